@@ -1,0 +1,45 @@
+# Two commands: `make demo` (the whole job on real pictures) and `make test`. Everything else is for developers.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: demo test test-fast lint bench clean help
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo       build the sample world, label it, write runs/demo/report.html"
+	@echo "make test       run all tests        make test-fast  the fast part"
+	@echo "make lint       ruff, mypy, import contracts"
+	@echo "make bench      benchmarks against peers, writes benchmarks/RESULTS.md"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.sample: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[sample]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[dev]'
+	@touch $(VENV)/.sample $@
+
+demo: $(VENV)/.sample
+	$(BIN)/openmofi sample demo -o runs/demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+test-fast: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 -m 'not slow'
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/run_all.py
+
+clean:
+	rm -rf runs $(VENV)

@@ -1,0 +1,68 @@
+"""Run every benchmark of this folder, then write RESULTS.md from results/*.json. `--report` only writes RESULTS.md."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+_NOT_BENCHMARKS = {"harness.py", "run_all.py"}
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return str(value)
+
+
+def _section(result: dict[str, Any]) -> list[str]:
+    machine = result["machine"]
+    packages = ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
+    rows = result["rows"]
+    columns = list(dict.fromkeys(
+        key for row in rows for key, value in row.items() if not isinstance(value, list | dict)))
+    lines = [f"## {result['name']}", "",
+             f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB; "
+             f"Python {machine['python']}; {packages}.", ""]
+    if columns:
+        lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+        lines += ["| " + " | ".join(_cell(row.get(column)) for column in columns) + " |" for row in rows]
+        lines.append("")
+    lines += [f"- `{name}`: **{_cell(value)}**" for name, value in result["ratios"].items()]
+    return lines + [""]
+
+
+def report() -> Path:
+    """Write RESULTS.md from the results at hand."""
+    lines = ["# Benchmark results", "",
+             "Written by `python benchmarks/run_all.py`; contenders of one table took turns in one run. "
+             "`ratio` is the speed relative to the table's first row.", ""]
+    for path in sorted((HERE / "results").glob("*.json")):
+        lines += _section(json.loads(path.read_text(encoding="utf-8")))
+    out = HERE / "RESULTS.md"
+    out.write_text("\n".join(lines), encoding="utf-8")
+    return out
+
+
+def main() -> int:
+    failed = []
+    if "--report" not in sys.argv[1:]:
+        for script in sorted(HERE.glob("*.py")):
+            if script.name in _NOT_BENCHMARKS:
+                continue
+            print(f"== {script.name}", flush=True)
+            if subprocess.run([sys.executable, str(script)], check=False).returncode:
+                failed.append(script.name)
+    print(f"wrote {report()}")
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""`openmofi label`: the main job."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def label(
+    shards: Annotated[list[str], typer.Argument(help="Tar or Parquet, folders, globs, '{00..09}' ranges, URLs.")],
+    kb: Annotated[str, typer.Option(help="Folder of the knowledge base.")],
+    encoder: Annotated[str, typer.Option(help="sample, open_clip:ARCH/PRETRAINED, hf:PATH-OR-ID or run:PATH.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the labels.")],
+    detector: Annotated[str, typer.Option(help="gazetteer, spacy or gazetteer+spacy.")] = "gazetteer",
+    linker: Annotated[str, typer.Option(help="coherence or prior.")] = "coherence",
+    threshold: Annotated[float, typer.Option(help="Accept from this calibrated probability on.")] = 0.5,
+    target_precision: Annotated[float | None, typer.Option(help="Choose the threshold for this precision.")] = None,
+    top_k: Annotated[int, typer.Option(help="Labels an image, at most.")] = 5,
+    sibling_margin: Annotated[float, typer.Option(help="Lead over the mention's second candidate.")] = 0.0,
+    template: Annotated[str, typer.Option(help="Entity text for the encoder.")] = "{name}: {description}",
+    max_candidates: Annotated[int, typer.Option(help="Candidates a mention that the image judges.")] = 8,
+    adapt: Annotated[bool, typer.Option("--adapt", help="Fit a light adapter on the job's own links first.")] = False,
+    calibration: Annotated[Path | None, typer.Option(help="Use this calibration.json.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Shared by jobs: links, features (default: the output).")] = None,
+    on_damage: Annotated[str, typer.Option(help="What a damaged shard does: stop, or keep what can be read.")] = "stop",
+    text_column: Annotated[str, typer.Option(help="Column of tables with the text (default: a common name).")] = "",
+    image_column: Annotated[str, typer.Option(help="Column of tables with the image (default: a common name).")] = "",
+    batch_size: Annotated[int, typer.Option(help="Images a forward pass.")] = 64,
+    engine: Annotated[str, typer.Option(help="local, processes:N, ray or ray:ADDRESS.")] = "local",
+    seed: Annotated[int, typer.Option(help="Of the calibration's shuffles and the adapter.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+) -> None:
+    """Label image–text pairs: one label Parquet a shard, rows in = rows out."""
+    from openmofi.cli.progress import ConsoleProgress
+    from openmofi.engine import Quiet, engine_named
+    from openmofi.labeling import LabelSettings, SelectionSettings, TextSettings, label
+    from openmofi.pairs import ReadSettings
+    from openmofi.storage import expand_shards
+
+    settings = LabelSettings(
+        encoder, TextSettings(detector, linker, max_candidates),
+        SelectionSettings(template, threshold, target_precision, top_k, sibling_margin), adapt=adapt,
+        batch_size=batch_size, seed=seed,
+        read=ReadSettings(on_damage=on_damage, text_column=text_column, image_column=image_column))
+    progress = Quiet() if as_json else ConsoleProgress()
+    counts = label(expand_shards(shards), kb, out, settings, cache=cache, calibration=calibration,
+                   engine=engine_named(engine), progress=progress)
+    if isinstance(progress, ConsoleProgress):
+        progress.end()
+    if as_json:
+        typer.echo(json.dumps(counts, indent=2, sort_keys=True))
+        return
+    _print(counts, out)
+
+
+def _print(counts: dict[str, Any], out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{counts['rows_out']:,} of {counts['rows_in']:,} pairs in {out}", title_justify="left")
+    table.add_column("status")
+    table.add_column("pairs", justify="right")
+    for status, count in sorted(counts["status"].items(), key=lambda item: -item[1]):
+        table.add_row(status, f"{count:,}")
+    Console().print(table)
+    Console().print(f"{counts['accepted']:,} labels accepted from probability {counts['threshold']:.3f} on; "
+                    f"of what the texts name, {counts['expected_shown']:.0%} is estimated to be shown")

@@ -1,0 +1,100 @@
+"""`openmofi sample`: the sample world, real pictures with known truth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(no_args_is_help=True)
+
+_JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def fetch(as_json: _JSON = False) -> None:
+    """Fetch the pictures and names with npm, as the lock file pins them; what is there stays."""
+    from openmofi.sample.packages import fetch as fetch_packages
+    from openmofi.sample.packages import package_versions
+
+    folder = fetch_packages()
+    if as_json:
+        print(json.dumps({"folder": str(folder), "packages": package_versions()}, indent=2))
+    else:
+        print(folder)
+
+
+@app.command()
+def world(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the world.", metavar="WORLD")],
+    seed: Annotated[int | None, typer.Option(help="Seed of everything drawn.")] = None,
+    max_entities: Annotated[int, typer.Option(
+        min=0, help="Keep only so many pictured entities (0: all); a small world for trying things.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one a core.")] = 0,
+    as_json: _JSON = False,
+) -> None:
+    """Build the sample world; started again it goes on where it stopped, and equal settings give equal bytes."""
+    from openmofi.cli.progress import ConsoleProgress
+    from openmofi.cli.tables import print_world
+    from openmofi.engine import Quiet, engine_named
+    from openmofi.sample import build_world
+    from openmofi.sample import fetch as fetch_packages
+    from openmofi.sample.settings import world_settings
+
+    progress: Any = Quiet() if as_json else ConsoleProgress()
+    engine = engine_named(f"processes:{workers}" if workers else "processes")
+    manifest = build_world(fetch_packages(), out, world_settings(seed, max_entities), engine, progress)
+    if as_json:
+        print(json.dumps({"world": str(out), "fingerprint": manifest.fingerprint, **manifest.counts}, indent=2,
+                         ensure_ascii=False))
+        return
+    progress.end()
+    print_world(str(out), manifest.counts)
+
+
+@app.command()
+def encoder(
+    shards: Annotated[list[str], typer.Argument(help="Pages to fit on: WORLD/pages/train.")],
+    kb: Annotated[str, typer.Option(help="Folder of the knowledge base.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Gets partial-labels/ and alt-text/.")],
+    cache: Annotated[Path | None, typer.Option(help="Shared with the label job (default: OUT/cache).")] = None,
+    as_json: _JSON = False,
+) -> None:
+    """Train the `sample` encoders: heads over frozen backbones, on the pages' own links and captions."""
+    from openmofi.cli.progress import ConsoleProgress
+    from openmofi.engine import Quiet
+    from openmofi.sample.encoder import train_sample_encoders
+    from openmofi.storage import expand_shards
+
+    progress: Any = Quiet() if as_json else ConsoleProgress()
+    found = train_sample_encoders(expand_shards(shards), kb, out, cache=cache or out / "cache", progress=progress)
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    progress.end()
+    for name, counts in found.items():
+        print(f"{out / name}: loss {counts['first_loss']:.3f} → {counts['loss']:.3f} on {counts['pairs']:,} pairs")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the demo.")] = Path("runs/demo"),
+    max_entities: Annotated[int, typer.Option(min=0, help="A smaller world (0: all).")] = 0,
+    as_json: _JSON = False,
+) -> None:
+    """The whole job on the sample world: build, train, label, audit, report; goes on where it was stopped."""
+    from openmofi.cli.progress import ConsoleProgress
+    from openmofi.cli.tables import print_demo
+    from openmofi.engine import Quiet
+    from openmofi.sample.demo import run_demo
+    from openmofi.sample.settings import world_settings
+
+    progress: Any = Quiet() if as_json else ConsoleProgress()
+    metrics = run_demo(out, progress, settings=world_settings(None, max_entities))
+    if as_json:
+        print(json.dumps(metrics, indent=2))
+        return
+    progress.end()
+    print_demo(str(out), metrics)

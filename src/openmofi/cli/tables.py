@@ -1,0 +1,91 @@
+"""Tables on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def print_counts(title: str, counts: Mapping[str, int]) -> None:
+    """Print named counts."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column(title)
+    table.add_column("count", justify="right")
+    for name, count in counts.items():
+        table.add_row(name, f"{count:,}")
+    Console().print(table, "")
+
+
+def print_audit(result: Mapping[str, Any]) -> None:
+    """Print an audit's plain values: a row a group, the text-only linker beside the labels."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("group", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for name in ("pairs", "precision", "95 %", "recall", "text-only precision", "text-only recall"):
+        table.add_column(name, justify="right")
+    _row(table, "all", "", result["overall"])
+    for group, values in result["groups"].items():
+        for position, (value, beside) in enumerate(values.items()):
+            _row(table, group if position == 0 else "", value, beside)
+    console = Console()
+    console.print(table)
+    for name, precision in result["precision_at_recall"].items():
+        if result["curve"]:
+            console.print(f"precision of {name} at recall {result['recall_asked']:.2f}: {_percent(precision)}",
+                          highlight=False)
+
+
+def _row(table: Table, group: str, value: str, beside: Mapping[str, Any]) -> None:
+    labels, text = beside["labels"], beside["text_only"] or {}
+    interval = labels["precision_interval"]
+    table.add_row(group, value, f"{labels['pairs']:,}", _percent(labels["precision"]),
+                  "–".join(f"{edge:.0%}" for edge in interval) if interval else "", _percent(labels["recall"]),
+                  _percent(text.get("precision")), _percent(text.get("recall")))
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
+
+
+def print_world(title: str, counts: Mapping[str, Any]) -> None:
+    """Print a sample world's counts: how many of each, then pictures by domain and the rule that named them."""
+    print_counts(title, {name: count for name, count in counts.items() if isinstance(count, int)})
+    for name in ("pairs_by_split", "entities_by_kind"):
+        print_counts(name.replace("_", " "), counts[name])
+    rules: dict[str, dict[str, int]] = {}
+    for key, count in counts["pictures_by_rule"].items():
+        domain, _, rule = key.partition("/")
+        rules.setdefault(domain, {})[rule] = count
+    columns = sorted({rule for row in rules.values() for rule in row})
+    table = Table(box=None, pad_edge=False)
+    table.add_column("pictures by rule", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right")
+    for domain, row in rules.items():
+        table.add_row(domain, *(f"{row[column]:,}" if column in row else "" for column in columns))
+    Console().print(table)
+
+
+def print_demo(out: str, metrics: Mapping[str, Any]) -> None:
+    """Print the demo's figures beside their goals."""
+    labels = metrics["labels"]
+    table = Table(title=f"Labels of {metrics['rows_out']:,} pages ({metrics['rows_in']:,} in)", title_justify="left")
+    for column, justify in (("", "left"), ("precision", "right"), ("recall", "right"), ("goal", "left")):
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    rows = [
+        ("all pages", labels["precision"], labels["recall"], "≥ .90 at ≥ .75"),
+        ("  ambiguous names", labels["ambiguous_precision"], labels["ambiguous_recall"], "≥ .80"),
+        ("held-out pages", labels["heldout_precision"], labels["heldout_recall"], ""),
+        ("  ambiguous names", labels["heldout_ambiguous_precision"], labels["heldout_ambiguous_recall"], ""),
+        ("text only, same recall", labels["text_only_precision"], labels["recall"], ""),
+        ("contrastive on alt-text, same recall", labels["alt_text_encoder_precision"], labels["recall"], ""),
+    ]
+    for name, precision, recall, goal in rows:
+        table.add_row(name, *("–" if value is None else f"{value:.3f}" for value in (precision, recall)), goal)
+    console = Console()
+    console.print(table)
+    console.print(f"expected precision without any truth: {labels['expected_precision']:.3f}; "
+                  f"{metrics['seconds']['total']:.0f} s in all; report: {out}/report.html", highlight=False)

@@ -1,0 +1,122 @@
+"""Labels → labelled dataset."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+
+from openmofi.dataset.card import write_card
+from openmofi.dataset.collect import Collected, collect
+from openmofi.dataset.filters import Kept, keep
+from openmofi.dataset.names import EntityLookup, count_types, describe
+from openmofi.dataset.report import render_report
+from openmofi.dataset.settings import DatasetSettings
+from openmofi.dataset.statistics import Statistics, read_statistics, summarise
+from openmofi.dataset.tables import Codes, Folder
+from openmofi.errors import OpenMofiError
+from openmofi.schema import DATASET, VOCABULARY, Entity
+from openmofi.storage import Shard, claim_folder, finish_manifest, write_json, write_table
+
+
+def build_dataset(labels: str | Path, out: str | Path, settings: DatasetSettings | None = None, *,
+                  kb: EntityLookup | None = None, report: bool = True) -> Statistics:
+    """Build a labelled dataset from a finished labels folder.
+
+    Two passes over the labels, one shard in memory at a time; between them 16 bytes a label and 20 bytes an
+    image are held. No image is copied: `images/<shard>.parquet` (`schema.DATASET`) refers to the shards of
+    pairs by name, and the manifest's settings hold their paths. Started again, it writes only the files that
+    are missing.
+
+    Args:
+        labels: folder written by `openmofi label`.
+        out: the dataset folder.
+        settings: see `DatasetSettings`; the order of the filters is that of `filters.keep`.
+        kb: gives names, descriptions and types; without it an entity is called as the texts call it most
+            often.
+        report: whether to write `report.html`, for which a few shards of pairs are read.
+
+    Raises:
+        OpenMofiError: the labels are unfinished or damaged, nothing is left after the filters, or `out` was
+            made with other settings.
+    """
+    settings = settings or DatasetSettings()
+    source = Folder.open(labels, "labels")
+    shards = [asdict(shard) for shard in source.shards]
+    inputs = {"labels": source.manifest.fingerprint, **({"kb": kb.fingerprint} if kb else {})}
+    claim = partial(claim_folder, out, "dataset", {**settings.as_dict(), "shards": shards}, inputs)
+    if _exists(f"{out}/manifest.json") and claim().finished:
+        return read_statistics(out)
+    collected = collect(source, with_surfaces=kb is None)
+    kept = keep(collected.labels, settings)
+    if not kept.label.any():
+        raise OpenMofiError(_nothing_left(labels, collected, settings), "Lower --min-images or label more pairs.")
+    manifest = claim()  # only now, so that an empty result leaves no folder behind
+    entities, images, class_of = _vocabulary(collected, kept, kb)
+    for position, shard in enumerate(source.shards):
+        _write_shard(source, shard, position, collected, kept, class_of, f"{out}/images/{shard.name}.parquet")
+    write_table(f"{out}/vocabulary.parquet", _vocabulary_table(entities, images))
+    statistics = summarise(collected.counts, collected.labels, kept, images, count_types(entities, images.tolist()))
+    write_json(f"{out}/statistics.json", statistics.as_dict())
+    folder = Folder(str(out), manifest, source.shards)
+    write_card(folder, source.manifest, statistics)
+    if report:
+        render_report(folder, source, f"{out}/report.html", kb=kb)
+    finish_manifest(out, manifest, {"rows": statistics.rows, "images": statistics.images,
+                                    "entities": statistics.entities, "labels": statistics.labels})
+    return statistics
+
+
+def _exists(path: str) -> bool:
+    filesystem, local = fsspec.core.url_to_fs(path)
+    return bool(filesystem.exists(local))
+
+
+def _nothing_left(labels: str | Path, collected: Collected, settings: DatasetSettings) -> str:
+    if not collected.labels.images:
+        return f"{labels} has no accepted label among its {collected.counts.rows} rows."
+    return (f"None of the {len(collected.entities)} entities of {labels} keeps {settings.min_images} images; the "
+            f"commonest has {np.bincount(collected.labels.entity).max()} before near duplicates are dropped.")
+
+
+def _vocabulary(collected: Collected, kept: Kept,
+                kb: EntityLookup | None) -> tuple[list[Entity], np.ndarray, Codes]:
+    """Classes, most images first, ties by id; their image counts; and the class of each entity code (-1: none)."""
+    per_code = np.bincount(collected.labels.entity[kept.label], minlength=len(collected.entities))
+    codes = sorted(np.flatnonzero(per_code).tolist(), key=lambda code: (-per_code[code], collected.entities[code]))
+    class_of = np.full(len(collected.entities), -1, np.int32)
+    class_of[codes] = np.arange(len(codes), dtype=np.int32)
+    names = collected.surfaces.commonest()
+    return describe([collected.entities[code] for code in codes], kb, names), per_code[codes], class_of
+
+
+def _vocabulary_table(entities: list[Entity], images: np.ndarray) -> pa.Table:
+    return pa.table({"class_id": pa.array(range(len(entities)), pa.int32()), "id": [entity.id for entity in entities],
+                     "name": [entity.name for entity in entities], "images": images.astype(np.int64)},
+                    schema=VOCABULARY)
+
+
+def _write_shard(source: Folder, shard: Shard, position: int, collected: Collected, kept: Kept, class_of: Codes,
+                 path: str) -> None:
+    if _exists(path):  # files appear whole, and the manifest vouches for their settings
+        return
+    labels = collected.labels
+    low, high = np.searchsorted(labels.image, collected.starts[position:position + 2])
+    chosen = np.arange(low, high)[kept.label[low:high]]
+    classes, scores = class_of[labels.entity[chosen]], labels.probability[chosen]
+    order = np.lexsort((classes, -scores, labels.image[chosen]))  # an image's labels: best first
+    chosen, classes, scores = chosen[order], classes[order], scores[order]
+    images, counts = np.unique(labels.image[chosen], return_counts=True)
+    offsets = pa.array(np.r_[0, np.cumsum(counts)].astype(np.int32))
+    table = source.read(shard, ["key", "text"]).take(pa.array(collected.row[images]))
+    ids = pa.array(collected.entities, pa.string()).take(pa.array(labels.entity[chosen]))
+    write_table(path, pa.table({
+        "shard": pa.array([shard.name] * len(table), pa.string()), "key": table["key"], "text": table["text"],
+        "classes": pa.ListArray.from_arrays(offsets, pa.array(classes, pa.int32())),
+        "entities": pa.ListArray.from_arrays(offsets, ids),
+        "scores": pa.ListArray.from_arrays(offsets, pa.array(scores, pa.float32())),
+    }, schema=DATASET))

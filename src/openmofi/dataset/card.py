@@ -1,0 +1,32 @@
+"""`DATASET_CARD.md`: how the dataset was made, what it holds, what it cannot do."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+
+from openmofi.dataset.statistics import Statistics
+from openmofi.dataset.tables import Folder
+from openmofi.storage import Manifest, write_text
+
+_SHARDS_SHOWN = 3
+
+
+def write_card(dataset: Folder, labels: Manifest, statistics: Statistics) -> None:
+    """Write the card into the dataset folder."""
+    template = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined, keep_trailing_newline=True,
+                                  ).from_string(files(__package__).joinpath("card.md.j2").read_text("utf-8"))
+    write_text(f"{dataset.path}/DATASET_CARD.md", template.render(
+        statistics=statistics, labels=labels, dataset=dataset.manifest,
+        label_settings=_settings(labels), dataset_settings=_settings(dataset.manifest)))
+
+
+def _settings(manifest: Manifest) -> str:
+    shown: dict[str, Any] = dict(manifest.settings)
+    shards = shown.get("shards") or []
+    if len(shards) > _SHARDS_SHOWN:
+        shown["shards"] = [*shards[:_SHARDS_SHOWN], f"… {len(shards)} in all"]
+    return json.dumps(shown, indent=2, sort_keys=True, ensure_ascii=False)

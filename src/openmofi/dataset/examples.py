@@ -1,0 +1,167 @@
+"""Which entities and pairs the report shows: a seeded choice from a few shards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from openmofi.dataset.tables import Folder
+from openmofi.schema import LabelStatus, Reason
+from openmofi.storage import Shard
+
+_SHARDS = 4
+_ENTITIES = 5
+_PICTURES = 8
+_PAIRS = 8
+_JUDGEMENTS = 5
+_TEXT = 280
+
+Describe = Callable[[str], tuple[str, str]]
+"""Identifier → (name, description)."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A labelled picture of an entity: where it lies, its text and the label's probability."""
+
+    shard: str
+    key: str
+    text: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class EntityRow:
+    """An entity with some of its pictures."""
+
+    id: str
+    name: str
+    description: str
+    images: int
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A judged entity of an example. `probability`, `link_score` and `prior` are 0..1."""
+
+    name: str
+    description: str
+    surface: str
+    probability: float
+    link_score: float
+    prior: float
+    accepted: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """A judged pair.
+
+    Attributes:
+        pieces: the text in order, as (piece, class); the class is `""`, `accepted`, `rejected` or `unlinked`.
+        candidates: its judged entities, accepted ones first, then by probability.
+        more: how many further ones are not shown.
+    """
+
+    shard: str
+    key: str
+    pieces: tuple[tuple[str, str], ...]
+    candidates: tuple[Candidate, ...]
+    more: int
+
+
+def choose_shards(folder: Folder) -> list[Shard]:
+    """At most 4 shards, spread over all."""
+    chosen = np.unique(np.linspace(0, len(folder.shards) - 1, _SHARDS).round().astype(int))
+    return [folder.shards[position] for position in chosen]
+
+
+def entity_rows(images: pa.Table, vocabulary: pa.Table, describe: Describe,
+                seed: int = 0) -> dict[str, list[EntityRow]]:
+    """Rows for `head`, `middle` and `tail` entities that have pictures in `images` (rows of `schema.DATASET`)."""
+    row = pc.list_parent_indices(images["classes"]).to_numpy().astype(np.int64)
+    classes = pc.list_flatten(images["classes"]).to_numpy()
+    scores = pc.list_flatten(images["scores"]).to_numpy()
+    seen = np.unique(classes)
+    third = len(seen) // 3
+    generator = np.random.default_rng(seed)
+    parts = {"head": seen[:min(max(third, 1), _ENTITIES)], "middle": _some(seen[max(third, 1):2 * third], generator),
+             "tail": _some(seen[max(2 * third, 1):], generator)}
+    return {part: [_entity_row(int(label), np.flatnonzero(classes == label), row, scores, images, vocabulary, describe,
+                               generator) for label in chosen] for part, chosen in parts.items()}
+
+
+def _some(classes: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    return np.sort(generator.permutation(classes)[:_ENTITIES])
+
+
+def _entity_row(label: int, where: np.ndarray, row: np.ndarray, scores: np.ndarray, images: pa.Table,
+                vocabulary: pa.Table, describe: Describe, generator: np.random.Generator) -> EntityRow:
+    shown = np.sort(generator.permutation(where)[:_PICTURES])
+    found = images.take(pa.array(row[shown])).to_pylist()
+    pictures = tuple(Picture(entry["shard"], entry["key"], entry["text"][:_TEXT], float(scores[position]))
+                     for entry, position in zip(found, shown, strict=True))
+    entry = vocabulary.slice(label, 1).to_pylist()[0]
+    name, description = describe(entry["id"])
+    return EntityRow(entry["id"], name or entry["name"], description, entry["images"], pictures)
+
+
+def examples(tables: Sequence[tuple[Shard, pa.Table]], describe: Describe, seed: int = 0) -> dict[str, list[Example]]:
+    """Pairs of label tables: `accepted` ones, `settled` (the picture chose among namesakes) and `rejected` ones."""
+    found: dict[str, list[Example]] = {"settled": [], "accepted": [], "rejected": []}
+    generator = np.random.default_rng(seed)
+    share = -(-_PAIRS // max(len(tables), 1))
+    for shard, table in tables:
+        for kind, rows in _kinds(table).items():
+            for row in sorted(generator.permutation(rows)[:share].tolist()):
+                found[kind].append(_example(shard.name, table.slice(row, 1).to_pylist()[0], describe))
+    return {kind: rows[:_PAIRS] for kind, rows in found.items()}
+
+
+def _kinds(table: pa.Table) -> dict[str, np.ndarray]:
+    status = np.array(table["status"].to_pylist(), object)
+    reasons = pc.struct_field(pc.list_flatten(table["entities"]), "reason")
+    row = pc.list_parent_indices(table["entities"]).to_numpy()
+    siblings = np.zeros(len(table), bool)
+    siblings[row[pc.equal(reasons, Reason.SIBLING).to_numpy().astype(bool)]] = True
+    labelled = status == LabelStatus.LABELLED
+    return {"settled": np.flatnonzero(labelled & siblings), "accepted": np.flatnonzero(labelled & ~siblings),
+            "rejected": np.flatnonzero(status == LabelStatus.REJECTED)}
+
+
+def _example(shard: str, row: dict, describe: Describe) -> Example:
+    judged = sorted(row["entities"], key=lambda one: (not one["accepted"], -one["probability"], one["entity"]))
+    once: dict[str, dict] = {}
+    for entity in judged:  # an entity that two mentions may mean is shown once
+        once.setdefault(entity["entity"], entity)
+    candidates = []
+    for entity in list(once.values())[:_JUDGEMENTS]:
+        name, description = describe(entity["entity"])
+        candidates.append(Candidate(
+            name or entity["entity"], description, row["mentions"][entity["mention"]]["surface"],
+            entity["probability"], entity["link_score"], entity["prior"], entity["accepted"], entity["reason"]))
+    return Example(shard, row["key"], _pieces(row), tuple(candidates), max(0, len(once) - _JUDGEMENTS))
+
+
+def _pieces(row: dict) -> tuple[tuple[str, str], ...]:
+    accepted = {entity["mention"] for entity in row["entities"] if entity["accepted"]}
+    linked = {entity["mention"] for entity in row["entities"]}
+    text, position, pieces = row["text"], 0, []
+    for number, mention in enumerate(row["mentions"]):
+        start, end = mention["start"], mention["end"]
+        if not position <= start < end <= len(text) or end > _TEXT:
+            continue
+        pieces.append((text[position:start], ""))
+        kind = "accepted" if number in accepted else "rejected" if number in linked else "unlinked"
+        pieces.append((text[start:end], kind))
+        position = end
+    rest = text[position:]
+    room = max(_TEXT - position, 0)
+    pieces.append((rest if len(rest) <= room else rest[:room] + "…", ""))
+    return tuple(piece for piece in pieces if piece[0])

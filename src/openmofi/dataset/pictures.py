@@ -1,0 +1,49 @@
+"""Small pictures for the report: read by key from a shard of pairs, shrunk, as data URIs."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable
+
+from openmofi.errors import OpenMofiError
+from openmofi.pairs import ImageRefused, ReadSettings, decode_image, read_pairs
+from openmofi.storage import Shard
+
+SIDE = 160
+_QUALITY = 82
+
+
+def thumbnails(shard: Shard, keys: Iterable[str]) -> dict[str, str]:
+    """Key → JPEG of at most 160 px a side as a data URI, for those of `keys` whose picture can be shown.
+
+    Reading stops when all are found. A shard that has moved gives no pictures: a report without them is still
+    one.
+    """
+    wanted, found = set(keys), {}
+    if not wanted:
+        return {}
+    try:
+        for pair in read_pairs(shard, ReadSettings(on_damage="keep")):
+            if pair.key in wanted and pair.image is not None:
+                wanted.discard(pair.key)
+                uri = thumbnail(pair.image)
+                if uri:
+                    found[pair.key] = uri
+            if not wanted:
+                break
+    except (OpenMofiError, OSError):
+        return found
+    return found
+
+
+def thumbnail(data: bytes) -> str | None:
+    """The picture, shrunk, as a data URI; `None` if it cannot be decoded."""
+    try:
+        image = decode_image(data, size_hint=SIDE)
+    except ImageRefused:
+        return None
+    image.thumbnail((SIDE, SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

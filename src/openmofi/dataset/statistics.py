@@ -1,0 +1,103 @@
+"""`statistics.json`: what the dataset holds and where every row of the labels went."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+
+from openmofi.dataset.collect import Counts
+from openmofi.dataset.filters import Kept, Labels, Outcome
+from openmofi.errors import OpenMofiError
+
+STAGES = ("pairs", "usable", "with mentions", "linked", "labelled", "dataset")
+_CURVE_POINTS = 200
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Counts of a dataset.
+
+    Attributes:
+        rows: rows of the labels. `statuses` sums to it; `outcomes` sums to `statuses["labelled"]`.
+        images, entities, labels: of the dataset; a label is an (image, entity).
+        statuses: status of the label table → rows.
+        reasons: why judged entities were accepted or not → judged entities.
+        outcomes: what became of the labelled images: `kept`, `near_duplicate`, `beyond_cap`, `below_minimum`.
+        funnel: stage → pairs that reached it, from `pairs` to `dataset`.
+        entities_per_image: number of labels → images with so many.
+        images_per_entity: `min`, `median`, `mean`, `max`.
+        long_tail: [rank, images] at up to 200 ranks, log-spaced; rank 1 has most images.
+        types: type → {entities, labels}; empty without a knowledge base.
+        rounds: rounds of the filters until nothing changed.
+    """
+
+    rows: int
+    images: int
+    entities: int
+    labels: int
+    statuses: dict[str, int]
+    reasons: dict[str, int]
+    outcomes: dict[str, int]
+    funnel: dict[str, int]
+    entities_per_image: dict[str, int]
+    images_per_entity: dict[str, float]
+    long_tail: list[list[int]]
+    types: dict[str, dict[str, int]]
+    rounds: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values; `parse` reads them back."""
+        return asdict(self)
+
+    @classmethod
+    def parse(cls, raw: dict[str, Any]) -> Statistics:
+        """Read `as_dict` back from JSON, whose keys are sorted by name, into the order meant for people."""
+        found = cls(**raw)
+        return replace(
+            found, funnel={stage: found.funnel[stage] for stage in STAGES},
+            entities_per_image=dict(sorted(found.entities_per_image.items(), key=lambda entry: int(entry[0]))),
+            types=dict(sorted(found.types.items(), key=lambda entry: (-entry[1]["entities"], entry[0]))),
+            images_per_entity={name: found.images_per_entity[name] for name in ("min", "median", "mean", "max")},
+            outcomes={outcome.name.lower(): found.outcomes[outcome.name.lower()] for outcome in Outcome})
+
+
+def summarise(counts: Counts, labels: Labels, kept: Kept, per_entity: np.ndarray,
+              types: dict[str, dict[str, int]]) -> Statistics:
+    """Statistics from the first pass and the filters; `per_entity` are the classes' image counts, descending."""
+    per_image = np.bincount(labels.image[kept.label], minlength=labels.images)
+    sizes, how_many = np.unique(per_image[per_image > 0], return_counts=True)
+    outcomes = {outcome.name.lower(): int((kept.outcome == outcome).sum()) for outcome in Outcome}
+    return Statistics(
+        rows=counts.rows, images=outcomes["kept"], entities=len(per_entity), labels=int(kept.label.sum()),
+        statuses=dict(sorted(counts.statuses.items())), reasons=dict(sorted(counts.reasons.items())),
+        outcomes=outcomes,
+        funnel=dict(zip(STAGES, (counts.rows, counts.usable, counts.mentioned, counts.linked, labels.images,
+                                 outcomes["kept"]), strict=True)),
+        entities_per_image={str(size): int(count) for size, count in zip(sizes, how_many, strict=True)},
+        images_per_entity={"min": float(per_entity.min()), "median": float(np.median(per_entity)),
+                           "mean": round(float(per_entity.mean()), 3), "max": float(per_entity.max())},
+        long_tail=_long_tail(per_entity), types=types, rounds=kept.rounds)
+
+
+def read_statistics(dataset: str | Path) -> Statistics:
+    """Read `statistics.json` of a dataset.
+
+    Raises:
+        OpenMofiError: it is missing or damaged.
+    """
+    path = f"{dataset}/statistics.json"
+    try:
+        with fsspec.open(path, "rt", encoding="utf-8") as handle:
+            return Statistics.parse(json.load(handle))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise OpenMofiError(f"{path} cannot be read: {error}.", "Build the dataset again.") from error
+
+
+def _long_tail(descending: np.ndarray) -> list[list[int]]:
+    ranks = np.unique(np.geomspace(1, len(descending), _CURVE_POINTS).round().astype(int))
+    return [[int(rank), int(descending[rank - 1])] for rank in ranks]

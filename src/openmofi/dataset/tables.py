@@ -1,0 +1,153 @@
+"""Reading label and dataset folders one shard at a time, and their nested columns as flat arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from openmofi.errors import OpenMofiError
+from openmofi.schema import DATASET, LABELS
+from openmofi.storage import Manifest, Shard, read_manifest
+
+Ints = NDArray[np.int64]
+Codes = NDArray[np.int32]
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+
+_LAYOUT = {"labels": ("labels", LABELS), "dataset": ("images", DATASET)}
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A finished folder of labels, or a dataset: one Parquet file a shard of pairs."""
+
+    path: str
+    manifest: Manifest
+    shards: tuple[Shard, ...]
+
+    @classmethod
+    def open(cls, path: str | Path, kind: str | None = None) -> Folder:
+        """Open a folder of `kind` `labels` or `dataset`; `None` takes either.
+
+        Raises:
+            OpenMofiError: it is neither, it is not finished, or its manifest names no shards.
+        """
+        manifest = read_manifest(path, kind)
+        if manifest.kind not in _LAYOUT:
+            raise OpenMofiError(f"{path} holds {manifest.kind!r}, neither labels nor a dataset.", "Check the path.")
+        if not manifest.finished:
+            raise OpenMofiError(f"{path} is not finished.", "Start the command that makes it again; it goes on.")
+        try:
+            shards = tuple(Shard(**shard) for shard in manifest.settings["shards"])
+        except (KeyError, TypeError) as error:
+            raise OpenMofiError(f"The manifest of {path} names no shards.", "Make the folder again.") from error
+        if not shards:
+            raise OpenMofiError(f"{path} has no shards.", "Label some pairs first.")
+        return cls(str(path), manifest, shards)
+
+    def read(self, shard: Shard, columns: Sequence[str] | None = None) -> pa.Table:
+        """One shard's rows, in the order of the shard of pairs.
+
+        Raises:
+            OpenMofiError: the file is missing, damaged, or has other columns than the schema says.
+        """
+        folder, schema = _LAYOUT[self.manifest.kind]
+        path = f"{self.path}/{folder}/{shard.name}.parquet"
+        try:
+            with fsspec.open(path, "rb") as handle:
+                table = pq.read_table(handle, columns=list(columns) if columns else None)
+            wanted = pa.schema([schema.field(name) for name in columns]) if columns else schema
+            return table.select(wanted.names).cast(wanted).combine_chunks()
+        except FileNotFoundError as error:
+            raise OpenMofiError(f"{path} is missing.", "Start the command that makes the folder again.") from error
+        except (pa.ArrowException, OSError, KeyError) as error:
+            raise OpenMofiError(f"{path} cannot be read: {error}.", "Remove it and make it again.") from error
+
+
+@dataclass
+class Codebook:
+    """Numbers the distinct strings it meets, in the order in which it meets them."""
+
+    values: list[str] = field(default_factory=list)
+    _codes: dict[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def encode(self, strings: pa.Array) -> Codes:
+        """Each string's number, int32; Python looks only at the distinct ones."""
+        encoded = strings.dictionary_encode()
+        local = encoded.dictionary.to_pylist()
+        for value in local:
+            if value not in self._codes:
+                self._codes[value] = len(self.values)
+                self.values.append(value)
+        table = np.fromiter((self._codes[value] for value in local), np.int32, len(local))
+        return table[encoded.indices.to_numpy(zero_copy_only=False)] if len(local) else np.empty(0, np.int32)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The judged entities of a label table as flat arrays of one length, in the order of the table.
+
+    Attributes:
+        row: row of the table.
+        entity: identifiers, an Arrow string array.
+        mention: position in the flattened mentions of the table.
+        prior, link_score, probability: see `schema.Judgement`.
+        accepted: whether it is a label.
+    """
+
+    row: Ints
+    entity: pa.Array
+    mention: Ints
+    prior: Floats
+    link_score: Floats
+    probability: Floats
+    accepted: Bools
+
+    @classmethod
+    def of(cls, table: pa.Table) -> Judged:
+        """Flatten `table`, which has the columns `mentions` and `entities` of `schema.LABELS`."""
+        entities = _one(table["entities"])
+        flat = entities.flatten()
+        row = pc.list_parent_indices(entities).to_numpy(zero_copy_only=False).astype(np.int64)
+        counts = pc.fill_null(pc.list_value_length(_one(table["mentions"])), 0).to_numpy(zero_copy_only=False)
+        starts = np.concatenate([[0], np.cumsum(counts)])[:-1].astype(np.int64)
+
+        def column(name: str) -> np.ndarray:
+            return flat.field(name).to_numpy(zero_copy_only=False)
+
+        mention = column("mention").astype(np.int64)
+        if len(mention) and (mention.min() < 0 or (mention >= counts[row]).any()):
+            raise OpenMofiError("A label names a mention that its row does not have: the labels are damaged.",
+                                "Make the labels again.")
+        return cls(row, flat.field("entity"), starts[row] + mention, column("prior"), column("link_score"),
+                   column("probability"), column("accepted"))
+
+
+def mention_column(table: pa.Table, name: str) -> pa.Array:
+    """A field of the flattened mentions of a label table, e.g. `surface`; positions as in `Judged.mention`."""
+    return _one(table["mentions"]).flatten().field(name)
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    joined = column.combine_chunks()
+    return joined.chunk(0) if isinstance(joined, pa.ChunkedArray) else joined
+
+
+def best_of_pairs(first: Ints, second: NDArray[np.integer], score: Floats) -> Ints:
+    """Positions of the highest-scored element of each distinct `(first, second)`, sorted by these two."""
+    order = np.lexsort((-score.astype(np.float64), second, first))
+    if not len(order):
+        return order
+    new = np.r_[True, (np.diff(first[order]) != 0) | (np.diff(second[order]) != 0)]
+    return order[new]

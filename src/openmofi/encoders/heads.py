@@ -1,0 +1,115 @@
+"""Projection heads: what is trained on frozen features. One function is both the training and the serving path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from openmofi.encoders.protocol import Array
+from openmofi.errors import OpenMofiError
+
+if TYPE_CHECKING:
+    import torch
+
+_REQUIRED = ("weight", "bias")
+_OPTIONAL = ("mean", "std", "mlp_in", "mlp_in_bias", "mlp_out", "mlp_out_bias")
+
+
+@dataclass(frozen=True)
+class Head:
+    """The parameters of one head, float32.
+
+    Attributes:
+        parameters: `weight` (dim, features), `bias` (dim,); optional `mean`, `std` (features,), with which features
+            are standardised first; optional `mlp_in` (hidden, dim), `mlp_in_bias`, `mlp_out` (dim, hidden),
+            `mlp_out_bias`: a residual GELU layer after the linear one.
+    """
+
+    parameters: Mapping[str, Array] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check(self.parameters)
+
+    @property
+    def in_dim(self) -> int:
+        """Number of features that it takes."""
+        return int(self.parameters["weight"].shape[1])
+
+    @property
+    def dim(self) -> int:
+        """Dimension of what it gives."""
+        return int(self.parameters["weight"].shape[0])
+
+    @classmethod
+    def initial(cls, in_dim: int, dim: int, *, seed: int, hidden: int = 0, mean: Array | None = None,
+                std: Array | None = None, zero: bool = False) -> Head:
+        """A head before training: seeded normal weights of variance 1/in, the residual layer's output zero.
+
+        With `zero` the linear layer is zero as well, which makes an adapter that changes nothing yet.
+        """
+        draw = np.random.default_rng(seed)
+
+        def normal(rows: int, columns: int) -> Array:
+            return (draw.standard_normal((rows, columns)) / np.sqrt(columns)).astype(np.float32)
+
+        made = {"weight": np.zeros((dim, in_dim), np.float32) if zero else normal(dim, in_dim),
+                "bias": np.zeros(dim, np.float32)}
+        if mean is not None and std is not None:
+            made |= {"mean": np.asarray(mean, np.float32), "std": np.asarray(std, np.float32)}
+        if hidden:
+            made |= {"mlp_in": normal(hidden, dim), "mlp_in_bias": np.zeros(hidden, np.float32),
+                     "mlp_out": np.zeros((dim, hidden), np.float32), "mlp_out_bias": np.zeros(dim, np.float32)}
+        return cls(made)
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, torch.Tensor]) -> Head:
+        """The head whose parameters are `tensors`, after training."""
+        return cls({name: np.array(tensor.detach().float().cpu().numpy(), np.float32)
+                    for name, tensor in tensors.items()})
+
+    def tensors(self, device: str = "cpu") -> dict[str, torch.Tensor]:
+        """Copies of the parameters as tensors, for `apply_head`; `trainable` names those to train."""
+        import torch
+
+        return {name: torch.tensor(values, device=device) for name, values in self.parameters.items()}
+
+    @property
+    def trainable(self) -> tuple[str, ...]:
+        """Names of the parameters that are trained: all but `mean` and `std`."""
+        return tuple(name for name in self.parameters if name not in ("mean", "std"))
+
+
+def apply_head(parameters: Mapping[str, torch.Tensor], features: torch.Tensor) -> torch.Tensor:
+    """(n, features) → (n, dim), not normalised; differentiable."""
+    from torch.nn.functional import gelu, linear
+
+    if "mean" in parameters:
+        features = (features - parameters["mean"]) / parameters["std"]
+    out = linear(features, parameters["weight"], parameters["bias"])
+    if "mlp_in" in parameters:
+        inner = gelu(linear(out, parameters["mlp_in"], parameters["mlp_in_bias"]))
+        out = out + linear(inner, parameters["mlp_out"], parameters["mlp_out_bias"])
+    return out
+
+
+def _check(parameters: Mapping[str, Array]) -> None:
+    unknown = sorted(set(parameters) - {*_REQUIRED, *_OPTIONAL})
+    missing = [name for name in _REQUIRED if name not in parameters]
+    if unknown or missing:
+        raise OpenMofiError(f"A projection head has no {missing or unknown} as it should." if missing
+                            else f"A projection head has unknown parameters: {unknown}.")
+    for group in (("mean", "std"), ("mlp_in", "mlp_in_bias", "mlp_out", "mlp_out_bias")):
+        if len(present := [name for name in group if name in parameters]) not in (0, len(group)):
+            raise OpenMofiError(f"A projection head has {present} alone; {list(group)} belong together.")
+    dim, features = parameters["weight"].shape
+    hidden = len(parameters["mlp_in_bias"]) if "mlp_in_bias" in parameters else 0
+    shapes = {"weight": (dim, features), "bias": (dim,), "mean": (features,), "std": (features,),
+              "mlp_in": (hidden, dim), "mlp_in_bias": (hidden,), "mlp_out": (dim, hidden), "mlp_out_bias": (dim,)}
+    for name, values in parameters.items():
+        if values.shape != shapes[name]:
+            raise OpenMofiError(f"The projection head's {name!r} has shape {values.shape}, not {shapes[name]}.")
+        if not np.isfinite(values).all():
+            raise OpenMofiError(f"The projection head's {name!r} holds values that are not finite.")

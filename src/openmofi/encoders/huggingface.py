@@ -1,0 +1,179 @@
+"""Encoders in transformers' CLIP and SigLIP layout: `hf:PATH-OR-ID`, MOFI's released checkpoints among them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from openmofi.encoders.arrays import numpy_of, weights_fingerprint
+from openmofi.encoders.hub import hub_folder
+from openmofi.encoders.huggingface_preprocessing import read_preprocessing
+from openmofi.encoders.joint import JointEncoder, Towers
+from openmofi.encoders.protocol import Array
+from openmofi.encoders.quiet import quiet_transformers
+from openmofi.errors import OpenMofiError, UsageError
+from openmofi.storage import file_fingerprint, fingerprint
+
+_log = logging.getLogger(__name__)
+_PATTERNS = ["model*.safetensors", "*.json", "*.txt", "*.model"]
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "spiece.model")
+
+
+def open_huggingface(spec: str, rest: str, device: str) -> JointEncoder:
+    """Open a folder or a repository of the hub. `?preprocessing=clip` or `=mofi` stands in for a missing file.
+
+    Weights are read from safetensors only; code from the repository is never run. Where the checkpoint holds no logit
+    scale, as MOFI's do not, the scale is 1.0 and a warning says so (transformers would fill in its initial value).
+
+    Raises:
+        UsageError: an unknown option.
+        OpenMofiError: no such folder, another model type, pickled or damaged weights, preprocessing that is missing
+            or cannot be followed, the hub cannot be reached.
+    """
+    place, option = _options(spec, rest)
+    folder = _folder(place)
+    config = _config(folder)
+    _require_safetensors(folder)
+    model, tokenizer = _load(folder, config)
+    size = int(config["vision_config"].get("image_size", 224))
+    preprocessing = read_preprocessing(folder, str(config["model_type"]), size, option)
+    model = model.eval().requires_grad_(False).to(device)
+    towers = Towers(_image_tower(model, device), _tokens(tokenizer, model), _text_tower(model, tokenizer, device),
+                    _dimension(model), _fingerprint(folder, config, model))
+    return JointEncoder(spec, towers, preprocessing, _logit_scale(folder, model))
+
+
+def _options(spec: str, rest: str) -> tuple[str, str]:
+    place, mark, option = rest.partition("?")
+    if not mark:
+        return place, ""
+    key, _, value = option.partition("=")
+    if key != "preprocessing" or value not in ("clip", "mofi"):
+        raise UsageError(f"The option {option!r} of {spec!r} is unknown.", "There is ?preprocessing=clip and =mofi.")
+    return place, value
+
+
+def _folder(place: str) -> Path:
+    folder = Path(place).expanduser()
+    if folder.is_dir():
+        return folder
+    # A mistyped path below a folder that exists here ("runs/clpi") is no repository's name.
+    if folder.exists() or folder.parent.is_dir() or place.count("/") != 1:
+        raise OpenMofiError(f"There is no folder {place}.", "Check the path, or name a repository as hf:OWNER/NAME.")
+    return hub_folder(place, _PATTERNS, ["config.json", "*.safetensors"])
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        kind = config.get("model_type")
+    except FileNotFoundError as error:
+        raise OpenMofiError(f"{folder} is no transformers checkpoint: it has no config.json.",
+                            "For an encoder that openmofi wrote use run:FOLDER.") from error
+    except (OSError, ValueError, AttributeError) as error:
+        raise OpenMofiError(f"{folder}/config.json cannot be read: {error}.") from error
+    if kind not in ("clip", "siglip"):
+        raise OpenMofiError(f"{folder} is a {kind!r} model; hf: opens 'clip' and 'siglip'.",
+                            "Use open_clip:ARCH/PRETRAINED for other families.")
+    return {"text_config": {}, **config, "vision_config": config.get("vision_config") or {}}
+
+
+def _require_safetensors(folder: Path) -> None:
+    if not any(folder.glob("*.safetensors")):
+        raise OpenMofiError(f"{folder} has no safetensors weights; pickled weights are never loaded.",
+                            "Convert them: load it where you trust it, then save_pretrained(FOLDER).")
+
+
+def _load(folder: Path, config: Mapping[str, Any]) -> tuple[Any, Any]:
+    from safetensors import SafetensorError
+    from transformers import AutoTokenizer, CLIPModel, SiglipModel
+
+    kind: Any = CLIPModel if config["model_type"] == "clip" else SiglipModel
+    try:
+        with quiet_transformers():
+            model, report = kind.from_pretrained(str(folder), local_files_only=True, use_safetensors=True,
+                                                 trust_remote_code=False, dtype=torch.float32,
+                                                 output_loading_info=True)
+            tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise OpenMofiError(f"{folder} cannot be loaded: {str(error).strip().splitlines()[0][:300]}",
+                            "Check that it is a whole CLIP or SigLIP checkpoint with its tokenizer.") from error
+    missing = sorted(set(report["missing_keys"]) - {"logit_scale", "logit_bias"})
+    if missing:
+        raise OpenMofiError(f"{folder} lacks {len(missing)} of the model's weights, {missing[0]} the first.",
+                            "Fetch it again.")
+    tokenizer.padding_side = "right"
+    return model, tokenizer
+
+
+def _tokens(tokenizer: Any, model: Any) -> Callable[[list[str]], list[list[int]]]:
+    limit = min(int(tokenizer.model_max_length), int(model.config.text_config.max_position_embeddings))
+    # SigLIP was trained on texts padded to full length, without a mask; it pools the last position.
+    padding = "max_length" if model.config.model_type == "siglip" else False
+
+    def run(texts: list[str]) -> list[list[int]]:
+        found = tokenizer(texts, truncation=True, max_length=limit, padding=padding)
+        return list(found["input_ids"])
+
+    return run
+
+
+def _text_tower(model: Any, tokenizer: Any, device: str) -> Callable[[list[Any]], Array]:
+    # MOFI's checkpoints take the ids alone, and say so in the tokenizer's configuration, as SigLIP's do.
+    masked = "attention_mask" in tokenizer.model_input_names and model.config.model_type == "clip"
+    pad = tokenizer.pad_token_id
+    filler = int(pad if pad is not None else tokenizer.eos_token_id or 0)
+
+    @torch.inference_mode()
+    def run(tokens: list[list[int]]) -> Array:
+        length = max(map(len, tokens))
+        ids = torch.tensor([found + [filler] * (length - len(found)) for found in tokens], device=device)
+        inputs = {"input_ids": ids}
+        if masked:
+            inputs["attention_mask"] = torch.tensor(
+                [[1] * len(found) + [0] * (length - len(found)) for found in tokens], device=device)
+        return numpy_of(_pooled(model.get_text_features(**inputs)))
+
+    return run
+
+
+def _image_tower(model: Any, device: str) -> Callable[[Array], Array]:
+    @torch.inference_mode()
+    def run(pixels: Array) -> Array:
+        return numpy_of(_pooled(model.get_image_features(pixel_values=torch.from_numpy(pixels).to(device))))
+
+    return run
+
+
+def _pooled(output: Any) -> torch.Tensor:
+    # transformers 5 returns the tower's output with the projected embedding in it, 4 the embedding itself.
+    found: torch.Tensor = output if isinstance(output, torch.Tensor) else output.pooler_output
+    return found
+
+
+def _dimension(model: Any) -> int:
+    if model.config.model_type == "clip":
+        return int(model.config.projection_dim)
+    return int(model.config.vision_config.hidden_size)
+
+
+def _fingerprint(folder: Path, config: Mapping[str, Any], model: Any) -> str:
+    told = {key: value for key, value in config.items() if key not in ("transformers_version", "_name_or_path")}
+    words = {name: file_fingerprint(folder / name) for name in _TOKENIZER_FILES if (folder / name).is_file()}
+    return fingerprint([told, words, weights_fingerprint(model.state_dict())])
+
+
+def _logit_scale(folder: Path, model: Any) -> float:
+    from safetensors import safe_open
+
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as weights:
+            if "logit_scale" in weights.keys():  # noqa: SIM118 - safe_open is no mapping
+                return float(model.logit_scale.detach().exp().reshape(()))
+    _log.warning("%s holds no logit scale: 1.0 is used, so its logits are no probabilities.", folder)
+    return 1.0

@@ -1,0 +1,74 @@
+"""An encoder whose two towers already end in one space: CLIP, SigLIP and their kin, from whatever library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from PIL.Image import Image
+
+from openmofi.encoders.arrays import by_length, gathered, in_batches, normalised
+from openmofi.encoders.preprocess import preprocess
+from openmofi.encoders.protocol import Array, Preprocessing
+from openmofi.storage import fingerprint
+
+_IMAGE_BATCH = 64
+_TEXT_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Towers:
+    """What a library's model must give.
+
+    Attributes:
+        image: (n, 3, size, size) → (n, dim), not normalised.
+        tokens: texts → one token sequence each (whatever `text` takes; only its length is looked at).
+        text: token sequences → (n, dim), not normalised.
+        dim: of both.
+        weights: fingerprint of all that decides the result besides the preprocessing.
+    """
+
+    image: Callable[[Array], Array]
+    tokens: Callable[[list[str]], Sequence[Any]]
+    text: Callable[[list[Any]], Array]
+    dim: int
+    weights: str
+
+
+class JointEncoder:
+    """See `Encoder`. Features are the towers' output, so the projection is the normalisation alone."""
+
+    def __init__(self, spec: str, towers: Towers, preprocessing: Preprocessing, logit_scale: float) -> None:
+        self.spec, self.preprocessing, self.logit_scale = spec, preprocessing, float(logit_scale)
+        self.dim = self.feature_dim = self.text_feature_dim = towers.dim
+        self.feature_fingerprint = fingerprint([towers.weights, asdict(preprocessing)])
+        self.fingerprint = fingerprint([self.feature_fingerprint, self.logit_scale])
+        self._towers = towers
+
+    def preprocess(self, image: Image) -> Array:
+        """See `Encoder`."""
+        return preprocess(image, self.preprocessing)
+
+    def image_features(self, pixels: Array) -> Array:
+        """See `Encoder`."""
+        return gathered(map(self._towers.image, in_batches(pixels, _IMAGE_BATCH)), self.dim)
+
+    def text_features(self, texts: Sequence[str]) -> Array:
+        """See `Encoder`. Each distinct text is encoded once."""
+        distinct = list(dict.fromkeys(texts))
+        tokens = dict(zip(distinct, self._towers.tokens(distinct), strict=True)) if distinct else {}
+        return by_length(texts, [len(tokens[text]) for text in texts],
+                         lambda chunk: self._towers.text([tokens[text] for text in chunk]), self.dim, _TEXT_BATCH)
+
+    def project_images(self, features: Array) -> Array:
+        """See `Encoder`."""
+        return normalised(features)
+
+    def project_texts(self, features: Array) -> Array:
+        """See `Encoder`."""
+        return normalised(features)
+
+    def embed_texts(self, texts: Sequence[str]) -> Array:
+        """See `Encoder`."""
+        return self.project_texts(self.text_features(texts))

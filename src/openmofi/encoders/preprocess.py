@@ -1,0 +1,129 @@
+"""A picture becomes a network's input, in the way that the network was trained with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from openmofi.encoders.protocol import Array, Preprocessing
+from openmofi.errors import OpenMofiError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+# Longer sides than this after resizing (a 1 × 100,000 strip) are cropped before resizing, to bound the memory.
+_MAX_STRETCH = 16
+
+
+def preprocess(image: Image.Image, settings: Preprocessing) -> Array:
+    """A picture → float32 (3, size, size), normalised with the mean and deviation of `settings`.
+
+    With antialias the picture is resized by Pillow, as open_clip and torchvision do with pictures; without it by
+    PyTorch on the 0..1 tensor, as MOFI's checkpoints expect (REFERENCE.md §1).
+    """
+    rgb = image if image.mode == "RGB" else image.convert("RGB")
+    rgb = _bounded(rgb, settings)
+    if not settings.antialias:
+        return _preprocess_tensor(rgb, settings)
+    resized = rgb.resize(_target(rgb.size, settings), _FILTERS[settings.interpolation])
+    pixels = np.asarray(resized)
+    if settings.resize == "shortest":
+        pixels = _centre(pixels, settings)
+    table = _lookup(settings.mean, settings.std)
+    return np.stack([table[channel][pixels[..., channel]] for channel in range(3)])
+
+
+def _bounded(image: Image.Image, settings: Preprocessing) -> Image.Image:
+    """Cut the ends, which the centre crop removes anyway, off an extremely long picture."""
+    width, height = image.size
+    short, long = min(width, height), max(width, height)
+    if settings.resize != "shortest" or long <= short * _MAX_STRETCH:
+        return image
+    kept = short * _MAX_STRETCH
+    start = (long - kept) // 2
+    box = (start, 0, start + kept, height) if width > height else (0, start, width, start + kept)
+    return image.crop(box)
+
+
+def _target(size: tuple[int, int], settings: Preprocessing) -> tuple[int, int]:
+    """(width, height) after resizing; the longer side is cut off to an integer, as everywhere in the field."""
+    width, height = size
+    side = settings.resize_size or settings.size
+    if settings.resize == "squash":
+        return side, side
+    return (side, int(side * height / width)) if width <= height else (int(side * width / height), side)
+
+
+def _centre(pixels: NDArray[Any], settings: Preprocessing) -> NDArray[Any]:
+    """The middle `size` × `size` of (height, width, channels)."""
+    return pixels[tuple(slice(start, start + settings.size)
+                        for start in (_start(length, settings) for length in pixels.shape[:2]))]
+
+
+def _start(length: int, settings: Preprocessing) -> int:
+    spare = length - settings.size
+    return spare // 2 if settings.crop_rounding == "floor" else round(spare / 2)
+
+
+@cache
+def _lookup(mean: tuple[float, ...], std: tuple[float, ...]) -> Array:
+    """(3, 256): what each byte becomes in each channel; the same float32 steps as ToTensor and Normalize."""
+    values = np.arange(256, dtype=np.float32) / np.float32(255)
+    return np.stack([(values - np.float32(m)) / np.float32(s) for m, s in zip(mean, std, strict=True)])
+
+
+def _preprocess_tensor(image: Image.Image, settings: Preprocessing) -> Array:
+    import torch
+    from torch.nn.functional import interpolate
+
+    tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1).to(torch.float32).div(255)
+    width, height = _target(image.size, settings)
+    resized = interpolate(tensor[None], size=(height, width), mode=settings.interpolation, align_corners=False,
+                          antialias=False)[0].permute(1, 2, 0).numpy()
+    if settings.resize == "shortest":
+        resized = _centre(resized, settings)
+    mean, std = (np.array(values, np.float32) for values in (settings.mean, settings.std))
+    return np.ascontiguousarray(((resized - mean) / std).transpose(2, 0, 1))
+
+
+def preprocessing_from_json(raw: Mapping[str, Any], where: str) -> Preprocessing:
+    """What `dataclasses.asdict` made of a `Preprocessing`, read back and checked.
+
+    Raises:
+        OpenMofiError: a field is missing, unknown or of a value that there is no way to compute; names `where`.
+    """
+    try:
+        made = Preprocessing(**{**raw, "mean": _three(raw["mean"]), "std": _three(raw["std"])})
+    except (KeyError, TypeError, ValueError) as error:
+        raise OpenMofiError(f"{where}: the preprocessing is not understood ({error}).") from error
+    return checked(made, where)
+
+
+def checked(settings: Preprocessing, where: str) -> Preprocessing:
+    """`settings`, if `preprocess` can follow it.
+
+    Raises:
+        OpenMofiError: it cannot; names `where`.
+    """
+    problems = [
+        f"interpolation {settings.interpolation!r}" if settings.interpolation not in _FILTERS else "",
+        f"resize {settings.resize!r}" if settings.resize not in ("shortest", "squash") else "",
+        f"crop_rounding {settings.crop_rounding!r}" if settings.crop_rounding not in ("even", "floor") else "",
+        f"size {settings.size!r}" if settings.size < 1 else "",
+        f"resize_size {settings.resize_size!r} below size" if 0 < settings.resize_size < settings.size else "",
+        f"std {settings.std!r}" if min(settings.std) <= 0 else "",
+    ]
+    found = [problem for problem in problems if problem]
+    if found:
+        raise OpenMofiError(f"{where}: the preprocessing asks for {', '.join(found)}, which is not supported.")
+    return settings
+
+
+def _three(values: Any) -> tuple[float, float, float]:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue

@@ -1,0 +1,111 @@
+"""Opens an encoder by its spec string."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from openmofi.encoders.protocol import Encoder
+from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
+
+SAMPLE_FOLDER_VARIABLE = "OPENMOFI_SAMPLE_ENCODERS"
+BACKBONE = "backbone:efficientnet-lite0+minilm"
+_SAMPLE_FOLDER = "runs/demo/encoders"
+_SAMPLES = {"sample": "partial-labels", "sample:alt-text": "alt-text"}
+_EXAMPLES = ("sample, sample:alt-text, run:FOLDER, hf:FOLDER-OR-ID, open_clip:ARCH/PRETRAINED "
+             "(e.g. open_clip:ViT-B-16/laion2b_s34b_b88k)")
+
+
+def open_encoder(spec: str, *, device: str = "cpu") -> Encoder:
+    """Open the encoder that `spec` names.
+
+    Specs: `open_clip:ARCH/PRETRAINED` (a pretrained tag or a .safetensors/.pt file), `hf:PATH-OR-ID` (CLIP and SigLIP
+    in transformers' layout), `run:PATH` (ours), `sample` and `sample:alt-text` (trained by the demo), and
+    `backbone:efficientnet-lite0+minilm` (features only, to train heads on). Only a hub id or a pretrained tag
+    reaches for the network.
+
+    Raises:
+        UsageError: no such kind of encoder.
+        MissingExtraError: a package that it needs is not installed.
+        OpenMofiError: the encoder is missing, damaged, or cannot be fetched.
+    """
+    spec = spec.strip()
+    if spec in _SAMPLES:
+        return _open_sample(spec, device)
+    prefix, _, rest = spec.partition(":")
+    opener = _OPENERS.get(prefix)
+    if opener is None or not rest:
+        raise _unknown(spec, prefix)
+    try:
+        return opener(spec, rest, device)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of(error.name or "torch", "torch") from error
+
+
+def sample_encoder_folder(spec: str = "sample") -> Path:
+    """Where the encoder `sample` or `sample:alt-text` is expected: below $OPENMOFI_SAMPLE_ENCODERS or runs/demo."""
+    return Path(os.environ.get(SAMPLE_FOLDER_VARIABLE) or _SAMPLE_FOLDER) / _SAMPLES[spec]
+
+
+def encoder_folder(spec: str) -> Path | None:
+    """The folder of an encoder of ours, where things that belong to it (its calibration) may lie beside; else none."""
+    if spec in _SAMPLES:
+        return sample_encoder_folder(spec)
+    return Path(spec.removeprefix("run:")) if spec.startswith("run:") else None
+
+
+def _open_sample(spec: str, device: str) -> Encoder:
+    folder = sample_encoder_folder(spec)
+    if not (folder / "encoder.json").is_file():
+        raise OpenMofiError(
+            f"The sample encoder has not been trained here: there is no {folder}/encoder.json.",
+            f"Run `make demo` or `openmofi sample encoder`, or set {SAMPLE_FOLDER_VARIABLE} to the folder it is in.")
+    return _open_run(spec, str(folder), device)
+
+
+def _open_run(spec: str, rest: str, device: str) -> Encoder:
+    from openmofi.encoders.projection import load_projection_encoder
+
+    return load_projection_encoder(rest, partial(open_encoder, device=device), spec=spec)
+
+
+def _open_backbone(spec: str, rest: str, device: str) -> Encoder:
+    if spec != BACKBONE:
+        raise UsageError(f"There is no pair of backbones {rest!r}.", f"There is one: {BACKBONE}.")
+    from openmofi.encoders.backbones import BackboneEncoder, EfficientNetLite0, MiniLM
+
+    return BackboneEncoder(spec, EfficientNetLite0(device=device), MiniLM(device=device))
+
+
+def _open_open_clip(spec: str, rest: str, device: str) -> Encoder:
+    from openmofi.encoders.openclip import open_open_clip
+
+    return open_open_clip(spec, rest, device)
+
+
+def _open_hf(spec: str, rest: str, device: str) -> Encoder:
+    from openmofi.encoders.huggingface import open_huggingface
+
+    return open_huggingface(spec, rest, device)
+
+
+def describe(encoder: Encoder) -> dict[str, Any]:
+    """What there is to know about an open encoder, as JSON values."""
+    names = ("spec", "fingerprint", "feature_fingerprint", "dim", "feature_dim", "text_feature_dim", "logit_scale")
+    return {**{name: getattr(encoder, name) for name in names}, "preprocessing": asdict(encoder.preprocessing)}
+
+
+_OPENERS: dict[str, Callable[[str, str, str], Encoder]] = {
+    "backbone": _open_backbone, "hf": _open_hf, "open_clip": _open_open_clip, "run": _open_run,
+}
+
+
+def _unknown(spec: str, prefix: str) -> UsageError:
+    near = difflib.get_close_matches(spec if ":" not in spec else prefix, [*_OPENERS, *_SAMPLES], n=1)
+    guess = f" Did you mean {near[0]!r}?" if near else ""
+    return UsageError(f"There is no encoder {spec!r}.{guess}", f"Encoders are: {_EXAMPLES}.")

@@ -1,0 +1,42 @@
+"""The errors that a user meets: what happened, to which file or row, and what to do next."""
+
+from __future__ import annotations
+
+
+class OpenMofiError(Exception):
+    """Something that the user can act on; the command line prints it as one sentence and exits with 1.
+
+    Args:
+        message: what happened, naming the file, row or setting.
+        hint: what to do next; printed after the message.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+    def __reduce__(self) -> tuple[type[OpenMofiError], tuple[str, str]]:
+        # Errors travel between worker processes; the default would lose the hint.
+        return (type(self), (self.message, self.hint))
+
+
+class UsageError(OpenMofiError):
+    """The command was given something that it does not take; exits with 2."""
+
+    exit_code = 2
+
+
+class MissingExtraError(OpenMofiError):
+    """An optional dependency is not installed."""
+
+    @classmethod
+    def of(cls, package: str, extra: str) -> MissingExtraError:
+        """The error for a missing `package`, which `pip install openmofi[extra]` brings."""
+        return cls(f"This needs the package '{package}', which is not installed.",
+                   f"Install it with: pip install 'openmofi[{extra}]'.")

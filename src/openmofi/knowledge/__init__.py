@@ -1,0 +1,11 @@
+"""The knowledge base: entities, names, priors, relations, vectors; memory-mapped."""
+
+from openmofi.knowledge.build import BuildSettings, build_table, build_wordnet
+from openmofi.knowledge.names import normalise
+from openmofi.knowledge.projection import ProjectionSettings
+from openmofi.knowledge.store import Candidates, KnowledgeBase, look_up
+
+__all__ = [
+    "BuildSettings", "Candidates", "KnowledgeBase", "ProjectionSettings", "build_table", "build_wordnet", "look_up",
+    "normalise",
+]

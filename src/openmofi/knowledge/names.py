@@ -1,0 +1,93 @@
+"""Names as keys: the one normalisation that building, look-up and the gazetteer share.
+
+A text is cut into tokens; a token is folded (Unicode NFKC, case-fold, English plurals); a key is the folded tokens
+with single spaces between. What stands between tokens (space, hyphen, punctuation, symbols) never matters:
+`"T-Shirts"`, `"t shirt"` and `"T_shirt"` are one key. Inside a token
+
+- apostrophes vanish: `"McDonald's"`, `"mcdonalds"` and `"McDonald"` are one key;
+- combining marks belong to their letter, and zero-width joiners and soft hyphens vanish;
+- a trailing `+` or `#` stays: `"C++"`, `"C#"` and `"C"` are three keys.
+
+Scripts that are written without spaces (Han, kana, Hangul, Thai, Lao, Khmer, Burmese) give one token a letter, so
+that a name may begin and end at any of their letters.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import unicodedata
+from functools import lru_cache
+
+from openmofi.knowledge.plurals import singular
+
+_UNSPACED = (
+    "\u0e00-\u0e7f\u0e80-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
+    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9d"  # kana, also half-width
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
+    "\u1100-\u11ff\uac00-\ud7af"  # Hangul
+)
+_JOINERS = "\u00ad\u200b-\u200d\u2060\ufeff"
+_APOSTROPHES = "'\u2019\u02bc\uff07"
+_ASCII_TOKEN = re.compile(r"[a-zA-Z0-9]+(?:'[a-zA-Z0-9]+)*(?:[+#]+(?![a-zA-Z0-9]))?")
+_DROPPED = re.compile(f"[{_JOINERS}{_APOSTROPHES}]")
+_MEMORY = 200_000
+
+
+@lru_cache(maxsize=1)
+def _token() -> re.Pattern[str]:
+    # The standard library's \w leaves out combining marks, which many scripts need inside a word.
+    marks = "".join(
+        re.escape(chr(code)) for code in range(0x300, min(sys.maxunicode, 0x1F000))
+        if unicodedata.category(chr(code))[0] == "M"
+    )
+    glue = f"{marks}{_JOINERS}\uff9e\uff9f"
+    letter = f"[^\\W_{_UNSPACED}]"
+    word = f"{letter}(?:{letter}|[{glue}])*"
+    return re.compile(f"[{_UNSPACED}](?<=\\w)[{glue}]*|{word}(?:[{_APOSTROPHES}]{word})*(?:[+#]+(?!\\w))?")
+
+
+def token_pattern(text: str) -> re.Pattern[str]:
+    """The compiled pattern whose matches in `text` are its tokens."""
+    return _ASCII_TOKEN if text.isascii() else _token()
+
+
+def _fold(text: str) -> str:
+    for _ in range(4):
+        folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+        if folded == text:
+            break
+        text = folded
+    return _DROPPED.sub("", text)
+
+
+def fold_token(token: str) -> str:
+    """The key of one token; `""` where nothing of it is left. It holds a space where NFKC takes a letter apart."""
+    if token.isascii():
+        return singular(token.lower().replace("'", ""))
+    folded = _fold(token)
+    parts = token_pattern(folded).findall(folded)
+    if parts == [folded]:
+        return singular(folded)
+    # NFKC may bring in separators, e.g. "℀" → "a/c"; each round leaves shorter pieces.
+    return " ".join(filter(None, (fold_token(part) for part in parts)))
+
+
+class Tokens(dict[str, str]):
+    """Token → key, filled as tokens are seen; forgets everything when it holds 200,000."""
+
+    def __missing__(self, token: str) -> str:
+        if len(self) >= _MEMORY:
+            self.clear()
+        key = fold_token(token)
+        self[token] = key
+        return key
+
+
+_TOKENS = Tokens()
+
+
+def normalise(text: str) -> str:
+    """The key of a name or text; `""` when it has no letter and no digit. Idempotent."""
+    keys = [_TOKENS[token] for token in token_pattern(text).findall(text)]
+    return " ".join(keys) if "" not in keys else " ".join(filter(None, keys))

@@ -1,0 +1,89 @@
+"""Settings of the label job. Everything here is in the manifest: equal settings and inputs make the same bytes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from openmofi.errors import UsageError
+from openmofi.pairs import ReadSettings
+from openmofi.pairs.decode import MAX_PIXELS
+
+
+@dataclass(frozen=True)
+class TextSettings:
+    """What is done with a pair's text.
+
+    Attributes:
+        detector: spec of the mention detector, e.g. `gazetteer` or `gazetteer+spacy`.
+        linker: `prior` or `coherence`.
+        max_candidates: candidates a mention that the image judges, by descending link score.
+    """
+
+    detector: str = "gazetteer"
+    linker: str = "coherence"
+    max_candidates: int = 8
+
+
+@dataclass(frozen=True)
+class SelectionSettings:
+    """Which of the linked entities become labels.
+
+    Attributes:
+        template: the entity text that the encoder reads; `{name}` and `{description}` are filled in
+            (MOFI §3.1 describes entities so; which template Apple used is not published).
+        threshold: an entity is accepted from this calibrated probability on, 0..1.
+        target_precision: if set, the threshold is the lowest one at which the calibration expects this precision,
+            and `threshold` is not used.
+        top_k: accepted entities an image, at most, by probability.
+        sibling_margin: by how much in probability the best candidate of a mention must lead the second one.
+        link_weight: exponent of the link score beside the image's evidence when candidates of one mention compete.
+    """
+
+    template: str = "{name}: {description}"
+    threshold: float = 0.5
+    target_precision: float | None = None
+    top_k: int = 5
+    sibling_margin: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("threshold", "sibling_margin"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"{name} is {getattr(self, name)}; it must lie between 0 and 1.")
+        if self.target_precision is not None and not 0 < self.target_precision < 1:
+            raise UsageError(f"target_precision is {self.target_precision}; it must lie between 0 and 1.")
+        if self.top_k < 1:
+            raise UsageError(f"top_k is {self.top_k}; it must be at least 1.")
+        try:
+            self.template.format(name="", description="")
+        except (KeyError, IndexError, ValueError) as error:
+            raise UsageError(f"The template {self.template!r} does not work: {error!r}.",
+                             "It may hold {name} and {description}.") from error
+
+
+@dataclass(frozen=True)
+class LabelSettings:
+    """The label job.
+
+    Attributes:
+        encoder: spec of the image–text encoder.
+        text, selection: see there.
+        adapt: fit a light adapter over the encoder on the job's own links before selecting.
+        batch_size: images a forward pass; part of the settings because it may change the last bits of an embedding.
+        max_image_pixels: larger pictures are refused before they are decoded.
+        read: see `openmofi.pairs.ReadSettings`.
+        seed: of the calibration's shuffles and the adapter.
+    """
+
+    encoder: str
+    text: TextSettings = TextSettings()
+    selection: SelectionSettings = SelectionSettings()
+    adapt: bool = False
+    batch_size: int = 64
+    max_image_pixels: int = MAX_PIXELS
+    read: ReadSettings = ReadSettings()
+    seed: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Nested plain values, for the manifest."""
+        return asdict(self)

@@ -1,0 +1,31 @@
+"""Linking by commonness alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from openmofi.knowledge import KnowledgeBase
+from openmofi.linking.candidates import CandidateLookup, links_of, rounded
+from openmofi.linking.settings import LinkSettings
+from openmofi.schema import Link, Mention
+
+
+class PriorLinker:
+    """P(entity | mention) = commonness × link probability; what is missing to 1 is NIL. The text does not matter."""
+
+    name = "prior"
+
+    def __init__(self, kb: KnowledgeBase, settings: LinkSettings | None = None) -> None:
+        self.settings = settings or LinkSettings()
+        self._lookup = CandidateLookup(kb, self.settings)
+
+    def link(self, texts: Sequence[str], mentions: Sequence[Sequence[Mention]]) -> list[list[Link]]:
+        """See `Linker.link`."""
+        return [self._link(found) for _, found in zip(texts, mentions, strict=True)]
+
+    def _link(self, mentions: Sequence[Mention]) -> list[Link]:
+        links = []
+        for number, mention in enumerate(mentions):
+            candidates = self._lookup(mention.surface)
+            links.extend(links_of(number, candidates, rounded(candidates.prior)))
+        return links

@@ -1,0 +1,39 @@
+"""What linking can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class LinkSettings:
+    """How candidates are scored.
+
+    Attributes:
+        candidates: most candidates of a mention.
+        nil_floor: least prior probability of NIL, so that every mention may mean nothing in the knowledge base.
+    """
+
+    candidates: int = 30
+    nil_floor: float = 0.01
+
+
+@dataclass(frozen=True)
+class CoherenceSettings(LinkSettings):
+    """How much the rest of the text says.
+
+    Attributes:
+        prior_weight: a, the exponent of the prior.
+        coherence_weight: β, what a cosine of 1 between candidate and context adds to the log-odds.
+        nil_cosine: the cosine at which a candidate is no better than NIL.
+        damping: share of the last step's distribution that is kept.
+        iterations: most steps.
+        tolerance: a text is finished when no probability moved by more.
+    """
+
+    prior_weight: float = 1.0
+    coherence_weight: float = 3.0
+    nil_cosine: float = 0.0
+    damping: float = 0.3
+    iterations: int = 10
+    tolerance: float = 1e-3

@@ -1,0 +1,48 @@
+"""Partial labels: a caption names a bag of entities, the picture shows some of them (MIL-NCE; REFERENCE.md §9)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+EMPTY = -1
+
+
+def partial_label_loss(logits: Tensor, bag: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean over rows of −log Σ_{e in bag} w_e · softmax(logits)_e (MIL-NCE, arXiv 1912.06430, equation 1).
+
+    The entity that keeps coming back with a kind of picture wins the bag, since raising it lowers the loss most. A
+    bag of one entity of weight 1 is cross-entropy.
+
+    Args:
+        logits: (B, V), any floating type; the loss is computed in float32, or in float64 if they are.
+        bag: (B, K) int64 columns of `logits`, padded with −1 anywhere. An entity that stands twice counts twice.
+        weights: (B, K) non-negative, such as link scores; 1 where not given. They are not normalised: a common factor
+            shifts the loss and leaves the gradient as it is. Weights of padding are ignored.
+
+    Returns:
+        A scalar. Rows with an empty bag (all −1, or only zero weights) are ignored and not counted in the mean; 0,
+        with a zero gradient, if every row is ignored.
+
+    Raises:
+        ValueError: the shapes do not fit.
+    """
+    if logits.ndim != 2 or bag.ndim != 2 or len(bag) != len(logits):
+        raise ValueError(f"logits {tuple(logits.shape)} and bag {tuple(bag.shape)} do not fit: (B, V) and (B, K)")
+    if weights is not None and weights.shape != bag.shape:
+        raise ValueError(f"weights {tuple(weights.shape)} and bag {tuple(bag.shape)} differ in shape")
+    scores = logits if logits.dtype == torch.float64 else logits.float()
+    present = bag != EMPTY
+    if weights is not None:
+        present = present & (weights > 0)
+    counted = present.any(dim=1)
+    if not counted.any():
+        return scores.sum() * 0.0
+    # Only counted rows go on: their log-sums are finite, so no NaN can enter the gradient through a masked branch.
+    scores, present = scores[counted], present[counted]
+    inside = scores.gather(1, bag[counted].clamp(min=0))
+    if weights is not None:
+        kept = torch.where(present, weights[counted].to(scores.dtype), torch.ones_like(inside))
+        inside = inside + kept.log()
+    inside = inside.masked_fill(~present, -torch.inf)
+    return (scores.logsumexp(dim=1) - inside.logsumexp(dim=1)).mean()

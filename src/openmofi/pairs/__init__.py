@@ -1,0 +1,12 @@
+"""Reads image–text pairs (tar shards, Parquet, folders with a table) and decodes images safely."""
+
+from openmofi.pairs.decode import Decoded, ImageRefused, decode, decode_image
+from openmofi.pairs.phash import describe, perceptual_hash
+from openmofi.pairs.read import count_pairs, read_pairs
+from openmofi.pairs.settings import ReadSettings
+from openmofi.pairs.writer import Record, write_tar
+
+__all__ = [
+    "Decoded", "ImageRefused", "ReadSettings", "Record", "count_pairs", "decode", "decode_image", "describe",
+    "perceptual_hash", "read_pairs", "write_tar",
+]

@@ -1,0 +1,142 @@
+"""From members with names to pairs: WebDataset's rule, and what becomes of everything that breaks it.
+
+The rule: a member's key is its path up to the first dot of the file name, and the rest is its extension, in
+lower case. Neighbours of one key are one pair. Beyond the rule:
+
+* Of several images of one key the first counts; other extensions (`mask.png`, `cls`) are passed over.
+* A key of which no member has a plain extension (`IMG.2024.01.jpg`) is a name with dots of its own: there the
+  key goes up to the last dot.
+* An extension that comes twice, or a key that comes again later, makes a row of its own with the same key and
+  the status `DUPLICATE_KEY`: counts in = counts out, and the first stays the one that counts.
+* Names are data, never paths: `../../x.jpg` and `/x.jpg` are keys like others, since nothing is ever written
+  or opened under a member's name. Links and devices have no content: their pair is `IMAGE_MISSING` or
+  `TEXT_MISSING`.
+* Hidden files (`.DS_Store`, `._x.jpg`) and names without an extension are not members of a pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from openmofi.pairs.settings import ReadSettings
+from openmofi.pairs.text import MISSING, Text, byte_limit, from_bytes, from_value, json_object, printable
+from openmofi.schema import Pair, PairStatus
+
+IMAGE_EXTENSIONS = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"})
+_MAX_JSON = 4 << 20
+_MAX_GROUP = 256
+"""Members of one key that are held at once: a tar in which all names begin alike must not fill the memory."""
+
+
+def split_name(name: str) -> tuple[str, str] | None:
+    """`a/b.c.JPG` → `("a/b", "c.jpg")`; `None` for hidden files and names without an extension."""
+    folder, slash, base = name.rpartition("/")
+    visible = base.lstrip(".")
+    stem, dot, extension = visible.partition(".")
+    # One leading dot hides a file; two are somebody's try at `..\\`, and no reason to lose a pair.
+    leading = base[: len(base) - len(visible)]
+    return (folder + slash + leading + stem, extension.lower()) if stem and dot and leading != "." else None
+
+
+def _kind(extension: str) -> str:
+    last = extension.rpartition(".")[2]
+    if last in IMAGE_EXTENSIONS:
+        return "image"
+    return last if last in ("txt", "json") else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A member's bytes, as far as they were read.
+
+    Attributes:
+        data: `None` where there are none to have (a link, a member beyond `max_image_bytes`).
+        status: `OK`, or why `data` cannot be used: `IMAGE_TOO_LARGE`, or `IMAGE_BROKEN` where the shard is
+        cut.
+    """
+
+    data: bytes | None
+    status: PairStatus = PairStatus.OK
+
+
+def read_limit(extension: str, size: int, settings: ReadSettings) -> int | None:
+    """How many bytes of a member to read: 0 where it plays no part, `None` where it is too large to be read."""
+    kind = _kind(extension)
+    if kind == "image":
+        return size if size <= settings.max_image_bytes else None
+    if kind == "txt":
+        return min(size, byte_limit(settings.max_text_chars) + 1)
+    return size if kind == "json" and size <= _MAX_JSON else 0
+
+
+@dataclass
+class Grouper:
+    """Turns a sequence of members into pairs; keeps the keys seen, and at most one key's members."""
+
+    settings: ReadSettings
+    _key: str = ""
+    _members: dict[str, Content] = field(default_factory=dict)
+    _seen: set[str] = field(default_factory=set)
+
+    def add(self, key: str, extension: str, content: Content) -> Iterator[Pair]:
+        """Take the next member; yields the pairs that are complete by now."""
+        if not _kind(extension):
+            return
+        if key != self._key or extension in self._members or len(self._members) >= _MAX_GROUP:
+            yield from self.close()
+        self._key = key
+        self._members[extension] = content
+
+    def close(self) -> Iterator[Pair]:
+        """Yield what is held."""
+        members, self._members = self._members, {}
+        plain = {extension: content for extension, content in members.items() if "." not in extension}
+        if plain:
+            yield self._pair(self._key, plain)
+            return
+        by_stem: dict[str, dict[str, Content]] = {}
+        for extension, content in members.items():
+            stem, _, last = extension.rpartition(".")
+            by_stem.setdefault(f"{self._key}.{stem}", {})[last] = content
+        for key, group in by_stem.items():
+            yield self._pair(key, group)
+
+    def _pair(self, key: str, members: dict[str, Content]) -> Pair:
+        image = next((c for extension, c in members.items() if _kind(extension) == "image"), None)
+        about = json_object(members["json"].data or b"") if "json" in members else {}
+        text = self._text(members.get("txt"), about)
+        shown = printable(key)
+        url = about.get("url")
+        status = _worst(shown in self._seen, image, text)
+        self._seen.add(shown)
+        return Pair(shown, image.data if image else None, text.text, status, printable(url) if url else "")
+
+    def _text(self, txt: Content | None, about: dict[str, object]) -> Text:
+        if txt and txt.data is not None:
+            return from_bytes(txt.data, self.settings.max_text_chars)
+        caption = about.get("caption")
+        return from_value(caption, self.settings.max_text_chars) if isinstance(caption, str) else MISSING
+
+
+def _worst(duplicate: bool, image: Content | None, text: Text) -> PairStatus:
+    if duplicate:
+        return PairStatus.DUPLICATE_KEY
+    if image is None or (image.data is None and image.status is PairStatus.OK):
+        return PairStatus.IMAGE_MISSING
+    return image.status if image.status is not PairStatus.OK else text.status
+
+
+class Rows:
+    """The same judgement for tables, whose rows come one by one."""
+
+    def __init__(self, settings: ReadSettings) -> None:
+        self._settings = settings
+        self._seen: set[str] = set()
+
+    def pair(self, key: str, image: Content | None, text: object, url: object) -> Pair:
+        """A row's pair; `image` is `None` where the row has none."""
+        judged = from_value(text, self._settings.max_text_chars)
+        status = _worst(key in self._seen, image, judged)
+        self._seen.add(key)
+        return Pair(key, image.data if image else None, judged.text, status, printable(url) if url else "")

@@ -1,0 +1,58 @@
+"""One reader for every kind of shard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import fsspec
+
+from openmofi.errors import UsageError
+from openmofi.pairs.folder import TABLE_ENDINGS, read_folder, read_table
+from openmofi.pairs.parquet import count_parquet, read_parquet
+from openmofi.pairs.settings import ReadSettings
+from openmofi.pairs.tar import read_tar
+from openmofi.schema import Pair
+from openmofi.storage import Shard
+
+_TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+
+
+def read_pairs(shard: Shard, settings: ReadSettings = ReadSettings()) -> Iterator[Pair]:
+    """Yield the pairs of a shard in its order, streaming; nothing is dropped, `status` says what cannot be used.
+
+    Every string that comes out is valid UTF-8 and can go into an Arrow table. Where several things are wrong, the
+    status is the first of: duplicate key, image, text.
+
+    Raises:
+        OpenMofiError: the shard is not there, of no known kind, or damaged; see `read_tar`, `read_parquet`,
+            `read_folder`.
+        OSError: reading failed on the way; trying again may help.
+    """
+    path = shard.path
+    if path.endswith(_TAR_ENDINGS):
+        yield from read_tar(path, settings)
+    elif path.endswith(".parquet"):
+        yield from read_parquet(path, settings)
+    elif path.endswith(TABLE_ENDINGS):
+        yield from read_table(path, settings)
+    elif _is_folder(path):
+        yield from read_folder(path, settings)
+    else:
+        raise UsageError(f"{path} is no shard that can be read.",
+                         f"Give {', '.join(_TAR_ENDINGS)}, .parquet, {', '.join(TABLE_ENDINGS)} or a folder.")
+
+
+def count_pairs(shard: Shard, settings: ReadSettings = ReadSettings()) -> int:
+    """How many rows `read_pairs` gives: from the footer for Parquet, by reading through anything else.
+
+    Raises:
+        OpenMofiError: as `read_pairs`.
+    """
+    if shard.path.endswith(".parquet"):
+        return count_parquet(shard.path)
+    return sum(1 for _ in read_pairs(shard, settings))
+
+
+def _is_folder(path: str) -> bool:
+    filesystem, place = fsspec.core.url_to_fs(path)
+    return bool(filesystem.isdir(place))

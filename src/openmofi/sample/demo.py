@@ -1,0 +1,119 @@
+"""`make demo`: the whole job on the sample world, with its figures.
+
+Every step is a stage that goes on where it was stopped; the seconds that a step took are kept with it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from openmofi.dataset import Audit, audit, build_dataset, write_report
+from openmofi.encoders import BACKBONE
+from openmofi.engine import LocalEngine, Progress
+from openmofi.knowledge import KnowledgeBase, build_table
+from openmofi.labeling import LabelSettings, label
+from openmofi.labeling.job import read_corpus
+from openmofi.sample.encoder import ALT_TEXT, PARTIAL_LABELS, train_sample_encoders
+from openmofi.sample.packages import fetch
+from openmofi.sample.settings import WorldSettings
+from openmofi.sample.world import build_world
+from openmofi.storage import Shard, expand_shards, write_json
+
+RECALL = 0.75
+Result = TypeVar("Result")
+
+
+@dataclass
+class Stopwatch:
+    """Seconds of each step, kept in a file: a step that goes on after a stop adds to what it had."""
+
+    path: Path
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, path: Path) -> Stopwatch:
+        """Go on with the seconds of an earlier run."""
+        return cls(path, json.loads(path.read_text()) if path.exists() else {})
+
+    def time(self, step: str, work: Callable[[], Result]) -> Result:
+        """Do `work` and add what it took to `step`, also when it is interrupted."""
+        started = time.monotonic()
+        try:
+            return work()
+        finally:
+            self.seconds[step] = round(self.seconds.get(step, 0.0) + time.monotonic() - started, 1)
+            write_json(self.path, self.seconds)
+
+
+def run_demo(out: str | Path, progress: Progress, *, settings: WorldSettings | None = None,
+             sources: Path | None = None, min_images: int = 5) -> dict[str, Any]:
+    """Build the world in `out`, train its encoders, label its pages, build the dataset, audit and report.
+
+    Returns what `metrics.json` holds.
+    """
+    root = Path(out)
+    watch = Stopwatch.open(root / "seconds.json")
+    world, kb, encoders, cache = root / "world", root / "kb", root / "encoders", root / "cache"
+    packages = sources or watch.time("fetch", fetch)
+    watch.time("world", lambda: build_world(packages, world, settings, progress=progress))
+    watch.time("kb", lambda: build_table(world / "kb", kb))
+    train, heldout = expand_shards([str(world / "pages/train")]), expand_shards([str(world / "pages/heldout_pages")])
+    watch.time("read", lambda: read_corpus(train + heldout, kb, LabelSettings(BACKBONE), cache, LocalEngine(),
+                                           progress))
+    watch.time("encoders", lambda: train_sample_encoders(train, kb, encoders, cache=cache, progress=progress))
+
+    def labelled(name: str, shards: list[Shard], encoder: str) -> dict[str, Any]:
+        return watch.time(f"label-{name}", lambda: label(
+            shards, kb, root / name, LabelSettings(f"run:{encoders / encoder}"), cache=cache, progress=progress))
+
+    counts = labelled("labels", train, PARTIAL_LABELS)
+    labelled("labels-heldout", heldout, PARTIAL_LABELS)
+    labelled("labels-alt-text", train, ALT_TEXT)
+    opened = KnowledgeBase.open(kb)
+    watch.time("dataset", lambda: build_dataset(root / "labels", root / "dataset", kb=opened, report=False))
+    audits = watch.time("audit", lambda: {
+        name: audit(root / name, world / "truth.parquet", at_recall=RECALL)
+        for name in ("labels", "labels-heldout", "labels-alt-text")})
+    metrics = {"labels": label_metrics(audits) | {"expected_precision": counts["expected_precision"]},
+               "pairs": counts["rows_in"], "rows_in": counts["rows_in"], "rows_out": counts["rows_out"]}
+    watch.time("report", lambda: _report(root, opened, audits, metrics))
+    metrics["seconds"] = {**watch.seconds, "total": round(sum(watch.seconds.values()), 1)}
+    write_json(root / "metrics.json", metrics)
+    return metrics
+
+
+def label_metrics(audits: Mapping[str, Audit]) -> dict[str, Any]:
+    """The demo's figures from the audits of `labels`, `labels-heldout` and `labels-alt-text`.
+
+    `text_only_precision` and `alt_text_encoder_precision` are taken at the recall that the labels reach.
+    """
+    found, heldout = audits["labels"], audits["labels-heldout"]
+    ambiguous = found.groups["ambiguous"]["true"].labels
+    own, beside = found.overall.labels, found.compare({"alt_text": audits["labels-alt-text"]})
+    return {
+        "precision": own.precision, "precision_interval": own.precision_interval,
+        "recall": own.recall, "recall_interval": own.recall_interval,
+        "ambiguous_precision": ambiguous.precision, "ambiguous_recall": ambiguous.recall,
+        "heldout_precision": heldout.overall.labels.precision, "heldout_recall": heldout.overall.labels.recall,
+        "heldout_ambiguous_precision": heldout.groups["ambiguous"]["true"].labels.precision,
+        "heldout_ambiguous_recall": heldout.groups["ambiguous"]["true"].labels.recall,
+        "text_only_precision": beside["text_only"]["at_own_recall"],
+        "alt_text_encoder_precision": beside["alt_text"]["at_own_recall"],
+        "precision_at_recall_75": {name: row["at_recall"] for name, row in beside.items()},
+        "average_precision": {name: row["average_precision"] for name, row in beside.items()},
+        "calibration_error": found.calibration and found.calibration.error,
+    }
+
+
+def _report(root: Path, kb: KnowledgeBase, audits: Mapping[str, Audit], metrics: Mapping[str, Any]) -> None:
+    labels = metrics["labels"]
+    shown = {"precision": f"{labels['precision']:.3f}", "recall": f"{labels['recall']:.3f}",
+             "ambiguous names": f"{labels['ambiguous_precision']:.3f}",
+             "held-out pages": f"{labels['heldout_precision']:.3f} at {labels['heldout_recall']:.3f}"}
+    write_report(root / "dataset", root / "labels", root / "report.html", audit=audits["labels"], kb=kb, metrics=shown,
+                 compared={"contrastive on alt-text": audits["labels-alt-text"]})

@@ -1,0 +1,69 @@
+"""Fetches the sample world's sources with the ordinary npm client, as pinned by the lock file beside this module."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from openmofi.errors import OpenMofiError
+from openmofi.storage import file_fingerprint
+
+_HERE = Path(__file__).parent
+LOCK = _HERE / "package-lock.json"
+_MANIFEST = _HERE / "package.json"
+_NPM_CI = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+
+
+def cache_home() -> Path:
+    """`$OPENMOFI_HOME`, or `~/.cache/openmofi`."""
+    return Path(os.environ.get("OPENMOFI_HOME") or Path.home() / ".cache" / "openmofi")
+
+
+def sources_folder(home: Path | None = None) -> Path:
+    """Where the packages of this lock file lie, fetched or not: a `node_modules` folder."""
+    return (home or cache_home()) / "npm" / file_fingerprint(LOCK) / "node_modules"
+
+
+def fetch(home: Path | None = None) -> Path:
+    """Fetch the packages of the lock file into the cache unless they are there; returns the `node_modules` folder.
+
+    They are fetched beside their place and renamed, so a stopped fetch leaves nothing that looks finished.
+
+    Raises:
+        OpenMofiError: npm is missing, or failed.
+    """
+    target = sources_folder(home)
+    if target.is_dir():
+        return target
+    if shutil.which("npm") is None:
+        raise OpenMofiError("The sample world needs npm, which is not on the PATH.",
+                            "Install Node.js 18 or newer; nothing else of OpenMOFI needs it.")
+    shelf = target.parent.parent
+    shelf.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=shelf, prefix=".fetching-") as name:
+        folder = Path(name) / "packages"
+        folder.mkdir()
+        shutil.copy(LOCK, folder)
+        shutil.copy(_MANIFEST, folder)
+        done = subprocess.run(_NPM_CI, cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode:
+            why = next((line for line in done.stderr.splitlines() if line.strip()), f"exit code {done.returncode}")
+            raise OpenMofiError(f"npm ci failed: {why}.",
+                                "Check the network and `npm config get registry`, then try again.")
+        try:
+            folder.rename(target.parent)
+        except OSError:
+            # Another process was faster: its copy is the same.
+            if not target.is_dir():
+                raise
+    return target
+
+
+def package_versions() -> dict[str, str]:
+    """Package → version, as pinned."""
+    locked = json.loads(LOCK.read_text())["packages"]
+    return {name.removeprefix("node_modules/"): entry["version"] for name, entry in sorted(locked.items()) if name}

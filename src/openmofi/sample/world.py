@@ -1,0 +1,109 @@
+"""Builds the sample world: pages, retrieval pictures, knowledge source, truth."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from openmofi.engine import Engine, Progress, Quiet, engine_named
+from openmofi.sample.draw import DrawTask, open_drawer
+from openmofi.sample.entities import CORRECTIONS
+from openmofi.sample.gather import World, gather, rename
+from openmofi.sample.packages import package_versions
+from openmofi.sample.plan import HELDOUT_ENTITIES, PlannedShard, heldout_entities, make_plan, split_of
+from openmofi.sample.settings import WorldSettings
+from openmofi.sample.source import Source, make_source, write_source
+from openmofi.schema import TRUTH
+from openmofi.storage import Manifest, claim_folder, file_fingerprint, finish_manifest, write_table
+
+PICTURES = pa.schema([
+    pa.field("picture", pa.string()), pa.field("entity", pa.string()), pa.field("name", pa.string()),
+    pa.field("set", pa.string()), pa.field("icon", pa.string()), pa.field("domain", pa.string()),
+    pa.field("rule", pa.string()), pa.field("split", pa.string()),
+])
+"""pictures: one row an icon that shows an entity; `rule` is how the entity was found."""
+
+
+def build_world(sources: Path, out: Path, settings: WorldSettings | None = None, engine: Engine | None = None,
+                progress: Progress | None = None) -> Manifest:
+    """Build the world in `out`, or go on where a stopped build was.
+
+    Args:
+        sources: the fetched packages (`openmofi.sample.packages.fetch`).
+        out: gets `pages/`, `retrieval/`, `kb/`, `truth.parquet`, `pictures.parquet`, `manifest.json`.
+        settings: defaults are those of docs/sample-world.md.
+        engine: default is one process a core.
+        progress: told of every shard.
+
+    Raises:
+        OpenMofiError: `out` was made with other settings, sources are missing, or the disk is full.
+    """
+    settings = settings or WorldSettings()
+    progress = progress or Quiet()
+    inputs = package_versions() | {CORRECTIONS.name: file_fingerprint(CORRECTIONS)}
+    manifest = claim_folder(out, "world", asdict(settings), inputs)
+    if manifest.finished:
+        return manifest
+    world = rename(gather(sources, settings))
+    source = make_source(world, settings)
+    plan = make_plan(world, source, settings)
+    tasks = [_task(out, shard, world, settings) for shard in plan if not _path(out, shard).exists()]
+    progress.begin("world", len(tasks))
+    (engine or engine_named("processes")).run(open_drawer, tasks, progress)
+    tables = write_source(out / "kb", world, source)
+    _write_truth(out, plan)
+    _write_pictures(out, world, settings)
+    return finish_manifest(out, manifest, _counts(world, source, plan, settings) | {"kb": tables})
+
+
+def _path(out: Path, shard: PlannedShard) -> Path:
+    folder = out / "retrieval" if shard.split == HELDOUT_ENTITIES else out / "pages" / shard.split
+    return folder / f"{shard.name}.tar"
+
+
+def _task(out: Path, shard: PlannedShard, world: World, settings: WorldSettings) -> DrawTask:
+    pictures = {page.picture.id: page.picture for page in shard.pages}
+    svgs = {name: world.icons[picture.set].svg(picture.icon) for name, picture in pictures.items()}
+    return DrawTask(_path(out, shard), shard, svgs, settings)
+
+
+def _write_truth(out: Path, plan: Iterable[PlannedShard]) -> None:
+    rows = [{"shard": shard.name, "key": page.key, "entity": "" if page.broken else page.entity,
+             "named": page.named and not page.broken, "ambiguous": page.ambiguous, "domain": page.domain,
+             "split": shard.split} for shard in plan for page in shard.pages]
+    write_table(out / "truth.parquet", pa.Table.from_pylist(rows, schema=TRUTH))
+
+
+def _write_pictures(out: Path, world: World, settings: WorldSettings) -> None:
+    held = heldout_entities(world.pictured, settings)
+    rows = [{"picture": picture.id, "entity": entity.id, "name": entity.name, "set": picture.set, "icon": picture.icon,
+             "domain": entity.domain, "rule": picture.rule, "split": split_of(entity.id, picture, held, settings)}
+            for entity in world.pictured for picture in entity.pictures]
+    write_table(out / "pictures.parquet", pa.Table.from_pylist(rows, schema=PICTURES))
+
+
+def _counts(world: World, source: Source, plan: list[PlannedShard], settings: WorldSettings) -> dict[str, Any]:
+    pages = [page for shard in plan for page in shard.pages if page.text is not None]
+    held = heldout_entities(world.pictured, settings)
+    rules = Counter((entity.domain, picture.rule) for entity in world.pictured for picture in entity.pictures)
+    return {
+        "pairs": len(pages),
+        "pairs_by_split": _sorted(Counter(shard.split for shard in plan for _ in shard.pages)),
+        "entities": len(world.pictured), "entities_heldout": len(held),
+        "entities_by_domain": _sorted(Counter(entity.domain for entity in world.pictured)),
+        "entities_by_kind": _sorted(Counter(entity.id.partition(":")[0] for entity in world.pictured)),
+        "entities_ambiguous": sum(source.ambiguous(entity.name) for entity in world.pictured),
+        "pictures": sum(rules.values()),
+        "pictures_by_rule": {f"{domain}/{rule}": count for (domain, rule), count in sorted(rules.items())},
+        "texts_by_kind": _sorted(Counter(str(page.text.kind) for page in pages if page.text)),
+        "broken": sum(page.broken for page in pages), "duplicates": sum(page.duplicate for page in pages),
+    }
+
+
+def _sorted(counts: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counts.items()))

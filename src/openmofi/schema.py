@@ -1,0 +1,230 @@
+"""The tables that pass between stages: Arrow schemas, their row dataclasses, schema versions.
+
+Identifiers of entities (`"Q42"`, `"wn:02084071-n"`) are what is kept on disk; row numbers of a knowledge base are
+used only inside a run, because another build of the knowledge base may number its rows otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+
+class PairStatus(StrEnum):
+    """Whether a pair can be used, and if not, why. Counts in = counts out: no row is ever dropped."""
+
+    OK = "ok"
+    TEXT_MISSING = "text_missing"
+    TEXT_EMPTY = "text_empty"
+    TEXT_INVALID = "text_invalid_utf8"
+    TEXT_TOO_LONG = "text_too_long"
+    IMAGE_MISSING = "image_missing"
+    IMAGE_BROKEN = "image_broken"
+    IMAGE_TOO_LARGE = "image_too_large"
+    DUPLICATE_KEY = "duplicate_key"
+
+
+class LabelStatus(StrEnum):
+    """What became of a usable pair. A pair that was not usable keeps its `PairStatus` instead."""
+
+    LABELLED = "labelled"
+    REJECTED = "rejected"
+    UNLINKED = "unlinked"
+    NO_MENTION = "no_mention"
+
+
+class Reason(StrEnum):
+    """Why an entity of a pair was accepted or not."""
+
+    ACCEPTED = "accepted"
+    BELOW_THRESHOLD = "below_threshold"
+    SIBLING = "sibling_preferred"
+    TOP_K = "beyond_top_k"
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """An image with its text, as read.
+
+    Attributes:
+        key: unique within its shard, but for rows with the status `DUPLICATE_KEY`.
+        image: the encoded bytes; `None` where there are none.
+        text: the caption; cut to the reader's limit, `""` where it is missing or not UTF-8.
+        status: `PairStatus.OK` or why this pair cannot be used.
+        url: where it came from, or `""`.
+    """
+
+    key: str
+    image: bytes | None
+    text: str
+    status: PairStatus = PairStatus.OK
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """An entity of the knowledge base.
+
+    Attributes:
+        id: stable identifier, e.g. `"Q42"`.
+        name: preferred English name, as displayed.
+        description: one line that tells it from its namesakes.
+        types: coarse types, e.g. `("noun.animal",)`.
+        popularity: non-negative; only the order and ratios within one knowledge base mean something.
+    """
+
+    id: str
+    name: str
+    description: str = ""
+    types: tuple[str, ...] = ()
+    popularity: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A span of a text that names something. `start` and `end` count characters (code points), end exclusive."""
+
+    start: int
+    end: int
+    surface: str
+    detector: str
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A candidate entity of a mention.
+
+    Attributes:
+        entity: entity identifier.
+        mention: index into the text's mentions.
+        prior: commonness P(entity | name), 0..1.
+        link_score: P(entity | name, rest of the text), 0..1; over a mention's candidates and NIL it sums to 1.
+    """
+
+    entity: str
+    mention: int
+    prior: float
+    link_score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """An entity of a pair after the image has had its say.
+
+    Attributes:
+        entity, mention, prior, link_score: see `Link`.
+        image_score: raw similarity of image and entity text (cosine × logit scale of the encoder).
+        probability: calibrated probability that the image shows the entity, 0..1.
+        accepted: whether it is a label.
+        reason: why.
+    """
+
+    entity: str
+    mention: int
+    prior: float
+    link_score: float
+    image_score: float
+    probability: float
+    accepted: bool
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRow:
+    """A judged pair: one row of the label table."""
+
+    key: str
+    text: str
+    status: str
+    mentions: tuple[Mention, ...] = ()
+    entities: tuple[Judgement, ...] = ()
+    width: int = 0
+    height: int = 0
+    phash: int = field(default=0)
+
+
+MENTION = pa.struct([
+    pa.field("start", pa.int32()), pa.field("end", pa.int32()),
+    pa.field("surface", pa.string()), pa.field("detector", pa.string()),
+])
+LINK = pa.struct([
+    pa.field("entity", pa.string()), pa.field("mention", pa.int32()),
+    pa.field("prior", pa.float32()), pa.field("link_score", pa.float32()),
+])
+JUDGEMENT = pa.struct([
+    pa.field("entity", pa.string()), pa.field("mention", pa.int32()),
+    pa.field("prior", pa.float32()), pa.field("link_score", pa.float32()),
+    pa.field("image_score", pa.float32()), pa.field("probability", pa.float32()),
+    pa.field("accepted", pa.bool_()), pa.field("reason", pa.string()),
+])
+
+ENTITIES = pa.schema([
+    pa.field("id", pa.string()), pa.field("name", pa.string()), pa.field("description", pa.string()),
+    pa.field("types", pa.list_(pa.string())), pa.field("popularity", pa.float32()),
+])
+"""entities: one row an entity. Sources and built knowledge bases share it."""
+
+NAMES = pa.schema([pa.field("name", pa.string()), pa.field("entity", pa.string()), pa.field("count", pa.float32())])
+"""names of a source: a surface form, the entity that it may mean, and how often it does (any positive unit)."""
+
+RELATIONS = pa.schema([pa.field("head", pa.string()), pa.field("relation", pa.string()), pa.field("tail", pa.string())])
+"""relations of a source: head and tail are entity identifiers."""
+
+SURFACES = pa.schema([pa.field("name", pa.string()), pa.field("link_probability", pa.float32())])
+"""optional table of a source: how often a surface form is a mention at all, 0..1. Absent names have 1."""
+
+LINKS = pa.schema([
+    pa.field("key", pa.string()), pa.field("text", pa.string()), pa.field("status", pa.string()),
+    pa.field("mentions", pa.list_(MENTION)), pa.field("links", pa.list_(LINK)),
+])
+"""links: a pair's text, what it names and what that may mean; one file a shard of pairs."""
+
+
+def features_schema(dim: int) -> pa.Schema:
+    """features: an image's embedding and what decoding it told; one file a shard of pairs, rows as in the shard.
+
+    `feature` is float16 of length `dim`, the encoder's unnormalised backbone output (zeros where the image was not
+    usable); `status` is a `PairStatus`; `width`/`height` are those of the image as stored, in pixels; `phash` is its
+    64-bit perceptual hash.
+    """
+    return pa.schema([
+        pa.field("key", pa.string()), pa.field("status", pa.string()),
+        pa.field("width", pa.int32()), pa.field("height", pa.int32()), pa.field("phash", pa.uint64()),
+        pa.field("feature", pa.list_(pa.float16(), dim)),
+    ])
+
+
+LABELS = pa.schema([
+    pa.field("key", pa.string()), pa.field("text", pa.string()), pa.field("status", pa.string()),
+    pa.field("mentions", pa.list_(MENTION)), pa.field("entities", pa.list_(JUDGEMENT)),
+    pa.field("width", pa.int32()), pa.field("height", pa.int32()), pa.field("phash", pa.uint64()),
+])
+"""labels: a pair, judged; one file a shard of pairs."""
+
+VOCABULARY = pa.schema([
+    pa.field("class_id", pa.int32()), pa.field("id", pa.string()), pa.field("name", pa.string()),
+    pa.field("images", pa.int64()),
+])
+"""vocabulary: a class of the labelled dataset, most images first."""
+
+DATASET = pa.schema([
+    pa.field("shard", pa.string()), pa.field("key", pa.string()), pa.field("text", pa.string()),
+    pa.field("classes", pa.list_(pa.int32())), pa.field("entities", pa.list_(pa.string())),
+    pa.field("scores", pa.list_(pa.float32())),
+])
+"""dataset: an image with at least one label of the vocabulary; the image itself stays in its shard of pairs."""
+
+TRUTH = pa.schema([
+    pa.field("shard", pa.string()), pa.field("key", pa.string()), pa.field("entity", pa.string()),
+    pa.field("named", pa.bool_()), pa.field("ambiguous", pa.bool_()), pa.field("domain", pa.string()),
+    pa.field("split", pa.string()),
+])
+"""truth: what a pair's image really shows; read by nothing but the audit.
+
+`entity` is its identifier (`""` where unknown), `named` whether the text names it, `ambiguous` whether the name that
+the text uses has more than one entity, `split` one of `train`, `heldout_pages`, `heldout_entities`.
+"""

@@ -1,0 +1,11 @@
+"""Files: shards, manifests, atomic writes, fsspec paths. Knows nothing of what a row means."""
+
+from openmofi.storage.atomic import atomic_path, write_bytes, write_json, write_table, write_text
+from openmofi.storage.fingerprint import file_fingerprint, fingerprint
+from openmofi.storage.manifest import Manifest, claim_folder, finish_manifest, read_manifest
+from openmofi.storage.shards import Shard, expand_shards
+
+__all__ = [
+    "Manifest", "Shard", "atomic_path", "claim_folder", "expand_shards", "file_fingerprint", "fingerprint",
+    "finish_manifest", "read_manifest", "write_bytes", "write_json", "write_table", "write_text",
+]

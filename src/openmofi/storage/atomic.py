@@ -1,0 +1,188 @@
+"""Atomic writes: a reader sees the old file or the whole new one, never a part.
+
+Local files are written under a temporary name beside their place, fsynced and renamed. On object stores (any
+other fsspec protocol) an object appears only when its upload has ended, which is the same promise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from openmofi.errors import OpenMofiError
+
+_TEMPORARY = ".openmofi-tmp-"
+_HOST = hashlib.blake2b(socket.gethostname().encode(), digest_size=4).hexdigest()
+_STALE_SECONDS = 86_400.0
+_NO_ROOM = 1 << 16
+
+
+def is_remote(path: str | Path) -> bool:
+    """Whether `path` is an fsspec URL of another protocol than `file`."""
+    text = str(path)
+    return "://" in text and not text.startswith("file://")
+
+
+def _is_full(error: OSError, path: str | Path) -> bool:
+    if error.errno is not None:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    # numpy and others report a short write without saying why.
+    with contextlib.suppress(OSError):
+        return shutil.disk_usage(Path(path).parent).free < _NO_ROOM
+    return False
+
+
+def _explain(error: OSError, path: str | Path) -> OpenMofiError:
+    if _is_full(error, path):
+        return OpenMofiError(f"The disk is full: {path} could not be written.",
+                             "Free some room and start the same command again; what is finished is kept.")
+    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return OpenMofiError(f"{path} cannot be written: {error.strerror}.", "Choose another output with -o.")
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return OpenMofiError(f"{path} cannot be written: a file stands where a folder is needed.",
+                             "Choose another output with -o.")
+    return OpenMofiError(f"{path} could not be written: {error}.")
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary local path; on leaving without an error its content stands at `path`, at once and
+    synced.
+
+    Parent folders are made. On an error nothing is left behind. The body should do nothing but write: what it
+    meets as `OSError` is told as a failure to write.
+
+    Raises:
+        OpenMofiError: the disk is full, or the place cannot be written.
+    """
+    if is_remote(path):
+        with tempfile.TemporaryDirectory() as folder:
+            local = Path(folder) / "file"
+            yield local
+            _upload(local, str(path))
+        return
+    target = Path(str(path).removeprefix("file://"))
+    # Two threads or processes may write the same target: the last one wins, and neither sees the other's
+    # part.
+    temporary = target.with_name(f"{_TEMPORARY}{_HOST}-{os.getpid()}-{secrets.token_hex(4)}{target.suffix}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with open(temporary, "rb") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise _explain(error, target) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _upload(local: Path, url: str) -> None:
+    try:
+        filesystem, remote = fsspec.core.url_to_fs(url)
+        filesystem.makedirs(remote.rpartition("/")[0], exist_ok=True)
+        filesystem.put_file(str(local), remote)
+    except OSError as error:
+        raise _explain(error, url) from error
+    except (ImportError, ValueError) as error:
+        raise OpenMofiError(f"{url} cannot be written: {error}.") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write `content` to `path` atomically."""
+    with atomic_path(path) as temporary, open(temporary, "wb") as handle:
+        handle.write(content)
+
+
+def write_text(path: str | Path, content: str) -> None:
+    """Write `content` as UTF-8 to `path` atomically."""
+    write_bytes(path, content.encode())
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write `content` as indented JSON with sorted keys, so that equal content gives equal bytes."""
+    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:
+        # Names of files may hold bytes that are no UTF-8; JSON can say them only escaped.
+        data = (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
+    write_bytes(path, data)
+
+
+def write_table(path: str | Path, table: pa.Table, metadata: Mapping[str, str] | None = None) -> None:
+    """Write an Arrow table as Parquet (zstd) atomically; equal tables give equal bytes.
+
+    `metadata` is added to the file's schema metadata; `table_metadata` reads it back without reading rows.
+    """
+    if metadata:
+        kept = {**(table.schema.metadata or {}), **{k.encode(): v.encode() for k, v in metadata.items()}}
+        table = table.replace_schema_metadata(kept)
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def table_metadata(path: str | Path) -> dict[str, str]:
+    """The metadata that `write_table` stored in a Parquet file; empty when there is no such (whole) file."""
+    try:
+        with fsspec.open(str(path), "rb") as handle:
+            found = pq.ParquetFile(handle).schema_arrow.metadata or {}
+    except (FileNotFoundError, pa.ArrowException, ValueError):
+        return {}
+    except OSError as error:
+        # Arrow reports a damaged footer as an OSError without an error number of the system.
+        if error.errno is not None:
+            raise
+        return {}
+    return {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in found.items()}
+
+
+def remove_leftovers(folder: str | Path) -> None:
+    """Remove temporary files that a killed process left in a local `folder`; those of running processes stay."""
+    if is_remote(folder):
+        return
+    for leftover in Path(str(folder).removeprefix("file://")).glob(f"**/{_TEMPORARY}*"):
+        with contextlib.suppress(OSError):
+            if not _in_use(leftover):
+                leftover.unlink(missing_ok=True)
+
+
+def _in_use(leftover: Path) -> bool:
+    host, _, rest = leftover.name.removeprefix(_TEMPORARY).partition("-")
+    process = rest.partition("-")[0]
+    if host != _HOST or not process.isdigit():
+        # Another machine's, on a shared disk: only its age tells.
+        return time.time() - leftover.stat().st_mtime < _STALE_SECONDS
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

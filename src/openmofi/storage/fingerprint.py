@@ -1,0 +1,74 @@
+"""Fingerprints: short names for settings and inputs, equal exactly when these are equal."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from openmofi.errors import OpenMofiError
+
+_EDGE = 1 << 20
+_TABLES = (".csv", ".tsv", ".jsonl")
+
+
+def plain(value: Any) -> Any:
+    """A value that JSON does not know as one that it does: dataclasses, paths, sets. For `json.dumps(default=…)`."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    raise TypeError(f"{type(value).__name__} has no fingerprint")
+
+
+def fingerprint(value: Any) -> str:
+    """16 hexadecimal digits for any JSON-like value or dataclass; the order of dictionary keys does not matter."""
+    text = json.dumps(value, sort_keys=True, default=plain)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def file_fingerprint(path: str | Path) -> str:
+    """16 hexadecimal digits for a file: its size and its first and last MiB; for a folder: see below.
+
+    Not the whole content, since shards are gigabytes and may lie across a network: a change inside the middle
+    of a file that keeps its size is not seen. Of a folder: names and sizes of all files below it, hidden ones
+    left out, and the fingerprints of its tables (CSV, TSV, JSON lines).
+
+    Raises:
+        OpenMofiError: the file or folder cannot be read.
+    """
+    try:
+        filesystem, place = fsspec.core.url_to_fs(str(path))
+        if filesystem.isdir(place):
+            return _folder_fingerprint(filesystem, place)
+        return _edges(filesystem, place)
+    except (OSError, ValueError, ImportError) as error:
+        raise OpenMofiError(f"{path} cannot be read: {error}.", "Check the path.") from error
+
+
+def _edges(filesystem: Any, place: str) -> str:
+    with filesystem.open(place, "rb") as handle:
+        size = handle.seek(0, 2)
+        digest = hashlib.blake2b(str(size).encode(), digest_size=8)
+        handle.seek(0)
+        digest.update(handle.read(_EDGE))
+        handle.seek(max(0, size - _EDGE))
+        digest.update(handle.read(_EDGE))
+    return digest.hexdigest()
+
+
+def _folder_fingerprint(filesystem: Any, place: str) -> str:
+    prefix = len(place.rstrip("/")) + 1
+    found = []
+    for name, info in sorted(filesystem.find(place, detail=True).items()):
+        inner = name[prefix:]
+        if not any(piece.startswith(".") for piece in inner.split("/")):
+            content = _edges(filesystem, name) if inner.endswith(_TABLES) else ""
+            found.append([inner, info.get("size"), content])
+    return fingerprint(found)

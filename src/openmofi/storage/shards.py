@@ -1,0 +1,160 @@
+"""Shards: what a user names on the command line, expanded to a sorted list of inputs."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import fsspec
+
+from openmofi.errors import OpenMofiError, UsageError
+
+_TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+_ENDINGS = (*_TARS, ".parquet", ".csv", ".tsv", ".jsonl")
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+_MAX_SHARDS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One input of a stage.
+
+    Attributes:
+        path: local path or fsspec URL of a tar, a Parquet file, a table, or a folder of images with a table.
+        name: unique in the job; names the outputs (`<name>.parquet`).
+    """
+
+    path: str
+    name: str
+
+
+def expand_braces(pattern: str) -> list[str]:
+    """`a{00..02}.tar` → three names, `{a,b}.tar` → two, nested ones too, as a shell would; each name once.
+
+    Raises:
+        UsageError: a brace is not closed, a range runs backwards, or there is no end of names.
+    """
+    return list(dict.fromkeys(_expand(pattern)))
+
+
+def _expand(pattern: str) -> list[str]:
+    match = _BRACES.search(pattern)
+    if not match:
+        if "{" in pattern or "}" in pattern:
+            raise UsageError(f"The braces in {pattern!r} do not match.",
+                             "Write e.g. 'pairs-{00000..00099}.tar'.")
+        return [pattern]
+    options = _options(match.group(1), pattern)
+    tails = [pattern[: match.start()] + option + pattern[match.end():] for option in options]
+    names: list[str] = []
+    for tail in tails:
+        names += _expand(tail)
+        if len(names) > _MAX_SHARDS:
+            raise UsageError(f"{pattern!r} names more than {_MAX_SHARDS} shards.")
+    return names
+
+
+def _options(inner: str, pattern: str) -> list[str]:
+    span = _RANGE.fullmatch(inner)
+    if not span:
+        return inner.split(",")
+    first, last = span.groups()
+    if int(first) > int(last):
+        raise UsageError(f"The range in {pattern!r} runs backwards.")
+    if int(last) - int(first) >= _MAX_SHARDS:
+        raise UsageError(f"{pattern!r} names more than {_MAX_SHARDS} shards.")
+    # As in bash: a leading zero on either side pads all numbers to the wider of the two.
+    padded = any(len(end) > 1 and end.startswith("0") for end in (first, last))
+    width = max(len(first), len(last)) if padded else 0
+    return [str(number).zfill(width) for number in range(int(first), int(last) + 1)]
+
+
+def _base(name: str) -> str:
+    return name.rstrip("/").rpartition("/")[2]
+
+
+def _stem(name: str) -> str:
+    base = _base(name)
+    ending = max((end for end in _ENDINGS if base.endswith(end)), key=len, default="")
+    return base.removesuffix(ending)
+
+
+def _readable(names: Sequence[str]) -> list[str]:
+    """The shards among files: hidden ones are half-written, a Parquet file of a tar's name is img2dataset's log."""
+    shown = sorted(name for name in names if not _base(name).startswith("."))
+    tars = {_stem(name) for name in shown if name.endswith(_TARS)}
+    return [name for name in shown
+            if name.endswith(_TARS) or (name.endswith(".parquet") and _stem(name) not in tars)]
+
+
+def _folder(filesystem: Any, path: str) -> list[str]:
+    inside = [name.rstrip("/") for name in filesystem.ls(path, detail=False)]
+    return _readable(inside) or ([path] if inside else [])
+
+
+def _glob(filesystem: Any, path: str) -> list[str]:
+    names = [name for name in filesystem.glob(path) if not _base(name).startswith(".")]
+    if path.endswith(_ENDINGS):
+        return sorted(names)
+    found = _readable(names)
+    if not found:
+        folders = sorted(name for name in names if filesystem.isdir(name))
+        found = list(itertools.chain.from_iterable(_folder(filesystem, name) for name in folders))
+    return found
+
+
+def _listing(pattern: str) -> list[str]:
+    filesystem, path = fsspec.core.url_to_fs(pattern)
+    if filesystem.isdir(path):
+        found = _folder(filesystem, path)
+    elif filesystem.exists(path):
+        found = [path]
+    else:
+        found = _glob(filesystem, path) if any(mark in path for mark in "*?[") else []
+    return [filesystem.unstrip_protocol(name) if "://" in pattern else name for name in found]
+
+
+def _all_listed(pattern: str) -> list[str]:
+    try:
+        # A file may really be called so.
+        literal = _listing(pattern) if "{" in pattern or "}" in pattern else []
+        if literal:
+            return literal
+        found: list[str] = []
+        for name in expand_braces(pattern):
+            listed = _listing(name)
+            if not listed:
+                raise UsageError(f"{name} matches nothing.",
+                                 "Give .tar or .parquet files, or a folder of them.")
+            found += listed
+        return found
+    except (OSError, ValueError, ImportError) as error:
+        raise OpenMofiError(f"{pattern} cannot be listed: {error}.", "Check the path.") from error
+
+
+def expand_shards(patterns: Sequence[str]) -> list[Shard]:
+    """Expand paths, folders, globs, brace ranges and fsspec URLs to shards, sorted, each once.
+
+    A folder stands for the tars and Parquet files in it (without img2dataset's logs and hidden files); a
+    folder without any is itself one shard (images with a table). Two shards of the same file name get their
+    parent folder's name in front.
+
+    Raises:
+        UsageError: a pattern matches nothing, or two shards cannot be told apart.
+        OpenMofiError: a place cannot be listed.
+    """
+    ordered = sorted(dict.fromkeys(itertools.chain.from_iterable(_all_listed(pattern) for pattern in patterns)))
+    stems = [_stem(path) for path in ordered]
+    twins = Counter(stems)
+    names = [stem if twins[stem] == 1 else f"{PurePosixPath(path).parent.name}-{stem}"
+             for stem, path in zip(stems, ordered, strict=True)]
+    doubled = [name for name, count in Counter(names).items() if count > 1]
+    if doubled:
+        raise UsageError(f"Two shards are both named {doubled[0]!r}.", "Give them in two jobs.")
+    return [Shard(path, name) for path, name in zip(ordered, names, strict=True)]

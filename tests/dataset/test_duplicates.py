@@ -1,0 +1,82 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from openmofi.dataset.duplicates import bit_count, near_duplicates, text_salt
+
+
+def oracle(image, entity, phash, salt, bits):
+    """One image after the other, against all kept ones."""
+    entities = {}
+    for number, code in zip(image, entity, strict=True):
+        entities.setdefault(int(number), set()).add(int(code))
+    kept, dropped = [], set()
+    for number in sorted(entities):
+        for other in kept:
+            distance = int(phash[number] ^ phash[other]).bit_count()
+            near = distance <= bits if salt[number] == salt[other] == 0 else (
+                distance == 0 and salt[number] == salt[other])
+            if phash[number] and phash[other] and near and entities[number] & entities[other]:
+                dropped.add(number)
+                break
+        else:
+            kept.append(number)
+    return dropped
+
+
+@st.composite
+def labelled_images(draw):
+    count = draw(st.integers(1, 25))
+    bases = draw(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=3))
+    phash, salt, image, entity = [], [], [], []
+    for number in range(count):
+        value = draw(st.sampled_from(bases))
+        for flip in draw(st.lists(st.integers(0, 63), max_size=5)):
+            value ^= 1 << flip
+        phash.append(value)
+        salt.append(draw(st.sampled_from([0, 0, 0, 7, 9])))
+        for code in draw(st.sets(st.integers(0, 3), max_size=3)):
+            image.append(number)
+            entity.append(code)
+    return (np.array(image, np.int64), np.array(entity, np.int64), np.array(phash, np.uint64),
+            np.array(salt, np.uint64))
+
+
+@settings(max_examples=300, deadline=None)
+@given(labelled_images(), st.integers(0, 6))
+def test_equals_deciding_one_image_after_the_other(drawn, bits):
+    found = near_duplicates(*drawn, bits)
+    assert set(np.flatnonzero(found).tolist()) == oracle(*drawn, bits)
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), min_size=1))
+def test_bit_count_is_pythons(values):
+    assert bit_count(np.array(values, np.uint64)).tolist() == [value.bit_count() for value in values]
+
+
+@pytest.mark.parametrize("bits", range(13))
+def test_every_pair_within_the_distance_is_found(bits):
+    generator = np.random.default_rng(bits)
+    base = int(generator.integers(1 << 62, 1 << 63)) | 0x5555
+    twin = base
+    for flip in generator.permutation(64)[:bits]:
+        twin ^= 1 << int(flip)
+    phash = np.array([base, twin], np.uint64)
+    none = np.zeros(2, np.uint64)
+    assert near_duplicates(np.array([0, 1]), np.array([5, 5]), phash, none, bits).tolist() == [False, True]
+    assert not near_duplicates(np.array([0, 1]), np.array([5, 6]), phash, none, bits).any()
+
+
+def test_an_empty_picture_is_a_duplicate_only_with_the_same_text():
+    flat = np.array([1 << 63] * 3, np.uint64)
+    salt = text_salt(flat, pa.array(["a wall", "a wall", "the sky"]))
+    assert (salt != 0).all()
+    assert near_duplicates(np.arange(3), np.zeros(3, int), flat, salt, 3).tolist() == [False, True, False]
+
+
+def test_no_hash_is_nobodys_duplicate():
+    phash = np.zeros(3, np.uint64)
+    salt = text_salt(phash, pa.array(["x"] * 3))
+    assert not near_duplicates(np.arange(3), np.zeros(3, int), phash, salt, 3).any()

@@ -1,0 +1,76 @@
+from collections import Counter, defaultdict
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from openmofi.dataset import DatasetSettings, parse_near_duplicates
+from openmofi.dataset.filters import Labels, Outcome, keep
+from openmofi.errors import UsageError
+
+
+def labels_of(sets, phash=None, probability=None):
+    image = np.array([number for number, found in enumerate(sets) for _ in found], np.int64)
+    entity = np.array([code for found in sets for code in sorted(found)], np.int32)
+    score = np.array(probability if probability is not None else [0.9] * len(image), np.float32)
+    hashes = np.array(phash if phash is not None else [0] * len(sets), np.uint64)
+    return Labels(image, entity, score, hashes, np.zeros(len(sets), np.uint64), 8)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sets(st.integers(0, 7), min_size=1, max_size=3), min_size=1, max_size=30), st.integers(1, 6),
+       st.integers(0, 6), st.randoms(use_true_random=False))
+def test_minimum_and_cap_equal_the_plain_way(sets, minimum, extra, random):
+    cap = minimum + extra if extra else None
+    labels = labels_of(sets, probability=[random.choice([0.5, 0.7, 0.9]) for found in sets for _ in found])
+    kept = keep(labels, DatasetSettings(minimum, cap, None))
+    by_entity = defaultdict(list)
+    for number, code, score in zip(labels.image, labels.entity, labels.probability, strict=True):
+        by_entity[int(code)].append((-float(score), int(number)))
+    wanted = {(image, code) for code, found in by_entity.items() if len(found) >= minimum
+              for _, image in sorted(found)[:cap]}
+    chosen = set(zip(labels.image[kept.label].tolist(), labels.entity[kept.label].tolist(), strict=True))
+    assert chosen == wanted
+    assert {n for n, _ in wanted} == set(np.flatnonzero(kept.outcome == Outcome.KEPT).tolist())
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.sets(st.integers(0, 7), min_size=1, max_size=3), st.sampled_from([3**30, 5**20, 7**15])),
+                min_size=1, max_size=30), st.integers(1, 4))
+def test_the_result_is_a_fixed_point_and_every_image_is_accounted_for(drawn, minimum):
+    labels = labels_of([found for found, _ in drawn], phash=[value for _, value in drawn])
+    kept = keep(labels, DatasetSettings(minimum, None, 0))
+    counts = Counter(labels.entity[kept.label].tolist())
+    assert all(count >= minimum for count in counts.values())
+    assert sum((kept.outcome == outcome).sum() for outcome in Outcome) == labels.images
+    assert set(labels.image[kept.label].tolist()) == set(np.flatnonzero(kept.outcome == Outcome.KEPT).tolist())
+
+
+def test_an_image_comes_back_when_its_twin_was_one_only_through_an_entity_that_left():
+    # Image 1 repeats image 0 as entity 0, which then has too few images; image 1 also shows entity 1.
+    labels = labels_of([{0}, {0, 1}, {1}, {1}], phash=[3**30, 3**30, 5**20, 7**15])
+    kept = keep(labels, DatasetSettings(2, None, 0))
+    assert kept.outcome.tolist() == [Outcome.BELOW_MINIMUM, Outcome.KEPT, Outcome.KEPT, Outcome.KEPT]
+    assert kept.rounds == 2
+
+
+def test_the_cap_keeps_the_most_probable_and_then_the_first():
+    labels = labels_of([{0}, {0}, {0}, {0}], probability=[0.6, 0.9, 0.6, 0.6])
+    kept = keep(labels, DatasetSettings(1, 2, None))
+    assert np.flatnonzero(kept.label).tolist() == [0, 1]
+    assert kept.outcome.tolist() == [Outcome.KEPT, Outcome.KEPT, Outcome.BEYOND_CAP, Outcome.BEYOND_CAP]
+
+
+@pytest.mark.parametrize("wrong", [{"min_images": 0}, {"max_images": 4}, {"near_duplicates": 13},
+                                   {"near_duplicates": -1}])
+def test_settings_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        DatasetSettings(**wrong)
+
+
+def test_near_duplicates_are_written_as_bits_or_off():
+    assert parse_near_duplicates("off") is None
+    assert parse_near_duplicates("4") == 4
+    with pytest.raises(UsageError, match="off"):
+        parse_near_duplicates("some")

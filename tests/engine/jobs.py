@@ -1,0 +1,78 @@
+"""Work for the engines' tests: importable by spawned processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openmofi.errors import OpenMofiError
+
+
+@dataclass(frozen=True)
+class Factory:
+    """Opens work of one kind; `folder` is where it counts its tries."""
+
+    kind: str
+    folder: str
+
+    def __call__(self) -> Any:
+        if self.kind == "no_knowledge_base":
+            raise OpenMofiError("There is no knowledge base.", "Build it.")
+        return getattr(self, self.kind)
+
+    def _tries(self, task: str) -> int:
+        place = Path(self.folder) / task
+        with open(place, "ab") as handle:
+            handle.write(b"x")
+        return place.stat().st_size
+
+    def square(self, task: str) -> dict[str, Any]:
+        self._tries(task)
+        return {"square": int(task) ** 2, "process": os.getpid()}
+
+    def dies_once(self, task: str) -> dict[str, Any]:
+        if self._tries(task) == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {"square": int(task) ** 2}
+
+    def seven_always_dies(self, task: str) -> dict[str, Any]:
+        self._tries(task)
+        if task == "7":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {"square": int(task) ** 2}
+
+    def disk_fails_once(self, task: str) -> dict[str, Any]:
+        if self._tries(task) == 1:
+            raise OSError(5, "Input/output error")
+        return {"square": int(task) ** 2}
+
+    def disk_fails_always(self, task: str) -> dict[str, Any]:
+        self._tries(task)
+        raise OSError(5, "Input/output error")
+
+    def refuses(self, task: str) -> dict[str, Any]:
+        self._tries(task)
+        if task == "0":
+            raise OpenMofiError("Shard 0 is broken.", "Fetch it again.")
+        time.sleep(0.2)
+        return {}
+
+    def has_a_bug(self, task: str) -> dict[str, Any]:
+        self._tries(task)
+        raise KeyError(task)
+
+    def raises_what_cannot_be_unpacked(self, task: str) -> dict[str, Any]:
+        class Local(Exception):
+            pass
+
+        raise Local(task)
+
+    def returns_what_cannot_be_packed(self, task: str) -> dict[str, Any]:
+        return {"lambda": lambda: task}
+
+    def leaves_by_exit(self, task: str) -> dict[str, Any]:
+        os._exit(3)

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from openmofi.engine import Quiet, engine_named
+from openmofi.engine.local import LocalEngine
+from openmofi.engine.processes import ProcessEngine
+from openmofi.engine.protocol import RETRIES
+from openmofi.errors import OpenMofiError, UsageError
+
+sys.path.insert(0, str(Path(__file__).parent))
+from jobs import Factory
+
+TASKS = [str(number) for number in range(12)]
+SQUARES = [number**2 for number in range(12)]
+
+
+class Notes(Quiet):
+    def __init__(self):
+        self.said, self.advanced = [], []
+
+    def say(self, message):
+        self.said.append(message)
+
+    def advance(self, counts):
+        self.advanced.append(counts)
+
+
+def tries(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_size for path in folder.iterdir()}
+
+
+@pytest.fixture(params=["local", "processes:2"])
+def engine(request):
+    return engine_named(request.param)
+
+
+def test_results_come_in_the_order_of_tasks_and_each_is_told_once(engine, tmp_path):
+    notes = Notes()
+    results = engine.run(Factory("square", str(tmp_path)), TASKS, notes)
+    assert [result["square"] for result in results] == SQUARES
+    assert sorted(counts["square"] for counts in notes.advanced) == SQUARES
+    assert tries(tmp_path) == dict.fromkeys(TASKS, 1)
+
+
+def test_no_tasks_open_no_work(engine, tmp_path):
+    assert engine.run(Factory("no_knowledge_base", str(tmp_path)), [], Notes()) == []
+
+
+def test_an_error_while_opening_the_work_keeps_its_sentence_and_hint(engine, tmp_path):
+    with pytest.raises(OpenMofiError) as caught:
+        engine.run(Factory("no_knowledge_base", str(tmp_path)), TASKS, Notes())
+    assert (caught.value.message, caught.value.hint) == ("There is no knowledge base.", "Build it.")
+
+
+def test_an_input_error_is_tried_again(engine, tmp_path):
+    notes = Notes()
+    results = engine.run(Factory("disk_fails_once", str(tmp_path)), TASKS[:4], notes)
+    assert [result["square"] for result in results] == SQUARES[:4]
+    assert tries(tmp_path) == dict.fromkeys(TASKS[:4], 2)
+    assert len(notes.said) == 4
+
+
+def test_an_input_error_that_stays_is_one_sentence(engine, tmp_path):
+    with pytest.raises(OpenMofiError, match=r"3.*Input/output error") as caught:
+        engine.run(Factory("disk_fails_always", str(tmp_path)), ["3"], Notes())
+    assert "start the same command again" in caught.value.hint.lower()
+    assert tries(tmp_path) == {"3": RETRIES + 1}
+
+
+def test_a_bug_is_not_tried_again(engine, tmp_path):
+    with pytest.raises(KeyError):
+        engine.run(Factory("has_a_bug", str(tmp_path)), ["3"], Notes())
+    assert tries(tmp_path) == {"3": 1}
+
+
+def test_an_error_of_ours_in_a_worker_keeps_its_hint_and_stops_the_others(tmp_path):
+    many = [str(number) for number in range(200)]
+    with pytest.raises(OpenMofiError) as caught:
+        ProcessEngine(2).run(Factory("refuses", str(tmp_path)), many, Notes())
+    assert (caught.value.message, caught.value.hint) == ("Shard 0 is broken.", "Fetch it again.")
+    assert len(tries(tmp_path)) < 20
+
+
+def test_a_worker_that_is_killed_costs_only_its_task_a_try(tmp_path):
+    notes = Notes()
+    results = ProcessEngine(2).run(Factory("dies_once", str(tmp_path)), TASKS[:6], notes)
+    assert [result["square"] for result in results] == SQUARES[:6]
+    assert tries(tmp_path) == dict.fromkeys(TASKS[:6], 2)
+    assert all("SIGKILL" in message for message in notes.said)
+    assert len(notes.said) == 6
+
+
+def test_a_task_that_always_kills_its_worker_is_named_and_the_others_are_done(tmp_path):
+    with pytest.raises(OpenMofiError, match=r"^7 failed 3 times: its worker process was killed by SIGKILL"):
+        ProcessEngine(2).run(Factory("seven_always_dies", str(tmp_path)), TASKS, Notes())
+    assert tries(tmp_path) == {**dict.fromkeys(TASKS, 1), "7": RETRIES + 1}
+
+
+def test_a_worker_that_ends_by_itself_is_reported_with_its_code(tmp_path):
+    with pytest.raises(OpenMofiError, match="ended with code 3"):
+        ProcessEngine(1).run(Factory("leaves_by_exit", str(tmp_path)), ["1"], Notes())
+
+
+@pytest.mark.parametrize("kind", ["raises_what_cannot_be_unpacked", "returns_what_cannot_be_packed"])
+def test_what_cannot_travel_between_processes_is_an_error_not_a_hang(kind, tmp_path):
+    with pytest.raises(RuntimeError):
+        ProcessEngine(1).run(Factory(kind, str(tmp_path)), ["1"], Notes())
+
+
+def test_a_task_that_cannot_be_pickled_is_an_error_not_a_hang(tmp_path):
+    with pytest.raises(Exception, match="pickle"):
+        ProcessEngine(1).run(Factory("square", str(tmp_path)), [lambda: 1], Notes())
+
+
+def test_work_is_spread_and_no_process_is_left(tmp_path):
+    results = ProcessEngine(2).run(Factory("square", str(tmp_path)), TASKS, Notes())
+    workers = {result["process"] for result in results}
+    assert os.getpid() not in workers
+    assert len(workers) == 2
+    for worker in workers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(worker, 0)
+
+
+def test_names_of_engines():
+    assert isinstance(engine_named("local"), LocalEngine)
+    assert engine_named("processes:3").workers == 3
+    assert engine_named("processes").workers == os.cpu_count()
+    for wrong in ("threads", "local:2", "processes:many", ""):
+        with pytest.raises(UsageError, match="no engine"):
+            engine_named(wrong)
+
+
+@pytest.fixture(scope="module")
+def ray_engine():
+    ray = pytest.importorskip("ray", reason="ray is an optional extra that is not installed here")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={
+        "env_vars": {"PYTHONPATH": str(Path(__file__).parent)}})
+    yield engine_named("ray")
+    ray.shutdown()
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same_results(ray_engine, tmp_path):
+    notes = Notes()
+    results = ray_engine.run(Factory("square", str(tmp_path)), TASKS, notes)
+    assert [result["square"] for result in results] == SQUARES
+    assert len(notes.advanced) == len(TASKS)
+
+
+@pytest.mark.slow
+def test_ray_tries_tasks_of_dead_workers_again_and_keeps_our_errors(ray_engine, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    results = ray_engine.run(Factory("dies_once", str(tmp_path / "a")), TASKS[:4], Notes())
+    assert [result["square"] for result in results] == SQUARES[:4]
+    assert tries(tmp_path / "a") == dict.fromkeys(TASKS[:4], 2)
+    with pytest.raises(OpenMofiError, match=r"^7 failed 3 times"):
+        ray_engine.run(Factory("seven_always_dies", str(tmp_path / "b")), TASKS[6:9], Notes())
+
+
+@pytest.mark.slow
+def test_ray_keeps_sentence_and_hint_of_our_errors(ray_engine, tmp_path):
+    for kind, hint in (("no_knowledge_base", "Build it."), ("refuses", "Fetch it again.")):
+        with pytest.raises(OpenMofiError) as caught:
+            ray_engine.run(Factory(kind, str(tmp_path)), ["0"], Notes())
+        assert caught.value.hint == hint
+    with pytest.raises(KeyError):
+        ray_engine.run(Factory("has_a_bug", str(tmp_path)), ["0"], Notes())

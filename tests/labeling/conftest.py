@@ -1,0 +1,96 @@
+"""A small world whose truth is plain: drawn shapes, texts that name them among others, one ambiguous name."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image, ImageDraw
+
+from openmofi.knowledge import build_table
+from openmofi.pairs import Record, write_tar
+from openmofi.schema import ENTITIES, NAMES
+from openmofi.storage import write_table
+
+SHAPES = {
+    "e:sun": ("sun", (250, 210, 40), "circle"), "e:moon": ("moon", (90, 90, 140), "circle"),
+    "e:brick": ("brick", (170, 60, 40), "box"), "e:lawn": ("lawn", (40, 160, 60), "box"),
+    "e:tent": ("tent", (230, 120, 20), "triangle"), "e:peak": ("peak", (200, 210, 230), "triangle"),
+    "e:orange-fruit": ("orange", (255, 140, 0), "circle"), "e:orange-firm": ("orange", (20, 20, 20), "cross"),
+}
+
+
+@dataclass(frozen=True)
+class SmallWorld:
+    kb: Path
+    shards: Path
+    truth: dict[tuple[str, str], str]
+
+
+def picture(entity: str, draw: np.random.Generator) -> bytes:
+    _, colour, shape = SHAPES[entity]
+    image = Image.new("RGB", (120, 100), tuple(int(x) for x in draw.integers(180, 256, 3)))
+    pen = ImageDraw.Draw(image)
+    x, y, size = (int(v) for v in (draw.integers(5, 30), draw.integers(5, 20), draw.integers(50, 70)))
+    box = (x, y, x + size, y + size)
+    if shape == "circle":
+        pen.ellipse(box, fill=colour)
+    elif shape == "box":
+        pen.rectangle(box, fill=colour)
+    elif shape == "triangle":
+        pen.polygon([(x, y + size), (x + size, y + size), (x + size // 2, y)], fill=colour)
+    else:
+        pen.line(box, fill=colour, width=14)
+        pen.line((x, y + size, x + size, y), fill=colour, width=14)
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=90)
+    return out.getvalue()
+
+
+def write_kb_source(folder: Path) -> Path:
+    entities = [{"id": key, "name": name, "description": f"a {shape} of colour {colour}", "types": [shape],
+                 "popularity": 1.0} for key, (name, colour, shape) in SHAPES.items()]
+    names = [{"name": name, "entity": key, "count": 3.0} for key, (name, _, _) in SHAPES.items()]
+    write_table(folder / "entities.parquet", pa.Table.from_pylist(entities, ENTITIES))
+    write_table(folder / "names.parquet", pa.Table.from_pylist(names, NAMES))
+    return folder
+
+
+def make_small_world(folder: Path, shards: int = 4, pairs: int = 60) -> SmallWorld:
+    build_table(write_kb_source(folder / "source"), folder / "kb")
+    draw = np.random.default_rng(7)
+    keys, truth = list(SHAPES), {}
+    for shard in range(shards):
+        rows = []
+        for number in range(pairs):
+            entity, wrong = (keys[int(i)] for i in draw.choice(len(keys), 2, replace=False))
+            named = [SHAPES[entity][0]] if draw.random() < 0.8 else []
+            named += [SHAPES[wrong][0]] if draw.random() < 0.5 else []
+            text = f"picture {number}: " + " and ".join(named) if named else "untitled"
+            image = b"broken" if draw.random() < 0.03 else picture(entity, draw)
+            rows.append(Record(f"{shard:02d}{number:04d}", image, text))
+            truth[f"{shard:05d}", rows[-1].key] = entity
+        write_tar(folder / "shards" / f"{shard:05d}.tar", rows)
+    return SmallWorld(folder / "kb", folder / "shards", truth)
+
+
+@pytest.fixture(scope="session")
+def small_world(tmp_path_factory) -> SmallWorld:
+    return make_small_world(tmp_path_factory.mktemp("small-world"))
+
+
+@pytest.fixture(scope="session")
+def small_encoder(small_world, tmp_path_factory) -> str:
+    """An encoder trained on the small world's links, calibrated there; its spec."""
+    from openmofi.engine import Quiet
+    from openmofi.labeling.heads import HeadSettings
+    from openmofi.sample.encoder import EncoderRecipe, train_sample_encoders
+    from openmofi.storage import expand_shards
+
+    folder = tmp_path_factory.mktemp("small-encoder")
+    recipe = EncoderRecipe("heads", HeadSettings(batch_size=64, epochs=30, dim=64))
+    train_sample_encoders(expand_shards([str(small_world.shards)]), small_world.kb, folder, cache=folder / "cache",
+                          progress=Quiet(), recipes=[recipe])
+    return f"run:{folder / 'heads'}"

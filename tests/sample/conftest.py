@@ -1,0 +1,36 @@
+import pytest
+
+from openmofi.engine import LocalEngine
+from openmofi.errors import OpenMofiError
+from openmofi.sample.gather import gather
+from openmofi.sample.packages import fetch
+from openmofi.sample.settings import world_settings
+from openmofi.sample.world import build_world
+
+
+@pytest.fixture(scope="session")
+def sources():
+    try:
+        return fetch()
+    except OpenMofiError as error:
+        pytest.skip(f"the sample world's packages are not here: {error}")
+
+
+@pytest.fixture(scope="session")
+def whole(sources):
+    """Everything that the sources say, nothing left out."""
+    from openmofi.sample.settings import WorldSettings
+
+    return gather(sources, WorldSettings())
+
+
+@pytest.fixture(scope="session")
+def small_settings():
+    return world_settings(max_entities=24)
+
+
+@pytest.fixture(scope="session")
+def small_world(sources, small_settings, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sample") / "world"
+    build_world(sources, folder, small_settings, LocalEngine())
+    return folder

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from openmofi.errors import OpenMofiError
+from openmofi.storage import file_fingerprint, fingerprint
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4), max_leaves=12)
+
+
+@dataclass(frozen=True)
+class Settings:
+    size: int
+    where: Path
+
+
+@settings(deadline=None)
+@given(JSON, JSON)
+def test_equal_exactly_when_the_values_are(one, other):
+    # JSON's texts are compared, since Python's 1 == 1.0 == True.
+    same = fingerprint(one) == fingerprint(other)
+    assert same == (repr(_sorted(one)) == repr(_sorted(other)))
+
+
+def _sorted(value):
+    if isinstance(value, dict):
+        return [(key, _sorted(inner)) for key, inner in sorted(value.items())] + ["dict"]
+    return [_sorted(inner) for inner in value] if isinstance(value, list) else value
+
+
+def test_dataclasses_paths_sets_and_bytes_that_are_no_utf8():
+    assert fingerprint(Settings(3, Path("a"))) == fingerprint({"where": "a", "size": 3})
+    assert fingerprint(Settings(3, Path("a"))) != fingerprint(Settings(4, Path("a")))
+    assert fingerprint({"b", "a"}) == fingerprint(["a", "b"])
+    assert len(fingerprint(os.fsdecode(b"\xff.tar"))) == 16
+    with pytest.raises(TypeError):
+        fingerprint(object())
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000, (1 << 20) + 5, 3 << 20])
+def test_a_file_tells_its_size_head_and_tail(tmp_path, size):
+    content = bytearray(os.urandom(size))
+    place = tmp_path / "x"
+    place.write_bytes(content)
+    first = file_fingerprint(place)
+    assert file_fingerprint(place) == first
+    place.write_bytes(content + b"x")
+    assert file_fingerprint(place) != first
+    for position in {0, size - 1} if size else set():
+        changed = bytearray(content)
+        changed[position] ^= 1
+        place.write_bytes(changed)
+        assert file_fingerprint(place) != first
+
+
+def test_a_folder_tells_its_files_and_tables(tmp_path):
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner/a.jpg").write_bytes(b"abc")
+    (tmp_path / "metadata.csv").write_text("file_name,text\ninner/a.jpg,cat\n")
+    first = file_fingerprint(tmp_path)
+    (tmp_path / ".hidden").write_text("x")
+    assert file_fingerprint(tmp_path) == first
+    (tmp_path / "metadata.csv").write_text("file_name,text\ninner/a.jpg,dog\n")
+    second = file_fingerprint(tmp_path)
+    assert second != first
+    (tmp_path / "inner/a.jpg").rename(tmp_path / "inner/b.jpg")
+    assert file_fingerprint(tmp_path) != second
+
+
+def test_what_cannot_be_read_is_one_sentence(tmp_path):
+    for place in (tmp_path / "absent", "nosuch://x"):
+        with pytest.raises(OpenMofiError, match="cannot be read"):
+            file_fingerprint(place)

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from openmofi.errors import OpenMofiError
+from openmofi.schema import SCHEMA_VERSION
+from openmofi.storage import Manifest, claim_folder, finish_manifest, read_manifest, write_json
+from openmofi.storage.manifest import MANIFEST
+
+sys.path.insert(0, str(Path(__file__).parent))
+from mounts import read_only
+
+
+def test_a_new_folder_is_claimed_finished_and_found_again(tmp_path):
+    out = tmp_path / "out"
+    first = claim_folder(out, "labels", {"pairs": ("a", "b"), "where": Path("x")}, {"kb": "abc"})
+    assert not first.finished
+    assert first.settings == {"pairs": ["a", "b"], "where": "x"}
+    assert first.versions["openmofi"]
+    assert claim_folder(out, "labels", {"pairs": ("a", "b"), "where": Path("x")}, {"kb": "abc"}) == first
+    done = finish_manifest(out, first, {"rows": 3})
+    again = claim_folder(out, "labels", {"pairs": ["a", "b"], "where": "x"}, {"kb": "abc"})
+    assert again == done == read_manifest(out, "labels")
+    assert again.finished
+    assert again.counts == {"rows": 3}
+    assert again.fingerprint == first.fingerprint
+
+
+def test_object_stores():
+    first = claim_folder("memory://manifests/out", "labels", {"a": 1})
+    assert read_manifest("memory://manifests/out", "labels") == first
+    with pytest.raises(OpenMofiError, match="a: 1 → 2"):
+        claim_folder("memory://manifests/out", "labels", {"a": 2})
+
+
+@pytest.mark.parametrize(("settings", "inputs", "said"), [
+    ({"a": 2, "b": 1}, {"kb": "x"}, "a: 1 → 2"),
+    ({"a": 1}, {"kb": "x"}, "b: 1 → None"),
+    ({"a": 1, "b": 1}, {"kb": "y"}, "kb: 'x' → 'y'"),
+])
+def test_other_settings_or_inputs_stop_and_say_which(tmp_path, settings, inputs, said):
+    claim_folder(tmp_path / "out", "labels", {"a": 1, "b": 1}, {"kb": "x"})
+    with pytest.raises(OpenMofiError, match="was made with other settings") as caught:
+        claim_folder(tmp_path / "out", "labels", settings, inputs)
+    assert said in caught.value.message
+    assert "-o" in caught.value.hint
+
+
+def test_a_long_setting_does_not_fill_the_screen(tmp_path):
+    claim_folder(tmp_path / "out", "labels", {"shards": ["x" * 50] * 1000})
+    with pytest.raises(OpenMofiError) as caught:
+        claim_folder(tmp_path / "out", "labels", {"shards": ["y" * 50] * 1000})
+    assert len(caught.value.message) < 500
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/holiday.jpg").write_bytes(b"x")
+    with pytest.raises(OpenMofiError, match=r"not empty and has no manifest\.json"):
+        claim_folder(tmp_path / "photos", "labels", {})
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["holiday.jpg"]
+
+
+def test_an_empty_folder_or_one_with_hidden_files_can_be_claimed(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/.gitkeep").write_text("")
+    assert claim_folder(tmp_path / "out", "labels", {}).kind == "labels"
+
+
+def test_a_file_in_place_of_the_folder(tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(OpenMofiError, match="a file stands where a folder is needed"):
+        claim_folder(tmp_path / "out", "labels", {})
+    with pytest.raises(OpenMofiError, match="is not a labels"):
+        read_manifest(tmp_path / "out", "labels")
+
+
+def test_another_kind(tmp_path):
+    claim_folder(tmp_path / "kb", "knowledge_base", {})
+    with pytest.raises(OpenMofiError, match="holds 'knowledge_base', not 'labels'"):
+        claim_folder(tmp_path / "kb", "labels", {})
+
+
+def test_another_schema_version_is_told_as_such_even_with_unknown_fields(tmp_path):
+    later = {**asdict(Manifest("knowledge_base", {})), "schema_version": SCHEMA_VERSION + 1, "signature": "new"}
+    write_json(tmp_path / MANIFEST, later)
+    with pytest.raises(OpenMofiError, match=f"has schema version {SCHEMA_VERSION + 1}") as caught:
+        read_manifest(tmp_path, "knowledge_base")
+    assert "Build it again" in caught.value.hint
+
+
+@pytest.mark.parametrize("content", [
+    b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"kind": "labels"}',
+    json.dumps({"kind": "labels", "schema_version": SCHEMA_VERSION}).encode(),
+    json.dumps({"kind": "labels", "schema_version": SCHEMA_VERSION, "settings": [], "inputs": {}}).encode(),
+    json.dumps({"kind": "labels", "schema_version": SCHEMA_VERSION, "settings": {}, "unknown": 1}).encode(),
+])
+def test_a_damaged_manifest_is_one_sentence(tmp_path, content):
+    (tmp_path / MANIFEST).write_bytes(content)
+    with pytest.raises(OpenMofiError) as caught:
+        read_manifest(tmp_path, "labels")
+    assert str(tmp_path) in caught.value.message
+    assert caught.value.hint
+
+
+def test_none_at_all(tmp_path):
+    with pytest.raises(OpenMofiError, match="is not a knowledge base: it has no manifest"):
+        read_manifest(tmp_path, "knowledge_base")
+
+
+def test_a_read_only_folder_can_be_read_and_not_claimed(tmp_path):
+    claim_folder(tmp_path / "done", "labels", {"a": 1})
+    (tmp_path / "new").mkdir()
+    with read_only(tmp_path / "done") as folder:
+        assert claim_folder(folder, "labels", {"a": 1}).settings == {"a": 1}
+    with read_only(tmp_path / "new") as folder, pytest.raises(OpenMofiError, match="cannot be written: Read-only"):
+        claim_folder(folder, "labels", {"a": 1})
