@@ -14,7 +14,7 @@ def explain(
     text: Annotated[str, typer.Option(help="Its text.")],
     kb: Annotated[str, typer.Option(help="Folder of the knowledge base.")],
     encoder: Annotated[str, typer.Option(help="Image–text encoder.")],
-    calibration: Annotated[Path | None, typer.Option(help="A label job's calibration (default: the encoder's).")] = None,
+    calibration: Annotated[Path | None, typer.Option(help="A label job's calibration.json.")] = None,
     detector: Annotated[str, typer.Option(help="gazetteer, spacy or gazetteer+spacy.")] = "gazetteer",
     linker: Annotated[str, typer.Option(help="coherence or prior.")] = "coherence",
     threshold: Annotated[float, typer.Option(help="Accept from this calibrated probability on.")] = 0.5,

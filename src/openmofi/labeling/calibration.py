@@ -9,9 +9,9 @@ model").
 
 A text names several things and its picture shows few of them; the candidates of one mention exclude each other
 altogether. For a candidate c of mention m let a_c = o_c · R(z_c), with R = f_shown / f_not_shown, the prior odds
-o_c = v·l_c / (1 − v·Σl), l the link scores and v the probability that a named entity is shown. A set of shown candidates,
-at most one a mention, has weight t^(size − 1) · Π a_c beside the empty set's 1: t = 1 makes mentions independent, t → 0 allows
-one shown entity a picture. With A_m = Σ_{c in m} a_c the weights of all sets and the marginals are closed:
+o_c = v·l_c / (1 − v·Σl), l the link scores and v the probability that a named entity is shown. A set of shown
+candidates, at most one a mention, has weight t^(size − 1) · Π a_c beside the empty set's 1: t = 1 makes mentions
+independent, t → 0 allows one shown entity a picture. With A_m = Σ_{c in m} a_c the sums are closed:
 
     Z = 1 + (Π_m (1 + t·A_m) − 1) / t,        P(c shown) = a_c · Π_{m' ≠ m} (1 + t·A_m') / Z
 

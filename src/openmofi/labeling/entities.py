@@ -1,7 +1,8 @@
 """Second stage of the label job: the text embeddings of the entities that occur, once per knowledge base and encoder.
 
-Entities are embedded in blocks of their sorted identifiers, so that the bytes depend on the set of entities alone and
-not on who asked first. What is kept is the text backbone's output as float16; heads or adapters over it are cheap.
+What is kept is the text backbone's output as float16; heads or adapters over it are cheap. The store of a knowledge
+base, backbone and template only grows: a job embeds what no job before it has embedded. Entities are embedded in blocks
+of their sorted identifiers and a block is written whole, so a job that was killed cuts the same blocks again.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,7 +25,6 @@ from openmofi.engine.protocol import Work
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.storage import fingerprint, write_table
-from openmofi.storage.atomic import table_metadata
 
 _BLOCK = 1024
 
@@ -61,52 +62,55 @@ class EntityFeatures:
 
 @dataclass(frozen=True)
 class EmbedStage:
-    """Embeds blocks of entities; a `WorkFactory`. A task is the block's number."""
+    """Embeds blocks of entities; a `WorkFactory`. A task is a tuple of identifiers."""
 
     kb: str
     encoder: str
     template: str
     folder: str
-    ids: tuple[str, ...]
-
-    def path(self, block: int) -> str:
-        """Where a block's features are kept."""
-        return f"{self.folder}/{block:06d}.parquet"
 
     def __call__(self) -> Work:
         """Open the knowledge base and the encoder."""
         return partial(_embed_block, self, KnowledgeBase.open(self.kb), open_encoder(self.encoder))
 
 
-def _embed_block(stage: EmbedStage, kb: KnowledgeBase, encoder: Encoder, block: int) -> dict[str, Any]:
-    ids = stage.ids[block * _BLOCK:(block + 1) * _BLOCK]
+def _embed_block(stage: EmbedStage, kb: KnowledgeBase, encoder: Encoder, ids: tuple[str, ...]) -> dict[str, Any]:
     features = encoder.text_features([entity_text(kb, entity, stage.template) for entity in ids]).astype(np.float16)
-    table = pa.table({
+    write_table(f"{stage.folder}/{fingerprint(ids)}.parquet", pa.table({
         "id": pa.array(ids, pa.string()),
         "feature": pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1)), features.shape[1]),
-    })
-    write_table(stage.path(block), table, {"whole": "yes"})
+    }))
     return {"rows": len(ids)}
 
 
 def embed_entities(kb: KnowledgeBase, encoder: Encoder, ids: Sequence[str], template: str, cache: str | Path,
                    engine: Engine, progress: Progress) -> EntityFeatures:
-    """Embed the texts of `ids` (sorted, distinct), reading back what the cache has.
+    """The text features of `ids` (sorted, distinct); embeds those that the store in `cache` lacks.
 
     Raises:
         OpenMofiError: a block cannot be written.
     """
-    key = fingerprint([kb.fingerprint, encoder.feature_fingerprint, template, list(ids)])
-    stage = EmbedStage(str(kb.path), encoder.spec, template, f"{cache}/entities/{key}", tuple(ids))
-    blocks = range((len(ids) + _BLOCK - 1) // _BLOCK)
-    missing = [block for block in blocks if table_metadata(stage.path(block)).get("whole") != "yes"]
+    key = fingerprint([kb.fingerprint, encoder.feature_fingerprint, template])
+    stage = EmbedStage(str(kb.path), encoder.spec, template, f"{cache}/entities/{key}")
+    wanted = pa.array(ids, pa.string())
+    stored = _stored(stage.folder, encoder.text_feature_dim)
+    missing = wanted.filter(pc.invert(pc.is_in(wanted, value_set=stored.ids))).to_pylist()
     if missing:
-        progress.begin("entities", len(missing))
-        engine.run(stage, missing, progress)
-    tables = [pq.read_table(stage.path(block)) for block in blocks]
+        blocks = [tuple(missing[start:start + _BLOCK]) for start in range(0, len(missing), _BLOCK)]
+        progress.begin("entities", len(blocks))
+        engine.run(stage, blocks, progress)
+        stored = _stored(stage.folder, encoder.text_feature_dim)
+    return EntityFeatures(wanted, stored.features[stored.positions(wanted)])
+
+
+def _stored(folder: str, dim: int) -> EntityFeatures:
+    """All blocks of a store; an entity that two jobs embedded at the same time stands in the first of them."""
+    filesystem, root = fsspec.core.url_to_fs(folder)
+    names = sorted(filesystem.glob(f"{root}/[!.]*.parquet")) if filesystem.isdir(root) else []
+    tables = [pq.read_table(name, filesystem=filesystem) for name in names]
     if not tables:
-        return EntityFeatures(pa.array([], pa.string()), np.zeros((0, encoder.text_feature_dim), np.float32))
+        return EntityFeatures(pa.array([], pa.string()), np.zeros((0, dim), np.float32))
     table = pa.concat_tables(tables)
     column = table.column("feature").combine_chunks()
-    values = column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), -1).astype(np.float32)
-    return EntityFeatures(table.column("id").combine_chunks(), values)
+    values = column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), dim)
+    return EntityFeatures(table.column("id").combine_chunks(), values.astype(np.float32))
