@@ -17,7 +17,7 @@ def explain(
     calibration: Annotated[Path | None, typer.Option(help="A label job's calibration.json.")] = None,
     detector: Annotated[str, typer.Option(help="gazetteer, spacy or gazetteer+spacy.")] = "gazetteer",
     linker: Annotated[str, typer.Option(help="coherence or prior.")] = "coherence",
-    threshold: Annotated[float, typer.Option(help="Accept from this calibrated probability on.")] = 0.5,
+    threshold: Annotated[float, typer.Option(help="Accept from this calibrated probability on.")] = 0.8,
     template: Annotated[str, typer.Option(help="Entity text for the encoder.")] = "{name}: {description}",
     cache: Annotated[Path | None, typer.Option(help="Keeps entity embeddings (default: ~/.cache/openmofi).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,

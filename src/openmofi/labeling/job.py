@@ -22,13 +22,13 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.bags import collect_bags, usable_pairs
 from openmofi.labeling.calibration import Calibration, fit_calibration, threshold_for_precision
 from openmofi.labeling.classes import FOLDS_FILE
+from openmofi.labeling.decoys import Evidence, gather_evidence
 from openmofi.labeling.entities import EntityFeatures, embed_entities
 from openmofi.labeling.evidence import Judges, reference_sample
 from openmofi.labeling.heads import HeadSettings, fit_heads
 from openmofi.labeling.judging import JudgeStage, judged_positions
 from openmofi.labeling.links import link_arrays, read_features, read_links
 from openmofi.labeling.reading import ReadStage
-from openmofi.labeling.selection import Evidence, gather_evidence
 from openmofi.labeling.settings import LabelSettings, SelectionSettings
 from openmofi.storage import Shard, claim_folder, file_fingerprint, fingerprint, finish_manifest
 from openmofi.storage.atomic import table_metadata
@@ -87,7 +87,9 @@ def corpus_evidence(corpus: Corpus, encoder: Encoder, reference: Sequence[str], 
         table, features = read_features(corpus.stage.features_path(shard))
         arrays = link_arrays(links.column("links"), corpus.stage.text.max_candidates)
         looked = judges.look(shard, links.column("key").to_pylist(), features)
-        part = gather_evidence(arrays, usable_pairs(links, table), looked, judged_positions(arrays, corpus.known), seed)
+        vectors = corpus.kb.vectors(corpus.kb.rows(arrays.entity_ids.to_pylist()))
+        part = gather_evidence(arrays, usable_pairs(links, table), looked, judged_positions(arrays, corpus.known),
+                               vectors, seed)
         parts.append(replace(part, group=part.group + groups, pair=part.pair + pairs))
         groups += int(part.group[-1]) + 1 if len(part.group) else 0
         pairs += int(part.pair[-1]) + 1 if len(part.pair) else 0

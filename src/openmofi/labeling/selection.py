@@ -55,8 +55,8 @@ def judge(links: LinkArrays, usable: NDArray[np.bool_], looked: Looked, position
     pair, entity = links.pair[index], links.entity[index]
     score = looked.scores(pair, positions[entity])
     # An entity that a text names twice is one candidate: its two mentions would else compete with each other.
-    first, twin = _once(pair, entity)
-    group = _renumber(links.group[index[first]])
+    first, twin = first_of_each(pair, entity)
+    group = renumbered(links.group[index[first]])
     found = calibration.probability(score[first] - looked.background()[pair[first]], links.link_score[index[first]],
                                     group, pair[first])
     reason = np.full(len(first), Reason.BELOW_THRESHOLD, dtype=object)
@@ -66,7 +66,7 @@ def judge(links: LinkArrays, usable: NDArray[np.bool_], looked: Looked, position
     return Verdicts(index, score, found[twin], list(reason[twin]))
 
 
-def _once(pair: Ints, entity: Ints) -> tuple[Ints, Ints]:
+def first_of_each(pair: Ints, entity: Ints) -> tuple[Ints, Ints]:
     """Positions of the first element of each (pair, entity), ascending, and for every element its place among these."""
     code = pair * (int(entity.max(initial=0)) + 1) + entity
     _, first, inverse = np.unique(code, return_index=True, return_inverse=True)
@@ -76,7 +76,8 @@ def _once(pair: Ints, entity: Ints) -> tuple[Ints, Ints]:
     return first[order], rank[inverse]
 
 
-def _renumber(group: Ints) -> Ints:
+def renumbered(group: Ints) -> Ints:
+    """Non-decreasing numbers → 0, 1, 2 … in the same order."""
     return np.unique(group, return_inverse=True)[1].astype(np.int64) if len(group) else group
 
 
@@ -101,39 +102,3 @@ def _keep_best(reason: NDArray[np.object_], probability: NDArray[np.float64], pa
     starts = np.flatnonzero(np.concatenate([[True], np.diff(pair[order]) != 0])) if len(order) else order
     rank = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
     reason[order[rank >= top_k]] = Reason.TOP_K
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What calibration is fitted on.
-
-    Attributes:
-        real: (n,) float32 evidence of candidates for the image of their own pair.
-        decoys: (m,) float32 evidence of the same candidates for another pair's image, whose text does not name them.
-        link_score: (n,) float32.
-        group, pair: (n,) int64 number of the candidate's mention and pair.
-    """
-
-    real: NDArray[np.float32]
-    decoys: NDArray[np.float32]
-    link_score: NDArray[np.float32]
-    group: Ints
-    pair: Ints
-
-
-def gather_evidence(links: LinkArrays, usable: NDArray[np.bool_], looked: Looked, positions: Ints,
-                    seed: int) -> Evidence:
-    """The evidence of a shard's pairs and, with shuffled images, of its decoys; arguments as of `judge`."""
-    index = np.flatnonzero(links.judged & usable[links.pair])
-    index = index[_once(links.pair[index], links.entity[index])[0]]
-    pair, entity = links.pair[index], links.entity[index]
-    background = looked.background()
-    real = looked.scores(pair, positions[entity]) - background[pair]
-    rows = np.unique(pair)
-    order = np.random.default_rng(seed).permutation(rows)
-    # Each pair gets the image of the next one in a random circle, so nobody keeps its own.
-    other = np.roll(order, 1)[np.argsort(order)][np.searchsorted(rows, pair)] if len(rows) else pair
-    width = len(links.entity_ids) + 1
-    honest = ~np.isin(other * width + entity, pair * width + entity)
-    decoys = looked.scores(other[honest], positions[entity[honest]]) - background[other[honest]]
-    return Evidence(real, decoys, links.link_score[index], _renumber(links.group[index]), _renumber(pair))

@@ -37,11 +37,10 @@ class SelectionSettings:
             and `threshold` is not used.
         top_k: accepted entities an image, at most, by probability.
         sibling_margin: by how much in probability the best candidate of a mention must lead the second one.
-        link_weight: exponent of the link score beside the image's evidence when candidates of one mention compete.
     """
 
     template: str = "{name}: {description}"
-    threshold: float = 0.5
+    threshold: float = 0.8
     target_precision: float | None = None
     top_k: int = 5
     sibling_margin: float = 0.0
