@@ -94,6 +94,7 @@ def test_card_tells_the_chain_and_the_counts(world, built):
     assert read_manifest(built[0]).fingerprint in card
     assert f"| **all** | **{built[1].rows}** |" in card
     assert '"encoder": "drawn"' in card
+    assert "report.html" in card
 
 
 def test_a_second_build_gives_the_same_bytes(world, built, tmp_path):
@@ -104,7 +105,7 @@ def test_a_second_build_gives_the_same_bytes(world, built, tmp_path):
 def test_a_build_that_was_stopped_goes_on_to_the_same_bytes(world, built, tmp_path, monkeypatch):
     out = tmp_path / "d"
     with monkeypatch.context() as patch:
-        patch.setattr("openmofi.dataset.build.write_card", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("openmofi.dataset.build.write_card", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             build_dataset(world.labels, out, DatasetSettings(8, None, None))
     (out / "images" / f"{world.shards[1].name}.parquet").unlink()

@@ -5,6 +5,8 @@ from html.parser import HTMLParser
 import pytest
 
 from openmofi.dataset import DatasetSettings, ReportSection, audit, build_dataset, write_report
+from openmofi.dataset.examples import examples
+from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError
 
 VOID = {"meta", "img", "br", "col"}
@@ -94,6 +96,27 @@ def test_sections_metrics_and_audit_of_the_caller_are_there(page):
     for expected in ("Retrieval & more", "held-out <entities>", "as given", "61.2 %", "text-only linker",
                      "precision at recall 0.75", "heldout_pages", "Expected calibration error"):
         assert expected in words
+
+
+def test_no_figure_stands_in_the_head_twice_and_single_groups_are_left_out(page):
+    words = Page(page).words
+    assert words.count("precision of labels") == words.count("images kept") == 1
+    assert words.index("precision of labels") < words.index("images kept") < words.index("From pairs to dataset")
+    assert "heldout_pages" in words
+
+
+def test_a_label_against_the_text_is_shown_as_settled_by_the_picture(rows, small_labels):
+    mentions = [{"start": 0, "end": 5, "surface": "apple", "detector": "gazetteer"}]
+
+    def row(key, fruit_by_text):
+        judged = [rows.judgement("fruit", 0, 0.9, True, "accepted", fruit_by_text),
+                  rows.judgement("brand", 0, 0.1, False, "below_threshold", 1 - fruit_by_text)]
+        return rows.label_row(key, "apple", "labelled", mentions, judged)
+
+    folder = Folder.open(small_labels({"s": [row("against", 0.3), row("with", 0.7)]}))
+    found = examples([(folder.shards[0], folder.read(folder.shards[0]))], lambda entity: (entity, ""))
+    assert {kind: [one.key for one in pairs] for kind, pairs in found.items()} == {
+        "settled": ["against"], "accepted": ["with"], "rejected": []}
 
 
 def test_equal_inputs_give_equal_bytes(world, dataset, tmp_path):

@@ -28,13 +28,6 @@ def digests(out: Path) -> dict[str, bytes]:
     return {str(path.relative_to(out)): path.read_bytes() for path in sorted((out / "labels").glob("*.parquet"))}
 
 
-@pytest.fixture(scope="session")
-def labelled(small_world, small_encoder, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("labels") / "out"
-    label(expand_shards([str(small_world.shards)]), small_world.kb, out, LabelSettings(small_encoder))
-    return out
-
-
 def test_every_row_comes_out_once_in_order_with_a_status(small_world, labelled):
     found = tables(labelled)
     assert [(shard, row["key"]) for shard, rows in found.items() for row in rows] == list(small_world.truth)

@@ -34,6 +34,20 @@ CASES = [
     ("noto:lobster", "edible marine crustaceans"),
     ("noto:ring", "jewelry"),
     ("noto:aries", "first sign of the zodiac"),
+    # namesakes: nouns outside the files that the subgroup prefers
+    ("noto:family-man-woman-boy", "social unit living together"),
+    ("noto:hole", "opening into or through something"),
+    ("noto:skull", "bony skeleton of the head"),
+    ("noto:compass", "navigational instrument"),
+    ("noto:bouquet", "arrangement of flowers"),
+    ("noto:skier", "someone who skis"),
+    ("noto:video-game", "game played against a computer"),
+    ("noto:bus-stop", "place on a bus route"),
+    ("noto:pirate-flag", "indicates a pirate ship"),
+    # namesakes whose commonest sense is not the one drawn
+    ("noto:fleur-de-lis", "(heraldry) charge"),
+    ("noto:sunset", "atmospheric phenomena"),
+    ("noto:plus", "sign indicating the operation of addition"),
 ]
 
 
@@ -56,6 +70,14 @@ def test_emoji_become_the_right_noun(entity_of, icon, words):
     ("devicon:cplusplus", "brand:c++"),
 ])
 def test_flags_brands_and_faces(entity_of, icon, expected):
+    assert entity_of[icon].id == expected
+
+
+@pytest.mark.parametrize(("icon", "expected"), [
+    ("noto:purple-heart", "emoji:1F49C"), ("noto:black-heart", "emoji:1F5A4"), ("noto:honey-pot", "emoji:1F36F"),
+    ("noto:collision", "emoji:1F4A5"), ("noto:divide", "emoji:2797"), ("noto:black-flag", "emoji:1F3F4"),
+])
+def test_an_emoji_is_not_the_noun_that_only_shares_its_name(entity_of, icon, expected):
     assert entity_of[icon].id == expected
 
 

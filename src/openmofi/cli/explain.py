@@ -23,14 +23,14 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Show mentions, candidates with priors, coherence and image scores, and the verdict with its reason."""
-    from openmofi.cli.progress import ConsoleProgress
-    from openmofi.engine import Quiet
+    from openmofi.cli.progress import shown_progress
     from openmofi.labeling import LabelSettings, SelectionSettings, TextSettings, explain
     from openmofi.storage.paths import cache_folder
 
     settings = LabelSettings(encoder, TextSettings(detector, linker), SelectionSettings(template, threshold))
-    found = explain(image, text, kb, settings, cache=cache or cache_folder(), calibration=calibration,
-                    progress=Quiet() if as_json else ConsoleProgress())
+    with shown_progress(quiet=as_json) as progress:
+        found = explain(image, text, kb, settings, cache=cache or cache_folder(), calibration=calibration,
+                        progress=progress)
     if as_json:
         typer.echo(json.dumps(found.as_dict(), indent=2, ensure_ascii=False))
     else:

@@ -34,8 +34,8 @@ def label(
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Label image–text pairs: one label Parquet a shard, rows in = rows out."""
-    from openmofi.cli.progress import ConsoleProgress
-    from openmofi.engine import Quiet, engine_named
+    from openmofi.cli.progress import shown_progress
+    from openmofi.engine import engine_named
     from openmofi.labeling import LabelSettings, SelectionSettings, TextSettings, label
     from openmofi.pairs import ReadSettings
     from openmofi.storage import expand_shards
@@ -45,11 +45,9 @@ def label(
         SelectionSettings(template, threshold, target_precision, top_k, sibling_margin), adapt=adapt,
         batch_size=batch_size, seed=seed,
         read=ReadSettings(on_damage=on_damage, text_column=text_column, image_column=image_column))
-    progress = Quiet() if as_json else ConsoleProgress()
-    counts = label(expand_shards(shards), kb, out, settings, cache=cache, calibration=calibration,
-                   engine=engine_named(engine), progress=progress)
-    if isinstance(progress, ConsoleProgress):
-        progress.end()
+    with shown_progress(quiet=as_json) as progress:
+        counts = label(expand_shards(shards), kb, out, settings, cache=cache, calibration=calibration,
+                       engine=engine_named(engine), progress=progress)
     if as_json:
         typer.echo(json.dumps(counts, indent=2, sort_keys=True))
         return

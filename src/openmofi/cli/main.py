@@ -5,16 +5,31 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import Annotated
+import traceback
+from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from openmofi import __version__
 from openmofi.cli import dataset, encoder, explain, kb, label, sample
 from openmofi.errors import OpenMofiError
 
+
+class _Interrupted(Exception):
+    """Ctrl-C, under a name that typer passes on: it would end without a word at a KeyboardInterrupt."""
+
+
+class _Verbs(typer.core.TyperGroup):
+    def invoke(self, ctx: typer.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _Interrupted from error
+
+
 app = typer.Typer(
-    name="openmofi", no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+    name="openmofi", cls=_Verbs, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Noisy image–text pairs in, an entity-labelled image dataset out.",
     epilog="Start here: make demo, then: openmofi explain --help",
@@ -40,8 +55,8 @@ def _main(
     version: Annotated[bool, typer.Option(
         "--version", callback=_version, is_eager=True, help="Show the version.")] = False,
 ) -> None:
-    if debug:
-        os.environ["OPENMOFI_DEBUG"] = "1"
+    # The variable tells `_fail`, which stands outside of typer.
+    os.environ["OPENMOFI_DEBUG"] = "1" if debug else ""
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
 
@@ -52,7 +67,7 @@ def run() -> None:
         app()
     except OpenMofiError as error:
         _fail(error, f"error: {error.message}" + (f"\n  {error.hint}" if error.hint else ""), error.exit_code)
-    except KeyboardInterrupt as error:
+    except (_Interrupted, KeyboardInterrupt) as error:
         _fail(error, "interrupted: what is finished is kept; start the same command again to go on", 130)
     except Exception as error:  # the last resort: a person sees one line, a developer asks for --debug
         _fail(error, f"internal error: {type(error).__name__}: {error}\n  Run it again as: openmofi --debug …", 1)
@@ -60,6 +75,6 @@ def run() -> None:
 
 def _fail(error: BaseException, message: str, code: int) -> None:
     if os.environ.get("OPENMOFI_DEBUG"):
-        raise error
+        traceback.print_exception(error)
     print(message, file=sys.stderr)
     sys.exit(code)

@@ -4,9 +4,26 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from openmofi.engine.protocol import Progress, Quiet
+
 _LINE_EVERY = 10.0
+
+
+@contextmanager
+def shown_progress(quiet: bool) -> Iterator[Progress]:
+    """A progress for a verb's work; the bar is gone before a result or an error is printed, whatever happens."""
+    if quiet:
+        yield Quiet()
+        return
+    progress = ConsoleProgress()
+    try:
+        yield progress
+    finally:
+        progress.end()
 
 
 class ConsoleProgress:

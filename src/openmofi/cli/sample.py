@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -36,21 +36,20 @@ def world(
     as_json: _JSON = False,
 ) -> None:
     """Build the sample world; started again it goes on where it stopped, and equal settings give equal bytes."""
-    from openmofi.cli.progress import ConsoleProgress
+    from openmofi.cli.progress import shown_progress
     from openmofi.cli.tables import print_world
-    from openmofi.engine import Quiet, engine_named
+    from openmofi.engine import engine_named
     from openmofi.sample import build_world
     from openmofi.sample import fetch as fetch_packages
     from openmofi.sample.settings import world_settings
 
-    progress: Any = Quiet() if as_json else ConsoleProgress()
     engine = engine_named(f"processes:{workers}" if workers else "processes")
-    manifest = build_world(fetch_packages(), out, world_settings(seed, max_entities), engine, progress)
+    with shown_progress(quiet=as_json) as progress:
+        manifest = build_world(fetch_packages(), out, world_settings(seed, max_entities), engine, progress)
     if as_json:
         print(json.dumps({"world": str(out), "fingerprint": manifest.fingerprint, **manifest.counts}, indent=2,
                          ensure_ascii=False))
         return
-    progress.end()
     print_world(str(out), manifest.counts)
 
 
@@ -63,17 +62,16 @@ def encoder(
     as_json: _JSON = False,
 ) -> None:
     """Train the `sample` encoders: heads over frozen backbones, on the pages' own links and captions."""
-    from openmofi.cli.progress import ConsoleProgress
-    from openmofi.engine import Quiet
+    from openmofi.cli.progress import shown_progress
     from openmofi.sample.encoder import train_sample_encoders
     from openmofi.storage import expand_shards
 
-    progress: Any = Quiet() if as_json else ConsoleProgress()
-    found = train_sample_encoders(expand_shards(shards), kb, out, cache=cache or out / "cache", progress=progress)
+    with shown_progress(quiet=as_json) as progress:
+        found = train_sample_encoders(expand_shards(shards), kb, out, cache=cache or out / "cache",
+                                      progress=progress)
     if as_json:
         print(json.dumps(found, indent=2))
         return
-    progress.end()
     for name, counts in found.items():
         print(f"{out / name}: loss {counts['first_loss']:.3f} → {counts['loss']:.3f} on {counts['pairs']:,} pairs")
 
@@ -85,16 +83,14 @@ def demo(
     as_json: _JSON = False,
 ) -> None:
     """The whole job on the sample world: build, train, label, audit, report; goes on where it was stopped."""
-    from openmofi.cli.progress import ConsoleProgress
+    from openmofi.cli.progress import shown_progress
     from openmofi.cli.tables import print_demo
-    from openmofi.engine import Quiet
     from openmofi.sample.demo import run_demo
     from openmofi.sample.settings import world_settings
 
-    progress: Any = Quiet() if as_json else ConsoleProgress()
-    metrics = run_demo(out, progress, settings=world_settings(None, max_entities))
+    with shown_progress(quiet=as_json) as progress:
+        metrics = run_demo(out, progress, settings=world_settings(None, max_entities))
     if as_json:
         print(json.dumps(metrics, indent=2))
         return
-    progress.end()
     print_demo(str(out), metrics)

@@ -63,7 +63,7 @@ def build_dataset(labels: str | Path, out: str | Path, settings: DatasetSettings
     statistics = summarise(collected.counts, collected.labels, kept, images, count_types(entities, images.tolist()))
     write_json(f"{out}/statistics.json", statistics.as_dict())
     folder = Folder(str(out), manifest, source.shards)
-    write_card(folder, source.manifest, statistics)
+    write_card(folder, source.manifest, statistics, report=report)
     if report:
         render_report(folder, source, f"{out}/report.html", kb=kb)
     finish_manifest(out, manifest, {"rows": statistics.rows, "images": statistics.images,

@@ -10,18 +10,26 @@ import jinja2
 
 from openmofi.dataset.statistics import Statistics
 from openmofi.dataset.tables import Folder
-from openmofi.storage import Manifest, write_text
+from openmofi.storage import Manifest, fingerprint, write_text
 
 _SHARDS_SHOWN = 3
 
 
-def write_card(dataset: Folder, labels: Manifest, statistics: Statistics) -> None:
-    """Write the card into the dataset folder."""
+def write_card(dataset: Folder, labels: Manifest, statistics: Statistics, *, report: bool = True) -> None:
+    """Write the card into the dataset folder; `report` says whether `report.html` lies beside it."""
     template = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined, keep_trailing_newline=True,
                                   ).from_string(files(__package__).joinpath("card.md.j2").read_text("utf-8"))
     write_text(f"{dataset.path}/DATASET_CARD.md", template.render(
-        statistics=statistics, labels=labels, dataset=dataset.manifest,
+        statistics=statistics, labels=labels, dataset=dataset.manifest, label_inputs=_inputs(labels), report=report,
         label_settings=_settings(labels), dataset_settings=_settings(dataset.manifest)))
+
+
+def _inputs(manifest: Manifest) -> dict[str, str]:
+    """What is not a shard by name; the shards, of which there may be thousands, as one."""
+    shards = {shard["name"] for shard in manifest.settings.get("shards") or []}
+    named = {name.lstrip("/"): mark for name, mark in sorted(manifest.inputs.items()) if name not in shards}
+    used = {name: mark for name, mark in sorted(manifest.inputs.items()) if name in shards}
+    return named | ({f"{len(used):,} shards of pairs": fingerprint(used)} if used else {})
 
 
 def _settings(manifest: Manifest) -> str:

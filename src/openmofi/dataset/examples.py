@@ -9,13 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from openmofi.dataset.tables import Folder
-from openmofi.schema import LabelStatus, Reason
+from openmofi.dataset.tables import Folder, Judged
+from openmofi.schema import LabelStatus
 from openmofi.storage import Shard
 
-_SHARDS = 4
+_SHARDS = 12
 _ENTITIES = 5
 _PICTURES = 8
+_FEW = 3
 _PAIRS = 8
 _JUDGEMENTS = 5
 _TEXT = 280
@@ -77,27 +78,34 @@ class Example:
 
 
 def choose_shards(folder: Folder) -> list[Shard]:
-    """At most 4 shards, spread over all."""
+    """At most 12 shards, spread over all."""
     chosen = np.unique(np.linspace(0, len(folder.shards) - 1, _SHARDS).round().astype(int))
     return [folder.shards[position] for position in chosen]
 
 
 def entity_rows(images: pa.Table, vocabulary: pa.Table, describe: Describe,
                 seed: int = 0) -> dict[str, list[EntityRow]]:
-    """Rows for `head`, `middle` and `tail` entities that have pictures in `images` (rows of `schema.DATASET`)."""
+    """Rows for `head`, `middle` and `tail` entities that have pictures in `images` (rows of `schema.DATASET`).
+
+    Middle and tail are drawn from the entities with at least 3 pictures there, if there are enough of them.
+    """
     row = pc.list_parent_indices(images["classes"]).to_numpy().astype(np.int64)
     classes = pc.list_flatten(images["classes"]).to_numpy()
     scores = pc.list_flatten(images["scores"]).to_numpy()
-    seen = np.unique(classes)
+    seen, counts = np.unique(classes, return_counts=True)
+    several = seen[counts >= _FEW]
     third = len(seen) // 3
     generator = np.random.default_rng(seed)
-    parts = {"head": seen[:min(max(third, 1), _ENTITIES)], "middle": _some(seen[max(third, 1):2 * third], generator),
-             "tail": _some(seen[max(2 * third, 1):], generator)}
+    parts = {"head": seen[:min(max(third, 1), _ENTITIES)],
+             "middle": _some(seen[max(third, 1):2 * third], several, generator),
+             "tail": _some(seen[max(2 * third, 1):], several, generator)}
     return {part: [_entity_row(int(label), np.flatnonzero(classes == label), row, scores, images, vocabulary, describe,
                                generator) for label in chosen] for part, chosen in parts.items()}
 
 
-def _some(classes: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def _some(classes: np.ndarray, several: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    preferred = np.intersect1d(classes, several)
+    classes = preferred if len(preferred) >= _ENTITIES else classes
     return np.sort(generator.permutation(classes)[:_ENTITIES])
 
 
@@ -113,7 +121,7 @@ def _entity_row(label: int, where: np.ndarray, row: np.ndarray, scores: np.ndarr
 
 
 def examples(tables: Sequence[tuple[Shard, pa.Table]], describe: Describe, seed: int = 0) -> dict[str, list[Example]]:
-    """Pairs of label tables: `accepted` ones, `settled` (the picture chose among namesakes) and `rejected` ones."""
+    """Pairs of label tables: `accepted`, `settled` (the text alone prefers another namesake) and `rejected` ones."""
     found: dict[str, list[Example]] = {"settled": [], "accepted": [], "rejected": []}
     generator = np.random.default_rng(seed)
     share = -(-_PAIRS // max(len(tables), 1))
@@ -126,12 +134,13 @@ def examples(tables: Sequence[tuple[Shard, pa.Table]], describe: Describe, seed:
 
 def _kinds(table: pa.Table) -> dict[str, np.ndarray]:
     status = np.array(table["status"].to_pylist(), object)
-    reasons = pc.struct_field(pc.list_flatten(table["entities"]), "reason")
-    row = pc.list_parent_indices(table["entities"]).to_numpy()
-    siblings = np.zeros(len(table), bool)
-    siblings[row[pc.equal(reasons, Reason.SIBLING).to_numpy().astype(bool)]] = True
+    judged = Judged.of(table)
+    preferred = np.zeros(int(judged.mention.max(initial=-1)) + 1, np.float32)
+    np.maximum.at(preferred, judged.mention, judged.link_score)
+    settled = np.zeros(len(table), bool)
+    settled[judged.row[judged.accepted & (judged.link_score < preferred[judged.mention])]] = True
     labelled = status == LabelStatus.LABELLED
-    return {"settled": np.flatnonzero(labelled & siblings), "accepted": np.flatnonzero(labelled & ~siblings),
+    return {"settled": np.flatnonzero(labelled & settled), "accepted": np.flatnonzero(labelled & ~settled),
             "rejected": np.flatnonzero(status == LabelStatus.REJECTED)}
 
 

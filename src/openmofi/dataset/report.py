@@ -32,7 +32,8 @@ from openmofi.schema import VOCABULARY
 from openmofi.storage import Shard, write_text
 
 STATUS_WORDS = {
-    "labelled": "has at least one accepted entity", "rejected": "entities were named, the image shows none of them",
+    "labelled": "has at least one accepted entity",
+    "rejected": "entities were named, none is plain enough in the image",
     "unlinked": "something was named that the knowledge base does not know", "no_mention": "the text names nothing",
     "text_missing": "no text file", "text_empty": "empty text", "text_invalid_utf8": "text is not UTF-8",
     "text_too_long": "text above the reader's limit", "image_missing": "no image",
@@ -40,7 +41,7 @@ STATUS_WORDS = {
     "duplicate_key": "key seen before in the shard",
 }
 REASON_WORDS = {
-    "accepted": "shown", "below_threshold": "not shown", "sibling_preferred": "namesake fits better",
+    "accepted": "accepted", "below_threshold": "not enough", "sibling_preferred": "namesake fits better",
     "beyond_top_k": "over the limit",
 }
 OUTCOME_WORDS = {

@@ -19,12 +19,12 @@ from openmofi.knowledge import KnowledgeBase, build_table
 from openmofi.labeling import LabelSettings, label
 from openmofi.labeling.job import read_corpus
 from openmofi.sample.encoder import ALT_TEXT, PARTIAL_LABELS, train_sample_encoders
+from openmofi.sample.figures import RECALL_GOAL, figures_section, head_figures, seconds_section
 from openmofi.sample.packages import fetch
 from openmofi.sample.settings import WorldSettings
 from openmofi.sample.world import build_world
 from openmofi.storage import Shard, expand_shards, write_json
 
-RECALL = 0.75
 Result = TypeVar("Result")
 
 
@@ -77,11 +77,11 @@ def run_demo(out: str | Path, progress: Progress, *, settings: WorldSettings | N
     opened = KnowledgeBase.open(kb)
     watch.time("dataset", lambda: build_dataset(root / "labels", root / "dataset", kb=opened, report=False))
     audits = watch.time("audit", lambda: {
-        name: audit(root / name, world / "truth.parquet", at_recall=RECALL)
+        name: audit(root / name, world / "truth.parquet", at_recall=RECALL_GOAL)
         for name in ("labels", "labels-heldout", "labels-alt-text")})
     metrics = {"labels": label_metrics(audits) | {"expected_precision": counts["expected_precision"]},
                "pairs": counts["rows_in"], "rows_in": counts["rows_in"], "rows_out": counts["rows_out"]}
-    watch.time("report", lambda: _report(root, opened, audits, metrics))
+    watch.time("report", lambda: _report(root, opened, audits, metrics, watch.seconds))
     metrics["seconds"] = {**watch.seconds, "total": round(sum(watch.seconds.values()), 1)}
     write_json(root / "metrics.json", metrics)
     return metrics
@@ -110,10 +110,11 @@ def label_metrics(audits: Mapping[str, Audit]) -> dict[str, Any]:
     }
 
 
-def _report(root: Path, kb: KnowledgeBase, audits: Mapping[str, Audit], metrics: Mapping[str, Any]) -> None:
-    labels = metrics["labels"]
-    shown = {"precision": f"{labels['precision']:.3f}", "recall": f"{labels['recall']:.3f}",
-             "ambiguous names": f"{labels['ambiguous_precision']:.3f}",
-             "held-out pages": f"{labels['heldout_precision']:.3f} at {labels['heldout_recall']:.3f}"}
-    write_report(root / "dataset", root / "labels", root / "report.html", audit=audits["labels"], kb=kb, metrics=shown,
+def _report(root: Path, kb: KnowledgeBase, audits: Mapping[str, Audit], metrics: Mapping[str, Any],
+            seconds: Mapping[str, float]) -> None:
+    # What is left of an earlier run's report would be counted for this one.
+    before = {step: took for step, took in seconds.items() if step != "report"}
+    write_report(root / "dataset", root / "labels", root / "report.html", audit=audits["labels"], kb=kb,
+                 metrics=head_figures(metrics["labels"]),
+                 sections=[figures_section(metrics), seconds_section(before)],
                  compared={"contrastive on alt-text": audits["labels-alt-text"]})

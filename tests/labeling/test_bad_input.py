@@ -1,0 +1,456 @@
+"""What a stranger's data and a full disk do to the label job: a status for the row or one sentence for the job."""
+
+import io
+import pickle
+import pty
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from openmofi.labeling import LabelSettings, label
+from openmofi.schema import LabelStatus, PairStatus
+from openmofi.storage import expand_shards, read_manifest
+
+for room in ("pairs", "storage"):
+    sys.path.insert(0, str(Path(__file__).parents[1] / room))
+from mounts import read_only, small_disk
+from pictures import encode, png
+from small_world import SHAPES, SmallWorld, picture
+from tars import tar_bytes
+from terminal import command, openmofi, sentence
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("labeling")]
+
+GOOD = "good"
+
+
+def drawing(entity: str = "e:sun", seed: int = 0) -> Image.Image:
+    return Image.open(io.BytesIO(picture(entity, np.random.default_rng(seed)))).convert("RGB")
+
+
+def deep(image: Image.Image) -> bytes:
+    """16-bit grey."""
+    return encode(Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257), "PNG")
+
+
+def see_through(image: Image.Image) -> bytes:
+    """A palette with a transparent colour."""
+    return encode(image.quantize(16), "PNG", transparency=3)
+
+
+def animated(kind: str) -> bytes:
+    first, *others = (drawing(seed=seed) for seed in range(3))
+    return encode(first, kind, save_all=True, append_images=others, duration=40)
+
+
+def alpha(image: Image.Image) -> bytes:
+    image = image.convert("RGBA")
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    return encode(image, "PNG")
+
+
+def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tuple[str, tarfile.TarInfo]:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, target
+    return name, member
+
+
+def good_rows() -> list[tuple[str, bytes, str]]:
+    """Pairs in which nothing is wrong, three of each thing."""
+    return [(f"{GOOD}{place}-{seed}", picture(entity, np.random.default_rng(40 + seed)), f"picture: {SHAPES[entity][0]}")
+            for place, entity in enumerate(SHAPES) for seed in range(3)]
+
+
+def bad_rows() -> list[tuple[list[tuple[str, bytes | tarfile.TarInfo]], str, PairStatus | None]]:
+    """Members of a row, its key, and its status; `None` where the row can be used all the same."""
+    sun, jpeg = b"picture: sun", picture("e:sun", np.random.default_rng(1))
+    rows: list[tuple[list[tuple[str, bytes | tarfile.TarInfo]], str, PairStatus | None]] = []
+
+    def row(key: str, status: PairStatus | None, image: bytes | None = jpeg, text: bytes | None = sun,
+            kind: str = "jpg", *more: tuple[str, bytes | tarfile.TarInfo]) -> None:
+        members = [(f"{key}.{kind}", image)] if image is not None else []
+        members += [(f"{key}.txt", text)] if text is not None else []
+        rows.append(([*members, *more], key, status))
+
+    row("truncated", PairStatus.IMAGE_BROKEN, jpeg[: len(jpeg) // 2])
+    row("no-image-at-all", PairStatus.IMAGE_BROKEN, b"<html>404</html>")
+    row("no-bytes", PairStatus.IMAGE_BROKEN, b"")
+    row("bomb", PairStatus.IMAGE_TOO_LARGE, png(100_000, 100_000), kind="png")
+    row("gif", None, animated("GIF"), kind="gif")
+    row("webp", None, animated("WEBP"), kind="webp")
+    row("cmyk", None, encode(drawing().convert("CMYK"), "JPEG"))
+    row("deep", None, deep(drawing()), kind="png")
+    row("alpha", None, alpha(drawing()), kind="png")
+    row("palette", None, see_through(drawing()), kind="png")
+    row("one-pixel", None, png(1, 1, data=b"\0\1\2\3"), kind="png")
+    row("empty-text", PairStatus.TEXT_EMPTY, text=b"")
+    row("long-text", PairStatus.TEXT_TOO_LONG, text=b"sun and moon " * 80_000)
+    row("latin-1", PairStatus.TEXT_INVALID, text=b"sun \xe9\xff moon")
+    row("no-text", PairStatus.TEXT_MISSING, text=None)
+    row("no-picture", PairStatus.IMAGE_MISSING, image=None)
+    row("../../etc/escape", None)
+    row("/etc/openmofi-escape", None)
+    row("linked-image", PairStatus.IMAGE_MISSING, None, sun, "jpg", link("linked-image.jpg", "/etc/passwd"))
+    row("linked-text", PairStatus.TEXT_MISSING, jpeg, None, "jpg",
+        link("linked-text.txt", "../../etc/passwd", tarfile.LNKTYPE))
+    row(f"{GOOD}0-0", PairStatus.DUPLICATE_KEY)
+    return rows
+
+
+def write_rows(place: Path, rows: list[tuple[str, bytes, str]]) -> Path:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(tar_bytes([member for key, image, text in rows
+                                 for member in ((f"{key}.jpg", image), (f"{key}.txt", text.encode()))]))
+    return place
+
+
+def mixed_tar(place: Path) -> list[tuple[str, PairStatus | None]]:
+    """A tar with a bad row after each good one; returns the keys and statuses in its order."""
+    good, bad = good_rows(), bad_rows()
+    members: list[tuple[str, bytes | tarfile.TarInfo]] = []
+    expected: list[tuple[str, PairStatus | None]] = []
+    for number, (key, image, text) in enumerate(good):
+        members += [(f"{key}.jpg", image), (f"{key}.txt", text.encode())]
+        expected.append((key, None))
+        if number < len(bad):
+            members += bad[number][0]
+            expected.append(bad[number][1:])
+    assert len(good) > len(bad)
+    place.parent.mkdir(parents=True)
+    place.write_bytes(tar_bytes(members))
+    return expected
+
+
+def rows_of(out: Path, shard: str) -> list[dict]:
+    return pq.read_table(out / "labels" / f"{shard}.parquet").to_pylist()
+
+
+def label_files(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((out / "labels").glob("*.parquet"))}
+
+
+def tree(folder: Path, without: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if without not in (path, *path.parents)}
+
+
+@pytest.fixture(scope="module")
+def mixed(small_world, small_encoder, tmp_path_factory):
+    """The mixed tar, labelled: (expected rows, label rows, counts, what else was written)."""
+    folder = tmp_path_factory.mktemp("mixed")
+    out = folder / "deep/in/out"
+    expected = mixed_tar(folder / "a/b/mixed.tar")
+    before = tree(folder, out)
+    here = Path.cwd()
+    os.chdir(folder / "a/b")
+    try:
+        counts = label(expand_shards([str(folder / "a/b/mixed.tar")]), small_world.kb, out, LabelSettings(small_encoder))
+    finally:
+        os.chdir(here)
+    return expected, rows_of(out, "mixed"), counts, tree(folder, out) - before - {folder / "deep", folder / "deep/in"}
+
+
+def test_every_bad_row_comes_out_with_its_status(mixed):
+    expected, rows, counts, _ = mixed
+    assert counts["rows_in"] == counts["rows_out"] == len(expected) == len(rows)
+    assert [row["key"] for row in rows] == [key for key, _ in expected]
+    for row, (key, status) in zip(rows, expected, strict=True):
+        if status is not None:
+            assert (key, row["status"]) == (key, status)
+            assert row["entities"] == []
+        else:
+            assert row["status"] in (LabelStatus.LABELLED, LabelStatus.REJECTED), row
+            assert row["width"] > 0
+            assert row["entities"]
+
+
+def test_odd_pictures_keep_their_size_and_show_what_they_show(mixed):
+    rows = {row["key"]: row for row in mixed[1]}
+    for key in ("gif", "webp", "cmyk", "alpha", "palette", "deep"):
+        assert (rows[key]["width"], rows[key]["height"]) == (120, 100)
+    for key in ("gif", "webp", "cmyk"):
+        assert rows[key]["status"] == LabelStatus.LABELLED
+    assert rows["bomb"]["width"] == 0
+    assert len(rows["long-text"]["text"]) == 10_000
+    assert rows["latin-1"]["text"] == "sun \ufffd\ufffd moon"
+
+
+def test_the_good_rows_are_labelled_as_if_they_were_alone(mixed, small_world, small_encoder, tmp_path):
+    shard = write_rows(tmp_path / "clean.tar", good_rows())
+    label(expand_shards([str(shard)]), small_world.kb, tmp_path / "out", LabelSettings(small_encoder))
+    among = {row["key"]: row for row in reversed(mixed[1])}
+    clean = rows_of(tmp_path / "out", "clean")
+    for row in clean:
+        twin = among[row["key"]]
+        assert (row["status"], row["text"], row["phash"]) == (twin["status"], twin["text"], twin["phash"])
+        np.testing.assert_allclose([one["probability"] for one in row["entities"]],
+                                   [one["probability"] for one in twin["entities"]], atol=1e-3)
+    assert sum(row["status"] == LabelStatus.LABELLED for row in clean) > len(clean) / 2
+
+
+def test_nothing_is_written_outside_the_output(mixed):
+    assert mixed[3] == set()
+    assert not Path("/etc/openmofi-escape.jpg").exists()
+
+
+def job(world: SmallWorld, encoder: str, out: Path, *more: str | Path, shards: Path | None = None,
+        kb: Path | None = None) -> list[str | Path]:
+    return ["label", shards or world.shards, "--kb", kb or world.kb, "--encoder", encoder, "-o", out, *more]
+
+
+@pytest.fixture(scope="module")
+def cut_tar(small_world, tmp_path_factory) -> Path:
+    """A shard cut off in the middle of a member."""
+    whole = (small_world.shards / "00000.tar").read_bytes()
+    place = tmp_path_factory.mktemp("cut") / "cut.tar"
+    place.write_bytes(whole[: len(whole) // 2 // 512 * 512 + 100])
+    return place
+
+
+def test_a_truncated_tar_stops_the_job_with_a_sentence(small_world, small_encoder, cut_tar, tmp_path):
+    message = sentence(openmofi(*job(small_world, small_encoder, tmp_path / "out", "--json", shards=cut_tar)))
+    assert str(cut_tar) in message
+    assert "truncated" in message
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_a_truncated_tar_gives_what_can_be_read_if_asked(small_world, small_encoder, labelled, cut_tar, tmp_path):
+    done = openmofi(*job(small_world, small_encoder, tmp_path / "out", "--on-damage", "keep", shards=cut_tar))
+    assert done.returncode == 0, done.stderr
+    assert str(cut_tar) in done.stderr
+    rows, whole = rows_of(tmp_path / "out", "cut"), rows_of(labelled, "00000")
+    assert 30 < len(rows) < len(whole)
+    # The last pair's members may be cut; all before it are as in the whole shard.
+    for row, twin in zip(rows[:-1], whole, strict=False):
+        assert (row["key"], row["text"], row["status"], row["phash"]) == (
+            twin["key"], twin["text"], twin["status"], twin["phash"])
+
+
+@pytest.mark.parametrize("size", ["4k", "480k"])
+def test_a_full_disk_loses_nothing(small_world, small_encoder, labelled, tmp_path, size):
+    with small_disk(tmp_path / "disk", size) as disk:
+        arguments = job(small_world, small_encoder, disk / "out", "--json")
+        message = sentence(openmofi(*arguments))
+        assert "disk is full" in message
+        assert str(disk / "out") in message
+        for path in disk.rglob("*"):
+            assert path.is_dir() or not path.name.startswith(".openmofi-tmp"), path
+        tables = list(disk.rglob("*.parquet"))
+        assert bool(tables) == (size != "4k")
+        for path in tables:
+            assert pq.read_table(path).num_rows > 0
+        subprocess.run(["mount", "-o", "remount,size=32m", str(disk)], check=True)
+        done = openmofi(*arguments)
+        assert done.returncode == 0, done.stderr
+        assert label_files(disk / "out") == label_files(labelled)
+        assert read_manifest(disk / "out", "labels").finished
+
+
+def test_a_read_only_output(small_world, small_encoder, tmp_path):
+    (tmp_path / "kept").mkdir()
+    with read_only(tmp_path / "kept") as kept:
+        message = sentence(openmofi(*job(small_world, small_encoder, kept / "out", "--json")))
+    assert str(kept / "out") in message
+    assert "Read-only" in message
+
+
+def test_an_output_that_is_a_file(small_world, small_encoder, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    message = sentence(openmofi(*job(small_world, small_encoder, tmp_path / "out", "--json")))
+    assert str(tmp_path / "out") in message
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_an_output_with_other_things_in_it(small_world, small_encoder, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/mine.txt").write_text("mine")
+    message = sentence(openmofi(*job(small_world, small_encoder, tmp_path / "out", "--json")))
+    assert "not empty" in message
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+def test_an_output_of_other_settings(small_world, small_encoder, labelled):
+    before = label_files(labelled)
+    message = sentence(openmofi(*job(small_world, small_encoder, labelled, "--threshold", "0.9", "--json")))
+    assert str(labelled) in message
+    assert "threshold" in message
+    assert label_files(labelled) == before
+
+
+class Attack:
+    """Creates a file if it is ever unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.mark,)
+
+
+def copied_kb(world: SmallWorld, place: Path, name: str, content: bytes) -> Path:
+    for path in world.kb.rglob("*"):
+        if path.is_file():
+            target = place / path.relative_to(world.kb)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content if str(path.relative_to(world.kb)) == name else path.read_bytes())
+    return place
+
+
+def test_a_knowledge_base_of_another_schema(small_world, tmp_path):
+    manifest = (small_world.kb / "manifest.json").read_text()
+    older = manifest.replace('"schema_version": 1', '"schema_version": 7')
+    assert older != manifest
+    kb = copied_kb(small_world, tmp_path / "kb", "manifest.json", older.encode())
+    message = sentence(openmofi(*job(small_world, "sample", tmp_path / "out", kb=kb)))
+    assert str(kb) in message
+    assert "schema version 7" in message
+
+
+def test_no_knowledge_base(small_world, tmp_path):
+    message = sentence(openmofi(*job(small_world, "sample", tmp_path / "out", kb=tmp_path / "none")))
+    assert str(tmp_path / "none") in message
+
+
+@pytest.mark.parametrize("name", ["candidates/rows.npy", "vectors.npy", "entities.arrow", "names.marisa", "id_rows.npy"])
+@pytest.mark.parametrize("kind", ["cut", "pickle"])
+def test_a_damaged_knowledge_base(small_world, tmp_path, name, kind):
+    mark = tmp_path / "executed"
+    if kind == "pickle":
+        out = io.BytesIO()
+        np.save(out, np.array([Attack(mark)], dtype=object), allow_pickle=True)
+        content = out.getvalue() if name.endswith(".npy") else pickle.dumps(Attack(mark))
+    else:
+        content = (small_world.kb / name).read_bytes()[:50]
+    kb = copied_kb(small_world, tmp_path / "kb", name, content)
+    message = sentence(openmofi("kb", "lookup", kb, "orange"))
+    assert str(kb) in message
+    assert not mark.exists()
+
+
+def pickled_files(folder: Path, mark: Path) -> dict[str, str]:
+    """Specs of encoders whose files are malicious pickles."""
+    attack = pickle.dumps(Attack(mark))
+    for name in ("run", "hf"):
+        (folder / name).mkdir(parents=True)
+    (folder / "run/encoder.json").write_text('{"format_version": 1, "kind": "projection", "base": "sample", '
+                                             '"base_fingerprint": "", "heads_fingerprint": "", "logit_scale": 1, '
+                                             '"preprocessing": {}}')
+    (folder / "run/heads.safetensors").write_bytes(attack)
+    (folder / "hf/config.json").write_text('{"model_type": "clip"}')
+    (folder / "hf/pytorch_model.bin").write_bytes(attack)
+    (folder / "evil.pt").write_bytes(attack)
+    return {"run": f"run:{folder / 'run'}", "hf": f"hf:{folder / 'hf'}", "pt": f"open_clip:RN50/{folder / 'evil.pt'}",
+            "calibration": "calibration"}
+
+
+@pytest.mark.parametrize("kind", ["run", "hf", "pt", "calibration"])
+def test_a_malicious_pickle_is_never_executed(small_world, small_encoder, tmp_path, kind):
+    mark = tmp_path / "executed"
+    spec = pickled_files(tmp_path / "evil", mark)[kind]
+    if kind == "calibration":
+        arguments = job(small_world, small_encoder, tmp_path / "out", "--calibration", tmp_path / "evil/evil.pt")
+    else:
+        arguments = job(small_world, spec, tmp_path / "out")
+    message = sentence(openmofi(*arguments))
+    assert str(tmp_path / "evil") in message
+    assert not mark.exists()
+    assert Path.touch is Attack(mark).__reduce__()[0]
+    pickle.loads(pickle.dumps(Attack(mark)))
+    assert mark.exists()
+
+
+def test_a_folder_that_is_no_encoder(small_world, tmp_path):
+    for spec in (f"run:{tmp_path}", f"hf:{tmp_path}"):
+        message = sentence(openmofi(*job(small_world, spec, tmp_path / "out")))
+        assert str(tmp_path) in message
+
+
+@pytest.mark.parametrize(("change", "says"), [
+    (["--encoder", "clap:x"], "clap:x"),
+    (["--threshold", "2"], "threshold"),
+    (["--top-k", "0"], "top_k"),
+    (["--batch-size", "0"], "batch_size"),
+    (["--max-candidates", "0"], "max_candidates"),
+    (["--target-precision", "1.5"], "target_precision"),
+    (["--template", "{title}"], "{title}"),
+    (["--on-damage", "ignore"], "ignore"),
+    (["--engine", "threads"], "threads"),
+    (["--detector", "guess"], "guess"),
+    (["--linker", "guess"], "guess"),
+])
+def test_wrong_use_exits_with_2(small_world, tmp_path, change, says):
+    done = openmofi("label", small_world.shards, "--kb", small_world.kb, "--encoder",
+                    "backbone:efficientnet-lite0+minilm", "-o", tmp_path / "out", *change)
+    assert says in sentence(done, code=2)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("pattern", ["none/*.tar", "none.tar", "{00000..00003}.tar"])
+def test_a_pattern_that_matches_nothing_exits_with_2(small_world, tmp_path, pattern):
+    message = sentence(openmofi(*job(small_world, "sample", tmp_path / "out", shards=tmp_path / pattern)), code=2)
+    assert "matches nothing" in message
+    assert str(tmp_path) in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_debug_shows_the_traceback_and_keeps_the_exit_code(small_world, tmp_path):
+    arguments = job(small_world, "sample", tmp_path / "out", kb=tmp_path / "none")
+    done = openmofi("--debug", *arguments)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "OpenMofiError" in done.stderr
+    assert openmofi("--debug", *job(small_world, "clap:x", tmp_path / "out")).returncode == 2
+
+
+def started(out: Path, process: subprocess.Popen) -> None:
+    """Wait until the job has claimed its output."""
+    for _ in range(1200):
+        if (out / "manifest.json").exists() or process.poll() is not None:
+            return
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("engine", ["local", "processes:2"])
+def test_ctrl_c_is_a_sentence_and_130(small_world, small_encoder, tmp_path, engine):
+    out = tmp_path / "out"
+    arguments = command(*job(small_world, small_encoder, out, "--engine", engine))
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               start_new_session=True)
+    started(out, process)
+    # As a terminal does: to the whole group.
+    os.killpg(process.pid, signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130, stderr
+    assert stdout == ""
+    assert stderr.startswith("interrupted: ")
+    assert len(stderr.splitlines()) == 1
+    assert not list(out.rglob(".openmofi-tmp-*"))
+    assert not read_manifest(out, "labels").finished
+
+
+def test_on_a_terminal_the_bar_is_gone_before_the_error_and_the_cursor_is_back(small_world, small_encoder, cut_tar,
+                                                                               tmp_path):
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(command(*job(small_world, small_encoder, tmp_path / "out", shards=cut_tar)),
+                               stdout=subprocess.DEVNULL, stderr=theirs, env={**os.environ, "TERM": "xterm"})
+    os.close(theirs)
+    seen = b""
+    try:
+        while piece := os.read(ours, 4096):
+            seen += piece
+    except OSError:
+        # Linux tells so that the other side of a terminal was closed.
+        pass
+    os.close(ours)
+    assert process.wait() == 1
+    assert b"\x1b[?25l" in seen
+    assert seen.rindex(b"\x1b[?25h") < seen.rindex(b"error: ")
+    assert seen.rstrip().endswith(b"what can be read.")

@@ -1,0 +1,45 @@
+import re
+
+import pytest
+
+from openmofi.sample.figures import figures_section, head_figures, seconds_section
+
+LABELS = {"precision": 0.936, "recall": 0.801, "ambiguous_precision": 0.79, "ambiguous_recall": 0.61,
+          "heldout_precision": 0.933, "heldout_recall": 0.7, "heldout_ambiguous_precision": None,
+          "heldout_ambiguous_recall": 0.5, "text_only_precision": 0.394, "alt_text_encoder_precision": 0.648,
+          "expected_precision": 0.967}
+METRICS = {"labels": LABELS, "pairs": 22067, "rows_in": 22067, "rows_out": 22067}
+
+
+def _cells(body: str) -> dict[str, list[str]]:
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in body.split("<tr>")]
+    return {re.sub("<[^>]*>", "", row[0]): row[1:] for row in rows if row}
+
+
+@pytest.mark.parametrize(("name", "found", "goal", "verdict"), [
+    ("labels.precision", "93.6%", "≥ 90%", "met"), ("labels.recall", "80.1%", "≥ 75%", "met"),
+    ("labels.ambiguous_precision", "79.0%", "≥ 80%", "missed"), ("labels.heldout_recall", "70.0%", "≥ 75%", "missed"),
+    ("labels.heldout_ambiguous_precision", "–", "≥ 80%", "missed"), ("labels.text_only_precision", "39.4%", "", ""),
+    ("labels.alt_text_encoder_precision", "64.8%", "", ""), ("pairs", "22,067", "", ""),
+    ("rows_out", "22,067", "= rows in", "met"),
+])
+def test_each_figure_stands_beside_its_goal(name, found, goal, verdict):
+    assert _cells(figures_section(METRICS).body)[name][1:] == [found, goal, verdict]
+
+
+def test_a_lost_row_is_said():
+    body = figures_section({**METRICS, "rows_out": 22066}).body
+    assert _cells(body)["rows_out"][1:] == ["22,066", "= rows in", "missed"]
+
+
+def test_the_head_has_what_the_audit_does_not_put_there():
+    assert list(head_figures(LABELS).values()) == ["79.0%", "93.3%", "39.4%", "64.8%"]
+
+
+def test_seconds_are_in_the_order_of_the_steps_and_names_are_escaped():
+    section = seconds_section({"audit": 2.0, "<b>": 1.0, "world": 1117.8})
+    assert list(_cells(section.body.replace("&lt;b&gt;", "other"))) == [
+        "seconds.world", "seconds.audit", "seconds.other", "all"]
+    assert "<b>all</b>" in section.body
+    assert section.body.count("<b>") == 1
+    assert _cells(section.body)["all"][1] == "1,120.8"
