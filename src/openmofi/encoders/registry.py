@@ -6,7 +6,7 @@ import difflib
 import os
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +77,15 @@ def _open_run(spec: str, rest: str, device: str) -> Encoder:
 def _open_backbone(spec: str, rest: str, device: str) -> Encoder:
     if spec != BACKBONE:
         raise UsageError(f"There is no pair of backbones {rest!r}.", f"There is one: {BACKBONE}.")
+    return _backbones(device)
+
+
+@lru_cache(maxsize=1)
+def _backbones(device: str) -> Encoder:
+    # A job opens several encoders (folds, an adapter) over these two, whose weights come from installed packages.
     from openmofi.encoders.backbones import BackboneEncoder, EfficientNetLite0, MiniLM
 
-    return BackboneEncoder(spec, EfficientNetLite0(device=device), MiniLM(device=device))
+    return BackboneEncoder(BACKBONE, EfficientNetLite0(device=device), MiniLM(device=device))
 
 
 def _open_open_clip(spec: str, rest: str, device: str) -> Encoder:

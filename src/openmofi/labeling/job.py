@@ -150,7 +150,7 @@ def label(shards: Sequence[Shard], kb_folder: str | Path, out: str | Path, setti
     engine, progress = engine or LocalEngine(), progress or Quiet()
     inputs = {shard.name: file_fingerprint(shard.path) for shard in shards}
     inputs["/kb"] = KnowledgeBase.open(kb_folder).fingerprint
-    inputs["/encoder"] = open_encoder(settings.encoder).fingerprint
+    inputs["/encoder"] = _judging_encoder(settings.encoder).fingerprint
     if calibration:
         inputs["/calibration"] = file_fingerprint(calibration)
     described = {**settings.as_dict(), "kb": str(kb_folder),
@@ -170,6 +170,13 @@ def label(shards: Sequence[Shard], kb_folder: str | Path, out: str | Path, setti
                                       "expected_shown": decision.shown}
     finish_manifest(out, manifest, counts)
     return counts
+
+
+def _judging_encoder(spec: str) -> Encoder:
+    """The encoder, once it is clear that it can judge: a pair of backbones would fail only after all is read."""
+    encoder = open_encoder(spec)
+    encoder.project_images(np.zeros((1, encoder.feature_dim), np.float32))
+    return encoder
 
 
 def _adapted(corpus: Corpus, out: str | Path, settings: LabelSettings, progress: Progress) -> Encoder:

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from openmofi.errors import UsageError
+from openmofi.linking import check_linker
+from openmofi.mentions import detector_names
 from openmofi.pairs import ReadSettings
 from openmofi.pairs.decode import MAX_PIXELS
 
@@ -23,6 +25,12 @@ class TextSettings:
     detector: str = "gazetteer"
     linker: str = "coherence"
     max_candidates: int = 8
+
+    def __post_init__(self) -> None:
+        detector_names(self.detector)
+        check_linker(self.linker)
+        if self.max_candidates < 1:
+            raise UsageError(f"max_candidates is {self.max_candidates}; it must be at least 1.")
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,11 @@ class LabelSettings:
     max_image_pixels: int = MAX_PIXELS
     read: ReadSettings = ReadSettings()
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "max_image_pixels"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 1.")
 
     def as_dict(self) -> dict[str, Any]:
         """Nested plain values, for the manifest."""

@@ -17,8 +17,15 @@ def open_linker(name: str, kb: KnowledgeBase) -> Linker:
     Raises:
         UsageError: there is no such linker.
     """
-    if name == "prior":
-        return PriorLinker(kb)
-    if name == "coherence":
-        return CoherenceLinker(kb)
-    raise UsageError(f"There is no linker {name!r}.", f"Choose one of {', '.join(LINKERS)}.")
+    check_linker(name)
+    return PriorLinker(kb) if name == "prior" else CoherenceLinker(kb)
+
+
+def check_linker(name: str) -> None:
+    """Check a linker's name without opening it.
+
+    Raises:
+        UsageError: there is no such linker.
+    """
+    if name not in LINKERS:
+        raise UsageError(f"There is no linker {name!r}.", f"Choose one of {', '.join(LINKERS)}.")

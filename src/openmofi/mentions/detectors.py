@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from openmofi.errors import UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.mentions.gazetteer import GAZETTEER, GazetteerDetector
@@ -17,16 +19,25 @@ def open_detector(spec: str, kb: KnowledgeBase) -> MentionDetector:
         UsageError: a name is unknown or stands twice.
         MissingExtraError: an optional dependency is not installed.
     """
-    names = [name.strip() for name in spec.split("+")]
-    if len(set(names)) < len(names):
-        raise UsageError(f"The detectors {spec!r} name one twice.")
-    detectors = [_one(name, kb) for name in names]
+    detectors = [_DETECTORS[name](kb) for name in detector_names(spec)]
     return detectors[0] if len(detectors) == 1 else UnionDetector(detectors)
 
 
-def _one(name: str, kb: KnowledgeBase) -> MentionDetector:
-    if name == GAZETTEER:
-        return GazetteerDetector(kb)
-    if name == SPACY:
-        return SpacyDetector()
-    raise UsageError(f"There is no mention detector {name!r}.", "Choose gazetteer, spacy, or gazetteer+spacy.")
+def detector_names(spec: str) -> list[str]:
+    """The detectors that `spec` names, without opening them.
+
+    Raises:
+        UsageError: a name is unknown or stands twice.
+    """
+    names = [name.strip() for name in spec.split("+")]
+    unknown = [name for name in names if name not in _DETECTORS]
+    if unknown:
+        raise UsageError(f"There is no mention detector {unknown[0]!r}.", "Choose gazetteer, spacy, or gazetteer+spacy.")
+    if len(set(names)) < len(names):
+        raise UsageError(f"The detectors {spec!r} name one twice.")
+    return names
+
+
+_DETECTORS: dict[str, Callable[[KnowledgeBase], MentionDetector]] = {
+    GAZETTEER: GazetteerDetector, SPACY: lambda kb: SpacyDetector(),
+}
