@@ -117,7 +117,7 @@ def test_an_adapter_is_fitted_stored_and_used(small_world, small_encoder, labell
     assert digests(tmp_path / "out") != digests(labelled)
 
 
-def test_processes_give_the_same_bytes(small_world, small_encoder, labelled, tmp_path):
+def test_processes_give_the_same_labels(small_world, small_encoder, labelled, tmp_path):
     from openmofi.engine import engine_named
 
     label(expand_shards([str(small_world.shards)]), small_world.kb, tmp_path / "out", LabelSettings(small_encoder),

@@ -43,7 +43,7 @@ def test_any_bytes_give_a_text_for_arrow(data, limit):
 @given(st.text(st.characters()), st.binary())
 def test_any_string_gives_a_text_and_a_key_for_arrow(text, data):
     for shown in (from_str(text, 50).text, printable(text), printable(data)):
-        shown.encode()
+        assert shown.encode().decode() == shown
 
 
 def test_keys_that_differ_stay_different():

@@ -24,8 +24,10 @@ from openmofi.errors import OpenMofiError
 _GOODBYE_SECONDS = 5.0
 
 
-def _serve(factory: WorkFactory, connection: Connection) -> None:
+def _serve(factory: WorkFactory, connection: Connection, threads: int) -> None:
     """A worker's life: open the work, then answer each task until the other side hangs up."""
+    # Workers share the cores; without this each would start a thread a core, and they would wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     # Ctrl-C reaches every process of the terminal; the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     work: Work | None = None
@@ -64,10 +66,10 @@ class _Worker:
     task: int | None = None
 
     @classmethod
-    def start(cls, factory: WorkFactory) -> _Worker:
+    def start(cls, factory: WorkFactory, threads: int) -> _Worker:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(factory, theirs))
+        process = context.Process(target=_serve, args=(factory, theirs, threads))
         process.start()
         # Only the worker may hold its end, or its death would not be noticed.
         theirs.close()
@@ -103,11 +105,12 @@ class ProcessEngine:
         queue = deque(range(len(tasks)))
         tries = [0] * len(tasks)
         workers: list[_Worker] = []
+        threads = max(1, (os.cpu_count() or 1) // self.workers)
         try:
             while len(results) < len(tasks):
                 free = [worker for worker in workers if worker.task is None]
                 while queue and (free or len(workers) < self.workers):
-                    worker = free.pop() if free else _hire(workers, factory)
+                    worker = free.pop() if free else _hire(workers, factory, threads)
                     worker.task = queue.popleft()
                     _give(worker, tasks[worker.task])
                 for worker in _heard(workers):
@@ -124,8 +127,8 @@ class ProcessEngine:
         return [results[number] for number in range(len(tasks))]
 
 
-def _hire(workers: list[_Worker], factory: WorkFactory) -> _Worker:
-    workers.append(_Worker.start(factory))
+def _hire(workers: list[_Worker], factory: WorkFactory, threads: int) -> _Worker:
+    workers.append(_Worker.start(factory, threads))
     return workers[-1]
 
 

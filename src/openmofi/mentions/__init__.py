@@ -1,6 +1,6 @@
 """Where a text names something; decides nothing about which entity is meant."""
 
-from openmofi.mentions.detectors import open_detector
+from openmofi.mentions.detectors import detector_names, open_detector
 from openmofi.mentions.gazetteer import GazetteerDetector, GazetteerSettings
 from openmofi.mentions.neural import SpacyDetector, SpacySettings
 from openmofi.mentions.protocol import MentionDetector
@@ -8,5 +8,5 @@ from openmofi.mentions.union import UnionDetector
 
 __all__ = [
     "GazetteerDetector", "GazetteerSettings", "MentionDetector", "SpacyDetector", "SpacySettings", "UnionDetector",
-    "open_detector",
+    "detector_names", "open_detector",
 ]
