@@ -1,6 +1,12 @@
-"""What the label job's tests and the commands' tests share: the small world, its encoder, its labels."""
+"""What the label job's tests and the commands' tests share: the small world, its encoder, its labels.
 
+Each is made once a test run: the first of xdist's processes that needs it makes it, the others wait for it.
+"""
+
+import fcntl
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,9 +15,22 @@ sys.path.insert(0, str(Path(__file__).parent))
 from small_world import SmallWorld, make_small_world
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """The folder that `make` filled, in this process or in another of the same run."""
+    base = factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, done = root / name, root / f"{name}.done"
+    with open(root / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            make(folder)
+            done.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def small_world(tmp_path_factory) -> SmallWorld:
-    return make_small_world(tmp_path_factory.mktemp("small-world"))
+    return SmallWorld.found(made_once(tmp_path_factory, "small-world", make_small_world))
 
 
 @pytest.fixture(scope="session")
@@ -22,11 +41,12 @@ def small_encoder(small_world, tmp_path_factory) -> str:
     from openmofi.sample.encoder import EncoderRecipe, train_sample_encoders
     from openmofi.storage import expand_shards
 
-    folder = tmp_path_factory.mktemp("small-encoder")
-    recipe = EncoderRecipe("heads", HeadSettings(batch_size=64, epochs=30, dim=64))
-    train_sample_encoders(expand_shards([str(small_world.shards)]), small_world.kb, folder, cache=folder / "cache",
-                          progress=Quiet(), recipes=[recipe])
-    return f"run:{folder / 'heads'}"
+    def train(folder: Path) -> None:
+        recipe = EncoderRecipe("heads", HeadSettings(batch_size=64, epochs=30, dim=64))
+        train_sample_encoders(expand_shards([str(small_world.shards)]), small_world.kb, folder, cache=folder / "cache",
+                              progress=Quiet(), recipes=[recipe])
+
+    return f"run:{made_once(tmp_path_factory, 'small-encoder', train) / 'heads'}"
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +55,5 @@ def labelled(small_world, small_encoder, tmp_path_factory) -> Path:
     from openmofi.labeling import LabelSettings, label
     from openmofi.storage import expand_shards
 
-    out = tmp_path_factory.mktemp("labels") / "out"
-    label(expand_shards([str(small_world.shards)]), small_world.kb, out, LabelSettings(small_encoder))
-    return out
+    return made_once(tmp_path_factory, "labels", lambda folder: label(
+        expand_shards([str(small_world.shards)]), small_world.kb, folder, LabelSettings(small_encoder)))

@@ -1,6 +1,7 @@
 """A small world whose truth is plain: drawn shapes, texts that name them among others, one ambiguous name."""
 
 import io
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,12 @@ class SmallWorld:
     kb: Path
     shards: Path
     truth: dict[tuple[str, str], str]
+
+    @classmethod
+    def found(cls, folder: Path) -> "SmallWorld":
+        """The one that `make_small_world` wrote."""
+        rows = json.loads((folder / "truth.json").read_text())
+        return cls(folder / "kb", folder / "shards", {(shard, key): entity for shard, key, entity in rows})
 
 
 def picture(entity: str, draw: np.random.Generator) -> bytes:
@@ -77,4 +84,5 @@ def make_small_world(folder: Path, shards: int = 4, pairs: int = 80) -> SmallWor
             rows.append(Record(f"{shard:02d}{number:04d}", image, text))
             truth[f"{shard:05d}", rows[-1].key] = entity
         write_tar(folder / "shards" / f"{shard:05d}.tar", rows)
-    return SmallWorld(folder / "kb", folder / "shards", truth)
+    (folder / "truth.json").write_text(json.dumps([[*place, entity] for place, entity in truth.items()]))
+    return SmallWorld.found(folder)

@@ -10,21 +10,20 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from small_world import SHAPES, picture
-from terminal import openmofi, sentence
 from typer.testing import CliRunner
 
-import openmofi.cli
-from openmofi import __version__
+from openmofi import __version__, cli
 from openmofi.cli.main import app
 from openmofi.schema import TRUTH
 from openmofi.storage import write_table
+from small_world import SHAPES, picture
+from terminal import openmofi, sentence
 
 HEAVY = ("torch", "transformers", "spacy", "ray", "matplotlib", "scipy", "numpy", "pyarrow", "PIL", "timm", "open_clip")
 VERBS = {
     (): ("--debug", "--version", "label", "explain", "kb", "dataset", "encoder", "sample"),
-    ("label",): ("--kb", "--encoder", "--out", "--threshold", "--target-precision", "--adapt", "--on-damage", "--engine",
-                 "--cache", "--json"),
+    ("label",): ("--kb", "--encoder", "--out", "--threshold", "--target-precision", "--adapt", "--on-damage",
+                 "--engine", "--cache", "--json"),
     ("explain",): ("--image", "--text", "--kb", "--encoder", "--calibration", "--json"),
     ("kb",): ("build", "info", "lookup"),
     ("kb", "build"): ("--out", "--candidates", "--json"),
@@ -120,7 +119,7 @@ def test_looking_into_a_knowledge_base_needs_no_torch(small_world):
 
 def test_each_verb_is_a_file_and_no_verb_imports_heavily():
     """The rule that keeps `--help` quick: heavy imports stand inside the verbs."""
-    for path in Path(openmofi.cli.__file__).parent.glob("*.py"):
+    for path in Path(cli.__file__).parent.glob("*.py"):
         if path.stem in ("progress", "tables"):
             continue
         tree = ast.parse(path.read_text("utf-8"))

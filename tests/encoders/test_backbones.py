@@ -33,7 +33,7 @@ def test_folded_features_equal_the_plain_model(backbone):
         expected = model.eval()(torch.from_numpy(pixels)).numpy()
     found = backbone.image_features(pixels)
     assert found.shape == (3, 2768)
-    assert np.abs(found - expected).max() < 1e-3 * np.abs(expected).max()
+    assert np.abs(found[:, :1280] - expected).max() < 1e-3 * np.abs(expected).max()
 
 
 def roles(names, pattern, parts):

@@ -106,7 +106,7 @@ def test_saved_and_loaded_is_equal(tmp_path):
 @pytest.mark.parametrize("content", ["", "{}", '{"centres": 3}', "[1"])
 def test_a_damaged_file_is_one_sentence(tmp_path, content):
     (tmp_path / "c.json").write_text(content)
-    with pytest.raises(OpenMofiError, match="cannot be read"):
+    with pytest.raises(OpenMofiError, match="is no calibration"):
         Calibration.load(tmp_path / "c.json")
 
 

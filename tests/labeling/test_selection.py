@@ -178,6 +178,7 @@ def test_a_reference_is_seeded_sorted_and_bounded():
 
 
 @pytest.mark.parametrize("wrong", [{"threshold": 2.0}, {"top_k": 0}, {"target_precision": 1.0}, {"template": "{nom}"},
+                                   {"template": "{name.__class__}"}, {"template": "{name"}, {"template": "plain"},
                                    {"sibling_margin": -0.1}])
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(UsageError):

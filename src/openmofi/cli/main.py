@@ -21,7 +21,7 @@ class _Interrupted(Exception):
 
 
 class _Verbs(typer.core.TyperGroup):
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,10 +26,15 @@ def quiet_transformers() -> Iterator[None]:
 
 @contextmanager
 def quiet_logging() -> Iterator[None]:
-    """Inside, nothing below CRITICAL is logged: open_clip reports each step, warnings too, on the root logger."""
+    """Inside, nothing below CRITICAL is logged: open_clip reports each step, warnings too, on the root logger.
+
+    Python's warnings are silent too, such as torch's about the pickle protocol of a file that it then refuses.
+    """
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logging.disable(before)

@@ -82,7 +82,8 @@ def _open_backbone(spec: str, rest: str, device: str) -> Encoder:
 
 @lru_cache(maxsize=1)
 def _backbones(device: str) -> Encoder:
-    # A job opens several encoders (folds, an adapter) over these two, whose weights come from installed packages.
+    # A job opens several encoders (folds, an adapter) over these two, whose weights come from installed
+    # packages. Features are computed in one thread of a process, see `EfficientNetLite0.features`.
     from openmofi.encoders.backbones import BackboneEncoder, EfficientNetLite0, MiniLM
 
     return BackboneEncoder(BACKBONE, EfficientNetLite0(device=device), MiniLM(device=device))

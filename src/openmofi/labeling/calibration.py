@@ -89,9 +89,12 @@ class Calibration:
             raw = json.loads(Path(path).read_text(encoding="utf-8"))
             return cls(tuple(raw["centres"]), tuple(raw["log_ratio"]), raw["shown"], raw["together"], raw["pairs"],
                        raw["fitted_for"], tuple(raw["reference"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise OpenMofiError(f"The calibration {path} cannot be read: {error!r}.",
-                                "Remove it to fit a new one.") from error
+        except OSError as error:
+            raise OpenMofiError(f"The calibration {path} cannot be read: {error.strerror}.",
+                                "Check the path.") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise OpenMofiError(f"{path} is no calibration, or a damaged one.",
+                                "Give a calibration.json that a label job wrote, or none to fit a new one.") from error
 
 
 @dataclass(frozen=True)

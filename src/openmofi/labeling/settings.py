@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from string import Formatter
 from typing import Any
 
 from openmofi.errors import UsageError
@@ -10,6 +11,8 @@ from openmofi.linking import check_linker
 from openmofi.mentions import detector_names
 from openmofi.pairs import ReadSettings
 from openmofi.pairs.decode import MAX_PIXELS
+
+_TEMPLATE_HINT = "It must hold {name} or {description}, and nothing else in braces."
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,11 @@ class SelectionSettings:
         if self.top_k < 1:
             raise UsageError(f"top_k is {self.top_k}; it must be at least 1.")
         try:
-            self.template.format(name="", description="")
-        except (KeyError, IndexError, ValueError) as error:
-            raise UsageError(f"The template {self.template!r} does not work: {error!r}.",
-                             "It may hold {name} and {description}.") from error
+            fields = {field for _, field, _, _ in Formatter().parse(self.template) if field is not None}
+        except ValueError as error:
+            raise UsageError(f"The template {self.template!r} does not work: {error}.", _TEMPLATE_HINT) from error
+        if not fields or not fields <= {"name", "description"}:
+            raise UsageError(f"The template {self.template!r} holds {sorted(fields)}.", _TEMPLATE_HINT)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ def detector_names(spec: str) -> list[str]:
     names = [name.strip() for name in spec.split("+")]
     unknown = [name for name in names if name not in _DETECTORS]
     if unknown:
-        raise UsageError(f"There is no mention detector {unknown[0]!r}.", "Choose gazetteer, spacy, or gazetteer+spacy.")
+        raise UsageError(f"There is no mention detector {unknown[0]!r}.",
+                         "Choose gazetteer, spacy, or gazetteer+spacy.")
     if len(set(names)) < len(names):
         raise UsageError(f"The detectors {spec!r} name one twice.")
     return names

@@ -72,11 +72,16 @@ def read_manifest(folder: str | Path, kind: str | None = None) -> Manifest:
         with fsspec.open(path, "rt", encoding="utf-8") as handle:
             raw = json.load(handle)
     except (FileNotFoundError, NotADirectoryError) as error:
-        what = f"a {kind.replace('_', ' ')}" if kind else "an OpenMOFI folder"
+        what = _named(kind) if kind else "an OpenMOFI folder"
         raise OpenMofiError(f"{folder} is not {what}: it has no {MANIFEST}.", "Check the path.") from error
     except (ValueError, OSError) as error:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Build the folder again.") from error
     return _checked(str(folder), raw, kind)
+
+
+def _named(kind: str) -> str:
+    words = kind.replace("_", " ") + (" folder" if kind.endswith("s") else "")
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
 def _checked(folder: str, raw: Any, kind: str | None) -> Manifest:
