@@ -113,6 +113,8 @@ def test_an_adapter_is_fitted_stored_and_used(small_world, small_encoder, labell
     again = label(shards, small_world.kb, tmp_path / "other", adapted, cache=labelled)
     assert (tmp_path / "out/adapter/heads.safetensors").exists()
     assert first == again
+    assert set(first["adapter_gain"]) == {"without", "with"}
+    assert all(side["labels"] >= side["expected_right"] > 0 for side in first["adapter_gain"].values())
     assert digests(tmp_path / "out") == digests(tmp_path / "other")
     assert digests(tmp_path / "out") != digests(labelled)
 

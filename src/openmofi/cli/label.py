@@ -64,5 +64,9 @@ def _print(counts: dict[str, Any], out: Path) -> None:
     for status, count in sorted(counts["status"].items(), key=lambda item: -item[1]):
         table.add_row(status, f"{count:,}")
     Console().print(table)
-    Console().print(f"{counts['accepted']:,} labels accepted from probability {counts['threshold']:.3f} on; "
-                    f"of what the texts name, {counts['expected_shown']:.0%} is estimated to be shown")
+    precision = counts["expected_precision"]
+    Console().print(f"{counts['accepted']:,} labels accepted from probability {counts['threshold']:.3f} on"
+                    + ("" if precision is None else f"; expected precision {precision:.3f}"))
+    if gain := counts.get("adapter_gain"):
+        Console().print(f"adapter: {gain['without']['expected_right']:,.0f} labels expected to be right without it, "
+                        f"{gain['with']['expected_right']:,.0f} with it")

@@ -51,7 +51,6 @@ class Explanation:
     mentions: tuple[Mention, ...]
     candidates: tuple[Explained, ...]
     threshold: float
-    expected_shown: float
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -95,7 +94,7 @@ def explain(image: str | Path, text: str, kb_folder: str | Path, settings: Label
         found.append(Explained(mention.surface, mention.detector, entity.id, entity.name, entity.description,
                                float(arrays.prior[place]), float(arrays.link_score[place]), float(score),
                                float(probability), reason))
-    return Explanation(text, tuple(mentions[0]), tuple(found), settings.selection.threshold, decision.shown)
+    return Explanation(text, tuple(mentions[0]), tuple(found), settings.selection.threshold)
 
 
 def _calibration(encoder: Encoder, kb: KnowledgeBase, settings: LabelSettings, given: str | Path | None) -> Calibration:

@@ -142,7 +142,7 @@ def label(shards: Sequence[Shard], kb_folder: str | Path, out: str | Path, setti
 
     Returns:
         `rows_in`, `rows_out`, `status` (status → rows), `accepted` labels, `expected_precision` of these (the mean
-        of their probabilities), `entities` that were judged, `threshold`, `expected_shown`.
+        of their probabilities), `entities` that were judged, `threshold`; with an adapter `adapter_gain`.
 
     Raises:
         OpenMofiError: a shard is damaged, the output was made with other settings, there is too little to calibrate on.
@@ -166,8 +166,9 @@ def label(shards: Sequence[Shard], kb_folder: str | Path, out: str | Path, setti
     if missing:
         progress.begin("judge", len(missing))
         engine.run(stage, missing, progress)
-    counts = _count(stage, shards) | {"entities": len(corpus.known.ids), "threshold": threshold,
-                                      "expected_shown": decision.shown}
+    counts = _count(stage, shards) | {"entities": len(corpus.known.ids), "threshold": threshold}
+    if settings.adapt:
+        counts["adapter_gain"] = _adapter_gain(corpus, encoder, decision, threshold, settings.seed)
     finish_manifest(out, manifest, counts)
     return counts
 
@@ -187,6 +188,19 @@ def _adapted(corpus: Corpus, out: str | Path, settings: LabelSettings, progress:
                            seen=[file_fingerprint(shard.path) for shard in corpus.shards], progress=progress)
         progress.say(f"adapter: loss {fitted['first_loss']:.3f} → {fitted['loss']:.3f} on {len(bags):,} pairs")
     return open_encoder(f"run:{folder}")
+
+
+def _adapter_gain(corpus: Corpus, adapted: Encoder, decision: Calibration, threshold: float,
+                  seed: int) -> dict[str, dict[str, float]]:
+    """Labels, and how many are expected to be right, without and with the adapter, on the calibration's pairs."""
+    gain = {}
+    for name, encoder, fitted in (("without", corpus.encoder, None), ("with", adapted, decision)):
+        fitted = fitted or calibrate(corpus, encoder, seed)
+        found = corpus_evidence(corpus, encoder, fitted.reference, seed)
+        probability = fitted.probability(found.real, found.link_score, found.group, found.pair)
+        accepted = probability[probability >= threshold]
+        gain[name] = {"labels": len(accepted), "expected_right": round(float(accepted.sum()), 1)}
+    return gain
 
 
 def _known_calibration(kb_folder: str | Path, out: str | Path, settings: LabelSettings,
