@@ -17,6 +17,7 @@ SAMPLE_FOLDER_VARIABLE = "OPENMOFI_SAMPLE_ENCODERS"
 BACKBONE = "backbone:efficientnet-lite0+minilm"
 _SAMPLE_FOLDER = "runs/demo/encoders"
 _SAMPLES = {"sample": "partial-labels", "sample:alt-text": "alt-text"}
+_Stamp = tuple[tuple[str, int, int], ...]
 _EXAMPLES = ("sample, sample:alt-text, run:FOLDER, hf:FOLDER-OR-ID, open_clip:ARCH/PRETRAINED "
              "(e.g. open_clip:ViT-B-16/laion2b_s34b_b88k)")
 
@@ -90,15 +91,29 @@ def _backbones(device: str) -> Encoder:
 
 
 def _open_open_clip(spec: str, rest: str, device: str) -> Encoder:
-    from openmofi.encoders.openclip import open_open_clip
-
-    return open_open_clip(spec, rest, device)
+    return _joint(spec, rest, device, _stamp(Path(rest.partition("/")[2])))
 
 
 def _open_hf(spec: str, rest: str, device: str) -> Encoder:
+    return _joint(spec, rest, device, _stamp(Path(rest.partition("?")[0])))
+
+
+@lru_cache(maxsize=2)
+def _joint(spec: str, rest: str, device: str, stamp: _Stamp) -> Encoder:
+    # An adapter's folds stand on one base, and a job's stages open the same encoder: its weights are loaded once.
+    if spec.startswith("open_clip:"):
+        from openmofi.encoders.openclip import open_open_clip
+
+        return open_open_clip(spec, rest, device)
     from openmofi.encoders.huggingface import open_huggingface
 
     return open_huggingface(spec, rest, device)
+
+
+def _stamp(path: Path) -> _Stamp:
+    """Changes when a local checkpoint does; empty for what is on a hub."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path] if path.is_file() else []
+    return tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
 
 
 def describe(encoder: Encoder) -> dict[str, Any]:
