@@ -2,6 +2,7 @@ import contextlib
 import json
 import logging
 import math
+import os
 import pickle
 import shutil
 
@@ -184,3 +185,12 @@ def test_a_mistyped_relative_path_asks_no_hub(tmp_path, monkeypatch):
     monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: pytest.fail("asked the network"))
     with pytest.raises(OpenMofiError, match="There is no folder runs/clpi"):
         open_encoder("hf:runs/clpi")
+
+
+def test_weights_are_loaded_once_until_the_checkpoint_changes(clip_folder, tmp_path):
+    folder = tmp_path / "clip"
+    shutil.copytree(clip_folder, folder)
+    first = open_encoder(f"hf:{folder}")
+    assert open_encoder(f"hf:{folder}") is first
+    os.utime(folder / "model.safetensors", ns=(1, 1))
+    assert open_encoder(f"hf:{folder}") is not first
