@@ -3,8 +3,8 @@
 import os
 
 # Threads that wait for one another sleep and do not spin: the job's decoding threads need the same cores, and so may
-# other people's jobs. Measured on two cores: alone 7 % slower than spinning, beside three busy processes three to four
-# times as fast. OpenMP reads this when torch is loaded.
+# other people's jobs. Measured on two cores: alone 5 to 7 % slower than spinning, beside three busy processes three to
+# five times as fast. OpenMP reads this when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from openmofi.encoders.heads import Head, apply_head
