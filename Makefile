@@ -27,7 +27,9 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 demo: $(VENV)/.sample
 	$(BIN)/openmofi sample demo -o runs/demo
 
+# WordNet and the pictures are fetched first, so that no test that needs them is skipped.
 test: $(VENV)/.dev
+	$(BIN)/openmofi sample fetch
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-fast: $(VENV)/.dev
