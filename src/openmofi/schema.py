@@ -6,7 +6,7 @@ used only inside a run, because another build of the knowledge base may number i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 import pyarrow as pa
@@ -111,42 +111,6 @@ class Link:
     link_score: float
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """An entity of a pair after the image has had its say.
-
-    Attributes:
-        entity, mention, prior, link_score: see `Link`.
-        image_score: raw similarity of image and entity text (cosine × logit scale of the encoder).
-        probability: calibrated probability that the image shows the entity, 0..1.
-        accepted: whether it is a label.
-        reason: why.
-    """
-
-    entity: str
-    mention: int
-    prior: float
-    link_score: float
-    image_score: float
-    probability: float
-    accepted: bool
-    reason: Reason
-
-
-@dataclass(frozen=True, slots=True)
-class LabelRow:
-    """A judged pair: one row of the label table."""
-
-    key: str
-    text: str
-    status: str
-    mentions: tuple[Mention, ...] = ()
-    entities: tuple[Judgement, ...] = ()
-    width: int = 0
-    height: int = 0
-    phash: int = field(default=0)
-
-
 MENTION = pa.struct([
     pa.field("start", pa.int32()), pa.field("end", pa.int32()),
     pa.field("surface", pa.string()), pa.field("detector", pa.string()),
@@ -161,6 +125,8 @@ JUDGEMENT = pa.struct([
     pa.field("image_score", pa.float32()), pa.field("probability", pa.float32()),
     pa.field("accepted", pa.bool_()), pa.field("reason", pa.string()),
 ])
+"""An entity of a pair after the image has had its say: a `Link`, then the encoder's raw `image_score` (cosine × logit
+scale), the calibrated `probability` (0..1) that the image shows the entity, whether it is a label, and the `Reason`."""
 
 ENTITIES = pa.schema([
     pa.field("id", pa.string()), pa.field("name", pa.string()), pa.field("description", pa.string()),

@@ -57,7 +57,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not():
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
-    """An adapter over a tiny open_clip-free base would need one; the frozen backbones do."""
+    """Heads over the frozen backbones, fitted for one epoch on random features: folder, pages, entities."""
     base = open_encoder("backbone:efficientnet-lite0+minilm")
     draw = np.random.default_rng(0)
     bags, _, _ = pages(200)

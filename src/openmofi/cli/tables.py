@@ -71,13 +71,15 @@ def print_world(title: str, counts: Mapping[str, Any]) -> None:
 
 def print_demo(out: str, metrics: Mapping[str, Any]) -> None:
     """Print the demo's figures beside their goals."""
+    from openmofi.sample.figures import AMBIGUOUS_GOAL, PRECISION_GOAL, RECALL_GOAL
+
     labels = metrics["labels"]
     table = Table(title=f"Labels of {metrics['rows_out']:,} pages ({metrics['rows_in']:,} in)", title_justify="left")
     for column, justify in (("", "left"), ("precision", "right"), ("recall", "right"), ("goal", "left")):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     rows = [
-        ("all pages", labels["precision"], labels["recall"], "≥ .90 at ≥ .75"),
-        ("  ambiguous names", labels["ambiguous_precision"], labels["ambiguous_recall"], "≥ .80"),
+        ("all pages", labels["precision"], labels["recall"], f"≥ {PRECISION_GOAL:.2f} at ≥ {RECALL_GOAL:.2f}"),
+        ("  ambiguous names", labels["ambiguous_precision"], labels["ambiguous_recall"], f"≥ {AMBIGUOUS_GOAL:.2f}"),
         ("held-out pages", labels["heldout_precision"], labels["heldout_recall"], ""),
         ("  ambiguous names", labels["heldout_ambiguous_precision"], labels["heldout_ambiguous_recall"], ""),
         ("text only, same recall", labels["text_only_precision"], labels["recall"], ""),

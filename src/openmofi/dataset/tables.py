@@ -102,7 +102,7 @@ class Judged:
         row: row of the table.
         entity: identifiers, an Arrow string array.
         mention: position in the flattened mentions of the table.
-        prior, link_score, probability: see `schema.Judgement`.
+        prior, link_score, probability: see `schema.JUDGEMENT`.
         accepted: whether it is a label.
     """
 

@@ -45,7 +45,7 @@ class Against:
         pair: (judged,) row of `known`.
         entity: (judged,) code of the entity.
         correct: (judged,) whether it is the pair's true entity.
-        accepted, probability, link_score: (judged,) see `schema.Judgement`.
+        accepted, probability, link_score: (judged,) see `schema.JUDGEMENT`.
         chosen_by_text: (judged,) whether it is the best candidate of its mention by link score.
         detector: (judged,) code in `detectors`; -1 in a dataset, which keeps no mentions.
         rows: rows of the labels in the shards; `unmatched`: those that the truth does not know.

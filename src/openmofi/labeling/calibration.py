@@ -1,11 +1,11 @@
 """From raw similarities to probabilities, fitted on unlabelled pairs alone.
 
 Raw cosines differ between encoders, so a threshold on them means nothing. What can be had without a label is the
-distribution of an image's evidence for entities that it certainly does not show: shuffle the images among the pairs
-(decoys). The evidence of the real pairs is a mixture of that distribution (named, but not shown) and an unknown one
-(named and shown). Its share and its shape are estimated by expectation–maximisation with a monotone likelihood ratio,
-the two-groups model of false-discovery-rate estimation (Efron 2008, "Microarrays, empirical Bayes and the two-groups
-model").
+distribution of an image's evidence for entities that it does not show: give each pair the picture of another one whose
+text does not name the entity (decoys, see `openmofi.labeling.decoys`). The evidence of the real pairs is a mixture of
+that distribution (named, but not shown) and an unknown one (named and shown). Its share and its shape are estimated by
+expectation–maximisation with a monotone likelihood ratio, the two-groups model of false-discovery-rate estimation
+(Efron 2008, "Microarrays, empirical Bayes and the two-groups model").
 
 A text names several things and its picture shows few of them; the candidates of one mention exclude each other
 altogether. For a candidate c of mention m let a_c = o_c · R(z_c), with R = f_shown / f_not_shown, the prior odds

@@ -29,7 +29,7 @@ from openmofi.schema import LINK, Mention, Reason
 
 @dataclass(frozen=True)
 class Explained:
-    """One candidate of a mention, fully judged; see `openmofi.schema.Judgement`."""
+    """One candidate of a mention, fully judged; see `openmofi.schema.JUDGEMENT`."""
 
     mention: str
     detector: str

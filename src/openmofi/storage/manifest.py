@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -151,8 +150,3 @@ def finish_manifest(folder: str | Path, manifest: Manifest, counts: Mapping[str,
     done = Manifest(**{**asdict(manifest), "counts": dict(counts), "finished": True})
     write_json(f"{folder}/{MANIFEST}", asdict(done))
     return done
-
-
-def command_line() -> str:
-    """The command as typed, for people who read the manifest's log; not part of the settings."""
-    return " ".join(sys.argv)
