@@ -1,0 +1,60 @@
+"""What an objective is: a module that turns embeddings and a named batch into one loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor, nn
+
+Batch = dict[str, "Tensor"]
+"""A batch by name. B is this rank's share of the global batch, equal on all ranks.
+
+`image` (B, 3, H, W) float32 normalised pixels, or `image_features` (B, F) float32 of a frozen encoder;
+`text_tokens` (B, L) int64, or `text_features` (B, F) float32, where the recipe trains on texts;
+`labels` (B, K) int64 classes, padded with −1 anywhere; `label_weights` (B, K) float32, 0 where padded;
+`text_id` (B,) int64: equal exactly where the texts are equal; `row` (B,) int64: the row of the dataset.
+"""
+
+Embeddings = Mapping[str, "Tensor"]
+"""`image` and, where there are texts, `text`: (B, D), L2-normalised, float32."""
+
+
+@dataclass(frozen=True)
+class ObjectiveResult:
+    """What an objective found on a batch.
+
+    Attributes:
+        loss: scalar with a gradient: the mean over the *global* batch, the same number on every rank. Its gradient
+            at this rank's embeddings is `world size` times the true one, so that the average over ranks that
+            distributed data parallel takes of the encoder's gradients is the true gradient.
+        metrics: scalars without a gradient, for the log.
+    """
+
+    loss: Tensor
+    metrics: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Objective(Protocol):
+    """A `torch.nn.Module`; it knows nothing of the trainer or the encoder.
+
+    Replicated parameters (a logit scale) get this rank's part of the gradient: the trainer averages them over the
+    ranks. Parameters named by `sharded_parameters` are this rank's rows of a matrix that is split over the ranks by
+    class; their gradient is already the true one.
+    """
+
+    def __call__(self, embeddings: Embeddings, batch: Batch) -> ObjectiveResult:
+        """The loss of a batch."""
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """As of a module."""
+
+    def sharded_parameters(self) -> dict[str, int]:
+        """Names of sharded parameters → the number of rows of the whole matrix."""
+
+    def after_step(self) -> None:
+        """Called after each optimiser step (clamps a scale, say)."""

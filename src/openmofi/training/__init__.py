@@ -1,0 +1,1 @@
+"""Training: loop, loader, distribution, optimisers, checkpoints. It never asks which objective runs."""
