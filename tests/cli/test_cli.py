@@ -32,6 +32,7 @@ VERBS = {
     ("dataset",): ("build", "audit"),
     ("dataset", "build"): ("--out", "--min-images", "--max-images", "--near-duplicates", "--kb", "--json"),
     ("dataset", "audit"): ("--truth", "--at-recall", "--split", "--json"),
+    ("train",): ("--out", "--set", "--dataset", "--kb", "--resume", "--show", "--list", "--json"),
     ("encoder",): ("info",),
     ("encoder", "info"): ("--json",),
     ("sample",): ("fetch", "world", "encoder", "demo"),

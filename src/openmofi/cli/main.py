@@ -12,7 +12,7 @@ import typer
 import typer.core
 
 from openmofi import __version__
-from openmofi.cli import dataset, encoder, explain, kb, label, sample
+from openmofi.cli import dataset, encoder, explain, kb, label, sample, train
 from openmofi.errors import OpenMofiError
 
 
@@ -25,7 +25,7 @@ class _Verbs(typer.core.TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            raise _Interrupted from error
+            raise _Interrupted(*error.args) from error
 
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ app.add_typer(kb.app, name="kb", help="Build and look into knowledge bases.")
 app.command("label", help="Label image–text pairs with the entities that their images show.")(label.label)
 app.command("explain", help="Show the whole reasoning for one image and its text.")(explain.explain)
 app.add_typer(dataset.app, name="dataset", help="Turn labels into a dataset, report on it, audit it.")
+app.command("train")(train.train)
 app.add_typer(encoder.app, name="encoder", help="Look into image–text encoders.")
 app.add_typer(sample.app, name="sample", help="The sample world: real pictures with known truth, and its encoder.")
 
@@ -68,7 +69,8 @@ def run() -> None:
     except OpenMofiError as error:
         _fail(error, f"error: {error.message}" + (f"\n  {error.hint}" if error.hint else ""), error.exit_code)
     except (_Interrupted, KeyboardInterrupt) as error:
-        _fail(error, "interrupted: what is finished is kept; start the same command again to go on", 130)
+        told = str(error) or "what is finished is kept; start the same command again to go on"
+        _fail(error, f"interrupted: {told}", 130)
     except Exception as error:  # the last resort: a person sees one line, a developer asks for --debug
         _fail(error, f"internal error: {type(error).__name__}: {error}\n  Run it again as: openmofi --debug …", 1)
 

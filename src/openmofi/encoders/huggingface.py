@@ -35,20 +35,21 @@ def open_huggingface(spec: str, rest: str, device: str) -> JointEncoder:
         OpenMofiError: no such folder, another model type, pickled or damaged weights, preprocessing that is missing
             or cannot be followed, the hub cannot be reached.
     """
-    place, option = _options(spec, rest)
-    folder = _folder(place)
-    config = _config(folder)
-    _require_safetensors(folder)
-    model, tokenizer = _load(folder, config)
+    place, option = options_of(spec, rest)
+    folder = checkpoint_folder(place)
+    config = checkpoint_config(folder)
+    require_safetensors(folder)
+    model, tokenizer = load_checkpoint(folder, config)
     size = int(config["vision_config"].get("image_size", 224))
     preprocessing = read_preprocessing(folder, str(config["model_type"]), size, option)
     model = model.eval().requires_grad_(False).to(device)
     towers = Towers(_image_tower(model, device), _tokens(tokenizer, model), _text_tower(model, tokenizer, device),
-                    _dimension(model), _fingerprint(folder, config, model))
+                    dimension_of(model), _fingerprint(folder, config, model))
     return JointEncoder(spec, towers, preprocessing, _logit_scale(folder, model))
 
 
-def _options(spec: str, rest: str) -> tuple[str, str]:
+def options_of(spec: str, rest: str) -> tuple[str, str]:
+    """`PLACE?preprocessing=…` → the place and the preprocessing's name, empty where none is named."""
     place, mark, option = rest.partition("?")
     if not mark:
         return place, ""
@@ -58,7 +59,8 @@ def _options(spec: str, rest: str) -> tuple[str, str]:
     return place, value
 
 
-def _folder(place: str) -> Path:
+def checkpoint_folder(place: str) -> Path:
+    """A local folder, or the local copy of a repository of the hub."""
     folder = Path(place).expanduser()
     if folder.is_dir():
         return folder
@@ -68,7 +70,8 @@ def _folder(place: str) -> Path:
     return hub_folder(place, _PATTERNS, ["config.json", "*.safetensors"])
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def checkpoint_config(folder: Path) -> dict[str, Any]:
+    """A checked `config.json` of a CLIP or SigLIP."""
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))
         kind = config.get("model_type")
@@ -83,13 +86,15 @@ def _config(folder: Path) -> dict[str, Any]:
     return {"text_config": {}, **config, "vision_config": config.get("vision_config") or {}}
 
 
-def _require_safetensors(folder: Path) -> None:
+def require_safetensors(folder: Path) -> None:
+    """Raise unless the checkpoint has weights that need no unpickling."""
     if not any(folder.glob("*.safetensors")):
         raise OpenMofiError(f"{folder} has no safetensors weights; pickled weights are never loaded.",
                             "Convert them: load it where you trust it, then save_pretrained(FOLDER).")
 
 
-def _load(folder: Path, config: Mapping[str, Any]) -> tuple[Any, Any]:
+def load_checkpoint(folder: Path, config: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Model and tokenizer of a local checkpoint."""
     from safetensors import SafetensorError
     from transformers import AutoTokenizer, CLIPModel, SiglipModel
 
@@ -137,7 +142,7 @@ def _text_tower(model: Any, tokenizer: Any, device: str) -> Callable[[list[Any]]
         if masked:
             inputs["attention_mask"] = torch.tensor(
                 [[1] * len(found) + [0] * (length - len(found)) for found in tokens], device=device)
-        return numpy_of(_pooled(model.get_text_features(**inputs)))
+        return numpy_of(pooled(model.get_text_features(**inputs)))
 
     return run
 
@@ -145,18 +150,20 @@ def _text_tower(model: Any, tokenizer: Any, device: str) -> Callable[[list[Any]]
 def _image_tower(model: Any, device: str) -> Callable[[Array], Array]:
     @torch.inference_mode()
     def run(pixels: Array) -> Array:
-        return numpy_of(_pooled(model.get_image_features(pixel_values=torch.from_numpy(pixels).to(device))))
+        return numpy_of(pooled(model.get_image_features(pixel_values=torch.from_numpy(pixels).to(device))))
 
     return run
 
 
-def _pooled(output: Any) -> torch.Tensor:
+def pooled(output: Any) -> torch.Tensor:
+    """The embedding in what a tower returns, (n, dim)."""
     # transformers 5 returns the tower's output with the projected embedding in it, 4 the embedding itself.
     found: torch.Tensor = output if isinstance(output, torch.Tensor) else output.pooler_output
     return found
 
 
-def _dimension(model: Any) -> int:
+def dimension_of(model: Any) -> int:
+    """Dimension of the joint space of a transformers CLIP or SigLIP."""
     if model.config.model_type == "clip":
         return int(model.config.projection_dim)
     return int(model.config.vision_config.hidden_size)

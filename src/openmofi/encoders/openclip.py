@@ -32,18 +32,23 @@ def open_open_clip(spec: str, rest: str, device: str) -> JointEncoder:
         OpenMofiError: the weights cannot be fetched, are damaged, do not fit, or would have to be unpickled.
     """
     arch, _, source = rest.partition("/")
-    config = _model_config(arch)
+    config = model_config(arch)
     with quiet_logging():
-        model = _build(arch, source, config)
-        tokenizer = _tokenizer(arch, config)
+        model = build(arch, source, config)
+        tokenizer = tokenizer_of(arch, config)
     model = model.eval().requires_grad_(False).to(device)
     towers = Towers(_image_tower(model, device), tokenizer, _text_tower(model, device), _dimension(model),
                     fingerprint([arch, bool(config.get("quick_gelu")), weights_fingerprint(model.state_dict())]))
-    return JointEncoder(spec, towers, _preprocessing(model.visual.preprocess_cfg, spec),
+    return JointEncoder(spec, towers, preprocessing_of(model.visual.preprocess_cfg, spec),
                         float(model.logit_scale.detach().exp()))
 
 
-def _model_config(arch: str) -> dict[str, Any]:
+def model_config(arch: str) -> dict[str, Any]:
+    """open_clip's configuration of an architecture.
+
+    Raises:
+        UsageError: there is no such architecture.
+    """
     import open_clip
 
     config = open_clip.get_model_config(arch)
@@ -54,11 +59,12 @@ def _model_config(arch: str) -> dict[str, Any]:
     return dict(config)
 
 
-def _build(arch: str, source: str, config: dict[str, Any]) -> Any:
+def build(arch: str, source: str, config: dict[str, Any], **more: Any) -> Any:
+    """The model with the weights of `source`, whose QuickGELU is noted in `config`; `more` goes to `create_model`."""
     import open_clip
     from safetensors import SafetensorError
 
-    options: dict[str, Any] = {"pretrained_text": False, "pretrained_image": False, "weights_only": True}
+    options: dict[str, Any] = {"pretrained_text": False, "pretrained_image": False, "weights_only": True, **more}
     if source.startswith(_UNTRAINED):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_seed(source))
@@ -78,7 +84,7 @@ def _build(arch: str, source: str, config: dict[str, Any]) -> Any:
         raise OpenMofiError(f"{path} holds pickled code besides weights, which is never loaded.",
                             "Save its state dict as .safetensors and give that file.") from error
     except (RuntimeError, KeyError, ValueError, OSError, EOFError, AttributeError) as error:
-        raise OpenMofiError(f"{path} cannot be loaded as weights of {arch}: {_first_line(error)}",
+        raise OpenMofiError(f"{path} cannot be loaded as weights of {arch}: {first_line(error)}",
                             "Check that architecture and file belong together.") from error
     except SafetensorError as error:
         raise OpenMofiError(f"{path} is no whole safetensors file: {error}.", "Fetch or save it again.") from error
@@ -113,7 +119,8 @@ def _local_file(arch: str, source: str) -> Path:
                      f"{hint}or give a file: open_clip:{arch}/FILE.safetensors.")
 
 
-def _tokenizer(arch: str, config: dict[str, Any]) -> Callable[[list[str]], Sequence[Any]]:
+def tokenizer_of(arch: str, config: dict[str, Any]) -> Callable[[list[str]], Sequence[Any]]:
+    """The tokenizer of an architecture: texts → (n, context length) int64. May reach for the hub."""
     import open_clip
     from open_clip.tokenizer import HFTokenizer
 
@@ -151,7 +158,8 @@ def _dimension(model: Any) -> int:
         return int(model.encode_image(torch.zeros(1, 3, height, width, device=device)).shape[1])
 
 
-def _preprocessing(raw: dict[str, Any], where: str) -> Preprocessing:
+def preprocessing_of(raw: dict[str, Any], where: str) -> Preprocessing:
+    """open_clip's preprocessing configuration with a `size`, as ours."""
     size = raw["size"]
     height, width = size if isinstance(size, tuple | list) else (size, size)
     if height != width:
@@ -161,7 +169,8 @@ def _preprocessing(raw: dict[str, Any], where: str) -> Preprocessing:
                                  raw["resize_mode"]), where)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The beginning of what a library says, fit for one sentence."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{' '.join(lines[:2])[:300]}" if lines else type(error).__name__
 

@@ -21,6 +21,12 @@ from openmofi.storage import fingerprint, write_bytes, write_json
 FORMAT_VERSION = 1
 _SPEC_FILE, _HEADS_FILE = "encoder.json", "heads.safetensors"
 _SIDES = ("image", "text")
+_PROJECTION_FIELDS = ("base", "base_fingerprint", "heads_fingerprint", "logit_scale", "preprocessing")
+_FIELDS = {
+    "projection": _PROJECTION_FIELDS,
+    "adapter": _PROJECTION_FIELDS,
+    "trained": ("image", "text", "dim", "logit_scale", "preprocessing", "weights_fingerprint"),
+}
 
 
 class ProjectionEncoder:
@@ -30,18 +36,20 @@ class ProjectionEncoder:
         spec: what it is opened by.
         base: the encoder underneath; a pair of backbones, or any encoder when `adapter`.
         image_head, text_head: map to the joint space. Of an adapter they take the base's embedding and their result
-            is added to it: normalise(e + head(e)).
+            is added to it: normalise(e + head(e)). Without a text head, of a training without texts, there are no
+            embeddings of texts.
         logit_scale: the factor on cosines that the heads were trained with.
         adapter: see above.
     """
 
-    def __init__(self, spec: str, base: Encoder, image_head: Head, text_head: Head, *, logit_scale: float,
+    def __init__(self, spec: str, base: Encoder, image_head: Head, text_head: Head | None, *, logit_scale: float,
                  adapter: bool = False) -> None:
-        expected = (base.dim, base.dim) if adapter else (base.feature_dim, base.text_feature_dim)
-        found = (image_head.in_dim, text_head.in_dim)
-        if found != expected or image_head.dim != text_head.dim or (adapter and image_head.dim != base.dim):
-            raise OpenMofiError(f"The heads of {spec!r} take {found} features and give ({image_head.dim}, "
-                                f"{text_head.dim}); its base {base.spec!r} has {expected}.")
+        heads = [image_head] if text_head is None else [image_head, text_head]
+        expected = ([base.dim] * 2 if adapter else [base.feature_dim, base.text_feature_dim])[:len(heads)]
+        found, dims = [head.in_dim for head in heads], [head.dim for head in heads]
+        if found != expected or len(set(dims)) > 1 or (adapter and dims != [base.dim] * 2):
+            raise OpenMofiError(f"The heads of {spec!r} take {found} features and give {dims}; its base {base.spec!r} "
+                                f"has {expected}.")
         self.spec, self.base, self.adapter = spec, base, adapter
         self.image_head, self.text_head = image_head, text_head
         self.dim, self.logit_scale = image_head.dim, float(logit_scale)
@@ -49,7 +57,8 @@ class ProjectionEncoder:
         self.preprocessing, self.feature_fingerprint = base.preprocessing, base.feature_fingerprint
         self.fingerprint = fingerprint([base.fingerprint, heads_fingerprint(image_head, text_head), adapter,
                                         self.logit_scale])
-        self._image, self._text = image_head.tensors(), text_head.tensors()
+        self._image = image_head.tensors()
+        self._text = None if text_head is None else text_head.tensors()
 
     def preprocess(self, image: Image) -> Array:
         """See `Encoder`."""
@@ -68,11 +77,17 @@ class ProjectionEncoder:
         return self._project(features, self._image, self.base.project_images)
 
     def project_texts(self, features: Array) -> Array:
-        """See `Encoder`."""
+        """See `Encoder`.
+
+        Raises:
+            OpenMofiError: it was trained without texts.
+        """
+        if self._text is None:
+            raise without_texts(self.spec)
         return self._project(features, self._text, self.base.project_texts)
 
     def embed_texts(self, texts: Sequence[str]) -> Array:
-        """See `Encoder`."""
+        """See `Encoder` and `project_texts`."""
         return self.project_texts(self.text_features(texts))
 
     def _project(self, features: Array, head: Mapping[str, Any], base: Callable[[Array], Array]) -> Array:
@@ -85,7 +100,13 @@ class ProjectionEncoder:
         return normalised(inputs + out if self.adapter else out)
 
 
-def heads_fingerprint(image_head: Head, text_head: Head) -> str:
+def without_texts(spec: str) -> OpenMofiError:
+    """What an encoder without a text side says when it is asked for texts."""
+    return OpenMofiError(f"The encoder {spec!r} was trained without texts: it embeds images only.",
+                         "Train with a text tower (`model.text` of the recipe), or choose another encoder.")
+
+
+def heads_fingerprint(image_head: Head, text_head: Head | None) -> str:
     """16 hexadecimal digits for both heads' parameters."""
     import hashlib
 
@@ -96,7 +117,7 @@ def heads_fingerprint(image_head: Head, text_head: Head) -> str:
     return digest.hexdigest()
 
 
-def save_projection_encoder(folder: str | Path, *, base: Encoder, image_head: Head, text_head: Head,
+def save_projection_encoder(folder: str | Path, *, base: Encoder, image_head: Head, text_head: Head | None,
                             logit_scale: float, settings: Mapping[str, Any], adapter: bool = False) -> Path:
     """Write `encoder.json` and `heads.safetensors`; equal input gives equal bytes. Returns the folder.
 
@@ -141,7 +162,7 @@ def load_projection_encoder(folder: str | Path, open_base: Callable[[str], Encod
             is not the one that the heads were trained on.
     """
     folder = Path(folder)
-    raw = _read_json(folder)
+    raw = read_encoder_json(folder)
     image_head, text_head = _read_heads(folder)
     if heads_fingerprint(image_head, text_head) != raw["heads_fingerprint"]:
         raise OpenMofiError(f"{folder / _HEADS_FILE} is not what {_SPEC_FILE} beside it describes.",
@@ -157,17 +178,22 @@ def load_projection_encoder(folder: str | Path, open_base: Callable[[str], Encod
                              logit_scale=float(raw["logit_scale"]), adapter=raw["kind"] == "adapter")
 
 
-def _tensors(image_head: Head, text_head: Head) -> dict[str, Array]:
+def _tensors(image_head: Head, text_head: Head | None) -> dict[str, Array]:
     return {f"{side}.{name}": values for side, head in zip(_SIDES, (image_head, text_head), strict=True)
-            for name, values in head.parameters.items()}
+            if head is not None for name, values in head.parameters.items()}
 
 
-def _read_json(folder: Path) -> dict[str, Any]:
+def read_encoder_json(folder: Path) -> dict[str, Any]:
+    """What `encoder.json` says, whatever kind of encoder it is of; fields that its kind needs are there.
+
+    Raises:
+        OpenMofiError: see `load_projection_encoder`.
+    """
     path = folder / _SPEC_FILE
     try:
         raw = json.loads(path.read_text("utf-8"))
         version = raw["format_version"]
-        missing = {"kind", "base", "base_fingerprint", "heads_fingerprint", "logit_scale", "preprocessing"} - set(raw)
+        missing = set(_FIELDS.get(str(raw.get("kind")), ("a known kind",))) - set(raw)
     except FileNotFoundError as error:
         raise OpenMofiError(f"{folder} is not an encoder: it has no {_SPEC_FILE}.",
                             "Give a folder that `openmofi` wrote, or hf:PATH for a transformers checkpoint.") from error
@@ -176,20 +202,20 @@ def _read_json(folder: Path) -> dict[str, Any]:
     if version != FORMAT_VERSION:
         raise OpenMofiError(f"{path} has format version {version}; this OpenMOFI reads {FORMAT_VERSION}.",
                             "Use the version that wrote it, or train it again.")
-    if missing or raw["kind"] not in ("projection", "adapter"):
-        raise OpenMofiError(f"{path} lacks {sorted(missing) or 'a known kind'}.", "Train or copy the encoder again.")
+    if missing:
+        raise OpenMofiError(f"{path} lacks {', '.join(sorted(missing))}.", "Train or copy the encoder again.")
     return dict(raw)
 
 
-def _read_heads(folder: Path) -> tuple[Head, Head]:
+def _read_heads(folder: Path) -> tuple[Head, Head | None]:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     path = folder / _HEADS_FILE
     try:
         tensors = load_file(path)
-        image, text = (Head({name.removeprefix(f"{side}."): values for name, values in tensors.items()
-                             if name.startswith(f"{side}.")}) for side in _SIDES)
+        image, text = ({name.removeprefix(f"{side}."): values for name, values in tensors.items()
+                        if name.startswith(f"{side}.")} for side in _SIDES)
     except (OSError, SafetensorError) as error:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Train or copy the encoder again.") from error
-    return image, text
+    return Head(image), Head(text) if text else None

@@ -70,9 +70,19 @@ def _open_sample(spec: str, device: str) -> Encoder:
 
 
 def _open_run(spec: str, rest: str, device: str) -> Encoder:
-    from openmofi.encoders.projection import load_projection_encoder
+    from openmofi.encoders.projection import load_projection_encoder, read_encoder_json
 
+    if read_encoder_json(Path(rest))["kind"] == "trained":
+        return _trained(spec, rest, device, _stamp(Path(rest)))
     return load_projection_encoder(rest, partial(open_encoder, device=device), spec=spec)
+
+
+@lru_cache(maxsize=2)
+def _trained(spec: str, rest: str, device: str, stamp: _Stamp) -> Encoder:
+    # Several stages of a job open the same encoder; see `_joint`.
+    from openmofi.encoders.trained import load_trained_encoder
+
+    return load_trained_encoder(rest, partial(open_encoder, device=device), spec=spec, device=device)
 
 
 def _open_backbone(spec: str, rest: str, device: str) -> Encoder:

@@ -73,8 +73,7 @@ class ReadStage:
         return cls(
             str(kb.path), encoder.spec, text, str(cache), settings.batch_size, read, settings.max_image_pixels,
             links_key=fingerprint([kb.fingerprint, text.detector, text.linker, asdict(read)]),
-            features_key=fingerprint([encoder.feature_fingerprint, settings.batch_size, settings.max_image_pixels,
-                                      asdict(read)]))
+            features_key=features_key(encoder, settings))
 
     def links_path(self, shard: Shard) -> str:
         """Where the shard's links are kept."""
@@ -95,6 +94,12 @@ class ReadStage:
         kb = KnowledgeBase.open(self.kb)
         reader = ShardReader(self, kb, open_encoder(self.encoder))
         return reader.read
+
+
+def features_key(encoder: Encoder, settings: LabelSettings) -> str:
+    """Names the features that a label job of these settings keeps: a folder in `CACHE/features`."""
+    return fingerprint([encoder.feature_fingerprint, settings.batch_size, settings.max_image_pixels,
+                        asdict(settings.read)])
 
 
 class ShardReader:

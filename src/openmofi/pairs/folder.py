@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,12 +13,13 @@ import fsspec
 
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs.columns import find_columns
-from openmofi.pairs.files import Files
+from openmofi.pairs.files import Files, inside
 from openmofi.pairs.grouping import Content, Grouper, Rows, read_limit, split_name
 from openmofi.pairs.settings import ReadSettings
 from openmofi.pairs.source import open_source
 from openmofi.pairs.text import json_object, printable
 from openmofi.schema import Pair, PairStatus
+from openmofi.storage.atomic import is_remote
 
 TABLE_ENDINGS = (".csv", ".tsv", ".jsonl")
 _USUAL = ("metadata.csv", "metadata.jsonl", "metadata.tsv", "captions.csv", "captions.tsv", "captions.jsonl")
@@ -25,13 +27,13 @@ _MAX_FIELD = 16 << 20
 _log = logging.getLogger(__name__)
 
 
-def read_folder(path: str, settings: ReadSettings) -> Iterator[Pair]:
+def read_folder(path: str, settings: ReadSettings, *, places: bool = False) -> Iterator[Pair]:
     """Yield the rows of a folder's table, or, where there is none, the images with the `.txt`/`.json` of
     their name.
 
     The table is `metadata.csv`, `captions.csv` or the like, or the only CSV, TSV or JSON-lines file in the
     folder; see `read_table`. Without a table the files are taken in the order of their keys by the rules of
-    `grouping`.
+    `grouping`. With `places` an image's content is its path (as of `os.fsencode`), and no image is opened.
 
     Raises:
         OpenMofiError: no such folder, or nothing in it that can be read.
@@ -44,9 +46,9 @@ def read_folder(path: str, settings: ReadSettings) -> Iterator[Pair]:
         raise OpenMofiError(f"{path} cannot be listed: {error.strerror}.", "Check the path.") from error
     table = _table(path, inside)
     if table:
-        yield from read_table(f"{path.rstrip('/')}/{table}", settings)
+        yield from read_table(f"{path.rstrip('/')}/{table}", settings, places=places)
     else:
-        yield from _beside(path, settings)
+        yield from _beside(path, settings, places)
 
 
 def _table(path: str, inside: list[str]) -> str | None:
@@ -58,7 +60,7 @@ def _table(path: str, inside: list[str]) -> str | None:
                      "Name the table itself as the shard, or call it metadata.csv.")
 
 
-def _beside(path: str, settings: ReadSettings) -> Iterator[Pair]:
+def _beside(path: str, settings: ReadSettings, places: bool) -> Iterator[Pair]:
     filesystem, root = fsspec.core.url_to_fs(path)
     prefix = len(root.rstrip("/")) + 1
     members = []
@@ -69,8 +71,11 @@ def _beside(path: str, settings: ReadSettings) -> Iterator[Pair]:
     grouper, count = Grouper(settings), 0
     for key, extension, name, size in sorted(members):
         limit = read_limit(extension, size, settings)
-        data = filesystem.cat_file(name, start=0, end=limit) if limit else b""
-        content = Content(None, PairStatus.IMAGE_TOO_LARGE) if limit is None else Content(data)
+        if places:
+            content = Content(os.fsencode(filesystem.unstrip_protocol(name) if is_remote(path) else name))
+        else:
+            data = filesystem.cat_file(name, start=0, end=limit) if limit else b""
+            content = Content(None, PairStatus.IMAGE_TOO_LARGE) if limit is None else Content(data)
         for pair in grouper.add(key, extension, content):
             yield pair
             count += 1
@@ -82,23 +87,28 @@ def _beside(path: str, settings: ReadSettings) -> Iterator[Pair]:
                             "Give .tar or .parquet files, or a folder with images and a metadata.csv.")
 
 
-def read_table(path: str, settings: ReadSettings) -> Iterator[Pair]:
+def read_table(path: str, settings: ReadSettings, *, places: bool = False) -> Iterator[Pair]:
     """Yield the rows of a CSV or TSV (with a header) or of a JSON-lines file, in order.
 
     The image column holds paths relative to the table's folder; a path that leaves it, or leads to nothing,
-    gives `IMAGE_MISSING`. The key is the key column's value, or else the path of the image.
+    gives `IMAGE_MISSING`. The key is the key column's value, or else the path of the image. `places`: see
+    `read_folder`.
 
     Raises:
         OpenMofiError: no such table, or it is damaged (after the rows before the damage).
         UsageError: no column can be taken for the text or the image.
     """
-    rows, files = Rows(settings), Files(path.rpartition("/")[0] or ".", settings)
+    folder = path.rpartition("/")[0] or "."
+    rows, files = Rows(settings), Files(folder, settings)
     columns = None
     for number, (names, row) in enumerate(_records(path, settings)):
         columns = columns or find_columns(path, names, settings)
         place = row.get(columns.image)
         key = row.get(columns.key) if columns.key else place
-        image = files.image(str(place)) if place is not None else None
+        if places:
+            image = Content(os.fsencode(f"{folder}/{place}")) if place is not None and inside(str(place)) else None
+        else:
+            image = files.image(str(place)) if place is not None else None
         url = row.get(columns.url) if columns.url else None
         yield rows.pair(printable(key) if key else f"{number:09d}", image, row.get(columns.text), url)
 

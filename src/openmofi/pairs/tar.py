@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import struct
 import tarfile
 from collections.abc import Iterator
-from typing import IO, Any, Self, TypeVar
+from typing import IO, Any, Literal, Self, TypeVar
 
 from openmofi.errors import OpenMofiError
 from openmofi.pairs.grouping import Content, Grouper, read_limit, split_name
@@ -21,6 +22,8 @@ _EXTENDED = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE
 # The name `tarfile` is the parameter's where this is needed.
 _HEADER_ERROR = tarfile.HeaderError
 _M = TypeVar("_M", bound=tarfile.TarInfo)
+_PLACE = struct.Struct("<qq")
+_TEXTS = ("txt", "json")
 _log = logging.getLogger(__name__)
 
 
@@ -99,8 +102,50 @@ def _pairs(path: str, grouper: Grouper, settings: ReadSettings) -> Iterator[Pair
         yield from grouper.close()
 
 
-def _members(file: IO[bytes]) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
-    with _guarded(), tarfile.open(fileobj=file, mode="r|*", bufsize=_BUFFER, tarinfo=_Member,
+def locate_images(path: str) -> Iterator[tuple[str, int, int]]:
+    """Yield key, offset and size of the image bytes of each pair of an uncompressed tar, reading headers only.
+
+    The image of a key is the one that `read_tar` gives it, whatever its size; pairs without an image and duplicate
+    keys are left out, and so is what lies behind damage (a log warning says so): a reader of single images misses
+    only what it asks for.
+
+    Raises:
+        OpenMofiError: the file is not there or cannot be read.
+    """
+    grouper, count = Grouper(ReadSettings()), 0
+    try:
+        for pair in _located(path, grouper):
+            if pair.image is not None and pair.status != PairStatus.DUPLICATE_KEY:
+                yield pair.key, *_PLACE.unpack(pair.image)
+                count += 1
+    except _Damage as damage:
+        _log.warning("%s is truncated or damaged after %d images: %s.", path, count, damage)
+
+
+def _located(path: str, grouper: Grouper) -> Iterator[Pair]:
+    """The pairs, with the places of their images instead of their bytes: grouping looks at no image."""
+    with open_source(path) as file:
+        end = file.seek(0, 2)
+        file.seek(0)
+        try:
+            for member, _ in _members(file, "r:"):
+                parts = split_name(member.name)
+                if parts is None or member.isdir():
+                    continue
+                whole = member.isreg() and not member.issparse() and member.offset_data + member.size <= end
+                place = _PLACE.pack(member.offset_data, member.size) if whole else None
+                # The text plays no part in which image counts.
+                content = b"" if parts[1].endswith(_TEXTS) else place
+                yield from grouper.add(*parts, Content(content))
+        except _Damage:
+            yield from grouper.close()
+            raise
+        yield from grouper.close()
+
+
+def _members(file: IO[bytes], mode: Literal["r|*", "r:"] = "r|*",
+             ) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
+    with _guarded(), tarfile.open(fileobj=file, mode=mode, bufsize=_BUFFER, tarinfo=_Member,
                                   errors="surrogateescape") as archive:
         while True:
             member = archive.next()

@@ -16,7 +16,8 @@ class ImageModel:
             `encoder:SPEC` for any encoder that `open_encoder` opens, locked: its features are computed once, kept by
             the fingerprints of encoder and data, and a head is trained on them. `backbone:efficientnet-lite0` is the
             sample world's, from ImageNet weights, with the features of several depths that the locked one has.
-        pretrained: weights: empty for random, `default` for timm's own, a tag of open_clip, or a file.
+        pretrained: weights: empty for random, `default` for timm's own, a tag of open_clip, or a file. `hf:` and
+            `backbone:` name a checkpoint already and take none.
         size: pixels a side; 0 for the model's own.
         head: what maps the tower's output to the joint space: `linear`, `mlp` (linear and a residual GELU layer), or
             `none` (the tower's output is the embedding; its dimension must be `model.dim`).

@@ -1,0 +1,85 @@
+"""Tokenizers of towers that are trained: texts become one tensor, and the files travel with the encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from openmofi.encoders.quiet import quiet_transformers
+from openmofi.errors import OpenMofiError
+
+
+class Tokens(Protocol):
+    """Texts → tokens; can be pickled."""
+
+    def __call__(self, texts: Sequence[str]) -> torch.Tensor:
+        """Texts → (n, L) int64, L the same whatever the texts."""
+
+    def save(self, folder: Path) -> None:
+        """Write its files, if it has any, so that it can be opened without the network."""
+
+
+@dataclass(frozen=True)
+class OpenClipTokens:
+    """A tokenizer of open_clip; `files` tells whether it is one of transformers', with files of its own."""
+
+    tokenizer: Any
+    files: bool
+
+    def __call__(self, texts: Sequence[str]) -> torch.Tensor:
+        """See `Tokens`."""
+        found: torch.Tensor = self.tokenizer(list(texts))
+        return found.long()
+
+    def save(self, folder: Path) -> None:
+        """See `Tokens`."""
+        if self.files:
+            self.tokenizer.save_pretrained(str(folder))
+
+
+@dataclass(frozen=True)
+class HuggingFaceTokens:
+    """A tokenizer of transformers; texts are cut and padded to `length`.
+
+    Padding stands right of the end token, where a causal text tower does not see it, and SigLIP's was trained with it
+    unmasked: the ids alone are enough.
+    """
+
+    tokenizer: Any
+    length: int
+
+    def __call__(self, texts: Sequence[str]) -> torch.Tensor:
+        """See `Tokens`."""
+        pad = self.tokenizer.pad_token_id
+        filler = int(pad if pad is not None else self.tokenizer.eos_token_id or 0)
+        rows = self.tokenizer(list(texts), truncation=True, max_length=self.length)["input_ids"] if texts else []
+        out = torch.full((len(rows), self.length), filler, dtype=torch.int64)
+        for row, found in enumerate(rows):
+            out[row, : len(found)] = torch.tensor(found, dtype=torch.int64)
+        return out
+
+    def save(self, folder: Path) -> None:
+        """See `Tokens`."""
+        self.tokenizer.save_pretrained(str(folder))
+
+
+def opened_tokenizer(folder: Path) -> Any:
+    """The tokenizer of transformers in a local folder.
+
+    Raises:
+        OpenMofiError: its files are missing or damaged.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        with quiet_transformers():
+            tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise OpenMofiError(f"The tokenizer in {folder} cannot be opened: {str(error).strip().splitlines()[0][:200]}",
+                            "Train or copy the encoder again.") from error
+    tokenizer.padding_side = "right"
+    return tokenizer

@@ -1,0 +1,120 @@
+"""Towers that can be trained, and rebuilt from their description without the network."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from openmofi.encoders.protocol import Preprocessing
+from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from openmofi.encoders.tokens import Tokens
+
+_IMAGE = {"timm": "towers_timm", "open_clip": "towers_openclip", "hf": "towers_huggingface",
+          "backbone": "towers_backbone"}
+_TEXT = {"open_clip": "towers_openclip", "hf": "towers_huggingface"}
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """A network without a head.
+
+    Attributes:
+        module: an image tower takes (B, 3, H, W) float32 pixels, a text tower (B, L) int64 tokens; both give
+            (B, dim) floating features.
+        dim: number of features.
+        architecture: JSON values; `rebuilt` makes the same network of them, with other weights.
+    """
+
+    module: torch.nn.Module
+    dim: int
+    architecture: Mapping[str, Any]
+
+
+def image_preprocessing(spec: str, *, pretrained: str = "", size: int = 0) -> Preprocessing:
+    """How pictures are made for an image tower; see `image_trunk` for the arguments and the errors."""
+    module, rest = _module(spec, _IMAGE)
+    found: Preprocessing = module.preprocessing(rest, pretrained, size)
+    return found
+
+
+def image_trunk(spec: str, *, pretrained: str = "", size: int = 0, drop_path: float = 0.0) -> Trunk:
+    """An image tower.
+
+    Random weights are drawn from torch's global generator; the caller seeds it.
+
+    Args:
+        spec: `timm:NAME`, `open_clip:ARCH`, `hf:PATH-OR-ID` or `backbone:efficientnet-lite0`.
+        pretrained: empty for random weights; `default` for timm's own on the hub; a tag of open_clip; or a file
+            (.safetensors, or .pt/.pth that holds tensors only). `hf:` and `backbone:` name weights by themselves.
+        size: pixels a side; 0 for the model's own.
+        drop_path: stochastic depth; timm only.
+
+    Raises:
+        UsageError: no such model, or one that cannot be trained here, or an option that it does not take.
+        OpenMofiError: the weights are missing, damaged, do not fit, would have to be unpickled, or cannot be fetched.
+    """
+    if drop_path and not spec.startswith("timm:"):
+        raise UsageError(f"drop_path is for timm models; {spec!r} does not take it.", "Set model.image.drop_path: 0.")
+    module, rest = _module(spec, _IMAGE)
+    found: Trunk = module.image(rest, pretrained, size, drop_path)
+    return found
+
+
+def text_trunk(spec: str, *, pretrained: str = "") -> Trunk:
+    """A text tower, `open_clip:ARCH` or `hf:PATH-OR-ID`; see `image_trunk`."""
+    module, rest = _module(spec, _TEXT)
+    found: Trunk = module.text(rest, pretrained)
+    return found
+
+
+def text_tokens(spec: str) -> Tokens:
+    """The tokenizer of a text tower; it can be pickled."""
+    module, rest = _module(spec, _TEXT)
+    found: Tokens = module.tokens(rest)
+    return found
+
+
+def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
+    """The network that an architecture describes, with random weights; reaches for no network.
+
+    Raises:
+        OpenMofiError: the description is not understood, or the installed library has no such model.
+    """
+    kind = architecture.get("kind")
+    if kind not in _IMAGE:
+        raise OpenMofiError(f"There is no kind of tower {kind!r}.", "Use the version of OpenMOFI that wrote it.")
+    module = importlib.import_module(f"openmofi.encoders.{_IMAGE[str(kind)]}")
+    try:
+        found: Trunk = module.rebuilt(architecture)
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, AssertionError) as error:
+        raise OpenMofiError(f"The tower {kind}:{architecture.get('name', '')} cannot be built: {error}.",
+                            "Install the versions that it was trained with.") from error
+    return found
+
+
+def stored_tokens(architecture: Mapping[str, Any], folder: Path) -> Tokens:
+    """The tokenizer of an architecture, whose files, where it has any, are in `folder`."""
+    module = importlib.import_module(f"openmofi.encoders.{_TEXT[str(architecture['kind'])]}")
+    found: Tokens = module.stored_tokens(architecture, folder)
+    return found
+
+
+def _module(spec: str, kinds: Mapping[str, str]) -> tuple[Any, str]:
+    kind, _, rest = spec.partition(":")
+    if kind not in kinds or not rest:
+        near = difflib.get_close_matches(kind, kinds, n=1)
+        guess = f" Did you mean {near[0]!r}?" if near else ""
+        raise UsageError(f"There is no tower {spec!r} to train.{guess}",
+                         f"Towers are: {', '.join(f'{kind}:…' for kind in kinds)}; encoder:SPEC is locked.")
+    try:
+        return importlib.import_module(f"openmofi.encoders.{kinds[kind]}"), rest
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of(error.name or "torch", "torch") from error

@@ -1,0 +1,148 @@
+"""Checkpoints of a run: written by all ranks together, complete or not there, and read back on any number of ranks.
+
+`RUN/checkpoints/step-00001000/` is a checkpoint of `torch.distributed.checkpoint` with a `state.json` beside its files.
+It is for going on with one's own run: PyTorch keeps its index as a pickle, so resume from no stranger's. What is to be
+passed on is the encoder, which holds weights alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+
+from openmofi.errors import OpenMofiError
+from openmofi.storage import write_json
+from openmofi.training.state import RunState
+
+_NAME = re.compile(r"step-(\d{8,})")
+_STATE = "state.json"
+_BEST = "best.json"
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """How far a run is.
+
+    Attributes:
+        step: optimiser steps done; also the loader's position, since the step alone decides a batch.
+        metrics: means since the checkpoint before.
+        best: value of the recipe's metric in the best checkpoint so far, and its step.
+    """
+
+    step: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    best: tuple[float, int] | None = None
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+        folder: `RUN/checkpoints`.
+        keep: how many of the last ones stay; the best stays besides.
+        best: metric by which one is the best; `-` in front where less is better.
+    """
+
+    def __init__(self, folder: Path, *, keep: int, best: str) -> None:
+        self.folder, self._keep = folder, keep
+        self._metric, self._sign = best.removeprefix("-"), -1.0 if best.startswith("-") else 1.0
+
+    def steps(self) -> list[int]:
+        """Steps of the complete checkpoints, ascending."""
+        found = [match for path in self.folder.glob("step-*") if (match := _NAME.fullmatch(path.name))]
+        return sorted(int(match[1]) for match in found)
+
+    def path(self, step: int) -> Path:
+        """Folder of a step's checkpoint."""
+        return self.folder / f"step-{step:08d}"
+
+    def save(self, state: RunState, progressed: Progressed) -> Progressed:
+        """Write a checkpoint and remove what is no longer kept. Every rank calls it.
+
+        Returns `progressed` with the best checkpoint as it is now.
+
+        Raises:
+            OpenMofiError: it could not be written (the disk is full, say); the checkpoints before are untouched.
+        """
+        ranks = state.ranks
+        place, temporary = self.path(progressed.step), self.folder / ".writing"
+        if ranks.first:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+        ranks.barrier()
+        try:
+            with warnings.catch_warnings():
+                # That there is one process is what `no_dist` says.
+                warnings.simplefilter("ignore", UserWarning)
+                dcp.save(state.tensors(), checkpoint_id=temporary, no_dist=ranks.mesh is None)
+        except Exception as error:
+            raise OpenMofiError(f"The checkpoint {place} could not be written: {_first_line(error)}",
+                                "Free some room and start again with --resume; earlier checkpoints are kept.") from error
+        told = self._with_best(progressed)
+        if ranks.first:
+            write_json(temporary / _STATE, asdict(told))
+            shutil.rmtree(place, ignore_errors=True)
+            temporary.replace(place)
+            self._tidy(told)
+        ranks.barrier()
+        return told
+
+    def load(self, state: RunState, step: int) -> Progressed:
+        """Read a checkpoint into `state`, whatever the number of ranks that wrote it.
+
+        Raises:
+            OpenMofiError: it is damaged, or holds other tensors than the run has.
+        """
+        place = self.path(step)
+        try:
+            reader = dcp.FileSystemReader(place)
+            stored = {name: entry for name, entry in reader.read_metadata().state_dict_metadata.items()
+                      if isinstance(entry, TensorStorageMetadata)}
+            state.prepare({name: torch.Size(entry.size) for name, entry in stored.items()},
+                          {name: entry.properties.dtype for name, entry in stored.items()})
+            tensors = state.tensors()
+            if set(tensors) != set(stored):
+                odd = sorted(set(tensors) ^ set(stored))
+                raise OpenMofiError(f"The checkpoint {place} does not fit the recipe: {odd[0]} and "
+                                    f"{len(odd) - 1} more differ.", "Resume with the recipe that it was made with.")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                dcp.load(tensors, storage_reader=reader, no_dist=state.ranks.mesh is None)
+            state.load(tensors)
+            raw = json.loads((place / _STATE).read_text("utf-8"))
+            return Progressed(int(raw["step"]), raw["metrics"], tuple(raw["best"]) if raw["best"] else None)
+        except OpenMofiError:
+            raise
+        except Exception as error:
+            raise OpenMofiError(f"The checkpoint {place} cannot be read: {_first_line(error)}",
+                                "Remove its folder; --resume then takes the one before.") from error
+
+    def _with_best(self, progressed: Progressed) -> Progressed:
+        value = progressed.metrics.get(self._metric)
+        best = progressed.best
+        if value is not None and (best is None or self._sign * value > self._sign * best[0]):
+            best = (value, progressed.step)
+        return Progressed(progressed.step, progressed.metrics, best)
+
+    def _tidy(self, progressed: Progressed) -> None:
+        best = progressed.best
+        if best is not None:
+            write_json(self.folder / _BEST, {"metric": self._metric, "value": best[0], "step": best[1]})
+        for step in self.steps()[:-self._keep]:
+            if best is None or step != best[1]:
+                shutil.rmtree(self.path(step))
+
+
+def _first_line(error: BaseException) -> str:
+    lines: Any = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{lines[0] if lines else type(error).__name__}."

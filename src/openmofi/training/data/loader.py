@@ -1,0 +1,193 @@
+"""The batches of a training run: what to take is planned, fetched, made into tensors, by workers or right here."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from openmofi.errors import OpenMofiError, UsageError
+from openmofi.pairs.index import ImageBytes
+from openmofi.storage import Shard
+from openmofi.training.data.pictures import Pictures
+from openmofi.training.data.plan import Ints, Plan
+from openmofi.training.data.rows import Rows, padded_labels
+from openmofi.training.data.stored import StoredArray
+from openmofi.training.data.text_features import TextFeatures
+from openmofi.training.data.texts import TextPlan, text_id
+from openmofi.training.inputs import ModelInputs
+
+if TYPE_CHECKING:
+    from openmofi.objectives.protocol import Batch
+
+_PICTURES = 5  # sets these random numbers apart from those of `plan` and `texts`
+_PREFETCH = 2
+
+
+@dataclass
+class Sources:
+    """All that a batch is made of; picklable, a worker has its own.
+
+    Attributes:
+        rows, plan: which rows, and what they hold.
+        shards: shards of pairs, in the order of the dataset.
+        batch_size: of the global batch.
+        max_labels: columns of `labels`.
+        seed: of texts and augmentation.
+        inputs: see `ModelInputs`.
+        pictures: live pictures, or `None`.
+        image_features: of a locked encoder, or `None`.
+        texts: or `None` where there are none.
+        text_features: of a locked text encoder, or `None`.
+    """
+
+    rows: Rows
+    plan: Plan
+    shards: Sequence[Shard]
+    batch_size: int
+    max_labels: int
+    seed: int
+    inputs: ModelInputs
+    pictures: Pictures | None = None
+    image_features: StoredArray | None = None
+    texts: TextPlan | None = None
+    text_features: TextFeatures | None = None
+    _bytes: ImageBytes = field(default_factory=ImageBytes, repr=False)
+
+    def batch(self, step: int, rank: int, world: int) -> Batch:
+        """A rank's share of the global batch of `step`."""
+        share = slice(rank * self.batch_size // world, (rank + 1) * self.batch_size // world)
+        chosen = self.plan.rows(step)[share]
+        places = ("file", "offset", "size") if self.pictures else ()
+        alt_text = ("text",) if self.texts else ()
+        table = self.rows.take(chosen, ["key", "classes", "scores", *alt_text, *places])
+        labels, weights = padded_labels(table, self.max_labels)
+        batch = {"row": torch.from_numpy(chosen.copy()), "labels": torch.from_numpy(labels),
+                 "label_weights": torch.from_numpy(weights)}
+        if self.pictures:
+            draws = np.random.default_rng([self.seed, _PICTURES, step]).integers(0, 1 << 63, self.batch_size)
+            batch["image"] = self._images(self.pictures, chosen, table, draws[share])
+        if self.image_features is not None:
+            batch["image_features"] = self.image_features.take(chosen)
+        if self.texts:
+            choices = self.texts.choices(step, self.batch_size)[share]
+            batch.update(self._texts(self.texts.pick(choices, labels[:, 0], table["text"])))
+        return batch
+
+    def _images(self, pictures: Pictures, chosen: Ints, table: Any, seeds: NDArray[np.int64]) -> torch.Tensor:
+        data: list[bytes] = [b""] * len(chosen)
+        files = table["file"].to_pylist()
+        offsets, sizes = table["offset"].to_numpy(), table["size"].to_numpy()
+        for shard, group, _ in self.rows.by_shard(chosen):
+            found = self._bytes.fetch(self.shards[shard], [files[i] for i in group], offsets[group], sizes[group])
+            for position, content in zip(group.tolist(), found, strict=True):
+                data[position] = content
+        shards = np.searchsorted(self.rows.starts, chosen, side="right") - 1
+        names = [f"{key} of {self.shards[shard].path}"
+                 for key, shard in zip(table["key"].to_pylist(), shards.tolist(), strict=True)]
+        return pictures.batch(data, seeds.tolist(), names)
+
+    def _texts(self, texts: list[str]) -> Batch:
+        ids = np.fromiter((text_id(text) for text in texts), np.int64, len(texts))
+        batch = {"text_id": torch.from_numpy(ids)}
+        if self.text_features:
+            batch["text_features"] = self.text_features.take(ids)
+        elif self.inputs.tokenize:
+            batch["text_tokens"] = self.inputs.tokenize(texts)
+        return batch
+
+
+def _context() -> Any:
+    # The trainer's own process has threads (torch's, CUDA's, fsspec's) that a fork would tear: workers are forked from
+    # a server that has imported what they need and nothing else.
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
+def _begin_worker(_number: int) -> None:
+    # Ctrl-C is the trainer's: it ends the workers when it has saved.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@dataclass
+class TrainingData:
+    """A dataset to train on.
+
+    Attributes:
+        rows: images.
+        classes: classes of the vocabulary.
+        class_ids: their entities' identifiers; a label is a position here.
+        class_counts: (classes,) int64 images of each class.
+        fingerprint: names the dataset.
+        sources: what batches are made of.
+    """
+
+    rows: int
+    classes: int
+    class_ids: list[str] = field(repr=False)
+    class_counts: Ints = field(repr=False)
+    fingerprint: str
+    sources: Sources = field(repr=False)
+
+    def batches(self, start: int, stop: int, *, rank: int = 0, world: int = 1, workers: int = 0) -> Iterator[Batch]:
+        """The batches of the steps `start` to `stop` (exclusive), in order; see `objectives.protocol.Batch`.
+
+        A batch depends on the settings, the seed and its step alone: rank r of R gets its rows r·B/R to (r+1)·B/R. In
+        pinned memory where there is CUDA.
+
+        Args:
+            start: first step.
+            stop: step to stop before.
+            rank: this rank.
+            world: number of ranks.
+            workers: processes that make batches ahead; 0 makes them here.
+
+        Raises:
+            UsageError: the batch cannot be shared out evenly.
+            OpenMofiError: an image cannot be read or decoded.
+        """
+        if world < 1 or not 0 <= rank < world or self.sources.batch_size % world:
+            raise UsageError(f"A batch of {self.sources.batch_size} cannot be shared by {world} ranks.",
+                             "Set data.batch_size to a multiple of the number of ranks.")
+        return self._batches(range(start, stop), rank, world, workers)
+
+    def _batches(self, steps: range, rank: int, world: int, workers: int) -> Iterator[Batch]:
+        more = {"prefetch_factor": _PREFETCH, "multiprocessing_context": _context()} if workers else {}
+        # A generator of its own: the loader would draw from the trainer's random numbers, and dropout would differ
+        # after a resume.
+        loader: DataLoader[Any] = DataLoader(
+            _Steps(self.sources, rank, world), batch_size=None, sampler=steps, num_workers=workers,
+            worker_init_fn=_begin_worker, pin_memory=torch.cuda.is_available(), generator=torch.Generator(), **more)
+        found = iter(loader)
+        try:
+            for batch in found:
+                if isinstance(batch, OpenMofiError):
+                    raise batch
+                yield batch
+        finally:
+            # Ends the workers now, and not when somebody collects garbage.
+            del found, loader
+
+
+class _Steps(Dataset[Any]):
+    """Steps → batches, for torch's loader."""
+
+    def __init__(self, sources: Sources, rank: int, world: int) -> None:
+        self._sources, self._rank, self._world = sources, rank, world
+
+    def __getitem__(self, step: int) -> Batch | OpenMofiError:
+        try:
+            return self._sources.batch(step, self._rank, self._world)
+        except OpenMofiError as error:
+            # As a value: torch would wrap the worker's trace around the sentence that a user needs.
+            return error

@@ -1,0 +1,124 @@
+"""Which rows a step takes: a pure function of the seed and the step, whatever the number of ranks and workers."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+SAMPLERS = ("instance", "class-balanced", "sqrt")
+_SHARDS, _ROWS, _CLASSES = 1, 2, 3  # apart, so that no two draws of a seed share their random numbers
+_WINDOWS_KEPT = 4
+
+
+class Plan(Protocol):
+    """Says which rows of the dataset the global batch of a step holds."""
+
+    def rows(self, step: int) -> Ints:
+        """(batch_size,) int64 rows of the global batch of `step`."""
+
+
+@dataclass
+class InstancePlan:
+    """Every row once an epoch; the batches run on over the ends of epochs.
+
+    In each epoch the shards are drawn in another order and cut into windows of `window` shards, within which the rows
+    are shuffled: only the windows in use are in memory, and reading stays near one place.
+
+    Attributes:
+        starts: (shards + 1,) first row of each shard, and the number of rows.
+        batch_size: rows of a global batch.
+        window: shards of a window.
+        seed: of the order.
+    """
+
+    starts: Ints
+    batch_size: int
+    window: int
+    seed: int
+    _kept: OrderedDict[tuple[int, int], Ints] = field(default_factory=OrderedDict)
+    _orders: OrderedDict[int, tuple[Ints, Ints]] = field(default_factory=OrderedDict)
+
+    def rows(self, step: int) -> Ints:
+        """See `Plan`."""
+        return self.at(step * self.batch_size, (step + 1) * self.batch_size)
+
+    def at(self, first: int, last: int) -> Ints:
+        """The rows at the positions `first` to `last` (exclusive) of the endless sequence of epochs."""
+        total, parts = int(self.starts[-1]), []
+        while first < last:
+            epoch, place = divmod(first, total)
+            order, bounds = self._order(epoch)
+            number = int(np.searchsorted(bounds, place, side="right")) - 1
+            stop = min(last - first, int(bounds[number + 1]) - place)
+            offset = place - int(bounds[number])
+            parts.append(self._window(epoch, number, order)[offset : offset + stop])
+            first += stop
+        return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+    def _order(self, epoch: int) -> tuple[Ints, Ints]:
+        """The epoch's order of shards, and the positions within the epoch at which its windows start and end."""
+        if epoch not in self._orders:
+            order = np.random.default_rng([self.seed, _SHARDS, epoch]).permutation(len(self.starts) - 1)
+            ends = np.cumsum(np.diff(self.starts)[order])
+            last = np.r_[np.arange(self.window - 1, len(order) - 1, self.window), len(order) - 1]
+            self._orders[epoch] = order.astype(np.int64), np.r_[0, ends[last]].astype(np.int64)
+            _forget(self._orders, _WINDOWS_KEPT)
+        return self._orders[epoch]
+
+    def _window(self, epoch: int, number: int, order: Ints) -> Ints:
+        if (epoch, number) not in self._kept:
+            shards = order[number * self.window : (number + 1) * self.window]
+            rows = np.concatenate([np.arange(self.starts[s], self.starts[s + 1]) for s in shards])
+            self._kept[epoch, number] = np.random.default_rng([self.seed, _ROWS, epoch, number]).permutation(rows)
+            _forget(self._kept, _WINDOWS_KEPT)
+        return self._kept[epoch, number]
+
+
+def _forget(kept: OrderedDict[Any, Any], limit: int) -> None:
+    while len(kept) > limit:
+        kept.popitem(last=False)
+
+
+@dataclass(frozen=True)
+class ClassPlan:
+    """Classes are drawn with p ∝ count^power, then a row of the class uniformly, both with replacement.
+
+    Power 0 is class-balanced sampling, 1/2 square-root sampling (Mahajan et al., arXiv 1805.00932, §2.2).
+
+    Attributes:
+        offsets, members: rows of class c are `members[offsets[c]:offsets[c + 1]]`.
+        batch_size: rows of a global batch.
+        power: see above.
+        seed: of the draws.
+    """
+
+    offsets: Ints
+    members: Ints
+    batch_size: int
+    power: float
+    seed: int
+
+    def rows(self, step: int) -> Ints:
+        """See `Plan`."""
+        draw = np.random.default_rng([self.seed, _CLASSES, step])
+        counts = np.diff(self.offsets)
+        weights = np.where(counts > 0, counts.astype(np.float64) ** self.power, 0.0)
+        edges = np.cumsum(weights)
+        chosen = np.searchsorted(edges, draw.random(self.batch_size) * edges[-1], side="right")
+        # Rounding may carry a draw beyond the last class that has rows.
+        chosen = np.minimum(chosen, np.flatnonzero(counts)[-1])
+        within = (draw.random(self.batch_size) * counts[chosen]).astype(np.int64)
+        return self.members[self.offsets[chosen] + np.minimum(within, counts[chosen] - 1)]
+
+
+def members_of_classes(rows: Ints, classes: Ints, count: int) -> tuple[Ints, Ints]:
+    """Pairs of row and class → `offsets` (count + 1,) and `members` of `ClassPlan`."""
+    order = np.argsort(classes, kind="stable")
+    sizes = np.bincount(classes, minlength=count)
+    return np.r_[0, np.cumsum(sizes)].astype(np.int64), rows[order].astype(np.int64)

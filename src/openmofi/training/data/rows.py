@@ -1,0 +1,148 @@
+"""The rows of a dataset with the places of their images, as one memory-mapped Arrow file that all processes share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from openmofi.dataset.tables import Folder
+from openmofi.engine import Progress
+from openmofi.errors import OpenMofiError
+from openmofi.pairs.index import places_of
+from openmofi.storage import atomic_path, file_fingerprint, fingerprint
+from openmofi.training.data.plan import Ints
+
+_VERSION = 1
+_COLUMNS = ("key", "text", "classes", "scores")
+_PLACES = pa.schema([pa.field("file", pa.binary()), pa.field("offset", pa.int64()), pa.field("size", pa.int64())])
+_SCHEMA = pa.schema([pa.field("key", pa.string()), pa.field("text", pa.string()),
+                     pa.field("classes", pa.list_(pa.int32())), pa.field("scores", pa.list_(pa.float32()))])
+
+
+def shard_starts(dataset: Folder) -> Ints:
+    """(shards + 1,) first row of each shard, and the number of rows, from the files' footers.
+
+    Raises:
+        OpenMofiError: a file is missing or damaged, or there are no rows at all.
+    """
+    counts = []
+    for shard in dataset.shards:
+        path = f"{dataset.path}/images/{shard.name}.parquet"
+        try:
+            counts.append(pq.read_metadata(path).num_rows)
+        except FileNotFoundError as error:
+            raise OpenMofiError(f"{path} is missing.", "Build the dataset again.") from error
+        except (pa.ArrowException, OSError) as error:
+            raise OpenMofiError(f"{path} cannot be read: {error}.", "Build the dataset again.") from error
+    if not sum(counts):
+        raise OpenMofiError(f"{dataset.path} has no rows.", "Label more pairs and build the dataset again.")
+    return np.r_[0, np.cumsum(counts)].astype(np.int64)
+
+
+def open_rows(dataset: Folder, starts: Ints, cache: Path, progress: Progress, *, places: bool) -> Rows:
+    """Map the rows of a dataset; the file is made in the cache when a dataset (or one of its shards) is new.
+
+    Args:
+        dataset: an open dataset.
+        starts: see `shard_starts`.
+        cache: local folder.
+        progress: told of the shards that are indexed.
+        places: whether the images are wanted, or only their labels and texts.
+
+    Raises:
+        OpenMofiError: a shard of pairs is missing, or has changed.
+        UsageError: no single image can be read out of a shard.
+    """
+    sources = [file_fingerprint(shard.path) for shard in dataset.shards] if places else []
+    path = cache / "rows" / f"{fingerprint([_VERSION, dataset.manifest.fingerprint, starts.tolist(), sources])}.arrow"
+    if not path.exists():
+        progress.begin("index", len(dataset.shards))
+        _write(path, dataset, cache, progress, places)
+    return Rows(path, starts)
+
+
+def _write(path: Path, dataset: Folder, cache: Path, progress: Progress, places: bool) -> None:
+    schema = pa.schema([*_SCHEMA, *_PLACES]) if places else _SCHEMA
+    with atomic_path(path) as temporary, pa.ipc.new_file(str(temporary), schema) as out:
+        for shard in dataset.shards:
+            table = dataset.read(shard, _COLUMNS)
+            if places and len(table):
+                found = places_of(shard, table["key"], cache)
+                for name in _PLACES.names:
+                    table = table.append_column(name, found[name])
+            # One batch a shard, empty ones too: the number of the shard is that of its batch.
+            columns = [table[name].combine_chunks() if len(table) else pa.array([], schema.field(name).type)
+                       for name in schema.names]
+            columns = [c.combine_chunks() if isinstance(c, pa.ChunkedArray) else c for c in columns]
+            out.write_batch(pa.record_batch(columns, schema=schema))
+            progress.advance({"rows": len(table)})
+
+
+@dataclass
+class Rows:
+    """Random access to a dataset's rows; it pickles as its path.
+
+    Attributes:
+        path: the Arrow file.
+        starts: see `shard_starts`.
+    """
+
+    path: Path
+    starts: Ints
+    _reader: Any = field(default=None, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "starts": self.starts, "_reader": None}
+
+    def batch(self, shard: int) -> pa.RecordBatch:
+        """All rows of a shard, mapped and not read."""
+        if self._reader is None:
+            self._reader = pa.ipc.open_file(pa.memory_map(str(self.path)))
+        return self._reader.get_batch(shard)
+
+    def by_shard(self, rows: Ints) -> Iterator[tuple[int, Ints, Ints]]:
+        """Groups of `rows`: the shard, the positions in `rows`, and the rows within the shard."""
+        shards = np.searchsorted(self.starts, rows, side="right") - 1
+        order = np.argsort(shards, kind="stable")
+        for group in np.split(order, np.flatnonzero(np.diff(shards[order])) + 1):
+            if len(group):
+                shard = int(shards[group[0]])
+                yield shard, group, rows[group] - self.starts[shard]
+
+    def take(self, rows: Ints, columns: Sequence[str]) -> pa.Table:
+        """The rows in the order of `rows`, of these columns."""
+        parts, positions = [], []
+        for shard, group, within in self.by_shard(rows):
+            parts.append(self.batch(shard).select(list(columns)).take(pa.array(within)))
+            positions.append(group)
+        back = np.argsort(np.concatenate(positions))
+        return pa.Table.from_batches(parts).combine_chunks().take(pa.array(back)).combine_chunks()
+
+
+def flat_lists(column: pa.Array | pa.ChunkedArray) -> tuple[Ints, NDArray[Any]]:
+    """A column of lists → the length of each list (n,), and all their values one after another."""
+    lists = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    lists = lists.chunk(0) if isinstance(lists, pa.ChunkedArray) else lists
+    lengths = lists.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
+    return lengths, lists.flatten().to_numpy(zero_copy_only=False)
+
+
+def padded_labels(table: pa.Table, width: int) -> tuple[Ints, NDArray[np.float32]]:
+    """`labels` (n, width) int64, padded with −1, and `label_weights` (n, width) float32; the best-scored come first."""
+    lengths, classes = flat_lists(table["classes"])
+    _, scores = flat_lists(table["scores"])
+    row = np.repeat(np.arange(len(lengths)), lengths)
+    column = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    kept = column < width
+    labels = np.full((len(lengths), width), -1, np.int64)
+    weights = np.zeros((len(lengths), width), np.float32)
+    labels[row[kept], column[kept]] = classes[kept]
+    weights[row[kept], column[kept]] = scores[kept]
+    return labels, weights

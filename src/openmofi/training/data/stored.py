@@ -1,0 +1,83 @@
+"""Features that are computed once: parts that appear whole, then one memory-mapped array."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from openmofi.engine import Progress
+from openmofi.storage import atomic_path
+
+Halves = NDArray[np.float16]
+
+
+@dataclass
+class StoredArray:
+    """A float16 array on disk, mapped by each process that reads it; it pickles as its path."""
+
+    path: Path
+    _mapped: Halves | None = field(default=None, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "_mapped": None}
+
+    @property
+    def values(self) -> Halves:
+        """The whole array, mapped and not read."""
+        if self._mapped is None:
+            self._mapped = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        return self._mapped
+
+    def take(self, rows: NDArray[np.int64]) -> Tensor:
+        """(n,) rows → (n, dim) float32."""
+        # torch widens halves many times faster than numpy.
+        return torch.from_numpy(np.asarray(self.values[rows])).float()
+
+
+def stored_features(path: Path, sizes: Sequence[int], dim: int, part: Callable[[int], NDArray[Any]], stage: str,
+                    progress: Progress) -> StoredArray:
+    """The array (sum of sizes, dim) float16 at `path`; computed part by part where it is not there yet.
+
+    A part is kept as soon as it is made: a run that was killed goes on behind the last one, and ends in the same bytes.
+
+    Args:
+        path: a local `.npy`; its parts lie in the folder of the same name until it is whole.
+        sizes: rows of each part.
+        dim: columns.
+        part: number of a part → its rows (size, dim).
+        stage: name of the work, for the progress.
+        progress: told of each part.
+    """
+    if not path.exists():
+        parts = path.with_suffix(".parts")
+        progress.begin(stage, len(sizes))
+        for number, size in enumerate(sizes):
+            place = parts / f"{number:06d}.npy"
+            if not place.exists():
+                _save(place, part(number).astype(np.float16))
+            progress.advance({"rows": size})
+        _join(path, parts, sizes, dim)
+        shutil.rmtree(parts, ignore_errors=True)
+    return StoredArray(path)
+
+
+def _save(path: Path, rows: Halves) -> None:
+    with atomic_path(path) as temporary, open(temporary, "wb") as handle:
+        np.save(handle, rows, allow_pickle=False)
+
+
+def _join(path: Path, parts: Path, sizes: Sequence[int], dim: int) -> None:
+    with atomic_path(path) as temporary, open(temporary, "wb") as handle:
+        np.lib.format.write_array_header_2_0(
+            handle, {"descr": "<f2", "fortran_order": False, "shape": (int(sum(sizes)), dim)})
+        for number in range(len(sizes)):
+            rows = np.load(parts / f"{number:06d}.npy", allow_pickle=False)
+            handle.write(np.ascontiguousarray(rows, "<f2").data)

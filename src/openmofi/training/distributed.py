@@ -1,0 +1,148 @@
+"""Ranks: joining the process group that `torchrun` describes, and spreading the towers over it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, Shard
+from torch.nn.parallel import DistributedDataParallel
+
+_TIMEOUT = timedelta(minutes=30)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The processes of a run.
+
+    Attributes:
+        rank, world: the number of this process and how many there are.
+        device: where its tensors live.
+        mesh: all ranks in a row; `None` where there is one process without a group.
+    """
+
+    rank: int
+    world: int
+    device: torch.device
+    mesh: DeviceMesh | None
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes what is written once."""
+        return self.rank == 0
+
+    def barrier(self) -> None:
+        """Wait for every rank."""
+        if self.mesh is not None:
+            dist.barrier()
+
+    def any(self, flag: bool) -> bool:
+        """Whether `flag` is set on any rank."""
+        if self.mesh is None:
+            return flag
+        told = torch.tensor(int(flag), device=self.device)
+        dist.all_reduce(told, dist.ReduceOp.MAX)
+        return bool(told)
+
+    def average(self, tensors: Iterable[Tensor]) -> None:
+        """Replace each tensor by its mean over the ranks."""
+        if self.mesh is not None:
+            for tensor in tensors:
+                dist.all_reduce(tensor)
+                tensor /= self.world
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum of a tensor over the ranks."""
+        if self.mesh is not None:
+            tensor = tensor.clone()
+            dist.all_reduce(tensor)
+        return tensor
+
+    def sharded(self, local: Tensor, rows: int) -> Tensor:
+        """The calling rank's rows as a part of the matrix of all ranks, split in ceil-blocks; itself alone."""
+        if self.mesh is None:
+            return local
+        shape = torch.Size([rows, *local.shape[1:]])
+        stride = torch.empty(shape, device="meta").stride()
+        return DTensor.from_local(local, self.mesh, [Shard(0)], run_check=False, shape=shape, stride=stride)
+
+
+@contextmanager
+def joined_ranks() -> Iterator[Ranks]:
+    """Join the process group of `torchrun` (its variables RANK, WORLD_SIZE, LOCAL_RANK …); one process without them.
+
+    CUDA and NCCL where there are GPUs, gloo elsewhere. A group that stands already is used and left standing.
+    """
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() \
+        else torch.device("cpu")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    stood = dist.is_initialized()
+    if not stood and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_TIMEOUT)
+    try:
+        if not dist.is_initialized():
+            yield Ranks(0, 1, device, None)
+        else:
+            world = dist.get_world_size()
+            yield Ranks(dist.get_rank(), world, device, init_device_mesh(device.type, (world,)))
+    finally:
+        if not stood and dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def spread(model: nn.Module, ranks: Ranks, *, fsdp: bool) -> nn.Module:
+    """The towers over the ranks: replicated (DDP), or sharded block by block (FSDP2). Gradients are averaged.
+
+    With FSDP2 the module itself is changed and returned; its parameters become DTensors.
+    """
+    if ranks.mesh is None or not any(parameter.requires_grad for parameter in model.parameters()):
+        return model
+    if fsdp:
+        for block in _blocks(model):
+            fully_shard(block, mesh=ranks.mesh)
+        fully_shard(model, mesh=ranks.mesh)
+        return model
+    devices = [ranks.device.index] if ranks.device.type == "cuda" else None
+    return DistributedDataParallel(model, device_ids=devices)
+
+
+def _blocks(model: nn.Module) -> list[nn.Module]:
+    """Children of every module list or sequence of equal blocks: transformer layers, convolutional stages."""
+    found: list[nn.Module] = []
+    for module in model.modules():
+        children = list(module.children()) if isinstance(module, nn.ModuleList | nn.Sequential) else []
+        if len(children) > 1 and len({type(child) for child in children}) == 1 and list(children[0].parameters()):
+            found += [child for child in children if not any(child is inner for outer in found
+                                                             for inner in outer.modules())]
+    return found
+
+
+def without_sync(model: nn.Module) -> AbstractContextManager[Any]:
+    """Gradients of this backward pass stay on their rank, to be averaged with a later one's."""
+    if isinstance(model, DistributedDataParallel):
+        return model.no_sync()
+    return _fsdp_without_sync(model) if isinstance(model, FSDPModule) else nullcontext()
+
+
+@contextmanager
+def _fsdp_without_sync(model: FSDPModule) -> Iterator[None]:
+    model.set_requires_gradient_sync(False)
+    try:
+        yield
+    finally:
+        model.set_requires_gradient_sync(True)
+
+
+def bare(model: nn.Module) -> nn.Module:
+    """The towers themselves, whatever they are wrapped in."""
+    return model.module if isinstance(model, DistributedDataParallel) else model

@@ -1,0 +1,31 @@
+"""What a model is fed: the contract between the model (which says it) and the data (which makes it)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from openmofi.encoders.protocol import Preprocessing
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ModelInputs:
+    """How pictures and texts become the tensors of a batch (`objectives.protocol.Batch`).
+
+    Attributes:
+        preprocessing: of live pictures (`image`); `None` where the image side is locked.
+        image_encoder: spec of the locked image encoder, whose features are `image_features`; else `None`.
+        text: `none`, `tokens` (`text_tokens`, by `tokenize`) or `features` (`text_features` of `text_encoder`).
+        text_encoder: spec of the locked text encoder, else `None`.
+        tokenize: n texts → (n, L) int64; it can be pickled, since workers call it.
+    """
+
+    preprocessing: Preprocessing | None
+    image_encoder: str | None = None
+    text: str = "none"
+    text_encoder: str | None = None
+    tokenize: Callable[[Sequence[str]], Tensor] | None = None

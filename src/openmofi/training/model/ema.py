@@ -1,0 +1,91 @@
+"""A moving average of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class Ema:
+    """Exponential moving average of a model's trained parameters; buffers are copied as they are.
+
+    average ← d · average + (1 − d) · weights after each step, with d = min(decay, (1 + t) / (10 + t)) at the t-th
+    update, from 0: the average follows closely while little has been seen, and it can be used from the first step
+    (the schedule of TensorFlow's `ExponentialMovingAverage`; timm's ModelEmaV3 offers it as warm-up). Parameters may
+    be DTensors: then the average is sharded as they are.
+
+    Args:
+        model: its current weights are the first average.
+        decay: 0 to 1.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self._updates = torch.zeros((), dtype=torch.int64)
+        with torch.no_grad():
+            self._weights = {name: value.detach().clone() for name, value in _trained(model).items()}
+            self._buffers = {name: value.detach().clone() for name, value in _buffers(model).items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Take in the weights after a step."""
+        count = int(self._updates)
+        decay = min(self.decay, (1 + count) / (10 + count))
+        current = _trained(model)
+        if current:
+            torch._foreach_lerp_(list(self._weights.values()), [current[name].detach() for name in self._weights],
+                                 1 - decay)
+        for name, value in _buffers(model).items():
+            self._buffers[name].copy_(value)
+        self._updates += 1
+
+    @torch.no_grad()
+    def copy_to(self, model: nn.Module) -> None:
+        """Overwrite the model's weights and buffers with the average."""
+        for name, value in (_trained(model) | _buffers(model)).items():
+            value.copy_((self._weights | self._buffers)[name])
+
+    @contextmanager
+    def swapped_into(self, model: nn.Module) -> Iterator[None]:
+        """Inside, the model has the average's weights; afterwards its own again. It must not be trained inside."""
+        self._swap(model)
+        try:
+            yield
+        finally:
+            self._swap(model)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Name → tensor, sharing memory: `updates`, `weights.…` and `buffers.…`."""
+        return {"updates": self._updates,
+                **{f"weights.{name}": value for name, value in self._weights.items()},
+                **{f"buffers.{name}": value for name, value in self._buffers.items()}}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over a state, which must be of the same model.
+
+        Raises:
+            KeyError: a tensor is missing.
+        """
+        for name, value in self.state_dict().items():
+            value.copy_(state[name])
+
+    @torch.no_grad()
+    def _swap(self, model: nn.Module) -> None:
+        held = self._weights | self._buffers
+        # One tensor at a time: a second copy of the model is never held.
+        for name, value in (_trained(model) | _buffers(model)).items():
+            own = value.detach().clone()
+            value.copy_(held[name])
+            held[name].copy_(own)
+
+
+def _trained(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value for name, value in model.named_parameters() if value.requires_grad}
+
+
+def _buffers(model: nn.Module) -> dict[str, Tensor]:
+    return dict(model.named_buffers())

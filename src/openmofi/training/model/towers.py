@@ -1,0 +1,129 @@
+"""Two towers side by side: a trunk, which may be a locked encoder's features, and a head on top."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout, normalize
+
+from openmofi.encoders import Head, apply_head
+from openmofi.errors import UsageError
+from openmofi.objectives.protocol import Batch
+
+_STATISTICS = ("mean", "std")
+_LEAST_STD = 1e-6
+
+
+def standardise(model: DualEncoder, batches: Iterable[Batch]) -> None:
+    """Set the mean and deviation by which the image head standardises its input, as found on `batches`.
+
+    In evaluation mode and without gradients; nothing is done where the head does not standardise. The same batches
+    on every rank give the same numbers: nothing is exchanged. Features that never vary are left as they are.
+
+    Args:
+        model: before training; its mode is kept.
+        batches: with `image` or `image_features`.
+
+    Raises:
+        UsageError: there is no picture in `batches`.
+    """
+    head, training = model.image.head, model.training
+    if not isinstance(head, TrainedHead) or not head.standardised:
+        return
+    device = next(head.parameters()).device
+    count, total, squares = 0, torch.zeros(()), torch.zeros(())
+    model.eval()
+    with torch.no_grad():
+        for batch in batches:
+            features = model.image.trunk(model.image_input(batch).to(device)).double().cpu()
+            count += len(features)
+            total, squares = total + features.sum(0), squares + features.square().sum(0)
+    model.train(training)
+    if not count:
+        raise UsageError("There are no pictures to find the mean and deviation of the features on.",
+                         "Check data.dataset, or set model.image.standardise: false.")
+    mean = total / count
+    std = (squares / count - mean.square()).clamp_min(0).sqrt()
+    head.mean.copy_(mean)
+    head.std.copy_(torch.where(std > _LEAST_STD, std, torch.ones_like(std)))
+
+
+class TrainedHead(nn.Module):
+    """A head whose parameters are named and used as those of `openmofi.encoders.Head`.
+
+    Args:
+        head: its initial parameters; `mean` and `std` become buffers.
+        feature_dropout: share of the features, standardised first, that is zeroed in a training step.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, head: Head, *, feature_dropout: float = 0.0) -> None:
+        super().__init__()
+        for name, values in head.tensors().items():
+            if name in _STATISTICS:
+                self.register_buffer(name, values)
+            else:
+                self.register_parameter(name, nn.Parameter(values))
+        self.standardised, self.feature_dropout = "mean" in head.parameters, feature_dropout
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, features) → (B, dim), not normalised."""
+        if self.standardised:
+            features = (features.float() - self.mean) / self.std
+        if self.feature_dropout:
+            features = dropout(features, self.feature_dropout, self.training)
+        return apply_head(dict(self.named_parameters(recurse=False)), features)
+
+
+class Tower(nn.Module):
+    """A trunk and its head.
+
+    Args:
+        trunk: (B, …) → (B, features); the identity where the features of a locked encoder are the input.
+        head: a `TrainedHead`, or the identity.
+        architecture: of the trunk, see `encoders.towers.Trunk`; `None` where it is locked.
+    """
+
+    def __init__(self, trunk: nn.Module, head: nn.Module, architecture: Mapping[str, Any] | None) -> None:
+        super().__init__()
+        self.trunk, self.head, self.architecture = trunk, head, architecture
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """→ (B, dim), L2-normalised in float32 whatever autocast says."""
+        out = self.head(self.trunk(inputs))
+        with torch.autocast(out.device.type, enabled=False):
+            return normalize(out.float(), dim=-1)
+
+
+class DualEncoder(nn.Module):
+    """Images and texts to one space; without a text tower images only."""
+
+    def __init__(self, image: Tower, text: Tower | None) -> None:
+        super().__init__()
+        self.image, self.text = image, text
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """A batch → `image` and, where there is a text tower, `text`: (B, dim) float32, L2-normalised."""
+        found: dict[str, Tensor] = {"image": self.image(self.image_input(batch))}
+        if self.text is not None:
+            found["text"] = self.text(batch["text_features" if self.text.architecture is None else "text_tokens"])
+        return found
+
+    def image_input(self, batch: Batch) -> Tensor:
+        """What the image tower takes of a batch."""
+        return batch["image_features" if self.image.architecture is None else "image"]
+
+    def train(self, mode: bool = True) -> DualEncoder:
+        """As of a module; batch normalisation whose parameters are frozen keeps its statistics."""
+        super().train(mode)
+        for module in self.modules():
+            parameters = list(module.parameters(recurse=False))
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and parameters \
+                    and not any(parameter.requires_grad for parameter in parameters):
+                module.eval()
+        return self

@@ -1,0 +1,119 @@
+"""Optimisers of a run, their learning rates as a function of the step, and clipping that knows of shards."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from openmofi.training.distributed import Ranks
+from openmofi.training.row_optimizers import RowAdagrad, RowAdamW
+from openmofi.training.settings import OptimizerSettings
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A parameter that an optimiser moves.
+
+    Attributes:
+        name: unique in the run; names it in checkpoints.
+        parameter: of this rank.
+        rows: of the whole matrix where it is sharded by rows over the ranks and no DTensor itself; 0 elsewhere.
+    """
+
+    name: str
+    parameter: nn.Parameter
+    rows: int = 0
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """An optimiser with the names of what it moves.
+
+    Attributes:
+        inner: whose groups carry `lr_scale`, the factor of the run's learning rate.
+        trained: its parameters.
+        clip: greatest gradient norm over all of them, on all ranks; 0 is off.
+    """
+
+    inner: torch.optim.Optimizer
+    trained: tuple[Trained, ...]
+    clip: float
+
+
+def learning_rate(step: int, steps: int, settings: OptimizerSettings) -> float:
+    """Of step `step` (from 0): linear warm-up, then half a cosine down to `min_lr` of the peak at the last step."""
+    warm = min(settings.warmup, max(steps - 1, 0))
+    if step < warm:
+        return settings.lr * (step + 1) / warm
+    done = (step - warm) / max(steps - 1 - warm, 1)
+    low = settings.min_lr
+    return settings.lr * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
+
+
+def set_learning_rate(optimizers: Iterable[Optimizer], rate: float) -> None:
+    """Give every group its share of the run's learning rate."""
+    for optimizer in optimizers:
+        for group in optimizer.inner.param_groups:
+            group["lr"] = rate * group["lr_scale"]
+
+
+def dense_optimizer(groups: Sequence[Mapping[str, Any]], settings: OptimizerSettings, clip: float) -> Optimizer:
+    """AdamW over groups of `params`, `names`, `lr_scale`, `weight_decay`."""
+    plain = [{key: value for key, value in group.items() if key != "names"} for group in groups]
+    inner = torch.optim.AdamW(plain, lr=settings.lr, betas=settings.betas, eps=settings.eps)
+    trained = tuple(Trained(name, parameter) for group in groups
+                    for name, parameter in zip(group["names"], group["params"], strict=True))
+    return Optimizer(inner, trained, clip)
+
+
+def sharded_optimizer(trained: Sequence[Trained], settings: OptimizerSettings, *, lr_scale: float,
+                      weight_decay: float) -> Optimizer:
+    """The optimiser of a class head: `adamw` for dense gradients, `row-adamw` or `row-adagrad` for sampled rows."""
+    group = {"params": [item.parameter for item in trained], "lr_scale": lr_scale, "weight_decay": weight_decay}
+    inner: torch.optim.Optimizer
+    if settings.head == "row-adagrad":
+        inner = RowAdagrad([group], lr=settings.lr)
+    elif settings.head == "row-adamw":
+        inner = RowAdamW([group], lr=settings.lr, betas=settings.betas, eps=settings.eps)
+    else:
+        inner = torch.optim.AdamW([group], lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True)
+    return Optimizer(inner, tuple(trained), settings.head_clip)
+
+
+def clip_gradients(optimizer: Optimizer, ranks: Ranks) -> Tensor:
+    """Scale the gradients down to the optimiser's `clip`; returns their norm before, the same on every rank.
+
+    Sharded parts are summed over the ranks; replicated ones count once.
+    """
+    replicated = torch.zeros((), device=ranks.device)
+    sharded = torch.zeros((), device=ranks.device)
+    pieces: list[Tensor] = []
+    for item in optimizer.trained:
+        if (gradient := item.parameter.grad) is None:
+            continue
+        piece = _local(gradient)
+        pieces.append(piece)
+        square = piece.float().square().sum() if piece.numel() else torch.zeros((), device=ranks.device)
+        if item.rows or isinstance(gradient, DTensor):
+            sharded += square
+        else:
+            replicated += square
+    norm = (replicated + ranks.sum(sharded)).sqrt()
+    if optimizer.clip and pieces:
+        factor = (optimizer.clip / (norm + 1e-6)).clamp(max=1.0)
+        for piece in pieces:
+            piece.mul_(factor.to(piece.dtype))
+    return norm
+
+
+def _local(gradient: Tensor) -> Tensor:
+    """The numbers of a gradient that this rank holds, sharing its memory."""
+    if isinstance(gradient, DTensor):
+        return gradient.to_local()
+    return gradient._values() if gradient.is_sparse else gradient

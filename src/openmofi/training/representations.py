@@ -1,0 +1,124 @@
+"""One training step of the towers by way of their embeddings.
+
+The losses see detached embeddings, and what they send back is pushed through the towers afterwards. So the gradient of
+each objective at the shared embedding is known, and a batch may be cut into micro-batches whose activations are never
+held together while contrastive losses see all of it (GradCache, arXiv 2101.06983, algorithm 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from openmofi.objectives.protocol import Batch, Objective, ObjectiveResult
+from openmofi.training.distributed import without_sync
+
+Forward = Callable[[Batch], Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Term:
+    """An objective of the recipe's sum.
+
+    Attributes:
+        objective: the module.
+        weight: factor of its loss.
+    """
+
+    objective: Objective
+    weight: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a step found.
+
+    Attributes:
+        loss: the weighted sum.
+        results: of each objective.
+        gradients: objective → norm of its weighted gradient at the image embeddings of this rank.
+        norms: optimiser → norm of its gradients before clipping; filled in by the loop.
+    """
+
+    loss: Tensor
+    results: Mapping[str, ObjectiveResult]
+    gradients: Mapping[str, Tensor]
+    norms: dict[str, Tensor] = field(default_factory=dict)
+
+
+def micro_batches(batch: Batch, count: int) -> list[Batch]:
+    """The batch cut into `count` equal parts."""
+    size = len(next(iter(batch.values()))) // count
+    return [{name: values[start * size:(start + 1) * size] for name, values in batch.items()}
+            for start in range(count)]
+
+
+def forward_backward(model: nn.Module, forward: Forward, terms: Mapping[str, Term], batch: Batch, *, count: int,
+                     seed: int) -> Found:
+    """Losses of a batch and the gradients of towers and objectives.
+
+    Args:
+        model: the towers as they are spread over the ranks.
+        forward: calls them, under the run's precision.
+        terms: the objectives.
+        batch: this rank's share.
+        count: micro-batches. With more than one every picture passes the towers twice, and batch normalisation sees
+            micro-batches, twice.
+        seed: of dropout and stochastic depth; the second pass draws what the first drew.
+    """
+    parts = micro_batches(batch, count)
+    outputs: list[Mapping[str, Tensor]] = []
+    for number, part in enumerate(parts):
+        torch.manual_seed(seed + number)
+        with torch.set_grad_enabled(count == 1):
+            outputs.append(forward(part))
+    leaves = {name: torch.cat([found[name].detach() for found in outputs]).requires_grad_() for name in outputs[0]}
+    found = _losses(terms, leaves, batch)
+    if torch.isfinite(found.loss):
+        _push_back(model, forward, parts, outputs, leaves, seed)
+    return found
+
+
+def _losses(terms: Mapping[str, Term], leaves: Mapping[str, Tensor], batch: Batch) -> Found:
+    results: dict[str, ObjectiveResult] = {}
+    gradients: dict[str, Tensor] = {}
+    total = torch.zeros((), device=leaves["image"].device)
+    before: Tensor = torch.zeros_like(leaves["image"])
+    for name, term in terms.items():
+        result = term.objective(leaves, batch)
+        (term.weight * result.loss).backward()
+        now = leaves["image"].grad if leaves["image"].grad is not None else before
+        gradients[name] = (now - before).norm()
+        before = now.clone()
+        results[name] = result
+        total = total + term.weight * result.loss.detach()
+    return Found(total, results, gradients)
+
+
+def _push_back(model: nn.Module, forward: Forward, parts: Sequence[Batch], outputs: Sequence[Mapping[str, Tensor]],
+               leaves: Mapping[str, Tensor], seed: int) -> None:
+    wanted = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
+    size = len(leaves["image"]) // len(parts)
+    for number, part in enumerate(parts):
+        last = number == len(parts) - 1
+        pieces = {name: gradient[number * size:(number + 1) * size] for name, gradient in wanted.items()}
+        if len(parts) == 1:
+            _backward(outputs[0], pieces)
+            continue
+        torch.manual_seed(seed + number)
+        if last:
+            _backward(forward(part), pieces)
+        else:
+            with without_sync(model):
+                _backward(forward(part), pieces)
+
+
+def _backward(outputs: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> None:
+    names = [name for name in gradients if outputs[name].requires_grad]
+    if names:
+        arguments: Any = [outputs[name] for name in names]
+        torch.autograd.backward(arguments, [gradients[name] for name in names])

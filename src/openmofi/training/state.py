@@ -1,0 +1,107 @@
+"""Everything that a run has learned, as named tensors: what a checkpoint holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from openmofi.training.distributed import Ranks, bare
+from openmofi.training.model import Ema
+from openmofi.training.optimization import Optimizer, Trained
+from openmofi.training.representations import Term
+
+Tensors = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What is trained.
+
+    Attributes:
+        model: the towers, spread over the ranks.
+        terms: the objectives by name.
+        optimizers: by name.
+        ema: moving average of the towers, if the recipe has one.
+        ranks: the processes.
+    """
+
+    model: nn.Module
+    terms: Mapping[str, Term]
+    optimizers: Mapping[str, Optimizer]
+    ema: Ema | None
+    ranks: Ranks
+
+    def tensors(self) -> Tensors:
+        """Name → tensor; sharded ones as DTensors. They share memory with the run."""
+        found: Tensors = {f"model.{name}": value for name, value in bare(self.model).state_dict().items()}
+        for term, held in self.terms.items():
+            rows = held.objective.sharded_parameters()
+            for name, value in _module(held).state_dict().items():
+                found[f"objective.{term}.{name}"] = self.ranks.sharded(value, rows[name]) if name in rows else value
+        for name, optimizer in self.optimizers.items():
+            found |= {f"optimizer.{name}.{key}": value for key, value in self._moments(optimizer).items()}
+        if self.ema is not None:
+            found |= {f"ema.{name}": value for name, value in self.ema.state_dict().items()}
+        return found
+
+    def _moments(self, optimizer: Optimizer) -> Tensors:
+        found: Tensors = {}
+        for item in optimizer.trained:
+            for key, value in optimizer.inner.state.get(item.parameter, {}).items():
+                if isinstance(value, Tensor):
+                    found[f"{item.name}.{key}"] = self._whole(item, value)
+        return found
+
+    def _whole(self, item: Trained, value: Tensor) -> Tensor:
+        rows = item.rows and value.ndim > 0 and value.shape[0] == item.parameter.shape[0]
+        return self.ranks.sharded(value, item.rows) if rows else value
+
+    def prepare(self, saved: Mapping[str, torch.Size], dtypes: Mapping[str, torch.dtype]) -> None:
+        """Make room for the optimisers' moments that a checkpoint holds, which a new run does not have yet.
+
+        Args:
+            saved: name of a tensor in the checkpoint → its whole shape.
+            dtypes: the same → its dtype.
+        """
+        for name, optimizer in self.optimizers.items():
+            for item in optimizer.trained:
+                prefix = f"optimizer.{name}.{item.name}."
+                for key in (key for key in saved if key.startswith(prefix) and "." not in key[len(prefix):]):
+                    moment = _room(item, saved[key], dtypes[key])
+                    optimizer.inner.state[item.parameter][key[len(prefix):]] = moment
+
+    def load(self, tensors: Mapping[str, Any]) -> None:
+        """Take over what `tensors()` named, after a checkpoint was read into it."""
+        bare(self.model).load_state_dict(_part(tensors, "model."))
+        for term, held in self.terms.items():
+            _module(held).load_state_dict(_part(tensors, f"objective.{term}.", _local))
+        if self.ema is not None:
+            self.ema.load_state_dict(_part(tensors, "ema."))
+
+
+def _module(term: Term) -> nn.Module:
+    assert isinstance(term.objective, nn.Module)
+    return term.objective
+
+
+def _part(tensors: Mapping[str, Any], prefix: str, change: Callable[[Any], Any] = lambda value: value) -> Tensors:
+    return {name[len(prefix):]: change(value) for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _local(value: Any) -> Any:
+    return value.to_local() if isinstance(value, DTensor) else value
+
+
+def _room(item: Trained, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    parameter = item.parameter
+    if shape == parameter.shape:
+        # A DTensor's moments are laid out as it is.
+        return torch.zeros_like(parameter.detach(), dtype=dtype)
+    if item.rows and len(shape) and shape[0] == item.rows:
+        return torch.zeros(parameter.shape[0], *shape[1:], dtype=dtype, device=parameter.device)
+    return torch.zeros(shape, dtype=dtype)

@@ -1,0 +1,62 @@
+"""From a recipe's objectives to modules and the optimisers that move them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from openmofi.objectives.contrastive import Contrastive
+from openmofi.objectives.margin_softmax import MarginSoftmax
+from openmofi.training.model import DualEncoder, parameter_groups
+from openmofi.training.optimization import Optimizer, Trained, dense_optimizer, sharded_optimizer
+from openmofi.training.representations import Term
+from openmofi.training.settings import Recipe
+
+_NO_DECAY = 0.0
+
+
+def build_terms(recipe: Recipe, counts: NDArray[np.int64], device: torch.device) -> dict[str, Term]:
+    """The objectives whose weight is not 0, by name.
+
+    Args:
+        recipe: see `Recipe`.
+        counts: (classes,) images of each class.
+        device: where they go.
+    """
+    wanted, terms = recipe.objectives, {}
+    if wanted.margin_softmax.weight:
+        head = MarginSoftmax(len(counts), recipe.model.dim, wanted.margin_softmax, seed=recipe.run.seed,
+                             counts=torch.from_numpy(counts))
+        terms["margin_softmax"] = Term(head.to(device), wanted.margin_softmax.weight)
+    if wanted.contrastive.weight:
+        terms["contrastive"] = Term(Contrastive(wanted.contrastive).to(device), wanted.contrastive.weight)
+    return terms
+
+
+def build_optimizers(recipe: Recipe, model: DualEncoder, terms: Mapping[str, Term]) -> dict[str, Optimizer]:
+    """`towers` (AdamW over towers and logit scales) and `head` (the class head's own), as far as there is something."""
+    settings, head = recipe.optimizer, recipe.objectives.margin_softmax
+    groups = [group for group in parameter_groups(model, recipe.model, settings) if group["params"]]
+    named = [(f"objective.{name}.{key}", parameter, term.objective.sharded_parameters().get(key, 0))
+             for name, term in terms.items() for key, parameter in term.objective.named_parameters()]
+    if scales := [(name, parameter) for name, parameter, rows in named if not rows]:
+        groups.append({"params": [parameter for _, parameter in scales], "names": [name for name, _ in scales],
+                       "lr_scale": 1.0, "weight_decay": _NO_DECAY})
+    optimizers = {"towers": dense_optimizer(groups, settings, settings.clip)} if groups else {}
+    if sharded := [Trained(name, parameter, rows) for name, parameter, rows in named if rows]:
+        optimizers["head"] = sharded_optimizer(sharded, settings, lr_scale=head.lr_multiplier,
+                                               weight_decay=head.weight_decay)
+    return optimizers
+
+
+def logit_scale(terms: Mapping[str, Term]) -> float:
+    """The learned factor on cosines between image and text; 1 where none was learned."""
+    for term in terms.values():
+        for name, parameter in term.objective.named_parameters():
+            if name == "log_scale":
+                return math.exp(float(parameter.detach()))
+    return 1.0

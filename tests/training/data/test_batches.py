@@ -1,0 +1,193 @@
+"""Whole batches: the same bits for any number of workers and ranks, from any step on, and what the dataset says."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from openmofi.dataset.tables import Folder
+from openmofi.encoders import Preprocessing
+from openmofi.engine import Quiet
+from openmofi.errors import OpenMofiError, UsageError
+from openmofi.pairs import decode_image, read_pairs
+from openmofi.training.data import open_data
+from openmofi.training.inputs import ModelInputs
+from openmofi.training.settings import Augment, DataSettings, TextSource
+
+SMALL = Preprocessing(24, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+LIVE = ModelInputs(SMALL)
+ALL_ON = Augment(color_jitter=0.3, grayscale=0.2, rand_augment=1)
+PLAIN = Augment(scale=(1.0, 1.0), flip=0.0)
+
+
+def opened(dataset, cache, inputs=LIVE, seed=0, **settings):
+    chosen = DataSettings(**{"dataset": str(dataset), "batch_size": 12, "shuffle_shards": 2, "max_labels": 2,
+                             "text": TextSource(0.5, 0.5, 0.0), **settings})
+    return open_data(chosen, inputs, seed=seed, cache=cache, progress=Quiet())
+
+
+def same(one, other):
+    one, other = list(one), list(other)
+    return len(one) == len(other) and all(
+        a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+        for a, b in zip(one, other, strict=True))
+
+
+def table_of(dataset):
+    folder = Folder.open(dataset)
+    return [{**row, "path": shard.path} for shard in folder.shards for row in folder.read(shard).to_pylist()]
+
+
+@pytest.mark.parametrize("augment", [ALL_ON, replace(ALL_ON, scale=(1.0, 1.0))])
+def test_ranks_share_the_global_batch_and_any_step_can_be_the_first(dataset, tmp_path, encoder, augment):
+    inputs = ModelInputs(SMALL, text="features", text_encoder="plain")
+    data = opened(dataset, tmp_path, inputs, augment=augment)
+    whole = list(data.batches(0, 5))
+    assert same(whole[3:], data.batches(3, 5))
+    for world in (2, 3):
+        shares = zip(*(data.batches(0, 5, rank=rank, world=world) for rank in range(world)), strict=True)
+        assert same(whole, ({name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+                            for parts in shares))
+    assert not same(whole, opened(dataset, tmp_path, inputs, seed=1, augment=augment).batches(0, 5))
+    with pytest.raises(UsageError, match="5 ranks"):
+        data.batches(0, 1, rank=0, world=5)
+
+
+@pytest.mark.slow
+def test_workers_change_no_bit_and_an_early_end_is_no_trouble(dataset, tmp_path, encoder):
+    inputs = ModelInputs(SMALL, text="features", text_encoder="plain")
+    data = opened(dataset, tmp_path, inputs, augment=ALL_ON)
+    state = torch.random.get_rng_state()
+    whole = list(data.batches(0, 6))
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert same(whole, data.batches(0, 6, workers=2))
+    assert same((b for b in whole[1:]), data.batches(1, 6, workers=1))
+    stopped = data.batches(0, 1000, workers=1)
+    assert same([next(stopped)], whole[:1])
+    stopped.close()
+
+
+def test_a_batch_holds_what_the_dataset_says(dataset, tmp_path):
+    rows = table_of(dataset)
+    data = opened(dataset, tmp_path, batch_size=len(rows), augment=PLAIN)
+    assert (data.rows, data.classes) == (sum((13, 0, 9, 20, 1)), 6)
+    assert data.class_counts.tolist() == pq.read_table(dataset / "vocabulary.parquet")["images"].to_pylist()
+    (batch,) = data.batches(0, 1)
+    assert set(batch) == {"row", "labels", "label_weights", "image"}
+    assert sorted(batch["row"].tolist()) == list(range(len(rows)))
+    assert batch["image"].shape == (len(rows), 3, 24, 24)
+    assert batch["image"].is_contiguous()
+    assert batch["labels"].dtype == torch.int64
+    for place, number in enumerate(batch["row"].tolist()):
+        classes, scores = rows[number]["classes"][:2], rows[number]["scores"][:2]
+        padding = 2 - len(classes)
+        assert batch["labels"][place].tolist() == classes + [-1] * padding
+        np.testing.assert_array_equal(batch["label_weights"][place].numpy(),
+                                      np.array(scores + [0.0] * padding, np.float32))
+
+
+def test_pictures_of_scale_one_are_those_of_the_evaluation(dataset, tmp_path):
+    from openmofi.encoders import preprocess
+
+    images = {pair.key: pair.image for shard in Folder.open(dataset).shards for pair in read_pairs(shard)}
+    rows = table_of(dataset)
+    for settings in (SMALL, replace(SMALL, resize="squash", interpolation="bilinear"),
+                     replace(SMALL, antialias=False)):
+        (batch,) = opened(dataset, tmp_path, ModelInputs(settings), augment=PLAIN).batches(0, 1)
+        expected = [preprocess(decode_image(images[rows[n]["key"]], size_hint=24), settings)
+                    for n in batch["row"].tolist()]
+        assert np.abs(batch["image"].numpy() - np.stack(expected)).max() < 1e-5
+
+
+def test_texts_come_with_their_probabilities_and_numbers(dataset, tmp_path, encoder):
+    rows = table_of(dataset)
+    source = TextSource(0.2, 0.8, 0.0, templates=("a {name}", "the {name}", "{name}", "my {name}"))
+    seen = []
+
+    def tokenize(texts):
+        seen.extend(texts)
+        return torch.tensor([[len(text), 7] for text in texts])
+
+    inputs = ModelInputs(None, "plain", "tokens", None, tokenize)
+    data = opened(dataset, tmp_path, inputs, text=source, batch_size=500)
+    batches = list(data.batches(0, 20))
+    kinds = {"text of": 0, "a thing": 0, "the thing": 0, "thing": 0, "my thing": 0}
+    numbers = torch.cat([batch["row"] for batch in batches]).tolist()
+    ids = torch.cat([batch["text_id"] for batch in batches]).tolist()
+    for text, row in zip(seen, numbers, strict=True):
+        kind = re.sub(r" \w+$", "", text)
+        kinds[kind] += 1
+        own = rows[row]["text"] if kind == "text of" else f"{kind} {rows[row]['classes'][0]}"
+        assert text == own
+    np.testing.assert_allclose(np.array(list(kinds.values())) / len(seen), 0.2, atol=0.02)
+    assert len(set(zip(seen, ids, strict=True))) == len(set(seen)) == len(set(ids))
+    assert batches[0]["text_tokens"][:, 0].tolist() == [len(text) for text in seen[:500]]
+    # The features of a locked text encoder are those of the same texts.
+    locked = opened(dataset, tmp_path, ModelInputs(None, "plain", "features", "plain"), text=source, batch_size=500)
+    (batch,) = locked.batches(0, 1)
+    assert batch["text_id"].tolist() == ids[:500]
+    np.testing.assert_array_equal(batch["text_features"].numpy(), encoder.text_features(seen[:500]))
+
+
+@pytest.mark.parametrize("sampler", ["class-balanced", "sqrt"])
+def test_other_samplers_draw_rows_of_drawn_classes(dataset, tmp_path, encoder, sampler):
+    data = opened(dataset, tmp_path, ModelInputs(None, "plain"), sampler=sampler, batch_size=600)
+    rows, counts = table_of(dataset), data.class_counts.astype(float)
+    weights = (counts > 0) * counts ** (0.0 if sampler == "class-balanced" else 0.5)
+    expected = np.zeros(len(rows))
+    for number, row in enumerate(rows):
+        for label in row["classes"]:
+            expected[number] += weights[label] / weights.sum() / counts[label]
+    drawn = np.concatenate([batch["row"].numpy() for batch in data.batches(0, 50)])
+    np.testing.assert_allclose(np.bincount(drawn, minlength=len(rows)) / len(drawn), expected, atol=0.005)
+
+
+def test_errors_say_what_to_do(dataset, dataset_maker, tmp_path):
+    cache = tmp_path / "cache"
+    with pytest.raises(UsageError, match=r"Did you mean 'class-balanced'"):
+        opened(dataset, cache, sampler="class_balanced")
+    for wrong in ({"batch_size": 0}, {"workers": -1}, {"dataset": ""}, {"augment": Augment(scale=(0.0, 1.0))}):
+        with pytest.raises(UsageError, match="data"):
+            open_data(DataSettings(**{"dataset": str(dataset), **wrong}), LIVE, seed=0, cache=cache, progress=Quiet())
+    with pytest.raises(OpenMofiError, match=r"has no manifest"):
+        opened(tmp_path / "nowhere", cache)
+    text = ModelInputs(SMALL, text="tokens")
+    for source in (TextSource(0, 0, 0), TextSource(-1, 2, 0), TextSource(1, 0, 1),
+                   TextSource(0, 1, 0, templates=("{naem}",)), TextSource(0, 1, 0, templates=("{description}",))):
+        with pytest.raises(UsageError):
+            opened(dataset, cache, text, text=source)
+    own = dataset_maker(tmp_path / "own", sizes=(4, 3))
+    (own / "images" / "00001.parquet").rename(tmp_path / "aside")
+    with pytest.raises(OpenMofiError, match=r"00001\.parquet is missing"):
+        opened(own, cache)
+    (tmp_path / "aside").rename(own / "images" / "00001.parquet")
+    shards = tmp_path / "own" / "pairs"
+    shards.joinpath("00001.tar").write_bytes(shards.joinpath("00000.tar").read_bytes())
+    with pytest.raises(OpenMofiError, match=r"00001\.tar has no image of the key 010"):
+        opened(own, cache)
+    shards.joinpath("00001.tar").unlink()
+    with pytest.raises(OpenMofiError, match=r"00001\.tar cannot be read"):
+        opened(own, cache)
+
+
+@pytest.mark.slow
+def test_an_image_that_broke_since_is_named(dataset_maker, tmp_path):
+    own = dataset_maker(tmp_path / "own", sizes=(4,), extra=0)
+    data = opened(own, tmp_path / "cache", batch_size=4)
+    tar = tmp_path / "own" / "pairs" / "00000.tar"
+    content = bytearray(tar.read_bytes())
+    place = Path(tar).read_bytes().index(b"\xff\xd8\xff")
+    content[place : place + 400] = bytes(400)
+    tar.write_bytes(bytes(content))
+    for workers in (0, 1):
+        with pytest.raises(OpenMofiError, match=rf"The image 00\d+ of {re.escape(str(tar))} cannot be decoded: none"):
+            list(data.batches(0, 1, workers=workers))
+
+
+def test_no_rows(dataset_maker, tmp_path):
+    with pytest.raises(OpenMofiError, match="has no rows"):
+        opened(dataset_maker(tmp_path, sizes=(0, 0)), tmp_path / "cache")
