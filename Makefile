@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-fast lint bench clean help
+.PHONY: demo demo-full test test-fast lint bench clean help
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo       build the sample world, label it, write runs/demo/report.html"
+	@echo "make demo       build the sample world, label it, train on it; runs/demo/report.html"
+	@echo "make demo-full  the same, and encoders trained end to end with three seeds"
 	@echo "make test       run all tests        make test-fast  the fast part"
 	@echo "make lint       ruff, mypy, import contracts"
 	@echo "make bench      benchmarks against peers, writes benchmarks/RESULTS.md"
@@ -26,6 +27,9 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 
 demo: $(VENV)/.sample
 	$(BIN)/openmofi sample demo -o runs/demo
+
+demo-full: $(VENV)/.sample
+	$(BIN)/openmofi sample demo -o runs/demo --full
 
 # WordNet and the pictures are fetched first, so that no test that needs them is skipped.
 test: $(VENV)/.dev

@@ -80,16 +80,17 @@ def encoder(
 def demo(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the demo.")] = Path("runs/demo"),
     max_entities: Annotated[int, typer.Option(min=0, help="A smaller world (0: all).")] = 0,
+    full: Annotated[bool, typer.Option("--full", help="Also train encoders end to end, three seeds each.")] = False,
     as_json: _JSON = False,
 ) -> None:
-    """The whole job on the sample world: build, train, label, audit, report; goes on where it was stopped."""
+    """The whole job on the sample world: build, label, audit, train, report; goes on where it was stopped."""
     from openmofi.cli.progress import shown_progress
     from openmofi.cli.tables import print_demo
     from openmofi.sample.demo import run_demo
     from openmofi.sample.settings import world_settings
 
     with shown_progress(quiet=as_json) as progress:
-        metrics = run_demo(out, progress, settings=world_settings(None, max_entities))
+        metrics = run_demo(out, progress, settings=world_settings(None, max_entities), full=full)
     if as_json:
         print(json.dumps(metrics, indent=2))
         return

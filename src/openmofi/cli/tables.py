@@ -89,5 +89,21 @@ def print_demo(out: str, metrics: Mapping[str, Any]) -> None:
         table.add_row(name, *("–" if value is None else f"{value:.3f}" for value in (precision, recall)), goal)
     console = Console()
     console.print(table)
+    for name, title in (("retrieval", "heads on cached features"), ("retrieval_full", "end to end, three seeds")):
+        if name in metrics:
+            _print_retrieval(console, f"Retrieval and naming of held-out entities: {title}", metrics[name])
     console.print(f"expected precision without any truth: {labels['expected_precision']:.3f}; "
                   f"{metrics['seconds']['total']:.0f} s in all; report: {out}/report.html", highlight=False)
+
+
+def _print_retrieval(console: Console, title: str, found: Mapping[str, Any]) -> None:
+    from openmofi.sample.comparison_figures import ROWS, figure_cells, gain_sentence
+
+    table = Table(title=title, title_justify="left")
+    table.add_column("encoder")
+    for column in ("mAP excl. query", "95 %", "mAP incl. query", "zero-shot", "95 %"):
+        table.add_column(column, justify="right")
+    for name, shown in ROWS.items():
+        table.add_row(shown, *figure_cells(found[name]))
+    console.print(table)
+    console.print(gain_sentence(found), highlight=False)

@@ -41,6 +41,7 @@ RECIPES: Mapping[str, str] = {
     "alt_text": "sample_contrastive_alt_text", "entities": "sample_contrastive_entities",
     "supervised": "sample_supervised", "multi_task": "sample_multi_task",
 }
+FULL_SEEDS = (0, 1, 2)
 _TEXTS = ("{name}", "{name}: {description}")
 Floats = NDArray[np.float64]
 
@@ -111,8 +112,8 @@ class Measured:
         return found
 
 
-def compare_encoders(root: Path, kb: KnowledgeBase, progress: Progress, *, full: bool,
-                     seeds: Sequence[int]) -> dict[str, Any]:
+def compare_encoders(root: Path, kb: KnowledgeBase, progress: Progress, *, full: bool = False,
+                     seeds: Sequence[int] = (0,)) -> dict[str, Any]:
     """Train the four encoders of the table on `root/dataset`, and measure them and the untrained one.
 
     What is trained and measured is kept, so that a demo that was stopped goes on.

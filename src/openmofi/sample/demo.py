@@ -18,6 +18,8 @@ from openmofi.engine import LocalEngine, Progress
 from openmofi.knowledge import KnowledgeBase, build_table
 from openmofi.labeling import LabelSettings, label
 from openmofi.labeling.job import read_corpus
+from openmofi.sample.comparison import FULL_SEEDS, compare_encoders
+from openmofi.sample.comparison_figures import retrieval_sections
 from openmofi.sample.encoder import ALT_TEXT, PARTIAL_LABELS, train_sample_encoders
 from openmofi.sample.figures import RECALL_GOAL, figures_section, head_figures, seconds_section
 from openmofi.sample.packages import fetch
@@ -51,8 +53,15 @@ class Stopwatch:
 
 
 def run_demo(out: str | Path, progress: Progress, *, settings: WorldSettings | None = None,
-             sources: Path | None = None, min_images: int = 5) -> dict[str, Any]:
-    """Build the world in `out`, train its encoders, label its pages, build the dataset, audit and report.
+             sources: Path | None = None, full: bool = False) -> dict[str, Any]:
+    """Build the world in `out`, label its pages, build the dataset, train encoders on it, measure and report.
+
+    Args:
+        out: the demo's folder.
+        progress: told of every step.
+        settings: of the world.
+        sources: pictures and names that were fetched before.
+        full: train the encoders of the comparison end to end, three seeds each, besides those on cached features.
 
     Returns what `metrics.json` holds.
     """
@@ -81,6 +90,10 @@ def run_demo(out: str | Path, progress: Progress, *, settings: WorldSettings | N
         for name in ("labels", "labels-heldout", "labels-alt-text")})
     metrics = {"labels": label_metrics(audits) | {"expected_precision": counts["expected_precision"]},
                "pairs": counts["rows_in"], "rows_in": counts["rows_in"], "rows_out": counts["rows_out"]}
+    metrics["retrieval"] = watch.time("training", lambda: compare_encoders(root, opened, progress))
+    if full:
+        metrics["retrieval_full"] = watch.time("training-full", lambda: compare_encoders(
+            root, opened, progress, full=True, seeds=FULL_SEEDS))
     watch.time("report", lambda: _report(root, opened, audits, metrics, watch.seconds))
     metrics["seconds"] = {**watch.seconds, "total": round(sum(watch.seconds.values()), 1)}
     write_json(root / "metrics.json", metrics)
@@ -116,5 +129,5 @@ def _report(root: Path, kb: KnowledgeBase, audits: Mapping[str, Audit], metrics:
     before = {step: took for step, took in seconds.items() if step != "report"}
     write_report(root / "dataset", root / "labels", root / "report.html", audit=audits["labels"], kb=kb,
                  metrics=head_figures(metrics["labels"]),
-                 sections=[figures_section(metrics), seconds_section(before)],
+                 sections=[*retrieval_sections(metrics), figures_section(metrics), seconds_section(before)],
                  compared={"contrastive on alt-text": audits["labels-alt-text"]})

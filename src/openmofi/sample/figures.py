@@ -17,6 +17,8 @@ _STEPS: Mapping[str, str] = {
     "encoders": "both pairs of heads trained", "label-labels": "training pages labelled",
     "label-labels-heldout": "held-out pages labelled",
     "label-labels-alt-text": "training pages labelled with the contrastive encoder",
+    "training": "the comparison's encoders on cached features, and retrieval by each",
+    "training-full": "the same end to end, three seeds",
     "dataset": "near duplicates, minimum, vocabulary", "audit": "labels compared with the truth",
 }
 
@@ -65,7 +67,8 @@ def figures_section(metrics: Mapping[str, Any]) -> ReportSection:
         ("rows_in", "pairs read", "", ""),
         ("rows_out", "rows of labels written, each with a status", "= rows in",
          "met" if metrics["rows_out"] == metrics["rows_in"] else "missed"))]
-    return ReportSection("Figures and goals", _table(("figure", "what it is", "found", "goal", ""), body, right=(2, 3)),
+    head = ("figure", "what it is", "found", "goal", "")
+    return ReportSection("Figures and goals", html_table(head, body, right=(2, 3)),
                          "Named as in metrics.json. Pages are web pages of the sample world: a picture and its text.")
 
 
@@ -75,7 +78,7 @@ def seconds_section(seconds: Mapping[str, float]) -> ReportSection:
             for step in sorted(seconds, key=lambda step: (list(_STEPS).index(step) if step in _STEPS else len(_STEPS)))]
     rows.append((Markup("<b>all</b>"), "a step that was stopped and went on counts whole",
                  f"{sum(seconds.values()):,.1f}"))
-    return ReportSection("Seconds", _table(("step", "what it does", "seconds"), rows, right=(2,)),
+    return ReportSection("Seconds", html_table(("step", "what it does", "seconds"), rows, right=(2,)),
                          "Measured by the demo, before it wrote this report.")
 
 
@@ -89,7 +92,8 @@ def _percent(value: float | None) -> str:
     return "–" if value is None else f"{value:.1%}"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int]) -> Markup:
+def html_table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int]) -> Markup:
+    """A table for a report; text is escaped. `right`: columns of numbers."""
     def line(tag: str, cells: Sequence[str]) -> Markup:
         return Markup("<tr>{}</tr>\n").format(Markup("").join(
             Markup('<{tag}{side}>{cell}</{tag}>').format(

@@ -87,7 +87,7 @@ class Checkpoints:
                 dcp.save(state.tensors(), checkpoint_id=temporary, no_dist=ranks.mesh is None)
         except Exception as error:
             raise OpenMofiError(f"The checkpoint {place} could not be written: {_first_line(error)}",
-                                "Free some room and start again with --resume; earlier checkpoints are kept.") from error
+                                "Free some room and use --resume; earlier checkpoints are kept.") from error
         told = self._with_best(progressed)
         if ranks.first:
             write_json(temporary / _STATE, asdict(told))

@@ -92,7 +92,8 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, watcher: Wat
 
 def _opened(recipe: Recipe, inputs: ModelInputs, out: Path, ranks: Ranks, progress: Progress) -> TrainingData:
     """Rank 0 prepares what is cached; the others find it."""
-    cache = Path(recipe.data.cache) if recipe.data.cache else out / "cache"
+    # Hidden, since a folder that holds anything else but a manifest is not claimed.
+    cache = Path(recipe.data.cache) if recipe.data.cache else out / ".cache"
     if not ranks.first:
         ranks.barrier()
     data = open_data(recipe.data, inputs, seed=recipe.run.seed, cache=cache, progress=progress)
@@ -107,7 +108,6 @@ def _claimed(recipe: Recipe, out: Path, data: TrainingData, ranks: Ranks) -> Man
         settings[part] = {key: value for key, value in settings[part].items() if key not in names}
     if not ranks.first:
         ranks.barrier()
-    # The caches may lie in the run's folder already.
     manifest = claim_folder(out, "run", settings, {"/data": data.fingerprint})
     if ranks.first:
         ranks.barrier()
@@ -126,8 +126,8 @@ def _set_up(recipe: Recipe, out: Path, inputs: ModelInputs, data: TrainingData, 
         model.compile()
     spreaded = spread(model, ranks, fsdp=recipe.run.fsdp)
     terms = build_terms(recipe, data.class_counts, ranks.device)
-    ema = Ema(bare(spreaded), recipe.optimizer.ema) if recipe.optimizer.ema else None
-    state = RunState(spreaded, terms, build_optimizers(recipe, bare(spreaded), terms), ema, ranks)
+    ema = Ema(model, recipe.optimizer.ema) if recipe.optimizer.ema else None
+    state = RunState(spreaded, terms, build_optimizers(recipe, model, terms), ema, ranks)
     return _Run(recipe, out, inputs, data, state, ranks)
 
 

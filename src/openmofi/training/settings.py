@@ -119,7 +119,7 @@ class DataSettings:
     Attributes:
         dataset: folder that `openmofi dataset build` wrote.
         kb: folder of the knowledge base; needed where names and descriptions are texts.
-        cache: folder of cached features and tar indices; empty for `RUN/cache`.
+        cache: folder of cached features and tar indices; empty for `RUN/.cache`.
         batch_size: of the global batch, over all ranks.
         sampler: `instance`, `class-balanced`, or `sqrt` (classes with the square root of their count).
         shuffle_shards: rows are shuffled within windows of so many shards, which are drawn anew each epoch.

@@ -1,0 +1,94 @@
+"""Where pictures come from, for evaluation: shards of pairs, or files in folders, under one reader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from openmofi.errors import OpenMofiError
+from openmofi.pairs import ReadSettings, read_pairs
+from openmofi.schema import Pair, PairStatus
+from openmofi.storage import Shard, file_fingerprint, fingerprint
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+FILES_AT_ONCE = 4096
+"""Files of one source: what is embedded is kept in parts of so many, so that a stopped run loses little."""
+
+Load = Callable[[], Pair]
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """An ordered list of pictures.
+
+    Attributes:
+        name: unique among the sources of one call.
+        stamp: changes when the pictures do; names what is kept of them on this machine.
+        read: yields (key, load); `load` may be called in another thread, once, or not at all.
+    """
+
+    name: str
+    stamp: str
+    read: Callable[[], Iterator[tuple[str, Load]]]
+
+
+def shard_source(shard: Shard, settings: ReadSettings = ReadSettings()) -> ImageSource:
+    """The pictures of a shard of pairs; its texts play no part.
+
+    Raises:
+        OpenMofiError: it cannot be read.
+    """
+    def read() -> Iterator[tuple[str, Load]]:
+        for pair in read_pairs(shard, settings):
+            yield pair.key, partial(_same, pair)
+
+    return ImageSource(shard.name, file_fingerprint(shard.path), read)
+
+
+def file_sources(root: str | Path, files: Sequence[str], name: str = "files") -> list[ImageSource]:
+    """Files below `root`, in the order given, in sources of `FILES_AT_ONCE`; keys are the relative paths.
+
+    Raises:
+        OpenMofiError: a file cannot be looked at.
+    """
+    folder, settings = Path(root), ReadSettings()
+    return [_files(folder, list(files[start : start + FILES_AT_ONCE]), f"{name}-{start // FILES_AT_ONCE:05d}",
+                   settings.max_image_bytes) for start in range(0, len(files), FILES_AT_ONCE)]
+
+
+def _files(folder: Path, files: list[str], name: str, limit: int) -> ImageSource:
+    def read() -> Iterator[tuple[str, Load]]:
+        for file in files:
+            yield file, partial(_load, folder, file, limit)
+
+    try:
+        stats = [(file, *_stamp(folder / file)) for file in files]
+    except OSError as error:
+        raise OpenMofiError(f"{error.filename} cannot be read: {error.strerror}.", "Check the path.") from error
+    return ImageSource(name, fingerprint([str(folder.resolve()), stats]), read)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        # A table may name what is not there: such a row is excluded and counted like an unreadable picture.
+        return -1, 0
+    return found.st_size, found.st_mtime_ns
+
+
+def _load(folder: Path, file: str, limit: int) -> Pair:
+    try:
+        with open(folder / file, "rb") as handle:
+            data = handle.read(limit + 1)
+    except OSError:
+        return Pair(file, None, "", PairStatus.IMAGE_MISSING)
+    if len(data) > limit:
+        return Pair(file, None, "", PairStatus.IMAGE_TOO_LARGE)
+    return Pair(file, data, "")
+
+
+def _same(pair: Pair) -> Pair:
+    return pair

@@ -1,0 +1,143 @@
+"""What an evaluation found, as one JSON, with a Parquet beside it of what is known of every item, for paired tests.
+
+A metric's name carries the protocol and the convention, `gpr1200/map_incl_query`, and in between, where there are
+parts, the part: `gpr1200/landmarks/map_incl_query`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from openmofi.errors import OpenMofiError
+from openmofi.storage import fingerprint, write_json, write_table
+
+ITEM, GROUP, PART = "item", "group", "part"
+"""Columns of an item table; all others are metrics: float64, null where the item has none."""
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Result:
+    """One protocol, one encoder, one set of data.
+
+    Attributes:
+        protocol, version: what was measured; a version changes when figures may.
+        metrics: name → value.
+        intervals: name → 95 % bootstrap interval, of those metrics that have one; what is drawn is in `interval_over`.
+        encoder: as of `openmofi.encoders.describe`: spec, fingerprint, preprocessing …; for the protocol `labels` what
+            the labels say of theirs.
+        features: `choice` (`joint` or `backbone`), `normalisation`, `dtype`, `dim`, `preprocessing`; empty without an
+            encoder.
+        data: `path`, `fingerprint` (the content of all pictures, with their classes) and more that a protocol tells.
+        settings: the protocol's.
+        counts: how many pictures, classes, queries …, `excluded` among them.
+        excluded: picture → why; by `rule`.
+        rule: what is done with pictures that cannot be read.
+        facts: what else was found, such as the chosen λ.
+        seconds: `features`, `protocol`.
+    """
+
+    protocol: str
+    version: int
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    encoder: dict[str, Any]
+    features: dict[str, Any]
+    data: dict[str, Any]
+    settings: dict[str, Any]
+    counts: dict[str, int]
+    excluded: dict[str, str]
+    rule: str
+    interval_over: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def fingerprint(self) -> str:
+        """Names what was measured on what: equal where the figures must be."""
+        return fingerprint([self.protocol, self.version, self.encoder, self.features, self.data.get("fingerprint"),
+                            self.settings])
+
+    @property
+    def name(self) -> str:
+        """A file name: protocol, encoder, fingerprint."""
+        spec = re.sub(r"[^A-Za-z0-9.]+", "-", str(self.encoder.get("spec", ""))).strip("-")[-60:].lstrip("-.")
+        return "-".join(filter(None, (self.protocol, spec, self.fingerprint[:8])))
+
+
+def items_table(items: list[str], groups: list[str], values: Mapping[str, Any], parts: list[str] | None = None,
+                ) -> pa.Table:
+    """An item table.
+
+    Args:
+        items: (n,) unique names.
+        groups: (n,) what a bootstrap draws: classes, or the items themselves.
+        values: metric, without the protocol's name → (n,) numbers; NaN where an item has none.
+        parts: (n,) e.g. domains.
+    """
+    columns: dict[str, pa.Array] = {ITEM: pa.array(items, pa.string()), GROUP: pa.array(groups, pa.string())}
+    if parts is not None:
+        columns[PART] = pa.array(parts, pa.string())
+    for name, numbers in values.items():
+        columns[name] = pa.array(np.asarray(numbers, np.float64), pa.float64(), from_pandas=True)
+    return pa.table(columns)
+
+
+def write_result(folder: str | Path, result: Result, items: pa.Table | None) -> Path:
+    """Write `NAME.json` and, before it, `NAME.parquet`, atomically. Returns the JSON's path."""
+    base = Path(folder) / result.name
+    if items is not None:
+        write_table(f"{base}.parquet", items, {"result": result.fingerprint})
+    write_json(f"{base}.json", asdict(result) | {"fingerprint": result.fingerprint})
+    return Path(f"{base}.json")
+
+
+def read_result(path: str | Path) -> Result:
+    """Read what `write_result` wrote.
+
+    Raises:
+        OpenMofiError: it is not there, no result, or of another format.
+    """
+    try:
+        raw = json.loads(Path(path).read_text("utf-8"))
+        version = raw.pop("format_version")
+        raw.pop("fingerprint", None)
+        unknown = set(raw) - {one.name for one in fields(Result)}
+        if version != FORMAT_VERSION or unknown:
+            raise OpenMofiError(f"{path} has the format {version}; this OpenMOFI reads {FORMAT_VERSION}.",
+                                "Evaluate again.")
+        raw["intervals"] = {name: (float(low), float(high)) for name, (low, high) in raw["intervals"].items()}
+        return Result(**raw)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise OpenMofiError(f"{path} is no result of `openmofi eval` ({type(error).__name__}: {error}).",
+                            "Give the .json files that it wrote with --out.") from error
+
+
+def read_items(path: str | Path, result: Result) -> pa.Table | None:
+    """The items beside a result's JSON; `None` where there are none.
+
+    Raises:
+        OpenMofiError: the table is damaged, or belongs to another result.
+    """
+    place = Path(path).with_suffix(".parquet")
+    if not place.exists():
+        return None
+    try:
+        table = pq.read_table(place)
+    except (OSError, pa.ArrowException) as error:
+        raise OpenMofiError(f"{place} cannot be read: {error}.", "Evaluate again.") from error
+    if (table.schema.metadata or {}).get(b"result", b"").decode() != result.fingerprint:
+        raise OpenMofiError(f"{place} does not belong to {path}.", "Evaluate again, or copy both files.")
+    return table
