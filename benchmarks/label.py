@@ -22,10 +22,10 @@ import harness
 def prepare(root: Path, entities: int) -> None:
     """A small world with its knowledge base and encoder, by the demo."""
     from openmofi.engine import Quiet
-    from openmofi.sample.demo import run_demo
+    from openmofi.sample.demo import label_world
     from openmofi.sample.settings import world_settings
 
-    run_demo(root, Quiet(), settings=world_settings(None, entities))
+    label_world(root, Quiet(), settings=world_settings(None, entities))
 
 
 def main() -> None:

@@ -21,9 +21,10 @@ from openmofi.errors import OpenMofiError
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 BLOCK_BYTES = 32 << 20
-"""Memory of a block of scores; a block and its sorted copy are held at once."""
+"""Memory of a block of scores."""
 
 _NORM_TOLERANCE = 1e-2
+_FEW = 24
 
 
 def checked_embeddings(embeddings: ArrayLike, what: str = "embeddings") -> Floats:
@@ -35,7 +36,8 @@ def checked_embeddings(embeddings: ArrayLike, what: str = "embeddings") -> Float
     values = np.ascontiguousarray(embeddings, np.float32)
     if values.ndim != 2 or not values.size:
         raise OpenMofiError(f"The {what} have the shape {values.shape}; they must be (n, d) and not empty.")
-    lengths = np.linalg.norm(values, axis=1)
+    # `np.linalg.norm` would hold the squares of all, as much memory again.
+    lengths = np.sqrt(np.einsum("ij,ij->i", values, values))
     wrong = ~(np.abs(lengths - 1) <= _NORM_TOLERANCE)
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
@@ -85,61 +87,82 @@ class Classes:
 
 @dataclass(frozen=True)
 class Index:
-    """Database vectors, equal ones stored once.
+    """Database vectors, in which equal ones get equal scores.
 
     Attributes:
-        vectors: (distinct, d).
-        place: (n,) row of `vectors` for each database row; `None` where all are distinct.
-        size: n.
+        vectors: (n, d); not copied.
+        repeats: (r,) rows that are equal to an earlier one.
+        originals: (r,) the first row that each of them is equal to.
     """
 
     vectors: Floats
-    place: Ints | None
-    size: int
+    repeats: Ints
+    originals: Ints
 
     @classmethod
     def of(cls, embeddings: Floats) -> Index:
-        """Store each distinct row once."""
+        """Find the rows that repeat earlier ones."""
         first: dict[bytes, int] = {}
-        place = np.empty(len(embeddings), np.int64)
-        kept: list[int] = []
+        repeats, originals = [], []
         for number, row in enumerate(embeddings):
             # Adding zero makes -0.0 the same as 0.0.
             digest = hashlib.blake2b((row + 0).tobytes(), digest_size=16).digest()
-            place[number] = first.setdefault(digest, len(first))
-            if place[number] == len(kept):
-                kept.append(number)
-        if len(kept) == len(embeddings):
-            return cls(embeddings, None, len(embeddings))
-        return cls(embeddings[kept], place, len(embeddings))
+            original = first.setdefault(digest, number)
+            if original != number:
+                repeats.append(number)
+                originals.append(original)
+        return cls(embeddings, np.array(repeats, np.int64), np.array(originals, np.int64))
 
     def scores(self, queries: Floats) -> Floats:
         """(q, n) cosines."""
         found = queries @ self.vectors.T
-        return found if self.place is None else found[:, self.place]
+        if len(self.repeats):
+            found[:, self.repeats] = found[:, self.originals]
+        return found
 
     def blocks(self, queries: Floats, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, Floats]]:
         """(first query, scores (rows, n)) for blocks of queries in order."""
-        rows = max(1, block_bytes // (4 * self.size))
+        rows = max(1, block_bytes // (4 * len(self.vectors)))
         for start in range(0, len(queries), rows):
             yield start, self.scores(queries[start : start + rows])
 
 
-def ranks_of(scores: Floats, ascending: Floats, places: Ints) -> Ints:
+def ranks_of(scores: Floats, places: Ints) -> Ints:
     """Ranks from 1 of some places of one query's ranking; exact, ties by place.
+
+    Few places are counted past, one by one; for many the scores are sorted once, values only, which is an order of
+    magnitude faster than sorting places.
 
     Args:
         scores: (n,) of the query.
-        ascending: `np.sort(scores)`; sorting values alone is an order of magnitude faster than sorting places.
         places: (p,) places in the index, ascending.
 
     Returns:
         (p,) in the order of `places`.
     """
     wanted = scores[places]
+    if len(places) <= _FEW:
+        return np.array([1 + np.count_nonzero(scores > score) + np.count_nonzero(scores[:place] == score)
+                         for score, place in zip(wanted, places.tolist(), strict=True)], np.int64)
+    ascending = np.sort(scores)
     above = len(scores) - np.searchsorted(ascending, wanted, "right")
     equal = len(scores) - above - np.searchsorted(ascending, wanted, "left")
     ranks = (above + 1).astype(np.int64)
     for number in np.flatnonzero(equal > 1):
         ranks[number] += np.count_nonzero(scores[: places[number]] == wanted[number])
     return ranks
+
+
+def nearest_places(scores: Floats, count: int) -> tuple[Ints, Floats]:
+    """The first `count` of each ranking: (q, n) scores → (q, count) places and scores; ties by place.
+
+    By a partial sort: nothing beyond the first `count` is ordered.
+    """
+    count = min(count, scores.shape[1])
+    places = np.empty((len(scores), count), np.int64)
+    for row, values in enumerate(scores):
+        least = np.partition(values, len(values) - count)[len(values) - count]
+        above = np.flatnonzero(values > least)
+        chosen = np.concatenate([above, np.flatnonzero(values == least)[: count - len(above)]])
+        places[row] = chosen[np.lexsort((chosen, -values[chosen]))]
+    return places, np.take_along_axis(scores, places, axis=1)

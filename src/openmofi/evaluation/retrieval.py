@@ -40,6 +40,7 @@ class RetrievalResult:
         queries_without_positives: pictures alone in their class: no queries of the `excl` figures.
         ap_incl_query: (pictures,) of each query.
         ap_excl_query: (pictures,); NaN for those without positives.
+        first_excl_query: (pictures,) rank of the first positive, the query left out; 0 for those without.
         class_of: (pictures,) code of each picture's class, in the sorted order of the labels; the groups of a
             `paired_bootstrap` between two encoders.
     """
@@ -54,6 +55,7 @@ class RetrievalResult:
     queries_without_positives: int
     ap_incl_query: NDArray[np.float64]
     ap_excl_query: NDArray[np.float64]
+    first_excl_query: Ints
     class_of: Ints
 
     def as_dict(self) -> dict[str, Any]:
@@ -76,7 +78,7 @@ def evaluate_retrieval(embeddings: ArrayLike, labels: ArrayLike, *, recall_at: S
         labels: (n,) the class of each, of any sortable type.
         recall_at: the K of recall.
         resamples, seed: of the bootstrap.
-        block_bytes: memory of a block of scores, and of its sorted copy; changes no figure beyond float32 rounding.
+        block_bytes: memory of a block of scores; changes no figure beyond float32 rounding.
 
     Raises:
         OpenMofiError: embeddings that are not normalised, labels that do not fit, or no class of two pictures.
@@ -95,7 +97,7 @@ def evaluate_retrieval(embeddings: ArrayLike, labels: ArrayLike, *, recall_at: S
         map_excl_query_interval=bootstrap_interval(excl, classes.of, resamples=resamples, seed=seed),
         recall_at_excl_query={k: float((first[asked] <= k).mean()) for k in sorted(set(recall_at))},
         pictures=len(vectors), classes=len(classes.names), queries_without_positives=int((~asked).sum()),
-        ap_incl_query=incl, ap_excl_query=excl, class_of=classes.of)
+        ap_incl_query=incl, ap_excl_query=excl, first_excl_query=first, class_of=classes.of)
 
 
 def _precisions(vectors: Floats, classes: Classes, block_bytes: int,
@@ -104,11 +106,10 @@ def _precisions(vectors: Floats, classes: Classes, block_bytes: int,
     incl, excl = np.empty(len(vectors)), np.full(len(vectors), np.nan)
     first = np.zeros(len(vectors), np.int64)
     for start, scores in Index.of(vectors).blocks(vectors, block_bytes):
-        ascending = np.sort(scores, axis=1)
         for offset in range(len(scores)):
             query = start + offset
             places = classes.members(query)
-            ranks = ranks_of(scores[offset], ascending[offset], places)
+            ranks = ranks_of(scores[offset], places)
             itself = ranks[np.searchsorted(places, query)]
             ranks.sort()
             incl[query] = average_precision(ranks)

@@ -113,7 +113,7 @@ class Measured:
 
 
 def compare_encoders(root: Path, kb: KnowledgeBase, progress: Progress, *, full: bool = False,
-                     seeds: Sequence[int] = (0,)) -> dict[str, Any]:
+                     seeds: Sequence[int] = (0,), overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Train the four encoders of the table on `root/dataset`, and measure them and the untrained one.
 
     What is trained and measured is kept, so that a demo that was stopped goes on.
@@ -124,6 +124,7 @@ def compare_encoders(root: Path, kb: KnowledgeBase, progress: Progress, *, full:
         progress: told of each run.
         full: train end to end; otherwise heads on cached features.
         seeds: one run each.
+        overrides: settings of all recipes, as `openmofi train --set` takes them.
 
     Returns:
         Name → figures (`map_incl_query`, `map_excl_query`, `zero_shot` and their intervals), `seeds` (the figures of
@@ -137,7 +138,9 @@ def compare_encoders(root: Path, kb: KnowledgeBase, progress: Progress, *, full:
         runs = []
         for seed in seeds:
             out = root / ("training-full" if full else "training") / name / f"seed-{seed}"
-            _train(root, f"{recipe}_full" if full else recipe, seed, out, progress)
+            settings = [*_places(root), f"run.seed={seed}", *overrides]
+            train(load_recipe(f"{recipe}_full" if full else recipe, settings), out, resume=True,
+                  watcher=ProgressWatcher(progress, f"{name} {seed}"), progress=progress)
             runs.append(heldout.measure(open_encoder(f"run:{out / ENCODER}"), progress, texts=name != "supervised"))
         joined[name] = Measured.mean(runs)
         found[name] = joined[name].figures() | {"seeds": [run.figures() for run in runs]}
@@ -145,12 +148,9 @@ def compare_encoders(root: Path, kb: KnowledgeBase, progress: Progress, *, full:
     return found
 
 
-def _train(root: Path, recipe: str, seed: int, out: Path, progress: Progress) -> None:
+def _places(root: Path) -> list[str]:
     places = {"data.dataset": root / "dataset", "data.kb": root / "kb", "data.cache": root / "cache"}
-    overrides = [f"{key}={json.dumps(str(value))}" for key, value in places.items()] + [f"run.seed={seed}"]
-    label = f"{out.parent.name} {seed}"
-    train(load_recipe(recipe, overrides), out, resume=True, watcher=ProgressWatcher(progress, label),
-          progress=progress)
+    return [f"{key}={json.dumps(str(value))}" for key, value in places.items()]
 
 
 def _gain(ours: Measured, theirs: Measured) -> PairedDifference:

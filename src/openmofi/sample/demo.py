@@ -54,7 +54,7 @@ class Stopwatch:
 
 def run_demo(out: str | Path, progress: Progress, *, settings: WorldSettings | None = None,
              sources: Path | None = None, full: bool = False) -> dict[str, Any]:
-    """Build the world in `out`, label its pages, build the dataset, train encoders on it, measure and report.
+    """Label the sample world in `out`, train encoders on the labels, measure and report.
 
     Args:
         out: the demo's folder.
@@ -66,6 +66,29 @@ def run_demo(out: str | Path, progress: Progress, *, settings: WorldSettings | N
     Returns what `metrics.json` holds.
     """
     root = Path(out)
+    watch, counts = label_world(root, progress, settings=settings, sources=sources)
+    kb = KnowledgeBase.open(root / "kb")
+    audits = watch.time("audit", lambda: {
+        name: audit(root / name, root / "world/truth.parquet", at_recall=RECALL_GOAL)
+        for name in ("labels", "labels-heldout", "labels-alt-text")})
+    metrics = {"labels": label_metrics(audits) | {"expected_precision": counts["expected_precision"]},
+               "pairs": counts["rows_in"], "rows_in": counts["rows_in"], "rows_out": counts["rows_out"]}
+    metrics["retrieval"] = watch.time("training", lambda: compare_encoders(root, kb, progress))
+    if full:
+        metrics["retrieval_full"] = watch.time("training-full", lambda: compare_encoders(
+            root, kb, progress, full=True, seeds=FULL_SEEDS))
+    watch.time("report", lambda: _report(root, kb, audits, metrics, watch.seconds))
+    metrics["seconds"] = {**watch.seconds, "total": round(sum(watch.seconds.values()), 1)}
+    write_json(root / "metrics.json", metrics)
+    return metrics
+
+
+def label_world(root: Path, progress: Progress, *, settings: WorldSettings | None = None,
+                sources: Path | None = None) -> tuple[Stopwatch, dict[str, Any]]:
+    """The demo up to `root/dataset`: world, knowledge base, the sample encoders, labels, dataset.
+
+    Returns the seconds so far and the counts of the label job over the training pages.
+    """
     watch = Stopwatch.open(root / "seconds.json")
     world, kb, encoders, cache = root / "world", root / "kb", root / "encoders", root / "cache"
     packages = sources or watch.time("fetch", fetch)
@@ -85,19 +108,7 @@ def run_demo(out: str | Path, progress: Progress, *, settings: WorldSettings | N
     labelled("labels-alt-text", train, ALT_TEXT)
     opened = KnowledgeBase.open(kb)
     watch.time("dataset", lambda: build_dataset(root / "labels", root / "dataset", kb=opened, report=False))
-    audits = watch.time("audit", lambda: {
-        name: audit(root / name, world / "truth.parquet", at_recall=RECALL_GOAL)
-        for name in ("labels", "labels-heldout", "labels-alt-text")})
-    metrics = {"labels": label_metrics(audits) | {"expected_precision": counts["expected_precision"]},
-               "pairs": counts["rows_in"], "rows_in": counts["rows_in"], "rows_out": counts["rows_out"]}
-    metrics["retrieval"] = watch.time("training", lambda: compare_encoders(root, opened, progress))
-    if full:
-        metrics["retrieval_full"] = watch.time("training-full", lambda: compare_encoders(
-            root, opened, progress, full=True, seeds=FULL_SEEDS))
-    watch.time("report", lambda: _report(root, opened, audits, metrics, watch.seconds))
-    metrics["seconds"] = {**watch.seconds, "total": round(sum(watch.seconds.values()), 1)}
-    write_json(root / "metrics.json", metrics)
-    return metrics
+    return watch, counts
 
 
 def label_metrics(audits: Mapping[str, Audit]) -> dict[str, Any]:

@@ -14,10 +14,10 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from openmofi.errors import OpenMofiError
@@ -76,21 +76,25 @@ class Checkpoints:
         """
         ranks = state.ranks
         place, temporary = self.path(progressed.step), self.folder / ".writing"
-        if ranks.first:
-            shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir(parents=True)
-        ranks.barrier()
+        told = self._with_best(progressed)
+        state.settle()
         try:
+            if ranks.first:
+                shutil.rmtree(temporary, ignore_errors=True)
+                temporary.mkdir(parents=True)
+            ranks.barrier()
             with warnings.catch_warnings():
                 # That there is one process is what `no_dist` says.
                 warnings.simplefilter("ignore", UserWarning)
                 dcp.save(state.tensors(), checkpoint_id=temporary, no_dist=ranks.mesh is None)
-        except Exception as error:
-            raise OpenMofiError(f"The checkpoint {place} could not be written: {_first_line(error)}",
+            if ranks.first:
+                write_json(temporary / _STATE, asdict(told))
+        except (Exception, CheckpointException) as error:
+            if ranks.first:
+                shutil.rmtree(temporary, ignore_errors=True)
+            raise OpenMofiError(f"The checkpoint {place} could not be written: {_reason(error)}",
                                 "Free some room and use --resume; earlier checkpoints are kept.") from error
-        told = self._with_best(progressed)
         if ranks.first:
-            write_json(temporary / _STATE, asdict(told))
             shutil.rmtree(place, ignore_errors=True)
             temporary.replace(place)
             self._tidy(told)
@@ -123,8 +127,8 @@ class Checkpoints:
             return Progressed(int(raw["step"]), raw["metrics"], tuple(raw["best"]) if raw["best"] else None)
         except OpenMofiError:
             raise
-        except Exception as error:
-            raise OpenMofiError(f"The checkpoint {place} cannot be read: {_first_line(error)}",
+        except (Exception, CheckpointException) as error:
+            raise OpenMofiError(f"The checkpoint {place} cannot be read: {_reason(error)}",
                                 "Remove its folder; --resume then takes the one before.") from error
 
     def _with_best(self, progressed: Progressed) -> Progressed:
@@ -143,6 +147,11 @@ class Checkpoints:
                 shutil.rmtree(self.path(step))
 
 
-def _first_line(error: BaseException) -> str:
-    lines: Any = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{lines[0] if lines else type(error).__name__}."
+def _reason(error: BaseException) -> str:
+    """One line of what went wrong on the first rank that failed, which torch wraps as no `Exception`."""
+    while isinstance(error, CheckpointException) and error.failures:
+        error = next(iter(error.failures.values()))[0]
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{lines[0].removesuffix('.') if lines else type(error).__name__}."

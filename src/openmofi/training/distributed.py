@@ -18,6 +18,7 @@ from torch.distributed.tensor import DTensor, Shard
 from torch.nn.parallel import DistributedDataParallel
 
 _TIMEOUT = timedelta(minutes=30)
+_PATIENCE = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,14 @@ class Ranks:
         rank, world: the number of this process and how many there are.
         device: where its tensors live.
         mesh: all ranks in a row; `None` where there is one process without a group.
+        patient: the group in which they may wait for hours.
     """
 
     rank: int
     world: int
     device: torch.device
     mesh: DeviceMesh | None
+    patient: dist.ProcessGroup | None = None
 
     @property
     def first(self) -> bool:
@@ -44,6 +47,25 @@ class Ranks:
         """Wait for every rank."""
         if self.mesh is not None:
             dist.barrier()
+
+    @contextmanager
+    def first_before_others(self) -> Iterator[None]:
+        """Inside, the first rank goes ahead, to make what the others then find; it may take hours."""
+        if not self.first:
+            self._wait()
+        yield
+        if self.first:
+            self._wait()
+
+    def _wait(self) -> None:
+        if self.mesh is not None:
+            dist.barrier(self.patient)
+
+    def agree(self, tensors: Iterable[Tensor]) -> None:
+        """Overwrite each tensor by the first rank's."""
+        if self.mesh is not None:
+            for tensor in tensors:
+                dist.broadcast(tensor, 0)
 
     def any(self, flag: bool) -> bool:
         """Whether `flag` is set on any rank."""
@@ -94,7 +116,8 @@ def joined_ranks() -> Iterator[Ranks]:
             yield Ranks(0, 1, device, None)
         else:
             world = dist.get_world_size()
-            yield Ranks(dist.get_rank(), world, device, init_device_mesh(device.type, (world,)))
+            patient = dist.new_group(backend="gloo", timeout=_PATIENCE)
+            yield Ranks(dist.get_rank(), world, device, init_device_mesh(device.type, (world,)), patient)
     finally:
         if not stood and dist.is_initialized():
             dist.destroy_process_group()

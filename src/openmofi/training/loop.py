@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -15,7 +16,7 @@ from openmofi.objectives.protocol import Batch
 from openmofi.training.checkpoint import Checkpoints, Progressed
 from openmofi.training.distributed import bare
 from openmofi.training.meter import Meter
-from openmofi.training.optimization import clip_gradients, learning_rate, set_learning_rate
+from openmofi.training.optimization import clip_gradients, gradient_norm, learning_rate, set_learning_rate
 from openmofi.training.representations import Forward, Found, forward_backward
 from openmofi.training.settings import Recipe
 from openmofi.training.state import RunState
@@ -46,7 +47,8 @@ def run_loop(state: RunState, recipe: Recipe, batches: Callable[[int], Generator
         start: how far the run is.
 
     Raises:
-        OpenMofiError: the loss was not finite three times in a row; names the batch's rows.
+        OpenMofiError: the loss or a gradient was not finite three times in a row; names the batch's rows. Until then
+            such a step is skipped.
         KeyboardInterrupt: after SIGINT or SIGTERM, when a checkpoint is written.
     """
     run, progressed, bad = recipe.run, start, 0
@@ -57,20 +59,22 @@ def run_loop(state: RunState, recipe: Recipe, batches: Callable[[int], Generator
             batch = {name: values.to(state.ranks.device, non_blocking=True) for name, values in next(stream).items()}
             meter.waited += time.perf_counter() - before
             found = _step(state, recipe, forward, batch, step)
-            bad = 0 if torch.isfinite(found.loss) else bad + 1
+            bad = 0 if found.finite else bad + 1
             if bad == _NAN_LIMIT:
                 raise _not_finite(step, batch)
-            scalars = _scalars(found)
+            # A skipped step counts as one without a loss; nothing else of it comes into the means.
+            scalars = {"loss": torch.full_like(found.loss, torch.nan)} if bad else _scalars(found)
             meter.add(scalars)
             since_saved.add(scalars)
-            done, stop = step + 1, state.ranks.any(asked())
+            # A skipped step is no place to stop: what it says of the batch statistics may be wrong.
+            done, stop = step + 1, state.ranks.any(asked()) and not bad
             if done % run.log_every == 0 or done == run.steps or stop:
                 report(done, meter.take() | {"lr": learning_rate(step, run.steps, recipe.optimizer)})
             if (done % run.checkpoint_every == 0 or done == run.steps or stop) and not bad:
                 progressed = checkpoints.save(state, Progressed(done, since_saved.take(), progressed.best))
             if stop and done < run.steps:
                 raise KeyboardInterrupt
-    return progressed
+    return replace(progressed, step=run.steps)
 
 
 def _step(state: RunState, recipe: Recipe, forward: Forward, batch: Batch, step: int) -> Found:
@@ -82,14 +86,17 @@ def _step(state: RunState, recipe: Recipe, forward: Forward, batch: Batch, step:
     seed = ((recipe.run.seed * 1_000_003 + step) * 1024 + state.ranks.rank) * recipe.run.accumulate
     found = forward_backward(state.model, forward, state.terms, batch, count=recipe.run.accumulate,
                              seed=seed % (1 << 62))
-    if not torch.isfinite(found.loss):
+    if not found.finite:
         return found
     for term in state.terms.values():
         sharded = term.objective.sharded_parameters()
         state.ranks.average(parameter.grad for name, parameter in term.objective.named_parameters()
                             if name not in sharded and parameter.grad is not None)
+    found.norms.update({name: gradient_norm(optimizer, state.ranks) for name, optimizer in state.optimizers.items()})
+    if not found.finite:
+        return found
     for name, optimizer in state.optimizers.items():
-        found.norms[name] = clip_gradients(optimizer, state.ranks)
+        clip_gradients(optimizer, found.norms[name])
         optimizer.inner.step()
     for term in state.terms.values():
         term.objective.after_step()
@@ -109,6 +116,6 @@ def _scalars(found: Found) -> dict[str, Tensor]:
 def _not_finite(step: int, batch: Batch) -> OpenMofiError:
     rows = batch["row"].tolist()
     return OpenMofiError(
-        f"The loss was not finite {_NAN_LIMIT} times in a row, the last time at step {step + 1}, on the dataset's rows "
-        f"{', '.join(map(str, rows[:_SHOWN]))}{', …' if len(rows) > _SHOWN else ''}.",
+        f"The loss or its gradient was not finite {_NAN_LIMIT} times in a row, the last time at step {step + 1}, on "
+        f"the dataset's rows {', '.join(map(str, rows[:_SHOWN]))}{', …' if len(rows) > _SHOWN else ''}.",
         "The last checkpoint is kept: lower optimizer.lr or optimizer.clip, or use run.precision=fp32.")

@@ -86,30 +86,33 @@ def sharded_optimizer(trained: Sequence[Trained], settings: OptimizerSettings, *
     return Optimizer(inner, tuple(trained), settings.head_clip)
 
 
-def clip_gradients(optimizer: Optimizer, ranks: Ranks) -> Tensor:
-    """Scale the gradients down to the optimiser's `clip`; returns their norm before, the same on every rank.
+def gradient_norm(optimizer: Optimizer, ranks: Ranks) -> Tensor:
+    """Norm of all gradients of an optimiser's parameters together, the same on every rank.
 
     Sharded parts are summed over the ranks; replicated ones count once.
     """
     replicated = torch.zeros((), device=ranks.device)
     sharded = torch.zeros((), device=ranks.device)
-    pieces: list[Tensor] = []
     for item in optimizer.trained:
         if (gradient := item.parameter.grad) is None:
             continue
-        piece = _local(gradient)
-        pieces.append(piece)
-        square = piece.float().square().sum() if piece.numel() else torch.zeros((), device=ranks.device)
+        square = _local(gradient).float().square().sum()
         if item.rows or isinstance(gradient, DTensor):
             sharded += square
         else:
             replicated += square
-    norm = (replicated + ranks.sum(sharded)).sqrt()
-    if optimizer.clip and pieces:
-        factor = (optimizer.clip / (norm + 1e-6)).clamp(max=1.0)
-        for piece in pieces:
+    return (replicated + ranks.sum(sharded)).sqrt()
+
+
+def clip_gradients(optimizer: Optimizer, norm: Tensor) -> None:
+    """Scale the gradients, whose norm is `norm`, down to the optimiser's `clip`, as `clip_grad_norm_` does."""
+    if not optimizer.clip:
+        return
+    factor = (optimizer.clip / (norm + 1e-6)).clamp(max=1.0)
+    for item in optimizer.trained:
+        if item.parameter.grad is not None:
+            piece = _local(item.parameter.grad)
             piece.mul_(factor.to(piece.dtype))
-    return norm
 
 
 def _local(gradient: Tensor) -> Tensor:

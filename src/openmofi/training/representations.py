@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from openmofi.objectives.collectives import sum_over_ranks, world_size
 from openmofi.objectives.protocol import Batch, Objective, ObjectiveResult
 from openmofi.training.distributed import without_sync
 
@@ -40,7 +41,7 @@ class Found:
     Attributes:
         loss: the weighted sum.
         results: of each objective.
-        gradients: objective → norm of its weighted gradient at the image embeddings of this rank.
+        gradients: objective → norm of its weighted gradient at the image embeddings of the global batch.
         norms: optimiser → norm of its gradients before clipping; filled in by the loop.
     """
 
@@ -48,6 +49,11 @@ class Found:
     results: Mapping[str, ObjectiveResult]
     gradients: Mapping[str, Tensor]
     norms: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def finite(self) -> bool:
+        """Whether the loss and all gradients are; if not, the step must not be taken."""
+        return all(bool(torch.isfinite(value)) for value in (self.loss, *self.norms.values()))
 
 
 def micro_batches(batch: Batch, count: int) -> list[Batch]:
@@ -92,7 +98,8 @@ def _losses(terms: Mapping[str, Term], leaves: Mapping[str, Tensor], batch: Batc
         result = term.objective(leaves, batch)
         (term.weight * result.loss).backward()
         now = leaves["image"].grad if leaves["image"].grad is not None else before
-        gradients[name] = (now - before).norm()
+        # A rank's gradient is `world size` times the true one (see `ObjectiveResult`).
+        gradients[name] = sum_over_ranks((now - before).square().sum()).sqrt() / world_size()
         before = now.clone()
         results[name] = result
         total = total + term.weight * result.loss.detach()

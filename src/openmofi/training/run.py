@@ -33,7 +33,7 @@ from openmofi.training.terms import build_optimizers, build_terms, logit_scale
 ENCODER = "encoder"
 _STANDARDISED_ON = 2048
 # What may differ when a run goes on, on another machine say: none of it decides what is learned.
-_FREE = {"data": ("workers", "cache"), "run": ("log_every", "checkpoint_every", "keep", "threads", "compile")}
+_FREE = {"data": ("workers", "cache"), "run": ("log_every", "checkpoint_every", "keep", "threads", "compile", "fsdp")}
 
 
 @dataclass(frozen=True)
@@ -94,24 +94,16 @@ def _opened(recipe: Recipe, inputs: ModelInputs, out: Path, ranks: Ranks, progre
     """Rank 0 prepares what is cached; the others find it."""
     # Hidden, since a folder that holds anything else but a manifest is not claimed.
     cache = Path(recipe.data.cache) if recipe.data.cache else out / ".cache"
-    if not ranks.first:
-        ranks.barrier()
-    data = open_data(recipe.data, inputs, seed=recipe.run.seed, cache=cache, progress=progress)
-    if ranks.first:
-        ranks.barrier()
-    return data
+    with ranks.first_before_others():
+        return open_data(recipe.data, inputs, seed=recipe.run.seed, cache=cache, progress=progress)
 
 
 def _claimed(recipe: Recipe, out: Path, data: TrainingData, ranks: Ranks) -> Manifest:
     settings = recipe_dict(recipe)
     for part, names in _FREE.items():
         settings[part] = {key: value for key, value in settings[part].items() if key not in names}
-    if not ranks.first:
-        ranks.barrier()
-    manifest = claim_folder(out, "run", settings, {"/data": data.fingerprint})
-    if ranks.first:
-        ranks.barrier()
-    return manifest
+    with ranks.first_before_others():
+        return claim_folder(out, "run", settings, {"/data": data.fingerprint})
 
 
 def _set_up(recipe: Recipe, out: Path, inputs: ModelInputs, data: TrainingData, ranks: Ranks, *, fresh: bool) -> _Run:

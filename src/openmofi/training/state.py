@@ -49,6 +49,13 @@ class RunState:
             found |= {f"ema.{name}": value for name, value in self.ema.state_dict().items()}
         return found
 
+    def settle(self) -> None:
+        """Let all ranks have the first one's buffers: batch statistics, which each has of its own pictures."""
+        buffers = list(bare(self.model).buffers())
+        if self.ema is not None:
+            buffers += [value for name, value in self.ema.state_dict().items() if name.startswith("buffers.")]
+        self.ranks.agree(buffers)
+
     def _moments(self, optimizer: Optimizer) -> Tensors:
         found: Tensors = {}
         for item in optimizer.trained:

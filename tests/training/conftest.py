@@ -1,4 +1,4 @@
-"""A small dataset written by hand, and an encoder that needs no weights."""
+"""A small dataset written by hand, an encoder that needs no weights, and small runs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ from openmofi.encoders import Preprocessing, preprocess
 from openmofi.pairs import Record, write_tar
 from openmofi.schema import DATASET, VOCABULARY
 from openmofi.storage import Shard, claim_folder, finish_manifest, write_table
+
+from ..encoders.conftest import save_clip
+from .small_runs import Maker
+
+__all__ = ["PlainEncoder", "make_dataset"]
 
 SIZES = (13, 0, 9, 20, 1)
 CLASSES = 6
@@ -98,3 +103,15 @@ def dataset(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def dataset_maker():
     return make_dataset
+
+
+@pytest.fixture(scope="session")
+def clip_folder(tmp_path_factory) -> Path:
+    """A tiny CLIP with random weights."""
+    return save_clip(tmp_path_factory.mktemp("clip"))
+
+
+@pytest.fixture(scope="session")
+def make(dataset, clip_folder) -> Maker:
+    """Makes recipes of small runs."""
+    return Maker(str(dataset), str(clip_folder))

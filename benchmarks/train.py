@@ -1,0 +1,113 @@
+"""The whole training loop beside a bare forward–backward–step on random tensors of the same model.
+
+Contenders, in turns in one process, with the recipe `sample_multi_task_full` (EfficientNet-Lite0 at 64 px, margin
+softmax and contrastive, live pictures):
+- `bare loop`: towers, objectives and optimisers on one random batch, over and over; no data, no log, no clipping;
+- `training loop`: the run as users start it: pictures decoded and augmented by a worker, two losses, gradient norms,
+  clipping, log. Only its steady state is timed, from its own log: the first interval, in which the worker starts, is
+  left out.
+Built on a small sample world (`runs/bench`), made on first use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import harness
+
+
+def recipe_for(world: Path, steps: int, interval: int, extra: list[str]) -> Any:
+    """The recipe over the small world's dataset."""
+    from openmofi.training.recipe import load_recipe
+
+    places = {"data.dataset": world / "dataset", "data.kb": world / "kb", "data.cache": world / "cache"}
+    return load_recipe("sample_multi_task_full", [
+        *(f"{key}={json.dumps(str(value))}" for key, value in places.items()), f"run.steps={steps}",
+        f"run.log_every={interval}", "run.checkpoint_every=1000000", "optimizer.warmup=1", *extra])
+
+
+def bare_seconds(recipe: Any, steps: int) -> float:
+    """Seconds of `steps` steps on one random batch."""
+    import numpy as np
+
+    from openmofi.training.model import build_model, inputs_of
+    from openmofi.training.terms import build_optimizers, build_terms
+
+    inputs = inputs_of(recipe.model)
+    model = build_model(recipe.model, inputs, seed=0).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    terms = build_terms(recipe, np.ones(CLASSES, np.int64), torch.device("cpu"))
+    optimizers = build_optimizers(recipe, model, terms)
+    count, side = recipe.data.batch_size, recipe.model.image.size
+    batch = {"image": torch.randn(count, 3, side, side).contiguous(memory_format=torch.channels_last),
+             "text_features": torch.randn(count, model.text.head.weight.shape[1]),
+             "labels": torch.randint(0, CLASSES, (count, 1)), "label_weights": torch.ones(count, 1),
+             "text_id": torch.arange(count)}
+    started = 0.0
+    for step in range(-3, steps):
+        if step == 0:
+            started = time.perf_counter()
+        embeddings = model(batch)
+        loss = sum(term.weight * term.objective(embeddings, batch).loss for term in terms.values())
+        for optimizer in optimizers.values():
+            optimizer.inner.zero_grad(set_to_none=True)
+        loss.backward()
+        for optimizer in optimizers.values():
+            optimizer.inner.step()
+    return time.perf_counter() - started
+
+
+def loop_seconds(recipe: Any, out: Path, steps: int) -> tuple[float, float]:
+    """Seconds that `steps` steps of a run take in its steady state, and the share of waiting for data."""
+    from openmofi.training.log import Unwatched, read_log
+    from openmofi.training.run import train
+
+    shutil.rmtree(out, ignore_errors=True)
+    train(recipe, out, watcher=Unwatched())
+    lines = read_log(out)[1:]
+    return (steps * recipe.data.batch_size / statistics.harmonic_mean([line["images_per_s"] for line in lines]),
+            statistics.mean(line["data_wait"] for line in lines))
+
+
+CLASSES = 1000
+
+
+def main() -> None:
+    """Measure and write `results/train.json`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--world", type=Path, default=Path("runs/bench"))
+    parser.add_argument("--entities", type=int, default=250)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--interval", type=int, default=20)
+    parser.add_argument("--set", action="append", default=[], help="A setting of the recipe.")
+    arguments = parser.parse_args()
+    from openmofi.engine import Quiet
+    from openmofi.sample.demo import label_world
+    from openmofi.sample.settings import world_settings
+
+    label_world(arguments.world, Quiet(), settings=world_settings(None, arguments.entities))
+    steps = 2 * arguments.interval
+    recipe = recipe_for(arguments.world, 3 * arguments.interval, arguments.interval, arguments.set)
+    seconds: dict[str, list[float]] = {"bare loop": [], "training loop": []}
+    waits = []
+    for _ in range(arguments.rounds):
+        seconds["bare loop"].append(bare_seconds(recipe, steps))
+        taken, wait = loop_seconds(recipe, arguments.world / "bench-train", steps)
+        seconds["training loop"].append(taken)
+        waits.append(wait)
+    rows = harness.summarise(seconds, steps * recipe.data.batch_size)
+    rows["training loop"]["data_wait"] = statistics.median(waits)
+    harness.show("train", rows, "images", extra=("data_wait",))
+    harness.write_result("train", rows, {"loop_over_bare": rows["training loop"]["ratio"],
+                                         "data_wait": statistics.median(waits)})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""A linear probe: multinomial logistic regression on frozen features, by L-BFGS, as CLIP evaluates them.
+
+Minimised is the sum over the training pictures of the cross-entropy, plus λ/2 ‖W‖² (the bias is free): scikit-learn's
+`LogisticRegression(C=1/λ)`, which the tests compare. λ is chosen on a validation split (Radford et al. 2021, A.3): first
+10⁻⁶, 10⁻⁴, …, 10⁶, then between the neighbours of the best, halving the step until there are 8 steps to a decade. The
+probe is then fitted on training and validation pictures together. The test split is looked at once, at the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from openmofi.errors import OpenMofiError
+
+Doubles = NDArray[np.float64]
+Ints = NDArray[np.int64]
+COARSE = tuple(float(power) for power in range(-6, 7, 2))
+"""Exponents of 10 of the λ that are tried first."""
+
+FINEST = 0.125
+MAX_ITERATIONS = 1000
+TOLERANCE = 1e-4
+_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A fitted linear classifier: `features @ weights + bias`."""
+
+    weights: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    converged: bool = True
+
+    def logits(self, features: ArrayLike) -> NDArray[np.float32]:
+        """(n, d) → (n, classes)."""
+        return np.asarray(features, np.float32) @ self.weights + self.bias
+
+    def predict(self, features: ArrayLike) -> Ints:
+        """(n,) classes; of equal logits the first."""
+        return self.logits(features).argmax(axis=1).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The search for λ: the best, and accuracy on the validation split of all that were tried (λ ascending)."""
+
+    best: float
+    tried: dict[float, float]
+
+
+def fit_probe(features: ArrayLike, labels: ArrayLike, classes: int, l2: float, *, start: Probe | None = None,
+              max_iterations: int = MAX_ITERATIONS, tolerance: float = TOLERANCE) -> Probe:
+    """Fit a probe.
+
+    Args:
+        features: (n, d); read in float32.
+        labels: (n,) from 0 to `classes` − 1.
+        classes: how many there are.
+        l2: λ, see above.
+        start: where to start from; zeros by default. It changes only how soon the minimum is reached.
+        max_iterations, tolerance: of L-BFGS; the latter bounds the gradient of the mean loss.
+
+    Raises:
+        OpenMofiError: labels that do not fit, or numbers that are not finite.
+    """
+    from scipy.optimize import minimize
+
+    values, true = _checked(features, labels, classes)
+    size = (values.shape[1] + 1, classes)
+    first = np.zeros(size) if start is None else np.vstack([start.weights, start.bias[None]]).astype(np.float64)
+
+    def objective(flat: Doubles) -> tuple[float, Doubles]:
+        return _loss(flat.reshape(size), values, true, l2)
+
+    found: Any = minimize(objective, first.ravel(), jac=True, method="L-BFGS-B",
+                          options={"maxiter": max_iterations, "maxcor": 10, "gtol": tolerance, "ftol": 1e-12,
+                                   "maxfun": 2 * max_iterations})
+    solved = found.x.reshape(size).astype(np.float32)
+    return Probe(solved[:-1], solved[-1], bool(found.success))
+
+
+def choose_l2(train: tuple[ArrayLike, ArrayLike], validation: tuple[ArrayLike, ArrayLike], classes: int, *,
+              max_iterations: int = MAX_ITERATIONS) -> Sweep:
+    """The λ of the best accuracy on the validation split; of equal ones the greatest, the simplest probe.
+
+    Args:
+        train, validation: features (n, d) and labels (n,) of each.
+    """
+    values, true = _checked(*validation, classes)
+    tried: dict[float, float] = {}
+    last: Probe | None = None
+
+    def attempt(exponents: list[float]) -> None:
+        nonlocal last
+        # From much to little regularisation: each solution is near the next one.
+        for exponent in sorted(set(exponents) - set(tried), reverse=True):
+            last = fit_probe(*train, classes, 10.0**exponent, start=last, max_iterations=max_iterations)
+            tried[exponent] = float((last.predict(values) == true).mean())
+
+    attempt(list(COARSE))
+    step = COARSE[1] - COARSE[0]
+    while step > FINEST:
+        step /= 2
+        best = _best(tried)
+        attempt([best - step, best + step])
+    return Sweep(10.0 ** _best(tried), {10.0**exponent: tried[exponent] for exponent in sorted(tried)})
+
+
+def _best(tried: dict[float, float]) -> float:
+    return max(tried, key=lambda exponent: (tried[exponent], exponent))
+
+
+def _loss(weights: Doubles, features: NDArray[np.float32], labels: Ints, l2: float) -> tuple[float, Doubles]:
+    """Mean cross-entropy with its share of the penalty, and its gradient; features in blocks of rows."""
+    single = weights.astype(np.float32)
+    total, gradient = 0.0, np.zeros_like(weights)
+    for begin in range(0, len(features), _ROWS):
+        rows, true = features[begin : begin + _ROWS], labels[begin : begin + _ROWS]
+        logits = rows @ single[:-1] + single[-1]
+        logits -= logits.max(axis=1, keepdims=True)
+        own = logits[np.arange(len(rows)), true].astype(np.float64)
+        shares = np.exp(logits, out=logits)
+        sums = shares.sum(axis=1, keepdims=True, dtype=np.float64)
+        total += float((np.log(sums[:, 0]) - own).sum())
+        shares /= sums.astype(np.float32)
+        shares[np.arange(len(rows)), true] -= 1
+        gradient[:-1] += rows.T @ shares
+        gradient[-1] += shares.sum(axis=0, dtype=np.float64)
+    total += 0.5 * l2 * float((weights[:-1] ** 2).sum())
+    gradient[:-1] += l2 * weights[:-1]
+    return total / len(features), (gradient / len(features)).ravel()
+
+
+def _checked(features: ArrayLike, labels: ArrayLike, classes: int) -> tuple[NDArray[np.float32], Ints]:
+    values, true = np.asarray(features, np.float32), np.asarray(labels, np.int64)
+    if values.ndim != 2 or true.shape != (len(values),) or not len(values):
+        raise OpenMofiError(f"Features of the shape {values.shape} do not go with labels of the shape {true.shape}.",
+                            "Give a row of features and a class for each picture.")
+    if true.min() < 0 or true.max() >= classes:
+        raise OpenMofiError(f"Labels run from {true.min()} to {true.max()}, and there are {classes} classes.")
+    if not np.isfinite(values).all():
+        raise OpenMofiError("Features hold numbers that are not finite.", "The encoder is damaged, or overflows.")
+    return values, true

@@ -1,0 +1,221 @@
+"""What a protocol is, which there are, and how one is run.
+
+A protocol is one file: a frozen dataclass of settings, whose defaults are the published ones, and a function from a
+`Subject` to what it measured. The registry knows names and one line each; a protocol's module is imported when it runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from openmofi import __version__
+from openmofi.encoders import Encoder, describe
+from openmofi.engine import Progress
+from openmofi.errors import UsageError
+from openmofi.evaluation.bootstrap import Interval
+from openmofi.evaluation.embed import EmbeddedImages
+from openmofi.evaluation.features import Features
+from openmofi.evaluation.result import Result
+from openmofi.evaluation.settings import nearest, settings_from
+
+PROTOCOLS: Mapping[str, tuple[str, str]] = {
+    "gpr1200": ("gpr1200", "general-purpose retrieval: 1,200 classes of 10 pictures in six domains; mAP"),
+    "retrieval": ("class_retrieval", "retrieval over any folder of class folders; mAP and recall"),
+    "knn": ("knn", "weighted nearest neighbours as for DINOv2; top-1 accuracy"),
+    "linear": ("linear", "logistic regression on frozen features, full or few-shot; accuracy"),
+    "zeroshot": ("zeroshot", "classification by class names; folders, tar shards or a table; accuracy"),
+    "sample-retrieval": ("sample_retrieval", "the sample world's held-out entities: retrieval and zero-shot"),
+    "labels": ("labels", "how good labels are where the truth is known; precision and recall; needs no encoder"),
+}
+"""Name → (module in `openmofi.evaluation.protocols`, one line)."""
+
+_PACKAGES = ("numpy", "scipy", "pillow", "torch", "timm", "open-clip-torch", "transformers")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A query that went wrong.
+
+    Attributes:
+        place: (source, key) of its picture; `name` is what it is, e.g. its class.
+        score: of the query, the worst first.
+        answers: (place or `None`, name, similarity, whether it is right), the nearest first.
+    """
+
+    place: tuple[str, str]
+    name: str
+    score: float
+    answers: list[tuple[tuple[str, str] | None, str, float, bool]]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a protocol found. Metrics here do without the protocol's name, which is put before them.
+
+    Attributes:
+        metrics: name → value.
+        intervals: 95 %, of those that have one.
+        interval_over: what the bootstrap draws, e.g. `classes`.
+        counts: how many of what.
+        data_fingerprint: see `features.data_fingerprint`.
+        images: embedded pictures, whose refused ones are counted and named.
+        items: see `result.items_table`; its metric columns are named as in `metrics`.
+        data, facts: see `Result`.
+        encoder: of a protocol without an encoder: what there is to say.
+        failures: the worst queries, as many as were asked for.
+    """
+
+    metrics: dict[str, float]
+    intervals: dict[str, Interval]
+    counts: dict[str, int]
+    data_fingerprint: str
+    images: Sequence[EmbeddedImages] = ()
+    items: pa.Table | None = None
+    interval_over: str = "classes"
+    data: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    encoder: dict[str, Any] = field(default_factory=dict)
+    failures: Sequence[Failure] = ()
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a protocol is given.
+
+    Attributes:
+        data: the folder or file.
+        settings: an instance of the protocol's settings.
+        progress: told what happens.
+        failures: how many of the worst queries to return.
+        given: the features provider, with the encoder; `None` where the protocol needs none.
+    """
+
+    data: Path
+    settings: Any
+    progress: Progress
+    failures: int = 0
+    given: Features | None = None
+
+    @property
+    def features(self) -> Features:
+        """The features provider."""
+        assert self.given is not None, "this protocol was declared to need no encoder"
+        return self.given
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder; pictures are embedded by `features`."""
+        return self.features.encoder
+
+
+@dataclass(frozen=True)
+class EvaluationProtocol:
+    """A way to judge an encoder.
+
+    Attributes:
+        name: as in the registry.
+        version: counted up when its figures change.
+        settings: frozen dataclass; the defaults are the published ones.
+        measure: does the work.
+        rule: what becomes of pictures that cannot be read.
+        data: where the data comes from, its licence, its layout.
+        needs_encoder: whether it embeds pictures.
+        prepare: what the settings make of the encoder, e.g. another preprocessing.
+    """
+
+    name: str
+    version: int
+    settings: type[Any]
+    measure: Callable[[Subject], Measured]
+    rule: str
+    data: str
+    needs_encoder: bool = True
+    prepare: Callable[[Encoder, Any], Encoder] | None = None
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What `evaluate` gives: the result, its items, the worst queries, the provider that can show them."""
+
+    result: Result
+    items: pa.Table | None
+    failures: Sequence[Failure]
+    features: Features | None
+
+
+def protocol_named(name: str) -> EvaluationProtocol:
+    """The protocol of a name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in PROTOCOLS:
+        raise UsageError(f"There is no protocol {name!r}.{nearest(name, PROTOCOLS)}",
+                         f"Protocols are: {', '.join(PROTOCOLS)}.")
+    found: EvaluationProtocol = import_module(f"openmofi.evaluation.protocols.{PROTOCOLS[name][0]}").PROTOCOL
+    return found
+
+
+def evaluate(name: str, encoder: Encoder | None, data: str | Path, cache: str | Path, progress: Progress, *,
+             overrides: Sequence[str] = (), choice: str = "auto", half: bool = False, failures: int = 0) -> Evaluated:
+    """Run a protocol.
+
+    Args:
+        encoder: open; `None` only for protocols that need none.
+        data: folder or file, in the protocol's layout.
+        cache: keeps features.
+        overrides: `KEY=VALUE` of the protocol's settings.
+        choice, half: see `Features`.
+        failures: how many of the worst queries to keep.
+
+    Raises:
+        UsageError: no such protocol or setting, or an encoder that it cannot judge.
+        OpenMofiError: data that are not in the protocol's layout.
+    """
+    protocol = protocol_named(name)
+    settings = settings_from(protocol.settings, overrides, name)
+    features = None
+    if protocol.needs_encoder:
+        if encoder is None:
+            raise UsageError(f"The protocol {name} needs an encoder.", "Give one with --encoder SPEC.")
+        opened = protocol.prepare(encoder, settings) if protocol.prepare else encoder
+        features = Features(opened, Path(cache), progress, choice, half)
+    started = time.perf_counter()
+    found = protocol.measure(Subject(Path(data), settings, progress, failures, features))
+    seconds = time.perf_counter() - started
+    return Evaluated(_result(protocol, settings, found, features, str(data), seconds), found.items, found.failures,
+                     features)
+
+
+def _result(protocol: EvaluationProtocol, settings: Any, found: Measured, features: Features | None, data: str,
+            seconds: float) -> Result:
+    spent = features.seconds if features else 0.0
+    excluded = {key: status for images in found.images for _, key, status in images.refused}
+    return Result(
+        protocol=protocol.name, version=protocol.version,
+        metrics={f"{protocol.name}/{name}": float(value) for name, value in found.metrics.items()},
+        intervals={f"{protocol.name}/{name}": edges for name, edges in found.intervals.items()},
+        encoder=describe(features.encoder) if features else found.encoder,
+        features=features.describe() if features else {},
+        data={"path": data, "fingerprint": found.data_fingerprint, **found.data}, settings=asdict(settings),
+        counts=found.counts | {"excluded": sum(len(images.refused) for images in found.images)}, excluded=excluded,
+        rule=protocol.rule, interval_over=found.interval_over, facts=found.facts,
+        seconds={"features": round(spent, 3), "protocol": round(seconds - spent, 3)}, versions=_versions())
+
+
+def _versions() -> dict[str, str]:
+    found = {"openmofi": __version__}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
