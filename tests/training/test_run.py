@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -57,3 +58,208 @@ def test_a_stopped_run_goes_on_to_the_bit_with_workers(make, tmp_path, locked):
     # The number of workers is free, and decides nothing.
     other = whole_and_resumed(replace(recipe, data=replace(recipe.data, workers=0)), tmp_path / "free", workers=2)
     assert other[0][0] == other[1][0] == whole[0]
+
+
+def test_the_log_goes_on_where_it_stopped(make, tmp_path):
+    recipe = make("multi_sampled", run={"steps": 8, "checkpoint_every": 3, "log_every": 2})
+    trained(recipe, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        # Killed after the line of step 4, as it were: the checkpoint is of step 3.
+        trained(recipe, tmp_path / "parts", watcher=InterruptAt(5))
+    shutil.rmtree(tmp_path / "parts/checkpoints/step-00000005")
+    trained(recipe, tmp_path / "parts", resume=True)
+    lines = {name: read_log(tmp_path / name) for name in ("whole", "parts")}
+    assert [line["step"] for line in lines["parts"]] == [line["step"] for line in lines["whole"]] == [2, 4, 6, 8]
+    assert [line["loss"] for line in lines["parts"]][2:] == [line["loss"] for line in lines["whole"]][2:]
+    for line in lines["whole"]:
+        sampled = line["margin_softmax/sampled"]
+        assert {"lr", "images_per_s", "data_wait", "memory_mib", "skipped", "grad_norm/towers", "grad_norm/head",
+                "embedding_grad_norm/contrastive", "loss/margin_softmax"} <= line.keys()
+        assert line["loss"] == pytest.approx(line["loss/margin_softmax"] + 0.5 * line["loss/contrastive"], rel=1e-5)
+        assert (sampled, line["skipped"]) == (2, 0)
+    thirds = {name for line in lines["whole"] for name in line if name.startswith("margin_softmax/accuracy")}
+    assert {name.rpartition("/")[2] for name in thirds} >= {"head", "middle", "tail"}
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.5])
+@pytest.mark.parametrize("locked", [False, True])
+def test_the_exported_encoder_is_the_model(make, tmp_path, ema, locked):
+    recipe = make("contrastive", locked=locked, optimizer={"ema": ema}, image={"standardise": True})
+    trained(recipe, tmp_path / "run")
+    state, inputs = stored(tmp_path / "run", 6), inputs_of(recipe.model)
+    prefixes = ("ema.weights.", "ema.buffers.") if ema else ("model.",)
+    weights = {name.removeprefix(prefix): value for prefix in prefixes for name, value in state.items()
+               if name.startswith(prefix)}
+    model = build_model(recipe.model, inputs, seed=99)
+    model.load_state_dict(weights)
+    batch = next(open_data(recipe.data, inputs, seed=5, cache=tmp_path, progress=run_module.Quiet()).batches(3, 4))
+    with torch.no_grad():
+        expected = model.eval()(batch)["image"].numpy()
+    encoder = open_encoder(f"run:{tmp_path / 'run/encoder'}")
+    features = batch["image_features"].numpy() if locked else encoder.image_features(batch["image"].numpy())
+    np.testing.assert_allclose(encoder.project_images(features), expected, atol=1e-5)
+    assert any(not torch.equal(weights[name], state[f"model.{name}"]) for name in weights) == bool(ema)
+    scale = float(state["objective.contrastive.log_scale"].exp())
+    assert encoder.logit_scale == pytest.approx(scale, rel=1e-6)
+
+
+def test_a_finished_run_is_not_trained_again(make, tmp_path, monkeypatch):
+    recipe = make("exact", run={"steps": 2})
+    found = trained(recipe, tmp_path / "run")
+    monkeypatch.setattr(run_module, "build_model", lambda *_, **__: pytest.fail("it was trained again"))
+    assert found["steps"] == 2
+    assert found["metrics"]["loss"] == losses(tmp_path / "run")[2]
+    for resume in (False, True):
+        assert trained(recipe, tmp_path / "run", resume=resume) == found
+    assert read_manifest(tmp_path / "run", "run").finished
+
+
+def test_a_run_that_only_lacks_its_encoder_goes_on(make, tmp_path, monkeypatch):
+    recipe = make("exact", run={"steps": 2})
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "save_encoder", lambda *_, **__: pytest.fail("killed"))
+        with pytest.raises(pytest.fail.Exception):
+            trained(recipe, tmp_path / "run")
+    assert trained(recipe, tmp_path / "run", resume=True)["steps"] == 2
+    assert open_encoder(f"run:{tmp_path / 'run/encoder'}").feature_dim > 0
+
+
+def test_what_is_refused(make, tmp_path, dataset_maker):
+    recipe, out = make("exact", run={"steps": 3}), tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        trained(recipe, out, watcher=InterruptAt(2))
+    with pytest.raises(OpenMofiError, match=r"stopped at step 2\. Add --resume"):
+        trained(recipe, out)
+    other = replace(recipe, optimizer=replace(recipe.optimizer, lr=1e-4))
+    with pytest.raises(OpenMofiError, match=r"other settings \(optimizer.lr: 0.003 → 0.0001\)"):
+        trained(other, out, resume=True)
+    elsewhere = replace(recipe, data=replace(recipe.data, dataset=str(dataset_maker(tmp_path / "own", seed=1))))
+    with pytest.raises(OpenMofiError, match="other settings"):
+        trained(elsewhere, out, resume=True)
+    free = replace(recipe, run=replace(recipe.run, log_every=3, checkpoint_every=1, keep=9, threads=0))
+    assert trained(free, out, resume=True)["steps"] == 3
+
+
+def test_bf16_keeps_losses_and_weights_in_float32(make, tmp_path, monkeypatch):
+    seen = set()
+    true = run_module.run_loop
+
+    def watched(state, recipe, batches, forward, *rest):
+        def spied(batch):
+            found = forward(batch)
+            seen.update((name, value.dtype) for name, value in found.items())
+            return found
+
+        state.model.image.head.register_forward_hook(lambda _, __, out: seen.add(("head", out.dtype)))
+        return true(state, recipe, batches, spied, *rest)
+
+    monkeypatch.setattr(run_module, "run_loop", watched)
+    for precision in ("fp32", "bf16"):
+        trained(make("multi_task", run={"precision": precision}), tmp_path / precision)
+    assert seen == {("head", torch.float32), ("head", torch.bfloat16), ("image", torch.float32),
+                    ("text", torch.float32)}
+    assert {value.dtype for value in stored(tmp_path / "bf16", 6).values()} == {torch.float32, torch.int64}
+    half, full = losses(tmp_path / "bf16"), losses(tmp_path / "fp32")
+    assert half != full
+    assert [half[step] for step in full] == pytest.approx(list(full.values()), rel=0.05)
+
+
+def test_gradient_checkpointing_changes_nothing_but_memory(make, tmp_path):
+    for on in (False, True):
+        image = {"drop_path": 0.3, "gradient_checkpointing": on}
+        trained(make("contrastive", image=image, run={"steps": 3}), tmp_path / str(on))
+    assert losses(tmp_path / "True") == pytest.approx(losses(tmp_path / "False"), rel=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_towers_learn_the_same(make, tmp_path):
+    for compiled in (False, True):
+        trained(make("exact", run={"steps": 3, "compile": compiled}), tmp_path / str(compiled))
+    assert losses(tmp_path / "True") == pytest.approx(losses(tmp_path / "False"), rel=1e-4)
+
+
+def test_the_best_checkpoint_is_named_and_kept(make, tmp_path):
+    recipe = make("exact", run={"steps": 6, "checkpoint_every": 1, "keep": 1, "best": "-lr"})
+    found = trained(recipe, tmp_path / "run")
+    folders = sorted(path.name for path in (tmp_path / "run/checkpoints").glob("step-*"))
+    assert found["best"] is None  # the learning rate is no mean of the steps
+    assert folders == ["step-00000006"]
+    out = tmp_path / "loss"
+    found = trained(replace(recipe, run=replace(recipe.run, best="-loss")), out)
+    each = losses(out)
+    best = min(each, key=each.__getitem__)
+    assert found["best"] == {"metric": "loss", "value": each[best], "step": best}
+    assert {int(path.name[5:]) for path in (out / "checkpoints").glob("step-*")} == {best, 6}
+    assert json.loads((out / "checkpoints/best.json").read_text())["step"] == best
+
+
+def test_three_losses_that_are_not_finite_stop_the_run(make, tmp_path):
+    recipe, out = make("multi_task", run={"steps": 9, "checkpoint_every": 1, "keep": 9}), tmp_path / "run"
+    with poisoned({3, 4, 5}), pytest.raises(OpenMofiError, match="at step 6, on the dataset's rows") as caught:
+        trained(recipe, out)
+    data = open_data(recipe.data, inputs_of(recipe.model), seed=0, cache=out / ".cache", progress=run_module.Quiet())
+    rows = next(data.batches(5, 6))["row"].tolist()
+    assert ", ".join(map(str, rows[:8])) in str(caught.value)
+    assert sorted(int(path.name[5:]) for path in (out / "checkpoints").glob("step-*")) == [1, 2, 3]
+    # With the cause gone, the run goes on from the last good checkpoint as if nothing had happened.
+    trained(recipe, out, resume=True)
+    trained(recipe, tmp_path / "clean")
+    assert losses(out) == losses(tmp_path / "clean")
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_one_or_two_are_skipped_and_touch_nothing(make, tmp_path, accumulate):
+    recipe, out = make("multi_sampled", run={"steps": 6, "checkpoint_every": 1, "keep": 9, "accumulate": accumulate,
+                                             "best": "-loss"}), tmp_path / "run"
+    seen = []
+    true = run_module.run_loop
+
+    def watched(state, recipe, batches, forward, checkpoints, report, start):
+        def note(step, scalars):
+            seen.append((step, scalars["skipped"], {name: value.clone() for name, value in state.tensors().items()}))
+            report(step, scalars)
+
+        return true(state, recipe, batches, forward, checkpoints, note, start)
+
+    run_module.run_loop = watched
+    try:
+        with poisoned({2, 3}):
+            found = trained(recipe, out)
+    finally:
+        run_module.run_loop = true
+    assert [(step, skipped) for step, skipped, _ in seen] == [(1, 0), (2, 0), (3, 1), (4, 1), (5, 0), (6, 0)]
+    counted = "objective.margin_softmax.step"
+    for before, after in pairwise(seen[1:4]):
+        assert all(torch.equal(value, after[2][name]) for name, value in before[2].items() if name != counted)
+    assert int(seen[-1][2][counted]) == 6
+    assert not same(seen[3][2], seen[4][2])
+    assert "loss" not in read_log(out)[2]
+    assert sorted(int(path.name[5:]) for path in (out / "checkpoints").glob("step-*")) == [1, 2, 5, 6]
+    assert found["steps"] == 6
+    assert np.isfinite(found["metrics"]["loss"])
+
+
+def test_a_last_step_that_is_skipped_still_ends_the_run(make, tmp_path):
+    with poisoned({2}):
+        assert trained(make("exact", run={"steps": 3}), tmp_path / "run")["steps"] == 3
+    assert open_encoder(f"run:{tmp_path / 'run/encoder'}").feature_dim > 0
+
+
+def test_a_gradient_that_is_not_finite_is_skipped_too(make, tmp_path, monkeypatch):
+    true = run_module.run_loop
+
+    def watched(state, *rest):
+        calls = []
+
+        def spoil(gradient):
+            calls.append(len(calls))
+            return gradient * torch.nan if calls[-1] == 1 else gradient
+
+        state.model.image.head.weight.register_hook(spoil)
+        return true(state, *rest)
+
+    monkeypatch.setattr(run_module, "run_loop", watched)
+    trained(make("exact", run={"steps": 4, "checkpoint_every": 1}), tmp_path / "run")
+    assert [line["skipped"] for line in read_log(tmp_path / "run")] == [0, 1, 0, 0]
+    assert all(torch.isfinite(value).all() for value in stored(tmp_path / "run", 4).values())

@@ -27,6 +27,7 @@ from openmofi.training.state import RunState
 _NAME = re.compile(r"step-(\d{8,})")
 _STATE = "state.json"
 _BEST = "best.json"
+_NO_ROOM = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,11 @@ class Checkpoints:
             if ranks.first:
                 write_json(temporary / _STATE, asdict(told))
         except (Exception, CheckpointException) as error:
+            # Looked at first: torch tells of a full disk in words that nobody understands.
+            told_why = "the disk is full." if self._full() else _reason(error)
             if ranks.first:
                 shutil.rmtree(temporary, ignore_errors=True)
-            raise OpenMofiError(f"The checkpoint {place} could not be written: {_reason(error)}",
+            raise OpenMofiError(f"The checkpoint {place} could not be written: {told_why}",
                                 "Free some room and use --resume; earlier checkpoints are kept.") from error
         if ranks.first:
             shutil.rmtree(place, ignore_errors=True)
@@ -130,6 +133,9 @@ class Checkpoints:
         except (Exception, CheckpointException) as error:
             raise OpenMofiError(f"The checkpoint {place} cannot be read: {_reason(error)}",
                                 "Remove its folder; --resume then takes the one before.") from error
+
+    def _full(self) -> bool:
+        return self.folder.is_dir() and shutil.disk_usage(self.folder).free < _NO_ROOM
 
     def _with_best(self, progressed: Progressed) -> Progressed:
         value = progressed.metrics.get(self._metric)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,9 @@ from openmofi.training.terms import build_optimizers, build_terms, logit_scale
 
 ENCODER = "encoder"
 _STANDARDISED_ON = 2048
-# What may differ when a run goes on, on another machine say: none of it decides what is learned.
-_FREE = {"data": ("workers", "cache"), "run": ("log_every", "checkpoint_every", "keep", "threads", "compile", "fsdp")}
+# What may differ when a run goes on, on another machine say: none of it decides what is learned, but for rounding.
+_FREE = ("data.workers", "data.cache", "run.log_every", "run.checkpoint_every", "run.keep", "run.threads",
+         "run.compile", "run.fsdp")
 
 
 @dataclass(frozen=True)
@@ -99,11 +100,18 @@ def _opened(recipe: Recipe, inputs: ModelInputs, out: Path, ranks: Ranks, progre
 
 
 def _claimed(recipe: Recipe, out: Path, data: TrainingData, ranks: Ranks) -> Manifest:
-    settings = recipe_dict(recipe)
-    for part, names in _FREE.items():
-        settings[part] = {key: value for key, value in settings[part].items() if key not in names}
+    # By their dotted names, so that an error tells the setting that differs.
+    settings = {key: value for key, value in _flat(recipe_dict(recipe)) if key not in _FREE}
     with ranks.first_before_others():
         return claim_folder(out, "run", settings, {"/data": data.fingerprint})
+
+
+def _flat(settings: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value
 
 
 def _set_up(recipe: Recipe, out: Path, inputs: ModelInputs, data: TrainingData, ranks: Ranks, *, fresh: bool) -> _Run:
@@ -112,7 +120,8 @@ def _set_up(recipe: Recipe, out: Path, inputs: ModelInputs, data: TrainingData, 
         count = max(1, math.ceil(_STANDARDISED_ON / recipe.data.batch_size))
         standardise(model, data.batches(0, count, workers=recipe.data.workers))
     model = model.to(ranks.device)
-    if recipe.run.channels_last:
+    # FSDP2 takes contiguous parameters only; there the pictures alone decide the format.
+    if recipe.run.channels_last and not (recipe.run.fsdp and ranks.mesh is not None):
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if recipe.run.compile:
         model.compile()

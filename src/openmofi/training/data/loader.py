@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -117,6 +119,16 @@ def _context() -> Any:
 def _begin_worker(_number: int) -> None:
     # Ctrl-C is the trainer's: it ends the workers when it has saved.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_trainer, daemon=True).start()
+
+
+def _end_with_trainer() -> None:
+    # Torch ends a worker whose parent is gone. The parent is the server here, which stays while it has workers: both
+    # would outlive a trainer that was killed, for ever.
+    trainer = multiprocessing.parent_process()
+    if trainer is not None:
+        trainer.join()
+        os._exit(1)
 
 
 @dataclass

@@ -1,0 +1,121 @@
+"""One process of the runs on several ranks; started by the tests as a script:
+FOLDER DATASET CLIP RANK WORLD TASK."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from small_runs import InterruptAt, Maker, poisoned, trained
+
+import openmofi.training.run as run_module
+from openmofi.errors import OpenMofiError
+from openmofi.training.checkpoint import Checkpoints
+
+CASES = ("contrastive", "exact", "sampled", "multi_sampled")
+
+
+def case_recipe(make: Maker, kind: str, fsdp: bool):
+    """What ranks are compared on: no random numbers that a rank draws for itself."""
+    locked = kind == "sampled" and not fsdp
+    return make(kind, locked=locked, run={"steps": 4, "fsdp": fsdp, "accumulate": 2 if kind == "contrastive" else 1})
+
+
+def compare(folder: Path, make: Maker, world: int) -> None:
+    """Every case to its end, replicated and sharded."""
+    for kind in CASES:
+        for fsdp in (False, True):
+            trained(case_recipe(make, kind, fsdp), folder / f"{kind}-{fsdp}-{world}")
+
+
+def skip(folder: Path, make: Maker, world: int) -> None:
+    """Rows of the last rank that are not finite: two steps are skipped, three stop every rank."""
+    for fsdp in (False, True):
+        recipe = make("multi_sampled", run={"steps": 7, "fsdp": fsdp, "checkpoint_every": 1})
+        with poisoned({1, 2}, row=11):
+            trained(recipe, folder / f"skipped-{fsdp}-{world}")
+        with poisoned({1, 2, 3}, row=11):
+            try:
+                trained(recipe, folder / f"stopped-{fsdp}-{world}")
+            except OpenMofiError as error:
+                (folder / f"stopped-{fsdp}-{world}-{dist.get_rank()}.txt").write_text(error.message)
+
+
+def chained(make: Maker, fsdp: bool):
+    return make("multi_sampled", run={"steps": 8, "fsdp": fsdp, "keep": 9})
+
+
+def go_on(out: Path, recipe, stop: int | None) -> None:
+    """Resume, write what was loaded beside the run before the first step, and stop after `stop` steps."""
+    true = run_module.run_loop
+
+    def watched(state, recipe, batches, forward, checkpoints, report, start):
+        if start.step:
+            Checkpoints(out / "loaded", keep=9, best="-loss").save(state, start)
+        return true(state, recipe, batches, forward, checkpoints, report, start)
+
+    run_module.run_loop = watched
+    try:
+        trained(recipe, out, resume=True, watcher=None if stop is None else InterruptAt(stop))
+    except KeyboardInterrupt:
+        assert stop is not None
+    finally:
+        run_module.run_loop = true
+
+
+def buffers(folder: Path, make: Maker, world: int) -> None:
+    """Batch statistics differ between ranks until a checkpoint: a resumed run must go on with the same ones."""
+    recipe = make("exact", image={"spec": "timm:test_resnet"}, run={"steps": 4, "checkpoint_every": 2})
+    trained(recipe, folder / "buffers-whole")
+    try:
+        trained(recipe, folder / "buffers-parts", watcher=InterruptAt(2))
+    except KeyboardInterrupt:
+        trained(recipe, folder / "buffers-parts", resume=True)
+
+
+def patient(folder: Path, make: Maker, world: int) -> None:
+    """Rank 1 kills itself in a step; the other must end by itself."""
+    recipe = make("multi_sampled", run={"steps": 50})
+    true = run_module.run_loop
+
+    def watched(state, recipe, batches, forward, *rest):
+        calls = []
+
+        def dying(batch):
+            calls.append(1)
+            if len(calls) == 4 and dist.get_rank() == 1:
+                signal.raise_signal(signal.SIGKILL)
+            return forward(batch)
+
+        return true(state, recipe, batches, dying, *rest)
+
+    run_module.run_loop = watched
+    trained(recipe, folder / "killed")
+
+
+def main(folder: Path, make: Maker, rank: int, world: int, task: str) -> None:
+    torch.set_num_threads(1)
+    if world > 1:
+        dist.init_process_group("gloo", init_method=f"file://{folder}/group-{task}-{world}", rank=rank,
+                                world_size=world)
+    if task.startswith("chain"):
+        # chain:NAME:FSDP:STOP
+        _, name, fsdp, stop = task.split(":")
+        go_on(folder / name, chained(make, fsdp == "fsdp"), int(stop) or None)
+    else:
+        for part in task.split("+"):
+            {"compare": compare, "skip": skip, "buffers": buffers, "patient": patient}[part](folder, make, world)
+    if world > 1:
+        dist.barrier()
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+
+    main(Path(sys.argv[1]), Maker(sys.argv[2], sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]), sys.argv[6])

@@ -1,0 +1,186 @@
+"""Runs on two and three ranks (gloo) against one process, a rank that dies, and resuming on other numbers of them."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from openmofi.training.log import read_log
+from openmofi.training.recipe import recipe_yaml
+
+from .rank_process import CASES, case_recipe, chained, go_on
+from .small_runs import losses, poisoned, same, stored, trained
+
+pytestmark = pytest.mark.slow
+SCRIPT = Path(__file__).with_name("rank_process.py")
+
+
+def started(folder, make, world, task):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return [subprocess.Popen([sys.executable, str(SCRIPT), str(folder), make.dataset, make.clip, str(rank), str(world),
+                              task], env=environment, stderr=subprocess.PIPE, text=True) for rank in range(world)]
+
+
+def ended(children, timeout=240):
+    """Exit codes and errors of all ranks; none is left running."""
+    try:
+        told = [child.communicate(timeout=timeout)[1] for child in children]
+    finally:
+        for child in children:
+            child.kill()
+    return [child.returncode for child in children], told
+
+
+def on_ranks(folder, make, world, task):
+    codes, told = ended(started(folder, make, world, task))
+    assert codes == [0] * world, told
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("ranks")
+
+
+@pytest.fixture(scope="module")
+def ranks(folder, make):
+    """All that needs two ranks or three and no particular order, in one start of them each."""
+    on_ranks(folder, make, 2, "compare+skip+buffers")
+    on_ranks(folder, make, 3, "compare+skip")
+    return folder
+
+
+@pytest.mark.parametrize("fsdp", [False, True])
+@pytest.mark.parametrize("kind", CASES)
+def test_ranks_together_learn_what_one_process_learns(ranks, make, tmp_path, kind, fsdp):
+    trained(case_recipe(make, kind, fsdp), tmp_path)
+    expected, lines = stored(tmp_path, 4), read_log(tmp_path)
+    for world in (2, 3):
+        many = ranks / f"{kind}-{fsdp}-{world}"
+        found = stored(many, 4)
+        assert expected.keys() == found.keys()
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-5, msg=f"{world} {name}")
+        # Gradient norms before clipping (which clips: see the optimiser) and at the embeddings, and all metrics.
+        for one, other in zip(lines, read_log(many), strict=True):
+            assert one.keys() == other.keys()
+            for name in one.keys() - {"images_per_s", "data_wait", "memory_mib"}:
+                assert other[name] == pytest.approx(one[name], rel=1e-4, abs=1e-5), (world, name)
+    assert max(line["grad_norm/towers"] for line in lines) > 0.5
+
+
+@pytest.mark.parametrize("fsdp", [False, True])
+def test_a_loss_that_is_not_finite_on_one_rank_is_skipped_on_all(ranks, make, tmp_path, fsdp):
+    with poisoned({1, 2}, row=11):
+        trained(make("multi_sampled", run={"steps": 7, "checkpoint_every": 1}), tmp_path)
+    for world in (2, 3):
+        out = ranks / f"skipped-{fsdp}-{world}"
+        assert [line["skipped"] for line in read_log(out)] == [0, 1, 1, 0, 0, 0, 0]
+        expected, found = stored(tmp_path, 7), stored(out, 7)
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-5, msg=f"{world} {name}")
+        told = {(ranks / f"stopped-{fsdp}-{world}-{rank}.txt").read_text()[:80] for rank in range(world)}
+        assert told == {"The loss or its gradient was not finite 3 times in a row, the last time at step 4"[:80]}
+        assert steps_of(ranks / f"stopped-{fsdp}-{world}") == [1]
+
+
+def test_batch_statistics_are_the_same_after_a_resume(ranks):
+    whole, parts = ranks / "buffers-whole", ranks / "buffers-parts"
+    assert losses(whole) == losses(parts)
+    assert same(stored(whole, 4), stored(parts, 4))
+
+
+@pytest.mark.parametrize("wrapped", ["ddp", "fsdp"])
+def test_other_numbers_of_ranks_go_on_with_the_same_bits(folder, make, wrapped):
+    out, other = folder / wrapped, {"ddp": "fsdp", "fsdp": "ddp"}[wrapped]
+    on_ranks(folder, make, 2, f"chain:{wrapped}:{wrapped}:2")
+    on_ranks(folder, make, 3, f"chain:{wrapped}:{wrapped}:4")
+    go_on(out, chained(make, wrapped == "fsdp"), 6)
+    on_ranks(folder, make, 2, f"chain:{wrapped}:{other}:0")
+    assert steps_of(out) == [2, 3, 4, 6, 8]
+    for step in (2, 4, 6):
+        saved, loaded = stored(out, step), stored(out, step, "loaded")
+        assert same(saved, loaded), step
+        assert any(key.endswith("exp_avg_sq") and value.abs().sum() > 0 for key, value in loaded.items())
+    trained(chained(make, False), folder / f"{wrapped}-alone")
+    assert losses(out) == pytest.approx(losses(folder / f"{wrapped}-alone"), rel=1e-5)
+
+
+def test_a_rank_that_is_killed_ends_the_others(folder, make):
+    codes, told = ended(started(folder, make, 2, "patient"), timeout=120)
+    assert codes[1] == -signal.SIGKILL
+    assert codes[0] not in (0, None, -signal.SIGKILL), told
+    # What rank 0 wrote until then is there, and whole.
+    assert steps_of(folder / "killed") == [3]
+    recipe = make("multi_sampled", run={"steps": 50})
+    found = trained(replace(recipe, run=replace(recipe.run, log_every=10)), folder / "killed", resume=True)
+    assert found["steps"] == 50
+
+
+def steps_of(out):
+    return sorted(int(path.name[5:]) for path in (out / "checkpoints").glob("step-*"))
+
+
+def torchrun(recipe, out, *more):
+    return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "openmofi",
+            "train", str(recipe), "-o", str(out), *more]
+
+
+def rank_of(agent, rank, deadline=60.0):
+    """The process that is rank `rank` of a torchrun."""
+    for _ in range(int(deadline * 10)):
+        for child in Path(f"/proc/{agent}/task/{agent}/children").read_text().split():
+            with contextlib.suppress(OSError):
+                if f"RANK={rank}".encode() in Path(f"/proc/{child}/environ").read_bytes().split(b"\0"):
+                    return int(child)
+        time.sleep(0.1)
+    raise AssertionError(f"no rank {rank}")
+
+
+def logged(out, step, process, deadline=120.0):
+    """Wait until step `step` is in the log."""
+    for _ in range(int(deadline * 20)):
+        with contextlib.suppress(ValueError):
+            if (out / "log.jsonl").is_file() and max(losses(out), default=0) >= step:
+                return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    raise AssertionError("the run does not get on")
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="the rank is found in /proc")
+def test_a_rank_is_killed_under_torchrun_and_the_run_resumed(make, tmp_path):
+    recipe = make("multi_sampled", image={"drop_path": 0.2}, data={"workers": 1},
+                  run={"steps": 24, "checkpoint_every": 4})
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe_yaml(recipe))
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    run = subprocess.Popen(torchrun(path, tmp_path / "killed"), env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        logged(tmp_path / "killed", 6, run)
+        os.kill(rank_of(run.pid, 1), signal.SIGKILL)
+        assert run.communicate(timeout=90)[1]
+    finally:
+        run.kill()
+    # That the pipe came to its end says that no process is left: no rank, no worker, no server of workers.
+    assert run.returncode not in (0, None)
+    kept = steps_of(tmp_path / "killed")
+    assert 4 <= max(kept) < 24
+    # Killed while it wrote a checkpoint, as it were: what is half there is no checkpoint.
+    half = tmp_path / "killed/checkpoints/.writing"
+    half.mkdir(exist_ok=True)
+    (half / "__0_0.distcp").write_bytes(b"half")
+    for out in ("killed", "whole"):
+        done = subprocess.run(torchrun(path, tmp_path / out, "--resume"), env=environment, capture_output=True,
+                              text=True, timeout=200)
+        assert done.returncode == 0, done.stderr
+    assert not half.exists()
+    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+    assert len(losses(tmp_path / "whole")) == 24
+    assert same(stored(tmp_path / "killed", 24), stored(tmp_path / "whole", 24))
