@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from openmofi.engine import Quiet
-from openmofi.knowledge import KnowledgeBase
+from openmofi.evaluation.compare import compare_results
 from openmofi.sample.comparison import BASELINE, BEST, RECIPES, UNTRAINED, Measured, compare_encoders
 from openmofi.sample.comparison_figures import ROWS, gain_sentence, retrieval_sections
 from openmofi.sample.watching import ProgressWatcher
@@ -27,11 +28,11 @@ class Counting(Quiet):
 
 
 def test_the_mean_over_seeds_is_taken_picture_by_picture() -> None:
-    classes = np.array([0, 0, 1, 1])
-    runs = [Measured(np.full(4, x), np.array([x, np.nan, x, x]), np.full(4, x > 0.5, float), classes)
-            for x in (0.2, 0.6)]
+    entities = np.array(["a", "a", "b", "b"])
+    runs = [Measured({"map_incl_query": np.full(4, x), "map_excl_query": np.array([x, np.nan, x, x]),
+                      "zero_shot": np.full(4, x > 0.5, float)}, entities) for x in (0.2, 0.6)]
     joined = Measured.mean(runs)
-    assert joined.incl == pytest.approx(np.full(4, 0.4))
+    assert joined.values["map_incl_query"] == pytest.approx(np.full(4, 0.4))
     found = joined.figures()
     assert found["map_excl_query"] == pytest.approx(0.4)
     assert found["zero_shot"] == pytest.approx(0.5)
@@ -39,7 +40,7 @@ def test_the_mean_over_seeds_is_taken_picture_by_picture() -> None:
 
 
 def test_without_texts_there_is_no_zero_shot_figure() -> None:
-    run = Measured(np.ones(2), np.ones(2), None, np.zeros(2, np.int64))
+    run = Measured({"map_incl_query": np.ones(2), "map_excl_query": np.ones(2)}, np.array(["a", "b"]))
     assert Measured.mean([run, run]).figures()["zero_shot"] is None
 
 
@@ -76,13 +77,17 @@ def test_the_comparison_trains_each_encoder_once(tmp_path: Path) -> None:
     from openmofi.sample.settings import world_settings
 
     label_world(tmp_path, Quiet(), settings=world_settings(None, 60))
-    kb = KnowledgeBase.open(tmp_path / "kb")
-    found = compare_encoders(tmp_path, kb, Quiet(), overrides=OVERRIDES)
+    found = compare_encoders(tmp_path, Quiet(), overrides=OVERRIDES)
     assert set(found) == {UNTRAINED, *RECIPES, "gain"}
     assert all(0 < found[name]["map_excl_query"] < found[name]["map_incl_query"] < 1 for name in (UNTRAINED, *RECIPES))
     assert found["supervised"]["zero_shot"] is None
     assert 0 <= found[BASELINE]["zero_shot"] <= 1
     weights = tmp_path / "training/multi_task/seed-0/encoder/heads.safetensors"
     before = weights.stat().st_mtime_ns
-    assert json.dumps(compare_encoders(tmp_path, kb, Quiet(), overrides=OVERRIDES)) == json.dumps(found)
+    assert json.dumps(compare_encoders(tmp_path, Quiet(), overrides=OVERRIDES)) == json.dumps(found)
     assert weights.stat().st_mtime_ns == before
+    results = sorted(tmp_path.glob("evaluation/*/*.json"))
+    compared = compare_results(results)
+    assert [len(one.results) for one in compared] == [1 + len(RECIPES)]
+    headline = {result.encoder["spec"]: result.metrics[result.headline] for result in compared[0].results}
+    assert headline[f"run:{tmp_path}/training/multi_task/seed-0/encoder"] == found[BEST]["map_excl_query"]

@@ -33,5 +33,6 @@ def info(
     table = Table(show_header=False)
     for name, value in facts.items():
         text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+        text = "unknown" if value is None else text
         table.add_row(name.replace("_", " "), text)
     Console().print(table)

@@ -107,3 +107,40 @@ def _print_retrieval(console: Console, title: str, found: Mapping[str, Any]) -> 
         table.add_row(shown, *figure_cells(found[name]))
     console.print(table)
     console.print(gain_sentence(found), highlight=False)
+
+
+def print_evaluation(result: Mapping[str, Any]) -> None:
+    """Print a result of `openmofi eval`: metrics with intervals, then how the features were made and what was left
+    out.
+    """
+    table = Table(box=None, pad_edge=False)
+    table.add_column(f"{result['protocol']} (version {result['version']})", no_wrap=True)
+    table.add_column("value", justify="right")
+    table.add_column(f"95 %, over {result['interval_over']}")
+    for name, value in result["metrics"].items():
+        edges = result["intervals"].get(name)
+        table.add_row(name, f"{value:.4f}", f"{edges[0]:.4f}–{edges[1]:.4f}" if edges else "")
+    console = Console()
+    console.print(table)
+    if features := result["features"]:
+        pixels = features["preprocessing"]
+        console.print(f"features: {features['choice']}, {features['dim']} dimensions, normalised "
+                      f"{features['normalisation']}, kept as {features['dtype']}; {pixels['size']} px, "
+                      f"{pixels['resize']}, {pixels['interpolation']}", highlight=False)
+    console.print(", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in result["counts"].items()),
+                  highlight=False)
+    if excluded := result["excluded"]:
+        some = ", ".join(f"{key} ({why})" for key, why in list(excluded.items())[:5])
+        console.print(f"excluded: {some}{', …' if len(excluded) > 5 else ''}. {result['rule']}", highlight=False,
+                      markup=False)
+
+
+def print_comparison(title: str, rows: list[list[str]]) -> None:
+    """Print a header and rows of cells, turned: a column an encoder."""
+    table = Table(title=title, title_justify="left", pad_edge=False)
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    for number, heading in enumerate(columns[0]):
+        table.add_column(heading, justify="right" if number else "left", overflow="fold")
+    for row in columns[1:]:
+        table.add_row(row[0].removeprefix(f"{title}/"), *row[1:])
+    Console().print(table)

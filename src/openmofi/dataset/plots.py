@@ -138,6 +138,26 @@ def bars(values: Mapping[str, float], *, percent: bool = True) -> Markup:
     return _draw("bars", paint, (6.4, 0.5 * len(values) + 0.6))
 
 
+def grouped_bars(groups: Mapping[str, Sequence[float]], series: Sequence[str], title: str) -> Markup:
+    """Bars side by side in groups, one colour a series.
+
+    Args:
+        groups: name → a value for each series; NaN draws nothing.
+        series: names, in the legend.
+        title: of the vertical axis; also salts the identifiers of the SVG.
+    """
+    def paint(axes: Axes) -> None:
+        width = 0.8 / max(len(series), 1)
+        for number, (name, colour) in enumerate(zip(series, _colours(len(series)), strict=True)):
+            places = [at - 0.4 + (number + 0.5) * width for at in range(len(groups))]
+            axes.bar(places, [values[number] for values in groups.values()], width * 0.92, color=colour, label=name)
+        axes.set_xticks(range(len(groups)), list(groups), rotation=20 if len(groups) > 6 else 0)
+        axes.set_ylabel(title)
+        axes.grid(visible=False, axis="x")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=9)
+    return _draw(f"grouped-bars-{title}", paint, (max(6.4, 1.1 * len(groups)), 4.2))
+
+
 def _colours(count: int) -> list[str]:
     return [COLOURS[position % len(COLOURS)] for position in range(count)]
 

@@ -1,4 +1,4 @@
-"""Encoders in transformers' CLIP and SigLIP layout: `hf:PATH-OR-ID`, MOFI's released checkpoints among them."""
+"""Encoders in transformers' layout: `hf:PATH-OR-ID` of a CLIP or SigLIP, or of an encoder of pictures alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from openmofi.encoders.arrays import numpy_of, weights_fingerprint
 from openmofi.encoders.hub import hub_folder
 from openmofi.encoders.huggingface_preprocessing import read_preprocessing
 from openmofi.encoders.joint import JointEncoder, Towers
-from openmofi.encoders.protocol import Array
+from openmofi.encoders.protocol import Array, Encoder
 from openmofi.encoders.quiet import quiet_transformers
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.storage import file_fingerprint, fingerprint
@@ -24,7 +24,7 @@ _PATTERNS = ["model*.safetensors", "*.json", "*.txt", "*.model"]
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "spiece.model")
 
 
-def open_huggingface(spec: str, rest: str, device: str) -> JointEncoder:
+def open_huggingface(spec: str, rest: str, device: str) -> Encoder:
     """Open a folder or a repository of the hub. `?preprocessing=clip` or `=mofi` stands in for a missing file.
 
     Weights are read from safetensors only; code from the repository is never run. Where the checkpoint holds no logit
@@ -35,7 +35,27 @@ def open_huggingface(spec: str, rest: str, device: str) -> JointEncoder:
         OpenMofiError: no such folder, another model type, pickled or damaged weights, preprocessing that is missing
             or cannot be followed, the hub cannot be reached.
     """
+    from openmofi.encoders.huggingface_images import KINDS, open_images
+
     place, option = options_of(spec, rest)
+    folder = checkpoint_folder(place)
+    config = read_config(folder)
+    if config.get("model_type") in KINDS:
+        require_safetensors(folder)
+        return open_images(spec, folder, config, option, device)
+    return open_clip_checkpoint(spec, place, option, device)
+
+
+def open_clip_checkpoint(spec: str, place: str, option: str, device: str, *, ids_alone: bool = False) -> JointEncoder:
+    """Open a CLIP or SigLIP; see `open_huggingface`.
+
+    Args:
+        spec: what the encoder is to say it was opened by.
+        place: a folder, or a repository of the hub.
+        option: name of the preprocessing, or empty.
+        device: torch's name of it.
+        ids_alone: give the text tower no attention mask, whatever the tokenizer's configuration says.
+    """
     folder = checkpoint_folder(place)
     config = checkpoint_config(folder)
     require_safetensors(folder)
@@ -43,8 +63,11 @@ def open_huggingface(spec: str, rest: str, device: str) -> JointEncoder:
     size = int(config["vision_config"].get("image_size", 224))
     preprocessing = read_preprocessing(folder, str(config["model_type"]), size, option)
     model = model.eval().requires_grad_(False).to(device)
-    towers = Towers(_image_tower(model, device), _tokens(tokenizer, model), _text_tower(model, tokenizer, device),
-                    dimension_of(model), _fingerprint(folder, config, model))
+    # SigLIP's and MOFI's checkpoints take the ids alone; the tokenizer's configuration says so, if it is theirs.
+    masked = "attention_mask" in tokenizer.model_input_names and model.config.model_type == "clip" and not ids_alone
+    towers = Towers(_image_tower(model, device), _tokens(tokenizer, model),
+                    _text_tower(model, tokenizer, device, masked), dimension_of(model),
+                    _fingerprint(folder, config, model))
     return JointEncoder(spec, towers, preprocessing, _logit_scale(folder, model))
 
 
@@ -70,19 +93,26 @@ def checkpoint_folder(place: str) -> Path:
     return hub_folder(place, _PATTERNS, ["config.json", "*.safetensors"])
 
 
-def checkpoint_config(folder: Path) -> dict[str, Any]:
-    """A checked `config.json` of a CLIP or SigLIP."""
+def read_config(folder: Path) -> dict[str, Any]:
+    """The `config.json` of a checkpoint of any kind."""
     try:
-        config = json.loads((folder / "config.json").read_text("utf-8"))
-        kind = config.get("model_type")
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text("utf-8"))
+        config.get("model_type")
     except FileNotFoundError as error:
         raise OpenMofiError(f"{folder} is no transformers checkpoint: it has no config.json.",
                             "For an encoder that openmofi wrote use run:FOLDER.") from error
     except (OSError, ValueError, AttributeError) as error:
         raise OpenMofiError(f"{folder}/config.json cannot be read: {error}.") from error
+    return config
+
+
+def checkpoint_config(folder: Path) -> dict[str, Any]:
+    """A checked `config.json` of a CLIP or SigLIP."""
+    config = read_config(folder)
+    kind = config.get("model_type")
     if kind not in ("clip", "siglip"):
-        raise OpenMofiError(f"{folder} is a {kind!r} model; hf: opens 'clip' and 'siglip'.",
-                            "Use open_clip:ARCH/PRETRAINED for other families.")
+        raise OpenMofiError(f"{folder} is a {kind!r} model; hf: opens 'clip' and 'siglip', and for pictures alone "
+                            "DINOv2 and DINOv3.", "Use open_clip:ARCH/PRETRAINED or timm:NAME for other families.")
     return {"text_config": {}, **config, "vision_config": config.get("vision_config") or {}}
 
 
@@ -120,17 +150,26 @@ def _tokens(tokenizer: Any, model: Any) -> Callable[[list[str]], list[list[int]]
     limit = min(int(tokenizer.model_max_length), int(model.config.text_config.max_position_embeddings))
     # SigLIP was trained on texts padded to full length, without a mask; it pools the last position.
     padding = "max_length" if model.config.model_type == "siglip" else False
+    end = None if padding else _added_end(tokenizer, int(model.config.text_config.eos_token_id))
 
     def run(texts: list[str]) -> list[list[int]]:
-        found = tokenizer(texts, truncation=True, max_length=limit, padding=padding)
-        return list(found["input_ids"])
+        if end is None:
+            return list(tokenizer(texts, truncation=True, max_length=limit, padding=padding)["input_ids"])
+        return [[*ids, end] for ids in tokenizer(texts, truncation=True, max_length=limit - 1)["input_ids"]]
 
     return run
 
 
-def _text_tower(model: Any, tokenizer: Any, device: str) -> Callable[[list[Any]], Array]:
-    # MOFI's checkpoints take the ids alone, and say so in the tokenizer's configuration, as SigLIP's do.
-    masked = "attention_mask" in tokenizer.model_input_names and model.config.model_type == "clip"
+def _added_end(tokenizer: Any, end: int) -> int | None:
+    """The end token, if the model reads a text there and the tokenizer does not put it; else none."""
+    # 2 stands for OpenAI's first exports, whose models read a text at its greatest id, whatever that is.
+    if end == 2 or end in tokenizer("a")["input_ids"]:
+        return None
+    _log.warning("The tokenizer does not end texts with the token %d, where the model reads them: it is added.", end)
+    return end
+
+
+def _text_tower(model: Any, tokenizer: Any, device: str, masked: bool) -> Callable[[list[Any]], Array]:
     pad = tokenizer.pad_token_id
     filler = int(pad if pad is not None else tokenizer.eos_token_id or 0)
 
@@ -175,7 +214,7 @@ def _fingerprint(folder: Path, config: Mapping[str, Any], model: Any) -> str:
     return fingerprint([told, words, weights_fingerprint(model.state_dict())])
 
 
-def _logit_scale(folder: Path, model: Any) -> float:
+def _logit_scale(folder: Path, model: Any) -> float | None:
     from safetensors import safe_open
 
     for path in sorted(folder.glob("*.safetensors")):
@@ -183,4 +222,4 @@ def _logit_scale(folder: Path, model: Any) -> float:
             if "logit_scale" in weights.keys():  # noqa: SIM118 - safe_open is no mapping
                 return float(model.logit_scale.detach().exp().reshape(()))
     _log.warning("%s holds no logit scale: 1.0 is used, so its logits are no probabilities.", folder)
-    return 1.0
+    return None

@@ -22,8 +22,8 @@ def read_preprocessing(folder: Path, model_type: str, size: int, option: str = "
 
     Args:
         folder: with `preprocessor_config.json`, or `processor_config.json` as transformers 5 writes it.
-        model_type: `clip` or `siglip`: decides the defaults of what the file leaves out.
-        size: of the pictures that the model takes, in pixels; the file must agree.
+        model_type: `clip`, `siglip` or another: decides the defaults of what the file leaves out.
+        size: of the pictures that the model takes, in pixels; the file must agree. 0: any.
         option: `clip` or `mofi` instead of a file; of MOFI: bilinear without antialias (REFERENCE.md §1).
 
     Raises:
@@ -37,7 +37,7 @@ def read_preprocessing(folder: Path, model_type: str, size: int, option: str = "
         made = _of(raw, model_type)
     except (KeyError, TypeError, ValueError) as error:
         raise OpenMofiError(f"{path}: the preprocessing is not understood ({error}).") from error
-    if made.size != size:
+    if size and made.size != size:
         raise OpenMofiError(f"{path} makes pictures of {made.size} px; the model takes {size} px.",
                             "Correct the file, or use ?preprocessing=clip or =mofi.")
     return checked(made, str(path))
@@ -60,7 +60,7 @@ def _read(folder: Path) -> tuple[Mapping[str, Any], Path]:
 
 
 def _of(raw: Mapping[str, Any], model_type: str) -> Preprocessing:
-    clip = model_type == "clip"
+    clip = model_type in ("clip", "dinov2", "dinov2_with_registers")
     for step in ("do_resize", "do_rescale"):
         if not raw.get(step, True):
             raise ValueError(f"{step} is off")

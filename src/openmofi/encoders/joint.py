@@ -39,8 +39,9 @@ class Towers:
 class JointEncoder:
     """See `Encoder`. Features are the towers' output, so the projection is the normalisation alone."""
 
-    def __init__(self, spec: str, towers: Towers, preprocessing: Preprocessing, logit_scale: float) -> None:
-        self.spec, self.preprocessing, self.logit_scale = spec, preprocessing, float(logit_scale)
+    def __init__(self, spec: str, towers: Towers, preprocessing: Preprocessing, logit_scale: float | None) -> None:
+        self.spec, self.preprocessing = spec, preprocessing
+        self.logit_scale, self.logit_scale_known = float(logit_scale or 1.0), logit_scale is not None
         self.dim = self.feature_dim = self.text_feature_dim = towers.dim
         self.feature_fingerprint = fingerprint([towers.weights, asdict(preprocessing)])
         self.fingerprint = fingerprint([self.feature_fingerprint, self.logit_scale])

@@ -18,15 +18,16 @@ BACKBONE = "backbone:efficientnet-lite0+minilm"
 _SAMPLE_FOLDER = "runs/demo/encoders"
 _SAMPLES = {"sample": "partial-labels", "sample:alt-text": "alt-text"}
 _Stamp = tuple[tuple[str, int, int], ...]
-_EXAMPLES = ("sample, sample:alt-text, run:FOLDER, hf:FOLDER-OR-ID, open_clip:ARCH/PRETRAINED "
-             "(e.g. open_clip:ViT-B-16/laion2b_s34b_b88k)")
+_EXAMPLES = ("sample, sample:alt-text, run:FOLDER, hf:FOLDER-OR-ID, mofi:FOLDER-OR-ID, open_clip:ARCH/PRETRAINED "
+             "(e.g. open_clip:ViT-B-16/laion2b_s34b_b88k), timm:NAME (e.g. timm:vit_small_patch14_dinov2.lvd142m)")
 
 
 def open_encoder(spec: str, *, device: str = "cpu") -> Encoder:
     """Open the encoder that `spec` names.
 
     Specs: `open_clip:ARCH/PRETRAINED` (a pretrained tag or a .safetensors/.pt file), `hf:PATH-OR-ID` (CLIP and SigLIP
-    in transformers' layout), `run:PATH` (ours), `sample` and `sample:alt-text` (trained by the demo), and
+    in transformers' layout; for pictures alone DINOv2 and DINOv3), `mofi:PATH-OR-ID` (MOFI's released checkpoints),
+    `timm:NAME[/TAG-OR-FILE]` (pictures alone), `run:PATH` (ours), `sample` and `sample:alt-text` (by the demo), and
     `backbone:efficientnet-lite0+minilm` (features only, to train heads on). Only a hub id or a pretrained tag
     reaches for the network.
 
@@ -108,6 +109,10 @@ def _open_hf(spec: str, rest: str, device: str) -> Encoder:
     return _joint(spec, rest, device, _stamp(Path(rest.partition("?")[0])))
 
 
+def _open_timm(spec: str, rest: str, device: str) -> Encoder:
+    return _joint(spec, rest, device, _stamp(Path(rest.partition("?")[0].partition("/")[2])))
+
+
 @lru_cache(maxsize=2)
 def _joint(spec: str, rest: str, device: str, stamp: _Stamp) -> Encoder:
     # An adapter's folds stand on one base, and a job's stages open the same encoder: its weights are loaded once.
@@ -115,6 +120,14 @@ def _joint(spec: str, rest: str, device: str, stamp: _Stamp) -> Encoder:
         from openmofi.encoders.openclip import open_open_clip
 
         return open_open_clip(spec, rest, device)
+    if spec.startswith("timm:"):
+        from openmofi.encoders.timm_images import open_timm
+
+        return open_timm(spec, rest, device)
+    if spec.startswith("mofi:"):
+        from openmofi.encoders.mofi import open_mofi
+
+        return open_mofi(spec, rest, device)
     from openmofi.encoders.huggingface import open_huggingface
 
     return open_huggingface(spec, rest, device)
@@ -127,13 +140,16 @@ def _stamp(path: Path) -> _Stamp:
 
 
 def describe(encoder: Encoder) -> dict[str, Any]:
-    """What there is to know about an open encoder, as JSON values."""
-    names = ("spec", "fingerprint", "feature_fingerprint", "dim", "feature_dim", "text_feature_dim", "logit_scale")
-    return {**{name: getattr(encoder, name) for name in names}, "preprocessing": asdict(encoder.preprocessing)}
+    """What there is to know about an open encoder, as JSON values; `logit_scale` is `None` where it is unknown."""
+    names = ("spec", "fingerprint", "feature_fingerprint", "dim", "feature_dim", "text_feature_dim")
+    scale = encoder.logit_scale if getattr(encoder, "logit_scale_known", True) else None
+    return {**{name: getattr(encoder, name) for name in names}, "logit_scale": scale,
+            "preprocessing": asdict(encoder.preprocessing)}
 
 
 _OPENERS: dict[str, Callable[[str, str, str], Encoder]] = {
-    "backbone": _open_backbone, "hf": _open_hf, "open_clip": _open_open_clip, "run": _open_run,
+    "backbone": _open_backbone, "hf": _open_hf, "mofi": _open_hf, "open_clip": _open_open_clip, "run": _open_run,
+    "timm": _open_timm,
 }
 
 

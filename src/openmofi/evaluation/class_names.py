@@ -22,8 +22,8 @@ def class_names(folders: Sequence[str], beside: Path | None) -> tuple[list[str],
     """A name for each class folder, and where the names are from.
 
     In this order: a file of names in the folder `beside`, with a line for each class, in the order of the sorted
-    folders, or `FOLDER<tab>NAME`; CLIP's names of ImageNet's 1,000 classes, where folders are called by WordNet ids; the
-    folders' own names, with underscores as spaces.
+    folders, or `FOLDER<tab>NAME`; CLIP's names of ImageNet's 1,000 classes, where folders are called by WordNet ids;
+    the folders' own names, with underscores as spaces.
 
     Raises:
         OpenMofiError: the file does not fit the folders, or a WordNet id is none of ImageNet's 1,000.
@@ -46,7 +46,7 @@ def class_names(folders: Sequence[str], beside: Path | None) -> tuple[list[str],
 def imagenet_names() -> dict[str, str]:
     """WordNet id → the name that CLIP gives the class (Radford et al. 2021; MIT)."""
     text = files("openmofi.evaluation").joinpath("names/imagenet.tsv").read_text("utf-8")
-    return dict(line.split("\t") for line in text.splitlines())  # type: ignore[misc]
+    return {line.partition("\t")[0]: line.partition("\t")[2] for line in text.splitlines()}
 
 
 def templates_named(name: str, beside: Path | None) -> tuple[list[str], str]:
@@ -103,7 +103,7 @@ def names_file(folder: Path) -> list[str] | None:
 def _from_file(file: Path, folders: Sequence[str]) -> list[str]:
     lines = _lines(file)
     if all("\t" in line for line in lines):
-        known: dict[str, str] = dict(line.split("\t", 1) for line in lines)  # type: ignore[misc]
+        known = {line.partition("\t")[0]: line.partition("\t")[2] for line in lines}
         missing = [name for name in folders if name not in known]
         if missing:
             raise OpenMofiError(f"{file} has no name for the class {missing[0]!r}"

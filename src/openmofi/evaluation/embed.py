@@ -1,8 +1,8 @@
 """All pictures of some sources through an encoder; what its backbone makes of them is kept.
 
 Encoders that share a backbone (the demo's five) share its features: these are stored under the encoder's
-`feature_fingerprint` and the source's stamp, as `.npy` that is memory-mapped, with a Parquet of the keys beside it. Each
-picture is decoded at full size: the shortcut that the label job takes with large JPEGs would change the figures.
+`feature_fingerprint` and the source's stamp, as `.npy` that is memory-mapped, with a Parquet of the keys beside it.
+Each picture is decoded at full size: the shortcut that the label job takes with large JPEGs would change the figures.
 """
 
 from __future__ import annotations
@@ -154,7 +154,8 @@ def true_entities(truth: str | Path, images: EmbeddedImages) -> list[str]:
 def _open(name: str, place: str) -> ShardFeatures:
     table = pq.read_table(f"{place}.parquet")
     features = np.load(f"{place}.npy", mmap_mode="r", allow_pickle=False)
-    return ShardFeatures(name, *(table[column].to_pylist() for column in _KEYS.names), features)
+    keys, status, contents = (table[column].to_pylist() for column in _KEYS.names)
+    return ShardFeatures(name, keys, status, contents, features)
 
 
 def _compute(source: ImageSource, encoder: Encoder, place: str, kind: str) -> None:

@@ -1,9 +1,9 @@
-"""Features of pictures, computed once for an encoder, its preprocessing and the pictures, and shared by all protocols."""
+"""Features of pictures, computed once for an encoder, its preprocessing and the pictures; all protocols share them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import numpy as np
 
 from openmofi.dataset.pictures import thumbnail
 from openmofi.encoders import Array, Encoder, Preprocessing, preprocess
-from openmofi.engine import Progress
+from openmofi.engine import Progress, Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.embed import EmbeddedImages, embed_images
 from openmofi.evaluation.images import ImageSource, shard_source
@@ -62,6 +62,17 @@ class Features:
         self.seconds += time.perf_counter() - started
         return found
 
+    def stream(self, sources: Sequence[ImageSource]) -> Iterator[EmbeddedImages]:
+        """As `embed`, one source at a time, for pictures of which not all embeddings fit into memory."""
+        self.progress.begin("embed", len(sources))
+        for source in sources:
+            started = time.perf_counter()
+            found = embed_images([source], self.encoder, self.cache, Quiet(), backbone=self.choice == "backbone",
+                                 half=self.half)
+            self.seconds += time.perf_counter() - started
+            self.progress.advance({"rows": len(found.keys) + len(found.refused)})
+            yield found
+
     def describe(self) -> dict[str, Any]:
         """What stands in every result."""
         joint = self.choice == "joint"
@@ -92,7 +103,9 @@ def has_joint_space(encoder: Encoder) -> bool:
 
 
 def require_texts(encoder: Encoder, protocol: str) -> None:
-    """Raises:
+    """Refuse an encoder that cannot compare pictures with texts.
+
+    Raises:
         UsageError: the encoder has no text side that its pictures compare with.
     """
     try:
@@ -131,4 +144,4 @@ def as_dinov2(encoder: Encoder) -> Encoder:
     own = encoder.preprocessing
     told = replace(own, resize_size=round(own.size * 256 / 224), interpolation="bicubic", resize="shortest",
                    antialias=True)
-    return encoder if told == own else Reprocessed(encoder, told)  # type: ignore[return-value]
+    return encoder if told == own else Reprocessed(encoder, told)

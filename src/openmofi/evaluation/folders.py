@@ -1,4 +1,4 @@
-"""Pictures in folders, as published datasets lay them out: a folder for each class, perhaps below one for each split."""
+"""Pictures in folders, as published datasets have them: a folder for each class, perhaps below one for each split."""
 
 from __future__ import annotations
 

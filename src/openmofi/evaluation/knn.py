@@ -1,8 +1,8 @@
 """Weighted nearest neighbours, as DINO and DINOv2 evaluate frozen features (dinov2/eval/knn.py).
 
 Of a query's K = max(k) nearest training pictures by cosine, the similarities divided by the temperature go through a
-softmax over all K; for each k the weights of the first k are added up by class, and the class of the greatest sum is the
-answer (of equal sums the first class). The softmax is over K and not over k: weights of the cut tail are lost.
+softmax over all K; for each k the weights of the first k are added up by class, and the class of the greatest sum is
+the answer (of equal sums the first class).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """A linear probe: multinomial logistic regression on frozen features, by L-BFGS, as CLIP evaluates them.
 
 Minimised is the sum over the training pictures of the cross-entropy, plus λ/2 ‖W‖² (the bias is free): scikit-learn's
-`LogisticRegression(C=1/λ)`, which the tests compare. λ is chosen on a validation split (Radford et al. 2021, A.3): first
-10⁻⁶, 10⁻⁴, …, 10⁶, then between the neighbours of the best, halving the step until there are 8 steps to a decade. The
-probe is then fitted on training and validation pictures together. The test split is looked at once, at the end.
+`LogisticRegression(C=1/λ)`, which the tests compare. λ is chosen on a validation split (Radford et al. 2021, A.3):
+first 10⁻⁶, 10⁻⁴, …, 10⁶, then between the neighbours of the best, halving the step until there are 8 steps to a decade.
+The probe is then fitted on training and validation pictures together. The test split is looked at once, at the end.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ COARSE = tuple(float(power) for power in range(-6, 7, 2))
 FINEST = 0.125
 MAX_ITERATIONS = 1000
 TOLERANCE = 1e-4
+"""Scikit-learn's. Where classes are separable and λ is small, the loss is flat, and this decides where to stop."""
+
 _ROWS = 8192
 
 
@@ -77,8 +79,8 @@ def fit_probe(features: ArrayLike, labels: ArrayLike, classes: int, l2: float, *
         return _loss(flat.reshape(size), values, true, l2)
 
     found: Any = minimize(objective, first.ravel(), jac=True, method="L-BFGS-B",
-                          options={"maxiter": max_iterations, "maxcor": 10, "gtol": tolerance, "ftol": 1e-12,
-                                   "maxfun": 2 * max_iterations})
+                          options={"maxiter": max_iterations, "maxcor": 10, "gtol": tolerance, "ftol": 1e-14,
+                                   "maxls": 50, "maxfun": 2 * max_iterations})
     solved = found.x.reshape(size).astype(np.float32)
     return Probe(solved[:-1], solved[-1], bool(found.success))
 

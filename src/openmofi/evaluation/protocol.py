@@ -32,6 +32,10 @@ PROTOCOLS: Mapping[str, tuple[str, str]] = {
     "knn": ("knn", "weighted nearest neighbours as for DINOv2; top-1 accuracy"),
     "linear": ("linear", "logistic regression on frozen features, full or few-shot; accuracy"),
     "zeroshot": ("zeroshot", "classification by class names; folders, tar shards or a table; accuracy"),
+    "vtab": ("vtab", "VTAB-1k: a linear probe on 19 tasks of 1,000 examples; mean accuracy"),
+    "revisited": ("revisited", "Revisited Oxford or Paris, easy, medium and hard; mAP and mean precision"),
+    "image-text": ("image_text", "captions and pictures of Flickr30k or COCO, both directions; recall"),
+    "entity": ("entity", "which entity a picture shows, by labelled pictures and by texts; top-1 and top-5"),
     "sample-retrieval": ("sample_retrieval", "the sample world's held-out entities: retrieval and zero-shot"),
     "labels": ("labels", "how good labels are where the truth is known; precision and recall; needs no encoder"),
 }
@@ -125,6 +129,7 @@ class EvaluationProtocol:
         version: counted up when its figures change.
         settings: frozen dataclass; the defaults are the published ones.
         measure: does the work.
+        headline: the metric to look at first.
         rule: what becomes of pictures that cannot be read.
         data: where the data comes from, its licence, its layout.
         needs_encoder: whether it embeds pictures.
@@ -135,6 +140,7 @@ class EvaluationProtocol:
     version: int
     settings: type[Any]
     measure: Callable[[Subject], Measured]
+    headline: str
     rule: str
     data: str
     needs_encoder: bool = True
@@ -207,8 +213,9 @@ def _result(protocol: EvaluationProtocol, settings: Any, found: Measured, featur
         features=features.describe() if features else {},
         data={"path": data, "fingerprint": found.data_fingerprint, **found.data}, settings=asdict(settings),
         counts=found.counts | {"excluded": sum(len(images.refused) for images in found.images)}, excluded=excluded,
-        rule=protocol.rule, interval_over=found.interval_over, facts=found.facts,
-        seconds={"features": round(spent, 3), "protocol": round(seconds - spent, 3)}, versions=_versions())
+        headline=f"{protocol.name}/{protocol.headline}", rule=protocol.rule, interval_over=found.interval_over,
+        facts=found.facts, seconds={"features": round(spent, 3), "protocol": round(seconds - spent, 3)},
+        versions=_versions())
 
 
 def _versions() -> dict[str, str]:

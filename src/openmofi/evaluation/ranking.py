@@ -142,7 +142,8 @@ def ranks_of(scores: Floats, places: Ints) -> Ints:
     """
     wanted = scores[places]
     if len(places) <= _FEW:
-        return np.array([1 + np.count_nonzero(scores > score) + np.count_nonzero(scores[:place] == score)
+        count = np.count_nonzero
+        return np.array([1 + count(scores > score) + count(scores[:place] == score)
                          for score, place in zip(wanted, places.tolist(), strict=True)], np.int64)
     ascending = np.sort(scores)
     above = len(scores) - np.searchsorted(ascending, wanted, "right")

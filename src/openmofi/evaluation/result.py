@@ -42,6 +42,7 @@ class Result:
         settings: the protocol's.
         counts: how many pictures, classes, queries …, `excluded` among them.
         excluded: picture → why; by `rule`.
+        headline: the metric to look at first.
         rule: what is done with pictures that cannot be read.
         facts: what else was found, such as the chosen λ.
         seconds: `features`, `protocol`.
@@ -57,6 +58,7 @@ class Result:
     settings: dict[str, Any]
     counts: dict[str, int]
     excluded: dict[str, str]
+    headline: str
     rule: str
     interval_over: str
     facts: dict[str, Any] = field(default_factory=dict)

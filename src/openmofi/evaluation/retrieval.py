@@ -123,4 +123,4 @@ def _precisions(vectors: Floats, classes: Classes, block_bytes: int,
 
 def average_precision(ranks: Ints) -> float:
     """Mean of i / rank_i over the ranks (from 1, ascending, distinct) of all positives of a query."""
-    return float(np.mean(np.arange(1, len(ranks) + 1) / ranks))
+    return float((np.arange(1, len(ranks) + 1) / ranks).sum() / len(ranks))

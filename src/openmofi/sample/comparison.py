@@ -1,7 +1,8 @@
 """The paper in miniature: what the entity labels bring to an encoder, measured on entities that none has seen.
 
 Same first weights, same pages, same number of images seen; only the objective and the texts differ. Every encoder then
-looks for the other artists' pictures of the same held-out entity, and names held-out entities from their texts.
+looks for the other artists' pictures of the same held-out entity, and names held-out entities from their texts: the
+protocol `sample-retrieval`, whose results stand in `evaluation/` for `openmofi eval compare`.
 """
 
 from __future__ import annotations
@@ -13,25 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from openmofi.encoders import BACKBONE, Encoder, open_encoder
-from openmofi.encoders.arrays import normalised
+from openmofi.encoders import BACKBONE, open_encoder
 from openmofi.engine import Progress
-from openmofi.evaluation import (
-    EmbeddedImages,
-    PairedDifference,
-    bootstrap_interval,
-    class_embeddings,
-    embed_images,
-    evaluate_retrieval,
-    evaluate_zero_shot,
-    paired_bootstrap,
-    true_entities,
-)
-from openmofi.knowledge import KnowledgeBase
+from openmofi.evaluation import PairedDifference, bootstrap_interval, paired_bootstrap
+from openmofi.evaluation.protocol import evaluate
+from openmofi.evaluation.protocols.sample_retrieval import ZERO_SHOT
+from openmofi.evaluation.ranked import EXCL, INCL
+from openmofi.evaluation.result import GROUP, write_result
 from openmofi.sample.watching import ProgressWatcher
-from openmofi.storage import expand_shards
 from openmofi.training.recipe import load_recipe
 from openmofi.training.run import ENCODER, train
 
@@ -42,43 +35,8 @@ RECIPES: Mapping[str, str] = {
     "supervised": "sample_supervised", "multi_task": "sample_multi_task",
 }
 FULL_SEEDS = (0, 1, 2)
-_TEXTS = ("{name}", "{name}: {description}")
+PROTOCOL = "sample-retrieval"
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Heldout:
-    """The pictures of the entities that no encoder was trained on.
-
-    Attributes:
-        shards: the world's retrieval shards, as `expand_shards` takes them.
-        truth: the world's truth.
-        kb: names and descriptions.
-        cache: keeps backbone features.
-    """
-
-    shards: Sequence[str]
-    truth: Path
-    kb: KnowledgeBase
-    cache: Path
-
-    def measure(self, encoder: Encoder, progress: Progress, *, texts: bool, backbone: bool = False) -> Measured:
-        """Retrieval and, with `texts`, zero-shot accuracy of an encoder."""
-        images = embed_images(expand_shards(list(self.shards)), encoder, self.cache, progress, backbone=backbone)
-        entities = true_entities(self.truth, images)
-        found = evaluate_retrieval(images.embeddings, entities)
-        correct = self._zero_shot(encoder, images, entities) if texts else None
-        return Measured(found.ap_incl_query, found.ap_excl_query, correct, found.class_of)
-
-    def _zero_shot(self, encoder: Encoder, images: EmbeddedImages, entities: Sequence[str]) -> Floats:
-        distinct = sorted(set(entities))
-        known = [self.kb.entity(self.kb.row(entity)) for entity in distinct]
-        # The mean of both texts: the encoders were trained on texts of one kind or the other.
-        sides = [class_embeddings([text.format(name=one.name, description=one.description) for one in known], ["{}"],
-                                  encoder.embed_texts) for text in _TEXTS]
-        classes = normalised(np.mean(sides, axis=0, dtype=np.float32))
-        labels = np.searchsorted(distinct, entities)
-        return evaluate_zero_shot(images.embeddings, labels, classes).correct
 
 
 @dataclass(frozen=True)
@@ -86,41 +44,45 @@ class Measured:
     """What an encoder does with each held-out picture; means over seeds where several runs are joined.
 
     Attributes:
-        incl, excl: (pictures,) average precision with and without the query in the index; NaN without positives.
-        correct: (pictures,) 1 where zero-shot classification is right; `None` without a text side.
-        class_of: (pictures,) number of the entity.
+        values: metric → (pictures,): average precisions (NaN without positives); 1 where zero-shot classification is
+            right, absent without a text side.
+        entity: (pictures,) its entity.
     """
 
-    incl: Floats
-    excl: Floats
-    correct: Floats | None
-    class_of: NDArray[np.int64]
+    values: Mapping[str, Floats]
+    entity: NDArray[np.str_]
+
+    @classmethod
+    def of(cls, items: pa.Table) -> Measured:
+        """From the items of a result of the protocol."""
+        present = [name for name in (INCL, EXCL, ZERO_SHOT) if name in items.column_names]
+        values = {name: items[name].to_numpy().astype(np.float64) for name in present}
+        return cls(values, np.array(items[GROUP].to_pylist()))
 
     @classmethod
     def mean(cls, runs: Sequence[Measured]) -> Measured:
         """Join the runs of several seeds."""
-        corrects = [run.correct for run in runs if run.correct is not None]
-        return cls(np.mean([run.incl for run in runs], axis=0), np.mean([run.excl for run in runs], axis=0),
-                   np.mean(corrects, axis=0) if corrects else None, runs[0].class_of)
+        return cls({name: np.mean([run.values[name] for run in runs], axis=0) for name in runs[0].values},
+                   runs[0].entity)
 
     def figures(self) -> dict[str, Any]:
         """As in `metrics.json`; intervals are 95 %, bootstrap over entities."""
         found: dict[str, Any] = {}
-        for name, values in (("map_incl_query", self.incl), ("map_excl_query", self.excl), ("zero_shot", self.correct)):
+        for name in (INCL, EXCL, ZERO_SHOT):
+            values = self.values.get(name)
             found[name] = None if values is None else float(np.nanmean(values))
-            found[f"{name}_interval"] = None if values is None else list(bootstrap_interval(values, self.class_of))
+            found[f"{name}_interval"] = None if values is None else list(bootstrap_interval(values, self.entity))
         return found
 
 
-def compare_encoders(root: Path, kb: KnowledgeBase, progress: Progress, *, full: bool = False,
-                     seeds: Sequence[int] = (0,), overrides: Sequence[str] = ()) -> dict[str, Any]:
+def compare_encoders(root: Path, progress: Progress, *, full: bool = False, seeds: Sequence[int] = (0,),
+                     overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Train the four encoders of the table on `root/dataset`, and measure them and the untrained one.
 
-    What is trained and measured is kept, so that a demo that was stopped goes on.
+    What is trained is kept, so that a demo that was stopped goes on.
 
     Args:
-        root: the demo's folder.
-        kb: its knowledge base.
+        root: the demo's folder; gets `training/` and `evaluation/`, or `training-full/` and `evaluation-full/`.
         progress: told of each run.
         full: train end to end; otherwise heads on cached features.
         seeds: one run each.
@@ -128,24 +90,31 @@ def compare_encoders(root: Path, kb: KnowledgeBase, progress: Progress, *, full:
 
     Returns:
         Name → figures (`map_incl_query`, `map_excl_query`, `zero_shot` and their intervals), `seeds` (the figures of
-        each run) and `gain` of multi-task over the alt-text baseline.
+        each run) and `gain` over the alt-text baseline.
     """
-    heldout = Heldout([str(root / "world/retrieval")], root / "world/truth.parquet", kb, root / "cache")
-    untrained = heldout.measure(open_encoder(BACKBONE), progress, texts=False, backbone=True)
-    found: dict[str, Any] = {UNTRAINED: untrained.figures()}
+    suffix = "-full" if full else ""
+    results = root / f"evaluation{suffix}"
+    found: dict[str, Any] = {UNTRAINED: _measure(root, BACKBONE, results / UNTRAINED, progress).figures()}
     joined: dict[str, Measured] = {}
     for name, recipe in RECIPES.items():
         runs = []
         for seed in seeds:
-            out = root / ("training-full" if full else "training") / name / f"seed-{seed}"
+            out = root / f"training{suffix}" / name / f"seed-{seed}"
             settings = [*_places(root), f"run.seed={seed}", *overrides]
             train(load_recipe(f"{recipe}_full" if full else recipe, settings), out, resume=True,
                   watcher=ProgressWatcher(progress, f"{name} {seed}"), progress=progress)
-            runs.append(heldout.measure(open_encoder(f"run:{out / ENCODER}"), progress, texts=name != "supervised"))
+            runs.append(_measure(root, f"run:{out / ENCODER}", results / f"{name}-{seed}", progress))
         joined[name] = Measured.mean(runs)
         found[name] = joined[name].figures() | {"seeds": [run.figures() for run in runs]}
     found["gain"] = {name: _gain(joined[name], joined[BASELINE]).as_dict() for name in RECIPES if name != BASELINE}
     return found
+
+
+def _measure(root: Path, encoder: str, out: Path, progress: Progress) -> Measured:
+    evaluated = evaluate(PROTOCOL, open_encoder(encoder), root / "world", root / "cache", progress)
+    assert evaluated.items is not None, "this protocol gives its items"
+    write_result(out, evaluated.result, evaluated.items)
+    return Measured.of(evaluated.items)
 
 
 def _places(root: Path) -> list[str]:
@@ -154,4 +123,4 @@ def _places(root: Path) -> list[str]:
 
 
 def _gain(ours: Measured, theirs: Measured) -> PairedDifference:
-    return paired_bootstrap(ours.excl, theirs.excl, ours.class_of)
+    return paired_bootstrap(ours.values[EXCL], theirs.values[EXCL], ours.entity)

@@ -73,10 +73,10 @@ def run_demo(out: str | Path, progress: Progress, *, settings: WorldSettings | N
         for name in ("labels", "labels-heldout", "labels-alt-text")})
     metrics = {"labels": label_metrics(audits) | {"expected_precision": counts["expected_precision"]},
                "pairs": counts["rows_in"], "rows_in": counts["rows_in"], "rows_out": counts["rows_out"]}
-    metrics["retrieval"] = watch.time("training", lambda: compare_encoders(root, kb, progress))
+    metrics["retrieval"] = watch.time("training", lambda: compare_encoders(root, progress))
     if full:
         metrics["retrieval_full"] = watch.time("training-full", lambda: compare_encoders(
-            root, kb, progress, full=True, seeds=FULL_SEEDS))
+            root, progress, full=True, seeds=FULL_SEEDS))
     watch.time("report", lambda: _report(root, kb, audits, metrics, watch.seconds))
     metrics["seconds"] = {**watch.seconds, "total": round(sum(watch.seconds.values()), 1)}
     write_json(root / "metrics.json", metrics)

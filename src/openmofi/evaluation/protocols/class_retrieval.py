@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from openmofi.evaluation.features import data_fingerprint
 from openmofi.evaluation.folders import class_folders
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
-from openmofi.evaluation.ranked import rank
+from openmofi.evaluation.ranked import EXCL, rank
 from openmofi.evaluation.result import items_table
 
 
@@ -35,6 +35,6 @@ def measure(subject: Subject) -> Measured:
 
 
 PROTOCOL = EvaluationProtocol(
-    name="retrieval", version=1, settings=ClassRetrievalSettings, measure=measure,
+    name="retrieval", version=1, headline=EXCL, settings=ClassRetrievalSettings, measure=measure,
     rule="Pictures that cannot be read are neither queries nor in the index.",
     data="Your own. Layout: DIR/CLASS/PICTURE.")

@@ -12,15 +12,12 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.bootstrap import Interval, bootstrap_interval
 from openmofi.evaluation.features import data_fingerprint
 from openmofi.evaluation.folders import pictures_in, require_folder
 from openmofi.evaluation.images import file_sources
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
-from openmofi.evaluation.ranked import EXCL, INCL, Ranked, rank
+from openmofi.evaluation.ranked import INCL, rank
 from openmofi.evaluation.result import items_table
 
 DOMAINS = ("landmarks", "inat", "sketch", "instre", "sop", "faces")
@@ -77,28 +74,17 @@ def measure(subject: Subject) -> Measured:
     labels = [f"{classes[key]:04d}" for key in images.keys]
     parts = [domain[classes[key]] for key in images.keys]
     ranked = rank(images, labels, subject.settings.recall_at)
-    metrics, intervals = ranked.metrics(), ranked.intervals()
-    for name in DOMAINS:
-        for metric, values in _of_domain(ranked, parts, name).items():
-            metrics[f"{name}/{metric}"], intervals[f"{name}/{metric}"] = values
+    metrics, intervals = ranked.of_parts(parts)
     return Measured(
-        metrics=metrics, intervals=intervals, counts=ranked.counts(),
+        metrics=ranked.metrics() | metrics, intervals=ranked.intervals() | intervals, counts=ranked.counts(),
         data_fingerprint=data_fingerprint([images], [labels]), images=[images],
         items=items_table(ranked.items(), labels, ranked.values, parts), failures=ranked.worst(subject.failures),
         facts={"as_published": not images.refused})
 
 
-def _of_domain(ranked: Ranked, parts: list[str], domain: str) -> dict[str, tuple[float, Interval]]:
-    rows = np.flatnonzero(np.array(parts) == domain)
-    groups = ranked.found.class_of[rows]
-    return {metric: (float(np.nanmean(ranked.values[metric][rows])),
-                     bootstrap_interval(ranked.values[metric][rows], groups))
-            for metric in (INCL, EXCL) if len(rows)}
-
-
 PROTOCOL = EvaluationProtocol(
-    name="gpr1200", version=1, settings=Gpr1200Settings, measure=measure,
+    name="gpr1200", version=1, headline=INCL, settings=Gpr1200Settings, measure=measure,
     rule="Pictures that cannot be read are neither queries nor in the index; their class then has fewer positives. The "
          "figure does not compare with published ones then (facts.as_published).",
-    data="https://github.com/Visual-Computing/GPR1200 (images.zip; pictures under the licences of their six sources, for "
-         "research). Layout: DIR/CLASS_NAME.jpg or DIR/images/CLASS_NAME.jpg, CLASS an integer; 12,000 pictures.")
+    data="https://github.com/Visual-Computing/GPR1200 (pictures under the licences of its six sources, for research). "
+         "Layout: DIR/CLASS_NAME.jpg or DIR/images/CLASS_NAME.jpg, CLASS an integer; 12,000 pictures.")

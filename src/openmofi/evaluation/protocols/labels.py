@@ -64,7 +64,7 @@ def _figures(found: Audit) -> tuple[dict[str, float], dict[str, Interval]]:
                 intervals[f"{prefix}{name}"] = edges
     for selector, value in found.at_recall().items():
         if value is not None:
-            metrics[f"{selector}_precision_at_recall"] = value
+            metrics[f"{'' if selector == 'labels' else 'text_only_'}precision_at_recall"] = value
     for domain, beside in found.groups["domain"].items():
         for name in ("precision", "recall"):
             value = getattr(beside.labels, name)
@@ -78,6 +78,6 @@ def _made_by(manifest: Manifest) -> dict[str, Any]:
 
 
 PROTOCOL = EvaluationProtocol(
-    name="labels", version=1, settings=LabelsSettings, measure=measure, needs_encoder=False,
+    name="labels", version=1, headline="precision", settings=LabelsSettings, measure=measure, needs_encoder=False,
     rule="Pairs whose picture cannot be read count as missed: they lower the recall.",
     data="A folder of `openmofi label` or `openmofi dataset build`, and the truth of its pairs.")

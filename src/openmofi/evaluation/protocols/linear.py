@@ -1,9 +1,9 @@
 """The linear probe; see `openmofi.evaluation.linear` for what is fitted and how λ is found.
 
 Splits: with DIR/val and DIR/test, λ is chosen on val and the test split is test. With one of them, that is the test
-split, and a share of each training class, drawn by the seed, is the validation split. Few-shot: `shots` pictures of each
-class are drawn for training and min(shots, 4) others for validation (as CoOp, arXiv 2109.01134, A); the test split stays
-whole.
+split, and a share of each training class, drawn by the seed, is the validation split. Few-shot: `shots` pictures of
+each class are drawn for training and min(shots, 4) others for validation, as in CoOp (arXiv 2109.01134); the test split
+stays whole.
 """
 
 from __future__ import annotations
@@ -137,6 +137,6 @@ def _few_of(split: Split, count: int, draw: np.random.Generator) -> Split:
 
 
 PROTOCOL = EvaluationProtocol(
-    name="linear", version=1, settings=LinearSettings, measure=measure,
+    name="linear", version=1, headline="accuracy", settings=LinearSettings, measure=measure,
     rule="Pictures that cannot be read are left out of all splits; accuracy is over those that could be read.",
-    data="Any classification data. Layout: DIR/SPLIT/CLASS/PICTURE; the splits are train and val or test, or all three.")
+    data="Any classification data. Layout: DIR/SPLIT/CLASS/PICTURE; train and val or test, or all three.")

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError
@@ -22,13 +23,13 @@ from openmofi.evaluation.bootstrap import bootstrap_interval
 from openmofi.evaluation.embed import true_entities
 from openmofi.evaluation.features import data_fingerprint
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
-from openmofi.evaluation.ranked import rank
+from openmofi.evaluation.ranked import EXCL, rank
 from openmofi.evaluation.ranking import Floats
 from openmofi.evaluation.result import items_table
 from openmofi.evaluation.zero_shot import class_embeddings, evaluate_zero_shot
 from openmofi.storage import expand_shards, read_manifest
 
-FROZEN = ""
+FROZEN = "0ba5770cf167b782"
 """`data.fingerprint` of the world of `openmofi sample world` with its default settings."""
 
 TEXTS = ("{name}", "{name}: {description}")
@@ -52,10 +53,14 @@ def measure(subject: Subject) -> Measured:
     images = subject.features.embed(expand_shards([str(world / "retrieval")]))
     entities = true_entities(world / "truth.parquet", images)
     ranked = rank(images, entities, subject.settings.recall_at)
-    metrics, intervals, values = ranked.metrics(), ranked.intervals(), dict(ranked.values)
+    domains = _domains(world, entities)
+    of_domains, their_intervals = ranked.of_parts(domains)
+    metrics, intervals = ranked.metrics() | of_domains, ranked.intervals() | their_intervals
+    values = dict(ranked.values)
+    described = _described(world, sorted(set(entities)))
     facts = {"texts": False}
     if subject.features.choice == "joint" and _has_texts(subject):
-        correct = _zero_shot(subject, world, images.embeddings, entities)
+        correct = _zero_shot(subject, described, images.embeddings, entities)
         facts["texts"] = True
         metrics[ZERO_SHOT], values[ZERO_SHOT] = float(correct.mean()), correct
         intervals[ZERO_SHOT] = bootstrap_interval(correct, ranked.found.class_of)
@@ -63,8 +68,8 @@ def measure(subject: Subject) -> Measured:
     facts["frozen"] = named == FROZEN
     return Measured(
         metrics=metrics, intervals=intervals, interval_over="entities", counts=ranked.counts(), data_fingerprint=named,
-        images=[images], items=items_table(ranked.items(), entities, values, _domains(world, entities)),
-        failures=ranked.worst(subject.failures), facts=facts)
+        images=[images], items=items_table(ranked.items(), entities, values, domains),
+        failures=ranked.worst(subject.failures, {one: name for one, (name, _) in described.items()}), facts=facts)
 
 
 def _world(data: Path) -> Path:
@@ -82,18 +87,18 @@ def _has_texts(subject: Subject) -> bool:
     return True
 
 
-def _zero_shot(subject: Subject, world: Path, embeddings: Floats, entities: list[str]) -> np.ndarray:
-    distinct = sorted(set(entities))
-    known = _described(world, distinct)
+def _zero_shot(subject: Subject, described: dict[str, tuple[str, str]], embeddings: Floats,
+               entities: list[str]) -> NDArray[np.float64]:
     # The mean of both texts: encoders are trained on texts of one kind or the other.
-    sides = [class_embeddings([text.format(name=name, description=description) for name, description in known], ["{}"],
-                              subject.encoder.embed_texts) for text in TEXTS]
+    sides = [class_embeddings([text.format(name=name, description=description)
+                               for name, description in described.values()], ["{}"], subject.encoder.embed_texts)
+             for text in TEXTS]
     classes = normalised(np.mean(sides, axis=0, dtype=np.float32))
-    return evaluate_zero_shot(embeddings, np.searchsorted(distinct, entities), classes).correct
+    return evaluate_zero_shot(embeddings, np.searchsorted(list(described), entities), classes).correct
 
 
-def _described(world: Path, entities: list[str]) -> list[tuple[str, str]]:
-    """(name, description) of each entity, by the world's knowledge source."""
+def _described(world: Path, entities: list[str]) -> dict[str, tuple[str, str]]:
+    """Entity → (name, description), in the order given, by the world's knowledge source."""
     path = world / "kb/entities.parquet"
     try:
         table = pq.read_table(path, columns=["id", "name", "description"])
@@ -104,7 +109,8 @@ def _described(world: Path, entities: list[str]) -> list[tuple[str, str]]:
         raise OpenMofiError(f"{path} does not know the entity {entities[rows.is_null().index(True).as_py()]!r}.",
                             "Build the sample world again.")
     found = table.take(rows)
-    return list(zip(found["name"].to_pylist(), found["description"].to_pylist(), strict=True))
+    both = zip(found["name"].to_pylist(), found["description"].to_pylist(), strict=True)
+    return dict(zip(entities, both, strict=True))
 
 
 def _domains(world: Path, entities: list[str]) -> list[str]:
@@ -114,7 +120,7 @@ def _domains(world: Path, entities: list[str]) -> list[str]:
 
 
 PROTOCOL = EvaluationProtocol(
-    name="sample-retrieval", version=1, settings=SampleRetrievalSettings, measure=measure,
+    name="sample-retrieval", version=1, headline=EXCL, settings=SampleRetrievalSettings, measure=measure,
     rule="Pictures that cannot be read are neither queries nor in the index.",
-    data="`openmofi sample world -o DIR` (docs/sample-world.md has the licences of its sources). Layout: DIR/retrieval, "
-         "DIR/truth.parquet, DIR/kb.")
+    data="`openmofi sample world -o DIR` (docs/sample-world.md has the licences of its sources). Layout: "
+         "DIR/retrieval, DIR/truth.parquet, DIR/kb.")

@@ -1,0 +1,154 @@
+"""`openmofi eval`: how good an encoder is, by published protocols; and encoders compared."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import typer.core
+
+from openmofi.cli.eval_sources import sources
+from openmofi.errors import OpenMofiError, UsageError
+
+COMPARE = "compare"
+
+
+class _Protocols(typer.core.TyperGroup):
+    """Each protocol is a command; they share one function, which finds its own name in the context."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Any name but `compare` and `sources` is a protocol's, and judged when it runs."""
+        name, *rest = args
+        if name in self.commands or name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        return name, self.commands["PROTOCOL"], rest
+
+
+app = typer.Typer(cls=_Protocols, rich_markup_mode=None, no_args_is_help=True, invoke_without_command=True,
+                  epilog="The protocols: openmofi eval --list")
+
+
+@app.callback()
+def _group(
+    context: typer.Context,
+    list_protocols: Annotated[bool, typer.Option("--list", help="List the protocols.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
+) -> None:
+    """Judge an encoder as the papers do, and compare encoders."""
+    if list_protocols:
+        _print_protocols(as_json)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        raise UsageError("There is no protocol to evaluate by.", "Name one; openmofi eval --list shows them.")
+
+
+@app.command("PROTOCOL")
+def run(
+    context: typer.Context,
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="The data, in the protocol's layout.")],
+    encoder: Annotated[str | None, typer.Option("--encoder", metavar="SPEC", help="As openmofi encoder info.")] = None,
+    out: Annotated[Path | None, typer.Option(
+        "-o", "--out", metavar="DIR", help="Write the result there (JSON, and Parquet of all items).")] = None,
+    cache: Annotated[Path | None, typer.Option(
+        metavar="DIR", help="Keeps features for all protocols (default: ~/.cache/openmofi).")] = None,
+    settings: Annotated[list[str] | None, typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a setting of the protocol; may be repeated.")] = None,
+    features: Annotated[str, typer.Option(help="joint, backbone, or auto: joint where there is one.")] = "auto",
+    half: Annotated[bool, typer.Option("--half", help="Keep features as float16.")] = False,
+    failures: Annotated[int, typer.Option(min=0, help="Worst queries on the page beside the result.")] = 20,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Evaluate an encoder by a protocol of `openmofi eval --list`, named in place of PROTOCOL."""
+    name = str(context.info_name)
+    from openmofi.cli.progress import shown_progress
+    from openmofi.encoders import open_encoder
+    from openmofi.evaluation.protocol import evaluate, protocol_named
+    from openmofi.storage.paths import cache_folder
+
+    protocol = protocol_named(name)
+    opened = open_encoder(encoder, device=device) if encoder and protocol.needs_encoder else None
+    with shown_progress(quiet=as_json) as progress:
+        found = evaluate(name, opened, data, cache or cache_folder() / "evaluation", progress,
+                         overrides=settings or (), choice=features, half=half, failures=failures if out else 0)
+    written = _write(found, out) if out else None
+    if as_json:
+        typer.echo(json.dumps(_as_json(found.result) | ({"written": str(written)} if written else {}), indent=2,
+                              ensure_ascii=False))
+        return
+    _print_result(found.result)
+    if written:
+        typer.echo(f"written: {written}")
+
+
+app.command("sources")(sources)
+
+
+@app.command(COMPARE)
+def compare(
+    results: Annotated[list[Path], typer.Argument(metavar="RESULTS...", help="JSON files of `openmofi eval --out`.")],
+    out: Annotated[Path | None, typer.Option(
+        "-o", "--out", metavar="DIR", help="Write compare.md, compare.csv and an SVG for each protocol.")] = None,
+    style: Annotated[str, typer.Option("--format", help="table, markdown or csv.")] = "table",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print encoders side by side, with p-values of paired bootstraps against the first of each protocol."""
+    from openmofi.evaluation import compare as comparing
+
+    if style not in ("table", "markdown", "csv"):
+        raise UsageError(f"There is no format {style!r}.", "Use table, markdown or csv.")
+    found = comparing.compare_results(results)
+    if out:
+        from openmofi.storage import write_text
+
+        write_text(out / "compare.md", comparing.markdown(found))
+        write_text(out / "compare.csv", comparing.as_csv(found))
+        for one in found:
+            write_text(out / f"{one.results[0].protocol}.svg", str(comparing.figure(one)))
+    if as_json:
+        typer.echo(json.dumps([one.as_dict() for one in found], indent=2, ensure_ascii=False))
+    elif style == "table":
+        from openmofi.cli.tables import print_comparison
+
+        for one in found:
+            print_comparison(one.results[0].protocol, comparing.table_rows(one))
+    else:
+        typer.echo((comparing.markdown if style == "markdown" else comparing.as_csv)(found), nl=False)
+
+
+def _write(found: Any, out: Path) -> Path:
+    from openmofi.evaluation.failures import write_failures
+    from openmofi.evaluation.result import write_result
+
+    if out.exists() and not out.is_dir():
+        raise OpenMofiError(f"{out} is a file.", "Give a folder for results.")
+    written = write_result(out, found.result, found.items)
+    if found.failures:
+        write_failures(written.with_suffix(".html"), found)
+    return written
+
+
+def _as_json(result: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(result) | {"fingerprint": result.fingerprint}
+
+
+def _print_protocols(as_json: bool) -> None:
+    from openmofi.evaluation.protocol import PROTOCOLS
+
+    names = {name: what for name, (_, what) in PROTOCOLS.items()}
+    if as_json:
+        typer.echo(json.dumps(names, indent=2, ensure_ascii=False))
+        return
+    width = max(map(len, names))
+    for name, what in names.items():
+        typer.echo(f"{name:<{width}}  {what}")
+
+
+def _print_result(result: Any) -> None:
+    from openmofi.cli.tables import print_evaluation
+
+    print_evaluation(_as_json(result))

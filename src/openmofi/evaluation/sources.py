@@ -1,0 +1,210 @@
+"""Where the published datasets come from, under which terms, in which layout; and whether what is on disk is whole.
+
+Nothing here downloads. Counts are the published ones. A checksum is given only where a maintained library ships it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from openmofi.errors import OpenMofiError, UsageError
+from openmofi.evaluation.class_names import imagenet_names
+from openmofi.evaluation.folders import class_folders, pictures_in, require_folder
+from openmofi.evaluation.image_text import read_karpathy
+from openmofi.evaluation.protocols.gpr1200 import list_gpr1200
+from openmofi.evaluation.protocols.image_text import FOLDERS
+from openmofi.evaluation.revisited import read_ground_truth
+from openmofi.evaluation.settings import nearest
+from openmofi.evaluation.vtab_tasks import TASKS, open_task, task_folders
+
+_AT_ONCE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was checked: what, whether it is as published, and what was found."""
+
+    what: str
+    ok: bool
+    found: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset.
+
+    Attributes:
+        protocols: which use it.
+        home: where it comes from.
+        licence: its terms, as far as its makers state them.
+        layout: what the folder holds.
+        counts: as published.
+        check: looks at a folder.
+        archives: name of a downloaded file → its published MD5; looked at where it lies in the folder.
+    """
+
+    protocols: tuple[str, ...]
+    home: str
+    licence: str
+    layout: str
+    counts: str
+    check: Callable[[Path], list[Finding]]
+    archives: Mapping[str, str] = field(default_factory=dict)
+
+
+def source_named(name: str) -> Source:
+    """The dataset of a name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in SOURCES:
+        raise UsageError(f"There is no dataset {name!r}.{nearest(name, SOURCES)}",
+                         f"Datasets are: {', '.join(SOURCES)}.")
+    return SOURCES[name]
+
+
+def check_source(name: str, folder: str | Path) -> list[Finding]:
+    """Compare what is on disk with what is published: files, counts, and checksums of archives that lie there.
+
+    Raises:
+        UsageError: no such dataset.
+        OpenMofiError: no such folder.
+    """
+    source, place = source_named(name), require_folder(folder)
+    try:
+        findings = source.check(place)
+    except OpenMofiError as error:
+        findings = [Finding("layout", False, str(error))]
+    for file, digest in source.archives.items():
+        if (place / file).is_file():
+            found = _md5(place / file)
+            findings.append(Finding(f"MD5 of {file}", found == digest, found))
+    return findings
+
+
+def _md5(path: Path) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    with open(path, "rb") as handle:
+        while part := handle.read(_AT_ONCE):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _count(what: str, found: int, published: int) -> Finding:
+    return Finding(what, found == published, f"{found:,} of {published:,}")
+
+
+def _gpr1200(folder: Path) -> list[Finding]:
+    pictures = list_gpr1200(folder / "images" if (folder / "images").is_dir() else folder)
+    return [_count("pictures", len(pictures), 12_000), _count("classes", len(set(pictures.values())), 1200)]
+
+
+def _revisited(name: str, pictures: int) -> Callable[[Path], list[Finding]]:
+    def check(folder: Path) -> list[Finding]:
+        truth = read_ground_truth(folder / f"gnd_{name}.pkl")
+        names = [*truth.database, *(query.name for query in truth.queries)]
+        there = sum((folder / f"jpg/{one}.jpg").is_file() for one in names)
+        return [_count("database pictures in the ground truth", len(truth.database), pictures),
+                _count("queries in the ground truth", len(truth.queries), 70),
+                _count("pictures on disk", there, len(names))]
+
+    return check
+
+
+def _distractors(folder: Path) -> list[Finding]:
+    root = folder / "jpg" if (folder / "jpg").is_dir() else folder
+    return [_count("pictures", len(pictures_in(root)), 1_001_001)]
+
+
+def _imagenet(folder: Path) -> list[Finding]:
+    findings = []
+    for split, pictures in (("train", 1_281_167), ("val", 50_000)):
+        if (folder / split).is_dir():
+            found = class_folders(folder / split)
+            known = set(found.classes) & set(imagenet_names())
+            findings += [_count(f"{split}: pictures", len(found.files), pictures),
+                         _count(f"{split}: classes by WordNet id", len(known), 1000)]
+    return findings or [Finding("layout", False, f"{folder} has neither train nor val.")]
+
+
+def _karpathy(name: str, sizes: Mapping[str, int]) -> Callable[[Path], list[Finding]]:
+    def check(folder: Path) -> list[Finding]:
+        listed = {split: read_karpathy(folder / f"dataset_{name}.json", split, 5) for split in sizes}
+        test = [one.file for one in listed["test"]]
+        there = max(sum((folder / place / file).is_file() for file in test) for place in FOLDERS)
+        return [*(_count(f"{split}: pictures listed", len(listed[split]), size) for split, size in sizes.items()),
+                _count("test: pictures on disk", there, len(test))]
+
+    return check
+
+
+def _vtab(folder: Path) -> list[Finding]:
+    there, findings = task_folders(folder), []
+    for task in TASKS:
+        if task not in there:
+            findings.append(Finding(task.name, False, "is not there"))
+            continue
+        try:
+            splits = open_task(task, there[task], 0)
+        except OpenMofiError as error:
+            findings.append(Finding(task.name, False, str(error)))
+            continue
+        lost = sum(not (part.root / file).is_file() for part in splits.parts() for file in part.files)
+        findings += [_count(f"{task.name}: test pictures", len(splits.test.files), task.test),
+                     Finding(f"{task.name}: files", not lost, f"{lost} of the listed pictures are missing"
+                             if lost else "all are there")]
+    return findings
+
+
+SOURCES: Mapping[str, Source] = {
+    "gpr1200": Source(
+        ("gpr1200",), "https://github.com/Visual-Computing/GPR1200",
+        "Pictures under the terms of their six sources; for research.",
+        "DIR/CLASS_NAME.jpg or DIR/images/CLASS_NAME.jpg, CLASS an integer", "12,000 pictures, 1,200 classes of 10",
+        _gpr1200),
+    "roxford5k": Source(
+        ("revisited",),
+        "http://cmp.felk.cvut.cz/revisitop (annotation), https://www.robots.ox.ac.uk/~vgg/data/oxbuildings",
+        "None is stated with the annotation; pictures are from Flickr and remain their owners'.",
+        "DIR/gnd_roxford5k.pkl, DIR/jpg/NAME.jpg without subfolders", "4,993 pictures and 70 queries",
+        _revisited("roxford5k", 4993)),
+    "rparis6k": Source(
+        ("revisited",),
+        "http://cmp.felk.cvut.cz/revisitop (annotation), https://www.robots.ox.ac.uk/~vgg/data/parisbuildings",
+        "None is stated with the annotation; pictures are from Flickr and remain their owners'.",
+        "DIR/gnd_rparis6k.pkl, DIR/jpg/NAME.jpg without subfolders", "6,322 pictures and 70 queries",
+        _revisited("rparis6k", 6322)),
+    "revisitop1m": Source(
+        ("revisited",), "http://cmp.felk.cvut.cz/revisitop (revisitop1m.1.tar.gz to .100.tar.gz)",
+        "None is stated; pictures are from Flickr and remain their owners'.",
+        "DIR/jpg/…; give it to the protocol as --set distractors=DIR", "1,001,001 pictures", _distractors),
+    "imagenet": Source(
+        ("knn", "linear", "zeroshot"), "https://image-net.org (ILSVRC 2012, after registration)",
+        "ImageNet's terms of access: research and education, no commercial use.",
+        "DIR/train/nNNNNNNNN/PICTURE, DIR/val/nNNNNNNNN/PICTURE", "1,281,167 and 50,000 pictures, 1,000 classes",
+        _imagenet,
+        {"ILSVRC2012_img_train.tar": "1d675b47d978889d74fa0da5fadfb00e",
+         "ILSVRC2012_img_val.tar": "29b22e2961454d5413ddabcf34fc5622"}),
+    "flickr30k": Source(
+        ("image-text",), "https://shannon.cs.illinois.edu/DenotationGraph (pictures, by a form), "
+        "https://cs.stanford.edu/people/karpathy/deepimagesent (splits)",
+        "Research and education, no commercial use; pictures are from Flickr and remain their owners'.",
+        "DIR/dataset_flickr30k.json, DIR/flickr30k-images/PICTURE", "1,000 test pictures of 31,014, five captions each",
+        _karpathy("flickr30k", {"train": 29_000, "val": 1014, "test": 1000})),
+    "coco": Source(
+        ("image-text",), "https://cocodataset.org (val2014.zip), https://cs.stanford.edu/people/karpathy/deepimagesent "
+        "(splits)", "Captions CC BY 4.0; pictures are from Flickr and remain their owners'.",
+        "DIR/dataset_coco.json, DIR/val2014/PICTURE", "5,000 test pictures of 123,287, the first five captions of each",
+        _karpathy("coco", {"train": 82_783, "restval": 30_504, "val": 5000, "test": 5000})),
+    "vtab": Source(
+        ("vtab",), "https://github.com/google-research/task_adaptation (tasks; code Apache-2.0)",
+        "19 datasets, each under its own terms; several are for research only.",
+        "DIR/TASK/train800.txt, val200.txt, test.txt with lines PATH CLASS, or "
+        f"DIR/TASK/{{train800,val200,test}}/CLASS/PICTURE; TASK is one of {', '.join(task.name for task in TASKS)}",
+        "19 tasks of 800 + 200 examples; test: " + ", ".join(f"{task.name} {task.test:,}" for task in TASKS), _vtab),
+}
+"""Name → dataset."""

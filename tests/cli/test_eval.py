@@ -1,0 +1,102 @@
+"""`openmofi eval` as a person meets it."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from openmofi.cli.main import app
+from openmofi.errors import OpenMofiError
+from terminal import openmofi, sentence
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "evaluation"))
+from colours import Eye, write_classes
+
+
+@pytest.fixture(autouse=True)
+def eye(monkeypatch):
+    monkeypatch.setattr("openmofi.encoders.open_encoder", lambda spec, device="cpu": Eye(texts=spec != "blind"))
+
+
+def run(*arguments: str | Path):
+    return CliRunner().invoke(app, ["eval", *map(str, arguments)], catch_exceptions=False, env={"COLUMNS": "160"})
+
+
+def test_a_protocol_writes_its_result_and_the_page_of_failures(tmp_path):
+    data = write_classes(tmp_path / "data", 6)
+    (data / "red/bad.png").write_bytes(b"x")
+    place = ("--encoder", "eye", "--data", data, "--cache", tmp_path / "cache")
+    done = run("retrieval", *place, "-o", tmp_path / "out", "--failures", "2")
+    assert done.exit_code == 0, done.output
+    for text in ("retrieval/map_excl_query", "features: joint, 3 dimensions, normalised l2",
+                 "red/bad.png (image_broken)", "Pictures that cannot be read are neither queries nor in the index."):
+        assert text in done.stdout
+    written = sorted(path.suffix for path in (tmp_path / "out").iterdir())
+    assert written == [".html", ".json", ".parquet"]
+    done = run("zeroshot", *place, "--set", "templates=photo", "-o", tmp_path / "out", "--json")
+    found = json.loads(done.stdout)
+    assert found["settings"] == {"templates": "photo"}
+    assert Path(found["written"]).is_file()
+    files = sorted((tmp_path / "out").glob("*.json"))
+    compared = run("compare", *files, "-o", tmp_path / "compared")
+    assert compared.exit_code == 0
+    assert {path.name for path in (tmp_path / "compared").iterdir()} == {
+        "compare.md", "compare.csv", "retrieval.svg", "zeroshot.svg"}
+    assert run("compare", *files, "--format", "markdown").stdout == (tmp_path / "compared/compare.md").read_text()
+    assert [one["protocol"] for one in json.loads(run("compare", *files, "--json").stdout)] == ["retrieval", "zeroshot"]
+
+
+def test_the_list_of_protocols():
+    done = run("--list")
+    assert done.exit_code == 0
+    assert set(json.loads(run("--list", "--json").stdout)) == {line.split()[0] for line in done.stdout.splitlines()}
+    assert run("gpr1200", "--help").exit_code == 0
+
+
+def test_errors_of_use(tmp_path):
+    data = write_classes(tmp_path / "data", 2)
+    for arguments, message in (
+        (("knm", "--data", data), "no protocol 'knm'. Did you mean 'knn'"),
+        (("retrieval", "--data", data), "needs an encoder"),
+        (("zeroshot", "--encoder", "blind", "--data", data), "embeds no texts"),
+        (("retrieval", "--encoder", "eye", "--data", data, "--set", "x=1"), "no setting 'x'"),
+        (("compare", tmp_path / "x.json", "--format", "pdf"), "no format 'pdf'"),
+    ):
+        with pytest.raises(OpenMofiError, match=message) as raised:
+            run(*arguments)
+        assert raised.value.exit_code == 2
+
+
+@pytest.mark.slow
+def test_errors_are_sentences(tmp_path):
+    done = openmofi("eval", "knn", "--data", tmp_path)
+    assert sentence(done, 2) == "The protocol knn needs an encoder."
+    assert "is no result of" in sentence(openmofi("eval", "compare", tmp_path / "x.json"))
+    assert openmofi("eval", "knn").returncode == 2
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("labeling")
+def test_labels(labelled, small_world, tmp_path):
+    import pyarrow as pa
+
+    from openmofi.dataset import audit
+    from openmofi.schema import TRUTH
+    from openmofi.storage import write_table
+
+    rows = [{"shard": shard, "key": key, "entity": entity, "named": True, "ambiguous": False, "domain": "shapes",
+             "split": "train"} for (shard, key), entity in small_world.truth.items()]
+    truth = tmp_path / "truth.parquet"
+    write_table(truth, pa.Table.from_pylist(rows, schema=TRUTH))
+    done = run("labels", "--data", labelled, "--set", f"truth={truth}", "--json")
+    assert done.exit_code == 0, done.output
+    found, expected = json.loads(done.stdout), audit(labelled, truth)
+    assert found["metrics"]["labels/precision"] == expected.overall.labels.precision
+    assert found["metrics"]["labels/recall"] == expected.overall.labels.recall
+    assert found["metrics"]["labels/shapes/precision"] == expected.overall.labels.precision
+    assert found["encoder"]["spec"].startswith("run:")
+    assert found["features"] == {}
+    with pytest.raises(OpenMofiError, match="There is no truth at"):
+        run("labels", "--data", labelled)

@@ -1,0 +1,100 @@
+"""What is said of the datasets, and the checks of what is on disk, on tiny sets in the published layouts."""
+
+import hashlib
+import json
+
+import pytest
+from test_image_text import write_set as write_flickr
+from test_revisited import write_set as write_revisited
+from test_vtab import write_folders
+
+from openmofi.errors import OpenMofiError, UsageError
+from openmofi.evaluation.protocol import PROTOCOLS
+from openmofi.evaluation.sources import SOURCES, check_source
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_each_is_told(name):
+    source = SOURCES[name]
+    assert source.home.startswith("http")
+    assert source.licence.endswith(".")
+    assert source.layout.startswith("DIR/")
+    assert set(source.protocols) <= set(PROTOCOLS)
+
+
+@pytest.mark.slow  # torchvision takes seconds to import
+def test_checksums_are_torchvisions():
+    from torchvision.datasets.imagenet import ARCHIVE_META
+
+    assert {file: digest for split, (file, digest) in ARCHIVE_META.items() if split in ("train", "val")} == dict(
+        SOURCES["imagenet"].archives)
+
+
+def told(name, folder):
+    return {one.what: (one.ok, one.found) for one in check_source(name, folder)}
+
+
+def test_revisited(tmp_path):
+    data = write_revisited(tmp_path / "roxford5k")
+    (data / "jpg/blue_0.jpg").unlink()
+    assert told("roxford5k", data) == {
+        "database pictures in the ground truth": (False, "24 of 4,993"),
+        "queries in the ground truth": (False, "3 of 70"), "pictures on disk": (False, "26 of 27")}
+    assert told("rparis6k", data)["layout"][0] is False
+
+
+def test_karpathy(tmp_path):
+    data = write_flickr(tmp_path / "flickr30k")
+    assert "no pictures of the split 'train'" in told("flickr30k", data)["layout"][1]
+    raw = json.loads((data / "dataset_flickr30k.json").read_text())
+    sentences = raw["images"][0]["sentences"]
+    raw["images"] += [{"filename": f"{split}.jpg", "split": split, "sentences": sentences}
+                      for split in ("train", "val")]
+    (data / "dataset_flickr30k.json").write_text(json.dumps(raw))
+    found = told("flickr30k", data)
+    assert found["test: pictures listed"] == (False, "4 of 1,000")
+    assert found["test: pictures on disk"] == (True, "4 of 4")
+
+
+def test_vtab(tmp_path):
+    write_folders(tmp_path / "kitti", {"train800": 800, "val200": 200, "test": 24})
+    write_folders(tmp_path / "dmlab", {"train800": 8, "val200": 200, "test": 24})
+    found = told("vtab", tmp_path)
+    assert found["kitti_distance: test pictures"] == (False, "24 of 711")
+    assert found["kitti_distance: files"] == (True, "all are there")
+    assert "8 training" in found["dmlab"][1]
+    assert found["svhn"] == (False, "is not there")
+
+
+def test_imagenet_and_archives(tmp_path, monkeypatch):
+    assert told("imagenet", tmp_path) == {"layout": (False, f"{tmp_path} has neither train nor val.")}
+    (tmp_path / "val/n01440764").mkdir(parents=True)
+    (tmp_path / "val/n01440764/a.JPEG").write_bytes(b"a")
+    (tmp_path / "ILSVRC2012_img_val.tar").write_bytes(b"tar")
+    found = told("imagenet", tmp_path)
+    assert found["val: pictures"] == (False, "1 of 50,000")
+    assert found["val: classes by WordNet id"] == (False, "1 of 1,000")
+    digest = hashlib.md5(b"tar").hexdigest()
+    assert found["MD5 of ILSVRC2012_img_val.tar"] == (False, digest)
+    monkeypatch.setitem(SOURCES["imagenet"].archives, "ILSVRC2012_img_val.tar", digest)
+    assert told("imagenet", tmp_path)["MD5 of ILSVRC2012_img_val.tar"] == (True, digest)
+
+
+def test_a_whole_set_of_distractors(tmp_path, monkeypatch):
+    (tmp_path / "jpg").mkdir()
+    (tmp_path / "jpg/a.jpg").write_bytes(b"a")
+    assert told("revisitop1m", tmp_path) == {"pictures": (False, "1 of 1,001,001")}
+    monkeypatch.setattr("openmofi.evaluation.sources.pictures_in", lambda _: ["a"] * 1_001_001)
+    assert told("revisitop1m", tmp_path)["pictures"][0]
+
+
+def test_gpr1200(tmp_path):
+    (tmp_path / "0_a.jpg").write_bytes(b"a")
+    assert "GPR1200 has 1,200 classes" in told("gpr1200", tmp_path)["layout"][1]
+
+
+def test_faults():
+    with pytest.raises(UsageError, match=r"no dataset 'coca'. Did you mean 'coco'"):
+        check_source("coca", ".")
+    with pytest.raises(OpenMofiError, match="is no folder"):
+        check_source("coco", "/nowhere")
