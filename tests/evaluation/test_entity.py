@@ -113,13 +113,16 @@ def test_the_protocol(demo, tmp_path):
     assert metrics["top1_images"] == pytest.approx(13 / 17)
     assert metrics["harmonic_mean_top1_images"] == 0
     assert metrics["seen/top1_text"] == metrics["unseen/top1_text"] == metrics["harmonic_mean_top1_text"] == 1
-    assert metrics["top1_both"] == 1
-    assert metrics["top5_text"] == 1
+    assert metrics["top5_text"] == metrics["top5_both"] == 1
+    assert metrics["seen/top1_both"] == 1
+    trusting = run(demo, tmp_path, overrides=["text_weight=0.6", "logit_scale=100"]).result
+    assert trusting.metrics["entity/top1_both"] == 1
     assert result.facts["logit_scale"] == 1.0  # the eye's own
     items = found.items
     assert items.num_rows == 17
     assert sorted(set(items["part"].to_pylist())) == ["seen", "unseen"]
-    assert found.failures[0].answers[0][3] is True
+    assert found.failures[0].name == UNSEEN
+    assert [right for *_, right in found.failures[0].answers].count(True) == 1
     everything = run(demo, tmp_path, overrides=["candidates=kb"]).result
     assert everything.counts["entities"] == 5
     assert everything.data["fingerprint"] != result.data["fingerprint"]

@@ -11,13 +11,19 @@ from PIL import Image
 
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation import evaluate_retrieval
+from openmofi.evaluation import (
+    class_embeddings,
+    embed_images,
+    evaluate_retrieval,
+    evaluate_zero_shot,
+    true_entities,
+)
 from openmofi.evaluation.class_names import imagenet_names, packaged_templates, templates_named
 from openmofi.evaluation.protocol import PROTOCOLS, evaluate, protocol_named
 from openmofi.evaluation.protocols import sample_retrieval
 from openmofi.pairs import Record, write_tar
 from openmofi.schema import ENTITIES, TRUTH
-from openmofi.storage import claim_folder, finish_manifest, write_table
+from openmofi.storage import claim_folder, expand_shards, finish_manifest, write_table
 
 
 def run(protocol, data, tmp_path, encoder=None, **options):
@@ -286,19 +292,21 @@ def test_sample_retrieval(world, tmp_path, monkeypatch):
         run("sample-retrieval", world / "kb", tmp_path)
 
 
-def test_sample_retrieval_is_the_demos_measure(world, tmp_path):
-    from types import SimpleNamespace
-
-    from openmofi.sample.comparison import Heldout
-
-    known = {f"e:{name}": SimpleNamespace(name=name, description=f"the colour {name}") for name in COLOURS}
-    kb = SimpleNamespace(row=lambda entity: entity, entity=known.__getitem__)
-    heldout = Heldout([str(world / "retrieval")], world / "truth.parquet", kb, tmp_path / "cache")
-    figures = heldout.measure(Eye(), Quiet(), texts=True).figures()
+def test_sample_retrieval_is_its_parts_put_together(world, tmp_path):
+    images = embed_images(expand_shards([str(world / "retrieval")]), Eye(), tmp_path / "other-cache", Quiet())
+    entities = true_entities(world / "truth.parquet", images)
+    ranked = evaluate_retrieval(images.embeddings, entities)
+    sides = [class_embeddings([text.format(name=name) for name in sorted(COLOURS)], ["{}"], Eye().embed_texts)
+             for text in ("{name}", "{name}: the colour {name}")]
+    mean = sides[0] + sides[1]
+    labels = np.searchsorted([f"e:{name}" for name in sorted(COLOURS)], entities)
+    named = evaluate_zero_shot(images.embeddings, labels, mean / np.linalg.norm(mean, axis=1, keepdims=True))
     result = run("sample-retrieval", world, tmp_path).result
-    for name in ("map_incl_query", "map_excl_query", "zero_shot"):
-        assert result.metrics[f"sample-retrieval/{name}"] == pytest.approx(figures[name], abs=1e-12)
-        assert list(result.intervals[f"sample-retrieval/{name}"]) == pytest.approx(figures[f"{name}_interval"])
+    expected = {"map_incl_query": ranked.map_incl_query, "map_excl_query": ranked.map_excl_query,
+                "zero_shot": named.accuracy}
+    for name, value in expected.items():
+        assert result.metrics[f"sample-retrieval/{name}"] == pytest.approx(value, abs=1e-12)
+    assert list(result.intervals["sample-retrieval/zero_shot"]) == pytest.approx(named.accuracy_interval)
 
 
 @pytest.mark.parametrize(("override", "message"), [

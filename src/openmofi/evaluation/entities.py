@@ -4,8 +4,11 @@ By pictures: of the K nearest labelled pictures each gives its entities the weig
 of all weight is its probability (as `openmofi.evaluation.knn`, for pictures with several labels). By texts: softmax
 of the cosines with the entities' texts, times a logit scale. By both: the weighted mean of the two probabilities. An
 entity without labelled pictures has no share by pictures, so that entities seen and unseen by the labels are told
-apart in the figures. Ranks: entities of greater probability, and of equal ones those that come first; an entity of
-probability 0 is not ranked.
+apart in the figures.
+
+Where all neighbours agree, their entity wins by both unless the texts weigh more than half: what the weight gives to
+unseen entities it takes from seen ones. Ranks: entities of greater probability, and of equal ones those that come
+first; an entity of probability 0 is not ranked.
 """
 
 from __future__ import annotations
