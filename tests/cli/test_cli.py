@@ -33,7 +33,8 @@ VERBS = {
     ("dataset", "build"): ("--out", "--min-images", "--max-images", "--near-duplicates", "--kb", "--json"),
     ("dataset", "audit"): ("--truth", "--at-recall", "--split", "--json"),
     ("train",): ("--out", "--set", "--dataset", "--kb", "--resume", "--show", "--list", "--json"),
-    ("eval",): ("--list", "PROTOCOL", "compare"),
+    ("eval",): ("--list", "PROTOCOL", "compare", "sources"),
+    ("eval", "sources"): ("--check", "--json"),
     ("eval", "PROTOCOL"): ("--encoder", "--data", "--out", "--cache", "--set", "--features", "--half", "--json"),
     ("eval", "compare"): ("--out", "--format", "--json"),
     ("encoder",): ("info",),
@@ -41,7 +42,7 @@ VERBS = {
     ("sample",): ("fetch", "world", "encoder", "demo"),
     ("sample", "world"): ("--out", "--seed", "--max-entities", "--json"),
     ("sample", "encoder"): ("--kb", "--out", "--json"),
-    ("sample", "demo"): ("--out", "--max-entities", "--json"),
+    ("sample", "demo"): ("--out", "--max-entities", "--full", "--json"),
 }
 with_encoder = [pytest.mark.slow, pytest.mark.xdist_group("labeling")]
 

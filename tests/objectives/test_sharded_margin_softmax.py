@@ -9,9 +9,11 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as checkpoint
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor, Shard
 from torch.nn.functional import normalize
 
-from openmofi.objectives.class_shards import shard_bounds, sharded_tensor
+from openmofi.objectives.class_shards import shard_bounds
 from openmofi.objectives.margin_softmax import MarginSoftmax
 from openmofi.objectives.settings import MarginSoftmaxSettings
 from openmofi.training.row_optimizers import RowAdagrad, RowAdamW
@@ -72,7 +74,12 @@ def step(name, rank, world):
 def whole_state(found, rows):
     """What a checkpoint of the head holds, over the memory of `found`."""
     parts = {"weight": found["weight"], **{f"state.{key}": value for key, value in found["state"].items()}}
-    return {key: sharded_tensor(value, rows) for key, value in parts.items()}
+    if not dist.is_initialized():
+        return parts
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    shapes = {key: torch.empty(rows, *value.shape[1:], device="meta") for key, value in parts.items()}
+    return {key: DTensor.from_local(value.detach(), mesh, [Shard(0)], run_check=False, shape=shapes[key].shape,
+                                    stride=shapes[key].stride()) for key, value in parts.items()}
 
 
 def zeroed(found):

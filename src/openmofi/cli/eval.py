@@ -38,7 +38,10 @@ def _group(
 ) -> None:
     """Judge an encoder as the papers do, and compare encoders."""
     if list_protocols:
-        _print_protocols(as_json)
+        from openmofi.cli.tables import print_names
+        from openmofi.evaluation.protocol import PROTOCOLS
+
+        print_names({name: what for name, (_, what) in PROTOCOLS.items()}, as_json)
         raise typer.Exit
     if context.invoked_subcommand is None:
         raise UsageError("There is no protocol to evaluate by.", "Name one; openmofi eval --list shows them.")
@@ -134,18 +137,6 @@ def _as_json(result: Any) -> dict[str, Any]:
     from dataclasses import asdict
 
     return asdict(result) | {"fingerprint": result.fingerprint}
-
-
-def _print_protocols(as_json: bool) -> None:
-    from openmofi.evaluation.protocol import PROTOCOLS
-
-    names = {name: what for name, (_, what) in PROTOCOLS.items()}
-    if as_json:
-        typer.echo(json.dumps(names, indent=2, ensure_ascii=False))
-        return
-    width = max(map(len, names))
-    for name, what in names.items():
-        typer.echo(f"{name:<{width}}  {what}")
 
 
 def _print_result(result: Any) -> None:

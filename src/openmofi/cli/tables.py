@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,16 @@ def print_counts(title: str, counts: Mapping[str, int]) -> None:
     for name, count in counts.items():
         table.add_row(name, f"{count:,}")
     Console().print(table, "")
+
+
+def print_names(names: Mapping[str, str], as_json: bool) -> None:
+    """Print names with a line on each, or both as JSON."""
+    if as_json:
+        print(json.dumps(names, indent=2, ensure_ascii=False))
+        return
+    width = max(map(len, names))
+    for name, what in names.items():
+        print(f"{name:<{width}}  {what}")
 
 
 def print_audit(result: Mapping[str, Any]) -> None:

@@ -37,7 +37,10 @@ def train(
     torchrun --nproc-per-node 8 -m openmofi train RECIPE -o RUN
     """
     if list_recipes:
-        _print_recipes(as_json)
+        from openmofi.cli.tables import print_names
+        from openmofi.training.recipe import recipe_names
+
+        print_names(recipe_names(), as_json)
         return
     from openmofi.training.recipe import load_recipe, recipe_dict, recipe_yaml
 
@@ -75,18 +78,6 @@ def _train(recipe: Any, out: Path, *, resume: bool, as_json: bool) -> None:
 def _folder(key: str, folder: Path | None) -> list[str]:
     # JSON is YAML: a path with a colon or a hash in it stays one text.
     return [] if folder is None else [f"{key}={json.dumps(str(folder), ensure_ascii=False)}"]
-
-
-def _print_recipes(as_json: bool) -> None:
-    from openmofi.training.recipe import recipe_names
-
-    names = recipe_names()
-    if as_json:
-        typer.echo(json.dumps(names, indent=2, ensure_ascii=False))
-        return
-    width = max(map(len, names))
-    for name, what in names.items():
-        typer.echo(f"{name:<{width}}  {what}")
 
 
 def _print_result(found: dict[str, Any], out: Path, as_json: bool) -> None:

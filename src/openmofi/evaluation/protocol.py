@@ -10,13 +10,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from openmofi import __version__
 from openmofi.encoders import Encoder, describe
 from openmofi.engine import Progress
 from openmofi.errors import UsageError
@@ -25,6 +23,7 @@ from openmofi.evaluation.embed import EmbeddedImages
 from openmofi.evaluation.features import Features
 from openmofi.evaluation.result import Result
 from openmofi.evaluation.settings import nearest, settings_from
+from openmofi.storage import package_versions
 
 PROTOCOLS: Mapping[str, tuple[str, str]] = {
     "gpr1200": ("gpr1200", "general-purpose retrieval: 1,200 classes of 10 pictures in six domains; mAP"),
@@ -40,8 +39,6 @@ PROTOCOLS: Mapping[str, tuple[str, str]] = {
     "labels": ("labels", "how good labels are where the truth is known; precision and recall; needs no encoder"),
 }
 """Name → (module in `openmofi.evaluation.protocols`, one line)."""
-
-_PACKAGES = ("numpy", "scipy", "pillow", "torch", "timm", "open-clip-torch", "transformers")
 
 
 @dataclass(frozen=True)
@@ -215,14 +212,4 @@ def _result(protocol: EvaluationProtocol, settings: Any, found: Measured, featur
         counts=found.counts | {"excluded": sum(len(images.refused) for images in found.images)}, excluded=excluded,
         headline=f"{protocol.name}/{protocol.headline}", rule=protocol.rule, interval_over=found.interval_over,
         facts=found.facts, seconds={"features": round(spent, 3), "protocol": round(seconds - spent, 3)},
-        versions=_versions())
-
-
-def _versions() -> dict[str, str]:
-    found = {"openmofi": __version__}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+        versions=package_versions())

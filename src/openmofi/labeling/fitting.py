@@ -14,10 +14,8 @@ from torch.nn.functional import dropout, normalize
 from openmofi.encoders import Array, Head, apply_head
 from openmofi.engine import Progress
 from openmofi.labeling.heads import HeadSettings, Inputs
-from openmofi.objectives.contrastive import contrastive_loss
+from openmofi.objectives.contrastive import MAX_SCALE, contrastive_loss
 from openmofi.objectives.partial_labels import partial_label_loss
-
-_MAX_SCALE = 100.0
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ def train(inputs: Inputs, rows: np.ndarray, settings: HeadSettings, seed: int, p
         for batch in batches:
             features = torch.from_numpy(inputs.images[batch].astype(np.float32))
             image = parameters.image_embedding(features, settings.feature_dropout)
-            loss = loss_of(image, batch, parameters.log_scale.exp().clamp(max=_MAX_SCALE))
+            loss = loss_of(image, batch, parameters.log_scale.exp().clamp(max=MAX_SCALE))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
@@ -89,7 +87,7 @@ def train(inputs: Inputs, rows: np.ndarray, settings: HeadSettings, seed: int, p
         progress.advance({})
     classes = None if parameters.classes is None else parameters.classes.detach().numpy()
     return Trained(Head.from_tensors(parameters.image), Head.from_tensors(parameters.text), classes,
-                   float(parameters.log_scale.detach().exp().clamp(max=_MAX_SCALE)), means[-1], means[0])
+                   float(parameters.log_scale.detach().exp().clamp(max=MAX_SCALE)), means[-1], means[0])
 
 
 def _start(inputs: Inputs, settings: HeadSettings) -> _Parameters:

@@ -27,25 +27,3 @@ def random_rows(start: int, stop: int, width: int, deviation: float, seed: int) 
         first, last = max(start, block * _BLOCK), min(stop, (block + 1) * _BLOCK)
         rows[first - start:last - start] = drawn[first - block * _BLOCK:last - block * _BLOCK]
     return rows
-
-
-def sharded_tensor(local: Tensor, rows: int) -> Tensor:
-    """The rows of this rank, presented as the whole matrix to `torch.distributed.checkpoint`.
-
-    Args:
-        local: (n, …) rows of this rank, of a parameter or of an optimiser's state; n as of `shard_bounds(rows)`.
-        rows: of the whole.
-
-    Returns:
-        A DTensor, `Shard(0)` over all ranks, that shares the memory of `local`: what is loaded into it is loaded into
-        `local`. With one rank, `local` itself, which a checkpoint stores and loads alike.
-    """
-    if world_size() == 1:
-        return local
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.tensor import DTensor, Shard
-
-    mesh = init_device_mesh(local.device.type, (world_size(),))
-    whole = torch.empty(rows, *local.shape[1:], device="meta")
-    return DTensor.from_local(local.detach(), mesh, [Shard(0)], run_check=False, shape=whole.shape,
-                              stride=whole.stride())

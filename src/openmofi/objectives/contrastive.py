@@ -17,16 +17,7 @@ from openmofi.objectives.positives import POSITIVES, Positives
 from openmofi.objectives.protocol import Batch, Embeddings, ObjectiveResult
 from openmofi.objectives.settings import ContrastiveSettings
 
-INITIAL_LOG_SCALE = math.log(1 / 0.07)
 MAX_SCALE = 100.0
-
-
-def capped_scale(log_scale: Tensor) -> Tensor:
-    """The factor on cosines: exp(log_scale), at most 100. Start the parameter at `INITIAL_LOG_SCALE` (CLIP §2.3).
-
-    Above the cap the gradient is zero, so clamp the parameter after each step if weight decay does not bring it back.
-    """
-    return log_scale.exp().clamp(max=MAX_SCALE)
 
 
 def contrastive_loss(image: Tensor, text: Tensor, logit_scale: Tensor | float, groups: Tensor | None = None) -> Tensor:
@@ -34,7 +25,7 @@ def contrastive_loss(image: Tensor, text: Tensor, logit_scale: Tensor | float, g
 
     Args:
         image, text: (B, D), L2-normalised; row i of one belongs to row i of the other.
-        logit_scale: factor on the cosines, see `capped_scale`.
+        logit_scale: factor on the cosines.
         groups: (B,) int64: pairs of one number (one entity) are all positives of each other and share the target's
             mass evenly. A negative number means that a pair is a group of its own. None: every pair is.
 

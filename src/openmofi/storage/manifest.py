@@ -20,7 +20,7 @@ from openmofi.storage.fingerprint import fingerprint, plain
 
 MANIFEST = "manifest.json"
 _PACKAGES = (
-    "numpy", "pyarrow", "pillow", "torch", "timm", "open-clip-torch", "transformers", "marisa-trie", "spacy",
+    "numpy", "scipy", "pyarrow", "pillow", "torch", "timm", "open-clip-torch", "transformers", "marisa-trie", "spacy",
 )
 
 
@@ -50,7 +50,8 @@ class Manifest:
         return fingerprint([self.kind, self.settings, self.inputs, self.schema_version])
 
 
-def _versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
+    """Versions of OpenMOFI, Python and the installed packages that decide what it makes."""
     found = {"openmofi": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -125,7 +126,7 @@ def claim_folder(folder: str | Path, kind: str, settings: Mapping[str, Any],
     """
     # Settings go through JSON so that what is compared is what was stored (tuples become lists).
     stored = json.loads(json.dumps(dict(settings), default=plain))
-    fresh = Manifest(kind=kind, settings=stored, inputs=dict(inputs or {}), versions=_versions())
+    fresh = Manifest(kind=kind, settings=stored, inputs=dict(inputs or {}), versions=package_versions())
     filesystem, place = fsspec.core.url_to_fs(str(folder))
     if filesystem.exists(f"{place}/{MANIFEST}"):
         found = read_manifest(folder, kind)

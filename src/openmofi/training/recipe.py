@@ -61,17 +61,6 @@ def recipe_yaml(recipe: Recipe) -> str:
     return yaml_text(recipe_dict(recipe))
 
 
-def recipe_of(values: Mapping[str, Any], source: str = "the stored recipe") -> Recipe:
-    """The recipe that `recipe_dict` made `values` of.
-
-    Raises:
-        UsageError: as of `load_recipe`.
-    """
-    recipe = _merged(Recipe(), values, "", source)
-    validate(recipe)
-    return recipe
-
-
 def _found(name: str) -> tuple[str, str]:
     """Where the recipe is, and its text."""
     if "/" in name or Path(name).suffix in _SUFFIXES:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -48,15 +47,6 @@ class Ema:
         for name, value in (_trained(model) | _buffers(model)).items():
             value.copy_((self._weights | self._buffers)[name])
 
-    @contextmanager
-    def swapped_into(self, model: nn.Module) -> Iterator[None]:
-        """Inside, the model has the average's weights; afterwards its own again. It must not be trained inside."""
-        self._swap(model)
-        try:
-            yield
-        finally:
-            self._swap(model)
-
     def state_dict(self) -> dict[str, Tensor]:
         """Name → tensor, sharing memory: `updates`, `weights.…` and `buffers.…`."""
         return {"updates": self._updates,
@@ -72,15 +62,6 @@ class Ema:
         """
         for name, value in self.state_dict().items():
             value.copy_(state[name])
-
-    @torch.no_grad()
-    def _swap(self, model: nn.Module) -> None:
-        held = self._weights | self._buffers
-        # One tensor at a time: a second copy of the model is never held.
-        for name, value in (_trained(model) | _buffers(model)).items():
-            own = value.detach().clone()
-            value.copy_(held[name])
-            held[name].copy_(own)
 
 
 def _trained(model: nn.Module) -> dict[str, Tensor]:
