@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+sys.path.insert(0, str(Path(__file__).parent))
+from small_world import SmallWorld, make_small_world
+
 # How long an example takes says something of the machine, not of the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
-
-sys.path.insert(0, str(Path(__file__).parent))
-from small_world import SmallWorld, make_small_world
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:

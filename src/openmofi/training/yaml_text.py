@@ -10,6 +10,7 @@ from typing import Any
 from openmofi.errors import MissingExtraError, UsageError
 
 # YAML 1.1, which PyYAML reads, takes 3e-4 for a text: it wants 3.0e-4. YAML 1.2 has it as people write it.
+_ODD_BREAKS = re.compile("[\x85\u2028\u2029\ufeff]")
 _FLOAT = re.compile(r"^[-+]?(?:\d[\d_]*(?:\.[\d_]*)?|\.\d[\d_]*)[eE][-+]?\d+$")
 
 
@@ -73,5 +74,8 @@ def _dumper() -> Any:
     # Short lists stand on one line, as people write them; what the loader takes for a number is quoted as a text.
     Dumper.add_representer(list, lambda dumper, value: dumper.represent_sequence(
         "tag:yaml.org,2002:seq", value, flow_style=True))
+    # Unquoted, these would be read back as a blank, or not at all; PyYAML escapes them only where it is told to quote.
+    Dumper.add_representer(str, lambda dumper, value: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", value, style='"' if _ODD_BREAKS.search(value) else None))
     Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
     return Dumper
