@@ -131,6 +131,14 @@ def test_linear(tmp_path):
     assert result.metrics["linear/accuracy"] > 0.7
     assert result.facts["validation_split"] == "val"
     assert f"{result.facts['l2']:.6g}" in result.facts["validation_accuracy"]
+    worst = run("linear", tmp_path / "data", tmp_path, overrides=["shots=5"], failures=3).failures
+    assert [one.score for one in worst] == sorted(one.score for one in worst)
+    for one in worst:
+        shares = [share for _, _, share, _ in one.answers]
+        assert shares == sorted(shares, reverse=True)
+        assert sum(shares) == pytest.approx(1)  # of four classes all are shown
+        assert [name for _, name, _, right in one.answers if right] == [one.name]
+        assert all(place is not None and place[1].startswith(name) for place, name, _, _ in one.answers)
     (tmp_path / "data/val").rename(tmp_path / "elsewhere")
     result = run("linear", tmp_path / "data", tmp_path).result
     assert result.counts["train"] == 32

@@ -8,12 +8,14 @@ stays whole.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.bootstrap import bootstrap_interval
+from openmofi.evaluation.embed import EmbeddedImages
 from openmofi.evaluation.features import data_fingerprint
 from openmofi.evaluation.folders import (
     TEST,
@@ -26,11 +28,12 @@ from openmofi.evaluation.folders import (
     same_classes,
     split_folder,
 )
-from openmofi.evaluation.linear import MAX_ITERATIONS, choose_l2, fit_probe
-from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
+from openmofi.evaluation.linear import MAX_ITERATIONS, Probe, choose_l2, fit_probe
+from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject
 from openmofi.evaluation.ranking import Floats
 from openmofi.evaluation.result import items_table
 
+CLASSES_SHOWN = 5
 _SHOTS_OF_VALIDATION = 4
 
 
@@ -83,7 +86,8 @@ def measure(subject: Subject) -> Measured:
     embedded = [subject.features.embed(one.sources()) for one in (folders, tested, given) if one is not None]
     train, test, *rest = (Split(images.embeddings, one.labels_of(images)) for images, one in
                           zip(embedded, (folders, tested, given), strict=False) if one is not None)
-    lost_classes(folders.classes, train.labels, str(folders.root))
+    whole = train
+    lost_classes(folders.classes, whole.labels, str(folders.root))
     train, validation = split_train(train, rest[0] if rest else None, settings)
     sweep = choose_l2((train.features, train.labels), (validation.features, validation.labels), len(folders.classes),
                       max_iterations=settings.max_iterations)
@@ -98,11 +102,36 @@ def measure(subject: Subject) -> Measured:
         intervals={"accuracy": bootstrap_interval(right, test.labels)},
         counts={"train": len(train.labels), "validation": len(validation.labels), "images": len(test.labels),
                 "classes": len(folders.classes)},
-        data_fingerprint=data_fingerprint(embedded, [one.labels.tolist() for one in (
-            Split(embedded[0].embeddings, folders.labels_of(embedded[0])), test, *rest)]),
+        data_fingerprint=data_fingerprint(embedded, [one.labels.tolist() for one in (whole, test, *rest)]),
         images=embedded, items=items_table(embedded[1].keys, groups, {"accuracy": right}),
         facts={"l2": sweep.best, "validation_accuracy": {f"{l2:.6g}": value for l2, value in sweep.tried.items()},
-               "validation_split": "val" if given else "drawn from train", "converged": probe.converged})
+               "validation_split": "val" if given else "drawn from train", "converged": probe.converged},
+        failures=_worst(probe, folders.classes, (embedded[0], whole), (embedded[1], test), subject.failures))
+
+
+def _worst(probe: Probe, classes: Sequence[str], train: tuple[EmbeddedImages, Split],
+           test: tuple[EmbeddedImages, Split], count: int) -> list[Failure]:
+    """The test pictures of least probability of their class, and the likeliest classes, each with its nearest training
+    picture.
+    """
+    if not count:
+        return []
+    (known, base), (asked, queries) = train, test
+    logits = probe.logits(queries.features).astype(np.float64)
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    own = shares[np.arange(len(shares)), queries.labels]
+    failures = []
+    for row in np.argsort(own, kind="stable")[:count].tolist():
+        answers: list[tuple[tuple[str, str] | None, str, float, bool]] = []
+        for label in np.argsort(-shares[row], kind="stable")[:CLASSES_SHOWN].tolist():
+            members = np.flatnonzero(base.labels == label)
+            nearest = int(members[(base.features[members] @ queries.features[row]).argmax()])
+            answers.append(((known.shards[nearest], known.keys[nearest]), classes[label], float(shares[row, label]),
+                            label == int(queries.labels[row])))
+        failures.append(Failure((asked.shards[row], asked.keys[row]), classes[queries.labels[row]], float(own[row]),
+                                answers))
+    return failures
 
 
 def split_train(train: Split, given: Split | None, settings: LinearSettings) -> tuple[Split, Split]:
