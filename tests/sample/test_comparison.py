@@ -77,14 +77,18 @@ def test_the_comparison_trains_each_encoder_once(tmp_path: Path) -> None:
     from openmofi.sample.settings import world_settings
 
     label_world(tmp_path, Quiet(), settings=world_settings(None, 60))
-    found = compare_encoders(tmp_path, Quiet(), overrides=OVERRIDES)
+    told = Counting()
+    found = compare_encoders(tmp_path, told, overrides=OVERRIDES)
+    assert ("train", 4 * len(RECIPES)) in told.stages
     assert set(found) == {UNTRAINED, *RECIPES, "gain"}
     assert all(0 < found[name]["map_excl_query"] < found[name]["map_incl_query"] < 1 for name in (UNTRAINED, *RECIPES))
     assert found["supervised"]["zero_shot"] is None
     assert 0 <= found[BASELINE]["zero_shot"] <= 1
     weights = tmp_path / "training/multi_task/seed-0/encoder/heads.safetensors"
     before = weights.stat().st_mtime_ns
-    assert json.dumps(compare_encoders(tmp_path, Quiet(), overrides=OVERRIDES)) == json.dumps(found)
+    again = Counting()
+    assert json.dumps(compare_encoders(tmp_path, again, overrides=OVERRIDES)) == json.dumps(found)
+    assert ("train", 0) in again.stages
     assert weights.stat().st_mtime_ns == before
     results = sorted(tmp_path.glob("evaluation/*/*.json"))
     compared = compare_results(results)

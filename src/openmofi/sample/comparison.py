@@ -24,9 +24,9 @@ from openmofi.evaluation.protocol import evaluate
 from openmofi.evaluation.protocols.sample_retrieval import ZERO_SHOT
 from openmofi.evaluation.ranked import EXCL, INCL
 from openmofi.evaluation.result import GROUP, write_result
-from openmofi.sample.watching import ProgressWatcher
+from openmofi.sample.side_by_side import TrainingRun, train_side_by_side
 from openmofi.training.recipe import load_recipe
-from openmofi.training.run import ENCODER, train
+from openmofi.training.run import ENCODER
 
 UNTRAINED = "untrained"
 BASELINE, BEST = "alt_text", "multi_task"
@@ -96,16 +96,15 @@ def compare_encoders(root: Path, progress: Progress, *, full: bool = False, seed
     results = root / f"evaluation{suffix}"
     found: dict[str, Any] = {UNTRAINED: _measure(root, BACKBONE, results / UNTRAINED, progress).figures()}
     joined: dict[str, Measured] = {}
-    for name, recipe in RECIPES.items():
-        runs = []
-        for seed in seeds:
-            out = root / f"training{suffix}" / name / f"seed-{seed}"
-            settings = [*_places(root), f"run.seed={seed}", *overrides]
-            train(load_recipe(f"{recipe}_full" if full else recipe, settings), out, resume=True,
-                  watcher=ProgressWatcher(progress, f"{name} {seed}"), progress=progress)
-            runs.append(_measure(root, f"run:{out / ENCODER}", results / f"{name}-{seed}", progress))
-        joined[name] = Measured.mean(runs)
-        found[name] = joined[name].figures() | {"seeds": [run.figures() for run in runs]}
+    runs = {(name, seed): TrainingRun(
+        load_recipe(f"{recipe}{suffix.replace('-', '_')}", [*_places(root), f"run.seed={seed}", *overrides]),
+        root / f"training{suffix}" / name / f"seed-{seed}") for name, recipe in RECIPES.items() for seed in seeds}
+    train_side_by_side(list(runs.values()), progress)
+    for name in RECIPES:
+        measured = [_measure(root, f"run:{runs[name, seed].out / ENCODER}", results / f"{name}-{seed}", progress)
+                    for seed in seeds]
+        joined[name] = Measured.mean(measured)
+        found[name] = joined[name].figures() | {"seeds": [one.figures() for one in measured]}
     found["gain"] = {name: _gain(joined[name], joined[BASELINE]).as_dict() for name in RECIPES if name != BASELINE}
     return found
 
