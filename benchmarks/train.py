@@ -6,6 +6,7 @@ softmax and contrastive, live pictures):
 - `training loop`: the run as users start it: pictures decoded and augmented by a worker, two losses, gradient norms,
   clipping, log. Only its steady state is timed, from its own log: the first interval, in which the worker starts, is
   left out.
+Both keep freed memory in the process, as the training command does (`training.allocator`).
 Built on a small sample world (`runs/bench`), made on first use.
 """
 
@@ -91,7 +92,9 @@ def main() -> None:
     from openmofi.engine import Quiet
     from openmofi.sample.demo import label_world
     from openmofi.sample.settings import world_settings
+    from openmofi.training.allocator import keep_freed_memory
 
+    keep_freed_memory()
     label_world(arguments.world, Quiet(), settings=world_settings(None, arguments.entities))
     steps = 2 * arguments.interval
     recipe = recipe_for(arguments.world, 3 * arguments.interval, arguments.interval, arguments.set)

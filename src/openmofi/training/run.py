@@ -17,6 +17,7 @@ from openmofi.engine.protocol import Quiet
 from openmofi.errors import OpenMofiError
 from openmofi.objectives.protocol import Batch
 from openmofi.storage import Manifest, claim_folder, finish_manifest
+from openmofi.training.allocator import keep_freed_memory
 from openmofi.training.checkpoint import Checkpoints, Progressed
 from openmofi.training.data import TrainingData, open_data
 from openmofi.training.distributed import Ranks, bare, joined_ranks, spread
@@ -71,6 +72,7 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, watcher: Wat
         KeyboardInterrupt: SIGINT or SIGTERM came; a checkpoint is written.
     """
     out = Path(out)
+    keep_freed_memory()
     with joined_ranks() as ranks:
         if recipe.run.threads:
             torch.set_num_threads(recipe.run.threads)
@@ -100,10 +102,17 @@ def _opened(recipe: Recipe, inputs: ModelInputs, out: Path, ranks: Ranks, progre
 
 
 def _claimed(recipe: Recipe, out: Path, data: TrainingData, ranks: Ranks) -> Manifest:
-    # By their dotted names, so that an error tells the setting that differs.
-    settings = {key: value for key, value in _flat(recipe_dict(recipe)) if key not in _FREE}
+    settings = deciding_settings(recipe)
     with ranks.first_before_others():
         return claim_folder(out, "run", settings, {"/data": data.fingerprint})
+
+
+def deciding_settings(recipe: Any) -> dict[str, Any]:
+    """The settings of a recipe (any dataclass of them) that decide what is learned.
+
+    By their dotted names, so that an error tells the setting that differs.
+    """
+    return {key: value for key, value in _flat(recipe_dict(recipe)) if key not in _FREE}
 
 
 def _flat(settings: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
