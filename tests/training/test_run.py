@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -138,6 +139,37 @@ def test_what_is_refused(make, tmp_path, dataset_maker):
         trained(elsewhere, out, resume=True)
     free = replace(recipe, run=replace(recipe.run, log_every=3, checkpoint_every=1, keep=9, threads=0))
     assert trained(free, out, resume=True)["steps"] == 3
+
+
+def test_a_folder_in_which_nothing_was_learned_is_not_locked(make, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "_set_up", lambda *_, **__: pytest.fail("no such model"))
+        with pytest.raises(pytest.fail.Exception):
+            trained(make("exact", optimizer={"lr": 1.0}), out)
+    assert trained(make("exact", run={"steps": 2}), out)["steps"] == 2
+    with pytest.raises(OpenMofiError, match=r"other settings \(run.steps: 2 → 3\)"):
+        trained(make("exact", run={"steps": 3}), out)
+
+
+def test_a_dataset_that_was_moved_is_the_same_dataset(make, tmp_path):
+    recipe, out = make("exact", run={"steps": 3}), tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        trained(recipe, out, watcher=InterruptAt(2))
+    shutil.copytree(recipe.data.dataset, tmp_path / "moved")
+    moved = replace(recipe, data=replace(recipe.data, dataset=str(tmp_path / "moved")))
+    assert trained(moved, out, resume=True)["steps"] == 3
+
+
+def test_a_folder_of_another_kind_is_left_as_it_is(make, tmp_path):
+    recipe = make("exact")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/notes.txt").write_text("mine")
+    for out, message in ((Path(recipe.data.dataset), "'dataset', not 'run'"), (tmp_path / "own", "is not empty")):
+        before = sorted(out.iterdir())
+        with pytest.raises(OpenMofiError, match=message):
+            trained(recipe, out)
+        assert sorted(out.iterdir()) == before
 
 
 def test_bf16_keeps_losses_and_weights_in_float32(make, tmp_path, monkeypatch):

@@ -56,11 +56,11 @@ def started(make, folder, workers, **run):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 2])
-def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(make, tmp_path, workers):
+@pytest.mark.parametrize(("workers", "number"), [(0, signal.SIGINT), (2, signal.SIGINT), (2, signal.SIGTERM)])
+def test_a_signal_writes_a_checkpoint_and_says_how_to_go_on(make, tmp_path, workers, number):
     child = started(make, tmp_path, workers)
-    # A terminal sends it to every process of the group, the workers too.
-    os.killpg(child.pid, signal.SIGINT)
+    # A terminal, and a scheduler, send it to every process of the group, the workers too.
+    os.killpg(child.pid, number)
     out, told = child.communicate(timeout=60)
     assert child.returncode == 130
     assert out == ""

@@ -92,9 +92,8 @@ def _parts(results: Sequence[Result], items: pa.Table | None) -> list[str]:
 
 
 def _check_comparable(first_path: Path, first: Result, path: Path, result: Result) -> None:
-    wanted = {"version of the protocol": (first.version, result.version), "settings": (first.settings, result.settings)}
-    if not (first.excluded or result.excluded) and first.protocol != "labels":
-        wanted["data"] = (first.data["fingerprint"], result.data["fingerprint"])
+    wanted = {"version of the protocol": (first.version, result.version), "settings": (first.settings, result.settings),
+              "data": (first.data["fingerprint"], result.data["fingerprint"])}
     for what, (one, other) in wanted.items():
         if one != other:
             raise OpenMofiError(f"{path} and {first_path} do not compare: their {what} differ ({other} and {one}).",

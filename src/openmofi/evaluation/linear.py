@@ -54,7 +54,7 @@ class Sweep:
     tried: dict[float, float]
 
 
-def fit_probe(features: ArrayLike, labels: ArrayLike, classes: int, l2: float, *, start: Probe | None = None,
+def fit_probe(features: ArrayLike, labels: ArrayLike, classes: int, l2: float, *,
               max_iterations: int = MAX_ITERATIONS, tolerance: float = TOLERANCE) -> Probe:
     """Fit a probe.
 
@@ -63,7 +63,6 @@ def fit_probe(features: ArrayLike, labels: ArrayLike, classes: int, l2: float, *
         labels: (n,) from 0 to `classes` − 1.
         classes: how many there are.
         l2: λ, see above.
-        start: where to start from; zeros by default. It changes only how soon the minimum is reached.
         max_iterations, tolerance: of L-BFGS; the latter bounds the gradient of the mean loss.
 
     Raises:
@@ -73,12 +72,11 @@ def fit_probe(features: ArrayLike, labels: ArrayLike, classes: int, l2: float, *
 
     values, true = _checked(features, labels, classes)
     size = (values.shape[1] + 1, classes)
-    first = np.zeros(size) if start is None else np.vstack([start.weights, start.bias[None]]).astype(np.float64)
 
     def objective(flat: Doubles) -> tuple[float, Doubles]:
         return _loss(flat.reshape(size), values, true, l2)
 
-    found: Any = minimize(objective, first.ravel(), jac=True, method="L-BFGS-B",
+    found: Any = minimize(objective, np.zeros(size[0] * size[1]), jac=True, method="L-BFGS-B",
                           options={"maxiter": max_iterations, "maxcor": 10, "gtol": tolerance, "ftol": 1e-14,
                                    "maxls": 50, "maxfun": 2 * max_iterations})
     solved = found.x.reshape(size).astype(np.float32)
@@ -94,14 +92,13 @@ def choose_l2(train: tuple[ArrayLike, ArrayLike], validation: tuple[ArrayLike, A
     """
     values, true = _checked(*validation, classes)
     tried: dict[float, float] = {}
-    last: Probe | None = None
 
     def attempt(exponents: list[float]) -> None:
-        nonlocal last
-        # From much to little regularisation: each solution is near the next one.
-        for exponent in sorted(set(exponents) - set(tried), reverse=True):
-            last = fit_probe(*train, classes, 10.0**exponent, start=last, max_iterations=max_iterations)
-            tried[exponent] = float((last.predict(values) == true).mean())
+        for exponent in sorted(set(exponents) - set(tried)):
+            # Each from zeros, as scikit-learn does: where classes are separable the loss is flat, and where the search
+            # starts would decide where it stops.
+            probe = fit_probe(*train, classes, 10.0**exponent, max_iterations=max_iterations)
+            tried[exponent] = float((probe.predict(values) == true).mean())
 
     attempt(list(COARSE))
     step = COARSE[1] - COARSE[0]

@@ -2,10 +2,18 @@
 
 from openmofi.storage.atomic import atomic_path, write_bytes, write_json, write_table, write_text
 from openmofi.storage.fingerprint import file_fingerprint, fingerprint
-from openmofi.storage.manifest import Manifest, claim_folder, finish_manifest, package_versions, read_manifest
+from openmofi.storage.manifest import (
+    Manifest,
+    claim_folder,
+    finish_manifest,
+    package_versions,
+    read_manifest,
+    require_claimable,
+)
 from openmofi.storage.shards import Shard, expand_shards
 
 __all__ = [
     "Manifest", "Shard", "atomic_path", "claim_folder", "expand_shards", "file_fingerprint", "fingerprint",
-    "finish_manifest", "package_versions", "read_manifest", "write_bytes", "write_json", "write_table", "write_text",
+    "finish_manifest", "package_versions", "read_manifest", "require_claimable", "write_bytes", "write_json",
+    "write_table", "write_text",
 ]

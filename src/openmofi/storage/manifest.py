@@ -115,11 +115,30 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}…"
 
 
+def require_claimable(folder: str | Path, kind: str) -> Manifest | None:
+    """The manifest of a folder that a stage may write to, if it has one; for early refusal, before long work.
+
+    Raises:
+        OpenMofiError: the folder is of another kind, or is not empty and not ours.
+    """
+    filesystem, place = fsspec.core.url_to_fs(str(folder))
+    if filesystem.exists(f"{place}/{MANIFEST}"):
+        return read_manifest(folder, kind)
+    if filesystem.isdir(place) and any(not _is_hidden(name) for name in filesystem.ls(place, detail=False)):
+        raise OpenMofiError(f"{folder} is not empty and has no {MANIFEST}.", "Choose another output with -o.")
+    return None
+
+
 def claim_folder(folder: str | Path, kind: str, settings: Mapping[str, Any],
-                 inputs: Mapping[str, str] | None = None) -> Manifest:
+                 inputs: Mapping[str, str] | None = None, *, anew: bool = False) -> Manifest:
     """Open `folder` for a stage: write a new manifest, or go on where one of the same settings stopped.
 
     Returns the manifest; `finished` tells whether there is nothing left to do.
+
+    Args:
+        folder, kind, settings, inputs: what is stored.
+        anew: nothing was made in the folder yet that other settings could spoil: they replace those it was claimed
+            with. A finished folder stays as it is.
 
     Raises:
         OpenMofiError: the folder was made with other settings or inputs, or is not empty and not ours.
@@ -127,17 +146,14 @@ def claim_folder(folder: str | Path, kind: str, settings: Mapping[str, Any],
     # Settings go through JSON so that what is compared is what was stored (tuples become lists).
     stored = json.loads(json.dumps(dict(settings), default=plain))
     fresh = Manifest(kind=kind, settings=stored, inputs=dict(inputs or {}), versions=package_versions())
-    filesystem, place = fsspec.core.url_to_fs(str(folder))
-    if filesystem.exists(f"{place}/{MANIFEST}"):
-        found = read_manifest(folder, kind)
+    found = require_claimable(folder, kind)
+    if found is not None and (found.finished or not anew):
         if found.settings != fresh.settings or found.inputs != fresh.inputs:
             changes = _difference({**found.settings, **found.inputs}, {**fresh.settings, **fresh.inputs})
             raise OpenMofiError(f"{folder} was made with other settings ({changes}).",
                                 "Choose another output with -o, or remove the folder.")
         remove_leftovers(folder)
         return found
-    if filesystem.isdir(place) and any(not _is_hidden(name) for name in filesystem.ls(place, detail=False)):
-        raise OpenMofiError(f"{folder} is not empty and has no {MANIFEST}.", "Choose another output with -o.")
     write_json(f"{folder}/{MANIFEST}", asdict(fresh))
     return fresh
 

@@ -16,7 +16,7 @@ from openmofi.engine import Progress
 from openmofi.engine.protocol import Quiet
 from openmofi.errors import OpenMofiError
 from openmofi.objectives.protocol import Batch
-from openmofi.storage import Manifest, claim_folder, finish_manifest
+from openmofi.storage import Manifest, claim_folder, finish_manifest, read_manifest, require_claimable
 from openmofi.training.allocator import keep_freed_memory
 from openmofi.training.checkpoint import Checkpoints, Progressed
 from openmofi.training.data import TrainingData, open_data
@@ -32,10 +32,12 @@ from openmofi.training.state import RunState
 from openmofi.training.terms import build_optimizers, build_terms, logit_scale
 
 ENCODER = "encoder"
+_KIND = "run"
 _STANDARDISED_ON = 2048
-# What may differ when a run goes on, on another machine say: none of it decides what is learned, but for rounding.
-_FREE = ("data.workers", "data.cache", "run.log_every", "run.checkpoint_every", "run.keep", "run.threads",
-         "run.compile", "run.fsdp")
+# What may differ when a run goes on, on another machine say: none of it decides what is learned, but for rounding. Of
+# dataset and knowledge base it is the content that counts.
+_FREE = ("data.dataset", "data.kb", "data.examples", "data.workers", "data.cache", "run.log_every",
+         "run.checkpoint_every", "run.keep", "run.threads", "run.compile", "run.fsdp")
 
 
 @dataclass(frozen=True)
@@ -78,10 +80,10 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, watcher: Wat
             torch.set_num_threads(recipe.run.threads)
         inputs = inputs_of(recipe.model)
         data = _opened(recipe, inputs, out, ranks, progress or Quiet())
-        manifest = _claimed(recipe, out, data, ranks)
+        checkpoints = Checkpoints(out / "checkpoints", keep=recipe.run.keep, best=recipe.run.best)
+        manifest = _claimed(recipe, out, data, ranks, anew=not checkpoints.steps())
         if manifest.finished:
             return dict(manifest.counts)
-        checkpoints = Checkpoints(out / "checkpoints", keep=recipe.run.keep, best=recipe.run.best)
         if checkpoints.steps() and not resume:
             raise OpenMofiError(f"{out} holds a run that was stopped at step {checkpoints.steps()[-1]}.",
                                 "Add --resume to go on, or choose another output with -o.")
@@ -98,13 +100,17 @@ def _opened(recipe: Recipe, inputs: ModelInputs, out: Path, ranks: Ranks, progre
     # Hidden, since a folder that holds anything else but a manifest is not claimed.
     cache = Path(recipe.data.cache) if recipe.data.cache else out / ".cache"
     with ranks.first_before_others():
+        require_claimable(out, _KIND)
         return open_data(recipe.data, inputs, seed=recipe.run.seed, cache=cache, progress=progress)
 
 
-def _claimed(recipe: Recipe, out: Path, data: TrainingData, ranks: Ranks) -> Manifest:
+def _claimed(recipe: Recipe, out: Path, data: TrainingData, ranks: Ranks, *, anew: bool) -> Manifest:
     settings = deciding_settings(recipe)
+    inputs = {"/data": data.fingerprint}
+    if recipe.data.kb:
+        inputs["/kb"] = read_manifest(recipe.data.kb, "knowledge_base").fingerprint
     with ranks.first_before_others():
-        return claim_folder(out, "run", settings, {"/data": data.fingerprint})
+        return claim_folder(out, _KIND, settings, inputs, anew=anew and ranks.first)
 
 
 def deciding_settings(recipe: Any) -> dict[str, Any]:

@@ -166,6 +166,6 @@ def _few_of(split: Split, count: int, draw: np.random.Generator) -> Split:
 
 
 PROTOCOL = EvaluationProtocol(
-    name="linear", version=1, headline="accuracy", settings=LinearSettings, measure=measure,
+    name="linear", version=2, headline="accuracy", settings=LinearSettings, measure=measure,
     rule="Pictures that cannot be read are left out of all splits; accuracy is over those that could be read.",
     data="Any classification data. Layout: DIR/SPLIT/CLASS/PICTURE; train and val or test, or all three.")

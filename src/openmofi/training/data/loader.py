@@ -6,8 +6,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -113,12 +115,28 @@ def _context() -> Any:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
+    with _deaf_to_sigterm():
+        forkserver.ensure_running()
     return context
 
 
+@contextmanager
+def _deaf_to_sigterm() -> Generator[None]:
+    """Processes that are started here do not hear SIGTERM, which schedulers send to all of a job's processes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _begin_worker(_number: int) -> None:
-    # Ctrl-C is the trainer's: it ends the workers when it has saved.
+    # Ctrl-C and SIGTERM are the trainer's: it ends the workers when it has saved.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_end_with_trainer, daemon=True).start()
 
 
