@@ -114,9 +114,9 @@ def test_twins_get_the_name_of_their_folder_or_are_refused(tmp_path):
 
 def test_urls_stay_urls(tmp_path):
     for name in ("1.tar", "0.tar"):
-        with fsspec.open(f"memory://shards/{name}", "wb") as handle:
+        with fsspec.open(f"memory://listed/{name}", "wb") as handle:
             handle.write(b"x")
-    shards = expand_shards(["memory://shards/*.tar"])
+    shards = expand_shards(["memory://listed/*.tar"])
     assert [shard.name for shard in shards] == ["0", "1"]
     for shard in shards:
         assert fsspec.open(shard.path).open().read() == b"x"

@@ -6,9 +6,16 @@ import sys
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer import event_file_writer
 
 from openmofi.errors import MissingExtraError
 from openmofi.training.log import LOG, TENSORBOARD, RunLog, Unwatched, read_log
+
+
+@pytest.fixture(autouse=True)
+def uid(monkeypatch):
+    """TensorBoard sorts files of one second and process by a count, as text: from 9 to 10 the order would turn."""
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(0))
 
 
 def logged(folder, steps, *, resume_step=0, offset=0.0):

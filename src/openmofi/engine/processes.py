@@ -12,8 +12,10 @@ import pickle
 import signal
 import traceback
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
@@ -30,6 +32,7 @@ def _serve(factory: WorkFactory, connection: Connection, threads: int) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     # Ctrl-C reaches every process of the terminal; the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     work: Work | None = None
     while True:
         try:
@@ -59,6 +62,21 @@ def _packed(answer: tuple[str, Any, str]) -> bytes:
         return pickle.dumps(("stop", RuntimeError(repr(answer[1])), answer[2] or traceback.format_exc()))
 
 
+@contextmanager
+def _sigint_held() -> Generator[None]:
+    """Hold Ctrl-C back, here and in what is started: a worker that is still importing would answer with a traceback.
+
+    Here it arrives at the end; a worker lets it through when it has said that it ignores it.
+    """
+    # Its start ends with SIGINT let through, so it comes first.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 @dataclass
 class _Worker:
     process: SpawnProcess
@@ -70,7 +88,8 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(factory, theirs, threads))
-        process.start()
+        with _sigint_held():
+            process.start()
         # Only the worker may hold its end, or its death would not be noticed.
         theirs.close()
         return cls(process, ours)

@@ -2,6 +2,7 @@
 
 from openmofi.storage.atomic import atomic_path, write_bytes, write_json, write_table, write_text
 from openmofi.storage.fingerprint import file_fingerprint, fingerprint
+from openmofi.storage.locks import locked
 from openmofi.storage.manifest import (
     Manifest,
     claim_folder,
@@ -14,6 +15,6 @@ from openmofi.storage.shards import Shard, expand_shards
 
 __all__ = [
     "Manifest", "Shard", "atomic_path", "claim_folder", "expand_shards", "file_fingerprint", "fingerprint",
-    "finish_manifest", "package_versions", "read_manifest", "require_claimable", "write_bytes", "write_json",
+    "finish_manifest", "locked", "package_versions", "read_manifest", "require_claimable", "write_bytes", "write_json",
     "write_table", "write_text",
 ]

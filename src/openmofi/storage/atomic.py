@@ -48,7 +48,8 @@ def _is_full(error: OSError, path: str | Path) -> bool:
     return False
 
 
-def _explain(error: OSError, path: str | Path) -> OpenMofiError:
+def write_error(error: OSError, path: str | Path) -> OpenMofiError:
+    """What to tell when `path` could not be written."""
     if _is_full(error, path):
         return OpenMofiError(f"The disk is full: {path} could not be written.",
                              "Free some room and start the same command again; what is finished is kept.")
@@ -89,7 +90,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.replace(target)
         _sync_folder(target.parent)
     except OSError as error:
-        raise _explain(error, target) from error
+        raise write_error(error, target) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -101,7 +102,7 @@ def _upload(local: Path, url: str) -> None:
         filesystem.makedirs(remote.rpartition("/")[0], exist_ok=True)
         filesystem.put_file(str(local), remote)
     except OSError as error:
-        raise _explain(error, url) from error
+        raise write_error(error, url) from error
     except (ImportError, ValueError) as error:
         raise OpenMofiError(f"{url} cannot be written: {error}.") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -64,6 +65,8 @@ class RunLog:
             raise MissingExtraError.of("tensorboard", "train") from error
         self._path = folder / LOG
         write_text(self._path, "".join(_lines_until(self._path, resume_step)))
+        if not resume_step:
+            shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)
         self._file = self._path.open("a", encoding="utf-8")
         self._board: Any = SummaryWriter(str(folder / TENSORBOARD), purge_step=resume_step + 1)
 

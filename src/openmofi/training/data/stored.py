@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from openmofi.engine import Progress
-from openmofi.storage import atomic_path
+from openmofi.storage import atomic_path, locked
 
 Halves = NDArray[np.float16]
 
@@ -47,6 +47,7 @@ def stored_features(path: Path, sizes: Sequence[int], dim: int, part: Callable[[
     """The array (sum of sizes, dim) float16 at `path`; computed part by part where it is not there yet.
 
     A part is kept as soon as it is made: a run that was killed goes on behind the last one, and ends in the same bytes.
+    Of several runs that want the same array one computes it, and the others wait.
 
     Args:
         path: a local `.npy`; its parts lie in the folder of the same name until it is whole.
@@ -57,16 +58,23 @@ def stored_features(path: Path, sizes: Sequence[int], dim: int, part: Callable[[
         progress: told of each part.
     """
     if not path.exists():
-        parts = path.with_suffix(".parts")
-        progress.begin(stage, len(sizes))
-        for number, size in enumerate(sizes):
-            place = parts / f"{number:06d}.npy"
-            if not place.exists():
-                _save(place, part(number).astype(np.float16))
-            progress.advance({"rows": size})
-        _join(path, parts, sizes, dim)
-        shutil.rmtree(parts, ignore_errors=True)
+        with locked(path, lambda: progress.say(f"{stage}: another run is at it; this one waits")):
+            if not path.exists():
+                _compute(path, sizes, dim, part, stage, progress)
     return StoredArray(path)
+
+
+def _compute(path: Path, sizes: Sequence[int], dim: int, part: Callable[[int], NDArray[Any]], stage: str,
+             progress: Progress) -> None:
+    parts = path.with_suffix(".parts")
+    progress.begin(stage, len(sizes))
+    for number, size in enumerate(sizes):
+        place = parts / f"{number:06d}.npy"
+        if not place.exists():
+            _save(place, part(number).astype(np.float16))
+        progress.advance({"rows": size})
+    _join(path, parts, sizes, dim)
+    shutil.rmtree(parts, ignore_errors=True)
 
 
 def _save(path: Path, rows: Halves) -> None:
