@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -111,4 +113,6 @@ def test_nothing_to_average():
         bootstrap_interval([np.nan, np.nan], [0, 1])
     with pytest.raises(OpenMofiError, match="do not go with groups"):
         paired_bootstrap([1.0, 2.0], [1.0], [0, 1])
-    assert np.isnan(paired_bootstrap([1.0, 1.0], [0.0, 0.0], [0, 1]).gain)
+    found = paired_bootstrap([1.0, 1.0], [0.0, 0.0], [0, 1])
+    assert np.isnan(found.gain)
+    assert json.loads(json.dumps(found.as_dict(), allow_nan=False))["gain"] is None

@@ -120,6 +120,7 @@ def changed(path, folder, change):
 
 @pytest.mark.parametrize(("change", "message"), [
     (lambda raw: raw["data"].update(fingerprint="x"), "do not compare: their data differ"),
+    (lambda raw: (raw["data"].update(fingerprint="x"), raw.update(excluded={"a": "broken"})), "their data differ"),
     (lambda raw: raw.update(version=9), "do not compare: their version of the protocol differ"),
     (lambda raw: raw["settings"].update(recall_at=[3]), "do not compare: their settings differ"),
     (lambda raw: raw.update(format_version=9), "has the format 9"),

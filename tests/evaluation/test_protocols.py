@@ -329,3 +329,18 @@ def test_settings_that_are_none(tmp_path, override, message):
 def test_a_protocol_that_needs_an_encoder_says_so(tmp_path):
     with pytest.raises(UsageError, match="needs an encoder"):
         evaluate("retrieval", None, tmp_path, tmp_path, Quiet())
+
+
+@pytest.mark.parametrize(("protocol", "setting"), [
+    ("knn", "temperature=NaN"), ("retrieval", "recall_at=0,-3"), ("gpr1200", "recall_at=0"), ("labels", "at_recall=7"),
+    ("sample-retrieval", "recall_at=-1"), ("linear", "seed=-1"), ("vtab", "seed=-1"), ("labels", "at_recall=NaN"),
+])
+def test_numbers_that_make_no_sense_are_refused(tmp_path, protocol, setting):
+    with pytest.raises(UsageError, match=setting.partition("=")[0]):
+        run(protocol, tmp_path, tmp_path, overrides=[setting])
+
+
+def test_without_its_usual_headline_a_result_has_another(tmp_path):
+    result = run("knn", splits(tmp_path, "train", "val"), tmp_path, overrides=["k=5"]).result
+    assert result.headline == "knn/top1_k5"
+    assert result.headline in result.metrics

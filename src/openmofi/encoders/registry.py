@@ -32,11 +32,12 @@ def open_encoder(spec: str, *, device: str = "cpu") -> Encoder:
     reaches for the network.
 
     Raises:
-        UsageError: no such kind of encoder.
+        UsageError: no such kind of encoder, or no such device here.
         MissingExtraError: a package that it needs is not installed.
         OpenMofiError: the encoder is missing, damaged, or cannot be fetched.
     """
     spec = spec.strip()
+    _check_device(device)
     if spec in _SAMPLES:
         return _open_sample(spec, device)
     prefix, _, rest = spec.partition(":")
@@ -47,6 +48,21 @@ def open_encoder(spec: str, *, device: str = "cpu") -> Encoder:
         return opener(spec, rest, device)
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error.name or "torch", "torch") from error
+
+
+def _check_device(device: str) -> None:
+    if device == "cpu":
+        return
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of("torch", "torch") from error
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise UsageError(f"There is no device {device!r}.", "Use cpu, cuda, or cuda:1 and so on.") from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"There is no CUDA device here for {device!r}.", "Use cpu, or a CUDA build of PyTorch.")
 
 
 def sample_encoder_folder(spec: str = "sample") -> Path:

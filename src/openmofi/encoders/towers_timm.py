@@ -49,9 +49,23 @@ def image(name: str, pretrained: str, size: int, drop_path: float) -> Trunk:
     except (TypeError, AssertionError, RuntimeError, ValueError) as error:
         raise UsageError(f"timm:{name} cannot be built with {options}: {first_line(error)}",
                          "Check model.image.size and model.image.drop_path.") from error
+    if size:
+        _check_size(module, name, size)
     if pretrained:
         module.load_state_dict(_weights(name, _file(name, pretrained), options), strict=True)
     return _trunk(module, {"kind": "timm", "name": name, "options": options})
+
+
+def _check_size(module: Any, name: str, size: int) -> None:
+    """Some models find out only when they look that they cannot take pictures of a size."""
+    training = module.training
+    try:
+        with torch.no_grad():
+            module.eval()(torch.zeros(1, 3, size, size))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise UsageError(f"timm:{name} takes no pictures of {size} px: {first_line(error)}",
+                         "Choose another model.image.size.") from error
+    module.train(training)
 
 
 def rebuilt(architecture: Mapping[str, Any]) -> Trunk:

@@ -47,8 +47,13 @@ class PairedDifference:
     groups: int
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        """Plain values for JSON, which has no NaN: `None` in its place."""
+        return {name: [_known(edge) for edge in value] if isinstance(value, tuple) else _known(value)
+                for name, value in asdict(self).items()}
+
+
+def _known(value: float) -> float | None:
+    return value if np.isfinite(value) else None
 
 
 def bootstrap_interval(values: ArrayLike, groups: ArrayLike, *, resamples: int = RESAMPLES, level: float = LEVEL,
@@ -67,6 +72,24 @@ def bootstrap_interval(values: ArrayLike, groups: ArrayLike, *, resamples: int =
     means: list[Doubles] = [sums[drawn].sum(1) / counts[drawn].sum(1)
                             for drawn in _draws(len(counts), resamples, seed)]
     return _percentiles(np.concatenate(means), level)
+
+
+def ratio_interval(above: ArrayLike, below: ArrayLike, *, resamples: int = RESAMPLES, level: float = LEVEL,
+                   seed: int = 0) -> Interval:
+    """The interval of `sum(above) / sum(below)` when rows are drawn, such as documents with counts of each.
+
+    Args:
+        above, below: (n,) numbers; a resample in which all of `below` is 0 counts as 0.
+        resamples, level, seed: see `bootstrap_interval`.
+
+    Raises:
+        OpenMofiError: there are no rows, or the lengths differ.
+    """
+    (numerators, denominators), _ = _totals([above, below], np.arange(len(np.asarray(above))))
+    sums = [(numerators[drawn].sum(1), denominators[drawn].sum(1))
+            for drawn in _draws(len(numerators), resamples, seed)]
+    upper, lower = (np.concatenate(column) for column in zip(*sums, strict=True))
+    return _percentiles(np.divide(upper, lower, out=np.zeros_like(upper), where=lower > 0), level)
 
 
 def paired_bootstrap(ours: ArrayLike, theirs: ArrayLike, groups: ArrayLike, *, resamples: int = RESAMPLES,

@@ -8,7 +8,7 @@ from pathlib import Path
 import jinja2
 
 from openmofi import __version__
-from openmofi.evaluation.protocol import Evaluated
+from openmofi.evaluation.protocol import Evaluated, protocol_named
 from openmofi.storage import write_text
 
 
@@ -20,4 +20,5 @@ def write_failures(path: str | Path, evaluated: Evaluated) -> None:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
                                      lstrip_blocks=True)
     page = environment.from_string(files(__package__).joinpath("failures.html.j2").read_text("utf-8"))
-    write_text(path, page.render(version=__version__, result=evaluated.result, cases=cases, pictures=pictures))
+    write_text(path, page.render(version=__version__, result=evaluated.result, cases=cases, pictures=pictures,
+                                 score=protocol_named(evaluated.result.protocol).score))

@@ -37,8 +37,13 @@ PROTOCOLS: Mapping[str, tuple[str, str]] = {
     "entity": ("entity", "which entity a picture shows, by labelled pictures and by texts; top-1 and top-5"),
     "sample-retrieval": ("sample_retrieval", "the sample world's held-out entities: retrieval and zero-shot"),
     "labels": ("labels", "how good labels are where the truth is known; precision and recall; needs no encoder"),
+    "disambiguation": ("disambiguation", "which listed entity a mention means, ZELDA's too; accuracy; needs a linker"),
+    "linking": ("linking", "texts to annotations with a knowledge base, as GERBIL; micro F1; needs a linker"),
 }
 """Name → (module in `openmofi.evaluation.protocols`, one line)."""
+
+ENCODER, LINKER, NEITHER = "encoder", "linker", "neither"
+"""What a protocol judges: the option that names it."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,8 @@ class Subject:
         progress: told what happens.
         failures: how many of the worst queries to return.
         given: the features provider, with the encoder; `None` where the protocol needs none.
+        linker: spec of the linker that is judged; empty where the protocol needs none.
+        device: torch's name of where the linker works.
     """
 
     data: Path
@@ -104,6 +111,8 @@ class Subject:
     progress: Progress
     failures: int = 0
     given: Features | None = None
+    linker: str = ""
+    device: str = "cpu"
 
     @property
     def features(self) -> Features:
@@ -119,7 +128,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class EvaluationProtocol:
-    """A way to judge an encoder.
+    """A way to judge an encoder or a linker.
 
     Attributes:
         name: as in the registry.
@@ -127,9 +136,10 @@ class EvaluationProtocol:
         settings: frozen dataclass; the defaults are the published ones.
         measure: does the work.
         headline: the metric to look at first.
+        score: what the score of a failure is, for people.
         rule: what becomes of pictures that cannot be read.
         data: where the data comes from, its licence, its layout.
-        needs_encoder: whether it embeds pictures.
+        judges: `ENCODER`, `LINKER`, or `NEITHER`, e.g. the data alone.
         prepare: what the settings make of the encoder, e.g. another preprocessing.
     """
 
@@ -140,7 +150,8 @@ class EvaluationProtocol:
     headline: str
     rule: str
     data: str
-    needs_encoder: bool = True
+    judges: str = ENCODER
+    score: str = ""
     prepare: Callable[[Encoder, Any], Encoder] | None = None
 
 
@@ -160,39 +171,64 @@ def protocol_named(name: str) -> EvaluationProtocol:
     Raises:
         UsageError: there is none.
     """
-    if name not in PROTOCOLS:
-        raise UsageError(f"There is no protocol {name!r}.{nearest(name, PROTOCOLS)}",
-                         f"Protocols are: {', '.join(PROTOCOLS)}.")
+    check_protocol(name)
     found: EvaluationProtocol = import_module(f"openmofi.evaluation.protocols.{PROTOCOLS[name][0]}").PROTOCOL
     return found
 
 
+def check_protocol(name: str) -> None:
+    """Check a protocol's name.
+
+    Raises:
+        UsageError: there is no such protocol.
+    """
+    if name not in PROTOCOLS:
+        raise UsageError(f"There is no protocol {name!r}.{nearest(name, PROTOCOLS)}",
+                         f"Protocols are: {', '.join(PROTOCOLS)}.")
+
+
+def check_judged(protocol: EvaluationProtocol, *, encoder: bool, linker: bool) -> None:
+    """Check that what is given is what the protocol judges.
+
+    Raises:
+        UsageError: it needs the other one, or one more.
+    """
+    for what, given in ((ENCODER, encoder), (LINKER, linker)):
+        article = "an" if what == ENCODER else "a"
+        if given and what != protocol.judges:
+            told = "Leave it out." if protocol.judges == NEITHER else f"Give --{protocol.judges} SPEC in its place."
+            raise UsageError(f"The protocol {protocol.name} does not judge {article} {what}.", told)
+        if what == protocol.judges and not given:
+            raise UsageError(f"The protocol {protocol.name} needs {article} {what}.", f"Give one with --{what} SPEC.")
+
+
 def evaluate(name: str, encoder: Encoder | None, data: str | Path, cache: str | Path, progress: Progress, *,
-             overrides: Sequence[str] = (), choice: str = "auto", half: bool = False, failures: int = 0) -> Evaluated:
+             linker: str = "", device: str = "cpu", overrides: Sequence[str] = (), choice: str = "auto",
+             half: bool = False, failures: int = 0) -> Evaluated:
     """Run a protocol.
 
     Args:
         encoder: open; `None` only for protocols that need none.
         data: folder or file, in the protocol's layout.
         cache: keeps features.
+        linker, device: see `Subject`.
         overrides: `KEY=VALUE` of the protocol's settings.
         choice, half: see `Features`.
         failures: how many of the worst queries to keep.
 
     Raises:
-        UsageError: no such protocol or setting, or an encoder that it cannot judge.
+        UsageError: no such protocol or setting, or an encoder or linker that it cannot judge.
         OpenMofiError: data that are not in the protocol's layout.
     """
     protocol = protocol_named(name)
     settings = settings_from(protocol.settings, overrides, name)
+    check_judged(protocol, encoder=encoder is not None, linker=bool(linker))
     features = None
-    if protocol.needs_encoder:
-        if encoder is None:
-            raise UsageError(f"The protocol {name} needs an encoder.", "Give one with --encoder SPEC.")
+    if encoder is not None:
         opened = protocol.prepare(encoder, settings) if protocol.prepare else encoder
         features = Features(opened, Path(cache), progress, choice, half)
     started = time.perf_counter()
-    found = protocol.measure(Subject(Path(data), settings, progress, failures, features))
+    found = protocol.measure(Subject(Path(data), settings, progress, failures, features, linker, device))
     seconds = time.perf_counter() - started
     return Evaluated(_result(protocol, settings, found, features, str(data), seconds), found.items, found.failures,
                      features)
@@ -201,6 +237,8 @@ def evaluate(name: str, encoder: Encoder | None, data: str | Path, cache: str | 
 def _result(protocol: EvaluationProtocol, settings: Any, found: Measured, features: Features | None, data: str,
             seconds: float) -> Result:
     spent = features.seconds if features else 0.0
+    # A setting may leave the usual one out, as k=5 of knn does.
+    headline = protocol.headline if protocol.headline in found.metrics else next(iter(found.metrics))
     excluded = {key: status for images in found.images for _, key, status in images.refused}
     return Result(
         protocol=protocol.name, version=protocol.version,
@@ -210,6 +248,6 @@ def _result(protocol: EvaluationProtocol, settings: Any, found: Measured, featur
         features=features.describe() if features else {},
         data={"path": data, "fingerprint": found.data_fingerprint, **found.data}, settings=asdict(settings),
         counts=found.counts | {"excluded": sum(len(images.refused) for images in found.images)}, excluded=excluded,
-        headline=f"{protocol.name}/{protocol.headline}", rule=protocol.rule, interval_over=found.interval_over,
+        headline=f"{protocol.name}/{headline}", rule=protocol.rule, interval_over=found.interval_over,
         facts=found.facts, seconds={"features": round(spent, 3), "protocol": round(seconds - spent, 3)},
         versions=package_versions())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any, get_args, get_origin, get_type_hints
@@ -58,4 +59,6 @@ def _value(kind: Any, text: str) -> Any:
         return float(found)
     if type(found) is not kind:
         raise ValueError(f"this is no {kind.__name__}")
+    if kind is float and not math.isfinite(found):
+        raise ValueError("this number is not finite")
     return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from openmofi.evaluation.features import data_fingerprint
 from openmofi.evaluation.folders import class_folders
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
-from openmofi.evaluation.ranked import EXCL, rank
+from openmofi.evaluation.ranked import EXCL, check_recall_at, rank
 from openmofi.evaluation.result import items_table
 
 
@@ -20,6 +20,9 @@ class ClassRetrievalSettings:
     """
 
     recall_at: tuple[int, ...] = (1, 5, 10)
+
+    def __post_init__(self) -> None:
+        check_recall_at(self.recall_at)
 
 
 def measure(subject: Subject) -> Measured:
@@ -36,5 +39,6 @@ def measure(subject: Subject) -> Measured:
 
 PROTOCOL = EvaluationProtocol(
     name="retrieval", version=1, headline=EXCL, settings=ClassRetrievalSettings, measure=measure,
+    score="average precision without the query",
     rule="Pictures that cannot be read are neither queries nor in the index.",
     data="Your own. Layout: DIR/CLASS/PICTURE.")

@@ -250,6 +250,7 @@ def _name(kb: KnowledgeBase, entity: str) -> str:
 
 PROTOCOL = EvaluationProtocol(
     name="entity", version=1, headline=f"top1_{IMAGES}", settings=EntitySettings, measure=measure,
+    score="rank of its entity, negated",
     rule="Pictures that cannot be read are neither queries nor in the index; queries of unknown truth are left out. A "
          "query whose entity is not among the candidates counts as wrong.",
     data="Your own dataset, or the demo's (make demo). Layout: DIR/dataset (openmofi dataset build), DIR/kb (openmofi "

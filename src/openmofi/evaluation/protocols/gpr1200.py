@@ -17,7 +17,7 @@ from openmofi.evaluation.features import data_fingerprint
 from openmofi.evaluation.folders import pictures_in, require_folder
 from openmofi.evaluation.images import file_sources
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
-from openmofi.evaluation.ranked import INCL, rank
+from openmofi.evaluation.ranked import INCL, check_recall_at, rank
 from openmofi.evaluation.result import items_table
 
 DOMAINS = ("landmarks", "inat", "sketch", "instre", "sop", "faces")
@@ -37,6 +37,9 @@ class Gpr1200Settings:
     """
 
     recall_at: tuple[int, ...] = (1, 5)
+
+    def __post_init__(self) -> None:
+        check_recall_at(self.recall_at)
 
 
 def list_gpr1200(folder: str | Path) -> dict[str, int]:
@@ -84,6 +87,7 @@ def measure(subject: Subject) -> Measured:
 
 PROTOCOL = EvaluationProtocol(
     name="gpr1200", version=1, headline=INCL, settings=Gpr1200Settings, measure=measure,
+    score="average precision without the query",
     rule="Pictures that cannot be read are neither queries nor in the index; their class then has fewer positives. The "
          "figure does not compare with published ones then (facts.as_published).",
     data="https://github.com/Visual-Computing/GPR1200 (pictures under the licences of its six sources, for research). "

@@ -137,6 +137,7 @@ def _worst(images: EmbeddedImages, texts: Floats, captions: list[str], image_of:
 
 PROTOCOL = EvaluationProtocol(
     name="image-text", version=1, headline="text_to_image_recall_at_1", settings=ImageTextSettings, measure=measure,
+    score="rank of its picture, negated",
     rule="Pictures that cannot be read are left out with their captions, and are no answers.",
     data="Karpathy's splits (https://cs.stanford.edu/people/karpathy/deepimagesent) of Flickr30k or COCO 2014. Layout: "
          "DIR/dataset_flickr30k.json with DIR/flickr30k-images/PICTURE, or DIR/dataset_coco.json with "

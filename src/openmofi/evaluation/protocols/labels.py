@@ -9,7 +9,7 @@ from typing import Any
 from openmofi.dataset import Audit, audit
 from openmofi.errors import UsageError
 from openmofi.evaluation.bootstrap import Interval
-from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
+from openmofi.evaluation.protocol import NEITHER, EvaluationProtocol, Measured, Subject
 from openmofi.storage import Manifest, file_fingerprint, fingerprint, read_manifest
 
 
@@ -26,6 +26,10 @@ class LabelsSettings:
     truth: str = ""
     at_recall: float = 0.75
     split: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.at_recall <= 1:
+            raise UsageError(f"at_recall is {self.at_recall}; it is above 0 and at most 1.")
 
 
 def measure(subject: Subject) -> Measured:
@@ -78,6 +82,6 @@ def _made_by(manifest: Manifest) -> dict[str, Any]:
 
 
 PROTOCOL = EvaluationProtocol(
-    name="labels", version=1, headline="precision", settings=LabelsSettings, measure=measure, needs_encoder=False,
+    name="labels", version=1, headline="precision", settings=LabelsSettings, measure=measure, judges=NEITHER,
     rule="Pairs whose picture cannot be read count as missed: they lower the recall.",
     data="A folder of `openmofi label` or `openmofi dataset build`, and the truth of its pairs.")

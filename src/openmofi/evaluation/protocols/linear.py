@@ -54,9 +54,9 @@ class LinearSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.shots < 0 or not 0 < self.validation < 1 or self.max_iterations < 1:
-            raise UsageError("shots must not be negative, validation lies between 0 and 1, max_iterations is at least "
-                             "1.")
+        if min(self.shots, self.seed) < 0 or not 0 < self.validation < 1 or self.max_iterations < 1:
+            raise UsageError("shots and seed must not be negative, validation lies between 0 and 1, max_iterations is "
+                             "at least 1.")
 
 
 @dataclass(frozen=True)
@@ -167,5 +167,6 @@ def _few_of(split: Split, count: int, draw: np.random.Generator) -> Split:
 
 PROTOCOL = EvaluationProtocol(
     name="linear", version=2, headline="accuracy", settings=LinearSettings, measure=measure,
+    score="probability of its class",
     rule="Pictures that cannot be read are left out of all splits; accuracy is over those that could be read.",
     data="Any classification data. Layout: DIR/SPLIT/CLASS/PICTURE; train and val or test, or all three.")

@@ -192,6 +192,7 @@ def _worst(scores: np.ndarray, asked: list[Query], rows: Ints, queries: Embedded
 
 PROTOCOL = EvaluationProtocol(
     name="revisited", version=1, headline=HEADLINE, settings=RevisitedSettings, measure=measure,
+    score="average precision, medium",
     rule="A query that cannot be read is left out. A database picture that cannot be read is never found, and stays "
          "among its queries' positives.",
     data="http://cmp.felk.cvut.cz/revisitop (annotation; pictures by the Visual Geometry Group, Oxford, from Flickr). "

@@ -23,7 +23,7 @@ from openmofi.evaluation.bootstrap import bootstrap_interval
 from openmofi.evaluation.embed import true_entities
 from openmofi.evaluation.features import data_fingerprint
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
-from openmofi.evaluation.ranked import EXCL, rank
+from openmofi.evaluation.ranked import EXCL, check_recall_at, rank
 from openmofi.evaluation.ranking import Floats
 from openmofi.evaluation.result import items_table
 from openmofi.evaluation.zero_shot import class_embeddings, evaluate_zero_shot
@@ -45,6 +45,9 @@ class SampleRetrievalSettings:
     """
 
     recall_at: tuple[int, ...] = (1, 5, 10)
+
+    def __post_init__(self) -> None:
+        check_recall_at(self.recall_at)
 
 
 def measure(subject: Subject) -> Measured:
@@ -121,6 +124,7 @@ def _domains(world: Path, entities: list[str]) -> list[str]:
 
 PROTOCOL = EvaluationProtocol(
     name="sample-retrieval", version=1, headline=EXCL, settings=SampleRetrievalSettings, measure=measure,
+    score="average precision without the query",
     rule="Pictures that cannot be read are neither queries nor in the index.",
     data="`openmofi sample world -o DIR` (docs/sample-world.md has the licences of its sources). Layout: "
          "DIR/retrieval, DIR/truth.parquet, DIR/kb.")

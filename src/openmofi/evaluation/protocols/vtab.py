@@ -54,8 +54,9 @@ class VtabSettings:
 
     def __post_init__(self) -> None:
         unknown = set(self.tasks) - {task.name for task in TASKS}
-        if unknown or self.max_iterations < 1:
-            raise UsageError(f"VTAB has no task {min(unknown)!r}." if unknown else "max_iterations is at least 1.",
+        if unknown or self.max_iterations < 1 or self.seed < 0:
+            raise UsageError(f"VTAB has no task {min(unknown)!r}." if unknown else
+                             "max_iterations is at least 1, and seed must not be negative.",
                              f"Its tasks are: {', '.join(task.name for task in TASKS)}.")
 
 

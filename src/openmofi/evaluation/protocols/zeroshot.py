@@ -82,6 +82,7 @@ def _worst(embeddings: Floats, where: list[tuple[str, str]], labels: Ints, texts
 
 PROTOCOL = EvaluationProtocol(
     name="zeroshot", version=1, headline="accuracy", settings=ZeroShotSettings, measure=measure,
+    score="cosine of its class less that of the first",
     rule="Pictures that cannot be read are left out; accuracy is over those that could be read.",
     data="Any classification data with class names. Layout: class folders, WebDataset tars with classnames.txt, or a "
          "CSV; see openmofi.evaluation.labelled.")

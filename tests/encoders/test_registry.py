@@ -1,0 +1,26 @@
+import pytest
+
+from openmofi.encoders import open_encoder
+from openmofi.encoders.towers import image_trunk
+from openmofi.errors import UsageError
+
+torch = pytest.importorskip("torch")
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x"])
+def test_a_device_that_there_is_not_is_named(device):
+    with pytest.raises(UsageError, match=f"no device '{device}'"):
+        open_encoder("timm:test_vit", device=device)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs: no CUDA")
+def test_without_cuda_there_is_no_cuda():
+    with pytest.raises(UsageError, match="no CUDA device here for 'cuda'"):
+        open_encoder("timm:test_vit", device="cuda")
+
+
+def test_a_size_that_a_model_cannot_take_is_told_when_it_is_built():
+    pytest.importorskip("timm")
+    with pytest.raises(UsageError, match=r"takes no pictures of 65 px|cannot be built"):
+        image_trunk("timm:test_vit", size=65)
+    assert image_trunk("timm:test_vit", size=64).module.training
