@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo demo-full test test-fast lint bench clean help
+.PHONY: demo demo-full fusion test test-fast lint bench clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo       build the sample world, label it, train on it; runs/demo/report.html"
 	@echo "make demo-full  the same, and encoders trained end to end with three seeds"
+	@echo "make fusion     the fusion decoder beside its rivals; runs/fusion/report.html"
 	@echo "make test       run all tests        make test-fast  the fast part"
 	@echo "make lint       ruff, mypy, import contracts"
 	@echo "make bench      benchmarks against peers, writes benchmarks/RESULTS.md"
@@ -30,6 +31,11 @@ demo: $(VENV)/.sample
 
 demo-full: $(VENV)/.sample
 	$(BIN)/openmofi sample demo -o runs/demo --full
+
+# The linker is runs/fusion/select/linker: what it does in the label job is
+# `openmofi sample linkers --linker coherence --linker prior --linker fusion:runs/fusion/select/linker`.
+fusion: $(VENV)/.sample
+	$(BIN)/openmofi sample fusion -o runs/fusion
 
 # WordNet and the pictures are fetched first, so that no test that needs them is skipped.
 test: $(VENV)/.dev

@@ -21,7 +21,7 @@ from terminal import openmofi, sentence
 
 HEAVY = ("torch", "transformers", "spacy", "ray", "matplotlib", "scipy", "numpy", "pyarrow", "PIL", "timm", "open_clip")
 VERBS = {
-    (): ("--debug", "--version", "label", "explain", "kb", "dataset", "encoder", "sample"),
+    (): ("--debug", "--version", "label", "explain", "kb", "dataset", "link", "encoder", "sample"),
     ("label",): ("--kb", "--encoder", "--out", "--threshold", "--target-precision", "--adapt", "--on-damage",
                  "--engine", "--cache", "--json"),
     ("explain",): ("--image", "--text", "--kb", "--encoder", "--calibration", "--json"),
@@ -33,9 +33,13 @@ VERBS = {
     ("dataset", "build"): ("--out", "--min-images", "--max-images", "--near-duplicates", "--kb", "--json"),
     ("dataset", "audit"): ("--truth", "--at-recall", "--split", "--json"),
     ("train",): ("--out", "--set", "--dataset", "--kb", "--resume", "--show", "--list", "--json"),
+    ("link",): ("examples", "train"),
+    ("link", "examples"): ("--out", "--parts", "--candidates", "--descriptions", "--split", "--json"),
+    ("link", "train"): ("--out", "--set", "--examples", "--resume", "--show", "--list", "--json"),
     ("eval",): ("--list", "PROTOCOL", "compare", "sources"),
     ("eval", "sources"): ("--check", "--json"),
-    ("eval", "PROTOCOL"): ("--encoder", "--data", "--out", "--cache", "--set", "--features", "--half", "--json"),
+    ("eval", "PROTOCOL"): ("--encoder", "--linker", "--data", "--out", "--cache", "--set", "--features", "--half",
+                             "--json"),
     ("eval", "compare"): ("--out", "--format", "--json"),
     ("encoder",): ("info",),
     ("encoder", "info"): ("--json",),
@@ -43,6 +47,8 @@ VERBS = {
     ("sample", "world"): ("--out", "--seed", "--max-entities", "--json"),
     ("sample", "encoder"): ("--kb", "--out", "--json"),
     ("sample", "demo"): ("--out", "--max-entities", "--full", "--json"),
+    ("sample", "fusion"): ("--out", "--set", "--curve", "--json"),
+    ("sample", "linkers"): ("--linker", "--out", "--demo", "--max-entities", "--json"),
 }
 with_encoder = [pytest.mark.slow, pytest.mark.xdist_group("labeling")]
 

@@ -63,10 +63,19 @@ def test_errors_of_use(tmp_path):
         (("zeroshot", "--encoder", "blind", "--data", data), "embeds no texts"),
         (("retrieval", "--encoder", "eye", "--data", data, "--set", "x=1"), "no setting 'x'"),
         (("compare", tmp_path / "x.json", "--format", "pdf"), "no format 'pdf'"),
+        (("gpr12000",), "no protocol 'gpr12000'. Did you mean 'gpr1200'"),
     ):
         with pytest.raises(OpenMofiError, match=message) as raised:
             run(*arguments)
         assert raised.value.exit_code == 2
+
+
+@pytest.mark.parametrize("option", ["-o", "--cache"])
+def test_a_place_that_is_no_folder_is_told_before_the_work(tmp_path, option):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OpenMofiError, match=r"file cannot be made a folder: File exists") as raised:
+        run("retrieval", "--encoder", "eye", "--data", tmp_path / "no such data", option, tmp_path / "file")
+    assert raised.value.exit_code == 1
 
 
 @pytest.mark.slow

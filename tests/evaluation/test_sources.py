@@ -5,6 +5,7 @@ import json
 
 import pytest
 from test_image_text import write_set as write_flickr
+from test_linking_data import zelda_folder
 from test_revisited import write_set as write_revisited
 from test_vtab import write_folders
 
@@ -54,6 +55,14 @@ def test_karpathy(tmp_path):
     found = told("flickr30k", data)
     assert found["test: pictures listed"] == (False, "4 of 1,000")
     assert found["test: pictures on disk"] == (True, "4 of 4")
+
+
+def test_zelda(tmp_path):
+    found = told("zelda", zelda_folder(tmp_path))
+    assert found["aida-b: documents"] == (False, "1 of 231")
+    assert found["wned-wiki: documents"] == (False, "0 of 319")
+    assert found["candidate lists"] == (True, str(tmp_path / "other/zelda_mention_entities_counter.pickle"))
+    assert found["entity descriptions"][0]
 
 
 def test_vtab(tmp_path):

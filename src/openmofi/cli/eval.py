@@ -1,4 +1,4 @@
-"""`openmofi eval`: how good an encoder is, by published protocols; and encoders compared."""
+"""`openmofi eval`: how good an encoder or a linker is, by published protocols; and results compared."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ class _Protocols(typer.core.TyperGroup):
     """Each protocol is a command; they share one function, which finds its own name in the context."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Any name but `compare` and `sources` is a protocol's, and judged when it runs."""
+        """Any name but `compare` and `sources` is a protocol's."""
         name, *rest = args
         if name in self.commands or name.startswith("-"):
             return super().resolve_command(ctx, args)
+        from openmofi.evaluation.protocol import check_protocol
+
+        check_protocol(name)
         return name, self.commands["PROTOCOL"], rest
 
 
@@ -36,7 +39,7 @@ def _group(
     list_protocols: Annotated[bool, typer.Option("--list", help="List the protocols.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
 ) -> None:
-    """Judge an encoder as the papers do, and compare encoders."""
+    """Judge an encoder or a linker as the papers do, and compare results."""
     if list_protocols:
         from openmofi.cli.tables import print_names
         from openmofi.evaluation.protocol import PROTOCOLS
@@ -52,6 +55,9 @@ def run(
     context: typer.Context,
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="The data, in the protocol's layout.")],
     encoder: Annotated[str | None, typer.Option("--encoder", metavar="SPEC", help="As openmofi encoder info.")] = None,
+    linker: Annotated[str, typer.Option(
+        "--linker", metavar="SPEC", help="prior, fusion:PATH, coherence:KB; of linking: prior, coherence, fusion:PATH.",
+    )] = "",
     out: Annotated[Path | None, typer.Option(
         "-o", "--out", metavar="DIR", help="Write the result there (JSON, and Parquet of all items).")] = None,
     cache: Annotated[Path | None, typer.Option(
@@ -64,18 +70,22 @@ def run(
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Evaluate an encoder by a protocol of `openmofi eval --list`, named in place of PROTOCOL."""
+    """Evaluate an encoder, or a linker, by a protocol of `openmofi eval --list`, named in place of PROTOCOL."""
     name = str(context.info_name)
     from openmofi.cli.progress import shown_progress
     from openmofi.encoders import open_encoder
-    from openmofi.evaluation.protocol import evaluate, protocol_named
+    from openmofi.evaluation.protocol import check_judged, evaluate, protocol_named
     from openmofi.storage.paths import cache_folder
 
     protocol = protocol_named(name)
-    opened = open_encoder(encoder, device=device) if encoder and protocol.needs_encoder else None
+    check_judged(protocol, encoder=bool(encoder), linker=bool(linker))
+    for folder in filter(None, (out, cache)):
+        _make_folder(folder)
+    opened = open_encoder(encoder, device=device) if encoder else None
     with shown_progress(quiet=as_json) as progress:
         found = evaluate(name, opened, data, cache or cache_folder() / "evaluation", progress,
-                         overrides=settings or (), choice=features, half=half, failures=failures if out else 0)
+                         linker=linker, device=device, overrides=settings or (), choice=features, half=half,
+                         failures=failures if out else 0)
     written = _write(found, out) if out else None
     if as_json:
         typer.echo(json.dumps(_as_json(found.result) | ({"written": str(written)} if written else {}), indent=2,
@@ -121,12 +131,19 @@ def compare(
         typer.echo((comparing.markdown if style == "markdown" else comparing.as_csv)(found), nl=False)
 
 
+def _make_folder(folder: Path) -> None:
+    """Before long work, so that its outcome has a place."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OpenMofiError(f"{folder} cannot be made a folder: {error.strerror or error}.",
+                            "Give another folder.") from error
+
+
 def _write(found: Any, out: Path) -> Path:
     from openmofi.evaluation.failures import write_failures
     from openmofi.evaluation.result import write_result
 
-    if out.exists() and not out.is_dir():
-        raise OpenMofiError(f"{out} is a file.", "Give a folder for results.")
     written = write_result(out, found.result, found.items)
     if found.failures:
         write_failures(written.with_suffix(".html"), found)

@@ -16,7 +16,7 @@ def explain(
     encoder: Annotated[str, typer.Option(help="Image–text encoder.")],
     calibration: Annotated[Path | None, typer.Option(help="A label job's calibration.json.")] = None,
     detector: Annotated[str, typer.Option(help="gazetteer, spacy or gazetteer+spacy.")] = "gazetteer",
-    linker: Annotated[str, typer.Option(help="coherence or prior.")] = "coherence",
+    linker: Annotated[str, typer.Option(help="coherence, prior or fusion:PATH.")] = "coherence",
     threshold: Annotated[float, typer.Option(help="Accept from this calibrated probability on.")] = 0.8,
     template: Annotated[str, typer.Option(help="Entity text for the encoder.")] = "{name}: {description}",
     cache: Annotated[Path | None, typer.Option(help="Keeps entity embeddings (default: ~/.cache/openmofi).")] = None,

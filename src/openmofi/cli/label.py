@@ -15,7 +15,7 @@ def label(
     encoder: Annotated[str, typer.Option(help="sample, open_clip:ARCH/PRETRAINED, hf:PATH-OR-ID or run:PATH.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the labels.")],
     detector: Annotated[str, typer.Option(help="gazetteer, spacy or gazetteer+spacy.")] = "gazetteer",
-    linker: Annotated[str, typer.Option(help="coherence or prior.")] = "coherence",
+    linker: Annotated[str, typer.Option(help="coherence, prior or fusion:PATH.")] = "coherence",
     threshold: Annotated[float, typer.Option(help="Accept from this calibrated probability on.")] = 0.8,
     target_precision: Annotated[float | None, typer.Option(help="Choose the threshold for this precision.")] = None,
     top_k: Annotated[int, typer.Option(help="Labels an image, at most.")] = 5,

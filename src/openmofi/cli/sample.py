@@ -95,3 +95,49 @@ def demo(
         print(json.dumps(metrics, indent=2))
         return
     print_demo(str(out), metrics)
+
+
+@app.command()
+def fusion(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the benchmark.")] = Path("runs/fusion"),
+    settings: Annotated[list[str] | None, typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a setting of all runs, as run.steps=20; may be repeated.")] = None,
+    curve: Annotated[bool, typer.Option("--curve", help="Also train on a quarter and a half of the examples.")] = False,
+    as_json: _JSON = False,
+) -> None:
+    """The fusion decoder on WordNet's example sentences, beside MiniLM's bi-encoder; goes on where it was stopped."""
+    from openmofi.cli.progress import shown_progress
+    from openmofi.cli.tables import print_fusion
+    from openmofi.sample.fusion import run_fusion
+
+    with shown_progress(quiet=as_json) as progress:
+        metrics = run_fusion(out, progress, overrides=settings or (), curve=curve)
+    if as_json:
+        print(json.dumps(metrics, indent=2))
+        return
+    print_fusion(str(out), metrics)
+
+
+@app.command()
+def linkers(
+    linker: Annotated[list[str], typer.Option(
+        "--linker", metavar="SPEC", help="coherence, prior or fusion:PATH; may be repeated.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Gets a folder of labels for each.")] = Path("runs/linkers"),
+    demo: Annotated[Path, typer.Option(
+        help="Folder of the demo, whose world and encoder are used, and made where they are missing.",
+    )] = Path("runs/demo"),
+    max_entities: Annotated[int, typer.Option(min=0, help="A smaller world (0: all).")] = 0,
+    as_json: _JSON = False,
+) -> None:
+    """Label the sample world with several linkers: precision and recall before and after the image has its say."""
+    from openmofi.cli.progress import shown_progress
+    from openmofi.cli.tables import print_linkers
+    from openmofi.sample.linkers import compare_linkers
+    from openmofi.sample.settings import world_settings
+
+    with shown_progress(quiet=as_json) as progress:
+        metrics = compare_linkers(demo, out, linker, progress, settings=world_settings(None, max_entities))
+    if as_json:
+        print(json.dumps(metrics, indent=2))
+        return
+    print_linkers(metrics)

@@ -120,6 +120,44 @@ def _print_retrieval(console: Console, title: str, found: Mapping[str, Any]) -> 
     console.print(gain_sentence(found), highlight=False)
 
 
+def print_fusion(out: str, metrics: Mapping[str, Any]) -> None:
+    """Print the fusion benchmark's systems, goals and ablations."""
+    from openmofi.sample.fusion_figures import ABLATION_ROWS, GOAL_ROWS, ROWS, interval, verdict
+
+    table = Table(title="Mentions of lemmas that none has seen; 95 % over lemmas", title_justify="left")
+    table.add_column("")
+    for column in ("accuracy", "95 %", "shadowed", "seen lemmas"):
+        table.add_column(column, justify="right")
+    headlines = {"select": "accuracy", "bi_encoder": "biencoder_tuned", "bi_encoder_untrained": "biencoder",
+                 "prior": "prior"}
+    for name, shown in ROWS.items():
+        unseen, seen = (metrics["splits"][split][name] for split in ("test_unseen", "test_seen"))
+        table.add_row(shown, f"{unseen['accuracy']:.3f}", interval(metrics["intervals"][headlines[name]]),
+                      f"{unseen['shadowed'] or 0:.3f}", f"{seen['accuracy']:.3f}")
+    for name, value in metrics["ablations"].items():
+        table.add_row(f"  {ABLATION_ROWS[name]}", f"{value:.3f}", interval(metrics["intervals"][f"ablations.{name}"]))
+    console = Console()
+    console.print(table)
+    for name, goal in metrics["goals"].items():
+        console.print(f"{GOAL_ROWS[name]}: {goal['found']:.3f} (goal {goal['goal']:.2f}: {verdict(goal)})",
+                      highlight=False)
+    console.print(f"{metrics['seconds']['total']:.0f} s in all; report: {out}/report.html", highlight=False)
+
+
+def print_linkers(metrics: Mapping[str, Any]) -> None:
+    """Print what labels each linker leads to, before and after the image has its say."""
+    for pages, found in metrics["linkers"].items():
+        table = Table(title=f"{pages.replace('_', ' ')} pages", title_justify="left")
+        table.add_column("linker")
+        for column in ("precision", "recall", "ambiguous", "recall", "with image", "recall", "ambiguous", "recall"):
+            table.add_column(column, justify="right")
+        for name, stages in found.items():
+            figures = [stages[stage][group][figure] for stage in ("text", "image") for group in ("all", "ambiguous")
+                       for figure in ("precision", "recall")]
+            table.add_row(name, *("–" if value is None else f"{value:.3f}" for value in figures))
+        Console().print(table)
+
+
 def print_evaluation(result: Mapping[str, Any]) -> None:
     """Print a result of `openmofi eval`: metrics with intervals, then how the features were made and what was left
     out.

@@ -36,16 +36,20 @@ class _Refused(Exception):
     """What the pickle asks for is not plain."""
 
 
-def read_plain_pickle(path: str | Path) -> Any:
+def read_plain_pickle(path: str | Path, *, max_bytes: int | None = None) -> Any:
     """What a pickle holds: lists, tuples, sets, dictionaries, texts, bytes, numbers, `None`, number arrays.
 
+    Args:
+        path: the file.
+        max_bytes: its greatest size; 64 MB by default.
+
     Raises:
-        OpenMofiError: it cannot be read, is damaged, is larger than 64 MB, or asks for anything else.
+        OpenMofiError: it cannot be read, is damaged, is larger than that, or asks for anything else.
     """
-    place = Path(path)
+    place, most = Path(path), max_bytes or MAX_BYTES
     try:
-        if place.stat().st_size > MAX_BYTES:
-            raise _Refused(f"it is larger than {MAX_BYTES >> 20} MB")
+        if place.stat().st_size > most:
+            raise _Refused(f"it is larger than {most >> 20} MB")
         data = place.read_bytes()
         _look_through(data)
         return _plain(_Reader(io.BytesIO(data), encoding="latin1").load())

@@ -28,14 +28,14 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class Result:
-    """One protocol, one encoder, one set of data.
+    """One protocol, one encoder or linker, one set of data.
 
     Attributes:
         protocol, version: what was measured; a version changes when figures may.
         metrics: name → value.
         intervals: name → 95 % bootstrap interval, of those metrics that have one; what is drawn is in `interval_over`.
         encoder: as of `openmofi.encoders.describe`: spec, fingerprint, preprocessing …; for the protocol `labels` what
-            the labels say of theirs.
+            the labels say of theirs; for linkers their spec and fingerprint.
         features: `choice` (`joint` or `backbone`), `normalisation`, `dtype`, `dim`, `preprocessing`; empty without an
             encoder.
         data: `path`, `fingerprint` (the content of all pictures, with their classes) and more that a protocol tells.

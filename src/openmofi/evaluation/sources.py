@@ -14,6 +14,7 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.class_names import imagenet_names
 from openmofi.evaluation.folders import class_folders, pictures_in, require_folder
 from openmofi.evaluation.image_text import read_karpathy
+from openmofi.evaluation.linking_data import zelda_files
 from openmofi.evaluation.protocols.gpr1200 import list_gpr1200
 from openmofi.evaluation.protocols.image_text import FOLDERS
 from openmofi.evaluation.revisited import read_ground_truth
@@ -21,6 +22,9 @@ from openmofi.evaluation.settings import nearest
 from openmofi.evaluation.vtab_tasks import TASKS, open_task, task_folders
 
 _AT_ONCE = 1 << 20
+_ZELDA = {"aida-b": 231, "cweb": 320, "reddit-comments": 360, "reddit-posts": 377, "shadowlinks-shadow": 904,
+          "shadowlinks-tail": 901, "shadowlinks-top": 904, "tweeki": 500, "wned-wiki": 319}
+"""Test split → documents, as the files have them; two figures of the authors' README are off by one."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +164,19 @@ def _vtab(folder: Path) -> list[Finding]:
     return findings
 
 
+def _zelda(folder: Path) -> list[Finding]:
+    files = zelda_files(folder)
+    documents = {split: _lines(file) for split, file in files.tests.items()}
+    there = {"candidate lists": files.lists, "entity descriptions": files.descriptions}
+    return [*(_count(f"{split}: documents", documents.get(split, 0), count) for split, count in _ZELDA.items()),
+            *(Finding(what, found is not None, str(found or "are not there")) for what, found in there.items())]
+
+
+def _lines(path: Path) -> int:
+    with open(path, "rb") as handle:
+        return sum(bool(line.strip()) for line in handle)
+
+
 SOURCES: Mapping[str, Source] = {
     "gpr1200": Source(
         ("gpr1200",), "https://github.com/Visual-Computing/GPR1200",
@@ -206,5 +223,11 @@ SOURCES: Mapping[str, Source] = {
         "DIR/TASK/train800.txt, val200.txt, test.txt with lines PATH CLASS, or "
         f"DIR/TASK/{{train800,val200,test}}/CLASS/PICTURE; TASK is one of {', '.join(task.name for task in TASKS)}",
         "19 tasks of 800 + 200 examples; test: " + ", ".join(f"{task.name} {task.test:,}" for task in TASKS), _vtab),
+    "zelda": Source(
+        ("disambiguation",), "https://github.com/flairNLP/zelda (zelda_full.zip)",
+        "Training texts CC BY-SA 3.0; each test corpus under its own terms.",
+        "DIR/test_data/jsonl/test_SPLIT.jsonl, DIR/other/zelda_mention_entities_counter.pickle, "
+        "DIR/other/entity_descriptions.jsonl",
+        "nine test splits; documents: " + ", ".join(f"{split} {count}" for split, count in _ZELDA.items()), _zelda),
 }
 """Name → dataset."""

@@ -30,6 +30,7 @@ from openmofi.labeling.judging import JudgeStage, judged_positions
 from openmofi.labeling.links import link_arrays, read_features, read_links
 from openmofi.labeling.reading import ReadStage
 from openmofi.labeling.settings import LabelSettings, SelectionSettings
+from openmofi.linking import linker_fingerprint
 from openmofi.storage import Shard, claim_folder, file_fingerprint, fingerprint, finish_manifest
 from openmofi.storage.atomic import table_metadata
 
@@ -153,6 +154,8 @@ def label(shards: Sequence[Shard], kb_folder: str | Path, out: str | Path, setti
     inputs["/encoder"] = _judging_encoder(settings.encoder).fingerprint
     if calibration:
         inputs["/calibration"] = file_fingerprint(calibration)
+    if (linker := linker_fingerprint(settings.text.linker)) != settings.text.linker:
+        inputs["/linker"] = linker
     described = {**settings.as_dict(), "kb": str(kb_folder),
                  "shards": [{"name": shard.name, "path": shard.path} for shard in shards]}
     manifest = claim_folder(out, "labels", described, inputs)

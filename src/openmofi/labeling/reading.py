@@ -22,7 +22,7 @@ from openmofi.encoders import Array, Encoder, open_encoder
 from openmofi.engine.protocol import Work
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.settings import LabelSettings, TextSettings
-from openmofi.linking import open_linker
+from openmofi.linking import linker_fingerprint, open_linker
 from openmofi.mentions import open_detector
 from openmofi.pairs import ImageRefused, ReadSettings, decode, describe, read_pairs
 from openmofi.schema import LINKS, Link, Mention, Pair, PairStatus, features_schema
@@ -72,7 +72,7 @@ class ReadStage:
         text, read = settings.text, settings.read
         return cls(
             str(kb.path), encoder.spec, text, str(cache), settings.batch_size, read, settings.max_image_pixels,
-            links_key=fingerprint([kb.fingerprint, text.detector, text.linker, asdict(read)]),
+            links_key=fingerprint([kb.fingerprint, text.detector, linker_fingerprint(text.linker), asdict(read)]),
             features_key=features_key(encoder, settings))
 
     def links_path(self, shard: Shard) -> str:

@@ -21,7 +21,7 @@ class TextSettings:
 
     Attributes:
         detector: spec of the mention detector, e.g. `gazetteer` or `gazetteer+spacy`.
-        linker: `prior` or `coherence`.
+        linker: `prior`, `coherence`, or `fusion:PATH` (what `openmofi link train` wrote to RUN/linker).
         max_candidates: candidates a mention that the image judges, by descending link score.
     """
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from openmofi.errors import UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.linking.coherence import CoherenceLinker
 from openmofi.linking.prior import PriorLinker
 from openmofi.linking.protocol import Linker
 
-LINKERS = ("prior", "coherence")
+LINKERS = ("prior", "coherence", "fusion:PATH")
+_FUSION = "fusion:"
 
 
 def open_linker(name: str, kb: KnowledgeBase) -> Linker:
@@ -16,8 +19,13 @@ def open_linker(name: str, kb: KnowledgeBase) -> Linker:
 
     Raises:
         UsageError: there is no such linker.
+        OpenMofiError: there is no fusion decoder at its path.
     """
     check_linker(name)
+    if name.startswith(_FUSION):
+        from openmofi.linking.fusion import FusionLinker
+
+        return FusionLinker(kb, Path(name.removeprefix(_FUSION)))
     return PriorLinker(kb) if name == "prior" else CoherenceLinker(kb)
 
 
@@ -27,5 +35,21 @@ def check_linker(name: str) -> None:
     Raises:
         UsageError: there is no such linker.
     """
-    if name not in LINKERS:
+    fusion = name.startswith(_FUSION) and name != _FUSION
+    if name not in LINKERS[:2] and not fusion:
         raise UsageError(f"There is no linker {name!r}.", f"Choose one of {', '.join(LINKERS)}.")
+
+
+def linker_fingerprint(name: str) -> str:
+    """Names what a linker answers: its name, and for a fusion decoder what the path holds, wherever it lies.
+
+    Raises:
+        UsageError: there is no such linker.
+        OpenMofiError: there is no fusion decoder at its path.
+    """
+    check_linker(name)
+    if not name.startswith(_FUSION):
+        return name
+    from openmofi.linking.fusion_store import fusion_fingerprint
+
+    return _FUSION + fusion_fingerprint(name.removeprefix(_FUSION))

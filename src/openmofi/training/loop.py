@@ -118,5 +118,5 @@ def _not_finite(step: int, batch: Batch) -> OpenMofiError:
     return OpenMofiError(
         f"The loss or its gradient was not finite {_NAN_LIMIT} times in a row, the last time at step {step + 1}, on "
         f"the dataset's rows {', '.join(map(str, rows[:_SHOWN]))}{', …' if len(rows) > _SHOWN else ''}.",
-        "Start again in another folder with a lower optimizer.lr, an optimizer.clip, or run.precision=fp32; checkpoints "
-        "from before are kept.")
+        "Start again in another folder with a lower optimizer.lr, an optimizer.clip, or run.precision=fp32; "
+        "checkpoints from before are kept.")

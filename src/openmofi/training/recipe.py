@@ -43,46 +43,67 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     return recipe
 
 
-def recipe_names() -> dict[str, str]:
+def recipe_names(folder: str = "recipes") -> dict[str, str]:
     """Packaged recipes by name, with the first line of their comment."""
-    folder = resources.files("openmofi.training") / "recipes"
-    files = sorted((file for file in folder.iterdir() if file.name.endswith(_SUFFIXES)), key=lambda file: file.name)
+    place = resources.files("openmofi.training") / folder
+    files = sorted((file for file in place.iterdir() if file.name.endswith(_SUFFIXES)), key=lambda file: file.name)
     return {Path(file.name).stem: file.read_text(encoding="utf-8").splitlines()[0].lstrip("# ") for file in files}
 
 
-def recipe_dict(recipe: Recipe) -> dict[str, Any]:
+def recipe_dict(recipe: Any) -> dict[str, Any]:
     """Every setting as JSON values, in the order of the dataclasses: for manifests and checkpoints."""
     values: dict[str, Any] = _plain(asdict(recipe))
     return values
 
 
-def recipe_yaml(recipe: Recipe) -> str:
+def recipe_yaml(recipe: Any) -> str:
     """Every setting as YAML, which `load_recipe` reads back to an equal recipe."""
     return yaml_text(recipe_dict(recipe))
 
 
-def _found(name: str) -> tuple[str, str]:
+def load_settings(base: _Settings, name_or_path: str | Path, overrides: Sequence[str], folder: str) -> _Settings:
+    """Read settings of another kind than `Recipe`, in the way of `load_recipe`, without checking more than their types.
+
+    Args:
+        base: the defaults; has a `name`.
+        name_or_path: a file of `openmofi.training`'s `folder` by name, or a path.
+        overrides: see `load_recipe`.
+        folder: where the packaged ones are.
+
+    Raises:
+        UsageError: see `load_recipe`.
+    """
+    source, text = _found(str(name_or_path), folder)
+    stem = Path(source).stem if Path(source).suffix in _SUFFIXES else source
+    found = _merged(base, {"name": stem}, "", source)
+    found = _merged(found, _mapping(parse_yaml(text, source), source), "", source)
+    for override in overrides:
+        found = _overridden(found, override)
+    return found
+
+
+def _found(name: str, folder: str = "recipes") -> tuple[str, str]:
     """Where the recipe is, and its text."""
     if "/" in name or Path(name).suffix in _SUFFIXES:
         try:
             return name, Path(name).read_text(encoding="utf-8")
         except FileNotFoundError as error:
-            raise UsageError(f"There is no recipe file {name}.", _known_recipes()) from error
+            raise UsageError(f"There is no recipe file {name}.", _known_recipes(folder)) from error
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"The recipe {name} cannot be read: {error}.") from error
-    packaged = resources.files("openmofi.training") / "recipes" / f"{name}.yaml"
+    packaged = resources.files("openmofi.training") / folder / f"{name}.yaml"
     if not name or not packaged.is_file():
-        near = difflib.get_close_matches(name, recipe_names(), n=1)
+        near = difflib.get_close_matches(name, recipe_names(folder), n=1)
         guess = f" Did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"There is no recipe {name!r}.{guess}", _known_recipes())
+        raise UsageError(f"There is no recipe {name!r}.{guess}", _known_recipes(folder))
     return name, packaged.read_text(encoding="utf-8")
 
 
-def _known_recipes() -> str:
-    return f"Give a YAML file, or one of: {', '.join(recipe_names())}."
+def _known_recipes(folder: str) -> str:
+    return f"Give a YAML file, or one of: {', '.join(recipe_names(folder))}."
 
 
-def _overridden(recipe: Recipe, override: str) -> Recipe:
+def _overridden(recipe: _Settings, override: str) -> _Settings:
     key, equals, text = override.partition("=")
     key = key.strip()
     if not equals or not key or "" in key.split("."):

@@ -92,12 +92,14 @@ def forward_backward(model: nn.Module, forward: Forward, terms: Mapping[str, Ter
 def _losses(terms: Mapping[str, Term], leaves: Mapping[str, Tensor], batch: Batch) -> Found:
     results: dict[str, ObjectiveResult] = {}
     gradients: dict[str, Tensor] = {}
-    total = torch.zeros((), device=leaves["image"].device)
-    before: Tensor = torch.zeros_like(leaves["image"])
+    # What all objectives look at comes first: the pictures' embeddings.
+    shared = next(iter(leaves.values()))
+    total = torch.zeros((), device=shared.device)
+    before: Tensor = torch.zeros_like(shared)
     for name, term in terms.items():
         result = term.objective(leaves, batch)
         (term.weight * result.loss).backward()
-        now = leaves["image"].grad if leaves["image"].grad is not None else before
+        now = shared.grad if shared.grad is not None else before
         # A rank's gradient is `world size` times the true one (see `ObjectiveResult`).
         gradients[name] = sum_over_ranks((now - before).square().sum()).sqrt() / world_size()
         before = now.clone()
@@ -109,7 +111,7 @@ def _losses(terms: Mapping[str, Term], leaves: Mapping[str, Tensor], batch: Batc
 def _push_back(model: nn.Module, forward: Forward, parts: Sequence[Batch], outputs: Sequence[Mapping[str, Tensor]],
                leaves: Mapping[str, Tensor], seed: int) -> None:
     wanted = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
-    size = len(leaves["image"]) // len(parts)
+    size = len(next(iter(leaves.values()))) // len(parts)
     for number, part in enumerate(parts):
         last = number == len(parts) - 1
         pieces = {name: gradient[number * size:(number + 1) * size] for name, gradient in wanted.items()}

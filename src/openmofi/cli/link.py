@@ -1,0 +1,121 @@
+"""`openmofi link`: examples of disambiguation, and linkers trained on them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from openmofi.errors import UsageError
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command("examples")
+def examples(
+    source: Annotated[str, typer.Argument(help="wordnet, zelda or conll.")],
+    files: Annotated[list[Path], typer.Argument(
+        help="wordnet: its dict folder. zelda: jsonl files. conll: CoNLL files in AIDA's or ZELDA's columns.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="Parquet table of examples.")],
+    parts: Annotated[str, typer.Option(help="wordnet: parts of speech, letters of nvar.")] = "nvar",
+    candidates: Annotated[Path | None, typer.Option(
+        help="zelda, conll: candidate lists, mention → {title: count}, as JSON or as ZELDA's pickle.")] = None,
+    descriptions: Annotated[Path | None, typer.Option(help="zelda, conll: entity_descriptions.jsonl.")] = None,
+    split: Annotated[str, typer.Option(
+        help="zelda, conll: the examples' split; the file's name by default.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+) -> None:
+    """Turn a corpus with known answers into a table of examples, which linkers are trained and judged on."""
+    from openmofi.linking.examples import write_examples
+
+    if source == "wordnet":
+        from openmofi.linking.wordnet_examples import wordnet_examples
+
+        if len(files) != 1:
+            raise UsageError("WordNet is one folder.", "Give its dict folder alone.")
+        found = wordnet_examples(files[0], parts=parts)
+    elif source in ("zelda", "conll"):
+        found = _annotated(source, files, candidates, descriptions, split)
+    else:
+        raise UsageError(f"There is no source {source!r}.", "It can be wordnet, zelda or conll.")
+    write_examples(out, found)
+    counts: dict[str, int] = {}
+    for example in found:
+        counts[example.split] = counts.get(example.split, 0) + 1
+    told = {"examples": len(found), "splits": counts, "reachable": sum(example.reachable for example in found)}
+    typer.echo(json.dumps(told, indent=2) if as_json else
+               f"{len(found):,} examples in {out}: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
+
+
+@app.command("train")
+def train(
+    recipe: Annotated[str | None, typer.Argument(
+        metavar="RECIPE", help="A packaged recipe by name (see --list), or a YAML file.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(
+        "-o", "--out", metavar="RUN", help="Folder of the run; the linker is fusion:RUN/linker.")] = None,
+    settings: Annotated[list[str] | None, typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a setting of the recipe, as optimizer.lr=3e-4; may be repeated.",
+    )] = None,
+    table: Annotated[Path | None, typer.Option(
+        "--examples", metavar="FILE", help="Table of examples; short for --set data.examples=FILE.")] = None,
+    resume: Annotated[bool, typer.Option(
+        "--resume", help="Go on from the latest checkpoint in RUN; start where there is none.")] = False,
+    show: Annotated[bool, typer.Option(
+        "--show", help="Print the recipe with every setting, and train nothing.")] = False,
+    list_recipes: Annotated[bool, typer.Option("--list", help="List the packaged recipes.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the final figures as JSON.")] = False,
+) -> None:
+    """Train a linker, as a recipe says. Ctrl-C writes a checkpoint; the same command with --resume goes on."""
+    from openmofi.training.linking.settings import FOLDER, load_link_recipe
+    from openmofi.training.recipe import recipe_dict, recipe_names, recipe_yaml
+
+    if list_recipes:
+        names = recipe_names(FOLDER)
+        typer.echo(json.dumps(names, indent=2, ensure_ascii=False) if as_json else
+                   "\n".join(f"{name}  {what}" for name, what in names.items()))
+        return
+    if recipe is None:
+        raise UsageError("There is no recipe to train.", "Name one, or a YAML file; --list shows the packaged ones.")
+    # JSON is YAML: a path with a colon or a hash in it stays one text.
+    short = [] if table is None else [f"data.examples={json.dumps(str(table), ensure_ascii=False)}"]
+    loaded = load_link_recipe(recipe, [*(settings or ()), *short])
+    if show:
+        typer.echo(json.dumps(recipe_dict(loaded), indent=2, ensure_ascii=False) if as_json else recipe_yaml(loaded),
+                   nl=as_json)
+        return
+    if out is None:
+        raise UsageError("There is no folder for the run.", "Add -o RUN.")
+    _train(loaded, out, resume=resume, as_json=as_json)
+
+
+def _train(recipe: Any, out: Path, *, resume: bool, as_json: bool) -> None:
+    from openmofi.cli.training_progress import shown_training
+    from openmofi.training.linking.run import LINKER, train_linker
+
+    with shown_training(as_json) as (watcher, _):
+        try:
+            found = train_linker(recipe, out, resume=resume, watcher=watcher)
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt("add --resume to the same command to go on from the last checkpoint") from error
+    if as_json:
+        typer.echo(json.dumps({"run": str(out), **found}, indent=2, ensure_ascii=False))
+        return
+    accuracy = found["accuracy"]
+    told = "" if accuracy is None else f", {accuracy:.3f} right on {recipe.stopping.split}"
+    typer.echo(f"{found['steps']:,} steps{told}, temperature {found['temperature']:.2f}\nlinker: fusion:{out / LINKER}")
+
+
+def _annotated(source: str, files: list[Path], candidates: Path | None, descriptions: Path | None,
+               split: str) -> list[Any]:
+    from openmofi.evaluation.linking_data import read_candidate_counts
+    from openmofi.linking.zelda import CandidateLists, conll_examples, read_descriptions, zelda_examples
+
+    if candidates is None:
+        raise UsageError(f"{source} needs candidate lists.",
+                         "Add --candidates FILE: ZELDA's other/zelda_mention_entities_counter.pickle, or JSON.")
+    lists = CandidateLists(read_candidate_counts(candidates))
+    told = read_descriptions(descriptions) if descriptions else None
+    read = zelda_examples if source == "zelda" else conll_examples
+    return [example for file in files for example in read(file, lists, told, split=split or file.stem)]

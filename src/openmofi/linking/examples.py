@@ -1,0 +1,149 @@
+"""Examples of disambiguation: a mention in its text, what it may mean, and what it does mean; kept as Parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from openmofi.errors import OpenMofiError
+from openmofi.storage import write_table
+
+NIL = ""
+"""The answer "none of the candidates"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What a mention may mean.
+
+    Attributes:
+        id: identifier of the entity, unique among an example's candidates.
+        title: its name.
+        description: one line that tells it from its namesakes.
+        type: its coarse type, or `""`.
+        prior: commonness P(entity | name), 0..1.
+        listed: whether the candidate list has it. The gold may be missing there: it is then kept unlisted, so that
+            training can force it in, and an evaluation leaves it out.
+    """
+
+    id: str
+    title: str
+    description: str = ""
+    type: str = ""
+    prior: float = 0.0
+    listed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A mention to be disambiguated.
+
+    Attributes:
+        text: what it stands in.
+        start, end: its characters (code points), end exclusive.
+        candidates: what it may mean, listed ones by falling prior.
+        gold: identifier of what it means; `NIL` for none of them.
+        split: `train`, `validation`, or the name of a test split.
+        group: what is looked up, such as the lemma or the lower-cased mention; splits by lemma go by it.
+    """
+
+    text: str
+    start: int
+    end: int
+    candidates: tuple[Candidate, ...]
+    gold: str
+    split: str = "train"
+    group: str = ""
+
+    @property
+    def mention(self) -> str:
+        """The span's text."""
+        return self.text[self.start:self.end]
+
+    @property
+    def listed(self) -> tuple[Candidate, ...]:
+        """The candidates that a system is given."""
+        return tuple(candidate for candidate in self.candidates if candidate.listed)
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the gold is among the listed candidates (or is NIL)."""
+        return self.gold == NIL or any(candidate.id == self.gold for candidate in self.listed)
+
+    @property
+    def shadowed(self) -> bool:
+        """Whether the gold is an entity that is not its name's commonest (Tsai and Roth's "hard" mentions)."""
+        listed = self.listed
+        return self.gold != NIL and bool(listed) and max(listed, key=lambda one: one.prior).id != self.gold
+
+
+CANDIDATE = pa.struct([
+    pa.field("id", pa.string()), pa.field("title", pa.string()), pa.field("description", pa.string()),
+    pa.field("type", pa.string()), pa.field("prior", pa.float32()), pa.field("listed", pa.bool_()),
+])
+EXAMPLES = pa.schema([
+    pa.field("text", pa.string()), pa.field("start", pa.int32()), pa.field("end", pa.int32()),
+    pa.field("candidates", pa.list_(CANDIDATE)), pa.field("gold", pa.string()), pa.field("split", pa.string()),
+    pa.field("group", pa.string()),
+])
+"""examples: one row a mention."""
+
+
+def with_gold(candidates: Sequence[Candidate], gold: Candidate | None) -> tuple[Candidate, ...]:
+    """The candidates, with the gold at the end and unlisted where the list does not have it."""
+    if gold is None or any(candidate.id == gold.id for candidate in candidates):
+        return tuple(candidates)
+    return (*candidates, Candidate(gold.id, gold.title, gold.description, gold.type, 0.0, listed=False))
+
+
+def write_examples(path: str | Path, examples: Sequence[Example]) -> None:
+    """Write examples as one Parquet file, atomically; equal examples give equal bytes."""
+    rows: list[dict[str, Any]] = [asdict(example) for example in examples]
+    write_table(path, pa.Table.from_pylist(rows, EXAMPLES))
+
+
+def read_examples(path: str | Path, splits: Sequence[str] | None = None) -> list[Example]:
+    """Read what `write_examples` wrote, or any Parquet table with its columns.
+
+    Args:
+        path: the file.
+        splits: only these; all by default.
+
+    Raises:
+        OpenMofiError: it cannot be read, lacks a column, or a row's span or gold does not fit; names the row.
+    """
+    try:
+        table = pq.read_table(path)
+        table = table.select(EXAMPLES.names).cast(EXAMPLES)
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise OpenMofiError(f"{path} cannot be read as a table of examples: {error}.",
+                            f"It needs the columns {', '.join(EXAMPLES.names)} of linking.examples.") from error
+    found = []
+    for row, values in enumerate(table.to_pylist()):
+        if splits is not None and values["split"] not in splits:
+            continue
+        try:
+            candidates = tuple(Candidate(**candidate) for candidate in values.pop("candidates") or ())
+            example = Example(candidates=candidates, **values)
+        except TypeError as error:
+            raise OpenMofiError(f"Row {row} of {path} is no example: {error}.") from error
+        _check(example, f"row {row} of {path}")
+        found.append(example)
+    return found
+
+
+def _check(example: Example, where: str) -> None:
+    if not 0 <= example.start < example.end <= len(example.text):
+        raise OpenMofiError(f"The span {example.start}–{example.end} of {where} lies outside of its text.",
+                            "start and end count characters; end is exclusive.")
+    ids = [candidate.id for candidate in example.candidates]
+    if len(set(ids)) < len(ids):
+        raise OpenMofiError(f"Two candidates of {where} have the same id.", "Each id stands once in a list.")
+    if example.gold != NIL and example.gold not in ids:
+        raise OpenMofiError(f"The gold {example.gold!r} of {where} is none of its candidates.",
+                            "Add it with listed = false if the candidate list does not have it.")

@@ -1,0 +1,67 @@
+"""Mentions with different numbers of candidates as one flat list of sequences: nothing is padded to the largest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Packed:
+    """The sequences of a batch of mentions, one a candidate.
+
+    Attributes:
+        tokens: (N, L) int64; padded at the end.
+        lengths: (N,) int64.
+        context: (N,) int64, how many tokens of a sequence are the marked context; the candidate's index token follows.
+        mention: (N,) int64, the mention that a sequence belongs to; 0, 0, 0, 1, 1 …, each at least once.
+        mentions: how many there are.
+    """
+
+    tokens: Tensor
+    lengths: Tensor
+    context: Tensor
+    mention: Tensor
+    mentions: int
+
+    def to(self, device: torch.device) -> Packed:
+        """The same elsewhere."""
+        moved = [value.to(device, non_blocking=True) for value in (self.tokens, self.lengths, self.context,
+                                                                   self.mention)]
+        return Packed(moved[0], moved[1], moved[2], moved[3], self.mentions)
+
+
+def pack(contexts: Sequence[Sequence[int]], candidates: Sequence[Sequence[Sequence[int]]], pad: int) -> Packed:
+    """Pack mentions.
+
+    Args:
+        contexts: tokens of each mention's marked context.
+        candidates: for each mention the tokens of its candidates; at least one.
+        pad: the token that fills up.
+    """
+    rows = [(number, context, found) for number, (context, listed) in enumerate(zip(contexts, candidates, strict=True))
+            for found in listed]
+    lengths = [len(context) + len(found) for _, context, found in rows]
+    tokens = torch.full((len(rows), max(lengths)), pad, dtype=torch.int64)
+    for row, (_, context, found) in enumerate(rows):
+        tokens[row, :lengths[row]] = torch.tensor([*context, *found])
+    return Packed(tokens, torch.tensor(lengths), torch.tensor([len(context) for _, context, _ in rows]),
+                  torch.tensor([number for number, _, _ in rows]), len(contexts))
+
+
+def places_of(lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """(N,) lengths → for the tokens of all rows in a row: (T,) its row, (T,) its place in the row."""
+    row = torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
+    starts = lengths.cumsum(0) - lengths
+    return row, torch.arange(len(row), device=lengths.device) - starts[row]
+
+
+def segment_log_softmax(scores: Tensor, segment: Tensor, count: int) -> Tensor:
+    """log-softmax of flat float32 scores (S,) within the segments that `segment` (S,) names, 0 to `count` − 1."""
+    highest = scores.new_full((count,), -torch.inf).scatter_reduce(0, segment, scores.detach(), "amax")
+    shifted = scores - highest[segment]
+    total = scores.new_zeros(count).index_add(0, segment, shifted.exp())
+    return shifted - total.log()[segment]

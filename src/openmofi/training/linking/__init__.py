@@ -1,0 +1,1 @@
+"""Trains linkers: the fusion decoder, and the bi-encoder that it is compared with."""

@@ -1,0 +1,100 @@
+"""A training step of the fusion decoder in the terms of the loop: a loss a mention, and their mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from openmofi.linking.fusion_build import Fusion
+from openmofi.linking.fusion_packing import segment_log_softmax
+from openmofi.linking.fusion_titles import title_losses
+from openmofi.objectives.protocol import Batch, Embeddings, ObjectiveResult
+from openmofi.training.linking.data import Asked, LinkExamples
+from openmofi.training.linking.settings import LinkRecipe
+from openmofi.training.model.freeze import freeze
+from openmofi.training.optimization import Optimizer, dense_optimizer
+from openmofi.training.representations import Forward
+
+_PRETRAINED = ("encoder.", "embedding.")
+
+
+class MeanLoss(nn.Module):
+    """The mean of the mentions' losses, which the model found already: an `Objective`."""
+
+    def forward(self, embeddings: Embeddings, batch: Batch) -> ObjectiveResult:
+        """`loss` and `right`: (B,)."""
+        return ObjectiveResult(embeddings["loss"].mean(), {"accuracy": embeddings["right"].detach().mean()})
+
+    def sharded_parameters(self) -> dict[str, int]:
+        """None."""
+        return {}
+
+    def after_step(self) -> None:
+        """Nothing."""
+
+
+def fusion_forward(fusion: Fusion, data: LinkExamples, device: torch.device, *, bf16: bool) -> Forward:
+    """Batch of rows → `loss` (B,) float32, `right` (B,): 1 where the answer is right (`select` only)."""
+    generates = fusion.tokens.settings.head == "generate"
+    pad = fusion.tokens.markers.pad
+
+    def forward(batch: Batch) -> Mapping[str, Tensor]:
+        packed, asked = data.packed(batch)
+        packed = packed.to(device)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
+            if generates:
+                loss = title_losses(fusion.model, packed, data.titles(asked), pad)
+                return {"loss": loss, "right": torch.full_like(loss, torch.nan)}
+            scores = fusion.model(packed, pad)
+        return select_losses(scores, packed.mention, asked, nil=data.nil)
+
+    return forward
+
+
+def select_losses(scores: Tensor, mention: Tensor, asked: list[Asked], *, nil: bool) -> dict[str, Tensor]:
+    """Softmax cross-entropy of each mention over its candidates and, if there are such mentions, NIL.
+
+    Args:
+        scores: (N + M,), see `FusionModel.select`.
+        mention: (N,) int64.
+        asked: the M mentions.
+        nil: whether NIL takes part.
+    """
+    count, device = len(asked), scores.device
+    flat = scores.float() if nil else scores[:len(mention)].float()
+    segment = torch.cat([mention, torch.arange(count, device=device)]) if nil else mention
+    logs = segment_log_softmax(flat, segment, count)
+    sizes = torch.tensor([len(found.candidates) for found in asked])
+    places = sizes.cumsum(0) - sizes + torch.tensor([found.target for found in asked])
+    is_nil = torch.tensor([found.target for found in asked]) == sizes
+    places = torch.where(is_nil, len(mention) + torch.arange(count), places).to(device)
+    best = logs.new_full((count,), -torch.inf).scatter_reduce(0, segment, logs.detach(), "amax")
+    chosen = logs[places]
+    return {"loss": -chosen, "right": (chosen.detach() >= best).float()}
+
+
+def fusion_optimizer(fusion: Fusion, recipe: LinkRecipe) -> Optimizer:
+    """AdamW; what was pretrained learns at `text_lr_multiplier` of the rate, and what has one dimension is not decayed.
+
+    Raises:
+        UsageError: a pattern of `freeze` matches nothing.
+    """
+    freeze(fusion.model, recipe.freeze, "freeze")
+    settings = recipe.optimizer
+    whole = recipe.model.base.startswith("hf:") and "t5" in fusion.configs
+    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    for name, parameter in fusion.model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        pretrained = recipe.model.base != "scratch" and (name.startswith(_PRETRAINED) or
+                                                         (whole and name.startswith(("decoder.", "output."))))
+        scale = settings.text_lr_multiplier if pretrained else 1.0
+        decay = settings.weight_decay if parameter.ndim > 1 else 0.0
+        group = groups.setdefault((scale, decay), {"params": [], "names": [], "lr_scale": scale,
+                                                   "weight_decay": decay})
+        group["params"].append(parameter)
+        group["names"].append(name)
+    return dense_optimizer(list(groups.values()), settings, settings.clip)

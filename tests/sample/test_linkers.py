@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "linking"))
+from fusion_world import tiny
+
+from openmofi.engine import Quiet
+from openmofi.errors import UsageError
+from openmofi.linking.fusion_build import build_fusion
+from openmofi.linking.fusion_store import save_fusion
+from openmofi.sample.linkers import compare_linkers
+from openmofi.sample.settings import world_settings
+
+
+def test_two_linkers_of_one_kind_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="one kind"):
+        compare_linkers(tmp_path / "demo", tmp_path / "out", ["fusion:a", "fusion:b"], Quiet())
+    with pytest.raises(UsageError, match="no linker"):
+        compare_linkers(tmp_path / "demo", tmp_path / "out", ["guess"], Quiet())
+    assert not (tmp_path / "demo").exists()
+
+
+@pytest.mark.slow
+def test_each_linker_is_judged_before_and_after_the_image(sources: Path, tmp_path: Path) -> None:
+    save_fusion(tmp_path / "linker", build_fusion(tiny(tmp_path / "tokenizer"), seed=1))
+    specs = ["prior", "coherence", f"fusion:{tmp_path / 'linker'}"]
+    found = compare_linkers(tmp_path / "demo", tmp_path / "out", specs, Quiet(), settings=world_settings(None, 60))
+    for pages in ("training", "heldout"):
+        assert set(found["linkers"][pages]) == {"prior", "coherence", "fusion"}
+        for stages in found["linkers"][pages].values():
+            for stage in ("text", "image"):
+                assert 0 <= stages[stage]["all"]["precision"] <= 1
+                assert set(stages[stage]["ambiguous"]) == set(stages[stage]["all"])
+    training = found["linkers"]["training"]
+    assert training["coherence"]["text"]["all"]["precision"] < training["coherence"]["image"]["all"]["precision"]
+    labels = sorted(tmp_path.glob("out/fusion/training/labels/*.parquet"))[0]
+    before = labels.stat().st_mtime_ns
+    again = compare_linkers(tmp_path / "demo", tmp_path / "out", specs, Quiet(), settings=world_settings(None, 60))
+    assert json.loads(json.dumps(again["linkers"])) == json.loads(json.dumps(found["linkers"]))
+    assert labels.stat().st_mtime_ns == before
