@@ -15,7 +15,7 @@ from openmofi.encoders import open_encoder
 from openmofi.errors import OpenMofiError
 from openmofi.storage import read_manifest
 from openmofi.training.data import open_data
-from openmofi.training.log import read_log
+from openmofi.training.log import Unwatched, read_log
 from openmofi.training.model import build_model, inputs_of
 
 from .small_runs import InterruptAt, losses, poisoned, same, stored, trained
@@ -213,8 +213,13 @@ def test_compiled_towers_learn_the_same(make, tmp_path):
 
 def test_the_best_checkpoint_is_named_and_kept(make, tmp_path):
     recipe = make("exact", run={"steps": 6, "checkpoint_every": 1, "keep": 1, "best": "-lr"})
-    found = trained(recipe, tmp_path / "run")
+    said: list[str] = []
+    watcher = Unwatched()
+    watcher.say = said.append
+    found = trained(recipe, tmp_path / "run", watcher=watcher)
     folders = sorted(path.name for path in (tmp_path / "run/checkpoints").glob("step-*"))
+    assert len(said) == 1
+    assert said[0].startswith("run.best is -lr: no best checkpoint was kept, for that is none of ")
     assert found["best"] is None  # the learning rate is no mean of the steps
     assert folders == ["step-00000006"]
     out = tmp_path / "loss"

@@ -16,6 +16,7 @@ from openmofi.training.yaml_text import parse_yaml, yaml_text
 
 _Settings = TypeVar("_Settings")
 _SUFFIXES = (".yaml", ".yml")
+_SET = "--set "
 
 
 def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -108,7 +109,7 @@ def _overridden(recipe: _Settings, override: str) -> _Settings:
     key = key.strip()
     if not equals or not key or "" in key.split("."):
         raise UsageError(f"--set {override} is no setting.", "Write it as --set optimizer.lr=3e-4.")
-    source = f"--set {override}"
+    source = f"{_SET}{override}"
     value = parse_yaml(text, source)
     for part in reversed(key.split(".")):
         value = {part: value}
@@ -121,7 +122,8 @@ def _mapping(value: object, source: str, path: str = "") -> Mapping[Any, Any]:
     if not isinstance(value, Mapping):
         what = f"{path} is {_shown(value)}" if path else "the whole is no mapping of keys to values"
         raise UsageError(f"{source}: {what}.", f"{path or 'A recipe'} has settings below it: "
-                         f"write them as `key: value`, indented.")
+                         + (f"give one as --set {path}.NAME=VALUE." if source.startswith(_SET) else
+                            "write them as `key: value`, indented."))
     return value
 
 
@@ -155,6 +157,7 @@ def _value(value: object, wanted: Any, key: str, source: str) -> Any:
 def _tuple(value: object, wanted: tuple[Any, ...], key: str, source: str) -> tuple[Any, ...]:
     if not isinstance(value, list):
         raise UsageError(f"{source}: {key} is {_shown(value)}, where a list is needed.",
+                         f"Write it as --set '{key}=[first, second]'." if source.startswith(_SET) else
                          f"Write it as {key}: [first, second].")
     open_ended = wanted[-1] is Ellipsis
     if not open_ended and len(value) != len(wanted):

@@ -172,6 +172,9 @@ def _train(run: _Run, checkpoints: Checkpoints, watcher: Watcher) -> dict[str, A
     finally:
         if log is not None:
             log.close()
+    if done.best is None and ranks.first and done.metrics:
+        watcher.say(f"run.best is {recipe.run.best}: no best checkpoint was kept, for that is none of "
+                    f"{', '.join(sorted(done.metrics))}")
     _export(run)
     return {"steps": done.step, "metrics": last, "best": None if done.best is None
             else {"metric": recipe.run.best.removeprefix("-"), "value": done.best[0], "step": done.best[1]}}

@@ -30,8 +30,8 @@ def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: 
               progress: Progress) -> TrainingData:
     """Open `settings.dataset` for a model that takes `inputs`.
 
-    What is computed once (where the images lie; features of locked encoders) is kept in `cache`. Ranks that open the
-    same data at once each compute what is missing: let one go first.
+    What is computed once (where the images lie; features of locked encoders) is kept in `cache`. Of ranks and runs of
+    one machine that open the same data at once, one computes the features and the others wait; let one rank go first.
 
     Args:
         settings: see `DataSettings`.

@@ -60,12 +60,21 @@ def open_rows(dataset: Folder, starts: Ints, cache: Path, progress: Progress, *,
         OpenMofiError: a shard of pairs is missing, or has changed.
         UsageError: no single image can be read out of a shard.
     """
-    sources = [file_fingerprint(shard.path) for shard in dataset.shards] if places else []
+    sources = _sources(dataset) if places else []
     path = cache / "rows" / f"{fingerprint([_VERSION, dataset.manifest.fingerprint, starts.tolist(), sources])}.arrow"
     if not path.exists():
         progress.begin("index", len(dataset.shards))
         _write(path, dataset, cache, progress, places)
     return Rows(path, starts)
+
+
+def _sources(dataset: Folder) -> list[str]:
+    try:
+        return [file_fingerprint(shard.path) for shard in dataset.shards]
+    except OpenMofiError as error:
+        raise OpenMofiError(
+            f"The pictures of {dataset.path} are not where they were labelled: {error.message}",
+            "Put them or a link to them there, or label and build again from where they are now.") from error
 
 
 def _write(path: Path, dataset: Folder, cache: Path, progress: Progress, places: bool) -> None:
