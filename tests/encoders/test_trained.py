@@ -9,9 +9,9 @@ import timm
 import torch
 
 from openmofi.encoders import open_encoder
+from openmofi.encoders.fold import folded, picture_probe
 from openmofi.encoders.protocol import Preprocessing
 from openmofi.encoders.towers import image_trunk, text_tokens, text_trunk
-from openmofi.encoders.fold import folded, picture_probe
 from openmofi.encoders.trained import Side, save_trained_encoder
 from openmofi.errors import OpenMofiError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import nn
 from openmofi.encoders.agreement import Agreement, Samples, agreement
 from openmofi.encoders.export_onnx import quantise_linear, write_onnx
 from openmofi.encoders.export_openvino import write_openvino
+from openmofi.encoders.export_settings import ExportSettings
 from openmofi.encoders.exported import (
     GRAPHS,
     MASK,
@@ -34,36 +35,9 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.storage import package_versions, write_json
 from openmofi.storage.atomic import write_error
 
-PRECISIONS = ("fp32", "bf16", "int8")
 _PROBE_TEXTS = ["a photo of a crane", "two words"]
 _CALIBRATION = 128
 _PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnx", "onnxscript", "openvino")}
-
-
-@dataclass(frozen=True)
-class ExportSettings:
-    """What is exported.
-
-    Attributes:
-        format: `onnx` or `openvino`.
-        precision: `fp32`; `bf16` (OpenVINO); `int8`: see `export_onnx.quantise_linear` and
-            `export_openvino.write_openvino`.
-        max_loss: greatest 1 − mean cosine between the original's and the export's embeddings, of the worse side.
-    """
-
-    format: str = "onnx"
-    precision: str = "fp32"
-    max_loss: float = 0.01
-
-    def __post_init__(self) -> None:
-        if self.format not in GRAPHS:
-            raise UsageError(f"There is no format {self.format!r}.", f"There are: {', '.join(GRAPHS)}.")
-        if self.precision not in PRECISIONS:
-            raise UsageError(f"There is no precision {self.precision!r}.", f"There are: {', '.join(PRECISIONS)}.")
-        if self.precision == "bf16" and self.format == "onnx":
-            raise UsageError("ONNX Runtime computes no bfloat16 on CPUs.", "Use --format openvino, or fp32 or int8.")
-        if not 0 <= self.max_loss <= 2:
-            raise UsageError(f"max_loss is {self.max_loss}; it is 1 − a cosine.", "Give a number from 0 to 2, say 0.01.")
 
 
 def export_encoder(encoder: Encoder, out: str | Path, settings: ExportSettings, samples: Samples) -> Agreement:
@@ -83,13 +57,13 @@ def export_encoder(encoder: Encoder, out: str | Path, settings: ExportSettings, 
         MissingExtraError: a package of the extra `export` is not installed.
         OpenMofiError: the loss is too great, or the folder cannot be written.
     """
-    for package in (*_PACKAGES[settings.format], *(["nncf"] if _calibrates(settings) else [])):
+    for package in _PACKAGES[settings.format]:
         imported(package)
     networks = _networks(encoder)
     out = Path(out)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise OpenMofiError(f"{out} is there already.", "Choose another output with -o, or remove it.")
-    judged, calibration = _split(samples) if _calibrates(settings) else (samples, samples)
+    judged, calibration = _split(samples) if settings.calibrates else (samples, samples)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".openmofi-tmp-export-", dir=out.parent) as temporary:
@@ -105,10 +79,6 @@ def export_encoder(encoder: Encoder, out: str | Path, settings: ExportSettings, 
     except OSError as error:
         raise write_error(error, out) from error
     return found
-
-
-def _calibrates(settings: ExportSettings) -> bool:
-    return settings.format == "openvino" and settings.precision == "int8"
 
 
 def _networks(encoder: Encoder) -> Networks:

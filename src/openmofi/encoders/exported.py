@@ -2,9 +2,9 @@
 
 The folder:
 
-    encoder.json      kind `exported`: format, precision, dimension, preprocessing, logit scale, source, digests of files
-    image.onnx        pixels (batch, 3, size, size) float32 → embedding (batch, dim) float32, L2-normalised in the graph
-    text.onnx         tokens (batch, length) int64 [, mask] → embedding; where the encoder has a text side
+    encoder.json      kind `exported`: format, precision, dimension, preprocessing, logit scale, source, files' digests
+    image.onnx        pixels (batch, 3, size, size) float32 → joint_embedding (batch, dim) float32, L2-normalised
+    text.onnx         tokens (batch, length) int64 [, mask] → joint_embedding; where the encoder has a text side
     tokenizer/        its files, where it has any
 
 OpenVINO's graphs are `image.xml` with `image.bin`; an ONNX graph of more than 1 GiB has `image.onnx.data` beside it.
@@ -33,7 +33,8 @@ from openmofi.storage import fingerprint
 
 SPEC_FILE, TOKENIZER_FOLDER = "encoder.json", "tokenizer"
 GRAPHS = {"onnx": ".onnx", "openvino": ".xml"}
-PIXELS, TOKENS, MASK, EMBEDDING = "pixels", "tokens", "mask", "embedding"
+# PyTorch names values after operators, `embedding` among them, and names must differ.
+PIXELS, TOKENS, MASK, EMBEDDING = "pixels", "tokens", "mask", "joint_embedding"
 _AGAIN = "Export it again."
 _READ = 1 << 20
 Graph = Callable[[Mapping[str, Any]], Array]

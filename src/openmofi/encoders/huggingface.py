@@ -169,7 +169,8 @@ def _limit(tokenizer: Any, model: Any) -> int:
 
 def _networks(tokenizer: Any, model: Any, end: int | None) -> Networks:
     length = _limit(tokenizer, model)
-    return Networks(Called(model, "get_image_features", "pixel_values"), Called(model, "get_text_features", "input_ids"),
+    return Networks(Called(model, "get_image_features", "pixel_values"),
+                    Called(model, "get_text_features", "input_ids"),
                     HuggingFaceTokens(tokenizer, length, end), transformers_tokenizer(length, end))
 
 

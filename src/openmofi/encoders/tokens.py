@@ -12,7 +12,6 @@ import torch
 from openmofi.encoders.quiet import quiet_transformers
 from openmofi.errors import OpenMofiError
 
-
 TOKENIZER_FILE = "tokenizer.json"
 
 
@@ -91,7 +90,8 @@ class WordPieceTokens:
         try:
             tokenizer = Tokenizer.from_file(str(file))
         except Exception as error:  # the library raises bare exceptions
-            raise OpenMofiError(f"The tokenizer {file} cannot be opened: {error}.", "Copy the encoder again.") from error
+            raise OpenMofiError(f"The tokenizer {file} cannot be opened: {error}.",
+                                "Copy the encoder again.") from error
         tokenizer.no_padding()
         tokenizer.enable_truncation(length)
         return cls(tokenizer)
