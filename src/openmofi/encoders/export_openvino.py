@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -51,7 +53,7 @@ def _calibrated(model: Any, calibration: Sequence[Mapping[str, Any]]) -> Any:
     os.environ.setdefault("NNCF_CI", "1")
     nncf = imported("nncf")
     attention = any(node.get_type_name() in _ATTENTION for node in model.get_ops())
-    with quiet_logging():
+    with quiet_logging(), contextlib.redirect_stdout(io.StringIO()):
         return nncf.quantize(model, nncf.Dataset([dict(one) for one in calibration]), subset_size=len(calibration),
                              preset=nncf.QuantizationPreset.MIXED,
                              model_type=nncf.ModelType.TRANSFORMER if attention else None)

@@ -62,10 +62,11 @@ def folded(module: nn.Module, probe: torch.Tensor) -> nn.Module:
         module: a tower or any part of one.
         probe: its input, two random pictures or texts: (2, 3, size, size) float32 or (2, length) int64.
     """
-    if not any(isinstance(child, _BatchNorm) or _has_branches(child) for child in module.modules()):
+    branches = any(hasattr(child, name) for child in module.modules() for name in _BRANCHES)
+    if not branches and not any(isinstance(child, _BatchNorm) for child in module.modules()):
         return module
     expected = module(probe)
-    for step in (_both, _norms_alone, merge_branches):
+    for step in (_both, _norms_alone, merge_branches) if branches else (_norms_alone,):
         made = _tried(step, module, probe, expected)
         if made is not None:
             return made
@@ -75,10 +76,6 @@ def folded(module: nn.Module, probe: torch.Tensor) -> nn.Module:
 def picture_probe(size: int) -> torch.Tensor:
     """Two random pictures for `folded`."""
     return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
-
-
-def _has_branches(module: nn.Module) -> bool:
-    return any(hasattr(module, name) for name in _BRANCHES)
 
 
 def _both(module: nn.Module) -> nn.Module:

@@ -17,9 +17,9 @@ from openmofi.errors import OpenMofiError
 
 
 class TextTokens(Protocol):
-    """Texts → a sequence of token ids each."""
+    """Texts → their token ids: rows of a tensor (n, L) int64, or a list a text."""
 
-    def __call__(self, texts: Sequence[str]) -> Sequence[Any]:
+    def __call__(self, texts: Sequence[str]) -> Any:
         """See the class."""
 
     def save(self, folder: Path) -> None:

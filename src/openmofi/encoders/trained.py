@@ -124,12 +124,13 @@ def _towers(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, open_base: 
         def absent(_texts: list[Any]) -> Any:
             raise without_texts(spec)
 
-        return Towers(image.run, absent, absent, 0, "", image.network and Networks(image.network))
+        return Towers(image.run, absent, absent, 0, "", None if image.network is None else Networks(image.network))
     base = _base(folder, told, open_base)
     tokens = None if base is not None else stored_tokens(told["architecture"], folder / TOKENIZER_FOLDER)
     text = _text_side(folder, told, _part(tensors, "text."), base, tokens, device)
-    return Towers(image.run, list if tokens is None else tokens, text.run, 0, "",
-                  _networks(told, image, text, tokens, base))
+    # A locked encoder takes the texts themselves.
+    tokenize: Callable[[list[str]], Any] = list if tokens is None else tokens
+    return Towers(image.run, tokenize, text.run, 0, "", _networks(told, image, text, tokens, base))
 
 
 def _told(image: Any, text: Any, dim: int, logit_scale: float, preprocessing: Any, weights: str) -> dict[str, Any]:
@@ -197,7 +198,7 @@ def _image_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, base: E
         networks: Networks | None = getattr(base, "networks", None)
         apply = _applied(head, device)
         return _Opened(lambda pixels: apply(base.image_features(pixels)),
-                       networks and _with_head(networks.image, head))
+                       None if networks is None else _with_head(networks.image, head))
     network = _with_head(folded(_trunk(folder, raw, tensors), picture_probe(preprocessing.size)), head).to(device)
 
     @torch.inference_mode()
@@ -213,8 +214,8 @@ def _text_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, base: En
     if base is not None:
         networks: Networks | None = getattr(base, "networks", None)
         apply = _applied(head, device)
-        text = networks.text if networks is not None else None
-        return _Opened(lambda texts: apply(base.text_features(texts)), text and _with_head(text, head))
+        text = None if networks is None else networks.text
+        return _Opened(lambda texts: apply(base.text_features(texts)), None if text is None else _with_head(text, head))
     assert tokens is not None
     network = _with_head(folded(_trunk(folder, raw, tensors), tokens(_PROBE_TEXTS)), head).to(device)
 
@@ -241,7 +242,7 @@ def _with_head(network: nn.Module, head: Head | None) -> nn.Module:
 
 def _applied(head: Head | None, device: str) -> Callable[[Array], Array]:
     """A head on a locked encoder's features."""
-    parameters = head and head.tensors(device)
+    parameters = None if head is None else head.tensors(device)
 
     @torch.inference_mode()
     def apply(features: Array) -> Array:
