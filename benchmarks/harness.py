@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 RESULTS = Path(__file__).parent / "results"
-_PACKAGES = ("numpy", "torch", "pyarrow", "pillow", "marisa-trie", "spacy", "timm", "open-clip-torch", "ray")
+_PACKAGES = ("numpy", "torch", "pyarrow", "pillow", "marisa-trie", "spacy", "timm", "open-clip-torch", "ray",
+             "onnxruntime", "openvino", "nncf")
 Row = dict[str, Any]
 
 

@@ -12,7 +12,7 @@ import typer
 import typer.core
 
 from openmofi import __version__
-from openmofi.cli import dataset, encoder, eval, explain, kb, label, link, sample, train
+from openmofi.cli import dataset, encoder, eval, explain, export, kb, label, link, sample, train
 from openmofi.errors import OpenMofiError
 
 
@@ -42,6 +42,7 @@ app.command("train")(train.train)
 app.add_typer(link.app, name="link", help="Train linkers: which entity a mention means.")
 app.add_typer(eval.app, name="eval")
 app.add_typer(encoder.app, name="encoder", help="Look into image–text encoders.")
+app.command("export", help="Export an encoder to ONNX or OpenVINO, where it agrees with the original.")(export.export)
 app.add_typer(sample.app, name="sample", help="The sample world: real pictures with known truth, and its encoder.")
 
 
