@@ -1,6 +1,7 @@
 """Exports: what they compute is what the original computes, in batches of any size; what they lose is judged."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -133,6 +134,24 @@ def test_a_network_without_linear_layers_is_not_made_int8(tmp_path):
     with pytest.raises(UsageError, match="no linear layers"):
         export_encoder(encoder, tmp_path / "out", ExportSettings("onnx", "int8"), SAMPLES)
     assert not list(tmp_path.iterdir())
+
+
+def test_great_weights_lie_beside_the_graph(tmp_path, monkeypatch):
+    monkeypatch.setattr("openmofi.encoders.export_onnx._WHOLE", 0)
+    encoder = open_encoder("timm:test_byobnet/none?size=32")
+    export_encoder(encoder, tmp_path / "out", ExportSettings(), SAMPLES)
+    shutil.move(tmp_path / "out", tmp_path / "moved")
+    assert set(json.loads((tmp_path / "moved/encoder.json").read_text())["files"]) == {"image.onnx", "image.onnx.data"}
+    found, pixels = open_encoder(f"onnx:{tmp_path / 'moved'}"), pixels_of(encoder)
+    assert np.abs(found.image_features(pixels) - encoder.project_images(encoder.image_features(pixels))).max() < 1e-4
+
+
+@pytest.mark.parametrize(("told", "threads"), [("3", 3), ("0", None), ("many", None), ("", None)])
+def test_threads_are_as_many_as_are_said(told, threads, monkeypatch):
+    from openmofi.encoders.exported import _threads
+
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    assert _threads() == (threads or len(os.sched_getaffinity(0)))
 
 
 def test_masked_texts_over_backbones(tmp_path):

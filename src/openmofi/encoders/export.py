@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -75,6 +76,7 @@ def export_encoder(encoder: Encoder, out: str | Path, settings: ExportSettings, 
             _check(found, settings)
             write_json(whole / SPEC_FILE, told.as_json() | {"agreement": found.as_dict(),
                                                             "versions": package_versions()})
+            _sync(whole)
             whole.replace(out)
     except OSError as error:
         raise write_error(error, out) from error
@@ -108,12 +110,13 @@ def _write(encoder: Encoder, networks: Networks, folder: Path, settings: ExportS
         "format": settings.format, "precision": settings.precision, "dim": encoder.dim, "logit_scale": scale,
         "preprocessing": asdict(encoder.preprocessing), "tokenizer": networks.tokenizer,
         "source": {"spec": encoder.spec, "fingerprint": encoder.fingerprint}}
-    size = encoder.preprocessing.size
-    wanted = [{PIXELS: encoder.preprocess(picture)[None]} for picture in calibration.pictures[:_CALIBRATION]]
-    _write_side(networks.image, {PIXELS: picture_probe(size)}, (0,), folder, "image", settings, wanted, told)
+    count = _CALIBRATION if settings.calibrates else 0
+    wanted = [{PIXELS: encoder.preprocess(picture)[None]} for picture in calibration.pictures[:count]]
+    _write_side(networks.image, {PIXELS: picture_probe(encoder.preprocessing.size)}, (0,), folder, "image", settings,
+                wanted, told)
     if networks.text is not None and networks.tokens is not None and networks.tokenizer is not None:
         masked = bool(networks.tokenizer["masked"])
-        rows = networks.tokens([*_PROBE_TEXTS, *calibration.texts[:_CALIBRATION]])
+        rows = networks.tokens([*_PROBE_TEXTS, *calibration.texts[:count]])
         probe = {name: torch.from_numpy(values) for name, values in text_inputs(rows[:2], masked=masked).items()}
         wanted = [text_inputs([row], masked=masked) for row in rows[2:]]
         _write_side(networks.text, probe, (0, 1) if masked else (0,), folder, "text", settings, wanted, told)
@@ -137,6 +140,14 @@ def _write_side(network: nn.Module, probe: Mapping[str, torch.Tensor], dynamic: 
         else:
             for file in Path(plain).iterdir():
                 shutil.move(file, folder / file.name)
+
+
+def _sync(folder: Path) -> None:
+    """Onto the disk, before the folder gets its name."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
 
 
 def _check(found: Agreement, settings: ExportSettings) -> None:

@@ -191,7 +191,9 @@ def _graph(folder: Path, side: str, told: Exported) -> Graph:
 
 def _threads() -> int:
     told = os.environ.get("OMP_NUM_THREADS", "")
-    return int(told) if told.isdecimal() and int(told) else len(os.sched_getaffinity(0))
+    if told.isdecimal() and int(told):
+        return int(told)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _onnx(path: Path, threads: int) -> Graph:
