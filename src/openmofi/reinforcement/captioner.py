@@ -10,12 +10,12 @@ from typing import Any, Protocol
 import torch
 from PIL import Image
 
-from openmofi.encoders.hub import hub_folder
+from openmofi.encoders.huggingface import checkpoint_folder, require_safetensors
 from openmofi.encoders.quiet import quiet_transformers
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.storage import file_fingerprint, fingerprint
 
-_PATTERNS = ["model*.safetensors", "*.json", "*.txt", "*.model"]
+_FILES = ("*.safetensors", "*.json")
 _PREFIX = "hf:"
 _MAX_TOKENS = 40
 
@@ -44,7 +44,7 @@ def captioner_fingerprint(spec: str) -> str:
         OpenMofiError: there is none.
     """
     folder = _folder(spec)
-    return fingerprint({path.name: file_fingerprint(path) for pattern in _PATTERNS for path in folder.glob(pattern)})
+    return fingerprint({path.name: file_fingerprint(path) for pattern in _FILES for path in folder.glob(pattern)})
 
 
 def open_captioner(spec: str) -> Captioner:
@@ -76,15 +76,8 @@ def open_captioner(spec: str) -> Captioner:
 
 
 def _folder(spec: str) -> Path:
-    place = spec.removeprefix(_PREFIX)
-    folder = Path(place).expanduser()
-    if not folder.is_dir():
-        if folder.parent.is_dir() or place.count("/") != 1:
-            raise OpenMofiError(f"There is no folder {place}.", "Check the path, or name a repository as hf:OWNER/NAME.")
-        folder = hub_folder(place, _PATTERNS, ["config.json", "*.safetensors"])
-    if not any(folder.glob("*.safetensors")):
-        raise OpenMofiError(f"{folder} has no safetensors weights; pickled weights are never loaded.",
-                            "Convert them: load it where you trust it, then save_pretrained(FOLDER).")
+    folder = checkpoint_folder(spec.removeprefix(_PREFIX))
+    require_safetensors(folder)
     return folder
 
 

@@ -89,7 +89,8 @@ def batched_cosines(image: Array, text: Array, batch: int, seed: int) -> NDArray
 
 def contrastive_cross_entropy(cosines: NDArray[np.float64], scale: float) -> float:
     """Mean of both directions' cross-entropies of softmax(scale · cosines), pairs on the diagonal, in nats."""
-    return -float(np.mean([np.diagonal(log_softmax(scale * cosines, axis), axis1=1, axis2=2).mean() for axis in (1, 2)]))
+    right = [np.diagonal(log_softmax(scale * cosines, axis), axis1=1, axis2=2) for axis in (1, 2)]
+    return -float(np.mean(right))
 
 
 def best_scale(cosines: NDArray[np.float64]) -> tuple[float, float]:

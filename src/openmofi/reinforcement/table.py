@@ -48,7 +48,7 @@ class Sample:
 
 
 def shard_table(samples: Sequence[Sample], embeddings: Mapping[str, tuple[Codes, Array]], settings: ReinforceSettings,
-                metadata: Mapping[str, str]) -> pa.Table:
+                metadata: Mapping[str, str]) -> pa.RecordBatch:
     """The table of a shard.
 
     Args:
@@ -84,7 +84,7 @@ def shard_table(samples: Sequence[Sample], embeddings: Mapping[str, tuple[Codes,
         if settings.precision == "int8":
             columns[f"{name}_scale"] = _lists(scales, known)
     schema = pa.schema([pa.field(name, column.type) for name, column in columns.items()], dict(metadata))
-    return pa.Table.from_arrays(list(columns.values()), schema=schema)
+    return pa.RecordBatch.from_arrays(list(columns.values()), schema=schema)
 
 
 def _lists(values: NDArray[Any], known: NDArray[np.bool_]) -> pa.Array:
@@ -94,7 +94,7 @@ def _lists(values: NDArray[Any], known: NDArray[np.bool_]) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(pa.array(whole.reshape(-1)), values.shape[1], mask=pa.array(~known))
 
 
-def write_shard(path: str, table: pa.Table) -> None:
+def write_shard(path: str, rows: pa.RecordBatch) -> None:
     """Write a shard's table atomically as one record batch; equal tables give equal bytes."""
-    with atomic_path(path) as temporary, pa.ipc.new_file(str(temporary), table.schema) as writer:
-        writer.write_table(table.combine_chunks())
+    with atomic_path(path) as temporary, pa.ipc.new_file(str(temporary), rows.schema) as writer:
+        writer.write_batch(rows)

@@ -256,7 +256,7 @@ def _keep(written: _Written, found: dict[str, Array], number: int, precision: st
             written.exact.setdefault(f"{part}_{number}", []).append(found[part][:, 0])
 
 
-def _table(stage: ReinforceStage, written: _Written) -> pa.Table:
+def _table(stage: ReinforceStage, written: _Written) -> pa.RecordBatch:
     embeddings = {}
     counts = (stage.settings.augmentations, 1, stage.settings.captions)
     for number, teacher in enumerate(stage.teachers):
