@@ -18,7 +18,8 @@ def run(*arguments):
 
 def test_a_store_and_what_is_told_of_it(small_world, small_encoder, labelled, tmp_path):
     done = run(small_world.shards / "00000.tar", "--labels", labelled, "--teachers", f"{small_encoder}:30",
-               "--augs", "1", "--captions", "1", "--size", "32", "--precision", "int8", "--kb", small_world.kb, "-o", tmp_path / "out")
+               "--augs", "1", "--captions", "1", "--size", "32", "--precision", "int8", 
+               "--kb", small_world.kb, "-o", tmp_path / "out")
     assert done.exit_code == 0
     assert "80 pairs in" in done.output
     assert "image_broken" in done.output

@@ -80,12 +80,12 @@ class _Op:
 def _sheared(image: Image.Image, across: float, down: float) -> Image.Image:
     # torchvision takes degrees and shears by their tangent.
     degrees = [math.degrees(math.atan(value)) for value in (across, down)]
-    return F.affine(image, angle=0.0, translate=[0, 0], scale=1.0, shear=degrees, center=[0, 0])  # type: ignore[no-any-return]
+    return F.affine(image, angle=0.0, translate=[0, 0], scale=1.0, shear=degrees, center=[0, 0])
 
 
 def _moved(image: Image.Image, across: float, down: float) -> Image.Image:
     pixels = [int(across * image.width), int(down * image.height)]
-    return F.affine(image, angle=0.0, translate=pixels, scale=1.0, shear=[0.0, 0.0])  # type: ignore[no-any-return]
+    return F.affine(image, angle=0.0, translate=pixels, scale=1.0, shear=[0.0, 0.0])
 
 
 _SPACE = {

@@ -61,7 +61,9 @@ def open_captioner(spec: str) -> Captioner:
     folder = str(_folder(spec))
     try:
         with quiet_transformers():
-            model, report = AutoModelForImageTextToText.from_pretrained(
+            # Its annotation knows no `output_loading_info`.
+            kind: Any = AutoModelForImageTextToText
+            model, report = kind.from_pretrained(
                 folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=torch.float32,
                 output_loading_info=True)
             processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

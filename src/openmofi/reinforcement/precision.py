@@ -58,7 +58,8 @@ def decode(codes: Codes, scales: Array, precision: str) -> Array:
         return codes.astype(np.float32)
     if precision == "bf16":
         return (codes.astype(np.uint32) << 16).view(np.float32)
-    return codes.astype(np.float32) * scales[..., None]
+    found: Array = codes.astype(np.float32) * scales[..., None]
+    return found
 
 
 def normalised(vectors: Array) -> Array:
