@@ -12,7 +12,7 @@ import typer
 import typer.core
 
 from openmofi import __version__
-from openmofi.cli import dataset, encoder, eval, explain, export, kb, label, link, sample, train
+from openmofi.cli import dataset, encoder, eval, explain, export, kb, label, link, reinforce, sample, train
 from openmofi.errors import OpenMofiError
 
 
@@ -38,6 +38,7 @@ app.add_typer(kb.app, name="kb", help="Build and look into knowledge bases.")
 app.command("label", help="Label image–text pairs with the entities that their images show.")(label.label)
 app.command("explain", help="Show the whole reasoning for one image and its text.")(explain.explain)
 app.add_typer(dataset.app, name="dataset", help="Turn labels into a dataset, report on it, audit it.")
+app.command("reinforce")(reinforce.reinforce)
 app.command("train")(train.train)
 app.add_typer(link.app, name="link", help="Train linkers: which entity a mention means.")
 app.add_typer(eval.app, name="eval")

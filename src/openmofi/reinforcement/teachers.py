@@ -1,0 +1,127 @@
+"""Teachers: encoders whose knowledge of a dataset is stored, each with the scale of its own similarities."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from openmofi.encoders import Encoder, Preprocessing, open_encoder
+from openmofi.errors import UsageError
+
+LEAST_SCALE = 5.0
+"""A teacher of a smaller scale is refused: softmax(1.0 · cosines) is near uniform over any batch, and a student of it
+learns nothing without saying so. Trained image–text encoders have scales of 20 to 100."""
+
+_TUNE = "Find it on held-out pairs with: openmofi reinforce PAIRS --teachers {spec} --tune-scale"
+
+
+@dataclass(frozen=True)
+class TeacherSpec:
+    """What a user says of a teacher.
+
+    Attributes:
+        spec: see `openmofi.encoders.open_encoder`.
+        scale: the factor on cosines with which its softmax says what it believes.
+    """
+
+    spec: str
+    scale: float
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A teacher of a store.
+
+    Attributes:
+        name: unique in the store; the last parts of its spec.
+        spec: what it was opened by.
+        dim: of its embeddings.
+        scale: the factor s on cosines in softmax(s · Ψ_image Ψ_textᵀ) (MobileCLIP, arXiv 2311.17049, eq. 2).
+        preprocessing: of its pictures; what it saw were the store's augmentations, squashed to its size.
+        fingerprint: names its weights and preprocessing.
+    """
+
+    name: str
+    spec: str
+    dim: int
+    scale: float
+    preprocessing: Preprocessing
+    fingerprint: str = ""
+
+
+def parse_teachers(text: str) -> tuple[TeacherSpec, ...]:
+    """`run:a/b:100,hf:x:50` → specs and scales: commas part teachers, the last colon parts a spec from its scale.
+
+    Raises:
+        UsageError: no teacher, one twice, or one without a scale that is finite and at least `LEAST_SCALE`.
+    """
+    found = []
+    for part in _parts(text):
+        spec, colon, last = part.rpartition(":")
+        scale = _number(last) if colon else None
+        if scale is None:
+            raise UsageError(f"The teacher {part!r} has no scale: without it a softmax over its similarities says "
+                             "nothing.", f"Write SPEC:SCALE. {_TUNE.format(spec=part)}")
+        if not math.isfinite(scale) or scale < LEAST_SCALE:
+            raise UsageError(f"The scale of the teacher {spec!r} is {last}; it must be finite and at least "
+                             f"{LEAST_SCALE:g}, or the teacher is near uniform.", _TUNE.format(spec=spec))
+        found.append(TeacherSpec(spec, scale))
+    return tuple(found)
+
+
+def parse_specs(text: str) -> tuple[str, ...]:
+    """The specs alone, of teachers with or without scales.
+
+    Raises:
+        UsageError: no teacher, or one twice.
+    """
+    return tuple(part.rpartition(":")[0] if _number(part.rpartition(":")[2]) is not None else part
+                 for part in _parts(text))
+
+
+def _parts(text: str) -> list[str]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        raise UsageError(f"{text!r} names no teachers.", "Write SPEC:SCALE[,SPEC:SCALE…].")
+    if len(set(parts)) < len(parts):
+        raise UsageError(f"{text!r} names a teacher twice.", "Name each once.")
+    return parts
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def open_teachers(chosen: Sequence[TeacherSpec]) -> tuple[tuple[Teacher, ...], tuple[Encoder, ...]]:
+    """Open the encoders and describe them as teachers.
+
+    Raises:
+        OpenMofiError: an encoder cannot be opened, or it has no joint space of images and texts.
+    """
+    teachers: list[Teacher] = []
+    encoders: list[Encoder] = []
+    for choice in chosen:
+        encoder = open_encoder(choice.spec)
+        # One without a joint space would only fail when all pictures of the first batch are made.
+        encoder.project_images(np.zeros((1, encoder.feature_dim), np.float32))
+        encoder.embed_texts(["a"])
+        name = _name(choice.spec, [teacher.name for teacher in teachers])
+        teachers.append(Teacher(name, choice.spec, encoder.dim, choice.scale, encoder.preprocessing,
+                                encoder.fingerprint))
+        encoders.append(encoder)
+    return tuple(teachers), tuple(encoders)
+
+
+def _name(spec: str, taken: Sequence[str]) -> str:
+    parts = [part for part in spec.rpartition(":")[2].split("/") if part not in ("", ".", "..")]
+    name = "-".join(parts[-2:]) or "teacher"
+    number = 1
+    while (found := name if number == 1 else f"{name}-{number}") in taken:
+        number += 1
+    return found
