@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from openmofi.errors import UsageError
 from openmofi.objectives.collectives import gather_with_gradient, sum_over_ranks, world_size
-from openmofi.objectives.pairwise import PAIRWISE, Rows
+from openmofi.objectives.pairwise import PAIRWISE, Rows, at_least_float
 from openmofi.objectives.positives import POSITIVES, Positives
 from openmofi.objectives.protocol import Batch, Embeddings, ObjectiveResult
 from openmofi.objectives.settings import ContrastiveSettings
@@ -55,10 +55,6 @@ def _shared_targets(groups: Tensor, dtype: torch.dtype) -> Tensor:
     same = (groups[:, None] == groups[None, :]) & (groups >= 0)[:, None]
     mass = (same | torch.eye(len(groups), dtype=torch.bool, device=groups.device)).to(dtype)
     return mass / mass.sum(dim=1, keepdim=True)
-
-
-def _at_least_float(tensor: Tensor) -> Tensor:
-    return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
 def _one_of(known: Mapping[str, object], name: str, setting: str) -> None:
@@ -108,7 +104,7 @@ class Contrastive(nn.Module):
         if image.shape != text.shape or image.ndim != 2 or not len(image):
             raise ValueError(f"image {tuple(image.shape)} and text {tuple(text.shape)} must both be (B, D), B > 0")
         with torch.autocast(image.device.type, enabled=False):
-            return self._result(_at_least_float(image), _at_least_float(text), batch)
+            return self._result(at_least_float(image), at_least_float(text), batch)
 
     def _result(self, image: Tensor, text: Tensor, batch: Batch) -> ObjectiveResult:
         rows, dim = image.shape

@@ -63,6 +63,11 @@ PAIRWISE: dict[str, Callable[[Rows], tuple[Tensor, Tensor]]] = {"infonce": infon
 """The losses by the name that a recipe gives them."""
 
 
+def at_least_float(tensor: Tensor) -> Tensor:
+    """In float32, or float64 where it is."""
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
 def _hits(scores: Tensor, positive: Tensor) -> Tensor:
     best = scores.detach().argmax(dim=1, keepdim=True)
     return positive.gather(1, best).sum()

@@ -18,10 +18,12 @@ Batch = dict[str, "Tensor"]
 `text_tokens` (B, L) int64, or `text_features` (B, F) float32, where the recipe trains on texts;
 `labels` (B, K) int64 classes, padded with −1 anywhere; `label_weights` (B, K) float32, 0 where padded;
 `text_id` (B,) int64: equal exactly where the texts are equal; `row` (B,) int64: the row of the dataset.
+With a store of teachers' knowledge: `known` (B,) bool; `caption_tokens` or `caption_features`, and `caption_id`, of
+synthetic texts; `teacher/NAME/image`, `…/text` and `…/caption` (B, D_k) float32, L2-normalised, 0 where not known.
 """
 
 Embeddings = Mapping[str, "Tensor"]
-"""`image` and, where there are texts, `text`: (B, D), L2-normalised, float32."""
+"""`image` and, where there are texts, `text` and `caption` (synthetic ones): (B, D), L2-normalised, float32."""
 
 
 @dataclass(frozen=True)

@@ -62,3 +62,25 @@ class ContrastiveSettings:
     max_scale: float = 100.0
     bias: float = -10.0
     chunk: int = 0
+
+
+@dataclass(frozen=True)
+class ReinforcedSettings:
+    """Teachers' knowledge of the pairs beside the pairs (MobileCLIP, arXiv 2311.17049, §3.3).
+
+    Attributes:
+        weight: of this loss in the sum; 0 leaves it out.
+        share: λ: of distillation; the rest is InfoNCE. The paper uses 0.75 to 1.
+        captions: weight of the synthetic texts' loss beside that of the pairs' own; 0 leaves it out.
+        positives: of InfoNCE, see `ContrastiveSettings`.
+        scale, max_scale: the student's, see `ContrastiveSettings`; teachers have their own in the store.
+        chunk: see `ContrastiveSettings`.
+    """
+
+    weight: float = 0.0
+    share: float = 0.75
+    captions: float = 1.0
+    positives: str = "none"
+    scale: float = 1 / 0.07
+    max_scale: float = 100.0
+    chunk: int = 0
