@@ -43,6 +43,7 @@ VERBS = {
     ("eval", "compare"): ("--out", "--format", "--json"),
     ("encoder",): ("info",),
     ("encoder", "info"): ("--json",),
+    ("reinforce",): ("--labels", "--teachers", "--augs", "--captions", "--tune-scale", "--out", "--json"),
     ("export",): ("--out", "--format", "--precision", "--pictures", "--max-loss", "--json"),
     ("sample",): ("fetch", "world", "encoder", "demo"),
     ("sample", "world"): ("--out", "--seed", "--max-entities", "--json"),
