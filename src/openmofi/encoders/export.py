@@ -32,12 +32,14 @@ from openmofi.encoders.exported import (
 from openmofi.encoders.fold import folded, picture_probe
 from openmofi.encoders.networks import Networks
 from openmofi.encoders.protocol import Encoder
+from openmofi.encoders.registry import encoder_folder
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.storage import package_versions, write_json
 from openmofi.storage.atomic import write_error
 
 _PROBE_TEXTS = ["a photo of a crane", "two words"]
 _CALIBRATION = 128
+_COMPANIONS = ("calibration.json", "classes.parquet", "folds.json")
 _PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnx", "onnxscript", "openvino")}
 
 
@@ -81,6 +83,16 @@ def export_encoder(encoder: Encoder, out: str | Path, settings: ExportSettings, 
     except OSError as error:
         raise write_error(error, out) from error
     return found
+
+
+def left_behind(spec: str) -> list[str]:
+    """What lies beside an encoder of ours and is not exported: its calibration, class vectors and folds.
+
+    Folds are heads on the original's features. A label job over the export fits a calibration of its own, and judges
+    pages that the heads were fitted on by the same heads, so it accepts more of these than it should.
+    """
+    folder = encoder_folder(spec)
+    return [] if folder is None else [name for name in _COMPANIONS if (folder / name).exists()]
 
 
 def _networks(encoder: Encoder) -> Networks:
