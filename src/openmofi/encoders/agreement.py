@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -107,15 +107,16 @@ def agreement(before: Encoder, after: Encoder, samples: Samples, *, texts: bool)
     pixels = np.stack([before.preprocess(picture) for picture in samples.pictures])
     old, new = (one.project_images(one.image_features(pixels)) for one in (before, after))
     cosines = (old * new).sum(1)
-    found = {"source": samples.source, "pictures": len(pixels), "texts": 0, "image_mean": float(cosines.mean()),
-             "image_min": float(cosines.min()), "neighbours": _kept_neighbours(old, new)}
-    if texts:
-        old_texts, new_texts = (one.embed_texts(samples.texts) for one in (before, after))
-        cosines = (old_texts * new_texts).sum(1)
-        found |= {"texts": len(samples.texts), "text_mean": float(cosines.mean()), "text_min": float(cosines.min())}
-        if samples.paired:
-            found |= {"map_before": _mean_precision(old_texts, old), "map_after": _mean_precision(new_texts, new)}
-    return Agreement(**found)  # type: ignore[arg-type]
+    found = Agreement(samples.source, len(pixels), 0, float(cosines.mean()), float(cosines.min()),
+                      _kept_neighbours(old, new))
+    if not texts:
+        return found
+    old_texts, new_texts = (one.embed_texts(samples.texts) for one in (before, after))
+    cosines = (old_texts * new_texts).sum(1)
+    found = replace(found, texts=len(samples.texts), text_mean=float(cosines.mean()), text_min=float(cosines.min()))
+    if not samples.paired:
+        return found
+    return replace(found, map_before=_mean_precision(old_texts, old), map_after=_mean_precision(new_texts, new))
 
 
 def _readable(paths: Sequence[str], size: int) -> Iterator[tuple[Image.Image, str]]:

@@ -17,9 +17,9 @@ from openmofi.encoders.fold import fold_batch_norm
 from openmofi.encoders.networks import Networks, wordpiece_tokenizer
 from openmofi.encoders.preprocess import preprocess
 from openmofi.encoders.protocol import Array, Preprocessing
-from openmofi.encoders.quiet import quiet_transformers
 from openmofi.encoders.tokens import TOKENIZER_FILE, WordPieceTokens
 from openmofi.errors import MissingExtraError, OpenMofiError
+from openmofi.quiet import quiet_transformers
 from openmofi.storage import fingerprint
 
 # EfficientNet-Lite takes (byte − 127) / 128 (tensorflow/tpu, efficientnet/lite), written here for values in 0..1.

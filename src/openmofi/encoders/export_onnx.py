@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from openmofi.encoders.exported import EMBEDDING, imported
-from openmofi.encoders.quiet import quiet_logging
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.quiet import quiet_logging
 
 PREFIX = "openmofi."
 _OPSET = 18

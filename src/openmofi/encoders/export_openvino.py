@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from openmofi.encoders.exported import imported
-from openmofi.encoders.quiet import quiet_logging
 from openmofi.errors import OpenMofiError
+from openmofi.quiet import quiet_logging
 
 SECTION = "openmofi"
 _ATTENTION = ("Softmax", "ScaledDotProductAttention")

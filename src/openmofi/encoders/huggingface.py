@@ -16,9 +16,9 @@ from openmofi.encoders.huggingface_preprocessing import read_preprocessing
 from openmofi.encoders.joint import JointEncoder, Towers
 from openmofi.encoders.networks import Called, Networks, pooled, transformers_tokenizer
 from openmofi.encoders.protocol import Array, Encoder
-from openmofi.encoders.quiet import quiet_transformers
 from openmofi.encoders.tokens import HuggingFaceTokens
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.quiet import quiet_transformers
 from openmofi.storage import file_fingerprint, fingerprint
 
 _log = logging.getLogger(__name__)

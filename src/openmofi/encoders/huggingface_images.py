@@ -13,8 +13,8 @@ from openmofi.encoders.huggingface_preprocessing import read_preprocessing
 from openmofi.encoders.image_only import ImageEncoder
 from openmofi.encoders.networks import Called, Networks
 from openmofi.encoders.protocol import Array
-from openmofi.encoders.quiet import quiet_transformers
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.quiet import quiet_transformers
 from openmofi.storage import fingerprint
 
 KINDS = ("dinov2", "dinov2_with_registers", "dinov3_vit", "dinov3_convnext")

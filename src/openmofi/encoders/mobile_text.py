@@ -104,7 +104,8 @@ class TextRepMixer(nn.Module):
         bias = sum((part[1] for part in parts), -norm_bias)
         merged = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width)
         merged.weight.copy_(identity + self.layer_scale[:, None, None] * weight)
-        merged.bias.copy_(self.layer_scale * bias)  # type: ignore[union-attr]
+        assert merged.bias is not None
+        merged.bias.copy_(self.layer_scale * bias)
         self.merged = merged.to(conv.weight.device)
         del self.norm, self.skip, self.mixer, self.point, self.layer_scale
 
@@ -174,6 +175,8 @@ def _initialise(module: nn.Module) -> None:
 
 def _fused(weight: torch.Tensor, norm: nn.BatchNorm1d) -> tuple[torch.Tensor, torch.Tensor]:
     """Weight (C, 1, K) and bias (C,) of a convolution without bias that `norm` follows."""
-    made, bias = fuse_conv_bn_weights(weight, None, norm.running_mean, norm.running_var,  # type: ignore[arg-type]
-                                      norm.eps, norm.weight, norm.bias)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    made, bias = fuse_conv_bn_weights(weight, None, norm.running_mean, norm.running_var, norm.eps, norm.weight,
+                                      norm.bias)
     return made.detach(), bias.detach()

@@ -16,9 +16,9 @@ from openmofi.encoders.joint import JointEncoder, Towers
 from openmofi.encoders.networks import Called, Networks, tower_tokenizer
 from openmofi.encoders.preprocess import checked
 from openmofi.encoders.protocol import Array, Preprocessing
-from openmofi.encoders.quiet import quiet_logging
 from openmofi.encoders.tokens import OpenClipTokens
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.quiet import quiet_logging
 from openmofi.storage import fingerprint
 
 _FILES = (".safetensors", ".pt", ".pth", ".bin")

@@ -11,8 +11,8 @@ from openmofi.encoders.arrays import numpy_of, weights_fingerprint
 from openmofi.encoders.image_only import ImageEncoder
 from openmofi.encoders.networks import Networks
 from openmofi.encoders.protocol import Array
-from openmofi.encoders.quiet import quiet_logging
 from openmofi.errors import UsageError
+from openmofi.quiet import quiet_logging
 from openmofi.storage import fingerprint
 
 _FILES = (".safetensors", ".pt", ".pth", ".bin")

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 import torch
 
-from openmofi.encoders.quiet import quiet_transformers
 from openmofi.errors import OpenMofiError
+from openmofi.quiet import quiet_transformers
 
 TOKENIZER_FILE = "tokenizer.json"
 

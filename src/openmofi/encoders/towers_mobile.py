@@ -11,10 +11,10 @@ from typing import Any
 import open_clip
 
 from openmofi.encoders.mobile_text import MobileText, MobileTextSettings
-from openmofi.encoders.quiet import quiet_logging
 from openmofi.encoders.tokens import OpenClipTokens
 from openmofi.encoders.towers import Trunk
 from openmofi.errors import UsageError
+from openmofi.quiet import quiet_logging
 
 PRESETS = {
     "mct": MobileTextSettings(),

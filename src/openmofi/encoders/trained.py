@@ -231,8 +231,8 @@ def _networks(raw: Mapping[str, Any], image: _Opened, text: _Opened, tokens: Tok
     if image.network is None or text.network is None:
         return None
     if base is not None:
-        locked: Networks = base.networks  # type: ignore[attr-defined]
-        return Networks(image.network, text.network, locked.tokens, locked.tokenizer)
+        locked: Networks | None = getattr(base, "networks", None)
+        return locked and Networks(image.network, text.network, locked.tokens, locked.tokenizer)
     return Networks(image.network, text.network, tokens, tower_tokenizer(raw["architecture"]))
 
 

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from openmofi.encoders.huggingface import checkpoint_folder, require_safetensors
-from openmofi.encoders.quiet import quiet_transformers
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.quiet import quiet_transformers
 from openmofi.storage import file_fingerprint, fingerprint
 
 _FILES = ("*.safetensors", "*.json")
