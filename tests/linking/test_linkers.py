@@ -11,12 +11,11 @@ from openmofi.knowledge import KnowledgeBase, build_table
 from openmofi.linking import CoherenceLinker, CoherenceSettings, LinkSettings, PriorLinker, open_linker
 from openmofi.linking.coherence import MOST_NAMES, iterate
 from openmofi.mentions import GazetteerDetector
-from openmofi.schema import Mention
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "knowledge"))
 from kb_tables import write_source
-from word_mentions import link, spans
+from word_mentions import link
 
 FAMILIES = {"bird": "animal", "stork": "animal", "owl": "animal", "crane-bird": "animal", "bat-animal": "animal",
             "hammer": "tool", "drill": "tool", "crane-machine": "tool", "bat-club": "tool", "saw": "tool"}
