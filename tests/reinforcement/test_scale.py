@@ -44,6 +44,7 @@ def test_batches_hold_pairs_on_their_diagonal():
     assert np.allclose(np.diagonal(cosines, axis1=1, axis2=2), 1, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_too_few_pairs_are_refused(small_encoder, tmp_path):
     write_tar(tmp_path / "a.tar", [Record("a", b"broken", "a")])
     with pytest.raises(OpenMofiError, match="0 pairs"):
