@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import platform
+import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +18,21 @@ from rich.console import Console
 from rich.table import Table
 
 RESULTS = Path(__file__).parent / "results"
-_PACKAGES = ("numpy", "torch", "pyarrow", "pillow", "marisa-trie", "spacy", "timm", "open-clip-torch", "ray")
+_PACKAGES = ("numpy", "torch", "pyarrow", "pillow", "marisa-trie", "spacy", "timm", "open-clip-torch", "ray",
+             "onnxruntime", "openvino", "nncf")
 Row = dict[str, Any]
+
+
+def peak_mib() -> float:
+    """Greatest resident memory of this process, in MiB.
+
+    Of Linux's own count: what `getrusage` gives begins at the size of the process that started this one.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def measure(

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -99,7 +98,7 @@ def row(contender: str, classes: int, dim: int, rounds: int) -> dict[str, Any]:
             optimizer.step()
             optimizer.zero_grad()
             seconds.append(time.process_time() - start)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    peak = harness.peak_mib()
     return {"seconds": seconds[1:], "peak_mib": peak - baseline, "resident_mib": peak}
 
 

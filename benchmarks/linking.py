@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -172,10 +171,10 @@ def child(name: str, count: int) -> None:
     fusion, batches = load(count)
     answer = CONTENDERS[name](fusion)
     answer(batches[0][:1])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = harness.peak_mib()
     for batch in batches:
         answer(batch)
-    print(json.dumps((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024))
+    print(json.dumps(harness.peak_mib() - before))
 
 
 def text_half(fusion: Any, world: Path, captions: int, rounds: int) -> dict[str, harness.Row]:

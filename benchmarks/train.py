@@ -1,7 +1,9 @@
 """The whole training loop beside a bare forward–backward–step on random tensors of the same model.
 
-Contenders, in turns in one process, with the recipe `sample_multi_task_full` (EfficientNet-Lite0 at 64 px, margin
-softmax and contrastive, live pictures):
+Contenders, in turns in one process, with the recipe `sample_multi_task_full` (margin softmax and contrastive, live
+pictures) and two image towers: its own, EfficientNet-Lite0 at 64 px, whose step is so short that decoding weighs most
+(`loop_over_bare`), and one of the size that is usually trained (ViT-B/16 at 224 px, random weights;
+`loop_over_bare_vit_b16`):
 - `bare loop`: towers, objectives and optimisers on one random batch, over and over; no data, no log, no clipping;
 - `training loop`: the run as users start it: pictures decoded and augmented by a worker, two losses, gradient norms,
   clipping, log. Only its steady state is timed, from its own log: the first interval, in which the worker starts, is
@@ -80,6 +82,27 @@ def loop_seconds(recipe: Any, out: Path, steps: int) -> tuple[float, float]:
 CLASSES = 1000
 
 
+SMALL, USUAL = "EfficientNet-Lite0", "ViT-B/16"
+VIT = ["model.image.spec=timm:vit_base_patch16_224", "model.image.size=224", "model.image.standardise=false",
+       "data.batch_size=16"]
+
+
+def compared(recipe: Any, out: Path, steps: int, rounds: int, tower: str) -> dict[str, harness.Row]:
+    """Rows of both loops with one tower, in turns."""
+    bare, loop = f"bare loop, {tower}", f"training loop, {tower}"
+    seconds: dict[str, list[float]] = {bare: [], loop: []}
+    waits = []
+    for _ in range(rounds):
+        seconds[bare].append(bare_seconds(recipe, steps))
+        taken, wait = loop_seconds(recipe, out, steps)
+        seconds[loop].append(taken)
+        waits.append(wait)
+    rows = harness.summarise(seconds, steps * recipe.data.batch_size)
+    rows[loop]["data_wait"] = statistics.median(waits)
+    harness.show(f"train, {tower}", rows, "images", extra=("data_wait",))
+    return rows
+
+
 def main() -> None:
     """Measure and write `results/train.json`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -96,20 +119,15 @@ def main() -> None:
 
     keep_freed_memory()
     label_world(arguments.world, Quiet(), settings=world_settings(None, arguments.entities))
-    steps = 2 * arguments.interval
-    recipe = recipe_for(arguments.world, 3 * arguments.interval, arguments.interval, arguments.set)
-    seconds: dict[str, list[float]] = {"bare loop": [], "training loop": []}
-    waits = []
-    for _ in range(arguments.rounds):
-        seconds["bare loop"].append(bare_seconds(recipe, steps))
-        taken, wait = loop_seconds(recipe, arguments.world / "bench-train", steps)
-        seconds["training loop"].append(taken)
-        waits.append(wait)
-    rows = harness.summarise(seconds, steps * recipe.data.batch_size)
-    rows["training loop"]["data_wait"] = statistics.median(waits)
-    harness.show("train", rows, "images", extra=("data_wait",))
-    harness.write_result("train", rows, {"loop_over_bare": rows["training loop"]["ratio"],
-                                         "data_wait": statistics.median(waits)})
+    out, interval, usual = arguments.world / "bench-train", arguments.interval, max(1, arguments.interval // 10)
+    recipe = recipe_for(arguments.world, 3 * interval, interval, arguments.set)
+    small = compared(recipe, out, 2 * interval, arguments.rounds, SMALL)
+    recipe = recipe_for(arguments.world, 3 * usual, usual, [*VIT, *arguments.set])
+    large = compared(recipe, out, 2 * usual, arguments.rounds, USUAL)
+    loops = [list(rows.values())[1] for rows in (small, large)]
+    harness.write_result("train", [*small.values(), *large.values()], {
+        "loop_over_bare": loops[0]["ratio"], "data_wait": loops[0]["data_wait"],
+        "loop_over_bare_vit_b16": loops[1]["ratio"], "data_wait_vit_b16": loops[1]["data_wait"]})
 
 
 if __name__ == "__main__":

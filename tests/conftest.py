@@ -62,3 +62,14 @@ def labelled(small_world, small_encoder, tmp_path_factory) -> Path:
 
     return made_once(tmp_path_factory, "labels", lambda folder: label(
         expand_shards([str(small_world.shards)]), small_world.kb, folder, LabelSettings(small_encoder)))
+
+
+@pytest.fixture(scope="session")
+def store(small_world, small_encoder, labelled, tmp_path_factory) -> Path:
+    """What the small encoder knows of the small world's labels: two augmentations of 64 pixels, two texts."""
+    from openmofi.reinforcement import ReinforceSettings, TeacherSpec, reinforce
+    from openmofi.storage import expand_shards
+
+    settings = ReinforceSettings((TeacherSpec(small_encoder, 30.0),), augmentations=2, size=64)
+    return made_once(tmp_path_factory, "store", lambda folder: reinforce(
+        expand_shards([str(small_world.shards)]), labelled, folder, settings, kb=small_world.kb))

@@ -21,7 +21,7 @@ from terminal import openmofi, sentence
 
 HEAVY = ("torch", "transformers", "spacy", "ray", "matplotlib", "scipy", "numpy", "pyarrow", "PIL", "timm", "open_clip")
 VERBS = {
-    (): ("--debug", "--version", "label", "explain", "kb", "dataset", "link", "encoder", "sample"),
+    (): ("--debug", "--version", "label", "explain", "kb", "dataset", "link", "encoder", "export", "sample"),
     ("label",): ("--kb", "--encoder", "--out", "--threshold", "--target-precision", "--adapt", "--on-damage",
                  "--engine", "--cache", "--json"),
     ("explain",): ("--image", "--text", "--kb", "--encoder", "--calibration", "--json"),
@@ -43,6 +43,8 @@ VERBS = {
     ("eval", "compare"): ("--out", "--format", "--json"),
     ("encoder",): ("info",),
     ("encoder", "info"): ("--json",),
+    ("reinforce",): ("--labels", "--teachers", "--augs", "--captions", "--tune-scale", "--out", "--json"),
+    ("export",): ("--out", "--format", "--precision", "--pictures", "--max-loss", "--json"),
     ("sample",): ("fetch", "world", "encoder", "demo"),
     ("sample", "world"): ("--out", "--seed", "--max-entities", "--json"),
     ("sample", "encoder"): ("--kb", "--out", "--json"),

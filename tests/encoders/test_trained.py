@@ -9,9 +9,10 @@ import timm
 import torch
 
 from openmofi.encoders import open_encoder
+from openmofi.encoders.fold import folded, picture_probe
 from openmofi.encoders.protocol import Preprocessing
 from openmofi.encoders.towers import image_trunk, text_tokens, text_trunk
-from openmofi.encoders.trained import Side, folded, save_trained_encoder
+from openmofi.encoders.trained import Side, save_trained_encoder
 from openmofi.errors import OpenMofiError
 
 from .conftest import SIZE, TEXTS
@@ -141,7 +142,7 @@ def test_folded_only_where_nothing_changes(name, folds):
         child.running_var.uniform_(0.5, 2)
         child.bias.normal_(0, 0.3)
     size = 160 if name == "test_vit" else SIZE
-    made, pixels = folded(module, size), torch.randn(3, 3, size, size)
+    made, pixels = folded(module, picture_probe(size)), torch.randn(3, 3, size, size)
     left = sum(isinstance(child, torch.nn.BatchNorm2d) for child in made.modules())
     assert (made is not module) == folds == (left < len(norms))
     expected = module(pixels)

@@ -18,6 +18,7 @@ def digits():
     return features, data.target[order].astype(np.int64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("l2", [0.01, 1.0, 100.0])
 def test_it_is_scikit_learns_logistic_regression(digits, l2):
     features, labels = digits
@@ -33,6 +34,7 @@ def test_it_is_scikit_learns_logistic_regression(digits, l2):
     np.testing.assert_allclose(ours_share, theirs.predict_proba(features[1000:]), atol=0.02)
 
 
+@pytest.mark.slow
 def test_the_search_is_as_good_as_scikit_learns_grid(digits):
     features, labels = digits
     train, validation, test = slice(0, 800), slice(800, 1200), slice(1200, None)

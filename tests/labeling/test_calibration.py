@@ -28,6 +28,7 @@ def two_groups(mentions: int, shown: float, separation: float, seed: int = 0):
     return evidence, link, group, draw.standard_normal(len(group)), truth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shown", [0.2, 0.5, 0.8])
 def test_share_and_probabilities_are_recovered_without_labels(shown):
     evidence, link, group, decoys, truth = two_groups(8000, shown, 3.0)
@@ -41,6 +42,7 @@ def test_share_and_probabilities_are_recovered_without_labels(shown):
             assert truth[inside].mean() == pytest.approx(probability[inside].mean(), abs=0.11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shown", [0.2, 0.5, 0.8])
 @pytest.mark.parametrize("separation", [1.5, 2.0, 3.0])
 def test_expected_precision_is_the_observed_one(shown, separation):
@@ -51,6 +53,7 @@ def test_expected_precision_is_the_observed_one(shown, separation):
     assert probability[accepted].mean() == pytest.approx(truth[accepted].mean(), abs=tolerance)
 
 
+@pytest.mark.slow
 def test_ratio_is_that_of_the_two_densities():
     evidence, link, group, decoys, _ = two_groups(20000, 0.5, 2.0, seed=1)
     fitted = fit_calibration(evidence, link, group, group, decoys)

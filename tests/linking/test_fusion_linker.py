@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "knowledge"))
 from fusion_world import tiny
 from kb_tables import write_source
+from word_mentions import link
 
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase, build_table
@@ -17,7 +18,6 @@ from openmofi.linking.fusion import FusionLinker, Question, scores_of
 from openmofi.linking.fusion_build import build_fusion
 from openmofi.linking.fusion_settings import FusionLinkSettings
 from openmofi.linking.fusion_store import save_fusion
-from openmofi.schema import Mention
 
 NAMES = [("crane", "crane-bird", 2.0), ("crane", "crane-machine", 3.0), ("owl", "owl", 1.0),
          ("bat", "bat-animal", 99.0), ("bat", "bat-club", 1.0)]
@@ -35,19 +35,6 @@ def kb(tmp_path_factory):
 @pytest.fixture(scope="module")
 def fusion(tmp_path_factory):
     return replace(build_fusion(tiny(tmp_path_factory.mktemp("tokenizer")), seed=1), nil=True, temperature=0.5)
-
-
-def spans(text):
-    places, at = [], 0
-    for word in text.split():
-        start = text.index(word, at)
-        at = start + len(word)
-        places.append(Mention(start, at, word, "test"))
-    return places
-
-
-def link(linker, *texts):
-    return linker.link(texts, [spans(text) for text in texts])
 
 
 def test_only_what_leaves_doubt_is_asked(kb, fusion):

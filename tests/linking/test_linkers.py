@@ -11,10 +11,11 @@ from openmofi.knowledge import KnowledgeBase, build_table
 from openmofi.linking import CoherenceLinker, CoherenceSettings, LinkSettings, PriorLinker, open_linker
 from openmofi.linking.coherence import MOST_NAMES, iterate
 from openmofi.mentions import GazetteerDetector
-from openmofi.schema import Mention
 
+sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "knowledge"))
 from kb_tables import write_source
+from word_mentions import link
 
 FAMILIES = {"bird": "animal", "stork": "animal", "owl": "animal", "crane-bird": "animal", "bat-animal": "animal",
             "hammer": "tool", "drill": "tool", "crane-machine": "tool", "bat-club": "tool", "saw": "tool"}
@@ -30,20 +31,6 @@ def kb(tmp_path_factory):
                              relations=[(child, "hypernym", parent) for child, parent in FAMILIES.items()],
                              surfaces=[("saw", 0.4)]), folder / "kb")
     return KnowledgeBase.open(folder / "kb")
-
-
-def spans(text):
-    """Every word as a mention, known or not."""
-    places, at = [], 0
-    for word in text.split():
-        start = text.index(word, at)
-        at = start + len(word)
-        places.append(Mention(start, at, word, "test"))
-    return places
-
-
-def link(linker, *texts):
-    return linker.link(texts, [spans(text) for text in texts])
 
 
 def best(links, mention):

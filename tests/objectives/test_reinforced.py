@@ -192,7 +192,7 @@ def test_ranks_change_nothing(tmp_path):
                 assert found.keys() == expected.keys()
                 for name in expected:
                     torch.testing.assert_close(found[name], expected[name], rtol=1e-5, atol=1e-6,
-                                               msg=lambda text, name=name: f"{case} {name}: {text}")
+                                               msg=lambda text, name=name, case=case: f"{case} {name}: {text}")
 
 
 if __name__ == "__main__":

@@ -9,10 +9,11 @@ import numpy as np
 from openmofi.training.allocator import keep_freed_memory
 
 kept = keep_freed_memory() if sys.argv[1] == "keep" else False
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):
     block = np.ones(8_000_000)  # 64 MB, each page written
     del block
-print(int(kept), resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+print(int(kept), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 

@@ -68,37 +68,29 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Print the final figures as JSON.")] = False,
 ) -> None:
     """Train a linker, as a recipe says. Ctrl-C writes a checkpoint; the same command with --resume goes on."""
+    from openmofi.cli.recipes import folder_of, named, path_setting, print_recipe
     from openmofi.training.linking.settings import FOLDER, load_link_recipe
-    from openmofi.training.recipe import recipe_dict, recipe_names, recipe_yaml
 
     if list_recipes:
-        names = recipe_names(FOLDER)
-        typer.echo(json.dumps(names, indent=2, ensure_ascii=False) if as_json else
-                   "\n".join(f"{name}  {what}" for name, what in names.items()))
+        from openmofi.cli.tables import print_names
+        from openmofi.training.recipe import recipe_names
+
+        print_names(recipe_names(FOLDER), as_json)
         return
-    if recipe is None:
-        raise UsageError("There is no recipe to train.", "Name one, or a YAML file; --list shows the packaged ones.")
-    # JSON is YAML: a path with a colon or a hash in it stays one text.
-    short = [] if table is None else [f"data.examples={json.dumps(str(table), ensure_ascii=False)}"]
-    loaded = load_link_recipe(recipe, [*(settings or ()), *short])
+    loaded = load_link_recipe(named(recipe), [*(settings or ()), *path_setting("data.examples", table)])
     if show:
-        typer.echo(json.dumps(recipe_dict(loaded), indent=2, ensure_ascii=False) if as_json else recipe_yaml(loaded),
-                   nl=as_json)
+        print_recipe(loaded, as_json)
         return
-    if out is None:
-        raise UsageError("There is no folder for the run.", "Add -o RUN.")
-    _train(loaded, out, resume=resume, as_json=as_json)
+    _train(loaded, folder_of(out), resume=resume, as_json=as_json)
 
 
 def _train(recipe: Any, out: Path, *, resume: bool, as_json: bool) -> None:
+    from openmofi.cli.recipes import resumable
     from openmofi.cli.training_progress import shown_training
     from openmofi.training.linking.run import LINKER, train_linker
 
-    with shown_training(as_json) as (watcher, _):
-        try:
-            found = train_linker(recipe, out, resume=resume, watcher=watcher)
-        except KeyboardInterrupt as error:
-            raise KeyboardInterrupt("add --resume to the same command to go on from the last checkpoint") from error
+    with resumable(), shown_training(as_json) as (watcher, _):
+        found = train_linker(recipe, out, resume=resume, watcher=watcher)
     if as_json:
         typer.echo(json.dumps({"run": str(out), **found}, indent=2, ensure_ascii=False))
         return

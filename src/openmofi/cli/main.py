@@ -12,7 +12,7 @@ import typer
 import typer.core
 
 from openmofi import __version__
-from openmofi.cli import dataset, encoder, eval, explain, kb, label, link, sample, train
+from openmofi.cli import dataset, encoder, eval, explain, export, kb, label, link, reinforce, sample, train
 from openmofi.errors import OpenMofiError
 
 
@@ -38,10 +38,12 @@ app.add_typer(kb.app, name="kb", help="Build and look into knowledge bases.")
 app.command("label", help="Label image–text pairs with the entities that their images show.")(label.label)
 app.command("explain", help="Show the whole reasoning for one image and its text.")(explain.explain)
 app.add_typer(dataset.app, name="dataset", help="Turn labels into a dataset, report on it, audit it.")
+app.command("reinforce")(reinforce.reinforce)
 app.command("train")(train.train)
 app.add_typer(link.app, name="link", help="Train linkers: which entity a mention means.")
 app.add_typer(eval.app, name="eval")
 app.add_typer(encoder.app, name="encoder", help="Look into image–text encoders.")
+app.command("export", help="Export an encoder to ONNX or OpenVINO, where it agrees with the original.")(export.export)
 app.add_typer(sample.app, name="sample", help="The sample world: real pictures with known truth, and its encoder.")
 
 

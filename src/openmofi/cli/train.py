@@ -9,8 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from openmofi.errors import UsageError
-
 
 def train(
     recipe: Annotated[str | None, typer.Argument(
@@ -42,21 +40,20 @@ def train(
 
         print_names(recipe_names(), as_json)
         return
-    from openmofi.training.recipe import load_recipe, recipe_dict, recipe_yaml
+    from openmofi.cli.recipes import folder_of, named, path_setting, print_recipe
+    from openmofi.training.recipe import load_recipe
 
-    if recipe is None:
-        raise UsageError("There is no recipe to train.", "Name one, or a YAML file; --list shows the packaged ones.")
-    loaded = load_recipe(recipe, [*(settings or ()), *_folder("data.dataset", dataset), *_folder("data.kb", kb)])
+    recipe = named(recipe)
+    loaded = load_recipe(recipe, [*(settings or ()), *path_setting("data.dataset", dataset),
+                                  *path_setting("data.kb", kb)])
     if show:
-        typer.echo(json.dumps(recipe_dict(loaded), indent=2, ensure_ascii=False) if as_json else recipe_yaml(loaded),
-                   nl=as_json)
+        print_recipe(loaded, as_json)
         return
-    if out is None:
-        raise UsageError("There is no folder for the run.", "Add -o RUN.")
-    _train(loaded, out, resume=resume, as_json=as_json)
+    _train(loaded, folder_of(out), resume=resume, as_json=as_json)
 
 
 def _train(recipe: Any, out: Path, *, resume: bool, as_json: bool) -> None:
+    from openmofi.cli.recipes import resumable
     from openmofi.cli.training_progress import shown_training
     from openmofi.training.recipe_rules import require_data
 
@@ -66,18 +63,10 @@ def _train(recipe: Any, out: Path, *, resume: bool, as_json: bool) -> None:
     # torchrun starts this command once a rank; the first one speaks for all.
     first = os.environ.get("RANK", "0") == "0"
     quiet = as_json or not first
-    with shown_training(quiet) as (watcher, progress):
-        try:
-            found = run_training(recipe, out, resume=resume, watcher=watcher, progress=progress)
-        except KeyboardInterrupt as error:
-            raise KeyboardInterrupt("add --resume to the same command to go on from the last checkpoint") from error
+    with resumable(), shown_training(quiet) as (watcher, progress):
+        found = run_training(recipe, out, resume=resume, watcher=watcher, progress=progress)
     if first:
         _print_result(found, out, as_json)
-
-
-def _folder(key: str, folder: Path | None) -> list[str]:
-    # JSON is YAML: a path with a colon or a hash in it stays one text.
-    return [] if folder is None else [f"{key}={json.dumps(str(folder), ensure_ascii=False)}"]
 
 
 def _print_result(found: dict[str, Any], out: Path, as_json: bool) -> None:

@@ -14,10 +14,12 @@ from torch.utils.checkpoint import checkpoint
 
 from openmofi.encoders.arrays import by_length, gathered, in_batches, numpy_of, weights_fingerprint
 from openmofi.encoders.fold import fold_batch_norm
+from openmofi.encoders.networks import Networks, wordpiece_tokenizer
 from openmofi.encoders.preprocess import preprocess
 from openmofi.encoders.protocol import Array, Preprocessing
-from openmofi.encoders.quiet import quiet_transformers
+from openmofi.encoders.tokens import TOKENIZER_FILE, WordPieceTokens
 from openmofi.errors import MissingExtraError, OpenMofiError
+from openmofi.quiet import quiet_transformers
 from openmofi.storage import fingerprint
 
 # EfficientNet-Lite takes (byte − 127) / 128 (tensorflow/tpu, efficientnet/lite), written here for values in 0..1.
@@ -117,7 +119,7 @@ class EfficientNetLite0:
                                         asdict(self.preprocessing)])
         self._device = device
         folded = fold_batch_norm(_with_weights(state).eval())
-        self._model = folded.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = folded.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def features(self, pixels: Array) -> Array:
         """(n, 3, size, size) → float32 (n, 2768). Not to be called from several threads at once."""
@@ -126,7 +128,21 @@ class EfficientNetLite0:
     @torch.inference_mode()
     def _batch(self, pixels: Array) -> Array:
         inputs = torch.from_numpy(pixels).to(device=self._device, memory_format=torch.channels_last)
-        return numpy_of(self._model(inputs))
+        return numpy_of(self.network(inputs))
+
+
+class MeanOfTokens(torch.nn.Module):
+    """A transformer's mean over tokens, L2-normalised: ids and mask (B, L) int64 → (B, width)."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """See the class; `mask` is 1 where there is a token and 0 where there is padding."""
+        states = self.model(input_ids=tokens, attention_mask=mask).last_hidden_state.float()
+        weights = mask[..., None].float()
+        return torch.nn.functional.normalize((states * weights).sum(1) / weights.sum(1), dim=1)
 
 
 class MiniLM:
@@ -136,24 +152,21 @@ class MiniLM:
 
     def __init__(self, *, device: str = "cpu") -> None:
         folder = _minilm_folder()
-        from tokenizers import Tokenizer
         from transformers import AutoModel
 
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(_MAX_TOKENS)
+        self.tokens = WordPieceTokens.opened(folder / TOKENIZER_FILE, _MAX_TOKENS)
         with quiet_transformers():
             model = AutoModel.from_pretrained(str(folder), local_files_only=True, use_safetensors=True,
                                               trust_remote_code=False, add_pooling_layer=False,
                                               dtype=torch.float32)
         self.fingerprint = fingerprint(["minilm", weights_fingerprint(model.state_dict()), _MAX_TOKENS])
         self._device = device
-        self._model = model.eval().to(device)
+        self.network = MeanOfTokens(model).eval().to(device)
 
     def features(self, texts: Sequence[str]) -> Array:
         """Texts → float32 (n, 384); equal texts get equal rows, and the order of `texts` changes no row."""
         distinct = list(dict.fromkeys(texts))
-        tokens = dict(zip(distinct, (found.ids for found in self._tokenizer.encode_batch(distinct)), strict=True))
+        tokens = dict(zip(distinct, self.tokens(distinct), strict=True))
         return by_length(texts, [len(tokens[text]) for text in texts],
                          lambda chunk: self._batch([tokens[text] for text in chunk]), self.dim, _TEXT_BATCH)
 
@@ -163,9 +176,7 @@ class MiniLM:
         ids = torch.tensor([found + [0] * (length - len(found)) for found in tokens], device=self._device)
         mask = torch.tensor([[1] * len(found) + [0] * (length - len(found)) for found in tokens],
                             device=self._device)
-        states = self._model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
-        weights = mask[..., None].float()
-        return numpy_of(torch.nn.functional.normalize((states * weights).sum(1) / weights.sum(1), dim=1))
+        return numpy_of(self.network(ids, mask))
 
 
 class BackboneEncoder:
@@ -180,6 +191,7 @@ class BackboneEncoder:
         self.feature_dim, self.text_feature_dim = image.dim, text.dim
         self.feature_fingerprint = fingerprint([image.fingerprint, text.fingerprint])
         self.fingerprint = self.feature_fingerprint
+        self.networks = Networks(image.network, text.network, text.tokens, wordpiece_tokenizer(_MAX_TOKENS))
         self._image, self._text = image, text
 
     def preprocess(self, image: Image) -> Array:

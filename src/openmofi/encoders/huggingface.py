@@ -14,9 +14,11 @@ from openmofi.encoders.arrays import numpy_of, weights_fingerprint
 from openmofi.encoders.hub import hub_folder
 from openmofi.encoders.huggingface_preprocessing import read_preprocessing
 from openmofi.encoders.joint import JointEncoder, Towers
+from openmofi.encoders.networks import Called, Networks, pooled, transformers_tokenizer
 from openmofi.encoders.protocol import Array, Encoder
-from openmofi.encoders.quiet import quiet_transformers
+from openmofi.encoders.tokens import HuggingFaceTokens
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.quiet import quiet_transformers
 from openmofi.storage import file_fingerprint, fingerprint
 
 _log = logging.getLogger(__name__)
@@ -65,9 +67,11 @@ def open_clip_checkpoint(spec: str, place: str, option: str, device: str, *, ids
     model = model.eval().requires_grad_(False).to(device)
     # SigLIP's and MOFI's checkpoints take the ids alone; the tokenizer's configuration says so, if it is theirs.
     masked = "attention_mask" in tokenizer.model_input_names and model.config.model_type == "clip" and not ids_alone
-    towers = Towers(_image_tower(model, device), _tokens(tokenizer, model),
+    # SigLIP pools the last position, wherever a text ends.
+    end = None if model.config.model_type == "siglip" else _added_end(tokenizer, model)
+    towers = Towers(_image_tower(model, device), _tokens(tokenizer, model, end),
                     _text_tower(model, tokenizer, device, masked), dimension_of(model),
-                    _fingerprint(folder, config, model))
+                    _fingerprint(folder, config, model), _networks(tokenizer, model, end))
     return JointEncoder(spec, towers, preprocessing, _logit_scale(folder, model))
 
 
@@ -146,11 +150,10 @@ def load_checkpoint(folder: Path, config: Mapping[str, Any]) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def _tokens(tokenizer: Any, model: Any) -> Callable[[list[str]], list[list[int]]]:
-    limit = min(int(tokenizer.model_max_length), int(model.config.text_config.max_position_embeddings))
-    # SigLIP was trained on texts padded to full length, without a mask; it pools the last position.
+def _tokens(tokenizer: Any, model: Any, end: int | None) -> Callable[[list[str]], list[list[int]]]:
+    limit = _limit(tokenizer, model)
+    # SigLIP was trained on texts padded to full length, without a mask.
     padding = "max_length" if model.config.model_type == "siglip" else False
-    end = None if padding else _added_end(tokenizer, int(model.config.text_config.eos_token_id))
 
     def run(texts: list[str]) -> list[list[int]]:
         if end is None:
@@ -160,8 +163,20 @@ def _tokens(tokenizer: Any, model: Any) -> Callable[[list[str]], list[list[int]]
     return run
 
 
-def _added_end(tokenizer: Any, end: int) -> int | None:
+def _limit(tokenizer: Any, model: Any) -> int:
+    return min(int(tokenizer.model_max_length), int(model.config.text_config.max_position_embeddings))
+
+
+def _networks(tokenizer: Any, model: Any, end: int | None) -> Networks:
+    length = _limit(tokenizer, model)
+    return Networks(Called(model, "get_image_features", "pixel_values"),
+                    Called(model, "get_text_features", "input_ids"),
+                    HuggingFaceTokens(tokenizer, length, end), transformers_tokenizer(length, end))
+
+
+def _added_end(tokenizer: Any, model: Any) -> int | None:
     """The end token, if the model reads a text there and the tokenizer does not put it; else none."""
+    end = int(model.config.text_config.eos_token_id)
     # 2 stands for OpenAI's first exports, whose models read a text at its greatest id, whatever that is.
     if end == 2 or end in tokenizer("a")["input_ids"]:
         return None
@@ -192,13 +207,6 @@ def _image_tower(model: Any, device: str) -> Callable[[Array], Array]:
         return numpy_of(pooled(model.get_image_features(pixel_values=torch.from_numpy(pixels).to(device))))
 
     return run
-
-
-def pooled(output: Any) -> torch.Tensor:
-    """The embedding in what a tower returns, (n, dim)."""
-    # transformers 5 returns the tower's output with the projected embedding in it, 4 the embedding itself.
-    found: torch.Tensor = output if isinstance(output, torch.Tensor) else output.pooler_output
-    return found
 
 
 def dimension_of(model: Any) -> int:

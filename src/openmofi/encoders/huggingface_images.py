@@ -11,9 +11,10 @@ import torch
 from openmofi.encoders.arrays import numpy_of, weights_fingerprint
 from openmofi.encoders.huggingface_preprocessing import read_preprocessing
 from openmofi.encoders.image_only import ImageEncoder
+from openmofi.encoders.networks import Called, Networks
 from openmofi.encoders.protocol import Array
-from openmofi.encoders.quiet import quiet_transformers
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.quiet import quiet_transformers
 from openmofi.storage import fingerprint
 
 KINDS = ("dinov2", "dinov2_with_registers", "dinov3_vit", "dinov3_convnext")
@@ -47,7 +48,7 @@ def open_images(spec: str, folder: Path, config: Mapping[str, Any], option: str,
     told = {key: value for key, value in config.items() if key not in ("transformers_version", "_name_or_path")}
     sizes = getattr(model.config, "hidden_sizes", None) or [model.config.hidden_size]
     return ImageEncoder(spec, run, int(sizes[-1]), fingerprint([told, weights_fingerprint(model.state_dict())]),
-                        preprocessing)
+                        preprocessing, Networks(Called(module, "forward", "pixel_values")))
 
 
 def _load(folder: Path) -> Any:

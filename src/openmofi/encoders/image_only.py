@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from PIL.Image import Image
 
@@ -12,6 +13,9 @@ from openmofi.encoders.preprocess import preprocess
 from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.errors import OpenMofiError
 from openmofi.storage import fingerprint
+
+if TYPE_CHECKING:
+    from openmofi.encoders.networks import Networks
 
 _IMAGE_BATCH = 64
 
@@ -25,18 +29,19 @@ class ImageEncoder:
         dim: of its output.
         weights: fingerprint of all that decides the result besides the preprocessing.
         preprocessing: see `Preprocessing`.
+        networks: see `joint.Towers`.
     """
 
     logit_scale, logit_scale_known = 1.0, False
     text_feature_dim = 0
 
     def __init__(self, spec: str, image: Callable[[Array], Array], dim: int, weights: str,
-                 preprocessing: Preprocessing) -> None:
+                 preprocessing: Preprocessing, networks: Networks | None = None) -> None:
         self.spec, self.preprocessing = spec, preprocessing
         self.dim = self.feature_dim = dim
         self.feature_fingerprint = fingerprint([weights, asdict(preprocessing)])
         self.fingerprint = self.feature_fingerprint
-        self._image = image
+        self.networks, self._image = networks, image
 
     def preprocess(self, image: Image) -> Array:
         """See `Encoder`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL.Image import Image
 
@@ -12,6 +12,9 @@ from openmofi.encoders.arrays import by_length, gathered, in_batches, normalised
 from openmofi.encoders.preprocess import preprocess
 from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.storage import fingerprint
+
+if TYPE_CHECKING:
+    from openmofi.encoders.networks import Networks
 
 _IMAGE_BATCH = 64
 _TEXT_BATCH = 64
@@ -27,6 +30,7 @@ class Towers:
         text: token sequences → (n, dim), not normalised.
         dim: of both.
         weights: fingerprint of all that decides the result besides the preprocessing.
+        networks: what `image` and `text` run, for export; `None` where they run no network of PyTorch.
     """
 
     image: Callable[[Array], Array]
@@ -34,6 +38,7 @@ class Towers:
     text: Callable[[list[Any]], Array]
     dim: int
     weights: str
+    networks: Networks | None = None
 
 
 class JointEncoder:
@@ -45,7 +50,7 @@ class JointEncoder:
         self.dim = self.feature_dim = self.text_feature_dim = towers.dim
         self.feature_fingerprint = fingerprint([towers.weights, asdict(preprocessing)])
         self.fingerprint = fingerprint([self.feature_fingerprint, self.logit_scale])
-        self._towers = towers
+        self.networks, self._towers = towers.networks, towers
 
     def preprocess(self, image: Image) -> Array:
         """See `Encoder`."""

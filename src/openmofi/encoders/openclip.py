@@ -13,10 +13,12 @@ import torch
 from openmofi.encoders.arrays import numpy_of, weights_fingerprint
 from openmofi.encoders.hub import hub_file, hub_folder
 from openmofi.encoders.joint import JointEncoder, Towers
+from openmofi.encoders.networks import Called, Networks, tower_tokenizer
 from openmofi.encoders.preprocess import checked
 from openmofi.encoders.protocol import Array, Preprocessing
-from openmofi.encoders.quiet import quiet_logging
+from openmofi.encoders.tokens import OpenClipTokens
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.quiet import quiet_logging
 from openmofi.storage import fingerprint
 
 _FILES = (".safetensors", ".pt", ".pth", ".bin")
@@ -38,9 +40,17 @@ def open_open_clip(spec: str, rest: str, device: str) -> JointEncoder:
         tokenizer = tokenizer_of(arch, config)
     model = model.eval().requires_grad_(False).to(device)
     towers = Towers(_image_tower(model, device), tokenizer, _text_tower(model, device), _dimension(model),
-                    fingerprint([arch, bool(config.get("quick_gelu")), weights_fingerprint(model.state_dict())]))
+                    fingerprint([arch, bool(config.get("quick_gelu")), weights_fingerprint(model.state_dict())]),
+                    _networks(arch, config, model, tokenizer))
     return JointEncoder(spec, towers, preprocessing_of(model.visual.preprocess_cfg, spec),
                         float(model.logit_scale.detach().exp()))
+
+
+def _networks(arch: str, config: dict[str, Any], model: Any, tokenizer: Any) -> Networks:
+    text = config.get("text_cfg", {})
+    tokens = OpenClipTokens(tokenizer, bool(text.get("hf_tokenizer_name")))
+    return Networks(Called(model, "encode_image", "image"), Called(model, "encode_text", "text"), tokens,
+                    tower_tokenizer({"kind": "open_clip", "name": arch, "config": text}))
 
 
 def model_config(arch: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL.Image import Image
@@ -18,6 +18,9 @@ from openmofi.encoders.protocol import Array, Encoder
 from openmofi.errors import OpenMofiError
 from openmofi.storage import fingerprint, write_bytes, write_json
 
+if TYPE_CHECKING:
+    from openmofi.encoders.networks import Networks
+
 FORMAT_VERSION = 1
 _SPEC_FILE, _HEADS_FILE = "encoder.json", "heads.safetensors"
 _SIDES = ("image", "text")
@@ -26,6 +29,7 @@ _FIELDS = {
     "projection": _PROJECTION_FIELDS,
     "adapter": _PROJECTION_FIELDS,
     "trained": ("image", "text", "dim", "logit_scale", "preprocessing", "weights_fingerprint"),
+    "exported": ("format", "precision", "dim", "logit_scale", "preprocessing", "tokenizer", "files", "fingerprint"),
 }
 
 
@@ -59,6 +63,20 @@ class ProjectionEncoder:
                                         self.logit_scale])
         self._image = image_head.tensors()
         self._text = None if text_head is None else text_head.tensors()
+
+    @property
+    def networks(self) -> Networks | None:
+        """The base's with the heads on top; `None` where the base has none. See `networks.Networks`."""
+        base: Networks | None = getattr(self.base, "networks", None)
+        if base is None or (self.text_head is not None and base.text is None):
+            return None
+        from openmofi.encoders.networks import Headed, Networks
+
+        image = Headed(base.image, self.image_head, adapter=self.adapter).eval()
+        if self.text_head is None or base.text is None:
+            return Networks(image)
+        return Networks(image, Headed(base.text, self.text_head, adapter=self.adapter).eval(), base.tokens,
+                        base.tokenizer)
 
     def preprocess(self, image: Image) -> Array:
         """See `Encoder`."""

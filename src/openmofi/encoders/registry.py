@@ -18,7 +18,8 @@ BACKBONE = "backbone:efficientnet-lite0+minilm"
 _SAMPLE_FOLDER = "runs/demo/encoders"
 _SAMPLES = {"sample": "partial-labels", "sample:alt-text": "alt-text"}
 _Stamp = tuple[tuple[str, int, int], ...]
-_EXAMPLES = ("sample, sample:alt-text, run:FOLDER, hf:FOLDER-OR-ID, mofi:FOLDER-OR-ID, open_clip:ARCH/PRETRAINED "
+_EXAMPLES = ("sample, sample:alt-text, run:FOLDER, onnx:FOLDER, openvino:FOLDER, hf:FOLDER-OR-ID, mofi:FOLDER-OR-ID, "
+             "open_clip:ARCH/PRETRAINED "
              "(e.g. open_clip:ViT-B-16/laion2b_s34b_b88k), timm:NAME (e.g. timm:vit_small_patch14_dinov2.lvd142m)")
 
 
@@ -27,7 +28,8 @@ def open_encoder(spec: str, *, device: str = "cpu") -> Encoder:
 
     Specs: `open_clip:ARCH/PRETRAINED` (a pretrained tag or a .safetensors/.pt file), `hf:PATH-OR-ID` (CLIP and SigLIP
     in transformers' layout; for pictures alone DINOv2 and DINOv3), `mofi:PATH-OR-ID` (MOFI's released checkpoints),
-    `timm:NAME[/TAG-OR-FILE]` (pictures alone), `run:PATH` (ours), `sample` and `sample:alt-text` (by the demo), and
+    `timm:NAME[/TAG-OR-FILE]` (pictures alone), `run:PATH` (ours), `onnx:PATH` and `openvino:PATH` (exported by
+    `openmofi export`; on the CPU), `sample` and `sample:alt-text` (by the demo), and
     `backbone:efficientnet-lite0+minilm` (features only, to train heads on). Only a hub id or a pretrained tag
     reaches for the network.
 
@@ -89,7 +91,10 @@ def _open_sample(spec: str, device: str) -> Encoder:
 def _open_run(spec: str, rest: str, device: str) -> Encoder:
     from openmofi.encoders.projection import load_projection_encoder, read_encoder_json
 
-    if read_encoder_json(Path(rest))["kind"] == "trained":
+    raw = read_encoder_json(Path(rest))
+    if raw["kind"] == "exported":
+        raise UsageError(f"{rest} is an exported encoder.", f"Open it as {raw['format']}:{rest}.")
+    if raw["kind"] == "trained":
         return _trained(spec, rest, device, _stamp(Path(rest)))
     return load_projection_encoder(rest, partial(open_encoder, device=device), spec=spec)
 
@@ -100,6 +105,20 @@ def _trained(spec: str, rest: str, device: str, stamp: _Stamp) -> Encoder:
     from openmofi.encoders.trained import load_trained_encoder
 
     return load_trained_encoder(rest, partial(open_encoder, device=device), spec=spec, device=device)
+
+
+def _open_exported(spec: str, rest: str, device: str) -> Encoder:
+    if device != "cpu":
+        raise UsageError(f"{spec} runs on the CPU, not on {device}.", "Open the encoder that it was made of there.")
+    return _exported(spec, rest, _stamp(Path(rest)))
+
+
+@lru_cache(maxsize=2)
+def _exported(spec: str, rest: str, stamp: _Stamp) -> Encoder:
+    # Several stages of a job open the same encoder; see `_joint`.
+    from openmofi.encoders.exported import load_exported
+
+    return load_exported(rest, spec.partition(":")[0], spec=spec)
 
 
 def _open_backbone(spec: str, rest: str, device: str) -> Encoder:
@@ -164,8 +183,8 @@ def describe(encoder: Encoder) -> dict[str, Any]:
 
 
 _OPENERS: dict[str, Callable[[str, str, str], Encoder]] = {
-    "backbone": _open_backbone, "hf": _open_hf, "mofi": _open_hf, "open_clip": _open_open_clip, "run": _open_run,
-    "timm": _open_timm,
+    "backbone": _open_backbone, "hf": _open_hf, "mofi": _open_hf, "onnx": _open_exported, "open_clip": _open_open_clip,
+    "openvino": _open_exported, "run": _open_run, "timm": _open_timm,
 }
 
 

@@ -9,9 +9,10 @@ import torch
 from openmofi.encoders import towers_timm
 from openmofi.encoders.arrays import numpy_of, weights_fingerprint
 from openmofi.encoders.image_only import ImageEncoder
+from openmofi.encoders.networks import Networks
 from openmofi.encoders.protocol import Array
-from openmofi.encoders.quiet import quiet_logging
 from openmofi.errors import UsageError
+from openmofi.quiet import quiet_logging
 from openmofi.storage import fingerprint
 
 _FILES = (".safetensors", ".pt", ".pth", ".bin")
@@ -50,7 +51,7 @@ def open_timm(spec: str, rest: str, device: str) -> ImageEncoder:
         return numpy_of(module(torch.from_numpy(pixels).to(device)))
 
     weights = fingerprint([trunk.architecture, weights_fingerprint(module.state_dict())])
-    return ImageEncoder(spec, run, trunk.dim, weights, preprocessing)
+    return ImageEncoder(spec, run, trunk.dim, weights, preprocessing, Networks(module))
 
 
 def options_of(spec: str, rest: str) -> tuple[str, dict[str, int]]:

@@ -9,8 +9,10 @@ from typing import Any, Protocol
 
 import torch
 
-from openmofi.encoders.quiet import quiet_transformers
 from openmofi.errors import OpenMofiError
+from openmofi.quiet import quiet_transformers
+
+TOKENIZER_FILE = "tokenizer.json"
 
 
 class Tokens(Protocol):
@@ -43,7 +45,7 @@ class OpenClipTokens:
 
 @dataclass(frozen=True)
 class HuggingFaceTokens:
-    """A tokenizer of transformers; texts are cut and padded to `length`.
+    """A tokenizer of transformers; texts are cut and padded to `length`; `end`, where given, ends each of them.
 
     Padding stands right of the end token, where a causal text tower does not see it, and SigLIP's was trained with it
     unmasked: the ids alone are enough.
@@ -51,20 +53,57 @@ class HuggingFaceTokens:
 
     tokenizer: Any
     length: int
+    end: int | None = None
 
     def __call__(self, texts: Sequence[str]) -> torch.Tensor:
         """See `Tokens`."""
+        ends = [] if self.end is None else [self.end]
         pad = self.tokenizer.pad_token_id
         filler = int(pad if pad is not None else self.tokenizer.eos_token_id or 0)
-        rows = self.tokenizer(list(texts), truncation=True, max_length=self.length)["input_ids"] if texts else []
+        limit = self.length - len(ends)
+        rows = self.tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"] if texts else []
         out = torch.full((len(rows), self.length), filler, dtype=torch.int64)
         for row, found in enumerate(rows):
-            out[row, : len(found)] = torch.tensor(found, dtype=torch.int64)
+            out[row, : len(found) + len(ends)] = torch.tensor([*found, *ends], dtype=torch.int64)
         return out
 
     def save(self, folder: Path) -> None:
         """See `Tokens`."""
         self.tokenizer.save_pretrained(str(folder))
+
+
+@dataclass(frozen=True)
+class WordPieceTokens:
+    """A tokenizer of the library `tokenizers`, as BERT's: token sequences as long as their texts, unpadded."""
+
+    tokenizer: Any
+
+    @classmethod
+    def opened(cls, file: Path, length: int) -> WordPieceTokens:
+        """Of a `tokenizer.json`; texts are cut to `length` tokens.
+
+        Raises:
+            OpenMofiError: the file is missing or damaged.
+        """
+        from tokenizers import Tokenizer
+
+        try:
+            tokenizer = Tokenizer.from_file(str(file))
+        except Exception as error:  # the library raises bare exceptions
+            raise OpenMofiError(f"The tokenizer {file} cannot be opened: {error}.",
+                                "Copy the encoder again.") from error
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(length)
+        return cls(tokenizer)
+
+    def __call__(self, texts: Sequence[str]) -> list[list[int]]:
+        """Texts → their tokens."""
+        return [found.ids for found in self.tokenizer.encode_batch(list(texts))]
+
+    def save(self, folder: Path) -> None:
+        """Write its one file."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.tokenizer.save(str(folder / TOKENIZER_FILE))
 
 
 def opened_tokenizer(folder: Path) -> Any:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _IMAGE = {"timm": "towers_timm", "open_clip": "towers_openclip", "hf": "towers_huggingface",
           "backbone": "towers_backbone"}
-_TEXT = {"open_clip": "towers_openclip", "hf": "towers_huggingface"}
+_TEXT = {"open_clip": "towers_openclip", "hf": "towers_huggingface", "mobile": "towers_mobile"}
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def image_trunk(spec: str, *, pretrained: str = "", size: int = 0, drop_path: fl
 
 
 def text_trunk(spec: str, *, pretrained: str = "") -> Trunk:
-    """A text tower, `open_clip:ARCH` or `hf:PATH-OR-ID`; see `image_trunk`."""
+    """A text tower, `open_clip:ARCH`, `hf:PATH-OR-ID` or `mobile:mct[?width=N…]`; see `image_trunk`."""
     module, rest = _module(spec, _TEXT)
     found: Trunk = module.text(rest, pretrained)
     return found
@@ -88,10 +88,10 @@ def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
     Raises:
         OpenMofiError: the description is not understood, or the installed library has no such model.
     """
-    kind = architecture.get("kind")
-    if kind not in _IMAGE:
+    kind, modules = architecture.get("kind"), {**_IMAGE, **_TEXT}
+    if kind not in modules:
         raise OpenMofiError(f"There is no kind of tower {kind!r}.", "Use the version of OpenMOFI that wrote it.")
-    module = importlib.import_module(f"openmofi.encoders.{_IMAGE[str(kind)]}")
+    module = importlib.import_module(f"openmofi.encoders.{modules[str(kind)]}")
     try:
         found: Trunk = module.rebuilt(architecture)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, AssertionError) as error:

@@ -16,15 +16,15 @@ from openmofi.encoders.huggingface import (
     dimension_of,
     load_checkpoint,
     options_of,
-    pooled,
     require_safetensors,
 )
 from openmofi.encoders.huggingface_preprocessing import read_preprocessing
+from openmofi.encoders.networks import pooled
 from openmofi.encoders.protocol import Preprocessing
-from openmofi.encoders.quiet import quiet_transformers
 from openmofi.encoders.tokens import HuggingFaceTokens, opened_tokenizer
 from openmofi.encoders.towers import Trunk
 from openmofi.errors import UsageError
+from openmofi.quiet import quiet_transformers
 
 
 class HalfClip(nn.Module):

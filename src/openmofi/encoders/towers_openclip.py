@@ -13,10 +13,10 @@ import torch
 
 from openmofi.encoders.openclip import build, model_config, preprocessing_of, tokenizer_of
 from openmofi.encoders.protocol import Preprocessing
-from openmofi.encoders.quiet import quiet_logging
 from openmofi.encoders.tokens import OpenClipTokens
 from openmofi.encoders.towers import Trunk
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.quiet import quiet_logging
 
 # Of a model one half is wanted; the other is built as small as can be and thrown away.
 _NO_VISION = {"image_size": 8, "patch_size": 8, "width": 64, "layers": 1}

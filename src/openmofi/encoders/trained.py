@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,10 @@ import torch
 from torch import nn
 
 from openmofi.encoders.arrays import numpy_of, weights_fingerprint
-from openmofi.encoders.fold import fold_batch_norm
+from openmofi.encoders.fold import folded, picture_probe
 from openmofi.encoders.heads import Head, apply_head
 from openmofi.encoders.joint import JointEncoder, Towers
+from openmofi.encoders.networks import Headed, Networks, tower_tokenizer
 from openmofi.encoders.preprocess import preprocessing_from_json
 from openmofi.encoders.projection import FORMAT_VERSION, read_encoder_json, without_texts
 from openmofi.encoders.protocol import Array, Encoder, Preprocessing
@@ -25,7 +25,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.storage import atomic_path, fingerprint, write_json
 
 SPEC_FILE, WEIGHTS_FILE, TOKENIZER_FOLDER = "encoder.json", "model.safetensors", "tokenizer"
-_FOLDED_EQUAL = 1e-4  # of the greatest output; what rounding leaves is a tenth of that
+_PROBE_TEXTS = ["a photo", "of two words more"]
 _AGAIN = "Train or copy the encoder again."
 _Tensors = Mapping[str, torch.Tensor]
 
@@ -90,7 +90,8 @@ def load_trained_encoder(folder: str | Path, open_base: Callable[[str], Encoder]
                          device: str = "cpu") -> JointEncoder:
     """Open what `save_trained_encoder` wrote; `open_base` opens a locked side's encoder by its spec.
 
-    Batch normalisation is folded where that provably changes nothing. Nothing is fetched for a trained tower.
+    Train-time branches and batch normalisation are folded where that changes nothing, see `fold.folded`; the weights
+    on disk stay as they were trained. Nothing is fetched for a trained tower.
 
     Raises:
         OpenMofiError: the folder is no such encoder, is damaged or half-written, is of a newer format, or a locked
@@ -105,13 +106,31 @@ def load_trained_encoder(folder: str | Path, open_base: Callable[[str], Encoder]
         preprocessing = preprocessing_from_json(raw["preprocessing"], str(folder / SPEC_FILE))
         told = _told(raw["image"], raw["text"], int(raw["dim"]), float(raw["logit_scale"]), raw["preprocessing"],
                      raw["weights_fingerprint"])
-        image = _image_side(folder, raw["image"], _part(tensors, "image."), open_base, device, preprocessing)
-        tokens, text = _text_side(folder, where, raw["text"], _part(tensors, "text."), open_base, device)
+        towers = _towers(folder, raw, tensors, open_base, device, preprocessing, where)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise OpenMofiError(f"{folder / SPEC_FILE} is not understood ({type(error).__name__}: {error}).",
                             _AGAIN) from error
-    return JointEncoder(where, Towers(image, tokens, text, told["dim"], _fingerprint(told)), preprocessing,
+    return JointEncoder(where, replace(towers, dim=told["dim"], weights=_fingerprint(told)), preprocessing,
                         told["logit_scale"])
+
+
+def _towers(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, open_base: Callable[[str], Encoder], device: str,
+            preprocessing: Preprocessing, spec: str) -> Towers:
+    """Both sides; dimension and fingerprint are the caller's to fill in."""
+    image = _image_side(folder, raw["image"], _part(tensors, "image."), _base(folder, raw["image"], open_base), device,
+                        preprocessing)
+    told = raw["text"]
+    if told is None:
+        def absent(_texts: list[Any]) -> Any:
+            raise without_texts(spec)
+
+        return Towers(image.run, absent, absent, 0, "", None if image.network is None else Networks(image.network))
+    base = _base(folder, told, open_base)
+    tokens = None if base is not None else stored_tokens(told["architecture"], folder / TOKENIZER_FOLDER)
+    text = _text_side(folder, told, _part(tensors, "text."), base, tokens, device)
+    # A locked encoder takes the texts themselves.
+    tokenize: Callable[[list[str]], Any] = list if tokens is None else tokens
+    return Towers(image.run, tokenize, text.run, 0, "", _networks(told, image, text, tokens, base))
 
 
 def _told(image: Any, text: Any, dim: int, logit_scale: float, preprocessing: Any, weights: str) -> dict[str, Any]:
@@ -143,15 +162,11 @@ def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
         raise OpenMofiError(f"{path} cannot be read: {error}.", _AGAIN) from error
 
 
-def _head(folder: Path, raw: Mapping[str, Any], tensors: _Tensors,
-          device: str) -> Callable[[torch.Tensor], torch.Tensor]:
+def _head(folder: Path, raw: Mapping[str, Any], tensors: _Tensors) -> Head | None:
     found = _part(tensors, "head.")
     if (raw["head"] == "none") != (not found):
         raise OpenMofiError(f"{folder / WEIGHTS_FILE} and {SPEC_FILE} beside it disagree about the head.", _AGAIN)
-    if not found:
-        return lambda features: features
-    head = Head.from_tensors(found).tensors(device)
-    return lambda features: apply_head(head, features)
+    return Head.from_tensors(found) if found else None
 
 
 def _trunk(folder: Path, raw: Mapping[str, Any], tensors: _Tensors) -> nn.Module:
@@ -166,51 +181,82 @@ def _trunk(folder: Path, raw: Mapping[str, Any], tensors: _Tensors) -> nn.Module
     return module.eval().requires_grad_(False)
 
 
-def _image_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, open_base: Callable[[str], Encoder],
-                device: str, preprocessing: Preprocessing) -> Callable[[Array], Array]:
-    head = _head(folder, raw, tensors, device)
-    if raw["encoder"] is not None:
-        base = _base(folder, raw, open_base)
+@dataclass(frozen=True)
+class _Opened:
+    """One side: what it computes, and its network where there is one (of a locked encoder there may be none)."""
+
+    run: Callable[[Any], Array]
+    network: nn.Module | None = None
+
+
+def _image_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, base: Encoder | None, device: str,
+                preprocessing: Preprocessing) -> _Opened:
+    head = _head(folder, raw, tensors)
+    if base is not None:
         if base.preprocessing != preprocessing:
             raise _another(folder, raw)
-        return lambda pixels: _headed(head, base.image_features(pixels), device)
-    module = folded(_trunk(folder, raw, tensors), preprocessing.size).to(device)
+        networks: Networks | None = getattr(base, "networks", None)
+        apply = _applied(head, device)
+        return _Opened(lambda pixels: apply(base.image_features(pixels)),
+                       None if networks is None else _with_head(networks.image, head))
+    network = _with_head(folded(_trunk(folder, raw, tensors), picture_probe(preprocessing.size)), head).to(device)
 
     @torch.inference_mode()
     def run(pixels: Array) -> Array:
-        return numpy_of(head(module(torch.from_numpy(pixels).to(device)).float()))
+        return numpy_of(network(torch.from_numpy(pixels).to(device)).float())
 
-    return run
+    return _Opened(run, network)
 
 
-def _text_side(folder: Path, spec: str, raw: Mapping[str, Any] | None, tensors: _Tensors,
-               open_base: Callable[[str], Encoder], device: str) -> tuple[Callable[[list[str]], Any],
-                                                                          Callable[[list[Any]], Array]]:
-    if raw is None:
-        def absent(_texts: list[Any]) -> Any:
-            raise without_texts(spec)
-
-        return absent, absent
-    head = _head(folder, raw, tensors, device)
-    if raw["encoder"] is not None:
-        base = _base(folder, raw, open_base)
-        return list, lambda texts: _headed(head, base.text_features(texts), device)
-    module = _trunk(folder, raw, tensors).to(device)
+def _text_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, base: Encoder | None, tokens: Tokens | None,
+               device: str) -> _Opened:
+    head = _head(folder, raw, tensors)
+    if base is not None:
+        networks: Networks | None = getattr(base, "networks", None)
+        apply = _applied(head, device)
+        text = None if networks is None else networks.text
+        return _Opened(lambda texts: apply(base.text_features(texts)), None if text is None else _with_head(text, head))
+    assert tokens is not None
+    network = _with_head(folded(_trunk(folder, raw, tensors), tokens(_PROBE_TEXTS)), head).to(device)
 
     @torch.inference_mode()
-    def run(tokens: list[torch.Tensor]) -> Array:
-        return numpy_of(head(module(torch.stack(tokens).to(device)).float()))
+    def run(rows: list[torch.Tensor]) -> Array:
+        return numpy_of(network(torch.stack(rows).to(device)).float())
 
-    return stored_tokens(raw["architecture"], folder / TOKENIZER_FOLDER), run
-
-
-@torch.inference_mode()
-def _headed(head: Callable[[torch.Tensor], torch.Tensor], features: Array, device: str) -> Array:
-    # A copy: features may be read-only memory of a file, which tensors cannot be made over.
-    return numpy_of(head(torch.tensor(features, device=device)))
+    return _Opened(run, network)
 
 
-def _base(folder: Path, raw: Mapping[str, Any], open_base: Callable[[str], Encoder]) -> Encoder:
+def _networks(raw: Mapping[str, Any], image: _Opened, text: _Opened, tokens: Tokens | None,
+              base: Encoder | None) -> Networks | None:
+    if image.network is None or text.network is None:
+        return None
+    if base is not None:
+        locked: Networks | None = getattr(base, "networks", None)
+        return locked and Networks(image.network, text.network, locked.tokens, locked.tokenizer)
+    return Networks(image.network, text.network, tokens, tower_tokenizer(raw["architecture"]))
+
+
+def _with_head(network: nn.Module, head: Head | None) -> nn.Module:
+    return network if head is None else Headed(network, head).eval()
+
+
+def _applied(head: Head | None, device: str) -> Callable[[Array], Array]:
+    """A head on a locked encoder's features."""
+    parameters = None if head is None else head.tensors(device)
+
+    @torch.inference_mode()
+    def apply(features: Array) -> Array:
+        # A copy: features may be read-only memory of a file, which tensors cannot be made over.
+        values = torch.tensor(features, device=device)
+        return numpy_of(values if parameters is None else apply_head(parameters, values))
+
+    return apply
+
+
+def _base(folder: Path, raw: Mapping[str, Any], open_base: Callable[[str], Encoder]) -> Encoder | None:
+    """The locked encoder of a side; `None` where its tower was trained."""
+    if raw["encoder"] is None:
+        return None
     if str(raw["encoder"]) == f"run:{folder}":
         raise OpenMofiError(f"The encoder {folder} stands on itself.", "Train it again.")
     base = open_base(str(raw["encoder"]))
@@ -222,22 +268,3 @@ def _base(folder: Path, raw: Mapping[str, Any], open_base: Callable[[str], Encod
 def _another(folder: Path, raw: Mapping[str, Any]) -> OpenMofiError:
     return OpenMofiError(f"The encoder {folder} was trained on another {raw['encoder']!r} than the one installed here.",
                          "Install the versions that it was trained with, or train it again.")
-
-
-@torch.inference_mode()
-def folded(module: nn.Module, size: int) -> nn.Module:
-    """`module` with batch normalisation folded and channels last; as it was where that would change its output.
-
-    `fold_batch_norm` trusts the order of a module's children, which not every model follows: so both are run on two
-    random pictures of `size` pixels and compared.
-    """
-    if not any(isinstance(child, nn.BatchNorm2d) for child in module.modules()):
-        return module
-    probe = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
-    expected = module(probe)
-    try:
-        made = fold_batch_norm(copy.deepcopy(module)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        found = made(probe)
-    except (RuntimeError, ValueError, AttributeError, TypeError):
-        return module
-    return made if (found - expected).abs().max() <= _FOLDED_EQUAL * expected.abs().max() else module

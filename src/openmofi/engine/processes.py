@@ -13,7 +13,7 @@ import signal
 import traceback
 from collections import deque
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -135,7 +135,11 @@ class ProcessEngine:
                 for worker in _heard(workers):
                     outcome = _listen(worker, workers)
                     if isinstance(outcome, _Failure):
-                        _count_try(outcome, tries, tasks, progress)
+                        try:
+                            _count_try(outcome, tries, tasks, progress)
+                        except OpenMofiError:
+                            _let_finish(workers, progress)
+                            raise
                         queue.append(outcome.number)
                     else:
                         number, results[number] = outcome
@@ -189,6 +193,17 @@ def _listen(worker: _Worker, workers: list[_Worker]) -> _Failure | tuple[int, di
     if isinstance(content, OpenMofiError):
         raise content
     raise content from RuntimeError(f"in a worker process:\n{trace}")
+
+
+def _let_finish(workers: list[_Worker], progress: Progress) -> None:
+    """Wait for the tasks that are at work; what they make is kept, so that the next start need not make it again."""
+    while any(worker.task is not None for worker in workers):
+        for worker in _heard(workers):
+            # The failure that is being reported came first.
+            with suppress(Exception):
+                outcome = _listen(worker, workers)
+                if not isinstance(outcome, _Failure):
+                    progress.advance(outcome[1])
 
 
 def _death(code: int | None) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-import logging
 from collections.abc import Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 from openmofi.linking.fusion_settings import FusionSettings
 from openmofi.linking.fusion_text import FusionTokens, find_markers, load_tokenizer
+from openmofi.quiet import quiet_transformers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from openmofi.linking.fusion_model import FusionModel
 
 _T5 = ("t5", "mt5", "umt5")
@@ -97,7 +94,7 @@ def model_of_configs(settings: FusionSettings, configs: Mapping[str, Any]) -> Fu
     """The model with random weights."""
     from transformers import AutoConfig, AutoModel, T5Config
 
-    with _quiet():
+    with quiet_transformers():
         if "t5" in configs:
             return _over_t5(settings, _t5_class(configs["t5"])(_config_of(T5Config, configs["t5"])))
         kind = {**configs["encoder"]}
@@ -126,7 +123,7 @@ def _pretrained(settings: FusionSettings, folder: Path, tokens: FusionTokens) ->
 
     options = {"local_files_only": True, "trust_remote_code": False}
     try:
-        with _quiet():
+        with quiet_transformers():
             config = AutoConfig.from_pretrained(str(folder), **options)
             told = json.loads(config.to_json_string(use_diff=False))
             if config.model_type in _T5:
@@ -197,19 +194,3 @@ def _lend_meaning(model: FusionModel, tokens: FusionTokens) -> None:
         for marker, like in likely.items():
             if like is not None:
                 model.embedding.weight[marker] = model.embedding.weight[like]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what transformers logs and draws while it loads."""
-    from transformers.utils import logging as theirs
-
-    verbosity, bars = theirs.get_verbosity(), theirs.is_progress_bar_enabled()
-    theirs.set_verbosity(logging.ERROR)
-    theirs.disable_progress_bar()
-    try:
-        yield
-    finally:
-        theirs.set_verbosity(verbosity)
-        if bars:
-            theirs.enable_progress_bar()

@@ -30,7 +30,7 @@ def teacher_key(teacher: str, what: str) -> str:
 
 @dataclass(frozen=True)
 class _Side:
-    """This rank's pictures and texts of one kind beside those of all ranks.
+    """Pictures of one rank and their texts of one kind, beside those of all ranks.
 
     Attributes:
         image, text: (b, D) rows.

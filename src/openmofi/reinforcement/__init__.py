@@ -1,10 +1,19 @@
 """What teachers know of a dataset, computed once, stored, replayed. Students are trained on it elsewhere."""
 
-from openmofi.reinforcement.augmentation import TRANSFORM_VERSION, Augmentation, augmented, image_hash
+from openmofi.reinforcement.augmentation import (
+    TRANSFORM_VERSION,
+    Augmentation,
+    AugmentSettings,
+    augmented,
+    image_hash,
+)
+from openmofi.reinforcement.job import reinforce
 from openmofi.reinforcement.recall import Knowledge, Recalled
-from openmofi.reinforcement.teachers import Teacher, TeacherSpec, parse_teachers
+from openmofi.reinforcement.scale import TunedScale, tune_scale
+from openmofi.reinforcement.settings import ReinforceSettings
+from openmofi.reinforcement.teachers import Teacher, TeacherSpec, parse_specs, parse_teachers
 
 __all__ = [
-    "TRANSFORM_VERSION", "Augmentation", "Knowledge", "Recalled", "Teacher", "TeacherSpec", "augmented", "image_hash",
-    "parse_teachers",
+    "TRANSFORM_VERSION", "AugmentSettings", "Augmentation", "Knowledge", "Recalled", "ReinforceSettings", "Teacher",
+    "TeacherSpec", "TunedScale", "augmented", "image_hash", "parse_specs", "parse_teachers", "reinforce", "tune_scale",
 ]

@@ -1,18 +1,29 @@
 """Augmentations that are drawn once, stored as numbers, and replayed to the very same pixels.
 
-A crop is stored as fractions of the image, so that it means the same on a copy of another size; that it is another
-size is told by the stored one and by the hash of the bytes.
+A crop is stored as fractions of the image, so that it means the same on a copy of another size (absolute pixels gave
+black pictures, silently); that it is another size is told by the stored one and by the hash of the bytes.
 """
 
 from __future__ import annotations
 
+import hashlib
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+from torchvision.transforms.v2 import functional as F
+
+from openmofi.errors import UsageError
+from openmofi.pairs.scaled import ScaledImage
 
 TRANSFORM_VERSION = 1
 """Of what `augmented` makes of an `Augmentation`; a store of another version is refused."""
+
+_TRIES = 10
+_BINS = 31  # torchvision's: a magnitude of 30 is the greatest
 
 
 @dataclass(frozen=True)
@@ -31,9 +42,112 @@ class Augmentation:
     ops: tuple[tuple[str, float], ...]
 
 
+@dataclass(frozen=True)
+class AugmentSettings:
+    """How augmentations are drawn; torchvision's meanings.
+
+    Attributes:
+        scale, ratio: of RandomResizedCrop: share of the image's area, and width by height.
+        flip: probability.
+        ops, magnitude: of RandAugment: how many ops, and 0..30.
+    """
+
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: float = 0.5
+    ops: int = 2
+    magnitude: int = 9
+
+    def __post_init__(self) -> None:
+        if not 0 < self.scale[0] <= self.scale[1] <= 1 or not 0 < self.ratio[0] <= self.ratio[1]:
+            raise UsageError(f"The crop's scale is {self.scale} and its ratio {self.ratio}.",
+                             "Give the least, then the greatest, above 0; a scale is at most 1.")
+        if not 0 <= self.flip <= 1 or self.ops < 0 or not 0 <= self.magnitude < _BINS:
+            raise UsageError(f"flip is {self.flip}, ops {self.ops}, magnitude {self.magnitude}.",
+                             "flip is a probability, ops is not negative, the magnitude lies between 0 and 30.")
+
+
+@dataclass(frozen=True)
+class _Op:
+    """An op of RandAugment: its greatest magnitude, whether that is signed, and what it does to a picture."""
+
+    greatest: float
+    signed: bool
+    apply: Callable[[Image.Image, float], Image.Image]
+    least: float = 0.0
+
+
+def _sheared(image: Image.Image, across: float, down: float) -> Image.Image:
+    # torchvision takes degrees and shears by their tangent.
+    degrees = [math.degrees(math.atan(value)) for value in (across, down)]
+    return F.affine(image, angle=0.0, translate=[0, 0], scale=1.0, shear=degrees, center=[0, 0])
+
+
+def _moved(image: Image.Image, across: float, down: float) -> Image.Image:
+    pixels = [int(across * image.width), int(down * image.height)]
+    return F.affine(image, angle=0.0, translate=pixels, scale=1.0, shear=[0.0, 0.0])
+
+
+_SPACE = {
+    "Identity": _Op(0.0, False, lambda image, value: image),
+    "ShearX": _Op(0.3, True, lambda image, value: _sheared(image, value, 0.0)),
+    "ShearY": _Op(0.3, True, lambda image, value: _sheared(image, 0.0, value)),
+    "TranslateX": _Op(150.0 / 331.0, True, lambda image, value: _moved(image, value, 0.0)),
+    "TranslateY": _Op(150.0 / 331.0, True, lambda image, value: _moved(image, 0.0, value)),
+    "Rotate": _Op(30.0, True, lambda image, value: F.rotate(image, angle=value)),
+    "Brightness": _Op(0.9, True, lambda image, value: F.adjust_brightness(image, brightness_factor=1.0 + value)),
+    "Color": _Op(0.9, True, lambda image, value: F.adjust_saturation(image, saturation_factor=1.0 + value)),
+    "Contrast": _Op(0.9, True, lambda image, value: F.adjust_contrast(image, contrast_factor=1.0 + value)),
+    "Sharpness": _Op(0.9, True, lambda image, value: F.adjust_sharpness(image, sharpness_factor=1.0 + value)),
+    "Posterize": _Op(4.0, False, lambda image, value: F.posterize(image, bits=int(value)), 8.0),
+    "Solarize": _Op(0.0, False, lambda image, value: F.solarize(image, threshold=255.0 * value), 1.0),
+    "AutoContrast": _Op(0.0, False, lambda image, value: F.autocontrast(image)),
+    "Equalize": _Op(0.0, False, lambda image, value: F.equalize(image)),
+}
+OPS = tuple(_SPACE)
+"""Names of torchvision's RandAugment ops; the store keeps positions in this tuple."""
+
+
 def image_hash(data: bytes) -> int:
-    """Unsigned 64-bit hash of the encoded bytes."""
-    raise NotImplementedError
+    """Unsigned 64-bit hash (BLAKE2b) of the encoded bytes."""
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
+
+
+def drawing(seed: int, shard: str, key: str, number: int) -> np.random.Generator:
+    """Random numbers that depend on these four alone."""
+    named = hashlib.blake2b(f"{seed}\0{number}\0{shard}\0{key}".encode(), digest_size=16).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(named, "little")))
+
+
+def draw_augmentation(settings: AugmentSettings, draw: np.random.Generator, width: int, height: int) -> Augmentation:
+    """Draw an augmentation for an image of this upright size, by the rules of torchvision."""
+    left, top, across, down = _draw_crop(settings, draw, width, height)
+    flip = bool(draw.random() < settings.flip)
+    ops = tuple(_draw_op(settings.magnitude, draw) for _ in range(settings.ops))
+    return Augmentation((left / width, top / height, across / width, down / height), flip, ops)
+
+
+def _draw_crop(settings: AugmentSettings, draw: np.random.Generator, width: int, height: int,
+               ) -> tuple[int, int, int, int]:
+    """Left, top, width, height in whole pixels; RandomResizedCrop's ten tries, then the middle."""
+    low, high = (math.log(ratio) for ratio in settings.ratio)
+    for _ in range(_TRIES):
+        area, ratio = width * height * draw.uniform(*settings.scale), math.exp(draw.uniform(low, high))
+        across, down = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < across <= width and 0 < down <= height:
+            return int(draw.integers(width - across + 1)), int(draw.integers(height - down + 1)), across, down
+    across = min(width, max(1, round(height * settings.ratio[1])))
+    down = min(height, max(1, round(width / settings.ratio[0])))
+    return (width - across) // 2, (height - down) // 2, across, down
+
+
+def _draw_op(magnitude: int, draw: np.random.Generator) -> tuple[str, float]:
+    name = OPS[int(draw.integers(len(OPS)))]
+    op = _SPACE[name]
+    value = op.least + (op.greatest - op.least) * magnitude / (_BINS - 1)
+    if name == "Posterize":
+        value = float(round(value))
+    return name, -value if op.signed and draw.random() < 0.5 else value
 
 
 def augmented(data: bytes, augmentation: Augmentation, size: int, interpolation: str) -> NDArray[np.uint8]:
@@ -51,4 +165,22 @@ def augmented(data: bytes, augmentation: Augmentation, size: int, interpolation:
     Raises:
         ImageRefused: the bytes cannot be decoded.
     """
-    raise NotImplementedError
+    return np.array(replayed(ScaledImage.of(data), augmentation, size, interpolation))
+
+
+def replayed(image: ScaledImage, augmentation: Augmentation, size: int, interpolation: str) -> Image.Image:
+    """What `augmented` gives, as a picture, of an image whose header was read already.
+
+    Raises:
+        ImageRefused: the bytes cannot be decoded.
+    """
+    x, y, across, down = augmentation.crop
+    # On the image that it was drawn on these are the whole numbers that were drawn.
+    box = (round(x * image.width), round(y * image.height), max(1, round(across * image.width)),
+           max(1, round(down * image.height)))
+    picture = image.cut(box, size, interpolation)
+    if augmentation.flip:
+        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    for name, value in augmentation.ops:
+        picture = _SPACE[name].apply(picture, value)
+    return picture

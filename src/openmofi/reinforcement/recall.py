@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from openmofi.reinforcement.augmentation import Augmentation
+from openmofi.encoders.preprocess import preprocessing_from_json
+from openmofi.errors import OpenMofiError
+from openmofi.reinforcement.augmentation import OPS, TRANSFORM_VERSION, Augmentation
+from openmofi.reinforcement.job import KIND
+from openmofi.reinforcement.precision import decode, normalised
+from openmofi.reinforcement.table import PARTS
 from openmofi.reinforcement.teachers import Teacher
+from openmofi.reinforcement.work import shard_path
+from openmofi.schema import PairStatus
+from openmofi.storage import Manifest, read_manifest
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
+
+_OPEN_SHARDS = 256
+_ANEW = "Remove the store and make it again."
 
 
 @dataclass(frozen=True)
@@ -50,28 +63,43 @@ class Knowledge:
         path: the store's folder.
         teachers: see `Teacher`.
         augmentations: augmentations a sample.
-        captions: synthetic texts a sample.
+        captions: synthetic texts a sample; may be 0.
         size, interpolation: height and width of the augmentations as the teachers saw them, and their filter: a
             student that replays them with these sees the same pixels.
         fingerprint: names the content: settings, inputs, teachers.
     """
 
-    path: Path
-    teachers: tuple[Teacher, ...]
-    augmentations: int
-    captions: int
-    size: int
-    interpolation: str
-    fingerprint: str
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        settings = manifest.settings
+        self.path = path
+        try:
+            self.teachers = tuple(_teacher(raw, str(path)) for raw in settings["teachers"])
+            self.augmentations, self.captions = int(settings["augmentations"]), int(settings["captions"])
+            self.size, self.interpolation = int(settings["size"]), str(settings["interpolation"])
+            self._precision, self._ops = str(settings["precision"]), int(settings["augment"]["ops"])
+            self._shards = frozenset(shard["name"] for shard in settings["shards"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise OpenMofiError(f"The manifest of {path} is not understood ({type(error).__name__}: {error}).",
+                                _ANEW) from error
+        self.fingerprint = manifest.fingerprint
+        self._mapped: OrderedDict[str, _MappedShard] = OrderedDict()
 
     @classmethod
     def open(cls, path: str | Path) -> Knowledge:
-        """Open a finished store.
+        """Open a finished store; its shards are mapped when they are asked for.
 
         Raises:
             OpenMofiError: it is none, it is unfinished, or of another `TRANSFORM_VERSION`.
         """
-        raise NotImplementedError
+        manifest = read_manifest(path, KIND)
+        if not manifest.finished:
+            raise OpenMofiError(f"{path} is not finished.", "Start the same 'openmofi reinforce' again; it goes on.")
+        version = manifest.settings.get("transform_version")
+        if version != TRANSFORM_VERSION or tuple(manifest.settings.get("ops", ())) != OPS:
+            raise OpenMofiError(f"{path} holds augmentations of version {version}; this OpenMOFI replays version "
+                                f"{TRANSFORM_VERSION}, and other pixels than the teachers saw would be learned from.",
+                                "Make the store again with this version.")
+        return cls(Path(path).absolute(), manifest)
 
     def __reduce__(self) -> tuple[Any, tuple[Path]]:
         return (Knowledge.open, (self.path,))
@@ -87,6 +115,146 @@ class Knowledge:
 
         Raises:
             IndexError: a number beyond these.
-            OpenMofiError: a shard's file is damaged.
+            OpenMofiError: a shard's file is missing or damaged.
         """
-        raise NotImplementedError
+        _check_numbers(augmentation, self.augmentations, "augmentation")
+        if self.captions:
+            _check_numbers(caption, self.captions, "caption")
+        recalled = self._nothing(len(keys))
+        places: dict[str, list[int]] = {}
+        for place, shard in enumerate(shards):
+            places.setdefault(shard, []).append(place)
+        for name, listed in places.items():
+            if name in self._shards:
+                self._fill(recalled, self._shard(name), np.array(listed), [keys[place] for place in listed],
+                           augmentation, caption)
+        return recalled
+
+    def _nothing(self, count: int) -> Recalled:
+        vectors = [{teacher.name: np.zeros((count, teacher.dim), np.float32) for teacher in self.teachers}
+                   for _ in PARTS]
+        return Recalled(np.zeros(count, bool), np.zeros(count, np.int64), np.zeros(count, np.int64),
+                        np.zeros(count, np.uint64), [None] * count, [""] * count, *vectors)
+
+    def _fill(self, recalled: Recalled, shard: _MappedShard, places: Ints, keys: Sequence[str], augmentation: Ints,
+              caption: Ints) -> None:
+        """Write what `shard` has of `keys` into their `places`."""
+        rows = shard.rows_of(keys)
+        places, rows = places[rows >= 0], rows[rows >= 0]
+        if not len(rows):
+            return
+        numbers = {"image": augmentation[places], "text": np.zeros(len(rows), np.int64), "caption": caption[places]}
+        recalled.known[places] = True
+        for name, target in (("width", recalled.widths), ("height", recalled.heights), ("hash", recalled.hashes)):
+            target[places] = shard.columns[name][rows]
+        for place, drawn in zip(places.tolist(), self._drawn(shard, rows, numbers["image"]), strict=True):
+            recalled.augmentations[place] = drawn
+        if self.captions:
+            for place, text in zip(places.tolist(), shard.texts_of(rows, numbers["caption"]), strict=True):
+                recalled.captions[place] = text
+        for number, teacher in enumerate(self.teachers):
+            for part in PARTS if self.captions else PARTS[:2]:
+                getattr(recalled, part)[teacher.name][places] = self._vectors(
+                    shard, f"{part}_{number}", teacher.dim, rows, numbers[part])
+
+    def _vectors(self, shard: _MappedShard, name: str, dim: int, rows: Ints, numbers: Ints) -> Floats:
+        codes = shard.columns[name].reshape(shard.length, -1, dim)[rows, numbers]
+        scales = shard.columns.get(f"{name}_scale")
+        each = np.ones(len(rows), np.float32) if scales is None else scales[rows, numbers]
+        return normalised(decode(codes, each, self._precision))
+
+    def _drawn(self, shard: _MappedShard, rows: Ints, numbers: Ints) -> list[Augmentation]:
+        def values(name: str, width: int) -> list[Any]:
+            if not width:
+                return [[] for _ in rows]
+            found: list[Any] = shard.columns[name].reshape(shard.length, -1, width)[rows, numbers].tolist()
+            return found
+
+        parts = (values("crop", 4), values("flip", 1), values("op", self._ops), values("magnitude", self._ops))
+        return [Augmentation(tuple(crop), bool(flip[0]), tuple((OPS[op], value) for op, value in zip(
+            ops, magnitudes, strict=True))) for crop, flip, ops, magnitudes in zip(*parts, strict=True)]
+
+    def _shard(self, name: str) -> _MappedShard:
+        """The mapped shard; the last ones stay mapped."""
+        found = self._mapped.pop(name, None) or _MappedShard.open(shard_path(self.path, name))
+        self._mapped[name] = found
+        if len(self._mapped) > _OPEN_SHARDS:
+            self._mapped.popitem(last=False)
+        return found
+
+
+@dataclass(frozen=True)
+class _MappedShard:
+    """One shard's file.
+
+    Attributes:
+        length: rows.
+        keys: of the rows with the status `ok`, UTF-8 with a full stop behind (numpy drops zeros at the end), sorted.
+        rows: where these stand.
+        columns: name → values: (length,) or (length, width), over the mapped file.
+        texts: the synthetic texts.
+    """
+
+    length: int
+    keys: NDArray[np.bytes_]
+    rows: Ints
+    columns: Mapping[str, NDArray[Any]]
+    texts: pa.ListArray
+
+    @classmethod
+    def open(cls, path: str) -> _MappedShard:
+        """Map the file and sort its keys.
+
+        Raises:
+            OpenMofiError: it is missing or damaged.
+        """
+        try:
+            # One record batch, so that each column is one array.
+            batch = pa.ipc.open_file(pa.memory_map(path)).get_batch(0)
+            columns = {name: _values(batch.column(name)) for name in batch.schema.names
+                       if name not in ("key", "status", "texts")}
+            known = np.array(batch.column("status").to_numpy(zero_copy_only=False) == str(PairStatus.OK), bool)
+            rows = np.flatnonzero(known)
+            keys = _packed(batch.column("key").take(pa.array(rows)).to_pylist())
+            texts = batch.column("texts")
+        except FileNotFoundError as error:
+            raise OpenMofiError(f"{path} is missing.", _ANEW) from error
+        except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+            raise OpenMofiError(f"{path} is damaged: {error}.", _ANEW) from error
+        order = np.argsort(keys, kind="stable")
+        return cls(len(batch), keys[order], rows[order], columns, texts)
+
+    def rows_of(self, keys: Sequence[str]) -> Ints:
+        """(n,) row of each key; −1 where the store knows nothing of it."""
+        if not len(self.keys):
+            return np.full(len(keys), -1, np.int64)
+        wanted = _packed(keys)
+        found = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
+        return np.where(self.keys[found] == wanted, self.rows[found], -1)
+
+    def texts_of(self, rows: Ints, numbers: Ints) -> list[str]:
+        """The chosen text of each row."""
+        starts = self.texts.offsets.to_numpy()[rows]
+        found: list[str] = self.texts.values.take(pa.array(starts + numbers)).to_pylist()
+        return found
+
+
+def _packed(keys: Sequence[str]) -> NDArray[np.bytes_]:
+    return np.array([key.encode() + b"." for key in keys], np.bytes_)
+
+
+def _values(column: pa.Array) -> NDArray[Any]:
+    """A column's buffer as numpy, without a copy; nulls hold zeros."""
+    fixed = pa.types.is_fixed_size_list(column.type)
+    flat = column.values if fixed else column
+    data = np.frombuffer(flat.buffers()[1], flat.type.to_pandas_dtype())[flat.offset:flat.offset + len(flat)]
+    return data.reshape(len(column), column.type.list_size) if fixed else data
+
+
+def _check_numbers(numbers: Ints, count: int, what: str) -> None:
+    if len(numbers) and (int(numbers.min()) < 0 or int(numbers.max()) >= count):
+        raise IndexError(f"{what} {int(numbers.min())}..{int(numbers.max())} of {count}")
+
+
+def _teacher(raw: Mapping[str, Any], where: str) -> Teacher:
+    return Teacher(**{**raw, "preprocessing": preprocessing_from_json(raw["preprocessing"], where)})

@@ -28,7 +28,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 """Settings that are one of a few names."""
 
 IMAGE_SPECS = ("timm", "open_clip", "hf", "encoder", "backbone")
-TEXT_SPECS = ("open_clip", "hf", "encoder")
+TEXT_SPECS = ("open_clip", "hf", "mobile", "encoder")
 PLACEHOLDERS = ("name", "description")
 
 _AT_LEAST_ONE = ("data.batch_size", "data.shuffle_shards", "data.max_labels", "model.dim", "run.steps",

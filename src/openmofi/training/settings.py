@@ -48,8 +48,9 @@ class TextModel:
     """The text tower.
 
     Attributes:
-        spec: `open_clip:ARCH` (its text tower, trained), `hf:PATH-OR-ID` (a CLIP's, trained), `encoder:SPEC` (the text
-            half of any encoder, frozen, with a trained projection), or `none` where no objective looks at texts.
+        spec: `open_clip:ARCH` (its text tower, trained), `hf:PATH-OR-ID` (a CLIP's, trained), `mobile:mct`
+            (MobileCLIP's, from scratch), `encoder:SPEC` (the text half of any encoder, frozen, with a trained
+            projection), or `none` where no objective looks at texts.
         pretrained, head, head_hidden, freeze, gradient_checkpointing: as of `ImageModel`.
     """
 

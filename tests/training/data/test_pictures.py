@@ -10,7 +10,8 @@ from torchvision.transforms import v2
 
 from openmofi.encoders import Preprocessing
 from openmofi.errors import OpenMofiError
-from openmofi.training.data.pictures import Pictures, plain_jpeg, transforms_of
+from openmofi.pairs.scaled import plain_jpeg
+from openmofi.training.data.pictures import Pictures, transforms_of
 from openmofi.training.settings import Augment
 
 SETTINGS = Preprocessing(32, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))

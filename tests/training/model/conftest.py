@@ -13,7 +13,8 @@ from ...encoders.conftest import TEXTS, clip_folder, picture, siglip_folder, tin
 __all__ = ["KINDS", "TEXTS", "batch_of", "built", "clip_folder", "picture", "settings_of", "siglip_folder", "stirred",
            "tiny_open_clip"]
 
-KINDS = ("resnet", "vit", "open_clip", "clip", "siglip", "lite0", "image_only", "locked_text", "locked_image")
+KINDS = ("resnet", "vit", "open_clip", "clip", "siglip", "lite0", "mobile", "image_only", "locked_text",
+         "locked_image")
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +32,7 @@ def settings_of(tiny_open_clip, clip_folder, siglip_folder):
             "clip": ModelSettings(ImageModel(spec=f"hf:{clip_folder}"), TextModel(f"hf:{clip_folder}"), 8),
             "siglip": ModelSettings(ImageModel(spec=f"hf:{siglip_folder}"), TextModel(f"hf:{siglip_folder}"), 8),
             "lite0": ModelSettings(ImageModel(spec="backbone:efficientnet-lite0", size=64, standardise=True), text, 8),
+            "mobile": ModelSettings(ImageModel(spec="timm:fastvit_mci0", size=64), TextModel("mobile:mct-tiny"), 8),
             "image_only": ModelSettings(ImageModel(spec="timm:test_vit", size=32), TextModel(), 8),
             "locked_text": ModelSettings(ImageModel(spec="timm:test_vit", size=32), TextModel(locked), 8),
             "locked_image": ModelSettings(ImageModel(spec=locked, standardise=True), text, 8),

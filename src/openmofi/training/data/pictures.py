@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import simplejpeg
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
 from openmofi.encoders import Preprocessing, preprocess
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs import ImageRefused, decode_image
+<<<<<<< HEAD
 from openmofi.pairs.decode import MAX_PIXELS
 from openmofi.reinforcement import Augmentation, augmented
+=======
+from openmofi.pairs.scaled import ScaledImage
+>>>>>>> main
 from openmofi.training.settings import Augment
-
-_ORIENTATION = 0x0112
-_EXIF_WITHIN = 1 << 16
-_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-_PLAIN = ("YCbCr", "Gray", "RGB")
 
 
 @dataclass
@@ -90,20 +85,12 @@ class Pictures:
         return torch.from_numpy(np.ascontiguousarray(preprocess(image, plain)))
 
     def _random_crop(self, data: bytes) -> Tensor:
-        size = self.preprocessing.size
-        height, width, jpeg = plain_jpeg(data)
-        image = None if jpeg else decode_image(data)
-        if image is not None:
-            width, height = image.size
-        box = self._crop.make_params([torch.empty(1).expand(3, height, width)])
-        if image is None:
-            # Drawn on the full size, so that the crop does not depend on the scale at which it is decoded.
-            image = _decoded_jpeg(data, min(1.0, max(size / box["height"], size / box["width"])), height, width)
-        across, down = image.width / width, image.height / height
-        place = (box["left"] * across, box["top"] * down, (box["left"] + box["width"]) * across,
-                 (box["top"] + box["height"]) * down)
-        resized = image.resize((size, size), _FILTERS[self.preprocessing.interpolation], box=place)
-        return torch.from_numpy(np.array(resized)).permute(2, 0, 1)
+        image = ScaledImage.of(data)
+        # Drawn on the full size, so that the crop does not depend on the scale at which it is decoded.
+        box = self._crop.make_params([torch.empty(1).expand(3, image.height, image.width)])
+        cut = image.cut((box["left"], box["top"], box["width"], box["height"]), self.preprocessing.size,
+                        self.preprocessing.interpolation)
+        return torch.from_numpy(np.array(cut)).permute(2, 0, 1)
 
     @cached_property
     def _crop(self) -> Any:
@@ -154,41 +141,3 @@ def check_augment(augment: Augment) -> None:
     if augment.color_jitter < 0 or augment.rand_augment < 0 or not 0 <= augment.rand_augment_magnitude <= 30:
         raise UsageError("data.augment.color_jitter and rand_augment must not be negative, and "
                          "rand_augment_magnitude must lie between 0 and 30.")
-
-
-def plain_jpeg(data: bytes) -> tuple[int, int, bool]:
-    """Height, width, and whether this is a JPEG that libjpeg-turbo may decode by itself.
-
-    It may not where `pairs.decode` does more than decode: other colours than grey and RGB, a picture that lies on its
-    side, too many pixels, damage. Height and width are 0 then.
-    """
-    if not data.startswith(b"\xff\xd8\xff"):
-        return 0, 0, False
-    try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-    except ValueError:
-        return 0, 0, False
-    plain = colours in _PLAIN and height * width <= MAX_PIXELS and _upright(data)
-    return (height, width, True) if plain else (0, 0, False)
-
-
-def _upright(data: bytes) -> bool:
-    if b"Exif\0\0" not in data[:_EXIF_WITHIN]:
-        return True
-    try:
-        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-            return image.getexif().get(_ORIENTATION, 1) == 1
-    except Exception:
-        # Damaged metadata: whatever `pairs.decode` makes of it.
-        return False
-
-
-def _decoded_jpeg(data: bytes, share: float, height: int, width: int) -> Image.Image:
-    """Decode at `share` of the size or the next larger scale that libjpeg has."""
-    try:
-        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
-            data, min_height=int(np.ceil(height * share)), min_width=int(np.ceil(width * share)))
-    except ValueError:
-        # Damage that only shows on the way: Pillow may be more lenient, and says what is wrong if it is not.
-        return decode_image(data)
-    return Image.fromarray(pixels)

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from openmofi.encoders.quiet import quiet_transformers
 from openmofi.linking.examples import NIL, Candidate, Example
 from openmofi.linking.fusion_build import minilm_folder
 from openmofi.linking.fusion_packing import segment_log_softmax
 from openmofi.linking.fusion_settings import FusionSettings
 from openmofi.linking.fusion_text import FusionTokens, load_tokenizer
 from openmofi.objectives.protocol import Batch
+from openmofi.quiet import quiet_transformers
 from openmofi.storage import claim_folder, file_fingerprint, finish_manifest
 from openmofi.training.allocator import keep_freed_memory
 from openmofi.training.distributed import joined_ranks

@@ -1,0 +1,184 @@
+"""Encoders by engine and precision: PyTorch, folded, ONNX Runtime, OpenVINO; and the label job by each of them.
+
+For every encoder (the sample's, a ViT-B/32 and MobileCLIP's MCi0; the last two with random weights, for speed only):
+- `pixels`: forward pass over pictures that lie preprocessed in memory;
+- `pictures`: the same from JPEG bytes: decode, preprocess, forward pass, in one thread.
+Contenders take turns in one process. A row says the loss of its export, 1 − mean cosine on half of the pictures.
+
+Then the label job on the sample world's shards with the sample encoder by PyTorch and by its exports, all without the
+calibration and folds that lie beside it, with the share of accepted labels that both accept (intersection over union).
+Built on a small sample world (`runs/bench`), as `label.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+import harness
+from label import prepare
+
+_EXPORTS = (("onnx", "fp32"), ("onnx", "int8"), ("openvino", "fp32"), ("openvino", "bf16"), ("openvino", "int8"))
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to run an encoder: embeds a batch of preprocessed pictures; `spec` opens it, `loss` is its export's."""
+
+    name: str
+    embed: Callable[[Any], Any]
+    spec: str = ""
+    loss: float | None = None
+
+
+def contenders(spec: str, samples: Any, folder: Path) -> list[Contender]:
+    """An encoder by PyTorch, folded where there is something to fold, and by every export that it takes."""
+    import torch
+
+    from openmofi.encoders import open_encoder
+    from openmofi.encoders.export import export_encoder
+    from openmofi.encoders.export_settings import ExportSettings
+    from openmofi.encoders.fold import folded, picture_probe
+    from openmofi.errors import UsageError
+
+    encoder = open_encoder(spec)
+    found = [Contender("torch", encoder.image_features, spec)]
+    network = encoder.networks.image
+    made = folded(network, picture_probe(encoder.preprocessing.size))
+    if made is not network:
+        def run(pixels: Any) -> Any:
+            with torch.inference_mode():
+                return made(torch.from_numpy(pixels)).numpy()
+
+        found.append(Contender("torch folded", run))
+    for style, precision in _EXPORTS:
+        out = folder / f"{style}-{precision}"
+        shutil.rmtree(out, ignore_errors=True)
+        try:
+            loss = export_encoder(encoder, out, ExportSettings(style, precision, max_loss=2.0), samples).loss
+        except UsageError as error:
+            print(f"{spec}: no {style} {precision}: {error.message}")
+            continue
+        opened = f"{style}:{out}"
+        found.append(Contender(f"{style} {precision}", open_encoder(opened).image_features, opened, loss))
+    return found
+
+
+def measure(name: str, spec: str, pictures: list[bytes], samples: Any, folder: Path, rounds: int) -> list[harness.Row]:
+    """Rows of one encoder, `pixels` and `pictures`."""
+    from openmofi.encoders import open_encoder
+    from openmofi.pairs import decode_image
+
+    encoder, found = open_encoder(spec), contenders(spec, samples, folder / name)
+
+    def prepared(batch: list[bytes]) -> Any:
+        size = encoder.preprocessing.size
+        return np.stack([encoder.preprocess(decode_image(data, size_hint=size)) for data in batch])
+
+    batches = [pictures[start:start + _BATCH] for start in range(0, len(pictures), _BATCH)]
+    pixels = [prepared(batch) for batch in batches]
+    ready = {one.name: lambda one=one: [one.embed(batch) for batch in pixels] for one in found}
+    whole = {one.name: lambda one=one: [one.embed(prepared(batch)) for batch in batches] for one in found}
+    rows = []
+    for what, calls in (("pixels", ready), ("pictures", whole)):
+        made = harness.measure(f"{name}, {what}", calls, len(pictures), rounds, "images")
+        rows += [{"encoder": name, "input": what, **made[one.name], "loss": one.loss} for one in found]
+    return rows
+
+
+def jobs(world: Path, found: Mapping[str, str], rounds: int, most: int) -> list[harness.Row]:
+    """The label job by each of the specs on the same shards, the first of them PyTorch's."""
+    from openmofi.labeling import LabelSettings, label
+    from openmofi.pairs import count_pairs
+    from openmofi.storage import expand_shards
+
+    shards = expand_shards([str(world / "world/pages/train")])[:most]
+
+    def run(name: str) -> None:
+        out, cache = world / "bench-encoders" / name, world / "bench-encoders/cache" / name
+        for folder in (cache / "links", cache / "features", out):
+            shutil.rmtree(folder, ignore_errors=True)
+        label(shards, world / "kb", out, LabelSettings(found[name]), cache=cache)
+
+    rows = harness.measure("label job", {name: lambda name=name: run(name) for name in found},
+                           sum(map(count_pairs, shards)), rounds, "images")
+    labels = {name: accepted(world / "bench-encoders" / name) for name in found}
+    truth = labels[next(iter(found))]
+    return [{"encoder": "sample", "input": "label job", **row,
+             "agreement": len(truth & labels[name]) / max(1, len(truth | labels[name]))}
+            for name, row in rows.items()]
+
+
+def without_companions(world: Path) -> Path:
+    """A copy of the sample encoder without calibration, class vectors and folds, none of which an export has.
+
+    With them the job over PyTorch judges by other heads, and labels would differ whatever the engine.
+    """
+    source, out = world / "encoders/partial-labels", world / "bench-encoders/plain"
+    out.mkdir(parents=True, exist_ok=True)
+    for name in ("encoder.json", "heads.safetensors"):
+        shutil.copyfile(source / name, out / name)
+    return out
+
+
+def accepted(folder: Path) -> set[tuple[str, str, str]]:
+    """(shard, key, entity) of every label that a job accepted."""
+    return {(path.name, row["key"], entity["entity"]) for path in sorted((folder / "labels").glob("*.parquet"))
+            for row in pq.read_table(path, columns=["key", "entities"]).to_pylist()
+            for entity in row["entities"] or () if entity["accepted"]}
+
+
+def jpegs(pictures: list[Any]) -> list[bytes]:
+    """Pictures as JPEG files of at most 500 pixels a side, the size that web pictures are kept in."""
+    found = []
+    for picture in pictures:
+        buffer = io.BytesIO()
+        picture.thumbnail((500, 500))
+        picture.save(buffer, "JPEG", quality=90)
+        found.append(buffer.getvalue())
+    return found
+
+
+def main() -> None:
+    """Measure and write `results/encoders.json`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--world", type=Path, default=Path("runs/bench"))
+    parser.add_argument("--entities", type=int, default=250)
+    parser.add_argument("--pictures", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--shards", type=int, default=1_000_000, help="of the label job, at most")
+    parser.add_argument("--encoders", nargs="*", default=["sample", "vit-b-32", "fastvit-mci0"])
+    arguments = parser.parse_args()
+    prepare(arguments.world, arguments.entities)
+
+    from openmofi.encoders.agreement import samples_of
+
+    specs = {"sample": f"run:{arguments.world / 'encoders/partial-labels'}",
+             "vit-b-32": "open_clip:ViT-B-32/none?seed=0", "fastvit-mci0": "timm:fastvit_mci0/none?seed=0"}
+    samples = samples_of([str(arguments.world / "world/pages/train")], 500, limit=arguments.pictures)
+    pictures, folder = jpegs(list(samples.pictures)), arguments.world / "bench-encoders/exports"
+    rows = [row for name in arguments.encoders
+            for row in measure(name, specs[name], pictures, samples, folder, arguments.rounds)]
+    ratios = {f"{row['encoder']}_{row['contender'].replace(' ', '_')}_over_torch": row["ratio"] for row in rows
+              if row["input"] == "pixels" and row["contender"] != "torch"}
+    if "sample" in arguments.encoders:
+        exports, plain = folder / "sample", without_companions(arguments.world)
+        made = {"torch": f"run:{plain}", **{f"{style} {precision}": f"{style}:{exports / f'{style}-{precision}'}"
+                                             for style, precision in _EXPORTS}}
+        job = jobs(arguments.world, made, arguments.rounds, arguments.shards)
+        rows += job
+        ratios["exported_job_over_torch"] = max(row["ratio"] for row in job[1:])
+    harness.write_result("encoders", rows, ratios)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""`openmofi export`: an encoder as a folder for ONNX Runtime or OpenVINO, checked against the original."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def export(
+    spec: Annotated[str, typer.Argument(metavar="ENCODER", help="As openmofi encoder info.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The folder to write; must be new.")],
+    style: Annotated[str, typer.Option("--format", help="onnx or openvino.")] = "onnx",
+    precision: Annotated[str, typer.Option(help="fp32, bf16 (openvino), or int8.")] = "fp32",
+    pictures: Annotated[list[str] | None, typer.Option(
+        "--pictures", metavar="SHARDS", help="Real pictures (with texts) to compare and calibrate on: shards or "
+        "folders as of openmofi label; may be repeated. Without, generated pictures.")] = None,
+    max_loss: Annotated[float, typer.Option(
+        help="Greatest 1 − mean cosine between original and export; above it nothing is written.")] = 0.01,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Export an encoder; opens as onnx:DIR or openvino:DIR anywhere an encoder is taken."""
+    from openmofi.encoders import open_encoder
+    from openmofi.encoders.export_settings import ExportSettings
+
+    settings = ExportSettings(style, precision, max_loss)
+    encoder = open_encoder(spec)
+    from openmofi.encoders.agreement import samples_of
+    from openmofi.encoders.export import export_encoder, left_behind
+
+    found = export_encoder(encoder, out, settings, samples_of(pictures or [], encoder.preprocessing.size))
+    if as_json:
+        typer.echo(json.dumps(found.as_dict() | {"written": str(out), "spec": f"{style}:{out}",
+                                                "left_behind": left_behind(spec)}, indent=2, ensure_ascii=False))
+        return
+    for line in _told(found, generated=not pictures):
+        typer.echo(line)
+    if left := left_behind(spec):
+        typer.echo(f"not exported: {', '.join(left)}; a label job over the export calibrates anew, without folds")
+    typer.echo(f"written: {out}; opens as {style}:{out}")
+
+
+def _told(found: Any, *, generated: bool) -> list[str]:
+    lines = [f"compared on: {found.source}" + (" (give real ones with --pictures)" if generated else ""),
+             f"cosine of pictures: mean {found.image_mean:.5f}, least {found.image_min:.5f}; nearest neighbours kept: "
+             f"{found.neighbours:.1%}"]
+    if found.text_mean is not None:
+        lines.append(f"cosine of {found.texts} texts: mean {found.text_mean:.5f}, least {found.text_min:.5f}")
+    if found.map_before is not None:
+        lines.append(f"mAP of texts that look for their picture: {found.map_before:.4f} → {found.map_after:.4f} "
+                     f"({found.map_after - found.map_before:+.4f})")
+    return lines

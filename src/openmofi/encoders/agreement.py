@@ -1,0 +1,164 @@
+"""How well an encoder that was made from another agrees with it, on pictures and texts."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from openmofi.encoders.protocol import Array, Encoder
+from openmofi.errors import OpenMofiError
+from openmofi.pairs import ImageRefused, decode_image, read_pairs
+from openmofi.storage import expand_shards
+
+PICTURES = 256
+_GENERATED = 64
+_NEIGHBOURS = 10
+_TEXTS = tuple(f"{start} {thing}" for start in ("a photo of a", "two", "the logo of", "an old drawing of one")
+               for thing in ("crane, a large bird", "crane, a lifting machine", "river in the mountains", "red apple",
+                             "company that builds computers", "city in Italy", "violin", "flag with three stripes"))
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What two encoders are compared on.
+
+    Attributes:
+        source: where it is from, in words.
+        pictures: decoded, RGB.
+        texts: as many as pictures where `paired`: the text of each; otherwise any.
+        paired: see above.
+    """
+
+    source: str
+    pictures: Sequence[Image.Image]
+    texts: Sequence[str]
+    paired: bool
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What `agreement` found. Cosines are between a picture's (a text's) two embeddings.
+
+    Attributes:
+        source, pictures, texts: what was compared.
+        image_mean, image_min: cosines of pictures.
+        neighbours: share of a picture's ten nearest others (fewer where there are few) that the new encoder keeps.
+        text_mean, text_min: cosines of texts; `None` of an encoder of pictures alone.
+        map_before, map_after: mean average precision of texts that look for their own picture, with either encoder;
+            `None` where pictures came without texts.
+    """
+
+    source: str
+    pictures: int
+    texts: int
+    image_mean: float
+    image_min: float
+    neighbours: float
+    text_mean: float | None = None
+    text_min: float | None = None
+    map_before: float | None = None
+    map_after: float | None = None
+
+    @property
+    def loss(self) -> float:
+        """1 − the mean cosine, of the worse side."""
+        return 1 - min(self.image_mean, 1.0 if self.text_mean is None else self.text_mean)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, the loss among them."""
+        return {**asdict(self), "loss": self.loss}
+
+
+def samples_of(paths: Sequence[str], size: int, *, limit: int = PICTURES) -> Samples:
+    """The first pairs of shards or folders whose pictures can be read; without paths, generated pictures.
+
+    Args:
+        paths: as of the label job: tars, Parquet, tables, folders, patterns.
+        size: pixels a side that the encoder takes.
+        limit: pictures at most.
+
+    Raises:
+        OpenMofiError: no picture can be read, or a path is not there.
+    """
+    if not paths:
+        pictures = [_generated(seed, size) for seed in range(_GENERATED)]
+        return Samples(f"{_GENERATED} generated pictures", pictures, _TEXTS, paired=False)
+    found = list(itertools.islice(_readable(paths, size), limit))
+    if not found:
+        raise OpenMofiError(f"No picture of {', '.join(paths)} can be read.", "Give other shards to --pictures.")
+    texts, paired = [text for _, text in found], all(text for _, text in found)
+    return Samples(f"{len(found)} pictures of {', '.join(paths)}", [picture for picture, _ in found],
+                   texts if paired else _TEXTS, paired=paired)
+
+
+def agreement(before: Encoder, after: Encoder, samples: Samples, *, texts: bool) -> Agreement:
+    """Compare two encoders of equal preprocessing and dimension.
+
+    Args:
+        before, after: the original and what was made of it.
+        samples: at least one picture, and a text where `texts`.
+        texts: whether there is a text side.
+    """
+    pixels = np.stack([before.preprocess(picture) for picture in samples.pictures])
+    old, new = (one.project_images(one.image_features(pixels)) for one in (before, after))
+    cosines = (old * new).sum(1)
+    found = Agreement(samples.source, len(pixels), 0, float(cosines.mean()), float(cosines.min()),
+                      _kept_neighbours(old, new))
+    if not texts:
+        return found
+    old_texts, new_texts = (one.embed_texts(samples.texts) for one in (before, after))
+    cosines = (old_texts * new_texts).sum(1)
+    found = replace(found, texts=len(samples.texts), text_mean=float(cosines.mean()), text_min=float(cosines.min()))
+    if not samples.paired:
+        return found
+    return replace(found, map_before=_mean_precision(old_texts, old), map_after=_mean_precision(new_texts, new))
+
+
+def _readable(paths: Sequence[str], size: int) -> Iterator[tuple[Image.Image, str]]:
+    for shard in expand_shards(list(paths)):
+        for pair in read_pairs(shard):
+            try:
+                yield decode_image(pair.image or b"", size_hint=size), pair.text or ""
+            except ImageRefused:
+                continue
+
+
+def _generated(seed: int, size: int) -> Image.Image:
+    """A coarse colour field with shapes on it: no real picture, but not noise either."""
+    draw = np.random.default_rng(seed)
+    field = draw.integers(0, 256, (4, 4, 3)).astype(np.uint8)
+    image = Image.fromarray(field).resize((size, size), Image.Resampling.BICUBIC)
+    pen = ImageDraw.Draw(image)
+    for _ in range(int(draw.integers(2, 9))):
+        left, top = (int(value) for value in draw.integers(0, size - 8, 2))
+        width, height = (int(value) for value in draw.integers(8, size // 2, 2))
+        shape = pen.ellipse if draw.random() < 0.5 else pen.rectangle
+        red, green, blue = (int(value) for value in draw.integers(0, 256, 3))
+        shape((left, top, left + width, top + height), fill=(red, green, blue))
+    return image
+
+
+def _kept_neighbours(old: Array, new: Array) -> float:
+    count = min(_NEIGHBOURS, len(old) - 1)
+    if count < 1:
+        return 1.0
+    before, after = (_nearest(vectors, count) for vectors in (old, new))
+    return float(np.mean([len({*ours} & {*theirs}) / count for ours, theirs in zip(before, after, strict=True)]))
+
+
+def _nearest(vectors: Array, count: int) -> Any:
+    scores = vectors @ vectors.T
+    np.fill_diagonal(scores, -np.inf)
+    return np.argsort(-scores, axis=1, kind="stable")[:, :count]
+
+
+def _mean_precision(texts: Array, pictures: Array) -> float:
+    """Mean average precision with one relevant picture a text: the mean of 1 / rank; ties count against it."""
+    scores = texts @ pictures.T
+    ranks = (scores >= np.diagonal(scores)[:, None]).sum(1)
+    return float((1 / ranks).mean())

@@ -1,0 +1,103 @@
+"""Captioners: image-to-text models that write synthetic texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from PIL import Image
+
+from openmofi.encoders.huggingface import checkpoint_folder, require_safetensors
+from openmofi.errors import OpenMofiError, UsageError
+from openmofi.quiet import quiet_transformers
+from openmofi.storage import file_fingerprint, fingerprint
+
+_FILES = ("*.safetensors", "*.json")
+_PREFIX = "hf:"
+_MAX_TOKENS = 40
+
+
+class Captioner(Protocol):
+    """Writes texts about pictures."""
+
+    def caption(self, images: Sequence[Image.Image], count: int) -> list[list[str]]:
+        """RGB pictures → `count` texts of each, the likeliest first; the same for the same batch."""
+
+
+def check_captioner(spec: str) -> None:
+    """Refuse what is no captioner; `""` stands for none.
+
+    Raises:
+        UsageError: there is no such kind.
+    """
+    if spec and (not spec.startswith(_PREFIX) or spec == _PREFIX):
+        raise UsageError(f"There is no captioner {spec!r}.", "Use hf:FOLDER or hf:OWNER/NAME.")
+
+
+def captioner_fingerprint(spec: str) -> str:
+    """Names the checkpoint: its files' sizes and edges.
+
+    Raises:
+        OpenMofiError: there is none.
+    """
+    folder = _folder(spec)
+    return fingerprint({path.name: file_fingerprint(path) for pattern in _FILES for path in folder.glob(pattern)})
+
+
+def open_captioner(spec: str) -> Captioner:
+    """Open an image-to-text model of transformers (BLIP, GIT, VisionEncoderDecoder …) as `hf:PATH-OR-ID`.
+
+    Weights are read from safetensors only; code from a repository is never run; only a hub id reaches for the network.
+
+    Raises:
+        OpenMofiError: there is none, it is damaged, or it is another kind of model.
+    """
+    from safetensors import SafetensorError
+    from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
+
+    folder = str(_folder(spec))
+    try:
+        with quiet_transformers():
+            # Its annotation knows no `output_loading_info`.
+            kind: Any = AutoModelForImageTextToText
+            model, report = kind.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=torch.float32,
+                output_loading_info=True)
+            processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise OpenMofiError(f"The captioner {spec} cannot be loaded: {str(error).strip().splitlines()[0][:300]}",
+                            "Check that it is a whole image-to-text checkpoint with safetensors weights.") from error
+    if report["missing_keys"]:
+        raise OpenMofiError(f"The captioner {spec} lacks {len(report['missing_keys'])} of its weights, "
+                            f"{sorted(report['missing_keys'])[0]} the first.", "Fetch it again.")
+    return _Generator(model.eval().requires_grad_(False), processor, tokenizer)
+
+
+def _folder(spec: str) -> Path:
+    folder = checkpoint_folder(spec.removeprefix(_PREFIX))
+    require_safetensors(folder)
+    return folder
+
+
+@dataclass(frozen=True)
+class _Generator:
+    """Writes by beam search, which draws nothing."""
+
+    model: Any
+    processor: Any
+    tokenizer: Any
+
+    def caption(self, images: Sequence[Image.Image], count: int) -> list[list[str]]:
+        """See `Captioner`."""
+        if not images:
+            return []
+        pixels = self.processor(images=list(images), return_tensors="pt")["pixel_values"]
+        with torch.inference_mode():
+            written = self.model.generate(pixel_values=pixels, num_beams=max(2, count), num_return_sequences=count,
+                                          do_sample=False, max_new_tokens=_MAX_TOKENS)
+        texts = [text.strip() for text in self.tokenizer.batch_decode(written, skip_special_tokens=True)]
+        return [texts[start:start + count] for start in range(0, len(texts), count)]

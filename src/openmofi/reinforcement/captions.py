@@ -1,0 +1,72 @@
+"""Synthetic texts without a captioner: the entities that a picture was found to show, written into templates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from string import Formatter
+
+import numpy as np
+import pyarrow as pa
+
+from openmofi.dataset.tables import Judged, mention_column
+from openmofi.errors import OpenMofiError
+from openmofi.knowledge import KnowledgeBase
+from openmofi.schema import Entity
+
+TEMPLATES = (
+    "a photo of {name}", "a picture of {name}, {description}", "{name}: {description}", "{name} ({type})",
+    "a photo of {name}, a kind of {type}", "{description}",
+)
+"""A template is used for the entities that have all it asks for."""
+
+
+def accepted_entities(labels: pa.Table, kb: KnowledgeBase | None) -> list[list[Entity]]:
+    """The entities that each row of a label table shows, the most probable first.
+
+    Args:
+        labels: has the columns `mentions` and `entities` of `schema.LABELS`.
+        kb: gives names, descriptions and types; without it an entity is called as its text calls it.
+
+    Raises:
+        OpenMofiError: the knowledge base does not have one of them.
+    """
+    judged = Judged.of(labels)
+    chosen = np.flatnonzero(judged.accepted)
+    chosen = chosen[np.lexsort((chosen, -judged.probability[chosen], judged.row[chosen]))]
+    ids = judged.entity.take(pa.array(chosen)).to_pylist()
+    if kb is None:
+        surfaces = mention_column(labels, "surface").take(pa.array(judged.mention[chosen])).to_pylist()
+        entities = [Entity(entity, surface) for entity, surface in zip(ids, surfaces, strict=True)]
+    else:
+        entities = _described(kb, ids)
+    found: list[list[Entity]] = [[] for _ in range(len(labels))]
+    for row, entity in zip(judged.row[chosen].tolist(), entities, strict=True):
+        # Two mentions may mean one entity.
+        if all(entity.id != other.id for other in found[row]):
+            found[row].append(entity)
+    return found
+
+
+def _described(kb: KnowledgeBase, ids: Sequence[str]) -> list[Entity]:
+    rows = kb.rows(ids)
+    if (rows < 0).any():
+        raise OpenMofiError(f"The knowledge base {kb.path} does not have the entity {ids[int(np.argmin(rows))]} of "
+                            "the labels.", "Give the one that the pairs were labelled with.")
+    return [kb.entity(row) for row in rows.tolist()]
+
+
+def entity_captions(entities: Sequence[Entity], count: int, draw: np.random.Generator) -> list[str]:
+    """Draw `count` texts about some of `entities`; one comes twice only where there are no others. Empty of none."""
+    texts = list(dict.fromkeys(text for entity in entities for text in _texts(entity)))
+    if not texts:
+        return []
+    order = draw.permutation(len(texts))
+    return [texts[order[number % len(texts)]] for number in range(count)]
+
+
+def _texts(entity: Entity) -> list[str]:
+    # "noun.animal" is called an animal.
+    kind = entity.types[0].rpartition(".")[2].replace("_", " ") if entity.types else ""
+    values = {"name": entity.name, "description": entity.description, "type": kind}
+    return [template.format(**values) for template in TEMPLATES
+            if all(values[field] for _, field, _, _ in Formatter().parse(template) if field)]

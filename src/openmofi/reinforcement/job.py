@@ -1,0 +1,136 @@
+"""The reinforcement job: pairs, their labels and teachers in; a store of what the teachers know of them out.
+
+Like the label job it works shard by shard on an engine, writes each shard's file whole, and does what is missing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from openmofi.dataset.tables import Folder
+from openmofi.engine import Engine, LocalEngine, Progress, Quiet
+from openmofi.errors import OpenMofiError
+from openmofi.knowledge import KnowledgeBase
+from openmofi.pairs import ReadSettings
+from openmofi.reinforcement.augmentation import OPS, TRANSFORM_VERSION
+from openmofi.reinforcement.captioner import captioner_fingerprint
+from openmofi.reinforcement.settings import ReinforceSettings
+from openmofi.reinforcement.table import TOLD
+from openmofi.reinforcement.teachers import open_teachers
+from openmofi.reinforcement.work import ReinforceStage
+from openmofi.schema import PairStatus
+from openmofi.storage import Shard, claim_folder, file_fingerprint, finish_manifest
+
+KIND = "knowledge_store"
+_NAMED = 10
+
+
+def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, settings: ReinforceSettings, *,
+              kb: str | Path | None = None, engine: Engine | None = None,
+              progress: Progress | None = None) -> dict[str, Any]:
+    """Compute and store what teachers know of labelled pairs; goes on where an earlier run stopped.
+
+    Args:
+        shards: of pairs, among those that were labelled; rows in = rows out, in their order.
+        labels: folder written by `openmofi label`.
+        out: the store: `samples/<shard>.arrow` (see `table`), `manifest.json`.
+        settings: see `ReinforceSettings`.
+        kb: names, descriptions and types of the entities in synthetic texts; without it entities are called as the
+            pairs' texts call them.
+        engine, progress: how it runs, who is told.
+
+    Returns:
+        `rows`, `status` (status → rows), `refused` (the first images that could not be used, named), `own_texts`
+        (samples that no synthetic text could be written for: their own stands in), `fidelity` (teacher → precision →
+        `kl`, `absolute`, over `fidelity_samples`), `bytes`, `bytes_per_sample`.
+
+    Raises:
+        OpenMofiError: a shard is not the one that was labelled, an encoder cannot teach, the output was made with
+            other settings.
+    """
+    engine, progress = engine or LocalEngine(), progress or Quiet()
+    folder = Folder.open(labels, "labels")
+    teachers, encoders = open_teachers(settings.teachers)
+    largest = max((encoder.preprocessing for encoder in encoders), key=lambda found: found.size)
+    settings = replace(settings, size=settings.size or largest.size)
+    inputs = {**_inputs(folder, shards), "/labels": folder.manifest.fingerprint,
+              **{f"/teacher/{teacher.name}": teacher.fingerprint for teacher in teachers}}
+    if kb:
+        inputs["/kb"] = KnowledgeBase.open(kb).fingerprint
+    if settings.captioner:
+        inputs["/captioner"] = captioner_fingerprint(settings.captioner)
+    described = {**settings.as_dict(), "teachers": [asdict(teacher) for teacher in teachers],
+                 "interpolation": largest.interpolation, "transform_version": TRANSFORM_VERSION, "ops": OPS,
+                 "labels": str(labels), "kb": str(kb or ""),
+                 "shards": [{"name": shard.name, "path": shard.path} for shard in shards]}
+    manifest = claim_folder(out, KIND, described, inputs)
+    stage = ReinforceStage(str(labels), str(kb or ""), str(out), settings, largest.interpolation, teachers,
+                           ReadSettings(**folder.manifest.settings.get("read", {})))
+    missing = [shard for shard in shards if not Path(stage.path(shard)).exists()]
+    if missing:
+        progress.begin("reinforce", len(missing))
+        engine.run(stage, missing, progress)
+    counts = _count(stage, shards)
+    finish_manifest(out, manifest, counts)
+    return counts
+
+
+def _inputs(labels: Folder, shards: Sequence[Shard]) -> dict[str, str]:
+    """The shards' fingerprints.
+
+    Raises:
+        OpenMofiError: one was not labelled, or has changed since.
+    """
+    found = {}
+    for shard in shards:
+        found[shard.name] = file_fingerprint(shard.path)
+        labelled = labels.manifest.inputs.get(shard.name)
+        if labelled is None:
+            raise OpenMofiError(f"{labels.path} has no labels of {shard.path}.", "Label it first.")
+        if labelled != found[shard.name]:
+            raise OpenMofiError(f"{shard.path} is not the shard {shard.name} that {labels.path} was made of.",
+                                "Give that one, or label this one.")
+    return found
+
+
+def _count(stage: ReinforceStage, shards: Sequence[Shard]) -> dict[str, Any]:
+    status: Counter[str] = Counter()
+    refused: list[str] = []
+    told = []
+    size = 0
+    for shard in shards:
+        path = Path(stage.path(shard))
+        size += path.stat().st_size
+        with pa.memory_map(str(path)) as file:
+            reader = pa.ipc.open_file(file)
+            told.append(json.loads(reader.schema.metadata[TOLD.encode()]))
+            table = reader.read_all().select(["key", "status"])
+            status.update(table.column("status").to_pylist())
+            refused += [f"{shard.name}/{key}: {found}" for key, found in zip(*table.to_pydict().values(), strict=True)
+                        if found.startswith("image_")]
+    return {"rows": sum(status.values()), "status": dict(sorted(status.items())), "refused": refused[:_NAMED],
+            "own_texts": sum(part["own_texts"] for part in told), "bytes": size,
+            "bytes_per_sample": round(size / max(1, status[PairStatus.OK])), **_fidelity(told)}
+
+
+def _fidelity(told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The shards' figures, averaged by their samples."""
+    weights = np.array([part["fidelity_samples"] for part in told], np.float64)
+    parts = [part["fidelity"] for part in told if part["fidelity"]]
+    weights = weights[weights > 0]
+
+    def mean(teacher: str, precision: str, figure: str) -> float:
+        return float(np.average([part[teacher][precision][figure] for part in parts], weights=weights))
+
+    found = {teacher: {precision: {figure: mean(teacher, precision, figure) for figure in figures}
+                       for precision, figures in precisions.items()}
+             for teacher, precisions in (parts[0] if parts else {}).items()}
+    return {"fidelity": found, "fidelity_samples": int(weights.sum())}

@@ -1,0 +1,279 @@
+"""Does one shard of a reinforcement: reads it once, augments in threads, asks the teachers, writes what they know.
+
+A batch holds whole samples, so that an image is decoded once; its augmentations go through a teacher together. Batches
+do not cross shards, so that a shard's bytes depend on it alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import chain, islice
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from openmofi.dataset.tables import Folder
+from openmofi.encoders import Array, Encoder, Preprocessing, open_encoder, preprocess
+from openmofi.engine.protocol import Work
+from openmofi.errors import OpenMofiError
+from openmofi.knowledge import KnowledgeBase
+from openmofi.pairs import ImageRefused, ReadSettings, decode_image, read_pairs
+from openmofi.pairs.scaled import ScaledImage
+from openmofi.reinforcement.augmentation import Augmentation, draw_augmentation, drawing, image_hash, replayed
+from openmofi.reinforcement.captioner import Captioner, open_captioner
+from openmofi.reinforcement.captions import accepted_entities, entity_captions
+from openmofi.reinforcement.precision import PRECISIONS, Codes, affinity_fidelity, encode
+from openmofi.reinforcement.settings import ReinforceSettings
+from openmofi.reinforcement.table import PARTS, TOLD, Sample, shard_table, write_shard
+from openmofi.reinforcement.teachers import Teacher
+from openmofi.schema import Entity, LabelStatus, Pair, PairStatus
+from openmofi.storage import Shard
+
+FIDELITY_SAMPLES = 64
+"""Samples of a shard over which the stored affinities are compared with exact ones."""
+
+_DECODERS = 2
+_AHEAD = 2
+_CAPTION = -1  # the number of the draw for texts; augmentations have 0, 1, …
+
+
+@dataclass(frozen=True)
+class ReinforceStage:
+    """Reinforces shards; a `WorkFactory`.
+
+    Attributes:
+        labels: folder of the labels.
+        kb: folder of the knowledge base, or `""`.
+        out: the store.
+        settings: see `ReinforceSettings`; its size is not 0.
+        interpolation: filter of the augmentations.
+        teachers: see `Teacher`.
+        read: how the pairs were read when they were labelled.
+    """
+
+    labels: str
+    kb: str
+    out: str
+    settings: ReinforceSettings
+    interpolation: str
+    teachers: tuple[Teacher, ...]
+    read: ReadSettings
+
+    def path(self, shard: Shard) -> str:
+        """Where the shard's knowledge is kept."""
+        return shard_path(self.out, shard.name)
+
+    def __call__(self) -> Work:
+        """Open what is heavy, once a worker."""
+        encoders = tuple(open_encoder(teacher.spec) for teacher in self.teachers)
+        for teacher, encoder in zip(self.teachers, encoders, strict=True):
+            if encoder.fingerprint != teacher.fingerprint:
+                raise OpenMofiError(f"The teacher {teacher.spec} is not the same in this worker.",
+                                    "Put the same checkpoint on every machine.")
+        kb = KnowledgeBase.open(self.kb) if self.kb else None
+        captioner = open_captioner(self.settings.captioner) if self.settings.captioner else None
+        return partial(_reinforce_shard, self, encoders, Folder.open(self.labels, "labels"), kb, captioner)
+
+
+def shard_path(store: object, name: str) -> str:
+    """Where a store keeps a shard's knowledge."""
+    return f"{store}/samples/{name}.arrow"
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A pair, and what is wanted of it; `texts` are empty where a captioner writes them."""
+
+    pair: Pair
+    status: PairStatus
+    text: str
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A sample before the teachers see it: for each teacher (augmentations, 3, size, size) float32."""
+
+    sample: Sample
+    own: str = ""
+    pixels: tuple[Array, ...] = ()
+    whole: Image.Image | None = None
+
+
+@dataclass
+class _Written:
+    """What a shard's file will hold; embeddings by column, one element a batch."""
+
+    samples: list[Sample] = field(default_factory=list)
+    codes: dict[str, list[tuple[Codes, Array]]] = field(default_factory=dict)
+    exact: dict[str, list[Array]] = field(default_factory=dict)
+    known: int = 0
+    own_texts: int = 0
+
+
+def _reinforce_shard(stage: ReinforceStage, encoders: Sequence[Encoder], labels: Folder, kb: KnowledgeBase | None,
+                     captioner: Captioner | None, shard: Shard) -> dict[str, Any]:
+    written = _Written()
+    texts = [_TextEmbeddings(encoder) for encoder in encoders]
+    prepare = partial(_prepared, stage, shard, [_whole_square(teacher.preprocessing) for teacher in stage.teachers],
+                      captioner is not None)
+    samples_at_once = max(1, stage.settings.batch_size // stage.settings.augmentations)
+    with ThreadPoolExecutor(_DECODERS) as pool:
+        for batch in _batches(_asked(stage, labels, kb, shard, captioner is None), prepare, pool, samples_at_once):
+            usable = _with_texts([item for item in batch if item.sample.status == PairStatus.OK], captioner,
+                                 stage.settings.captions, written)
+            done = iter(usable)
+            written.samples += [next(done).sample if item.sample.status == PairStatus.OK else item.sample
+                                for item in batch]
+            for number, encoder in enumerate(encoders):
+                found = _embedded(encoder, texts[number], usable, number, stage.settings)
+                _keep(written, found, number, stage.settings.precision)
+            written.known += len(usable)
+    write_shard(stage.path(shard), _table(stage, written))
+    return {"rows": len(written.samples)}
+
+
+def _asked(stage: ReinforceStage, labels: Folder, kb: KnowledgeBase | None, shard: Shard,
+           write_texts: bool) -> Iterator[_Asked]:
+    """The shard's pairs beside their labels, in order.
+
+    Raises:
+        OpenMofiError: the shard has other rows than its labels.
+    """
+    table = labels.read(shard, ["key", "text", "status", "mentions", "entities"])
+    entities: list[list[Entity]] = accepted_entities(table, kb)
+    rows = zip(*(table.column(name).to_pylist() for name in ("key", "status", "text")), entities, strict=True)
+    for pair, row in zip(chain(read_pairs(shard, stage.read), [None]), chain(rows, [None]), strict=False):
+        if pair is None and row is None:
+            return
+        if pair is None or row is None or pair.key != row[0]:
+            raise OpenMofiError(f"The rows of {shard.path} are not those of its labels.",
+                                "It has changed since it was labelled: label it again.")
+        key, status, text, shown = row
+        usable = status in tuple(LabelStatus)
+        draw = drawing(stage.settings.seed, shard.name, key, _CAPTION)
+        written = entity_captions(shown, stage.settings.captions, draw) if usable and write_texts else []
+        yield _Asked(pair, PairStatus.OK if usable else PairStatus(status), text, tuple(written))
+
+
+def _batches(rows: Iterator[_Asked], prepare: Any, pool: ThreadPoolExecutor, size: int) -> Iterator[list[_Prepared]]:
+    """Batches in order, the next ones being made while one is embedded."""
+    waiting: list[list[Future[_Prepared]]] = []
+    while batch := list(islice(rows, size)):
+        waiting.append([pool.submit(prepare, row) for row in batch])
+        if len(waiting) > _AHEAD:
+            yield [future.result() for future in waiting.pop(0)]
+    for futures in waiting:
+        yield [future.result() for future in futures]
+
+
+def _prepared(stage: ReinforceStage, shard: Shard, views: Sequence[Preprocessing], keep_whole: bool,
+              asked: _Asked) -> _Prepared:
+    """Draw and make a sample's augmentations."""
+    pair, settings = asked.pair, stage.settings
+    if asked.status != PairStatus.OK:
+        return _Prepared(Sample(pair.key, asked.status))
+    if pair.image is None:
+        return _Prepared(Sample(pair.key, PairStatus.IMAGE_MISSING))
+    drawn: list[Augmentation] = []
+    pictures: list[Image.Image] = []
+    try:
+        image = ScaledImage.of(pair.image)
+        for number in range(settings.augmentations):
+            draw = drawing(settings.seed, shard.name, pair.key, number)
+            drawn.append(draw_augmentation(settings.augment, draw, image.width, image.height))
+            pictures.append(replayed(image, drawn[-1], settings.size, stage.interpolation))
+        whole = decode_image(pair.image, size_hint=settings.size) if keep_whole else None
+    except ImageRefused as refused:
+        return _Prepared(Sample(pair.key, refused.status))
+    sample = Sample(pair.key, PairStatus.OK, image.width, image.height, image_hash(pair.image), tuple(drawn),
+                    asked.texts)
+    pixels = tuple(np.stack([preprocess(picture, view) for picture in pictures]) for view in views)
+    return _Prepared(sample, asked.text, pixels, whole)
+
+
+def _whole_square(preprocessing: Preprocessing) -> Preprocessing:
+    """A teacher sees all of an augmentation: what its own crop cuts off was drawn to be seen."""
+    return replace(preprocessing, resize="squash", resize_size=0)
+
+
+def _with_texts(usable: Sequence[_Prepared], captioner: Captioner | None, count: int,
+                written: _Written) -> list[_Prepared]:
+    """The samples with as many synthetic texts as the store has; where there is none, the pair's own stands in."""
+    texts: Iterable[Sequence[str]] = (item.sample.texts for item in usable)
+    if captioner and count:
+        texts = captioner.caption([item.whole for item in usable if item.whole is not None], count)
+    made = []
+    for item, found in zip(usable, texts, strict=True):
+        whole = tuple(text or item.own for text in found) or (item.own,) * count
+        written.own_texts += bool(count) and all(text == item.own for text in whole)
+        made.append(replace(item, sample=replace(item.sample, texts=whole)))
+    return made
+
+
+class _TextEmbeddings:
+    """Embeds texts, each distinct one of a shard once: entities' texts come again and again."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._known: dict[str, Array] = {}
+
+    def of(self, texts: Sequence[str]) -> Array:
+        """(n, dim) float32."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if new:
+            self._known.update(zip(new, self._encoder.embed_texts(new), strict=True))
+        return (np.stack([self._known[text] for text in texts]) if texts
+                else np.zeros((0, self._encoder.dim), np.float32))
+
+
+def _embedded(encoder: Encoder, texts: _TextEmbeddings, usable: Sequence[_Prepared], number: int,
+              settings: ReinforceSettings) -> dict[str, Array]:
+    """What a teacher says of a batch: (m, augmentations, dim), (m, 1, dim), (m, captions, dim)."""
+    count, dim = len(usable), encoder.dim
+    images = np.zeros((count, settings.augmentations, dim), np.float32)
+    if usable:
+        pixels = np.concatenate([item.pixels[number] for item in usable])
+        images = encoder.project_images(encoder.image_features(pixels)).reshape(images.shape)
+    own = texts.of([item.own for item in usable])
+    synthetic = texts.of([text for item in usable for text in item.sample.texts])
+    return {"image": images, "text": own.reshape(count, 1, dim),
+            "caption": synthetic.reshape(count, settings.captions, dim)}
+
+
+def _keep(written: _Written, found: dict[str, Array], number: int, precision: str) -> None:
+    for part in PARTS:
+        written.codes.setdefault(f"{part}_{number}", []).append(encode(found[part], precision))
+    if written.known < FIDELITY_SAMPLES:
+        for part in ("image", "text"):
+            # As a training batch: one augmentation an image, beside the pairs' own texts.
+            written.exact.setdefault(f"{part}_{number}", []).append(found[part][:, 0])
+
+
+def _table(stage: ReinforceStage, written: _Written) -> pa.RecordBatch:
+    embeddings = {}
+    counts = (stage.settings.augmentations, 1, stage.settings.captions)
+    for number, teacher in enumerate(stage.teachers):
+        for part, vectors in [(part, count) for part, count in zip(PARTS, counts, strict=True) if count]:
+            empty = encode(np.zeros((0, vectors, teacher.dim), np.float32), stage.settings.precision)
+            codes, scales = zip(*[empty, *written.codes.get(f"{part}_{number}", [])], strict=True)
+            joined = np.concatenate(codes)
+            embeddings[f"{part}_{number}"] = (joined.reshape(len(joined), vectors * teacher.dim),
+                                              np.concatenate(scales))
+    samples = sum(len(part) for part in written.exact.get("text_0", []))
+    fidelity = {teacher.name: {precision: _fidelity(written, number, teacher.scale, precision)
+                               for precision in PRECISIONS}
+                for number, teacher in enumerate(stage.teachers)} if samples else {}
+    told = {"fidelity": fidelity, "fidelity_samples": samples, "own_texts": written.own_texts}
+    return shard_table(written.samples, embeddings, stage.settings, {TOLD: json.dumps(told, sort_keys=True)})
+
+
+def _fidelity(written: _Written, number: int, scale: float, precision: str) -> dict[str, float]:
+    image, text = (np.concatenate(written.exact[f"{part}_{number}"]) for part in ("image", "text"))
+    return affinity_fidelity(image, text, scale, precision)

@@ -1,0 +1,68 @@
+"""`openmofi export` as a person meets it."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from openmofi.cli.main import app
+from openmofi.encoders.agreement import Agreement
+from openmofi.errors import UsageError
+
+
+class Some:
+    """An encoder, as far as the command looks at it."""
+
+    class preprocessing:
+        size = 32
+
+
+@pytest.fixture(autouse=True)
+def exporting(monkeypatch):
+    monkeypatch.setattr("openmofi.encoders.open_encoder", lambda spec: Some())
+    pytest.importorskip("torch")
+
+    def export_encoder(encoder, out, settings, samples):
+        paired = samples.paired
+        return Agreement(samples.source, 64, 32, 0.99991, 0.9871, 0.975, 0.9999, 0.98, 0.5 if paired else None,
+                         0.4975 if paired else None)
+
+    monkeypatch.setattr("openmofi.encoders.export.export_encoder", export_encoder)
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["export", *map(str, arguments)], catch_exceptions=False)
+
+
+def test_what_is_told(tmp_path):
+    done = run("some", "-o", tmp_path / "out")
+    assert done.exit_code == 0
+    assert done.stdout.splitlines() == [
+        "compared on: 64 generated pictures (give real ones with --pictures)",
+        "cosine of pictures: mean 0.99991, least 0.98710; nearest neighbours kept: 97.5%",
+        "cosine of 32 texts: mean 0.99990, least 0.98000",
+        f"written: {tmp_path / 'out'}; opens as onnx:{tmp_path / 'out'}"]
+
+
+def test_real_pairs_and_json(tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (20, 20), "red").save(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_text("red")
+    place = ("some", "-o", tmp_path / "out", "--format", "openvino", "--pictures", tmp_path)
+    assert "mAP of texts that look for their picture: 0.5000 → 0.4975 (-0.0025)" in run(*place).stdout
+    found = json.loads(run(*place, "--json").stdout)
+    assert (found["spec"], found["loss"]) == (f"openvino:{tmp_path / 'out'}", pytest.approx(1e-4))
+
+
+def test_what_is_left_behind_is_told(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/folds.json").touch()
+    done = run(f"run:{tmp_path / 'run'}", "-o", tmp_path / "out")
+    assert "not exported: folds.json; a label job over the export calibrates anew, without folds" in done.stdout
+
+
+def test_wrong_words_are_met_before_the_encoder_opens(tmp_path, monkeypatch):
+    monkeypatch.setattr("openmofi.encoders.open_encoder", lambda spec: pytest.fail("opened"))
+    with pytest.raises(UsageError, match="no format 'onx'"):
+        run("some", "-o", tmp_path / "out", "--format", "onx")

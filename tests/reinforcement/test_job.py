@@ -1,0 +1,208 @@
+import io
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from openmofi.encoders import open_encoder, preprocess
+from openmofi.engine import engine_named
+from openmofi.errors import OpenMofiError
+from openmofi.pairs import Record, read_pairs, write_tar
+from openmofi.reinforcement import Knowledge, ReinforceSettings, augmented, image_hash, reinforce
+from openmofi.reinforcement.work import _whole_square
+from openmofi.schema import LabelStatus
+from openmofi.storage import expand_shards, read_manifest
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("labeling")]
+
+
+def digests(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / "samples").glob("*.arrow"))}
+
+
+def rows_of(folder: Path) -> dict[str, list[dict]]:
+    return {path.stem: pa.ipc.open_file(path).read_all().to_pylist() for path in
+            sorted((folder / "samples").glob("*.arrow"))}
+
+
+def take_all(store: Path, rows: dict[str, list[dict]], augmentation=0, caption=0):
+    knowledge = Knowledge.open(store)
+    shards = [shard for shard, found in rows.items() for _ in found]
+    keys = [row["key"] for found in rows.values() for row in found]
+    return knowledge.take(shards, keys, np.full(len(keys), augmentation), np.full(len(keys), caption))
+
+
+def test_every_row_comes_out_once_in_order_and_unusable_ones_hold_nulls(store, labelled):
+    statuses = set()
+    for shard, rows in rows_of(store).items():
+        labels = pq.read_table(labelled / f"labels/{shard}.parquet", columns=["key", "status"]).to_pylist()
+        assert [row["key"] for row in rows] == [row["key"] for row in labels]
+        for row, label in zip(rows, labels, strict=True):
+            usable = label["status"] in tuple(LabelStatus)
+            assert row["status"] == ("ok" if usable else label["status"])
+            assert all((value is None) != usable for name, value in row.items() if name not in ("key", "status"))
+            statuses.add(row["status"])
+    assert statuses == {"ok", "image_broken"}
+    counts = read_manifest(store, "knowledge_store").counts
+    assert counts["rows"] == 320 == sum(counts["status"].values())
+    assert counts["refused"]
+    assert counts["refused"][0].endswith(": image_broken")
+
+
+def test_the_stored_embeddings_are_those_of_the_replayed_augmentations_and_texts(store, shards, small_encoder):
+    knowledge, encoder = Knowledge.open(store), open_encoder(small_encoder)
+    pairs = list(read_pairs(shards[1]))[60:]  # beyond the first batch
+    names, keys = [shards[1].name] * len(pairs), [pair.key for pair in pairs]
+    for number in (0, 1):
+        numbers = np.full(len(keys), number)
+        found = knowledge.take(names, keys, numbers, numbers)
+        for place in np.flatnonzero(found.known)[::4]:
+            pair, drawn = pairs[place], found.augmentations[place]
+            assert (found.widths[place], found.heights[place]) == (120, 100)
+            assert found.hashes[place] == image_hash(pair.image)
+            pixels = augmented(pair.image, drawn, knowledge.size, knowledge.interpolation)
+            seen = preprocess(Image.fromarray(pixels), _whole_square(encoder.preprocessing))[None]
+            expected = encoder.project_images(encoder.image_features(seen))[0]
+            name = knowledge.teachers[0].name
+            np.testing.assert_allclose(found.image[name][place], expected, atol=2e-3)
+            for part, text in ((found.text, pair.text), (found.caption, found.captions[place])):
+                np.testing.assert_allclose(part[name][place], encoder.embed_texts([text])[0], atol=2e-3)
+
+
+def test_texts_name_the_accepted_entity_or_are_the_pairs_own(store, labelled):
+    named = 0
+    for shard, rows in rows_of(store).items():
+        labels = pq.read_table(labelled / f"labels/{shard}.parquet").to_pylist()
+        for row, label in zip(rows, labels, strict=True):
+            accepted = [entity["entity"].partition(":")[2] for entity in label["entities"] if entity["accepted"]]
+            if row["status"] != "ok":
+                continue
+            assert len(row["texts"]) == 2
+            if not accepted:
+                assert row["texts"] == [label["text"]] * 2
+            else:
+                assert label["text"] not in row["texts"]
+                assert row["texts"][0] != row["texts"][1]
+                named += 1
+    assert named > 120
+
+
+def test_a_resized_copy_is_caught(store, shards):
+    pair = next(read_pairs(shards[0]))
+    found = Knowledge.open(store).take([shards[0].name], [pair.key], np.zeros(1, int), np.zeros(1, int))
+    copy = io.BytesIO()
+    Image.open(io.BytesIO(pair.image)).resize((60, 50)).save(copy, "JPEG")
+    assert found.hashes[0] != image_hash(copy.getvalue())
+    assert (found.widths[0], found.heights[0]) != Image.open(copy).size
+    # The fractions still mean a crop of the picture.
+    assert augmented(copy.getvalue(), found.augmentations[0], 32, "bicubic").shape == (32, 32, 3)
+
+
+def test_unknown_rows_are_zeros(store, shards):
+    found = Knowledge.open(store).take(["nowhere", shards[0].name], ["x", "no such key"], np.zeros(2, int),
+                                       np.zeros(2, int))
+    assert not found.known.any()
+    assert found.augmentations == [None, None]
+    assert found.captions == ["", ""]
+    assert not any(values.any() for part in (found.image, found.text, found.caption) for values in part.values())
+
+
+def test_numbers_beyond_the_store_are_refused(store, shards):
+    for numbers in ((2, 0), (-1, 0), (0, 2)):
+        with pytest.raises(IndexError):
+            Knowledge.open(store).take([shards[0].name], ["x"], *(np.array([number]) for number in numbers))
+
+
+def test_the_fidelity_of_every_precision_is_in_the_manifest(store):
+    counts = read_manifest(store, "knowledge_store").counts
+    (figures,) = counts["fidelity"].values()
+    assert set(figures) == {"fp16", "bf16", "int8"}
+    assert 0 <= figures["fp16"]["kl"] < figures["bf16"]["kl"] < 0.01
+    assert all(measured["absolute"] < 0.01 for measured in figures.values())
+    assert counts["fidelity_samples"] >= 200
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_precisions_agree(store, shards, teachers, labelled, small_world, tmp_path, precision):
+    settings = ReinforceSettings(teachers, augmentations=2, size=64, precision=precision)
+    reinforce(shards[:1], labelled, tmp_path / "out", settings, kb=small_world.kb)
+    rows = {shards[0].name: rows_of(store)[shards[0].name]}
+    exact, found = (take_all(folder, rows, 1, 1) for folder in (store, tmp_path / "out"))
+    assert found.augmentations == exact.augmentations
+    assert found.captions == exact.captions
+    for part in ("image", "text", "caption"):
+        for name, values in getattr(exact, part).items():
+            np.testing.assert_allclose(getattr(found, part)[name], values, atol=6e-3)
+
+
+def test_processes_give_the_same_store(store, shards, teachers, labelled, small_world, tmp_path):
+    reinforce(shards, labelled, tmp_path / "out", ReinforceSettings(teachers, augmentations=2, size=64),
+              kb=small_world.kb, engine=engine_named("processes:2"))
+    first, second = rows_of(store), rows_of(tmp_path / "out")
+    for shard, rows in first.items():
+        for a, b in zip(rows, second[shard], strict=True):
+            for name, value in a.items():
+                if name.endswith("_0") and value is not None:
+                    # Other thread counts may change the last bits of an embedding.
+                    np.testing.assert_allclose(value, b[name], atol=2e-3)
+                else:
+                    assert value == b[name]
+
+
+def test_killed_and_started_again_the_store_is_the_same_bytes(store, small_world, small_encoder, labelled, tmp_path):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "openmofi", "reinforce", str(small_world.shards), "--labels", str(labelled),
+               "--kb", str(small_world.kb), "--teachers", f"{small_encoder}:30", "--augs", "2", "--size", "64",
+               "--json", "-o", str(out)]
+    chance = random.Random(5)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not list(out.glob("samples/*.arrow")):
+        time.sleep(0.05)
+    time.sleep(chance.uniform(0.0, 0.2))
+    if process.poll() is None:
+        os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert digests(out) == digests(store)
+    assert not list(out.glob("**/.openmofi-tmp-*"))
+    assert read_manifest(out, "knowledge_store").counts == read_manifest(store, "knowledge_store").counts
+
+
+def test_without_a_knowledge_base_entities_are_called_as_the_texts_call_them(shards, teachers, labelled, tmp_path):
+    reinforce(shards[:1], labelled, tmp_path / "out", ReinforceSettings(teachers, augmentations=1, size=32))
+    texts = [row["texts"] for row in rows_of(tmp_path / "out")[shards[0].name] if row["status"] == "ok"]
+    assert ["a photo of sun"] * 2 in texts
+
+
+def test_no_synthetic_texts_may_be_wanted(shards, teachers, labelled, tmp_path):
+    settings = ReinforceSettings(teachers, augmentations=1, captions=0, size=32)
+    reinforce(shards[:1], labelled, tmp_path / "out", settings)
+    found = take_all(tmp_path / "out", rows_of(tmp_path / "out"))
+    assert set(found.captions) == {""}
+    assert found.known.sum() > 70
+    assert not any(values.any() for values in found.caption.values())
+
+
+def test_another_shard_of_the_same_name_is_refused(shards, teachers, labelled, tmp_path):
+    write_tar(tmp_path / "00000.tar", [Record("a", b"x", "a")])
+    other = expand_shards([str(tmp_path / "00000.tar")])
+    with pytest.raises(OpenMofiError, match="is not the shard 00000"):
+        reinforce(other, labelled, tmp_path / "out", ReinforceSettings(teachers))
+    (tmp_path / "00000.tar").rename(tmp_path / "new.tar")
+    with pytest.raises(OpenMofiError, match="has no labels"):
+        reinforce(expand_shards([str(tmp_path / "new.tar")]), labelled, tmp_path / "out", ReinforceSettings(teachers))
+
+
+def test_other_settings_in_the_same_folder_are_refused(store, shards, teachers, labelled, small_world):
+    with pytest.raises(OpenMofiError, match="made with other settings"):
+        reinforce(shards, labelled, store, ReinforceSettings(teachers, augmentations=3, size=64), kb=small_world.kb)
