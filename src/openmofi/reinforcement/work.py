@@ -132,8 +132,8 @@ def _reinforce_shard(stage: ReinforceStage, encoders: Sequence[Encoder], labels:
             done = iter(usable)
             written.samples += [next(done).sample if item.sample.status == PairStatus.OK else item.sample
                                 for item in batch]
-            features = {number: encoders[number].image_features(np.concatenate([item.pixels[number] for item in usable]))
-                        for number in views if usable}
+            features = {number: encoders[number].image_features(
+                np.concatenate([item.pixels[number] for item in usable])) for number in views if usable}
             for number, encoder in enumerate(encoders):
                 found = _embedded(encoder, texts[number], usable, features.get(eyes[number]), stage.settings)
                 _keep(written, found, number, stage.settings.precision)
