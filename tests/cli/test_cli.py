@@ -53,7 +53,7 @@ VERBS = {
     ("sample", "reinforced"): ("--out", "--demo", "--set", "--max-entities", "--json"),
     ("sample", "linkers"): ("--linker", "--out", "--demo", "--max-entities", "--json"),
 }
-with_encoder = [pytest.mark.slow, pytest.mark.xdist_group("labeling")]
+with_encoder = pytest.mark.slow
 
 
 def run(*arguments: str | Path):

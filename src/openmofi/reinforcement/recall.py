@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,6 +129,15 @@ class Knowledge:
                 self._fill(recalled, self._shard(name), np.array(listed), [keys[place] for place in listed],
                            augmentation, caption)
         return recalled
+
+    def texts(self) -> Iterator[str]:
+        """The synthetic texts of all samples, shard by shard, repetitions included.
+
+        Raises:
+            OpenMofiError: a shard's file is missing or damaged.
+        """
+        for name in sorted(self._shards):
+            yield from self._shard(name).texts.values.to_pylist()
 
     def _nothing(self, count: int) -> Recalled:
         vectors = [{teacher.name: np.zeros((count, teacher.dim), np.float32) for teacher in self.teachers}
