@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo demo-full fusion test test-fast lint bench clean help
+.PHONY: demo demo-full fusion reinforced test test-fast lint bench clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo       build the sample world, label it, train on it; runs/demo/report.html"
 	@echo "make demo-full  the same, and encoders trained end to end with three seeds"
 	@echo "make fusion     the fusion decoder beside its rivals; runs/fusion/report.html"
+	@echo "make reinforced small encoders that learn from stored teachers; runs/reinforced/report.html"
 	@echo "make test       run all tests        make test-fast  the fast part"
 	@echo "make lint       ruff, mypy, import contracts"
 	@echo "make bench      benchmarks against peers, writes benchmarks/RESULTS.md"
@@ -36,6 +37,10 @@ demo-full: $(VENV)/.sample
 # `openmofi sample linkers --linker coherence --linker prior --linker fusion:runs/fusion/select/linker`.
 fusion: $(VENV)/.sample
 	$(BIN)/openmofi sample fusion -o runs/fusion
+
+# On the demo in runs/demo; what that lacks is made there.
+reinforced: $(VENV)/.sample
+	$(BIN)/openmofi sample reinforced -o runs/reinforced
 
 # WordNet and the pictures are fetched first, so that no test that needs them is skipped.
 test: $(VENV)/.dev

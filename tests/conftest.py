@@ -73,3 +73,14 @@ def store(small_world, small_encoder, labelled, tmp_path_factory) -> Path:
     settings = ReinforceSettings((TeacherSpec(small_encoder, 30.0),), augmentations=2, size=64)
     return made_once(tmp_path_factory, "store", lambda folder: reinforce(
         expand_shards([str(small_world.shards)]), labelled, folder, settings, kb=small_world.kb))
+
+
+@pytest.fixture(scope="session")
+def small_demo(tmp_path_factory) -> Path:
+    """The demo of a world of 60 entities, up to its dataset. Tests that write into it are of the xdist group `demo`."""
+    from openmofi.engine import Quiet
+    from openmofi.sample.demo import label_world
+    from openmofi.sample.settings import world_settings
+
+    return made_once(tmp_path_factory, "small-demo", lambda folder: label_world(
+        folder, Quiet(), settings=world_settings(None, 60)))

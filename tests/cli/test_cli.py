@@ -50,6 +50,7 @@ VERBS = {
     ("sample", "encoder"): ("--kb", "--out", "--json"),
     ("sample", "demo"): ("--out", "--max-entities", "--full", "--json"),
     ("sample", "fusion"): ("--out", "--set", "--curve", "--json"),
+    ("sample", "reinforced"): ("--out", "--demo", "--set", "--max-entities", "--json"),
     ("sample", "linkers"): ("--linker", "--out", "--demo", "--max-entities", "--json"),
 }
 with_encoder = pytest.mark.slow

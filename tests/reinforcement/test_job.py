@@ -1,6 +1,7 @@
 import io
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from openmofi.encoders import open_encoder, preprocess
 from openmofi.engine import engine_named
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import Record, read_pairs, write_tar
-from openmofi.reinforcement import Knowledge, ReinforceSettings, augmented, image_hash, reinforce
+from openmofi.reinforcement import Knowledge, ReinforceSettings, TeacherSpec, augmented, image_hash, reinforce
 from openmofi.reinforcement.work import _whole_square
 from openmofi.schema import LabelStatus
 from openmofi.storage import expand_shards, read_manifest
@@ -142,6 +143,27 @@ def test_precisions_agree(store, shards, teachers, labelled, small_world, tmp_pa
     for part in ("image", "text", "caption"):
         for name, values in getattr(exact, part).items():
             np.testing.assert_allclose(getattr(found, part)[name], values, atol=6e-3)
+
+
+def test_teachers_over_one_backbone_look_once(store, shards, teachers, small_encoder, labelled, small_world, tmp_path,
+                                              monkeypatch):
+    from openmofi.encoders.backbones import EfficientNetLite0
+
+    shutil.copytree(small_encoder.removeprefix("run:"), tmp_path / "twin")
+    looks = []
+    features = EfficientNetLite0.features
+    monkeypatch.setattr(EfficientNetLite0, "features", lambda self, pixels: looks.append(len(pixels)) or features(
+        self, pixels))
+    twins = (*teachers, TeacherSpec(f"run:{tmp_path / 'twin'}", 30.0))
+    counts = reinforce(shards[:1], labelled, tmp_path / "out", ReinforceSettings(twins, augmentations=2, size=64),
+                       kb=small_world.kb)
+    assert sum(looks) == 2 * counts["status"]["ok"]
+    rows = {shards[0].name: rows_of(store)[shards[0].name]}
+    alone, found = (take_all(folder, rows, 1, 1) for folder in (store, tmp_path / "out"))
+    for part in ("image", "text", "caption"):
+        (values,) = getattr(alone, part).values()
+        for same in getattr(found, part).values():
+            np.testing.assert_array_equal(same, values)
 
 
 def test_processes_give_the_same_store(store, shards, teachers, labelled, small_world, tmp_path):

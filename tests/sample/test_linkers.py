@@ -26,10 +26,11 @@ def test_two_linkers_of_one_kind_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_each_linker_is_judged_before_and_after_the_image(sources: Path, tmp_path: Path) -> None:
+@pytest.mark.xdist_group("demo")
+def test_each_linker_is_judged_before_and_after_the_image(sources: Path, small_demo: Path, tmp_path: Path) -> None:
     save_fusion(tmp_path / "linker", build_fusion(tiny(tmp_path / "tokenizer"), seed=1))
     specs = ["prior", "coherence", f"fusion:{tmp_path / 'linker'}"]
-    found = compare_linkers(tmp_path / "demo", tmp_path / "out", specs, Quiet(), settings=world_settings(None, 60))
+    found = compare_linkers(small_demo, tmp_path / "out", specs, Quiet(), settings=world_settings(None, 60))
     for pages in ("training", "heldout"):
         assert set(found["linkers"][pages]) == {"prior", "coherence", "fusion"}
         for stages in found["linkers"][pages].values():
@@ -40,6 +41,6 @@ def test_each_linker_is_judged_before_and_after_the_image(sources: Path, tmp_pat
     assert training["coherence"]["text"]["all"]["precision"] < training["coherence"]["image"]["all"]["precision"]
     labels = sorted(tmp_path.glob("out/fusion/training/labels/*.parquet"))[0]
     before = labels.stat().st_mtime_ns
-    again = compare_linkers(tmp_path / "demo", tmp_path / "out", specs, Quiet(), settings=world_settings(None, 60))
+    again = compare_linkers(small_demo, tmp_path / "out", specs, Quiet(), settings=world_settings(None, 60))
     assert json.loads(json.dumps(again["linkers"])) == json.loads(json.dumps(found["linkers"]))
     assert labels.stat().st_mtime_ns == before

@@ -141,3 +141,30 @@ def linkers(
         print(json.dumps(metrics, indent=2))
         return
     print_linkers(metrics)
+
+
+@app.command()
+def reinforced(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the benchmark.")] = Path("runs/reinforced"),
+    demo: Annotated[Path, typer.Option(
+        help="Folder of the demo, whose dataset and encoders are used, and made where they are missing.",
+    )] = Path("runs/demo"),
+    settings: Annotated[list[str] | None, typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a setting of all students, as run.steps=20; may be repeated.",
+    )] = None,
+    max_entities: Annotated[int, typer.Option(min=0, help="A smaller world (0: all).")] = 0,
+    as_json: _JSON = False,
+) -> None:
+    """Small encoders from scratch, with and without teachers' stored knowledge; goes on where it was stopped."""
+    from openmofi.cli.progress import shown_progress
+    from openmofi.cli.tables import print_reinforced
+    from openmofi.sample.reinforced import run_reinforced
+    from openmofi.sample.settings import world_settings
+
+    with shown_progress(quiet=as_json) as progress:
+        metrics = run_reinforced(out, demo, progress, overrides=settings or (),
+                                 settings=world_settings(None, max_entities))
+    if as_json:
+        print(json.dumps(metrics, indent=2))
+        return
+    print_reinforced(str(out), metrics)

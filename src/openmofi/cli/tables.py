@@ -144,6 +144,24 @@ def print_fusion(out: str, metrics: Mapping[str, Any]) -> None:
     console.print(f"{metrics['seconds']['total']:.0f} s in all; report: {out}/report.html", highlight=False)
 
 
+def print_reinforced(out: str, metrics: Mapping[str, Any]) -> None:
+    """Print the students beside their teachers, and the goals."""
+    from openmofi.sample.comparison_figures import figure_cells
+    from openmofi.sample.reinforced_figures import encoder_rows, goal_cells
+
+    table = Table(title="Retrieval and naming of held-out entities; 95 % over entities", title_justify="left")
+    table.add_column("encoder")
+    for column in ("mAP excl. query", "95 %", "mAP incl. query", "zero-shot", "95 %"):
+        table.add_column(column, justify="right")
+    for name, figures in encoder_rows(metrics).items():
+        table.add_row(name, *figure_cells(figures))
+    console = Console()
+    console.print(table)
+    for name, found, interval, goal, verdict in goal_cells(metrics):
+        console.print(f"{name}: {found} ({interval}; goal {goal}: {verdict})", highlight=False)
+    console.print(f"{metrics['seconds']['total']:.0f} s in all; report: {out}/report.html", highlight=False)
+
+
 def print_linkers(metrics: Mapping[str, Any]) -> None:
     """Print what labels each linker leads to, before and after the image has its say."""
     for pages, found in metrics["linkers"].items():

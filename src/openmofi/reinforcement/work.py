@@ -7,7 +7,7 @@ do not cross shards, so that a shard's bytes depend on it alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -98,11 +98,11 @@ class _Asked:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A sample before the teachers see it: for each teacher (augmentations, 3, size, size) float32."""
+    """A sample before the teachers see it; `pixels`: teacher's number → (augmentations, 3, size, size) float32."""
 
     sample: Sample
     own: str = ""
-    pixels: tuple[Array, ...] = ()
+    pixels: Mapping[int, Array] = field(default_factory=dict)
     whole: Image.Image | None = None
 
 
@@ -121,8 +121,9 @@ def _reinforce_shard(stage: ReinforceStage, encoders: Sequence[Encoder], labels:
                      captioner: Captioner | None, shard: Shard) -> dict[str, Any]:
     written = _Written()
     texts = [_TextEmbeddings(encoder) for encoder in encoders]
-    prepare = partial(_prepared, stage, shard, [_whole_square(teacher.preprocessing) for teacher in stage.teachers],
-                      captioner is not None)
+    eyes = _eyes(encoders)
+    views = {number: _whole_square(stage.teachers[number].preprocessing) for number in sorted(set(eyes))}
+    prepare = partial(_prepared, stage, shard, views, captioner is not None)
     samples_at_once = max(1, stage.settings.batch_size // stage.settings.augmentations)
     with ThreadPoolExecutor(_DECODERS) as pool:
         for batch in _batches(_asked(stage, labels, kb, shard, captioner is None), prepare, pool, samples_at_once):
@@ -131,12 +132,20 @@ def _reinforce_shard(stage: ReinforceStage, encoders: Sequence[Encoder], labels:
             done = iter(usable)
             written.samples += [next(done).sample if item.sample.status == PairStatus.OK else item.sample
                                 for item in batch]
+            features = {number: encoders[number].image_features(
+                np.concatenate([item.pixels[number] for item in usable])) for number in views if usable}
             for number, encoder in enumerate(encoders):
-                found = _embedded(encoder, texts[number], usable, number, stage.settings)
+                found = _embedded(encoder, texts[number], usable, features.get(eyes[number]), stage.settings)
                 _keep(written, found, number, stage.settings.precision)
             written.known += len(usable)
     write_shard(stage.path(shard), _table(stage, written))
     return {"rows": len(written.samples)}
+
+
+def _eyes(encoders: Sequence[Encoder]) -> list[int]:
+    """For each teacher the first that sees as it does: heads over one backbone need its features once."""
+    seen = [(encoder.feature_fingerprint, encoder.preprocessing) for encoder in encoders]
+    return [seen.index(one) for one in seen]
 
 
 def _asked(stage: ReinforceStage, labels: Folder, kb: KnowledgeBase | None, shard: Shard,
@@ -173,7 +182,7 @@ def _batches(rows: Iterator[_Asked], prepare: Any, pool: ThreadPoolExecutor, siz
         yield [future.result() for future in futures]
 
 
-def _prepared(stage: ReinforceStage, shard: Shard, views: Sequence[Preprocessing], keep_whole: bool,
+def _prepared(stage: ReinforceStage, shard: Shard, views: Mapping[int, Preprocessing], keep_whole: bool,
               asked: _Asked) -> _Prepared:
     """Draw and make a sample's augmentations."""
     pair, settings = asked.pair, stage.settings
@@ -194,7 +203,8 @@ def _prepared(stage: ReinforceStage, shard: Shard, views: Sequence[Preprocessing
         return _Prepared(Sample(pair.key, refused.status))
     sample = Sample(pair.key, PairStatus.OK, image.width, image.height, image_hash(pair.image), tuple(drawn),
                     asked.texts)
-    pixels = tuple(np.stack([preprocess(picture, view) for picture in pictures]) for view in views)
+    pixels = {number: np.stack([preprocess(picture, view) for picture in pictures])
+              for number, view in views.items()}
     return _Prepared(sample, asked.text, pixels, whole)
 
 
@@ -233,14 +243,16 @@ class _TextEmbeddings:
                 else np.zeros((0, self._encoder.dim), np.float32))
 
 
-def _embedded(encoder: Encoder, texts: _TextEmbeddings, usable: Sequence[_Prepared], number: int,
-              settings: ReinforceSettings) -> dict[str, Array]:
-    """What a teacher says of a batch: (m, augmentations, dim), (m, 1, dim), (m, captions, dim)."""
+def _embedded(encoder: Encoder, texts: _TextEmbeddings, usable: Sequence[_Prepared],
+              features: Array | None, settings: ReinforceSettings) -> dict[str, Array]:
+    """What a teacher says of a batch: (m, augmentations, dim), (m, 1, dim), (m, captions, dim).
+
+    `features` are of all augmentations, (m × augmentations, feature_dim); `None` of an empty batch.
+    """
     count, dim = len(usable), encoder.dim
     images = np.zeros((count, settings.augmentations, dim), np.float32)
-    if usable:
-        pixels = np.concatenate([item.pixels[number] for item in usable])
-        images = encoder.project_images(encoder.image_features(pixels)).reshape(images.shape)
+    if features is not None:
+        images = encoder.project_images(features).reshape(images.shape)
     own = texts.of([item.own for item in usable])
     synthetic = texts.of([text for item in usable for text in item.sample.texts])
     return {"image": images, "text": own.reshape(count, 1, dim),

@@ -26,7 +26,6 @@ from openmofi.evaluation.ranked import EXCL, INCL
 from openmofi.evaluation.result import GROUP, write_result
 from openmofi.sample.side_by_side import TrainingRun, train_side_by_side
 from openmofi.training.recipe import load_recipe
-from openmofi.training.run import ENCODER
 
 UNTRAINED = "untrained"
 BASELINE, BEST = "alt_text", "multi_task"
@@ -94,14 +93,13 @@ def compare_encoders(root: Path, progress: Progress, *, full: bool = False, seed
     """
     suffix = "-full" if full else ""
     results = root / f"evaluation{suffix}"
-    found: dict[str, Any] = {UNTRAINED: _measure(root, BACKBONE, results / UNTRAINED, progress).figures()}
+    found: dict[str, Any] = {UNTRAINED: measure_encoder(root, BACKBONE, results / UNTRAINED, progress).figures()}
     joined: dict[str, Measured] = {}
-    runs = {(name, seed): TrainingRun(
-        load_recipe(f"{recipe}{suffix.replace('-', '_')}", [*_places(root), f"run.seed={seed}", *overrides]),
-        root / f"training{suffix}" / name / f"seed-{seed}") for name, recipe in RECIPES.items() for seed in seeds}
+    runs = {(name, seed): compared_run(root, name, seed, full=full, overrides=overrides)
+            for name in RECIPES for seed in seeds}
     train_side_by_side(list(runs.values()), progress)
     for name in RECIPES:
-        measured = [_measure(root, f"run:{runs[name, seed].out / ENCODER}", results / f"{name}-{seed}", progress)
+        measured = [measure_encoder(root, runs[name, seed].encoder, results / f"{name}-{seed}", progress)
                     for seed in seeds]
         joined[name] = Measured.mean(measured)
         found[name] = joined[name].figures() | {"seeds": [one.figures() for one in measured]}
@@ -109,14 +107,38 @@ def compare_encoders(root: Path, progress: Progress, *, full: bool = False, seed
     return found
 
 
-def _measure(root: Path, encoder: str, out: Path, progress: Progress) -> Measured:
+def compared_run(root: Path, name: str, seed: int = 0, *, full: bool = False,
+                 overrides: Sequence[str] = ()) -> TrainingRun:
+    """The run that trains one of the compared encoders.
+
+    Args:
+        root: the demo's folder.
+        name: one of `RECIPES`.
+        seed, full, overrides: see `compare_encoders`.
+    """
+    suffix = "-full" if full else ""
+    recipe = load_recipe(f"{RECIPES[name]}{suffix.replace('-', '_')}",
+                         [*demo_places(root), f"run.seed={seed}", *overrides])
+    return TrainingRun(recipe, root / f"training{suffix}" / name / f"seed-{seed}")
+
+
+def measure_encoder(root: Path, encoder: str, out: Path, progress: Progress) -> Measured:
+    """What an encoder does with the held-out pictures of the demo's world.
+
+    Args:
+        root: the demo's folder; features are kept in its cache.
+        encoder: see `openmofi.encoders.open_encoder`.
+        out: gets the result.
+        progress: told of the pictures.
+    """
     evaluated = evaluate(PROTOCOL, open_encoder(encoder), root / "world", root / "cache", progress)
     assert evaluated.items is not None, "this protocol gives its items"
     write_result(out, evaluated.result, evaluated.items)
     return Measured.of(evaluated.items)
 
 
-def _places(root: Path) -> list[str]:
+def demo_places(root: Path) -> list[str]:
+    """The settings of a recipe that say where the demo's data are."""
     places = {"data.dataset": root / "dataset", "data.kb": root / "kb", "data.cache": root / "cache"}
     return [f"{key}={json.dumps(str(value))}" for key, value in places.items()]
 

@@ -22,6 +22,19 @@ _STEPS: Mapping[str, str] = {
     "dataset": "near duplicates, minimum, vocabulary", "audit": "labels compared with the truth",
 }
 
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<title>{title}</title>
+<style>body {{ font:15px/1.5 system-ui,sans-serif; color:#1f2933; max-width:900px; margin:32px auto; padding:0 24px; }}
+table {{ border-collapse:collapse; width:100%; }} th {{ text-align:left; color:#5d6b7a; font-size:13px; }}
+td, th {{ border-bottom:1px solid #e4e8ee; padding:6px 10px 6px 0; }} .r {{ text-align:right; }}
+svg {{ max-width:100%; height:auto; }} p {{ color:#5d6b7a; }}</style></head><body>
+<h1>{heading}</h1>
+{body}
+</body></html>
+"""
+
 
 def head_figures(labels: Mapping[str, Any]) -> dict[str, str]:
     """The demo's figures for the head of the report; precision and recall of all pages stand there already.
@@ -101,3 +114,16 @@ def html_table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Sequen
             for position, cell in enumerate(cells)))
 
     return Markup("<table>\n{}</table>").format(Markup("").join([line("th", head), *(line("td", row) for row in rows)]))
+
+
+def benchmark_page(title: str, heading: str, sections: Sequence[ReportSection]) -> str:
+    """A benchmark's report as HTML: a small page that asks the network for nothing.
+
+    Args:
+        title: of the page.
+        heading: at its top.
+        sections: in order; see `ReportSection`.
+    """
+    body = Markup("\n").join(Markup("<h2>{}</h2>\n<p>{}</p>\n{}").format(
+        section.title, section.text, Markup(section.body)) for section in sections)
+    return str(Markup(_PAGE).format(title=title, heading=heading, body=body))

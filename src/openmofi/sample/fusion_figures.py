@@ -7,9 +7,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from openmofi.dataset import ReportSection
 from openmofi.dataset.plots import bars
 from openmofi.linking.wordnet_examples import SEEN, UNSEEN
-from openmofi.sample.figures import html_table
+from openmofi.sample.figures import benchmark_page, html_table
 
 ROWS: Mapping[str, str] = {
     "select": "fusion decoder", "bi_encoder": "MiniLM bi-encoder, tuned", "bi_encoder_untrained":
@@ -23,18 +24,6 @@ GOAL_ROWS: Mapping[str, str] = {
     "over_biencoder": "accuracy above the untrained bi-encoder", "over_biencoder_tuned":
     "accuracy above the tuned bi-encoder", "shadowed": "accuracy on shadowed senses (gold is not the commonest)",
 }
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>OpenMOFI fusion decoder</title>
-<style>body {{ font:15px/1.5 system-ui,sans-serif; color:#1f2933; max-width:900px; margin:32px auto; padding:0 24px; }}
-table {{ border-collapse:collapse; width:100%; }} th {{ text-align:left; color:#5d6b7a; font-size:13px; }}
-td, th {{ border-bottom:1px solid #e4e8ee; padding:6px 10px 6px 0; }} .r {{ text-align:right; }}
-svg {{ max-width:100%; height:auto; }} p {{ color:#5d6b7a; }}</style></head><body>
-<h1>Which sense a word has: the fusion decoder on WordNet's examples</h1>
-{body}
-</body></html>
-"""
 
 
 def fusion_report(metrics: Mapping[str, Any]) -> str:
@@ -56,9 +45,8 @@ def fusion_report(metrics: Mapping[str, Any]) -> str:
         ("Training", _training(metrics), "Systems are taken where they were best on the validation split, ablations at "
          "their last step."),
     ]
-    body = Markup("\n").join(Markup("<h2>{}</h2>\n<p>{}</p>\n{}").format(title, text, table)
-                             for title, table, text in sections)
-    return _PAGE.format(body=body)
+    return benchmark_page("OpenMOFI fusion decoder", "Which sense a word has: the fusion decoder on WordNet's examples",
+                          [ReportSection(title, body, text) for title, body, text in sections])
 
 
 def goal_table(metrics: Mapping[str, Any]) -> Markup:

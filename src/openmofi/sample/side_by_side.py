@@ -19,7 +19,7 @@ from openmofi.engine.processes import ProcessEngine
 from openmofi.engine.protocol import Quiet, Work
 from openmofi.training.log import Unwatched, read_log
 from openmofi.training.recipe import Recipe
-from openmofi.training.run import train
+from openmofi.training.run import ENCODER, train
 
 _POLL_SECONDS = 2.0
 
@@ -35,6 +35,11 @@ class TrainingRun:
 
     recipe: Recipe
     out: Path
+
+    @property
+    def encoder(self) -> str:
+        """The spec of what it trains."""
+        return f"run:{self.out / ENCODER}"
 
     def __str__(self) -> str:
         return str(self.out)
