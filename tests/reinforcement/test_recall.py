@@ -113,7 +113,8 @@ def test_a_manifest_that_lacks_something_is_refused(tmp_path):
     assert "is not understood" in refused(tmp_path).message
 
 
-@pytest.mark.parametrize(("content", "says"), [(None, "is missing"), (b"", "is damaged"), (b"ARROW1\0\0xx", "is damaged")])
+@pytest.mark.parametrize(("content", "says"), [
+    (None, "is missing"), (b"", "is damaged"), (b"ARROW1\0\0xx", "is damaged")])
 def test_a_shard_that_cannot_be_read_is_named(tmp_path, content, says):
     write_store(tmp_path, {"a": [sample("x", 2, 2)]})
     path = tmp_path / "samples/a.arrow"

@@ -34,7 +34,7 @@ _NAMED = 10
 
 
 def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, settings: ReinforceSettings, *,
-              kb: str | Path | None = None, engine: Engine | None = None,
+              kb: str | Path | None = None, device: str = "cpu", engine: Engine | None = None,
               progress: Progress | None = None) -> dict[str, Any]:
     """Compute and store what teachers know of labelled pairs; goes on where an earlier run stopped.
 
@@ -44,7 +44,9 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
         out: the store: `samples/<shard>.arrow` (see `table`), `manifest.json`.
         settings: see `ReinforceSettings`.
         kb: names, descriptions and types of the entities in synthetic texts; without it entities are called as the
-            pairs' texts call them.
+            pairs' texts call them. The one that the pairs were labelled with.
+        device: torch's name of where the teachers work; `auto` is CUDA where there is one. It may change the last bits
+            of an embedding.
         engine, progress: how it runs, who is told.
 
     Returns:
@@ -53,18 +55,18 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
         `kl`, `absolute`, over `fidelity_samples`), `bytes`, `bytes_per_sample`.
 
     Raises:
-        OpenMofiError: a shard is not the one that was labelled, an encoder cannot teach, the output was made with
-            other settings.
+        OpenMofiError: a shard or the knowledge base is not the one that was labelled with, an encoder cannot teach,
+            the output was made with other settings.
     """
     engine, progress = engine or LocalEngine(), progress or Quiet()
     folder = Folder.open(labels, "labels")
-    teachers, encoders = open_teachers(settings.teachers)
+    inputs = {**_inputs(folder, shards), "/labels": folder.manifest.fingerprint}
+    if kb:
+        inputs["/kb"] = _same_kb(folder, kb)
+    teachers, encoders = open_teachers(settings.teachers, device)
     largest = max((encoder.preprocessing for encoder in encoders), key=lambda found: found.size)
     settings = replace(settings, size=settings.size or largest.size)
-    inputs = {**_inputs(folder, shards), "/labels": folder.manifest.fingerprint,
-              **{f"/teacher/{teacher.name}": teacher.fingerprint for teacher in teachers}}
-    if kb:
-        inputs["/kb"] = KnowledgeBase.open(kb).fingerprint
+    inputs |= {f"/teacher/{teacher.name}": teacher.fingerprint for teacher in teachers}
     if settings.captioner:
         inputs["/captioner"] = captioner_fingerprint(settings.captioner)
     described = {**settings.as_dict(), "teachers": [asdict(teacher) for teacher in teachers],
@@ -73,7 +75,7 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
                  "shards": [{"name": shard.name, "path": shard.path} for shard in shards]}
     manifest = claim_folder(out, KIND, described, inputs)
     stage = ReinforceStage(str(labels), str(kb or ""), str(out), settings, largest.interpolation, teachers,
-                           ReadSettings(**folder.manifest.settings.get("read", {})))
+                           ReadSettings(**folder.manifest.settings.get("read", {})), device)
     missing = [shard for shard in shards if not Path(stage.path(shard)).exists()]
     if missing:
         progress.begin("reinforce", len(missing))
@@ -98,6 +100,19 @@ def _inputs(labels: Folder, shards: Sequence[Shard]) -> dict[str, str]:
         if labelled != found[shard.name]:
             raise OpenMofiError(f"{shard.path} is not the shard {shard.name} that {labels.path} was made of.",
                                 "Give that one, or label this one.")
+    return found
+
+
+def _same_kb(labels: Folder, kb: str | Path) -> str:
+    """The knowledge base's fingerprint.
+
+    Raises:
+        OpenMofiError: it is not the one that the pairs were labelled with.
+    """
+    found = KnowledgeBase.open(kb).fingerprint
+    if found != labels.manifest.inputs.get("/kb"):
+        raise OpenMofiError(f"The knowledge base {kb} is not the one that {labels.path} was made with.",
+                            f"Give that one ({labels.manifest.settings.get('kb')}), or label with this one.")
     return found
 
 

@@ -31,7 +31,7 @@ from openmofi.reinforcement.captions import accepted_entities, entity_captions
 from openmofi.reinforcement.precision import PRECISIONS, Codes, affinity_fidelity, encode
 from openmofi.reinforcement.settings import ReinforceSettings
 from openmofi.reinforcement.table import PARTS, TOLD, Sample, shard_table, write_shard
-from openmofi.reinforcement.teachers import Teacher
+from openmofi.reinforcement.teachers import Teacher, device_for
 from openmofi.schema import Entity, LabelStatus, Pair, PairStatus
 from openmofi.storage import Shard
 
@@ -55,6 +55,7 @@ class ReinforceStage:
         interpolation: filter of the augmentations.
         teachers: see `Teacher`.
         read: how the pairs were read when they were labelled.
+        device: where teachers work, see `device_for`.
     """
 
     labels: str
@@ -64,6 +65,7 @@ class ReinforceStage:
     interpolation: str
     teachers: tuple[Teacher, ...]
     read: ReadSettings
+    device: str = "cpu"
 
     def path(self, shard: Shard) -> str:
         """Where the shard's knowledge is kept."""
@@ -71,7 +73,8 @@ class ReinforceStage:
 
     def __call__(self) -> Work:
         """Open what is heavy, once a worker."""
-        encoders = tuple(open_encoder(teacher.spec) for teacher in self.teachers)
+        encoders = tuple(open_encoder(teacher.spec, device=device_for(teacher.spec, self.device))
+                         for teacher in self.teachers)
         for teacher, encoder in zip(self.teachers, encoders, strict=True):
             if encoder.fingerprint != teacher.fingerprint:
                 raise OpenMofiError(f"The teacher {teacher.spec} is not the same in this worker.",
