@@ -40,7 +40,7 @@ fusion: $(VENV)/.sample
 # WordNet and the pictures are fetched first, so that no test that needs them is skipped.
 test: $(VENV)/.dev
 	$(BIN)/openmofi sample fetch
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2
 
 test-fast: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 -m 'not slow'

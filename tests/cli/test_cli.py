@@ -52,7 +52,7 @@ VERBS = {
     ("sample", "fusion"): ("--out", "--set", "--curve", "--json"),
     ("sample", "linkers"): ("--linker", "--out", "--demo", "--max-entities", "--json"),
 }
-with_encoder = [pytest.mark.slow, pytest.mark.xdist_group("labeling")]
+with_encoder = pytest.mark.slow
 
 
 def run(*arguments: str | Path):

@@ -87,7 +87,6 @@ def test_errors_are_sentences(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("labeling")
 def test_labels(labelled, small_world, tmp_path):
     import pyarrow as pa
 

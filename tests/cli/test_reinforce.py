@@ -9,7 +9,7 @@ from openmofi.cli.main import app
 from openmofi.errors import UsageError
 from openmofi.reinforcement import Knowledge
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("labeling")]
+pytestmark = pytest.mark.slow
 
 
 def run(*arguments):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 from pathlib import Path
@@ -143,6 +144,9 @@ def ray_engine():
         "env_vars": {"PYTHONPATH": str(Path(__file__).parent)}})
     yield engine_named("ray")
     ray.shutdown()
+    # Ray has taken the handlers of fatal signals and leaves none: a crash later in this process would have no trace.
+    faulthandler.disable()
+    faulthandler.enable(file=sys.__stderr__)
 
 
 @pytest.mark.slow

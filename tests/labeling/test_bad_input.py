@@ -22,7 +22,7 @@ from mounts import read_only, small_disk
 from small_world import SmallWorld
 from terminal import command, openmofi, sentence
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("labeling")]
+pytestmark = pytest.mark.slow
 
 
 def rows_of(out: Path, shard: str) -> list[dict]:

@@ -21,7 +21,7 @@ from tars import tar_bytes
 
 from small_world import SHAPES, picture
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("labeling")]
+pytestmark = pytest.mark.slow
 
 GOOD = "good"
 

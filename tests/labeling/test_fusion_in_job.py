@@ -22,7 +22,7 @@ from openmofi.storage import expand_shards, read_manifest
 sys.path.insert(0, str(Path(__file__).parents[1] / "linking"))
 from fusion_world import tiny
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("labeling")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

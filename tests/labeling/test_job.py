@@ -17,7 +17,7 @@ from openmofi.labeling.calibration import Calibration
 from openmofi.schema import LABELS, LabelStatus, PairStatus
 from openmofi.storage import expand_shards, read_manifest
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("labeling")]
+pytestmark = pytest.mark.slow
 
 
 def tables(out: Path) -> dict[str, list[dict]]:

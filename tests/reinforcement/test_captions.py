@@ -89,7 +89,6 @@ def test_captioners_that_cannot_be_read_are_refused(checkpoint, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("labeling")
 def test_a_store_with_a_captioners_texts(shards, teachers, labelled, checkpoint, tmp_path):
     settings = ReinforceSettings(teachers, augmentations=1, size=32, captioner=f"hf:{checkpoint}")
     reinforce(shards[:1], labelled, tmp_path / "out", settings)

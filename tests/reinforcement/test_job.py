@@ -23,7 +23,7 @@ from openmofi.reinforcement.work import _whole_square
 from openmofi.schema import LabelStatus
 from openmofi.storage import expand_shards, read_manifest
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("labeling")]
+pytestmark = pytest.mark.slow
 
 
 def digests(folder: Path) -> dict[str, bytes]:

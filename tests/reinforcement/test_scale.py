@@ -52,7 +52,6 @@ def test_too_few_pairs_are_refused(small_encoder, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("labeling")
 def test_a_teachers_scale_on_held_out_pairs(shards, small_encoder):
     found = tune_scale(shards[:1], small_encoder, batch=32)
     assert 1 < found.scale < 200

@@ -99,14 +99,17 @@ def test_a_process_killed_while_it_writes_leaves_the_checkpoint_before(tmp_path,
     later = a_state(seed=1)
     child = os.fork()
     if child == 0:
-        def die(*_, **__):
-            os.kill(os.getpid(), signal.SIGKILL)
+        try:
+            def die(*_, **__):
+                os.kill(os.getpid(), signal.SIGKILL)
 
-        target, name = {"before": (checkpoint_module.dcp, "save"), "data": (os, "fsync"),
-                        "state": (checkpoint_module, "write_json"), "rename": (Path, "replace")}[where]
-        setattr(target, name, die)
-        kept.save(later, Progressed(2, {"loss": 0.5}))
-        os._exit(0)
+            target, name = {"before": (checkpoint_module.dcp, "save"), "data": (os, "fsync"),
+                            "state": (checkpoint_module, "write_json"), "rename": (Path, "replace")}[where]
+            setattr(target, name, die)
+            kept.save(later, Progressed(2, {"loss": 0.5}))
+        finally:
+            # Whatever comes, the child must not go on as a second test run.
+            os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     assert kept.steps() == [1]
     fresh = a_state(seed=2, steps=0)

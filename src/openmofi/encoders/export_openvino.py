@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from openmofi.encoders.exported import imported
+from openmofi.encoders.signal_stack import signal_stack_kept
 from openmofi.errors import OpenMofiError
 from openmofi.quiet import quiet_logging
 
@@ -53,7 +54,7 @@ def _calibrated(model: Any, calibration: Sequence[Mapping[str, Any]]) -> Any:
     os.environ.setdefault("NNCF_CI", "1")
     nncf = imported("nncf")
     attention = any(node.get_type_name() in _ATTENTION for node in model.get_ops())
-    with quiet_logging(), contextlib.redirect_stdout(io.StringIO()):
+    with signal_stack_kept(), quiet_logging(), contextlib.redirect_stdout(io.StringIO()):
         return nncf.quantize(model, nncf.Dataset([dict(one) for one in calibration]), subset_size=len(calibration),
                              preset=nncf.QuantizationPreset.MIXED,
                              model_type=nncf.ModelType.TRANSFORMER if attention else None)

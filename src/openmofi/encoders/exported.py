@@ -28,6 +28,7 @@ from openmofi.encoders.joint import JointEncoder, Towers
 from openmofi.encoders.preprocess import preprocessing_from_json
 from openmofi.encoders.projection import FORMAT_VERSION, read_encoder_json
 from openmofi.encoders.protocol import Array
+from openmofi.encoders.signal_stack import signal_stack_kept
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 from openmofi.storage import fingerprint
 
@@ -215,7 +216,8 @@ def _openvino(path: Path, precision: str, threads: int) -> Graph:
     settings = {"INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32", "INFERENCE_NUM_THREADS": threads,
                 "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
     try:
-        compiled = imported("openvino").Core().compile_model(str(path), "CPU", settings)
+        with signal_stack_kept():
+            compiled = imported("openvino").Core().compile_model(str(path), "CPU", settings)
         output = compiled.output(EMBEDDING)
     except RuntimeError as error:
         raise _refused(path, error) from error

@@ -20,6 +20,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "objectives.margin_softmax.label_weights": ("uniform", "score"),
     "objectives.contrastive.loss": ("infonce", "sigmoid"),
     "objectives.contrastive.positives": ("none", "text", "entity", "entity-or-text"),
+    "objectives.reinforced.positives": ("none", "text", "entity", "entity-or-text"),
+    "data.reinforcement.mismatch": ("plain", "stop"),
     "optimizer.head": ("row-adamw", "row-adagrad"),
     "run.precision": ("fp32", "bf16"),
 }
@@ -34,9 +36,9 @@ _AT_LEAST_ONE = ("data.batch_size", "data.shuffle_shards", "data.max_labels", "m
                  "objectives.margin_softmax.chunk", "objectives.margin_softmax.sub_centers")
 _POSITIVE = ("optimizer.lr", "optimizer.eps", "objectives.margin_softmax.scale", "objectives.contrastive.scale",
              "objectives.contrastive.max_scale", "model.image.layer_decay", "objectives.margin_softmax.lr_multiplier",
-             "optimizer.text_lr_multiplier", "data.augment.scale", "data.augment.ratio")
+             "objectives.reinforced.scale", "objectives.reinforced.max_scale", "optimizer.text_lr_multiplier", "data.augment.scale", "data.augment.ratio")
 _SHARES = ("data.augment.scale", "data.augment.flip", "data.augment.grayscale", "model.image.layer_decay",
-           "objectives.margin_softmax.sample_rate", "optimizer.min_lr")
+           "objectives.margin_softmax.sample_rate", "objectives.reinforced.share", "optimizer.min_lr")
 _BELOW_ONE = ("model.image.feature_dropout", "model.image.drop_path", "optimizer.betas", "optimizer.ema")
 _ANY_SIGN = ("objectives.contrastive.bias", "objectives.margin_softmax.negative_filter")
 
@@ -68,6 +70,9 @@ def require_data(recipe: Recipe) -> None:
     if not recipe.data.dataset:
         raise UsageError("The recipe does not say what to train on: data.dataset is empty.",
                          "Add --dataset DIR, a folder that `openmofi dataset build` wrote.")
+    if recipe.objectives.reinforced.weight and not recipe.data.reinforcement.store:
+        raise UsageError("The recipe learns from teachers, and data.reinforcement.store is empty.",
+                         "Add --set data.reinforcement.store=DIR, what `openmofi reinforce` wrote of the dataset.")
     text = recipe.data.text
     if recipe.model.text.spec != "none" and text.name + text.name_description > 0 and not recipe.data.kb:
         raise UsageError("The recipe trains on the names of entities, and data.kb is empty.",
@@ -102,21 +107,36 @@ def _check_range(key: str, value: Any) -> None:
 
 
 def _check_objectives(recipe: Recipe) -> None:
-    softmax, contrastive = recipe.objectives.margin_softmax, recipe.objectives.contrastive
-    if not softmax.weight and not contrastive.weight:
+    softmax = recipe.objectives.margin_softmax
+    with_texts = {"contrastive": recipe.objectives.contrastive, "reinforced": recipe.objectives.reinforced}
+    wanted = [name for name, settings in with_texts.items() if settings.weight]
+    if not softmax.weight and not wanted:
         raise UsageError("The recipe trains nothing: the weight of every objective is 0.",
                          "Set objectives.margin_softmax.weight or objectives.contrastive.weight.")
-    if contrastive.weight and recipe.model.text.spec == "none":
-        raise UsageError("objectives.contrastive needs texts, and model.text.spec is none.",
-                         "Set model.text.spec, to open_clip:ViT-B-16 say, or objectives.contrastive.weight to 0.")
-    if not contrastive.weight and recipe.model.text.spec != "none":
+    if wanted and recipe.model.text.spec == "none":
+        raise UsageError(f"objectives.{wanted[0]} needs texts, and model.text.spec is none.",
+                         f"Set model.text.spec, to open_clip:ViT-B-16 say, or objectives.{wanted[0]}.weight to 0.")
+    if not wanted and recipe.model.text.spec != "none":
         raise UsageError(f"model.text.spec is {recipe.model.text.spec!r}, and no objective looks at texts.",
                          "Set model.text.spec to none, or give objectives.contrastive a weight.")
-    if contrastive.scale > contrastive.max_scale:
-        raise UsageError(f"objectives.contrastive.scale is {contrastive.scale:g}, above its max_scale of "
-                         f"{contrastive.max_scale:g}.")
+    for name, settings in with_texts.items():
+        if settings.scale > settings.max_scale:
+            raise UsageError(f"objectives.{name}.scale is {settings.scale:g}, above its max_scale of "
+                             f"{settings.max_scale:g}.")
+    _check_reinforced(recipe)
     if softmax.weight and softmax.implementation == "sampled" and not softmax.sample_rate and not softmax.min_sampled:
         raise UsageError("objectives.margin_softmax samples no class: sample_rate and min_sampled are 0.")
+
+
+def _check_reinforced(recipe: Recipe) -> None:
+    if not (recipe.objectives.reinforced.weight or recipe.data.reinforcement.store):
+        return
+    if recipe.model.image.spec.startswith("encoder:"):
+        raise UsageError(f"data.reinforcement replays pictures, and model.image.spec is {recipe.model.image.spec!r}, "
+                         "whose features are computed once.", "Train an image tower: timm:NAME, say.")
+    if recipe.objectives.reinforced.weight and recipe.data.text.name + recipe.data.text.name_description > 0:
+        raise UsageError("objectives.reinforced: teachers know the pairs' own texts and the store's synthetic ones, "
+                         "and data.text asks for others.", "Set data.text.alt_text to 1, and the others to 0.")
 
 
 def _check_towers(recipe: Recipe) -> None:

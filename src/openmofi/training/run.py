@@ -16,6 +16,7 @@ from openmofi.engine import Progress
 from openmofi.engine.protocol import Quiet
 from openmofi.errors import OpenMofiError
 from openmofi.objectives.protocol import Batch
+from openmofi.reinforcement import KIND as REINFORCEMENT
 from openmofi.storage import Manifest, claim_folder, finish_manifest, read_manifest, require_claimable
 from openmofi.training.allocator import keep_freed_memory
 from openmofi.training.checkpoint import Checkpoints, Progressed
@@ -36,8 +37,8 @@ _KIND = "run"
 _STANDARDISED_ON = 2048
 # What may differ when a run goes on, on another machine say: none of it decides what is learned, but for rounding. Of
 # dataset and knowledge base it is the content that counts.
-_FREE = ("data.dataset", "data.kb", "data.examples", "data.workers", "data.cache", "run.log_every",
-         "run.checkpoint_every", "run.keep", "run.threads", "run.compile", "run.fsdp")
+_FREE = ("data.dataset", "data.kb", "data.examples", "data.workers", "data.cache", "data.reinforcement.store",
+         "run.log_every", "run.checkpoint_every", "run.keep", "run.threads", "run.compile", "run.fsdp")
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,8 @@ def _claimed(recipe: Recipe, out: Path, data: TrainingData, ranks: Ranks, *, ane
     inputs = {"/data": data.fingerprint}
     if recipe.data.kb:
         inputs["/kb"] = read_manifest(recipe.data.kb, "knowledge_base").fingerprint
+    if recipe.data.reinforcement.store:
+        inputs["/reinforcement"] = read_manifest(recipe.data.reinforcement.store, REINFORCEMENT).fingerprint
     with ranks.first_before_others():
         return claim_folder(out, _KIND, settings, inputs, anew=anew and ranks.first)
 
@@ -141,7 +144,7 @@ def _set_up(recipe: Recipe, out: Path, inputs: ModelInputs, data: TrainingData, 
     if recipe.run.compile:
         model.compile()
     spreaded = spread(model, ranks, fsdp=recipe.run.fsdp)
-    terms = build_terms(recipe, data.class_counts, ranks.device)
+    terms = build_terms(recipe, data.class_counts, ranks.device, data.teachers)
     ema = Ema(model, recipe.optimizer.ema) if recipe.optimizer.ema else None
     state = RunState(spreaded, terms, build_optimizers(recipe, model, terms), ema, ranks)
     return _Run(recipe, out, inputs, data, state, ranks)

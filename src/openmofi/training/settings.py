@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from openmofi.objectives.settings import ContrastiveSettings, MarginSoftmaxSettings
+from openmofi.objectives.settings import ContrastiveSettings, MarginSoftmaxSettings, ReinforcedSettings
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,23 @@ class Augment:
 
 
 @dataclass(frozen=True)
+class Reinforcement:
+    """What teachers know of the dataset, as `openmofi reinforce` stored it.
+
+    Where there is a store, its augmentations are replayed in place of `data.augment`: to the pixel where the model's
+    size and filter are the store's.
+
+    Attributes:
+        store: its folder; empty for none.
+        mismatch: what to do with a picture whose bytes are not those that were reinforced, or that the store lacks:
+            `plain` learns from it without teachers (with `data.augment`) and counts it, `stop` ends the run.
+    """
+
+    store: str = ""
+    mismatch: str = "plain"
+
+
+@dataclass(frozen=True)
 class DataSettings:
     """What is trained on.
 
@@ -127,6 +144,7 @@ class DataSettings:
         workers: processes that decode, a rank; 0 for none.
         text: see `TextSource`.
         augment: see `Augment`.
+        reinforcement: see `Reinforcement`.
         max_labels: columns of `labels`; the best-scored are kept.
     """
 
@@ -139,6 +157,7 @@ class DataSettings:
     workers: int = 2
     text: TextSource = field(default_factory=TextSource)
     augment: Augment = field(default_factory=Augment)
+    reinforcement: Reinforcement = field(default_factory=Reinforcement)
     max_labels: int = 8
 
 
@@ -148,6 +167,7 @@ class Objectives:
 
     margin_softmax: MarginSoftmaxSettings = field(default_factory=MarginSoftmaxSettings)
     contrastive: ContrastiveSettings = field(default_factory=ContrastiveSettings)
+    reinforced: ReinforcedSettings = field(default_factory=ReinforcedSettings)
 
 
 @dataclass(frozen=True)

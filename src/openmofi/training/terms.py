@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from openmofi.objectives.contrastive import Contrastive
 from openmofi.objectives.margin_softmax import MarginSoftmax
+from openmofi.objectives.reinforced import Reinforced
 from openmofi.training.model import DualEncoder, parameter_groups
 from openmofi.training.optimization import Optimizer, Trained, dense_optimizer, sharded_optimizer
 from openmofi.training.representations import Term
@@ -19,13 +20,15 @@ from openmofi.training.settings import Recipe
 _NO_DECAY = 0.0
 
 
-def build_terms(recipe: Recipe, counts: NDArray[np.int64], device: torch.device) -> dict[str, Term]:
+def build_terms(recipe: Recipe, counts: NDArray[np.int64], device: torch.device,
+                teachers: Mapping[str, float] | None = None) -> dict[str, Term]:
     """The objectives whose weight is not 0, by name.
 
     Args:
         recipe: see `Recipe`.
         counts: (classes,) images of each class.
         device: where they go.
+        teachers: of the store, with the factor on the cosines of each.
     """
     wanted, terms = recipe.objectives, {}
     if wanted.margin_softmax.weight:
@@ -34,6 +37,8 @@ def build_terms(recipe: Recipe, counts: NDArray[np.int64], device: torch.device)
         terms["margin_softmax"] = Term(head.to(device), wanted.margin_softmax.weight)
     if wanted.contrastive.weight:
         terms["contrastive"] = Term(Contrastive(wanted.contrastive).to(device), wanted.contrastive.weight)
+    if wanted.reinforced.weight:
+        terms["reinforced"] = Term(Reinforced(wanted.reinforced, teachers or {}).to(device), wanted.reinforced.weight)
     return terms
 
 

@@ -24,6 +24,7 @@ from openmofi.training.data.pictures import Pictures
 from openmofi.training.data.plan import Ints, Plan
 from openmofi.training.data.rows import Rows, padded_labels
 from openmofi.training.data.stored import StoredArray
+from openmofi.training.data.taught import Taught, taught_tensors
 from openmofi.training.data.text_features import TextFeatures
 from openmofi.training.data.texts import TextPlan, text_id
 from openmofi.training.inputs import ModelInputs
@@ -50,6 +51,7 @@ class Sources:
         image_features: of a locked encoder, or `None`.
         texts: or `None` where there are none.
         text_features: of a locked text encoder, or `None`.
+        taught: what teachers know of the pictures, or `None`.
     """
 
     rows: Rows
@@ -63,6 +65,7 @@ class Sources:
     image_features: StoredArray | None = None
     texts: TextPlan | None = None
     text_features: TextFeatures | None = None
+    taught: Taught | None = None
     _bytes: ImageBytes = field(default_factory=ImageBytes, repr=False)
 
     def batch(self, step: int, rank: int, world: int) -> Batch:
@@ -75,17 +78,39 @@ class Sources:
         labels, weights = padded_labels(table, self.max_labels)
         batch = {"row": torch.from_numpy(chosen.copy()), "labels": torch.from_numpy(labels),
                  "label_weights": torch.from_numpy(weights)}
-        if self.pictures:
-            draws = np.random.default_rng([self.seed, _PICTURES, step]).integers(0, 1 << 63, self.batch_size)
-            batch["image"] = self._images(self.pictures, chosen, table, draws[share])
+        own: list[str] = []
         if self.image_features is not None:
             batch["image_features"] = self.image_features.take(chosen)
         if self.texts:
             choices = self.texts.choices(step, self.batch_size)[share]
-            batch.update(self._texts(self.texts.pick(choices, labels[:, 0], table["text"])))
+            own = self.texts.pick(choices, labels[:, 0], table["text"])
+            batch.update(self._texts(own, "text"))
+        if self.pictures:
+            draws = np.random.default_rng([self.seed, _PICTURES, step]).integers(0, 1 << 63, self.batch_size)
+            batch.update(self._seen(self.pictures, step, share, chosen, table, draws[share], own))
         return batch
 
-    def _images(self, pictures: Pictures, chosen: Ints, table: Any, seeds: NDArray[np.int64]) -> torch.Tensor:
+    def _seen(self, pictures: Pictures, step: int, share: slice, chosen: Ints, table: Any, seeds: NDArray[np.int64],
+              own: list[str]) -> Batch:
+        """The pictures, and what teachers know of them."""
+        data, names = self._bytes_of(chosen, table)
+        if self.taught is None:
+            return {"image": pictures.batch(data, seeds.tolist(), names)}
+        shards = [self.shards[number].name for number in self._shard_of(chosen)]
+        found = self.taught.recall(step, self.batch_size, share, shards, table["key"].to_pylist())
+        found = self.taught.verified(found, data, names)
+        batch = {"image": pictures.batch(data, seeds.tolist(), names, found.augmentations), **taught_tensors(found)}
+        if own and self.taught.knowledge.captions:
+            # Without a synthetic text a pair has its own one again.
+            batch.update(self._texts([new or old for new, old in zip(found.captions, own, strict=True)], "caption"))
+        return batch
+
+    def _shard_of(self, chosen: Ints) -> list[int]:
+        numbers: list[int] = (np.searchsorted(self.rows.starts, chosen, side="right") - 1).tolist()
+        return numbers
+
+    def _bytes_of(self, chosen: Ints, table: Any) -> tuple[list[bytes], list[str]]:
+        """The encoded pictures, and what errors call them."""
         data: list[bytes] = [b""] * len(chosen)
         files = table["file"].to_pylist()
         offsets, sizes = table["offset"].to_numpy(), table["size"].to_numpy()
@@ -93,18 +118,18 @@ class Sources:
             found = self._bytes.fetch(self.shards[shard], [files[i] for i in group], offsets[group], sizes[group])
             for position, content in zip(group.tolist(), found, strict=True):
                 data[position] = content
-        shards = np.searchsorted(self.rows.starts, chosen, side="right") - 1
         names = [f"{key} of {self.shards[shard].path}"
-                 for key, shard in zip(table["key"].to_pylist(), shards.tolist(), strict=True)]
-        return pictures.batch(data, seeds.tolist(), names)
+                 for key, shard in zip(table["key"].to_pylist(), self._shard_of(chosen), strict=True)]
+        return data, names
 
-    def _texts(self, texts: list[str]) -> Batch:
+    def _texts(self, texts: list[str], kind: str) -> Batch:
+        """`KIND_id` and `KIND_tokens` or `KIND_features`."""
         ids = np.fromiter((text_id(text) for text in texts), np.int64, len(texts))
-        batch = {"text_id": torch.from_numpy(ids)}
+        batch = {f"{kind}_id": torch.from_numpy(ids)}
         if self.text_features:
-            batch["text_features"] = self.text_features.take(ids)
+            batch[f"{kind}_features"] = self.text_features.take(ids)
         elif self.inputs.tokenize:
-            batch["text_tokens"] = self.inputs.tokenize(texts)
+            batch[f"{kind}_tokens"] = self.inputs.tokenize(texts)
         return batch
 
 
@@ -159,6 +184,7 @@ class TrainingData:
         class_ids: their entities' identifiers; a label is a position here.
         class_counts: (classes,) int64 images of each class.
         fingerprint: names the dataset.
+        teachers: of the store of teachers' knowledge, with the factor on the cosines of each; empty without one.
         sources: what batches are made of.
     """
 
@@ -167,6 +193,7 @@ class TrainingData:
     class_ids: list[str] = field(repr=False)
     class_counts: Ints = field(repr=False)
     fingerprint: str
+    teachers: dict[str, float]
     sources: Sources = field(repr=False)
 
     def batches(self, start: int, stop: int, *, rank: int = 0, world: int = 1, workers: int = 0) -> Iterator[Batch]:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from openmofi.dataset.tables import Folder
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.reinforcement import Knowledge
 from openmofi.schema import VOCABULARY
 from openmofi.storage.atomic import is_remote
 from openmofi.training.data.images import image_features
@@ -20,10 +21,11 @@ from openmofi.training.data.loader import Sources, TrainingData
 from openmofi.training.data.pictures import Pictures, check_augment
 from openmofi.training.data.plan import SAMPLERS, ClassPlan, InstancePlan, Ints, Plan, members_of_classes
 from openmofi.training.data.rows import Rows, flat_lists, open_rows, shard_starts
+from openmofi.training.data.taught import Taught
 from openmofi.training.data.text_features import TextFeatures, text_features
 from openmofi.training.data.texts import TextPlan, plan_texts
 from openmofi.training.inputs import ModelInputs
-from openmofi.training.settings import DataSettings
+from openmofi.training.settings import DataSettings, Reinforcement
 
 
 def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: str | Path,
@@ -52,14 +54,16 @@ def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: 
     rows = open_rows(dataset, starts, folder, progress, places=live)
     texts = None if inputs.text == "none" else plan_texts(
         settings.text, settings.kb, class_ids, vocabulary["name"].to_pylist(), seed)
+    taught = _taught(settings.reinforcement, seed)
     sources = Sources(
         rows, _plan(settings, rows, len(class_ids), seed), dataset.shards, settings.batch_size, settings.max_labels,
         seed, inputs, pictures=_pictures(settings, inputs) if live else None,
         image_features=None if inputs.image_encoder is None else image_features(
             dataset, rows, inputs.image_encoder, folder, progress),
-        texts=texts, text_features=_text_features(texts, rows, inputs, folder, progress))
+        texts=texts, text_features=_text_features(texts, rows, inputs, taught, folder, progress), taught=taught)
     counts = vocabulary["images"].to_numpy().astype(np.int64)
-    return TrainingData(int(starts[-1]), len(class_ids), class_ids, counts, dataset.manifest.fingerprint, sources)
+    return TrainingData(int(starts[-1]), len(class_ids), class_ids, counts, dataset.manifest.fingerprint,
+                        {} if taught is None else {one.name: one.scale for one in taught.knowledge.teachers}, sources)
 
 
 def _check(settings: DataSettings, cache: str | Path) -> None:
@@ -110,8 +114,15 @@ def _pictures(settings: DataSettings, inputs: ModelInputs) -> Pictures:
     return Pictures(inputs.preprocessing, settings.augment)
 
 
-def _text_features(texts: TextPlan | None, rows: Rows, inputs: ModelInputs, cache: Path,
+def _taught(settings: Reinforcement, seed: int) -> Taught | None:
+    if not settings.store:
+        return None
+    return Taught(Knowledge.open(settings.store), seed, settings.mismatch == "stop")
+
+
+def _text_features(texts: TextPlan | None, rows: Rows, inputs: ModelInputs, taught: Taught | None, cache: Path,
                    progress: Progress) -> TextFeatures | None:
     if texts is None or inputs.text_encoder is None:
         return None
-    return text_features(texts, rows, inputs.text_encoder, cache, progress)
+    synthetic = taught.knowledge.texts() if taught is not None and taught.knowledge.captions else ()
+    return text_features(texts, rows, inputs.text_encoder, cache, progress, synthetic)

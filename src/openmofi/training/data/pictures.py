@@ -15,7 +15,12 @@ from torchvision.transforms import v2
 from openmofi.encoders import Preprocessing, preprocess
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs import ImageRefused, decode_image
+<<<<<<< HEAD
+from openmofi.pairs.decode import MAX_PIXELS
+from openmofi.reinforcement import Augmentation, augmented
+=======
 from openmofi.pairs.scaled import ScaledImage
+>>>>>>> main
 from openmofi.training.settings import Augment
 
 
@@ -36,23 +41,36 @@ class Pictures:
     preprocessing: Preprocessing
     augment: Augment
 
-    def batch(self, images: Sequence[bytes], seeds: Sequence[int], names: Sequence[str]) -> Tensor:
-        """Encoded images → (n, 3, size, size) float32, normalised; `names` are for the error.
+    def batch(self, images: Sequence[bytes], seeds: Sequence[int], names: Sequence[str],
+              replayed: Sequence[Augmentation | None] | None = None) -> Tensor:
+        """Encoded images → (n, 3, size, size) float32, normalised.
+
+        Args:
+            images: n encoded images.
+            seeds: of what is drawn for each.
+            names: for the error.
+            replayed: augmentations that are replayed; `None` for an image whose own is drawn.
 
         Raises:
             OpenMofiError: an image cannot be decoded.
         """
         made = []
         with torch.random.fork_rng(devices=[]):
-            for data, seed, name in zip(images, seeds, names, strict=True):
+            for data, seed, name, known in zip(images, seeds, names, replayed or [None] * len(images), strict=True):
                 torch.default_generator.manual_seed(int(seed))
                 try:
-                    made.append(self.picture(data))
+                    made.append(self._replayed(data, known) if known else self.picture(data))
                 except ImageRefused as refused:
                     raise OpenMofiError(f"The image {name} cannot be decoded: {refused.why}.",
                                         "It could be when it was labelled: put the old shard back, or label it and "
                                         "build the dataset again.") from refused
+        if len({one.dtype for one in made}) > 1:
+            made = [one.float().div(255) if one.dtype == torch.uint8 else one for one in made]
         return self._normalised(torch.stack(made))
+
+    def _replayed(self, data: bytes, known: Augmentation) -> Tensor:
+        pixels = augmented(data, known, self.preprocessing.size, self.preprocessing.interpolation)
+        return torch.from_numpy(pixels).permute(2, 0, 1)
 
     def picture(self, data: bytes) -> Tensor:
         """One picture, (3, size, size), uint8 or float32 in 0..1, by torch's present random state."""

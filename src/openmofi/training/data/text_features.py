@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,8 +39,9 @@ class TextFeatures:
         return self.features.take(np.searchsorted(self.ids, ids))
 
 
-def text_features(plan: TextPlan, rows: Rows, spec: str, cache: Path, progress: Progress) -> TextFeatures:
-    """Embed the distinct texts that `plan` can draw; kept in `CACHE/text_features` by encoder and texts.
+def text_features(plan: TextPlan, rows: Rows, spec: str, cache: Path, progress: Progress,
+                  more: Iterable[str] = ()) -> TextFeatures:
+    """Embed the distinct texts that `plan` can draw, and `more`; kept in `CACHE/text_features` by encoder and texts.
 
     The texts are held in memory while they are embedded: alt-texts of very large datasets are better trained on with
     a text tower of their own.
@@ -52,6 +54,7 @@ def text_features(plan: TextPlan, rows: Rows, spec: str, cache: Path, progress: 
     if plan.alt_text > 0:
         for shard in range(len(rows.starts) - 1):
             texts.update((text_id(text), text) for text in set(rows.batch(shard)["text"].to_pylist()))
+    texts.update((text_id(text), text) for text in more)
     ids = np.sort(np.fromiter(texts, np.int64, len(texts)))
     key = fingerprint([encoder.feature_fingerprint, hashlib.blake2b(ids.tobytes(), digest_size=8).hexdigest()])
     sizes = [len(ids[start : start + _PART]) for start in range(0, len(ids), _PART)]

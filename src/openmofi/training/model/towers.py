@@ -108,10 +108,15 @@ class DualEncoder(nn.Module):
         self.image, self.text = image, text
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """A batch → `image` and, where there is a text tower, `text`: (B, dim) float32, L2-normalised."""
+        """A batch → `image` and, where there is a text tower, `text` and (if the batch has synthetic texts) `caption`:
+        (B, dim) float32, L2-normalised.
+        """
         found: dict[str, Tensor] = {"image": self.image(self.image_input(batch))}
         if self.text is not None:
-            found["text"] = self.text(batch["text_features" if self.text.architecture is None else "text_tokens"])
+            kind = "features" if self.text.architecture is None else "tokens"
+            found["text"] = self.text(batch[f"text_{kind}"])
+            if (captions := f"caption_{kind}") in batch:
+                found["caption"] = self.text(batch[captions])
         return found
 
     def image_input(self, batch: Batch) -> Tensor:

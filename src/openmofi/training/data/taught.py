@@ -1,0 +1,78 @@
+"""What the samples of a batch are given of a store of teachers' knowledge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from openmofi.errors import OpenMofiError
+from openmofi.objectives.reinforced import KNOWN, teacher_key
+from openmofi.reinforcement import Augmentation, Knowledge, Recalled, image_hash
+from openmofi.training.data.plan import Ints
+
+_TAUGHT = 6  # sets these random numbers apart from those of `plan`, `texts` and the pictures
+
+
+@dataclass(frozen=True)
+class Taught:
+    """A store as a run uses it; picklable.
+
+    Attributes:
+        knowledge: the store.
+        seed: of the choice among a sample's augmentations and synthetic texts.
+        strict: a picture that is not the one that was reinforced ends the run.
+    """
+
+    knowledge: Knowledge
+    seed: int
+    strict: bool
+
+    def recall(self, step: int, size: int, share: slice, shards: Sequence[str], keys: Sequence[str]) -> Recalled:
+        """What is known of this rank's samples.
+
+        Args:
+            step: the step.
+            size: of the global batch.
+            share: this rank's part of it.
+            shards, keys: (n,) of the samples of that part.
+        """
+        draws = np.random.default_rng([self.seed, _TAUGHT, step])
+        augmentation = draws.integers(0, self.knowledge.augmentations, size)[share]
+        caption = draws.integers(0, max(1, self.knowledge.captions), size)[share]
+        return self.knowledge.take(shards, keys, augmentation, caption)
+
+    def verified(self, found: Recalled, data: Sequence[bytes], names: Sequence[str]) -> Recalled:
+        """Unknown is what the store lacks, and what it knows of other bytes; such a sample has no augmentation.
+
+        The hash is of all bytes of the picture, so that its size is told with it.
+
+        Args:
+            found: of the samples.
+            data: their encoded pictures.
+            names: for the error.
+
+        Raises:
+            OpenMofiError: there is one, and the run is strict.
+        """
+        hashes = np.fromiter((image_hash(content) for content in data), np.uint64, len(data))
+        known = found.known & (hashes == found.hashes)
+        if self.strict and not known.all():
+            first = int(np.argmin(known))
+            why = "is not the one that was reinforced" if found.known[first] else "was not reinforced"
+            raise OpenMofiError(f"The image {names[first]} {why}.",
+                                "Reinforce the dataset as it is now, or set data.reinforcement.mismatch: plain.")
+        augmentations: list[Augmentation | None] = [
+            one if knows else None for one, knows in zip(found.augmentations, known.tolist(), strict=True)]
+        return replace(found, known=known, augmentations=augmentations)
+
+
+def taught_tensors(found: Recalled) -> dict[str, Tensor]:
+    """The entries of a batch: `known` and each teacher's embeddings; see `objectives.protocol.Batch`."""
+    batch = {KNOWN: torch.from_numpy(found.known)}
+    for what in ("image", "text", "caption"):
+        batch |= {teacher_key(name, what): torch.from_numpy(values) for name, values in getattr(found, what).items()}
+    return batch
