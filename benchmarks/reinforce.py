@@ -43,12 +43,13 @@ PLAIN, STORED, ONLINE = "plain", "stored", "online"
 
 def prepare(world: Path, entities: int) -> None:
     """A small world with labels and a dataset, by the demo; one that is there stays as it is."""
+    if (world / "dataset/manifest.json").exists():
+        return
     from openmofi.engine import Quiet
     from openmofi.sample.demo import label_world
     from openmofi.sample.settings import world_settings
 
-    if not (world / "dataset/manifest.json").exists():
-        label_world(world, Quiet(), settings=world_settings(None, entities))
+    label_world(world, Quiet(), settings=world_settings(None, entities))
 
 
 def sample_teachers(world: Path) -> list[Any]:

@@ -9,6 +9,7 @@ import pyarrow as pa
 from openmofi.encoders import BACKBONE, Head, Preprocessing, open_encoder, save_projection_encoder
 from openmofi.reinforcement import TRANSFORM_VERSION, Augmentation, ReinforceSettings, Teacher, TeacherSpec
 from openmofi.reinforcement.augmentation import OPS
+from openmofi.reinforcement.entity_scores import ENTITIES_FILE
 from openmofi.reinforcement.job import KIND
 from openmofi.reinforcement.precision import encode, normalised
 from openmofi.reinforcement.table import Sample, shard_table, write_shard
@@ -33,10 +34,15 @@ def sample(key: str, augmentations: int, captions: int) -> Sample:
 
 
 def write_store(folder: Path, shards: dict[str, list[Sample]], dims: tuple[int, ...] = (8,), *, augmentations: int = 2,
-                captions: int = 2, version: int = TRANSFORM_VERSION, finished: bool = True) -> dict[str, np.ndarray]:
-    """A store of teachers `t0`, `t1` …; returns the embeddings, `SHARD/image_0` … → (usable, vectors, dim)."""
+                captions: int = 2, kept: int = 0, version: int = TRANSFORM_VERSION,
+                finished: bool = True) -> dict[str, np.ndarray]:
+    """A store of teachers `t0`, `t1` …, of which `kept` of the entities `e0` … `e9` are kept.
+
+    Returns the embeddings, `SHARD/image_0` … → (usable, vectors, dim), and `SHARD/entity_0`, `SHARD/entity_score_0` …
+    → (usable, augmentations, kept).
+    """
     settings = ReinforceSettings(tuple(TeacherSpec(f"t{number}", 20.0) for number in range(len(dims))),
-                                 augmentations=augmentations, captions=captions, size=32)
+                                 augmentations=augmentations, captions=captions, size=32, entity_scores=kept)
     teachers = [Teacher(f"t{number}", f"t{number}", dim, 20.0, VIEW) for number, dim in enumerate(dims)]
     described = {**settings.as_dict(), "teachers": [asdict(teacher) for teacher in teachers],
                  "interpolation": "bicubic", "transform_version": version, "ops": OPS,
@@ -51,7 +57,15 @@ def write_store(folder: Path, shards: dict[str, list[Sample]], dims: tuple[int, 
                     found = exact[f"{name}/{part}_{number}"] = directions((usable, vectors, dim), len(exact))
                     codes, scales = encode(found, settings.precision)
                     columns[f"{part}_{number}"] = codes.reshape(usable, vectors * dim), scales
-        write_shard(shard_path(folder, name), shard_table(samples, columns, settings, {}))
+            if kept:
+                draw = np.random.default_rng(len(exact))
+                exact[f"{name}/entity_{number}"] = draw.integers(0, 10, (usable, augmentations, kept), np.int32)
+                exact[f"{name}/entity_score_{number}"] = draw.random((usable, augmentations, kept)).astype(np.float16)
+        entities = [tuple(exact[f"{name}/{part}_{number}"].reshape(usable, augmentations * kept)
+                          for part in ("entity", "entity_score")) for number in range(len(dims) if kept else 0)]
+        write_shard(shard_path(folder, name), shard_table(samples, columns, settings, {}, entities))
+    if kept:
+        write_table(folder / ENTITIES_FILE, pa.table({"id": [f"e{number}" for number in range(10)]}))
     if finished:
         finish_manifest(folder, manifest, {})
     return exact

@@ -55,6 +55,31 @@ def test_two_teachers_of_different_dimensions_are_read_as_they_were_written(tmp_
             assert not values[2].any()
 
 
+def test_teachers_entities_are_read_as_they_were_written(tmp_path):
+    rows = {"a": [sample("x", 3, 2), BROKEN, sample("y", 3, 2)]}
+    exact = write_store(tmp_path, rows, (8, 5), augmentations=3, kept=4)
+    knowledge = Knowledge.open(tmp_path)
+    assert knowledge.entity_scores == 4
+    assert knowledge.entities() == tuple(f"e{number}" for number in range(10))
+    found = knowledge.take(["a"] * 3, ["y", "broken", "x"], numbers(2, 0, 1), numbers(0, 0, 0))
+    for number, name in enumerate(("t0", "t1")):
+        for values, column, nothing in ((found.entity_ids, "entity", -1), (found.entity_scores, "entity_score", 0)):
+            stored = exact[f"a/{column}_{number}"]
+            assert values[name][[0, 2]].tolist() == [stored[1, 2].tolist(), stored[0, 1].tolist()]
+            assert (values[name][1] == nothing).all()
+    (tmp_path / "entities.parquet").write_bytes(b"x")
+    with pytest.raises(OpenMofiError, match=r"entities.parquet cannot be read"):
+        knowledge.entities()
+
+
+def test_a_store_without_scores_has_no_entities(tmp_path):
+    write_store(tmp_path, {"a": [sample("x", 2, 2)]})
+    knowledge = Knowledge.open(tmp_path)
+    assert knowledge.entities() == ()
+    found = knowledge.take(["a"], ["x"], numbers(0), numbers(0))
+    assert found.entity_ids == found.entity_scores == {}
+
+
 def test_it_travels_to_other_processes(tmp_path):
     write_store(tmp_path, {"a": [sample("x", 2, 2)]})
     knowledge = Knowledge.open(tmp_path)

@@ -22,6 +22,8 @@ def reinforce(
     captions: Annotated[int, typer.Option(help="Synthetic texts a sample.")] = 2,
     captioner: Annotated[str, typer.Option(
         help="hf:PATH-OR-ID of an image-to-text model (default: texts of the accepted entities).")] = "",
+    entity_scores: Annotated[int, typer.Option(
+        metavar="K", help="Keep each teacher's K likeliest of the accepted entities (default: none).")] = 0,
     precision: Annotated[str, typer.Option(help="fp16, bf16 or int8.")] = "fp16",
     size: Annotated[int, typer.Option(help="Pixels a side of an augmentation (default: the largest teacher's).")] = 0,
     batch_size: Annotated[int, typer.Option(help="Augmentations a forward pass.")] = 64,
@@ -48,7 +50,7 @@ def reinforce(
         return
     settings = reinforcement.ReinforceSettings(
         reinforcement.parse_teachers(teachers), augmentations, captions, precision, size, captioner,
-        batch_size=batch_size, seed=seed)
+        batch_size=batch_size, seed=seed, entity_scores=entity_scores)
     if labels is None or out is None:
         raise UsageError(f"There is no {'folder of labels' if labels is None else 'folder for the store'}.",
                          "Add --labels LABELS." if labels is None else "Add -o STORE.")

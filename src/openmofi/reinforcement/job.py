@@ -17,11 +17,12 @@ import pyarrow as pa
 
 from openmofi.dataset.tables import Folder
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
-from openmofi.errors import OpenMofiError
+from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs import ReadSettings
 from openmofi.reinforcement.augmentation import OPS, TRANSFORM_VERSION
 from openmofi.reinforcement.captioner import captioner_fingerprint
+from openmofi.reinforcement.entity_scores import accepted_ids, prepare_entities
 from openmofi.reinforcement.settings import ReinforceSettings
 from openmofi.reinforcement.table import TOLD
 from openmofi.reinforcement.teachers import open_teachers
@@ -41,7 +42,7 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
     Args:
         shards: of pairs, among those that were labelled; rows in = rows out, in their order.
         labels: folder written by `openmofi label`.
-        out: the store: `samples/<shard>.arrow` (see `table`), `manifest.json`.
+        out: the store: `samples/<shard>.arrow` (see `table`), `manifest.json`; with entity scores `entities.parquet`.
         settings: see `ReinforceSettings`.
         kb: names, descriptions and types of the entities in synthetic texts; without it entities are called as the
             pairs' texts call them. The one that the pairs were labelled with.
@@ -55,14 +56,19 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
         `kl`, `absolute`, over `fidelity_samples`), `bytes`, `bytes_per_sample`.
 
     Raises:
+        UsageError: scores of entities are wanted without a knowledge base, or of more than the labels accept.
         OpenMofiError: a shard or the knowledge base is not the one that was labelled with, an encoder cannot teach,
             the output was made with other settings.
     """
     engine, progress = engine or LocalEngine(), progress or Quiet()
+    if settings.entity_scores and not kb:
+        raise UsageError("The scores of entities are wanted, and there is no knowledge base to describe these.",
+                         "Add --kb, the one that the pairs were labelled with.")
     folder = Folder.open(labels, "labels")
     inputs = {**_inputs(folder, shards), "/labels": folder.manifest.fingerprint}
     if kb:
         inputs["/kb"] = _same_kb(folder, kb)
+    entities = accepted_ids(folder, settings.entity_scores) if settings.entity_scores else []
     teachers, encoders = open_teachers(settings.teachers, device)
     largest = max((encoder.preprocessing for encoder in encoders), key=lambda found: found.size)
     settings = replace(settings, size=settings.size or largest.size)
@@ -74,6 +80,8 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
                  "labels": str(labels), "kb": str(kb or ""),
                  "shards": [{"name": shard.name, "path": shard.path} for shard in shards]}
     manifest = claim_folder(out, KIND, described, inputs)
+    if entities and kb and not manifest.finished:
+        prepare_entities(entities, folder, KnowledgeBase.open(kb), encoders, out, engine, progress)
     stage = ReinforceStage(str(labels), str(kb or ""), str(out), settings, largest.interpolation, teachers,
                            ReadSettings(**folder.manifest.settings.get("read", {})), device)
     missing = [shard for shard in shards if not Path(stage.path(shard)).exists()]

@@ -28,6 +28,7 @@ from openmofi.pairs.scaled import ScaledImage
 from openmofi.reinforcement.augmentation import Augmentation, draw_augmentation, drawing, image_hash, replayed
 from openmofi.reinforcement.captioner import Captioner, open_captioner
 from openmofi.reinforcement.captions import accepted_entities, entity_captions
+from openmofi.reinforcement.entity_scores import Scores, entity_vectors, top_entities
 from openmofi.reinforcement.precision import PRECISIONS, Codes, affinity_fidelity, encode
 from openmofi.reinforcement.settings import ReinforceSettings
 from openmofi.reinforcement.table import PARTS, TOLD, Sample, shard_table, write_shard
@@ -81,7 +82,10 @@ class ReinforceStage:
                                     "Put the same checkpoint on every machine.")
         kb = KnowledgeBase.open(self.kb) if self.kb else None
         captioner = open_captioner(self.settings.captioner) if self.settings.captioner else None
-        return partial(_reinforce_shard, self, encoders, Folder.open(self.labels, "labels"), kb, captioner)
+        labels = Folder.open(self.labels, "labels")
+        asked = encoders if self.settings.entity_scores and kb is not None else ()
+        entities = [entity_vectors(labels, kb, encoder, self.out) for encoder in asked]
+        return partial(_reinforce_shard, self, encoders, labels, kb, captioner, entities)
 
 
 def shard_path(store: object, name: str) -> str:
@@ -118,10 +122,11 @@ class _Written:
     exact: dict[str, list[Array]] = field(default_factory=dict)
     known: int = 0
     own_texts: int = 0
+    entities: dict[int, list[Scores]] = field(default_factory=dict)
 
 
 def _reinforce_shard(stage: ReinforceStage, encoders: Sequence[Encoder], labels: Folder, kb: KnowledgeBase | None,
-                     captioner: Captioner | None, shard: Shard) -> dict[str, Any]:
+                     captioner: Captioner | None, entities: Sequence[Array], shard: Shard) -> dict[str, Any]:
     written = _Written()
     texts = [_TextEmbeddings(encoder) for encoder in encoders]
     prepare = partial(_prepared, stage, shard, [_whole_square(teacher.preprocessing) for teacher in stage.teachers],
@@ -137,6 +142,8 @@ def _reinforce_shard(stage: ReinforceStage, encoders: Sequence[Encoder], labels:
             for number, encoder in enumerate(encoders):
                 found = _embedded(encoder, texts[number], usable, number, stage.settings)
                 _keep(written, found, number, stage.settings.precision)
+                if entities:
+                    _score(stage, written, found["image"], number, entities[number])
             written.known += len(usable)
     write_shard(stage.path(shard), _table(stage, written))
     return {"rows": len(written.samples)}
@@ -259,6 +266,14 @@ def _keep(written: _Written, found: dict[str, Array], number: int, precision: st
             written.exact.setdefault(f"{part}_{number}", []).append(found[part][:, 0])
 
 
+def _score(stage: ReinforceStage, written: _Written, images: Array, number: int, entities: Array) -> None:
+    """Keep the likeliest entities of a batch's augmentations, (m, augmentations, dim)."""
+    count = stage.settings.entity_scores
+    found = top_entities(images.reshape(-1, images.shape[2]), entities, stage.teachers[number].scale, count)
+    likeliest, scores = (part.reshape(len(images), -1) for part in found)
+    written.entities.setdefault(number, []).append((likeliest, scores))
+
+
 def _table(stage: ReinforceStage, written: _Written) -> pa.RecordBatch:
     embeddings = {}
     counts = (stage.settings.augmentations, 1, stage.settings.captions)
@@ -274,7 +289,18 @@ def _table(stage: ReinforceStage, written: _Written) -> pa.RecordBatch:
                                for precision in PRECISIONS}
                 for number, teacher in enumerate(stage.teachers)} if samples else {}
     told = {"fidelity": fidelity, "fidelity_samples": samples, "own_texts": written.own_texts}
-    return shard_table(written.samples, embeddings, stage.settings, {TOLD: json.dumps(told, sort_keys=True)})
+    return shard_table(written.samples, embeddings, stage.settings, {TOLD: json.dumps(told, sort_keys=True)},
+                       _entities(stage, written))
+
+
+def _entities(stage: ReinforceStage, written: _Written) -> list[Scores]:
+    width = stage.settings.augmentations * stage.settings.entity_scores
+    empty: Scores = np.zeros((0, width), np.int32), np.zeros((0, width), np.float16)
+    found = []
+    for number in range(len(stage.teachers) if width else 0):
+        likeliest, scores = zip(*[empty, *written.entities.get(number, [])], strict=True)
+        found.append((np.concatenate(likeliest), np.concatenate(scores)))
+    return found
 
 
 def _fidelity(written: _Written, number: int, scale: float, precision: str) -> dict[str, float]:
