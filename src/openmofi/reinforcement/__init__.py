@@ -7,13 +7,13 @@ from openmofi.reinforcement.augmentation import (
     augmented,
     image_hash,
 )
-from openmofi.reinforcement.job import reinforce
+from openmofi.reinforcement.job import KIND, reinforce
 from openmofi.reinforcement.recall import Knowledge, Recalled
 from openmofi.reinforcement.scale import TunedScale, tune_scale
 from openmofi.reinforcement.settings import ReinforceSettings
 from openmofi.reinforcement.teachers import Teacher, TeacherSpec, parse_specs, parse_teachers
 
 __all__ = [
-    "TRANSFORM_VERSION", "AugmentSettings", "Augmentation", "Knowledge", "Recalled", "ReinforceSettings", "Teacher",
-    "TeacherSpec", "TunedScale", "augmented", "image_hash", "parse_specs", "parse_teachers", "reinforce", "tune_scale",
+    "KIND", "TRANSFORM_VERSION", "AugmentSettings", "Augmentation", "Knowledge", "Recalled", "ReinforceSettings",
+    "Teacher", "TeacherSpec", "TunedScale", "augmented", "image_hash", "parse_specs", "parse_teachers", "reinforce", "tune_scale",
 ]

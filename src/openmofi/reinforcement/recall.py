@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -145,6 +145,15 @@ class Knowledge:
             OpenMofiError: their file is missing or damaged.
         """
         return read_entities(self.path) if self.entity_scores else ()
+
+    def texts(self) -> Iterator[str]:
+        """The synthetic texts of all samples, shard by shard, repetitions included.
+
+        Raises:
+            OpenMofiError: a shard's file is missing or damaged.
+        """
+        for name in sorted(self._shards):
+            yield from self._shard(name).texts.values.to_pylist()
 
     def _nothing(self, count: int) -> Recalled:
         vectors = [{teacher.name: np.zeros((count, teacher.dim), np.float32) for teacher in self.teachers}

@@ -9,6 +9,7 @@ from string import Formatter
 from typing import Any
 
 from openmofi.errors import UsageError
+from openmofi.objectives.settings import ContrastiveSettings, ReinforcedSettings
 from openmofi.training.settings import Recipe
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -36,7 +37,8 @@ _AT_LEAST_ONE = ("data.batch_size", "data.shuffle_shards", "data.max_labels", "m
                  "objectives.margin_softmax.chunk", "objectives.margin_softmax.sub_centers")
 _POSITIVE = ("optimizer.lr", "optimizer.eps", "objectives.margin_softmax.scale", "objectives.contrastive.scale",
              "objectives.contrastive.max_scale", "model.image.layer_decay", "objectives.margin_softmax.lr_multiplier",
-             "objectives.reinforced.scale", "objectives.reinforced.max_scale", "optimizer.text_lr_multiplier", "data.augment.scale", "data.augment.ratio")
+             "objectives.reinforced.scale", "objectives.reinforced.max_scale", "optimizer.text_lr_multiplier",
+             "data.augment.scale", "data.augment.ratio")
 _SHARES = ("data.augment.scale", "data.augment.flip", "data.augment.grayscale", "model.image.layer_decay",
            "objectives.margin_softmax.sample_rate", "objectives.reinforced.share", "optimizer.min_lr")
 _BELOW_ONE = ("model.image.feature_dropout", "model.image.drop_path", "optimizer.betas", "optimizer.ema")
@@ -108,7 +110,8 @@ def _check_range(key: str, value: Any) -> None:
 
 def _check_objectives(recipe: Recipe) -> None:
     softmax = recipe.objectives.margin_softmax
-    with_texts = {"contrastive": recipe.objectives.contrastive, "reinforced": recipe.objectives.reinforced}
+    with_texts: dict[str, ContrastiveSettings | ReinforcedSettings] = {
+        "contrastive": recipe.objectives.contrastive, "reinforced": recipe.objectives.reinforced}
     wanted = [name for name, settings in with_texts.items() if settings.weight]
     if not softmax.weight and not wanted:
         raise UsageError("The recipe trains nothing: the weight of every objective is 0.",

@@ -21,6 +21,7 @@ from openmofi.storage import Manifest, claim_folder, finish_manifest, read_manif
 from openmofi.training.allocator import keep_freed_memory
 from openmofi.training.checkpoint import Checkpoints, Progressed
 from openmofi.training.data import TrainingData, open_data
+from openmofi.training.data.taught import require_captions
 from openmofi.training.distributed import Ranks, bare, joined_ranks, spread
 from openmofi.training.inputs import ModelInputs
 from openmofi.training.log import RunLog, Watcher
@@ -102,7 +103,9 @@ def _opened(recipe: Recipe, inputs: ModelInputs, out: Path, ranks: Ranks, progre
     cache = Path(recipe.data.cache) if recipe.data.cache else out / ".cache"
     with ranks.first_before_others():
         require_claimable(out, _KIND)
-        return open_data(recipe.data, inputs, seed=recipe.run.seed, cache=cache, progress=progress)
+        data = open_data(recipe.data, inputs, seed=recipe.run.seed, cache=cache, progress=progress)
+    require_captions(recipe, data.sources.taught)
+    return data
 
 
 def _claimed(recipe: Recipe, out: Path, data: TrainingData, ranks: Ranks, *, anew: bool) -> Manifest:

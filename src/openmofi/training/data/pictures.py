@@ -15,12 +15,8 @@ from torchvision.transforms import v2
 from openmofi.encoders import Preprocessing, preprocess
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs import ImageRefused, decode_image
-<<<<<<< HEAD
-from openmofi.pairs.decode import MAX_PIXELS
-from openmofi.reinforcement import Augmentation, augmented
-=======
 from openmofi.pairs.scaled import ScaledImage
->>>>>>> main
+from openmofi.reinforcement import Augmentation, augmented
 from openmofi.training.settings import Augment
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openmofi.errors import OpenMofiError
+from openmofi.errors import OpenMofiError, UsageError
 from openmofi.objectives.reinforced import KNOWN, teacher_key
 from openmofi.reinforcement import Augmentation, Knowledge, Recalled, image_hash
-from openmofi.training.data.plan import Ints
+from openmofi.training.settings import Recipe
 
 _TAUGHT = 6  # sets these random numbers apart from those of `plan`, `texts` and the pictures
 
@@ -68,6 +68,18 @@ class Taught:
         augmentations: list[Augmentation | None] = [
             one if knows else None for one, knows in zip(found.augmentations, known.tolist(), strict=True)]
         return replace(found, known=known, augmentations=augmentations)
+
+
+def require_captions(recipe: Recipe, taught: Taught | None) -> None:
+    """Check that there are synthetic texts where the recipe gives them a weight.
+
+    Raises:
+        UsageError: the store was made without.
+    """
+    wanted = recipe.objectives.reinforced
+    if taught is not None and wanted.weight and wanted.captions and not taught.knowledge.captions:
+        raise UsageError(f"objectives.reinforced.captions is {wanted.captions:g}, and {taught.knowledge.path} holds no "
+                         "synthetic texts.", "Set it to 0, or reinforce with --captions.")
 
 
 def taught_tensors(found: Recalled) -> dict[str, Tensor]:

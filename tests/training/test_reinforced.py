@@ -1,0 +1,227 @@
+"""Runs that learn from a store: what batches are given of it, pictures to the pixel, other pictures, and resuming."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from openmofi.dataset import DatasetSettings, build_dataset
+from openmofi.encoders import open_encoder
+from openmofi.engine import Quiet
+from openmofi.errors import OpenMofiError, UsageError
+from openmofi.objectives.settings import MarginSoftmaxSettings, ReinforcedSettings
+from openmofi.pairs import Record, read_pairs, write_tar
+from openmofi.reinforcement import Knowledge, ReinforceSettings, TeacherSpec, augmented, reinforce
+from openmofi.storage import expand_shards, read_manifest
+from openmofi.training.data import open_data
+from openmofi.training.log import read_log
+from openmofi.training.model import inputs_of
+from openmofi.training.settings import (
+    DataSettings,
+    ImageModel,
+    ModelSettings,
+    Objectives,
+    OptimizerSettings,
+    Recipe,
+    Reinforcement,
+    RunSettings,
+    TextModel,
+    TextSource,
+)
+
+from .small_runs import InterruptAt, losses, same, stored, trained
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def labelled_dataset(labelled, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("reinforced") / "dataset"
+    build_dataset(labelled, folder, DatasetSettings(min_images=1), report=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recipe(labelled_dataset, store, small_encoder) -> Recipe:
+    """The student learns at the store's 64 pixels, with half of every part of the loss."""
+    return Recipe(
+        "small", DataSettings(str(labelled_dataset), batch_size=12, shuffle_shards=2, workers=0,
+                              text=TextSource(1.0, 0.0, 0.0), reinforcement=Reinforcement(str(store))),
+        ModelSettings(ImageModel("timm:test_vit", size=64), TextModel(f"encoder:{small_encoder}"), 8),
+        Objectives(MarginSoftmaxSettings(0.5, "exact", chunk=4), reinforced=ReinforcedSettings(1.0, 0.5, positives="text")),
+        OptimizerSettings(lr=3e-3, eps=1e-2, warmup=2, ema=0.9),
+        RunSettings(steps=6, log_every=1, checkpoint_every=3, threads=1))
+
+
+def opened(recipe: Recipe, cache: Path):
+    return open_data(recipe.data, inputs_of(recipe.model), seed=recipe.run.seed, cache=cache, progress=Quiet())
+
+
+def pictures(dataset: Path) -> dict[tuple[str, str], tuple[bytes, str]]:
+    settings = read_manifest(dataset, "dataset").settings
+    return {(shard["name"], pair.key): (pair.image, pair.text) for shard in settings["shards"]
+            for pair in read_pairs(expand_shards([shard["path"]])[0])}
+
+
+def place_of(data, row: int) -> tuple[str, str]:
+    rows = data.sources.rows
+    number = int(np.searchsorted(rows.starts, row, side="right") - 1)
+    return data.sources.shards[number].name, rows.take(np.array([row]), ["key"])["key"][0].as_py()
+
+
+def test_a_batch_holds_the_teachers_pixels_and_what_they_know_of_them(recipe, small_encoder, tmp_path):
+    data, encoder = opened(recipe, tmp_path), open_encoder(small_encoder)
+    knowledge = Knowledge.open(recipe.data.reinforcement.store)
+    (teacher,) = knowledge.teachers
+    assert data.teachers == {teacher.name: 30.0}
+    all_pictures = pictures(Path(recipe.data.dataset))
+    mean, deviation = (np.array(values, np.float32).reshape(1, 1, 3) for values in (
+        data.sources.inputs.preprocessing.mean, data.sources.inputs.preprocessing.std))
+    drawn: set[int] = set()
+    for batch in data.batches(0, 4):
+        assert bool(batch["known"].all())
+        for place, row in enumerate(batch["row"].tolist()):
+            shard, key = place_of(data, row)
+            content, text = all_pictures[shard, key]
+            seen = (batch["image"][place].permute(1, 2, 0).numpy() * deviation + mean) * 255
+            options = []
+            for number in range(knowledge.augmentations):
+                found = knowledge.take([shard], [key], np.array([number]), np.array([number]))
+                pixels = augmented(content, found.augmentations[0], 64, knowledge.interpolation)
+                options.append((np.abs(seen - pixels).max() < 0.01, found.image[teacher.name][0]))
+            matching = [number for number, (equal, _) in enumerate(options) if equal]
+            assert matching, "none of the stored augmentations is this picture"
+            drawn.update(matching)
+            assert any(np.array_equal(options[number][1], batch[f"teacher/{teacher.name}/image"][place].numpy())
+                       for number in matching)
+            np.testing.assert_allclose(batch[f"teacher/{teacher.name}/text"][place].numpy(),
+                                       encoder.embed_texts([text])[0], atol=2e-3)
+    assert drawn == {0, 1}
+
+
+def test_captions_are_embedded_as_they_are_read(recipe, small_encoder, tmp_path):
+    data, encoder = opened(recipe, tmp_path), open_encoder(small_encoder)
+    (batch,) = data.batches(0, 1)
+    knowledge = Knowledge.open(recipe.data.reinforcement.store)
+    places = [place_of(data, row) for row in batch["row"].tolist()]
+    options = [[knowledge.take([shard], [key], np.array([0]), np.array([number])).captions[0] for number in (0, 1)]
+               for shard, key in places]
+    for place, texts in enumerate(options):
+        features = encoder.text_features(texts)
+        distance = [np.abs(one - batch["caption_features"][place].numpy()).max() for one in features]
+        assert min(distance) < 1e-3
+    assert batch["caption_id"].dtype == torch.int64
+
+
+def test_workers_and_ranks_change_no_bit(recipe, tmp_path):
+    data = opened(recipe, tmp_path)
+    whole = list(data.batches(0, 3))
+    for others in (data.batches(0, 3, workers=2),
+                   ({name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+                    for parts in zip(*(data.batches(0, 3, rank=rank, world=2) for rank in range(2)), strict=True))):
+        assert all(one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+                   for one, other in zip(whole, others, strict=True))
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_stopped_run_goes_on_to_the_bit(recipe, tmp_path, accumulate):
+    recipe = replace(recipe, run=replace(recipe.run, accumulate=accumulate))
+    trained(recipe, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        trained(recipe, tmp_path / "parts", watcher=InterruptAt(2))
+    trained(recipe, tmp_path / "parts", resume=True)
+    assert losses(tmp_path / "whole") == losses(tmp_path / "parts")
+    assert same(stored(tmp_path / "whole", 6), stored(tmp_path / "parts", 6))
+    line = read_log(tmp_path / "whole")[-1]
+    assert line["reinforced/known"] == 1.0
+    assert line["reinforced/distillation"] > 0
+    assert {"loss/reinforced", "loss/margin_softmax", "embedding_grad_norm/reinforced"} <= line.keys()
+    assert read_manifest(tmp_path / "whole", "run").inputs["/reinforcement"] == read_manifest(
+        recipe.data.reinforcement.store, "knowledge_store").fingerprint
+
+
+def half_resized(dataset: Path, folder: Path) -> Path:
+    """The dataset over a copy of its pictures of which every second was made smaller, as a download would."""
+    wanted = {key for path in sorted((dataset / "images").glob("*.parquet"))
+              for key in pq.read_table(path, columns=["key"])["key"].to_pylist()}
+    copy = shutil.copytree(dataset, folder / "dataset")
+    manifest = (copy / "manifest.json").read_text()
+    for shard in read_manifest(dataset, "dataset").settings["shards"]:
+        records = []
+        for number, pair in enumerate(read_pairs(expand_shards([shard["path"]])[0])):
+            content = pair.image
+            if number % 2 and pair.key in wanted:
+                out = io.BytesIO()
+                Image.open(io.BytesIO(content)).resize((60, 50)).save(out, "JPEG")
+                content = out.getvalue()
+            records.append(Record(pair.key, content, pair.text))
+        path = folder / "pairs" / f"{shard['name']}.tar"
+        write_tar(str(path), records)
+        manifest = manifest.replace(shard["path"], str(path))
+    (copy / "manifest.json").write_text(manifest)
+    return copy
+
+
+def test_pictures_that_were_resized_since_are_counted_or_stop_the_run(recipe, tmp_path):
+    other = half_resized(Path(recipe.data.dataset), tmp_path)
+    data = replace(recipe.data, dataset=str(other))
+    trained(replace(recipe, data=data), tmp_path / "plain")
+    known = [line["reinforced/known"] for line in read_log(tmp_path / "plain")]
+    assert 0.2 < np.mean(known) < 0.8
+    strict = replace(data, reinforcement=replace(data.reinforcement, mismatch="stop"))
+    with pytest.raises(OpenMofiError, match=r"The image \d+ of .*tar is not the one that was reinforced"):
+        trained(replace(recipe, data=strict), tmp_path / "strict")
+
+
+def test_a_picture_of_other_bytes_is_augmented_as_the_recipe_says(recipe, tmp_path):
+    other = half_resized(Path(recipe.data.dataset), tmp_path)
+    data = opened(replace(recipe, data=replace(recipe.data, dataset=str(other))), tmp_path / "cache")
+    plain = opened(replace(recipe, data=replace(recipe.data, dataset=str(other), reinforcement=Reinforcement())),
+                   tmp_path / "cache")
+    for batch, without in zip(data.batches(0, 3), plain.batches(0, 3), strict=True):
+        equal = [torch.equal(one, two) for one, two in zip(batch["image"], without["image"], strict=True)]
+        assert equal == (~batch["known"]).tolist()
+        (teacher,) = (name for name in batch if name.endswith("/image"))
+        assert not batch[teacher][~batch["known"]].any()
+
+
+def test_a_store_without_synthetic_texts(recipe, small_world, small_encoder, labelled, tmp_path):
+    reinforce(expand_shards([str(small_world.shards)]), labelled, tmp_path / "store", ReinforceSettings(
+        (TeacherSpec(small_encoder, 30.0),), augmentations=1, captions=0, size=64))
+    data = replace(recipe.data, reinforcement=Reinforcement(str(tmp_path / "store")))
+    with pytest.raises(UsageError, match="holds no synthetic texts"):
+        trained(replace(recipe, data=data), tmp_path / "run")
+    objectives = replace(recipe.objectives, reinforced=replace(recipe.objectives.reinforced, captions=0.0))
+    trained(replace(recipe, data=data, objectives=objectives), tmp_path / "other")
+    assert read_log(tmp_path / "other")[-1]["reinforced/distillation"] > 0
+
+
+def test_another_store_does_not_go_on_with_a_run(recipe, small_world, small_encoder, labelled, tmp_path):
+    reinforce(expand_shards([str(small_world.shards)]), labelled, tmp_path / "store", ReinforceSettings(
+        (TeacherSpec(small_encoder, 20.0),), augmentations=1, size=64), kb=small_world.kb)
+    with pytest.raises(KeyboardInterrupt):
+        trained(recipe, tmp_path / "run", watcher=InterruptAt(2))
+    data = replace(recipe.data, reinforcement=Reinforcement(str(tmp_path / "store")))
+    with pytest.raises(OpenMofiError, match="reinforcement"):
+        trained(replace(recipe, data=data), tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize(("changes", "told"), [
+    ({"data": {"reinforcement": Reinforcement("")}}, "data.reinforcement.store is empty"),
+    ({"data": {"text": TextSource(0.5, 0.5, 0.0)}}, "teachers know the pairs' own texts"),
+])
+def test_what_does_not_fit_is_told(recipe, changes, told):
+    from openmofi.training.recipe_rules import require_data, validate
+
+    changed = replace(recipe, data=replace(recipe.data, **changes["data"]))
+    with pytest.raises(UsageError, match=told):
+        validate(changed)
+        require_data(changed)
