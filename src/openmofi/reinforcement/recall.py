@@ -156,14 +156,13 @@ class Knowledge:
             yield from self._shard(name).texts.values.to_pylist()
 
     def _nothing(self, count: int) -> Recalled:
-        vectors = [{teacher.name: np.zeros((count, teacher.dim), np.float32) for teacher in self.teachers}
-                   for _ in PARTS]
-        likeliest = self.teachers if self.entity_scores else ()
-        shape = (count, self.entity_scores)
+        image, text, caption = ({teacher.name: np.zeros((count, teacher.dim), np.float32) for teacher in self.teachers}
+                                for _ in PARTS)
+        scored, shape = self.teachers if self.entity_scores else (), (count, self.entity_scores)
         return Recalled(np.zeros(count, bool), np.zeros(count, np.int64), np.zeros(count, np.int64),
-                        np.zeros(count, np.uint64), [None] * count, [""] * count, *vectors,
-                        {teacher.name: np.full(shape, -1, np.int64) for teacher in likeliest},
-                        {teacher.name: np.zeros(shape, np.float32) for teacher in likeliest})
+                        np.zeros(count, np.uint64), [None] * count, [""] * count, image, text, caption,
+                        {teacher.name: np.full(shape, -1, np.int64) for teacher in scored},
+                        {teacher.name: np.zeros(shape, np.float32) for teacher in scored})
 
     def _fill(self, recalled: Recalled, shard: _MappedShard, places: Ints, keys: Sequence[str], augmentation: Ints,
               caption: Ints) -> None:
@@ -185,10 +184,11 @@ class Knowledge:
             for part in PARTS if self.captions else PARTS[:2]:
                 getattr(recalled, part)[teacher.name][places] = self._vectors(
                     shard, f"{part}_{number}", teacher.dim, rows, numbers[part])
-            for target, column in ((recalled.entity_ids, "entity"), (recalled.entity_scores, "entity_score")):
-                if self.entity_scores:
-                    each = shard.columns[f"{column}_{number}"].reshape(shard.length, -1, self.entity_scores)
-                    target[teacher.name][places] = each[rows, numbers["image"]]
+            if self.entity_scores:
+                likeliest, scores = (shard.columns[f"{name}_{number}"].reshape(shard.length, -1, self.entity_scores)
+                                     for name in ("entity", "entity_score"))
+                recalled.entity_ids[teacher.name][places] = likeliest[rows, numbers["image"]]
+                recalled.entity_scores[teacher.name][places] = scores[rows, numbers["image"]]
 
     def _vectors(self, shard: _MappedShard, name: str, dim: int, rows: Ints, numbers: Ints) -> Floats:
         codes = shard.columns[name].reshape(shard.length, -1, dim)[rows, numbers]

@@ -83,8 +83,9 @@ class ReinforceStage:
         kb = KnowledgeBase.open(self.kb) if self.kb else None
         captioner = open_captioner(self.settings.captioner) if self.settings.captioner else None
         labels = Folder.open(self.labels, "labels")
-        asked = encoders if self.settings.entity_scores and kb is not None else ()
-        entities = [entity_vectors(labels, kb, encoder, self.out) for encoder in asked]
+        entities: list[Array] = []
+        if self.settings.entity_scores and kb is not None:
+            entities = [entity_vectors(labels, kb, encoder, self.out) for encoder in encoders]
         return partial(_reinforce_shard, self, encoders, labels, kb, captioner, entities)
 
 
@@ -270,8 +271,8 @@ def _score(stage: ReinforceStage, written: _Written, images: Array, number: int,
     """Keep the likeliest entities of a batch's augmentations, (m, augmentations, dim)."""
     count = stage.settings.entity_scores
     found = top_entities(images.reshape(-1, images.shape[2]), entities, stage.teachers[number].scale, count)
-    likeliest, scores = (part.reshape(len(images), -1) for part in found)
-    written.entities.setdefault(number, []).append((likeliest, scores))
+    shape = len(images), images.shape[1] * count
+    written.entities.setdefault(number, []).append((found[0].reshape(shape), found[1].reshape(shape)))
 
 
 def _table(stage: ReinforceStage, written: _Written) -> pa.RecordBatch:
