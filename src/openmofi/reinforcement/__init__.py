@@ -15,5 +15,6 @@ from openmofi.reinforcement.teachers import Teacher, TeacherSpec, parse_specs, p
 
 __all__ = [
     "KIND", "TRANSFORM_VERSION", "AugmentSettings", "Augmentation", "Knowledge", "Recalled", "ReinforceSettings",
-    "Teacher", "TeacherSpec", "TunedScale", "augmented", "image_hash", "parse_specs", "parse_teachers", "reinforce", "tune_scale",
+    "Teacher", "TeacherSpec", "TunedScale", "augmented", "image_hash", "parse_specs", "parse_teachers", "reinforce",
+    "tune_scale",
 ]
