@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from small_stores import write_labels
 
 from openmofi.encoders import open_encoder, preprocess
 from openmofi.engine import engine_named
@@ -223,6 +224,15 @@ def test_another_shard_of_the_same_name_is_refused(shards, teachers, labelled, t
     (tmp_path / "00000.tar").rename(tmp_path / "new.tar")
     with pytest.raises(OpenMofiError, match="has no labels"):
         reinforce(expand_shards([str(tmp_path / "new.tar")]), labelled, tmp_path / "out", ReinforceSettings(teachers))
+
+
+def test_another_knowledge_base_than_the_labels_is_refused(shards, small_world, tmp_path):
+    labels = write_labels(tmp_path / "labels", shards[:1], [[]], kb="0123456789abcdef")
+    with pytest.raises(OpenMofiError, match="is not the one that") as error:
+        reinforce(shards[:1], labels, tmp_path / "out", ReinforceSettings((TeacherSpec("sample", 20.0),)),
+                  kb=small_world.kb)
+    assert str(small_world.kb) in error.value.message
+    assert not (tmp_path / "out").exists()
 
 
 def test_other_settings_in_the_same_folder_are_refused(store, shards, teachers, labelled, small_world):

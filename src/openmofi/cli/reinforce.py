@@ -17,14 +17,17 @@ def reinforce(
     teachers: Annotated[str, typer.Option(metavar="SPEC:SCALE[,…]", help="Encoders, each with its own scale.")],
     labels: Annotated[Path | None, typer.Option(help="Folder written by `openmofi label`.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="STORE", help="Folder of the store.")] = None,
-    kb: Annotated[Path | None, typer.Option(help="Knowledge base: descriptions and types for texts.")] = None,
+    kb: Annotated[Path | None, typer.Option(help="Knowledge base of the labels: describes entities.")] = None,
     augmentations: Annotated[int, typer.Option("--augs", help="Augmentations a sample.")] = 5,
     captions: Annotated[int, typer.Option(help="Synthetic texts a sample.")] = 2,
     captioner: Annotated[str, typer.Option(
         help="hf:PATH-OR-ID of an image-to-text model (default: texts of the accepted entities).")] = "",
+    entity_scores: Annotated[int, typer.Option(
+        metavar="K", help="Keep each teacher's K likeliest of the accepted entities (default: none).")] = 0,
     precision: Annotated[str, typer.Option(help="fp16, bf16 or int8.")] = "fp16",
     size: Annotated[int, typer.Option(help="Pixels a side of an augmentation (default: the largest teacher's).")] = 0,
     batch_size: Annotated[int, typer.Option(help="Augmentations a forward pass.")] = 64,
+    device: Annotated[str, typer.Option(help="Of the teachers: cpu, cuda, cuda:1 …, or auto.")] = "cpu",
     engine: Annotated[str, typer.Option(help="local, processes:N, ray or ray:ADDRESS.")] = "local",
     seed: Annotated[int, typer.Option(help="Of the augmentations and texts.")] = 0,
     tune_scale: Annotated[bool, typer.Option(
@@ -41,18 +44,18 @@ def reinforce(
     from openmofi.storage import expand_shards
 
     if tune_scale:
-        found = [asdict(reinforcement.tune_scale(expand_shards(shards), spec, seed=seed))
+        found = [asdict(reinforcement.tune_scale(expand_shards(shards), spec, seed=seed, device=device))
                  for spec in reinforcement.parse_specs(teachers)]
         _print_scales(found, as_json)
         return
     settings = reinforcement.ReinforceSettings(
         reinforcement.parse_teachers(teachers), augmentations, captions, precision, size, captioner,
-        batch_size=batch_size, seed=seed)
+        batch_size=batch_size, seed=seed, entity_scores=entity_scores)
     if labels is None or out is None:
         raise UsageError(f"There is no {'folder of labels' if labels is None else 'folder for the store'}.",
                          "Add --labels LABELS." if labels is None else "Add -o STORE.")
     with shown_progress(quiet=as_json) as progress:
-        counts = reinforcement.reinforce(expand_shards(shards), labels, out, settings, kb=kb,
+        counts = reinforcement.reinforce(expand_shards(shards), labels, out, settings, kb=kb, device=device,
                                          engine=engine_named(engine), progress=progress)
     if as_json:
         typer.echo(json.dumps(counts, indent=2, ensure_ascii=False))

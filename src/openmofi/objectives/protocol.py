@@ -19,7 +19,8 @@ Batch = dict[str, "Tensor"]
 `labels` (B, K) int64 classes, padded with −1 anywhere; `label_weights` (B, K) float32, 0 where padded;
 `text_id` (B,) int64: equal exactly where the texts are equal; `row` (B,) int64: the row of the dataset.
 With a store of teachers' knowledge: `known` (B,) bool; `caption_tokens` or `caption_features`, and `caption_id`, of
-synthetic texts; `teacher/NAME/image`, `…/text` and `…/caption` (B, D_k) float32, L2-normalised, 0 where not known.
+synthetic texts; `teacher/NAME/image`, `…/text` and `…/caption` (B, D_k) float32, L2-normalised, 0 where not known;
+with entity scores `teacher/NAME/entity_ids` (B, K) int64 classes, −1 for none, and `…/entity_scores` (B, K) float32.
 """
 
 Embeddings = Mapping[str, "Tensor"]

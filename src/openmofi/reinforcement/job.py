@@ -17,11 +17,12 @@ import pyarrow as pa
 
 from openmofi.dataset.tables import Folder
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
-from openmofi.errors import OpenMofiError
+from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs import ReadSettings
 from openmofi.reinforcement.augmentation import OPS, TRANSFORM_VERSION
 from openmofi.reinforcement.captioner import captioner_fingerprint
+from openmofi.reinforcement.entity_scores import accepted_ids, prepare_entities
 from openmofi.reinforcement.settings import ReinforceSettings
 from openmofi.reinforcement.table import TOLD
 from openmofi.reinforcement.teachers import open_teachers
@@ -34,17 +35,19 @@ _NAMED = 10
 
 
 def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, settings: ReinforceSettings, *,
-              kb: str | Path | None = None, engine: Engine | None = None,
+              kb: str | Path | None = None, device: str = "cpu", engine: Engine | None = None,
               progress: Progress | None = None) -> dict[str, Any]:
     """Compute and store what teachers know of labelled pairs; goes on where an earlier run stopped.
 
     Args:
         shards: of pairs, among those that were labelled; rows in = rows out, in their order.
         labels: folder written by `openmofi label`.
-        out: the store: `samples/<shard>.arrow` (see `table`), `manifest.json`.
+        out: the store: `samples/<shard>.arrow` (see `table`), `manifest.json`; with entity scores `entities.parquet`.
         settings: see `ReinforceSettings`.
         kb: names, descriptions and types of the entities in synthetic texts; without it entities are called as the
-            pairs' texts call them.
+            pairs' texts call them. The one that the pairs were labelled with.
+        device: torch's name of where the teachers work; `auto` is CUDA where there is one. It may change the last bits
+            of an embedding.
         engine, progress: how it runs, who is told.
 
     Returns:
@@ -53,18 +56,23 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
         `kl`, `absolute`, over `fidelity_samples`), `bytes`, `bytes_per_sample`.
 
     Raises:
-        OpenMofiError: a shard is not the one that was labelled, an encoder cannot teach, the output was made with
-            other settings.
+        UsageError: scores of entities are wanted without a knowledge base, or of more than the labels accept.
+        OpenMofiError: a shard or the knowledge base is not the one that was labelled with, an encoder cannot teach,
+            the output was made with other settings.
     """
     engine, progress = engine or LocalEngine(), progress or Quiet()
+    if settings.entity_scores and not kb:
+        raise UsageError("The scores of entities are wanted, and there is no knowledge base to describe these.",
+                         "Add --kb, the one that the pairs were labelled with.")
     folder = Folder.open(labels, "labels")
-    teachers, encoders = open_teachers(settings.teachers)
+    inputs = {**_inputs(folder, shards), "/labels": folder.manifest.fingerprint}
+    if kb:
+        inputs["/kb"] = _same_kb(folder, kb)
+    entities = accepted_ids(folder, settings.entity_scores) if settings.entity_scores else []
+    teachers, encoders = open_teachers(settings.teachers, device)
     largest = max((encoder.preprocessing for encoder in encoders), key=lambda found: found.size)
     settings = replace(settings, size=settings.size or largest.size)
-    inputs = {**_inputs(folder, shards), "/labels": folder.manifest.fingerprint,
-              **{f"/teacher/{teacher.name}": teacher.fingerprint for teacher in teachers}}
-    if kb:
-        inputs["/kb"] = KnowledgeBase.open(kb).fingerprint
+    inputs |= {f"/teacher/{teacher.name}": teacher.fingerprint for teacher in teachers}
     if settings.captioner:
         inputs["/captioner"] = captioner_fingerprint(settings.captioner)
     described = {**settings.as_dict(), "teachers": [asdict(teacher) for teacher in teachers],
@@ -72,8 +80,10 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
                  "labels": str(labels), "kb": str(kb or ""),
                  "shards": [{"name": shard.name, "path": shard.path} for shard in shards]}
     manifest = claim_folder(out, KIND, described, inputs)
+    if entities and kb and not manifest.finished:
+        prepare_entities(entities, folder, KnowledgeBase.open(kb), encoders, out, engine, progress)
     stage = ReinforceStage(str(labels), str(kb or ""), str(out), settings, largest.interpolation, teachers,
-                           ReadSettings(**folder.manifest.settings.get("read", {})))
+                           ReadSettings(**folder.manifest.settings.get("read", {})), device)
     missing = [shard for shard in shards if not Path(stage.path(shard)).exists()]
     if missing:
         progress.begin("reinforce", len(missing))
@@ -98,6 +108,19 @@ def _inputs(labels: Folder, shards: Sequence[Shard]) -> dict[str, str]:
         if labelled != found[shard.name]:
             raise OpenMofiError(f"{shard.path} is not the shard {shard.name} that {labels.path} was made of.",
                                 "Give that one, or label this one.")
+    return found
+
+
+def _same_kb(labels: Folder, kb: str | Path) -> str:
+    """The knowledge base's fingerprint.
+
+    Raises:
+        OpenMofiError: it is not the one that the pairs were labelled with.
+    """
+    found = KnowledgeBase.open(kb).fingerprint
+    if found != labels.manifest.inputs.get("/kb"):
+        raise OpenMofiError(f"The knowledge base {kb} is not the one that {labels.path} was made with.",
+                            f"Give that one ({labels.manifest.settings.get('kb')}), or label with this one.")
     return found
 
 

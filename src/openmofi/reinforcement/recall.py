@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from openmofi.encoders.preprocess import preprocessing_from_json
 from openmofi.errors import OpenMofiError
 from openmofi.reinforcement.augmentation import OPS, TRANSFORM_VERSION, Augmentation
+from openmofi.reinforcement.entity_scores import read_entities
 from openmofi.reinforcement.job import KIND
 from openmofi.reinforcement.precision import decode, normalised
 from openmofi.reinforcement.table import PARTS
@@ -43,6 +44,9 @@ class Recalled:
         image: by teacher's name, (n, dim) float32, L2-normalised: embeddings of the chosen augmentations.
         text: likewise, of the pairs' own texts.
         caption: likewise, of the chosen synthetic texts; zeros where the store has none.
+        entity_ids: by teacher's name, (n, `entity_scores` of the store) int64 rows of `Knowledge.entities()`: what the
+            teacher thinks the chosen augmentations show, the likeliest first; −1 where unknown. Empty without scores.
+        entity_scores: likewise, float32: how likely, among all of these entities; 0 where unknown.
     """
 
     known: NDArray[np.bool_]
@@ -54,6 +58,8 @@ class Recalled:
     image: dict[str, Floats]
     text: dict[str, Floats]
     caption: dict[str, Floats]
+    entity_ids: dict[str, Ints] = field(default_factory=dict)
+    entity_scores: dict[str, Floats] = field(default_factory=dict)
 
 
 class Knowledge:
@@ -64,6 +70,7 @@ class Knowledge:
         teachers: see `Teacher`.
         augmentations: augmentations a sample.
         captions: synthetic texts a sample; may be 0.
+        entity_scores: entities that are kept of each augmentation and teacher; may be 0.
         size, interpolation: height and width of the augmentations as the teachers saw them, and their filter: a
             student that replays them with these sees the same pixels.
         fingerprint: names the content: settings, inputs, teachers.
@@ -75,6 +82,7 @@ class Knowledge:
         try:
             self.teachers = tuple(_teacher(raw, str(path)) for raw in settings["teachers"])
             self.augmentations, self.captions = int(settings["augmentations"]), int(settings["captions"])
+            self.entity_scores = int(settings.get("entity_scores", 0))
             self.size, self.interpolation = int(settings["size"]), str(settings["interpolation"])
             self._precision, self._ops = str(settings["precision"]), int(settings["augment"]["ops"])
             self._shards = frozenset(shard["name"] for shard in settings["shards"])
@@ -130,6 +138,14 @@ class Knowledge:
                            augmentation, caption)
         return recalled
 
+    def entities(self) -> tuple[str, ...]:
+        """Identifiers of the entities that `Recalled.entity_ids` are rows of; none where the store has no scores.
+
+        Raises:
+            OpenMofiError: their file is missing or damaged.
+        """
+        return read_entities(self.path) if self.entity_scores else ()
+
     def texts(self) -> Iterator[str]:
         """The synthetic texts of all samples, shard by shard, repetitions included.
 
@@ -140,10 +156,13 @@ class Knowledge:
             yield from self._shard(name).texts.values.to_pylist()
 
     def _nothing(self, count: int) -> Recalled:
-        vectors = [{teacher.name: np.zeros((count, teacher.dim), np.float32) for teacher in self.teachers}
-                   for _ in PARTS]
+        image, text, caption = ({teacher.name: np.zeros((count, teacher.dim), np.float32) for teacher in self.teachers}
+                                for _ in PARTS)
+        scored, shape = self.teachers if self.entity_scores else (), (count, self.entity_scores)
         return Recalled(np.zeros(count, bool), np.zeros(count, np.int64), np.zeros(count, np.int64),
-                        np.zeros(count, np.uint64), [None] * count, [""] * count, *vectors)
+                        np.zeros(count, np.uint64), [None] * count, [""] * count, image, text, caption,
+                        {teacher.name: np.full(shape, -1, np.int64) for teacher in scored},
+                        {teacher.name: np.zeros(shape, np.float32) for teacher in scored})
 
     def _fill(self, recalled: Recalled, shard: _MappedShard, places: Ints, keys: Sequence[str], augmentation: Ints,
               caption: Ints) -> None:
@@ -165,6 +184,11 @@ class Knowledge:
             for part in PARTS if self.captions else PARTS[:2]:
                 getattr(recalled, part)[teacher.name][places] = self._vectors(
                     shard, f"{part}_{number}", teacher.dim, rows, numbers[part])
+            if self.entity_scores:
+                likeliest, scores = (shard.columns[f"{name}_{number}"].reshape(shard.length, -1, self.entity_scores)
+                                     for name in ("entity", "entity_score"))
+                recalled.entity_ids[teacher.name][places] = likeliest[rows, numbers["image"]]
+                recalled.entity_scores[teacher.name][places] = scores[rows, numbers["image"]]
 
     def _vectors(self, shard: _MappedShard, name: str, dim: int, rows: Ints, numbers: Ints) -> Floats:
         codes = shard.columns[name].reshape(shard.length, -1, dim)[rows, numbers]

@@ -16,6 +16,7 @@ from scipy.special import log_softmax
 from openmofi.encoders import Array, open_encoder
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import ImageRefused, ReadSettings, decode_image, read_pairs
+from openmofi.reinforcement.teachers import device_for
 from openmofi.schema import PairStatus
 from openmofi.storage import Shard
 
@@ -45,7 +46,7 @@ class TunedScale:
 
 
 def tune_scale(shards: Sequence[Shard], spec: str, *, pairs: int = 4096, batch: int = 256, seed: int = 0,
-               read: ReadSettings = ReadSettings()) -> TunedScale:
+               read: ReadSettings = ReadSettings(), device: str = "cpu") -> TunedScale:
     """Find a teacher's scale on pairs that it was not trained on.
 
     Args:
@@ -56,11 +57,12 @@ def tune_scale(shards: Sequence[Shard], spec: str, *, pairs: int = 4096, batch: 
         batch: pairs a softmax runs over.
         seed: of the batches.
         read: how the shards are read.
+        device: where the teacher works, see `device_for`.
 
     Raises:
         OpenMofiError: too few pairs can be used, or the encoder has no joint space.
     """
-    encoder = open_encoder(spec)
+    encoder = open_encoder(spec, device=device_for(spec, device))
     image, text = [], []
     for pictures, texts in _portions(shards, pairs, read):
         pixels = np.stack([encoder.preprocess(picture) for picture in pictures])

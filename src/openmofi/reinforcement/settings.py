@@ -26,6 +26,8 @@ class ReinforceSettings:
         augment: how augmentations are drawn.
         batch_size: augmentations a forward pass, about; it may change the last bits of an embedding.
         seed: of the augmentations and the texts.
+        entity_scores: how many of the likeliest entities of each augmentation are kept of each teacher, among those
+            that the labels accepted; 0 keeps none.
     """
 
     teachers: tuple[TeacherSpec, ...]
@@ -37,13 +39,15 @@ class ReinforceSettings:
     augment: AugmentSettings = AugmentSettings()
     batch_size: int = 64
     seed: int = 0
+    entity_scores: int = 0
 
     def __post_init__(self) -> None:
         check_precision(self.precision)
         check_captioner(self.captioner)
         if not self.teachers:
             raise UsageError("There is no teacher.", "Name at least one as SPEC:SCALE.")
-        for name, least in (("augmentations", 1), ("captions", 0), ("size", 0), ("batch_size", 1), ("seed", 0)):
+        for name, least in (("augmentations", 1), ("captions", 0), ("size", 0), ("entity_scores", 0),
+                            ("batch_size", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
 

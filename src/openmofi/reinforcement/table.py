@@ -2,8 +2,9 @@
 
 Columns: `key`, `status` (a `PairStatus`), `width`, `height`, `hash` of the image; `crop` (4 float64 an augmentation),
 `flip`, `op` and `magnitude` (positions in `OPS` and signed values); `texts`, the synthetic ones; and of the teacher
-number t its embeddings `image_t` (dim values an augmentation), `text_t`, `caption_t`, with `…_scale` for int8. All but
-`key` and `status` are null where the status is not `ok`.
+number t its embeddings `image_t` (dim values an augmentation), `text_t`, `caption_t`, with `…_scale` for int8, and its
+`entity_t` (rows of the store's entities, an augmentation's likeliest first) with `entity_score_t`. All but `key` and
+`status` are null where the status is not `ok`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from openmofi.encoders import Array
 from openmofi.reinforcement.augmentation import OPS, Augmentation
+from openmofi.reinforcement.entity_scores import Scores
 from openmofi.reinforcement.precision import Codes
 from openmofi.reinforcement.settings import ReinforceSettings
 from openmofi.schema import PairStatus
@@ -48,7 +50,7 @@ class Sample:
 
 
 def shard_table(samples: Sequence[Sample], embeddings: Mapping[str, tuple[Codes, Array]], settings: ReinforceSettings,
-                metadata: Mapping[str, str]) -> pa.RecordBatch:
+                metadata: Mapping[str, str], entities: Sequence[Scores] = ()) -> pa.RecordBatch:
     """The table of a shard.
 
     Args:
@@ -57,6 +59,7 @@ def shard_table(samples: Sequence[Sample], embeddings: Mapping[str, tuple[Codes,
             order: codes (m, values a row), scales (m, vectors a row).
         settings: how many augmentations and ops there are, and the precision of the codes.
         metadata: kept in the file's schema.
+        entities: each teacher's entities and their scores, (m, augmentations · entity_scores) each.
     """
     known = np.array([sample.status == PairStatus.OK for sample in samples], bool)
     usable = [sample for sample in samples if sample.status == PairStatus.OK]
@@ -83,6 +86,8 @@ def shard_table(samples: Sequence[Sample], embeddings: Mapping[str, tuple[Codes,
         columns[name] = _lists(codes, known)
         if settings.precision == "int8":
             columns[f"{name}_scale"] = _lists(scales, known)
+    for number, (likeliest, scores) in enumerate(entities):
+        columns |= {f"entity_{number}": _lists(likeliest, known), f"entity_score_{number}": _lists(scores, known)}
     schema = pa.schema([pa.field(name, column.type) for name, column in columns.items()], dict(metadata))
     return pa.RecordBatch.from_arrays(list(columns.values()), schema=schema)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from openmofi.encoders import Encoder, Preprocessing, open_encoder
 from openmofi.errors import UsageError
@@ -15,6 +16,7 @@ LEAST_SCALE = 5.0
 """A teacher of a smaller scale is refused: softmax(1.0 · cosines) is near uniform over any batch, and a student of it
 learns nothing without saying so. Trained image–text encoders have scales of 20 to 100."""
 
+_EXPORTED = ("onnx:", "openvino:")
 _TUNE = "Find it on held-out pairs with: openmofi reinforce PAIRS --teachers {spec} --tune-scale"
 
 
@@ -98,16 +100,35 @@ def _number(text: str) -> float | None:
         return None
 
 
-def open_teachers(chosen: Sequence[TeacherSpec]) -> tuple[tuple[Teacher, ...], tuple[Encoder, ...]]:
+def device_for(spec: str, device: str) -> str:
+    """What torch calls the device that an encoder goes to.
+
+    Args:
+        spec: the encoder.
+        device: `auto` is `cuda` where there is one, and `cpu` for exported encoders, which run nowhere else; other
+            names stay as they are.
+    """
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() and not spec.startswith(_EXPORTED) else "cpu"
+
+
+def open_teachers(chosen: Sequence[TeacherSpec],
+                  device: str = "cpu") -> tuple[tuple[Teacher, ...], tuple[Encoder, ...]]:
     """Open the encoders and describe them as teachers.
 
+    Args:
+        chosen: specs and scales.
+        device: where they work, see `device_for`.
+
     Raises:
+        UsageError: there is no such device here.
         OpenMofiError: an encoder cannot be opened, or it has no joint space of images and texts.
     """
     teachers: list[Teacher] = []
     encoders: list[Encoder] = []
     for choice in chosen:
-        encoder = open_encoder(choice.spec)
+        encoder = open_encoder(choice.spec, device=device_for(choice.spec, device))
         # One without a joint space would only fail when all pictures of the first batch are made.
         encoder.project_images(np.zeros((1, encoder.feature_dim), np.float32))
         encoder.embed_texts(["a"])

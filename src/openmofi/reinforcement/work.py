@@ -28,10 +28,11 @@ from openmofi.pairs.scaled import ScaledImage
 from openmofi.reinforcement.augmentation import Augmentation, draw_augmentation, drawing, image_hash, replayed
 from openmofi.reinforcement.captioner import Captioner, open_captioner
 from openmofi.reinforcement.captions import accepted_entities, entity_captions
+from openmofi.reinforcement.entity_scores import Scores, entity_vectors, top_entities
 from openmofi.reinforcement.precision import PRECISIONS, Codes, affinity_fidelity, encode
 from openmofi.reinforcement.settings import ReinforceSettings
 from openmofi.reinforcement.table import PARTS, TOLD, Sample, shard_table, write_shard
-from openmofi.reinforcement.teachers import Teacher
+from openmofi.reinforcement.teachers import Teacher, device_for
 from openmofi.schema import Entity, LabelStatus, Pair, PairStatus
 from openmofi.storage import Shard
 
@@ -55,6 +56,7 @@ class ReinforceStage:
         interpolation: filter of the augmentations.
         teachers: see `Teacher`.
         read: how the pairs were read when they were labelled.
+        device: where teachers work, see `device_for`.
     """
 
     labels: str
@@ -64,6 +66,7 @@ class ReinforceStage:
     interpolation: str
     teachers: tuple[Teacher, ...]
     read: ReadSettings
+    device: str = "cpu"
 
     def path(self, shard: Shard) -> str:
         """Where the shard's knowledge is kept."""
@@ -71,14 +74,19 @@ class ReinforceStage:
 
     def __call__(self) -> Work:
         """Open what is heavy, once a worker."""
-        encoders = tuple(open_encoder(teacher.spec) for teacher in self.teachers)
+        encoders = tuple(open_encoder(teacher.spec, device=device_for(teacher.spec, self.device))
+                         for teacher in self.teachers)
         for teacher, encoder in zip(self.teachers, encoders, strict=True):
             if encoder.fingerprint != teacher.fingerprint:
                 raise OpenMofiError(f"The teacher {teacher.spec} is not the same in this worker.",
                                     "Put the same checkpoint on every machine.")
         kb = KnowledgeBase.open(self.kb) if self.kb else None
         captioner = open_captioner(self.settings.captioner) if self.settings.captioner else None
-        return partial(_reinforce_shard, self, encoders, Folder.open(self.labels, "labels"), kb, captioner)
+        labels = Folder.open(self.labels, "labels")
+        entities: list[Array] = []
+        if self.settings.entity_scores and kb is not None:
+            entities = [entity_vectors(labels, kb, encoder, self.out) for encoder in encoders]
+        return partial(_reinforce_shard, self, encoders, labels, kb, captioner, entities)
 
 
 def shard_path(store: object, name: str) -> str:
@@ -115,10 +123,11 @@ class _Written:
     exact: dict[str, list[Array]] = field(default_factory=dict)
     known: int = 0
     own_texts: int = 0
+    entities: dict[int, list[Scores]] = field(default_factory=dict)
 
 
 def _reinforce_shard(stage: ReinforceStage, encoders: Sequence[Encoder], labels: Folder, kb: KnowledgeBase | None,
-                     captioner: Captioner | None, shard: Shard) -> dict[str, Any]:
+                     captioner: Captioner | None, entities: Sequence[Array], shard: Shard) -> dict[str, Any]:
     written = _Written()
     texts = [_TextEmbeddings(encoder) for encoder in encoders]
     eyes = _eyes(encoders)
@@ -137,6 +146,8 @@ def _reinforce_shard(stage: ReinforceStage, encoders: Sequence[Encoder], labels:
             for number, encoder in enumerate(encoders):
                 found = _embedded(encoder, texts[number], usable, features.get(eyes[number]), stage.settings)
                 _keep(written, found, number, stage.settings.precision)
+                if entities:
+                    _score(stage, written, found["image"], number, entities[number])
             written.known += len(usable)
     write_shard(stage.path(shard), _table(stage, written))
     return {"rows": len(written.samples)}
@@ -268,6 +279,14 @@ def _keep(written: _Written, found: dict[str, Array], number: int, precision: st
             written.exact.setdefault(f"{part}_{number}", []).append(found[part][:, 0])
 
 
+def _score(stage: ReinforceStage, written: _Written, images: Array, number: int, entities: Array) -> None:
+    """Keep the likeliest entities of a batch's augmentations, (m, augmentations, dim)."""
+    count = stage.settings.entity_scores
+    found = top_entities(images.reshape(-1, images.shape[2]), entities, stage.teachers[number].scale, count)
+    shape = len(images), images.shape[1] * count
+    written.entities.setdefault(number, []).append((found[0].reshape(shape), found[1].reshape(shape)))
+
+
 def _table(stage: ReinforceStage, written: _Written) -> pa.RecordBatch:
     embeddings = {}
     counts = (stage.settings.augmentations, 1, stage.settings.captions)
@@ -283,7 +302,18 @@ def _table(stage: ReinforceStage, written: _Written) -> pa.RecordBatch:
                                for precision in PRECISIONS}
                 for number, teacher in enumerate(stage.teachers)} if samples else {}
     told = {"fidelity": fidelity, "fidelity_samples": samples, "own_texts": written.own_texts}
-    return shard_table(written.samples, embeddings, stage.settings, {TOLD: json.dumps(told, sort_keys=True)})
+    return shard_table(written.samples, embeddings, stage.settings, {TOLD: json.dumps(told, sort_keys=True)},
+                       _entities(stage, written))
+
+
+def _entities(stage: ReinforceStage, written: _Written) -> list[Scores]:
+    width = stage.settings.augmentations * stage.settings.entity_scores
+    empty: Scores = np.zeros((0, width), np.int32), np.zeros((0, width), np.float16)
+    found = []
+    for number in range(len(stage.teachers) if width else 0):
+        likeliest, scores = zip(*[empty, *written.entities.get(number, [])], strict=True)
+        found.append((np.concatenate(likeliest), np.concatenate(scores)))
+    return found
 
 
 def _fidelity(written: _Written, number: int, scale: float, precision: str) -> dict[str, float]:

@@ -1,0 +1,269 @@
+"""Reinforcement: what making a store costs beside its teachers, how large it is, and what a step that reads it costs.
+
+Making it, with the sample's encoder as the teacher and with one of the size that usually teaches (ViT-B/32, random
+weights, for speed only); contenders take turns in one process:
+- `pictures`: the bare teacher's loop over the store's augmentations, which lie decoded and augmented in memory:
+  preprocess and forward pass, in the job's batches (`generate_over_bare`);
+- `pictures and texts`: the same, and the distinct texts, own and synthetic (`generate_over_bare_with_texts`);
+- `store job`: the whole job: read, decode, augment, write texts, embed, measure fidelity, write the file.
+A row a precision says how many bytes a sample takes with one teacher.
+
+Reading it, with small students whose runs differ in objective and data alone:
+- `plain`: the recipe `sample_student_contrastive`;
+- `stored`: `sample_reinforced`, with teachers' stored knowledge (`stored_over_plain`);
+- `online`: the same, and the teachers embed each batch's augmented pictures and texts in the trainer's process
+  (`online_over_stored`). They see the student's pictures, enlarged to their size: that the pictures would have to be
+  made at the teachers' size is left out, in favour of `online`.
+Whole steps are timed in a run's steady state, as in `train.py`. Teachers: both sample encoders.
+Built on a small sample world (`runs/bench`), made on first use; nothing is written into it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+import harness
+from train import loop_seconds
+
+LARGE, LARGE_SCALE = "open_clip:ViT-B-32/none?seed=0", 100.0
+PICTURES, WITH_TEXTS, JOB = "pictures", "pictures and texts", "store job"
+PLAIN, STORED, ONLINE = "plain", "stored", "online"
+
+
+def prepare(world: Path, entities: int) -> None:
+    """A small world with labels and a dataset, by the demo; one that is there stays as it is."""
+    if (world / "dataset/manifest.json").exists():
+        return
+    from openmofi.engine import Quiet
+    from openmofi.sample.demo import label_world
+    from openmofi.sample.settings import world_settings
+
+    label_world(world, Quiet(), settings=world_settings(None, entities))
+
+
+def sample_teachers(world: Path) -> list[Any]:
+    """Both sample encoders with the scales that they were trained with."""
+    from openmofi.encoders import open_encoder
+    from openmofi.reinforcement import TeacherSpec
+
+    specs = [f"run:{world / 'encoders' / name}" for name in ("partial-labels", "alt-text")]
+    return [TeacherSpec(spec, open_encoder(spec).logit_scale) for spec in specs]
+
+
+def made(world: Path, out: Path, shards: Sequence[Any], settings: Any, *, anew: bool = True) -> dict[str, Any]:
+    """Make a store of the world's labels; the job's counts."""
+    from openmofi.reinforcement import reinforce
+
+    if anew:
+        shutil.rmtree(out, ignore_errors=True)
+    return reinforce(shards, world / "labels", out, settings, kb=world / "kb")
+
+
+def seen(store: Path, shards: Sequence[Any]) -> tuple[list[Any], list[str]]:
+    """The pictures of a store as its teacher saw them, a sample's augmentations side by side; its distinct texts."""
+    from PIL import Image
+
+    from openmofi.pairs import read_pairs
+    from openmofi.reinforcement import Knowledge, augmented
+
+    knowledge, pictures, texts = Knowledge.open(store), [], dict[str, None]()
+    for shard in shards:
+        pairs = list(read_pairs(shard))
+        names, keys = [shard.name] * len(pairs), [pair.key for pair in pairs]
+        # There are more augmentations than texts: those are gone through more than once.
+        found = [knowledge.take(names, keys, np.full(len(keys), number),
+                                np.full(len(keys), number % knowledge.captions))
+                 for number in range(knowledge.augmentations)]
+        for place in np.flatnonzero(found[0].known).tolist():
+            drawn = [recalled.augmentations[place] for recalled in found]
+            pictures += [Image.fromarray(augmented(pairs[place].image or b"", one, knowledge.size,
+                                                   knowledge.interpolation)) for one in drawn if one]
+            texts.update(dict.fromkeys([pairs[place].text, *(recalled.captions[place] for recalled in found)]))
+    return pictures, list(texts)
+
+
+def generation(world: Path, out: Path, shards: Sequence[Any], teacher: Any, rounds: int) -> list[harness.Row]:
+    """Rows of the bare teacher and of the job."""
+    from openmofi.encoders import open_encoder, preprocess
+    from openmofi.reinforcement import ReinforceSettings
+
+    settings, encoder = ReinforceSettings((teacher,)), open_encoder(teacher.spec)
+    counts = made(world, out, shards, settings)
+    pictures, texts = seen(out, shards)
+    size = settings.batch_size // settings.augmentations * settings.augmentations
+    whole = replace(encoder.preprocessing, resize="squash", resize_size=0)
+
+    def bare() -> None:
+        for start in range(0, len(pictures), size):
+            batch = np.stack([preprocess(picture, whole) for picture in pictures[start:start + size]])
+            encoder.project_images(encoder.image_features(batch))
+
+    def with_texts() -> None:
+        bare()
+        encoder.embed_texts(texts)
+
+    rows = harness.measure(f"making a store, {teacher.spec}", {
+        PICTURES: bare, WITH_TEXTS: with_texts, JOB: lambda: made(world, out, shards, settings),
+    }, counts["status"]["ok"], rounds, "samples")
+    return [{"part": "make", "teachers": teacher.spec.rpartition("/")[2], **row} for row in rows.values()]
+
+
+def sizes(world: Path, out: Path, shards: Sequence[Any], teacher: Any) -> list[harness.Row]:
+    """A row a precision: bytes a sample, and what it does to the teacher's affinities."""
+    from openmofi.reinforcement import ReinforceSettings
+
+    rows = []
+    for precision in ("fp16", "bf16", "int8"):
+        counts = made(world, out, shards, ReinforceSettings((teacher,), precision=precision))
+        (figures,) = counts["fidelity"].values()
+        rows.append({"part": "size", "contender": precision, "bytes_per_sample": counts["bytes_per_sample"],
+                     **figures[precision]})
+        print(f"{precision}: {counts['bytes_per_sample']:,} bytes a sample, KL {figures[precision]['kl']:.1e}")
+    return rows
+
+
+def recipe_for(name: str, world: Path, out: Path, steps: int, interval: int, extra: Sequence[str]) -> Any:
+    """A student's recipe over the world's dataset."""
+    from openmofi.training.recipe import load_recipe
+
+    places = {"data.dataset": world / "dataset", "data.cache": out / "cache"}
+    return load_recipe(name, [
+        *(f"{key}={json.dumps(str(value))}" for key, value in places.items()), f"run.steps={steps}",
+        f"run.log_every={interval}", "run.checkpoint_every=1000000", "optimizer.warmup=1", *extra])
+
+
+def texts_by_id(world: Path, knowledge: Any) -> dict[int, str]:
+    """What a batch's text ids stand for: a teacher that is asked online needs the texts themselves."""
+    from openmofi.dataset.tables import Folder
+    from openmofi.training.data.texts import text_id
+
+    dataset = Folder.open(world / "dataset", "dataset")
+    own = (text for shard in dataset.shards for text in dataset.read(shard, ["text"])["text"].to_pylist())
+    return {text_id(text): text for text in {*own, *knowledge.texts()}}
+
+
+@contextmanager
+def asked_online(knowledge: Any, texts: Mapping[int, str]) -> Iterator[None]:
+    """Within it the trainer's batches have what the store's teachers say of them, asked in the trainer's process."""
+    import torch
+    from torch.nn.functional import interpolate
+
+    from openmofi.encoders import open_encoder
+    from openmofi.objectives.reinforced import teacher_key
+    from openmofi.training.data import TrainingData
+
+    encoders = {teacher.name: open_encoder(teacher.spec) for teacher in knowledge.teachers}
+    whole: Callable[..., Iterator[Any]] = TrainingData.batches
+
+    def said(batch: Any) -> dict[str, Any]:
+        found = {}
+        for name, encoder in encoders.items():
+            pixels = interpolate(batch["image"], size=encoder.preprocessing.size, mode="bicubic").numpy()
+            vectors = {"image": encoder.project_images(encoder.image_features(pixels))}
+            for kind in ("text", "caption"):
+                vectors[kind] = encoder.embed_texts([texts[number] for number in batch[f"{kind}_id"].tolist()])
+            found.update({teacher_key(name, kind): torch.from_numpy(values) for kind, values in vectors.items()})
+        return found
+
+    def batches(data: Any, *arguments: Any, **named: Any) -> Iterator[Any]:
+        for batch in whole(data, *arguments, **named):
+            yield {**batch, **said(batch)}
+
+    with patch.object(TrainingData, "batches", batches):
+        yield
+
+
+def steps(world: Path, out: Path, store: Path, interval: int, rounds: int, extra: Sequence[str]) -> list[harness.Row]:
+    """Rows of the three students' loops, in turns."""
+    from openmofi.reinforcement import Knowledge
+
+    knowledge, timed = Knowledge.open(store), 2 * interval
+    texts = texts_by_id(world, knowledge)
+    plain = recipe_for("sample_student_contrastive", world, out, timed + interval, interval, extra)
+    taught = recipe_for("sample_reinforced", world, out, timed + interval, interval,
+                        [f"data.reinforcement.store={json.dumps(str(store))}", *extra])
+    runs: dict[str, tuple[Any, Callable[[], AbstractContextManager[None]]]] = {
+        PLAIN: (plain, nullcontext), STORED: (taught, nullcontext),
+        ONLINE: (taught, lambda: asked_online(knowledge, texts))}
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    waits: dict[str, list[float]] = {name: [] for name in runs}
+    order = list(runs)
+    for turn in range(rounds):
+        shift = turn % len(order)
+        for name in order[shift:] + order[:shift]:
+            recipe, asked = runs[name]
+            with asked():
+                taken, wait = loop_seconds(recipe, out / "run", timed)
+            seconds[name].append(taken)
+            waits[name].append(wait)
+    rows = harness.summarise(seconds, timed * plain.data.batch_size)
+    for name, row in rows.items():
+        row["data_wait"] = statistics.median(waits[name])
+    harness.show("steps", rows, "images", extra=("data_wait",))
+    return [{"part": "step", "teachers": f"{len(knowledge.teachers)}", **row} for row in rows.values()]
+
+
+def ratios_of(rows: Sequence[harness.Row]) -> dict[str, float]:
+    """The ratios of the rows at hand; the second teacher is the large one."""
+    found: dict[str, float] = {}
+    for number, teacher in enumerate(dict.fromkeys(row["teachers"] for row in rows if row["part"] == "make")):
+        taken = {row["contender"]: row["median_s"] for row in rows
+                 if row["part"] == "make" and row["teachers"] == teacher}
+        end = "_vit_b32" if number else ""
+        found[f"generate_over_bare{end}"] = taken[PICTURES] / taken[JOB]
+        found[f"generate_over_bare_with_texts{end}"] = taken[WITH_TEXTS] / taken[JOB]
+    found |= {f"bytes_per_sample_{row['contender']}": row["bytes_per_sample"] for row in rows if row["part"] == "size"}
+    if taken := {row["contender"]: row["median_s"] for row in rows if row["part"] == "step"}:
+        found |= {"stored_over_plain": taken[STORED] / taken[PLAIN],
+                  "online_over_stored": taken[ONLINE] / taken[STORED]}
+    return found
+
+
+def main() -> None:
+    """Measure and write `results/reinforce.json`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--world", type=Path, default=Path("runs/bench"))
+    parser.add_argument("--entities", type=int, default=250)
+    parser.add_argument("--out", type=Path, default=Path("runs/bench-reinforce"), help="Stores, runs, caches.")
+    parser.add_argument("--shards", type=int, default=4, help="Of the sample teacher's stores; the large one has one.")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--interval", type=int, default=20, help="Steps; twice as many are timed.")
+    parser.add_argument("--parts", nargs="*", default=["make", "size", "step"], choices=["make", "size", "step"])
+    parser.add_argument("--large", default=LARGE, help="Spec of the large teacher; empty for none.")
+    parser.add_argument("--set", action="append", default=[], help="A setting of both recipes.")
+    parser.add_argument("--results", type=Path, default=harness.RESULTS)
+    arguments = parser.parse_args()
+    world, out = arguments.world, arguments.out
+    prepare(world, arguments.entities)
+
+    from openmofi.reinforcement import ReinforceSettings, TeacherSpec
+    from openmofi.storage import expand_shards
+
+    shards, teachers = expand_shards([str(world / "world/pages/train")]), sample_teachers(world)
+    few, rows = shards[:arguments.shards], []
+    if "make" in arguments.parts:
+        rows += generation(world, out / "made", few, teachers[0], arguments.rounds)
+        if arguments.large:
+            large = TeacherSpec(arguments.large, LARGE_SCALE)
+            rows += generation(world, out / "made-large", shards[:1], large, max(1, arguments.rounds // 2))
+    if "size" in arguments.parts:
+        rows += sizes(world, out / "made", few, teachers[0])
+    if "step" in arguments.parts:
+        made(world, out / "store", shards, ReinforceSettings(tuple(teachers)), anew=False)
+        rows += steps(world, out, out / "store", arguments.interval, arguments.rounds, arguments.set)
+    harness.write_result("reinforce", rows, ratios_of(rows), arguments.results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""A teacher's class scores: its zero-shot softmax over the entities that the labels accepted, of which the top is kept.
+
+Encoders are saved without the head that they were trained with, so that a teacher knows an entity by its text, as it
+does in the label job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from openmofi.dataset.tables import Folder, Judged
+from openmofi.encoders import Array, Encoder
+from openmofi.engine import Engine, LocalEngine, Progress, Quiet
+from openmofi.errors import OpenMofiError, UsageError
+from openmofi.knowledge import KnowledgeBase
+from openmofi.labeling import SelectionSettings
+from openmofi.labeling.entities import embed_entities
+from openmofi.storage import write_table
+
+ENTITIES_FILE = "entities.parquet"
+"""Of a store with entity scores: the column `id`, sorted; a stored entity is a row of it."""
+
+Scores = tuple[NDArray[np.int32], NDArray[np.float16]]
+
+
+def accepted_ids(labels: Folder, count: int) -> list[str]:
+    """Identifiers, sorted, of the entities that the labels accept, in whichever of their shards.
+
+    Raises:
+        UsageError: they are fewer than `count`.
+        OpenMofiError: a label file cannot be read.
+    """
+    found: set[str] = set()
+    for shard in labels.shards:
+        judged = Judged.of(labels.read(shard, ["mentions", "entities"]))
+        found.update(judged.entity.filter(pa.array(judged.accepted)).to_pylist())
+    if len(found) < count:
+        raise UsageError(f"{labels.path} accepts {len(found)} entities, and the scores of {count} are wanted.",
+                         f"Set --entity-scores to {len(found)} at most.")
+    return sorted(found)
+
+
+def prepare_entities(ids: Sequence[str], labels: Folder, kb: KnowledgeBase, encoders: Sequence[Encoder],
+                     out: str | Path, engine: Engine, progress: Progress) -> None:
+    """Write `ENTITIES_FILE`, and embed the entities' texts into `OUT/entities`, which workers read.
+
+    Raises:
+        OpenMofiError: a file cannot be written.
+    """
+    write_table(f"{out}/{ENTITIES_FILE}", pa.table({"id": pa.array(ids, pa.string())}))
+    for encoder in encoders:
+        embed_entities(kb, encoder, ids, entity_template(labels), out, engine, progress)
+
+
+def entity_template(labels: Folder) -> str:
+    """How the label job wrote an entity for its encoder."""
+    return str(labels.manifest.settings.get("selection", {}).get("template", SelectionSettings().template))
+
+
+def read_entities(store: str | Path) -> tuple[str, ...]:
+    """Identifiers of the entities of a store's scores.
+
+    Raises:
+        OpenMofiError: the file is missing or damaged.
+    """
+    path = f"{store}/{ENTITIES_FILE}"
+    try:
+        return tuple(pq.read_table(path, columns=["id"])["id"].to_pylist())
+    except (OSError, pa.ArrowException) as error:
+        raise OpenMofiError(f"{path} cannot be read: {str(error).splitlines()[0]}.",
+                            "Remove the store and make it again.") from error
+
+
+def entity_vectors(labels: Folder, kb: KnowledgeBase, encoder: Encoder, out: str | Path) -> Array:
+    """(C, dim) float32, L2-normalised: the texts of a store's entities, which `prepare_entities` embedded."""
+    known = embed_entities(kb, encoder, read_entities(out), entity_template(labels), out, LocalEngine(), Quiet())
+    return encoder.project_texts(known.features)
+
+
+def top_entities(images: Array, entities: Array, scale: float, count: int) -> Scores:
+    """The entities that a teacher thinks likeliest, and how likely.
+
+    Args:
+        images: (n, dim) float32, L2-normalised.
+        entities: (C, dim), likewise; C ≥ `count`.
+        scale: the teacher's factor on cosines.
+        count: how many are kept.
+
+    Returns:
+        (n, count) rows of `entities`, the likeliest first, the first row first among equals; and their shares of
+        softmax(scale · images · entitiesᵀ) over all C, whose sum over the kept ones is below 1.
+    """
+    logits = scale * (images @ entities.T)
+    # In order of the rows first, so that the stable sort keeps that order among equals.
+    chosen = np.sort(np.argpartition(-logits, count - 1, axis=1)[:, :count], axis=1)
+    kept = np.take_along_axis(logits, chosen, axis=1)
+    order = np.argsort(-kept, axis=1, kind="stable")
+    share = np.exp(np.take_along_axis(kept, order, axis=1) - logsumexp(logits, axis=1, keepdims=True))
+    return np.take_along_axis(chosen, order, axis=1).astype(np.int32), share.astype(np.float16)
