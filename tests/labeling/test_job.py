@@ -169,3 +169,31 @@ def test_too_few_pairs_for_a_calibration_say_so(small_world, small_encoder, tmp_
 def test_the_encoders_calibration_is_used_and_copied(small_encoder, labelled):
     beside = Calibration.load(Path(small_encoder.removeprefix("run:")) / "calibration.json")
     assert Calibration.load(labelled / "calibration.json") == beside
+
+
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+def test_an_export_labels_as_its_original(engine, small_world, small_encoder, labelled, tmp_path):
+    pytest.importorskip("onnxscript")
+    pytest.importorskip({"onnx": "onnxruntime"}.get(engine, engine))
+    from openmofi.encoders import open_encoder
+    from openmofi.encoders.agreement import samples_of
+    from openmofi.encoders.export import export_encoder
+    from openmofi.encoders.export_settings import ExportSettings
+
+    spec, shards = f"{engine}:{tmp_path / 'export'}", [str(small_world.shards)]
+    export_encoder(open_encoder(small_encoder), tmp_path / "export", ExportSettings(engine), samples_of(shards, 128))
+    counts = label(expand_shards(shards), small_world.kb, tmp_path / "out", LabelSettings(spec))
+    assert counts == read_manifest(labelled, "labels").counts | {
+        "expected_precision": pytest.approx(counts["expected_precision"], abs=1e-4)}
+    assert Calibration.load(tmp_path / "out/calibration.json") == Calibration.load(labelled / "calibration.json")
+    first, second = tables(labelled), tables(tmp_path / "out")
+    assert list(first) == list(second)
+    for a, b in ((a, b) for shard in first for a, b in zip(first[shard], second[shard], strict=True)):
+        assert {**a, "entities": None} == {**b, "entities": None}
+        for name in ("entity", "mention", "accepted", "reason"):
+            assert [e[name] for e in a["entities"]] == [e[name] for e in b["entities"]]
+        for name in ("probability", "image_score"):
+            np.testing.assert_allclose([e[name] for e in b["entities"]], [e[name] for e in a["entities"]],
+                                       atol=1e-4 if name == "probability" else 1e-2)
+    inputs = [read_manifest(folder, "labels").inputs["/encoder"] for folder in (labelled, tmp_path / "out")]
+    assert inputs == [open_encoder(small_encoder).fingerprint, open_encoder(spec).fingerprint]

@@ -28,17 +28,18 @@ def export(
     settings = ExportSettings(style, precision, max_loss)
     encoder = open_encoder(spec)
     from openmofi.encoders.agreement import samples_of
-    from openmofi.encoders.export import export_encoder, left_behind
+    from openmofi.encoders.export import export_encoder
+    from openmofi.encoders.exported_heads import companions
 
     found = export_encoder(encoder, out, settings, samples_of(pictures or [], encoder.preprocessing.size))
     if as_json:
         typer.echo(json.dumps(found.as_dict() | {"written": str(out), "spec": f"{style}:{out}",
-                                                "left_behind": left_behind(spec)}, indent=2, ensure_ascii=False))
+                                                "beside": companions(spec)}, indent=2, ensure_ascii=False))
         return
     for line in _told(found, generated=not pictures):
         typer.echo(line)
-    if left := left_behind(spec):
-        typer.echo(f"not exported: {', '.join(left)}; a label job over the export calibrates anew, without folds")
+    if found_beside := companions(spec):
+        typer.echo(f"put beside it: {', '.join(found_beside)}")
     typer.echo(f"written: {out}; opens as {style}:{out}")
 
 

@@ -11,9 +11,17 @@ from openmofi.encoders.heads import Head, apply_head
 from openmofi.encoders.preprocess import preprocess
 from openmofi.encoders.projection import ProjectionEncoder, save_projection_encoder
 from openmofi.encoders.protocol import Array, Encoder, Preprocessing
-from openmofi.encoders.registry import BACKBONE, describe, encoder_folder, open_encoder, sample_encoder_folder
+from openmofi.encoders.registry import (
+    BACKBONE,
+    describe,
+    encoder_folder,
+    fold_spec,
+    open_encoder,
+    sample_encoder_folder,
+)
 
 __all__ = [
     "BACKBONE", "Array", "Encoder", "Head", "Preprocessing", "ProjectionEncoder", "apply_head",
-    "describe", "encoder_folder", "open_encoder", "preprocess", "sample_encoder_folder", "save_projection_encoder",
+    "describe", "encoder_folder", "fold_spec", "open_encoder", "preprocess", "sample_encoder_folder",
+    "save_projection_encoder",
 ]

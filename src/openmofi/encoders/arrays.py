@@ -45,6 +45,15 @@ def by_length(texts: Sequence[str], lengths: Sequence[int], encode: Callable[[li
     return gathered(parts, dim)[[rows[text] for text in texts]] if texts else np.zeros((0, dim), np.float32)
 
 
+def by_tokens(texts: Sequence[str], tokens: Callable[[list[str]], Sequence[Any]],
+              encode: Callable[[list[Any]], Array], dim: int, batch: int) -> Array:
+    """Tokenise and encode distinct texts in batches of similar length; see `by_length`."""
+    distinct = list(dict.fromkeys(texts))
+    rows = dict(zip(distinct, tokens(distinct), strict=True)) if distinct else {}
+    return by_length(texts, [len(rows[text]) for text in texts],
+                     lambda chunk: encode([rows[text] for text in chunk]), dim, batch)
+
+
 def weights_fingerprint(state: Mapping[str, torch.Tensor]) -> str:
     """16 hexadecimal digits for names, shapes, types and every byte of a state dict."""
     import torch

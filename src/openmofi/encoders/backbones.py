@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL.Image import Image
 from torch.utils.checkpoint import checkpoint
 
-from openmofi.encoders.arrays import by_length, gathered, in_batches, numpy_of, weights_fingerprint
+from openmofi.encoders.arrays import by_tokens, gathered, in_batches, numpy_of, weights_fingerprint
+from openmofi.encoders.features_only import FeaturesOnly
 from openmofi.encoders.fold import fold_batch_norm
 from openmofi.encoders.networks import Networks, wordpiece_tokenizer
-from openmofi.encoders.preprocess import preprocess
 from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.encoders.tokens import TOKENIZER_FILE, WordPieceTokens
 from openmofi.errors import MissingExtraError, OpenMofiError
@@ -165,10 +164,7 @@ class MiniLM:
 
     def features(self, texts: Sequence[str]) -> Array:
         """Texts → float32 (n, 384); equal texts get equal rows, and the order of `texts` changes no row."""
-        distinct = list(dict.fromkeys(texts))
-        tokens = dict(zip(distinct, self.tokens(distinct), strict=True))
-        return by_length(texts, [len(tokens[text]) for text in texts],
-                         lambda chunk: self._batch([tokens[text] for text in chunk]), self.dim, _TEXT_BATCH)
+        return by_tokens(texts, self.tokens, self._batch, self.dim, _TEXT_BATCH)
 
     @torch.inference_mode()
     def _batch(self, tokens: list[list[int]]) -> Array:
@@ -179,48 +175,16 @@ class MiniLM:
         return numpy_of(self.network(ids, mask))
 
 
-class BackboneEncoder:
-    """Both backbones as an encoder that has features only: there is no joint space before heads are trained."""
+def open_backbones(spec: str, *, device: str = "cpu") -> FeaturesOnly:
+    """Both backbones as an encoder without a joint space.
 
-    dim = 0
-    logit_scale = 1.0
-
-    def __init__(self, spec: str, image: EfficientNetLite0, text: MiniLM) -> None:
-        self.spec = spec
-        self.preprocessing = image.preprocessing
-        self.feature_dim, self.text_feature_dim = image.dim, text.dim
-        self.feature_fingerprint = fingerprint([image.fingerprint, text.fingerprint])
-        self.fingerprint = self.feature_fingerprint
-        self.networks = Networks(image.network, text.network, text.tokens, wordpiece_tokenizer(_MAX_TOKENS))
-        self._image, self._text = image, text
-
-    def preprocess(self, image: Image) -> Array:
-        """See `Encoder`."""
-        return preprocess(image, self.preprocessing)
-
-    def image_features(self, pixels: Array) -> Array:
-        """See `Encoder`."""
-        return self._image.features(pixels)
-
-    def text_features(self, texts: Sequence[str]) -> Array:
-        """See `Encoder`."""
-        return self._text.features(texts)
-
-    def project_images(self, features: Array) -> Array:
-        """Always an error."""
-        raise self._no_space()
-
-    def project_texts(self, features: Array) -> Array:
-        """Always an error."""
-        raise self._no_space()
-
-    def embed_texts(self, texts: Sequence[str]) -> Array:
-        """Always an error."""
-        raise self._no_space()
-
-    def _no_space(self) -> OpenMofiError:
-        return OpenMofiError(f"The encoder {self.spec!r} is a pair of backbones without projection heads.",
-                             "Train heads first (`openmofi sample encoder`), or choose another encoder.")
+    Raises:
+        MissingExtraError: a package with weights is not installed.
+    """
+    image, text = EfficientNetLite0(device=device), MiniLM(device=device)
+    networks = Networks(image.network, text.network, text.tokens, wordpiece_tokenizer(_MAX_TOKENS))
+    return FeaturesOnly(spec, image.features, text.features, (image.dim, text.dim),
+                        fingerprint([image.fingerprint, text.fingerprint]), image.preprocessing, networks)
 
 
 def _efficientnet_weights() -> dict[str, torch.Tensor]:

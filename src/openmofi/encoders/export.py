@@ -1,4 +1,7 @@
-"""Exports an encoder to ONNX or OpenVINO: folds, traces, converts, compares with the original, and only then writes."""
+"""Exports an encoder to ONNX or OpenVINO: folds, traces, converts, compares with the original, and only then writes.
+
+Heads of ours stay heads: what is traced is the frozen encoder that they stand on. See `exported_heads`.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,12 @@ from openmofi.encoders.export_onnx import quantise_linear, write_onnx
 from openmofi.encoders.export_openvino import write_openvino
 from openmofi.encoders.export_settings import ExportSettings
 from openmofi.encoders.exported import (
+    EMBEDDING,
+    FEATURES,
     GRAPHS,
     MASK,
     PIXELS,
+    POSTPROCESSING,
     SPEC_FILE,
     TOKENIZER_FOLDER,
     Exported,
@@ -29,25 +35,26 @@ from openmofi.encoders.exported import (
     load_exported,
     text_inputs,
 )
+from openmofi.encoders.exported_heads import BASE_FOLDER, copy_companions, save_exported_heads
 from openmofi.encoders.fold import folded, picture_probe
 from openmofi.encoders.networks import Networks
+from openmofi.encoders.projection import ProjectionEncoder, read_encoder_json
 from openmofi.encoders.protocol import Encoder
-from openmofi.encoders.registry import encoder_folder
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.storage import package_versions, write_json
 from openmofi.storage.atomic import write_error
 
 _PROBE_TEXTS = ["a photo of a crane", "two words"]
 _CALIBRATION = 128
-_COMPANIONS = ("calibration.json", "classes.parquet", "folds.json")
 _PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnx", "onnxscript", "openvino")}
 
 
 def export_encoder(encoder: Encoder, out: str | Path, settings: ExportSettings, samples: Samples) -> Agreement:
-    """Write a folder that opens as `onnx:FOLDER` or `openvino:FOLDER`; see `exported` for its files.
+    """Write a folder that opens as `onnx:FOLDER` or `openvino:FOLDER`; its files: see `exported`, `exported_heads`.
 
     The graphs are written beside `out`, opened, and compared with the encoder. Only where the loss is within
     `settings.max_loss` they are renamed to `out`. For calibration every second sample is taken, and the others judge.
+    The original's own calibration (of the label job), class vectors and folds are put beside the export.
 
     Args:
         encoder: on the CPU.
@@ -71,28 +78,17 @@ def export_encoder(encoder: Encoder, out: str | Path, settings: ExportSettings, 
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".openmofi-tmp-export-", dir=out.parent) as temporary:
             whole = Path(temporary) / "whole"
-            whole.mkdir()
-            told = _write(encoder, networks, whole, settings, calibration)
-            made = load_exported(whole, settings.format)
+            made = _write(encoder, whole, settings, calibration, EMBEDDING)
             found = agreement(encoder, made, judged, texts=networks.text is not None)
             _check(found, settings)
-            write_json(whole / SPEC_FILE, told.as_json() | {"agreement": found.as_dict(),
-                                                            "versions": package_versions()})
+            write_json(whole / SPEC_FILE, read_encoder_json(whole) | {"agreement": found.as_dict(),
+                                                                      "versions": package_versions()})
+            copy_companions(whole, encoder, made, settings)
             _sync(whole)
             whole.replace(out)
     except OSError as error:
         raise write_error(error, out) from error
     return found
-
-
-def left_behind(spec: str) -> list[str]:
-    """What lies beside an encoder of ours and is not exported: its calibration, class vectors and folds.
-
-    Folds are heads on the original's features. A label job over the export fits a calibration of its own, and judges
-    pages that the heads were fitted on by the same heads, so it accepts more of these than it should.
-    """
-    folder = encoder_folder(spec)
-    return [] if folder is None else [name for name in _COMPANIONS if (folder / name).exists()]
 
 
 def _networks(encoder: Encoder) -> Networks:
@@ -115,11 +111,25 @@ def _split(samples: Samples) -> tuple[Samples, Samples]:
     return judged, kept
 
 
-def _write(encoder: Encoder, networks: Networks, folder: Path, settings: ExportSettings,
-           calibration: Samples) -> Exported:
+def _write(encoder: Encoder, folder: Path, settings: ExportSettings, calibration: Samples, output: str) -> Encoder:
+    """Write an encoder, what it stands on first; opened again."""
+    folder.mkdir(exist_ok=True)
+    if isinstance(encoder, ProjectionEncoder):
+        base = _write(encoder.base, folder / BASE_FOLDER, settings, calibration, FEATURES)
+        return save_exported_heads(folder, encoder, base, settings)
+    networks: Networks | None = getattr(encoder, "networks", None)
+    assert networks is not None
+    _write_graphs(encoder, networks, folder, settings, calibration, output)
+    return load_exported(folder, settings.format)
+
+
+def _write_graphs(encoder: Encoder, networks: Networks, folder: Path, settings: ExportSettings, calibration: Samples,
+                  output: str) -> None:
     scale = encoder.logit_scale if getattr(encoder, "logit_scale_known", True) else None
     told: dict[str, Any] = {
-        "format": settings.format, "precision": settings.precision, "dim": encoder.dim, "logit_scale": scale,
+        "format": settings.format, "precision": settings.precision, "output": output, "dim": encoder.dim,
+        "feature_dim": encoder.feature_dim, "logit_scale": scale,
+        "text_feature_dim": 0 if networks.text is None else encoder.text_feature_dim,
         "preprocessing": asdict(encoder.preprocessing), "tokenizer": networks.tokenizer,
         "source": {"spec": encoder.spec, "fingerprint": encoder.fingerprint}}
     count = _CALIBRATION if settings.calibrates else 0
@@ -133,18 +143,16 @@ def _write(encoder: Encoder, networks: Networks, folder: Path, settings: ExportS
         wanted = [text_inputs([row], masked=masked) for row in rows[2:]]
         _write_side(networks.text, probe, (0, 1) if masked else (0,), folder, "text", settings, wanted, told)
         networks.tokens.save(folder / TOKENIZER_FOLDER)
-    made = Exported(**told, files=digests(folder))
-    write_json(folder / SPEC_FILE, made.as_json())
-    return made
+    write_json(folder / SPEC_FILE, Exported(**told, files=digests(folder)).as_json())
 
 
 def _write_side(network: nn.Module, probe: Mapping[str, torch.Tensor], dynamic: Sequence[int], folder: Path, side: str,
                 settings: ExportSettings, calibration: Sequence[Mapping[str, Any]], told: Mapping[str, Any]) -> None:
-    metadata = {**told, "side": side, "postprocessing": "L2-normalised, in the graph"}
+    metadata = {**told, "side": side, "postprocessing": POSTPROCESSING[told["output"]]}
     with tempfile.TemporaryDirectory(prefix="plain-", dir=folder.parent) as plain:
         source, target = Path(plain) / f"{side}.onnx", folder / f"{side}{GRAPHS[settings.format]}"
         network = folded(network, next(iter(probe.values()))) if MASK not in probe else network
-        write_onnx(network, probe, dynamic, source, metadata)
+        write_onnx(network, probe, dynamic, source, metadata, told["output"])
         if settings.format == "openvino":
             write_openvino(source, target, settings.precision, calibration, metadata)
         elif settings.precision == "int8":

@@ -22,21 +22,21 @@ _OPSET = 18
 _WHOLE = 1 << 30
 
 
-class Normalised(nn.Module):
-    """A network whose output is L2-normalised: what is exported."""
+class _Output(nn.Module):
+    """A network, its output in 32 bits and, where that is asked for, L2-normalised: what is exported."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, *, normalised: bool) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.normalised = network, normalised
 
     def forward(self, inputs: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """(B, …) → (B, dim) float32, L2-normalised."""
-        out = self.network(inputs) if mask is None else self.network(inputs, mask)
-        return nn.functional.normalize(out.float(), dim=1)
+        """(B, …) → (B, dim) float32."""
+        out = (self.network(inputs) if mask is None else self.network(inputs, mask)).float()
+        return nn.functional.normalize(out, dim=1) if self.normalised else out
 
 
 def write_onnx(network: nn.Module, examples: Mapping[str, torch.Tensor], dynamic: Sequence[int], path: Path,
-               metadata: Mapping[str, Any]) -> None:
+               metadata: Mapping[str, Any], output: str) -> None:
     """Trace a network and write its graph.
 
     Args:
@@ -45,6 +45,7 @@ def write_onnx(network: nn.Module, examples: Mapping[str, torch.Tensor], dynamic
         dynamic: dimensions of the inputs that may be of any size, the batch (0) among them.
         path: of the graph.
         metadata: JSON values, written as `openmofi.KEY` into the graph's `metadata_props`.
+        output: what it is called; `EMBEDDING` is L2-normalised.
 
     Raises:
         MissingExtraError: onnx or onnxscript is not installed.
@@ -53,13 +54,14 @@ def write_onnx(network: nn.Module, examples: Mapping[str, torch.Tensor], dynamic
     onnx, _ = imported("onnx"), imported("onnxscript")
     shapes = tuple(dict.fromkeys(dynamic, torch.export.Dim.DYNAMIC) for _ in examples)
     size = sum(one.numel() * one.element_size() for one in network.parameters())
+    whole = _Output(network, normalised=output == EMBEDDING).eval()
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with torch.no_grad(), quiet_logging(), contextlib.redirect_stdout(io.StringIO()):
-            torch.onnx.export(Normalised(network).eval(), tuple(examples.values()), str(path), dynamo=True,
-                              dynamic_shapes=shapes, input_names=list(examples), output_names=[EMBEDDING],
-                              opset_version=_OPSET, external_data=size > _WHOLE, verbose=False)
+            torch.onnx.export(whole, tuple(examples.values()), str(path), dynamo=True, dynamic_shapes=shapes,
+                              input_names=list(examples), output_names=[output], opset_version=_OPSET,
+                              external_data=size > _WHOLE, verbose=False)
     except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
         told = str(error).strip().splitlines() or [type(error).__name__]
         raise OpenMofiError(f"The network cannot be exported: {told[0][:300]}",

@@ -7,6 +7,7 @@ The folder:
     text.onnx         tokens (batch, length) int64 [, mask] → joint_embedding; where the encoder has a text side
     tokenizer/        its files, where it has any
 
+Of an encoder that exported heads stand on (`exported_heads`) the graphs give `features`, not normalised.
 OpenVINO's graphs are `image.xml` with `image.bin`; an ONNX graph of more than 1 GiB has `image.onnx.data` beside it.
 Nothing in the folder is code, and nothing is unpickled: graphs hold the engines' own operators.
 """
@@ -17,12 +18,14 @@ import hashlib
 import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from openmofi.encoders.arrays import by_tokens, gathered, in_batches
+from openmofi.encoders.features_only import FeaturesOnly
 from openmofi.encoders.image_only import ImageEncoder
 from openmofi.encoders.joint import JointEncoder, Towers
 from openmofi.encoders.preprocess import preprocessing_from_json
@@ -35,7 +38,9 @@ from openmofi.storage import fingerprint
 SPEC_FILE, TOKENIZER_FOLDER = "encoder.json", "tokenizer"
 GRAPHS = {"onnx": ".onnx", "openvino": ".xml"}
 # PyTorch names values after operators, `embedding` among them, and names must differ.
-PIXELS, TOKENS, MASK, EMBEDDING = "pixels", "tokens", "mask", "joint_embedding"
+PIXELS, TOKENS, MASK, EMBEDDING, FEATURES = "pixels", "tokens", "mask", "joint_embedding", "features"
+POSTPROCESSING = {EMBEDDING: "L2-normalised, in the graph", FEATURES: "none: features, which heads take"}
+_BATCH = 64
 _AGAIN = "Export it again."
 _READ = 1 << 20
 Graph = Callable[[Mapping[str, Any]], Array]
@@ -48,7 +53,9 @@ class Exported:
     Attributes:
         format: of `GRAPHS`.
         precision: `fp32`, `bf16` or `int8`.
-        dim: of the joint space.
+        output: of the graphs, `EMBEDDING` or, of what heads stand on, `FEATURES`, which are not normalised.
+        dim: of the joint space; 0 of a pair of backbones, which has none.
+        feature_dim, text_feature_dim: of what the graphs give; 0 without a text side.
         logit_scale: the factor on cosines of its training; `None` where it is unknown.
         preprocessing: `dataclasses.asdict` of a `Preprocessing`.
         tokenizer: see `networks.Networks`; `None` without a text side.
@@ -58,7 +65,10 @@ class Exported:
 
     format: str
     precision: str
+    output: str
     dim: int
+    feature_dim: int
+    text_feature_dim: int
     logit_scale: float | None
     preprocessing: Mapping[str, Any]
     tokenizer: Mapping[str, Any] | None
@@ -73,13 +83,14 @@ class Exported:
     def as_json(self) -> dict[str, Any]:
         """The content of `encoder.json`."""
         return {"format_version": FORMAT_VERSION, "kind": "exported", "format": self.format,
-                "precision": self.precision, "dim": self.dim, "logit_scale": self.logit_scale,
-                "preprocessing": dict(self.preprocessing), "postprocessing": "L2-normalised, in the graph",
+                "precision": self.precision, "output": self.output, "dim": self.dim, "feature_dim": self.feature_dim,
+                "text_feature_dim": self.text_feature_dim, "logit_scale": self.logit_scale,
+                "preprocessing": dict(self.preprocessing), "postprocessing": POSTPROCESSING[self.output],
                 "tokenizer": self.tokenizer, "files": dict(self.files), "source": dict(self.source),
                 "fingerprint": self.fingerprint}
 
 
-def load_exported(folder: str | Path, engine: str, *, spec: str = "") -> JointEncoder | ImageEncoder:
+def load_exported(folder: str | Path, engine: str, *, spec: str = "") -> JointEncoder | ImageEncoder | FeaturesOnly:
     """Open an exported encoder with its engine, `onnx` or `openvino`, on the CPU.
 
     As many threads are used as OMP_NUM_THREADS says, or as there are cores for this process.
@@ -101,8 +112,18 @@ def load_exported(folder: str | Path, engine: str, *, spec: str = "") -> JointEn
     if told.tokenizer is None:
         return ImageEncoder(where, pictures, told.dim, told.fingerprint, preprocessing)
     text, masked = _graph(folder, "text", told), bool(told.tokenizer.get("masked"))
-    return JointEncoder(where, Towers(pictures, _tokens(folder, told.tokenizer), lambda rows: text(
-        text_inputs(rows, masked=masked)), told.dim, told.fingerprint), preprocessing, told.logit_scale)
+    tokens = _tokens(folder, told.tokenizer)
+
+    def texts(rows: list[Any]) -> Array:
+        return text(text_inputs(rows, masked=masked))
+
+    if told.dim:
+        return JointEncoder(where, Towers(pictures, tokens, texts, told.dim, told.fingerprint), preprocessing,
+                            told.logit_scale, source_fingerprint=str(told.source["fingerprint"]))
+    return FeaturesOnly(where, lambda pixels: gathered(map(pictures, in_batches(pixels, _BATCH)), told.feature_dim),
+                        lambda found: by_tokens(found, tokens, texts, told.text_feature_dim, _BATCH),
+                        (told.feature_dim, told.text_feature_dim),
+                        fingerprint([told.fingerprint, asdict(preprocessing)]), preprocessing)
 
 
 def text_inputs(rows: Sequence[Any], *, masked: bool) -> dict[str, Any]:
@@ -133,13 +154,26 @@ def imported(module: str) -> Any:
         raise MissingExtraError.of(error.name or module, "export") from error
 
 
-def _read(folder: Path, engine: str) -> Exported:
+def read_exported_json(folder: Path, engine: str) -> dict[str, Any]:
+    """What `encoder.json` of an export says, of either kind.
+
+    Raises:
+        OpenMofiError: see `projection.read_encoder_json`, or it is no export.
+        UsageError: it was exported for another engine.
+    """
     raw = read_encoder_json(folder)
-    if raw["kind"] != "exported":
+    if not raw["kind"].startswith("exported"):
         raise OpenMofiError(f"{folder} is no exported encoder.", f"Open it as run:{folder}, or export it first.")
     if raw["format"] != engine:
         raise UsageError(f"{folder} was exported for {raw['format']}, not for {engine}.",
                          f"Open it as {raw['format']}:{folder}.")
+    if not isinstance(raw["source"], dict) or "fingerprint" not in raw["source"]:
+        raise OpenMofiError(f"{folder / SPEC_FILE} is not understood: it names no source.", _AGAIN)
+    return raw
+
+
+def _read(folder: Path, engine: str) -> Exported:
+    raw = read_exported_json(folder, engine)
     try:
         told = Exported(**{name: raw[name] for name in Exported.__dataclass_fields__})
         wrong = [name for name, digest in told.files.items() if not _inside(name) or _digest(folder / name) != digest]
@@ -178,13 +212,14 @@ def _tokens(folder: Path, tokenizer: Mapping[str, Any]) -> Callable[[list[str]],
 
 def _graph(folder: Path, side: str, told: Exported) -> Graph:
     path = folder / f"{side}{GRAPHS[told.format]}"
-    threads = _threads()
-    made = _onnx(path, threads) if told.format == "onnx" else _openvino(path, told.precision, threads)
+    threads, dim = _threads(), told.feature_dim if side == "image" else told.text_feature_dim
+    made = (_onnx(path, told.output, threads) if told.format == "onnx"
+            else _openvino(path, told.output, told.precision, threads))
 
     def run(inputs: Mapping[str, Any]) -> Array:
         found = np.asarray(made(inputs), np.float32)
-        if found.ndim != 2 or found.shape[1] != told.dim:
-            raise OpenMofiError(f"{path} gives embeddings of shape {found.shape}, not {told.dim} a row.", _AGAIN)
+        if found.ndim != 2 or found.shape[1] != dim:
+            raise OpenMofiError(f"{path} gives rows of shape {found.shape}, not {dim} a row.", _AGAIN)
         return found
 
     return run
@@ -197,7 +232,7 @@ def _threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _onnx(path: Path, threads: int) -> Graph:
+def _onnx(path: Path, output: str, threads: int) -> Graph:
     runtime = imported("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
@@ -208,17 +243,17 @@ def _onnx(path: Path, threads: int) -> Graph:
         session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the engine raises classes of its own that share no base but this
         raise _refused(path, error) from error
-    return lambda inputs: session.run([EMBEDDING], dict(inputs))[0]
+    return lambda inputs: session.run([output], dict(inputs))[0]
 
 
-def _openvino(path: Path, precision: str, threads: int) -> Graph:
+def _openvino(path: Path, name: str, precision: str, threads: int) -> Graph:
     # On processors that have bfloat16 OpenVINO would use it unasked, so the precision is always said.
     settings = {"INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32", "INFERENCE_NUM_THREADS": threads,
                 "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
     try:
         with signal_stack_kept():
             compiled = imported("openvino").Core().compile_model(str(path), "CPU", settings)
-        output = compiled.output(EMBEDDING)
+        output = compiled.output(name)
     except RuntimeError as error:
         raise _refused(path, error) from error
     return lambda inputs: compiled(dict(inputs))[output]

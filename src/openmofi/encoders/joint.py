@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL.Image import Image
 
-from openmofi.encoders.arrays import by_length, gathered, in_batches, normalised
+from openmofi.encoders.arrays import by_tokens, gathered, in_batches, normalised
 from openmofi.encoders.preprocess import preprocess
 from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.storage import fingerprint
@@ -42,10 +42,19 @@ class Towers:
 
 
 class JointEncoder:
-    """See `Encoder`. Features are the towers' output, so the projection is the normalisation alone."""
+    """See `Encoder`. Features are the towers' output, so the projection is the normalisation alone.
 
-    def __init__(self, spec: str, towers: Towers, preprocessing: Preprocessing, logit_scale: float | None) -> None:
-        self.spec, self.preprocessing = spec, preprocessing
+    Args:
+        spec: what it is opened by.
+        towers: see there.
+        preprocessing: see `Preprocessing`.
+        logit_scale: the factor on cosines of its training; `None` where it is unknown.
+        source_fingerprint: of the encoder that it was exported from, whose calibration holds for it; else empty.
+    """
+
+    def __init__(self, spec: str, towers: Towers, preprocessing: Preprocessing, logit_scale: float | None, *,
+                 source_fingerprint: str = "") -> None:
+        self.spec, self.preprocessing, self.source_fingerprint = spec, preprocessing, source_fingerprint
         self.logit_scale, self.logit_scale_known = float(logit_scale or 1.0), logit_scale is not None
         self.dim = self.feature_dim = self.text_feature_dim = towers.dim
         self.feature_fingerprint = fingerprint([towers.weights, asdict(preprocessing)])
@@ -62,10 +71,7 @@ class JointEncoder:
 
     def text_features(self, texts: Sequence[str]) -> Array:
         """See `Encoder`. Each distinct text is encoded once."""
-        distinct = list(dict.fromkeys(texts))
-        tokens = dict(zip(distinct, self._towers.tokens(distinct), strict=True)) if distinct else {}
-        return by_length(texts, [len(tokens[text]) for text in texts],
-                         lambda chunk: self._towers.text([tokens[text] for text in chunk]), self.dim, _TEXT_BATCH)
+        return by_tokens(texts, self._towers.tokens, self._towers.text, self.dim, _TEXT_BATCH)
 
     def project_images(self, features: Array) -> Array:
         """See `Encoder`."""

@@ -22,14 +22,17 @@ if TYPE_CHECKING:
     from openmofi.encoders.networks import Networks
 
 FORMAT_VERSION = 1
-_SPEC_FILE, _HEADS_FILE = "encoder.json", "heads.safetensors"
+SPEC_FILE, HEADS_FILE = "encoder.json", "heads.safetensors"
 _SIDES = ("image", "text")
 _PROJECTION_FIELDS = ("base", "base_fingerprint", "heads_fingerprint", "logit_scale", "preprocessing")
 _FIELDS = {
     "projection": _PROJECTION_FIELDS,
     "adapter": _PROJECTION_FIELDS,
     "trained": ("image", "text", "dim", "logit_scale", "preprocessing", "weights_fingerprint"),
-    "exported": ("format", "precision", "dim", "logit_scale", "preprocessing", "tokenizer", "files", "fingerprint"),
+    "exported": ("format", "precision", "output", "dim", "feature_dim", "text_feature_dim", "logit_scale",
+                 "preprocessing", "tokenizer", "files", "source", "fingerprint"),
+    "exported_heads": ("format", "precision", "adapter", "base", "base_fingerprint", "heads_fingerprint", "logit_scale",
+                       "source"),
 }
 
 
@@ -44,17 +47,18 @@ class ProjectionEncoder:
             embeddings of texts.
         logit_scale: the factor on cosines that the heads were trained with.
         adapter: see above.
+        source_fingerprint: see `JointEncoder`.
     """
 
     def __init__(self, spec: str, base: Encoder, image_head: Head, text_head: Head | None, *, logit_scale: float,
-                 adapter: bool = False) -> None:
+                 adapter: bool = False, source_fingerprint: str = "") -> None:
         heads = [image_head] if text_head is None else [image_head, text_head]
         expected = ([base.dim] * 2 if adapter else [base.feature_dim, base.text_feature_dim])[:len(heads)]
         found, dims = [head.in_dim for head in heads], [head.dim for head in heads]
         if found != expected or len(set(dims)) > 1 or (adapter and dims != [base.dim] * 2):
             raise OpenMofiError(f"The heads of {spec!r} take {found} features and give {dims}; its base {base.spec!r} "
                                 f"has {expected}.")
-        self.spec, self.base, self.adapter = spec, base, adapter
+        self.spec, self.base, self.adapter, self.source_fingerprint = spec, base, adapter, source_fingerprint
         self.image_head, self.text_head = image_head, text_head
         self.dim, self.logit_scale = image_head.dim, float(logit_scale)
         self.feature_dim, self.text_feature_dim = base.feature_dim, base.text_feature_dim
@@ -148,13 +152,10 @@ def save_projection_encoder(folder: str | Path, *, base: Encoder, image_head: He
     Raises:
         OpenMofiError: the heads do not fit the base, or the folder cannot be written.
     """
-    from safetensors.numpy import save
-
     folder = Path(folder)
     made = ProjectionEncoder(f"run:{folder}", base, image_head, text_head, logit_scale=logit_scale, adapter=adapter)
-    write_bytes(folder / _HEADS_FILE, save({name: np.ascontiguousarray(values, np.float32)
-                                            for name, values in sorted(_tensors(image_head, text_head).items())}))
-    write_json(folder / _SPEC_FILE, {
+    write_heads(folder, image_head, text_head)
+    write_json(folder / SPEC_FILE, {
         "format_version": FORMAT_VERSION,
         "kind": "adapter" if adapter else "projection",
         "base": base.spec,
@@ -181,14 +182,11 @@ def load_projection_encoder(folder: str | Path, open_base: Callable[[str], Encod
     """
     folder = Path(folder)
     raw = read_encoder_json(folder)
-    image_head, text_head = _read_heads(folder)
-    if heads_fingerprint(image_head, text_head) != raw["heads_fingerprint"]:
-        raise OpenMofiError(f"{folder / _HEADS_FILE} is not what {_SPEC_FILE} beside it describes.",
-                            "Train or copy the encoder again.")
+    image_head, text_head = read_heads(folder, raw["heads_fingerprint"])
     if str(raw["base"]) in (spec, f"run:{folder}"):
         raise OpenMofiError(f"The encoder {folder} stands on itself.", "Train it again.")
     base = open_base(str(raw["base"]))
-    wanted = preprocessing_from_json(raw["preprocessing"], str(folder / _SPEC_FILE))
+    wanted = preprocessing_from_json(raw["preprocessing"], str(folder / SPEC_FILE))
     if base.fingerprint != raw["base_fingerprint"] or base.preprocessing != wanted:
         raise OpenMofiError(f"The encoder {folder} was trained on another {raw['base']!r} than the one installed here.",
                             "Install the versions that it was trained with, or train it again.")
@@ -207,13 +205,13 @@ def read_encoder_json(folder: Path) -> dict[str, Any]:
     Raises:
         OpenMofiError: see `load_projection_encoder`.
     """
-    path = folder / _SPEC_FILE
+    path = folder / SPEC_FILE
     try:
         raw = json.loads(path.read_text("utf-8"))
         version = raw["format_version"]
         missing = set(_FIELDS.get(str(raw.get("kind")), ("a known kind",))) - set(raw)
     except FileNotFoundError as error:
-        raise OpenMofiError(f"{folder} is not an encoder: it has no {_SPEC_FILE}.",
+        raise OpenMofiError(f"{folder} is not an encoder: it has no {SPEC_FILE}.",
                             "Give a folder that `openmofi` wrote, or hf:PATH for a transformers checkpoint.") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Train or copy the encoder again.") from error
@@ -225,15 +223,35 @@ def read_encoder_json(folder: Path) -> dict[str, Any]:
     return dict(raw)
 
 
-def _read_heads(folder: Path) -> tuple[Head, Head | None]:
+def write_heads(folder: Path, image_head: Head, text_head: Head | None) -> None:
+    """Write `heads.safetensors`; equal heads give equal bytes.
+
+    Raises:
+        OpenMofiError: the folder cannot be written.
+    """
+    from safetensors.numpy import save
+
+    write_bytes(folder / HEADS_FILE, save({name: np.ascontiguousarray(values, np.float32)
+                                           for name, values in sorted(_tensors(image_head, text_head).items())}))
+
+
+def read_heads(folder: Path, wanted: str) -> tuple[Head, Head | None]:
+    """What `write_heads` wrote, of pictures and of texts.
+
+    Raises:
+        OpenMofiError: the file is missing or damaged, or its fingerprint is not `wanted`.
+    """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    path = folder / _HEADS_FILE
+    path = folder / HEADS_FILE
     try:
         tensors = load_file(path)
         image, text = ({name.removeprefix(f"{side}."): values for name, values in tensors.items()
                         if name.startswith(f"{side}.")} for side in _SIDES)
     except (OSError, SafetensorError) as error:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Train or copy the encoder again.") from error
-    return Head(image), Head(text) if text else None
+    heads = Head(image), Head(text) if text else None
+    if heads_fingerprint(*heads) != wanted:
+        raise OpenMofiError(f"{path} is not what {SPEC_FILE} beside it describes.", "Train or copy the encoder again.")
+    return heads

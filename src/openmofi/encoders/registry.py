@@ -16,6 +16,7 @@ from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 SAMPLE_FOLDER_VARIABLE = "OPENMOFI_SAMPLE_ENCODERS"
 BACKBONE = "backbone:efficientnet-lite0+minilm"
 _SAMPLE_FOLDER = "runs/demo/encoders"
+_FOLDERS = ("run", "onnx", "openvino")
 _SAMPLES = {"sample": "partial-labels", "sample:alt-text": "alt-text"}
 _Stamp = tuple[tuple[str, int, int], ...]
 _EXAMPLES = ("sample, sample:alt-text, run:FOLDER, onnx:FOLDER, openvino:FOLDER, hf:FOLDER-OR-ID, mofi:FOLDER-OR-ID, "
@@ -76,7 +77,14 @@ def encoder_folder(spec: str) -> Path | None:
     """The folder of an encoder of ours, where things that belong to it (its calibration) may lie beside; else none."""
     if spec in _SAMPLES:
         return sample_encoder_folder(spec)
-    return Path(spec.removeprefix("run:")) if spec.startswith("run:") else None
+    prefix, _, folder = spec.partition(":")
+    return Path(folder) if prefix in _FOLDERS else None
+
+
+def fold_spec(spec: str, fold: int) -> str:
+    """The spec of a cross-fitted copy of an encoder that has an `encoder_folder`; see `openmofi.labeling.evidence`."""
+    prefix = spec.partition(":")[0]
+    return f"{prefix if prefix in _FOLDERS else 'run'}:{encoder_folder(spec)}/folds/{fold}"
 
 
 def _open_sample(spec: str, device: str) -> Encoder:
@@ -92,7 +100,7 @@ def _open_run(spec: str, rest: str, device: str) -> Encoder:
     from openmofi.encoders.projection import load_projection_encoder, read_encoder_json
 
     raw = read_encoder_json(Path(rest))
-    if raw["kind"] == "exported":
+    if raw["kind"].startswith("exported"):
         raise UsageError(f"{rest} is an exported encoder.", f"Open it as {raw['format']}:{rest}.")
     if raw["kind"] == "trained":
         return _trained(spec, rest, device, _stamp(Path(rest)))
@@ -110,12 +118,18 @@ def _trained(spec: str, rest: str, device: str, stamp: _Stamp) -> Encoder:
 def _open_exported(spec: str, rest: str, device: str) -> Encoder:
     if device != "cpu":
         raise UsageError(f"{spec} runs on the CPU, not on {device}.", "Open the encoder that it was made of there.")
+    from openmofi.encoders.projection import read_encoder_json
+
+    if read_encoder_json(Path(rest))["kind"] == "exported_heads":
+        from openmofi.encoders.exported_heads import load_exported_heads
+
+        return load_exported_heads(rest, spec.partition(":")[0], open_encoder, spec=spec)
     return _exported(spec, rest, _stamp(Path(rest)))
 
 
 @lru_cache(maxsize=2)
 def _exported(spec: str, rest: str, stamp: _Stamp) -> Encoder:
-    # Several stages of a job open the same encoder; see `_joint`.
+    # Several stages of a job open the same encoder, folds the same base; see `_joint`.
     from openmofi.encoders.exported import load_exported
 
     return load_exported(rest, spec.partition(":")[0], spec=spec)
@@ -131,9 +145,9 @@ def _open_backbone(spec: str, rest: str, device: str) -> Encoder:
 def _backbones(device: str) -> Encoder:
     # A job opens several encoders (folds, an adapter) over these two, whose weights come from installed
     # packages. Features are computed in one thread of a process, see `EfficientNetLite0.features`.
-    from openmofi.encoders.backbones import BackboneEncoder, EfficientNetLite0, MiniLM
+    from openmofi.encoders.backbones import open_backbones
 
-    return BackboneEncoder(BACKBONE, EfficientNetLite0(device=device), MiniLM(device=device))
+    return open_backbones(BACKBONE, device=device)
 
 
 def _open_open_clip(spec: str, rest: str, device: str) -> Encoder:

@@ -15,13 +15,12 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from openmofi.encoders import Array, Encoder, encoder_folder, open_encoder
+from openmofi.encoders import Array, Encoder, encoder_folder, fold_spec, open_encoder
 from openmofi.labeling.classes import ClassVectors, Folds
 from openmofi.labeling.entities import EntityFeatures
 from openmofi.storage import Shard, file_fingerprint
@@ -101,7 +100,7 @@ class Judges:
         folds = Folds.beside(folder) if folder else None
         if folds is None:
             return cls(whole)
-        views = tuple(View.of(open_encoder(f"run:{Path(str(folder)) / 'folds' / str(fold)}"), known, reference)
+        views = tuple(View.of(open_encoder(fold_spec(encoder.spec, fold)), known, reference)
                       for fold in range(folds.count))
         return cls(whole, views, frozenset(folds.seen))
 

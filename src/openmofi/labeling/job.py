@@ -109,22 +109,27 @@ def calibrate(corpus: Corpus, encoder: Encoder, seed: int) -> Calibration:
     reference = reference_sample(corpus.known.ids.to_pylist(), seed)
     found = corpus_evidence(corpus, encoder, reference, seed)
     return fit_calibration(found.real, found.link_score, found.group, found.pair, found.decoys,
-                           fitted_for=calibration_key(encoder, corpus.kb, corpus.template), reference=reference)
+                           fitted_for=calibration_key(encoder.fingerprint, corpus.kb, corpus.template),
+                           reference=reference)
 
 
-def calibration_key(encoder: Encoder, kb: KnowledgeBase, template: str) -> str:
-    """What a calibration is valid for."""
-    return fingerprint([encoder.fingerprint, kb.fingerprint, template])
+def calibration_key(encoder: str, kb: KnowledgeBase, template: str) -> str:
+    """What a calibration is valid for; `encoder` is a fingerprint."""
+    return fingerprint([encoder, kb.fingerprint, template])
 
 
 def stored_calibration(encoder: Encoder, kb: KnowledgeBase, template: str) -> Calibration | None:
-    """The calibration that lies beside a `run:` encoder, if it was fitted for this knowledge base and template."""
+    """The calibration that lies beside an encoder of ours, if it was fitted for this knowledge base and template.
+
+    Beside an export lies what was fitted for its source.
+    """
     folder = encoder_folder(encoder.spec)
     path = folder / CALIBRATION_FILE if folder else None
     if path is None or not path.exists():
         return None
     found = Calibration.load(path)
-    return found if found.fitted_for == calibration_key(encoder, kb, template) else None
+    judges = (encoder.fingerprint, getattr(encoder, "source_fingerprint", ""))
+    return found if found.fitted_for in [calibration_key(one, kb, template) for one in judges if one] else None
 
 
 def label(shards: Sequence[Shard], kb_folder: str | Path, out: str | Path, settings: LabelSettings, *,
