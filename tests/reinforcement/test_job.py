@@ -146,19 +146,23 @@ def test_precisions_agree(store, shards, teachers, labelled, small_world, tmp_pa
             np.testing.assert_allclose(getattr(found, part)[name], values, atol=6e-3)
 
 
-def test_teachers_over_one_backbone_look_once(store, shards, teachers, small_encoder, labelled, small_world, tmp_path,
-                                              monkeypatch):
-    from openmofi.encoders.backbones import EfficientNetLite0
+def test_teachers_over_one_backbone_look_and_read_once(store, shards, teachers, small_encoder, labelled, small_world,
+                                                       tmp_path, monkeypatch):
+    from openmofi.encoders.backbones import EfficientNetLite0, MiniLM
 
     shutil.copytree(small_encoder.removeprefix("run:"), tmp_path / "twin")
-    looks = []
-    features = EfficientNetLite0.features
-    monkeypatch.setattr(EfficientNetLite0, "features", lambda self, pixels: looks.append(len(pixels)) or features(
+    looks, reads = [], []
+    seen, read = EfficientNetLite0.features, MiniLM.features
+    monkeypatch.setattr(EfficientNetLite0, "features", lambda self, pixels: looks.append(len(pixels)) or seen(
         self, pixels))
+    monkeypatch.setattr(MiniLM, "features", lambda self, texts: reads.extend(texts) or read(self, texts))
     twins = (*teachers, TeacherSpec(f"run:{tmp_path / 'twin'}", 30.0))
     counts = reinforce(shards[:1], labelled, tmp_path / "out", ReinforceSettings(twins, augmentations=2, size=64),
                        kb=small_world.kb)
     assert sum(looks) == 2 * counts["status"]["ok"]
+    reads.remove("a")  # what `open_teachers` asks of each
+    reads.remove("a")
+    assert len(reads) == len(set(reads)) > 0
     rows = {shards[0].name: rows_of(store)[shards[0].name]}
     alone, found = (take_all(folder, rows, 1, 1) for folder in (store, tmp_path / "out"))
     for part in ("image", "text", "caption"):

@@ -129,9 +129,9 @@ class _Written:
 def _reinforce_shard(stage: ReinforceStage, encoders: Sequence[Encoder], labels: Folder, kb: KnowledgeBase | None,
                      captioner: Captioner | None, entities: Sequence[Array], shard: Shard) -> dict[str, Any]:
     written = _Written()
-    texts = [_TextEmbeddings(encoder) for encoder in encoders]
     eyes = _eyes(encoders)
     views = {number: _whole_square(stage.teachers[number].preprocessing) for number in sorted(set(eyes))}
+    texts = {number: _TextFeatures(encoders[number]) for number in views}
     prepare = partial(_prepared, stage, shard, views, captioner is not None)
     samples_at_once = max(1, stage.settings.batch_size // stage.settings.augmentations)
     with ThreadPoolExecutor(_DECODERS) as pool:
@@ -144,7 +144,7 @@ def _reinforce_shard(stage: ReinforceStage, encoders: Sequence[Encoder], labels:
             features = {number: encoders[number].image_features(
                 np.concatenate([item.pixels[number] for item in usable])) for number in views if usable}
             for number, encoder in enumerate(encoders):
-                found = _embedded(encoder, texts[number], usable, features.get(eyes[number]), stage.settings)
+                found = _embedded(encoder, texts[eyes[number]], usable, features.get(eyes[number]), stage.settings)
                 _keep(written, found, number, stage.settings.precision)
                 if entities:
                     _score(stage, written, found["image"], number, entities[number])
@@ -154,7 +154,7 @@ def _reinforce_shard(stage: ReinforceStage, encoders: Sequence[Encoder], labels:
 
 
 def _eyes(encoders: Sequence[Encoder]) -> list[int]:
-    """For each teacher the first that sees as it does: heads over one backbone need its features once."""
+    """For each teacher the first that sees and reads as it does: heads over one backbone need its features once."""
     seen = [(encoder.feature_fingerprint, encoder.preprocessing) for encoder in encoders]
     return [seen.index(one) for one in seen]
 
@@ -238,36 +238,37 @@ def _with_texts(usable: Sequence[_Prepared], captioner: Captioner | None, count:
     return made
 
 
-class _TextEmbeddings:
-    """Embeds texts, each distinct one of a shard once: entities' texts come again and again."""
+class _TextFeatures:
+    """Features of texts, each distinct one of a shard read once: entities' texts come again and again."""
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
         self._known: dict[str, Array] = {}
 
     def of(self, texts: Sequence[str]) -> Array:
-        """(n, dim) float32."""
+        """(n, text_feature_dim) float32; n is not 0."""
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         if new:
-            self._known.update(zip(new, self._encoder.embed_texts(new), strict=True))
-        return (np.stack([self._known[text] for text in texts]) if texts
-                else np.zeros((0, self._encoder.dim), np.float32))
+            self._known.update(zip(new, self._encoder.text_features(new), strict=True))
+        return np.stack([self._known[text] for text in texts])
 
 
-def _embedded(encoder: Encoder, texts: _TextEmbeddings, usable: Sequence[_Prepared],
+def _embedded(encoder: Encoder, texts: _TextFeatures, usable: Sequence[_Prepared],
               features: Array | None, settings: ReinforceSettings) -> dict[str, Array]:
     """What a teacher says of a batch: (m, augmentations, dim), (m, 1, dim), (m, captions, dim).
 
     `features` are of all augmentations, (m × augmentations, feature_dim); `None` of an empty batch.
     """
     count, dim = len(usable), encoder.dim
-    images = np.zeros((count, settings.augmentations, dim), np.float32)
+    shapes = {"image": settings.augmentations, "text": 1, "caption": settings.captions}
+    found: dict[str, Array] = {part: np.zeros((count, each, dim), np.float32) for part, each in shapes.items()}
     if features is not None:
-        images = encoder.project_images(features).reshape(images.shape)
-    own = texts.of([item.own for item in usable])
-    synthetic = texts.of([text for item in usable for text in item.sample.texts])
-    return {"image": images, "text": own.reshape(count, 1, dim),
-            "caption": synthetic.reshape(count, settings.captions, dim)}
+        found["image"] = encoder.project_images(features).reshape(found["image"].shape)
+        written = {"text": [item.own for item in usable],
+                   "caption": [text for item in usable for text in item.sample.texts]}
+        found |= {part: encoder.project_texts(texts.of(listed)).reshape(found[part].shape)
+                  for part, listed in written.items() if listed}
+    return found
 
 
 def _keep(written: _Written, found: dict[str, Array], number: int, precision: str) -> None:
