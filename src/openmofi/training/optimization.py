@@ -97,7 +97,7 @@ def gradient_norm(optimizer: Optimizer, ranks: Ranks) -> Tensor:
         if (gradient := item.parameter.grad) is None:
             continue
         if gradient.is_sparse and not gradient.is_coalesced():
-            # Two losses over the same classes: a row that both touch stands there twice, and its norm is that of the sum.
+            # Two losses over the same classes: a row that both touch stands there twice, and what counts is the sum.
             gradient = item.parameter.grad = gradient.coalesce()
         square = _local(gradient).float().square().sum()
         if item.rows or isinstance(gradient, DTensor):
