@@ -10,7 +10,7 @@ A row a precision says how many bytes a sample takes with one teacher.
 
 Reading it, with small students whose runs differ in objective and data alone:
 - `plain`: the recipe `sample_student_contrastive`;
-- `stored`: `sample_reinforced`, with teachers' stored knowledge (`stored_over_plain`);
+- `stored`: `sample_reinforced_contrastive`, with teachers' stored knowledge (`stored_over_plain`);
 - `online`: the same, and the teachers embed each batch's augmented pictures and texts in the trainer's process
   (`online_over_stored`). They see the student's pictures, enlarged to their size: that the pictures would have to be
   made at the teachers' size is left out, in favour of `online`.
@@ -197,7 +197,7 @@ def steps(world: Path, out: Path, store: Path, interval: int, rounds: int, extra
     knowledge, timed = Knowledge.open(store), 2 * interval
     texts = texts_by_id(world, knowledge)
     plain = recipe_for("sample_student_contrastive", world, out, timed + interval, interval, extra)
-    taught = recipe_for("sample_reinforced", world, out, timed + interval, interval,
+    taught = recipe_for("sample_reinforced_contrastive", world, out, timed + interval, interval,
                         [f"data.reinforcement.store={json.dumps(str(store))}", *extra])
     runs: dict[str, tuple[Any, Callable[[], AbstractContextManager[None]]]] = {
         PLAIN: (plain, nullcontext), STORED: (taught, nullcontext),
