@@ -152,8 +152,8 @@ def test_teachers_over_one_backbone_look_once(store, shards, teachers, small_enc
 
     shutil.copytree(small_encoder.removeprefix("run:"), tmp_path / "twin")
     looks = []
-    features = EfficientNetLite0.features
-    monkeypatch.setattr(EfficientNetLite0, "features", lambda self, pixels: looks.append(len(pixels)) or features(
+    forward = EfficientNetLite0._batch
+    monkeypatch.setattr(EfficientNetLite0, "_batch", lambda self, pixels: looks.append(len(pixels)) or forward(
         self, pixels))
     twins = (*teachers, TeacherSpec(f"run:{tmp_path / 'twin'}", 30.0))
     counts = reinforce(shards[:1], labelled, tmp_path / "out", ReinforceSettings(twins, augmentations=2, size=64),
