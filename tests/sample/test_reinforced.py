@@ -30,7 +30,7 @@ def measured(value: float) -> Measured:
 
 
 def metrics_of(**values: float) -> dict:
-    found = {CONTRASTIVE: 0.3, MULTI_TASK: 0.35, REINFORCED: 0.4, "reinforced_multi_task": 0.45} | values
+    found = {CONTRASTIVE: 0.3, MULTI_TASK: 0.35, REINFORCED: 0.4, "reinforced_contrastive": 0.45} | values
     return reinforced_metrics({name: measured(value) for name, value in found.items()},
                               {name: measured(0.5) for name in (BEST, PARTIAL_LABELS)})
 
@@ -59,9 +59,9 @@ def test_every_student_has_its_figures_and_is_compared() -> None:
     found = metrics_of()
     assert found[REINFORCED]["map_excl_query"] == pytest.approx(0.4)
     assert found[REINFORCED]["zero_shot"] == pytest.approx(0.4)
-    assert set(found["differences"]) == {f"{ours}_over_{theirs}" for ours in (REINFORCED, "reinforced_multi_task")
+    assert set(found["differences"]) == {f"{ours}_over_{theirs}" for ours in (REINFORCED, "reinforced_contrastive")
                                          for theirs in (CONTRASTIVE, MULTI_TASK)}
-    one = found["differences"]["reinforced_multi_task_over_contrastive"]
+    one = found["differences"]["reinforced_contrastive_over_contrastive"]
     assert one["map_excl_query"]["gain"] == pytest.approx(0.5)
     assert one["zero_shot"]["difference"] == pytest.approx(0.15)
     assert found["teachers"][BEST]["map_excl_query"] == pytest.approx(0.5)

@@ -100,6 +100,18 @@ def test_sparse_rows_are_clipped_by_their_values():
     assert parameter.grad.to_dense()[1, 0] == pytest.approx(0.6, rel=1e-5)
 
 
+def test_rows_that_two_losses_touch_count_once():
+    parameter = nn.Parameter(torch.zeros(9, 2))
+    rows = [torch.sparse_coo_tensor([[4]], [[value, 0.0]], (9, 2), is_coalesced=True) for value in (3.0, 1.0)]
+    parameter.grad = rows[0] + rows[1]
+    optimizer = sharded_optimizer([Trained("head", parameter, 9)], OptimizerSettings(head_clip=1.0), lr_scale=1.0,
+                                  weight_decay=0.0)
+    norm = gradient_norm(optimizer, ALONE)
+    assert norm == 4.0
+    clip_gradients(optimizer, norm)
+    assert parameter.grad.to_dense()[4, 0] == pytest.approx(1.0, rel=1e-5)
+
+
 def test_the_head_gets_the_optimiser_that_is_named():
     for name, kind in (("row-adamw", RowAdamW), ("row-adagrad", RowAdagrad)):
         made = sharded_optimizer([Trained("head", nn.Parameter(torch.zeros(2, 2)), 2)], OptimizerSettings(head=name),

@@ -44,6 +44,9 @@ def value_of(recipe: object, key: str) -> object:
     ("model.image.spec=none", "model.image.spec is 'none', which names no tower"),
     ("objectives.margin_softmax={implementation: sampled, sample_rate: 0, min_sampled: 0}", "samples no class"),
     ("run.best='-'", "run.best names no metric"),
+    ("objectives={margin_softmax: {weight: 0}, entity_distillation: {weight: 1}}", "teaches the classes of"),
+    ("objectives.reinforced={weight: 1, scale: 200}", "objectives.reinforced.scale is 200, above its max_scale"),
+    ("data.reinforcement.store=store", "whose features are computed once"),
 ])
 def test_a_broken_rule_is_told(override, told):
     with pytest.raises(UsageError) as caught:

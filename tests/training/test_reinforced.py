@@ -17,7 +17,7 @@ from openmofi.dataset import DatasetSettings, build_dataset
 from openmofi.encoders import open_encoder
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.objectives.settings import MarginSoftmaxSettings, ReinforcedSettings
+from openmofi.objectives.settings import EntityDistillationSettings, MarginSoftmaxSettings, ReinforcedSettings
 from openmofi.pairs import Record, read_pairs, write_tar
 from openmofi.reinforcement import Knowledge, ReinforceSettings, TeacherSpec, augmented, reinforce
 from openmofi.storage import expand_shards, read_manifest
@@ -202,6 +202,36 @@ def test_a_store_without_synthetic_texts(recipe, small_world, small_encoder, lab
     objectives = replace(recipe.objectives, reinforced=replace(recipe.objectives.reinforced, captions=0.0))
     trained(replace(recipe, data=data, objectives=objectives), tmp_path / "other")
     assert read_log(tmp_path / "other")[-1]["reinforced/distillation"] > 0
+
+
+def test_what_teachers_think_a_picture_shows(recipe, small_world, small_encoder, labelled, tmp_path):
+    reinforce(expand_shards([str(small_world.shards)]), labelled, tmp_path / "store", ReinforceSettings(
+        (TeacherSpec(small_encoder, 30.0),), augmentations=1, captions=1, size=64, entity_scores=3), kb=small_world.kb)
+    objectives = replace(recipe.objectives, entity_distillation=EntityDistillationSettings(0.5))
+    with pytest.raises(UsageError, match="holds no entity scores"):
+        trained(replace(recipe, objectives=objectives), tmp_path / "without")
+    recipe = replace(recipe, objectives=objectives,
+                     data=replace(recipe.data, reinforcement=Reinforcement(str(tmp_path / "store"))))
+    data = opened(recipe, tmp_path / "cache")
+    knowledge = Knowledge.open(tmp_path / "store")
+    (batch,) = data.batches(0, 1)
+    (teacher,) = knowledge.teachers
+    for place, row in enumerate(batch["row"].tolist()):
+        shard, key = place_of(data, row)
+        found = knowledge.take([shard], [key], np.array([0]), np.array([0]))
+        names = [knowledge.entities()[number] for number in found.entity_ids[teacher.name][0]]
+        assert [data.class_ids[number] for number in batch[f"teacher/{teacher.name}/entity_ids"][place]] == names
+        assert np.array_equal(batch[f"teacher/{teacher.name}/entity_scores"][place].numpy(),
+                              found.entity_scores[teacher.name][0])
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    trained(recipe, whole)
+    with pytest.raises(KeyboardInterrupt):
+        trained(recipe, parts, watcher=InterruptAt(2))
+    trained(recipe, parts, resume=True)
+    assert losses(whole) == losses(parts)
+    line = read_log(whole)[-1]
+    assert line["entity_distillation/known"] == 1.0
+    assert line["loss/entity_distillation"] > 0
 
 
 def test_another_store_does_not_go_on_with_a_run(recipe, small_world, small_encoder, labelled, tmp_path):

@@ -84,3 +84,14 @@ class ReinforcedSettings:
     scale: float = 1 / 0.07
     max_scale: float = 100.0
     chunk: int = 0
+
+
+@dataclass(frozen=True)
+class EntityDistillationSettings:
+    """What teachers think a picture shows, beside its labels; see `objectives.entity_distillation`.
+
+    Attributes:
+        weight: of this loss in the sum; 0 leaves it out. It needs the classes of `margin_softmax`.
+    """
+
+    weight: float = 0.0

@@ -14,9 +14,9 @@ from openmofi.sample.figures import benchmark_page, html_table
 from openmofi.sample.reinforced_pictures import ReplayedSample
 
 STUDENT_ROWS: Mapping[str, str] = {
-    "contrastive": "contrastive on alt-texts (CLIP)", "multi_task": "multi-task on entities (MOFI)",
-    "reinforced": "reinforced: contrastive and stored teachers",
-    "reinforced_multi_task": "reinforced and the class head",
+    "reinforced": "reinforced: entities and stored teachers",
+    "reinforced_contrastive": "reinforced: alt-texts and stored teachers",
+    "multi_task": "multi-task on entities (MOFI)", "contrastive": "contrastive on alt-texts (CLIP)",
 }
 TEACHER_ROWS: Mapping[str, str] = {
     "multi_task": "teacher: the demo's multi-task encoder", "partial-labels": "teacher: the label job's encoder",

@@ -96,6 +96,9 @@ def gradient_norm(optimizer: Optimizer, ranks: Ranks) -> Tensor:
     for item in optimizer.trained:
         if (gradient := item.parameter.grad) is None:
             continue
+        if gradient.is_sparse and not gradient.is_coalesced():
+            # Two losses over the same classes: a row that both touch stands there twice, and what counts is the sum.
+            gradient = item.parameter.grad = gradient.coalesce()
         square = _local(gradient).float().square().sum()
         if item.rows or isinstance(gradient, DTensor):
             sharded += square

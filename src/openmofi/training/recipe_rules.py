@@ -72,7 +72,7 @@ def require_data(recipe: Recipe) -> None:
     if not recipe.data.dataset:
         raise UsageError("The recipe does not say what to train on: data.dataset is empty.",
                          "Add --dataset DIR, a folder that `openmofi dataset build` wrote.")
-    if recipe.objectives.reinforced.weight and not recipe.data.reinforcement.store:
+    if _from_teachers(recipe) and not recipe.data.reinforcement.store:
         raise UsageError("The recipe learns from teachers, and data.reinforcement.store is empty.",
                          "Add --set data.reinforcement.store=DIR, what `openmofi reinforce` wrote of the dataset.")
     text = recipe.data.text
@@ -132,7 +132,10 @@ def _check_objectives(recipe: Recipe) -> None:
 
 
 def _check_reinforced(recipe: Recipe) -> None:
-    if not (recipe.objectives.reinforced.weight or recipe.data.reinforcement.store):
+    if recipe.objectives.entity_distillation.weight and not recipe.objectives.margin_softmax.weight:
+        raise UsageError("objectives.entity_distillation teaches the classes of objectives.margin_softmax, whose "
+                         "weight is 0.", "Give objectives.margin_softmax a weight.")
+    if not (_from_teachers(recipe) or recipe.data.reinforcement.store):
         return
     if recipe.model.image.spec.startswith("encoder:"):
         raise UsageError(f"data.reinforcement replays pictures, and model.image.spec is {recipe.model.image.spec!r}, "
@@ -140,6 +143,10 @@ def _check_reinforced(recipe: Recipe) -> None:
     if recipe.objectives.reinforced.weight and recipe.data.text.name + recipe.data.text.name_description > 0:
         raise UsageError("objectives.reinforced: teachers know the pairs' own texts and the store's synthetic ones, "
                          "and data.text asks for others.", "Set data.text.alt_text to 1, and the others to 0.")
+
+
+def _from_teachers(recipe: Recipe) -> bool:
+    return recipe.objectives.reinforced.weight > 0 or recipe.objectives.entity_distillation.weight > 0
 
 
 def _check_towers(recipe: Recipe) -> None:

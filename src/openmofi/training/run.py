@@ -21,7 +21,7 @@ from openmofi.storage import Manifest, claim_folder, finish_manifest, read_manif
 from openmofi.training.allocator import keep_freed_memory
 from openmofi.training.checkpoint import Checkpoints, Progressed
 from openmofi.training.data import TrainingData, open_data
-from openmofi.training.data.taught import require_captions
+from openmofi.training.data.taught import require_knowledge
 from openmofi.training.distributed import Ranks, bare, joined_ranks, spread
 from openmofi.training.inputs import ModelInputs
 from openmofi.training.log import RunLog, Watcher
@@ -104,7 +104,7 @@ def _opened(recipe: Recipe, inputs: ModelInputs, out: Path, ranks: Ranks, progre
     with ranks.first_before_others():
         require_claimable(out, _KIND)
         data = open_data(recipe.data, inputs, seed=recipe.run.seed, cache=cache, progress=progress)
-    require_captions(recipe, data.sources.taught)
+    require_knowledge(recipe, data.sources.taught)
     return data
 
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from openmofi.objectives.settings import ContrastiveSettings, MarginSoftmaxSettings, ReinforcedSettings
+from openmofi.objectives.settings import (
+    ContrastiveSettings,
+    EntityDistillationSettings,
+    MarginSoftmaxSettings,
+    ReinforcedSettings,
+)
 
 
 @dataclass(frozen=True)
@@ -168,6 +173,7 @@ class Objectives:
     margin_softmax: MarginSoftmaxSettings = field(default_factory=MarginSoftmaxSettings)
     contrastive: ContrastiveSettings = field(default_factory=ContrastiveSettings)
     reinforced: ReinforcedSettings = field(default_factory=ReinforcedSettings)
+    entity_distillation: EntityDistillationSettings = field(default_factory=EntityDistillationSettings)
 
 
 @dataclass(frozen=True)

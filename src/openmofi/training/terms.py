@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from openmofi.objectives.contrastive import Contrastive
+from openmofi.objectives.entity_distillation import EntityDistillation
 from openmofi.objectives.margin_softmax import MarginSoftmax
 from openmofi.objectives.reinforced import Reinforced
 from openmofi.training.model import DualEncoder, parameter_groups
@@ -35,6 +36,9 @@ def build_terms(recipe: Recipe, counts: NDArray[np.int64], device: torch.device,
         head = MarginSoftmax(len(counts), recipe.model.dim, wanted.margin_softmax, seed=recipe.run.seed,
                              counts=torch.from_numpy(counts))
         terms["margin_softmax"] = Term(head.to(device), wanted.margin_softmax.weight)
+        if wanted.entity_distillation.weight:
+            terms["entity_distillation"] = Term(EntityDistillation(head, list(teachers or {})),
+                                                wanted.entity_distillation.weight)
     if wanted.contrastive.weight:
         terms["contrastive"] = Term(Contrastive(wanted.contrastive).to(device), wanted.contrastive.weight)
     if wanted.reinforced.weight:

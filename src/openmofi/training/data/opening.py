@@ -21,7 +21,7 @@ from openmofi.training.data.loader import Sources, TrainingData
 from openmofi.training.data.pictures import Pictures, check_augment
 from openmofi.training.data.plan import SAMPLERS, ClassPlan, InstancePlan, Ints, Plan, members_of_classes
 from openmofi.training.data.rows import Rows, flat_lists, open_rows, shard_starts
-from openmofi.training.data.taught import Taught
+from openmofi.training.data.taught import Taught, classes_of
 from openmofi.training.data.text_features import TextFeatures, text_features
 from openmofi.training.data.texts import TextPlan, plan_texts
 from openmofi.training.inputs import ModelInputs
@@ -54,7 +54,7 @@ def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: 
     rows = open_rows(dataset, starts, folder, progress, places=live)
     texts = None if inputs.text == "none" else plan_texts(
         settings.text, settings.kb, class_ids, vocabulary["name"].to_pylist(), seed)
-    taught = _taught(settings.reinforcement, seed)
+    taught = _taught(settings.reinforcement, class_ids, seed)
     sources = Sources(
         rows, _plan(settings, rows, len(class_ids), seed), dataset.shards, settings.batch_size, settings.max_labels,
         seed, inputs, pictures=_pictures(settings, inputs) if live else None,
@@ -114,10 +114,11 @@ def _pictures(settings: DataSettings, inputs: ModelInputs) -> Pictures:
     return Pictures(inputs.preprocessing, settings.augment)
 
 
-def _taught(settings: Reinforcement, seed: int) -> Taught | None:
+def _taught(settings: Reinforcement, class_ids: list[str], seed: int) -> Taught | None:
     if not settings.store:
         return None
-    return Taught(Knowledge.open(settings.store), seed, settings.mismatch == "stop")
+    knowledge = Knowledge.open(settings.store)
+    return Taught(knowledge, seed, settings.mismatch == "stop", classes_of(knowledge.entities(), class_ids))
 
 
 def _text_features(texts: TextPlan | None, rows: Rows, inputs: ModelInputs, taught: Taught | None, cache: Path,

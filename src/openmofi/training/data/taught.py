@@ -12,6 +12,7 @@ from torch import Tensor
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.objectives.reinforced import KNOWN, teacher_key
 from openmofi.reinforcement import Augmentation, Knowledge, Recalled, image_hash
+from openmofi.training.data.plan import Ints
 from openmofi.training.settings import Recipe
 
 _TAUGHT = 6  # sets these random numbers apart from those of `plan`, `texts` and the pictures
@@ -25,11 +26,14 @@ class Taught:
         knowledge: the store.
         seed: of the choice among a sample's augmentations and synthetic texts.
         strict: a picture that is not the one that was reinforced ends the run.
+        classes: (entities of the store + 1,) int64 class of each, −1 where the dataset has none; the last, −1, is that
+            of no entity.
     """
 
     knowledge: Knowledge
     seed: int
     strict: bool
+    classes: Ints
 
     def recall(self, step: int, size: int, share: slice, shards: Sequence[str], keys: Sequence[str]) -> Recalled:
         """What is known of this rank's samples.
@@ -67,17 +71,30 @@ class Taught:
                                 "Reinforce the dataset as it is now, or set data.reinforcement.mismatch: plain.")
         augmentations: list[Augmentation | None] = [
             one if knows else None for one, knows in zip(found.augmentations, known.tolist(), strict=True)]
-        return replace(found, known=known, augmentations=augmentations)
+        # Of other bytes nothing is known; what is not known has no class. −1 is the last of `classes`.
+        ids = {name: np.where(known[:, None], self.classes[rows], -1) for name, rows in found.entity_ids.items()}
+        return replace(found, known=known, augmentations=augmentations, entity_ids=ids)
 
 
-def require_captions(recipe: Recipe, taught: Taught | None) -> None:
-    """Check that there are synthetic texts where the recipe gives them a weight.
+def classes_of(entities: Sequence[str], class_ids: Sequence[str]) -> Ints:
+    """`Taught.classes` of a store's entities, by the identifiers of the dataset's classes."""
+    place = {identifier: number for number, identifier in enumerate(class_ids)}
+    return np.array([*(place.get(entity, -1) for entity in entities), -1], np.int64)
+
+
+def require_knowledge(recipe: Recipe, taught: Taught | None) -> None:
+    """Check that the store holds what the recipe gives a weight.
 
     Raises:
-        UsageError: the store was made without.
+        UsageError: it was made without synthetic texts, or without entity scores.
     """
+    if taught is None:
+        return
+    if recipe.objectives.entity_distillation.weight and not taught.knowledge.entity_scores:
+        raise UsageError(f"objectives.entity_distillation has a weight, and {taught.knowledge.path} holds no entity "
+                         "scores.", "Set it to 0, or reinforce with --entity-scores 8.")
     wanted = recipe.objectives.reinforced
-    if taught is not None and wanted.weight and wanted.captions and not taught.knowledge.captions:
+    if wanted.weight and wanted.captions and not taught.knowledge.captions:
         raise UsageError(f"objectives.reinforced.captions is {wanted.captions:g}, and {taught.knowledge.path} holds no "
                          "synthetic texts.", "Set it to 0, or reinforce with --captions.")
 
@@ -85,6 +102,6 @@ def require_captions(recipe: Recipe, taught: Taught | None) -> None:
 def taught_tensors(found: Recalled) -> dict[str, Tensor]:
     """The entries of a batch: `known` and each teacher's embeddings; see `objectives.protocol.Batch`."""
     batch = {KNOWN: torch.from_numpy(found.known)}
-    for what in ("image", "text", "caption"):
+    for what in ("image", "text", "caption", "entity_ids", "entity_scores"):
         batch |= {teacher_key(name, what): torch.from_numpy(values) for name, values in getattr(found, what).items()}
     return batch
