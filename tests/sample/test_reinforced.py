@@ -101,6 +101,7 @@ def test_the_whole_benchmark_runs_once(sources: Path, small_demo: Path, tmp_path
     monkeypatch.setattr("openmofi.sample.reinforced.train_side_by_side", train_here)
     monkeypatch.setattr("openmofi.sample.reinforced.engine_named", lambda name: LocalEngine())
     monkeypatch.setattr("openmofi.sample.reinforced.AUGMENTATIONS", 2)
+    monkeypatch.setattr("openmofi.sample.reinforced._PAIRS", 64)
     few = ("optimizer.warmup=1", "model.dim=16")
     train_here([compared_run(small_demo, BEST, overrides=("run.steps=4", "data.batch_size=32", *few))], Quiet())
     overrides = ("run.steps=2", "data.batch_size=16", "data.workers=0", "model.image.size=32", *few)
