@@ -18,6 +18,8 @@ def reinforce(
     labels: Annotated[Path | None, typer.Option(help="Folder written by `openmofi label`.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="STORE", help="Folder of the store.")] = None,
     kb: Annotated[Path | None, typer.Option(help="Knowledge base of the labels: describes entities.")] = None,
+    dataset: Annotated[Path | None, typer.Option(
+        help="Only the rows of this dataset, built from the labels (default: every usable pair).")] = None,
     augmentations: Annotated[int, typer.Option("--augs", help="Augmentations a sample.")] = 5,
     captions: Annotated[int, typer.Option(help="Synthetic texts a sample.")] = 2,
     captioner: Annotated[str, typer.Option(
@@ -55,8 +57,8 @@ def reinforce(
         raise UsageError(f"There is no {'folder of labels' if labels is None else 'folder for the store'}.",
                          "Add --labels LABELS." if labels is None else "Add -o STORE.")
     with shown_progress(quiet=as_json) as progress:
-        counts = reinforcement.reinforce(expand_shards(shards), labels, out, settings, kb=kb, device=device,
-                                         engine=engine_named(engine), progress=progress)
+        counts = reinforcement.reinforce(expand_shards(shards), labels, out, settings, kb=kb, dataset=dataset,
+                                         device=device, engine=engine_named(engine), progress=progress)
     if as_json:
         typer.echo(json.dumps(counts, indent=2, ensure_ascii=False))
         return

@@ -35,7 +35,7 @@ _NAMED = 10
 
 
 def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, settings: ReinforceSettings, *,
-              kb: str | Path | None = None, device: str = "cpu", engine: Engine | None = None,
+              kb: str | Path | None = None, dataset: str | Path | None = None, device: str = "cpu", engine: Engine | None = None,
               progress: Progress | None = None) -> dict[str, Any]:
     """Compute and store what teachers know of labelled pairs; goes on where an earlier run stopped.
 
@@ -46,6 +46,8 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
         settings: see `ReinforceSettings`.
         kb: names, descriptions and types of the entities in synthetic texts; without it entities are called as the
             pairs' texts call them. The one that the pairs were labelled with.
+        dataset: folder written by `openmofi dataset build` from these labels: only its rows are reinforced, and only
+            it can be trained on with all rows known. Without it every usable pair is.
         device: torch's name of where the teachers work; `auto` is CUDA where there is one. It may change the last bits
             of an embedding.
         engine, progress: how it runs, who is told.
@@ -57,7 +59,7 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
 
     Raises:
         UsageError: scores of entities are wanted without a knowledge base, or of more than the labels accept.
-        OpenMofiError: a shard or the knowledge base is not the one that was labelled with, an encoder cannot teach,
+        OpenMofiError: a shard, the knowledge base or the dataset is not that of the labels, an encoder cannot teach,
             the output was made with other settings.
     """
     engine, progress = engine or LocalEngine(), progress or Quiet()
@@ -68,6 +70,8 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
     inputs = {**_inputs(folder, shards), "/labels": folder.manifest.fingerprint}
     if kb:
         inputs["/kb"] = _same_kb(folder, kb)
+    if dataset:
+        inputs["/dataset"] = _of_these_labels(folder, dataset)
     entities = accepted_ids(folder, settings.entity_scores) if settings.entity_scores else []
     teachers, encoders = open_teachers(settings.teachers, device)
     largest = max((encoder.preprocessing for encoder in encoders), key=lambda found: found.size)
@@ -77,13 +81,13 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
         inputs["/captioner"] = captioner_fingerprint(settings.captioner)
     described = {**settings.as_dict(), "teachers": [asdict(teacher) for teacher in teachers],
                  "interpolation": largest.interpolation, "transform_version": TRANSFORM_VERSION, "ops": OPS,
-                 "labels": str(labels), "kb": str(kb or ""),
+                 "labels": str(labels), "kb": str(kb or ""), "dataset": str(dataset or ""),
                  "shards": [{"name": shard.name, "path": shard.path} for shard in shards]}
     manifest = claim_folder(out, KIND, described, inputs)
     if entities and kb and not manifest.finished:
         prepare_entities(entities, folder, KnowledgeBase.open(kb), encoders, out, engine, progress)
     stage = ReinforceStage(str(labels), str(kb or ""), str(out), settings, largest.interpolation, teachers,
-                           ReadSettings(**folder.manifest.settings.get("read", {})), device)
+                           ReadSettings(**folder.manifest.settings.get("read", {})), device, str(dataset or ""))
     missing = [shard for shard in shards if not Path(stage.path(shard)).exists()]
     if missing:
         progress.begin("reinforce", len(missing))
@@ -122,6 +126,19 @@ def _same_kb(labels: Folder, kb: str | Path) -> str:
         raise OpenMofiError(f"The knowledge base {kb} is not the one that {labels.path} was made with.",
                             f"Give that one ({labels.manifest.settings.get('kb')}), or label with this one.")
     return found
+
+
+def _of_these_labels(labels: Folder, dataset: str | Path) -> str:
+    """The dataset's fingerprint.
+
+    Raises:
+        OpenMofiError: it was built from other labels.
+    """
+    found = Folder.open(dataset, "dataset").manifest
+    if found.inputs.get("labels") != labels.manifest.fingerprint:
+        raise OpenMofiError(f"The dataset {dataset} was not built from {labels.path}.",
+                            "Give its own labels, or build it again.")
+    return found.fingerprint
 
 
 def _count(stage: ReinforceStage, shards: Sequence[Shard]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """A shard of the store: one uncompressed Arrow file, memory-mapped, rows as in the shard of pairs.
 
-Columns: `key`, `status` (a `PairStatus`), `width`, `height`, `hash` of the image; `crop` (4 float64 an augmentation),
+Columns: `key`, `status` (a `PairStatus` or a `StoreStatus`), `width`, `height`, `hash` of the image; `crop` (4 float64 an augmentation),
 `flip`, `op` and `magnitude` (positions in `OPS` and signed values); `texts`, the synthetic ones; and of the teacher
 number t its embeddings `image_t` (dim values an augmentation), `text_t`, `caption_t`, with `…_scale` for int8, and its
 `entity_t` (rows of the store's entities, an augmentation's likeliest first) with `entity_score_t`. All but `key` and
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,12 @@ TOLD = "reinforcement"
 """Key of the file's metadata: JSON with what was measured while it was made."""
 
 
+class StoreStatus(StrEnum):
+    """Why the store knows nothing of a usable pair."""
+
+    NOT_IN_DATASET = "not_in_dataset"
+
+
 @dataclass(frozen=True)
 class Sample:
     """A row without its embeddings.
@@ -41,7 +48,7 @@ class Sample:
     """
 
     key: str
-    status: PairStatus
+    status: PairStatus | StoreStatus
     width: int = 0
     height: int = 0
     hash: int = 0

@@ -31,7 +31,7 @@ from openmofi.reinforcement.captions import accepted_entities, entity_captions
 from openmofi.reinforcement.entity_scores import Scores, entity_vectors, top_entities
 from openmofi.reinforcement.precision import PRECISIONS, Codes, affinity_fidelity, encode
 from openmofi.reinforcement.settings import ReinforceSettings
-from openmofi.reinforcement.table import PARTS, TOLD, Sample, shard_table, write_shard
+from openmofi.reinforcement.table import PARTS, TOLD, Sample, StoreStatus, shard_table, write_shard
 from openmofi.reinforcement.teachers import Teacher, device_for
 from openmofi.schema import Entity, LabelStatus, Pair, PairStatus
 from openmofi.storage import Shard
@@ -57,6 +57,7 @@ class ReinforceStage:
         teachers: see `Teacher`.
         read: how the pairs were read when they were labelled.
         device: where teachers work, see `device_for`.
+        dataset: folder of the dataset whose rows alone are reinforced, or `""`.
     """
 
     labels: str
@@ -67,6 +68,7 @@ class ReinforceStage:
     teachers: tuple[Teacher, ...]
     read: ReadSettings
     device: str = "cpu"
+    dataset: str = ""
 
     def path(self, shard: Shard) -> str:
         """Where the shard's knowledge is kept."""
@@ -99,7 +101,7 @@ class _Asked:
     """A pair, and what is wanted of it; `texts` are empty where a captioner writes them."""
 
     pair: Pair
-    status: PairStatus
+    status: PairStatus | StoreStatus
     text: str
     texts: tuple[str, ...]
 
@@ -168,6 +170,7 @@ def _asked(stage: ReinforceStage, labels: Folder, kb: KnowledgeBase | None, shar
     """
     table = labels.read(shard, ["key", "text", "status", "mentions", "entities"])
     entities: list[list[Entity]] = accepted_entities(table, kb)
+    wanted = _wanted(stage, shard)
     rows = zip(*(table.column(name).to_pylist() for name in ("key", "status", "text")), entities, strict=True)
     for pair, row in zip(chain(read_pairs(shard, stage.read), [None]), chain(rows, [None]), strict=False):
         if pair is None and row is None:
@@ -179,7 +182,16 @@ def _asked(stage: ReinforceStage, labels: Folder, kb: KnowledgeBase | None, shar
         usable = status in tuple(LabelStatus)
         draw = drawing(stage.settings.seed, shard.name, key, _CAPTION)
         written = entity_captions(shown, stage.settings.captions, draw) if usable and write_texts else []
-        yield _Asked(pair, PairStatus.OK if usable else PairStatus(status), text, tuple(written))
+        found = PairStatus.OK if usable else PairStatus(status)
+        left_out = usable and wanted is not None and key not in wanted
+        yield _Asked(pair, StoreStatus.NOT_IN_DATASET if left_out else found, text, tuple(written))
+
+
+def _wanted(stage: ReinforceStage, shard: Shard) -> frozenset[str] | None:
+    """Keys of the shard's rows that the dataset has; `None` wants all."""
+    if not stage.dataset:
+        return None
+    return frozenset(Folder.open(stage.dataset, "dataset").read(shard, ["key"])["key"].to_pylist())
 
 
 def _batches(rows: Iterator[_Asked], prepare: Any, pool: ThreadPoolExecutor, size: int) -> Iterator[list[_Prepared]]:
