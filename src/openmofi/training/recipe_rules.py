@@ -146,7 +146,8 @@ def _check_reinforced(recipe: Recipe) -> None:
 
 
 def _from_teachers(recipe: Recipe) -> bool:
-    return recipe.objectives.reinforced.weight > 0 or recipe.objectives.entity_distillation.weight > 0
+    wanted = recipe.objectives
+    return max(wanted.reinforced.weight, wanted.entity_distillation.weight, wanted.image_distillation.weight) > 0
 
 
 def _check_towers(recipe: Recipe) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from openmofi.objectives.settings import (
     ContrastiveSettings,
     EntityDistillationSettings,
+    ImageDistillationSettings,
     MarginSoftmaxSettings,
     ReinforcedSettings,
 )
@@ -174,6 +175,7 @@ class Objectives:
     contrastive: ContrastiveSettings = field(default_factory=ContrastiveSettings)
     reinforced: ReinforcedSettings = field(default_factory=ReinforcedSettings)
     entity_distillation: EntityDistillationSettings = field(default_factory=EntityDistillationSettings)
+    image_distillation: ImageDistillationSettings = field(default_factory=ImageDistillationSettings)
 
 
 @dataclass(frozen=True)

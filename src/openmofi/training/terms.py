@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from openmofi.objectives.contrastive import Contrastive
 from openmofi.objectives.entity_distillation import EntityDistillation
+from openmofi.objectives.image_distillation import ImageDistillation
 from openmofi.objectives.margin_softmax import MarginSoftmax
 from openmofi.objectives.reinforced import Reinforced
 from openmofi.training.model import DualEncoder, parameter_groups
@@ -43,6 +44,8 @@ def build_terms(recipe: Recipe, counts: NDArray[np.int64], device: torch.device,
         terms["contrastive"] = Term(Contrastive(wanted.contrastive).to(device), wanted.contrastive.weight)
     if wanted.reinforced.weight:
         terms["reinforced"] = Term(Reinforced(wanted.reinforced, teachers or {}).to(device), wanted.reinforced.weight)
+    if wanted.image_distillation.weight:
+        terms["image_distillation"] = Term(ImageDistillation(teachers or {}), wanted.image_distillation.weight)
     return terms
 
 
