@@ -5,8 +5,8 @@ For every encoder (the sample's, a ViT-B/32 and MobileCLIP's MCi0; the last two 
 - `pictures`: the same from JPEG bytes: decode, preprocess, forward pass, in one thread.
 Contenders take turns in one process. A row says the loss of its export, 1 − mean cosine on half of the pictures.
 
-Then the label job on the sample world's shards with the sample encoder by PyTorch and by its exports, all without the
-calibration and folds that lie beside it, with the share of accepted labels that both accept (intersection over union).
+Then the label job on the sample world's shards with the sample encoder by PyTorch and by its exports, each with its
+heads, folds and calibration, and the share of accepted labels that both accept (intersection over union).
 Built on a small sample world (`runs/bench`), as `label.py`.
 """
 
@@ -118,18 +118,6 @@ def jobs(world: Path, found: Mapping[str, str], rounds: int, most: int) -> list[
             for name, row in rows.items()]
 
 
-def without_companions(world: Path) -> Path:
-    """A copy of the sample encoder without calibration, class vectors and folds, none of which an export has.
-
-    With them the job over PyTorch judges by other heads, and labels would differ whatever the engine.
-    """
-    source, out = world / "encoders/partial-labels", world / "bench-encoders/plain"
-    out.mkdir(parents=True, exist_ok=True)
-    for name in ("encoder.json", "heads.safetensors"):
-        shutil.copyfile(source / name, out / name)
-    return out
-
-
 def accepted(folder: Path) -> set[tuple[str, str, str]]:
     """(shard, key, entity) of every label that a job accepted."""
     return {(path.name, row["key"], entity["entity"]) for path in sorted((folder / "labels").glob("*.parquet"))
@@ -171,9 +159,9 @@ def main() -> None:
     ratios = {f"{row['encoder']}_{row['contender'].replace(' ', '_')}_over_torch": row["ratio"] for row in rows
               if row["input"] == "pixels" and row["contender"] != "torch"}
     if "sample" in arguments.encoders:
-        exports, plain = folder / "sample", without_companions(arguments.world)
-        made = {"torch": f"run:{plain}", **{f"{style} {precision}": f"{style}:{exports / f'{style}-{precision}'}"
-                                             for style, precision in _EXPORTS}}
+        exports = folder / "sample"
+        made = {"torch": specs["sample"], **{f"{style} {precision}": f"{style}:{exports / f'{style}-{precision}'}"
+                                            for style, precision in _EXPORTS}}
         job = jobs(arguments.world, made, arguments.rounds, arguments.shards)
         rows += job
         ratios["exported_job_over_torch"] = max(row["ratio"] for row in job[1:])

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from small_stores import write_labels
 
+from openmofi.dataset import DatasetSettings, build_dataset
 from openmofi.encoders import open_encoder, preprocess
 from openmofi.engine import engine_named
 from openmofi.errors import OpenMofiError
@@ -242,3 +243,32 @@ def test_another_knowledge_base_than_the_labels_is_refused(shards, small_world, 
 def test_other_settings_in_the_same_folder_are_refused(store, shards, teachers, labelled, small_world):
     with pytest.raises(OpenMofiError, match="made with other settings"):
         reinforce(shards, labelled, store, ReinforceSettings(teachers, augmentations=3, size=64), kb=small_world.kb)
+
+
+def test_only_a_datasets_rows_are_reinforced_and_those_as_without_it(store, shards, teachers, labelled, small_world,
+                                                                     tmp_path):
+    build_dataset(labelled, tmp_path / "dataset", DatasetSettings(min_images=1), report=False)
+    settings = ReinforceSettings(teachers, augmentations=2, size=64)
+    counts = reinforce(shards, labelled, tmp_path / "out", settings, kb=small_world.kb, dataset=tmp_path / "dataset")
+    images = tmp_path / "dataset/images"
+    wanted = {(path.stem, key) for path in images.glob("*.parquet") for key in
+              pq.read_table(path, columns=["key"])["key"].to_pylist()}
+    whole, some = rows_of(store), rows_of(tmp_path / "out")
+    for shard, rows in some.items():
+        assert [row["key"] for row in rows] == [row["key"] for row in whole[shard]]
+        for row, full in zip(rows, whole[shard], strict=True):
+            kept = (shard, row["key"]) in wanted
+            assert row["status"] == (full["status"] if kept or full["status"] != "ok" else "not_in_dataset")
+            assert kept == (row["status"] == "ok") == (row["texts"] is not None)
+            assert not kept or (row["crop"], row["texts"]) == (full["crop"], full["texts"])
+    assert counts["status"]["ok"] == len(wanted) < counts["rows"] == 320
+    assert counts["status"]["not_in_dataset"] > 0
+
+
+def test_a_dataset_of_other_labels_is_refused(shards, teachers, labelled, tmp_path):
+    other = write_labels(tmp_path / "labels", shards[:1], [[]], kb="0123456789abcdef")
+    build_dataset(labelled, tmp_path / "dataset", DatasetSettings(min_images=1), report=False)
+    with pytest.raises(OpenMofiError, match="was not built from") as error:
+        reinforce(shards[:1], other, tmp_path / "out", ReinforceSettings(teachers), dataset=tmp_path / "dataset")
+    assert str(tmp_path / "dataset") in error.value.message
+    assert not (tmp_path / "out").exists()

@@ -83,7 +83,8 @@ def test_a_batch_holds_the_teachers_pixels_and_what_they_know_of_them(recipe, sm
     data, encoder = opened(recipe, tmp_path), open_encoder(small_encoder)
     knowledge = Knowledge.open(recipe.data.reinforcement.store)
     (teacher,) = knowledge.teachers
-    assert data.teachers == {teacher.name: 30.0}
+    assert data.teachers == {teacher.name: teacher}
+    assert teacher.scale == 30.0
     all_pictures = pictures(Path(recipe.data.dataset))
     mean, deviation = (np.array(values, np.float32).reshape(1, 1, 3) for values in (
         data.sources.inputs.preprocessing.mean, data.sources.inputs.preprocessing.std))

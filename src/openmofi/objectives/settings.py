@@ -106,3 +106,14 @@ class ImageDistillationSettings:
     """
 
     weight: float = 0.0
+
+
+@dataclass(frozen=True)
+class FeatureDistillationSettings:
+    """Teachers' embeddings of the pictures; see `objectives.feature_distillation`.
+
+    Attributes:
+        weight: of this loss in the sum; 0 leaves it out.
+    """
+
+    weight: float = 0.0

@@ -169,7 +169,7 @@ def _reinforce(bench: ReinforcedBench, scales: Mapping[str, Mapping[str, Any]], 
         CAPTIONS, size=model.size, entity_scores=ENTITIES, augment=AugmentSettings(
             scale=seen.scale, ratio=seen.ratio, flip=seen.flip, ops=0))
     counts = reinforce(bench.shards, bench.demo / "labels", bench.store, settings, kb=bench.demo / "kb",
-                       engine=engine_named("processes"), progress=bench.progress)
+                       dataset=bench.demo / "dataset", engine=engine_named("processes"), progress=bench.progress)
     fidelity = dict(zip(bench.teachers, counts["fidelity"].values(), strict=True))
     return counts | {"fidelity": fidelity, "precision": settings.precision, "settings": {
         "augmentations": AUGMENTATIONS, "captions": CAPTIONS, "size": settings.size,

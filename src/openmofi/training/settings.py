@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from openmofi.objectives.settings import (
     ContrastiveSettings,
     EntityDistillationSettings,
+    FeatureDistillationSettings,
     ImageDistillationSettings,
     MarginSoftmaxSettings,
     ReinforcedSettings,
@@ -176,6 +177,7 @@ class Objectives:
     reinforced: ReinforcedSettings = field(default_factory=ReinforcedSettings)
     entity_distillation: EntityDistillationSettings = field(default_factory=EntityDistillationSettings)
     image_distillation: ImageDistillationSettings = field(default_factory=ImageDistillationSettings)
+    feature_distillation: FeatureDistillationSettings = field(default_factory=FeatureDistillationSettings)
 
 
 @dataclass(frozen=True)

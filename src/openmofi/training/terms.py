@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from openmofi.objectives.contrastive import Contrastive
 from openmofi.objectives.entity_distillation import EntityDistillation
+from openmofi.objectives.feature_distillation import FeatureDistillation
 from openmofi.objectives.image_distillation import ImageDistillation
 from openmofi.objectives.margin_softmax import MarginSoftmax
 from openmofi.objectives.reinforced import Reinforced
+from openmofi.reinforcement import Teacher
 from openmofi.training.model import DualEncoder, parameter_groups
 from openmofi.training.optimization import Optimizer, Trained, dense_optimizer, sharded_optimizer
 from openmofi.training.representations import Term
@@ -23,29 +25,34 @@ _NO_DECAY = 0.0
 
 
 def build_terms(recipe: Recipe, counts: NDArray[np.int64], device: torch.device,
-                teachers: Mapping[str, float] | None = None) -> dict[str, Term]:
+                teachers: Mapping[str, Teacher] | None = None) -> dict[str, Term]:
     """The objectives whose weight is not 0, by name.
 
     Args:
         recipe: see `Recipe`.
         counts: (classes,) images of each class.
         device: where they go.
-        teachers: of the store, with the factor on the cosines of each.
+        teachers: of the store, by name.
     """
-    wanted, terms = recipe.objectives, {}
+    wanted, terms, teachers = recipe.objectives, {}, teachers or {}
+    scales = {name: teacher.scale for name, teacher in teachers.items()}
     if wanted.margin_softmax.weight:
         head = MarginSoftmax(len(counts), recipe.model.dim, wanted.margin_softmax, seed=recipe.run.seed,
                              counts=torch.from_numpy(counts))
         terms["margin_softmax"] = Term(head.to(device), wanted.margin_softmax.weight)
         if wanted.entity_distillation.weight:
-            terms["entity_distillation"] = Term(EntityDistillation(head, list(teachers or {})),
+            terms["entity_distillation"] = Term(EntityDistillation(head, list(teachers)),
                                                 wanted.entity_distillation.weight)
     if wanted.contrastive.weight:
         terms["contrastive"] = Term(Contrastive(wanted.contrastive).to(device), wanted.contrastive.weight)
     if wanted.reinforced.weight:
-        terms["reinforced"] = Term(Reinforced(wanted.reinforced, teachers or {}).to(device), wanted.reinforced.weight)
+        terms["reinforced"] = Term(Reinforced(wanted.reinforced, scales).to(device), wanted.reinforced.weight)
     if wanted.image_distillation.weight:
-        terms["image_distillation"] = Term(ImageDistillation(teachers or {}), wanted.image_distillation.weight)
+        terms["image_distillation"] = Term(ImageDistillation(scales), wanted.image_distillation.weight)
+    if wanted.feature_distillation.weight:
+        features = FeatureDistillation(recipe.model.dim, {name: teacher.dim for name, teacher in teachers.items()},
+                                       recipe.run.seed)
+        terms["feature_distillation"] = Term(features.to(device), wanted.feature_distillation.weight)
     return terms
 
 

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs.index import ImageBytes
+from openmofi.reinforcement import Teacher
 from openmofi.storage import Shard
 from openmofi.training.data.pictures import Pictures
 from openmofi.training.data.plan import Ints, Plan
@@ -184,7 +185,7 @@ class TrainingData:
         class_ids: their entities' identifiers; a label is a position here.
         class_counts: (classes,) int64 images of each class.
         fingerprint: names the dataset.
-        teachers: of the store of teachers' knowledge, with the factor on the cosines of each; empty without one.
+        teachers: of the store of teachers' knowledge, by name; empty without one.
         sources: what batches are made of.
     """
 
@@ -193,7 +194,7 @@ class TrainingData:
     class_ids: list[str] = field(repr=False)
     class_counts: Ints = field(repr=False)
     fingerprint: str
-    teachers: dict[str, float]
+    teachers: dict[str, Teacher]
     sources: Sources = field(repr=False)
 
     def batches(self, start: int, stop: int, *, rank: int = 0, world: int = 1, workers: int = 0) -> Iterator[Batch]:

@@ -63,7 +63,7 @@ def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: 
         texts=texts, text_features=_text_features(texts, rows, inputs, taught, folder, progress), taught=taught)
     counts = vocabulary["images"].to_numpy().astype(np.int64)
     return TrainingData(int(starts[-1]), len(class_ids), class_ids, counts, dataset.manifest.fingerprint,
-                        {} if taught is None else {one.name: one.scale for one in taught.knowledge.teachers}, sources)
+                        {} if taught is None else {one.name: one for one in taught.knowledge.teachers}, sources)
 
 
 def _check(settings: DataSettings, cache: str | Path) -> None:
