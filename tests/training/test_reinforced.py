@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,18 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from openmofi.dataset import DatasetSettings, build_dataset
 from openmofi.encoders import open_encoder
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.objectives.settings import EntityDistillationSettings, MarginSoftmaxSettings, ReinforcedSettings
+from openmofi.objectives.settings import (
+    EntityDistillationSettings,
+    FeatureDistillationSettings,
+    MarginSoftmaxSettings,
+    ReinforcedSettings,
+)
 from openmofi.pairs import Record, read_pairs, write_tar
 from openmofi.reinforcement import Knowledge, ReinforceSettings, TeacherSpec, augmented, reinforce
 from openmofi.storage import expand_shards, read_manifest
@@ -89,7 +96,8 @@ def test_a_batch_holds_the_teachers_pixels_and_what_they_know_of_them(recipe, sm
     mean, deviation = (np.array(values, np.float32).reshape(1, 1, 3) for values in (
         data.sources.inputs.preprocessing.mean, data.sources.inputs.preprocessing.std))
     drawn: set[int] = set()
-    for batch in data.batches(0, 4):
+    second = -(-data.rows // recipe.data.batch_size)
+    for batch in chain(data.batches(0, 2), data.batches(second, second + 2)):
         assert bool(batch["known"].all())
         for place, row in enumerate(batch["row"].tolist()):
             shard, key = place_of(data, row)
@@ -108,6 +116,27 @@ def test_a_batch_holds_the_teachers_pixels_and_what_they_know_of_them(recipe, sm
             np.testing.assert_allclose(batch[f"teacher/{teacher.name}/text"][place].numpy(),
                                        encoder.embed_texts([text])[0], atol=2e-3)
     assert drawn == {0, 1}
+
+
+@pytest.mark.parametrize("sampler", ["instance", "sqrt"])
+def test_augmentations_come_in_turn_where_rows_do(recipe, tmp_path, sampler):
+    data = opened(replace(recipe, data=replace(recipe.data, sampler=sampler)), tmp_path)
+    knowledge = Knowledge.open(recipe.data.reinforcement.store)
+    name, size = knowledge.teachers[0].name, recipe.data.batch_size
+    count = knowledge.augmentations
+    seen: dict[int, list[int]] = {}
+    for batch in data.batches(0, -(-count * data.rows // size)):
+        for row, found in zip(batch["row"].tolist(), batch[f"teacher/{name}/image"].numpy(), strict=True):
+            shard, key = place_of(data, row)
+            options = [knowledge.take([shard], [key], np.array([number]), np.array([0])).image[name][0]
+                       for number in range(count)]
+            seen.setdefault(row, []).append(next(number for number, one in enumerate(options)
+                                                 if np.array_equal(one, found)))
+    if sampler == "instance":
+        assert len(seen) == data.rows
+        assert all(found[:count] == list(range(count)) for found in seen.values())
+    else:
+        assert {found[0] for found in seen.values()} == set(range(count))
 
 
 def test_captions_are_embedded_as_they_are_read(recipe, small_encoder, tmp_path):
@@ -233,6 +262,21 @@ def test_what_teachers_think_a_picture_shows(recipe, small_world, small_encoder,
     line = read_log(whole)[-1]
     assert line["entity_distillation/known"] == 1.0
     assert line["loss/entity_distillation"] > 0
+
+
+def test_the_teachers_embeddings_of_pictures_teach_too(recipe, tmp_path):
+    objectives = replace(recipe.objectives, feature_distillation=FeatureDistillationSettings(2.0))
+    recipe = replace(recipe, objectives=objectives)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    trained(recipe, whole)
+    with pytest.raises(KeyboardInterrupt):
+        trained(recipe, parts, watcher=InterruptAt(2))
+    trained(recipe, parts, resume=True)
+    assert losses(whole) == losses(parts)
+    first, last = read_log(whole)[0], read_log(whole)[-1]
+    assert last["loss/feature_distillation"] < first["loss/feature_distillation"]
+    # What maps to the teachers is learned, and is no part of the encoder.
+    assert not any("maps" in name for path in (whole / "encoder").rglob("*.safetensors") for name in load_file(path))
 
 
 def test_another_store_does_not_go_on_with_a_run(recipe, small_world, small_encoder, labelled, tmp_path):

@@ -98,17 +98,6 @@ class EntityDistillationSettings:
 
 
 @dataclass(frozen=True)
-class ImageDistillationSettings:
-    """Which pictures teachers find alike; see `objectives.image_distillation`.
-
-    Attributes:
-        weight: of this loss in the sum; 0 leaves it out.
-    """
-
-    weight: float = 0.0
-
-
-@dataclass(frozen=True)
 class FeatureDistillationSettings:
     """Teachers' embeddings of the pictures; see `objectives.feature_distillation`.
 

@@ -147,8 +147,7 @@ def _check_reinforced(recipe: Recipe) -> None:
 
 def _from_teachers(recipe: Recipe) -> bool:
     wanted = recipe.objectives
-    return max(wanted.reinforced.weight, wanted.entity_distillation.weight, wanted.image_distillation.weight,
-               wanted.feature_distillation.weight) > 0
+    return max(wanted.reinforced.weight, wanted.entity_distillation.weight, wanted.feature_distillation.weight) > 0
 
 
 def _check_towers(recipe: Recipe) -> None:

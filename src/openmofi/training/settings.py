@@ -8,7 +8,6 @@ from openmofi.objectives.settings import (
     ContrastiveSettings,
     EntityDistillationSettings,
     FeatureDistillationSettings,
-    ImageDistillationSettings,
     MarginSoftmaxSettings,
     ReinforcedSettings,
 )
@@ -176,7 +175,6 @@ class Objectives:
     contrastive: ContrastiveSettings = field(default_factory=ContrastiveSettings)
     reinforced: ReinforcedSettings = field(default_factory=ReinforcedSettings)
     entity_distillation: EntityDistillationSettings = field(default_factory=EntityDistillationSettings)
-    image_distillation: ImageDistillationSettings = field(default_factory=ImageDistillationSettings)
     feature_distillation: FeatureDistillationSettings = field(default_factory=FeatureDistillationSettings)
 
 

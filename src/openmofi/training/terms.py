@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from openmofi.objectives.contrastive import Contrastive
 from openmofi.objectives.entity_distillation import EntityDistillation
 from openmofi.objectives.feature_distillation import FeatureDistillation
-from openmofi.objectives.image_distillation import ImageDistillation
 from openmofi.objectives.margin_softmax import MarginSoftmax
 from openmofi.objectives.reinforced import Reinforced
 from openmofi.reinforcement import Teacher
@@ -47,8 +46,6 @@ def build_terms(recipe: Recipe, counts: NDArray[np.int64], device: torch.device,
         terms["contrastive"] = Term(Contrastive(wanted.contrastive).to(device), wanted.contrastive.weight)
     if wanted.reinforced.weight:
         terms["reinforced"] = Term(Reinforced(wanted.reinforced, scales).to(device), wanted.reinforced.weight)
-    if wanted.image_distillation.weight:
-        terms["image_distillation"] = Term(ImageDistillation(scales), wanted.image_distillation.weight)
     if wanted.feature_distillation.weight:
         features = FeatureDistillation(recipe.model.dim, {name: teacher.dim for name, teacher in teachers.items()},
                                        recipe.run.seed)

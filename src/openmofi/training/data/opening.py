@@ -25,7 +25,7 @@ from openmofi.training.data.taught import Taught, classes_of
 from openmofi.training.data.text_features import TextFeatures, text_features
 from openmofi.training.data.texts import TextPlan, plan_texts
 from openmofi.training.inputs import ModelInputs
-from openmofi.training.settings import DataSettings, Reinforcement
+from openmofi.training.settings import DataSettings
 
 
 def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: str | Path,
@@ -54,7 +54,7 @@ def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: 
     rows = open_rows(dataset, starts, folder, progress, places=live)
     texts = None if inputs.text == "none" else plan_texts(
         settings.text, settings.kb, class_ids, vocabulary["name"].to_pylist(), seed)
-    taught = _taught(settings.reinforcement, class_ids, seed)
+    taught = _taught(settings, class_ids, seed, int(starts[-1]))
     sources = Sources(
         rows, _plan(settings, rows, len(class_ids), seed), dataset.shards, settings.batch_size, settings.max_labels,
         seed, inputs, pictures=_pictures(settings, inputs) if live else None,
@@ -114,11 +114,13 @@ def _pictures(settings: DataSettings, inputs: ModelInputs) -> Pictures:
     return Pictures(inputs.preprocessing, settings.augment)
 
 
-def _taught(settings: Reinforcement, class_ids: list[str], seed: int) -> Taught | None:
-    if not settings.store:
+def _taught(settings: DataSettings, class_ids: list[str], seed: int, rows: int) -> Taught | None:
+    wanted = settings.reinforcement
+    if not wanted.store:
         return None
-    knowledge = Knowledge.open(settings.store)
-    return Taught(knowledge, seed, settings.mismatch == "stop", classes_of(knowledge.entities(), class_ids))
+    knowledge = Knowledge.open(wanted.store)
+    return Taught(knowledge, seed, wanted.mismatch == "stop", classes_of(knowledge.entities(), class_ids),
+                  rows if settings.sampler == "instance" else 0)
 
 
 def _text_features(texts: TextPlan | None, rows: Rows, inputs: ModelInputs, taught: Taught | None, cache: Path,

@@ -28,12 +28,15 @@ class Taught:
         strict: a picture that is not the one that was reinforced ends the run.
         classes: (entities of the store + 1,) int64 class of each, −1 where the dataset has none; the last, −1, is that
             of no entity.
+        epoch: rows of an epoch, where the sampler goes through the dataset row by row: a picture's augmentations then
+            come in turn, so that none comes again before all have come. 0 draws them.
     """
 
     knowledge: Knowledge
     seed: int
     strict: bool
     classes: Ints
+    epoch: int = 0
 
     def recall(self, step: int, size: int, share: slice, shards: Sequence[str], keys: Sequence[str]) -> Recalled:
         """What is known of this rank's samples.
@@ -46,6 +49,8 @@ class Taught:
         """
         draws = np.random.default_rng([self.seed, _TAUGHT, step])
         augmentation = draws.integers(0, self.knowledge.augmentations, size)[share]
+        if self.epoch:
+            augmentation = np.arange(step * size, (step + 1) * size)[share] // self.epoch % self.knowledge.augmentations
         caption = draws.integers(0, max(1, self.knowledge.captions), size)[share]
         return self.knowledge.take(shards, keys, augmentation, caption)
 
