@@ -1,4 +1,4 @@
-"""The teachers' embeddings through a linear map: against SciPy's cosine, on 1, 2 and 3 processes, and what is refused."""
+"""Teachers' embeddings through a linear map: against SciPy's cosine, on 1, 2 and 3 processes, and what is refused."""
 
 import subprocess
 import sys

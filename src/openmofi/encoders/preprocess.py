@@ -35,7 +35,11 @@ def preprocess(image: Image.Image, settings: Preprocessing) -> Array:
     if settings.resize == "shortest":
         pixels = _centre(pixels, settings)
     table = _lookup(settings.mean, settings.std)
-    return np.stack([table[channel][pixels[..., channel]] for channel in range(3)])
+    found = np.empty((3, *pixels.shape[:2]), np.float32)
+    for channel in range(3):
+        # A byte is never beyond the table; asked to clip, numpy does not check.
+        np.take(table[channel], pixels[..., channel], out=found[channel], mode="clip")
+    return found
 
 
 def _bounded(image: Image.Image, settings: Preprocessing) -> Image.Image:

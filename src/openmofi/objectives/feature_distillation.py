@@ -37,11 +37,7 @@ class FeatureDistillation(nn.Module):
         self.teachers = tuple(dims)
         generator = torch.Generator().manual_seed(seed)
         # A list: names of teachers may hold what names of modules may not.
-        self.maps = nn.ModuleList(nn.Linear(dim, out) for out in dims.values())
-        with torch.no_grad():
-            for made in self.maps:
-                nn.init.normal_(made.weight, std=dim**-0.5, generator=generator)
-                nn.init.zeros_(made.bias)
+        self.maps = nn.ModuleList(_map(dim, out, generator) for out in dims.values())
 
     def forward(self, embeddings: Embeddings, batch: Batch) -> ObjectiveResult:
         """The loss of a batch.
@@ -75,3 +71,10 @@ class FeatureDistillation(nn.Module):
 
     def after_step(self) -> None:
         """Nothing is clamped."""
+
+
+def _map(dim: int, out: int, generator: torch.Generator) -> nn.Linear:
+    made = nn.Linear(dim, out)
+    nn.init.normal_(made.weight, std=dim**-0.5, generator=generator)
+    nn.init.zeros_(made.bias)
+    return made

@@ -35,8 +35,8 @@ _NAMED = 10
 
 
 def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, settings: ReinforceSettings, *,
-              kb: str | Path | None = None, dataset: str | Path | None = None, device: str = "cpu", engine: Engine | None = None,
-              progress: Progress | None = None) -> dict[str, Any]:
+              kb: str | Path | None = None, dataset: str | Path | None = None, device: str = "cpu",
+              engine: Engine | None = None, progress: Progress | None = None) -> dict[str, Any]:
     """Compute and store what teachers know of labelled pairs; goes on where an earlier run stopped.
 
     Args:
