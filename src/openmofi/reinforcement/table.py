@@ -1,10 +1,10 @@
 """A shard of the store: one uncompressed Arrow file, memory-mapped, rows as in the shard of pairs.
 
-Columns: `key`, `status` (a `PairStatus` or a `StoreStatus`), `width`, `height`, `hash` of the image; `crop` (4 float64
-an augmentation), `flip`, `op` and `magnitude` (positions in `OPS` and signed values); `texts`, the synthetic ones; and of the teacher
-number t its embeddings `image_t` (dim values an augmentation), `text_t`, `caption_t`, with `…_scale` for int8, and its
-`entity_t` (rows of the store's entities, an augmentation's likeliest first) with `entity_score_t`. All but `key` and
-`status` are null where the status is not `ok`.
+Columns: `key`, `status` (a `PairStatus` or a `StoreStatus`), `width`, `height`, `hash` of the image; `crop` (4
+float64 an augmentation), `flip`, `op` and `magnitude` (positions in `OPS` and signed values); `texts`, the synthetic
+ones; and of the teacher number t its embeddings `image_t` (dim values an augmentation), `text_t`, `caption_t`, with
+`…_scale` for int8, and its `entity_t` (rows of the store's entities, an augmentation's likeliest first) with
+`entity_score_t`. All but `key` and `status` are null where the status is not `ok`.
 """
 
 from __future__ import annotations
