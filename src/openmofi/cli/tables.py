@@ -108,16 +108,24 @@ def print_demo(out: str, metrics: Mapping[str, Any]) -> None:
 
 
 def _print_retrieval(console: Console, title: str, found: Mapping[str, Any]) -> None:
-    from openmofi.sample.comparison_figures import ROWS, figure_cells, gain_sentence
+    from openmofi.sample.comparison_figures import ROWS, gain_sentence
 
-    table = Table(title=title, title_justify="left")
-    table.add_column("encoder")
-    for column in ("mAP excl. query", "95 %", "mAP incl. query", "zero-shot", "95 %"):
-        table.add_column(column, justify="right")
-    for name, shown in ROWS.items():
-        table.add_row(shown, *figure_cells(found[name]))
-    console.print(table)
+    console.print(_encoders_table(title, {shown: found[name] for name, shown in ROWS.items()}))
     console.print(gain_sentence(found), highlight=False)
+
+
+def _encoders_table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Each figure with its interval below it, so that the table fits 80 columns."""
+    from openmofi.sample.comparison_figures import figure_cells
+
+    table = Table(title=f"{title}; 95 % below", title_justify="left")
+    table.add_column("encoder")
+    for column in ("mAP excl. query", "mAP incl. query", "zero-shot"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, figures in rows.items():
+        excl, excl_interval, incl, zero_shot, zero_shot_interval = figure_cells(figures)
+        table.add_row(name, f"{excl}\n{excl_interval}", incl, f"{zero_shot}\n{zero_shot_interval}")
+    return table
 
 
 def print_fusion(out: str, metrics: Mapping[str, Any]) -> None:
@@ -146,17 +154,10 @@ def print_fusion(out: str, metrics: Mapping[str, Any]) -> None:
 
 def print_reinforced(out: str, metrics: Mapping[str, Any]) -> None:
     """Print the students beside their teachers, and the goals."""
-    from openmofi.sample.comparison_figures import figure_cells
     from openmofi.sample.reinforced_figures import encoder_rows, goal_cells
 
-    table = Table(title="Retrieval and naming of held-out entities; 95 % over entities", title_justify="left")
-    table.add_column("encoder")
-    for column in ("mAP excl. query", "95 %", "mAP incl. query", "zero-shot", "95 %"):
-        table.add_column(column, justify="right")
-    for name, figures in encoder_rows(metrics).items():
-        table.add_row(name, *figure_cells(figures))
     console = Console()
-    console.print(table)
+    console.print(_encoders_table("Retrieval and naming of held-out entities", encoder_rows(metrics)))
     for name, found, interval, goal, verdict in goal_cells(metrics):
         console.print(f"{name}: {found} ({interval}; goal {goal}: {verdict})", highlight=False)
     console.print(f"{metrics['seconds']['total']:.0f} s in all; report: {out}/report.html", highlight=False)
@@ -165,15 +166,19 @@ def print_reinforced(out: str, metrics: Mapping[str, Any]) -> None:
 def print_linkers(metrics: Mapping[str, Any]) -> None:
     """Print what labels each linker leads to, before and after the image has its say."""
     for pages, found in metrics["linkers"].items():
-        table = Table(title=f"{pages.replace('_', ' ')} pages", title_justify="left")
+        table = Table(title=f"{pages.replace('_', ' ')} pages: precision at recall", title_justify="left")
         table.add_column("linker")
-        for column in ("precision", "recall", "ambiguous", "recall", "with image", "recall", "ambiguous", "recall"):
-            table.add_column(column, justify="right")
+        for column in ("all", "ambiguous", "all,\nwith image", "ambiguous,\nwith image"):
+            table.add_column(column, justify="right", no_wrap=True)
         for name, stages in found.items():
-            figures = [stages[stage][group][figure] for stage in ("text", "image") for group in ("all", "ambiguous")
-                       for figure in ("precision", "recall")]
-            table.add_row(name, *("–" if value is None else f"{value:.3f}" for value in figures))
+            table.add_row(name, *(_precision_at_recall(stages[stage][group]) for stage in ("text", "image")
+                                  for group in ("all", "ambiguous")))
         Console().print(table)
+
+
+def _precision_at_recall(figures: Mapping[str, float | None]) -> str:
+    precision, recall = ("–" if figures[name] is None else f"{figures[name]:.3f}" for name in ("precision", "recall"))
+    return f"{precision} at {recall}"
 
 
 def print_evaluation(result: Mapping[str, Any]) -> None:

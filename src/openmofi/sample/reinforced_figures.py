@@ -27,6 +27,7 @@ GOAL_ROWS: Mapping[str, str] = {
 }
 _GOAL_FIGURES = {"over_contrastive": ("reinforced_over_contrastive", "gain_interval"),
                  "over_multi_task": ("reinforced_over_multi_task", "difference_interval")}
+_SHORT = {"multi_task": "multi-task", "reinforced_contrastive": "reinforced contrastive"}
 _METRICS = {"map_excl_query": "mAP, query excluded", "zero_shot": "zero-shot"}
 _STEPS: Mapping[str, str] = {
     "demo": "what of the demo was missing", "scales": "the teachers' scales", "store": "what the teachers know",
@@ -99,7 +100,7 @@ def _differences(metrics: Mapping[str, Any]) -> Markup:
         for metric, title in _METRICS.items():
             one = found[metric]
             low, high = (_signed(edge, False) for edge in one["difference_interval"])
-            rows.append((f"{ours.replace('_', ' ')} over {theirs.replace('_', ' ')}", title,
+            rows.append((f"{_SHORT.get(ours, ours)} over {_SHORT.get(theirs, theirs)}", title,
                          _signed(one["difference"], False), f"{low} to {high}", _signed(one["gain"], True)))
     return html_table(("encoders", "figure", "difference", "95 %", "relative"), rows, right=(2, 3, 4))
 
