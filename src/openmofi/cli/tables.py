@@ -166,7 +166,8 @@ def print_reinforced(out: str, metrics: Mapping[str, Any]) -> None:
 def print_linkers(metrics: Mapping[str, Any]) -> None:
     """Print what labels each linker leads to, before and after the image has its say."""
     for pages, found in metrics["linkers"].items():
-        table = Table(title=f"{pages.replace('_', ' ')} pages: precision at recall", title_justify="left")
+        table = Table(title=f"{pages.replace('_', ' ')} pages: precision at recall", title_justify="left",
+                      pad_edge=False)
         table.add_column("linker")
         for column in ("all", "ambiguous", "all,\nwith image", "ambiguous,\nwith image"):
             table.add_column(column, justify="right", no_wrap=True)
