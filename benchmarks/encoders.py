@@ -170,8 +170,10 @@ def main() -> None:
               if row["input"] == "pixels" and row["contender"] != "torch"}
     if "sample" in arguments.encoders:
         exports = folder / "sample"
-        made = {"torch": specs["sample"], **{f"{style} {precision}": f"{style}:{exports / f'{style}-{precision}'}"
-                                            for style, precision in _EXPORTS}}
+        # One that the encoder does not go with was not written.
+        made = {"torch": specs["sample"], **{
+            f"{style} {precision}": f"{style}:{exports / f'{style}-{precision}'}"
+            for style, precision in _EXPORTS if (exports / f"{style}-{precision}").exists()}}
         job = jobs(arguments.world, made, arguments.rounds, arguments.shards)
         rows += job
         ratios |= {f"{row['contender'].replace(' ', '_')}_job_over_torch": row["ratio"] for row in job[1:]}
