@@ -6,7 +6,8 @@ For every encoder (the sample's, a ViT-B/32 and MobileCLIP's MCi0; the last two 
 Contenders take turns in one process. A row says the loss of its export, 1 − mean cosine on half of the pictures.
 
 Then the label job on the sample world's shards with the sample encoder by PyTorch and by its exports, each with its
-heads, folds and calibration. `agreement`: the share of judged entities on which it decides as PyTorch's job does;
+heads, folds and calibration and in a process of its own, as jobs run: engines in one process slow each other.
+`agreement`: the share of judged entities on which it decides as PyTorch's job does;
 `overlap`: of the labels that either accepts, the share that both accept.
 Built on a small sample world (`runs/bench`), as `label.py`.
 """
@@ -15,6 +16,8 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
+import multiprocessing
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -99,24 +102,43 @@ def measure(name: str, spec: str, pictures: list[bytes], samples: Any, folder: P
 
 def jobs(world: Path, found: Mapping[str, str], rounds: int, most: int) -> list[harness.Row]:
     """The label job by each of the specs on the same shards, the first of them PyTorch's."""
-    from openmofi.labeling import LabelSettings, label
     from openmofi.pairs import count_pairs
     from openmofi.storage import expand_shards
 
     shards = expand_shards([str(world / "world/pages/train")])[:most]
 
+    spawn, workers = multiprocessing.get_context("spawn"), {}
+    for name, spec in found.items():
+        ours, theirs = spawn.Pipe()
+        arguments = (theirs, world, world / "bench-encoders" / name, world / "bench-encoders/cache" / name, spec, most)
+        spawn.Process(target=label_when_asked, args=arguments, daemon=True).start()
+        workers[name] = ours
+
     def run(name: str) -> None:
-        out, cache = world / "bench-encoders" / name, world / "bench-encoders/cache" / name
-        for folder in (cache / "links", cache / "features", out):
-            shutil.rmtree(folder, ignore_errors=True)
-        label(shards, world / "kb", out, LabelSettings(found[name]), cache=cache)
+        workers[name].send(True)
+        workers[name].recv()
 
     rows = harness.measure("label job", {name: lambda name=name: run(name) for name in found},
                            sum(map(count_pairs, shards)), rounds, "images")
+    for worker in workers.values():
+        worker.send(False)
     judged = {name: decisions(world / "bench-encoders" / name) for name in found}
     reference = judged[next(iter(found))]
     return [{"encoder": "sample", "input": "label job", **row, **compared(reference, judged[name])}
             for name, row in rows.items()]
+
+
+def label_when_asked(asked: Any, world: Path, out: Path, cache: Path, spec: str, most: int) -> None:
+    """A process that labels the shards anew whenever it is asked to."""
+    from openmofi.labeling import LabelSettings, label
+    from openmofi.storage import expand_shards
+
+    shards = expand_shards([str(world / "world/pages/train")])[:most]
+    while asked.recv():
+        for folder in (cache / "links", cache / "features", out):
+            shutil.rmtree(folder, ignore_errors=True)
+        label(shards, world / "kb", out, LabelSettings(spec), cache=cache)
+        asked.send(None)
 
 
 def decisions(folder: Path) -> dict[tuple[str, str, str], bool]:
@@ -146,6 +168,22 @@ def jpegs(pictures: list[Any]) -> list[bytes]:
     return found
 
 
+def alone(arguments: argparse.Namespace, specs: Mapping[str, str], folder: Path) -> list[harness.Row]:
+    """Rows of the encoders themselves."""
+    from openmofi.encoders.agreement import samples_of
+
+    samples = samples_of([str(arguments.world / "world/pages/train")], 500, limit=arguments.pictures)
+    pictures = jpegs(list(samples.pictures))
+    return [row for name in arguments.encoders
+            for row in measure(name, specs[name], pictures, samples, folder, arguments.rounds)]
+
+
+def earlier() -> list[harness.Row]:
+    """The same of the run before."""
+    held = json.loads((harness.RESULTS / "encoders.json").read_text("utf-8"))["rows"]
+    return [row for row in held if row["input"] != "label job"]
+
+
 def main() -> None:
     """Measure and write `results/encoders.json`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -154,18 +192,15 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--shards", type=int, default=1_000_000, help="of the label job, at most")
+    parser.add_argument("--jobs-only", action="store_true", help="Measure only the label job, again; keep the rest.")
     parser.add_argument("--encoders", nargs="*", default=["sample", "vit-b-32", "fastvit-mci0"])
     arguments = parser.parse_args()
     prepare(arguments.world, arguments.entities)
 
-    from openmofi.encoders.agreement import samples_of
-
     specs = {"sample": f"run:{arguments.world / 'encoders/partial-labels'}",
              "vit-b-32": "open_clip:ViT-B-32/none?seed=0", "fastvit-mci0": "timm:fastvit_mci0/none?seed=0"}
-    samples = samples_of([str(arguments.world / "world/pages/train")], 500, limit=arguments.pictures)
-    pictures, folder = jpegs(list(samples.pictures)), arguments.world / "bench-encoders/exports"
-    rows = [row for name in arguments.encoders
-            for row in measure(name, specs[name], pictures, samples, folder, arguments.rounds)]
+    folder = arguments.world / "bench-encoders/exports"
+    rows = earlier() if arguments.jobs_only else alone(arguments, specs, folder)
     ratios = {f"{row['encoder']}_{row['contender'].replace(' ', '_')}_over_torch": row["ratio"] for row in rows
               if row["input"] == "pixels" and row["contender"] != "torch"}
     if "sample" in arguments.encoders:
