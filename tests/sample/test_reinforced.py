@@ -75,8 +75,9 @@ def test_the_report_holds_goals_students_teachers_and_samples() -> None:
     found["training"] = {name: {"steps": 9, "images_seen": 1152, "lr": 2e-3, "images_per_s": 99.0, "known": None}
                          for name in STUDENTS}
     fidelity = {"fp16": {"kl": 1e-7, "absolute": 2e-6}, "int8": {"kl": 1e-4, "absolute": 2e-4}}
-    found["store"] = {"precision": "fp16", "rows": 1234, "bytes_per_sample": 8526, "own_texts": 7,
-                      "fidelity_samples": 64, "settings": {"augmentations": 5, "captions": 2, "size": 64},
+    found["store"] = {"precision": "fp16", "rows": 1234, "status": {"ok": 1230, "not_in_dataset": 4},
+                      "bytes_per_sample": 8526, "own_texts": 7, "fidelity_samples": 64,
+                      "settings": {"augmentations": 5, "captions": 2, "size": 64},
                       "fidelity": dict.fromkeys(TEACHER_ROWS, fidelity)}
     found["seconds"] = {"students": 61.0, "total": 61.0}
     sample = ReplayedSample("a <b> text", ("a photo of a sun",), "data:image/jpeg;base64,AA",
@@ -84,7 +85,7 @@ def test_the_report_holds_goals_students_teachers_and_samples() -> None:
     page = reinforced_report(found, [sample])
     assert page == reinforced_report(found, [sample])
     for wanted in ("≥ +20.0%", "above 0", "met", "+33.3%", "1,152", "14.7", "fp16 (stored)", "1.00e-04", "8,526",
-                   "a &lt;b&gt; text", "data:image/png;base64,B", "img-src data:", "<svg"):
+                   "1,230 of 1,234 pages", "a &lt;b&gt; text", "data:image/png;base64,B", "img-src data:", "<svg"):
         assert wanted in page
 
 

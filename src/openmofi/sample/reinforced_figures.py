@@ -131,8 +131,9 @@ def _fidelity(metrics: Mapping[str, Any]) -> Markup:
 def _store_sentence(metrics: Mapping[str, Any]) -> str:
     store = metrics["store"]
     settings = store["settings"]
-    return (f"{store['rows']:,} pages, {settings['augmentations']} augmentations of {settings['size']} px and "
-            f"{settings['captions']} synthetic texts each, {store['bytes_per_sample']:,} bytes a sample. "
+    return (f"{store['status']['ok']:,} of {store['rows']:,} pages, {settings['augmentations']} augmentations of "
+            f"{settings['size']} px and {settings['captions']} synthetic texts each, "
+            f"{store['bytes_per_sample']:,} bytes a sample. "
             f"{store['own_texts']:,} pages have no accepted entity: their own text stands in. Measured over "
             f"{store['fidelity_samples']:,} samples.")
 
