@@ -6,10 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from openmofi.errors import OpenMofiError
 from openmofi.schema import SCHEMA_VERSION
-from openmofi.storage import Manifest, claim_folder, finish_manifest, read_manifest, write_json
+from openmofi.storage import Manifest, claim_folder, finish_manifest, read_manifest, require_claimable, write_json
 from openmofi.storage.manifest import MANIFEST
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -64,6 +65,16 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     with pytest.raises(OpenMofiError, match=r"not empty and has no manifest\.json"):
         claim_folder(tmp_path / "photos", "labels", {})
     assert [path.name for path in (tmp_path / "photos").iterdir()] == ["holiday.jpg"]
+
+
+def test_a_folder_that_another_process_claims_meanwhile_is_ours(tmp_path, monkeypatch):
+    """Between the look for the manifest and that for other files: as ranks that start together do."""
+    claimed = claim_folder(tmp_path / "out", "labels", {"size": 1})
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalFileSystem, "exists", lambda *_arguments, **_named: False)
+        assert require_claimable(tmp_path / "out", "labels") == claimed
+        with pytest.raises(OpenMofiError, match="'labels', not 'dataset'"):
+            require_claimable(tmp_path / "out", "dataset")
 
 
 def test_an_empty_folder_or_one_with_hidden_files_can_be_claimed(tmp_path):

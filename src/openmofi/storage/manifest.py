@@ -124,7 +124,12 @@ def require_claimable(folder: str | Path, kind: str) -> Manifest | None:
     filesystem, place = fsspec.core.url_to_fs(str(folder))
     if filesystem.exists(f"{place}/{MANIFEST}"):
         return read_manifest(folder, kind)
-    if filesystem.isdir(place) and any(not _is_hidden(name) for name in filesystem.ls(place, detail=False)):
+    names = [name for name in filesystem.ls(place, detail=False) if not _is_hidden(name)] \
+        if filesystem.isdir(place) else []
+    if any(name.endswith(f"/{MANIFEST}") for name in names):
+        # Written since: another process of the same job has claimed the folder.
+        return read_manifest(folder, kind)
+    if names:
         raise OpenMofiError(f"{folder} is not empty and has no {MANIFEST}.", "Choose another output with -o.")
     return None
 
