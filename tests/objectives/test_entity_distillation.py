@@ -1,13 +1,10 @@
 """Distillation over classes: against the definition, row by row; on 1, 2 and 3 processes; and what is refused."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from rank_processes import found_on_ranks, ranks, work_on_ranks
 from scipy.special import log_softmax as scipy_log_softmax
 from torch.nn.functional import normalize
 
@@ -49,10 +46,6 @@ def a_batch(classes: int) -> dict[str, torch.Tensor]:
 
 def raw_images() -> torch.Tensor:
     return torch.randn(ROWS, DIM, generator=torch.Generator().manual_seed(8))
-
-
-def ranks() -> tuple[int, int]:
-    return (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
 
 
 def one_case(name: str) -> Found:
@@ -177,23 +170,14 @@ def test_without_a_teacher_it_is_refused():
         EntityDistillation(a_head("exact"), [])
 
 
-def main(folder: Path, rank: int) -> None:
-    """A process: three ranks first, then the first two of them."""
-    torch.set_num_threads(1)
-    for world in (3, 2):
-        if rank < world:
-            dist.init_process_group("gloo", f"file://{folder}/meet-{world}", rank=rank, world_size=world)
-            found = {name: one_case(name) | {"bounds": torch.tensor(shard_bounds(CASES[name][0]))} for name in CASES}
-            torch.save(found, folder / f"found-{world}-{rank}.pt")
-            dist.destroy_process_group()
+def found_here():
+    """Each case on this rank, and which classes it holds."""
+    return {name: one_case(name) | {"bounds": torch.tensor(shard_bounds(CASES[name][0]))} for name in CASES}
 
 
 @pytest.mark.slow
 def test_ranks_change_nothing(tmp_path):
-    processes = [subprocess.Popen([sys.executable, __file__, str(tmp_path), str(rank)]) for rank in range(3)]
-    assert [process.wait(timeout=240) for process in processes] == [0, 0, 0]
-    for world in (2, 3):
-        each = [torch.load(tmp_path / f"found-{world}-{rank}.pt") for rank in range(world)]
+    for each in found_on_ranks(__file__, tmp_path).values():
         for name in CASES:
             expected = one_case(name)
             for found in (one[name] for one in each):
@@ -205,4 +189,4 @@ def test_ranks_change_nothing(tmp_path):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    work_on_ranks(found_here)

@@ -1,13 +1,9 @@
 """Teachers' embeddings through a linear map: against SciPy's cosine, on 1, 2 and 3 processes, and what is refused."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
+from rank_processes import averaged, found_on_ranks, ranks, work_on_ranks
 from scipy.spatial.distance import cosine
 from torch.nn.functional import normalize
 
@@ -32,10 +28,6 @@ def global_batch(unknown: tuple[int, ...]) -> dict[str, torch.Tensor]:
         teacher_key(teacher, "image"): unit(ROWS, dim, seed=dim) * known[:, None] for teacher, dim in DIMS.items()}}
 
 
-def ranks() -> tuple[int, int]:
-    return (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
-
-
 def one_case(unknown: tuple[int, ...]) -> Found:
     """Loss and gradients as a trainer has them: the encoder's and the objective's averaged over the ranks."""
     world, rank = ranks()
@@ -45,11 +37,7 @@ def one_case(unknown: tuple[int, ...]) -> Found:
     module = FeatureDistillation(DIM, DIMS).double()
     result = module({"image": normalize(batch["inputs"] @ encoder, dim=1)}, batch)
     result.loss.backward()
-    gradients = {"encoder": encoder.grad, **{name: value.grad for name, value in module.named_parameters()}}
-    if world > 1:
-        for gradient in gradients.values():
-            dist.all_reduce(gradient)
-            gradient /= world
+    gradients = averaged({"encoder": encoder.grad, **{name: value.grad for name, value in module.named_parameters()}})
     return {"loss": result.loss.detach(), **gradients}
 
 
@@ -92,28 +80,13 @@ def test_without_teachers_it_is_refused():
         FeatureDistillation(DIM, {})
 
 
-def main(folder: Path, rank: int) -> None:
-    """A process: three ranks first, then the first two of them."""
-    torch.set_num_threads(1)
-    for world in (3, 2):
-        if rank < world:
-            dist.init_process_group("gloo", f"file://{folder}/meet-{world}", rank=rank, world_size=world)
-            torch.save([one_case(case) for case in UNKNOWN], folder / f"found-{world}-{rank}.pt")
-            dist.destroy_process_group()
-
-
 @pytest.mark.slow
 def test_ranks_change_nothing(tmp_path):
-    processes = [subprocess.Popen([sys.executable, __file__, str(tmp_path), str(rank)]) for rank in range(3)]
-    assert [process.wait(timeout=240) for process in processes] == [0, 0, 0]
-    for world in (2, 3):
-        for rank in range(world):
-            for case, found in zip(UNKNOWN, torch.load(tmp_path / f"found-{world}-{rank}.pt"), strict=True):
-                expected = one_case(case)
-                assert found.keys() == expected.keys()
-                for name in expected:
-                    torch.testing.assert_close(found[name], expected[name], rtol=1e-9, atol=1e-9)
+    expected = [one_case(case) for case in UNKNOWN]
+    for each in found_on_ranks(__file__, tmp_path).values():
+        for found in each:
+            torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    work_on_ranks(lambda: [one_case(case) for case in UNKNOWN])

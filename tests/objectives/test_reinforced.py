@@ -1,13 +1,9 @@
 """Distillation beside InfoNCE: against the definition, on 1, 2 and 3 processes, and what is refused."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
+from rank_processes import averaged, found_on_ranks, ranks, work_on_ranks
 from scipy.special import logsumexp
 from scipy.special import softmax as scipy_softmax
 from scipy.stats import entropy
@@ -45,10 +41,6 @@ def global_batch() -> dict[str, torch.Tensor]:
     return batch
 
 
-def ranks() -> tuple[int, int]:
-    return (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
-
-
 def one_case(case: tuple[float, float, str, int]) -> Found:
     """Loss, metrics and gradients as a trainer has them: the encoder's and the objective's averaged over the ranks."""
     share, captions, rule, chunk = case
@@ -61,12 +53,8 @@ def one_case(case: tuple[float, float, str, int]) -> Found:
     embeddings = {name: normalize(batch["inputs"][:, side] @ encoder[side], dim=1) for side, name in enumerate(names)}
     result = module(embeddings, batch)
     result.loss.backward()
-    averaged = {"encoder": encoder.grad, **{name: value.grad for name, value in module.named_parameters()}}
-    if world > 1:
-        for gradient in averaged.values():
-            dist.all_reduce(gradient)
-            gradient /= world
-    return {"loss": result.loss.detach(), **result.metrics, **{f"grad/{name}": g for name, g in averaged.items()}}
+    gradients = averaged({"encoder": encoder.grad, **{name: value.grad for name, value in module.named_parameters()}})
+    return {"loss": result.loss.detach(), **result.metrics, **{f"grad/{name}": g for name, g in gradients.items()}}
 
 
 def embeddings_of(batch: dict[str, torch.Tensor], seed: int = 1) -> dict[str, torch.Tensor]:
@@ -171,23 +159,11 @@ def test_what_is_refused(settings, scales, told):
         Reinforced(settings, scales)
 
 
-def main(folder: Path, rank: int) -> None:
-    """A process: three ranks first, then the first two of them."""
-    torch.set_num_threads(1)
-    for world in (3, 2):
-        if rank < world:
-            dist.init_process_group("gloo", f"file://{folder}/meet-{world}", rank=rank, world_size=world)
-            torch.save([one_case(case) for case in CASES], folder / f"found-{world}-{rank}.pt")
-            dist.destroy_process_group()
-
-
 @pytest.mark.slow
 def test_ranks_change_nothing(tmp_path):
-    processes = [subprocess.Popen([sys.executable, __file__, str(tmp_path), str(rank)]) for rank in range(3)]
-    assert [process.wait(timeout=240) for process in processes] == [0, 0, 0]
-    for world in (2, 3):
-        for rank in range(world):
-            for case, found in zip(CASES, torch.load(tmp_path / f"found-{world}-{rank}.pt"), strict=True):
+    for each in found_on_ranks(__file__, tmp_path).values():
+        for one in each:
+            for case, found in zip(CASES, one, strict=True):
                 expected = one_case(case)
                 assert found.keys() == expected.keys()
                 for name in expected:
@@ -196,4 +172,4 @@ def test_ranks_change_nothing(tmp_path):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    work_on_ranks(lambda: [one_case(case) for case in CASES])

@@ -163,14 +163,20 @@ def test_workers_and_ranks_change_no_bit(recipe, tmp_path):
                    for one, other in zip(whole, others, strict=True))
 
 
+def trained_whole_and_in_parts(recipe: Recipe, folder: Path) -> Path:
+    """The folder of the whole run; the one that was stopped has the same losses."""
+    trained(recipe, folder / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        trained(recipe, folder / "parts", watcher=InterruptAt(2))
+    trained(recipe, folder / "parts", resume=True)
+    assert losses(folder / "whole") == losses(folder / "parts")
+    return folder / "whole"
+
+
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_a_stopped_run_goes_on_to_the_bit(recipe, tmp_path, accumulate):
     recipe = replace(recipe, run=replace(recipe.run, accumulate=accumulate))
-    trained(recipe, tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        trained(recipe, tmp_path / "parts", watcher=InterruptAt(2))
-    trained(recipe, tmp_path / "parts", resume=True)
-    assert losses(tmp_path / "whole") == losses(tmp_path / "parts")
+    trained_whole_and_in_parts(recipe, tmp_path)
     assert same(stored(tmp_path / "whole", 6), stored(tmp_path / "parts", 6))
     line = read_log(tmp_path / "whole")[-1]
     assert line["reinforced/known"] == 1.0
@@ -253,12 +259,7 @@ def test_what_teachers_think_a_picture_shows(recipe, small_world, small_encoder,
         assert [data.class_ids[number] for number in batch[f"teacher/{teacher.name}/entity_ids"][place]] == names
         assert np.array_equal(batch[f"teacher/{teacher.name}/entity_scores"][place].numpy(),
                               found.entity_scores[teacher.name][0])
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    trained(recipe, whole)
-    with pytest.raises(KeyboardInterrupt):
-        trained(recipe, parts, watcher=InterruptAt(2))
-    trained(recipe, parts, resume=True)
-    assert losses(whole) == losses(parts)
+    whole = trained_whole_and_in_parts(recipe, tmp_path)
     line = read_log(whole)[-1]
     assert line["entity_distillation/known"] == 1.0
     assert line["loss/entity_distillation"] > 0
@@ -267,12 +268,7 @@ def test_what_teachers_think_a_picture_shows(recipe, small_world, small_encoder,
 def test_the_teachers_embeddings_of_pictures_teach_too(recipe, tmp_path):
     objectives = replace(recipe.objectives, feature_distillation=FeatureDistillationSettings(2.0))
     recipe = replace(recipe, objectives=objectives)
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    trained(recipe, whole)
-    with pytest.raises(KeyboardInterrupt):
-        trained(recipe, parts, watcher=InterruptAt(2))
-    trained(recipe, parts, resume=True)
-    assert losses(whole) == losses(parts)
+    whole = trained_whole_and_in_parts(recipe, tmp_path)
     first, last = read_log(whole)[0], read_log(whole)[-1]
     assert last["loss/feature_distillation"] < first["loss/feature_distillation"]
     # What maps to the teachers is learned, and is no part of the encoder.

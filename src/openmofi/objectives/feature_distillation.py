@@ -74,7 +74,8 @@ class FeatureDistillation(nn.Module):
 
 
 def _map(dim: int, out: int, generator: torch.Generator) -> nn.Linear:
-    made = nn.Linear(dim, out)
+    # Its own initialisation would draw from torch's global random numbers.
+    made = nn.utils.skip_init(nn.Linear, dim, out)
     nn.init.normal_(made.weight, std=dim**-0.5, generator=generator)
     nn.init.zeros_(made.bias)
     return made

@@ -46,8 +46,8 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
         settings: see `ReinforceSettings`.
         kb: names, descriptions and types of the entities in synthetic texts; without it entities are called as the
             pairs' texts call them. The one that the pairs were labelled with.
-        dataset: folder written by `openmofi dataset build` from these labels: only its rows are reinforced, and only
-            it can be trained on with all rows known. Without it every usable pair is.
+        dataset: folder written by `openmofi dataset build` from these labels: only its rows are reinforced. Without
+            it every usable pair is.
         device: torch's name of where the teachers work; `auto` is CUDA where there is one. It may change the last bits
             of an embedding.
         engine, progress: how it runs, who is told.
@@ -67,11 +67,7 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
         raise UsageError("The scores of entities are wanted, and there is no knowledge base to describe these.",
                          "Add --kb, the one that the pairs were labelled with.")
     folder = Folder.open(labels, "labels")
-    inputs = {**_inputs(folder, shards), "/labels": folder.manifest.fingerprint}
-    if kb:
-        inputs["/kb"] = _same_kb(folder, kb)
-    if dataset:
-        inputs["/dataset"] = _of_these_labels(folder, dataset)
+    inputs = _inputs(folder, shards, kb, dataset)
     entities = accepted_ids(folder, settings.entity_scores) if settings.entity_scores else []
     teachers, encoders = open_teachers(settings.teachers, device)
     largest = max((encoder.preprocessing for encoder in encoders), key=lambda found: found.size)
@@ -97,13 +93,18 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
     return counts
 
 
-def _inputs(labels: Folder, shards: Sequence[Shard]) -> dict[str, str]:
-    """The shards' fingerprints.
+def _inputs(labels: Folder, shards: Sequence[Shard], kb: str | Path | None,
+            dataset: str | Path | None) -> dict[str, str]:
+    """The fingerprints of shards, labels, knowledge base and dataset.
 
     Raises:
-        OpenMofiError: one was not labelled, or has changed since.
+        OpenMofiError: a shard was not labelled or has changed since; the others are not those of the labels.
     """
-    found = {}
+    found = {"/labels": labels.manifest.fingerprint}
+    if kb:
+        found["/kb"] = _same_kb(labels, kb)
+    if dataset:
+        found["/dataset"] = _of_these_labels(labels, dataset)
     for shard in shards:
         found[shard.name] = file_fingerprint(shard.path)
         labelled = labels.manifest.inputs.get(shard.name)

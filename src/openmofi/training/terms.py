@@ -54,13 +54,15 @@ def build_terms(recipe: Recipe, counts: NDArray[np.int64], device: torch.device,
 
 
 def build_optimizers(recipe: Recipe, model: DualEncoder, terms: Mapping[str, Term]) -> dict[str, Optimizer]:
-    """`towers` (AdamW over towers and logit scales) and `head` (the class head's own), as far as there is something."""
+    """`towers` (AdamW over towers, logit scales and maps to teachers) and `head` (the class head's own), as far as
+    there is something.
+    """
     settings, head = recipe.optimizer, recipe.objectives.margin_softmax
     groups = [group for group in parameter_groups(model, recipe.model, settings) if group["params"]]
     named = [(f"objective.{name}.{key}", parameter, term.objective.sharded_parameters().get(key, 0))
              for name, term in terms.items() for key, parameter in term.objective.named_parameters()]
-    if scales := [(name, parameter) for name, parameter, rows in named if not rows]:
-        groups.append({"params": [parameter for _, parameter in scales], "names": [name for name, _ in scales],
+    if whole := [(name, parameter) for name, parameter, rows in named if not rows]:
+        groups.append({"params": [parameter for _, parameter in whole], "names": [name for name, _ in whole],
                        "lr_scale": 1.0, "weight_decay": _NO_DECAY})
     optimizers = {"towers": dense_optimizer(groups, settings, settings.clip)} if groups else {}
     if sharded := [Trained(name, parameter, rows) for name, parameter, rows in named if rows]:
