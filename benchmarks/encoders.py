@@ -50,8 +50,8 @@ def contenders(spec: str, samples: Any, folder: Path) -> list[Contender]:
     import torch
 
     from openmofi.encoders import open_encoder
-    from openmofi.encoders.export import export_encoder
-    from openmofi.encoders.export_settings import ExportSettings
+    from openmofi.encoders.export.job import export_encoder
+    from openmofi.encoders.export.settings import ExportSettings
     from openmofi.encoders.fold import folded, picture_probe
     from openmofi.errors import UsageError
 
@@ -170,7 +170,7 @@ def jpegs(pictures: list[Any]) -> list[bytes]:
 
 def alone(arguments: argparse.Namespace, specs: Mapping[str, str], folder: Path) -> list[harness.Row]:
     """Rows of the encoders themselves."""
-    from openmofi.encoders.agreement import samples_of
+    from openmofi.encoders.export.agreement import samples_of
 
     samples = samples_of([str(arguments.world / "world/pages/train")], 500, limit=arguments.pictures)
     pictures = jpegs(list(samples.pictures))

@@ -59,7 +59,7 @@ def authors_loop(features: np.ndarray, classes: np.ndarray) -> float:
 
 def ours(features: np.ndarray, classes: np.ndarray) -> float:
     """The same figure."""
-    from openmofi.evaluation.retrieval import evaluate_retrieval
+    from openmofi.evaluation.metrics.retrieval import evaluate_retrieval
 
     return evaluate_retrieval(features, classes, resamples=10).map_incl_query
 
@@ -72,7 +72,7 @@ def child(name: str, path: Path) -> None:
     features = np.load(path)
     classes = np.repeat(np.arange(IMAGES // OF_CLASS), OF_CLASS)
     if name == "ours":
-        import openmofi.evaluation.retrieval  # noqa: F401  (imports are not timed; their memory counts)
+        import openmofi.evaluation.metrics.retrieval  # noqa: F401  (imports are not timed; their memory counts)
     start = time.perf_counter()
     figure = CONTENDERS[name](features, classes)
     seconds = time.perf_counter() - start
@@ -82,7 +82,7 @@ def child(name: str, path: Path) -> None:
 
 def million(path: Path) -> None:
     """One search in a database of a million: prints seconds and peak memory."""
-    from openmofi.evaluation.knn import nearest_neighbours
+    from openmofi.evaluation.metrics.knn import nearest_neighbours
 
     database = np.load(path, mmap_mode="r")
     queries = np.array(database[:: len(database) // QUERIES][:QUERIES])
@@ -146,7 +146,7 @@ def probing(world: Path) -> dict[str, harness.Row]:
     from openmofi.encoders import BACKBONE, open_encoder
     from openmofi.engine import Quiet
     from openmofi.evaluation.embed import embed_images
-    from openmofi.evaluation.linear import fit_probe
+    from openmofi.evaluation.metrics.linear import fit_probe
     from openmofi.storage import expand_shards
 
     entities = {(row["shard"], row["key"]): row["entity"]

@@ -38,9 +38,9 @@ Answer = Callable[[Any], object]
 
 def load(count: int) -> tuple[Any, list[Any]]:
     """The model and batches of questions."""
-    from openmofi.linking.fusion import Question
-    from openmofi.linking.fusion_build import build_fusion
-    from openmofi.linking.wordnet_examples import UNSEEN, wordnet_examples
+    from openmofi.linking.corpora.wordnet import UNSEEN, wordnet_examples
+    from openmofi.linking.fusion.build import build_fusion
+    from openmofi.linking.fusion.linker import Question
     from openmofi.sample import fetch
     from openmofi.training.linking.settings import load_link_recipe
 
@@ -53,7 +53,7 @@ def load(count: int) -> tuple[Any, list[Any]]:
 
 def titles_of(fusion: Any, asked: Sequence[Any]) -> list[list[list[int]]]:
     """Tokens of each mention's titles; the recipe's model never answers NIL."""
-    from openmofi.linking.fusion_titles import title_tokens
+    from openmofi.linking.fusion.titles import title_tokens
 
     return [title_tokens(fusion.tokens, one.candidates)[:-1] for one in asked]
 
@@ -62,8 +62,8 @@ def beam_search(fusion: Any) -> Answer:
     from transformers import T5Config, T5ForConditionalGeneration
     from transformers.modeling_outputs import BaseModelOutput
 
-    from openmofi.linking.fusion import packed_questions
-    from openmofi.linking.fusion_titles import TitleTrie
+    from openmofi.linking.fusion.linker import packed_questions
+    from openmofi.linking.fusion.titles import TitleTrie
 
     model, end = fusion.model, fusion.tokens.markers.last[0]
     layers = fusion.configs["decoder"]["num_decoder_layers"]
@@ -102,23 +102,23 @@ def _padded_memory(model: Any, packed: Any) -> tuple[Tensor, Tensor]:
 
 
 def greedy(fusion: Any) -> Answer:
-    from openmofi.linking.fusion import packed_questions
-    from openmofi.linking.fusion_titles import generate
+    from openmofi.linking.fusion.linker import packed_questions
+    from openmofi.linking.fusion.titles import generate
 
     return lambda asked: generate(fusion.model, packed_questions(fusion, asked), titles_of(fusion, asked),
                                   fusion.tokens.markers.pad)
 
 
 def select(fusion: Any) -> Answer:
-    from openmofi.linking.fusion import packed_questions
+    from openmofi.linking.fusion.linker import packed_questions
 
     pad = fusion.tokens.markers.pad
     return torch.no_grad()(lambda asked: fusion.model(packed_questions(fusion, asked), pad))
 
 
 def padded(fusion: Any) -> Answer:
-    from openmofi.linking.fusion import packed_questions
-    from openmofi.linking.fusion_packing import places_of
+    from openmofi.linking.fusion.linker import packed_questions
+    from openmofi.linking.fusion.packing import places_of
 
     model = fusion.model
 
@@ -181,7 +181,7 @@ def text_half(fusion: Any, world: Path, captions: int, rounds: int) -> dict[str,
     from openmofi.engine import Quiet
     from openmofi.knowledge import KnowledgeBase
     from openmofi.linking import CoherenceLinker
-    from openmofi.linking.fusion import FusionLinker
+    from openmofi.linking.fusion.linker import FusionLinker
     from openmofi.mentions import open_detector
     from openmofi.pairs import read_pairs
     from openmofi.sample.demo import label_world

@@ -136,7 +136,7 @@ def sizes(world: Path, out: Path, shards: Sequence[Any], teacher: Any) -> list[h
 
 def recipe_for(name: str, world: Path, out: Path, steps: int, interval: int, extra: Sequence[str]) -> Any:
     """A student's recipe over the world's dataset."""
-    from openmofi.training.recipe import load_recipe
+    from openmofi.training.recipe.load import load_recipe
 
     places = {"data.dataset": world / "dataset", "data.cache": out / "cache"}
     return load_recipe(name, [
@@ -161,7 +161,7 @@ def asked_online(knowledge: Any, texts: Mapping[int, str]) -> Iterator[None]:
     from torch.nn.functional import interpolate
 
     from openmofi.encoders import open_encoder
-    from openmofi.objectives.reinforced import teacher_key
+    from openmofi.objectives.distillation.reinforced import teacher_key
     from openmofi.training.data import TrainingData
 
     encoders = {teacher.name: open_encoder(teacher.spec) for teacher in knowledge.teachers}

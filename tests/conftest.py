@@ -5,14 +5,12 @@ Each is made once a test run: the first of xdist's processes that needs it makes
 
 import fcntl
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-sys.path.insert(0, str(Path(__file__).parent))
 from small_world import SmallWorld, make_small_world
 
 # How long an example takes says something of the machine, not of the code.
@@ -42,7 +40,7 @@ def small_world(tmp_path_factory) -> SmallWorld:
 def small_encoder(small_world, tmp_path_factory) -> str:
     """An encoder trained on the small world's links, calibrated there; its spec."""
     from openmofi.engine import Quiet
-    from openmofi.labeling.heads import HeadSettings
+    from openmofi.labeling.adapt.fit import HeadSettings
     from openmofi.sample.encoder import EncoderRecipe, train_sample_encoders
     from openmofi.storage import expand_shards
 

@@ -1,18 +1,15 @@
 """`openmofi eval` as a person meets it."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
+from colours import Eye, write_classes
 from typer.testing import CliRunner
 
 from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError
 from terminal import openmofi, sentence
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "evaluation"))
-from colours import Eye, write_classes
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +87,7 @@ def test_errors_are_sentences(tmp_path):
 def test_labels(labelled, small_world, tmp_path):
     import pyarrow as pa
 
-    from openmofi.dataset import audit
+    from openmofi.dataset.audit.audit import audit
     from openmofi.schema import TRUTH
     from openmofi.storage import write_table
 

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from openmofi.cli.main import app
-from openmofi.encoders.agreement import Agreement
+from openmofi.encoders.export.agreement import Agreement
 from openmofi.errors import UsageError
 
 
@@ -27,7 +27,7 @@ def exporting(monkeypatch):
         return Agreement(samples.source, 64, 32, 0.99991, 0.9871, 0.975, 0.9999, 0.98, 0.5 if paired else None,
                          0.4975 if paired else None)
 
-    monkeypatch.setattr("openmofi.encoders.export.export_encoder", export_encoder)
+    monkeypatch.setattr("openmofi.encoders.export.job.export_encoder", export_encoder)
 
 
 def run(*arguments):

@@ -1,23 +1,20 @@
 """`openmofi link` as a person meets it, and its outcome in `openmofi eval`."""
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import yaml
+from fusion_world import make_examples, tiny
 from typer.testing import CliRunner
 
 from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError
-from openmofi.linking.examples import NIL, read_examples, write_examples
+from openmofi.linking.corpora.examples import NIL, read_examples, write_examples
 from openmofi.training.linking.settings import FOLDER, load_link_recipe
-from openmofi.training.recipe import recipe_dict, recipe_names
+from openmofi.training.recipe.load import recipe_dict, recipe_names
 from terminal import openmofi, sentence
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "linking"))
-from fusion_world import make_examples, tiny
 
 NOUNS = """  1 This line stands for the licence.
 02015503 05 n 01 crane 0 000 | large long-necked wading bird; "two cranes flew by"

@@ -8,12 +8,15 @@ from types import ModuleType
 import pytest
 import yaml
 
-from openmofi.cli.training_progress import ConsoleWatcher, shown_training, training_line
+from openmofi.cli.show.training_progress import ConsoleWatcher, shown_training, training_line
 from openmofi.errors import OpenMofiError
-from openmofi.training.recipe import load_recipe, recipe_dict, recipe_names
+from openmofi.training.recipe.load import load_recipe, recipe_dict, recipe_names
+from studies import recipe_path
 from terminal import openmofi, sentence
 
 SCALARS = {"loss": 2.34567, "images_per_s": 1234.5, "data_wait": 0.034, "memory_mib": 2048.4, "lr": 1e-3}
+
+SUPERVISED, MULTI_TASK = (str(recipe_path(name)) for name in ("sample_supervised", "sample_multi_task"))
 
 
 @pytest.fixture
@@ -54,8 +57,9 @@ def test_the_list_names_every_recipe():
 
 def test_show_prints_every_setting(trained):
     run, calls = trained
-    arguments = ("sample_supervised", "--show", "--set", "optimizer.lr=3e-4", "--dataset", "odd: #path")
-    expected = recipe_dict(load_recipe("sample_supervised", ["optimizer.lr=3e-4", "data.dataset='odd: #path'"]))
+    arguments = (SUPERVISED, "--show", "--set", "optimizer.lr=3e-4", "--dataset", "odd: #path")
+    overrides = ["optimizer.lr=3e-4", "data.dataset='odd: #path'"]
+    expected = recipe_dict(load_recipe(recipe_path("sample_supervised"), overrides))
     assert yaml.safe_load(run(*arguments).stdout) == expected
     assert json.loads(run(*arguments, "--json").stdout) == expected
     assert calls == []
@@ -65,11 +69,11 @@ def test_show_prints_every_setting(trained):
     ((), "no recipe to train"),
     (("mofi_vit_b17", "-o", "run"), "Did you mean 'mofi_vit_b16'?"),
     (("nowhere.yaml", "-o", "run"), "no recipe file nowhere.yaml"),
-    (("sample_supervised",), "no folder for the run"),
-    (("sample_supervised", "-o", "run"), "data.dataset is empty"),
-    (("sample_multi_task", "-o", "run", "--dataset", "somewhere"), "data.kb is empty"),
-    (("sample_supervised", "-o", "run", "--set", "optimizer.lrr=1"), "Did you mean optimizer.lr?"),
-    (("sample_supervised", "-o", "run", "--set", "optimizer.lr=fast"), "where a number is needed"),
+    ((SUPERVISED,), "no folder for the run"),
+    ((SUPERVISED, "-o", "run"), "data.dataset is empty"),
+    ((MULTI_TASK, "-o", "run", "--dataset", "somewhere"), "data.kb is empty"),
+    ((SUPERVISED, "-o", "run", "--set", "optimizer.lrr=1"), "Did you mean optimizer.lr?"),
+    ((SUPERVISED, "-o", "run", "--set", "optimizer.lr=fast"), "where a number is needed"),
 ])
 def test_wrong_use_is_one_sentence_and_exits_with_2(trained, arguments, told):
     run, calls = trained
@@ -89,11 +93,11 @@ def test_a_wrong_setting_as_a_person_meets_it(tmp_path):
 
 def test_the_run_gets_recipe_folder_and_settings(trained, tmp_path):
     run, calls = trained
-    done = run("sample_multi_task", "-o", tmp_path, "--dataset", "data", "--kb", "kb", "--set", "run.steps=500",
+    done = run(MULTI_TASK, "-o", tmp_path, "--dataset", "data", "--kb", "kb", "--set", "run.steps=500",
                "--set", "optimizer.warmup=5", "--resume")
     assert done.exit_code == 0, done.output
     recipe = load_recipe(
-        "sample_multi_task", ["data.dataset=data", "data.kb=kb", "run.steps=500", "optimizer.warmup=5"])
+        MULTI_TASK, ["data.dataset=data", "data.kb=kb", "run.steps=500", "optimizer.warmup=5"])
     assert calls == [{"recipe": recipe, "out": tmp_path, "resume": True}]
     assert f"encoder: run:{tmp_path}/encoder" in done.stdout
     assert "best loss: 2.2500 at step 200" in done.stdout
@@ -103,7 +107,7 @@ def test_the_run_gets_recipe_folder_and_settings(trained, tmp_path):
 
 def test_json_is_all_that_json_prints(trained, tmp_path):
     run, _ = trained
-    done = run("sample_supervised", "-o", tmp_path, "--dataset", "data", "--json")
+    done = run(SUPERVISED, "-o", tmp_path, "--dataset", "data", "--json")
     assert json.loads(done.stdout) == {"run": str(tmp_path), "steps": 400, "metrics": SCALARS,
                                        "best": {"metric": "loss", "value": 2.25, "step": 200}}
     assert done.stderr == ""
@@ -112,13 +116,13 @@ def test_json_is_all_that_json_prints(trained, tmp_path):
 def test_only_the_first_rank_speaks(trained, tmp_path, monkeypatch):
     run, calls = trained
     monkeypatch.setenv("RANK", "1")
-    done = run("sample_supervised", "-o", tmp_path, "--dataset", "data")
+    done = run(SUPERVISED, "-o", tmp_path, "--dataset", "data")
     assert (done.exit_code, done.output, len(calls)) == (0, "", 1)
 
 
 def test_an_interrupted_run_says_how_to_go_on(trained, tmp_path):
     run, _ = trained
-    done = run("sample_supervised", "-o", tmp_path, "--dataset", "data", "--set", "name=interrupted")
+    done = run(SUPERVISED, "-o", tmp_path, "--dataset", "data", "--set", "name=interrupted")
     assert type(done.exception).__name__ == "_Interrupted"
     assert str(done.exception) == "add --resume to the same command to go on from the last checkpoint"
 

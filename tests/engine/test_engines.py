@@ -6,15 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from jobs import Factory
 
 from openmofi.engine import Quiet, engine_named
 from openmofi.engine.local import LocalEngine
 from openmofi.engine.processes import ProcessEngine
 from openmofi.engine.protocol import RETRIES
 from openmofi.errors import OpenMofiError, UsageError
-
-sys.path.insert(0, str(Path(__file__).parent))
-from jobs import Factory
 
 TASKS = [str(number) for number in range(12)]
 SQUARES = [number**2 for number in range(12)]

@@ -18,7 +18,7 @@ from openmofi.evaluation import (
     evaluate_zero_shot,
     true_entities,
 )
-from openmofi.evaluation.class_names import imagenet_names, packaged_templates, templates_named
+from openmofi.evaluation.data.class_names import imagenet_names, packaged_templates, templates_named
 from openmofi.evaluation.protocol import PROTOCOLS, evaluate, protocol_named
 from openmofi.evaluation.protocols import sample_retrieval
 from openmofi.pairs import Record, write_tar

@@ -4,11 +4,11 @@ import hashlib
 import json
 
 import pytest
-from test_image_text import write_set as write_flickr
-from test_linking_data import zelda_folder
-from test_revisited import write_set as write_revisited
-from test_vtab import write_folders
 
+from evaluation.linkers.test_data import zelda_folder
+from evaluation.metrics.test_image_text import write_set as write_flickr
+from evaluation.metrics.test_revisited import write_set as write_revisited
+from evaluation.protocols.test_vtab import write_folders
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.protocol import PROTOCOLS
 from openmofi.evaluation.sources import SOURCES, check_source

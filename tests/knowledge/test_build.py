@@ -1,6 +1,5 @@
 import hashlib
 import random
-import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -9,15 +8,13 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kb_tables import DEFAULT_NAMES, ENTITY_IDS, write_source
 
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import BuildSettings, KnowledgeBase, ProjectionSettings, build_table, normalise
 from openmofi.knowledge.candidates import tabulate
 from openmofi.schema import NAMES, SURFACES
 from openmofi.storage import write_table
-
-sys.path.insert(0, str(Path(__file__).parent))
-from kb_tables import DEFAULT_NAMES, ENTITY_IDS, write_source
 
 
 def names_table(rows):

@@ -1,13 +1,9 @@
 import json
-import sys
-from pathlib import Path
 
+from kb_tables import write_source
 from typer.testing import CliRunner
 
 from openmofi.cli.kb import app
-
-sys.path.insert(0, str(Path(__file__).parent))
-from kb_tables import write_source
 
 
 def run(*arguments):

@@ -2,16 +2,13 @@ import json
 import pickle
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from kb_tables import ENTITY_IDS, write_source
 
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase, build_table, look_up
-
-sys.path.insert(0, str(Path(__file__).parent))
-from kb_tables import ENTITY_IDS, write_source
 
 
 @pytest.fixture

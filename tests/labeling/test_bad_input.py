@@ -6,19 +6,15 @@ import pickle
 import pty
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-
-from openmofi.storage import read_manifest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "storage"))
 from mounts import read_only, small_disk
 
+from openmofi.storage import read_manifest
 from small_world import SmallWorld
 from terminal import command, openmofi, sentence
 

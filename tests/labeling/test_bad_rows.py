@@ -2,23 +2,19 @@
 
 import io
 import os
-import sys
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from image_bytes import encode, png
 from PIL import Image
+from tars import tar_bytes
 
 from openmofi.labeling import LabelSettings, label
 from openmofi.schema import LabelStatus, PairStatus
 from openmofi.storage import expand_shards
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "pairs"))
-from pictures import encode, png
-from tars import tar_bytes
-
 from small_world import SHAPES, picture
 
 pytestmark = pytest.mark.slow

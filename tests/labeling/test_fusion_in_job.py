@@ -2,11 +2,11 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from fusion_world import tiny
 from typer.testing import CliRunner
 
 from openmofi.cli.main import app
@@ -14,13 +14,10 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling import LabelSettings, TextSettings, label
 from openmofi.linking import open_linker
-from openmofi.linking.fusion_build import build_fusion
-from openmofi.linking.fusion_store import save_fusion
+from openmofi.linking.fusion.build import build_fusion
+from openmofi.linking.fusion.store import save_fusion
 from openmofi.mentions import open_detector
 from openmofi.storage import expand_shards, read_manifest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "linking"))
-from fusion_world import tiny
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ import pytest
 
 from openmofi.errors import OpenMofiError
 from openmofi.labeling import LabelSettings, SelectionSettings, label
-from openmofi.labeling.calibration import Calibration
+from openmofi.labeling.judge.calibration import Calibration
 from openmofi.schema import LABELS, LabelStatus, PairStatus
 from openmofi.storage import expand_shards, read_manifest
 
@@ -176,9 +176,9 @@ def test_an_export_labels_as_its_original(engine, small_world, small_encoder, la
     pytest.importorskip("onnxscript")
     pytest.importorskip({"onnx": "onnxruntime"}.get(engine, engine))
     from openmofi.encoders import open_encoder
-    from openmofi.encoders.agreement import samples_of
-    from openmofi.encoders.export import export_encoder
-    from openmofi.encoders.export_settings import ExportSettings
+    from openmofi.encoders.export.agreement import samples_of
+    from openmofi.encoders.export.job import export_encoder
+    from openmofi.encoders.export.settings import ExportSettings
 
     spec, shards = f"{engine}:{tmp_path / 'export'}", [str(small_world.shards)]
     export_encoder(open_encoder(small_encoder), tmp_path / "export", ExportSettings(engine), samples_of(shards, 128))

@@ -1,21 +1,16 @@
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from kb_tables import write_source
+from word_mentions import link
 
 from openmofi.errors import UsageError
 from openmofi.knowledge import KnowledgeBase, build_table
 from openmofi.linking import CoherenceLinker, CoherenceSettings, LinkSettings, PriorLinker, open_linker
 from openmofi.linking.coherence import MOST_NAMES, iterate
 from openmofi.mentions import GazetteerDetector
-
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "knowledge"))
-from kb_tables import write_source
-from word_mentions import link
 
 FAMILIES = {"bird": "animal", "stork": "animal", "owl": "animal", "crane-bird": "animal", "bat-animal": "animal",
             "hammer": "tool", "drill": "tool", "crane-machine": "tool", "bat-club": "tool", "saw": "tool"}

@@ -1,12 +1,8 @@
-import sys
-from pathlib import Path
 
 import pytest
+from kb_tables import write_source
 
 from openmofi.knowledge import build_table
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "knowledge"))
-from kb_tables import write_source
 
 
 @pytest.fixture(scope="session")

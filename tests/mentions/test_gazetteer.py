@@ -1,17 +1,13 @@
-import sys
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from kb_tables import write_source
 
 from openmofi.knowledge import KnowledgeBase, build_table, normalise
 from openmofi.knowledge.names import token_pattern
 from openmofi.mentions import GazetteerDetector, GazetteerSettings
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "knowledge"))
-from kb_tables import write_source
 
 NAMES = ("crane", "hot dog", "hot", "dog", "new york", "new york city", "york city hall", "a b c", "b", "a b",
          "ice-cream", "T-Shirt", "c++", "the", "bird of prey", "1984", "2 cats", "りんご", "犬", "ん", "café",

@@ -13,7 +13,7 @@ from torchvision.transforms import v2
 
 from openmofi.errors import UsageError
 from openmofi.pairs import ImageRefused
-from openmofi.pairs.scaled import ScaledImage
+from openmofi.pairs.images.scaled import ScaledImage
 from openmofi.reinforcement import Augmentation, AugmentSettings, augmented, image_hash
 from openmofi.reinforcement.augmentation import OPS, draw_augmentation, drawing, replayed
 

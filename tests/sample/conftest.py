@@ -2,8 +2,8 @@ import pytest
 
 from openmofi.engine import LocalEngine
 from openmofi.errors import OpenMofiError
-from openmofi.sample.gather import gather
-from openmofi.sample.packages import fetch
+from openmofi.sample.images.gather import gather
+from openmofi.sample.images.packages import fetch
 from openmofi.sample.settings import world_settings
 from openmofi.sample.world import build_world
 

@@ -11,8 +11,8 @@ from PIL import Image
 from openmofi.engine import LocalEngine
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import normalise
-from openmofi.sample.alttext import plural
-from openmofi.sample.plan import heldout_entities
+from openmofi.sample.pages.alttext import plural
+from openmofi.sample.pages.plan import heldout_entities
 from openmofi.sample.settings import world_settings
 from openmofi.sample.world import build_world
 from openmofi.schema import ENTITIES, NAMES, RELATIONS, SURFACES, TRUTH

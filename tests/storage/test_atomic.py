@@ -13,13 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from mounts import read_only, small_disk
 
 from openmofi.errors import OpenMofiError
 from openmofi.storage import atomic_path, write_bytes, write_json, write_table, write_text
 from openmofi.storage.atomic import _TEMPORARY, remove_leftovers, table_metadata
-
-sys.path.insert(0, str(Path(__file__).parent))
-from mounts import read_only, small_disk
 
 TABLE = pa.table({"x": list(range(1000))})
 

@@ -1,20 +1,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from fsspec.implementations.local import LocalFileSystem
+from mounts import read_only
 
 from openmofi.errors import OpenMofiError
 from openmofi.schema import SCHEMA_VERSION
 from openmofi.storage import Manifest, claim_folder, finish_manifest, read_manifest, require_claimable, write_json
 from openmofi.storage.manifest import MANIFEST
-
-sys.path.insert(0, str(Path(__file__).parent))
-from mounts import read_only
 
 
 def test_a_new_folder_is_claimed_finished_and_found_again(tmp_path):

@@ -90,7 +90,7 @@ class PlainEncoder:
 @pytest.fixture
 def encoder(monkeypatch) -> PlainEncoder:
     made = PlainEncoder()
-    for module in ("images", "text_features"):
+    for module in ("locked_features", "text_features"):
         monkeypatch.setattr(f"openmofi.training.data.{module}.open_encoder", lambda spec, device="cpu": made)
     return made
 

@@ -20,8 +20,8 @@ from openmofi.training.optimization import (
     set_learning_rate,
     sharded_optimizer,
 )
+from openmofi.training.recipe.settings import ImageModel, OptimizerSettings
 from openmofi.training.row_optimizers import RowAdagrad, RowAdamW
-from openmofi.training.settings import ImageModel, OptimizerSettings
 from openmofi.training.terms import build_optimizers, build_terms, logit_scale
 
 ALONE = Ranks(0, 1, torch.device("cpu"), None)

@@ -31,8 +31,8 @@ from openmofi.storage import expand_shards, read_manifest
 from openmofi.training.data import open_data
 from openmofi.training.log import read_log
 from openmofi.training.model import inputs_of
-from openmofi.training.recipe_rules import require_data, validate
-from openmofi.training.settings import (
+from openmofi.training.recipe.rules import require_data, validate
+from openmofi.training.recipe.settings import (
     DataSettings,
     ImageModel,
     ModelSettings,

@@ -29,7 +29,7 @@ def build(
     """Build a labelled dataset: vocabulary, statistics, card and report; no image is copied."""
     import json
 
-    from openmofi.cli.tables import print_counts
+    from openmofi.cli.show.tables import print_counts
     from openmofi.dataset import DatasetSettings, build_dataset, parse_near_duplicates
     from openmofi.knowledge import KnowledgeBase
 
@@ -55,8 +55,8 @@ def audit(
     """Compare labels with the truth: precision, recall, groups, the text-only linker beside it."""
     import json
 
-    from openmofi.cli.tables import print_audit
-    from openmofi.dataset import audit as run_audit
+    from openmofi.cli.show.tables import print_audit
+    from openmofi.dataset.audit.audit import audit as run_audit
     from openmofi.storage import write_json
 
     result = run_audit(folder, truth, at_recall=at_recall, split=split)

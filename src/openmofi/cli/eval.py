@@ -41,7 +41,7 @@ def _group(
 ) -> None:
     """Judge an encoder or a linker as the papers do, and compare results."""
     if list_protocols:
-        from openmofi.cli.tables import print_names
+        from openmofi.cli.show.tables import print_names
         from openmofi.evaluation.protocol import PROTOCOLS
 
         print_names({name: what for name, (_, what) in PROTOCOLS.items()}, as_json)
@@ -72,7 +72,7 @@ def run(
 ) -> None:
     """Evaluate an encoder, or a linker, by a protocol of `openmofi eval --list`, named in place of PROTOCOL."""
     name = str(context.info_name)
-    from openmofi.cli.progress import shown_progress
+    from openmofi.cli.show.progress import shown_progress
     from openmofi.encoders import open_encoder
     from openmofi.evaluation.protocol import check_judged, evaluate, protocol_named
     from openmofi.storage.paths import cache_folder
@@ -123,7 +123,7 @@ def compare(
     if as_json:
         typer.echo(json.dumps([one.as_dict() for one in found], indent=2, ensure_ascii=False))
     elif style == "table":
-        from openmofi.cli.tables import print_comparison
+        from openmofi.cli.show.tables import print_comparison
 
         for one in found:
             print_comparison(one.results[0].protocol, comparing.table_rows(one))
@@ -157,6 +157,6 @@ def _as_json(result: Any) -> dict[str, Any]:
 
 
 def _print_result(result: Any) -> None:
-    from openmofi.cli.tables import print_evaluation
+    from openmofi.cli.show.tables import print_evaluation
 
     print_evaluation(_as_json(result))

@@ -23,7 +23,7 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Show mentions, candidates with priors, coherence and image scores, and the verdict with its reason."""
-    from openmofi.cli.progress import shown_progress
+    from openmofi.cli.show.progress import shown_progress
     from openmofi.labeling import LabelSettings, SelectionSettings, TextSettings, explain
     from openmofi.storage.paths import cache_folder
 

@@ -23,13 +23,13 @@ def export(
 ) -> None:
     """Export an encoder; opens as onnx:DIR or openvino:DIR anywhere an encoder is taken."""
     from openmofi.encoders import open_encoder
-    from openmofi.encoders.export_settings import ExportSettings
+    from openmofi.encoders.export.settings import ExportSettings
 
     settings = ExportSettings(style, precision, max_loss)
     encoder = open_encoder(spec)
-    from openmofi.encoders.agreement import samples_of
-    from openmofi.encoders.export import export_encoder
-    from openmofi.encoders.exported_heads import companions
+    from openmofi.encoders.export.agreement import samples_of
+    from openmofi.encoders.export.heads import companions
+    from openmofi.encoders.export.job import export_encoder
 
     found = export_encoder(encoder, out, settings, samples_of(pictures or [], encoder.preprocessing.size))
     if as_json:

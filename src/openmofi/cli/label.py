@@ -34,7 +34,7 @@ def label(
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Label image–text pairs: one label Parquet a shard, rows in = rows out."""
-    from openmofi.cli.progress import shown_progress
+    from openmofi.cli.show.progress import shown_progress
     from openmofi.engine import engine_named
     from openmofi.labeling import LabelSettings, SelectionSettings, TextSettings, label
     from openmofi.pairs import ReadSettings

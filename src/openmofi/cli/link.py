@@ -28,10 +28,10 @@ def examples(
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Turn a corpus with known answers into a table of examples, which linkers are trained and judged on."""
-    from openmofi.linking.examples import write_examples
+    from openmofi.linking.corpora.examples import write_examples
 
     if source == "wordnet":
-        from openmofi.linking.wordnet_examples import wordnet_examples
+        from openmofi.linking.corpora.wordnet import wordnet_examples
 
         if len(files) != 1:
             raise UsageError("WordNet is one folder.", "Give its dict folder alone.")
@@ -72,8 +72,8 @@ def train(
     from openmofi.training.linking.settings import FOLDER, load_link_recipe
 
     if list_recipes:
-        from openmofi.cli.tables import print_names
-        from openmofi.training.recipe import recipe_names
+        from openmofi.cli.show.tables import print_names
+        from openmofi.training.recipe.load import recipe_names
 
         print_names(recipe_names(FOLDER), as_json)
         return
@@ -86,7 +86,7 @@ def train(
 
 def _train(recipe: Any, out: Path, *, resume: bool, as_json: bool) -> None:
     from openmofi.cli.recipes import resumable
-    from openmofi.cli.training_progress import shown_training
+    from openmofi.cli.show.training_progress import shown_training
     from openmofi.training.linking.run import LINKER, train_linker
 
     with resumable(), shown_training(as_json) as (watcher, _):
@@ -101,8 +101,8 @@ def _train(recipe: Any, out: Path, *, resume: bool, as_json: bool) -> None:
 
 def _annotated(source: str, files: list[Path], candidates: Path | None, descriptions: Path | None,
                split: str) -> list[Any]:
-    from openmofi.evaluation.linking_data import read_candidate_counts
-    from openmofi.linking.zelda import CandidateLists, conll_examples, read_descriptions, zelda_examples
+    from openmofi.evaluation.linkers.data import read_candidate_counts
+    from openmofi.linking.corpora.zelda import CandidateLists, conll_examples, read_descriptions, zelda_examples
 
     if candidates is None:
         raise UsageError(f"{source} needs candidate lists.",

@@ -41,7 +41,7 @@ def reinforce(
         from openmofi import reinforcement
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error.name or "torchvision", "train") from error
-    from openmofi.cli.progress import shown_progress
+    from openmofi.cli.show.progress import shown_progress
     from openmofi.engine import engine_named
     from openmofi.storage import expand_shards
 

@@ -16,8 +16,8 @@ _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.command()
 def fetch(as_json: _JSON = False) -> None:
     """Fetch the pictures and names with npm, as the lock file pins them; what is there stays."""
-    from openmofi.sample.packages import fetch as fetch_packages
-    from openmofi.sample.packages import package_versions
+    from openmofi.sample.images.packages import fetch as fetch_packages
+    from openmofi.sample.images.packages import package_versions
 
     folder = fetch_packages()
     if as_json:
@@ -36,8 +36,8 @@ def world(
     as_json: _JSON = False,
 ) -> None:
     """Build the sample world; started again it goes on where it stopped, and equal settings give equal bytes."""
-    from openmofi.cli.progress import shown_progress
-    from openmofi.cli.tables import print_world
+    from openmofi.cli.show.progress import shown_progress
+    from openmofi.cli.show.tables import print_world
     from openmofi.engine import engine_named
     from openmofi.sample import build_world
     from openmofi.sample import fetch as fetch_packages
@@ -62,7 +62,7 @@ def encoder(
     as_json: _JSON = False,
 ) -> None:
     """Train the `sample` encoders: heads over frozen backbones, on the pages' own links and captions."""
-    from openmofi.cli.progress import shown_progress
+    from openmofi.cli.show.progress import shown_progress
     from openmofi.sample.encoder import train_sample_encoders
     from openmofi.storage import expand_shards
 
@@ -84,8 +84,8 @@ def demo(
     as_json: _JSON = False,
 ) -> None:
     """The whole job on the sample world: build, label, audit, train, report; goes on where it was stopped."""
-    from openmofi.cli.progress import shown_progress
-    from openmofi.cli.tables import print_demo
+    from openmofi.cli.show.progress import shown_progress
+    from openmofi.cli.show.tables import print_demo
     from openmofi.sample.demo import run_demo
     from openmofi.sample.settings import world_settings
 
@@ -106,9 +106,9 @@ def fusion(
     as_json: _JSON = False,
 ) -> None:
     """The fusion decoder on WordNet's example sentences, beside MiniLM's bi-encoder; goes on where it was stopped."""
-    from openmofi.cli.progress import shown_progress
-    from openmofi.cli.tables import print_fusion
-    from openmofi.sample.fusion import run_fusion
+    from openmofi.cli.show.progress import shown_progress
+    from openmofi.cli.show.tables import print_fusion
+    from studies.fusion import run_fusion
 
     with shown_progress(quiet=as_json) as progress:
         metrics = run_fusion(out, progress, overrides=settings or (), curve=curve)
@@ -130,10 +130,10 @@ def linkers(
     as_json: _JSON = False,
 ) -> None:
     """Label the sample world with several linkers: precision and recall before and after the image has its say."""
-    from openmofi.cli.progress import shown_progress
-    from openmofi.cli.tables import print_linkers
-    from openmofi.sample.linkers import compare_linkers
+    from openmofi.cli.show.progress import shown_progress
+    from openmofi.cli.show.tables import print_linkers
     from openmofi.sample.settings import world_settings
+    from studies.linkers import compare_linkers
 
     with shown_progress(quiet=as_json) as progress:
         metrics = compare_linkers(demo, out, linker, progress, settings=world_settings(None, max_entities))
@@ -156,10 +156,10 @@ def reinforced(
     as_json: _JSON = False,
 ) -> None:
     """Small encoders from scratch, with and without teachers' stored knowledge; goes on where it was stopped."""
-    from openmofi.cli.progress import shown_progress
-    from openmofi.cli.tables import print_reinforced
-    from openmofi.sample.reinforced import run_reinforced
+    from openmofi.cli.show.progress import shown_progress
+    from openmofi.cli.show.tables import print_reinforced
     from openmofi.sample.settings import world_settings
+    from studies.reinforced import run_reinforced
 
     with shown_progress(quiet=as_json) as progress:
         metrics = run_reinforced(out, demo, progress, overrides=settings or (),

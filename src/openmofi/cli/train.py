@@ -35,13 +35,13 @@ def train(
     torchrun --nproc-per-node 8 -m openmofi train RECIPE -o RUN
     """
     if list_recipes:
-        from openmofi.cli.tables import print_names
-        from openmofi.training.recipe import recipe_names
+        from openmofi.cli.show.tables import print_names
+        from openmofi.training.recipe.load import recipe_names
 
         print_names(recipe_names(), as_json)
         return
     from openmofi.cli.recipes import folder_of, named, path_setting, print_recipe
-    from openmofi.training.recipe import load_recipe
+    from openmofi.training.recipe.load import load_recipe
 
     recipe = named(recipe)
     loaded = load_recipe(recipe, [*(settings or ()), *path_setting("data.dataset", dataset),
@@ -54,8 +54,8 @@ def train(
 
 def _train(recipe: Any, out: Path, *, resume: bool, as_json: bool) -> None:
     from openmofi.cli.recipes import resumable
-    from openmofi.cli.training_progress import shown_training
-    from openmofi.training.recipe_rules import require_data
+    from openmofi.cli.show.training_progress import shown_training
+    from openmofi.training.recipe.rules import require_data
 
     require_data(recipe)
     from openmofi.training.run import train as run_training
@@ -73,7 +73,7 @@ def _print_result(found: dict[str, Any], out: Path, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"run": str(out), **found}, indent=2, ensure_ascii=False))
         return
-    from openmofi.cli.training_progress import training_line
+    from openmofi.cli.show.training_progress import training_line
 
     # A run that was resumed at its very end has trained nothing.
     told = f": {training_line(found['metrics'])}" if found.get("metrics") else ""

@@ -1,8 +1,8 @@
 """The labelled dataset: filters, class vocabulary, statistics, audit, report. Refers to images, never copies them."""
 
-from openmofi.dataset.audit import Audit, audit
+from openmofi.dataset.audit.audit import Audit, audit
 from openmofi.dataset.build import build_dataset
-from openmofi.dataset.report import ReportSection, write_report
+from openmofi.dataset.report.report import ReportSection, write_report
 from openmofi.dataset.settings import DatasetSettings, parse_near_duplicates
 from openmofi.dataset.statistics import Statistics, read_statistics
 

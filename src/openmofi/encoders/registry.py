@@ -82,7 +82,9 @@ def encoder_folder(spec: str) -> Path | None:
 
 
 def fold_spec(spec: str, fold: int) -> str:
-    """The spec of a cross-fitted copy of an encoder that has an `encoder_folder`; see `openmofi.labeling.evidence`."""
+    """The spec of a cross-fitted copy of an encoder that has an `encoder_folder`; see
+    `openmofi.labeling.judge.evidence`.
+    """
     prefix = spec.partition(":")[0]
     return f"{prefix if prefix in _FOLDERS else 'run'}:{encoder_folder(spec)}/folds/{fold}"
 
@@ -121,7 +123,7 @@ def _open_exported(spec: str, rest: str, device: str) -> Encoder:
     from openmofi.encoders.projection import read_encoder_json
 
     if read_encoder_json(Path(rest))["kind"] == "exported_heads":
-        from openmofi.encoders.exported_heads import load_exported_heads
+        from openmofi.encoders.export.heads import load_exported_heads
 
         return load_exported_heads(rest, spec.partition(":")[0], open_encoder, spec=spec)
     return _exported(spec, rest, _stamp(Path(rest)))
@@ -130,7 +132,7 @@ def _open_exported(spec: str, rest: str, device: str) -> Encoder:
 @lru_cache(maxsize=2)
 def _exported(spec: str, rest: str, stamp: _Stamp) -> Encoder:
     # Several stages of a job open the same encoder, folds the same base; see `_joint`.
-    from openmofi.encoders.exported import load_exported
+    from openmofi.encoders.export.opened import load_exported
 
     return load_exported(rest, spec.partition(":")[0], spec=spec)
 
@@ -145,7 +147,7 @@ def _open_backbone(spec: str, rest: str, device: str) -> Encoder:
 def _backbones(device: str) -> Encoder:
     # A job opens several encoders (folds, an adapter) over these two, whose weights come from installed
     # packages. Features are computed in one thread of a process, see `EfficientNetLite0.features`.
-    from openmofi.encoders.backbones import open_backbones
+    from openmofi.encoders.libraries.backbones import open_backbones
 
     return open_backbones(BACKBONE, device=device)
 
@@ -166,18 +168,18 @@ def _open_timm(spec: str, rest: str, device: str) -> Encoder:
 def _joint(spec: str, rest: str, device: str, stamp: _Stamp) -> Encoder:
     # An adapter's folds stand on one base, and a job's stages open the same encoder: its weights are loaded once.
     if spec.startswith("open_clip:"):
-        from openmofi.encoders.openclip import open_open_clip
+        from openmofi.encoders.libraries.openclip import open_open_clip
 
         return open_open_clip(spec, rest, device)
     if spec.startswith("timm:"):
-        from openmofi.encoders.timm_images import open_timm
+        from openmofi.encoders.libraries.timm_images import open_timm
 
         return open_timm(spec, rest, device)
     if spec.startswith("mofi:"):
-        from openmofi.encoders.mofi import open_mofi
+        from openmofi.encoders.libraries.mofi import open_mofi
 
         return open_mofi(spec, rest, device)
-    from openmofi.encoders.huggingface import open_huggingface
+    from openmofi.encoders.libraries.huggingface import open_huggingface
 
     return open_huggingface(spec, rest, device)
 

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
     from openmofi.encoders.tokens import Tokens
 
-_IMAGE = {"timm": "towers_timm", "open_clip": "towers_openclip", "hf": "towers_huggingface",
-          "backbone": "towers_backbone"}
-_TEXT = {"open_clip": "towers_openclip", "hf": "towers_huggingface", "mobile": "towers_mobile"}
+_IMAGE = {"timm": "timm", "open_clip": "openclip_towers", "hf": "huggingface_towers", "backbone": "backbone_towers"}
+_TEXT = {"open_clip": "openclip_towers", "hf": "huggingface_towers", "mobile": "mobile_towers"}
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
     kind, modules = architecture.get("kind"), {**_IMAGE, **_TEXT}
     if kind not in modules:
         raise OpenMofiError(f"There is no kind of tower {kind!r}.", "Use the version of OpenMOFI that wrote it.")
-    module = importlib.import_module(f"openmofi.encoders.{modules[str(kind)]}")
+    module = importlib.import_module(f"openmofi.encoders.libraries.{modules[str(kind)]}")
     try:
         found: Trunk = module.rebuilt(architecture)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, AssertionError) as error:
@@ -102,7 +101,7 @@ def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
 
 def stored_tokens(architecture: Mapping[str, Any], folder: Path) -> Tokens:
     """The tokenizer of an architecture, whose files, where it has any, are in `folder`."""
-    module = importlib.import_module(f"openmofi.encoders.{_TEXT[str(architecture['kind'])]}")
+    module = importlib.import_module(f"openmofi.encoders.libraries.{_TEXT[str(architecture['kind'])]}")
     found: Tokens = module.stored_tokens(architecture, folder)
     return found
 
@@ -115,6 +114,6 @@ def _module(spec: str, kinds: Mapping[str, str]) -> tuple[Any, str]:
         raise UsageError(f"There is no tower {spec!r} to train.{guess}",
                          f"Towers are: {', '.join(f'{kind}:…' for kind in kinds)}; encoder:SPEC is locked.")
     try:
-        return importlib.import_module(f"openmofi.encoders.{kinds[kind]}"), rest
+        return importlib.import_module(f"openmofi.encoders.libraries.{kinds[kind]}"), rest
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error.name or "torch", "torch") from error

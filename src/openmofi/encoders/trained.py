@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from openmofi.encoders.arrays import numpy_of, weights_fingerprint
+from openmofi.encoders.embedding import JointEncoder, Towers
 from openmofi.encoders.fold import folded, picture_probe
 from openmofi.encoders.heads import Head, apply_head
-from openmofi.encoders.joint import JointEncoder, Towers
 from openmofi.encoders.networks import Headed, Networks, tower_tokenizer
 from openmofi.encoders.preprocess import preprocessing_from_json
 from openmofi.encoders.projection import FORMAT_VERSION, read_encoder_json, without_texts

@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from openmofi.dataset.plots import grouped_bars
+from openmofi.dataset.report.plots import grouped_bars
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.bootstrap import paired_bootstrap
+from openmofi.evaluation.metrics.bootstrap import paired_bootstrap
 from openmofi.evaluation.result import GROUP, ITEM, PART, Result, read_items, read_result
 
 _UNNAMED = (ITEM, GROUP, PART)

@@ -18,12 +18,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from openmofi.dataset.truth import read_truth
+from openmofi.dataset.audit.truth import read_truth
 from openmofi.encoders import Array, Encoder
 from openmofi.encoders.arrays import gathered, in_batches, normalised
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.images import ImageSource, Load, shard_source
+from openmofi.evaluation.data.images import ImageSource, Load, shard_source
 from openmofi.pairs import ImageRefused, ReadSettings, decode_image
 from openmofi.schema import PairStatus
 from openmofi.storage import Shard, atomic_path, fingerprint, write_table

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from openmofi.dataset.pictures import thumbnail
+from openmofi.dataset.report.thumbnails import thumbnail
 from openmofi.encoders import Array, Encoder, Preprocessing, preprocess
 from openmofi.engine import Progress, Quiet
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.evaluation.data.images import ImageSource, shard_source
 from openmofi.evaluation.embed import EmbeddedImages, embed_images
-from openmofi.evaluation.images import ImageSource, shard_source
 from openmofi.storage import Shard, fingerprint
 
 if TYPE_CHECKING:

@@ -15,32 +15,32 @@ from typing import Any
 
 import pyarrow as pa
 
+from openmofi.config.options import nearest, settings_from
 from openmofi.encoders import Encoder, describe
 from openmofi.engine import Progress
 from openmofi.errors import UsageError
-from openmofi.evaluation.bootstrap import Interval
 from openmofi.evaluation.embed import EmbeddedImages
 from openmofi.evaluation.features import Features
+from openmofi.evaluation.metrics.bootstrap import Interval
 from openmofi.evaluation.result import Result
-from openmofi.evaluation.settings import nearest, settings_from
 from openmofi.storage import package_versions
 
 PROTOCOLS: Mapping[str, tuple[str, str]] = {
-    "gpr1200": ("gpr1200", "general-purpose retrieval: 1,200 classes of 10 pictures in six domains; mAP"),
-    "retrieval": ("class_retrieval", "retrieval over any folder of class folders; mAP and recall"),
-    "knn": ("knn", "weighted nearest neighbours as for DINOv2; top-1 accuracy"),
-    "linear": ("linear", "logistic regression on frozen features, full or few-shot; accuracy"),
-    "zeroshot": ("zeroshot", "classification by class names; folders, tar shards or a table; accuracy"),
-    "vtab": ("vtab", "VTAB-1k: a linear probe on 19 tasks of 1,000 examples; mean accuracy"),
-    "revisited": ("revisited", "Revisited Oxford or Paris, easy, medium and hard; mAP and mean precision"),
-    "image-text": ("image_text", "captions and pictures of Flickr30k or COCO, both directions; recall"),
-    "entity": ("entity", "which entity a picture shows, by labelled pictures and by texts; top-1 and top-5"),
-    "sample-retrieval": ("sample_retrieval", "the sample world's held-out entities: retrieval and zero-shot"),
-    "labels": ("labels", "how good labels are where the truth is known; precision and recall; needs no encoder"),
-    "disambiguation": ("disambiguation", "which listed entity a mention means, ZELDA's too; accuracy; needs a linker"),
-    "linking": ("linking", "texts to annotations with a knowledge base, as GERBIL; micro F1; needs a linker"),
+    "gpr1200": ("protocols.gpr1200", "general-purpose retrieval: 1,200 classes of 10 pictures in six domains; mAP"),
+    "retrieval": ("protocols.class_retrieval", "retrieval over any folder of class folders; mAP and recall"),
+    "knn": ("protocols.knn", "weighted nearest neighbours as for DINOv2; top-1 accuracy"),
+    "linear": ("protocols.linear", "logistic regression on frozen features, full or few-shot; accuracy"),
+    "zeroshot": ("protocols.zeroshot", "classification by class names; folders, tar shards or a table; accuracy"),
+    "vtab": ("protocols.vtab", "VTAB-1k: a linear probe on 19 tasks of 1,000 examples; mean accuracy"),
+    "revisited": ("protocols.revisited", "Revisited Oxford or Paris, easy, medium and hard; mAP and mean precision"),
+    "image-text": ("protocols.image_text", "captions and pictures of Flickr30k or COCO, both directions; recall"),
+    "entity": ("protocols.entity", "which entity a picture shows, by labelled pictures and by texts; top-1 and top-5"),
+    "sample-retrieval": ("protocols.sample_retrieval", "the sample world's held-out entities: retrieval and zero-shot"),
+    "labels": ("protocols.labels", "labels where the truth is known; precision and recall; needs no encoder"),
+    "disambiguation": ("linkers.disambiguation", "which entity a mention means, as ZELDA; accuracy; needs a linker"),
+    "linking": ("linkers.linking", "texts to annotations with a knowledge base, as GERBIL; micro F1; needs a linker"),
 }
-"""Name → (module in `openmofi.evaluation.protocols`, one line)."""
+"""Name → (module in `openmofi.evaluation`, one line)."""
 
 ENCODER, LINKER, NEITHER = "encoder", "linker", "neither"
 """What a protocol judges: the option that names it."""
@@ -172,7 +172,7 @@ def protocol_named(name: str) -> EvaluationProtocol:
         UsageError: there is none.
     """
     check_protocol(name)
-    found: EvaluationProtocol = import_module(f"openmofi.evaluation.protocols.{PROTOCOLS[name][0]}").PROTOCOL
+    found: EvaluationProtocol = import_module(f"openmofi.evaluation.{PROTOCOLS[name][0]}").PROTOCOL
     return found
 
 

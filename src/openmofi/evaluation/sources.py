@@ -10,16 +10,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from openmofi.config.options import nearest
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.class_names import imagenet_names
-from openmofi.evaluation.folders import class_folders, pictures_in, require_folder
-from openmofi.evaluation.image_text import read_karpathy
-from openmofi.evaluation.linking_data import zelda_files
+from openmofi.evaluation.data.class_names import imagenet_names
+from openmofi.evaluation.data.folders import class_folders, pictures_in, require_folder
+from openmofi.evaluation.data.vtab_tasks import TASKS, open_task, task_folders
+from openmofi.evaluation.linkers.data import zelda_files
+from openmofi.evaluation.metrics.image_text import read_karpathy
+from openmofi.evaluation.metrics.revisited import read_ground_truth
 from openmofi.evaluation.protocols.gpr1200 import list_gpr1200
 from openmofi.evaluation.protocols.image_text import FOLDERS
-from openmofi.evaluation.revisited import read_ground_truth
-from openmofi.evaluation.settings import nearest
-from openmofi.evaluation.vtab_tasks import TASKS, open_task, task_folders
 
 _AT_ONCE = 1 << 20
 _ZELDA = {"aida-b": 231, "cweb": 320, "reddit-comments": 360, "reddit-posts": 377, "shadowlinks-shadow": 904,

@@ -12,14 +12,14 @@ import pyarrow as pa
 from openmofi.encoders import Encoder, open_encoder
 from openmofi.engine import LocalEngine, Progress
 from openmofi.errors import OpenMofiError
+from openmofi.features.entities import embed_entities
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling.calibration import Calibration
-from openmofi.labeling.entities import embed_entities
-from openmofi.labeling.evidence import Looked, View
 from openmofi.labeling.job import stored_calibration
-from openmofi.labeling.judging import judged_positions
-from openmofi.labeling.links import link_arrays
-from openmofi.labeling.selection import judge
+from openmofi.labeling.judge.calibration import Calibration
+from openmofi.labeling.judge.evidence import Looked, View
+from openmofi.labeling.judge.selection import judge
+from openmofi.labeling.judge.stage import judged_positions
+from openmofi.labeling.read.links import link_arrays
 from openmofi.labeling.settings import LabelSettings
 from openmofi.linking import open_linker
 from openmofi.mentions import open_detector

@@ -18,17 +18,17 @@ import pyarrow.parquet as pq
 
 from openmofi.encoders import Encoder, encoder_folder, open_encoder
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
+from openmofi.features.entities import EntityFeatures, embed_entities
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling.bags import collect_bags, usable_pairs
-from openmofi.labeling.calibration import Calibration, fit_calibration, threshold_for_precision
-from openmofi.labeling.classes import FOLDS_FILE
-from openmofi.labeling.decoys import Evidence, gather_evidence
-from openmofi.labeling.entities import EntityFeatures, embed_entities
-from openmofi.labeling.evidence import Judges, reference_sample
-from openmofi.labeling.heads import HeadSettings, fit_heads
-from openmofi.labeling.judging import JudgeStage, judged_positions
-from openmofi.labeling.links import link_arrays, read_features, read_links
-from openmofi.labeling.reading import ReadStage
+from openmofi.labeling.adapt.bags import collect_bags, usable_pairs
+from openmofi.labeling.adapt.classes import FOLDS_FILE
+from openmofi.labeling.adapt.fit import HeadSettings, fit_heads
+from openmofi.labeling.judge.calibration import Calibration, fit_calibration, threshold_for_precision
+from openmofi.labeling.judge.decoys import Evidence, gather_evidence
+from openmofi.labeling.judge.evidence import Judges, reference_sample
+from openmofi.labeling.judge.stage import JudgeStage, judged_positions
+from openmofi.labeling.read.links import link_arrays, read_features, read_links
+from openmofi.labeling.read.stage import ReadStage
 from openmofi.labeling.settings import LabelSettings, SelectionSettings
 from openmofi.linking import linker_fingerprint
 from openmofi.storage import Shard, claim_folder, file_fingerprint, fingerprint, finish_manifest

@@ -10,7 +10,7 @@ from openmofi.errors import UsageError
 from openmofi.linking import check_linker
 from openmofi.mentions import detector_names
 from openmofi.pairs import ReadSettings
-from openmofi.pairs.decode import MAX_PIXELS
+from openmofi.pairs.images.decode import MAX_PIXELS
 
 _TEMPLATE_HINT = "It must hold {name} or {description}, and nothing else in braces."
 

@@ -23,7 +23,7 @@ def open_linker(name: str, kb: KnowledgeBase) -> Linker:
     """
     check_linker(name)
     if name.startswith(_FUSION):
-        from openmofi.linking.fusion import FusionLinker
+        from openmofi.linking.fusion.linker import FusionLinker
 
         return FusionLinker(kb, Path(name.removeprefix(_FUSION)))
     return PriorLinker(kb) if name == "prior" else CoherenceLinker(kb)
@@ -50,6 +50,6 @@ def linker_fingerprint(name: str) -> str:
     check_linker(name)
     if not name.startswith(_FUSION):
         return name
-    from openmofi.linking.fusion_store import fusion_fingerprint
+    from openmofi.linking.fusion.store import fusion_fingerprint
 
     return _FUSION + fusion_fingerprint(name.removeprefix(_FUSION))

@@ -1,7 +1,7 @@
 """Reads image–text pairs (tar shards, Parquet, folders with a table) and decodes images safely."""
 
-from openmofi.pairs.decode import Decoded, ImageRefused, decode, decode_image
-from openmofi.pairs.phash import describe, perceptual_hash
+from openmofi.pairs.images.decode import Decoded, ImageRefused, decode, decode_image
+from openmofi.pairs.images.phash import describe, perceptual_hash
 from openmofi.pairs.read import count_pairs, read_pairs
 from openmofi.pairs.settings import ReadSettings
 from openmofi.pairs.writer import Record, write_tar

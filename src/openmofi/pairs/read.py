@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import fsspec
 
 from openmofi.errors import UsageError
-from openmofi.pairs.folder import TABLE_ENDINGS, read_folder, read_table
-from openmofi.pairs.parquet import count_parquet, read_parquet
+from openmofi.pairs.formats.folder import TABLE_ENDINGS, read_folder, read_table
+from openmofi.pairs.formats.parquet import count_parquet, read_parquet
+from openmofi.pairs.formats.tar import read_tar
 from openmofi.pairs.settings import ReadSettings
-from openmofi.pairs.tar import read_tar
 from openmofi.schema import Pair
 from openmofi.storage import Shard
 

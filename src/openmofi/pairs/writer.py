@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from openmofi.pairs.grouping import split_name
+from openmofi.pairs.formats.grouping import split_name
 from openmofi.storage import atomic_path
 
 _MAGIC = (

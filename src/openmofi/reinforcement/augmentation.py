@@ -17,7 +17,7 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
 from openmofi.errors import UsageError
-from openmofi.pairs.scaled import ScaledImage
+from openmofi.pairs.images.scaled import ScaledImage
 
 TRANSFORM_VERSION = 1
 """Of what `augmented` makes of an `Augmentation`; a store of another version is refused."""

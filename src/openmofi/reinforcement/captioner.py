@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from PIL import Image
 
-from openmofi.encoders.huggingface import checkpoint_folder, require_safetensors
+from openmofi.encoders.libraries.huggingface import checkpoint_folder, require_safetensors
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.quiet import quiet_transformers
 from openmofi.storage import file_fingerprint, fingerprint

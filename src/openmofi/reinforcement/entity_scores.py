@@ -19,9 +19,9 @@ from openmofi.dataset.tables import Folder, Judged
 from openmofi.encoders import Array, Encoder
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.features.entities import embed_entities
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling import SelectionSettings
-from openmofi.labeling.entities import embed_entities
 from openmofi.storage import write_table
 
 ENTITIES_FILE = "entities.parquet"

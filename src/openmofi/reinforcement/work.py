@@ -24,7 +24,7 @@ from openmofi.engine.protocol import Work
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs import ImageRefused, ReadSettings, decode_image, read_pairs
-from openmofi.pairs.scaled import ScaledImage
+from openmofi.pairs.images.scaled import ScaledImage
 from openmofi.reinforcement.augmentation import Augmentation, draw_augmentation, drawing, image_hash, replayed
 from openmofi.reinforcement.captioner import Captioner, open_captioner
 from openmofi.reinforcement.captions import accepted_entities, entity_captions

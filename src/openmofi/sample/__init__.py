@@ -1,6 +1,6 @@
 """The sample world: real pictures and names from package registries, with known truth."""
 
-from openmofi.sample.packages import fetch
+from openmofi.sample.images.packages import fetch
 from openmofi.sample.settings import PageNoise, TextNoise, WorldSettings
 from openmofi.sample.world import build_world
 

@@ -12,20 +12,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from openmofi.dataset import Audit, audit, build_dataset, write_report
+from openmofi.dataset import Audit, build_dataset, write_report
+from openmofi.dataset.audit.audit import audit
 from openmofi.encoders import BACKBONE
 from openmofi.engine import LocalEngine, Progress
 from openmofi.knowledge import KnowledgeBase, build_table
 from openmofi.labeling import LabelSettings, label
 from openmofi.labeling.job import read_corpus
-from openmofi.sample.comparison import FULL_SEEDS, compare_encoders
-from openmofi.sample.comparison_figures import retrieval_sections
 from openmofi.sample.encoder import ALT_TEXT, PARTIAL_LABELS, train_sample_encoders
 from openmofi.sample.figures import RECALL_GOAL, figures_section, head_figures, seconds_section
-from openmofi.sample.packages import fetch
+from openmofi.sample.images.packages import fetch
 from openmofi.sample.settings import WorldSettings
 from openmofi.sample.world import build_world
 from openmofi.storage import Shard, expand_shards, write_json
+from studies.comparison import FULL_SEEDS, compare_encoders
+from studies.comparison_figures import retrieval_sections
 
 Result = TypeVar("Result")
 

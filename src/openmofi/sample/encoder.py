@@ -8,8 +8,8 @@ from pathlib import Path
 
 from openmofi.encoders import BACKBONE, open_encoder
 from openmofi.engine import LocalEngine, Progress
-from openmofi.labeling.bags import collect_bags
-from openmofi.labeling.heads import HeadSettings, fit_heads
+from openmofi.labeling.adapt.bags import collect_bags
+from openmofi.labeling.adapt.fit import HeadSettings, fit_heads
 from openmofi.labeling.job import CALIBRATION_FILE, calibrate, read_corpus
 from openmofi.labeling.settings import LabelSettings
 from openmofi.storage import Shard, claim_folder, file_fingerprint, finish_manifest

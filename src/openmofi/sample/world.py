@@ -11,13 +11,13 @@ from typing import Any
 import pyarrow as pa
 
 from openmofi.engine import Engine, Progress, Quiet, engine_named
-from openmofi.sample.draw import DrawTask, open_drawer
-from openmofi.sample.entities import CORRECTIONS
-from openmofi.sample.gather import World, gather, rename
-from openmofi.sample.packages import package_versions
-from openmofi.sample.plan import HELDOUT_ENTITIES, PlannedShard, heldout_entities, make_plan, split_of
+from openmofi.sample.images.entities import CORRECTIONS
+from openmofi.sample.images.gather import World, gather, rename
+from openmofi.sample.images.packages import package_versions
+from openmofi.sample.pages.draw import DrawTask, open_drawer
+from openmofi.sample.pages.plan import HELDOUT_ENTITIES, PlannedShard, heldout_entities, make_plan, split_of
+from openmofi.sample.pages.source import Source, make_source, write_source
 from openmofi.sample.settings import WorldSettings
-from openmofi.sample.source import Source, make_source, write_source
 from openmofi.schema import TRUTH
 from openmofi.storage import Manifest, claim_folder, file_fingerprint, finish_manifest, write_table
 
@@ -34,7 +34,7 @@ def build_world(sources: Path, out: Path, settings: WorldSettings | None = None,
     """Build the world in `out`, or go on where a stopped build was.
 
     Args:
-        sources: the fetched packages (`openmofi.sample.packages.fetch`).
+        sources: the fetched packages (`openmofi.sample.images.packages.fetch`).
         out: gets `pages/`, `retrieval/`, `kb/`, `truth.parquet`, `pictures.parquet`, `manifest.json`.
         settings: defaults are those of docs/sample-world.md.
         engine: default is one process a core.

@@ -15,12 +15,12 @@ from openmofi.errors import OpenMofiError
 from openmofi.objectives.protocol import Batch
 from openmofi.training.checkpoint import Checkpoints, Progressed
 from openmofi.training.distributed import bare
+from openmofi.training.grad_cache import Forward, Found, forward_backward
 from openmofi.training.meter import Meter
 from openmofi.training.optimization import clip_gradients, gradient_norm, learning_rate, set_learning_rate
-from openmofi.training.representations import Forward, Found, forward_backward
-from openmofi.training.settings import Recipe
+from openmofi.training.process import stop_asked
+from openmofi.training.recipe.settings import Recipe
 from openmofi.training.state import RunState
-from openmofi.training.stopping import stop_asked
 
 _NAN_LIMIT = 3
 _SHOWN = 8

@@ -23,13 +23,13 @@ from openmofi.training.checkpoint import Checkpoints, Progressed
 from openmofi.training.data import TrainingData, open_data
 from openmofi.training.data.taught import require_knowledge
 from openmofi.training.distributed import Ranks, bare, joined_ranks, spread
+from openmofi.training.grad_cache import Forward
 from openmofi.training.inputs import ModelInputs
 from openmofi.training.log import RunLog, Watcher
 from openmofi.training.loop import run_loop
 from openmofi.training.model import DualEncoder, Ema, build_model, inputs_of, save_encoder, standardise
-from openmofi.training.recipe import recipe_dict
-from openmofi.training.representations import Forward
-from openmofi.training.settings import Recipe
+from openmofi.training.recipe.load import recipe_dict
+from openmofi.training.recipe.settings import Recipe
 from openmofi.training.state import RunState
 from openmofi.training.terms import build_optimizers, build_terms, logit_scale
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from openmofi.training.distributed import Ranks, bare
+from openmofi.training.grad_cache import Term
 from openmofi.training.model import Ema
 from openmofi.training.optimization import Optimizer, Trained
-from openmofi.training.representations import Term
 
 Tensors = dict[str, Any]
 

@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from openmofi.objectives.class_head.margin_softmax import MarginSoftmax
 from openmofi.objectives.contrastive import Contrastive
-from openmofi.objectives.entity_distillation import EntityDistillation
-from openmofi.objectives.feature_distillation import FeatureDistillation
-from openmofi.objectives.margin_softmax import MarginSoftmax
-from openmofi.objectives.reinforced import Reinforced
+from openmofi.objectives.distillation.entities import EntityDistillation
+from openmofi.objectives.distillation.features import FeatureDistillation
+from openmofi.objectives.distillation.reinforced import Reinforced
 from openmofi.reinforcement import Teacher
+from openmofi.training.grad_cache import Term
 from openmofi.training.model import DualEncoder, parameter_groups
 from openmofi.training.optimization import Optimizer, Trained, dense_optimizer, sharded_optimizer
-from openmofi.training.representations import Term
-from openmofi.training.settings import Recipe
+from openmofi.training.recipe.settings import Recipe
 
 _NO_DECAY = 0.0
 

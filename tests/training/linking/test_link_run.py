@@ -1,28 +1,25 @@
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from fusion_world import make_examples, tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "linking"))
-from fusion_world import make_examples, tiny
-
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.linking.examples import NIL, read_examples, write_examples
-from openmofi.linking.fusion import answers_of
-from openmofi.linking.fusion_build import build_fusion
-from openmofi.linking.fusion_store import open_fusion
+from openmofi.linking.corpora.examples import NIL, read_examples, write_examples
+from openmofi.linking.fusion.build import build_fusion
+from openmofi.linking.fusion.linker import answers_of
+from openmofi.linking.fusion.store import open_fusion
 from openmofi.training.linking.data import LinkExamples
 from openmofi.training.linking.run import fitted_temperature, train_linker
 from openmofi.training.linking.settings import LinkData, LinkRecipe, LinkStopping, load_link_recipe
 from openmofi.training.log import Unwatched, read_log
-from openmofi.training.recipe import recipe_yaml
-from openmofi.training.settings import OptimizerSettings, RunSettings
+from openmofi.training.recipe.load import recipe_yaml
+from openmofi.training.recipe.settings import OptimizerSettings, RunSettings
 
 
 @pytest.fixture(scope="module")

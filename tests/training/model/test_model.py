@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from openmofi.encoders import Head, apply_head
-from openmofi.encoders.backbones import EfficientNetLite0, pretrained_lite0
+from openmofi.encoders.libraries.backbones import EfficientNetLite0, pretrained_lite0
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.training.model import build_model, inputs_of, standardise
-from openmofi.training.settings import ImageModel, ModelSettings, TextModel
+from openmofi.training.recipe.settings import ImageModel, ModelSettings, TextModel
 
 from .conftest import KINDS, TEXTS, batch_of, built, stirred
 
@@ -235,7 +235,7 @@ def test_weights_from_a_file(tmp_path, tiny_open_clip, settings_of):
 
 
 def test_pickled_code_in_a_weights_file_is_refused(tmp_path, settings_of, capsys):
-    from ...encoders.test_huggingface import Attack
+    from ...encoders.libraries.test_huggingface import Attack
 
     torch.save({"state_dict": Attack()}, tmp_path / "attack.pth")
     with pytest.raises(OpenMofiError, match=r"attack\.pth"):

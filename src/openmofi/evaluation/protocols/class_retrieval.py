@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from openmofi.evaluation.data.folders import class_folders
 from openmofi.evaluation.features import data_fingerprint
-from openmofi.evaluation.folders import class_folders
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
-from openmofi.evaluation.ranked import EXCL, check_recall_at, rank
+from openmofi.evaluation.protocols.ranked import EXCL, check_recall_at, rank
 from openmofi.evaluation.result import items_table
 
 

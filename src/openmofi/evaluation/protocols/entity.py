@@ -1,7 +1,7 @@
 """Entity recognition (visual entity linking): from a picture to the entity of a knowledge base that it shows.
 
-Three ways, see `openmofi.evaluation.entities`: `images` (nearest pictures of a labelled dataset), `text` (name and
-description of each entity) and `both`. Entities that have labelled pictures in the dataset are `seen`, the others
+Three ways, see `openmofi.evaluation.metrics.entities`: `images` (nearest pictures of a labelled dataset), `text` (name
+and description of each entity) and `both`. Entities that have labelled pictures in the dataset are `seen`, the others
 `unseen`; `harmonic_mean` of both accuracies is OVEN's headline (Hu et al. 2023, arXiv 2302.11154).
 """
 
@@ -14,20 +14,20 @@ from typing import Any
 
 import numpy as np
 
+from openmofi.dataset.audit.truth import read_truth
 from openmofi.dataset.tables import Folder
-from openmofi.dataset.truth import read_truth
 from openmofi.encoders import describe
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.bootstrap import Doubles, bootstrap_interval
+from openmofi.evaluation.data.images import ImageSource, Load, shard_source
 from openmofi.evaluation.embed import EmbeddedImages
-from openmofi.evaluation.entities import IMAGES, Labelled, Recognised, recognise
 from openmofi.evaluation.features import data_fingerprint, require_texts
-from openmofi.evaluation.images import ImageSource, Load, shard_source
+from openmofi.evaluation.metrics.bootstrap import Doubles, bootstrap_interval
+from openmofi.evaluation.metrics.entities import IMAGES, Labelled, Recognised, recognise
+from openmofi.evaluation.metrics.ranking import Floats, Ints
+from openmofi.evaluation.metrics.zero_shot import class_embeddings
 from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject
-from openmofi.evaluation.ranking import Floats, Ints
 from openmofi.evaluation.result import items_table
-from openmofi.evaluation.zero_shot import class_embeddings
 from openmofi.knowledge import KnowledgeBase
 from openmofi.storage import Shard, expand_shards, fingerprint
 

@@ -2,7 +2,7 @@
 
 1,200 classes of 10 pictures, in six domains of 200 classes. Every picture is a query against all 12,000, itself among
 them; the published figure is `map_incl_query`. A domain's figure is the mean over the queries of that domain, still
-against all pictures. See `openmofi.evaluation.retrieval` for both conventions.
+against all pictures. See `openmofi.evaluation.metrics.retrieval` for both conventions.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openmofi.errors import OpenMofiError
+from openmofi.evaluation.data.folders import pictures_in, require_folder
+from openmofi.evaluation.data.images import file_sources
 from openmofi.evaluation.features import data_fingerprint
-from openmofi.evaluation.folders import pictures_in, require_folder
-from openmofi.evaluation.images import file_sources
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
-from openmofi.evaluation.ranked import INCL, check_recall_at, rank
+from openmofi.evaluation.protocols.ranked import INCL, check_recall_at, rank
 from openmofi.evaluation.result import items_table
 
 DOMAINS = ("landmarks", "inat", "sketch", "instre", "sop", "faces")

@@ -1,4 +1,4 @@
-"""Image–text retrieval on Flickr30k or COCO; see `openmofi.evaluation.image_text` for the formulas.
+"""Image–text retrieval on Flickr30k or COCO; see `openmofi.evaluation.metrics.image_text` for the formulas.
 
 The test splits are Karpathy's: 1,000 pictures of Flickr30k, 5,000 of COCO ("COCO 5k"). Some pictures of COCO have six
 or seven captions; the first five are taken, as everywhere in the field.
@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow as pa
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.bootstrap import bootstrap_interval
+from openmofi.evaluation.data.images import file_sources
 from openmofi.evaluation.embed import EmbeddedImages
 from openmofi.evaluation.features import data_fingerprint, require_texts
-from openmofi.evaluation.image_text import Captioned, first_ranks, read_karpathy
-from openmofi.evaluation.images import file_sources
+from openmofi.evaluation.metrics.bootstrap import bootstrap_interval
+from openmofi.evaluation.metrics.image_text import Captioned, first_ranks, read_karpathy
+from openmofi.evaluation.metrics.ranking import Floats, Ints, nearest_places
 from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject
-from openmofi.evaluation.ranking import Floats, Ints, nearest_places
 from openmofi.evaluation.result import items_table
 from openmofi.storage import fingerprint
 

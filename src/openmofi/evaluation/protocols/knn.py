@@ -1,4 +1,4 @@
-"""Nearest-neighbour classification as DINOv2 evaluates it; see `openmofi.evaluation.knn` for the formula."""
+"""Nearest-neighbour classification as DINOv2 evaluates it; see `openmofi.evaluation.metrics.knn` for the formula."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import numpy as np
 
 from openmofi.encoders import Encoder
 from openmofi.errors import UsageError
-from openmofi.evaluation.bootstrap import bootstrap_interval
-from openmofi.evaluation.features import as_dinov2, data_fingerprint
-from openmofi.evaluation.folders import (
+from openmofi.evaluation.data.folders import (
     TEST,
     TRAIN,
     VALIDATION,
@@ -20,9 +18,11 @@ from openmofi.evaluation.folders import (
     required_split,
     same_classes,
 )
-from openmofi.evaluation.knn import NEIGHBOURS, TEMPERATURE, Neighbours, nearest_neighbours
+from openmofi.evaluation.features import as_dinov2, data_fingerprint
+from openmofi.evaluation.metrics.bootstrap import bootstrap_interval
+from openmofi.evaluation.metrics.knn import NEIGHBOURS, TEMPERATURE, Neighbours, nearest_neighbours
 from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject
-from openmofi.evaluation.ranked import NEIGHBOURS_SHOWN
+from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
 from openmofi.evaluation.result import items_table
 
 PREPROCESSING = ("encoder", "dinov2")
@@ -56,7 +56,7 @@ def prepare(encoder: Encoder, settings: KnnSettings) -> Encoder:
 
 
 def measure(subject: Subject) -> Measured:
-    """See `openmofi.evaluation.knn`."""
+    """See `openmofi.evaluation.metrics.knn`."""
     train = required_split(subject.data, TRAIN)
     test = same_classes(train, required_split(subject.data, (*VALIDATION, *TEST)))
     base, queries = subject.features.embed(train.sources()), subject.features.embed(test.sources())

@@ -1,4 +1,6 @@
-"""How good labels, or a labelled dataset, are where the truth is known: `openmofi.dataset.audit`, as a protocol."""
+"""How good labels, or a labelled dataset, are where the truth is known: `openmofi.dataset.audit.audit`, as a
+protocol.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openmofi.dataset import Audit, audit
+from openmofi.dataset import Audit
+from openmofi.dataset.audit.audit import audit
 from openmofi.errors import UsageError
-from openmofi.evaluation.bootstrap import Interval
+from openmofi.evaluation.metrics.bootstrap import Interval
 from openmofi.evaluation.protocol import NEITHER, EvaluationProtocol, Measured, Subject
 from openmofi.storage import Manifest, file_fingerprint, fingerprint, read_manifest
 
@@ -33,7 +36,7 @@ class LabelsSettings:
 
 
 def measure(subject: Subject) -> Measured:
-    """See `openmofi.dataset.audit` for the definitions."""
+    """See `openmofi.dataset.audit.audit` for the definitions."""
     settings: LabelsSettings = subject.settings
     manifest = read_manifest(subject.data)
     truth = _truth(subject.data, settings.truth)

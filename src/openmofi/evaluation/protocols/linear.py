@@ -1,4 +1,4 @@
-"""The linear probe; see `openmofi.evaluation.linear` for what is fitted and how λ is found.
+"""The linear probe; see `openmofi.evaluation.metrics.linear` for what is fitted and how λ is found.
 
 Splits: with DIR/val and DIR/test, λ is chosen on val and the test split is test. With one of them, that is the test
 split, and a share of each training class, drawn by the seed, is the validation split. Few-shot: `shots` pictures of
@@ -14,10 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.bootstrap import bootstrap_interval
-from openmofi.evaluation.embed import EmbeddedImages
-from openmofi.evaluation.features import data_fingerprint
-from openmofi.evaluation.folders import (
+from openmofi.evaluation.data.folders import (
     TEST,
     TRAIN,
     VALIDATION,
@@ -28,9 +25,12 @@ from openmofi.evaluation.folders import (
     same_classes,
     split_folder,
 )
-from openmofi.evaluation.linear import MAX_ITERATIONS, Probe, choose_l2, fit_probe
+from openmofi.evaluation.embed import EmbeddedImages
+from openmofi.evaluation.features import data_fingerprint
+from openmofi.evaluation.metrics.bootstrap import bootstrap_interval
+from openmofi.evaluation.metrics.linear import MAX_ITERATIONS, Probe, choose_l2, fit_probe
+from openmofi.evaluation.metrics.ranking import Floats
 from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject
-from openmofi.evaluation.ranking import Floats
 from openmofi.evaluation.result import items_table
 
 CLASSES_SHOWN = 5

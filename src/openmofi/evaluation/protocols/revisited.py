@@ -1,4 +1,4 @@
-"""Revisited Oxford and Revisited Paris; see `openmofi.evaluation.revisited` for the definitions.
+"""Revisited Oxford and Revisited Paris; see `openmofi.evaluation.metrics.revisited` for the definitions.
 
 Queries are cropped to their box before the encoder's own preprocessing, and are no part of the database. Distractors, a
 million in the paper, go through in parts of some thousand pictures, of which nothing but ranks is kept.
@@ -15,16 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.bootstrap import bootstrap_interval
+from openmofi.evaluation.data.folders import pictures_in, require_folder
+from openmofi.evaluation.data.images import ImageSource, Load, file_sources
 from openmofi.evaluation.embed import EmbeddedImages
 from openmofi.evaluation.features import data_fingerprint
-from openmofi.evaluation.folders import pictures_in, require_folder
-from openmofi.evaluation.images import ImageSource, Load, file_sources
-from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject
-from openmofi.evaluation.ranked import NEIGHBOURS_SHOWN
-from openmofi.evaluation.ranking import Floats, Index, Ints, nearest_places
-from openmofi.evaluation.result import items_table
-from openmofi.evaluation.revisited import (
+from openmofi.evaluation.metrics.bootstrap import bootstrap_interval
+from openmofi.evaluation.metrics.ranking import Floats, Index, Ints, nearest_places
+from openmofi.evaluation.metrics.revisited import (
     DIFFICULTIES,
     GroundTruth,
     Query,
@@ -33,6 +30,9 @@ from openmofi.evaluation.revisited import (
     precision_at,
     read_ground_truth,
 )
+from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject
+from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
+from openmofi.evaluation.result import items_table
 from openmofi.pairs import ImageRefused, decode_image
 from openmofi.schema import Pair
 from openmofi.storage import fingerprint

@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.bootstrap import bootstrap_interval
 from openmofi.evaluation.embed import true_entities
 from openmofi.evaluation.features import data_fingerprint
+from openmofi.evaluation.metrics.bootstrap import bootstrap_interval
+from openmofi.evaluation.metrics.ranking import Floats
+from openmofi.evaluation.metrics.zero_shot import class_embeddings, evaluate_zero_shot
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
-from openmofi.evaluation.ranked import EXCL, check_recall_at, rank
-from openmofi.evaluation.ranking import Floats
+from openmofi.evaluation.protocols.ranked import EXCL, check_recall_at, rank
 from openmofi.evaluation.result import items_table
-from openmofi.evaluation.zero_shot import class_embeddings, evaluate_zero_shot
 from openmofi.storage import expand_shards, read_manifest
 
 FROZEN = "0ba5770cf167b782"

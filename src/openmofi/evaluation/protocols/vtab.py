@@ -1,8 +1,8 @@
-"""VTAB-1k with a linear probe: 19 tasks of 800 + 200 examples; see `openmofi.evaluation.vtab_tasks` for tasks and
+"""VTAB-1k with a linear probe: 19 tasks of 800 + 200 examples; see `openmofi.evaluation.data.vtab_tasks` for tasks and
 layouts.
 
-VTAB names no linear solver. Here each task has the probe of `openmofi.evaluation.linear`: logistic regression by
-L-BFGS on frozen features, λ chosen on the 200, then fitted on all 1,000. Figures are means over tasks: `mean_19`
+VTAB names no linear solver. Here each task has the probe of `openmofi.evaluation.metrics.linear`: logistic regression
+by L-BFGS on frozen features, λ chosen on the 200, then fitted on all 1,000. Figures are means over tasks: `mean_19`
 where all are there, and always `mean_present`, which compares only between encoders on the same tasks.
 """
 
@@ -14,15 +14,8 @@ from typing import Any
 import numpy as np
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.bootstrap import bootstrap_interval
-from openmofi.evaluation.embed import EmbeddedImages
-from openmofi.evaluation.features import data_fingerprint
-from openmofi.evaluation.folders import require_folder
-from openmofi.evaluation.linear import MAX_ITERATIONS, choose_l2, fit_probe
-from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
-from openmofi.evaluation.ranking import Ints
-from openmofi.evaluation.result import items_table
-from openmofi.evaluation.vtab_tasks import (
+from openmofi.evaluation.data.folders import require_folder
+from openmofi.evaluation.data.vtab_tasks import (
     NATURAL,
     SPECIALISED,
     STRUCTURED,
@@ -33,6 +26,13 @@ from openmofi.evaluation.vtab_tasks import (
     open_task,
     task_folders,
 )
+from openmofi.evaluation.embed import EmbeddedImages
+from openmofi.evaluation.features import data_fingerprint
+from openmofi.evaluation.metrics.bootstrap import bootstrap_interval
+from openmofi.evaluation.metrics.linear import MAX_ITERATIONS, choose_l2, fit_probe
+from openmofi.evaluation.metrics.ranking import Ints
+from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
+from openmofi.evaluation.result import items_table
 from openmofi.storage import fingerprint
 
 MEAN, COMPLETE = "mean_present", "mean_19"

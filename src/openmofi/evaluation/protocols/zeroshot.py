@@ -1,4 +1,6 @@
-"""Zero-shot classification by class names; `openmofi.evaluation.zero_shot` has the formula, `labelled` the layouts."""
+"""Zero-shot classification by class names; `openmofi.evaluation.metrics.zero_shot` has the formula, `labelled` the
+layouts.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from openmofi.errors import UsageError
-from openmofi.evaluation.bootstrap import bootstrap_interval
-from openmofi.evaluation.class_names import templates_named
+from openmofi.evaluation.data.class_names import templates_named
+from openmofi.evaluation.data.labelled import labelled_images
 from openmofi.evaluation.features import data_fingerprint, require_texts
-from openmofi.evaluation.labelled import labelled_images
+from openmofi.evaluation.metrics.bootstrap import bootstrap_interval
+from openmofi.evaluation.metrics.ranking import Floats, Ints
+from openmofi.evaluation.metrics.zero_shot import class_embeddings, evaluate_zero_shot
 from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject
-from openmofi.evaluation.ranking import Floats, Ints
 from openmofi.evaluation.result import items_table
-from openmofi.evaluation.zero_shot import class_embeddings, evaluate_zero_shot
 from openmofi.storage import fingerprint
 
 _ANSWERS_SHOWN = 5
@@ -85,4 +87,4 @@ PROTOCOL = EvaluationProtocol(
     score="cosine of its class less that of the first",
     rule="Pictures that cannot be read are left out; accuracy is over those that could be read.",
     data="Any classification data with class names. Layout: class folders, WebDataset tars with classnames.txt, or a "
-         "CSV; see openmofi.evaluation.labelled.")
+         "CSV; see openmofi.evaluation.data.labelled.")

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.pairs.index import ImageBytes
+from openmofi.pairs.formats.index import ImageBytes
 from openmofi.reinforcement import Teacher
 from openmofi.storage import Shard
-from openmofi.training.data.pictures import Pictures
+from openmofi.training.data.augmentation import Pictures
 from openmofi.training.data.plan import Ints, Plan
 from openmofi.training.data.rows import Rows, padded_labels
 from openmofi.training.data.stored import StoredArray

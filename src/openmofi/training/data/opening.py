@@ -16,16 +16,16 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.reinforcement import Knowledge
 from openmofi.schema import VOCABULARY
 from openmofi.storage.atomic import is_remote
-from openmofi.training.data.images import image_features
+from openmofi.training.data.augmentation import Pictures, check_augment
 from openmofi.training.data.loader import Sources, TrainingData
-from openmofi.training.data.pictures import Pictures, check_augment
+from openmofi.training.data.locked_features import image_features
 from openmofi.training.data.plan import SAMPLERS, ClassPlan, InstancePlan, Ints, Plan, members_of_classes
 from openmofi.training.data.rows import Rows, flat_lists, open_rows, shard_starts
 from openmofi.training.data.taught import Taught, classes_of
 from openmofi.training.data.text_features import TextFeatures, text_features
 from openmofi.training.data.texts import TextPlan, plan_texts
 from openmofi.training.inputs import ModelInputs
-from openmofi.training.settings import DataSettings
+from openmofi.training.recipe.settings import DataSettings
 
 
 def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: str | Path,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from openmofi.dataset.tables import Folder
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
-from openmofi.pairs.index import places_of
+from openmofi.pairs.formats.index import places_of
 from openmofi.storage import atomic_path, file_fingerprint, fingerprint
 from openmofi.training.data.plan import Ints
 

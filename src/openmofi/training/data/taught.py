@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.objectives.reinforced import KNOWN, teacher_key
+from openmofi.objectives.distillation.reinforced import KNOWN, teacher_key
 from openmofi.reinforcement import Augmentation, Knowledge, Recalled, image_hash
 from openmofi.training.data.plan import Ints
-from openmofi.training.settings import Recipe
+from openmofi.training.recipe.settings import Recipe
 
 _TAUGHT = 6  # sets these random numbers apart from those of `plan`, `texts` and the pictures
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.training.data.plan import Ints
-from openmofi.training.settings import TextSource
+from openmofi.training.recipe.settings import TextSource
 
 _TEXTS = 4  # sets these random numbers apart from those of `plan`
 

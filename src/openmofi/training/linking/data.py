@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from openmofi.errors import OpenMofiError
-from openmofi.linking.examples import NIL, Candidate, Example
-from openmofi.linking.fusion_packing import Packed, pack
-from openmofi.linking.fusion_text import FusionTokens
-from openmofi.linking.fusion_titles import title_tokens
+from openmofi.linking.corpora.examples import NIL, Candidate, Example
+from openmofi.linking.fusion.packing import Packed, pack
+from openmofi.linking.fusion.text import FusionTokens
+from openmofi.linking.fusion.titles import title_tokens
 from openmofi.objectives.protocol import Batch
 from openmofi.training.linking.settings import LinkData
 

@@ -13,21 +13,21 @@ import numpy as np
 import torch
 
 from openmofi.errors import UsageError
-from openmofi.linking.examples import NIL, Example, read_examples
-from openmofi.linking.fusion import Floats, Question, scores_of
-from openmofi.linking.fusion_build import Fusion, build_fusion
-from openmofi.linking.fusion_store import save_fusion
+from openmofi.linking.corpora.examples import NIL, Example, read_examples
+from openmofi.linking.fusion.build import Fusion, build_fusion
+from openmofi.linking.fusion.linker import Floats, Question, scores_of
+from openmofi.linking.fusion.store import save_fusion
 from openmofi.storage import claim_folder, file_fingerprint, finish_manifest
 from openmofi.training.allocator import keep_freed_memory
 from openmofi.training.checkpoint import Progressed
 from openmofi.training.distributed import Ranks, joined_ranks
+from openmofi.training.grad_cache import Term
 from openmofi.training.linking.data import LinkExamples
 from openmofi.training.linking.settings import LinkRecipe
 from openmofi.training.linking.steps import MeanLoss, fusion_forward, fusion_optimizer
 from openmofi.training.linking.validated import run_validated, spread_evenly
 from openmofi.training.log import Watcher
-from openmofi.training.recipe import recipe_dict
-from openmofi.training.representations import Term
+from openmofi.training.recipe.load import recipe_dict
 from openmofi.training.run import deciding_settings
 from openmofi.training.state import RunState
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from openmofi.errors import UsageError
-from openmofi.linking.fusion_settings import FusionSettings
-from openmofi.training.recipe import load_settings
-from openmofi.training.recipe_rules import CHOICES
-from openmofi.training.settings import OptimizerSettings, RunSettings
+from openmofi.linking.fusion.settings import FusionSettings
+from openmofi.training.recipe.load import load_settings
+from openmofi.training.recipe.rules import CHOICES
+from openmofi.training.recipe.settings import OptimizerSettings, RunSettings
 
 FOLDER = "link_recipes"
 

@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from openmofi.linking.fusion_build import Fusion
-from openmofi.linking.fusion_packing import segment_log_softmax
-from openmofi.linking.fusion_titles import title_losses
+from openmofi.linking.fusion.build import Fusion
+from openmofi.linking.fusion.packing import segment_log_softmax
+from openmofi.linking.fusion.titles import title_losses
 from openmofi.objectives.protocol import Batch, Embeddings, ObjectiveResult
+from openmofi.training.grad_cache import Forward
 from openmofi.training.linking.data import Asked, LinkExamples
 from openmofi.training.linking.settings import LinkRecipe
 from openmofi.training.model.freeze import freeze
 from openmofi.training.optimization import Optimizer, dense_optimizer
-from openmofi.training.representations import Forward
 
 _PRETRAINED = ("encoder.", "embedding.")
 

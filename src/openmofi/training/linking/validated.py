@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from openmofi.errors import OpenMofiError
-from openmofi.linking.examples import Example
+from openmofi.linking.corpora.examples import Example
 from openmofi.objectives.protocol import Batch
 from openmofi.training.checkpoint import Checkpoints, Progressed
+from openmofi.training.grad_cache import Forward
 from openmofi.training.linking.settings import LinkRecipe
 from openmofi.training.log import RunLog, Watcher
 from openmofi.training.loop import run_loop
-from openmofi.training.representations import Forward
-from openmofi.training.settings import DataSettings, Recipe
+from openmofi.training.recipe.settings import DataSettings, Recipe
 from openmofi.training.state import RunState
 
 ACCURACY = "validation_accuracy"

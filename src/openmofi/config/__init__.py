@@ -1,0 +1,1 @@
+"""Settings: one mechanism for every room."""

@@ -1,0 +1,1 @@
+"""Labels beside the truth: precision, recall, calibration."""

@@ -1,0 +1,176 @@
+"""How good the labels are, where the truth is known.
+
+Definitions, over the pairs of known truth in the labelled shards; a label is a distinct (image, entity):
+
+- **precision** = accepted labels whose entity is the truth / accepted labels.
+- **recall** = pairs whose text names the true entity (`named`) and whose accepted labels contain it / pairs
+  `named`. Pairs that could not be used (a broken image) count as missed.
+- **text-only linker**: the candidate with the highest link score of every mention is accepted; no image is
+  looked at. Its curve sweeps the link score over *all* candidates, so that it, too, reaches high recalls.
+- **curve of the selector**: sweeps `probability` over all judged entities. The limits on labels an image and
+  the margin over siblings are left out of the sweep, so the job's own operating point may lie off the curve.
+- **precision at a recall**: at the highest threshold that reaches it; `None` if none does.
+- **calibration**: of `probability`, over all judged entities.
+- **ambiguous** pairs are those where the name that the text uses has more than one entity in the knowledge
+  base.
+- By **detector**: labels whose mention was found by it; recall is still over all named pairs.
+- Intervals: 95 %, percentile bootstrap by pairs, 1,000 seeded resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from openmofi.dataset.audit.curves import Calibration, Curve, Figures
+from openmofi.dataset.audit.truth import Against, join, read_truth
+from openmofi.dataset.tables import Bools, Floats, Folder, Ints, best_of_pairs
+
+GROUPS = ("domain", "ambiguous", "split")
+
+
+@dataclass(frozen=True)
+class Beside:
+    """The labels' figures and, beside them, the text-only linker's on the same pairs (`None` for a dataset)."""
+
+    labels: Figures
+    text_only: Figures | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"labels": self.labels.as_dict(), "text_only": self.text_only and self.text_only.as_dict()}
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The result of `audit`; the definitions stand at the head of this module.
+
+    Attributes:
+        rows, unmatched: rows of the labels, and those of them without a known truth (of the split asked for).
+        overall: all pairs.
+        groups: `domain`, `ambiguous` (`true`, `false`), `split`, `detector` → value → figures.
+        curve, text_only_curve, calibration: `None` for a dataset, which keeps only what was accepted.
+        recall_asked: the recall at which selectors are compared.
+    """
+
+    rows: int
+    unmatched: int
+    overall: Beside
+    groups: dict[str, dict[str, Beside]]
+    curve: Curve | None
+    text_only_curve: Curve | None
+    calibration: Calibration | None
+    recall_asked: float
+
+    def at_recall(self, recall: float | None = None) -> dict[str, float | None]:
+        """Precision of the `labels`' selector and of `text_only` at `recall` (default: `recall_asked`)."""
+        wanted = self.recall_asked if recall is None else recall
+        return {name: _precision_at(curve, wanted)
+                for name, curve in (("labels", self.curve), ("text_only", self.text_only_curve))}
+
+    def compare(self, others: Mapping[str, Audit]) -> dict[str, dict[str, float | None]]:
+        """Other selectors beside this one: name → precision at the recall asked for, at this one's own
+        recall, and AP.
+
+        The first row, `labels`, is this selector, the second, `text_only`, the linker.
+        """
+        own = self.overall.labels.recall or 0.0
+        curves = {"labels": self.curve, "text_only": self.text_only_curve,
+                  **{name: other.curve for name, other in others.items()}}
+        return {name: {"at_recall": _precision_at(curve, self.recall_asked), "at_own_recall": _precision_at(curve, own),
+                       "average_precision": curve.average_precision if curve else None}
+                for name, curve in curves.items()}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "rows": self.rows, "unmatched": self.unmatched, "overall": self.overall.as_dict(),
+            "groups": {group: {value: beside.as_dict() for value, beside in values.items()}
+                       for group, values in self.groups.items()},
+            "recall_asked": self.recall_asked, "precision_at_recall": self.at_recall(),
+            **{name: value and value.as_dict() for name, value in (
+                ("curve", self.curve), ("text_only_curve", self.text_only_curve), ("calibration", self.calibration))},
+        }
+
+
+def audit(labels: str | Path, truth: str | Path, *, at_recall: float = 0.75, split: str | None = None,
+          resamples: int = 1000, seed: int = 0) -> Audit:
+    """Compare labels, or a dataset, with the truth.
+
+    Args:
+        labels: a finished labels or dataset folder.
+        truth: a Parquet file of `schema.TRUTH`; its `shard` is the shard's name in the labels.
+        at_recall: the recall at which selectors are compared.
+        split: look only at the pairs of this split.
+        resamples, seed: of the bootstrap.
+
+    Raises:
+        OpenMofiError: a folder or the truth cannot be read, or they do not belong together.
+    """
+    folder = Folder.open(labels)
+    against = join(folder, read_truth(truth, [shard.name for shard in folder.shards], split))
+    measure = _Measure(against, resamples, seed)
+    with_text = folder.manifest.kind == "labels"
+    groups = {name: measure.by_truth(name, with_text) for name in GROUPS}
+    if with_text:
+        groups["detector"] = measure.by_detector()
+    return Audit(
+        rows=against.rows, unmatched=against.unmatched, overall=measure.beside(None, with_text), groups=groups,
+        curve=measure.curve(against.probability) if with_text else None,
+        text_only_curve=measure.curve(against.link_score) if with_text else None,
+        calibration=measure.calibration() if with_text else None, recall_asked=at_recall)
+
+
+@dataclass(frozen=True)
+class _Measure:
+    against: Against
+    resamples: int
+    seed: int
+
+    def per_pair(self, which: Bools) -> Ints:
+        """(pairs, 4) accepted, correct, named, found when the judged entities `which` are accepted."""
+        known, chosen = self.against.known, np.flatnonzero(which)
+        pair = self.against.pair[chosen]
+        once = chosen[best_of_pairs(pair, self.against.entity[chosen], self.against.probability[chosen])]
+        pair, size = self.against.pair[once], len(known.table)
+        accepted = np.bincount(pair, minlength=size)
+        correct = np.bincount(pair[self.against.correct[once]], minlength=size)
+        named = known.named
+        return np.stack([accepted, correct, named, named & (correct > 0)], axis=1).astype(np.int64)
+
+    def figures(self, which: Bools, pairs: Bools | None) -> Figures:
+        counts = self.per_pair(which)
+        return Figures.of(counts if pairs is None else counts[pairs], resamples=self.resamples, seed=self.seed)
+
+    def beside(self, pairs: Bools | None, with_text: bool, judged: Bools | None = None) -> Beside:
+        accepted, by_text = self.against.accepted, self.against.chosen_by_text
+        if judged is not None:
+            accepted, by_text = accepted & judged, by_text & judged
+        return Beside(self.figures(accepted, pairs), self.figures(by_text, pairs) if with_text else None)
+
+    def by_truth(self, name: str, with_text: bool) -> dict[str, Beside]:
+        values = self.against.known.column(name)
+        return {value: self.beside(values == value, with_text) for value in sorted(set(values.tolist()))}
+
+    def by_detector(self) -> dict[str, Beside]:
+        order = sorted(range(len(self.against.detectors)), key=lambda code: self.against.detectors[code])
+        return {self.against.detectors[code]: self.beside(None, True, self.against.detector == code) for code in order}
+
+    def curve(self, score: Floats) -> Curve:
+        once = best_of_pairs(self.against.pair, self.against.entity, score)
+        named = self.against.known.named
+        correct = self.against.correct[once]
+        return Curve.of(score[once], correct, correct & named[self.against.pair[once]], int(named.sum()))
+
+    def calibration(self) -> Calibration:
+        once = best_of_pairs(self.against.pair, self.against.entity, self.against.probability)
+        return Calibration.of(self.against.probability[once], self.against.correct[once])
+
+
+def _precision_at(curve: Curve | None, recall: float) -> float | None:
+    found = curve.at_recall(recall) if curve else None
+    return found[0] if found else None

@@ -1,0 +1,1 @@
+"""The dataset's pages: report, card, plots, thumbnails."""

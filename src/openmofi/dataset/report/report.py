@@ -1,0 +1,157 @@
+"""`report.html`: one self-contained page that shows what the dataset holds and why.
+
+Everything that comes from the data (texts, names, keys) is escaped by the template; pictures are data URIs,
+plots are inline SVG, and the page holds no script and asks the network for nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import jinja2
+import pyarrow as pa
+import pyarrow.parquet as pq
+from markupsafe import Markup
+
+from openmofi import __version__
+from openmofi.dataset.audit.audit import Audit
+from openmofi.dataset.names import EntityLookup, describe
+from openmofi.dataset.report import plots
+from openmofi.dataset.report.examples import Example, choose_shards, entity_rows, examples
+from openmofi.dataset.report.thumbnails import thumbnails
+from openmofi.dataset.statistics import Statistics, read_statistics
+from openmofi.dataset.tables import Folder
+from openmofi.errors import OpenMofiError
+from openmofi.schema import VOCABULARY
+from openmofi.storage import Shard, write_text
+
+STATUS_WORDS = {
+    "labelled": "has at least one accepted entity",
+    "rejected": "entities were named, none is plain enough in the image",
+    "unlinked": "something was named that the knowledge base does not know", "no_mention": "the text names nothing",
+    "text_missing": "no text file", "text_empty": "empty text", "text_invalid_utf8": "text is not UTF-8",
+    "text_too_long": "text above the reader's limit", "image_missing": "no image",
+    "image_broken": "image cannot be decoded", "image_too_large": "image above the pixel limit",
+    "duplicate_key": "key seen before in the shard",
+}
+REASON_WORDS = {
+    "accepted": "accepted", "below_threshold": "not enough", "sibling_preferred": "namesake fits better",
+    "beyond_top_k": "over the limit",
+}
+OUTCOME_WORDS = {
+    "kept": "in the dataset", "near_duplicate": "repeats an earlier image of the same entity",
+    "beyond_cap": "its entities already have enough images", "below_minimum": "its entities have too few images",
+}
+
+
+@dataclass(frozen=True)
+class ReportSection:
+    """A section that a caller adds. `body` is shown as it is (trusted HTML or SVG); `title` and `text` are escaped."""
+
+    title: str
+    body: str
+    text: str = ""
+
+
+def write_report(dataset: str | Path, labels: str | Path, out: str | Path, *, audit: Audit | None = None,
+                 compared: Mapping[str, Audit] | None = None, kb: EntityLookup | None = None,
+                 sections: Sequence[ReportSection] = (), metrics: Mapping[str, str] | None = None) -> None:
+    """Write the report of a finished dataset to the file `out`; equal inputs give equal bytes.
+
+    Args:
+        dataset, labels: the folders; a few shards of pairs are read for pictures, from where the manifest
+            says.
+        audit: figures against the truth, if there is one.
+        compared: other selectors' audits on the same pairs, by name.
+        kb: gives names and descriptions.
+        sections: further sections, in order, after the audit's.
+        metrics: further figures for the head of the page, label → value as shown.
+    """
+    render_report(Folder.open(dataset, "dataset"), Folder.open(labels, "labels"), out, audit=audit, compared=compared,
+                  kb=kb, sections=sections, metrics=metrics)
+
+
+def render_report(dataset: Folder, labels: Folder, out: str | Path, *, audit: Audit | None = None,
+                  compared: Mapping[str, Audit] | None = None, kb: EntityLookup | None = None,
+                  sections: Sequence[ReportSection] = (), metrics: Mapping[str, str] | None = None) -> None:
+    """`write_report` for folders that are open already (the dataset's manifest need not be finished)."""
+    statistics = read_statistics(dataset.path)
+    vocabulary = _vocabulary(dataset)
+    names = dict(zip(vocabulary["id"].to_pylist(), vocabulary["name"].to_pylist(), strict=True))
+
+    def name_of(identifier: str) -> tuple[str, str]:
+        entity = describe([identifier], kb, names)[0]
+        return entity.name, entity.description
+
+    shards = choose_shards(dataset)
+    rows = entity_rows(pa.concat_tables([dataset.read(shard) for shard in shards]), vocabulary, name_of)
+    shown = examples([(shard, labels.read(shard)) for shard in shards], name_of)
+    page = _environment().from_string(files(__package__).joinpath("report.html.j2").read_text("utf-8"))
+    write_text(out, page.render(
+        version=__version__, statistics=statistics, fingerprint=dataset.manifest.fingerprint,
+        settings=_shown_settings(dataset), label_settings=_shown_settings(labels),
+        audit=audit and _audit_view(audit, compared or {}), metrics=dict(metrics or {}), plots=_plots(statistics),
+        entity_rows=rows, examples=shown, pictures=_pictures(shards, rows, shown),
+        sections=[(section.title, section.text, Markup(section.body)) for section in sections],
+        status_words=STATUS_WORDS, reason_words=REASON_WORDS, outcome_words=OUTCOME_WORDS))
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+                                     lstrip_blocks=True)
+    environment.filters["thousands"] = lambda value: f"{value:,}"
+    environment.filters["percent"] = lambda value: "–" if value is None else f"{value:.1%}"
+    environment.filters["interval"] = lambda value: "" if value is None else f"{value[0]:.1%} – {value[1]:.1%}"
+    return environment
+
+
+def _vocabulary(dataset: Folder) -> pa.Table:
+    path = f"{dataset.path}/vocabulary.parquet"
+    try:
+        with fsspec.open(path, "rb") as handle:
+            return pq.read_table(handle).cast(VOCABULARY)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise OpenMofiError(f"{path} cannot be read: {error}.", "Build the dataset again.") from error
+
+
+def _shown_settings(folder: Folder) -> str:
+    shown = {**folder.manifest.settings, "shards": len(folder.shards)}
+    return json.dumps(shown, indent=2, sort_keys=True, ensure_ascii=False)
+
+
+def _plots(statistics: Statistics) -> dict[str, Markup]:
+    return {"funnel": plots.funnel(statistics.funnel), "long_tail": plots.long_tail(statistics.long_tail),
+            "per_image": plots.entities_per_image(statistics.entities_per_image)}
+
+
+def _pictures(shards: Sequence[Shard], rows: Mapping[str, Sequence[Any]],
+              shown: Mapping[str, Sequence[Example]]) -> dict[tuple[str, str], str]:
+    wanted = [(picture.shard, picture.key) for part in rows.values() for row in part for picture in row.pictures]
+    wanted += [(example.shard, example.key) for kind in shown.values() for example in kind]
+    return {(shard.name, key): uri for shard in shards
+            for key, uri in thumbnails(shard, [key for name, key in wanted if name == shard.name]).items()}
+
+
+def _audit_view(audit: Audit, compared: Mapping[str, Audit]) -> dict[str, Any]:
+    """What the template shows of an audit."""
+    view: dict[str, Any] = {"audit": audit, "compared": audit.compare(compared), "curve": None, "calibration": None}
+    if audit.curve:
+        named = {"labels (text and image)": audit.curve, "text-only linker": audit.text_only_curve,
+                 **{name: other.curve for name, other in compared.items()}}
+        thin = {name: curve.shown() for name, curve in named.items() if curve}
+        points = {name: (figures.recall, figures.precision) for name, figures in (
+            ("labels (text and image)", audit.overall.labels), ("text-only linker", audit.overall.text_only))
+            if figures and figures.recall is not None and figures.precision is not None}
+        view["curve"] = plots.precision_recall_curve(
+            {name: (curve.recall.tolist(), curve.precision.tolist()) for name, curve in thin.items()}, points,
+            audit.recall_asked)
+    if audit.calibration:
+        view["calibration"] = plots.calibration(audit.calibration.expected.tolist(),
+                                                audit.calibration.observed.tolist(), audit.calibration.counts.tolist())
+    return view

@@ -1,0 +1,1 @@
+"""Encoders as ONNX and OpenVINO graphs, judged before they are written."""

@@ -1,0 +1,60 @@
+"""An ONNX graph becomes an OpenVINO one: in 32-bit floats, for bfloat16, or int8 calibrated on real inputs."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from openmofi.encoders.export.opened import imported
+from openmofi.encoders.export.signal_stack import signal_stack_kept
+from openmofi.errors import OpenMofiError
+from openmofi.quiet import quiet_logging
+
+SECTION = "openmofi"
+_ATTENTION = ("Softmax", "ScaledDotProductAttention")
+
+
+def write_openvino(source: Path, target: Path, precision: str, calibration: Sequence[Mapping[str, Any]],
+                   metadata: Mapping[str, Any]) -> None:
+    """Convert a graph.
+
+    Args:
+        source: the ONNX graph in 32-bit floats.
+        target: `….xml`; weights lie in `….bin` beside it.
+        precision: `fp32`; `bf16` (weights are stored as 16-bit floats, and the engine is asked for bfloat16 when it
+            opens); `int8` (weights and activations of convolutions and matrix products, by NNCF's calibration).
+        calibration: inputs of one call each, for `int8`.
+        metadata: JSON values, written into the model's `rt_info` below `openmofi`.
+
+    Raises:
+        MissingExtraError: openvino, or for `int8` nncf, is not installed.
+        OpenMofiError: the graph cannot be converted or calibrated.
+    """
+    openvino = imported("openvino")
+    try:
+        model = openvino.Core().read_model(str(source))
+        if precision == "int8":
+            model = _calibrated(model, calibration)
+        for name, value in metadata.items():
+            model.set_rt_info(json.dumps(value, sort_keys=True), [SECTION, name])
+        openvino.save_model(model, str(target), compress_to_fp16=precision == "bf16")
+    except RuntimeError as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise OpenMofiError(f"OpenVINO cannot convert the network: {lines[0][:300]}",
+                            "Choose another --precision, or --format onnx.") from error
+
+
+def _calibrated(model: Any, calibration: Sequence[Mapping[str, Any]]) -> Any:
+    # NNCF reports its use to its makers unless it is told that it runs in continuous integration.
+    os.environ.setdefault("NNCF_CI", "1")
+    nncf = imported("nncf")
+    attention = any(node.get_type_name() in _ATTENTION for node in model.get_ops())
+    with signal_stack_kept(), quiet_logging(), contextlib.redirect_stdout(io.StringIO()):
+        return nncf.quantize(model, nncf.Dataset([dict(one) for one in calibration]), subset_size=len(calibration),
+                             preset=nncf.QuantizationPreset.MIXED,
+                             model_type=nncf.ModelType.TRANSFORMER if attention else None)

@@ -1,0 +1,130 @@
+"""timm's image models as towers: `timm:NAME`."""
+
+from __future__ import annotations
+
+import difflib
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+
+from openmofi.encoders.libraries.hub import hub_file
+from openmofi.encoders.libraries.openclip import first_line
+from openmofi.encoders.preprocess import checked
+from openmofi.encoders.protocol import Preprocessing
+from openmofi.encoders.towers import Trunk
+from openmofi.errors import OpenMofiError, UsageError
+
+_RESIZE = {"center": "shortest", "squash": "squash"}
+_FILES = ["model.safetensors", "pytorch_model.bin"]
+
+
+def preprocessing(name: str, _pretrained: str, size: int) -> Preprocessing:
+    """As timm evaluates the model, at `size` pixels where it is given."""
+    from timm.data import resolve_data_config
+
+    config = resolve_data_config(pretrained_cfg=_config(name).to_dict(), verbose=False)
+    side = size or int(config["input_size"][1])
+    resize = _RESIZE.get(config["crop_mode"], config["crop_mode"])
+    resized = int(side / config["crop_pct"]) if resize == "shortest" else side
+    red, green, blue = config["mean"]
+    std_red, std_green, std_blue = config["std"]
+    return checked(Preprocessing(side, (red, green, blue), (std_red, std_green, std_blue), config["interpolation"],
+                                 resize, resize_size=resized if resized != side else 0), f"timm:{name}")
+
+
+def image(name: str, pretrained: str, size: int, drop_path: float) -> Trunk:
+    """See `towers.image_trunk`."""
+    config = _config(name)
+    options: dict[str, Any] = {}
+    if size and config.fixed_input_size:
+        options["img_size"] = size
+    if drop_path:
+        options["drop_path_rate"] = drop_path
+    try:
+        module = timm.create_model(name, pretrained=False, num_classes=0, **options)
+    except (TypeError, AssertionError, RuntimeError, ValueError) as error:
+        raise UsageError(f"timm:{name} cannot be built with {options}: {first_line(error)}",
+                         "Check model.image.size and model.image.drop_path.") from error
+    if size:
+        _check_size(module, name, size)
+    if pretrained:
+        module.load_state_dict(_weights(name, _file(name, pretrained), options), strict=True)
+    return _trunk(module, {"kind": "timm", "name": name, "options": options})
+
+
+def _check_size(module: Any, name: str, size: int) -> None:
+    """Some models find out only when they look that they cannot take pictures of a size."""
+    training = module.training
+    try:
+        with torch.no_grad():
+            module.eval()(torch.zeros(1, 3, size, size))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise UsageError(f"timm:{name} takes no pictures of {size} px: {first_line(error)}",
+                         "Choose another model.image.size.") from error
+    module.train(training)
+
+
+def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
+    """See `towers.rebuilt`."""
+    module = timm.create_model(architecture["name"], pretrained=False, num_classes=0, **architecture["options"])
+    return _trunk(module, architecture)
+
+
+def _trunk(module: Any, architecture: Mapping[str, Any]) -> Trunk:
+    # Some families end in a layer after pooling, which widens `num_features` (MobileNet, EfficientNet's kin).
+    return Trunk(module, int(getattr(module, "head_hidden_size", None) or module.num_features), architecture)
+
+
+def _config(name: str) -> Any:
+    if not timm.is_model(name.partition(".")[0]):
+        near = difflib.get_close_matches(name, timm.list_models(), n=3)
+        raise UsageError(f"timm has no model {name!r}.",
+                         f"Did you mean {' or '.join(near)}?" if near else "See timm.list_models().")
+    try:
+        return timm.models.get_pretrained_cfg(name, allow_unregistered=False)
+    except RuntimeError as error:
+        tags = timm.list_pretrained(f"{name.partition('.')[0]}.*")
+        raise UsageError(f"timm has no weights {name!r}.", f"There are: {', '.join(tags) or 'none'}.") from error
+
+
+def _file(name: str, pretrained: str) -> Path:
+    if pretrained == "default":
+        repository = _config(name).hf_hub_id
+        if not repository:
+            raise OpenMofiError(f"timm has no weights of {name!r} on the hub.", "Give a weights file.")
+        return hub_file(str(repository), _FILES)
+    path = Path(pretrained).expanduser()
+    if not path.is_file():
+        raise OpenMofiError(f"There is no weights file {path} for timm:{name}.",
+                            "Give a file, `default` for timm's own weights, or nothing for random ones.")
+    return path
+
+
+def _weights(name: str, path: Path, options: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """The state of the model without its classifier, from a checkpoint in any layout that timm reads."""
+    from safetensors import SafetensorError
+    from timm.models import load_state_dict
+
+    try:
+        state = load_state_dict(str(path), device="cpu", weights_only=True)
+        # timm loads strictly only where the number of classes is the one that it expects of the file.
+        classifier = _config(name).classifier
+        first = classifier if isinstance(classifier, str) else (classifier or ("",))[0]
+        head = state.get(f"{first}.weight")
+        classes = 0 if head is None else int(head.shape[0])
+        overlay = {"state_dict": state, "num_classes": classes, "label_offset": 0, "custom_load": False}
+        model: Any = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=classes,
+                                  **options)
+    except pickle.UnpicklingError as error:
+        raise OpenMofiError(f"{path} holds pickled code besides weights, which is never loaded.",
+                            "Save its state dict as .safetensors and give that file.") from error
+    except (RuntimeError, KeyError, ValueError, OSError, EOFError, AttributeError, TypeError,
+            SafetensorError) as error:
+        raise OpenMofiError(f"{path} cannot be loaded as weights of timm:{name}: {first_line(error)}",
+                            "Check that model and file belong together.") from error
+    model.reset_classifier(0)
+    return dict(model.state_dict())

@@ -1,0 +1,1 @@
+"""What protocols read: folders, ground truths, class names, tasks."""

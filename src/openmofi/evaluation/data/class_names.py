@@ -1,0 +1,115 @@
+"""What classes are called, and the templates that their names are put into."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from openmofi.config.options import nearest
+from openmofi.errors import OpenMofiError, UsageError
+
+NAME_FILES = ("classnames.txt", "classnames.tsv", "class_names.txt", "classes.txt")
+TEMPLATE_FILE = "zeroshot_classification_templates.txt"
+"""Names of such files beside the data, as clip_benchmark has them."""
+
+_WORDNET = re.compile(r"n\d{8}")
+
+
+def class_names(folders: Sequence[str], beside: Path | None) -> tuple[list[str], str]:
+    """A name for each class folder, and where the names are from.
+
+    In this order: a file of names in the folder `beside`, with a line for each class, in the order of the sorted
+    folders, or `FOLDER<tab>NAME`; CLIP's names of ImageNet's 1,000 classes, where folders are called by WordNet ids;
+    the folders' own names, with underscores as spaces.
+
+    Raises:
+        OpenMofiError: the file does not fit the folders, or a WordNet id is none of ImageNet's 1,000.
+    """
+    file = _first_file(beside) if beside else None
+    if file is not None:
+        return _from_file(file, folders), file.name
+    if folders and all(_WORDNET.fullmatch(name) for name in folders):
+        known = imagenet_names()
+        unknown = [name for name in folders if name not in known]
+        if unknown:
+            raise OpenMofiError(f"{unknown[0]} and {len(unknown) - 1} more classes are none of ImageNet's 1,000."
+                                if len(unknown) > 1 else f"The class {unknown[0]} is none of ImageNet's 1,000.",
+                                f"Put their names into {NAME_FILES[0]}: FOLDER<tab>NAME on each line.")
+        return [known[name] for name in folders], "CLIP's names of ImageNet's classes"
+    return [name.replace("_", " ") for name in folders], "names of the folders"
+
+
+@cache
+def imagenet_names() -> dict[str, str]:
+    """WordNet id → the name that CLIP gives the class (Radford et al. 2021; MIT)."""
+    text = files("openmofi.evaluation.data").joinpath("names/imagenet.tsv").read_text("utf-8")
+    return {line.partition("\t")[0]: line.partition("\t")[2] for line in text.splitlines()}
+
+
+def templates_named(name: str, beside: Path | None) -> tuple[list[str], str]:
+    """Templates, and where they are from.
+
+    Args:
+        name: one of `packaged_templates`, the path of a file with a template on each line, or `auto`: the file
+            `zeroshot_classification_templates.txt` beside the data, else ImageNet's 80.
+        beside: the folder of the data.
+
+    Raises:
+        UsageError: there are none of that name.
+    """
+    own = beside / TEMPLATE_FILE if beside else None
+    if name == "auto":
+        if own is not None and own.is_file():
+            return _lines(own), own.name
+        name = "imagenet"
+    if name in packaged_templates():
+        text = files("openmofi.evaluation.data").joinpath(f"templates/{name}.txt").read_text("utf-8")
+        return text.splitlines(), name
+    if Path(name).is_file():
+        return _lines(Path(name)), Path(name).name
+    raise UsageError(f"There are no templates {name!r}.{nearest(name, packaged_templates())}",
+                     f"Packaged are {', '.join(packaged_templates())}; or give a file with a template on each line.")
+
+
+@cache
+def packaged_templates() -> tuple[str, ...]:
+    """Names of the packaged lists: `imagenet` (CLIP's 80), `imagenet-7`, `cifar` (CLIP's 18), `photo`, `name`."""
+    folder = files("openmofi.evaluation.data").joinpath("templates")
+    return tuple(sorted(entry.name.removesuffix(".txt") for entry in folder.iterdir() if entry.name.endswith(".txt")))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        found = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise OpenMofiError(f"{path} cannot be read: {error}.", "Write it as UTF-8 text.") from error
+    # clip_benchmark writes {c} where the name goes.
+    return [line.replace("{c}", "{}") for line in found]
+
+
+def _first_file(folder: Path) -> Path | None:
+    return next((folder / name for name in NAME_FILES if (folder / name).is_file()), None)
+
+
+def names_file(folder: Path) -> list[str] | None:
+    """The lines of the file of class names in `folder`, if there is one."""
+    file = _first_file(folder)
+    return None if file is None else _lines(file)
+
+
+def _from_file(file: Path, folders: Sequence[str]) -> list[str]:
+    lines = _lines(file)
+    if all("\t" in line for line in lines):
+        known = {line.partition("\t")[0]: line.partition("\t")[2] for line in lines}
+        missing = [name for name in folders if name not in known]
+        if missing:
+            raise OpenMofiError(f"{file} has no name for the class {missing[0]!r}"
+                                + (f" and {len(missing) - 1} more." if len(missing) > 1 else "."), "Add a line.")
+        return [known[name] for name in folders]
+    if len(lines) != len(folders):
+        raise OpenMofiError(f"{file} has {len(lines)} names, and there are {len(folders)} class folders.",
+                            "Write a line for each class, in the order of the sorted folders.")
+    return lines

@@ -1,0 +1,1 @@
+"""Linkers judged: data, accuracy, protocols."""

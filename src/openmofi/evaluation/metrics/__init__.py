@@ -1,0 +1,1 @@
+"""One file a metric, with its convention in its name."""

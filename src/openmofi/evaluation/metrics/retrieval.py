@@ -1,0 +1,127 @@
+"""Image retrieval: every picture is a query, pictures of its class are its positives.
+
+Two conventions, which differ much (REFERENCE.md §4) and are never mixed; with ranks from 1 and R positives of a query:
+
+- `map_incl_query`: GPR1200's official one. The query itself stays in the index and is one of its positives:
+  AP = 1/R Σ_{i=1..R} i / rank_i over the class's R pictures (Schall et al., GPR1200, MMM 2022; there R = 10), here for
+  classes of any size. Nothing puts the query at rank 1: it is ranked by its score like all others. A picture that is
+  alone in its class counts, with itself as its only positive.
+- `map_excl_query`: the query is taken out of its own ranking: AP = 1/(R − 1) Σ_{i=1..R−1} i / rank_i. Pictures that are
+  alone in their class have no positive; they are no queries, are counted, and stay in the index. This is average
+  precision as scikit-learn has it, not MAP@R.
+- `recall_at_K_excl_query`: the share of the same queries with a positive among their first K others.
+
+Both precisions come from the full ranking, of which nothing is cut off. Ties: see
+`openmofi.evaluation.metrics.ranking`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from openmofi.errors import OpenMofiError
+from openmofi.evaluation.metrics.bootstrap import RESAMPLES, Interval, bootstrap_interval
+from openmofi.evaluation.metrics.ranking import BLOCK_BYTES, Classes, Floats, Index, Ints, checked_embeddings, ranks_of
+
+RECALLS = (1, 5, 10)
+
+
+@dataclass(frozen=True)
+class RetrievalResult:
+    """What `evaluate_retrieval` found. Intervals: 95 %, bootstrap over classes.
+
+    Attributes:
+        map_incl_query, map_excl_query, recall_at_excl_query: see this module's head; recall by K, ascending.
+        pictures, classes: in the index.
+        queries_without_positives: pictures alone in their class: no queries of the `excl` figures.
+        ap_incl_query: (pictures,) of each query.
+        ap_excl_query: (pictures,); NaN for those without positives.
+        first_excl_query: (pictures,) rank of the first positive, the query left out; 0 for those without.
+        class_of: (pictures,) code of each picture's class, in the sorted order of the labels; the groups of a
+            `paired_bootstrap` between two encoders.
+    """
+
+    map_incl_query: float
+    map_incl_query_interval: Interval
+    map_excl_query: float
+    map_excl_query_interval: Interval
+    recall_at_excl_query: Mapping[int, float]
+    pictures: int
+    classes: int
+    queries_without_positives: int
+    ap_incl_query: NDArray[np.float64]
+    ap_excl_query: NDArray[np.float64]
+    first_excl_query: Ints
+    class_of: Ints
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures as plain values for JSON, without what is known of single queries."""
+        return {
+            "map_incl_query": self.map_incl_query, "map_incl_query_interval": list(self.map_incl_query_interval),
+            "map_excl_query": self.map_excl_query, "map_excl_query_interval": list(self.map_excl_query_interval),
+            **{f"recall_at_{k}_excl_query": value for k, value in self.recall_at_excl_query.items()},
+            "pictures": self.pictures, "classes": self.classes,
+            "queries_without_positives": self.queries_without_positives,
+        }
+
+
+def evaluate_retrieval(embeddings: ArrayLike, labels: ArrayLike, *, recall_at: Sequence[int] = RECALLS,
+                       resamples: int = RESAMPLES, seed: int = 0, block_bytes: int = BLOCK_BYTES) -> RetrievalResult:
+    """Rank all pictures for each of them, by cosine.
+
+    Args:
+        embeddings: (n, d) L2-normalised; ranked as float32.
+        labels: (n,) the class of each, of any sortable type.
+        recall_at: the K of recall.
+        resamples, seed: of the bootstrap.
+        block_bytes: memory of a block of scores; changes no figure beyond float32 rounding.
+
+    Raises:
+        OpenMofiError: embeddings that are not normalised, labels that do not fit, or no class of two pictures.
+    """
+    vectors = checked_embeddings(embeddings)
+    classes = Classes.group(labels, len(vectors))
+    if len(classes.names) == len(vectors):
+        raise OpenMofiError("No class has two pictures, so no query has a positive.",
+                            "Give at least two pictures of a class.")
+    incl, excl, first = _precisions(vectors, classes, block_bytes)
+    asked = ~np.isnan(excl)
+    return RetrievalResult(
+        map_incl_query=float(incl.mean()),
+        map_incl_query_interval=bootstrap_interval(incl, classes.of, resamples=resamples, seed=seed),
+        map_excl_query=float(excl[asked].mean()),
+        map_excl_query_interval=bootstrap_interval(excl, classes.of, resamples=resamples, seed=seed),
+        recall_at_excl_query={k: float((first[asked] <= k).mean()) for k in sorted(set(recall_at))},
+        pictures=len(vectors), classes=len(classes.names), queries_without_positives=int((~asked).sum()),
+        ap_incl_query=incl, ap_excl_query=excl, first_excl_query=first, class_of=classes.of)
+
+
+def _precisions(vectors: Floats, classes: Classes, block_bytes: int,
+                ) -> tuple[NDArray[np.float64], NDArray[np.float64], Ints]:
+    """(n,) AP with and without the query, and the rank of the first positive without it (0 where there is none)."""
+    incl, excl = np.empty(len(vectors)), np.full(len(vectors), np.nan)
+    first = np.zeros(len(vectors), np.int64)
+    for start, scores in Index.of(vectors).blocks(vectors, block_bytes):
+        for offset in range(len(scores)):
+            query = start + offset
+            places = classes.members(query)
+            ranks = ranks_of(scores[offset], places)
+            itself = ranks[np.searchsorted(places, query)]
+            ranks.sort()
+            incl[query] = average_precision(ranks)
+            if len(ranks) > 1:
+                others = ranks[ranks != itself]
+                # Taking the query out moves all that stand behind it up by one.
+                others -= others > itself
+                excl[query], first[query] = average_precision(others), others[0]
+    return incl, excl, first
+
+
+def average_precision(ranks: Ints) -> float:
+    """Mean of i / rank_i over the ranks (from 1, ascending, distinct) of all positives of a query."""
+    return float((np.arange(1, len(ranks) + 1) / ranks).sum() / len(ranks))

@@ -1,0 +1,1 @@
+"""An adapter fitted on the job's own links."""

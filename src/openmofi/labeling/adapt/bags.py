@@ -1,0 +1,97 @@
+"""The job's own links and features as training data: what a caption names is a bag, its picture shows some of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from openmofi.features.entities import EntityFeatures
+from openmofi.labeling.judge.evidence import fold_of
+from openmofi.labeling.read.links import LinkArrays, link_arrays, read_features, read_links
+from openmofi.labeling.read.stage import ReadStage
+from openmofi.schema import PairStatus
+from openmofi.storage import Shard
+
+_BAG = 24
+
+
+@dataclass(frozen=True)
+class Bags:
+    """Usable pairs of many shards.
+
+    Attributes:
+        features: (n, feature_dim) float16, image backbone features.
+        bag: (n, k) int64 rows of an `EntityFeatures`, padded with −1.
+        weight: (n, k) float32 link scores, 0 where padded.
+        texts: n captions.
+        keys: n keys of the pairs.
+    """
+
+    features: NDArray[np.float16]
+    bag: NDArray[np.int64]
+    weight: NDArray[np.float32]
+    texts: list[str]
+    keys: list[str]
+
+    def fold(self, folds: int) -> NDArray[np.int64]:
+        """(n,) the fold of each pair."""
+        return np.array([fold_of(key, folds) for key in self.keys], np.int64)
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+
+def usable_pairs(links: pa.Table, features: pa.Table) -> NDArray[np.bool_]:
+    """(pairs,) whether text and image of a shard's pair can both be used."""
+    text = np.array(links.column("status").to_pylist(), object) == PairStatus.OK
+    image = np.array(features.column("status").to_pylist(), object) == PairStatus.OK
+    return text & image
+
+
+def collect_bags(stage: ReadStage, shards: Sequence[Shard], known: EntityFeatures, max_pairs: int) -> Bags:
+    """Read back the links and features of `shards`, as many pairs as `max_pairs`, shard by shard in order.
+
+    Pairs whose text names nothing keep an empty bag: an objective on whole captions uses them all the same.
+    """
+    parts: list[Bags] = []
+    total = 0
+    for shard in shards:
+        links = read_links(stage.links_path(shard))
+        table, features = read_features(stage.features_path(shard))
+        rows = np.flatnonzero(usable_pairs(links, table))[:max_pairs - total]
+        arrays = link_arrays(links.column("links"), stage.text.max_candidates)
+        bag, weight = _padded(arrays, known, len(links))
+        texts = links.column("text").to_pylist()
+        keys = links.column("key").to_pylist()
+        parts.append(Bags(features[rows].astype(np.float16), bag[rows], weight[rows], [texts[row] for row in rows],
+                          [keys[row] for row in rows]))
+        total += len(rows)
+        if total >= max_pairs:
+            break
+    return Bags(np.concatenate([part.features for part in parts]), np.concatenate([part.bag for part in parts]),
+                np.concatenate([part.weight for part in parts]), [text for part in parts for text in part.texts],
+                [key for part in parts for key in part.keys])
+
+
+def _padded(links: LinkArrays, known: EntityFeatures, pairs: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    bag = np.full((pairs, _BAG), -1, np.int64)
+    weight = np.zeros((pairs, _BAG), np.float32)
+    index = np.flatnonzero(links.judged)
+    if not len(index):
+        return bag, weight
+    positions = known.positions(links.entity_ids.take(pa.array(np.unique(links.entity[index]))))
+    lookup = np.full(len(links.entity_ids), -1, np.int64)
+    lookup[np.unique(links.entity[index])] = positions
+    # The strongest links of a pair come first, so that a bag that overflows loses its weakest.
+    order = index[np.lexsort((index, -links.link_score[index], links.pair[index]))]
+    pair = links.pair[order]
+    starts = np.flatnonzero(np.concatenate([[True], np.diff(pair) != 0]))
+    slot = np.arange(len(pair)) - np.repeat(starts, np.diff(np.append(starts, len(pair))))
+    keep = slot < _BAG
+    bag[pair[keep], slot[keep]] = lookup[links.entity[order[keep]]]
+    weight[pair[keep], slot[keep]] = links.link_score[order[keep]]
+    return bag, weight

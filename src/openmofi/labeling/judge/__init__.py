@@ -1,0 +1,1 @@
+"""Evidence, decoys, calibration, selection: which entities an image shows."""

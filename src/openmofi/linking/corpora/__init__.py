@@ -1,0 +1,1 @@
+"""Examples of disambiguation from WordNet, ZELDA and CoNLL."""

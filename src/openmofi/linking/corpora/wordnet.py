@@ -1,0 +1,158 @@
+"""WordNet's example sentences as examples of disambiguation: real text, real ambiguity, in a package of 10 MB.
+
+An example sentence of a synset holds one of the synset's lemmas; the lemma's synsets of the same part of speech are the
+candidates, and the sentence's own synset is the gold. Descriptions are definitions: the sentences themselves, which
+would tell the answer, are in none of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from openmofi.knowledge.wordnet import LEXNAMES
+from openmofi.knowledge.wordnet_examples import ExampleSynset, read_example_synsets
+from openmofi.linking.corpora.examples import Candidate, Example
+
+TRAIN, VALIDATION, SEEN, UNSEEN = "train", "validation", "test_seen", "test_unseen"
+_FIRST_NOUN_FILE = 3
+_PART_NAMES = {"n": "noun", "v": "verb", "a": "adjective", "r": "adverb"}
+_WORD = re.compile(r"[^\W\d_]+(?:['’\-][^\W\d_]+)*")
+
+
+@dataclass(frozen=True)
+class WordNetSplits:
+    """How the examples are divided.
+
+    Attributes:
+        unseen: share of the lemmas whose examples are all in `test_unseen`.
+        seen: share of the other synsets that are in `test_seen`.
+        validation: the same for `validation`.
+        salt: another one gives another division.
+    """
+
+    unseen: float = 0.10
+    seen: float = 0.08
+    validation: float = 0.05
+    salt: str = "openmofi"
+
+
+def wordnet_examples(dict_folder: str | Path, *, parts: str = "nvar",
+                     splits: WordNetSplits | None = None) -> list[Example]:
+    """Examples of ambiguous lemmas, in the order of WordNet's files.
+
+    No synset is the gold of both a training and a test example, and no lemma of `test_unseen` is mentioned in training.
+
+    Args:
+        dict_folder: see `knowledge.wordnet.wordnet_folder`.
+        parts: letters of the parts of speech: nouns, verbs, adjectives, adverbs.
+        splits: see there.
+
+    Raises:
+        OpenMofiError: a file is missing or damaged.
+    """
+    synsets = [synset for synset in read_example_synsets(dict_folder) if synset.part in parts]
+    meanings: dict[tuple[str, str], list[tuple[float, ExampleSynset]]] = defaultdict(list)
+    for synset in synsets:
+        for lemma, weight in zip(synset.lemmas, synset.weights, strict=True):
+            held = meanings[lemma.lower(), synset.part]
+            if all(other.id != synset.id for _, other in held):
+                held.append((weight, synset))
+    examples = []
+    for synset in synsets:
+        for sentence in synset.examples:
+            found = _mention(sentence, synset, meanings)
+            if found is not None:
+                examples.append(found)
+    return _divided(examples, splits or WordNetSplits())
+
+
+def _mention(sentence: str, synset: ExampleSynset,
+             meanings: dict[tuple[str, str], list[tuple[float, ExampleSynset]]]) -> Example | None:
+    """The first ambiguous lemma of the synset that the sentence holds."""
+    for lemma in synset.lemmas:
+        senses = meanings[lemma.lower(), synset.part]
+        span = find_lemma(sentence, lemma, synset.part) if len(senses) > 1 else None
+        if span is not None:
+            return Example(sentence, *span, _candidates(senses), synset.id, group=f"{lemma.lower()}.{synset.part}")
+    return None
+
+
+def _candidates(senses: Sequence[tuple[float, ExampleSynset]]) -> tuple[Candidate, ...]:
+    total = sum(weight for weight, _ in senses)
+    ranked = sorted(senses, key=lambda sense: (-sense[0], sense[1].id))
+    return tuple(Candidate(synset.id, ", ".join(synset.lemmas), synset.definition, _type(synset), weight / total)
+                 for weight, synset in ranked)
+
+
+def _type(synset: ExampleSynset) -> str:
+    if synset.part == "n":
+        return LEXNAMES[synset.lexfile - _FIRST_NOUN_FILE]
+    return _PART_NAMES[synset.part]
+
+
+def find_lemma(sentence: str, lemma: str, part: str) -> tuple[int, int] | None:
+    """The characters where `sentence` holds `lemma`, as it is or regularly inflected; `None` where it does not."""
+    whole = re.search(rf"(?<!\w){re.escape(lemma)}(?!\w)", sentence, re.IGNORECASE)
+    if whole is not None:
+        return whole.span()
+    first, space, rest = lemma.lower().partition(" ")
+    # Of verbs of several words the first one is inflected (gave up), of nouns the last one (guinea pigs).
+    if space and part == "n":
+        head, _, last = lemma.rpartition(" ")
+        forms = [f"{re.escape(head)} {re.escape(form)}" for form in inflections(last.lower(), part)]
+    else:
+        forms = [re.escape(form) + (f" {re.escape(rest)}" if space else "") for form in inflections(first, part)]
+    found = re.search(rf"(?<!\w)(?:{'|'.join(forms)})(?!\w)", sentence, re.IGNORECASE) if forms else None
+    return None if found is None else found.span()
+
+
+def inflections(word: str, part: str) -> list[str]:
+    """Regular forms of a word: plurals, third persons, participles, comparatives."""
+    if not _WORD.fullmatch(word):
+        return []
+    consonant_y = len(word) > 2 and word[-1] == "y" and word[-2] not in "aeiou"
+    stem = word[:-1] + "i" if consonant_y else word
+    plural = [word + "s", word + "es"] + ([stem + "es"] if consonant_y else [])
+    plural += [word[:-1] + "ves"] if word.endswith("f") else [word[:-2] + "ves"] if word.endswith("fe") else []
+    dropped = word[:-1] if word.endswith("e") else word
+    doubled = word + word[-1]
+    if part == "n":
+        return plural
+    if part == "v":
+        return [*plural, word + "d", stem + "ed", doubled + "ed", dropped + "ing", word + "ing", doubled + "ing"]
+    return [dropped + "er", dropped + "est", stem + "er", stem + "est", doubled + "er", doubled + "est"]
+
+
+def _share(*words: str) -> float:
+    """A number in [0, 1) that the words decide."""
+    return int.from_bytes(hashlib.blake2b("\0".join(words).encode(), digest_size=6).digest(), "big") / 2**48
+
+
+def _divided(examples: Sequence[Example], splits: WordNetSplits) -> list[Example]:
+    def unseen(example: Example) -> bool:
+        # By the word, whatever its part of speech.
+        return _share(splits.salt, "lemma", example.group.rpartition(".")[0]) < splits.unseen
+
+    held_back = {example.gold for example in examples if unseen(example)}
+    placed = [replace(example, split=UNSEEN if unseen(example) else _synset_split(example.gold, held_back, splits))
+              for example in examples]
+    trained = _groups(placed, TRAIN)
+    # A lemma none of whose synsets is trained on is not a seen one, though it was not drawn.
+    return [replace(example, split=UNSEEN) if example.split == SEEN and example.group not in trained else example
+            for example in placed]
+
+
+def _synset_split(synset: str, held_back: set[str], splits: WordNetSplits) -> str:
+    share = _share(splits.salt, "synset", synset)
+    if synset in held_back or share < splits.seen:
+        return SEEN
+    return VALIDATION if share < splits.seen + splits.validation else TRAIN
+
+
+def _groups(examples: Iterable[Example], split: str) -> set[str]:
+    return {example.group for example in examples if example.split == split}

@@ -1,0 +1,1 @@
+"""The fusion decoder: reads a text and all candidates, chooses one."""

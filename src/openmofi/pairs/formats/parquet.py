@@ -1,0 +1,126 @@
+"""Pairs from Parquet: image bytes, Hugging Face's `{bytes, path}`, or paths of files beside the table."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from openmofi.errors import OpenMofiError, UsageError
+from openmofi.pairs.formats.columns import Columns, find_columns
+from openmofi.pairs.formats.files import Files
+from openmofi.pairs.formats.grouping import Content, Rows
+from openmofi.pairs.settings import ReadSettings
+from openmofi.pairs.source import open_source
+from openmofi.pairs.text import printable
+from openmofi.schema import Pair
+
+_BATCH = 128
+# Names of columns that are no UTF-8 come as a plain ValueError.
+_DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError)
+_log = logging.getLogger(__name__)
+
+
+def read_parquet(path: str, settings: ReadSettings) -> Iterator[Pair]:
+    """Yield a Parquet file's rows in order, a batch of a row group in memory at a time.
+
+    The key is the key column's value, or the row's number (nine digits) where there is none. Paths of images
+    are relative to the file's folder and may not leave it (`IMAGE_MISSING`).
+
+    Raises:
+        OpenMofiError: no such file, no Parquet, or damaged after the pairs before the damage
+            (`on_damage="stop"`).
+        UsageError: no column can be taken for the text or the image.
+        OSError: reading failed on the way; trying again may help.
+    """
+    count = 0
+    rows, files = Rows(settings), Files(path.rpartition("/")[0] or ".", settings)
+    with open_source(path) as handle:
+        try:
+            table = pq.ParquetFile(handle)
+            columns = find_columns(path, table.schema_arrow.names, settings)
+            by_path = _by_path(path, table.schema_arrow.field(columns.image))
+            for batch in table.iter_batches(batch_size=_BATCH, columns=columns.all()):
+                for row in _plain(batch).to_pylist():
+                    yield _pair(row, count, columns, by_path, rows, files)
+                    count += 1
+        except _DAMAGE as error:
+            # Arrow reports damaged pages as OSError too, but without an error number of the system.
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            message = f"{path} is no Parquet file or damaged after {count} pairs: {error}."
+            if settings.on_damage == "stop" or count == 0:
+                raise OpenMofiError(message, "Fetch the file again, or set on_damage=keep to use what can be read.") \
+                    from error
+            _log.warning("%s What can be read is kept.", message)
+
+
+def count_parquet(path: str) -> int:
+    """The number of rows, from the footer.
+
+    Raises:
+        OpenMofiError: no such file, or no Parquet.
+    """
+    with open_source(path) as handle:
+        try:
+            return int(pq.ParquetFile(handle).metadata.num_rows)
+        except _DAMAGE as error:
+            raise OpenMofiError(f"{path} is no Parquet file or damaged: {error}.", "Fetch the file again.") from error
+
+
+def _by_path(path: str, field: pa.Field) -> bool:
+    """Whether the image column holds paths (else bytes or `{bytes, path}`)."""
+    kind = _as_bytes(field.type) if pa.types.is_dictionary(field.type) else field.type
+    if pa.types.is_struct(kind):
+        if {kind.field(i).name for i in range(kind.num_fields)} & {"bytes", "path"}:
+            return False
+    elif _is_text(field.type) or kind != field.type:
+        return True
+    elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_null(kind):
+        return False
+    raise UsageError(f"The column {field.name!r} of {path} is {kind}, not bytes, a path or {{bytes, path}}.",
+                     "Name another with image_column.")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    # Strings in Parquet are not always UTF-8; as bytes they reach us without an exception.
+    columns = [column.cast(_as_bytes(column.type)) for column in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _as_bytes(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(kind):
+        return _as_bytes(kind.value_type)
+    if pa.types.is_string(kind):
+        return pa.binary()
+    if pa.types.is_large_string(kind):
+        return pa.large_binary()
+    if pa.types.is_list(kind):
+        return pa.list_(_as_bytes(kind.value_type))
+    return kind
+
+
+def _pair(row: dict[str, Any], number: int, columns: Columns, by_path: bool, rows: Rows,
+          files: Files) -> Pair:
+    key = row[columns.key] if columns.key else None
+    shown = f"{number:09d}" if key is None else printable(key)
+    url = row[columns.url] if columns.url else None
+    return rows.pair(shown, _image(row[columns.image], by_path, files), row[columns.text], url)
+
+
+def _image(value: Any, by_path: bool, files: Files) -> Content | None:
+    if isinstance(value, dict):
+        data, path = value.get("bytes"), value.get("path")
+    else:
+        data, path = (None, value) if by_path else (value, None)
+    if data is not None:
+        return files.within_limit(data)
+    return files.image(os.fsdecode(path)) if path is not None else None

@@ -1,0 +1,1 @@
+"""Image bytes: safe decoding, scaled decoding, perceptual hash."""

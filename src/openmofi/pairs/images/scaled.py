@@ -1,0 +1,117 @@
+"""Crops of encoded images at a wanted size, decoding no more than they need: training and its replay share this."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image
+
+from openmofi.pairs.images.decode import MAX_PIXELS, decode_image
+
+_ORIENTATION = 0x0112
+_EXIF_WITHIN = 1 << 16
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+_PLAIN = ("YCbCr", "Gray", "RGB")
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass
+class ScaledImage:
+    """An image's bytes and its upright size; what is decoded for one crop is kept for the next.
+
+    Attributes:
+        data: the encoded bytes.
+        width, height: of the upright image at full size, in pixels.
+    """
+
+    data: bytes
+    width: int
+    height: int
+    _whole: Image.Image | None = None
+    _scaled: dict[int, Image.Image] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, data: bytes) -> ScaledImage:
+        """Read the header; what libjpeg-turbo may not decode by itself (see `plain_jpeg`) is decoded whole.
+
+        Raises:
+            ImageRefused: the bytes cannot be decoded.
+        """
+        height, width, plain = plain_jpeg(data)
+        if plain:
+            return cls(data, width, height)
+        image = decode_image(data)
+        return cls(data, image.width, image.height, image)
+
+    def cut(self, box: Box, size: int, interpolation: str) -> Image.Image:
+        """The part `box` (left, top, width, height; whole pixels at full size), resized to `size` × `size`, RGB.
+
+        A JPEG is decoded at the smallest multiple of an eighth (libjpeg's scaled DCT) at which the crop has at least
+        `size` pixels a side. The outcome depends on the bytes and the arguments alone, not on earlier crops.
+
+        Raises:
+            ImageRefused: the bytes cannot be decoded.
+        """
+        left, top, width, height = box
+        image = self._at(min(1.0, max(size / height, size / width)))
+        across, down = image.width / self.width, image.height / self.height
+        place = (left * across, top * down, (left + width) * across, (top + height) * down)
+        return image.resize((size, size), _FILTERS[interpolation], box=place)
+
+    def _at(self, share: float) -> Image.Image:
+        """The image at `share` of its size, or at the next larger scale that there is."""
+        if self._whole is not None:
+            return self._whole
+        height, width = math.ceil(self.height * share), math.ceil(self.width * share)
+        eighths = next((number for number in range(1, 8) if self._side(self.height, number) >= height
+                        and self._side(self.width, number) >= width), 8)
+        if eighths not in self._scaled:
+            self._scaled[eighths] = self._decode(eighths)
+        return self._scaled[eighths]
+
+    @staticmethod
+    def _side(length: int, eighths: int) -> int:
+        """A side of libjpeg's at this scale, in pixels."""
+        return -(-length * eighths // 8)
+
+    def _decode(self, eighths: int) -> Image.Image:
+        try:
+            pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
+                self.data, min_height=self._side(self.height, eighths), min_width=self._side(self.width, eighths))
+        except ValueError:
+            # Damage that only shows on the way: Pillow may be more lenient, and says what is wrong if it is not.
+            return decode_image(self.data)
+        return Image.fromarray(pixels)
+
+
+def plain_jpeg(data: bytes) -> tuple[int, int, bool]:
+    """Height, width, and whether this is a JPEG that libjpeg-turbo may decode by itself.
+
+    It may not where `pairs.decode` does more than decode: other colours than grey and RGB, a picture that lies on its
+    side, too many pixels, damage. Height and width are 0 then.
+    """
+    if not data.startswith(b"\xff\xd8\xff"):
+        return 0, 0, False
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return 0, 0, False
+    plain = colours in _PLAIN and height * width <= MAX_PIXELS and _upright(data)
+    return (height, width, True) if plain else (0, 0, False)
+
+
+def _upright(data: bytes) -> bool:
+    if b"Exif\0\0" not in data[:_EXIF_WITHIN]:
+        return True
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+            return image.getexif().get(_ORIENTATION, 1) == 1
+    except Exception:
+        # Damaged metadata: whatever `pairs.decode` makes of it.
+        return False

@@ -1,0 +1,1 @@
+"""Where the images of the sample world come from: packages of icons, emoji, flags, logos."""

@@ -1,0 +1,129 @@
+"""Countries by ISO code: their names, their flags, and the WordNet synset that is the same thing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from openmofi.sample.images.emoji import LANGUAGES, plain_code
+from openmofi.sample.images.entities import DROP, Picture, Pictured, unique
+from openmofi.sample.images.icons import IconSet, read_json
+from openmofi.sample.images.rules import Nouns
+
+_REGIONAL_A = 0x1F1E6
+_TAG_BASE = 0xE0000
+_THREE_LETTERS = {"deu": "de", "est": "et", "fin": "fi", "fra": "fr", "hun": "hu", "ita": "it", "jpn": "ja",
+                  "kor": "ko", "nld": "nl", "pol": "pl", "por": "pt", "rus": "ru", "spa": "es", "swe": "sv",
+                  "zho": "zh"}
+_FLAG_NAMES = {"flag": "{}-4x3"}
+_CONTINENTS = {"Africa": "Africa", "Americas": "America", "Asia": "Asia", "Europe": "Europe", "Oceania": "Oceania",
+               "Antarctic": "Antarctica"}
+
+
+def iso_code(hexcode: str) -> str | None:
+    """`FR` for the regional indicators of a flag, `GB-ENG` for a tag sequence, else `None`."""
+    points = [int(part, 16) for part in hexcode.split("-")]
+    if len(points) == 2 and all(0 <= point - _REGIONAL_A < 26 for point in points):
+        return "".join(chr(ord("A") + point - _REGIONAL_A) for point in points)
+    letters = "".join(chr(point - _TAG_BASE) for point in points[1:-1] if 0x20 < point - _TAG_BASE < 0x7F)
+    return f"{letters[:2]}-{letters[2:]}".upper() if points[0] == 0x1F3F4 and len(letters) > 2 else None
+
+
+def _flag_labels(sources: Path, language: str) -> dict[str, str]:
+    rows = read_json(sources / "emojibase-data" / language / "data.json")
+    labels = {}
+    for row in rows:
+        code = iso_code(plain_code(row["hexcode"]))
+        if code:
+            # "flag: France", "drapeau : France", "旗: 法国": the name stands after the colon.
+            labels[code] = re.split(r"[:：]\s*", row["label"])[-1].strip()
+    return labels
+
+
+def _names(code: str, row: Mapping[str, Any], labels: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, ...]]:
+    common = row.get("name", {}).get("common")
+    label = labels["en"].get(code)
+    name = common or label or code
+    demonym = row.get("demonyms", {}).get("eng", {}).get("m", "")
+    english = [name, label or name, row.get("name", {}).get("official", name),
+               *(spelling for spelling in row.get("altSpellings", ()) if len(spelling) > 3 and spelling.isascii()),
+               f"flag of {name}", *([f"{demonym} flag"] if demonym else [])]
+    names = {"en": unique(english)}
+    for language in LANGUAGES:
+        found = [labels[language].get(code)]
+        found += [entry["common"] for key, entry in row.get("translations", {}).items()
+                  if _THREE_LETTERS.get(key) == language]
+        if kept := unique([text for text in found if text]):
+            names[language] = kept
+    return names
+
+
+def synset_of_country(nouns: Nouns, names: Iterable[str]) -> str | None:
+    """The WordNet synset of a country: of the places so named the one that is a country, else an island or region."""
+    places = unique([place for name in names for place in nouns.all_senses(name, "noun.location")]
+                    + [place for name in names for place in nouns.all_senses(name, "noun.object")])
+    countries = [place for place in places if nouns.is_a(place, ("country", "noun.location"))]
+    lands = [place for place in places if nouns.is_a(place, ("island", "noun.object"))
+             or nouns.is_a(place, ("district", "noun.location"))]
+    states = [place for place in lands if not nouns.is_a(place, ("American state", "noun.location"))]
+    return next(iter([*countries, *states]), None)
+
+
+def read_countries(sources: Path, emoji_sets: Iterable[tuple[IconSet, Mapping[str, str]]], flag_sets: Iterable[IconSet],
+                   nouns: Nouns, corrections: Mapping[str, str]) -> tuple[list[Pictured], dict[str, str]]:
+    """Countries with their flags, and WordNet synset → country id for those that WordNet has too.
+
+    Args:
+        sources: the fetched packages.
+        emoji_sets: emoji sets with their icons by code points.
+        flag_sets: the flag sets.
+        nouns: WordNet.
+        corrections: `country:XX` → `drop` for flags that are another's, or the synset of the country.
+    """
+    labels = {language: _flag_labels(sources, language) for language in ("en", *LANGUAGES)}
+    rows = {row["cca2"]: row for row in read_json(sources / "world-countries" / "countries.json")}
+    pictures = _flag_pictures(emoji_sets, flag_sets)
+    countries, same = [], {}
+    for code in unique([*rows, *labels["en"]]):
+        identifier = f"country:{code}"
+        if corrections.get(identifier) == DROP:
+            continue
+        row = rows.get(code, {})
+        names = _names(code, row, labels)
+        synset = corrections.get(identifier) or synset_of_country(
+            nouns, [name for name in names["en"] if "flag" not in name.split()])
+        if synset and synset not in same:
+            same[synset] = identifier
+            names["en"] = unique([*names["en"], *(lemma for lemma, _ in nouns.by_id[synset].lemmas)])
+        place = "country or territory" if row else "place"
+        where = ", ".join(filter(None, (row.get("subregion"), row.get("region"))))
+        description = f"{place} in {where}; shown by its flag" if where else f"{place}; shown by its flag"
+        continent = nouns.within(_CONTINENTS.get(row.get("region", ""), ""), ("noun.object", "noun.location"))
+        relations = ((("part_holonym", continent),) if continent else ()) + _kind(nouns)
+        countries.append(Pictured(identifier, names["en"][0], "country", description, names, relations,
+                                  tuple(pictures.get(code, ()))))
+    return countries, same
+
+
+def _kind(nouns: Nouns) -> tuple[tuple[str, str], ...]:
+    country = nouns.commonest("country", "noun.location")
+    return (("instance_hypernym", country),) if country else ()
+
+
+def _flag_pictures(emoji_sets: Iterable[tuple[IconSet, Mapping[str, str]]],
+                   flag_sets: Iterable[IconSet]) -> dict[str, list[Picture]]:
+    pictures: dict[str, list[Picture]] = {}
+    for icons, by_code in emoji_sets:
+        for hexcode, icon in by_code.items():
+            code = iso_code(hexcode)
+            if code:
+                pictures.setdefault(code, []).append(Picture(icons.name, icon, "iso"))
+    for icons in flag_sets:
+        pattern = _FLAG_NAMES.get(icons.name, "{}")
+        for icon, entry in icons.icons.items():
+            for code in (icon.removesuffix("-4x3").upper(),):
+                if pattern.format(code.lower()) == icon and not entry.get("hidden"):
+                    pictures.setdefault(code, []).append(Picture(icons.name, icon, "iso"))
+    return pictures

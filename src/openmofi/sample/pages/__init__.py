@@ -1,0 +1,1 @@
+"""The pages of the sample world: plan, alt-texts, drawing."""

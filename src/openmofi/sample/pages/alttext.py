@@ -1,0 +1,158 @@
+"""The noise model of the world's texts: which entities a text names, by which names, in what words."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from openmofi.sample.images.emoji import LANGUAGES
+from openmofi.sample.images.entities import Pictured
+from openmofi.sample.pages.templates import BOILERPLATE, ENGLISH, FOREIGN, PLAIN
+from openmofi.sample.seeds import pick
+from openmofi.sample.settings import TextNoise
+
+_TRUTH_FIRST = 0.6
+_TRIES = 20
+
+
+class TextKind(StrEnum):
+    """What a text names."""
+
+    TRUTH = "names_truth"
+    WRONG = "only_wrong"
+    NOTHING = "names_none"
+    BOILERPLATE = "boilerplate"
+
+
+@dataclass(frozen=True)
+class AltText:
+    """A text and what went into it.
+
+    Attributes:
+        text: as it stands on the page.
+        kind: what it names.
+        language: `en`, another one, or `""` for boilerplate.
+        surface: the name of the truth as drawn, before joining and lower-casing; `""` where it is not named.
+        further: identifiers of the entities that it names although the picture does not show them.
+    """
+
+    text: str
+    kind: TextKind
+    language: str = ""
+    surface: str = ""
+    further: tuple[str, ...] = ()
+
+
+class AltTexts:
+    """Writes alt-texts.
+
+    Args:
+        noise: the rates.
+        pictured: entities that may be named (never the held-out ones).
+        unpictured: entities without pictures that may be named beside the truth: (id, English names).
+        keys: the knowledge base's normalisation; no further entity shares a key with the truth.
+    """
+
+    def __init__(self, noise: TextNoise, pictured: Sequence[Pictured],
+                 unpictured: Sequence[tuple[str, tuple[str, ...]]], keys: Callable[[str], str]) -> None:
+        self._noise = noise
+        self._pictured = list(pictured)
+        self._unpictured = [Pictured(identifier, names[0], "", "", {"en": names}) for identifier, names in unpictured]
+        self._domains: dict[str, list[Pictured]] = {}
+        for entity in pictured:
+            self._domains.setdefault(entity.domain, []).append(entity)
+        self._keys = {entity.id: {keys(name) for names in entity.names.values() for name in names}
+                      for entity in [*self._pictured, *self._unpictured]}
+
+    def write(self, truth: Pictured, rng: random.Random) -> AltText:
+        """A text for a picture of `truth`; draws only from `rng`."""
+        noise = self._noise
+        kind = list(TextKind)[pick(rng, (noise.names_truth, noise.only_wrong, noise.names_none, noise.boilerplate))]
+        if kind is TextKind.BOILERPLATE:
+            text = rng.choice(BOILERPLATE).format(n=rng.randrange(1, 9999), d=rng.randrange(1, 28))
+            return AltText(text, kind)
+        language = rng.choice(LANGUAGES) if rng.random() < noise.foreign else "en"
+        phrases = ENGLISH if language == "en" else FOREIGN.get(language, PLAIN)
+        if kind is TextKind.NOTHING:
+            text = rng.choice(phrases.nothing or FOREIGN[rng.choice(sorted(FOREIGN))].nothing)
+            return AltText(self._cased(text, rng), kind, language)
+        count = pick(rng, noise.further)
+        if kind is TextKind.WRONG:
+            # The same distribution, given that there is at least one.
+            count = 1 + pick(rng, noise.further[1:])
+        further = self._further(truth, count, rng)
+        names = [self._name(entity, language, rng) for entity in further]
+        surface = ""
+        if kind is TextKind.TRUTH:
+            surface = self._name(truth, language, rng)
+            place = 0 if rng.random() < _TRUTH_FIRST else rng.randrange(len(names) + 1)
+            names.insert(place, surface)
+        text = rng.choice(phrases.wraps).format(_join(names, phrases.joins, rng))
+        return AltText(self._cased(text, rng), kind, language, surface, tuple(entity.id for entity in further))
+
+    def _cased(self, text: str, rng: random.Random) -> str:
+        if rng.random() < self._noise.lower_case:
+            return text.lower()
+        return text[:1].upper() + text[1:]
+
+    def _further(self, truth: Pictured, count: int, rng: random.Random) -> list[Pictured]:
+        found: list[Pictured] = []
+        taken = set(self._keys[truth.id])
+        for _ in range(count * _TRIES):
+            if len(found) == count:
+                break
+            entity = rng.choice(self._pool(truth, rng))
+            if entity.id != truth.id and not self._keys[entity.id] & taken:
+                found.append(entity)
+                taken |= self._keys[entity.id]
+        return found
+
+    def _pool(self, truth: Pictured, rng: random.Random) -> list[Pictured]:
+        if rng.random() < self._noise.same_domain:
+            return self._domains[truth.domain]
+        return self._unpictured if self._unpictured and rng.random() < self._noise.unpictured else self._pictured
+
+    def _name(self, entity: Pictured, language: str, rng: random.Random) -> str:
+        names = entity.names.get(language)
+        if names:
+            name = names[0] if rng.random() < self._noise.preferred_name else rng.choice(names)
+            if language != "en":
+                return name
+        else:
+            name = entity.name
+        if rng.random() < self._noise.plural:
+            name = plural(name)
+        if " " in name and rng.random() < self._noise.hyphen:
+            name = name.replace(" ", "-")
+        return name
+
+
+def _join(names: Sequence[str], joins: Sequence[str], rng: random.Random) -> str:
+    text = names[0] if names else ""
+    for name in names[1:]:
+        text += rng.choice(joins) + name
+    return text
+
+
+_IRREGULAR: Mapping[str, str] = {
+    "man": "men", "woman": "women", "person": "people", "child": "children", "mouse": "mice", "goose": "geese",
+    "foot": "feet", "tooth": "teeth", "sheep": "sheep", "fish": "fish", "deer": "deer", "ox": "oxen", "leaf": "leaves",
+    "wolf": "wolves", "knife": "knives", "loaf": "loaves", "scissors": "scissors", "calf": "calves", "elf": "elves",
+}
+
+
+def plural(name: str) -> str:
+    """The English plural of a common name; proper names (a capital in the last word) and others stay as they are."""
+    head, space, last = name.rpartition(" ")
+    if not re.fullmatch(r"[a-z'-]{2,}[a-rt-z]", last):
+        return name
+    if last in _IRREGULAR:
+        return head + space + _IRREGULAR[last]
+    if re.search(r"(x|z|ch|sh)$", last):
+        return name + "es"
+    if re.search(r"[^aeiou]y$", last):
+        return name[:-1] + "ies"
+    return name + "s"

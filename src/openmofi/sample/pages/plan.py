@@ -1,0 +1,146 @@
+"""Plans the world before a picture is drawn: splits, pages, texts, shards. All follows from names and the seed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from openmofi.knowledge import normalise
+from openmofi.sample.images.entities import Picture, Pictured
+from openmofi.sample.images.gather import World
+from openmofi.sample.pages.alttext import AltText, AltTexts, TextKind
+from openmofi.sample.pages.source import Source
+from openmofi.sample.seeds import pick, rng_of, share_of
+from openmofi.sample.settings import WorldSettings
+
+TRAIN, HELDOUT_PAGES, HELDOUT_ENTITIES = "train", "heldout_pages", "heldout_entities"
+_FIRST_SHARD = {TRAIN: 0, HELDOUT_PAGES: 10_000, HELDOUT_ENTITIES: 20_000}
+_COMMON = 3
+_CONCRETE = ("noun.animal", "noun.artifact", "noun.food", "noun.plant", "noun.object", "noun.body", "noun.location")
+
+
+@dataclass(frozen=True)
+class Page:
+    """A pair to be made.
+
+    Attributes:
+        key: unique in the world: shard number and place, as img2dataset numbers them.
+        picture: the icon.
+        number: which of the picture's pages; names the page's seed.
+        entity: what the picture shows.
+        domain: of the entity.
+        text: the alt-text; `None` for pictures of retrieval.
+        broken: the image is to be spoilt.
+        duplicate: this is the second copy of a pair.
+        ambiguous: whether the name of the truth in the text has several entities.
+    """
+
+    key: str
+    picture: Picture
+    number: int
+    entity: str
+    domain: str
+    text: AltText | None = None
+    broken: bool = False
+    duplicate: bool = False
+    ambiguous: bool = False
+
+    @property
+    def named(self) -> bool:
+        """Whether the text names what the image shows."""
+        return self.text is not None and self.text.kind is TextKind.TRUTH
+
+
+@dataclass(frozen=True)
+class PlannedShard:
+    """A tar to be written: its stem, its split, its pages in order."""
+
+    name: str
+    split: str
+    pages: tuple[Page, ...]
+
+
+def heldout_entities(pictured: Iterable[Pictured], settings: WorldSettings) -> frozenset[str]:
+    """Ids of the entities that no page shows or names: the given share of each domain."""
+    domains: dict[str, list[str]] = defaultdict(list)
+    for entity in pictured:
+        domains[entity.domain].append(entity.id)
+    held: set[str] = set()
+    for ids in domains.values():
+        ordered = sorted(ids, key=lambda identifier: share_of(settings.seed, "heldout", identifier))
+        held.update(ordered[: round(len(ids) * settings.heldout_entities)])
+    return frozenset(held)
+
+
+def split_of(entity: str, picture: Picture, held: frozenset[str], settings: WorldSettings) -> str:
+    """The split of a picture; all its pages go there."""
+    if entity in held:
+        return HELDOUT_ENTITIES
+    return HELDOUT_PAGES if share_of(settings.seed, "pages", entity, picture.id) < settings.heldout_pages else TRAIN
+
+
+def make_plan(world: World, source: Source, settings: WorldSettings) -> list[PlannedShard]:
+    """All shards of the world."""
+    held = heldout_entities(world.pictured, settings)
+    writer = AltTexts(settings.text, [entity for entity in world.pictured if entity.id not in held],
+                      _unpictured(world, source, held), normalise)
+    pages: dict[str, list[list[Page]]] = {TRAIN: [], HELDOUT_PAGES: [], HELDOUT_ENTITIES: []}
+    for entity, picture in _in_drawn_order(world, settings):
+        split = split_of(entity.id, picture, held, settings)
+        if split == HELDOUT_ENTITIES:
+            pages[split].append([Page("", picture, 0, entity.id, entity.domain)])
+        else:
+            pages[split].append(_pages(entity, picture, writer, source, settings))
+    return [shard for split, groups in pages.items() for shard in _shards(split, groups, settings)]
+
+
+def _in_drawn_order(world: World, settings: WorldSettings) -> list[tuple[Pictured, Picture]]:
+    everything = [(entity, picture) for entity in world.pictured for picture in entity.pictures]
+    return sorted(everything, key=lambda pair: share_of(settings.seed, "order", pair[0].id, pair[1].id))
+
+
+def _unpictured(world: World, source: Source, held: frozenset[str]) -> list[tuple[str, tuple[str, ...]]]:
+    """Common concrete nouns without pictures that share no name with a held-out entity."""
+    pictured = {entity.id for entity in world.pictured}
+    hidden = {normalise(name) for entity in world.pictured if entity.id in held
+              for names in entity.names.values() for name in names}
+    found = []
+    for synset in source.synsets:
+        if synset.id in pictured or synset.lexname not in _CONCRETE or sum(n for _, n in synset.lemmas) < _COMMON:
+            continue
+        names = tuple(lemma for lemma, _ in synset.lemmas if len(lemma) > 2)
+        if names and not any(normalise(name) in hidden for name in names):
+            found.append((synset.id, names))
+    return found
+
+
+def _pages(entity: Pictured, picture: Picture, writer: AltTexts, source: Source, settings: WorldSettings) -> list[Page]:
+    rng = rng_of(settings.seed, "picture", entity.id, picture.id)
+    pages = []
+    for number in range(1 + pick(rng, settings.page.pages)):
+        text = writer.write(entity, rng_of(settings.seed, "text", entity.id, picture.id, number))
+        page = Page("", picture, number, entity.id, entity.domain, text, broken=rng.random() < settings.page.broken,
+                    ambiguous=bool(text.surface) and source.ambiguous(text.surface))
+        pages.append(page)
+        if rng.random() < settings.page.duplicates:
+            pages.append(replace(page, duplicate=True))
+    return pages
+
+
+def _shards(split: str, groups: Sequence[list[Page]], settings: WorldSettings) -> list[PlannedShard]:
+    total = sum(map(len, groups))
+    if not total:
+        return []
+    count = max(1, round(total / settings.pairs_a_shard))
+    bins: list[list[Page]] = [[] for _ in range(count)]
+    for group in groups:
+        # A picture's pages share a shard, so that it is rendered once.
+        min(bins, key=len).extend(group)
+    return [_shard(split, number, pages, settings) for number, pages in enumerate(bins)]
+
+
+def _shard(split: str, number: int, pages: list[Page], settings: WorldSettings) -> PlannedShard:
+    name = f"{_FIRST_SHARD[split] + number:05d}"
+    rng_of(settings.seed, "shuffle", name).shuffle(pages)
+    return PlannedShard(name, split, tuple(replace(page, key=f"{name}{place:04d}") for place, page in enumerate(pages)))

@@ -1,0 +1,139 @@
+"""Image bytes → training pictures: decode no more than is needed, crop, augment, normalise once a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+
+from openmofi.encoders import Preprocessing, preprocess
+from openmofi.errors import OpenMofiError, UsageError
+from openmofi.pairs import ImageRefused, decode_image
+from openmofi.pairs.images.scaled import ScaledImage
+from openmofi.reinforcement import Augmentation, augmented
+from openmofi.training.recipe.settings import Augment
+
+
+@dataclass
+class Pictures:
+    """Makes training pictures; picklable.
+
+    With a `scale` of (1, 1) a picture is cut as at evaluation (`encoders.preprocess`, the same numbers); otherwise by
+    RandomResizedCrop, whose crop is cut out of a JPEG decoded at the smallest size (a multiple of an eighth, libjpeg's
+    scaled DCT) at which the crop has at least as many pixels as the result. The random numbers of a picture are
+    torch's, seeded by one number, so that they do not depend on the process that makes it.
+
+    Attributes:
+        preprocessing: size, mean, deviation and filter.
+        augment: what is done to it.
+    """
+
+    preprocessing: Preprocessing
+    augment: Augment
+
+    def batch(self, images: Sequence[bytes], seeds: Sequence[int], names: Sequence[str],
+              replayed: Sequence[Augmentation | None] | None = None) -> Tensor:
+        """Encoded images → (n, 3, size, size) float32, normalised.
+
+        Args:
+            images: n encoded images.
+            seeds: of what is drawn for each.
+            names: for the error.
+            replayed: augmentations that are replayed; `None` for an image whose own is drawn.
+
+        Raises:
+            OpenMofiError: an image cannot be decoded.
+        """
+        made = []
+        with torch.random.fork_rng(devices=[]):
+            for data, seed, name, known in zip(images, seeds, names, replayed or [None] * len(images), strict=True):
+                torch.default_generator.manual_seed(int(seed))
+                try:
+                    made.append(self._replayed(data, known) if known else self.picture(data))
+                except ImageRefused as refused:
+                    raise OpenMofiError(f"The image {name} cannot be decoded: {refused.why}.",
+                                        "It could be when it was labelled: put the old shard back, or label it and "
+                                        "build the dataset again.") from refused
+        if len({one.dtype for one in made}) > 1:
+            made = [one.float().div(255) if one.dtype == torch.uint8 else one for one in made]
+        return self._normalised(torch.stack(made))
+
+    def _replayed(self, data: bytes, known: Augmentation) -> Tensor:
+        pixels = augmented(data, known, self.preprocessing.size, self.preprocessing.interpolation)
+        return torch.from_numpy(pixels).permute(2, 0, 1)
+
+    def picture(self, data: bytes) -> Tensor:
+        """One picture, (3, size, size), uint8 or float32 in 0..1, by torch's present random state."""
+        plain = self.augment.scale == (1.0, 1.0)
+        picture = self._evaluation(data) if plain else self._random_crop(data)
+        return self._transforms(picture) if self._transforms else picture
+
+    def _evaluation(self, data: bytes) -> Tensor:
+        image = decode_image(data, size_hint=self.preprocessing.size)
+        # Not normalised yet: colours are changed in 0..1.
+        plain = replace(self.preprocessing, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+        return torch.from_numpy(np.ascontiguousarray(preprocess(image, plain)))
+
+    def _random_crop(self, data: bytes) -> Tensor:
+        image = ScaledImage.of(data)
+        # Drawn on the full size, so that the crop does not depend on the scale at which it is decoded.
+        box = self._crop.make_params([torch.empty(1).expand(3, image.height, image.width)])
+        cut = image.cut((box["left"], box["top"], box["width"], box["height"]), self.preprocessing.size,
+                        self.preprocessing.interpolation)
+        return torch.from_numpy(np.array(cut)).permute(2, 0, 1)
+
+    @cached_property
+    def _crop(self) -> Any:
+        return v2.RandomResizedCrop(self.preprocessing.size, scale=self.augment.scale, ratio=self.augment.ratio)
+
+    @cached_property
+    def _transforms(self) -> Any:
+        chosen = transforms_of(self.augment)
+        return v2.Compose(chosen) if chosen else None
+
+    def _normalised(self, stacked: Tensor) -> Tensor:
+        # The same float32 steps as at evaluation, into memory in the order of the contract.
+        pixels = torch.empty(stacked.shape, dtype=torch.float32).copy_(stacked)
+        if stacked.dtype == torch.uint8:
+            pixels.div_(255)
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (self.preprocessing.mean, self.preprocessing.std))
+        return pixels.sub_(mean).div_(std)
+
+
+def transforms_of(augment: Augment) -> list[Any]:
+    """What follows the crop, of torchvision v2; only what is on."""
+    jitter, found = augment.color_jitter, []
+    if augment.flip:
+        found.append(v2.RandomHorizontalFlip(augment.flip))
+    if jitter:
+        found.append(v2.ColorJitter(jitter, jitter, jitter))
+    if augment.grayscale:
+        found.append(v2.RandomGrayscale(augment.grayscale))
+    if augment.rand_augment:
+        found.append(v2.RandAugment(augment.rand_augment, augment.rand_augment_magnitude))
+    return found
+
+
+def check_augment(augment: Augment) -> None:
+    """Refuse what cannot be done.
+
+    Raises:
+        UsageError: a value out of its range.
+    """
+    for name in ("scale", "ratio"):
+        low, high = getattr(augment, name)
+        if not 0 < low <= high or (name == "scale" and high > 1):
+            raise UsageError(f"data.augment.{name} is [{low}, {high}].", "Give the least, then the greatest, above 0" +
+                             (" and at most 1." if name == "scale" else "."))
+    for name in ("flip", "grayscale"):
+        if not 0 <= getattr(augment, name) <= 1:
+            raise UsageError(f"data.augment.{name} is {getattr(augment, name)}; it must lie between 0 and 1.")
+    if augment.color_jitter < 0 or augment.rand_augment < 0 or not 0 <= augment.rand_augment_magnitude <= 30:
+        raise UsageError("data.augment.color_jitter and rand_augment must not be negative, and "
+                         "rand_augment_magnitude must lie between 0 and 30.")

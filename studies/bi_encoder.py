@@ -1,0 +1,182 @@
+"""The bi-encoder that the fusion decoder is compared with: a sentence encoder's cosine of mention and candidate.
+
+A mention is read as "lemma: sentence", a candidate as "words: gloss"; neither sees the other, so candidates could be
+embedded once and for all. Untrained it is the package's MiniLM; tuned, it has seen what the fusion decoder sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from openmofi.linking.corpora.examples import NIL, Candidate, Example
+from openmofi.linking.fusion.build import minilm_folder
+from openmofi.linking.fusion.packing import segment_log_softmax
+from openmofi.linking.fusion.settings import FusionSettings
+from openmofi.linking.fusion.text import FusionTokens, load_tokenizer
+from openmofi.objectives.protocol import Batch
+from openmofi.quiet import quiet_transformers
+from openmofi.storage import claim_folder, file_fingerprint, finish_manifest
+from openmofi.training.allocator import keep_freed_memory
+from openmofi.training.distributed import joined_ranks
+from openmofi.training.grad_cache import Term
+from openmofi.training.linking.data import LinkExamples
+from openmofi.training.linking.run import best_of, split_examples
+from openmofi.training.linking.settings import LinkRecipe
+from openmofi.training.linking.steps import MeanLoss
+from openmofi.training.linking.validated import run_validated, spread_evenly
+from openmofi.training.log import Watcher
+from openmofi.training.model.freeze import freeze
+from openmofi.training.optimization import dense_optimizer
+from openmofi.training.run import deciding_settings
+from openmofi.training.state import RunState
+
+_MAX_TOKENS = 128
+# Texts of like lengths that pass the encoder together; see `linking.fusion_model`.
+_AT_ONCE, _AT_ONCE_CPU = 128, 16
+_SCALE = 20.0
+
+
+def mention_text(example: Example) -> str:
+    """"lemma: sentence"; the mention itself where the group is no lemma with its part of speech."""
+    lemma, dot, part = example.group.rpartition(".")
+    return f"{lemma if dot and len(part) == 1 else example.mention}: {example.text}"
+
+
+def candidate_text(candidate: Candidate) -> str:
+    """"words: gloss"."""
+    return f"{candidate.title}: {candidate.description}" if candidate.description else candidate.title
+
+
+class BiEncoder(nn.Module):
+    """MiniLM as a bi-encoder: mean over tokens, L2-normalised, cosine times a learned factor.
+
+    Args:
+        dropout: in training.
+    """
+
+    def __init__(self, dropout: float = 0.1) -> None:
+        super().__init__()
+        from transformers import AutoModel
+
+        folder = minilm_folder()
+        self.tokenizer: Any = load_tokenizer(folder)
+        with quiet_transformers():
+            self.encoder: Any = AutoModel.from_pretrained(
+                str(folder), local_files_only=True, use_safetensors=True, trust_remote_code=False,
+                add_pooling_layer=False, dtype=torch.float32, attn_implementation="eager",
+                hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout)
+        self.log_scale = nn.Parameter(torch.tensor(float(np.log(_SCALE))))
+        self.eval()
+
+    def embed(self, texts: Sequence[str]) -> Tensor:
+        """Texts → (n, 384) float32, L2-normalised; equal texts are embedded once."""
+        distinct = list(dict.fromkeys(texts))
+        tokens = [found.ids[:_MAX_TOKENS] for found in self.tokenizer.encode_batch(distinct)]
+        order = sorted(range(len(distinct)), key=lambda number: len(tokens[number]))
+        size = _AT_ONCE_CPU if self.log_scale.device.type == "cpu" else _AT_ONCE
+        pieces = [self._embed([tokens[number] for number in order[start:start + size]])
+                  for start in range(0, len(order), size)]
+        place = {distinct[number]: position for position, number in enumerate(order)}
+        return torch.cat(pieces)[[place[text] for text in texts]]
+
+    def _embed(self, tokens: Sequence[Sequence[int]]) -> Tensor:
+        lengths = torch.tensor([len(found) for found in tokens])
+        ids = torch.zeros(len(tokens), int(lengths.max()), dtype=torch.int64)
+        for row, found in enumerate(tokens):
+            ids[row, :len(found)] = torch.tensor(found)
+        device = self.log_scale.device
+        mask = (torch.arange(ids.shape[1]) < lengths[:, None]).to(device)
+        states = self.encoder(input_ids=ids.to(device), attention_mask=mask.long()).last_hidden_state.float()
+        weights = mask[..., None].float()
+        return nn.functional.normalize((states * weights).sum(1) / weights.sum(1), dim=1)
+
+    def forward(self, mentions: Sequence[str], candidates: Sequence[Sequence[str]]) -> tuple[Tensor, Tensor]:
+        """(N,) scores of all candidates in a row, and (N,) the mention of each."""
+        segment = torch.repeat_interleave(torch.arange(len(mentions)),
+                                          torch.tensor([len(listed) for listed in candidates]))
+        flat = [text for listed in candidates for text in listed]
+        found = self.embed([*mentions, *flat])
+        scores = (found[:len(mentions)][segment] * found[len(mentions):]).sum(1)
+        return scores * self.log_scale.exp(), segment.to(scores.device)
+
+
+@torch.no_grad()
+def bi_encoder_answers(model: BiEncoder, examples: Sequence[Example], *, at_once: int = 2048) -> list[str]:
+    """Identifiers of the candidates with the highest cosine; `NIL` only where none is listed.
+
+    Of `at_once` examples, equal texts (candidates of one lemma, say) are embedded once.
+    """
+    training = model.training
+    model.eval()
+    answers: list[str] = []
+    for start in range(0, len(examples), at_once):
+        batch = [example for example in examples[start:start + at_once] if example.listed]
+        scores: list[Tensor] = []
+        if batch:
+            flat, _ = model([mention_text(one) for one in batch],
+                            [[candidate_text(candidate) for candidate in one.listed] for one in batch])
+            scores = list(flat.split([len(one.listed) for one in batch]))
+        found = iter(scores)
+        answers += [one.listed[int(next(found).argmax())].id if one.listed else NIL
+                    for one in examples[start:start + at_once]]
+    model.train(training)
+    return answers
+
+
+def tune_bi_encoder(recipe: LinkRecipe, out: str | Path, *, resume: bool = False, watcher: Watcher) -> BiEncoder:
+    """Train MiniLM as a bi-encoder on the recipe's examples, as the fusion decoder is trained; the best one is given.
+
+    Of the recipe's model only the dropout is looked at.
+
+    Args:
+        recipe: see `LinkRecipe`; `text_lr_multiplier` is for all of MiniLM.
+        out: folder of log and checkpoints.
+        resume, watcher: see `train_linker`.
+
+    Raises:
+        UsageError, OpenMofiError, KeyboardInterrupt: as `train_linker`.
+    """
+    keep_freed_memory()
+    train, validation = split_examples(recipe)
+    manifest = claim_folder(out, "run", deciding_settings(recipe),
+                            {"/examples": file_fingerprint(recipe.data.examples)})
+    torch.manual_seed(recipe.run.seed)
+    model = BiEncoder(recipe.model.dropout)
+    tokens = FusionTokens(model.tokenizer, FusionSettings())
+    data = LinkExamples(train, recipe.data, tokens, recipe.run.seed)
+    freeze(model, recipe.freeze, "freeze")
+    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    settings = recipe.optimizer
+    group = {"params": [parameter for _, parameter in named], "names": [name for name, _ in named],
+             "lr_scale": settings.text_lr_multiplier, "weight_decay": settings.weight_decay}
+    looked_at = spread_evenly(validation, recipe.stopping.limit)
+
+    def forward(batch: Batch) -> Mapping[str, Tensor]:
+        rows = batch["row"].tolist()
+        asked = [data.asked(row, epoch) for row, epoch in zip(rows, batch["epoch"].tolist(), strict=True)]
+        with torch.autocast(model.log_scale.device.type, torch.bfloat16, enabled=recipe.run.precision == "bf16"):
+            scores, segment = model([mention_text(data.examples[row]) for row in rows],
+                                    [[candidate_text(one) for one in found.candidates] for found in asked])
+        logs = segment_log_softmax(scores.float(), segment, len(rows)).split([len(found.candidates) for found in asked])
+        chosen = torch.stack([values[found.target] for values, found in zip(logs, asked, strict=True)])
+        best = torch.stack([values.detach().max() for values in logs])
+        return {"loss": -chosen, "right": (chosen.detach() >= best).float()}
+
+    def measure() -> float:
+        answers = bi_encoder_answers(model, looked_at)
+        return sum(answer == one.gold for answer, one in zip(answers, looked_at, strict=True)) / len(looked_at)
+
+    with joined_ranks() as ranks:
+        model.to(ranks.device)
+        state = RunState(model, {"bi_encoder": Term(MeanLoss(), 1.0)},
+                         {"linker": dense_optimizer([group], settings, settings.clip)}, None, ranks)
+        done, last = run_validated(state, recipe, Path(out), data.batches, forward,
+                                   measure=measure if looked_at else None, resume=resume, watcher=watcher)
+    finish_manifest(out, manifest, {"steps": done.step, "metrics": last, "best": best_of(done, recipe)})
+    return model.eval()

@@ -1,0 +1,117 @@
+"""Several training runs at once, each on its share of the cores.
+
+The demo's models are small: on two cores two runs with a thread each get through half as much again in the same time as
+one after the other with two threads, which wait for each other in every layer.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from openmofi.engine import Progress
+from openmofi.engine.processes import ProcessEngine
+from openmofi.engine.protocol import Quiet, Work
+from openmofi.training.log import Unwatched, read_log
+from openmofi.training.recipe.load import Recipe
+from openmofi.training.run import ENCODER, train
+
+_POLL_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A run to be trained.
+
+    Attributes:
+        recipe: its settings.
+        out: its folder; what was trained there before is gone on with.
+    """
+
+    recipe: Recipe
+    out: Path
+
+    @property
+    def encoder(self) -> str:
+        """The spec of what it trains."""
+        return f"run:{self.out / ENCODER}"
+
+    def __str__(self) -> str:
+        return str(self.out)
+
+
+def train_side_by_side(runs: Sequence[TrainingRun], progress: Progress, *, workers: int = 0) -> None:
+    """Train all runs, as many at a time as there are cores.
+
+    Args:
+        runs: in the order in which they begin.
+        progress: told of the steps of all runs together.
+        workers: processes; 0: one a core.
+
+    Raises:
+        OpenMofiError: a run failed; what others trained is kept.
+    """
+    cores = os.cpu_count() or 1
+    workers = min(workers or cores, len(runs))
+    threads = max(1, cores // workers)
+    shared = [replace(run, recipe=replace(run.recipe, run=replace(run.recipe.run, threads=threads))) for run in runs]
+    with _followed(shared, progress) as told:
+        ProcessEngine(workers).run(_trainer, shared, told)
+
+
+def _trainer() -> Work:
+    return _train
+
+
+def _train(run: TrainingRun) -> dict[str, Any]:
+    try:
+        train(run.recipe, run.out, resume=True, watcher=Unwatched(), progress=Quiet())
+    except KeyboardInterrupt:
+        # Ctrl-C reaches every process of the terminal; the parent is the one to say so.
+        raise SystemExit(130) from None
+    return {}
+
+
+@contextmanager
+def _followed(runs: Sequence[TrainingRun], progress: Progress) -> Generator[Progress]:
+    """Count the steps in the runs' logs while they train; what is yielded passes messages on."""
+    before = _steps(runs)
+    progress.begin("train", sum(run.recipe.run.steps for run in runs) - before)
+    ended = threading.Event()
+
+    def follow() -> None:
+        seen = before
+        over = False
+        while not over:
+            over = ended.wait(_POLL_SECONDS)
+            # A run that goes on from a checkpoint cuts its log there.
+            now = max(seen, _steps(runs))
+            for _ in range(now - seen):
+                progress.advance({})
+            seen = now
+
+    follower = threading.Thread(target=follow, daemon=True)
+    follower.start()
+    try:
+        yield _Messages(progress)
+    finally:
+        ended.set()
+        follower.join()
+
+
+def _steps(runs: Sequence[TrainingRun]) -> int:
+    return sum(lines[-1]["step"] for run in runs if (lines := read_log(run.out)))
+
+
+class _Messages(Quiet):
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def say(self, message: str) -> None:
+        """Pass it on."""
+        self._progress.say(message)

@@ -1,0 +1,242 @@
+"""Exports: what they compute is what the original computes, in batches of any size; what they lose is judged."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from openmofi.encoders import describe, open_encoder
+from openmofi.encoders.export.agreement import Agreement, Samples, agreement, samples_of
+from openmofi.encoders.export.settings import ExportSettings
+from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
+
+from ..conftest import SIZE, TEXTS, picture
+
+pytest.importorskip("onnxscript")
+pytest.importorskip("onnxruntime")
+
+from openmofi.encoders.export.job import export_encoder
+
+SAMPLES = Samples("test pictures", [picture(40 + seed, 50, seed) for seed in range(12)], TEXTS, paired=False)
+TEXT_RICH = [*TEXTS, "a violin", "[PAD] and more", "", "ß 日本", "words " * 100]
+
+
+def pixels_of(encoder, count=5):
+    return np.stack([encoder.preprocess(picture(40, 50, seed)) for seed in range(count)])
+
+
+def check_equal(before, after, tolerance=1e-4):
+    pixels = pixels_of(before)
+    expected = before.project_images(before.image_features(pixels))
+    for rows in (1, 2, 5):
+        found = after.project_images(after.image_features(pixels[:rows]))
+        assert np.abs(found - expected[:rows]).max() < tolerance
+    assert after.image_features(pixels[:0]).shape == (0, after.feature_dim)
+    assert np.abs(after.embed_texts(TEXT_RICH) - before.embed_texts(TEXT_RICH)).max() < tolerance
+    assert np.abs(after.embed_texts(TEXT_RICH[:1]) - before.embed_texts(TEXT_RICH[:1])).max() < tolerance
+
+
+@pytest.fixture(scope="module")
+def clip(tiny_open_clip):
+    return open_encoder(f"open_clip:{tiny_open_clip[0]}/{tiny_open_clip[1]}")
+
+
+@pytest.fixture(scope="module")
+def exported(clip, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export") / "onnx"
+    found = export_encoder(clip, folder, ExportSettings(), SAMPLES)
+    assert found.loss < 1e-5
+    assert (found.pictures, found.texts, found.neighbours) == (12, 5, 1.0)
+    return folder
+
+
+@pytest.fixture
+def copy(exported, tmp_path):
+    shutil.copytree(exported, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def test_onnx_equals_torch(clip, exported):
+    found = open_encoder(f"onnx:{exported}")
+    check_equal(clip, found)
+    assert np.allclose(np.linalg.norm(found.image_features(pixels_of(clip)), axis=1), 1, atol=1e-5)
+    assert (found.dim, found.preprocessing) == (clip.dim, clip.preprocessing)
+    assert found.logit_scale == pytest.approx(clip.logit_scale)
+
+
+def test_fingerprints_name_what_is_computed(clip, exported, copy):
+    first, again = open_encoder(f"onnx:{exported}"), open_encoder(f"onnx:{copy}")
+    assert first.fingerprint == again.fingerprint != clip.fingerprint
+    assert first.feature_fingerprint == again.feature_fingerprint
+
+
+def test_what_is_known_travels_in_the_graph_too(clip, exported):
+    import onnx
+
+    for side in ("image", "text"):
+        props = {one.key: json.loads(one.value) for one in onnx.load(str(exported / f"{side}.onnx")).metadata_props
+                 if one.key.startswith("openmofi.")}
+        assert props["openmofi.side"] == side
+        assert props["openmofi.dim"] == clip.dim
+        assert props["openmofi.preprocessing"] == json.loads(json.dumps(describe(clip)["preprocessing"]))
+        assert props["openmofi.source"] == {"spec": clip.spec, "fingerprint": clip.fingerprint}
+        assert props["openmofi.logit_scale"] == pytest.approx(clip.logit_scale)
+        assert props["openmofi.tokenizer"]["kind"] == "tower"
+        assert "L2" in props["openmofi.postprocessing"]
+    told = json.loads((exported / "encoder.json").read_text())
+    assert told["agreement"]["source"] == "test pictures"
+    assert set(told["files"]) == {"image.onnx", "text.onnx"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+def test_openvino(clip, tmp_path, precision):
+    pytest.importorskip("openvino")
+    if precision == "int8":
+        pytest.importorskip("nncf")
+    # A toy that is calibrated on two texts loses more than a model that is used.
+    found = export_encoder(clip, tmp_path / "out", ExportSettings("openvino", precision, 0.1), SAMPLES)
+    assert found.pictures == (6 if precision == "int8" else 12)
+    opened = open_encoder(f"openvino:{tmp_path / 'out'}")
+    check_equal(clip, opened, {"fp32": 1e-4, "bf16": 0.05, "int8": 0.5}[precision])
+    assert "openmofi" in (tmp_path / "out/image.xml").read_text()
+
+
+@pytest.mark.slow
+def test_int8_of_linear_layers_and_the_loss_that_is_refused(clip, tmp_path):
+    with pytest.raises(OpenMofiError, match=r"loses 0\.\d+ .*; pictures .*, texts .*nothing was written"):
+        export_encoder(clip, tmp_path / "out", ExportSettings("onnx", "int8", 0.0), SAMPLES)
+    assert not list(tmp_path.iterdir())
+    found = export_encoder(clip, tmp_path / "out", ExportSettings("onnx", "int8", 0.05), SAMPLES)
+    assert 0 < found.loss < 0.05
+    check_equal(clip, open_encoder(f"onnx:{tmp_path / 'out'}"), 0.3)
+    with pytest.raises(OpenMofiError, match="is there already"):
+        export_encoder(clip, tmp_path / "out", ExportSettings(), SAMPLES)
+
+
+@pytest.mark.slow
+def test_pictures_alone_folded(tmp_path):
+    encoder = open_encoder("timm:fastvit_mci0/none?size=64")
+    assert (encoder.preprocessing.mean, encoder.preprocessing.std) == ((0.0,) * 3, (1.0,) * 3)
+    export_encoder(encoder, tmp_path / "out", ExportSettings(), SAMPLES)
+    found, pixels = open_encoder(f"onnx:{tmp_path / 'out'}"), pixels_of(encoder)
+    assert np.abs(found.image_features(pixels) - encoder.project_images(encoder.image_features(pixels))).max() < 1e-4
+    with pytest.raises(OpenMofiError, match="embeds pictures only"):
+        found.embed_texts(TEXTS)
+    import onnx
+
+    kinds = [node.op_type for node in onnx.load(str(tmp_path / "out/image.onnx")).graph.node]
+    assert kinds.count("BatchNormalization") <= 2
+
+
+@pytest.mark.slow
+def test_a_network_without_linear_layers_is_not_made_int8(tmp_path):
+    encoder = open_encoder("timm:test_byobnet/none?size=32")
+    with pytest.raises(UsageError, match="no linear layers"):
+        export_encoder(encoder, tmp_path / "out", ExportSettings("onnx", "int8"), SAMPLES)
+    assert not list(tmp_path.iterdir())
+
+
+def test_great_weights_lie_beside_the_graph(tmp_path, monkeypatch):
+    monkeypatch.setattr("openmofi.encoders.export.onnx._WHOLE", 0)
+    encoder = open_encoder("timm:test_byobnet/none?size=32")
+    export_encoder(encoder, tmp_path / "out", ExportSettings(), SAMPLES)
+    shutil.move(tmp_path / "out", tmp_path / "moved")
+    assert set(json.loads((tmp_path / "moved/encoder.json").read_text())["files"]) == {"image.onnx", "image.onnx.data"}
+    found, pixels = open_encoder(f"onnx:{tmp_path / 'moved'}"), pixels_of(encoder)
+    assert np.abs(found.image_features(pixels) - encoder.project_images(encoder.image_features(pixels))).max() < 1e-4
+
+
+@pytest.mark.parametrize(("told", "threads"), [("3", 3), ("0", None), ("many", None), ("", None)])
+def test_threads_are_as_many_as_are_said(told, threads, monkeypatch):
+    from openmofi.encoders.export.opened import _threads
+
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    assert _threads() == (threads or len(os.sched_getaffinity(0)))
+
+
+@pytest.mark.slow
+def test_transformers_layout(clip_folder, tmp_path):
+    encoder = open_encoder(f"hf:{clip_folder}")
+    export_encoder(encoder, tmp_path / "out", ExportSettings(), SAMPLES)
+    assert (tmp_path / "out/tokenizer/tokenizer.json").is_file()
+    check_equal(encoder, open_encoder(f"onnx:{tmp_path / 'out'}"))
+
+
+def test_damage_is_one_sentence(copy):
+    raw = json.loads((copy / "encoder.json").read_text())
+    for changes, says in (({"dim": 17}, "changed after it was written"), ({"preprocessing": {}}, "preprocessing"),
+                          ({"files": {"../image.onnx": ""}}, "not what encoder.json"), ({"files": None}, "understood"),
+                          ({"format_version": 9}, "format version 9")):
+        (copy / "encoder.json").write_text(json.dumps(raw | changes))
+        with pytest.raises(OpenMofiError, match=says):
+            open_encoder(f"onnx:{copy}")
+    (copy / "encoder.json").write_text(json.dumps(raw))
+    content = (copy / "image.onnx").read_bytes()
+    (copy / "image.onnx").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(OpenMofiError, match=r"image\.onnx is not what encoder\.json"):
+        open_encoder(f"onnx:{copy}")
+    (copy / "image.onnx").unlink()
+    with pytest.raises(OpenMofiError, match="not whole"):
+        open_encoder(f"onnx:{copy}")
+
+
+def test_a_graph_that_the_engine_refuses(copy):
+    from openmofi.encoders.export.opened import Exported, digests
+
+    (copy / "image.onnx").write_bytes(b"no graph")
+    raw = json.loads((copy / "encoder.json").read_text())
+    told = Exported(**{name: raw[name] for name in Exported.__dataclass_fields__} | {"files": digests(copy)})
+    (copy / "encoder.json").write_text(json.dumps(told.as_json()))
+    with pytest.raises(OpenMofiError, match="cannot be opened"):
+        open_encoder(f"onnx:{copy}")
+
+
+def test_wrong_use(clip, exported, tmp_path):
+    for spec, says in ((f"openvino:{exported}", f"Open it as onnx:{exported}"),
+                       (f"run:{exported}", f"Open it as onnx:{exported}"), (f"onnx:{tmp_path}", "not an encoder")):
+        with pytest.raises(OpenMofiError, match=says):
+            open_encoder(spec)
+    with pytest.raises(UsageError, match="no networks of PyTorch"):
+        export_encoder(open_encoder(f"onnx:{exported}"), tmp_path / "out", ExportSettings(), SAMPLES)
+    for settings, says in ((("tflite",), "no format 'tflite'"), (("onnx", "int4"), "no precision 'int4'"),
+                           (("onnx", "bf16"), "no bfloat16"), (("onnx", "fp32", float("nan")), "greatest loss")):
+        with pytest.raises(UsageError, match=says):
+            ExportSettings(*settings)
+
+
+def test_a_missing_engine_is_named(exported, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    from openmofi.encoders.export.opened import load_exported
+
+    with pytest.raises(MissingExtraError, match=r"openmofi\[export\]"):
+        load_exported(exported, "onnx")
+
+
+def test_agreement_of_an_encoder_with_itself(clip, tmp_path):
+    pairs = Samples("pairs", SAMPLES.pictures[:5], TEXTS[:4] + ["violin"], paired=True)
+    found = agreement(clip, clip, pairs, texts=True)
+    assert found.loss == pytest.approx(0, abs=1e-6)
+    assert found.neighbours == 1.0
+    assert found.map_before == found.map_after
+    assert 0.2 <= found.map_before <= 1
+    assert Agreement("", 1, 1, 0.9, 0.5, 1.0, 0.7, 0.2).loss == pytest.approx(0.3)
+
+
+def test_samples(tmp_path):
+    generated = samples_of([], 32)
+    assert "generated" in generated.source
+    assert [one.size for one in generated.pictures] == [(32, 32)] * 64
+    assert np.array_equal(generated.pictures[3], samples_of([], 32).pictures[3])
+    for number in range(3):
+        picture(40, 40, number).save(tmp_path / f"{number}.png")
+        (tmp_path / f"{number}.txt").write_text(f"text {number}")
+    (tmp_path / "broken.png").write_bytes(b"x")
+    (tmp_path / "broken.txt").write_text("text")
+    found = samples_of([str(tmp_path)], SIZE, limit=2)
+    assert found.paired
+    assert list(found.texts) == ["text 0", "text 1"]
+    with pytest.raises(OpenMofiError):
+        samples_of([str(tmp_path / "none")], SIZE)

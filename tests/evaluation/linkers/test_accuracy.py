@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+from scipy.stats import bootstrap
+
+from openmofi.errors import OpenMofiError
+from openmofi.evaluation.linkers.accuracy import disambiguation_scores, judge, macro_interval, prior_answers
+from openmofi.evaluation.metrics.bootstrap import ratio_interval
+from openmofi.linking.corpora.examples import NIL, Candidate, Example, with_gold
+
+BIRD, MACHINE = Candidate("bird", "crane", prior=0.7), Candidate("machine", "crane", prior=0.3)
+MANY = tuple(Candidate(f"e{number}", "name", prior=1 / (number + 2)) for number in range(20))
+
+
+def example(gold, candidates=(BIRD, MACHINE), split="test"):
+    return Example("the crane", 4, 9, tuple(candidates), gold, split)
+
+
+EXAMPLES = [
+    example("bird"), example("machine"), example("machine"), example("bird"),
+    example(NIL),
+    example("writer", with_gold((BIRD, MACHINE), Candidate("writer", "Crane"))),
+    example("e3", MANY, "other"), example("only", [Candidate("only", "x", prior=1.0)], "other"),
+]
+ANSWERS = ["bird", "machine", "bird", NIL, NIL, "bird", "e3", "only"]
+
+
+def test_figures_as_counted_by_hand():
+    found = disambiguation_scores(EXAMPLES, ANSWERS)
+    assert (found["mentions"], found["nil"]) == (7, 1)
+    # test: bird and machine of five InKB mentions are right, one gold is not listed, the prior is right in two.
+    assert found["splits"]["test"] | {"accuracy_interval": 0, "shadowed_interval": 0} == {
+        "mentions": 5, "accuracy": 0.4, "accuracy_interval": 0, "ceiling": 0.8, "prior": 0.4,
+        "shadowed_mentions": 3, "shadowed": pytest.approx(1 / 3), "shadowed_interval": 0}
+    assert found["splits"]["other"]["accuracy"] == 1.0
+    assert found["accuracy"] == pytest.approx(4 / 7)
+    assert (found["macro_accuracy"], found["macro_ceiling"]) == (pytest.approx(0.7), pytest.approx(0.9))
+    assert found["macro_prior"] == pytest.approx((0.4 + 0.5) / 2)
+    assert {name: (of["mentions"], of["accuracy"]) for name, of in found["by_candidates"].items()} == {
+        "1": (1, 1.0), "2-3": (5, 0.4), "16+": (1, 1.0)}
+    low, high = found["accuracy_interval"]
+    assert low < found["accuracy"] < high
+
+
+def test_without_shadowed_mentions_there_is_no_figure_of_them():
+    found = disambiguation_scores([example("bird")], ["bird"])
+    assert (found["shadowed"], found["shadowed_interval"], found["shadowed_mentions"]) == (None, None, 0)
+    assert found["accuracy_interval"] == (1.0, 1.0)
+
+
+def test_an_empty_list_is_wrong_and_a_bucket_of_its_own():
+    empty = example("bird", with_gold((), BIRD))
+    found = disambiguation_scores([empty, example("bird")], [NIL, "bird"])
+    assert found["by_candidates"]["0"]["accuracy"] == 0.0
+    assert found["ceiling"] == found["prior"] == 0.5
+
+
+def test_the_prior_answers_the_commonest_and_is_right_where_nothing_hides_the_gold():
+    assert prior_answers([example("bird"), example("bird", (MACHINE, BIRD)), example(NIL, ())]) == ["bird", "bird", NIL]
+    judged = judge(EXAMPLES, ANSWERS)
+    assert judged.rows.tolist() == [0, 1, 2, 3, 5, 6, 7]
+    assert (judged.prior == (judged.reachable & ~judged.shadowed)).all()
+
+
+@pytest.mark.parametrize(("examples", "answers", "told"), [
+    (EXAMPLES, ["bird"], "1 answers to 8 examples"), ([example(NIL)], [NIL], "nothing to judge"),
+    ([], [], "nothing to judge")])
+def test_what_cannot_be_judged(examples, answers, told):
+    with pytest.raises(OpenMofiError, match=told):
+        judge(examples, answers)
+
+
+def test_the_macro_averages_interval_is_a_bootstrap_within_splits():
+    draw = np.random.default_rng(3)
+    splits = [draw.random(size) < share for size, share in ((400, 0.8), (60, 0.3), (1000, 0.5))]
+    means = []
+    for _ in range(4000):
+        means.append(np.mean([split[draw.integers(0, len(split), len(split))].mean() for split in splits]))
+    assert macro_interval(splits, resamples=4000) == pytest.approx(np.percentile(means, [2.5, 97.5]), abs=0.004)
+    assert macro_interval([np.ones(5, bool)]) == (1.0, 1.0)
+
+
+def test_the_interval_of_a_ratio_is_scipys():
+    draw = np.random.default_rng(5)
+    below = draw.integers(0, 6, 80).astype(float)
+    above = np.floor(below * draw.random(80))
+    expected = bootstrap((above, below), lambda one, other, axis=-1: one.sum(axis) / other.sum(axis), paired=True,
+                         vectorized=True, n_resamples=1000, method="percentile", rng=np.random.default_rng(0))
+    assert ratio_interval(above, below) == pytest.approx(tuple(expected.confidence_interval))
+    assert ratio_interval([0, 0], [0, 0]) == (0.0, 0.0)
+    with pytest.raises(OpenMofiError):
+        ratio_interval([], [])

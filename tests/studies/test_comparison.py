@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from openmofi.engine import Quiet
+from openmofi.evaluation.compare import compare_results
+from studies.comparison import BASELINE, BEST, RECIPES, UNTRAINED, Measured, compare_encoders
+from studies.comparison_figures import ROWS, gain_sentence, retrieval_sections
+from studies.watching import ProgressWatcher
+
+OVERRIDES = ("run.steps=4", "data.batch_size=32", "optimizer.warmup=1", "model.dim=16")
+
+
+class Counting(Quiet):
+    def __init__(self) -> None:
+        self.stages: list[tuple[str, int]] = []
+        self.steps = 0
+
+    def begin(self, stage: str, total: int) -> None:
+        self.stages.append((stage, total))
+
+    def advance(self, counts: dict) -> None:
+        self.steps += 1
+
+
+def test_the_mean_over_seeds_is_taken_picture_by_picture() -> None:
+    entities = np.array(["a", "a", "b", "b"])
+    runs = [Measured({"map_incl_query": np.full(4, x), "map_excl_query": np.array([x, np.nan, x, x]),
+                      "zero_shot": np.full(4, x > 0.5, float)}, entities) for x in (0.2, 0.6)]
+    joined = Measured.mean(runs)
+    assert joined.values["map_incl_query"] == pytest.approx(np.full(4, 0.4))
+    found = joined.figures()
+    assert found["map_excl_query"] == pytest.approx(0.4)
+    assert found["zero_shot"] == pytest.approx(0.5)
+    assert found["map_excl_query_interval"] == pytest.approx([0.4, 0.4])
+
+
+def test_without_texts_there_is_no_zero_shot_figure() -> None:
+    run = Measured({"map_incl_query": np.ones(2), "map_excl_query": np.ones(2)}, np.array(["a", "b"]))
+    assert Measured.mean([run, run]).figures()["zero_shot"] is None
+
+
+def test_a_resumed_run_counts_the_steps_that_are_left() -> None:
+    told = Counting()
+    watcher = ProgressWatcher(told, "multi-task 0")
+    watcher.begin(100, 40)
+    watcher.log(70, {})
+    watcher.log(100, {})
+    assert told.stages == [("multi-task 0", 60)]
+    assert told.steps == 60
+
+
+def figures(value: float) -> dict:
+    edges = [value - 0.01, value + 0.01]
+    return {"map_excl_query": value, "map_excl_query_interval": edges, "map_incl_query": value,
+            "map_incl_query_interval": edges, "zero_shot": None, "zero_shot_interval": None}
+
+
+@pytest.mark.parametrize(("gain", "verdict"), [(0.151, "met"), (0.149, "missed")])
+def test_the_report_says_whether_the_goal_is_met(gain: float, verdict: str) -> None:
+    found = {name: figures(0.3 + 0.05 * number) for number, name in enumerate(ROWS)}
+    found["gain"] = {BEST: {"gain": gain, "gain_interval": (gain - 0.02, gain + 0.02)}}
+    assert gain_sentence(found).endswith(f"{verdict}).")
+    sections = retrieval_sections({"retrieval": found})
+    assert len(sections) == 1
+    assert "<svg" in str(sections[0].body)
+    assert "0.350" in str(sections[0].body)
+
+
+@pytest.mark.slow
+def test_the_comparison_trains_each_encoder_once(tmp_path: Path) -> None:
+    from openmofi.sample.demo import label_world
+    from openmofi.sample.settings import world_settings
+
+    label_world(tmp_path, Quiet(), settings=world_settings(None, 60))
+    told = Counting()
+    found = compare_encoders(tmp_path, told, overrides=OVERRIDES)
+    assert ("train", 4 * len(RECIPES)) in told.stages
+    assert set(found) == {UNTRAINED, *RECIPES, "gain"}
+    assert all(0 < found[name]["map_excl_query"] < found[name]["map_incl_query"] < 1 for name in (UNTRAINED, *RECIPES))
+    assert found["supervised"]["zero_shot"] is None
+    assert 0 <= found[BASELINE]["zero_shot"] <= 1
+    weights = tmp_path / "training/multi_task/seed-0/encoder/heads.safetensors"
+    before = weights.stat().st_mtime_ns
+    again = Counting()
+    assert json.dumps(compare_encoders(tmp_path, again, overrides=OVERRIDES)) == json.dumps(found)
+    assert ("train", 0) in again.stages
+    assert weights.stat().st_mtime_ns == before
+    results = sorted(tmp_path.glob("evaluation/*/*.json"))
+    compared = compare_results(results)
+    assert [len(one.results) for one in compared] == [1 + len(RECIPES)]
+    headline = {result.encoder["spec"]: result.metrics[result.headline] for result in compared[0].results}
+    assert headline[f"run:{tmp_path}/training/multi_task/seed-0/encoder"] == found[BEST]["map_excl_query"]

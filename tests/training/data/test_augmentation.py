@@ -1,0 +1,91 @@
+"""Training pictures: decoded by libjpeg-turbo where it is safe, cut and coloured by torchvision's rules."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from openmofi.encoders import Preprocessing
+from openmofi.errors import OpenMofiError
+from openmofi.pairs.images.scaled import plain_jpeg
+from openmofi.training.data.augmentation import Pictures, transforms_of
+from openmofi.training.recipe.settings import Augment
+
+SETTINGS = Preprocessing(32, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+
+
+def smooth(width=320, height=240):
+    x, y = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
+    return Image.fromarray(np.stack([x, y, 255 - x], -1).astype(np.uint8))
+
+
+def encoded(image, kind="JPEG", **options):
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def turned(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return encoded(smooth(), exif=exif)
+
+
+def test_which_jpegs_are_decoded_directly():
+    assert plain_jpeg(encoded(smooth())) == (240, 320, True)
+    assert plain_jpeg(encoded(smooth().convert("L")))[2]
+    assert plain_jpeg(turned(1))[2]
+    assert not plain_jpeg(turned(6))[2]
+    assert not plain_jpeg(encoded(smooth().convert("CMYK")))[2]
+    assert not plain_jpeg(encoded(smooth(), "PNG"))[2]
+    assert not plain_jpeg(encoded(smooth())[:20])[2]
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("data", [encoded(smooth(), quality=98), encoded(smooth(), "PNG"), turned(6),
+                                  encoded(smooth().convert("L"), quality=98)], ids=["jpeg", "png", "turned", "grey"])
+def test_crops_are_those_of_torchvision_up_to_the_scale_of_decoding(data, seed):
+    augment = Augment(scale=(0.1, 0.9), flip=0.5)
+    made = Pictures(SETTINGS, augment).batch([data], [seed], ["x"])[0]
+    whole = Image.open(io.BytesIO(data)).convert("RGB")
+    if data == turned(6):
+        whole = whole.transpose(Image.Transpose.ROTATE_270)
+    torch.manual_seed(seed)
+    oracle = v2.Compose([
+        v2.PILToTensor(),
+        v2.RandomResizedCrop(32, (0.1, 0.9), interpolation=v2.InterpolationMode.BICUBIC, antialias=True),
+        v2.RandomHorizontalFlip(0.5), v2.ToDtype(torch.float32, scale=True),
+        v2.Normalize(list(SETTINGS.mean), list(SETTINGS.std))])
+    # A smooth picture: another scale of decoding changes it little, another crop much.
+    assert (made - oracle(whole)).abs().mean() < 0.05
+
+
+def test_colours_are_changed_before_normalising():
+    augment = Augment(scale=(1.0, 1.0), flip=0.0, grayscale=1.0)
+    (made,) = Pictures(SETTINGS, augment).batch([encoded(smooth(), "PNG")], [0], ["x"])
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (SETTINGS.mean, SETTINGS.std))
+    colours = made * std + mean
+    assert torch.allclose(colours[0], colours[1], atol=1e-5)
+    names = [type(found).__name__ for found in transforms_of(Augment(color_jitter=0.1, grayscale=0.1, rand_augment=2))]
+    assert names == ["RandomHorizontalFlip", "ColorJitter", "RandomGrayscale", "RandAugment"]
+
+
+def test_a_picture_depends_on_its_seed_alone():
+    pictures = Pictures(SETTINGS, Augment(color_jitter=0.5))
+    data = encoded(smooth())
+    both = pictures.batch([data, data], [1, 2], ["x", "y"])
+    assert torch.equal(pictures.batch([data], [2], ["y"])[0], both[1])
+    assert not torch.equal(both[0], both[1])
+
+
+def test_extremes_are_pictures_too():
+    strip = [encoded(smooth(2000, 3)), encoded(smooth(1, 1)), encoded(smooth(5, 700), "PNG")]
+    for scale in ((1.0, 1.0), (0.08, 1.0)):
+        made = Pictures(SETTINGS, Augment(scale=scale)).batch(strip, [0, 1, 2], ["x"] * 3)
+        assert made.shape == (3, 3, 32, 32)
+        assert made.isfinite().all()
+    with pytest.raises(OpenMofiError, match="The image z cannot be decoded"):
+        Pictures(SETTINGS, Augment()).batch([encoded(smooth())[:900]], [0], ["z"])

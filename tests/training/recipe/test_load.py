@@ -1,0 +1,208 @@
+"""Recipes: each packaged one fully resolved against its golden file, and what a wrong one says.
+
+A recipe, a default or a setting was changed on purpose: write the golden files anew and read the difference,
+
+    python tests/training/test_recipe.py && git diff tests/training/golden
+"""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openmofi.errors import MissingExtraError, UsageError
+from openmofi.objectives.settings import ContrastiveSettings
+from openmofi.training.recipe.load import load_recipe, recipe_names, recipe_yaml
+from openmofi.training.recipe.settings import DataSettings, Objectives, OptimizerSettings, Recipe
+from studies import recipe_path
+
+GOLDEN = Path(__file__).parent / "golden"
+SAMPLES = ("sample_supervised", "sample_contrastive_alt_text", "sample_contrastive_entities", "sample_multi_task")
+
+
+def written(tmp_path: Path, text: str, name: str = "mine.yaml") -> Path:
+    path = tmp_path / name
+    path.write_text("objectives: {margin_softmax: {weight: 1}}\n" + text)
+    return path
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_each_recipe_is_its_golden_file(name):
+    assert recipe_yaml(load_recipe(name)) == (GOLDEN / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def test_no_golden_file_is_left_over():
+    assert {path.stem for path in GOLDEN.glob("*.yaml")} == set(recipe_names())
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_resolved_recipe_reads_back_equal(name, tmp_path):
+    recipe = load_recipe(name)
+    (tmp_path / "again.yaml").write_text(recipe_yaml(recipe), encoding="utf-8")
+    assert load_recipe(tmp_path / "again.yaml") == recipe
+    assert recipe.name == name
+
+
+@pytest.mark.parametrize("full", ["", "_full"])
+def test_sample_recipes_differ_in_objectives_and_texts_only(full):
+    found = [load_recipe(recipe_path(name + full)) for name in SAMPLES]
+    for recipe in found[1:]:
+        same = replace(recipe, name=found[0].name, objectives=found[0].objectives,
+                       data=replace(recipe.data, text=found[0].data.text),
+                       model=replace(recipe.model, text=found[0].model.text))
+        assert same == found[0]
+    supervised, alt_text, entities, multi_task = (recipe.objectives for recipe in found)
+    assert multi_task == Objectives(supervised.margin_softmax, replace(entities.contrastive, weight=0.3))
+    assert alt_text == replace(entities, contrastive=replace(entities.contrastive, positives="text"))
+
+
+def test_the_baseline_is_mofi_without_entities():
+    mofi, clip = load_recipe("mofi_vit_b16"), load_recipe("clip_vit_b16")
+    assert clip.model == mofi.model
+    assert clip.run == mofi.run
+    assert replace(clip.data, text=mofi.data.text) == mofi.data
+    assert replace(clip.optimizer, head=mofi.optimizer.head) == mofi.optimizer
+    assert clip.objectives.margin_softmax.weight == 0
+
+
+def test_the_papers_settings():
+    for name, dim in (("mofi_vit_b16", 512), ("mofi_vit_l14", 768), ("mofi_vit_h14", 1024)):
+        recipe = load_recipe(name)
+        assert recipe.model.dim == dim
+        assert recipe.data.batch_size == 32_768
+        assert (recipe.objectives.margin_softmax.margin, recipe.objectives.margin_softmax.scale) == (0.15, 32.0)
+        assert (recipe.objectives.contrastive.scale, recipe.objectives.contrastive.max_scale) == (1 / 0.07, 100.0)
+        assert recipe.optimizer == OptimizerSettings(head="row-adagrad")
+
+
+def test_what_a_file_leaves_out_has_the_default(tmp_path):
+    recipe = load_recipe(written(tmp_path, "optimizer:\n  lr: 1e-3\nrun:\n"))
+    expected = Recipe(name="mine", optimizer=OptimizerSettings(lr=0.001))
+    assert replace(recipe, objectives=expected.objectives) == expected
+
+
+def test_numbers_as_people_write_them(tmp_path):
+    text = "optimizer: {lr: 3e-4, eps: 1E-6, weight_decay: 1, min_lr: .5}\nrun: {steps: 10_000}\n"
+    recipe = load_recipe(written(tmp_path, text))
+    found = recipe.optimizer
+    assert (found.lr, found.eps, found.weight_decay, found.min_lr, recipe.run.steps) == (3e-4, 1e-6, 1.0, 0.5, 10_000)
+    assert type(found.weight_decay) is float
+
+
+def test_overrides_change_single_settings_and_later_ones_win():
+    recipe = load_recipe(recipe_path("sample_multi_task"), [
+        "optimizer.lr=3e-4", "data.augment.scale=[0.3, 1]", "model.image.freeze=[blocks.*]", "optimizer.lr=1e-4",
+        "data={batch_size: 8, text: {alt_text: 1}}", "data.dataset=some/folder"])
+    assert recipe.optimizer.lr == 1e-4
+    assert recipe.data.augment.scale == (0.3, 1.0)
+    assert recipe.model.image.freeze == ("blocks.*",)
+    assert (recipe.data.batch_size, recipe.data.text.alt_text, recipe.data.dataset) == (8, 1.0, "some/folder")
+    assert recipe.data.text.name_description == load_recipe(recipe_path("sample_multi_task")).data.text.name_description
+
+
+@pytest.mark.parametrize(("text", "told"), [
+    ("optimizer: {lrr: 1}", "there is no setting optimizer.lrr. Did you mean optimizer.lr?"),
+    ("lr: 1", "there is no setting lr. Did you mean optimizer.lr?"),
+    ("model: {image: {specs: x}}", "there is no setting model.image.specs. Did you mean model.image.spec?"),
+    ("5: 1", "there is no setting 5."),
+    ("optimizer: {lr: fast}", "optimizer.lr is 'fast' (a text), where a number is needed"),
+    ("optimizer: {lr: true}", "optimizer.lr is True (a yes/no), where a number is needed"),
+    ("optimizer: {lr: }", "optimizer.lr is empty, where a number is needed"),
+    ("run: {steps: 1.5}", "run.steps is 1.5 (a number), where a whole number is needed"),
+    ("run: {steps: true}", "run.steps is True (a yes/no), where a whole number is needed"),
+    ("run: {fsdp: 1}", "run.fsdp is 1 (a whole number), where true or false is needed"),
+    ("name: 7", "name is 7 (a whole number), where a text is needed"),
+    ("data: {augment: {scale: 1}}", "data.augment.scale is 1 (a whole number), where a list is needed"),
+    ("data: {augment: {scale: [1]}}", "data.augment.scale has 1 values, where 2 are needed"),
+    ("data: {augment: {scale: [0.1, x]}}", "data.augment.scale[1] is 'x' (a text), where a number is needed"),
+    ("model: {image: {freeze: [a, 3]}}", "model.image.freeze[1] is 3 (a whole number), where a text is needed"),
+    ("optimizer: 3", "optimizer is 3 (a whole number)."),
+    ("optimizer: [lr]", "optimizer is a list."),
+    ("run: {steps: 1, steps: 2}", "line 2: the key 'steps' is there twice"),
+    ("run: {steps: 1", "line 2"),
+    ("run: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
+    ("? [a, b]\n: 1", "found unhashable key"),
+])
+def test_a_wrong_file_is_told_with_file_and_key(text, told, tmp_path):
+    path = written(tmp_path, text)
+    with pytest.raises(UsageError) as caught:
+        load_recipe(path)
+    assert caught.value.message.startswith(str(path))
+    assert told in caught.value.message
+
+
+@pytest.mark.parametrize(("override", "told"), [
+    ("optimizer.lr", "--set optimizer.lr is no setting"),
+    ("=1", "--set =1 is no setting"),
+    ("a..b=1", "--set a..b=1 is no setting"),
+    ("optimizer.betas=1", "Write it as --set 'optimizer.betas=[first, second]'."),
+    ("data.augment=1", "give one as --set data.augment.NAME=VALUE."),
+    ("optimizer.lrr=1", "--set optimizer.lrr=1: there is no setting optimizer.lrr. Did you mean optimizer.lr?"),
+    ("optimizer.lr.peak=1", "optimizer.lr is a mapping, where a number is needed"),
+    ("optimizer.lr=[", "--set optimizer.lr=[:"),
+])
+def test_a_wrong_override_is_told(override, told):
+    with pytest.raises(UsageError) as caught:
+        load_recipe(recipe_path("sample_supervised"), [override])
+    assert told in str(caught.value)
+
+
+def test_a_file_that_is_no_mapping_or_no_text_is_told(tmp_path):
+    for content, told in ((b"- a\n", "no mapping"), (b"\xff\xfe\x00", "cannot be read"), (b"a: \x00\n", "mine.yaml")):
+        (tmp_path / "mine.yaml").write_bytes(content)
+        with pytest.raises(UsageError, match=told):
+            load_recipe(tmp_path / "mine.yaml")
+
+
+def test_unknown_recipes_are_told():
+    with pytest.raises(UsageError, match=r"no recipe 'mofi_vitb16'\. Did you mean 'mofi_vit_b16'") as caught:
+        load_recipe("mofi_vitb16")
+    assert "clip_vit_b16" in caught.value.hint
+    for name in ("nowhere/mine.yaml", "mine.yaml"):
+        with pytest.raises(UsageError, match=f"no recipe file {name}"):
+            load_recipe(name)
+
+
+def test_without_pyyaml_the_extra_is_named(monkeypatch):
+    from openmofi.config import yaml_text
+
+    yaml_text._loader.cache_clear()
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    with pytest.raises(MissingExtraError, match=r"openmofi\[train\]"):
+        load_recipe("mofi_vit_b16")
+
+
+def test_reading_a_recipe_imports_no_torch():
+    code = ("import sys; from openmofi.training.recipe.load import load_recipe, recipe_yaml; "
+            "recipe_yaml(load_recipe('mofi_vit_b16')); print('torch' in sys.modules)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+numbers = st.floats(1e-12, 1e12, allow_nan=False)
+
+
+@given(dataset=st.text(st.characters(codec="utf-8"), max_size=20), lr=numbers, seed=st.integers(0, 2**62),
+       freeze=st.lists(st.text(st.characters(codec="utf-8"), max_size=8), max_size=3))
+def test_any_recipe_survives_being_written(dataset, lr, seed, freeze, tmp_path_factory):
+    base = load_recipe(recipe_path("sample_supervised"))
+    recipe = replace(
+        base, data=DataSettings(dataset=dataset), optimizer=OptimizerSettings(lr=lr, warmup=0),
+        objectives=replace(base.objectives, contrastive=ContrastiveSettings(bias=-lr)),
+        model=replace(base.model, image=replace(base.model.image, freeze=tuple(freeze))),
+        run=replace(base.run, seed=seed))
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_bytes(recipe_yaml(recipe).encode())
+    assert load_recipe(path) == recipe
+
+
+if __name__ == "__main__":
+    GOLDEN.mkdir(exist_ok=True)
+    for stale in GOLDEN.glob("*.yaml"):
+        stale.unlink()
+    for each in recipe_names():
+        (GOLDEN / f"{each}.yaml").write_text(recipe_yaml(load_recipe(each)), encoding="utf-8")
