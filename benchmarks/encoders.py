@@ -1,9 +1,9 @@
 """Encoders by engine and precision: PyTorch, folded, ONNX Runtime, OpenVINO; and the label job by each of them.
 
 For every encoder (the sample's, a ViT-B/32 and MobileCLIP's MCi0; the last two with random weights, for speed only):
-- `pixels`: forward pass over pictures that lie preprocessed in memory;
+- `pixels`: forward pass over images that lie preprocessed in memory;
 - `pictures`: the same from JPEG bytes: decode, preprocess, forward pass, in one thread.
-Contenders take turns in one process. A row says the loss of its export, 1 − mean cosine on half of the pictures.
+Contenders take turns in one process. A row says the loss of its export, 1 − mean cosine on half of the images.
 
 Then the label job on the sample world's shards with the sample encoder by PyTorch and by its exports, each with its
 heads, folds and calibration and in a process of its own, as jobs run: engines in one process slow each other.
@@ -37,7 +37,7 @@ _ALIKE = 0.99
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to run an encoder: embeds a batch of preprocessed pictures; `spec` opens it, `loss` is its export's."""
+    """One way to run an encoder: embeds a batch of preprocessed images; `spec` opens it, `loss` is its export's."""
 
     name: str
     embed: Callable[[Any], Any]
@@ -158,7 +158,7 @@ def compared(reference: Mapping[Any, bool], found: Mapping[Any, bool]) -> dict[s
 
 
 def jpegs(pictures: list[Any]) -> list[bytes]:
-    """Pictures as JPEG files of at most 500 pixels a side, the size that web pictures are kept in."""
+    """Images as JPEG files of at most 500 pixels a side, the size that web images are kept in."""
     found = []
     for picture in pictures:
         buffer = io.BytesIO()
@@ -172,7 +172,7 @@ def alone(arguments: argparse.Namespace, specs: Mapping[str, str], folder: Path)
     """Rows of the encoders themselves."""
     from openmofi.encoders.export.agreement import samples_of
 
-    samples = samples_of([str(arguments.world / "world/pages/train")], 500, limit=arguments.pictures)
+    samples = samples_of([str(arguments.world / "world/pages/train")], 500, limit=arguments.images)
     pictures = jpegs(list(samples.pictures))
     return [row for name in arguments.encoders
             for row in measure(name, specs[name], pictures, samples, folder, arguments.rounds)]
@@ -189,7 +189,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--world", type=Path, default=Path("runs/bench"))
     parser.add_argument("--entities", type=int, default=250)
-    parser.add_argument("--pictures", type=int, default=128)
+    parser.add_argument("--images", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--shards", type=int, default=1_000_000, help="of the label job, at most")
     parser.add_argument("--jobs-only", action="store_true", help="Measure only the label job, again; keep the rest.")

@@ -3,7 +3,7 @@
 - scoring, 12,000 × 768, one process a run (so that its peak memory is its own):
   - `authors' loop`: their evaluation as first published (github.com/Visual-Computing/GPR1200, eval/utils.py of 2021),
     rewritten: for each query the similarities to all, an argsort of all, both kept; then the positions of the class's
-    ten pictures. Both are given normalised features;
+    ten images. Both are given normalised features;
   - `ours`: `evaluate_retrieval`, which also gives the figure without the query, recall and nothing less than that.
     Its bootstrap intervals, of which the authors have none, are left out (10 resamples).
 - a database of 1,000,000 × 512 (2 GB of float32, memory-mapped), 500 queries, the 200 nearest of each, by the protocol
@@ -11,10 +11,10 @@
   few of its rankings are those of a plain stable sort;
 - a linear probe beside scikit-learn's `LogisticRegression` on features of the small sample world's pages, their true
   entities as classes, at three λ (`probe_points_apart`: the greatest difference of accuracy, in points, goal ≤ .3);
-- embedding pictures of a small sample world (made on first use), in one process, with two encoders: the demo's, whose
+- embedding images of a small sample world (made on first use), in one process, with two encoders: the demo's, whose
   forward pass at 128 px is so short that decoding weighs most (`embed_over_bare`), and one of the size that is usually
   evaluated (ViT-B/32 at 224 px, random weights: they do not change the speed; `embed_over_bare_vit_b32`):
-  - `bare encoder`: preprocess and forward pass over pictures that lie decoded in memory;
+  - `bare encoder`: preprocess and forward pass over images that lie decoded in memory;
   - `embedding pass`: from shards on disk to features in the cache, with decoding and hashing.
 """
 
@@ -191,7 +191,7 @@ class VitB32:
         self.model = timm.create_model("vit_base_patch32_224", pretrained=False, num_classes=0).eval()
 
     def preprocess(self, image: Any) -> np.ndarray:
-        """A picture → (3, 224, 224)."""
+        """An image → (3, 224, 224)."""
         from openmofi.encoders import preprocess
 
         return preprocess(image, self.preprocessing)

@@ -1,7 +1,7 @@
 """The label job's throughput beside the bare encoder's loop over the same images, already decoded.
 
 Contenders, in turns in one process:
-- `bare encoder`: preprocess and forward pass over pictures that lie decoded in memory, in the job's batch size;
+- `bare encoder`: preprocess and forward pass over images that lie decoded in memory, in the job's batch size;
 - `label job`: the whole job on the tar shards: read, decode, hash, detect, link, embed, judge, write tables. Entity
   texts are embedded once per knowledge base and encoder, so the job's store of them is kept between rounds; links and
   features are not.

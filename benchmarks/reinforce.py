@@ -11,8 +11,8 @@ A row a precision says how many bytes a sample takes with one teacher.
 Reading it, with small students whose runs differ in objective and data alone:
 - `plain`: the recipe `sample_student_contrastive`;
 - `stored`: `sample_reinforced_contrastive`, with teachers' stored knowledge (`stored_over_plain`);
-- `online`: the same, and the teachers embed each batch's augmented pictures and texts in the trainer's process
-  (`online_over_stored`). They see the student's pictures, enlarged to their size: that the pictures would have to be
+- `online`: the same, and the teachers embed each batch's augmented images and texts in the trainer's process
+  (`online_over_stored`). They see the student's images, enlarged to their size: that the images would have to be
   made at the teachers' size is left out, in favour of `online`.
 Whole steps are timed in a run's steady state, as in `train.py`. Teachers: both sample encoders, two heads over one
 backbone, whose features are computed once a batch; teachers that share nothing cost more.
@@ -38,7 +38,7 @@ import harness
 from train import loop_seconds
 
 LARGE, LARGE_SCALE = "open_clip:ViT-B-32/none?seed=0", 100.0
-PICTURES, WITH_TEXTS, JOB = "pictures", "pictures and texts", "store job"
+PICTURES, WITH_TEXTS, JOB = "pictures", "images and texts", "store job"
 PLAIN, STORED, ONLINE = "plain", "stored", "online"
 
 
@@ -72,7 +72,7 @@ def made(world: Path, out: Path, shards: Sequence[Any], settings: Any, *, anew: 
 
 
 def seen(store: Path, shards: Sequence[Any]) -> tuple[list[Any], list[str]]:
-    """The pictures of a store as its teacher saw them, a sample's augmentations side by side; its distinct texts."""
+    """The images of a store as its teacher saw them, a sample's augmentations side by side; its distinct texts."""
     from PIL import Image
 
     from openmofi.pairs import read_pairs

@@ -1,7 +1,7 @@
 """The paper in miniature: what the entity labels bring to an encoder, measured on entities that none has seen.
 
 Same first weights, same pages, same number of images seen; only the objective and the texts differ. Every encoder then
-looks for the other artists' pictures of the same held-out entity, and names held-out entities from their texts: the
+looks for the other artists' images of the same held-out entity, and names held-out entities from their texts: the
 protocol `sample-retrieval`, whose results stand in `evaluation/` for `openmofi eval compare`.
 """
 
@@ -41,12 +41,12 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Measured:
-    """What an encoder does with each held-out picture; means over seeds where several runs are joined.
+    """What an encoder does with each held-out image; means over seeds where several runs are joined.
 
     Attributes:
-        values: metric → (pictures,): average precisions (NaN without positives); 1 where zero-shot classification is
+        values: metric → (images,): average precisions (NaN without positives); 1 where zero-shot classification is
             right, absent without a text side.
-        entity: (pictures,) its entity.
+        entity: (images,) its entity.
     """
 
     values: Mapping[str, Floats]
@@ -124,13 +124,13 @@ def compared_run(root: Path, name: str, seed: int = 0, *, full: bool = False,
 
 
 def measure_encoder(root: Path, encoder: str, out: Path, progress: Progress) -> Measured:
-    """What an encoder does with the held-out pictures of the demo's world.
+    """What an encoder does with the held-out images of the demo's world.
 
     Args:
         root: the demo's folder; features are kept in its cache.
         encoder: see `openmofi.encoders.open_encoder`.
         out: gets the result.
-        progress: told of the pictures.
+        progress: told of the images.
     """
     evaluated = evaluate(PROTOCOL, open_encoder(encoder), root / "world", root / "cache", progress)
     assert evaluated.items is not None, "this protocol gives its items"

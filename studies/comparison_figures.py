@@ -33,8 +33,8 @@ def _section(title: str, found: Mapping[str, Any]) -> ReportSection:
                        right=(1, 2, 3, 4, 5))
     picture = bars({ROWS[name]: found[name]["map_excl_query"] for name in ROWS})
     return ReportSection(title, Markup("{}<p>{}</p>{}").format(table, gain_sentence(found), picture),
-                         "Retrieval of other artists' pictures of the same entity, and naming of entities, all of them "
-                         "held out: no encoder saw a picture of them. Same first weights, same pages, same number of "
+                         "Retrieval of other artists' images of the same entity, and naming of entities, all of them "
+                         "held out: no encoder saw an image of them. Same first weights, same pages, same number of "
                          "images. Intervals are bootstrapped over entities. The query-included figure follows GPR1200.")
 
 

@@ -1,7 +1,7 @@
 """`make reinforced`: small encoders from scratch on the demo's dataset, with and without what teachers know of it.
 
 Same image tower, same first weights, same pages, same number of images seen; only objectives, texts and what teachers
-add differ. `reinforced` is what the goals are about: the class head, and what teachers know of pictures and texts.
+add differ. `reinforced` is what the goals are about: the class head, and what teachers know of images and texts.
 `reinforced_contrastive` has no class head, and stands beside it. The teachers are two of the demo's encoders. All are
 measured as in the demo's comparison, on entities that none of them has seen.
 """
@@ -39,7 +39,7 @@ STUDENTS: Mapping[str, str] = {
     REINFORCED: "sample_reinforced", REINFORCED_CONTRASTIVE: "sample_reinforced_contrastive",
 }
 AUGMENTATIONS, CAPTIONS = 17, 2
-"""As often as a picture is seen: five crops of so few pictures are soon known by heart (docs/reinforcement.md)."""
+"""As often as an image is seen: five crops of so few images are soon known by heart (docs/reinforcement.md)."""
 GOALS: Mapping[str, float] = {"over_contrastive": 0.20, "over_multi_task": 0.0}
 """The relative gain in mAP, query excluded, over plain contrastive, and the difference to plain multi-task."""
 
@@ -90,7 +90,7 @@ class ReinforcedBench:
         return TrainingRun(recipe, self.root / "students" / name)
 
     def measured(self, name: str, encoder: str) -> Measured:
-        """What an encoder does with the held-out pictures."""
+        """What an encoder does with the held-out images."""
         return self.watch.time("evaluation", lambda: measure_encoder(
             self.demo, encoder, self.root / "evaluation" / name, self.progress))
 

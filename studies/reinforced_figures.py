@@ -45,18 +45,18 @@ def reinforced_report(metrics: Mapping[str, Any], samples: Sequence[ReplayedSamp
     shown = encoder_rows(metrics)
     picture = bars({name: figures["map_excl_query"] for name, figures in shown.items()})
     sections = [
-        ReportSection("Goals", _goals(metrics), "Retrieval of other artists' pictures of the same entity; no encoder "
-                      "saw a picture of these entities. Intervals are 95 %, bootstrapped over entities."),
+        ReportSection("Goals", _goals(metrics), "Retrieval of other artists' images of the same entity; no encoder "
+                      "saw an image of these entities. Intervals are 95 %, bootstrapped over entities."),
         ReportSection("Encoders", Markup("{}{}").format(_encoders(shown), picture), "Students are of one image tower "
                       "from scratch, with the same first weights, pages and number of images seen. Teachers are "
-                      "heads over a backbone with ImageNet's weights, and see pictures at its size."),
+                      "heads over a backbone with ImageNet's weights, and see images at its size."),
         ReportSection("Differences", _differences(metrics), "Paired: the same entities are drawn for both."),
         ReportSection("Training", _training(metrics), "Rows known: share of the last interval's images that the store "
                       "knew."),
         ReportSection("Teachers' scales", _scales(metrics), "The factor on a teacher's cosines, tuned on the last "
                       "shards of training pages, which the teachers were trained on too."),
         ReportSection("What storing does to the teachers' similarities", _fidelity(metrics), _store_sentence(metrics)),
-        ReportSection("Samples of the store", _samples(samples), "The page's picture, then its augmentations as a "
+        ReportSection("Samples of the store", _samples(samples), "The page's image, then its augmentations as a "
                       "student sees them."),
         ReportSection("Seconds", _seconds(metrics), "A step that was stopped and went on counts whole."),
     ]

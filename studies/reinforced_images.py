@@ -1,4 +1,4 @@
-"""Samples of a store for a report: pictures, their augmentations replayed, and their texts."""
+"""Samples of a store for a report: images, their augmentations replayed, and their texts."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def make_small_world(folder: Path, shards: int = 4, pairs: int = 80) -> SmallWor
             name = OTHER_NAMES.get(entity, SHAPES[entity][0]) if draw.random() < 0.5 else SHAPES[entity][0]
             named = [name] if draw.random() < 0.8 else []
             named += [SHAPES[wrong][0]] if draw.random() < 0.5 else []
-            text = f"picture {number}: " + " and ".join(named) if named else "untitled"
+            text = f"image {number}: " + " and ".join(named) if named else "untitled"
             image = b"broken" if draw.random() < 0.03 else picture(entity, draw)
             rows.append(Record(f"{shard:02d}{number:04d}", image, text))
             truth[f"{shard:05d}", rows[-1].key] = entity

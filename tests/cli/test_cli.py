@@ -44,7 +44,7 @@ VERBS = {
     ("encoder",): ("info",),
     ("encoder", "info"): ("--json",),
     ("reinforce",): ("--labels", "--teachers", "--augs", "--captions", "--tune-scale", "--out", "--json"),
-    ("export",): ("--out", "--format", "--precision", "--pictures", "--max-loss", "--json"),
+    ("export",): ("--out", "--format", "--precision", "--images", "--max-loss", "--json"),
     ("sample",): ("fetch", "world", "encoder", "demo"),
     ("sample", "world"): ("--out", "--seed", "--max-entities", "--json"),
     ("sample", "encoder"): ("--kb", "--out", "--json"),
@@ -186,7 +186,7 @@ class TestWithAnEncoder:
 
     def test_explain_of_what_is_no_picture(self, small_world, small_encoder, tmp_path):
         (tmp_path / "x.jpg").write_bytes(b"<html>")
-        for image, says in (("x.jpg", "no usable picture"), ("none.jpg", "cannot be read")):
+        for image, says in (("x.jpg", "no usable image"), ("none.jpg", "cannot be read")):
             message = sentence(openmofi("explain", "--kb", small_world.kb, "--encoder", small_encoder, "--image",
                                         tmp_path / image, "--text", "sun", "--json"))
             assert str(tmp_path / image) in message

@@ -28,7 +28,7 @@ def test_a_protocol_writes_its_result_and_the_page_of_failures(tmp_path):
     done = run("retrieval", *place, "-o", tmp_path / "out", "--failures", "2")
     assert done.exit_code == 0, done.output
     for text in ("retrieval/map_excl_query", "features: joint, 3 dimensions, normalised l2",
-                 "red/bad.png (image_broken)", "Pictures that cannot be read are neither queries nor in the index."):
+                 "red/bad.png (image_broken)", "Images that cannot be read are neither queries nor in the index."):
         assert text in done.stdout
     written = sorted(path.suffix for path in (tmp_path / "out").iterdir())
     assert written == [".html", ".json", ".parquet"]

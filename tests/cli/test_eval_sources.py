@@ -14,7 +14,7 @@ def run(*arguments):
 def test_the_list_and_one():
     listed = run()
     assert listed.exit_code == 0
-    assert "gpr1200      12,000 pictures" in listed.output
+    assert "gpr1200      12,000 images" in listed.output
     assert set(json.loads(run("--json").output)) >= {"coco", "vtab"}
     one = run("roxford5k").output
     assert "DIR/gnd_roxford5k.pkl" in one

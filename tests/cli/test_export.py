@@ -38,8 +38,8 @@ def test_what_is_told(tmp_path):
     done = run("some", "-o", tmp_path / "out")
     assert done.exit_code == 0
     assert done.stdout.splitlines() == [
-        "compared on: 64 generated pictures (give real ones with --pictures)",
-        "cosine of pictures: mean 0.99991, least 0.98710; nearest neighbours kept: 97.5%",
+        "compared on: 64 generated images (give real ones with --images)",
+        "cosine of images: mean 0.99991, least 0.98710; nearest neighbours kept: 97.5%",
         "cosine of 32 texts: mean 0.99990, least 0.98000",
         f"written: {tmp_path / 'out'}; opens as onnx:{tmp_path / 'out'}"]
 
@@ -49,8 +49,8 @@ def test_real_pairs_and_json(tmp_path):
 
     Image.new("RGB", (20, 20), "red").save(tmp_path / "a.png")
     (tmp_path / "a.txt").write_text("red")
-    place = ("some", "-o", tmp_path / "out", "--format", "openvino", "--pictures", tmp_path)
-    assert "mAP of texts that look for their picture: 0.5000 → 0.4975 (-0.0025)" in run(*place).stdout
+    place = ("some", "-o", tmp_path / "out", "--format", "openvino", "--images", tmp_path)
+    assert "mAP of texts that look for their image: 0.5000 → 0.4975 (-0.0025)" in run(*place).stdout
     found = json.loads(run(*place, "--json").stdout)
     assert (found["spec"], found["loss"]) == (f"openvino:{tmp_path / 'out'}", pytest.approx(1e-4))
 

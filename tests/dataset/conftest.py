@@ -1,4 +1,4 @@
-"""A small labelled world: real tar shards with drawn pictures, label tables, and the truth."""
+"""A small labelled world: real tar shards with drawn images, label tables, and the truth."""
 
 from __future__ import annotations
 

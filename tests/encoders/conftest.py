@@ -14,7 +14,7 @@ SIZE = 32
 
 
 def picture(width: int, height: int, seed: int = 0) -> Image.Image:
-    """A smooth picture with some noise, so that filters and crops both show."""
+    """A smooth image with some noise, so that filters and crops both show."""
     random = np.random.default_rng(seed)
     rows, columns = np.mgrid[0:height, 0:width]
     waves = np.stack([np.sin(rows / (5 + c)) + np.cos(columns / (7 - c)) for c in range(3)], axis=-1)

@@ -70,7 +70,7 @@ def test_dino_preprocessing_equals_its_processor(dino_folder):
 def test_texts_are_one_sentence(dino_folder):
     for encoder in (open_encoder(f"hf:{dino_folder}"), open_encoder("timm:test_vit/none?size=32")):
         for call in (encoder.embed_texts, encoder.text_features, encoder.project_texts):
-            with pytest.raises(OpenMofiError, match="embeds pictures only"):
+            with pytest.raises(OpenMofiError, match="embeds images only"):
                 call(["a"])
         assert describe(encoder)["logit_scale"] is None
 

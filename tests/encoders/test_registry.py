@@ -21,6 +21,6 @@ def test_without_cuda_there_is_no_cuda():
 
 def test_a_size_that_a_model_cannot_take_is_told_when_it_is_built():
     pytest.importorskip("timm")
-    with pytest.raises(UsageError, match=r"takes no pictures of 65 px|cannot be built"):
+    with pytest.raises(UsageError, match=r"takes no images of 65 px|cannot be built"):
         image_trunk("timm:test_vit", size=65)
     assert image_trunk("timm:test_vit", size=64).module.training

@@ -1,4 +1,4 @@
-"""Pictures of one colour each, in the layouts of datasets, and an encoder that sees and reads colours."""
+"""Images of one colour each, in the layouts of datasets, and an encoder that sees and reads colours."""
 
 import io
 from pathlib import Path
@@ -15,7 +15,7 @@ SIDE = 4
 
 
 class Eye:
-    """Features: the picture at 4 × 4; joint space: its mean colour without grey. Texts: the colour that they name."""
+    """Features: the image at 4 × 4; joint space: its mean colour without grey. Texts: the colour that they name."""
 
     spec, fingerprint, feature_fingerprint = "eye", "eye-1", "eye-features"
     dim, feature_dim, text_feature_dim, logit_scale = 3, 3 * SIDE * SIDE, 3, 1.0
@@ -60,7 +60,7 @@ def picture(colour: str, seed: int, noise: float = 60.0) -> bytes:
 
 
 def write_classes(folder: Path, count: int, *, start: int = 0, noise: float = 60.0) -> Path:
-    """A class folder for each colour, `count` pictures in each."""
+    """A class folder for each colour, `count` images in each."""
     for name in COLOURS:
         (folder / name).mkdir(parents=True)
         for number in range(start, start + count):

@@ -15,7 +15,7 @@ from openmofi.storage import expand_shards, write_table
 
 
 class Means:
-    """An encoder whose features are 16 means of the picture; counts what it embeds."""
+    """An encoder whose features are 16 means of the image; counts what it embeds."""
 
     dim, feature_dim, feature_fingerprint = 4, 48, "means"
 
@@ -43,7 +43,7 @@ def picture(number: int) -> bytes:
 
 @pytest.fixture
 def shards(tmp_path):
-    """Two shards of 70 pictures without texts; picture 5 of each is broken."""
+    """Two shards of 70 images without texts; image 5 of each is broken."""
     for shard in range(2):
         write_tar(tmp_path / "world" / f"s.{shard}.tar", [
             Record(f"{shard}{number:03d}", b"broken" if number == 5 else picture(1000 * shard + number), None)
@@ -129,11 +129,11 @@ def test_true_entities(shards, tmp_path):
     images = embed_images(shards, Means(), tmp_path / "cache", Quiet())
     places = list(zip(images.shards, images.keys, strict=True))
     assert true_entities(truth(tmp_path, reversed(places)), images) == [f"e:{key[-1]}" for key in images.keys]
-    with pytest.raises(OpenMofiError, match=r"does not know the picture '0000' of the shard 's\.0'"):
+    with pytest.raises(OpenMofiError, match=r"does not know the image '0000' of the shard 's\.0'"):
         true_entities(truth(tmp_path, places[1:]), images)
 
 
 def test_nothing_usable(tmp_path):
-    write_tar(tmp_path / "a.tar", [Record("x", b"no picture", None)])
-    with pytest.raises(OpenMofiError, match="None of the 1 pictures"):
+    write_tar(tmp_path / "a.tar", [Record("x", b"no image", None)])
+    with pytest.raises(OpenMofiError, match="None of the 1 images"):
         embed_images(expand_shards([str(tmp_path / "a.tar")]), Means(), tmp_path / "cache", Quiet())

@@ -45,8 +45,8 @@ def test_unknown_names():
 
 def test_retrieval(tmp_path):
     data = write_classes(tmp_path / "data", 12)
-    (data / "red/zz.png").write_bytes(b"no picture")
-    (data / "red/notes.txt").write_text("no picture either")
+    (data / "red/zz.png").write_bytes(b"no image")
+    (data / "red/notes.txt").write_text("no image either")
     found = run("retrieval", data, tmp_path, failures=5)
     result = found.result
     assert result.counts == {"images": 48, "classes": 4, "queries_without_positives": 0, "excluded": 1}
@@ -154,11 +154,11 @@ def test_splits_that_do_not_fit(tmp_path):
     for file in (data / "train/blue").iterdir():
         file.write_bytes(b"broken")
     (data / "train/rouge").rename(data / "train/red")
-    with pytest.raises(OpenMofiError, match="The class 'blue' has no readable picture"):
+    with pytest.raises(OpenMofiError, match="The class 'blue' has no readable image"):
         run("knn", data, tmp_path, overrides=["k=5"])
     for file in (data / "train/blue").iterdir():
         file.unlink()
-    with pytest.raises(OpenMofiError, match=r"The class folder 'blue' of .* has no pictures"):
+    with pytest.raises(OpenMofiError, match=r"The class folder 'blue' of .* has no images"):
         run("linear", data, tmp_path)
     (data / "train").rename(data / "pictures")
     with pytest.raises(OpenMofiError, match="has no folder 'train' or 'training'"):
@@ -200,7 +200,7 @@ def test_zero_shot_on_tar_shards(tmp_path):
     with pytest.raises(OpenMofiError, match="tar shards and no file of class names"):
         run("zeroshot", tmp_path / "data", tmp_path)
     (tmp_path / "data/classnames.txt").write_text("\n".join(COLOURS))
-    (tmp_path / "data/zeroshot_classification_templates.txt").write_text("a {c} picture\n")
+    (tmp_path / "data/zeroshot_classification_templates.txt").write_text("a {c} image\n")
     found = run("zeroshot", tmp_path / "data", tmp_path)
     assert found.result.metrics["zeroshot/accuracy"] > 0.6
     assert found.result.facts["templates"] == "zeroshot_classification_templates.txt"

@@ -39,22 +39,22 @@ def test_revisited(tmp_path):
     data = write_revisited(tmp_path / "roxford5k")
     (data / "jpg/blue_0.jpg").unlink()
     assert told("roxford5k", data) == {
-        "database pictures in the ground truth": (False, "24 of 4,993"),
-        "queries in the ground truth": (False, "3 of 70"), "pictures on disk": (False, "26 of 27")}
+        "database images in the ground truth": (False, "24 of 4,993"),
+        "queries in the ground truth": (False, "3 of 70"), "images on disk": (False, "26 of 27")}
     assert told("rparis6k", data)["layout"][0] is False
 
 
 def test_karpathy(tmp_path):
     data = write_flickr(tmp_path / "flickr30k")
-    assert "no pictures of the split 'train'" in told("flickr30k", data)["layout"][1]
+    assert "no images of the split 'train'" in told("flickr30k", data)["layout"][1]
     raw = json.loads((data / "dataset_flickr30k.json").read_text())
     sentences = raw["images"][0]["sentences"]
     raw["images"] += [{"filename": f"{split}.jpg", "split": split, "sentences": sentences}
                       for split in ("train", "val")]
     (data / "dataset_flickr30k.json").write_text(json.dumps(raw))
     found = told("flickr30k", data)
-    assert found["test: pictures listed"] == (False, "4 of 1,000")
-    assert found["test: pictures on disk"] == (True, "4 of 4")
+    assert found["test: images listed"] == (False, "4 of 1,000")
+    assert found["test: images on disk"] == (True, "4 of 4")
 
 
 def test_zelda(tmp_path):
@@ -69,7 +69,7 @@ def test_vtab(tmp_path):
     write_folders(tmp_path / "kitti", {"train800": 800, "val200": 200, "test": 24})
     write_folders(tmp_path / "dmlab", {"train800": 8, "val200": 200, "test": 24})
     found = told("vtab", tmp_path)
-    assert found["kitti_distance: test pictures"] == (False, "24 of 711")
+    assert found["kitti_distance: test images"] == (False, "24 of 711")
     assert found["kitti_distance: files"] == (True, "all are there")
     assert "8 training" in found["dmlab"][1]
     assert found["svhn"] == (False, "is not there")
@@ -81,7 +81,7 @@ def test_imagenet_and_archives(tmp_path, monkeypatch):
     (tmp_path / "val/n01440764/a.JPEG").write_bytes(b"a")
     (tmp_path / "ILSVRC2012_img_val.tar").write_bytes(b"tar")
     found = told("imagenet", tmp_path)
-    assert found["val: pictures"] == (False, "1 of 50,000")
+    assert found["val: images"] == (False, "1 of 50,000")
     assert found["val: classes by WordNet id"] == (False, "1 of 1,000")
     digest = hashlib.md5(b"tar").hexdigest()
     assert found["MD5 of ILSVRC2012_img_val.tar"] == (False, digest)

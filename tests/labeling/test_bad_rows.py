@@ -55,13 +55,13 @@ def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tuple[str, ta
 
 def good_rows() -> list[tuple[str, bytes, str]]:
     """Pairs in which nothing is wrong, three of each thing."""
-    return [(f"{GOOD}{place}-{seed}", picture(entity, np.random.default_rng(40 + seed)), f"picture: {name}")
+    return [(f"{GOOD}{place}-{seed}", picture(entity, np.random.default_rng(40 + seed)), f"image: {name}")
             for place, (entity, (name, _, _)) in enumerate(SHAPES.items()) for seed in range(3)]
 
 
 def bad_rows() -> list[tuple[list[tuple[str, bytes | tarfile.TarInfo]], str, PairStatus | None]]:
     """Members of a row, its key, and its status; `None` where the row can be used all the same."""
-    sun, jpeg = b"picture: sun", picture("e:sun", np.random.default_rng(1))
+    sun, jpeg = b"image: sun", picture("e:sun", np.random.default_rng(1))
     rows: list[tuple[list[tuple[str, bytes | tarfile.TarInfo]], str, PairStatus | None]] = []
 
     def row(key: str, status: PairStatus | None, image: bytes | None = jpeg, text: bytes | None = sun,

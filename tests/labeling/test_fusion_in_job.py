@@ -34,7 +34,7 @@ def write_decoder(folder: Path, seed: int) -> Path:
 
 @pytest.fixture(scope="module")
 def few(small_world, tmp_path_factory) -> Path:
-    """Shards with three pictures each, two whose text has the ambiguous name and one whose text has not."""
+    """Shards with three images each, two whose text has the ambiguous name and one whose text has not."""
     from openmofi.pairs import Record, read_pairs, write_tar
 
     folder = tmp_path_factory.mktemp("few")

@@ -1,4 +1,4 @@
-"""Encoded pictures of every kind, for the tests."""
+"""Encoded images of every kind, for the tests."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def checkpoint(tmp_path_factory):
     config.decoder_start_token_id, config.pad_token_id, config.eos_token_id = 1, 0, 2
     torch.manual_seed(3)
     model = VisionEncoderDecoderModel(config)
-    # Larger weights, so that what it says depends on the picture.
+    # Larger weights, so that what it says depends on the image.
     for parameter in model.parameters():
         parameter.data.mul_(8)
     model.save_pretrained(folder)

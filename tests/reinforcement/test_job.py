@@ -106,7 +106,7 @@ def test_a_resized_copy_is_caught(store, shards):
     Image.open(io.BytesIO(pair.image)).resize((60, 50)).save(copy, "JPEG")
     assert found.hashes[0] != image_hash(copy.getvalue())
     assert (found.widths[0], found.heights[0]) != Image.open(copy).size
-    # The fractions still mean a crop of the picture.
+    # The fractions still mean a crop of the image.
     assert augmented(copy.getvalue(), found.augmentations[0], 32, "bicubic").shape == (32, 32, 3)
 
 

@@ -1,4 +1,4 @@
-"""Runs that learn from a store: what batches are given of it, pictures to the pixel, other pictures, and resuming."""
+"""Runs that learn from a store: what batches are given of it, images to the pixel, other images, and resuming."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_a_batch_holds_the_teachers_pixels_and_what_they_know_of_them(recipe, sm
                 pixels = augmented(content, found.augmentations[0], 64, knowledge.interpolation)
                 options.append((np.abs(seen - pixels).max() < 0.01, found.image[teacher.name][0]))
             matching = [number for number, (equal, _) in enumerate(options) if equal]
-            assert matching, "none of the stored augmentations is this picture"
+            assert matching, "none of the stored augmentations is this image"
             drawn.update(matching)
             assert any(np.array_equal(options[number][1], batch[f"teacher/{teacher.name}/image"][place].numpy())
                        for number in matching)
@@ -187,7 +187,7 @@ def test_a_stopped_run_goes_on_to_the_bit(recipe, tmp_path, accumulate):
 
 
 def half_resized(dataset: Path, folder: Path) -> Path:
-    """The dataset over a copy of its pictures of which every second was made smaller, as a download would."""
+    """The dataset over a copy of its images of which every second was made smaller, as a download would."""
     wanted = {key for path in sorted((dataset / "images").glob("*.parquet"))
               for key in pq.read_table(path, columns=["key"])["key"].to_pylist()}
     copy = shutil.copytree(dataset, folder / "dataset")

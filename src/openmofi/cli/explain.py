@@ -10,7 +10,7 @@ import typer
 
 
 def explain(
-    image: Annotated[Path, typer.Option(help="The picture.")],
+    image: Annotated[Path, typer.Option(help="The image.")],
     text: Annotated[str, typer.Option(help="Its text.")],
     kb: Annotated[str, typer.Option(help="Folder of the knowledge base.")],
     encoder: Annotated[str, typer.Option(help="Image–text encoder.")],

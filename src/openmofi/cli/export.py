@@ -15,8 +15,8 @@ def export(
     style: Annotated[str, typer.Option("--format", help="onnx or openvino.")] = "onnx",
     precision: Annotated[str, typer.Option(help="fp32, bf16 (openvino), or int8.")] = "fp32",
     pictures: Annotated[list[str] | None, typer.Option(
-        "--pictures", metavar="SHARDS", help="Real pictures (with texts) to compare and calibrate on: shards or "
-        "folders as of openmofi label; may be repeated. Without, generated pictures.")] = None,
+        "--images", metavar="SHARDS", help="Real images (with texts) to compare and calibrate on: shards or "
+        "folders as of openmofi label; may be repeated. Without, generated images.")] = None,
     max_loss: Annotated[float, typer.Option(
         help="Greatest 1 − mean cosine between original and export; above it nothing is written.")] = 0.01,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -44,12 +44,12 @@ def export(
 
 
 def _told(found: Any, *, generated: bool) -> list[str]:
-    lines = [f"compared on: {found.source}" + (" (give real ones with --pictures)" if generated else ""),
-             f"cosine of pictures: mean {found.image_mean:.5f}, least {found.image_min:.5f}; nearest neighbours kept: "
+    lines = [f"compared on: {found.source}" + (" (give real ones with --images)" if generated else ""),
+             f"cosine of images: mean {found.image_mean:.5f}, least {found.image_min:.5f}; nearest neighbours kept: "
              f"{found.neighbours:.1%}"]
     if found.text_mean is not None:
         lines.append(f"cosine of {found.texts} texts: mean {found.text_mean:.5f}, least {found.text_min:.5f}")
     if found.map_before is not None:
-        lines.append(f"mAP of texts that look for their picture: {found.map_before:.4f} → {found.map_after:.4f} "
+        lines.append(f"mAP of texts that look for their image: {found.map_before:.4f} → {found.map_after:.4f} "
                      f"({found.map_after - found.map_before:+.4f})")
     return lines

@@ -1,4 +1,4 @@
-"""`openmofi sample`: the sample world, real pictures with known truth."""
+"""`openmofi sample`: the sample world, real images with known truth."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command()
 def fetch(as_json: _JSON = False) -> None:
-    """Fetch the pictures and names with npm, as the lock file pins them; what is there stays."""
+    """Fetch the images and names with npm, as the lock file pins them; what is there stays."""
     from openmofi.sample.images.packages import fetch as fetch_packages
     from openmofi.sample.images.packages import package_versions
 

@@ -1,4 +1,4 @@
-"""Near duplicates: the same picture again, on another page, in another size or compression.
+"""Near duplicates: the same image again, on another page, in another size or compression.
 
 Two images are near duplicates when they **share an accepted entity** and their 64-bit perceptual hashes
 (imagehash's `phash`) differ in at most `bits` bits. Of near duplicates the first in reading order stays: an
@@ -10,7 +10,7 @@ What this rule weighs:
   one shape in other colours have equal hashes although they show different things. With one entity, the
   colour variants of a shape (a red and a green apple of one drawing) still count as near duplicates;
   `near_duplicates=None` keeps them.
-- A hash with fewer than 8 bits set or unset comes from a nearly empty picture and says little. There only an
+- A hash with fewer than 8 bits set or unset comes from a nearly empty image and says little. There only an
   equal hash *with an equal text* counts. The hash 0 means that there is none; such an image is nobody's
   duplicate.
 

@@ -20,7 +20,7 @@ class FeaturesOnly:
 
     Args:
         spec: what it is opened by.
-        image: (n, 3, size, size) → features of pictures, float32 (n, dims[0]).
+        image: (n, 3, size, size) → features of images, float32 (n, dims[0]).
         text: texts → features, float32 (n, dims[1]).
         dims: of both.
         fingerprint: of all that decides the features, preprocessing included.

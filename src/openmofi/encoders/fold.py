@@ -54,13 +54,13 @@ def merge_branches(module: nn.Module) -> nn.Module:
 def folded(module: nn.Module, probe: torch.Tensor) -> nn.Module:
     """A folded copy of `module` in evaluation mode, or `module` where folding would change its output.
 
-    Branches are merged and batch normalisations folded; convolutions of pictures get channels-last memory.
+    Branches are merged and batch normalisations folded; convolutions of images get channels-last memory.
     `fold_batch_norm` trusts the order of a module's children, which not every model follows: so what is made is run
     on `probe` and compared, and where it differs the steps are tried by themselves.
 
     Args:
         module: a tower or any part of one.
-        probe: its input, two random pictures or texts: (2, 3, size, size) float32 or (2, length) int64.
+        probe: its input, two random images or texts: (2, 3, size, size) float32 or (2, length) int64.
     """
     branches = any(hasattr(child, name) for child in module.modules() for name in _BRANCHES)
     if not branches and not any(isinstance(child, _BatchNorm) for child in module.modules()):
@@ -74,7 +74,7 @@ def folded(module: nn.Module, probe: torch.Tensor) -> nn.Module:
 
 
 def picture_probe(size: int) -> torch.Tensor:
-    """Two random pictures for `folded`."""
+    """Two random images for `folded`."""
     return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
 
 

@@ -1,4 +1,4 @@
-"""An encoder of pictures alone: DINOv2 and its kin, ImageNet's classifiers without their last layer."""
+"""An encoder of images alone: DINOv2 and its kin, ImageNet's classifiers without their last layer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _IMAGE_BATCH = 64
 
 
 class ImageEncoder:
-    """See `Encoder`. Pictures are projected by normalisation alone; all that has to do with texts is an error.
+    """See `Encoder`. Images are projected by normalisation alone; all that has to do with texts is an error.
 
     Args:
         spec: what it is opened by.
@@ -68,5 +68,5 @@ class ImageEncoder:
         raise self._no_texts()
 
     def _no_texts(self) -> OpenMofiError:
-        return OpenMofiError(f"The encoder {self.spec!r} embeds pictures only.",
+        return OpenMofiError(f"The encoder {self.spec!r} embeds images only.",
                              "Choose an image–text encoder, such as hf:FOLDER of a CLIP or SigLIP.")

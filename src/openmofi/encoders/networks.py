@@ -33,7 +33,7 @@ class Networks:
     Attributes:
         image: (B, 3, size, size) float32 → (B, dim), not normalised.
         text: token ids (B, L) int64 → (B, dim); where `tokenizer["masked"]`, with a second input, the mask
-            (B, L) int64. `None` of an encoder of pictures alone.
+            (B, L) int64. `None` of an encoder of images alone.
         tokens: what makes its input; L is the same for all texts unless it is masked.
         tokenizer: JSON values; `opened_tokens` makes `tokens` of them and of what `tokens.save` wrote.
     """

@@ -1,4 +1,4 @@
-"""A picture becomes a network's input, in the way that the network was trained with."""
+"""An image becomes a network's input, in the way that the network was trained with."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _MAX_STRETCH = 16
 
 
 def preprocess(image: Image.Image, settings: Preprocessing) -> Array:
-    """A picture → float32 (3, size, size), normalised with the mean and deviation of `settings`.
+    """An image → float32 (3, size, size), normalised with the mean and deviation of `settings`.
 
-    With antialias the picture is resized by Pillow, as open_clip and torchvision do with pictures; without it by
+    With antialias the image is resized by Pillow, as open_clip and torchvision do with images; without it by
     PyTorch on the 0..1 tensor, as MOFI's checkpoints expect (REFERENCE.md §1).
     """
     rgb = image if image.mode == "RGB" else image.convert("RGB")
@@ -43,7 +43,7 @@ def preprocess(image: Image.Image, settings: Preprocessing) -> Array:
 
 
 def _bounded(image: Image.Image, settings: Preprocessing) -> Image.Image:
-    """Cut the ends, which the centre crop removes anyway, off an extremely long picture."""
+    """Cut the ends, which the centre crop removes anyway, off an extremely long image."""
     width, height = image.size
     short, long = min(width, height), max(width, height)
     if settings.resize != "shortest" or long <= short * _MAX_STRETCH:

@@ -236,7 +236,7 @@ def write_heads(folder: Path, image_head: Head, text_head: Head | None) -> None:
 
 
 def read_heads(folder: Path, wanted: str) -> tuple[Head, Head | None]:
-    """What `write_heads` wrote, of pictures and of texts.
+    """What `write_heads` wrote, of images and of texts.
 
     Raises:
         OpenMofiError: the file is missing or damaged, or its fingerprint is not `wanted`.

@@ -17,7 +17,7 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a picture becomes the network's input; travels with the encoder.
+    """How an image becomes the network's input; travels with the encoder.
 
     Attributes:
         size: height and width in pixels.
@@ -25,7 +25,7 @@ class Preprocessing:
         interpolation: `bilinear` or `bicubic`.
         resize: `shortest` (shorter side to `size`, then centre crop) or `squash` (both sides to `size`).
         antialias: whether the resampling filter is widened when shrinking.
-        resize_size: what the picture is resized to before the crop; 0 stands for `size`.
+        resize_size: what the image is resized to before the crop; 0 stands for `size`.
         crop_rounding: of a crop that cannot lie in the very middle: `even` (torchvision, open_clip: to the even
             pixel) or `floor` (transformers).
     """
@@ -64,7 +64,7 @@ class Encoder(Protocol):
     preprocessing: Preprocessing
 
     def preprocess(self, image: Image) -> Array:
-        """An RGB picture → float32 (3, size, size), normalised. Thread-safe."""
+        """An RGB image → float32 (3, size, size), normalised. Thread-safe."""
 
     def image_features(self, pixels: Array) -> Array:
         """(n, 3, size, size) → backbone features, float32 (n, feature_dim), not normalised."""

@@ -28,8 +28,8 @@ def open_encoder(spec: str, *, device: str = "cpu") -> Encoder:
     """Open the encoder that `spec` names.
 
     Specs: `open_clip:ARCH/PRETRAINED` (a pretrained tag or a .safetensors/.pt file), `hf:PATH-OR-ID` (CLIP and SigLIP
-    in transformers' layout; for pictures alone DINOv2 and DINOv3), `mofi:PATH-OR-ID` (MOFI's released checkpoints),
-    `timm:NAME[/TAG-OR-FILE]` (pictures alone), `run:PATH` (ours), `onnx:PATH` and `openvino:PATH` (exported by
+    in transformers' layout; for images alone DINOv2 and DINOv3), `mofi:PATH-OR-ID` (MOFI's released checkpoints),
+    `timm:NAME[/TAG-OR-FILE]` (images alone), `run:PATH` (ours), `onnx:PATH` and `openvino:PATH` (exported by
     `openmofi export`; on the CPU), `sample` and `sample:alt-text` (by the demo), and
     `backbone:efficientnet-lite0+minilm` (features only, to train heads on). Only a hub id or a pretrained tag
     reaches for the network.

@@ -38,7 +38,7 @@ class Trunk:
 
 
 def image_preprocessing(spec: str, *, pretrained: str = "", size: int = 0) -> Preprocessing:
-    """How pictures are made for an image tower; see `image_trunk` for the arguments and the errors."""
+    """How images are made for an image tower; see `image_trunk` for the arguments and the errors."""
     module, rest = _module(spec, _IMAGE)
     found: Preprocessing = module.preprocessing(rest, pretrained, size)
     return found

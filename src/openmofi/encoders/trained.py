@@ -62,7 +62,7 @@ def save_trained_encoder(folder: str | Path, *, image: Side, text: Side | None, 
         tensors: `image.trunk.…`, `image.head.…`, `text.…`: every weight and buffer of what was trained.
         dim: of the joint space.
         logit_scale: the factor on cosines that it was trained with; 1.0 where there is none.
-        preprocessing: of pictures.
+        preprocessing: of images.
         tokens: of a trained text tower.
         recipe: how it was trained; kept for readers, JSON values.
 

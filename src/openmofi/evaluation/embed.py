@@ -1,8 +1,8 @@
-"""All pictures of some sources through an encoder; what its backbone makes of them is kept.
+"""All images of some sources through an encoder; what its backbone makes of them is kept.
 
 Encoders that share a backbone (the demo's five) share its features: these are stored under the encoder's
 `feature_fingerprint` and the source's stamp, as `.npy` that is memory-mapped, with a Parquet of the keys beside it.
-Each picture is decoded at full size: the shortcut that the label job takes with large JPEGs would change the figures.
+Each image is decoded at full size: the shortcut that the label job takes with large JPEGs would change the figures.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _NO_TEXT = (PairStatus.TEXT_MISSING, PairStatus.TEXT_EMPTY, PairStatus.TEXT_INVA
 
 @dataclass(frozen=True)
 class ShardFeatures:
-    """The pictures of a shard, or of another source, as the backbone sees them.
+    """The images of a shard, or of another source, as the backbone sees them.
 
     Attributes:
         shard: its name.
         keys: (rows,) all rows.
-        status: (rows,) `PairStatus` of the picture; the text plays no part.
+        status: (rows,) `PairStatus` of the image; the text plays no part.
         contents: (rows,) 16 hexadecimal digits of the encoded bytes; `""` where there are none.
         features: (usable, feature_dim) float32 or float16, memory-mapped: rows of status `ok`, in order.
     """
@@ -58,12 +58,12 @@ class ShardFeatures:
 
 @dataclass(frozen=True)
 class EmbeddedImages:
-    """Pictures that could be used, embedded.
+    """Images that could be used, embedded.
 
     Attributes:
         shards, keys: (n,) where each comes from.
         embeddings: (n, d) float32, L2-normalised.
-        refused: (shard, key, status) of the pictures that could not be used: counts in = counts out.
+        refused: (shard, key, status) of the images that could not be used: counts in = counts out.
         contents: (n,) see `ShardFeatures`.
     """
 
@@ -84,7 +84,7 @@ class _Prepared:
 
 def image_features_of(sources: Sequence[Shard | ImageSource], encoder: Encoder, cache: str | Path, progress: Progress,
                       *, half: bool = False) -> list[ShardFeatures]:
-    """The backbone features of every picture; computed where `cache` does not have them.
+    """The backbone features of every image; computed where `cache` does not have them.
 
     Args:
         half: keep float16, half the room, instead of float32.
@@ -110,14 +110,14 @@ def image_features_of(sources: Sequence[Shard | ImageSource], encoder: Encoder, 
 
 def embed_images(sources: Sequence[Shard | ImageSource], encoder: Encoder, cache: str | Path, progress: Progress, *,
                  backbone: bool = False, half: bool = False) -> EmbeddedImages:
-    """Every usable picture in the encoder's joint space.
+    """Every usable image in the encoder's joint space.
 
     Args:
         backbone: the L2-normalised backbone features instead, as for an encoder without a joint space.
         half: see `image_features_of`.
 
     Raises:
-        OpenMofiError: as `image_features_of`; no picture can be used; the encoder has no joint space.
+        OpenMofiError: as `image_features_of`; no image can be used; the encoder has no joint space.
     """
     parts = image_features_of(sources, encoder, cache, progress, half=half)
     rows = [row for part in parts for row in zip([part.shard] * len(part.keys), part.keys, part.status, part.contents,
@@ -125,7 +125,7 @@ def embed_images(sources: Sequence[Shard | ImageSource], encoder: Encoder, cache
     usable = [(shard, key, content) for shard, key, status, content in rows if status == PairStatus.OK]
     refused = [(shard, key, status) for shard, key, status, _ in rows if status != PairStatus.OK]
     if not usable:
-        raise OpenMofiError(f"None of the {len(refused)} pictures of {len(sources)} shards can be used.",
+        raise OpenMofiError(f"None of the {len(refused)} images of {len(sources)} shards can be used.",
                             "Check the path.")
     project = normalised if backbone else encoder.project_images
     embeddings = gathered((project(np.asarray(some, np.float32)) for part in parts
@@ -136,18 +136,18 @@ def embed_images(sources: Sequence[Shard | ImageSource], encoder: Encoder, cache
 
 
 def true_entities(truth: str | Path, images: EmbeddedImages) -> list[str]:
-    """The entity that each picture shows, by a Parquet file of `schema.TRUTH`.
+    """The entity that each image shows, by a Parquet file of `schema.TRUTH`.
 
     Raises:
-        OpenMofiError: the file cannot be read, or does not know one of the pictures.
+        OpenMofiError: the file cannot be read, or does not know one of the images.
     """
     table = read_truth(truth, sorted(set(images.shards)), None)
     known = {(shard, key): entity for shard, key, entity in
              zip(*(table[name].to_pylist() for name in ("shard", "key", "entity")), strict=True)}
     absent = next((place for place in zip(images.shards, images.keys, strict=True) if place not in known), None)
     if absent:
-        raise OpenMofiError(f"{truth} does not know the picture {absent[1]!r} of the shard {absent[0]!r}.",
-                            "Give the truth of these pictures.")
+        raise OpenMofiError(f"{truth} does not know the image {absent[1]!r} of the shard {absent[0]!r}.",
+                            "Give the truth of these images.")
     return [known[place] for place in zip(images.shards, images.keys, strict=True)]
 
 

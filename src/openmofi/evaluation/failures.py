@@ -1,4 +1,4 @@
-"""The worst queries with what was found for them, as pictures on one page."""
+"""The worst queries with what was found for them, as images on one page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from openmofi.storage import write_text
 
 
 def write_failures(path: str | Path, evaluated: Evaluated) -> None:
-    """Write the page. Names and keys are escaped, pictures are data URIs; the page asks the network for nothing."""
+    """Write the page. Names and keys are escaped, images are data URIs; the page asks the network for nothing."""
     cases = evaluated.failures
     places = [case.place for case in cases] + [place for case in cases for place, *_ in case.answers if place]
     pictures = evaluated.features.thumbnails(places) if evaluated.features else {}

@@ -1,4 +1,4 @@
-"""Features of pictures, computed once for an encoder, its preprocessing and the pictures; all protocols share them."""
+"""Features of images, computed once for an encoder, its preprocessing and the images; all protocols share them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHOICES = ("auto", "joint", "backbone")
 
 @dataclass
 class Features:
-    """Embeds pictures for protocols.
+    """Embeds images for protocols.
 
     Attributes:
         encoder: see `Encoder`.
@@ -53,7 +53,7 @@ class Features:
             self.choice = "joint" if has_joint_space(self.encoder) else "backbone"
 
     def embed(self, sources: Sequence[Shard | ImageSource]) -> EmbeddedImages:
-        """Every usable picture, L2-normalised; see `embed_images`."""
+        """Every usable image, L2-normalised; see `embed_images`."""
         opened = [one if isinstance(one, ImageSource) else shard_source(one) for one in sources]
         self._seen.update({source.name: source for source in opened})
         started = time.perf_counter()
@@ -63,7 +63,7 @@ class Features:
         return found
 
     def stream(self, sources: Sequence[ImageSource]) -> Iterator[EmbeddedImages]:
-        """As `embed`, one source at a time, for pictures of which not all embeddings fit into memory."""
+        """As `embed`, one source at a time, for images of which not all embeddings fit into memory."""
         self.progress.begin("embed", len(sources))
         for source in sources:
             started = time.perf_counter()
@@ -81,7 +81,7 @@ class Features:
                 "preprocessing": asdict(self.encoder.preprocessing)}
 
     def thumbnails(self, places: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        """(source, key) → small picture as a data URI, for those that can be shown."""
+        """(source, key) → small image as a data URI, for those that can be shown."""
         wanted = set(places)
         found = {}
         for name in sorted({source for source, _ in wanted}):
@@ -94,7 +94,7 @@ class Features:
 
 
 def has_joint_space(encoder: Encoder) -> bool:
-    """Whether the encoder projects pictures; a pair of bare backbones does not."""
+    """Whether the encoder projects images; a pair of bare backbones does not."""
     try:
         encoder.project_images(np.zeros((1, encoder.feature_dim), np.float32))
     except OpenMofiError:
@@ -103,27 +103,27 @@ def has_joint_space(encoder: Encoder) -> bool:
 
 
 def require_texts(encoder: Encoder, protocol: str) -> None:
-    """Refuse an encoder that cannot compare pictures with texts.
+    """Refuse an encoder that cannot compare images with texts.
 
     Raises:
-        UsageError: the encoder has no text side that its pictures compare with.
+        UsageError: the encoder has no text side that its images compare with.
     """
     try:
         encoder.embed_texts(["a photo"])
     except OpenMofiError as error:
-        raise UsageError(f"{protocol} compares pictures with texts, and the encoder {encoder.spec!r} embeds no texts "
+        raise UsageError(f"{protocol} compares images with texts, and the encoder {encoder.spec!r} embeds no texts "
                          f"({error.message.rstrip('.')}).", "Choose an image–text encoder.") from error
 
 
 def data_fingerprint(images: Sequence[EmbeddedImages], labels: Sequence[Sequence[Any]]) -> str:
-    """Names pictures by their content, in order, with their classes; where they lie plays no part."""
+    """Names images by their content, in order, with their classes; where they lie plays no part."""
     return fingerprint([[list(zip(one.keys, one.contents, map(str, of), strict=True)),
                          [(key, status) for _, key, status in one.refused]]
                         for one, of in zip(images, labels, strict=True)])
 
 
 class Reprocessed:
-    """An encoder that prepares pictures in another way than its own; everything else is the encoder's."""
+    """An encoder that prepares images in another way than its own; everything else is the encoder's."""
 
     def __init__(self, encoder: Encoder, preprocessing: Preprocessing) -> None:
         self._encoder, self.preprocessing = encoder, preprocessing

@@ -26,15 +26,15 @@ from openmofi.evaluation.result import Result
 from openmofi.storage import package_versions
 
 PROTOCOLS: Mapping[str, tuple[str, str]] = {
-    "gpr1200": ("protocols.gpr1200", "general-purpose retrieval: 1,200 classes of 10 pictures in six domains; mAP"),
+    "gpr1200": ("protocols.gpr1200", "general-purpose retrieval: 1,200 classes of 10 images in six domains; mAP"),
     "retrieval": ("protocols.class_retrieval", "retrieval over any folder of class folders; mAP and recall"),
     "knn": ("protocols.knn", "weighted nearest neighbours as for DINOv2; top-1 accuracy"),
     "linear": ("protocols.linear", "logistic regression on frozen features, full or few-shot; accuracy"),
     "zeroshot": ("protocols.zeroshot", "classification by class names; folders, tar shards or a table; accuracy"),
     "vtab": ("protocols.vtab", "VTAB-1k: a linear probe on 19 tasks of 1,000 examples; mean accuracy"),
     "revisited": ("protocols.revisited", "Revisited Oxford or Paris, easy, medium and hard; mAP and mean precision"),
-    "image-text": ("protocols.image_text", "captions and pictures of Flickr30k or COCO, both directions; recall"),
-    "entity": ("protocols.entity", "which entity a picture shows, by labelled pictures and by texts; top-1 and top-5"),
+    "image-text": ("protocols.image_text", "captions and images of Flickr30k or COCO, both directions; recall"),
+    "entity": ("protocols.entity", "which entity an image shows, by labelled images and by texts; top-1 and top-5"),
     "sample-retrieval": ("protocols.sample_retrieval", "the sample world's held-out entities: retrieval and zero-shot"),
     "labels": ("protocols.labels", "labels where the truth is known; precision and recall; needs no encoder"),
     "disambiguation": ("linkers.disambiguation", "which entity a mention means, as ZELDA; accuracy; needs a linker"),
@@ -51,7 +51,7 @@ class Failure:
     """A query that went wrong.
 
     Attributes:
-        place: (source, key) of its picture; `name` is what it is, e.g. its class.
+        place: (source, key) of its image; `name` is what it is, e.g. its class.
         score: of the query, the worst first.
         answers: (place or `None`, name, similarity, whether it is right), the nearest first.
     """
@@ -72,7 +72,7 @@ class Measured:
         interval_over: what the bootstrap draws, e.g. `classes`.
         counts: how many of what.
         data_fingerprint: see `features.data_fingerprint`.
-        images: embedded pictures, whose refused ones are counted and named.
+        images: embedded images, whose refused ones are counted and named.
         items: see `result.items_table`; its metric columns are named as in `metrics`.
         data, facts: see `Result`.
         encoder: of a protocol without an encoder: what there is to say.
@@ -122,7 +122,7 @@ class Subject:
 
     @property
     def encoder(self) -> Encoder:
-        """The encoder; pictures are embedded by `features`."""
+        """The encoder; images are embedded by `features`."""
         return self.features.encoder
 
 
@@ -137,7 +137,7 @@ class EvaluationProtocol:
         measure: does the work.
         headline: the metric to look at first.
         score: what the score of a failure is, for people.
-        rule: what becomes of pictures that cannot be read.
+        rule: what becomes of images that cannot be read.
         data: where the data comes from, its licence, its layout.
         judges: `ENCODER`, `LINKER`, or `NEITHER`, e.g. the data alone.
         prepare: what the settings make of the encoder, e.g. another preprocessing.

@@ -38,12 +38,12 @@ class Result:
             the labels say of theirs; for linkers their spec and fingerprint.
         features: `choice` (`joint` or `backbone`), `normalisation`, `dtype`, `dim`, `preprocessing`; empty without an
             encoder.
-        data: `path`, `fingerprint` (the content of all pictures, with their classes) and more that a protocol tells.
+        data: `path`, `fingerprint` (the content of all images, with their classes) and more that a protocol tells.
         settings: the protocol's.
-        counts: how many pictures, classes, queries …, `excluded` among them.
-        excluded: picture → why; by `rule`.
+        counts: how many images, classes, queries …, `excluded` among them.
+        excluded: image → why; by `rule`.
         headline: the metric to look at first.
-        rule: what is done with pictures that cannot be read.
+        rule: what is done with images that cannot be read.
         facts: what else was found, such as the chosen λ.
         seconds: `features`, `protocol`.
     """

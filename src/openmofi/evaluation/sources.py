@@ -112,9 +112,9 @@ def _revisited(name: str, pictures: int) -> Callable[[Path], list[Finding]]:
         truth = read_ground_truth(folder / f"gnd_{name}.pkl")
         names = [*truth.database, *(query.name for query in truth.queries)]
         there = sum((folder / f"jpg/{one}.jpg").is_file() for one in names)
-        return [_count("database pictures in the ground truth", len(truth.database), pictures),
+        return [_count("database images in the ground truth", len(truth.database), pictures),
                 _count("queries in the ground truth", len(truth.queries), 70),
-                _count("pictures on disk", there, len(names))]
+                _count("images on disk", there, len(names))]
 
     return check
 
@@ -130,7 +130,7 @@ def _imagenet(folder: Path) -> list[Finding]:
         if (folder / split).is_dir():
             found = class_folders(folder / split)
             known = set(found.classes) & set(imagenet_names())
-            findings += [_count(f"{split}: pictures", len(found.files), pictures),
+            findings += [_count(f"{split}: images", len(found.files), pictures),
                          _count(f"{split}: classes by WordNet id", len(known), 1000)]
     return findings or [Finding("layout", False, f"{folder} has neither train nor val.")]
 
@@ -140,8 +140,8 @@ def _karpathy(name: str, sizes: Mapping[str, int]) -> Callable[[Path], list[Find
         listed = {split: read_karpathy(folder / f"dataset_{name}.json", split, 5) for split in sizes}
         test = [one.file for one in listed["test"]]
         there = max(sum((folder / place / file).is_file() for file in test) for place in FOLDERS)
-        return [*(_count(f"{split}: pictures listed", len(listed[split]), size) for split, size in sizes.items()),
-                _count("test: pictures on disk", there, len(test))]
+        return [*(_count(f"{split}: images listed", len(listed[split]), size) for split, size in sizes.items()),
+                _count("test: images on disk", there, len(test))]
 
     return check
 
@@ -158,8 +158,8 @@ def _vtab(folder: Path) -> list[Finding]:
             findings.append(Finding(task.name, False, str(error)))
             continue
         lost = sum(not (part.root / file).is_file() for part in splits.parts() for file in part.files)
-        findings += [_count(f"{task.name}: test pictures", len(splits.test.files), task.test),
-                     Finding(f"{task.name}: files", not lost, f"{lost} of the listed pictures are missing"
+        findings += [_count(f"{task.name}: test images", len(splits.test.files), task.test),
+                     Finding(f"{task.name}: files", not lost, f"{lost} of the listed images are missing"
                              if lost else "all are there")]
     return findings
 
@@ -180,42 +180,42 @@ def _lines(path: Path) -> int:
 SOURCES: Mapping[str, Source] = {
     "gpr1200": Source(
         ("gpr1200",), "https://github.com/Visual-Computing/GPR1200",
-        "Pictures under the terms of their six sources; for research.",
-        "DIR/CLASS_NAME.jpg or DIR/images/CLASS_NAME.jpg, CLASS an integer", "12,000 pictures, 1,200 classes of 10",
+        "Images under the terms of their six sources; for research.",
+        "DIR/CLASS_NAME.jpg or DIR/images/CLASS_NAME.jpg, CLASS an integer", "12,000 images, 1,200 classes of 10",
         _gpr1200),
     "roxford5k": Source(
         ("revisited",),
         "http://cmp.felk.cvut.cz/revisitop (annotation), https://www.robots.ox.ac.uk/~vgg/data/oxbuildings",
-        "None is stated with the annotation; pictures are from Flickr and remain their owners'.",
-        "DIR/gnd_roxford5k.pkl, DIR/jpg/NAME.jpg without subfolders", "4,993 pictures and 70 queries",
+        "None is stated with the annotation; images are from Flickr and remain their owners'.",
+        "DIR/gnd_roxford5k.pkl, DIR/jpg/NAME.jpg without subfolders", "4,993 images and 70 queries",
         _revisited("roxford5k", 4993)),
     "rparis6k": Source(
         ("revisited",),
         "http://cmp.felk.cvut.cz/revisitop (annotation), https://www.robots.ox.ac.uk/~vgg/data/parisbuildings",
-        "None is stated with the annotation; pictures are from Flickr and remain their owners'.",
-        "DIR/gnd_rparis6k.pkl, DIR/jpg/NAME.jpg without subfolders", "6,322 pictures and 70 queries",
+        "None is stated with the annotation; images are from Flickr and remain their owners'.",
+        "DIR/gnd_rparis6k.pkl, DIR/jpg/NAME.jpg without subfolders", "6,322 images and 70 queries",
         _revisited("rparis6k", 6322)),
     "revisitop1m": Source(
         ("revisited",), "http://cmp.felk.cvut.cz/revisitop (revisitop1m.1.tar.gz to .100.tar.gz)",
-        "None is stated; pictures are from Flickr and remain their owners'.",
-        "DIR/jpg/…; give it to the protocol as --set distractors=DIR", "1,001,001 pictures", _distractors),
+        "None is stated; images are from Flickr and remain their owners'.",
+        "DIR/jpg/…; give it to the protocol as --set distractors=DIR", "1,001,001 images", _distractors),
     "imagenet": Source(
         ("knn", "linear", "zeroshot"), "https://image-net.org (ILSVRC 2012, after registration)",
         "ImageNet's terms of access: research and education, no commercial use.",
-        "DIR/train/nNNNNNNNN/PICTURE, DIR/val/nNNNNNNNN/PICTURE", "1,281,167 and 50,000 pictures, 1,000 classes",
+        "DIR/train/nNNNNNNNN/PICTURE, DIR/val/nNNNNNNNN/PICTURE", "1,281,167 and 50,000 images, 1,000 classes",
         _imagenet,
         {"ILSVRC2012_img_train.tar": "1d675b47d978889d74fa0da5fadfb00e",
          "ILSVRC2012_img_val.tar": "29b22e2961454d5413ddabcf34fc5622"}),
     "flickr30k": Source(
-        ("image-text",), "https://shannon.cs.illinois.edu/DenotationGraph (pictures, by a form), "
+        ("image-text",), "https://shannon.cs.illinois.edu/DenotationGraph (images, by a form), "
         "https://cs.stanford.edu/people/karpathy/deepimagesent (splits)",
-        "Research and education, no commercial use; pictures are from Flickr and remain their owners'.",
-        "DIR/dataset_flickr30k.json, DIR/flickr30k-images/PICTURE", "1,000 test pictures of 31,014, five captions each",
+        "Research and education, no commercial use; images are from Flickr and remain their owners'.",
+        "DIR/dataset_flickr30k.json, DIR/flickr30k-images/PICTURE", "1,000 test images of 31,014, five captions each",
         _karpathy("flickr30k", {"train": 29_000, "val": 1014, "test": 1000})),
     "coco": Source(
         ("image-text",), "https://cocodataset.org (val2014.zip), https://cs.stanford.edu/people/karpathy/deepimagesent "
-        "(splits)", "Captions CC BY 4.0; pictures are from Flickr and remain their owners'.",
-        "DIR/dataset_coco.json, DIR/val2014/PICTURE", "5,000 test pictures of 123,287, the first five captions of each",
+        "(splits)", "Captions CC BY 4.0; images are from Flickr and remain their owners'.",
+        "DIR/dataset_coco.json, DIR/val2014/PICTURE", "5,000 test images of 123,287, the first five captions of each",
         _karpathy("coco", {"train": 82_783, "restval": 30_504, "val": 5000, "test": 5000})),
     "vtab": Source(
         ("vtab",), "https://github.com/google-research/task_adaptation (tasks; code Apache-2.0)",

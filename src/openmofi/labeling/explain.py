@@ -80,7 +80,7 @@ def explain(image: str | Path, text: str, kb_folder: str | Path, settings: Label
     try:
         picture = decode(data, max_pixels=settings.max_image_pixels, size_hint=encoder.preprocessing.size).image
     except ImageRefused as refused:
-        raise OpenMofiError(f"{image} is no usable picture: {refused.why}.") from refused
+        raise OpenMofiError(f"{image} is no usable image: {refused.why}.") from refused
     features = encoder.image_features(encoder.preprocess(picture)[None])
     view = View.of(encoder, known, decision.reference)
     looked = Looked((view,), np.zeros(1, np.int64), encoder.project_images(features))

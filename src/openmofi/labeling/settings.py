@@ -81,7 +81,7 @@ class LabelSettings:
         text, selection: see there.
         adapt: fit a light adapter over the encoder on the job's own links before selecting.
         batch_size: images a forward pass; part of the settings because it may change the last bits of an embedding.
-        max_image_pixels: larger pictures are refused before they are decoded.
+        max_image_pixels: larger images are refused before they are decoded.
         read: see `openmofi.pairs.ReadSettings`.
         seed: of the calibration's shuffles and the adapter.
     """

@@ -1,4 +1,4 @@
-"""Partial labels: a caption names a bag of entities, the picture shows some of them (MIL-NCE; REFERENCE.md §9)."""
+"""Partial labels: a caption names a bag of entities, the image shows some of them (MIL-NCE; REFERENCE.md §9)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EMPTY = -1
 def partial_label_loss(logits: Tensor, bag: Tensor, weights: Tensor | None = None) -> Tensor:
     """Mean over rows of −log Σ_{e in bag} w_e · softmax(logits)_e (MIL-NCE, arXiv 1912.06430, equation 1).
 
-    The entity that keeps coming back with a kind of picture wins the bag, since raising it lowers the loss most. A
+    The entity that keeps coming back with a kind of image wins the bag, since raising it lowers the loss most. A
     bag of one entity of weight 1 is cross-entropy.
 
     Args:

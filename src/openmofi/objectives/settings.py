@@ -88,7 +88,7 @@ class ReinforcedSettings:
 
 @dataclass(frozen=True)
 class EntityDistillationSettings:
-    """What teachers think a picture shows, beside its labels; see `objectives.entity_distillation`.
+    """What teachers think an image shows, beside its labels; see `objectives.entity_distillation`.
 
     Attributes:
         weight: of this loss in the sum; 0 leaves it out. It needs the classes of `margin_softmax`.
@@ -99,7 +99,7 @@ class EntityDistillationSettings:
 
 @dataclass(frozen=True)
 class FeatureDistillationSettings:
-    """Teachers' embeddings of the pictures; see `objectives.feature_distillation`.
+    """Teachers' embeddings of the images; see `objectives.feature_distillation`.
 
     Attributes:
         weight: of this loss in the sum; 0 leaves it out.

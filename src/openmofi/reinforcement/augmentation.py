@@ -1,7 +1,7 @@
 """Augmentations that are drawn once, stored as numbers, and replayed to the very same pixels.
 
 A crop is stored as fractions of the image, so that it means the same on a copy of another size (absolute pixels gave
-black pictures, silently); that it is another size is told by the stored one and by the hash of the bytes.
+black images, silently); that it is another size is told by the stored one and by the hash of the bytes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Augmentation:
         crop: x, y, width and height of the crop as fractions (0..1) of the upright image's width and height.
         flip: whether the crop is mirrored.
         ops: names of torchvision's RandAugment (`OPS`) and signed magnitudes, in order; those of translations are
-            fractions of the picture's side.
+            fractions of the image's side.
     """
 
     crop: tuple[float, float, float, float]
@@ -69,7 +69,7 @@ class AugmentSettings:
 
 @dataclass(frozen=True)
 class _Op:
-    """An op of RandAugment: its greatest magnitude, whether that is signed, and what it does to a picture."""
+    """An op of RandAugment: its greatest magnitude, whether that is signed, and what it does to an image."""
 
     greatest: float
     signed: bool
@@ -169,7 +169,7 @@ def augmented(data: bytes, augmentation: Augmentation, size: int, interpolation:
 
 
 def replayed(image: ScaledImage, augmentation: Augmentation, size: int, interpolation: str) -> Image.Image:
-    """What `augmented` gives, as a picture, of an image whose header was read already.
+    """What `augmented` gives, as an image, of an image whose header was read already.
 
     Raises:
         ImageRefused: the bytes cannot be decoded.

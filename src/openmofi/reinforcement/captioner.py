@@ -21,10 +21,10 @@ _MAX_TOKENS = 40
 
 
 class Captioner(Protocol):
-    """Writes texts about pictures."""
+    """Writes texts about images."""
 
     def caption(self, images: Sequence[Image.Image], count: int) -> list[list[str]]:
-        """RGB pictures → `count` texts of each, the likeliest first; the same for the same batch."""
+        """RGB images → `count` texts of each, the likeliest first; the same for the same batch."""
 
 
 def check_captioner(spec: str) -> None:

@@ -1,4 +1,4 @@
-"""Synthetic texts without a captioner: the entities that a picture was found to show, written into templates."""
+"""Synthetic texts without a captioner: the entities that an image was found to show, written into templates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.schema import Entity
 
 TEMPLATES = (
-    "a photo of {name}", "a picture of {name}, {description}", "{name}: {description}", "{name} ({type})",
+    "a photo of {name}", "an image of {name}, {description}", "{name}: {description}", "{name} ({type})",
     "a photo of {name}, a kind of {type}", "{description}",
 )
 """A template is used for the entities that have all it asks for."""

@@ -103,7 +103,7 @@ def best_scale(cosines: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _portions(shards: Sequence[Shard], limit: int, read: ReadSettings) -> Iterator[tuple[list[Image.Image], list[str]]]:
-    """Pictures and texts of usable pairs, some at a time."""
+    """Images and texts of usable pairs, some at a time."""
     pictures: list[Image.Image] = []
     texts: list[str] = []
     seen: set[str] = set()

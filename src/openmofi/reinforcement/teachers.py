@@ -42,7 +42,7 @@ class Teacher:
         spec: what it was opened by.
         dim: of its embeddings.
         scale: the factor s on cosines in softmax(s · Ψ_image Ψ_textᵀ) (MobileCLIP, arXiv 2311.17049, eq. 2).
-        preprocessing: of its pictures; what it saw were the store's augmentations, squashed to its size.
+        preprocessing: of its images; what it saw were the store's augmentations, squashed to its size.
         fingerprint: names its weights and preprocessing.
     """
 
@@ -129,7 +129,7 @@ def open_teachers(chosen: Sequence[TeacherSpec],
     encoders: list[Encoder] = []
     for choice in chosen:
         encoder = open_encoder(choice.spec, device=device_for(choice.spec, device))
-        # One without a joint space would only fail when all pictures of the first batch are made.
+        # One without a joint space would only fail when all images of the first batch are made.
         encoder.project_images(np.zeros((1, encoder.feature_dim), np.float32))
         encoder.embed_texts(["a"])
         name = _name(choice.spec, [teacher.name for teacher in teachers])

@@ -72,7 +72,7 @@ def forward_backward(model: nn.Module, forward: Forward, terms: Mapping[str, Ter
         forward: calls them, under the run's precision.
         terms: the objectives.
         batch: this rank's share.
-        count: micro-batches. With more than one every picture passes the towers twice, and batch normalisation sees
+        count: micro-batches. With more than one every image passes the towers twice, and batch normalisation sees
             micro-batches, twice.
         seed: of dropout and stochastic depth; the second pass draws what the first drew.
     """
@@ -92,7 +92,7 @@ def forward_backward(model: nn.Module, forward: Forward, terms: Mapping[str, Ter
 def _losses(terms: Mapping[str, Term], leaves: Mapping[str, Tensor], batch: Batch) -> Found:
     results: dict[str, ObjectiveResult] = {}
     gradients: dict[str, Tensor] = {}
-    # What all objectives look at comes first: the pictures' embeddings.
+    # What all objectives look at comes first: the images' embeddings.
     shared = next(iter(leaves.values()))
     total = torch.zeros((), device=shared.device)
     before: Tensor = torch.zeros_like(shared)

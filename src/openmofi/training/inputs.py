@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelInputs:
-    """How pictures and texts become the tensors of a batch (`objectives.protocol.Batch`).
+    """How images and texts become the tensors of a batch (`objectives.protocol.Batch`).
 
     Attributes:
-        preprocessing: of live pictures (`image`); `None` where the image side is locked.
+        preprocessing: of live images (`image`); `None` where the image side is locked.
         image_encoder: spec of the locked image encoder, whose features are `image_features`; else `None`.
         text: `none`, `tokens` (`text_tokens`, by `tokenize`) or `features` (`text_features` of `text_encoder`).
         text_encoder: spec of the locked text encoder, else `None`.

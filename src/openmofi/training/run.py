@@ -141,7 +141,7 @@ def _set_up(recipe: Recipe, out: Path, inputs: ModelInputs, data: TrainingData, 
         count = max(1, math.ceil(_STANDARDISED_ON / recipe.data.batch_size))
         standardise(model, data.batches(0, count, workers=recipe.data.workers))
     model = model.to(ranks.device)
-    # FSDP2 takes contiguous parameters only; there the pictures alone decide the format.
+    # FSDP2 takes contiguous parameters only; there the images alone decide the format.
     if recipe.run.channels_last and not (recipe.run.fsdp and ranks.mesh is not None):
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if recipe.run.compile:

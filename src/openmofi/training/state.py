@@ -50,7 +50,7 @@ class RunState:
         return found
 
     def settle(self) -> None:
-        """Let all ranks have the first one's buffers: batch statistics, which each has of its own pictures."""
+        """Let all ranks have the first one's buffers: batch statistics, which each has of its own images."""
         buffers = list(bare(self.model).buffers())
         if self.ema is not None:
             buffers += [value for name, value in self.ema.state_dict().items() if name.startswith("buffers.")]

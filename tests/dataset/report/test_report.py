@@ -132,7 +132,7 @@ def test_a_report_without_reachable_pictures_is_still_one(rows, tmp_path):
     build_dataset(moved.labels, tmp_path / "d", DatasetSettings(2))
     parsed = Page((tmp_path / "d" / "report.html").read_text())
     assert parsed.images == []
-    assert "no picture" in parsed.words
+    assert "no image" in parsed.words
 
 
 def test_a_folder_that_is_no_dataset_is_said(world, tmp_path):

@@ -19,7 +19,7 @@ pytest.importorskip("onnxruntime")
 
 from openmofi.encoders.export.job import export_encoder
 
-SAMPLES = Samples("test pictures", [picture(40 + seed, 50, seed) for seed in range(12)], TEXTS, paired=False)
+SAMPLES = Samples("test images", [picture(40 + seed, 50, seed) for seed in range(12)], TEXTS, paired=False)
 TEXT_RICH = [*TEXTS, "a violin", "[PAD] and more", "", "ß 日本", "words " * 100]
 
 
@@ -86,7 +86,7 @@ def test_what_is_known_travels_in_the_graph_too(clip, exported):
         assert props["openmofi.tokenizer"]["kind"] == "tower"
         assert "L2" in props["openmofi.postprocessing"]
     told = json.loads((exported / "encoder.json").read_text())
-    assert told["agreement"]["source"] == "test pictures"
+    assert told["agreement"]["source"] == "test images"
     assert set(told["files"]) == {"image.onnx", "text.onnx"}
 
 
@@ -106,7 +106,7 @@ def test_openvino(clip, tmp_path, precision):
 
 @pytest.mark.slow
 def test_int8_of_linear_layers_and_the_loss_that_is_refused(clip, tmp_path):
-    with pytest.raises(OpenMofiError, match=r"loses 0\.\d+ .*; pictures .*, texts .*nothing was written"):
+    with pytest.raises(OpenMofiError, match=r"loses 0\.\d+ .*; images .*, texts .*nothing was written"):
         export_encoder(clip, tmp_path / "out", ExportSettings("onnx", "int8", 0.0), SAMPLES)
     assert not list(tmp_path.iterdir())
     found = export_encoder(clip, tmp_path / "out", ExportSettings("onnx", "int8", 0.05), SAMPLES)
@@ -123,7 +123,7 @@ def test_pictures_alone_folded(tmp_path):
     export_encoder(encoder, tmp_path / "out", ExportSettings(), SAMPLES)
     found, pixels = open_encoder(f"onnx:{tmp_path / 'out'}"), pixels_of(encoder)
     assert np.abs(found.image_features(pixels) - encoder.project_images(encoder.image_features(pixels))).max() < 1e-4
-    with pytest.raises(OpenMofiError, match="embeds pictures only"):
+    with pytest.raises(OpenMofiError, match="embeds images only"):
         found.embed_texts(TEXTS)
     import onnx
 

@@ -96,7 +96,7 @@ def test_fingerprints(original, exported, copy):
     assert found.feature_fingerprint == again.feature_fingerprint != original.feature_fingerprint
     assert found.source_fingerprint == original.fingerprint
     assert original.source_fingerprint == ""
-    assert json.loads((exported / "encoder.json").read_text())["agreement"]["source"] == "test pictures"
+    assert json.loads((exported / "encoder.json").read_text())["agreement"]["source"] == "test images"
 
 
 @pytest.mark.parametrize("kind", ["adapter", "adapter over heads"])

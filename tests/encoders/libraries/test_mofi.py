@@ -164,7 +164,7 @@ NAMES = ("poodle", "husky", "cat")
 
 
 def test_published_cosines_of_h14():
-    """Pictures are poodle.*, husky.*, cat.*; captions.json has their published captions, by these names."""
+    """Images are poodle.*, husky.*, cat.*; captions.json has their published captions, by these names."""
     if not os.environ.get(CHECKPOINT) or not os.environ.get(PICTURES):
         pytest.skip(f"needs {CHECKPOINT} (the folder of apple/mofi-h14-hf) and {PICTURES} (a folder with poodle.*, "
                     "husky.*, cat.* and captions.json)")

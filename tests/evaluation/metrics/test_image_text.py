@@ -117,7 +117,7 @@ def test_wrong_texts_are_not_found(tmp_path):
 
 def test_unreadable_pictures_take_their_captions_with_them(tmp_path):
     data = write_set(tmp_path / "data")
-    (data / "flickr30k-images/0.jpg").write_bytes(b"no picture")
+    (data / "flickr30k-images/0.jpg").write_bytes(b"no image")
     found = run(data, tmp_path).result
     assert found.counts == {"images": 3, "captions": 15, "excluded": 1}
 
@@ -130,17 +130,17 @@ def test_faults_are_one_sentence(tmp_path):
         run(data, tmp_path, Eye(texts=False))
     with pytest.raises(UsageError, match="needs joint features"):
         run(data, tmp_path, choice="backbone")
-    with pytest.raises(OpenMofiError, match=r"no pictures of the split 'val'; it has restval, test"):
+    with pytest.raises(OpenMofiError, match=r"no images of the split 'val'; it has restval, test"):
         run(data, tmp_path, overrides=["split=val"])
     with pytest.raises(OpenMofiError, match=r"0\.jpg has 5 captions in .*, not 6"):
         run(data, tmp_path, overrides=["captions=6"])
     with pytest.raises(UsageError, match="prompt has"):
         run(data, tmp_path, overrides=["prompt=a photo"])
     (data / "flickr30k-images/2.jpg").unlink()
-    with pytest.raises(OpenMofiError, match=r"1 of 4 pictures are not in .*2\.jpg"):
+    with pytest.raises(OpenMofiError, match=r"1 of 4 images are not in .*2\.jpg"):
         run(data, tmp_path)
     (data / "flickr30k-images").rename(data / "elsewhere")
-    with pytest.raises(OpenMofiError, match="None of the 4 pictures"):
+    with pytest.raises(OpenMofiError, match="None of the 4 images"):
         run(data, tmp_path)
 
 

@@ -61,7 +61,7 @@ def test_each_step_of_the_search_is_as_good_as_a_fit_from_zeros(count, seed):
     assert len(tried) > 10
     for l2, accuracy in tried.items():
         theirs = LogisticRegression(C=1 / l2, max_iter=5000).fit(*train)
-        # One picture, or a hundredth: where little holds the weights back, both stop somewhere in a flat valley.
+        # One image, or a hundredth: where little holds the weights back, both stop somewhere in a flat valley.
         assert accuracy == pytest.approx(theirs.score(*held), abs=max(0.01, 1.01 / count)), l2
 
 
@@ -119,5 +119,5 @@ def test_few_shots():
     assert np.bincount(validation.labels).tolist() == [4, 4]
     train, validation = split_train(split([10, 20]), given, LinearSettings())
     assert (len(train.labels), validation) == (30, given)
-    with pytest.raises(OpenMofiError, match="A class has 10 training pictures, and 12 are needed"):
+    with pytest.raises(OpenMofiError, match="A class has 10 training images, and 12 are needed"):
         split_train(split([10, 20]), None, LinearSettings(shots=8))

@@ -177,7 +177,7 @@ def test_figures_are_plain_values():
     (lambda e, y: (2 * e, y), "90 of 90 embeddings are not L2-normalised: row 0 has the length 2"),
     (lambda e, y: (np.where(np.arange(90)[:, None] == 3, np.nan, e), y), "row 3 has the length nan"),
     (lambda e, y: (e, y[:-1]), "90 embeddings, and labels of the shape"),
-    (lambda e, y: (e, np.arange(90)), "No class has two pictures"),
+    (lambda e, y: (e, np.arange(90)), "No class has two images"),
     (lambda e, y: (e[:0], y[:0]), "must be"),
     (lambda e, y: (e[0], y), "must be"),
 ])

@@ -73,7 +73,7 @@ def test_hand_made_rankings():
     assert judged(ranks, "easy") == (pytest.approx(0.5 + (1 / 2 + 2 / 3) / 4), [1, pytest.approx(2 / 3)] + [2 / 3])
     # Medium: junk is 0; positives at 0, 2, 3: (1+1)/6 + (1/2+2/3)/6 + (2/3+3/4)/6.
     assert judged(ranks, "medium")[0] == pytest.approx((2 + 1 / 2 + 2 / 3 + 2 / 3 + 3 / 4) / 6)
-    # Hard: junk is 0, 1, 4; the hard one stands at 1, behind the one picture that is neither: (0 + 1/2)/2.
+    # Hard: junk is 0, 1, 4; the hard one stands at 1, behind the one image that is neither: (0 + 1/2)/2.
     assert judged(ranks, "hard") == (pytest.approx(0.25), [0, 0.5, 0.5])
 
 
@@ -128,7 +128,7 @@ def test_random_rankings_equal_the_authors_definition(data):
 
 
 def write_set(folder, name="roxford5k", **changes):
-    """Three queries, the left halves of pictures of two colours; easy, hard and junk pictures of each colour."""
+    """Three queries, the left halves of images of two colours; easy, hard and junk images of each colour."""
     (folder / "jpg").mkdir(parents=True)
     imlist, gnd, qimlist = [], [], []
     for colour in COLOURS:
@@ -191,7 +191,7 @@ def test_distractors_are_streamed(tmp_path, monkeypatch):
     for colour in COLOURS:
         for one in range(5):
             (more / f"{colour}{one}.png").write_bytes(picture(colour, 50 + one, 5))
-    (more / "broken.png").write_bytes(b"no picture")
+    (more / "broken.png").write_bytes(b"no image")
     monkeypatch.setattr("openmofi.evaluation.data.images.FILES_AT_ONCE", 7)
     alone = run(data, tmp_path).result
     found = run(data, tmp_path, overrides=[f"distractors={tmp_path / 'more'}"]).result
@@ -205,8 +205,8 @@ def test_distractors_are_streamed(tmp_path, monkeypatch):
 
 def test_unreadable_pictures(tmp_path):
     data = write_set(tmp_path / "set")
-    (data / "jpg/blue_0.jpg").write_bytes(b"no picture")
-    (data / "jpg/query_red.jpg").write_bytes(b"no picture")
+    (data / "jpg/blue_0.jpg").write_bytes(b"no image")
+    (data / "jpg/query_red.jpg").write_bytes(b"no image")
     found = run(data, tmp_path).result
     assert found.excluded == {"blue_0.jpg": "image_broken", "2-query_red": "image_broken"}
     assert found.counts["queries"] == 2
@@ -218,7 +218,7 @@ def test_faults_are_one_sentence(tmp_path):
         run(tmp_path, tmp_path)
     data = write_set(tmp_path / "set")
     (data / "jpg/blue_1.jpg").unlink()
-    with pytest.raises(OpenMofiError, match=r"1 of 27 pictures are not in .*blue_1\.jpg"):
+    with pytest.raises(OpenMofiError, match=r"1 of 27 images are not in .*blue_1\.jpg"):
         run(data, tmp_path)
     with pytest.raises(UsageError, match="precision_at"):
         run(data, tmp_path, overrides=["precision_at=0"])

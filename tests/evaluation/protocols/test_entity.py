@@ -63,7 +63,7 @@ SEEN, UNSEEN = ("blue", "green", "red"), "yellow"
 
 
 def write_demo(folder):
-    """Labelled pictures of three colours, a knowledge base of four, queries of all, one without truth, one broken."""
+    """Labelled images of three colours, a knowledge base of four, queries of all, one without truth, one broken."""
     source = folder / "source"
     rows = [{"id": f"e:{name}", "name": name, "description": f"the colour {name}", "types": [], "popularity": 1.0}
             for name in COLOURS]
@@ -82,7 +82,7 @@ def write_demo(folder):
     finish_manifest(folder / "dataset", manifest, {})
     records = [Record(f"{name}{one}", picture(name, 100 + one, 20), None) for name in COLOURS for one in range(4)]
     write_tar(folder / "world/retrieval/q.tar", [*records, Record("lost", picture("red", 7), None),
-                                                 Record("broken", b"no picture", None),
+                                                 Record("broken", b"no image", None),
                                                  Record("again", picture("red", 3, 20), None)])
     truth = [(record.key, f"e:{record.key[:-1]}") for record in records] + [("again", "e:red"), ("lost", "")]
     write_table(folder / "world/truth.parquet", pa.Table.from_pylist(
@@ -109,7 +109,7 @@ def test_the_protocol(demo, tmp_path):
         "entities": 4, "entities_seen": 3, "entities_not_in_kb": 0, "queries_also_labelled": 1, "excluded": 1}
     metrics = {name.removeprefix("entity/"): value for name, value in result.metrics.items()}
     assert metrics["seen/top1_images"] == 1
-    assert metrics["unseen/top1_images"] == metrics["unseen/top5_images"] == 0  # no labelled picture, no share
+    assert metrics["unseen/top1_images"] == metrics["unseen/top5_images"] == 0  # no labelled image, no share
     assert metrics["top1_images"] == pytest.approx(13 / 17)
     assert metrics["harmonic_mean_top1_images"] == 0
     assert metrics["seen/top1_text"] == metrics["unseen/top1_text"] == metrics["harmonic_mean_top1_text"] == 1

@@ -95,12 +95,12 @@ def touch(folder, *names):
 
 
 def test_wrong_counts_are_refused(tmp_path):
-    with pytest.raises(OpenMofiError, match="has 2 classes in 3 pictures; GPR1200 has 1,200 classes of 10"):
+    with pytest.raises(OpenMofiError, match="has 2 classes in 3 images; GPR1200 has 1,200 classes of 10"):
         list_gpr1200(touch(tmp_path / "a", "0_a.jpg", "0_b.jpg", "1_c.jpg", "readme.txt"))
     with pytest.raises(OpenMofiError, match=r"cat.jpg has no class in its name"):
         list_gpr1200(touch(tmp_path / "b", "cat.jpg"))
     all_but_one = [f"{number}_{one}.jpg" for number in range(1200) for one in range(10)][:-1]
-    with pytest.raises(OpenMofiError, match=r"1 classes of .* have not 10 pictures, class 1199 has 9"):
+    with pytest.raises(OpenMofiError, match=r"1 classes of .* have not 10 images, class 1199 has 9"):
         list_gpr1200(touch(tmp_path / "c", *all_but_one))
     with pytest.raises(OpenMofiError, match="nowhere is no folder"):
         list_gpr1200(tmp_path / "nowhere")

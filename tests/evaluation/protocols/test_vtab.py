@@ -12,7 +12,7 @@ NAMES = list(COLOURS)
 
 
 def write_lists(folder, *, train=800, validation=200, noise=60.0):
-    """As the VTAB-1k archive: one folder of pictures and lists."""
+    """As the VTAB-1k archive: one folder of images and lists."""
     (folder / "images/train800val200").mkdir(parents=True)
     (folder / "images/test").mkdir()
     lines = {"train800": [], "val200": [], "test": []}

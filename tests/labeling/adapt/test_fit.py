@@ -15,7 +15,7 @@ ENTITIES, FEATURES = 12, 24
 
 
 def pages(count: int, seed: int = 0) -> tuple[Bags, EntityFeatures, np.ndarray]:
-    """Pictures of 12 things; the bag holds the thing shown (4 of 5 pages) and two others at random."""
+    """Images of 12 things; the bag holds the thing shown (4 of 5 pages) and two others at random."""
     draw = np.random.default_rng(seed)
     prototypes = np.random.default_rng(99).standard_normal((ENTITIES, FEATURES))
     shown = draw.integers(0, ENTITIES, count)

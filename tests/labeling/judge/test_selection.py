@@ -142,7 +142,7 @@ def test_decoys_never_show_an_entity_that_their_text_names():
     links = link_arrays(column(*pairs), 8)
     entities = unit(*np.linspace(0, 3, 8))
     view = View(FixedEncoder(), entities, entities)
-    # Every picture shows exactly what its text names, so an honest decoy never reaches the cosine 1.
+    # Every image shows exactly what its text names, so an honest decoy never reaches the cosine 1.
     images = entities[links.entity]
     looked = Looked((view,), np.zeros(60, np.int64), images)
     found = gather_evidence(links, np.ones(60, bool), looked, np.arange(8), entities, seed=1)

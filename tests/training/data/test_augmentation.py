@@ -1,4 +1,4 @@
-"""Training pictures: decoded by libjpeg-turbo where it is safe, cut and coloured by torchvision's rules."""
+"""Training images: decoded by libjpeg-turbo where it is safe, cut and coloured by torchvision's rules."""
 
 import io
 
@@ -59,7 +59,7 @@ def test_crops_are_those_of_torchvision_up_to_the_scale_of_decoding(data, seed):
         v2.RandomResizedCrop(32, (0.1, 0.9), interpolation=v2.InterpolationMode.BICUBIC, antialias=True),
         v2.RandomHorizontalFlip(0.5), v2.ToDtype(torch.float32, scale=True),
         v2.Normalize(list(SETTINGS.mean), list(SETTINGS.std))])
-    # A smooth picture: another scale of decoding changes it little, another crop much.
+    # A smooth image: another scale of decoding changes it little, another crop much.
     assert (made - oracle(whole)).abs().mean() < 0.05
 
 

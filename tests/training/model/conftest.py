@@ -64,7 +64,7 @@ def stirred(model, seed=7):
 
 
 def batch_of(inputs, count=5, texts=TEXTS):
-    """A batch of pictures and texts as the data would make it."""
+    """A batch of images and texts as the data would make it."""
     pictures = [picture(40 + seed, 37, seed) for seed in range(count)]
     batch = {}
     if inputs.image_encoder is None:

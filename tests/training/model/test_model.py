@@ -121,7 +121,7 @@ def test_standardised_by_what_is_seen(kind, settings_of):
     assert torch.allclose(model.image.head.std.double(), torch.where(std > 1e-6, std, 1), atol=1e-5)
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in before.items())
     model.train()
-    with pytest.raises(UsageError, match="no pictures"):
+    with pytest.raises(UsageError, match="no images"):
         standardise(model, [])
 
 

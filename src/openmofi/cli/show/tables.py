@@ -62,7 +62,7 @@ def _percent(value: float | None) -> str:
 
 
 def print_world(title: str, counts: Mapping[str, Any]) -> None:
-    """Print a sample world's counts: how many of each, then pictures by domain and the rule that named them."""
+    """Print a sample world's counts: how many of each, then images by domain and the rule that named them."""
     print_counts(title, {name: count for name, count in counts.items() if isinstance(count, int)})
     for name in ("pairs_by_split", "entities_by_kind"):
         print_counts(name.replace("_", " "), counts[name])
@@ -72,7 +72,7 @@ def print_world(title: str, counts: Mapping[str, Any]) -> None:
         rules.setdefault(domain, {})[rule] = count
     columns = sorted({rule for row in rules.values() for rule in row})
     table = Table(box=None, pad_edge=False)
-    table.add_column("pictures by rule", no_wrap=True)
+    table.add_column("images by rule", no_wrap=True)
     for column in columns:
         table.add_column(column, justify="right")
     for domain, row in rules.items():

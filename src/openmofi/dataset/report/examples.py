@@ -27,7 +27,7 @@ Describe = Callable[[str], tuple[str, str]]
 
 @dataclass(frozen=True)
 class Picture:
-    """A labelled picture of an entity: where it lies, its text and the label's probability."""
+    """A labelled image of an entity: where it lies, its text and the label's probability."""
 
     shard: str
     key: str
@@ -37,7 +37,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class EntityRow:
-    """An entity with some of its pictures."""
+    """An entity with some of its images."""
 
     id: str
     name: str
@@ -85,9 +85,9 @@ def choose_shards(folder: Folder) -> list[Shard]:
 
 def entity_rows(images: pa.Table, vocabulary: pa.Table, describe: Describe,
                 seed: int = 0) -> dict[str, list[EntityRow]]:
-    """Rows for `head`, `middle` and `tail` entities that have pictures in `images` (rows of `schema.DATASET`).
+    """Rows for `head`, `middle` and `tail` entities that have images in `images` (rows of `schema.DATASET`).
 
-    Middle and tail are drawn from the entities with at least 3 pictures there, if there are enough of them.
+    Middle and tail are drawn from the entities with at least 3 images there, if there are enough of them.
     """
     row = pc.list_parent_indices(images["classes"]).to_numpy().astype(np.int64)
     classes = pc.list_flatten(images["classes"]).to_numpy()

@@ -1,6 +1,6 @@
 """`report.html`: one self-contained page that shows what the dataset holds and why.
 
-Everything that comes from the data (texts, names, keys) is escaped by the template; pictures are data URIs,
+Everything that comes from the data (texts, names, keys) is escaped by the template; images are data URIs,
 plots are inline SVG, and the page holds no script and asks the network for nothing.
 """
 
@@ -65,7 +65,7 @@ def write_report(dataset: str | Path, labels: str | Path, out: str | Path, *, au
     """Write the report of a finished dataset to the file `out`; equal inputs give equal bytes.
 
     Args:
-        dataset, labels: the folders; a few shards of pairs are read for pictures, from where the manifest
+        dataset, labels: the folders; a few shards of pairs are read for images, from where the manifest
             says.
         audit: figures against the truth, if there is one.
         compared: other selectors' audits on the same pairs, by name.

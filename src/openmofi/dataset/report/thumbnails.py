@@ -1,4 +1,4 @@
-"""Small pictures for the report: read by key from a shard of pairs, shrunk, as data URIs."""
+"""Small images for the report: read by key from a shard of pairs, shrunk, as data URIs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _QUALITY = 82
 
 
 def thumbnails(shard: Shard, keys: Iterable[str]) -> dict[str, str]:
-    """Key → JPEG of at most 160 px a side as a data URI, for those of `keys` whose picture can be shown.
+    """Key → JPEG of at most 160 px a side as a data URI, for those of `keys` whose image can be shown.
 
-    Reading stops when all are found. A shard that has moved gives no pictures: a report without them is still
+    Reading stops when all are found. A shard that has moved gives no images: a report without them is still
     one.
     """
     wanted, found = set(keys), {}
@@ -38,7 +38,7 @@ def thumbnails(shard: Shard, keys: Iterable[str]) -> dict[str, str]:
 
 
 def thumbnail(data: bytes) -> str | None:
-    """The picture, shrunk, as a data URI; `None` if it cannot be decoded."""
+    """The image, shrunk, as a data URI; `None` if it cannot be decoded."""
     try:
         image = decode_image(data, size_hint=SIDE)
     except ImageRefused:

@@ -1,4 +1,4 @@
-"""How well an encoder that was made from another agrees with it, on pictures and texts."""
+"""How well an encoder that was made from another agrees with it, on images and texts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Samples:
     Attributes:
         source: where it is from, in words.
         pictures: decoded, RGB.
-        texts: as many as pictures where `paired`: the text of each; otherwise any.
+        texts: as many as images where `paired`: the text of each; otherwise any.
         paired: see above.
     """
 
@@ -42,15 +42,15 @@ class Samples:
 
 @dataclass(frozen=True)
 class Agreement:
-    """What `agreement` found. Cosines are between a picture's (a text's) two embeddings.
+    """What `agreement` found. Cosines are between an image's (a text's) two embeddings.
 
     Attributes:
         source, pictures, texts: what was compared.
-        image_mean, image_min: cosines of pictures.
-        neighbours: share of a picture's ten nearest others (fewer where there are few) that the new encoder keeps.
-        text_mean, text_min: cosines of texts; `None` of an encoder of pictures alone.
-        map_before, map_after: mean average precision of texts that look for their own picture, with either encoder;
-            `None` where pictures came without texts.
+        image_mean, image_min: cosines of images.
+        neighbours: share of an image's ten nearest others (fewer where there are few) that the new encoder keeps.
+        text_mean, text_min: cosines of texts; `None` of an encoder of images alone.
+        map_before, map_after: mean average precision of texts that look for their own image, with either encoder;
+            `None` where images came without texts.
     """
 
     source: str
@@ -75,24 +75,24 @@ class Agreement:
 
 
 def samples_of(paths: Sequence[str], size: int, *, limit: int = PICTURES) -> Samples:
-    """The first pairs of shards or folders whose pictures can be read; without paths, generated pictures.
+    """The first pairs of shards or folders whose images can be read; without paths, generated images.
 
     Args:
         paths: as of the label job: tars, Parquet, tables, folders, patterns.
         size: pixels a side that the encoder takes.
-        limit: pictures at most.
+        limit: images at most.
 
     Raises:
-        OpenMofiError: no picture can be read, or a path is not there.
+        OpenMofiError: no image can be read, or a path is not there.
     """
     if not paths:
         pictures = [_generated(seed, size) for seed in range(_GENERATED)]
-        return Samples(f"{_GENERATED} generated pictures", pictures, _TEXTS, paired=False)
+        return Samples(f"{_GENERATED} generated images", pictures, _TEXTS, paired=False)
     found = list(itertools.islice(_readable(paths, size), limit))
     if not found:
-        raise OpenMofiError(f"No picture of {', '.join(paths)} can be read.", "Give other shards to --pictures.")
+        raise OpenMofiError(f"No image of {', '.join(paths)} can be read.", "Give other shards to --images.")
     texts, paired = [text for _, text in found], all(text for _, text in found)
-    return Samples(f"{len(found)} pictures of {', '.join(paths)}", [picture for picture, _ in found],
+    return Samples(f"{len(found)} images of {', '.join(paths)}", [picture for picture, _ in found],
                    texts if paired else _TEXTS, paired=paired)
 
 
@@ -101,7 +101,7 @@ def agreement(before: Encoder, after: Encoder, samples: Samples, *, texts: bool)
 
     Args:
         before, after: the original and what was made of it.
-        samples: at least one picture, and a text where `texts`.
+        samples: at least one image, and a text where `texts`.
         texts: whether there is a text side.
     """
     pixels = np.stack([before.preprocess(picture) for picture in samples.pictures])
@@ -129,7 +129,7 @@ def _readable(paths: Sequence[str], size: int) -> Iterator[tuple[Image.Image, st
 
 
 def _generated(seed: int, size: int) -> Image.Image:
-    """A coarse colour field with shapes on it: no real picture, but not noise either."""
+    """A coarse colour field with shapes on it: no real image, but not noise either."""
     draw = np.random.default_rng(seed)
     field = draw.integers(0, 256, (4, 4, 3)).astype(np.uint8)
     image = Image.fromarray(field).resize((size, size), Image.Resampling.BICUBIC)
@@ -158,7 +158,7 @@ def _nearest(vectors: Array, count: int) -> Any:
 
 
 def _mean_precision(texts: Array, pictures: Array) -> float:
-    """Mean average precision with one relevant picture a text: the mean of 1 / rank; ties count against it."""
+    """Mean average precision with one relevant image a text: the mean of 1 / rank; ties count against it."""
     scores = texts @ pictures.T
     ranks = (scores >= np.diagonal(scores)[:, None]).sum(1)
     return float((1 / ranks).mean())

@@ -104,8 +104,8 @@ def _networks(encoder: Encoder) -> Networks:
 
 def _split(samples: Samples) -> tuple[Samples, Samples]:
     if len(samples.pictures) < 2:
-        raise UsageError("int8 for OpenVINO needs pictures to calibrate on and others to judge by.",
-                         "Give shards with more pictures to --pictures.")
+        raise UsageError("int8 for OpenVINO needs images to calibrate on and others to judge by.",
+                         "Give shards with more images to --images.")
     judged, kept = (Samples(samples.source, samples.pictures[start::2], samples.texts[start::2], samples.paired)
                     for start in (0, 1))
     return judged, kept
@@ -174,7 +174,7 @@ def _check(found: Agreement, settings: ExportSettings) -> None:
     # A comparison with what is no number is false, and no number is no agreement.
     if found.loss <= settings.max_loss:
         return
-    sides = f"pictures {found.image_mean:.4f}" + ("" if found.text_mean is None else f", texts {found.text_mean:.4f}")
+    sides = f"images {found.image_mean:.4f}" + ("" if found.text_mean is None else f", texts {found.text_mean:.4f}")
     raise OpenMofiError(
         f"The export loses {found.loss:.4f} (1 − mean cosine; {sides}) on {found.source}, more than "
         f"{settings.max_loss:g}: nothing was written.",

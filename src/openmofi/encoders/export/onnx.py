@@ -92,7 +92,7 @@ def quantise_linear(source: Path, target: Path) -> int:
     if not found:
         raise UsageError("The network has no linear layers, whose weights alone are made int8 for ONNX Runtime: "
                          "dynamically quantised convolutions would be slower.",
-                         "Export with --precision fp32, or --format openvino, which calibrates on pictures.")
+                         "Export with --precision fp32, or --format openvino, which calibrates on images.")
     return found
 
 

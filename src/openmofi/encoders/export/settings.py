@@ -38,5 +38,5 @@ class ExportSettings:
 
     @property
     def calibrates(self) -> bool:
-        """Whether activations are quantised with fixed ranges, which pictures must give."""
+        """Whether activations are quantised with fixed ranges, which images must give."""
         return self.format == "openvino" and self.precision == "int8"

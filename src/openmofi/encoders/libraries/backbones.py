@@ -1,4 +1,4 @@
-"""The frozen backbones of the sample encoder: EfficientNet-Lite0 for pictures, MiniLM for texts, both from PyPI."""
+"""The frozen backbones of the sample encoder: EfficientNet-Lite0 for images, MiniLM for texts, both from PyPI."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from openmofi.storage import fingerprint
 
 # EfficientNet-Lite takes (byte − 127) / 128 (tensorflow/tpu, efficientnet/lite), written here for values in 0..1.
 _LITE_MEAN, _LITE_STD = 127 / 255, 128 / 255
-_IMAGE_BATCH = 32  # measured best on two cores: 430 pictures/s at 128 px, against 380 at 64
+_IMAGE_BATCH = 32  # measured best on two cores: 430 images/s at 128 px, against 380 at 64
 _TEXT_BATCH = 64
 _MAX_TOKENS = 128
 
@@ -88,7 +88,7 @@ def pretrained_lite0() -> Lite0:
 
 
 def lite0_preprocessing(size: int) -> Preprocessing:
-    """How pictures of `size` pixels are made for `Lite0`."""
+    """How images of `size` pixels are made for `Lite0`."""
     return Preprocessing(size, (_LITE_MEAN,) * 3, (_LITE_STD,) * 3)
 
 
@@ -100,7 +100,7 @@ def _with_weights(state: dict[str, torch.Tensor]) -> Lite0:
 
 
 class EfficientNetLite0:
-    """ImageNet features of EfficientNet-Lite0 at several depths: 2,768 a picture.
+    """ImageNet features of EfficientNet-Lite0 at several depths: 2,768 an image.
 
     The 1,280 pooled outputs of the last layer, then the spatial means and standard deviations (744 each) of the outputs
     of stages 3 to 7. The last layer alone is made for ImageNet's classes; colours, strokes and textures, which tell

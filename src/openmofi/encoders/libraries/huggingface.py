@@ -1,4 +1,4 @@
-"""Encoders in transformers' layout: `hf:PATH-OR-ID` of a CLIP or SigLIP, or of an encoder of pictures alone."""
+"""Encoders in transformers' layout: `hf:PATH-OR-ID` of a CLIP or SigLIP, or of an encoder of images alone."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def checkpoint_config(folder: Path) -> dict[str, Any]:
     config = read_config(folder)
     kind = config.get("model_type")
     if kind not in ("clip", "siglip"):
-        raise OpenMofiError(f"{folder} is a {kind!r} model; hf: opens 'clip' and 'siglip', and for pictures alone "
+        raise OpenMofiError(f"{folder} is a {kind!r} model; hf: opens 'clip' and 'siglip', and for images alone "
                             "DINOv2 and DINOv3.", "Use open_clip:ARCH/PRETRAINED or timm:NAME for other families.")
     return {"text_config": {}, **config, "vision_config": config.get("vision_config") or {}}
 

@@ -1,4 +1,4 @@
-"""transformers' encoders of pictures alone in `hf:`: DINOv2, with registers or without, and DINOv3."""
+"""transformers' encoders of images alone in `hf:`: DINOv2, with registers or without, and DINOv3."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KINDS = ("dinov2", "dinov2_with_registers", "dinov3_vit", "dinov3_convnext")
 def open_images(spec: str, folder: Path, config: Mapping[str, Any], option: str, device: str) -> ImageEncoder:
     """Open a local checkpoint of one of `KINDS`, with safetensors weights.
 
-    Pictures have the size that the checkpoint's preprocessing gives, which need not be that of its training (DINOv2:
+    Images have the size that the checkpoint's preprocessing gives, which need not be that of its training (DINOv2:
     224 against 518): position embeddings are interpolated.
 
     Raises:
@@ -38,7 +38,7 @@ def open_images(spec: str, folder: Path, config: Mapping[str, Any], option: str,
     preprocessing = read_preprocessing(folder, str(config["model_type"]), 0)
     patch = int(getattr(model.config, "patch_size", 1))
     if preprocessing.size % patch:
-        raise OpenMofiError(f"{folder} makes pictures of {preprocessing.size} px, no multiple of its patches' {patch}.",
+        raise OpenMofiError(f"{folder} makes images of {preprocessing.size} px, no multiple of its patches' {patch}.",
                             "Correct its preprocessor_config.json.")
 
     @torch.inference_mode()

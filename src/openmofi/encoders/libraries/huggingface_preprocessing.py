@@ -23,7 +23,7 @@ def read_preprocessing(folder: Path, model_type: str, size: int, option: str = "
     Args:
         folder: with `preprocessor_config.json`, or `processor_config.json` as transformers 5 writes it.
         model_type: `clip`, `siglip` or another: decides the defaults of what the file leaves out.
-        size: of the pictures that the model takes, in pixels; the file must agree. 0: any.
+        size: of the images that the model takes, in pixels; the file must agree. 0: any.
         option: `clip` or `mofi` instead of a file; of MOFI: bilinear without antialias (REFERENCE.md §1).
 
     Raises:
@@ -38,7 +38,7 @@ def read_preprocessing(folder: Path, model_type: str, size: int, option: str = "
     except (KeyError, TypeError, ValueError) as error:
         raise OpenMofiError(f"{path}: the preprocessing is not understood ({error}).") from error
     if size and made.size != size:
-        raise OpenMofiError(f"{path} makes pictures of {made.size} px; the model takes {size} px.",
+        raise OpenMofiError(f"{path} makes images of {made.size} px; the model takes {size} px.",
                             "Correct the file, or use ?preprocessing=clip or =mofi.")
     return checked(made, str(path))
 

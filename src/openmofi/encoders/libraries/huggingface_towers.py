@@ -48,7 +48,7 @@ def preprocessing(rest: str, _pretrained: str, size: int) -> Preprocessing:
     config = checkpoint_config(folder)
     own = int(config["vision_config"].get("image_size", 224))
     if size not in (0, own):
-        raise UsageError(f"hf:{place} takes pictures of {own} px; model.image.size is {size}.",
+        raise UsageError(f"hf:{place} takes images of {own} px; model.image.size is {size}.",
                          "Set it to 0, or choose a timm or open_clip model.")
     return read_preprocessing(folder, str(config["model_type"]), own, option)
 

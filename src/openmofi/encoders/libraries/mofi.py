@@ -1,7 +1,7 @@
 """MOFI's released checkpoints (apple/mofi-b16-hf, -l14-hf, -h14-hf): `mofi:PATH-OR-ID`, without further flags.
 
 They are a CLIPModel of transformers with OPT's tokenizer and its own special tokens. What the files leave open is
-filled in as published (REFERENCE.md §1): pictures are resized bilinearly without antialias, texts go in as ids alone,
+filled in as published (REFERENCE.md §1): images are resized bilinearly without antialias, texts go in as ids alone,
 without a mask. The export holds no logit scale: it is reported as unknown.
 """
 

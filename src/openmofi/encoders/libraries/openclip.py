@@ -173,7 +173,7 @@ def preprocessing_of(raw: dict[str, Any], where: str) -> Preprocessing:
     size = raw["size"]
     height, width = size if isinstance(size, tuple | list) else (size, size)
     if height != width:
-        raise OpenMofiError(f"{where} takes pictures of {height} × {width}; only square ones are supported.")
+        raise OpenMofiError(f"{where} takes images of {height} × {width}; only square ones are supported.")
     mean, std = (tuple(float(value) for value in raw[key]) for key in ("mean", "std"))
     return checked(Preprocessing(int(height), mean, std, raw["interpolation"],  # type: ignore[arg-type]
                                  raw["resize_mode"]), where)

@@ -57,13 +57,13 @@ def image(name: str, pretrained: str, size: int, drop_path: float) -> Trunk:
 
 
 def _check_size(module: Any, name: str, size: int) -> None:
-    """Some models find out only when they look that they cannot take pictures of a size."""
+    """Some models find out only when they look that they cannot take images of a size."""
     training = module.training
     try:
         with torch.no_grad():
             module.eval()(torch.zeros(1, 3, size, size))
     except (AssertionError, RuntimeError, ValueError) as error:
-        raise UsageError(f"timm:{name} takes no pictures of {size} px: {first_line(error)}",
+        raise UsageError(f"timm:{name} takes no images of {size} px: {first_line(error)}",
                          "Choose another model.image.size.") from error
     module.train(training)
 

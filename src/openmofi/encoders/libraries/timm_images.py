@@ -1,4 +1,4 @@
-"""timm's image models as encoders of pictures alone: `timm:NAME`, `timm:NAME/TAG`, `timm:NAME/FILE`."""
+"""timm's image models as encoders of images alone: `timm:NAME`, `timm:NAME/TAG`, `timm:NAME/FILE`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def open_timm(spec: str, rest: str, device: str) -> ImageEncoder:
     """Open `NAME[/WEIGHTS][?size=N]`: the model's pooled features, without a classifier.
 
     WEIGHTS: a tag of timm (`vit_base_patch14_dinov2/lvd142m`; by default the model's first), a weights file, or `none`
-    with `?seed=N` (untrained: tests, benchmarks). `size`: pictures of another size than the model's own, in pixels, as
+    with `?seed=N` (untrained: tests, benchmarks). `size`: images of another size than the model's own, in pixels, as
     DINOv2 is evaluated at 224 and timm has it at 518.
 
     Raises:

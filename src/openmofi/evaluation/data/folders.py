@@ -1,4 +1,4 @@
-"""Pictures in folders, as published datasets have them: a folder for each class, perhaps below one for each split."""
+"""Images in folders, as published datasets have them: a folder for each class, perhaps below one for each split."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ TRAIN, VALIDATION, TEST = ("train", "training"), ("val", "validation", "valid"),
 
 @dataclass(frozen=True)
 class ClassFolders:
-    """Pictures by class folder.
+    """Images by class folder.
 
     Attributes:
         root: the folder of the class folders.
         classes: names of the class folders, sorted.
-        files: pictures, relative to `root`, sorted within each class.
-        labels: (files,) place of each picture's class in `classes`.
+        files: images, relative to `root`, sorted within each class.
+        labels: (files,) place of each image's class in `classes`.
     """
 
     root: Path
@@ -35,21 +35,21 @@ class ClassFolders:
     labels: Ints
 
     def sources(self) -> list[ImageSource]:
-        """The pictures, to be embedded."""
+        """The images, to be embedded."""
         return file_sources(self.root, self.files, self.root.name or "files")
 
     def labels_of(self, images: EmbeddedImages) -> Ints:
-        """(n,) the classes of the pictures that could be embedded."""
+        """(n,) the classes of the images that could be embedded."""
         known = dict(zip(self.files, self.labels.tolist(), strict=True))
         return np.array([known[key] for key in images.keys], np.int64)
 
     def take(self, rows: Ints) -> ClassFolders:
-        """Only these pictures, with all classes."""
+        """Only these images, with all classes."""
         return ClassFolders(self.root, self.classes, [self.files[row] for row in rows.tolist()], self.labels[rows])
 
 
 def pictures_in(folder: Path) -> list[str]:
-    """Paths of the pictures below `folder`, relative and sorted; hidden files and other kinds of files are left out."""
+    """Paths of the images below `folder`, relative and sorted; hidden files and other kinds of files are left out."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")
                   if path.suffix.lower() in ENDINGS and path.is_file()
                   and not any(part.startswith(".") for part in path.relative_to(folder).parts))
@@ -59,17 +59,17 @@ def class_folders(root: str | Path) -> ClassFolders:
     """The class folders in `root`; a class may hold folders of its own.
 
     Raises:
-        OpenMofiError: no such folder, no class folders in it, or one without pictures.
+        OpenMofiError: no such folder, no class folders in it, or one without images.
     """
     folder = require_folder(root)
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not names:
-        raise OpenMofiError(f"{root} has no class folders.", "Give a folder with a folder of pictures for each class.")
+        raise OpenMofiError(f"{root} has no class folders.", "Give a folder with a folder of images for each class.")
     found = [[f"{name}/{file}" for file in pictures_in(folder / name)] for name in names]
     empty = [name for name, files in zip(names, found, strict=True) if not files]
     if empty:
-        raise OpenMofiError(f"{_named(empty, 'class folder')} of {root} {_have(empty)} no pictures.",
-                            f"Pictures end in {', '.join(ENDINGS)}; remove folders that are no class.")
+        raise OpenMofiError(f"{_named(empty, 'class folder')} of {root} {_have(empty)} no images.",
+                            f"Images end in {', '.join(ENDINGS)}; remove folders that are no class.")
     labels = np.repeat(np.arange(len(names)), [len(files) for files in found])
     return ClassFolders(folder, names, [file for files in found for file in files], labels.astype(np.int64))
 
@@ -121,7 +121,7 @@ def same_classes(train: ClassFolders, test: ClassFolders) -> ClassFolders:
 
 
 def lost_classes(classes: Sequence[str], labels: Ints, what: str) -> None:
-    """Refuse to go on with classes of which no picture could be read.
+    """Refuse to go on with classes of which no image could be read.
 
     Raises:
         OpenMofiError: there are some.
@@ -129,8 +129,8 @@ def lost_classes(classes: Sequence[str], labels: Ints, what: str) -> None:
     counts = Counter(labels.tolist())
     missing = [name for number, name in enumerate(classes) if not counts[number]]
     if missing:
-        raise OpenMofiError(f"{_named(missing, 'class')} {_have(missing)} no readable picture in {what}.",
-                            "Put the pictures back, or remove the class from all splits.")
+        raise OpenMofiError(f"{_named(missing, 'class')} {_have(missing)} no readable image in {what}.",
+                            "Put the images back, or remove the class from all splits.")
 
 
 def _named(names: Sequence[str], what: str) -> str:

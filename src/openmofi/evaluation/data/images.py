@@ -1,4 +1,4 @@
-"""Where pictures come from, for evaluation: shards of pairs, or files in folders, under one reader."""
+"""Where images come from, for evaluation: shards of pairs, or files in folders, under one reader."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Load = Callable[[], Pair]
 
 @dataclass(frozen=True)
 class ImageSource:
-    """An ordered list of pictures.
+    """An ordered list of images.
 
     Attributes:
         name: unique among the sources of one call.
-        stamp: changes when the pictures do; names what is kept of them on this machine.
+        stamp: changes when the images do; names what is kept of them on this machine.
         read: yields (key, load); `load` may be called in another thread, once, or not at all.
     """
 
@@ -35,7 +35,7 @@ class ImageSource:
 
 
 def shard_source(shard: Shard, settings: ReadSettings = ReadSettings()) -> ImageSource:
-    """The pictures of a shard of pairs; its texts play no part.
+    """The images of a shard of pairs; its texts play no part.
 
     Raises:
         OpenMofiError: it cannot be read.
@@ -74,7 +74,7 @@ def _stamp(path: Path) -> tuple[int, int]:
     try:
         found = path.stat()
     except FileNotFoundError:
-        # A table may name what is not there: such a row is excluded and counted like an unreadable picture.
+        # A table may name what is not there: such a row is excluded and counted like an unreadable image.
         return -1, 0
     return found.st_size, found.st_mtime_ns
 

@@ -1,8 +1,8 @@
-"""Pictures with class names, in the layouts that classification data come in: class folders, tar shards, a table.
+"""Images with class names, in the layouts that classification data come in: class folders, tar shards, a table.
 
 - class folders: DIR/CLASS/PICTURE, or DIR/test or DIR/val with these;
 - tar shards (WebDataset, as clip_benchmark writes them): DIR/*.tar or DIR/test/*.tar with `KEY.cls`, a class number,
-  beside each picture, and DIR/classnames.txt;
+  beside each image, and DIR/classnames.txt;
 - a table: a CSV or TSV with a column of paths, relative to it, and a column of class names.
 """
 
@@ -34,10 +34,10 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Pictures and their classes.
+    """Images and their classes.
 
     Attributes:
-        sources: the pictures.
+        sources: the images.
         names: a name for each class.
         label: (source, key) → class.
         names_from: where the names are from, for people.
@@ -51,16 +51,16 @@ class LabelledImages:
     beside: Path
 
     def labels_of(self, images: EmbeddedImages) -> Ints:
-        """(n,) the classes of the pictures that could be embedded.
+        """(n,) the classes of the images that could be embedded.
 
         Raises:
-            OpenMofiError: a picture has none.
+            OpenMofiError: an image has none.
         """
         places = list(zip(images.shards, images.keys, strict=True))
         missing = [place for place in places if place not in self.label]
         if missing:
-            raise OpenMofiError(f"{len(missing)} pictures have no class, {missing[0][1]} of {missing[0][0]} for one.",
-                                "Each picture of a tar needs a KEY.cls with its class number.")
+            raise OpenMofiError(f"{len(missing)} images have no class, {missing[0][1]} of {missing[0][0]} for one.",
+                                "Each image of a tar needs a KEY.cls with its class number.")
         return np.array([self.label[place] for place in places], np.int64)
 
 
@@ -139,7 +139,7 @@ def _table(path: Path) -> LabelledImages:
         raise OpenMofiError(f"Line {wrong} of {path} has no class, or a path that leaves the table's folder.",
                             "Give paths relative to the table.")
     if not files or len(set(files)) < len(files):
-        raise OpenMofiError(f"{path} has no rows, or names a picture twice.", "Give one row for each picture.")
+        raise OpenMofiError(f"{path} has no rows, or names an image twice.", "Give one row for each image.")
     names = sorted({row[kind].strip() for row in rows})
     number = {name: at for at, name in enumerate(names)}
     of = {file: number[row[kind].strip()] for file, row in zip(files, rows, strict=True)}

@@ -35,7 +35,7 @@ class Task:
         name: as in VTAB's code, shortened.
         group: one of the three.
         classes: how many.
-        test: pictures of the published test split.
+        test: images of the published test split.
         folders: names of its folder, as people call it.
     """
 
@@ -75,14 +75,14 @@ TASKS = (
 
 @dataclass(frozen=True)
 class Files:
-    """Pictures of a split: paths relative to `root`, and class numbers."""
+    """Images of a split: paths relative to `root`, and class numbers."""
 
     root: Path
     files: list[str]
     labels: Ints
 
     def sources(self, name: str) -> list[ImageSource]:
-        """The pictures, to be embedded."""
+        """The images, to be embedded."""
         return file_sources(self.root, self.files, name)
 
     def take(self, rows: Ints) -> Files:
@@ -152,7 +152,7 @@ def _listed(task: Task, folder: Path, name: str) -> Files:
                             "Fetch VTAB-1k again.") from error
     outside = next((file for file in files if not inside(file)), None)
     if outside is not None or len(set(files)) < len(files):
-        raise OpenMofiError(f"{path} names a picture twice, or outside its folder{f': {outside}' if outside else ''}.",
+        raise OpenMofiError(f"{path} names an image twice, or outside its folder{f': {outside}' if outside else ''}.",
                             "Fetch VTAB-1k again.")
     return Files(folder, files, labels)
 
@@ -170,10 +170,10 @@ def _drawn(both: ClassFolders, folder: Path, seed: int) -> Splits:
 def _check(task: Task, folder: Path, splits: Splits) -> None:
     counts = len(splits.train.files), len(splits.validation.files)
     if counts != (TRAIN, VALIDATION):
-        raise OpenMofiError(f"{folder} has {counts[0]:,} training and {counts[1]:,} validation pictures; VTAB-1k has "
+        raise OpenMofiError(f"{folder} has {counts[0]:,} training and {counts[1]:,} validation images; VTAB-1k has "
                             f"{TRAIN} and {VALIDATION}.", "Give the published split.")
     if not splits.test.files:
-        raise OpenMofiError(f"{folder} has no test pictures.", "Complete the task, or remove its folder.")
+        raise OpenMofiError(f"{folder} has no test images.", "Complete the task, or remove its folder.")
     classes = 1 + max(int(part.labels.max()) for part in splits.parts())
     if classes > task.classes or min(int(part.labels.min()) for part in splits.parts()) < 0:
         raise OpenMofiError(f"{folder} has {classes} classes; {task.name} has {task.classes}, numbered from 0.",

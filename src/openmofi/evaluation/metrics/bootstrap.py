@@ -1,8 +1,8 @@
-"""Bootstrap intervals over groups: whole classes are drawn, not pictures.
+"""Bootstrap intervals over groups: whole classes are drawn, not images.
 
-Pictures of one class are alike, so an interval that draws pictures one by one is too narrow; what a benchmark samples
-from the world are its classes. The figure is the mean over all pictures; a resample draws as many classes as there are,
-with replacement, and takes the mean over the pictures of the drawn classes. Intervals are percentiles.
+Images of one class are alike, so an interval that draws images one by one is too narrow; what a benchmark samples
+from the world are its classes. The figure is the mean over all images; a resample draws as many classes as there are,
+with replacement, and takes the mean over the images of the drawn classes. Intervals are percentiles.
 The draws are those of `scipy.stats.bootstrap` (method `percentile`) with the same generator, which the tests compare.
 """
 
@@ -26,7 +26,7 @@ _DRAWS_AT_ONCE = 1 << 21
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Two systems on the same pictures, the same classes drawn for both.
+    """Two systems on the same images, the same classes drawn for both.
 
     Attributes:
         ours, theirs: the means.
@@ -97,7 +97,7 @@ def paired_bootstrap(ours: ArrayLike, theirs: ArrayLike, groups: ArrayLike, *, r
     """The difference of two systems' means and their relative gain, with intervals; classes are drawn for both at once.
 
     Args:
-        ours, theirs: (n,) a number for each picture, in the same order; a row that is NaN in either is left out.
+        ours, theirs: (n,) a number for each image, in the same order; a row that is NaN in either is left out.
         groups: (n,) the class of each.
 
     Raises:
@@ -123,10 +123,10 @@ def _totals(columns: list[ArrayLike], groups: ArrayLike) -> tuple[list[Doubles],
     names = np.asarray(groups)
     if any(value.shape != names.shape or value.ndim != 1 for value in values):
         raise OpenMofiError(f"Values of shapes {[value.shape for value in values]} do not go with groups of shape "
-                            f"{names.shape}.", "Give one number and one class for each picture.")
+                            f"{names.shape}.", "Give one number and one class for each image.")
     known = ~np.isnan(np.stack(values)).any(axis=0)
     if not known.any():
-        raise OpenMofiError("There is nothing to average: no picture has a value.")
+        raise OpenMofiError("There is nothing to average: no image has a value.")
     codes = np.unique(names[known], return_inverse=True)[1]
     counts = np.asarray(np.bincount(codes), np.float64)
     return [np.asarray(np.bincount(codes, weights=value[known]), np.float64) for value in values], counts

@@ -1,9 +1,9 @@
-"""Which entity a picture shows: by the nearest labelled pictures, by the entities' texts, by both.
+"""Which entity an image shows: by the nearest labelled images, by the entities' texts, by both.
 
-By pictures: of the K nearest labelled pictures each gives its entities the weight exp(cosine / T); an entity's share
-of all weight is its probability (as `openmofi.evaluation.metrics.knn`, for pictures with several labels). By texts:
+By images: of the K nearest labelled images each gives its entities the weight exp(cosine / T); an entity's share
+of all weight is its probability (as `openmofi.evaluation.metrics.knn`, for images with several labels). By texts:
 softmax of the cosines with the entities' texts, times a logit scale. By both: the weighted mean of the two
-probabilities. An entity without labelled pictures has no share by pictures, so that entities seen and unseen by the
+probabilities. An entity without labelled images has no share by images, so that entities seen and unseen by the
 labels are told apart in the figures.
 
 Where all neighbours agree, their entity wins by both unless the texts weigh more than half: what the weight gives to
@@ -27,11 +27,11 @@ _BLOCK_BYTES = 32 << 20
 
 @dataclass(frozen=True)
 class Labelled:
-    """Labelled pictures, the index.
+    """Labelled images, the index.
 
     Attributes:
         embeddings: (n, d) L2-normalised.
-        starts: (n + 1,); picture i has `entities[starts[i]:starts[i + 1]]`.
+        starts: (n + 1,); image i has `entities[starts[i]:starts[i + 1]]`.
         entities: codes.
     """
 
@@ -41,7 +41,7 @@ class Labelled:
 
     @classmethod
     def of(cls, embeddings: Floats, entities: Sequence[Sequence[int]]) -> Labelled:
-        """From the codes of each picture's entities."""
+        """From the codes of each image's entities."""
         sizes = [len(some) for some in entities]
         return cls(embeddings, np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
                    np.array([code for some in entities for code in some], np.int64))
@@ -69,7 +69,7 @@ def recognise(queries: Floats, true: Ints, count: int, labelled: Labelled, texts
         true: (q,) code of the entity that each shows; −1 where it is none of them.
         count: number of entities; codes are below.
         labelled: the index.
-        texts: (count, d) L2-normalised, or `None`: then only by pictures.
+        texts: (count, d) L2-normalised, or `None`: then only by images.
         k: neighbours.
         temperature: T.
         logit_scale: of texts.
@@ -108,7 +108,7 @@ def _probabilities(queries: Floats, count: int, labelled: Labelled, texts: Float
 
 
 def _shares(scores: Floats, labelled: Labelled, count: int, k: int, temperature: float) -> NDArray[np.float64]:
-    """(rows, pictures) cosines → (rows, count) each entity's share of the weight."""
+    """(rows, images) cosines → (rows, count) each entity's share of the weight."""
     places, near = nearest_places(scores, k)
     weights = np.exp((near - near[:, :1]).astype(np.float64) / temperature)
     shares = np.zeros((len(scores), count))

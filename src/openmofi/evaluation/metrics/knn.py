@@ -1,6 +1,6 @@
 """Weighted nearest neighbours, as DINO and DINOv2 evaluate frozen features (dinov2/eval/knn.py).
 
-Of a query's K = max(k) nearest training pictures by cosine, the similarities divided by the temperature go through a
+Of a query's K = max(k) nearest training images by cosine, the similarities divided by the temperature go through a
 softmax over all K; for each k the weights of the first k are added up by class, and the class of the greatest sum is
 the answer (of equal sums the first class).
 """
@@ -47,7 +47,7 @@ def nearest_neighbours(train: ArrayLike, labels: ArrayLike, queries: ArrayLike, 
         block_bytes: memory of a block of scores.
 
     Raises:
-        UsageError: fewer training pictures than the greatest k.
+        UsageError: fewer training images than the greatest k.
         OpenMofiError: embeddings that are not normalised.
     """
     base, asked = checked_embeddings(train, "training embeddings"), checked_embeddings(queries, "query embeddings")
@@ -55,7 +55,7 @@ def nearest_neighbours(train: ArrayLike, labels: ArrayLike, queries: ArrayLike, 
     most = max(k)
     if most > len(base):
         fits = [str(one) for one in k if one <= len(base)]
-        raise UsageError(f"k = {most} neighbours cannot be found among {len(base)} training pictures.",
+        raise UsageError(f"k = {most} neighbours cannot be found among {len(base)} training images.",
                          f"Set e.g. k={','.join(fits) or '1'}.")
     if min(k) < 1 or temperature <= 0:
         raise UsageError("k must be at least 1, and the temperature above 0.")

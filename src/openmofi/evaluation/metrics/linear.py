@@ -1,9 +1,9 @@
 """A linear probe: multinomial logistic regression on frozen features, by L-BFGS, as CLIP evaluates them.
 
-Minimised is the sum over the training pictures of the cross-entropy, plus λ/2 ‖W‖² (the bias is free): scikit-learn's
+Minimised is the sum over the training images of the cross-entropy, plus λ/2 ‖W‖² (the bias is free): scikit-learn's
 `LogisticRegression(C=1/λ)`, which the tests compare. λ is chosen on a validation split (Radford et al. 2021, A.3):
 first 10⁻⁶, 10⁻⁴, …, 10⁶, then between the neighbours of the best, halving the step until there are 8 steps to a decade.
-The probe is then fitted on training and validation pictures together. The test split is looked at once, at the end.
+The probe is then fitted on training and validation images together. The test split is looked at once, at the end.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def _checked(features: ArrayLike, labels: ArrayLike, classes: int) -> tuple[NDAr
     values, true = np.asarray(features, np.float32), np.asarray(labels, np.int64)
     if values.ndim != 2 or true.shape != (len(values),) or not len(values):
         raise OpenMofiError(f"Features of the shape {values.shape} do not go with labels of the shape {true.shape}.",
-                            "Give a row of features and a class for each picture.")
+                            "Give a row of features and a class for each image.")
     if true.min() < 0 or true.max() >= classes:
         raise OpenMofiError(f"Labels run from {true.min()} to {true.max()}, and there are {classes} classes.")
     if not np.isfinite(values).all():

@@ -1,12 +1,12 @@
-"""Image retrieval: every picture is a query, pictures of its class are its positives.
+"""Image retrieval: every image is a query, images of its class are its positives.
 
 Two conventions, which differ much (REFERENCE.md §4) and are never mixed; with ranks from 1 and R positives of a query:
 
 - `map_incl_query`: GPR1200's official one. The query itself stays in the index and is one of its positives:
-  AP = 1/R Σ_{i=1..R} i / rank_i over the class's R pictures (Schall et al., GPR1200, MMM 2022; there R = 10), here for
-  classes of any size. Nothing puts the query at rank 1: it is ranked by its score like all others. A picture that is
+  AP = 1/R Σ_{i=1..R} i / rank_i over the class's R images (Schall et al., GPR1200, MMM 2022; there R = 10), here for
+  classes of any size. Nothing puts the query at rank 1: it is ranked by its score like all others. An image that is
   alone in its class counts, with itself as its only positive.
-- `map_excl_query`: the query is taken out of its own ranking: AP = 1/(R − 1) Σ_{i=1..R−1} i / rank_i. Pictures that are
+- `map_excl_query`: the query is taken out of its own ranking: AP = 1/(R − 1) Σ_{i=1..R−1} i / rank_i. Images that are
   alone in their class have no positive; they are no queries, are counted, and stay in the index. This is average
   precision as scikit-learn has it, not MAP@R.
 - `recall_at_K_excl_query`: the share of the same queries with a positive among their first K others.
@@ -38,11 +38,11 @@ class RetrievalResult:
     Attributes:
         map_incl_query, map_excl_query, recall_at_excl_query: see this module's head; recall by K, ascending.
         pictures, classes: in the index.
-        queries_without_positives: pictures alone in their class: no queries of the `excl` figures.
-        ap_incl_query: (pictures,) of each query.
-        ap_excl_query: (pictures,); NaN for those without positives.
-        first_excl_query: (pictures,) rank of the first positive, the query left out; 0 for those without.
-        class_of: (pictures,) code of each picture's class, in the sorted order of the labels; the groups of a
+        queries_without_positives: images alone in their class: no queries of the `excl` figures.
+        ap_incl_query: (images,) of each query.
+        ap_excl_query: (images,); NaN for those without positives.
+        first_excl_query: (images,) rank of the first positive, the query left out; 0 for those without.
+        class_of: (images,) code of each image's class, in the sorted order of the labels; the groups of a
             `paired_bootstrap` between two encoders.
     """
 
@@ -72,7 +72,7 @@ class RetrievalResult:
 
 def evaluate_retrieval(embeddings: ArrayLike, labels: ArrayLike, *, recall_at: Sequence[int] = RECALLS,
                        resamples: int = RESAMPLES, seed: int = 0, block_bytes: int = BLOCK_BYTES) -> RetrievalResult:
-    """Rank all pictures for each of them, by cosine.
+    """Rank all images for each of them, by cosine.
 
     Args:
         embeddings: (n, d) L2-normalised; ranked as float32.
@@ -82,13 +82,13 @@ def evaluate_retrieval(embeddings: ArrayLike, labels: ArrayLike, *, recall_at: S
         block_bytes: memory of a block of scores; changes no figure beyond float32 rounding.
 
     Raises:
-        OpenMofiError: embeddings that are not normalised, labels that do not fit, or no class of two pictures.
+        OpenMofiError: embeddings that are not normalised, labels that do not fit, or no class of two images.
     """
     vectors = checked_embeddings(embeddings)
     classes = Classes.group(labels, len(vectors))
     if len(classes.names) == len(vectors):
-        raise OpenMofiError("No class has two pictures, so no query has a positive.",
-                            "Give at least two pictures of a class.")
+        raise OpenMofiError("No class has two images, so no query has a positive.",
+                            "Give at least two images of a class.")
     incl, excl, first = _precisions(vectors, classes, block_bytes)
     asked = ~np.isnan(excl)
     return RetrievalResult(

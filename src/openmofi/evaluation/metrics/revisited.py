@@ -1,6 +1,6 @@
 """Retrieval with junk, as Revisited Oxford and Paris define it (Radenović et al., CVPR 2018, python/evaluate.py).
 
-For each query the database holds easy, hard and junk pictures. Easy: positives are the easy ones, junk are junk and
+For each query the database holds easy, hard and junk images. Easy: positives are the easy ones, junk are junk and
 hard. Medium: positives are easy and hard, junk is junk. Hard: positives are the hard ones, junk are junk and easy.
 Junk is taken out of the ranking. AP is the trapezoidal area under precision over recall:
 
@@ -8,7 +8,7 @@ Junk is taken out of the ranking. AP is the trapezoidal area under precision ove
 
 P@k = positives among the first k' / k', where k' = min(k, rank of the last positive, from 1). Queries without
 positives are not counted. Ties: see `openmofi.evaluation.metrics.ranking`; a distractor stands behind a database
-picture of its score.
+image of its score.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Query:
     """A query.
 
     Attributes:
-        name: of its picture, without the ending.
+        name: of its image, without the ending.
         box: left, upper, right, lower edge in pixels of what is asked for.
         places: kind (`KINDS`) → places in the database, ascending.
     """
@@ -50,7 +50,7 @@ class Query:
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """What a `gnd_*.pkl` says: names of the database's pictures without their ending, and the queries."""
+    """What a `gnd_*.pkl` says: names of the database's images without their ending, and the queries."""
 
     database: list[str]
     queries: list[Query]
@@ -60,7 +60,7 @@ def read_ground_truth(path: str | Path) -> GroundTruth:
     """Read the authors' file, without trusting it; see `read_plain_pickle`.
 
     Raises:
-        OpenMofiError: it is not what the authors ship, or names pictures that are not in its list.
+        OpenMofiError: it is not what the authors ship, or names images that are not in its list.
     """
     raw = read_plain_pickle(path)
     try:
@@ -80,7 +80,7 @@ def _names(values: Any) -> list[str]:
     names = [str(value) for value in values]
     outside = next((name for name in names if not inside(name)), None)
     if outside is not None:
-        raise ValueError(f"the picture {outside!r} lies outside the folder")
+        raise ValueError(f"the image {outside!r} lies outside the folder")
     return names
 
 
@@ -96,7 +96,7 @@ def _places(values: Any, count: int) -> Ints:
     places = np.asarray(values).ravel()
     whole = places.astype(np.int64)
     if len(places) and (np.any(whole != places) or whole.min() < 0 or whole.max() >= count):
-        raise ValueError(f"a place beyond the {count} pictures of the database")
+        raise ValueError(f"a place beyond the {count} images of the database")
     return np.unique(whole)
 
 
@@ -119,7 +119,7 @@ def precision_at(ranks: ArrayLike, k: int) -> float:
 
 @dataclass(frozen=True)
 class Ranks:
-    """Where the pictures of one query rank, from 0, with distractors and junk in the ranking.
+    """Where the images of one query rank, from 0, with distractors and junk in the ranking.
 
     Attributes:
         of: kind → (found,) ranks, not in order.
@@ -138,13 +138,13 @@ class Ranks:
 
 
 class Ranking:
-    """Ranks the queries' pictures in the database, then pushes them down by what further distractors beat them.
+    """Ranks the queries' images in the database, then pushes them down by what further distractors beat them.
 
     Args:
         queries: (q, d) L2-normalised.
         database: (n, d) L2-normalised.
         truth: of each query.
-        rows: (named,) place in the ground truth's list → row of `database`; −1 where the picture could not be read.
+        rows: (named,) place in the ground truth's list → row of `database`; −1 where the image could not be read.
     """
 
     def __init__(self, queries: Floats, database: Floats, truth: Sequence[Query], rows: Ints) -> None:
@@ -160,7 +160,7 @@ class Ranking:
                 self._ranks.append(ranks_of(scores[offset], places) - 1)
 
     def add(self, distractors: Floats) -> None:
-        """Put (m, d) further pictures, none of which is right, into the database."""
+        """Put (m, d) further images, none of which is right, into the database."""
         for start, scores in Index.of(distractors).blocks(self._queries):
             for offset, found in enumerate(scores):
                 number = start + offset
@@ -175,7 +175,7 @@ class Ranking:
 
 
 def _found(query: Query, rows: Ints) -> tuple[Ints, NDArray[Any]]:
-    """Rows of a query's readable pictures, ascending, and the kind of each."""
+    """Rows of a query's readable images, ascending, and the kind of each."""
     found = np.concatenate([rows[query.places[kind]] for kind in KINDS])
     kinds = np.repeat(np.array(KINDS, object), [len(query.places[kind]) for kind in KINDS])
     kept = np.flatnonzero(found >= 0)

@@ -24,15 +24,15 @@ _TEXTS_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class ZeroShotResult:
-    """What `evaluate_zero_shot` found. Intervals: 95 %, bootstrap over the classes that have pictures.
+    """What `evaluate_zero_shot` found. Intervals: 95 %, bootstrap over the classes that have images.
 
     Attributes:
-        accuracy, accuracy_top5: shares of all pictures whose class is the first, or among the first five.
-        mean_class_accuracy: mean of `class_accuracy` over the classes that have pictures.
-        pictures, classes: pictures, and classes to choose from.
-        class_accuracy: (classes,); NaN for classes without a picture.
-        rank: (pictures,) the rank of the true class, from 1.
-        class_of: (pictures,) the true class; the groups of a `paired_bootstrap` between two encoders.
+        accuracy, accuracy_top5: shares of all images whose class is the first, or among the first five.
+        mean_class_accuracy: mean of `class_accuracy` over the classes that have images.
+        pictures, classes: images, and classes to choose from.
+        class_accuracy: (classes,); NaN for classes without an image.
+        rank: (images,) the rank of the true class, from 1.
+        class_of: (images,) the true class; the groups of a `paired_bootstrap` between two encoders.
     """
 
     accuracy: float
@@ -48,11 +48,11 @@ class ZeroShotResult:
 
     @property
     def correct(self) -> NDArray[np.float64]:
-        """(pictures,) 1 where the answer is right, else 0: the values of a `paired_bootstrap`."""
+        """(images,) 1 where the answer is right, else 0: the values of a `paired_bootstrap`."""
         return (self.rank == 1).astype(np.float64)
 
     def as_dict(self) -> dict[str, Any]:
-        """The figures as plain values for JSON, without what is known of single pictures and classes."""
+        """The figures as plain values for JSON, without what is known of single images and classes."""
         return {
             "accuracy": self.accuracy, "accuracy_interval": list(self.accuracy_interval),
             "accuracy_top5": self.accuracy_top5, "accuracy_top5_interval": list(self.accuracy_top5_interval),
@@ -98,7 +98,7 @@ def _filled(template: str) -> Callable[[str], str]:
 
 def evaluate_zero_shot(images: ArrayLike, labels: ArrayLike, classes: ArrayLike, *, resamples: int = RESAMPLES,
                        seed: int = 0, block_bytes: int = BLOCK_BYTES) -> ZeroShotResult:
-    """Give each picture the class of the nearest text embedding.
+    """Give each image the class of the nearest text embedding.
 
     Args:
         images: (n, d) L2-normalised.
@@ -117,7 +117,7 @@ def evaluate_zero_shot(images: ArrayLike, labels: ArrayLike, classes: ArrayLike,
                             f"{texts.shape[1]}.", "Embed both with one encoder.")
     if true.shape != (len(vectors),) or not np.issubdtype(true.dtype, np.integer):
         raise OpenMofiError(f"Labels of the shape {true.shape} and type {true.dtype} do not go with {len(vectors)} "
-                            "pictures.", "Give one integer for each picture: the row of its class.")
+                            "pictures.", "Give one integer for each image: the row of its class.")
     true = true.astype(np.int64)
     if true.min() < 0 or true.max() >= len(texts):
         raise OpenMofiError(f"Labels run from {true.min()} to {true.max()}, and there are {len(texts)} classes.")

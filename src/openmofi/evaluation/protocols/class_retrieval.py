@@ -1,4 +1,4 @@
-"""Retrieval over any folder of class folders: every picture is a query, pictures of its class are its positives."""
+"""Retrieval over any folder of class folders: every image is a query, images of its class are its positives."""
 
 from __future__ import annotations
 
@@ -40,5 +40,5 @@ def measure(subject: Subject) -> Measured:
 PROTOCOL = EvaluationProtocol(
     name="retrieval", version=1, headline=EXCL, settings=ClassRetrievalSettings, measure=measure,
     score="average precision without the query",
-    rule="Pictures that cannot be read are neither queries nor in the index.",
+    rule="Images that cannot be read are neither queries nor in the index.",
     data="Your own. Layout: DIR/CLASS/PICTURE.")

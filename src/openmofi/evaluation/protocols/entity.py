@@ -1,7 +1,7 @@
-"""Entity recognition (visual entity linking): from a picture to the entity of a knowledge base that it shows.
+"""Entity recognition (visual entity linking): from an image to the entity of a knowledge base that it shows.
 
-Three ways, see `openmofi.evaluation.metrics.entities`: `images` (nearest pictures of a labelled dataset), `text` (name
-and description of each entity) and `both`. Entities that have labelled pictures in the dataset are `seen`, the others
+Three ways, see `openmofi.evaluation.metrics.entities`: `images` (nearest images of a labelled dataset), `text` (name
+and description of each entity) and `both`. Entities that have labelled images in the dataset are `seen`, the others
 `unseen`; `harmonic_mean` of both accuracies is OVEN's headline (Hu et al. 2023, arXiv 2302.11154).
 """
 
@@ -43,9 +43,9 @@ class EntitySettings:
     """Settings of `entity`; paths are relative to the data folder.
 
     Attributes:
-        queries: folders or tar shards of the pictures to recognise.
+        queries: folders or tar shards of the images to recognise.
         truth: the Parquet table of `schema.TRUTH` that says what they show.
-        dataset: of `openmofi dataset build`: the labelled pictures.
+        dataset: of `openmofi dataset build`: the labelled images.
         kb: of `openmofi kb build`: names and descriptions.
         candidates: entities to choose from: `known`: those of the dataset and of the queries' truth; `kb`: all of the
             knowledge base.
@@ -83,7 +83,7 @@ class _Asked:
 
 @dataclass(frozen=True)
 class _Index:
-    """Labelled pictures and the entities of each."""
+    """Labelled images and the entities of each."""
 
     images: EmbeddedImages
     entities: list[list[str]]
@@ -131,12 +131,12 @@ def _asked(subject: Subject, settings: EntitySettings) -> _Asked:
     places = list(zip(images.shards, images.keys, strict=True))
     rows = [row for row, where in enumerate(places) if where in known]
     if not rows:
-        raise OpenMofiError(f"{place} knows none of the {len(places):,} pictures.", "Give their truth table.")
+        raise OpenMofiError(f"{place} knows none of the {len(places):,} images.", "Give their truth table.")
     return _Asked(images, np.array(rows, np.int64), [known[places[row]] for row in rows])
 
 
 def _index(subject: Subject, folder: Path) -> _Index:
-    """Embed the labelled pictures alone."""
+    """Embed the labelled images alone."""
     opened = Folder.open(folder, "dataset")
     labels: dict[tuple[str, str], list[str]] = {}
     sources = []
@@ -148,7 +148,7 @@ def _index(subject: Subject, folder: Path) -> _Index:
         if of:
             sources.append(source)
     if not sources:
-        raise OpenMofiError(f"The dataset {folder} has no pictures.", "Label more pairs, or keep more classes.")
+        raise OpenMofiError(f"The dataset {folder} has no images.", "Label more pairs, or keep more classes.")
     images = subject.features.embed(sources)
     return _Index(images, [labels[place] for place in zip(images.shards, images.keys, strict=True)])
 
@@ -180,7 +180,7 @@ def _candidates(kb: KnowledgeBase, seen: set[str], asked: set[str], which: str) 
 
 
 def _texts(subject: Subject, kb: KnowledgeBase, entities: list[str]) -> Floats | None:
-    """(entities, d) the mean of both texts' embeddings, or `None` for encoders of pictures alone."""
+    """(entities, d) the mean of both texts' embeddings, or `None` for encoders of images alone."""
     if subject.features.choice != "joint":
         return None
     try:
@@ -251,7 +251,7 @@ def _name(kb: KnowledgeBase, entity: str) -> str:
 PROTOCOL = EvaluationProtocol(
     name="entity", version=1, headline=f"top1_{IMAGES}", settings=EntitySettings, measure=measure,
     score="rank of its entity, negated",
-    rule="Pictures that cannot be read are neither queries nor in the index; queries of unknown truth are left out. A "
+    rule="Images that cannot be read are neither queries nor in the index; queries of unknown truth are left out. A "
          "query whose entity is not among the candidates counts as wrong.",
     data="Your own dataset, or the demo's (make demo). Layout: DIR/dataset (openmofi dataset build), DIR/kb (openmofi "
-         "kb build), DIR/world with pictures and truth.parquet; each may lie elsewhere, see the settings.")
+         "kb build), DIR/world with images and truth.parquet; each may lie elsewhere, see the settings.")

@@ -1,8 +1,8 @@
 """GPR1200: general-purpose content-based image retrieval (Schall, Barthel, Hezel, Jung, MMM 2022, arXiv 2111.13122).
 
-1,200 classes of 10 pictures, in six domains of 200 classes. Every picture is a query against all 12,000, itself among
+1,200 classes of 10 images, in six domains of 200 classes. Every image is a query against all 12,000, itself among
 them; the published figure is `map_incl_query`. A domain's figure is the mean over the queries of that domain, still
-against all pictures. See `openmofi.evaluation.metrics.retrieval` for both conventions.
+against all images. See `openmofi.evaluation.metrics.retrieval` for both conventions.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Gpr1200Settings:
 
 
 def list_gpr1200(folder: str | Path) -> dict[str, int]:
-    """Pictures in the official order (by the integer before the first underscore) → that integer.
+    """Images in the official order (by the integer before the first underscore) → that integer.
 
     Raises:
         OpenMofiError: a name without a class, or other counts than 1,200 classes of 10.
@@ -55,15 +55,15 @@ def list_gpr1200(folder: str | Path) -> dict[str, int]:
         match = _PREFIX.match(name)
         if match is None:
             raise OpenMofiError(f"{place / name} has no class in its name.",
-                                "GPR1200's pictures are called CLASS_NAME, as in 17_apple.jpg.")
+                                "GPR1200's images are called CLASS_NAME, as in 17_apple.jpg.")
         classes[name] = int(match[1])
     counts, wanted = Counter(classes.values()), len(DOMAINS) * CLASSES_OF_DOMAIN
     if len(counts) != wanted:
-        raise OpenMofiError(f"{place} has {len(counts):,} classes in {len(names):,} pictures; GPR1200 has {wanted:,} "
-                            f"classes of {PICTURES_OF_CLASS}.", "Give the folder of its 12,000 pictures.")
+        raise OpenMofiError(f"{place} has {len(counts):,} classes in {len(names):,} images; GPR1200 has {wanted:,} "
+                            f"classes of {PICTURES_OF_CLASS}.", "Give the folder of its 12,000 images.")
     wrong = [(name, count) for name, count in sorted(counts.items()) if count != PICTURES_OF_CLASS]
     if wrong:
-        raise OpenMofiError(f"{len(wrong)} classes of {place} have not {PICTURES_OF_CLASS} pictures, class "
+        raise OpenMofiError(f"{len(wrong)} classes of {place} have not {PICTURES_OF_CLASS} images, class "
                             f"{wrong[0][0]} has {wrong[0][1]}.", "Unpack GPR1200 again.")
     return dict(sorted(classes.items(), key=lambda pair: (pair[1], pair[0])))
 
@@ -88,7 +88,7 @@ def measure(subject: Subject) -> Measured:
 PROTOCOL = EvaluationProtocol(
     name="gpr1200", version=1, headline=INCL, settings=Gpr1200Settings, measure=measure,
     score="average precision without the query",
-    rule="Pictures that cannot be read are neither queries nor in the index; their class then has fewer positives. The "
+    rule="Images that cannot be read are neither queries nor in the index; their class then has fewer positives. The "
          "figure does not compare with published ones then (facts.as_published).",
-    data="https://github.com/Visual-Computing/GPR1200 (pictures under the licences of its six sources, for research). "
-         "Layout: DIR/CLASS_NAME.jpg or DIR/images/CLASS_NAME.jpg, CLASS an integer; 12,000 pictures.")
+    data="https://github.com/Visual-Computing/GPR1200 (images under the licences of its six sources, for research). "
+         "Layout: DIR/CLASS_NAME.jpg or DIR/images/CLASS_NAME.jpg, CLASS an integer; 12,000 images.")

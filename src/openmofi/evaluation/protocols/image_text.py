@@ -1,6 +1,6 @@
 """Image–text retrieval on Flickr30k or COCO; see `openmofi.evaluation.metrics.image_text` for the formulas.
 
-The test splits are Karpathy's: 1,000 pictures of Flickr30k, 5,000 of COCO ("COCO 5k"). Some pictures of COCO have six
+The test splits are Karpathy's: 1,000 images of Flickr30k, 5,000 of COCO ("COCO 5k"). Some images of COCO have six
 or seven captions; the first five are taken, as everywhere in the field.
 """
 
@@ -26,7 +26,7 @@ from openmofi.storage import fingerprint
 FILES = ("dataset_flickr30k.json", "dataset_coco.json", "dataset_flickr8k.json")
 FOLDERS = ("", "images", "flickr30k-images", "flickr30k_images", "Flicker8k_Dataset", "flickr8k-images")
 PUBLISHED = {"dataset_flickr30k.json": 1000, "dataset_coco.json": 5000, "dataset_flickr8k.json": 1000}
-"""Pictures in the test split."""
+"""Images in the test split."""
 
 _ANSWERS_SHOWN = 5
 _TO_TEXT, _TO_IMAGE = "image_to_text", "text_to_image"
@@ -38,7 +38,7 @@ class ImageTextSettings:
 
     Attributes:
         split: of the file.
-        captions: how many of each picture's captions; 0 for all.
+        captions: how many of each image's captions; 0 for all.
         recall_at: the K of recall.
         prompt: what each caption is put into, in place of `{}`; CLIP's paper has `a photo of {}`.
     """
@@ -58,7 +58,7 @@ def measure(subject: Subject) -> Measured:
     settings: ImageTextSettings = subject.settings
     require_texts(subject.encoder, "image-text")
     if subject.features.choice != "joint":
-        raise UsageError("image-text compares pictures with texts, which needs joint features.",
+        raise UsageError("image-text compares images with texts, which needs joint features.",
                          "Leave --features out.")
     file = _file(subject.data)
     listed = read_karpathy(file, settings.split, settings.captions)
@@ -98,17 +98,17 @@ def _folder(beside: Path, listed: list[Captioned]) -> Path:
     places = [beside / name for name in FOLDERS]
     found = next((place for place in places if any((place / one.file).is_file() for one in listed)), None)
     if found is None:
-        raise OpenMofiError(f"None of the {len(listed):,} pictures is in {beside}, {listed[0].file} for one.",
+        raise OpenMofiError(f"None of the {len(listed):,} images is in {beside}, {listed[0].file} for one.",
                             f"Put them into {beside} or a folder {' or '.join(FOLDERS[1:3])} there.")
     missing = [one.file for one in listed if not (found / one.file).is_file()]
     if missing:
-        raise OpenMofiError(f"{len(missing):,} of {len(listed):,} pictures are not in {found}, {missing[0]} for one.",
-                            "Complete the pictures.")
+        raise OpenMofiError(f"{len(missing):,} of {len(listed):,} images are not in {found}, {missing[0]} for one.",
+                            "Complete the images.")
     return found
 
 
 def _items(keys: list[str], image_of: Ints, sides: dict[str, np.ndarray]) -> pa.Table:
-    """Pictures, then captions as PICTURE#NUMBER; each has the metrics of its direction."""
+    """Images, then captions as PICTURE#NUMBER; each has the metrics of its direction."""
     numbers = np.arange(len(image_of)) - np.searchsorted(image_of, image_of)
     of_captions = [keys[row] for row in image_of.tolist()]
     names = [f"{key}#{number}" for key, number in zip(of_captions, numbers.tolist(), strict=True)]
@@ -121,7 +121,7 @@ def _items(keys: list[str], image_of: Ints, sides: dict[str, np.ndarray]) -> pa.
 
 def _worst(images: EmbeddedImages, texts: Floats, captions: list[str], image_of: Ints, ranks: Ints,
            count: int) -> list[Failure]:
-    """Captions whose picture ranks last, one a picture."""
+    """Captions whose image ranks last, one an image."""
     order = np.argsort(-ranks, kind="stable")
     _, first = np.unique(image_of[order], return_index=True)
     rows = order[np.sort(first)][:count].tolist()
@@ -137,8 +137,8 @@ def _worst(images: EmbeddedImages, texts: Floats, captions: list[str], image_of:
 
 PROTOCOL = EvaluationProtocol(
     name="image-text", version=1, headline="text_to_image_recall_at_1", settings=ImageTextSettings, measure=measure,
-    score="rank of its picture, negated",
-    rule="Pictures that cannot be read are left out with their captions, and are no answers.",
+    score="rank of its image, negated",
+    rule="Images that cannot be read are left out with their captions, and are no answers.",
     data="Karpathy's splits (https://cs.stanford.edu/people/karpathy/deepimagesent) of Flickr30k or COCO 2014. Layout: "
          "DIR/dataset_flickr30k.json with DIR/flickr30k-images/PICTURE, or DIR/dataset_coco.json with "
          "DIR/val2014/PICTURE; openmofi eval sources coco.")

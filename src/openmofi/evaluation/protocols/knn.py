@@ -94,6 +94,6 @@ def _worst(found: Neighbours, train: ClassFolders, base_labels: Ints, labels: In
 PROTOCOL = EvaluationProtocol(
     name="knn", version=1, headline="top1_k10", settings=KnnSettings, measure=measure, prepare=prepare,
     score="share of its class in the neighbours' similarities",
-    rule="Pictures that cannot be read are left out of both splits; accuracy is over those that could be read.",
+    rule="Images that cannot be read are left out of both splits; accuracy is over those that could be read.",
     data="Any classification data, ImageNet (https://image-net.org, research only) in the paper. Layout: "
          "DIR/train/CLASS/PICTURE and DIR/val/CLASS/PICTURE (or test).")

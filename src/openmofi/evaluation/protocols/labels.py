@@ -86,5 +86,5 @@ def _made_by(manifest: Manifest) -> dict[str, Any]:
 
 PROTOCOL = EvaluationProtocol(
     name="labels", version=1, headline="precision", settings=LabelsSettings, measure=measure, judges=NEITHER,
-    rule="Pairs whose picture cannot be read count as missed: they lower the recall.",
+    rule="Pairs whose image cannot be read count as missed: they lower the recall.",
     data="A folder of `openmofi label` or `openmofi dataset build`, and the truth of its pairs.")

@@ -1,7 +1,7 @@
 """The linear probe; see `openmofi.evaluation.metrics.linear` for what is fitted and how λ is found.
 
 Splits: with DIR/val and DIR/test, λ is chosen on val and the test split is test. With one of them, that is the test
-split, and a share of each training class, drawn by the seed, is the validation split. Few-shot: `shots` pictures of
+split, and a share of each training class, drawn by the seed, is the validation split. Few-shot: `shots` images of
 each class are drawn for training and min(shots, 4) others for validation, as in CoOp (arXiv 2109.01134); the test split
 stays whole.
 """
@@ -42,7 +42,7 @@ class LinearSettings:
     """Settings of `linear`.
 
     Attributes:
-        shots: training pictures of each class; 0: all.
+        shots: training images of each class; 0: all.
         validation: share of each class that is taken for validation where there is no split for it.
         max_iterations: of L-BFGS.
         seed: of what is drawn.
@@ -111,8 +111,8 @@ def measure(subject: Subject) -> Measured:
 
 def _worst(probe: Probe, classes: Sequence[str], train: tuple[EmbeddedImages, Split],
            test: tuple[EmbeddedImages, Split], count: int) -> list[Failure]:
-    """The test pictures of least probability of their class, and the likeliest classes, each with its nearest training
-    picture.
+    """The test images of least probability of their class, and the likeliest classes, each with its nearest training
+    image.
     """
     if not count:
         return []
@@ -135,10 +135,10 @@ def _worst(probe: Probe, classes: Sequence[str], train: tuple[EmbeddedImages, Sp
 
 
 def split_train(train: Split, given: Split | None, settings: LinearSettings) -> tuple[Split, Split]:
-    """Training and validation pictures, as this module's head says.
+    """Training and validation images, as this module's head says.
 
     Raises:
-        OpenMofiError: a class has too few pictures.
+        OpenMofiError: a class has too few images.
     """
     draw = np.random.default_rng(settings.seed)
     chosen: list[Ints] = []
@@ -150,7 +150,7 @@ def split_train(train: Split, given: Split | None, settings: LinearSettings) -> 
         kept = 0 if given is not None else few or max(1, round(settings.validation * len(rows)))
         least = wanted + kept if settings.shots else 1 + kept
         if len(rows) < least:
-            raise OpenMofiError(f"A class has {len(rows)} training pictures, and {least} are needed for training and "
+            raise OpenMofiError(f"A class has {len(rows)} training images, and {least} are needed for training and "
                                 "validation.", "Use fewer shots, or add a val split.")
         held.append(rows[:kept])
         chosen.append(rows[kept : kept + wanted])
@@ -168,5 +168,5 @@ def _few_of(split: Split, count: int, draw: np.random.Generator) -> Split:
 PROTOCOL = EvaluationProtocol(
     name="linear", version=2, headline="accuracy", settings=LinearSettings, measure=measure,
     score="probability of its class",
-    rule="Pictures that cannot be read are left out of all splits; accuracy is over those that could be read.",
+    rule="Images that cannot be read are left out of all splits; accuracy is over those that could be read.",
     data="Any classification data. Layout: DIR/SPLIT/CLASS/PICTURE; train and val or test, or all three.")

@@ -1,4 +1,4 @@
-"""What the retrieval protocols share: figures, items and the worst queries of embedded pictures with classes."""
+"""What the retrieval protocols share: figures, items and the worst queries of embedded images with classes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def check_recall_at(recall_at: Sequence[int]) -> None:
 
 @dataclass(frozen=True)
 class Ranked:
-    """Embedded pictures, each a query.
+    """Embedded images, each a query.
 
     Attributes:
         values: metric → (n,) of each query; NaN for queries without positives.
@@ -50,7 +50,7 @@ class Ranked:
         return {INCL: self.found.map_incl_query_interval, EXCL: self.found.map_excl_query_interval}
 
     def of_parts(self, parts: Sequence[str]) -> tuple[dict[str, float], dict[str, Interval]]:
-        """Average precisions of the queries of each part, still against all pictures: metrics and intervals."""
+        """Average precisions of the queries of each part, still against all images: metrics and intervals."""
         metrics: dict[str, float] = {}
         intervals: dict[str, Interval] = {}
         for part in dict.fromkeys(parts):
@@ -96,7 +96,7 @@ class Ranked:
 
 
 def rank(images: EmbeddedImages, classes: Sequence[str], recall_at: Sequence[int]) -> Ranked:
-    """Rank all pictures for each of them; see `evaluate_retrieval`."""
+    """Rank all images for each of them; see `evaluate_retrieval`."""
     found = evaluate_retrieval(images.embeddings, list(classes), recall_at=recall_at)
     values: dict[str, Doubles] = {INCL: found.ap_incl_query, EXCL: found.ap_excl_query}
     for k in sorted(set(recall_at)):

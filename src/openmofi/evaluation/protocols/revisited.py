@@ -1,7 +1,7 @@
 """Revisited Oxford and Revisited Paris; see `openmofi.evaluation.metrics.revisited` for the definitions.
 
 Queries are cropped to their box before the encoder's own preprocessing, and are no part of the database. Distractors, a
-million in the paper, go through in parts of some thousand pictures, of which nothing but ranks is kept.
+million in the paper, go through in parts of some thousand images, of which nothing but ranks is kept.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class RevisitedSettings:
     """Settings of `revisited`.
 
     Attributes:
-        distractors: a folder of further pictures, such as the authors' revisitop1m; none by default.
+        distractors: a folder of further images, such as the authors' revisitop1m; none by default.
         precision_at: the k of mean precision.
     """
 
@@ -91,13 +91,13 @@ def _ground_truth(data: Path) -> tuple[str, GroundTruth]:
     if len(found) != 1:
         raise OpenMofiError(f"{data} has {'no' if not found else 'more than one'} ground truth "
                             f"{' or '.join(f'gnd_{name}.pkl' for name in DATASETS)}.",
-                            "Give the folder of one dataset, with its pickle and its pictures in jpg/.")
+                            "Give the folder of one dataset, with its pickle and its images in jpg/.")
     truth = read_ground_truth(folder / f"gnd_{found[0]}.pkl")
     wanted = dict.fromkeys([*truth.database, *(query.name for query in truth.queries)])
     missing = [name for name in wanted if not (folder / "jpg" / f"{name}{ENDING}").is_file()]
     if missing:
-        raise OpenMofiError(f"{len(missing):,} of {len(wanted):,} pictures are not in {folder / 'jpg'}, {missing[0]}"
-                            f"{ENDING} for one.", "Unpack the dataset's pictures there, without subfolders.")
+        raise OpenMofiError(f"{len(missing):,} of {len(wanted):,} images are not in {folder / 'jpg'}, {missing[0]}"
+                            f"{ENDING} for one.", "Unpack the dataset's images there, without subfolders.")
     return found[0], truth
 
 
@@ -106,7 +106,7 @@ def _sources(jpg: Path, names: list[str], name: str) -> list[ImageSource]:
 
 
 def _query_source(jpg: Path, truth: GroundTruth, name: str) -> ImageSource:
-    """The queries, cropped; keys are NUMBER-NAME, since a picture may be asked for twice."""
+    """The queries, cropped; keys are NUMBER-NAME, since an image may be asked for twice."""
     files = [f"{query.name}{ENDING}" for query in truth.queries]
     parts = file_sources(jpg, files, f"{name}-queries")
 
@@ -134,20 +134,20 @@ def _cropped(load: Load, query: Query) -> Pair:
 
 
 def _rows(truth: GroundTruth, database: EmbeddedImages) -> Ints:
-    """Place in the ground truth's list → row of the embeddings, −1 for pictures that could not be read."""
+    """Place in the ground truth's list → row of the embeddings, −1 for images that could not be read."""
     row = {key: number for number, key in enumerate(database.keys)}
     return np.array([row.get(f"{name}{ENDING}", -1) for name in truth.database], np.int64)
 
 
 def _distractors(subject: Subject, folder: str, ranking: Ranking) -> tuple[list[EmbeddedImages], list[tuple[int, str]]]:
-    """Rank them; what could not be read, and (pictures, fingerprint) of each part."""
+    """Rank them; what could not be read, and (images, fingerprint) of each part."""
     if not folder:
         return [], []
     given = require_folder(folder)
     root = given / "jpg" if (given / "jpg").is_dir() else given
     names = pictures_in(root)
     if not names:
-        raise OpenMofiError(f"There are no pictures in {root}.", "Give a folder of distractors.")
+        raise OpenMofiError(f"There are no images in {root}.", "Give a folder of distractors.")
     refused, told = [], []
     for part in subject.features.stream(file_sources(root, names, "distractors")):
         ranking.add(part.embeddings)
@@ -172,7 +172,7 @@ def _values(ranking: Ranking, settings: RevisitedSettings) -> dict[str, np.ndarr
 
 def _worst(scores: np.ndarray, asked: list[Query], rows: Ints, queries: EmbeddedImages, database: EmbeddedImages,
            count: int) -> list[Failure]:
-    """The queries of least AP (medium), with the nearest pictures of the database that are not junk."""
+    """The queries of least AP (medium), with the nearest images of the database that are not junk."""
     order = [row for row in np.argsort(scores, kind="stable").tolist() if not np.isnan(scores[row])][:count]
     if not order:
         return []
@@ -193,7 +193,7 @@ def _worst(scores: np.ndarray, asked: list[Query], rows: Ints, queries: Embedded
 PROTOCOL = EvaluationProtocol(
     name="revisited", version=1, headline=HEADLINE, settings=RevisitedSettings, measure=measure,
     score="average precision, medium",
-    rule="A query that cannot be read is left out. A database picture that cannot be read is never found, and stays "
+    rule="A query that cannot be read is left out. A database image that cannot be read is never found, and stays "
          "among its queries' positives.",
-    data="http://cmp.felk.cvut.cz/revisitop (annotation; pictures by the Visual Geometry Group, Oxford, from Flickr). "
+    data="http://cmp.felk.cvut.cz/revisitop (annotation; images by the Visual Geometry Group, Oxford, from Flickr). "
          "Layout: DIR/gnd_roxford5k.pkl or DIR/gnd_rparis6k.pkl, DIR/jpg/NAME.jpg; openmofi eval sources roxford5k.")

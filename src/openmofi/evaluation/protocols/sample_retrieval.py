@@ -1,8 +1,8 @@
-"""The sample world's own benchmark: pictures of entities that no encoder trained on the world has seen.
+"""The sample world's own benchmark: images of entities that no encoder trained on the world has seen.
 
-Every picture is a query, and other artists' pictures of the same entity are its positives. An encoder with a text side
-also names each picture among the held-out entities, from the mean of the embeddings of `NAME` and `NAME: DESCRIPTION`.
-The benchmark is frozen: `facts.frozen` says whether these are its pictures and entities, and another world's figures
+Every image is a query, and other artists' images of the same entity are its positives. An encoder with a text side
+also names each image among the held-out entities, from the mean of the embeddings of `NAME` and `NAME: DESCRIPTION`.
+The benchmark is frozen: `facts.frozen` says whether these are its images and entities, and another world's figures
 compare only among themselves.
 """
 
@@ -125,6 +125,6 @@ def _domains(world: Path, entities: list[str]) -> list[str]:
 PROTOCOL = EvaluationProtocol(
     name="sample-retrieval", version=1, headline=EXCL, settings=SampleRetrievalSettings, measure=measure,
     score="average precision without the query",
-    rule="Pictures that cannot be read are neither queries nor in the index.",
+    rule="Images that cannot be read are neither queries nor in the index.",
     data="`openmofi sample world -o DIR` (docs/sample-world.md has the licences of its sources). Layout: "
          "DIR/retrieval, DIR/truth.parquet, DIR/kb.")

@@ -122,7 +122,7 @@ def _judge(subject: Subject, task: Task, splits: Splits) -> _Judged:
 
 PROTOCOL = EvaluationProtocol(
     name="vtab", version=2, headline=MEAN, settings=VtabSettings, measure=measure,
-    rule="Pictures that cannot be read are left out of all splits; accuracy is over those that could be read.",
+    rule="Images that cannot be read are left out of all splits; accuracy is over those that could be read.",
     data="https://github.com/google-research/task_adaptation (19 datasets, each under its own licence). Layout: "
          "DIR/TASK/train800.txt, val200.txt, test.txt with lines PATH CLASS, or DIR/TASK/train800/CLASS/PICTURE and so "
          "on; openmofi eval sources vtab.")

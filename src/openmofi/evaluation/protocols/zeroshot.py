@@ -38,7 +38,7 @@ def measure(subject: Subject) -> Measured:
     """See this module's head."""
     require_texts(subject.encoder, "zeroshot")
     if subject.features.choice != "joint":
-        raise UsageError("zeroshot compares pictures with texts, which needs joint features.", "Leave --features out.")
+        raise UsageError("zeroshot compares images with texts, which needs joint features.", "Leave --features out.")
     data = labelled_images(subject.data)
     templates, named = templates_named(subject.settings.templates, data.beside)
     texts = class_embeddings(data.names, templates, subject.encoder.embed_texts)
@@ -65,7 +65,7 @@ def measure(subject: Subject) -> Measured:
 
 def _worst(embeddings: Floats, where: list[tuple[str, str]], labels: Ints, texts: Floats, names: list[str],
            count: int) -> list[Failure]:
-    """The pictures whose own class is furthest behind the first."""
+    """The images whose own class is furthest behind the first."""
     if not count:
         return []
     own = np.einsum("nd,nd->n", embeddings, texts[labels])
@@ -85,6 +85,6 @@ def _worst(embeddings: Floats, where: list[tuple[str, str]], labels: Ints, texts
 PROTOCOL = EvaluationProtocol(
     name="zeroshot", version=1, headline="accuracy", settings=ZeroShotSettings, measure=measure,
     score="cosine of its class less that of the first",
-    rule="Pictures that cannot be read are left out; accuracy is over those that could be read.",
+    rule="Images that cannot be read are left out; accuracy is over those that could be read.",
     data="Any classification data with class names. Layout: class folders, WebDataset tars with classnames.txt, or a "
          "CSV; see openmofi.evaluation.data.labelled.")

@@ -1,4 +1,4 @@
-"""The job's own links and features as training data: what a caption names is a bag, its picture shows some of it."""
+"""The job's own links and features as training data: what a caption names is a bag, its image shows some of it."""
 
 from __future__ import annotations
 

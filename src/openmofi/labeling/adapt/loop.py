@@ -135,7 +135,7 @@ def _partial(parameters: _Parameters, inputs: Inputs, settings: HeadSettings, se
     """Partial labels over the batch's entities and a sample of others.
 
     The logits are raised by the log frequency with which texts name an entity, in training only: what is named with
-    every kind of picture ("photo", "versus") then explains itself by that, and not by any picture.
+    every kind of image ("photo", "versus") then explains itself by that, and not by any image.
     """
     draw = np.random.default_rng(seed + 1)
     bags, texts = inputs.bags, torch.from_numpy(inputs.texts)

@@ -1,17 +1,17 @@
 """From raw similarities to probabilities, fitted on unlabelled pairs alone.
 
 Raw cosines differ between encoders, so a threshold on them means nothing. What can be had without a label is the
-distribution of an image's evidence for entities that it does not show: give each pair the picture of another one whose
+distribution of an image's evidence for entities that it does not show: give each pair the image of another one whose
 text does not name the entity (decoys, see `openmofi.labeling.judge.decoys`). The evidence of the real pairs is a
 mixture of that distribution (named, but not shown) and an unknown one (named and shown). Its share and its shape are
 estimated by expectation–maximisation with a monotone likelihood ratio, the two-groups model of false-discovery-rate
 estimation (Efron 2008, "Microarrays, empirical Bayes and the two-groups model").
 
-A text names several things and its picture shows few of them; the candidates of one mention exclude each other
+A text names several things and its image shows few of them; the candidates of one mention exclude each other
 altogether. For a candidate c of mention m let a_c = o_c · R(z_c), with R = f_shown / f_not_shown, the prior odds
 o_c = v·l_c / (1 − v·Σl), l the link scores and v the probability that a named entity is shown. A set of shown
 candidates, at most one a mention, has weight t^(size − 1) · Π a_c beside the empty set's 1: t = 1 makes mentions
-independent, t → 0 allows one shown entity a picture. With A_m = Σ_{c in m} a_c the sums are closed:
+independent, t → 0 allows one shown entity an image. With A_m = Σ_{c in m} a_c the sums are closed:
 
     Z = 1 + (Π_m (1 + t·A_m) − 1) / t,        P(c shown) = a_c · Π_{m' ≠ m} (1 + t·A_m') / Z
 

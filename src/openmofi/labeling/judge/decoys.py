@@ -1,8 +1,8 @@
 """The evidence that a calibration is fitted on: real pairs, and decoys that certainly show something else.
 
 What a text names beside the thing shown is rarely random: it is of the same kind (a caption of a lion names the zebra).
-A decoy for an entity is therefore the picture of a pair whose text names one of the entity's nearest neighbours in the
-knowledge base's graph, and does not name the entity itself. Random pictures would be too easy to tell apart, and the
+A decoy for an entity is therefore the image of a pair whose text names one of the entity's nearest neighbours in the
+knowledge base's graph, and does not name the entity itself. Random images would be too easy to tell apart, and the
 probabilities too high.
 """
 

@@ -1,7 +1,7 @@
-"""How strongly a picture speaks for an entity.
+"""How strongly an image speaks for an entity.
 
-A raw similarity depends on the picture (some are close to every text) and on the entity (some texts are close to every
-picture). The evidence is therefore relative to a fixed reference set of entities, as the softmax of training is:
+A raw similarity depends on the image (some are close to every text) and on the entity (some texts are close to every
+image). The evidence is therefore relative to a fixed reference set of entities, as the softmax of training is:
 
     z(i, e) = s(i, e) − log mean_{r in reference} exp s(i, r),   s = logit scale × cosine
 
@@ -44,7 +44,7 @@ class View:
     Attributes:
         encoder: embeds the images.
         entities: (n, dim) float32, L2-normalised; rows as in `EntityFeatures.ids`.
-        reference: (r, dim) float32, the entities that a picture's evidence is relative to.
+        reference: (r, dim) float32, the entities that an image's evidence is relative to.
     """
 
     encoder: Encoder

@@ -1,4 +1,4 @@
-"""Which of the entities that a text names the picture shows."""
+"""Which of the entities that a text names the image shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learning from what teachers think the picture shows, by the classes of the large-margin softmax (MobileCLIP's
+"""Learning from what teachers think the image shows, by the classes of the large-margin softmax (MobileCLIP's
 distillation, arXiv 2311.17049, §3.3, with entities in the place of the batch's texts).
 """
 
@@ -23,11 +23,11 @@ _LOW = -1e30  # of logits that do not count: their share is 0, and nothing overf
 class EntityDistillation(nn.Module):
     """Cross-entropy of the student's softmax over classes against the teachers', among the teachers' likeliest.
 
-    A teacher's K likeliest entities of a picture that are classes here are taken as all there is: its probabilities of
+    A teacher's K likeliest entities of an image that are classes here are taken as all there is: its probabilities of
     them are divided by their sum, and the student's softmax runs over these classes alone; what a teacher gives to
     other entities is ignored, and which classes are wrong altogether is for the large-margin softmax to teach. The
     student's logits are the head's, scale · cosine with the best sub-centre, without margin. Several teachers: the mean
-    of their losses. A picture of which a teacher knows no class here does not count in that teacher's mean; one of
+    of their losses. An image of which a teacher knows no class here does not count in that teacher's mean; one of
     which it knows a single class has no loss.
 
     Args:
@@ -84,7 +84,7 @@ class EntityDistillation(nn.Module):
         return loss, known.to(images.dtype).mean(), agreed.sum() / rows
 
     def _logits(self, images: Tensor, ids: Tensor) -> Tensor:
-        """(N, K) logits of the global batch's pictures, of classes on any rank; 0 where there is no such class."""
+        """(N, K) logits of the global batch's images, of classes on any rank; 0 where there is no such class."""
         head = self._head[0]
         here = (ids >= head.first) & (ids < head.first + len(head.weight))
         rows = (ids[here] - head.first).unique()

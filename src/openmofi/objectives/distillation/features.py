@@ -1,4 +1,4 @@
-"""Learning the teachers' embeddings of a picture themselves (feature distillation, CLIP-KD, arXiv 2307.12732, §3.2)."""
+"""Learning the teachers' embeddings of an image themselves (feature distillation, CLIP-KD, arXiv 2307.12732, §3.2)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from openmofi.objectives.protocol import Batch, Embeddings, ObjectiveResult
 
 
 class FeatureDistillation(nn.Module):
-    """1 − cosine between a teacher's embedding of a picture and a linear map of the student's.
+    """1 − cosine between a teacher's embedding of an image and a linear map of the student's.
 
     Each teacher has a map of its own, learned beside the towers and left out of the encoder, so that dimensions and
-    spaces may differ. Several teachers: the mean of their losses. A picture that no teacher knows has no loss.
+    spaces may differ. Several teachers: the mean of their losses. An image that no teacher knows has no loss.
 
     Args:
         dim: of the student's embeddings.
@@ -47,7 +47,7 @@ class FeatureDistillation(nn.Module):
             batch: `known` (B,) bool; of each teacher `teacher/NAME/image` (B, D_k) float32, L2-normalised.
 
         Returns:
-            The loss, the mean over the global batch's known pictures.
+            The loss, the mean over the global batch's known images.
         """
         image = embeddings["image"]
         known = batch[KNOWN].to(image.device)

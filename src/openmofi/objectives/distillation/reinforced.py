@@ -30,12 +30,12 @@ def teacher_key(teacher: str, what: str) -> str:
 
 @dataclass(frozen=True)
 class _Side:
-    """Pictures of one rank and their texts of one kind, beside those of all ranks.
+    """Images of one rank and their texts of one kind, beside those of all ranks.
 
     Attributes:
         image, text: (b, D) rows.
         all_image, all_text: (N, D).
-        teachers: a teacher's (b, D_k) pictures and texts of the rows, its (N, D_k) of all, and its scale.
+        teachers: a teacher's (b, D_k) images and texts of the rows, its (N, D_k) of all, and its scale.
         known, all_known: (b,) and (N,) bool: which the teachers know.
         positive: (b, N) bool.
     """
@@ -51,10 +51,10 @@ class _Side:
 
 
 class Reinforced(nn.Module):
-    """(1 − λ) · InfoNCE + λ · distillation, on real and on synthetic texts with one pass of the pictures.
+    """(1 − λ) · InfoNCE + λ · distillation, on real and on synthetic texts with one pass of the images.
 
     Distillation is the cross-entropy of the student's softmax over the batch against the mean of the teachers' (§3.3,
-    equation 3), from pictures to texts and back; each teacher has its own scale. Each rank computes its rows against
+    equation 3), from images to texts and back; each teacher has its own scale. Each rank computes its rows against
     the pairs of all ranks, in both directions: a row's target sums to one on any number of ranks. A sample that no
     teacher knows has InfoNCE alone, and is no candidate of any other's distillation.
 

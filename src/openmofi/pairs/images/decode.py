@@ -24,13 +24,13 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# Odd metadata of strangers' pictures is no news for the user. `warnings.catch_warnings` is not safe between
+# Odd metadata of strangers' images is no news for the user. `warnings.catch_warnings` is not safe between
 # threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class ImageRefused(Exception):
-    """These bytes give no picture.
+    """These bytes give no image.
 
     Attributes:
         status: `IMAGE_BROKEN` or `IMAGE_TOO_LARGE`.
@@ -48,11 +48,11 @@ class ImageRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A decoded picture.
+    """A decoded image.
 
     Attributes:
         image: RGB, upright; perhaps smaller than the stored one, see `decode`.
-        width, height: of the stored picture at full size, upright, in pixels.
+        width, height: of the stored image at full size, upright, in pixels.
     """
 
     image: Image.Image
@@ -71,8 +71,8 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, size_hint: int | None =
 
     Args:
         data: the encoded bytes.
-        max_pixels: larger pictures are refused; beyond twice `MAX_PIXELS` Pillow refuses them in any case.
-        size_hint: the caller will shrink the picture to this many pixels a side: a JPEG may be decoded at
+        max_pixels: larger images are refused; beyond twice `MAX_PIXELS` Pillow refuses them in any case.
+        size_hint: the caller will shrink the image to this many pixels a side: a JPEG may be decoded at
             1/2, 1/4 or 1/8 of its size (libjpeg's scaled DCT), as long as both sides keep at least twice the
             hint. The result depends on the bytes and the hint alone.
 
@@ -96,7 +96,7 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, size_hint: int | None =
 
 
 def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS, size_hint: int | None = None) -> Image.Image:
-    """The picture alone; see `decode`."""
+    """The image alone; see `decode`."""
     return decode(data, max_pixels=max_pixels, size_hint=size_hint).image
 
 
@@ -123,7 +123,7 @@ def _orientation(image: Image.Image) -> int:
         found = image.getexif().get(_ORIENTATION, 1)
         return found if isinstance(found, int) else 1
     except Exception:
-        # A picture with damaged EXIF is still a picture.
+        # An image with damaged EXIF is still an image.
         return 1
 
 

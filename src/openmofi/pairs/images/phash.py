@@ -23,7 +23,7 @@ class Description(NamedTuple):
 def perceptual_hash(image: Image.Image) -> int:
     """The DCT hash `imagehash.phash` as an unsigned 64-bit number; near-duplicates differ in few bits.
 
-    The picture is first averaged down in whole-numbered steps, to at least 64 pixels a side, which costs
+    The image is first averaged down in whole-numbered steps, to at least 64 pixels a side, which costs
     little and changes hardly a bit.
     """
     import imagehash
@@ -36,5 +36,5 @@ def perceptual_hash(image: Image.Image) -> int:
 
 
 def describe(decoded: Decoded) -> Description:
-    """Width, height and hash of a decoded picture."""
+    """Width, height and hash of a decoded image."""
     return Description(decoded.width, decoded.height, perceptual_hash(decoded.image))

@@ -93,7 +93,7 @@ class ScaledImage:
 def plain_jpeg(data: bytes) -> tuple[int, int, bool]:
     """Height, width, and whether this is a JPEG that libjpeg-turbo may decode by itself.
 
-    It may not where `pairs.decode` does more than decode: other colours than grey and RGB, a picture that lies on its
+    It may not where `pairs.decode` does more than decode: other colours than grey and RGB, an image that lies on its
     side, too many pixels, damage. Height and width are 0 then.
     """
     if not data.startswith(b"\xff\xd8\xff"):

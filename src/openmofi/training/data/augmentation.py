@@ -1,4 +1,4 @@
-"""Image bytes → training pictures: decode no more than is needed, crop, augment, normalise once a batch."""
+"""Image bytes → training images: decode no more than is needed, crop, augment, normalise once a batch."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from openmofi.training.recipe.settings import Augment
 
 @dataclass
 class Pictures:
-    """Makes training pictures; picklable.
+    """Makes training images; picklable.
 
-    With a `scale` of (1, 1) a picture is cut as at evaluation (`encoders.preprocess`, the same numbers); otherwise by
+    With a `scale` of (1, 1) an image is cut as at evaluation (`encoders.preprocess`, the same numbers); otherwise by
     RandomResizedCrop, whose crop is cut out of a JPEG decoded at the smallest size (a multiple of an eighth, libjpeg's
-    scaled DCT) at which the crop has at least as many pixels as the result. The random numbers of a picture are
+    scaled DCT) at which the crop has at least as many pixels as the result. The random numbers of an image are
     torch's, seeded by one number, so that they do not depend on the process that makes it.
 
     Attributes:
@@ -69,7 +69,7 @@ class Pictures:
         return torch.from_numpy(pixels).permute(2, 0, 1)
 
     def picture(self, data: bytes) -> Tensor:
-        """One picture, (3, size, size), uint8 or float32 in 0..1, by torch's present random state."""
+        """One image, (3, size, size), uint8 or float32 in 0..1, by torch's present random state."""
         plain = self.augment.scale == (1.0, 1.0)
         picture = self._evaluation(data) if plain else self._random_crop(data)
         return self._transforms(picture) if self._transforms else picture

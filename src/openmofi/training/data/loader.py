@@ -48,11 +48,11 @@ class Sources:
         max_labels: columns of `labels`.
         seed: of texts and augmentation.
         inputs: see `ModelInputs`.
-        pictures: live pictures, or `None`.
+        pictures: live images, or `None`.
         image_features: of a locked encoder, or `None`.
         texts: or `None` where there are none.
         text_features: of a locked text encoder, or `None`.
-        taught: what teachers know of the pictures, or `None`.
+        taught: what teachers know of the images, or `None`.
     """
 
     rows: Rows
@@ -93,7 +93,7 @@ class Sources:
 
     def _seen(self, pictures: Pictures, step: int, share: slice, chosen: Ints, table: Any, seeds: NDArray[np.int64],
               own: list[str]) -> Batch:
-        """The pictures, and what teachers know of them."""
+        """The images, and what teachers know of them."""
         data, names = self._bytes_of(chosen, table)
         if self.taught is None:
             return {"image": pictures.batch(data, seeds.tolist(), names)}
@@ -111,7 +111,7 @@ class Sources:
         return numbers
 
     def _bytes_of(self, chosen: Ints, table: Any) -> tuple[list[bytes], list[str]]:
-        """The encoded pictures, and what errors call them."""
+        """The encoded images, and what errors call them."""
         data: list[bytes] = [b""] * len(chosen)
         files = table["file"].to_pylist()
         offsets, sizes = table["offset"].to_numpy(), table["size"].to_numpy()

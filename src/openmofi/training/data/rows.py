@@ -73,7 +73,7 @@ def _sources(dataset: Folder) -> list[str]:
         return [file_fingerprint(shard.path) for shard in dataset.shards]
     except OpenMofiError as error:
         raise OpenMofiError(
-            f"The pictures of {dataset.path} are not where they were labelled: {error.message}",
+            f"The images of {dataset.path} are not where they were labelled: {error.message}",
             "Put them or a link to them there, or label and build again from where they are now.") from error
 
 

@@ -15,7 +15,7 @@ from openmofi.reinforcement import Augmentation, Knowledge, Recalled, image_hash
 from openmofi.training.data.plan import Ints
 from openmofi.training.recipe.settings import Recipe
 
-_TAUGHT = 6  # sets these random numbers apart from those of `plan`, `texts` and the pictures
+_TAUGHT = 6  # sets these random numbers apart from those of `plan`, `texts` and the images
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Taught:
     Attributes:
         knowledge: the store.
         seed: of the choice among a sample's augmentations and synthetic texts.
-        strict: a picture that is not the one that was reinforced ends the run.
+        strict: an image that is not the one that was reinforced ends the run.
         classes: (entities of the store + 1,) int64 class of each, −1 where the dataset has none; the last, −1, is that
             of no entity.
-        epoch: rows of an epoch, where the sampler goes through the dataset row by row: a picture's augmentations then
+        epoch: rows of an epoch, where the sampler goes through the dataset row by row: an image's augmentations then
             come in turn, so that none comes again before all have come. 0 draws them.
     """
 
@@ -57,11 +57,11 @@ class Taught:
     def verified(self, found: Recalled, data: Sequence[bytes], names: Sequence[str]) -> Recalled:
         """Unknown is what the store lacks, and what it knows of other bytes; such a sample has no augmentation.
 
-        The hash is of all bytes of the picture, so that its size is told with it.
+        The hash is of all bytes of the image, so that its size is told with it.
 
         Args:
             found: of the samples.
-            data: their encoded pictures.
+            data: their encoded images.
             names: for the error.
 
         Raises:

@@ -28,7 +28,7 @@ def standardise(model: DualEncoder, batches: Iterable[Batch]) -> None:
         batches: with `image` or `image_features`.
 
     Raises:
-        UsageError: there is no picture in `batches`.
+        UsageError: there is no image in `batches`.
     """
     head, training = model.image.head, model.training
     if not isinstance(head, TrainedHead) or not head.standardised:
@@ -43,7 +43,7 @@ def standardise(model: DualEncoder, batches: Iterable[Batch]) -> None:
             total, squares = total + features.sum(0), squares + features.square().sum(0)
     model.train(training)
     if not count:
-        raise UsageError("There are no pictures to find the mean and deviation of the features on.",
+        raise UsageError("There are no images to find the mean and deviation of the features on.",
                          "Check data.dataset, or set model.image.standardise: false.")
     mean = total / count
     std = (squares / count - mean.square()).clamp_min(0).sqrt()

@@ -138,7 +138,7 @@ def _check_reinforced(recipe: Recipe) -> None:
     if not (_from_teachers(recipe) or recipe.data.reinforcement.store):
         return
     if recipe.model.image.spec.startswith("encoder:"):
-        raise UsageError(f"data.reinforcement replays pictures, and model.image.spec is {recipe.model.image.spec!r}, "
+        raise UsageError(f"data.reinforcement replays images, and model.image.spec is {recipe.model.image.spec!r}, "
                          "whose features are computed once.", "Train an image tower: timm:NAME, say.")
     if recipe.objectives.reinforced.weight and recipe.data.text.name + recipe.data.text.name_description > 0:
         raise UsageError("objectives.reinforced: teachers know the pairs' own texts and the store's synthetic ones, "

@@ -28,7 +28,7 @@ class ImageModel:
         head: what maps the tower's output to the joint space: `linear`, `mlp` (linear and a residual GELU layer), or
             `none` (the tower's output is the embedding; its dimension must be `model.dim`).
         head_hidden: hidden width of `mlp`; 0 stands for the joint dimension.
-        standardise: the head's input is standardised with the mean and deviation found on the first pictures.
+        standardise: the head's input is standardised with the mean and deviation found on the first images.
         feature_dropout: share of the features zeroed before the head in a training step.
         freeze: parameters whose name matches one of these patterns (fnmatch) are not trained.
         layer_decay: learning rate of a block as a factor of the next one's; 1 is off.
@@ -98,7 +98,7 @@ class TextSource:
 
 @dataclass(frozen=True)
 class Augment:
-    """What is done to a training picture (torchvision v2). Values of 0 are off.
+    """What is done to a training image (torchvision v2). Values of 0 are off.
 
     Attributes:
         scale: least and greatest share of the area of RandomResizedCrop; (1, 1) takes the evaluation's preprocessing.
@@ -128,7 +128,7 @@ class Reinforcement:
 
     Attributes:
         store: its folder; empty for none.
-        mismatch: what to do with a picture whose bytes are not those that were reinforced, or that the store lacks:
+        mismatch: what to do with an image whose bytes are not those that were reinforced, or that the store lacks:
             `plain` learns from it without teachers (with `data.augment`) and counts it, `stop` ends the run.
     """
 
@@ -218,7 +218,7 @@ class RunSettings:
             still see the whole batch (GradCache, arXiv 2101.06983).
         precision: `fp32` or `bf16` (autocast of the towers; losses are fp32).
         compile: `torch.compile` the towers.
-        channels_last: memory format of pictures.
+        channels_last: memory format of images.
         fsdp: shard the towers (FSDP2); replicated otherwise.
         log_every: steps between lines of the log.
         checkpoint_every: steps between checkpoints; the last step always has one.
