@@ -1,3 +1,55 @@
-"""OpenMOFI: noisy image–text pairs in, an entity-labelled image dataset out."""
+"""Noisy image–text pairs in, an entity-labelled image dataset, encoders and a search out.
+
+The names below are loaded when they are first used: `import openmofi` loads neither PyTorch nor Arrow.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from openmofi.api import (
+        audit,
+        build_dataset,
+        build_kb,
+        evaluate,
+        explain,
+        export,
+        label,
+        load_encoder,
+        reinforce,
+        train,
+    )
+    from openmofi.dataset.objects import Dataset, Labels
+    from openmofi.encoders import Encoder
+    from openmofi.errors import OpenMofiError
+    from openmofi.knowledge import KnowledgeBase
+    from openmofi.labeling.explain import Explanation
+    from openmofi.training.outcome import Run
+
+__all__ = [
+    "Dataset", "Encoder", "Explanation", "KnowledgeBase", "Labels", "OpenMofiError", "Run", "audit", "build_dataset",
+    "build_kb", "evaluate", "explain", "export", "label", "load_encoder", "reinforce", "train",
+]
+
+_MODULES = {
+    "Dataset": "dataset.objects", "Encoder": "encoders", "Explanation": "labeling.explain",
+    "KnowledgeBase": "knowledge", "Labels": "dataset.objects", "OpenMofiError": "errors", "Run": "training.outcome",
+}
+"""Where a name is, if not in `openmofi.api`."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'openmofi' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"openmofi.{_MODULES.get(name, 'api')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

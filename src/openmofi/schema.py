@@ -150,17 +150,19 @@ LINKS = pa.schema([
 """links: a pair's text, what it names and what that may mean; one file a shard of pairs."""
 
 
-def features_schema(dim: int) -> pa.Schema:
-    """features: an image's embedding and what decoding it told; one file a shard of pairs, rows as in the shard.
+def features_schema(dim: int, dtype: str = "float16") -> pa.Schema:
+    """features: an image's embedding and what decoding it gave; one file a shard, rows as in the shard.
 
-    `feature` is float16 of length `dim`, the encoder's unnormalised backbone output (zeros where the image was not
-    usable); `status` is a `PairStatus`; `width`/`height` are those of the image as stored, in pixels; `phash` is its
-    64-bit perceptual hash.
+    `feature` has length `dim` and type `dtype` (float16 or float32): the encoder's unnormalised backbone output, zeros
+    where the image was not usable; `status` is a `PairStatus`; `width`/`height` are those of the image as stored, in
+    pixels; `phash` is its 64-bit perceptual hash, null where none was asked for; `content` is 16 hexadecimal digits of
+    the encoded bytes, empty where there are none.
     """
+    value = pa.float16() if dtype == "float16" else pa.float32()
     return pa.schema([
         pa.field("key", pa.string()), pa.field("status", pa.string()),
         pa.field("width", pa.int32()), pa.field("height", pa.int32()), pa.field("phash", pa.uint64()),
-        pa.field("feature", pa.list_(pa.float16(), dim)),
+        pa.field("content", pa.string()), pa.field("feature", pa.list_(value, dim)),
     ])
 
 

@@ -23,32 +23,29 @@ def explain(
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Show mentions, candidates with priors, coherence and image scores, and the verdict with its reason."""
-    from openmofi.cli.show.progress import shown_progress
-    from openmofi.labeling import LabelSettings, SelectionSettings, TextSettings, explain
-    from openmofi.storage.paths import cache_folder
+    from openmofi import api
 
-    settings = LabelSettings(encoder, TextSettings(detector, linker), SelectionSettings(template, threshold))
-    with shown_progress(quiet=as_json) as progress:
-        found = explain(image, text, kb, settings, cache=cache or cache_folder(), calibration=calibration,
-                        progress=progress)
+    explanation = api.explain(
+        image, text, kb=kb, encoder=encoder, calibration=calibration, detector=detector, linker=linker,
+        threshold=threshold, template=template, cache=cache, progress=not as_json)
     if as_json:
-        typer.echo(json.dumps(found.as_dict(), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(explanation.as_dict(), indent=2, ensure_ascii=False))
     else:
-        _print(found)
+        _print(explanation)
 
 
-def _print(found: Any) -> None:
+def _print(explanation: Any) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console()
-    line = Text(found.text)
-    for mention in found.mentions:
+    line = Text(explanation.text)
+    for mention in explanation.mentions:
         line.stylize("bold underline", mention.start, mention.end)
     console.print(line)
-    if not found.candidates:
-        console.print("The text names nothing that the knowledge base knows." if not found.mentions
+    if not explanation.candidates:
+        console.print("The text names nothing that the knowledge base knows." if not explanation.mentions
                       else "What the text names has no candidate in the knowledge base.")
         return
     table = Table()
@@ -58,14 +55,15 @@ def _print(found: Any) -> None:
         table.add_column(column, justify="right")
     table.add_column("verdict")
     last = None
-    for one in found.candidates:
-        accepted = one.reason == "accepted"
-        if last not in (None, one.mention):
+    for candidate in explanation.candidates:
+        accepted = candidate.reason == "accepted"
+        if last not in (None, candidate.mention):
             table.add_section()
-        table.add_row("" if one.mention == last else one.mention, f"{one.name} ({one.entity})", one.description,
-                      f"{one.prior:.2f}", f"{one.link_score:.2f}", f"{one.image_score:.1f}", f"{one.probability:.3f}",
-                      one.reason, style="green" if accepted else None)
-        last = one.mention
+        table.add_row("" if candidate.mention == last else candidate.mention, f"{candidate.name} ({candidate.entity})",
+                      candidate.description,
+                      f"{candidate.prior:.2f}", f"{candidate.link_score:.2f}",
+                      f"{candidate.image_score:.1f}", f"{candidate.probability:.3f}", candidate.reason, style="green" if accepted else None)
+        last = candidate.mention
     console.print(table)
     console.print(f"prior: P(entity | name) · text: after the rest of the text · image: similarity on the encoder's "
-                  f"scale · accepted from {found.threshold:.2f} on", style="dim")
+                  f"scale · accepted from {explanation.threshold:.2f} on", style="dim")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,32 +30,28 @@ def label(
     text_column: Annotated[str, typer.Option(help="Column of tables with the text (default: a common name).")] = "",
     image_column: Annotated[str, typer.Option(help="Column of tables with the image (default: a common name).")] = "",
     batch_size: Annotated[int, typer.Option(help="Images a forward pass.")] = 64,
+    device: Annotated[str, typer.Option(help="Of the encoder: cpu, cuda, cuda:1 …")] = "cpu",
+    precision: Annotated[str, typer.Option(help="Of the encoder's towers: fp32, bf16 or fp16.")] = "fp32",
     engine: Annotated[str, typer.Option(help="local, processes:N, ray or ray:ADDRESS.")] = "local",
     seed: Annotated[int, typer.Option(help="Of the calibration's shuffles and the adapter.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Label image–text pairs: one label Parquet a shard, rows in = rows out."""
-    from openmofi.cli.show.progress import shown_progress
-    from openmofi.engine import engine_named
-    from openmofi.labeling import LabelSettings, SelectionSettings, TextSettings, label
-    from openmofi.pairs import ReadSettings
-    from openmofi.storage import expand_shards
+    from openmofi import api
 
-    settings = LabelSettings(
-        encoder, TextSettings(detector, linker, max_candidates),
-        SelectionSettings(template, threshold, target_precision, top_k, sibling_margin), adapt=adapt,
-        batch_size=batch_size, seed=seed,
-        read=ReadSettings(on_damage=on_damage, text_column=text_column, image_column=image_column))
-    with shown_progress(quiet=as_json) as progress:
-        counts = label(expand_shards(shards), kb, out, settings, cache=cache, calibration=calibration,
-                       engine=engine_named(engine), progress=progress)
+    labels = api.label(
+        shards, kb=kb, encoder=encoder, out=out, detector=detector, linker=linker, threshold=threshold,
+        target_precision=target_precision, top_k=top_k, sibling_margin=sibling_margin, template=template,
+        max_candidates=max_candidates, adapt=adapt, calibration=calibration, cache=cache, on_damage=on_damage,
+        text_column=text_column, image_column=image_column, batch_size=batch_size, device=device, precision=precision,
+        engine=engine, seed=seed, progress=not as_json)
     if as_json:
-        typer.echo(json.dumps(counts, indent=2, sort_keys=True))
+        typer.echo(json.dumps(labels.summary, indent=2, sort_keys=True))
         return
-    _print(counts, out)
+    _print(labels.summary, out)
 
 
-def _print(counts: dict[str, Any], out: Path) -> None:
+def _print(counts: Mapping[str, Any], out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from openmofi.encoders import Array, Encoder, open_encoder
+from openmofi.encoders import Array, Encoder
 from openmofi.engine import Engine, Progress
 from openmofi.engine.protocol import Work
 from openmofi.errors import OpenMofiError
@@ -47,40 +46,40 @@ class EntityFeatures:
     ids: pa.Array
     features: Array
 
-    def positions(self, ids: pa.Array) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def rows(self, ids: pa.Array) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Row of each identifier.
 
         Raises:
             OpenMofiError: one is not among them.
         """
-        found = pc.index_in(ids, value_set=self.ids)
-        if found.null_count:
-            absent = ids.filter(pc.is_null(found))[0]
+        rows = pc.index_in(ids, value_set=self.ids)
+        if rows.null_count:
+            absent = ids.filter(pc.is_null(rows))[0]
             raise OpenMofiError(f"The entity {absent} has no embedding.", "Remove the job's cache and start again.")
-        return found.to_numpy(zero_copy_only=False).astype(np.int64)
+        return rows.to_numpy(zero_copy_only=False).astype(np.int64)
 
 
 @dataclass(frozen=True)
 class EmbedStage:
     """Embeds blocks of entities; a `WorkFactory`. A task is a tuple of identifiers."""
 
-    kb: str
-    encoder: str
+    kb: KnowledgeBase
+    encoder: Encoder
     template: str
     folder: str
 
     def __call__(self) -> Work:
-        """Open the knowledge base and the encoder."""
-        return partial(_embed_block, self, KnowledgeBase.open(self.kb), open_encoder(self.encoder))
+        """Nothing is left to be opened."""
+        return self._embed
 
-
-def _embed_block(stage: EmbedStage, kb: KnowledgeBase, encoder: Encoder, ids: tuple[str, ...]) -> dict[str, Any]:
-    features = encoder.text_features([entity_text(kb, entity, stage.template) for entity in ids]).astype(np.float16)
-    write_table(f"{stage.folder}/{fingerprint(ids)}.parquet", pa.table({
-        "id": pa.array(ids, pa.string()),
-        "feature": pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1)), features.shape[1]),
-    }))
-    return {"rows": len(ids)}
+    def _embed(self, ids: tuple[str, ...]) -> dict[str, Any]:
+        texts = [entity_text(self.kb, entity, self.template) for entity in ids]
+        features = self.encoder.text_features(texts).astype(np.float16)
+        write_table(f"{self.folder}/{fingerprint(ids)}.parquet", pa.table({
+            "id": pa.array(ids, pa.string()),
+            "feature": pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1)), features.shape[1]),
+        }))
+        return {"rows": len(ids)}
 
 
 def embed_entities(kb: KnowledgeBase, encoder: Encoder, ids: Sequence[str], template: str, cache: str | Path,
@@ -91,16 +90,16 @@ def embed_entities(kb: KnowledgeBase, encoder: Encoder, ids: Sequence[str], temp
         OpenMofiError: a block cannot be written.
     """
     key = fingerprint([kb.fingerprint, encoder.feature_fingerprint, template])
-    stage = EmbedStage(str(kb.path), encoder.spec, template, f"{cache}/entities/{key}")
-    wanted = pa.array(ids, pa.string())
+    stage = EmbedStage(kb, encoder, template, f"{cache}/entities/{key}")
+    needed = pa.array(ids, pa.string())
     stored = _stored(stage.folder, encoder.text_feature_dim)
-    missing = wanted.filter(pc.invert(pc.is_in(wanted, value_set=stored.ids))).to_pylist()
+    missing = needed.filter(pc.invert(pc.is_in(needed, value_set=stored.ids))).to_pylist()
     if missing:
         blocks = [tuple(missing[start:start + _BLOCK]) for start in range(0, len(missing), _BLOCK)]
         progress.begin("entities", len(blocks))
         engine.run(stage, blocks, progress)
         stored = _stored(stage.folder, encoder.text_feature_dim)
-    return EntityFeatures(wanted, stored.features[stored.positions(wanted)])
+    return EntityFeatures(needed, stored.features[stored.rows(needed)])
 
 
 def _stored(folder: str, dim: int) -> EntityFeatures:

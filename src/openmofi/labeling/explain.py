@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from openmofi.encoders import Encoder, open_encoder
+from openmofi.encoders import Encoder
 from openmofi.engine import LocalEngine, Progress
 from openmofi.errors import OpenMofiError
 from openmofi.features.entities import embed_entities
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling.job import stored_calibration
+from openmofi.labeling.decide import stored_calibration
+from openmofi.labeling.job import require_judge
 from openmofi.labeling.judge.calibration import Calibration
-from openmofi.labeling.judge.evidence import Looked, View
+from openmofi.labeling.judge.evidence import ImageEvidence, View
 from openmofi.labeling.judge.selection import judge
-from openmofi.labeling.judge.stage import judged_positions
-from openmofi.labeling.read.links import link_arrays
+from openmofi.labeling.read.links import judged_rows, link_arrays
 from openmofi.labeling.settings import LabelSettings
 from openmofi.linking import open_linker
 from openmofi.mentions import open_detector
@@ -57,18 +57,24 @@ class Explanation:
         return asdict(self)
 
 
-def explain(image: str | Path, text: str, kb_folder: str | Path, settings: LabelSettings, *, cache: str | Path,
-            progress: Progress, calibration: str | Path | None = None) -> Explanation:
+def explain(image: str | Path, text: str, kb: KnowledgeBase, encoder: Encoder, settings: LabelSettings, *,
+            cache: str | Path, progress: Progress, calibration: str | Path | None = None) -> Explanation:
     """Reason about one pair as the label job would.
 
+    Args:
+        image: path of the image.
+        text: its text.
+        kb, encoder, settings: as of the label job.
+        cache: keeps entity embeddings.
+        progress: told of the entities that have to be embedded first.
+        calibration: a label job's calibration file; that beside the encoder where not given.
+
     Raises:
+        UsageError: the encoder cannot compare images with texts.
         OpenMofiError: the image cannot be read, or the encoder has no calibration for this knowledge base.
     """
-    try:
-        data = Path(image).read_bytes()
-    except OSError as error:
-        raise OpenMofiError(f"{image} cannot be read: {error.strerror}.", "Check the path.") from error
-    kb, encoder = KnowledgeBase.open(kb_folder), open_encoder(settings.encoder)
+    require_judge(encoder)
+    pixels = _pixels(image, encoder, settings)
     decision = _calibration(encoder, kb, settings, calibration)
     mentions = open_detector(settings.text.detector, kb).detect([text])
     links = open_linker(settings.text.linker, kb).link([text], mentions)
@@ -76,30 +82,37 @@ def explain(image: str | Path, text: str, kb_folder: str | Path, settings: Label
                          "link_score": link.link_score} for link in links[0]]], pa.list_(LINK))
     arrays = link_arrays(column, settings.text.max_candidates)
     ids = sorted({*arrays.entity_ids.to_pylist(), *decision.reference})
-    known = embed_entities(kb, encoder, ids, settings.selection.template, cache, LocalEngine(), progress)
+    entities = embed_entities(kb, encoder, ids, settings.selection.template, cache, LocalEngine(), progress)
+    # No page of the corpus, so no fold: the heads that were fitted on everything judge.
+    view = View.of(encoder, entities, decision.reference, encoder.logit_scale or decision.logit_scale)
+    embedding = encoder.project_images(encoder.image_features(encoder.batch([pixels])))
+    judgements = judge(arrays, np.ones(1, bool), ImageEvidence((view,), np.zeros(1, np.int64), embedding),
+                       judged_rows(arrays, entities), decision, settings.selection, settings.selection.threshold)
+    candidates = []
+    for row, score, probability, reason in zip(judgements.index, judgements.image_score, judgements.probability,
+                                               judgements.reason, strict=True):
+        mention = mentions[0][arrays.mention[row]]
+        entity = kb.entity(kb.row(arrays.entity_ids[int(arrays.entity[row])].as_py()))
+        candidates.append(Explained(mention.surface, mention.detector, entity.id, entity.name, entity.description,
+                                    float(arrays.prior[row]), float(arrays.link_score[row]), float(score),
+                                    float(probability), reason))
+    return Explanation(text, tuple(mentions[0]), tuple(candidates), settings.selection.threshold)
+
+
+def _pixels(image: str | Path, encoder: Encoder, settings: LabelSettings) -> Any:
     try:
-        picture = decode(data, max_pixels=settings.max_image_pixels, size_hint=encoder.preprocessing.size).image
+        data = Path(image).read_bytes()
+        decoded = decode(data, max_pixels=settings.max_image_pixels, size_hint=encoder.preprocessing.decode_size)
+    except OSError as error:
+        raise OpenMofiError(f"{image} cannot be read: {error.strerror}.", "Check the path.") from error
     except ImageRefused as refused:
         raise OpenMofiError(f"{image} is no usable image: {refused.why}.") from refused
-    features = encoder.image_features(encoder.preprocess(picture)[None])
-    view = View.of(encoder, known, decision.reference)
-    looked = Looked((view,), np.zeros(1, np.int64), encoder.project_images(features))
-    verdicts = judge(arrays, np.ones(1, bool), looked, judged_positions(arrays, known), decision, settings.selection,
-                     settings.selection.threshold)
-    found = []
-    for place, score, probability, reason in zip(verdicts.index, verdicts.image_score, verdicts.probability,
-                                                 verdicts.reason, strict=True):
-        mention = mentions[0][arrays.mention[place]]
-        entity = kb.entity(kb.row(arrays.entity_ids[int(arrays.entity[place])].as_py()))
-        found.append(Explained(mention.surface, mention.detector, entity.id, entity.name, entity.description,
-                               float(arrays.prior[place]), float(arrays.link_score[place]), float(score),
-                               float(probability), reason))
-    return Explanation(text, tuple(mentions[0]), tuple(found), settings.selection.threshold)
+    return encoder.preprocess(decoded.image)
 
 
 def _calibration(encoder: Encoder, kb: KnowledgeBase, settings: LabelSettings, given: str | Path | None) -> Calibration:
-    found = Calibration.load(given) if given else stored_calibration(encoder, kb, settings.selection.template)
-    if found is None:
+    calibration = Calibration.load(given) if given else stored_calibration(encoder, kb, settings.selection.template)
+    if calibration is None:
         raise OpenMofiError(f"The encoder {encoder.spec} has no calibration for this knowledge base.",
                             "Give the calibration.json of a label job with --calibration.")
-    return found
+    return calibration

@@ -1,6 +1,15 @@
 """Files: shards, manifests, atomic writes, fsspec paths. Knows nothing of what a row means."""
 
-from openmofi.storage.atomic import atomic_path, write_bytes, write_json, write_table, write_text
+from openmofi.storage.atomic import (
+    atomic_path,
+    exists,
+    read_arrow,
+    write_arrow,
+    write_bytes,
+    write_json,
+    write_table,
+    write_text,
+)
 from openmofi.storage.fingerprint import file_fingerprint, fingerprint
 from openmofi.storage.locks import locked
 from openmofi.storage.manifest import (
@@ -14,7 +23,7 @@ from openmofi.storage.manifest import (
 from openmofi.storage.shards import Shard, expand_shards
 
 __all__ = [
-    "Manifest", "Shard", "atomic_path", "claim_folder", "expand_shards", "file_fingerprint", "fingerprint",
-    "finish_manifest", "locked", "package_versions", "read_manifest", "require_claimable", "write_bytes", "write_json",
-    "write_table", "write_text",
+    "Manifest", "Shard", "atomic_path", "claim_folder", "exists", "expand_shards", "file_fingerprint", "fingerprint",
+    "finish_manifest", "locked", "package_versions", "read_arrow", "read_manifest", "require_claimable", "write_arrow",
+    "write_bytes", "write_json", "write_table", "write_text",
 ]

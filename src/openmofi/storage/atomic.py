@@ -149,6 +149,35 @@ def write_table(path: str | Path, table: pa.Table, metadata: Mapping[str, str] |
         pq.write_table(table, temporary, compression="zstd")
 
 
+def write_arrow(path: str | Path, table: pa.Table) -> None:
+    """Write a table atomically as one uncompressed record batch, which can be memory-mapped; equal tables give equal
+    bytes."""
+    with atomic_path(path) as temporary, pa.ipc.new_file(str(temporary), table.schema) as writer:
+        for batch in table.combine_chunks().to_batches():
+            writer.write_batch(batch)
+
+
+def read_arrow(path: str | Path) -> pa.Table:
+    """What `write_arrow` wrote: memory-mapped where it is local, read where it is not.
+
+    Raises:
+        OpenMofiError: it is missing or damaged.
+    """
+    try:
+        if is_remote(path):
+            with fsspec.open(str(path), "rb") as handle:
+                return pa.ipc.open_file(pa.py_buffer(handle.read())).read_all()
+        return pa.ipc.open_file(pa.memory_map(str(path).removeprefix("file://"))).read_all()
+    except (OSError, pa.ArrowException) as error:
+        raise OpenMofiError(f"{path} cannot be read: {error}.", "Remove it and start the same command again.") from error
+
+
+def exists(path: str | Path) -> bool:
+    """Whether a file is at a local path or fsspec URL."""
+    filesystem, name = fsspec.core.url_to_fs(str(path))
+    return bool(filesystem.exists(name))
+
+
 def table_metadata(path: str | Path) -> dict[str, str]:
     """The metadata that `write_table` stored in a Parquet file; empty when there is no such (whole) file."""
     try:

@@ -7,12 +7,14 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
 import fsspec
 
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.storage.fingerprint import file_fingerprint
 
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _ENDINGS = (*_TARS, ".parquet", ".csv", ".tsv", ".jsonl")
@@ -21,7 +23,7 @@ _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 _MAX_SHARDS = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Shard:
     """One input of a stage.
 
@@ -32,6 +34,15 @@ class Shard:
 
     path: str
     name: str
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """`file_fingerprint` of the path, taken once in a run; travels with the shard to workers.
+
+        Raises:
+            OpenMofiError: the file cannot be read.
+        """
+        return file_fingerprint(self.path)
 
 
 def expand_braces(pattern: str) -> list[str]:

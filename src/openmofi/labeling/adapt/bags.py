@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from openmofi.features.entities import EntityFeatures
 from openmofi.labeling.judge.evidence import fold_of
-from openmofi.labeling.read.links import LinkArrays, link_arrays, read_features, read_links
+from openmofi.labeling.read.links import LinkArrays, ReadShard, judged_rows, rank_in_run, starts_of
 from openmofi.labeling.read.stage import ReadStage
-from openmofi.schema import PairStatus
 from openmofi.storage import Shard
 
 _BAG = 24
@@ -45,14 +44,7 @@ class Bags:
         return len(self.features)
 
 
-def usable_pairs(links: pa.Table, features: pa.Table) -> NDArray[np.bool_]:
-    """(pairs,) whether text and image of a shard's pair can both be used."""
-    text = np.array(links.column("status").to_pylist(), object) == PairStatus.OK
-    image = np.array(features.column("status").to_pylist(), object) == PairStatus.OK
-    return text & image
-
-
-def collect_bags(stage: ReadStage, shards: Sequence[Shard], known: EntityFeatures, max_pairs: int) -> Bags:
+def collect_bags(stage: ReadStage, shards: Sequence[Shard], entities: EntityFeatures, max_pairs: int) -> Bags:
     """Read back the links and features of `shards`, as many pairs as `max_pairs`, shard by shard in order.
 
     Pairs whose text names nothing keep an empty bag: an objective on whole captions uses them all the same.
@@ -60,15 +52,11 @@ def collect_bags(stage: ReadStage, shards: Sequence[Shard], known: EntityFeature
     parts: list[Bags] = []
     total = 0
     for shard in shards:
-        links = read_links(stage.links_path(shard))
-        table, features = read_features(stage.features_path(shard))
-        rows = np.flatnonzero(usable_pairs(links, table))[:max_pairs - total]
-        arrays = link_arrays(links.column("links"), stage.text.max_candidates)
-        bag, weight = _padded(arrays, known, len(links))
-        texts = links.column("text").to_pylist()
-        keys = links.column("key").to_pylist()
-        parts.append(Bags(features[rows].astype(np.float16), bag[rows], weight[rows], [texts[row] for row in rows],
-                          [keys[row] for row in rows]))
+        read = ReadShard.open(stage, shard)
+        rows = np.flatnonzero(read.usable)[:max_pairs - total]
+        bag, weight = _padded(read.links, entities, len(read.table))
+        texts, keys = (read.table.column(name).take(pa.array(rows)).to_pylist() for name in ("text", "key"))
+        parts.append(Bags(read.features.values[rows].astype(np.float16), bag[rows], weight[rows], texts, keys))
         total += len(rows)
         if total >= max_pairs:
             break
@@ -77,21 +65,15 @@ def collect_bags(stage: ReadStage, shards: Sequence[Shard], known: EntityFeature
                 [key for part in parts for key in part.keys])
 
 
-def _padded(links: LinkArrays, known: EntityFeatures, pairs: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _padded(links: LinkArrays, entities: EntityFeatures, pairs: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     bag = np.full((pairs, _BAG), -1, np.int64)
     weight = np.zeros((pairs, _BAG), np.float32)
     index = np.flatnonzero(links.judged)
-    if not len(index):
-        return bag, weight
-    positions = known.positions(links.entity_ids.take(pa.array(np.unique(links.entity[index]))))
-    lookup = np.full(len(links.entity_ids), -1, np.int64)
-    lookup[np.unique(links.entity[index])] = positions
     # The strongest links of a pair come first, so that a bag that overflows loses its weakest.
     order = index[np.lexsort((index, -links.link_score[index], links.pair[index]))]
     pair = links.pair[order]
-    starts = np.flatnonzero(np.concatenate([[True], np.diff(pair) != 0]))
-    slot = np.arange(len(pair)) - np.repeat(starts, np.diff(np.append(starts, len(pair))))
+    slot = rank_in_run(starts_of(pair))
     keep = slot < _BAG
-    bag[pair[keep], slot[keep]] = lookup[links.entity[order[keep]]]
+    bag[pair[keep], slot[keep]] = judged_rows(links, entities)[links.entity[order[keep]]]
     weight[pair[keep], slot[keep]] = links.link_score[order[keep]]
     return bag, weight

@@ -33,6 +33,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.optimize import isotonic_regression
 
 from openmofi.errors import OpenMofiError
+from openmofi.labeling.judge.decoys import Evidence
 from openmofi.storage import write_json
 
 Floats = NDArray[np.floating[Any]]
@@ -59,6 +60,7 @@ class Calibration:
         pairs: how many pairs it was fitted on.
         fitted_for: fingerprint of encoder, knowledge base and template.
         reference: identifiers of the entities that evidence is relative to; see `openmofi.labeling.judge.evidence`.
+        logit_scale: the factor on cosines that evidence was measured with, where the encoder's own is unknown.
     """
 
     centres: tuple[float, ...]
@@ -68,6 +70,11 @@ class Calibration:
     pairs: int
     fitted_for: str = ""
     reference: tuple[str, ...] = ()
+    logit_scale: float = 1.0
+
+    def of(self, evidence: Evidence) -> NDArray[np.float64]:
+        """(n,) P(shown) of each real candidate of `evidence`."""
+        return self.probability(evidence.real, evidence.link_score, evidence.group, evidence.pair)
 
     def probability(self, evidence: Floats, link_score: Floats, group: Ints, pair: Ints) -> NDArray[np.float64]:
         """P(shown) of each candidate; arrays (n,), `group` names its mention, `pair` its pair, both non-decreasing."""
@@ -88,7 +95,7 @@ class Calibration:
         try:
             raw = json.loads(Path(path).read_text(encoding="utf-8"))
             return cls(tuple(raw["centres"]), tuple(raw["log_ratio"]), raw["shown"], raw["together"], raw["pairs"],
-                       raw["fitted_for"], tuple(raw["reference"]))
+                       raw["fitted_for"], tuple(raw["reference"]), float(raw.get("logit_scale", 1.0)))
         except OSError as error:
             raise OpenMofiError(f"The calibration {path} cannot be read: {error.strerror}.",
                                 "Check the path.") from error
@@ -148,7 +155,7 @@ def _log_expm1(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def fit_calibration(evidence: Floats, link_score: Floats, group: Ints, pair: Ints, decoys: Floats, *,
-                    fitted_for: str = "", reference: Sequence[str] = ()) -> Calibration:
+                    fitted_for: str = "", reference: Sequence[str] = (), logit_scale: float = 1.0) -> Calibration:
     """Estimate the ratio R, the share v and the exponent t from real pairs and decoys; no labels.
 
     Args:
@@ -156,7 +163,7 @@ def fit_calibration(evidence: Floats, link_score: Floats, group: Ints, pair: Int
         link_score: (n,) 0..1.
         group, pair: (n,) int, the candidate's mention and pair, 0, 1, 2 … non-decreasing.
         decoys: (m,) evidence of the same candidates for other pairs' images.
-        fitted_for, reference: stored beside.
+        fitted_for, reference, logit_scale: stored beside.
 
     Raises:
         OpenMofiError: fewer than 200 candidates, too few to tell two distributions apart.
@@ -171,17 +178,17 @@ def fit_calibration(evidence: Floats, link_score: Floats, group: Ints, pair: Int
         raise OpenMofiError("The encoder scores every image and entity alike: nothing can be calibrated.",
                             "Check the encoder's weights and preprocessing.")
     bins = len(edges) - 1
-    place = np.clip(np.searchsorted(edges, evidence, "right") - 1, 0, bins - 1)
-    decoy_place = np.clip(np.searchsorted(edges, decoys, "right") - 1, 0, bins - 1)
-    absent = _density(np.bincount(decoy_place, minlength=bins).astype(np.float64))
+    bin_of = np.clip(np.searchsorted(edges, evidence, "right") - 1, 0, bins - 1)
+    decoy_bin = np.clip(np.searchsorted(edges, decoys, "right") - 1, 0, bins - 1)
+    absent = _density(np.bincount(decoy_bin, minlength=bins).astype(np.float64))
     mixture = Mixture(link_score.astype(np.float64), group, pair)
-    log_ratio, shown, together = _expectation_maximisation(place, mixture, absent)
+    log_ratio, shown, together = _expectation_maximisation(bin_of, mixture, absent)
     centres = (edges[1:] + edges[:-1]) / 2
     return Calibration(tuple(float(x) for x in centres), tuple(float(x) for x in log_ratio), shown, together,
-                       len(np.unique(pair)), fitted_for, tuple(reference))
+                       len(np.unique(pair)), fitted_for, tuple(reference), logit_scale)
 
 
-def _expectation_maximisation(place: Ints, mixture: Mixture, absent: NDArray[np.float64],
+def _expectation_maximisation(bin_of: Ints, mixture: Mixture, absent: NDArray[np.float64],
                               ) -> tuple[NDArray[np.float64], float, float]:
     """Log R a bin, v and t, from each candidate's bin and the decoys' density over the bins."""
     bins = len(absent)
@@ -190,18 +197,18 @@ def _expectation_maximisation(place: Ints, mixture: Mixture, absent: NDArray[np.
     low = np.cumsum(absent) <= max(_IMPOSSIBLE, absent[0])
     log_ratio, shown, together = np.linspace(-4.0, 4.0, bins), 0.5, 0.1
     for step in range(ITERATIONS):
-        ratio = np.exp(log_ratio)[place]
+        ratio = np.exp(log_ratio)[bin_of]
         if step % 20 == 10:
             shown, together = max(itertools.product(_SHOWN, TOGETHER),
                                   key=lambda vt: mixture.log_likelihood(ratio, *vt))
         posterior = mixture.posterior(ratio, shown, together)
-        present = _density(np.bincount(place, posterior, bins).astype(np.float64))
+        present = _density(np.bincount(bin_of, posterior, bins).astype(np.float64))
         raw = gaussian_filter1d(np.log(present) - np.log(absent), 1.5, mode="nearest")
         smooth = np.exp(isotonic_regression(raw, weights=absent + present).x)
         hidden = min(float(smooth[low] @ absent[low] / absent[low].sum()), 0.99)
         smooth = np.maximum(smooth - hidden, np.exp(-_LOG_RATIO_LIMIT))
         log_ratio = np.minimum(np.log(smooth / (smooth @ absent)), _LOG_RATIO_LIMIT)
-        expected = mixture.posterior(np.ones(len(place)), shown, together).sum()
+        expected = mixture.posterior(np.ones(len(bin_of)), shown, together).sum()
         updated = float(np.clip(shown * posterior.sum() * (1 - hidden) / expected, 1e-4, 0.9999))
         converged = abs(updated - shown) < 1e-6 and step > 20
         shown = updated

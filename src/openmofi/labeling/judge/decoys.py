@@ -8,14 +8,14 @@ probabilities too high.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openmofi.labeling.judge.evidence import Looked
-from openmofi.labeling.judge.selection import first_of_each, renumbered
-from openmofi.labeling.read.links import LinkArrays
+from openmofi.labeling.judge.evidence import ImageEvidence
+from openmofi.labeling.read.links import LinkArrays, first_of_each, renumbered, starts_of
 
 NEIGHBOURS = 16
 _ROWS = 2048
@@ -39,26 +39,46 @@ class Evidence:
     group: Ints
     pair: Ints
 
+    @property
+    def mentions(self) -> int:
+        """How many mentions there are."""
+        return int(self.group[-1]) + 1 if len(self.group) else 0
 
-def gather_evidence(links: LinkArrays, usable: NDArray[np.bool_], looked: Looked, positions: Ints,
+    @property
+    def pairs(self) -> int:
+        """How many pairs there are."""
+        return int(self.pair[-1]) + 1 if len(self.pair) else 0
+
+
+def gather_evidence(links: LinkArrays, usable: NDArray[np.bool_], images: ImageEvidence, rows: Ints,
                     vectors: NDArray[np.float32], seed: int) -> Evidence:
     """The evidence of a shard's pairs and of their decoys.
 
     Args:
-        links, usable, looked, positions: as of `openmofi.labeling.judge.selection.judge`.
+        links, usable, images, rows: as of `openmofi.labeling.judge.selection.judge`.
         vectors: (len(links.entity_ids), dim) graph vectors, L2-normalised, zeros where an entity has none.
         seed: of the choice of decoys.
     """
     index = np.flatnonzero(links.judged & usable[links.pair])
     index = index[first_of_each(links.pair[index], links.entity[index])[0]]
     pair, entity, group = links.pair[index], links.entity[index], renumbered(links.group[index])
-    background = looked.background()
-    real = looked.scores(pair, positions[entity]) - background[pair]
+    background = images.background()
+    real = images.scores(pair, rows[entity]) - background[pair]
     other = _other_pairs(pair, entity, group, vectors, seed)
     width = len(links.entity_ids) + 1
     honest = ~np.isin(other * width + entity, pair * width + entity)
-    decoys = looked.scores(other[honest], positions[entity[honest]]) - background[other[honest]]
+    decoys = images.scores(other[honest], rows[entity[honest]]) - background[other[honest]]
     return Evidence(real, decoys, links.link_score[index], group, renumbered(pair))
+
+
+def joined(parts: Sequence[Evidence]) -> Evidence:
+    """The evidence of several shards, mentions and pairs numbered on."""
+    shifted, groups, pairs = [], 0, 0
+    for part in parts:
+        shifted.append(replace(part, group=part.group + groups, pair=part.pair + pairs))
+        groups, pairs = groups + part.mentions, pairs + part.pairs
+    return Evidence(**{field.name: np.concatenate([getattr(part, field.name) for part in shifted])
+                       for field in fields(Evidence)})
 
 
 def _other_pairs(pair: Ints, entity: Ints, group: Ints, vectors: NDArray[np.float32], seed: int) -> Ints:
@@ -66,22 +86,22 @@ def _other_pairs(pair: Ints, entity: Ints, group: Ints, vectors: NDArray[np.floa
     draw = np.random.default_rng(seed)
     if not len(pair):
         return pair
-    first = np.concatenate([[True], np.diff(group) != 0])
+    first = starts_of(group)
     order = np.argsort(entity[first], kind="stable")
-    meant, where = entity[first][order], pair[first][order]
+    meant, pairs = entity[first][order], pair[first][order]
     shown, starts, counts = np.unique(meant, return_index=True, return_counts=True)
-    asked, place = np.unique(entity, return_inverse=True)
-    nearest = _nearest(asked, shown, vectors)
-    pick = nearest[place, draw.integers(0, nearest.shape[1], len(entity))]
-    return where[starts[pick] + (draw.random(len(entity)) * counts[pick]).astype(np.int64)]
+    distinct, position = np.unique(entity, return_inverse=True)
+    nearest = _nearest(distinct, shown, vectors)
+    pick = nearest[position, draw.integers(0, nearest.shape[1], len(entity))]
+    return pairs[starts[pick] + (draw.random(len(entity)) * counts[pick]).astype(np.int64)]
 
 
-def _nearest(asked: Ints, shown: Ints, vectors: NDArray[np.float32]) -> Ints:
-    """(asked, ≤ 16) positions in `shown` of the nearest entities by cosine, itself last of all."""
+def _nearest(entities: Ints, shown: Ints, vectors: NDArray[np.float32]) -> Ints:
+    """(entities, ≤ 16) positions in `shown` of the nearest entities by cosine, itself last of all."""
     count = min(NEIGHBOURS, len(shown))
-    result = np.empty((len(asked), count), np.int64)
-    for start in range(0, len(asked), _ROWS):
-        block = asked[start:start + _ROWS]
+    result = np.empty((len(entities), count), np.int64)
+    for start in range(0, len(entities), _ROWS):
+        block = entities[start:start + _ROWS]
         distance = -(vectors[block] @ vectors[shown].T)
         distance[block[:, None] == shown[None, :]] = np.inf
         result[start:start + _ROWS] = np.argpartition(distance, count - 1, axis=1)[:, :count]

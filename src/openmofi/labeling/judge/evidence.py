@@ -15,15 +15,15 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from openmofi.encoders import Array, Encoder, encoder_folder, fold_spec, open_encoder
+from openmofi.encoders import Array, Encoder
 from openmofi.features.entities import EntityFeatures
-from openmofi.labeling.adapt.classes import ClassVectors, Folds
-from openmofi.storage import Shard, file_fingerprint
+from openmofi.storage import Shard
 
 REFERENCE = 2048
 """Entities in a reference set, at most."""
@@ -34,7 +34,12 @@ Ints = NDArray[np.int64]
 def reference_sample(ids: Sequence[str], seed: int) -> list[str]:
     """A seeded sample of at most 2,048 of `ids`, sorted: what a new calibration measures evidence against."""
     order = np.random.default_rng(seed).permutation(len(ids))[:REFERENCE]
-    return [ids[place] for place in np.sort(order)]
+    return [ids[position] for position in np.sort(order)]
+
+
+def fold_of(key: str, folds: int) -> int:
+    """The fold that a page belongs to, by its key alone."""
+    return zlib.crc32(key.encode("utf-8", "surrogatepass")) % folds
 
 
 @dataclass(frozen=True)
@@ -45,26 +50,26 @@ class View:
         encoder: embeds the images.
         entities: (n, dim) float32, L2-normalised; rows as in `EntityFeatures.ids`.
         reference: (r, dim) float32, the entities that an image's evidence is relative to.
+        scale: the factor on cosines.
     """
 
     encoder: Encoder
     entities: Array
     reference: Array
+    scale: float
 
     @classmethod
-    def of(cls, encoder: Encoder, known: EntityFeatures, reference: Sequence[str]) -> View:
+    def of(cls, encoder: Encoder, entities: EntityFeatures, reference: Sequence[str], scale: float) -> View:
         """Project the entities' features and add what the encoder has learned of them beyond their texts."""
-        entities = encoder.project_texts(known.features)
-        folder = encoder_folder(encoder.spec)
-        learned = ClassVectors.beside(folder) if folder else None
-        entities = learned.applied(known.ids, entities) if learned else entities
-        return cls(encoder, entities, entities[known.positions(pa.array(reference, pa.string()))])
+        embeddings, learned = encoder.project_texts(entities.features), encoder.companions.class_vectors
+        embeddings = learned.applied(entities.ids, embeddings) if learned else embeddings
+        return cls(encoder, embeddings, embeddings[entities.rows(pa.array(reference, pa.string()))], scale)
 
     def background(self, images: Array) -> NDArray[np.float32]:
         """(n, dim) image embeddings → (n,) log-mean-exp of their scores over the reference."""
-        scale, result = self.encoder.logit_scale, np.empty(len(images), np.float32)
+        result = np.empty(len(images), np.float32)
         for start in range(0, len(images), _ROWS):
-            scores = scale * (images[start:start + _ROWS] @ self.reference.T)
+            scores = self.scale * (images[start:start + _ROWS] @ self.reference.T)
             peak = scores.max(axis=1, keepdims=True)
             result[start:start + _ROWS] = np.log(np.exp(scores - peak).mean(axis=1)) + peak[:, 0]
         return result
@@ -75,11 +80,11 @@ class View:
         for start in range(0, len(row), _ROWS * 16):
             part = slice(start, start + _ROWS * 16)
             result[part] = np.einsum("nd,nd->n", images[row[part]], self.entities[entity[part]])
-        return result * np.float32(self.encoder.logit_scale)
+        return result * np.float32(self.scale)
 
 
 @dataclass(frozen=True)
-class Judges:
+class Scorer:
     """The views of an encoder: the one fitted on everything, and its folds.
 
     Attributes:
@@ -93,59 +98,61 @@ class Judges:
     seen: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, encoder: Encoder, known: EntityFeatures, reference: Sequence[str]) -> Judges:
-        """Open the encoder's folds where it has any."""
-        whole = View.of(encoder, known, reference)
-        folder = encoder_folder(encoder.spec)
-        folds = Folds.beside(folder) if folder else None
+    def of(cls, encoder: Encoder, entities: EntityFeatures, reference: Sequence[str], scale: float) -> Scorer:
+        """With the encoder's folds where it has any.
+
+        Args:
+            encoder: judges the images.
+            entities: those that may be judged, and those of `reference`.
+            reference: identifiers of the reference set.
+            scale: the factor on cosines where the encoder's own is unknown.
+        """
+        whole, folds = View.of(encoder, entities, reference, encoder.logit_scale or scale), encoder.companions.folds
         if folds is None:
             return cls(whole)
-        views = tuple(View.of(open_encoder(fold_spec(encoder.spec, fold)), known, reference)
-                      for fold in range(folds.count))
+        copies = [encoder.fold(number) for number in range(folds.count)]
+        views = tuple(View.of(copy, entities, reference, copy.logit_scale or scale) for copy in copies)
         return cls(whole, views, frozenset(folds.seen))
 
-    def look(self, shard: Shard, keys: Sequence[str], features: Array) -> Looked:
+    def images(self, shard: Shard, keys: Sequence[str], features: NDArray[np.floating[Any]]) -> ImageEvidence:
         """Embed a shard's images, each by the view that may judge it."""
-        if not self.folds or file_fingerprint(shard.path) not in self.seen:
-            return Looked((self.whole,), np.zeros(len(keys), np.int64), self.whole.encoder.project_images(features))
+        features = np.asarray(features, np.float32)
+        if not self.folds or shard.fingerprint not in self.seen:
+            embeddings = self.whole.encoder.project_images(features)
+            return ImageEvidence((self.whole,), np.zeros(len(keys), np.int64), embeddings)
         view = np.array([fold_of(key, len(self.folds)) for key in keys], np.int64)
-        images = np.empty((len(keys), self.whole.encoder.dim), np.float32)
-        for number, one in enumerate(self.folds):
-            images[view == number] = one.encoder.project_images(features[view == number])
-        return Looked(self.folds, view, images)
-
-
-def fold_of(key: str, folds: int) -> int:
-    """The fold that a page belongs to, by its key alone."""
-    return zlib.crc32(key.encode("utf-8", "surrogatepass")) % folds
+        embeddings = np.empty((len(keys), self.whole.encoder.dim), np.float32)
+        for number, fold in enumerate(self.folds):
+            embeddings[view == number] = fold.encoder.project_images(features[view == number])
+        return ImageEvidence(self.folds, view, embeddings)
 
 
 @dataclass(frozen=True)
-class Looked:
-    """A shard's images as their judges see them.
+class ImageEvidence:
+    """A shard's images, each in the space of the view that judges it.
 
     Attributes:
-        views: the judges.
+        views: see `Scorer`.
         view: (pairs,) int64, which of them judges the pair's image.
-        images: (pairs, dim) float32, L2-normalised, each in its judge's space.
+        embeddings: (pairs, dim) float32, L2-normalised.
     """
 
     views: tuple[View, ...]
     view: Ints
-    images: Array
+    embeddings: Array
 
     def background(self) -> NDArray[np.float32]:
         """(pairs,) see `View.background`."""
-        result = np.empty(len(self.images), np.float32)
-        for number, one in enumerate(self.views):
+        result = np.empty(len(self.embeddings), np.float32)
+        for number, view in enumerate(self.views):
             rows = self.view == number
-            result[rows] = one.background(self.images[rows])
+            result[rows] = view.background(self.embeddings[rows])
         return result
 
     def scores(self, row: Ints, entity: Ints) -> NDArray[np.float32]:
         """(n,) raw scores of images `row` against entities `entity`; see `View.scores`."""
         result = np.empty(len(row), np.float32)
-        for number, one in enumerate(self.views):
+        for number, view in enumerate(self.views):
             chosen = self.view[row] == number
-            result[chosen] = one.scores(self.images, row[chosen], entity[chosen])
+            result[chosen] = view.scores(self.embeddings, row[chosen], entity[chosen])
         return result

@@ -10,6 +10,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from openmofi.features.entities import EntityFeatures
+from openmofi.features.store import StoredFeatures
+from openmofi.labeling.read.stage import ReadStage
+from openmofi.schema import PairStatus
+from openmofi.storage import Shard
+
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
@@ -56,23 +62,78 @@ def link_arrays(links: pa.ListArray | pa.ChunkedArray, max_candidates: int) -> L
     ids = flat.field("entity")
     distinct = pc.unique(ids).sort() if len(ids) else pa.array([], pa.string())
     entity = pc.index_in(ids, value_set=distinct).to_numpy(zero_copy_only=False).astype(np.int64)
-    first = np.ones(len(pair), bool)
-    first[1:] = (np.diff(pair) != 0) | (np.diff(mention) != 0)
-    starts = np.flatnonzero(first)
-    rank = np.arange(len(pair)) - np.repeat(starts, np.diff(np.append(starts, len(pair))))
-    return LinkArrays(distinct, pair, mention, entity,
-                      flat.field("prior").to_numpy(), flat.field("link_score").to_numpy(), rank < max_candidates)
+    new = np.ones(len(pair), bool)
+    new[1:] = (np.diff(pair) != 0) | (np.diff(mention) != 0)
+    return LinkArrays(distinct, pair, mention, entity, flat.field("prior").to_numpy(),
+                      flat.field("link_score").to_numpy(), rank_in_run(new) < max_candidates)
 
 
-def read_links(path: str) -> pa.Table:
-    """A shard's links table (`openmofi.schema.LINKS`)."""
-    return pq.read_table(path)
+@dataclass(frozen=True)
+class ReadShard:
+    """What the read step kept of a shard.
+
+    Attributes:
+        shard: the shard.
+        table: links (`openmofi.schema.LINKS`), one row a pair.
+        features: of the images, in the same order.
+        links: the table's links as arrays.
+        usable: (pairs,) whether text and image can both be used.
+    """
+
+    shard: Shard
+    table: pa.Table
+    features: StoredFeatures
+    links: LinkArrays
+    usable: NDArray[np.bool_]
+
+    @classmethod
+    def open(cls, stage: ReadStage, shard: Shard) -> ReadShard:
+        """Read back what `stage` wrote."""
+        table = pq.read_table(stage.links_path(shard))
+        features = stage.features.open(shard.name, shard.fingerprint)
+        texts = np.array(table.column("status").to_pylist(), object) == PairStatus.OK
+        return cls(shard, table, features, link_arrays(table.column("links"), stage.text.max_candidates),
+                   texts & features.usable)
+
+    @property
+    def keys(self) -> list[str]:
+        """(pairs,) keys."""
+        keys: list[str] = self.table.column("key").to_pylist()
+        return keys
 
 
-def read_features(path: str) -> tuple[pa.Table, NDArray[np.float32]]:
-    """A shard's features table and its features as float32 (rows, feature_dim)."""
-    table = pq.read_table(path)
-    column = table.column("feature").combine_chunks()
-    dim = column.type.list_size
-    values = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, dim)
-    return table, values.astype(np.float32)
+def judged_rows(links: LinkArrays, entities: EntityFeatures) -> Ints:
+    """Row in `entities` of each of `links.entity_ids`; −1 for those that no image judges."""
+    rows = np.full(len(links.entity_ids), -1, np.int64)
+    judged = np.unique(links.entity[links.judged])
+    if len(judged):
+        rows[judged] = entities.rows(links.entity_ids.take(pa.array(judged)))
+    return rows
+
+
+def first_of_each(pair: Ints, entity: Ints) -> tuple[Ints, Ints]:
+    """Positions of the first element of each (pair, entity), ascending, and every element's rank among these."""
+    code = pair * (int(entity.max(initial=0)) + 1) + entity
+    _, first, inverse = np.unique(code, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return first[order], rank[inverse]
+
+
+def renumbered(group: Ints) -> Ints:
+    """Non-decreasing numbers → 0, 1, 2 … in the same order."""
+    return np.unique(group, return_inverse=True)[1].astype(np.int64) if len(group) else group
+
+
+def starts_of(group: Ints) -> NDArray[np.bool_]:
+    """Whether each element is the first of a run of equal numbers."""
+    new = np.ones(len(group), bool)
+    new[1:] = np.diff(group) != 0
+    return new
+
+
+def rank_in_run(new: NDArray[np.bool_]) -> Ints:
+    """Rank 0, 1, 2 … of each element in its run; `new` is true at the first of each."""
+    starts = np.flatnonzero(new)
+    return np.arange(len(new)) - np.repeat(starts, np.diff(np.append(starts, len(new))))

@@ -1,47 +1,31 @@
-"""First stage of the label job: one pass over a shard gives its links (texts) and its features (images).
+"""First step of the label job: one pass over a shard gives its links (texts) and its features (images).
 
 Image bytes are read once and never copied. Decoding runs in threads, text work in a thread of its own, the encoder in
-the caller's thread; all three overlap, since Pillow and torch let go of Python's lock. Both tables are kept in the
-job's cache under the fingerprints of what made them, so that another encoder over the same backbone, another template
-or threshold, or a restarted job does not read the shard again.
+the caller's thread; all three overlap, since Pillow and torch release Python's lock. Both tables are kept in the job's
+cache under the fingerprints of what made them, so that another encoder over the same backbone, another template or
+threshold, or a restarted job does not read the shard again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from itertools import islice
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
-from openmofi.encoders import Array, Encoder, open_encoder
+from openmofi.encoders import Array
 from openmofi.engine.protocol import Work
+from openmofi.features.store import FeatureStore, PreparedImage
+from openmofi.features.stream import ahead
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling.settings import LabelSettings, TextSettings
+from openmofi.labeling.settings import TextSettings
 from openmofi.linking import linker_fingerprint, open_linker
 from openmofi.mentions import open_detector
-from openmofi.pairs import ImageRefused, ReadSettings, decode, describe, read_pairs
-from openmofi.schema import LINKS, Link, Mention, Pair, PairStatus, features_schema
-from openmofi.storage import Shard, file_fingerprint, fingerprint, write_table
-from openmofi.storage.atomic import table_metadata
-
-_DECODERS = 2
-_TEXTS_AT_ONCE = 256
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A decoded image: the encoder's input and what decoding told."""
-
-    status: PairStatus
-    width: int = 0
-    height: int = 0
-    phash: int = 0
-    pixels: Array | None = None
+from openmofi.pairs import read_pairs
+from openmofi.schema import LINKS, Link, Mention, Pair, PairStatus
+from openmofi.storage import Shard, exists, fingerprint, write_table
 
 
 @dataclass(frozen=True)
@@ -49,150 +33,89 @@ class ReadStage:
     """Reads shards; a `WorkFactory`.
 
     Attributes:
-        kb: folder of the knowledge base.
-        encoder: spec.
+        kb: the knowledge base.
         text: see `TextSettings`.
-        cache: folder of the links and features.
-        batch_size: images a forward pass; batches do not cross shards, so that a shard's bytes depend on it alone.
+        features: gives and keeps the features; its `cache` holds the links too.
+        links_key: names what makes the links.
     """
 
-    kb: str
-    encoder: str
+    kb: KnowledgeBase
     text: TextSettings
-    cache: str
-    batch_size: int
-    read: ReadSettings
-    max_image_pixels: int
+    features: FeatureStore
     links_key: str
-    features_key: str
 
     @classmethod
-    def plan(cls, kb: KnowledgeBase, encoder: Encoder, settings: LabelSettings, cache: str | Path) -> ReadStage:
-        """Name the tables by what makes them."""
-        text, read = settings.text, settings.read
-        return cls(
-            str(kb.path), encoder.spec, text, str(cache), settings.batch_size, read, settings.max_image_pixels,
-            links_key=fingerprint([kb.fingerprint, text.detector, linker_fingerprint(text.linker), asdict(read)]),
-            features_key=features_key(encoder, settings))
+    def plan(cls, kb: KnowledgeBase, text: TextSettings, features: FeatureStore) -> ReadStage:
+        """Name the links by what makes them."""
+        return cls(kb, text, features, fingerprint(
+            [kb.fingerprint, text.detector, linker_fingerprint(text.linker), asdict(features.read)]))
 
     def links_path(self, shard: Shard) -> str:
-        """Where the shard's links are kept."""
-        return f"{self.cache}/links/{self.links_key}/{shard.name}.parquet"
-
-    def features_path(self, shard: Shard) -> str:
-        """Where the shard's features are kept."""
-        return f"{self.cache}/features/{self.features_key}/{shard.name}.parquet"
+        """Where the shard's links are kept; where the file exists it is whole."""
+        return f"{self.features.cache}/links/{self.links_key}/{shard.name}-{shard.fingerprint}.parquet"
 
     def missing(self, shard: Shard) -> tuple[bool, bool]:
-        """Whether the shard's links and its features have still to be made (or were made of another file)."""
-        source = file_fingerprint(shard.path)
-        return (table_metadata(self.links_path(shard)).get("source") != source,
-                table_metadata(self.features_path(shard)).get("source") != source)
+        """Whether the shard's links and its features have still to be made."""
+        return not exists(self.links_path(shard)), not self.features.has(shard.name, shard.fingerprint)
 
     def __call__(self) -> Work:
         """Open what is heavy, once a worker."""
-        kb = KnowledgeBase.open(self.kb)
-        reader = ShardReader(self, kb, open_encoder(self.encoder))
-        return reader.read
-
-
-def features_key(encoder: Encoder, settings: LabelSettings) -> str:
-    """Names the features that a label job of these settings keeps: a folder in `CACHE/features`."""
-    return fingerprint([encoder.feature_fingerprint, settings.batch_size, settings.max_image_pixels,
-                        asdict(settings.read)])
+        return ShardReader(self).read
 
 
 class ShardReader:
     """Does `ReadStage`'s work for one shard after another."""
 
-    def __init__(self, stage: ReadStage, kb: KnowledgeBase, encoder: Encoder) -> None:
+    def __init__(self, stage: ReadStage) -> None:
         self.stage = stage
-        self.encoder = encoder
-        self.detector = open_detector(stage.text.detector, kb)
-        self.linker = open_linker(stage.text.linker, kb)
+        self.detector = open_detector(stage.text.detector, stage.kb)
+        self.linker = open_linker(stage.text.linker, stage.kb)
 
     def read(self, shard: Shard) -> dict[str, Any]:
         """Write the shard's links and features where they are missing; returns its row count."""
-        want_links, want_features = self.stage.missing(shard)
-        if not want_links and not want_features:
+        needs_links, needs_features = self.stage.missing(shard)
+        if not needs_links and not needs_features:
             return {"rows": 0}
-        metadata = {"source": file_fingerprint(shard.path)}
-        rows: list[Pair] = []
-        texts: list[Future[Any]] = []
-        prepared: list[Prepared] = []
+        store = self.stage.features
+        pairs: list[Pair] = []
+        linked: list[Future[Any]] = []
+        images: list[PreparedImage] = []
         features: list[Array] = []
-        with ThreadPoolExecutor(_DECODERS) as images, ThreadPoolExecutor(1) as words:
-            stream = read_pairs(shard, self.stage.read)
-            for batch, decoded in self._decoded_batches(stream, images if want_features else None):
-                start = len(rows)
-                rows.extend(Pair(pair.key, None, pair.text, pair.status, pair.url) for pair in batch)
-                if want_links:
-                    texts.append(words.submit(self._link, rows[start:]))
-                if want_features:
-                    prepared.extend(Prepared(p.status, p.width, p.height, p.phash) for p in decoded)
-                    features.append(self._embed(decoded))
-            linked = [row for future in texts for row in future.result()]
-        if want_features:
-            write_table(self.stage.features_path(shard), self._features_table(rows, prepared, features), metadata)
-        if want_links:
-            write_table(self.stage.links_path(shard), _links_table(rows, linked), metadata)
-        return {"rows": len(rows)}
-
-    def _decoded_batches(self, stream: Iterator[Pair], pool: ThreadPoolExecutor | None,
-                         ) -> Iterator[tuple[list[Pair], list[Prepared]]]:
-        """Batches in order, with the next two being decoded while one is embedded."""
-        waiting: list[tuple[list[Pair], list[Future[Prepared]]]] = []
-        while batch := list(islice(stream, self.stage.batch_size)):
-            waiting.append((batch, [pool.submit(self._prepare, pair) for pair in batch] if pool else []))
-            if len(waiting) > 2:
-                pairs, futures = waiting.pop(0)
-                yield pairs, [future.result() for future in futures]
-        for pairs, futures in waiting:
-            yield pairs, [future.result() for future in futures]
-
-    def _prepare(self, pair: Pair) -> Prepared:
-        if pair.image is None:
-            return Prepared(pair.status if pair.status != PairStatus.OK else PairStatus.IMAGE_MISSING)
-        try:
-            decoded = decode(pair.image, max_pixels=self.stage.max_image_pixels,
-                             size_hint=self.encoder.preprocessing.size)
-        except ImageRefused as refused:
-            return Prepared(refused.status)
-        return Prepared(PairStatus.OK, *describe(decoded), self.encoder.preprocess(decoded.image))
-
-    def _embed(self, decoded: Sequence[Prepared]) -> Array:
-        result = np.zeros((len(decoded), self.encoder.feature_dim), np.float32)
-        usable = [number for number, item in enumerate(decoded) if item.pixels is not None]
-        if usable:
-            pixels = np.stack([item.pixels for item in decoded if item.pixels is not None])
-            result[usable] = self.encoder.image_features(pixels)
-        return result
+        prepare = store.prepare if needs_features else _nothing
+        with ThreadPoolExecutor(1) as linking:
+            for batch in ahead(read_pairs(shard, store.read), prepare, store.batch_size):
+                texts = [replace(pair, image=None) for pair, _ in batch]
+                pairs += texts
+                if needs_links:
+                    linked.append(linking.submit(self._link, texts))
+                if needs_features:
+                    prepared = [image for _, image in batch if image is not None]
+                    features.append(store.embed(prepared))
+                    images += [replace(image, pixels=None) for image in prepared]
+            links = [row for future in linked for row in future.result()]
+        if needs_features:
+            store.write(shard.name, shard.fingerprint, images, features)
+        if needs_links:
+            write_table(self.stage.links_path(shard), _links_table(pairs, links))
+        return {"rows": len(pairs)}
 
     def _link(self, pairs: Sequence[Pair]) -> list[tuple[list[Mention], list[Link]]]:
         texts = [pair.text if pair.status == PairStatus.OK else "" for pair in pairs]
         mentions = self.detector.detect(texts)
         return list(zip(mentions, self.linker.link(texts, mentions), strict=True))
 
-    def _features_table(self, rows: Sequence[Pair], prepared: Sequence[Prepared],
-                        features: Sequence[Array]) -> pa.Table:
-        dim = self.encoder.feature_dim
-        flat = np.concatenate(features).astype(np.float16) if features else np.zeros((0, dim), np.float16)
-        return pa.Table.from_arrays([
-            pa.array([pair.key for pair in rows], pa.string()),
-            pa.array([str(item.status) for item in prepared], pa.string()),
-            pa.array([item.width for item in prepared], pa.int32()),
-            pa.array([item.height for item in prepared], pa.int32()),
-            pa.array([item.phash for item in prepared], pa.uint64()),
-            pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), dim),
-        ], schema=features_schema(dim))
+
+def _nothing(_pair: Pair) -> PreparedImage | None:
+    return None
 
 
-def _links_table(rows: Sequence[Pair], linked: Sequence[tuple[list[Mention], list[Link]]]) -> pa.Table:
+def _links_table(pairs: Sequence[Pair], linked: Sequence[tuple[list[Mention], list[Link]]]) -> pa.Table:
     return pa.Table.from_arrays([
-        pa.array([pair.key for pair in rows], pa.string()),
-        pa.array([pair.text for pair in rows], pa.string()),
-        pa.array([str(pair.status) for pair in rows], pa.string()),
-        pa.array([[_fields(m) for m in mentions] for mentions, _ in linked], LINKS.field("mentions").type),
+        pa.array([pair.key for pair in pairs], pa.string()),
+        pa.array([pair.text for pair in pairs], pa.string()),
+        pa.array([str(pair.status) for pair in pairs], pa.string()),
+        pa.array([[_fields(mention) for mention in mentions] for mentions, _ in linked],
+                 LINKS.field("mentions").type),
         pa.array([[_fields(link) for link in links] for _, links in linked], LINKS.field("links").type),
     ], schema=LINKS)
 

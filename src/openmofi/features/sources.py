@@ -1,4 +1,4 @@
-"""Where images come from, for evaluation: shards of pairs, or files in folders, under one reader."""
+"""Where images come from when their texts play no part: shards of pairs, or files in folders, under one reader."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pathlib import Path
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import ReadSettings, read_pairs
 from openmofi.schema import Pair, PairStatus
-from openmofi.storage import Shard, file_fingerprint, fingerprint
+from openmofi.storage import Shard, fingerprint
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 FILES_AT_ONCE = 4096
 """Files of one source: what is embedded is kept in parts of so many, so that a stopped run loses little."""
 
 Load = Callable[[], Pair]
+_OF_TEXT = (PairStatus.TEXT_MISSING, PairStatus.TEXT_EMPTY, PairStatus.TEXT_INVALID, PairStatus.TEXT_TOO_LONG)
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,9 @@ def shard_source(shard: Shard, settings: ReadSettings = ReadSettings()) -> Image
     """
     def read() -> Iterator[tuple[str, Load]]:
         for pair in read_pairs(shard, settings):
-            yield pair.key, partial(_same, pair)
+            yield pair.key, partial(_without_text, pair)
 
-    return ImageSource(shard.name, file_fingerprint(shard.path), read)
+    return ImageSource(shard.name, shard.fingerprint, read)
 
 
 def file_sources(root: str | Path, files: Sequence[str], name: str = "files") -> list[ImageSource]:
@@ -72,11 +73,11 @@ def _files(folder: Path, files: list[str], name: str, limit: int) -> ImageSource
 
 def _stamp(path: Path) -> tuple[int, int]:
     try:
-        found = path.stat()
+        stat = path.stat()
     except FileNotFoundError:
         # A table may name what is not there: such a row is excluded and counted like an unreadable image.
         return -1, 0
-    return found.st_size, found.st_mtime_ns
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _load(folder: Path, file: str, limit: int) -> Pair:
@@ -90,5 +91,7 @@ def _load(folder: Path, file: str, limit: int) -> Pair:
     return Pair(file, data, "")
 
 
-def _same(pair: Pair) -> Pair:
-    return pair
+def _without_text(pair: Pair) -> Pair:
+    """The pair as if it had a usable text; no bytes where the image cannot be used, as of a duplicate key."""
+    status = PairStatus.OK if pair.status in _OF_TEXT else pair.status
+    return Pair(pair.key, pair.image if status == PairStatus.OK else None, "", status, pair.url)

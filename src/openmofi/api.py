@@ -1,0 +1,347 @@
+"""The front door: what `import openmofi` gives, and what the command line calls.
+
+Every function takes paths or opened objects, draws its progress on a terminal and in a notebook (`progress=False` turns
+that off), and raises `OpenMofiError` with a sentence and a hint. It opens what it was given by name and calls the room
+that does the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from openmofi.progress import shown_progress
+
+if TYPE_CHECKING:
+    from openmofi.dataset.audit.audit import Audit
+    from openmofi.dataset.objects import Dataset, Labels
+    from openmofi.encoders import Encoder
+    from openmofi.encoders.export.agreement import Agreement
+    from openmofi.engine import Progress
+    from openmofi.evaluation.result import Result
+    from openmofi.knowledge import KnowledgeBase
+    from openmofi.labeling.explain import Explanation
+    from openmofi.training.outcome import Run
+
+Pairs = str | Path | Sequence[str | Path]
+"""Shards of pairs: a tar, a Parquet file, a folder, a glob, a range such as `pairs-{000..099}.tar`, a URL; or several."""
+
+Folder = str | Path
+
+
+def load_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32") -> Encoder:
+    """Open an image–text encoder with its preprocessing and tokenizer.
+
+    Args:
+        spec: `open_clip:ARCH/PRETRAINED`, `hf:PATH-OR-ID`, `mofi:PATH-OR-ID`, `timm:NAME`, `run:PATH` (trained here),
+            `onnx:PATH`, `openvino:PATH`; see docs/encoders.md.
+        device: `cpu`, `cuda`, `cuda:1` …
+        precision: `fp32`, `bf16` or `fp16`; of the towers, embeddings are float32 in any case.
+
+    Raises:
+        UsageError: an unknown kind of encoder, device or precision.
+        OpenMofiError: the encoder is missing, damaged, or cannot be fetched.
+    """
+    from openmofi.encoders import open_encoder
+
+    return open_encoder(spec, device=device, precision=precision)
+
+
+def build_kb(builder: Literal["table", "wordnet"], source: Folder, out: Folder, *, candidates: int = 30,
+             ) -> KnowledgeBase:
+    """Build a knowledge base; the same source gives the same bytes.
+
+    Args:
+        builder: `table` (a folder of Parquet tables of entities, names, relations) or `wordnet` (WordNet's dict folder).
+        source: what it is built of.
+        out: its folder.
+        candidates: most entities that a name keeps.
+
+    Raises:
+        OpenMofiError: the source is missing or damaged.
+    """
+    from openmofi.knowledge import BuildSettings, KnowledgeBase, build_table, build_wordnet
+
+    build = build_wordnet if builder == "wordnet" else build_table
+    build(source, out, BuildSettings(candidates=candidates))
+    return KnowledgeBase.open(out)
+
+
+def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: Any, out: Folder, detector: str = "gazetteer",
+          linker: str = "coherence", threshold: float = 0.8, target_precision: float | None = None, top_k: int = 5,
+          sibling_margin: float = 0.0, template: str = "{name}: {description}", max_candidates: int = 8,
+          adapt: bool = False, calibration: str | Path | None = None, cache: Folder | None = None,
+          on_damage: str = "stop", text_column: str = "", image_column: str = "", batch_size: int = 64,
+          device: str = "cpu", precision: str = "fp32", engine: str = "local", seed: int = 0,
+          progress: bool | Progress | None = None) -> Labels:
+    """Label image–text pairs with the entities that their images show; goes on where an earlier call stopped.
+
+    Args:
+        pairs: see `Pairs`.
+        kb: a knowledge base or its folder.
+        encoder: an `Encoder`, a spec, or one of your own (see `openmofi.encoders.as_encoder`).
+        out: folder of the labels.
+        detector: `gazetteer`, `spacy` or `gazetteer+spacy`.
+        linker: `coherence`, `prior` or `fusion:PATH`.
+        threshold: accept from this calibrated probability on, 0..1.
+        target_precision: choose the threshold for this expected precision instead.
+        top_k: labels an image, at most.
+        sibling_margin: lead in probability over the mention's second candidate.
+        template: entity text for the encoder.
+        max_candidates: candidates of a mention that the image judges.
+        adapt: fit a light adapter on the job's own links first.
+        calibration: a label job's `calibration.json` to use.
+        cache: links, features and entity embeddings, shared by jobs; `out` where not given.
+        on_damage: what a damaged shard does: `stop`, or `keep` what can be read.
+        text_column, image_column: of tables; a common name where empty.
+        batch_size: images a forward pass.
+        device, precision: of an encoder that is given by its spec.
+        engine: `local`, `processes:N`, `ray` or `ray:ADDRESS`.
+        seed: of the calibration's shuffles and the adapter.
+        progress: see the head of this module.
+
+    Raises:
+        UsageError: a setting out of its range, or an encoder that cannot judge.
+        OpenMofiError: a shard is damaged, `out` was made with other settings, too little to calibrate on.
+    """
+    from openmofi import labeling
+    from openmofi.dataset.objects import Labels
+    from openmofi.engine import engine_named
+    from openmofi.labeling import LabelSettings, SelectionSettings, TextSettings
+    from openmofi.pairs import ReadSettings
+
+    settings = LabelSettings(
+        TextSettings(detector, linker, max_candidates),
+        SelectionSettings(template, threshold, target_precision, top_k, sibling_margin), adapt=adapt,
+        batch_size=batch_size, seed=seed,
+        read=ReadSettings(on_damage=on_damage, text_column=text_column, image_column=image_column))
+    with shown_progress(progress) as shown:
+        labeling.label(_shards(pairs), _kb(kb), _encoder(encoder, device, precision), out, settings, cache=cache,
+                       calibration=calibration, engine=engine_named(engine), progress=shown)
+    return Labels.open(out)
+
+
+def explain(image: Any, text: str, *, kb: KnowledgeBase | Folder, encoder: Any,
+            calibration: str | Path | None = None, detector: str = "gazetteer", linker: str = "coherence",
+            threshold: float = 0.8, template: str = "{name}: {description}", cache: Folder | None = None,
+            progress: bool | Progress | None = None) -> Explanation:
+    """The whole reasoning for one pair: mentions, candidates, what the image says, the verdict.
+
+    Args:
+        image: a path, encoded bytes, or a PIL image.
+        text: its text.
+        kb, encoder, detector, linker, threshold, template: as of `label`.
+        calibration: a label job's `calibration.json`; the one beside the encoder where not given.
+        cache: keeps entity embeddings; ~/.cache/openmofi where not given.
+        progress: see the head of this module.
+
+    Raises:
+        OpenMofiError: the image cannot be read, or the encoder has no calibration for this knowledge base.
+    """
+    from openmofi import labeling
+    from openmofi.labeling import LabelSettings, SelectionSettings, TextSettings
+    from openmofi.storage.paths import cache_folder
+
+    settings = LabelSettings(TextSettings(detector, linker), SelectionSettings(template, threshold))
+    with shown_progress(progress) as shown:
+        return labeling.explain(image, text, _kb(kb), _encoder(encoder), settings, cache=cache or cache_folder(),
+                                calibration=calibration, progress=shown)
+
+
+def build_dataset(labels: Labels | Folder, *, out: Folder, kb: KnowledgeBase | Folder | None = None,
+                  min_images: int = 5, max_images: int | None = None, near_duplicates: int | None = 3,
+                  report: bool = True) -> Dataset:
+    """Labels → labelled dataset: rare entities and near-duplicates out, vocabulary, card, report; no image is copied.
+
+    Args:
+        labels: what `label` returned, or its folder.
+        out: folder of the dataset.
+        kb: names, descriptions and types of the entities.
+        min_images: drop entities with fewer images.
+        max_images: keep the most probable images of an entity.
+        near_duplicates: drop images of one entity whose perceptual hashes differ in at most so many bits; `None`: off.
+        report: write `report.html`.
+
+    Raises:
+        OpenMofiError: the labels are unfinished or damaged, nothing is left, or `out` was made with other settings.
+    """
+    from openmofi import dataset
+    from openmofi.dataset.objects import Dataset
+
+    settings = dataset.DatasetSettings(min_images, max_images, near_duplicates)
+    dataset.build_dataset(_folder(labels), out, settings, kb=_kb(kb) if kb else None, report=report)
+    return Dataset.open(out)
+
+
+def audit(labels: Labels | Dataset | Folder, truth: str | Path, *, at_recall: float = 0.75) -> Audit:
+    """Labels, or a dataset, beside the truth: precision, recall, calibration.
+
+    Args:
+        labels: what `label` or `build_dataset` returned, or its folder.
+        truth: a table of `openmofi.schema.TRUTH`.
+        at_recall: where precision is compared with the text-only linker's.
+
+    Raises:
+        OpenMofiError: the truth cannot be read, or does not match.
+    """
+    from openmofi import dataset
+
+    return dataset.audit(_folder(labels), truth, at_recall=at_recall)
+
+
+def reinforce(pairs: Pairs, *, labels: Labels | Folder, teachers: str, out: Folder,
+              kb: KnowledgeBase | Folder | None = None, dataset: Dataset | Folder | None = None,
+              device: str = "cpu", engine: str = "local", progress: bool | Progress | None = None,
+              **settings: Any) -> Mapping[str, Any]:
+    """Store augmentations, synthetic captions and teachers' embeddings of labelled pairs; no image is copied.
+
+    Args:
+        pairs: as of `label`.
+        labels: what `label` returned for them.
+        teachers: `SPEC:SCALE[,…]`, encoders with their own scales.
+        out: folder of the store.
+        kb: describes the entities in the synthetic captions.
+        dataset: only the rows of this dataset.
+        device: of the teachers; `auto` takes a GPU where there is one.
+        engine, progress: as of `label`.
+        settings: of `openmofi.reinforcement.ReinforceSettings`, e.g. `augmentations=5`.
+
+    Returns:
+        Counts: `rows`, `status`, `bytes_per_sample`, `fidelity` …
+
+    Raises:
+        OpenMofiError: the labels are of other pairs, or a teacher cannot be opened.
+    """
+    from openmofi import reinforcement
+    from openmofi.engine import engine_named
+
+    with shown_progress(progress) as shown:
+        return reinforcement.reinforce(
+            _shards(pairs), _folder(labels), out,
+            reinforcement.ReinforceSettings(reinforcement.parse_teachers(teachers), **settings),
+            kb=kb and _folder(kb), dataset=dataset and _folder(dataset), device=device,
+            engine=engine_named(engine), progress=shown)
+
+
+def train(recipe: str | Path, *, out: Folder, dataset: Dataset | Folder | None = None,
+          kb: KnowledgeBase | Folder | None = None, settings: Mapping[str, Any] | Sequence[str] = (),
+          resume: bool = False, progress: bool | None = None) -> Run:
+    """Train an encoder on a labelled dataset, as a recipe says.
+
+    Args:
+        recipe: a packaged recipe by name, or a YAML file.
+        out: folder of the run.
+        dataset: what `build_dataset` returned, or its folder.
+        kb: names of entities.
+        settings: changes to the recipe, as `{"optimizer.lr": 3e-4}` or `["optimizer.lr=3e-4"]`.
+        resume: go on from the latest checkpoint in `out`.
+        progress: see the head of this module.
+
+    Raises:
+        UsageError: an unknown recipe or setting, or settings that contradict each other.
+        OpenMofiError: the data are not there; the run was stopped and `resume` is not set.
+    """
+    from openmofi.progress import shown_training
+    from openmofi.training.recipe.load import load_recipe, override
+    from openmofi.training.recipe.rules import require_data
+
+    overrides = [override(key, value) for key, value in settings.items()] if isinstance(settings, Mapping) else \
+        list(settings)
+    overrides += [override(key, str(_folder(value))) for key, value in (("data.dataset", dataset), ("data.kb", kb))
+                  if value is not None]
+    loaded = load_recipe(recipe, overrides)
+    require_data(loaded)
+    from openmofi.training import run
+    from openmofi.training.outcome import Run
+
+    with shown_training(progress) as (watcher, shown):
+        summary = run.train(loaded, out, resume=resume, watcher=watcher, progress=shown)
+    return Run(Path(out), summary)
+
+
+def evaluate(protocol: str, *, data: Folder, encoder: Any = None, linker: str = "", out: Folder | None = None,
+             cache: Folder | None = None, settings: Mapping[str, Any] | Sequence[str] = (), features: str = "auto",
+             half: bool = False, failures: int = 20, device: str = "cpu", precision: str = "fp32",
+             progress: bool | Progress | None = None) -> Result:
+    """Judge an encoder or a linker by a published protocol.
+
+    Args:
+        protocol: `gpr1200`, `retrieval`, `knn`, `linear`, `zeroshot` …; `openmofi eval --list` shows them.
+        data: in the protocol's layout.
+        encoder: as of `label`; of protocols that judge encoders.
+        linker: of protocols that judge linkers.
+        out: gets the result as JSON, its items as Parquet, its worst queries as a page.
+        cache: keeps features for all protocols; ~/.cache/openmofi where not given.
+        settings: changes to the protocol's settings.
+        features: `joint`, `backbone`, or `auto`: joint where there is one.
+        half: keep features as float16.
+        failures: worst queries on the page beside the result.
+        device, precision: of an encoder that is given by its spec.
+        progress: see the head of this module.
+
+    Raises:
+        UsageError: no such protocol or setting, or an encoder or linker that it cannot judge.
+        OpenMofiError: data that are not in the protocol's layout.
+    """
+    from openmofi.evaluation.result import written
+    from openmofi.evaluation.run import evaluate as run_protocol
+    from openmofi.storage.paths import cache_folder
+    from openmofi.training.recipe.load import override
+
+    overrides = [override(key, value) for key, value in settings.items()] if isinstance(settings, Mapping) else settings
+    with shown_progress(progress) as shown:
+        evaluated = run_protocol(
+            protocol, _encoder(encoder, device, precision) if encoder is not None else None, data,
+            cache or cache_folder() / "evaluation", shown, linker=linker, device=device, overrides=overrides,
+            choice=features, half=half, failures=failures if out else 0)
+    if out:
+        written(out, evaluated)
+    return evaluated.result
+
+
+def export(encoder: Any, out: Folder, *, format: Literal["onnx", "openvino"] = "onnx", precision: str = "fp32",
+           images: Pairs = (), max_loss: float = 0.01) -> Agreement:
+    """Export an encoder; it opens as `onnx:OUT` or `openvino:OUT` anywhere an encoder is taken.
+
+    Args:
+        encoder: an `Encoder` or a spec.
+        out: the folder to write; must be new.
+        format: of the graphs.
+        precision: `fp32`, `bf16` (OpenVINO) or `int8`.
+        images: pairs to compare and calibrate on; generated images where there are none.
+        max_loss: greatest 1 − mean cosine between original and export; above it nothing is written.
+
+    Raises:
+        OpenMofiError: the export is further from the original, or `out` exists.
+    """
+    from openmofi.encoders.export.agreement import samples_of
+    from openmofi.encoders.export.job import export_encoder
+    from openmofi.encoders.export.settings import ExportSettings
+
+    settings, opened = ExportSettings(format, precision, max_loss), _encoder(encoder)
+    patterns = [images] if isinstance(images, str | Path) else list(images)
+    return export_encoder(opened, Path(out), settings,
+                          samples_of([str(pattern) for pattern in patterns], opened.preprocessing.size))
+
+
+def _shards(pairs: Pairs) -> Any:
+    from openmofi.storage import expand_shards
+
+    return expand_shards([str(pattern) for pattern in ([pairs] if isinstance(pairs, str | Path) else pairs)])
+
+
+def _kb(kb: KnowledgeBase | Folder) -> KnowledgeBase:
+    from openmofi.knowledge import KnowledgeBase
+
+    return KnowledgeBase.open(kb) if isinstance(kb, str | Path) else kb
+
+
+def _encoder(encoder: Any, device: str = "cpu", precision: str = "fp32") -> Encoder:
+    from openmofi.encoders import as_encoder
+
+    return load_encoder(encoder, device=device, precision=precision) if isinstance(encoder, str) else as_encoder(encoder)
+
+
+def _folder(value: Any) -> Path:
+    return Path(value if isinstance(value, str | Path) else value.path)

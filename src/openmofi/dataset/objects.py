@@ -1,0 +1,107 @@
+"""Labels and datasets on disk as objects to look at: what the front door returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from openmofi.dataset.tables import Folder
+from openmofi.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True)
+class _Tables:
+    folder: Folder
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return Path(self.folder.path)
+
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        """The counts of its manifest."""
+        return dict(self.folder.manifest.counts)
+
+    def to_arrow(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows in the order of the shards: a column `shard`, then `columns` of the schema, or all of them.
+
+        Raises:
+            OpenMofiError: a file is missing or damaged.
+        """
+        parts = []
+        for shard in self.folder.shards:
+            table = self.folder.read(shard, columns)
+            parts.append(table.add_column(0, "shard", pa.array([shard.name] * len(table), pa.string())))
+        return pa.concat_tables(parts)
+
+    def to_pandas(self, columns: Sequence[str] | None = None) -> pandas.DataFrame:
+        """`to_arrow` as a data frame.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+            OpenMofiError: see `to_arrow`.
+        """
+        try:
+            return self.to_arrow(columns).to_pandas()
+        except ModuleNotFoundError as error:
+            raise MissingExtraError.of("pandas", "pandas") from error
+
+
+@dataclass(frozen=True)
+class Labels(_Tables):
+    """A finished folder of labels: every pair with a status and its judged entities (`schema.LABELS`).
+
+    `summary` holds `rows_in`, `rows_out`, `status` (status → rows), `accepted` labels, `expected_precision` of these,
+    `entities` that were judged and the `threshold`.
+    """
+
+    @classmethod
+    def open(cls, path: str | Path) -> Labels:
+        """Open a folder that `openmofi label` wrote.
+
+        Raises:
+            OpenMofiError: there is none, or it is not finished.
+        """
+        return cls(Folder.open(path, "labels"))
+
+    def accepted(self) -> pa.Table:
+        """One row a label: `shard`, `key`, `entity` (its identifier), `probability`."""
+        table = self.to_arrow(["key", "entities"])
+        entities = table.column("entities").combine_chunks()
+        rows, judged = pc.list_parent_indices(entities), entities.flatten()
+        accepted = judged.field("accepted")
+        labels = table.select(["shard", "key"]).take(rows.filter(accepted))
+        for name in ("entity", "probability"):
+            labels = labels.append_column(name, judged.field(name).filter(accepted))
+        return labels
+
+
+@dataclass(frozen=True)
+class Dataset(_Tables):
+    """A labelled dataset: the images of each shard with their classes (`schema.DATASET`), and the vocabulary.
+
+    `summary` holds `rows`, `images`, `entities` and `labels`.
+    """
+
+    @classmethod
+    def open(cls, path: str | Path) -> Dataset:
+        """Open a folder that `openmofi dataset build` wrote.
+
+        Raises:
+            OpenMofiError: there is none, or it is not finished.
+        """
+        return cls(Folder.open(path, "dataset"))
+
+    def vocabulary(self) -> pa.Table:
+        """The classes, see `schema.VOCABULARY`."""
+        return pq.read_table(self.path / "vocabulary.parquet")

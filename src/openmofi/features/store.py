@@ -1,0 +1,168 @@
+"""The feature store: what an encoder's backbone makes of images, computed once for every room that asks.
+
+A file `CACHE/features/KEY/NAME-STAMP.arrow` holds a shard: KEY names all that decides a feature (backbone and
+preprocessing, decoding, batch size, number type), STAMP the shard's content. Labels, evaluation and training ask by the
+same settings and so find each other's features. Files are Arrow IPC, uncompressed: they are memory-mapped, not read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from openmofi.encoders import Array, Encoder
+from openmofi.pairs import ImageRefused, ReadSettings, decode, describe
+from openmofi.pairs.images.decode import MAX_PIXELS
+from openmofi.schema import Pair, PairStatus, features_schema
+from openmofi.storage import exists, fingerprint, read_arrow, write_arrow
+
+_VERSION = 3
+
+
+@dataclass(frozen=True)
+class PreparedImage:
+    """A decoded image.
+
+    Attributes:
+        key: of its pair.
+        status: `PairStatus.OK`, or why there are no pixels.
+        width, height: of the image as stored, upright, in pixels.
+        phash: 64-bit perceptual hash; `None` where none is asked for.
+        content: 16 hexadecimal digits of the encoded bytes.
+        pixels: the encoder's input, see `Encoder.preprocess`.
+    """
+
+    key: str
+    status: PairStatus
+    width: int = 0
+    height: int = 0
+    phash: int | None = None
+    content: str = ""
+    pixels: Any = None
+
+
+@dataclass(frozen=True)
+class StoredFeatures:
+    """The images of a shard as the backbone sees them.
+
+    Attributes:
+        table: `schema.features_schema`, one row an image, in the order of the shard.
+    """
+
+    table: pa.Table
+
+    @cached_property
+    def values(self) -> NDArray[np.floating[Any]]:
+        """(rows, feature_dim) float16 or float32, memory-mapped; zeros where the image was not usable."""
+        column = self.table.column("feature").combine_chunks()
+        flat: NDArray[np.floating[Any]] = column.flatten().to_numpy(zero_copy_only=len(column) > 0)
+        return flat.reshape(len(column), column.type.list_size)
+
+    @cached_property
+    def usable(self) -> NDArray[np.bool_]:
+        """(rows,) whether the image could be used."""
+        return np.array(self.table.column("status").to_pylist(), object) == PairStatus.OK
+
+
+@dataclass(frozen=True)
+class FeatureStore:
+    """Computes features and keeps them in a cache; may be pickled (see `Encoder`).
+
+    Attributes:
+        cache: local folder or fsspec URL; jobs may share it.
+        encoder: gives the features.
+        read: how pairs are read.
+        batch_size: images a forward pass. Batches do not cross shards, so that a shard's bytes depend on it alone.
+        max_pixels: larger images are refused before they are decoded.
+        full_size: decode JPEGs at full size. Otherwise they may be decoded at 1/2, 1/4 or 1/8, as long as twice the
+            encoder's size is kept, which is faster and changes an embedding slightly.
+        hashes: also compute the perceptual hash.
+        dtype: `float16` or `float32`.
+    """
+
+    cache: str
+    encoder: Encoder
+    read: ReadSettings = ReadSettings()
+    batch_size: int = 64
+    max_pixels: int = MAX_PIXELS
+    full_size: bool = False
+    hashes: bool = True
+    dtype: str = "float16"
+
+    @cached_property
+    def folder(self) -> str:
+        """Where the files of these settings are."""
+        key = fingerprint([_VERSION, self.encoder.feature_fingerprint, asdict(self.read), self.batch_size,
+                           self.max_pixels, self._size_hint, self.hashes, self.dtype])
+        return f"{self.cache}/features/{key}"
+
+    @property
+    def _size_hint(self) -> int | None:
+        return None if self.full_size else self.encoder.preprocessing.decode_size
+
+    def path(self, name: str, stamp: str) -> str:
+        """The file of a shard; where it exists it is whole.
+
+        Args:
+            name: of the shard.
+            stamp: changes when its content does, see `Shard.fingerprint`.
+        """
+        return f"{self.folder}/{name}-{stamp}.arrow"
+
+    def has(self, name: str, stamp: str) -> bool:
+        """Whether the features of a shard have been computed."""
+        return exists(self.path(name, stamp))
+
+    def open(self, name: str, stamp: str) -> StoredFeatures:
+        """The features of a shard.
+
+        Raises:
+            OpenMofiError: they have not been computed, or the file is damaged.
+        """
+        return StoredFeatures(read_arrow(self.path(name, stamp)))
+
+    def prepare(self, pair: Pair) -> PreparedImage:
+        """Decode and preprocess an image; thread-safe. A pair's own status counts only where it has no bytes."""
+        if pair.image is None:
+            missing = pair.status == PairStatus.OK
+            return PreparedImage(pair.key, PairStatus.IMAGE_MISSING if missing else pair.status)
+        content = hashlib.blake2b(pair.image, digest_size=8).hexdigest()
+        try:
+            decoded = decode(pair.image, max_pixels=self.max_pixels, size_hint=self._size_hint)
+        except ImageRefused as refused:
+            return PreparedImage(pair.key, refused.status, content=content)
+        phash = describe(decoded).phash if self.hashes else None
+        return PreparedImage(pair.key, PairStatus.OK, decoded.width, decoded.height, phash, content,
+                             self.encoder.preprocess(decoded.image))
+
+    def embed(self, images: Sequence[PreparedImage]) -> Array:
+        """(n, feature_dim) float32; zeros for images without pixels."""
+        features = np.zeros((len(images), self.encoder.feature_dim), np.float32)
+        usable = [row for row, image in enumerate(images) if image.pixels is not None]
+        if usable:
+            features[usable] = self.encoder.image_features(self.encoder.batch([images[row].pixels for row in usable]))
+        return features
+
+    def write(self, name: str, stamp: str, images: Sequence[PreparedImage], features: Sequence[Array]) -> None:
+        """Keep a shard's features: all its images, and its batches of features in order.
+
+        Raises:
+            OpenMofiError: the cache cannot be written.
+        """
+        dim = self.encoder.feature_dim
+        flat = np.concatenate([np.zeros((0, dim), self.dtype), *(part.astype(self.dtype) for part in features)])
+        schema = features_schema(dim, self.dtype)
+        columns: list[list[Any]] = [[image.key for image in images], [str(image.status) for image in images],
+                                    [image.width for image in images], [image.height for image in images],
+                                    [image.phash for image in images], [image.content for image in images]]
+        arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=False)]
+        arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), dim))
+        write_arrow(self.path(name, stamp), pa.Table.from_arrays(arrays, schema=schema))

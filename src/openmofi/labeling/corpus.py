@@ -1,0 +1,91 @@
+"""Shards that were read, and the evidence in them: what the steps after reading share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from openmofi.encoders import Encoder
+from openmofi.engine import Engine, Progress
+from openmofi.features.entities import EntityFeatures, embed_entities
+from openmofi.features.store import FeatureStore
+from openmofi.knowledge import KnowledgeBase
+from openmofi.labeling.judge.decoys import Evidence, gather_evidence, joined
+from openmofi.labeling.judge.evidence import Scorer
+from openmofi.labeling.read.links import ReadShard, judged_rows, link_arrays
+from openmofi.labeling.read.stage import ReadStage
+from openmofi.labeling.settings import LabelSettings
+from openmofi.storage import Shard
+
+CALIBRATION_PAIRS = 50_000
+_CALIBRATION_SHARDS = 50
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Shards that were read, with what judging them needs.
+
+    Attributes:
+        stage: read them; names their links and features.
+        shards: all of them.
+        kb: the knowledge base.
+        encoder: the one that features are of; an adapter over it may judge.
+        entities: text features of the entities that occur, and of a known reference set.
+        template: of the entities' texts.
+    """
+
+    stage: ReadStage
+    shards: tuple[Shard, ...]
+    kb: KnowledgeBase
+    encoder: Encoder
+    entities: EntityFeatures
+    template: str
+
+
+def read_corpus(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, settings: LabelSettings,
+                cache: str | Path, engine: Engine, progress: Progress, reference: Sequence[str] = ()) -> Corpus:
+    """Read what has not been read yet, and embed the entities that occur and those of `reference`.
+
+    Raises:
+        OpenMofiError: a shard cannot be read, or the cache cannot be written.
+    """
+    features = FeatureStore(str(cache), encoder, settings.read, settings.batch_size, settings.max_image_pixels)
+    stage = ReadStage.plan(kb, settings.text, features)
+    missing = [shard for shard in shards if any(stage.missing(shard))]
+    if missing:
+        progress.begin("read", len(missing))
+        engine.run(stage, missing, progress)
+    ids = sorted({*occurring_entities(stage, shards), *reference})
+    template = settings.selection.template
+    entities = embed_entities(kb, encoder, ids, template, cache, engine, progress)
+    return Corpus(stage, tuple(shards), kb, encoder, entities, template)
+
+
+def occurring_entities(stage: ReadStage, shards: Sequence[Shard]) -> list[str]:
+    """Identifiers, sorted, of the entities that some image will judge."""
+    entities: set[str] = set()
+    for shard in shards:
+        links = link_arrays(pq.read_table(stage.links_path(shard), columns=["links"]).column("links"),
+                            stage.text.max_candidates)
+        judged = np.zeros(len(links.entity_ids), bool)
+        judged[links.entity[links.judged]] = True
+        entities.update(links.entity_ids.filter(judged).to_pylist())
+    return sorted(entities)
+
+
+def corpus_evidence(corpus: Corpus, scorer: Scorer, seed: int) -> Evidence:
+    """Real pairs and decoys of at most 50,000 pairs, from shards spread evenly over the corpus."""
+    parts: list[Evidence] = []
+    for shard in corpus.shards[::max(1, len(corpus.shards) // _CALIBRATION_SHARDS)]:
+        read = ReadShard.open(corpus.stage, shard)
+        images = scorer.images(shard, read.keys, read.features.values)
+        vectors = corpus.kb.vectors(corpus.kb.rows(read.links.entity_ids.to_pylist()))
+        parts.append(gather_evidence(read.links, read.usable, images, judged_rows(read.links, corpus.entities),
+                                     vectors, seed))
+        if sum(part.pairs for part in parts) >= CALIBRATION_PAIRS:
+            break
+    return joined(parts)

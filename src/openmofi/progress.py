@@ -1,0 +1,188 @@
+"""Progress for people: a bar on a terminal and in a notebook, plain lines elsewhere where asked for, or nothing."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from openmofi.engine.protocol import Progress, Quiet
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from openmofi.training.log import Watcher
+
+_LINE_EVERY = 10.0
+
+
+@contextmanager
+def shown_progress(progress: bool | Progress | None) -> Iterator[Progress]:
+    """A progress for some work; its bar is gone before a result or an error is printed, whatever happens.
+
+    Args:
+        progress: `True` shows it; `False` does not; `None` shows it on a terminal and in a notebook; an object of the
+            caller's own is used as it is.
+    """
+    if progress is None:
+        progress = _drawn(_console())
+    if not isinstance(progress, bool):
+        yield progress
+        return
+    if not progress:
+        yield Quiet()
+        return
+    shown = ConsoleProgress()
+    try:
+        yield shown
+    finally:
+        shown.end()
+
+
+@contextmanager
+def shown_training(progress: bool | None) -> Iterator[tuple[Watcher, Progress]]:
+    """A watcher for a training run, and a progress for what is prepared before it; see `shown_progress`."""
+    if progress is None:
+        progress = _drawn(_console())
+    if not progress:
+        from openmofi.training.log import Unwatched
+
+        yield Unwatched(), Quiet()
+        return
+    preparing = ConsoleProgress()
+    watcher = ConsoleWatcher(preparing)
+    try:
+        yield watcher, preparing
+    finally:
+        preparing.end()
+        watcher.end()
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def _drawn(console: Console) -> bool:
+    """Whether bars can be drawn: on a terminal, and in a notebook."""
+    return console.is_terminal or console.is_jupyter
+
+
+class ConsoleProgress:
+    """Draws rows/s, the accepted share where there is one, and the time left; see `openmofi.engine.Progress`."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        self._console = _console()
+        self._live = _drawn(self._console)
+        self._bar = Bar(
+            TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(), console=self._console, disable=not self._live)
+        self._task: Any = None
+        self._reset("", 0)
+
+    def _reset(self, stage: str, total: int) -> None:
+        self._stage, self._total, self._done = stage, total, 0
+        self._rows = self._accepted = 0
+        self._started = self._printed = time.monotonic()
+
+    def begin(self, stage: str, total: int) -> None:
+        """See `Progress.begin`."""
+        self.end()
+        self._reset(stage, total)
+        if self._live:
+            self._bar.start()
+            self._task = self._bar.add_task(stage, total=total, rate="")
+
+    def advance(self, counts: dict[str, Any]) -> None:
+        """See `Progress.advance`."""
+        self._done += 1
+        self._rows += int(counts.get("rows", 0))
+        self._accepted += int(counts.get("labelled", 0))
+        if self._live:
+            self._bar.update(self._task, advance=1, rate=self._rate())
+        elif time.monotonic() - self._printed > _LINE_EVERY or self._done == self._total:
+            self._printed = time.monotonic()
+            left = (self._printed - self._started) / self._done * (self._total - self._done)
+            line = ", ".join(filter(None, (f"{self._done}/{self._total}", self._rate(), f"{left:.0f} s left")))
+            print(f"{self._stage}: {line}", file=sys.stderr, flush=True)
+
+    def _rate(self) -> str:
+        seconds = max(time.monotonic() - self._started, 1e-9)
+        rate = f"{self._rows / seconds:,.0f} rows/s" if self._rows else ""
+        return rate + (f", {self._accepted / self._rows:.0%} labelled" if self._accepted else "")
+
+    def say(self, message: str) -> None:
+        """See `Progress.say`."""
+        self._console.print(message, highlight=False, markup=False)
+
+    def end(self) -> None:
+        """Stop drawing."""
+        if self._task is not None:
+            self._bar.stop()
+            self._task = None
+
+
+def training_line(scalars: Mapping[str, float]) -> str:
+    """Loss, pace, share of the time spent waiting for data, and memory, as far as they are known."""
+    forms = (("loss", "loss {:.4f}"), ("images_per_s", "{:,.0f} images/s"), ("data_wait", "data wait {:.0%}"),
+             ("memory_mib", "{:,.0f} MiB"))
+    parts = [form.format(scalars[name]) for name, form in forms if math.isfinite(scalars.get(name, math.nan))]
+    return ", ".join(parts if math.isfinite(scalars.get("loss", math.nan)) else ["loss not finite", *parts])
+
+
+class ConsoleWatcher:
+    """Draws what a run logs; see `openmofi.training.log.Watcher`.
+
+    Args:
+        preparing: the progress that was drawn before the run; a terminal has room for one.
+    """
+
+    def __init__(self, preparing: ConsoleProgress) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        self._preparing = preparing
+        self._console = _console()
+        self._live = _drawn(self._console)
+        self._bar = Bar(
+            TextColumn("train"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[line]}"), console=self._console, disable=not self._live)
+        self._task: Any = None
+        self._total = self._first = 0
+        self._started = time.monotonic()
+
+    def begin(self, total: int, done: int) -> None:
+        """See `Watcher.begin`."""
+        self._preparing.end()
+        self._total, self._first, self._started = total, done, time.monotonic()
+        if done:
+            self.say(f"going on after step {done:,} of {total:,}")
+        if self._live:
+            self._bar.start()
+            self._task = self._bar.add_task("train", total=total, completed=done, line="")
+
+    def log(self, step: int, scalars: Mapping[str, float]) -> None:
+        """See `Watcher.log`."""
+        if self._live and self._task is not None:
+            self._bar.update(self._task, completed=step, line=training_line(scalars))
+            return
+        pace = (time.monotonic() - self._started) / max(step - self._first, 1)
+        left = f", {pace * (self._total - step):,.0f} s left" if step < self._total else ""
+        print(f"step {step}/{self._total}: {training_line(scalars)}{left}", file=sys.stderr, flush=True)
+
+    def say(self, message: str) -> None:
+        """See `Watcher.say`."""
+        self._console.print(message, highlight=False, markup=False)
+
+    def end(self) -> None:
+        """Stop drawing."""
+        if self._task is not None:
+            self._bar.stop()
+            self._task = None

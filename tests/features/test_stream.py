@@ -1,0 +1,67 @@
+"""The decode-ahead stream: order, laziness, errors, threads that do not outlive a caller who stops."""
+
+import threading
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openmofi.features.stream import ahead, cores
+
+
+@given(st.lists(st.integers(), max_size=50), st.integers(1, 9), st.integers(1, 4), st.integers(0, 3))
+def test_batches_are_the_items_in_order_whatever_the_threads(items, size, threads, depth):
+    batches = list(ahead(items, lambda item: item * 2, size, threads=threads, depth=depth))
+    assert [pair for batch in batches for pair in batch] == [(item, item * 2) for item in items]
+    assert all(len(batch) == size for batch in batches[:-1])
+    assert all(batches)
+
+
+def test_only_the_next_batches_are_read_ahead():
+    read = []
+
+    def items():
+        for number in range(100):
+            read.append(number)
+            yield number
+
+    stream = ahead(items(), lambda item: item, 4, depth=2)
+    next(stream)
+    assert len(read) == 3 * 4
+    stream.close()
+
+
+def test_the_next_batch_is_prepared_while_the_caller_holds_one():
+    prepared = threading.Event()
+    stream = ahead(range(4), lambda item: prepared.set() if item == 3 else None, 2, threads=1)
+    next(stream)
+    assert prepared.wait(10)
+
+
+def test_an_error_of_the_work_is_raised_when_its_batch_is_due():
+    def work(item):
+        if item == 5:
+            raise ValueError("the sixth")
+        return item
+
+    stream = ahead(range(9), work, 2)
+    assert [next(stream), next(stream)] == [[(0, 0), (1, 1)], [(2, 2), (3, 3)]]
+    with pytest.raises(ValueError, match="the sixth"):
+        next(stream)
+
+
+def test_no_thread_is_left_when_the_caller_stops_early():
+    before = threading.active_count()
+    stream = ahead(range(1000), lambda item: time.sleep(0.001), 8)
+    next(stream)
+    stream.close()
+    assert threading.active_count() == before
+
+
+def test_cores_are_those_of_this_process(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 3, 5})
+    assert cores() == 3
+    monkeypatch.delattr("os.sched_getaffinity")
+    monkeypatch.setattr("os.cpu_count", lambda: None)
+    assert cores() == 1

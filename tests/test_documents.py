@@ -1,0 +1,58 @@
+"""Every Python block of README.md and docs/ runs, in order and page by page, on the small world.
+
+What a page names and a test cannot have is replaced by something small that can be had: see `STAND_INS`.
+"""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from small_world import SHAPES, picture, write_kb_source
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
+PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if BLOCK.search(page.read_text())]
+SMALL_RECIPE = """
+model: {dim: 32, image: {spec: "encoder:ENCODER", head: linear}, text: {spec: "encoder:ENCODER", head: linear}}
+data: {batch_size: 16, workers: 0, augment: {scale: [1.0, 1.0], flip: 0.0}}
+objectives: {margin_softmax: {weight: 1.0, implementation: exact}, contrastive: {weight: 0.3}}
+optimizer: {warmup: 2}
+run: {steps: 30, log_every: 5, checkpoint_every: 15}
+"""
+
+
+@pytest.fixture
+def stand_ins(small_world, small_encoder, tmp_path, monkeypatch):
+    """A folder with what the pages name: shards of pairs, tables, an image, test images; and what is replaced."""
+    import numpy as np
+
+    for shard in sorted(small_world.shards.glob("*.tar")):
+        shutil.copy(shard, tmp_path / f"pairs-{shard.name}")
+    write_kb_source(tmp_path / "my-tables")
+    draw = np.random.default_rng(0)
+    (tmp_path / "moon.jpg").write_bytes(picture("e:moon", draw))
+    (tmp_path / "crane.jpg").write_bytes(picture("e:moon", draw))
+    for entity in SHAPES:
+        folder = tmp_path / "test-images" / entity.removeprefix("e:")
+        folder.mkdir(parents=True)
+        for number in range(4):
+            (folder / f"{number}.jpg").write_bytes(picture(entity, draw))
+    (tmp_path / "small.yaml").write_text(SMALL_RECIPE.replace("ENCODER", small_encoder))
+    monkeypatch.chdir(tmp_path)
+    return {"open_clip:ViT-B-16/laion2b_s34b_b88k": small_encoder, '"mofi_vit_b16"': '"small.yaml"',
+            'device="cuda"': 'device="cpu"'}
+
+
+def test_there_are_pages_with_blocks():
+    assert {"README.md", "python.md"} <= {page.name for page in PAGES}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_runs(page, stand_ins):
+    for block in BLOCK.findall(page.read_text(encoding="utf-8")):
+        for name, stand_in in stand_ins.items():
+            block = block.replace(name, stand_in)
+        exec(compile(block, page.name, "exec"), {"__name__": "__main__"})

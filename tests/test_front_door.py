@@ -1,0 +1,45 @@
+"""`import openmofi`: light, typed, and its functions do what the command line does."""
+
+import inspect
+import subprocess
+import sys
+from importlib import resources
+
+import pytest
+
+import openmofi
+
+HEAVY = ("torch", "numpy", "pyarrow", "scipy", "rich", "typer", "PIL", "matplotlib", "transformers")
+
+
+def fresh(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def test_the_import_loads_nothing_heavy():
+    loaded = fresh("import sys, openmofi; print(' '.join(sys.modules))").split()
+    assert not [name for name in HEAVY if name in loaded]
+
+
+def test_dir_and_all_name_what_there_is():
+    assert {"label", "load_encoder", "KnowledgeBase", "train", "evaluate", "explain", "build_dataset"} <= set(dir(openmofi))
+    assert all(getattr(openmofi, name) is not None for name in openmofi.__all__)
+
+
+def test_unknown_names_are_attribute_errors():
+    with pytest.raises(AttributeError, match="no attribute 'lable'"):
+        openmofi.lable  # noqa: B018
+
+
+def test_the_package_is_typed():
+    assert (resources.files("openmofi") / "py.typed").is_file()
+
+
+@pytest.mark.parametrize("name", [name for name in openmofi.__all__ if inspect.isfunction(getattr(openmofi, name))])
+def test_public_functions_document_their_arguments_and_errors(name):
+    function = getattr(openmofi, name)
+    documentation = inspect.getdoc(function)
+    for parameter in inspect.signature(function).parameters:
+        assert f"{parameter}" in documentation, parameter
+    assert "Raises:" in documentation
+    assert all(hint != inspect.Parameter.empty for hint in inspect.signature(function).parameters.values())
