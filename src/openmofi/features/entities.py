@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from openmofi.encoders import Array, Encoder, open_encoder
+from openmofi.encoders import Array, Encoder
 from openmofi.engine import Engine, Progress
 from openmofi.engine.protocol import Work
 from openmofi.errors import OpenMofiError
@@ -65,13 +65,13 @@ class EmbedStage:
     """Embeds blocks of entities; a `WorkFactory`. A task is a tuple of identifiers."""
 
     kb: str
-    encoder: str
+    encoder: Encoder
     template: str
     folder: str
 
     def __call__(self) -> Work:
-        """Open the knowledge base and the encoder."""
-        return partial(_embed_block, self, KnowledgeBase.open(self.kb), open_encoder(self.encoder))
+        """Open the knowledge base."""
+        return partial(_embed_block, self, KnowledgeBase.open(self.kb), self.encoder)
 
 
 def _embed_block(stage: EmbedStage, kb: KnowledgeBase, encoder: Encoder, ids: tuple[str, ...]) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def embed_entities(kb: KnowledgeBase, encoder: Encoder, ids: Sequence[str], temp
         OpenMofiError: a block cannot be written.
     """
     key = fingerprint([kb.fingerprint, encoder.feature_fingerprint, template])
-    stage = EmbedStage(str(kb.path), encoder.spec, template, f"{cache}/entities/{key}")
+    stage = EmbedStage(str(kb.path), encoder, template, f"{cache}/entities/{key}")
     wanted = pa.array(ids, pa.string())
     stored = _stored(stage.folder, encoder.text_feature_dim)
     missing = wanted.filter(pc.invert(pc.is_in(wanted, value_set=stored.ids))).to_pylist()

@@ -81,7 +81,7 @@ def explain(image: str | Path, text: str, kb_folder: str | Path, settings: Label
         picture = decode(data, max_pixels=settings.max_image_pixels, size_hint=encoder.preprocessing.size).image
     except ImageRefused as refused:
         raise OpenMofiError(f"{image} is no usable image: {refused.why}.") from refused
-    features = encoder.image_features(encoder.preprocess(picture)[None])
+    features = encoder.image_features(encoder.batch([encoder.preprocess(picture)]))
     view = View.of(encoder, known, decision.reference)
     looked = Looked((view,), np.zeros(1, np.int64), encoder.project_images(features))
     verdicts = judge(arrays, np.ones(1, bool), looked, judged_positions(arrays, known), decision, settings.selection,

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from openmofi.encoders import Encoder, encoder_folder, open_encoder
+from openmofi.encoders import Encoder, open_encoder
+from openmofi.encoders.companions import CALIBRATION_FILE, FOLDS_FILE
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
 from openmofi.features.entities import EntityFeatures, embed_entities
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.adapt.bags import collect_bags, usable_pairs
-from openmofi.labeling.adapt.classes import FOLDS_FILE
 from openmofi.labeling.adapt.fit import HeadSettings, fit_heads
 from openmofi.labeling.judge.calibration import Calibration, fit_calibration, threshold_for_precision
 from openmofi.labeling.judge.decoys import Evidence, gather_evidence
@@ -35,7 +35,6 @@ from openmofi.storage import Shard, claim_folder, file_fingerprint, fingerprint,
 from openmofi.storage.atomic import table_metadata
 
 CALIBRATION_PAIRS = 50_000
-CALIBRATION_FILE = "calibration.json"
 ADAPTER_SETTINGS = HeadSettings(learning_rate=5e-4)
 
 
@@ -52,10 +51,14 @@ class Corpus:
 
 
 def read_corpus(shards: Sequence[Shard], kb_folder: str | Path, settings: LabelSettings, cache: str | Path,
-                engine: Engine, progress: Progress, reference: Sequence[str] = ()) -> Corpus:
-    """Read what has not been read yet, and embed the entities that occur and those of `reference`."""
+                engine: Engine, progress: Progress, reference: Sequence[str] = (),
+                encoder: Encoder | None = None) -> Corpus:
+    """Read what has not been read yet, and embed the entities that occur and those of `reference`.
+
+    `encoder` is that of the settings, where it is already open.
+    """
     kb = KnowledgeBase.open(kb_folder)
-    encoder = open_encoder(settings.encoder)
+    encoder = encoder or open_encoder(settings.encoder)
     stage = ReadStage.plan(kb, encoder, settings, cache)
     missing = [shard for shard in shards if any(stage.missing(shard))]
     if missing:
@@ -123,13 +126,12 @@ def stored_calibration(encoder: Encoder, kb: KnowledgeBase, template: str) -> Ca
 
     Beside an export lies what was fitted for its source.
     """
-    folder = encoder_folder(encoder.spec)
-    path = folder / CALIBRATION_FILE if folder else None
-    if path is None or not path.exists():
+    path = encoder.companions.calibration
+    if path is None:
         return None
-    found = Calibration.load(path)
-    judges = (encoder.fingerprint, getattr(encoder, "source_fingerprint", ""))
-    return found if found.fitted_for in [calibration_key(one, kb, template) for one in judges if one] else None
+    calibration = Calibration.load(path)
+    names = filter(None, (encoder.fingerprint, encoder.companions.source_fingerprint))
+    return calibration if calibration.fitted_for in [calibration_key(name, kb, template) for name in names] else None
 
 
 def label(shards: Sequence[Shard], kb_folder: str | Path, out: str | Path, settings: LabelSettings, *,
@@ -156,7 +158,10 @@ def label(shards: Sequence[Shard], kb_folder: str | Path, out: str | Path, setti
     engine, progress = engine or LocalEngine(), progress or Quiet()
     inputs = {shard.name: file_fingerprint(shard.path) for shard in shards}
     inputs["/kb"] = KnowledgeBase.open(kb_folder).fingerprint
-    inputs["/encoder"] = _judging_encoder(settings.encoder).fingerprint
+    opened = open_encoder(settings.encoder)
+    # A pair of backbones would fail only after all is read.
+    opened.project_images(np.zeros((1, opened.feature_dim), np.float32))
+    inputs["/encoder"] = opened.fingerprint
     if calibration:
         inputs["/calibration"] = file_fingerprint(calibration)
     if (linker := linker_fingerprint(settings.text.linker)) != settings.text.linker:
@@ -164,11 +169,12 @@ def label(shards: Sequence[Shard], kb_folder: str | Path, out: str | Path, setti
     described = {**settings.as_dict(), "kb": str(kb_folder),
                  "shards": [{"name": shard.name, "path": shard.path} for shard in shards]}
     manifest = claim_folder(out, "labels", described, inputs)
-    known = _known_calibration(kb_folder, out, settings, calibration)
-    corpus = read_corpus(shards, kb_folder, settings, cache or out, engine, progress, known.reference if known else ())
+    known = _known_calibration(opened, kb_folder, out, settings, calibration)
+    corpus = read_corpus(shards, kb_folder, settings, cache or out, engine, progress,
+                         known.reference if known else (), opened)
     encoder = _adapted(corpus, out, settings, progress) if settings.adapt else corpus.encoder
     decision, threshold = _decide(corpus, encoder, out, settings, known)
-    stage = JudgeStage(corpus.stage, encoder.spec, tuple(corpus.known.ids.to_pylist()), decision, settings.selection,
+    stage = JudgeStage(corpus.stage, encoder, tuple(corpus.known.ids.to_pylist()), decision, settings.selection,
                        threshold, str(out))
     missing = [shard for shard in shards if table_metadata(stage.path(shard)).get("whole") != "yes"]
     if missing:
@@ -181,13 +187,6 @@ def label(shards: Sequence[Shard], kb_folder: str | Path, out: str | Path, setti
     return counts
 
 
-def _judging_encoder(spec: str) -> Encoder:
-    """The encoder, once it is clear that it can judge: a pair of backbones would fail only after all is read."""
-    encoder = open_encoder(spec)
-    encoder.project_images(np.zeros((1, encoder.feature_dim), np.float32))
-    return encoder
-
-
 def _adapted(corpus: Corpus, out: str | Path, settings: LabelSettings, progress: Progress) -> Encoder:
     folder = Path(out) / "adapter"
     if not (folder / FOLDS_FILE).exists():
@@ -195,7 +194,7 @@ def _adapted(corpus: Corpus, out: str | Path, settings: LabelSettings, progress:
         fitted = fit_heads(corpus.encoder, bags, corpus.known, ADAPTER_SETTINGS, folder, adapter=True,
                            seen=[file_fingerprint(shard.path) for shard in corpus.shards], progress=progress)
         progress.say(f"adapter: loss {fitted['first_loss']:.3f} → {fitted['loss']:.3f} on {len(bags):,} pairs")
-    return open_encoder(f"run:{folder}")
+    return open_encoder(f"run:{folder}", base=corpus.encoder)
 
 
 def _adapter_gain(corpus: Corpus, adapted: Encoder, decision: Calibration, threshold: float,
@@ -211,7 +210,7 @@ def _adapter_gain(corpus: Corpus, adapted: Encoder, decision: Calibration, thres
     return gain
 
 
-def _known_calibration(kb_folder: str | Path, out: str | Path, settings: LabelSettings,
+def _known_calibration(encoder: Encoder, kb_folder: str | Path, out: str | Path, settings: LabelSettings,
                        given: str | Path | None) -> Calibration | None:
     """In order: the one given, the one that an earlier try left in `out`, the one beside the encoder; or none."""
     path = Path(out) / CALIBRATION_FILE
@@ -220,7 +219,7 @@ def _known_calibration(kb_folder: str | Path, out: str | Path, settings: LabelSe
     if settings.adapt:
         return None
     template = settings.selection.template
-    return stored_calibration(open_encoder(settings.encoder), KnowledgeBase.open(kb_folder), template)
+    return stored_calibration(encoder, KnowledgeBase.open(kb_folder), template)
 
 
 def _decide(corpus: Corpus, encoder: Encoder, out: str | Path, settings: LabelSettings,

@@ -16,7 +16,6 @@ import numpy as np
 
 from openmofi.dataset.audit.truth import read_truth
 from openmofi.dataset.tables import Folder
-from openmofi.encoders import describe
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.data.images import ImageSource, Load, shard_source
@@ -194,7 +193,7 @@ def _texts(subject: Subject, kb: KnowledgeBase, entities: list[str]) -> Floats |
 
 
 def _known_scale(subject: Subject) -> float:
-    return float(describe(subject.encoder)["logit_scale"] or _SCALE)
+    return float(subject.encoder.logit_scale or _SCALE)
 
 
 def _figures(values: dict[str, Doubles], parts: np.ndarray, entities: list[str]) -> dict[str, Any]:

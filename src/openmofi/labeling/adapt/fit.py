@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openmofi.encoders import Array, Encoder, Head, save_projection_encoder
+from openmofi.encoders import Array, ClassVectors, Encoder, Folds, Head, save_heads
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.features.entities import EntityFeatures
 from openmofi.labeling.adapt.bags import Bags
-from openmofi.labeling.adapt.classes import ClassVectors, Folds
 
 OBJECTIVES = ("partial_labels", "alt_text")
 
@@ -121,8 +120,8 @@ def fit_heads(encoder: Encoder, bags: Bags, known: EntityFeatures, settings: Hea
         trained = train(inputs, chosen, settings, settings.seed + part + 1, progress)
         if trained.classes is not None:
             ClassVectors(known.ids, trained.classes).save(place)
-        save_projection_encoder(place, base=encoder, image_head=trained.image, text_head=trained.text,
-                                logit_scale=trained.scale, settings=asdict(settings), adapter=adapter)
+        save_heads(place, base=encoder, image_head=trained.image, text_head=trained.text, logit_scale=trained.scale,
+                   settings=asdict(settings), adapter=adapter)
         if part < 0:
             results = {"loss": trained.loss, "first_loss": trained.first_loss}
     if settings.folds:

@@ -20,9 +20,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from openmofi.encoders import Array, Encoder, encoder_folder, fold_spec, open_encoder
+from openmofi.encoders import Array, Encoder
 from openmofi.features.entities import EntityFeatures
-from openmofi.labeling.adapt.classes import ClassVectors, Folds
 from openmofi.storage import Shard, file_fingerprint
 
 REFERENCE = 2048
@@ -55,14 +54,13 @@ class View:
     def of(cls, encoder: Encoder, known: EntityFeatures, reference: Sequence[str]) -> View:
         """Project the entities' features and add what the encoder has learned of them beyond their texts."""
         entities = encoder.project_texts(known.features)
-        folder = encoder_folder(encoder.spec)
-        learned = ClassVectors.beside(folder) if folder else None
+        learned = encoder.companions.class_vectors
         entities = learned.applied(known.ids, entities) if learned else entities
         return cls(encoder, entities, entities[known.positions(pa.array(reference, pa.string()))])
 
     def background(self, images: Array) -> NDArray[np.float32]:
         """(n, dim) image embeddings → (n,) log-mean-exp of their scores over the reference."""
-        scale, result = self.encoder.logit_scale, np.empty(len(images), np.float32)
+        scale, result = self.encoder.logit_scale or 1.0, np.empty(len(images), np.float32)
         for start in range(0, len(images), _ROWS):
             scores = scale * (images[start:start + _ROWS] @ self.reference.T)
             peak = scores.max(axis=1, keepdims=True)
@@ -75,7 +73,7 @@ class View:
         for start in range(0, len(row), _ROWS * 16):
             part = slice(start, start + _ROWS * 16)
             result[part] = np.einsum("nd,nd->n", images[row[part]], self.entities[entity[part]])
-        return result * np.float32(self.encoder.logit_scale)
+        return result * np.float32(self.encoder.logit_scale or 1.0)
 
 
 @dataclass(frozen=True)
@@ -96,12 +94,10 @@ class Judges:
     def of(cls, encoder: Encoder, known: EntityFeatures, reference: Sequence[str]) -> Judges:
         """Open the encoder's folds where it has any."""
         whole = View.of(encoder, known, reference)
-        folder = encoder_folder(encoder.spec)
-        folds = Folds.beside(folder) if folder else None
+        folds = encoder.companions.folds
         if folds is None:
             return cls(whole)
-        views = tuple(View.of(open_encoder(fold_spec(encoder.spec, fold)), known, reference)
-                      for fold in range(folds.count))
+        views = tuple(View.of(encoder.fold(fold), known, reference) for fold in range(folds.count))
         return cls(whole, views, frozenset(folds.seen))
 
     def look(self, shard: Shard, keys: Sequence[str], features: Array) -> Looked:

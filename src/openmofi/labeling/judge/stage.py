@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from openmofi.encoders import Encoder, open_encoder
+from openmofi.encoders import Encoder
 from openmofi.engine import LocalEngine, Quiet
 from openmofi.engine.protocol import Work
 from openmofi.features.entities import EntityFeatures, embed_entities
@@ -32,7 +32,7 @@ class JudgeStage:
 
     Attributes:
         read: names the links and features.
-        encoder: spec of the encoder that judges; it has the feature fingerprint of `read`'s.
+        encoder: judges; it has the feature fingerprint of `read`'s.
         ids: the entities that occur, sorted.
         calibration: of that encoder.
         threshold: least probability of a label.
@@ -40,7 +40,7 @@ class JudgeStage:
     """
 
     read: ReadStage
-    encoder: str
+    encoder: Encoder
     ids: tuple[str, ...]
     calibration: Calibration
     selection: SelectionSettings
@@ -52,11 +52,10 @@ class JudgeStage:
         return f"{self.out}/labels/{shard.name}.parquet"
 
     def __call__(self) -> Work:
-        """Open the encoder and project the entities, once a worker."""
-        encoder = open_encoder(self.encoder)
-        known = embed_entities(KnowledgeBase.open(self.read.kb), encoder, self.ids, self.selection.template,
+        """Project the entities, once a worker."""
+        known = embed_entities(KnowledgeBase.open(self.read.kb), self.encoder, self.ids, self.selection.template,
                                self.read.cache, LocalEngine(), Quiet())
-        return ShardJudge(self, encoder, known).judge
+        return ShardJudge(self, self.encoder, known).judge
 
 
 class ShardJudge:

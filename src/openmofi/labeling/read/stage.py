@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from openmofi.encoders import Array, Encoder, open_encoder
+from openmofi.encoders import Array, Encoder
 from openmofi.engine.protocol import Work
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.settings import LabelSettings, TextSettings
@@ -50,14 +50,14 @@ class ReadStage:
 
     Attributes:
         kb: folder of the knowledge base.
-        encoder: spec.
+        encoder: embeds the images.
         text: see `TextSettings`.
         cache: folder of the links and features.
         batch_size: images a forward pass; batches do not cross shards, so that a shard's bytes depend on it alone.
     """
 
     kb: str
-    encoder: str
+    encoder: Encoder
     text: TextSettings
     cache: str
     batch_size: int
@@ -71,7 +71,7 @@ class ReadStage:
         """Name the tables by what makes them."""
         text, read = settings.text, settings.read
         return cls(
-            str(kb.path), encoder.spec, text, str(cache), settings.batch_size, read, settings.max_image_pixels,
+            str(kb.path), encoder, text, str(cache), settings.batch_size, read, settings.max_image_pixels,
             links_key=fingerprint([kb.fingerprint, text.detector, linker_fingerprint(text.linker), asdict(read)]),
             features_key=features_key(encoder, settings))
 
@@ -92,7 +92,7 @@ class ReadStage:
     def __call__(self) -> Work:
         """Open what is heavy, once a worker."""
         kb = KnowledgeBase.open(self.kb)
-        reader = ShardReader(self, kb, open_encoder(self.encoder))
+        reader = ShardReader(self, kb, self.encoder)
         return reader.read
 
 
@@ -164,7 +164,7 @@ class ShardReader:
         result = np.zeros((len(decoded), self.encoder.feature_dim), np.float32)
         usable = [number for number, item in enumerate(decoded) if item.pixels is not None]
         if usable:
-            pixels = np.stack([item.pixels for item in decoded if item.pixels is not None])
+            pixels = self.encoder.batch([item.pixels for item in decoded if item.pixels is not None])
             result[usable] = self.encoder.image_features(pixels)
         return result
 

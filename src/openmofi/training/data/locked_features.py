@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import torch
 
 from openmofi.dataset.tables import Folder
-from openmofi.encoders import Array, Encoder, open_encoder
+from openmofi.encoders import Array, Encoder
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
 from openmofi.labeling import LabelSettings
@@ -33,7 +33,7 @@ _DECODERS = 2
 _MAX_BYTES = 1 << 36
 
 
-def image_features(dataset: Folder, rows: Rows, spec: str, cache: Path, progress: Progress) -> StoredArray:
+def image_features(dataset: Folder, rows: Rows, encoder: Encoder, cache: Path, progress: Progress) -> StoredArray:
     """(rows, feature_dim) float16, in the order of the dataset's rows.
 
     They are kept in `CACHE/image_features` under the fingerprints of encoder and dataset. What a label job of usual
@@ -43,7 +43,7 @@ def image_features(dataset: Folder, rows: Rows, spec: str, cache: Path, progress
     Raises:
         OpenMofiError: the encoder cannot be opened; a shard is missing or has changed; an image is broken.
     """
-    encoder = open_encoder(spec, device="cuda" if torch.cuda.is_available() else "cpu")
+    encoder = encoder.to("cuda" if torch.cuda.is_available() else "cpu")
     key = fingerprint([encoder.feature_fingerprint, dataset.manifest.fingerprint, rows.starts.tolist()])
     embedder = _Embedder(dataset, rows, encoder, cache)
     return stored_features(cache / "image_features" / f"{key}.npy", np.diff(rows.starts).tolist(), encoder.feature_dim,
@@ -87,7 +87,7 @@ class _Embedder:
         done = np.zeros(len(keys), bool)
         with ThreadPoolExecutor(_DECODERS) as pool:
             for numbers, pixels in _ahead(self._wanted(shard, place), pool, self._pixels):
-                result[numbers] = self.encoder.image_features(np.stack(pixels))
+                result[numbers] = self.encoder.image_features(self.encoder.batch(pixels))
                 done[numbers] = True
         if not done.all():
             raise OpenMofiError(f"{shard.path} has no image of the key {keys[int(np.argmin(done))]}: it has changed "
