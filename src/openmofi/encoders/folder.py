@@ -17,7 +17,7 @@ import hashlib
 import importlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -277,12 +277,13 @@ def write_heads(folder: Path, encoder: Encoder, base: str, style: str = "run", *
                    for head in (heads.image, heads.text))
     write_description(folder, image=image, text=None if heads.text is None else text, dim=encoder.dim,
                       feature_dim=encoder.feature_dim, text_feature_dim=encoder.text_feature_dim,
-                      logit_scale=encoder.logit_scale, preprocessing=encoder.preprocessing, fingerprint=encoder.fingerprint, style=style,
-                      adapter=heads.adapter, weights_fingerprint=heads_fingerprint(heads), **more)
+                      logit_scale=encoder.logit_scale, preprocessing=encoder.preprocessing,
+                      fingerprint=encoder.fingerprint, style=style, adapter=heads.adapter,
+                      weights_fingerprint=heads_fingerprint(heads), **more)
 
 
 def open_heads(folder: Path, raw: Mapping[str, Any], spec: str, open_base: Callable[[str], Encoder],
-               base: Encoder | None = None) -> Encoder:
+               bases: Sequence[Encoder] = ()) -> Encoder:
     """Open what `write_heads` wrote.
 
     Args:
@@ -290,7 +291,7 @@ def open_heads(folder: Path, raw: Mapping[str, Any], spec: str, open_base: Calla
         raw: what `read_description` gives of it.
         spec: how it is opened.
         open_base: opens an encoder by its spec; can be pickled.
-        base: the encoder underneath, where it is already open.
+        bases: encoders that are already open, the one underneath perhaps among them.
 
     Raises:
         OpenMofiError: the heads are damaged, or the base is not the one that they were trained on.
@@ -303,8 +304,9 @@ def open_heads(folder: Path, raw: Mapping[str, Any], spec: str, open_base: Calla
         raise OpenMofiError(f"The encoder {folder} stands on itself.", "Train it again.")
     image, text = (part(tensors, f"{side}.") for side in _SIDES)
     preprocessing = preprocessing_from_json(raw["preprocessing"], str(folder / SPEC_FILE))
-    base = base or open_base(base_spec)
-    if base.fingerprint != raw["image"]["encoder_fingerprint"] or base.preprocessing != preprocessing:
+    expected = raw["image"]["encoder_fingerprint"]
+    base = next((base for base in bases if base.fingerprint == expected), None) or open_base(base_spec)
+    if base.fingerprint != expected or base.preprocessing != preprocessing:
         raise another_base(folder, base_spec)
     heads = Heads(base, Head(image), Head(text) if text else None, bool(raw.get("adapter")))
     if heads_fingerprint(heads) != raw.get("weights_fingerprint"):
@@ -324,4 +326,4 @@ def _open_fold(folder: Path, style: str, base: Encoder, reopen: Callable[[str], 
     raw, spec = read_description(path, style), f"{style}:{path}"
     if not is_heads(raw):
         raise OpenMofiError(f"The fold {path} does not consist of heads on a locked encoder.", AGAIN)
-    return replace(open_heads(path, raw, spec, reopen, base), reopen=partial(reopen, spec))
+    return replace(open_heads(path, raw, spec, reopen, [base]), reopen=partial(reopen, spec))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ _EXAMPLES = ("sample, sample:alt-text, run:FOLDER, onnx:FOLDER, openvino:FOLDER,
              "(e.g. open_clip:ViT-B-16/laion2b_s34b_b88k), timm:NAME (e.g. timm:vit_small_patch14_dinov2.lvd142m)")
 
 
-def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", base: Encoder | None = None) -> Encoder:
+def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bases: Sequence[Encoder] = ()) -> Encoder:
     """Open the encoder that `spec` names.
 
     Args:
@@ -35,7 +35,8 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
             heads on). Only a hub id or a pretrained tag reaches for the network.
         device: `cpu`, `cuda`, `cuda:1` …
         precision: `fp32`, or `bf16` or `fp16` for autocast of the towers; the fingerprints differ from those of fp32.
-        base: what heads in a folder stand on, where it is already open; it is opened otherwise.
+        bases: encoders that are already open; heads in a folder stand on one of these where it is theirs, by
+            fingerprint and device, and open their base otherwise.
 
     Raises:
         UsageError: an unknown kind of encoder, device or precision.
@@ -51,7 +52,7 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
     if opener is None or not rest:
         raise _unknown(spec, prefix)
     try:
-        encoder = opener(spec, rest, device, base)
+        encoder = opener(spec, rest, device, bases)
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error.name or "torch", "torch") from error
     reopen = partial(open_encoder, spec, device=device)
@@ -86,14 +87,14 @@ def _named_folder(name: str) -> Path:
     return folder
 
 
-def _open_folder(spec: str, rest: str, device: str, base: Encoder | None) -> Encoder:
+def _open_folder(spec: str, rest: str, device: str, bases: Sequence[Encoder]) -> Encoder:
     folder, open_base = Path(rest), partial(open_encoder, device=device)
     style = "run" if spec in _NAMES else spec.partition(":")[0]
     if style != "run" and device != "cpu":
         raise UsageError(f"{spec} runs on the CPU, not on {device}.", "Open the encoder that it was made of there.")
     raw = read_description(folder, style)
     if is_heads(raw):
-        return open_heads(folder, raw, spec, open_base, base and base.with_precision("fp32"))
+        return open_heads(folder, raw, spec, open_base, [base.with_precision("fp32") for base in bases if base.device == device])
     if style != "run":
         from openmofi.encoders.export.opened import open_graphs
 
@@ -103,7 +104,7 @@ def _open_folder(spec: str, rest: str, device: str, base: Encoder | None) -> Enc
     return open_trained(folder, raw, spec, open_base, device)
 
 
-def _open_backbone(spec: str, rest: str, device: str, _base: Encoder | None) -> Encoder:
+def _open_backbone(spec: str, rest: str, device: str, _bases: Sequence[Encoder]) -> Encoder:
     if spec != BACKBONE:
         raise UsageError(f"There is no pair of backbones {rest!r}.", f"There is one: {BACKBONE}.")
     from openmofi.encoders.libraries.backbones import open_backbones
@@ -111,13 +112,13 @@ def _open_backbone(spec: str, rest: str, device: str, _base: Encoder | None) -> 
     return open_backbones(spec, device=device)
 
 
-def _open_library(module: str, name: str, spec: str, rest: str, device: str, _base: Encoder | None) -> Encoder:
+def _open_library(module: str, name: str, spec: str, rest: str, device: str, _bases: Sequence[Encoder]) -> Encoder:
     opener = getattr(importlib.import_module(f"openmofi.encoders.libraries.{module}"), name)
     encoder: Encoder = opener(spec, rest, device)
     return encoder
 
 
-_OPENERS: dict[str, Callable[[str, str, str, Encoder | None], Encoder]] = {
+_OPENERS: dict[str, Callable[[str, str, str, Sequence[Encoder]], Encoder]] = {
     "backbone": _open_backbone, "hf": partial(_open_library, "huggingface", "open_huggingface"),
     "mofi": partial(_open_library, "mofi", "open_mofi"), "onnx": _open_folder,
     "open_clip": partial(_open_library, "openclip", "open_open_clip"), "openvino": _open_folder, "run": _open_folder,

@@ -98,9 +98,12 @@ def open_trained(folder: Path, raw: Mapping[str, Any], spec: str, open_base: Cal
     try:
         preprocessing = preprocessing_from_json(raw["preprocessing"], str(folder / SPEC_FILE))
         dim, scale, text = int(raw["dim"]), float(raw["logit_scale"]), None
-        image = _image_side(folder, raw["image"], part(tensors, "image."), open_base, device, preprocessing)
+        base = _base(folder, raw["image"], open_base)
+        image = _image_side(folder, raw["image"], part(tensors, "image."), base, device, preprocessing)
         if raw["text"] is not None:
-            text = _text_side(folder, raw["text"], part(tensors, "text."), open_base, device)
+            same = raw["text"]["encoder"] == raw["image"]["encoder"]
+            base = base if same else _base(folder, raw["text"], open_base)
+            text = _text_side(folder, raw["text"], part(tensors, "text."), base, device)
         named = _fingerprint(raw["image"], raw["text"], dim, raw["preprocessing"], raw["weights_fingerprint"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise OpenMofiError(f"{folder / SPEC_FILE} is not understood ({type(error).__name__}: {error}).",
@@ -157,9 +160,9 @@ class _Opened:
     tokenizer: Mapping[str, Any] | None = None
 
 
-def _image_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, open_base: Callable[[str], Encoder],
-                device: str, preprocessing: Preprocessing) -> _Opened:
-    head, base = _head(folder, raw, tensors), _base(folder, raw, open_base)
+def _image_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, base: Encoder | None, device: str,
+                preprocessing: Preprocessing) -> _Opened:
+    head = _head(folder, raw, tensors)
     if base is not None:
         if base.preprocessing != preprocessing:
             raise another_base(folder, raw["encoder"])
@@ -175,9 +178,9 @@ def _image_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, open_ba
     return _Opened(run, network)
 
 
-def _text_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, open_base: Callable[[str], Encoder],
+def _text_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, base: Encoder | None,
                device: str) -> _Opened:
-    head, base = _head(folder, raw, tensors), _base(folder, raw, open_base)
+    head = _head(folder, raw, tensors)
     if base is not None:
         apply, networks = _applied(head, device), base.networks
         opened = _Opened(lambda texts: apply(base.text_features(texts)))

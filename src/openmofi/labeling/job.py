@@ -194,7 +194,7 @@ def _adapted(corpus: Corpus, out: str | Path, settings: LabelSettings, progress:
         fitted = fit_heads(corpus.encoder, bags, corpus.known, ADAPTER_SETTINGS, folder, adapter=True,
                            seen=[file_fingerprint(shard.path) for shard in corpus.shards], progress=progress)
         progress.say(f"adapter: loss {fitted['first_loss']:.3f} → {fitted['loss']:.3f} on {len(bags):,} pairs")
-    return open_encoder(f"run:{folder}", base=corpus.encoder)
+    return open_encoder(f"run:{folder}", bases=[corpus.encoder])
 
 
 def _adapter_gain(corpus: Corpus, adapted: Encoder, decision: Calibration, threshold: float,

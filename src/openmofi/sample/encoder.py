@@ -57,7 +57,7 @@ def train_sample_encoders(shards: Sequence[Shard], kb: str | Path, out: str | Pa
             bags = bags or collect_bags(corpus.stage, corpus.shards, corpus.known, recipe.heads.max_pairs)
             fitted = fit_heads(corpus.encoder, bags, corpus.known, recipe.heads, folder, adapter=False,
                                seen=[file_fingerprint(shard.path) for shard in corpus.shards], progress=progress)
-            encoder = open_encoder(f"run:{folder}", base=corpus.encoder)
+            encoder = open_encoder(f"run:{folder}", bases=[corpus.encoder])
             calibrate(corpus, encoder, settings.seed).save(folder / CALIBRATION_FILE)
             manifest = finish_manifest(folder, manifest, {**fitted, "pairs": len(bags)})
         results[recipe.name] = dict(manifest.counts)

@@ -1,8 +1,8 @@
 """Exports an encoder to ONNX or OpenVINO: folds, traces, converts, compares with the original, and only then writes.
 
-Heads of ours stay heads: what is traced is the frozen encoder that they stand on, which becomes the folder `base/` of the
-export. Folds are exported over that same base, and what lies beside the original (its companions) is copied. So features,
-heads, folds and calibration are to each other what they are in the original.
+Heads of ours stay heads: what is traced is the frozen encoder that they stand on, which becomes the folder `base/` of
+the export. Folds are exported over that same base, and what lies beside the original (its companions) is copied. So
+features, heads, folds and calibration are to each other what they are in the original.
 """
 
 from __future__ import annotations
