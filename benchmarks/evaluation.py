@@ -145,8 +145,8 @@ def probing(world: Path) -> dict[str, harness.Row]:
 
     from openmofi.encoders import BACKBONE, open_encoder
     from openmofi.engine import Quiet
-    from openmofi.evaluation.embed import embed_images
     from openmofi.evaluation.metrics.linear import fit_probe
+    from openmofi.features.images import embed_images
     from openmofi.storage import expand_shards
 
     entities = {(row["shard"], row["key"]): row["entity"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from openmofi.encoders import describe, open_encoder
+from openmofi.encoders import open_encoder
 from openmofi.errors import OpenMofiError, UsageError
 
 from .conftest import picture
@@ -72,7 +72,7 @@ def test_texts_are_one_sentence(dino_folder):
         for call in (encoder.embed_texts, encoder.text_features, encoder.project_texts):
             with pytest.raises(OpenMofiError, match="embeds images only"):
                 call(["a"])
-        assert describe(encoder)["logit_scale"] is None
+        assert encoder.describe()["logit_scale"] is None
 
 
 def test_damaged_dino(dino_folder, tmp_path):

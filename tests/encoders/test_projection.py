@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from openmofi.encoders import Head, apply_head, open_encoder, save_projection_encoder
-from openmofi.encoders.registry import SAMPLE_FOLDER_VARIABLE
+from openmofi.encoders import Head, apply_head, open_encoder, save_heads
+from openmofi.encoders.registry import NAMES_VARIABLE
 from openmofi.errors import OpenMofiError, UsageError
 
 from .conftest import TEXTS, picture
@@ -31,7 +31,7 @@ def heads(base, dim=8):
 @pytest.fixture
 def folder(base, tmp_path):
     image, text = heads(base)
-    return save_projection_encoder(tmp_path / "mine", base=base, image_head=image, text_head=text, logit_scale=12.5,
+    return save_heads(tmp_path / "mine", base=base, image_head=image, text_head=text, logit_scale=12.5,
                                    settings={"seed": 0})
 
 
@@ -50,7 +50,7 @@ def test_written_and_opened_again(base, folder, features):
 
 def test_equal_encoders_are_equal_bytes_and_fingerprints(base, folder, tmp_path):
     image, text = heads(base)
-    again = save_projection_encoder(tmp_path / "again", base=base, image_head=image, text_head=text, logit_scale=12.5,
+    again = save_heads(tmp_path / "again", base=base, image_head=image, text_head=text, logit_scale=12.5,
                                     settings={"seed": 0})
     for name in ("encoder.json", "heads.safetensors"):
         assert (again / name).read_bytes() == (folder / name).read_bytes()
@@ -60,7 +60,7 @@ def test_equal_encoders_are_equal_bytes_and_fingerprints(base, folder, tmp_path)
 def test_an_adapter_starts_as_its_base_and_moves_from_there(base, tmp_path, features):
     zero = Head.initial(base.dim, base.dim, seed=0, zero=True)
     moved = Head({"weight": np.zeros((base.dim, base.dim), np.float32), "bias": np.eye(base.dim, dtype=np.float32)[0]})
-    where = save_projection_encoder(tmp_path / "adapter", base=base, image_head=moved, text_head=zero,
+    where = save_heads(tmp_path / "adapter", base=base, image_head=moved, text_head=zero,
                                     logit_scale=base.logit_scale, settings={}, adapter=True)
     adapter, plain = open_encoder(f"run:{where}"), base.project_images(features)
     assert np.allclose(adapter.embed_texts(TEXTS), base.embed_texts(TEXTS), atol=1e-6)
@@ -73,7 +73,7 @@ def test_an_adapter_starts_as_its_base_and_moves_from_there(base, tmp_path, feat
 def test_an_adapter_over_a_projection(base, folder, tmp_path):
     mine = open_encoder(f"run:{folder}")
     zero = Head.initial(mine.dim, mine.dim, seed=0, zero=True)
-    where = save_projection_encoder(tmp_path / "adapter", base=mine, image_head=zero, text_head=zero, logit_scale=1.0,
+    where = save_heads(tmp_path / "adapter", base=mine, image_head=zero, text_head=zero, logit_scale=1.0,
                                     settings={}, adapter=True)
     assert np.allclose(open_encoder(f"run:{where}").embed_texts(TEXTS), mine.embed_texts(TEXTS), atol=1e-6)
 
@@ -87,7 +87,7 @@ def test_read_only_features_are_fine(folder, features):
 def test_heads_that_do_not_fit_are_refused(base, tmp_path):
     wrong = Head.initial(base.feature_dim + 1, 8, seed=0)
     with pytest.raises(OpenMofiError, match="its base"):
-        save_projection_encoder(tmp_path / "x", base=base, image_head=wrong, text_head=wrong, logit_scale=1.0,
+        save_heads(tmp_path / "x", base=base, image_head=wrong, text_head=wrong, logit_scale=1.0,
                                 settings={})
     assert not (tmp_path / "x").exists()
 
@@ -98,7 +98,7 @@ def test_another_base_is_noticed(base, folder, clip_folder, tmp_path):
     settings = json.loads((copy / "preprocessor_config.json").read_text())
     (copy / "preprocessor_config.json").write_text(json.dumps({**settings, "image_std": [0.9] * 3}))
     raw = json.loads((folder / "encoder.json").read_text())
-    (folder / "encoder.json").write_text(json.dumps({**raw, "base": f"hf:{copy}"}))
+    (folder / "encoder.json").write_text(json.dumps(raw).replace(base.spec, f"hf:{copy}"))
     with pytest.raises(OpenMofiError, match="was trained on another"):
         open_encoder(f"run:{folder}")
 
@@ -116,8 +116,9 @@ def test_damage_is_one_sentence(folder, tmp_path):
     with pytest.raises(OpenMofiError, match="cannot be read"):
         open_encoder(f"run:{folder}")
     for text, message in (("{", "cannot be read"), ("[]", "cannot be read"), ('{"format_version": 99}', "version 99"),
-                          ('{"format_version": 1}', "lacks"),
-                          (spec.replace('"projection"', '"magic"'), "known kind")):
+                          ('{"format_version": 1}', "version 1"), ('{"format_version": 2}', "lacks"),
+                          (spec.replace('"format": "run"', '"format": "magic"'), "unknown format"),
+                          (spec.replace('"encoder_fingerprint"', '"x"'), "side lacks")):
         spec_file.write_text(text)
         with pytest.raises(OpenMofiError, match=message):
             open_encoder(f"run:{folder}")
@@ -125,9 +126,9 @@ def test_damage_is_one_sentence(folder, tmp_path):
         open_encoder(f"run:{tmp_path}/nowhere")
 
 
-def test_an_encoder_that_stands_on_itself_is_refused(folder):
+def test_an_encoder_that_stands_on_itself_is_refused(base, folder):
     raw = json.loads((folder / "encoder.json").read_text())
-    (folder / "encoder.json").write_text(json.dumps({**raw, "base": f"run:{folder}"}))
+    (folder / "encoder.json").write_text(json.dumps(raw).replace(base.spec, f"run:{folder}"))
     with pytest.raises(OpenMofiError, match="stands on itself"):
         open_encoder(f"run:{folder}")
 
@@ -158,11 +159,11 @@ def test_wrong_heads_are_refused(parameters, message):
 
 
 def test_sample_is_a_folder(folder, tmp_path, monkeypatch):
-    monkeypatch.setenv(SAMPLE_FOLDER_VARIABLE, str(tmp_path / "encoders"))
+    monkeypatch.setenv(NAMES_VARIABLE, str(tmp_path / "encoders"))
     for spec, name in (("sample", "partial-labels"), ("sample:alt-text", "alt-text")):
         with pytest.raises(OpenMofiError, match=f"not been trained here.*{name}") as raised:
             open_encoder(spec)
-        assert all(word in raised.value.hint for word in ("make demo", SAMPLE_FOLDER_VARIABLE))
+        assert all(word in raised.value.hint for word in ("make demo", NAMES_VARIABLE))
         shutil.copytree(folder, tmp_path / "encoders" / name)
         assert open_encoder(spec).spec == spec
 

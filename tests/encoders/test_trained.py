@@ -10,9 +10,10 @@ import torch
 
 from openmofi.encoders import open_encoder
 from openmofi.encoders.fold import folded, picture_probe
+from openmofi.encoders.folder import Side
 from openmofi.encoders.protocol import Preprocessing
 from openmofi.encoders.towers import image_trunk, text_tokens, text_trunk
-from openmofi.encoders.trained import Side, save_trained_encoder
+from openmofi.encoders.trained import save_trained_encoder
 from openmofi.errors import OpenMofiError
 
 from .conftest import SIZE, TEXTS
@@ -60,11 +61,11 @@ def test_opened_without_network_from_any_place(folder, whole, clip_folder, monke
     assert (encoder.preprocessing, encoder.logit_scale) == (PREPROCESSING, 2.0)
 
 
-def test_opened_once_until_its_files_change(folder):
+def test_what_changed_on_disk_is_opened_anew(folder):
     first = open_encoder(f"run:{folder}")
-    assert open_encoder(f"run:{folder}") is first
     edit(folder, logit_scale=3.0)
     assert open_encoder(f"run:{folder}").logit_scale == 3.0
+    assert first.logit_scale == 2.0
 
 
 def test_damaged_weights_are_one_sentence(folder):
@@ -84,8 +85,9 @@ def test_wrong_descriptions_are_one_sentence(folder):
     raw = json.loads((folder / "encoder.json").read_text())
     image = raw["image"]
     for changes, says in (
-        ({"format_version": 2}, "format version 2"),
-        ({"kind": "other"}, "a known kind"),
+        ({"format_version": 3}, "format version 3"),
+        ({"format": "other"}, "unknown format"),
+        ({"image": None}, "not understood"),
         ({"image": {**image, "head": "none"}}, "disagree about the head"),
         ({"image": {"head": "linear"}}, "not understood"),
         ({"image": {**image, "architecture": {"kind": "other"}}}, "no kind of tower"),
@@ -108,7 +110,7 @@ def test_a_locked_side_must_be_the_one_it_was_trained_on(clip_folder, tiny_open_
     tensors = {f"image.trunk.{name}": value for name, value in image.module.state_dict().items()}
     tensors |= {"image.head.weight": torch.randn(4, image.dim), "image.head.bias": torch.zeros(4),
                 "text.head.weight": torch.randn(4, 16), "text.head.bias": torch.zeros(4)}
-    folder = save(tmp_path / "locked", tiny_open_clip, text=Side("linear", None, base), tensors=tensors, tokens=None)
+    folder = save(tmp_path / "locked", tiny_open_clip, text=Side.locked("linear", base), tensors=tensors, tokens=None)
     assert open_encoder(f"run:{folder}").embed_texts(TEXTS).shape == (5, 4)
     raw = json.loads((folder / "encoder.json").read_text())
     edit(folder, text={**raw["text"], "encoder_fingerprint": "0" * 16})

@@ -1,11 +1,13 @@
 """Images of one colour each, in the layouts of datasets, and an encoder that sees and reads colours."""
 
+import copy
 import io
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from openmofi.encoders import Encoder
 from openmofi.encoders.arrays import normalised
 from openmofi.encoders.protocol import Preprocessing
 from openmofi.errors import OpenMofiError
@@ -23,6 +25,19 @@ class Eye:
 
     def __init__(self, texts: bool = True, joint: bool = True) -> None:
         self.texts, self.joint, self.seen = texts, joint, 0
+
+    describe = Encoder.describe
+    batch = staticmethod(np.stack)
+    takes_images = False
+
+    @property
+    def has_joint_space(self):
+        return self.joint
+
+    def with_preprocessing(self, preprocessing):
+        changed = copy.copy(self)
+        changed.preprocessing = preprocessing
+        return changed
 
     def preprocess(self, image):
         return np.asarray(image.resize((SIDE, SIDE)), np.float32).transpose(2, 0, 1) / 127.5 - 1

@@ -154,13 +154,11 @@ def test_killed_three_times_the_labels_are_the_same_bytes(small_world, small_enc
 
 
 def test_too_few_pairs_for_a_calibration_say_so(small_world, small_encoder, tmp_path):
-    from openmofi.encoders import open_encoder
-    from openmofi.encoders.heads import Head
-    from openmofi.encoders.projection import save_projection_encoder
+    from openmofi.encoders import Head, open_encoder, save_heads
 
     base = open_encoder("backbone:efficientnet-lite0+minilm")
-    save_projection_encoder(tmp_path / "bare", base=base, image_head=Head.initial(base.feature_dim, 16, seed=0),
-                            text_head=Head.initial(base.text_feature_dim, 16, seed=1), logit_scale=10.0, settings={})
+    save_heads(tmp_path / "bare", base=base, image_head=Head.initial(base.feature_dim, 16, seed=0),
+               text_head=Head.initial(base.text_feature_dim, 16, seed=1), logit_scale=10.0, settings={})
     shard = expand_shards([str(small_world.shards / "00000.tar")])
     with pytest.raises(OpenMofiError, match="too few to calibrate"):
         label(shard, small_world.kb, tmp_path / "out", LabelSettings(f"run:{tmp_path / 'bare'}"))

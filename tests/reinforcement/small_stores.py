@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from openmofi.encoders import BACKBONE, Head, Preprocessing, open_encoder, save_projection_encoder
+from openmofi.encoders import BACKBONE, Head, Preprocessing, open_encoder, save_heads
 from openmofi.reinforcement import TRANSFORM_VERSION, Augmentation, ReinforceSettings, Teacher, TeacherSpec
 from openmofi.reinforcement.augmentation import OPS
 from openmofi.reinforcement.entity_scores import ENTITIES_FILE
@@ -85,5 +85,5 @@ def random_teacher(folder: Path, dim: int, seed: int) -> str:
     """The spec of an encoder with random heads over the sample's backbone."""
     base = open_encoder(BACKBONE)
     heads = [Head.initial(width, dim, seed=seed) for width in (base.feature_dim, base.text_feature_dim)]
-    save_projection_encoder(folder, base=base, image_head=heads[0], text_head=heads[1], logit_scale=20.0, settings={})
+    save_heads(folder, base=base, image_head=heads[0], text_head=heads[1], logit_scale=20.0, settings={})
     return f"run:{folder}"

@@ -21,9 +21,9 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show an encoder's dimensions, preprocessing, logit scale and fingerprints."""
-    from openmofi.encoders import describe, open_encoder
+    from openmofi.encoders import open_encoder
 
-    facts = describe(open_encoder(spec))
+    facts = open_encoder(spec).describe()
     if as_json:
         typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
         return

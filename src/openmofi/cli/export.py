@@ -28,18 +28,18 @@ def export(
     settings = ExportSettings(style, precision, max_loss)
     encoder = open_encoder(spec)
     from openmofi.encoders.export.agreement import samples_of
-    from openmofi.encoders.export.heads import companions
     from openmofi.encoders.export.job import export_encoder
 
     found = export_encoder(encoder, out, settings, samples_of(pictures or [], encoder.preprocessing.size))
+    beside = [path.name for path in encoder.companions.files]
     if as_json:
         typer.echo(json.dumps(found.as_dict() | {"written": str(out), "spec": f"{style}:{out}",
-                                                "beside": companions(spec)}, indent=2, ensure_ascii=False))
+                                                "beside": beside}, indent=2, ensure_ascii=False))
         return
     for line in _told(found, generated=not pictures):
         typer.echo(line)
-    if found_beside := companions(spec):
-        typer.echo(f"put beside it: {', '.join(found_beside)}")
+    if beside:
+        typer.echo(f"put beside it: {', '.join(beside)}")
     typer.echo(f"written: {out}; opens as {style}:{out}")
 
 

@@ -62,6 +62,7 @@ def _main(
 ) -> None:
     # The variable tells `_fail`, which stands outside of typer.
     os.environ["OPENMOFI_DEBUG"] = "1" if debug else ""
+    os.environ.setdefault("OPENMOFI_SAMPLE_ENCODERS", "runs/demo/encoders")
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
 

@@ -7,21 +7,16 @@ import os
 # five times as fast. OpenMP reads this when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+from openmofi.encoders.companions import CALIBRATION_FILE, ClassVectors, Companions, Folds, folds_of
+from openmofi.encoders.custom import as_encoder
+from openmofi.encoders.encoder import Encoder
+from openmofi.encoders.folder import save_heads
 from openmofi.encoders.heads import Head, apply_head
 from openmofi.encoders.preprocess import preprocess
-from openmofi.encoders.projection import ProjectionEncoder, save_projection_encoder
-from openmofi.encoders.protocol import Array, Encoder, Preprocessing
-from openmofi.encoders.registry import (
-    BACKBONE,
-    describe,
-    encoder_folder,
-    fold_spec,
-    open_encoder,
-    sample_encoder_folder,
-)
+from openmofi.encoders.protocol import Array, Preprocessing
+from openmofi.encoders.registry import BACKBONE, open_encoder
 
 __all__ = [
-    "BACKBONE", "Array", "Encoder", "Head", "Preprocessing", "ProjectionEncoder", "apply_head",
-    "describe", "encoder_folder", "fold_spec", "open_encoder", "preprocess", "sample_encoder_folder",
-    "save_projection_encoder",
+    "BACKBONE", "CALIBRATION_FILE", "Array", "ClassVectors", "Companions", "Encoder", "Folds", "Head", "Preprocessing", "apply_head",
+    "as_encoder", "folds_of", "open_encoder", "preprocess", "save_heads",
 ]

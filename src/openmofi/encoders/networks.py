@@ -97,7 +97,7 @@ class Headed(nn.Module):
     Args:
         network: (B, …) → features.
         head: of the features.
-        adapter: the head's output is added to the normalised features; see `ProjectionEncoder`.
+        adapter: the head's output is added to the normalised features; see `encoder.Heads`.
     """
 
     def __init__(self, network: nn.Module, head: Head, *, adapter: bool = False) -> None:

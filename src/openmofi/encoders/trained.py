@@ -12,43 +12,31 @@ import torch
 from torch import nn
 
 from openmofi.encoders.arrays import numpy_of, weights_fingerprint
-from openmofi.encoders.embedding import JointEncoder, Towers
+from openmofi.encoders.companions import Companions
+from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.fold import folded, picture_probe
+from openmofi.encoders.folder import (
+    AGAIN,
+    SPEC_FILE,
+    TOKENIZER_FOLDER,
+    WEIGHTS_FILE,
+    Side,
+    another_base,
+    part,
+    read_weights,
+    write_description,
+)
 from openmofi.encoders.heads import Head, apply_head
 from openmofi.encoders.networks import Headed, Networks, tower_tokenizer
 from openmofi.encoders.preprocess import preprocessing_from_json
-from openmofi.encoders.projection import FORMAT_VERSION, read_encoder_json, without_texts
-from openmofi.encoders.protocol import Array, Encoder, Preprocessing
+from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.encoders.tokens import Tokens
 from openmofi.encoders.towers import rebuilt, stored_tokens
 from openmofi.errors import OpenMofiError
-from openmofi.storage import atomic_path, fingerprint, write_json
+from openmofi.storage import atomic_path, fingerprint
 
-SPEC_FILE, WEIGHTS_FILE, TOKENIZER_FOLDER = "encoder.json", "model.safetensors", "tokenizer"
 _PROBE_TEXTS = ["a photo", "of two words more"]
-_AGAIN = "Train or copy the encoder again."
 _Tensors = Mapping[str, torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Side:
-    """One side of a trained encoder.
-
-    Attributes:
-        head: `linear`, `mlp` or `none`.
-        architecture: of the trained tower, see `towers.Trunk`; `None` where it is locked.
-        encoder: the locked encoder, whose features the head takes; `None` where the tower was trained.
-    """
-
-    head: str
-    architecture: Mapping[str, Any] | None = None
-    encoder: Encoder | None = None
-
-    def told(self) -> dict[str, Any]:
-        """What `encoder.json` says of it."""
-        locked = self.encoder
-        return {"head": self.head, "architecture": None if self.architecture is None else dict(self.architecture),
-                "encoder": locked and locked.spec, "encoder_fingerprint": locked and locked.feature_fingerprint}
 
 
 def save_trained_encoder(folder: str | Path, *, image: Side, text: Side | None, tensors: _Tensors, dim: int,
@@ -73,107 +61,87 @@ def save_trained_encoder(folder: str | Path, *, image: Side, text: Side | None, 
 
     folder = Path(folder)
     whole = {name: tensors[name].detach().cpu().contiguous().clone() for name in sorted(tensors)}
-    told = _told(image.told(), text and text.told(), dim, logit_scale, asdict(preprocessing),
-                 weights_fingerprint(whole))
+    weights = weights_fingerprint(whole)
+    named = _fingerprint(asdict(image), text and asdict(text), dim, asdict(preprocessing), weights)
     folder.mkdir(parents=True, exist_ok=True)
     if tokens is not None:
         tokens.save(folder / TOKENIZER_FOLDER)
     with atomic_path(folder / WEIGHTS_FILE) as path:
         save_file(whole, path)
-    # Last: it names the weights, so a folder that is written half is recognised.
-    write_json(folder / SPEC_FILE, {"format_version": FORMAT_VERSION, "kind": "trained", **told,
-                                    "fingerprint": _fingerprint(told), "recipe": dict(recipe)})
+    write_description(folder, image=image, text=text, dim=dim, feature_dim=dim,
+                      text_feature_dim=0 if text is None else dim, logit_scale=logit_scale,
+                      preprocessing=preprocessing, fingerprint=named, weights_fingerprint=weights, recipe=dict(recipe))
     return folder
 
 
-def load_trained_encoder(folder: str | Path, open_base: Callable[[str], Encoder], *, spec: str = "",
-                         device: str = "cpu") -> JointEncoder:
-    """Open what `save_trained_encoder` wrote; `open_base` opens a locked side's encoder by its spec.
+def open_trained(folder: Path, raw: Mapping[str, Any], spec: str, open_base: Callable[[str], Encoder],
+                 device: str) -> Encoder:
+    """Open what `save_trained_encoder` wrote.
 
     Train-time branches and batch normalisation are folded where that changes nothing, see `fold.folded`; the weights
     on disk stay as they were trained. Nothing is fetched for a trained tower.
 
+    Args:
+        folder: of the encoder.
+        raw: what `read_description` gives of it.
+        spec: how it is opened.
+        open_base: opens a locked side's encoder by its spec.
+        device: torch's name of it.
+
     Raises:
-        OpenMofiError: the folder is no such encoder, is damaged or half-written, is of a newer format, or a locked
-            side's encoder is not the one that it was trained on.
+        OpenMofiError: the folder is damaged or half-written, or a locked side's encoder is not the one that it was
+            trained on.
     """
-    folder = Path(folder)
-    raw, tensors = read_encoder_json(folder), _read_weights(folder)
-    if weights_fingerprint(tensors) != raw["weights_fingerprint"]:
-        raise OpenMofiError(f"{folder / WEIGHTS_FILE} is not what {SPEC_FILE} beside it describes.", _AGAIN)
-    where = spec or f"run:{folder}"
+    tensors = read_weights(folder, WEIGHTS_FILE, "torch")
+    if weights_fingerprint(tensors) != raw.get("weights_fingerprint"):
+        raise OpenMofiError(f"{folder / WEIGHTS_FILE} is not what {SPEC_FILE} beside it describes.", AGAIN)
     try:
         preprocessing = preprocessing_from_json(raw["preprocessing"], str(folder / SPEC_FILE))
-        told = _told(raw["image"], raw["text"], int(raw["dim"]), float(raw["logit_scale"]), raw["preprocessing"],
-                     raw["weights_fingerprint"])
-        towers = _towers(folder, raw, tensors, open_base, device, preprocessing, where)
+        dim, scale, text = int(raw["dim"]), float(raw["logit_scale"]), None
+        base = _base(folder, raw["image"], open_base)
+        image = _image_side(folder, raw["image"], part(tensors, "image."), base, device, preprocessing)
+        if raw["text"] is not None:
+            same = raw["text"]["encoder"] == raw["image"]["encoder"]
+            base = base if same else _base(folder, raw["text"], open_base)
+            text = _text_side(folder, raw["text"], part(tensors, "text."), base, device)
+        named = _fingerprint(raw["image"], raw["text"], dim, raw["preprocessing"], raw["weights_fingerprint"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise OpenMofiError(f"{folder / SPEC_FILE} is not understood ({type(error).__name__}: {error}).",
-                            _AGAIN) from error
-    return JointEncoder(where, replace(towers, dim=told["dim"], weights=_fingerprint(told)), preprocessing,
-                        told["logit_scale"])
+                            AGAIN) from error
+    if text is None:
+        towers = Towers(image.run, None, None, dim, named, _networks(image.network))
+    else:
+        towers = Towers(image.run, text.tokenize, text.run, dim, named, _networks(image.network, text))
+    return replace(Encoder.of(spec, towers, preprocessing, scale), companions=Companions(folder))
 
 
-def _towers(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, open_base: Callable[[str], Encoder], device: str,
-            preprocessing: Preprocessing, spec: str) -> Towers:
-    """Both sides; dimension and fingerprint are the caller's to fill in."""
-    image = _image_side(folder, raw["image"], _part(tensors, "image."), _base(folder, raw["image"], open_base), device,
-                        preprocessing)
-    told = raw["text"]
-    if told is None:
-        def absent(_texts: list[Any]) -> Any:
-            raise without_texts(spec)
-
-        return Towers(image.run, absent, absent, 0, "", None if image.network is None else Networks(image.network))
-    base = _base(folder, told, open_base)
-    tokens = None if base is not None else stored_tokens(told["architecture"], folder / TOKENIZER_FOLDER)
-    text = _text_side(folder, told, _part(tensors, "text."), base, tokens, device)
-    # A locked encoder takes the texts themselves.
-    tokenize: Callable[[list[str]], Any] = list if tokens is None else tokens
-    return Towers(image.run, tokenize, text.run, 0, "", _networks(told, image, text, tokens, base))
+def _networks(image: nn.Module | None, text: _Opened | None = None) -> Networks | None:
+    if image is None or (text is not None and text.network is None):
+        return None
+    return Networks(image) if text is None else Networks(image, text.network, text.tokens, text.tokenizer)
 
 
-def _told(image: Any, text: Any, dim: int, logit_scale: float, preprocessing: Any, weights: str) -> dict[str, Any]:
-    return {"image": image, "text": text, "dim": dim, "logit_scale": logit_scale, "preprocessing": preprocessing,
-            "weights_fingerprint": weights}
-
-
-def _fingerprint(told: Mapping[str, Any]) -> str:
+def _fingerprint(image: Any, text: Any, dim: int, preprocessing: Any, weights: str) -> str:
     # Through JSON, so that what is written and what is read back are named alike (a tuple becomes a list). Where a
     # locked encoder lies does not matter, only which it is.
-    named = json.loads(json.dumps({key: told[key] for key in told if key != "logit_scale"}))
-    sides = {side: named[side] and {key: value for key, value in named[side].items() if key != "encoder"}
-             for side in ("image", "text")}
-    return fingerprint({**named, **sides})
-
-
-def _part(tensors: _Tensors, prefix: str) -> dict[str, torch.Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    path = folder / WEIGHTS_FILE
-    try:
-        return dict(load_file(path))
-    except (OSError, SafetensorError) as error:
-        raise OpenMofiError(f"{path} cannot be read: {error}.", _AGAIN) from error
+    sides = {side: value and {key: value[key] for key in value if key != "encoder"}
+             for side, value in (("image", image), ("text", text))}
+    return fingerprint(json.loads(json.dumps({
+        **sides, "dim": dim, "preprocessing": preprocessing, "weights_fingerprint": weights})))
 
 
 def _head(folder: Path, raw: Mapping[str, Any], tensors: _Tensors) -> Head | None:
-    found = _part(tensors, "head.")
-    if (raw["head"] == "none") != (not found):
-        raise OpenMofiError(f"{folder / WEIGHTS_FILE} and {SPEC_FILE} beside it disagree about the head.", _AGAIN)
-    return Head.from_tensors(found) if found else None
+    parameters = part(tensors, "head.")
+    if (raw["head"] == "none") != (not parameters):
+        raise OpenMofiError(f"{folder / WEIGHTS_FILE} and {SPEC_FILE} beside it disagree about the head.", AGAIN)
+    return Head.from_tensors(parameters) if parameters else None
 
 
 def _trunk(folder: Path, raw: Mapping[str, Any], tensors: _Tensors) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         module = rebuilt(raw["architecture"]).module
     try:
-        module.load_state_dict(_part(tensors, "trunk."), strict=True)
+        module.load_state_dict(part(tensors, "trunk."), strict=True)
     except RuntimeError as error:
         lines = " ".join(line.strip() for line in str(error).splitlines()[:2])
         raise OpenMofiError(f"{folder / WEIGHTS_FILE} does not fit the model that {SPEC_FILE} describes: {lines[:300]}",
@@ -183,10 +151,13 @@ def _trunk(folder: Path, raw: Mapping[str, Any], tensors: _Tensors) -> nn.Module
 
 @dataclass(frozen=True)
 class _Opened:
-    """One side: what it computes, and its network where there is one (of a locked encoder there may be none)."""
+    """One side: what it computes, and its network where there is one (a locked encoder may have none)."""
 
     run: Callable[[Any], Array]
     network: nn.Module | None = None
+    tokenize: Callable[[list[str]], Any] = list  # a locked encoder takes the texts themselves
+    tokens: Any = None
+    tokenizer: Mapping[str, Any] | None = None
 
 
 def _image_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, base: Encoder | None, device: str,
@@ -194,11 +165,10 @@ def _image_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, base: E
     head = _head(folder, raw, tensors)
     if base is not None:
         if base.preprocessing != preprocessing:
-            raise _another(folder, raw)
-        networks: Networks | None = getattr(base, "networks", None)
+            raise another_base(folder, raw["encoder"])
         apply = _applied(head, device)
         return _Opened(lambda pixels: apply(base.image_features(pixels)),
-                       None if networks is None else _with_head(networks.image, head))
+                       None if base.networks is None else _with_head(base.networks.image, head))
     network = _with_head(folded(_trunk(folder, raw, tensors), picture_probe(preprocessing.size)), head).to(device)
 
     @torch.inference_mode()
@@ -208,32 +178,24 @@ def _image_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, base: E
     return _Opened(run, network)
 
 
-def _text_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, base: Encoder | None, tokens: Tokens | None,
+def _text_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, base: Encoder | None,
                device: str) -> _Opened:
     head = _head(folder, raw, tensors)
     if base is not None:
-        networks: Networks | None = getattr(base, "networks", None)
-        apply = _applied(head, device)
-        text = None if networks is None else networks.text
-        return _Opened(lambda texts: apply(base.text_features(texts)), None if text is None else _with_head(text, head))
-    assert tokens is not None
+        apply, networks = _applied(head, device), base.networks
+        opened = _Opened(lambda texts: apply(base.text_features(texts)))
+        if networks is None or networks.text is None:
+            return opened
+        return replace(opened, network=_with_head(networks.text, head), tokens=networks.tokens,
+                       tokenizer=networks.tokenizer)
+    tokens = stored_tokens(raw["architecture"], folder / TOKENIZER_FOLDER)
     network = _with_head(folded(_trunk(folder, raw, tensors), tokens(_PROBE_TEXTS)), head).to(device)
 
     @torch.inference_mode()
     def run(rows: list[torch.Tensor]) -> Array:
         return numpy_of(network(torch.stack(rows).to(device)).float())
 
-    return _Opened(run, network)
-
-
-def _networks(raw: Mapping[str, Any], image: _Opened, text: _Opened, tokens: Tokens | None,
-              base: Encoder | None) -> Networks | None:
-    if image.network is None or text.network is None:
-        return None
-    if base is not None:
-        locked: Networks | None = getattr(base, "networks", None)
-        return locked and Networks(image.network, text.network, locked.tokens, locked.tokenizer)
-    return Networks(image.network, text.network, tokens, tower_tokenizer(raw["architecture"]))
+    return _Opened(run, network, tokens, tokens, tower_tokenizer(raw["architecture"]))
 
 
 def _with_head(network: nn.Module, head: Head | None) -> nn.Module:
@@ -261,10 +223,5 @@ def _base(folder: Path, raw: Mapping[str, Any], open_base: Callable[[str], Encod
         raise OpenMofiError(f"The encoder {folder} stands on itself.", "Train it again.")
     base = open_base(str(raw["encoder"]))
     if base.feature_fingerprint != raw["encoder_fingerprint"]:
-        raise _another(folder, raw)
+        raise another_base(folder, raw["encoder"])
     return base
-
-
-def _another(folder: Path, raw: Mapping[str, Any]) -> OpenMofiError:
-    return OpenMofiError(f"The encoder {folder} was trained on another {raw['encoder']!r} than the one installed here.",
-                         "Install the versions that it was trained with, or train it again.")

@@ -5,6 +5,7 @@ Ray Data is not used: tasks already resume by their outputs, so actors and a bou
 
 from __future__ import annotations
 
+import pickle
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -16,12 +17,12 @@ from openmofi.errors import MissingExtraError, OpenMofiError
 class _Worker:
     """Opens the work with its first task: what an actor raises when it is made loses its type."""
 
-    def __init__(self, factory: WorkFactory) -> None:
+    def __init__(self, factory: bytes) -> None:
         self.factory = factory
         self.work: Work | None = None
 
     def do(self, task: Any) -> dict[str, Any]:
-        self.work = self.work or self.factory()
+        self.work = self.work or pickle.loads(self.factory)()
         return self.work(task)
 
 
@@ -66,7 +67,8 @@ class RayEngine:
                                 "Ask for fewer CPUs per worker.")
         # A dead actor comes back without limit; it is the tasks whose tries are counted.
         make = ray.remote(num_cpus=self.cpus_per_worker, max_restarts=-1)(_Worker).remote
-        actors = [make(factory) for _ in range(min(total, len(tasks)))]
+        packed = ray.cloudpickle.dumps(factory)
+        actors = [make(packed) for _ in range(min(total, len(tasks)))]
         try:
             return _drive(ray, actors, tasks, progress)
         finally:

@@ -26,8 +26,11 @@ from openmofi.errors import OpenMofiError
 _GOODBYE_SECONDS = 5.0
 
 
-def _serve(factory: WorkFactory, connection: Connection, threads: int) -> None:
-    """A worker's life: open the work, then answer each task until the other side hangs up."""
+def _serve(factory: bytes, connection: Connection, threads: int) -> None:
+    """A worker's life: open the work, then answer each task until the other side hangs up.
+
+    The factory comes packed: what it holds may be heavy to open, and what fails is then an answer.
+    """
     # Workers share the cores; without this each would start a thread a core, and they would wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     # Ctrl-C reaches every process of the terminal; the parent decides.
@@ -40,7 +43,7 @@ def _serve(factory: WorkFactory, connection: Connection, threads: int) -> None:
         except EOFError:
             return
         try:
-            work = work or factory()
+            work = work or pickle.loads(factory)()
             answer: tuple[str, Any, str] = ("done", work(task), "")
         except (OSError, MemoryError) as error:
             answer = ("again", str(error) or type(error).__name__, "")
@@ -87,7 +90,7 @@ class _Worker:
     def start(cls, factory: WorkFactory, threads: int) -> _Worker:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(factory, theirs, threads))
+        process = context.Process(target=_serve, args=(pickle.dumps(factory), theirs, threads))
         with _sigint_held():
             process.start()
         # Only the worker may hold its end, or its death would not be noticed.

@@ -6,20 +6,15 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from openmofi.dataset.report.thumbnails import thumbnail
-from openmofi.encoders import Array, Encoder, Preprocessing, preprocess
+from openmofi.encoders import Encoder
 from openmofi.engine import Progress, Quiet
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.data.images import ImageSource, shard_source
-from openmofi.evaluation.embed import EmbeddedImages, embed_images
+from openmofi.features.images import EmbeddedImages, embed_images
+from openmofi.features.sources import ImageSource, shard_source
 from openmofi.storage import Shard, fingerprint
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 CHOICES = ("auto", "joint", "backbone")
 
@@ -50,7 +45,7 @@ class Features:
         if self.choice not in CHOICES:
             raise UsageError(f"There are no features {self.choice!r}.", f"Choose one of {', '.join(CHOICES)}.")
         if self.choice == "auto":
-            self.choice = "joint" if has_joint_space(self.encoder) else "backbone"
+            self.choice = "joint" if self.encoder.has_joint_space else "backbone"
 
     def embed(self, sources: Sequence[Shard | ImageSource]) -> EmbeddedImages:
         """Every usable image, L2-normalised; see `embed_images`."""
@@ -93,15 +88,6 @@ class Features:
         return found
 
 
-def has_joint_space(encoder: Encoder) -> bool:
-    """Whether the encoder projects images; a pair of bare backbones does not."""
-    try:
-        encoder.project_images(np.zeros((1, encoder.feature_dim), np.float32))
-    except OpenMofiError:
-        return False
-    return True
-
-
 def require_texts(encoder: Encoder, protocol: str) -> None:
     """Refuse an encoder that cannot compare images with texts.
 
@@ -122,26 +108,9 @@ def data_fingerprint(images: Sequence[EmbeddedImages], labels: Sequence[Sequence
                         for one, of in zip(images, labels, strict=True)])
 
 
-class Reprocessed:
-    """An encoder that prepares images in another way than its own; everything else is the encoder's."""
-
-    def __init__(self, encoder: Encoder, preprocessing: Preprocessing) -> None:
-        self._encoder, self.preprocessing = encoder, preprocessing
-        told = asdict(preprocessing)
-        self.fingerprint = fingerprint([encoder.fingerprint, told])
-        self.feature_fingerprint = fingerprint([encoder.feature_fingerprint, told])
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._encoder, name)
-
-    def preprocess(self, image: Image) -> Array:
-        """See `Encoder`."""
-        return preprocess(image, self.preprocessing)
-
-
 def as_dinov2(encoder: Encoder) -> Encoder:
     """`encoder` with DINOv2's evaluation transform: shorter side to 256/224 of the size, bicubic, centre crop."""
     own = encoder.preprocessing
     told = replace(own, resize_size=round(own.size * 256 / 224), interpolation="bicubic", resize="shortest",
                    antialias=True)
-    return encoder if told == own else Reprocessed(encoder, told)
+    return encoder.with_preprocessing(told)

@@ -16,13 +16,13 @@ from typing import Any
 import pyarrow as pa
 
 from openmofi.config.options import nearest, settings_from
-from openmofi.encoders import Encoder, describe
+from openmofi.encoders import Encoder
 from openmofi.engine import Progress
 from openmofi.errors import UsageError
-from openmofi.evaluation.embed import EmbeddedImages
 from openmofi.evaluation.features import Features
 from openmofi.evaluation.metrics.bootstrap import Interval
 from openmofi.evaluation.result import Result
+from openmofi.features.images import EmbeddedImages
 from openmofi.storage import package_versions
 
 PROTOCOLS: Mapping[str, tuple[str, str]] = {
@@ -244,7 +244,7 @@ def _result(protocol: EvaluationProtocol, settings: Any, found: Measured, featur
         protocol=protocol.name, version=protocol.version,
         metrics={f"{protocol.name}/{name}": float(value) for name, value in found.metrics.items()},
         intervals={f"{protocol.name}/{name}": edges for name, edges in found.intervals.items()},
-        encoder=describe(features.encoder) if features else found.encoder,
+        encoder=features.encoder.describe() if features else found.encoder,
         features=features.describe() if features else {},
         data={"path": data, "fingerprint": found.data_fingerprint, **found.data}, settings=asdict(settings),
         counts=found.counts | {"excluded": sum(len(images.refused) for images in found.images)}, excluded=excluded,

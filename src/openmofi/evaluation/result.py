@@ -34,7 +34,7 @@ class Result:
         protocol, version: what was measured; a version changes when figures may.
         metrics: name → value.
         intervals: name → 95 % bootstrap interval, of those metrics that have one; what is drawn is in `interval_over`.
-        encoder: as of `openmofi.encoders.describe`: spec, fingerprint, preprocessing …; for the protocol `labels` what
+        encoder: as of `Encoder.describe`: spec, fingerprint, preprocessing …; for the protocol `labels` what
             the labels say of theirs; for linkers their spec and fingerprint.
         features: `choice` (`joint` or `backbone`), `normalisation`, `dtype`, `dim`, `preprocessing`; empty without an
             encoder.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from openmofi.encoders import Encoder
+from openmofi.encoders import CALIBRATION_FILE, Encoder
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.corpus import Corpus, corpus_evidence
 from openmofi.labeling.judge.calibration import Calibration, fit_calibration, threshold_for_precision
@@ -13,8 +13,6 @@ from openmofi.labeling.judge.decoys import Evidence
 from openmofi.labeling.judge.evidence import Scorer, reference_sample
 from openmofi.labeling.settings import LabelSettings
 from openmofi.storage import fingerprint
-
-CALIBRATION_FILE = "calibration.json"
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from openmofi.encoders import Encoder, open_encoder
+from openmofi.encoders import CALIBRATION_FILE, Encoder, open_encoder
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
 from openmofi.errors import UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.adapt.bags import collect_bags
-from openmofi.labeling.adapt.fit import HeadSettings, fit_heads
+from openmofi.labeling.adapt.fit import fit_heads
+from openmofi.labeling.adapt.inputs import HeadSettings
 from openmofi.labeling.corpus import Corpus, read_corpus
-from openmofi.labeling.decide import CALIBRATION_FILE, decide, known_calibration
+from openmofi.labeling.decide import decide, known_calibration
 from openmofi.labeling.judge.stage import JudgeStage
 from openmofi.labeling.settings import LabelSettings
 from openmofi.linking import linker_fingerprint
@@ -117,7 +118,7 @@ def _adapted(corpus: Corpus, out: str | Path, settings: LabelSettings, progress:
         losses = fit_heads(corpus.encoder, bags, corpus.entities, ADAPTER_SETTINGS, folder, adapter=True,
                            seen=[shard.fingerprint for shard in corpus.shards], progress=progress)
         progress.say(f"adapter: loss {losses['first_loss']:.3f} → {losses['loss']:.3f} on {len(bags):,} pairs")
-    return open_encoder(f"run:{folder}", base=corpus.encoder)
+    return open_encoder(f"run:{folder}", bases=[corpus.encoder])
 
 
 def _count(stage: JudgeStage, shards: Sequence[Shard]) -> dict[str, Any]:

@@ -77,7 +77,6 @@ class LabelSettings:
     """The label job.
 
     Attributes:
-        encoder: spec of the image–text encoder.
         text, selection: see there.
         adapt: fit a light adapter over the encoder on the job's own links before selecting.
         batch_size: images a forward pass; part of the settings because it may change the last bits of an embedding.
@@ -86,7 +85,6 @@ class LabelSettings:
         seed: of the calibration's shuffles and the adapter.
     """
 
-    encoder: str
     text: TextSettings = TextSettings()
     selection: SelectionSettings = SelectionSettings()
     adapt: bool = False

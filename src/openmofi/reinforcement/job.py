@@ -83,7 +83,7 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
     if entities and kb and not manifest.finished:
         prepare_entities(entities, folder, KnowledgeBase.open(kb), encoders, out, engine, progress)
     stage = ReinforceStage(str(labels), str(kb or ""), str(out), settings, largest.interpolation, teachers,
-                           ReadSettings(**folder.manifest.settings.get("read", {})), device, str(dataset or ""))
+                           ReadSettings(**folder.manifest.settings.get("read", {})), encoders, str(dataset or ""))
     missing = [shard for shard in shards if not Path(stage.path(shard)).exists()]
     if missing:
         progress.begin("reinforce", len(missing))

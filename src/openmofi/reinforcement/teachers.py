@@ -128,7 +128,8 @@ def open_teachers(chosen: Sequence[TeacherSpec],
     teachers: list[Teacher] = []
     encoders: list[Encoder] = []
     for choice in chosen:
-        encoder = open_encoder(choice.spec, device=device_for(choice.spec, device))
+        bases = [encoder.heads.base for encoder in encoders if encoder.heads]
+        encoder = open_encoder(choice.spec, device=device_for(choice.spec, device), bases=bases)
         # One without a joint space would only fail when all images of the first batch are made.
         encoder.project_images(np.zeros((1, encoder.feature_dim), np.float32))
         encoder.embed_texts(["a"])

@@ -19,7 +19,7 @@ import pyarrow as pa
 from PIL import Image
 
 from openmofi.dataset.tables import Folder
-from openmofi.encoders import Array, Encoder, Preprocessing, open_encoder, preprocess
+from openmofi.encoders import Array, Encoder, Preprocessing, preprocess
 from openmofi.engine.protocol import Work
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
@@ -32,7 +32,7 @@ from openmofi.reinforcement.entity_scores import Scores, entity_vectors, top_ent
 from openmofi.reinforcement.precision import PRECISIONS, Codes, affinity_fidelity, encode
 from openmofi.reinforcement.settings import ReinforceSettings
 from openmofi.reinforcement.table import PARTS, TOLD, Sample, StoreStatus, shard_table, write_shard
-from openmofi.reinforcement.teachers import Teacher, device_for
+from openmofi.reinforcement.teachers import Teacher
 from openmofi.schema import Entity, LabelStatus, Pair, PairStatus
 from openmofi.storage import Shard
 
@@ -56,7 +56,7 @@ class ReinforceStage:
         interpolation: filter of the augmentations.
         teachers: see `Teacher`.
         read: how the pairs were read when they were labelled.
-        device: where teachers work, see `device_for`.
+        encoders: of the teachers.
         dataset: folder of the dataset whose rows alone are reinforced, or `""`.
     """
 
@@ -67,7 +67,7 @@ class ReinforceStage:
     interpolation: str
     teachers: tuple[Teacher, ...]
     read: ReadSettings
-    device: str = "cpu"
+    encoders: tuple[Encoder, ...]
     dataset: str = ""
 
     def path(self, shard: Shard) -> str:
@@ -76,19 +76,13 @@ class ReinforceStage:
 
     def __call__(self) -> Work:
         """Open what is heavy, once a worker."""
-        encoders = tuple(open_encoder(teacher.spec, device=device_for(teacher.spec, self.device))
-                         for teacher in self.teachers)
-        for teacher, encoder in zip(self.teachers, encoders, strict=True):
-            if encoder.fingerprint != teacher.fingerprint:
-                raise OpenMofiError(f"The teacher {teacher.spec} is not the same in this worker.",
-                                    "Put the same checkpoint on every machine.")
         kb = KnowledgeBase.open(self.kb) if self.kb else None
         captioner = open_captioner(self.settings.captioner) if self.settings.captioner else None
         labels = Folder.open(self.labels, "labels")
         entities: list[Array] = []
         if self.settings.entity_scores and kb is not None:
-            entities = [entity_vectors(labels, kb, encoder, self.out) for encoder in encoders]
-        return partial(_reinforce_shard, self, encoders, labels, kb, captioner, entities)
+            entities = [entity_vectors(labels, kb, encoder, self.out) for encoder in self.encoders]
+        return partial(_reinforce_shard, self, self.encoders, labels, kb, captioner, entities)
 
 
 def shard_path(store: object, name: str) -> str:

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from openmofi.encoders import BACKBONE, open_encoder
+from openmofi.encoders import BACKBONE, CALIBRATION_FILE, open_encoder
 from openmofi.engine import LocalEngine, Progress
+from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.adapt.bags import collect_bags
-from openmofi.labeling.adapt.fit import HeadSettings, fit_heads
-from openmofi.labeling.job import CALIBRATION_FILE, calibrate, read_corpus
+from openmofi.labeling.adapt.fit import fit_heads
+from openmofi.labeling.adapt.inputs import HeadSettings
+from openmofi.labeling.corpus import read_corpus
+from openmofi.labeling.decide import decide
 from openmofi.labeling.settings import LabelSettings
-from openmofi.storage import Shard, claim_folder, file_fingerprint, finish_manifest
+from openmofi.storage import Shard, claim_folder, finish_manifest
 
 PARTIAL_LABELS, ALT_TEXT = "partial-labels", "alt-text"
 
@@ -45,20 +48,21 @@ def train_sample_encoders(shards: Sequence[Shard], kb: str | Path, out: str | Pa
     Returns:
         Recipe name → `loss`, `first_loss`.
     """
-    settings = LabelSettings(BACKBONE)
-    corpus = read_corpus(shards, kb, settings, cache, LocalEngine(), progress)
+    settings = LabelSettings()
+    corpus = read_corpus(shards, KnowledgeBase.open(kb), open_encoder(BACKBONE), settings, cache, LocalEngine(),
+                         progress)
     bags = None
     results = {}
-    inputs = {shard.name: file_fingerprint(shard.path) for shard in shards} | {"/kb": corpus.kb.fingerprint}
+    inputs = {shard.name: shard.fingerprint for shard in shards} | {"/kb": corpus.kb.fingerprint}
     for recipe in recipes:
         folder = Path(out) / recipe.name
         manifest = claim_folder(folder, "encoder", {"base": BACKBONE, **vars(recipe.heads)}, inputs)
         if not manifest.finished:
-            bags = bags or collect_bags(corpus.stage, corpus.shards, corpus.known, recipe.heads.max_pairs)
-            fitted = fit_heads(corpus.encoder, bags, corpus.known, recipe.heads, folder, adapter=False,
-                               seen=[file_fingerprint(shard.path) for shard in corpus.shards], progress=progress)
-            encoder = open_encoder(f"run:{folder}")
-            calibrate(corpus, encoder, settings.seed).save(folder / CALIBRATION_FILE)
+            bags = bags or collect_bags(corpus.stage, corpus.shards, corpus.entities, recipe.heads.max_pairs)
+            fitted = fit_heads(corpus.encoder, bags, corpus.entities, recipe.heads, folder, adapter=False,
+                               seen=[shard.fingerprint for shard in corpus.shards], progress=progress)
+            encoder = open_encoder(f"run:{folder}", bases=[corpus.encoder])
+            decide(corpus, encoder, settings, None).calibration.save(folder / CALIBRATION_FILE)
             manifest = finish_manifest(folder, manifest, {**fitted, "pairs": len(bags)})
         results[recipe.name] = dict(manifest.counts)
     return results

@@ -151,7 +151,8 @@ def write_table(path: str | Path, table: pa.Table, metadata: Mapping[str, str] |
 
 def write_arrow(path: str | Path, table: pa.Table) -> None:
     """Write a table atomically as one uncompressed record batch, which can be memory-mapped; equal tables give equal
-    bytes."""
+    bytes.
+    """
     with atomic_path(path) as temporary, pa.ipc.new_file(str(temporary), table.schema) as writer:
         for batch in table.combine_chunks().to_batches():
             writer.write_batch(batch)

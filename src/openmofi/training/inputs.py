@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from openmofi.encoders.protocol import Preprocessing
+from openmofi.encoders import Encoder, Preprocessing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,14 +18,14 @@ class ModelInputs:
 
     Attributes:
         preprocessing: of live images (`image`); `None` where the image side is locked.
-        image_encoder: spec of the locked image encoder, whose features are `image_features`; else `None`.
+        image_encoder: the locked image encoder, whose features are `image_features`; else `None`.
         text: `none`, `tokens` (`text_tokens`, by `tokenize`) or `features` (`text_features` of `text_encoder`).
-        text_encoder: spec of the locked text encoder, else `None`.
+        text_encoder: the locked text encoder (the image encoder itself where it is the same), else `None`.
         tokenize: n texts → (n, L) int64; it can be pickled, since workers call it.
     """
 
     preprocessing: Preprocessing | None
-    image_encoder: str | None = None
+    image_encoder: Encoder | None = None
     text: str = "none"
-    text_encoder: str | None = None
+    text_encoder: Encoder | None = None
     tokenize: Callable[[Sequence[str]], Tensor] | None = None

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from openmofi.encoders import describe, open_encoder
+from openmofi.encoders import open_encoder
 from openmofi.encoders.export.agreement import Agreement, Samples, agreement, samples_of
 from openmofi.encoders.export.settings import ExportSettings
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
@@ -80,7 +80,7 @@ def test_what_is_known_travels_in_the_graph_too(clip, exported):
                  if one.key.startswith("openmofi.")}
         assert props["openmofi.side"] == side
         assert props["openmofi.dim"] == clip.dim
-        assert props["openmofi.preprocessing"] == json.loads(json.dumps(describe(clip)["preprocessing"]))
+        assert props["openmofi.preprocessing"] == json.loads(json.dumps(clip.describe()["preprocessing"]))
         assert props["openmofi.source"] == {"spec": clip.spec, "fingerprint": clip.fingerprint}
         assert props["openmofi.logit_scale"] == pytest.approx(clip.logit_scale)
         assert props["openmofi.tokenizer"]["kind"] == "tower"
@@ -184,12 +184,13 @@ def test_damage_is_one_sentence(copy):
 
 
 def test_a_graph_that_the_engine_refuses(copy):
-    from openmofi.encoders.export.opened import Exported, digests
+    from openmofi.encoders.export.opened import Graphs, digests, write_graphs_description
+    from openmofi.encoders.folder import read_description
 
+    encoder, raw = open_encoder(f"onnx:{copy}"), read_description(copy)
     (copy / "image.onnx").write_bytes(b"no graph")
-    raw = json.loads((copy / "encoder.json").read_text())
-    told = Exported(**{name: raw[name] for name in Exported.__dataclass_fields__} | {"files": digests(copy)})
-    (copy / "encoder.json").write_text(json.dumps(told.as_json()))
+    graphs = Graphs(**{name: raw[name] for name in Graphs.__dataclass_fields__} | {"files": digests(copy)})
+    write_graphs_description(copy, encoder, "onnx", graphs)
     with pytest.raises(OpenMofiError, match="cannot be opened"):
         open_encoder(f"onnx:{copy}")
 
@@ -209,10 +210,8 @@ def test_wrong_use(clip, exported, tmp_path):
 
 def test_a_missing_engine_is_named(exported, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
-    from openmofi.encoders.export.opened import load_exported
-
     with pytest.raises(MissingExtraError, match=r"openmofi\[export\]"):
-        load_exported(exported, "onnx")
+        open_encoder(f"onnx:{exported}")
 
 
 def test_agreement_of_an_encoder_with_itself(clip, tmp_path):

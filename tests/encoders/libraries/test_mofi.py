@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from openmofi.encoders import describe, open_encoder
+from openmofi.encoders import open_encoder
 from openmofi.errors import UsageError
 
 from ..conftest import picture
@@ -136,9 +136,9 @@ def test_the_logit_scale_is_unknown(mofi_folder, caplog):
     with caplog.at_level(logging.WARNING):
         encoder = open_encoder(f"mofi:{mofi_folder}/")
     assert "no logit scale" in caplog.text
-    assert encoder.logit_scale == 1.0
-    assert describe(encoder)["logit_scale"] is None
-    assert describe(encoder)["preprocessing"]["antialias"] is False
+    assert encoder.logit_scale is None
+    assert encoder.describe()["logit_scale"] is None
+    assert encoder.describe()["preprocessing"]["antialias"] is False
 
 
 def test_the_preset_is_the_flag(mofi_folder):

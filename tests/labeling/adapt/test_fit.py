@@ -3,12 +3,13 @@ import pyarrow as pa
 import pytest
 
 from openmofi.encoders import Head, open_encoder
+from openmofi.encoders.companions import ClassVectors, Folds
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.features.entities import EntityFeatures
 from openmofi.labeling.adapt.bags import Bags
-from openmofi.labeling.adapt.classes import ClassVectors, Folds
-from openmofi.labeling.adapt.fit import HeadSettings, Inputs, fit_heads
+from openmofi.labeling.adapt.fit import fit_heads
+from openmofi.labeling.adapt.inputs import HeadSettings, Inputs
 from openmofi.labeling.adapt.loop import train
 
 ENTITIES, FEATURES = 12, 24

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from openmofi.encoders.companions import ClassVectors, Folds
 from openmofi.errors import UsageError
-from openmofi.labeling.adapt.classes import ClassVectors, Folds
 from openmofi.labeling.judge.calibration import Calibration
 from openmofi.labeling.judge.decoys import gather_evidence
 from openmofi.labeling.judge.evidence import Looked, View, fold_of, reference_sample

@@ -44,7 +44,7 @@ def table_of(dataset):
 
 @pytest.mark.parametrize("augment", [ALL_ON, replace(ALL_ON, scale=(1.0, 1.0))])
 def test_ranks_share_the_global_batch_and_any_step_can_be_the_first(dataset, tmp_path, encoder, augment):
-    inputs = ModelInputs(SMALL, text="features", text_encoder="plain")
+    inputs = ModelInputs(SMALL, text="features", text_encoder=encoder)
     data = opened(dataset, tmp_path, inputs, augment=augment)
     whole = list(data.batches(0, 5))
     assert same(whole[3:], data.batches(3, 5))
@@ -59,7 +59,7 @@ def test_ranks_share_the_global_batch_and_any_step_can_be_the_first(dataset, tmp
 
 @pytest.mark.slow
 def test_workers_change_no_bit_and_an_early_end_is_no_trouble(dataset, tmp_path, encoder):
-    inputs = ModelInputs(SMALL, text="features", text_encoder="plain")
+    inputs = ModelInputs(SMALL, text="features", text_encoder=encoder)
     data = opened(dataset, tmp_path, inputs, augment=ALL_ON)
     state = torch.random.get_rng_state()
     whole = list(data.batches(0, 6))
@@ -112,7 +112,7 @@ def test_texts_come_with_their_probabilities_and_numbers(dataset, tmp_path, enco
         seen.extend(texts)
         return torch.tensor([[len(text), 7] for text in texts])
 
-    inputs = ModelInputs(None, "plain", "tokens", None, tokenize)
+    inputs = ModelInputs(None, encoder, "tokens", None, tokenize)
     data = opened(dataset, tmp_path, inputs, text=source, batch_size=500)
     batches = list(data.batches(0, 20))
     kinds = {"text of": 0, "a thing": 0, "the thing": 0, "thing": 0, "my thing": 0}
@@ -127,7 +127,7 @@ def test_texts_come_with_their_probabilities_and_numbers(dataset, tmp_path, enco
     assert len(set(zip(seen, ids, strict=True))) == len(set(seen)) == len(set(ids))
     assert batches[0]["text_tokens"][:, 0].tolist() == [len(text) for text in seen[:500]]
     # The features of a locked text encoder are those of the same texts.
-    locked = opened(dataset, tmp_path, ModelInputs(None, "plain", "features", "plain"), text=source, batch_size=500)
+    locked = opened(dataset, tmp_path, ModelInputs(None, encoder, "features", encoder), text=source, batch_size=500)
     (batch,) = locked.batches(0, 1)
     assert batch["text_id"].tolist() == ids[:500]
     np.testing.assert_array_equal(batch["text_features"].numpy(), encoder.text_features(seen[:500]))
@@ -135,7 +135,7 @@ def test_texts_come_with_their_probabilities_and_numbers(dataset, tmp_path, enco
 
 @pytest.mark.parametrize("sampler", ["class-balanced", "sqrt"])
 def test_other_samplers_draw_rows_of_drawn_classes(dataset, tmp_path, encoder, sampler):
-    data = opened(dataset, tmp_path, ModelInputs(None, "plain"), sampler=sampler, batch_size=600)
+    data = opened(dataset, tmp_path, ModelInputs(None, encoder), sampler=sampler, batch_size=600)
     rows, counts = table_of(dataset), data.class_counts.astype(float)
     weights = (counts > 0) * counts ** (0.0 if sampler == "class-balanced" else 0.5)
     expected = np.zeros(len(rows))

@@ -16,12 +16,11 @@ from openmofi.training.data import open_data
 from openmofi.training.inputs import ModelInputs
 from openmofi.training.recipe.settings import DataSettings, TextSource
 
-INPUTS = ModelInputs(None, "plain", "features", "plain")
 
-
-def opened(dataset, cache, progress=None):
+def opened(dataset, encoder, cache, progress=None):
     settings = DataSettings(str(dataset), batch_size=43, text=TextSource(1, 1, 0))
-    return open_data(settings, INPUTS, seed=0, cache=cache, progress=progress or Quiet())
+    inputs = ModelInputs(None, encoder, "features", encoder)
+    return open_data(settings, inputs, seed=0, cache=cache, progress=progress or Quiet())
 
 
 def expected_features(dataset, encoder):
@@ -40,26 +39,26 @@ def stored(cache, kind):
 
 def test_features_are_the_encoders_and_are_computed_once(dataset, encoder, tmp_path):
     expected = expected_features(dataset, encoder)
-    data = opened(dataset, tmp_path)
+    data = opened(dataset, encoder, tmp_path)
     (batch,) = data.batches(0, 1)
     found = batch["image_features"].numpy()[np.argsort(batch["row"].numpy())]
     np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-3)
     assert found.dtype == np.float32
     calls = len(encoder.seen)
-    opened(dataset, tmp_path)
+    opened(dataset, encoder, tmp_path)
     assert len(encoder.seen) == calls
     assert not list(tmp_path.glob("*/*.parts"))
 
 
 def test_a_stopped_computation_goes_on_and_ends_in_the_same_bytes(dataset, encoder, tmp_path):
-    opened(dataset, tmp_path / "whole")
+    opened(dataset, encoder, tmp_path / "whole")
     calls = len(encoder.seen)
     encoder.stop_after = len(encoder.seen) + 2
     with pytest.raises(KeyboardInterrupt):
-        opened(dataset, tmp_path / "parts")
+        opened(dataset, encoder, tmp_path / "parts")
     encoder.stop_after = 1 << 30
     before = len(encoder.seen)
-    opened(dataset, tmp_path / "parts")
+    opened(dataset, encoder, tmp_path / "parts")
     assert len(encoder.seen) - before == calls - 2
     for kind in ("image_features", "text_features"):
         assert stored(tmp_path / "parts", kind) == stored(tmp_path / "whole", kind)
@@ -80,7 +79,7 @@ def test_a_label_jobs_features_are_taken(dataset, encoder, tmp_path):
         source = file_fingerprint(shard.path) if shard is not folder.shards[2] else "other"
         write_table(tmp_path / "features" / name / f"{shard.name}.parquet", table, {"source": source})
         marks[shard.name] = dict(zip(keys, values.reshape(-1, 7), strict=True))
-    data = opened(dataset, tmp_path)
+    data = opened(dataset, encoder, tmp_path)
     (batch,) = data.batches(0, 1)
     found = batch["image_features"].numpy()[np.argsort(batch["row"].numpy())]
     expected = expected_features(dataset, encoder)

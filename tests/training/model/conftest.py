@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from openmofi.encoders import open_encoder
 from openmofi.training.model import build_model, inputs_of
 from openmofi.training.recipe.settings import ImageModel, ModelSettings, TextModel
 
@@ -72,11 +71,11 @@ def batch_of(inputs, count=5, texts=TEXTS):
 
         batch["image"] = torch.from_numpy(np.stack([preprocess(image, inputs.preprocessing) for image in pictures]))
     else:
-        encoder = open_encoder(inputs.image_encoder)
+        encoder = inputs.image_encoder
         pixels = np.stack([encoder.preprocess(image) for image in pictures])
         batch["image_features"] = torch.from_numpy(encoder.image_features(pixels))
     if inputs.text == "tokens":
         batch["text_tokens"] = inputs.tokenize(texts)
     elif inputs.text == "features":
-        batch["text_features"] = torch.from_numpy(open_encoder(inputs.text_encoder).text_features(texts))
+        batch["text_features"] = torch.from_numpy(inputs.text_encoder.text_features(texts))
     return batch

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from openmofi.encoders import ProjectionEncoder, open_encoder
+from openmofi.encoders import open_encoder
 from openmofi.errors import OpenMofiError
 from openmofi.training.model import save_encoder
 from openmofi.training.recipe.settings import TextModel
@@ -36,7 +36,7 @@ def test_the_opened_encoder_embeds_as_the_model(kind, settings_of, tmp_path):
     else:
         with pytest.raises(OpenMofiError, match="without texts"):
             encoder.embed_texts(TEXTS)
-    assert isinstance(encoder, ProjectionEncoder) == kind.startswith("projection")
+    assert (encoder.heads is not None) == kind.startswith("projection")
     assert json.loads((tmp_path / "run" / "encoder.json").read_text())["dim"] == settings.dim
 
 

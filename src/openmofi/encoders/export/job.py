@@ -1,6 +1,8 @@
 """Exports an encoder to ONNX or OpenVINO: folds, traces, converts, compares with the original, and only then writes.
 
-Heads of ours stay heads: what is traced is the frozen encoder that they stand on. See `exported_heads`.
+Heads of ours stay heads: what is traced is the frozen encoder that they stand on, which becomes the folder `base/` of
+the export. Folds are exported over that same base, and what lies beside the original (its companions) is copied. So
+features, heads, folds and calibration are to each other what they are in the original.
 """
 
 from __future__ import annotations
@@ -9,15 +11,16 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from openmofi.encoders.companions import CLASSES_FILE
+from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.export.agreement import Agreement, Samples, agreement
-from openmofi.encoders.export.heads import BASE_FOLDER, copy_companions, save_exported_heads
 from openmofi.encoders.export.onnx import quantise_linear, write_onnx
 from openmofi.encoders.export.opened import (
     EMBEDDING,
@@ -26,31 +29,30 @@ from openmofi.encoders.export.opened import (
     MASK,
     PIXELS,
     POSTPROCESSING,
-    SPEC_FILE,
-    TOKENIZER_FOLDER,
-    Exported,
+    Graphs,
     digests,
     imported,
-    load_exported,
     text_inputs,
+    write_graphs_description,
 )
 from openmofi.encoders.export.openvino import write_openvino
 from openmofi.encoders.export.settings import ExportSettings
 from openmofi.encoders.fold import folded, picture_probe
+from openmofi.encoders.folder import SPEC_FILE, TOKENIZER_FOLDER, encoder_with_heads, read_description, write_heads
 from openmofi.encoders.networks import Networks
-from openmofi.encoders.projection import ProjectionEncoder, read_encoder_json
-from openmofi.encoders.protocol import Encoder
+from openmofi.encoders.registry import open_encoder
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.storage import package_versions, write_json
 from openmofi.storage.atomic import write_error
 
 _PROBE_TEXTS = ["a photo of a crane", "two words"]
 _CALIBRATION = 128
+BASE_FOLDER = "base"
 _PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnx", "onnxscript", "openvino")}
 
 
 def export_encoder(encoder: Encoder, out: str | Path, settings: ExportSettings, samples: Samples) -> Agreement:
-    """Write a folder that opens as `onnx:FOLDER` or `openvino:FOLDER`; its files: see `exported`, `exported_heads`.
+    """Write a folder that opens as `onnx:FOLDER` or `openvino:FOLDER`; its files: see `export.opened`.
 
     The graphs are written beside `out`, opened, and compared with the encoder. Only where the loss is within
     `settings.max_loss` they are renamed to `out`. For calibration every second sample is taken, and the others judge.
@@ -72,7 +74,7 @@ def export_encoder(encoder: Encoder, out: str | Path, settings: ExportSettings, 
     networks = _networks(encoder)
     out = Path(out)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise OpenMofiError(f"{out} is there already.", "Choose another output with -o, or remove it.")
+        raise OpenMofiError(f"{out} already exists.", "Choose another output with -o, or remove it.")
     judged, calibration = _split(samples) if settings.calibrates else (samples, samples)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -81,9 +83,9 @@ def export_encoder(encoder: Encoder, out: str | Path, settings: ExportSettings, 
             made = _write(encoder, whole, settings, calibration, EMBEDDING)
             found = agreement(encoder, made, judged, texts=networks.text is not None)
             _check(found, settings)
-            write_json(whole / SPEC_FILE, read_encoder_json(whole) | {"agreement": found.as_dict(),
+            write_json(whole / SPEC_FILE, read_description(whole) | {"agreement": found.as_dict(),
                                                                       "versions": package_versions()})
-            copy_companions(whole, encoder, made, settings)
+            _copy_companions(whole, encoder, made, settings)
             _sync(whole)
             whole.replace(out)
     except OSError as error:
@@ -92,14 +94,13 @@ def export_encoder(encoder: Encoder, out: str | Path, settings: ExportSettings, 
 
 
 def _networks(encoder: Encoder) -> Networks:
-    if not encoder.dim:
+    if not encoder.has_joint_space:
         raise UsageError(f"The encoder {encoder.spec!r} is a pair of backbones without projection heads.",
                          "Export an encoder that stands on it.")
-    networks: Networks | None = getattr(encoder, "networks", None)
-    if networks is None:
+    if encoder.networks is None:
         raise UsageError(f"The encoder {encoder.spec!r} has no networks of PyTorch, or stands on one that has none.",
                          "Export the encoder that it was made of.")
-    return networks
+    return encoder.networks
 
 
 def _split(samples: Samples) -> tuple[Samples, Samples]:
@@ -114,24 +115,48 @@ def _split(samples: Samples) -> tuple[Samples, Samples]:
 def _write(encoder: Encoder, folder: Path, settings: ExportSettings, calibration: Samples, output: str) -> Encoder:
     """Write an encoder, what it stands on first; opened again."""
     folder.mkdir(exist_ok=True)
-    if isinstance(encoder, ProjectionEncoder):
-        base = _write(encoder.base, folder / BASE_FOLDER, settings, calibration, FEATURES)
-        return save_exported_heads(folder, encoder, base, settings)
-    networks: Networks | None = getattr(encoder, "networks", None)
+    if encoder.heads is not None:
+        base = _write(encoder.heads.base, folder / BASE_FOLDER, settings, calibration, FEATURES)
+        return _write_heads(encoder, base, folder, settings, BASE_FOLDER)
+    _write_graphs(encoder, folder, settings, calibration, output)
+    return open_encoder(f"{settings.format}:{folder}")
+
+
+def _write_heads(encoder: Encoder, base: Encoder, folder: Path, settings: ExportSettings, base_folder: str) -> Encoder:
+    """Write the heads of `encoder` over its exported base, which lies in `base_folder`, relative to `folder`."""
+    heads = encoder.heads
+    assert heads is not None
+    assert encoder.logit_scale is not None
+    made = encoder_with_heads(encoder.spec, replace(heads, base=base), encoder.logit_scale)
+    write_heads(folder, made, base_folder, settings.format, precision=settings.precision, source=_source(encoder))
+    return made
+
+
+def _source(encoder: Encoder) -> dict[str, str]:
+    return {"spec": encoder.spec, "fingerprint": encoder.fingerprint}
+
+
+def _copy_companions(folder: Path, encoder: Encoder, made: Encoder, settings: ExportSettings) -> None:
+    """Put beside an export what lies beside the original, the heads of its folds among it."""
+    for path in encoder.companions.files:
+        shutil.copyfile(path, folder / path.name)
+    if encoder.open_fold is None or made.heads is None or encoder.companions.folder is None:
+        return
+    for name in sorted(path.name for path in (encoder.companions.folder / "folds").glob("*")):
+        fold, place = encoder.fold(int(name)), folder / "folds" / name
+        _write_heads(fold, made.heads.base, place, settings, f"../../{BASE_FOLDER}")
+        if fold.companions.folder and (classes := fold.companions.folder / CLASSES_FILE).exists():
+            shutil.copyfile(classes, place / CLASSES_FILE)
+
+
+def _write_graphs(encoder: Encoder, folder: Path, settings: ExportSettings, calibration: Samples, output: str) -> None:
+    networks = encoder.networks
     assert networks is not None
-    _write_graphs(encoder, networks, folder, settings, calibration, output)
-    return load_exported(folder, settings.format)
-
-
-def _write_graphs(encoder: Encoder, networks: Networks, folder: Path, settings: ExportSettings, calibration: Samples,
-                  output: str) -> None:
-    scale = encoder.logit_scale if getattr(encoder, "logit_scale_known", True) else None
     told: dict[str, Any] = {
         "format": settings.format, "precision": settings.precision, "output": output, "dim": encoder.dim,
-        "feature_dim": encoder.feature_dim, "logit_scale": scale,
+        "feature_dim": encoder.feature_dim, "logit_scale": encoder.logit_scale,
         "text_feature_dim": 0 if networks.text is None else encoder.text_feature_dim,
-        "preprocessing": asdict(encoder.preprocessing), "tokenizer": networks.tokenizer,
-        "source": {"spec": encoder.spec, "fingerprint": encoder.fingerprint}}
+        "preprocessing": asdict(encoder.preprocessing), "tokenizer": networks.tokenizer, "source": _source(encoder)}
     count = _CALIBRATION if settings.calibrates else 0
     wanted = [{PIXELS: encoder.preprocess(picture)[None]} for picture in calibration.pictures[:count]]
     _write_side(networks.image, {PIXELS: picture_probe(encoder.preprocessing.size)}, (0,), folder, "image", settings,
@@ -143,7 +168,8 @@ def _write_graphs(encoder: Encoder, networks: Networks, folder: Path, settings: 
         wanted = [text_inputs([row], masked=masked) for row in rows[2:]]
         _write_side(networks.text, probe, (0, 1) if masked else (0,), folder, "text", settings, wanted, told)
         networks.tokens.save(folder / TOKENIZER_FOLDER)
-    write_json(folder / SPEC_FILE, Exported(**told, files=digests(folder)).as_json())
+    write_graphs_description(folder, encoder, settings.format, Graphs(
+        settings.precision, output, networks.tokenizer, digests(folder), _source(encoder)))
 
 
 def _write_side(network: nn.Module, probe: Mapping[str, torch.Tensor], dynamic: Sequence[int], folder: Path, side: str,

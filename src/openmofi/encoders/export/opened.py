@@ -2,12 +2,12 @@
 
 The folder:
 
-    encoder.json      kind `exported`: format, precision, dimension, preprocessing, logit scale, source, files' digests
+    encoder.json      as of `encoders.folder`, its towers graphs; and precision, tokenizer, source, files' digests
     image.onnx        pixels (batch, 3, size, size) float32 → joint_embedding (batch, dim) float32, L2-normalised
     text.onnx         tokens (batch, length) int64 [, mask] → joint_embedding; where the encoder has a text side
     tokenizer/        its files, where it has any
 
-Of an encoder that exported heads stand on (`exported_heads`) the graphs give `features`, not normalised.
+Of an encoder that exported heads stand on the graphs give `features`, not normalised.
 OpenVINO's graphs are `image.xml` with `image.bin`; an ONNX graph of more than 1 GiB has `image.onnx.data` beside it.
 Nothing in the folder is code, and nothing is unpickled: graphs hold the engines' own operators.
 """
@@ -18,112 +18,92 @@ import hashlib
 import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from openmofi.encoders.arrays import by_tokens, gathered, in_batches
-from openmofi.encoders.embedding import JointEncoder, Towers
+from openmofi.encoders.companions import Companions
+from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.export.signal_stack import signal_stack_kept
-from openmofi.encoders.features_only import FeaturesOnly
-from openmofi.encoders.image_only import ImageEncoder
+from openmofi.encoders.folder import SPEC_FILE, TOKENIZER_FOLDER, Side, write_description
 from openmofi.encoders.preprocess import preprocessing_from_json
-from openmofi.encoders.projection import FORMAT_VERSION, read_encoder_json
-from openmofi.encoders.protocol import Array
-from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
+from openmofi.encoders.protocol import Array, Preprocessing
+from openmofi.errors import MissingExtraError, OpenMofiError
 from openmofi.storage import fingerprint
 
-SPEC_FILE, TOKENIZER_FOLDER = "encoder.json", "tokenizer"
 GRAPHS = {"onnx": ".onnx", "openvino": ".xml"}
 # PyTorch names values after operators, `embedding` among them, and names must differ.
 PIXELS, TOKENS, MASK, EMBEDDING, FEATURES = "pixels", "tokens", "mask", "joint_embedding", "features"
 POSTPROCESSING = {EMBEDDING: "L2-normalised, in the graph", FEATURES: "none: features, which heads take"}
-_BATCH = 64
 _AGAIN = "Export it again."
 _READ = 1 << 20
 Graph = Callable[[Mapping[str, Any]], Array]
 
 
 @dataclass(frozen=True)
-class Exported:
-    """What `encoder.json` says of an export, besides its format version and kind.
+class Graphs:
+    """What `encoder.json` says of graphs, besides what it says of every encoder.
 
     Attributes:
-        format: of `GRAPHS`.
         precision: `fp32`, `bf16` or `int8`.
         output: of the graphs, `EMBEDDING` or, of what heads stand on, `FEATURES`, which are not normalised.
-        dim: of the joint space; 0 of a pair of backbones, which has none.
-        feature_dim, text_feature_dim: of what the graphs give; 0 without a text side.
-        logit_scale: the factor on cosines of its training; `None` where it is unknown.
-        preprocessing: `dataclasses.asdict` of a `Preprocessing`.
         tokenizer: see `networks.Networks`; `None` without a text side.
         files: path below the folder → digest of all bytes.
         source: `spec` and `fingerprint` of the encoder that it was made of.
     """
 
-    format: str
     precision: str
     output: str
-    dim: int
-    feature_dim: int
-    text_feature_dim: int
-    logit_scale: float | None
-    preprocessing: Mapping[str, Any]
     tokenizer: Mapping[str, Any] | None
     files: Mapping[str, str]
     source: Mapping[str, str]
 
-    @property
-    def fingerprint(self) -> str:
-        """Names all that decides an embedding besides the preprocessing; where it lies does not matter."""
-        return fingerprint([self.format, self.precision, self.dim, self.tokenizer, dict(self.files)])
 
-    def as_json(self) -> dict[str, Any]:
-        """The content of `encoder.json`."""
-        return {"format_version": FORMAT_VERSION, "kind": "exported", "format": self.format,
-                "precision": self.precision, "output": self.output, "dim": self.dim, "feature_dim": self.feature_dim,
-                "text_feature_dim": self.text_feature_dim, "logit_scale": self.logit_scale,
-                "preprocessing": dict(self.preprocessing), "postprocessing": POSTPROCESSING[self.output],
-                "tokenizer": self.tokenizer, "files": dict(self.files), "source": dict(self.source),
-                "fingerprint": self.fingerprint}
+def write_graphs_description(folder: Path, encoder: Encoder, style: str, graphs: Graphs) -> None:
+    """Write `encoder.json` of the graphs that `encoder` became; see `folder.write_description`."""
+    graph, texts = Side(architecture={"kind": "graph"}), graphs.tokenizer is not None
+    write_description(
+        folder, image=graph, text=graph if texts else None, dim=encoder.dim, feature_dim=encoder.feature_dim,
+        text_feature_dim=encoder.text_feature_dim if texts else 0, logit_scale=encoder.logit_scale,
+        preprocessing=encoder.preprocessing, fingerprint=_fingerprint(style, encoder.dim, graphs), style=style,
+        postprocessing=POSTPROCESSING[graphs.output], **vars(graphs))
 
 
-def load_exported(folder: str | Path, engine: str, *, spec: str = "") -> JointEncoder | ImageEncoder | FeaturesOnly:
-    """Open an exported encoder with its engine, `onnx` or `openvino`, on the CPU.
+def _fingerprint(style: str, dim: int, graphs: Graphs) -> str:
+    """Names all that decides an embedding besides the preprocessing; where it lies does not matter."""
+    return fingerprint([style, graphs.precision, dim, graphs.tokenizer, dict(graphs.files)])
+
+
+def open_graphs(folder: Path, raw: Mapping[str, Any], spec: str) -> Encoder:
+    """Open exported graphs with their engine, on the CPU.
 
     As many threads are used as OMP_NUM_THREADS says, or as there are cores for this process.
 
+    Args:
+        folder: of the encoder.
+        raw: what `read_description` gives of it.
+        spec: how it is opened.
+
     Raises:
-        OpenMofiError: the folder is no export, is damaged or half-written, or of a newer format.
-        UsageError: it was exported for the other engine.
+        OpenMofiError: the folder is damaged or half-written.
         MissingExtraError: the engine is not installed.
     """
-    folder = Path(folder)
-    where = spec or f"{engine}:{folder}"
-    told = _read(folder, engine)
-    preprocessing = preprocessing_from_json(told.preprocessing, str(folder / SPEC_FILE))
-    image = _graph(folder, "image", told)
+    style, graphs = str(raw["format"]), _checked(folder, raw)
+    preprocessing: Preprocessing = preprocessing_from_json(raw["preprocessing"], str(folder / SPEC_FILE))
+    image, tokens, text = _graph(folder, "image", style, graphs, raw["feature_dim"]), None, None
+    if graphs.tokenizer is not None:
+        graph, masked = _graph(folder, "text", style, graphs, raw["text_feature_dim"]), bool(graphs.tokenizer["masked"])
+        tokens = _tokens(folder, graphs.tokenizer)
 
-    def pictures(pixels: Array) -> Array:
-        return image({PIXELS: np.ascontiguousarray(pixels, np.float32)})
+        def text(rows: list[Any]) -> Array:
+            return graph(text_inputs(rows, masked=masked))
 
-    if told.tokenizer is None:
-        return ImageEncoder(where, pictures, told.dim, told.fingerprint, preprocessing)
-    text, masked = _graph(folder, "text", told), bool(told.tokenizer.get("masked"))
-    tokens = _tokens(folder, told.tokenizer)
-
-    def texts(rows: list[Any]) -> Array:
-        return text(text_inputs(rows, masked=masked))
-
-    if told.dim:
-        return JointEncoder(where, Towers(pictures, tokens, texts, told.dim, told.fingerprint), preprocessing,
-                            told.logit_scale, source_fingerprint=str(told.source["fingerprint"]))
-    return FeaturesOnly(where, lambda pixels: gathered(map(pictures, in_batches(pixels, _BATCH)), told.feature_dim),
-                        lambda found: by_tokens(found, tokens, texts, told.text_feature_dim, _BATCH),
-                        (told.feature_dim, told.text_feature_dim),
-                        fingerprint([told.fingerprint, asdict(preprocessing)]), preprocessing)
+    towers = Towers(lambda pixels: image({PIXELS: np.ascontiguousarray(pixels, np.float32)}), tokens, text,
+                    raw["feature_dim"], str(raw["fingerprint"]), None, raw["text_feature_dim"], bool(raw["dim"]))
+    return replace(Encoder.of(spec, towers, preprocessing, raw["logit_scale"] if tokens else None),
+                   companions=Companions(folder, str(graphs.source["fingerprint"])))
 
 
 def text_inputs(rows: Sequence[Any], *, masked: bool) -> dict[str, Any]:
@@ -154,39 +134,22 @@ def imported(module: str) -> Any:
         raise MissingExtraError.of(error.name or module, "export") from error
 
 
-def read_exported_json(folder: Path, engine: str) -> dict[str, Any]:
-    """What `encoder.json` of an export says, of either kind.
-
-    Raises:
-        OpenMofiError: see `projection.read_encoder_json`, or it is no export.
-        UsageError: it was exported for another engine.
-    """
-    raw = read_encoder_json(folder)
-    if not raw["kind"].startswith("exported"):
-        raise OpenMofiError(f"{folder} is no exported encoder.", f"Open it as run:{folder}, or export it first.")
-    if raw["format"] != engine:
-        raise UsageError(f"{folder} was exported for {raw['format']}, not for {engine}.",
-                         f"Open it as {raw['format']}:{folder}.")
-    if not isinstance(raw["source"], dict) or "fingerprint" not in raw["source"]:
-        raise OpenMofiError(f"{folder / SPEC_FILE} is not understood: it names no source.", _AGAIN)
-    return raw
-
-
-def _read(folder: Path, engine: str) -> Exported:
-    raw = read_exported_json(folder, engine)
+def _checked(folder: Path, raw: Mapping[str, Any]) -> Graphs:
     try:
-        told = Exported(**{name: raw[name] for name in Exported.__dataclass_fields__})
-        wrong = [name for name, digest in told.files.items() if not _inside(name) or _digest(folder / name) != digest]
+        graphs = Graphs(**{name: raw[name] for name in Graphs.__dataclass_fields__})
+        wrong = [name for name, digest in graphs.files.items() if not _inside(name) or _digest(folder / name) != digest]
         if wrong:
             raise OpenMofiError(f"{folder / wrong[0]} is not what {SPEC_FILE} beside it describes.", _AGAIN)
-        if told.fingerprint != raw["fingerprint"] or f"image{GRAPHS[engine]}" not in told.files:
+        if (_fingerprint(raw["format"], raw["dim"], graphs) != raw["fingerprint"]
+                or f"image{GRAPHS[raw['format']]}" not in graphs.files):
             raise OpenMofiError(f"{folder / SPEC_FILE} was changed after it was written.", _AGAIN)
+        graphs.source["fingerprint"]
     except (KeyError, TypeError, AttributeError) as error:
         raise OpenMofiError(f"{folder / SPEC_FILE} is not understood ({type(error).__name__}: {error}).",
                             _AGAIN) from error
     except OSError as error:
         raise OpenMofiError(f"{folder} is not whole: {error}.", _AGAIN) from error
-    return told
+    return graphs
 
 
 def _inside(name: str) -> bool:
@@ -210,17 +173,16 @@ def _tokens(folder: Path, tokenizer: Mapping[str, Any]) -> Callable[[list[str]],
     return opened_tokens(tokenizer, folder / TOKENIZER_FOLDER)
 
 
-def _graph(folder: Path, side: str, told: Exported) -> Graph:
-    path = folder / f"{side}{GRAPHS[told.format]}"
-    threads, dim = _threads(), told.feature_dim if side == "image" else told.text_feature_dim
-    made = (_onnx(path, told.output, threads) if told.format == "onnx"
-            else _openvino(path, told.output, told.precision, threads))
+def _graph(folder: Path, side: str, style: str, graphs: Graphs, dim: int) -> Graph:
+    path, threads = folder / f"{side}{GRAPHS[style]}", _threads()
+    engine = (_onnx(path, graphs.output, threads) if style == "onnx"
+              else _openvino(path, graphs.output, graphs.precision, threads))
 
     def run(inputs: Mapping[str, Any]) -> Array:
-        found = np.asarray(made(inputs), np.float32)
-        if found.ndim != 2 or found.shape[1] != dim:
-            raise OpenMofiError(f"{path} gives rows of shape {found.shape}, not {dim} a row.", _AGAIN)
-        return found
+        rows = np.asarray(engine(inputs), np.float32)
+        if rows.ndim != 2 or rows.shape[1] != dim:
+            raise OpenMofiError(f"{path} gives rows of shape {rows.shape}, not {dim} a row.", _AGAIN)
+        return rows
 
     return run
 

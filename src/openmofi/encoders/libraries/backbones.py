@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from openmofi.encoders.arrays import by_tokens, gathered, in_batches, numpy_of, weights_fingerprint
-from openmofi.encoders.features_only import FeaturesOnly
+from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.fold import fold_batch_norm
 from openmofi.encoders.networks import Networks, wordpiece_tokenizer
 from openmofi.encoders.protocol import Array, Preprocessing
@@ -175,7 +175,7 @@ class MiniLM:
         return numpy_of(self.network(ids, mask))
 
 
-def open_backbones(spec: str, *, device: str = "cpu") -> FeaturesOnly:
+def open_backbones(spec: str, *, device: str = "cpu") -> Encoder:
     """Both backbones as an encoder without a joint space.
 
     Raises:
@@ -183,8 +183,10 @@ def open_backbones(spec: str, *, device: str = "cpu") -> FeaturesOnly:
     """
     image, text = EfficientNetLite0(device=device), MiniLM(device=device)
     networks = Networks(image.network, text.network, text.tokens, wordpiece_tokenizer(_MAX_TOKENS))
-    return FeaturesOnly(spec, image.features, text.features, (image.dim, text.dim),
-                        fingerprint([image.fingerprint, text.fingerprint]), image.preprocessing, networks)
+    name = fingerprint([image.fingerprint, text.fingerprint])
+    towers = Towers(image.features, None, text.features, image.dim, name, networks, text.dim, joint=False)
+    encoder = Encoder.of(spec, towers, image.preprocessing, None)
+    return replace(encoder, fingerprint=name, feature_fingerprint=name)
 
 
 def _efficientnet_weights() -> dict[str, torch.Tensor]:

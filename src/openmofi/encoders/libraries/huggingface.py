@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from openmofi.encoders.arrays import numpy_of, weights_fingerprint
-from openmofi.encoders.embedding import JointEncoder, Towers
+from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.libraries.hub import hub_folder
 from openmofi.encoders.libraries.huggingface_preprocessing import read_preprocessing
 from openmofi.encoders.networks import Called, Networks, pooled, transformers_tokenizer
-from openmofi.encoders.protocol import Array, Encoder
+from openmofi.encoders.protocol import Array
 from openmofi.encoders.tokens import HuggingFaceTokens
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.quiet import quiet_transformers
@@ -48,7 +48,7 @@ def open_huggingface(spec: str, rest: str, device: str) -> Encoder:
     return open_clip_checkpoint(spec, place, option, device)
 
 
-def open_clip_checkpoint(spec: str, place: str, option: str, device: str, *, ids_alone: bool = False) -> JointEncoder:
+def open_clip_checkpoint(spec: str, place: str, option: str, device: str, *, ids_alone: bool = False) -> Encoder:
     """Open a CLIP or SigLIP; see `open_huggingface`.
 
     Args:
@@ -72,7 +72,7 @@ def open_clip_checkpoint(spec: str, place: str, option: str, device: str, *, ids
     towers = Towers(_image_tower(model, device), _tokens(tokenizer, model, end),
                     _text_tower(model, tokenizer, device, masked), dimension_of(model),
                     _fingerprint(folder, config, model), _networks(tokenizer, model, end))
-    return JointEncoder(spec, towers, preprocessing, _logit_scale(folder, model))
+    return Encoder.of(spec, towers, preprocessing, _logit_scale(folder, model))
 
 
 def options_of(spec: str, rest: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from openmofi.encoders.arrays import numpy_of, weights_fingerprint
-from openmofi.encoders.image_only import ImageEncoder
+from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.libraries.huggingface_preprocessing import read_preprocessing
 from openmofi.encoders.networks import Called, Networks
 from openmofi.encoders.protocol import Array
@@ -21,7 +21,7 @@ KINDS = ("dinov2", "dinov2_with_registers", "dinov3_vit", "dinov3_convnext")
 """Their pooled output is the class token after the last normalisation (of a ConvNeXt: the normalised mean)."""
 
 
-def open_images(spec: str, folder: Path, config: Mapping[str, Any], option: str, device: str) -> ImageEncoder:
+def open_images(spec: str, folder: Path, config: Mapping[str, Any], option: str, device: str) -> Encoder:
     """Open a local checkpoint of one of `KINDS`, with safetensors weights.
 
     Images have the size that the checkpoint's preprocessing gives, which need not be that of its training (DINOv2:
@@ -47,8 +47,9 @@ def open_images(spec: str, folder: Path, config: Mapping[str, Any], option: str,
 
     told = {key: value for key, value in config.items() if key not in ("transformers_version", "_name_or_path")}
     sizes = getattr(model.config, "hidden_sizes", None) or [model.config.hidden_size]
-    return ImageEncoder(spec, run, int(sizes[-1]), fingerprint([told, weights_fingerprint(model.state_dict())]),
-                        preprocessing, Networks(Called(module, "forward", "pixel_values")))
+    towers = Towers(run, None, None, int(sizes[-1]), fingerprint([told, weights_fingerprint(model.state_dict())]),
+                    Networks(Called(module, "forward", "pixel_values")))
+    return Encoder.of(spec, towers, preprocessing, None)
 
 
 def _load(folder: Path) -> Any:

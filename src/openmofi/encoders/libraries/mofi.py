@@ -7,12 +7,12 @@ without a mask. The export holds no logit scale: it is reported as unknown.
 
 from __future__ import annotations
 
-from openmofi.encoders.embedding import JointEncoder
+from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.libraries.huggingface import open_clip_checkpoint
 from openmofi.errors import UsageError
 
 
-def open_mofi(spec: str, rest: str, device: str) -> JointEncoder:
+def open_mofi(spec: str, rest: str, device: str) -> Encoder:
     """Open a folder or a repository of the hub; errors as of `open_huggingface`."""
     if "?" in rest:
         raise UsageError(f"{spec!r}: mofi: takes no options.", "Use hf:PATH?preprocessing=… for another preprocessing.")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from openmofi.encoders.arrays import numpy_of, weights_fingerprint
-from openmofi.encoders.embedding import JointEncoder, Towers
+from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.libraries.hub import hub_file, hub_folder
 from openmofi.encoders.networks import Called, Networks, tower_tokenizer
 from openmofi.encoders.preprocess import checked
@@ -26,7 +26,7 @@ _PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode")
 _UNTRAINED = "none?seed="
 
 
-def open_open_clip(spec: str, rest: str, device: str) -> JointEncoder:
+def open_open_clip(spec: str, rest: str, device: str) -> Encoder:
     """Open `ARCH/PRETRAINED`: a tag of open_clip, a weights file, or `none?seed=N` (untrained: tests, benchmarks).
 
     Raises:
@@ -42,8 +42,8 @@ def open_open_clip(spec: str, rest: str, device: str) -> JointEncoder:
     towers = Towers(_image_tower(model, device), tokenizer, _text_tower(model, device), _dimension(model),
                     fingerprint([arch, bool(config.get("quick_gelu")), weights_fingerprint(model.state_dict())]),
                     _networks(arch, config, model, tokenizer))
-    return JointEncoder(spec, towers, preprocessing_of(model.visual.preprocess_cfg, spec),
-                        float(model.logit_scale.detach().exp()))
+    return Encoder.of(spec, towers, preprocessing_of(model.visual.preprocess_cfg, spec),
+                      float(model.logit_scale.detach().exp()))
 
 
 def _networks(arch: str, config: dict[str, Any], model: Any, tokenizer: Any) -> Networks:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from openmofi.encoders.arrays import numpy_of, weights_fingerprint
-from openmofi.encoders.image_only import ImageEncoder
+from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.libraries import timm as towers_timm
 from openmofi.encoders.networks import Networks
 from openmofi.encoders.protocol import Array
@@ -19,7 +19,7 @@ _FILES = (".safetensors", ".pt", ".pth", ".bin")
 _OPTIONS = ("size", "seed")
 
 
-def open_timm(spec: str, rest: str, device: str) -> ImageEncoder:
+def open_timm(spec: str, rest: str, device: str) -> Encoder:
     """Open `NAME[/WEIGHTS][?size=N]`: the model's pooled features, without a classifier.
 
     WEIGHTS: a tag of timm (`vit_base_patch14_dinov2/lvd142m`; by default the model's first), a weights file, or `none`
@@ -51,7 +51,7 @@ def open_timm(spec: str, rest: str, device: str) -> ImageEncoder:
         return numpy_of(module(torch.from_numpy(pixels).to(device)))
 
     weights = fingerprint([trunk.architecture, weights_fingerprint(module.state_dict())])
-    return ImageEncoder(spec, run, trunk.dim, weights, preprocessing, Networks(module))
+    return Encoder.of(spec, Towers(run, None, None, trunk.dim, weights, Networks(module)), preprocessing, None)
 
 
 def options_of(spec: str, rest: str) -> tuple[str, dict[str, int]]:

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data.images import ENDINGS, ImageSource, file_sources
-from openmofi.evaluation.embed import EmbeddedImages
+from openmofi.features.images import EmbeddedImages
+from openmofi.features.sources import ENDINGS, ImageSource, file_sources
 
 Ints = NDArray[np.int64]
 TRAIN, VALIDATION, TEST = ("train", "training"), ("val", "validation", "valid"), ("test", "testing")

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.data.class_names import NAME_FILES, class_names, names_file
 from openmofi.evaluation.data.folders import TEST, VALIDATION, class_folders, require_folder, split_folder
-from openmofi.evaluation.data.images import FILES_AT_ONCE, ImageSource, file_sources, shard_source
-from openmofi.evaluation.embed import EmbeddedImages
+from openmofi.features.images import EmbeddedImages
+from openmofi.features.sources import FILES_AT_ONCE, ImageSource, file_sources, shard_source
 from openmofi.pairs.formats.files import inside
 from openmofi.pairs.formats.grouping import split_name
 from openmofi.storage import expand_shards

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation.data.folders import ClassFolders, class_folders, same_classes
-from openmofi.evaluation.data.images import ImageSource, file_sources
+from openmofi.features.sources import ImageSource, file_sources
 from openmofi.pairs.formats.files import inside
 
 TRAIN, VALIDATION = 800, 200

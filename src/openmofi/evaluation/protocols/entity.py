@@ -16,11 +16,8 @@ import numpy as np
 
 from openmofi.dataset.audit.truth import read_truth
 from openmofi.dataset.tables import Folder
-from openmofi.encoders import describe
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.data.images import ImageSource, Load, shard_source
-from openmofi.evaluation.embed import EmbeddedImages
 from openmofi.evaluation.features import data_fingerprint, require_texts
 from openmofi.evaluation.metrics.bootstrap import Doubles, bootstrap_interval
 from openmofi.evaluation.metrics.entities import IMAGES, Labelled, Recognised, recognise
@@ -28,6 +25,8 @@ from openmofi.evaluation.metrics.ranking import Floats, Ints
 from openmofi.evaluation.metrics.zero_shot import class_embeddings
 from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject
 from openmofi.evaluation.result import items_table
+from openmofi.features.images import EmbeddedImages
+from openmofi.features.sources import ImageSource, Load, shard_source
 from openmofi.knowledge import KnowledgeBase
 from openmofi.storage import Shard, expand_shards, fingerprint
 
@@ -194,7 +193,7 @@ def _texts(subject: Subject, kb: KnowledgeBase, entities: list[str]) -> Floats |
 
 
 def _known_scale(subject: Subject) -> float:
-    return float(describe(subject.encoder)["logit_scale"] or _SCALE)
+    return float(subject.encoder.logit_scale or _SCALE)
 
 
 def _figures(values: dict[str, Doubles], parts: np.ndarray, entities: list[str]) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation.data.folders import pictures_in, require_folder
-from openmofi.evaluation.data.images import file_sources
 from openmofi.evaluation.features import data_fingerprint
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
 from openmofi.evaluation.protocols.ranked import INCL, check_recall_at, rank
 from openmofi.evaluation.result import items_table
+from openmofi.features.sources import file_sources
 
 DOMAINS = ("landmarks", "inat", "sketch", "instre", "sop", "faces")
 """In the order of the classes: Google Landmarks v2, iNaturalist, ImageNet-Sketch, INSTRE, Stanford Online Products,

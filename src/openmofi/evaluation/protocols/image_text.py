@@ -13,14 +13,14 @@ import numpy as np
 import pyarrow as pa
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.data.images import file_sources
-from openmofi.evaluation.embed import EmbeddedImages
 from openmofi.evaluation.features import data_fingerprint, require_texts
 from openmofi.evaluation.metrics.bootstrap import bootstrap_interval
 from openmofi.evaluation.metrics.image_text import Captioned, first_ranks, read_karpathy
 from openmofi.evaluation.metrics.ranking import Floats, Ints, nearest_places
 from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject
 from openmofi.evaluation.result import items_table
+from openmofi.features.images import EmbeddedImages
+from openmofi.features.sources import file_sources
 from openmofi.storage import fingerprint
 
 FILES = ("dataset_flickr30k.json", "dataset_coco.json", "dataset_flickr8k.json")

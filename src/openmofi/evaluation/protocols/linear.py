@@ -25,13 +25,13 @@ from openmofi.evaluation.data.folders import (
     same_classes,
     split_folder,
 )
-from openmofi.evaluation.embed import EmbeddedImages
 from openmofi.evaluation.features import data_fingerprint
 from openmofi.evaluation.metrics.bootstrap import bootstrap_interval
 from openmofi.evaluation.metrics.linear import MAX_ITERATIONS, Probe, choose_l2, fit_probe
 from openmofi.evaluation.metrics.ranking import Floats
 from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject
 from openmofi.evaluation.result import items_table
+from openmofi.features.images import EmbeddedImages
 
 CLASSES_SHOWN = 5
 _SHOTS_OF_VALIDATION = 4

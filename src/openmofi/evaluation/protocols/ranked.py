@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from openmofi.errors import UsageError
-from openmofi.evaluation.embed import EmbeddedImages
 from openmofi.evaluation.metrics.bootstrap import Doubles, Interval, bootstrap_interval
 from openmofi.evaluation.metrics.ranking import Index, nearest_places
 from openmofi.evaluation.metrics.retrieval import RetrievalResult, evaluate_retrieval
 from openmofi.evaluation.protocol import Failure
+from openmofi.features.images import EmbeddedImages
 
 INCL, EXCL = "map_incl_query", "map_excl_query"
 NEIGHBOURS_SHOWN = 8

@@ -16,8 +16,6 @@ import numpy as np
 
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.data.folders import pictures_in, require_folder
-from openmofi.evaluation.data.images import ImageSource, Load, file_sources
-from openmofi.evaluation.embed import EmbeddedImages
 from openmofi.evaluation.features import data_fingerprint
 from openmofi.evaluation.metrics.bootstrap import bootstrap_interval
 from openmofi.evaluation.metrics.ranking import Floats, Index, Ints, nearest_places
@@ -33,6 +31,8 @@ from openmofi.evaluation.metrics.revisited import (
 from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject
 from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
 from openmofi.evaluation.result import items_table
+from openmofi.features.images import EmbeddedImages
+from openmofi.features.sources import ImageSource, Load, file_sources
 from openmofi.pairs import ImageRefused, decode_image
 from openmofi.schema import Pair
 from openmofi.storage import fingerprint

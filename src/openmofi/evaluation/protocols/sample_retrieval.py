@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.embed import true_entities
+from openmofi.evaluation.data.truth import true_entities
 from openmofi.evaluation.features import data_fingerprint
 from openmofi.evaluation.metrics.bootstrap import bootstrap_interval
 from openmofi.evaluation.metrics.ranking import Floats

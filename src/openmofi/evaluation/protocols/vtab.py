@@ -26,13 +26,13 @@ from openmofi.evaluation.data.vtab_tasks import (
     open_task,
     task_folders,
 )
-from openmofi.evaluation.embed import EmbeddedImages
 from openmofi.evaluation.features import data_fingerprint
 from openmofi.evaluation.metrics.bootstrap import bootstrap_interval
 from openmofi.evaluation.metrics.linear import MAX_ITERATIONS, choose_l2, fit_probe
 from openmofi.evaluation.metrics.ranking import Ints
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
 from openmofi.evaluation.result import items_table
+from openmofi.features.images import EmbeddedImages
 from openmofi.storage import fingerprint
 
 MEAN, COMPLETE = "mean_present", "mean_19"

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from openmofi.encoders import folds_of
 from openmofi.features.entities import EntityFeatures
-from openmofi.labeling.judge.evidence import fold_of
 from openmofi.labeling.read.links import LinkArrays, ReadShard, judged_rows, rank_in_run, starts_of
 from openmofi.labeling.read.stage import ReadStage
 from openmofi.storage import Shard
@@ -38,7 +38,7 @@ class Bags:
 
     def fold(self, folds: int) -> NDArray[np.int64]:
         """(n,) the fold of each pair."""
-        return np.array([fold_of(key, folds) for key in self.keys], np.int64)
+        return folds_of(self.keys, folds)
 
     def __len__(self) -> int:
         return len(self.features)

@@ -12,7 +12,6 @@ judged by the fold that has not seen it, any other page by the heads that were f
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from openmofi.encoders import Array, Encoder
+from openmofi.encoders import Array, Encoder, folds_of
 from openmofi.features.entities import EntityFeatures
 from openmofi.storage import Shard
 
@@ -35,11 +34,6 @@ def reference_sample(ids: Sequence[str], seed: int) -> list[str]:
     """A seeded sample of at most 2,048 of `ids`, sorted: what a new calibration measures evidence against."""
     order = np.random.default_rng(seed).permutation(len(ids))[:REFERENCE]
     return [ids[position] for position in np.sort(order)]
-
-
-def fold_of(key: str, folds: int) -> int:
-    """The fold that a page belongs to, by its key alone."""
-    return zlib.crc32(key.encode("utf-8", "surrogatepass")) % folds
 
 
 @dataclass(frozen=True)
@@ -120,7 +114,7 @@ class Scorer:
         if not self.folds or shard.fingerprint not in self.seen:
             embeddings = self.whole.encoder.project_images(features)
             return ImageEvidence((self.whole,), np.zeros(len(keys), np.int64), embeddings)
-        view = np.array([fold_of(key, len(self.folds)) for key in keys], np.int64)
+        view = folds_of(keys, len(self.folds))
         embeddings = np.empty((len(keys), self.whole.encoder.dim), np.float32)
         for number, fold in enumerate(self.folds):
             embeddings[view == number] = fold.encoder.project_images(features[view == number])

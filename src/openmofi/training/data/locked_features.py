@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import torch
 
 from openmofi.dataset.tables import Folder
-from openmofi.encoders import Array, open_encoder
+from openmofi.encoders import Array, Encoder
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
 from openmofi.features.store import FeatureStore
@@ -27,7 +27,7 @@ _MAX_BYTES = 1 << 36
 _AGAIN = "Put the old shard back, or label it and build the dataset again."
 
 
-def image_features(dataset: Folder, rows: Rows, spec: str, cache: Path, progress: Progress) -> StoredArray:
+def image_features(dataset: Folder, rows: Rows, encoder: Encoder, cache: Path, progress: Progress) -> StoredArray:
     """(rows, feature_dim) float16, in the order of the dataset's rows.
 
     They are kept in `CACHE/image_features` under the fingerprints of encoder and dataset. What a label job of usual
@@ -37,7 +37,7 @@ def image_features(dataset: Folder, rows: Rows, spec: str, cache: Path, progress
     Raises:
         OpenMofiError: the encoder cannot be opened; a shard is missing or has changed; an image is broken.
     """
-    encoder = open_encoder(spec, device="cuda" if torch.cuda.is_available() else "cpu")
+    encoder = encoder.to("cuda" if torch.cuda.is_available() else "cpu")
     key = fingerprint([encoder.feature_fingerprint, dataset.manifest.fingerprint, rows.starts.tolist()])
     embedder = _Embedder(dataset, rows, FeatureStore(str(cache), encoder))
     return stored_features(cache / "image_features" / f"{key}.npy", np.diff(rows.starts).tolist(), encoder.feature_dim,

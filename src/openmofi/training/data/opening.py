@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import replace
 from pathlib import Path
 
 import fsspec
@@ -55,9 +56,11 @@ def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: 
     texts = None if inputs.text == "none" else plan_texts(
         settings.text, settings.kb, class_ids, vocabulary["name"].to_pylist(), seed)
     taught = _taught(settings, class_ids, seed, int(starts[-1]))
+    # Workers of the loader get these, and would open the encoders again.
+    loaded = replace(inputs, image_encoder=None, text_encoder=None)
     sources = Sources(
         rows, _plan(settings, rows, len(class_ids), seed), dataset.shards, settings.batch_size, settings.max_labels,
-        seed, inputs, pictures=_pictures(settings, inputs) if live else None,
+        seed, loaded, pictures=_pictures(settings, inputs) if live else None,
         image_features=None if inputs.image_encoder is None else image_features(
             dataset, rows, inputs.image_encoder, folder, progress),
         texts=texts, text_features=_text_features(texts, rows, inputs, taught, folder, progress), taught=taught)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openmofi.encoders import Array, open_encoder
+from openmofi.encoders import Array, Encoder
 from openmofi.engine import Progress
 from openmofi.storage import fingerprint
 from openmofi.training.data.plan import Ints
@@ -39,7 +39,7 @@ class TextFeatures:
         return self.features.take(np.searchsorted(self.ids, ids))
 
 
-def text_features(plan: TextPlan, rows: Rows, spec: str, cache: Path, progress: Progress,
+def text_features(plan: TextPlan, rows: Rows, encoder: Encoder, cache: Path, progress: Progress,
                   more: Iterable[str] = ()) -> TextFeatures:
     """Embed the distinct texts that `plan` can draw, and `more`; kept in `CACHE/text_features` by encoder and texts.
 
@@ -49,7 +49,7 @@ def text_features(plan: TextPlan, rows: Rows, spec: str, cache: Path, progress: 
     Raises:
         OpenMofiError: the encoder cannot be opened.
     """
-    encoder = open_encoder(spec, device="cuda" if torch.cuda.is_available() else "cpu")
+    encoder = encoder.to("cuda" if torch.cuda.is_available() else "cpu")
     texts = {text_id(text): text for text in plan.texts}
     if plan.alt_text > 0:
         for shard in range(len(rows.starts) - 1):

@@ -25,7 +25,7 @@ _Built = TypeVar("_Built")
 
 
 def inputs_of(settings: ModelSettings) -> ModelInputs:
-    """What the model of these settings is fed; builds no network.
+    """What the model of these settings is fed; opens locked encoders, and builds no network to train.
 
     Raises:
         UsageError, OpenMofiError: see `encoders.towers.image_trunk`.
@@ -33,11 +33,13 @@ def inputs_of(settings: ModelSettings) -> ModelInputs:
     image, text = settings.image, settings.text
     locked = image.spec.startswith(LOCKED)
     preprocessing = None if locked else image_preprocessing(image.spec, pretrained=image.pretrained, size=image.size)
-    image_encoder = image.spec.removeprefix(LOCKED) if locked else None
+    image_encoder = open_encoder(image.spec.removeprefix(LOCKED)) if locked else None
     if text.spec == "none":
         return ModelInputs(preprocessing, image_encoder)
     if text.spec.startswith(LOCKED):
-        return ModelInputs(preprocessing, image_encoder, "features", text.spec.removeprefix(LOCKED))
+        same = text.spec == image.spec
+        return ModelInputs(preprocessing, image_encoder, "features",
+                           image_encoder if same else open_encoder(text.spec.removeprefix(LOCKED)))
     return ModelInputs(preprocessing, image_encoder, "tokens", None, text_tokens(text.spec))
 
 
@@ -62,7 +64,7 @@ def build_model(settings: ModelSettings, inputs: ModelInputs, *, seed: int) -> D
 def _image_tower(settings: ModelSettings, inputs: ModelInputs, seed: int, head_seed: int) -> Tower:
     wanted = settings.image
     if inputs.image_encoder is not None:
-        features = open_encoder(inputs.image_encoder).feature_dim
+        features = inputs.image_encoder.feature_dim
         return _tower(None, features, wanted, settings.dim, head_seed, "model.image")
     trunk = _seeded(seed, partial(image_trunk, wanted.spec, pretrained=wanted.pretrained, size=wanted.size,
                                   drop_path=wanted.drop_path))
@@ -72,7 +74,7 @@ def _image_tower(settings: ModelSettings, inputs: ModelInputs, seed: int, head_s
 def _text_tower(settings: ModelSettings, inputs: ModelInputs, seed: int, head_seed: int) -> Tower:
     wanted = settings.text
     if inputs.text_encoder is not None:
-        features = open_encoder(inputs.text_encoder).text_feature_dim
+        features = inputs.text_encoder.text_feature_dim
         return _tower(None, features, wanted, settings.dim, head_seed, "model.text")
     trunk = _seeded(seed, partial(text_trunk, wanted.spec, pretrained=wanted.pretrained))
     return _tower(trunk, trunk.dim, wanted, settings.dim, head_seed, "model.text")

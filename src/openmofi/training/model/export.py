@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from openmofi.encoders import Head, open_encoder, save_projection_encoder
+from openmofi.encoders import Encoder, Head, save_heads
+from openmofi.encoders.folder import Side
 from openmofi.encoders.tokens import Tokens
-from openmofi.encoders.trained import Side, save_trained_encoder
+from openmofi.encoders.trained import save_trained_encoder
 from openmofi.training.inputs import ModelInputs
-from openmofi.training.model.towers import DualEncoder
+from openmofi.training.model.towers import DualEncoder, Tower
 from openmofi.training.recipe.settings import ModelSettings
 
 
@@ -32,18 +33,21 @@ def save_encoder(folder: str | Path, model: DualEncoder, settings: ModelSettings
     Raises:
         OpenMofiError: the folder cannot be written.
     """
-    base = None if inputs.image_encoder is None else open_encoder(inputs.image_encoder)
+    base, text_base = inputs.image_encoder, inputs.text_encoder
     heads = {settings.image.head} | ({settings.text.head} if model.text is not None else set())
-    if base is not None and "none" not in heads and (model.text is None or inputs.text_encoder == inputs.image_encoder):
-        return save_projection_encoder(
+    if base is not None and "none" not in heads and (model.text is None or text_base is base):
+        return save_heads(
             folder, base=base, image_head=Head.from_tensors(model.image.head.state_dict()),
             text_head=None if model.text is None else Head.from_tensors(model.text.head.state_dict()),
             logit_scale=logit_scale, settings=recipe)
     preprocessing = base.preprocessing if base is not None else inputs.preprocessing
     assert preprocessing is not None
-    text_base = None if inputs.text_encoder is None else open_encoder(inputs.text_encoder)
     return save_trained_encoder(
-        folder, image=Side(settings.image.head, model.image.architecture, base),
-        text=None if model.text is None else Side(settings.text.head, model.text.architecture, text_base),
+        folder, image=_side(settings.image.head, model.image, base),
+        text=None if model.text is None else _side(settings.text.head, model.text, text_base),
         tensors=model.state_dict(), dim=settings.dim, logit_scale=logit_scale, preprocessing=preprocessing,
         tokens=cast("Tokens | None", inputs.tokenize), recipe=recipe)
+
+
+def _side(head: str, tower: Tower, base: Encoder | None) -> Side:
+    return Side(head, tower.architecture) if base is None else Side.locked(head, base)

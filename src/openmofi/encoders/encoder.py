@@ -1,0 +1,364 @@
+"""The one class of encoders: towers, whose features are kept, and light projections of these into the joint space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from openmofi.encoders.arrays import by_tokens, gathered, in_batches, normalised
+from openmofi.encoders.companions import Companions
+from openmofi.encoders.preprocess import preprocess
+from openmofi.encoders.protocol import Array, Preprocessing
+from openmofi.errors import OpenMofiError, UsageError
+from openmofi.pairs import ImageRefused, decode_image
+from openmofi.storage import fingerprint
+
+if TYPE_CHECKING:
+    from openmofi.encoders.heads import Head
+    from openmofi.encoders.networks import Networks
+
+PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+"""Precision → torch's name of it."""
+_BATCH = 64
+ImageInput: TypeAlias = str | Path | bytes | Image.Image | NDArray[np.uint8]
+_ImageTower = Callable[[Any], Array]
+_TextTower = Callable[[Sequence[str]], Array]
+_Projection = Callable[[Array], Array]
+
+
+@dataclass(frozen=True)
+class Towers:
+    """What a library's model gives.
+
+    Attributes:
+        image: (n, 3, size, size) → (n, dim), not normalised; n is at most 64.
+        tokens: texts → one token sequence each (whatever `text` takes; only its length is read); `None` where `text`
+            takes any number of texts themselves.
+        text: token sequences → (n, text_dim), not normalised; `None` without a text side.
+        dim: of the image tower.
+        weights: fingerprint of all that decides the result besides the preprocessing.
+        networks: what `image` and `text` run, for export; `None` where they run no network of PyTorch.
+        text_dim: of the text tower; 0 stands for `dim`.
+        joint: whether both sides end in one space, and images can be compared; a pair of backbones does not.
+    """
+
+    image: _ImageTower
+    tokens: Callable[[list[str]], Sequence[Any]] | None
+    text: Callable[[list[Any]], Array] | None
+    dim: int
+    weights: str
+    networks: Networks | None = None
+    text_dim: int = 0
+    joint: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Heads:
+    """Heads on a frozen encoder.
+
+    Attributes:
+        base: the encoder underneath.
+        image, text: the heads; no text head after a training without texts.
+        adapter: the heads' output is added to the base's embedding: normalise(e + head(e)).
+    """
+
+    base: Encoder
+    image: Head
+    text: Head | None
+    adapter: bool
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Encoder:
+    """Embeds images and texts into one space; opened by `open_encoder`, or made of a user's object by `as_encoder`.
+
+    It can be pickled: its pickle is its recipe (spec, device, precision and fingerprint). Unpickling opens it again and
+    refuses an encoder of another fingerprint.
+
+    Attributes:
+        spec: how it was opened; for messages and manifests.
+        fingerprint: names weights, preprocessing and projection; equal fingerprints give equal embeddings.
+        feature_fingerprint: the same without the projection: names what `image_features` and `text_features` give.
+        dim: of the joint space; 0 where it has none.
+        feature_dim: of `image_features`.
+        text_feature_dim: of `text_features`; 0 without a text side.
+        logit_scale: the factor that its training put on cosines; `None` where it is unknown.
+        preprocessing: see `Preprocessing`.
+        image_tower: preprocessed images → features (n, feature_dim).
+        text_tower: texts → features (n, text_feature_dim); `None` without a text side.
+        image_projection, text_projection: features → joint space (n, dim), L2-normalised; `None` where there is none.
+        device: `cpu`, `cuda`, `cuda:1` …
+        precision: `fp32`, or `bf16` or `fp16` for autocast of the towers.
+        companions: what lies beside it on disk.
+        networks: for export; `None` where it runs no network of PyTorch.
+        heads: where it stands on another encoder.
+        takes_images: its towers take PIL images, and `preprocess` changes nothing.
+        open_fold: opens a cross-fitted copy by its number; `None` where there are none.
+        reopen: opens it again; can be pickled.
+        exact: the same in fp32, where `precision` is another.
+    """
+
+    spec: str
+    fingerprint: str
+    feature_fingerprint: str
+    dim: int
+    feature_dim: int
+    text_feature_dim: int
+    logit_scale: float | None
+    preprocessing: Preprocessing
+    image_tower: _ImageTower
+    text_tower: _TextTower | None
+    image_projection: _Projection | None
+    text_projection: _Projection | None
+    device: str = "cpu"
+    precision: str = "fp32"
+    companions: Companions = Companions()
+    networks: Networks | None = None
+    heads: Heads | None = None
+    takes_images: bool = False
+    open_fold: Callable[[int], Encoder] | None = None
+    reopen: Callable[..., Encoder] | None = None
+    exact: Encoder | None = None
+
+    @classmethod
+    def of(cls, spec: str, towers: Towers, preprocessing: Preprocessing, logit_scale: float | None) -> Encoder:
+        """An encoder whose projection is the L2 normalisation of the towers' output.
+
+        Args:
+            spec: how it is opened.
+            towers: see `Towers`.
+            preprocessing: of images.
+            logit_scale: the factor on cosines of its training; `None` where it is unknown.
+        """
+        features = fingerprint([towers.weights, asdict(preprocessing)])
+        scaled = towers.joint and (towers.text is not None or logit_scale is not None)
+        projection = normalised if towers.joint else None
+        return cls(
+            spec, fingerprint([features, float(logit_scale or 1.0)]) if scaled else features, features,
+            dim=towers.dim if towers.joint else 0, feature_dim=towers.dim,
+            text_feature_dim=0 if towers.text is None else towers.text_dim or towers.dim,
+            logit_scale=None if logit_scale is None else float(logit_scale), preprocessing=preprocessing,
+            image_tower=towers.image, text_tower=_text_tower(towers), image_projection=projection,
+            text_projection=None if towers.text is None else projection, networks=towers.networks)
+
+    @property
+    def has_joint_space(self) -> bool:
+        """Whether it projects images; a pair of bare backbones does not."""
+        return self.image_projection is not None
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether it compares images with texts."""
+        return self.text_projection is not None
+
+    def preprocess(self, image: Image.Image) -> Any:
+        """A PIL image → float32 (3, size, size), normalised; the image itself where `takes_images`. Thread-safe."""
+        return image if self.takes_images else preprocess(image, self.preprocessing)
+
+    def batch(self, preprocessed: Sequence[Any]) -> Any:
+        """Results of `preprocess` → the input of `image_features`, (n, 3, size, size); a list where `takes_images`."""
+        return list(preprocessed) if self.takes_images else np.stack(preprocessed)
+
+    def image_features(self, pixels: Any) -> Array:
+        """(n, 3, size, size) → the image tower's features, float32 (n, feature_dim), not normalised."""
+        with self._autocast():
+            return gathered(map(self.image_tower, in_batches(pixels, _BATCH)), self.feature_dim)
+
+    def text_features(self, texts: Sequence[str]) -> Array:
+        """Texts → the text tower's features, float32 (n, text_feature_dim), in the order of `texts`.
+
+        Each distinct text is encoded once.
+
+        Raises:
+            OpenMofiError: it has no text side.
+        """
+        if self.text_tower is None:
+            raise self._lacks_texts()
+        with self._autocast():
+            return self.text_tower(texts)
+
+    def project_images(self, features: Array) -> Array:
+        """(n, feature_dim) → joint space, float32 (n, dim), L2-normalised.
+
+        Raises:
+            OpenMofiError: it has no joint space.
+        """
+        if self.image_projection is None:
+            raise self._lacks_space()
+        return self.image_projection(features)
+
+    def project_texts(self, features: Array) -> Array:
+        """(n, text_feature_dim) → joint space, float32 (n, dim), L2-normalised.
+
+        Raises:
+            OpenMofiError: it has no joint space, or no text side.
+        """
+        if self.text_projection is None:
+            raise self._lacks_texts() if self.text_tower is None else self._lacks_space()
+        return self.text_projection(features)
+
+    def embed_texts(self, texts: Sequence[str]) -> Array:
+        """`project_texts(text_features(texts))`, and its errors."""
+        if self.text_projection is None:
+            self.project_texts(np.zeros((0, 0), np.float32))
+        return self.project_texts(self.text_features(texts))
+
+    def embed_images(self, images: ImageInput | Iterable[ImageInput], batch_size: int = _BATCH) -> Array:
+        """Decode, preprocess and embed images.
+
+        Args:
+            images: paths, encoded bytes, PIL images, uint8 arrays (height, width, 3), or an iterator of these.
+            batch_size: images decoded at a time.
+
+        Returns:
+            float32 (n, dim), L2-normalised.
+
+        Raises:
+            OpenMofiError: an image cannot be read, or the encoder has no joint space.
+        """
+        if not self.has_joint_space:
+            raise self._lacks_space()
+        if isinstance(images, str | Path | bytes | Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4):
+            images = [images]
+        iterator = enumerate(images)
+        return gathered((self.project_images(self.image_features(self.batch(part)))
+                         for part in self._decoded(iterator, batch_size)), self.dim)
+
+    def fold(self, number: int) -> Encoder:
+        """The cross-fitted copy `folds/NUMBER` beside it, over the same base object.
+
+        Raises:
+            OpenMofiError: it has no such fold, or the fold is damaged.
+        """
+        if self.open_fold is None:
+            raise OpenMofiError(f"The encoder {self.spec!r} has no folds.", "Fit its heads with folds.")
+        return self.open_fold(number).with_precision(self.precision)
+
+    def with_precision(self, precision: str) -> Encoder:
+        """The same encoder whose towers run in `precision`.
+
+        Raises:
+            UsageError: an unknown precision, or one that the encoder cannot run in.
+        """
+        if precision not in PRECISIONS:
+            raise UsageError(f"unknown value {precision!r} for precision; use {', '.join(PRECISIONS)}.")
+        if precision == self.precision:
+            return self
+        if self.exact is not None:
+            return self.exact.with_precision(precision)
+        if self.networks is None:
+            raise UsageError(f"The encoder {self.spec!r} runs no network of PyTorch; precision {precision} needs one.",
+                             "Use fp32.")
+        reopen = self.reopen and partial(_in_precision, self.reopen, precision)
+        return replace(self._named_by(precision), precision=precision, reopen=reopen, exact=self)
+
+    def with_preprocessing(self, preprocessing: Preprocessing) -> Encoder:
+        """The same encoder that prepares images in another way; it cannot be sent to another process."""
+        if preprocessing == self.preprocessing or self.takes_images:
+            return self
+        return replace(self._named_by(asdict(preprocessing)), preprocessing=preprocessing, reopen=None)
+
+    def to(self, device: str) -> Encoder:
+        """The same encoder on another device, opened there; itself where it is on that device.
+
+        Raises:
+            UsageError: an unknown device, or one that the encoder cannot run on.
+        """
+        if device == self.device or self.takes_images:
+            return self
+        if self.exact is not None:
+            return self.exact.to(device).with_precision(self.precision)
+        if self.reopen is None:
+            raise UsageError(f"The encoder {self.spec!r} cannot be moved to {device}.", f"Use {self.device}.")
+        return self.reopen(device=device)
+
+    def describe(self) -> dict[str, Any]:
+        """What identifies it, as JSON values; `logit_scale` is `None` where it is unknown."""
+        names = ("spec", "fingerprint", "feature_fingerprint", "dim", "feature_dim", "text_feature_dim", "logit_scale")
+        return {**{name: getattr(self, name) for name in names}, "preprocessing": asdict(self.preprocessing)}
+
+    def __repr__(self) -> str:
+        return f"Encoder({self.spec!r}, dim={self.dim}, device={self.device!r}, precision={self.precision!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.reopen is None:
+            raise OpenMofiError(f"The encoder {self.spec!r} cannot be sent to another process.",
+                                "Open it with open_encoder or as_encoder.")
+        return _reopened, (self.reopen, self.fingerprint)
+
+    def _named_by(self, change: Any) -> Encoder:
+        """With fingerprints that say what was changed about it."""
+        return replace(self, fingerprint=fingerprint([self.fingerprint, change]),
+                       feature_fingerprint=fingerprint([self.feature_fingerprint, change]))
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self.precision == "fp32":
+            return nullcontext()
+        import torch
+
+        return torch.autocast(torch.device(self.device).type, getattr(torch, PRECISIONS[self.precision]))
+
+    def _decoded(self, images: Iterator[tuple[int, ImageInput]], size: int) -> Iterator[list[Any]]:
+        while part := [self.preprocess(_decoded(image, number, self.preprocessing))
+                       for number, image in islice(images, size)]:
+            yield part
+
+    def _lacks_texts(self) -> OpenMofiError:
+        return OpenMofiError(f"The encoder {self.spec!r} is without texts: it embeds images only.",
+                             "Choose an image–text encoder, such as hf:FOLDER of a CLIP or SigLIP; or, for an encoder "
+                             "of your own, train with a text tower (`model.text` of the recipe).")
+
+    def _lacks_space(self) -> OpenMofiError:
+        return OpenMofiError(f"The encoder {self.spec!r} is a pair of backbones without projection heads.",
+                             "Train heads first (`openmofi sample encoder`), or choose another encoder.")
+
+
+def _text_tower(towers: Towers) -> _TextTower | None:
+    text, tokens, dim = towers.text, towers.tokens, towers.text_dim or towers.dim
+    if text is None or tokens is None:
+        return text  # type: ignore[return-value]
+    return lambda texts: by_tokens(texts, tokens, text, dim, _BATCH)
+
+
+def _in_precision(reopen: Callable[[], Encoder], precision: str) -> Encoder:
+    return reopen().with_precision(precision)
+
+
+def _reopened(reopen: Callable[[], Encoder], expected: str) -> Encoder:
+    encoder = reopen()
+    if encoder.fingerprint != expected:
+        raise OpenMofiError(f"The encoder {encoder.spec!r} is not the same in this process: its fingerprint is "
+                            f"{encoder.fingerprint}, not {expected}.",
+                            "Put the same checkpoint on every machine, and leave it unchanged while a job runs.")
+    return encoder
+
+
+def _decoded(image: ImageInput, number: int, preprocessing: Preprocessing) -> Image.Image:
+    """An image of `embed_images`, RGB; JPEG is decoded at reduced size where the preprocessing antialiases."""
+    if isinstance(image, Image.Image):
+        return image if image.mode == "RGB" else image.convert("RGB")
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise OpenMofiError(f"Image {number} is an array of {image.dtype} {image.shape}.",
+                                "Give uint8 arrays (height, width, 3).")
+        return Image.fromarray(image)
+    if not isinstance(image, str | Path | bytes):
+        raise OpenMofiError(f"Image {number} is a {type(image).__name__}.",
+                            "Give paths, bytes, PIL images or uint8 arrays (height, width, 3).")
+    name = f"Image {number}" if isinstance(image, bytes) else str(image)
+    try:
+        data = image if isinstance(image, bytes) else Path(image).read_bytes()
+        return decode_image(data, size_hint=preprocessing.size)
+    except OSError as error:
+        raise OpenMofiError(f"{name} cannot be read: {error.strerror}.", "Check the path.") from error
+    except ImageRefused as error:
+        raise OpenMofiError(f"{name} is no usable image: {error.why}.") from error
