@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+import openmofi
 from small_world import SmallWorld, make_small_world
 
 # How long an example takes says something of the machine, not of the code.
@@ -55,11 +56,8 @@ def small_encoder(small_world, tmp_path_factory) -> str:
 @pytest.fixture(scope="session")
 def labelled(small_world, small_encoder, tmp_path_factory) -> Path:
     """The small world's labels, with links and features beside them."""
-    from openmofi.labeling import LabelSettings, label
-    from openmofi.storage import expand_shards
-
-    return made_once(tmp_path_factory, "labels", lambda folder: label(
-        expand_shards([str(small_world.shards)]), small_world.kb, folder, LabelSettings(small_encoder)))
+    return made_once(tmp_path_factory, "labels", lambda folder: openmofi.label(
+        small_world.shards, kb=small_world.kb, encoder=small_encoder, out=folder, progress=False))
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,8 @@ def test_the_import_loads_nothing_heavy():
 
 
 def test_dir_and_all_name_what_there_is():
-    assert {"label", "load_encoder", "KnowledgeBase", "train", "evaluate", "explain", "build_dataset"} <= set(dir(openmofi))
+    functions = {"label", "load_encoder", "KnowledgeBase", "train", "evaluate", "explain", "build_dataset"}
+    assert functions <= set(dir(openmofi))
     assert all(getattr(openmofi, name) is not None for name in openmofi.__all__)
 
 

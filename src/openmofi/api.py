@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from openmofi.training.outcome import Run
 
 Pairs = str | Path | Sequence[str | Path]
-"""Shards of pairs: a tar, a Parquet file, a folder, a glob, a range such as `pairs-{000..099}.tar`, a URL; or several."""
+"""Shards: a tar, a Parquet file, a folder, a glob, a range such as `pairs-{000..099}.tar`, a URL; or several."""
 
 Folder = str | Path
 
@@ -53,7 +53,7 @@ def build_kb(builder: Literal["table", "wordnet"], source: Folder, out: Folder, 
     """Build a knowledge base; the same source gives the same bytes.
 
     Args:
-        builder: `table` (a folder of Parquet tables of entities, names, relations) or `wordnet` (WordNet's dict folder).
+        builder: `table` (a folder of Parquet tables: entities, names, relations) or `wordnet` (WordNet's dict folder).
         source: what it is built of.
         out: its folder.
         candidates: most entities that a name keeps.
@@ -220,8 +220,8 @@ def reinforce(pairs: Pairs, *, labels: Labels | Folder, teachers: str, out: Fold
         return reinforcement.reinforce(
             _shards(pairs), _folder(labels), out,
             reinforcement.ReinforceSettings(reinforcement.parse_teachers(teachers), **settings),
-            kb=kb and _folder(kb), dataset=dataset and _folder(dataset), device=device,
-            engine=engine_named(engine), progress=shown)
+            kb=None if kb is None else _folder(kb), dataset=None if dataset is None else _folder(dataset),
+            device=device, engine=engine_named(engine), progress=shown)
 
 
 def train(recipe: str | Path, *, out: Folder, dataset: Dataset | Folder | None = None,
@@ -340,7 +340,9 @@ def _kb(kb: KnowledgeBase | Folder) -> KnowledgeBase:
 def _encoder(encoder: Any, device: str = "cpu", precision: str = "fp32") -> Encoder:
     from openmofi.encoders import as_encoder
 
-    return load_encoder(encoder, device=device, precision=precision) if isinstance(encoder, str) else as_encoder(encoder)
+    if isinstance(encoder, str):
+        return load_encoder(encoder, device=device, precision=precision)
+    return as_encoder(encoder)
 
 
 def _folder(value: Any) -> Path:

@@ -12,9 +12,8 @@ from image_bytes import encode, png
 from PIL import Image
 from tars import tar_bytes
 
-from openmofi.labeling import LabelSettings, label
+import openmofi
 from openmofi.schema import LabelStatus, PairStatus
-from openmofi.storage import expand_shards
 from small_world import SHAPES, picture
 
 pytestmark = pytest.mark.slow
@@ -137,7 +136,7 @@ def mixed(small_world, small_encoder, tmp_path_factory):
     here = Path.cwd()
     os.chdir(folder / "a/b")
     try:
-        counts = label(expand_shards(["mixed.tar"]), small_world.kb, out, LabelSettings(small_encoder))
+        counts = openmofi.label("mixed.tar", kb=small_world.kb, encoder=small_encoder, out=out).summary
     finally:
         os.chdir(here)
     return expected, rows_of(out, "mixed"), counts, tree(folder, out) - before - {folder / "deep", folder / "deep/in"}
@@ -170,7 +169,7 @@ def test_odd_pictures_keep_their_size_and_show_what_they_show(mixed):
 
 def test_the_good_rows_are_labelled_as_if_they_were_alone(mixed, small_world, small_encoder, tmp_path):
     shard = write_rows(tmp_path / "clean.tar", good_rows())
-    label(expand_shards([str(shard)]), small_world.kb, tmp_path / "out", LabelSettings(small_encoder))
+    openmofi.label(shard, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out")
     among = {row["key"]: row for row in reversed(mixed[1])}
     clean = rows_of(tmp_path / "out", "clean")
     for row in clean:

@@ -9,10 +9,10 @@ import pytest
 from fusion_world import tiny
 from typer.testing import CliRunner
 
+import openmofi
 from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling import LabelSettings, TextSettings, label
 from openmofi.linking import open_linker
 from openmofi.linking.fusion.build import build_fusion
 from openmofi.linking.fusion.store import save_fusion
@@ -86,21 +86,20 @@ def test_every_pair_is_labelled_and_only_the_ambiguous_name_is_asked(small_world
 
 
 def test_a_job_knows_the_decoder_by_its_content(small_world, small_encoder, labelled, few, decoder, tmp_path):
-    def settings(path: Path) -> LabelSettings:
-        return LabelSettings(small_encoder, TextSettings(linker=f"fusion:{path}"))
+    def label(path: Path, out: Path, **more) -> None:
+        openmofi.label(few, kb=small_world.kb, encoder=small_encoder, out=out, linker=f"fusion:{path}",
+                       calibration=labelled / "calibration.json", **more)
 
-    shards, calibration = expand_shards([str(few)]), labelled / "calibration.json"
     moved = shutil.copytree(decoder, tmp_path / "moved")
-    label(shards, small_world.kb, tmp_path / "out", settings(moved), calibration=calibration)
+    label(moved, tmp_path / "out")
     assert "/linker" in read_manifest(tmp_path / "out", "labels").inputs
     before = {path.name: path.read_bytes() for path in (tmp_path / "out/labels").glob("*.parquet")}
-    label(shards, small_world.kb, tmp_path / "again", settings(decoder), cache=tmp_path / "out",
-          calibration=calibration)
+    label(decoder, tmp_path / "again", cache=tmp_path / "out")
     assert {path.name: path.read_bytes() for path in (tmp_path / "again/labels").glob("*.parquet")} == before
     assert not list((tmp_path / "again").glob("links/*"))
     shutil.copytree(write_decoder(tmp_path / "other", seed=3), moved, dirs_exist_ok=True)
     with pytest.raises(OpenMofiError, match="made with other settings"):
-        label(shards, small_world.kb, tmp_path / "out", settings(moved), calibration=calibration)
+        label(moved, tmp_path / "out")
 
 
 def test_a_decoder_that_is_not_there_is_told(small_world, small_encoder, few, tmp_path):

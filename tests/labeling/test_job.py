@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import openmofi
 from openmofi.errors import OpenMofiError
-from openmofi.labeling import LabelSettings, SelectionSettings, label
 from openmofi.labeling.judge.calibration import Calibration
 from openmofi.schema import LABELS, LabelStatus, PairStatus
-from openmofi.storage import expand_shards, read_manifest
+from openmofi.storage import read_manifest
 
 pytestmark = pytest.mark.slow
 
@@ -75,29 +75,29 @@ def test_at_most_one_candidate_of_a_mention_is_accepted_with_a_threshold_of_half
 
 
 def test_a_second_run_with_another_threshold_reads_nothing_again(small_world, small_encoder, labelled, tmp_path):
-    strict = LabelSettings(small_encoder, selection=SelectionSettings(threshold=0.99))
-    before = {path: path.stat().st_mtime_ns for path in labelled.glob("features/*/*.parquet")}
-    counts = label(expand_shards([str(small_world.shards)]), small_world.kb, tmp_path / "out", strict, cache=labelled)
-    assert counts["accepted"] < read_manifest(labelled, "labels").counts["accepted"]
-    assert {path: path.stat().st_mtime_ns for path in labelled.glob("features/*/*.parquet")} == before
+    before = {path: path.stat().st_mtime_ns for path in labelled.glob("features/*/*.arrow")}
+    strict = openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out",
+                            threshold=0.99, cache=labelled)
+    assert before
+    assert strict.summary["accepted"] < read_manifest(labelled, "labels").counts["accepted"]
+    assert {path: path.stat().st_mtime_ns for path in labelled.glob("features/*/*.arrow")} == before
     assert not list((tmp_path / "out").glob("features/*"))
 
 
 def test_other_settings_in_the_same_folder_are_refused(small_world, small_encoder, labelled):
-    other = LabelSettings(small_encoder, selection=SelectionSettings(threshold=0.9))
     with pytest.raises(OpenMofiError, match="made with other settings"):
-        label(expand_shards([str(small_world.shards)]), small_world.kb, labelled, other)
+        openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=labelled, threshold=0.9)
 
 
 def test_target_precision_chooses_the_threshold(small_world, small_encoder, labelled, tmp_path):
-    wanted = LabelSettings(small_encoder, selection=SelectionSettings(target_precision=0.97))
-    counts = label(expand_shards([str(small_world.shards)]), small_world.kb, tmp_path / "out", wanted, cache=labelled)
-    assert counts["expected_precision"] >= 0.97 - 1e-6
+    labels = openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out",
+                            target_precision=0.97, cache=labelled)
+    assert labels.summary["expected_precision"] >= 0.97 - 1e-6
 
 
 def test_top_k_keeps_the_most_probable(small_world, small_encoder, labelled, tmp_path):
-    one = LabelSettings(small_encoder, selection=SelectionSettings(threshold=0.01, top_k=1))
-    label(expand_shards([str(small_world.shards)]), small_world.kb, tmp_path / "out", one, cache=labelled)
+    openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out", threshold=0.01,
+                   top_k=1, cache=labelled)
     for rows in tables(tmp_path / "out").values():
         for row in rows:
             accepted = [e for e in row["entities"] if e["accepted"]]
@@ -107,10 +107,8 @@ def test_top_k_keeps_the_most_probable(small_world, small_encoder, labelled, tmp
 
 
 def test_an_adapter_is_fitted_stored_and_used(small_world, small_encoder, labelled, tmp_path):
-    adapted = LabelSettings(small_encoder, adapt=True)
-    shards = expand_shards([str(small_world.shards)])
-    first = label(shards, small_world.kb, tmp_path / "out", adapted, cache=labelled)
-    again = label(shards, small_world.kb, tmp_path / "other", adapted, cache=labelled)
+    first, again = (openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / name,
+                                   adapt=True, cache=labelled).summary for name in ("out", "other"))
     assert (tmp_path / "out/adapter/heads.safetensors").exists()
     assert first == again
     assert set(first["adapter_gain"]) == {"without", "with"}
@@ -120,10 +118,8 @@ def test_an_adapter_is_fitted_stored_and_used(small_world, small_encoder, labell
 
 
 def test_processes_give_the_same_labels(small_world, small_encoder, labelled, tmp_path):
-    from openmofi.engine import engine_named
-
-    label(expand_shards([str(small_world.shards)]), small_world.kb, tmp_path / "out", LabelSettings(small_encoder),
-          engine=engine_named("processes:2"))
+    openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out",
+                   engine="processes:2")
     first, second = tables(labelled), tables(tmp_path / "out")
     for shard in first:
         for a, b in zip(first[shard], second[shard], strict=True):
@@ -159,9 +155,9 @@ def test_too_few_pairs_for_a_calibration_say_so(small_world, small_encoder, tmp_
     base = open_encoder("backbone:efficientnet-lite0+minilm")
     save_heads(tmp_path / "bare", base=base, image_head=Head.initial(base.feature_dim, 16, seed=0),
                text_head=Head.initial(base.text_feature_dim, 16, seed=1), logit_scale=10.0, settings={})
-    shard = expand_shards([str(small_world.shards / "00000.tar")])
     with pytest.raises(OpenMofiError, match="too few to calibrate"):
-        label(shard, small_world.kb, tmp_path / "out", LabelSettings(f"run:{tmp_path / 'bare'}"))
+        openmofi.label(small_world.shards / "00000.tar", kb=small_world.kb, encoder=f"run:{tmp_path / 'bare'}",
+                       out=tmp_path / "out")
 
 
 def test_the_encoders_calibration_is_used_and_copied(small_encoder, labelled):
@@ -180,7 +176,7 @@ def test_an_export_labels_as_its_original(engine, small_world, small_encoder, la
 
     spec, shards = f"{engine}:{tmp_path / 'export'}", [str(small_world.shards)]
     export_encoder(open_encoder(small_encoder), tmp_path / "export", ExportSettings(engine), samples_of(shards, 128))
-    counts = label(expand_shards(shards), small_world.kb, tmp_path / "out", LabelSettings(spec))
+    counts = openmofi.label(shards, kb=small_world.kb, encoder=spec, out=tmp_path / "out").summary
     assert counts == read_manifest(labelled, "labels").counts | {
         "expected_precision": pytest.approx(counts["expected_precision"], abs=1e-4)}
     assert Calibration.load(tmp_path / "out/calibration.json") == Calibration.load(labelled / "calibration.json")

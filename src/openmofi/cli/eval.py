@@ -72,9 +72,9 @@ def run(
 ) -> None:
     """Evaluate an encoder, or a linker, by a protocol of `openmofi eval --list`, named in place of PROTOCOL."""
     name = str(context.info_name)
-    from openmofi.cli.show.progress import shown_progress
     from openmofi.encoders import open_encoder
     from openmofi.evaluation.protocol import check_judged, evaluate, protocol_named
+    from openmofi.progress import shown_progress
     from openmofi.storage.paths import cache_folder
 
     protocol = protocol_named(name)
@@ -82,7 +82,7 @@ def run(
     for folder in filter(None, (out, cache)):
         _make_folder(folder)
     opened = open_encoder(encoder, device=device) if encoder else None
-    with shown_progress(quiet=as_json) as progress:
+    with shown_progress(not as_json) as progress:
         found = evaluate(name, opened, data, cache or cache_folder() / "evaluation", progress,
                          linker=linker, device=device, overrides=settings or (), choice=features, half=half,
                          failures=failures if out else 0)

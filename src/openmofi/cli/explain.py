@@ -59,10 +59,11 @@ def _print(explanation: Any) -> None:
         accepted = candidate.reason == "accepted"
         if last not in (None, candidate.mention):
             table.add_section()
-        table.add_row("" if candidate.mention == last else candidate.mention, f"{candidate.name} ({candidate.entity})",
-                      candidate.description,
-                      f"{candidate.prior:.2f}", f"{candidate.link_score:.2f}",
-                      f"{candidate.image_score:.1f}", f"{candidate.probability:.3f}", candidate.reason, style="green" if accepted else None)
+        table.add_row(
+            "" if candidate.mention == last else candidate.mention, f"{candidate.name} ({candidate.entity})",
+            candidate.description, f"{candidate.prior:.2f}", f"{candidate.link_score:.2f}",
+            f"{candidate.image_score:.1f}", f"{candidate.probability:.3f}", candidate.reason,
+            style="green" if accepted else None)
         last = candidate.mention
     console.print(table)
     console.print(f"prior: P(entity | name) · text: after the rest of the text · image: similarity on the encoder's "

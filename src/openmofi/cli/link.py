@@ -86,10 +86,10 @@ def train(
 
 def _train(recipe: Any, out: Path, *, resume: bool, as_json: bool) -> None:
     from openmofi.cli.recipes import resumable
-    from openmofi.cli.show.training_progress import shown_training
+    from openmofi.progress import shown_training
     from openmofi.training.linking.run import LINKER, train_linker
 
-    with resumable(), shown_training(as_json) as (watcher, _):
+    with resumable(), shown_training(not as_json) as (watcher, _):
         found = train_linker(recipe, out, resume=resume, watcher=watcher)
     if as_json:
         typer.echo(json.dumps({"run": str(out), **found}, indent=2, ensure_ascii=False))

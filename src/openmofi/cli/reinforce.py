@@ -41,8 +41,8 @@ def reinforce(
         from openmofi import reinforcement
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error.name or "torchvision", "train") from error
-    from openmofi.cli.show.progress import shown_progress
     from openmofi.engine import engine_named
+    from openmofi.progress import shown_progress
     from openmofi.storage import expand_shards
 
     if tune_scale:
@@ -56,7 +56,7 @@ def reinforce(
     if labels is None or out is None:
         raise UsageError(f"There is no {'folder of labels' if labels is None else 'folder for the store'}.",
                          "Add --labels LABELS." if labels is None else "Add -o STORE.")
-    with shown_progress(quiet=as_json) as progress:
+    with shown_progress(not as_json) as progress:
         counts = reinforcement.reinforce(expand_shards(shards), labels, out, settings, kb=kb, dataset=dataset,
                                          device=device, engine=engine_named(engine), progress=progress)
     if as_json:

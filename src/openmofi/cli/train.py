@@ -54,7 +54,7 @@ def train(
 
 def _train(recipe: Any, out: Path, *, resume: bool, as_json: bool) -> None:
     from openmofi.cli.recipes import resumable
-    from openmofi.cli.show.training_progress import shown_training
+    from openmofi.progress import shown_training
     from openmofi.training.recipe.rules import require_data
 
     require_data(recipe)
@@ -63,7 +63,7 @@ def _train(recipe: Any, out: Path, *, resume: bool, as_json: bool) -> None:
     # torchrun starts this command once a rank; the first one speaks for all.
     first = os.environ.get("RANK", "0") == "0"
     quiet = as_json or not first
-    with resumable(), shown_training(quiet) as (watcher, progress):
+    with resumable(), shown_training(not quiet) as (watcher, progress):
         found = run_training(recipe, out, resume=resume, watcher=watcher, progress=progress)
     if first:
         _print_result(found, out, as_json)
@@ -73,7 +73,7 @@ def _print_result(found: dict[str, Any], out: Path, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"run": str(out), **found}, indent=2, ensure_ascii=False))
         return
-    from openmofi.cli.show.training_progress import training_line
+    from openmofi.progress import training_line
 
     # A run that was resumed at its very end has trained nothing.
     told = f": {training_line(found['metrics'])}" if found.get("metrics") else ""

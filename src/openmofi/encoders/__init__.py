@@ -17,6 +17,6 @@ from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.encoders.registry import BACKBONE, open_encoder
 
 __all__ = [
-    "BACKBONE", "CALIBRATION_FILE", "Array", "ClassVectors", "Companions", "Encoder", "Folds", "Head", "Preprocessing", "apply_head",
-    "as_encoder", "folds_of", "open_encoder", "preprocess", "save_heads",
+    "BACKBONE", "CALIBRATION_FILE", "Array", "ClassVectors", "Companions", "Encoder", "Folds", "Head", "Preprocessing",
+    "apply_head", "as_encoder", "folds_of", "open_encoder", "preprocess", "save_heads",
 ]

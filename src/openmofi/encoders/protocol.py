@@ -36,7 +36,8 @@ class Preprocessing:
 
     @property
     def decode_size(self) -> int | None:
-        """Pixels a side that a JPEG may be decoded down to (see `pairs.decode`): `size`, or `None` (full size) where the
-        filter is not widened, since a smaller decoding would change what it picks.
+        """Pixels a side that a JPEG may be decoded down to, see `pairs.decode`.
+
+        `None`, full size, where the filter is not widened: a smaller decoding would change what it picks.
         """
         return self.size if self.antialias else None

@@ -6,14 +6,14 @@ that the label job takes with large JPEGs would change the figures of an evaluat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from openmofi.encoders import Array, Encoder
-from openmofi.encoders.arrays import gathered, in_batches, normalised
+from openmofi.encoders.arrays import gathered, normalised
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
 from openmofi.features.sources import ImageSource, shard_source
@@ -90,11 +90,16 @@ def embed_images(sources: Sequence[Shard | ImageSource], encoder: Encoder, cache
         raise OpenMofiError(f"None of the {len(refused)} images of {len(sources)} shards can be used.",
                             "Check the path.")
     project = normalised if backbone else encoder.project_images
-    embeddings = gathered((project(part.values[batch].astype(np.float32)) for part in parts
-                           for batch in in_batches(np.flatnonzero(part.usable), _ROWS_AT_ONCE)),
+    embeddings = gathered((project(batch) for part in parts for batch in _batches(part)),
                           encoder.feature_dim if backbone else encoder.dim)
     shards, keys, contents = (list(column) for column in zip(*usable, strict=True))
     return EmbeddedImages(shards, keys, embeddings, refused, contents)
+
+
+def _batches(part: StoredFeatures) -> Iterator[Array]:
+    rows = np.flatnonzero(part.usable)
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        yield part.values[rows[start:start + _ROWS_AT_ONCE]].astype(np.float32)
 
 
 def _compute(source: ImageSource, store: FeatureStore) -> None:

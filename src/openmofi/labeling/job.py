@@ -62,7 +62,8 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
     manifest = claim_folder(out, "labels", _described(shards, kb, encoder, settings),
                             _inputs(shards, kb, encoder, settings, calibration))
     known = known_calibration(kb, encoder, out, settings, calibration)
-    corpus = read_corpus(shards, kb, encoder, settings, cache or out, engine, progress, known.reference if known else ())
+    corpus = read_corpus(shards, kb, encoder, settings, cache or out, engine, progress,
+                         known.reference if known else ())
     judging = _adapted(corpus, out, settings, progress) if settings.adapt else encoder
     decision = decide(corpus, judging, settings, known)
     decision.calibration.save(Path(out) / CALIBRATION_FILE)

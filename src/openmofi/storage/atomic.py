@@ -170,7 +170,7 @@ def read_arrow(path: str | Path) -> pa.Table:
                 return pa.ipc.open_file(pa.py_buffer(handle.read())).read_all()
         return pa.ipc.open_file(pa.memory_map(str(path).removeprefix("file://"))).read_all()
     except (OSError, pa.ArrowException) as error:
-        raise OpenMofiError(f"{path} cannot be read: {error}.", "Remove it and start the same command again.") from error
+        raise OpenMofiError(f"{path} cannot be read: {error}.", "Remove it and start the command again.") from error
 
 
 def exists(path: str | Path) -> bool:

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openmofi.encoders.companions import ClassVectors, Folds
+from openmofi.encoders.companions import ClassVectors, Folds, folds_of
 from openmofi.errors import UsageError
 from openmofi.labeling.judge.calibration import Calibration
 from openmofi.labeling.judge.decoys import gather_evidence
-from openmofi.labeling.judge.evidence import Looked, View, fold_of, reference_sample
-from openmofi.labeling.judge.selection import first_of_each, judge
-from openmofi.labeling.read.links import link_arrays
+from openmofi.labeling.judge.evidence import ImageEvidence, View, reference_sample
+from openmofi.labeling.judge.selection import judge
+from openmofi.labeling.read.links import first_of_each, link_arrays
 from openmofi.labeling.settings import LabelSettings, SelectionSettings
 from openmofi.schema import LINK, Reason
 
@@ -18,7 +18,7 @@ from openmofi.schema import LINK, Reason
 class FixedEncoder:
     """Stands for an encoder whose embeddings are given; only what `View` asks of one."""
 
-    spec, logit_scale, dim = "fixed", 10.0, 2
+    spec, dim = "fixed", 2
 
     def project_images(self, features):
         return features
@@ -40,11 +40,11 @@ ALWAYS = Calibration((-20.0, 20.0), (-20.0, 20.0), 0.5, 1.0, 100)
 
 def verdicts(pairs, images, entities, *, usable=None, max_candidates=8, threshold=0.5, **selection):
     links = link_arrays(column(*pairs), max_candidates)
-    view = View(FixedEncoder(), entities, entities)
-    looked = Looked((view,), np.zeros(len(pairs), np.int64), images)
+    view = View(FixedEncoder(), entities, entities, 10.0)
+    evidence = ImageEvidence((view,), np.zeros(len(pairs), np.int64), images)
     usable = np.ones(len(pairs), bool) if usable is None else usable
     positions = np.arange(len(links.entity_ids))
-    found = judge(links, usable, looked, positions, ALWAYS, SelectionSettings(**selection), threshold)
+    found = judge(links, usable, evidence, positions, ALWAYS, SelectionSettings(**selection), threshold)
     return links, found
 
 
@@ -90,9 +90,9 @@ def test_several_entities_of_a_picture_may_be_accepted_up_to_top_k():
     pairs = [[("a", 0, 0.9), ("b", 1, 0.9), ("c", 2, 0.9)]]
     entities = unit(0.0, 0.05, 0.1, 3.0)
     links = link_arrays(column(*pairs), 8)
-    view = View(FixedEncoder(), entities, entities[3:])
-    looked = Looked((view,), np.zeros(1, np.int64), unit(0.0))
-    found = judge(links, np.ones(1, bool), looked, np.arange(3), ALWAYS, SelectionSettings(top_k=2), 0.5)
+    view = View(FixedEncoder(), entities, entities[3:], 10.0)
+    evidence = ImageEvidence((view,), np.zeros(1, np.int64), unit(0.0))
+    found = judge(links, np.ones(1, bool), evidence, np.arange(3), ALWAYS, SelectionSettings(top_k=2), 0.5)
     assert found.reason == [Reason.ACCEPTED, Reason.ACCEPTED, Reason.TOP_K]
 
 
@@ -124,16 +124,16 @@ def test_background_is_the_log_mean_exp_of_scipy():
     from scipy.special import logsumexp
 
     entities, images = unit(0.0, 0.7, 2.0), unit(0.1, 1.0, 3.0)
-    view = View(FixedEncoder(), entities, entities)
+    view = View(FixedEncoder(), entities, entities, 10.0)
     expected = logsumexp(10.0 * images @ entities.T, axis=1) - np.log(3)
     np.testing.assert_allclose(view.background(images), expected, rtol=1e-5)
 
 
 def test_each_page_is_judged_by_its_own_view():
     first, second = unit(0.0, 1.0), unit(1.0, 0.0)
-    views = tuple(View(FixedEncoder(), entities, entities) for entities in (first, second))
-    looked = Looked(views, np.array([0, 1]), unit(0.0, 0.0))
-    np.testing.assert_allclose(looked.scores(np.array([0, 1]), np.array([0, 0])), [10.0, 10 * np.cos(1.0)], rtol=1e-5)
+    views = tuple(View(FixedEncoder(), entities, entities, 10.0) for entities in (first, second))
+    evidence = ImageEvidence(views, np.array([0, 1]), unit(0.0, 0.0))
+    np.testing.assert_allclose(evidence.scores(np.array([0, 1]), np.array([0, 0])), [10.0, 10 * np.cos(1.0)], rtol=1e-5)
 
 
 def test_decoys_never_show_an_entity_that_their_text_names():
@@ -141,11 +141,11 @@ def test_decoys_never_show_an_entity_that_their_text_names():
     pairs = [[("abcdefgh"[i], 0, 0.9)] for i in draw.integers(0, 8, 60)]
     links = link_arrays(column(*pairs), 8)
     entities = unit(*np.linspace(0, 3, 8))
-    view = View(FixedEncoder(), entities, entities)
+    view = View(FixedEncoder(), entities, entities, 10.0)
     # Every image shows exactly what its text names, so an honest decoy never reaches the cosine 1.
     images = entities[links.entity]
-    looked = Looked((view,), np.zeros(60, np.int64), images)
-    found = gather_evidence(links, np.ones(60, bool), looked, np.arange(8), entities, seed=1)
+    evidence = ImageEvidence((view,), np.zeros(60, np.int64), images)
+    found = gather_evidence(links, np.ones(60, bool), evidence, np.arange(8), entities, seed=1)
     scores = found.real + view.background(images)
     np.testing.assert_allclose(scores, 10.0, rtol=1e-5)
     assert len(found.decoys) > 30
@@ -165,7 +165,7 @@ def test_class_vectors_are_added_and_normalised_where_known(tmp_path):
 def test_folds_are_read_back_and_keys_spread(tmp_path):
     Folds(4, ["b", "a"]).save(tmp_path)
     assert Folds.beside(tmp_path) == Folds(4, ("a", "b"))
-    counts = np.bincount([fold_of(f"{number:09d}", 4) for number in range(4000)], minlength=4)
+    counts = np.bincount(folds_of([f"{number:09d}" for number in range(4000)], 4), minlength=4)
     assert counts.min() > 850
 
 
@@ -182,4 +182,4 @@ def test_a_reference_is_seeded_sorted_and_bounded():
                                    {"sibling_margin": -0.1}])
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(UsageError):
-        LabelSettings("sample", selection=SelectionSettings(**wrong))
+        LabelSettings(selection=SelectionSettings(**wrong))

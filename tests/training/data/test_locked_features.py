@@ -1,17 +1,14 @@
 """Features of locked encoders: those of the encoder, computed once, the same bytes after a stop."""
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from openmofi.dataset.tables import Folder
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError
-from openmofi.labeling import LabelSettings
-from openmofi.labeling.read.stage import features_key
+from openmofi.features.store import FeatureStore, PreparedImage
 from openmofi.pairs import decode_image, read_pairs
-from openmofi.schema import features_schema
-from openmofi.storage import file_fingerprint, write_table
+from openmofi.schema import PairStatus
 from openmofi.training.data import open_data
 from openmofi.training.inputs import ModelInputs
 from openmofi.training.recipe.settings import DataSettings, TextSource
@@ -66,19 +63,15 @@ def test_a_stopped_computation_goes_on_and_ends_in_the_same_bytes(dataset, encod
 
 def test_a_label_jobs_features_are_taken(dataset, encoder, tmp_path):
     folder = Folder.open(dataset)
-    name = features_key(encoder, LabelSettings("plain"))
+    store = FeatureStore(str(tmp_path), encoder)
     marks = {}
     for shard in folder.shards[:3]:
         keys = [pair.key for pair in read_pairs(shard)]
-        values = np.arange(len(keys) * 7, dtype=np.float16)
-        table = pa.Table.from_arrays([
-            pa.array(keys, pa.string()), pa.array(["ok"] * len(keys)), pa.array([1] * len(keys), pa.int32()),
-            pa.array([1] * len(keys), pa.int32()), pa.array([1] * len(keys), pa.uint64()),
-            pa.FixedSizeListArray.from_arrays(pa.array(values), 7)], schema=features_schema(7))
+        values = np.arange(len(keys) * 7, dtype=np.float32).reshape(-1, 7)
         # The last one's are of another version of the shard.
-        source = file_fingerprint(shard.path) if shard is not folder.shards[2] else "other"
-        write_table(tmp_path / "features" / name / f"{shard.name}.parquet", table, {"source": source})
-        marks[shard.name] = dict(zip(keys, values.reshape(-1, 7), strict=True))
+        stamp = shard.fingerprint if shard is not folder.shards[2] else "other"
+        store.write(shard.name, stamp, [PreparedImage(key, PairStatus.OK, 1, 1, 1) for key in keys], [values])
+        marks[shard.name] = dict(zip(keys, values, strict=True))
     data = opened(dataset, encoder, tmp_path)
     (batch,) = data.batches(0, 1)
     found = batch["image_features"].numpy()[np.argsort(batch["row"].numpy())]

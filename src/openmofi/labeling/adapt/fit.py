@@ -71,7 +71,8 @@ def _inputs(encoder: Encoder, bags: Bags, entities: EntityFeatures, settings: He
     captions = encoder.text_features(bags.texts) if settings.objective == "alt_text" else None
     if adapter:
         captions = None if captions is None else encoder.project_texts(captions)
-        images, texts = encoder.project_images(bags.features.astype(np.float32)), encoder.project_texts(entities.features)
+        images = encoder.project_images(bags.features.astype(np.float32))
+        texts = encoder.project_texts(entities.features)
         dim = images.shape[1]
         heads = [Head.initial(dim, dim, seed=settings.seed + side, zero=True) for side in (0, 1)]
         return Inputs(images, texts, captions, bags, heads[0], heads[1], adapter)
