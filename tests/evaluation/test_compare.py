@@ -16,8 +16,9 @@ from openmofi.errors import OpenMofiError
 from openmofi.evaluation import bootstrap_interval, paired_bootstrap
 from openmofi.evaluation.compare import as_csv, compare_results, figure, markdown, table_rows
 from openmofi.evaluation.failures import write_failures
-from openmofi.evaluation.protocol import Evaluated, Failure, evaluate
+from openmofi.evaluation.protocol import Failure
 from openmofi.evaluation.result import items_table, read_items, read_result, write_result
+from openmofi.evaluation.run import Evaluated, evaluate
 
 
 class Squinting(Eye):
@@ -135,7 +136,7 @@ def test_what_does_not_compare(written, tmp_path, change, message):
 def test_files_that_are_no_results(written, tmp_path):
     (tmp_path / "a.json").write_text("[1]")
     for name in ("a.json", "nosuch.json"):
-        with pytest.raises(OpenMofiError, match="is no result of `openmofi eval`"):
+        with pytest.raises(OpenMofiError, match="is not a result of `openmofi eval`"):
             compare_results([tmp_path / name])
     copy = changed(written[0], tmp_path / "copy", lambda raw: None)
     copy.with_suffix(".parquet").write_bytes(written[1].with_suffix(".parquet").read_bytes())
@@ -157,7 +158,7 @@ def test_the_page_of_failures_escapes_what_it_shows(written, tmp_path):
     data = write_classes(tmp_path / "data", 3)
     (data / "red").rename(data / "<script>")
     found = evaluate("retrieval", Eye(), data, tmp_path / "cache", Quiet(), failures=2)
-    place = found.failures[0].place
+    place = found.failures[0].image
     answers = [(place, "\"><img src=x>", 0.25, True), (None, "words & more", 0.1, False)]
     bad = Failure(place, "<b>name</b>", 0.5, answers)
     write_failures(tmp_path / "page.html", Evaluated(found.result, found.items, [bad], found.features))

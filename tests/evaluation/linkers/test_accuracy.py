@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
+from openmofi.bootstrap import macro_interval, ratio_interval
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.linkers.accuracy import disambiguation_scores, judge, macro_interval, prior_answers
-from openmofi.evaluation.metrics.bootstrap import ratio_interval
+from openmofi.evaluation.linkers.accuracy import disambiguation_scores, judge, prior_answers
 from openmofi.linking.corpora.examples import NIL, Candidate, Example, with_gold
 
 BIRD, MACHINE = Candidate("bird", "crane", prior=0.7), Candidate("machine", "crane", prior=0.3)

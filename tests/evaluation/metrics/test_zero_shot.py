@@ -40,7 +40,7 @@ def test_texts_are_embedded_in_parts(monkeypatch):
         return embed(texts)
 
     whole = class_embeddings(names, ["{}", "the {}"], embed)
-    monkeypatch.setattr("openmofi.evaluation.metrics.zero_shot._TEXTS_AT_ONCE", 15)
+    monkeypatch.setattr("openmofi.evaluation.metrics.zero_shot._TEXTS_PER_BLOCK", 15)
     np.testing.assert_array_equal(class_embeddings(names, ["{}", "the {}"], counted), whole)
     assert max(sizes) <= 15
     assert sum(sizes) == 100

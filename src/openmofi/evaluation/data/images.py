@@ -1,4 +1,4 @@
-"""Where images come from, for evaluation: shards of pairs, or files in folders, under one reader."""
+"""Sources of images for evaluation: shards of pairs, and files in folders."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from openmofi.pairs import ReadSettings, read_pairs
 from openmofi.schema import Pair, PairStatus
 from openmofi.storage import Shard, file_fingerprint, fingerprint
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
-FILES_AT_ONCE = 4096
-"""Files of one source: what is embedded is kept in parts of so many, so that a stopped run loses little."""
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+FILES_PER_SOURCE = 4096
+"""Features are stored by source, so that an interrupted run loses little."""
 
 Load = Callable[[], Pair]
 
@@ -24,9 +24,9 @@ class ImageSource:
     """An ordered list of images.
 
     Attributes:
-        name: unique among the sources of one call.
-        stamp: changes when the images do; names what is kept of them on this machine.
-        read: yields (key, load); `load` may be called in another thread, once, or not at all.
+        name: unique among the sources of one run.
+        stamp: changes with the images; names their stored features on this machine.
+        read: yields (key, load); `load` may run in another thread, once or never.
     """
 
     name: str
@@ -35,27 +35,27 @@ class ImageSource:
 
 
 def shard_source(shard: Shard, settings: ReadSettings = ReadSettings()) -> ImageSource:
-    """The images of a shard of pairs; its texts play no part.
+    """The images of a shard of pairs; its texts are not used.
 
     Raises:
         OpenMofiError: it cannot be read.
     """
     def read() -> Iterator[tuple[str, Load]]:
         for pair in read_pairs(shard, settings):
-            yield pair.key, partial(_same, pair)
+            yield pair.key, partial(_loaded, pair)
 
     return ImageSource(shard.name, file_fingerprint(shard.path), read)
 
 
 def file_sources(root: str | Path, files: Sequence[str], name: str = "files") -> list[ImageSource]:
-    """Files below `root`, in the order given, in sources of `FILES_AT_ONCE`; keys are the relative paths.
+    """Files below `root`, in the order given, in sources of `FILES_PER_SOURCE`; keys are the relative paths.
 
     Raises:
-        OpenMofiError: a file cannot be looked at.
+        OpenMofiError: the status of a file cannot be read.
     """
     folder, settings = Path(root), ReadSettings()
-    return [_files(folder, list(files[start : start + FILES_AT_ONCE]), f"{name}-{start // FILES_AT_ONCE:05d}",
-                   settings.max_image_bytes) for start in range(0, len(files), FILES_AT_ONCE)]
+    return [_files(folder, list(files[start : start + FILES_PER_SOURCE]), f"{name}-{start // FILES_PER_SOURCE:05d}",
+                   settings.max_image_bytes) for start in range(0, len(files), FILES_PER_SOURCE)]
 
 
 def _files(folder: Path, files: list[str], name: str, limit: int) -> ImageSource:
@@ -72,11 +72,11 @@ def _files(folder: Path, files: list[str], name: str, limit: int) -> ImageSource
 
 def _stamp(path: Path) -> tuple[int, int]:
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
-        # A table may name what is not there: such a row is excluded and counted like an unreadable image.
+        # A table may list missing files: such a row is excluded and counted like an unreadable image.
         return -1, 0
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
 
 
 def _load(folder: Path, file: str, limit: int) -> Pair:
@@ -90,5 +90,6 @@ def _load(folder: Path, file: str, limit: int) -> Pair:
     return Pair(file, data, "")
 
 
-def _same(pair: Pair) -> Pair:
+
+def _loaded(pair: Pair) -> Pair:
     return pair

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from openmofi.bootstrap import bootstrap_interval, paired_bootstrap
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation import bootstrap_interval, paired_bootstrap
 
 
 def drawn(groups: int = 40, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -50,7 +50,7 @@ def test_the_paired_intervals_are_scipys():
 def test_many_groups_are_drawn_in_parts_and_give_the_same(monkeypatch):
     values, _, of = drawn()
     whole = bootstrap_interval(values, of, seed=1)
-    monkeypatch.setattr("openmofi.evaluation.metrics.bootstrap._DRAWS_AT_ONCE", 1000)
+    monkeypatch.setattr("openmofi.bootstrap._DRAWS_PER_BLOCK", 1000)
     assert bootstrap_interval(values, of, seed=1) == whole
 
 
@@ -109,9 +109,9 @@ def test_names_and_order_of_classes_do_not_matter_to_the_mean():
 
 
 def test_nothing_to_average():
-    with pytest.raises(OpenMofiError, match="nothing to average"):
+    with pytest.raises(OpenMofiError, match="no values to average"):
         bootstrap_interval([np.nan, np.nan], [0, 1])
-    with pytest.raises(OpenMofiError, match="do not go with groups"):
+    with pytest.raises(OpenMofiError, match="do not fit groups"):
         paired_bootstrap([1.0, 2.0], [1.0], [0, 1])
     found = paired_bootstrap([1.0, 1.0], [0.0, 0.0], [0, 1])
     assert np.isnan(found.gain)
