@@ -154,7 +154,7 @@ def test_splits_that_do_not_fit(tmp_path):
     for file in (data / "train/blue").iterdir():
         file.write_bytes(b"broken")
     (data / "train/rouge").rename(data / "train/red")
-    with pytest.raises(OpenMofiError, match="Classes of .*train without a readable image: 'blue'"):
+    with pytest.raises(OpenMofiError, match=r"Classes of .*train without a readable image: 'blue'"):
         run("knn", data, tmp_path, overrides=["k=5"])
     for file in (data / "train/blue").iterdir():
         file.unlink()

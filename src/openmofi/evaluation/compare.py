@@ -94,7 +94,8 @@ def _check_comparable(first_path: Path, first: Result, path: Path, result: Resul
                 "data": (first.data["fingerprint"], result.data["fingerprint"])}
     for name, (expected, value) in compared.items():
         if value != expected:
-            raise OpenMofiError(f"{path} and {first_path} do not compare: their {name} differ ({value} and {expected}).",
+            raise OpenMofiError(f"{path} and {first_path} do not compare: their {name} differ ({value} and "
+                                f"{expected}).",
                                 "Evaluate all encoders with one version and one set of settings, on the same data.")
 
 

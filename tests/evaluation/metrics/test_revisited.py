@@ -46,7 +46,7 @@ def authors(ranking, ok, junk, kappas):
 
 
 def judged(ranks, difficulty):
-    found, positives = ranks.judged(difficulty)
+    found, positives = ranks.positives(difficulty)
     if not positives:
         return np.nan, [np.nan] * 3
     return average_precision(found, positives), [precision_at(found, k) for k in (1, 5, 10)]
@@ -66,7 +66,7 @@ def places(**kinds):
 def test_hand_made_rankings():
     # The database in the order of its ranking: junk, easy, -, hard, easy.
     query, database = embedded([0.9, 0.8, 0.7, 0.6, 0.5])
-    asked = [Query("q", (0, 0, 1, 1), places(easy=[1, 4], hard=[3], junk=[0]))]
+    asked = [places(easy=[1, 4], hard=[3], junk=[0])]
     (ranks,) = Ranking(query, database, asked, np.arange(5)).ranks()
     # Easy: junk is 0 and 3, so the easy ones stand at 0 and 2: (1 + 1)/4 + (1/2 + 2/3)/4.
     assert judged(ranks, "easy") == (pytest.approx(0.5 + (1 / 2 + 2 / 3) / 4), [1, pytest.approx(2 / 3)] + [2 / 3])
@@ -78,14 +78,14 @@ def test_hand_made_rankings():
 
 def test_queries_without_positives_are_not_counted():
     query, database = embedded([0.9, 0.8])
-    (ranks,) = Ranking(query, database, [Query("q", (0, 0, 1, 1), places(easy=[0], junk=[1]))], np.arange(2)).ranks()
+    (ranks,) = Ranking(query, database, [places(easy=[0], junk=[1])], np.arange(2)).ranks()
     assert np.isnan(judged(ranks, "hard")[0])
     assert judged(ranks, "easy")[0] == 1
 
 
 def test_a_positive_that_cannot_be_read_is_never_found():
     query, database = embedded([0.9])
-    asked = [Query("q", (0, 0, 1, 1), places(easy=[0, 1]))]
+    asked = [places(easy=[0, 1])]
     (ranks,) = Ranking(query, database, asked, np.array([0, -1])).ranks()
     assert judged(ranks, "easy")[0] == 0.5
     (none,) = Ranking(query, database, asked, np.array([-1, -1])).ranks()

@@ -54,8 +54,9 @@ def test_ranks_equal_a_plain_loop(seed):
 
 def test_without_texts_there_are_pictures_alone():
     draw = np.random.default_rng(0)
-    found = recognise(unit(draw, 2), np.array([0, 1]), 2, LabelledIndex.of(unit(draw, 3), [[0], [1], [0, 1]]), None, k=2,
-                      temperature=0.1, logit_scale=1.0, text_weight=0.5)
+    labelled = LabelledIndex.of(unit(draw, 3), [[0], [1], [0, 1]])
+    found = recognise(unit(draw, 2), np.array([0, 1]), 2, labelled, None, k=2, temperature=0.1, logit_scale=1.0,
+                      text_weight=0.5)
     assert list(found.ranks) == [IMAGES]
 
 

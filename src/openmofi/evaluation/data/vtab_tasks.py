@@ -2,8 +2,8 @@
 
 Two layouts of a task's folder DIR/TASK are supported:
 
-- lists, as in the VTAB-1k archive that most PyTorch code uses: `train800.txt`, `val200.txt`, `test.txt`, each line a path
-  relative to the folder and a class number (`images/train800val200/000001.jpg 3`);
+- lists, as in the VTAB-1k archive that most PyTorch code uses: `train800.txt`, `val200.txt`, `test.txt`, each line a
+  path relative to the folder and a class number (`images/train800val200/000001.jpg 3`);
 - class folders: `train800/CLASS/IMAGE`, `val200/CLASS/IMAGE`, `test/CLASS/IMAGE`; with `train800val200/…` in place of
   the first two, the 200 validation images are drawn.
 """

@@ -114,7 +114,8 @@ def _wrong(judged: Judged, examples: Sequence[Example], answers: Sequence[str], 
 
 PROTOCOL = EvaluationProtocol(
     name="disambiguation", version=1, headline=ACCURACY, settings=DisambiguationSettings, measure=measure,
-    judges=LINKER, rule="Mentions whose gold is not an entity (NIL) are left out; one whose gold is not listed is wrong.",
+    judges=LINKER,
+    rule="Mentions whose gold is not an entity (NIL) are left out; one whose gold is not listed is wrong.",
     data="A table of `openmofi link examples`, or ZELDA (https://github.com/flairNLP/zelda; texts and candidate lists "
          "under the terms of their sources). Layout: DIR/test_data/jsonl/test_*.jsonl, "
          "DIR/other/zelda_mention_entities_counter.pickle, DIR/other/entity_descriptions.jsonl.")
