@@ -90,7 +90,8 @@ def _parts(results: Sequence[Result], items: pa.Table | None) -> list[str]:
 
 
 def _check_comparable(first_path: Path, first: Result, path: Path, result: Result) -> None:
-    compared = {"version of the protocol": (first.version, result.version), "settings": (first.settings, result.settings),
+    compared = {"version of the protocol": (first.version, result.version),
+                "settings": (first.settings, result.settings),
                 "data": (first.data["fingerprint"], result.data["fingerprint"])}
     for name, (expected, value) in compared.items():
         if value != expected:

@@ -1,7 +1,8 @@
 """What a protocol is: its settings, what it is given, what it measures.
 
 A protocol is one file: a frozen dataclass of settings, whose defaults are the published ones, and a function from a
-`Subject` to a `Measured`. `openmofi.evaluation.run` lists the protocols and runs them.
+`Subject` to a `Measured`. Its docstring has the source, licence and layout of the data. `openmofi.evaluation.run` lists
+the protocols and runs them.
 """
 
 from __future__ import annotations
@@ -131,7 +132,6 @@ class EvaluationProtocol:
         measure: runs the protocol.
         headline: the main metric.
         rule: how images that cannot be read are handled.
-        data: source, licence and layout of the data.
         judges: `ENCODER`, `LINKER`, or `NEITHER`, e.g. the data alone.
         score: what the score of a failure means, for the page of failures.
         prepare: adapts the encoder to the settings, e.g. with another preprocessing.
@@ -143,7 +143,6 @@ class EvaluationProtocol:
     measure: Callable[[Subject], Measured]
     headline: str
     rule: str
-    data: str
     judges: str = ENCODER
     score: str = ""
     prepare: Callable[[Encoder, Any], Encoder] | None = None

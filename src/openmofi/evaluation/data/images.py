@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def shard_source(shard: Shard, settings: ReadSettings = ReadSettings()) -> Image
     """
     def read() -> Iterator[tuple[str, Load]]:
         for pair in read_pairs(shard, settings):
-            yield pair.key, partial(_loaded, pair)
+            yield pair.key, partial(replace, pair)
 
     return ImageSource(shard.name, file_fingerprint(shard.path), read)
 
@@ -89,7 +89,3 @@ def _load(folder: Path, file: str, limit: int) -> Pair:
         return Pair(file, None, "", PairStatus.IMAGE_TOO_LARGE)
     return Pair(file, data, "")
 
-
-
-def _loaded(pair: Pair) -> Pair:
-    return pair

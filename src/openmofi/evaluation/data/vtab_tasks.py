@@ -21,7 +21,7 @@ from openmofi.evaluation.data.folders import ClassifiedFiles, class_folders, sam
 from openmofi.pairs.formats.files import inside
 
 TRAIN, VALIDATION = 800, 200
-NATURAL, SPECIALISED, STRUCTURED = "natural", "specialised", "structured"
+GROUPS = NATURAL, SPECIALISED, STRUCTURED = "natural", "specialised", "structured"
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Task:
 
     Attributes:
         name: as in VTAB's code, shortened.
-        group: one of the three.
+        group: one of `GROUPS`.
         classes: their number.
         test: number of images of the published test split.
         folders: common names of its folder.

@@ -2,6 +2,10 @@
 
 See `openmofi.evaluation.linkers.accuracy` for the definitions. `macro_accuracy_inkb` is what ZELDA publishes: the mean
 over its nine test splits.
+
+Data: A table of `openmofi link examples`, or ZELDA (https://github.com/flairNLP/zelda; texts and candidate lists under
+the terms of their sources). Layout: DIR/test_data/jsonl/test_*.jsonl, DIR/other/zelda_mention_entities_counter.pickle,
+DIR/other/entity_descriptions.jsonl.
 """
 
 from __future__ import annotations
@@ -115,7 +119,4 @@ def _wrong(judged: Judged, examples: Sequence[Example], answers: Sequence[str], 
 PROTOCOL = EvaluationProtocol(
     name="disambiguation", version=1, headline=ACCURACY, settings=DisambiguationSettings, measure=measure,
     judges=LINKER,
-    rule="Mentions whose gold is not an entity (NIL) are left out; one whose gold is not listed is wrong.",
-    data="A table of `openmofi link examples`, or ZELDA (https://github.com/flairNLP/zelda; texts and candidate lists "
-         "under the terms of their sources). Layout: DIR/test_data/jsonl/test_*.jsonl, "
-         "DIR/other/zelda_mention_entities_counter.pickle, DIR/other/entity_descriptions.jsonl.")
+    rule="Mentions whose gold is not an entity (NIL) are left out; one whose gold is not listed is wrong.")

@@ -3,6 +3,9 @@
 See `openmofi.evaluation.linkers.annotations` for the definitions, which are GERBIL's. The documents are the texts of a
 table of examples; the examples of a text are its gold annotations; entities are identifiers of the knowledge base.
 Precision is meaningful only where texts are fully annotated.
+
+Data: A table of `openmofi link examples` whose texts are fully annotated, with identifiers of the knowledge base.
+Layout: one row per mention, see docs/linking.md.
 """
 
 from __future__ import annotations
@@ -127,6 +130,4 @@ def _items(documents: Sequence[_Document], matches: dict[str, list[Matches]]) ->
 PROTOCOL = EvaluationProtocol(
     name="linking", version=1, headline=f"micro_f1_{STRONG}", settings=LinkingSettings, measure=measure, judges=LINKER,
     rule="Gold annotations without an entity (NIL) are left out (InKB); entities that the knowledge base lacks count "
-         "as missed.",
-    data="A table of `openmofi link examples` whose texts are fully annotated, with identifiers of the knowledge "
-         "base. Layout: one row per mention, see docs/linking.md.")
+         "as missed.")

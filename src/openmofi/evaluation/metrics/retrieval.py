@@ -61,13 +61,9 @@ class RetrievalResult:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values, without the arrays."""
-        return {
-            "map_incl_query": self.map_incl_query, "map_incl_query_interval": list(self.map_incl_query_interval),
-            "map_excl_query": self.map_excl_query, "map_excl_query_interval": list(self.map_excl_query_interval),
-            **{f"recall_at_{k}_excl_query": value for k, value in self.recall_at_excl_query.items()},
-            "pictures": self.images, "classes": self.classes,
-            "queries_without_positives": self.queries_without_positives,
-        }
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()
+                  if not isinstance(value, np.ndarray | Mapping)}
+        return values | {f"recall_at_{k}_excl_query": value for k, value in self.recall_at_excl_query.items()}
 
 
 def evaluate_retrieval(embeddings: ArrayLike, labels: ArrayLike, *, recall_at: Sequence[int] = RECALLS,

@@ -1,4 +1,7 @@
-"""Retrieval over any class folders: every image is a query, the other images of its class are its positives."""
+"""Retrieval over any class folders: every image is a query, the other images of its class are its positives.
+
+Data: Your own. Layout: DIR/CLASS/IMAGE.
+"""
 
 from __future__ import annotations
 
@@ -17,5 +20,4 @@ def measure(subject: Subject) -> Measured:
 
 PROTOCOL = EvaluationProtocol(
     name="retrieval", version=1, headline=EXCL, settings=RetrievalSettings, measure=measure, score=SCORE,
-    rule="Images that cannot be read are neither queries nor in the index.",
-    data="Your own. Layout: DIR/CLASS/IMAGE.")
+    rule="Images that cannot be read are neither queries nor in the index.")

@@ -3,6 +3,9 @@
 Three ways, see `openmofi.evaluation.metrics.entities`: `images` (nearest images of a labelled dataset), `text` (names
 and descriptions of entities) and `both`. Entities that have labelled images in the dataset are `seen`, the others
 `unseen`; `harmonic_mean` of both accuracies is OVEN's headline (Hu et al. 2023, arXiv 2302.11154).
+
+Data: Your own dataset, or the demo's (make demo). Layout: DIR/dataset (openmofi dataset build), DIR/kb (openmofi kb
+build), DIR/world with images and truth.parquet; the settings change these paths.
 """
 
 from __future__ import annotations
@@ -231,6 +234,4 @@ PROTOCOL = EvaluationProtocol(
     name="entity", version=1, headline=f"top1_{IMAGES}", settings=EntitySettings, measure=measure,
     score="rank of its entity, negated",
     rule="Images that cannot be read are neither queries nor in the index; queries without truth are left out. A "
-         "query whose entity is not among the candidates counts as wrong.",
-    data="Your own dataset, or the demo's (make demo). Layout: DIR/dataset (openmofi dataset build), DIR/kb (openmofi "
-         "kb build), DIR/world with images and truth.parquet; the settings change these paths.")
+         "query whose entity is not among the candidates counts as wrong.")

@@ -3,6 +3,9 @@
 1,200 classes of 10 images, in six domains of 200 classes. Every image is a query against all 12,000, which include it;
 the published metric is `map_incl_query`. A domain's value is the mean over the queries of that domain, ranked against
 all images. See `openmofi.evaluation.metrics.retrieval` for both conventions.
+
+Data: https://github.com/Visual-Computing/GPR1200 (images under the licences of its six sources, for research). Layout:
+DIR/CLASS_NAME.jpg or DIR/images/CLASS_NAME.jpg, CLASS an integer; 12,000 images.
 """
 
 from __future__ import annotations
@@ -75,6 +78,4 @@ def measure(subject: Subject) -> Measured:
 PROTOCOL = EvaluationProtocol(
     name="gpr1200", version=1, headline=INCL, settings=Gpr1200Settings, measure=measure, score=SCORE,
     rule="Images that cannot be read are neither queries nor in the index; their class then has fewer positives, "
-         "and the result does not compare with published ones (facts.as_published).",
-    data="https://github.com/Visual-Computing/GPR1200 (images under the licences of its six sources, for research). "
-         "Layout: DIR/CLASS_NAME.jpg or DIR/images/CLASS_NAME.jpg, CLASS an integer; 12,000 images.")
+         "and the result does not compare with published ones (facts.as_published).")

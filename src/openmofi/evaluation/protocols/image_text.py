@@ -2,6 +2,10 @@
 
 The test splits are Karpathy's: 1,000 images of Flickr30k, 5,000 of COCO ("COCO 5k"). Some images of COCO have six
 or seven captions; the first five are used, as in published results.
+
+Data: Karpathy's splits (https://cs.stanford.edu/people/karpathy/deepimagesent) of Flickr30k or COCO 2014. Layout:
+DIR/dataset_flickr30k.json with DIR/flickr30k-images/IMAGE, or DIR/dataset_coco.json with DIR/val2014/IMAGE; openmofi
+eval sources coco.
 """
 
 from __future__ import annotations
@@ -132,7 +136,4 @@ def _worst(images: EmbeddedImages, texts: Floats, captions: list[str], image_of:
 PROTOCOL = EvaluationProtocol(
     name="image-text", version=1, headline="text_to_image_recall_at_1", settings=ImageTextSettings, measure=measure,
     score="rank of its image, negated",
-    rule="Images that cannot be read are left out with their captions, and are no answers.",
-    data="Karpathy's splits (https://cs.stanford.edu/people/karpathy/deepimagesent) of Flickr30k or COCO 2014. Layout: "
-         "DIR/dataset_flickr30k.json with DIR/flickr30k-images/IMAGE, or DIR/dataset_coco.json with "
-         "DIR/val2014/IMAGE; openmofi eval sources coco.")
+    rule="Images that cannot be read are left out with their captions, and are no answers.")

@@ -1,4 +1,8 @@
-"""Nearest-neighbour classification as DINOv2 evaluates it; see `openmofi.evaluation.metrics.knn` for the formula."""
+"""Nearest-neighbour classification as DINOv2 evaluates it; see `openmofi.evaluation.metrics.knn` for the formula.
+
+Data: Any classification data, ImageNet (https://image-net.org, research only) in the paper. Layout:
+DIR/train/CLASS/IMAGE and DIR/val/CLASS/IMAGE (or test).
+"""
 
 from __future__ import annotations
 
@@ -78,6 +82,4 @@ def measure(subject: Subject) -> Measured:
 PROTOCOL = EvaluationProtocol(
     name="knn", version=1, headline="top1_k10", settings=KnnSettings, measure=measure, prepare=prepare,
     score="share of its class in the neighbours' similarities",
-    rule="Images that cannot be read are left out of both splits; accuracy is over those that could be read.",
-    data="Any classification data, ImageNet (https://image-net.org, research only) in the paper. Layout: "
-         "DIR/train/CLASS/IMAGE and DIR/val/CLASS/IMAGE (or test).")
+    rule="Images that cannot be read are left out of both splits; accuracy is over those that could be read.")

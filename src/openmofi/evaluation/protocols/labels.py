@@ -1,5 +1,7 @@
 """Precision and recall of labels, or of a labelled dataset, where the truth is known: `openmofi.dataset.audit.audit` as
 a protocol.
+
+Data: A folder of `openmofi label` or `openmofi dataset build`, and the truth of its pairs.
 """
 
 from __future__ import annotations
@@ -82,5 +84,4 @@ def _values(result: Audit) -> tuple[dict[str, float], dict[str, Interval]]:
 
 PROTOCOL = EvaluationProtocol(
     name="labels", version=1, headline="precision", settings=LabelsSettings, measure=measure, judges=NEITHER,
-    rule="Pairs whose image cannot be read count as missed: they lower the recall.",
-    data="A folder of `openmofi label` or `openmofi dataset build`, and the truth of its pairs.")
+    rule="Pairs whose image cannot be read count as missed: they lower the recall.")

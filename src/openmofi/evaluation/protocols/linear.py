@@ -4,6 +4,8 @@ Splits: with DIR/val and DIR/test, λ is chosen on val, and test is the test spl
 split, and a share of each training class, drawn by the seed, is the validation split. Few-shot: `shots` images of
 each class are drawn for training and min(shots, 4) others for validation, as in CoOp (arXiv 2109.01134); the test split
 stays whole.
+
+Data: Any classification data. Layout: DIR/SPLIT/CLASS/IMAGE; train and val or test, or all three.
 """
 
 from __future__ import annotations
@@ -15,20 +17,11 @@ import numpy as np
 
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.data.folders import (
-    TEST,
-    TRAIN,
-    VALIDATION,
-    Ints,
-    check_all_classes,
-    class_folders,
-    required_split,
-    same_classes,
-    split_folder,
-)
+from openmofi.evaluation.data import folders
 from openmofi.evaluation.embed import EmbeddedImages
 from openmofi.evaluation.features import data_fingerprint, image_ids
 from openmofi.evaluation.metrics.linear import MAX_ITERATIONS, Probe, Split, tuned_probe
+from openmofi.evaluation.metrics.ranking import Ints
 from openmofi.evaluation.protocol import Answer, EvaluationProtocol, Failure, Measured, Subject
 from openmofi.evaluation.result import items_table
 
@@ -61,30 +54,33 @@ class LinearSettings:
 def measure(subject: Subject) -> Measured:
     """See the module."""
     settings: LinearSettings = subject.settings
-    folders = required_split(subject.data, TRAIN)
-    validation_folder, test_folder = split_folder(subject.data, VALIDATION), split_folder(subject.data, TEST)
-    parts = [folders, same_classes(folders, required_split(subject.data, TEST if test_folder else VALIDATION))]
+    train_files = folders.required_split(subject.data, folders.TRAIN)
+    validation_folder, test_folder = (folders.split_folder(subject.data, names)
+                                      for names in (folders.VALIDATION, folders.TEST))
+    test_files = folders.required_split(subject.data, folders.TEST if test_folder else folders.VALIDATION)
+    parts = [train_files, folders.same_classes(train_files, test_files)]
     if validation_folder and test_folder:
-        parts.append(same_classes(folders, class_folders(validation_folder)))
+        parts.append(folders.same_classes(train_files, folders.class_folders(validation_folder)))
     embedded = [subject.features.embed(part.sources()) for part in parts]
     whole, test, *given = (Split(images.embeddings, part.labels_of(images))
                            for images, part in zip(embedded, parts, strict=True))
-    check_all_classes(folders.classes, whole.labels, folders.root)
+    classes = train_files.classes
+    folders.check_all_classes(classes, whole.labels, train_files.root)
     train, validation = split_train(whole, given[0] if given else None, settings)
-    sweep, probe = tuned_probe(train, validation, len(folders.classes), max_iterations=settings.max_iterations)
+    sweep, probe = tuned_probe(train, validation, len(classes), max_iterations=settings.max_iterations)
     correct = (probe.predict(test.features) == test.labels).astype(np.float64)
     of_class = [float(correct[test.labels == label].mean()) for label in np.unique(test.labels)]
-    names = [folders.classes[label] for label in test.labels.tolist()]
+    names = [classes[label] for label in test.labels.tolist()]
     return Measured(
         metrics={"accuracy": float(correct.mean()), "mean_class_accuracy": float(np.mean(of_class))},
         intervals={"accuracy": bootstrap_interval(correct, test.labels)},
         counts={"train": len(train.labels), "validation": len(validation.labels), "images": len(test.labels),
-                "classes": len(folders.classes)},
+                "classes": len(classes)},
         data_fingerprint=data_fingerprint(embedded, [split.labels.tolist() for split in (whole, test, *given)]),
         images=embedded, items=items_table(embedded[1].keys, names, {"accuracy": correct}),
         facts={"l2": sweep.best, "validation_accuracy": {f"{l2:.6g}": value for l2, value in sweep.tried.items()},
                "validation_split": "val" if given else "drawn from train", "converged": probe.converged},
-        failures=_worst(probe, folders.classes, (embedded[0], whole), (embedded[1], test), subject.failures))
+        failures=_worst(probe, classes, (embedded[0], whole), (embedded[1], test), subject.failures))
 
 
 def _worst(probe: Probe, classes: Sequence[str], train: tuple[EmbeddedImages, Split],
@@ -146,5 +142,4 @@ def _sorted(rows: list[Ints]) -> Ints:
 PROTOCOL = EvaluationProtocol(
     name="linear", version=2, headline="accuracy", settings=LinearSettings, measure=measure,
     score="probability of its class",
-    rule="Images that cannot be read are left out of all splits; accuracy is over those that could be read.",
-    data="Any classification data. Layout: DIR/SPLIT/CLASS/IMAGE; train and val or test, or all three.")
+    rule="Images that cannot be read are left out of all splits; accuracy is over those that could be read.")

@@ -2,6 +2,9 @@
 
 Queries are cropped to their box before the encoder's preprocessing, and are not in the database. Distractors, a million
 in the paper, are embedded in parts of some thousand images, of which only the ranks are kept.
+
+Data: http://cmp.felk.cvut.cz/revisitop (annotation; images by the Visual Geometry Group, Oxford, from Flickr). Layout:
+DIR/gnd_roxford5k.pkl or DIR/gnd_rparis6k.pkl, DIR/jpg/NAME.jpg; openmofi eval sources roxford5k.
 """
 
 from __future__ import annotations
@@ -178,6 +181,4 @@ PROTOCOL = EvaluationProtocol(
     name="revisited", version=1, headline=HEADLINE, settings=RevisitedSettings, measure=measure,
     score="average precision, medium",
     rule="A query that cannot be read is left out. A database image that cannot be read is never found, and stays "
-         "among its queries' positives.",
-    data="http://cmp.felk.cvut.cz/revisitop (annotation; images by the Visual Geometry Group, Oxford, from Flickr). "
-         "Layout: DIR/gnd_roxford5k.pkl or DIR/gnd_rparis6k.pkl, DIR/jpg/NAME.jpg; openmofi eval sources roxford5k.")
+         "among its queries' positives.")

@@ -4,6 +4,9 @@ Every image is a query, and other artists' images of the same entity are its pos
 also classifies each image among the held-out entities, by the mean of the embeddings of `NAME` and `NAME: DESCRIPTION`.
 The benchmark is frozen: `facts.frozen` says whether these are its images and entities. Results of another world compare
 only with each other.
+
+Data: `openmofi sample world -o DIR` (docs/sample-world.md has the licences of its sources). Layout: DIR/retrieval,
+DIR/truth.parquet, DIR/kb.
 """
 
 from __future__ import annotations
@@ -16,7 +19,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from openmofi.bootstrap import bootstrap_interval
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation.embed import true_entities
 from openmofi.evaluation.features import has_texts
@@ -42,11 +44,11 @@ def measure(subject: Subject) -> Measured:
     with_texts = subject.features.choice == "joint" and has_texts(subject.encoder)
     if with_texts:
         classes = entity_embeddings(list(texts.values()), subject.encoder.embed_texts)
-        correct = evaluate_zero_shot(images.embeddings, np.searchsorted(list(texts), entities), classes).correct
-        ranked = replace(ranked, values=ranked.values | {ZERO_SHOT: correct})
+        zero_shot = evaluate_zero_shot(images.embeddings, np.searchsorted(list(texts), entities), classes)
+        ranked = replace(ranked, values=ranked.values | {ZERO_SHOT: zero_shot.correct})
     measured = ranked.measured(subject.failures, parts=_domains(world, entities), names=names)
     if with_texts:
-        measured.intervals[ZERO_SHOT] = bootstrap_interval(correct, ranked.retrieval.class_of)
+        measured.intervals[ZERO_SHOT] = zero_shot.accuracy_interval
     return replace(measured, interval_over="entities",
                    facts={"texts": with_texts, "frozen": measured.data_fingerprint == FROZEN})
 
@@ -81,6 +83,4 @@ def _domains(world: Path, entities: list[str]) -> list[str]:
 
 PROTOCOL = EvaluationProtocol(
     name="sample-retrieval", version=1, headline=EXCL, settings=RetrievalSettings, measure=measure, score=SCORE,
-    rule="Images that cannot be read are neither queries nor in the index.",
-    data="`openmofi sample world -o DIR` (docs/sample-world.md has the licences of its sources). Layout: "
-         "DIR/retrieval, DIR/truth.parquet, DIR/kb.")
+    rule="Images that cannot be read are neither queries nor in the index.")

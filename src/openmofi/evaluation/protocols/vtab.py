@@ -4,6 +4,10 @@ and their layouts.
 VTAB specifies no linear solver. Each task gets the probe of `openmofi.evaluation.metrics.linear`: logistic regression
 by L-BFGS on frozen features, λ chosen on the 200, then fitted on all 1,000. Metrics are means over tasks: `mean_19`
 with all tasks, and always `mean_present`, which compares only between encoders on the same tasks.
+
+Data: https://github.com/google-research/task_adaptation (19 datasets, each under its own licence). Layout:
+DIR/TASK/train800.txt, val200.txt, test.txt with lines PATH CLASS, or DIR/TASK/train800/CLASS/IMAGE and so on; see
+openmofi eval sources vtab.
 """
 
 from __future__ import annotations
@@ -16,17 +20,7 @@ import numpy as np
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.data.folders import require_folder
-from openmofi.evaluation.data.vtab_tasks import (
-    NATURAL,
-    SPECIALISED,
-    STRUCTURED,
-    TASKS,
-    Splits,
-    Task,
-    missing,
-    open_task,
-    task_folders,
-)
+from openmofi.evaluation.data.vtab_tasks import GROUPS, TASKS, Splits, Task, missing, open_task, task_folders
 from openmofi.evaluation.embed import EmbeddedImages
 from openmofi.evaluation.features import data_fingerprint
 from openmofi.evaluation.metrics.linear import MAX_ITERATIONS, Split, tuned_probe
@@ -61,7 +55,6 @@ class VtabSettings:
 
 @dataclass(frozen=True)
 class _TaskResult:
-    accuracy: float
     facts: dict[str, Any]
     images: list[EmbeddedImages]
     fingerprint: str
@@ -77,15 +70,15 @@ def measure(subject: Subject) -> Measured:
         raise OpenMofiError(f"{subject.data} has no folder of {f'the task {absent.name}' if absent else 'any task'}.",
                             f"A task's folder is named e.g. {TASKS[0].folders[0]}; see openmofi eval sources vtab.")
     results = {task: _run(subject, task, open_task(task, folders[task], settings.seed)) for task in tasks}
-    accuracies = np.array([result.accuracy for result in results.values()])
+    accuracies = np.array([result.facts["accuracy"] for result in results.values()])
     names, groups = [task.name for task in tasks], np.array([task.group for task in tasks])
     metrics = {MEAN: float(accuracies.mean())}
     if len(tasks) == len(TASKS):
         metrics[COMPLETE] = metrics[MEAN]
-    for group in (NATURAL, SPECIALISED, STRUCTURED):
+    for group in GROUPS:
         if group in groups:
             metrics[f"{group}/{MEAN}"] = float(accuracies[groups == group].mean())
-    metrics |= {f"{task.name}/accuracy": result.accuracy for task, result in results.items()}
+    metrics |= {f"{task.name}/accuracy": result.facts["accuracy"] for task, result in results.items()}
     return Measured(
         metrics=metrics, intervals={MEAN: bootstrap_interval(accuracies, names)}, interval_over="tasks",
         counts={"tasks": len(tasks), "images": sum(result.facts["test"] for result in results.values())},
@@ -110,13 +103,10 @@ def _run(subject: Subject, task: Task, splits: Splits) -> _TaskResult:
     facts = {"accuracy": float((probe.predict(test.features) == test.labels).mean()), "l2": sweep.best,
              "test": len(test.labels), "validation_drawn_here": splits.drawn, "converged": probe.converged,
              "as_published": not splits.drawn and not refused and len(test.labels) == task.test}
-    return _TaskResult(facts["accuracy"], facts, images, data_fingerprint(
-        images, [split.labels.tolist() for split in (train, validation, test)]))
+    labels = [split.labels.tolist() for split in (train, validation, test)]
+    return _TaskResult(facts, images, data_fingerprint(images, labels))
 
 
 PROTOCOL = EvaluationProtocol(
     name="vtab", version=2, headline=MEAN, settings=VtabSettings, measure=measure,
-    rule="Images that cannot be read are left out of all splits; accuracy is over those that could be read.",
-    data="https://github.com/google-research/task_adaptation (19 datasets, each under its own licence). Layout: "
-         "DIR/TASK/train800.txt, val200.txt, test.txt with lines PATH CLASS, or DIR/TASK/train800/CLASS/IMAGE and so "
-         "on; see openmofi eval sources vtab.")
+    rule="Images that cannot be read are left out of all splits; accuracy is over those that could be read.")

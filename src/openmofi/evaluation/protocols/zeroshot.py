@@ -1,5 +1,8 @@
 """Zero-shot classification by class names; see `openmofi.evaluation.metrics.zero_shot` for the formula and
 `openmofi.evaluation.data.labelled` for the layouts.
+
+Data: Any classification data with class names. Layout: class folders, WebDataset tars with classnames.txt, or a CSV;
+see openmofi.evaluation.data.labelled.
 """
 
 from __future__ import annotations
@@ -8,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openmofi.bootstrap import bootstrap_interval
 from openmofi.encoders.arrays import in_batches
 from openmofi.evaluation.data.class_names import templates_named
 from openmofi.evaluation.data.labelled import labelled_images
@@ -49,7 +51,7 @@ def measure(subject: Subject) -> Measured:
     return Measured(
         metrics={"accuracy": zero_shot.accuracy, "accuracy_top5": zero_shot.accuracy_top5,
                  "mean_class_accuracy": zero_shot.mean_class_accuracy},
-        intervals={name: bootstrap_interval(hits, labels) for name, hits in values.items()},
+        intervals={"accuracy": zero_shot.accuracy_interval, "accuracy_top5": zero_shot.accuracy_top5_interval},
         counts={"images": zero_shot.images, "classes": zero_shot.classes,
                 "classes_with_images": int((~np.isnan(zero_shot.class_accuracy)).sum())},
         data_fingerprint=data_fingerprint([images], [names]), images=[images],
@@ -81,6 +83,4 @@ def _answers(embedding: Floats, texts: Floats, label: int, names: list[str]) -> 
 PROTOCOL = EvaluationProtocol(
     name="zeroshot", version=1, headline="accuracy", settings=ZeroShotSettings, measure=measure,
     score="cosine of its class less that of the first",
-    rule="Images that cannot be read are left out; accuracy is over those that could be read.",
-    data="Any classification data with class names. Layout: class folders, WebDataset tars with classnames.txt, or a "
-         "CSV; see openmofi.evaluation.data.labelled.")
+    rule="Images that cannot be read are left out; accuracy is over those that could be read.")
