@@ -15,7 +15,7 @@ from openmofi.evaluation.sources import SOURCES, check_source
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_each_is_told(name):
+def test_each_is_reported(name):
     source = SOURCES[name]
     assert source.home.startswith("http")
     assert source.licence.endswith(".")

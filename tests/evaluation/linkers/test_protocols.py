@@ -159,7 +159,7 @@ def test_linking_with_the_fusion_decoder_and_a_threshold(place, texts):
     ("retrieval", "prior", [], "retrieval needs an encoder"),
     ("labels", "prior", [], "labels does not judge a linker"),
 ])
-def test_what_cannot_be_judged_is_told(place, protocol, linker, overrides, told):
+def test_what_cannot_be_judged_is_reported(place, protocol, linker, overrides, told):
     with pytest.raises(OpenMofiError, match=told):
         run(protocol, place / "examples.parquet", linker, overrides=overrides)
 
@@ -173,6 +173,6 @@ def test_an_encoder_is_no_linker(place):
         evaluate("knn", Eye(), place, "unused", Quiet(), linker="prior")
 
 
-def test_gold_of_another_knowledge_base_is_told(place):
+def test_gold_of_another_knowledge_base_is_reported(place):
     with pytest.raises(OpenMofiError, match=r"has none of the .* gold entities"):
         run("linking", place / "examples.parquet", "prior", overrides=[f"kb={place / 'kb'}"])

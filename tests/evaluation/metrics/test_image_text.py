@@ -57,7 +57,7 @@ def test_recall_equals_torchmetrics():
         assert (to_image <= k).mean() == pytest.approx(float(recall))
 
 
-def test_pictures_without_captions():
+def test_images_without_captions():
     with pytest.raises(OpenMofiError, match="without a caption"):
         first_ranks(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32), [0, 0])
 
@@ -116,7 +116,7 @@ def test_wrong_texts_are_not_found(tmp_path):
     assert not found.failures[0].answers[0][3]
 
 
-def test_unreadable_pictures_take_their_captions_with_them(tmp_path):
+def test_unreadable_images_take_their_captions_with_them(tmp_path):
     data = write_set(tmp_path / "data")
     (data / "flickr30k-images/0.jpg").write_bytes(b"no image")
     found = run(data, tmp_path).result

@@ -99,7 +99,7 @@ def split(counts):
     return Split(np.arange(len(labels), dtype=np.float32)[:, None], labels)
 
 
-def test_validation_pictures_are_drawn_from_each_class_and_never_trained_on():
+def test_validation_images_are_drawn_from_each_class_and_never_trained_on():
     train, validation = split_train(split([10, 20, 5]), None, LinearSettings())
     assert np.bincount(validation.labels).tolist() == [2, 4, 1]
     assert np.bincount(train.labels).tolist() == [8, 16, 4]

@@ -202,7 +202,7 @@ def test_distractors_are_streamed(tmp_path, monkeypatch):
     assert run(data, tmp_path, overrides=[f"distractors={tmp_path / 'more'}"]).result.metrics == found.metrics
 
 
-def test_unreadable_pictures(tmp_path):
+def test_unreadable_images(tmp_path):
     data = write_set(tmp_path / "set")
     (data / "jpg/blue_0.jpg").write_bytes(b"no image")
     (data / "jpg/query_red.jpg").write_bytes(b"no image")

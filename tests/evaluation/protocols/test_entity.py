@@ -52,7 +52,7 @@ def test_ranks_equal_a_plain_loop(seed):
             assert best[row].max() == pytest.approx(values.max(), rel=1e-4)
 
 
-def test_without_texts_there_are_pictures_alone():
+def test_without_texts_there_are_images_alone():
     draw = np.random.default_rng(0)
     labelled = LabelledIndex.of(unit(draw, 3), [[0], [1], [0, 1]])
     found = recognise(unit(draw, 2), np.array([0, 1]), 2, labelled, None, k=2, temperature=0.1, logit_scale=1.0,
@@ -129,7 +129,7 @@ def test_the_protocol(demo, tmp_path):
     assert everything.data["fingerprint"] != result.data["fingerprint"]
 
 
-def test_an_encoder_of_pictures_alone(demo, tmp_path):
+def test_an_encoder_of_images_alone(demo, tmp_path):
     for encoder in (Eye(texts=False), Eye(joint=False)):
         result = run(demo, tmp_path, encoder).result
         assert result.facts["texts"] is False
