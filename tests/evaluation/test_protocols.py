@@ -35,7 +35,7 @@ def run(protocol, data, tmp_path, encoder=None, **options):
 def test_the_registry_leads_to_each(name):
     protocol = protocol_named(name)
     assert protocol.name == name
-    assert "Layout: " in str(sys.modules[protocol.measure.__module__].__doc__) or name == "labels"
+    assert "Layout:" in str(sys.modules[protocol.measure.__module__].__doc__) or name == "labels"
     assert protocol.rule.endswith(".")
 
 

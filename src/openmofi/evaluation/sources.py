@@ -99,7 +99,7 @@ def _gpr1200(folder: Path) -> list[Finding]:
     return [_count("images", len(images), 12_000), _count("classes", len(set(images.values())), 1200)]
 
 
-def _revisited(name: str, images: int) -> Callable[[Path], list[Finding]]:
+def _revisited(name: str, images: int, folder_name: str) -> Source:
     def check(folder: Path) -> list[Finding]:
         truth = read_ground_truth(folder / f"gnd_{name}.pkl")
         names = [*truth.database, *(query.name for query in truth.queries)]
@@ -108,7 +108,11 @@ def _revisited(name: str, images: int) -> Callable[[Path], list[Finding]]:
                 _count("queries in the ground truth", len(truth.queries), 70),
                 _count("images on disk", present, len(names))]
 
-    return check
+    return Source(
+        ("revisited",),
+        f"http://cmp.felk.cvut.cz/revisitop (annotation), https://www.robots.ox.ac.uk/~vgg/data/{folder_name}",
+        "None is stated with the annotation; images are from Flickr and remain their owners'.",
+        f"DIR/gnd_{name}.pkl, DIR/jpg/NAME.jpg without subfolders", f"{images:,} images and 70 queries", check)
 
 
 def _distractors(folder: Path) -> list[Finding]:
@@ -175,18 +179,8 @@ SOURCES: Mapping[str, Source] = {
         "Images under the terms of their six sources; for research.",
         "DIR/CLASS_NAME.jpg or DIR/images/CLASS_NAME.jpg, CLASS an integer", "12,000 images, 1,200 classes of 10",
         _gpr1200),
-    "roxford5k": Source(
-        ("revisited",),
-        "http://cmp.felk.cvut.cz/revisitop (annotation), https://www.robots.ox.ac.uk/~vgg/data/oxbuildings",
-        "None is stated with the annotation; images are from Flickr and remain their owners'.",
-        "DIR/gnd_roxford5k.pkl, DIR/jpg/NAME.jpg without subfolders", "4,993 images and 70 queries",
-        _revisited("roxford5k", 4993)),
-    "rparis6k": Source(
-        ("revisited",),
-        "http://cmp.felk.cvut.cz/revisitop (annotation), https://www.robots.ox.ac.uk/~vgg/data/parisbuildings",
-        "None is stated with the annotation; images are from Flickr and remain their owners'.",
-        "DIR/gnd_rparis6k.pkl, DIR/jpg/NAME.jpg without subfolders", "6,322 images and 70 queries",
-        _revisited("rparis6k", 6322)),
+    "roxford5k": _revisited("roxford5k", 4993, "oxbuildings"),
+    "rparis6k": _revisited("rparis6k", 6322, "parisbuildings"),
     "revisitop1m": Source(
         ("revisited",), "http://cmp.felk.cvut.cz/revisitop (revisitop1m.1.tar.gz to .100.tar.gz)",
         "None is stated; images are from Flickr and remain their owners'.",

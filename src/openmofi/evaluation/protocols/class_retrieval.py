@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from openmofi.evaluation.data.folders import class_folders
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
-from openmofi.evaluation.protocols.ranked import EXCL, SCORE, RetrievalSettings, rank
+from openmofi.evaluation.protocols.ranked import EXCL, SCORE, RetrievalSettings, measure_ranking
 
 
 def measure(subject: Subject) -> Measured:
@@ -15,7 +15,7 @@ def measure(subject: Subject) -> Measured:
     folders = class_folders(subject.data)
     images = subject.features.embed(folders.sources())
     classes = [folders.classes[label] for label in folders.labels_of(images).tolist()]
-    return rank(images, classes, subject.settings.recall_at).measured(subject.failures)
+    return measure_ranking(images, classes, subject.settings.recall_at, subject.failures)
 
 
 PROTOCOL = EvaluationProtocol(

@@ -19,7 +19,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.evaluation.data.folders import images_in, require_folder
 from openmofi.evaluation.data.images import file_sources
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
-from openmofi.evaluation.protocols.ranked import INCL, SCORE, RetrievalSettings, rank
+from openmofi.evaluation.protocols.ranked import INCL, SCORE, RetrievalSettings, measure_ranking
 
 DOMAINS = ("landmarks", "inat", "sketch", "instre", "sop", "faces")
 """In the order of the classes: Google Landmarks v2, iNaturalist, ImageNet-Sketch, INSTRE, Stanford Online Products,
@@ -70,8 +70,8 @@ def measure(subject: Subject) -> Measured:
     domains = {name: DOMAINS[number // CLASSES_PER_DOMAIN]
                for number, name in enumerate(sorted(set(classes.values())))}
     labels = [f"{classes[key]:04d}" for key in images.keys]
-    measured = rank(images, labels, subject.settings.recall_at).measured(
-        subject.failures, parts=[domains[classes[key]] for key in images.keys])
+    measured = measure_ranking(images, labels, subject.settings.recall_at, subject.failures,
+                               parts=[domains[classes[key]] for key in images.keys])
     return replace(measured, facts={"as_published": not images.refused})
 
 

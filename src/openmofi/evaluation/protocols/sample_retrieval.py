@@ -24,7 +24,7 @@ from openmofi.evaluation.embed import true_entities
 from openmofi.evaluation.features import has_texts
 from openmofi.evaluation.metrics.zero_shot import entity_embeddings, evaluate_zero_shot
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
-from openmofi.evaluation.protocols.ranked import EXCL, SCORE, RetrievalSettings, rank
+from openmofi.evaluation.protocols.ranked import EXCL, SCORE, RetrievalSettings, measure_ranking
 from openmofi.storage import expand_shards, read_manifest
 
 FROZEN = "0ba5770cf167b782"
@@ -40,17 +40,15 @@ def measure(subject: Subject) -> Measured:
     entities = true_entities(world / "truth.parquet", images)
     texts = _texts(world, sorted(set(entities)))
     names = {entity: name for entity, (name, _) in texts.items()}
-    ranked = rank(images, entities, subject.settings.recall_at)
-    with_texts = subject.features.choice == "joint" and has_texts(subject.encoder)
-    if with_texts:
+    further = {}
+    if subject.features.choice == "joint" and has_texts(subject.encoder):
         classes = entity_embeddings(list(texts.values()), subject.encoder.embed_texts)
-        zero_shot = evaluate_zero_shot(images.embeddings, np.searchsorted(list(texts), entities), classes)
-        ranked = replace(ranked, values=ranked.values | {ZERO_SHOT: zero_shot.correct})
-    measured = ranked.measured(subject.failures, parts=_domains(world, entities), names=names)
-    if with_texts:
-        measured.intervals[ZERO_SHOT] = zero_shot.accuracy_interval
+        labels = np.searchsorted(list(texts), entities)
+        further[ZERO_SHOT] = evaluate_zero_shot(images.embeddings, labels, classes).correct
+    measured = measure_ranking(images, entities, subject.settings.recall_at, subject.failures,
+                               parts=_domains(world, entities), names=names, further=further)
     return replace(measured, interval_over="entities",
-                   facts={"texts": with_texts, "frozen": measured.data_fingerprint == FROZEN})
+                   facts={"texts": bool(further), "frozen": measured.data_fingerprint == FROZEN})
 
 
 def _world(data: Path) -> Path:
