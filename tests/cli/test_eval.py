@@ -55,7 +55,7 @@ def test_the_list_of_protocols():
 def test_errors_of_use(tmp_path):
     data = write_classes(tmp_path / "data", 2)
     for arguments, message in (
-        (("knm", "--data", data), "no protocol 'knm'. Did you mean 'knn'"),
+        (("knm", "--data", data), "Unknown protocol 'knm'. Did you mean 'knn'"),
         (("retrieval", "--data", data), "needs an encoder"),
         (("zeroshot", "--encoder", "blind", "--data", data), "embeds no texts"),
         (("retrieval", "--encoder", "eye", "--data", data, "--set", "x=1"), "no setting 'x'"),
