@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from openmofi.encoders import BACKBONE, open_encoder
 from openmofi.engine import Progress
 from openmofi.evaluation import PairedDifference, bootstrap_interval, paired_bootstrap
-from openmofi.evaluation.protocol import evaluate
 from openmofi.evaluation.protocols.ranked import EXCL, INCL
 from openmofi.evaluation.protocols.sample_retrieval import ZERO_SHOT
 from openmofi.evaluation.result import GROUP, write_result
+from openmofi.evaluation.run import evaluate
 from openmofi.training.recipe.load import load_recipe
 from studies import recipe_path
 from studies.side_by_side import TrainingRun, train_side_by_side

@@ -55,12 +55,12 @@ def test_the_list_of_protocols():
 def test_errors_of_use(tmp_path):
     data = write_classes(tmp_path / "data", 2)
     for arguments, message in (
-        (("knm", "--data", data), "no protocol 'knm'. Did you mean 'knn'"),
+        (("knm", "--data", data), "Unknown protocol 'knm'. Did you mean 'knn'"),
         (("retrieval", "--data", data), "needs an encoder"),
         (("zeroshot", "--encoder", "blind", "--data", data), "embeds no texts"),
         (("retrieval", "--encoder", "eye", "--data", data, "--set", "x=1"), "no setting 'x'"),
         (("compare", tmp_path / "x.json", "--format", "pdf"), "no format 'pdf'"),
-        (("gpr12000",), "no protocol 'gpr12000'. Did you mean 'gpr1200'"),
+        (("gpr12000",), "Unknown protocol 'gpr12000'. Did you mean 'gpr1200'"),
     ):
         with pytest.raises(OpenMofiError, match=message) as raised:
             run(*arguments)
@@ -79,7 +79,7 @@ def test_a_place_that_is_no_folder_is_told_before_the_work(tmp_path, option):
 def test_errors_are_sentences(tmp_path):
     done = openmofi("eval", "knn", "--data", tmp_path)
     assert sentence(done, 2) == "The protocol knn needs an encoder."
-    assert "is no result of" in sentence(openmofi("eval", "compare", tmp_path / "x.json"))
+    assert "is not a result of" in sentence(openmofi("eval", "compare", tmp_path / "x.json"))
     assert openmofi("eval", "knn").returncode == 2
 
 
@@ -103,5 +103,5 @@ def test_labels(labelled, small_world, tmp_path):
     assert found["metrics"]["labels/shapes/precision"] == expected.overall.labels.precision
     assert found["encoder"]["spec"].startswith("run:")
     assert found["features"] == {}
-    with pytest.raises(OpenMofiError, match="There is no truth at"):
+    with pytest.raises(OpenMofiError, match="Truth table not found"):
         run("labels", "--data", labelled)

@@ -16,8 +16,9 @@ from openmofi.errors import OpenMofiError
 from openmofi.evaluation import bootstrap_interval, paired_bootstrap
 from openmofi.evaluation.compare import as_csv, compare_results, figure, markdown, table_rows
 from openmofi.evaluation.failures import write_failures
-from openmofi.evaluation.protocol import Evaluated, Failure, evaluate
+from openmofi.evaluation.protocol import Answer, Failure
 from openmofi.evaluation.result import items_table, read_items, read_result, write_result
+from openmofi.evaluation.run import Evaluated, evaluate
 
 
 class Squinting(Eye):
@@ -123,9 +124,9 @@ def changed(path, folder, change):
     (lambda raw: (raw["data"].update(fingerprint="x"), raw.update(excluded={"a": "broken"})), "their data differ"),
     (lambda raw: raw.update(version=9), "do not compare: their version of the protocol differ"),
     (lambda raw: raw["settings"].update(recall_at=[3]), "do not compare: their settings differ"),
-    (lambda raw: raw.update(format_version=9), "has the format 9"),
-    (lambda raw: raw.pop("metrics"), "is no result"),
-    (lambda raw: raw.update(more=1), "has the format"),
+    (lambda raw: raw.update(format_version=9), "has format 9"),
+    (lambda raw: raw.pop("metrics"), "is not a result"),
+    (lambda raw: raw.update(more=1), "has format"),
 ])
 def test_what_does_not_compare(written, tmp_path, change, message):
     with pytest.raises(OpenMofiError, match=message):
@@ -135,7 +136,7 @@ def test_what_does_not_compare(written, tmp_path, change, message):
 def test_files_that_are_no_results(written, tmp_path):
     (tmp_path / "a.json").write_text("[1]")
     for name in ("a.json", "nosuch.json"):
-        with pytest.raises(OpenMofiError, match="is no result of `openmofi eval`"):
+        with pytest.raises(OpenMofiError, match="is not a result of `openmofi eval`"):
             compare_results([tmp_path / name])
     copy = changed(written[0], tmp_path / "copy", lambda raw: None)
     copy.with_suffix(".parquet").write_bytes(written[1].with_suffix(".parquet").read_bytes())
@@ -157,9 +158,9 @@ def test_the_page_of_failures_escapes_what_it_shows(written, tmp_path):
     data = write_classes(tmp_path / "data", 3)
     (data / "red").rename(data / "<script>")
     found = evaluate("retrieval", Eye(), data, tmp_path / "cache", Quiet(), failures=2)
-    place = found.failures[0].place
-    answers = [(place, "\"><img src=x>", 0.25, True), (None, "words & more", 0.1, False)]
-    bad = Failure(place, "<b>name</b>", 0.5, answers)
+    image = found.failures[0].image
+    answers = [Answer(image, "\"><img src=x>", 0.25, True), Answer(None, "words & more", 0.1, False)]
+    bad = Failure(image, "<b>name</b>", 0.5, answers)
     write_failures(tmp_path / "page.html", Evaluated(found.result, found.items, [bad], found.features))
     page = (tmp_path / "page.html").read_text()
     assert "<b>name</b>" not in page.replace("<b>&lt;b&gt;name&lt;/b&gt;</b>", "")

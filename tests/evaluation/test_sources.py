@@ -10,12 +10,12 @@ from evaluation.metrics.test_image_text import write_set as write_flickr
 from evaluation.metrics.test_revisited import write_set as write_revisited
 from evaluation.protocols.test_vtab import write_folders
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.protocol import PROTOCOLS
+from openmofi.evaluation.run import PROTOCOLS
 from openmofi.evaluation.sources import SOURCES, check_source
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_each_is_told(name):
+def test_each_is_reported(name):
     source = SOURCES[name]
     assert source.home.startswith("http")
     assert source.licence.endswith(".")
@@ -70,9 +70,9 @@ def test_vtab(tmp_path):
     write_folders(tmp_path / "dmlab", {"train800": 8, "val200": 200, "test": 24})
     found = told("vtab", tmp_path)
     assert found["kitti_distance: test images"] == (False, "24 of 711")
-    assert found["kitti_distance: files"] == (True, "all are there")
+    assert found["kitti_distance: files"] == (True, "all are present")
     assert "8 training" in found["dmlab"][1]
-    assert found["svhn"] == (False, "is not there")
+    assert found["svhn"] == (False, "is missing")
 
 
 def test_imagenet_and_archives(tmp_path, monkeypatch):
@@ -92,9 +92,9 @@ def test_imagenet_and_archives(tmp_path, monkeypatch):
 def test_a_whole_set_of_distractors(tmp_path, monkeypatch):
     (tmp_path / "jpg").mkdir()
     (tmp_path / "jpg/a.jpg").write_bytes(b"a")
-    assert told("revisitop1m", tmp_path) == {"pictures": (False, "1 of 1,001,001")}
-    monkeypatch.setattr("openmofi.evaluation.sources.pictures_in", lambda _: ["a"] * 1_001_001)
-    assert told("revisitop1m", tmp_path)["pictures"][0]
+    assert told("revisitop1m", tmp_path) == {"images": (False, "1 of 1,001,001")}
+    monkeypatch.setattr("openmofi.evaluation.sources.images_in", lambda _: ["a"] * 1_001_001)
+    assert told("revisitop1m", tmp_path)["images"][0]
 
 
 def test_gpr1200(tmp_path):
@@ -103,7 +103,7 @@ def test_gpr1200(tmp_path):
 
 
 def test_faults():
-    with pytest.raises(UsageError, match=r"no dataset 'coca'. Did you mean 'coco'"):
+    with pytest.raises(UsageError, match=r"Unknown dataset 'coca'. Did you mean 'coco'"):
         check_source("coca", ".")
-    with pytest.raises(OpenMofiError, match="is no folder"):
+    with pytest.raises(OpenMofiError, match="is not a folder"):
         check_source("coco", "/nowhere")

@@ -73,7 +73,7 @@ def run(
     """Evaluate an encoder, or a linker, by a protocol of `openmofi eval --list`, named in place of PROTOCOL."""
     name = str(context.info_name)
     from openmofi.encoders import open_encoder
-    from openmofi.evaluation.protocol import check_judged, evaluate, protocol_named
+    from openmofi.evaluation.run import check_judged, evaluate, protocol_named
     from openmofi.progress import shown_progress
     from openmofi.storage.paths import cache_folder
 

@@ -1,6 +1,6 @@
-"""How good representations are: one file a protocol, each exact to its published definition."""
+"""Evaluation of encoders and linkers: one file per protocol, each exact to its published definition."""
 
-from openmofi.evaluation.metrics.bootstrap import Interval, PairedDifference, bootstrap_interval, paired_bootstrap
+from openmofi.bootstrap import Interval, PairedDifference, bootstrap_interval, paired_bootstrap
 from openmofi.evaluation.metrics.retrieval import RetrievalResult, evaluate_retrieval
 from openmofi.evaluation.metrics.zero_shot import ZeroShotResult, class_embeddings, evaluate_zero_shot
 

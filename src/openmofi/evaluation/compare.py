@@ -1,4 +1,4 @@
-"""Results of several encoders beside one another: who is better, and whether that may be chance."""
+"""Results of several encoders side by side, with paired tests of their differences."""
 
 from __future__ import annotations
 
@@ -15,23 +15,21 @@ import pyarrow.compute as pc
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from openmofi.bootstrap import paired_bootstrap
 from openmofi.dataset.report.plots import grouped_bars
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.metrics.bootstrap import paired_bootstrap
 from openmofi.evaluation.result import GROUP, ITEM, PART, Result, read_items, read_result
-
-_UNNAMED = (ITEM, GROUP, PART)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Results of one protocol on the same data; the first is what the others are compared with.
+    """Results of one protocol on the same data; the others are compared with the first.
 
     Attributes:
         results: in the order given.
         names: of the encoders, distinct.
         differences: for each result, metric → `PairedDifference.as_dict()` (its own minus the first's); empty for the
-            first, and for metrics that no item has.
+            first. Metrics without items are left out.
         order: parts, e.g. domains, in the order of the data.
     """
 
@@ -42,16 +40,16 @@ class Comparison:
 
     @property
     def metrics(self) -> list[str]:
-        """The metrics that any result has, without those of parts; the headline first."""
-        found = dict.fromkeys(name for result in self.results for name in [result.headline, *sorted(result.metrics)])
-        return [name for name in found if name.count("/") == 1]
+        """The metrics of any result, without those of parts; the headline first."""
+        names = dict.fromkeys(name for result in self.results for name in [result.headline, *sorted(result.metrics)])
+        return [name for name in names if name.count("/") == 1]
 
     def parts(self) -> dict[str, list[float]]:
-        """Part → the headline of each result (NaN where there is none)."""
+        """Part → the headline of each result; NaN where a result lacks it."""
         protocol, metric = self.results[0].headline.split("/")
-        of = {part: f"{protocol}/{part}/{metric}" for part in self.order}
-        return {part: [result.metrics.get(name, float("nan")) for result in self.results] for part, name in of.items()
-                if any(name in result.metrics for result in self.results)}
+        names = {part: f"{protocol}/{part}/{metric}" for part in self.order}
+        return {part: [result.metrics.get(name, float("nan")) for result in self.results]
+                for part, name in names.items() if any(name in result.metrics for result in self.results)}
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -62,26 +60,26 @@ class Comparison:
 
 
 def compare_results(paths: Sequence[str | Path]) -> list[Comparison]:
-    """Read results, and compare those of each protocol with the first of its kind.
+    """Read results, and compare those of each protocol with its first.
 
     Raises:
-        OpenMofiError: a file is no result, or results of one protocol are of different data, versions or settings.
+        OpenMofiError: a file is not a result, or results of one protocol differ in data, version or settings.
     """
     by_protocol: dict[str, list[tuple[Path, Result]]] = {}
     for path in paths:
         result = read_result(path)
         by_protocol.setdefault(result.protocol, []).append((Path(path), result))
-    return [_compare(some) for some in by_protocol.values()]
+    return [_compare(pairs) for pairs in by_protocol.values()]
 
 
-def _compare(some: list[tuple[Path, Result]]) -> Comparison:
-    first_path, first = some[0]
-    for path, result in some[1:]:
+def _compare(pairs: list[tuple[Path, Result]]) -> Comparison:
+    first_path, first = pairs[0]
+    for path, result in pairs[1:]:
         _check_comparable(first_path, first, path, result)
     items = read_items(first_path, first)
     differences: list[dict[str, dict[str, Any]]] = [{}]
-    differences += [_differences(result, read_items(path, result), items) for path, result in some[1:]]
-    results = [result for _, result in some]
+    differences += [_differences(result, read_items(path, result), items) for path, result in pairs[1:]]
+    results = [result for _, result in pairs]
     return Comparison(results, _names(results), differences, _parts(results, items))
 
 
@@ -92,16 +90,18 @@ def _parts(results: Sequence[Result], items: pa.Table | None) -> list[str]:
 
 
 def _check_comparable(first_path: Path, first: Result, path: Path, result: Result) -> None:
-    wanted = {"version of the protocol": (first.version, result.version), "settings": (first.settings, result.settings),
-              "data": (first.data["fingerprint"], result.data["fingerprint"])}
-    for what, (one, other) in wanted.items():
-        if one != other:
-            raise OpenMofiError(f"{path} and {first_path} do not compare: their {what} differ ({other} and {one}).",
+    compared = {"version of the protocol": (first.version, result.version),
+                "settings": (first.settings, result.settings),
+                "data": (first.data["fingerprint"], result.data["fingerprint"])}
+    for name, (expected, value) in compared.items():
+        if value != expected:
+            raise OpenMofiError(f"{path} and {first_path} do not compare: their {name} differ ({value} and "
+                                f"{expected}).",
                                 "Evaluate all encoders with one version and one set of settings, on the same data.")
 
 
 def _differences(result: Result, items: pa.Table | None, first: pa.Table | None) -> dict[str, dict[str, Any]]:
-    """Over the items that both have."""
+    """Over the items of both."""
     if items is None or first is None:
         return {}
     rows = pc.index_in(items[ITEM].combine_chunks(), value_set=first[ITEM].combine_chunks())
@@ -110,28 +110,29 @@ def _differences(result: Result, items: pa.Table | None, first: pa.Table | None)
     if not len(ours):
         return {}
     groups = np.array(ours[GROUP].to_pylist())
-    found = {}
-    for name in ours.column_names:
-        if name not in _UNNAMED and name in theirs.column_names:
-            mine, other = (table[name].to_numpy().astype(np.float64) for table in (ours, theirs))
-            for part, rows in _rows_of_parts(ours):
-                if not (np.isnan(mine) | np.isnan(other))[rows].all():
-                    key = "/".join(filter(None, (result.protocol, part, name)))
-                    found[key] = paired_bootstrap(mine[rows], other[rows], groups[rows]).as_dict()
-    return {name: value for name, value in found.items() if name in result.metrics}
+    differences = {}
+    for column in (name for name in ours.column_names if name in theirs.column_names):
+        if column in (ITEM, GROUP, PART):
+            continue
+        mine, other = (table[column].to_numpy().astype(np.float64) for table in (ours, theirs))
+        for part, rows in _rows_of_parts(ours):
+            metric = "/".join(filter(None, (result.protocol, part, column)))
+            if metric in result.metrics and not (np.isnan(mine) | np.isnan(other))[rows].all():
+                differences[metric] = paired_bootstrap(mine[rows], other[rows], groups[rows]).as_dict()
+    return differences
 
 
 def _rows_of_parts(items: pa.Table) -> list[tuple[str, NDArray[np.bool_]]]:
     """("", all rows), then each part with its rows."""
-    found = [("", np.ones(len(items), bool))]
+    masks = [("", np.ones(len(items), bool))]
     if PART in items.column_names:
         parts = np.array(items[PART].to_pylist())
-        found += [(str(part), parts == part) for part in dict.fromkeys(parts.tolist())]
-    return found
+        masks += [(str(part), parts == part) for part in dict.fromkeys(parts.tolist())]
+    return masks
 
 
 def _names(results: Sequence[Result]) -> list[str]:
-    """Specs; where two are equal, with their features, or a number."""
+    """Specs; equal ones with their features, or numbered."""
     names = [str(result.encoder.get("spec") or "?") for result in results]
     if len(set(names)) < len(names):
         names = [f"{name} ({result.features.get('choice', '')})" for name, result in zip(names, results, strict=True)]
@@ -139,12 +140,12 @@ def _names(results: Sequence[Result]) -> list[str]:
 
 
 def table_rows(comparison: Comparison) -> list[list[str]]:
-    """A header, then a row for each encoder: each metric with its interval and, but for the first, its p-value."""
+    """A header, then a row for each encoder: each metric with its interval and, except for the first, its p-value."""
     metrics = comparison.metrics
     rows = [["encoder", "features", *metrics]]
     for name, result, against in zip(comparison.names, comparison.results, comparison.differences, strict=True):
-        told = result.features
-        rows.append([name, f"{told['choice']}, {told['normalisation']}" if told else "",
+        features = result.features
+        rows.append([name, f"{features['choice']}, {features['normalisation']}" if features else "",
                      *(_cell(result, metric, against) for metric in metrics)])
     return rows
 
@@ -162,9 +163,9 @@ def _cell(result: Result, metric: str, against: dict[str, dict[str, Any]]) -> st
 def markdown(comparisons: Sequence[Comparison]) -> str:
     """A section with a table for each protocol."""
     lines: list[str] = []
-    for one in comparisons:
-        header, *rows = table_rows(one)
-        first = one.results[0]
+    for comparison in comparisons:
+        header, *rows = table_rows(comparison)
+        first = comparison.results[0]
         lines += [f"## {first.protocol}", "",
                   f"Protocol version {first.version}; data {first.data['fingerprint']}; intervals: 95 %, bootstrap "
                   f"over {first.interval_over}; p: paired bootstrap against the first row, two-sided.", "",
@@ -174,13 +175,13 @@ def markdown(comparisons: Sequence[Comparison]) -> str:
 
 
 def as_csv(comparisons: Sequence[Comparison]) -> str:
-    """One row for each encoder and metric, parts too, numbers in full."""
+    """One row for each encoder and metric, including those of parts; numbers in full precision."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["protocol", "encoder", "encoder_fingerprint", "features", "data", "metric", "value", "low", "high",
                      "difference_to_first", "p_value"])
-    for one in comparisons:
-        for name, result, against in zip(one.names, one.results, one.differences, strict=True):
+    for comparison in comparisons:
+        for name, result, against in zip(comparison.names, comparison.results, comparison.differences, strict=True):
             fixed = [result.protocol, name, result.encoder.get("fingerprint", ""), result.features.get("choice", ""),
                      result.data["fingerprint"]]
             for metric, value in result.metrics.items():
@@ -192,10 +193,10 @@ def as_csv(comparisons: Sequence[Comparison]) -> str:
 
 
 def figure(comparison: Comparison) -> Markup:
-    """Bars of each part, one colour an encoder, as SVG; of the metrics where there are no parts."""
+    """Bars as SVG, one colour per encoder: of each part, or of the metrics without parts."""
     first, parts = comparison.results[0], comparison.parts()
     if parts:
         return grouped_bars(parts, comparison.names, first.headline)
-    whole = {name.partition("/")[2]: [result.metrics.get(name, float("nan")) for result in comparison.results]
-             for name in comparison.metrics}
-    return grouped_bars(whole, comparison.names, first.protocol)
+    metrics = {name.partition("/")[2]: [result.metrics.get(name, float("nan")) for result in comparison.results]
+               for name in comparison.metrics}
+    return grouped_bars(metrics, comparison.names, first.protocol)

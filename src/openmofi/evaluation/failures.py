@@ -1,4 +1,4 @@
-"""The worst queries with what was found for them, as images on one page."""
+"""A page of the worst queries and the answers that they got, as images."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 import jinja2
 
 from openmofi import __version__
-from openmofi.evaluation.protocol import Evaluated, protocol_named
+from openmofi.evaluation.run import Evaluated, protocol_named
 from openmofi.storage import write_text
 
 
 def write_failures(path: str | Path, evaluated: Evaluated) -> None:
-    """Write the page. Names and keys are escaped, images are data URIs; the page asks the network for nothing."""
+    """Write the page. Names and keys are escaped, images are data URIs; the page loads nothing from the network."""
     cases = evaluated.failures
-    places = [case.place for case in cases] + [place for case in cases for place, *_ in case.answers if place]
-    pictures = evaluated.features.thumbnails(places) if evaluated.features else {}
+    ids = [case.image for case in cases] + [answer.image for case in cases for answer in case.answers if answer.image]
+    images = evaluated.features.thumbnails(ids) if evaluated.features else {}
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
                                      lstrip_blocks=True)
     page = environment.from_string(files(__package__).joinpath("failures.html.j2").read_text("utf-8"))
-    write_text(path, page.render(version=__version__, result=evaluated.result, cases=cases, pictures=pictures,
+    write_text(path, page.render(version=__version__, result=evaluated.result, cases=cases, images=images,
                                  score=protocol_named(evaluated.result.protocol).score))

@@ -1,4 +1,4 @@
-"""Features of images, computed once for an encoder, its preprocessing and the images; all protocols share them."""
+"""Features of images, computed once per encoder, preprocessing and image content; all protocols share them."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from openmofi.dataset.report.thumbnails import thumbnail
 from openmofi.encoders import Encoder
 from openmofi.engine import Progress, Quiet
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.errors import UsageError
 from openmofi.features.images import EmbeddedImages, embed_images
 from openmofi.features.sources import ImageSource, shard_source
 from openmofi.storage import Shard, fingerprint
 
+if TYPE_CHECKING:
+    pass
+
 CHOICES = ("auto", "joint", "backbone")
+ImageId = tuple[str, str]
+"""Name of an image's source, and its key there."""
 
 
 @dataclass
@@ -25,12 +30,12 @@ class Features:
 
     Attributes:
         encoder: see `Encoder`.
-        cache: keeps backbone features; may be removed at any time.
-        progress: told of each part.
-        choice: `joint`: the encoder's joint space of images and texts; `backbone`: what comes before its projection;
-            `auto`: the joint space, and the backbone where there is none.
+        cache: folder that keeps backbone features; may be deleted at any time.
+        progress: receives the progress of each source.
+        choice: `joint`: the encoder's joint space of images and texts; `backbone`: the features before the projection;
+            `auto`: the joint space, or the backbone where the encoder has no joint space.
         half: keep features as float16.
-        seconds: what embedding took so far.
+        seconds: spent on embedding so far.
     """
 
     encoder: Encoder
@@ -39,78 +44,89 @@ class Features:
     choice: str = "auto"
     half: bool = False
     seconds: float = 0.0
-    _seen: dict[str, ImageSource] = field(default_factory=dict)
+    _sources: dict[str, ImageSource] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.choice not in CHOICES:
-            raise UsageError(f"There are no features {self.choice!r}.", f"Choose one of {', '.join(CHOICES)}.")
+            raise UsageError(f"Unknown value {self.choice!r} for features.", f"Use {', '.join(CHOICES)}.")
         if self.choice == "auto":
             self.choice = "joint" if self.encoder.has_joint_space else "backbone"
 
     def embed(self, sources: Sequence[Shard | ImageSource]) -> EmbeddedImages:
-        """Every usable image, L2-normalised; see `embed_images`."""
-        opened = [one if isinstance(one, ImageSource) else shard_source(one) for one in sources]
-        self._seen.update({source.name: source for source in opened})
-        started = time.perf_counter()
-        found = embed_images(opened, self.encoder, self.cache, self.progress, backbone=self.choice == "backbone",
-                             half=self.half)
-        self.seconds += time.perf_counter() - started
-        return found
+        """All usable images, L2-normalised; see `embed_images`."""
+        opened = [source if isinstance(source, ImageSource) else shard_source(source) for source in sources]
+        self._sources.update({source.name: source for source in opened})
+        return self._embed(opened, self.progress)
 
     def stream(self, sources: Sequence[ImageSource]) -> Iterator[EmbeddedImages]:
-        """As `embed`, one source at a time, for images of which not all embeddings fit into memory."""
+        """As `embed`, one source at a time, for images whose embeddings do not fit into memory together."""
         self.progress.begin("embed", len(sources))
         for source in sources:
-            started = time.perf_counter()
-            found = embed_images([source], self.encoder, self.cache, Quiet(), backbone=self.choice == "backbone",
-                                 half=self.half)
-            self.seconds += time.perf_counter() - started
-            self.progress.advance({"rows": len(found.keys) + len(found.refused)})
-            yield found
+            images = self._embed([source], Quiet())
+            self.progress.advance({"rows": len(images.keys) + len(images.refused)})
+            yield images
+
+    def _embed(self, sources: Sequence[ImageSource], progress: Progress) -> EmbeddedImages:
+        started = time.perf_counter()
+        images = embed_images(sources, self.encoder, self.cache, progress, backbone=self.choice == "backbone",
+                              half=self.half)
+        self.seconds += time.perf_counter() - started
+        return images
 
     def describe(self) -> dict[str, Any]:
-        """What stands in every result."""
-        joint = self.choice == "joint"
+        """`Result.features`."""
         return {"choice": self.choice, "normalisation": "l2", "dtype": "float16" if self.half else "float32",
-                "dim": self.encoder.dim if joint else self.encoder.feature_dim,
+                "dim": self.encoder.dim if self.choice == "joint" else self.encoder.feature_dim,
                 "preprocessing": asdict(self.encoder.preprocessing)}
 
-    def thumbnails(self, places: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        """(source, key) → small image as a data URI, for those that can be shown."""
-        wanted = set(places)
-        found = {}
-        for name in sorted({source for source, _ in wanted}):
-            for key, load in self._seen[name].read():
-                if (name, key) in wanted:
+    def require_texts(self, protocol: str) -> None:
+        """Check that images can be compared with texts.
+
+        Raises:
+            UsageError: the encoder has no text side, or backbone features were chosen.
+        """
+        if not self.encoder.has_texts:
+            raise UsageError(f"{protocol} compares images with texts, and the encoder {self.encoder.spec!r} embeds no "
+                             "texts.", "Choose an image–text encoder.")
+        if self.choice != "joint":
+            raise UsageError(f"{protocol} compares images with texts, which needs joint features.",
+                             "Leave --features out.")
+
+    def thumbnails(self, ids: Iterable[ImageId]) -> dict[ImageId, str]:
+        """Thumbnails as data URIs, of the images that can be shown."""
+        remaining = set(ids)
+        uris = {}
+        for name in sorted({source for source, _ in remaining}):
+            for key, load in self._sources[name].read():
+                if (name, key) in remaining:
                     pair = load()
                     if pair.image and (uri := thumbnail(pair.image)):
-                        found[name, key] = uri
-        return found
+                        uris[name, key] = uri
+        return uris
 
 
-def require_texts(encoder: Encoder, protocol: str) -> None:
-    """Refuse an encoder that cannot compare images with texts.
+def image_ids(images: EmbeddedImages) -> list[ImageId]:
+    """(n,) ids of the embedded images."""
+    return list(zip(images.shards, images.keys, strict=True))
 
-    Raises:
-        UsageError: the encoder has no text side that its images compare with.
-    """
-    try:
-        encoder.embed_texts(["a photo"])
-    except OpenMofiError as error:
-        raise UsageError(f"{protocol} compares images with texts, and the encoder {encoder.spec!r} embeds no texts "
-                         f"({error.message.rstrip('.')}).", "Choose an image–text encoder.") from error
+
+def item_names(images: EmbeddedImages) -> list[str]:
+    """(n,) keys, with their sources before them where keys repeat."""
+    if len(set(images.keys)) == len(images.keys):
+        return list(images.keys)
+    return [f"{source}/{key}" for source, key in image_ids(images)]
 
 
 def data_fingerprint(images: Sequence[EmbeddedImages], labels: Sequence[Sequence[Any]]) -> str:
-    """Names images by their content, in order, with their classes; where they lie plays no part."""
-    return fingerprint([[list(zip(one.keys, one.contents, map(str, of), strict=True)),
-                         [(key, status) for _, key, status in one.refused]]
-                        for one, of in zip(images, labels, strict=True)])
+    """Identifies images by their content, in order, and their labels; paths play no part."""
+    return fingerprint([[list(zip(part.keys, part.contents, map(str, classes), strict=True)),
+                         [(key, status) for _, key, status in part.refused]]
+                        for part, classes in zip(images, labels, strict=True)])
 
 
-def as_dinov2(encoder: Encoder) -> Encoder:
+def with_dinov2_preprocessing(encoder: Encoder) -> Encoder:
     """`encoder` with DINOv2's evaluation transform: shorter side to 256/224 of the size, bicubic, centre crop."""
     own = encoder.preprocessing
-    told = replace(own, resize_size=round(own.size * 256 / 224), interpolation="bicubic", resize="shortest",
-                   antialias=True)
-    return encoder.with_preprocessing(told)
+    changed = replace(own, resize_size=round(own.size * 256 / 224), interpolation="bicubic", resize="shortest",
+                      antialias=True)
+    return encoder.with_preprocessing(changed)

@@ -1,7 +1,7 @@
-"""What an evaluation found, as one JSON, with a Parquet beside it of what is known of every item, for paired tests.
+"""The result of an evaluation: a JSON file, with a Parquet file of its items for paired tests.
 
-A metric's name carries the protocol and the convention, `gpr1200/map_incl_query`, and in between, where there are
-parts, the part: `gpr1200/landmarks/map_incl_query`.
+A metric's name holds the protocol and the convention, `gpr1200/map_incl_query`, and for a part of the data the part in
+between: `gpr1200/landmarks/map_incl_query`.
 """
 
 from __future__ import annotations
@@ -21,31 +21,32 @@ from openmofi.errors import OpenMofiError
 from openmofi.storage import fingerprint, write_json, write_table
 
 ITEM, GROUP, PART = "item", "group", "part"
-"""Columns of an item table; all others are metrics: float64, null where the item has none."""
+"""Columns of an item table; all others are metrics: float64, null where an item has no value."""
 
 FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True)
 class Result:
-    """One protocol, one encoder or linker, one set of data.
+    """The result of one protocol on one encoder or linker and one data set.
 
     Attributes:
-        protocol, version: what was measured; a version changes when figures may.
+        protocol, version: of the protocol; the version changes when its values may change.
         metrics: name → value.
-        intervals: name → 95 % bootstrap interval, of those metrics that have one; what is drawn is in `interval_over`.
-        encoder: as of `Encoder.describe`: spec, fingerprint, preprocessing …; for the protocol `labels` what
-            the labels say of theirs; for linkers their spec and fingerprint.
+        intervals: name → 95 % bootstrap interval, for the metrics that have one; `interval_over` says what is drawn.
+        encoder: as of `openmofi.encoders.describe`: spec, fingerprint, preprocessing …; for the protocol `labels` the
+            encoder of the labels; for linkers their spec and fingerprint.
         features: `choice` (`joint` or `backbone`), `normalisation`, `dtype`, `dim`, `preprocessing`; empty without an
             encoder.
-        data: `path`, `fingerprint` (the content of all images, with their classes) and more that a protocol tells.
-        settings: the protocol's.
-        counts: how many images, classes, queries …, `excluded` among them.
-        excluded: image → why; by `rule`.
-        headline: the metric to look at first.
-        rule: what is done with images that cannot be read.
-        facts: what else was found, such as the chosen λ.
-        seconds: `features`, `protocol`.
+        data: `path`, `fingerprint` (of the content of all images, with their classes) and fields of the protocol.
+        settings: of the protocol.
+        counts: numbers of images, classes, queries …, and `excluded`.
+        excluded: image → reason; see `rule`.
+        headline: the main metric.
+        rule: how images that cannot be read are handled.
+        facts: further outputs, such as the chosen λ.
+        seconds: of `features` and `protocol`.
+        versions: of packages.
     """
 
     protocol: str
@@ -68,7 +69,7 @@ class Result:
 
     @property
     def fingerprint(self) -> str:
-        """Names what was measured on what: equal where the figures must be."""
+        """Identifies the measurement; results of equal fingerprints must have equal metrics."""
         return fingerprint([self.protocol, self.version, self.encoder, self.features, self.data.get("fingerprint"),
                             self.settings])
 
@@ -85,8 +86,8 @@ def items_table(items: list[str], groups: list[str], values: Mapping[str, Any], 
 
     Args:
         items: (n,) unique names.
-        groups: (n,) what a bootstrap draws: classes, or the items themselves.
-        values: metric, without the protocol's name → (n,) numbers; NaN where an item has none.
+        groups: (n,) what the bootstrap draws: classes, or the items themselves.
+        values: metric, without the protocol's name → (n,) numbers; NaN where an item has no value.
         parts: (n,) e.g. domains.
     """
     columns: dict[str, pa.Array] = {ITEM: pa.array(items, pa.string()), GROUP: pa.array(groups, pa.string())}
@@ -107,39 +108,39 @@ def write_result(folder: str | Path, result: Result, items: pa.Table | None) -> 
 
 
 def read_result(path: str | Path) -> Result:
-    """Read what `write_result` wrote.
+    """Read a result of `write_result`.
 
     Raises:
-        OpenMofiError: it is not there, no result, or of another format.
+        OpenMofiError: it does not exist, is not a result, or has another format.
     """
     try:
         raw = json.loads(Path(path).read_text("utf-8"))
         version = raw.pop("format_version")
         raw.pop("fingerprint", None)
-        unknown = set(raw) - {one.name for one in fields(Result)}
+        unknown = set(raw) - {column.name for column in fields(Result)}
         if version != FORMAT_VERSION or unknown:
-            raise OpenMofiError(f"{path} has the format {version}; this OpenMOFI reads {FORMAT_VERSION}.",
+            raise OpenMofiError(f"{path} has format {version}; this version reads {FORMAT_VERSION}.",
                                 "Evaluate again.")
         raw["intervals"] = {name: (float(low), float(high)) for name, (low, high) in raw["intervals"].items()}
         return Result(**raw)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise OpenMofiError(f"{path} is no result of `openmofi eval` ({type(error).__name__}: {error}).",
+        raise OpenMofiError(f"{path} is not a result of `openmofi eval` ({type(error).__name__}: {error}).",
                             "Give the .json files that it wrote with --out.") from error
 
 
 def read_items(path: str | Path, result: Result) -> pa.Table | None:
-    """The items beside a result's JSON; `None` where there are none.
+    """The items of a result; `None` where its JSON has no Parquet file beside it.
 
     Raises:
         OpenMofiError: the table is damaged, or belongs to another result.
     """
-    place = Path(path).with_suffix(".parquet")
-    if not place.exists():
+    items = Path(path).with_suffix(".parquet")
+    if not items.exists():
         return None
     try:
-        table = pq.read_table(place)
+        table = pq.read_table(items)
     except (OSError, pa.ArrowException) as error:
-        raise OpenMofiError(f"{place} cannot be read: {error}.", "Evaluate again.") from error
+        raise OpenMofiError(f"{items} cannot be read: {error}.", "Evaluate again.") from error
     if (table.schema.metadata or {}).get(b"result", b"").decode() != result.fingerprint:
-        raise OpenMofiError(f"{place} does not belong to {path}.", "Evaluate again, or copy both files.")
+        raise OpenMofiError(f"{items} does not belong to {path}.", "Evaluate again, or copy both files.")
     return table

@@ -1,6 +1,6 @@
-"""Where the published datasets come from, under which terms, in which layout; and whether what is on disk is whole.
+"""Published datasets: their origin, terms and layout, and checks of copies on disk.
 
-Nothing here downloads. Counts are the published ones. A checksum is given only where a maintained library ships it.
+Nothing is downloaded. Counts are the published ones. Checksums are given only where a maintained library ships them.
 """
 
 from __future__ import annotations
@@ -8,28 +8,28 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from openmofi.config.options import nearest
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.data.class_names import imagenet_names
-from openmofi.evaluation.data.folders import class_folders, pictures_in, require_folder
+from openmofi.evaluation.data.folders import class_folders, images_in, require_folder
+from openmofi.evaluation.data.karpathy import read_karpathy
+from openmofi.evaluation.data.revisited import read_ground_truth
 from openmofi.evaluation.data.vtab_tasks import TASKS, open_task, task_folders
 from openmofi.evaluation.linkers.data import zelda_files
-from openmofi.evaluation.metrics.image_text import read_karpathy
-from openmofi.evaluation.metrics.revisited import read_ground_truth
 from openmofi.evaluation.protocols.gpr1200 import list_gpr1200
 from openmofi.evaluation.protocols.image_text import FOLDERS
 
-_AT_ONCE = 1 << 20
 _ZELDA = {"aida-b": 231, "cweb": 320, "reddit-comments": 360, "reddit-posts": 377, "shadowlinks-shadow": 904,
           "shadowlinks-tail": 901, "shadowlinks-top": 904, "tweeki": 500, "wned-wiki": 319}
-"""Test split → documents, as the files have them; two figures of the authors' README are off by one."""
+"""Test split → documents in its file; two counts of the authors' README are off by one."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was checked: what, whether it is as published, and what was found."""
+    """The outcome of one check: what was checked, whether it is as published, and its state."""
 
     what: str
     ok: bool
@@ -41,13 +41,13 @@ class Source:
     """A dataset.
 
     Attributes:
-        protocols: which use it.
-        home: where it comes from.
-        licence: its terms, as far as its makers state them.
-        layout: what the folder holds.
+        protocols: that use it.
+        home: its origin.
+        licence: its terms, as far as its authors state them.
+        layout: of its folder.
         counts: as published.
-        check: looks at a folder.
-        archives: name of a downloaded file → its published MD5; looked at where it lies in the folder.
+        check: checks a folder.
+        archives: name of a downloaded file → its published MD5, checked if the file is in the folder.
     """
 
     protocols: tuple[str, ...]
@@ -60,42 +60,34 @@ class Source:
 
 
 def source_named(name: str) -> Source:
-    """The dataset of a name.
+    """The dataset of this name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: it is unknown.
     """
     if name not in SOURCES:
-        raise UsageError(f"There is no dataset {name!r}.{nearest(name, SOURCES)}",
-                         f"Datasets are: {', '.join(SOURCES)}.")
+        raise UsageError(f"Unknown dataset {name!r}.{nearest(name, SOURCES)}", f"Use {', '.join(SOURCES)}.")
     return SOURCES[name]
 
 
 def check_source(name: str, folder: str | Path) -> list[Finding]:
-    """Compare what is on disk with what is published: files, counts, and checksums of archives that lie there.
+    """Compare a folder with the published dataset: files, counts, and checksums of archives in it.
 
     Raises:
-        UsageError: no such dataset.
-        OpenMofiError: no such folder.
+        UsageError: the dataset is unknown.
+        OpenMofiError: the folder does not exist.
     """
-    source, place = source_named(name), require_folder(folder)
+    source, root = source_named(name), require_folder(folder)
     try:
-        findings = source.check(place)
+        findings = source.check(root)
     except OpenMofiError as error:
         findings = [Finding("layout", False, str(error))]
     for file, digest in source.archives.items():
-        if (place / file).is_file():
-            found = _md5(place / file)
-            findings.append(Finding(f"MD5 of {file}", found == digest, found))
+        if (root / file).is_file():
+            with open(root / file, "rb") as handle:
+                actual = hashlib.file_digest(handle, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
+            findings.append(Finding(f"MD5 of {file}", actual == digest, actual))
     return findings
-
-
-def _md5(path: Path) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    with open(path, "rb") as handle:
-        while part := handle.read(_AT_ONCE):
-            digest.update(part)
-    return digest.hexdigest()
 
 
 def _count(what: str, found: int, published: int) -> Finding:
@@ -103,34 +95,38 @@ def _count(what: str, found: int, published: int) -> Finding:
 
 
 def _gpr1200(folder: Path) -> list[Finding]:
-    pictures = list_gpr1200(folder / "images" if (folder / "images").is_dir() else folder)
-    return [_count("pictures", len(pictures), 12_000), _count("classes", len(set(pictures.values())), 1200)]
+    images = list_gpr1200(folder / "images" if (folder / "images").is_dir() else folder)
+    return [_count("images", len(images), 12_000), _count("classes", len(set(images.values())), 1200)]
 
 
-def _revisited(name: str, pictures: int) -> Callable[[Path], list[Finding]]:
+def _revisited(name: str, images: int, folder_name: str) -> Source:
     def check(folder: Path) -> list[Finding]:
         truth = read_ground_truth(folder / f"gnd_{name}.pkl")
         names = [*truth.database, *(query.name for query in truth.queries)]
-        there = sum((folder / f"jpg/{one}.jpg").is_file() for one in names)
-        return [_count("database images in the ground truth", len(truth.database), pictures),
+        present = sum((folder / f"jpg/{image}.jpg").is_file() for image in names)
+        return [_count("database images in the ground truth", len(truth.database), images),
                 _count("queries in the ground truth", len(truth.queries), 70),
-                _count("images on disk", there, len(names))]
+                _count("images on disk", present, len(names))]
 
-    return check
+    return Source(
+        ("revisited",),
+        f"http://cmp.felk.cvut.cz/revisitop (annotation), https://www.robots.ox.ac.uk/~vgg/data/{folder_name}",
+        "None is stated with the annotation; images are from Flickr and remain their owners'.",
+        f"DIR/gnd_{name}.pkl, DIR/jpg/NAME.jpg without subfolders", f"{images:,} images and 70 queries", check)
 
 
 def _distractors(folder: Path) -> list[Finding]:
     root = folder / "jpg" if (folder / "jpg").is_dir() else folder
-    return [_count("pictures", len(pictures_in(root)), 1_001_001)]
+    return [_count("images", len(images_in(root)), 1_001_001)]
 
 
 def _imagenet(folder: Path) -> list[Finding]:
     findings = []
-    for split, pictures in (("train", 1_281_167), ("val", 50_000)):
+    for split, images in (("train", 1_281_167), ("val", 50_000)):
         if (folder / split).is_dir():
-            found = class_folders(folder / split)
-            known = set(found.classes) & set(imagenet_names())
-            findings += [_count(f"{split}: images", len(found.files), pictures),
+            folders = class_folders(folder / split)
+            known = set(folders.classes) & set(imagenet_names())
+            findings += [_count(f"{split}: images", len(folders.files), images),
                          _count(f"{split}: classes by WordNet id", len(known), 1000)]
     return findings or [Finding("layout", False, f"{folder} has neither train nor val.")]
 
@@ -138,38 +134,38 @@ def _imagenet(folder: Path) -> list[Finding]:
 def _karpathy(name: str, sizes: Mapping[str, int]) -> Callable[[Path], list[Finding]]:
     def check(folder: Path) -> list[Finding]:
         listed = {split: read_karpathy(folder / f"dataset_{name}.json", split, 5) for split in sizes}
-        test = [one.file for one in listed["test"]]
-        there = max(sum((folder / place / file).is_file() for file in test) for place in FOLDERS)
+        test = [image.file for image in listed["test"]]
+        present = max(sum((folder / name / file).is_file() for file in test) for name in FOLDERS)
         return [*(_count(f"{split}: images listed", len(listed[split]), size) for split, size in sizes.items()),
-                _count("test: images on disk", there, len(test))]
+                _count("test: images on disk", present, len(test))]
 
     return check
 
 
 def _vtab(folder: Path) -> list[Finding]:
-    there, findings = task_folders(folder), []
+    folders, findings = task_folders(folder), []
     for task in TASKS:
-        if task not in there:
-            findings.append(Finding(task.name, False, "is not there"))
+        if task not in folders:
+            findings.append(Finding(task.name, False, "is missing"))
             continue
         try:
-            splits = open_task(task, there[task], 0)
+            splits = open_task(task, folders[task], 0)
         except OpenMofiError as error:
             findings.append(Finding(task.name, False, str(error)))
             continue
-        lost = sum(not (part.root / file).is_file() for part in splits.parts() for file in part.files)
+        absent = sum(not (part.root / file).is_file() for part in splits.parts() for file in part.files)
         findings += [_count(f"{task.name}: test images", len(splits.test.files), task.test),
-                     Finding(f"{task.name}: files", not lost, f"{lost} of the listed images are missing"
-                             if lost else "all are there")]
+                     Finding(f"{task.name}: files", not absent, f"{absent} of the listed images are missing"
+                             if absent else "all are present")]
     return findings
 
 
 def _zelda(folder: Path) -> list[Finding]:
     files = zelda_files(folder)
     documents = {split: _lines(file) for split, file in files.tests.items()}
-    there = {"candidate lists": files.lists, "entity descriptions": files.descriptions}
+    optional = {"candidate lists": files.lists, "entity descriptions": files.descriptions}
     return [*(_count(f"{split}: documents", documents.get(split, 0), count) for split, count in _ZELDA.items()),
-            *(Finding(what, found is not None, str(found or "are not there")) for what, found in there.items())]
+            *(Finding(what, path is not None, str(path or "are missing")) for what, path in optional.items())]
 
 
 def _lines(path: Path) -> int:
@@ -183,18 +179,8 @@ SOURCES: Mapping[str, Source] = {
         "Images under the terms of their six sources; for research.",
         "DIR/CLASS_NAME.jpg or DIR/images/CLASS_NAME.jpg, CLASS an integer", "12,000 images, 1,200 classes of 10",
         _gpr1200),
-    "roxford5k": Source(
-        ("revisited",),
-        "http://cmp.felk.cvut.cz/revisitop (annotation), https://www.robots.ox.ac.uk/~vgg/data/oxbuildings",
-        "None is stated with the annotation; images are from Flickr and remain their owners'.",
-        "DIR/gnd_roxford5k.pkl, DIR/jpg/NAME.jpg without subfolders", "4,993 images and 70 queries",
-        _revisited("roxford5k", 4993)),
-    "rparis6k": Source(
-        ("revisited",),
-        "http://cmp.felk.cvut.cz/revisitop (annotation), https://www.robots.ox.ac.uk/~vgg/data/parisbuildings",
-        "None is stated with the annotation; images are from Flickr and remain their owners'.",
-        "DIR/gnd_rparis6k.pkl, DIR/jpg/NAME.jpg without subfolders", "6,322 images and 70 queries",
-        _revisited("rparis6k", 6322)),
+    "roxford5k": _revisited("roxford5k", 4993, "oxbuildings"),
+    "rparis6k": _revisited("rparis6k", 6322, "parisbuildings"),
     "revisitop1m": Source(
         ("revisited",), "http://cmp.felk.cvut.cz/revisitop (revisitop1m.1.tar.gz to .100.tar.gz)",
         "None is stated; images are from Flickr and remain their owners'.",
@@ -202,7 +188,7 @@ SOURCES: Mapping[str, Source] = {
     "imagenet": Source(
         ("knn", "linear", "zeroshot"), "https://image-net.org (ILSVRC 2012, after registration)",
         "ImageNet's terms of access: research and education, no commercial use.",
-        "DIR/train/nNNNNNNNN/PICTURE, DIR/val/nNNNNNNNN/PICTURE", "1,281,167 and 50,000 images, 1,000 classes",
+        "DIR/train/nNNNNNNNN/IMAGE, DIR/val/nNNNNNNNN/IMAGE", "1,281,167 and 50,000 images, 1,000 classes",
         _imagenet,
         {"ILSVRC2012_img_train.tar": "1d675b47d978889d74fa0da5fadfb00e",
          "ILSVRC2012_img_val.tar": "29b22e2961454d5413ddabcf34fc5622"}),
@@ -210,18 +196,18 @@ SOURCES: Mapping[str, Source] = {
         ("image-text",), "https://shannon.cs.illinois.edu/DenotationGraph (images, by a form), "
         "https://cs.stanford.edu/people/karpathy/deepimagesent (splits)",
         "Research and education, no commercial use; images are from Flickr and remain their owners'.",
-        "DIR/dataset_flickr30k.json, DIR/flickr30k-images/PICTURE", "1,000 test images of 31,014, five captions each",
+        "DIR/dataset_flickr30k.json, DIR/flickr30k-images/IMAGE", "1,000 test images of 31,014, five captions each",
         _karpathy("flickr30k", {"train": 29_000, "val": 1014, "test": 1000})),
     "coco": Source(
         ("image-text",), "https://cocodataset.org (val2014.zip), https://cs.stanford.edu/people/karpathy/deepimagesent "
         "(splits)", "Captions CC BY 4.0; images are from Flickr and remain their owners'.",
-        "DIR/dataset_coco.json, DIR/val2014/PICTURE", "5,000 test images of 123,287, the first five captions of each",
+        "DIR/dataset_coco.json, DIR/val2014/IMAGE", "5,000 test images of 123,287, the first five captions of each",
         _karpathy("coco", {"train": 82_783, "restval": 30_504, "val": 5000, "test": 5000})),
     "vtab": Source(
         ("vtab",), "https://github.com/google-research/task_adaptation (tasks; code Apache-2.0)",
         "19 datasets, each under its own terms; several are for research only.",
         "DIR/TASK/train800.txt, val200.txt, test.txt with lines PATH CLASS, or "
-        f"DIR/TASK/{{train800,val200,test}}/CLASS/PICTURE; TASK is one of {', '.join(task.name for task in TASKS)}",
+        f"DIR/TASK/{{train800,val200,test}}/CLASS/IMAGE; TASK is one of {', '.join(task.name for task in TASKS)}",
         "19 tasks of 800 + 200 examples; test: " + ", ".join(f"{task.name} {task.test:,}" for task in TASKS), _vtab),
     "zelda": Source(
         ("disambiguation",), "https://github.com/flairNLP/zelda (zelda_full.zip)",

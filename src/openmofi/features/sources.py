@@ -12,8 +12,8 @@ from openmofi.pairs import ReadSettings, read_pairs
 from openmofi.schema import Pair, PairStatus
 from openmofi.storage import Shard, fingerprint
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
-FILES_AT_ONCE = 4096
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+FILES_PER_SOURCE = 4096
 """Files of one source: what is embedded is kept in parts of so many, so that a stopped run loses little."""
 
 Load = Callable[[], Pair]
@@ -49,14 +49,14 @@ def shard_source(shard: Shard, settings: ReadSettings = ReadSettings()) -> Image
 
 
 def file_sources(root: str | Path, files: Sequence[str], name: str = "files") -> list[ImageSource]:
-    """Files below `root`, in the order given, in sources of `FILES_AT_ONCE`; keys are the relative paths.
+    """Files below `root`, in the order given, in sources of `FILES_PER_SOURCE`; keys are the relative paths.
 
     Raises:
         OpenMofiError: a file cannot be looked at.
     """
     folder, settings = Path(root), ReadSettings()
-    return [_files(folder, list(files[start : start + FILES_AT_ONCE]), f"{name}-{start // FILES_AT_ONCE:05d}",
-                   settings.max_image_bytes) for start in range(0, len(files), FILES_AT_ONCE)]
+    return [_files(folder, list(files[start : start + FILES_PER_SOURCE]), f"{name}-{start // FILES_PER_SOURCE:05d}",
+                   settings.max_image_bytes) for start in range(0, len(files), FILES_PER_SOURCE)]
 
 
 def _files(folder: Path, files: list[str], name: str, limit: int) -> ImageSource:

@@ -1,10 +1,7 @@
-import numpy as np
 import pytest
-from scipy.stats import bootstrap
 
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.linkers.accuracy import disambiguation_scores, judge, macro_interval, prior_answers
-from openmofi.evaluation.metrics.bootstrap import ratio_interval
+from openmofi.evaluation.linkers.accuracy import disambiguation_scores, judge, prior_answers
 from openmofi.linking.corpora.examples import NIL, Candidate, Example, with_gold
 
 BIRD, MACHINE = Candidate("bird", "crane", prior=0.7), Candidate("machine", "crane", prior=0.3)
@@ -67,25 +64,3 @@ def test_the_prior_answers_the_commonest_and_is_right_where_nothing_hides_the_go
 def test_what_cannot_be_judged(examples, answers, told):
     with pytest.raises(OpenMofiError, match=told):
         judge(examples, answers)
-
-
-def test_the_macro_averages_interval_is_a_bootstrap_within_splits():
-    draw = np.random.default_rng(3)
-    splits = [draw.random(size) < share for size, share in ((400, 0.8), (60, 0.3), (1000, 0.5))]
-    means = []
-    for _ in range(4000):
-        means.append(np.mean([split[draw.integers(0, len(split), len(split))].mean() for split in splits]))
-    assert macro_interval(splits, resamples=4000) == pytest.approx(np.percentile(means, [2.5, 97.5]), abs=0.004)
-    assert macro_interval([np.ones(5, bool)]) == (1.0, 1.0)
-
-
-def test_the_interval_of_a_ratio_is_scipys():
-    draw = np.random.default_rng(5)
-    below = draw.integers(0, 6, 80).astype(float)
-    above = np.floor(below * draw.random(80))
-    expected = bootstrap((above, below), lambda one, other, axis=-1: one.sum(axis) / other.sum(axis), paired=True,
-                         vectorized=True, n_resamples=1000, method="percentile", rng=np.random.default_rng(0))
-    assert ratio_interval(above, below) == pytest.approx(tuple(expected.confidence_interval))
-    assert ratio_interval([0, 0], [0, 0]) == (0.0, 0.0)
-    with pytest.raises(OpenMofiError):
-        ratio_interval([], [])

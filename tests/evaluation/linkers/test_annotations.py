@@ -48,8 +48,8 @@ spans = st.lists(st.builds(lambda start, length, entity: Annotation(start, start
 @given(spans, spans)
 def test_weak_is_never_below_strong_and_sides_may_be_swapped(gold, found):
     strong, weak = match_annotations(gold, found), match_annotations(gold, found, weak=True)
-    assert strong.right <= weak.right <= min(len(gold), len(found))
-    assert strong.right == match_annotations(found, gold).right
+    assert strong.correct <= weak.correct <= min(len(gold), len(found))
+    assert strong.correct == match_annotations(found, gold).correct
 
 
 @given(spans)

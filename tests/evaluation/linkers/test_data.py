@@ -51,7 +51,7 @@ def test_lists_as_json_or_as_a_plain_pickle(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(COUNTS))
     (tmp_path / "a.pickle").write_bytes(pickle.dumps(COUNTS))
     assert read_candidate_counts(tmp_path / "a.json") == read_candidate_counts(tmp_path / "a.pickle") == COUNTS
-    for value, told in (([1], "no mentions"), ({"x": 1}, "no mentions"), (defaultdict(dict, COUNTS), "is not read")):
+    for value, told in (([1], "no mentions"), ({"x": 1}, "no mentions"), (defaultdict(dict, COUNTS), "is refused")):
         (tmp_path / "b.pkl").write_bytes(pickle.dumps(value))
         with pytest.raises(OpenMofiError, match=told):
             read_candidate_counts(tmp_path / "b.pkl")

@@ -11,8 +11,8 @@ from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.compare import compare_results
 from openmofi.evaluation.linkers.accuracy import disambiguation_scores
-from openmofi.evaluation.protocol import evaluate
 from openmofi.evaluation.result import write_result
+from openmofi.evaluation.run import evaluate
 from openmofi.knowledge import build_table
 from openmofi.linking import linker_fingerprint
 from openmofi.linking.corpora.examples import NIL, Candidate, Example, read_examples, write_examples
@@ -103,7 +103,7 @@ def test_coherence_reads_the_rest_of_the_text(place, texts, monkeypatch):
     assert (right["0"], right["2"], right["4"]) == (1, 1, 0)
     # The knowledge base does not know herons: there the example's own prior answers.
     assert right["5"] == 1
-    monkeypatch.setattr("openmofi.evaluation.linkers.disambiguation._AT_ONCE", 1)
+    monkeypatch.setattr("openmofi.evaluation.linkers.disambiguation._PART", 1)
     again = run("disambiguation", texts, f"coherence:{place / 'kb'}")
     assert again.items.equals(found.items)
     assert run("disambiguation", texts, "prior").items["accuracy_inkb"].to_pylist()[0] == 0
@@ -116,7 +116,7 @@ def test_splits_and_lists_are_settings(place):
     assert found.result.settings == {"splits": ("test_b",), "candidates": 1, "detector": "gazetteer"}
     assert found.result.counts["splits"] == 1
     assert found.result.metrics["disambiguation/ceiling"] < 1
-    with pytest.raises(UsageError, match="must not be negative"):
+    with pytest.raises(UsageError, match="must be at least 0"):
         run("disambiguation", place / "examples.parquet", "prior", overrides=["candidates=-1"])
 
 
@@ -144,14 +144,14 @@ def test_linking_with_the_fusion_decoder_and_a_threshold(place, texts):
     strict = run("linking", texts, f"fusion:{place / 'fusion'}", overrides=[*options, "threshold=1"]).result
     assert strict.counts["annotations"] == 0
     assert strict.metrics["linking/micro_precision_strong"] == strict.metrics["linking/micro_f1_strong"] == 0
-    with pytest.raises(UsageError, match="threshold is from 0 to 1"):
+    with pytest.raises(UsageError, match="threshold must be from 0 to 1"):
         run("linking", texts, "prior", overrides=[*options, "threshold=2"])
 
 
 @pytest.mark.parametrize(("protocol", "linker", "overrides", "told"), [
     ("disambiguation", "", [], "disambiguation needs a linker"),
-    ("disambiguation", "coherence", [], "no linker 'coherence' for given candidates"),
-    ("disambiguation", "fusion:", [], "no linker 'fusion:'"),
+    ("disambiguation", "coherence", [], "Unknown value 'coherence' for linker, with given candidates"),
+    ("disambiguation", "fusion:", [], "Unknown value 'fusion:' for linker"),
     ("disambiguation", "fusion:nowhere", [], "nowhere is no fusion decoder"),
     ("linking", "prior", [], "needs a knowledge base"),
     ("linking", "best", ["kb=x"], "no linker 'best'"),
@@ -159,7 +159,7 @@ def test_linking_with_the_fusion_decoder_and_a_threshold(place, texts):
     ("retrieval", "prior", [], "retrieval needs an encoder"),
     ("labels", "prior", [], "labels does not judge a linker"),
 ])
-def test_what_cannot_be_judged_is_told(place, protocol, linker, overrides, told):
+def test_what_cannot_be_judged_is_reported(place, protocol, linker, overrides, told):
     with pytest.raises(OpenMofiError, match=told):
         run(protocol, place / "examples.parquet", linker, overrides=overrides)
 
@@ -173,6 +173,6 @@ def test_an_encoder_is_no_linker(place):
         evaluate("knn", Eye(), place, "unused", Quiet(), linker="prior")
 
 
-def test_gold_of_another_knowledge_base_is_told(place):
+def test_gold_of_another_knowledge_base_is_reported(place):
     with pytest.raises(OpenMofiError, match=r"has none of the .* gold entities"):
         run("linking", place / "examples.parquet", "prior", overrides=[f"kb={place / 'kb'}"])

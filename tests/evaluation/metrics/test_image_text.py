@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.metrics.image_text import first_ranks, read_karpathy
-from openmofi.evaluation.protocol import evaluate
+from openmofi.evaluation.data.karpathy import read_karpathy
+from openmofi.evaluation.metrics.image_text import first_ranks
+from openmofi.evaluation.run import evaluate
 
 
 def unit(draw, count, dim):
@@ -56,7 +57,7 @@ def test_recall_equals_torchmetrics():
         assert (to_image <= k).mean() == pytest.approx(float(recall))
 
 
-def test_pictures_without_captions():
+def test_images_without_captions():
     with pytest.raises(OpenMofiError, match="without a caption"):
         first_ranks(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32), [0, 0])
 
@@ -111,11 +112,11 @@ def test_wrong_texts_are_not_found(tmp_path):
     found = run(write_set(tmp_path / "data"), tmp_path, Contrary(), failures=9)
     assert found.result.metrics["image-text/text_to_image_recall_at_1"] == 0
     assert found.result.metrics["image-text/text_to_image_recall_at_5"] == 1
-    assert len({case.place for case in found.failures}) == 4
+    assert len({case.image for case in found.failures}) == 4
     assert not found.failures[0].answers[0][3]
 
 
-def test_unreadable_pictures_take_their_captions_with_them(tmp_path):
+def test_unreadable_images_take_their_captions_with_them(tmp_path):
     data = write_set(tmp_path / "data")
     (data / "flickr30k-images/0.jpg").write_bytes(b"no image")
     found = run(data, tmp_path).result
@@ -134,7 +135,7 @@ def test_faults_are_one_sentence(tmp_path):
         run(data, tmp_path, overrides=["split=val"])
     with pytest.raises(OpenMofiError, match=r"0\.jpg has 5 captions in .*, not 6"):
         run(data, tmp_path, overrides=["captions=6"])
-    with pytest.raises(UsageError, match="prompt has"):
+    with pytest.raises(UsageError, match="prompt must hold"):
         run(data, tmp_path, overrides=["prompt=a photo"])
     (data / "flickr30k-images/2.jpg").unlink()
     with pytest.raises(OpenMofiError, match=r"1 of 4 images are not in .*2\.jpg"):

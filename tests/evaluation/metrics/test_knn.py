@@ -31,7 +31,7 @@ def test_it_is_dinov2s(ks, temperature, block_bytes):
     assert {k: answers.tolist() for k, answers in found.answers.items()} == expected
     accuracy = [(answers == labels[260:]).mean() for answers in found.answers.values()]
     assert 0.2 < min(accuracy) <= max(accuracy) < 1
-    assert found.places.shape == found.similarities.shape == (100, max(ks))
+    assert found.rows.shape == found.similarities.shape == (100, max(ks))
 
 
 def test_equal_votes_go_to_the_first_class():
@@ -41,7 +41,7 @@ def test_equal_votes_go_to_the_first_class():
 
 def test_bad_input():
     train = normalise(np.random.default_rng(0).standard_normal((50, 8)))
-    with pytest.raises(UsageError, match=r"k = 200 neighbours cannot be found among 50 training images.*k=10,20"):
+    with pytest.raises(UsageError, match=r"k=200 neighbours is more than the 50 training images.*k=10,20"):
         nearest_neighbours(train, np.zeros(50), train)
     with pytest.raises(OpenMofiError, match="query embeddings are not L2-normalised"):
         nearest_neighbours(train, np.zeros(50), 2 * train, k=(5,))

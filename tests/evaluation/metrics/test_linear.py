@@ -6,8 +6,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.metrics.linear import _loss, choose_l2, fit_probe
-from openmofi.evaluation.protocols.linear import LinearSettings, Split, split_train
+from openmofi.evaluation.metrics.linear import Split, _loss, choose_l2, fit_probe
+from openmofi.evaluation.protocols.linear import LinearSettings, split_train
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_blocks_of_rows_change_nothing(digits, monkeypatch):
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    (lambda x, y: (x, y[:-1]), "do not go with labels"), (lambda x, y: (x, y + 1), "Labels run from"),
+    (lambda x, y: (x, y[:-1]), "do not fit labels"), (lambda x, y: (x, y + 1), "Labels run from"),
     (lambda x, y: (x * np.nan, y), "not finite"),
 ])
 def test_bad_input_is_one_clear_sentence(digits, change, message):
@@ -99,7 +99,7 @@ def split(counts):
     return Split(np.arange(len(labels), dtype=np.float32)[:, None], labels)
 
 
-def test_validation_pictures_are_drawn_from_each_class_and_never_trained_on():
+def test_validation_images_are_drawn_from_each_class_and_never_trained_on():
     train, validation = split_train(split([10, 20, 5]), None, LinearSettings())
     assert np.bincount(validation.labels).tolist() == [2, 4, 1]
     assert np.bincount(train.labels).tolist() == [8, 16, 4]
@@ -119,5 +119,5 @@ def test_few_shots():
     assert np.bincount(validation.labels).tolist() == [4, 4]
     train, validation = split_train(split([10, 20]), given, LinearSettings())
     assert (len(train.labels), validation) == (30, given)
-    with pytest.raises(OpenMofiError, match="A class has 10 training images, and 12 are needed"):
+    with pytest.raises(OpenMofiError, match="A class has 10 training images; training and validation need 12"):
         split_train(split([10, 20]), None, LinearSettings(shots=8))

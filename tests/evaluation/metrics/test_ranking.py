@@ -4,7 +4,7 @@ from clusters import signs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openmofi.evaluation.metrics.ranking import Index, checked_embeddings, nearest_places, ranks_of
+from openmofi.evaluation.metrics.ranking import Index, checked_embeddings, nearest_rows, ranks_of
 
 
 @settings(max_examples=60, deadline=None)
@@ -17,7 +17,7 @@ def test_ranks_and_nearest_are_those_of_a_stable_sort(seed, size, wanted, values
     rank = np.argsort(order, axis=1) + 1
     for row in range(3):
         np.testing.assert_array_equal(ranks_of(scores[row], places), rank[row][places])
-    found, best = nearest_places(scores, wanted)
+    found, best = nearest_rows(scores, wanted)
     np.testing.assert_array_equal(found, order[:, :wanted])
     np.testing.assert_array_equal(best, np.take_along_axis(scores, order, 1)[:, :wanted])
 
@@ -40,7 +40,7 @@ def test_a_database_of_many_vectors_needs_little_more_than_itself():
     base /= np.linalg.norm(base, axis=1, keepdims=True)
     tracemalloc.start()
     for _, scores in Index.of(checked_embeddings(base)).blocks(base[:50]):
-        places, _ = nearest_places(scores, 10)
+        places, _ = nearest_rows(scores, 10)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert places[-1, 0] == 49

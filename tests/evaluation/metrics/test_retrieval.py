@@ -22,7 +22,7 @@ def test_both_conventions_equal_their_definitions(seed):
     assert result.map_incl_query == pytest.approx(incl.mean(), abs=1e-9)
     assert result.map_excl_query == pytest.approx(np.nanmean(excl), abs=1e-9)
     assert result.queries_without_positives == np.isnan(excl).sum() == 2
-    assert (result.pictures, result.classes) == (90, 10)
+    assert (result.images, result.classes) == (90, 10)
 
 
 def test_official_gpr1200_formula_on_classes_of_ten():

@@ -12,16 +12,15 @@ from PIL import Image
 
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.evaluation.data.revisited import read_ground_truth
 from openmofi.evaluation.metrics.revisited import (
     DIFFICULTIES,
     KINDS,
-    Query,
     Ranking,
     average_precision,
     precision_at,
-    read_ground_truth,
 )
-from openmofi.evaluation.protocol import evaluate
+from openmofi.evaluation.run import evaluate
 
 
 def authors(ranking, ok, junk, kappas):
@@ -47,7 +46,7 @@ def authors(ranking, ok, junk, kappas):
 
 
 def judged(ranks, difficulty):
-    found, positives = ranks.judged(difficulty)
+    found, positives = ranks.positives(difficulty)
     if not positives:
         return np.nan, [np.nan] * 3
     return average_precision(found, positives), [precision_at(found, k) for k in (1, 5, 10)]
@@ -67,7 +66,7 @@ def places(**kinds):
 def test_hand_made_rankings():
     # The database in the order of its ranking: junk, easy, -, hard, easy.
     query, database = embedded([0.9, 0.8, 0.7, 0.6, 0.5])
-    asked = [Query("q", (0, 0, 1, 1), places(easy=[1, 4], hard=[3], junk=[0]))]
+    asked = [places(easy=[1, 4], hard=[3], junk=[0])]
     (ranks,) = Ranking(query, database, asked, np.arange(5)).ranks()
     # Easy: junk is 0 and 3, so the easy ones stand at 0 and 2: (1 + 1)/4 + (1/2 + 2/3)/4.
     assert judged(ranks, "easy") == (pytest.approx(0.5 + (1 / 2 + 2 / 3) / 4), [1, pytest.approx(2 / 3)] + [2 / 3])
@@ -79,14 +78,14 @@ def test_hand_made_rankings():
 
 def test_queries_without_positives_are_not_counted():
     query, database = embedded([0.9, 0.8])
-    (ranks,) = Ranking(query, database, [Query("q", (0, 0, 1, 1), places(easy=[0], junk=[1]))], np.arange(2)).ranks()
+    (ranks,) = Ranking(query, database, [places(easy=[0], junk=[1])], np.arange(2)).ranks()
     assert np.isnan(judged(ranks, "hard")[0])
     assert judged(ranks, "easy")[0] == 1
 
 
 def test_a_positive_that_cannot_be_read_is_never_found():
     query, database = embedded([0.9])
-    asked = [Query("q", (0, 0, 1, 1), places(easy=[0, 1]))]
+    asked = [places(easy=[0, 1])]
     (ranks,) = Ranking(query, database, asked, np.array([0, -1])).ranks()
     assert judged(ranks, "easy")[0] == 0.5
     (none,) = Ranking(query, database, asked, np.array([-1, -1])).ranks()
@@ -107,7 +106,7 @@ def test_random_rankings_equal_the_authors_definition(data):
     truth = []
     for _ in range(queries):
         kinds = draw.integers(0, 4, count)
-        truth.append(Query("q", (0, 0, 1, 1), {kind: np.flatnonzero(kinds == n) for n, kind in enumerate(KINDS)}))
+        truth.append({kind: np.flatnonzero(kinds == n) for n, kind in enumerate(KINDS)})
     ranking = Ranking(asked, base[:count], truth, np.arange(count))
     cut = count + distractors // 2
     for part in (base[count:cut], base[cut:]):
@@ -120,8 +119,8 @@ def test_random_rankings_equal_the_authors_definition(data):
         if gaps[gaps > 0].min(initial=1) < 1e-6:
             continue  # blocks of another shape may round another way
         for level, (ok, junk) in DIFFICULTIES.items():
-            expected = authors(order[number].tolist(), set(np.concatenate([query.places[k] for k in ok]).tolist()),
-                               set(np.concatenate([query.places[k] for k in junk]).tolist()), (1, 5, 10))
+            expected = authors(order[number].tolist(), set(np.concatenate([query[k] for k in ok]).tolist()),
+                               set(np.concatenate([query[k] for k in junk]).tolist()), (1, 5, 10))
             found = judged(ranks, level)
             assert found[0] == pytest.approx(expected[0], nan_ok=True)
             assert found[1] == pytest.approx(expected[1], nan_ok=True)
@@ -172,8 +171,8 @@ def test_the_protocol(tmp_path):
     base = embed([Image.open(data / f"jpg/{name}.jpg").convert("RGB") for name in truth.database])
     order = np.argsort(-(queries @ base.T), axis=1, kind="stable")
     for level, (ok, junk) in DIFFICULTIES.items():
-        expected = [authors(order[row].tolist(), {int(at) for kind in ok for at in query.places[kind]},
-                            {int(at) for kind in junk for at in query.places[kind]}, (1, 5, 10))
+        expected = [authors(order[row].tolist(), {int(at) for kind in ok for at in query.positions[kind]},
+                            {int(at) for kind in junk for at in query.positions[kind]}, (1, 5, 10))
                     for row, query in enumerate(truth.queries)]
         assert result.metrics[f"revisited/map_{level}"] == pytest.approx(np.mean([ap for ap, _ in expected]))
         for place, k in enumerate((1, 5, 10)):
@@ -192,18 +191,18 @@ def test_distractors_are_streamed(tmp_path, monkeypatch):
         for one in range(5):
             (more / f"{colour}{one}.png").write_bytes(picture(colour, 50 + one, 5))
     (more / "broken.png").write_bytes(b"no image")
-    monkeypatch.setattr("openmofi.features.sources.FILES_AT_ONCE", 7)
+    monkeypatch.setattr("openmofi.features.sources.FILES_PER_SOURCE", 7)
     alone = run(data, tmp_path).result
     found = run(data, tmp_path, overrides=[f"distractors={tmp_path / 'more'}"]).result
     assert found.counts["distractors"] == 20
     assert found.excluded == {"a/broken.png": "image_broken"}
     assert found.metrics["revisited/map_medium"] < alone.metrics["revisited/map_medium"]
     assert found.data["fingerprint"] != alone.data["fingerprint"]
-    monkeypatch.setattr("openmofi.features.sources.FILES_AT_ONCE", 3)
+    monkeypatch.setattr("openmofi.features.sources.FILES_PER_SOURCE", 3)
     assert run(data, tmp_path, overrides=[f"distractors={tmp_path / 'more'}"]).result.metrics == found.metrics
 
 
-def test_unreadable_pictures(tmp_path):
+def test_unreadable_images(tmp_path):
     data = write_set(tmp_path / "set")
     (data / "jpg/blue_0.jpg").write_bytes(b"no image")
     (data / "jpg/query_red.jpg").write_bytes(b"no image")
@@ -222,7 +221,7 @@ def test_faults_are_one_sentence(tmp_path):
         run(data, tmp_path)
     with pytest.raises(UsageError, match="precision_at"):
         run(data, tmp_path, overrides=["precision_at=0"])
-    with pytest.raises(OpenMofiError, match="is no folder"):
+    with pytest.raises(OpenMofiError, match="is not a folder"):
         run(write_set(tmp_path / "other"), tmp_path, overrides=[f"distractors={tmp_path / 'none'}"])
 
 
@@ -244,6 +243,6 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path):
             return open, (str(tmp_path / "ran"), "w")
 
     data = write_set(tmp_path / "set", imlist=Attack())
-    with pytest.raises(OpenMofiError, match=r"is not read: it asks for (_?io|builtins)\.open"):
+    with pytest.raises(OpenMofiError, match=r"is refused: it asks for (_?io|builtins)\.open"):
         run(data, tmp_path)
     assert not (tmp_path / "ran").exists()

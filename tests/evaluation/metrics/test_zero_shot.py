@@ -40,7 +40,7 @@ def test_texts_are_embedded_in_parts(monkeypatch):
         return embed(texts)
 
     whole = class_embeddings(names, ["{}", "the {}"], embed)
-    monkeypatch.setattr("openmofi.evaluation.metrics.zero_shot._TEXTS_AT_ONCE", 15)
+    monkeypatch.setattr("openmofi.evaluation.metrics.zero_shot._TEXTS_PER_BLOCK", 15)
     np.testing.assert_array_equal(class_embeddings(names, ["{}", "the {}"], counted), whole)
     assert max(sizes) <= 15
     assert sum(sizes) == 100
@@ -80,7 +80,7 @@ def test_classes_of_one_name_never_share_a_rank():
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10_000))
-def test_the_order_of_pictures_and_classes_does_not_matter(seed):
+def test_the_order_of_images_and_classes_does_not_matter(seed):
     images, labels, classes = images_and_classes(seed)
     draw = np.random.default_rng(seed)
     rows, order = draw.permutation(len(labels)), draw.permutation(CLASSES)

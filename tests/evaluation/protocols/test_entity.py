@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.metrics.entities import BOTH, IMAGES, TEXT, Labelled, recognise
-from openmofi.evaluation.protocol import evaluate
+from openmofi.evaluation.metrics.entities import BOTH, IMAGES, TEXT, LabelledIndex, recognise
+from openmofi.evaluation.run import evaluate
 from openmofi.knowledge import build_table
 from openmofi.pairs import Record, write_tar
 from openmofi.schema import DATASET, ENTITIES, NAMES, TRUTH
@@ -29,7 +29,7 @@ def test_ranks_equal_a_plain_loop(seed):
     pictures, queries, texts = unit(draw, int(draw.integers(1, 20))), unit(draw, 5), unit(draw, count)
     entities = [draw.choice(count, int(draw.integers(1, min(3, count + 1))), replace=False).tolist() for _ in pictures]
     true = draw.integers(-1, count, 5)
-    found = recognise(queries, true, count, Labelled.of(pictures, entities), texts, k=k, temperature=0.1,
+    found = recognise(queries, true, count, LabelledIndex.of(pictures, entities), texts, k=k, temperature=0.1,
                       logit_scale=20.0, text_weight=0.3)
     for row, query in enumerate(queries):
         cosines = pictures @ query
@@ -52,10 +52,11 @@ def test_ranks_equal_a_plain_loop(seed):
             assert best[row].max() == pytest.approx(values.max(), rel=1e-4)
 
 
-def test_without_texts_there_are_pictures_alone():
+def test_without_texts_there_are_images_alone():
     draw = np.random.default_rng(0)
-    found = recognise(unit(draw, 2), np.array([0, 1]), 2, Labelled.of(unit(draw, 3), [[0], [1], [0, 1]]), None, k=2,
-                      temperature=0.1, logit_scale=1.0, text_weight=0.5)
+    labelled = LabelledIndex.of(unit(draw, 3), [[0], [1], [0, 1]])
+    found = recognise(unit(draw, 2), np.array([0, 1]), 2, labelled, None, k=2, temperature=0.1, logit_scale=1.0,
+                      text_weight=0.5)
     assert list(found.ranks) == [IMAGES]
 
 
@@ -128,7 +129,7 @@ def test_the_protocol(demo, tmp_path):
     assert everything.data["fingerprint"] != result.data["fingerprint"]
 
 
-def test_an_encoder_of_pictures_alone(demo, tmp_path):
+def test_an_encoder_of_images_alone(demo, tmp_path):
     for encoder in (Eye(texts=False), Eye(joint=False)):
         result = run(demo, tmp_path, encoder).result
         assert result.facts["texts"] is False
@@ -146,9 +147,9 @@ def test_an_entity_that_the_knowledge_base_does_not_know_is_wrong(demo, tmp_path
 
 
 def test_faults_are_one_sentence(demo, tmp_path):
-    with pytest.raises(UsageError, match="candidates is 'all'"):
+    with pytest.raises(UsageError, match="Unknown value 'all' for candidates"):
         run(demo, tmp_path, overrides=["candidates=all"])
-    with pytest.raises(UsageError, match="k is at least 1"):
+    with pytest.raises(UsageError, match="k must be at least 1"):
         run(demo, tmp_path, overrides=["k=0"])
     with pytest.raises(OpenMofiError, match="truth"):
         run(demo, tmp_path, overrides=["truth=none.parquet"])
@@ -160,5 +161,5 @@ def test_faults_are_one_sentence(demo, tmp_path):
     write_table(other / "names.parquet", pa.Table.from_pylist(
         [{"name": "blue", "entity": "e:blue", "count": 1.0}], NAMES))
     build_table(other, tmp_path / "kb")
-    with pytest.raises(OpenMofiError, match=r"has the entity 'e:green', and the knowledge base .* has not"):
+    with pytest.raises(OpenMofiError, match=r"knowledge base .* lacks the entity 'e:green'"):
         run(demo, tmp_path, overrides=[f"kb={tmp_path / 'kb'}"])

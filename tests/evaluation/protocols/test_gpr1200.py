@@ -11,8 +11,8 @@ from PIL import Image
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation import evaluate_retrieval
-from openmofi.evaluation.protocol import evaluate
 from openmofi.evaluation.protocols.gpr1200 import DOMAINS, list_gpr1200
+from openmofi.evaluation.run import evaluate
 
 CLASSES = np.repeat(np.arange(1200), 10)
 
@@ -100,7 +100,7 @@ def test_wrong_counts_are_refused(tmp_path):
     with pytest.raises(OpenMofiError, match=r"cat.jpg has no class in its name"):
         list_gpr1200(touch(tmp_path / "b", "cat.jpg"))
     all_but_one = [f"{number}_{one}.jpg" for number in range(1200) for one in range(10)][:-1]
-    with pytest.raises(OpenMofiError, match=r"1 classes of .* have not 10 images, class 1199 has 9"):
+    with pytest.raises(OpenMofiError, match=r"1 classes of .* do not have 10 images, e.g. class 1199 has 9"):
         list_gpr1200(touch(tmp_path / "c", *all_but_one))
-    with pytest.raises(OpenMofiError, match="nowhere is no folder"):
+    with pytest.raises(OpenMofiError, match="nowhere is not a folder"):
         list_gpr1200(tmp_path / "nowhere")

@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.data.vtab_tasks import NATURAL, SPECIALISED, STRUCTURED, TASKS, open_task
-from openmofi.evaluation.protocol import evaluate
+from openmofi.evaluation.run import evaluate
 
 NAMES = list(COLOURS)
 
@@ -104,7 +104,7 @@ def test_faults_are_one_sentence(three, tmp_path):
         run(tmp_path, tmp_path)
     with pytest.raises(OpenMofiError, match="no folder of the task dmlab"):
         run(three, tmp_path, overrides=["tasks=dmlab"])
-    with pytest.raises(UsageError, match="no task 'mnist'"):
+    with pytest.raises(UsageError, match="Unknown task 'mnist'"):
         run(three, tmp_path, overrides=["tasks=mnist"])
     few = tmp_path / "few"
     write_lists(few / "cifar", train=12)

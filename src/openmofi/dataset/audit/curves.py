@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from openmofi.bootstrap import RESAMPLES, Interval, percentiles, resampled_totals
 from openmofi.dataset.tables import Bools, Floats, Ints
 
 Doubles = NDArray[np.float64]
 
 _SHOWN = 200
-_LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -123,24 +123,19 @@ class Figures:
     found: int
     precision: float | None
     recall: float | None
-    precision_interval: tuple[float, float] | None
-    recall_interval: tuple[float, float] | None
+    precision_interval: Interval | None
+    recall_interval: Interval | None
 
     @classmethod
-    def of(cls, per_pair: Ints, *, resamples: int = 1000, seed: int = 0) -> Figures:
+    def of(cls, per_pair: Ints, *, resamples: int = RESAMPLES, seed: int = 0) -> Figures:
         """Figures from `(pairs, 4)` counts: accepted, correct, named (0 or 1), found (0 or 1).
 
-        The intervals are percentiles of a bootstrap by pairs (a pair's labels stand or fall together). Pairs
-        of
-        equal counts are interchangeable, so a resample is one multinomial draw over the distinct rows: the
-        same distribution as drawing pair by pair, at a cost that does not grow with the number of pairs.
+        The intervals are a bootstrap over pairs: the labels of a pair are drawn together.
         """
         accepted, correct, named, found = (int(total) for total in per_pair.sum(axis=0))
         precision = recall = None
         if len(per_pair):
-            kinds, frequency = np.unique(per_pair, axis=0, return_counts=True)
-            draws = np.random.default_rng(seed).multinomial(len(per_pair), frequency / len(per_pair), size=resamples)
-            totals = draws @ kinds
+            totals = resampled_totals(per_pair, resamples=resamples, seed=seed)
             precision, recall = _interval(totals[:, 1], totals[:, 0]), _interval(totals[:, 3], totals[:, 2])
         return cls(len(per_pair), accepted, correct, named, found, correct / accepted if accepted else None,
                    found / named if named else None, precision, recall)
@@ -150,12 +145,9 @@ class Figures:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
 
 
-def _interval(part: Ints, whole: Ints) -> tuple[float, float] | None:
+def _interval(part: Ints, whole: Ints) -> Interval | None:
     valid = whole > 0
-    if not valid.any():
-        return None
-    low, high = np.quantile(part[valid] / whole[valid], [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
-    return float(low), float(high)
+    return percentiles(part[valid] / whole[valid]) if valid.any() else None
 
 
 def _rounded(values: Doubles) -> list[float]:

@@ -1,1 +1,1 @@
-"""What protocols read: folders, ground truths, class names, tasks."""
+"""Readers of the data of protocols: folders, ground truths, class names, tasks."""

@@ -1,4 +1,4 @@
-"""What classes are called, and the templates that their names are put into."""
+"""Names of classes, and templates for texts with these names."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from pathlib import Path
 
 from openmofi.config.options import nearest
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.evaluation.data.folders import listed
 
 NAME_FILES = ("classnames.txt", "classnames.tsv", "class_names.txt", "classes.txt")
 TEMPLATE_FILE = "zeroshot_classification_templates.txt"
-"""Names of such files beside the data, as clip_benchmark has them."""
+"""Names of such files in the folder of the data; the last is clip_benchmark's."""
 
 _WORDNET = re.compile(r"n\d{8}")
 
 
 def class_names(folders: Sequence[str], beside: Path | None) -> tuple[list[str], str]:
-    """A name for each class folder, and where the names are from.
+    """A name for each class folder, and the source of the names.
 
-    In this order: a file of names in the folder `beside`, with a line for each class, in the order of the sorted
-    folders, or `FOLDER<tab>NAME`; CLIP's names of ImageNet's 1,000 classes, where folders are called by WordNet ids;
-    the folders' own names, with underscores as spaces.
+    The first that applies: a file of names in the folder `beside`, with a line for each class, in the order of the
+    sorted folders, or lines `FOLDER<tab>NAME`; CLIP's names of ImageNet's 1,000 classes, where folders are named by
+    WordNet ids; the names of the folders, with underscores as spaces.
 
     Raises:
-        OpenMofiError: the file does not fit the folders, or a WordNet id is none of ImageNet's 1,000.
+        OpenMofiError: the file does not fit the folders, or a WordNet id is not among ImageNet's 1,000.
     """
     file = _first_file(beside) if beside else None
     if file is not None:
@@ -35,8 +36,7 @@ def class_names(folders: Sequence[str], beside: Path | None) -> tuple[list[str],
         known = imagenet_names()
         unknown = [name for name in folders if name not in known]
         if unknown:
-            raise OpenMofiError(f"{unknown[0]} and {len(unknown) - 1} more classes are none of ImageNet's 1,000."
-                                if len(unknown) > 1 else f"The class {unknown[0]} is none of ImageNet's 1,000.",
+            raise OpenMofiError(f"Classes that are not among ImageNet's 1,000: {listed(unknown)}.",
                                 f"Put their names into {NAME_FILES[0]}: FOLDER<tab>NAME on each line.")
         return [known[name] for name in folders], "CLIP's names of ImageNet's classes"
     return [name.replace("_", " ") for name in folders], "names of the folders"
@@ -46,19 +46,19 @@ def class_names(folders: Sequence[str], beside: Path | None) -> tuple[list[str],
 def imagenet_names() -> dict[str, str]:
     """WordNet id → the name that CLIP gives the class (Radford et al. 2021; MIT)."""
     text = files("openmofi.evaluation.data").joinpath("names/imagenet.tsv").read_text("utf-8")
-    return {line.partition("\t")[0]: line.partition("\t")[2] for line in text.splitlines()}
+    return _by_tab(text.splitlines())
 
 
 def templates_named(name: str, beside: Path | None) -> tuple[list[str], str]:
-    """Templates, and where they are from.
+    """Templates, and their source.
 
     Args:
-        name: one of `packaged_templates`, the path of a file with a template on each line, or `auto`: the file
-            `zeroshot_classification_templates.txt` beside the data, else ImageNet's 80.
+        name: one of `packaged_templates`, the path of a file with one template a line, or `auto`: the file
+            `zeroshot_classification_templates.txt` in the folder of the data, else ImageNet's 80.
         beside: the folder of the data.
 
     Raises:
-        UsageError: there are none of that name.
+        UsageError: the name is unknown.
     """
     own = beside / TEMPLATE_FILE if beside else None
     if name == "auto":
@@ -70,8 +70,8 @@ def templates_named(name: str, beside: Path | None) -> tuple[list[str], str]:
         return text.splitlines(), name
     if Path(name).is_file():
         return _lines(Path(name)), Path(name).name
-    raise UsageError(f"There are no templates {name!r}.{nearest(name, packaged_templates())}",
-                     f"Packaged are {', '.join(packaged_templates())}; or give a file with a template on each line.")
+    raise UsageError(f"Unknown value {name!r} for templates.{nearest(name, packaged_templates())}",
+                     f"Use {', '.join(packaged_templates())}, or a file with one template a line.")
 
 
 @cache
@@ -83,11 +83,15 @@ def packaged_templates() -> tuple[str, ...]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        found = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+        lines = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Write it as UTF-8 text.") from error
-    # clip_benchmark writes {c} where the name goes.
-    return [line.replace("{c}", "{}") for line in found]
+    # clip_benchmark writes {c} for the name.
+    return [line.replace("{c}", "{}") for line in lines]
+
+
+def _by_tab(lines: Sequence[str]) -> dict[str, str]:
+    return {key: name for key, _, name in (line.partition("\t") for line in lines)}
 
 
 def _first_file(folder: Path) -> Path | None:
@@ -95,7 +99,7 @@ def _first_file(folder: Path) -> Path | None:
 
 
 def names_file(folder: Path) -> list[str] | None:
-    """The lines of the file of class names in `folder`, if there is one."""
+    """The lines of the file of class names in `folder`; `None` without one."""
     file = _first_file(folder)
     return None if file is None else _lines(file)
 
@@ -103,13 +107,12 @@ def names_file(folder: Path) -> list[str] | None:
 def _from_file(file: Path, folders: Sequence[str]) -> list[str]:
     lines = _lines(file)
     if all("\t" in line for line in lines):
-        known = {line.partition("\t")[0]: line.partition("\t")[2] for line in lines}
+        known = _by_tab(lines)
         missing = [name for name in folders if name not in known]
         if missing:
-            raise OpenMofiError(f"{file} has no name for the class {missing[0]!r}"
-                                + (f" and {len(missing) - 1} more." if len(missing) > 1 else "."), "Add a line.")
+            raise OpenMofiError(f"{file} lacks names of the classes {listed(missing)}.", "Add a line for each.")
         return [known[name] for name in folders]
     if len(lines) != len(folders):
-        raise OpenMofiError(f"{file} has {len(lines)} names, and there are {len(folders)} class folders.",
+        raise OpenMofiError(f"{file} has {len(lines)} names for {len(folders)} class folders.",
                             "Write a line for each class, in the order of the sorted folders.")
     return lines

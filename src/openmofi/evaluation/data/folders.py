@@ -1,10 +1,9 @@
-"""Images in folders, as published datasets have them: a folder for each class, perhaps below one for each split."""
+"""Images in class folders, as published datasets have them: DIR/CLASS/IMAGE or DIR/SPLIT/CLASS/IMAGE."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,138 +11,127 @@ from numpy.typing import NDArray
 
 from openmofi.errors import OpenMofiError
 from openmofi.features.images import EmbeddedImages
-from openmofi.features.sources import ENDINGS, ImageSource, file_sources
+from openmofi.features.sources import SUFFIXES, ImageSource, file_sources
 
 Ints = NDArray[np.int64]
 TRAIN, VALIDATION, TEST = ("train", "training"), ("val", "validation", "valid"), ("test", "testing")
 
 
 @dataclass(frozen=True)
-class ClassFolders:
-    """Images by class folder.
+class ClassifiedFiles:
+    """Image files and their classes.
 
     Attributes:
-        root: the folder of the class folders.
-        classes: names of the class folders, sorted.
-        files: images, relative to `root`, sorted within each class.
-        labels: (files,) place of each image's class in `classes`.
+        root: folder of the files.
+        files: (n,) paths relative to `root`.
+        labels: (n,) class numbers, which index `classes`.
+        classes: names; empty where only numbers are known.
     """
 
     root: Path
-    classes: list[str]
     files: list[str]
     labels: Ints
+    classes: list[str]
 
-    def sources(self) -> list[ImageSource]:
-        """The images, to be embedded."""
-        return file_sources(self.root, self.files, self.root.name or "files")
+    def sources(self, name: str = "") -> list[ImageSource]:
+        """Sources to embed, by default named by the folder."""
+        return file_sources(self.root, self.files, name or self.root.name or "files")
 
     def labels_of(self, images: EmbeddedImages) -> Ints:
-        """(n,) the classes of the images that could be embedded."""
-        known = dict(zip(self.files, self.labels.tolist(), strict=True))
-        return np.array([known[key] for key in images.keys], np.int64)
+        """(n,) the classes of embedded images."""
+        labels = dict(zip(self.files, self.labels.tolist(), strict=True))
+        return np.array([labels[key] for key in images.keys], np.int64)
 
-    def take(self, rows: Ints) -> ClassFolders:
-        """Only these images, with all classes."""
-        return ClassFolders(self.root, self.classes, [self.files[row] for row in rows.tolist()], self.labels[rows])
+    def take(self, rows: Ints) -> ClassifiedFiles:
+        """Some rows, with all classes."""
+        return replace(self, files=[self.files[row] for row in rows.tolist()], labels=self.labels[rows])
 
 
-def pictures_in(folder: Path) -> list[str]:
-    """Paths of the images below `folder`, relative and sorted; hidden files and other kinds of files are left out."""
+def images_in(folder: Path) -> list[str]:
+    """Relative paths of the image files below `folder`, sorted; hidden files are left out."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")
-                  if path.suffix.lower() in ENDINGS and path.is_file()
+                  if path.suffix.lower() in SUFFIXES and path.is_file()
                   and not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
-def class_folders(root: str | Path) -> ClassFolders:
-    """The class folders in `root`; a class may hold folders of its own.
+def class_folders(root: str | Path) -> ClassifiedFiles:
+    """The class folders in `root`, both sorted; a class may have subfolders.
 
     Raises:
-        OpenMofiError: no such folder, no class folders in it, or one without images.
+        OpenMofiError: `root` is not a folder, has no class folders, or one has no images.
     """
     folder = require_folder(root)
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not names:
         raise OpenMofiError(f"{root} has no class folders.", "Give a folder with a folder of images for each class.")
-    found = [[f"{name}/{file}" for file in pictures_in(folder / name)] for name in names]
-    empty = [name for name, files in zip(names, found, strict=True) if not files]
+    files = [[f"{name}/{file}" for file in images_in(folder / name)] for name in names]
+    empty = [name for name, of_class in zip(names, files, strict=True) if not of_class]
     if empty:
-        raise OpenMofiError(f"{_named(empty, 'class folder')} of {root} {_have(empty)} no images.",
-                            f"Images end in {', '.join(ENDINGS)}; remove folders that are no class.")
-    labels = np.repeat(np.arange(len(names)), [len(files) for files in found])
-    return ClassFolders(folder, names, [file for files in found for file in files], labels.astype(np.int64))
+        raise OpenMofiError(f"Class folders of {root} without images: {listed(empty)}.",
+                            f"Images end in {', '.join(SUFFIXES)}; remove folders that are not classes.")
+    labels = np.repeat(np.arange(len(names), dtype=np.int64), [len(of_class) for of_class in files])
+    return ClassifiedFiles(folder, [file for of_class in files for file in of_class], labels, names)
 
 
 def split_folder(data: str | Path, names: Sequence[str]) -> Path | None:
-    """The first of the folders `names` in `data` that is there."""
+    """The first existing folder in `data` of these names."""
     folder = require_folder(data)
     return next((folder / name for name in names if (folder / name).is_dir()), None)
 
 
 def require_folder(path: str | Path) -> Path:
-    """`path`, if it is a folder.
+    """`path`, which must be a folder.
 
     Raises:
-        OpenMofiError: it is none.
+        OpenMofiError: it is not a folder.
     """
     folder = Path(path)
     if not folder.is_dir():
-        raise OpenMofiError(f"{path} is no folder.", "Check the path.")
+        raise OpenMofiError(f"{path} is not a folder.", "Check the path.")
     return folder
 
 
-def required_split(data: str | Path, names: Sequence[str]) -> ClassFolders:
+def required_split(data: str | Path, names: Sequence[str]) -> ClassifiedFiles:
     """The class folders of a split.
 
     Raises:
-        OpenMofiError: it is not there; see also `class_folders`.
+        OpenMofiError: the split does not exist; see also `class_folders`.
     """
-    found = split_folder(data, names)
-    if found is None:
+    folder = split_folder(data, names)
+    if folder is None:
         raise OpenMofiError(f"{data} has no folder {' or '.join(repr(name) for name in names)}.",
-                            "The layout is SPLIT/CLASS/PICTURE, with the splits train and val or test.")
-    return class_folders(found)
+                            "The layout is SPLIT/CLASS/IMAGE, with the splits train and val or test.")
+    return class_folders(folder)
 
 
-def same_classes(train: ClassFolders, test: ClassFolders) -> ClassFolders:
+def same_classes(train: ClassifiedFiles, test: ClassifiedFiles) -> ClassifiedFiles:
     """`test` with its labels numbered as in `train`.
 
     Raises:
-        OpenMofiError: it has classes that `train` has not.
+        OpenMofiError: `train` lacks classes of `test`.
     """
     missing = sorted(set(test.classes) - set(train.classes))
     if missing:
-        raise OpenMofiError(f"{_named(missing, 'class')} of {test.root} {_are(missing)} missing in {train.root}.",
+        raise OpenMofiError(f"Classes of {test.root} that {train.root} lacks: {listed(missing)}.",
                             "Both splits need the same class folders.")
-    place = {name: number for number, name in enumerate(train.classes)}
-    return ClassFolders(test.root, train.classes, test.files,
-                        np.array([place[test.classes[label]] for label in test.labels.tolist()], np.int64))
+    number = np.array([train.classes.index(name) for name in test.classes], np.int64)
+    return replace(test, labels=number[test.labels], classes=train.classes)
 
 
-def lost_classes(classes: Sequence[str], labels: Ints, what: str) -> None:
-    """Refuse to go on with classes of which no image could be read.
+def check_all_classes(classes: Sequence[str], labels: Ints, where: Path) -> None:
+    """Check that each class has a readable image.
 
     Raises:
-        OpenMofiError: there are some.
+        OpenMofiError: classes without one.
     """
-    counts = Counter(labels.tolist())
-    missing = [name for number, name in enumerate(classes) if not counts[number]]
+    present = set(labels.tolist())
+    missing = [name for number, name in enumerate(classes) if number not in present]
     if missing:
-        raise OpenMofiError(f"{_named(missing, 'class')} {_have(missing)} no readable image in {what}.",
-                            "Put the images back, or remove the class from all splits.")
+        raise OpenMofiError(f"Classes of {where} without a readable image: {listed(missing)}.",
+                            "Restore the images, or remove the class from all splits.")
 
 
-def _named(names: Sequence[str], what: str) -> str:
-    if len(names) == 1:
-        return f"The {what} {names[0]!r}"
-    plural = "classes" if what == "class" else f"{what}s"
-    shown = ", ".join(repr(name) for name in names[:3])
-    return f"{len(names)} {plural} ({shown}{', …' if len(names) > 3 else ''})"
-
-
-def _have(names: Sequence[str]) -> str:
-    return "has" if len(names) == 1 else "have"
-
-
-def _are(names: Sequence[str]) -> str:
-    return "is" if len(names) == 1 else "are"
+def listed(names: Iterable[str]) -> str:
+    """At most three quoted names, and how many there are in all."""
+    names = list(names)
+    return ", ".join(repr(name) for name in names[:3]) + (f" … ({len(names)} in all)" if len(names) > 3 else "")

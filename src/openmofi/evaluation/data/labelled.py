@@ -1,9 +1,9 @@
-"""Images with class names, in the layouts that classification data come in: class folders, tar shards, a table.
+"""Images with class names, in the usual layouts of classification data: class folders, tar shards, a table.
 
-- class folders: DIR/CLASS/PICTURE, or DIR/test or DIR/val with these;
+- class folders: DIR/CLASS/IMAGE, or DIR/test or DIR/val with these;
 - tar shards (WebDataset, as clip_benchmark writes them): DIR/*.tar or DIR/test/*.tar with `KEY.cls`, a class number,
   beside each image, and DIR/classnames.txt;
-- a table: a CSV or TSV with a column of paths, relative to it, and a column of class names.
+- a table: a CSV or TSV with a column of paths, relative to the file, and a column of class names.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.data.class_names import NAME_FILES, class_names, names_file
-from openmofi.evaluation.data.folders import TEST, VALIDATION, class_folders, require_folder, split_folder
+from openmofi.evaluation.data.folders import TEST, VALIDATION, Ints, class_folders, require_folder, split_folder
 from openmofi.features.images import EmbeddedImages
-from openmofi.features.sources import FILES_AT_ONCE, ImageSource, file_sources, shard_source
+from openmofi.features.sources import FILES_PER_SOURCE, ImageSource, file_sources, shard_source
 from openmofi.pairs.formats.files import inside
 from openmofi.pairs.formats.grouping import split_name
 from openmofi.storage import expand_shards
@@ -29,7 +28,6 @@ from openmofi.storage import expand_shards
 PATH_COLUMNS = ("image", "path", "filepath", "file", "filename", "image_path")
 CLASS_COLUMNS = ("class", "class_name", "label", "category", "name")
 _TABLES = (".csv", ".tsv")
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -38,38 +36,38 @@ class LabelledImages:
 
     Attributes:
         sources: the images.
-        names: a name for each class.
-        label: (source, key) → class.
-        names_from: where the names are from, for people.
-        beside: the folder of the data, in which templates may lie.
+        names: (classes,) their names.
+        labels: (source, key) → class.
+        names_from: source of the names, for reports.
+        folder: of the data, which may hold templates.
     """
 
     sources: list[ImageSource]
     names: list[str]
-    label: dict[tuple[str, str], int]
+    labels: dict[tuple[str, str], int]
     names_from: str
-    beside: Path
+    folder: Path
 
     def labels_of(self, images: EmbeddedImages) -> Ints:
-        """(n,) the classes of the images that could be embedded.
+        """(n,) the classes of embedded images.
 
         Raises:
-            OpenMofiError: an image has none.
+            OpenMofiError: an image has no class.
         """
-        places = list(zip(images.shards, images.keys, strict=True))
-        missing = [place for place in places if place not in self.label]
+        ids = list(zip(images.shards, images.keys, strict=True))
+        missing = [image for image in ids if image not in self.labels]
         if missing:
-            raise OpenMofiError(f"{len(missing)} images have no class, {missing[0][1]} of {missing[0][0]} for one.",
+            raise OpenMofiError(f"{len(missing)} images have no class, e.g. {missing[0][1]} of {missing[0][0]}.",
                                 "Each image of a tar needs a KEY.cls with its class number.")
-        return np.array([self.label[place] for place in places], np.int64)
+        return np.array([self.labels[image] for image in ids], np.int64)
 
 
 def labelled_images(data: str | Path) -> LabelledImages:
-    """Find out the layout, and read classes and names.
+    """Detect the layout, and read classes and names.
 
     Raises:
-        UsageError: it is none of the layouts.
-        OpenMofiError: it is one, with faults.
+        UsageError: a table lacks a column.
+        OpenMofiError: the data are in none of the layouts, or have faults.
     """
     path = Path(data)
     if path.is_file() and path.suffix.lower() in _TABLES:
@@ -83,44 +81,46 @@ def labelled_images(data: str | Path) -> LabelledImages:
 def _folders(data: Path, split: Path) -> LabelledImages:
     found = class_folders(split)
     names, names_from = class_names(found.classes, data)
-    sources = found.sources()
-    of = dict(zip(found.files, found.labels.tolist(), strict=True))
-    return LabelledImages(sources, names, _by_place(sources, found.files, of), names_from, data)
+    return _of_files(split, found.files, found.labels.tolist(), split.name or "files", names, names_from, data)
 
 
-def _by_place(sources: Sequence[ImageSource], files: Sequence[str], of: dict[str, int]) -> dict[tuple[str, str], int]:
-    return {(sources[number // FILES_AT_ONCE].name, file): of[file] for number, file in enumerate(files)}
+def _of_files(root: Path, files: Sequence[str], labels: Sequence[int], name: str, names: list[str], names_from: str,
+              folder: Path) -> LabelledImages:
+    sources = file_sources(root, files, name)
+    by_id = {(sources[number // FILES_PER_SOURCE].name, file): label
+             for number, (file, label) in enumerate(zip(files, labels, strict=True))}
+    return LabelledImages(sources, names, by_id, names_from, folder)
 
 
 def _tars(data: Path, tars: Sequence[Path]) -> LabelledImages:
     names = names_file(data)
     if names is None:
-        raise OpenMofiError(f"{data} has tar shards and no file of class names.",
-                            f"Put {NAME_FILES[0]} there, with a line for each class number.")
+        raise OpenMofiError(f"{data} has tar shards, but no file of class names.",
+                            f"Add {NAME_FILES[0]} with a line for each class number.")
     shards = expand_shards([str(tar) for tar in tars])
     labels: dict[tuple[str, str], int] = {}
     for shard in shards:
         for key, number in _numbers(Path(shard.path)).items():
             if not 0 <= number < len(names):
-                raise OpenMofiError(f"{key} of {shard.path} has the class {number}, and there are {len(names)} names.",
+                raise OpenMofiError(f"{key} of {shard.path} has the class {number}, but there are {len(names)} names.",
                                     "Complete the file of class names.")
             labels[shard.name, key] = number
     return LabelledImages([shard_source(shard) for shard in shards], names, labels, "file of class names", data)
 
 
 def _numbers(path: Path) -> dict[str, int]:
-    """Key → what its `.cls` says."""
-    found = {}
+    """Key → the number in its `.cls`."""
+    numbers = {}
     try:
         with tarfile.open(path) as archive:
             for member in archive:
                 parts = split_name(member.name)
                 if parts and parts[1] == "cls" and (content := archive.extractfile(member)):
-                    found[parts[0]] = int(content.read(32))
+                    numbers[parts[0]] = int(content.read(32))
     except (OSError, tarfile.TarError, ValueError) as error:
         raise OpenMofiError(f"The classes in {path} cannot be read: {error}.",
                             "Each KEY.cls holds one number.") from error
-    return found
+    return numbers
 
 
 def _table(path: Path) -> LabelledImages:
@@ -131,25 +131,24 @@ def _table(path: Path) -> LabelledImages:
             rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Write it as CSV in UTF-8, with a header.") from error
-    place, kind = _column(path, columns, PATH_COLUMNS), _column(path, columns, CLASS_COLUMNS)
-    files = [str(row[place] or "") for row in rows]
+    paths, classes = _column(path, columns, PATH_COLUMNS), _column(path, columns, CLASS_COLUMNS)
+    files = [str(row[paths] or "") for row in rows]
     wrong = next((number for number, (file, row) in enumerate(zip(files, rows, strict=True), 2)
-                  if not inside(file) or not (row[kind] or "").strip()), None)
+                  if not inside(file) or not (row[classes] or "").strip()), None)
     if wrong is not None:
-        raise OpenMofiError(f"Line {wrong} of {path} has no class, or a path that leaves the table's folder.",
+        raise OpenMofiError(f"Line {wrong} of {path} has no class, or a path outside the table's folder.",
                             "Give paths relative to the table.")
     if not files or len(set(files)) < len(files):
-        raise OpenMofiError(f"{path} has no rows, or names an image twice.", "Give one row for each image.")
-    names = sorted({row[kind].strip() for row in rows})
-    number = {name: at for at, name in enumerate(names)}
-    of = {file: number[row[kind].strip()] for file, row in zip(files, rows, strict=True)}
-    sources = file_sources(path.parent, files, path.stem)
-    return LabelledImages(sources, names, _by_place(sources, files, of), f"column {kind!r}", path.parent)
+        raise OpenMofiError(f"{path} has no rows, or lists an image twice.", "Give one row for each image.")
+    names = sorted({row[classes].strip() for row in rows})
+    numbers = {name: number for number, name in enumerate(names)}
+    labels = [numbers[row[classes].strip()] for row in rows]
+    return _of_files(path.parent, files, labels, path.stem, names, f"column {classes!r}", path.parent)
 
 
-def _column(path: Path, columns: Sequence[str], wanted: Sequence[str]) -> str:
-    found = next((name for want in wanted for name in columns if name.lower() == want), None)
-    if found is None:
-        raise UsageError(f"{path} has no column {' or '.join(wanted[:3])}; it has {', '.join(columns) or 'none'}.",
+def _column(path: Path, columns: Sequence[str], accepted: Sequence[str]) -> str:
+    column = next((name for lower in accepted for name in columns if name.lower() == lower), None)
+    if column is None:
+        raise UsageError(f"{path} has no column {' or '.join(accepted[:3])}; it has {', '.join(columns) or 'none'}.",
                          "Name the columns image and class.")
-    return found
+    return column

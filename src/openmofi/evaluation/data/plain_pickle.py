@@ -1,8 +1,7 @@
-"""Pickles of published datasets, read without running anything: plain containers, strings, numbers and number arrays.
+"""Pickles of published datasets, read without running code: plain containers, strings, numbers and number arrays.
 
-A pickle is a program that may call any function of the machine. Here every instruction is looked at first, and the only
-things that it may call are stand-ins of ours for the pieces of a NumPy array: NumPy's own way of unpickling is not used
-either, since it trusts what it is told about memory.
+A pickle is a program that may call any function. Here all instructions are checked first, and the program can only call
+stand-ins for the parts of a NumPy array. NumPy's own unpickling is not used, since it trusts the sizes in the file.
 """
 
 from __future__ import annotations
@@ -33,53 +32,53 @@ _PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
 
 
 class _Refused(Exception):
-    """What the pickle asks for is not plain."""
+    """The pickle is not plain."""
 
 
 def read_plain_pickle(path: str | Path, *, max_bytes: int | None = None) -> Any:
-    """What a pickle holds: lists, tuples, sets, dictionaries, texts, bytes, numbers, `None`, number arrays.
+    """The content of a pickle: lists, tuples, sets, dictionaries, strings, bytes, numbers, `None`, number arrays.
 
     Args:
         path: the file.
-        max_bytes: its greatest size; 64 MB by default.
+        max_bytes: its maximum size; `MAX_BYTES`, 64 MiB, by default.
 
     Raises:
-        OpenMofiError: it cannot be read, is damaged, is larger than that, or asks for anything else.
+        OpenMofiError: it cannot be read, is damaged, is too large, or holds anything else.
     """
-    place, most = Path(path), max_bytes or MAX_BYTES
+    limit = max_bytes or MAX_BYTES
     try:
-        if place.stat().st_size > most:
-            raise _Refused(f"it is larger than {most >> 20} MB")
-        data = place.read_bytes()
-        _look_through(data)
+        if Path(path).stat().st_size > limit:
+            raise _Refused(f"it is larger than {limit >> 20} MiB")
+        data = Path(path).read_bytes()
+        _check_instructions(data)
         return _plain(_Reader(io.BytesIO(data), encoding="latin1").load())
     except OSError as error:
         raise OpenMofiError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
     except _Refused as error:
-        raise OpenMofiError(f"{path} is not read: {error}.",
-                            "Pickles may hold code; only plain lists, numbers and texts are taken. Fetch the file "
-                            "again from its authors.") from error
+        raise OpenMofiError(f"{path} is refused: {error}.",
+                            "Pickles may hold code; only plain lists, numbers and strings are accepted. Download "
+                            "the file from its authors again.") from error
     except Exception as error:
-        # A damaged pickle fails in whatever way its bytes happen to lead to.
-        raise OpenMofiError(f"{path} is a damaged pickle ({type(error).__name__}).", "Fetch it again.") from error
+        # A damaged pickle may raise any exception.
+        raise OpenMofiError(f"{path} is a damaged pickle ({type(error).__name__}).", "Download it again.") from error
 
 
-def _look_through(data: bytes) -> None:
+def _check_instructions(data: bytes) -> None:
     for opcode, argument, _ in pickletools.genops(data):
         if opcode.name not in _PLAIN:
             raise _Refused(f"it uses the pickle instruction {opcode.name}")
-        # Room is made for all places up to the one that is named.
+        # The unpickler allocates its memo up to this index.
         if opcode.name in _PUTS and int(argument or 0) > len(data):
-            raise _Refused("it names a place in memory that it cannot need")
+            raise _Refused("it uses a memo index larger than the file")
 
 
 class _StandIn:
-    """Anything that a pickle may name; none can be changed from there but by its own `__setstate__`."""
+    """Something that a pickle may refer to; it can change only through its own `__setstate__`."""
 
     value: Any = None
 
     def __setstate__(self, state: Any) -> None:
-        raise _Refused("it changes what it only may name")
+        raise _Refused("it changes an object that it may only refer to")
 
 
 class _Dtype(_StandIn):
@@ -93,7 +92,7 @@ class _Dtype(_StandIn):
     def __setstate__(self, state: Any) -> None:
         order = state[1] if isinstance(state, tuple) and len(state) > 1 else "="
         if order not in ("<", ">", "=", "|"):
-            raise _Refused("it holds an array of an unknown byte order")
+            raise _Refused("it holds an array of unknown byte order")
         self.order = order
 
     def numpy(self) -> np.dtype[Any]:
@@ -101,7 +100,7 @@ class _Dtype(_StandIn):
 
 
 class _Array(_StandIn):
-    """Stands for a NumPy array, and for what makes one."""
+    """Stands for a NumPy array and its constructors."""
 
     def __init__(self, *_: Any) -> None:
         """Empty until its state is set."""
@@ -126,16 +125,16 @@ class _FromBuffer(_Array):
 
 
 class _Latin1(_StandIn):
-    """Stands for `_codecs.encode` and `bytes()`, by which Python 3 writes bytes for Python 2."""
+    """Stands for `_codecs.encode` and `bytes()`, with which Python 3 pickles bytes for Python 2."""
 
     def __init__(self, text: Any = "", encoding: Any = "latin1") -> None:
         if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-            raise _Refused("it encodes a text in another way than Python does")
+            raise _Refused("it encodes a string in another way than Python does")
         self.value = text.encode("latin1")
 
 
 class _Type(_StandIn):
-    """Stands for `numpy.ndarray`, where it is only named."""
+    """Stands for `numpy.ndarray`, where it is only referred to."""
 
 
 def _array(content: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
@@ -146,12 +145,12 @@ def _array(content: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
     kind = dtype.numpy()
     if kind.kind == "O":
         if not isinstance(content, list):
-            raise _Refused("it holds an array of objects that are not listed")
-        filled = np.empty(len(content), object)
-        filled[:] = content
+            raise _Refused("it holds an array of objects that is not a list")
+        values = np.empty(len(content), object)
+        values[:] = content
     else:
-        filled = np.frombuffer(content, kind)
-    return filled.reshape(shape, order=order).copy()
+        values = np.frombuffer(content, kind)
+    return values.reshape(shape, order=order).copy()
 
 
 _STAND_INS: dict[str, Any] = {
@@ -166,22 +165,22 @@ _STAND_INS: dict[str, Any] = {
 class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """Only the stand-ins."""
-        found = _STAND_INS.get(f"{module}.{name}")
-        if found is None:
+        stand_in = _STAND_INS.get(f"{module}.{name}")
+        if stand_in is None:
             raise _Refused(f"it asks for {module}.{name}")
-        return found
+        return stand_in
 
 
 def _plain(value: Any) -> Any:
-    """The same with arrays in place of their stand-ins."""
+    """`value` with arrays in place of their stand-ins."""
     if isinstance(value, _Array | _Scalar | _Latin1) and value.value is not None:
         return _plain(value.value)
     if isinstance(value, np.ndarray) and value.dtype.kind == "O":
-        return [_plain(one) for one in value.tolist()]
+        return [_plain(item) for item in value.tolist()]
     if isinstance(value, dict):
-        return {_plain(key): _plain(one) for key, one in value.items()}
+        return {_plain(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return type(value)(_plain(one) for one in value)
+        return type(value)(_plain(item) for item in value)
     if value is None or isinstance(value, str | bytes | bool | int | float | np.ndarray | np.generic):
         return value
     raise _Refused(f"it holds a {type(value).__name__.strip('_').lower()}")

@@ -1,11 +1,11 @@
-"""The 19 tasks of VTAB (Zhai et al. 2019, arXiv 1910.04867): names, groups, classes, and where they lie on disk.
+"""The 19 tasks of VTAB (Zhai et al. 2019, arXiv 1910.04867): names, groups, classes, and their layouts on disk.
 
-Two layouts of a task's folder DIR/TASK are known:
+Two layouts of a task's folder DIR/TASK are supported:
 
-- lists, as the VTAB-1k archive that most PyTorch code uses: `train800.txt`, `val200.txt`, `test.txt`, each line a path
-  relative to the folder and a class number (`images/train800val200/000001.jpg 3`);
-- class folders: `train800/CLASS/PICTURE`, `val200/CLASS/PICTURE`, `test/CLASS/PICTURE`; with `train800val200/…` in
-  place of the first two, the 200 are drawn.
+- lists, as in the VTAB-1k archive that most PyTorch code uses: `train800.txt`, `val200.txt`, `test.txt`, each line a
+  path relative to the folder and a class number (`images/train800val200/000001.jpg 3`);
+- class folders: `train800/CLASS/IMAGE`, `val200/CLASS/IMAGE`, `test/CLASS/IMAGE`; with `train800val200/…` in place of
+  the first two, the 200 validation images are drawn.
 """
 
 from __future__ import annotations
@@ -15,16 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data.folders import ClassFolders, class_folders, same_classes
-from openmofi.features.sources import ImageSource, file_sources
+from openmofi.evaluation.data.folders import ClassifiedFiles, class_folders, same_classes
 from openmofi.pairs.formats.files import inside
 
 TRAIN, VALIDATION = 800, 200
-NATURAL, SPECIALISED, STRUCTURED = "natural", "specialised", "structured"
-Ints = NDArray[np.int64]
+GROUPS = NATURAL, SPECIALISED, STRUCTURED = "natural", "specialised", "structured"
 
 
 @dataclass(frozen=True)
@@ -33,10 +30,10 @@ class Task:
 
     Attributes:
         name: as in VTAB's code, shortened.
-        group: one of the three.
-        classes: how many.
-        test: images of the published test split.
-        folders: names of its folder, as people call it.
+        group: one of `GROUPS`.
+        classes: their number.
+        test: number of images of the published test split.
+        folders: common names of its folder.
     """
 
     name: str
@@ -74,97 +71,72 @@ TASKS = (
 
 
 @dataclass(frozen=True)
-class Files:
-    """Images of a split: paths relative to `root`, and class numbers."""
-
-    root: Path
-    files: list[str]
-    labels: Ints
-
-    def sources(self, name: str) -> list[ImageSource]:
-        """The images, to be embedded."""
-        return file_sources(self.root, self.files, name)
-
-    def take(self, rows: Ints) -> Files:
-        """Some of them."""
-        return Files(self.root, [self.files[row] for row in rows.tolist()], self.labels[rows])
-
-
-@dataclass(frozen=True)
 class Splits:
-    """A task's three splits; `drawn` says that the 200 were drawn here and are not the published ones."""
+    """A task's three splits; `drawn`: validation images were drawn here and are not the published ones."""
 
-    train: Files
-    validation: Files
-    test: Files
+    train: ClassifiedFiles
+    validation: ClassifiedFiles
+    test: ClassifiedFiles
     drawn: bool = False
 
-    def parts(self) -> tuple[Files, Files, Files]:
-        """All three."""
+    def parts(self) -> tuple[ClassifiedFiles, ClassifiedFiles, ClassifiedFiles]:
+        """Training, validation and test."""
         return self.train, self.validation, self.test
 
 
 def task_folders(data: Path) -> dict[Task, Path]:
-    """The tasks that are on disk, in the published order, and their folders."""
-    found = {}
-    for task in TASKS:
-        place = next((data / name for name in task.folders if (data / name).is_dir()), None)
-        if place is not None:
-            found[task] = place
-    return found
+    """Tasks on disk → their folders, in the published order."""
+    folders = {task: next((data / name for name in task.folders if (data / name).is_dir()), None) for task in TASKS}
+    return {task: folder for task, folder in folders.items() if folder}
 
 
 def open_task(task: Task, folder: Path, seed: int) -> Splits:
     """The splits of a task.
 
     Args:
-        task: which.
+        task: the task.
         folder: in one of the layouts above.
-        seed: of the 200 where they are to be drawn.
+        seed: of the 200 validation images where they are drawn.
 
     Raises:
-        OpenMofiError: neither layout, other counts than 800 and 200, or classes that the task has not.
+        OpenMofiError: neither layout, other counts than 800 and 200, or classes beyond the task's.
     """
     if (folder / "train800.txt").is_file():
-        train, validation, test = (_listed(task, folder, name) for name in ("train800", "val200", "test"))
+        train, validation, test = (_from_list(folder, name) for name in ("train800", "val200", "test"))
         splits = Splits(train, validation, test)
     elif (folder / "train800").is_dir():
         first = class_folders(folder / "train800")
-        rest = (same_classes(first, class_folders(folder / name)) for name in ("val200", "test"))
-        train, validation, test = (_files(one) for one in (first, *rest))
-        splits = Splits(train, validation, test)
+        validation, test = (same_classes(first, class_folders(folder / name)) for name in ("val200", "test"))
+        splits = Splits(first, validation, test)
     elif (folder / "train800val200").is_dir():
-        splits = _drawn(class_folders(folder / "train800val200"), folder, seed)
+        splits = _drawn(folder, seed)
     else:
         raise OpenMofiError(f"{folder} has neither train800.txt, nor train800 or train800val200 with class folders.",
-                            "Bring VTAB-1k into one of these layouts; openmofi eval sources vtab.")
+                            "Use one of the layouts of openmofi eval sources vtab.")
     _check(task, folder, splits)
     return splits
 
 
-def _listed(task: Task, folder: Path, name: str) -> Files:
+def _from_list(folder: Path, name: str) -> ClassifiedFiles:
     path = folder / f"{name}.txt"
     try:
         lines = [line.rsplit(maxsplit=1) for line in path.read_text("utf-8").splitlines() if line.strip()]
         files, labels = [file for file, _ in lines], np.array([int(label) for _, label in lines], np.int64)
     except (OSError, ValueError) as error:
         raise OpenMofiError(f"{path} cannot be read as lines of a path and a class number: {error}.",
-                            "Fetch VTAB-1k again.") from error
+                            "Download VTAB-1k again.") from error
     outside = next((file for file in files if not inside(file)), None)
     if outside is not None or len(set(files)) < len(files):
-        raise OpenMofiError(f"{path} names an image twice, or outside its folder{f': {outside}' if outside else ''}.",
-                            "Fetch VTAB-1k again.")
-    return Files(folder, files, labels)
+        raise OpenMofiError(f"{path} lists an image twice, or outside its folder{f': {outside}' if outside else ''}.",
+                            "Download VTAB-1k again.")
+    return ClassifiedFiles(folder, files, labels, [])
 
 
-def _files(folders: ClassFolders) -> Files:
-    return Files(folders.root, folders.files, folders.labels)
-
-
-def _drawn(both: ClassFolders, folder: Path, seed: int) -> Splits:
+def _drawn(folder: Path, seed: int) -> Splits:
+    both = class_folders(folder / "train800val200")
     order = np.random.default_rng(seed).permutation(len(both.files))
-    whole, test = _files(both), _files(same_classes(both, class_folders(folder / "test")))
-    return Splits(whole.take(np.sort(order[VALIDATION:])), whole.take(np.sort(order[:VALIDATION])), test, drawn=True)
+    return Splits(both.take(np.sort(order[VALIDATION:])), both.take(np.sort(order[:VALIDATION])),
+                  same_classes(both, class_folders(folder / "test")), drawn=True)
 
 
 def _check(task: Task, folder: Path, splits: Splits) -> None:
@@ -180,6 +152,6 @@ def _check(task: Task, folder: Path, splits: Splits) -> None:
                             "Check that this is the right task.")
 
 
-def missing(found: Sequence[Task]) -> list[str]:
-    """Names of the tasks that are not there."""
-    return [task.name for task in TASKS if task not in found]
+def missing(present: Sequence[Task]) -> list[str]:
+    """Names of the other tasks."""
+    return [task.name for task in TASKS if task not in present]

@@ -1,1 +1,1 @@
-"""Linkers judged: data, accuracy, protocols."""
+"""Evaluation of linkers: their data, metrics and protocols."""

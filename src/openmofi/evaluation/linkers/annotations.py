@@ -1,8 +1,8 @@
-"""End-to-end linking, judged by its annotations as GERBIL does (Röder, Usbeck and Ngonga Ngomo, Semantic Web 2018).
+"""Metrics of end-to-end linking, as in GERBIL (Röder, Usbeck and Ngonga Ngomo, Semantic Web 2018).
 
 An annotation is a span with an entity. It matches a gold one of the same document with the same entity whose span is
-the same (strong annotation match) or shares a character (weak). Each matches once at most. Counts are summed over all
-documents before precision, recall and F1 are taken (micro).
+the same (strong annotation match) or shares a character (weak). Each matches at most once. Counts are summed over all
+documents before precision, recall and F1 are computed (micro).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """A span of a document and what it means: `start` and `end` count characters, end exclusive."""
+    """A span of a document and its entity: `start` and `end` count characters, end exclusive."""
 
     start: int
     end: int
@@ -22,67 +22,70 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """What became of one document's annotations.
+    """The outcome of matching one document's annotations.
 
     Attributes:
-        gold: for each gold annotation whether it was found.
-        found: how many annotations the linker made.
+        gold: for each gold annotation whether it was matched.
+        predicted: number of the linker's annotations.
     """
 
     gold: tuple[bool, ...]
-    found: int
+    predicted: int
 
     @property
-    def right(self) -> int:
+    def correct(self) -> int:
         """True positives."""
         return sum(self.gold)
 
 
 @dataclass(frozen=True, slots=True)
 class MicroScores:
-    """Precision, recall and F1 over all annotations; 0 where there is nothing to divide by."""
+    """Precision, recall and F1 over all annotations; 0 where the denominator is 0."""
 
     precision: float
     recall: float
     f1: float
 
 
-def match_annotations(gold: Sequence[Annotation], found: Sequence[Annotation], *, weak: bool = False) -> Matches:
+def match_annotations(gold: Sequence[Annotation], predicted: Sequence[Annotation], *, weak: bool = False) -> Matches:
     """Match the annotations of one document.
 
-    Gold annotations are gone through by their place. One that overlaps several free ones of its entity takes the one
-    with its very span, else the first.
+    Gold annotations are matched by position. One that overlaps several unmatched ones of its entity matches the one of
+    the same span, or else the first.
 
     Args:
-        gold, found: the annotations, in any order; two of one span and entity count twice.
-        weak: whether it is enough that spans overlap.
+        gold, predicted: the annotations, in any order; two of the same span and entity count twice.
+        weak: match overlapping spans.
     """
-    free = sorted(found, key=lambda one: (one.start, one.end))
-    hit = [False] * len(gold)
-    # Those with the very span first: a neighbour that only overlaps must not take it from them.
+    free = sorted(predicted, key=_span)
+    matched = [False] * len(gold)
+    # The same spans first: a neighbour that merely overlaps must not take their match.
     for overlap in (False, True) if weak else (False,):
-        for place in sorted(range(len(gold)), key=lambda at: (gold[at].start, gold[at].end)):
-            taken = None if hit[place] else next((one for one in free if _fits(gold[place], one, overlap)), None)
-            if taken is not None:
-                free.remove(taken)
-                hit[place] = True
-    return Matches(tuple(hit), len(found))
+        for number in sorted(range(len(gold)), key=lambda number: _span(gold[number])):
+            match = None if matched[number] else next(
+                (annotation for annotation in free if _fits(gold[number], annotation, overlap)), None)
+            if match is not None:
+                free.remove(match)
+                matched[number] = True
+    return Matches(tuple(matched), len(predicted))
 
 
 def micro_scores(matches: Sequence[Matches]) -> MicroScores:
     """Micro-averaged precision, recall and F1 of matched documents."""
-    right = sum(one.right for one in matches)
-    found, gold = sum(one.found for one in matches), sum(len(one.gold) for one in matches)
-    return MicroScores(_share(right, found), _share(right, gold), _share(2 * right, found + gold))
+    correct = sum(document.correct for document in matches)
+    predicted, gold = sum(document.predicted for document in matches), sum(len(document.gold) for document in matches)
+    return MicroScores(_ratio(correct, predicted), _ratio(correct, gold), _ratio(2 * correct, predicted + gold))
 
 
-def _fits(gold: Annotation, found: Annotation, overlap: bool) -> bool:
-    if gold.entity != found.entity:
+def _span(annotation: Annotation) -> tuple[int, int]:
+    return annotation.start, annotation.end
+
+
+def _fits(gold: Annotation, predicted: Annotation, overlap: bool) -> bool:
+    if gold.entity != predicted.entity:
         return False
-    if overlap:
-        return gold.start < found.end and found.start < gold.end
-    return (gold.start, gold.end) == (found.start, found.end)
+    return gold.start < predicted.end and predicted.start < gold.end if overlap else _span(gold) == _span(predicted)
 
 
-def _share(part: int, whole: int) -> float:
-    return part / whole if whole else 0.0
+def _ratio(numerator: int, denominator: int) -> float:
+    return numerator / denominator if denominator else 0.0

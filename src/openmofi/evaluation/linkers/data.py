@@ -1,4 +1,4 @@
-"""Examples of disambiguation as protocols judge them: our own tables, and ZELDA's files where they are on disk."""
+"""Data of the linker protocols: tables of examples, and ZELDA's files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from openmofi.linking.corpora.examples import Example, read_examples
 from openmofi.linking.corpora.zelda import CandidateLists, read_counts, read_descriptions, zelda_examples
 
 NOT_JUDGED = ("train", "validation")
-"""Splits that are left out where none are named."""
+"""Splits that are left out by default."""
 
 _MAX_LIST_BYTES = 1 << 30
 _LISTS = ("zelda_mention_entities_counter.pickle", "zelda_mention_entities_counter.json")
@@ -23,39 +23,39 @@ _TESTS = ("test_data/jsonl", "jsonl", "")
 
 
 def read_candidate_counts(path: str | Path) -> Mapping[str, Mapping[str, int]]:
-    """ZELDA's candidate lists, mention → {title: count}: the published pickle, read without running it, or JSON.
+    """ZELDA's candidate lists, mention → {title: count}: the published pickle, read without running code, or JSON.
 
     Raises:
-        OpenMofiError: it is not readable as that.
+        OpenMofiError: it cannot be read, or has another layout.
     """
     if Path(path).suffix not in (".pickle", ".pkl"):
         return read_counts(path)
     raw: Any = read_plain_pickle(path, max_bytes=_MAX_LIST_BYTES)
     if not isinstance(raw, dict) or not all(isinstance(titles, dict) for titles in raw.values()):
-        raise OpenMofiError(f"{path} holds no mentions with their counts.", "It should be {mention: {title: count}}.")
+        raise OpenMofiError(f"{path} has no mentions with their counts.", "It must be {mention: {title: count}}.")
     return raw
 
 
 def judged_examples(data: str | Path, splits: Sequence[str] = (), *, candidates: int = 0) -> list[Example]:
-    """The examples to judge a linker on.
+    """The examples of a linker protocol.
 
     Args:
-        data: a table of `linking.examples`, or the folder of ZELDA.
-        splits: only these; all but `train` and `validation` by default.
-        candidates: most candidates of a mention that are listed, the commonest ones; 0 for all.
+        data: a table of `linking.corpora.examples`, or the folder of ZELDA.
+        splits: use only these; all but `train` and `validation` by default.
+        candidates: list at most this many candidates of a mention, the most common ones; 0 for all.
 
     Raises:
-        UsageError: a split is not there, or none is left.
+        UsageError: a split does not exist, or none is left.
         OpenMofiError: the data cannot be read.
     """
-    found = read_zelda(data) if Path(data).is_dir() else read_examples(data)
-    there = sorted({example.split for example in found})
-    wanted = list(splits) or [split for split in there if split not in NOT_JUDGED]
-    lost = next((split for split in wanted if split not in there), None)
-    if lost is not None or not wanted:
-        raise UsageError(f"{data} has no examples {f'of the split {lost!r}' if lost else 'to judge a linker on'}.",
-                         f"It has the splits {', '.join(there) or 'of no name at all'}; name some with splits=A,B.")
-    return [_cut(example, candidates) for example in found if example.split in wanted]
+    examples = read_zelda(data) if Path(data).is_dir() else read_examples(data)
+    present = sorted({example.split for example in examples})
+    chosen = list(splits) or [split for split in present if split not in NOT_JUDGED]
+    absent = next((split for split in chosen if split not in present), None)
+    if absent is not None or not chosen:
+        raise UsageError(f"{data} has no examples {f'of the split {absent!r}' if absent else 'to judge a linker on'}.",
+                         f"It has the splits {', '.join(present) or '(none)'}; choose some with splits=A,B.")
+    return [_cut(example, candidates) for example in examples if example.split in chosen]
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class ZeldaFiles:
 
     Attributes:
         tests: split, e.g. `aida-b` → its jsonl file.
-        lists: the candidate lists, if they are there.
-        descriptions: of entities, if they are there.
+        lists: the candidate lists, if present.
+        descriptions: of entities, if present.
     """
 
     tests: dict[str, Path]
@@ -74,38 +74,38 @@ class ZeldaFiles:
 
 
 def zelda_files(folder: str | Path) -> ZeldaFiles:
-    """What a folder has of ZELDA, in the layout of its archive (zelda_full.zip) or of its repository."""
-    place = Path(folder)
-    tests = next((found for name in _TESTS if (found := sorted((place / name).glob("test_*.jsonl")))), [])
-    return ZeldaFiles({file.stem.removeprefix("test_"): file for file in tests}, _first(place, _LISTS),
-                      _first(place, (_DESCRIPTIONS,)))
+    """ZELDA's files in a folder, in the layout of its archive (zelda_full.zip) or of its repository."""
+    root = Path(folder)
+    tests = next((files for name in _TESTS if (files := sorted((root / name).glob("test_*.jsonl")))), [])
+    return ZeldaFiles({file.stem.removeprefix("test_"): file for file in tests}, _first(root, _LISTS),
+                      _first(root, (_DESCRIPTIONS,)))
 
 
 def read_zelda(folder: str | Path) -> list[Example]:
-    """The test splits of ZELDA with their whole candidate lists; entities have descriptions where they are there.
+    """The test splits of ZELDA with their whole candidate lists, and descriptions of entities if present.
 
     Raises:
         OpenMofiError: files are missing or not as published.
     """
     files = zelda_files(folder)
     if not files.tests or files.lists is None:
-        lost = f"other/{_LISTS[0]}" if files.tests else "test_data/jsonl/test_*.jsonl"
-        raise OpenMofiError(f"{folder} is not ZELDA as published: it has no {lost}.",
+        absent = f"other/{_LISTS[0]}" if files.tests else "test_data/jsonl/test_*.jsonl"
+        raise OpenMofiError(f"{folder} is not ZELDA as published: it has no {absent}.",
                             "Unpack zelda_full.zip there, or give a table of `openmofi link examples`.")
-    told = read_descriptions(files.descriptions) if files.descriptions else None
+    descriptions = read_descriptions(files.descriptions) if files.descriptions else None
     lists = CandidateLists(read_candidate_counts(files.lists))
     return [example for split, file in files.tests.items()
-            for example in zelda_examples(file, lists, told, split=split, limit=None)]
+            for example in zelda_examples(file, lists, descriptions, split=split, limit=None)]
 
 
 def _first(folder: Path, names: Sequence[str]) -> Path | None:
-    return next((path for place in _ZELDA_FOLDERS for name in names if (path := folder / place / name).is_file()), None)
+    return next((path for sub in _ZELDA_FOLDERS for name in names if (path := folder / sub / name).is_file()), None)
 
 
-def _cut(example: Example, most: int) -> Example:
+def _cut(example: Example, limit: int) -> Example:
     listed = example.listed
-    if not most or len(listed) <= most:
+    if not limit or len(listed) <= limit:
         return example
-    kept = {one.id for one in sorted(listed, key=lambda one: -one.prior)[:most]}
-    return replace(example, candidates=tuple(one if one.id in kept else replace(one, listed=False)
-                                             for one in example.candidates))
+    kept = {candidate.id for candidate in sorted(listed, key=lambda candidate: -candidate.prior)[:limit]}
+    return replace(example, candidates=tuple(candidate if candidate.id in kept else replace(candidate, listed=False)
+                                             for candidate in example.candidates))

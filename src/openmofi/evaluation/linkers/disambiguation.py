@@ -1,7 +1,11 @@
-"""Entity disambiguation: mentions are given with their candidates, and a linker says which one is meant.
+"""Entity disambiguation: a linker chooses among the given candidates of each mention.
 
 See `openmofi.evaluation.linkers.accuracy` for the definitions. `macro_accuracy_inkb` is what ZELDA publishes: the mean
 over its nine test splits.
+
+Data: A table of `openmofi link examples`, or ZELDA (https://github.com/flairNLP/zelda; texts and candidate lists under
+the terms of their sources). Layout: DIR/test_data/jsonl/test_*.jsonl, DIR/other/zelda_mention_entities_counter.pickle,
+DIR/other/entity_descriptions.jsonl.
 """
 
 from __future__ import annotations
@@ -13,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from openmofi.bootstrap import Interval
 from openmofi.errors import UsageError
 from openmofi.evaluation.linkers.accuracy import Judged, judge, scores_of_judged
 from openmofi.evaluation.linkers.data import judged_examples
-from openmofi.evaluation.linkers.open import Disambiguator, count_unknown, open_disambiguator
-from openmofi.evaluation.metrics.bootstrap import Interval
+from openmofi.evaluation.linkers.open import count_unknown, in_parts, open_disambiguator
 from openmofi.evaluation.protocol import LINKER, EvaluationProtocol, Measured, Subject
 from openmofi.evaluation.result import items_table
 from openmofi.linking.corpora.examples import Example
@@ -25,7 +29,7 @@ from openmofi.storage import fingerprint
 
 ACCURACY, SHADOWED = "accuracy_inkb", "shadowed_accuracy_inkb"
 
-_AT_ONCE = 2000
+_PART = 2000
 
 
 @dataclass(frozen=True)
@@ -33,9 +37,9 @@ class DisambiguationSettings:
     """Settings of `disambiguation`.
 
     Attributes:
-        splits: only these; all but `train` and `validation` by default.
-        candidates: most candidates of a mention, the commonest ones; 0 for the whole list, as published.
-        detector: finds what else a text names, for `coherence`.
+        splits: use only these; all but `train` and `validation` by default.
+        candidates: use at most this many candidates of a mention, the most common ones; 0 for all, as published.
+        detector: finds the other mentions of a text, for `coherence`.
     """
 
     splits: tuple[str, ...] = ()
@@ -44,20 +48,21 @@ class DisambiguationSettings:
 
     def __post_init__(self) -> None:
         if self.candidates < 0:
-            raise UsageError("candidates must not be negative.")
+            raise UsageError("candidates must be at least 0.")
 
 
 def measure(subject: Subject) -> Measured:
-    """See this module's head."""
+    """See the module."""
     settings: DisambiguationSettings = subject.settings
     linker = open_disambiguator(subject.linker, detector=settings.detector, device=subject.device)
     examples = judged_examples(subject.data, settings.splits, candidates=settings.candidates)
     if linker.kb is not None:
-        count_unknown(linker.kb, (one.id for example in examples for one in example.listed), "candidates")
-    answers = _answers(subject, linker, examples)
+        count_unknown(linker.kb, (candidate.id for example in examples for candidate in example.listed),
+                      "candidates")
+    answers = in_parts(subject, list(_parts(examples)), linker.answers)
     judged = judge(examples, answers)
     scores = scores_of_judged(judged)
-    metrics, intervals = _figures(scores)
+    metrics, intervals = _metrics(scores)
     return Measured(
         metrics=metrics, intervals=intervals, interval_over="mentions",
         counts={"mentions": scores["mentions"], "nil": len(examples) - scores["mentions"],
@@ -68,52 +73,44 @@ def measure(subject: Subject) -> Measured:
                "wrong": _wrong(judged, examples, answers, subject.failures)})
 
 
-def _answers(subject: Subject, linker: Disambiguator, examples: Sequence[Example]) -> list[str]:
-    parts = list(_parts(examples))
-    subject.progress.begin("link", len(parts))
-    answers: list[str] = []
-    for part in parts:
-        answers += linker.answers(part)
-        subject.progress.advance({"rows": len(part)})
-    return answers
-
-
 def _parts(examples: Sequence[Example]) -> Iterator[list[Example]]:
-    """Some thousands at a time; neighbours of one text stay together."""
+    """Parts of at least `_PART` examples; neighbours of the same text stay together."""
     part: list[Example] = []
-    for _, some in groupby(examples, key=lambda one: one.text):
-        part += some
-        if len(part) >= _AT_ONCE:
+    for _, of_text in groupby(examples, key=lambda example: example.text):
+        part += of_text
+        if len(part) >= _PART:
             yield part
             part = []
     if part:
         yield part
 
 
-def _figures(scores: dict[str, Any]) -> tuple[dict[str, float], dict[str, Interval]]:
+def _metrics(scores: dict[str, Any]) -> tuple[dict[str, float], dict[str, Interval]]:
     metrics = {ACCURACY: scores["accuracy"], f"macro_{ACCURACY}": scores["macro_accuracy"],
                "macro_ceiling": scores["macro_ceiling"], "macro_prior": scores["macro_prior"]}
     intervals: dict[str, Interval] = {f"macro_{ACCURACY}": scores["macro_accuracy_interval"]}
-    parts = {"": scores, **{f"{split}/": of for split, of in scores["splits"].items()}}
-    for part, of in parts.items():
-        metrics |= {f"{part}{ACCURACY}": of["accuracy"], f"{part}ceiling": of["ceiling"], f"{part}prior": of["prior"]}
-        intervals[f"{part}{ACCURACY}"] = of["accuracy_interval"]
-        if of["shadowed"] is not None:
-            metrics[f"{part}{SHADOWED}"] = of["shadowed"]
-            intervals[f"{part}{SHADOWED}"] = of["shadowed_interval"]
-    metrics |= {f"candidates_{bucket}/{ACCURACY}": of["accuracy"] for bucket, of in scores["by_candidates"].items()}
+    parts = {"": scores, **{f"{split}/": values for split, values in scores["splits"].items()}}
+    for part, values in parts.items():
+        metrics |= {f"{part}{ACCURACY}": values["accuracy"], f"{part}ceiling": values["ceiling"],
+                    f"{part}prior": values["prior"]}
+        intervals[f"{part}{ACCURACY}"] = values["accuracy_interval"]
+        if values["shadowed"] is not None:
+            metrics[f"{part}{SHADOWED}"] = values["shadowed"]
+            intervals[f"{part}{SHADOWED}"] = values["shadowed_interval"]
+    metrics |= {f"candidates_{bucket}/{ACCURACY}": values["accuracy"]
+                for bucket, values in scores["by_candidates"].items()}
     return metrics, intervals
 
 
 def _items(judged: Judged) -> Any:
     names = [str(row) for row in judged.rows.tolist()]
-    shadowed = np.where(judged.shadowed, judged.right, np.nan)
-    return items_table(names, names, {ACCURACY: judged.right, SHADOWED: shadowed}, judged.splits.tolist())
+    shadowed = np.where(judged.shadowed, judged.correct, np.nan)
+    return items_table(names, names, {ACCURACY: judged.correct, SHADOWED: shadowed}, judged.splits.tolist())
 
 
 def _wrong(judged: Judged, examples: Sequence[Example], answers: Sequence[str], count: int) -> list[dict[str, Any]]:
-    """Some mentions that could have been answered right and were not, evenly spread."""
-    rows = judged.rows[judged.reachable & ~judged.right].tolist()
+    """At most `count` wrong answers to mentions whose gold is listed, evenly spread."""
+    rows = judged.rows[judged.reachable & ~judged.correct].tolist()
     step = max(1, len(rows) // count) if count else 1
     return [{"text": examples[row].text, "mention": examples[row].mention, "start": examples[row].start,
              "gold": examples[row].gold, "answer": answers[row]} for row in rows[::step][:count]]
@@ -121,7 +118,5 @@ def _wrong(judged: Judged, examples: Sequence[Example], answers: Sequence[str], 
 
 PROTOCOL = EvaluationProtocol(
     name="disambiguation", version=1, headline=ACCURACY, settings=DisambiguationSettings, measure=measure,
-    judges=LINKER, rule="Mentions whose gold is no entity (NIL) are left out; one whose gold is not listed is wrong.",
-    data="A table of `openmofi link examples`, or ZELDA (https://github.com/flairNLP/zelda; texts and candidate lists "
-         "under the terms of their sources). Layout: DIR/test_data/jsonl/test_*.jsonl, "
-         "DIR/other/zelda_mention_entities_counter.pickle, DIR/other/entity_descriptions.jsonl.")
+    judges=LINKER,
+    rule="Mentions whose gold is not an entity (NIL) are left out; one whose gold is not listed is wrong.")

@@ -1,8 +1,11 @@
-"""End-to-end linking: texts are given, and a detector with a linker says which spans mean which entities.
+"""End-to-end linking: a detector and a linker annotate texts with entities.
 
 See `openmofi.evaluation.linkers.annotations` for the definitions, which are GERBIL's. The documents are the texts of a
-table of examples, their gold annotations all examples of a text; entities are identifiers of the knowledge base.
-Precision means something only where the texts are annotated in full.
+table of examples; the examples of a text are its gold annotations; entities are identifiers of the knowledge base.
+Precision is meaningful only where texts are fully annotated.
+
+Data: A table of `openmofi link examples` whose texts are fully annotated, with identifiers of the knowledge base.
+Layout: one row per mention, see docs/linking.md.
 """
 
 from __future__ import annotations
@@ -13,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.bootstrap import Interval, ratio_interval
+from openmofi.errors import UsageError
+from openmofi.evaluation.linkers.accuracy import require_gold
 from openmofi.evaluation.linkers.annotations import Annotation, Matches, match_annotations, micro_scores
 from openmofi.evaluation.linkers.data import judged_examples
-from openmofi.evaluation.linkers.open import Annotator, count_unknown, open_annotator
-from openmofi.evaluation.metrics.bootstrap import Interval, ratio_interval
+from openmofi.evaluation.linkers.open import count_unknown, in_parts, open_annotator
 from openmofi.evaluation.protocol import LINKER, EvaluationProtocol, Measured, Subject
 from openmofi.evaluation.result import items_table
 from openmofi.linking.corpora.examples import NIL, Example
@@ -25,7 +29,7 @@ from openmofi.storage import fingerprint
 
 STRONG, WEAK = "strong", "weak"
 
-_AT_ONCE = 500
+_PART = 500
 
 
 @dataclass(frozen=True)
@@ -33,10 +37,10 @@ class LinkingSettings:
     """Settings of `linking`.
 
     Attributes:
-        kb: folder of the knowledge base whose identifiers the examples have.
+        kb: folder of the knowledge base whose identifiers the examples use.
         detector: see `openmofi.mentions.open_detector`.
-        threshold: least score of an annotation; it must be likelier than NIL besides.
-        splits: only these; all but `train` and `validation` by default.
+        threshold: minimum score of an annotation, which must also exceed the probability of NIL.
+        splits: use only these; all but `train` and `validation` by default.
     """
 
     kb: str = ""
@@ -46,7 +50,7 @@ class LinkingSettings:
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 1:
-            raise UsageError("threshold is from 0 to 1.")
+            raise UsageError("threshold must be from 0 to 1.")
 
 
 @dataclass(frozen=True)
@@ -59,86 +63,71 @@ class _Document:
 
 
 def measure(subject: Subject) -> Measured:
-    """See this module's head."""
+    """See the module."""
     settings: LinkingSettings = subject.settings
     if not settings.kb:
         raise UsageError("End-to-end linking needs a knowledge base.", "Add --set kb=DIR.")
     annotator = open_annotator(subject.linker, settings.kb, detector=settings.detector, threshold=settings.threshold,
                                device=subject.device)
     documents = _documents(judged_examples(subject.data, settings.splits))
-    golds = {one.entity for document in documents for one in document.gold}
+    golds = {annotation.entity for document in documents for annotation in document.gold}
     unknown = count_unknown(annotator.kb, golds, "gold entities")
-    found = _annotated(subject, annotator, documents)
-    matches = {way: [match_annotations(document.gold, some, weak=way == WEAK)
-                     for document, some in zip(documents, found, strict=True)] for way in (STRONG, WEAK)}
-    metrics, intervals = _figures(matches, [document.split for document in documents])
+    texts = [document.text for document in documents]
+    predicted = in_parts(subject, [texts[start : start + _PART] for start in range(0, len(texts), _PART)],
+                         annotator.annotate)
+    matches = {way: [match_annotations(document.gold, annotations, weak=way == WEAK)
+                     for document, annotations in zip(documents, predicted, strict=True)] for way in (STRONG, WEAK)}
+    metrics, intervals = _metrics(matches, [document.split for document in documents])
     return Measured(
         metrics=metrics, intervals=intervals, interval_over="documents",
         counts={"documents": len(documents), "gold": sum(len(document.gold) for document in documents),
-                "annotations": sum(map(len, found)), "gold_entities": len(golds), "gold_entities_not_in_kb": unknown},
-        data_fingerprint=fingerprint([[document.split, document.text, [[one.start, one.end, one.entity]
-                                                                       for one in document.gold]]
+                "annotations": sum(map(len, predicted)), "gold_entities": len(golds),
+                "gold_entities_not_in_kb": unknown},
+        data_fingerprint=fingerprint([[document.split, document.text,
+                                       [[gold.start, gold.end, gold.entity] for gold in document.gold]]
                                       for document in documents]),
         items=_items(documents, matches), encoder={"spec": subject.linker, "fingerprint": annotator.fingerprint})
 
 
 def _documents(examples: Sequence[Example]) -> list[_Document]:
     gold: dict[tuple[str, str], dict[Annotation, None]] = {}
-    for one in examples:
-        of_text = gold.setdefault((one.split, one.text), {})
-        if one.gold != NIL:
-            of_text[Annotation(one.start, one.end, one.gold)] = None
-    documents = [_Document(split, text, tuple(found)) for (split, text), found in gold.items()]
-    if not any(document.gold for document in documents):
-        raise OpenMofiError("No example has an entity as its gold: there is nothing to judge.",
-                            "Give examples whose gold is one of their candidates.")
-    return documents
+    for example in examples:
+        annotations = gold.setdefault((example.split, example.text), {})
+        if example.gold != NIL:
+            annotations[Annotation(example.start, example.end, example.gold)] = None
+    require_gold(gold.values())
+    return [_Document(split, text, tuple(annotations)) for (split, text), annotations in gold.items()]
 
 
-def _annotated(subject: Subject, annotator: Annotator, documents: Sequence[_Document]) -> list[list[Annotation]]:
-    starts = range(0, len(documents), _AT_ONCE)
-    subject.progress.begin("link", len(starts))
-    found: list[list[Annotation]] = []
-    for start in starts:
-        texts = [document.text for document in documents[start:start + _AT_ONCE]]
-        found += annotator.annotate(texts)
-        subject.progress.advance({"rows": len(texts)})
-    return found
-
-
-def _figures(matches: dict[str, list[Matches]], splits: list[str]) -> tuple[dict[str, float], dict[str, Interval]]:
-    names = list(dict.fromkeys(splits))
+def _metrics(matches: dict[str, list[Matches]], splits: list[str]) -> tuple[dict[str, float], dict[str, Interval]]:
     metrics: dict[str, float] = {}
     intervals: dict[str, Interval] = {}
-    for way, all_of in matches.items():
-        parts = {"": all_of} | {f"{name}/": [one for one, split in zip(all_of, splits, strict=True) if split == name]
-                                for name in names}
-        for part, some in parts.items():
-            scores = micro_scores(some)
-            right = np.array([one.right for one in some])
-            gold, found = np.array([len(one.gold) for one in some]), np.array([one.found for one in some])
-            for name, value, above, below in (("f1", scores.f1, 2 * right, gold + found),
-                                              ("precision", scores.precision, right, found),
-                                              ("recall", scores.recall, right, gold)):
+    for way, of_all in matches.items():
+        parts = {"": of_all} | {f"{name}/": [document for document, split in zip(of_all, splits, strict=True)
+                                             if split == name] for name in dict.fromkeys(splits)}
+        for part, documents in parts.items():
+            scores = micro_scores(documents)
+            correct, gold, predicted = np.array([[document.correct, len(document.gold), document.predicted]
+                                                 for document in documents]).T
+            for name, value, numerators, denominators in (
+                    ("f1", scores.f1, 2 * correct, gold + predicted),
+                    ("precision", scores.precision, correct, predicted), ("recall", scores.recall, correct, gold)):
                 metrics[f"{part}micro_{name}_{way}"] = value
-                if below.any():
-                    intervals[f"{part}micro_{name}_{way}"] = ratio_interval(above, below)
+                if denominators.any():
+                    intervals[f"{part}micro_{name}_{way}"] = ratio_interval(numerators, denominators)
     return metrics, intervals
 
 
 def _items(documents: Sequence[_Document], matches: dict[str, list[Matches]]) -> Any:
     """Gold annotations: their mean is the recall."""
-    numbers = [number for number, document in enumerate(documents) for _ in document.gold]
-    golds = [one for document in documents for one in document.gold]
-    names = [f"{number}:{one.start}-{one.end}:{one.entity}" for number, one in zip(numbers, golds, strict=True)]
-    return items_table(names, [str(number) for number in numbers],
-                       {f"micro_recall_{way}": [hit for one in some for hit in one.gold]
-                        for way, some in matches.items()}, [documents[number].split for number in numbers])
+    golds = [(number, gold) for number, document in enumerate(documents) for gold in document.gold]
+    return items_table([f"{number}:{gold.start}-{gold.end}:{gold.entity}" for number, gold in golds],
+                       [str(number) for number, _ in golds],
+                       {f"micro_recall_{way}": [hit for document in of_all for hit in document.gold]
+                        for way, of_all in matches.items()}, [documents[number].split for number, _ in golds])
 
 
 PROTOCOL = EvaluationProtocol(
     name="linking", version=1, headline=f"micro_f1_{STRONG}", settings=LinkingSettings, measure=measure, judges=LINKER,
     rule="Gold annotations without an entity (NIL) are left out (InKB); entities that the knowledge base lacks count "
-         "as missed.",
-    data="A table of `openmofi link examples` whose texts are annotated in full, with identifiers of the knowledge "
-         "base. Layout: a row a mention, see docs/linking.md.")
+         "as missed.")

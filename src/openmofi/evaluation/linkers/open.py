@@ -1,4 +1,4 @@
-"""Linkers as protocols judge them: given mentions with their candidates, or whole texts."""
+"""Linkers as protocols use them: on mentions with given candidates, or on whole texts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.linkers.accuracy import prior_answers
 from openmofi.evaluation.linkers.annotations import Annotation
+from openmofi.evaluation.protocol import Subject
 from openmofi.knowledge import KnowledgeBase
 from openmofi.linking import CoherenceLinker, CoherenceSettings, Linker, linker_fingerprint, open_linker
 from openmofi.linking.corpora.examples import Example
@@ -24,14 +25,14 @@ _GIVEN = "given"
 
 @dataclass(frozen=True)
 class Disambiguator:
-    """A linker that is asked about mentions with their candidates.
+    """A linker for mentions with given candidates.
 
     Attributes:
         spec: as given.
-        fingerprint: names what it answers.
-        answers: examples → for each the identifier of a listed candidate, or `NIL`. Examples of one text belong into
-            one call.
-        kb: the knowledge base that it looks into, if any.
+        fingerprint: identifies its answers.
+        answers: examples → for each the identifier of a listed candidate, or `NIL`. Examples of the same text must be
+            in one call.
+        kb: the knowledge base that it uses, if any.
     """
 
     spec: str
@@ -44,14 +45,14 @@ def open_disambiguator(spec: str, *, detector: str = "gazetteer", device: str = 
     """Open a linker by its spec.
 
     Args:
-        spec: `prior`: the commonest candidate; `fusion:PATH`: a fusion decoder; `coherence:KB`: see
+        spec: `prior`: the most common candidate; `fusion:PATH`: a fusion decoder; `coherence:KB`: see
             `coherence_answers`.
-        detector: what finds the rest of a text for `coherence`.
+        detector: finds the other mentions of a text, for `coherence`.
         device: of the fusion decoder.
 
     Raises:
-        UsageError: there is no such linker.
-        OpenMofiError: what it needs is not at its path.
+        UsageError: the linker is unknown.
+        OpenMofiError: its path has no fusion decoder or knowledge base.
     """
     kind, _, rest = spec.partition(":")
     if spec == "prior":
@@ -65,57 +66,68 @@ def open_disambiguator(spec: str, *, detector: str = "gazetteer", device: str = 
         return Disambiguator(spec, linker_fingerprint(spec), partial(answers_of, fusion))
     if kind == "coherence" and rest:
         kb = KnowledgeBase.open(rest)
-        named = fingerprint([kind, kb.fingerprint, asdict(CoherenceSettings()), detector])
-        return Disambiguator(spec, named, partial(coherence_answers, kb, open_detector(detector, kb)), kb)
-    raise UsageError(f"There is no linker {spec!r} for given candidates.",
-                     f"Choose one of {', '.join(DISAMBIGUATORS)}.")
+        identity = fingerprint([kind, kb.fingerprint, asdict(CoherenceSettings()), detector])
+        return Disambiguator(spec, identity, partial(coherence_answers, kb, open_detector(detector, kb)), kb)
+    raise UsageError(f"Unknown value {spec!r} for linker, with given candidates.",
+                     f"Use {', '.join(DISAMBIGUATORS)}.")
 
 
 def coherence_answers(kb: KnowledgeBase, detector: MentionDetector, examples: Sequence[Example]) -> list[str]:
-    """What context coherence answers: the listed candidate that goes best with the rest of the text.
+    """The answers of context coherence: the listed candidate that best fits the rest of the text.
 
-    It looks names up in its own knowledge base, whose priors it takes; the rest of the text is what other examples and
-    the detector find there. Where the knowledge base has none of the listed candidates under the mention's name, the
-    example's prior answers.
+    Names and priors come from its own knowledge base; the rest of the text are the mentions of other examples and of
+    the detector. Where the knowledge base has none of the listed candidates under the mention's name, the example's
+    prior decides.
     """
     texts = list(dict.fromkeys(example.text for example in examples))
     spans: dict[str, set[tuple[int, int]]] = {text: set() for text in texts}
     for example in examples:
         spans[example.text].add((example.start, example.end))
-    mentions = [_with_given(text, spans[text], found)
-                for text, found in zip(texts, detector.detect(texts), strict=True)]
-    best: dict[tuple[str, int, int], list[Link]] = {}
-    for text, found, links in zip(texts, mentions, CoherenceLinker(kb).link(texts, mentions), strict=True):
+    mentions = [_with_given(text, spans[text], detected)
+                for text, detected in zip(texts, detector.detect(texts), strict=True)]
+    links_of: dict[tuple[str, int, int], list[Link]] = {}
+    for text, of_text, links in zip(texts, mentions, CoherenceLinker(kb).link(texts, mentions), strict=True):
         for link in links:
-            mention = found[link.mention]
-            best.setdefault((text, mention.start, mention.end), []).append(link)
-    return [_listed_answer(example, best.get((example.text, example.start, example.end), []), prior)
+            mention = of_text[link.mention]
+            links_of.setdefault((text, mention.start, mention.end), []).append(link)
+    return [_listed_answer(example, links_of.get((example.text, example.start, example.end), []), prior)
             for example, prior in zip(examples, prior_answers(examples), strict=True)]
 
 
 def count_unknown(kb: KnowledgeBase, entities: Iterable[str], what: str) -> int:
-    """How many of some entities a knowledge base lacks.
+    """How many of the entities a knowledge base lacks; `what` describes them in the error.
 
     Raises:
-        OpenMofiError: it has none of them; says `what` they are.
+        OpenMofiError: it has none of them.
     """
-    wanted = sorted(set(entities))
-    unknown = int((kb.rows(wanted) < 0).sum())
-    if wanted and unknown == len(wanted):
+    distinct = sorted(set(entities))
+    unknown = int((kb.rows(distinct) < 0).sum())
+    if distinct and unknown == len(distinct):
         raise OpenMofiError(f"The knowledge base {kb.path} has none of the {unknown:,} {what}.",
-                            "Give the knowledge base whose identifiers the examples have.")
+                            "Give the knowledge base whose identifiers the examples use.")
     return unknown
 
 
-def _with_given(text: str, given: set[tuple[int, int]], found: Sequence[Mention]) -> list[Mention]:
-    """The given spans, and found mentions that overlap none of them."""
-    kept = [one for one in found if all(one.end <= start or end <= one.start for start, end in given)]
-    asked = [Mention(start, end, text[start:end], _GIVEN) for start, end in given]
-    return sorted([*kept, *asked], key=lambda one: (one.start, one.end))
+def in_parts(subject: Subject, parts: Sequence[Any], link: Callable[[Any], list[Any]]) -> list[Any]:
+    """The outputs of `link` for each part, concatenated, with progress."""
+    subject.progress.begin("link", len(parts))
+    outputs: list[Any] = []
+    for part in parts:
+        outputs += link(part)
+        subject.progress.advance({"rows": len(part)})
+    return outputs
+
+
+def _with_given(text: str, given: set[tuple[int, int]], detected: Sequence[Mention]) -> list[Mention]:
+    """The given spans, and detected mentions that overlap none of them."""
+    others = [mention for mention in detected
+              if all(mention.end <= start or end <= mention.start for start, end in given)]
+    mentions = [Mention(start, end, text[start:end], _GIVEN) for start, end in given]
+    return sorted([*others, *mentions], key=lambda mention: (mention.start, mention.end))
 
 
 def _listed_answer(example: Example, links: Sequence[Link], prior: str) -> str:
-    listed = {one.id for one in example.listed}
+    listed = {candidate.id for candidate in example.listed}
     return next((link.entity for link in links if link.entity in listed), prior)
 
 
@@ -124,9 +136,9 @@ class Annotator:
     """A detector and a linker over a knowledge base.
 
     Attributes:
-        kb, detector, linker: see there.
-        fingerprint: names what it annotates.
-        threshold: least score of an annotation, which must be likelier than NIL besides.
+        kb, detector, linker: its parts.
+        fingerprint: identifies its annotations.
+        threshold: minimum score of an annotation, which must also exceed the probability of NIL.
     """
 
     kb: KnowledgeBase
@@ -136,14 +148,14 @@ class Annotator:
     threshold: float = 0.0
 
     def annotate(self, texts: Sequence[str]) -> list[list[Annotation]]:
-        """For each text its annotations."""
+        """The annotations of each text."""
         mentions = self.detector.detect(texts)
-        return [[Annotation(found[link.mention].start, found[link.mention].end, link.entity)
+        return [[Annotation(of_text[link.mention].start, of_text[link.mention].end, link.entity)
                  for link in self._kept(links)]
-                for found, links in zip(mentions, self.linker.link(texts, mentions), strict=True)]
+                for of_text, links in zip(mentions, self.linker.link(texts, mentions), strict=True)]
 
     def _kept(self, links: Sequence[Link]) -> list[Link]:
-        """The best link of each mention, where it is likely enough."""
+        """The best link of each mention, if its score suffices."""
         best: dict[int, Link] = {}
         nil: dict[int, float] = {}
         for link in links:
@@ -163,12 +175,13 @@ def open_annotator(spec: str, kb_folder: str, *, detector: str, threshold: float
         device: of the fusion decoder.
 
     Raises:
-        UsageError: there is no such linker or detector.
-        OpenMofiError: what they need is not at its path.
+        UsageError: the linker or detector is unknown.
+        OpenMofiError: a path has no fusion decoder or knowledge base.
     """
-    named = linker_fingerprint(spec)
+    identity = linker_fingerprint(spec)
     kb = KnowledgeBase.open(kb_folder)
     linker: Any = open_linker(spec, kb)
     if spec.startswith("fusion:"):
         linker.fusion.model.to(device)
-    return Annotator(kb, open_detector(detector, kb), linker, fingerprint([named, kb.fingerprint, detector]), threshold)
+    return Annotator(kb, open_detector(detector, kb), linker, fingerprint([identity, kb.fingerprint, detector]),
+                     threshold)

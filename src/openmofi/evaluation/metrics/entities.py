@@ -1,14 +1,14 @@
 """Which entity an image shows: by the nearest labelled images, by the entities' texts, by both.
 
-By images: of the K nearest labelled images each gives its entities the weight exp(cosine / T); an entity's share
-of all weight is its probability (as `openmofi.evaluation.metrics.knn`, for images with several labels). By texts:
+By images: each of the K nearest labelled images gives its entities the weight exp(cosine / T); an entity's share of the
+total weight is its probability (as in `openmofi.evaluation.metrics.knn`, for images with several labels). By texts:
 softmax of the cosines with the entities' texts, times a logit scale. By both: the weighted mean of the two
-probabilities. An entity without labelled images has no share by images, so that entities seen and unseen by the
-labels are told apart in the figures.
+probabilities. An entity without labelled images has probability 0 by images, so results are reported apart for seen
+and unseen entities.
 
-Where all neighbours agree, their entity wins by both unless the texts weigh more than half: what the weight gives to
-unseen entities it takes from seen ones. Ranks: entities of greater probability, and of equal ones those that come
-first; an entity of probability 0 is not ranked.
+Where all neighbours agree, their entity wins by both unless the text weight exceeds one half: a larger text weight
+helps unseen entities and hurts seen ones. Entities rank by probability, of equal ones the first code first; an entity
+of probability 0 is not ranked.
 """
 
 from __future__ import annotations
@@ -19,83 +19,83 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from openmofi.evaluation.metrics.ranking import Floats, Index, Ints, nearest_places
+from openmofi.evaluation.metrics.ranking import Floats, Index, Ints, nearest_rows
 
 IMAGES, TEXT, BOTH = "images", "text", "both"
 _BLOCK_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """Labelled images, the index.
+class LabelledIndex:
+    """Labelled images.
 
     Attributes:
         embeddings: (n, d) L2-normalised.
-        starts: (n + 1,); image i has `entities[starts[i]:starts[i + 1]]`.
-        entities: codes.
+        starts: (n + 1,); image i has `codes[starts[i]:starts[i + 1]]`.
+        codes: of the entities.
     """
 
     embeddings: Floats
     starts: Ints
-    entities: Ints
+    codes: Ints
 
     @classmethod
-    def of(cls, embeddings: Floats, entities: Sequence[Sequence[int]]) -> Labelled:
-        """From the codes of each image's entities."""
-        sizes = [len(some) for some in entities]
+    def of(cls, embeddings: Floats, codes: Sequence[Sequence[int]]) -> LabelledIndex:
+        """From the codes of each image."""
+        sizes = [len(of_image) for of_image in codes]
         return cls(embeddings, np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-                   np.array([code for some in entities for code in some], np.int64))
+                   np.array([code for of_image in codes for code in of_image], np.int64))
 
 
 @dataclass(frozen=True)
 class Recognised:
-    """What `recognise` found, for each way that was asked for.
+    """The outcome of `recognise`, for each way: `IMAGES`, and with texts `TEXT` and `BOTH`.
 
     Attributes:
         ranks: way → (queries,) rank from 1 of the true entity; 0 where it is not ranked.
-        first: way → (queries, few) codes of the first answers, −1 where there is none, and their probabilities.
+        first: way → (queries, few) codes of the first answers, −1 for none, and their probabilities.
     """
 
     ranks: dict[str, Ints]
     first: dict[str, tuple[Ints, NDArray[np.float64]]]
 
 
-def recognise(queries: Floats, true: Ints, count: int, labelled: Labelled, texts: Floats | None, *, k: int,
+def recognise(queries: Floats, true: Ints, count: int, labelled: LabelledIndex, texts: Floats | None, *, k: int,
               temperature: float, logit_scale: float, text_weight: float, few: int = 5) -> Recognised:
     """Rank the entities for each query.
 
     Args:
         queries: (q, d) L2-normalised.
-        true: (q,) code of the entity that each shows; −1 where it is none of them.
-        count: number of entities; codes are below.
-        labelled: the index.
-        texts: (count, d) L2-normalised, or `None`: then only by images.
+        true: (q,) code of each query's entity; −1 for an entity that has no code.
+        count: number of entities; codes are smaller.
+        labelled: the labelled images.
+        texts: (count, d) L2-normalised; `None`: by images alone.
         k: neighbours.
         temperature: T.
-        logit_scale: of texts.
-        text_weight: of the text's probability in the mean of both.
-        few: how many first answers to return.
+        logit_scale: multiplies cosines with texts.
+        text_weight: of the probability by texts in the mean of both.
+        few: number of first answers to return.
     """
     ranks: dict[str, list[Ints]] = {}
     first: dict[str, list[tuple[Ints, NDArray[np.float64]]]] = {}
     for rows, ways in _probabilities(queries, count, labelled, texts, k, temperature, logit_scale, text_weight):
         for way, shares in ways.items():
             ranks.setdefault(way, []).append(_ranks(shares, true[rows]))
-            places, best = nearest_places(shares, few)  # type: ignore[arg-type]
-            first.setdefault(way, []).append((np.where(best > 0, places, -1), np.asarray(best, np.float64)))
+            codes, best = nearest_rows(shares, few)  # type: ignore[arg-type]
+            first.setdefault(way, []).append((np.where(best > 0, codes, -1), np.asarray(best, np.float64)))
     return Recognised({way: np.concatenate(parts) for way, parts in ranks.items()},
                       {way: tuple(np.concatenate(side) for side in zip(*parts, strict=True))  # type: ignore[misc]
                        for way, parts in first.items()})
 
 
-def _probabilities(queries: Floats, count: int, labelled: Labelled, texts: Floats | None, k: int, temperature: float,
-                   logit_scale: float, text_weight: float) -> Iterator[
+def _probabilities(queries: Floats, count: int, labelled: LabelledIndex, texts: Floats | None, k: int,
+                   temperature: float, logit_scale: float, text_weight: float) -> Iterator[
                        tuple[slice, Mapping[str, NDArray[np.float64]]]]:
-    """Blocks of queries with (rows, count) probabilities of each way."""
+    """Blocks of queries with their (rows, count) probabilities, by way."""
     index = Index.of(labelled.embeddings)
-    at_once = max(1, _BLOCK_BYTES // (8 * count))
-    for start in range(0, len(queries), at_once):
-        rows = slice(start, min(start + at_once, len(queries)))
+    block = max(1, _BLOCK_BYTES // (8 * count))
+    for start in range(0, len(queries), block):
+        rows = slice(start, min(start + block, len(queries)))
         by_images = np.concatenate([_shares(scores, labelled, count, k, temperature)
                                     for _, scores in index.blocks(queries[rows])])
         ways = {IMAGES: by_images}
@@ -107,14 +107,14 @@ def _probabilities(queries: Floats, count: int, labelled: Labelled, texts: Float
         yield rows, ways
 
 
-def _shares(scores: Floats, labelled: Labelled, count: int, k: int, temperature: float) -> NDArray[np.float64]:
-    """(rows, images) cosines → (rows, count) each entity's share of the weight."""
-    places, near = nearest_places(scores, k)
-    weights = np.exp((near - near[:, :1]).astype(np.float64) / temperature)
+def _shares(scores: Floats, labelled: LabelledIndex, count: int, k: int, temperature: float) -> NDArray[np.float64]:
+    """(rows, images) cosines → (rows, count) each entity's share of the total weight."""
+    rows, cosines = nearest_rows(scores, k)
+    weights = np.exp((cosines - cosines[:, :1]).astype(np.float64) / temperature)
     shares = np.zeros((len(scores), count))
-    for row, (neighbours, weight) in enumerate(zip(places, weights, strict=True)):
+    for row, (neighbours, weight) in enumerate(zip(rows, weights, strict=True)):
         starts, ends = labelled.starts[neighbours], labelled.starts[neighbours + 1]
-        codes = np.concatenate([labelled.entities[a:b] for a, b in zip(starts, ends, strict=True)])
+        codes = np.concatenate([labelled.codes[start:end] for start, end in zip(starts, ends, strict=True)])
         np.add.at(shares[row], codes, np.repeat(weight, ends - starts))
     return np.asarray(shares / shares.sum(axis=1, keepdims=True))
 

@@ -1,54 +1,65 @@
 """A linear probe: multinomial logistic regression on frozen features, by L-BFGS, as CLIP evaluates them.
 
-Minimised is the sum over the training images of the cross-entropy, plus λ/2 ‖W‖² (the bias is free): scikit-learn's
-`LogisticRegression(C=1/λ)`, which the tests compare. λ is chosen on a validation split (Radford et al. 2021, A.3):
-first 10⁻⁶, 10⁻⁴, …, 10⁶, then between the neighbours of the best, halving the step until there are 8 steps to a decade.
-The probe is then fitted on training and validation images together. The test split is looked at once, at the end.
+The loss is the sum of the cross-entropy over the training images, plus λ/2 ‖W‖² (not on the bias): scikit-learn's
+`LogisticRegression(C=1/λ)`, with which the tests compare. λ is chosen on a validation split (Radford et al. 2021, A.3):
+first 10⁻⁶, 10⁻⁴, …, 10⁶, then between the neighbours of the best, halving the step to 8 steps per decade. The
+probe is then fitted on training and validation images together. The test split is used once, at the end.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from openmofi.bootstrap import Doubles
 from openmofi.errors import OpenMofiError
+from openmofi.evaluation.metrics.ranking import Floats, Ints
 
-Doubles = NDArray[np.float64]
-Ints = NDArray[np.int64]
 COARSE = tuple(float(power) for power in range(-6, 7, 2))
-"""Exponents of 10 of the λ that are tried first."""
+"""Exponents of 10 of the first values of λ."""
 
 FINEST = 0.125
 MAX_ITERATIONS = 1000
 TOLERANCE = 1e-4
-"""Scikit-learn's. Where classes are separable and λ is small, the loss is flat, and this decides where to stop."""
+"""Scikit-learn's. Where classes are separable and λ is small, the loss is flat, and the tolerance ends the search."""
 
 _ROWS = 8192
+
+
+class Split(NamedTuple):
+    """(n, d) features and (n,) classes of a split's images."""
+
+    features: Floats
+    labels: Ints
+
+    def take(self, rows: Ints) -> Split:
+        """Some rows."""
+        return Split(self.features[rows], self.labels[rows])
 
 
 @dataclass(frozen=True)
 class Probe:
     """A fitted linear classifier: `features @ weights + bias`."""
 
-    weights: NDArray[np.float32]
-    bias: NDArray[np.float32]
+    weights: Floats
+    bias: Floats
     converged: bool = True
 
-    def logits(self, features: ArrayLike) -> NDArray[np.float32]:
+    def logits(self, features: ArrayLike) -> Floats:
         """(n, d) → (n, classes)."""
         return np.asarray(features, np.float32) @ self.weights + self.bias
 
     def predict(self, features: ArrayLike) -> Ints:
-        """(n,) classes; of equal logits the first."""
+        """(n,) classes; the first of equal logits."""
         return self.logits(features).argmax(axis=1).astype(np.int64)
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """The search for λ: the best, and accuracy on the validation split of all that were tried (λ ascending)."""
+    """The search for λ: the best, and λ → accuracy on the validation split, λ ascending."""
 
     best: float
     tried: dict[float, float]
@@ -61,12 +72,12 @@ def fit_probe(features: ArrayLike, labels: ArrayLike, classes: int, l2: float, *
     Args:
         features: (n, d); read in float32.
         labels: (n,) from 0 to `classes` − 1.
-        classes: how many there are.
-        l2: λ, see above.
+        classes: their number.
+        l2: λ, see the module.
         max_iterations, tolerance: of L-BFGS; the latter bounds the gradient of the mean loss.
 
     Raises:
-        OpenMofiError: labels that do not fit, or numbers that are not finite.
+        OpenMofiError: labels that do not fit, or features that are not finite.
     """
     from scipy.optimize import minimize
 
@@ -76,16 +87,25 @@ def fit_probe(features: ArrayLike, labels: ArrayLike, classes: int, l2: float, *
     def objective(flat: Doubles) -> tuple[float, Doubles]:
         return _loss(flat.reshape(size), values, true, l2)
 
-    found: Any = minimize(objective, np.zeros(size[0] * size[1]), jac=True, method="L-BFGS-B",
-                          options={"maxiter": max_iterations, "maxcor": 10, "gtol": tolerance, "ftol": 1e-14,
-                                   "maxls": 50, "maxfun": 2 * max_iterations})
-    solved = found.x.reshape(size).astype(np.float32)
-    return Probe(solved[:-1], solved[-1], bool(found.success))
+    fit: Any = minimize(objective, np.zeros(size[0] * size[1]), jac=True, method="L-BFGS-B",
+                        options={"maxiter": max_iterations, "maxcor": 10, "gtol": tolerance, "ftol": 1e-14,
+                                 "maxls": 50, "maxfun": 2 * max_iterations})
+    solution = fit.x.reshape(size).astype(np.float32)
+    return Probe(solution[:-1], solution[-1], bool(fit.success))
+
+
+def tuned_probe(train: Split, validation: Split, classes: int, *, max_iterations: int = MAX_ITERATIONS,
+                ) -> tuple[Sweep, Probe]:
+    """Choose λ on the validation split, then fit a probe on both splits; see `choose_l2` and `fit_probe`."""
+    sweep = choose_l2(train, validation, classes, max_iterations=max_iterations)
+    features = np.concatenate([train.features, validation.features])
+    labels = np.concatenate([train.labels, validation.labels])
+    return sweep, fit_probe(features, labels, classes, sweep.best, max_iterations=max_iterations)
 
 
 def choose_l2(train: tuple[ArrayLike, ArrayLike], validation: tuple[ArrayLike, ArrayLike], classes: int, *,
               max_iterations: int = MAX_ITERATIONS) -> Sweep:
-    """The λ of the best accuracy on the validation split; of equal ones the greatest, the simplest probe.
+    """The λ of the best accuracy on the validation split; of equal ones the largest, which is the simplest probe.
 
     Args:
         train, validation: features (n, d) and labels (n,) of each.
@@ -95,8 +115,8 @@ def choose_l2(train: tuple[ArrayLike, ArrayLike], validation: tuple[ArrayLike, A
 
     def attempt(exponents: list[float]) -> None:
         for exponent in sorted(set(exponents) - set(tried)):
-            # Each from zeros, as scikit-learn does: where classes are separable the loss is flat, and where the search
-            # starts would decide where it stops.
+            # Each fit starts from zeros, as in scikit-learn: where classes are separable the loss is flat, and the end
+            # of the search would depend on its start.
             probe = fit_probe(*train, classes, 10.0**exponent, max_iterations=max_iterations)
             tried[exponent] = float((probe.predict(values) == true).mean())
 
@@ -113,8 +133,8 @@ def _best(tried: dict[float, float]) -> float:
     return max(tried, key=lambda exponent: (tried[exponent], exponent))
 
 
-def _loss(weights: Doubles, features: NDArray[np.float32], labels: Ints, l2: float) -> tuple[float, Doubles]:
-    """Mean cross-entropy with its share of the penalty, and its gradient; features in blocks of rows."""
+def _loss(weights: Doubles, features: Floats, labels: Ints, l2: float) -> tuple[float, Doubles]:
+    """Mean cross-entropy with its share of the penalty, and its gradient; in blocks of rows."""
     single = weights.astype(np.float32)
     total, gradient = 0.0, np.zeros_like(weights)
     for begin in range(0, len(features), _ROWS):
@@ -134,13 +154,13 @@ def _loss(weights: Doubles, features: NDArray[np.float32], labels: Ints, l2: flo
     return total / len(features), (gradient / len(features)).ravel()
 
 
-def _checked(features: ArrayLike, labels: ArrayLike, classes: int) -> tuple[NDArray[np.float32], Ints]:
+def _checked(features: ArrayLike, labels: ArrayLike, classes: int) -> tuple[Floats, Ints]:
     values, true = np.asarray(features, np.float32), np.asarray(labels, np.int64)
     if values.ndim != 2 or true.shape != (len(values),) or not len(values):
-        raise OpenMofiError(f"Features of the shape {values.shape} do not go with labels of the shape {true.shape}.",
+        raise OpenMofiError(f"Features of shape {values.shape} do not fit labels of shape {true.shape}.",
                             "Give a row of features and a class for each image.")
     if true.min() < 0 or true.max() >= classes:
         raise OpenMofiError(f"Labels run from {true.min()} to {true.max()}, and there are {classes} classes.")
     if not np.isfinite(values).all():
-        raise OpenMofiError("Features hold numbers that are not finite.", "The encoder is damaged, or overflows.")
+        raise OpenMofiError("Features hold values that are not finite.", "The encoder is damaged, or overflows.")
     return values, true

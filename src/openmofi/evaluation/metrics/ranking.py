@@ -1,9 +1,9 @@
-"""Exact ranking by cosine, block by block; the matrix of all scores is never held.
+"""Exact ranking by cosine in blocks; the matrix of all scores never exists.
 
-Ties: of equal scores the one that stands first in the index ranks first, as in a stable argsort of the negated scores.
-Scores are float32 products; equal embeddings get equal scores to the bit (matrix products alone do not give that: the
-order of additions depends on a column's place), so that duplicates tie. Scores that are equal only on paper may differ
-in the last bit and then are no tie.
+Ties: of equal scores the first row of the index ranks first, as in a stable argsort of the negated scores. Scores are
+float32 products. Equal embeddings get bitwise equal scores, so that duplicates tie; matrix products alone do not ensure
+that, since the order of additions depends on the column. Scores that are equal only in exact arithmetic may differ in
+the last bit and are no tie.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ def checked_embeddings(embeddings: ArrayLike, what: str = "embeddings") -> Float
     """(n, d) float32 of L2-normalised rows (to 1 %, since float16 stores them).
 
     Raises:
-        OpenMofiError: another shape, a number that is not finite, or rows that are not normalised.
+        OpenMofiError: another shape, a value that is not finite, or rows that are not normalised.
     """
     values = np.ascontiguousarray(embeddings, np.float32)
     if values.ndim != 2 or not values.size:
         raise OpenMofiError(f"The {what} have the shape {values.shape}; they must be (n, d) and not empty.")
-    # `np.linalg.norm` would hold the squares of all, as much memory again.
+    # `np.linalg.norm` would hold all squares, as much memory again.
     lengths = np.sqrt(np.einsum("ij,ij->i", values, values))
     wrong = ~(np.abs(lengths - 1) <= _NORM_TOLERANCE)
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise OpenMofiError(f"{int(wrong.sum())} of {len(values)} {what} are not L2-normalised: row {row} has the "
-                            f"length {lengths[row]:.4g}.", "This protocol ranks by cosine: normalise them first.")
+                            f"length {lengths[row]:.4g}.", "This protocol ranks by cosine; normalise them first.")
     return values
 
 
@@ -53,7 +53,7 @@ class Classes:
     Attributes:
         names: (classes,) the distinct labels, sorted.
         of: (n,) code of each row's class.
-        rows: (n,) rows ordered by class, then by place; class c has `rows[starts[c]:starts[c + 1]]`.
+        rows: (n,) rows ordered by class, then by row; class c has `rows[starts[c]:starts[c + 1]]`.
         starts: (classes + 1,).
     """
 
@@ -67,7 +67,7 @@ class Classes:
         """Group `count` labels of any sortable type.
 
         Raises:
-            OpenMofiError: there are more or fewer.
+            OpenMofiError: their number differs.
         """
         values = np.asarray(labels)
         if values.shape != (count,):
@@ -80,19 +80,19 @@ class Classes:
                    np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64))
 
     def members(self, row: int) -> Ints:
-        """The rows of the class of `row`, itself among them, in ascending order."""
+        """The rows of the class of `row`, which is among them, ascending."""
         code = self.of[row]
         return self.rows[self.starts[code] : self.starts[code + 1]]
 
 
 @dataclass(frozen=True)
 class Index:
-    """Database vectors, in which equal ones get equal scores.
+    """Database vectors; equal vectors get equal scores.
 
     Attributes:
         vectors: (n, d); not copied.
-        repeats: (r,) rows that are equal to an earlier one.
-        originals: (r,) the first row that each of them is equal to.
+        repeats: (r,) rows equal to an earlier row.
+        originals: (r,) the first row that each of them equals.
     """
 
     vectors: Floats
@@ -101,11 +101,11 @@ class Index:
 
     @classmethod
     def of(cls, embeddings: Floats) -> Index:
-        """Find the rows that repeat earlier ones."""
+        """Find the rows that repeat earlier rows."""
         first: dict[bytes, int] = {}
         repeats, originals = [], []
         for number, row in enumerate(embeddings):
-            # Adding zero makes -0.0 the same as 0.0.
+            # Adding zero turns -0.0 into 0.0.
             digest = hashlib.blake2b((row + 0).tobytes(), digest_size=16).digest()
             original = first.setdefault(digest, number)
             if original != number:
@@ -115,10 +115,10 @@ class Index:
 
     def scores(self, queries: Floats) -> Floats:
         """(q, n) cosines."""
-        found = queries @ self.vectors.T
+        scores = queries @ self.vectors.T
         if len(self.repeats):
-            found[:, self.repeats] = found[:, self.originals]
-        return found
+            scores[:, self.repeats] = scores[:, self.originals]
+        return scores
 
     def blocks(self, queries: Floats, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, Floats]]:
         """(first query, scores (rows, n)) for blocks of queries in order."""
@@ -127,43 +127,43 @@ class Index:
             yield start, self.scores(queries[start : start + rows])
 
 
-def ranks_of(scores: Floats, places: Ints) -> Ints:
-    """Ranks from 1 of some places of one query's ranking; exact, ties by place.
+def ranks_of(scores: Floats, rows: Ints) -> Ints:
+    """Ranks from 1 of some rows of the index for one query; exact, ties by row.
 
-    Few places are counted past, one by one; for many the scores are sorted once, values only, which is an order of
-    magnitude faster than sorting places.
+    For few rows the higher scores are counted; for many the scores are sorted once, values only, which is ten times as
+    fast as sorting rows.
 
     Args:
         scores: (n,) of the query.
-        places: (p,) places in the index, ascending.
+        rows: (p,) ascending.
 
     Returns:
-        (p,) in the order of `places`.
+        (p,) in the order of `rows`.
     """
-    wanted = scores[places]
-    if len(places) <= _FEW:
+    own = scores[rows]
+    if len(rows) <= _FEW:
         count = np.count_nonzero
-        return np.array([1 + count(scores > score) + count(scores[:place] == score)
-                         for score, place in zip(wanted, places.tolist(), strict=True)], np.int64)
+        return np.array([1 + count(scores > score) + count(scores[:row] == score)
+                         for score, row in zip(own, rows.tolist(), strict=True)], np.int64)
     ascending = np.sort(scores)
-    above = len(scores) - np.searchsorted(ascending, wanted, "right")
-    equal = len(scores) - above - np.searchsorted(ascending, wanted, "left")
+    above = len(scores) - np.searchsorted(ascending, own, "right")
+    equal = len(scores) - above - np.searchsorted(ascending, own, "left")
     ranks = (above + 1).astype(np.int64)
     for number in np.flatnonzero(equal > 1):
-        ranks[number] += np.count_nonzero(scores[: places[number]] == wanted[number])
+        ranks[number] += np.count_nonzero(scores[: rows[number]] == own[number])
     return ranks
 
 
-def nearest_places(scores: Floats, count: int) -> tuple[Ints, Floats]:
-    """The first `count` of each ranking: (q, n) scores → (q, count) places and scores; ties by place.
+def nearest_rows(scores: Floats, count: int) -> tuple[Ints, Floats]:
+    """The first `count` rows of each ranking: (q, n) scores → (q, count) rows and scores; ties by row.
 
-    By a partial sort: nothing beyond the first `count` is ordered.
+    A partial sort: rows after the first `count` are not ordered.
     """
     count = min(count, scores.shape[1])
-    places = np.empty((len(scores), count), np.int64)
-    for row, values in enumerate(scores):
+    rows = np.empty((len(scores), count), np.int64)
+    for query, values in enumerate(scores):
         least = np.partition(values, len(values) - count)[len(values) - count]
         above = np.flatnonzero(values > least)
         chosen = np.concatenate([above, np.flatnonzero(values == least)[: count - len(above)]])
-        places[row] = chosen[np.lexsort((chosen, -values[chosen]))]
-    return places, np.take_along_axis(scores, places, axis=1)
+        rows[query] = chosen[np.lexsort((chosen, -values[chosen]))]
+    return rows, np.take_along_axis(scores, rows, axis=1)

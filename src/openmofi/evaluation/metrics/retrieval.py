@@ -1,17 +1,17 @@
 """Image retrieval: every image is a query, images of its class are its positives.
 
-Two conventions, which differ much (REFERENCE.md §4) and are never mixed; with ranks from 1 and R positives of a query:
+Two conventions, which differ much and are never mixed; with ranks from 1 and R positives of a query:
 
-- `map_incl_query`: GPR1200's official one. The query itself stays in the index and is one of its positives:
+- `map_incl_query`: GPR1200's official one. The query stays in the index and is one of its positives:
   AP = 1/R Σ_{i=1..R} i / rank_i over the class's R images (Schall et al., GPR1200, MMM 2022; there R = 10), here for
-  classes of any size. Nothing puts the query at rank 1: it is ranked by its score like all others. An image that is
-  alone in its class counts, with itself as its only positive.
-- `map_excl_query`: the query is taken out of its own ranking: AP = 1/(R − 1) Σ_{i=1..R−1} i / rank_i. Images that are
-  alone in their class have no positive; they are no queries, are counted, and stay in the index. This is average
-  precision as scikit-learn has it, not MAP@R.
+  classes of any size. The query is ranked by its score like all other images. An image that is alone in its class
+  counts, with itself as its only positive.
+- `map_excl_query`: the query is removed from its own ranking: AP = 1/(R − 1) Σ_{i=1..R−1} i / rank_i. Images that are
+  alone in their class have no positive: they are not queries, are counted, and stay in the index. This is average
+  precision as in scikit-learn, not MAP@R.
 - `recall_at_K_excl_query`: the share of the same queries with a positive among their first K others.
 
-Both precisions come from the full ranking, of which nothing is cut off. Ties: see
+Both precisions use the full ranking. Ties: see
 `openmofi.evaluation.metrics.ranking`.
 """
 
@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from openmofi.bootstrap import RESAMPLES, Interval, bootstrap_interval
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.metrics.bootstrap import RESAMPLES, Interval, bootstrap_interval
 from openmofi.evaluation.metrics.ranking import BLOCK_BYTES, Classes, Floats, Index, Ints, checked_embeddings, ranks_of
 
 RECALLS = (1, 5, 10)
@@ -33,17 +33,17 @@ RECALLS = (1, 5, 10)
 
 @dataclass(frozen=True)
 class RetrievalResult:
-    """What `evaluate_retrieval` found. Intervals: 95 %, bootstrap over classes.
+    """The outcome of `evaluate_retrieval`. Intervals: 95 %, bootstrap over classes.
 
     Attributes:
-        map_incl_query, map_excl_query, recall_at_excl_query: see this module's head; recall by K, ascending.
-        pictures, classes: in the index.
-        queries_without_positives: images alone in their class: no queries of the `excl` figures.
+        map_incl_query, map_excl_query, recall_at_excl_query: see the module; recall by K, ascending.
+        images, classes: their number in the index.
+        queries_without_positives: images alone in their class, which the `excl` metrics leave out.
         ap_incl_query: (images,) of each query.
         ap_excl_query: (images,); NaN for those without positives.
-        first_excl_query: (images,) rank of the first positive, the query left out; 0 for those without.
-        class_of: (images,) code of each image's class, in the sorted order of the labels; the groups of a
-            `paired_bootstrap` between two encoders.
+        first_excl_query: (images,) rank of the first positive without the query; 0 for those without positives.
+        class_of: (images,) code of each image's class, in the sorted order of the labels; the groups for a
+            `paired_bootstrap` of two encoders.
     """
 
     map_incl_query: float
@@ -51,7 +51,7 @@ class RetrievalResult:
     map_excl_query: float
     map_excl_query_interval: Interval
     recall_at_excl_query: Mapping[int, float]
-    pictures: int
+    images: int
     classes: int
     queries_without_positives: int
     ap_incl_query: NDArray[np.float64]
@@ -60,14 +60,10 @@ class RetrievalResult:
     class_of: Ints
 
     def as_dict(self) -> dict[str, Any]:
-        """The figures as plain values for JSON, without what is known of single queries."""
-        return {
-            "map_incl_query": self.map_incl_query, "map_incl_query_interval": list(self.map_incl_query_interval),
-            "map_excl_query": self.map_excl_query, "map_excl_query_interval": list(self.map_excl_query_interval),
-            **{f"recall_at_{k}_excl_query": value for k, value in self.recall_at_excl_query.items()},
-            "pictures": self.pictures, "classes": self.classes,
-            "queries_without_positives": self.queries_without_positives,
-        }
+        """JSON values, without the arrays."""
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()
+                  if not isinstance(value, np.ndarray | Mapping)}
+        return values | {f"recall_at_{k}_excl_query": value for k, value in self.recall_at_excl_query.items()}
 
 
 def evaluate_retrieval(embeddings: ArrayLike, labels: ArrayLike, *, recall_at: Sequence[int] = RECALLS,
@@ -78,11 +74,11 @@ def evaluate_retrieval(embeddings: ArrayLike, labels: ArrayLike, *, recall_at: S
         embeddings: (n, d) L2-normalised; ranked as float32.
         labels: (n,) the class of each, of any sortable type.
         recall_at: the K of recall.
-        resamples, seed: of the bootstrap.
-        block_bytes: memory of a block of scores; changes no figure beyond float32 rounding.
+        resamples, seed: see `bootstrap_interval`.
+        block_bytes: memory of a block of scores; changes results by float32 rounding at most.
 
     Raises:
-        OpenMofiError: embeddings that are not normalised, labels that do not fit, or no class of two images.
+        OpenMofiError: embeddings that are not normalised, labels that do not fit, or no class with two images.
     """
     vectors = checked_embeddings(embeddings)
     classes = Classes.group(labels, len(vectors))
@@ -90,14 +86,14 @@ def evaluate_retrieval(embeddings: ArrayLike, labels: ArrayLike, *, recall_at: S
         raise OpenMofiError("No class has two images, so no query has a positive.",
                             "Give at least two images of a class.")
     incl, excl, first = _precisions(vectors, classes, block_bytes)
-    asked = ~np.isnan(excl)
+    known = ~np.isnan(excl)
     return RetrievalResult(
         map_incl_query=float(incl.mean()),
         map_incl_query_interval=bootstrap_interval(incl, classes.of, resamples=resamples, seed=seed),
-        map_excl_query=float(excl[asked].mean()),
+        map_excl_query=float(excl[known].mean()),
         map_excl_query_interval=bootstrap_interval(excl, classes.of, resamples=resamples, seed=seed),
-        recall_at_excl_query={k: float((first[asked] <= k).mean()) for k in sorted(set(recall_at))},
-        pictures=len(vectors), classes=len(classes.names), queries_without_positives=int((~asked).sum()),
+        recall_at_excl_query={k: float((first[known] <= k).mean()) for k in sorted(set(recall_at))},
+        images=len(vectors), classes=len(classes.names), queries_without_positives=int((~known).sum()),
         ap_incl_query=incl, ap_excl_query=excl, first_excl_query=first, class_of=classes.of)
 
 
@@ -109,15 +105,15 @@ def _precisions(vectors: Floats, classes: Classes, block_bytes: int,
     for start, scores in Index.of(vectors).blocks(vectors, block_bytes):
         for offset in range(len(scores)):
             query = start + offset
-            places = classes.members(query)
-            ranks = ranks_of(scores[offset], places)
-            itself = ranks[np.searchsorted(places, query)]
+            members = classes.members(query)
+            ranks = ranks_of(scores[offset], members)
+            own = ranks[np.searchsorted(members, query)]
             ranks.sort()
             incl[query] = average_precision(ranks)
             if len(ranks) > 1:
-                others = ranks[ranks != itself]
-                # Taking the query out moves all that stand behind it up by one.
-                others -= others > itself
+                others = ranks[ranks != own]
+                # Without the query, all later images move up by one.
+                others -= others > own
                 excl[query], first[query] = average_precision(others), others[0]
     return incl, excl, first
 

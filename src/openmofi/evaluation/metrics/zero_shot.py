@@ -1,38 +1,38 @@
-"""Zero-shot classification as CLIP has it: the class whose texts lie nearest is the answer (REFERENCE.md §4).
+"""Zero-shot classification as in CLIP: the answer is the class whose texts are nearest.
 
-A class's embedding: each template is filled with its name, embedded and L2-normalised; the mean over the templates is
-L2-normalised again (Radford et al. 2021, §3.1.4). The answer is the class of the greatest cosine; of equal cosines the
-first class.
+A class embedding: each template is filled with the class name, embedded and L2-normalised; the mean over the templates
+is L2-normalised again (Radford et al. 2021, arXiv 2103.00020, §3.1.4). The answer is the class of the largest cosine;
+of equal cosines the first class.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from openmofi.bootstrap import RESAMPLES, Interval, bootstrap_interval
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.metrics.bootstrap import RESAMPLES, Interval, bootstrap_interval
 from openmofi.evaluation.metrics.ranking import BLOCK_BYTES, Floats, Index, Ints, checked_embeddings
 
-_TEXTS_AT_ONCE = 4096
+ENTITY_TEXTS = ("{name}", "{name}: {description}")
+_TEXTS_PER_BLOCK = 4096
 
 
 @dataclass(frozen=True)
 class ZeroShotResult:
-    """What `evaluate_zero_shot` found. Intervals: 95 %, bootstrap over the classes that have images.
+    """The outcome of `evaluate_zero_shot`. Intervals: 95 %, bootstrap over the classes that have images.
 
     Attributes:
         accuracy, accuracy_top5: shares of all images whose class is the first, or among the first five.
         mean_class_accuracy: mean of `class_accuracy` over the classes that have images.
-        pictures, classes: images, and classes to choose from.
+        images, classes: number of images, and of classes to choose from.
         class_accuracy: (classes,); NaN for classes without an image.
         rank: (images,) the rank of the true class, from 1.
-        class_of: (images,) the true class; the groups of a `paired_bootstrap` between two encoders.
+        class_of: (images,) the true class; the groups for a `paired_bootstrap` of two encoders.
     """
 
     accuracy: float
@@ -40,7 +40,7 @@ class ZeroShotResult:
     accuracy_top5: float
     accuracy_top5_interval: Interval
     mean_class_accuracy: float
-    pictures: int
+    images: int
     classes: int
     class_accuracy: NDArray[np.float64]
     rank: Ints
@@ -48,16 +48,8 @@ class ZeroShotResult:
 
     @property
     def correct(self) -> NDArray[np.float64]:
-        """(images,) 1 where the answer is right, else 0: the values of a `paired_bootstrap`."""
+        """(images,) 1 where the answer is right, else 0: the values for a `paired_bootstrap`."""
         return (self.rank == 1).astype(np.float64)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The figures as plain values for JSON, without what is known of single images and classes."""
-        return {
-            "accuracy": self.accuracy, "accuracy_interval": list(self.accuracy_interval),
-            "accuracy_top5": self.accuracy_top5, "accuracy_top5_interval": list(self.accuracy_top5_interval),
-            "mean_class_accuracy": self.mean_class_accuracy, "pictures": self.pictures, "classes": self.classes,
-        }
 
 
 def class_embeddings(names: Sequence[str], templates: Sequence[str],
@@ -65,59 +57,74 @@ def class_embeddings(names: Sequence[str], templates: Sequence[str],
     """The text embedding of each class, float32 (classes, d), L2-normalised.
 
     Args:
-        names: one a class, put for `{}` or `{name}` in each template; braces in a name mean nothing.
+        names: (classes,); each replaces `{}` or `{name}` in the templates. Braces in a name have no meaning.
         templates: e.g. `a photo of a {}.`
-        embed_texts: texts → (n, d), e.g. `Encoder.embed_texts`; normalised here.
+        embed_texts: texts → (n, d), e.g. `Encoder.embed_texts`; the result is normalised here.
 
     Raises:
-        UsageError: no templates, or one without a place for the name.
+        UsageError: no names, no templates, or a template without a place for the name.
     """
-    filled = [_filled(template) for template in templates]
-    if not filled or not names:
+    fillers = [_filler(template) for template in templates]
+    if not fillers or not names:
         raise UsageError("Zero-shot classification needs at least one class name and one template.")
-    step = max(1, _TEXTS_AT_ONCE // len(filled))
+    step = max(1, _TEXTS_PER_BLOCK // len(fillers))
     parts = []
     for start in range(0, len(names), step):
-        some = names[start : start + step]
-        texts = [fill(name) for name in some for fill in filled]
-        each = normalised(np.asarray(embed_texts(texts), np.float32)).reshape(len(some), len(filled), -1)
-        parts.append(normalised(each.mean(axis=1, dtype=np.float32)))
+        block = names[start : start + step]
+        texts = [fill(name) for name in block for fill in fillers]
+        embeddings = normalised(np.asarray(embed_texts(texts), np.float32)).reshape(len(block), len(fillers), -1)
+        parts.append(normalised(embeddings.mean(axis=1, dtype=np.float32)))
     return np.concatenate(parts)
 
 
-def _filled(template: str) -> Callable[[str], str]:
+def entity_embeddings(entities: Sequence[tuple[str, str]],
+                      embed_texts: Callable[[Sequence[str]], ArrayLike]) -> Floats:
+    """The text embedding of each entity, float32 (n, d), L2-normalised: the mean over `ENTITY_TEXTS`.
+
+    Encoders are trained on names alone or on names with descriptions; the mean serves both.
+
+    Args:
+        entities: (n,) names and descriptions.
+        embed_texts: see `class_embeddings`.
+    """
+    sides = [class_embeddings([text.format(name=name, description=description) for name, description in entities],
+                              ["{}"], embed_texts) for text in ENTITY_TEXTS]
+    return normalised(np.mean(sides, axis=0, dtype=np.float32))
+
+
+def _filler(template: str) -> Callable[[str], str]:
     try:
-        used = template.format("\0", name="\0")
+        filled = template.format("\0", name="\0")
     except (IndexError, KeyError, ValueError) as error:
         raise UsageError(f"The template {template!r} cannot be filled ({error}).",
                          "Write {} or {name} where the class name goes.") from error
-    if "\0" not in used:
+    if "\0" not in filled:
         raise UsageError(f"The template {template!r} has no place for the class name.", "Write {} or {name} there.")
     return lambda name: template.format(name, name=name)
 
 
 def evaluate_zero_shot(images: ArrayLike, labels: ArrayLike, classes: ArrayLike, *, resamples: int = RESAMPLES,
                        seed: int = 0, block_bytes: int = BLOCK_BYTES) -> ZeroShotResult:
-    """Give each image the class of the nearest text embedding.
+    """Classify each image by the nearest text embedding.
 
     Args:
         images: (n, d) L2-normalised.
         labels: (n,) integers: the true class, a row of `classes`.
         classes: (classes, d) L2-normalised, see `class_embeddings`.
-        resamples, seed: of the bootstrap.
+        resamples, seed: see `bootstrap_interval`.
         block_bytes: memory of a block of scores.
 
     Raises:
-        OpenMofiError: embeddings that are not normalised or not of one space, or labels that name no class.
+        OpenMofiError: embeddings that are not normalised or differ in dimension, or labels outside the classes.
     """
     vectors, texts = checked_embeddings(images, "image embeddings"), checked_embeddings(classes, "text embeddings")
     true = np.asarray(labels)
     if vectors.shape[1] != texts.shape[1]:
-        raise OpenMofiError(f"Image embeddings of {vectors.shape[1]} numbers do not compare with text embeddings of "
-                            f"{texts.shape[1]}.", "Embed both with one encoder.")
+        raise OpenMofiError(f"Image embeddings of dimension {vectors.shape[1]} do not compare with text embeddings "
+                            f"of dimension {texts.shape[1]}.", "Embed both with one encoder.")
     if true.shape != (len(vectors),) or not np.issubdtype(true.dtype, np.integer):
-        raise OpenMofiError(f"Labels of the shape {true.shape} and type {true.dtype} do not go with {len(vectors)} "
-                            "pictures.", "Give one integer for each image: the row of its class.")
+        raise OpenMofiError(f"Labels of shape {true.shape} and type {true.dtype} do not fit {len(vectors)} "
+                            "images.", "Give one integer for each image: the row of its class.")
     true = true.astype(np.int64)
     if true.min() < 0 or true.max() >= len(texts):
         raise OpenMofiError(f"Labels run from {true.min()} to {true.max()}, and there are {len(texts)} classes.")
@@ -125,21 +132,21 @@ def evaluate_zero_shot(images: ArrayLike, labels: ArrayLike, classes: ArrayLike,
     top1, top5 = rank <= 1, rank <= 5
     counts = np.bincount(true, minlength=len(texts))
     with np.errstate(invalid="ignore"):
-        of_class = np.bincount(true, weights=top1, minlength=len(texts)) / counts
+        class_accuracy = np.bincount(true, weights=top1, minlength=len(texts)) / counts
     return ZeroShotResult(
         accuracy=float(top1.mean()), accuracy_interval=bootstrap_interval(top1, true, resamples=resamples, seed=seed),
         accuracy_top5=float(top5.mean()),
         accuracy_top5_interval=bootstrap_interval(top5, true, resamples=resamples, seed=seed),
-        mean_class_accuracy=float(np.nanmean(of_class)), pictures=len(vectors), classes=len(texts),
-        class_accuracy=of_class, rank=rank, class_of=true)
+        mean_class_accuracy=float(np.nanmean(class_accuracy)), images=len(vectors), classes=len(texts),
+        class_accuracy=class_accuracy, rank=rank, class_of=true)
 
 
 def _ranks(images: Floats, true: Ints, classes: Floats, block_bytes: int) -> Ints:
-    """(n,) rank of the true class from 1: greater scores are before it, and equal ones of earlier classes."""
+    """(n,) rank of the true class from 1: higher scores rank before it, and equal scores of earlier classes."""
     ranks = np.empty(len(images), np.int64)
-    before = np.arange(len(classes))
+    codes = np.arange(len(classes))
     for start, scores in Index.of(classes).blocks(images, block_bytes):
-        place = true[start : start + len(scores), None]
-        own = np.take_along_axis(scores, place, axis=1)
-        ranks[start : start + len(scores)] = 1 + ((scores > own) | ((scores == own) & (before < place))).sum(axis=1)
+        label = true[start : start + len(scores), None]
+        own = np.take_along_axis(scores, label, axis=1)
+        ranks[start : start + len(scores)] = 1 + ((scores > own) | ((scores == own) & (codes < label))).sum(axis=1)
     return ranks

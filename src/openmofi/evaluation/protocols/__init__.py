@@ -1,1 +1,1 @@
-"""One file a protocol; `openmofi.evaluation.protocol` lists them and imports each when it runs."""
+"""One file a protocol; `openmofi.evaluation.run` lists them and imports each when it runs."""

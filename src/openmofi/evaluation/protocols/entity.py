@@ -1,8 +1,11 @@
 """Entity recognition (visual entity linking): from an image to the entity of a knowledge base that it shows.
 
-Three ways, see `openmofi.evaluation.metrics.entities`: `images` (nearest images of a labelled dataset), `text` (name
-and description of each entity) and `both`. Entities that have labelled images in the dataset are `seen`, the others
+Three ways, see `openmofi.evaluation.metrics.entities`: `images` (nearest images of a labelled dataset), `text` (names
+and descriptions of entities) and `both`. Entities that have labelled images in the dataset are `seen`, the others
 `unseen`; `harmonic_mean` of both accuracies is OVEN's headline (Hu et al. 2023, arXiv 2302.11154).
+
+Data: Your own dataset, or the demo's (make demo). Layout: DIR/dataset (openmofi dataset build), DIR/kb (openmofi kb
+build), DIR/world with images and truth.parquet; the settings change these paths.
 """
 
 from __future__ import annotations
@@ -14,16 +17,15 @@ from typing import Any
 
 import numpy as np
 
+from openmofi.bootstrap import Doubles, bootstrap_interval
 from openmofi.dataset.audit.truth import read_truth
 from openmofi.dataset.tables import Folder
-from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.features import data_fingerprint, require_texts
-from openmofi.evaluation.metrics.bootstrap import Doubles, bootstrap_interval
-from openmofi.evaluation.metrics.entities import IMAGES, Labelled, Recognised, recognise
-from openmofi.evaluation.metrics.ranking import Floats, Ints
-from openmofi.evaluation.metrics.zero_shot import class_embeddings
-from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject
+from openmofi.evaluation.features import data_fingerprint, has_texts, image_ids
+from openmofi.evaluation.metrics.entities import IMAGES, LabelledIndex, Recognised, recognise
+from openmofi.evaluation.metrics.ranking import Floats
+from openmofi.evaluation.metrics.zero_shot import entity_embeddings
+from openmofi.evaluation.protocol import Answer, EvaluationProtocol, Failure, Measured, Subject
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages
 from openmofi.features.sources import ImageSource, Load, shard_source
@@ -31,10 +33,9 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.storage import Shard, expand_shards, fingerprint
 
 SEEN, UNSEEN = "seen", "unseen"
-TEXTS = ("{name}", "{name}: {description}")
 CANDIDATES = ("known", "kb")
 _SCALE = 100.0
-"""CLIP's greatest logit scale, for encoders whose own is not known."""
+"""CLIP's largest logit scale, for encoders whose own is unknown."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,14 @@ class EntitySettings:
 
     Attributes:
         queries: folders or tar shards of the images to recognise.
-        truth: the Parquet table of `schema.TRUTH` that says what they show.
-        dataset: of `openmofi dataset build`: the labelled images.
-        kb: of `openmofi kb build`: names and descriptions.
-        candidates: entities to choose from: `known`: those of the dataset and of the queries' truth; `kb`: all of the
-            knowledge base.
-        k: neighbours.
+        truth: Parquet table of `schema.TRUTH` with the entities of the queries.
+        dataset: folder of `openmofi dataset build` with the labelled images.
+        kb: folder of `openmofi kb build`, for names and descriptions.
+        candidates: `known`: the entities of the dataset and of the queries; `kb`: all entities of the knowledge base.
+        k: number of neighbours.
         temperature: of their weights.
-        logit_scale: of texts; 0: the encoder's own, or 100 where it is not known.
-        text_weight: share of the texts in `both`.
+        logit_scale: of texts; 0: the encoder's own, or 100 where it is unknown.
+        text_weight: weight of the texts in `both`.
     """
 
     queries: tuple[str, ...] = ("world/pages/heldout_pages", "world/retrieval")
@@ -66,22 +66,23 @@ class EntitySettings:
 
     def __post_init__(self) -> None:
         if self.candidates not in CANDIDATES:
-            raise UsageError(f"candidates is {self.candidates!r}.", f"Use {' or '.join(CANDIDATES)}.")
+            raise UsageError(f"Unknown value {self.candidates!r} for candidates.", f"Use {' or '.join(CANDIDATES)}.")
         if self.k < 1 or self.temperature <= 0 or self.logit_scale < 0 or not 0 <= self.text_weight <= 1:
-            raise UsageError("k is at least 1, temperature above 0, logit_scale not negative, text_weight from 0 to 1.")
+            raise UsageError("k must be at least 1, temperature above 0, logit_scale at least 0, text_weight from 0 to "
+                             "1.")
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """Queries whose entity is known: rows of `images`, and the entity of each."""
+class _Queries:
+    """Images whose entity is known, all embedded images of the queries, and (n,) the entity of each known one."""
 
     images: EmbeddedImages
-    rows: Ints
+    embedded: EmbeddedImages
     entities: list[str]
 
 
 @dataclass(frozen=True)
-class _Index:
+class _Dataset:
     """Labelled images and the entities of each."""
 
     images: EmbeddedImages
@@ -89,67 +90,73 @@ class _Index:
 
 
 def measure(subject: Subject) -> Measured:
-    """See this module's head."""
+    """See the module."""
     settings: EntitySettings = subject.settings
-    asked = _asked(subject, settings)
-    index = _index(subject, subject.data / settings.dataset)
+    queries = _queries(subject, settings)
+    dataset = _dataset(subject, subject.data / settings.dataset)
     kb = KnowledgeBase.open(subject.data / settings.kb)
-    seen = {entity for some in index.entities for entity in some}
-    codes = _candidates(kb, seen, set(asked.entities), settings.candidates)
-    labelled = Labelled.of(index.images.embeddings, [[codes[one] for one in some] for some in index.entities])
+    seen = {entity for of_image in dataset.entities for entity in of_image}
+    codes = _candidates(kb, seen, set(queries.entities), settings.candidates)
+    labelled = LabelledIndex.of(dataset.images.embeddings,
+                                [[codes[entity] for entity in of_image] for of_image in dataset.entities])
     texts = _texts(subject, kb, list(codes))
-    scale = settings.logit_scale or _known_scale(subject)
-    found = recognise(asked.images.embeddings[asked.rows], np.array([codes.get(one, -1) for one in asked.entities]),
-                      len(codes), labelled, texts, k=settings.k, temperature=settings.temperature, logit_scale=scale,
-                      text_weight=settings.text_weight)
-    parts = np.array([SEEN if entity in seen else UNSEEN for entity in asked.entities])
+    scale = settings.logit_scale or float(subject.encoder.logit_scale or _SCALE)
+    recognised = recognise(
+        queries.images.embeddings, np.array([codes.get(entity, -1) for entity in queries.entities]), len(codes),
+        labelled, texts, k=settings.k, temperature=settings.temperature, logit_scale=scale,
+        text_weight=settings.text_weight)
+    parts = np.array([SEEN if entity in seen else UNSEEN for entity in queries.entities])
     values = {f"top{k}_{way}": ((ranks > 0) & (ranks <= k)).astype(np.float64)
-              for way, ranks in found.ranks.items() for k in (1, 5)}
-    contents = set(index.images.contents)
+              for way, ranks in recognised.ranks.items() for k in (1, 5)}
+    contents = set(dataset.images.contents)
+    names = [f"{source}/{key}" for source, key in image_ids(queries.images)]
     return Measured(
-        **_figures(values, parts, asked.entities), interval_over="entities", items=_items(asked, parts, values),
-        counts={"queries": len(asked.rows), "queries_without_truth": len(asked.images.keys) - len(asked.rows),
-                "queries_of_unseen_entities": int((parts == UNSEEN).sum()), "labelled_images": len(index.images.keys),
-                "entities": len(codes), "entities_seen": len(seen), "entities_not_in_kb": sum(
-                    entity not in codes for entity in set(asked.entities)),
-                "queries_also_labelled": sum(asked.images.contents[row] in contents for row in asked.rows.tolist())},
+        **_metrics(values, parts, queries.entities), interval_over="entities",
+        items=items_table(names, queries.entities, values, parts.tolist()),
+        counts={"queries": len(names), "queries_without_truth": len(queries.embedded.keys) - len(names),
+                "queries_of_unseen_entities": int((parts == UNSEEN).sum()),
+                "labelled_images": len(dataset.images.keys), "entities": len(codes), "entities_seen": len(seen),
+                "entities_not_in_kb": sum(entity not in codes for entity in set(queries.entities)),
+                "queries_also_labelled": sum(content in contents for content in queries.images.contents)},
         data_fingerprint=fingerprint([
-            data_fingerprint([_only(asked.images, asked.rows), index.images], [asked.entities, index.entities]),
+            data_fingerprint([queries.images, dataset.images], [queries.entities, dataset.entities]),
             kb.fingerprint, settings.candidates]),
-        images=[asked.images, index.images], facts={"texts": texts is not None, "logit_scale": scale},
-        failures=_worst(subject, asked, found, list(codes), kb))
+        images=[queries.embedded, dataset.images], facts={"texts": texts is not None, "logit_scale": scale},
+        failures=_worst(queries, recognised, list(codes), kb, subject.failures))
 
 
-def _asked(subject: Subject, settings: EntitySettings) -> _Asked:
-    shards = expand_shards([str(subject.data / one) for one in settings.queries])
+def _queries(subject: Subject, settings: EntitySettings) -> _Queries:
+    shards = expand_shards([str(subject.data / path) for path in settings.queries])
     images = subject.features.embed(shards)
-    place = subject.data / settings.truth
-    table = read_truth(place, sorted({shard.name for shard in shards}), None)
-    known = {(shard, key): entity for shard, key, entity in
-             zip(*(table[name].to_pylist() for name in ("shard", "key", "entity")), strict=True) if entity}
-    places = list(zip(images.shards, images.keys, strict=True))
-    rows = [row for row, where in enumerate(places) if where in known]
+    path = subject.data / settings.truth
+    table = read_truth(path, sorted({shard.name for shard in shards}), None)
+    columns = (table[name].to_pylist() for name in ("shard", "key", "entity"))
+    truth = {(shard, key): entity for shard, key, entity in zip(*columns, strict=True) if entity}
+    ids = image_ids(images)
+    rows = [row for row, image in enumerate(ids) if image in truth]
     if not rows:
-        raise OpenMofiError(f"{place} knows none of the {len(places):,} images.", "Give their truth table.")
-    return _Asked(images, np.array(rows, np.int64), [known[places[row]] for row in rows])
+        raise OpenMofiError(f"{path} has none of the {len(ids):,} images.", "Give the truth table of these images.")
+    known = EmbeddedImages([images.shards[row] for row in rows], [images.keys[row] for row in rows],
+                           images.embeddings[rows], images.refused, [images.contents[row] for row in rows])
+    return _Queries(known, images, [truth[ids[row]] for row in rows])
 
 
-def _index(subject: Subject, folder: Path) -> _Index:
-    """Embed the labelled images alone."""
+def _dataset(subject: Subject, folder: Path) -> _Dataset:
+    """Embed the labelled images of a dataset, and no others of its shards."""
     opened = Folder.open(folder, "dataset")
     labels: dict[tuple[str, str], list[str]] = {}
     sources = []
     for shard in opened.shards:
         table = opened.read(shard, ["key", "entities"])
-        of = dict(zip(table["key"].to_pylist(), table["entities"].to_pylist(), strict=True))
-        source = _only_keys(shard, set(of))
-        labels |= {(source.name, key): entities for key, entities in of.items()}
-        if of:
+        entities = dict(zip(table["key"].to_pylist(), table["entities"].to_pylist(), strict=True))
+        source = _only_keys(shard, set(entities))
+        labels |= {(source.name, key): of_image for key, of_image in entities.items()}
+        if entities:
             sources.append(source)
     if not sources:
         raise OpenMofiError(f"The dataset {folder} has no images.", "Label more pairs, or keep more classes.")
     images = subject.features.embed(sources)
-    return _Index(images, [labels[place] for place in zip(images.shards, images.keys, strict=True)])
+    return _Dataset(images, [labels[image] for image in image_ids(images)])
 
 
 def _only_keys(shard: Shard, keys: set[str]) -> ImageSource:
@@ -162,84 +169,59 @@ def _only_keys(shard: Shard, keys: set[str]) -> ImageSource:
     return ImageSource(f"labelled-{shard.name}", fingerprint([whole.stamp, sorted(keys)]), read)
 
 
-def _candidates(kb: KnowledgeBase, seen: set[str], asked: set[str], which: str) -> dict[str, int]:
+def _candidates(kb: KnowledgeBase, seen: set[str], queried: set[str], candidates: str) -> dict[str, int]:
     """Entity → code, in the order of the knowledge base.
 
     Raises:
-        OpenMofiError: the dataset has entities that the knowledge base has not.
+        OpenMofiError: the knowledge base lacks entities of the dataset.
     """
-    names = sorted(seen | asked)
+    names = sorted(seen | queried)
     rows = kb.rows(names)
-    lost = next((name for name, row in zip(names, rows.tolist(), strict=True) if row < 0 and name in seen), None)
-    if lost is not None:
-        raise OpenMofiError(f"The dataset has the entity {lost!r}, and the knowledge base {kb.path} has not.",
+    missing = next((name for name, row in zip(names, rows.tolist(), strict=True) if row < 0 and name in seen), None)
+    if missing is not None:
+        raise OpenMofiError(f"The knowledge base {kb.path} lacks the entity {missing!r} of the dataset.",
                             "Give the knowledge base that the dataset was labelled with.")
-    chosen = np.arange(len(kb)) if which == "kb" else np.unique(rows[rows >= 0])
+    chosen = np.arange(len(kb)) if candidates == "kb" else np.unique(rows[rows >= 0])
     return {entity: code for code, entity in enumerate(kb.ids(chosen))}
 
 
-def _texts(subject: Subject, kb: KnowledgeBase, entities: list[str]) -> Floats | None:
-    """(entities, d) the mean of both texts' embeddings, or `None` for encoders of images alone."""
-    if subject.features.choice != "joint":
+def _texts(subject: Subject, kb: KnowledgeBase, ids: list[str]) -> Floats | None:
+    """(entities, d) the embeddings of their texts; `None` for encoders of images alone."""
+    if subject.features.choice != "joint" or not has_texts(subject.encoder):
         return None
-    try:
-        require_texts(subject.encoder, "entity")
-    except UsageError:
-        return None
-    found = [kb.entity(row) for row in kb.rows(entities).tolist()]
-    sides = [class_embeddings([text.format(name=one.name, description=one.description or one.name) for one in found],
-                              ["{}"], subject.encoder.embed_texts) for text in TEXTS]
-    return normalised(np.mean(sides, axis=0, dtype=np.float32))
+    entities = [kb.entity(row) for row in kb.rows(ids).tolist()]
+    return entity_embeddings([(entity.name, entity.description or entity.name) for entity in entities],
+                             subject.encoder.embed_texts)
 
 
-def _known_scale(subject: Subject) -> float:
-    return float(subject.encoder.logit_scale or _SCALE)
-
-
-def _figures(values: dict[str, Doubles], parts: np.ndarray, entities: list[str]) -> dict[str, Any]:
-    """Metrics and intervals: of all queries, of seen and of unseen entities; the harmonic mean of these two."""
+def _metrics(values: dict[str, Doubles], parts: np.ndarray, entities: list[str]) -> dict[str, Any]:
+    """Metrics and intervals of all queries, of seen and of unseen entities; the harmonic mean of these two."""
     groups = np.array(entities)
     metrics, intervals = {}, {}
     for name, hits in values.items():
         for part in ("", SEEN, UNSEEN):
-            rows = np.ones(len(hits), bool) if not part else parts == part
+            rows = parts == part if part else np.ones(len(hits), bool)
             if rows.any():
-                place = f"{part}/{name}" if part else name
-                metrics[place] = float(hits[rows].mean())
-                intervals[place] = bootstrap_interval(hits[rows], groups[rows])
-        both = [metrics.get(f"{part}/{name}") for part in (SEEN, UNSEEN)]
-        if name.startswith("top1_") and both[0] is not None and both[1] is not None:
-            total = both[0] + both[1]
-            metrics[f"harmonic_mean_{name}"] = 2 * both[0] * both[1] / total if total else 0.0
+                metric = f"{part}/{name}" if part else name
+                metrics[metric] = float(hits[rows].mean())
+                intervals[metric] = bootstrap_interval(hits[rows], groups[rows])
+        seen, unseen = (metrics.get(f"{part}/{name}") for part in (SEEN, UNSEEN))
+        if name.startswith("top1_") and seen is not None and unseen is not None:
+            metrics[f"harmonic_mean_{name}"] = 2 * seen * unseen / (seen + unseen) if seen + unseen else 0.0
     return {"metrics": metrics, "intervals": intervals}
 
 
-def _items(asked: _Asked, parts: np.ndarray, values: dict[str, Doubles]) -> Any:
-    names = [f"{asked.images.shards[row]}/{asked.images.keys[row]}" for row in asked.rows.tolist()]
-    return items_table(names, asked.entities, values, parts.tolist())
-
-
-def _only(images: EmbeddedImages, rows: Ints) -> EmbeddedImages:
-    kept = rows.tolist()
-    return EmbeddedImages([images.shards[row] for row in kept], [images.keys[row] for row in kept],
-                          images.embeddings[rows], images.refused, [images.contents[row] for row in kept])
-
-
-def _worst(subject: Subject, asked: _Asked, found: Recognised, entities: list[str],
-           kb: KnowledgeBase) -> list[Failure]:
-    """Queries whose entity ranks last by the best of the ways, unranked ones first."""
-    way = next(reversed(found.ranks))
-    ranks = np.where(found.ranks[way] > 0, found.ranks[way], len(entities) + 1)
-    codes, shares = found.first[way]
-    failures = []
-    for row in np.argsort(-ranks, kind="stable")[: subject.failures].tolist():
-        place, true = int(asked.rows[row]), asked.entities[row]
-        answers = [(entities[code], float(share)) for code, share in
-                   zip(codes[row].tolist(), shares[row].tolist(), strict=True) if code >= 0]
-        failures.append(Failure(
-            (asked.images.shards[place], asked.images.keys[place]), _name(kb, true), float(-ranks[row]),
-            [(None, _name(kb, entity), share, entity == true) for entity, share in answers]))
-    return failures
+def _worst(queries: _Queries, recognised: Recognised, entities: list[str], kb: KnowledgeBase,
+           count: int) -> list[Failure]:
+    """The queries whose entity ranks last in the last of the ways; unranked entities come first."""
+    way = next(reversed(recognised.ranks))
+    ranks = np.where(recognised.ranks[way] > 0, recognised.ranks[way], len(entities) + 1)
+    codes, shares = recognised.first[way]
+    ids = image_ids(queries.images)
+    return [Failure(ids[row], _name(kb, queries.entities[row]), float(-ranks[row]), [
+                Answer(None, _name(kb, entities[code]), float(share), entities[code] == queries.entities[row])
+                for code, share in zip(codes[row].tolist(), shares[row].tolist(), strict=True) if code >= 0])
+            for row in np.argsort(-ranks, kind="stable")[:count].tolist()]
 
 
 def _name(kb: KnowledgeBase, entity: str) -> str:
@@ -250,7 +232,5 @@ def _name(kb: KnowledgeBase, entity: str) -> str:
 PROTOCOL = EvaluationProtocol(
     name="entity", version=1, headline=f"top1_{IMAGES}", settings=EntitySettings, measure=measure,
     score="rank of its entity, negated",
-    rule="Images that cannot be read are neither queries nor in the index; queries of unknown truth are left out. A "
-         "query whose entity is not among the candidates counts as wrong.",
-    data="Your own dataset, or the demo's (make demo). Layout: DIR/dataset (openmofi dataset build), DIR/kb (openmofi "
-         "kb build), DIR/world with images and truth.parquet; each may lie elsewhere, see the settings.")
+    rule="Images that cannot be read are neither queries nor in the index; queries without truth are left out. A "
+         "query whose entity is not among the candidates counts as wrong.")

@@ -1,19 +1,20 @@
-"""How good labels, or a labelled dataset, are where the truth is known: `openmofi.dataset.audit.audit`, as a
-protocol.
+"""Precision and recall of labels, or of a labelled dataset, where the truth is known: `openmofi.dataset.audit.audit` as
+a protocol.
+
+Data: A folder of `openmofi label` or `openmofi dataset build`, and the truth of its pairs.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from openmofi.bootstrap import Interval
 from openmofi.dataset import Audit
 from openmofi.dataset.audit.audit import audit
 from openmofi.errors import UsageError
-from openmofi.evaluation.metrics.bootstrap import Interval
 from openmofi.evaluation.protocol import NEITHER, EvaluationProtocol, Measured, Subject
-from openmofi.storage import Manifest, file_fingerprint, fingerprint, read_manifest
+from openmofi.storage import file_fingerprint, fingerprint, read_manifest
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class LabelsSettings:
 
     Attributes:
         truth: the truth table; by default `truth.parquet` in the folder, or `world/truth.parquet` beside it (the demo).
-        at_recall: recall at which selectors are compared.
-        split: only the pairs of this split; all by default.
+        at_recall: recall at which the precisions of selectors are compared.
+        split: use only the pairs of this split; all by default.
     """
 
     truth: str = ""
@@ -32,7 +33,7 @@ class LabelsSettings:
 
     def __post_init__(self) -> None:
         if not 0 < self.at_recall <= 1:
-            raise UsageError(f"at_recall is {self.at_recall}; it is above 0 and at most 1.")
+            raise UsageError(f"at_recall is {self.at_recall}; it must be above 0 and at most 1.")
 
 
 def measure(subject: Subject) -> Measured:
@@ -40,28 +41,29 @@ def measure(subject: Subject) -> Measured:
     settings: LabelsSettings = subject.settings
     manifest = read_manifest(subject.data)
     truth = _truth(subject.data, settings.truth)
-    found = audit(subject.data, truth, at_recall=settings.at_recall, split=settings.split or None)
-    metrics, intervals = _figures(found)
+    result = audit(subject.data, truth, at_recall=settings.at_recall, split=settings.split or None)
+    metrics, intervals = _values(result)
     return Measured(
         metrics=metrics, intervals=intervals, interval_over="pairs",
-        counts={"rows": found.rows, "rows_without_truth": found.unmatched, "images": found.overall.labels.pairs},
+        counts={"rows": result.rows, "rows_without_truth": result.unmatched, "images": result.overall.labels.pairs},
         data_fingerprint=fingerprint([file_fingerprint(truth), settings.split]),
-        data={"truth": str(truth), "split": settings.split}, encoder=_made_by(manifest),
-        facts={"audit": found.as_dict()})
+        data={"truth": str(truth), "split": settings.split}, facts={"audit": result.as_dict()},
+        encoder={"spec": str(manifest.settings.get("encoder") or manifest.kind), "fingerprint": manifest.fingerprint})
 
 
 def _truth(folder: Path, given: str) -> Path:
-    places = [Path(given)] if given else [folder / "truth.parquet", folder.parent / "world/truth.parquet"]
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
-        raise UsageError(f"There is no truth at {' or '.join(str(place) for place in places)}.",
+    paths = [Path(given)] if given else [folder / "truth.parquet", folder.parent / "world/truth.parquet"]
+    truth = next((path for path in paths if path.is_file()), None)
+    if truth is None:
+        raise UsageError(f"Truth table not found: {' or '.join(map(str, paths))}.",
                          "Set truth=FILE, a Parquet table of `schema.TRUTH`.")
-    return found
+    return truth
 
 
-def _figures(found: Audit) -> tuple[dict[str, float], dict[str, Interval]]:
-    sides = {"": found.overall.labels, "text_only_": found.overall.text_only}
-    metrics, intervals = {}, {}
+def _values(result: Audit) -> tuple[dict[str, float], dict[str, Interval]]:
+    sides = {"": result.overall.labels, "text_only_": result.overall.text_only}
+    metrics: dict[str, float] = {}
+    intervals: dict[str, Interval] = {}
     for prefix, figures in sides.items():
         for name in ("precision", "recall") if figures else ():
             value, edges = getattr(figures, name), getattr(figures, f"{name}_interval")
@@ -69,10 +71,10 @@ def _figures(found: Audit) -> tuple[dict[str, float], dict[str, Interval]]:
                 metrics[f"{prefix}{name}"] = value
             if edges is not None:
                 intervals[f"{prefix}{name}"] = edges
-    for selector, value in found.at_recall().items():
+    for selector, value in result.at_recall().items():
         if value is not None:
             metrics[f"{'' if selector == 'labels' else 'text_only_'}precision_at_recall"] = value
-    for domain, beside in found.groups["domain"].items():
+    for domain, beside in result.groups["domain"].items():
         for name in ("precision", "recall"):
             value = getattr(beside.labels, name)
             if value is not None:
@@ -80,11 +82,6 @@ def _figures(found: Audit) -> tuple[dict[str, float], dict[str, Interval]]:
     return metrics, intervals
 
 
-def _made_by(manifest: Manifest) -> dict[str, Any]:
-    return {"spec": str(manifest.settings.get("encoder") or manifest.kind), "fingerprint": manifest.fingerprint}
-
-
 PROTOCOL = EvaluationProtocol(
     name="labels", version=1, headline="precision", settings=LabelsSettings, measure=measure, judges=NEITHER,
-    rule="Pairs whose image cannot be read count as missed: they lower the recall.",
-    data="A folder of `openmofi label` or `openmofi dataset build`, and the truth of its pairs.")
+    rule="Pairs whose image cannot be read count as missed: they lower the recall.")

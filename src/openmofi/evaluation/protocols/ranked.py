@@ -1,4 +1,4 @@
-"""What the retrieval protocols share: figures, items and the worst queries of embedded images with classes."""
+"""What the retrieval protocols share: settings, metrics, items and the worst queries of images with classes."""
 
 from __future__ import annotations
 
@@ -7,99 +7,87 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from openmofi.bootstrap import Doubles, bootstrap_interval
 from openmofi.errors import UsageError
-from openmofi.evaluation.metrics.bootstrap import Doubles, Interval, bootstrap_interval
-from openmofi.evaluation.metrics.ranking import Index, nearest_places
+from openmofi.evaluation.features import data_fingerprint, image_ids, item_names
+from openmofi.evaluation.metrics.ranking import Index, nearest_rows
 from openmofi.evaluation.metrics.retrieval import RetrievalResult, evaluate_retrieval
-from openmofi.evaluation.protocol import Failure
+from openmofi.evaluation.protocol import Failure, Measured, nearest_answers
+from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages
 
 INCL, EXCL = "map_incl_query", "map_excl_query"
+SCORE = "average precision without the query"
 NEIGHBOURS_SHOWN = 8
 
 
-def check_recall_at(recall_at: Sequence[int]) -> None:
-    """Check a protocol's setting.
-
-    Raises:
-        UsageError: a K below 1.
-    """
-    if min(recall_at, default=1) < 1:
-        raise UsageError(f"recall_at is {', '.join(map(str, recall_at))}; each K is at least 1.")
-
-
 @dataclass(frozen=True)
-class Ranked:
-    """Embedded images, each a query.
+class RetrievalSettings:
+    """Settings of a retrieval protocol.
 
     Attributes:
-        values: metric → (n,) of each query; NaN for queries without positives.
+        recall_at: the values of K of recall.
     """
 
-    images: EmbeddedImages
-    classes: list[str]
-    found: RetrievalResult
-    values: dict[str, Doubles]
+    recall_at: tuple[int, ...] = (1, 5, 10)
 
-    def metrics(self) -> dict[str, float]:
-        """Means over the queries."""
-        return {name: float(np.nanmean(values)) for name, values in self.values.items()}
-
-    def intervals(self) -> dict[str, Interval]:
-        """Of both average precisions."""
-        return {INCL: self.found.map_incl_query_interval, EXCL: self.found.map_excl_query_interval}
-
-    def of_parts(self, parts: Sequence[str]) -> tuple[dict[str, float], dict[str, Interval]]:
-        """Average precisions of the queries of each part, still against all images: metrics and intervals."""
-        metrics: dict[str, float] = {}
-        intervals: dict[str, Interval] = {}
-        for part in dict.fromkeys(parts):
-            rows = np.flatnonzero(np.array(parts) == part)
-            for metric in (INCL, EXCL):
-                values = self.values[metric][rows]
-                if not np.isnan(values).all():
-                    metrics[f"{part}/{metric}"] = float(np.nanmean(values))
-                    intervals[f"{part}/{metric}"] = bootstrap_interval(values, self.found.class_of[rows])
-        return metrics, intervals
-
-    def items(self) -> list[str]:
-        """Names of the queries."""
-        several = len(set(self.images.shards)) > 1 and len(set(self.images.keys)) < len(self.images.keys)
-        return [f"{shard}/{key}" for shard, key in zip(self.images.shards, self.images.keys, strict=True)] \
-            if several else list(self.images.keys)
-
-    def counts(self) -> dict[str, int]:
-        """How many of what."""
-        return {"images": self.found.pictures, "classes": self.found.classes,
-                "queries_without_positives": self.found.queries_without_positives}
-
-    def worst(self, count: int, names: Mapping[str, str] | None = None) -> list[Failure]:
-        """The queries of least average precision, the query left out, with their nearest others.
-
-        Args:
-            count: how many.
-            names: class → what to call it.
-        """
-        called = [(names or {}).get(name, name) for name in self.classes]
-        asked = np.flatnonzero(~np.isnan(self.found.ap_excl_query))
-        rows = asked[np.argsort(self.found.ap_excl_query[asked], kind="stable")][:count]
-        if not len(rows):
-            return []
-        scores = Index.of(self.images.embeddings).scores(self.images.embeddings[rows])
-        scores[np.arange(len(rows)), rows] = -np.inf
-        places, near = nearest_places(scores, min(NEIGHBOURS_SHOWN, len(self.classes) - 1))
-        where = list(zip(self.images.shards, self.images.keys, strict=True))
-        return [Failure(where[row], called[row], float(self.found.ap_excl_query[row]),
-                        [(where[place], called[place], float(score), self.classes[place] == self.classes[row])
-                         for place, score in zip(places[number].tolist(), near[number].tolist(), strict=True)])
-                for number, row in enumerate(rows.tolist())]
+    def __post_init__(self) -> None:
+        if min(self.recall_at, default=1) < 1:
+            raise UsageError(f"recall_at is {', '.join(map(str, self.recall_at))}; each K must be at least 1.")
 
 
-def rank(images: EmbeddedImages, classes: Sequence[str], recall_at: Sequence[int]) -> Ranked:
-    """Rank all images for each of them; see `evaluate_retrieval`."""
-    found = evaluate_retrieval(images.embeddings, list(classes), recall_at=recall_at)
-    values: dict[str, Doubles] = {INCL: found.ap_incl_query, EXCL: found.ap_excl_query}
+def measure_ranking(images: EmbeddedImages, classes: Sequence[str], recall_at: Sequence[int], failures: int, *,
+                    parts: Sequence[str] | None = None, names: Mapping[str, str] | None = None,
+                    further: Mapping[str, Doubles] | None = None) -> Measured:
+    """Rank all images for each of them; see `evaluate_retrieval`.
+
+    Args:
+        images: the images, each of which is a query.
+        classes: (n,) of each image.
+        recall_at: the values of K of recall.
+        failures: number of worst queries.
+        parts: (n,) of each query, e.g. its domain; each gets the average precisions of its queries, which are ranked
+            against all images.
+        names: class → its name on the page of failures.
+        further: metric → (n,) further values of each query.
+    """
+    retrieval = evaluate_retrieval(images.embeddings, list(classes), recall_at=recall_at)
+    values: dict[str, Doubles] = {INCL: retrieval.ap_incl_query, EXCL: retrieval.ap_excl_query}
     for k in sorted(set(recall_at)):
-        hits = np.where(np.isnan(found.ap_excl_query), np.nan, found.first_excl_query <= k)
+        hits = np.where(np.isnan(retrieval.ap_excl_query), np.nan, retrieval.first_excl_query <= k)
         values[f"recall_at_{k}_excl_query"] = hits.astype(np.float64)
-    return Ranked(images, list(classes), found, values)
+    values |= further or {}
+    metrics = {metric: float(np.nanmean(numbers)) for metric, numbers in values.items()}
+    intervals = {INCL: retrieval.map_incl_query_interval, EXCL: retrieval.map_excl_query_interval}
+    intervals |= {metric: bootstrap_interval(values[metric], retrieval.class_of) for metric in further or ()}
+    for part in dict.fromkeys(parts or ()):
+        rows = np.flatnonzero(np.array(parts) == part)
+        for metric in (INCL, EXCL):
+            numbers = values[metric][rows]
+            if not np.isnan(numbers).all():
+                metrics[f"{part}/{metric}"] = float(np.nanmean(numbers))
+                intervals[f"{part}/{metric}"] = bootstrap_interval(numbers, retrieval.class_of[rows])
+    return Measured(
+        metrics=metrics, intervals=intervals,
+        counts={"images": retrieval.images, "classes": retrieval.classes,
+                "queries_without_positives": retrieval.queries_without_positives},
+        data_fingerprint=data_fingerprint([images], [classes]), images=[images],
+        items=items_table(item_names(images), list(classes), values, list(parts) if parts else None),
+        failures=_worst(images, [(names or {}).get(name, name) for name in classes], retrieval, failures))
+
+
+def _worst(images: EmbeddedImages, names: list[str], retrieval: RetrievalResult, count: int) -> list[Failure]:
+    """The queries of the lowest average precision without the query, and their nearest images."""
+    precisions = retrieval.ap_excl_query
+    known = np.flatnonzero(~np.isnan(precisions))
+    rows = known[np.argsort(precisions[known], kind="stable")][:count]
+    if not len(rows):
+        return []
+    scores = Index.of(images.embeddings).scores(images.embeddings[rows])
+    scores[np.arange(len(rows)), rows] = -np.inf
+    neighbours, similarities = nearest_rows(scores, min(NEIGHBOURS_SHOWN, len(names) - 1))
+    correct = retrieval.class_of[neighbours] == retrieval.class_of[rows, None]
+    ids = image_ids(images)
+    return [Failure(ids[row], names[row], float(precisions[row]),
+                    nearest_answers(ids, names, neighbours[query], similarities[query], correct[query]))
+            for query, row in enumerate(rows.tolist())]

@@ -1,7 +1,10 @@
 """Revisited Oxford and Revisited Paris; see `openmofi.evaluation.metrics.revisited` for the definitions.
 
-Queries are cropped to their box before the encoder's own preprocessing, and are no part of the database. Distractors, a
-million in the paper, go through in parts of some thousand images, of which nothing but ranks is kept.
+Queries are cropped to their box before the encoder's preprocessing, and are not in the database. Distractors, a million
+in the paper, are embedded in parts of some thousand images, of which only the ranks are kept.
+
+Data: http://cmp.felk.cvut.cz/revisitop (annotation; images by the Visual Geometry Group, Oxford, from Flickr). Layout:
+DIR/gnd_roxford5k.pkl or DIR/gnd_rparis6k.pkl, DIR/jpg/NAME.jpg; openmofi eval sources roxford5k.
 """
 
 from __future__ import annotations
@@ -14,21 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
+from openmofi.bootstrap import bootstrap_interval
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.data.folders import pictures_in, require_folder
-from openmofi.evaluation.features import data_fingerprint
-from openmofi.evaluation.metrics.bootstrap import bootstrap_interval
-from openmofi.evaluation.metrics.ranking import Floats, Index, Ints, nearest_places
-from openmofi.evaluation.metrics.revisited import (
-    DIFFICULTIES,
-    GroundTruth,
-    Query,
-    Ranking,
-    average_precision,
-    precision_at,
-    read_ground_truth,
-)
-from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject
+from openmofi.evaluation.data.folders import images_in, require_folder
+from openmofi.evaluation.data.revisited import GroundTruth, Query, read_ground_truth
+from openmofi.evaluation.features import data_fingerprint, image_ids
+from openmofi.evaluation.metrics.ranking import Floats, Index, Ints, nearest_rows
+from openmofi.evaluation.metrics.revisited import DIFFICULTIES, Ranking, average_precision, precision_at
+from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject, nearest_answers
 from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages
@@ -38,7 +34,7 @@ from openmofi.schema import Pair
 from openmofi.storage import fingerprint
 
 DATASETS = ("roxford5k", "rparis6k")
-ENDING = ".jpg"
+SUFFIX = ".jpg"
 HEADLINE = "map_medium"
 
 
@@ -47,8 +43,8 @@ class RevisitedSettings:
     """Settings of `revisited`.
 
     Attributes:
-        distractors: a folder of further images, such as the authors' revisitop1m; none by default.
-        precision_at: the k of mean precision.
+        distractors: a folder of further images, e.g. the authors' revisitop1m; none by default.
+        precision_at: the values of k of mean precision.
     """
 
     distractors: str = ""
@@ -60,59 +56,57 @@ class RevisitedSettings:
 
 
 def measure(subject: Subject) -> Measured:
-    """See this module's head."""
+    """See the module."""
     settings: RevisitedSettings = subject.settings
     name, truth = _ground_truth(subject.data)
-    jpg = subject.data / "jpg"
-    queries = subject.features.embed([_query_source(jpg, truth, name)])
-    database = subject.features.embed(_sources(jpg, truth.database, name))
-    asked = [truth.queries[int(key.split("-")[0])] for key in queries.keys]
-    rows = _rows(truth, database)
-    ranking = Ranking(queries.embeddings, database.embeddings, asked, rows)
-    distractors, extra = _distractors(subject, settings.distractors, ranking)
+    folder = subject.data / "jpg"
+    images = subject.features.embed([_query_source(folder, truth, name)])
+    database = subject.features.embed(file_sources(folder, [f"{image}{SUFFIX}" for image in truth.database], name))
+    queries = [truth.queries[int(key.split("-")[0])] for key in images.keys]
+    row_of = {key: row for row, key in enumerate(database.keys)}
+    rows = np.array([row_of.get(f"{image}{SUFFIX}", -1) for image in truth.database], np.int64)
+    ranking = Ranking(images.embeddings, database.embeddings, [query.positions for query in queries], rows)
+    distractors, parts = _add_distractors(subject, settings.distractors, ranking)
     values = _values(ranking, settings)
-    named = fingerprint([data_fingerprint([queries, database], [queries.keys, database.keys]), extra, [
-        [query.box, {kind: places.tolist() for kind, places in query.places.items()}] for query in truth.queries]])
-    told = {metric: found for metric, found in values.items() if not np.isnan(found).all()}
+    known = {metric: numbers for metric, numbers in values.items() if not np.isnan(numbers).all()}
     return Measured(
-        metrics={metric: float(np.nanmean(found)) for metric, found in told.items()},
-        intervals={metric: bootstrap_interval(found, queries.keys) for metric, found in told.items()},
-        interval_over="queries", data={"dataset": name}, data_fingerprint=named,
-        counts={"images": len(database.keys), "queries": len(queries.keys),
-                "distractors": sum(count for count, _ in extra),
+        metrics={metric: float(np.nanmean(numbers)) for metric, numbers in known.items()},
+        intervals={metric: bootstrap_interval(numbers, images.keys) for metric, numbers in known.items()},
+        interval_over="queries", data={"dataset": name},
+        data_fingerprint=fingerprint([data_fingerprint([images, database], [images.keys, database.keys]), parts, [
+            [query.box, {kind: of_kind.tolist() for kind, of_kind in query.positions.items()}]
+            for query in truth.queries]]),
+        counts={"images": len(database.keys), "queries": len(images.keys),
+                "distractors": sum(count for count, _ in parts),
                 **{f"queries_without_{level}": int(np.isnan(values[f"map_{level}"]).sum()) for level in DIFFICULTIES}},
-        images=[queries, database, *distractors], items=items_table(queries.keys, queries.keys, told),
-        failures=_worst(values[HEADLINE], asked, rows, queries, database, subject.failures))
+        images=[images, database, *distractors], items=items_table(images.keys, images.keys, known),
+        failures=_worst(values[HEADLINE], queries, rows, images, database, subject.failures))
 
 
 def _ground_truth(data: Path) -> tuple[str, GroundTruth]:
     folder = require_folder(data)
-    found = [name for name in DATASETS if (folder / f"gnd_{name}.pkl").is_file()]
-    if len(found) != 1:
-        raise OpenMofiError(f"{data} has {'no' if not found else 'more than one'} ground truth "
+    names = [name for name in DATASETS if (folder / f"gnd_{name}.pkl").is_file()]
+    if len(names) != 1:
+        raise OpenMofiError(f"{data} has {'no' if not names else 'more than one'} ground truth "
                             f"{' or '.join(f'gnd_{name}.pkl' for name in DATASETS)}.",
                             "Give the folder of one dataset, with its pickle and its images in jpg/.")
-    truth = read_ground_truth(folder / f"gnd_{found[0]}.pkl")
-    wanted = dict.fromkeys([*truth.database, *(query.name for query in truth.queries)])
-    missing = [name for name in wanted if not (folder / "jpg" / f"{name}{ENDING}").is_file()]
+    truth = read_ground_truth(folder / f"gnd_{names[0]}.pkl")
+    images = dict.fromkeys([*truth.database, *(query.name for query in truth.queries)])
+    missing = [image for image in images if not (folder / "jpg" / f"{image}{SUFFIX}").is_file()]
     if missing:
-        raise OpenMofiError(f"{len(missing):,} of {len(wanted):,} images are not in {folder / 'jpg'}, {missing[0]}"
-                            f"{ENDING} for one.", "Unpack the dataset's images there, without subfolders.")
-    return found[0], truth
-
-
-def _sources(jpg: Path, names: list[str], name: str) -> list[ImageSource]:
-    return file_sources(jpg, [f"{one}{ENDING}" for one in names], name)
+        raise OpenMofiError(f"{len(missing):,} of {len(images):,} images are not in {folder / 'jpg'}, e.g. {missing[0]}"
+                            f"{SUFFIX}.", "Unpack the dataset's images there, without subfolders.")
+    return names[0], truth
 
 
 def _query_source(jpg: Path, truth: GroundTruth, name: str) -> ImageSource:
-    """The queries, cropped; keys are NUMBER-NAME, since an image may be asked for twice."""
-    files = [f"{query.name}{ENDING}" for query in truth.queries]
+    """The queries, cropped; keys are NUMBER-NAME, since two queries may share an image."""
+    files = [f"{query.name}{SUFFIX}" for query in truth.queries]
     parts = file_sources(jpg, files, f"{name}-queries")
 
     def read() -> Iterator[tuple[str, Load]]:
-        whole = (load for part in parts for _, load in part.read())
-        for number, (query, load) in enumerate(zip(truth.queries, whole, strict=True)):
+        loads = (load for part in parts for _, load in part.read())
+        for number, (query, load) in enumerate(zip(truth.queries, loads, strict=True)):
             yield f"{number}-{query.name}", partial(_cropped, load, query)
 
     boxes = [query.box for query in truth.queries]
@@ -120,80 +114,71 @@ def _query_source(jpg: Path, truth: GroundTruth, name: str) -> ImageSource:
 
 
 def _cropped(load: Load, query: Query) -> Pair:
-    """The query's box alone, as Pillow crops it, stored without loss and the same by every version of it."""
+    """The query's box, cropped by Pillow and stored as BMP: lossless, and the same bytes in every version."""
     pair = load()
     if pair.image is None:
         return pair
     try:
-        picture = decode_image(pair.image)
+        image = decode_image(pair.image)
     except ImageRefused as refused:
         return replace(pair, status=refused.status)
     out = io.BytesIO()
-    picture.crop(query.box).save(out, "BMP")
+    image.crop(query.box).save(out, "BMP")
     return replace(pair, image=out.getvalue())
 
 
-def _rows(truth: GroundTruth, database: EmbeddedImages) -> Ints:
-    """Place in the ground truth's list → row of the embeddings, −1 for images that could not be read."""
-    row = {key: number for number, key in enumerate(database.keys)}
-    return np.array([row.get(f"{name}{ENDING}", -1) for name in truth.database], np.int64)
-
-
-def _distractors(subject: Subject, folder: str, ranking: Ranking) -> tuple[list[EmbeddedImages], list[tuple[int, str]]]:
-    """Rank them; what could not be read, and (images, fingerprint) of each part."""
+def _add_distractors(subject: Subject, folder: str, ranking: Ranking,
+                     ) -> tuple[list[EmbeddedImages], list[tuple[int, str]]]:
+    """Rank the distractors. Returns the refused images, and (images, fingerprint) of each part."""
     if not folder:
         return [], []
-    given = require_folder(folder)
-    root = given / "jpg" if (given / "jpg").is_dir() else given
-    names = pictures_in(root)
+    root = require_folder(folder)
+    root = root / "jpg" if (root / "jpg").is_dir() else root
+    names = images_in(root)
     if not names:
-        raise OpenMofiError(f"There are no images in {root}.", "Give a folder of distractors.")
-    refused, told = [], []
+        raise OpenMofiError(f"{root} has no images.", "Give a folder of distractors.")
+    refused, parts = [], []
     for part in subject.features.stream(file_sources(root, names, "distractors")):
         ranking.add(part.embeddings)
-        told.append((len(part.keys), data_fingerprint([part], [part.keys])))
+        parts.append((len(part.keys), data_fingerprint([part], [part.keys])))
         refused.append(replace(part, shards=[], keys=[], contents=[], embeddings=part.embeddings[:0].copy()))
-    return refused, told
+    return refused, parts
 
 
 def _values(ranking: Ranking, settings: RevisitedSettings) -> dict[str, np.ndarray]:
-    """Metric → (queries,), NaN for queries without positives."""
+    """Metric → (queries,); NaN for queries without positives."""
     values: dict[str, list[float]] = {}
-    for ranks in ranking.ranks():
+    for query in ranking.ranks():
         for level in DIFFICULTIES:
-            found, positives = ranks.judged(level)
-            values.setdefault(f"map_{level}", []).append(
-                average_precision(found, positives) if positives else np.nan)
+            ranks, positives = query.positives(level)
+            values.setdefault(f"map_{level}", []).append(average_precision(ranks, positives) if positives else np.nan)
             for k in sorted(set(settings.precision_at)):
-                values.setdefault(f"mp_at_{k}_{level}", []).append(
-                    precision_at(found, k) if positives else np.nan)
-    return {name: np.array(found) for name, found in sorted(values.items())}
+                values.setdefault(f"mp_at_{k}_{level}", []).append(precision_at(ranks, k) if positives else np.nan)
+    return {name: np.array(numbers) for name, numbers in sorted(values.items())}
 
 
-def _worst(scores: np.ndarray, asked: list[Query], rows: Ints, queries: EmbeddedImages, database: EmbeddedImages,
+def _worst(precisions: np.ndarray, queries: list[Query], rows: Ints, images: EmbeddedImages, database: EmbeddedImages,
            count: int) -> list[Failure]:
-    """The queries of least AP (medium), with the nearest images of the database that are not junk."""
-    order = [row for row in np.argsort(scores, kind="stable").tolist() if not np.isnan(scores[row])][:count]
+    """The queries of the lowest AP (medium), with their nearest images of the database that are not junk."""
+    order = [row for row in np.argsort(precisions, kind="stable").tolist() if not np.isnan(precisions[row])][:count]
     if not order:
         return []
-    found: Floats = Index.of(database.embeddings).scores(queries.embeddings[order])
-    kinds = []
-    for number, row in enumerate(order):
-        kinds.append({int(at): kind for kind, places in asked[row].places.items() for at in rows[places] if at >= 0})
-        found[number, [at for at, kind in kinds[-1].items() if kind == "junk"]] = -np.inf
-    places, near = nearest_places(found, NEIGHBOURS_SHOWN)
-    return [Failure((queries.shards[row], queries.keys[row]), asked[row].name, float(scores[row]),
-                    [((database.shards[at], database.keys[at]), Path(database.keys[at]).stem, float(score),
-                      kinds[number].get(at) in DIFFICULTIES["medium"][0])
-                     for at, score in zip(places[number].tolist(), near[number].tolist(), strict=True)
-                     if np.isfinite(score)])
-            for number, row in enumerate(order)]
+    scores: Floats = Index.of(database.embeddings).scores(images.embeddings[order])
+    ids, database_ids, failures = image_ids(images), image_ids(database), []
+    names = [Path(key).stem for key in database.keys]
+    for row, of_query in zip(order, scores, strict=True):
+        readable = {kind: at[at >= 0] for kind, at in ((kind, rows[at]) for kind, at in queries[row].positions.items())}
+        of_query[readable["junk"]] = -np.inf
+        nearest, near = (side[0] for side in nearest_rows(of_query[None], NEIGHBOURS_SHOWN))
+        nearest, near = nearest[np.isfinite(near)], near[np.isfinite(near)]
+        positives = np.concatenate([readable[kind] for kind in DIFFICULTIES["medium"][0]])
+        failures.append(Failure(ids[row], queries[row].name, float(precisions[row]), nearest_answers(
+            database_ids, names, nearest, near, np.isin(nearest, positives))))
+    return failures
 
 
 PROTOCOL = EvaluationProtocol(
     name="revisited", version=1, headline=HEADLINE, settings=RevisitedSettings, measure=measure,
     score="average precision, medium",
     rule="A query that cannot be read is left out. A database image that cannot be read is never found, and stays "
-         "among its queries' positives.",
-    data="http://cmp.felk.cvut.cz/revisitop (annotation; images by the Visual Geometry Group, Oxford, from Flickr). "
-         "Layout: DIR/gnd_roxford5k.pkl or DIR/gnd_rparis6k.pkl, DIR/jpg/NAME.jpg; openmofi eval sources roxford5k.")
+         "among its queries' positives.")

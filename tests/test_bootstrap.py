@@ -6,8 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from openmofi.bootstrap import (
+    bootstrap_interval,
+    macro_interval,
+    paired_bootstrap,
+    percentiles,
+    ratio_interval,
+    resampled_totals,
+)
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation import bootstrap_interval, paired_bootstrap
 
 
 def drawn(groups: int = 40, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -50,7 +57,7 @@ def test_the_paired_intervals_are_scipys():
 def test_many_groups_are_drawn_in_parts_and_give_the_same(monkeypatch):
     values, _, of = drawn()
     whole = bootstrap_interval(values, of, seed=1)
-    monkeypatch.setattr("openmofi.evaluation.metrics.bootstrap._DRAWS_AT_ONCE", 1000)
+    monkeypatch.setattr("openmofi.bootstrap._DRAWS_PER_BLOCK", 1000)
     assert bootstrap_interval(values, of, seed=1) == whole
 
 
@@ -109,10 +116,44 @@ def test_names_and_order_of_classes_do_not_matter_to_the_mean():
 
 
 def test_nothing_to_average():
-    with pytest.raises(OpenMofiError, match="nothing to average"):
+    with pytest.raises(OpenMofiError, match="no values to average"):
         bootstrap_interval([np.nan, np.nan], [0, 1])
-    with pytest.raises(OpenMofiError, match="do not go with groups"):
+    with pytest.raises(OpenMofiError, match="do not fit groups"):
         paired_bootstrap([1.0, 2.0], [1.0], [0, 1])
     found = paired_bootstrap([1.0, 1.0], [0.0, 0.0], [0, 1])
     assert np.isnan(found.gain)
     assert json.loads(json.dumps(found.as_dict(), allow_nan=False))["gain"] is None
+
+
+def test_the_macro_averages_interval_is_a_bootstrap_within_splits():
+    draw = np.random.default_rng(3)
+    splits = [draw.random(size) < share for size, share in ((400, 0.8), (60, 0.3), (1000, 0.5))]
+    means = []
+    for _ in range(4000):
+        means.append(np.mean([split[draw.integers(0, len(split), len(split))].mean() for split in splits]))
+    assert macro_interval(splits, resamples=4000) == pytest.approx(np.percentile(means, [2.5, 97.5]), abs=0.004)
+    assert macro_interval([np.ones(5, bool)]) == (1.0, 1.0)
+
+
+def test_the_interval_of_a_ratio_is_scipys():
+    draw = np.random.default_rng(5)
+    below = draw.integers(0, 6, 80).astype(float)
+    above = np.floor(below * draw.random(80))
+    expected = stats.bootstrap((above, below), lambda one, other, axis=-1: one.sum(axis) / other.sum(axis), paired=True,
+                               vectorized=True, n_resamples=1000, method="percentile", rng=np.random.default_rng(0))
+    assert ratio_interval(above, below) == pytest.approx(tuple(expected.confidence_interval))
+    assert ratio_interval([0, 0], [0, 0]) == (0.0, 0.0)
+    with pytest.raises(OpenMofiError):
+        ratio_interval([], [])
+
+
+def test_totals_of_equal_rows_are_resampled_as_rows_are():
+    draw = np.random.default_rng(7)
+    counts = draw.integers(0, 3, (300, 2))
+    totals = resampled_totals(counts, resamples=4000)
+    rows = np.array([counts[draw.integers(0, 300, 300)].sum(0) for _ in range(4000)])
+    assert totals.shape == (4000, 2)
+    for column in range(2):
+        assert percentiles(totals[:, column]) == pytest.approx(percentiles(rows[:, column]), rel=0.01)
+    assert np.corrcoef(totals.T)[0, 1] == pytest.approx(np.corrcoef(rows.T)[0, 1], abs=0.1)
+    assert (resampled_totals(np.full((5, 2), 3), resamples=10) == 15).all()

@@ -1,0 +1,140 @@
+"""Which protocols exist, and how one is run. A protocol's module is imported when it runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from openmofi.config.options import nearest, settings_from
+from openmofi.encoders import Encoder, describe
+from openmofi.engine import Progress
+from openmofi.errors import UsageError
+from openmofi.evaluation.features import Features
+from openmofi.evaluation.protocol import ENCODER, LINKER, NEITHER, EvaluationProtocol, Failure, Measured, Subject
+from openmofi.evaluation.result import Result
+from openmofi.storage import package_versions
+
+PROTOCOLS: Mapping[str, tuple[str, str]] = {
+    "gpr1200": ("protocols.gpr1200", "general-purpose retrieval: 1,200 classes of 10 images in six domains; mAP"),
+    "retrieval": ("protocols.class_retrieval", "retrieval over any folder of class folders; mAP and recall"),
+    "knn": ("protocols.knn", "weighted nearest neighbours as for DINOv2; top-1 accuracy"),
+    "linear": ("protocols.linear", "logistic regression on frozen features, full or few-shot; accuracy"),
+    "zeroshot": ("protocols.zeroshot", "classification by class names; folders, tar shards or a table; accuracy"),
+    "vtab": ("protocols.vtab", "VTAB-1k: a linear probe on 19 tasks of 1,000 examples; mean accuracy"),
+    "revisited": ("protocols.revisited", "Revisited Oxford or Paris, easy, medium and hard; mAP and mean precision"),
+    "image-text": ("protocols.image_text", "captions and images of Flickr30k or COCO, both directions; recall"),
+    "entity": ("protocols.entity", "which entity an image shows, by labelled images and by texts; top-1 and top-5"),
+    "sample-retrieval": ("protocols.sample_retrieval", "the sample world's held-out entities: retrieval and zero-shot"),
+    "labels": ("protocols.labels", "labels where the truth is known; precision and recall; needs no encoder"),
+    "disambiguation": ("linkers.disambiguation", "which entity a mention means, as ZELDA; accuracy; needs a linker"),
+    "linking": ("linkers.linking", "texts to annotations with a knowledge base, as GERBIL; micro F1; needs a linker"),
+}
+"""Name → (module in `openmofi.evaluation`, description in one line)."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The outcome of `evaluate`: the result, its items, the worst queries, and the provider of their images."""
+
+    result: Result
+    items: pa.Table | None
+    failures: Sequence[Failure]
+    features: Features | None
+
+
+def check_protocol(name: str) -> None:
+    """Check the name of a protocol.
+
+    Raises:
+        UsageError: it is unknown.
+    """
+    if name not in PROTOCOLS:
+        raise UsageError(f"Unknown protocol {name!r}.{nearest(name, PROTOCOLS)}", f"Use {', '.join(PROTOCOLS)}.")
+
+
+def protocol_named(name: str) -> EvaluationProtocol:
+    """The protocol of this name.
+
+    Raises:
+        UsageError: it is unknown.
+    """
+    check_protocol(name)
+    protocol: EvaluationProtocol = import_module(f"openmofi.evaluation.{PROTOCOLS[name][0]}").PROTOCOL
+    return protocol
+
+
+def check_judged(protocol: EvaluationProtocol, *, encoder: bool, linker: bool) -> None:
+    """Check that the protocol gets what it judges, and nothing else.
+
+    Args:
+        encoder, linker: whether one is given.
+
+    Raises:
+        UsageError: it gets too little or too much.
+    """
+    for kind, article, given in ((ENCODER, "an", encoder), (LINKER, "a", linker)):
+        if given and kind != protocol.judges:
+            hint = "Leave it out." if protocol.judges == NEITHER else f"Give --{protocol.judges} SPEC in its place."
+            raise UsageError(f"The protocol {protocol.name} does not judge {article} {kind}.", hint)
+        if kind == protocol.judges and not given:
+            raise UsageError(f"The protocol {protocol.name} needs {article} {kind}.", f"Give one with --{kind} SPEC.")
+
+
+def evaluate(name: str, encoder: Encoder | None, data: str | Path, cache: str | Path, progress: Progress, *,
+             linker: str = "", device: str = "cpu", overrides: Sequence[str] = (), choice: str = "auto",
+             half: bool = False, failures: int = 0) -> Evaluated:
+    """Run a protocol.
+
+    Args:
+        name: of the protocol.
+        encoder: an open encoder; `None` for protocols that judge none.
+        data: folder or file, in the protocol's layout.
+        cache: folder that keeps features.
+        progress: receives the progress.
+        linker, device: see `Subject`.
+        overrides: `KEY=VALUE` of the protocol's settings.
+        choice, half: see `Features`.
+        failures: number of worst queries to return.
+
+    Raises:
+        UsageError: an unknown protocol or setting, or an encoder or linker that it cannot judge.
+        OpenMofiError: the data are not in the protocol's layout.
+    """
+    protocol = protocol_named(name)
+    settings = settings_from(protocol.settings, overrides, name)
+    check_judged(protocol, encoder=encoder is not None, linker=bool(linker))
+    features = None
+    if encoder is not None:
+        prepared = protocol.prepare(encoder, settings) if protocol.prepare else encoder
+        features = Features(prepared, Path(cache), progress, choice, half)
+    started = time.perf_counter()
+    measured = protocol.measure(Subject(Path(data), settings, progress, failures, features, linker, device))
+    seconds = time.perf_counter() - started
+    return Evaluated(_result(protocol, settings, measured, features, str(data), seconds), measured.items,
+                     measured.failures, features)
+
+
+def _result(protocol: EvaluationProtocol, settings: Any, measured: Measured, features: Features | None, data: str,
+            seconds: float) -> Result:
+    features_seconds = features.seconds if features else 0.0
+    # Settings may leave the headline out, as k=5 of knn does.
+    headline = protocol.headline if protocol.headline in measured.metrics else next(iter(measured.metrics))
+    excluded = {key: status for images in measured.images for _, key, status in images.refused}
+    return Result(
+        protocol=protocol.name, version=protocol.version,
+        metrics={f"{protocol.name}/{name}": float(value) for name, value in measured.metrics.items()},
+        intervals={f"{protocol.name}/{name}": edges for name, edges in measured.intervals.items()},
+        encoder=describe(features.encoder) if features else measured.encoder,
+        features=features.describe() if features else {},
+        data={"path": data, "fingerprint": measured.data_fingerprint, **measured.data}, settings=asdict(settings),
+        counts=measured.counts | {"excluded": sum(len(images.refused) for images in measured.images)},
+        excluded=excluded, headline=f"{protocol.name}/{headline}", rule=protocol.rule,
+        interval_over=measured.interval_over, facts=measured.facts,
+        seconds={"features": round(features_seconds, 3), "protocol": round(seconds - features_seconds, 3)},
+        versions=package_versions())
