@@ -23,7 +23,7 @@ class _Protocols(typer.core.TyperGroup):
         name, *rest = args
         if name in self.commands or name.startswith("-"):
             return super().resolve_command(ctx, args)
-        from openmofi.evaluation.protocol import check_protocol
+        from openmofi.evaluation.run import check_protocol
 
         check_protocol(name)
         return name, self.commands["PROTOCOL"], rest
@@ -42,7 +42,7 @@ def _group(
     """Judge an encoder or a linker as the papers do, and compare results."""
     if list_protocols:
         from openmofi.cli.show.tables import print_names
-        from openmofi.evaluation.protocol import PROTOCOLS
+        from openmofi.evaluation.run import PROTOCOLS
 
         print_names({name: what for name, (_, what) in PROTOCOLS.items()}, as_json)
         raise typer.Exit

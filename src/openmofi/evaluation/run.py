@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from openmofi.config.options import nearest, settings_from
-from openmofi.encoders import Encoder, describe
+from openmofi.encoders import Encoder
 from openmofi.engine import Progress
 from openmofi.errors import UsageError
 from openmofi.evaluation.features import Features
@@ -130,7 +130,7 @@ def _result(protocol: EvaluationProtocol, settings: Any, measured: Measured, fea
         protocol=protocol.name, version=protocol.version,
         metrics={f"{protocol.name}/{name}": float(value) for name, value in measured.metrics.items()},
         intervals={f"{protocol.name}/{name}": edges for name, edges in measured.intervals.items()},
-        encoder=describe(features.encoder) if features else measured.encoder,
+        encoder=features.encoder.describe() if features else measured.encoder,
         features=features.describe() if features else {},
         data={"path": data, "fingerprint": measured.data_fingerprint, **measured.data}, settings=asdict(settings),
         counts=measured.counts | {"excluded": sum(len(images.refused) for images in measured.images)},

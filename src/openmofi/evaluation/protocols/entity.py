@@ -21,7 +21,7 @@ from openmofi.bootstrap import Doubles, bootstrap_interval
 from openmofi.dataset.audit.truth import read_truth
 from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.features import data_fingerprint, has_texts, image_ids
+from openmofi.evaluation.features import data_fingerprint, image_ids
 from openmofi.evaluation.metrics.entities import IMAGES, LabelledIndex, Recognised, recognise
 from openmofi.evaluation.metrics.ranking import Floats
 from openmofi.evaluation.metrics.zero_shot import entity_embeddings
@@ -187,7 +187,7 @@ def _candidates(kb: KnowledgeBase, seen: set[str], queried: set[str], candidates
 
 def _texts(subject: Subject, kb: KnowledgeBase, ids: list[str]) -> Floats | None:
     """(entities, d) the embeddings of their texts; `None` for encoders of images alone."""
-    if subject.features.choice != "joint" or not has_texts(subject.encoder):
+    if subject.features.choice != "joint" or not subject.encoder.has_texts:
         return None
     entities = [kb.entity(row) for row in kb.rows(ids).tolist()]
     return entity_embeddings([(entity.name, entity.description or entity.name) for entity in entities],

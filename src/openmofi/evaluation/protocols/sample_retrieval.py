@@ -21,7 +21,6 @@ import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation.data.truth import true_entities
-from openmofi.evaluation.features import has_texts
 from openmofi.evaluation.metrics.zero_shot import entity_embeddings, evaluate_zero_shot
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
 from openmofi.evaluation.protocols.ranked import EXCL, SCORE, RetrievalSettings, measure_ranking
@@ -41,7 +40,7 @@ def measure(subject: Subject) -> Measured:
     texts = _texts(world, sorted(set(entities)))
     names = {entity: name for entity, (name, _) in texts.items()}
     further = {}
-    if subject.features.choice == "joint" and has_texts(subject.encoder):
+    if subject.features.choice == "joint" and subject.encoder.has_texts:
         classes = entity_embeddings(list(texts.values()), subject.encoder.embed_texts)
         labels = np.searchsorted(list(texts), entities)
         further[ZERO_SHOT] = evaluate_zero_shot(images.embeddings, labels, classes).correct
