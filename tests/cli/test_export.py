@@ -6,12 +6,15 @@ import pytest
 from typer.testing import CliRunner
 
 from openmofi.cli.main import app
+from openmofi.encoders import Companions
 from openmofi.encoders.export.agreement import Agreement
 from openmofi.errors import UsageError
 
 
 class Some:
     """An encoder, as far as the command looks at it."""
+
+    companions = Companions()
 
     class preprocessing:
         size = 32

@@ -94,7 +94,8 @@ def _open_folder(spec: str, rest: str, device: str, bases: Sequence[Encoder]) ->
         raise UsageError(f"{spec} runs on the CPU, not on {device}.", "Open the encoder that it was made of there.")
     raw = read_description(folder, style)
     if is_heads(raw):
-        return open_heads(folder, raw, spec, open_base, [base.with_precision("fp32") for base in bases if base.device == device])
+        bases = [base.with_precision("fp32") for base in bases if base.device == device]
+        return open_heads(folder, raw, spec, open_base, bases)
     if style != "run":
         from openmofi.encoders.export.opened import open_graphs
 
