@@ -1,6 +1,7 @@
 """`openmofi export` as a person meets it."""
 
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -14,7 +15,8 @@ from openmofi.errors import UsageError
 class Some:
     """An encoder, as far as the command looks at it."""
 
-    companions = Companions()
+    def __init__(self, spec):
+        self.companions = Companions(Path(spec.removeprefix("run:")))
 
     class preprocessing:
         size = 32
@@ -22,7 +24,7 @@ class Some:
 
 @pytest.fixture(autouse=True)
 def exporting(monkeypatch):
-    monkeypatch.setattr("openmofi.encoders.open_encoder", lambda spec: Some())
+    monkeypatch.setattr("openmofi.encoders.open_encoder", Some)
     pytest.importorskip("torch")
 
     def export_encoder(encoder, out, settings, samples):

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 from openmofi.encoders import ClassVectors, Encoder, Folds, Head, as_encoder, open_encoder, save_heads
-from openmofi.engine import ProcessEngine, Quiet
+from openmofi.engine import Quiet
+from openmofi.engine.processes import ProcessEngine
 from openmofi.errors import OpenMofiError, UsageError
 
 from .conftest import TEXTS, picture
