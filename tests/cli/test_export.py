@@ -1,11 +1,13 @@
 """`openmofi export` as a person meets it."""
 
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from openmofi.cli.main import app
+from openmofi.encoders import Companions
 from openmofi.encoders.export.agreement import Agreement
 from openmofi.errors import UsageError
 
@@ -13,13 +15,16 @@ from openmofi.errors import UsageError
 class Some:
     """An encoder, as far as the command looks at it."""
 
+    def __init__(self, spec):
+        self.companions = Companions(Path(spec.removeprefix("run:")))
+
     class preprocessing:
         size = 32
 
 
 @pytest.fixture(autouse=True)
 def exporting(monkeypatch):
-    monkeypatch.setattr("openmofi.encoders.open_encoder", lambda spec: Some())
+    monkeypatch.setattr("openmofi.encoders.open_encoder", Some)
     pytest.importorskip("torch")
 
     def export_encoder(encoder, out, settings, samples):

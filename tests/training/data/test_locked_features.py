@@ -86,4 +86,4 @@ def test_a_changed_shard_is_an_error(dataset_maker, encoder, tmp_path):
     tars = tmp_path / "own" / "pairs"
     (tars / "00001.tar").write_bytes((tars / "00000.tar").read_bytes())
     with pytest.raises(OpenMofiError, match=r"00001\.tar has no image of the key 01"):
-        opened(own, tmp_path / "cache")
+        opened(own, encoder, tmp_path / "cache")
