@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from openmofi.cli.show.training_progress import ConsoleWatcher, shown_training, training_line
+from openmofi.config.recipes import recipe_dict, recipe_names
 from openmofi.errors import OpenMofiError
-from openmofi.training.recipe.load import load_recipe, recipe_dict, recipe_names
+from openmofi.training.recipe.rules import RECIPES, load_recipe
 from studies import recipe_path
 from terminal import openmofi, sentence
 
@@ -51,8 +52,8 @@ def trained(monkeypatch):
 def test_the_list_names_every_recipe():
     done = openmofi("train", "--list")
     assert (done.returncode, done.stderr) == (0, "")
-    assert [line.split()[0] for line in done.stdout.splitlines()] == list(recipe_names())
-    assert json.loads(openmofi("train", "--list", "--json").stdout) == recipe_names()
+    assert [line.split()[0] for line in done.stdout.splitlines()] == list(recipe_names(RECIPES))
+    assert json.loads(openmofi("train", "--list", "--json").stdout) == recipe_names(RECIPES)
 
 
 def test_show_prints_every_setting(trained):

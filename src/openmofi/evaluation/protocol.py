@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from openmofi.config.options import nearest, settings_from
+from openmofi.config import did_you_mean, settings_from
 from openmofi.encoders import Encoder, describe
 from openmofi.engine import Progress
 from openmofi.errors import UsageError
@@ -183,7 +183,7 @@ def check_protocol(name: str) -> None:
         UsageError: there is no such protocol.
     """
     if name not in PROTOCOLS:
-        raise UsageError(f"There is no protocol {name!r}.{nearest(name, PROTOCOLS)}",
+        raise UsageError(f"There is no protocol {name!r}.{did_you_mean(name, PROTOCOLS)}",
                          f"Protocols are: {', '.join(PROTOCOLS)}.")
 
 
@@ -221,7 +221,7 @@ def evaluate(name: str, encoder: Encoder | None, data: str | Path, cache: str | 
         OpenMofiError: data that are not in the protocol's layout.
     """
     protocol = protocol_named(name)
-    settings = settings_from(protocol.settings, overrides, name)
+    settings = settings_from(protocol.settings(), overrides)
     check_judged(protocol, encoder=encoder is not None, linker=bool(linker))
     features = None
     if encoder is not None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from openmofi.config.options import nearest
+from openmofi.config import did_you_mean
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.data.class_names import imagenet_names
 from openmofi.evaluation.data.folders import class_folders, pictures_in, require_folder
@@ -66,7 +66,7 @@ def source_named(name: str) -> Source:
         UsageError: there is none.
     """
     if name not in SOURCES:
-        raise UsageError(f"There is no dataset {name!r}.{nearest(name, SOURCES)}",
+        raise UsageError(f"There is no dataset {name!r}.{did_you_mean(name, SOURCES)}",
                          f"Datasets are: {', '.join(SOURCES)}.")
     return SOURCES[name]
 

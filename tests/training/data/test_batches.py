@@ -16,7 +16,7 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs import decode_image, read_pairs
 from openmofi.training.data import open_data
 from openmofi.training.inputs import ModelInputs
-from openmofi.training.recipe.settings import Augment, DataSettings, TextSource
+from openmofi.training.recipe.schema import Augment, DataSettings, TextSource
 
 SMALL = Preprocessing(24, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
 LIVE = ModelInputs(SMALL)

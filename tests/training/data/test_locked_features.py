@@ -14,7 +14,7 @@ from openmofi.schema import features_schema
 from openmofi.storage import file_fingerprint, write_table
 from openmofi.training.data import open_data
 from openmofi.training.inputs import ModelInputs
-from openmofi.training.recipe.settings import DataSettings, TextSource
+from openmofi.training.recipe.schema import DataSettings, TextSource
 
 INPUTS = ModelInputs(None, "plain", "features", "plain")
 

@@ -6,7 +6,7 @@ import torch
 
 from openmofi.encoders import open_encoder
 from openmofi.training.model import build_model, inputs_of
-from openmofi.training.recipe.settings import ImageModel, ModelSettings, TextModel
+from openmofi.training.recipe.schema import ImageModel, ModelSettings, TextModel
 
 from ...encoders.conftest import TEXTS, clip_folder, picture, siglip_folder, tiny_open_clip
 

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openmofi.config.recipes import recipe_names, recipe_yaml
 from openmofi.errors import MissingExtraError, UsageError
 from openmofi.objectives.settings import ContrastiveSettings
-from openmofi.training.recipe.load import load_recipe, recipe_names, recipe_yaml
-from openmofi.training.recipe.settings import DataSettings, Objectives, OptimizerSettings, Recipe
+from openmofi.training.recipe.rules import load_recipe
+from openmofi.training.recipe.schema import DataSettings, Objectives, OptimizerSettings, Recipe
 from studies import recipe_path
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -5,9 +5,8 @@ from dataclasses import fields, is_dataclass
 import pytest
 
 from openmofi.errors import UsageError
-from openmofi.training.recipe.load import load_recipe
-from openmofi.training.recipe.rules import CHOICES, require_data
-from openmofi.training.recipe.settings import Recipe
+from openmofi.training.recipe.rules import CHOICES, load_recipe, require_data
+from openmofi.training.recipe.schema import Recipe
 from studies import recipe_path
 
 

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from openmofi.config.options import nearest
+from openmofi.config import did_you_mean
 from openmofi.errors import OpenMofiError, UsageError
 
 NAME_FILES = ("classnames.txt", "classnames.tsv", "class_names.txt", "classes.txt")
@@ -70,7 +70,7 @@ def templates_named(name: str, beside: Path | None) -> tuple[list[str], str]:
         return text.splitlines(), name
     if Path(name).is_file():
         return _lines(Path(name)), Path(name).name
-    raise UsageError(f"There are no templates {name!r}.{nearest(name, packaged_templates())}",
+    raise UsageError(f"There are no templates {name!r}.{did_you_mean(name, packaged_templates())}",
                      f"Packaged are {', '.join(packaged_templates())}; or give a file with a template on each line.")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from openmofi.errors import UsageError
+from openmofi.config import NonNegativeInt, Settings
 from openmofi.evaluation.linkers.accuracy import Judged, judge, scores_of_judged
 from openmofi.evaluation.linkers.data import judged_examples
 from openmofi.evaluation.linkers.open import Disambiguator, count_unknown, open_disambiguator
@@ -29,7 +29,7 @@ _AT_ONCE = 2000
 
 
 @dataclass(frozen=True)
-class DisambiguationSettings:
+class DisambiguationSettings(Settings):
     """Settings of `disambiguation`.
 
     Attributes:
@@ -39,12 +39,9 @@ class DisambiguationSettings:
     """
 
     splits: tuple[str, ...] = ()
-    candidates: int = 0
+    candidates: NonNegativeInt = 0
     detector: str = "gazetteer"
 
-    def __post_init__(self) -> None:
-        if self.candidates < 0:
-            raise UsageError("candidates must not be negative.")
 
 
 def measure(subject: Subject) -> Measured:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from openmofi.config import Fraction, Settings
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.linkers.annotations import Annotation, Matches, match_annotations, micro_scores
 from openmofi.evaluation.linkers.data import judged_examples
@@ -29,7 +30,7 @@ _AT_ONCE = 500
 
 
 @dataclass(frozen=True)
-class LinkingSettings:
+class LinkingSettings(Settings):
     """Settings of `linking`.
 
     Attributes:
@@ -41,12 +42,9 @@ class LinkingSettings:
 
     kb: str = ""
     detector: str = "gazetteer"
-    threshold: float = 0.0
+    threshold: Fraction = 0.0
     splits: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise UsageError("threshold is from 0 to 1.")
 
 
 @dataclass(frozen=True)

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from openmofi.config import PositiveInt, Settings
 from openmofi.evaluation.data.folders import class_folders
 from openmofi.evaluation.features import data_fingerprint
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
-from openmofi.evaluation.protocols.ranked import EXCL, check_recall_at, rank
+from openmofi.evaluation.protocols.ranked import EXCL, rank
 from openmofi.evaluation.result import items_table
 
 
 @dataclass(frozen=True)
-class ClassRetrievalSettings:
+class ClassRetrievalSettings(Settings):
     """Settings of `retrieval`.
 
     Attributes:
         recall_at: the K of recall.
     """
 
-    recall_at: tuple[int, ...] = (1, 5, 10)
+    recall_at: tuple[PositiveInt, ...] = (1, 5, 10)
 
-    def __post_init__(self) -> None:
-        check_recall_at(self.recall_at)
 
 
 def measure(subject: Subject) -> Measured:

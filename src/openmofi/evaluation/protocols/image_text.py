@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
+from msgspec import Meta
 
+from openmofi.config import NonNegativeInt, PositiveInt, Settings
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.data.images import file_sources
 from openmofi.evaluation.embed import EmbeddedImages
@@ -33,7 +36,7 @@ _TO_TEXT, _TO_IMAGE = "image_to_text", "text_to_image"
 
 
 @dataclass(frozen=True)
-class ImageTextSettings:
+class ImageTextSettings(Settings):
     """Settings of `image-text`.
 
     Attributes:
@@ -44,13 +47,10 @@ class ImageTextSettings:
     """
 
     split: str = "test"
-    captions: int = 5
-    recall_at: tuple[int, ...] = (1, 5, 10)
-    prompt: str = "{}"
+    captions: NonNegativeInt = 5
+    recall_at: tuple[PositiveInt, ...] = (1, 5, 10)
+    prompt: Annotated[str, Meta(pattern=r"\{\}", description="text with {} for the caption")] = "{}"
 
-    def __post_init__(self) -> None:
-        if self.captions < 0 or min(self.recall_at, default=1) < 1 or "{}" not in self.prompt:
-            raise UsageError("captions must not be negative, recall_at is at least 1, and prompt has a {}.")
 
 
 def measure(subject: Subject) -> Measured:

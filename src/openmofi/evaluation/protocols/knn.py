@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
+from msgspec import Meta
 
+from openmofi.config import PositiveFloat, PositiveInt, Settings
 from openmofi.encoders import Encoder
-from openmofi.errors import UsageError
 from openmofi.evaluation.data.folders import (
     TEST,
     TRAIN,
@@ -25,11 +27,9 @@ from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, 
 from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
 from openmofi.evaluation.result import items_table
 
-PREPROCESSING = ("encoder", "dinov2")
-
 
 @dataclass(frozen=True)
-class KnnSettings:
+class KnnSettings(Settings):
     """Settings of `knn`.
 
     Attributes:
@@ -39,15 +39,10 @@ class KnnSettings:
             (shorter side to 256 of 224, bicubic, centre crop).
     """
 
-    k: tuple[int, ...] = NEIGHBOURS
-    temperature: float = TEMPERATURE
-    preprocessing: str = "encoder"
+    k: Annotated[tuple[PositiveInt, ...], Meta(min_length=1)] = NEIGHBOURS
+    temperature: PositiveFloat = TEMPERATURE
+    preprocessing: Literal["encoder", "dinov2"] = "encoder"
 
-    def __post_init__(self) -> None:
-        if self.preprocessing not in PREPROCESSING:
-            raise UsageError(f"preprocessing is {self.preprocessing!r}.", f"Use {' or '.join(PREPROCESSING)}.")
-        if not self.k or min(self.k) < 1 or self.temperature <= 0:
-            raise UsageError("k must be at least 1, and the temperature above 0.")
 
 
 def prepare(encoder: Encoder, settings: KnnSettings) -> Encoder:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from openmofi.config import PositiveFraction, Settings
 from openmofi.dataset import Audit
 from openmofi.dataset.audit.audit import audit
 from openmofi.errors import UsageError
@@ -17,7 +18,7 @@ from openmofi.storage import Manifest, file_fingerprint, fingerprint, read_manif
 
 
 @dataclass(frozen=True)
-class LabelsSettings:
+class LabelsSettings(Settings):
     """Settings of `labels`.
 
     Attributes:
@@ -27,12 +28,9 @@ class LabelsSettings:
     """
 
     truth: str = ""
-    at_recall: float = 0.75
+    at_recall: PositiveFraction = 0.75
     split: str = ""
 
-    def __post_init__(self) -> None:
-        if not 0 < self.at_recall <= 1:
-            raise UsageError(f"at_recall is {self.at_recall}; it is above 0 and at most 1.")
 
 
 def measure(subject: Subject) -> Measured:

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta
 
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.config import NonNegativeInt, PositiveInt, Settings
+from openmofi.errors import OpenMofiError
 from openmofi.evaluation.data.folders import (
     TEST,
     TRAIN,
@@ -38,7 +41,7 @@ _SHOTS_OF_VALIDATION = 4
 
 
 @dataclass(frozen=True)
-class LinearSettings:
+class LinearSettings(Settings):
     """Settings of `linear`.
 
     Attributes:
@@ -48,15 +51,11 @@ class LinearSettings:
         seed: of what is drawn.
     """
 
-    shots: int = 0
-    validation: float = 0.2
-    max_iterations: int = MAX_ITERATIONS
-    seed: int = 0
+    shots: NonNegativeInt = 0
+    validation: Annotated[float, Meta(gt=0, lt=1)] = 0.2
+    max_iterations: PositiveInt = MAX_ITERATIONS
+    seed: NonNegativeInt = 0
 
-    def __post_init__(self) -> None:
-        if min(self.shots, self.seed) < 0 or not 0 < self.validation < 1 or self.max_iterations < 1:
-            raise UsageError("shots and seed must not be negative, validation lies between 0 and 1, max_iterations is "
-                             "at least 1.")
 
 
 @dataclass(frozen=True)

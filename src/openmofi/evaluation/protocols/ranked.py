@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openmofi.errors import UsageError
 from openmofi.evaluation.embed import EmbeddedImages
 from openmofi.evaluation.metrics.bootstrap import Doubles, Interval, bootstrap_interval
 from openmofi.evaluation.metrics.ranking import Index, nearest_places
@@ -16,16 +15,6 @@ from openmofi.evaluation.protocol import Failure
 
 INCL, EXCL = "map_incl_query", "map_excl_query"
 NEIGHBOURS_SHOWN = 8
-
-
-def check_recall_at(recall_at: Sequence[int]) -> None:
-    """Check a protocol's setting.
-
-    Raises:
-        UsageError: a K below 1.
-    """
-    if min(recall_at, default=1) < 1:
-        raise UsageError(f"recall_at is {', '.join(map(str, recall_at))}; each K is at least 1.")
 
 
 @dataclass(frozen=True)

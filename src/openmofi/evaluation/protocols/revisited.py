@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.config import PositiveInt, Settings
+from openmofi.errors import OpenMofiError
 from openmofi.evaluation.data.folders import pictures_in, require_folder
 from openmofi.evaluation.data.images import ImageSource, Load, file_sources
 from openmofi.evaluation.embed import EmbeddedImages
@@ -43,7 +44,7 @@ HEADLINE = "map_medium"
 
 
 @dataclass(frozen=True)
-class RevisitedSettings:
+class RevisitedSettings(Settings):
     """Settings of `revisited`.
 
     Attributes:
@@ -52,11 +53,8 @@ class RevisitedSettings:
     """
 
     distractors: str = ""
-    precision_at: tuple[int, ...] = (1, 5, 10)
+    precision_at: tuple[PositiveInt, ...] = (1, 5, 10)
 
-    def __post_init__(self) -> None:
-        if min(self.precision_at, default=1) < 1:
-            raise UsageError("precision_at must be at least 1.")
 
 
 def measure(subject: Subject) -> Measured:

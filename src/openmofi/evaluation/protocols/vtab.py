@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from openmofi.config import NonNegativeInt, PositiveInt, Settings
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.data.folders import require_folder
 from openmofi.evaluation.data.vtab_tasks import (
@@ -39,7 +40,7 @@ MEAN, COMPLETE = "mean_present", "mean_19"
 
 
 @dataclass(frozen=True)
-class VtabSettings:
+class VtabSettings(Settings):
     """Settings of `vtab`.
 
     Attributes:
@@ -49,15 +50,14 @@ class VtabSettings:
     """
 
     tasks: tuple[str, ...] = ()
-    max_iterations: int = MAX_ITERATIONS
-    seed: int = 0
+    max_iterations: PositiveInt = MAX_ITERATIONS
+    seed: NonNegativeInt = 0
 
     def __post_init__(self) -> None:
-        unknown = set(self.tasks) - {task.name for task in TASKS}
-        if unknown or self.max_iterations < 1 or self.seed < 0:
-            raise UsageError(f"VTAB has no task {min(unknown)!r}." if unknown else
-                             "max_iterations is at least 1, and seed must not be negative.",
-                             f"Its tasks are: {', '.join(task.name for task in TASKS)}.")
+        super().__post_init__()
+        known = [task.name for task in TASKS]
+        if unknown := set(self.tasks) - set(known):
+            raise UsageError(f"unknown value {min(unknown)!r} for tasks; use {', '.join(known)}.")
 
 
 @dataclass(frozen=True)

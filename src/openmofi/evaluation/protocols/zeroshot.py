@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from openmofi.config import Settings
 from openmofi.errors import UsageError
 from openmofi.evaluation.data.class_names import templates_named
 from openmofi.evaluation.data.labelled import labelled_images
@@ -23,7 +24,7 @@ _ANSWERS_SHOWN = 5
 
 
 @dataclass(frozen=True)
-class ZeroShotSettings:
+class ZeroShotSettings(Settings):
     """Settings of `zeroshot`.
 
     Attributes:

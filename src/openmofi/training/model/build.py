@@ -17,7 +17,7 @@ from openmofi.errors import UsageError
 from openmofi.training.inputs import ModelInputs
 from openmofi.training.model.freeze import freeze
 from openmofi.training.model.towers import DualEncoder, Tower, TrainedHead
-from openmofi.training.recipe.settings import ImageModel, ModelSettings, TextModel
+from openmofi.training.recipe.schema import ImageModel, ModelSettings, TextModel
 
 LOCKED = "encoder:"
 _HEADS = ("linear", "mlp", "none")
