@@ -19,11 +19,11 @@ def check_template(template: str) -> None:
     try:
         placeholders = {field for _, field, _, _ in Formatter().parse(template) if field is not None}
     except ValueError as error:
-        raise UsageError(f"The template {template!r} is malformed: {error}.", _HINT) from error
+        raise UsageError(f"template {template!r} is malformed: {error}.", _HINT) from error
     if unknown := sorted(placeholders - {"name", "description"}):
-        raise UsageError(f"The template {template!r} has the unknown placeholder {{{unknown[0]}}}.", _HINT)
+        raise UsageError(f"template {template!r} has the unknown placeholder {{{unknown[0]}}}.", _HINT)
     if not placeholders:
-        raise UsageError(f"The template {template!r} has no placeholder: all entities would have the same text.", _HINT)
+        raise UsageError(f"template {template!r} has no placeholder: all entities would have the same text.", _HINT)
 
 
 def filled(template: str, name: str, description: str) -> str:
