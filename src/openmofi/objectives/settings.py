@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from openmofi.config import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Settings
+from msgspec import Meta
+
+from openmofi.config import (
+    Fraction,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveFraction,
+    PositiveInt,
+    Settings,
+)
 from openmofi.errors import UsageError
 
 Positives = Literal["none", "text", "entity", "entity-or-text"]
@@ -34,22 +45,17 @@ class MarginSoftmaxSettings(Settings):
     weight: NonNegativeFloat = 0.0
     implementation: Literal["exact", "sampled"] = "sampled"
     margin_type: Literal["cosface", "arcface"] = "cosface"
-    margin: NonNegativeFloat = 0.15
+    margin: Annotated[float, Meta(ge=0, lt=math.pi)] = 0.15
     scale: PositiveFloat = 32.0
-    sample_rate: Fraction = 0.1
+    sample_rate: PositiveFraction = 0.1
     min_sampled: NonNegativeInt = 36_864
     logq: bool = True
     chunk: PositiveInt = 16_384
-    negative_filter: float = 1.0
+    negative_filter: Annotated[float, Meta(gt=-1, le=1)] = 1.0
     sub_centers: PositiveInt = 1
     label_weights: Literal["uniform", "score"] = "uniform"
     lr_multiplier: PositiveFloat = 1.0
     weight_decay: NonNegativeFloat = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.weight and self.implementation == "sampled" and not self.sample_rate and not self.min_sampled:
-            raise UsageError("margin_softmax samples no class: sample_rate and min_sampled are 0.", "Raise one.")
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,8 @@ def test_a_wrong_override_is_told(override, told):
 
 
 def test_a_file_that_is_no_mapping_or_no_text_is_told(tmp_path):
-    for content, told in ((b"- a\n", "not a mapping"), (b"\xff\xfe\x00", "cannot be read"), (b"a: \x00\n", "mine.yaml")):
+    contents = {b"- a\n": "not a mapping", b"\xff\xfe\x00": "cannot be read", b"a: \x00\n": "mine.yaml"}
+    for content, told in contents.items():
         (tmp_path / "mine.yaml").write_bytes(content)
         with pytest.raises(UsageError, match=told):
             load_recipe(tmp_path / "mine.yaml")

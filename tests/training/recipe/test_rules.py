@@ -55,7 +55,8 @@ def value_of(recipe: object, key: str) -> object:
     ("model.text.spec=clip", "unknown value 'clip' for model.text.spec; use open_clip:ARCH"),
     ("model.image.spec='timm:'", "unknown value 'timm:' for model.image.spec; use timm:NAME"),
     ("model.image.spec=none", "unknown value 'none' for model.image.spec"),
-    ("objectives.margin_softmax={implementation: sampled, sample_rate: 0, min_sampled: 0}", "samples no class"),
+    ("objectives.margin_softmax={implementation: sampled, sample_rate: 0, min_sampled: 0}",
+     "objectives.margin_softmax.sample_rate is 0; it must be above 0 and at most 1"),
     ("run.best='-'", "unknown value '-' for run.best; use a metric of the log"),
     ("objectives={margin_softmax: {weight: 0}, entity_distillation: {weight: 1}}", "teaches the classes of"),
     ("objectives.reinforced={weight: 1, scale: 200}", "objectives.reinforced: scale is 200, above max_scale"),
@@ -76,7 +77,7 @@ def test_every_number_has_a_range():
     kinds = {key: {kind, *get_args(kind)} if get_origin(kind) is tuple else {kind}
              for key, kind in annotations(Recipe).items()}
     free = {key for key, kind in kinds.items() if kind & {int, float}}
-    assert free == {"objectives.contrastive.bias", "objectives.margin_softmax.negative_filter"}
+    assert free == {"objectives.contrastive.bias"}
 
 
 def test_the_choices_are_those_that_there_were():
