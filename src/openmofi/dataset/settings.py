@@ -47,4 +47,4 @@ def parse_near_duplicates(text: str) -> int | None:
     try:
         return int(text)
     except ValueError as error:
-        raise UsageError(f"near_duplicates is {text!r}; it must be a number of bits or 'off'.") from error
+        raise UsageError(f"near-duplicates is {text!r}; it must be a number of bits or 'off'.") from error

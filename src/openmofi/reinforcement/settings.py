@@ -9,7 +9,6 @@ from msgspec import Meta
 
 from openmofi.config import NonNegativeInt, PositiveInt, Settings
 from openmofi.reinforcement.augmentation import AugmentSettings
-from openmofi.reinforcement.captioner import check_captioner
 from openmofi.reinforcement.teachers import TeacherSpec
 
 
@@ -36,12 +35,8 @@ class ReinforceSettings(Settings):
     captions: NonNegativeInt = 2
     precision: Literal["fp16", "bf16", "int8"] = "fp16"
     size: NonNegativeInt = 0
-    captioner: str = ""
+    captioner: Annotated[str, Meta(pattern="^(hf:.|$)", description="hf:FOLDER or hf:OWNER/NAME")] = ""
     augment: AugmentSettings = AugmentSettings()
     batch_size: PositiveInt = 64
     seed: NonNegativeInt = 0
     entity_scores: NonNegativeInt = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_captioner(self.captioner)

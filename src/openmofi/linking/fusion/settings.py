@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from openmofi.config import Fraction, PositiveInt, ProperFraction, Settings
 from openmofi.linking.settings import LinkSettings
@@ -31,7 +33,8 @@ class FusionSettings(Settings):
         dropout: in training; a T5 given by `hf:` keeps its own.
     """
 
-    base: str = "minilm"
+    base: Annotated[str, Meta(
+        pattern="^(minilm$|scratch$|hf:.)", description="minilm, scratch or hf:FOLDER")] = "minilm"
     tokenizer: str = "minilm"
     head: Literal["select", "generate"] = "select"
     context_tokens: PositiveInt = 128
