@@ -184,7 +184,7 @@ def test_packaged_recipes_load(tmp_path):
         load_link_recipe("fusion_wordne")
     with pytest.raises(UsageError, match=r"model\.heed"):
         load_link_recipe("fusion_wordnet", ["model.heed=select"])
-    with pytest.raises(UsageError, match="unknown value 'both' for model.head"):
+    with pytest.raises(UsageError, match=r"unknown value 'both' for model\.head"):
         load_link_recipe("fusion_wordnet", ["model.head=both"])
     with pytest.raises(UsageError, match="max_candidates"):
         load_link_recipe("fusion_wordnet", ["data.max_candidates=1"])
