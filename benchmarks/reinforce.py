@@ -136,7 +136,7 @@ def sizes(world: Path, out: Path, shards: Sequence[Any], teacher: Any) -> list[h
 
 def recipe_for(name: str, world: Path, out: Path, steps: int, interval: int, extra: Sequence[str]) -> Any:
     """A student's recipe over the world's dataset."""
-    from openmofi.training.recipe.load import load_recipe
+    from openmofi.training.recipe.rules import load_recipe
 
     places = {"data.dataset": world / "dataset", "data.cache": out / "cache"}
     return load_recipe(name, [

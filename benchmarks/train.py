@@ -29,7 +29,7 @@ import harness
 
 def recipe_for(world: Path, steps: int, interval: int, extra: list[str]) -> Any:
     """The recipe over the small world's dataset."""
-    from openmofi.training.recipe.load import load_recipe
+    from openmofi.training.recipe.rules import load_recipe
     from studies import recipe_path
 
     places = {"data.dataset": world / "dataset", "data.kb": world / "kb", "data.cache": world / "cache"}

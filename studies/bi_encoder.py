@@ -26,8 +26,8 @@ from openmofi.training.allocator import keep_freed_memory
 from openmofi.training.distributed import joined_ranks
 from openmofi.training.grad_cache import Term
 from openmofi.training.linking.data import LinkExamples
+from openmofi.training.linking.recipe import LinkRecipe
 from openmofi.training.linking.run import best_of, split_examples
-from openmofi.training.linking.settings import LinkRecipe
 from openmofi.training.linking.steps import MeanLoss
 from openmofi.training.linking.validated import run_validated, spread_evenly
 from openmofi.training.log import Watcher

@@ -24,7 +24,7 @@ from openmofi.evaluation.protocols.ranked import EXCL, INCL
 from openmofi.evaluation.protocols.sample_retrieval import ZERO_SHOT
 from openmofi.evaluation.result import GROUP, write_result
 from openmofi.evaluation.run import evaluate
-from openmofi.training.recipe.load import load_recipe
+from openmofi.training.recipe.rules import load_recipe
 from studies import recipe_path
 from studies.side_by_side import TrainingRun, train_side_by_side
 

@@ -27,8 +27,8 @@ from openmofi.linking.corpora.wordnet import SEEN, UNSEEN, wordnet_examples
 from openmofi.sample.demo import Stopwatch
 from openmofi.sample.images.packages import fetch
 from openmofi.storage import file_fingerprint, fingerprint, read_manifest, write_json, write_text
+from openmofi.training.linking.recipe import LinkRecipe, load_link_recipe
 from openmofi.training.linking.run import LINKER, train_linker
-from openmofi.training.linking.settings import LinkRecipe, load_link_recipe
 from openmofi.training.run import deciding_settings
 from studies.fusion_figures import fusion_report
 from studies.watching import ProgressWatcher

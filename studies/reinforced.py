@@ -25,7 +25,7 @@ from openmofi.sample.demo import Stopwatch, label_world
 from openmofi.sample.encoder import PARTIAL_LABELS
 from openmofi.sample.settings import WorldSettings
 from openmofi.storage import Shard, expand_shards, file_fingerprint, read_manifest, write_json, write_text
-from openmofi.training.recipe.load import load_recipe
+from openmofi.training.recipe.rules import load_recipe
 from studies import recipe_path
 from studies.comparison import BEST, Measured, compared_run, demo_places, measure_encoder
 from studies.reinforced_figures import reinforced_report

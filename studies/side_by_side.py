@@ -18,7 +18,7 @@ from openmofi.engine import Progress
 from openmofi.engine.processes import ProcessEngine
 from openmofi.engine.protocol import Quiet, Work
 from openmofi.training.log import Unwatched, read_log
-from openmofi.training.recipe.load import Recipe
+from openmofi.training.recipe.rules import Recipe
 from openmofi.training.run import ENCODER, train
 
 _POLL_SECONDS = 2.0

@@ -58,7 +58,7 @@ def test_errors_of_use(tmp_path):
         (("knm", "--data", data), "Unknown protocol 'knm'. Did you mean 'knn'"),
         (("retrieval", "--data", data), "needs an encoder"),
         (("zeroshot", "--encoder", "blind", "--data", data), "embeds no texts"),
-        (("retrieval", "--encoder", "eye", "--data", data, "--set", "x=1"), "no setting 'x'"),
+        (("retrieval", "--encoder", "eye", "--data", data, "--set", "x=1"), "unknown setting x."),
         (("compare", tmp_path / "x.json", "--format", "pdf"), "no format 'pdf'"),
         (("gpr12000",), "Unknown protocol 'gpr12000'. Did you mean 'gpr1200'"),
     ):

@@ -10,10 +10,10 @@ from fusion_world import make_examples, tiny
 from typer.testing import CliRunner
 
 from openmofi.cli.main import app
+from openmofi.config.recipes import recipe_dict, recipe_names
 from openmofi.errors import OpenMofiError
 from openmofi.linking.corpora.examples import NIL, read_examples, write_examples
-from openmofi.training.linking.settings import FOLDER, load_link_recipe
-from openmofi.training.recipe.load import recipe_dict, recipe_names
+from openmofi.training.linking.recipe import LINK_RECIPES, load_link_recipe
 from terminal import openmofi, sentence
 
 NOUNS = """  1 This line stands for the licence.
@@ -109,7 +109,7 @@ def test_files_that_are_not_there_are_named(tmp_path):
 
 def test_recipes_are_listed_and_shown():
     names = json.loads(run("link", "train", "--list", "--json").stdout)
-    assert names == recipe_names(FOLDER)
+    assert names == recipe_names(LINK_RECIPES)
     assert [line.split()[0] for line in run("link", "train", "--list").stdout.splitlines()] == list(names)
     expected = recipe_dict(load_link_recipe("fusion_wordnet", ["data.examples='odd: #path'"]))
     arguments = ("link", "train", "fusion_wordnet", "--show", "--examples", "odd: #path")

@@ -50,9 +50,14 @@ def test_scales_are_found_and_can_be_pasted(small_world, small_encoder):
     (["--teachers", "sample", "--labels", "x", "-o", "y"], "tune-scale"),
     (["--teachers", "sample:20", "-o", "y"], "--labels"),
     (["--teachers", "sample:20", "--labels", "x"], "-o STORE"),
-    (["--teachers", "sample:20", "--labels", "x", "-o", "y", "--precision", "fp8"], "fp16"),
 ])
 def test_what_is_missing_is_said(small_world, arguments, hint):
     with pytest.raises(UsageError) as error:
         run(small_world.shards, *arguments)
     assert hint in error.value.hint
+
+
+def test_other_precisions_are_refused(small_world):
+    done = run(small_world.shards, "--teachers", "sample:20", "--labels", "x", "-o", "y", "--precision", "fp8")
+    assert done.exit_code == 2
+    assert "'fp8' is not one of 'fp16', 'bf16', 'int8'" in done.output

@@ -7,10 +7,11 @@ from types import ModuleType
 
 import pytest
 import yaml
-
 from openmofi.cli.show.training_progress import ConsoleWatcher, shown_training, training_line
+
+from openmofi.config.recipes import recipe_dict, recipe_names
 from openmofi.errors import OpenMofiError
-from openmofi.training.recipe.load import load_recipe, recipe_dict, recipe_names
+from openmofi.training.recipe.rules import RECIPES, load_recipe
 from studies import recipe_path
 from terminal import openmofi, sentence
 
@@ -51,8 +52,8 @@ def trained(monkeypatch):
 def test_the_list_names_every_recipe():
     done = openmofi("train", "--list")
     assert (done.returncode, done.stderr) == (0, "")
-    assert [line.split()[0] for line in done.stdout.splitlines()] == list(recipe_names())
-    assert json.loads(openmofi("train", "--list", "--json").stdout) == recipe_names()
+    assert [line.split()[0] for line in done.stdout.splitlines()] == list(recipe_names(RECIPES))
+    assert json.loads(openmofi("train", "--list", "--json").stdout) == recipe_names(RECIPES)
 
 
 def test_show_prints_every_setting(trained):
@@ -68,12 +69,12 @@ def test_show_prints_every_setting(trained):
 @pytest.mark.parametrize(("arguments", "told"), [
     ((), "no recipe to train"),
     (("mofi_vit_b17", "-o", "run"), "Did you mean 'mofi_vit_b16'?"),
-    (("nowhere.yaml", "-o", "run"), "no recipe file nowhere.yaml"),
+    (("nowhere.yaml", "-o", "run"), "The recipe 'nowhere.yaml' does not exist"),
     ((SUPERVISED,), "no folder for the run"),
     ((SUPERVISED, "-o", "run"), "data.dataset is empty"),
     ((MULTI_TASK, "-o", "run", "--dataset", "somewhere"), "data.kb is empty"),
-    ((SUPERVISED, "-o", "run", "--set", "optimizer.lrr=1"), "Did you mean optimizer.lr?"),
-    ((SUPERVISED, "-o", "run", "--set", "optimizer.lr=fast"), "where a number is needed"),
+    ((SUPERVISED, "-o", "run", "--set", "optimizer.lrr=1"), "did you mean optimizer.lr?"),
+    ((SUPERVISED, "-o", "run", "--set", "optimizer.lr=fast"), "optimizer.lr is 'fast'; it must be a number"),
 ])
 def test_wrong_use_is_one_sentence_and_exits_with_2(trained, arguments, told):
     run, calls = trained
@@ -87,7 +88,7 @@ def test_wrong_use_is_one_sentence_and_exits_with_2(trained, arguments, told):
 def test_a_wrong_setting_as_a_person_meets_it(tmp_path):
     (tmp_path / "mine.yaml").write_text("optimizer:\n  lr: 1\n  lr: 2\n")
     done = openmofi("train", tmp_path / "mine.yaml", "-o", tmp_path / "run")
-    assert f"{tmp_path}/mine.yaml, line 3: the key 'lr' is there twice" in sentence(done, 2)
+    assert f"{tmp_path}/mine.yaml, line 3: the key 'lr' stands twice" in sentence(done, 2)
     assert not (tmp_path / "run").exists()
 
 

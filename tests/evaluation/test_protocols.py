@@ -319,8 +319,9 @@ def test_sample_retrieval_is_its_parts_put_together(world, tmp_path):
 
 
 @pytest.mark.parametrize(("override", "message"), [
-    ("recal_at=1", "no setting 'recal_at'. Did you mean 'recall_at'"), ("recall_at=a", "this is no int"),
-    ("recall_at", "is no setting"),
+    ("recal_at=1", "unknown setting recal_at; did you mean recall_at"),
+    ("recall_at=a", r"recall_at\[0\] is 'a'; it must be a whole"),
+    ("recall_at", "is not KEY=VALUE"),
 ])
 def test_settings_that_are_none(tmp_path, override, message):
     with pytest.raises(UsageError, match=message):

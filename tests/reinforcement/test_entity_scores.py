@@ -9,8 +9,8 @@ from small_stores import directions, write_labels
 
 from openmofi.encoders import open_encoder
 from openmofi.errors import UsageError
-from openmofi.features.entities import entity_text
 from openmofi.knowledge import KnowledgeBase
+from openmofi.knowledge.texts import entity_text
 from openmofi.pairs import read_pairs
 from openmofi.reinforcement import Knowledge, ReinforceSettings, TeacherSpec, reinforce
 from openmofi.reinforcement.entity_scores import top_entities

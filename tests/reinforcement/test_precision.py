@@ -1,5 +1,7 @@
 """Stored embeddings are as near as their precision says; fidelity beside a plain computation."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import softmax
 
+from openmofi.config.fields import field_types
 from openmofi.errors import UsageError
-from openmofi.reinforcement.precision import affinity_fidelity, check_precision, decode, encode, normalised, stored
+from openmofi.reinforcement.precision import PRECISIONS, affinity_fidelity, decode, encode, normalised, stored
+from openmofi.reinforcement.settings import ReinforceSettings
+from openmofi.reinforcement.teachers import TeacherSpec
 
 vectors = arrays(np.float32, st.tuples(st.integers(0, 5), st.integers(1, 40)),
                  elements=st.floats(-1, 1, width=32, allow_subnormal=False))
@@ -71,5 +76,9 @@ def test_fidelity_is_that_of_a_plain_computation(precision):
 
 
 def test_other_precisions_are_refused():
-    with pytest.raises(UsageError, match="fp16, bf16, int8"):
-        check_precision("fp8")
+    with pytest.raises(UsageError, match="unknown value 'fp8' for precision; use bf16, fp16 or int8"):
+        ReinforceSettings((TeacherSpec("a", 1.0),), precision="fp8")
+
+
+def test_the_precisions_of_settings_are_those_that_are_stored():
+    assert set(get_args(field_types(ReinforceSettings)["precision"])) == set(PRECISIONS)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 import studies
-from openmofi.training.recipe.load import load_recipe, recipe_yaml
+from openmofi.config.recipes import recipe_yaml
+from openmofi.training.recipe.rules import load_recipe
 
 RECIPES = sorted(Path(studies.__file__).with_name("recipes").glob("*.yaml"))
 GOLDEN = Path(__file__).with_name("golden")

@@ -12,7 +12,7 @@ from openmofi.sample.encoder import PARTIAL_LABELS
 from openmofi.sample.settings import world_settings
 from openmofi.storage import expand_shards
 from openmofi.training.log import Unwatched
-from openmofi.training.recipe.load import load_recipe
+from openmofi.training.recipe.rules import load_recipe
 from openmofi.training.run import train
 from studies import recipe_path
 from studies.comparison import BEST, Measured, compared_run

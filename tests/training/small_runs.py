@@ -15,7 +15,7 @@ from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 import openmofi.training.run as run_module
 from openmofi.objectives.settings import ContrastiveSettings, MarginSoftmaxSettings
 from openmofi.training.log import Unwatched, read_log
-from openmofi.training.recipe.settings import (
+from openmofi.training.recipe.schema import (
     DataSettings,
     ImageModel,
     ModelSettings,

@@ -20,7 +20,7 @@ from openmofi.training.optimization import (
     set_learning_rate,
     sharded_optimizer,
 )
-from openmofi.training.recipe.settings import ImageModel, OptimizerSettings
+from openmofi.training.recipe.schema import ImageModel, OptimizerSettings
 from openmofi.training.row_optimizers import RowAdagrad, RowAdamW
 from openmofi.training.terms import build_optimizers, build_terms, logit_scale
 

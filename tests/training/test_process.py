@@ -9,8 +9,8 @@ import time
 
 import pytest
 
+from openmofi.config.recipes import recipe_yaml
 from openmofi.training.process import stop_asked
-from openmofi.training.recipe.load import recipe_yaml
 from terminal import command
 
 from .small_runs import losses

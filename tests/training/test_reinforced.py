@@ -32,7 +32,7 @@ from openmofi.training.data import open_data
 from openmofi.training.log import read_log
 from openmofi.training.model import inputs_of
 from openmofi.training.recipe.rules import require_data, validate
-from openmofi.training.recipe.settings import (
+from openmofi.training.recipe.schema import (
     DataSettings,
     ImageModel,
     ModelSettings,

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from openmofi.config.recipes import recipe_yaml
 from openmofi.training.log import read_log
-from openmofi.training.recipe.load import recipe_yaml
 
 from .rank_process import CASES, case_recipe, chained, go_on
 from .small_runs import losses, poisoned, same, stored, trained

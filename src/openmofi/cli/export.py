@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -12,8 +12,8 @@ import typer
 def export(
     spec: Annotated[str, typer.Argument(metavar="ENCODER", help="As openmofi encoder info.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The folder to write; must be new.")],
-    style: Annotated[str, typer.Option("--format", help="onnx or openvino.")] = "onnx",
-    precision: Annotated[str, typer.Option(help="fp32, bf16 (openvino), or int8.")] = "fp32",
+    style: Annotated[Literal["onnx", "openvino"], typer.Option("--format", help="What runs it.")] = "onnx",
+    precision: Annotated[Literal["fp32", "bf16", "int8"], typer.Option(help="bf16: openvino only.")] = "fp32",
     pictures: Annotated[list[str] | None, typer.Option(
         "--images", metavar="SHARDS", help="Real images (with texts) to compare and calibrate on: shards or "
         "folders as of openmofi label; may be repeated. Without, generated images.")] = None,

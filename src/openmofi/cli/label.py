@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -26,7 +26,8 @@ def label(
     adapt: Annotated[bool, typer.Option("--adapt", help="Fit a light adapter on the job's own links first.")] = False,
     calibration: Annotated[Path | None, typer.Option(help="Use this calibration.json.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Shared by jobs: links, features (default: the output).")] = None,
-    on_damage: Annotated[str, typer.Option(help="What a damaged shard does: stop, or keep what can be read.")] = "stop",
+    on_damage: Annotated[Literal["stop", "keep"], typer.Option(
+        help="What a damaged shard does: stop the job, or keep what can be read.")] = "stop",
     text_column: Annotated[str, typer.Option(help="Column of tables with the text (default: a common name).")] = "",
     image_column: Annotated[str, typer.Option(help="Column of tables with the image (default: a common name).")] = "",
     batch_size: Annotated[int, typer.Option(help="Images a forward pass.")] = 64,

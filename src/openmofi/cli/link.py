@@ -69,13 +69,13 @@ def train(
 ) -> None:
     """Train a linker, as a recipe says. Ctrl-C writes a checkpoint; the same command with --resume goes on."""
     from openmofi.cli.recipes import folder_of, named, path_setting, print_recipe
-    from openmofi.training.linking.settings import FOLDER, load_link_recipe
+    from openmofi.training.linking.recipe import LINK_RECIPES, load_link_recipe
 
     if list_recipes:
         from openmofi.cli.show.tables import print_names
-        from openmofi.training.recipe.load import recipe_names
+        from openmofi.config.recipes import recipe_names
 
-        print_names(recipe_names(FOLDER), as_json)
+        print_names(recipe_names(LINK_RECIPES), as_json)
         return
     loaded = load_link_recipe(named(recipe), [*(settings or ()), *path_setting("data.examples", table)])
     if show:

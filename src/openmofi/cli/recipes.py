@@ -43,7 +43,7 @@ def path_setting(key: str, path: Path | None) -> list[str]:
 
 def print_recipe(recipe: Any, as_json: bool) -> None:
     """Print a recipe with every setting."""
-    from openmofi.training.recipe.load import recipe_dict, recipe_yaml
+    from openmofi.config.recipes import recipe_dict, recipe_yaml
 
     typer.echo(json.dumps(recipe_dict(recipe), indent=2, ensure_ascii=False) if as_json else recipe_yaml(recipe),
                nl=as_json)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -26,7 +26,7 @@ def reinforce(
         help="hf:PATH-OR-ID of an image-to-text model (default: texts of the accepted entities).")] = "",
     entity_scores: Annotated[int, typer.Option(
         metavar="K", help="Keep each teacher's K likeliest of the accepted entities (default: none).")] = 0,
-    precision: Annotated[str, typer.Option(help="fp16, bf16 or int8.")] = "fp16",
+    precision: Annotated[Literal["fp16", "bf16", "int8"], typer.Option(help="Of the stored embeddings.")] = "fp16",
     size: Annotated[int, typer.Option(help="Pixels a side of an augmentation (default: the largest teacher's).")] = 0,
     batch_size: Annotated[int, typer.Option(help="Augmentations a forward pass.")] = 64,
     device: Annotated[str, typer.Option(help="Of the teachers: cpu, cuda, cuda:1 …, or auto.")] = "cpu",

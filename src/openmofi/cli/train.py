@@ -36,12 +36,13 @@ def train(
     """
     if list_recipes:
         from openmofi.cli.show.tables import print_names
-        from openmofi.training.recipe.load import recipe_names
+        from openmofi.config.recipes import recipe_names
+        from openmofi.training.recipe.rules import RECIPES
 
-        print_names(recipe_names(), as_json)
+        print_names(recipe_names(RECIPES), as_json)
         return
     from openmofi.cli.recipes import folder_of, named, path_setting, print_recipe
-    from openmofi.training.recipe.load import load_recipe
+    from openmofi.training.recipe.rules import load_recipe
 
     recipe = named(recipe)
     loaded = load_recipe(recipe, [*(settings or ()), *path_setting("data.dataset", dataset),

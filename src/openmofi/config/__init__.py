@@ -1,1 +1,18 @@
-"""Settings: one mechanism for every room."""
+"""Settings: dataclasses whose constraints stand at the field, read from YAML and `KEY=VALUE`."""
+
+from openmofi.config.fields import (
+    Fraction,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveFraction,
+    PositiveInt,
+    ProperFraction,
+    Settings,
+    check_ascending,
+)
+from openmofi.config.layers import settings_from
+from openmofi.config.near import did_you_mean
+
+__all__ = ["Fraction", "NonNegativeFloat", "NonNegativeInt", "PositiveFloat", "PositiveFraction", "PositiveInt",
+           "ProperFraction", "Settings", "check_ascending", "did_you_mean", "settings_from"]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated
 
+from msgspec import Meta
+
+from openmofi.config import PositiveInt, Settings
 from openmofi.errors import UsageError
 
 MAX_BITS = 12
 
 
 @dataclass(frozen=True)
-class DatasetSettings:
+class DatasetSettings(Settings):
     """Which labelled images become the dataset.
 
     Attributes:
@@ -22,23 +25,15 @@ class DatasetSettings:
             `duplicates`.
     """
 
-    min_images: int = 5
+    min_images: PositiveInt = 5
     max_images: int | None = None
-    near_duplicates: int | None = 3
+    near_duplicates: Annotated[int, Meta(ge=0, le=MAX_BITS)] | None = 3
 
     def __post_init__(self) -> None:
-        if self.min_images < 1:
-            raise UsageError(f"min_images is {self.min_images}; it must be at least 1.")
+        super().__post_init__()
         if self.max_images is not None and self.max_images < self.min_images:
             raise UsageError(f"max_images is {self.max_images}, below min_images ({self.min_images}).",
                              "No entity could be in the dataset; raise max_images or leave it out.")
-        if self.near_duplicates is not None and not 0 <= self.near_duplicates <= MAX_BITS:
-            raise UsageError(f"near_duplicates is {self.near_duplicates}; it must lie between 0 and {MAX_BITS} bits.",
-                             "Write 'off' to keep near duplicates.")
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for the manifest."""
-        return asdict(self)
 
 
 def parse_near_duplicates(text: str) -> int | None:

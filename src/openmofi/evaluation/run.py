@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from openmofi.config.options import nearest, settings_from
+from openmofi.config import did_you_mean, settings_from
 from openmofi.encoders import Encoder
 from openmofi.engine import Progress
 from openmofi.errors import UsageError
@@ -55,7 +55,7 @@ def check_protocol(name: str) -> None:
         UsageError: it is unknown.
     """
     if name not in PROTOCOLS:
-        raise UsageError(f"Unknown protocol {name!r}.{nearest(name, PROTOCOLS)}", f"Use {', '.join(PROTOCOLS)}.")
+        raise UsageError(f"Unknown protocol {name!r}.{did_you_mean(name, PROTOCOLS)}", f"Use {', '.join(PROTOCOLS)}.")
 
 
 def protocol_named(name: str) -> EvaluationProtocol:
@@ -107,7 +107,7 @@ def evaluate(name: str, encoder: Encoder | None, data: str | Path, cache: str | 
         OpenMofiError: the data are not in the protocol's layout.
     """
     protocol = protocol_named(name)
-    settings = settings_from(protocol.settings, overrides, name)
+    settings = settings_from(protocol.settings(), overrides)
     check_judged(protocol, encoder=encoder is not None, linker=bool(linker))
     features = None
     if encoder is not None:

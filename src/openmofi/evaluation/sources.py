@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from openmofi.config.options import nearest
+from openmofi.config import did_you_mean
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.data.class_names import imagenet_names
 from openmofi.evaluation.data.folders import class_folders, images_in, require_folder
@@ -66,7 +66,7 @@ def source_named(name: str) -> Source:
         UsageError: it is unknown.
     """
     if name not in SOURCES:
-        raise UsageError(f"Unknown dataset {name!r}.{nearest(name, SOURCES)}", f"Use {', '.join(SOURCES)}.")
+        raise UsageError(f"Unknown dataset {name!r}.{did_you_mean(name, SOURCES)}", f"Use {', '.join(SOURCES)}.")
     return SOURCES[name]
 
 

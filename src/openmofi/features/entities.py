@@ -23,15 +23,10 @@ from openmofi.engine import Engine, Progress
 from openmofi.engine.protocol import Work
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
+from openmofi.knowledge.texts import entity_text
 from openmofi.storage import fingerprint, write_table
 
 _BLOCK = 1024
-
-
-def entity_text(kb: KnowledgeBase, entity_id: str, template: str) -> str:
-    """The text by which an encoder knows an entity: the template filled with its name and description."""
-    entity = kb.entity(kb.row(entity_id))
-    return template.format(name=entity.name, description=entity.description).strip(" :,.-–")
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from string import Formatter
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated
 
-from openmofi.errors import UsageError
+from msgspec import Meta
+
+from openmofi.config import Fraction, PositiveInt, Settings
+from openmofi.knowledge.texts import check_template
 from openmofi.linking import check_linker
 from openmofi.mentions import detector_names
 from openmofi.pairs import ReadSettings
 from openmofi.pairs.images.decode import MAX_PIXELS
 
-_TEMPLATE_HINT = "It must hold {name} or {description}, and nothing else in braces."
-
 
 @dataclass(frozen=True)
-class TextSettings:
+class TextSettings(Settings):
     """What is done with a pair's text.
 
     Attributes:
@@ -27,17 +27,16 @@ class TextSettings:
 
     detector: str = "gazetteer"
     linker: str = "coherence"
-    max_candidates: int = 8
+    max_candidates: PositiveInt = 8
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         detector_names(self.detector)
         check_linker(self.linker)
-        if self.max_candidates < 1:
-            raise UsageError(f"max_candidates is {self.max_candidates}; it must be at least 1.")
 
 
 @dataclass(frozen=True)
-class SelectionSettings:
+class SelectionSettings(Settings):
     """Which of the linked entities become labels.
 
     Attributes:
@@ -51,29 +50,18 @@ class SelectionSettings:
     """
 
     template: str = "{name}: {description}"
-    threshold: float = 0.8
-    target_precision: float | None = None
-    top_k: int = 5
-    sibling_margin: float = 0.0
+    threshold: Fraction = 0.8
+    target_precision: Annotated[float, Meta(gt=0, lt=1)] | None = None
+    top_k: PositiveInt = 5
+    sibling_margin: Fraction = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("threshold", "sibling_margin"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must lie between 0 and 1.")
-        if self.target_precision is not None and not 0 < self.target_precision < 1:
-            raise UsageError(f"target_precision is {self.target_precision}; it must lie between 0 and 1.")
-        if self.top_k < 1:
-            raise UsageError(f"top_k is {self.top_k}; it must be at least 1.")
-        try:
-            fields = {field for _, field, _, _ in Formatter().parse(self.template) if field is not None}
-        except ValueError as error:
-            raise UsageError(f"The template {self.template!r} does not work: {error}.", _TEMPLATE_HINT) from error
-        if not fields or not fields <= {"name", "description"}:
-            raise UsageError(f"The template {self.template!r} holds {sorted(fields)}.", _TEMPLATE_HINT)
+        super().__post_init__()
+        check_template(self.template)
 
 
 @dataclass(frozen=True)
-class LabelSettings:
+class LabelSettings(Settings):
     """The label job.
 
     Attributes:
@@ -88,16 +76,7 @@ class LabelSettings:
     text: TextSettings = TextSettings()
     selection: SelectionSettings = SelectionSettings()
     adapt: bool = False
-    batch_size: int = 64
-    max_image_pixels: int = MAX_PIXELS
+    batch_size: PositiveInt = 64
+    max_image_pixels: PositiveInt = MAX_PIXELS
     read: ReadSettings = ReadSettings()
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("batch_size", "max_image_pixels"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-
-    def as_dict(self) -> dict[str, Any]:
-        """Nested plain values, for the manifest."""
-        return asdict(self)

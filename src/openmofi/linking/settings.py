@@ -1,12 +1,14 @@
-"""What linking can be told."""
+"""Settings of the linkers that need no training."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from openmofi.config import Fraction, NonNegativeFloat, PositiveInt, Settings
+
 
 @dataclass(frozen=True)
-class LinkSettings:
+class LinkSettings(Settings):
     """How candidates are scored.
 
     Attributes:
@@ -14,8 +16,8 @@ class LinkSettings:
         nil_floor: least prior probability of NIL, so that every mention may mean nothing in the knowledge base.
     """
 
-    candidates: int = 30
-    nil_floor: float = 0.01
+    candidates: PositiveInt = 30
+    nil_floor: Fraction = 0.01
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,9 @@ class CoherenceSettings(LinkSettings):
         tolerance: a text is finished when no probability moved by more.
     """
 
-    prior_weight: float = 1.0
-    coherence_weight: float = 3.0
+    prior_weight: NonNegativeFloat = 1.0
+    coherence_weight: NonNegativeFloat = 3.0
     nil_cosine: float = 0.0
-    damping: float = 0.3
+    damping: Fraction = 0.3
     iterations: int = 10
     tolerance: float = 1e-3

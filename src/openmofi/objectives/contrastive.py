@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
-from openmofi.errors import UsageError
 from openmofi.objectives.collectives import gather_with_gradient, sum_over_ranks, world_size
 from openmofi.objectives.pairwise import PAIRWISE, Rows, at_least_float
-from openmofi.objectives.positives import POSITIVES, Positives
+from openmofi.objectives.positives import Positives
 from openmofi.objectives.protocol import Batch, Embeddings, ObjectiveResult
 from openmofi.objectives.settings import ContrastiveSettings
 
@@ -57,11 +55,6 @@ def _shared_targets(groups: Tensor, dtype: torch.dtype) -> Tensor:
     return mass / mass.sum(dim=1, keepdim=True)
 
 
-def _one_of(known: Mapping[str, object], name: str, setting: str) -> None:
-    if name not in known:
-        raise UsageError(f"{setting} is {name!r}, which there is not.", f"It can be: {', '.join(known)}.")
-
-
 class Contrastive(nn.Module):
     """Contrastive learning of images and texts, as an `Objective`.
 
@@ -72,15 +65,10 @@ class Contrastive(nn.Module):
     Attributes:
         log_scale: scalar parameter; the factor on cosines is its exponential, at most `settings.max_scale`.
         bias: scalar parameter of the sigmoid loss; None for InfoNCE.
-
-    Raises:
-        UsageError: the settings name no loss or rule of positives that there is.
     """
 
     def __init__(self, settings: ContrastiveSettings) -> None:
         super().__init__()
-        _one_of(PAIRWISE, settings.loss, "objectives.contrastive.loss")
-        _one_of(POSITIVES, settings.positives, "objectives.contrastive.positives")
         self.settings = settings
         self.log_scale = nn.Parameter(torch.tensor(math.log(settings.scale)))
         self.bias = nn.Parameter(torch.tensor(settings.bias)) if settings.loss == "sigmoid" else None

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from openmofi.config import (
+    Fraction,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveFraction,
+    PositiveInt,
+    Settings,
+)
+from openmofi.errors import UsageError
+
+Positives = Literal["none", "text", "entity", "entity-or-text"]
 
 
 @dataclass(frozen=True)
-class MarginSoftmaxSettings:
-    """Large-margin softmax over entities (MOFI §3; REFERENCE.md section 2).
+class MarginSoftmaxSettings(Settings):
+    """Large-margin softmax over entities (MOFI §3, arXiv 2306.07952).
 
     Attributes:
         weight: of this loss in the sum; 0 leaves it out.
         implementation: `exact` or `sampled`.
         margin_type: `cosface` (subtracted from the cosine) or `arcface` (added to the angle).
-        margin, scale: see the paper; both are likely values, marked open there.
+        margin, scale: the paper leaves both open; these are likely values.
         sample_rate: share of the classes sampled as negatives (`sampled`).
         min_sampled: at least so many classes are sampled, however few that share is.
         logq: correct the logits of sampled negatives by −log of the probability with which each is drawn.
@@ -25,24 +42,24 @@ class MarginSoftmaxSettings:
         weight_decay: the head's own.
     """
 
-    weight: float = 0.0
-    implementation: str = "sampled"
-    margin_type: str = "cosface"
-    margin: float = 0.15
-    scale: float = 32.0
-    sample_rate: float = 0.1
-    min_sampled: int = 36_864
+    weight: NonNegativeFloat = 0.0
+    implementation: Literal["exact", "sampled"] = "sampled"
+    margin_type: Literal["cosface", "arcface"] = "cosface"
+    margin: Annotated[float, Meta(ge=0, lt=math.pi)] = 0.15
+    scale: PositiveFloat = 32.0
+    sample_rate: PositiveFraction = 0.1
+    min_sampled: NonNegativeInt = 36_864
     logq: bool = True
-    chunk: int = 16_384
-    negative_filter: float = 1.0
-    sub_centers: int = 1
-    label_weights: str = "uniform"
-    lr_multiplier: float = 1.0
-    weight_decay: float = 0.0
+    chunk: PositiveInt = 16_384
+    negative_filter: Annotated[float, Meta(gt=-1, le=1)] = 1.0
+    sub_centers: PositiveInt = 1
+    label_weights: Literal["uniform", "score"] = "uniform"
+    lr_multiplier: PositiveFloat = 1.0
+    weight_decay: NonNegativeFloat = 0.0
 
 
 @dataclass(frozen=True)
-class ContrastiveSettings:
+class ContrastiveSettings(Settings):
     """Image against text (CLIP, SigLIP).
 
     Attributes:
@@ -55,17 +72,21 @@ class ContrastiveSettings:
         chunk: rows of the logits held at once, recomputed in the backward pass; 0 holds all.
     """
 
-    weight: float = 0.0
-    loss: str = "infonce"
-    positives: str = "text"
-    scale: float = 1 / 0.07
-    max_scale: float = 100.0
+    weight: NonNegativeFloat = 0.0
+    loss: Literal["infonce", "sigmoid"] = "infonce"
+    positives: Positives = "text"
+    scale: PositiveFloat = 1 / 0.07
+    max_scale: PositiveFloat = 100.0
     bias: float = -10.0
-    chunk: int = 0
+    chunk: NonNegativeInt = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_scale(self.scale, self.max_scale)
 
 
 @dataclass(frozen=True)
-class ReinforcedSettings:
+class ReinforcedSettings(Settings):
     """Teachers' knowledge of the pairs beside the pairs (MobileCLIP, arXiv 2311.17049, §3.3).
 
     Attributes:
@@ -77,32 +98,41 @@ class ReinforcedSettings:
         chunk: see `ContrastiveSettings`.
     """
 
-    weight: float = 0.0
-    share: float = 0.75
-    captions: float = 1.0
-    positives: str = "none"
-    scale: float = 1 / 0.07
-    max_scale: float = 100.0
-    chunk: int = 0
+    weight: NonNegativeFloat = 0.0
+    share: Fraction = 0.75
+    captions: NonNegativeFloat = 1.0
+    positives: Positives = "none"
+    scale: PositiveFloat = 1 / 0.07
+    max_scale: PositiveFloat = 100.0
+    chunk: NonNegativeInt = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_scale(self.scale, self.max_scale)
 
 
 @dataclass(frozen=True)
-class EntityDistillationSettings:
+class EntityDistillationSettings(Settings):
     """What teachers think an image shows, beside its labels; see `objectives.entity_distillation`.
 
     Attributes:
         weight: of this loss in the sum; 0 leaves it out. It needs the classes of `margin_softmax`.
     """
 
-    weight: float = 0.0
+    weight: NonNegativeFloat = 0.0
 
 
 @dataclass(frozen=True)
-class FeatureDistillationSettings:
+class FeatureDistillationSettings(Settings):
     """Teachers' embeddings of the images; see `objectives.feature_distillation`.
 
     Attributes:
         weight: of this loss in the sum; 0 leaves it out.
     """
 
-    weight: float = 0.0
+    weight: NonNegativeFloat = 0.0
+
+
+def _check_scale(scale: float, max_scale: float) -> None:
+    if scale > max_scale:
+        raise UsageError(f"scale is {scale:g}, above max_scale = {max_scale:g}.")

@@ -10,13 +10,15 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
-from openmofi.errors import UsageError
+from openmofi.config import Fraction, NonNegativeInt, PositiveFloat, PositiveFraction, Settings, check_ascending
 from openmofi.pairs.images.scaled import ScaledImage
 
 TRANSFORM_VERSION = 1
@@ -43,7 +45,7 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
-class AugmentSettings:
+class AugmentSettings(Settings):
     """How augmentations are drawn; torchvision's meanings.
 
     Attributes:
@@ -52,19 +54,15 @@ class AugmentSettings:
         ops, magnitude: of RandAugment: how many ops, and 0..30.
     """
 
-    scale: tuple[float, float] = (0.08, 1.0)
-    ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    flip: float = 0.5
-    ops: int = 2
-    magnitude: int = 9
+    scale: tuple[PositiveFraction, PositiveFraction] = (0.08, 1.0)
+    ratio: tuple[PositiveFloat, PositiveFloat] = (3 / 4, 4 / 3)
+    flip: Fraction = 0.5
+    ops: NonNegativeInt = 2
+    magnitude: Annotated[int, Meta(ge=0, lt=_BINS)] = 9
 
     def __post_init__(self) -> None:
-        if not 0 < self.scale[0] <= self.scale[1] <= 1 or not 0 < self.ratio[0] <= self.ratio[1]:
-            raise UsageError(f"The crop's scale is {self.scale} and its ratio {self.ratio}.",
-                             "Give the least, then the greatest, above 0; a scale is at most 1.")
-        if not 0 <= self.flip <= 1 or self.ops < 0 or not 0 <= self.magnitude < _BINS:
-            raise UsageError(f"flip is {self.flip}, ops {self.ops}, magnitude {self.magnitude}.",
-                             "flip is a probability, ops is not negative, the magnitude lies between 0 and 30.")
+        super().__post_init__()
+        check_ascending(scale=self.scale, ratio=self.ratio)
 
 
 @dataclass(frozen=True)

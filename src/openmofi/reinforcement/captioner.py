@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from openmofi.encoders.libraries.huggingface import checkpoint_folder, require_safetensors
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.errors import OpenMofiError
 from openmofi.quiet import quiet_transformers
 from openmofi.storage import file_fingerprint, fingerprint
 
@@ -25,16 +25,6 @@ class Captioner(Protocol):
 
     def caption(self, images: Sequence[Image.Image], count: int) -> list[list[str]]:
         """RGB images → `count` texts of each, the likeliest first; the same for the same batch."""
-
-
-def check_captioner(spec: str) -> None:
-    """Refuse what is no captioner; `""` stands for none.
-
-    Raises:
-        UsageError: there is no such kind.
-    """
-    if spec and (not spec.startswith(_PREFIX) or spec == _PREFIX):
-        raise UsageError(f"There is no captioner {spec!r}.", "Use hf:FOLDER or hf:OWNER/NAME.")
 
 
 def captioner_fingerprint(spec: str) -> str:

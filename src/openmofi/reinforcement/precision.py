@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from openmofi.encoders import Array
-from openmofi.errors import UsageError
 
 Codes = NDArray[Any]
 
@@ -19,16 +18,6 @@ PRECISIONS: Mapping[str, pa.DataType] = {"fp16": pa.float16(), "bf16": pa.uint16
 """Names, and what Arrow keeps: bfloat16, which it does not know, as its 16 bits."""
 
 _GREATEST = 127
-
-
-def check_precision(precision: str) -> None:
-    """Refuse what there is no way to store.
-
-    Raises:
-        UsageError: no such precision.
-    """
-    if precision not in PRECISIONS:
-        raise UsageError(f"There is no precision {precision!r}.", f"Use {', '.join(PRECISIONS)}.")
 
 
 def encode(vectors: Array, precision: str) -> tuple[Codes, Array]:

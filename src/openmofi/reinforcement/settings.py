@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from openmofi.errors import UsageError
+from msgspec import Meta
+
+from openmofi.config import NonNegativeInt, PositiveInt, Settings
 from openmofi.reinforcement.augmentation import AugmentSettings
-from openmofi.reinforcement.captioner import check_captioner
-from openmofi.reinforcement.precision import check_precision
 from openmofi.reinforcement.teachers import TeacherSpec
 
 
 @dataclass(frozen=True)
-class ReinforceSettings:
+class ReinforceSettings(Settings):
     """What is computed of a dataset and how it is stored.
 
     Attributes:
@@ -30,27 +30,13 @@ class ReinforceSettings:
             that the labels accepted; 0 keeps none.
     """
 
-    teachers: tuple[TeacherSpec, ...]
-    augmentations: int = 5
-    captions: int = 2
-    precision: str = "fp16"
-    size: int = 0
-    captioner: str = ""
+    teachers: Annotated[tuple[TeacherSpec, ...], Meta(min_length=1)]
+    augmentations: PositiveInt = 5
+    captions: NonNegativeInt = 2
+    precision: Literal["fp16", "bf16", "int8"] = "fp16"
+    size: NonNegativeInt = 0
+    captioner: Annotated[str, Meta(pattern="^(hf:.|$)", description="hf:FOLDER or hf:OWNER/NAME")] = ""
     augment: AugmentSettings = AugmentSettings()
-    batch_size: int = 64
-    seed: int = 0
-    entity_scores: int = 0
-
-    def __post_init__(self) -> None:
-        check_precision(self.precision)
-        check_captioner(self.captioner)
-        if not self.teachers:
-            raise UsageError("There is no teacher.", "Name at least one as SPEC:SCALE.")
-        for name, least in (("augmentations", 1), ("captions", 0), ("size", 0), ("entity_scores", 0),
-                            ("batch_size", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
-
-    def as_dict(self) -> dict[str, Any]:
-        """Nested plain values, for the manifest."""
-        return asdict(self)
+    batch_size: PositiveInt = 64
+    seed: NonNegativeInt = 0
+    entity_scores: NonNegativeInt = 0

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from openmofi.config import Fraction, Settings
 from openmofi.errors import UsageError
 
 
 @dataclass(frozen=True)
-class TextNoise:
+class TextNoise(Settings):
     """How the alt-texts of the world are wrong. All rates are shares, 0..1; docs/sample-world.md describes each.
 
     Attributes:
@@ -26,20 +27,21 @@ class TextNoise:
         preferred_name: names of the truth that are its preferred one, not another of its names.
     """
 
-    names_truth: float = 0.70
-    only_wrong: float = 0.15
-    names_none: float = 0.10
-    boilerplate: float = 0.05
-    foreign: float = 0.15
-    lower_case: float = 0.50
-    plural: float = 0.12
-    hyphen: float = 0.15
-    further: tuple[float, ...] = (0.25, 0.40, 0.25, 0.10)
-    same_domain: float = 0.50
-    unpictured: float = 0.30
-    preferred_name: float = 0.60
+    names_truth: Fraction = 0.70
+    only_wrong: Fraction = 0.15
+    names_none: Fraction = 0.10
+    boilerplate: Fraction = 0.05
+    foreign: Fraction = 0.15
+    lower_case: Fraction = 0.50
+    plural: Fraction = 0.12
+    hyphen: Fraction = 0.15
+    further: tuple[Fraction, ...] = (0.25, 0.40, 0.25, 0.10)
+    same_domain: Fraction = 0.50
+    unpictured: Fraction = 0.30
+    preferred_name: Fraction = 0.60
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         kinds = self.names_truth + self.only_wrong + self.names_none + self.boilerplate
         if abs(kinds - 1) > 1e-9 or abs(sum(self.further) - 1) > 1e-9:
             raise UsageError("The shares of a text noise model do not sum to 1.",
@@ -47,7 +49,7 @@ class TextNoise:
 
 
 @dataclass(frozen=True)
-class PageNoise:
+class PageNoise(Settings):
     """How the pictures of the world are changed on their pages.
 
     Attributes:
@@ -63,20 +65,20 @@ class PageNoise:
         duplicates: pairs that come twice, under another key.
     """
 
-    pages: tuple[float, ...] = (0.35, 0.35, 0.30)
+    pages: tuple[Fraction, ...] = (0.35, 0.35, 0.30)
     side: tuple[int, int] = (160, 320)
     scale: tuple[float, float] = (0.45, 0.95)
     rotation: float = 15.0
-    crop: float = 0.2
-    watermark: float = 0.12
-    formats: tuple[float, float, float] = (0.70, 0.15, 0.15)
+    crop: Fraction = 0.2
+    watermark: Fraction = 0.12
+    formats: tuple[Fraction, Fraction, Fraction] = (0.70, 0.15, 0.15)
     quality: tuple[int, int] = (40, 95)
-    broken: float = 0.01
-    duplicates: float = 0.01
+    broken: Fraction = 0.01
+    duplicates: Fraction = 0.01
 
 
 @dataclass(frozen=True)
-class WorldSettings:
+class WorldSettings(Settings):
     """The sample world.
 
     Attributes:
@@ -97,13 +99,13 @@ class WorldSettings:
     """
 
     seed: int = 20240611
-    heldout_entities: float = 0.20
-    heldout_pages: float = 0.10
+    heldout_entities: Fraction = 0.20
+    heldout_pages: Fraction = 0.10
     pairs_a_shard: int = 1000
     min_sets: tuple[int, int, int] = (4, 3, 2)
     picture_side: int = 256
     country_count: float = 20.0
-    brand_share: float = 0.30
+    brand_share: Fraction = 0.30
     max_entities: int = 0
     whole_wordnet: bool = True
     text: TextNoise = field(default_factory=TextNoise)

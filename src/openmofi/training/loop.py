@@ -19,7 +19,7 @@ from openmofi.training.grad_cache import Forward, Found, forward_backward
 from openmofi.training.meter import Meter
 from openmofi.training.optimization import clip_gradients, gradient_norm, learning_rate, set_learning_rate
 from openmofi.training.process import stop_asked
-from openmofi.training.recipe.settings import Recipe
+from openmofi.training.recipe.schema import Recipe
 from openmofi.training.state import RunState
 
 _NAN_LIMIT = 3

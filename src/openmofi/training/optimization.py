@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from openmofi.training.distributed import Ranks
-from openmofi.training.recipe.settings import OptimizerSettings
+from openmofi.training.recipe.schema import OptimizerSettings
 from openmofi.training.row_optimizers import RowAdagrad, RowAdamW
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from openmofi.config.recipes import recipe_dict
 from openmofi.engine import Progress
 from openmofi.engine.protocol import Quiet
 from openmofi.errors import OpenMofiError
@@ -28,8 +29,7 @@ from openmofi.training.inputs import ModelInputs
 from openmofi.training.log import RunLog, Watcher
 from openmofi.training.loop import run_loop
 from openmofi.training.model import DualEncoder, Ema, build_model, inputs_of, save_encoder, standardise
-from openmofi.training.recipe.load import recipe_dict
-from openmofi.training.recipe.settings import Recipe
+from openmofi.training.recipe.schema import Recipe
 from openmofi.training.state import RunState
 from openmofi.training.terms import build_optimizers, build_terms, logit_scale
 

@@ -18,7 +18,7 @@ from openmofi.reinforcement import Teacher
 from openmofi.training.grad_cache import Term
 from openmofi.training.model import DualEncoder, parameter_groups
 from openmofi.training.optimization import Optimizer, Trained, dense_optimizer, sharded_optimizer
-from openmofi.training.recipe.settings import Recipe
+from openmofi.training.recipe.schema import Recipe
 
 _NO_DECAY = 0.0
 

@@ -202,8 +202,9 @@ def test_wrong_use(clip, exported, tmp_path):
             open_encoder(spec)
     with pytest.raises(UsageError, match="no networks of PyTorch"):
         export_encoder(open_encoder(f"onnx:{exported}"), tmp_path / "out", ExportSettings(), SAMPLES)
-    for settings, says in ((("tflite",), "no format 'tflite'"), (("onnx", "int4"), "no precision 'int4'"),
-                           (("onnx", "bf16"), "no bfloat16"), (("onnx", "fp32", float("nan")), "greatest loss")):
+    for settings, says in ((("tflite",), "unknown value 'tflite' for format"),
+                           (("onnx", "int4"), "unknown value 'int4' for precision"),
+                           (("onnx", "bf16"), "no bfloat16"), (("onnx", "fp32", float("nan")), "max_loss is nan")):
         with pytest.raises(UsageError, match=says):
             ExportSettings(*settings)
 

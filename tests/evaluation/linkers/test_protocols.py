@@ -116,7 +116,7 @@ def test_splits_and_lists_are_settings(place):
     assert found.result.settings == {"splits": ("test_b",), "candidates": 1, "detector": "gazetteer"}
     assert found.result.counts["splits"] == 1
     assert found.result.metrics["disambiguation/ceiling"] < 1
-    with pytest.raises(UsageError, match="must be at least 0"):
+    with pytest.raises(UsageError, match="candidates is -1; it must be at least 0"):
         run("disambiguation", place / "examples.parquet", "prior", overrides=["candidates=-1"])
 
 
@@ -144,7 +144,7 @@ def test_linking_with_the_fusion_decoder_and_a_threshold(place, texts):
     strict = run("linking", texts, f"fusion:{place / 'fusion'}", overrides=[*options, "threshold=1"]).result
     assert strict.counts["annotations"] == 0
     assert strict.metrics["linking/micro_precision_strong"] == strict.metrics["linking/micro_f1_strong"] == 0
-    with pytest.raises(UsageError, match="threshold must be from 0 to 1"):
+    with pytest.raises(UsageError, match="threshold is 2; it must lie between 0 and 1"):
         run("linking", texts, "prior", overrides=[*options, "threshold=2"])
 
 

@@ -135,7 +135,7 @@ def test_faults_are_one_sentence(tmp_path):
         run(data, tmp_path, overrides=["split=val"])
     with pytest.raises(OpenMofiError, match=r"0\.jpg has 5 captions in .*, not 6"):
         run(data, tmp_path, overrides=["captions=6"])
-    with pytest.raises(UsageError, match="prompt must hold"):
+    with pytest.raises(UsageError, match="unknown value 'a photo' for prompt"):
         run(data, tmp_path, overrides=["prompt=a photo"])
     (data / "flickr30k-images/2.jpg").unlink()
     with pytest.raises(OpenMofiError, match=r"1 of 4 images are not in .*2\.jpg"):

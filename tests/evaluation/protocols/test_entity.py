@@ -147,9 +147,9 @@ def test_an_entity_that_the_knowledge_base_does_not_know_is_wrong(demo, tmp_path
 
 
 def test_faults_are_one_sentence(demo, tmp_path):
-    with pytest.raises(UsageError, match="Unknown value 'all' for candidates"):
+    with pytest.raises(UsageError, match="unknown value 'all' for candidates"):
         run(demo, tmp_path, overrides=["candidates=all"])
-    with pytest.raises(UsageError, match="k must be at least 1"):
+    with pytest.raises(UsageError, match="k is 0; it must be at least 1"):
         run(demo, tmp_path, overrides=["k=0"])
     with pytest.raises(OpenMofiError, match="truth"):
         run(demo, tmp_path, overrides=["truth=none.parquet"])

@@ -104,7 +104,7 @@ def test_faults_are_one_sentence(three, tmp_path):
         run(tmp_path, tmp_path)
     with pytest.raises(OpenMofiError, match="no folder of the task dmlab"):
         run(three, tmp_path, overrides=["tasks=dmlab"])
-    with pytest.raises(UsageError, match="Unknown task 'mnist'"):
+    with pytest.raises(UsageError, match="unknown value 'mnist' for tasks"):
         run(three, tmp_path, overrides=["tasks=mnist"])
     few = tmp_path / "few"
     write_lists(few / "cifar", train=12)

@@ -98,5 +98,5 @@ def test_too_few_pairs_and_unknown_objectives_are_refused(fitted, tmp_path):
     with pytest.raises(OpenMofiError, match="nothing can be fitted"):
         fit_heads(open_encoder(f"run:{folder}"), empty, known, SETTINGS, tmp_path, adapter=True, seen=[],
                   progress=Quiet())
-    with pytest.raises(UsageError, match="no objective"):
+    with pytest.raises(UsageError, match="unknown value 'magic' for objective"):
         HeadSettings(objective="magic")

@@ -261,7 +261,7 @@ def test_damage_is_told(folder, tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"half")
     with pytest.raises(OpenMofiError, match="damaged"):
         open_fusion(tmp_path)
-    with pytest.raises(UsageError, match="no base"):
-        build_fusion(replace(TINY, base="gpt"))
+    with pytest.raises(UsageError, match="unknown value 'gpt' for base; use minilm, scratch or hf:FOLDER"):
+        replace(TINY, base="gpt")
     with pytest.raises(OpenMofiError, match="no tokenizer"):
         build_fusion(replace(TINY, base=f"hf:{tmp_path / 'nowhere'}"))

@@ -12,7 +12,7 @@ from openmofi.encoders import Preprocessing
 from openmofi.errors import OpenMofiError
 from openmofi.pairs.images.scaled import plain_jpeg
 from openmofi.training.data.augmentation import Pictures, transforms_of
-from openmofi.training.recipe.settings import Augment
+from openmofi.training.recipe.schema import Augment
 
 SETTINGS = Preprocessing(32, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
 

@@ -16,7 +16,7 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs import decode_image, read_pairs
 from openmofi.training.data import open_data
 from openmofi.training.inputs import ModelInputs
-from openmofi.training.recipe.settings import Augment, DataSettings, TextSource
+from openmofi.training.recipe.schema import Augment, DataSettings, TextSource
 
 SMALL = Preprocessing(24, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
 LIVE = ModelInputs(SMALL)
@@ -148,18 +148,20 @@ def test_other_samplers_draw_rows_of_drawn_classes(dataset, tmp_path, encoder, s
 
 def test_errors_say_what_to_do(dataset, dataset_maker, tmp_path):
     cache = tmp_path / "cache"
-    with pytest.raises(UsageError, match=r"Did you mean 'class-balanced'"):
+    with pytest.raises(UsageError, match="unknown value 'class_balanced' for sampler; use class-balanced"):
         opened(dataset, cache, sampler="class_balanced")
-    for wrong in ({"batch_size": 0}, {"workers": -1}, {"dataset": ""}, {"augment": Augment(scale=(0.0, 1.0))}):
-        with pytest.raises(UsageError, match="data"):
+    for wrong in ({"batch_size": 0}, {"workers": -1}, {"dataset": ""}):
+        with pytest.raises(UsageError, match=next(iter(wrong))):
             open_data(DataSettings(**{"dataset": str(dataset), **wrong}), LIVE, seed=0, cache=cache, progress=Quiet())
+    with pytest.raises(UsageError, match="scale"):
+        Augment(scale=(0.0, 1.0))
     with pytest.raises(OpenMofiError, match=r"has no manifest"):
         opened(tmp_path / "nowhere", cache)
     text = ModelInputs(SMALL, text="tokens")
-    for source in (TextSource(0, 0, 0), TextSource(-1, 2, 0), TextSource(1, 0, 1),
-                   TextSource(0, 1, 0, templates=("{naem}",)), TextSource(0, 1, 0, templates=("{description}",))):
+    for source in ({"alt_text": 0}, {"alt_text": -1, "name": 2}, {"name_description": 1},
+                   {"name": 1, "templates": ("{naem}",)}, {"name": 1, "templates": ("{description}",)}):
         with pytest.raises(UsageError):
-            opened(dataset, cache, text, text=source)
+            opened(dataset, cache, text, text=TextSource(**source))
     own = dataset_maker(tmp_path / "own", sizes=(4, 3))
     (own / "images" / "00001.parquet").rename(tmp_path / "aside")
     with pytest.raises(OpenMofiError, match=r"00001\.parquet is missing"):

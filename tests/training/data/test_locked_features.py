@@ -11,7 +11,7 @@ from openmofi.pairs import decode_image, read_pairs
 from openmofi.schema import PairStatus
 from openmofi.training.data import open_data
 from openmofi.training.inputs import ModelInputs
-from openmofi.training.recipe.settings import DataSettings, TextSource
+from openmofi.training.recipe.schema import DataSettings, TextSource
 
 
 def opened(dataset, encoder, cache, progress=None):

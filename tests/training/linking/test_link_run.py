@@ -9,17 +9,17 @@ from fusion_world import make_examples, tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from openmofi.config.recipes import recipe_yaml
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.linking.corpora.examples import NIL, read_examples, write_examples
 from openmofi.linking.fusion.build import build_fusion
 from openmofi.linking.fusion.linker import answers_of
 from openmofi.linking.fusion.store import open_fusion
 from openmofi.training.linking.data import LinkExamples
+from openmofi.training.linking.recipe import LinkData, LinkRecipe, LinkStopping, load_link_recipe
 from openmofi.training.linking.run import fitted_temperature, train_linker
-from openmofi.training.linking.settings import LinkData, LinkRecipe, LinkStopping, load_link_recipe
 from openmofi.training.log import Unwatched, read_log
-from openmofi.training.recipe.load import recipe_yaml
-from openmofi.training.recipe.settings import OptimizerSettings, RunSettings
+from openmofi.training.recipe.schema import OptimizerSettings, RunSettings
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +184,7 @@ def test_packaged_recipes_load(tmp_path):
         load_link_recipe("fusion_wordne")
     with pytest.raises(UsageError, match=r"model\.heed"):
         load_link_recipe("fusion_wordnet", ["model.heed=select"])
-    with pytest.raises(UsageError, match="head 'both'"):
+    with pytest.raises(UsageError, match=r"unknown value 'both' for model\.head"):
         load_link_recipe("fusion_wordnet", ["model.head=both"])
     with pytest.raises(UsageError, match="max_candidates"):
         load_link_recipe("fusion_wordnet", ["data.max_candidates=1"])

@@ -7,7 +7,7 @@ from timm.optim import param_groups_layer_decay
 
 from openmofi.training.model import parameter_groups
 from openmofi.training.model.groups import layer_ids
-from openmofi.training.recipe.settings import OptimizerSettings
+from openmofi.training.recipe.schema import OptimizerSettings
 
 from .conftest import KINDS, built
 

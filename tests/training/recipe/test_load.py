@@ -2,11 +2,12 @@
 
 A recipe, a default or a setting was changed on purpose: write the golden files anew and read the difference,
 
-    python tests/training/test_recipe.py && git diff tests/training/golden
+    python tests/training/recipe/test_load.py && git diff tests/training/recipe/golden
 """
 
 import subprocess
 import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmofi.errors import MissingExtraError, UsageError
+from openmofi.config.recipes import recipe_names, recipe_yaml
+from openmofi.errors import UsageError
 from openmofi.objectives.settings import ContrastiveSettings
-from openmofi.training.recipe.load import load_recipe, recipe_names, recipe_yaml
-from openmofi.training.recipe.settings import DataSettings, Objectives, OptimizerSettings, Recipe
+from openmofi.training.recipe.rules import RECIPES, load_recipe
+from openmofi.training.recipe.schema import DataSettings, Objectives, OptimizerSettings, Recipe
 from studies import recipe_path
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -30,16 +32,16 @@ def written(tmp_path: Path, text: str, name: str = "mine.yaml") -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("name", recipe_names(RECIPES))
 def test_each_recipe_is_its_golden_file(name):
     assert recipe_yaml(load_recipe(name)) == (GOLDEN / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def test_no_golden_file_is_left_over():
-    assert {path.stem for path in GOLDEN.glob("*.yaml")} == set(recipe_names())
+    assert {path.stem for path in GOLDEN.glob("*.yaml")} == set(recipe_names(RECIPES))
 
 
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("name", recipe_names(RECIPES))
 def test_a_resolved_recipe_reads_back_equal(name, tmp_path):
     recipe = load_recipe(name)
     (tmp_path / "again.yaml").write_text(recipe_yaml(recipe), encoding="utf-8")
@@ -105,24 +107,24 @@ def test_overrides_change_single_settings_and_later_ones_win():
 
 
 @pytest.mark.parametrize(("text", "told"), [
-    ("optimizer: {lrr: 1}", "there is no setting optimizer.lrr. Did you mean optimizer.lr?"),
-    ("lr: 1", "there is no setting lr. Did you mean optimizer.lr?"),
-    ("model: {image: {specs: x}}", "there is no setting model.image.specs. Did you mean model.image.spec?"),
-    ("5: 1", "there is no setting 5."),
-    ("optimizer: {lr: fast}", "optimizer.lr is 'fast' (a text), where a number is needed"),
-    ("optimizer: {lr: true}", "optimizer.lr is True (a yes/no), where a number is needed"),
-    ("optimizer: {lr: }", "optimizer.lr is empty, where a number is needed"),
-    ("run: {steps: 1.5}", "run.steps is 1.5 (a number), where a whole number is needed"),
-    ("run: {steps: true}", "run.steps is True (a yes/no), where a whole number is needed"),
-    ("run: {fsdp: 1}", "run.fsdp is 1 (a whole number), where true or false is needed"),
-    ("name: 7", "name is 7 (a whole number), where a text is needed"),
-    ("data: {augment: {scale: 1}}", "data.augment.scale is 1 (a whole number), where a list is needed"),
-    ("data: {augment: {scale: [1]}}", "data.augment.scale has 1 values, where 2 are needed"),
-    ("data: {augment: {scale: [0.1, x]}}", "data.augment.scale[1] is 'x' (a text), where a number is needed"),
-    ("model: {image: {freeze: [a, 3]}}", "model.image.freeze[1] is 3 (a whole number), where a text is needed"),
-    ("optimizer: 3", "optimizer is 3 (a whole number)."),
-    ("optimizer: [lr]", "optimizer is a list."),
-    ("run: {steps: 1, steps: 2}", "line 2: the key 'steps' is there twice"),
+    ("optimizer: {lrr: 1}", "unknown setting optimizer.lrr; did you mean optimizer.lr?"),
+    ("lr: 1", "unknown setting lr; did you mean optimizer.lr?"),
+    ("model: {image: {specs: x}}", "unknown setting model.image.specs; did you mean model.image.spec?"),
+    ("5: 1", "unknown setting 5."),
+    ("optimizer: {lr: fast}", "optimizer.lr is 'fast'; it must be a number"),
+    ("optimizer: {lr: true}", "optimizer.lr is True; it must be a number"),
+    ("optimizer: {lr: }", "optimizer.lr is empty; it must be a number"),
+    ("run: {steps: 1.5}", "run.steps is 1.5; it must be a whole number"),
+    ("run: {steps: true}", "run.steps is True; it must be a whole number"),
+    ("run: {fsdp: 1}", "run.fsdp is 1; it must be true or false"),
+    ("name: 7", "name is 7; it must be text"),
+    ("data: {augment: {scale: 1}}", "data.augment.scale is 1; it must be a list"),
+    ("data: {augment: {scale: [1]}}", "data.augment.scale has 1 values; it must have 2"),
+    ("data: {augment: {scale: [0.1, x]}}", "data.augment.scale[1] is 'x'; it must be a number"),
+    ("model: {image: {freeze: [a, 3]}}", "model.image.freeze[1] is 3; it must be text"),
+    ("optimizer: 3", "optimizer is 3; it has settings below it"),
+    ("optimizer: [lr]", "optimizer is a list; it has settings below it"),
+    ("run: {steps: 1, steps: 2}", "line 2: the key 'steps' stands twice"),
     ("run: {steps: 1", "line 2"),
     ("run: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
     ("? [a, b]\n: 1", "found unhashable key"),
@@ -136,13 +138,13 @@ def test_a_wrong_file_is_told_with_file_and_key(text, told, tmp_path):
 
 
 @pytest.mark.parametrize(("override", "told"), [
-    ("optimizer.lr", "--set optimizer.lr is no setting"),
-    ("=1", "--set =1 is no setting"),
-    ("a..b=1", "--set a..b=1 is no setting"),
-    ("optimizer.betas=1", "Write it as --set 'optimizer.betas=[first, second]'."),
-    ("data.augment=1", "give one as --set data.augment.NAME=VALUE."),
-    ("optimizer.lrr=1", "--set optimizer.lrr=1: there is no setting optimizer.lrr. Did you mean optimizer.lr?"),
-    ("optimizer.lr.peak=1", "optimizer.lr is a mapping, where a number is needed"),
+    ("optimizer.lr", "--set optimizer.lr is not KEY=VALUE"),
+    ("=1", "--set =1 is not KEY=VALUE"),
+    ("a..b=1", "--set a..b=1 is not KEY=VALUE"),
+    ("optimizer.betas=1", "optimizer.betas has 1 values; it must have 2."),
+    ("data.augment=1", "Write one as --set data.augment.NAME=VALUE."),
+    ("optimizer.lrr=1", "--set optimizer.lrr=1: unknown setting optimizer.lrr; did you mean optimizer.lr?"),
+    ("optimizer.lr.peak=1", "optimizer.lr is a mapping; it must be a number"),
     ("optimizer.lr=[", "--set optimizer.lr=[:"),
 ])
 def test_a_wrong_override_is_told(override, told):
@@ -152,32 +154,30 @@ def test_a_wrong_override_is_told(override, told):
 
 
 def test_a_file_that_is_no_mapping_or_no_text_is_told(tmp_path):
-    for content, told in ((b"- a\n", "no mapping"), (b"\xff\xfe\x00", "cannot be read"), (b"a: \x00\n", "mine.yaml")):
+    contents = {b"- a\n": "not a mapping", b"\xff\xfe\x00": "cannot be read", b"a: \x00\n": "mine.yaml"}
+    for content, told in contents.items():
         (tmp_path / "mine.yaml").write_bytes(content)
         with pytest.raises(UsageError, match=told):
             load_recipe(tmp_path / "mine.yaml")
 
 
 def test_unknown_recipes_are_told():
-    with pytest.raises(UsageError, match=r"no recipe 'mofi_vitb16'\. Did you mean 'mofi_vit_b16'") as caught:
+    with pytest.raises(UsageError, match=r"recipe 'mofi_vitb16'") as caught:
         load_recipe("mofi_vitb16")
     assert "clip_vit_b16" in caught.value.hint
     for name in ("nowhere/mine.yaml", "mine.yaml"):
-        with pytest.raises(UsageError, match=f"no recipe file {name}"):
+        with pytest.raises(UsageError, match=f"recipe '{name}' does not exist"):
             load_recipe(name)
 
 
-def test_without_pyyaml_the_extra_is_named(monkeypatch):
-    from openmofi.config import yaml_text
-
-    yaml_text._loader.cache_clear()
-    monkeypatch.setitem(sys.modules, "yaml", None)
-    with pytest.raises(MissingExtraError, match=r"openmofi\[train\]"):
-        load_recipe("mofi_vit_b16")
+def test_the_core_install_reads_recipes():
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {"msgspec", "pyyaml"} <= {requirement.partition(">=")[0] for requirement in project["dependencies"]}
 
 
 def test_reading_a_recipe_imports_no_torch():
-    code = ("import sys; from openmofi.training.recipe.load import load_recipe, recipe_yaml; "
+    code = ("import sys; from openmofi.config.recipes import recipe_yaml; "
+            "from openmofi.training.recipe.rules import load_recipe; "
             "recipe_yaml(load_recipe('mofi_vit_b16')); print('torch' in sys.modules)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
@@ -204,5 +204,5 @@ if __name__ == "__main__":
     GOLDEN.mkdir(exist_ok=True)
     for stale in GOLDEN.glob("*.yaml"):
         stale.unlink()
-    for each in recipe_names():
+    for each in recipe_names(RECIPES):
         (GOLDEN / f"{each}.yaml").write_text(recipe_yaml(load_recipe(each)), encoding="utf-8")

@@ -1,17 +1,18 @@
-"""What an export is asked for; read before anything heavy is imported, so that a wrong word is met at once."""
+"""Settings of an export; checked before anything heavy is imported."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
+from msgspec import Meta
+
+from openmofi.config import Settings
 from openmofi.errors import UsageError
-
-FORMATS = ("onnx", "openvino")
-PRECISIONS = ("fp32", "bf16", "int8")
 
 
 @dataclass(frozen=True)
-class ExportSettings:
+class ExportSettings(Settings):
     """What is exported.
 
     Attributes:
@@ -21,20 +22,14 @@ class ExportSettings:
         max_loss: greatest 1 − mean cosine between the original's and the export's embeddings, of the worse side.
     """
 
-    format: str = "onnx"
-    precision: str = "fp32"
-    max_loss: float = 0.01
+    format: Literal["onnx", "openvino"] = "onnx"
+    precision: Literal["fp32", "bf16", "int8"] = "fp32"
+    max_loss: Annotated[float, Meta(ge=0, le=2)] = 0.01
 
     def __post_init__(self) -> None:
-        if self.format not in FORMATS:
-            raise UsageError(f"There is no format {self.format!r}.", f"There are: {', '.join(FORMATS)}.")
-        if self.precision not in PRECISIONS:
-            raise UsageError(f"There is no precision {self.precision!r}.", f"There are: {', '.join(PRECISIONS)}.")
+        super().__post_init__()
         if self.precision == "bf16" and self.format == "onnx":
             raise UsageError("ONNX Runtime computes no bfloat16 on CPUs.", "Use --format openvino, or fp32 or int8.")
-        if not 0 <= self.max_loss <= 2:
-            raise UsageError(f"The greatest loss is {self.max_loss}; it is 1 − a cosine.",
-                             "Give --max-loss a number from 0 to 2, say 0.01.")
 
     @property
     def calibrates(self) -> bool:

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from openmofi.config.options import nearest
+from openmofi.config import did_you_mean
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.data.folders import listed
 
@@ -70,7 +70,7 @@ def templates_named(name: str, beside: Path | None) -> tuple[list[str], str]:
         return text.splitlines(), name
     if Path(name).is_file():
         return _lines(Path(name)), Path(name).name
-    raise UsageError(f"Unknown value {name!r} for templates.{nearest(name, packaged_templates())}",
+    raise UsageError(f"Unknown value {name!r} for templates.{did_you_mean(name, packaged_templates())}",
                      f"Use {', '.join(packaged_templates())}, or a file with one template a line.")
 
 

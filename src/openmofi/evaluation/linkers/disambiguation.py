@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from openmofi.bootstrap import Interval
-from openmofi.errors import UsageError
+from openmofi.config import NonNegativeInt, Settings
 from openmofi.evaluation.linkers.accuracy import Judged, judge, scores_of_judged
 from openmofi.evaluation.linkers.data import judged_examples
 from openmofi.evaluation.linkers.open import count_unknown, in_parts, open_disambiguator
@@ -33,7 +33,7 @@ _PART = 2000
 
 
 @dataclass(frozen=True)
-class DisambiguationSettings:
+class DisambiguationSettings(Settings):
     """Settings of `disambiguation`.
 
     Attributes:
@@ -43,12 +43,9 @@ class DisambiguationSettings:
     """
 
     splits: tuple[str, ...] = ()
-    candidates: int = 0
+    candidates: NonNegativeInt = 0
     detector: str = "gazetteer"
 
-    def __post_init__(self) -> None:
-        if self.candidates < 0:
-            raise UsageError("candidates must be at least 0.")
 
 
 def measure(subject: Subject) -> Measured:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from openmofi.bootstrap import Interval, ratio_interval
+from openmofi.config import Fraction, Settings
 from openmofi.errors import UsageError
 from openmofi.evaluation.linkers.accuracy import require_gold
 from openmofi.evaluation.linkers.annotations import Annotation, Matches, match_annotations, micro_scores
@@ -33,7 +34,7 @@ _PART = 500
 
 
 @dataclass(frozen=True)
-class LinkingSettings:
+class LinkingSettings(Settings):
     """Settings of `linking`.
 
     Attributes:
@@ -45,12 +46,9 @@ class LinkingSettings:
 
     kb: str = ""
     detector: str = "gazetteer"
-    threshold: float = 0.0
+    threshold: Fraction = 0.0
     splits: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise UsageError("threshold must be from 0 to 1.")
 
 
 @dataclass(frozen=True)

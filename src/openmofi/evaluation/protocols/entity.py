@@ -13,14 +13,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from openmofi.bootstrap import Doubles, bootstrap_interval
+from openmofi.config import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Settings
 from openmofi.dataset.audit.truth import read_truth
 from openmofi.dataset.tables import Folder
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.errors import OpenMofiError
 from openmofi.evaluation.features import data_fingerprint, image_ids
 from openmofi.evaluation.metrics.entities import IMAGES, LabelledIndex, Recognised, recognise
 from openmofi.evaluation.metrics.ranking import Floats
@@ -39,7 +40,7 @@ _SCALE = 100.0
 
 
 @dataclass(frozen=True)
-class EntitySettings:
+class EntitySettings(Settings):
     """Settings of `entity`; paths are relative to the data folder.
 
     Attributes:
@@ -58,18 +59,12 @@ class EntitySettings:
     truth: str = "world/truth.parquet"
     dataset: str = "dataset"
     kb: str = "kb"
-    candidates: str = "known"
-    k: int = 20
-    temperature: float = 0.07
-    logit_scale: float = 0.0
-    text_weight: float = 0.5
+    candidates: Literal["known", "kb"] = "known"
+    k: PositiveInt = 20
+    temperature: PositiveFloat = 0.07
+    logit_scale: NonNegativeFloat = 0.0
+    text_weight: Fraction = 0.5
 
-    def __post_init__(self) -> None:
-        if self.candidates not in CANDIDATES:
-            raise UsageError(f"Unknown value {self.candidates!r} for candidates.", f"Use {' or '.join(CANDIDATES)}.")
-        if self.k < 1 or self.temperature <= 0 or self.logit_scale < 0 or not 0 <= self.text_weight <= 1:
-            raise UsageError("k must be at least 1, temperature above 0, logit_scale at least 0, text_weight from 0 to "
-                             "1.")
 
 
 @dataclass(frozen=True)

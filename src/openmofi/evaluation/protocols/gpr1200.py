@@ -15,6 +15,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from openmofi.config import PositiveInt
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation.data.folders import images_in, require_folder
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
@@ -33,7 +34,7 @@ _PREFIX = re.compile(r"(\d+)_")
 class Gpr1200Settings(RetrievalSettings):
     """Settings of `gpr1200`; the paper does not report recall."""
 
-    recall_at: tuple[int, ...] = (1, 5)
+    recall_at: tuple[PositiveInt, ...] = (1, 5)
 
 
 def list_gpr1200(folder: str | Path) -> dict[str, int]:

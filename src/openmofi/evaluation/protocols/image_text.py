@@ -12,12 +12,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
+from msgspec import Meta
 
 from openmofi.bootstrap import bootstrap_interval
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.config import NonNegativeInt, PositiveInt, Settings
+from openmofi.errors import OpenMofiError
 from openmofi.evaluation.data.karpathy import CaptionedImage, read_karpathy
 from openmofi.evaluation.features import data_fingerprint, image_ids
 from openmofi.evaluation.metrics.image_text import first_ranks
@@ -38,7 +41,7 @@ _TO_TEXT, _TO_IMAGE = "image_to_text", "text_to_image"
 
 
 @dataclass(frozen=True)
-class ImageTextSettings:
+class ImageTextSettings(Settings):
     """Settings of `image-text`.
 
     Attributes:
@@ -49,13 +52,10 @@ class ImageTextSettings:
     """
 
     split: str = "test"
-    captions: int = 5
-    recall_at: tuple[int, ...] = (1, 5, 10)
-    prompt: str = "{}"
+    captions: NonNegativeInt = 5
+    recall_at: tuple[PositiveInt, ...] = (1, 5, 10)
+    prompt: Annotated[str, Meta(pattern=r"\{\}", description="text with {} for the caption")] = "{}"
 
-    def __post_init__(self) -> None:
-        if self.captions < 0 or min(self.recall_at, default=1) < 1 or "{}" not in self.prompt:
-            raise UsageError("captions must be at least 0, recall_at at least 1, and prompt must hold {}.")
 
 
 def measure(subject: Subject) -> Measured:

@@ -7,12 +7,14 @@ DIR/train/CLASS/IMAGE and DIR/val/CLASS/IMAGE (or test).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
+from msgspec import Meta
 
 from openmofi.bootstrap import bootstrap_interval
+from openmofi.config import PositiveFloat, PositiveInt, Settings
 from openmofi.encoders import Encoder
-from openmofi.errors import UsageError
 from openmofi.evaluation.data.folders import TEST, TRAIN, VALIDATION, check_all_classes, required_split, same_classes
 from openmofi.evaluation.features import data_fingerprint, image_ids, with_dinov2_preprocessing
 from openmofi.evaluation.metrics.knn import NEIGHBOURS, TEMPERATURE, nearest_neighbours
@@ -20,11 +22,9 @@ from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, 
 from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
 from openmofi.evaluation.result import items_table
 
-PREPROCESSING = ("encoder", "dinov2")
-
 
 @dataclass(frozen=True)
-class KnnSettings:
+class KnnSettings(Settings):
     """Settings of `knn`.
 
     Attributes:
@@ -34,16 +34,10 @@ class KnnSettings:
             (shorter side to 256/224 of it, bicubic, centre crop).
     """
 
-    k: tuple[int, ...] = NEIGHBOURS
-    temperature: float = TEMPERATURE
-    preprocessing: str = "encoder"
+    k: Annotated[tuple[PositiveInt, ...], Meta(min_length=1)] = NEIGHBOURS
+    temperature: PositiveFloat = TEMPERATURE
+    preprocessing: Literal["encoder", "dinov2"] = "encoder"
 
-    def __post_init__(self) -> None:
-        if self.preprocessing not in PREPROCESSING:
-            raise UsageError(f"Unknown value {self.preprocessing!r} for preprocessing.",
-                             f"Use {' or '.join(PREPROCESSING)}.")
-        if not self.k or min(self.k) < 1 or self.temperature <= 0:
-            raise UsageError("k must be at least 1, and temperature above 0.")
 
 
 def prepare(encoder: Encoder, settings: KnnSettings) -> Encoder:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openmofi.bootstrap import Interval
+from openmofi.config import PositiveFraction, Settings
 from openmofi.dataset import Audit
 from openmofi.dataset.audit.audit import audit
 from openmofi.errors import UsageError
@@ -18,7 +19,7 @@ from openmofi.storage import file_fingerprint, fingerprint, read_manifest
 
 
 @dataclass(frozen=True)
-class LabelsSettings:
+class LabelsSettings(Settings):
     """Settings of `labels`.
 
     Attributes:
@@ -28,12 +29,9 @@ class LabelsSettings:
     """
 
     truth: str = ""
-    at_recall: float = 0.75
+    at_recall: PositiveFraction = 0.75
     split: str = ""
 
-    def __post_init__(self) -> None:
-        if not 0 < self.at_recall <= 1:
-            raise UsageError(f"at_recall is {self.at_recall}; it must be above 0 and at most 1.")
 
 
 def measure(subject: Subject) -> Measured:

@@ -12,10 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta
 
 from openmofi.bootstrap import bootstrap_interval
+from openmofi.config import NonNegativeInt, PositiveInt, Settings
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.data import folders
 from openmofi.evaluation.features import data_fingerprint, image_ids
@@ -30,7 +33,7 @@ _VALIDATION_SHOTS = 4
 
 
 @dataclass(frozen=True)
-class LinearSettings:
+class LinearSettings(Settings):
     """Settings of `linear`.
 
     Attributes:
@@ -40,10 +43,10 @@ class LinearSettings:
         seed: of the draws.
     """
 
-    shots: int = 0
-    validation: float = 0.2
-    max_iterations: int = MAX_ITERATIONS
-    seed: int = 0
+    shots: NonNegativeInt = 0
+    validation: Annotated[float, Meta(gt=0, lt=1)] = 0.2
+    max_iterations: PositiveInt = MAX_ITERATIONS
+    seed: NonNegativeInt = 0
 
     def __post_init__(self) -> None:
         if min(self.shots, self.seed) < 0 or not 0 < self.validation < 1 or self.max_iterations < 1:

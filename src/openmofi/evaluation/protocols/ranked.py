@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from openmofi.bootstrap import Doubles, bootstrap_interval
-from openmofi.errors import UsageError
+from openmofi.config import PositiveInt, Settings
 from openmofi.evaluation.features import data_fingerprint, image_ids, item_names
 from openmofi.evaluation.metrics.ranking import Index, nearest_rows
 from openmofi.evaluation.metrics.retrieval import RetrievalResult, evaluate_retrieval
@@ -22,18 +22,14 @@ NEIGHBOURS_SHOWN = 8
 
 
 @dataclass(frozen=True)
-class RetrievalSettings:
+class RetrievalSettings(Settings):
     """Settings of a retrieval protocol.
 
     Attributes:
         recall_at: the values of K of recall.
     """
 
-    recall_at: tuple[int, ...] = (1, 5, 10)
-
-    def __post_init__(self) -> None:
-        if min(self.recall_at, default=1) < 1:
-            raise UsageError(f"recall_at is {', '.join(map(str, self.recall_at))}; each K must be at least 1.")
+    recall_at: tuple[PositiveInt, ...] = (1, 5, 10)
 
 
 def measure_ranking(images: EmbeddedImages, classes: Sequence[str], recall_at: Sequence[int], failures: int, *,

@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from openmofi.bootstrap import bootstrap_interval
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.config import PositiveInt, Settings
+from openmofi.errors import OpenMofiError
 from openmofi.evaluation.data.folders import images_in, require_folder
 from openmofi.evaluation.data.revisited import GroundTruth, Query, read_ground_truth
 from openmofi.evaluation.features import data_fingerprint, image_ids
@@ -39,7 +40,7 @@ HEADLINE = "map_medium"
 
 
 @dataclass(frozen=True)
-class RevisitedSettings:
+class RevisitedSettings(Settings):
     """Settings of `revisited`.
 
     Attributes:
@@ -48,11 +49,8 @@ class RevisitedSettings:
     """
 
     distractors: str = ""
-    precision_at: tuple[int, ...] = (1, 5, 10)
+    precision_at: tuple[PositiveInt, ...] = (1, 5, 10)
 
-    def __post_init__(self) -> None:
-        if min(self.precision_at, default=1) < 1:
-            raise UsageError("precision_at must be at least 1.")
 
 
 def measure(subject: Subject) -> Measured:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from openmofi.bootstrap import bootstrap_interval
+from openmofi.config import NonNegativeInt, PositiveInt, Settings
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.data.folders import require_folder
 from openmofi.evaluation.data.vtab_tasks import GROUPS, TASKS, Splits, Task, missing, open_task, task_folders
@@ -32,7 +33,7 @@ MEAN, COMPLETE = "mean_present", "mean_19"
 
 
 @dataclass(frozen=True)
-class VtabSettings:
+class VtabSettings(Settings):
     """Settings of `vtab`.
 
     Attributes:
@@ -42,15 +43,14 @@ class VtabSettings:
     """
 
     tasks: tuple[str, ...] = ()
-    max_iterations: int = MAX_ITERATIONS
-    seed: int = 0
+    max_iterations: PositiveInt = MAX_ITERATIONS
+    seed: NonNegativeInt = 0
 
     def __post_init__(self) -> None:
-        unknown = set(self.tasks) - {task.name for task in TASKS}
-        if unknown:
-            raise UsageError(f"Unknown task {min(unknown)!r}.", f"Use {', '.join(task.name for task in TASKS)}.")
-        if self.max_iterations < 1 or self.seed < 0:
-            raise UsageError("max_iterations must be at least 1, and seed at least 0.")
+        super().__post_init__()
+        known = [task.name for task in TASKS]
+        if unknown := set(self.tasks) - set(known):
+            raise UsageError(f"unknown value {min(unknown)!r} for tasks; use {', '.join(known)}.")
 
 
 @dataclass(frozen=True)

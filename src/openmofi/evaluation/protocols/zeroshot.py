@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from openmofi.config import Settings
 from openmofi.encoders.arrays import in_batches
 from openmofi.evaluation.data.class_names import templates_named
 from openmofi.evaluation.data.labelled import labelled_images
@@ -25,7 +26,7 @@ _ANSWERS_SHOWN = 5
 
 
 @dataclass(frozen=True)
-class ZeroShotSettings:
+class ZeroShotSettings(Settings):
     """Settings of `zeroshot`.
 
     Attributes:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from openmofi.config import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, ProperFraction, Settings
 from openmofi.encoders import Array, Head
-from openmofi.errors import UsageError
 from openmofi.labeling.adapt.bags import Bags
-
-OBJECTIVES = ("partial_labels", "alt_text")
 
 
 @dataclass(frozen=True)
-class HeadSettings:
+class HeadSettings(Settings):
     """How heads are fitted.
 
     Attributes:
@@ -33,23 +31,19 @@ class HeadSettings:
         seed: of initialisation, batches, dropout and sampled classes.
     """
 
-    objective: str = "partial_labels"
-    dim: int = 512
-    batch_size: int = 512
-    epochs: int = 5
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.5
-    feature_dropout: float = 0.5
-    classes: int = 2048
+    objective: Literal["partial_labels", "alt_text"] = "partial_labels"
+    dim: PositiveInt = 512
+    batch_size: PositiveInt = 512
+    epochs: NonNegativeInt = 5
+    learning_rate: PositiveFloat = 2e-3
+    weight_decay: NonNegativeFloat = 0.5
+    feature_dropout: ProperFraction = 0.5
+    classes: NonNegativeInt = 2048
     class_vectors: bool = True
-    folds: int = 4
-    scale: float = 30.0
-    max_pairs: int = 1_000_000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.objective not in OBJECTIVES:
-            raise UsageError(f"There is no objective {self.objective!r}.", f"Use one of {', '.join(OBJECTIVES)}.")
+    folds: NonNegativeInt = 4
+    scale: PositiveFloat = 30.0
+    max_pairs: PositiveInt = 1_000_000
+    seed: NonNegativeInt = 0
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
+from openmofi.errors import MissingExtraError, OpenMofiError
 from openmofi.linking.fusion.settings import FusionSettings
 from openmofi.linking.fusion.text import FusionTokens, find_markers, load_tokenizer
 from openmofi.quiet import quiet_transformers
@@ -45,15 +45,12 @@ def build_fusion(settings: FusionSettings, *, seed: int = 0) -> Fusion:
     """A fusion decoder to be trained.
 
     Raises:
-        UsageError: there is no such base.
         OpenMofiError: the base cannot be read.
         MissingExtraError: it is in a package that is not installed.
     """
     import torch
 
-    kind, _, path = settings.base.partition(":")
-    if settings.base not in ("minilm", "scratch") and (kind != "hf" or not path):
-        raise UsageError(f"There is no base {settings.base!r}.", "It can be minilm, scratch, or hf:FOLDER.")
+    path = settings.base.partition(":")[2]
     folder = minilm_folder() if "minilm" in (settings.base, settings.base == "scratch" and settings.tokenizer) \
         else Path(path or settings.tokenizer)
     tokens = FusionTokens(load_tokenizer(folder), settings)

@@ -1,17 +1,18 @@
-"""What the fusion decoder can be told."""
+"""Settings of the fusion decoder."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from openmofi.errors import UsageError
+from msgspec import Meta
+
+from openmofi.config import Fraction, PositiveInt, ProperFraction, Settings
 from openmofi.linking.settings import LinkSettings
-
-HEADS = ("select", "generate")
 
 
 @dataclass(frozen=True)
-class FusionSettings:
+class FusionSettings(Settings):
     """The model (arXiv 2404.01626; what the paper leaves open is chosen here).
 
     Attributes:
@@ -32,29 +33,22 @@ class FusionSettings:
         dropout: in training; a T5 given by `hf:` keeps its own.
     """
 
-    base: str = "minilm"
+    base: Annotated[str, Meta(
+        pattern="^(minilm$|scratch$|hf:.)", description="minilm, scratch or hf:FOLDER")] = "minilm"
     tokenizer: str = "minilm"
-    head: str = "select"
-    context_tokens: int = 128
-    candidate_tokens: int = 50
+    head: Literal["select", "generate"] = "select"
+    context_tokens: PositiveInt = 128
+    candidate_tokens: PositiveInt = 50
     description: bool = True
     type: bool = True
     fusion: bool = True
     similarity: bool = True
-    width: int = 128
-    layers: int = 2
-    heads: int = 6
-    feed_forward: int = 768
-    decoder_layers: int = 2
-    dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.head not in HEADS:
-            raise UsageError(f"The head {self.head!r} is none of {', '.join(HEADS)}.")
-        for name in ("context_tokens", "candidate_tokens", "width", "layers", "heads", "feed_forward",
-                     "decoder_layers"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+    width: PositiveInt = 128
+    layers: PositiveInt = 2
+    heads: PositiveInt = 6
+    feed_forward: PositiveInt = 768
+    decoder_layers: PositiveInt = 2
+    dropout: ProperFraction = 0.1
 
 
 @dataclass(frozen=True)
@@ -67,6 +61,6 @@ class FusionLinkSettings(LinkSettings):
         cache: most mentions remembered by context and span.
     """
 
-    prior_margin: float = 0.95
-    mentions_at_once: int = 32
+    prior_margin: Fraction = 0.95
+    mentions_at_once: PositiveInt = 32
     cache: int = 100_000

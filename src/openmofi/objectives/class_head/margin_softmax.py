@@ -6,13 +6,10 @@ logit, sum of exponentials, targets' logits) and one reduce-scatter of the embed
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from openmofi.errors import UsageError
-from openmofi.objectives.class_head.margins import MARGINS
 from openmofi.objectives.class_head.sampling import draw_classes, join_classes, sample_size, seeded
 from openmofi.objectives.class_head.shards import random_rows, shard_bounds
 from openmofi.objectives.class_head.tiles import Geometry, Targets, margin_softmax
@@ -46,7 +43,7 @@ class MarginSoftmax(nn.Module):
         counts: (classes,) images of each class, to log the accuracy of frequent and rare classes apart.
 
     Raises:
-        UsageError: a setting has no meaning, or there is no class.
+        UsageError: there is no class.
     """
 
     weight: nn.Parameter
@@ -56,7 +53,8 @@ class MarginSoftmax(nn.Module):
     def __init__(self, classes: int, dim: int, settings: MarginSoftmaxSettings, *, seed: int,
                  counts: Tensor | None = None) -> None:
         super().__init__()
-        _check(settings, classes)
+        if classes < 1:
+            raise UsageError("There is no class to train on.", "Check the dataset's vocabulary.")
         self.classes, self.dim, self.settings, self.seed = classes, dim, settings, seed
         self.first, stop = shard_bounds(classes)
         self.geometry = Geometry(settings.margin_type, settings.margin, settings.scale, settings.negative_filter,
@@ -169,21 +167,3 @@ def thirds_by_count(counts: Tensor) -> Tensor:
     thirds = torch.empty_like(order)
     thirds[order] = torch.arange(len(order), device=order.device) * 3 // max(1, len(order))
     return thirds
-
-
-def _check(settings: MarginSoftmaxSettings, classes: int) -> None:
-    """Refuse settings that mean nothing."""
-    allowed = {"implementation": ("exact", "sampled"), "margin_type": tuple(MARGINS),
-               "label_weights": ("uniform", "score")}
-    for name, values in allowed.items():
-        if (value := getattr(settings, name)) not in values:
-            raise UsageError(f"margin_softmax.{name} is {value!r}.", f"It must be one of: {', '.join(values)}.")
-    ranges = {"scale": settings.scale > 0, "sample_rate": 0 < settings.sample_rate <= 1, "chunk": settings.chunk >= 1,
-              "sub_centers": settings.sub_centers >= 1, "margin": 0 <= settings.margin < math.pi,
-              "negative_filter": -1 < settings.negative_filter <= 1}
-    for name, fine in ranges.items():
-        if not fine:
-            raise UsageError(f"margin_softmax.{name} is {getattr(settings, name)}, which is out of its range.",
-                             "See MarginSoftmaxSettings.")
-    if classes < 1:
-        raise UsageError("There is no class to train on.", "Check the dataset's vocabulary.")

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from openmofi.errors import UsageError
 from openmofi.objectives.collectives import gather, gather_with_gradient, sum_over_ranks, world_size
 from openmofi.objectives.pairwise import at_least_float
-from openmofi.objectives.positives import POSITIVES, Positives
+from openmofi.objectives.positives import Positives
 from openmofi.objectives.protocol import Batch, Embeddings, ObjectiveResult
 from openmofi.objectives.settings import ReinforcedSettings
 
@@ -66,14 +66,11 @@ class Reinforced(nn.Module):
         log_scale: scalar parameter; the student's factor on cosines is its exponential.
 
     Raises:
-        UsageError: there is no teacher, a scale is no positive number, or no such rule of positives.
+        UsageError: there is no teacher, or a scale is not a positive number.
     """
 
     def __init__(self, settings: ReinforcedSettings, scales: Mapping[str, float]) -> None:
         super().__init__()
-        if settings.positives not in POSITIVES:
-            raise UsageError(f"objectives.reinforced.positives is {settings.positives!r}, which there is not.",
-                             f"It can be: {', '.join(POSITIVES)}.")
         if not scales or not all(math.isfinite(scale) and scale > 0 for scale in scales.values()):
             raise UsageError(f"objectives.reinforced has the teachers' scales {dict(scales)}.",
                              "Each teacher needs one, a positive number.")

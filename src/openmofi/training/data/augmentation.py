@@ -13,11 +13,11 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from openmofi.encoders import Preprocessing, preprocess
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.errors import OpenMofiError
 from openmofi.pairs import ImageRefused, decode_image
 from openmofi.pairs.images.scaled import ScaledImage
 from openmofi.reinforcement import Augmentation, augmented
-from openmofi.training.recipe.settings import Augment
+from openmofi.training.recipe.schema import Augment
 
 
 @dataclass
@@ -118,22 +118,3 @@ def transforms_of(augment: Augment) -> list[Any]:
     if augment.rand_augment:
         found.append(v2.RandAugment(augment.rand_augment, augment.rand_augment_magnitude))
     return found
-
-
-def check_augment(augment: Augment) -> None:
-    """Refuse what cannot be done.
-
-    Raises:
-        UsageError: a value out of its range.
-    """
-    for name in ("scale", "ratio"):
-        low, high = getattr(augment, name)
-        if not 0 < low <= high or (name == "scale" and high > 1):
-            raise UsageError(f"data.augment.{name} is [{low}, {high}].", "Give the least, then the greatest, above 0" +
-                             (" and at most 1." if name == "scale" else "."))
-    for name in ("flip", "grayscale"):
-        if not 0 <= getattr(augment, name) <= 1:
-            raise UsageError(f"data.augment.{name} is {getattr(augment, name)}; it must lie between 0 and 1.")
-    if augment.color_jitter < 0 or augment.rand_augment < 0 or not 0 <= augment.rand_augment_magnitude <= 30:
-        raise UsageError("data.augment.color_jitter and rand_augment must not be negative, and "
-                         "rand_augment_magnitude must lie between 0 and 30.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,16 +16,16 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.reinforcement import Knowledge
 from openmofi.schema import VOCABULARY
 from openmofi.storage.atomic import is_remote
-from openmofi.training.data.augmentation import Pictures, check_augment
+from openmofi.training.data.augmentation import Pictures
 from openmofi.training.data.loader import Sources, TrainingData
 from openmofi.training.data.locked_features import image_features
-from openmofi.training.data.plan import SAMPLERS, ClassPlan, InstancePlan, Ints, Plan, members_of_classes
+from openmofi.training.data.plan import ClassPlan, InstancePlan, Ints, Plan, members_of_classes
 from openmofi.training.data.rows import Rows, flat_lists, open_rows, shard_starts
 from openmofi.training.data.taught import Taught, classes_of
 from openmofi.training.data.text_features import TextFeatures, text_features
 from openmofi.training.data.texts import TextPlan, plan_texts
 from openmofi.training.inputs import ModelInputs
-from openmofi.training.recipe.settings import DataSettings
+from openmofi.training.recipe.schema import DataSettings
 
 
 def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: str | Path,
@@ -74,16 +73,6 @@ def _check(settings: DataSettings, cache: str | Path) -> None:
         raise UsageError("data.dataset is empty.", "Set it to the folder that `openmofi dataset build` wrote.")
     if is_remote(cache):
         raise UsageError(f"data.cache is {cache}; it is mapped into memory and must be local.")
-    if settings.sampler not in SAMPLERS:
-        near = difflib.get_close_matches(settings.sampler, SAMPLERS, n=1)
-        guess = f" Did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"There is no sampler {settings.sampler!r}.{guess}", f"Use one of {', '.join(SAMPLERS)}.")
-    for name in ("batch_size", "shuffle_shards", "max_labels"):
-        if getattr(settings, name) < 1:
-            raise UsageError(f"data.{name} is {getattr(settings, name)}; it must be at least 1.")
-    if settings.workers < 0:
-        raise UsageError(f"data.workers is {settings.workers}; it must not be negative.")
-    check_augment(settings.augment)
 
 
 def _vocabulary(dataset: Folder) -> pa.Table:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 
-SAMPLERS = ("instance", "class-balanced", "sqrt")
 _SHARDS, _ROWS, _CLASSES = 1, 2, 3  # apart, so that no two draws of a seed share their random numbers
 _WINDOWS_KEPT = 4
 

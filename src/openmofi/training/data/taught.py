@@ -13,7 +13,7 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.objectives.distillation.reinforced import KNOWN, teacher_key
 from openmofi.reinforcement import Augmentation, Knowledge, Recalled, image_hash
 from openmofi.training.data.plan import Ints
-from openmofi.training.recipe.settings import Recipe
+from openmofi.training.recipe.schema import Recipe
 
 _TAUGHT = 6  # sets these random numbers apart from those of `plan`, `texts` and the images
 

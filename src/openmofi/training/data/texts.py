@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from string import Formatter
 
 import numpy as np
 import pyarrow as pa
 
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase
+from openmofi.knowledge.texts import filled
 from openmofi.training.data.plan import Ints
-from openmofi.training.recipe.settings import TextSource
+from openmofi.training.recipe.schema import TextSource
 
 _TEXTS = 4  # sets these random numbers apart from those of `plan`
 
@@ -79,15 +78,11 @@ def plan_texts(source: TextSource, kb: str, class_ids: Sequence[str], names: Seq
     shares = _shares(source)
     named, described = shares[1] > 0, shares[2] > 0
     templates = [*(source.templates if named else ()), *(source.description_templates if described else ())]
-    for template in templates:
-        _check(template, with_kb=bool(kb))
-    if described and not kb:
-        raise UsageError("data.text.name_description needs descriptions, and data.kb is empty.",
-                         "Set data.kb to the knowledge base's folder, or the probability to 0.")
+    if not kb and any("{description" in template for template in templates):
+        raise UsageError("data.text needs descriptions, and data.kb is empty.",
+                         "Set data.kb to the knowledge base's folder, or data.text.name_description to 0.")
     pairs = _described(kb, class_ids) if kb and templates else [(name, "") for name in names]
-    # As the label job writes entities (`labeling.entities`): no punctuation is left over from an empty description.
-    texts = tuple(template.format(name=name, description=description).strip(" :,.-–")
-                  for name, description in pairs for template in templates)
+    texts = tuple(filled(template, name, description) for name, description in pairs for template in templates)
     each = [shares[0], *_even(shares[1], source.templates if named else ()),
             *_even(shares[2], source.description_templates if described else ())]
     return TextPlan(texts, tuple(np.cumsum(each).tolist()), seed)
@@ -96,28 +91,13 @@ def plan_texts(source: TextSource, kb: str, class_ids: Sequence[str], names: Seq
 def _shares(source: TextSource) -> tuple[float, float, float]:
     given = (source.alt_text, source.name, source.name_description)
     total = sum(given)
-    if min(given) < 0 or not total > 0 or not math.isfinite(total):
-        raise UsageError(f"The probabilities of data.text are {given}.", "Give at least one above 0, and none below.")
-    if (source.name > 0 and not source.templates) or (source.name_description > 0 and not source.description_templates):
-        raise UsageError("data.text draws from templates, and there are none.", "Give at least one.")
+    if not total:
+        raise UsageError("Every probability of data.text is 0.", "Give at least one above 0.")
     return given[0] / total, given[1] / total, given[2] / total
 
 
 def _even(share: float, templates: Sequence[str]) -> list[float]:
     return [share / len(templates)] * len(templates) if templates else []
-
-
-def _check(template: str, *, with_kb: bool) -> None:
-    try:
-        fields = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
-    except ValueError as error:
-        raise UsageError(f"The template {template!r} does not work: {error}.") from error
-    if not fields or not fields <= {"name", "description"}:
-        raise UsageError(f"The template {template!r} holds {sorted(fields)}.",
-                         "It must hold {name} or {description}, and nothing else in braces.")
-    if "description" in fields and not with_kb:
-        raise UsageError(f"The template {template!r} needs descriptions, and data.kb is empty.",
-                         "Set data.kb to the knowledge base's folder.")
 
 
 def _described(folder: str, class_ids: Sequence[str]) -> list[tuple[str, str]]:

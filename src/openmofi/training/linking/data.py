@@ -16,7 +16,7 @@ from openmofi.linking.fusion.packing import Packed, pack
 from openmofi.linking.fusion.text import FusionTokens
 from openmofi.linking.fusion.titles import title_tokens
 from openmofi.objectives.protocol import Batch
-from openmofi.training.linking.settings import LinkData
+from openmofi.training.linking.recipe import LinkData
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from openmofi.config.recipes import recipe_dict
 from openmofi.errors import UsageError
 from openmofi.linking.corpora.examples import NIL, Example, read_examples
 from openmofi.linking.fusion.build import Fusion, build_fusion
@@ -23,11 +24,10 @@ from openmofi.training.checkpoint import Progressed
 from openmofi.training.distributed import Ranks, joined_ranks
 from openmofi.training.grad_cache import Term
 from openmofi.training.linking.data import LinkExamples
-from openmofi.training.linking.settings import LinkRecipe
+from openmofi.training.linking.recipe import LinkRecipe
 from openmofi.training.linking.steps import MeanLoss, fusion_forward, fusion_optimizer
 from openmofi.training.linking.validated import run_validated, spread_evenly
 from openmofi.training.log import Watcher
-from openmofi.training.recipe.load import recipe_dict
 from openmofi.training.run import deciding_settings
 from openmofi.training.state import RunState
 

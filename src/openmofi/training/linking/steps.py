@@ -14,7 +14,7 @@ from openmofi.linking.fusion.titles import title_losses
 from openmofi.objectives.protocol import Batch, Embeddings, ObjectiveResult
 from openmofi.training.grad_cache import Forward
 from openmofi.training.linking.data import Asked, LinkExamples
-from openmofi.training.linking.settings import LinkRecipe
+from openmofi.training.linking.recipe import LinkRecipe
 from openmofi.training.model.freeze import freeze
 from openmofi.training.optimization import Optimizer, dense_optimizer
 

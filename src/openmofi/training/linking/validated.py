@@ -11,10 +11,10 @@ from openmofi.linking.corpora.examples import Example
 from openmofi.objectives.protocol import Batch
 from openmofi.training.checkpoint import Checkpoints, Progressed
 from openmofi.training.grad_cache import Forward
-from openmofi.training.linking.settings import LinkRecipe
+from openmofi.training.linking.recipe import LinkRecipe
 from openmofi.training.log import RunLog, Watcher
 from openmofi.training.loop import run_loop
-from openmofi.training.recipe.settings import DataSettings, Recipe
+from openmofi.training.recipe.schema import DataSettings, Recipe
 from openmofi.training.state import RunState
 
 ACCURACY = "validation_accuracy"

@@ -17,10 +17,9 @@ from openmofi.errors import UsageError
 from openmofi.training.inputs import ModelInputs
 from openmofi.training.model.freeze import freeze
 from openmofi.training.model.towers import DualEncoder, Tower, TrainedHead
-from openmofi.training.recipe.settings import ImageModel, ModelSettings, TextModel
+from openmofi.training.recipe.schema import ImageModel, ModelSettings, TextModel
 
 LOCKED = "encoder:"
-_HEADS = ("linear", "mlp", "none")
 _Built = TypeVar("_Built")
 
 
@@ -93,8 +92,6 @@ def _tower(trunk: Trunk | None, features: int, wanted: ImageModel | TextModel, d
 def _head(features: int, wanted: ImageModel | TextModel, dim: int, seed: int, setting: str) -> nn.Module:
     standardised = isinstance(wanted, ImageModel) and wanted.standardise
     dropout = wanted.feature_dropout if isinstance(wanted, ImageModel) else 0.0
-    if wanted.head not in _HEADS:
-        raise UsageError(f"{setting}.head is {wanted.head!r}.", f"There are: {', '.join(_HEADS)}.")
     if wanted.head == "none":
         if features != dim or standardised or dropout:
             raise UsageError(f"{setting}.head is none, so model.dim must be the tower's {features}, and there is "

@@ -12,7 +12,7 @@ from openmofi.encoders.tokens import Tokens
 from openmofi.encoders.trained import save_trained_encoder
 from openmofi.training.inputs import ModelInputs
 from openmofi.training.model.towers import DualEncoder, Tower
-from openmofi.training.recipe.settings import ModelSettings
+from openmofi.training.recipe.schema import ModelSettings
 
 
 def save_encoder(folder: str | Path, model: DualEncoder, settings: ModelSettings, inputs: ModelInputs, *,

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from openmofi.training.model.towers import DualEncoder, Tower
-from openmofi.training.recipe.settings import ModelSettings, OptimizerSettings
+from openmofi.training.recipe.schema import ModelSettings, OptimizerSettings
 
 # The blocks of transformers and convolutional nets as open_clip, transformers and timm name them.
 _BLOCK = re.compile(r"(?:^|\.)(?:blocks|resblocks|layers|stages|layer(?=\d))\.?(\d+)\.")

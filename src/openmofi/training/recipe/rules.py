@@ -1,66 +1,45 @@
-"""What a recipe may say: the names and ranges of its settings, and which of them need each other."""
+"""Which settings of a recipe need each other, and reading a recipe by those rules."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
-from string import Formatter
-from typing import Any
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
 
+from openmofi.config.recipes import read_recipe
 from openmofi.errors import UsageError
-from openmofi.objectives.settings import ContrastiveSettings, ReinforcedSettings
-from openmofi.training.recipe.settings import Recipe
+from openmofi.training.recipe.schema import Recipe, RunSettings
 
-CHOICES: dict[str, tuple[str, ...]] = {
-    "data.sampler": ("instance", "class-balanced", "sqrt"),
-    "model.image.head": ("linear", "mlp", "none"),
-    "model.text.head": ("linear", "mlp", "none"),
-    "objectives.margin_softmax.implementation": ("exact", "sampled"),
-    "objectives.margin_softmax.margin_type": ("cosface", "arcface"),
-    "objectives.margin_softmax.label_weights": ("uniform", "score"),
-    "objectives.contrastive.loss": ("infonce", "sigmoid"),
-    "objectives.contrastive.positives": ("none", "text", "entity", "entity-or-text"),
-    "objectives.reinforced.positives": ("none", "text", "entity", "entity-or-text"),
-    "data.reinforcement.mismatch": ("plain", "stop"),
-    "optimizer.head": ("row-adamw", "row-adagrad"),
-    "run.precision": ("fp32", "bf16"),
-}
-"""Settings that are one of a few names."""
+RECIPES = resources.files("openmofi.training") / "recipes"
+"""The packaged recipes."""
 
-IMAGE_SPECS = ("timm", "open_clip", "hf", "encoder", "backbone")
-TEXT_SPECS = ("open_clip", "hf", "mobile", "encoder")
-PLACEHOLDERS = ("name", "description")
 
-_AT_LEAST_ONE = ("data.batch_size", "data.shuffle_shards", "data.max_labels", "model.dim", "run.steps",
-                 "run.accumulate", "run.log_every", "run.checkpoint_every", "run.keep",
-                 "objectives.margin_softmax.chunk", "objectives.margin_softmax.sub_centers")
-_POSITIVE = ("optimizer.lr", "optimizer.eps", "objectives.margin_softmax.scale", "objectives.contrastive.scale",
-             "objectives.contrastive.max_scale", "model.image.layer_decay", "objectives.margin_softmax.lr_multiplier",
-             "objectives.reinforced.scale", "objectives.reinforced.max_scale", "optimizer.text_lr_multiplier",
-             "data.augment.scale", "data.augment.ratio")
-_SHARES = ("data.augment.scale", "data.augment.flip", "data.augment.grayscale", "model.image.layer_decay",
-           "objectives.margin_softmax.sample_rate", "objectives.reinforced.share", "optimizer.min_lr")
-_BELOW_ONE = ("model.image.feature_dropout", "model.image.drop_path", "optimizer.betas", "optimizer.ema")
-_ANY_SIGN = ("objectives.contrastive.bias", "objectives.margin_softmax.negative_filter")
+def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and check that its settings fit each other; see `openmofi.config.recipes.read_recipe`.
+
+    Paths stay as they are written: they are relative to where the command is run.
+
+    Raises:
+        UsageError: see there, and `validate`.
+    """
+    recipe = read_recipe(Recipe(), name_or_path, overrides, RECIPES)
+    validate(recipe)
+    return recipe
 
 
 def validate(recipe: Recipe) -> None:
-    """Check that the settings are ones that there are, and fit each other.
-
-    The folders of `data` are not looked at: see `require_data`.
+    """Check that the settings fit each other; the folders of `data` are not looked at: see `require_data`.
 
     Raises:
         UsageError: they do not; names the setting.
     """
-    for key, value in _settings(recipe):
-        _check_range(key, value)
-        if key in CHOICES and value not in CHOICES[key]:
-            raise UsageError(f"{key} is {value!r}, which there is not.", f"It can be: {', '.join(CHOICES[key])}.")
     _check_objectives(recipe)
-    _check_towers(recipe)
+    _check_teachers(recipe)
     _check_texts(recipe)
-    _check_run(recipe)
+    check_micro_batches(recipe.data.batch_size, recipe.run)
+    if recipe.optimizer.warmup > recipe.run.steps:
+        raise UsageError(f"optimizer.warmup is {recipe.optimizer.warmup}, more than run.steps = {recipe.run.steps}.",
+                         "Set optimizer.warmup too where steps are few.")
 
 
 def require_data(recipe: Recipe) -> None:
@@ -81,57 +60,32 @@ def require_data(recipe: Recipe) -> None:
                          "Add --kb DIR, the knowledge base that the dataset was labelled with.")
 
 
-def _settings(settings: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    for field in fields(settings):
-        value, key = getattr(settings, field.name), f"{path}{field.name}"
-        if is_dataclass(value):
-            yield from _settings(value, f"{key}.")
-        else:
-            yield key, value
+def check_micro_batches(batch_size: int, run: RunSettings) -> None:
+    """Check that a batch can be cut.
 
-
-def _check_range(key: str, value: Any) -> None:
-    for number in value if isinstance(value, tuple) else (value,):
-        if isinstance(number, bool) or not isinstance(number, int | float):
-            continue
-        if not math.isfinite(number):
-            raise UsageError(f"{key} is {number}, and must be finite.")
-        if key in _AT_LEAST_ONE and number < 1:
-            raise UsageError(f"{key} is {number}, and must be at least 1.")
-        if key in _POSITIVE and number <= 0:
-            raise UsageError(f"{key} is {number}, and must be above 0.")
-        if number < 0 and key not in _ANY_SIGN:
-            raise UsageError(f"{key} is {number}, and must not be negative.")
-        if key in _SHARES and number > 1:
-            raise UsageError(f"{key} is {number}, and must be at most 1.")
-        if key in _BELOW_ONE and number >= 1:
-            raise UsageError(f"{key} is {number}, and must be below 1.")
+    Raises:
+        UsageError: `run.accumulate` does not divide `batch_size`.
+    """
+    if batch_size % run.accumulate:
+        raise UsageError(f"data.batch_size is {batch_size}, which cannot be cut into run.accumulate = "
+                         f"{run.accumulate} equal parts.")
 
 
 def _check_objectives(recipe: Recipe) -> None:
-    softmax = recipe.objectives.margin_softmax
-    with_texts: dict[str, ContrastiveSettings | ReinforcedSettings] = {
-        "contrastive": recipe.objectives.contrastive, "reinforced": recipe.objectives.reinforced}
-    wanted = [name for name, settings in with_texts.items() if settings.weight]
-    if not softmax.weight and not wanted:
+    objectives, text_tower = recipe.objectives, recipe.model.text.spec
+    with_texts = [name for name in ("contrastive", "reinforced") if getattr(objectives, name).weight]
+    if not objectives.margin_softmax.weight and not with_texts:
         raise UsageError("The recipe trains nothing: the weight of every objective is 0.",
                          "Set objectives.margin_softmax.weight or objectives.contrastive.weight.")
-    if wanted and recipe.model.text.spec == "none":
-        raise UsageError(f"objectives.{wanted[0]} needs texts, and model.text.spec is none.",
-                         f"Set model.text.spec, to open_clip:ViT-B-16 say, or objectives.{wanted[0]}.weight to 0.")
-    if not wanted and recipe.model.text.spec != "none":
-        raise UsageError(f"model.text.spec is {recipe.model.text.spec!r}, and no objective looks at texts.",
+    if with_texts and text_tower == "none":
+        raise UsageError(f"objectives.{with_texts[0]} needs texts, and model.text.spec is none.",
+                         f"Set model.text.spec, to open_clip:ViT-B-16 say, or objectives.{with_texts[0]}.weight to 0.")
+    if not with_texts and text_tower != "none":
+        raise UsageError(f"model.text.spec is {text_tower!r}, and no objective looks at texts.",
                          "Set model.text.spec to none, or give objectives.contrastive a weight.")
-    for name, settings in with_texts.items():
-        if settings.scale > settings.max_scale:
-            raise UsageError(f"objectives.{name}.scale is {settings.scale:g}, above its max_scale of "
-                             f"{settings.max_scale:g}.")
-    _check_reinforced(recipe)
-    if softmax.weight and softmax.implementation == "sampled" and not softmax.sample_rate and not softmax.min_sampled:
-        raise UsageError("objectives.margin_softmax samples no class: sample_rate and min_sampled are 0.")
 
 
-def _check_reinforced(recipe: Recipe) -> None:
+def _check_teachers(recipe: Recipe) -> None:
     if recipe.objectives.entity_distillation.weight and not recipe.objectives.margin_softmax.weight:
         raise UsageError("objectives.entity_distillation teaches the classes of objectives.margin_softmax, whose "
                          "weight is 0.", "Give objectives.margin_softmax a weight.")
@@ -146,18 +100,9 @@ def _check_reinforced(recipe: Recipe) -> None:
 
 
 def _from_teachers(recipe: Recipe) -> bool:
-    wanted = recipe.objectives
-    return max(wanted.reinforced.weight, wanted.entity_distillation.weight, wanted.feature_distillation.weight) > 0
-
-
-def _check_towers(recipe: Recipe) -> None:
-    for key, spec, kinds in (("model.image.spec", recipe.model.image.spec, IMAGE_SPECS),
-                             ("model.text.spec", recipe.model.text.spec, TEXT_SPECS)):
-        kind, colon, rest = spec.partition(":")
-        if (kind in kinds and colon and rest) or (key == "model.text.spec" and spec == "none"):
-            continue
-        known = ", ".join(f"{one}:…" for one in kinds) + (", none" if key == "model.text.spec" else "")
-        raise UsageError(f"{key} is {spec!r}, which names no tower.", f"It can be: {known}.")
+    objectives = recipe.objectives
+    return max(objectives.reinforced.weight, objectives.entity_distillation.weight,
+               objectives.feature_distillation.weight) > 0
 
 
 def _check_texts(recipe: Recipe) -> None:
@@ -165,36 +110,3 @@ def _check_texts(recipe: Recipe) -> None:
     if recipe.model.text.spec != "none" and text.alt_text + text.name + text.name_description <= 0:
         raise UsageError("A text tower is trained, and every probability of data.text is 0.",
                          "Set data.text.alt_text, data.text.name or data.text.name_description.")
-    _check_templates("data.text.templates", text.templates, text.name)
-    _check_templates("data.text.description_templates", text.description_templates, text.name_description)
-
-
-def _check_templates(key: str, templates: tuple[str, ...], probability: float) -> None:
-    if probability and not templates:
-        raise UsageError(f"{key} is empty, and texts are to be made of it.", "Give at least one, such as '{name}'.")
-    for template in templates:
-        try:
-            names = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
-        except ValueError as error:
-            raise UsageError(f"{key}: {template!r} is no template: {error}.") from error
-        if strange := sorted(names - set(PLACEHOLDERS)):
-            raise UsageError(f"{key}: {template!r} has the placeholder {{{strange[0]}}}.",
-                             "Placeholders are {name} and {description}.")
-        if not names:
-            raise UsageError(f"{key}: {template!r} has no placeholder: all entities would have the same text.",
-                             "Placeholders are {name} and {description}.")
-
-
-def _check_run(recipe: Recipe) -> None:
-    data, run = recipe.data, recipe.run
-    if data.batch_size % run.accumulate:
-        raise UsageError(f"data.batch_size is {data.batch_size}, which cannot be cut into run.accumulate = "
-                         f"{run.accumulate} equal parts.")
-    if recipe.optimizer.warmup > run.steps:
-        raise UsageError(f"optimizer.warmup is {recipe.optimizer.warmup}, more than run.steps = {run.steps}.",
-                         "Set optimizer.warmup too where steps are few.")
-    for key, (low, high) in (("data.augment.scale", data.augment.scale), ("data.augment.ratio", data.augment.ratio)):
-        if low > high:
-            raise UsageError(f"{key} is [{low:g}, {high:g}]; the smaller number comes first.")
-    if not run.best.removeprefix("-"):
-        raise UsageError("run.best names no metric.", "Set it to -loss, say: the lowest loss is the best.")

@@ -1,9 +1,25 @@
-"""A training recipe as frozen dataclasses; `recipes/*.yaml` are read into them, and unknown keys are errors."""
+"""The schema of a training recipe: what `recipes/*.yaml` may set, with constraints and defaults."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
+from msgspec import Meta
+
+from openmofi.config import (
+    Fraction,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveFraction,
+    PositiveInt,
+    ProperFraction,
+    Settings,
+    check_ascending,
+)
+from openmofi.errors import UsageError
+from openmofi.knowledge.texts import check_template
 from openmofi.objectives.settings import (
     ContrastiveSettings,
     EntityDistillationSettings,
@@ -14,7 +30,7 @@ from openmofi.objectives.settings import (
 
 
 @dataclass(frozen=True)
-class ImageModel:
+class ImageModel(Settings):
     """The image tower.
 
     Attributes:
@@ -36,21 +52,24 @@ class ImageModel:
         drop_path: stochastic depth (timm only).
     """
 
-    spec: str = "timm:vit_base_patch16_224"
+    spec: Annotated[str, Meta(
+        pattern="^(timm|open_clip|hf|encoder|backbone):.",
+        description="timm:NAME, open_clip:ARCH, hf:PATH-OR-ID, encoder:SPEC or backbone:NAME",
+    )] = "timm:vit_base_patch16_224"
     pretrained: str = ""
-    size: int = 0
-    head: str = "linear"
-    head_hidden: int = 0
+    size: NonNegativeInt = 0
+    head: Literal["linear", "mlp", "none"] = "linear"
+    head_hidden: NonNegativeInt = 0
     standardise: bool = False
-    feature_dropout: float = 0.0
+    feature_dropout: ProperFraction = 0.0
     freeze: tuple[str, ...] = ()
-    layer_decay: float = 1.0
+    layer_decay: PositiveFraction = 1.0
     gradient_checkpointing: bool = False
-    drop_path: float = 0.0
+    drop_path: ProperFraction = 0.0
 
 
 @dataclass(frozen=True)
-class TextModel:
+class TextModel(Settings):
     """The text tower.
 
     Attributes:
@@ -60,25 +79,28 @@ class TextModel:
         pretrained, head, head_hidden, freeze, gradient_checkpointing: as of `ImageModel`.
     """
 
-    spec: str = "none"
+    spec: Annotated[str, Meta(
+        pattern="^((open_clip|hf|mobile|encoder):.|none$)",
+        description="open_clip:ARCH, hf:PATH-OR-ID, mobile:mct, encoder:SPEC or none",
+    )] = "none"
     pretrained: str = ""
-    head: str = "linear"
-    head_hidden: int = 0
+    head: Literal["linear", "mlp", "none"] = "linear"
+    head_hidden: NonNegativeInt = 0
     freeze: tuple[str, ...] = ()
     gradient_checkpointing: bool = False
 
 
 @dataclass(frozen=True)
-class ModelSettings:
+class ModelSettings(Settings):
     """Both towers and the dimension of their joint space."""
 
     image: ImageModel = field(default_factory=ImageModel)
     text: TextModel = field(default_factory=TextModel)
-    dim: int = 512
+    dim: PositiveInt = 512
 
 
 @dataclass(frozen=True)
-class TextSource:
+class TextSource(Settings):
     """Which text a sample is given; the probabilities are normalised.
 
     Attributes:
@@ -89,15 +111,24 @@ class TextSource:
         description_templates: the same for name and description.
     """
 
-    alt_text: float = 1.0
-    name: float = 0.0
-    name_description: float = 0.0
+    alt_text: NonNegativeFloat = 1.0
+    name: NonNegativeFloat = 0.0
+    name_description: NonNegativeFloat = 0.0
     templates: tuple[str, ...] = ("{name}",)
     description_templates: tuple[str, ...] = ("{name}: {description}",)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key, probability in (("templates", self.name), ("description_templates", self.name_description)):
+            templates = getattr(self, key)
+            if probability and not templates:
+                raise UsageError(f"{key} is empty, and texts are to be made of it.", "Give one, such as '{name}'.")
+            for template in templates:
+                check_template(template)
+
 
 @dataclass(frozen=True)
-class Augment:
+class Augment(Settings):
     """What is done to a training image (torchvision v2). Values of 0 are off.
 
     Attributes:
@@ -110,17 +141,21 @@ class Augment:
         rand_augment_magnitude: 0 to 30.
     """
 
-    scale: tuple[float, float] = (0.4, 1.0)
-    ratio: tuple[float, float] = (0.75, 1.3333333333333333)
-    flip: float = 0.5
-    color_jitter: float = 0.0
-    grayscale: float = 0.0
-    rand_augment: int = 0
-    rand_augment_magnitude: int = 9
+    scale: tuple[PositiveFraction, PositiveFraction] = (0.4, 1.0)
+    ratio: tuple[PositiveFloat, PositiveFloat] = (0.75, 1.3333333333333333)
+    flip: Fraction = 0.5
+    color_jitter: NonNegativeFloat = 0.0
+    grayscale: Fraction = 0.0
+    rand_augment: NonNegativeInt = 0
+    rand_augment_magnitude: Annotated[int, Meta(ge=0, le=30)] = 9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_ascending(scale=self.scale, ratio=self.ratio)
 
 
 @dataclass(frozen=True)
-class Reinforcement:
+class Reinforcement(Settings):
     """What teachers know of the dataset, as `openmofi reinforce` stored it.
 
     Where there is a store, its augmentations are replayed in place of `data.augment`: to the pixel where the model's
@@ -133,11 +168,11 @@ class Reinforcement:
     """
 
     store: str = ""
-    mismatch: str = "plain"
+    mismatch: Literal["plain", "stop"] = "plain"
 
 
 @dataclass(frozen=True)
-class DataSettings:
+class DataSettings(Settings):
     """What is trained on.
 
     Attributes:
@@ -157,18 +192,18 @@ class DataSettings:
     dataset: str = ""
     kb: str = ""
     cache: str = ""
-    batch_size: int = 1024
-    sampler: str = "instance"
-    shuffle_shards: int = 64
-    workers: int = 2
+    batch_size: PositiveInt = 1024
+    sampler: Literal["instance", "class-balanced", "sqrt"] = "instance"
+    shuffle_shards: PositiveInt = 64
+    workers: NonNegativeInt = 2
     text: TextSource = field(default_factory=TextSource)
     augment: Augment = field(default_factory=Augment)
     reinforcement: Reinforcement = field(default_factory=Reinforcement)
-    max_labels: int = 8
+    max_labels: PositiveInt = 8
 
 
 @dataclass(frozen=True)
-class Objectives:
+class Objectives(Settings):
     """The losses; what is trained is their sum, each with its weight."""
 
     margin_softmax: MarginSoftmaxSettings = field(default_factory=MarginSoftmaxSettings)
@@ -179,7 +214,7 @@ class Objectives:
 
 
 @dataclass(frozen=True)
-class OptimizerSettings:
+class OptimizerSettings(Settings):
     """AdamW with cosine decay after a linear warm-up.
 
     Attributes:
@@ -194,21 +229,21 @@ class OptimizerSettings:
         ema: decay of the weights' moving average, from step 0; 0 is off.
     """
 
-    lr: float = 5e-4
-    text_lr_multiplier: float = 1.0
-    betas: tuple[float, float] = (0.9, 0.98)
-    eps: float = 1e-6
-    weight_decay: float = 0.2
-    head: str = "row-adamw"
-    warmup: int = 2000
-    min_lr: float = 0.0
-    clip: float = 1.0
-    head_clip: float = 0.0
-    ema: float = 0.0
+    lr: PositiveFloat = 5e-4
+    text_lr_multiplier: PositiveFloat = 1.0
+    betas: tuple[ProperFraction, ProperFraction] = (0.9, 0.98)
+    eps: PositiveFloat = 1e-6
+    weight_decay: NonNegativeFloat = 0.2
+    head: Literal["row-adamw", "row-adagrad"] = "row-adamw"
+    warmup: NonNegativeInt = 2000
+    min_lr: Fraction = 0.0
+    clip: NonNegativeFloat = 1.0
+    head_clip: NonNegativeFloat = 0.0
+    ema: ProperFraction = 0.0
 
 
 @dataclass(frozen=True)
-class RunSettings:
+class RunSettings(Settings):
     """How it runs.
 
     Attributes:
@@ -227,22 +262,22 @@ class RunSettings:
         threads: of torch, a process; 0 leaves its choice.
     """
 
-    steps: int = 100_000
-    seed: int = 0
-    accumulate: int = 1
-    precision: str = "fp32"
+    steps: PositiveInt = 100_000
+    seed: NonNegativeInt = 0
+    accumulate: PositiveInt = 1
+    precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
     channels_last: bool = True
     fsdp: bool = False
-    log_every: int = 50
-    checkpoint_every: int = 1000
-    keep: int = 3
-    best: str = "-loss"
-    threads: int = 0
+    log_every: PositiveInt = 50
+    checkpoint_every: PositiveInt = 1000
+    keep: PositiveInt = 3
+    best: Annotated[str, Meta(pattern="^(-.|[^-])", description="a metric of the log, such as -loss")] = "-loss"
+    threads: NonNegativeInt = 0
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Settings):
     """All that decides a training run."""
 
     name: str = "recipe"
