@@ -8,9 +8,18 @@ import pytest
 
 from openmofi.engine import Quiet
 from openmofi.evaluation.compare import compare_results
-from studies.comparison import BASELINE, BEST, RECIPES, UNTRAINED, Measured, compare_encoders
-from studies.comparison_figures import ROWS, gain_sentence, retrieval_sections
-from studies.watching import ProgressWatcher
+from studies.comparison import (
+    BASELINE,
+    BEST,
+    RECIPES,
+    ROWS,
+    UNTRAINED,
+    Measured,
+    compare_encoders,
+    gain_sentence,
+    retrieval_sections,
+)
+from studies.training import ProgressWatcher
 
 OVERRIDES = ("run.steps=4", "data.batch_size=32", "optimizer.warmup=1", "model.dim=16")
 
@@ -27,7 +36,7 @@ class Counting(Quiet):
         self.steps += 1
 
 
-def test_the_mean_over_seeds_is_taken_picture_by_picture() -> None:
+def test_the_mean_over_seeds_is_taken_image_by_image() -> None:
     entities = np.array(["a", "a", "b", "b"])
     runs = [Measured({"map_incl_query": np.full(4, x), "map_excl_query": np.array([x, np.nan, x, x]),
                       "zero_shot": np.full(4, x > 0.5, float)}, entities) for x in (0.2, 0.6)]

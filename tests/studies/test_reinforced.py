@@ -17,9 +17,14 @@ from openmofi.training.run import train
 from studies import recipe_path
 from studies.comparison import BEST, Measured, compared_run
 from studies.reinforced import CONTRASTIVE, MULTI_TASK, REINFORCED, STUDENTS, reinforced_metrics, run_reinforced
-from studies.reinforced_figures import TEACHER_ROWS, goal_cells, reinforced_report
-from studies.reinforced_images import ReplayedSample, replayed_samples
-from studies.side_by_side import TrainingRun
+from studies.reinforced_figures import (
+    TEACHER_ROWS,
+    ReplayedSample,
+    goal_cells,
+    reinforced_report,
+    replayed_samples,
+)
+from studies.training import TrainingRun
 
 ENTITIES = np.repeat([f"e{number}" for number in range(20)], 3)
 
@@ -125,7 +130,7 @@ def test_the_whole_benchmark_runs_once(sources: Path, small_demo: Path, tmp_path
     for sample in samples:
         assert len(sample.augmentations) == 2
         assert sample.texts not in ((), (sample.text,))
-        assert sample.picture.startswith("data:image/jpeg")
+        assert sample.image.startswith("data:image/jpeg")
     page = (tmp_path / "report.html").read_text("utf-8")
     assert page.count("data:image/png") == 2 * page.count("data:image/jpeg") > 0
     made = sorted(tmp_path.glob("students/*/encoder/*")) + sorted(tmp_path.glob("store/samples/*"))

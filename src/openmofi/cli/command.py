@@ -58,7 +58,7 @@ def run_app(app: Callable[[], None]) -> None:
         advice = str(error) or "what is finished is kept; start the same command again to go on"
         _fail(error, f"interrupted: {advice}", 130)
     except Exception as error:  # the last resort: a person sees one line, a developer asks for the traceback
-        _fail(error, f"internal error: {type(error).__name__}: {error}\n  Set OPENMOFI_DEBUG=1 to see the traceback.", 1)
+        _fail(error, f"internal error: {type(error).__name__}: {error}\n  Set OPENMOFI_DEBUG=1 for the traceback.", 1)
 
 
 def _fail(error: BaseException, message: str, code: int) -> None:

@@ -81,105 +81,24 @@ def print_world(title: str, counts: Mapping[str, Any]) -> None:
 
 
 def print_demo(out: str, metrics: Mapping[str, Any]) -> None:
-    """Print the demo's figures beside their goals."""
-    from openmofi.sample.figures import AMBIGUOUS_GOAL, PRECISION_GOAL, RECALL_GOAL
-
+    """Print the demo's figures."""
     labels = metrics["labels"]
     table = Table(title=f"Labels of {metrics['rows_out']:,} pages ({metrics['rows_in']:,} in)", title_justify="left")
-    for column, justify in (("", "left"), ("precision", "right"), ("recall", "right"), ("goal", "left")):
-        table.add_column(column, justify=justify)  # type: ignore[arg-type]
-    rows = [
-        ("all pages", labels["precision"], labels["recall"], f"≥ {PRECISION_GOAL:.2f} at ≥ {RECALL_GOAL:.2f}"),
-        ("  ambiguous names", labels["ambiguous_precision"], labels["ambiguous_recall"], f"≥ {AMBIGUOUS_GOAL:.2f}"),
-        ("held-out pages", labels["heldout_precision"], labels["heldout_recall"], ""),
-        ("  ambiguous names", labels["heldout_ambiguous_precision"], labels["heldout_ambiguous_recall"], ""),
-        ("text only, same recall", labels["text_only_precision"], labels["recall"], ""),
-        ("contrastive on alt-text, same recall", labels["alt_text_encoder_precision"], labels["recall"], ""),
-    ]
-    for name, precision, recall, goal in rows:
-        table.add_row(name, *("–" if value is None else f"{value:.3f}" for value in (precision, recall)), goal)
+    table.add_column("")
+    for column in ("precision", "recall"):
+        table.add_column(column, justify="right")
+    for name, precision, recall in (
+        ("all pages", "precision", "recall"), ("  ambiguous names", "ambiguous_precision", "ambiguous_recall"),
+        ("held-out pages", "heldout_precision", "heldout_recall"),
+        ("  ambiguous names", "heldout_ambiguous_precision", "heldout_ambiguous_recall"),
+        ("text only, same recall", "text_only_precision", "recall"),
+        ("contrastive on alt-text, same recall", "alt_text_encoder_precision", "recall"),
+    ):
+        table.add_row(name, *("–" if labels[key] is None else f"{labels[key]:.3f}" for key in (precision, recall)))
     console = Console()
     console.print(table)
-    for name, title in (("retrieval", "heads on cached features"), ("retrieval_full", "end to end, three seeds")):
-        if name in metrics:
-            _print_retrieval(console, f"Retrieval and naming of held-out entities: {title}", metrics[name])
     console.print(f"expected precision without any truth: {labels['expected_precision']:.3f}; "
                   f"{metrics['seconds']['total']:.0f} s in all; report: {out}/report.html", highlight=False)
-
-
-def _print_retrieval(console: Console, title: str, found: Mapping[str, Any]) -> None:
-    from studies.comparison_figures import ROWS, gain_sentence
-
-    console.print(_encoders_table(title, {shown: found[name] for name, shown in ROWS.items()}))
-    console.print(gain_sentence(found), highlight=False)
-
-
-def _encoders_table(title: str, rows: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Each figure with its interval below it, so that the table fits 80 columns."""
-    from studies.comparison_figures import figure_cells
-
-    table = Table(title=f"{title}; 95 % below", title_justify="left")
-    table.add_column("encoder")
-    for column in ("mAP excl. query", "mAP incl. query", "zero-shot"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for name, figures in rows.items():
-        excl, excl_interval, incl, zero_shot, zero_shot_interval = figure_cells(figures)
-        table.add_row(name, f"{excl}\n{excl_interval}", incl, f"{zero_shot}\n{zero_shot_interval}")
-    return table
-
-
-def print_fusion(out: str, metrics: Mapping[str, Any]) -> None:
-    """Print the fusion benchmark's systems, goals and ablations."""
-    from studies.fusion_figures import ABLATION_ROWS, GOAL_ROWS, ROWS, interval, verdict
-
-    table = Table(title="Mentions of lemmas that none has seen; 95 % over lemmas", title_justify="left")
-    table.add_column("")
-    for column in ("accuracy", "95 %", "shadowed", "seen lemmas"):
-        table.add_column(column, justify="right")
-    headlines = {"select": "accuracy", "bi_encoder": "biencoder_tuned", "bi_encoder_untrained": "biencoder",
-                 "prior": "prior"}
-    for name, shown in ROWS.items():
-        unseen, seen = (metrics["splits"][split][name] for split in ("test_unseen", "test_seen"))
-        table.add_row(shown, f"{unseen['accuracy']:.3f}", interval(metrics["intervals"][headlines[name]]),
-                      f"{unseen['shadowed'] or 0:.3f}", f"{seen['accuracy']:.3f}")
-    for name, value in metrics["ablations"].items():
-        table.add_row(f"  {ABLATION_ROWS[name]}", f"{value:.3f}", interval(metrics["intervals"][f"ablations.{name}"]))
-    console = Console()
-    console.print(table)
-    for name, goal in metrics["goals"].items():
-        console.print(f"{GOAL_ROWS[name]}: {goal['found']:.3f} (goal {goal['goal']:.2f}: {verdict(goal)})",
-                      highlight=False)
-    console.print(f"{metrics['seconds']['total']:.0f} s in all; report: {out}/report.html", highlight=False)
-
-
-def print_reinforced(out: str, metrics: Mapping[str, Any]) -> None:
-    """Print the students beside their teachers, and the goals."""
-    from studies.reinforced_figures import encoder_rows, goal_cells
-
-    console = Console()
-    console.print(_encoders_table("Retrieval and naming of held-out entities", encoder_rows(metrics)))
-    for name, found, interval, goal, verdict in goal_cells(metrics):
-        console.print(f"{name}: {found} ({interval}; goal {goal}: {verdict})", highlight=False)
-    console.print(f"{metrics['seconds']['total']:.0f} s in all; report: {out}/report.html", highlight=False)
-
-
-def print_linkers(metrics: Mapping[str, Any]) -> None:
-    """Print what labels each linker leads to, before and after the image has its say."""
-    for pages, found in metrics["linkers"].items():
-        table = Table(title=f"{pages.replace('_', ' ')} pages: precision at recall", title_justify="left",
-                      pad_edge=False)
-        table.add_column("linker")
-        for column in ("all", "ambiguous", "all,\nwith image", "ambiguous,\nwith image"):
-            table.add_column(column, justify="right", no_wrap=True)
-        for name, stages in found.items():
-            table.add_row(name, *(_precision_at_recall(stages[stage][group]) for stage in ("text", "image")
-                                  for group in ("all", "ambiguous")))
-        Console().print(table)
-
-
-def _precision_at_recall(figures: Mapping[str, float | None]) -> str:
-    precision, recall = ("–" if figures[name] is None else f"{figures[name]:.3f}" for name in ("precision", "recall"))
-    return f"{precision} at {recall}"
 
 
 def print_evaluation(result: Mapping[str, Any]) -> None:
