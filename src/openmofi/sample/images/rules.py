@@ -120,7 +120,7 @@ RULES: Mapping[str, Rule] = {
                      "keycap", "alphanum", "geometric"), _SYMBOL),
 }
 
-_PICTURABLE = tuple(f"noun.{name}" for name in (
+_DEPICTABLE = tuple(f"noun.{name}" for name in (
     "act", "animal", "artifact", "body", "communication", "event", "food", "group", "location", "object", "person",
     "phenomenon", "plant", "shape", "substance", "time"))
 
@@ -146,10 +146,10 @@ class Nouns:
 
     def all_senses(self, lemma: str, lexname: str) -> list[str]:
         """All senses of a lemma in a lexicographer file, the commonest first."""
-        return [found for _, found in sorted(self._senses.get((_lemma_key(lemma), lexname), ()))]
+        return [synset for _, synset in sorted(self._senses.get((_lemma_key(lemma), lexname), ()))]
 
     def is_a(self, synset: str, kind: tuple[str, str]) -> bool:
-        """Whether a synset lies below the commonest sense of `kind`: (lemma, lexicographer file)."""
+        """Whether a synset is below the commonest sense of `kind`: (lemma, lexicographer file)."""
         target = self.commonest(*kind)
         front, seen = [synset], set()
         while front:
@@ -163,17 +163,17 @@ class Nouns:
         return False
 
     def namesake(self, lemma: str) -> str | None:
-        """The commonest sense of a lemma in any file of things that can be pictured.
+        """The commonest sense of a lemma in any file of things that can be depicted.
 
         The last resort, so that a concept and the noun of its name ("family", "hole") are not two entities that
-        no picture could tell apart.
+        no artwork could tell apart.
         """
-        senses = [sense for file in _PICTURABLE for sense in self._senses.get((_lemma_key(lemma), file), ())]
+        senses = [sense for file in _DEPICTABLE for sense in self._senses.get((_lemma_key(lemma), file), ())]
         return min(senses)[1] if senses else None
 
     def within(self, lemma: str, files: tuple[str, ...]) -> str | None:
         """The commonest sense in the first file that has one."""
-        return next((found for file in files if (found := self.commonest(lemma, file))), None)
+        return next((synset for file in files if (synset := self.commonest(lemma, file))), None)
 
 
 def _lemma_key(lemma: str) -> str:
@@ -181,18 +181,18 @@ def _lemma_key(lemma: str) -> str:
 
 
 def match(nouns: Nouns, label: str, rule: Rule) -> tuple[str, str] | None:
-    """(synset id, name of the rule that found it) for a concept's label; `None` where WordNet lacks it."""
-    if found := nouns.within(label, rule.files):
-        return found, "label"
+    """(synset id, name of the rule) for a concept's label; `None` where WordNet lacks it."""
+    if synset := nouns.within(label, rule.files):
+        return synset, "label"
     for ending, single in (("ies", "y"), ("s", "")):
-        if label.endswith(ending) and (found := nouns.within(label.removesuffix(ending) + single, rule.files)):
-            return found, "singular"
+        if label.endswith(ending) and (synset := nouns.within(label.removesuffix(ending) + single, rule.files)):
+            return synset, "singular"
     bare = _DECORATION.sub("", label)
-    if rule.by_head and bare != label and (found := nouns.within(bare, rule.files)):
-        return found, "undecorated"
+    if rule.by_head and bare != label and (synset := nouns.within(bare, rule.files)):
+        return synset, "undecorated"
     head = label.rpartition(" ")[2]
-    if rule.by_head and head != label and (found := nouns.within(head, rule.files)):
-        return found, "head"
-    if found := nouns.namesake(label):
-        return found, "namesake"
+    if rule.by_head and head != label and (synset := nouns.within(head, rule.files)):
+        return synset, "head"
+    if synset := nouns.namesake(label):
+        return synset, "namesake"
     return None
