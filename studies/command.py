@@ -13,7 +13,7 @@ from openmofi.cli.show.progress import shown_progress
 from openmofi.engine import Progress
 
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder of the study; a study that was stopped goes on there.")]
-Demo = Annotated[Path, typer.Option(help="Folder of the demo; what the study needs of it is made where it is missing.")]
+Demo = Annotated[Path, typer.Option(help="Folder of the demo; missing parts that the study needs are made there.")]
 Set = Annotated[list[str] | None, typer.Option(
     "--set", metavar="KEY=VALUE", help="Change a setting of all runs, as run.steps=20; may be repeated.")]
 MaxEntities = Annotated[int, typer.Option(min=0, help="A smaller world (0: all).")]

@@ -72,7 +72,7 @@ def _train(run: TrainingRun) -> dict[str, Any]:
     try:
         train(run.recipe, run.out, resume=True, watcher=Unwatched(), progress=Quiet())
     except KeyboardInterrupt:
-        # Ctrl-C reaches every process of the terminal; the parent is the one to say so.
+        # Ctrl-C reaches every process of the terminal; the parent reports it.
         raise SystemExit(130) from None
     return {}
 

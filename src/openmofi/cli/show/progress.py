@@ -64,8 +64,8 @@ class ConsoleProgress:
         elif time.monotonic() - self._said > _LINE_EVERY or self._done == self._total:
             self._said = time.monotonic()
             left = (self._said - self._started) / self._done * (self._total - self._done)
-            told = ", ".join(filter(None, (f"{self._done}/{self._total}", self._rate(), f"{left:.0f} s left")))
-            print(f"{self._stage}: {told}", file=sys.stderr, flush=True)
+            status = ", ".join(filter(None, (f"{self._done}/{self._total}", self._rate(), f"{left:.0f} s left")))
+            print(f"{self._stage}: {status}", file=sys.stderr, flush=True)
 
     def _rate(self) -> str:
         seconds = max(time.monotonic() - self._started, 1e-9)

@@ -61,7 +61,7 @@ class ConsoleWatcher:
         self._tty = self._console.is_terminal
         self._bar = Bar(
             TextColumn("train"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[told]}"), console=self._console, disable=not self._tty)
+            TextColumn("{task.fields[scalars]}"), console=self._console, disable=not self._tty)
         self._task: Any = None
         self._total = self._first = 0
         self._started = time.monotonic()
@@ -74,12 +74,12 @@ class ConsoleWatcher:
             self.say(f"going on after step {done:,} of {total:,}")
         if self._tty:
             self._bar.start()
-            self._task = self._bar.add_task("train", total=total, completed=done, told="")
+            self._task = self._bar.add_task("train", total=total, completed=done, scalars="")
 
     def log(self, step: int, scalars: Mapping[str, float]) -> None:
         """See `Watcher.log`."""
         if self._tty and self._task is not None:
-            self._bar.update(self._task, completed=step, told=training_line(scalars))
+            self._bar.update(self._task, completed=step, scalars=training_line(scalars))
             return
         pace = (time.monotonic() - self._started) / max(step - self._first, 1)
         left = f", {pace * (self._total - step):,.0f} s left" if step < self._total else ""
