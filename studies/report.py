@@ -53,7 +53,7 @@ class Table:
         from rich import table
         from rich.console import Console
 
-        shown = table.Table(title=title, title_justify="left", pad_edge=False)
+        shown = table.Table(title=title, title_justify="left", box=None, pad_edge=False)
         for column, name in enumerate(self.head):
             shown.add_column(name, justify="right" if column in self.right else "left")
         for row in self.rows:

@@ -11,13 +11,16 @@ from openmofi.evaluation.compare import compare_results
 from studies.comparison import (
     BASELINE,
     BEST,
+    GOALS,
     RECIPES,
     ROWS,
     UNTRAINED,
     Measured,
     compare_encoders,
     gain_sentence,
+    print_comparison,
     retrieval_sections,
+    run_comparison,
 )
 from studies.training import ProgressWatcher
 
@@ -80,12 +83,26 @@ def test_the_report_says_whether_the_goal_is_met(gain: float, verdict: str) -> N
     assert "0.350" in str(sections[0].body)
 
 
+def test_the_terminal_shows_labels_beside_their_goals_and_encoders(capsys: pytest.CaptureFixture[str]) -> None:
+    retrieval = {name: figures(0.3) for name in ROWS} | {"gain": {BEST: {"gain": 0.2, "gain_interval": (0.1, 0.3)}}}
+    labels = {name.removeprefix("labels."): 0.85 for name in GOALS} | {"heldout_ambiguous_precision": None}
+    print_comparison(Path("demo"), {"labels": labels, "retrieval": retrieval, "seconds": {"total": 61.0}})
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line.split()[0]: line.split()[1:] for line in lines if line.startswith("labels.")}
+    assert rows["labels.precision"] == ["0.850", "≥", "0.90", "missed"]
+    assert rows["labels.recall"] == ["0.850", "≥", "0.75", "met"]
+    assert rows["labels.heldout_ambiguous_precision"] == ["–", "≥", "0.80", "missed"]
+    assert any("multi-task (MOFI)" in line and "0.300" in line for line in lines)
+    assert lines[-1] == "61 s in all; report: demo/report.html"
+
+
 @pytest.mark.slow
 def test_the_comparison_trains_each_encoder_once(tmp_path: Path) -> None:
-    from openmofi.sample.demo import label_world
+    from openmofi.sample.demo import run_demo
     from openmofi.sample.settings import world_settings
 
-    label_world(tmp_path, Quiet(), settings=world_settings(None, 60))
+    demo = run_demo(tmp_path, Quiet(), settings=world_settings(None, 60))
+    assert "Figures and goals" not in (tmp_path / "report.html").read_text("utf-8")
     told = Counting()
     found = compare_encoders(tmp_path, told, overrides=OVERRIDES)
     assert ("train", 4 * len(RECIPES)) in told.stages
@@ -99,6 +116,17 @@ def test_the_comparison_trains_each_encoder_once(tmp_path: Path) -> None:
     assert json.dumps(compare_encoders(tmp_path, again, overrides=OVERRIDES)) == json.dumps(found)
     assert ("train", 0) in again.stages
     assert weights.stat().st_mtime_ns == before
+    metrics = run_comparison(tmp_path, Quiet(), overrides=OVERRIDES)
+    written = json.loads((tmp_path / "metrics.json").read_text("utf-8"))
+    assert written == json.loads(json.dumps(metrics))
+    assert {name: value for name, value in metrics.items() if name != "seconds"} == json.loads(json.dumps(
+        {name: value for name, value in demo.items() if name != "seconds"} | {"retrieval": found}))
+    assert set(metrics["seconds"]) == {*demo["seconds"], "training"}
+    page = (tmp_path / "report.html").read_text("utf-8")
+    titles = ("Against the truth", "What the entity labels bring: heads on cached features", "Figures and goals",
+              "Seconds")
+    assert sorted(titles, key=page.index) == list(titles)
+    assert "seconds.training" in page
     results = sorted(tmp_path.glob("evaluation/*/*.json"))
     compared = compare_results(results)
     assert [len(one.results) for one in compared] == [1 + len(RECIPES)]
