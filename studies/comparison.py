@@ -130,12 +130,12 @@ def run_comparison(out: str | Path, progress: Progress, *, full: bool = False,
     metrics["retrieval"] = watch.time("training", lambda: compare_encoders(root, progress, overrides=overrides))
     if full:
         metrics["retrieval_full"] = watch.time("training-full", lambda: compare_encoders(
-            root, progress, full=True, seeds=FULL_SEEDS, overrides=overrides))
+            root, progress, full=True, overrides=overrides))
     audits = watch.time("audit", lambda: audit_demo(root))
     return finish_demo(root, watch, metrics, audits, retrieval_sections(metrics), GOALS)
 
 
-def compare_encoders(root: Path, progress: Progress, *, full: bool = False, seeds: Sequence[int] = (0,),
+def compare_encoders(root: Path, progress: Progress, *, full: bool = False,
                      overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Train the four encoders of the table on `root/dataset`, and measure them and the untrained one.
 
@@ -144,15 +144,14 @@ def compare_encoders(root: Path, progress: Progress, *, full: bool = False, seed
     Args:
         root: the demo's folder; gets `training/` and `evaluation/`, or `training-full/` and `evaluation-full/`.
         progress: receives each run.
-        full: train end to end; otherwise heads on cached features.
-        seeds: one run each.
+        full: train end to end, three seeds each; otherwise heads on cached features, one seed.
         overrides: settings of all recipes, as `openmofi train --set` takes them.
 
     Returns:
         Name → figures (`map_incl_query`, `map_excl_query`, `zero_shot` and their intervals), `seeds` (the figures of
         each run) and `gain` over the alt-text baseline.
     """
-    suffix = "-full" if full else ""
+    suffix, seeds = ("-full", FULL_SEEDS) if full else ("", (0,))
     results = root / f"evaluation{suffix}"
     metrics: dict[str, Any] = {UNTRAINED: measure_encoder(root, BACKBONE, results / UNTRAINED, progress).figures()}
     joined: dict[str, Measured] = {}

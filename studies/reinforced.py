@@ -96,7 +96,7 @@ class ReinforcedStudy:
 
 
 def run_reinforced(out: str | Path, demo: str | Path, progress: Progress, *, overrides: Sequence[str] = (),
-                   settings: WorldSettings | None = None, sources: Path | None = None) -> dict[str, Any]:
+                   settings: WorldSettings | None = None) -> dict[str, Any]:
     """Tune and store what the teachers know, train the students, measure all; finished steps are not repeated.
 
     Args:
@@ -104,7 +104,7 @@ def run_reinforced(out: str | Path, demo: str | Path, progress: Progress, *, ove
         demo: the demo's folder; world, labels, dataset and teachers are made where they are missing.
         progress: receives every step.
         overrides: settings of all students, e.g. few steps for a trial.
-        settings, sources: of the world, and packages that were fetched before; see `run_demo`.
+        settings: of the world.
 
     Returns:
         What `metrics.json` holds: see `reinforced_metrics`; `training` (student → what its run was), `store` (its
@@ -117,7 +117,7 @@ def run_reinforced(out: str | Path, demo: str | Path, progress: Progress, *, ove
     root.mkdir(parents=True, exist_ok=True)
     study = ReinforcedStudy(root, Path(demo), progress, Stopwatch.open(root / "seconds.json"), tuple(overrides))
     runs = {name: study.student(name) for name in STUDENTS}
-    study.watch.time("demo", lambda: _make_demo(study, settings, sources))
+    study.watch.time("demo", lambda: _make_demo(study, settings))
     scales = study.watch.time("scales", lambda: _scales(study))
     store = study.watch.time("store", lambda: _reinforce(study, scales, runs[REINFORCED]))
     study.watch.time("students", lambda: train_side_by_side(list(runs.values()), progress))
@@ -133,8 +133,8 @@ def run_reinforced(out: str | Path, demo: str | Path, progress: Progress, *, ove
     return metrics
 
 
-def _make_demo(study: ReinforcedStudy, settings: WorldSettings | None, sources: Path | None) -> None:
-    label_world(study.demo, study.progress, settings=settings, sources=sources)
+def _make_demo(study: ReinforcedStudy, settings: WorldSettings | None) -> None:
+    label_world(study.demo, study.progress, settings=settings)
     teacher = compared_run(study.demo, BEST)
     if not ((teacher.out / "manifest.json").exists() and read_manifest(teacher.out, "run").finished):
         train_side_by_side([teacher], study.progress)

@@ -45,19 +45,18 @@ class TrainingRun:
         return str(self.out)
 
 
-def train_side_by_side(runs: Sequence[TrainingRun], progress: Progress, *, workers: int = 0) -> None:
+def train_side_by_side(runs: Sequence[TrainingRun], progress: Progress) -> None:
     """Train all runs, as many at a time as there are cores.
 
     Args:
         runs: in the order in which they begin.
         progress: receives the steps of all runs together.
-        workers: processes; 0: one a core.
 
     Raises:
         OpenMofiError: a run failed; what others trained is kept.
     """
     cores = os.cpu_count() or 1
-    workers = min(workers or cores, len(runs))
+    workers = min(cores, len(runs))
     threads = max(1, cores // workers)
     shared = [replace(run, recipe=replace(run.recipe, run=replace(run.recipe.run, threads=threads))) for run in runs]
     with _followed(shared, progress) as messages:

@@ -83,7 +83,9 @@ def test_the_report_says_whether_the_goal_is_met(gain: float, verdict: str) -> N
     assert "0.350" in str(sections[0].body)
 
 
-def test_the_terminal_shows_labels_beside_their_goals_and_encoders(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_terminal_shows_labels_beside_their_goals_and_encoders(
+        capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     retrieval = {name: figures(0.3) for name in ROWS} | {"gain": {BEST: {"gain": 0.2, "gain_interval": (0.1, 0.3)}}}
     labels = {name.removeprefix("labels."): 0.85 for name in GOALS} | {"heldout_ambiguous_precision": None}
     print_comparison(Path("demo"), {"labels": labels, "retrieval": retrieval, "seconds": {"total": 61.0}})

@@ -54,22 +54,20 @@ class Stopwatch:
             write_json(self.path, self.seconds)
 
 
-def run_demo(out: str | Path, progress: Progress, *, settings: WorldSettings | None = None,
-             sources: Path | None = None) -> dict[str, Any]:
+def run_demo(out: str | Path, progress: Progress, *, settings: WorldSettings | None = None) -> dict[str, Any]:
     """Label the sample world in `out`, measure the labels and report.
 
     Args:
         out: the demo's folder; gets `metrics.json` and `report.html`.
         progress: receives every step.
         settings: of the world.
-        sources: artwork and names that were fetched before.
 
     Returns:
         What `metrics.json` holds: `labels` (see `label_metrics`, and `expected_precision`), `pairs`, `rows_in`,
         `rows_out`, `seconds`.
     """
     root = Path(out)
-    watch, counts = label_world(root, progress, settings=settings, sources=sources)
+    watch, counts = label_world(root, progress, settings=settings)
     audits = watch.time("audit", lambda: audit_demo(root))
     metrics = {"labels": label_metrics(audits) | {"expected_precision": counts["expected_precision"]},
                "pairs": counts["rows_in"], "rows_in": counts["rows_in"], "rows_out": counts["rows_out"]}
@@ -109,15 +107,15 @@ def audit_demo(root: Path) -> dict[str, Audit]:
             for name in ("labels", "labels-heldout", "labels-alt-text")}
 
 
-def label_world(root: Path, progress: Progress, *, settings: WorldSettings | None = None,
-                sources: Path | None = None) -> tuple[Stopwatch, dict[str, Any]]:
+def label_world(root: Path, progress: Progress, *,
+                settings: WorldSettings | None = None) -> tuple[Stopwatch, dict[str, Any]]:
     """The demo up to `root/dataset`: world, knowledge base, the sample encoders, labels, dataset.
 
     Returns the seconds so far and the counts of the label job over the training pages.
     """
     watch = Stopwatch.open(root / "seconds.json")
     world, kb, encoders, cache = root / "world", root / "kb", root / "encoders", root / "cache"
-    packages = sources or watch.time("fetch", fetch)
+    packages = watch.time("fetch", fetch)
     watch.time("world", lambda: build_world(packages, world, settings, progress=progress))
     watch.time("kb", lambda: build_table(world / "kb", kb))
     train, heldout = expand_shards([str(world / "pages/train")]), expand_shards([str(world / "pages/heldout_pages")])

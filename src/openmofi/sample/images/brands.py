@@ -21,10 +21,14 @@ _LIST_OF_BRANDS = frozenset(("logos", "devicon", "skill-icons"))
 
 def key_of(slug: str) -> str:
     """The key under which spellings of a brand meet: `active-campaign-icon` and `activecampaign` are one."""
-    parts = slug.lower().split("-")
+    return re.sub(r"[^a-z0-9+#.]", "", "".join(_stem(slug.lower())))
+
+
+def _stem(slug: str) -> list[str]:
+    parts = slug.split("-")
     while len(parts) > 1 and parts[-1] in _ENDS:
         parts.pop()
-    return re.sub(r"[^a-z0-9+#.]", "", "".join(parts))
+    return parts
 
 
 def _title_key(title: str) -> str:
@@ -96,18 +100,11 @@ def read_brands(sources: Path, sets: Iterable[IconSet], nouns: Nouns,
     for key, shown in artworks.items():
         if not titles.names(key) and not _LIST_OF_BRANDS & {artwork.set for artwork in shown}:
             continue
-        names = titles.names(key) or (_spoken(spellings[key]),)
+        names = titles.names(key) or (" ".join(part.capitalize() for part in _stem(spellings[key])),)
         description = f"{names[0]}: brand of software or of a company; its logo"
         brands.append(DepictedEntity(f"brand:{key}", names[0], "brand", description, {"en": names}, _kind(nouns),
                                      tuple(shown)))
     return brands
-
-
-def _spoken(slug: str) -> str:
-    parts = slug.split("-")
-    while len(parts) > 1 and parts[-1] in _ENDS:
-        parts.pop()
-    return " ".join(part.capitalize() for part in parts)
 
 
 def _kind(nouns: Nouns) -> tuple[tuple[str, str], ...]:

@@ -111,6 +111,12 @@ def _stamp(page: Image.Image, rng: random.Random) -> Image.Image:
     return Image.alpha_composite(page.convert("RGBA"), layer).convert("RGB")
 
 
+def _scaled(artwork: Image.Image, longer: float, resampling: Image.Resampling) -> Image.Image:
+    """The artwork with a longer side of `longer` pixels."""
+    factor = longer / max(artwork.size)
+    return artwork.resize((max(1, round(artwork.width * factor)), max(1, round(artwork.height * factor))), resampling)
+
+
 def compose(artwork: Image.Image, noise: PageNoise, rng: random.Random) -> Image.Image:
     """A page's image, RGB."""
     aspect = rng.choice(_ASPECTS)
@@ -118,10 +124,7 @@ def compose(artwork: Image.Image, noise: PageNoise, rng: random.Random) -> Image
     width, height = (longer, round(longer / aspect)) if aspect >= 1 else (round(longer * aspect), longer)
     width, height = max(width, noise.side[0] * 2 // 3), max(height, noise.side[0] * 2 // 3)
     page = background(width, height, luminance(artwork), rng)
-    size = rng.uniform(*noise.scale) * min(width, height)
-    factor = size / max(artwork.size)
-    shown = artwork.resize((max(1, round(artwork.width * factor)), max(1, round(artwork.height * factor))),
-                           Image.Resampling.BILINEAR)
+    shown = _scaled(artwork, rng.uniform(*noise.scale) * min(width, height), Image.Resampling.BILINEAR)
     if rng.random() < 0.5:
         shown = shown.rotate(rng.uniform(-noise.rotation, noise.rotation), Image.Resampling.BICUBIC, expand=True)
     left, top = rng.uniform(0, max(0, width - shown.width)), rng.uniform(0, max(0, height - shown.height))
@@ -170,9 +173,7 @@ def retrieval_bytes(artwork: Image.Image, *seed: object) -> bytes:
     tint = (255, 255, 255) if rng.random() < 0.5 else tuple(rng.randrange(215, 256) for _ in range(3))
     if luminance(artwork) > 255 - _CONTRAST:
         tint = (40, 44, 52)
-    factor = rng.uniform(0.6, 0.9) * side / max(artwork.size)
-    shown = artwork.resize((max(1, round(artwork.width * factor)), max(1, round(artwork.height * factor))),
-                           Image.Resampling.BICUBIC)
+    shown = _scaled(artwork, rng.uniform(0.6, 0.9) * side, Image.Resampling.BICUBIC)
     page = Image.new("RGB", (side, side), tint)
     page.paste(shown, ((side - shown.width) // 2, (side - shown.height) // 2), shown)
     buffer = io.BytesIO()
