@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from openmofi.cli.show.tables import print_table
 from openmofi.dataset import ReportSection
 from openmofi.sample.figures import html_table
 
@@ -39,26 +40,13 @@ class Table:
     rows: Sequence[Sequence[str]]
     numbers: Sequence[int] | None = None
 
-    @property
-    def right(self) -> Sequence[int]:
-        """The columns that are set to the right."""
-        return range(1, len(self.head)) if self.numbers is None else self.numbers
-
     def html(self) -> Markup:
         """For a page."""
-        return html_table(self.head, self.rows, self.right)
+        return html_table(self.head, self.rows, range(1, len(self.head)) if self.numbers is None else self.numbers)
 
     def print(self, title: str) -> None:
         """On the terminal."""
-        from rich import table
-        from rich.console import Console
-
-        shown = table.Table(title=title, title_justify="left", box=None, pad_edge=False)
-        for column, name in enumerate(self.head):
-            shown.add_column(name, justify="right" if column in self.right else "left")
-        for row in self.rows:
-            shown.add_row(*row)
-        Console().print(shown)
+        print_table(self.head, self.rows, title=title, numbers=self.numbers)
 
 
 def study_page(title: str, heading: str, sections: Sequence[ReportSection]) -> str:
