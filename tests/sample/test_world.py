@@ -20,14 +20,14 @@ from openmofi.storage import read_manifest
 
 
 def members(folder):
-    found = defaultdict(dict)
+    files = defaultdict(dict)
     for path in sorted(folder.rglob("*.tar")):
         with tarfile.open(path) as archive:
             for member in archive:
                 key, _, extension = member.name.partition(".")
                 assert member.mtime == 0
-                found[path.stem, key][extension] = archive.extractfile(member).read()
-    return found
+                files[path.stem, key][extension] = archive.extractfile(member).read()
+    return files
 
 
 def contents(folder):
@@ -88,7 +88,7 @@ def test_held_out_pages_are_other_artworks_of_known_entities(small_world):
     splits = defaultdict(set)
     for row in artworks:
         splits[row["picture"]].add(row["split"])
-    assert all(len(found) == 1 for found in splits.values())
+    assert all(len(of_artwork) == 1 for of_artwork in splits.values())
 
 
 def test_only_broken_images_cannot_be_read(truth, pages):

@@ -40,9 +40,9 @@ def texts():
 
 
 def test_kinds_have_their_shares(texts):
-    noise, found = TextNoise(), Counter(text.kind for text in texts)
+    noise, counts = TextNoise(), Counter(text.kind for text in texts)
     for kind in TextKind:
-        assert within(found[kind], DRAWS, getattr(noise, kind.value)), kind
+        assert within(counts[kind], DRAWS, getattr(noise, kind.value)), kind
 
 
 def test_further_entities_have_the_mean_of_the_settings(texts):
