@@ -1,4 +1,4 @@
-# Two commands: `make demo` (the whole job on real pictures) and `make test`. Everything else is for developers.
+# Two commands: `make demo` (the whole job on real images) and `make test`. Everything else is for developers.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -29,20 +29,22 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 
 demo: $(VENV)/.sample
 	$(BIN)/openmofi sample demo -o runs/demo
+	$(BIN)/python -m studies.comparison -o runs/demo
 
 demo-full: $(VENV)/.sample
-	$(BIN)/openmofi sample demo -o runs/demo --full
+	$(BIN)/openmofi sample demo -o runs/demo
+	$(BIN)/python -m studies.comparison -o runs/demo --full
 
 # The linker is runs/fusion/select/linker: what it does in the label job is
-# `openmofi sample linkers --linker coherence --linker prior --linker fusion:runs/fusion/select/linker`.
+# `python -m studies.linkers --linker coherence --linker prior --linker fusion:runs/fusion/select/linker`.
 fusion: $(VENV)/.sample
-	$(BIN)/openmofi sample fusion -o runs/fusion
+	$(BIN)/python -m studies.fusion -o runs/fusion
 
 # On the demo in runs/demo; what that lacks is made there.
 reinforced: $(VENV)/.sample
-	$(BIN)/openmofi sample reinforced -o runs/reinforced
+	$(BIN)/python -m studies.reinforced -o runs/reinforced
 
-# WordNet and the pictures are fetched first, so that no test that needs them is skipped.
+# WordNet and the artwork are fetched first, so that no test that needs them is skipped.
 test: $(VENV)/.dev
 	$(BIN)/openmofi sample fetch
 	$(BIN)/python -m pytest -n 2

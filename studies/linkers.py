@@ -1,7 +1,7 @@
-"""What a linker is worth in the label job: the sample world labelled with each, against the truth.
+"""What a linker is worth in the label job: the sample world labelled with several, against the truth.
 
-World, encoder, image features and all else are the same; only the text half differs. Each linker's scores mean
-something else, so the decision between text and image is calibrated for each, on the training pages and without truth.
+World, encoder, image features and all else are the same; only the text half differs. The scores of linkers are not
+comparable, so the decision between text and image is calibrated per linker, on the training pages and without truth.
 """
 
 from __future__ import annotations
@@ -9,35 +9,42 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from openmofi.cli.command import run_command
 from openmofi.dataset import Audit
 from openmofi.dataset.audit.audit import audit
 from openmofi.dataset.audit.curves import Figures
-from openmofi.encoders import open_encoder
+from openmofi.encoders import CALIBRATION_FILE, open_encoder
 from openmofi.engine import LocalEngine, Progress
 from openmofi.errors import UsageError
+from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling import LabelSettings, label
-from openmofi.labeling.job import CALIBRATION_FILE, calibrate, read_corpus
+from openmofi.labeling.corpus import read_corpus
+from openmofi.labeling.decide import decide
 from openmofi.labeling.settings import TextSettings
 from openmofi.linking import check_linker
 from openmofi.sample.demo import Stopwatch, label_world
 from openmofi.sample.encoder import PARTIAL_LABELS
-from openmofi.sample.settings import WorldSettings
+from openmofi.sample.settings import WorldSettings, world_settings
 from openmofi.storage import Shard, expand_shards, write_json
+from studies.command import Demo, Json, MaxEntities, Out, run_study
+from studies.report import Table, number
 
 PAGES: Mapping[str, str] = {"training": "pages/train", "heldout": "pages/heldout_pages"}
 
 
 def compare_linkers(demo: str | Path, out: str | Path, linkers: Sequence[str], progress: Progress, *,
                     settings: WorldSettings | None = None) -> dict[str, Any]:
-    """Label the demo's world with each linker; what is finished is not made again.
+    """Label the demo's world with each linker; finished steps are not repeated.
 
     Args:
         demo: the demo's folder; world, knowledge base and encoders are made where they are missing.
         out: gets a folder for each linker, and `metrics.json`.
         linkers: see `openmofi.linking.open_linker`.
-        progress: told of every step.
+        progress: receives every step.
         settings: of the world.
 
     Returns:
@@ -46,18 +53,18 @@ def compare_linkers(demo: str | Path, out: str | Path, linkers: Sequence[str], p
         `image` have `average_precision` besides. And `seconds`.
 
     Raises:
-        UsageError: there is no such linker, or two have one name.
+        UsageError: a linker is unknown, or two are of one kind.
     """
     demo, out = Path(demo), Path(out)
     named = _named(linkers)
     label_world(demo, progress, settings=settings)
     watch = Stopwatch.open(out / "seconds.json")
-    found: dict[str, dict[str, Any]] = {pages: {} for pages in PAGES}
+    figures: dict[str, dict[str, Any]] = {pages: {} for pages in PAGES}
     for name, spec in named.items():
         watch.time(name, partial(_label, demo, out / name, spec, progress))
         for pages in PAGES:
-            found[pages][name] = linker_figures(audit(out / name / pages, demo / "world/truth.parquet"))
-    metrics = {"linkers": found, "specs": named, "seconds": dict(watch.seconds)}
+            figures[pages][name] = linker_figures(audit(out / name / pages, demo / "world/truth.parquet"))
+    metrics = {"linkers": figures, "specs": named, "seconds": dict(watch.seconds)}
     write_json(out / "metrics.json", metrics)
     return metrics
 
@@ -75,24 +82,24 @@ def _named(linkers: Sequence[str]) -> dict[str, str]:
 
 
 def _label(demo: Path, out: Path, linker: str, progress: Progress) -> None:
-    encoder, kb, cache = f"run:{demo / 'encoders' / PARTIAL_LABELS}", demo / "kb", demo / "cache"
-    settings = LabelSettings(encoder, TextSettings(linker=linker))
+    encoder, kb = open_encoder(f"run:{demo / 'encoders' / PARTIAL_LABELS}"), KnowledgeBase.open(demo / "kb")
+    settings, cache = LabelSettings(TextSettings(linker=linker)), demo / "cache"
     calibration = out / CALIBRATION_FILE
-    shards: dict[str, list[Shard]] = {pages: expand_shards([str(demo / "world" / place)])
-                                      for pages, place in PAGES.items()}
+    shards: dict[str, list[Shard]] = {pages: expand_shards([str(demo / "world" / folder)])
+                                      for pages, folder in PAGES.items()}
     if not calibration.exists():
-        corpus = read_corpus(shards["training"], kb, settings, cache, LocalEngine(), progress)
-        calibrate(corpus, open_encoder(encoder), settings.seed).save(calibration)
-    for pages, found in shards.items():
-        label(found, kb, out / pages, settings, cache=cache, calibration=calibration, progress=progress)
+        corpus = read_corpus(shards["training"], kb, encoder, settings, cache, LocalEngine(), progress)
+        decide(corpus, encoder, settings, None).calibration.save(calibration)
+    for pages, listed in shards.items():
+        label(listed, kb, encoder, out / pages, settings, cache=cache, calibration=calibration, progress=progress)
 
 
-def linker_figures(found: Audit) -> dict[str, Any]:
-    """An audit's figures before (`text`) and after (`image`) the image has its say; see `compare_linkers`."""
-    ambiguous = found.groups["ambiguous"].get("true")
+def linker_figures(result: Audit) -> dict[str, Any]:
+    """An audit's figures of the text half (`text`) and of text and image (`image`); see `compare_linkers`."""
+    ambiguous = result.groups["ambiguous"].get("true")
     figures: dict[str, Any] = {}
-    for stage, side, curve in (("text", "text_only", found.text_only_curve), ("image", "labels", found.curve)):
-        figures[stage] = {"all": _plain(getattr(found.overall, side)),
+    for stage, side, curve in (("text", "text_only", result.text_only_curve), ("image", "labels", result.curve)):
+        figures[stage] = {"all": _plain(getattr(result.overall, side)),
                           "ambiguous": _plain(getattr(ambiguous, side, None)),
                           "average_precision": curve.average_precision if curve else None}
     return figures
@@ -101,3 +108,28 @@ def linker_figures(found: Audit) -> dict[str, Any]:
 def _plain(figures: Figures | None) -> dict[str, Any]:
     names = ("precision", "precision_interval", "recall", "recall_interval")
     return {name: getattr(figures, name, None) for name in names}
+
+
+def print_linkers(metrics: Mapping[str, Any]) -> None:
+    """Print what labels each linker leads to, by its text alone and with the image."""
+    for pages, linkers in metrics["linkers"].items():
+        rows = [(name, *(f"{number(stages[stage][group]['precision'])} at {number(stages[stage][group]['recall'])}"
+                         for stage in ("text", "image") for group in ("all", "ambiguous")))
+                for name, stages in linkers.items()]
+        Table(("linker", "all", "ambiguous", "all,\nwith image", "ambiguous,\nwith image"), rows).print(
+            f"{pages} pages: precision at recall")
+
+
+def main(
+    linker: Annotated[list[str], typer.Option(
+        "--linker", metavar="SPEC", help="coherence, prior or fusion:PATH; may be repeated.")],
+    out: Out = Path("runs/linkers"), demo: Demo = Path("runs/demo"), max_entities: MaxEntities = 0,
+    as_json: Json = False,
+) -> None:
+    """Label the sample world with several linkers: precision and recall by the text alone and with the image."""
+    run_study(lambda progress: compare_linkers(
+        demo, out, linker, progress, settings=world_settings(None, max_entities)), as_json, print_linkers)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,36 +1,36 @@
-"""`make reinforced`: small encoders from scratch on the demo's dataset, with and without what teachers know of it.
+"""Small encoders from scratch on the demo's dataset, with and without what teachers know of it.
 
 Same image tower, same first weights, same pages, same number of images seen; only objectives, texts and what teachers
-add differ. `reinforced` is what the goals are about: the class head, and what teachers know of images and texts.
-`reinforced_contrastive` has no class head, and stands beside it. The teachers are two of the demo's encoders. All are
-measured as in the demo's comparison, on entities that none of them has seen.
+add differ. The goals are about `reinforced`: the class head, and what teachers know of images and texts.
+`reinforced_contrastive` has no class head. The teachers are two of the demo's encoders. All are measured as in
+`studies.comparison`, on entities that none of them has seen.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from openmofi.cli.command import run_command
 from openmofi.encoders import open_encoder
 from openmofi.engine import Progress, engine_named
-from openmofi.evaluation import paired_bootstrap
 from openmofi.evaluation.protocols.ranked import EXCL
 from openmofi.evaluation.protocols.sample_retrieval import ZERO_SHOT
 from openmofi.reinforcement import AugmentSettings, ReinforceSettings, TeacherSpec, reinforce, tune_scale
 from openmofi.reinforcement.teachers import LEAST_SCALE
 from openmofi.sample.demo import Stopwatch, label_world
 from openmofi.sample.encoder import PARTIAL_LABELS
-from openmofi.sample.settings import WorldSettings
+from openmofi.sample.settings import WorldSettings, world_settings
 from openmofi.storage import Shard, expand_shards, file_fingerprint, read_manifest, write_json, write_text
 from openmofi.training.recipe.rules import load_recipe
 from studies import recipe_path
-from studies.comparison import BEST, Measured, compared_run, demo_places, measure_encoder
-from studies.reinforced_figures import reinforced_report
-from studies.reinforced_images import replayed_samples
-from studies.side_by_side import TrainingRun, train_side_by_side
+from studies.command import Demo, Json, MaxEntities, Out, Set, run_study
+from studies.comparison import BEST, Measured, compared_run, demo_settings, measure_encoder
+from studies.reinforced_figures import print_reinforced, reinforced_report, replayed_samples
+from studies.training import TrainingRun, train_side_by_side
 
 CONTRASTIVE, MULTI_TASK = "contrastive", "multi_task"
 REINFORCED, REINFORCED_CONTRASTIVE = "reinforced", "reinforced_contrastive"
@@ -48,13 +48,13 @@ _PAIRS = 2048
 
 
 @dataclass(frozen=True)
-class ReinforcedBench:
-    """The benchmark's folders and what all its runs share.
+class ReinforcedStudy:
+    """The study's folders and what all its runs share.
 
     Attributes:
         root: its own folder.
         demo: the demo's.
-        progress: told of every step.
+        progress: receives every step.
         watch: keeps the seconds.
         overrides: settings of all students, as `openmofi train --set` takes them.
     """
@@ -83,7 +83,7 @@ class ReinforcedBench:
 
     def student(self, name: str) -> TrainingRun:
         """The run of one of `STUDENTS`."""
-        settings = demo_places(self.demo)
+        settings = demo_settings(self.demo)
         if name in (REINFORCED, REINFORCED_CONTRASTIVE):
             settings.append(f"data.reinforcement.store={json.dumps(str(self.store))}")
         recipe = load_recipe(recipe_path(STUDENTS[name]), [*settings, *self.overrides])
@@ -96,15 +96,15 @@ class ReinforcedBench:
 
 
 def run_reinforced(out: str | Path, demo: str | Path, progress: Progress, *, overrides: Sequence[str] = (),
-                   settings: WorldSettings | None = None, sources: Path | None = None) -> dict[str, Any]:
-    """Tune and store what the teachers know, train the students, measure all; what is finished is not made again.
+                   settings: WorldSettings | None = None) -> dict[str, Any]:
+    """Tune and store what the teachers know, train the students, measure all; finished steps are not repeated.
 
     Args:
         out: gets `scales.json`, `store/`, `students/`, `evaluation/`, `metrics.json`, `report.html`.
         demo: the demo's folder; world, labels, dataset and teachers are made where they are missing.
-        progress: told of every step.
+        progress: receives every step.
         overrides: settings of all students, e.g. few steps for a trial.
-        settings, sources: of the world, and packages that were fetched before; see `run_demo`.
+        settings: of the world.
 
     Returns:
         What `metrics.json` holds: see `reinforced_metrics`; `training` (student → what its run was), `store` (its
@@ -115,65 +115,65 @@ def run_reinforced(out: str | Path, demo: str | Path, progress: Progress, *, ove
     """
     root = Path(out)
     root.mkdir(parents=True, exist_ok=True)
-    bench = ReinforcedBench(root, Path(demo), progress, Stopwatch.open(root / "seconds.json"), tuple(overrides))
-    runs = {name: bench.student(name) for name in STUDENTS}
-    bench.watch.time("demo", lambda: _make_demo(bench, settings, sources))
-    scales = bench.watch.time("scales", lambda: _scales(bench))
-    store = bench.watch.time("store", lambda: _reinforce(bench, scales, runs[REINFORCED]))
-    bench.watch.time("students", lambda: train_side_by_side(list(runs.values()), progress))
-    metrics = reinforced_metrics({name: bench.measured(name, run.encoder) for name, run in runs.items()},
-                                 {name: bench.measured(f"teacher-{name}", spec)
-                                  for name, spec in bench.teachers.items()})
+    study = ReinforcedStudy(root, Path(demo), progress, Stopwatch.open(root / "seconds.json"), tuple(overrides))
+    runs = {name: study.student(name) for name in STUDENTS}
+    study.watch.time("demo", lambda: _make_demo(study, settings))
+    scales = study.watch.time("scales", lambda: _scales(study))
+    store = study.watch.time("store", lambda: _reinforce(study, scales, runs[REINFORCED]))
+    study.watch.time("students", lambda: train_side_by_side(list(runs.values()), progress))
+    metrics = reinforced_metrics({name: study.measured(name, run.encoder) for name, run in runs.items()},
+                                 {name: study.measured(f"teacher-{name}", spec)
+                                  for name, spec in study.teachers.items()})
     for name, figures in metrics["teachers"].items():
         figures |= scales[name]
     metrics |= {"training": {name: _trained(run) for name, run in runs.items()}, "store": store,
-                "seconds": {**bench.watch.seconds, "total": round(sum(bench.watch.seconds.values()), 1)}}
+                "seconds": {**study.watch.seconds, "total": round(sum(study.watch.seconds.values()), 1)}}
     write_json(root / "metrics.json", metrics)
-    write_text(root / "report.html", reinforced_report(metrics, replayed_samples(bench.store, bench.shards)))
+    write_text(root / "report.html", reinforced_report(metrics, replayed_samples(study.store, study.shards)))
     return metrics
 
 
-def _make_demo(bench: ReinforcedBench, settings: WorldSettings | None, sources: Path | None) -> None:
-    label_world(bench.demo, bench.progress, settings=settings, sources=sources)
-    teacher = compared_run(bench.demo, BEST)
+def _make_demo(study: ReinforcedStudy, settings: WorldSettings | None) -> None:
+    label_world(study.demo, study.progress, settings=settings)
+    teacher = compared_run(study.demo, BEST)
     if not ((teacher.out / "manifest.json").exists() and read_manifest(teacher.out, "run").finished):
-        train_side_by_side([teacher], bench.progress)
+        train_side_by_side([teacher], study.progress)
 
 
-def _scales(bench: ReinforcedBench) -> dict[str, dict[str, Any]]:
+def _scales(study: ReinforcedStudy) -> dict[str, dict[str, Any]]:
     """Each teacher's scale, tuned on the last training pages; kept in a file with what it was tuned on."""
-    path = bench.root / "scales.json"
-    held: dict[str, dict[str, Any]] = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    shards = bench.shards[-_TUNED_ON:]
-    bench.progress.begin("tune scales", len(bench.teachers))
-    for name, spec in bench.teachers.items():
+    path = study.root / "scales.json"
+    records: dict[str, dict[str, Any]] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    shards = study.shards[-_TUNED_ON:]
+    study.progress.begin("tune scales", len(study.teachers))
+    for name, spec in study.teachers.items():
         teacher = open_encoder(spec)
         of = {"teacher": teacher.fingerprint, "shards": {shard.name: file_fingerprint(shard.path) for shard in shards}}
-        if held.get(name, {}).get("of") != of:
+        if records.get(name, {}).get("of") != of:
             tuned = tune_scale(shards, spec, pairs=_PAIRS)
             # One that can hardly tell these texts apart is best near uniform, and would teach that.
-            believed = tuned.scale >= LEAST_SCALE
-            held[name] = {"of": of, "spec": spec, "scale": tuned.scale if believed else teacher.logit_scale,
-                          "scale_from": "tuned" if believed else "training", "own_scale": teacher.logit_scale,
-                          "tuned": asdict(tuned)}
-            write_json(path, held)
-        bench.progress.advance({})
-    return {name: {key: value for key, value in held[name].items() if key != "of"} for name in bench.teachers}
+            usable = tuned.scale >= LEAST_SCALE
+            records[name] = {"of": of, "spec": spec, "scale": tuned.scale if usable else teacher.logit_scale,
+                             "scale_from": "tuned" if usable else "training", "own_scale": teacher.logit_scale,
+                             "tuned": asdict(tuned)}
+            write_json(path, records)
+        study.progress.advance({})
+    return {name: {key: value for key, value in records[name].items() if key != "of"} for name in study.teachers}
 
 
-def _reinforce(bench: ReinforcedBench, scales: Mapping[str, Mapping[str, Any]], student: TrainingRun) -> dict[str, Any]:
+def _reinforce(study: ReinforcedStudy, scales: Mapping[str, Mapping[str, Any]], student: TrainingRun) -> dict[str, Any]:
     """Store what the teachers know, of crops as the other students see them.
 
     Without RandAugment: over so few images a small encoder from scratch learns less from more altered ones.
     """
     model, seen = student.recipe.model.image, student.recipe.data.augment
     settings = ReinforceSettings(
-        tuple(TeacherSpec(spec, scales[name]["scale"]) for name, spec in bench.teachers.items()), AUGMENTATIONS,
+        tuple(TeacherSpec(spec, scales[name]["scale"]) for name, spec in study.teachers.items()), AUGMENTATIONS,
         CAPTIONS, size=model.size, augment=AugmentSettings(
             scale=seen.scale, ratio=seen.ratio, flip=seen.flip, ops=0))
-    counts = reinforce(bench.shards, bench.demo / "labels", bench.store, settings, kb=bench.demo / "kb",
-                       dataset=bench.demo / "dataset", engine=engine_named("processes"), progress=bench.progress)
-    fidelity = dict(zip(bench.teachers, counts["fidelity"].values(), strict=True))
+    counts = reinforce(study.shards, study.demo / "labels", study.store, settings, kb=study.demo / "kb",
+                       dataset=study.demo / "dataset", engine=engine_named("processes"), progress=study.progress)
+    fidelity = dict(zip(study.teachers, counts["fidelity"].values(), strict=True))
     return counts | {"fidelity": fidelity, "precision": settings.precision, "settings": {
         "augmentations": AUGMENTATIONS, "captions": CAPTIONS, "size": settings.size,
         "augment": asdict(settings.augment)}}
@@ -192,31 +192,41 @@ def reinforced_metrics(students: Mapping[str, Measured], teachers: Mapping[str, 
         `relative`: the gain of `reinforced` over `contrastive` in mAP, query excluded, as a share; `goals`.
     """
     differences = {f"{ours}_over_{theirs}": {
-        metric: _difference(metric, students[ours], students[theirs]) for metric in (EXCL, ZERO_SHOT)}
+        metric: students[ours].over(students[theirs], metric) for metric in (EXCL, ZERO_SHOT)}
         for ours in (REINFORCED, REINFORCED_CONTRASTIVE) for theirs in (CONTRASTIVE, MULTI_TASK)}
-    found = {"over_contrastive": differences[f"{REINFORCED}_over_{CONTRASTIVE}"][EXCL]["gain"],
-             "over_multi_task": differences[f"{REINFORCED}_over_{MULTI_TASK}"][EXCL]["difference"]}
+    values = {"over_contrastive": differences[f"{REINFORCED}_over_{CONTRASTIVE}"][EXCL]["gain"],
+              "over_multi_task": differences[f"{REINFORCED}_over_{MULTI_TASK}"][EXCL]["difference"]}
     # On a par is not above.
-    met: Mapping[str, Callable[[float], bool]] = {"over_contrastive": lambda gain: gain >= GOALS["over_contrastive"],
-                                                  "over_multi_task": lambda gap: gap > GOALS["over_multi_task"]}
+    met = {"over_contrastive": values["over_contrastive"] >= GOALS["over_contrastive"],
+           "over_multi_task": values["over_multi_task"] > GOALS["over_multi_task"]}
     return {
-        **{name: one.figures() for name, one in students.items()},
-        "teachers": {name: one.figures() for name, one in teachers.items()},
-        "differences": differences, "relative": found["over_contrastive"],
-        "goals": {name: {"goal": goal, "found": found[name], "met": met[name](found[name])}
+        **{name: student.figures() for name, student in students.items()},
+        "teachers": {name: teacher.figures() for name, teacher in teachers.items()},
+        "differences": differences, "relative": values["over_contrastive"],
+        "goals": {name: {"goal": goal, "found": values[name], "met": met[name]}
                   for name, goal in GOALS.items()},
     }
 
 
-def _difference(metric: str, ours: Measured, theirs: Measured) -> dict[str, Any]:
-    return paired_bootstrap(ours.values[metric], theirs.values[metric], ours.entity).as_dict()
-
-
 def _trained(run: TrainingRun) -> dict[str, Any]:
-    """What a student's run was; `known`: share of the last images that the store knew, of those that asked it."""
+    """What a student's run was; `known`: share of the last interval's images that the store knew."""
     manifest = read_manifest(run.out, "run")
     settings, counts = manifest.settings, manifest.counts
     return {"recipe": settings["name"], "steps": counts["steps"], "batch_size": settings["data.batch_size"],
             "images_seen": counts["steps"] * settings["data.batch_size"], "lr": settings["optimizer.lr"],
             "seed": settings["run.seed"], "images_per_s": counts["metrics"]["images_per_s"],
             "known": counts["metrics"].get("reinforced/known")}
+
+
+def main(
+    out: Out = Path("runs/reinforced"), demo: Demo = Path("runs/demo"), settings: Set = None,
+    max_entities: MaxEntities = 0, as_json: Json = False,
+) -> None:
+    """Small encoders from scratch, with and without teachers' stored knowledge."""
+    run_study(lambda progress: run_reinforced(out, demo, progress, overrides=settings or (),
+                                              settings=world_settings(None, max_entities)), as_json,
+              lambda metrics: print_reinforced(out, metrics))
+
+
+if __name__ == "__main__":
+    run_command(main)

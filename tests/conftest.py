@@ -42,13 +42,13 @@ def small_encoder(small_world, tmp_path_factory) -> str:
     """An encoder trained on the small world's links, calibrated there; its spec."""
     from openmofi.engine import Quiet
     from openmofi.labeling.adapt.inputs import HeadSettings
-    from openmofi.sample.encoder import EncoderRecipe, train_sample_encoders
+    from openmofi.sample.encoder import train_sample_encoders
     from openmofi.storage import expand_shards
 
     def train(folder: Path) -> None:
-        recipe = EncoderRecipe("heads", HeadSettings(batch_size=64, epochs=30, dim=64))
+        recipes = {"heads": HeadSettings(batch_size=64, epochs=30, dim=64)}
         train_sample_encoders(expand_shards([str(small_world.shards)]), small_world.kb, folder, cache=folder / "cache",
-                              progress=Quiet(), recipes=[recipe])
+                              progress=Quiet(), recipes=recipes)
 
     return f"run:{made_once(tmp_path_factory, 'small-encoder', train) / 'heads'}"
 

@@ -48,10 +48,7 @@ VERBS = {
     ("sample",): ("fetch", "world", "encoder", "demo"),
     ("sample", "world"): ("--out", "--seed", "--max-entities", "--json"),
     ("sample", "encoder"): ("--kb", "--out", "--json"),
-    ("sample", "demo"): ("--out", "--max-entities", "--full", "--json"),
-    ("sample", "fusion"): ("--out", "--set", "--curve", "--json"),
-    ("sample", "reinforced"): ("--out", "--demo", "--set", "--max-entities", "--json"),
-    ("sample", "linkers"): ("--linker", "--out", "--demo", "--max-entities", "--json"),
+    ("sample", "demo"): ("--out", "--max-entities", "--json"),
 }
 with_encoder = pytest.mark.slow
 

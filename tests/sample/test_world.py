@@ -20,14 +20,14 @@ from openmofi.storage import read_manifest
 
 
 def members(folder):
-    found = defaultdict(dict)
+    files = defaultdict(dict)
     for path in sorted(folder.rglob("*.tar")):
         with tarfile.open(path) as archive:
             for member in archive:
                 key, _, extension = member.name.partition(".")
                 assert member.mtime == 0
-                found[path.stem, key][extension] = archive.extractfile(member).read()
-    return found
+                files[path.stem, key][extension] = archive.extractfile(member).read()
+    return files
 
 
 def contents(folder):
@@ -67,8 +67,8 @@ def test_truth_has_a_row_for_every_pair(small_world, truth, pages):
 
 
 def test_held_out_entities_stay_out_of_pages_and_texts(small_world, small_settings, truth, pages):
-    pictures = pq.read_table(small_world / "pictures.parquet").to_pylist()
-    held = {row["entity"] for row in pictures if row["split"] == "heldout_entities"}
+    artworks = pq.read_table(small_world / "pictures.parquet").to_pylist()
+    held = {row["entity"] for row in artworks if row["split"] == "heldout_entities"}
     assert held
     assert not held & {row["entity"] for row in truth if row["split"] != "heldout_entities"}
     assert held >= {row["entity"] for row in truth if row["split"] == "heldout_entities"}
@@ -83,12 +83,12 @@ def test_held_out_entities_stay_out_of_pages_and_texts(small_world, small_settin
         assert not [name for name in own if f" {name} " in text]
 
 
-def test_held_out_pages_are_other_pictures_of_known_entities(small_world):
-    pictures = pq.read_table(small_world / "pictures.parquet").to_pylist()
+def test_held_out_pages_are_other_artworks_of_known_entities(small_world):
+    artworks = pq.read_table(small_world / "pictures.parquet").to_pylist()
     splits = defaultdict(set)
-    for row in pictures:
+    for row in artworks:
         splits[row["picture"]].add(row["split"])
-    assert all(len(found) == 1 for found in splits.values())
+    assert all(len(of_artwork) == 1 for of_artwork in splits.values())
 
 
 def test_only_broken_images_cannot_be_read(truth, pages):
@@ -164,8 +164,8 @@ def test_other_settings_are_refused(sources, small_world):
 
 def test_a_fifth_of_each_domain_is_held_out(whole):
     settings = world_settings()
-    held = heldout_entities(whole.pictured, settings)
-    domains = Counter(entity.domain for entity in whole.pictured)
+    held = heldout_entities(whole.depicted, settings)
+    domains = Counter(entity.domain for entity in whole.depicted)
     for domain, count in domains.items():
-        share = sum(entity.id in held for entity in whole.pictured if entity.domain == domain) / count
+        share = sum(entity.id in held for entity in whole.depicted if entity.domain == domain) / count
         assert share == pytest.approx(0.2, abs=0.02), domain

@@ -8,9 +8,21 @@ import pytest
 
 from openmofi.engine import Quiet
 from openmofi.evaluation.compare import compare_results
-from studies.comparison import BASELINE, BEST, RECIPES, UNTRAINED, Measured, compare_encoders
-from studies.comparison_figures import ROWS, gain_sentence, retrieval_sections
-from studies.watching import ProgressWatcher
+from studies.comparison import (
+    BASELINE,
+    BEST,
+    GOALS,
+    RECIPES,
+    ROWS,
+    UNTRAINED,
+    Measured,
+    compare_encoders,
+    gain_sentence,
+    print_comparison,
+    retrieval_sections,
+    run_comparison,
+)
+from studies.training import ProgressWatcher
 
 OVERRIDES = ("run.steps=4", "data.batch_size=32", "optimizer.warmup=1", "model.dim=16")
 
@@ -27,16 +39,16 @@ class Counting(Quiet):
         self.steps += 1
 
 
-def test_the_mean_over_seeds_is_taken_picture_by_picture() -> None:
+def test_the_mean_over_seeds_is_taken_image_by_image() -> None:
     entities = np.array(["a", "a", "b", "b"])
     runs = [Measured({"map_incl_query": np.full(4, x), "map_excl_query": np.array([x, np.nan, x, x]),
                       "zero_shot": np.full(4, x > 0.5, float)}, entities) for x in (0.2, 0.6)]
     joined = Measured.mean(runs)
     assert joined.values["map_incl_query"] == pytest.approx(np.full(4, 0.4))
-    found = joined.figures()
-    assert found["map_excl_query"] == pytest.approx(0.4)
-    assert found["zero_shot"] == pytest.approx(0.5)
-    assert found["map_excl_query_interval"] == pytest.approx([0.4, 0.4])
+    means = joined.figures()
+    assert means["map_excl_query"] == pytest.approx(0.4)
+    assert means["zero_shot"] == pytest.approx(0.5)
+    assert means["map_excl_query_interval"] == pytest.approx([0.4, 0.4])
 
 
 def test_without_texts_there_is_no_zero_shot_figure() -> None:
@@ -45,13 +57,13 @@ def test_without_texts_there_is_no_zero_shot_figure() -> None:
 
 
 def test_a_resumed_run_counts_the_steps_that_are_left() -> None:
-    told = Counting()
-    watcher = ProgressWatcher(told, "multi-task 0")
+    progress = Counting()
+    watcher = ProgressWatcher(progress, "multi-task 0")
     watcher.begin(100, 40)
     watcher.log(70, {})
     watcher.log(100, {})
-    assert told.stages == [("multi-task 0", 60)]
-    assert told.steps == 60
+    assert progress.stages == [("multi-task 0", 60)]
+    assert progress.steps == 60
 
 
 def figures(value: float) -> dict:
@@ -62,36 +74,64 @@ def figures(value: float) -> dict:
 
 @pytest.mark.parametrize(("gain", "verdict"), [(0.151, "met"), (0.149, "missed")])
 def test_the_report_says_whether_the_goal_is_met(gain: float, verdict: str) -> None:
-    found = {name: figures(0.3 + 0.05 * number) for number, name in enumerate(ROWS)}
-    found["gain"] = {BEST: {"gain": gain, "gain_interval": (gain - 0.02, gain + 0.02)}}
-    assert gain_sentence(found).endswith(f"{verdict}).")
-    sections = retrieval_sections({"retrieval": found})
+    retrieval = {name: figures(0.3 + 0.05 * number) for number, name in enumerate(ROWS)}
+    retrieval["gain"] = {BEST: {"gain": gain, "gain_interval": (gain - 0.02, gain + 0.02)}}
+    assert gain_sentence(retrieval).endswith(f"{verdict}).")
+    sections = retrieval_sections({"retrieval": retrieval})
     assert len(sections) == 1
     assert "<svg" in str(sections[0].body)
     assert "0.350" in str(sections[0].body)
 
 
+def test_the_terminal_shows_labels_beside_their_goals_and_encoders(
+        capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    retrieval = {name: figures(0.3) for name in ROWS} | {"gain": {BEST: {"gain": 0.2, "gain_interval": (0.1, 0.3)}}}
+    labels = {name.removeprefix("labels."): 0.85 for name in GOALS} | {"heldout_ambiguous_precision": None}
+    print_comparison(Path("demo"), {"labels": labels, "retrieval": retrieval, "seconds": {"total": 61.0}})
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line.split()[0]: line.split()[1:] for line in lines if line.startswith("labels.")}
+    assert rows["labels.precision"] == ["0.850", "≥", "0.90", "missed"]
+    assert rows["labels.recall"] == ["0.850", "≥", "0.75", "met"]
+    assert rows["labels.heldout_ambiguous_precision"] == ["–", "≥", "0.80", "missed"]
+    assert any("multi-task (MOFI)" in line and "0.300" in line for line in lines)
+    assert lines[-1] == "61 s in all; report: demo/report.html"
+
+
 @pytest.mark.slow
 def test_the_comparison_trains_each_encoder_once(tmp_path: Path) -> None:
-    from openmofi.sample.demo import label_world
+    from openmofi.sample.demo import run_demo
     from openmofi.sample.settings import world_settings
 
-    label_world(tmp_path, Quiet(), settings=world_settings(None, 60))
-    told = Counting()
-    found = compare_encoders(tmp_path, told, overrides=OVERRIDES)
-    assert ("train", 4 * len(RECIPES)) in told.stages
-    assert set(found) == {UNTRAINED, *RECIPES, "gain"}
-    assert all(0 < found[name]["map_excl_query"] < found[name]["map_incl_query"] < 1 for name in (UNTRAINED, *RECIPES))
-    assert found["supervised"]["zero_shot"] is None
-    assert 0 <= found[BASELINE]["zero_shot"] <= 1
+    demo = run_demo(tmp_path, Quiet(), settings=world_settings(None, 60))
+    assert "Figures and goals" not in (tmp_path / "report.html").read_text("utf-8")
+    progress = Counting()
+    retrieval = compare_encoders(tmp_path, progress, overrides=OVERRIDES)
+    assert ("train", 4 * len(RECIPES)) in progress.stages
+    assert set(retrieval) == {UNTRAINED, *RECIPES, "gain"}
+    assert all(0 < retrieval[name]["map_excl_query"] < retrieval[name]["map_incl_query"] < 1
+               for name in (UNTRAINED, *RECIPES))
+    assert retrieval["supervised"]["zero_shot"] is None
+    assert 0 <= retrieval[BASELINE]["zero_shot"] <= 1
     weights = tmp_path / "training/multi_task/seed-0/encoder/heads.safetensors"
     before = weights.stat().st_mtime_ns
     again = Counting()
-    assert json.dumps(compare_encoders(tmp_path, again, overrides=OVERRIDES)) == json.dumps(found)
+    assert json.dumps(compare_encoders(tmp_path, again, overrides=OVERRIDES)) == json.dumps(retrieval)
     assert ("train", 0) in again.stages
     assert weights.stat().st_mtime_ns == before
+    metrics = run_comparison(tmp_path, Quiet(), overrides=OVERRIDES)
+    written = json.loads((tmp_path / "metrics.json").read_text("utf-8"))
+    assert written == json.loads(json.dumps(metrics))
+    assert {name: value for name, value in metrics.items() if name != "seconds"} == json.loads(json.dumps(
+        {name: value for name, value in demo.items() if name != "seconds"} | {"retrieval": retrieval}))
+    assert set(metrics["seconds"]) == {*demo["seconds"], "training"}
+    page = (tmp_path / "report.html").read_text("utf-8")
+    titles = ("Against the truth", "What the entity labels bring: heads on cached features", "Figures and goals",
+              "Seconds")
+    assert sorted(titles, key=page.index) == list(titles)
+    assert "seconds.training" in page
     results = sorted(tmp_path.glob("evaluation/*/*.json"))
     compared = compare_results(results)
     assert [len(one.results) for one in compared] == [1 + len(RECIPES)]
     headline = {result.encoder["spec"]: result.metrics[result.headline] for result in compared[0].results}
-    assert headline[f"run:{tmp_path}/training/multi_task/seed-0/encoder"] == found[BEST]["map_excl_query"]
+    assert headline[f"run:{tmp_path}/training/multi_task/seed-0/encoder"] == retrieval[BEST]["map_excl_query"]

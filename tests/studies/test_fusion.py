@@ -15,14 +15,14 @@ from studies.fusion_figures import fusion_report
 
 def mentions(count: int) -> list:
     """Examples whose commonest candidate is known; every second one is right there."""
-    found = []
+    examples = []
     for number, one in enumerate(make_examples(count, 4)):
         wrong = next(candidate.id for candidate in one.candidates if candidate.id != one.gold)
         common = one.gold if number % 2 else wrong
         listed = tuple(replace(candidate, prior=0.9 if candidate.id == common else 0.01)
                        for candidate in one.candidates)
-        found.append(replace(one, candidates=listed, split="test_unseen" if number < count // 2 else "test_seen"))
-    return found
+        examples.append(replace(one, candidates=listed, split="test_unseen" if number < count // 2 else "test_seen"))
+    return examples
 
 
 def answered(examples: list, every: int) -> list[str]:
@@ -39,35 +39,35 @@ def metrics_of(examples: list) -> dict:
 
 
 def test_headlines_are_those_of_unseen_lemmas() -> None:
-    found = metrics_of(mentions(80))
-    assert (found["accuracy"], found["biencoder_tuned"], found["biencoder"], found["prior"]) == pytest.approx(
+    metrics = metrics_of(mentions(80))
+    assert (metrics["accuracy"], metrics["biencoder_tuned"], metrics["biencoder"], metrics["prior"]) == pytest.approx(
         (0.9, 0.8, 0.5, 0.5))
-    assert found["shadowed"] == pytest.approx(0.8)
-    assert found["ceiling"] == 1.0
-    assert found["differences"]["over_biencoder"]["difference"] == pytest.approx(0.4)
-    assert found["goals"]["over_biencoder_tuned"] == {"goal": 0.02, "found": pytest.approx(0.1), "met": True}
-    low, high = found["intervals"]["accuracy"]
+    assert metrics["shadowed"] == pytest.approx(0.8)
+    assert metrics["ceiling"] == 1.0
+    assert metrics["differences"]["over_biencoder"]["difference"] == pytest.approx(0.4)
+    assert metrics["goals"]["over_biencoder_tuned"] == {"goal": 0.02, "found": pytest.approx(0.1), "met": True}
+    low, high = metrics["intervals"]["accuracy"]
     assert low < 0.9 < high
-    assert set(found["ablations"]) == set(ABLATIONS)
-    assert set(found["differences"]) == {"over_biencoder", "over_biencoder_tuned", "over_prior",
+    assert set(metrics["ablations"]) == set(ABLATIONS)
+    assert set(metrics["differences"]) == {"over_biencoder", "over_biencoder_tuned", "over_prior",
                                          *(f"ablations.{name}" for name in ABLATIONS if name != "reference")}
-    assert found["splits"]["test_seen"][RECIPE]["mentions"] == 40
-    assert sum(one["mentions"] for one in found["splits"]["test_unseen"][RECIPE]["by_candidates"].values()) == 40
-    assert json.loads(json.dumps(found))["splits"]["test_seen"]["prior"]["mentions"] == 40
+    assert metrics["splits"]["test_seen"][RECIPE]["mentions"] == 40
+    assert sum(one["mentions"] for one in metrics["splits"]["test_unseen"][RECIPE]["by_candidates"].values()) == 40
+    assert json.loads(json.dumps(metrics))["splits"]["test_seen"]["prior"]["mentions"] == 40
 
 
 def test_a_missed_goal_is_told_so() -> None:
     examples = mentions(80)
     answers = answered(examples, 5)
-    found = fusion_metrics(examples, dict.fromkeys((RECIPE, BI_ENCODER, UNTRAINED, PRIOR), answers))
-    assert [goal["met"] for goal in found["goals"].values()] == [False, False, True]
+    metrics = fusion_metrics(examples, dict.fromkeys((RECIPE, BI_ENCODER, UNTRAINED, PRIOR), answers))
+    assert [goal["met"] for goal in metrics["goals"].values()] == [False, False, True]
 
 
 def test_the_report_holds_goals_systems_and_ablations() -> None:
-    found = metrics_of(mentions(80)) | {"seconds": {"train-select": 61.0}, "training": {RECIPE: {
+    metrics = metrics_of(mentions(80)) | {"seconds": {"train-select": 61.0}, "training": {RECIPE: {
         "steps": 9, "examples_seen": 144, "lr": 1e-3, "encoder_lr": 1e-4, "best": {"value": 0.5, "step": 9}}}}
-    page = fusion_report(found)
-    assert page == fusion_report(found)
+    page = fusion_report(metrics)
+    assert page == fusion_report(metrics)
     for wanted in ("0.900", "≥ 0.02", "met", "without descriptions", "<svg", "144", "0.0001"):
         assert wanted in page
 
@@ -83,14 +83,14 @@ def test_the_whole_benchmark_runs_once(tmp_path: Path) -> None:
     settings = ["freeze=[encoder.embed*]", "run.steps=2", "run.checkpoint_every=1", "stopping.limit=6",
                 "data.batch_size=4",
                 *(f"model.{key}={value}" for key, value in model.items())]
-    found = run_fusion(tmp_path, Quiet(), overrides=settings, curve=True)
-    assert set(found["curve"]) == {"0.25", "0.5", "1"}
-    assert found["training"]["bi_encoder"]["examples_seen"] == found["training"]["select"]["examples_seen"] == 8
-    assert found["training"]["bi_encoder"]["encoder_lr"] == pytest.approx(1e-4)
+    metrics = run_fusion(tmp_path, Quiet(), overrides=settings, curve=True)
+    assert set(metrics["curve"]) == {"0.25", "0.5", "1"}
+    assert metrics["training"]["bi_encoder"]["examples_seen"] == metrics["training"]["select"]["examples_seen"] == 8
+    assert metrics["training"]["bi_encoder"]["encoder_lr"] == pytest.approx(1e-4)
     assert (tmp_path / "select/linker/fusion.json").is_file()
     assert "<svg" in (tmp_path / "report.html").read_text("utf-8")
     weights = tmp_path / "select/linker/model.safetensors"
     before = weights.stat().st_mtime_ns
     again = json.loads(json.dumps(run_fusion(tmp_path, Quiet(), overrides=settings, curve=True)))
-    assert {**again, "seconds": 0} == {**json.loads(json.dumps(found)), "seconds": 0}
+    assert {**again, "seconds": 0} == {**json.loads(json.dumps(metrics)), "seconds": 0}
     assert weights.stat().st_mtime_ns == before

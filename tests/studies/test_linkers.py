@@ -27,17 +27,17 @@ def test_two_linkers_of_one_kind_are_refused(tmp_path: Path) -> None:
 def test_each_linker_is_judged_before_and_after_the_image(sources: Path, small_demo: Path, tmp_path: Path) -> None:
     save_fusion(tmp_path / "linker", build_fusion(tiny(tmp_path / "tokenizer"), seed=1))
     specs = ["prior", "coherence", f"fusion:{tmp_path / 'linker'}"]
-    found = compare_linkers(small_demo, tmp_path / "out", specs, Quiet(), settings=world_settings(None, 60))
+    metrics = compare_linkers(small_demo, tmp_path / "out", specs, Quiet(), settings=world_settings(None, 60))
     for pages in ("training", "heldout"):
-        assert set(found["linkers"][pages]) == {"prior", "coherence", "fusion"}
-        for stages in found["linkers"][pages].values():
+        assert set(metrics["linkers"][pages]) == {"prior", "coherence", "fusion"}
+        for stages in metrics["linkers"][pages].values():
             for stage in ("text", "image"):
                 assert 0 <= stages[stage]["all"]["precision"] <= 1
                 assert set(stages[stage]["ambiguous"]) == set(stages[stage]["all"])
-    training = found["linkers"]["training"]
+    training = metrics["linkers"]["training"]
     assert training["coherence"]["text"]["all"]["precision"] < training["coherence"]["image"]["all"]["precision"]
     labels = sorted(tmp_path.glob("out/fusion/training/labels/*.parquet"))[0]
     before = labels.stat().st_mtime_ns
     again = compare_linkers(small_demo, tmp_path / "out", specs, Quiet(), settings=world_settings(None, 60))
-    assert json.loads(json.dumps(again["linkers"])) == json.loads(json.dumps(found["linkers"]))
+    assert json.loads(json.dumps(again["linkers"])) == json.loads(json.dumps(metrics["linkers"]))
     assert labels.stat().st_mtime_ns == before

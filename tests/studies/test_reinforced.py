@@ -17,9 +17,14 @@ from openmofi.training.run import train
 from studies import recipe_path
 from studies.comparison import BEST, Measured, compared_run
 from studies.reinforced import CONTRASTIVE, MULTI_TASK, REINFORCED, STUDENTS, reinforced_metrics, run_reinforced
-from studies.reinforced_figures import TEACHER_ROWS, goal_cells, reinforced_report
-from studies.reinforced_images import ReplayedSample, replayed_samples
-from studies.side_by_side import TrainingRun
+from studies.reinforced_figures import (
+    TEACHER_ROWS,
+    ReplayedSample,
+    goal_cells,
+    reinforced_report,
+    replayed_samples,
+)
+from studies.training import TrainingRun
 
 ENTITIES = np.repeat([f"e{number}" for number in range(20)], 3)
 
@@ -31,8 +36,8 @@ def measured(value: float) -> Measured:
 
 
 def metrics_of(**values: float) -> dict:
-    found = {CONTRASTIVE: 0.3, MULTI_TASK: 0.35, REINFORCED: 0.4, "reinforced_contrastive": 0.45} | values
-    return reinforced_metrics({name: measured(value) for name, value in found.items()},
+    scores = {CONTRASTIVE: 0.3, MULTI_TASK: 0.35, REINFORCED: 0.4, "reinforced_contrastive": 0.45} | values
+    return reinforced_metrics({name: measured(value) for name, value in scores.items()},
                               {name: measured(0.5) for name in (BEST, PARTIAL_LABELS)})
 
 
@@ -49,42 +54,42 @@ def test_students_differ_in_objectives_and_texts_alone() -> None:
 @pytest.mark.parametrize(("reinforced", "met"), [(0.361, (True, True)), (0.359, (False, True)), (0.35, (False, False)),
                                                  (0.2, (False, False))])
 def test_goals_are_a_fifth_above_contrastive_and_more_than_multi_task(reinforced: float, met: tuple) -> None:
-    found = metrics_of(reinforced=reinforced)
-    assert tuple(goal["met"] for goal in found["goals"].values()) == met
-    assert found["relative"] == found["goals"]["over_contrastive"]["found"] == pytest.approx(reinforced / 0.3 - 1)
-    assert found["goals"]["over_multi_task"]["found"] == pytest.approx(reinforced - 0.35)
-    assert [row[-1] == "met" for row in goal_cells(found)] == list(met)
+    metrics = metrics_of(reinforced=reinforced)
+    assert tuple(goal["met"] for goal in metrics["goals"].values()) == met
+    assert metrics["relative"] == metrics["goals"]["over_contrastive"]["found"] == pytest.approx(reinforced / 0.3 - 1)
+    assert metrics["goals"]["over_multi_task"]["found"] == pytest.approx(reinforced - 0.35)
+    assert [row[-1] == "met" for row in goal_cells(metrics)] == list(met)
 
 
 def test_every_student_has_its_figures_and_is_compared() -> None:
-    found = metrics_of()
-    assert found[REINFORCED]["map_excl_query"] == pytest.approx(0.4)
-    assert found[REINFORCED]["zero_shot"] == pytest.approx(0.4)
-    assert set(found["differences"]) == {f"{ours}_over_{theirs}" for ours in (REINFORCED, "reinforced_contrastive")
+    metrics = metrics_of()
+    assert metrics[REINFORCED]["map_excl_query"] == pytest.approx(0.4)
+    assert metrics[REINFORCED]["zero_shot"] == pytest.approx(0.4)
+    assert set(metrics["differences"]) == {f"{ours}_over_{theirs}" for ours in (REINFORCED, "reinforced_contrastive")
                                          for theirs in (CONTRASTIVE, MULTI_TASK)}
-    one = found["differences"]["reinforced_contrastive_over_contrastive"]
-    assert one["map_excl_query"]["gain"] == pytest.approx(0.5)
-    assert one["zero_shot"]["difference"] == pytest.approx(0.15)
-    assert found["teachers"][BEST]["map_excl_query"] == pytest.approx(0.5)
+    differences = metrics["differences"]["reinforced_contrastive_over_contrastive"]
+    assert differences["map_excl_query"]["gain"] == pytest.approx(0.5)
+    assert differences["zero_shot"]["difference"] == pytest.approx(0.15)
+    assert metrics["teachers"][BEST]["map_excl_query"] == pytest.approx(0.5)
 
 
 def test_the_report_holds_goals_students_teachers_and_samples() -> None:
     scale = {"spec": "run:x", "scale": 14.7, "scale_from": "tuned", "own_scale": 22.8,
              "tuned": {"cross_entropy": 4.6, "accuracy": 0.17, "pairs": 99}}
-    found = metrics_of()
-    found["teachers"] = {name: figures | scale for name, figures in found["teachers"].items()}
-    found["training"] = {name: {"steps": 9, "images_seen": 1152, "lr": 2e-3, "images_per_s": 99.0, "known": None}
+    metrics = metrics_of()
+    metrics["teachers"] = {name: figures | scale for name, figures in metrics["teachers"].items()}
+    metrics["training"] = {name: {"steps": 9, "images_seen": 1152, "lr": 2e-3, "images_per_s": 99.0, "known": None}
                          for name in STUDENTS}
     fidelity = {"fp16": {"kl": 1e-7, "absolute": 2e-6}, "int8": {"kl": 1e-4, "absolute": 2e-4}}
-    found["store"] = {"precision": "fp16", "rows": 1234, "status": {"ok": 1230, "not_in_dataset": 4},
+    metrics["store"] = {"precision": "fp16", "rows": 1234, "status": {"ok": 1230, "not_in_dataset": 4},
                       "bytes_per_sample": 8526, "own_texts": 7, "fidelity_samples": 64,
                       "settings": {"augmentations": 5, "captions": 2, "size": 64},
                       "fidelity": dict.fromkeys(TEACHER_ROWS, fidelity)}
-    found["seconds"] = {"students": 61.0, "total": 61.0}
+    metrics["seconds"] = {"students": 61.0, "total": 61.0}
     sample = ReplayedSample("a <b> text", ("a photo of a sun",), "data:image/jpeg;base64,AA",
                             ("data:image/png;base64,B",))
-    page = reinforced_report(found, [sample])
-    assert page == reinforced_report(found, [sample])
+    page = reinforced_report(metrics, [sample])
+    assert page == reinforced_report(metrics, [sample])
     for wanted in ("≥ +20.0%", "above 0", "met", "+33.3%", "1,152", "14.7", "fp16 (stored)", "1.00e-04", "8,526",
                    "1,230 of 1,234 pages", "a &lt;b&gt; text", "data:image/png;base64,B", "img-src data:", "<svg"):
         assert wanted in page
@@ -112,24 +117,24 @@ def test_the_whole_benchmark_runs_once(sources: Path, small_demo: Path, tmp_path
         return json.loads(json.dumps(run_reinforced(tmp_path, small_demo, Quiet(), overrides=overrides,
                                                     settings=world_settings(None, 60))))
 
-    found = run()
-    assert set(STUDENTS) <= set(found)
-    assert {run["images_seen"] for run in found["training"].values()} == {32}
-    assert all(0 < found[name]["map_excl_query"] < 1 and 0 <= found[name]["zero_shot"] <= 1 for name in STUDENTS)
-    assert set(found["teachers"]) == set(found["store"]["fidelity"]) == set(TEACHER_ROWS)
-    assert all(teacher["scale"] >= 5 for teacher in found["teachers"].values())
-    assert found["training"][REINFORCED]["known"] == 1.0
-    assert found["training"][CONTRASTIVE]["known"] is None
+    metrics = run()
+    assert set(STUDENTS) <= set(metrics)
+    assert {run["images_seen"] for run in metrics["training"].values()} == {32}
+    assert all(0 < metrics[name]["map_excl_query"] < 1 and 0 <= metrics[name]["zero_shot"] <= 1 for name in STUDENTS)
+    assert set(metrics["teachers"]) == set(metrics["store"]["fidelity"]) == set(TEACHER_ROWS)
+    assert all(teacher["scale"] >= 5 for teacher in metrics["teachers"].values())
+    assert metrics["training"][REINFORCED]["known"] == 1.0
+    assert metrics["training"][CONTRASTIVE]["known"] is None
     samples = replayed_samples(tmp_path / "store", expand_shards([str(small_demo / "world/pages/train")]), 2)
     assert len(samples) == 2
     for sample in samples:
         assert len(sample.augmentations) == 2
         assert sample.texts not in ((), (sample.text,))
-        assert sample.picture.startswith("data:image/jpeg")
+        assert sample.image.startswith("data:image/jpeg")
     page = (tmp_path / "report.html").read_text("utf-8")
     assert page.count("data:image/png") == 2 * page.count("data:image/jpeg") > 0
     made = sorted(tmp_path.glob("students/*/encoder/*")) + sorted(tmp_path.glob("store/samples/*"))
     before = [path.stat().st_mtime_ns for path in made]
     again = run()
-    assert {**again, "seconds": 0} == {**found, "seconds": 0}
+    assert {**again, "seconds": 0} == {**metrics, "seconds": 0}
     assert [path.stat().st_mtime_ns for path in made] == before

@@ -1,35 +1,19 @@
-"""The `openmofi` command: registers the verbs and turns errors into sentences and exit codes."""
+"""The `openmofi` command: registers the verbs."""
 
 from __future__ import annotations
 
 import logging
 import os
-import sys
-import traceback
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-import typer.core
 
 from openmofi import __version__
 from openmofi.cli import dataset, encoder, eval, explain, export, kb, label, link, reinforce, sample, train
-from openmofi.errors import OpenMofiError
-
-
-class _Interrupted(Exception):
-    """Ctrl-C, under a name that typer passes on: it would end without a word at a KeyboardInterrupt."""
-
-
-class _Verbs(typer.core.TyperGroup):
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as error:
-            raise _Interrupted(*error.args) from error
-
+from openmofi.cli.command import Commands, run_app
 
 app = typer.Typer(
-    name="openmofi", cls=_Verbs, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+    name="openmofi", cls=Commands, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Noisy image–text pairs in, an entity-labelled image dataset out.",
     epilog="Start here: make demo, then: openmofi explain --help",
@@ -47,8 +31,8 @@ app.command("export", help="Export an encoder to ONNX or OpenVINO, where it agre
 app.add_typer(sample.app, name="sample", help="The sample world: real images with known truth, and its encoder.")
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(show: bool) -> None:
+    if show:
         typer.echo(f"openmofi {__version__}")
         raise typer.Exit
 
@@ -60,7 +44,7 @@ def _main(
     version: Annotated[bool, typer.Option(
         "--version", callback=_version, is_eager=True, help="Show the version.")] = False,
 ) -> None:
-    # The variable tells `_fail`, which stands outside of typer.
+    # The variable is read by `openmofi.cli.command`, outside of typer.
     os.environ["OPENMOFI_DEBUG"] = "1" if debug else ""
     os.environ.setdefault("OPENMOFI_SAMPLE_ENCODERS", "runs/demo/encoders")
     level = logging.INFO if verbose else logging.WARNING
@@ -68,20 +52,5 @@ def _main(
 
 
 def run() -> None:
-    """The console script: exit codes 0, 1 (failed), 2 (wrong use), 130 (interrupted)."""
-    try:
-        app()
-    except OpenMofiError as error:
-        _fail(error, f"error: {error.message}" + (f"\n  {error.hint}" if error.hint else ""), error.exit_code)
-    except (_Interrupted, KeyboardInterrupt) as error:
-        told = str(error) or "what is finished is kept; start the same command again to go on"
-        _fail(error, f"interrupted: {told}", 130)
-    except Exception as error:  # the last resort: a person sees one line, a developer asks for --debug
-        _fail(error, f"internal error: {type(error).__name__}: {error}\n  Run it again as: openmofi --debug …", 1)
-
-
-def _fail(error: BaseException, message: str, code: int) -> None:
-    if os.environ.get("OPENMOFI_DEBUG"):
-        traceback.print_exception(error)
-    print(message, file=sys.stderr)
-    sys.exit(code)
+    """The console script; see `run_app`."""
+    run_app(app)

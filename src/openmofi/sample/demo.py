@@ -1,4 +1,4 @@
-"""`make demo`: the whole job on the sample world, with its figures.
+"""`openmofi sample demo`: the sample world, labelled, audited and made a dataset, with its figures.
 
 Every step is a stage that goes on where it was stopped; the seconds that a step took are kept with it.
 """
@@ -7,26 +7,27 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from openmofi.dataset import Audit, build_dataset, write_report
+from openmofi.dataset import Audit, ReportSection, build_dataset, write_report
 from openmofi.dataset.audit.audit import audit
-from openmofi.encoders import BACKBONE
+from openmofi.encoders import BACKBONE, open_encoder
 from openmofi.engine import LocalEngine, Progress
 from openmofi.knowledge import KnowledgeBase, build_table
 from openmofi.labeling import LabelSettings, label
-from openmofi.labeling.job import read_corpus
+from openmofi.labeling.corpus import read_corpus
 from openmofi.sample.encoder import ALT_TEXT, PARTIAL_LABELS, train_sample_encoders
-from openmofi.sample.figures import RECALL_GOAL, figures_section, head_figures, seconds_section
+from openmofi.sample.figures import figures_section, head_figures, seconds_section
 from openmofi.sample.images.packages import fetch
 from openmofi.sample.settings import WorldSettings
 from openmofi.sample.world import build_world
 from openmofi.storage import Shard, expand_shards, write_json
-from studies.comparison import FULL_SEEDS, compare_encoders
-from studies.comparison_figures import retrieval_sections
+
+AT_RECALL = 0.75
+"""The recall at which the audit compares the labels with other selectors; `precision_at_recall_75` is named by it."""
 
 Result = TypeVar("Result")
 
@@ -53,93 +54,107 @@ class Stopwatch:
             write_json(self.path, self.seconds)
 
 
-def run_demo(out: str | Path, progress: Progress, *, settings: WorldSettings | None = None,
-             sources: Path | None = None, full: bool = False) -> dict[str, Any]:
-    """Label the sample world in `out`, train encoders on the labels, measure and report.
+def run_demo(out: str | Path, progress: Progress, *, settings: WorldSettings | None = None) -> dict[str, Any]:
+    """Label the sample world in `out`, measure the labels and report.
 
     Args:
-        out: the demo's folder.
-        progress: told of every step.
+        out: the demo's folder; gets `metrics.json` and `report.html`.
+        progress: receives every step.
         settings: of the world.
-        sources: pictures and names that were fetched before.
-        full: train the encoders of the comparison end to end, three seeds each, besides those on cached features.
 
-    Returns what `metrics.json` holds.
+    Returns:
+        What `metrics.json` holds: `labels` (see `label_metrics`, and `expected_precision`), `pairs`, `rows_in`,
+        `rows_out`, `seconds`.
     """
     root = Path(out)
-    watch, counts = label_world(root, progress, settings=settings, sources=sources)
-    kb = KnowledgeBase.open(root / "kb")
-    audits = watch.time("audit", lambda: {
-        name: audit(root / name, root / "world/truth.parquet", at_recall=RECALL_GOAL)
-        for name in ("labels", "labels-heldout", "labels-alt-text")})
+    watch, counts = label_world(root, progress, settings=settings)
+    audits = watch.time("audit", lambda: audit_demo(root))
     metrics = {"labels": label_metrics(audits) | {"expected_precision": counts["expected_precision"]},
                "pairs": counts["rows_in"], "rows_in": counts["rows_in"], "rows_out": counts["rows_out"]}
-    metrics["retrieval"] = watch.time("training", lambda: compare_encoders(root, progress))
-    if full:
-        metrics["retrieval_full"] = watch.time("training-full", lambda: compare_encoders(
-            root, progress, full=True, seeds=FULL_SEEDS))
-    watch.time("report", lambda: _report(root, kb, audits, metrics, watch.seconds))
-    metrics["seconds"] = {**watch.seconds, "total": round(sum(watch.seconds.values()), 1)}
-    write_json(root / "metrics.json", metrics)
-    return metrics
+    return finish_demo(root, watch, metrics, audits)
 
 
-def label_world(root: Path, progress: Progress, *, settings: WorldSettings | None = None,
-                sources: Path | None = None) -> tuple[Stopwatch, dict[str, Any]]:
+def finish_demo(root: Path, watch: Stopwatch, metrics: Mapping[str, Any], audits: Mapping[str, Audit],
+                sections: Sequence[ReportSection] = (), goals: Mapping[str, float] | None = None) -> dict[str, Any]:
+    """Write the demo's `report.html` and `metrics.json`.
+
+    Args:
+        root: the demo's folder.
+        watch: the seconds of its steps.
+        metrics: all figures but the seconds.
+        audits: see `audit_demo`.
+        sections: further sections of the report, shown before the figures.
+        goals: see `figures_section`.
+
+    Returns:
+        What `metrics.json` holds.
+    """
+    # What is left of an earlier run's report would be counted for this one.
+    before = {step: seconds for step, seconds in watch.seconds.items() if step != "report"}
+    watch.time("report", lambda: write_report(
+        root / "dataset", root / "labels", root / "report.html", audit=audits["labels"],
+        kb=KnowledgeBase.open(root / "kb"), metrics=head_figures(metrics["labels"]),
+        sections=[*sections, figures_section(metrics, goals), seconds_section(before)],
+        compared={"contrastive on alt-text": audits["labels-alt-text"]}))
+    finished = {**metrics, "seconds": {**watch.seconds, "total": round(sum(watch.seconds.values()), 1)}}
+    write_json(root / "metrics.json", finished)
+    return finished
+
+
+def audit_demo(root: Path) -> dict[str, Audit]:
+    """Audits of `labels`, `labels-heldout` and `labels-alt-text` below `root` against the world's truth."""
+    return {name: audit(root / name, root / "world/truth.parquet", at_recall=AT_RECALL)
+            for name in ("labels", "labels-heldout", "labels-alt-text")}
+
+
+def label_world(root: Path, progress: Progress, *,
+                settings: WorldSettings | None = None) -> tuple[Stopwatch, dict[str, Any]]:
     """The demo up to `root/dataset`: world, knowledge base, the sample encoders, labels, dataset.
 
     Returns the seconds so far and the counts of the label job over the training pages.
     """
     watch = Stopwatch.open(root / "seconds.json")
     world, kb, encoders, cache = root / "world", root / "kb", root / "encoders", root / "cache"
-    packages = sources or watch.time("fetch", fetch)
+    packages = watch.time("fetch", fetch)
     watch.time("world", lambda: build_world(packages, world, settings, progress=progress))
     watch.time("kb", lambda: build_table(world / "kb", kb))
     train, heldout = expand_shards([str(world / "pages/train")]), expand_shards([str(world / "pages/heldout_pages")])
-    watch.time("read", lambda: read_corpus(train + heldout, kb, LabelSettings(BACKBONE), cache, LocalEngine(),
+    opened, backbone = KnowledgeBase.open(kb), open_encoder(BACKBONE)
+    watch.time("read", lambda: read_corpus(train + heldout, opened, backbone, LabelSettings(), cache, LocalEngine(),
                                            progress))
-    watch.time("encoders", lambda: train_sample_encoders(train, kb, encoders, cache=cache, progress=progress))
+    watch.time("encoders", lambda: train_sample_encoders(train, kb, encoders, cache=cache, progress=progress,
+                                                         backbone=backbone))
 
     def labelled(name: str, shards: list[Shard], encoder: str) -> dict[str, Any]:
-        return watch.time(f"label-{name}", lambda: label(
-            shards, kb, root / name, LabelSettings(f"run:{encoders / encoder}"), cache=cache, progress=progress))
+        judge = open_encoder(f"run:{encoders / encoder}", bases=[backbone])
+        return watch.time(f"label-{name}", lambda: label(shards, opened, judge, root / name, LabelSettings(),
+                                                         cache=cache, progress=progress))
 
     counts = labelled("labels", train, PARTIAL_LABELS)
     labelled("labels-heldout", heldout, PARTIAL_LABELS)
     labelled("labels-alt-text", train, ALT_TEXT)
-    opened = KnowledgeBase.open(kb)
     watch.time("dataset", lambda: build_dataset(root / "labels", root / "dataset", kb=opened, report=False))
     return watch, counts
 
 
 def label_metrics(audits: Mapping[str, Audit]) -> dict[str, Any]:
-    """The demo's figures from the audits of `labels`, `labels-heldout` and `labels-alt-text`.
+    """The demo's figures from the audits of `audit_demo`.
 
     `text_only_precision` and `alt_text_encoder_precision` are taken at the recall that the labels reach.
     """
-    found, heldout = audits["labels"], audits["labels-heldout"]
-    ambiguous = found.groups["ambiguous"]["true"].labels
-    own, beside = found.overall.labels, found.compare({"alt_text": audits["labels-alt-text"]})
+    training, heldout = audits["labels"], audits["labels-heldout"]
+    ambiguous, heldout_ambiguous = (pages.groups["ambiguous"]["true"].labels for pages in (training, heldout))
+    own, selectors = training.overall.labels, training.compare({"alt_text": audits["labels-alt-text"]})
     return {
         "precision": own.precision, "precision_interval": own.precision_interval,
         "recall": own.recall, "recall_interval": own.recall_interval,
         "ambiguous_precision": ambiguous.precision, "ambiguous_recall": ambiguous.recall,
         "heldout_precision": heldout.overall.labels.precision, "heldout_recall": heldout.overall.labels.recall,
-        "heldout_ambiguous_precision": heldout.groups["ambiguous"]["true"].labels.precision,
-        "heldout_ambiguous_recall": heldout.groups["ambiguous"]["true"].labels.recall,
-        "text_only_precision": beside["text_only"]["at_own_recall"],
-        "alt_text_encoder_precision": beside["alt_text"]["at_own_recall"],
-        "precision_at_recall_75": {name: row["at_recall"] for name, row in beside.items()},
-        "average_precision": {name: row["average_precision"] for name, row in beside.items()},
-        "calibration_error": found.calibration and found.calibration.error,
+        "heldout_ambiguous_precision": heldout_ambiguous.precision,
+        "heldout_ambiguous_recall": heldout_ambiguous.recall,
+        "text_only_precision": selectors["text_only"]["at_own_recall"],
+        "alt_text_encoder_precision": selectors["alt_text"]["at_own_recall"],
+        "precision_at_recall_75": {name: row["at_recall"] for name, row in selectors.items()},
+        "average_precision": {name: row["average_precision"] for name, row in selectors.items()},
+        "calibration_error": training.calibration and training.calibration.error,
     }
-
-
-def _report(root: Path, kb: KnowledgeBase, audits: Mapping[str, Audit], metrics: Mapping[str, Any],
-            seconds: Mapping[str, float]) -> None:
-    # What is left of an earlier run's report would be counted for this one.
-    before = {step: took for step, took in seconds.items() if step != "report"}
-    write_report(root / "dataset", root / "labels", root / "report.html", audit=audits["labels"], kb=kb,
-                 metrics=head_figures(metrics["labels"]),
-                 sections=[*retrieval_sections(metrics), figures_section(metrics), seconds_section(before)],
-                 compared={"contrastive on alt-text": audits["labels-alt-text"]})

@@ -1,4 +1,4 @@
-"""What the demo's report shows beside the dataset's own pages: its figures beside their goals, and its seconds."""
+"""What the demo's report shows beside the dataset's own pages: its figures, maybe beside goals, and its seconds."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from markupsafe import Markup
 
 from openmofi.dataset import ReportSection
 
-PRECISION_GOAL, RECALL_GOAL, AMBIGUOUS_GOAL = 0.90, 0.75, 0.80
-
 _STEPS: Mapping[str, str] = {
-    "fetch": "pictures and names from the package registries", "world": "pictures drawn onto pages",
+    "fetch": "artwork and names from the package registries", "world": "artwork drawn onto pages",
     "kb": "knowledge base", "read": "pages decoded, mentions found and linked, backbone's image features",
     "encoders": "both pairs of heads trained", "label-labels": "training pages labelled",
     "label-labels-heldout": "held-out pages labelled",
@@ -21,19 +19,17 @@ _STEPS: Mapping[str, str] = {
     "training-full": "the same end to end, three seeds",
     "dataset": "near duplicates, minimum, vocabulary", "audit": "labels compared with the truth",
 }
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<title>{title}</title>
-<style>body {{ font:15px/1.5 system-ui,sans-serif; color:#1f2933; max-width:900px; margin:32px auto; padding:0 24px; }}
-table {{ border-collapse:collapse; width:100%; }} th {{ text-align:left; color:#5d6b7a; font-size:13px; }}
-td, th {{ border-bottom:1px solid #e4e8ee; padding:6px 10px 6px 0; }} .r {{ text-align:right; }}
-svg {{ max-width:100%; height:auto; }} p {{ color:#5d6b7a; }}</style></head><body>
-<h1>{heading}</h1>
-{body}
-</body></html>
-"""
+_LABELS: Mapping[str, str] = {
+    "precision": "accepted labels that are true, training pages",
+    "recall": "pages naming their entity that were given it",
+    "ambiguous_precision": "pages whose name has several entities", "ambiguous_recall": "the same pages",
+    "heldout_precision": "other images of known entities; nothing was fitted on their pages",
+    "heldout_recall": "the same pages",
+    "heldout_ambiguous_precision": "of these, pages whose name has several entities",
+    "heldout_ambiguous_recall": "the same pages", "text_only_precision": "linker that sees no image, at recall {}",
+    "alt_text_encoder_precision": "encoder trained on the captions as they are, at recall {}",
+    "expected_precision": "what the job itself expects, without any truth",
+}
 
 
 def head_figures(labels: Mapping[str, Any]) -> dict[str, str]:
@@ -50,39 +46,25 @@ def head_figures(labels: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def figures_section(metrics: Mapping[str, Any]) -> ReportSection:
-    """All figures of `metrics.json` but the seconds, each with its name there, its goal and whether it is met."""
-    labels = metrics["labels"]
-    recall = f"at recall {_percent(labels['recall'])}"
-    rows = [
-        ("labels.precision", "accepted labels that are true, training pages", labels["precision"], PRECISION_GOAL),
-        ("labels.recall", "pages naming their entity that were given it", labels["recall"], RECALL_GOAL),
-        ("labels.ambiguous_precision", "pages whose name has several entities", labels["ambiguous_precision"],
-         AMBIGUOUS_GOAL),
-        ("labels.ambiguous_recall", "the same pages", labels["ambiguous_recall"], None),
-        ("labels.heldout_precision", "other pictures of known entities; nothing was fitted on their pages",
-         labels["heldout_precision"], PRECISION_GOAL),
-        ("labels.heldout_recall", "the same pages", labels["heldout_recall"], RECALL_GOAL),
-        ("labels.heldout_ambiguous_precision", "of these, pages whose name has several entities",
-         labels["heldout_ambiguous_precision"], AMBIGUOUS_GOAL),
-        ("labels.heldout_ambiguous_recall", "the same pages", labels["heldout_ambiguous_recall"], None),
-        ("labels.text_only_precision", f"linker that sees no picture, {recall}", labels["text_only_precision"], None),
-        ("labels.alt_text_encoder_precision", f"encoder trained on the captions as they are, {recall}",
-         labels["alt_text_encoder_precision"], None),
-        ("labels.expected_precision", "what the job itself expects, without any truth", labels["expected_precision"],
-         None),
-    ]
-    body = [(Markup("<code>{}</code>").format(name), meaning, _percent(value),
-             "" if goal is None else f"≥ {goal:.0%}", _verdict(value, goal)) for name, meaning, value, goal in rows]
-    body += [(Markup("<code>{}</code>").format(name), meaning, f"{metrics[name]:,}", goal, verdict)
-             for name, meaning, goal, verdict in (
-        ("pairs", "image–text pairs of the training pages", "", ""),
-        ("rows_in", "pairs read", "", ""),
-        ("rows_out", "rows of labels written, each with a status", "= rows in",
-         "met" if metrics["rows_out"] == metrics["rows_in"] else "missed"))]
-    head = ("figure", "what it is", "found", "goal", "")
-    return ReportSection("Figures and goals", html_table(head, body, right=(2, 3)),
-                         "Named as in metrics.json. Pages are web pages of the sample world: a picture and its text.")
+def figures_section(metrics: Mapping[str, Any], goals: Mapping[str, float] | None = None) -> ReportSection:
+    """All figures of `metrics.json` but the seconds, under their names there.
+
+    Args:
+        metrics: what `metrics.json` holds.
+        goals: name of a figure → the least that it should reach; each then stands beside its figure.
+    """
+    labels, goals = metrics["labels"], goals or {}
+    rows = [(Markup("<code>labels.{}</code>").format(name), meaning.format(_percent(labels["recall"])),
+             _percent(labels[name]), *_goal(labels[name], goals.get(f"labels.{name}")))
+            for name, meaning in _LABELS.items()]
+    equal = ("= rows in", "met" if metrics["rows_out"] == metrics["rows_in"] else "missed")
+    rows += [(Markup("<code>{}</code>").format(name), meaning, f"{metrics[name]:,}", *goal) for name, meaning, goal in (
+        ("pairs", "image–text pairs of the training pages", ("", "")), ("rows_in", "pairs read", ("", "")),
+        ("rows_out", "rows of labels written, each with a status", equal))]
+    head = ("figure", "what it is", "value", "goal", "")[:5 if goals else 3]
+    return ReportSection("Figures and goals" if goals else "Figures",
+                         html_table(head, [row[:len(head)] for row in rows], right=(2, 3)),
+                         "Named as in metrics.json. Pages are web pages of the sample world: an image and its text.")
 
 
 def seconds_section(seconds: Mapping[str, float]) -> ReportSection:
@@ -95,10 +77,10 @@ def seconds_section(seconds: Mapping[str, float]) -> ReportSection:
                          "Measured by the demo, before it wrote this report.")
 
 
-def _verdict(value: float | None, goal: float | None) -> str:
+def _goal(value: float | None, goal: float | None) -> tuple[str, str]:
     if goal is None:
-        return ""
-    return "met" if value is not None and value >= goal else "missed"
+        return "", ""
+    return f"≥ {goal:.0%}", "met" if value is not None and value >= goal else "missed"
 
 
 def _percent(value: float | None) -> str:
@@ -114,16 +96,3 @@ def html_table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Sequen
             for position, cell in enumerate(cells)))
 
     return Markup("<table>\n{}</table>").format(Markup("").join([line("th", head), *(line("td", row) for row in rows)]))
-
-
-def benchmark_page(title: str, heading: str, sections: Sequence[ReportSection]) -> str:
-    """A benchmark's report as HTML: a small page that asks the network for nothing.
-
-    Args:
-        title: of the page.
-        heading: at its top.
-        sections: in order; see `ReportSection`.
-    """
-    body = Markup("\n").join(Markup("<h2>{}</h2>\n<p>{}</p>\n{}").format(
-        section.title, section.text, Markup(section.body)) for section in sections)
-    return str(Markup(_PAGE).format(title=title, heading=heading, body=body))

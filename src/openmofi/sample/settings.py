@@ -1,4 +1,4 @@
-"""Settings of the sample world; everything that decides its bytes, and nothing else."""
+"""Settings of the sample world; everything that decides its bytes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class TextNoise(Settings):
     """How the alt-texts of the world are wrong. All rates are shares, 0..1; docs/sample-world.md describes each.
 
     Attributes:
-        names_truth: texts that name what the picture shows (and maybe further entities).
-        only_wrong: texts that name only entities that the picture does not show (at least one).
+        names_truth: texts that name what the image shows (and maybe further entities).
+        only_wrong: texts that name only entities that the image does not show (at least one).
         names_none: texts that read like alt-text but name no entity of the world.
         boilerplate: file names and page boilerplate. The four shares sum to 1.
         foreign: of the texts that are not boilerplate, those in another language than English.
@@ -22,8 +22,8 @@ class TextNoise(Settings):
         plural: English common names written in the plural.
         hyphen: English names of several words joined by hyphens.
         further: probabilities of 0, 1, 2, 3 further entities in a text (mean 1.2).
-        same_domain: further entities taken from the domain of the picture.
-        unpictured: of the other further entities, those that no picture shows (plain WordNet nouns).
+        same_domain: further entities taken from the domain of the image.
+        unpictured: of the other further entities, those that no image shows (plain WordNet nouns).
         preferred_name: names of the truth that are its preferred one, not another of its names.
     """
 
@@ -50,14 +50,14 @@ class TextNoise(Settings):
 
 @dataclass(frozen=True)
 class PageNoise(Settings):
-    """How the pictures of the world are changed on their pages.
+    """How the artwork of the world is changed on its pages.
 
     Attributes:
-        pages: probabilities of 1, 2, 3 pages for a picture.
+        pages: probabilities of 1, 2, 3 pages for an artwork.
         side: shortest and longest side of a page's image, pixels.
-        scale: share of the page's shorter side that the picture's longer side takes.
-        rotation: largest rotation either way, degrees; half of the pictures are not rotated.
-        crop: share of pictures that hang over the edge, by at most a fifth of their side.
+        scale: share of the page's shorter side that the artwork's longer side takes.
+        rotation: largest rotation either way, degrees; half of the artworks are not rotated.
+        crop: share of artworks that hang over the edge, by at most a fifth of their side.
         watermark: share of pages with an overlay like a watermark.
         formats: JPEG, WebP, PNG.
         quality: lowest and highest JPEG and WebP quality.
@@ -83,16 +83,16 @@ class WorldSettings(Settings):
 
     Attributes:
         seed: of everything drawn.
-        heldout_entities: share of pictured entities kept out of all training and labelling, by domain.
-        heldout_pages: share of the other entities' pictures whose pages go to `heldout_pages`.
+        heldout_entities: share of depicted entities kept out of all training and labelling, by domain.
+        heldout_pages: share of the other entities' artworks whose pages go to `heldout_pages`.
         pairs_a_shard: pairs in a tar, about.
         min_sets: how many icon sets must show an emoji concept, a flag, a brand.
-        picture_side: side at which pictures are rendered, pixels.
+        picture_side: side at which artworks are rendered, pixels.
         country_count: pseudo-count of a country's name beside WordNet's sense counts.
         brand_share: share of a name's uses that its brands have together where WordNet, a country or an emoji
             has the name too.
-        max_entities: keep only so many pictured entities (0: all), drawn by seed, the domains in proportion.
-        whole_wordnet: all of WordNet's nouns in the knowledge base, or (small worlds of tests) only the pictured
+        max_entities: keep only so many depicted entities (0: all), drawn by seed, the domains in proportion.
+        whole_wordnet: all of WordNet's nouns in the knowledge base, or (small worlds of tests) only the depicted
             entities, their namesakes and what they are kinds of.
         text: noise of the texts.
         page: noise of the images.
@@ -114,7 +114,7 @@ class WorldSettings(Settings):
 
 def world_settings(seed: int | None = None, max_entities: int = 0) -> WorldSettings:
     """The default world, or a small one: that has fewer entities, shards and names, and the same noise."""
-    chosen = WorldSettings() if seed is None else WorldSettings(seed=seed)
+    settings = WorldSettings() if seed is None else WorldSettings(seed=seed)
     if not max_entities:
-        return chosen
-    return replace(chosen, max_entities=max_entities, whole_wordnet=False, pairs_a_shard=200)
+        return settings
+    return replace(settings, max_entities=max_entities, whole_wordnet=False, pairs_a_shard=200)

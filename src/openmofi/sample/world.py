@@ -1,4 +1,4 @@
-"""Builds the sample world: pages, retrieval pictures, knowledge source, truth."""
+"""Builds the sample world: pages, images for retrieval, knowledge source, truth."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from openmofi.sample.settings import WorldSettings
 from openmofi.schema import TRUTH
 from openmofi.storage import Manifest, claim_folder, file_fingerprint, finish_manifest, write_table
 
-PICTURES = pa.schema([
+ARTWORKS = pa.schema([
     pa.field("picture", pa.string()), pa.field("entity", pa.string()), pa.field("name", pa.string()),
     pa.field("set", pa.string()), pa.field("icon", pa.string()), pa.field("domain", pa.string()),
     pa.field("rule", pa.string()), pa.field("split", pa.string()),
 ])
-"""pictures: one row an icon that shows an entity; `rule` is how the entity was found."""
+"""`pictures.parquet`: a row an icon that shows an entity; `rule` is how the entity was found."""
 
 
 def build_world(sources: Path, out: Path, settings: WorldSettings | None = None, engine: Engine | None = None,
                 progress: Progress | None = None) -> Manifest:
-    """Build the world in `out`, or go on where a stopped build was.
+    """Build the world in `out`, or go on with a stopped build.
 
     Args:
         sources: the fetched packages (`openmofi.sample.images.packages.fetch`).
         out: gets `pages/`, `retrieval/`, `kb/`, `truth.parquet`, `pictures.parquet`, `manifest.json`.
         settings: defaults are those of docs/sample-world.md.
         engine: default is one process a core.
-        progress: told of every shard.
+        progress: receives every shard.
 
     Raises:
         OpenMofiError: `out` was made with other settings, sources are missing, or the disk is full.
@@ -57,7 +57,7 @@ def build_world(sources: Path, out: Path, settings: WorldSettings | None = None,
     (engine or engine_named("processes")).run(open_drawer, tasks, progress)
     tables = write_source(out / "kb", world, source)
     _write_truth(out, plan)
-    _write_pictures(out, world, settings)
+    _write_artworks(out, world, settings)
     return finish_manifest(out, manifest, _counts(world, source, plan, settings) | {"kb": tables})
 
 
@@ -67,8 +67,8 @@ def _path(out: Path, shard: PlannedShard) -> Path:
 
 
 def _task(out: Path, shard: PlannedShard, world: World, settings: WorldSettings) -> DrawTask:
-    pictures = {page.picture.id: page.picture for page in shard.pages}
-    svgs = {name: world.icons[picture.set].svg(picture.icon) for name, picture in pictures.items()}
+    artworks = {page.artwork.id: page.artwork for page in shard.pages}
+    svgs = {name: world.icons[artwork.set].svg(artwork.icon) for name, artwork in artworks.items()}
     return DrawTask(_path(out, shard), shard, svgs, settings)
 
 
@@ -79,25 +79,25 @@ def _write_truth(out: Path, plan: Iterable[PlannedShard]) -> None:
     write_table(out / "truth.parquet", pa.Table.from_pylist(rows, schema=TRUTH))
 
 
-def _write_pictures(out: Path, world: World, settings: WorldSettings) -> None:
-    held = heldout_entities(world.pictured, settings)
-    rows = [{"picture": picture.id, "entity": entity.id, "name": entity.name, "set": picture.set, "icon": picture.icon,
-             "domain": entity.domain, "rule": picture.rule, "split": split_of(entity.id, picture, held, settings)}
-            for entity in world.pictured for picture in entity.pictures]
-    write_table(out / "pictures.parquet", pa.Table.from_pylist(rows, schema=PICTURES))
+def _write_artworks(out: Path, world: World, settings: WorldSettings) -> None:
+    held = heldout_entities(world.depicted, settings)
+    rows = [{"picture": artwork.id, "entity": entity.id, "name": entity.name, "set": artwork.set, "icon": artwork.icon,
+             "domain": entity.domain, "rule": artwork.rule, "split": split_of(entity.id, artwork, held, settings)}
+            for entity in world.depicted for artwork in entity.artworks]
+    write_table(out / "pictures.parquet", pa.Table.from_pylist(rows, schema=ARTWORKS))
 
 
 def _counts(world: World, source: Source, plan: list[PlannedShard], settings: WorldSettings) -> dict[str, Any]:
     pages = [page for shard in plan for page in shard.pages if page.text is not None]
-    held = heldout_entities(world.pictured, settings)
-    rules = Counter((entity.domain, picture.rule) for entity in world.pictured for picture in entity.pictures)
+    held = heldout_entities(world.depicted, settings)
+    rules = Counter((entity.domain, artwork.rule) for entity in world.depicted for artwork in entity.artworks)
     return {
         "pairs": len(pages),
         "pairs_by_split": _sorted(Counter(shard.split for shard in plan for _ in shard.pages)),
-        "entities": len(world.pictured), "entities_heldout": len(held),
-        "entities_by_domain": _sorted(Counter(entity.domain for entity in world.pictured)),
-        "entities_by_kind": _sorted(Counter(entity.id.partition(":")[0] for entity in world.pictured)),
-        "entities_ambiguous": sum(source.ambiguous(entity.name) for entity in world.pictured),
+        "entities": len(world.depicted), "entities_heldout": len(held),
+        "entities_by_domain": _sorted(Counter(entity.domain for entity in world.depicted)),
+        "entities_by_kind": _sorted(Counter(entity.id.partition(":")[0] for entity in world.depicted)),
+        "entities_ambiguous": sum(source.ambiguous(entity.name) for entity in world.depicted),
         "pictures": sum(rules.values()),
         "pictures_by_rule": {f"{domain}/{rule}": count for (domain, rule), count in sorted(rules.items())},
         "texts_by_kind": _sorted(Counter(str(page.text.kind) for page in pages if page.text)),

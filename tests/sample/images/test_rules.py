@@ -53,7 +53,7 @@ CASES = [
 
 @pytest.fixture(scope="session")
 def entity_of(whole):
-    return {picture.id: entity for entity in whole.pictured for picture in entity.pictures}
+    return {artwork.id: entity for entity in whole.depicted for artwork in entity.artworks}
 
 
 @pytest.mark.parametrize(("icon", "words"), CASES)
@@ -130,7 +130,7 @@ def test_every_correction_has_its_place(sources, whole):
 
 
 def test_enough_sets_show_each_entity(whole):
-    emoji = [entity for entity in whole.pictured if entity.id.startswith("emoji:")]
-    assert min(len({p.set for p in entity.pictures} & set(EMOJI_SETS)) for entity in emoji) >= 4
-    assert len(whole.pictured) > 2000
-    assert sum(len(entity.pictures) for entity in whole.pictured) > 14_000
+    emoji = [entity for entity in whole.depicted if entity.id.startswith("emoji:")]
+    assert min(len({p.set for p in entity.artworks} & set(EMOJI_SETS)) for entity in emoji) >= 4
+    assert len(whole.depicted) > 2000
+    assert sum(len(entity.artworks) for entity in whole.depicted) > 14_000

@@ -6,7 +6,7 @@ import pytest
 
 from openmofi.errors import UsageError
 from openmofi.knowledge import normalise
-from openmofi.sample.images.entities import Pictured
+from openmofi.sample.images.entities import DepictedEntity
 from openmofi.sample.pages.alttext import AltTexts, TextKind, plural
 from openmofi.sample.seeds import rng_of
 from openmofi.sample.settings import TextNoise
@@ -17,15 +17,15 @@ NAMES = ("apple tree", "Blue Bird", "cedar", "dune", "ember", "flute", "glacier"
 
 def entity(number, domain):
     name = f"{NAMES[number % len(NAMES)]} {chr(97 + number // len(NAMES))}ox"
-    return Pictured(f"{domain}:{number}", name, domain, "", {"en": (name,), "de": (f"{name} auf Deutsch",)})
+    return DepictedEntity(f"{domain}:{number}", name, domain, "", {"en": (name,), "de": (f"{name} auf Deutsch",)})
 
 
 ENTITIES = [entity(number, "food" if number < 40 else "travel") for number in range(80)]
-UNPICTURED = [(f"wn:{number}", (f"plain noun {number}",)) for number in range(50)]
+UNDEPICTED = [(f"wn:{number}", (f"plain noun {number}",)) for number in range(50)]
 
 
 def draw(noise=None, count=DRAWS):
-    writer = AltTexts(noise or TextNoise(), ENTITIES, UNPICTURED, normalise)
+    writer = AltTexts(noise or TextNoise(), ENTITIES, UNDEPICTED, normalise)
     return [writer.write(ENTITIES[number % 80], rng_of("test", number)) for number in range(count)]
 
 
@@ -40,9 +40,9 @@ def texts():
 
 
 def test_kinds_have_their_shares(texts):
-    noise, found = TextNoise(), Counter(text.kind for text in texts)
+    noise, counts = TextNoise(), Counter(text.kind for text in texts)
     for kind in TextKind:
-        assert within(found[kind], DRAWS, getattr(noise, kind.value)), kind
+        assert within(counts[kind], DRAWS, getattr(noise, kind.value)), kind
 
 
 def test_further_entities_have_the_mean_of_the_settings(texts):

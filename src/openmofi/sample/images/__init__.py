@@ -1,1 +1,1 @@
-"""Where the images of the sample world come from: packages of icons, emoji, flags, logos."""
+"""The artwork of the sample world: packages of icons, emoji, flags and logos, and the entities that they show."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from openmofi.sample.images.entities import DROP, Picture, Pictured, unique
+from openmofi.sample.images.entities import DROP, Artwork, DepictedEntity, unique
 from openmofi.sample.images.icons import IconSet, read_json
 from openmofi.sample.images.rules import Nouns
 
@@ -21,10 +21,14 @@ _LIST_OF_BRANDS = frozenset(("logos", "devicon", "skill-icons"))
 
 def key_of(slug: str) -> str:
     """The key under which spellings of a brand meet: `active-campaign-icon` and `activecampaign` are one."""
-    parts = slug.lower().split("-")
+    return re.sub(r"[^a-z0-9+#.]", "", "".join(_stem(slug.lower())))
+
+
+def _stem(slug: str) -> list[str]:
+    parts = slug.split("-")
     while len(parts) > 1 and parts[-1] in _ENDS:
         parts.pop()
-    return re.sub(r"[^a-z0-9+#.]", "", "".join(parts))
+    return parts
 
 
 def _title_key(title: str) -> str:
@@ -77,10 +81,11 @@ def _titles(row: Mapping[str, Any]) -> tuple[str, ...]:
     return unique([row["title"], *aliases.get("aka", ()), *aliases.get("loc", {}).values()])
 
 
-def read_brands(sources: Path, sets: Iterable[IconSet], nouns: Nouns, corrections: Mapping[str, str]) -> list[Pictured]:
+def read_brands(sources: Path, sets: Iterable[IconSet], nouns: Nouns,
+                corrections: Mapping[str, str]) -> list[DepictedEntity]:
     """Brands with their logos. A correction's key is a brand key or `set:icon`; its entity another brand or `drop`."""
     titles = Titles(sources)
-    pictures: dict[str, list[Picture]] = {}
+    artworks: dict[str, list[Artwork]] = {}
     spellings: dict[str, str] = {}
     for icons in sets:
         for icon, slug in _candidates(icons):
@@ -89,24 +94,17 @@ def read_brands(sources: Path, sets: Iterable[IconSet], nouns: Nouns, correction
             if target == DROP or not target.startswith("brand:"):
                 continue
             key = target.removeprefix("brand:")
-            pictures.setdefault(key, []).append(Picture(icons.name, icon, "slug"))
+            artworks.setdefault(key, []).append(Artwork(icons.name, icon, "slug"))
             spellings.setdefault(key, slug)
     brands = []
-    for key, shown in pictures.items():
-        if not titles.names(key) and not _LIST_OF_BRANDS & {picture.set for picture in shown}:
+    for key, shown in artworks.items():
+        if not titles.names(key) and not _LIST_OF_BRANDS & {artwork.set for artwork in shown}:
             continue
-        names = titles.names(key) or (_spoken(spellings[key]),)
+        names = titles.names(key) or (" ".join(part.capitalize() for part in _stem(spellings[key])),)
         description = f"{names[0]}: brand of software or of a company; its logo"
-        brands.append(Pictured(f"brand:{key}", names[0], "brand", description, {"en": names}, _kind(nouns),
-                               tuple(shown)))
+        brands.append(DepictedEntity(f"brand:{key}", names[0], "brand", description, {"en": names}, _kind(nouns),
+                                     tuple(shown)))
     return brands
-
-
-def _spoken(slug: str) -> str:
-    parts = slug.split("-")
-    while len(parts) > 1 and parts[-1] in _ENDS:
-        parts.pop()
-    return " ".join(part.capitalize() for part in parts)
 
 
 def _kind(nouns: Nouns) -> tuple[tuple[str, str], ...]:

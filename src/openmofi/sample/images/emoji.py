@@ -117,22 +117,22 @@ def _neutral(label: str) -> str:
 
 
 def code_of_names(sets: Iterable[IconSet], concepts: Iterable[Concept]) -> dict[str, str]:
-    """Icon name → code points, from the sets that tell, their aliases, and the labels of emojibase."""
+    """Icon name → code points, from the sets' own tables, their aliases, and the labels of emojibase."""
     sets = list(sets)
-    found: dict[str, str] = {}
+    codes: dict[str, str] = {}
     for icons in sets:
         for code, icon in icons.chars.items():
-            found.setdefault(icon, plain_code(code))
+            codes.setdefault(icon, plain_code(code))
     for concept in concepts:
         if len(concept.members) == 1:
-            found.setdefault(_slug(concept.label), concept.code)
+            codes.setdefault(_slug(concept.label), concept.code)
     for icons in sets:
         for alias, icon in icons.aliases.items():
-            if icon in found:
-                found.setdefault(alias, found[icon])
-            elif alias in found:
-                found.setdefault(icon, found[alias])
-    return found
+            if icon in codes:
+                codes.setdefault(alias, codes[icon])
+            elif alias in codes:
+                codes.setdefault(icon, codes[alias])
+    return codes
 
 
 def _slug(label: str) -> str:
@@ -141,8 +141,8 @@ def _slug(label: str) -> str:
 
 def icons_of_codes(icons: IconSet, codes: Mapping[str, str]) -> dict[str, str]:
     """Code points → icon of this set: its own table first, names for the rest. Icons with a skin tone are left out."""
-    found = {plain_code(code): icon for code, icon in icons.chars.items() if icon in icons.icons}
+    by_code = {plain_code(code): icon for code, icon in icons.chars.items() if icon in icons.icons}
     for icon in icons.icons:
         if icon in codes:
-            found.setdefault(codes[icon], icon)
-    return {code: icon for code, icon in found.items() if not _TONES & set(code.split("-"))}
+            by_code.setdefault(codes[icon], icon)
+    return {code: icon for code, icon in by_code.items() if not _TONES & set(code.split("-"))}

@@ -1,4 +1,4 @@
-"""What pictures show: one entity with its names in several languages, its rule, and its icons."""
+"""What the artwork shows: an entity with its names in several languages and the icons that depict it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ DROP = "drop"
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An icon of a set, as evidence for an entity.
+class Artwork:
+    """An icon of a set, which depicts an entity.
 
     Attributes:
         set: name of the icon set.
@@ -34,8 +34,8 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Pictured:
-    """An entity of which there are pictures.
+class DepictedEntity:
+    """An entity of which there is artwork.
 
     Attributes:
         id: `wn:…`, `emoji:…`, `country:…` or `brand:…`.
@@ -44,7 +44,7 @@ class Pictured:
         description: one line; used where the knowledge base has no better one.
         names: language → names; `en` holds the preferred one first.
         relations: (relation, entity id) beyond WordNet's own.
-        pictures: icons that show it.
+        artworks: icons that show it.
         sets: how many sets of its kind show it; decides whether there are enough.
     """
 
@@ -54,17 +54,17 @@ class Pictured:
     description: str
     names: Mapping[str, tuple[str, ...]]
     relations: tuple[tuple[str, str], ...] = ()
-    pictures: tuple[Picture, ...] = field(default=())
+    artworks: tuple[Artwork, ...] = field(default=())
 
     @property
     def sets(self) -> int:
         """In how many sets it is shown."""
-        return len({picture.set for picture in self.pictures})
+        return len({artwork.set for artwork in self.artworks})
 
 
-def merge(entities: Iterable[Pictured]) -> list[Pictured]:
-    """One entity an id: names and pictures of all that share it; the first gives name, domain and description."""
-    merged: dict[str, Pictured] = {}
+def merge(entities: Iterable[DepictedEntity]) -> list[DepictedEntity]:
+    """One entity an id: names and artworks of all that share it; the first gives name, domain and description."""
+    merged: dict[str, DepictedEntity] = {}
     for entity in entities:
         first = merged.get(entity.id)
         if first is None:
@@ -73,7 +73,7 @@ def merge(entities: Iterable[Pictured]) -> list[Pictured]:
         names = {language: unique([*first.names.get(language, ()), *entity.names.get(language, ())])
                  for language in {**first.names, **entity.names}}
         merged[entity.id] = replace(first, names=names, relations=unique([*first.relations, *entity.relations]),
-                                    pictures=unique([*first.pictures, *entity.pictures]))
+                                    artworks=unique([*first.artworks, *entity.artworks]))
     return list(merged.values())
 
 

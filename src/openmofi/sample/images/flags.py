@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from openmofi.sample.images.emoji import LANGUAGES, plain_code
-from openmofi.sample.images.entities import DROP, Picture, Pictured, unique
+from openmofi.sample.images.entities import DROP, Artwork, DepictedEntity, unique
 from openmofi.sample.images.icons import IconSet, read_json
 from openmofi.sample.images.rules import Nouns
 
@@ -35,8 +36,7 @@ def _flag_labels(sources: Path, language: str) -> dict[str, str]:
     rows = read_json(sources / "emojibase-data" / language / "data.json")
     labels = {}
     for row in rows:
-        code = iso_code(plain_code(row["hexcode"]))
-        if code:
+        if code := iso_code(plain_code(row["hexcode"])):
             # "flag: France", "drapeau : France", "旗: 法国": the name stands after the colon.
             labels[code] = re.split(r"[:：]\s*", row["label"])[-1].strip()
     return labels
@@ -52,27 +52,28 @@ def _names(code: str, row: Mapping[str, Any], labels: Mapping[str, Mapping[str, 
                f"flag of {name}", *([f"{demonym} flag"] if demonym else [])]
     names = {"en": unique(english)}
     for language in LANGUAGES:
-        found = [labels[language].get(code)]
-        found += [entry["common"] for key, entry in row.get("translations", {}).items()
-                  if _THREE_LETTERS.get(key) == language]
-        if kept := unique([text for text in found if text]):
+        spellings = [labels[language].get(code)]
+        spellings += [entry["common"] for key, entry in row.get("translations", {}).items()
+                      if _THREE_LETTERS.get(key) == language]
+        if kept := unique([spelling for spelling in spellings if spelling]):
             names[language] = kept
     return names
 
 
 def synset_of_country(nouns: Nouns, names: Iterable[str]) -> str | None:
     """The WordNet synset of a country: of the places so named the one that is a country, else an island or region."""
-    places = unique([place for name in names for place in nouns.all_senses(name, "noun.location")]
-                    + [place for name in names for place in nouns.all_senses(name, "noun.object")])
-    countries = [place for place in places if nouns.is_a(place, ("country", "noun.location"))]
-    lands = [place for place in places if nouns.is_a(place, ("island", "noun.object"))
-             or nouns.is_a(place, ("district", "noun.location"))]
-    states = [place for place in lands if not nouns.is_a(place, ("American state", "noun.location"))]
-    return next(iter([*countries, *states]), None)
+    names = list(names)
+    senses = [sense for file in ("noun.location", "noun.object") for name in names
+              for sense in nouns.all_senses(name, file)]
+    countries = (sense for sense in senses if nouns.is_a(sense, ("country", "noun.location")))
+    lands = (sense for sense in senses if (nouns.is_a(sense, ("island", "noun.object"))
+                                           or nouns.is_a(sense, ("district", "noun.location")))
+             and not nouns.is_a(sense, ("American state", "noun.location")))
+    return next(chain(countries, lands), None)
 
 
 def read_countries(sources: Path, emoji_sets: Iterable[tuple[IconSet, Mapping[str, str]]], flag_sets: Iterable[IconSet],
-                   nouns: Nouns, corrections: Mapping[str, str]) -> tuple[list[Pictured], dict[str, str]]:
+                   nouns: Nouns, corrections: Mapping[str, str]) -> tuple[list[DepictedEntity], dict[str, str]]:
     """Countries with their flags, and WordNet synset → country id for those that WordNet has too.
 
     Args:
@@ -84,7 +85,7 @@ def read_countries(sources: Path, emoji_sets: Iterable[tuple[IconSet, Mapping[st
     """
     labels = {language: _flag_labels(sources, language) for language in ("en", *LANGUAGES)}
     rows = {row["cca2"]: row for row in read_json(sources / "world-countries" / "countries.json")}
-    pictures = _flag_pictures(emoji_sets, flag_sets)
+    artworks = _flag_artworks(emoji_sets, flag_sets)
     countries, same = [], {}
     for code in unique([*rows, *labels["en"]]):
         identifier = f"country:{code}"
@@ -97,13 +98,12 @@ def read_countries(sources: Path, emoji_sets: Iterable[tuple[IconSet, Mapping[st
         if synset and synset not in same:
             same[synset] = identifier
             names["en"] = unique([*names["en"], *(lemma for lemma, _ in nouns.by_id[synset].lemmas)])
-        place = "country or territory" if row else "place"
-        where = ", ".join(filter(None, (row.get("subregion"), row.get("region"))))
-        description = f"{place} in {where}; shown by its flag" if where else f"{place}; shown by its flag"
+        region = ", ".join(filter(None, (row.get("subregion"), row.get("region"))))
+        description = f"{'country or territory' if row else 'place'}{region and f' in {region}'}; shown by its flag"
         continent = nouns.within(_CONTINENTS.get(row.get("region", ""), ""), ("noun.object", "noun.location"))
         relations = ((("part_holonym", continent),) if continent else ()) + _kind(nouns)
-        countries.append(Pictured(identifier, names["en"][0], "country", description, names, relations,
-                                  tuple(pictures.get(code, ()))))
+        countries.append(DepictedEntity(identifier, names["en"][0], "country", description, names, relations,
+                                        tuple(artworks.get(code, ()))))
     return countries, same
 
 
@@ -112,18 +112,17 @@ def _kind(nouns: Nouns) -> tuple[tuple[str, str], ...]:
     return (("instance_hypernym", country),) if country else ()
 
 
-def _flag_pictures(emoji_sets: Iterable[tuple[IconSet, Mapping[str, str]]],
-                   flag_sets: Iterable[IconSet]) -> dict[str, list[Picture]]:
-    pictures: dict[str, list[Picture]] = {}
+def _flag_artworks(emoji_sets: Iterable[tuple[IconSet, Mapping[str, str]]],
+                   flag_sets: Iterable[IconSet]) -> dict[str, list[Artwork]]:
+    artworks: dict[str, list[Artwork]] = {}
     for icons, by_code in emoji_sets:
         for hexcode, icon in by_code.items():
-            code = iso_code(hexcode)
-            if code:
-                pictures.setdefault(code, []).append(Picture(icons.name, icon, "iso"))
+            if code := iso_code(hexcode):
+                artworks.setdefault(code, []).append(Artwork(icons.name, icon, "iso"))
     for icons in flag_sets:
         pattern = _FLAG_NAMES.get(icons.name, "{}")
         for icon, entry in icons.icons.items():
-            for code in (icon.removesuffix("-4x3").upper(),):
-                if pattern.format(code.lower()) == icon and not entry.get("hidden"):
-                    pictures.setdefault(code, []).append(Picture(icons.name, icon, "iso"))
-    return pictures
+            code = icon.removesuffix("-4x3").upper()
+            if pattern.format(code.lower()) == icon and not entry.get("hidden"):
+                artworks.setdefault(code, []).append(Artwork(icons.name, icon, "iso"))
+    return artworks

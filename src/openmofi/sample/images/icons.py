@@ -26,7 +26,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise OpenMofiError(f"{path} cannot be read: {error}.", "Run: openmofi.sample.pages.images.packages") from error
+        raise OpenMofiError(f"{path} cannot be read: {error}.", "Run: openmofi sample fetch") from error
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class IconSet:
     Attributes:
         name: Iconify's prefix.
         icons: icon name → its entry (`body`, optional `left`, `top`, `width`, `height`, `hidden`).
-        aliases: other name → icon name; only those that change nothing in the picture.
+        aliases: other name → icon name; only those that change nothing in the artwork.
         chars: emoji code points (`"1f34e"`, joined by `-`) → icon name; empty where the set has no such table.
         size: default width and height.
     """

@@ -31,47 +31,34 @@ class Rule:
     by_head: bool = False
 
 
-_FACE = Rule((), ("facial expression", "noun.communication"))
-_GESTURE = Rule((), ("gesture", "noun.communication"))
-_PERSON = Rule(("noun.person", "noun.Tops"), ("person", "noun.Tops"))
-_SPORTING = Rule((), ("athlete", "noun.person"))
-_ANIMAL = Rule(("noun.animal",), ("animal", "noun.Tops"), by_head=True)
-_FRUIT = Rule(("noun.food",), ("edible fruit", "noun.food"), by_head=True)
-_DISH = Rule(("noun.food",), ("dish", "noun.food"))
-_SYMBOL = Rule((), ("symbol", "noun.communication"))
-_DEVICE = Rule((*_THING, "noun.communication"), ("device", "noun.artifact"))
 
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("face-smiling", "face-affection", "face-tongue", "face-hand", "face-neutral-skeptical",
                      "face-sleepy", "face-unwell", "face-hat", "face-glasses", "face-concerned", "face-negative",
-                     "cat-face", "monkey-face"), _FACE),
+                     "cat-face", "monkey-face"), Rule((), ("facial expression", "noun.communication"))),
     "face-costume": Rule(("noun.cognition", "noun.artifact"), ("facial expression", "noun.communication")),
     "heart": Rule((), ("heart", "noun.shape")),
-    "emotion": Rule((), ("symbol", "noun.communication")),
     **dict.fromkeys(("hand-fingers-open", "hand-fingers-partial", "hand-single-finger", "hand-fingers-closed", "hands",
-                     "hand-prop"), _GESTURE),
+                     "hand-prop", "person-gesture"), Rule((), ("gesture", "noun.communication"))),
     "body-parts": Rule(("noun.body", "noun.artifact"), ("body part", "noun.body")),
-    "person": _PERSON,
-    "person-gesture": _GESTURE,
-    "person-role": _PERSON,
+    **dict.fromkeys(("person", "person-role", "person-activity"),
+                    Rule(("noun.person", "noun.Tops"), ("person", "noun.Tops"))),
     "person-fantasy": Rule(("noun.cognition", "noun.person", "noun.animal"), ("imaginary being", "noun.person")),
-    "person-activity": _PERSON,
-    "person-sport": _SPORTING,
+    "person-sport": Rule((), ("athlete", "noun.person")),
     "person-resting": Rule((), ("person", "noun.Tops")),
     "family": Rule(("noun.group",), ("family", "noun.group")),
     "person-symbol": Rule(("noun.body",), ("symbol", "noun.communication")),
     "animal-mammal": Rule(("noun.animal",), ("mammal", "noun.animal"), by_head=True),
     "animal-bird": Rule(("noun.animal",), ("bird", "noun.animal"), by_head=True),
-    "animal-amphibian": _ANIMAL,
+    **dict.fromkeys(("animal-amphibian", "animal-marine"),
+                    Rule(("noun.animal",), ("animal", "noun.Tops"), by_head=True)),
     "animal-reptile": Rule(("noun.animal",), ("reptile", "noun.animal"), by_head=True),
-    "animal-marine": _ANIMAL,
     "animal-bug": Rule(("noun.animal",), ("insect", "noun.animal"), by_head=True),
     "plant-flower": Rule(("noun.plant",), ("flower", "noun.plant")),
     "plant-other": Rule(("noun.plant",), ("plant", "noun.Tops")),
-    "food-fruit": _FRUIT,
+    "food-fruit": Rule(("noun.food",), ("edible fruit", "noun.food"), by_head=True),
     "food-vegetable": Rule(("noun.food", "noun.plant"), ("vegetable", "noun.food"), by_head=True),
-    "food-prepared": _DISH,
-    "food-asian": _DISH,
+    **dict.fromkeys(("food-prepared", "food-asian"), Rule(("noun.food",), ("dish", "noun.food"))),
     "food-marine": Rule(("noun.animal", "noun.food"), ("seafood", "noun.food")),
     "food-sweet": Rule(("noun.food",), ("sweet", "noun.food")),
     "drink": Rule(("noun.food", "noun.artifact"), ("beverage", "noun.food")),
@@ -81,10 +68,9 @@ RULES: Mapping[str, Rule] = {
     "place-building": Rule(_BUILDING, ("building", "noun.artifact")),
     "place-religious": Rule(_BUILDING, ("place of worship", "noun.artifact")),
     "place-other": Rule(_BUILDING, ("structure", "noun.artifact")),
-    "transport-ground": Rule(_THING, ("vehicle", "noun.artifact")),
+    **dict.fromkeys(("transport-ground", "transport-air"), Rule(_THING, ("vehicle", "noun.artifact"))),
     "transport-water": Rule(_THING, ("vessel", "noun.artifact")),
-    "transport-air": Rule(_THING, ("vehicle", "noun.artifact")),
-    "hotel": Rule(_THING, ("artifact", "noun.Tops")),
+    **dict.fromkeys(("hotel", "arts-crafts", "other-object"), Rule(_THING, ("artifact", "noun.Tops"))),
     "time": Rule(_THING, ("timepiece", "noun.artifact")),
     "sky-weather": Rule(("noun.object", "noun.phenomenon", "noun.artifact", "noun.event"),
                         ("atmospheric phenomenon", "noun.phenomenon")),
@@ -92,14 +78,11 @@ RULES: Mapping[str, Rule] = {
     "award-medal": Rule(_THING, ("award", "noun.communication")),
     "sport": Rule((*_THING, "noun.act"), ("sports equipment", "noun.artifact")),
     "game": Rule(_THING, ("game equipment", "noun.artifact")),
-    "arts-crafts": Rule(_THING, ("artifact", "noun.Tops")),
     "clothing": Rule(_THING, ("clothing", "noun.artifact")),
-    "sound": _DEVICE,
-    "music": _DEVICE,
+    **dict.fromkeys(("sound", "music", "phone", "light-video"),
+                    Rule((*_THING, "noun.communication"), ("device", "noun.artifact"))),
     "musical-instrument": Rule(_THING, ("musical instrument", "noun.artifact")),
-    "phone": _DEVICE,
     "computer": Rule(_THING, ("electronic equipment", "noun.artifact")),
-    "light-video": _DEVICE,
     "book-paper": Rule((*_THING, "noun.communication"), ("publication", "noun.communication")),
     "money": Rule((*_THING, "noun.possession", "noun.communication"), ("money", "noun.possession")),
     "mail": Rule((*_THING, "noun.communication"), ("mail", "noun.communication")),
@@ -110,17 +93,14 @@ RULES: Mapping[str, Rule] = {
     "science": Rule(_THING, ("instrument", "noun.artifact")),
     "medical": Rule((*_THING, "noun.substance", "noun.body"), ("instrument", "noun.artifact")),
     "household": Rule((*_THING, "noun.substance"), ("artifact", "noun.Tops")),
-    "other-object": Rule(_THING, ("artifact", "noun.Tops")),
-    "transport-sign": Rule((), ("signboard", "noun.artifact")),
-    "warning": Rule((), ("signboard", "noun.artifact")),
+    **dict.fromkeys(("transport-sign", "warning"), Rule((), ("signboard", "noun.artifact"))),
     "zodiac": Rule(("noun.location",), ("sign of the zodiac", "noun.location")),
-    "flag": Rule((), ("flag", "noun.artifact")),
-    "subdivision-flag": Rule((), ("flag", "noun.artifact")),
-    **dict.fromkeys(("arrow", "religion", "av-symbol", "gender", "math", "punctuation", "currency", "other-symbol",
-                     "keycap", "alphanum", "geometric"), _SYMBOL),
+    **dict.fromkeys(("flag", "subdivision-flag"), Rule((), ("flag", "noun.artifact"))),
+    **dict.fromkeys(("emotion", "arrow", "religion", "av-symbol", "gender", "math", "punctuation", "currency",
+                     "other-symbol", "keycap", "alphanum", "geometric"), Rule((), ("symbol", "noun.communication"))),
 }
 
-_PICTURABLE = tuple(f"noun.{name}" for name in (
+_DEPICTABLE = tuple(f"noun.{name}" for name in (
     "act", "animal", "artifact", "body", "communication", "event", "food", "group", "location", "object", "person",
     "phenomenon", "plant", "shape", "substance", "time"))
 
@@ -146,10 +126,10 @@ class Nouns:
 
     def all_senses(self, lemma: str, lexname: str) -> list[str]:
         """All senses of a lemma in a lexicographer file, the commonest first."""
-        return [found for _, found in sorted(self._senses.get((_lemma_key(lemma), lexname), ()))]
+        return [synset for _, synset in sorted(self._senses.get((_lemma_key(lemma), lexname), ()))]
 
     def is_a(self, synset: str, kind: tuple[str, str]) -> bool:
-        """Whether a synset lies below the commonest sense of `kind`: (lemma, lexicographer file)."""
+        """Whether a synset is below the commonest sense of `kind`: (lemma, lexicographer file)."""
         target = self.commonest(*kind)
         front, seen = [synset], set()
         while front:
@@ -163,17 +143,17 @@ class Nouns:
         return False
 
     def namesake(self, lemma: str) -> str | None:
-        """The commonest sense of a lemma in any file of things that can be pictured.
+        """The commonest sense of a lemma in any file of things that can be depicted.
 
         The last resort, so that a concept and the noun of its name ("family", "hole") are not two entities that
-        no picture could tell apart.
+        no artwork could tell apart.
         """
-        senses = [sense for file in _PICTURABLE for sense in self._senses.get((_lemma_key(lemma), file), ())]
+        senses = [sense for file in _DEPICTABLE for sense in self._senses.get((_lemma_key(lemma), file), ())]
         return min(senses)[1] if senses else None
 
     def within(self, lemma: str, files: tuple[str, ...]) -> str | None:
         """The commonest sense in the first file that has one."""
-        return next((found for file in files if (found := self.commonest(lemma, file))), None)
+        return next((synset for file in files if (synset := self.commonest(lemma, file))), None)
 
 
 def _lemma_key(lemma: str) -> str:
@@ -181,18 +161,18 @@ def _lemma_key(lemma: str) -> str:
 
 
 def match(nouns: Nouns, label: str, rule: Rule) -> tuple[str, str] | None:
-    """(synset id, name of the rule that found it) for a concept's label; `None` where WordNet lacks it."""
-    if found := nouns.within(label, rule.files):
-        return found, "label"
+    """(synset id, name of the rule) for a concept's label; `None` where WordNet lacks it."""
+    if synset := nouns.within(label, rule.files):
+        return synset, "label"
     for ending, single in (("ies", "y"), ("s", "")):
-        if label.endswith(ending) and (found := nouns.within(label.removesuffix(ending) + single, rule.files)):
-            return found, "singular"
+        if label.endswith(ending) and (synset := nouns.within(label.removesuffix(ending) + single, rule.files)):
+            return synset, "singular"
     bare = _DECORATION.sub("", label)
-    if rule.by_head and bare != label and (found := nouns.within(bare, rule.files)):
-        return found, "undecorated"
+    if rule.by_head and bare != label and (synset := nouns.within(bare, rule.files)):
+        return synset, "undecorated"
     head = label.rpartition(" ")[2]
-    if rule.by_head and head != label and (found := nouns.within(head, rule.files)):
-        return found, "head"
-    if found := nouns.namesake(label):
-        return found, "namesake"
+    if rule.by_head and head != label and (synset := nouns.within(head, rule.files)):
+        return synset, "head"
+    if synset := nouns.namesake(label):
+        return synset, "namesake"
     return None

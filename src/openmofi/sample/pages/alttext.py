@@ -1,4 +1,4 @@
-"""The noise model of the world's texts: which entities a text names, by which names, in what words."""
+"""The noise model of the world's texts: which entities a text names, by which names, in which phrases."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from openmofi.sample.images.emoji import LANGUAGES
-from openmofi.sample.images.entities import Pictured
+from openmofi.sample.images.entities import DepictedEntity
 from openmofi.sample.pages.templates import BOILERPLATE, ENGLISH, FOREIGN, PLAIN
 from openmofi.sample.seeds import pick
 from openmofi.sample.settings import TextNoise
@@ -36,7 +36,7 @@ class AltText:
         kind: what it names.
         language: `en`, another one, or `""` for boilerplate.
         surface: the name of the truth as drawn, before joining and lower-casing; `""` where it is not named.
-        further: identifiers of the entities that it names although the picture does not show them.
+        further: identifiers of the entities that it names although the image does not show them.
     """
 
     text: str
@@ -51,24 +51,25 @@ class AltTexts:
 
     Args:
         noise: the rates.
-        pictured: entities that may be named (never the held-out ones).
-        unpictured: entities without pictures that may be named beside the truth: (id, English names).
+        depicted: entities that may be named (never the held-out ones).
+        undepicted: entities without artwork that may be named beside the truth: (id, English names).
         keys: the knowledge base's normalisation; no further entity shares a key with the truth.
     """
 
-    def __init__(self, noise: TextNoise, pictured: Sequence[Pictured],
-                 unpictured: Sequence[tuple[str, tuple[str, ...]]], keys: Callable[[str], str]) -> None:
+    def __init__(self, noise: TextNoise, depicted: Sequence[DepictedEntity],
+                 undepicted: Sequence[tuple[str, tuple[str, ...]]], keys: Callable[[str], str]) -> None:
         self._noise = noise
-        self._pictured = list(pictured)
-        self._unpictured = [Pictured(identifier, names[0], "", "", {"en": names}) for identifier, names in unpictured]
-        self._domains: dict[str, list[Pictured]] = {}
-        for entity in pictured:
+        self._depicted = list(depicted)
+        self._undepicted = [DepictedEntity(identifier, names[0], "", "", {"en": names})
+                            for identifier, names in undepicted]
+        self._domains: dict[str, list[DepictedEntity]] = {}
+        for entity in depicted:
             self._domains.setdefault(entity.domain, []).append(entity)
         self._keys = {entity.id: {keys(name) for names in entity.names.values() for name in names}
-                      for entity in [*self._pictured, *self._unpictured]}
+                      for entity in [*self._depicted, *self._undepicted]}
 
-    def write(self, truth: Pictured, rng: random.Random) -> AltText:
-        """A text for a picture of `truth`; draws only from `rng`."""
+    def write(self, truth: DepictedEntity, rng: random.Random) -> AltText:
+        """A text for an artwork of `truth`; draws only from `rng`."""
         noise = self._noise
         kind = list(TextKind)[pick(rng, (noise.names_truth, noise.only_wrong, noise.names_none, noise.boilerplate))]
         if kind is TextKind.BOILERPLATE:
@@ -88,8 +89,7 @@ class AltTexts:
         surface = ""
         if kind is TextKind.TRUTH:
             surface = self._name(truth, language, rng)
-            place = 0 if rng.random() < _TRUTH_FIRST else rng.randrange(len(names) + 1)
-            names.insert(place, surface)
+            names.insert(0 if rng.random() < _TRUTH_FIRST else rng.randrange(len(names) + 1), surface)
         text = rng.choice(phrases.wraps).format(_join(names, phrases.joins, rng))
         return AltText(self._cased(text, rng), kind, language, surface, tuple(entity.id for entity in further))
 
@@ -98,24 +98,24 @@ class AltTexts:
             return text.lower()
         return text[:1].upper() + text[1:]
 
-    def _further(self, truth: Pictured, count: int, rng: random.Random) -> list[Pictured]:
-        found: list[Pictured] = []
+    def _further(self, truth: DepictedEntity, count: int, rng: random.Random) -> list[DepictedEntity]:
+        further: list[DepictedEntity] = []
         taken = set(self._keys[truth.id])
         for _ in range(count * _TRIES):
-            if len(found) == count:
+            if len(further) == count:
                 break
             entity = rng.choice(self._pool(truth, rng))
             if entity.id != truth.id and not self._keys[entity.id] & taken:
-                found.append(entity)
+                further.append(entity)
                 taken |= self._keys[entity.id]
-        return found
+        return further
 
-    def _pool(self, truth: Pictured, rng: random.Random) -> list[Pictured]:
+    def _pool(self, truth: DepictedEntity, rng: random.Random) -> list[DepictedEntity]:
         if rng.random() < self._noise.same_domain:
             return self._domains[truth.domain]
-        return self._unpictured if self._unpictured and rng.random() < self._noise.unpictured else self._pictured
+        return self._undepicted if self._undepicted and rng.random() < self._noise.unpictured else self._depicted
 
-    def _name(self, entity: Pictured, language: str, rng: random.Random) -> str:
+    def _name(self, entity: DepictedEntity, language: str, rng: random.Random) -> str:
         names = entity.names.get(language)
         if names:
             name = names[0] if rng.random() < self._noise.preferred_name else rng.choice(names)

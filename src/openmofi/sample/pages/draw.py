@@ -1,4 +1,4 @@
-"""Draws planned shards: renders each picture once, makes its pages, writes the tar."""
+"""Draws planned shards: renders each artwork once, makes its pages, writes the tar."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class DrawTask:
     Attributes:
         path: of the tar.
         shard: its pages.
-        svgs: picture id → SVG.
+        svgs: artwork id → SVG.
         settings: of the world.
     """
 
@@ -48,26 +48,26 @@ def draw(task: DrawTask) -> dict[str, Any]:
     images: dict[tuple[str, int], bytes] = {}
     records = []
     for page in task.shard.pages:
-        name = page.picture.id
+        name = page.artwork.id
         if name not in rendered:
             rendered[name] = render(task.svgs[name], task.settings.picture_side)
-        made = (name, page.number)
-        if made not in images:
-            images[made] = _bytes(page, rendered[name], task.settings)
-        records.append(_record(page, images[made]))
+        key = (name, page.number)
+        if key not in images:
+            images[key] = _bytes(page, rendered[name], task.settings)
+        records.append(_record(page, images[key]))
     return {"rows": write_tar(task.path, records)}
 
 
-def _bytes(page: Page, picture: Image.Image, settings: WorldSettings) -> bytes:
-    seed = (settings.seed, "image", page.entity, page.picture.id, page.number)
+def _bytes(page: Page, artwork: Image.Image, settings: WorldSettings) -> bytes:
+    seed = (settings.seed, "image", page.entity, page.artwork.id, page.number)
     if page.text is None:
-        return retrieval_bytes(picture, *seed)
-    return page_bytes(picture, settings.page, page.broken, *seed)
+        return retrieval_bytes(artwork, *seed)
+    return page_bytes(artwork, settings.page, page.broken, *seed)
 
 
 def _record(page: Page, image: bytes) -> Record:
     if page.text is None:
-        return Record(page.key, image, None, {"entity": page.entity, "domain": page.domain, "picture": page.picture.id})
+        return Record(page.key, image, None, {"entity": page.entity, "domain": page.domain, "picture": page.artwork.id})
     about: dict[str, Any] = {"url": f"https://sample.invalid/{page.key}", "status": "success",
                              "sha256": hashlib.sha256(image).hexdigest()}
     if not page.broken:

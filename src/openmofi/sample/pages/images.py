@@ -1,4 +1,4 @@
-"""The pages' images: a rendered picture on some background, turned, cut, stamped and compressed."""
+"""The pages' images: a rendered artwork on some background, turned, cut, stamped and compressed."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def render(svg: str, side: int) -> Image.Image:
     except ImportError as error:
         raise MissingExtraError.of("resvg-py", "sample") from error
     try:
-        # Width and height both: resvg then fits the picture into the square.
+        # Width and height both: resvg then fits the artwork into the square.
         png = resvg_py.svg_to_bytes(svg_string=svg, width=side, height=side, skip_system_fonts=True)
     except ValueError as error:
-        raise OpenMofiError(f"A picture of the sample world cannot be rendered: {error}.") from error
+        raise OpenMofiError(f"An artwork of the sample world cannot be rendered: {error}.") from error
     image = Image.open(io.BytesIO(bytes(png))).convert("RGBA")
     box = image.getchannel("A").getbbox()
     return image.crop(box) if box else image
 
 
-def luminance(picture: Image.Image) -> float:
+def luminance(artwork: Image.Image) -> float:
     """Mean brightness of what is opaque, 0..255."""
-    small = np.asarray(picture.resize((32, 32), Image.Resampling.BOX), dtype=np.float32)
+    small = np.asarray(artwork.resize((32, 32), Image.Resampling.BOX), dtype=np.float32)
     weight = small[..., 3].sum()
     if not weight:
         return 128.0
@@ -53,7 +53,7 @@ def luminance(picture: Image.Image) -> float:
 
 
 def _colour(rng: random.Random, away_from: float) -> NDArray[np.float32]:
-    """A colour whose brightness differs from that of the picture."""
+    """A colour whose brightness differs from that of the artwork."""
     for _ in range(30):
         colour = [rng.uniform(0, 255) for _ in range(3)]
         if rng.random() < 0.4:
@@ -66,7 +66,7 @@ def _colour(rng: random.Random, away_from: float) -> NDArray[np.float32]:
 
 
 def background(width: int, height: int, brightness: float, rng: random.Random) -> Image.Image:
-    """A background that the picture stands out from, RGB."""
+    """A background that the artwork stands out from, RGB."""
     kind = _BACKGROUNDS[pick(rng, _BACKGROUND_SHARES)]
     base = _colour(rng, brightness)
     if kind == "plain":
@@ -111,17 +111,20 @@ def _stamp(page: Image.Image, rng: random.Random) -> Image.Image:
     return Image.alpha_composite(page.convert("RGBA"), layer).convert("RGB")
 
 
-def compose(picture: Image.Image, noise: PageNoise, rng: random.Random) -> Image.Image:
+def _scaled(artwork: Image.Image, longer: float, resampling: Image.Resampling) -> Image.Image:
+    """The artwork with a longer side of `longer` pixels."""
+    factor = longer / max(artwork.size)
+    return artwork.resize((max(1, round(artwork.width * factor)), max(1, round(artwork.height * factor))), resampling)
+
+
+def compose(artwork: Image.Image, noise: PageNoise, rng: random.Random) -> Image.Image:
     """A page's image, RGB."""
     aspect = rng.choice(_ASPECTS)
     longer = rng.randint(*noise.side)
     width, height = (longer, round(longer / aspect)) if aspect >= 1 else (round(longer * aspect), longer)
     width, height = max(width, noise.side[0] * 2 // 3), max(height, noise.side[0] * 2 // 3)
-    page = background(width, height, luminance(picture), rng)
-    size = rng.uniform(*noise.scale) * min(width, height)
-    factor = size / max(picture.size)
-    shown = picture.resize((max(1, round(picture.width * factor)), max(1, round(picture.height * factor))),
-                           Image.Resampling.BILINEAR)
+    page = background(width, height, luminance(artwork), rng)
+    shown = _scaled(artwork, rng.uniform(*noise.scale) * min(width, height), Image.Resampling.BILINEAR)
     if rng.random() < 0.5:
         shown = shown.rotate(rng.uniform(-noise.rotation, noise.rotation), Image.Resampling.BICUBIC, expand=True)
     left, top = rng.uniform(0, max(0, width - shown.width)), rng.uniform(0, max(0, height - shown.height))
@@ -156,23 +159,21 @@ def spoil(content: bytes, rng: random.Random) -> bytes:
     return b"<!DOCTYPE html><html><head><title>404 Not Found</title></head><body>Not found</body></html>"
 
 
-def page_bytes(picture: Image.Image, noise: PageNoise, broken: bool, *seed: object) -> bytes:
+def page_bytes(artwork: Image.Image, noise: PageNoise, broken: bool, *seed: object) -> bytes:
     """The bytes of the page that `seed` names."""
     rng = rng_of(*seed)
-    content = encode(compose(picture, noise, rng), noise, rng)
+    content = encode(compose(artwork, noise, rng), noise, rng)
     return spoil(content, rng) if broken else content
 
 
-def retrieval_bytes(picture: Image.Image, *seed: object) -> bytes:
-    """A light page for retrieval: the picture upright on white or a light tint, PNG of 224 × 224 pixels."""
+def retrieval_bytes(artwork: Image.Image, *seed: object) -> bytes:
+    """A light page for retrieval: the artwork upright on white or a light tint, PNG of 224 × 224 pixels."""
     rng = rng_of(*seed)
     side = _RETRIEVAL_SIDE
     tint = (255, 255, 255) if rng.random() < 0.5 else tuple(rng.randrange(215, 256) for _ in range(3))
-    if luminance(picture) > 255 - _CONTRAST:
+    if luminance(artwork) > 255 - _CONTRAST:
         tint = (40, 44, 52)
-    factor = rng.uniform(0.6, 0.9) * side / max(picture.size)
-    shown = picture.resize((max(1, round(picture.width * factor)), max(1, round(picture.height * factor))),
-                           Image.Resampling.BICUBIC)
+    shown = _scaled(artwork, rng.uniform(0.6, 0.9) * side, Image.Resampling.BICUBIC)
     page = Image.new("RGB", (side, side), tint)
     page.paste(shown, ((side - shown.width) // 2, (side - shown.height) // 2), shown)
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Plans the world before a picture is drawn: splits, pages, texts, shards. All follows from names and the seed."""
+"""Plans the world before an artwork is drawn: splits, pages, texts, shards. All follows from names and the seed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from openmofi.knowledge import normalise
-from openmofi.sample.images.entities import Picture, Pictured
+from openmofi.sample.images.entities import Artwork, DepictedEntity
 from openmofi.sample.images.gather import World
 from openmofi.sample.pages.alttext import AltText, AltTexts, TextKind
 from openmofi.sample.pages.source import Source
@@ -25,19 +25,19 @@ class Page:
     """A pair to be made.
 
     Attributes:
-        key: unique in the world: shard number and place, as img2dataset numbers them.
-        picture: the icon.
-        number: which of the picture's pages; names the page's seed.
-        entity: what the picture shows.
+        key: unique in the world: shard number and position, as img2dataset numbers them.
+        artwork: the icon.
+        number: which of the artwork's pages; names the page's seed.
+        entity: what the artwork shows.
         domain: of the entity.
-        text: the alt-text; `None` for pictures of retrieval.
+        text: the alt-text; `None` for images of retrieval.
         broken: the image is to be spoilt.
         duplicate: this is the second copy of a pair.
         ambiguous: whether the name of the truth in the text has several entities.
     """
 
     key: str
-    picture: Picture
+    artwork: Artwork
     number: int
     entity: str
     domain: str
@@ -61,10 +61,10 @@ class PlannedShard:
     pages: tuple[Page, ...]
 
 
-def heldout_entities(pictured: Iterable[Pictured], settings: WorldSettings) -> frozenset[str]:
+def heldout_entities(depicted: Iterable[DepictedEntity], settings: WorldSettings) -> frozenset[str]:
     """Ids of the entities that no page shows or names: the given share of each domain."""
     domains: dict[str, list[str]] = defaultdict(list)
-    for entity in pictured:
+    for entity in depicted:
         domains[entity.domain].append(entity.id)
     held: set[str] = set()
     for ids in domains.values():
@@ -73,58 +73,59 @@ def heldout_entities(pictured: Iterable[Pictured], settings: WorldSettings) -> f
     return frozenset(held)
 
 
-def split_of(entity: str, picture: Picture, held: frozenset[str], settings: WorldSettings) -> str:
-    """The split of a picture; all its pages go there."""
+def split_of(entity: str, artwork: Artwork, held: frozenset[str], settings: WorldSettings) -> str:
+    """The split of an artwork; all its pages go there."""
     if entity in held:
         return HELDOUT_ENTITIES
-    return HELDOUT_PAGES if share_of(settings.seed, "pages", entity, picture.id) < settings.heldout_pages else TRAIN
+    return HELDOUT_PAGES if share_of(settings.seed, "pages", entity, artwork.id) < settings.heldout_pages else TRAIN
 
 
 def make_plan(world: World, source: Source, settings: WorldSettings) -> list[PlannedShard]:
     """All shards of the world."""
-    held = heldout_entities(world.pictured, settings)
-    writer = AltTexts(settings.text, [entity for entity in world.pictured if entity.id not in held],
-                      _unpictured(world, source, held), normalise)
+    held = heldout_entities(world.depicted, settings)
+    writer = AltTexts(settings.text, [entity for entity in world.depicted if entity.id not in held],
+                      _undepicted(world, source, held), normalise)
     pages: dict[str, list[list[Page]]] = {TRAIN: [], HELDOUT_PAGES: [], HELDOUT_ENTITIES: []}
-    for entity, picture in _in_drawn_order(world, settings):
-        split = split_of(entity.id, picture, held, settings)
+    for entity, artwork in _in_drawn_order(world, settings):
+        split = split_of(entity.id, artwork, held, settings)
         if split == HELDOUT_ENTITIES:
-            pages[split].append([Page("", picture, 0, entity.id, entity.domain)])
+            pages[split].append([Page("", artwork, 0, entity.id, entity.domain)])
         else:
-            pages[split].append(_pages(entity, picture, writer, source, settings))
+            pages[split].append(_pages(entity, artwork, writer, source, settings))
     return [shard for split, groups in pages.items() for shard in _shards(split, groups, settings)]
 
 
-def _in_drawn_order(world: World, settings: WorldSettings) -> list[tuple[Pictured, Picture]]:
-    everything = [(entity, picture) for entity in world.pictured for picture in entity.pictures]
+def _in_drawn_order(world: World, settings: WorldSettings) -> list[tuple[DepictedEntity, Artwork]]:
+    everything = [(entity, artwork) for entity in world.depicted for artwork in entity.artworks]
     return sorted(everything, key=lambda pair: share_of(settings.seed, "order", pair[0].id, pair[1].id))
 
 
-def _unpictured(world: World, source: Source, held: frozenset[str]) -> list[tuple[str, tuple[str, ...]]]:
-    """Common concrete nouns without pictures that share no name with a held-out entity."""
-    pictured = {entity.id for entity in world.pictured}
-    hidden = {normalise(name) for entity in world.pictured if entity.id in held
+def _undepicted(world: World, source: Source, held: frozenset[str]) -> list[tuple[str, tuple[str, ...]]]:
+    """Common concrete nouns without artwork that share no name with a held-out entity."""
+    depicted = {entity.id for entity in world.depicted}
+    hidden = {normalise(name) for entity in world.depicted if entity.id in held
               for names in entity.names.values() for name in names}
-    found = []
+    nouns = []
     for synset in source.synsets:
-        if synset.id in pictured or synset.lexname not in _CONCRETE or sum(n for _, n in synset.lemmas) < _COMMON:
+        if synset.id in depicted or synset.lexname not in _CONCRETE or sum(n for _, n in synset.lemmas) < _COMMON:
             continue
         names = tuple(lemma for lemma, _ in synset.lemmas if len(lemma) > 2)
         if names and not any(normalise(name) in hidden for name in names):
-            found.append((synset.id, names))
-    return found
+            nouns.append((synset.id, names))
+    return nouns
 
 
-def _pages(entity: Pictured, picture: Picture, writer: AltTexts, source: Source, settings: WorldSettings) -> list[Page]:
-    rng = rng_of(settings.seed, "picture", entity.id, picture.id)
+def _pages(entity: DepictedEntity, artwork: Artwork, writer: AltTexts, source: Source,
+           settings: WorldSettings) -> list[Page]:
+    rng = rng_of(settings.seed, "picture", entity.id, artwork.id)
     pages = []
     for number in range(1 + pick(rng, settings.page.pages)):
-        text = writer.write(entity, rng_of(settings.seed, "text", entity.id, picture.id, number))
-        page = Page("", picture, number, entity.id, entity.domain, text, broken=rng.random() < settings.page.broken,
-                    ambiguous=bool(text.surface) and source.ambiguous(text.surface))
-        pages.append(page)
+        text = writer.write(entity, rng_of(settings.seed, "text", entity.id, artwork.id, number))
+        pages.append(Page("", artwork, number, entity.id, entity.domain, text,
+                          broken=rng.random() < settings.page.broken,
+                          ambiguous=bool(text.surface) and source.ambiguous(text.surface)))
         if rng.random() < settings.page.duplicates:
-            pages.append(replace(page, duplicate=True))
+            pages.append(replace(pages[-1], duplicate=True))
     return pages
 
 
@@ -135,7 +136,7 @@ def _shards(split: str, groups: Sequence[list[Page]], settings: WorldSettings) -
     count = max(1, round(total / settings.pairs_a_shard))
     bins: list[list[Page]] = [[] for _ in range(count)]
     for group in groups:
-        # A picture's pages share a shard, so that it is rendered once.
+        # An artwork's pages share a shard, so that it is rendered once.
         min(bins, key=len).extend(group)
     return [_shard(split, number, pages, settings) for number, pages in enumerate(bins)]
 
@@ -143,4 +144,4 @@ def _shards(split: str, groups: Sequence[list[Page]], settings: WorldSettings) -
 def _shard(split: str, number: int, pages: list[Page], settings: WorldSettings) -> PlannedShard:
     name = f"{_FIRST_SHARD[split] + number:05d}"
     rng_of(settings.seed, "shuffle", name).shuffle(pages)
-    return PlannedShard(name, split, tuple(replace(page, key=f"{name}{place:04d}") for place, page in enumerate(pages)))
+    return PlannedShard(name, split, tuple(replace(page, key=f"{name}{row:04d}") for row, page in enumerate(pages)))

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from openmofi.knowledge import normalise
 from openmofi.knowledge.wordnet import Synset
-from openmofi.sample.images.entities import Pictured
+from openmofi.sample.images.entities import DepictedEntity
 from openmofi.sample.images.gather import World
 from openmofi.sample.pages.surfaces import link_probabilities
 from openmofi.sample.settings import WorldSettings
@@ -43,11 +43,11 @@ class Source:
 
 
 def _needed(world: World) -> tuple[Synset, ...]:
-    """The synsets of a small world: pictured ones, their namesakes, and what these are kinds of."""
-    keys = {normalise(name) for entity in world.pictured for names in entity.names.values() for name in names}
+    """The synsets of a small world: depicted ones, their namesakes, and what these are kinds of."""
+    keys = {normalise(name) for entity in world.depicted for names in entity.names.values() for name in names}
     by_id = {synset.id: synset for synset in world.synsets}
-    front = [entity.id for entity in world.pictured]
-    front += [tail for entity in world.pictured for _, tail in entity.relations]
+    front = [entity.id for entity in world.depicted]
+    front += [tail for entity in world.depicted for _, tail in entity.relations]
     front += [synset.id for synset in world.synsets if any(normalise(lemma) in keys for lemma, _ in synset.lemmas)]
     kept: set[str] = set()
     while front:
@@ -69,7 +69,7 @@ def make_source(world: World, settings: WorldSettings) -> Source:
     for synset in synsets:
         for lemma, tagged in synset.lemmas:
             counts[lemma, synset.id] += tagged + _SMOOTHING
-    for entity in world.pictured:
+    for entity in world.depicted:
         # Languages share many names: each counts once.
         for name in sorted({name for names in entity.names.values() for name in names}):
             if (name, entity.id) not in counts:
@@ -91,7 +91,7 @@ def _share_with_brands(counts: dict[tuple[str, str], float], by_key: Mapping[str
     for name, identifier in list(counts):
         key = normalise(name)
         if identifier.startswith("brand:") and totals.get(key):
-            brands = sum(one.startswith("brand:") for one in by_key[key])
+            brands = sum(owner.startswith("brand:") for owner in by_key[key])
             counts[name, identifier] = totals[key] * share / (1 - share) / brands
 
 
@@ -117,24 +117,24 @@ def write_source(folder: Path, world: World, source: Source) -> dict[str, int]:
 
 
 def _entities(world: World, synsets: Iterable[Synset], popularity: Mapping[str, float]) -> list[dict[str, Any]]:
-    pictured = {entity.id: entity for entity in world.pictured}
+    depicted = {entity.id: entity for entity in world.depicted}
     rows: list[dict[str, Any]] = []
     for synset in synsets:
-        shown = pictured.pop(synset.id, None)
+        shown = depicted.pop(synset.id, None)
         rows.append({"id": synset.id, "name": shown.name if shown else synset.lemmas[0][0],
                      "description": synset.definition, "types": [synset.lexname, *_types(shown)],
                      "popularity": popularity[synset.id]})
     rows += [{"id": entity.id, "name": entity.name, "description": entity.description, "types": _types(entity),
-              "popularity": popularity[entity.id]} for entity in pictured.values()]
+              "popularity": popularity[entity.id]} for entity in depicted.values()]
     return sorted(rows, key=lambda row: row["id"])
 
 
-def _types(entity: Pictured | None) -> list[str]:
+def _types(entity: DepictedEntity | None) -> list[str]:
     kind = entity.id.partition(":")[0] if entity else ""
     return [kind] if kind in ("country", "brand", "emoji") else []
 
 
 def _relations(world: World, synsets: Iterable[Synset]) -> list[tuple[str, str, str]]:
     rows = [(synset.id, kind, tail) for synset in synsets for kind, tail in synset.relations]
-    rows += [(entity.id, kind, tail) for entity in world.pictured for kind, tail in entity.relations]
+    rows += [(entity.id, kind, tail) for entity in world.depicted for kind, tail in entity.relations]
     return sorted(set(rows))

@@ -1,8 +1,8 @@
 """How often a surface form is a mention at all.
 
 WordNet counts `a`, `in`, `it` and `be` among its nouns. Three rules, each a fact about the language and none
-about the world's pictures: a word of a closed class, or a single letter, is nearly never a mention; a word of the
-picture trade ("image", "download") seldom is; any other single word is one as often as its tagged uses in WordNet's
+about the world's artwork: a word of a closed class, or a single letter, is nearly never a mention; a word of the
+image trade ("image", "download") seldom is; any other single word is one as often as its tagged uses in WordNet's
 corpora are nouns.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 from pathlib import Path
+from string import ascii_lowercase
 
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import normalise
@@ -48,13 +49,12 @@ def link_probabilities(dict_folder: Path, names: Container[str]) -> dict[str, fl
         dict_folder: WordNet's dict files.
         names: normalised names of the knowledge base.
     """
-    found = {key: share for word, share in _noun_shares(dict_folder).items()
+    probabilities = {key: share for word, share in _noun_shares(dict_folder).items()
              if share < 1 and (key := normalise(word)) in names}
-    found.update({key: TRADE for word in _TRADE_WORDS.split() if (key := normalise(word)) in names})
-    letters = (chr(letter) for letter in range(ord("a"), ord("z") + 1))
-    found.update({letter: _SINGLE_LETTER for letter in letters if letter in names})
-    found.update({key: CLOSED_CLASS for word in _CLOSED_CLASS_WORDS.split() if (key := normalise(word)) in names})
-    return found
+    for words, probability in ((_TRADE_WORDS.split(), TRADE), (ascii_lowercase, _SINGLE_LETTER),
+                               (_CLOSED_CLASS_WORDS.split(), CLOSED_CLASS)):
+        probabilities.update({key: probability for word in words if (key := normalise(word)) in names})
+    return probabilities
 
 
 def _noun_shares(dict_folder: Path) -> dict[str, float]:
@@ -65,7 +65,7 @@ def _noun_shares(dict_folder: Path) -> dict[str, float]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise OpenMofiError(f"{path} cannot be read: {error}.", "Run: openmofi.sample.pages.images.packages") from error
+        raise OpenMofiError(f"{path} cannot be read: {error}.", "Run: openmofi sample fetch") from error
     for line in lines:
         key, _, _, count = line.split()
         word, _, sense = key.partition("%")

@@ -1,4 +1,4 @@
-"""The words around the names in the world's alt-texts. None of them names an entity that a picture shows (a test)."""
+"""The phrases around the names in the world's alt-texts. None names an entity that the artwork shows (a test)."""
 
 from __future__ import annotations
 

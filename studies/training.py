@@ -1,14 +1,14 @@
-"""Several training runs at once, each on its share of the cores.
+"""Training runs of the studies: several at once, each on its share of the cores, or one as a stage among others.
 
-The demo's models are small: on two cores two runs with a thread each get through half as much again in the same time as
-one after the other with two threads, which wait for each other in every layer.
+The studies' models are small: on two cores, two runs with a thread each get through half as much again in the same
+time as one after the other with two threads, which wait for each other in every layer.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +30,7 @@ class TrainingRun:
 
     Attributes:
         recipe: its settings.
-        out: its folder; what was trained there before is gone on with.
+        out: its folder; a run that was stopped there goes on.
     """
 
     recipe: Recipe
@@ -45,23 +45,22 @@ class TrainingRun:
         return str(self.out)
 
 
-def train_side_by_side(runs: Sequence[TrainingRun], progress: Progress, *, workers: int = 0) -> None:
+def train_side_by_side(runs: Sequence[TrainingRun], progress: Progress) -> None:
     """Train all runs, as many at a time as there are cores.
 
     Args:
         runs: in the order in which they begin.
-        progress: told of the steps of all runs together.
-        workers: processes; 0: one a core.
+        progress: receives the steps of all runs together.
 
     Raises:
         OpenMofiError: a run failed; what others trained is kept.
     """
     cores = os.cpu_count() or 1
-    workers = min(workers or cores, len(runs))
+    workers = min(cores, len(runs))
     threads = max(1, cores // workers)
     shared = [replace(run, recipe=replace(run.recipe, run=replace(run.recipe.run, threads=threads))) for run in runs]
-    with _followed(shared, progress) as told:
-        ProcessEngine(workers).run(_trainer, shared, told)
+    with _followed(shared, progress) as messages:
+        ProcessEngine(workers).run(_trainer, shared, messages)
 
 
 def _trainer() -> Work:
@@ -72,7 +71,7 @@ def _train(run: TrainingRun) -> dict[str, Any]:
     try:
         train(run.recipe, run.out, resume=True, watcher=Unwatched(), progress=Quiet())
     except KeyboardInterrupt:
-        # Ctrl-C reaches every process of the terminal; the parent is the one to say so.
+        # Ctrl-C reaches every process of the terminal; the parent reports it.
         raise SystemExit(130) from None
     return {}
 
@@ -114,4 +113,27 @@ class _Messages(Quiet):
 
     def say(self, message: str) -> None:
         """Pass it on."""
+        self._progress.say(message)
+
+
+class ProgressWatcher:
+    """A `Watcher` (see `openmofi.training.log`) that counts a run's steps as a stage of a study."""
+
+    def __init__(self, progress: Progress, label: str) -> None:
+        self._progress, self._label = progress, label
+        self._done = 0
+
+    def begin(self, total: int, done: int) -> None:
+        """See `Watcher`."""
+        self._progress.begin(self._label, total - done)
+        self._done = done
+
+    def log(self, step: int, scalars: Mapping[str, float]) -> None:
+        """See `Watcher`."""
+        for _ in range(step - self._done):
+            self._progress.advance({})
+        self._done = step
+
+    def say(self, message: str) -> None:
+        """See `Watcher`."""
         self._progress.say(message)

@@ -1,0 +1,31 @@
+"""The options that the studies' commands share, and how a command runs its study."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from openmofi.progress import shown_progress
+from openmofi.engine import Progress
+
+Out = Annotated[Path, typer.Option("-o", "--out", help="Folder of the study; a study that was stopped goes on there.")]
+Demo = Annotated[Path, typer.Option(help="Folder of the demo; missing parts that the study needs are made there.")]
+Set = Annotated[list[str] | None, typer.Option(
+    "--set", metavar="KEY=VALUE", help="Change a setting of all runs, as run.steps=20; may be repeated.")]
+MaxEntities = Annotated[int, typer.Option(min=0, help="A smaller world (0: all).")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def run_study(work: Callable[[Progress], dict[str, Any]], as_json: bool,
+              show: Callable[[dict[str, Any]], None]) -> None:
+    """Run a study with its progress on the terminal, then show its metrics or print them as JSON."""
+    with shown_progress(not as_json) as progress:
+        metrics = work(progress)
+    if as_json:
+        print(json.dumps(metrics, indent=2))
+    else:
+        show(metrics)
