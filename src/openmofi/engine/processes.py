@@ -11,7 +11,7 @@ import os
 import pickle
 import signal
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -125,11 +125,9 @@ class _Processes:
         if process is None:
             process = _Process.start(self._factory, self._threads)
             self.started.append(process)
-        try:
+        # A worker that has died is noticed by `wait`.
+        with suppress(BrokenPipeError, ConnectionResetError):
             process.connection.send(task)
-        except (BrokenPipeError, ConnectionResetError):
-            # It died; `wait` finds out.
-            pass
         process.task = number
 
     def wait(self) -> list[tuple[int, Outcome]]:

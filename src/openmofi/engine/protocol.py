@@ -9,7 +9,7 @@ Work = Callable[[Any], dict[str, Any]]
 """Does one task and returns its counts (small, picklable). Idempotent: a task may be tried more than once."""
 
 WorkFactory = Callable[[], Work]
-"""Picklable; called once in each worker. What is heavy (a knowledge base, an encoder) is opened there, at the latest."""
+"""Picklable; called once in each worker, where what is heavy (a knowledge base, an encoder) is opened."""
 
 
 class Progress(Protocol):
