@@ -163,7 +163,7 @@ def test_names_of_engines():
 def ray_engine():
     ray = pytest.importorskip("ray", reason="ray is an optional extra that is not installed here")
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={
-        "env_vars": {"PYTHONPATH": str(Path(__file__).parent)}})
+        "env_vars": {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])}})
     yield engine_named("ray")
     ray.shutdown()
     # Ray has taken the handlers of fatal signals and leaves none: a crash later in this process would have no trace.

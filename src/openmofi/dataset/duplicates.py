@@ -109,10 +109,10 @@ def _edges(entity: NDArray[np.integer], phash: Hashes, bits: int) -> tuple[Ints,
         while len(live):  # compare each with the one `step` places on, as long as both lie in one bucket
             live = live[live + step < len(order)]
             live = live[bucket[live + step] == bucket[live]]
-            one, other = order[live], order[live + step]
-            close = bit_count(phash[one] ^ phash[other]) <= bits
-            here.append(one[close])
-            there.append(other[close])
+            left, right = order[live], order[live + step]
+            close = bit_count(phash[left] ^ phash[right]) <= bits
+            here.append(left[close])
+            there.append(right[close])
             step += 1
     if not here:
         return np.empty(0, np.int64), np.empty(0, np.int64)

@@ -64,8 +64,8 @@ class Folder:
         try:
             with fsspec.open(path, "rb") as handle:
                 table = pq.read_table(handle, columns=list(columns) if columns else None)
-            wanted = pa.schema([schema.field(name) for name in columns]) if columns else schema
-            return table.select(wanted.names).cast(wanted).combine_chunks()
+            expected = pa.schema([schema.field(name) for name in columns]) if columns else schema
+            return table.select(expected.names).cast(expected).combine_chunks()
         except FileNotFoundError as error:
             raise OpenMofiError(f"{path} is missing.", "Start the command that makes the folder again.") from error
         except (pa.ArrowException, OSError, KeyError) as error:
@@ -117,10 +117,10 @@ class Judged:
     @classmethod
     def of(cls, table: pa.Table) -> Judged:
         """Flatten `table`, which has the columns `mentions` and `entities` of `schema.LABELS`."""
-        entities = _one(table["entities"])
+        entities = _as_array(table["entities"])
         flat = entities.flatten()
         row = pc.list_parent_indices(entities).to_numpy(zero_copy_only=False).astype(np.int64)
-        counts = pc.fill_null(pc.list_value_length(_one(table["mentions"])), 0).to_numpy(zero_copy_only=False)
+        counts = pc.fill_null(pc.list_value_length(_as_array(table["mentions"])), 0).to_numpy(zero_copy_only=False)
         starts = np.concatenate([[0], np.cumsum(counts)])[:-1].astype(np.int64)
 
         def column(name: str) -> np.ndarray:
@@ -136,10 +136,10 @@ class Judged:
 
 def mention_column(table: pa.Table, name: str) -> pa.Array:
     """A field of the flattened mentions of a label table, e.g. `surface`; positions as in `Judged.mention`."""
-    return _one(table["mentions"]).flatten().field(name)
+    return _as_array(table["mentions"]).flatten().field(name)
 
 
-def _one(column: pa.ChunkedArray) -> pa.Array:
+def _as_array(column: pa.ChunkedArray) -> pa.Array:
     joined = column.combine_chunks()
     return joined.chunk(0) if isinstance(joined, pa.ChunkedArray) else joined
 

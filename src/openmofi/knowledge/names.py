@@ -73,7 +73,7 @@ def fold_token(token: str) -> str:
     return " ".join(filter(None, (fold_token(part) for part in parts)))
 
 
-class Tokens(dict[str, str]):
+class TokenKeys(dict[str, str]):
     """Token → key, filled as tokens are seen; forgets everything when it holds 200,000."""
 
     def __missing__(self, token: str) -> str:
@@ -84,7 +84,7 @@ class Tokens(dict[str, str]):
         return key
 
 
-_TOKENS = Tokens()
+_TOKENS = TokenKeys()
 
 
 def normalise(text: str) -> str:

@@ -24,8 +24,8 @@ class UnionDetector:
 
     def detect(self, texts: Sequence[str]) -> list[list[Mention]]:
         """For each text its mentions, by start, none overlapping another."""
-        found = [detector.detect(texts) for detector in self.detectors]
-        return [_merge(lists) for lists in zip(*found, strict=True)]
+        detected = [detector.detect(texts) for detector in self.detectors]
+        return [_merge(lists) for lists in zip(*detected, strict=True)]
 
 
 def _merge(lists: Sequence[Sequence[Mention]]) -> list[Mention]:
@@ -40,6 +40,6 @@ def _merge(lists: Sequence[Sequence[Mention]]) -> list[Mention]:
     order = sorted(finders, key=lambda span: (finders[span][0], span[0]))
     for start, end in order:
         if all(end <= other.start or other.end <= start for other in kept):
-            found = [spelled[start, end, rank] for rank in finders[start, end]]
-            kept.append(Mention(start, end, found[0].surface, "+".join(mention.detector for mention in found)))
+            same_span = [spelled[start, end, rank] for rank in finders[start, end]]
+            kept.append(Mention(start, end, same_span[0].surface, "+".join(mention.detector for mention in same_span)))
     return sorted(kept, key=lambda mention: mention.start)

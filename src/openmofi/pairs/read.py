@@ -54,5 +54,5 @@ def count_pairs(shard: Shard, settings: ReadSettings = ReadSettings()) -> int:
 
 
 def _is_folder(path: str) -> bool:
-    filesystem, place = fsspec.core.url_to_fs(path)
-    return bool(filesystem.isdir(place))
+    filesystem, local = fsspec.core.url_to_fs(path)
+    return bool(filesystem.isdir(local))

@@ -87,7 +87,7 @@ codecs.register_error("surrogateescape_or_pass", _surrogateescape_or_pass)
 def json_object(data: bytes) -> dict[str, Any]:
     """A JSON object, or `{}` for anything else (damaged, not an object, nested beyond reason)."""
     try:
-        found = json.loads(data.decode("utf-8", "surrogateescape"))
+        value = json.loads(data.decode("utf-8", "surrogateescape"))
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}

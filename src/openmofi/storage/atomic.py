@@ -153,7 +153,7 @@ def table_metadata(path: str | Path) -> dict[str, str]:
     """The metadata that `write_table` stored in a Parquet file; empty when there is no such (whole) file."""
     try:
         with fsspec.open(str(path), "rb") as handle:
-            found = pq.ParquetFile(handle).schema_arrow.metadata or {}
+            metadata = pq.ParquetFile(handle).schema_arrow.metadata or {}
     except (FileNotFoundError, pa.ArrowException, ValueError):
         return {}
     except OSError as error:
@@ -161,7 +161,7 @@ def table_metadata(path: str | Path) -> dict[str, str]:
         if error.errno is not None:
             raise
         return {}
-    return {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in found.items()}
+    return {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in metadata.items()}
 
 
 def remove_leftovers(folder: str | Path) -> None:

@@ -52,13 +52,13 @@ class Manifest:
 
 def package_versions() -> dict[str, str]:
     """Versions of OpenMOFI, Python and the installed packages that decide what it makes."""
-    found = {"openmofi": __version__, "python": platform.python_version()}
+    versions = {"openmofi": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def read_manifest(folder: str | Path, kind: str | None = None) -> Manifest:
@@ -80,8 +80,8 @@ def read_manifest(folder: str | Path, kind: str | None = None) -> Manifest:
 
 
 def _named(kind: str) -> str:
-    words = kind.replace("_", " ") + (" folder" if kind.endswith("s") else "")
-    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+    name = kind.replace("_", " ") + (" folder" if kind.endswith("s") else "")
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def _checked(folder: str, raw: Any, kind: str | None) -> Manifest:
@@ -121,11 +121,11 @@ def require_claimable(folder: str | Path, kind: str) -> Manifest | None:
     Raises:
         OpenMofiError: the folder is of another kind, or is not empty and not ours.
     """
-    filesystem, place = fsspec.core.url_to_fs(str(folder))
-    if filesystem.exists(f"{place}/{MANIFEST}"):
+    filesystem, path = fsspec.core.url_to_fs(str(folder))
+    if filesystem.exists(f"{path}/{MANIFEST}"):
         return read_manifest(folder, kind)
-    names = [name for name in filesystem.ls(place, detail=False) if not _is_hidden(name)] \
-        if filesystem.isdir(place) else []
+    names = [name for name in filesystem.ls(path, detail=False) if not _is_hidden(name)] \
+        if filesystem.isdir(path) else []
     if any(name.endswith(f"/{MANIFEST}") for name in names):
         # Written since: another process of the same job has claimed the folder.
         return read_manifest(folder, kind)
@@ -150,17 +150,17 @@ def claim_folder(folder: str | Path, kind: str, settings: Mapping[str, Any],
     """
     # Settings go through JSON so that what is compared is what was stored (tuples become lists).
     stored = json.loads(json.dumps(dict(settings), default=plain))
-    fresh = Manifest(kind=kind, settings=stored, inputs=dict(inputs or {}), versions=package_versions())
-    found = require_claimable(folder, kind)
-    if found is not None and (found.finished or not anew):
-        if found.settings != fresh.settings or found.inputs != fresh.inputs:
-            changes = _difference({**found.settings, **found.inputs}, {**fresh.settings, **fresh.inputs})
+    manifest = Manifest(kind=kind, settings=stored, inputs=dict(inputs or {}), versions=package_versions())
+    existing = require_claimable(folder, kind)
+    if existing is not None and (existing.finished or not anew):
+        if existing.settings != manifest.settings or existing.inputs != manifest.inputs:
+            changes = _difference({**existing.settings, **existing.inputs}, {**manifest.settings, **manifest.inputs})
             raise OpenMofiError(f"{folder} was made with other settings ({changes}).",
                                 "Choose another output with -o, or remove the folder.")
         remove_leftovers(folder)
-        return found
-    write_json(f"{folder}/{MANIFEST}", asdict(fresh))
-    return fresh
+        return existing
+    write_json(f"{folder}/{MANIFEST}", asdict(manifest))
+    return manifest
 
 
 def _is_hidden(name: str) -> bool:

@@ -102,22 +102,22 @@ def _glob(filesystem: Any, path: str) -> list[str]:
     names = [name for name in filesystem.glob(path) if not _base(name).startswith(".")]
     if path.endswith(_ENDINGS):
         return sorted(names)
-    found = _readable(names)
-    if not found:
+    shards = _readable(names)
+    if not shards:
         folders = sorted(name for name in names if filesystem.isdir(name))
-        found = list(itertools.chain.from_iterable(_folder(filesystem, name) for name in folders))
-    return found
+        shards = list(itertools.chain.from_iterable(_folder(filesystem, name) for name in folders))
+    return shards
 
 
 def _listing(pattern: str) -> list[str]:
     filesystem, path = fsspec.core.url_to_fs(pattern)
     if filesystem.isdir(path):
-        found = _folder(filesystem, path)
+        names = _folder(filesystem, path)
     elif filesystem.exists(path):
-        found = [path]
+        names = [path]
     else:
-        found = _glob(filesystem, path) if any(mark in path for mark in "*?[") else []
-    return [filesystem.unstrip_protocol(name) if "://" in pattern else name for name in found]
+        names = _glob(filesystem, path) if any(mark in path for mark in "*?[") else []
+    return [filesystem.unstrip_protocol(name) if "://" in pattern else name for name in names]
 
 
 def _all_listed(pattern: str) -> list[str]:
@@ -126,14 +126,14 @@ def _all_listed(pattern: str) -> list[str]:
         literal = _listing(pattern) if "{" in pattern or "}" in pattern else []
         if literal:
             return literal
-        found: list[str] = []
+        paths: list[str] = []
         for name in expand_braces(pattern):
             listed = _listing(name)
             if not listed:
                 raise UsageError(f"{name} matches nothing.",
                                  "Give .tar or .parquet files, or a folder of them.")
-            found += listed
-        return found
+            paths += listed
+        return paths
     except (OSError, ValueError, ImportError) as error:
         raise OpenMofiError(f"{pattern} cannot be listed: {error}.", "Check the path.") from error
 

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from openmofi.dataset.audit.curves import Calibration, Curve, Figures
+from openmofi.dataset.audit.curves import CalibrationCurve, Curve, Figures
 from openmofi.dataset.audit.truth import Against, join, read_truth
 from openmofi.dataset.tables import Bools, Floats, Folder, Ints, best_of_pairs
 
@@ -63,13 +63,13 @@ class Audit:
     groups: dict[str, dict[str, Beside]]
     curve: Curve | None
     text_only_curve: Curve | None
-    calibration: Calibration | None
+    calibration: CalibrationCurve | None
     recall_asked: float
 
     def at_recall(self, recall: float | None = None) -> dict[str, float | None]:
         """Precision of the `labels`' selector and of `text_only` at `recall` (default: `recall_asked`)."""
-        wanted = self.recall_asked if recall is None else recall
-        return {name: _precision_at(curve, wanted)
+        target = self.recall_asked if recall is None else recall
+        return {name: _precision_at(curve, target)
                 for name, curve in (("labels", self.curve), ("text_only", self.text_only_curve))}
 
     def compare(self, others: Mapping[str, Audit]) -> dict[str, dict[str, float | None]]:
@@ -166,11 +166,11 @@ class _Measure:
         correct = self.against.correct[once]
         return Curve.of(score[once], correct, correct & named[self.against.pair[once]], int(named.sum()))
 
-    def calibration(self) -> Calibration:
+    def calibration(self) -> CalibrationCurve:
         once = best_of_pairs(self.against.pair, self.against.entity, self.against.probability)
-        return Calibration.of(self.against.probability[once], self.against.correct[once])
+        return CalibrationCurve.of(self.against.probability[once], self.against.correct[once])
 
 
 def _precision_at(curve: Curve | None, recall: float) -> float | None:
-    found = curve.at_recall(recall) if curve else None
-    return found[0] if found else None
+    point = curve.at_recall(recall) if curve else None
+    return point[0] if point else None

@@ -106,8 +106,8 @@ def join(folder: Folder, truth: pa.Table) -> Against:
     for shard in folder.shards:
         low, high = np.searchsorted(truth_shards, [shard.name, shard.name + "\0"])
         keys, columns = _read(folder, shard, entities, detectors)
-        found = pc.index_in(keys, value_set=_strings(truth.slice(low, high - low), "key"))
-        pair = pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+        matches = pc.index_in(keys, value_set=_strings(truth.slice(low, high - low), "key"))
+        pair = pc.fill_null(matches, -1).to_numpy(zero_copy_only=False).astype(np.int64)
         rows, unmatched = rows + len(pair), unmatched + int((pair < 0).sum())
         pair = np.where(pair < 0, pair, pair + low)[columns[0]]
         parts.append((pair[pair >= 0], *(column[pair >= 0] for column in columns[1:])))

@@ -23,7 +23,7 @@ from openmofi import __version__
 from openmofi.dataset.audit.audit import Audit
 from openmofi.dataset.names import EntityLookup, describe
 from openmofi.dataset.report import plots
-from openmofi.dataset.report.examples import Example, choose_shards, entity_rows, examples
+from openmofi.dataset.report.examples import ExamplePair, choose_shards, entity_rows, examples
 from openmofi.dataset.report.thumbnails import thumbnails
 from openmofi.dataset.statistics import Statistics, read_statistics
 from openmofi.dataset.tables import Folder
@@ -97,7 +97,7 @@ def render_report(dataset: Folder, labels: Folder, out: str | Path, *, audit: Au
         version=__version__, statistics=statistics, fingerprint=dataset.manifest.fingerprint,
         settings=_shown_settings(dataset), label_settings=_shown_settings(labels),
         audit=audit and _audit_view(audit, compared or {}), metrics=dict(metrics or {}), plots=_plots(statistics),
-        entity_rows=rows, examples=shown, pictures=_pictures(shards, rows, shown),
+        entity_rows=rows, examples=shown, thumbnails=_thumbnails(shards, rows, shown),
         sections=[(section.title, section.text, Markup(section.body)) for section in sections],
         status_words=STATUS_WORDS, reason_words=REASON_WORDS, outcome_words=OUTCOME_WORDS))
 
@@ -130,12 +130,12 @@ def _plots(statistics: Statistics) -> dict[str, Markup]:
             "per_image": plots.entities_per_image(statistics.entities_per_image)}
 
 
-def _pictures(shards: Sequence[Shard], rows: Mapping[str, Sequence[Any]],
-              shown: Mapping[str, Sequence[Example]]) -> dict[tuple[str, str], str]:
-    wanted = [(picture.shard, picture.key) for part in rows.values() for row in part for picture in row.pictures]
-    wanted += [(example.shard, example.key) for kind in shown.values() for example in kind]
+def _thumbnails(shards: Sequence[Shard], rows: Mapping[str, Sequence[Any]],
+                shown: Mapping[str, Sequence[ExamplePair]]) -> dict[tuple[str, str], str]:
+    keys = [(image.shard, image.key) for part in rows.values() for row in part for image in row.examples]
+    keys += [(example.shard, example.key) for kind in shown.values() for example in kind]
     return {(shard.name, key): uri for shard in shards
-            for key, uri in thumbnails(shard, [key for name, key in wanted if name == shard.name]).items()}
+            for key, uri in thumbnails(shard, [key for name, key in keys if name == shard.name]).items()}
 
 
 def _audit_view(audit: Audit, compared: Mapping[str, Audit]) -> dict[str, Any]:

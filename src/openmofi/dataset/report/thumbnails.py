@@ -20,21 +20,21 @@ def thumbnails(shard: Shard, keys: Iterable[str]) -> dict[str, str]:
     Reading stops when all are found. A shard that has moved gives no images: a report without them is still
     one.
     """
-    wanted, found = set(keys), {}
-    if not wanted:
+    missing, uris = set(keys), {}
+    if not missing:
         return {}
     try:
         for pair in read_pairs(shard, ReadSettings(on_damage="keep")):
-            if pair.key in wanted and pair.image is not None:
-                wanted.discard(pair.key)
+            if pair.key in missing and pair.image is not None:
+                missing.discard(pair.key)
                 uri = thumbnail(pair.image)
                 if uri:
-                    found[pair.key] = uri
-            if not wanted:
+                    uris[pair.key] = uri
+            if not missing:
                 break
     except (OpenMofiError, OSError):
-        return found
-    return found
+        return uris
+    return uris
 
 
 def thumbnail(data: bytes) -> str | None:

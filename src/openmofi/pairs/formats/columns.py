@@ -37,8 +37,8 @@ def find_columns(path: str, names: Sequence[str], settings: ReadSettings) -> Col
     """
     text = _find(path, names, settings.text_column, TEXT, "text_column")
     image = _find(path, names, settings.image_column, IMAGE, "image_column")
-    for setting, found in (("text_column", text), ("image_column", image)):
-        if found is None:
+    for setting, column in (("text_column", text), ("image_column", image)):
+        if column is None:
             what = setting.removesuffix("_column")
             raise UsageError(f"{path} has no {what} column that can be told by its name; it has: {_list(names)}.",
                              f"Name it with {setting}.")

@@ -21,7 +21,7 @@ def inside(path: str) -> bool:
         and ".." not in PurePosixPath(plain).parts
 
 
-class Files:
+class ImageFiles:
     """Reads images below one folder. Symbolic links that its owner made there are followed."""
 
     def __init__(self, folder: str, settings: ReadSettings) -> None:
@@ -36,9 +36,9 @@ class Files:
         """
         if not inside(path):
             return None
-        place = f"{self._folder.rstrip('/')}/{path}"
+        full_path = f"{self._folder.rstrip('/')}/{path}"
         try:
-            with self._filesystem.open(place, "rb") as handle:
+            with self._filesystem.open(full_path, "rb") as handle:
                 data = handle.read(self._limit + 1)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError):
             return None

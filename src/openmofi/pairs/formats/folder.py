@@ -13,8 +13,8 @@ import fsspec
 
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs.formats.columns import find_columns
-from openmofi.pairs.formats.files import Files, inside
-from openmofi.pairs.formats.grouping import Content, Grouper, Rows, read_limit, split_name
+from openmofi.pairs.formats.files import ImageFiles, inside
+from openmofi.pairs.formats.grouping import Content, Grouper, RowPairs, read_limit, split_name
 from openmofi.pairs.settings import ReadSettings
 from openmofi.pairs.source import open_source
 from openmofi.pairs.text import json_object, printable
@@ -27,13 +27,13 @@ _MAX_FIELD = 16 << 20
 _log = logging.getLogger(__name__)
 
 
-def read_folder(path: str, settings: ReadSettings, *, places: bool = False) -> Iterator[Pair]:
+def read_folder(path: str, settings: ReadSettings, *, paths_only: bool = False) -> Iterator[Pair]:
     """Yield the rows of a folder's table, or, where there is none, the images with the `.txt`/`.json` of
     their name.
 
     The table is `metadata.csv`, `captions.csv` or the like, or the only CSV, TSV or JSON-lines file in the
     folder; see `read_table`. Without a table the files are taken in the order of their keys by the rules of
-    `grouping`. With `places` an image's content is its path (as of `os.fsencode`), and no image is opened.
+    `grouping`. With `paths_only` an image's content is its path (as of `os.fsencode`), and no image is opened.
 
     Raises:
         OpenMofiError: no such folder, or nothing in it that can be read.
@@ -46,9 +46,9 @@ def read_folder(path: str, settings: ReadSettings, *, places: bool = False) -> I
         raise OpenMofiError(f"{path} cannot be listed: {error.strerror}.", "Check the path.") from error
     table = _table(path, inside)
     if table:
-        yield from read_table(f"{path.rstrip('/')}/{table}", settings, places=places)
+        yield from read_table(f"{path.rstrip('/')}/{table}", settings, paths_only=paths_only)
     else:
-        yield from _beside(path, settings, places)
+        yield from _beside(path, settings, paths_only)
 
 
 def _table(path: str, inside: list[str]) -> str | None:
@@ -60,7 +60,7 @@ def _table(path: str, inside: list[str]) -> str | None:
                      "Name the table itself as the shard, or call it metadata.csv.")
 
 
-def _beside(path: str, settings: ReadSettings, places: bool) -> Iterator[Pair]:
+def _beside(path: str, settings: ReadSettings, paths_only: bool) -> Iterator[Pair]:
     filesystem, root = fsspec.core.url_to_fs(path)
     prefix = len(root.rstrip("/")) + 1
     members = []
@@ -71,7 +71,7 @@ def _beside(path: str, settings: ReadSettings, places: bool) -> Iterator[Pair]:
     grouper, count = Grouper(settings), 0
     for key, extension, name, size in sorted(members):
         limit = read_limit(extension, size, settings)
-        if places:
+        if paths_only:
             content = Content(os.fsencode(filesystem.unstrip_protocol(name) if is_remote(path) else name))
         else:
             data = filesystem.cat_file(name, start=0, end=limit) if limit else b""
@@ -87,11 +87,11 @@ def _beside(path: str, settings: ReadSettings, places: bool) -> Iterator[Pair]:
                             "Give .tar or .parquet files, or a folder with images and a metadata.csv.")
 
 
-def read_table(path: str, settings: ReadSettings, *, places: bool = False) -> Iterator[Pair]:
+def read_table(path: str, settings: ReadSettings, *, paths_only: bool = False) -> Iterator[Pair]:
     """Yield the rows of a CSV or TSV (with a header) or of a JSON-lines file, in order.
 
     The image column holds paths relative to the table's folder; a path that leaves it, or leads to nothing,
-    gives `IMAGE_MISSING`. The key is the key column's value, or else the path of the image. `places`: see
+    gives `IMAGE_MISSING`. The key is the key column's value, or else the path of the image. `paths_only`: see
     `read_folder`.
 
     Raises:
@@ -99,16 +99,17 @@ def read_table(path: str, settings: ReadSettings, *, places: bool = False) -> It
         UsageError: no column can be taken for the text or the image.
     """
     folder = path.rpartition("/")[0] or "."
-    rows, files = Rows(settings), Files(folder, settings)
+    rows, files = RowPairs(settings), ImageFiles(folder, settings)
     columns = None
     for number, (names, row) in enumerate(_records(path, settings)):
         columns = columns or find_columns(path, names, settings)
-        place = row.get(columns.image)
-        key = row.get(columns.key) if columns.key else place
-        if places:
-            image = Content(os.fsencode(f"{folder}/{place}")) if place is not None and inside(str(place)) else None
+        image_path = row.get(columns.image)
+        key = row.get(columns.key) if columns.key else image_path
+        if paths_only:
+            inner = image_path is not None and inside(str(image_path))
+            image = Content(os.fsencode(f"{folder}/{image_path}")) if inner else None
         else:
-            image = files.image(str(place)) if place is not None else None
+            image = files.image(str(image_path)) if image_path is not None else None
         url = row.get(columns.url) if columns.url else None
         yield rows.pair(printable(key) if key else f"{number:09d}", image, row.get(columns.text), url)
 

@@ -127,7 +127,7 @@ def _worst(duplicate: bool, image: Content | None, text: Text) -> PairStatus:
     return image.status if image.status is not PairStatus.OK else text.status
 
 
-class Rows:
+class RowPairs:
     """The same judgement for tables, whose rows come one by one."""
 
     def __init__(self, settings: ReadSettings) -> None:

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs.formats.columns import Columns, find_columns
-from openmofi.pairs.formats.files import Files
-from openmofi.pairs.formats.grouping import Content, Rows
+from openmofi.pairs.formats.files import ImageFiles
+from openmofi.pairs.formats.grouping import Content, RowPairs
 from openmofi.pairs.settings import ReadSettings
 from openmofi.pairs.source import open_source
 from openmofi.pairs.text import printable
@@ -38,7 +38,7 @@ def read_parquet(path: str, settings: ReadSettings) -> Iterator[Pair]:
         OSError: reading failed on the way; trying again may help.
     """
     count = 0
-    rows, files = Rows(settings), Files(path.rpartition("/")[0] or ".", settings)
+    rows, files = RowPairs(settings), ImageFiles(path.rpartition("/")[0] or ".", settings)
     with open_source(path) as handle:
         try:
             table = pq.ParquetFile(handle)
@@ -108,15 +108,15 @@ def _as_bytes(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def _pair(row: dict[str, Any], number: int, columns: Columns, by_path: bool, rows: Rows,
-          files: Files) -> Pair:
+def _pair(row: dict[str, Any], number: int, columns: Columns, by_path: bool, rows: RowPairs,
+          files: ImageFiles) -> Pair:
     key = row[columns.key] if columns.key else None
     shown = f"{number:09d}" if key is None else printable(key)
     url = row[columns.url] if columns.url else None
     return rows.pair(shown, _image(row[columns.image], by_path, files), row[columns.text], url)
 
 
-def _image(value: Any, by_path: bool, files: Files) -> Content | None:
+def _image(value: Any, by_path: bool, files: ImageFiles) -> Content | None:
     if isinstance(value, dict):
         data, path = value.get("bytes"), value.get("path")
     else:

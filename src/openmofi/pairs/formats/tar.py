@@ -22,8 +22,8 @@ _EXTENDED = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE
 # The name `tarfile` is the parameter's where this is needed.
 _HEADER_ERROR = tarfile.HeaderError
 _M = TypeVar("_M", bound=tarfile.TarInfo)
-_PLACE = struct.Struct("<qq")
-_TEXTS = ("txt", "json")
+_SPAN = struct.Struct("<qq")
+_TEXT_EXTENSIONS = ("txt", "json")
 _log = logging.getLogger(__name__)
 
 
@@ -116,7 +116,7 @@ def locate_images(path: str) -> Iterator[tuple[str, int, int]]:
     try:
         for pair in _located(path, grouper):
             if pair.image is not None and pair.status != PairStatus.DUPLICATE_KEY:
-                yield pair.key, *_PLACE.unpack(pair.image)
+                yield pair.key, *_SPAN.unpack(pair.image)
                 count += 1
     except _Damage as damage:
         _log.warning("%s is truncated or damaged after %d images: %s.", path, count, damage)
@@ -133,9 +133,9 @@ def _located(path: str, grouper: Grouper) -> Iterator[Pair]:
                 if parts is None or member.isdir():
                     continue
                 whole = member.isreg() and not member.issparse() and member.offset_data + member.size <= end
-                place = _PLACE.pack(member.offset_data, member.size) if whole else None
+                span = _SPAN.pack(member.offset_data, member.size) if whole else None
                 # The text plays no part in which image counts.
-                content = b"" if parts[1].endswith(_TEXTS) else place
+                content = b"" if parts[1].endswith(_TEXT_EXTENSIONS) else span
                 yield from grouper.add(*parts, Content(content))
         except _Damage:
             yield from grouper.close()

@@ -120,8 +120,8 @@ def _decode(image: Any, max_pixels: int, size_hint: int | None) -> Decoded:
 
 def _orientation(image: Image.Image) -> int:
     try:
-        found = image.getexif().get(_ORIENTATION, 1)
-        return found if isinstance(found, int) else 1
+        orientation = image.getexif().get(_ORIENTATION, 1)
+        return orientation if isinstance(orientation, int) else 1
     except Exception:
         # An image with damaged EXIF is still an image.
         return 1

@@ -61,8 +61,8 @@ class ScaledImage:
         left, top, width, height = box
         image = self._at(min(1.0, max(size / height, size / width)))
         across, down = image.width / self.width, image.height / self.height
-        place = (left * across, top * down, (left + width) * across, (top + height) * down)
-        return image.resize((size, size), _FILTERS[interpolation], box=place)
+        region = (left * across, top * down, (left + width) * across, (top + height) * down)
+        return image.resize((size, size), _FILTERS[interpolation], box=region)
 
     def _at(self, share: float) -> Image.Image:
         """The image at `share` of its size, or at the next larger scale that there is."""
