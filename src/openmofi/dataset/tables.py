@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from openmofi.errors import OpenMofiError
 from openmofi.schema import DATASET, LABELS
-from openmofi.storage import Manifest, Shard, read_manifest
+from openmofi.storage import Manifest, Shard, read_manifest, read_parquet
 
 Ints = NDArray[np.int64]
 Codes = NDArray[np.int32]
@@ -60,16 +58,8 @@ class Folder:
             OpenMofiError: the file is missing, damaged, or has other columns than the schema says.
         """
         folder, schema = _LAYOUT[self.manifest.kind]
-        path = f"{self.path}/{folder}/{shard.name}.parquet"
-        try:
-            with fsspec.open(path, "rb") as handle:
-                table = pq.read_table(handle, columns=list(columns) if columns else None)
-            expected = pa.schema([schema.field(name) for name in columns]) if columns else schema
-            return table.select(expected.names).cast(expected).combine_chunks()
-        except FileNotFoundError as error:
-            raise OpenMofiError(f"{path} is missing.", "Start the command that makes the folder again.") from error
-        except (pa.ArrowException, OSError, KeyError) as error:
-            raise OpenMofiError(f"{path} cannot be read: {error}.", "Remove it and make it again.") from error
+        return read_parquet(f"{self.path}/{folder}/{shard.name}.parquet", schema, columns=columns,
+                            hint="Remove it, and start the command that makes the folder again.")
 
 
 @dataclass
@@ -117,10 +107,10 @@ class Judged:
     @classmethod
     def of(cls, table: pa.Table) -> Judged:
         """Flatten `table`, which has the columns `mentions` and `entities` of `schema.LABELS`."""
-        entities = _as_array(table["entities"])
+        entities = as_array(table["entities"])
         flat = entities.flatten()
         row = pc.list_parent_indices(entities).to_numpy(zero_copy_only=False).astype(np.int64)
-        counts = pc.fill_null(pc.list_value_length(_as_array(table["mentions"])), 0).to_numpy(zero_copy_only=False)
+        counts = pc.fill_null(pc.list_value_length(as_array(table["mentions"])), 0).to_numpy(zero_copy_only=False)
         starts = np.concatenate([[0], np.cumsum(counts)])[:-1].astype(np.int64)
 
         def column(name: str) -> np.ndarray:
@@ -136,10 +126,11 @@ class Judged:
 
 def mention_column(table: pa.Table, name: str) -> pa.Array:
     """A field of the flattened mentions of a label table, e.g. `surface`; positions as in `Judged.mention`."""
-    return _as_array(table["mentions"]).flatten().field(name)
+    return as_array(table["mentions"]).flatten().field(name)
 
 
-def _as_array(column: pa.ChunkedArray) -> pa.Array:
+def as_array(column: pa.ChunkedArray) -> pa.Array:
+    """A column in one piece."""
     joined = column.combine_chunks()
     return joined.chunk(0) if isinstance(joined, pa.ChunkedArray) else joined
 

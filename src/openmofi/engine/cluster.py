@@ -5,7 +5,7 @@ Ray Data is not used: tasks already resume by their outputs, so actors and a bou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from openmofi.engine.loop import Outcome, RemoteWorker, WorkerDied, run_tasks, unpickle_outcome
@@ -51,21 +51,21 @@ class RayEngine:
         if total < 1:
             raise OpenMofiError(f"No node of the Ray cluster has {self.cpus_per_worker} CPUs.",
                                 "Reserve fewer CPUs per worker.")
-        # A dead actor restarts without limit; the tries of tasks are counted.
-        start = ray.remote(num_cpus=self.cpus_per_worker, max_restarts=-1)(RemoteWorker).remote
         pickled = ray.cloudpickle.dumps(factory)
-        actors = [start(pickled) for _ in range(min(total, len(tasks)))]
+        actor_class = ray.remote(num_cpus=self.cpus_per_worker)(RemoteWorker)
+        actors = _Actors(ray, lambda: actor_class.remote(pickled), min(total, len(tasks)))
         try:
-            return run_tasks(_Actors(ray, actors), tasks, progress)
+            return run_tasks(actors, tasks, progress)
         finally:
-            for actor in actors:
+            for actor in actors.all:
                 ray.kill(actor)
 
 
 class _Actors:
-    def __init__(self, ray: Any, actors: Sequence[Any]) -> None:
-        self._ray = ray
-        self._free = list(actors)
+    def __init__(self, ray: Any, start: Callable[[], Any], count: int) -> None:
+        self._ray, self._start = ray, start
+        self.all = [start() for _ in range(count)]
+        self._free = list(self.all)
         self._running: dict[Any, tuple[Any, int]] = {}
 
     def idle(self) -> bool:
@@ -80,8 +80,14 @@ class _Actors:
             return []
         (reference, *_), _ = self._ray.wait(list(self._running), num_returns=1)
         actor, number = self._running.pop(reference)
-        self._free.append(actor)
+        outcome: Outcome
         try:
-            return [(number, unpickle_outcome(self._ray.get(reference)))]
+            outcome = unpickle_outcome(self._ray.get(reference))
         except self._ray.exceptions.RayError as error:
-            return [(number, WorkerDied(f"its worker died ({type(error).__name__})"))]
+            outcome = WorkerDied(f"its worker died ({type(error).__name__})")
+            # Another actor instead of a restart: an actor that restarts refuses tasks for a while.
+            self.all.remove(actor)
+            actor = self._start()
+            self.all.append(actor)
+        self._free.append(actor)
+        return [(number, outcome)]

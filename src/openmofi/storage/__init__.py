@@ -1,6 +1,6 @@
 """Files: shards, manifests, atomic writes, fsspec paths. Knows nothing of what a row means."""
 
-from openmofi.storage.atomic import atomic_path, write_bytes, write_json, write_table, write_text
+from openmofi.storage.atomic import atomic_path, read_parquet, write_bytes, write_json, write_table, write_text
 from openmofi.storage.fingerprint import file_fingerprint, fingerprint
 from openmofi.storage.locks import locked
 from openmofi.storage.manifest import (
@@ -15,6 +15,6 @@ from openmofi.storage.shards import Shard, expand_shards
 
 __all__ = [
     "Manifest", "Shard", "atomic_path", "claim_folder", "expand_shards", "file_fingerprint", "fingerprint",
-    "finish_manifest", "locked", "package_versions", "read_manifest", "require_claimable", "write_bytes", "write_json",
-    "write_table", "write_text",
+    "finish_manifest", "locked", "package_versions", "read_manifest", "read_parquet", "require_claimable",
+    "write_bytes", "write_json", "write_table", "write_text",
 ]

@@ -16,7 +16,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -147,6 +147,24 @@ def write_table(path: str | Path, table: pa.Table, metadata: Mapping[str, str] |
         table = table.replace_schema_metadata(kept)
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
+
+
+def read_parquet(path: str | Path, schema: pa.Schema, *, columns: Sequence[str] | None = None,
+                 hint: str = "Check the path.") -> pa.Table:
+    """Read a Parquet file (all columns of `schema`, or some), cast to `schema`, in one chunk a column.
+
+    Raises:
+        OpenMofiError: the file is missing or damaged, or has other columns; `hint` says what to do.
+    """
+    expected = pa.schema([schema.field(name) for name in columns]) if columns else schema
+    try:
+        with fsspec.open(str(path), "rb") as handle:
+            return pq.read_table(handle, columns=expected.names).select(expected.names).cast(expected).combine_chunks()
+    except FileNotFoundError as error:
+        raise OpenMofiError(f"{path} is missing.", hint) from error
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise OpenMofiError(f"{path} cannot be read: {reason}.", hint) from error
 
 
 def table_metadata(path: str | Path) -> dict[str, str]:

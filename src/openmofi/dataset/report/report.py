@@ -13,23 +13,21 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import jinja2
 import pyarrow as pa
-import pyarrow.parquet as pq
 from markupsafe import Markup
 
 from openmofi import __version__
 from openmofi.dataset.audit.audit import Audit
-from openmofi.dataset.names import EntityLookup, describe
+from openmofi.dataset.names import describe
 from openmofi.dataset.report import plots
 from openmofi.dataset.report.examples import ExamplePair, choose_shards, entity_rows, examples
 from openmofi.dataset.report.thumbnails import thumbnails
 from openmofi.dataset.statistics import Statistics, read_statistics
 from openmofi.dataset.tables import Folder
-from openmofi.errors import OpenMofiError
+from openmofi.knowledge import KnowledgeBase
 from openmofi.schema import VOCABULARY
-from openmofi.storage import Shard, write_text
+from openmofi.storage import Shard, read_parquet, write_text
 
 STATUS_WORDS = {
     "labelled": "has at least one accepted entity",
@@ -59,30 +57,25 @@ class ReportSection:
     text: str = ""
 
 
-def write_report(dataset: str | Path, labels: str | Path, out: str | Path, *, audit: Audit | None = None,
-                 compared: Mapping[str, Audit] | None = None, kb: EntityLookup | None = None,
-                 sections: Sequence[ReportSection] = (), metrics: Mapping[str, str] | None = None) -> None:
+def write_report(dataset: str | Path | Folder, labels: str | Path | Folder, out: str | Path, *,
+                 audit: Audit | None = None, compared: Mapping[str, Audit] | None = None,
+                 kb: KnowledgeBase | None = None, sections: Sequence[ReportSection] = (),
+                 metrics: Mapping[str, str] | None = None) -> None:
     """Write the report of a finished dataset to the file `out`; equal inputs give equal bytes.
 
     Args:
-        dataset, labels: the folders; a few shards of pairs are read for images, from where the manifest
-            says.
-        audit: figures against the truth, if there is one.
+        dataset, labels: the folders, or opened `Folder`s (whose manifest need not be finished); a few shards of
+            pairs are read for images, from the paths in the manifest.
+        audit: figures against the truth, if known.
         compared: other selectors' audits on the same pairs, by name.
         kb: gives names and descriptions.
         sections: further sections, in order, after the audit's.
         metrics: further figures for the head of the page, label → value as shown.
     """
-    render_report(Folder.open(dataset, "dataset"), Folder.open(labels, "labels"), out, audit=audit, compared=compared,
-                  kb=kb, sections=sections, metrics=metrics)
-
-
-def render_report(dataset: Folder, labels: Folder, out: str | Path, *, audit: Audit | None = None,
-                  compared: Mapping[str, Audit] | None = None, kb: EntityLookup | None = None,
-                  sections: Sequence[ReportSection] = (), metrics: Mapping[str, str] | None = None) -> None:
-    """`write_report` for folders that are open already (the dataset's manifest need not be finished)."""
+    dataset = dataset if isinstance(dataset, Folder) else Folder.open(dataset, "dataset")
+    labels = labels if isinstance(labels, Folder) else Folder.open(labels, "labels")
     statistics = read_statistics(dataset.path)
-    vocabulary = _vocabulary(dataset)
+    vocabulary = read_parquet(f"{dataset.path}/vocabulary.parquet", VOCABULARY, hint="Build the dataset again.")
     names = dict(zip(vocabulary["id"].to_pylist(), vocabulary["name"].to_pylist(), strict=True))
 
     def name_of(identifier: str) -> tuple[str, str]:
@@ -109,15 +102,6 @@ def _environment() -> jinja2.Environment:
     environment.filters["percent"] = lambda value: "–" if value is None else f"{value:.1%}"
     environment.filters["interval"] = lambda value: "" if value is None else f"{value[0]:.1%} – {value[1]:.1%}"
     return environment
-
-
-def _vocabulary(dataset: Folder) -> pa.Table:
-    path = f"{dataset.path}/vocabulary.parquet"
-    try:
-        with fsspec.open(path, "rb") as handle:
-            return pq.read_table(handle).cast(VOCABULARY)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise OpenMofiError(f"{path} cannot be read: {error}.", "Build the dataset again.") from error
 
 
 def _shown_settings(folder: Folder) -> str:

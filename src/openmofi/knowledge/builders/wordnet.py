@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -144,10 +145,10 @@ def read_nouns(dict_folder: str | Path) -> list[Synset]:
     folder = wordnet_folder(dict_folder)
     senses = {(lemma, offset): (number, count)
               for lemma, part, offset, number, count in _senses(folder / "index.sense") if part == _NOUN}
-    return _synsets(folder, "noun", lambda line: _noun(line, senses))
+    return _synsets(folder, "noun", partial(_noun, senses))
 
 
-def _noun(line: str, senses: dict[tuple[str, str], tuple[int, int]]) -> Synset:
+def _noun(senses: dict[tuple[str, str], tuple[int, int]], line: str) -> Synset:
     head, _, gloss = line.partition("|")
     fields = head.split()
     offset, lexfile, words = fields[0], int(fields[1]), int(fields[3], 16)
@@ -182,10 +183,10 @@ def read_example_synsets(dict_folder: str | Path) -> list[ExampleSynset]:
     senses = {(lemma, _LETTERS[part], offset): (number, count)
               for lemma, part, offset, number, count in _senses(folder / "index.sense")}
     return [synset for name, letter in PARTS.items()
-            for synset in _synsets(folder, name, lambda line, letter=letter: _example_synset(line, letter, senses))]
+            for synset in _synsets(folder, name, partial(_example_synset, letter, senses))]
 
 
-def _example_synset(line: str, part: str, senses: dict[tuple[str, str, str], tuple[int, int]]) -> ExampleSynset:
+def _example_synset(part: str, senses: dict[tuple[str, str, str], tuple[int, int]], line: str) -> ExampleSynset:
     head, _, gloss = line.partition("|")
     fields = head.split()
     offset, count = fields[0], int(fields[3], 16)
