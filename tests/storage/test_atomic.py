@@ -102,7 +102,7 @@ def test_json_is_sorted_and_takes_names_of_files_that_are_no_utf8(tmp_path):
 def test_a_file_where_a_folder_is_needed(tmp_path):
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file/x", tmp_path / "file/deeper/x"):
-        with pytest.raises(OpenMofiError, match="a file stands where a folder is needed") as caught:
+        with pytest.raises(OpenMofiError, match="a file exists where a folder is needed") as caught:
             write_text(place, "x")
         assert "-o" in caught.value.hint
 

@@ -37,12 +37,11 @@ def build_dataset(labels: str | Path, out: str | Path, settings: DatasetSettings
         labels: folder written by `openmofi label`.
         out: the dataset folder.
         settings: see `DatasetSettings`; the order of the filters is that of `filters.keep`.
-        kb: gives names, descriptions and types; without it an entity is called as the texts call it most
-            often.
+        kb: gives names, descriptions and types; without it an entity is named by its commonest surface form.
         report: whether to write `report.html`, for which a few shards of pairs are read.
 
     Raises:
-        OpenMofiError: the labels are unfinished or damaged, nothing is left after the filters, or `out` was
+        OpenMofiError: the labels are unfinished or damaged, no label passes the filters, or `out` was
             made with other settings.
     """
     settings = settings or DatasetSettings()

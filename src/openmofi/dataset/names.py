@@ -1,4 +1,4 @@
-"""What entities are called, for people who read the vocabulary, the card and the report."""
+"""Names of entities in the vocabulary, the card and the report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from openmofi.schema import Entity
 
 @dataclass
 class Surfaces:
-    """How often the texts call an entity what; names the entities where no knowledge base is given."""
+    """How often texts use a surface form for an entity; names the entities if no knowledge base is given."""
 
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
 
@@ -36,7 +36,7 @@ class Surfaces:
 
 
 def describe(identifiers: Sequence[str], kb: KnowledgeBase | None, names: dict[str, str]) -> list[Entity]:
-    """The entities as the knowledge base knows them; those it does not know are called by `names` or their id."""
+    """The entities of the knowledge base; unknown ones are named by `names` or by their id."""
     return [_known(identifier, kb) or Entity(identifier, names.get(identifier, identifier))
             for identifier in identifiers]
 

@@ -1,4 +1,4 @@
-"""`statistics.json`: what the dataset holds and where every row of the labels went."""
+"""`statistics.json`: counts of the dataset, and the outcome of every row of the labels."""
 
 from __future__ import annotations
 

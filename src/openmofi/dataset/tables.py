@@ -36,17 +36,17 @@ class Folder:
         """Open a folder of `kind` `labels` or `dataset`; `None` takes either.
 
         Raises:
-            OpenMofiError: it is neither, it is not finished, or its manifest names no shards.
+            OpenMofiError: it is neither, is not finished, or its manifest lists no shards.
         """
         manifest = read_manifest(path, kind)
         if manifest.kind not in _LAYOUT:
-            raise OpenMofiError(f"{path} holds {manifest.kind!r}, neither labels nor a dataset.", "Check the path.")
+            raise OpenMofiError(f"{path} contains {manifest.kind!r}, neither labels nor a dataset.", "Check the path.")
         if not manifest.finished:
-            raise OpenMofiError(f"{path} is not finished.", "Start the command that makes it again; it goes on.")
+            raise OpenMofiError(f"{path} is not finished.", "Start the command that makes it again; it continues.")
         try:
             shards = tuple(Shard(**shard) for shard in manifest.settings["shards"])
         except (KeyError, TypeError) as error:
-            raise OpenMofiError(f"The manifest of {path} names no shards.", "Make the folder again.") from error
+            raise OpenMofiError(f"The manifest of {path} lists no shards.", "Make the folder again.") from error
         if not shards:
             raise OpenMofiError(f"{path} has no shards.", "Label some pairs first.")
         return cls(str(path), manifest, shards)
@@ -55,7 +55,7 @@ class Folder:
         """One shard's rows, in the order of the shard of pairs.
 
         Raises:
-            OpenMofiError: the file is missing, damaged, or has other columns than the schema says.
+            OpenMofiError: the file is missing or damaged, or its columns differ from the schema.
         """
         folder, schema = _LAYOUT[self.manifest.kind]
         return read_parquet(f"{self.path}/{folder}/{shard.name}.parquet", schema, columns=columns,
@@ -64,7 +64,7 @@ class Folder:
 
 @dataclass
 class Codebook:
-    """Numbers the distinct strings it meets, in the order in which it meets them."""
+    """Numbers distinct strings, in order of first appearance."""
 
     values: list[str] = field(default_factory=list)
     _codes: dict[str, int] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class Codebook:
         return len(self.values)
 
     def encode(self, strings: pa.Array) -> Codes:
-        """Each string's number, int32; Python looks only at the distinct ones."""
+        """Each string's number, int32; the Python loop runs over distinct strings only."""
         encoded = strings.dictionary_encode()
         local = encoded.dictionary.to_pylist()
         for value in local:

@@ -1,4 +1,4 @@
-"""Where a text names something; decides nothing about which entity is meant."""
+"""Where a text names something; does not decide which entity is meant."""
 
 from openmofi.mentions.detectors import MentionDetector, UnionDetector, detector_names, open_detector
 from openmofi.mentions.gazetteer import GazetteerDetector, GazetteerSettings

@@ -13,7 +13,7 @@ from openmofi.schema import Mention
 
 
 class MentionDetector(Protocol):
-    """Finds the spans of texts that name something; decides nothing about which entity is meant."""
+    """Finds the spans of texts that name something; does not decide which entity is meant."""
 
     name: str
 
@@ -22,7 +22,7 @@ class MentionDetector(Protocol):
 
 
 class UnionDetector:
-    """What any of several detectors finds; `detector` names all that found a span, e.g. `"gazetteer+spacy"`.
+    """The mentions of several detectors; `detector` names all that found a span, e.g. `"gazetteer+spacy"`.
 
     **Overlaps**: the detector named first wins; a later one adds what overlaps nothing yet. (Not the longest span: the
     noun chunk "red cranes" would swallow the name "cranes", and the knowledge base knows only the latter.)

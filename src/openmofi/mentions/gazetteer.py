@@ -28,10 +28,10 @@ class GazetteerSettings:
     """What counts as a mention.
 
     Attributes:
-        min_link_probability: a name that is a mention less often than this in texts is passed over.
-        stop_names: keys that are never a mention; parts of longer names are not touched.
-        max_name_length: in characters of the key; longer names are not looked for, so that a long text costs no more
-            than its length.
+        min_link_probability: a name that is a mention less often than this in texts is ignored.
+        stop_names: keys that are never a mention; parts of longer names are not affected.
+        max_name_length: in characters of the key; longer names are not searched, so that a text costs time
+            linear in its length.
     """
 
     min_link_probability: float = 0.1
@@ -40,7 +40,7 @@ class GazetteerSettings:
 
 
 class _Memo(dict[str, int]):
-    """key → what `decide` said of it; forgets everything when it is full."""
+    """key → the value that `decide` gives it; cleared when full."""
 
     def __init__(self, decide: Callable[[str], int]) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class GazetteerDetector:
         return (_ALONE if self._accepts(key) else 0) | (_STARTS if longer else 0)
 
     def _accepts(self, key: str) -> bool:
-        """Whether a key of the knowledge base passes the filter; false if the knowledge base does not have it."""
+        """Whether a key of the knowledge base passes the filter; false for an unknown key."""
         number = self._names.get(key, -1)
         if number < 0 or key in self.settings.stop_names:
             return False
@@ -95,7 +95,7 @@ class GazetteerDetector:
         tokens = token_pattern(text).findall(text)
         keys = list(map(self._tokens.__getitem__, tokens))
         roles = list(map(self._roles.__getitem__, keys))
-        # Most texts without a mention end here, and only texts with one pay for finding its place.
+        # Most texts without a mention end here, and only texts with one pay for finding its position.
         spans = self._spans(keys, roles) if any(roles) else None
         if not spans:
             return []

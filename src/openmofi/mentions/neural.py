@@ -25,13 +25,13 @@ _EDGE = frozenset({"DET", "PRON", "PUNCT", "SPACE", "ADP", "CCONJ", "SCONJ", "PA
 
 @dataclass(frozen=True)
 class SpacySettings:
-    """What the pipeline is asked for.
+    """What the pipeline returns.
 
     Attributes:
         model: package of the pipeline; `""` takes the first installed one of `MODELS`.
         entities: take named entities. Quantities and dates are never a mention, nor part of one.
         noun_chunks: take noun chunks, less determiners and the like at their edges.
-        batch_size: texts the pipeline takes at once.
+        batch_size: texts that the pipeline processes at once.
     """
 
     model: str = ""
@@ -41,7 +41,7 @@ class SpacySettings:
 
 
 def load_pipeline(model: str = "") -> Language:
-    """Load the pipeline without what is not needed here (the lemmatiser).
+    """Load the pipeline without the parts that are not needed here (the lemmatiser).
 
     Raises:
         MissingExtraError: spaCy or a model is not installed.

@@ -34,4 +34,4 @@ avec aus bei com como dans est mais oder ohne pas por qui que sans sobre sur sou
 STOP_NAMES: frozenset[str] = frozenset(
     normalise(word) for word in f"{_ENGLISH} {_IMAGE_WORDS} {_OTHER_LANGUAGES}".split()
 ) | {normalise(name) for name in ("close up", "clip art")}
-"""English function words, what an alt-text says about the image itself, articles of other languages; as keys."""
+"""English function words, words for the image itself, articles of other languages; as keys."""

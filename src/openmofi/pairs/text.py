@@ -1,4 +1,4 @@
-"""Texts from bytes that nobody checked: always a string that Arrow takes, and a status that says what was wrong."""
+"""Texts from untrusted bytes: always a string that Arrow accepts, and a status that says what was wrong."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def from_bytes(data: bytes, max_chars: int) -> Text:
 
 
 def from_str(text: str, max_chars: int) -> Text:
-    """Judge a decoded text; surrogates (bytes or JSON escapes that are no characters) become U+FFFD."""
+    """Check a decoded text; surrogates (bytes or JSON escapes that are not characters) become U+FFFD."""
     text = text.removeprefix("\ufeff")
     if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
         return Text(_without_surrogates(text)[:max_chars], PairStatus.TEXT_INVALID)

@@ -46,7 +46,7 @@ class Manifest:
 
     @property
     def fingerprint(self) -> str:
-        """Names the folder's content: kind, settings, inputs and schema version."""
+        """Identifies the folder's content: kind, settings, inputs and schema version."""
         return fingerprint([self.kind, self.settings, self.inputs, self.schema_version])
 
 
@@ -65,7 +65,7 @@ def read_manifest(folder: str | Path, kind: str | None = None) -> Manifest:
     """Read a folder's manifest.
 
     Raises:
-        OpenMofiError: there is none, it is damaged, of another kind, or of another schema version.
+        OpenMofiError: it is missing, damaged, of another kind, or of another schema version.
     """
     path = f"{folder}/{MANIFEST}"
     try:
@@ -87,7 +87,7 @@ def _named(kind: str) -> str:
 def _checked(folder: str, raw: Any, kind: str | None) -> Manifest:
     # The version comes first: a manifest of another version may have other fields.
     if not isinstance(raw, dict) or "schema_version" not in raw or "kind" not in raw:
-        raise OpenMofiError(f"{folder}/{MANIFEST} is no manifest of OpenMOFI.", "Check the path.")
+        raise OpenMofiError(f"{folder}/{MANIFEST} is not a manifest of OpenMOFI.", "Check the path.")
     if raw["schema_version"] != SCHEMA_VERSION:
         raise OpenMofiError(
             f"{folder} has schema version {raw['schema_version']}; this OpenMOFI ({__version__}) "
@@ -116,7 +116,7 @@ def _short(value: Any) -> str:
 
 
 def require_claimable(folder: str | Path, kind: str) -> Manifest | None:
-    """The manifest of a folder that a stage may write to, if it has one; for early refusal, before long work.
+    """The manifest of a folder that a stage may write to, if it has one; to refuse early, before long work.
 
     Raises:
         OpenMofiError: the folder is of another kind, or is not empty and not ours.
@@ -138,12 +138,12 @@ def claim_folder(folder: str | Path, kind: str, settings: Mapping[str, Any],
                  inputs: Mapping[str, str] | None = None, *, anew: bool = False) -> Manifest:
     """Open `folder` for a stage: write a new manifest, or go on where one of the same settings stopped.
 
-    Returns the manifest; `finished` tells whether there is nothing left to do.
+    Returns the manifest; `finished` says whether the stage has already run to its end.
 
     Args:
         folder, kind, settings, inputs: what is stored.
-        anew: nothing was made in the folder yet that other settings could spoil: they replace those it was claimed
-            with. A finished folder stays as it is.
+        anew: the folder contains nothing yet that depends on the settings: new settings replace those that it was
+            claimed with. A finished folder stays as it is.
 
     Raises:
         OpenMofiError: the folder was made with other settings or inputs, or is not empty and not ours.

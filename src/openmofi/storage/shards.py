@@ -38,7 +38,7 @@ def expand_braces(pattern: str) -> list[str]:
     """`a{00..02}.tar` → three names, `{a,b}.tar` → two, nested ones too, as a shell would; each name once.
 
     Raises:
-        UsageError: a brace is not closed, a range runs backwards, or there is no end of names.
+        UsageError: a brace is not closed, a range is reversed, or it gives too many names.
     """
     return list(dict.fromkeys(_expand(pattern)))
 
@@ -66,7 +66,7 @@ def _options(inner: str, pattern: str) -> list[str]:
         return inner.split(",")
     first, last = span.groups()
     if int(first) > int(last):
-        raise UsageError(f"The range in {pattern!r} runs backwards.")
+        raise UsageError(f"The range in {pattern!r} is reversed.")
     if int(last) - int(first) >= _MAX_SHARDS:
         raise UsageError(f"{pattern!r} names more than {_MAX_SHARDS} shards.")
     # As in bash: a leading zero on either side pads all numbers to the wider of the two.
@@ -122,7 +122,7 @@ def _listing(pattern: str) -> list[str]:
 
 def _all_listed(pattern: str) -> list[str]:
     try:
-        # A file may really be called so.
+        # A file may have this very name.
         literal = _listing(pattern) if "{" in pattern or "}" in pattern else []
         if literal:
             return literal
@@ -146,8 +146,8 @@ def expand_shards(patterns: Sequence[str]) -> list[Shard]:
     parent folder's name in front.
 
     Raises:
-        UsageError: a pattern matches nothing, or two shards cannot be told apart.
-        OpenMofiError: a place cannot be listed.
+        UsageError: a pattern matches nothing, or two shards have the same name.
+        OpenMofiError: a path cannot be listed.
     """
     ordered = sorted(dict.fromkeys(itertools.chain.from_iterable(_all_listed(pattern) for pattern in patterns)))
     stems = [_stem(path) for path in ordered]

@@ -6,7 +6,7 @@ Definitions, over the pairs of known truth in the labelled shards; a label is a 
 - **recall** = pairs whose text names the true entity (`named`) and whose accepted labels contain it / pairs
   `named`. Pairs that could not be used (a broken image) count as missed.
 - **text-only linker**: the candidate with the highest link score of every mention is accepted; no image is
-  looked at. Its curve sweeps the link score over *all* candidates, so that it, too, reaches high recalls.
+  used. Its curve sweeps the link score over *all* candidates, so that it, too, reaches high recalls.
 - **curve of the selector**: sweeps `probability` over all judged entities. The limits on labels an image and
   the margin over siblings are left out of the sweep, so the job's own operating point may lie off the curve.
 - **precision at a recall**: at the highest threshold that reaches it; `None` if none does.
@@ -47,10 +47,10 @@ class Beside:
 
 @dataclass(frozen=True)
 class Audit:
-    """The result of `audit`; the definitions stand at the head of this module.
+    """The result of `audit`; the definitions are at the top of this module.
 
     Attributes:
-        rows, unmatched: rows of the labels, and those of them without a known truth (of the split asked for).
+        rows, unmatched: rows of the labels, and those of them without a known truth (of the requested split).
         overall: all pairs.
         groups: `domain`, `ambiguous` (`true`, `false`), `split`, `detector` → value → figures.
         curve, text_only_curve, calibration: `None` for a dataset, which keeps only what was accepted.
@@ -73,7 +73,7 @@ class Audit:
                 for name, curve in (("labels", self.curve), ("text_only", self.text_only_curve))}
 
     def compare(self, others: Mapping[str, Audit]) -> dict[str, dict[str, float | None]]:
-        """Other selectors beside this one: name → precision at the recall asked for, at this one's own
+        """Other selectors beside this one: name → precision at `recall_asked`, at this one's own
         recall, and AP.
 
         The first row, `labels`, is this selector, the second, `text_only`, the linker.
@@ -105,11 +105,11 @@ def audit(labels: str | Path, truth: str | Path, *, at_recall: float = 0.75, spl
         labels: a finished labels or dataset folder.
         truth: a Parquet file of `schema.TRUTH`; its `shard` is the shard's name in the labels.
         at_recall: the recall at which selectors are compared.
-        split: look only at the pairs of this split.
+        split: use only the pairs of this split.
         resamples, seed: of the bootstrap.
 
     Raises:
-        OpenMofiError: a folder or the truth cannot be read, or they do not belong together.
+        OpenMofiError: a folder or the truth cannot be read, or they have no shard in common.
     """
     folder = Folder.open(labels)
     against = join(folder, read_truth(truth, [shard.name for shard in folder.shards], split))

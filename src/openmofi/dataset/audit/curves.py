@@ -21,7 +21,7 @@ class Curve:
     """A precision–recall curve: one point a distinct threshold, from the highest threshold to the lowest.
 
     Attributes:
-        thresholds: accepted is what scores at least this much.
+        thresholds: a label is accepted if its score is at least this.
         precision, recall: float64, of the same length; recall never falls.
         average_precision: Σ (R_i − R_{i−1}) P_i, scikit-learn's definition (no interpolation).
     """
@@ -37,9 +37,9 @@ class Curve:
 
         Args:
             score, correct: (labels,) score, and whether the label is true.
-            found: (labels,) whether accepting the label finds something wanted (a correct label of a pair
-                whose text names the entity).
-            wanted: how many are to be found.
+            recalled: (labels,) whether accepting the label counts towards recall (a correct label of a pair whose
+                text names the entity).
+            relevant: number of pairs that count towards recall.
         """
         order = np.argsort(-score.astype(np.float64), kind="stable")
         ordered = score[order]
@@ -74,7 +74,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class CalibrationCurve:
-    """Whether probabilities mean what they say.
+    """Observed precision over expected probability, in bins.
 
     Attributes:
         expected: mean probability of each non-empty bin (10 bins of equal width).
@@ -130,8 +130,7 @@ class Figures:
     def of(cls, per_pair: Ints, *, resamples: int = 1000, seed: int = 0) -> Figures:
         """Figures from `(pairs, 4)` counts: accepted, correct, named (0 or 1), found (0 or 1).
 
-        The intervals are percentiles of a bootstrap by pairs (a pair's labels stand or fall together). Pairs
-        of
+        The intervals are percentiles of a bootstrap by pairs (a pair's labels are drawn together). Pairs of
         equal counts are interchangeable, so a resample is one multinomial draw over the distinct rows: the
         same distribution as drawing pair by pair, at a cost that does not grow with the number of pairs.
         """

@@ -19,7 +19,7 @@ _NO_MENTION = -1
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of the pairs: arrays of one length, `column` gives their groups."""
+    """The pairs of known truth: arrays of one length; `column` gives their groups."""
 
     table: pa.Table
 

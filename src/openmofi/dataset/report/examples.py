@@ -27,7 +27,7 @@ Describe = Callable[[str], tuple[str, str]]
 
 @dataclass(frozen=True)
 class ExampleImage:
-    """A labelled image of an entity: where it lies, its text and the label's probability."""
+    """A labelled image of an entity: its shard and key, its text and the label's probability."""
 
     shard: str
     key: str

@@ -1,4 +1,4 @@
-"""Plots as inline SVG. Equal data gives equal bytes; nothing is looked up, loaded or scripted by the reader."""
+"""Plots as inline SVG. Equal data gives equal bytes; the SVG has no scripts and loads nothing."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""`report.html`: one self-contained page that shows what the dataset holds and why.
+"""`report.html`: one self-contained page that shows what the dataset contains and why.
 
 Everything that comes from the data (texts, names, keys) is escaped by the template; images are data URIs,
-plots are inline SVG, and the page holds no script and asks the network for nothing.
+plots are inline SVG, and the page has no scripts and loads nothing from the network.
 """
 
 from __future__ import annotations

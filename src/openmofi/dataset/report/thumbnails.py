@@ -17,8 +17,8 @@ _QUALITY = 82
 def thumbnails(shard: Shard, keys: Iterable[str]) -> dict[str, str]:
     """Key → JPEG of at most 160 px a side as a data URI, for those of `keys` whose image can be shown.
 
-    Reading stops when all are found. A shard that has moved gives no images: a report without them is still
-    one.
+    Reading stops when all have been read. A shard that has moved gives no images; the report is written
+    without them.
     """
     missing, uris = set(keys), {}
     if not missing:

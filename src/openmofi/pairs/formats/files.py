@@ -29,7 +29,7 @@ class ImageFiles:
         self._limit = settings.max_image_bytes
 
     def image(self, path: str) -> Content | None:
-        """The image's bytes; `None` where it is not there or its path leaves the folder.
+        """The image's bytes; `None` where it does not exist or its path leaves the folder.
 
         Raises:
             OSError: reading failed on the way; trying again may help.

@@ -1,4 +1,4 @@
-"""Where the bytes of each image lie, so that training fetches single images out of shards that nobody unpacks.
+"""The position of each image in its shard, so that training fetches single images without unpacking shards.
 
 An index is made by one pass over a shard's headers and kept as Parquet under the shard's fingerprint: a shard that has
 changed is indexed anew.
@@ -40,12 +40,12 @@ _OPEN_FILES = 128
 
 
 def index_images(shard: Shard, cache: str | Path) -> pa.Table:
-    """The places of a shard's images, of `INDEX`: read from the cache, or found and put there.
+    """The positions of a shard's images, schema `INDEX`: read from the cache, or built and stored there.
 
     Each key's image is the one that `read_pairs` gives; keys without an image are left out.
 
     Raises:
-        UsageError: a shard out of which no single image can be read: a compressed tar, or Parquet.
+        UsageError: a shard from which single images cannot be read: a compressed tar, or Parquet.
         OpenMofiError: the shard is missing or cannot be read.
     """
     path = Path(cache) / "index" / f"{fingerprint([_VERSION, shard.path, file_fingerprint(shard.path)])}.parquet"
@@ -67,7 +67,7 @@ def places_of(shard: Shard, keys: pa.ChunkedArray, cache: str | Path) -> pa.Tabl
     if rows.null_count:
         absent = keys.filter(pc.is_null(rows))[0]
         raise OpenMofiError(f"{shard.path} has no image of the key {absent}: it has changed since it was labelled.",
-                            "Put the old shard back, or label it and build the dataset again.")
+                            "Restore the old shard, or label it and build the dataset again.")
     return index.select(["file", "offset", "size"]).take(rows)
 
 
@@ -85,7 +85,7 @@ def _is_tar(path: str) -> bool:
 
 
 def _not_seekable(path: str, kind: str) -> UsageError:
-    return UsageError(f"{path} is {kind}: single images cannot be read out of it.",
+    return UsageError(f"{path} is {kind}: single images cannot be read from it.",
                       "Store it as a plain .tar (gunzip it, or openmofi.pairs.write_tar of its read_pairs), then label "
                       "and build the dataset again; or train on cached features, which reads shards of any kind.")
 
@@ -110,13 +110,13 @@ def _folder_index(path: str) -> pa.Table:
 
 @dataclass
 class ImageBytes:
-    """Fetches images by their places; keeps the last files open. Each process needs its own."""
+    """Fetches images by their positions; keeps the last files open. Each process needs its own."""
 
     _open: OrderedDict[str, int] = field(default_factory=OrderedDict)
 
     def fetch(self, shard: Shard, files: Sequence[bytes], offsets: NDArray[np.int64],
               sizes: NDArray[np.int64]) -> list[bytes]:
-        """The bytes at these places of one shard; of a remote one all at once.
+        """The bytes at these positions of one shard; of a remote one all at once.
 
         Raises:
             OpenMofiError: a file is missing or cannot be read.

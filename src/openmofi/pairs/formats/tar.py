@@ -8,10 +8,9 @@ import tarfile
 from collections.abc import Iterator
 from typing import IO, Any, Literal, Self, TypeVar
 
-from openmofi.errors import OpenMofiError
 from openmofi.pairs.formats.grouping import Content, Grouper, read_limit, split_name
 from openmofi.pairs.settings import ReadSettings
-from openmofi.pairs.source import open_source
+from openmofi.pairs.source import open_source, report_damage
 from openmofi.schema import Pair, PairStatus
 
 _BUFFER = 1 << 18
@@ -53,7 +52,7 @@ class _Member(tarfile.TarInfo):
 
 
 def _plausible(member: _M, limit: int) -> _M:
-    # Skipping what is not there takes the standard library minutes a terabyte.
+    # Skipping bytes that do not exist takes the standard library minutes a terabyte.
     if not 0 <= member.size <= limit:
         raise _Damage(f"a header claims {member.size} bytes")
     return member
@@ -66,7 +65,7 @@ def read_tar(path: str, settings: ReadSettings) -> Iterator[Pair]:
     limit, images only if they are within it.
 
     Raises:
-        OpenMofiError: the file is not there or no tar; or it is cut off or damaged, after the pairs before
+        OpenMofiError: the file does not exist or is not a tar; or it is cut off or damaged, after the pairs before
             the damage (`on_damage="stop"`). With `"keep"` a log warning says so, and a pair whose image is
             cut is `IMAGE_BROKEN`.
         OSError: reading failed on the way; trying again may help.
@@ -78,14 +77,8 @@ def read_tar(path: str, settings: ReadSettings) -> Iterator[Pair]:
             yield pair
             count += 1
     except _Damage as damage:
-        message = f"{path} is truncated or damaged after {count} pairs: {damage}."
-        if settings.on_damage == "stop":
-            raise OpenMofiError(message, "Fetch the file again, or set on_damage=keep to use what can be read.") \
-                from damage
-        for pair in grouper.close():
-            yield pair
-            count += 1
-        _log.warning("%s The %d pairs that can be read are kept.", message, count)
+        report_damage(f"{path} is truncated or damaged after {count} pairs: {damage}.", settings, damage)
+        yield from grouper.close()
 
 
 def _pairs(path: str, grouper: Grouper, settings: ReadSettings) -> Iterator[Pair]:
@@ -110,7 +103,7 @@ def locate_images(path: str) -> Iterator[tuple[str, int, int]]:
     only what it asks for.
 
     Raises:
-        OpenMofiError: the file is not there or cannot be read.
+        OpenMofiError: the file does not exist or cannot be read.
     """
     grouper, count = Grouper(ReadSettings()), 0
     try:
@@ -123,7 +116,7 @@ def locate_images(path: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _located(path: str, grouper: Grouper) -> Iterator[Pair]:
-    """The pairs, with the places of their images instead of their bytes: grouping looks at no image."""
+    """The pairs, with offset and size of their images instead of their bytes: grouping looks at no image."""
     with open_source(path) as file:
         end = file.seek(0, 2)
         file.seek(0)
@@ -156,7 +149,7 @@ def _members(file: IO[bytes], mode: Literal["r|*", "r:"] = "r|*",
 
 
 class _guarded:
-    """Whatever the standard library raises on bytes that are no tar is damage; what the disk raises is not."""
+    """Whatever the standard library raises on bytes that are not a tar is damage; what the disk raises is not."""
 
     def __enter__(self) -> None:
         return None
