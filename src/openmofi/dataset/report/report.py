@@ -29,7 +29,7 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.schema import VOCABULARY
 from openmofi.storage import Shard, read_parquet, write_text
 
-STATUS_WORDS = {
+STATUS_TEXTS = {
     "labelled": "has at least one accepted entity",
     "rejected": "entities were named, none is plain enough in the image",
     "unlinked": "something was named that the knowledge base does not know", "no_mention": "the text names nothing",
@@ -38,11 +38,11 @@ STATUS_WORDS = {
     "image_broken": "image cannot be decoded", "image_too_large": "image above the pixel limit",
     "duplicate_key": "key seen before in the shard",
 }
-REASON_WORDS = {
+REASON_TEXTS = {
     "accepted": "accepted", "below_threshold": "not enough", "sibling_preferred": "namesake fits better",
     "beyond_top_k": "over the limit",
 }
-OUTCOME_WORDS = {
+OUTCOME_TEXTS = {
     "kept": "in the dataset", "near_duplicate": "repeats an earlier image of the same entity",
     "beyond_cap": "its entities already have enough images", "below_minimum": "its entities have too few images",
 }
@@ -92,7 +92,7 @@ def write_report(dataset: str | Path | Folder, labels: str | Path | Folder, out:
         audit=audit and _audit_view(audit, compared or {}), metrics=dict(metrics or {}), plots=_plots(statistics),
         entity_rows=rows, examples=shown, thumbnails=_thumbnails(shards, rows, shown),
         sections=[(section.title, section.text, Markup(section.body)) for section in sections],
-        status_words=STATUS_WORDS, reason_words=REASON_WORDS, outcome_words=OUTCOME_WORDS))
+        status_texts=STATUS_TEXTS, reason_texts=REASON_TEXTS, outcome_texts=OUTCOME_TEXTS))
 
 
 def _environment() -> jinja2.Environment:

@@ -151,9 +151,9 @@ def read_nouns(dict_folder: str | Path) -> list[Synset]:
 def _noun(senses: dict[tuple[str, str], tuple[int, int]], line: str) -> Synset:
     head, _, gloss = line.partition("|")
     fields = head.split()
-    offset, lexfile, words = fields[0], int(fields[1]), int(fields[3], 16)
-    lemmas = fields[4:4 + 2 * words:2]
-    position = 4 + 2 * words
+    offset, lexfile, size = fields[0], int(fields[1]), int(fields[3], 16)
+    lemmas = fields[4:4 + 2 * size:2]
+    position = 4 + 2 * size
     pointers = int(fields[position])
     relations = []
     for start in range(position + 1, position + 1 + 4 * pointers, 4):
