@@ -1,4 +1,4 @@
-"""The errors that a user meets: what happened, to which file or row, and what to do next."""
+"""The errors that users see: what happened, to which file or row, and what to do next."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class OpenMofiError(Exception):
 
 
 class UsageError(OpenMofiError):
-    """The command was given something that it does not take; exits with 2."""
+    """An invalid argument or setting; exits with 2."""
 
     exit_code = 2
 

@@ -1,4 +1,4 @@
-"""Libraries draw progress bars and log each step while they load; a command's output is ours to write."""
+"""Silences progress bars and logs of libraries while they load."""
 
 from __future__ import annotations
 

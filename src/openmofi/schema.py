@@ -29,7 +29,7 @@ class PairStatus(StrEnum):
 
 
 class LabelStatus(StrEnum):
-    """What became of a usable pair. A pair that was not usable keeps its `PairStatus` instead."""
+    """The outcome for a usable pair. A pair that was not usable keeps its `PairStatus` instead."""
 
     LABELLED = "labelled"
     REJECTED = "rejected"
@@ -52,7 +52,7 @@ class Pair:
 
     Attributes:
         key: unique within its shard, but for rows with the status `DUPLICATE_KEY`.
-        image: the encoded bytes; `None` where there are none.
+        image: the encoded bytes; `None` if missing.
         text: the caption; cut to the reader's limit, `""` where it is missing or not UTF-8.
         status: `PairStatus.OK` or why this pair cannot be used.
         url: where it came from, or `""`.
@@ -125,7 +125,7 @@ JUDGEMENT = pa.struct([
     pa.field("image_score", pa.float32()), pa.field("probability", pa.float32()),
     pa.field("accepted", pa.bool_()), pa.field("reason", pa.string()),
 ])
-"""An entity of a pair after the image has had its say: a `Link`, then the encoder's raw `image_score` (cosine × logit
+"""An entity of a pair, judged by its image: a `Link`, then the encoder's raw `image_score` (cosine × logit
 scale), the calibrated `probability` (0..1) that the image shows the entity, whether it is a label, and the `Reason`."""
 
 ENTITIES = pa.schema([
@@ -147,11 +147,11 @@ LINKS = pa.schema([
     pa.field("key", pa.string()), pa.field("text", pa.string()), pa.field("status", pa.string()),
     pa.field("mentions", pa.list_(MENTION)), pa.field("links", pa.list_(LINK)),
 ])
-"""links: a pair's text, what it names and what that may mean; one file a shard of pairs."""
+"""links: a pair's text, its mentions and their candidate entities; one file a shard of pairs."""
 
 
 def features_schema(dim: int, dtype: str = "float16") -> pa.Schema:
-    """features: an image's embedding and what decoding it gave; one file a shard, rows as in the shard.
+    """features: an image's embedding and properties; one file a shard, rows as in the shard.
 
     `feature` has length `dim` and type `dtype` (float16 or float32): the encoder's unnormalised backbone output, zeros
     where the image was not usable; `status` is a `PairStatus`; `width`/`height` are those of the image as stored, in

@@ -69,7 +69,7 @@ def test_every_pair_within_the_distance_is_found(bits):
     assert not near_duplicates(np.array([0, 1]), np.array([5, 6]), phash, none, bits).any()
 
 
-def test_an_empty_picture_is_a_duplicate_only_with_the_same_text():
+def test_an_empty_image_is_a_duplicate_only_with_the_same_text():
     flat = np.array([1 << 63] * 3, np.uint64)
     salt = text_salt(flat, pa.array(["a wall", "a wall", "the sky"]))
     assert (salt != 0).all()

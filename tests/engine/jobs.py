@@ -50,6 +50,11 @@ class Factory:
             raise OSError(5, "Input/output error")
         return {"square": int(task) ** 2}
 
+    def memory_is_short_once(self, task: str) -> dict[str, Any]:
+        if self._tries(task) == 1:
+            raise MemoryError
+        return {"square": int(task) ** 2}
+
     def disk_fails_always(self, task: str) -> dict[str, Any]:
         self._tries(task)
         raise OSError(5, "Input/output error")
@@ -76,3 +81,38 @@ class Factory:
 
     def leaves_by_exit(self, task: str) -> dict[str, Any]:
         os._exit(3)
+
+
+class Counted:
+    """A factory that counts how often it is pickled, and writes down each process that unpickles it."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.pickled = 0
+
+    def __reduce__(self) -> Any:
+        self.pickled += 1
+        return _unpickled, (self.folder,)
+
+    def __call__(self) -> Any:
+        return lambda task: {"process": os.getpid()}
+
+
+def _unpickled(folder: str) -> Counted:
+    with open(Path(folder) / str(os.getpid()), "ab") as handle:
+        handle.write(b"x")
+    return Counted(folder)
+
+
+class Unopenable:
+    """A factory that holds something that cannot be opened again in a worker."""
+
+    def __reduce__(self) -> Any:
+        return _refused, ()
+
+    def __call__(self) -> Any:
+        raise NotImplementedError
+
+
+def _refused() -> Unopenable:
+    raise OpenMofiError("The knowledge base has changed.", "Build it again.")

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from jobs import Factory
+from jobs import Counted, Factory, Unopenable
 
 from openmofi.engine import Quiet, engine_named
 from openmofi.engine.local import LocalEngine
+from openmofi.engine.loop import RETRIES
 from openmofi.engine.processes import ProcessEngine
-from openmofi.engine.protocol import RETRIES
 from openmofi.errors import OpenMofiError, UsageError
 
 TASKS = [str(number) for number in range(12)]
@@ -69,6 +69,30 @@ def test_an_input_error_that_stays_is_one_sentence(engine, tmp_path):
         engine.run(Factory("disk_fails_always", str(tmp_path)), ["3"], Notes())
     assert "start the same command again" in caught.value.hint.lower()
     assert tries(tmp_path) == {"3": RETRIES + 1}
+
+
+def test_a_lack_of_memory_is_tried_again(engine, tmp_path):
+    assert engine.run(Factory("memory_is_short_once", str(tmp_path)), ["3"], Notes()) == [{"square": 9}]
+    assert tries(tmp_path) == {"3": 2}
+
+
+def test_a_factory_is_pickled_once_and_unpickled_once_a_worker(tmp_path):
+    factory = Counted(str(tmp_path))
+    results = ProcessEngine(2).run(factory, TASKS, Notes())
+    assert factory.pickled == 1
+    assert tries(tmp_path) == {str(process): 1 for process in {result["process"] for result in results}}
+
+
+def test_an_error_while_unpickling_the_factory_keeps_its_sentence_and_hint():
+    with pytest.raises(OpenMofiError) as caught:
+        ProcessEngine(2).run(Unopenable(), TASKS, Notes())
+    assert (caught.value.message, caught.value.hint) == ("The knowledge base has changed.", "Build it again.")
+
+
+def test_an_unexpected_error_shows_the_traceback_of_its_worker(tmp_path):
+    with pytest.raises(KeyError) as caught:
+        ProcessEngine(1).run(Factory("has_a_bug", str(tmp_path)), ["3"], Notes())
+    assert "in has_a_bug" in str(caught.value.__cause__)
 
 
 def test_a_bug_is_not_tried_again(engine, tmp_path):
@@ -131,7 +155,7 @@ def test_names_of_engines():
     assert engine_named("processes:3").workers == 3
     assert engine_named("processes").workers == os.cpu_count()
     for wrong in ("threads", "local:2", "processes:many", ""):
-        with pytest.raises(UsageError, match="no engine"):
+        with pytest.raises(UsageError, match="Unknown engine"):
             engine_named(wrong)
 
 
@@ -139,7 +163,7 @@ def test_names_of_engines():
 def ray_engine():
     ray = pytest.importorskip("ray", reason="ray is an optional extra that is not installed here")
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={
-        "env_vars": {"PYTHONPATH": str(Path(__file__).parent)}})
+        "env_vars": {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])}})
     yield engine_named("ray")
     ray.shutdown()
     # Ray has taken the handlers of fatal signals and leaves none: a crash later in this process would have no trace.
@@ -174,3 +198,9 @@ def test_ray_keeps_sentence_and_hint_of_our_errors(ray_engine, tmp_path):
         assert caught.value.hint == hint
     with pytest.raises(KeyError):
         ray_engine.run(Factory("has_a_bug", str(tmp_path)), ["0"], Notes())
+
+
+@pytest.mark.slow
+def test_ray_keeps_an_error_of_unpickling_the_factory(ray_engine):
+    with pytest.raises(OpenMofiError, match="has changed"):
+        ray_engine.run(Unopenable(), ["0"], Notes())

@@ -1,5 +1,6 @@
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 
@@ -47,7 +48,15 @@ def test_link_probabilities(folder):
     assert [kb.link_probability(name) for name in ("hot", "Hot dogs", "unheard of")] == [0.25, 1.0, 0.0]
 
 
-def test_it_pickles_as_its_path(folder):
+def test_its_pickle_refuses_a_folder_that_was_built_again_of_other_tables(folder, tmp_path):
+    pickled = pickle.dumps(KnowledgeBase.open(folder))
+    shutil.rmtree(folder)
+    build_table(write_source(tmp_path / "other", ids=[*ENTITY_IDS, "more"]), folder)
+    with pytest.raises(OpenMofiError, match="has changed since it was opened"):
+        pickle.loads(pickled)
+
+
+def test_it_pickles_as_its_path_and_fingerprint(folder):
     kb = KnowledgeBase.open(folder)
     pickled = pickle.dumps(kb)
     assert len(pickled) < 1000

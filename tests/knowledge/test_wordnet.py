@@ -2,7 +2,7 @@ import pytest
 
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase, build_wordnet
-from openmofi.knowledge.wordnet import noun_shares, read_nouns
+from openmofi.knowledge.builders.wordnet import noun_shares, read_example_synsets, read_nouns
 
 DATA = """  1 This line stands for the licence.
 02015503 05 n 01 crane 0 002 @ 02003608 n 0000 + 01234567 v 0101 | large long-necked wading bird; "a crane flew by"
@@ -43,6 +43,18 @@ def test_synsets_are_read_with_counts_glosses_and_noun_relations(dict_folder):
     assert machine.lexname == "noun.artifact"
     assert grus.lemmas[1] == ("Crane", 0)
     assert grus.relations[0][0] == "instance_hypernym"
+
+
+def test_examples_come_from_all_parts_of_speech(dict_folder):
+    (dict_folder / "data.verb").write_text(
+        '01234567 30 v 01 crane 0 000 01 + 02 00 | stretch; "he craned"; "she craned"\n')
+    (dict_folder / "data.adj").write_text("00000001 00 a 01 tall(p) 0 000 | high\n")
+    (dict_folder / "data.adv").write_text("00000002 02 r 01 highly 0 000 | much\n")
+    synsets = read_example_synsets(dict_folder)
+    assert [synset.part for synset in synsets] == ["n"] * 4 + ["v", "a", "r"]
+    assert synsets[4].examples == ("he craned", "she craned")
+    assert (synsets[4].definition, synsets[4].weights) == ("stretch", (9 + 1 / 1,))
+    assert synsets[5].lemmas == ("tall",)
 
 
 def test_the_package_folder_is_taken_too(dict_folder):

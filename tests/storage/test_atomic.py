@@ -16,7 +16,7 @@ import pytest
 from mounts import read_only, small_disk
 
 from openmofi.errors import OpenMofiError
-from openmofi.storage import atomic_path, write_bytes, write_json, write_table, write_text
+from openmofi.storage import atomic_path, read_parquet, write_bytes, write_json, write_table, write_text
 from openmofi.storage.atomic import _TEMPORARY, remove_leftovers, table_metadata
 
 TABLE = pa.table({"x": list(range(1000))})
@@ -102,7 +102,7 @@ def test_json_is_sorted_and_takes_names_of_files_that_are_no_utf8(tmp_path):
 def test_a_file_where_a_folder_is_needed(tmp_path):
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file/x", tmp_path / "file/deeper/x"):
-        with pytest.raises(OpenMofiError, match="a file stands where a folder is needed") as caught:
+        with pytest.raises(OpenMofiError, match="a file exists where a folder is needed") as caught:
             write_text(place, "x")
         assert "-o" in caught.value.hint
 
@@ -215,3 +215,28 @@ def test_threads_that_write_the_same_file_do_not_meet(tmp_path):
         thread.join()
     assert not failed
     assert len(set((tmp_path / "x").read_bytes())) == 1
+
+
+def test_a_parquet_table_is_read_in_the_order_and_types_of_its_schema(tmp_path):
+    schema = pa.schema([pa.field("y", pa.int64()), pa.field("x", pa.int32())])
+    write_table(tmp_path / "t.parquet", pa.table({"x": [1, 2], "more": ["a", "b"], "y": [3, 4]}))
+    table = read_parquet(tmp_path / "t.parquet", schema)
+    assert table.schema == schema
+    assert table.to_pydict() == {"y": [3, 4], "x": [1, 2]}
+    assert read_parquet(tmp_path / "t.parquet", schema, columns=["x"]).schema.names == ["x"]
+
+
+@pytest.mark.parametrize(("content", "problem"), [(None, "is missing"), (b"PAR1", "cannot be read")])
+def test_a_parquet_table_that_cannot_be_read_is_one_sentence_with_a_hint(tmp_path, content, problem):
+    if content is not None:
+        (tmp_path / "t.parquet").write_bytes(content)
+    with pytest.raises(OpenMofiError, match=problem) as caught:
+        read_parquet(tmp_path / "t.parquet", TABLE.schema, hint="Build it again.")
+    assert caught.value.hint == "Build it again."
+    assert "\n" not in caught.value.message
+
+
+def test_a_parquet_table_of_other_columns_is_refused(tmp_path):
+    write_table(tmp_path / "t.parquet", pa.table({"other": [1]}))
+    with pytest.raises(OpenMofiError, match=r"cannot be read: .*x"):
+        read_parquet(tmp_path / "t.parquet", TABLE.schema)

@@ -82,7 +82,7 @@ def test_an_empty_folder_or_one_with_hidden_files_can_be_claimed(tmp_path):
 
 def test_a_file_in_place_of_the_folder(tmp_path):
     (tmp_path / "out").write_text("")
-    with pytest.raises(OpenMofiError, match="a file stands where a folder is needed"):
+    with pytest.raises(OpenMofiError, match="a file exists where a folder is needed"):
         claim_folder(tmp_path / "out", "labels", {})
     with pytest.raises(OpenMofiError, match="is not a labels"):
         read_manifest(tmp_path / "out", "labels")

@@ -12,19 +12,20 @@ import pyarrow as pa
 
 from openmofi.dataset.collect import Collected, collect
 from openmofi.dataset.filters import Kept, keep
-from openmofi.dataset.names import EntityLookup, count_types, describe
+from openmofi.dataset.names import count_types, describe
 from openmofi.dataset.report.card import write_card
-from openmofi.dataset.report.report import render_report
+from openmofi.dataset.report.report import write_report
 from openmofi.dataset.settings import DatasetSettings
 from openmofi.dataset.statistics import Statistics, read_statistics, summarise
 from openmofi.dataset.tables import Codes, Folder
 from openmofi.errors import OpenMofiError
+from openmofi.knowledge import KnowledgeBase
 from openmofi.schema import DATASET, VOCABULARY, Entity
 from openmofi.storage import Shard, claim_folder, finish_manifest, write_json, write_table
 
 
 def build_dataset(labels: str | Path, out: str | Path, settings: DatasetSettings | None = None, *,
-                  kb: EntityLookup | None = None, report: bool = True) -> Statistics:
+                  kb: KnowledgeBase | None = None, report: bool = True) -> Statistics:
     """Build a labelled dataset from a finished labels folder.
 
     Two passes over the labels, one shard in memory at a time; between them 16 bytes a label and 20 bytes an
@@ -36,12 +37,11 @@ def build_dataset(labels: str | Path, out: str | Path, settings: DatasetSettings
         labels: folder written by `openmofi label`.
         out: the dataset folder.
         settings: see `DatasetSettings`; the order of the filters is that of `filters.keep`.
-        kb: gives names, descriptions and types; without it an entity is called as the texts call it most
-            often.
+        kb: gives names, descriptions and types; without it an entity is named by its commonest surface form.
         report: whether to write `report.html`, for which a few shards of pairs are read.
 
     Raises:
-        OpenMofiError: the labels are unfinished or damaged, nothing is left after the filters, or `out` was
+        OpenMofiError: the labels are unfinished or damaged, no label passes the filters, or `out` was
             made with other settings.
     """
     settings = settings or DatasetSettings()
@@ -65,7 +65,7 @@ def build_dataset(labels: str | Path, out: str | Path, settings: DatasetSettings
     folder = Folder(str(out), manifest, source.shards)
     write_card(folder, source.manifest, statistics, report=report)
     if report:
-        render_report(folder, source, f"{out}/report.html", kb=kb)
+        write_report(folder, source, f"{out}/report.html", kb=kb)
     finish_manifest(out, manifest, {"rows": statistics.rows, "images": statistics.images,
                                     "entities": statistics.entities, "labels": statistics.labels})
     return statistics
@@ -84,7 +84,7 @@ def _nothing_left(labels: str | Path, collected: Collected, settings: DatasetSet
 
 
 def _vocabulary(collected: Collected, kept: Kept,
-                kb: EntityLookup | None) -> tuple[list[Entity], np.ndarray, Codes]:
+                kb: KnowledgeBase | None) -> tuple[list[Entity], np.ndarray, Codes]:
     """Classes, most images first, ties by id; their image counts; and the class of each entity code (-1: none)."""
     per_code = np.bincount(collected.labels.entity[kept.label], minlength=len(collected.entities))
     codes = sorted(np.flatnonzero(per_code).tolist(), key=lambda code: (-per_code[code], collected.entities[code]))

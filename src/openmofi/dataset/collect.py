@@ -68,7 +68,7 @@ class Collected:
         row: (images,) int32, each image's row in its shard's table.
         entities: identifiers by entity code.
         counts: see there.
-        surfaces: what the texts call the accepted entities; empty unless asked for.
+        surfaces: surface forms of the accepted entities; empty unless `with_surfaces`.
     """
 
     labels: Labels
@@ -80,7 +80,7 @@ class Collected:
 
 
 def collect(folder: Folder, *, with_surfaces: bool) -> Collected:
-    """Read the labels shard by shard; only what the filters need stays in memory."""
+    """Read the labels shard by shard; only what the filters need is kept in memory."""
     book, counts, surfaces = Codebook(), Counts(), Surfaces()
     parts: list[tuple[np.ndarray, ...]] = []
     starts = [0]

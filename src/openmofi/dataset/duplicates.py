@@ -5,14 +5,14 @@ Two images are near duplicates when they **share an accepted entity** and their 
 image is dropped exactly when an earlier *kept* image is its near duplicate, so every dropped image has a kept
 twin.
 
-What this rule weighs:
-- The shared entity is asked for because a perceptual hash sees coarse brightness alone: icons and flags of
+The reasons for this rule:
+- The shared entity is required because a perceptual hash sees coarse brightness alone: icons and flags of
   one shape in other colours have equal hashes although they show different things. With one entity, the
   colour variants of a shape (a red and a green apple of one drawing) still count as near duplicates;
   `near_duplicates=None` keeps them.
 - A hash with fewer than 8 bits set or unset comes from a nearly empty image and says little. There only an
-  equal hash *with an equal text* counts. The hash 0 means that there is none; such an image is nobody's
-  duplicate.
+  equal hash *with an equal text* counts. The hash 0 means that the image has none; such an image
+  is never a duplicate.
 
 Cost: hashes that differ in at most b bits agree on at least one of b + 1 bands; only images of one entity
 whose hashes agree on a band are compared. With n images an entity that is about n²·(b + 1)/2^(64/(b + 1))
@@ -44,7 +44,7 @@ def bit_count(values: Hashes) -> Ints:
 
 
 def text_salt(phash: Hashes, text: pa.Array) -> Hashes:
-    """0 where a hash speaks for itself; a 64-bit hash of the text (never 0) where it says little."""
+    """0 where a hash is informative; a 64-bit hash of the text (never 0) where it says little."""
     count = bit_count(phash)
     vague = np.flatnonzero((count < _SAYS_LITTLE) | (count > 64 - _SAYS_LITTLE))
     salt = np.zeros(len(phash), np.uint64)
@@ -109,10 +109,10 @@ def _edges(entity: NDArray[np.integer], phash: Hashes, bits: int) -> tuple[Ints,
         while len(live):  # compare each with the one `step` places on, as long as both lie in one bucket
             live = live[live + step < len(order)]
             live = live[bucket[live + step] == bucket[live]]
-            one, other = order[live], order[live + step]
-            close = bit_count(phash[one] ^ phash[other]) <= bits
-            here.append(one[close])
-            there.append(other[close])
+            left, right = order[live], order[live + step]
+            close = bit_count(phash[left] ^ phash[right]) <= bits
+            here.append(left[close])
+            there.append(right[close])
             step += 1
     if not here:
         return np.empty(0, np.int64), np.empty(0, np.int64)

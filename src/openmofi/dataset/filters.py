@@ -14,7 +14,7 @@ from openmofi.dataset.tables import Bools, Codes, Floats, Ints
 
 
 class Outcome(IntEnum):
-    """What became of a labelled image; each has exactly one."""
+    """The outcome of the filters for a labelled image; each image has exactly one."""
 
     KEPT = 0
     NEAR_DUPLICATE = 1
@@ -47,7 +47,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class Kept:
-    """What stays: `label` bool (labels,), `outcome` `Outcome` (images,), `rounds` until nothing changed."""
+    """What is kept: `label` bool (labels,), `outcome` `Outcome` (images,), `rounds` until nothing changed."""
 
     label: Bools
     outcome: NDArray[np.int8]

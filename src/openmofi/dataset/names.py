@@ -1,34 +1,20 @@
-"""What entities are called, for people who read the vocabulary, the card and the report."""
+"""Names of entities in the vocabulary, the card and the report."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import pyarrow as pa
 
+from openmofi.knowledge import KnowledgeBase
 from openmofi.schema import Entity
-
-
-class EntityLookup(Protocol):
-    """What this room asks of a knowledge base; `openmofi.knowledge.KnowledgeBase` is one."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Names its content."""
-
-    def row(self, entity_id: str) -> int:
-        """The entity's row; `KeyError` where it has none."""
-
-    def entity(self, row: int) -> Entity:
-        """The entity of a row."""
 
 
 @dataclass
 class Surfaces:
-    """How often the texts call an entity what; names the entities where no knowledge base is given."""
+    """How often texts use a surface form for an entity; names the entities if no knowledge base is given."""
 
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
 
@@ -49,13 +35,13 @@ class Surfaces:
         return {identifier: name for identifier, (_, name) in best.items()}
 
 
-def describe(identifiers: Sequence[str], kb: EntityLookup | None, names: dict[str, str]) -> list[Entity]:
-    """The entities as the knowledge base knows them; those it does not know are called by `names` or their id."""
+def describe(identifiers: Sequence[str], kb: KnowledgeBase | None, names: dict[str, str]) -> list[Entity]:
+    """The entities of the knowledge base; unknown ones are named by `names` or by their id."""
     return [_known(identifier, kb) or Entity(identifier, names.get(identifier, identifier))
             for identifier in identifiers]
 
 
-def _known(identifier: str, kb: EntityLookup | None) -> Entity | None:
+def _known(identifier: str, kb: KnowledgeBase | None) -> Entity | None:
     if kb is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""`statistics.json`: what the dataset holds and where every row of the labels went."""
+"""`statistics.json`: counts of the dataset, and the outcome of every row of the labels."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ class Statistics:
     @classmethod
     def parse(cls, raw: dict[str, Any]) -> Statistics:
         """Read `as_dict` back from JSON, whose keys are sorted by name, into the order meant for people."""
-        found = cls(**raw)
+        statistics = cls(**raw)
         return replace(
-            found, funnel={stage: found.funnel[stage] for stage in STAGES},
-            entities_per_image=dict(sorted(found.entities_per_image.items(), key=lambda entry: int(entry[0]))),
-            types=dict(sorted(found.types.items(), key=lambda entry: (-entry[1]["entities"], entry[0]))),
-            images_per_entity={name: found.images_per_entity[name] for name in ("min", "median", "mean", "max")},
-            outcomes={outcome.name.lower(): found.outcomes[outcome.name.lower()] for outcome in Outcome})
+            statistics, funnel={stage: statistics.funnel[stage] for stage in STAGES},
+            entities_per_image=dict(sorted(statistics.entities_per_image.items(), key=lambda entry: int(entry[0]))),
+            types=dict(sorted(statistics.types.items(), key=lambda entry: (-entry[1]["entities"], entry[0]))),
+            images_per_entity={name: statistics.images_per_entity[name] for name in ("min", "median", "mean", "max")},
+            outcomes={outcome.name.lower(): statistics.outcomes[outcome.name.lower()] for outcome in Outcome})
 
 
 def summarise(counts: Counts, labels: Labels, kept: Kept, per_entity: np.ndarray,

@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from openmofi.errors import OpenMofiError
 from openmofi.schema import DATASET, LABELS
-from openmofi.storage import Manifest, Shard, read_manifest
+from openmofi.storage import Manifest, Shard, read_manifest, read_parquet
 
 Ints = NDArray[np.int64]
 Codes = NDArray[np.int32]
@@ -38,17 +36,17 @@ class Folder:
         """Open a folder of `kind` `labels` or `dataset`; `None` takes either.
 
         Raises:
-            OpenMofiError: it is neither, it is not finished, or its manifest names no shards.
+            OpenMofiError: it is neither, is not finished, or its manifest lists no shards.
         """
         manifest = read_manifest(path, kind)
         if manifest.kind not in _LAYOUT:
-            raise OpenMofiError(f"{path} holds {manifest.kind!r}, neither labels nor a dataset.", "Check the path.")
+            raise OpenMofiError(f"{path} contains {manifest.kind!r}, neither labels nor a dataset.", "Check the path.")
         if not manifest.finished:
-            raise OpenMofiError(f"{path} is not finished.", "Start the command that makes it again; it goes on.")
+            raise OpenMofiError(f"{path} is not finished.", "Start the command that makes it again; it continues.")
         try:
             shards = tuple(Shard(**shard) for shard in manifest.settings["shards"])
         except (KeyError, TypeError) as error:
-            raise OpenMofiError(f"The manifest of {path} names no shards.", "Make the folder again.") from error
+            raise OpenMofiError(f"The manifest of {path} lists no shards.", "Make the folder again.") from error
         if not shards:
             raise OpenMofiError(f"{path} has no shards.", "Label some pairs first.")
         return cls(str(path), manifest, shards)
@@ -57,24 +55,16 @@ class Folder:
         """One shard's rows, in the order of the shard of pairs.
 
         Raises:
-            OpenMofiError: the file is missing, damaged, or has other columns than the schema says.
+            OpenMofiError: the file is missing or damaged, or its columns differ from the schema.
         """
         folder, schema = _LAYOUT[self.manifest.kind]
-        path = f"{self.path}/{folder}/{shard.name}.parquet"
-        try:
-            with fsspec.open(path, "rb") as handle:
-                table = pq.read_table(handle, columns=list(columns) if columns else None)
-            wanted = pa.schema([schema.field(name) for name in columns]) if columns else schema
-            return table.select(wanted.names).cast(wanted).combine_chunks()
-        except FileNotFoundError as error:
-            raise OpenMofiError(f"{path} is missing.", "Start the command that makes the folder again.") from error
-        except (pa.ArrowException, OSError, KeyError) as error:
-            raise OpenMofiError(f"{path} cannot be read: {error}.", "Remove it and make it again.") from error
+        return read_parquet(f"{self.path}/{folder}/{shard.name}.parquet", schema, columns=columns,
+                            hint="Remove it, and start the command that makes the folder again.")
 
 
 @dataclass
 class Codebook:
-    """Numbers the distinct strings it meets, in the order in which it meets them."""
+    """Numbers distinct strings, in order of first appearance."""
 
     values: list[str] = field(default_factory=list)
     _codes: dict[str, int] = field(default_factory=dict)
@@ -83,7 +73,7 @@ class Codebook:
         return len(self.values)
 
     def encode(self, strings: pa.Array) -> Codes:
-        """Each string's number, int32; Python looks only at the distinct ones."""
+        """Each string's number, int32; the Python loop runs over distinct strings only."""
         encoded = strings.dictionary_encode()
         local = encoded.dictionary.to_pylist()
         for value in local:
@@ -117,10 +107,10 @@ class Judged:
     @classmethod
     def of(cls, table: pa.Table) -> Judged:
         """Flatten `table`, which has the columns `mentions` and `entities` of `schema.LABELS`."""
-        entities = _one(table["entities"])
+        entities = as_array(table["entities"])
         flat = entities.flatten()
         row = pc.list_parent_indices(entities).to_numpy(zero_copy_only=False).astype(np.int64)
-        counts = pc.fill_null(pc.list_value_length(_one(table["mentions"])), 0).to_numpy(zero_copy_only=False)
+        counts = pc.fill_null(pc.list_value_length(as_array(table["mentions"])), 0).to_numpy(zero_copy_only=False)
         starts = np.concatenate([[0], np.cumsum(counts)])[:-1].astype(np.int64)
 
         def column(name: str) -> np.ndarray:
@@ -136,10 +126,11 @@ class Judged:
 
 def mention_column(table: pa.Table, name: str) -> pa.Array:
     """A field of the flattened mentions of a label table, e.g. `surface`; positions as in `Judged.mention`."""
-    return _one(table["mentions"]).flatten().field(name)
+    return as_array(table["mentions"]).flatten().field(name)
 
 
-def _one(column: pa.ChunkedArray) -> pa.Array:
+def as_array(column: pa.ChunkedArray) -> pa.Array:
+    """A column in one piece."""
     joined = column.combine_chunks()
     return joined.chunk(0) if isinstance(joined, pa.ChunkedArray) else joined
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from openmofi.engine.protocol import RETRIES, Progress, Work, WorkFactory
-from openmofi.errors import OpenMofiError
+from openmofi.engine.loop import Outcome, Worker, run_tasks
+from openmofi.engine.protocol import Progress, WorkFactory
 
 
 class LocalEngine:
@@ -14,23 +14,20 @@ class LocalEngine:
 
     def run(self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress) -> list[dict[str, Any]]:
         """See `Engine.run`."""
-        if not tasks:
-            return []
-        work = factory()
-        results = []
-        for task in tasks:
-            results.append(_with_retries(work, task, progress))
-            progress.advance(results[-1])
-        return results
+        return run_tasks(_ThisProcess(factory), tasks, progress)
 
 
-def _with_retries(work: Work, task: Any, progress: Progress) -> dict[str, Any]:
-    for _ in range(RETRIES):
-        try:
-            return work(task)
-        except OSError as error:
-            progress.say(f"{task}: {error}; trying again")
-    try:
-        return work(task)
-    except OSError as error:
-        raise OpenMofiError(f"{task}: {error}.", "Start the same command again to go on.") from error
+class _ThisProcess:
+    def __init__(self, factory: WorkFactory) -> None:
+        self._worker = Worker(factory)
+        self._submitted: list[tuple[int, Any]] = []
+
+    def idle(self) -> bool:
+        return not self._submitted
+
+    def submit(self, number: int, task: Any) -> None:
+        self._submitted.append((number, task))
+
+    def wait(self) -> Iterable[tuple[int, Outcome]]:
+        submitted, self._submitted = self._submitted, []
+        return [(number, self._worker.do(task)) for number, task in submitted]

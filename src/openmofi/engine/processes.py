@@ -1,7 +1,7 @@
 """The engine of one machine: spawned worker processes, one task at a time each.
 
-`concurrent.futures` is not used: when one of its workers dies it fails every task that is waiting, does not
-say which task was the deadly one, and loses an error that opening the work raised.
+`concurrent.futures` is not used: when one of its workers dies it fails every waiting task, does not say which task
+killed the worker, and loses an error that opening the work raised.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import multiprocessing
 import os
 import pickle
 import signal
-import traceback
-from collections import deque
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,56 +18,51 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from openmofi.engine.protocol import RETRIES, Progress, Work, WorkFactory
-from openmofi.errors import OpenMofiError
+from openmofi.engine.loop import Outcome, RemoteWorker, WorkerDied, run_tasks, unpickle_outcome
+from openmofi.engine.protocol import Progress, WorkFactory
 
-_GOODBYE_SECONDS = 5.0
+_JOIN_SECONDS = 5.0
 
 
-def _serve(factory: bytes, connection: Connection, threads: int) -> None:
-    """A worker's life: open the work, then answer each task until the other side hangs up.
+class ProcessEngine:
+    """Does the tasks in `workers` spawned processes (0: one a core).
 
-    The factory comes packed: what it holds may be heavy to open, and what fails is then an answer.
+    A worker that dies (out of memory, a crash in a library) costs its task one try, and another takes its place.
     """
+
+    def __init__(self, workers: int = 0) -> None:
+        self.workers = workers or os.cpu_count() or 1
+
+    def run(self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress) -> list[dict[str, Any]]:
+        """See `Engine.run`."""
+        processes = _Processes(pickle.dumps(factory), self.workers)
+        try:
+            return run_tasks(processes, tasks, progress)
+        finally:
+            for process in processes.started:
+                process.stop()
+
+
+def _serve(pickled_factory: bytes, connection: Connection, threads: int) -> None:
+    """The life of a worker: answer each task until the other side closes the connection."""
     # Workers share the cores; without this each would start a thread a core, and they would wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     # Ctrl-C reaches every process of the terminal; the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    work: Work | None = None
+    worker = RemoteWorker(pickled_factory)
     while True:
         try:
-            task = connection.recv()
-        except EOFError:
+            connection.send_bytes(worker.do_pickled(connection.recv()))
+        except (EOFError, BrokenPipeError):
             return
-        try:
-            work = work or pickle.loads(factory)()
-            answer: tuple[str, Any, str] = ("done", work(task), "")
-        except (OSError, MemoryError) as error:
-            answer = ("again", str(error) or type(error).__name__, "")
-        except Exception as error:
-            answer = ("stop", error, traceback.format_exc())
-        try:
-            connection.send_bytes(_packed(answer))
-        except BrokenPipeError:
-            return
-
-
-def _packed(answer: tuple[str, Any, str]) -> bytes:
-    try:
-        packed = pickle.dumps(answer)
-        # Some exceptions can be packed but not unpacked; that must not come out on the other side.
-        pickle.loads(packed)
-        return packed
-    except Exception:
-        return pickle.dumps(("stop", RuntimeError(repr(answer[1])), answer[2] or traceback.format_exc()))
 
 
 @contextmanager
 def _sigint_held() -> Generator[None]:
     """Hold Ctrl-C back, here and in what is started: a worker that is still importing would answer with a traceback.
 
-    Here it arrives at the end; a worker lets it through when it has said that it ignores it.
+    Here it arrives at the end; a worker lets it through once it ignores it.
     """
     # Its start ends with SIGINT let through, so it comes first.
     resource_tracker.ensure_running()
@@ -81,145 +74,81 @@ def _sigint_held() -> Generator[None]:
 
 
 @dataclass
-class _Worker:
+class _Process:
     process: SpawnProcess
     connection: Connection
     task: int | None = None
 
     @classmethod
-    def start(cls, factory: WorkFactory, threads: int) -> _Worker:
+    def start(cls, pickled_factory: bytes, threads: int) -> _Process:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(pickle.dumps(factory), theirs, threads))
+        process = context.Process(target=_serve, args=(pickled_factory, theirs, threads))
         with _sigint_held():
             process.start()
         # Only the worker may hold its end, or its death would not be noticed.
         theirs.close()
         return cls(process, ours)
 
+    def ready(self, handles: set[Any]) -> bool:
+        return self.connection in handles or self.process.sentinel in handles
+
+    def outcome(self) -> Outcome:
+        try:
+            if not self.connection.poll():
+                raise EOFError
+            return unpickle_outcome(self.connection.recv_bytes())
+        except (EOFError, OSError):
+            self.connection.close()
+            self.process.join()
+            return WorkerDied(_cause_of_death(self.process.exitcode))
+
     def stop(self) -> None:
         self.connection.close()
-        self.process.join(_GOODBYE_SECONDS if self.task is None else 0)
+        self.process.join(_JOIN_SECONDS if self.task is None else 0)
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
 
 
-@dataclass(frozen=True)
-class _Failure:
-    number: int
-    why: str
+class _Processes:
+    def __init__(self, pickled_factory: bytes, limit: int) -> None:
+        self.started: list[_Process] = []
+        self._factory, self._limit = pickled_factory, limit
+        self._threads = max(1, (os.cpu_count() or 1) // limit)
+
+    def idle(self) -> bool:
+        return len(self.started) < self._limit or any(process.task is None for process in self.started)
+
+    def submit(self, number: int, task: Any) -> None:
+        process = next((process for process in self.started if process.task is None), None)
+        if process is None:
+            process = _Process.start(self._factory, self._threads)
+            self.started.append(process)
+        # A worker that has died is noticed by `wait`.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            process.connection.send(task)
+        process.task = number
+
+    def wait(self) -> list[tuple[int, Outcome]]:
+        busy = [process for process in self.started if process.task is not None]
+        if not busy:
+            return []
+        # The process as well as its pipe: a grandchild may hold the pipe open beyond its death.
+        handles = set(wait([handle for process in busy for handle in (process.connection, process.process.sentinel)]))
+        ended = []
+        for process in busy:
+            if process.task is not None and process.ready(handles):
+                outcome = process.outcome()
+                ended.append((process.task, outcome))
+                process.task = None
+                if isinstance(outcome, WorkerDied):
+                    self.started.remove(process)
+        return ended
 
 
-class ProcessEngine:
-    """Does the tasks in `workers` spawned processes (0: one a core).
-
-    A worker that dies (out of memory, a crash in a library) costs its task one try, and another takes its
-    place.
-    """
-
-    def __init__(self, workers: int = 0) -> None:
-        self.workers = workers or os.cpu_count() or 1
-
-    def run(self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress) -> list[dict[str, Any]]:
-        """See `Engine.run`."""
-        results: dict[int, dict[str, Any]] = {}
-        queue = deque(range(len(tasks)))
-        tries = [0] * len(tasks)
-        workers: list[_Worker] = []
-        threads = max(1, (os.cpu_count() or 1) // self.workers)
-        try:
-            while len(results) < len(tasks):
-                free = [worker for worker in workers if worker.task is None]
-                while queue and (free or len(workers) < self.workers):
-                    worker = free.pop() if free else _hire(workers, factory, threads)
-                    worker.task = queue.popleft()
-                    _give(worker, tasks[worker.task])
-                for worker in _heard(workers):
-                    outcome = _listen(worker, workers)
-                    if isinstance(outcome, _Failure):
-                        try:
-                            _count_try(outcome, tries, tasks, progress)
-                        except OpenMofiError:
-                            _let_finish(workers, progress)
-                            raise
-                        queue.append(outcome.number)
-                    else:
-                        number, results[number] = outcome
-                        progress.advance(results[number])
-        finally:
-            for worker in workers:
-                worker.stop()
-        return [results[number] for number in range(len(tasks))]
-
-
-def _hire(workers: list[_Worker], factory: WorkFactory, threads: int) -> _Worker:
-    workers.append(_Worker.start(factory, threads))
-    return workers[-1]
-
-
-def _give(worker: _Worker, task: Any) -> None:
-    try:
-        worker.connection.send(task)
-    except (BrokenPipeError, ConnectionResetError):
-        # It died; the wait that follows finds out.
-        return
-    except (pickle.PicklingError, AttributeError, TypeError):
-        worker.task = None
-        raise
-
-
-def _heard(workers: list[_Worker]) -> list[_Worker]:
-    busy = [worker for worker in workers if worker.task is not None]
-    # The process as well as its pipe: a grandchild may hold the pipe open beyond its death.
-    ready = set(wait([waited for worker in busy for waited in (worker.connection, worker.process.sentinel)]))
-    return [worker for worker in busy if worker.connection in ready or worker.process.sentinel in ready]
-
-
-def _listen(worker: _Worker, workers: list[_Worker]) -> _Failure | tuple[int, dict[str, Any]]:
-    number = worker.task
-    assert number is not None
-    try:
-        if not worker.connection.poll():
-            raise EOFError
-        kind, content, trace = worker.connection.recv()
-    except (EOFError, OSError):
-        workers.remove(worker)
-        worker.connection.close()
-        worker.process.join()
-        return _Failure(number, _death(worker.process.exitcode))
-    worker.task = None
-    if kind == "done":
-        return number, content
-    if kind == "again":
-        return _Failure(number, content)
-    if isinstance(content, OpenMofiError):
-        raise content
-    raise content from RuntimeError(f"in a worker process:\n{trace}")
-
-
-def _let_finish(workers: list[_Worker], progress: Progress) -> None:
-    """Wait for the tasks that are at work; what they make is kept, so that the next start need not make it again."""
-    while any(worker.task is not None for worker in workers):
-        for worker in _heard(workers):
-            # The failure that is being reported came first.
-            with suppress(Exception):
-                outcome = _listen(worker, workers)
-                if not isinstance(outcome, _Failure):
-                    progress.advance(outcome[1])
-
-
-def _death(code: int | None) -> str:
+def _cause_of_death(code: int | None) -> str:
     if code is not None and code < 0:
         name = signal.Signals(-code).name if -code in signal.valid_signals() else str(-code)
         return f"its worker process was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
     return f"its worker process ended with code {code}"
-
-
-def _count_try(failure: _Failure, tries: list[int], tasks: Sequence[Any], progress: Progress) -> None:
-    tries[failure.number] += 1
-    task = tasks[failure.number]
-    if tries[failure.number] > RETRIES:
-        raise OpenMofiError(f"{task} failed {RETRIES + 1} times: {failure.why}.",
-                            "What is finished is kept; start the same command again to go on.")
-    progress.say(f"{task}: {failure.why}; trying again")

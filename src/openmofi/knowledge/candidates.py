@@ -91,7 +91,7 @@ def tabulate(names: pa.Table, entity_ids: pa.Array, surfaces: pa.Table, limit: i
     Args:
         names: schema `NAMES`; rows of one key and one entity add up.
         entity_ids: identifiers in row order.
-        surfaces: schema `SURFACES`, maybe empty; names there that have no entity say nothing.
+        surfaces: schema `SURFACES`, may be empty; names there that have no entity are ignored.
         limit: most candidates a key keeps.
 
     Raises:

@@ -62,7 +62,7 @@ def _fold(text: str) -> str:
 
 
 def fold_token(token: str) -> str:
-    """The key of one token; `""` where nothing of it is left. It holds a space where NFKC takes a letter apart."""
+    """The key of one token; `""` if nothing of it is left. It contains a space where NFKC decomposes a letter."""
     if token.isascii():
         return singular(token.lower().replace("'", ""))
     folded = _fold(token)
@@ -73,8 +73,8 @@ def fold_token(token: str) -> str:
     return " ".join(filter(None, (fold_token(part) for part in parts)))
 
 
-class Tokens(dict[str, str]):
-    """Token → key, filled as tokens are seen; forgets everything when it holds 200,000."""
+class TokenKeys(dict[str, str]):
+    """Token → key, filled as tokens are seen; cleared at 200,000 entries."""
 
     def __missing__(self, token: str) -> str:
         if len(self) >= _MEMORY:
@@ -84,7 +84,7 @@ class Tokens(dict[str, str]):
         return key
 
 
-_TOKENS = Tokens()
+_TOKENS = TokenKeys()
 
 
 def normalise(text: str) -> str:

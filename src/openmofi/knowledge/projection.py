@@ -1,7 +1,7 @@
 """Coherence vectors: fast random projection over the graph of relations.
 
 Chen, Sultan, Tian, Chen, Skiena: Fast and Accurate Network Embeddings via Very Sparse Random Projection, CIKM 2019.
-Each entity has a random vector R; U_k = (D⁻¹A)^k · D^β · R sums those of what lies k steps away, and a vector is
+Each entity has a random vector R; U_k = (D⁻¹A)^k · D^β · R sums those of the entities k steps away, and a vector is
 Σ_k w_k · U_k / |U_k|. Here R is made from a hash of the identifier, so that an entity's neighbourhood alone decides its
 vector: neither its row nor how many other entities there are.
 """
@@ -25,8 +25,8 @@ class ProjectionSettings:
 
     Attributes:
         dim: length of a vector; a multiple of 8.
-        weights: w_0, w_1, …: of the entity's own random vector and of what lies 1, 2, … steps away.
-        hub_exponent: β; negative, so that a hub with thousands of neighbours says little.
+        weights: w_0, w_1, …: of the entity's own random vector and of the entities 1, 2, … steps away.
+        hub_exponent: β; negative, so that a hub with thousands of neighbours weighs little.
         seed: another seed gives other, equally good vectors.
     """
 

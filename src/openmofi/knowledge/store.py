@@ -52,20 +52,21 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
         raise OpenMofiError(f"The manifest of {folder} does not list its files.", "Build the knowledge base again.")
     for name, size in files.items():
         path = folder / name
-        found = path.stat().st_size if path.is_file() else None
-        if found != size:
-            what = "is missing" if found is None else f"has {found:,} bytes and should have {size:,}"
-            raise OpenMofiError(f"{path} {what}.", "The knowledge base is damaged: build it again.")
+        actual = path.stat().st_size if path.is_file() else None
+        if actual != size:
+            problem = "is missing" if actual is None else f"has {actual:,} bytes and should have {size:,}"
+            raise OpenMofiError(f"{path} {problem}.", "The knowledge base is damaged: build it again.")
 
 
 class KnowledgeBase:
     """Entities, their names, and their place in the graph; read-only.
 
-    Open it with `KnowledgeBase.open`. It pickles as its path, so a worker process maps the same pages.
+    Open it with `KnowledgeBase.open`. Its pickle is its path and fingerprint: unpickling opens it again, so that a
+    worker process maps the same pages, and refuses a folder whose content has changed.
 
     Attributes:
-        path: its folder.
-        manifest: what made it.
+        path: its folder, absolute.
+        manifest: how it was built.
         names: trie of keys (see `knowledge.names`); a key's id is its row in `link_probabilities`.
         link_probabilities: (names) float32.
     """
@@ -91,19 +92,19 @@ class KnowledgeBase:
         self._check_lengths()
 
     @classmethod
-    def open(cls, folder: str | Path) -> KnowledgeBase:
-        """Map a built knowledge base.
+    def open(cls, path: str | Path) -> KnowledgeBase:
+        """Map a built knowledge base; `path` is its folder.
 
         Raises:
-            OpenMofiError: it is none, of another schema version, unfinished or damaged.
+            OpenMofiError: it is not a knowledge base, or it has another schema version, is unfinished or damaged.
         """
-        path = Path(folder)
-        manifest = read_manifest(path, KIND)
-        _check_files(path, manifest)
-        return cls(path.absolute(), manifest)
+        folder = Path(path)
+        manifest = read_manifest(folder, KIND)
+        _check_files(folder, manifest)
+        return cls(folder.absolute(), manifest)
 
-    def __reduce__(self) -> tuple[Any, tuple[Path]]:
-        return (KnowledgeBase.open, (self.path,))
+    def __reduce__(self) -> tuple[Any, tuple[Path, str]]:
+        return (_reopen, (self.path, self.fingerprint))
 
     def _array(self, name: str) -> NDArray[Any]:
         # A plain array over the map: np.memmap's own class makes every slice several times slower.
@@ -119,7 +120,7 @@ class KnowledgeBase:
 
     @property
     def fingerprint(self) -> str:
-        """Names the content: what it was built of and how."""
+        """Identifies the content: its sources and settings."""
         return self.manifest.fingerprint
 
     @property
@@ -134,7 +135,7 @@ class KnowledgeBase:
         """The entity at `row`.
 
         Raises:
-            IndexError: there is no such row.
+            IndexError: `row` is out of range.
         """
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} of {len(self)}")
@@ -145,22 +146,22 @@ class KnowledgeBase:
         """The row of an identifier.
 
         Raises:
-            KeyError: the knowledge base does not have it.
+            KeyError: the identifier is unknown.
         """
         return int(self._id_rows[self._ids[entity_id]])
 
     def rows(self, ids: Sequence[str]) -> NDArray[np.int32]:
-        """(n) int32 rows of identifiers; −1 where the knowledge base does not have one."""
+        """(n) int32 rows of identifiers; −1 for an unknown identifier."""
         keys = np.fromiter((self._ids.get(entity_id, -1) for entity_id in ids), np.int64, len(ids))
         return np.where(keys >= 0, self._id_rows[keys], -1).astype(np.int32)
 
     def ids(self, rows: ArrayLike) -> list[str]:
         """Identifiers of rows."""
-        found: list[str] = self._columns[0].take(pa.array(np.asarray(rows, np.int64))).to_pylist()
-        return found
+        ids: list[str] = self._columns[0].take(pa.array(np.asarray(rows, np.int64))).to_pylist()
+        return ids
 
     def candidates(self, name: str, limit: int = 30) -> Candidates:
-        """What `name` may mean, commonest first; empty if the knowledge base does not know the name."""
+        """What `name` may mean, commonest first; empty for an unknown name."""
         key = self.names.get(normalise(name), -1)
         if key < 0:
             return Candidates(_NO_ROWS, _NO_PRIORS)
@@ -169,24 +170,32 @@ class KnowledgeBase:
         return Candidates(self._rows[start:end], self._commonness[start:end])
 
     def link_probability(self, name: str) -> float:
-        """How often `name` in a text is a mention at all, 0..1; 0 if the knowledge base does not know it."""
+        """How often `name` in a text is a mention at all, 0..1; 0 for an unknown name."""
         key = self.names.get(normalise(name), -1)
         return float(self.link_probabilities[key]) if key >= 0 else 0.0
 
     def vectors(self, rows: ArrayLike) -> NDArray[np.float32]:
         """(n, dim) float32 coherence vectors of rows, L2-normalised; zeros where an entity has no relations."""
-        found: NDArray[np.float32] = self._vectors[np.asarray(rows, np.int64)].astype(np.float32)
-        return found
+        vectors: NDArray[np.float32] = self._vectors[np.asarray(rows, np.int64)].astype(np.float32)
+        return vectors
+
+
+def _reopen(path: Path, fingerprint: str) -> KnowledgeBase:
+    kb = KnowledgeBase.open(path)
+    if kb.fingerprint != fingerprint:
+        raise OpenMofiError(f"The knowledge base {path} has changed since it was opened: its fingerprint is "
+                            f"{kb.fingerprint}, not {fingerprint}.", "Start the command again.")
+    return kb
 
 
 def look_up(kb: str | Path, name: str, limit: int = 30) -> dict[str, Any]:
     """What a name may mean, as plain data: `key`, `link_probability`, `candidates` (prior and the entity's fields)."""
     opened = KnowledgeBase.open(kb)
-    found = opened.candidates(name, limit)
-    entities = [opened.entity(row) for row in found.rows.tolist()]
+    candidates = opened.candidates(name, limit)
+    entities = [opened.entity(row) for row in candidates.rows.tolist()]
     return {
         "name": name, "key": normalise(name), "link_probability": opened.link_probability(name),
         "candidates": [{"prior": prior, "id": entity.id, "name": entity.name, "types": list(entity.types),
                         "description": entity.description, "popularity": entity.popularity}
-                       for entity, prior in zip(entities, found.priors.tolist(), strict=True)],
+                       for entity, prior in zip(entities, candidates.priors.tolist(), strict=True)],
     }

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from openmofi.knowledge import KnowledgeBase
-from openmofi.knowledge.names import Tokens, token_pattern
+from openmofi.knowledge.names import TokenKeys, token_pattern
 from openmofi.mentions.stopwords import STOP_NAMES
 from openmofi.schema import Mention
 
@@ -28,10 +28,10 @@ class GazetteerSettings:
     """What counts as a mention.
 
     Attributes:
-        min_link_probability: a name that is a mention less often than this in texts is passed over.
-        stop_names: keys that are never a mention; parts of longer names are not touched.
-        max_name_length: in characters of the key; longer names are not looked for, so that a long text costs no more
-            than its length.
+        min_link_probability: a name that is a mention less often than this in texts is ignored.
+        stop_names: keys that are never a mention; parts of longer names are not affected.
+        max_name_length: in characters of the key; longer names are not searched, so that a text costs time
+            linear in its length.
     """
 
     min_link_probability: float = 0.1
@@ -40,7 +40,7 @@ class GazetteerSettings:
 
 
 class _Memo(dict[str, int]):
-    """key → what `decide` said of it; forgets everything when it is full."""
+    """key → the value that `decide` gives it; cleared when full."""
 
     def __init__(self, decide: Callable[[str], int]) -> None:
         super().__init__()
@@ -49,9 +49,9 @@ class _Memo(dict[str, int]):
     def __missing__(self, key: str) -> int:
         if len(self) >= _MEMORY:
             self.clear()
-        found = self._decide(key)
-        self[key] = found
-        return found
+        value = self._decide(key)
+        self[key] = value
+        return value
 
 
 class GazetteerDetector:
@@ -67,7 +67,7 @@ class GazetteerDetector:
         self.settings = settings or GazetteerSettings()
         self._names = kb.names
         self._probabilities = kb.link_probabilities
-        self._tokens = Tokens()
+        self._tokens = TokenKeys()
         self._roles = _Memo(self._role)
         self._accepted = _Memo(self._accepts)
 
@@ -77,7 +77,7 @@ class GazetteerDetector:
         return (_ALONE if self._accepts(key) else 0) | (_STARTS if longer else 0)
 
     def _accepts(self, key: str) -> bool:
-        """Whether a key of the knowledge base passes the filter; false if the knowledge base does not have it."""
+        """Whether a key of the knowledge base passes the filter; false for an unknown key."""
         number = self._names.get(key, -1)
         if number < 0 or key in self.settings.stop_names:
             return False
@@ -95,18 +95,18 @@ class GazetteerDetector:
         tokens = token_pattern(text).findall(text)
         keys = list(map(self._tokens.__getitem__, tokens))
         roles = list(map(self._roles.__getitem__, keys))
-        # Most texts without a mention end here, and only texts with one pay for finding its place.
-        found = self._spans(keys, roles) if any(roles) else None
-        if not found:
+        # Most texts without a mention end here, and only texts with one pay for finding its position.
+        spans = self._spans(keys, roles) if any(roles) else None
+        if not spans:
             return []
         # Between tokens stands nothing that a token begins with, so the next occurrence is the token itself.
         starts, end = [], 0
-        for token in tokens[:found[-1][1] + 1]:
+        for token in tokens[:spans[-1][1] + 1]:
             start = text.find(token, end)
             starts.append(start)
             end = start + len(token)
         mentions = []
-        for first, last in found:
+        for first, last in spans:
             start, end = starts[first], starts[last] + len(tokens[last])
             mentions.append(Mention(start, end, text[start:end], GAZETTEER))
         return mentions
@@ -115,20 +115,20 @@ class GazetteerDetector:
         """(first token, last token) of each mention."""
         # The last space lets a name that ends the text end at a space like any other.
         joined = " ".join(keys) + " "
-        found = []
+        spans = []
         free = start = 0
         for first, role in enumerate(roles):
             if role and first >= free:
                 more = self._longest(joined, start) if role & _STARTS else ""
                 if more:
                     last = _last_token(keys, first, more)
-                    found.append((first, last))
+                    spans.append((first, last))
                     free = last + 1
                 elif role & _ALONE:
-                    found.append((first, first))
+                    spans.append((first, first))
                     free = first + 1
             start += len(keys[first]) + 1
-        return found
+        return spans
 
     def _longest(self, joined: str, start: int) -> str:
         """The longest acceptable name of at least two tokens that begins at character `start`; `""` if none."""

@@ -25,13 +25,13 @@ _EDGE = frozenset({"DET", "PRON", "PUNCT", "SPACE", "ADP", "CCONJ", "SCONJ", "PA
 
 @dataclass(frozen=True)
 class SpacySettings:
-    """What the pipeline is asked for.
+    """What the pipeline returns.
 
     Attributes:
         model: package of the pipeline; `""` takes the first installed one of `MODELS`.
         entities: take named entities. Quantities and dates are never a mention, nor part of one.
         noun_chunks: take noun chunks, less determiners and the like at their edges.
-        batch_size: texts the pipeline takes at once.
+        batch_size: texts that the pipeline processes at once.
     """
 
     model: str = ""
@@ -41,18 +41,18 @@ class SpacySettings:
 
 
 def load_pipeline(model: str = "") -> Language:
-    """Load the pipeline without what is not needed here (the lemmatiser).
+    """Load the pipeline without the parts that are not needed here (the lemmatiser).
 
     Raises:
         MissingExtraError: spaCy or a model is not installed.
         OpenMofiError: the model does not fit the installed spaCy.
     """
-    wanted = (model,) if model else MODELS
+    packages = (model,) if model else MODELS
     if find_spec("spacy") is None:
         raise MissingExtraError.of("spacy", "spacy")
-    package = next((name for name in wanted if find_spec(name)), None)
+    package = next((name for name in packages if find_spec(name)), None)
     if package is None:
-        raise MissingExtraError.of(wanted[-1].replace("_", "-"), "spacy")
+        raise MissingExtraError.of(packages[-1].replace("_", "-"), "spacy")
     try:
         # `load()` of the package itself, since the copy's folder and its meta.json bear different names.
         pipeline: Language = import_module(package).load(exclude=["lemmatizer", "senter"])
@@ -85,13 +85,13 @@ class SpacyDetector:
         for entity in document.ents:
             if entity.label_ in _QUANTITIES:
                 taken[entity.start:entity.end] = [True] * len(entity)
-        found = []
+        mentions = []
         for first, last in self._spans(document):
             if first < last and not any(taken[first:last]):
                 taken[first:last] = [True] * (last - first)
                 span = document[first:last]
-                found.append(Mention(span.start_char, span.end_char, span.text, SPACY))
-        return sorted(found, key=lambda mention: mention.start)
+                mentions.append(Mention(span.start_char, span.end_char, span.text, SPACY))
+        return sorted(mentions, key=lambda mention: mention.start)
 
     def _spans(self, document: Doc) -> Iterator[tuple[int, int]]:
         """(first token, end token): entities before chunks; edges that are no part of a name are cut off."""
@@ -105,8 +105,8 @@ class SpacyDetector:
 
 
 def _trim(document: Doc, first: int, last: int) -> tuple[int, int]:
-    def edge(place: int) -> bool:
-        token = document[place]
+    def edge(position: int) -> bool:
+        token = document[position]
         return token.pos_ in _EDGE or not any(letter.isalpha() for letter in token.text)
 
     while first < last and edge(first):

@@ -20,7 +20,7 @@ whether which while who whole whom whose why will with within without would yes 
 vs won wow
 two three four five six seven eight nine ten second third new old good great nice big small little
 """
-_PICTURE_WORDS = """
+_IMAGE_WORDS = """
 image photo photograph photography image pic pics illustration icon logo clipart clip art vector drawing cartoon
 emoji emoticon symbol sign graphic sticker wallpaper screenshot thumbnail background close up closeup view stock free
 download png jpg jpeg svg gif webp img copyright isolated white transparent set design art print
@@ -32,6 +32,6 @@ avec aus bei com como dans est mais oder ohne pas por qui que sans sobre sur sou
 """
 
 STOP_NAMES: frozenset[str] = frozenset(
-    normalise(word) for word in f"{_ENGLISH} {_PICTURE_WORDS} {_OTHER_LANGUAGES}".split()
+    normalise(word) for word in f"{_ENGLISH} {_IMAGE_WORDS} {_OTHER_LANGUAGES}".split()
 ) | {normalise(name) for name in ("close up", "clip art")}
-"""English function words, what an alt-text says about the image itself, articles of other languages; as keys."""
+"""English function words, words for the image itself, articles of other languages; as keys."""

@@ -24,7 +24,7 @@ def read_pairs(shard: Shard, settings: ReadSettings = ReadSettings()) -> Iterato
     status is the first of: duplicate key, image, text.
 
     Raises:
-        OpenMofiError: the shard is not there, of no known kind, or damaged; see `read_tar`, `read_parquet`,
+        OpenMofiError: the shard does not exist, is of an unknown kind, or damaged; see `read_tar`, `read_parquet`,
             `read_folder`.
         OSError: reading failed on the way; trying again may help.
     """
@@ -38,7 +38,7 @@ def read_pairs(shard: Shard, settings: ReadSettings = ReadSettings()) -> Iterato
     elif _is_folder(path):
         yield from read_folder(path, settings)
     else:
-        raise UsageError(f"{path} is no shard that can be read.",
+        raise UsageError(f"{path} is not a shard that can be read.",
                          f"Give {', '.join(_TAR_ENDINGS)}, .parquet, {', '.join(TABLE_ENDINGS)} or a folder.")
 
 
@@ -54,5 +54,5 @@ def count_pairs(shard: Shard, settings: ReadSettings = ReadSettings()) -> int:
 
 
 def _is_folder(path: str) -> bool:
-    filesystem, place = fsspec.core.url_to_fs(path)
-    return bool(filesystem.isdir(place))
+    filesystem, local = fsspec.core.url_to_fs(path)
+    return bool(filesystem.isdir(local))

@@ -1,27 +1,41 @@
-"""Opening what a user named."""
+"""Opening shards, and what to do where one is damaged."""
 
 from __future__ import annotations
 
+import logging
 from typing import IO, cast
 
 import fsspec
 
 from openmofi.errors import OpenMofiError
+from openmofi.pairs.settings import ReadSettings
+
+_log = logging.getLogger(__name__)
 
 
 def open_source(path: str) -> IO[bytes]:
     """Open a local path or fsspec URL for reading bytes.
 
     Raises:
-        OpenMofiError: it is not there, may not be read, or its protocol is not known; trying again cannot
-            help.
+        OpenMofiError: it does not exist, may not be read, or its protocol is unknown; trying again cannot help.
         OSError: anything else.
     """
     try:
         return cast("IO[bytes]", fsspec.open(path, "rb").open())
     except FileNotFoundError as error:
-        raise OpenMofiError(f"{path} is not there.", "Check the path.") from error
+        raise OpenMofiError(f"{path} does not exist.", "Check the path.") from error
     except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
         raise OpenMofiError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
     except (ImportError, ValueError) as error:
         raise OpenMofiError(f"{path} cannot be opened: {error}.") from error
+
+
+def report_damage(message: str, settings: ReadSettings, error: Exception, hint: str = "Fetch the file again") -> None:
+    """What `on_damage` says: raise `message`, or log it and let the reader keep what it has read.
+
+    Raises:
+        OpenMofiError: `on_damage` is `stop`.
+    """
+    if settings.on_damage == "stop":
+        raise OpenMofiError(message, f"{hint}, or set on_damage=keep to use what can be read.") from error
+    _log.warning("%s What can be read is kept.", message)

@@ -1,4 +1,4 @@
-"""Texts from bytes that nobody checked: always a string that Arrow takes, and a status that says what was wrong."""
+"""Texts from untrusted bytes: always a string that Arrow accepts, and a status that says what was wrong."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def from_bytes(data: bytes, max_chars: int) -> Text:
 
 
 def from_str(text: str, max_chars: int) -> Text:
-    """Judge a decoded text; surrogates (bytes or JSON escapes that are no characters) become U+FFFD."""
+    """Check a decoded text; surrogates (bytes or JSON escapes that are not characters) become U+FFFD."""
     text = text.removeprefix("\ufeff")
     if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
         return Text(_without_surrogates(text)[:max_chars], PairStatus.TEXT_INVALID)
@@ -87,7 +87,7 @@ codecs.register_error("surrogateescape_or_pass", _surrogateescape_or_pass)
 def json_object(data: bytes) -> dict[str, Any]:
     """A JSON object, or `{}` for anything else (damaged, not an object, nested beyond reason)."""
     try:
-        found = json.loads(data.decode("utf-8", "surrogateescape"))
+        value = json.loads(data.decode("utf-8", "surrogateescape"))
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}

@@ -25,8 +25,7 @@ class Record:
 
     Attributes:
         key: no dots in its last part; unique in the shard.
-        image: encoded bytes, kept as they are; the extension follows from them (`jpg` where they tell
-            nothing).
+        image: encoded bytes, kept as they are; the extension follows from them (`jpg` for an unknown format).
         text: the caption; `None` writes no `.txt`.
         about: what goes into `.json`, besides `key` and `caption`; `None` writes no `.json`.
     """
@@ -50,8 +49,8 @@ def write_tar(path: str | Path, pairs: Iterable[Record]) -> int:
     """Write a shard atomically and return the number of pairs. Times and owners are zero.
 
     Raises:
-        ValueError: a key that the reader would read as another one, or that comes twice.
-        OpenMofiError: the place cannot be written.
+        ValueError: a key that the reader would read as another one, or a duplicate key.
+        OpenMofiError: `path` cannot be written.
     """
     seen: set[str] = set()
     with atomic_path(path) as temporary, tarfile.open(temporary, "w", format=tarfile.GNU_FORMAT) as archive:
@@ -59,7 +58,7 @@ def write_tar(path: str | Path, pairs: Iterable[Record]) -> int:
             if split_name(f"{pair.key}.x") != (pair.key, "x") or pair.key.startswith("/") or "\0" in pair.key:
                 raise ValueError(f"{pair.key!r} cannot be a key in a tar shard")
             if pair.key in seen:
-                raise ValueError(f"the key {pair.key!r} comes twice")
+                raise ValueError(f"duplicate key {pair.key!r}")
             seen.add(pair.key)
             for extension, content in _members(pair):
                 header = tarfile.TarInfo(f"{pair.key}.{extension}")

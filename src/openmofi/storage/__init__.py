@@ -4,6 +4,7 @@ from openmofi.storage.atomic import (
     atomic_path,
     exists,
     read_arrow,
+    read_parquet,
     write_arrow,
     write_bytes,
     write_json,
@@ -24,6 +25,7 @@ from openmofi.storage.shards import Shard, expand_shards
 
 __all__ = [
     "Manifest", "Shard", "atomic_path", "claim_folder", "exists", "expand_shards", "file_fingerprint", "fingerprint",
-    "finish_manifest", "locked", "package_versions", "read_arrow", "read_manifest", "require_claimable", "write_arrow",
+    "finish_manifest", "locked", "package_versions", "read_arrow", "read_manifest", "read_parquet",
+    "require_claimable", "write_arrow",
     "write_bytes", "write_json", "write_table", "write_text",
 ]

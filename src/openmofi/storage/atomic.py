@@ -1,6 +1,6 @@
 """Atomic writes: a reader sees the old file or the whole new one, never a part.
 
-Local files are written under a temporary name beside their place, fsynced and renamed. On object stores (any
+Local files are written under a temporary name beside their path, fsynced and renamed. On object stores (any
 other fsspec protocol) an object appears only when its upload has ended, which is the same promise.
 """
 
@@ -16,7 +16,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,28 +49,27 @@ def _is_full(error: OSError, path: str | Path) -> bool:
 
 
 def write_error(error: OSError, path: str | Path) -> OpenMofiError:
-    """What to tell when `path` could not be written."""
+    """The error for a `path` that could not be written."""
     if _is_full(error, path):
         return OpenMofiError(f"The disk is full: {path} could not be written.",
-                             "Free some room and start the same command again; what is finished is kept.")
+                             "Free some space and start the same command again; finished output is kept.")
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return OpenMofiError(f"{path} cannot be written: {error.strerror}.", "Choose another output with -o.")
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return OpenMofiError(f"{path} cannot be written: a file stands where a folder is needed.",
+        return OpenMofiError(f"{path} cannot be written: a file exists where a folder is needed.",
                              "Choose another output with -o.")
     return OpenMofiError(f"{path} could not be written: {error}.")
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary local path; on leaving without an error its content stands at `path`, at once and
-    synced.
+    """Yield a temporary local path; on leaving without an error its content is at `path`, at once and synced.
 
-    Parent folders are made. On an error nothing is left behind. The body should do nothing but write: what it
-    meets as `OSError` is told as a failure to write.
+    Parent folders are created. On an error nothing is left behind. The body should do nothing but write: an `OSError`
+    in it is reported as a failure to write.
 
     Raises:
-        OpenMofiError: the disk is full, or the place cannot be written.
+        OpenMofiError: the disk is full, or `path` cannot be written.
     """
     if is_remote(path):
         with tempfile.TemporaryDirectory() as folder:
@@ -79,8 +78,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             _upload(local, str(path))
         return
     target = Path(str(path).removeprefix("file://"))
-    # Two threads or processes may write the same target: the last one wins, and neither sees the other's
-    # part.
+    # Two threads or processes may write the same target: the last one wins, and neither sees part of the other's.
     temporary = target.with_name(f"{_TEMPORARY}{_HOST}-{os.getpid()}-{secrets.token_hex(4)}{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +130,7 @@ def write_json(path: str | Path, content: Any) -> None:
     try:
         data = text.encode()
     except UnicodeEncodeError:
-        # Names of files may hold bytes that are no UTF-8; JSON can say them only escaped.
+        # File names may contain bytes that are not UTF-8; JSON has them only escaped.
         data = (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
     write_bytes(path, data)
 
@@ -179,11 +177,29 @@ def exists(path: str | Path) -> bool:
     return bool(filesystem.exists(name))
 
 
-def table_metadata(path: str | Path) -> dict[str, str]:
-    """The metadata that `write_table` stored in a Parquet file; empty when there is no such (whole) file."""
+def read_parquet(path: str | Path, schema: pa.Schema, *, columns: Sequence[str] | None = None,
+                 hint: str = "Check the path.") -> pa.Table:
+    """Read a Parquet file (all columns of `schema`, or some), cast to `schema`, in one chunk a column.
+
+    Raises:
+        OpenMofiError: the file is missing or damaged, or has other columns; `hint` says what to do.
+    """
+    expected = pa.schema([schema.field(name) for name in columns]) if columns else schema
     try:
         with fsspec.open(str(path), "rb") as handle:
-            found = pq.ParquetFile(handle).schema_arrow.metadata or {}
+            return pq.read_table(handle, columns=expected.names).select(expected.names).cast(expected).combine_chunks()
+    except FileNotFoundError as error:
+        raise OpenMofiError(f"{path} is missing.", hint) from error
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise OpenMofiError(f"{path} cannot be read: {reason}.", hint) from error
+
+
+def table_metadata(path: str | Path) -> dict[str, str]:
+    """The metadata that `write_table` stored in a Parquet file; empty if the file does not exist or is not whole."""
+    try:
+        with fsspec.open(str(path), "rb") as handle:
+            metadata = pq.ParquetFile(handle).schema_arrow.metadata or {}
     except (FileNotFoundError, pa.ArrowException, ValueError):
         return {}
     except OSError as error:
@@ -191,7 +207,7 @@ def table_metadata(path: str | Path) -> dict[str, str]:
         if error.errno is not None:
             raise
         return {}
-    return {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in found.items()}
+    return {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in metadata.items()}
 
 
 def remove_leftovers(folder: str | Path) -> None:

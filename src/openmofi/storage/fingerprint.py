@@ -44,16 +44,16 @@ def file_fingerprint(path: str | Path) -> str:
         OpenMofiError: the file or folder cannot be read.
     """
     try:
-        filesystem, place = fsspec.core.url_to_fs(str(path))
-        if filesystem.isdir(place):
-            return _folder_fingerprint(filesystem, place)
-        return _edges(filesystem, place)
+        filesystem, root = fsspec.core.url_to_fs(str(path))
+        if filesystem.isdir(root):
+            return _folder_fingerprint(filesystem, root)
+        return _edges(filesystem, root)
     except (OSError, ValueError, ImportError) as error:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Check the path.") from error
 
 
-def _edges(filesystem: Any, place: str) -> str:
-    with filesystem.open(place, "rb") as handle:
+def _edges(filesystem: Any, path: str) -> str:
+    with filesystem.open(path, "rb") as handle:
         size = handle.seek(0, 2)
         digest = hashlib.blake2b(str(size).encode(), digest_size=8)
         handle.seek(0)
@@ -63,12 +63,12 @@ def _edges(filesystem: Any, place: str) -> str:
     return digest.hexdigest()
 
 
-def _folder_fingerprint(filesystem: Any, place: str) -> str:
-    prefix = len(place.rstrip("/")) + 1
-    found = []
-    for name, info in sorted(filesystem.find(place, detail=True).items()):
+def _folder_fingerprint(filesystem: Any, root: str) -> str:
+    prefix = len(root.rstrip("/")) + 1
+    entries = []
+    for name, info in sorted(filesystem.find(root, detail=True).items()):
         inner = name[prefix:]
         if not any(piece.startswith(".") for piece in inner.split("/")):
             content = _edges(filesystem, name) if inner.endswith(_TABLES) else ""
-            found.append([inner, info.get("size"), content])
-    return fingerprint(found)
+            entries.append([inner, info.get("size"), content])
+    return fingerprint(entries)

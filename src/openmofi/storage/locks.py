@@ -1,4 +1,4 @@
-"""Of several processes that want the same thing, one makes it."""
+"""Locks between processes, so that one of several does the work."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def locked(path: Path, wait: Callable[[], None]) -> Generator[None]:
     """Hold the only lock on `path` among all processes; a process that dies gives its lock back.
 
     Args:
-        path: a local file, which may be missing; the lock lies beside it as `.NAME.lock`.
+        path: a local file, which may be missing; the lock is beside it, as `.NAME.lock`.
         wait: called once where another process holds the lock, before waiting for it.
 
     Raises:

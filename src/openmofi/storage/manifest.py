@@ -46,26 +46,26 @@ class Manifest:
 
     @property
     def fingerprint(self) -> str:
-        """Names the folder's content: kind, settings, inputs and schema version."""
+        """Identifies the folder's content: kind, settings, inputs and schema version."""
         return fingerprint([self.kind, self.settings, self.inputs, self.schema_version])
 
 
 def package_versions() -> dict[str, str]:
     """Versions of OpenMOFI, Python and the installed packages that decide what it makes."""
-    found = {"openmofi": __version__, "python": platform.python_version()}
+    versions = {"openmofi": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def read_manifest(folder: str | Path, kind: str | None = None) -> Manifest:
     """Read a folder's manifest.
 
     Raises:
-        OpenMofiError: there is none, it is damaged, of another kind, or of another schema version.
+        OpenMofiError: it is missing, damaged, of another kind, or of another schema version.
     """
     path = f"{folder}/{MANIFEST}"
     try:
@@ -80,14 +80,14 @@ def read_manifest(folder: str | Path, kind: str | None = None) -> Manifest:
 
 
 def _named(kind: str) -> str:
-    words = kind.replace("_", " ") + (" folder" if kind.endswith("s") else "")
-    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+    name = kind.replace("_", " ") + (" folder" if kind.endswith("s") else "")
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def _checked(folder: str, raw: Any, kind: str | None) -> Manifest:
     # The version comes first: a manifest of another version may have other fields.
     if not isinstance(raw, dict) or "schema_version" not in raw or "kind" not in raw:
-        raise OpenMofiError(f"{folder}/{MANIFEST} is no manifest of OpenMOFI.", "Check the path.")
+        raise OpenMofiError(f"{folder}/{MANIFEST} is not a manifest of OpenMOFI.", "Check the path.")
     if raw["schema_version"] != SCHEMA_VERSION:
         raise OpenMofiError(
             f"{folder} has schema version {raw['schema_version']}; this OpenMOFI ({__version__}) "
@@ -116,16 +116,16 @@ def _short(value: Any) -> str:
 
 
 def require_claimable(folder: str | Path, kind: str) -> Manifest | None:
-    """The manifest of a folder that a stage may write to, if it has one; for early refusal, before long work.
+    """The manifest of a folder that a stage may write to, if it has one; to refuse early, before long work.
 
     Raises:
         OpenMofiError: the folder is of another kind, or is not empty and not ours.
     """
-    filesystem, place = fsspec.core.url_to_fs(str(folder))
-    if filesystem.exists(f"{place}/{MANIFEST}"):
+    filesystem, path = fsspec.core.url_to_fs(str(folder))
+    if filesystem.exists(f"{path}/{MANIFEST}"):
         return read_manifest(folder, kind)
-    names = [name for name in filesystem.ls(place, detail=False) if not _is_hidden(name)] \
-        if filesystem.isdir(place) else []
+    names = [name for name in filesystem.ls(path, detail=False) if not _is_hidden(name)] \
+        if filesystem.isdir(path) else []
     if any(name.endswith(f"/{MANIFEST}") for name in names):
         # Written since: another process of the same job has claimed the folder.
         return read_manifest(folder, kind)
@@ -138,29 +138,29 @@ def claim_folder(folder: str | Path, kind: str, settings: Mapping[str, Any],
                  inputs: Mapping[str, str] | None = None, *, anew: bool = False) -> Manifest:
     """Open `folder` for a stage: write a new manifest, or go on where one of the same settings stopped.
 
-    Returns the manifest; `finished` tells whether there is nothing left to do.
+    Returns the manifest; `finished` says whether the stage has already run to its end.
 
     Args:
         folder, kind, settings, inputs: what is stored.
-        anew: nothing was made in the folder yet that other settings could spoil: they replace those it was claimed
-            with. A finished folder stays as it is.
+        anew: the folder contains nothing yet that depends on the settings: new settings replace those that it was
+            claimed with. A finished folder stays as it is.
 
     Raises:
         OpenMofiError: the folder was made with other settings or inputs, or is not empty and not ours.
     """
     # Settings go through JSON so that what is compared is what was stored (tuples become lists).
     stored = json.loads(json.dumps(dict(settings), default=plain))
-    fresh = Manifest(kind=kind, settings=stored, inputs=dict(inputs or {}), versions=package_versions())
-    found = require_claimable(folder, kind)
-    if found is not None and (found.finished or not anew):
-        if found.settings != fresh.settings or found.inputs != fresh.inputs:
-            changes = _difference({**found.settings, **found.inputs}, {**fresh.settings, **fresh.inputs})
+    manifest = Manifest(kind=kind, settings=stored, inputs=dict(inputs or {}), versions=package_versions())
+    existing = require_claimable(folder, kind)
+    if existing is not None and (existing.finished or not anew):
+        if existing.settings != manifest.settings or existing.inputs != manifest.inputs:
+            changes = _difference({**existing.settings, **existing.inputs}, {**manifest.settings, **manifest.inputs})
             raise OpenMofiError(f"{folder} was made with other settings ({changes}).",
                                 "Choose another output with -o, or remove the folder.")
         remove_leftovers(folder)
-        return found
-    write_json(f"{folder}/{MANIFEST}", asdict(fresh))
-    return fresh
+        return existing
+    write_json(f"{folder}/{MANIFEST}", asdict(manifest))
+    return manifest
 
 
 def _is_hidden(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Where things lie that belong to no job."""
+"""Folders that belong to no job."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """`$OPENMOFI_HOME`, else `~/.cache/openmofi`; it may always be removed."""
+    """`$OPENMOFI_HOME`, else `~/.cache/openmofi`; it can be removed at any time."""
     return Path(os.environ.get("OPENMOFI_HOME") or Path.home() / ".cache" / "openmofi")

@@ -49,7 +49,7 @@ def expand_braces(pattern: str) -> list[str]:
     """`a{00..02}.tar` → three names, `{a,b}.tar` → two, nested ones too, as a shell would; each name once.
 
     Raises:
-        UsageError: a brace is not closed, a range runs backwards, or there is no end of names.
+        UsageError: a brace is not closed, a range is reversed, or it gives too many names.
     """
     return list(dict.fromkeys(_expand(pattern)))
 
@@ -77,7 +77,7 @@ def _options(inner: str, pattern: str) -> list[str]:
         return inner.split(",")
     first, last = span.groups()
     if int(first) > int(last):
-        raise UsageError(f"The range in {pattern!r} runs backwards.")
+        raise UsageError(f"The range in {pattern!r} is reversed.")
     if int(last) - int(first) >= _MAX_SHARDS:
         raise UsageError(f"{pattern!r} names more than {_MAX_SHARDS} shards.")
     # As in bash: a leading zero on either side pads all numbers to the wider of the two.
@@ -113,38 +113,38 @@ def _glob(filesystem: Any, path: str) -> list[str]:
     names = [name for name in filesystem.glob(path) if not _base(name).startswith(".")]
     if path.endswith(_ENDINGS):
         return sorted(names)
-    found = _readable(names)
-    if not found:
+    shards = _readable(names)
+    if not shards:
         folders = sorted(name for name in names if filesystem.isdir(name))
-        found = list(itertools.chain.from_iterable(_folder(filesystem, name) for name in folders))
-    return found
+        shards = list(itertools.chain.from_iterable(_folder(filesystem, name) for name in folders))
+    return shards
 
 
 def _listing(pattern: str) -> list[str]:
     filesystem, path = fsspec.core.url_to_fs(pattern)
     if filesystem.isdir(path):
-        found = _folder(filesystem, path)
+        names = _folder(filesystem, path)
     elif filesystem.exists(path):
-        found = [path]
+        names = [path]
     else:
-        found = _glob(filesystem, path) if any(mark in path for mark in "*?[") else []
-    return [filesystem.unstrip_protocol(name) if "://" in pattern else name for name in found]
+        names = _glob(filesystem, path) if any(mark in path for mark in "*?[") else []
+    return [filesystem.unstrip_protocol(name) if "://" in pattern else name for name in names]
 
 
 def _all_listed(pattern: str) -> list[str]:
     try:
-        # A file may really be called so.
+        # A file may have this very name.
         literal = _listing(pattern) if "{" in pattern or "}" in pattern else []
         if literal:
             return literal
-        found: list[str] = []
+        paths: list[str] = []
         for name in expand_braces(pattern):
             listed = _listing(name)
             if not listed:
                 raise UsageError(f"{name} matches nothing.",
                                  "Give .tar or .parquet files, or a folder of them.")
-            found += listed
-        return found
+            paths += listed
+        return paths
     except (OSError, ValueError, ImportError) as error:
         raise OpenMofiError(f"{pattern} cannot be listed: {error}.", "Check the path.") from error
 
@@ -157,8 +157,8 @@ def expand_shards(patterns: Sequence[str]) -> list[Shard]:
     parent folder's name in front.
 
     Raises:
-        UsageError: a pattern matches nothing, or two shards cannot be told apart.
-        OpenMofiError: a place cannot be listed.
+        UsageError: a pattern matches nothing, or two shards have the same name.
+        OpenMofiError: a path cannot be listed.
     """
     ordered = sorted(dict.fromkeys(itertools.chain.from_iterable(_all_listed(pattern) for pattern in patterns)))
     stems = [_stem(path) for path in ordered]

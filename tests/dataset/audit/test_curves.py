@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
-from openmofi.dataset.audit.curves import Calibration, Curve, Figures
+from openmofi.dataset.audit.curves import CalibrationCurve, Curve, Figures
 
 SCORED = st.lists(st.tuples(st.integers(0, 20), st.booleans()), min_size=1, max_size=80)
 
@@ -61,7 +61,7 @@ def test_calibration_is_scikit_learns():
     generator = np.random.default_rng(0)
     probability = np.r_[generator.random(2000), 0.0, 1.0].astype(np.float32)
     correct = generator.random(2002) < probability ** 2
-    found = Calibration.of(probability, correct)
+    found = CalibrationCurve.of(probability, correct)
     observed, expected = calibration_curve(correct, probability, n_bins=10)
     np.testing.assert_allclose(found.observed, observed)
     np.testing.assert_allclose(found.expected, expected, rtol=1e-6)

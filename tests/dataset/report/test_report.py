@@ -60,7 +60,7 @@ def page(world, dataset, tmp_path_factory):
     return out.read_text()
 
 
-def test_the_page_is_whole_and_shows_pictures(page):
+def test_the_page_is_whole_and_shows_images(page):
     parsed = Page(page)
     assert parsed.unbalanced == []
     assert parsed.open == []
@@ -106,7 +106,7 @@ def test_no_figure_stands_in_the_head_twice_and_single_groups_are_left_out(page)
     assert "heldout_pages" in words
 
 
-def test_a_label_against_the_text_is_shown_as_settled_by_the_picture(rows, small_labels):
+def test_a_label_against_the_text_is_shown_as_settled_by_the_image(rows, small_labels):
     mentions = [{"start": 0, "end": 5, "surface": "apple", "detector": "gazetteer"}]
 
     def row(key, fruit_by_text):
@@ -126,7 +126,7 @@ def test_equal_inputs_give_equal_bytes(world, dataset, tmp_path):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_a_report_without_reachable_pictures_is_still_one(rows, tmp_path):
+def test_a_report_without_reachable_images_is_still_one(rows, tmp_path):
     moved = rows.make_world(tmp_path / "w", shards=2, rows=40, entities=6)
     shutil.rmtree(tmp_path / "w" / "pairs")
     build_dataset(moved.labels, tmp_path / "d", DatasetSettings(2))

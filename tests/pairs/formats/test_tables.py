@@ -107,7 +107,7 @@ def test_parquet_of_several_row_groups_and_remote(tmp_path):
 def test_what_is_no_parquet_is_one_sentence(tmp_path, content):
     (tmp_path / "x.parquet").write_bytes(content)
     for use in (read, lambda place: count_pairs(Shard(str(place), "x"))):
-        with pytest.raises(OpenMofiError, match=r"x\.parquet is no Parquet file or damaged"):
+        with pytest.raises(OpenMofiError, match=r"x\.parquet is not a Parquet file, or damaged"):
             use(tmp_path / "x.parquet")
 
 
@@ -214,9 +214,9 @@ def test_a_folder_of_images_with_texts_beside_them(photos):
 
 def test_a_folder_of_nothing_and_files_of_no_known_kind(tmp_path):
     (tmp_path / "notes.md").write_text("x")
-    with pytest.raises(OpenMofiError, match="holds no table and no images"):
+    with pytest.raises(OpenMofiError, match="has no table and no images"):
         read(tmp_path)
-    with pytest.raises(UsageError, match=r"notes\.md is no shard"):
+    with pytest.raises(UsageError, match=r"notes\.md is not a shard"):
         read(tmp_path / "notes.md")
 
 

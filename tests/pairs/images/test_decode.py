@@ -51,7 +51,7 @@ def test_other_formats_are_refused(kind):
     b"", b"x", b"\0" * 1000, b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"<html>404</html>", b"%PDF-1.4",
     b"%!PS-Adobe-3.0 EPSF-3.0\n", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF\0\0\0\0WEBP", b"BM",
     b"II*\0"])
-def test_what_is_no_picture_is_broken(data):
+def test_what_is_no_image_is_broken(data):
     with pytest.raises(ImageRefused) as caught:
         decode_image(data)
     assert caught.value.status is PairStatus.IMAGE_BROKEN
@@ -176,7 +176,7 @@ def test_damaged_exif_is_no_reason_to_refuse():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_truncated_pictures_are_broken(kind):
+def test_truncated_images_are_broken(kind):
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
     data = encode(noise, kind)
     for part in (0.1, 0.3, 0.5, 0.7, 0.9):
@@ -231,7 +231,7 @@ def decoded_or_refused(data: bytes) -> Decoded | ImageRefused:
 
 @settings(max_examples=600, deadline=None)
 @given(st.sampled_from(SEEDS), FLIPS, st.integers(0, 3), st.integers(0, 1 << 12))
-def test_mutated_bytes_give_a_picture_or_a_refusal(seed, flips, where, cut):
+def test_mutated_bytes_give_a_image_or_a_refusal(seed, flips, where, cut):
     data = bytearray(seed)
     for position, value in flips:
         # Half of the damage goes to the header, where it hurts.
@@ -249,7 +249,7 @@ def test_mutated_bytes_give_a_picture_or_a_refusal(seed, flips, where, cut):
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from([b"", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF", b"BM", b"II*\0", b"MM\0*"]),
        st.binary(max_size=300))
-def test_any_bytes_give_a_picture_or_a_refusal(magic, data):
+def test_any_bytes_give_a_image_or_a_refusal(magic, data):
     found = decoded_or_refused(magic + data)
     assert found.why if isinstance(found, ImageRefused) else found.image.mode == "RGB"
 

@@ -6,7 +6,7 @@ Definitions, over the pairs of known truth in the labelled shards; a label is a 
 - **recall** = pairs whose text names the true entity (`named`) and whose accepted labels contain it / pairs
   `named`. Pairs that could not be used (a broken image) count as missed.
 - **text-only linker**: the candidate with the highest link score of every mention is accepted; no image is
-  looked at. Its curve sweeps the link score over *all* candidates, so that it, too, reaches high recalls.
+  used. Its curve sweeps the link score over *all* candidates, so that it, too, reaches high recalls.
 - **curve of the selector**: sweeps `probability` over all judged entities. The limits on labels an image and
   the margin over siblings are left out of the sweep, so the job's own operating point may lie off the curve.
 - **precision at a recall**: at the highest threshold that reaches it; `None` if none does.
@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from openmofi.dataset.audit.curves import Calibration, Curve, Figures
+from openmofi.dataset.audit.curves import CalibrationCurve, Curve, Figures
 from openmofi.dataset.audit.truth import Against, join, read_truth
 from openmofi.dataset.tables import Bools, Floats, Folder, Ints, best_of_pairs
 
@@ -47,10 +47,10 @@ class Beside:
 
 @dataclass(frozen=True)
 class Audit:
-    """The result of `audit`; the definitions stand at the head of this module.
+    """The result of `audit`; the definitions are at the top of this module.
 
     Attributes:
-        rows, unmatched: rows of the labels, and those of them without a known truth (of the split asked for).
+        rows, unmatched: rows of the labels, and those of them without a known truth (of the requested split).
         overall: all pairs.
         groups: `domain`, `ambiguous` (`true`, `false`), `split`, `detector` → value → figures.
         curve, text_only_curve, calibration: `None` for a dataset, which keeps only what was accepted.
@@ -63,17 +63,17 @@ class Audit:
     groups: dict[str, dict[str, Beside]]
     curve: Curve | None
     text_only_curve: Curve | None
-    calibration: Calibration | None
+    calibration: CalibrationCurve | None
     recall_asked: float
 
     def at_recall(self, recall: float | None = None) -> dict[str, float | None]:
         """Precision of the `labels`' selector and of `text_only` at `recall` (default: `recall_asked`)."""
-        wanted = self.recall_asked if recall is None else recall
-        return {name: _precision_at(curve, wanted)
+        target = self.recall_asked if recall is None else recall
+        return {name: _precision_at(curve, target)
                 for name, curve in (("labels", self.curve), ("text_only", self.text_only_curve))}
 
     def compare(self, others: Mapping[str, Audit]) -> dict[str, dict[str, float | None]]:
-        """Other selectors beside this one: name → precision at the recall asked for, at this one's own
+        """Other selectors beside this one: name → precision at `recall_asked`, at this one's own
         recall, and AP.
 
         The first row, `labels`, is this selector, the second, `text_only`, the linker.
@@ -105,11 +105,11 @@ def audit(labels: str | Path, truth: str | Path, *, at_recall: float = 0.75, spl
         labels: a finished labels or dataset folder.
         truth: a Parquet file of `schema.TRUTH`; its `shard` is the shard's name in the labels.
         at_recall: the recall at which selectors are compared.
-        split: look only at the pairs of this split.
+        split: use only the pairs of this split.
         resamples, seed: of the bootstrap.
 
     Raises:
-        OpenMofiError: a folder or the truth cannot be read, or they do not belong together.
+        OpenMofiError: a folder or the truth cannot be read, or they have no shard in common.
     """
     folder = Folder.open(labels)
     against = join(folder, read_truth(truth, [shard.name for shard in folder.shards], split))
@@ -166,11 +166,11 @@ class _Measure:
         correct = self.against.correct[once]
         return Curve.of(score[once], correct, correct & named[self.against.pair[once]], int(named.sum()))
 
-    def calibration(self) -> Calibration:
+    def calibration(self) -> CalibrationCurve:
         once = best_of_pairs(self.against.pair, self.against.entity, self.against.probability)
-        return Calibration.of(self.against.probability[once], self.against.correct[once])
+        return CalibrationCurve.of(self.against.probability[once], self.against.correct[once])
 
 
 def _precision_at(curve: Curve | None, recall: float) -> float | None:
-    found = curve.at_recall(recall) if curve else None
-    return found[0] if found else None
+    point = curve.at_recall(recall) if curve else None
+    return point[0] if point else None

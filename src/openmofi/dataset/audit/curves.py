@@ -21,7 +21,7 @@ class Curve:
     """A precision–recall curve: one point a distinct threshold, from the highest threshold to the lowest.
 
     Attributes:
-        thresholds: accepted is what scores at least this much.
+        thresholds: a label is accepted if its score is at least this.
         precision, recall: float64, of the same length; recall never falls.
         average_precision: Σ (R_i − R_{i−1}) P_i, scikit-learn's definition (no interpolation).
     """
@@ -32,21 +32,21 @@ class Curve:
     average_precision: float
 
     @classmethod
-    def of(cls, score: Floats, correct: Bools, found: Bools, wanted: int) -> Curve:
+    def of(cls, score: Floats, correct: Bools, recalled: Bools, relevant: int) -> Curve:
         """Sweep the threshold over scored labels.
 
         Args:
             score, correct: (labels,) score, and whether the label is true.
-            found: (labels,) whether accepting the label finds something wanted (a correct label of a pair
-                whose text names the entity).
-            wanted: how many are to be found.
+            recalled: (labels,) whether accepting the label counts towards recall (a correct label of a pair whose
+                text names the entity).
+            relevant: number of pairs that count towards recall.
         """
         order = np.argsort(-score.astype(np.float64), kind="stable")
         ordered = score[order]
         ends = np.flatnonzero(np.r_[ordered[1:] != ordered[:-1], True]) if len(order) else np.empty(0, np.int64)
         true = np.cumsum(correct[order])[ends] if len(order) else ends
-        hits = np.cumsum(found[order])[ends] if len(order) else ends
-        precision, recall = true / (ends + 1), hits / max(wanted, 1)
+        hits = np.cumsum(recalled[order])[ends] if len(order) else ends
+        precision, recall = true / (ends + 1), hits / max(relevant, 1)
         average = float(np.sum(np.diff(np.r_[0.0, recall]) * precision))
         return cls(ordered[ends].astype(np.float64), precision, recall, average)
 
@@ -61,8 +61,8 @@ class Curve:
         """The curve thinned to about 200 points, for plots and JSON; the average precision is that of all points."""
         if len(self.recall) <= _SHOWN:
             return self
-        wanted = np.linspace(self.recall[0], self.recall[-1], _SHOWN)
-        chosen = np.unique(np.r_[0, np.searchsorted(self.recall, wanted).clip(0, len(self.recall) - 1)])
+        grid = np.linspace(self.recall[0], self.recall[-1], _SHOWN)
+        chosen = np.unique(np.r_[0, np.searchsorted(self.recall, grid).clip(0, len(self.recall) - 1)])
         return Curve(self.thresholds[chosen], self.precision[chosen], self.recall[chosen], self.average_precision)
 
     def as_dict(self) -> dict[str, Any]:
@@ -73,8 +73,8 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """Whether probabilities mean what they say.
+class CalibrationCurve:
+    """Observed precision over expected probability, in bins.
 
     Attributes:
         expected: mean probability of each non-empty bin (10 bins of equal width).
@@ -89,7 +89,7 @@ class Calibration:
     error: float
 
     @classmethod
-    def of(cls, probability: Floats, correct: Bools, bins: int = 10) -> Calibration:
+    def of(cls, probability: Floats, correct: Bools, bins: int = 10) -> CalibrationCurve:
         """Bin judged entities by probability."""
         which = np.minimum((probability.astype(np.float64) * bins).astype(np.int64), bins - 1)
         counts = np.bincount(which, minlength=bins)

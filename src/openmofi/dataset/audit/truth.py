@@ -5,23 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from openmofi.dataset.tables import Bools, Codebook, Codes, Floats, Folder, Ints, Judged, mention_column
+from openmofi.dataset.tables import Bools, Codebook, Codes, Floats, Folder, Ints, Judged, as_array, mention_column
 from openmofi.errors import OpenMofiError
 from openmofi.schema import TRUTH
-from openmofi.storage import Shard
+from openmofi.storage import Shard, read_parquet
 
 _NO_MENTION = -1
 
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of the pairs: arrays of one length, `column` gives their groups."""
+    """The pairs of known truth: arrays of one length; `column` gives their groups."""
 
     table: pa.Table
 
@@ -71,16 +69,12 @@ def read_truth(path: str | Path, shards: list[str], split: str | None) -> pa.Tab
     Raises:
         OpenMofiError: the file cannot be read, knows none of the shards, or names a pair twice.
     """
-    try:
-        with fsspec.open(str(path), "rb") as handle:
-            table = pq.read_table(handle, columns=TRUTH.names).cast(TRUTH)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise OpenMofiError(f"{path} cannot be read as a truth table: {error}.",
-                            "It is a Parquet file with the columns " + ", ".join(TRUTH.names) + ".") from error
+    table = read_parquet(path, TRUTH, hint=f"A table of the truth has the columns {', '.join(TRUTH.names)}.")
     inside = table.filter(pc.is_in(table["shard"], pa.array(shards, pa.string())))
     if not len(inside):
+        first = table["shard"][0].as_py() if len(table) else ""
         raise OpenMofiError(
-            f"{path} knows none of the labelled shards: it has e.g. {_first(table['shard'])!r}, the labels "
+            f"{path} knows none of the labelled shards: it has e.g. {first!r}, the labels "
             f"{shards[0]!r}.", "Give the truth of these pairs.")
     if len(inside.group_by(["shard", "key"]).aggregate([])) < len(inside):
         raise OpenMofiError(f"{path} names a pair twice (shard and key).", "Each pair has one row of truth.")
@@ -92,22 +86,18 @@ def read_truth(path: str | Path, shards: list[str], split: str | None) -> pa.Tab
     return inside.filter(pc.not_equal(inside["entity"], "")).sort_by("shard").combine_chunks()
 
 
-def _first(column: pa.ChunkedArray) -> str:
-    return column[0].as_py() if len(column) else ""
-
-
 def join(folder: Folder, truth: pa.Table) -> Against:
     """Join labels (or a dataset) with `read_truth`'s table on (shard, key)."""
     entities, detectors = Codebook(), Codebook()
-    true = entities.encode(_strings(truth, "entity"))
+    true = entities.encode(as_array(truth["entity"]))
     truth_shards = np.array(truth["shard"].to_pylist(), object)
     rows = unmatched = 0
     parts: list[tuple[np.ndarray, ...]] = []
     for shard in folder.shards:
         low, high = np.searchsorted(truth_shards, [shard.name, shard.name + "\0"])
         keys, columns = _read(folder, shard, entities, detectors)
-        found = pc.index_in(keys, value_set=_strings(truth.slice(low, high - low), "key"))
-        pair = pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+        matches = pc.index_in(keys, value_set=as_array(truth["key"].slice(low, high - low)))
+        pair = pc.fill_null(matches, -1).to_numpy(zero_copy_only=False).astype(np.int64)
         rows, unmatched = rows + len(pair), unmatched + int((pair < 0).sum())
         pair = np.where(pair < 0, pair, pair + low)[columns[0]]
         parts.append((pair[pair >= 0], *(column[pair >= 0] for column in columns[1:])))
@@ -126,7 +116,7 @@ def _read(folder: Folder, shard: Shard, entities: Codebook, detectors: Codebook)
         score = pc.list_flatten(table["scores"]).to_numpy()
         code = entities.encode(pc.list_flatten(lists))
         yes, none = np.ones(len(row), bool), np.full(len(row), _NO_MENTION, np.int32)
-        return _strings(table, "key"), (row, code, yes, score, np.zeros_like(score), ~yes, none)
+        return as_array(table["key"]), (row, code, yes, score, np.zeros_like(score), ~yes, none)
     table = folder.read(shard, ["key", "mentions", "entities"])
     judged = Judged.of(table)
     of_mention = detectors.encode(mention_column(table, "detector"))
@@ -135,11 +125,5 @@ def _read(folder: Folder, shard: Shard, entities: Codebook, detectors: Codebook)
     best = np.zeros(len(order), bool)
     best[order[first]] = True
     detector = of_mention[judged.mention] if len(order) else np.empty(0, np.int32)
-    return _strings(table, "key"), (judged.row, entities.encode(judged.entity), judged.accepted, judged.probability,
+    return as_array(table["key"]), (judged.row, entities.encode(judged.entity), judged.accepted, judged.probability,
                                     judged.link_score, best, detector)
-
-
-def _strings(table: pa.Table, name: str) -> pa.Array:
-    column = table[name].combine_chunks()
-    return pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) and column.num_chunks != 1 else (
-        column.chunk(0) if isinstance(column, pa.ChunkedArray) else column)

@@ -1,4 +1,4 @@
-"""`DATASET_CARD.md`: how the dataset was made, what it holds, what it cannot do."""
+"""`DATASET_CARD.md`: how the dataset was made, its content and its limits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHARDS_SHOWN = 3
 
 
 def write_card(dataset: Folder, labels: Manifest, statistics: Statistics, *, report: bool = True) -> None:
-    """Write the card into the dataset folder; `report` says whether `report.html` lies beside it."""
+    """Write the card into the dataset folder; `report` says whether `report.html` is beside it."""
     template = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined, keep_trailing_newline=True,
                                   ).from_string(files(__package__).joinpath("card.md.j2").read_text("utf-8"))
     write_text(f"{dataset.path}/DATASET_CARD.md", template.render(

@@ -15,7 +15,7 @@ from openmofi.storage import Shard
 
 _SHARDS = 12
 _ENTITIES = 5
-_PICTURES = 8
+_IMAGES = 8
 _FEW = 3
 _PAIRS = 8
 _JUDGEMENTS = 5
@@ -26,8 +26,8 @@ Describe = Callable[[str], tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A labelled image of an entity: where it lies, its text and the label's probability."""
+class ExampleImage:
+    """A labelled image of an entity: its shard and key, its text and the label's probability."""
 
     shard: str
     key: str
@@ -43,11 +43,11 @@ class EntityRow:
     name: str
     description: str
     images: int
-    pictures: tuple[Picture, ...]
+    examples: tuple[ExampleImage, ...]
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ExampleEntity:
     """A judged entity of an example. `probability`, `link_score` and `prior` are 0..1."""
 
     name: str
@@ -61,7 +61,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Example:
+class ExamplePair:
     """A judged pair.
 
     Attributes:
@@ -73,7 +73,7 @@ class Example:
     shard: str
     key: str
     pieces: tuple[tuple[str, str], ...]
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[ExampleEntity, ...]
     more: int
 
 
@@ -109,27 +109,28 @@ def _some(classes: np.ndarray, several: np.ndarray, generator: np.random.Generat
     return np.sort(generator.permutation(classes)[:_ENTITIES])
 
 
-def _entity_row(label: int, where: np.ndarray, row: np.ndarray, scores: np.ndarray, images: pa.Table,
+def _entity_row(label: int, positions: np.ndarray, row: np.ndarray, scores: np.ndarray, images: pa.Table,
                 vocabulary: pa.Table, describe: Describe, generator: np.random.Generator) -> EntityRow:
-    shown = np.sort(generator.permutation(where)[:_PICTURES])
-    found = images.take(pa.array(row[shown])).to_pylist()
-    pictures = tuple(Picture(entry["shard"], entry["key"], entry["text"][:_TEXT], float(scores[position]))
-                     for entry, position in zip(found, shown, strict=True))
+    shown = np.sort(generator.permutation(positions)[:_IMAGES])
+    rows = images.take(pa.array(row[shown])).to_pylist()
+    examples = tuple(ExampleImage(entry["shard"], entry["key"], entry["text"][:_TEXT], float(scores[position]))
+                     for entry, position in zip(rows, shown, strict=True))
     entry = vocabulary.slice(label, 1).to_pylist()[0]
     name, description = describe(entry["id"])
-    return EntityRow(entry["id"], name or entry["name"], description, entry["images"], pictures)
+    return EntityRow(entry["id"], name or entry["name"], description, entry["images"], examples)
 
 
-def examples(tables: Sequence[tuple[Shard, pa.Table]], describe: Describe, seed: int = 0) -> dict[str, list[Example]]:
+def examples(tables: Sequence[tuple[Shard, pa.Table]], describe: Describe,
+             seed: int = 0) -> dict[str, list[ExamplePair]]:
     """Pairs of label tables: `accepted`, `settled` (the text alone prefers another namesake) and `rejected` ones."""
-    found: dict[str, list[Example]] = {"settled": [], "accepted": [], "rejected": []}
+    chosen: dict[str, list[ExamplePair]] = {"settled": [], "accepted": [], "rejected": []}
     generator = np.random.default_rng(seed)
     share = -(-_PAIRS // max(len(tables), 1))
     for shard, table in tables:
         for kind, rows in _kinds(table).items():
             for row in sorted(generator.permutation(rows)[:share].tolist()):
-                found[kind].append(_example(shard.name, table.slice(row, 1).to_pylist()[0], describe))
-    return {kind: rows[:_PAIRS] for kind, rows in found.items()}
+                chosen[kind].append(_example(shard.name, table.slice(row, 1).to_pylist()[0], describe))
+    return {kind: rows[:_PAIRS] for kind, rows in chosen.items()}
 
 
 def _kinds(table: pa.Table) -> dict[str, np.ndarray]:
@@ -144,18 +145,19 @@ def _kinds(table: pa.Table) -> dict[str, np.ndarray]:
             "rejected": np.flatnonzero(status == LabelStatus.REJECTED)}
 
 
-def _example(shard: str, row: dict, describe: Describe) -> Example:
-    judged = sorted(row["entities"], key=lambda one: (not one["accepted"], -one["probability"], one["entity"]))
-    once: dict[str, dict] = {}
-    for entity in judged:  # an entity that two mentions may mean is shown once
-        once.setdefault(entity["entity"], entity)
+def _example(shard: str, row: dict, describe: Describe) -> ExamplePair:
+    best_first = sorted(row["entities"],
+                        key=lambda entity: (not entity["accepted"], -entity["probability"], entity["entity"]))
+    distinct: dict[str, dict] = {}
+    for entity in best_first:  # an entity that two mentions may mean is shown once
+        distinct.setdefault(entity["entity"], entity)
     candidates = []
-    for entity in list(once.values())[:_JUDGEMENTS]:
+    for entity in list(distinct.values())[:_JUDGEMENTS]:
         name, description = describe(entity["entity"])
-        candidates.append(Candidate(
+        candidates.append(ExampleEntity(
             name or entity["entity"], description, row["mentions"][entity["mention"]]["surface"],
             entity["probability"], entity["link_score"], entity["prior"], entity["accepted"], entity["reason"]))
-    return Example(shard, row["key"], _pieces(row), tuple(candidates), max(0, len(once) - _JUDGEMENTS))
+    return ExamplePair(shard, row["key"], _pieces(row), tuple(candidates), max(0, len(distinct) - _JUDGEMENTS))
 
 
 def _pieces(row: dict) -> tuple[tuple[str, str], ...]:

@@ -1,4 +1,4 @@
-"""Plots as inline SVG. Equal data gives equal bytes; nothing is looked up, loaded or scripted by the reader."""
+"""Plots as inline SVG. Equal data gives equal bytes; the SVG has no scripts and loads nothing."""
 
 from __future__ import annotations
 
@@ -149,8 +149,8 @@ def grouped_bars(groups: Mapping[str, Sequence[float]], series: Sequence[str], t
     def paint(axes: Axes) -> None:
         width = 0.8 / max(len(series), 1)
         for number, (name, colour) in enumerate(zip(series, _colours(len(series)), strict=True)):
-            places = [at - 0.4 + (number + 0.5) * width for at in range(len(groups))]
-            axes.bar(places, [values[number] for values in groups.values()], width * 0.92, color=colour, label=name)
+            positions = [at - 0.4 + (number + 0.5) * width for at in range(len(groups))]
+            axes.bar(positions, [values[number] for values in groups.values()], width * 0.92, color=colour, label=name)
         axes.set_xticks(range(len(groups)), list(groups), rotation=20 if len(groups) > 6 else 0)
         axes.set_ylabel(title)
         axes.grid(visible=False, axis="x")

@@ -1,7 +1,7 @@
-"""`report.html`: one self-contained page that shows what the dataset holds and why.
+"""`report.html`: one self-contained page that shows what the dataset contains and why.
 
 Everything that comes from the data (texts, names, keys) is escaped by the template; images are data URIs,
-plots are inline SVG, and the page holds no script and asks the network for nothing.
+plots are inline SVG, and the page has no scripts and loads nothing from the network.
 """
 
 from __future__ import annotations
@@ -13,25 +13,23 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import jinja2
 import pyarrow as pa
-import pyarrow.parquet as pq
 from markupsafe import Markup
 
 from openmofi import __version__
 from openmofi.dataset.audit.audit import Audit
-from openmofi.dataset.names import EntityLookup, describe
+from openmofi.dataset.names import describe
 from openmofi.dataset.report import plots
-from openmofi.dataset.report.examples import Example, choose_shards, entity_rows, examples
+from openmofi.dataset.report.examples import ExamplePair, choose_shards, entity_rows, examples
 from openmofi.dataset.report.thumbnails import thumbnails
 from openmofi.dataset.statistics import Statistics, read_statistics
 from openmofi.dataset.tables import Folder
-from openmofi.errors import OpenMofiError
+from openmofi.knowledge import KnowledgeBase
 from openmofi.schema import VOCABULARY
-from openmofi.storage import Shard, write_text
+from openmofi.storage import Shard, read_parquet, write_text
 
-STATUS_WORDS = {
+STATUS_TEXTS = {
     "labelled": "has at least one accepted entity",
     "rejected": "entities were named, none is plain enough in the image",
     "unlinked": "something was named that the knowledge base does not know", "no_mention": "the text names nothing",
@@ -40,11 +38,11 @@ STATUS_WORDS = {
     "image_broken": "image cannot be decoded", "image_too_large": "image above the pixel limit",
     "duplicate_key": "key seen before in the shard",
 }
-REASON_WORDS = {
+REASON_TEXTS = {
     "accepted": "accepted", "below_threshold": "not enough", "sibling_preferred": "namesake fits better",
     "beyond_top_k": "over the limit",
 }
-OUTCOME_WORDS = {
+OUTCOME_TEXTS = {
     "kept": "in the dataset", "near_duplicate": "repeats an earlier image of the same entity",
     "beyond_cap": "its entities already have enough images", "below_minimum": "its entities have too few images",
 }
@@ -59,30 +57,25 @@ class ReportSection:
     text: str = ""
 
 
-def write_report(dataset: str | Path, labels: str | Path, out: str | Path, *, audit: Audit | None = None,
-                 compared: Mapping[str, Audit] | None = None, kb: EntityLookup | None = None,
-                 sections: Sequence[ReportSection] = (), metrics: Mapping[str, str] | None = None) -> None:
+def write_report(dataset: str | Path | Folder, labels: str | Path | Folder, out: str | Path, *,
+                 audit: Audit | None = None, compared: Mapping[str, Audit] | None = None,
+                 kb: KnowledgeBase | None = None, sections: Sequence[ReportSection] = (),
+                 metrics: Mapping[str, str] | None = None) -> None:
     """Write the report of a finished dataset to the file `out`; equal inputs give equal bytes.
 
     Args:
-        dataset, labels: the folders; a few shards of pairs are read for images, from where the manifest
-            says.
-        audit: figures against the truth, if there is one.
+        dataset, labels: the folders, or opened `Folder`s (whose manifest need not be finished); a few shards of
+            pairs are read for images, from the paths in the manifest.
+        audit: figures against the truth, if known.
         compared: other selectors' audits on the same pairs, by name.
         kb: gives names and descriptions.
         sections: further sections, in order, after the audit's.
         metrics: further figures for the head of the page, label → value as shown.
     """
-    render_report(Folder.open(dataset, "dataset"), Folder.open(labels, "labels"), out, audit=audit, compared=compared,
-                  kb=kb, sections=sections, metrics=metrics)
-
-
-def render_report(dataset: Folder, labels: Folder, out: str | Path, *, audit: Audit | None = None,
-                  compared: Mapping[str, Audit] | None = None, kb: EntityLookup | None = None,
-                  sections: Sequence[ReportSection] = (), metrics: Mapping[str, str] | None = None) -> None:
-    """`write_report` for folders that are open already (the dataset's manifest need not be finished)."""
+    dataset = dataset if isinstance(dataset, Folder) else Folder.open(dataset, "dataset")
+    labels = labels if isinstance(labels, Folder) else Folder.open(labels, "labels")
     statistics = read_statistics(dataset.path)
-    vocabulary = _vocabulary(dataset)
+    vocabulary = read_parquet(f"{dataset.path}/vocabulary.parquet", VOCABULARY, hint="Build the dataset again.")
     names = dict(zip(vocabulary["id"].to_pylist(), vocabulary["name"].to_pylist(), strict=True))
 
     def name_of(identifier: str) -> tuple[str, str]:
@@ -97,9 +90,9 @@ def render_report(dataset: Folder, labels: Folder, out: str | Path, *, audit: Au
         version=__version__, statistics=statistics, fingerprint=dataset.manifest.fingerprint,
         settings=_shown_settings(dataset), label_settings=_shown_settings(labels),
         audit=audit and _audit_view(audit, compared or {}), metrics=dict(metrics or {}), plots=_plots(statistics),
-        entity_rows=rows, examples=shown, pictures=_pictures(shards, rows, shown),
+        entity_rows=rows, examples=shown, thumbnails=_thumbnails(shards, rows, shown),
         sections=[(section.title, section.text, Markup(section.body)) for section in sections],
-        status_words=STATUS_WORDS, reason_words=REASON_WORDS, outcome_words=OUTCOME_WORDS))
+        status_texts=STATUS_TEXTS, reason_texts=REASON_TEXTS, outcome_texts=OUTCOME_TEXTS))
 
 
 def _environment() -> jinja2.Environment:
@@ -109,15 +102,6 @@ def _environment() -> jinja2.Environment:
     environment.filters["percent"] = lambda value: "–" if value is None else f"{value:.1%}"
     environment.filters["interval"] = lambda value: "" if value is None else f"{value[0]:.1%} – {value[1]:.1%}"
     return environment
-
-
-def _vocabulary(dataset: Folder) -> pa.Table:
-    path = f"{dataset.path}/vocabulary.parquet"
-    try:
-        with fsspec.open(path, "rb") as handle:
-            return pq.read_table(handle).cast(VOCABULARY)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise OpenMofiError(f"{path} cannot be read: {error}.", "Build the dataset again.") from error
 
 
 def _shown_settings(folder: Folder) -> str:
@@ -130,12 +114,12 @@ def _plots(statistics: Statistics) -> dict[str, Markup]:
             "per_image": plots.entities_per_image(statistics.entities_per_image)}
 
 
-def _pictures(shards: Sequence[Shard], rows: Mapping[str, Sequence[Any]],
-              shown: Mapping[str, Sequence[Example]]) -> dict[tuple[str, str], str]:
-    wanted = [(picture.shard, picture.key) for part in rows.values() for row in part for picture in row.pictures]
-    wanted += [(example.shard, example.key) for kind in shown.values() for example in kind]
+def _thumbnails(shards: Sequence[Shard], rows: Mapping[str, Sequence[Any]],
+                shown: Mapping[str, Sequence[ExamplePair]]) -> dict[tuple[str, str], str]:
+    keys = [(image.shard, image.key) for part in rows.values() for row in part for image in row.examples]
+    keys += [(example.shard, example.key) for kind in shown.values() for example in kind]
     return {(shard.name, key): uri for shard in shards
-            for key, uri in thumbnails(shard, [key for name, key in wanted if name == shard.name]).items()}
+            for key, uri in thumbnails(shard, [key for name, key in keys if name == shard.name]).items()}
 
 
 def _audit_view(audit: Audit, compared: Mapping[str, Audit]) -> dict[str, Any]:

@@ -17,24 +17,24 @@ _QUALITY = 82
 def thumbnails(shard: Shard, keys: Iterable[str]) -> dict[str, str]:
     """Key → JPEG of at most 160 px a side as a data URI, for those of `keys` whose image can be shown.
 
-    Reading stops when all are found. A shard that has moved gives no images: a report without them is still
-    one.
+    Reading stops when all have been read. A shard that has moved gives no images; the report is written
+    without them.
     """
-    wanted, found = set(keys), {}
-    if not wanted:
+    missing, uris = set(keys), {}
+    if not missing:
         return {}
     try:
         for pair in read_pairs(shard, ReadSettings(on_damage="keep")):
-            if pair.key in wanted and pair.image is not None:
-                wanted.discard(pair.key)
+            if pair.key in missing and pair.image is not None:
+                missing.discard(pair.key)
                 uri = thumbnail(pair.image)
                 if uri:
-                    found[pair.key] = uri
-            if not wanted:
+                    uris[pair.key] = uri
+            if not missing:
                 break
     except (OpenMofiError, OSError):
-        return found
-    return found
+        return uris
+    return uris
 
 
 def thumbnail(data: bytes) -> str | None:

@@ -14,8 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from openmofi.knowledge.wordnet import LEXNAMES
-from openmofi.knowledge.wordnet_examples import ExampleSynset, read_example_synsets
+from openmofi.knowledge.builders.wordnet import LEXNAMES, ExampleSynset, read_example_synsets
 from openmofi.linking.corpora.examples import Candidate, Example
 
 TRAIN, VALIDATION, SEEN, UNSEEN = "train", "validation", "test_seen", "test_unseen"
@@ -48,7 +47,7 @@ def wordnet_examples(dict_folder: str | Path, *, parts: str = "nvar",
     No synset is the gold of both a training and a test example, and no lemma of `test_unseen` is mentioned in training.
 
     Args:
-        dict_folder: see `knowledge.wordnet.wordnet_folder`.
+        dict_folder: see `knowledge.builders.wordnet.wordnet_folder`.
         parts: letters of the parts of speech: nouns, verbs, adjectives, adverbs.
         splits: see there.
 

@@ -33,15 +33,14 @@ def find_columns(path: str, names: Sequence[str], settings: ReadSettings) -> Col
     """Take the columns that the settings name, or else the first of the common names, whatever its case.
 
     Raises:
-        UsageError: a named column is not there, or no text or image column can be found.
+        UsageError: a named column does not exist, or no text or image column was recognised.
     """
     text = _find(path, names, settings.text_column, TEXT, "text_column")
     image = _find(path, names, settings.image_column, IMAGE, "image_column")
-    for setting, found in (("text_column", text), ("image_column", image)):
-        if found is None:
-            what = setting.removesuffix("_column")
-            raise UsageError(f"{path} has no {what} column that can be told by its name; it has: {_list(names)}.",
-                             f"Name it with {setting}.")
+    for what, column in (("text", text), ("image", image)):
+        if column is None:
+            raise UsageError(f"{path} has no {what} column of a known name; it has: {_list(names)}.",
+                             f"Name it with {what}_column.")
     assert text is not None
     assert image is not None
     key = _find(path, names, settings.key_column, KEY, "key_column")

@@ -21,7 +21,7 @@ def inside(path: str) -> bool:
         and ".." not in PurePosixPath(plain).parts
 
 
-class Files:
+class ImageFiles:
     """Reads images below one folder. Symbolic links that its owner made there are followed."""
 
     def __init__(self, folder: str, settings: ReadSettings) -> None:
@@ -29,16 +29,16 @@ class Files:
         self._limit = settings.max_image_bytes
 
     def image(self, path: str) -> Content | None:
-        """The image's bytes; `None` where it is not there or its path leaves the folder.
+        """The image's bytes; `None` where it does not exist or its path leaves the folder.
 
         Raises:
             OSError: reading failed on the way; trying again may help.
         """
         if not inside(path):
             return None
-        place = f"{self._folder.rstrip('/')}/{path}"
+        full_path = f"{self._folder.rstrip('/')}/{path}"
         try:
-            with self._filesystem.open(place, "rb") as handle:
+            with self._filesystem.open(full_path, "rb") as handle:
                 data = handle.read(self._limit + 1)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError):
             return None

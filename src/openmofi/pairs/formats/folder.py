@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import logging
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -13,10 +12,10 @@ import fsspec
 
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs.formats.columns import find_columns
-from openmofi.pairs.formats.files import Files, inside
-from openmofi.pairs.formats.grouping import Content, Grouper, Rows, read_limit, split_name
+from openmofi.pairs.formats.files import ImageFiles, inside
+from openmofi.pairs.formats.grouping import Content, Grouper, RowPairs, read_limit, split_name
 from openmofi.pairs.settings import ReadSettings
-from openmofi.pairs.source import open_source
+from openmofi.pairs.source import open_source, report_damage
 from openmofi.pairs.text import json_object, printable
 from openmofi.schema import Pair, PairStatus
 from openmofi.storage.atomic import is_remote
@@ -24,20 +23,19 @@ from openmofi.storage.atomic import is_remote
 TABLE_ENDINGS = (".csv", ".tsv", ".jsonl")
 _USUAL = ("metadata.csv", "metadata.jsonl", "metadata.tsv", "captions.csv", "captions.tsv", "captions.jsonl")
 _MAX_FIELD = 16 << 20
-_log = logging.getLogger(__name__)
 
 
-def read_folder(path: str, settings: ReadSettings, *, places: bool = False) -> Iterator[Pair]:
-    """Yield the rows of a folder's table, or, where there is none, the images with the `.txt`/`.json` of
+def read_folder(path: str, settings: ReadSettings, *, paths_only: bool = False) -> Iterator[Pair]:
+    """Yield the rows of a folder's table, or, without one, the images with the `.txt`/`.json` of
     their name.
 
     The table is `metadata.csv`, `captions.csv` or the like, or the only CSV, TSV or JSON-lines file in the
     folder; see `read_table`. Without a table the files are taken in the order of their keys by the rules of
-    `grouping`. With `places` an image's content is its path (as of `os.fsencode`), and no image is opened.
+    `grouping`. With `paths_only` an image's content is its path (as of `os.fsencode`), and no image is opened.
 
     Raises:
-        OpenMofiError: no such folder, or nothing in it that can be read.
-        UsageError: several tables, or no column can be taken for the text or the image.
+        OpenMofiError: it does not exist, or contains nothing that can be read.
+        UsageError: several tables, or no text or image column was recognised.
     """
     filesystem, root = fsspec.core.url_to_fs(path)
     try:
@@ -46,9 +44,9 @@ def read_folder(path: str, settings: ReadSettings, *, places: bool = False) -> I
         raise OpenMofiError(f"{path} cannot be listed: {error.strerror}.", "Check the path.") from error
     table = _table(path, inside)
     if table:
-        yield from read_table(f"{path.rstrip('/')}/{table}", settings, places=places)
+        yield from read_table(f"{path.rstrip('/')}/{table}", settings, paths_only=paths_only)
     else:
-        yield from _beside(path, settings, places)
+        yield from _beside(path, settings, paths_only)
 
 
 def _table(path: str, inside: list[str]) -> str | None:
@@ -60,7 +58,7 @@ def _table(path: str, inside: list[str]) -> str | None:
                      "Name the table itself as the shard, or call it metadata.csv.")
 
 
-def _beside(path: str, settings: ReadSettings, places: bool) -> Iterator[Pair]:
+def _beside(path: str, settings: ReadSettings, paths_only: bool) -> Iterator[Pair]:
     filesystem, root = fsspec.core.url_to_fs(path)
     prefix = len(root.rstrip("/")) + 1
     members = []
@@ -71,7 +69,7 @@ def _beside(path: str, settings: ReadSettings, places: bool) -> Iterator[Pair]:
     grouper, count = Grouper(settings), 0
     for key, extension, name, size in sorted(members):
         limit = read_limit(extension, size, settings)
-        if places:
+        if paths_only:
             content = Content(os.fsencode(filesystem.unstrip_protocol(name) if is_remote(path) else name))
         else:
             data = filesystem.cat_file(name, start=0, end=limit) if limit else b""
@@ -83,38 +81,39 @@ def _beside(path: str, settings: ReadSettings, places: bool) -> Iterator[Pair]:
         yield pair
         count += 1
     if not count:
-        raise OpenMofiError(f"{path} holds no table and no images with texts.",
+        raise OpenMofiError(f"{path} has no table and no images with texts.",
                             "Give .tar or .parquet files, or a folder with images and a metadata.csv.")
 
 
-def read_table(path: str, settings: ReadSettings, *, places: bool = False) -> Iterator[Pair]:
+def read_table(path: str, settings: ReadSettings, *, paths_only: bool = False) -> Iterator[Pair]:
     """Yield the rows of a CSV or TSV (with a header) or of a JSON-lines file, in order.
 
-    The image column holds paths relative to the table's folder; a path that leaves it, or leads to nothing,
-    gives `IMAGE_MISSING`. The key is the key column's value, or else the path of the image. `places`: see
+    The image column holds paths relative to the table's folder; a path that leaves it, or does not exist,
+    gives `IMAGE_MISSING`. The key is the key column's value, or else the path of the image. `paths_only`: see
     `read_folder`.
 
     Raises:
-        OpenMofiError: no such table, or it is damaged (after the rows before the damage).
-        UsageError: no column can be taken for the text or the image.
+        OpenMofiError: it does not exist, or is damaged (after the rows before the damage).
+        UsageError: no text or image column was recognised.
     """
     folder = path.rpartition("/")[0] or "."
-    rows, files = Rows(settings), Files(folder, settings)
+    rows, files = RowPairs(settings), ImageFiles(folder, settings)
     columns = None
     for number, (names, row) in enumerate(_records(path, settings)):
         columns = columns or find_columns(path, names, settings)
-        place = row.get(columns.image)
-        key = row.get(columns.key) if columns.key else place
-        if places:
-            image = Content(os.fsencode(f"{folder}/{place}")) if place is not None and inside(str(place)) else None
+        image_path = row.get(columns.image)
+        key = row.get(columns.key) if columns.key else image_path
+        if paths_only:
+            inner = image_path is not None and inside(str(image_path))
+            image = Content(os.fsencode(f"{folder}/{image_path}")) if inner else None
         else:
-            image = files.image(str(place)) if place is not None else None
+            image = files.image(str(image_path)) if image_path is not None else None
         url = row.get(columns.url) if columns.url else None
         yield rows.pair(printable(key) if key else f"{number:09d}", image, row.get(columns.text), url)
 
 
 def _records(path: str, settings: ReadSettings) -> Iterator[tuple[list[str], dict[str, Any]]]:
-    # Bytes that are no UTF-8 travel as surrogates: names of files need them back, texts are judged by them.
+    # Bytes that are not UTF-8 travel as surrogates: names of files need them back, texts are judged by them.
     with open_source(path) as raw, io.TextIOWrapper(raw, "utf-8-sig", "surrogateescape", newline="") as lines:
         if path.endswith(".jsonl"):
             yield from _json_lines(lines)
@@ -126,11 +125,8 @@ def _records(path: str, settings: ReadSettings) -> Iterator[tuple[list[str], dic
             for row in reader:
                 yield list(reader.fieldnames or ()), row
         except csv.Error as error:
-            message = f"{path} cannot be read beyond line {reader.line_num}: {error}."
-            if settings.on_damage == "stop":
-                raise OpenMofiError(message, "Mend that line, or set on_damage=keep to use the rows before it.") \
-                    from error
-            _log.warning("%s The rows before it are kept.", message)
+            report_damage(f"{path} cannot be read beyond line {reader.line_num}: {error}.", settings, error,
+                          "Correct that line")
 
 
 def _json_lines(lines: io.TextIOWrapper) -> Iterator[tuple[list[str], dict[str, Any]]]:

@@ -34,7 +34,7 @@ def split_name(name: str) -> tuple[str, str] | None:
     folder, slash, base = name.rpartition("/")
     visible = base.lstrip(".")
     stem, dot, extension = visible.partition(".")
-    # One leading dot hides a file; two are somebody's try at `..\\`, and no reason to lose a pair.
+    # One leading dot hides a file; two are an attempt at `..\\`, and no reason to lose a pair.
     leading = base[: len(base) - len(visible)]
     return (folder + slash + leading + stem, extension.lower()) if stem and dot and leading != "." else None
 
@@ -51,9 +51,8 @@ class Content:
     """A member's bytes, as far as they were read.
 
     Attributes:
-        data: `None` where there are none to have (a link, a member beyond `max_image_bytes`).
-        status: `OK`, or why `data` cannot be used: `IMAGE_TOO_LARGE`, or `IMAGE_BROKEN` where the shard is
-        cut.
+        data: `None` where it has none (a link, a member beyond `max_image_bytes`).
+        status: `OK`, or why `data` cannot be used: `IMAGE_TOO_LARGE`, or `IMAGE_BROKEN` where the shard is cut.
     """
 
     data: bytes | None
@@ -80,7 +79,7 @@ class Grouper:
     _seen: set[str] = field(default_factory=set)
 
     def add(self, key: str, extension: str, content: Content) -> Iterator[Pair]:
-        """Take the next member; yields the pairs that are complete by now."""
+        """Take the next member; yields the pairs that are now complete."""
         if not _kind(extension):
             return
         if key != self._key or extension in self._members or len(self._members) >= _MAX_GROUP:
@@ -127,8 +126,8 @@ def _worst(duplicate: bool, image: Content | None, text: Text) -> PairStatus:
     return image.status if image.status is not PairStatus.OK else text.status
 
 
-class Rows:
-    """The same judgement for tables, whose rows come one by one."""
+class RowPairs:
+    """Pairs of tables, with the same statuses; rows come one by one."""
 
     def __init__(self, settings: ReadSettings) -> None:
         self._settings = settings

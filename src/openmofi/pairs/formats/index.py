@@ -1,4 +1,4 @@
-"""Where the bytes of each image lie, so that training fetches single images out of shards that nobody unpacks.
+"""The position of each image in its shard, so that training fetches single images without unpacking shards.
 
 An index is made by one pass over a shard's headers and kept as Parquet under the shard's fingerprint: a shard that has
 changed is indexed anew.
@@ -40,12 +40,12 @@ _OPEN_FILES = 128
 
 
 def index_images(shard: Shard, cache: str | Path) -> pa.Table:
-    """The places of a shard's images, of `INDEX`: read from the cache, or found and put there.
+    """The positions of a shard's images, schema `INDEX`: read from the cache, or built and stored there.
 
     Each key's image is the one that `read_pairs` gives; keys without an image are left out.
 
     Raises:
-        UsageError: a shard out of which no single image can be read: a compressed tar, or Parquet.
+        UsageError: a shard from which single images cannot be read: a compressed tar, or Parquet.
         OpenMofiError: the shard is missing or cannot be read.
     """
     path = Path(cache) / "index" / f"{fingerprint([_VERSION, shard.path, file_fingerprint(shard.path)])}.parquet"
@@ -63,29 +63,29 @@ def places_of(shard: Shard, keys: pa.ChunkedArray, cache: str | Path) -> pa.Tabl
         OpenMofiError: as `index_images`, or the shard has no image of one of the keys.
     """
     index = index_images(shard, cache)
-    found = pc.index_in(keys, value_set=index["key"].combine_chunks())
-    if found.null_count:
-        absent = keys.filter(pc.is_null(found))[0]
+    rows = pc.index_in(keys, value_set=index["key"].combine_chunks())
+    if rows.null_count:
+        absent = keys.filter(pc.is_null(rows))[0]
         raise OpenMofiError(f"{shard.path} has no image of the key {absent}: it has changed since it was labelled.",
-                            "Put the old shard back, or label it and build the dataset again.")
-    return index.select(["file", "offset", "size"]).take(found)
+                            "Restore the old shard, or label it and build the dataset again.")
+    return index.select(["file", "offset", "size"]).take(rows)
 
 
 def _is_tar(path: str) -> bool:
     if path.endswith((".parquet", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")):
-        raise _no_places(path, "Parquet" if path.endswith(".parquet") else "a compressed tar")
+        raise _not_seekable(path, "Parquet" if path.endswith(".parquet") else "a compressed tar")
     if not path.endswith(".tar"):
         return False
     with open_source(path) as file:
         start = file.read(8)
     for magic, kind in _COMPRESSED:
         if start.startswith(magic):
-            raise _no_places(path, f"compressed with {kind}")
+            raise _not_seekable(path, f"compressed with {kind}")
     return True
 
 
-def _no_places(path: str, kind: str) -> UsageError:
-    return UsageError(f"{path} is {kind}: single images cannot be read out of it.",
+def _not_seekable(path: str, kind: str) -> UsageError:
+    return UsageError(f"{path} is {kind}: single images cannot be read from it.",
                       "Store it as a plain .tar (gunzip it, or openmofi.pairs.write_tar of its read_pairs), then label "
                       "and build the dataset again; or train on cached features, which reads shards of any kind.")
 
@@ -101,7 +101,7 @@ def _tar_index(path: str) -> pa.Table:
 
 def _folder_index(path: str) -> pa.Table:
     read = read_table if path.endswith(TABLE_ENDINGS) else read_folder
-    pairs = [(pair.key, pair.image) for pair in read(path, ReadSettings(), places=True)
+    pairs = [(pair.key, pair.image) for pair in read(path, ReadSettings(), paths_only=True)
              if pair.image is not None and pair.status != PairStatus.DUPLICATE_KEY]
     keys, files = zip(*pairs, strict=True) if pairs else ((), ())
     return pa.table({"key": keys, "file": files, "offset": np.zeros(len(keys), np.int64),
@@ -110,23 +110,23 @@ def _folder_index(path: str) -> pa.Table:
 
 @dataclass
 class ImageBytes:
-    """Fetches images by their places; keeps the last files open. Each process needs its own."""
+    """Fetches images by their positions; keeps the last files open. Each process needs its own."""
 
     _open: OrderedDict[str, int] = field(default_factory=OrderedDict)
 
     def fetch(self, shard: Shard, files: Sequence[bytes], offsets: NDArray[np.int64],
               sizes: NDArray[np.int64]) -> list[bytes]:
-        """The bytes at these places of one shard; of a remote one all at once.
+        """The bytes at these positions of one shard; of a remote one all at once.
 
         Raises:
             OpenMofiError: a file is missing or cannot be read.
         """
-        places = [(os.fsdecode(file) or shard.path, int(offset), int(size))
+        spans = [(os.fsdecode(file) or shard.path, int(offset), int(size))
                   for file, offset, size in zip(files, offsets, sizes, strict=True)]
         try:
             if is_remote(shard.path):
-                return _fetch_remote(places)
-            return [self._read(*place) for place in places]
+                return _fetch_remote(spans)
+            return [self._read(*span) for span in spans]
         except OSError as error:
             raise OpenMofiError(f"Images of {shard.path} cannot be read: {error}.",
                                 "Check that the shard is still there; it was when training started.") from error
@@ -152,10 +152,10 @@ class ImageBytes:
             os.close(self._open.popitem()[1])
 
 
-def _fetch_remote(places: Sequence[tuple[str, int, int]]) -> list[bytes]:
+def _fetch_remote(spans: Sequence[tuple[str, int, int]]) -> list[bytes]:
     filesystem: Any
-    filesystem, _ = fsspec.core.url_to_fs(places[0][0])
-    names = [filesystem._strip_protocol(path) for path, _, _ in places]
-    ends = [offset + size if size >= 0 else None for _, offset, size in places]
-    found: list[bytes] = filesystem.cat_ranges(names, [offset for _, offset, _ in places], ends, on_error="raise")
-    return found
+    filesystem, _ = fsspec.core.url_to_fs(spans[0][0])
+    names = [filesystem._strip_protocol(path) for path, _, _ in spans]
+    ends = [offset + size if size >= 0 else None for _, offset, size in spans]
+    contents: list[bytes] = filesystem.cat_ranges(names, [offset for _, offset, _ in spans], ends, on_error="raise")
+    return contents

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -12,17 +11,16 @@ import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs.formats.columns import Columns, find_columns
-from openmofi.pairs.formats.files import Files
-from openmofi.pairs.formats.grouping import Content, Rows
+from openmofi.pairs.formats.files import ImageFiles
+from openmofi.pairs.formats.grouping import Content, RowPairs
 from openmofi.pairs.settings import ReadSettings
-from openmofi.pairs.source import open_source
+from openmofi.pairs.source import open_source, report_damage
 from openmofi.pairs.text import printable
 from openmofi.schema import Pair
 
 _BATCH = 128
-# Names of columns that are no UTF-8 come as a plain ValueError.
+# Names of columns that are not UTF-8 come as a plain ValueError.
 _DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError)
-_log = logging.getLogger(__name__)
 
 
 def read_parquet(path: str, settings: ReadSettings) -> Iterator[Pair]:
@@ -32,13 +30,13 @@ def read_parquet(path: str, settings: ReadSettings) -> Iterator[Pair]:
     are relative to the file's folder and may not leave it (`IMAGE_MISSING`).
 
     Raises:
-        OpenMofiError: no such file, no Parquet, or damaged after the pairs before the damage
+        OpenMofiError: it does not exist, is not Parquet, or is damaged after the pairs before the damage
             (`on_damage="stop"`).
-        UsageError: no column can be taken for the text or the image.
+        UsageError: no text or image column was recognised.
         OSError: reading failed on the way; trying again may help.
     """
     count = 0
-    rows, files = Rows(settings), Files(path.rpartition("/")[0] or ".", settings)
+    rows, files = RowPairs(settings), ImageFiles(path.rpartition("/")[0] or ".", settings)
     with open_source(path) as handle:
         try:
             table = pq.ParquetFile(handle)
@@ -52,24 +50,26 @@ def read_parquet(path: str, settings: ReadSettings) -> Iterator[Pair]:
             # Arrow reports damaged pages as OSError too, but without an error number of the system.
             if isinstance(error, OSError) and error.errno is not None:
                 raise
-            message = f"{path} is no Parquet file or damaged after {count} pairs: {error}."
-            if settings.on_damage == "stop" or count == 0:
-                raise OpenMofiError(message, "Fetch the file again, or set on_damage=keep to use what can be read.") \
-                    from error
-            _log.warning("%s What can be read is kept.", message)
+            if not count:
+                raise _not_parquet(path, error) from error
+            report_damage(f"{path} is damaged after {count} pairs: {error}.", settings, error)
 
 
 def count_parquet(path: str) -> int:
     """The number of rows, from the footer.
 
     Raises:
-        OpenMofiError: no such file, or no Parquet.
+        OpenMofiError: it does not exist or is not Parquet.
     """
     with open_source(path) as handle:
         try:
             return int(pq.ParquetFile(handle).metadata.num_rows)
         except _DAMAGE as error:
-            raise OpenMofiError(f"{path} is no Parquet file or damaged: {error}.", "Fetch the file again.") from error
+            raise _not_parquet(path, error) from error
+
+
+def _not_parquet(path: str, error: Exception) -> OpenMofiError:
+    return OpenMofiError(f"{path} is not a Parquet file, or damaged: {error}.", "Fetch the file again.")
 
 
 def _by_path(path: str, field: pa.Field) -> bool:
@@ -108,15 +108,15 @@ def _as_bytes(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def _pair(row: dict[str, Any], number: int, columns: Columns, by_path: bool, rows: Rows,
-          files: Files) -> Pair:
+def _pair(row: dict[str, Any], number: int, columns: Columns, by_path: bool, rows: RowPairs,
+          files: ImageFiles) -> Pair:
     key = row[columns.key] if columns.key else None
     shown = f"{number:09d}" if key is None else printable(key)
     url = row[columns.url] if columns.url else None
     return rows.pair(shown, _image(row[columns.image], by_path, files), row[columns.text], url)
 
 
-def _image(value: Any, by_path: bool, files: Files) -> Content | None:
+def _image(value: Any, by_path: bool, files: ImageFiles) -> Content | None:
     if isinstance(value, dict):
         data, path = value.get("bytes"), value.get("path")
     else:

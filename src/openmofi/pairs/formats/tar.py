@@ -8,10 +8,9 @@ import tarfile
 from collections.abc import Iterator
 from typing import IO, Any, Literal, Self, TypeVar
 
-from openmofi.errors import OpenMofiError
 from openmofi.pairs.formats.grouping import Content, Grouper, read_limit, split_name
 from openmofi.pairs.settings import ReadSettings
-from openmofi.pairs.source import open_source
+from openmofi.pairs.source import open_source, report_damage
 from openmofi.schema import Pair, PairStatus
 
 _BUFFER = 1 << 18
@@ -22,8 +21,8 @@ _EXTENDED = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE
 # The name `tarfile` is the parameter's where this is needed.
 _HEADER_ERROR = tarfile.HeaderError
 _M = TypeVar("_M", bound=tarfile.TarInfo)
-_PLACE = struct.Struct("<qq")
-_TEXTS = ("txt", "json")
+_SPAN = struct.Struct("<qq")
+_TEXT_EXTENSIONS = ("txt", "json")
 _log = logging.getLogger(__name__)
 
 
@@ -53,7 +52,7 @@ class _Member(tarfile.TarInfo):
 
 
 def _plausible(member: _M, limit: int) -> _M:
-    # Skipping what is not there takes the standard library minutes a terabyte.
+    # Skipping bytes that do not exist takes the standard library minutes a terabyte.
     if not 0 <= member.size <= limit:
         raise _Damage(f"a header claims {member.size} bytes")
     return member
@@ -66,7 +65,7 @@ def read_tar(path: str, settings: ReadSettings) -> Iterator[Pair]:
     limit, images only if they are within it.
 
     Raises:
-        OpenMofiError: the file is not there or no tar; or it is cut off or damaged, after the pairs before
+        OpenMofiError: the file does not exist or is not a tar; or it is cut off or damaged, after the pairs before
             the damage (`on_damage="stop"`). With `"keep"` a log warning says so, and a pair whose image is
             cut is `IMAGE_BROKEN`.
         OSError: reading failed on the way; trying again may help.
@@ -78,14 +77,8 @@ def read_tar(path: str, settings: ReadSettings) -> Iterator[Pair]:
             yield pair
             count += 1
     except _Damage as damage:
-        message = f"{path} is truncated or damaged after {count} pairs: {damage}."
-        if settings.on_damage == "stop":
-            raise OpenMofiError(message, "Fetch the file again, or set on_damage=keep to use what can be read.") \
-                from damage
-        for pair in grouper.close():
-            yield pair
-            count += 1
-        _log.warning("%s The %d pairs that can be read are kept.", message, count)
+        report_damage(f"{path} is truncated or damaged after {count} pairs: {damage}.", settings, damage)
+        yield from grouper.close()
 
 
 def _pairs(path: str, grouper: Grouper, settings: ReadSettings) -> Iterator[Pair]:
@@ -110,20 +103,20 @@ def locate_images(path: str) -> Iterator[tuple[str, int, int]]:
     only what it asks for.
 
     Raises:
-        OpenMofiError: the file is not there or cannot be read.
+        OpenMofiError: the file does not exist or cannot be read.
     """
     grouper, count = Grouper(ReadSettings()), 0
     try:
         for pair in _located(path, grouper):
             if pair.image is not None and pair.status != PairStatus.DUPLICATE_KEY:
-                yield pair.key, *_PLACE.unpack(pair.image)
+                yield pair.key, *_SPAN.unpack(pair.image)
                 count += 1
     except _Damage as damage:
         _log.warning("%s is truncated or damaged after %d images: %s.", path, count, damage)
 
 
 def _located(path: str, grouper: Grouper) -> Iterator[Pair]:
-    """The pairs, with the places of their images instead of their bytes: grouping looks at no image."""
+    """The pairs, with offset and size of their images instead of their bytes: grouping looks at no image."""
     with open_source(path) as file:
         end = file.seek(0, 2)
         file.seek(0)
@@ -133,9 +126,9 @@ def _located(path: str, grouper: Grouper) -> Iterator[Pair]:
                 if parts is None or member.isdir():
                     continue
                 whole = member.isreg() and not member.issparse() and member.offset_data + member.size <= end
-                place = _PLACE.pack(member.offset_data, member.size) if whole else None
+                span = _SPAN.pack(member.offset_data, member.size) if whole else None
                 # The text plays no part in which image counts.
-                content = b"" if parts[1].endswith(_TEXTS) else place
+                content = b"" if parts[1].endswith(_TEXT_EXTENSIONS) else span
                 yield from grouper.add(*parts, Content(content))
         except _Damage:
             yield from grouper.close()
@@ -156,7 +149,7 @@ def _members(file: IO[bytes], mode: Literal["r|*", "r:"] = "r|*",
 
 
 class _guarded:
-    """Whatever the standard library raises on bytes that are no tar is damage; what the disk raises is not."""
+    """Whatever the standard library raises on bytes that are not a tar is damage; what the disk raises is not."""
 
     def __enter__(self) -> None:
         return None

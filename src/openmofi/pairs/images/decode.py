@@ -1,4 +1,4 @@
-"""Image bytes that nobody checked → upright RGB pixels, or a refusal that says why."""
+"""Untrusted image bytes → upright RGB pixels, or a refusal with its reason."""
 
 from __future__ import annotations
 
@@ -24,17 +24,16 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# Odd metadata of strangers' images is no news for the user. `warnings.catch_warnings` is not safe between
-# threads.
+# Odd metadata of images from the web does not concern the user. `warnings.catch_warnings` is not thread-safe.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class ImageRefused(Exception):
-    """These bytes give no image.
+    """These bytes cannot be decoded to an image.
 
     Attributes:
         status: `IMAGE_BROKEN` or `IMAGE_TOO_LARGE`.
-        why: for people, one phrase.
+        why: the reason, one phrase.
     """
 
     def __init__(self, status: PairStatus, why: str) -> None:
@@ -63,7 +62,7 @@ class Decoded:
 def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, size_hint: int | None = None) -> Decoded:
     """Decode an image of an allowed format (`FORMATS`) to RGB.
 
-    The header is judged before any pixel is decoded. The first frame of an animation is taken; transparency
+    The header is checked before any pixel is decoded. The first frame of an animation is taken; transparency
     lies over white; 16-bit grey is scaled, not clipped; grey of 32 bits or floats, which has no fixed white,
     is stretched from its least to its greatest value; CMYK is converted without its profile (inverted where
     JPEG stores it so); EXIF orientation is applied. Colour profiles are not applied. Safe to call from
@@ -120,8 +119,8 @@ def _decode(image: Any, max_pixels: int, size_hint: int | None) -> Decoded:
 
 def _orientation(image: Image.Image) -> int:
     try:
-        found = image.getexif().get(_ORIENTATION, 1)
-        return found if isinstance(found, int) else 1
+        orientation = image.getexif().get(_ORIENTATION, 1)
+        return orientation if isinstance(orientation, int) else 1
     except Exception:
         # An image with damaged EXIF is still an image.
         return 1

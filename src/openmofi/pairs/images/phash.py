@@ -13,7 +13,7 @@ _COARSE = 64
 
 
 class Description(NamedTuple):
-    """What decoding an image told: its stored width and height in pixels, and its perceptual hash (uint64)."""
+    """Properties of a decoded image: its stored width and height in pixels, and its perceptual hash (uint64)."""
 
     width: int
     height: int

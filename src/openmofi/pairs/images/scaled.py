@@ -1,4 +1,4 @@
-"""Crops of encoded images at a wanted size, decoding no more than they need: training and its replay share this."""
+"""Crops of encoded images at a given size, decoding no more than needed; training and its replay share this."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ class ScaledImage:
         left, top, width, height = box
         image = self._at(min(1.0, max(size / height, size / width)))
         across, down = image.width / self.width, image.height / self.height
-        place = (left * across, top * down, (left + width) * across, (top + height) * down)
-        return image.resize((size, size), _FILTERS[interpolation], box=place)
+        region = (left * across, top * down, (left + width) * across, (top + height) * down)
+        return image.resize((size, size), _FILTERS[interpolation], box=region)
 
     def _at(self, share: float) -> Image.Image:
-        """The image at `share` of its size, or at the next larger scale that there is."""
+        """The image at `share` of its size, or at the next larger scale."""
         if self._whole is not None:
             return self._whole
         height, width = math.ceil(self.height * share), math.ceil(self.width * share)
@@ -93,7 +93,7 @@ class ScaledImage:
 def plain_jpeg(data: bytes) -> tuple[int, int, bool]:
     """Height, width, and whether this is a JPEG that libjpeg-turbo may decode by itself.
 
-    It may not where `pairs.decode` does more than decode: other colours than grey and RGB, an image that lies on its
+    It may not where `pairs.decode` does more than decode: other colours than grey and RGB, an image turned on its
     side, too many pixels, damage. Height and width are 0 then.
     """
     if not data.startswith(b"\xff\xd8\xff"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from openmofi.errors import OpenMofiError
-from openmofi.knowledge.wordnet import Synset, read_nouns
+from openmofi.knowledge.builders.wordnet import Synset, read_nouns
 from openmofi.sample.images.brands import read_brands
 from openmofi.sample.images.emoji import Concept, code_of_names, icons_of_codes, read_concepts
 from openmofi.sample.images.entities import DROP, OWN, Artwork, DepictedEntity, merge, read_corrections, unique

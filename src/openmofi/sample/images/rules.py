@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from openmofi.knowledge.wordnet import Synset
+from openmofi.knowledge.builders.wordnet import Synset
 
 _THING = ("noun.artifact",)
 _BUILDING = ("noun.artifact", "noun.object", "noun.location")

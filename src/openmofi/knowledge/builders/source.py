@@ -1,33 +1,29 @@
-"""Sources of a knowledge base: four tables, read and checked, so that a bad row is a sentence and not a wrong link."""
+"""The tables of a source, checked, so that a row that cannot be used is an error and not a wrong link."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError
-from openmofi.schema import ENTITIES, NAMES, RELATIONS, SURFACES
+from openmofi.schema import ENTITIES
 
 ENTITIES_FILE, NAMES_FILE = "entities.parquet", "names.parquet"
 RELATIONS_FILE, SURFACES_FILE = "relations.parquet", "surfaces.parquet"
-_OPTIONAL = {RELATIONS_FILE: RELATIONS, SURFACES_FILE: SURFACES}
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceTables:
     """The tables of a source, checked: schemas as in `openmofi.schema`, every identifier known, no nulls.
 
     Attributes:
         entities: `ENTITIES`; the row is the entity's number in the built knowledge base.
         names: `NAMES`; counts are positive.
-        relations: `RELATIONS`, maybe empty.
-        surfaces: `SURFACES`, maybe empty.
+        relations: `RELATIONS`, may be empty.
+        surfaces: `SURFACES`, may be empty.
     """
 
     entities: pa.Table
@@ -36,27 +32,10 @@ class Source:
     surfaces: pa.Table
 
 
-def _read(path: Path, schema: pa.Schema) -> pa.Table:
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise OpenMofiError(f"{path} cannot be read: {str(error).splitlines()[0]}.",
-                            "Write the table again.") from error
-    missing = [name for name in schema.names if name not in table.column_names]
-    if missing:
-        raise OpenMofiError(f"{path} lacks the column {missing[0]!r}; it has {', '.join(table.column_names)}.",
-                            f"Its columns are {', '.join(schema.names)}.")
-    try:
-        return table.select(schema.names).cast(schema).combine_chunks()
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
-        raise OpenMofiError(f"{path} has a column of the wrong type: {str(error).splitlines()[0]}.",
-                            f"Its schema is: {'; '.join(f'{f.name} {f.type}' for f in schema)}.") from error
-
-
 def _first(mask: pa.ChunkedArray | pa.Array) -> int | None:
     """Row of the first true value."""
-    found = pc.index(mask, pa.scalar(True)).as_py()
-    return None if found < 0 else found
+    row = pc.index(mask, pa.scalar(True)).as_py()
+    return None if row < 0 else row
 
 
 def _refuse(name: str, row: int, what: str, hint: str) -> OpenMofiError:
@@ -99,15 +78,15 @@ def _check_unique(entities: pa.Table) -> None:
         return
     _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
     row = int((first[inverse] != np.arange(len(codes))).argmax())
-    raise _refuse(ENTITIES_FILE, row, f"the id {ids[row].as_py()!r} stands in row {int(first[inverse][row])} already",
+    raise _refuse(ENTITIES_FILE, row, f"the id {ids[row].as_py()!r} is already in row {int(first[inverse][row])}",
                   "Give every entity one row.")
 
 
-def check_source(source: Source) -> Source:
+def check_source(source: SourceTables) -> SourceTables:
     """Check what the schemas cannot say; returns the source with nulls of optional columns filled.
 
     Raises:
-        OpenMofiError: one sentence for the first row (counted from 0) that is empty, double, unknown or out of range.
+        OpenMofiError: names the first row (counted from 0) that is empty, duplicate, unknown or out of range.
     """
     entities = source.entities
     if not len(entities):
@@ -133,35 +112,4 @@ def check_source(source: Source) -> Source:
         _check_known(RELATIONS_FILE, source.relations, end, ids)
     _check_filled(SURFACES_FILE, source.surfaces, ("name",))
     _check_number(SURFACES_FILE, source.surfaces, "link_probability", 0.0, 1.0, open_low=False)
-    return Source(entities, source.names, source.relations, source.surfaces)
-
-
-def source_folder(folder: str | Path) -> Path:
-    """The folder with the tables: `folder` itself, or its `kb/` (a sample world).
-
-    Raises:
-        OpenMofiError: neither holds `entities.parquet`.
-    """
-    for place in (Path(folder), Path(folder) / "kb"):
-        if (place / ENTITIES_FILE).is_file():
-            return place
-    raise OpenMofiError(f"{folder} holds no {ENTITIES_FILE}.",
-                        f"Give the folder with {ENTITIES_FILE}, {NAMES_FILE} and optionally {RELATIONS_FILE}, "
-                        f"{SURFACES_FILE}.")
-
-
-def read_source(folder: str | Path) -> Source:
-    """Read and check the tables of a source folder.
-
-    Raises:
-        OpenMofiError: a table is missing, damaged, of other columns, or has a row that cannot be used.
-    """
-    place = source_folder(folder)
-    if not (place / NAMES_FILE).is_file():
-        raise OpenMofiError(f"{place} holds no {NAMES_FILE}.", f"Its columns are {', '.join(NAMES.names)}.")
-    optional: Mapping[str, pa.Table] = {
-        name: _read(place / name, schema) if (place / name).is_file() else schema.empty_table()
-        for name, schema in _OPTIONAL.items()
-    }
-    return check_source(Source(_read(place / ENTITIES_FILE, ENTITIES), _read(place / NAMES_FILE, NAMES),
-                               optional[RELATIONS_FILE], optional[SURFACES_FILE]))
+    return SourceTables(entities, source.names, source.relations, source.surfaces)

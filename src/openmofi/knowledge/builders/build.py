@@ -1,0 +1,113 @@
+"""Building a knowledge base: checked source tables in, the memory-mapped folder out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import marisa_trie
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from openmofi.knowledge import store
+from openmofi.knowledge.builders.source import SourceTables
+from openmofi.knowledge.candidates import CandidateTable, tabulate
+from openmofi.knowledge.projection import ProjectionSettings, project
+from openmofi.storage import Manifest, atomic_path, claim_folder, finish_manifest
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """How a knowledge base is built.
+
+    Attributes:
+        candidates: most entities a name keeps.
+        projection: how coherence vectors are made.
+    """
+
+    candidates: int = 30
+    projection: ProjectionSettings = field(default_factory=ProjectionSettings)
+
+
+def _save_array(path: Path, array: NDArray[Any]) -> None:
+    with atomic_path(path) as temporary, open(temporary, "wb") as handle:
+        np.save(handle, array)
+
+
+def _save_trie(path: Path, trie: marisa_trie.Trie) -> None:
+    with atomic_path(path) as temporary:
+        trie.save(str(temporary))
+
+
+def _save_entities(path: Path, entities: pa.Table) -> None:
+    # Arrow's IPC file, uncompressed, because Parquet cannot be memory-mapped; one batch, so that a row is an offset.
+    batches = entities.combine_chunks().replace_schema_metadata(None).to_batches()
+    with atomic_path(path) as temporary, pa.OSFile(str(temporary), "wb") as sink, \
+            pa.ipc.new_file(sink, batches[0].schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def _save_ids(out: Path, ids: list[str]) -> None:
+    trie = marisa_trie.Trie(sorted(ids))
+    rows = np.zeros(len(ids), np.int32)
+    rows[[trie[entity_id] for entity_id in ids]] = np.arange(len(ids), dtype=np.int32)
+    _save_trie(out / store.IDS, trie)
+    _save_array(out / store.ID_ROWS, rows)
+
+
+def _save_candidates(out: Path, table: CandidateTable) -> None:
+    _save_trie(out / store.NAMES_MARISA, table.names)
+    for name, array in ((store.OFFSETS, table.offsets), (store.ROWS, table.rows), (store.COMMONNESS, table.commonness),
+                        (store.LINK_PROBABILITY, table.link_probability)):
+        _save_array(out / name, array)
+
+
+def _counts(source: SourceTables, table: CandidateTable, out: Path) -> dict[str, Any]:
+    files = sorted(path for path in out.rglob("*") if path.is_file() and path.suffix in (".arrow", ".marisa", ".npy"))
+    return {
+        "entities": len(source.entities), "names": len(table.names), "candidates": len(table.rows),
+        "ambiguous_names": int((np.diff(table.offsets) > 1).sum()), "relations": len(source.relations),
+        "unnameable": table.unnameable, "cut": table.cut,
+        "files": {path.relative_to(out).as_posix(): path.stat().st_size for path in files},
+    }
+
+
+def build(builder: str, read: Callable[[], SourceTables], inputs: Mapping[str, str], out: str | Path,
+          settings: BuildSettings) -> Manifest:
+    """Build the folder `out` from the tables of a source; if it is finished already, nothing is read.
+
+    Args:
+        builder: its name, for the manifest.
+        read: reads and checks the tables.
+        inputs: name → fingerprint of the files that `read` reads.
+        out: folder of the knowledge base.
+        settings: see there.
+
+    Raises:
+        OpenMofiError: `out` contains something else, or `read` refuses a table.
+    """
+    folder = Path(out)
+    manifest = claim_folder(folder, store.KIND, {"builder": builder, **asdict(settings)}, inputs)
+    if manifest.finished:
+        _log.info("%s is already finished", folder)
+        return manifest
+    source = read()
+    _log.info("names of %d entities", len(source.entities))
+    ids = source.entities.column("id").combine_chunks()
+    table = tabulate(source.names, ids, source.surfaces, settings.candidates)
+    _save_candidates(folder, table)
+    _save_entities(folder / store.ENTITIES_ARROW, source.entities)
+    _save_ids(folder, ids.to_pylist())
+    _log.info("vectors over %d relations", len(source.relations))
+    heads, tails = (pc.index_in(source.relations.column(end), value_set=ids).to_numpy().astype(np.int64)
+                    for end in ("head", "tail"))
+    _save_array(folder / store.VECTORS, project(ids.to_pylist(), heads, tails, settings.projection))
+    return finish_manifest(folder, manifest, _counts(source, table, folder))

@@ -1,0 +1,82 @@
+"""The knowledge base of a folder of tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from openmofi.errors import OpenMofiError
+from openmofi.knowledge.builders.build import BuildSettings, build
+from openmofi.knowledge.builders.source import (
+    ENTITIES_FILE,
+    NAMES_FILE,
+    RELATIONS_FILE,
+    SURFACES_FILE,
+    SourceTables,
+    check_source,
+)
+from openmofi.schema import ENTITIES, NAMES, RELATIONS, SURFACES
+from openmofi.storage import Manifest, file_fingerprint
+
+_REQUIRED = {ENTITIES_FILE: ENTITIES, NAMES_FILE: NAMES}
+_OPTIONAL = {RELATIONS_FILE: RELATIONS, SURFACES_FILE: SURFACES}
+
+
+def build_table(source: str | Path, out: str | Path, settings: BuildSettings | None = None) -> Manifest:
+    """Build a knowledge base of a folder of tables (or a sample world, whose tables are in `kb/`).
+
+    The same tables give the same bytes. A finished `out` of the same tables and settings is left as it is.
+
+    Args:
+        source: holds `entities.parquet`, `names.parquet` and optionally `relations.parquet`, `surfaces.parquet`.
+        out: folder of the knowledge base.
+        settings: see there.
+
+    Raises:
+        OpenMofiError: a table cannot be used (the first bad row is named), or `out` holds something else.
+    """
+    folder = source_folder(source)
+    inputs = {name: file_fingerprint(folder / name)
+              for name in (ENTITIES_FILE, NAMES_FILE, RELATIONS_FILE, SURFACES_FILE) if (folder / name).is_file()}
+    return build("table", lambda: _read_folder(folder), inputs, out, settings or BuildSettings())
+
+
+def source_folder(folder: str | Path) -> Path:
+    """The folder with the tables: `folder` itself, or its `kb/` (a sample world).
+
+    Raises:
+        OpenMofiError: neither contains `entities.parquet`.
+    """
+    for path in (Path(folder), Path(folder) / "kb"):
+        if (path / ENTITIES_FILE).is_file():
+            return path
+    raise OpenMofiError(f"{folder} has no {ENTITIES_FILE}.",
+                        f"Give the folder with {ENTITIES_FILE}, {NAMES_FILE} and optionally {RELATIONS_FILE}, "
+                        f"{SURFACES_FILE}.")
+
+
+def _read_folder(folder: Path) -> SourceTables:
+    if not (folder / NAMES_FILE).is_file():
+        raise OpenMofiError(f"{folder} has no {NAMES_FILE}.", f"Its columns are {', '.join(NAMES.names)}.")
+    return check_source(SourceTables(*(
+        _read(folder / name, schema) if name in _REQUIRED or (folder / name).is_file() else schema.empty_table()
+        for name, schema in {**_REQUIRED, **_OPTIONAL}.items())))
+
+
+def _read(path: Path, schema: pa.Schema) -> pa.Table:
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise OpenMofiError(f"{path} cannot be read: {str(error).splitlines()[0]}.",
+                            "Write the table again.") from error
+    missing = [name for name in schema.names if name not in table.column_names]
+    if missing:
+        raise OpenMofiError(f"{path} lacks the column {missing[0]!r}; it has {', '.join(table.column_names)}.",
+                            f"Its columns are {', '.join(schema.names)}.")
+    try:
+        return table.select(schema.names).cast(schema).combine_chunks()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+        raise OpenMofiError(f"{path} has a column of the wrong type: {str(error).splitlines()[0]}.",
+                            f"Its schema is: {'; '.join(f'{f.name} {f.type}' for f in schema)}.") from error
