@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from openmofi.errors import UsageError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from torch import Tensor, nn
 
@@ -29,7 +31,7 @@ Embeddings = Mapping[str, "Tensor"]
 
 @dataclass(frozen=True)
 class ObjectiveResult:
-    """What an objective found on a batch.
+    """The loss of a batch and its metrics.
 
     Attributes:
         loss: scalar with a gradient: the mean over the *global* batch, the same number on every rank. Its gradient
@@ -43,7 +45,7 @@ class ObjectiveResult:
 
 
 class Objective(Protocol):
-    """A `torch.nn.Module`; it knows nothing of the trainer or the encoder.
+    """A `torch.nn.Module`; it does not know the trainer or the encoder.
 
     Replicated parameters (a logit scale) get this rank's part of the gradient: the trainer averages them over the
     ranks. Parameters named by `sharded_parameters` are this rank's rows of a matrix that is split over the ranks by
@@ -60,4 +62,25 @@ class Objective(Protocol):
         """Names of sharded parameters → the number of rows of the whole matrix."""
 
     def after_step(self) -> None:
-        """Called after each optimiser step (clamps a scale, say)."""
+        """Called after each optimiser step, for example to clamp a scale."""
+
+
+class Replicated:
+    """The part of an `Objective` that has no sharded parameters and nothing to clamp."""
+
+    def sharded_parameters(self) -> dict[str, int]:
+        """None: all parameters are replicated."""
+        return {}
+
+    def after_step(self) -> None:
+        """Does nothing."""
+
+
+def check_choice(key: str, value: str, choices: Iterable[str]) -> None:
+    """Check a setting that names something.
+
+    Raises:
+        UsageError: the value is none of the choices.
+    """
+    if value not in choices:
+        raise UsageError(f"unknown value {value!r} for {key}", f"Use {', '.join(choices)}.")

@@ -151,12 +151,12 @@ def test_the_scale_stays_below_its_greatest():
 
 
 @pytest.mark.parametrize(("settings", "scales", "told"), [
-    (ReinforcedSettings(positives="texts"), SCALES, "positives"), (ReinforcedSettings(), {}, "scales"),
-    (ReinforcedSettings(), {"a": 0.0}, "scales"), (ReinforcedSettings(), {"a": float("nan")}, "scales"),
+    ({"positives": "texts"}, SCALES, "positives"), ({}, {}, "scales"),
+    ({}, {"a": 0.0}, "scales"), ({}, {"a": float("nan")}, "scales"),
 ])
 def test_what_is_refused(settings, scales, told):
     with pytest.raises(UsageError, match=told):
-        Reinforced(settings, scales)
+        Reinforced(ReinforcedSettings(**settings), scales)
 
 
 @pytest.mark.slow
