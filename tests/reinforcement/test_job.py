@@ -21,7 +21,7 @@ from openmofi.engine import engine_named
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import Record, read_pairs, write_tar
 from openmofi.reinforcement import Knowledge, ReinforceSettings, TeacherSpec, augmented, image_hash, reinforce
-from openmofi.reinforcement.work import _whole_square
+from openmofi.reinforcement.teachers import whole_square
 from openmofi.schema import LabelStatus
 from openmofi.storage import expand_shards, read_manifest
 
@@ -73,7 +73,7 @@ def test_the_stored_embeddings_are_those_of_the_replayed_augmentations_and_texts
             assert (found.widths[place], found.heights[place]) == (120, 100)
             assert found.hashes[place] == image_hash(pair.image)
             pixels = augmented(pair.image, drawn, knowledge.size, knowledge.interpolation)
-            seen = preprocess(Image.fromarray(pixels), _whole_square(encoder.preprocessing))[None]
+            seen = preprocess(Image.fromarray(pixels), whole_square(encoder.preprocessing))[None]
             expected = encoder.project_images(encoder.image_features(seen))[0]
             name = knowledge.teachers[0].name
             np.testing.assert_allclose(found.image[name][place], expected, atol=2e-3)

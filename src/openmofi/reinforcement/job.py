@@ -24,13 +24,12 @@ from openmofi.reinforcement.augmentation import OPS, TRANSFORM_VERSION
 from openmofi.reinforcement.captioner import captioner_fingerprint
 from openmofi.reinforcement.entity_scores import accepted_ids, prepare_entities
 from openmofi.reinforcement.settings import ReinforceSettings
-from openmofi.reinforcement.table import TOLD
+from openmofi.reinforcement.table import KIND, MEASURED
 from openmofi.reinforcement.teachers import open_teachers
 from openmofi.reinforcement.work import ReinforceStage
 from openmofi.schema import PairStatus
 from openmofi.storage import Shard, claim_folder, file_fingerprint, finish_manifest
 
-KIND = "knowledge_store"
 _NAMED = 10
 
 
@@ -152,7 +151,7 @@ def _count(stage: ReinforceStage, shards: Sequence[Shard]) -> dict[str, Any]:
         size += path.stat().st_size
         with pa.memory_map(str(path)) as file:
             reader = pa.ipc.open_file(file)
-            told.append(json.loads(reader.schema.metadata[TOLD.encode()]))
+            told.append(json.loads(reader.schema.metadata[MEASURED.encode()]))
             table = reader.read_all().select(["key", "status"])
             status.update(table.column("status").to_pylist())
             refused += [f"{shard.name}/{key}: {found}" for key, found in zip(*table.to_pydict().values(), strict=True)

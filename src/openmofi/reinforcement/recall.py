@@ -16,11 +16,9 @@ from openmofi.encoders.preprocess import preprocessing_from_json
 from openmofi.errors import OpenMofiError
 from openmofi.reinforcement.augmentation import OPS, TRANSFORM_VERSION, Augmentation
 from openmofi.reinforcement.entity_scores import read_entities
-from openmofi.reinforcement.job import KIND
 from openmofi.reinforcement.precision import decode, normalised
-from openmofi.reinforcement.table import PARTS
+from openmofi.reinforcement.table import KIND, PARTS, shard_path
 from openmofi.reinforcement.teachers import Teacher
-from openmofi.reinforcement.work import shard_path
 from openmofi.schema import PairStatus
 from openmofi.storage import Manifest, read_manifest
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from openmofi.encoders import Encoder, Preprocessing, open_encoder
+from openmofi.encoders import Array, Encoder, Preprocessing, open_encoder
 from openmofi.errors import UsageError
 
 LEAST_SCALE = 5.0
@@ -137,6 +137,42 @@ def open_teachers(chosen: Sequence[TeacherSpec],
                                 encoder.fingerprint))
         encoders.append(encoder)
     return tuple(teachers), tuple(encoders)
+
+
+def whole_square(preprocessing: Preprocessing) -> Preprocessing:
+    """A teacher's preprocessing of an augmentation: squashed, since its own crop would cut off what was drawn."""
+    return replace(preprocessing, resize="squash", resize_size=0)
+
+
+class SharedBackbones:
+    """Embeds for several encoders; those over one backbone share its features, which are computed once.
+
+    The features of each distinct text are kept: texts of entities recur.
+
+    Attributes:
+        preprocessing: backbone, numbered by the first encoder over it → how its images are made, see `whole_square`.
+    """
+
+    def __init__(self, encoders: Sequence[Encoder]) -> None:
+        keys = [(encoder.feature_fingerprint, encoder.preprocessing) for encoder in encoders]
+        self._encoders = [(encoder, keys.index(key)) for encoder, key in zip(encoders, keys, strict=True)]
+        self.preprocessing = {backbone: whole_square(encoders[backbone].preprocessing)
+                              for backbone in sorted({backbone for _, backbone in self._encoders})}
+        self._texts: dict[int, dict[str, Array]] = {backbone: {} for backbone in self.preprocessing}
+
+    def embed_images(self, pixels: Mapping[int, Array]) -> list[Array]:
+        """Backbone → (n, 3, size, size) float32; each encoder's (n, dim) float32, L2-normalised. n is not 0."""
+        features = {backbone: self._encoders[backbone][0].image_features(values)
+                    for backbone, values in pixels.items()}
+        return [encoder.project_images(features[backbone]) for encoder, backbone in self._encoders]
+
+    def embed_texts(self, texts: Sequence[str]) -> list[Array]:
+        """Each encoder's (n, dim) float32, L2-normalised; n is not 0."""
+        for backbone, features in self._texts.items():
+            if new := [text for text in dict.fromkeys(texts) if text not in features]:
+                features.update(zip(new, self._encoders[backbone][0].text_features(new), strict=True))
+        return [encoder.project_texts(np.stack([self._texts[backbone][text] for text in texts]))
+                for encoder, backbone in self._encoders]
 
 
 def _name(spec: str, taken: Sequence[str]) -> str:

@@ -1,0 +1,47 @@
+"""Batches of items in order, the next of them being prepared in threads while the caller works on one."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def cores() -> int:
+    """Cores that this process may use, at least 1."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return max(1, len(affinity(0)) if affinity else os.cpu_count() or 1)
+
+
+def ahead(items: Iterable[Item], work: Callable[[Item], Result], size: int, *, threads: int = 0,
+          depth: int = 2) -> Iterator[list[tuple[Item, Result]]]:
+    """Apply `work` to `items` in threads; yield batches in the order of `items`.
+
+    While the caller holds one batch, the next `depth` are being prepared. Which thread does what does not change the
+    result. Decoders of Pillow and libjpeg release Python's lock, so that threads suffice.
+
+    Args:
+        items: read by the caller's thread, lazily.
+        work: thread-safe. What it raises is raised here, when its batch is due.
+        size: items a batch; the last may be shorter.
+        threads: 0 for one a core of this process.
+        depth: batches that are prepared ahead.
+    """
+    stream, waiting = iter(items), deque[list[tuple[Item, Future[Result]]]]()
+    with ThreadPoolExecutor(threads or cores()) as pool:
+        try:
+            while batch := list(islice(stream, size)):
+                waiting.append([(item, pool.submit(work, item)) for item in batch])
+                if len(waiting) > depth:
+                    yield [(item, future.result()) for item, future in waiting.popleft()]
+            while waiting:
+                yield [(item, future.result()) for item, future in waiting.popleft()]
+        finally:
+            # An error or a caller that stops early must not wait for what nobody will take.
+            pool.shutdown(wait=True, cancel_futures=True)
