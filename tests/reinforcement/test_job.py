@@ -224,7 +224,7 @@ def test_no_synthetic_texts_may_be_wanted(shards, teachers, labelled, tmp_path):
 def test_another_shard_of_the_same_name_is_refused(shards, teachers, labelled, tmp_path):
     write_tar(tmp_path / "00000.tar", [Record("a", b"x", "a")])
     other = expand_shards([str(tmp_path / "00000.tar")])
-    with pytest.raises(OpenMofiError, match="is not the shard 00000"):
+    with pytest.raises(OpenMofiError, match="from another shard 00000"):
         reinforce(other, labelled, tmp_path / "out", ReinforceSettings(teachers))
     (tmp_path / "00000.tar").rename(tmp_path / "new.tar")
     with pytest.raises(OpenMofiError, match="has no labels"):
@@ -233,7 +233,7 @@ def test_another_shard_of_the_same_name_is_refused(shards, teachers, labelled, t
 
 def test_another_knowledge_base_than_the_labels_is_refused(shards, small_world, tmp_path):
     labels = write_labels(tmp_path / "labels", shards[:1], [[]], kb="0123456789abcdef")
-    with pytest.raises(OpenMofiError, match="is not the one that") as error:
+    with pytest.raises(OpenMofiError, match="with another knowledge base") as error:
         reinforce(shards[:1], labels, tmp_path / "out", ReinforceSettings((TeacherSpec("sample", 20.0),)),
                   kb=small_world.kb)
     assert str(small_world.kb) in error.value.message

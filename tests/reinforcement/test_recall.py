@@ -135,7 +135,7 @@ def test_a_manifest_that_lacks_something_is_refused(tmp_path):
     raw = json.loads((tmp_path / "manifest.json").read_text())
     del raw["settings"]["teachers"][0]["dim"]
     (tmp_path / "manifest.json").write_text(json.dumps(raw))
-    assert "is not understood" in refused(tmp_path).message
+    assert "cannot be read" in refused(tmp_path).message
 
 
 @pytest.mark.parametrize(("content", "says"), [

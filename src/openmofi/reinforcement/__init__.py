@@ -1,4 +1,4 @@
-"""What teachers know of a dataset, computed once, stored, replayed. Students are trained on it elsewhere."""
+"""Teachers' knowledge of a dataset, computed once, stored, replayed. Students are trained on it elsewhere."""
 
 from openmofi.reinforcement.augmentation import (
     TRANSFORM_VERSION,
