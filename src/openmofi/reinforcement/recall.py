@@ -103,7 +103,7 @@ class Knowledge:
         version = manifest.settings.get("transform_version")
         if version != TRANSFORM_VERSION or tuple(manifest.settings.get("ops", ())) != OPS:
             raise OpenMofiError(f"{path} holds augmentations of version {version}; this OpenMOFI replays version "
-                                f"{TRANSFORM_VERSION}, whose pixels are not those that the teachers saw.",
+                                f"{TRANSFORM_VERSION}, which gives other pixels than the teachers saw.",
                                 "Make the store again with this version.")
         return cls(Path(path).absolute(), manifest)
 
