@@ -118,7 +118,7 @@ def select(fusion: Any) -> Answer:
 
 def padded(fusion: Any) -> Answer:
     from openmofi.linking.fusion.linker import packed_questions
-    from openmofi.linking.fusion.packing import places_of
+    from openmofi.linking.fusion.packing import token_positions
 
     model = fusion.model
 
@@ -137,11 +137,11 @@ def padded(fusion: Any) -> Answer:
         first = model.embedding(torch.full((len(asked), 1), fusion.tokens.markers.pad))
         query = model.decoder(inputs_embeds=first, encoder_hidden_states=memory, encoder_attention_mask=seen.long(),
                               use_cache=False).last_hidden_state[:, 0]
-        row, place = places_of(packed.lengths)
+        row, position = token_positions(packed.lengths)
         kept = states[real]
         keys = model.key(kept[torch.arange(len(kept)), packed.context])
         scores = (query[packed.mention] * keys).sum(1) / keys.shape[1] ** 0.5
-        scores = scores + model.log_scale.exp() * model._similarity(kept[row, place], packed, row, place)
+        scores = scores + model.log_scale.exp() * model._similarity(kept[row, position], packed, row, position)
         nil = model.nil_score + query @ model.nil_key / keys.shape[1] ** 0.5
         return torch.cat([scores, nil])
 

@@ -2,9 +2,9 @@
 
 Making it, with the sample's encoder as the teacher and with one of the size that usually teaches (ViT-B/32, random
 weights, for speed only); contenders take turns in one process:
-- `pictures`: the bare teacher's loop over the store's augmentations, which lie decoded and augmented in memory:
+- `images`: the bare teacher's loop over the store's augmentations, which lie decoded and augmented in memory:
   preprocess and forward pass, in the job's batches (`generate_over_bare`);
-- `pictures and texts`: the same, and the distinct texts, own and synthetic (`generate_over_bare_with_texts`);
+- `images and texts`: the same, and the distinct texts, own and synthetic (`generate_over_bare_with_texts`);
 - `store job`: the whole job: read, decode, augment, write texts, embed, measure fidelity, write the file.
 A row a precision says how many bytes a sample takes with one teacher.
 
@@ -38,7 +38,7 @@ import harness
 from train import loop_seconds
 
 LARGE, LARGE_SCALE = "open_clip:ViT-B-32/none?seed=0", 100.0
-PICTURES, WITH_TEXTS, JOB = "pictures", "images and texts", "store job"
+IMAGES, WITH_TEXTS, JOB = "images", "images and texts", "store job"
 PLAIN, STORED, ONLINE = "plain", "stored", "online"
 
 
@@ -78,7 +78,7 @@ def seen(store: Path, shards: Sequence[Any]) -> tuple[list[Any], list[str]]:
     from openmofi.pairs import read_pairs
     from openmofi.reinforcement import Knowledge, augmented
 
-    knowledge, pictures, texts = Knowledge.open(store), [], dict[str, None]()
+    knowledge, images, texts = Knowledge.open(store), [], dict[str, None]()
     for shard in shards:
         pairs = list(read_pairs(shard))
         names, keys = [shard.name] * len(pairs), [pair.key for pair in pairs]
@@ -88,10 +88,10 @@ def seen(store: Path, shards: Sequence[Any]) -> tuple[list[Any], list[str]]:
                  for number in range(knowledge.augmentations)]
         for place in np.flatnonzero(found[0].known).tolist():
             drawn = [recalled.augmentations[place] for recalled in found]
-            pictures += [Image.fromarray(augmented(pairs[place].image or b"", one, knowledge.size,
+            images += [Image.fromarray(augmented(pairs[place].image or b"", one, knowledge.size,
                                                    knowledge.interpolation)) for one in drawn if one]
             texts.update(dict.fromkeys([pairs[place].text, *(recalled.captions[place] for recalled in found)]))
-    return pictures, list(texts)
+    return images, list(texts)
 
 
 def generation(world: Path, out: Path, shards: Sequence[Any], teacher: Any, rounds: int) -> list[harness.Row]:
@@ -101,13 +101,13 @@ def generation(world: Path, out: Path, shards: Sequence[Any], teacher: Any, roun
 
     settings, encoder = ReinforceSettings((teacher,)), open_encoder(teacher.spec)
     counts = made(world, out, shards, settings)
-    pictures, texts = seen(out, shards)
+    images, texts = seen(out, shards)
     size = settings.batch_size // settings.augmentations * settings.augmentations
     whole = replace(encoder.preprocessing, resize="squash", resize_size=0)
 
     def bare() -> None:
-        for start in range(0, len(pictures), size):
-            batch = np.stack([preprocess(picture, whole) for picture in pictures[start:start + size]])
+        for start in range(0, len(images), size):
+            batch = np.stack([preprocess(image, whole) for image in images[start:start + size]])
             encoder.project_images(encoder.image_features(batch))
 
     def with_texts() -> None:
@@ -115,7 +115,7 @@ def generation(world: Path, out: Path, shards: Sequence[Any], teacher: Any, roun
         encoder.embed_texts(texts)
 
     rows = harness.measure(f"making a store, {teacher.spec}", {
-        PICTURES: bare, WITH_TEXTS: with_texts, JOB: lambda: made(world, out, shards, settings),
+        IMAGES: bare, WITH_TEXTS: with_texts, JOB: lambda: made(world, out, shards, settings),
     }, counts["status"]["ok"], rounds, "samples")
     return [{"part": "make", "teachers": teacher.spec.rpartition("/")[2], **row} for row in rows.values()]
 
@@ -162,25 +162,22 @@ def asked_online(knowledge: Any, texts: Mapping[int, str]) -> Iterator[None]:
 
     from openmofi.encoders import open_encoder
     from openmofi.objectives.distillation.reinforced import teacher_key
+    from openmofi.reinforcement.teachers import SharedBackbones
     from openmofi.training.data import TrainingData
 
-    encoders = {teacher.name: open_encoder(teacher.spec) for teacher in knowledge.teachers}
+    encoders = [open_encoder(teacher.spec) for teacher in knowledge.teachers]
     whole: Callable[..., Iterator[Any]] = TrainingData.batches
 
     def said(batch: Any) -> dict[str, Any]:
-        found, seen = {}, dict[Any, dict[str, Any]]()
-        for name, encoder in encoders.items():
-            # Heads over one backbone need its features once, as in the job.
-            eyes = encoder.feature_fingerprint, encoder.preprocessing
-            if eyes not in seen:
-                pixels = interpolate(batch["image"], size=encoder.preprocessing.size, mode="bicubic").numpy()
-                seen[eyes] = {"image": encoder.image_features(pixels)} | {
-                    kind: encoder.text_features([texts[number] for number in batch[f"{kind}_id"].tolist()])
-                    for kind in ("text", "caption")}
-            for kind, features in seen[eyes].items():
-                vectors = (encoder.project_images if kind == "image" else encoder.project_texts)(features)
-                found[teacher_key(name, kind)] = torch.from_numpy(vectors)
-        return found
+        # Heads over one backbone need its features once, as in the job.
+        backbones = SharedBackbones(encoders)
+        pixels = {number: interpolate(batch["image"], size=preprocessing.size, mode="bicubic").numpy()
+                  for number, preprocessing in backbones.preprocessing.items()}
+        vectors = {"image": backbones.embed_images(pixels)} | {
+            kind: backbones.embed_texts([texts[number] for number in batch[f"{kind}_id"].tolist()])
+            for kind in ("text", "caption")}
+        return {teacher_key(teacher.name, kind): torch.from_numpy(of_teacher) for kind, listed in vectors.items()
+                for teacher, of_teacher in zip(knowledge.teachers, listed, strict=True)}
 
     def batches(data: Any, *arguments: Any, **named: Any) -> Iterator[Any]:
         for batch in whole(data, *arguments, **named):
@@ -227,7 +224,7 @@ def ratios_of(rows: Sequence[harness.Row]) -> dict[str, float]:
         taken = {row["contender"]: row["median_s"] for row in rows
                  if row["part"] == "make" and row["teachers"] == teacher}
         end = "_vit_b32" if number else ""
-        found[f"generate_over_bare{end}"] = taken[PICTURES] / taken[JOB]
+        found[f"generate_over_bare{end}"] = taken[IMAGES] / taken[JOB]
         found[f"generate_over_bare_with_texts{end}"] = taken[WITH_TEXTS] / taken[JOB]
     found |= {f"bytes_per_sample_{row['contender']}": row["bytes_per_sample"] for row in rows if row["part"] == "size"}
     if taken := {row["contender"]: row["median_s"] for row in rows if row["part"] == "step"}:

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from openmofi.progress import shown_progress
 from openmofi.engine import Progress
+from openmofi.progress import shown_progress
 
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder of the study; a study that was stopped goes on there.")]
 Demo = Annotated[Path, typer.Option(help="Folder of the demo; missing parts that the study needs are made there.")]

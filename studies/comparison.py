@@ -32,8 +32,8 @@ from openmofi.evaluation import bootstrap_interval, paired_bootstrap
 from openmofi.evaluation.protocols.ranked import EXCL, INCL
 from openmofi.evaluation.protocols.sample_retrieval import ZERO_SHOT
 from openmofi.evaluation.result import GROUP, write_result
-from openmofi.sample.demo import Stopwatch, audit_demo, finish_demo
 from openmofi.evaluation.run import evaluate
+from openmofi.sample.demo import Stopwatch, audit_demo, finish_demo
 from openmofi.training.recipe.rules import load_recipe
 from studies import recipe_path
 from studies.command import Json, Out, Set, run_study

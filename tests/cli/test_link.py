@@ -172,5 +172,5 @@ def test_errors_are_sentences(tmp_path):
     assert sentence(done, 2) == "The protocol disambiguation needs a linker."
     done = openmofi("eval", "disambiguation", "--encoder", "sample", "--data", tmp_path)
     assert sentence(done, 2) == "The protocol disambiguation does not judge an encoder."
-    assert "no fusion decoder" in sentence(openmofi("eval", "disambiguation", "--linker", f"fusion:{tmp_path}",
+    assert "not a fusion decoder" in sentence(openmofi("eval", "disambiguation", "--linker", f"fusion:{tmp_path}",
                                                     "--data", tmp_path))

@@ -103,8 +103,8 @@ def test_a_job_knows_the_decoder_by_its_content(small_world, small_encoder, labe
 
 
 def test_a_decoder_that_is_not_there_is_told(small_world, small_encoder, few, tmp_path):
-    with pytest.raises(OpenMofiError, match="no fusion decoder"):
+    with pytest.raises(OpenMofiError, match="not a fusion decoder"):
         job(small_world, small_encoder, few, tmp_path / "out", f"fusion:{tmp_path}")
-    with pytest.raises(UsageError, match="no linker 'fusion'"):
+    with pytest.raises(UsageError, match="unknown value 'fusion' for linker"):
         job(small_world, small_encoder, few, tmp_path / "out", "fusion")
     assert not list(tmp_path.rglob("*.parquet"))

@@ -10,10 +10,8 @@ from openmofi.encoders import BACKBONE, Head, Preprocessing, open_encoder, save_
 from openmofi.reinforcement import TRANSFORM_VERSION, Augmentation, ReinforceSettings, Teacher, TeacherSpec
 from openmofi.reinforcement.augmentation import OPS
 from openmofi.reinforcement.entity_scores import ENTITIES_FILE
-from openmofi.reinforcement.job import KIND
 from openmofi.reinforcement.precision import encode, normalised
-from openmofi.reinforcement.table import Sample, shard_table, write_shard
-from openmofi.reinforcement.work import shard_path
+from openmofi.reinforcement.table import KIND, Sample, shard_path, shard_table, write_shard
 from openmofi.schema import LABELS, PairStatus
 from openmofi.storage import Shard, claim_folder, file_fingerprint, finish_manifest, write_table
 
@@ -55,15 +53,14 @@ def write_store(folder: Path, shards: dict[str, list[Sample]], dims: tuple[int, 
             for part, vectors in (("image", augmentations), ("text", 1), ("caption", captions)):
                 if vectors:
                     found = exact[f"{name}/{part}_{number}"] = directions((usable, vectors, dim), len(exact))
-                    codes, scales = encode(found, settings.precision)
-                    columns[f"{part}_{number}"] = codes.reshape(usable, vectors * dim), scales
+                    columns[f"{part}_{number}"] = encode(found, settings.precision)[0].reshape(usable, vectors * dim)
             if kept:
                 draw = np.random.default_rng(len(exact))
                 exact[f"{name}/entity_{number}"] = draw.integers(0, 10, (usable, augmentations, kept), np.int32)
                 exact[f"{name}/entity_score_{number}"] = draw.random((usable, augmentations, kept)).astype(np.float16)
-        entities = [tuple(exact[f"{name}/{part}_{number}"].reshape(usable, augmentations * kept)
-                          for part in ("entity", "entity_score")) for number in range(len(dims) if kept else 0)]
-        write_shard(shard_path(folder, name), shard_table(samples, columns, settings, {}, entities))
+        columns |= {f"{part}_{number}": exact[f"{name}/{part}_{number}"].reshape(usable, augmentations * kept)
+                    for number in range(len(dims) if kept else 0) for part in ("entity", "entity_score")}
+        write_shard(shard_path(folder, name), shard_table(samples, columns, settings, {}))
     if kept:
         write_table(folder / ENTITIES_FILE, pa.table({"id": [f"e{number}" for number in range(10)]}))
     if finished:

@@ -64,11 +64,11 @@ def test_the_jobs_scores_are_of_what_the_teacher_embedded(shards, labelled, smal
 @pytest.mark.slow
 def test_scores_that_cannot_be_had_are_refused(shards, small_world, tmp_path):
     labels = write_labels(tmp_path / "labels", shards[:1], [[]], kb=KnowledgeBase.open(small_world.kb).fingerprint)
-    wanted = ReinforceSettings(TEACHER, entity_scores=3)
-    with pytest.raises(UsageError, match="no knowledge base"):
-        reinforce(shards[:1], labels, tmp_path / "out", wanted)
-    with pytest.raises(UsageError, match="accepts 0 entities, and the scores of 3"):
-        reinforce(shards[:1], labels, tmp_path / "out", wanted, kb=small_world.kb)
+    scored = ReinforceSettings(TEACHER, entity_scores=3)
+    with pytest.raises(UsageError, match="need a knowledge base"):
+        reinforce(shards[:1], labels, tmp_path / "out", scored)
+    with pytest.raises(UsageError, match="accepts 0 entities, fewer than --entity-scores 3"):
+        reinforce(shards[:1], labels, tmp_path / "out", scored, kb=small_world.kb)
     assert not (tmp_path / "out").exists()
     with pytest.raises(UsageError, match="entity_scores is -1"):
         ReinforceSettings(TEACHER, entity_scores=-1)

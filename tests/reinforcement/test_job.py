@@ -21,7 +21,7 @@ from openmofi.engine import engine_named
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import Record, read_pairs, write_tar
 from openmofi.reinforcement import Knowledge, ReinforceSettings, TeacherSpec, augmented, image_hash, reinforce
-from openmofi.reinforcement.work import _whole_square
+from openmofi.reinforcement.teachers import whole_square
 from openmofi.schema import LabelStatus
 from openmofi.storage import expand_shards, read_manifest
 
@@ -73,7 +73,7 @@ def test_the_stored_embeddings_are_those_of_the_replayed_augmentations_and_texts
             assert (found.widths[place], found.heights[place]) == (120, 100)
             assert found.hashes[place] == image_hash(pair.image)
             pixels = augmented(pair.image, drawn, knowledge.size, knowledge.interpolation)
-            seen = preprocess(Image.fromarray(pixels), _whole_square(encoder.preprocessing))[None]
+            seen = preprocess(Image.fromarray(pixels), whole_square(encoder.preprocessing))[None]
             expected = encoder.project_images(encoder.image_features(seen))[0]
             name = knowledge.teachers[0].name
             np.testing.assert_allclose(found.image[name][place], expected, atol=2e-3)
@@ -224,7 +224,7 @@ def test_no_synthetic_texts_may_be_wanted(shards, teachers, labelled, tmp_path):
 def test_another_shard_of_the_same_name_is_refused(shards, teachers, labelled, tmp_path):
     write_tar(tmp_path / "00000.tar", [Record("a", b"x", "a")])
     other = expand_shards([str(tmp_path / "00000.tar")])
-    with pytest.raises(OpenMofiError, match="is not the shard 00000"):
+    with pytest.raises(OpenMofiError, match="from another shard 00000"):
         reinforce(other, labelled, tmp_path / "out", ReinforceSettings(teachers))
     (tmp_path / "00000.tar").rename(tmp_path / "new.tar")
     with pytest.raises(OpenMofiError, match="has no labels"):
@@ -233,7 +233,7 @@ def test_another_shard_of_the_same_name_is_refused(shards, teachers, labelled, t
 
 def test_another_knowledge_base_than_the_labels_is_refused(shards, small_world, tmp_path):
     labels = write_labels(tmp_path / "labels", shards[:1], [[]], kb="0123456789abcdef")
-    with pytest.raises(OpenMofiError, match="is not the one that") as error:
+    with pytest.raises(OpenMofiError, match="with another knowledge base") as error:
         reinforce(shards[:1], labels, tmp_path / "out", ReinforceSettings((TeacherSpec("sample", 20.0),)),
                   kb=small_world.kb)
     assert str(small_world.kb) in error.value.message

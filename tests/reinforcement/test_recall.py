@@ -14,7 +14,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.pairs import Record, write_tar
 from openmofi.reinforcement import Knowledge, ReinforceSettings, TeacherSpec, augmented, reinforce
 from openmofi.reinforcement.table import Sample
-from openmofi.reinforcement.work import _whole_square
+from openmofi.reinforcement.teachers import whole_square
 from openmofi.schema import PairStatus
 from openmofi.storage import claim_folder, expand_shards, finish_manifest
 
@@ -135,7 +135,7 @@ def test_a_manifest_that_lacks_something_is_refused(tmp_path):
     raw = json.loads((tmp_path / "manifest.json").read_text())
     del raw["settings"]["teachers"][0]["dim"]
     (tmp_path / "manifest.json").write_text(json.dumps(raw))
-    assert "is not understood" in refused(tmp_path).message
+    assert "cannot be read" in refused(tmp_path).message
 
 
 @pytest.mark.parametrize(("content", "says"), [
@@ -182,7 +182,7 @@ def test_two_teachers_of_the_job_and_a_shard_without_rows(tmp_path):
     for teacher, spec, dim in zip(knowledge.teachers, specs, (8, 12), strict=True):
         encoder = open_encoder(spec)
         assert (teacher.dim, teacher.spec) == (dim, spec)
-        view = _whole_square(encoder.preprocessing)
+        view = whole_square(encoder.preprocessing)
         for place, key in enumerate(keys):
             seen = Image.fromarray(augmented(images[key], found.augmentations[place], 64, knowledge.interpolation))
             wanted = encoder.project_images(encoder.image_features(preprocess(seen, view)[None]))[0]

@@ -82,8 +82,8 @@ def demo(
     as_json: _JSON = False,
 ) -> None:
     """The whole job on the sample world: build, label, audit, report; goes on where it was stopped."""
-    from openmofi.progress import shown_progress
     from openmofi.cli.show.tables import print_demo
+    from openmofi.progress import shown_progress
     from openmofi.sample.demo import run_demo
     from openmofi.sample.settings import world_settings
 

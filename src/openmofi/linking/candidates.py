@@ -1,4 +1,4 @@
-"""Candidates of surface forms, looked up once a form, and links made of scores."""
+"""Candidates of surface forms, looked up once for each form, and links from their scores."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from openmofi.knowledge import KnowledgeBase, normalise
 from openmofi.linking.settings import LinkSettings
-from openmofi.schema import Link
+from openmofi.schema import Link, Mention
 
 _MEMORY = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class NameCandidates:
-    """What a surface form may mean.
+    """The entities that a surface form may mean.
 
     Attributes:
         key: the normalised form.
@@ -48,12 +48,15 @@ class CandidateLookup:
 
     def __call__(self, surface: str) -> NameCandidates:
         """Candidates of a surface form."""
-        found = self._known.get(surface)
-        if found is None:
+        if surface not in self._known:
             if len(self._known) >= _MEMORY:
                 self._known.clear()
-            found = self._known[surface] = self._look_up(surface)
-        return found
+            self._known[surface] = self._look_up(surface)
+        return self._known[surface]
+
+    def of_texts(self, texts: Sequence[str], mentions: Sequence[Sequence[Mention]]) -> list[list[NameCandidates]]:
+        """Candidates of each text's mentions."""
+        return [[self(mention.surface) for mention in of_text] for _, of_text in zip(texts, mentions, strict=True)]
 
     def _look_up(self, surface: str) -> NameCandidates:
         candidates = self._kb.candidates(surface, self._settings.candidates)
@@ -66,13 +69,16 @@ class CandidateLookup:
                               candidates.priors.tolist(), prior)
 
 
-def links_of(mention: int, candidates: NameCandidates, scores: Sequence[float]) -> list[Link]:
-    """Links of one mention by falling score; equal scores stay by falling commonness."""
-    order = sorted(range(len(scores)), key=lambda place: -scores[place])
-    return [Link(candidates.ids[place], mention, candidates.commonness[place], scores[place]) for place in order]
+def links_of(mentions: Sequence[tuple[NameCandidates, NDArray[np.float64] | None]], digits: int = 6) -> list[Link]:
+    """Links of a text's mentions, by mention, then by falling score; equal scores stay by falling commonness.
 
-
-def rounded(scores: NDArray[np.float64]) -> list[float]:
-    """Scores to six decimals: what another order of additions could change is cut off."""
-    listed: list[float] = np.round(scores, 6).tolist()
-    return listed
+    Args:
+        mentions: each one's candidates and their scores; `None` takes the prior.
+        digits: decimals kept of scores; the order of additions could change further ones.
+    """
+    links = []
+    for number, (candidates, of_candidates) in enumerate(mentions):
+        scores = np.round(candidates.prior if of_candidates is None else of_candidates, digits).tolist()
+        order = sorted(range(len(scores)), key=lambda index, scores=scores: -scores[index])  # type: ignore[misc]
+        links += [Link(candidates.ids[index], number, candidates.commonness[index], scores[index]) for index in order]
+    return links

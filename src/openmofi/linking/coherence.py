@@ -1,13 +1,13 @@
-"""Linking by commonness and the rest of the text, as MOFI does it (arXiv 2306.07952, section 2).
+"""Linking by commonness and the rest of the text, as in MOFI (arXiv 2306.07952, section 2).
 
-Every entity has a vector of the graph. The context of a mention m is what the other mentions of the text mean at
-present, c_m = Σ_{m' ≠ m} Σ_e P(e | m') v_e, and
+Every entity has a vector of the graph. The context of a mention m is the expected vector of the text's other mentions,
+c_m = Σ_{m' ≠ m} Σ_e P(e | m') v_e, and
 
     P(e | m)   ∝ prior(e | m)^a · exp(β · cos(v_e, c_m))
     P(NIL | m) ∝ prior(NIL | m)^a · exp(β · nil_cosine)
 
-is taken again and again, damped, until it stands. A mention without others keeps its prior. One name twice in a text
-is one mention here: it would otherwise confirm itself.
+is iterated with damping until it converges. A mention without others keeps its prior. A name that occurs twice in a
+text is one mention here: it would otherwise confirm itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmofi.knowledge import KnowledgeBase
-from openmofi.linking.candidates import CandidateLookup, NameCandidates, links_of, rounded
+from openmofi.linking.candidates import CandidateLookup, NameCandidates, links_of
 from openmofi.linking.settings import CoherenceSettings
 from openmofi.schema import Link, Mention
 
@@ -28,14 +28,14 @@ _SHORT = 1e-4
 _BLOCK = 1 << 22
 _SIZES = (2, 3, 4, 6, 8, 12, 16, 24, 32)
 MOST_NAMES = 32
-"""Different names of a text that take part; in a longer text further ones keep their prior."""
+"""Most names of a text that take part; further ones keep their prior."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A text with at least two different names: its place in the batch and their candidates."""
+    """A text with at least two different names: its index in the batch and the names' candidates."""
 
-    place: int
+    index: int
     names: list[NameCandidates]
 
 
@@ -44,10 +44,10 @@ def _padded(count: int) -> int:
 
 
 class CoherenceLinker:
-    """Commonness, weighed by how well a candidate goes with the rest of the text.
+    """Commonness, weighted by how well a candidate matches the rest of the text.
 
-    A text's links do not depend on the batch that it comes in: texts are padded to sizes that they alone decide, and
-    computed as a stack of equally sized problems.
+    A text's links do not depend on the batch that it comes in: a text alone decides the size that it is padded to, and
+    texts of one size are computed as a stack.
     """
 
     name = "coherence"
@@ -59,33 +59,25 @@ class CoherenceLinker:
 
     def link(self, texts: Sequence[str], mentions: Sequence[Sequence[Mention]]) -> list[list[Link]]:
         """See `Linker.link`."""
-        looked_up = [[self._lookup(mention.surface) for mention in found]
-                     for _, found in zip(texts, mentions, strict=True)]
-        scores: list[dict[str, list[float]]] = [{} for _ in looked_up]
-        for bucket in self._buckets(looked_up):
+        candidates = self._lookup.of_texts(texts, mentions)
+        scores: list[dict[str, NDArray[np.float64]]] = [{} for _ in candidates]
+        for bucket in self._buckets(candidates):
             for text, probabilities in zip(bucket, self._solve(bucket), strict=True):
-                for candidates, row in zip(text.names, probabilities, strict=False):
-                    scores[text.place][candidates.key] = rounded(row[:len(candidates.rows)])
-        return [self._links(candidates, known) for candidates, known in zip(looked_up, scores, strict=True)]
+                for name, row in zip(text.names, probabilities, strict=False):
+                    scores[text.index][name.key] = row[:len(name.rows)]
+        return [links_of([(name, known.get(name.key)) for name in names])
+                for names, known in zip(candidates, scores, strict=True)]
 
-    @staticmethod
-    def _links(mentions: Sequence[NameCandidates], scores: dict[str, list[float]]) -> list[Link]:
-        links = []
-        for number, candidates in enumerate(mentions):
-            known = scores.get(candidates.key)
-            links.extend(links_of(number, candidates, rounded(candidates.prior) if known is None else known))
-        return links
-
-    def _buckets(self, looked_up: Sequence[Sequence[NameCandidates]]) -> list[list[_Text]]:
-        """Texts with something to weigh, by padded size, cut into blocks that fit the cache."""
+    def _buckets(self, candidates: Sequence[Sequence[NameCandidates]]) -> list[list[_Text]]:
+        """Texts with at least two names, by padded size, cut into blocks that fit the cache."""
         sizes: dict[tuple[int, int], list[_Text]] = {}
-        for place, mentions in enumerate(looked_up):
-            names = {found.key: found for found in mentions if len(found.rows)}
+        for index, of_text in enumerate(candidates):
+            names = {name.key: name for name in of_text if len(name.rows)}
             if len(names) < 2:
                 continue
             kept = list(names.values())[:MOST_NAMES]
-            widest = max(len(candidates.rows) for candidates in kept)
-            sizes.setdefault((_padded(len(kept)), _padded(widest)), []).append(_Text(place, kept))
+            widest = max(len(name.rows) for name in kept)
+            sizes.setdefault((_padded(len(kept)), _padded(widest)), []).append(_Text(index, kept))
         blocks = []
         for (names_padded, width), texts in sizes.items():
             step = max(1, _BLOCK // (names_padded * width * self._kb.dim * 4))
@@ -95,13 +87,13 @@ class CoherenceLinker:
     def _solve(self, texts: Sequence[_Text]) -> NDArray[np.float64]:
         """(texts, names, candidates) probabilities; padding has 0."""
         names = _padded(max(len(text.names) for text in texts))
-        width = _padded(max(len(c.rows) for text in texts for c in text.names))
+        width = _padded(max(len(name.rows) for text in texts for name in text.names))
         rows = np.zeros((len(texts), names, width), np.int64)
         prior = np.zeros((len(texts), names, width))
-        for place, text in enumerate(texts):
-            for number, candidates in enumerate(text.names):
-                rows[place, number, :len(candidates.rows)] = candidates.rows
-                prior[place, number, :len(candidates.rows)] = candidates.prior
+        for index, text in enumerate(texts):
+            for number, name in enumerate(text.names):
+                rows[index, number, :len(name.rows)] = name.rows
+                prior[index, number, :len(name.rows)] = name.prior
         vectors = self._kb.vectors(rows.reshape(-1)).reshape(*rows.shape, -1)
         return iterate(prior, vectors, self.settings)
 
@@ -112,12 +104,12 @@ def iterate(
     """The fixed point for a stack of texts.
 
     Args:
-        prior: (texts, names, candidates); 0 where padded. What is missing to 1 along candidates is NIL's.
+        prior: (texts, names, candidates); 0 where padded. The rest to 1 along candidates is NIL's.
         vectors: (texts, names, candidates, dim), L2-normalised or zero.
         settings: see there.
 
     Returns:
-        P(e | m), the shape of `prior`; what is missing to 1 along candidates is NIL's.
+        P(e | m), the shape of `prior`; the rest to 1 along candidates is NIL's.
     """
     held = prior > 0
     base = np.where(held, np.maximum(prior, _LEAST) ** settings.prior_weight, 0.0)
@@ -126,11 +118,11 @@ def iterate(
     result = prior.copy()
     active, now = np.arange(len(prior)), prior
     for _ in range(settings.iterations):
-        cosine, heard = _cosines(now, vectors)
+        cosine, has_context = _cosines(now, vectors)
         weight = base * np.exp(settings.coherence_weight * cosine)
         fresh = weight / (weight.sum(axis=2) + nil)[:, :, None]
         # A name whose others have no vectors has no context, and keeps its prior.
-        fresh = np.where((heard & held.any(axis=2))[:, :, None], fresh, prior)
+        fresh = np.where((has_context & held.any(axis=2))[:, :, None], fresh, prior)
         fresh = settings.damping * now + (1.0 - settings.damping) * fresh
         result[active] = fresh
         moving = np.abs(fresh - now).max(axis=(1, 2)) > settings.tolerance

@@ -18,8 +18,8 @@ def open_linker(name: str, kb: KnowledgeBase) -> Linker:
     """A linker with default settings.
 
     Raises:
-        UsageError: there is no such linker.
-        OpenMofiError: there is no fusion decoder at its path.
+        UsageError: the name is unknown.
+        OpenMofiError: its path holds no fusion decoder.
     """
     check_linker(name)
     if name.startswith(_FUSION):
@@ -33,19 +33,19 @@ def check_linker(name: str) -> None:
     """Check a linker's name without opening it.
 
     Raises:
-        UsageError: there is no such linker.
+        UsageError: the name is unknown.
     """
     fusion = name.startswith(_FUSION) and name != _FUSION
     if name not in LINKERS[:2] and not fusion:
-        raise UsageError(f"There is no linker {name!r}.", f"Choose one of {', '.join(LINKERS)}.")
+        raise UsageError(f"unknown value {name!r} for linker; use {LINKERS[0]}, {LINKERS[1]} or {LINKERS[2]}.")
 
 
 def linker_fingerprint(name: str) -> str:
-    """Names what a linker answers: its name, and for a fusion decoder what the path holds, wherever it lies.
+    """Identifies a linker by its name, a fusion decoder by its content instead of its path.
 
     Raises:
-        UsageError: there is no such linker.
-        OpenMofiError: there is no fusion decoder at its path.
+        UsageError: the name is unknown.
+        OpenMofiError: its path holds no fusion decoder.
     """
     check_linker(name)
     if not name.startswith(_FUSION):

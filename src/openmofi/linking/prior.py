@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from openmofi.knowledge import KnowledgeBase
-from openmofi.linking.candidates import CandidateLookup, links_of, rounded
+from openmofi.linking.candidates import CandidateLookup, links_of
 from openmofi.linking.settings import LinkSettings
 from openmofi.schema import Link, Mention
 
 
 class PriorLinker:
-    """P(entity | mention) = commonness × link probability; what is missing to 1 is NIL. The text does not matter."""
+    """P(entity | mention) = commonness × link probability; the rest to 1 is NIL. The text does not matter."""
 
     name = "prior"
 
@@ -21,11 +21,4 @@ class PriorLinker:
 
     def link(self, texts: Sequence[str], mentions: Sequence[Sequence[Mention]]) -> list[list[Link]]:
         """See `Linker.link`."""
-        return [self._link(found) for _, found in zip(texts, mentions, strict=True)]
-
-    def _link(self, mentions: Sequence[Mention]) -> list[Link]:
-        links = []
-        for number, mention in enumerate(mentions):
-            candidates = self._lookup(mention.surface)
-            links.extend(links_of(number, candidates, rounded(candidates.prior)))
-        return links
+        return [links_of([(name, None) for name in names]) for names in self._lookup.of_texts(texts, mentions)]

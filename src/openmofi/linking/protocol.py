@@ -1,4 +1,4 @@
-"""What a linker is."""
+"""The interface of linkers."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ class Linker(Protocol):
     def link(self, texts: Sequence[str], mentions: Sequence[Sequence[Mention]]) -> list[list[Link]]:
         """For each text the candidates of all its mentions, by mention and then by descending score.
 
-        A mention whose name the knowledge base does not know has no link at all. The scores of a mention's candidates
-        sum to at most 1; what is missing to 1 is the probability of NIL (none of them).
+        A mention whose name is not in the knowledge base has no link. The scores of a mention's candidates
+        sum to at most 1; the rest to 1 is the probability of NIL (none of them).
         """

@@ -2,69 +2,139 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import log_softmax, logsigmoid
+from torch.utils.checkpoint import checkpoint
+
+from openmofi.objectives.collectives import gather_with_gradient, sum_over_ranks, world_size
+from openmofi.objectives.positives import Positives
+from openmofi.objectives.protocol import Replicated
 
 
 @dataclass(frozen=True)
-class Rows:
+class PairRows:
     """Some of this rank's rows beside the pairs of all ranks.
 
     Attributes:
+        part: which of this rank's rows.
         image, text: (b, D) the rows.
         all_image, all_text: (N, D) all pairs.
         positive: (b, N) bool; at least one a row.
-        scale, bias: scalars: logit = scale · cosine + bias (the bias of the sigmoid loss only).
     """
 
+    part: slice
     image: Tensor
     text: Tensor
     all_image: Tensor
     all_text: Tensor
     positive: Tensor
-    scale: Tensor
-    bias: Tensor | None
 
 
-def infonce(rows: Rows) -> tuple[Tensor, Tensor]:
-    """Symmetric InfoNCE (CLIP §2.3), the mass of a row's target shared evenly by its positives.
+def sum_over_chunks(loss_of: Callable[[PairRows], tuple[Tensor, Tensor]], image: Tensor, text: Tensor,
+                    positives: Positives, chunk: int) -> tuple[Tensor, Tensor]:
+    """Sum a loss over this rank's rows against the pairs of all ranks, which are gathered with a gradient.
+
+    With chunks recomputed in the backward pass, what is kept is O(B · D), not O(B²).
+
+    Args:
+        loss_of: rows → the sum of their losses, and counts without a gradient.
+        image, text: (B, D), L2-normalised.
+        positives: of the rows.
+        chunk: rows at a time; 0 takes all at once.
+
+    Returns:
+        The mean loss over this rank's rows, and the sum of the counts.
+    """
+    rows, dim = image.shape
+    every = gather_with_gradient(torch.cat([image, text], dim=1))
+
+    def loss_of_part(image: Tensor, text: Tensor, all_image: Tensor, all_text: Tensor,
+                     part: slice) -> tuple[Tensor, Tensor]:
+        mask = positives.mask(part.start, part.stop, len(all_image))
+        return loss_of(PairRows(part, image, text, all_image, all_text, mask))
+
+    chunk = chunk or rows
+    results = []
+    for start in range(0, rows, chunk):
+        part = slice(start, min(start + chunk, rows))
+        arguments = image[part], text[part], every[:, :dim], every[:, dim:], part
+        # A single chunk is as large in the backward pass as in the forward one: nothing to gain by recomputing it.
+        results.append(loss_of_part(*arguments) if chunk >= rows else checkpoint(
+            loss_of_part, *arguments, use_reentrant=False, preserve_rng_state=False))
+    losses, counts = zip(*results, strict=True)
+    return sum(losses, start=image.new_zeros(())) / rows, torch.stack(counts).sum(0)
+
+
+def mean_over_ranks(loss: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean of every rank's loss, whose gradient is that of this rank's; and the sum of the counts, float64."""
+    totals = sum_over_ranks(torch.cat([loss.detach().double()[None], counts.double()]))
+    mean = (totals[0] / world_size()).to(loss.dtype)
+    return loss + (mean - loss).detach(), totals[1:]
+
+
+class LogitScale(Replicated, nn.Module):
+    """An objective with a learned logit scale.
+
+    Args:
+        scale, max_scale: initial and greatest factor on the cosines.
+
+    Attributes:
+        log_scale: scalar parameter; the factor is its exponential.
+    """
+
+    def __init__(self, scale: float, max_scale: float) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
+        self._greatest = math.log(max_scale)
+        self.after_step()
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Keep the scale at most `max_scale` (CLIP, arXiv 2103.00020, section 2.5)."""
+        self.log_scale.clamp_(max=self._greatest)
+
+
+def infonce(rows: PairRows, scale: Tensor, _: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Symmetric InfoNCE (CLIP, arXiv 2103.00020, figure 3), the target's mass shared evenly by a row's positives.
 
     Returns:
         The sum over the rows of ½ (image→text + text→image cross-entropy); and, without a gradient, (2,) how many rows
         rank a positive first, image→text and text→image.
     """
-    to_text = log_softmax(rows.scale * (rows.image @ rows.all_text.T), dim=1)
-    to_image = log_softmax(rows.scale * (rows.text @ rows.all_image.T), dim=1)
+    to_text = log_softmax(scale * (rows.image @ rows.all_text.T), dim=1)
+    to_image = log_softmax(scale * (rows.text @ rows.all_image.T), dim=1)
     count = rows.positive.sum(dim=1)
-    found = (torch.where(rows.positive, side, 0).sum(dim=1) / count for side in (to_text, to_image))
-    loss = -sum(found, start=torch.zeros_like(rows.image[:, 0])).sum() / 2
+    means = (torch.where(rows.positive, side, 0).sum(dim=1) / count for side in (to_text, to_image))
+    loss = -sum(means, start=torch.zeros_like(rows.image[:, 0])).sum() / 2
     return loss, torch.stack([_hits(to_text, rows.positive), _hits(to_image, rows.positive)])
 
 
-def sigmoid(rows: Rows) -> tuple[Tensor, Tensor]:
+def sigmoid(rows: PairRows, scale: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
     """The sigmoid loss (SigLIP, arXiv 2303.15343, algorithm 1): every pair is a question of its own.
 
     Returns:
         The sum over the rows' images and all texts of −log σ(±logit), + for positives; and the hits as in `infonce`.
     """
     cosine = rows.image @ rows.all_text.T
-    logit = rows.scale * cosine if rows.bias is None else rows.scale * cosine + rows.bias
+    logit = scale * cosine if bias is None else scale * cosine + bias
     loss = -logsigmoid(torch.where(rows.positive, logit, -logit)).sum()
     with torch.no_grad():
         back = rows.text @ rows.all_image.T
     return loss, torch.stack([_hits(cosine, rows.positive), _hits(back, rows.positive)])
 
 
-PAIRWISE: dict[str, Callable[[Rows], tuple[Tensor, Tensor]]] = {"infonce": infonce, "sigmoid": sigmoid}
-"""The losses by the name that a recipe gives them."""
+PAIRWISE: dict[str, Callable[[PairRows, Tensor, Tensor | None], tuple[Tensor, Tensor]]] = {
+    "infonce": infonce, "sigmoid": sigmoid}
+"""Name in a recipe → loss of (rows, scale, bias of the sigmoid loss): logit = scale · cosine + bias."""
 
 
 def at_least_float(tensor: Tensor) -> Tensor:
-    """In float32, or float64 where it is."""
+    """The tensor as float32, or as float64 if it is float64."""
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 

@@ -1,9 +1,11 @@
-"""Partial labels: a caption names a bag of entities, the image shows some of them (MIL-NCE; REFERENCE.md §9)."""
+"""Partial labels: a caption names a bag of entities, the image shows some of them (MIL-NCE, arXiv 1912.06430)."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from openmofi.objectives.pairwise import at_least_float
 
 EMPTY = -1
 
@@ -11,27 +13,27 @@ EMPTY = -1
 def partial_label_loss(logits: Tensor, bag: Tensor, weights: Tensor | None = None) -> Tensor:
     """Mean over rows of −log Σ_{e in bag} w_e · softmax(logits)_e (MIL-NCE, arXiv 1912.06430, equation 1).
 
-    The entity that keeps coming back with a kind of image wins the bag, since raising it lowers the loss most. A
-    bag of one entity of weight 1 is cross-entropy.
+    The entity that recurs with a kind of image wins the bag, since raising it lowers the loss most. A bag of one entity
+    of weight 1 is cross-entropy.
 
     Args:
         logits: (B, V), any floating type; the loss is computed in float32, or in float64 if they are.
-        bag: (B, K) int64 columns of `logits`, padded with −1 anywhere. An entity that stands twice counts twice.
-        weights: (B, K) non-negative, such as link scores; 1 where not given. They are not normalised: a common factor
-            shifts the loss and leaves the gradient as it is. Weights of padding are ignored.
+        bag: (B, K) int64 columns of `logits`, padded with −1 anywhere. An entity listed twice counts twice.
+        weights: (B, K) non-negative, such as link scores; 1 by default. They are not normalised: a common factor
+            shifts the loss and leaves the gradient unchanged. Weights of padding are ignored.
 
     Returns:
         A scalar. Rows with an empty bag (all −1, or only zero weights) are ignored and not counted in the mean; 0,
         with a zero gradient, if every row is ignored.
 
     Raises:
-        ValueError: the shapes do not fit.
+        ValueError: the shapes do not match.
     """
     if logits.ndim != 2 or bag.ndim != 2 or len(bag) != len(logits):
-        raise ValueError(f"logits {tuple(logits.shape)} and bag {tuple(bag.shape)} do not fit: (B, V) and (B, K)")
+        raise ValueError(f"logits {tuple(logits.shape)} and bag {tuple(bag.shape)} must be (B, V) and (B, K)")
     if weights is not None and weights.shape != bag.shape:
         raise ValueError(f"weights {tuple(weights.shape)} and bag {tuple(bag.shape)} differ in shape")
-    scores = logits if logits.dtype == torch.float64 else logits.float()
+    scores = at_least_float(logits)
     present = bag != EMPTY
     if weights is not None:
         present = present & (weights > 0)

@@ -13,7 +13,7 @@ from openmofi.objectives.protocol import Batch
 POSITIVES: dict[str, tuple[str, ...]] = {
     "none": (), "text": ("text_id",), "entity": ("labels",), "entity-or-text": ("labels", "text_id"),
 }
-"""Name of a rule → the entries of the batch that make a positive where they are shared."""
+"""Name of a rule → the entries of the batch that make two pairs positives where they are equal."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ def _mark_shared(mask: Tensor, keys: _Keys, start: int) -> None:
     """
     stop = start + len(mask)
     rows, slots = keys.used[start:stop].nonzero(as_tuple=True)
-    wanted = keys.local[start:stop][rows, slots]
-    first = torch.searchsorted(keys.values, wanted)
-    counts = torch.searchsorted(keys.values, wanted, right=True) - first
+    values = keys.local[start:stop][rows, slots]
+    first = torch.searchsorted(keys.values, values)
+    counts = torch.searchsorted(keys.values, values, right=True) - first
     ends = counts.cumsum(0)
     positions = torch.arange(int(counts.sum()), device=mask.device)
     within = positions - torch.repeat_interleave(ends - counts, counts)
@@ -77,9 +77,9 @@ class Positives:
 
     def mask(self, start: int, stop: int, pairs: int) -> Tensor:
         """(stop − start, pairs) bool for this rank's rows from `start` on; the relation is symmetric."""
-        found = torch.zeros(stop - start, pairs, dtype=torch.bool, device=self._device)
+        mask = torch.zeros(stop - start, pairs, dtype=torch.bool, device=self._device)
         own = torch.arange(stop - start, device=self._device)
-        found[own, own + self._first + start] = True
+        mask[own, own + self._first + start] = True
         for keys in self._keys:
-            _mark_shared(found, keys, start)
-        return found
+            _mark_shared(mask, keys, start)
+        return mask

@@ -29,7 +29,7 @@ Embeddings = Mapping[str, "Tensor"]
 
 @dataclass(frozen=True)
 class ObjectiveResult:
-    """What an objective found on a batch.
+    """The loss of a batch and its metrics.
 
     Attributes:
         loss: scalar with a gradient: the mean over the *global* batch, the same number on every rank. Its gradient
@@ -43,7 +43,7 @@ class ObjectiveResult:
 
 
 class Objective(Protocol):
-    """A `torch.nn.Module`; it knows nothing of the trainer or the encoder.
+    """A `torch.nn.Module`; it does not know the trainer or the encoder.
 
     Replicated parameters (a logit scale) get this rank's part of the gradient: the trainer averages them over the
     ranks. Parameters named by `sharded_parameters` are this rank's rows of a matrix that is split over the ranks by
@@ -60,4 +60,15 @@ class Objective(Protocol):
         """Names of sharded parameters → the number of rows of the whole matrix."""
 
     def after_step(self) -> None:
-        """Called after each optimiser step (clamps a scale, say)."""
+        """Called after each optimiser step, for example to clamp a scale."""
+
+
+class Replicated:
+    """The part of an `Objective` that has no sharded parameters and nothing to clamp."""
+
+    def sharded_parameters(self) -> dict[str, int]:
+        """None: all parameters are replicated."""
+        return {}
+
+    def after_step(self) -> None:
+        """Does nothing."""

@@ -1,4 +1,4 @@
-"""What teachers know of a dataset, computed once, stored, replayed. Students are trained on it elsewhere."""
+"""Teachers' knowledge of a dataset, computed once, stored, replayed. Students are trained on it elsewhere."""
 
 from openmofi.reinforcement.augmentation import (
     TRANSFORM_VERSION,
@@ -7,10 +7,11 @@ from openmofi.reinforcement.augmentation import (
     augmented,
     image_hash,
 )
-from openmofi.reinforcement.job import KIND, reinforce
+from openmofi.reinforcement.job import reinforce
 from openmofi.reinforcement.recall import Knowledge, Recalled
 from openmofi.reinforcement.scale import TunedScale, tune_scale
 from openmofi.reinforcement.settings import ReinforceSettings
+from openmofi.reinforcement.table import KIND
 from openmofi.reinforcement.teachers import Teacher, TeacherSpec, parse_specs, parse_teachers
 
 __all__ = [

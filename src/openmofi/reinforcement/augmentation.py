@@ -1,7 +1,7 @@
-"""Augmentations that are drawn once, stored as numbers, and replayed to the very same pixels.
+"""Augmentations that are drawn once, stored as numbers, and replayed to the same pixels.
 
-A crop is stored as fractions of the image, so that it means the same on a copy of another size (absolute pixels gave
-black images, silently); that it is another size is told by the stored one and by the hash of the bytes.
+A crop is stored as fractions of the image, so that it means the same on a copy of another size (absolute pixels
+silently gave black images). The stored size and the hash of the bytes show that a copy differs.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from openmofi.config import Fraction, NonNegativeInt, PositiveFloat, PositiveFra
 from openmofi.pairs.images.scaled import ScaledImage
 
 TRANSFORM_VERSION = 1
-"""Of what `augmented` makes of an `Augmentation`; a store of another version is refused."""
+"""Of the mapping from an `Augmentation` to pixels; a store of another version is refused."""
 
 _TRIES = 10
-_BINS = 31  # torchvision's: a magnitude of 30 is the greatest
+_BINS = 31  # as torchvision: the greatest magnitude is 30
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class AugmentSettings(Settings):
 
 @dataclass(frozen=True)
 class _Op:
-    """An op of RandAugment: its greatest magnitude, whether that is signed, and what it does to an image."""
+    """An op of RandAugment: its greatest magnitude, whether it is signed, and its function."""
 
     greatest: float
     signed: bool
@@ -112,13 +112,13 @@ def image_hash(data: bytes) -> int:
 
 
 def drawing(seed: int, shard: str, key: str, number: int) -> np.random.Generator:
-    """Random numbers that depend on these four alone."""
-    named = hashlib.blake2b(f"{seed}\0{number}\0{shard}\0{key}".encode(), digest_size=16).digest()
-    return np.random.Generator(np.random.PCG64(int.from_bytes(named, "little")))
+    """A generator of random numbers that depends on the arguments alone."""
+    digest = hashlib.blake2b(f"{seed}\0{number}\0{shard}\0{key}".encode(), digest_size=16).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "little")))
 
 
 def draw_augmentation(settings: AugmentSettings, draw: np.random.Generator, width: int, height: int) -> Augmentation:
-    """Draw an augmentation for an image of this upright size, by the rules of torchvision."""
+    """Draw an augmentation for an image of this upright size, as torchvision does."""
     left, top, across, down = _draw_crop(settings, draw, width, height)
     flip = bool(draw.random() < settings.flip)
     ops = tuple(_draw_op(settings.magnitude, draw) for _ in range(settings.ops))
@@ -149,14 +149,14 @@ def _draw_op(magnitude: int, draw: np.random.Generator) -> tuple[str, float]:
 
 
 def augmented(data: bytes, augmentation: Augmentation, size: int, interpolation: str) -> NDArray[np.uint8]:
-    """Decode, crop, resize, flip and change an image, as drawn; (size, size, 3) uint8.
+    """Decode, crop, resize, flip and alter an image, as drawn; (size, size, 3) uint8.
 
     A JPEG is decoded at the smallest of libjpeg's scales at which the crop has at least `size` pixels a side. The
-    outcome depends on the arguments alone. Thread-safe.
+    result depends on the arguments alone. Thread-safe.
 
     Args:
         data: the encoded bytes.
-        augmentation: what is done.
+        augmentation: as drawn.
         size: height and width in pixels.
         interpolation: `bilinear` or `bicubic`.
 
@@ -167,18 +167,18 @@ def augmented(data: bytes, augmentation: Augmentation, size: int, interpolation:
 
 
 def replayed(image: ScaledImage, augmentation: Augmentation, size: int, interpolation: str) -> Image.Image:
-    """What `augmented` gives, as an image, of an image whose header was read already.
+    """`augmented` of an image whose header was already read, as a Pillow image.
 
     Raises:
         ImageRefused: the bytes cannot be decoded.
     """
     x, y, across, down = augmentation.crop
-    # On the image that it was drawn on these are the whole numbers that were drawn.
+    # On the image for which they were drawn, these are the integers that were drawn.
     box = (round(x * image.width), round(y * image.height), max(1, round(across * image.width)),
            max(1, round(down * image.height)))
-    picture = image.cut(box, size, interpolation)
+    crop = image.cut(box, size, interpolation)
     if augmentation.flip:
-        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     for name, value in augmentation.ops:
-        picture = _SPACE[name].apply(picture, value)
-    return picture
+        crop = _SPACE[name].apply(crop, value)
+    return crop

@@ -24,14 +24,14 @@ class Captioner(Protocol):
     """Writes texts about images."""
 
     def caption(self, images: Sequence[Image.Image], count: int) -> list[list[str]]:
-        """RGB images → `count` texts of each, the likeliest first; the same for the same batch."""
+        """RGB images → `count` texts of each, the likeliest first; equal batches give equal texts."""
 
 
 def captioner_fingerprint(spec: str) -> str:
-    """Names the checkpoint: its files' sizes and edges.
+    """Identifies the checkpoint by sizes and edges of its files.
 
     Raises:
-        OpenMofiError: there is none.
+        OpenMofiError: it is not found.
     """
     folder = _folder(spec)
     return fingerprint({path.name: file_fingerprint(path) for pattern in _FILES for path in folder.glob(pattern)})
@@ -40,30 +40,29 @@ def captioner_fingerprint(spec: str) -> str:
 def open_captioner(spec: str) -> Captioner:
     """Open an image-to-text model of transformers (BLIP, GIT, VisionEncoderDecoder …) as `hf:PATH-OR-ID`.
 
-    Weights are read from safetensors only; code from a repository is never run; only a hub id reaches for the network.
+    Weights are read from safetensors only; code from a repository is never run; only a hub id uses the network.
 
     Raises:
-        OpenMofiError: there is none, it is damaged, or it is another kind of model.
+        OpenMofiError: it is not found, is damaged, or is another kind of model.
     """
     from safetensors import SafetensorError
     from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 
-    folder = str(_folder(spec))
+    folder, options = str(_folder(spec)), {"local_files_only": True, "trust_remote_code": False}
     try:
         with quiet_transformers():
-            # Its annotation knows no `output_loading_info`.
+            # Its annotation lacks `output_loading_info`.
             kind: Any = AutoModelForImageTextToText
-            model, report = kind.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=torch.float32,
-                output_loading_info=True)
-            processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            model, report = kind.from_pretrained(folder, use_safetensors=True, dtype=torch.float32,
+                                                 output_loading_info=True, **options)
+            processor = AutoImageProcessor.from_pretrained(folder, **options)
+            tokenizer = AutoTokenizer.from_pretrained(folder, **options)
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise OpenMofiError(f"The captioner {spec} cannot be loaded: {str(error).strip().splitlines()[0][:300]}",
-                            "Check that it is a whole image-to-text checkpoint with safetensors weights.") from error
+                            "Check that it is a complete image-to-text checkpoint with safetensors weights.") from error
     if report["missing_keys"]:
         raise OpenMofiError(f"The captioner {spec} lacks {len(report['missing_keys'])} of its weights, "
-                            f"{sorted(report['missing_keys'])[0]} the first.", "Fetch it again.")
+                            f"such as {sorted(report['missing_keys'])[0]}.", "Fetch it again.")
     return _Generator(model.eval().requires_grad_(False), processor, tokenizer)
 
 
@@ -75,7 +74,7 @@ def _folder(spec: str) -> Path:
 
 @dataclass(frozen=True)
 class _Generator:
-    """Writes by beam search, which draws nothing."""
+    """Writes by beam search, which draws no random numbers."""
 
     model: Any
     processor: Any
@@ -87,7 +86,7 @@ class _Generator:
             return []
         pixels = self.processor(images=list(images), return_tensors="pt")["pixel_values"]
         with torch.inference_mode():
-            written = self.model.generate(pixel_values=pixels, num_beams=max(2, count), num_return_sequences=count,
-                                          do_sample=False, max_new_tokens=_MAX_TOKENS)
-        texts = [text.strip() for text in self.tokenizer.batch_decode(written, skip_special_tokens=True)]
+            tokens = self.model.generate(pixel_values=pixels, num_beams=max(2, count), num_return_sequences=count,
+                                         do_sample=False, max_new_tokens=_MAX_TOKENS)
+        texts = [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
         return [texts[start:start + count] for start in range(0, len(texts), count)]

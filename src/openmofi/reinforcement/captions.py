@@ -1,4 +1,4 @@
-"""Synthetic texts without a captioner: the entities that an image was found to show, written into templates."""
+"""Synthetic texts without a captioner: the accepted entities of an image, written into templates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TEMPLATES = (
     "a photo of {name}", "an image of {name}, {description}", "{name}: {description}", "{name} ({type})",
     "a photo of {name}, a kind of {type}", "{description}",
 )
-"""A template is used for the entities that have all it asks for."""
+"""A template is used for entities that have all its fields."""
 
 
 def accepted_entities(labels: pa.Table, kb: KnowledgeBase | None) -> list[list[Entity]]:
@@ -25,38 +25,38 @@ def accepted_entities(labels: pa.Table, kb: KnowledgeBase | None) -> list[list[E
 
     Args:
         labels: has the columns `mentions` and `entities` of `schema.LABELS`.
-        kb: gives names, descriptions and types; without it an entity is called as its text calls it.
+        kb: gives names, descriptions and types; without it an entity has the name that its text uses.
 
     Raises:
-        OpenMofiError: the knowledge base does not have one of them.
+        OpenMofiError: the knowledge base lacks one of them.
     """
     judged = Judged.of(labels)
-    chosen = np.flatnonzero(judged.accepted)
-    chosen = chosen[np.lexsort((chosen, -judged.probability[chosen], judged.row[chosen]))]
-    ids = judged.entity.take(pa.array(chosen)).to_pylist()
+    accepted = np.flatnonzero(judged.accepted)
+    accepted = accepted[np.lexsort((accepted, -judged.probability[accepted], judged.row[accepted]))]
+    ids = judged.entity.take(pa.array(accepted)).to_pylist()
     if kb is None:
-        surfaces = mention_column(labels, "surface").take(pa.array(judged.mention[chosen])).to_pylist()
+        surfaces = mention_column(labels, "surface").take(pa.array(judged.mention[accepted])).to_pylist()
         entities = [Entity(entity, surface) for entity, surface in zip(ids, surfaces, strict=True)]
     else:
         entities = _described(kb, ids)
-    found: list[list[Entity]] = [[] for _ in range(len(labels))]
-    for row, entity in zip(judged.row[chosen].tolist(), entities, strict=True):
+    of_rows: list[list[Entity]] = [[] for _ in range(len(labels))]
+    for row, entity in zip(judged.row[accepted].tolist(), entities, strict=True):
         # Two mentions may mean one entity.
-        if all(entity.id != other.id for other in found[row]):
-            found[row].append(entity)
-    return found
+        if all(entity.id != other.id for other in of_rows[row]):
+            of_rows[row].append(entity)
+    return of_rows
 
 
 def _described(kb: KnowledgeBase, ids: Sequence[str]) -> list[Entity]:
     rows = kb.rows(ids)
     if (rows < 0).any():
-        raise OpenMofiError(f"The knowledge base {kb.path} does not have the entity {ids[int(np.argmin(rows))]} of "
-                            "the labels.", "Give the one that the pairs were labelled with.")
+        raise OpenMofiError(f"The knowledge base {kb.path} lacks the entity {ids[int(np.argmin(rows))]} of the labels.",
+                            "Give the one that the pairs were labelled with.")
     return [kb.entity(row) for row in rows.tolist()]
 
 
 def entity_captions(entities: Sequence[Entity], count: int, draw: np.random.Generator) -> list[str]:
-    """Draw `count` texts about some of `entities`; one comes twice only where there are no others. Empty of none."""
+    """Draw `count` texts about some of `entities`; they repeat only after all were drawn. Empty without entities."""
     texts = list(dict.fromkeys(text for entity in entities for text in _texts(entity)))
     if not texts:
         return []
@@ -65,7 +65,7 @@ def entity_captions(entities: Sequence[Entity], count: int, draw: np.random.Gene
 
 
 def _texts(entity: Entity) -> list[str]:
-    # "noun.animal" is called an animal.
+    # The type "noun.animal" reads "animal".
     kind = entity.types[0].rpartition(".")[2].replace("_", " ") if entity.types else ""
     values = {"name": entity.name, "description": entity.description, "type": kind}
     return [template.format(**values) for template in TEMPLATES

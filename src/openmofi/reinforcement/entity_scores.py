@@ -1,7 +1,7 @@
-"""A teacher's class scores: its zero-shot softmax over the entities that the labels accepted, of which the top is kept.
+"""A teacher's class scores: the top of its zero-shot softmax over the entities that the labels accepted.
 
-Encoders are saved without the head that they were trained with, so that a teacher knows an entity by its text, as it
-does in the label job.
+Encoders are saved without the head that they were trained with, so that a teacher knows an entity by its text, as in
+the label job.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ Scores = tuple[NDArray[np.int32], NDArray[np.float16]]
 
 
 def accepted_ids(labels: Folder, count: int) -> list[str]:
-    """Identifiers, sorted, of the entities that the labels accept, in whichever of their shards.
+    """Identifiers, sorted, of the entities that the labels of any shard accept.
 
     Raises:
-        UsageError: they are fewer than `count`.
+        UsageError: there are fewer than `count`.
         OpenMofiError: a label file cannot be read.
     """
-    found: set[str] = set()
+    ids: set[str] = set()
     for shard in labels.shards:
         judged = Judged.of(labels.read(shard, ["mentions", "entities"]))
-        found.update(judged.entity.filter(pa.array(judged.accepted)).to_pylist())
-    if len(found) < count:
-        raise UsageError(f"{labels.path} accepts {len(found)} entities, and the scores of {count} are wanted.",
-                         f"Set --entity-scores to {len(found)} at most.")
-    return sorted(found)
+        ids.update(judged.entity.filter(pa.array(judged.accepted)).to_pylist())
+    if len(ids) < count:
+        raise UsageError(f"{labels.path} accepts {len(ids)} entities, fewer than --entity-scores {count}.",
+                         f"Set --entity-scores to {len(ids)} at most.")
+    return sorted(ids)
 
 
 def prepare_entities(ids: Sequence[str], labels: Folder, kb: KnowledgeBase, encoders: Sequence[Encoder],
@@ -60,12 +60,12 @@ def prepare_entities(ids: Sequence[str], labels: Folder, kb: KnowledgeBase, enco
 
 
 def entity_template(labels: Folder) -> str:
-    """How the label job wrote an entity for its encoder."""
+    """The label job's template of entity texts."""
     return str(labels.manifest.settings.get("selection", {}).get("template", SelectionSettings().template))
 
 
 def read_entities(store: str | Path) -> tuple[str, ...]:
-    """Identifiers of the entities of a store's scores.
+    """Identifiers of the entities that a store has scores of.
 
     Raises:
         OpenMofiError: the file is missing or damaged.
@@ -79,28 +79,28 @@ def read_entities(store: str | Path) -> tuple[str, ...]:
 
 
 def entity_vectors(labels: Folder, kb: KnowledgeBase, encoder: Encoder, out: str | Path) -> Array:
-    """(C, dim) float32, L2-normalised: the texts of a store's entities, which `prepare_entities` embedded."""
-    known = embed_entities(kb, encoder, read_entities(out), entity_template(labels), out, LocalEngine(), Quiet())
-    return encoder.project_texts(known.features)
+    """(C, dim) float32, L2-normalised: of the texts of a store's entities, which `prepare_entities` embedded."""
+    embedded = embed_entities(kb, encoder, read_entities(out), entity_template(labels), out, LocalEngine(), Quiet())
+    return encoder.project_texts(embedded.features)
 
 
 def top_entities(images: Array, entities: Array, scale: float, count: int) -> Scores:
-    """The entities that a teacher thinks likeliest, and how likely.
+    """A teacher's likeliest entities and their probabilities.
 
     Args:
         images: (n, dim) float32, L2-normalised.
         entities: (C, dim), likewise; C ≥ `count`.
         scale: the teacher's factor on cosines.
-        count: how many are kept.
+        count: entities kept.
 
     Returns:
-        (n, count) rows of `entities`, the likeliest first, the first row first among equals; and their shares of
-        softmax(scale · images · entitiesᵀ) over all C, whose sum over the kept ones is below 1.
+        (n, count) int32 rows of `entities`, by falling probability, equal ones by row; and (n, count) float16: their
+        softmax(scale · images · entitiesᵀ) over all C.
     """
     logits = scale * (images @ entities.T)
     # In order of the rows first, so that the stable sort keeps that order among equals.
-    chosen = np.sort(np.argpartition(-logits, count - 1, axis=1)[:, :count], axis=1)
-    kept = np.take_along_axis(logits, chosen, axis=1)
+    rows = np.sort(np.argpartition(-logits, count - 1, axis=1)[:, :count], axis=1)
+    kept = np.take_along_axis(logits, rows, axis=1)
     order = np.argsort(-kept, axis=1, kind="stable")
     share = np.exp(np.take_along_axis(kept, order, axis=1) - logsumexp(logits, axis=1, keepdims=True))
-    return np.take_along_axis(chosen, order, axis=1).astype(np.int32), share.astype(np.float16)
+    return np.take_along_axis(rows, order, axis=1).astype(np.int32), share.astype(np.float16)

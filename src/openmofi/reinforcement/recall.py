@@ -1,4 +1,4 @@
-"""Reads what teachers know of a dataset: memory-mapped, by shard and key."""
+"""Reads a store of teachers' knowledge: memory-mapped, by shard and key."""
 
 from __future__ import annotations
 
@@ -16,11 +16,9 @@ from openmofi.encoders.preprocess import preprocessing_from_json
 from openmofi.errors import OpenMofiError
 from openmofi.reinforcement.augmentation import OPS, TRANSFORM_VERSION, Augmentation
 from openmofi.reinforcement.entity_scores import read_entities
-from openmofi.reinforcement.job import KIND
 from openmofi.reinforcement.precision import decode, normalised
-from openmofi.reinforcement.table import PARTS
+from openmofi.reinforcement.table import KIND, PARTS, shard_path
 from openmofi.reinforcement.teachers import Teacher
-from openmofi.reinforcement.work import shard_path
 from openmofi.schema import PairStatus
 from openmofi.storage import Manifest, read_manifest
 
@@ -33,10 +31,10 @@ _ANEW = "Remove the store and make it again."
 
 @dataclass(frozen=True)
 class Recalled:
-    """What the store knows of n samples, in the order in which they were asked for.
+    """Knowledge of n samples, in the order of the request.
 
     Attributes:
-        known: (n,) whether the store has the sample with the status `ok`; all else is zeros where it has not.
+        known: (n,) whether the store has the sample with the status `ok`; all else is zero where it has not.
         widths, heights: (n,) int64 of the upright image at full size, in pixels.
         hashes: (n,) uint64, see `image_hash`.
         augmentations: (n,) the chosen ones; `None` where unknown.
@@ -44,9 +42,9 @@ class Recalled:
         image: by teacher's name, (n, dim) float32, L2-normalised: embeddings of the chosen augmentations.
         text: likewise, of the pairs' own texts.
         caption: likewise, of the chosen synthetic texts; zeros where the store has none.
-        entity_ids: by teacher's name, (n, `entity_scores` of the store) int64 rows of `Knowledge.entities()`: what the
-            teacher thinks the chosen augmentations show, the likeliest first; −1 where unknown. Empty without scores.
-        entity_scores: likewise, float32: how likely, among all of these entities; 0 where unknown.
+        entity_ids: by teacher's name, (n, `entity_scores` of the store) int64 rows of `Knowledge.entities()`: the
+            teacher's likeliest entities of the chosen augmentations in order; −1 where unknown. Empty without scores.
+        entity_scores: likewise, float32: their probabilities among all of these entities; 0 where unknown.
     """
 
     known: NDArray[np.bool_]
@@ -63,17 +61,17 @@ class Recalled:
 
 
 class Knowledge:
-    """What teachers know of a dataset; read-only. It pickles as its path, and each process maps the same pages.
+    """A store of teachers' knowledge of a dataset; read-only. It pickles as its path; processes share the mapped pages.
 
     Attributes:
         path: the store's folder.
         teachers: see `Teacher`.
         augmentations: augmentations a sample.
         captions: synthetic texts a sample; may be 0.
-        entity_scores: entities that are kept of each augmentation and teacher; may be 0.
+        entity_scores: entities kept of each augmentation and teacher; may be 0.
         size, interpolation: height and width of the augmentations as the teachers saw them, and their filter: a
             student that replays them with these sees the same pixels.
-        fingerprint: names the content: settings, inputs, teachers.
+        fingerprint: of the content: settings, inputs, teachers.
     """
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
@@ -87,25 +85,25 @@ class Knowledge:
             self._precision, self._ops = str(settings["precision"]), int(settings["augment"]["ops"])
             self._shards = frozenset(shard["name"] for shard in settings["shards"])
         except (KeyError, TypeError, ValueError) as error:
-            raise OpenMofiError(f"The manifest of {path} is not understood ({type(error).__name__}: {error}).",
+            raise OpenMofiError(f"The manifest of {path} cannot be read: {type(error).__name__}: {error}.",
                                 _ANEW) from error
         self.fingerprint = manifest.fingerprint
         self._mapped: OrderedDict[str, _MappedShard] = OrderedDict()
 
     @classmethod
     def open(cls, path: str | Path) -> Knowledge:
-        """Open a finished store; its shards are mapped when they are asked for.
+        """Open a finished store; a shard is mapped when it is first read.
 
         Raises:
-            OpenMofiError: it is none, it is unfinished, or of another `TRANSFORM_VERSION`.
+            OpenMofiError: it is not a store, is unfinished, or is of another `TRANSFORM_VERSION`.
         """
         manifest = read_manifest(path, KIND)
         if not manifest.finished:
-            raise OpenMofiError(f"{path} is not finished.", "Start the same 'openmofi reinforce' again; it goes on.")
+            raise OpenMofiError(f"{path} is not finished.", "Run the same 'openmofi reinforce' again; it resumes.")
         version = manifest.settings.get("transform_version")
         if version != TRANSFORM_VERSION or tuple(manifest.settings.get("ops", ())) != OPS:
             raise OpenMofiError(f"{path} holds augmentations of version {version}; this OpenMOFI replays version "
-                                f"{TRANSFORM_VERSION}, and other pixels than the teachers saw would be learned from.",
+                                f"{TRANSFORM_VERSION}, which gives other pixels than the teachers saw.",
                                 "Make the store again with this version.")
         return cls(Path(path).absolute(), manifest)
 
@@ -113,28 +111,28 @@ class Knowledge:
         return (Knowledge.open, (self.path,))
 
     def take(self, shards: Sequence[str], keys: Sequence[str], augmentation: Ints, caption: Ints) -> Recalled:
-        """What the store knows of samples.
+        """The store's knowledge of samples.
 
         Args:
             shards: (n,) names of their shards.
             keys: (n,) their keys in these.
             augmentation: (n,) which augmentation of each, 0 ≤ … < `augmentations`.
-            caption: (n,) which synthetic text of each, 0 ≤ … < `captions`; not looked at where there are none.
+            caption: (n,) which synthetic text of each, 0 ≤ … < `captions`; ignored where there are none.
 
         Raises:
-            IndexError: a number beyond these.
+            IndexError: a number is out of its range.
             OpenMofiError: a shard's file is missing or damaged.
         """
         _check_numbers(augmentation, self.augmentations, "augmentation")
         if self.captions:
             _check_numbers(caption, self.captions, "caption")
         recalled = self._nothing(len(keys))
-        places: dict[str, list[int]] = {}
-        for place, shard in enumerate(shards):
-            places.setdefault(shard, []).append(place)
-        for name, listed in places.items():
+        indices: dict[str, list[int]] = {}
+        for index, shard in enumerate(shards):
+            indices.setdefault(shard, []).append(index)
+        for name, index_list in indices.items():
             if name in self._shards:
-                self._fill(recalled, self._shard(name), np.array(listed), [keys[place] for place in listed],
+                self._fill(recalled, self._shard(name), np.array(index_list), [keys[index] for index in index_list],
                            augmentation, caption)
         return recalled
 
@@ -164,66 +162,65 @@ class Knowledge:
                         {teacher.name: np.full(shape, -1, np.int64) for teacher in scored},
                         {teacher.name: np.zeros(shape, np.float32) for teacher in scored})
 
-    def _fill(self, recalled: Recalled, shard: _MappedShard, places: Ints, keys: Sequence[str], augmentation: Ints,
+    def _fill(self, recalled: Recalled, shard: _MappedShard, index: Ints, keys: Sequence[str], augmentation: Ints,
               caption: Ints) -> None:
-        """Write what `shard` has of `keys` into their `places`."""
+        """Write what `shard` has of `keys` into the elements `index` of `recalled`."""
         rows = shard.rows_of(keys)
-        places, rows = places[rows >= 0], rows[rows >= 0]
+        index, rows = index[rows >= 0], rows[rows >= 0]
         if not len(rows):
             return
-        numbers = {"image": augmentation[places], "text": np.zeros(len(rows), np.int64), "caption": caption[places]}
-        recalled.known[places] = True
+        numbers = {"image": augmentation[index], "text": np.zeros(len(rows), np.int64), "caption": caption[index]}
+        recalled.known[index] = True
         for name, target in (("width", recalled.widths), ("height", recalled.heights), ("hash", recalled.hashes)):
-            target[places] = shard.columns[name][rows]
-        for place, drawn in zip(places.tolist(), self._drawn(shard, rows, numbers["image"]), strict=True):
-            recalled.augmentations[place] = drawn
+            target[index] = shard.columns[name][rows]
+        for sample, drawn in zip(index.tolist(), self._drawn(shard, rows, numbers["image"]), strict=True):
+            recalled.augmentations[sample] = drawn
         if self.captions:
-            for place, text in zip(places.tolist(), shard.texts_of(rows, numbers["caption"]), strict=True):
-                recalled.captions[place] = text
+            for sample, text in zip(index.tolist(), shard.texts_of(rows, numbers["caption"]), strict=True):
+                recalled.captions[sample] = text
         for number, teacher in enumerate(self.teachers):
             for part in PARTS if self.captions else PARTS[:2]:
-                getattr(recalled, part)[teacher.name][places] = self._vectors(
+                getattr(recalled, part)[teacher.name][index] = self._vectors(
                     shard, f"{part}_{number}", teacher.dim, rows, numbers[part])
             if self.entity_scores:
                 likeliest, scores = (shard.columns[f"{name}_{number}"].reshape(shard.length, -1, self.entity_scores)
                                      for name in ("entity", "entity_score"))
-                recalled.entity_ids[teacher.name][places] = likeliest[rows, numbers["image"]]
-                recalled.entity_scores[teacher.name][places] = scores[rows, numbers["image"]]
+                recalled.entity_ids[teacher.name][index] = likeliest[rows, numbers["image"]]
+                recalled.entity_scores[teacher.name][index] = scores[rows, numbers["image"]]
 
     def _vectors(self, shard: _MappedShard, name: str, dim: int, rows: Ints, numbers: Ints) -> Floats:
         codes = shard.columns[name].reshape(shard.length, -1, dim)[rows, numbers]
         scales = shard.columns.get(f"{name}_scale")
-        each = np.ones(len(rows), np.float32) if scales is None else scales[rows, numbers]
-        return normalised(decode(codes, each, self._precision))
+        factors = np.ones(len(rows), np.float32) if scales is None else scales[rows, numbers]
+        return normalised(decode(codes, factors, self._precision))
 
     def _drawn(self, shard: _MappedShard, rows: Ints, numbers: Ints) -> list[Augmentation]:
         def values(name: str, width: int) -> list[Any]:
             if not width:
                 return [[] for _ in rows]
-            found: list[Any] = shard.columns[name].reshape(shard.length, -1, width)[rows, numbers].tolist()
-            return found
+            return list(shard.columns[name].reshape(shard.length, -1, width)[rows, numbers].tolist())
 
         parts = (values("crop", 4), values("flip", 1), values("op", self._ops), values("magnitude", self._ops))
         return [Augmentation(tuple(crop), bool(flip[0]), tuple((OPS[op], value) for op, value in zip(
             ops, magnitudes, strict=True))) for crop, flip, ops, magnitudes in zip(*parts, strict=True)]
 
     def _shard(self, name: str) -> _MappedShard:
-        """The mapped shard; the last ones stay mapped."""
-        found = self._mapped.pop(name, None) or _MappedShard.open(shard_path(self.path, name))
-        self._mapped[name] = found
+        """The mapped shard; the most recent ones stay mapped."""
+        shard = self._mapped.pop(name, None) or _MappedShard.open(shard_path(self.path, name))
+        self._mapped[name] = shard
         if len(self._mapped) > _OPEN_SHARDS:
             self._mapped.popitem(last=False)
-        return found
+        return shard
 
 
 @dataclass(frozen=True)
 class _MappedShard:
-    """One shard's file.
+    """The file of a shard.
 
     Attributes:
         length: rows.
-        keys: of the rows with the status `ok`, UTF-8 with a full stop behind (numpy drops zeros at the end), sorted.
-        rows: where these stand.
+        keys: of the rows with the status `ok`, UTF-8 with a full stop appended (numpy drops trailing zeros), sorted.
+        rows: of the keys.
         columns: name → values: (length,) or (length, width), over the mapped file.
         texts: the synthetic texts.
     """
@@ -258,18 +255,17 @@ class _MappedShard:
         return cls(len(batch), keys[order], rows[order], columns, texts)
 
     def rows_of(self, keys: Sequence[str]) -> Ints:
-        """(n,) row of each key; −1 where the store knows nothing of it."""
+        """(n,) row of each key; −1 where the shard has no knowledge of it."""
         if not len(self.keys):
             return np.full(len(keys), -1, np.int64)
-        wanted = _packed(keys)
-        found = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
-        return np.where(self.keys[found] == wanted, self.rows[found], -1)
+        packed = _packed(keys)
+        index = np.minimum(np.searchsorted(self.keys, packed), len(self.keys) - 1)
+        return np.where(self.keys[index] == packed, self.rows[index], -1)
 
     def texts_of(self, rows: Ints, numbers: Ints) -> list[str]:
         """The chosen text of each row."""
         starts = self.texts.offsets.to_numpy()[rows]
-        found: list[str] = self.texts.values.take(pa.array(starts + numbers)).to_pylist()
-        return found
+        return list(self.texts.values.take(pa.array(starts + numbers)).to_pylist())
 
 
 def _packed(keys: Sequence[str]) -> NDArray[np.bytes_]:
@@ -286,7 +282,7 @@ def _values(column: pa.Array) -> NDArray[Any]:
 
 def _check_numbers(numbers: Ints, count: int, what: str) -> None:
     if len(numbers) and (int(numbers.min()) < 0 or int(numbers.max()) >= count):
-        raise IndexError(f"{what} {int(numbers.min())}..{int(numbers.max())} of {count}")
+        raise IndexError(f"{what} {int(numbers.min())}..{int(numbers.max())} is outside of 0..{count - 1}")
 
 
 def _teacher(raw: Mapping[str, Any], where: str) -> Teacher:

@@ -18,21 +18,25 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from openmofi.encoders import Array
 from openmofi.reinforcement.augmentation import OPS, Augmentation
-from openmofi.reinforcement.entity_scores import Scores
-from openmofi.reinforcement.precision import Codes
 from openmofi.reinforcement.settings import ReinforceSettings
 from openmofi.schema import PairStatus
 from openmofi.storage import atomic_path
 
+KIND = "knowledge_store"
+"""Kind of the store's manifest."""
 PARTS = ("image", "text", "caption")
-TOLD = "reinforcement"
-"""Key of the file's metadata: JSON with what was measured while it was made."""
+MEASURED = "reinforcement"
+"""Key of the file's metadata: JSON with what was measured while the file was written."""
+
+
+def shard_path(store: object, name: str) -> str:
+    """The file of a shard in a store."""
+    return f"{store}/samples/{name}.arrow"
 
 
 class StoreStatus(StrEnum):
-    """Why the store knows nothing of a usable pair."""
+    """Why a usable pair has no knowledge in the store."""
 
     NOT_IN_DATASET = "not_in_dataset"
 
@@ -56,45 +60,37 @@ class Sample:
     texts: tuple[str, ...] = ()
 
 
-def shard_table(samples: Sequence[Sample], embeddings: Mapping[str, tuple[Codes, Array]], settings: ReinforceSettings,
-                metadata: Mapping[str, str], entities: Sequence[Scores] = ()) -> pa.RecordBatch:
+def shard_table(samples: Sequence[Sample], values: Mapping[str, NDArray[Any]], settings: ReinforceSettings,
+                metadata: Mapping[str, str]) -> pa.RecordBatch:
     """The table of a shard.
 
     Args:
         samples: all rows.
-        embeddings: `image_0` … → codes and scales (see `precision.encode`) of the rows whose status is `ok`, in
-            order: codes (m, values a row), scales (m, vectors a row).
-        settings: how many augmentations and ops there are, and the precision of the codes.
+        values: `image_0`, `image_0_scale`, `entity_0` … → (m, values a row), of the rows with status `ok`, in order.
+        settings: how many augmentations and ops there are.
         metadata: kept in the file's schema.
-        entities: each teacher's entities and their scores, (m, augmentations · entity_scores) each.
     """
     known = np.array([sample.status == PairStatus.OK for sample in samples], bool)
     usable = [sample for sample in samples if sample.status == PairStatus.OK]
     drawn = [augmentation for sample in usable for augmentation in sample.augmentations]
-    each, ops = settings.augmentations, settings.augment.ops
+    count, ops = settings.augmentations, settings.augment.ops
     columns: dict[str, pa.Array] = {
         "key": pa.array([sample.key for sample in samples], pa.string()),
         "status": pa.array([str(sample.status) for sample in samples], pa.string()),
     }
     for name, kind in (("width", np.int32), ("height", np.int32), ("hash", np.uint64)):
-        values = np.array([getattr(sample, name) for sample in samples], kind)
-        columns[name] = pa.array(values, mask=~known)
-    for name, size, values in (
+        columns[name] = pa.array(np.array([getattr(sample, name) for sample in samples], kind), mask=~known)
+    for name, size, numbers in (
         ("crop", 4, np.array([a.crop for a in drawn], np.float64)),
         ("flip", 1, np.array([a.flip for a in drawn], np.int8)),
         ("op", ops, np.array([[OPS.index(op) for op, _ in a.ops] for a in drawn], np.int8)),
         ("magnitude", ops, np.array([[value for _, value in a.ops] for a in drawn], np.float64)),
     ):
         if size:
-            columns[name] = _lists(values.reshape(len(usable), each * size), known)
+            columns[name] = _lists(numbers.reshape(len(usable), count * size), known)
     columns["texts"] = pa.array([list(s.texts) if ok else None for s, ok in zip(samples, known, strict=True)],
                                 pa.list_(pa.string()))
-    for name, (codes, scales) in embeddings.items():
-        columns[name] = _lists(codes, known)
-        if settings.precision == "int8":
-            columns[f"{name}_scale"] = _lists(scales, known)
-    for number, (likeliest, scores) in enumerate(entities):
-        columns |= {f"entity_{number}": _lists(likeliest, known), f"entity_score_{number}": _lists(scores, known)}
+    columns |= {name: _lists(numbers, known) for name, numbers in values.items()}
     schema = pa.schema([pa.field(name, column.type) for name, column in columns.items()], dict(metadata))
     return pa.RecordBatch.from_arrays(list(columns.values()), schema=schema)
 

@@ -1,20 +1,20 @@
-"""Teachers: encoders whose knowledge of a dataset is stored, each with the scale of its own similarities."""
+"""Teachers: encoders whose knowledge of a dataset is stored, each with its own scale of similarities."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from openmofi.encoders import Encoder, Preprocessing, open_encoder
+from openmofi.encoders import Array, Encoder, Preprocessing, open_encoder
 from openmofi.errors import UsageError
 
 LEAST_SCALE = 5.0
-"""A teacher of a smaller scale is refused: softmax(1.0 · cosines) is near uniform over any batch, and a student of it
-learns nothing without saying so. Trained image–text encoders have scales of 20 to 100."""
+"""A teacher with a smaller scale is refused: softmax(1.0 · cosines) is nearly uniform over any batch, and a student
+silently learns nothing from it. Trained image–text encoders have scales of 20 to 100."""
 
 _EXPORTED = ("onnx:", "openvino:")
 _TUNE = "Find it on held-out pairs with: openmofi reinforce PAIRS --teachers {spec} --tune-scale"
@@ -22,11 +22,11 @@ _TUNE = "Find it on held-out pairs with: openmofi reinforce PAIRS --teachers {sp
 
 @dataclass(frozen=True)
 class TeacherSpec:
-    """What a user says of a teacher.
+    """A teacher as a user names it.
 
     Attributes:
         spec: see `openmofi.encoders.open_encoder`.
-        scale: the factor on cosines with which its softmax says what it believes.
+        scale: the factor on cosines in its softmax.
     """
 
     spec: str
@@ -39,11 +39,11 @@ class Teacher:
 
     Attributes:
         name: unique in the store; the last parts of its spec.
-        spec: what it was opened by.
+        spec: see `openmofi.encoders.open_encoder`.
         dim: of its embeddings.
         scale: the factor s on cosines in softmax(s · Ψ_image Ψ_textᵀ) (MobileCLIP, arXiv 2311.17049, eq. 2).
-        preprocessing: of its images; what it saw were the store's augmentations, squashed to its size.
-        fingerprint: names its weights and preprocessing.
+        preprocessing: of its images; it saw the store's augmentations, squashed to its size.
+        fingerprint: of its weights and preprocessing.
     """
 
     name: str
@@ -55,30 +55,30 @@ class Teacher:
 
 
 def parse_teachers(text: str) -> tuple[TeacherSpec, ...]:
-    """`run:a/b:100,hf:x:50` → specs and scales: commas part teachers, the last colon parts a spec from its scale.
+    """`run:a/b:100,hf:x:50` → specs and scales: commas separate teachers, the last colon a spec from its scale.
 
     Raises:
-        UsageError: no teacher, one twice, or one without a scale that is finite and at least `LEAST_SCALE`.
+        UsageError: no teacher, a repeated one, or one without a finite scale of at least `LEAST_SCALE`.
     """
-    found = []
+    specs = []
     for part in _parts(text):
         spec, colon, last = part.rpartition(":")
         scale = _number(last) if colon else None
         if scale is None:
-            raise UsageError(f"The teacher {part!r} has no scale: without it a softmax over its similarities says "
-                             "nothing.", f"Write SPEC:SCALE. {_TUNE.format(spec=part)}")
+            raise UsageError(f"The teacher {part!r} has no scale, which its softmax over similarities needs.",
+                             f"Write SPEC:SCALE. {_TUNE.format(spec=part)}")
         if not math.isfinite(scale) or scale < LEAST_SCALE:
             raise UsageError(f"The scale of the teacher {spec!r} is {last}; it must be finite and at least "
                              f"{LEAST_SCALE:g}, or the teacher is near uniform.", _TUNE.format(spec=spec))
-        found.append(TeacherSpec(spec, scale))
-    return tuple(found)
+        specs.append(TeacherSpec(spec, scale))
+    return tuple(specs)
 
 
 def parse_specs(text: str) -> tuple[str, ...]:
     """The specs alone, of teachers with or without scales.
 
     Raises:
-        UsageError: no teacher, or one twice.
+        UsageError: no teacher, or a repeated one.
     """
     return tuple(part.rpartition(":")[0] if _number(part.rpartition(":")[2]) is not None else part
                  for part in _parts(text))
@@ -101,12 +101,12 @@ def _number(text: str) -> float | None:
 
 
 def device_for(spec: str, device: str) -> str:
-    """What torch calls the device that an encoder goes to.
+    """Torch's name of an encoder's device.
 
     Args:
         spec: the encoder.
-        device: `auto` is `cuda` where there is one, and `cpu` for exported encoders, which run nowhere else; other
-            names stay as they are.
+        device: `auto` is `cuda` where it is available, and `cpu` for exported encoders, which run only there; other
+            names are returned unchanged.
     """
     if device != "auto":
         return device
@@ -119,10 +119,10 @@ def open_teachers(chosen: Sequence[TeacherSpec],
 
     Args:
         chosen: specs and scales.
-        device: where they work, see `device_for`.
+        device: see `device_for`.
 
     Raises:
-        UsageError: there is no such device here.
+        UsageError: the device does not exist.
         OpenMofiError: an encoder cannot be opened, or it has no joint space of images and texts.
     """
     teachers: list[Teacher] = []
@@ -140,10 +140,46 @@ def open_teachers(chosen: Sequence[TeacherSpec],
     return tuple(teachers), tuple(encoders)
 
 
+def whole_square(preprocessing: Preprocessing) -> Preprocessing:
+    """A teacher's preprocessing of an augmentation: squashed, since its own crop would cut off what was drawn."""
+    return replace(preprocessing, resize="squash", resize_size=0)
+
+
+class SharedBackbones:
+    """Embeds for several encoders; those over one backbone share its features, which are computed once.
+
+    The features of each distinct text are kept: texts of entities recur.
+
+    Attributes:
+        preprocessing: backbone, numbered by the first encoder over it → how its images are made, see `whole_square`.
+    """
+
+    def __init__(self, encoders: Sequence[Encoder]) -> None:
+        keys = [(encoder.feature_fingerprint, encoder.preprocessing) for encoder in encoders]
+        self._encoders = [(encoder, keys.index(key)) for encoder, key in zip(encoders, keys, strict=True)]
+        self.preprocessing = {backbone: whole_square(encoders[backbone].preprocessing)
+                              for backbone in sorted({backbone for _, backbone in self._encoders})}
+        self._texts: dict[int, dict[str, Array]] = {backbone: {} for backbone in self.preprocessing}
+
+    def embed_images(self, pixels: Mapping[int, Array]) -> list[Array]:
+        """Backbone → (n, 3, size, size) float32; each encoder's (n, dim) float32, L2-normalised. n is not 0."""
+        features = {backbone: self._encoders[backbone][0].image_features(values)
+                    for backbone, values in pixels.items()}
+        return [encoder.project_images(features[backbone]) for encoder, backbone in self._encoders]
+
+    def embed_texts(self, texts: Sequence[str]) -> list[Array]:
+        """Each encoder's (n, dim) float32, L2-normalised; n is not 0."""
+        for backbone, features in self._texts.items():
+            if new := [text for text in dict.fromkeys(texts) if text not in features]:
+                features.update(zip(new, self._encoders[backbone][0].text_features(new), strict=True))
+        return [encoder.project_texts(np.stack([self._texts[backbone][text] for text in texts]))
+                for encoder, backbone in self._encoders]
+
+
 def _name(spec: str, taken: Sequence[str]) -> str:
     parts = [part for part in spec.rpartition(":")[2].split("/") if part not in ("", ".", "..")]
     name = "-".join(parts[-2:]) or "teacher"
     number = 1
-    while (found := name if number == 1 else f"{name}-{number}") in taken:
+    while (unique := name if number == 1 else f"{name}-{number}") in taken:
         number += 1
-    return found
+    return unique

@@ -95,25 +95,25 @@ def test_lists_are_cut_only_as_far_as_asked(tmp_path):
         assert one.candidates[0].prior == pytest.approx(100 / sum(many["Paris"].values()))
 
 
-@pytest.mark.parametrize(("line", "told"), [
-    ("{", "Line 2 of .* is no JSON"), ("[]", "Line 2 of .* is no JSON object"),
+@pytest.mark.parametrize(("line", "message"), [
+    ("{", "Line 2 of .* is not JSON"), ("[]", "Line 2 of .* is not a JSON object"),
     ('{"text": "x"}', "Line 2 of .*'index'"),
     ('{"text": "x", "index": [[1, 9]], "wikipedia_titles": ["X"]}', "Line 2 of .*span 1–1 lies outside"),
     ('{"text": "x", "index": [[-1, 1]], "wikipedia_titles": ["X"]}', "Line 2 of .*span -1–1 lies outside"),
     ('{"text": "x", "index": [[0, 1]], "wikipedia_titles": []}', "Line 2 of "),
     ('{"text": "x", "index": [[0]], "wikipedia_titles": ["X"]}', "Line 2 of ")])
-def test_a_line_that_is_not_zeldas_is_named(tmp_path, line, told):
+def test_a_line_that_is_not_zeldas_is_named(tmp_path, line, message):
     (tmp_path / "bad.jsonl").write_text('{"text": "x", "index": [], "wikipedia_titles": []}\n' + line)
-    with pytest.raises(OpenMofiError, match=told):
+    with pytest.raises(OpenMofiError, match=message):
         zelda_examples(tmp_path / "bad.jsonl", CandidateLists({}), split="x")
 
 
-@pytest.mark.parametrize(("text", "told"), [
-    ("[]", "holds no mentions"), ('{"Paris": ["Paris"]}', "candidates of 'Paris'"),
-    ('{"Paris": {"Paris": "many"}}', "candidates of 'Paris'"), ("{", "is no JSON")])
-def test_lists_that_are_none_are_named(tmp_path, text, told):
+@pytest.mark.parametrize(("text", "message"), [
+    ("[]", "is not a table of mentions"), ('{"Paris": ["Paris"]}', "candidates of 'Paris'"),
+    ('{"Paris": {"Paris": "many"}}', "candidates of 'Paris'"), ("{", "is not JSON")])
+def test_lists_that_are_none_are_named(tmp_path, text, message):
     (tmp_path / "counts.json").write_text(text)
-    with pytest.raises(OpenMofiError, match=told):
+    with pytest.raises(OpenMofiError, match=message):
         read_counts(tmp_path / "counts.json")
     with pytest.raises(OpenMofiError, match="cannot be read"):
         read_counts(tmp_path / "nowhere.json")

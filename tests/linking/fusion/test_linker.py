@@ -74,7 +74,7 @@ def test_it_opens_by_name_and_is_named_by_its_content(kb, fusion, tmp_path):
     a, b, c = (linker_fingerprint(f"fusion:{tmp_path / name}") for name in "abc")
     assert a == b != c
     assert linker_fingerprint("prior") == "prior"
-    with pytest.raises(UsageError, match="no linker 'fusion:'"):
+    with pytest.raises(UsageError, match="unknown value 'fusion:' for linker"):
         check_linker("fusion:")
-    with pytest.raises(OpenMofiError, match="no fusion decoder"):
+    with pytest.raises(OpenMofiError, match="not a fusion decoder"):
         open_linker(f"fusion:{tmp_path}", kb)

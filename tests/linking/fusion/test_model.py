@@ -255,7 +255,7 @@ def test_a_kept_model_answers_alike(folder, tmp_path, kind):
 
 
 def test_damage_is_told(folder, tmp_path):
-    with pytest.raises(OpenMofiError, match="no fusion decoder"):
+    with pytest.raises(OpenMofiError, match="not a fusion decoder"):
         open_fusion(tmp_path)
     save_fusion(tmp_path, fusion_of("scratch", folder))
     (tmp_path / "model.safetensors").write_bytes(b"half")
@@ -263,5 +263,5 @@ def test_damage_is_told(folder, tmp_path):
         open_fusion(tmp_path)
     with pytest.raises(UsageError, match="unknown value 'gpt' for base; use minilm, scratch or hf:FOLDER"):
         replace(TINY, base="gpt")
-    with pytest.raises(OpenMofiError, match="no tokenizer"):
+    with pytest.raises(OpenMofiError, match="The tokenizer of"):
         build_fusion(replace(TINY, base=f"hf:{tmp_path / 'nowhere'}"))

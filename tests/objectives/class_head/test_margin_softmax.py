@@ -252,9 +252,9 @@ def gradient_cosines(logq):
     Each image lies near its class, as after some training; the corrected sum then weighs against the target.
     """
     classes, dim, generator = 40_000, 128, torch.Generator().manual_seed(5)
-    sampled = a_head(classes, dim, dtype=torch.float32, implementation="sampled", sample_rate=0.1, logq=logq)
+    sampled = a_head(classes, dim, dtype=torch.float32, implementation="sampled", sample_rate=0.1, logq=logq,
+                     chunk=10_000)
     full = a_head(classes, dim, dtype=torch.float32, chunk=10_000)
-    sampled.geometry = full.geometry
     labels = torch.randint(classes, (256, 1), generator=generator)
     near = normalize(full.weight.detach()[labels[:, 0]], dim=1) + torch.randn(256, dim, generator=generator) * 0.14
     images, found = normalize(near, dim=1).requires_grad_(), []

@@ -1,4 +1,4 @@
-"""Examples of disambiguation: a mention in its text, what it may mean, and what it does mean; kept as Parquet."""
+"""Examples of disambiguation: a mention in its text, its candidates and its entity; stored as Parquet."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ NIL = ""
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What a mention may mean.
+    """An entity that a mention may mean.
 
     Attributes:
         id: identifier of the entity, unique among an example's candidates.
         title: its name.
-        description: one line that tells it from its namesakes.
+        description: one line that distinguishes it from its namesakes.
         type: its coarse type, or `""`.
         prior: commonness P(entity | name), 0..1.
-        listed: whether the candidate list has it. The gold may be missing there: it is then kept unlisted, so that
-            training can force it in, and an evaluation leaves it out.
+        listed: whether the candidate list has it. A gold that the list lacks is kept unlisted, so that training can
+            add it and an evaluation leaves it out.
     """
 
     id: str
@@ -44,12 +44,12 @@ class Example:
     """A mention to be disambiguated.
 
     Attributes:
-        text: what it stands in.
-        start, end: its characters (code points), end exclusive.
-        candidates: what it may mean, listed ones by falling prior.
-        gold: identifier of what it means; `NIL` for none of them.
+        text: of the mention.
+        start, end: of the mention in characters (code points), end exclusive.
+        candidates: listed ones by falling prior.
+        gold: identifier of the right candidate; `NIL` for none.
         split: `train`, `validation`, or the name of a test split.
-        group: what is looked up, such as the lemma or the lower-cased mention; splits by lemma go by it.
+        group: the looked-up name, such as the lemma or the lower-cased mention; splits by lemma use it.
     """
 
     text: str
@@ -79,7 +79,7 @@ class Example:
     def shadowed(self) -> bool:
         """Whether the gold is an entity that is not its name's commonest (Tsai and Roth's "hard" mentions)."""
         listed = self.listed
-        return self.gold != NIL and bool(listed) and max(listed, key=lambda one: one.prior).id != self.gold
+        return self.gold != NIL and bool(listed) and max(listed, key=lambda candidate: candidate.prior).id != self.gold
 
 
 CANDIDATE = pa.struct([
@@ -91,7 +91,7 @@ EXAMPLES = pa.schema([
     pa.field("candidates", pa.list_(CANDIDATE)), pa.field("gold", pa.string()), pa.field("split", pa.string()),
     pa.field("group", pa.string()),
 ])
-"""examples: one row a mention."""
+"""Schema of a table of examples: one row a mention."""
 
 
 def with_gold(candidates: Sequence[Candidate], gold: Candidate | None) -> tuple[Candidate, ...]:
@@ -115,15 +115,15 @@ def read_examples(path: str | Path, splits: Sequence[str] | None = None) -> list
         splits: only these; all by default.
 
     Raises:
-        OpenMofiError: it cannot be read, lacks a column, or a row's span or gold does not fit; names the row.
+        OpenMofiError: it cannot be read, lacks a column, or a row's span or gold is wrong; names the row.
     """
     try:
         table = pq.read_table(path)
         table = table.select(EXAMPLES.names).cast(EXAMPLES)
     except (OSError, pa.ArrowException, KeyError) as error:
         raise OpenMofiError(f"{path} cannot be read as a table of examples: {error}.",
-                            f"It needs the columns {', '.join(EXAMPLES.names)} of linking.examples.") from error
-    found = []
+                            f"It needs the columns {', '.join(EXAMPLES.names)}.") from error
+    examples = []
     for row, values in enumerate(table.to_pylist()):
         if splits is not None and values["split"] not in splits:
             continue
@@ -131,19 +131,19 @@ def read_examples(path: str | Path, splits: Sequence[str] | None = None) -> list
             candidates = tuple(Candidate(**candidate) for candidate in values.pop("candidates") or ())
             example = Example(candidates=candidates, **values)
         except TypeError as error:
-            raise OpenMofiError(f"Row {row} of {path} is no example: {error}.") from error
+            raise OpenMofiError(f"Row {row} of {path} is not an example: {error}.") from error
         _check(example, f"row {row} of {path}")
-        found.append(example)
-    return found
+        examples.append(example)
+    return examples
 
 
 def _check(example: Example, where: str) -> None:
     if not 0 <= example.start < example.end <= len(example.text):
-        raise OpenMofiError(f"The span {example.start}–{example.end} of {where} lies outside of its text.",
+        raise OpenMofiError(f"The span {example.start}–{example.end} of {where} lies outside its text.",
                             "start and end count characters; end is exclusive.")
     ids = [candidate.id for candidate in example.candidates]
     if len(set(ids)) < len(ids):
-        raise OpenMofiError(f"Two candidates of {where} have the same id.", "Each id stands once in a list.")
+        raise OpenMofiError(f"Two candidates of {where} have the same id.", "List each id once.")
     if example.gold != NIL and example.gold not in ids:
-        raise OpenMofiError(f"The gold {example.gold!r} of {where} is none of its candidates.",
+        raise OpenMofiError(f"The gold {example.gold!r} of {where} is not among its candidates.",
                             "Add it with listed = false if the candidate list does not have it.")

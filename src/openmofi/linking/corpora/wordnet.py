@@ -1,8 +1,8 @@
-"""WordNet's example sentences as examples of disambiguation: real text, real ambiguity, in a package of 10 MB.
+"""WordNet's example sentences as examples of disambiguation: real text and ambiguity in a package of 10 MB.
 
 An example sentence of a synset holds one of the synset's lemmas; the lemma's synsets of the same part of speech are the
-candidates, and the sentence's own synset is the gold. Descriptions are definitions: the sentences themselves, which
-would tell the answer, are in none of them.
+candidates, and the sentence's own synset is the gold. Descriptions are definitions without the sentences, which
+would give the answer away.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class WordNetSplits:
         unseen: share of the lemmas whose examples are all in `test_unseen`.
         seen: share of the other synsets that are in `test_seen`.
         validation: the same for `validation`.
-        salt: another one gives another division.
+        salt: of the pseudo-random division.
     """
 
     unseen: float = 0.10
@@ -64,15 +64,15 @@ def wordnet_examples(dict_folder: str | Path, *, parts: str = "nvar",
     examples = []
     for synset in synsets:
         for sentence in synset.examples:
-            found = _mention(sentence, synset, meanings)
-            if found is not None:
-                examples.append(found)
+            example = _mention(sentence, synset, meanings)
+            if example is not None:
+                examples.append(example)
     return _divided(examples, splits or WordNetSplits())
 
 
 def _mention(sentence: str, synset: ExampleSynset,
              meanings: dict[tuple[str, str], list[tuple[float, ExampleSynset]]]) -> Example | None:
-    """The first ambiguous lemma of the synset that the sentence holds."""
+    """The first ambiguous lemma of the synset in the sentence."""
     for lemma in synset.lemmas:
         senses = meanings[lemma.lower(), synset.part]
         span = find_lemma(sentence, lemma, synset.part) if len(senses) > 1 else None
@@ -95,19 +95,19 @@ def _type(synset: ExampleSynset) -> str:
 
 
 def find_lemma(sentence: str, lemma: str, part: str) -> tuple[int, int] | None:
-    """The characters where `sentence` holds `lemma`, as it is or regularly inflected; `None` where it does not."""
+    """The span of `lemma`, itself or regularly inflected, in `sentence`; `None` if it does not occur."""
     whole = re.search(rf"(?<!\w){re.escape(lemma)}(?!\w)", sentence, re.IGNORECASE)
     if whole is not None:
         return whole.span()
     first, space, rest = lemma.lower().partition(" ")
-    # Of verbs of several words the first one is inflected (gave up), of nouns the last one (guinea pigs).
+    # Verbs of several words inflect the first word (gave up), nouns the last (guinea pigs).
     if space and part == "n":
         head, _, last = lemma.rpartition(" ")
         forms = [f"{re.escape(head)} {re.escape(form)}" for form in inflections(last.lower(), part)]
     else:
         forms = [re.escape(form) + (f" {re.escape(rest)}" if space else "") for form in inflections(first, part)]
-    found = re.search(rf"(?<!\w)(?:{'|'.join(forms)})(?!\w)", sentence, re.IGNORECASE) if forms else None
-    return None if found is None else found.span()
+    inflected = re.search(rf"(?<!\w)(?:{'|'.join(forms)})(?!\w)", sentence, re.IGNORECASE) if forms else None
+    return None if inflected is None else inflected.span()
 
 
 def inflections(word: str, part: str) -> list[str]:
@@ -128,22 +128,22 @@ def inflections(word: str, part: str) -> list[str]:
 
 
 def _share(*words: str) -> float:
-    """A number in [0, 1) that the words decide."""
+    """A pseudo-random number in [0, 1) that depends on the words."""
     return int.from_bytes(hashlib.blake2b("\0".join(words).encode(), digest_size=6).digest(), "big") / 2**48
 
 
 def _divided(examples: Sequence[Example], splits: WordNetSplits) -> list[Example]:
     def unseen(example: Example) -> bool:
-        # By the word, whatever its part of speech.
+        # By the lemma alone, for all parts of speech.
         return _share(splits.salt, "lemma", example.group.rpartition(".")[0]) < splits.unseen
 
     held_back = {example.gold for example in examples if unseen(example)}
-    placed = [replace(example, split=UNSEEN if unseen(example) else _synset_split(example.gold, held_back, splits))
+    divided = [replace(example, split=UNSEEN if unseen(example) else _synset_split(example.gold, held_back, splits))
               for example in examples]
-    trained = _groups(placed, TRAIN)
-    # A lemma none of whose synsets is trained on is not a seen one, though it was not drawn.
+    trained = _groups(divided, TRAIN)
+    # A lemma without a trained synset is unseen, though it was not drawn.
     return [replace(example, split=UNSEEN) if example.split == SEEN and example.group not in trained else example
-            for example in placed]
+            for example in divided]
 
 
 def _synset_split(synset: str, held_back: set[str], splits: WordNetSplits) -> str:

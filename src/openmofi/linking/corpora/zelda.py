@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +19,27 @@ from openmofi.linking.corpora.examples import NIL, Candidate, Example, with_gold
 
 _NOT_WORD = re.compile(r"\W+")
 _NO_ENTITY = ("O", "-", "_", "", "--NME--", "NIL")
-Counts = Mapping[str, Mapping[str, int]]
+_Counts = Mapping[str, Mapping[str, int]]
 
 
 class CandidateLists:
-    """Mention → titles with counts, looked up as ZELDA's authors do it.
+    """Mention → titles with counts, with the look-up of ZELDA's authors.
 
-    First the mention as it is; then lower-case without spaces; then also without what is no letter, digit or
-    underscore. The counts of mentions that fall together are added up, in tables of their own: the given counts are
-    never changed (the published script aliases them, so that looking up changes what is looked up).
+    First the exact mention; then lower-case without spaces; then also without characters other than letters, digits and
+    underscores. The counts of mentions that coincide are added in separate tables: the given counts never change (the
+    published script, https://github.com/flairNLP/zelda, aliases them, so that a look-up changes later ones).
     """
 
-    def __init__(self, counts: Counts) -> None:
+    def __init__(self, counts: _Counts) -> None:
         self._exact = counts
         self._spaceless = _merged(counts, _spaceless)
         self._reduced = _merged(counts, _reduced)
 
     def __call__(self, mention: str) -> dict[str, int]:
         """Title → count, commonest first; equal counts by title; empty for an unknown mention."""
-        found: Mapping[str, int] = self._exact.get(mention) or self._spaceless.get(_spaceless(mention)) \
+        titles: Mapping[str, int] = self._exact.get(mention) or self._spaceless.get(_spaceless(mention)) \
             or self._reduced.get(_reduced(mention)) or {}
-        return dict(sorted(found.items(), key=lambda entry: (-entry[1], entry[0])))
+        return dict(sorted(titles.items(), key=lambda entry: (-entry[1], entry[0])))
 
 
 def read_counts(path: str | Path) -> dict[str, dict[str, int]]:
@@ -47,25 +48,25 @@ def read_counts(path: str | Path) -> dict[str, dict[str, int]]:
     ZELDA publishes them as a pickle, which `openmofi.evaluation.data.plain_pickle` reads without running it.
 
     Raises:
-        OpenMofiError: it is not readable as that; names the mention.
+        OpenMofiError: it cannot be read as that; names the mention.
     """
     raw = _json("".join(line for _, line in _lines(path)), str(path))
     if not isinstance(raw, dict):
-        raise OpenMofiError(f"{path} holds no mentions with their counts.", "It should be {mention: {title: count}}.")
+        raise OpenMofiError(f"{path} is not a table of mentions with counts.", "It must be {mention: {title: count}}.")
     for mention, titles in raw.items():
         if not isinstance(titles, dict) or not all(isinstance(count, int) for count in titles.values()):
-            raise OpenMofiError(f"The candidates of {mention!r} in {path} are no counts.",
-                                "It should be {mention: {title: count}}.")
+            raise OpenMofiError(f"The candidates of {mention!r} in {path} are not counts.",
+                                "It must be {mention: {title: count}}.")
     return raw
 
 
 def read_descriptions(path: str | Path) -> dict[str, str]:
     """Title (with spaces) → description, of `entity_descriptions.jsonl`."""
-    found = {}
+    descriptions = {}
     for _, raw in _json_lines(path):
         title = raw.get("wikipedia_title") or raw.get("title") or ""
-        found[str(title).replace("_", " ")] = str(raw.get("description") or raw.get("text") or "")
-    return found
+        descriptions[str(title).replace("_", " ")] = str(raw.get("description") or raw.get("text") or "")
+    return descriptions
 
 
 def zelda_examples(path: str | Path, lists: CandidateLists, descriptions: Mapping[str, str] | None = None, *,
@@ -76,33 +77,33 @@ def zelda_examples(path: str | Path, lists: CandidateLists, descriptions: Mappin
         path: the file.
         lists: of candidates.
         descriptions: title → description.
-        split: what the examples are marked as.
+        split: of the examples.
         limit: most candidates; `None` for all.
 
     Raises:
-        OpenMofiError: a line is not as published; names it.
+        OpenMofiError: a line has another format; names it.
     """
     examples = []
     for number, raw in _json_lines(path):
         try:
             text, spans, titles = raw["text"], raw["index"], raw["wikipedia_titles"]
             for (start, end), title in zip(spans, titles, strict=True):
-                # Two of the published spans run on behind their text; its authors' slices end with it.
+                # Two published spans exceed their text; the authors' slices end with it.
                 end = min(end, len(text))
                 if not 0 <= start < end:
-                    raise ValueError(f"the span {start}–{end} lies outside of the text")
+                    raise ValueError(f"the span {start}–{end} lies outside the text")
                 examples.append(_example(text, start, end, title, lists, descriptions or {}, split, limit))
         except (KeyError, TypeError, ValueError) as error:
-            raise OpenMofiError(f"Line {number} of {path} is not as ZELDA has it: {error}.",
+            raise OpenMofiError(f"Line {number} of {path} is not in ZELDA's format: {error}.",
                                 "A line has text, index and wikipedia_titles.") from error
     return examples
 
 
 def conll_examples(path: str | Path, lists: CandidateLists, descriptions: Mapping[str, str] | None = None, *,
                    split: str, limit: int | None = 30) -> list[Example]:
-    """The mentions of an AIDA-style CoNLL file: a token a line, tab-separated, documents parted by `-DOCSTART-`.
+    """The mentions of an AIDA-style CoNLL file: a token a line, tab-separated, documents separated by `-DOCSTART-`.
 
-    Two layouts are taken, told apart by their columns: AIDA's (token, B/I, whole mention, entity, …) and ZELDA's
+    Two layouts are read, recognised by their columns: AIDA's (token, B/I, whole mention, entity, …) and ZELDA's
     (token, wikipedia id, title, with `B-`/`I-` before both). The text is the tokens with a space between them. An
     entity `--NME--` is NIL.
 
@@ -111,9 +112,9 @@ def conll_examples(path: str | Path, lists: CandidateLists, descriptions: Mappin
     """
     examples = []
     for tokens in _documents(path):
-        text, places = _joined([token for token, _, _ in tokens])
+        text, spans = _joined([token for token, _, _ in tokens])
         for first, last, title in _conll_spans(tokens):
-            start, end = places[first][0], places[last][1]
+            start, end = spans[first][0], spans[last][1]
             examples.append(_example(text, start, end, title, lists, descriptions or {}, split, limit))
     return examples
 
@@ -124,20 +125,18 @@ def _example(text: str, start: int, end: int, title: str, lists: CandidateLists,
     counts, gold = lists(mention), title.replace("_", " ")
     total = sum(counts.values())
     listed: dict[str, Candidate] = {}
-    for found, count in list(counts.items())[:limit]:
-        name = found.replace("_", " ")
+    for listed_title, count in list(counts.items())[:limit]:
+        name = listed_title.replace("_", " ")
         listed.setdefault(name, Candidate(name, name, descriptions.get(name, ""), "", count / total))
     right = None if gold == NIL else Candidate(gold, gold, descriptions.get(gold, ""))
     return Example(text, start, end, with_gold(list(listed.values()), right), gold, split, mention.lower())
 
 
-def _merged(counts: Counts, key: Any) -> dict[str, dict[str, int]]:
-    found: dict[str, dict[str, int]] = {}
+def _merged(counts: _Counts, key: Callable[[str], str]) -> dict[str, Counter[str]]:
+    merged: dict[str, Counter[str]] = {}
     for mention, titles in counts.items():
-        entry = found.setdefault(key(mention), {})
-        for title, count in titles.items():
-            entry[title] = entry.get(title, 0) + count
-    return found
+        merged.setdefault(key(mention), Counter()).update(titles)
+    return merged
 
 
 def _spaceless(mention: str) -> str:
@@ -152,7 +151,7 @@ def _json(text: str, where: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise OpenMofiError(f"{where} is no JSON: {error}.", "Fetch it again.") from error
+        raise OpenMofiError(f"{where} is not JSON: {error}.", "Download it again.") from error
 
 
 def _json_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -160,7 +159,7 @@ def _json_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if line.strip():
             raw = _json(line, f"Line {number} of {path}")
             if not isinstance(raw, dict):
-                raise OpenMofiError(f"Line {number} of {path} is no JSON object.", "Fetch it again.")
+                raise OpenMofiError(f"Line {number} of {path} is not a JSON object.", "Download it again.")
             yield number, raw
 
 
@@ -180,7 +179,7 @@ def _documents(path: str | Path) -> Iterator[list[tuple[str, str, str]]]:
             if tokens:
                 yield tokens
             tokens = []
-        # ZELDA's documents open with a comment that names them.
+        # ZELDA's documents start with a comment that names them.
         elif line.strip() and (tokens or not line.startswith("# ")):
             tokens.append(_conll_token(line.rstrip("\n").split("\t")))
     if tokens:
@@ -199,20 +198,20 @@ def _conll_token(columns: Sequence[str]) -> tuple[str, str, str]:
 
 
 def _joined(tokens: Iterable[str]) -> tuple[str, list[tuple[int, int]]]:
-    text, places = "", []
+    text, spans = "", []
     for token in tokens:
         start = len(text) + bool(text)
         text += (" " if text else "") + token
-        places.append((start, start + len(token)))
-    return text, places
+        spans.append((start, start + len(token)))
+    return text, spans
 
 
 def _conll_spans(tokens: Sequence[tuple[str, str, str]]) -> Iterator[tuple[int, int, str]]:
     """(first token, last token, title) of each mention."""
     first: int | None = None
-    for place, (_, tag, _) in enumerate([*tokens, ("", "", "")]):
+    for index, (_, tag, _) in enumerate([*tokens, ("", "", "")]):
         if tag != "I" and first is not None:
-            yield first, place - 1, tokens[first][2]
+            yield first, index - 1, tokens[first][2]
             first = None
         if tag == "B" or (tag == "I" and first is None):
-            first = place
+            first = index

@@ -1,1 +1,1 @@
-"""The fusion decoder: reads a text and all candidates, chooses one."""
+"""The fusion decoder: reads a text with all candidates and chooses one."""

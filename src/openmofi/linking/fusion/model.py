@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from openmofi.linking.fusion.packing import Packed, places_of
+from openmofi.linking.fusion.packing import Packed, token_positions
 from openmofi.linking.fusion.settings import FusionSettings
 
-# Sequences of like lengths that pass the encoder together: on a CPU padding costs more than many small passes do.
+# Sequences of similar lengths in one pass of the encoder: on a CPU padding costs more than many small passes.
 _AT_ONCE, _AT_ONCE_CPU = 128, 16
 
 
@@ -51,7 +51,7 @@ class FusionModel(nn.Module):
     def encode(self, packed: Packed) -> Tensor:
         """(T, D) states of the sequences' tokens, one sequence after another, without padding.
 
-        Sequences of like lengths go through the encoder together, so that little is padded there either.
+        Sequences of similar lengths go through the encoder together, so that little is padded.
         """
         order = packed.lengths.argsort(stable=True)
         pieces = []
@@ -62,13 +62,13 @@ class FusionModel(nn.Module):
             states = self.encoder(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
             pieces.append(states[mask])
         states = torch.cat(pieces)
-        # Back from the order of lengths: where each token of the flat list was put.
+        # Undo the sort by length.
         moved = torch.empty_like(order)
         moved[order] = torch.arange(len(order), device=order.device)
         sorted_lengths = packed.lengths[order]
         starts = (sorted_lengths.cumsum(0) - sorted_lengths)[moved]
-        row, place = places_of(packed.lengths)
-        return states[starts[row] + place]
+        row, position = token_positions(packed.lengths)
+        return states[starts[row] + position]
 
     def select(self, packed: Packed, start: int) -> Tensor:
         """(N + M,) float32 scores: of the N candidates in their order, then NIL's of each of the M mentions.
@@ -78,35 +78,35 @@ class FusionModel(nn.Module):
             start: the token that the decoder starts with.
         """
         states = self.encode(packed)
-        row, place = places_of(packed.lengths)
+        row, position = token_positions(packed.lengths)
         index_state = states[packed.lengths.cumsum(0) - packed.lengths + packed.context]
         memory, owner, groups = self._memory(states, packed, row)
         first = torch.full((groups,), start, dtype=torch.int64, device=states.device)
-        asked = self._decode(first, torch.arange(groups, device=states.device), memory, owner).float()
+        query = self._decode(first, torch.arange(groups, device=states.device), memory, owner).float()
         keys = self.key(index_state).float()
-        seen = asked[packed.mention] if self.settings.fusion else asked
-        scores = (seen * keys).sum(1) / keys.shape[1] ** 0.5
+        queries = query[packed.mention] if self.settings.fusion else query
+        scores = (queries * keys).sum(1) / keys.shape[1] ** 0.5
         nil = self.nil_score.float().expand(packed.mentions)
         if self.settings.fusion:
-            nil = nil + (asked @ self.nil_key.float()) / keys.shape[1] ** 0.5
+            nil = nil + (query @ self.nil_key.float()) / keys.shape[1] ** 0.5
         if self.settings.similarity:
-            scores = scores + self.log_scale.exp() * self._similarity(states.float(), packed, row, place)
+            scores = scores + self.log_scale.exp() * self._similarity(states.float(), packed, row, position)
         return torch.cat([scores, nil])
 
     def titles(self, packed: Packed, prefixes: Tensor, owner: Tensor, states: Tensor | None = None, *,
                mention_of: Tensor | None = None) -> Tensor:
-        """(P, V) float32 logits of the tokens that follow.
+        """(P, V) float32 logits of the next tokens.
 
         Args:
             packed: the candidates.
             prefixes: (P,) int64 tokens that the decoder reads: the titles so far, one after another, each opened by
                 the start token.
             owner: (P,) int64, the title of each, in blocks.
-            states: of `encode`, if they are at hand.
-            mention_of: (titles,) int64, whose each title is; title and mention have one number without it.
+            states: of `encode`, if already computed.
+            mention_of: (titles,) int64, the mention of each title; by default title i is of mention i.
         """
         states = self.encode(packed) if states is None else states
-        row, _ = places_of(packed.lengths)
+        row, _ = token_positions(packed.lengths)
         memory, held, _ = self._memory(states, packed, row, fused=True)
         seen = None if mention_of is None else mention_of[owner]
         decoded = self._decode(prefixes, owner, memory, held, seen)
@@ -114,7 +114,7 @@ class FusionModel(nn.Module):
 
     def _memory(self, states: Tensor, packed: Packed, row: Tensor, *,
                 fused: bool = False) -> tuple[Tensor, Tensor, int]:
-        """What is attended to, the group that may see each state, and the number of groups."""
+        """The states to attend to, the group that may see each of them, and the number of groups."""
         if not (self.settings.fusion or fused):
             return states, row, len(packed.mention)
         nil = self.nil_memory.to(states.dtype).expand(packed.mentions, -1)
@@ -126,8 +126,8 @@ class FusionModel(nn.Module):
         """(P,) tokens of several groups, in blocks → (P, D) states; a token sees its block's past, and the memory of
         the group `seen` (its block's own number by default).
         """
-        places = torch.arange(len(tokens), device=tokens.device)
-        itself = (owner[:, None] == owner[None]) & (places[:, None] >= places[None])
+        order = torch.arange(len(tokens), device=tokens.device)
+        itself = (owner[:, None] == owner[None]) & (order[:, None] >= order[None])
         groups = owner if seen is None else seen
         inputs = self.embedding(tokens)[None]
         decoder: Any = self.decoder
@@ -137,9 +137,9 @@ class FusionModel(nn.Module):
                        use_cache=False).last_hidden_state[0]
 
     @staticmethod
-    def _similarity(states: Tensor, packed: Packed, row: Tensor, place: Tensor) -> Tensor:
+    def _similarity(states: Tensor, packed: Packed, row: Tensor, position: Tensor) -> Tensor:
         """(N,) cosine of the mean states of a sequence's context and of its candidate."""
-        inside = (place < packed.context[row]).float()[:, None]
+        inside = (position < packed.context[row]).float()[:, None]
         shape = (len(packed.lengths), states.shape[1])
         context = states.new_zeros(shape).index_add(0, row, states * inside)
         candidate = states.new_zeros(shape).index_add(0, row, states * (1 - inside))

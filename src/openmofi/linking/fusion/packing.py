@@ -18,7 +18,7 @@ class Packed:
         lengths: (N,) int64.
         context: (N,) int64, how many tokens of a sequence are the marked context; the candidate's index token follows.
         mention: (N,) int64, the mention that a sequence belongs to; 0, 0, 0, 1, 1 …, each at least once.
-        mentions: how many there are.
+        mentions: their number.
     """
 
     tokens: Tensor
@@ -28,10 +28,10 @@ class Packed:
     mentions: int
 
     def to(self, device: torch.device) -> Packed:
-        """The same elsewhere."""
-        moved = [value.to(device, non_blocking=True) for value in (self.tokens, self.lengths, self.context,
-                                                                   self.mention)]
-        return Packed(moved[0], moved[1], moved[2], moved[3], self.mentions)
+        """The same on `device`."""
+        tokens, lengths, context, mention = (value.to(device, non_blocking=True) for value in (
+            self.tokens, self.lengths, self.context, self.mention))
+        return Packed(tokens, lengths, context, mention, self.mentions)
 
 
 def pack(contexts: Sequence[Sequence[int]], candidates: Sequence[Sequence[Sequence[int]]], pad: int) -> Packed:
@@ -40,20 +40,20 @@ def pack(contexts: Sequence[Sequence[int]], candidates: Sequence[Sequence[Sequen
     Args:
         contexts: tokens of each mention's marked context.
         candidates: for each mention the tokens of its candidates; at least one.
-        pad: the token that fills up.
+        pad: the padding token.
     """
-    rows = [(number, context, found) for number, (context, listed) in enumerate(zip(contexts, candidates, strict=True))
-            for found in listed]
-    lengths = [len(context) + len(found) for _, context, found in rows]
+    rows = [(number, context, candidate) for number, (context, of_mention) in enumerate(
+        zip(contexts, candidates, strict=True)) for candidate in of_mention]
+    lengths = [len(context) + len(candidate) for _, context, candidate in rows]
     tokens = torch.full((len(rows), max(lengths)), pad, dtype=torch.int64)
-    for row, (_, context, found) in enumerate(rows):
-        tokens[row, :lengths[row]] = torch.tensor([*context, *found])
+    for row, (_, context, candidate) in enumerate(rows):
+        tokens[row, :lengths[row]] = torch.tensor([*context, *candidate])
     return Packed(tokens, torch.tensor(lengths), torch.tensor([len(context) for _, context, _ in rows]),
                   torch.tensor([number for number, _, _ in rows]), len(contexts))
 
 
-def places_of(lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """(N,) lengths → for the tokens of all rows in a row: (T,) its row, (T,) its place in the row."""
+def token_positions(lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """(N,) lengths → for the tokens of all rows, concatenated: (T,) int64 row, (T,) int64 position in the row."""
     row = torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
     starts = lengths.cumsum(0) - lengths
     return row, torch.arange(len(row), device=lengths.device) - starts[row]

@@ -1,7 +1,7 @@
-"""Keeps and opens fusion decoders.
+"""Saves and opens fusion decoders.
 
-A kept one is a folder: `fusion.json` (settings, configurations of transformers, temperature), `model.safetensors`,
-`tokenizer.json`. Nothing else is needed to open it, and nothing in it can run.
+A saved one is a folder: `fusion.json` (settings, configurations of transformers, temperature), `model.safetensors`,
+`tokenizer.json`. Nothing else is needed to open it; it contains no code.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FORMAT_VERSION = 1
 
 
 def save_fusion(folder: str | Path, fusion: Fusion, recipe: Mapping[str, Any] | None = None) -> Path:
-    """Write a fusion decoder; equal ones give equal bytes.
+    """Save a fusion decoder; equal ones give equal bytes.
 
     Raises:
         OpenMofiError: the folder cannot be written.
@@ -35,12 +35,12 @@ def save_fusion(folder: str | Path, fusion: Fusion, recipe: Mapping[str, Any] | 
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    held = {name: value.detach().cpu().contiguous().clone() for name, value in sorted(_weights(fusion.model).items())}
+    state = {name: value.detach().cpu().contiguous().clone() for name, value in sorted(_weights(fusion.model).items())}
     with atomic_path(folder / WEIGHTS_FILE) as path:
-        save_file(held, path)
+        save_file(state, path)
     with atomic_path(folder / TOKENIZER_FILE) as path:
         path.write_text(fusion.tokens.tokenizer.to_str(), "utf-8")
-    # Last: it names the weights, so that a folder that is written half is recognised.
+    # Last: it names the weights, so that a partly written folder is recognised.
     write_json(folder / SPEC_FILE, {
         "format_version": FORMAT_VERSION, "settings": asdict(fusion.tokens.settings), "configs": dict(fusion.configs),
         "temperature": fusion.temperature, "nil": fusion.nil, "recipe": dict(recipe or {}),
@@ -49,10 +49,10 @@ def save_fusion(folder: str | Path, fusion: Fusion, recipe: Mapping[str, Any] | 
 
 
 def open_fusion(folder: str | Path) -> Fusion:
-    """Open what `save_fusion` wrote; fetches nothing.
+    """Open what `save_fusion` wrote; downloads nothing.
 
     Raises:
-        OpenMofiError: the folder is no fusion decoder, is damaged or half-written, or is of a newer format.
+        OpenMofiError: the folder is not a fusion decoder, is damaged or partly written, or is of a newer format.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -77,10 +77,10 @@ def open_fusion(folder: str | Path) -> Fusion:
 
 
 def fusion_fingerprint(folder: str | Path) -> str:
-    """Names what a kept fusion decoder answers: its weights and settings.
+    """Identifies a saved fusion decoder by its weights and settings.
 
     Raises:
-        OpenMofiError: the folder is no fusion decoder.
+        OpenMofiError: the folder is not a fusion decoder.
     """
     raw = _read_spec(Path(folder))
     return fingerprint({key: raw.get(key) for key in ("format_version", "settings", "weights", "temperature", "nil")})
@@ -90,7 +90,7 @@ def _read_spec(folder: Path) -> dict[str, Any]:
     try:
         raw = json.loads((folder / SPEC_FILE).read_text("utf-8"))
     except FileNotFoundError as error:
-        raise OpenMofiError(f"{folder} is no fusion decoder: it has no {SPEC_FILE}.",
+        raise OpenMofiError(f"{folder} is not a fusion decoder: it has no {SPEC_FILE}.",
                             "Train one with `openmofi link train`; it is RUN/linker.") from error
     except (OSError, ValueError) as error:
         raise OpenMofiError(f"{folder / SPEC_FILE} cannot be read: {error}.", "Train or copy it again.") from error
@@ -101,10 +101,10 @@ def _read_spec(folder: Path) -> dict[str, Any]:
 
 
 def _weights(model: FusionModel) -> dict[str, Any]:
-    """The state without what is stored under another name: embeddings are shared."""
-    found, seen = {}, set()
+    """The state without second names of a tensor: embeddings are shared."""
+    weights, seen = {}, set()
     for name, value in model.state_dict().items():
         if value.data_ptr() not in seen or not value.numel():
             seen.add(value.data_ptr())
-            found[name] = value
-    return found
+            weights[name] = value
+    return weights

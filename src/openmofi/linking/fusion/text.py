@@ -1,4 +1,4 @@
-"""The texts that the fusion decoder reads, as tokens: `… <m> mention </m> … | title | description | type`."""
+"""The texts of the fusion decoder, as tokens: `… <m> mention </m> … | title | description | type`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.linking.corpora.examples import Candidate
 from openmofi.linking.fusion.settings import FusionSettings
 
-# Tokens that a vocabulary has to spare: T5's sentinels, BERT's unused ones.
+# Spare tokens of a vocabulary: T5's sentinels, BERT's unused ones.
 _SPARE = (tuple(f"<extra_id_{number}>" for number in range(4)), tuple(f"[unused{number}]" for number in range(4)))
 _FIRST, _LAST, _PAD = ("[CLS]", "<s>"), ("[SEP]", "</s>"), ("[PAD]", "<pad>")
 NIL_TITLE = "none of these"
@@ -20,14 +20,14 @@ NIL_TITLE = "none of these"
 
 @dataclass(frozen=True)
 class Markers:
-    """Tokens with a part to play.
+    """Tokens with a role.
 
     Attributes:
         begin, end: around the mention.
         split: between title, description and type.
-        index: the candidate-index token: opens the candidate, and its state is what `select` chooses among.
+        index: opens the candidate; `select` chooses among the states of these tokens.
         first, last: open and close a sequence, where the vocabulary has such tokens.
-        pad: fills up; also what a decoder starts with.
+        pad: padding; a decoder starts with it too.
     """
 
     begin: int
@@ -43,28 +43,28 @@ def load_tokenizer(folder: str | Path) -> Any:
     """The `tokenizers.Tokenizer` of a folder of transformers, without padding or truncation.
 
     Raises:
-        OpenMofiError: the folder has none.
+        OpenMofiError: the folder has none that can be read.
     """
     from tokenizers import Tokenizer
     from transformers import AutoTokenizer
 
     file = Path(folder) / "tokenizer.json"
     try:
-        found = Tokenizer.from_file(str(file)) if file.is_file() \
+        tokenizer = Tokenizer.from_file(str(file)) if file.is_file() \
             else AutoTokenizer.from_pretrained(str(folder), local_files_only=True).backend_tokenizer
     except Exception as error:  # tokenizers raises bare Exceptions
-        raise OpenMofiError(f"{folder} has no tokenizer that can be read: {error}.",
+        raise OpenMofiError(f"The tokenizer of {folder} cannot be read: {error}.",
                             "Give a local folder of transformers with a tokenizer.json.") from error
-    found.no_padding()
-    found.no_truncation()
-    return found
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
 
 
 def find_markers(tokenizer: Any) -> Markers:
     """The markers of a vocabulary.
 
     Raises:
-        OpenMofiError: it has no tokens to spare, or none that pads.
+        OpenMofiError: it has no spare tokens, or none for padding.
     """
     spare = next((ids for names in _SPARE if None not in (ids := tuple(map(tokenizer.token_to_id, names)))), None)
     pad = _known(tokenizer, _PAD)
@@ -76,8 +76,8 @@ def find_markers(tokenizer: Any) -> Markers:
 
 
 def _known(tokenizer: Any, names: Sequence[str]) -> tuple[int, ...]:
-    found = [number for name in names if (number := tokenizer.token_to_id(name)) is not None]
-    return tuple(found[:1])
+    ids = [number for name in names if (number := tokenizer.token_to_id(name)) is not None]
+    return tuple(ids[:1])
 
 
 class FusionTokens:
@@ -85,7 +85,7 @@ class FusionTokens:
 
     Args:
         tokenizer: a `tokenizers.Tokenizer`.
-        settings: their lengths, and what a candidate's text has.
+        settings: lengths, and the parts of a candidate's text.
     """
 
     def __init__(self, tokenizer: Any, settings: FusionSettings) -> None:
@@ -99,17 +99,17 @@ class FusionTokens:
         return ids
 
     def title(self, text: str) -> list[int]:
-        """Tokens of a title as it is generated; closed by the last token."""
+        """Tokens of a title as it is generated, with the closing token."""
         return [*self.plain(text)[:self.settings.candidate_tokens], *self.markers.last]
 
     def context(self, text: str, start: int, end: int) -> list[int]:
-        """The marked mention with as much of the text on both sides as there is room for.
+        """The marked mention with as much of the text on both sides as fits.
 
-        A mention takes at most half of the room. What one side does not need, the other one gets.
+        A mention takes at most half of the room. What one side does not need, the other side gets.
         """
         room = self.settings.context_tokens
         mention = self.plain(text[start:end])[:max(1, room // 2)]
-        # A token has a character at least: what is farther away cannot come in, however long the text is.
+        # Text farther away than 16 characters a token is not encoded: it does not fit.
         reach = 16 * room
         left, right = self.plain(text[max(0, start - reach):start]), self.plain(text[end:end + reach])
         room -= len(mention)
@@ -119,7 +119,7 @@ class FusionTokens:
         return [*mark.first, *left[len(left) - before:], mark.begin, *mention, mark.end, *right[:after]]
 
     def candidate(self, candidate: Candidate) -> tuple[int, ...]:
-        """Index token, title, description and type, cut to their room; a long description leaves the type in."""
+        """Index token, title, description and type, cut to fit; a long description leaves room for the type."""
         return self._candidate(candidate.title, candidate.description, candidate.type)
 
     def _candidate_ids(self, title: str, description: str, kind: str) -> tuple[int, ...]:

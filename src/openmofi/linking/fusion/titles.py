@@ -1,9 +1,10 @@
-"""Titles as answers: told apart, kept in a prefix trie, and generated greedily without ever leaving the list."""
+"""Titles as answers: made distinct, kept in a prefix trie, generated greedily within the list."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 import torch
 from torch import Tensor
@@ -16,11 +17,11 @@ from openmofi.linking.fusion.text import NIL_TITLE, FusionTokens
 
 @dataclass
 class TitleTrie:
-    """Token sequences → their numbers; a node knows what may follow.
+    """Token sequences → their numbers.
 
     Attributes:
-        next: token → what follows it.
-        answers: the sequences that end here.
+        next: token → the node after it.
+        answers: numbers of the sequences that end here.
     """
 
     next: dict[int, TitleTrie] = field(default_factory=dict)
@@ -38,7 +39,7 @@ class TitleTrie:
         return root
 
     def only(self) -> int | None:
-        """The answer, where one sequence alone is left; else `None`."""
+        """The answer, where a single sequence remains; else `None`."""
         node = self
         while not node.answers and len(node.next) == 1:
             node = next(iter(node.next.values()))
@@ -46,28 +47,28 @@ class TitleTrie:
 
 
 def distinct_titles(candidates: Sequence[Candidate]) -> list[str]:
-    """A title each, no two alike: namesakes are told apart by type, then by description, then by a number."""
+    """Distinct titles: namesakes get their type, else their description, else a number."""
     titles = [candidate.title for candidate in candidates]
-    for more in (lambda one: one.type, lambda one: one.description):
+    for more in (attrgetter("type"), attrgetter("description")):
         titles = [f"{title} ({more(candidate)})" if titles.count(title) > 1 and more(candidate) else title
                   for title, candidate in zip(titles, candidates, strict=True)]
     seen: dict[str, int] = {}
-    told = []
+    distinct = []
     for title in titles:
         seen[title] = seen.get(title, 0) + 1
-        told.append(title if seen[title] == 1 else f"{title} {seen[title]}")
-    return told
+        distinct.append(title if seen[title] == 1 else f"{title} {seen[title]}")
+    return distinct
 
 
 def title_tokens(tokens: FusionTokens, candidates: Sequence[Candidate]) -> list[list[int]]:
-    """Tokens of each candidate's distinct title, then of NIL's; no two alike, though titles may be cut."""
-    found: list[list[int]] = []
+    """Tokens of each candidate's distinct title, then of NIL's; distinct even where titles are cut."""
+    sequences: list[list[int]] = []
     for title in [*distinct_titles(candidates), NIL_TITLE]:
         sequence, number = tokens.title(title), 2
-        while sequence in found:
+        while sequence in sequences:
             sequence, number = [*tokens.plain(str(number)), *sequence], number + 1
-        found.append(sequence)
-    return found
+        sequences.append(sequence)
+    return sequences
 
 
 @torch.no_grad()
@@ -89,26 +90,26 @@ def generate(model: FusionModel, packed: Packed, titles: Sequence[Sequence[Seque
             only = node.only()
             if mention not in answers and only is not None:
                 answers[mention] = only
-        asked = [mention for mention in range(len(titles)) if mention not in answers]
-        if not asked:
+        open_mentions = [mention for mention in range(len(titles)) if mention not in answers]
+        if not open_mentions:
             return [answers[mention] for mention in range(len(titles))]
-        flat = torch.tensor([token for mention in asked for token in written[mention]], device=states.device)
-        owner = torch.tensor([mention for mention in asked for _ in written[mention]], device=states.device)
+        flat = torch.tensor([token for mention in open_mentions for token in written[mention]], device=states.device)
+        owner = torch.tensor([mention for mention in open_mentions for _ in written[mention]], device=states.device)
         logits = model.titles(packed, flat, owner, states)
-        ends = torch.tensor([len(written[mention]) for mention in asked]).cumsum(0) - 1
-        for mention, row in zip(asked, logits[ends.to(logits.device)].cpu(), strict=True):
+        ends = torch.tensor([len(written[mention]) for mention in open_mentions]).cumsum(0) - 1
+        for mention, row in zip(open_mentions, logits[ends.to(logits.device)].cpu(), strict=True):
             _follow(mention, row, nodes, written, answers)
 
 
 def _follow(mention: int, logits: Tensor, nodes: list[TitleTrie], written: list[list[int]],
             answers: dict[int, int]) -> None:
-    """Take the likeliest token that the trie allows; a title that is the beginning of another one may end here."""
+    """Take the likeliest token that the trie allows; a title that is a prefix of another may end here."""
     node = nodes[mention]
     allowed = list(node.next)
     token = allowed[int(logits[allowed].argmax())]
     if node.answers:
-        # Without a closing token nothing says that the title ends: the longer one is taken where it is likelier than
-        # not among all tokens.
+        # Without a closing token nothing marks the end of the title: the longer one is taken where its probability
+        # among all tokens is at least one half.
         share = torch.log_softmax(logits, 0)[allowed].exp().sum()
         if float(share) < 0.5:
             answers[mention] = node.answers[0]
@@ -117,37 +118,31 @@ def _follow(mention: int, logits: Tensor, nodes: list[TitleTrie], written: list[
     nodes[mention] = node.next[token]
 
 
-def title_losses(model: FusionModel, packed: Packed, targets: Sequence[Sequence[int]], start: int) -> Tensor:
-    """(M,) float32 mean cross-entropy of each mention's title, teacher-forced."""
+def title_losses(model: FusionModel, packed: Packed, titles: Sequence[Sequence[int]], start: int, *,
+                 mention_of: Sequence[int] | None = None) -> Tensor:
+    """(titles,) float32 mean cross-entropy of each title's tokens, teacher-forced.
+
+    Args:
+        model, packed: see there.
+        titles: tokens.
+        start: the token that the decoder starts with.
+        mention_of: the mention of each title; by default title i is of mention i.
+    """
     device = packed.tokens.device
-    lengths = torch.tensor([len(target) for target in targets])
-    owner = torch.repeat_interleave(torch.arange(len(targets)), lengths).to(device)
-    shifted = [token for target in targets for token in (start, *target[:-1])]
-    wanted = torch.tensor([token for target in targets for token in target], device=device)
-    logits = model.titles(packed, torch.tensor(shifted, device=device), owner)
-    found = torch.nn.functional.cross_entropy(logits, wanted, reduction="none")
-    return found.new_zeros(len(targets)).index_add(0, owner, found) / lengths.to(device)
+    lengths = torch.tensor([len(title) for title in titles], device=device)
+    owner = torch.repeat_interleave(torch.arange(len(titles), device=device), lengths)
+    prefixes = torch.tensor([token for title in titles for token in (start, *title[:-1])], device=device)
+    targets = torch.tensor([token for title in titles for token in title], device=device)
+    mentions = None if mention_of is None else torch.tensor(mention_of, device=device)
+    logits = model.titles(packed, prefixes, owner, mention_of=mentions)
+    losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+    return losses.new_zeros(len(titles)).index_add(0, owner, losses) / lengths
 
 
 @torch.no_grad()
 def title_scores(model: FusionModel, packed: Packed, titles: Sequence[Sequence[Sequence[int]]],
                  start: int) -> list[Tensor]:
-    """For each mention the mean log-probability of every title, teacher-forced: what `generate` has of confidence."""
-    states = model.encode(packed)
-    flat: list[int] = []
-    wanted: list[int] = []
-    blocks: list[int] = []
-    mention_of: list[int] = []
-    for mention, listed in enumerate(titles):
-        for title in listed:
-            flat += [start, *title[:-1]]
-            wanted += title
-            blocks += [len(mention_of)] * len(title)
-            mention_of.append(mention)
-    block = torch.tensor(blocks, device=states.device)
-    logits = model.titles(packed, torch.tensor(flat, device=states.device), block, states,
-                          mention_of=torch.tensor(mention_of, device=states.device))
-    found = -torch.nn.functional.cross_entropy(logits, torch.tensor(wanted, device=states.device), reduction="none")
-    count = torch.bincount(block, minlength=len(mention_of))
-    means = found.new_zeros(len(mention_of)).index_add(0, block, found) / count
-    return list(means.split([len(listed) for listed in titles]))
+    """For each mention the mean log-probability of each of its titles, teacher-forced: the confidence of `generate`."""
+    losses = title_losses(model, packed, [title for of_mention in titles for title in of_mention], start,
+                          mention_of=[mention for mention, of_mention in enumerate(titles) for _ in of_mention])
+    return list((-losses).split([len(of_mention) for of_mention in titles]))

@@ -1,4 +1,4 @@
-"""Large-margin softmax over entities, on any number of ranks (MOFI §3; REFERENCE.md section 2).
+"""Large-margin softmax over entities, on any number of ranks (MOFI, arXiv 2306.07952, section 3).
 
 Each rank holds the rows of some classes. Embeddings and labels go to the classes; three small all-reduces (greatest
 logit, sum of exponentials, targets' logits) and one reduce-scatter of the embeddings' gradient come back.
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from openmofi.errors import UsageError
 from openmofi.objectives.class_head.sampling import draw_classes, join_classes, sample_size, seeded
 from openmofi.objectives.class_head.shards import random_rows, shard_bounds
-from openmofi.objectives.class_head.tiles import Geometry, Targets, margin_softmax
+from openmofi.objectives.class_head.tiles import Targets, margin_softmax
 from openmofi.objectives.collectives import gather
 from openmofi.objectives.protocol import Batch, Embeddings, ObjectiveResult
 from openmofi.objectives.settings import MarginSoftmaxSettings
@@ -24,23 +24,22 @@ class MarginSoftmax(nn.Module):
     """Cosine softmax with a margin; an `openmofi.objectives.protocol.Objective`.
 
     All mathematics is float32 (float64 if the embeddings are), under autocast too. On a GPU,
-    `torch.set_float32_matmul_precision` decides about the products, whose sums are float32 in any case.
+    `torch.set_float32_matmul_precision` sets the precision of the products; their sums are float32 in any case.
 
     Attributes:
         weight: (n, sub_centers · dim), the classes `first` to `first + n` of all `classes`; a row holds a class's
             sub-centres. Rows may have any length. Their initial values depend on the seed alone.
         step: () int64, number of training forward passes; with the seed, it decides which classes are sampled.
 
-    `exact` looks at all classes, `chunk` at a time, computes each tile again in the backward pass, and gives a dense
-    gradient. `sampled` looks at the batch's own classes and a share of the others, and gives a sparse COO gradient
-    over the rows that were looked at: see `openmofi.training.row_optimizers`. In evaluation mode all classes are
-    looked at.
+    `exact` scores all classes, `chunk` at a time, computes each tile again in the backward pass, and gives a dense
+    gradient. `sampled` scores the batch's own classes and a share of the others, and gives a sparse COO gradient over
+    the rows that it scored: see `openmofi.training.row_optimizers`. In evaluation mode all classes are scored.
 
     Args:
-        classes, dim: of the whole matrix and of the embeddings.
+        classes, dim: rows of the whole matrix, dimension of the embeddings.
         settings: see there.
         seed: of the initial rows and of the sampled classes.
-        counts: (classes,) images of each class, to log the accuracy of frequent and rare classes apart.
+        counts: (classes,) images of each class, to log the accuracy of frequent and rare classes separately.
 
     Raises:
         UsageError: there is no class.
@@ -57,8 +56,6 @@ class MarginSoftmax(nn.Module):
             raise UsageError("There is no class to train on.", "Check the dataset's vocabulary.")
         self.classes, self.dim, self.settings, self.seed = classes, dim, settings, seed
         self.first, stop = shard_bounds(classes)
-        self.geometry = Geometry(settings.margin_type, settings.margin, settings.scale, settings.negative_filter,
-                                 settings.sub_centers, settings.chunk)
         rows = random_rows(self.first, stop, settings.sub_centers * dim, dim**-0.5, seed)
         self.weight = nn.Parameter(rows)
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
@@ -80,12 +77,12 @@ class MarginSoftmax(nn.Module):
 
         Returns:
             The loss, and as metrics `accuracy` (share of the global batch's labelled rows whose closest class is one
-            of theirs; `accuracy_sampled` where only some classes were looked at), `target_cosine` (weighted mean),
+            of theirs; `accuracy_sampled` where only some classes were scored), `target_cosine` (weighted mean),
             of `sampled`, `sampled` and `sample_rate` (drawn classes and their share), and, if `counts` were given, the
-            accuracy in `/head`, `/middle` and `/tail`, as far as the batch has images of those (by their first label).
+            accuracy in `/head`, `/middle` and `/tail`, where the batch has images of those (by their first label).
 
         Raises:
-            ValueError: the shapes do not fit.
+            ValueError: the shapes do not match.
         """
         images, labels = embeddings["image"], batch["labels"]
         if images.ndim != 2 or images.shape[1] != self.dim or labels.ndim != 2 or len(labels) != len(images):
@@ -98,8 +95,8 @@ class MarginSoftmax(nn.Module):
             count = self._drawn()
             targets = self._targets(labels, weights, count)
             columns = len(self.weight) if targets.rows is None else len(targets.rows)
-            keep = columns <= self.geometry.chunk or (count > 0 and len(labels) * columns <= _KEPT_LOGITS)
-            loss, cosine, hardest = margin_softmax(images, self.weight, targets, self.geometry, keep)
+            keep = columns <= self.settings.chunk or (count > 0 and len(labels) * columns <= _KEPT_LOGITS)
+            loss, cosine, hardest = margin_softmax(images, self.weight, targets, self.settings, keep)
         self.step += self.training
         return ObjectiveResult(loss, self._metrics(cosine.detach(), hardest.detach(), labels, weights, count))
 
@@ -115,7 +112,7 @@ class MarginSoftmax(nn.Module):
         return labels, weights / torch.where(sums > 0, sums, 1)
 
     def _drawn(self) -> int:
-        """How many classes are drawn; 0 if all are looked at without."""
+        """How many classes are drawn; 0 if all are scored."""
         if self.settings.implementation == "exact" or not self.training:
             return 0
         return sample_size(self.classes, self.settings.sample_rate, self.settings.min_sampled)
@@ -141,16 +138,16 @@ class MarginSoftmax(nn.Module):
         best = cosine.masked_fill(labels < 0, -torch.inf).amax(1)
         name = "accuracy_sampled" if 0 < count < self.classes else "accuracy"
         right = (best > hardest) & labelled
-        found = {name: right.sum() / rows, "target_cosine": (cosine * weights).sum() / rows}
+        metrics = {name: right.sum() / rows, "target_cosine": (cosine * weights).sum() / rows}
         if count:
-            found |= {"sampled": cosine.new_tensor(count), "sample_rate": cosine.new_tensor(count / self.classes)}
+            metrics |= {"sampled": cosine.new_tensor(count), "sample_rate": cosine.new_tensor(count / self.classes)}
         if self.thirds is not None:
             first = labels.gather(1, (weights > 0).int().argmax(1, keepdim=True))[:, 0]
             third = torch.where(labelled, self.thirds[first.clamp(min=0)], -1)
             for number, part in enumerate(("head", "middle", "tail")):
                 if bool((third == number).any()):
-                    found[f"{name}/{part}"] = right[third == number].float().mean()
-        return found
+                    metrics[f"{name}/{part}"] = right[third == number].float().mean()
+        return metrics
 
 
 def thirds_by_count(counts: Tensor) -> Tensor:

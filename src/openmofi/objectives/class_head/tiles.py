@@ -2,7 +2,7 @@
 
 With P the classes of an image, w their weights (which sum to 1), z the logits and z' those with the margin, an
 image's loss is Σ_{t∈P} w_t · −log(exp z'_t / (exp z'_t + Σ_{n∉P} exp z_n)) = Σ_t w_t · softplus(N − z'_t), where
-N = log Σ_{n∉P} exp z_n. The margin never meets a log-sum-exp from which it would have to be taken out again.
+N = log Σ_{n∉P} exp z_n. The margin never enters a log-sum-exp, from which it would have to be removed again.
 """
 
 from __future__ import annotations
@@ -17,31 +17,20 @@ from torch.nn.functional import logsigmoid
 
 from openmofi.objectives.class_head.margins import MARGINS
 from openmofi.objectives.collectives import gather, max_over_ranks, scatter_sum, sum_over_ranks, world_size
+from openmofi.objectives.settings import MarginSoftmaxSettings
 
 _LOWEST = -1e30
 
 
 @dataclass(frozen=True)
-class Geometry:
-    """What is fixed over a run: see `openmofi.objectives.settings.MarginSoftmaxSettings`."""
-
-    margin_type: str
-    margin: float
-    scale: float
-    negative_filter: float
-    sub_centers: int
-    chunk: int
-
-
-@dataclass(frozen=True)
 class Targets:
-    """Who belongs to which class, of the global batch and in the columns of this rank.
+    """The labels of the global batch, as columns of this rank's logits.
 
     Attributes:
-        columns: (B, L) int64: place of each label among the classes that this rank looks at; −1 where it has none.
+        columns: (B, L) int64: column of each label among the classes that this rank scores; −1 where it has none.
         weights: (B, L): of the labels, each row sums to 1, or to 0 if the row has no label.
-        rows: (N,) int64 rows of the weight that are looked at, unique and ascending; None for all.
-        log_probability: (N,): of a class being looked at, for the logQ correction; None for none.
+        rows: (N,) int64 rows of the weight that are scored, unique and ascending; None for all.
+        log_probability: (N,): that a class is scored, for the logQ correction; None for no correction.
     """
 
     columns: Tensor
@@ -56,8 +45,8 @@ class _Tile:
 
     Attributes:
         unit: (n·K, D) their sub-centres, of length 1; length: (n·K, 1) before that.
-        logits: (B, n) of the negatives, −inf where a class is none.
-        best: (B, n, 1) which sub-centre counts; None where there is one.
+        logits: (B, n) of the negatives, −inf where a class is not one.
+        best: (B, n, 1) which sub-centre counts; None with one sub-centre.
         image, slot, column: (T,) images, labels and columns (of the tile) of the targets inside.
         target: (T,) logits of these, without margin; hardest: (B,) greatest logit that is no target's, unfiltered.
     """
@@ -73,14 +62,14 @@ class _Tile:
     hardest: Tensor
 
 
-def margin_softmax(embeddings: Tensor, weight: Tensor, targets: Targets, geometry: Geometry,
+def margin_softmax(embeddings: Tensor, weight: Tensor, targets: Targets, settings: MarginSoftmaxSettings,
                    keep: bool) -> tuple[Tensor, Tensor, Tensor]:
     """The loss of the global batch against the classes of every rank.
 
     Args:
         embeddings: (b, D) of this rank, L2-normalised, float32 (or float64, then all is).
         weight: (rows, K·D) of this rank; a row holds a class's K sub-centres, of any length.
-        targets, geometry: see there; B is the global batch.
+        targets, settings: see there; B is the global batch.
         keep: hold the logits for the backward pass instead of computing them again.
 
     Returns:
@@ -88,22 +77,22 @@ def margin_softmax(embeddings: Tensor, weight: Tensor, targets: Targets, geometr
         targets and (B,) the greatest cosine with any other class. The gradient of `weight` is dense, or sparse COO
         over `targets.rows`. Gradients are those that `openmofi.objectives.protocol` asks for.
     """
-    return _MarginSoftmax.apply(embeddings, weight, targets, geometry, keep)
+    return _MarginSoftmax.apply(embeddings, weight, targets, settings, keep)
 
 
 class _MarginSoftmax(torch.autograd.Function):
     @staticmethod
-    def forward(context: Any, embeddings: Tensor, weight: Tensor, targets: Targets, geometry: Geometry,
+    def forward(context: Any, embeddings: Tensor, weight: Tensor, targets: Targets, settings: MarginSoftmaxSettings,
                 keep: bool) -> tuple[Tensor, Tensor, Tensor]:
-        images = gather(embeddings) * geometry.scale
+        images = gather(embeddings) * settings.scale
         target = images.new_zeros(targets.columns.shape)
         hardest, top, total = (images.new_full(images.shape[:1], value) for value in (_LOWEST, _LOWEST, 0.0))
         kept: list[Tensor | None] = []
-        for start, stop in _steps(weight, targets, geometry):
-            tile = _tile(images, weight, targets, geometry, start, stop)
+        for start, stop in _steps(weight, targets, settings):
+            tile = _tile(images, weight, targets, settings, start, stop)
             target[tile.image, tile.slot] = tile.target
             hardest = torch.maximum(hardest, tile.hardest)
-            peak = tile.hardest if geometry.negative_filter >= 1 else tile.logits.amax(1)
+            peak = tile.hardest if settings.negative_filter >= 1 else tile.logits.amax(1)
             above = torch.maximum(top, peak)
             total = total * (top - above).exp() + (tile.logits - above[:, None]).exp_().sum(1)
             top = above
@@ -111,11 +100,11 @@ class _MarginSoftmax(torch.autograd.Function):
                 kept.extend(getattr(tile, field.name) for field in fields(_Tile))
         greatest = max_over_ranks(top)
         total = sum_over_ranks(total * (top - greatest).exp())
-        cosine = sum_over_ranks(target) / geometry.scale
-        hardest = max_over_ranks(hardest) / geometry.scale
-        loss, context.target, context.row = _joined(cosine, greatest + total.log(), targets.weights, geometry)
+        cosine = sum_over_ranks(target) / settings.scale
+        hardest = max_over_ranks(hardest) / settings.scale
+        loss, context.target, context.row = _joined(cosine, greatest + total.log(), targets.weights, settings)
         context.save_for_backward(images, weight, *kept)
-        context.rest = targets, geometry
+        context.rest = targets, settings
         context.mark_non_differentiable(cosine, hardest)
         return loss, cosine, hardest
 
@@ -123,17 +112,17 @@ class _MarginSoftmax(torch.autograd.Function):
     @once_differentiable
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         images, weight, *kept = context.saved_tensors
-        targets, geometry = context.rest
+        targets, settings = context.rest
         # The factor from outside rides on the images, of which there are few.
-        factor = gradients[0] * geometry.scale
+        factor = gradients[0] * settings.scale
         weighted = images * gradients[0]
         rows = len(weight) if targets.rows is None else len(targets.rows)
         of_rows = images.new_empty(rows, weight.shape[1])
         of_images = torch.zeros_like(images)
-        for number, (start, stop) in enumerate(_steps(weight, targets, geometry)):
+        for number, (start, stop) in enumerate(_steps(weight, targets, settings)):
             first = number * len(fields(_Tile))
             tile = (_Tile(*kept[first:first + len(fields(_Tile))]) if kept
-                    else _tile(images, weight, targets, geometry, start, stop))
+                    else _tile(images, weight, targets, settings, start, stop))
             of_logits = _logit_gradient(tile, context.row, context.target)
             of_images.addmm_(of_logits, tile.unit)
             _row_gradient(of_logits, weighted, tile, out=of_rows[start:stop].view(tile.unit.shape))
@@ -144,43 +133,45 @@ class _MarginSoftmax(torch.autograd.Function):
         return scatter_sum(of_images * factor) * world_size(), of_rows, None, None, None
 
 
-def _steps(weight: Tensor, targets: Targets, geometry: Geometry) -> list[tuple[int, int]]:
+def _steps(weight: Tensor, targets: Targets, settings: MarginSoftmaxSettings) -> list[tuple[int, int]]:
     """First column of each tile and the column after its last."""
     columns = len(weight) if targets.rows is None else len(targets.rows)
-    return [(start, min(start + geometry.chunk, columns)) for start in range(0, columns, geometry.chunk)]
+    return [(start, min(start + settings.chunk, columns)) for start in range(0, columns, settings.chunk)]
 
 
-def _tile(images: Tensor, weight: Tensor, targets: Targets, geometry: Geometry, start: int, stop: int) -> _Tile:
+def _tile(images: Tensor, weight: Tensor, targets: Targets, settings: MarginSoftmaxSettings, start: int,
+          stop: int) -> _Tile:
     """The logits of columns `start` to `stop`; `images` already carry the scale."""
     rows = weight[start:stop] if targets.rows is None else weight.index_select(0, targets.rows[start:stop])
     centers = rows.reshape(-1, images.shape[1]).to(images.dtype)
     length = centers.norm(dim=1, keepdim=True).clamp_(min=torch.finfo(images.dtype).tiny ** 0.5)
     unit = centers / length
     logits, best = images @ unit.T, None
-    if geometry.sub_centers > 1:
-        logits, best = logits.view(len(images), -1, geometry.sub_centers).max(dim=2, keepdim=True)
+    if settings.sub_centers > 1:
+        logits, best = logits.view(len(images), -1, settings.sub_centers).max(dim=2, keepdim=True)
         logits = logits.squeeze(2)
     image, slot = ((targets.columns >= start) & (targets.columns < stop)).nonzero(as_tuple=True)
     column = targets.columns[image, slot] - start
     target = logits[image, column]
     logits[image, column] = -torch.inf
     hardest = logits.amax(1)
-    if geometry.negative_filter < 1:
-        logits.masked_fill_(logits > geometry.negative_filter * geometry.scale, -torch.inf)
+    if settings.negative_filter < 1:
+        logits.masked_fill_(logits > settings.negative_filter * settings.scale, -torch.inf)
     if targets.log_probability is not None:
         logits -= targets.log_probability[start:stop].to(logits.dtype)
     return _Tile(unit, length, logits, best, image, slot, column, target, hardest)
 
 
-def _joined(cosine: Tensor, negatives: Tensor, weights: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor, Tensor]:
+def _joined(cosine: Tensor, negatives: Tensor, weights: Tensor,
+            settings: MarginSoftmaxSettings) -> tuple[Tensor, Tensor, Tensor]:
     """The loss, from the targets' cosines (B, L) and the negatives' log-sum-exp (B,).
 
     Returns:
         The loss; its gradient at the targets' cosines times scale (B, L); and, for the negatives, (B,) what is
         subtracted from a logit so that its exponential is the gradient there.
     """
-    with_margin, slope = MARGINS[geometry.margin_type](cosine, geometry.margin)
-    gap = negatives[:, None] - geometry.scale * with_margin
+    with_margin, slope = MARGINS[settings.margin_type](cosine, settings.margin)
+    gap = negatives[:, None] - settings.scale * with_margin
     share = weights / (weights.sum(1) > 0).sum().clamp(min=1)
     missed = share * gap.sigmoid()
     return -(share * logsigmoid(-gap)).sum(), -missed * slope, negatives.clamp(min=_LOWEST) - missed.sum(1).log()

@@ -1,4 +1,4 @@
-"""Learning the teachers' embeddings of an image themselves (feature distillation, CLIP-KD, arXiv 2307.12732, §3.2)."""
+"""Learning the teachers' embeddings of an image (feature distillation, CLIP-KD, arXiv 2307.12732, §3.2)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from openmofi.errors import UsageError
 from openmofi.objectives.collectives import sum_over_ranks, world_size
 from openmofi.objectives.distillation.reinforced import KNOWN, teacher_key
 from openmofi.objectives.pairwise import at_least_float
-from openmofi.objectives.protocol import Batch, Embeddings, ObjectiveResult
+from openmofi.objectives.protocol import Batch, Embeddings, ObjectiveResult, Replicated
 
 
-class FeatureDistillation(nn.Module):
+class FeatureDistillation(Replicated, nn.Module):
     """1 − cosine between a teacher's embedding of an image and a linear map of the student's.
 
-    Each teacher has a map of its own, learned beside the towers and left out of the encoder, so that dimensions and
-    spaces may differ. Several teachers: the mean of their losses. An image that no teacher knows has no loss.
+    Each teacher has its own map, learned beside the towers and left out of the encoder, so that dimensions and spaces
+    may differ. Several teachers: the mean of their losses. An image that no teacher knows has no loss.
 
     Args:
         dim: of the student's embeddings.
@@ -36,7 +36,7 @@ class FeatureDistillation(nn.Module):
             raise UsageError("objectives.feature_distillation has no teacher.", "Give data.reinforcement.store.")
         self.teachers = tuple(dims)
         generator = torch.Generator().manual_seed(seed)
-        # A list: names of teachers may hold what names of modules may not.
+        # A list: names of teachers may contain characters that names of modules may not.
         self.maps = nn.ModuleList(_map(dim, out, generator) for out in dims.values())
 
     def forward(self, embeddings: Embeddings, batch: Batch) -> ObjectiveResult:
@@ -53,29 +53,23 @@ class FeatureDistillation(nn.Module):
         known = batch[KNOWN].to(image.device)
         with torch.autocast(image.device.type, enabled=False):
             image = at_least_float(image)
-            found = torch.stack([self._distances(image, made, batch[teacher_key(teacher, "image")].to(image.device))
-                                 for teacher, made in zip(self.teachers, self.maps, strict=True)]).mean(0) * known
-        totals = sum_over_ranks(torch.stack([found.sum(), known.to(found.dtype).sum()]).double())
-        rows = totals[1].clamp_min(1).to(found.dtype)
+            distances = torch.stack([_distances(linear(image), batch[teacher_key(teacher, "image")].to(image.device))
+                                     for teacher, linear in zip(self.teachers, self.maps, strict=True)]).mean(0) * known
+        totals = sum_over_ranks(torch.stack([distances.sum(), known.to(distances.dtype).sum()]).double())
+        rows = totals[1].clamp_min(1).to(distances.dtype)
         # A rank's gradient is that of its mean over its share of the known rows: see `ObjectiveResult`.
-        loss = found.sum() * world_size() / rows
+        loss = distances.sum() * world_size() / rows
         return ObjectiveResult(loss + (totals[0].to(loss.dtype) / rows - loss).detach())
 
-    @staticmethod
-    def _distances(image: Tensor, made: nn.Module, teacher: Tensor) -> Tensor:
-        return 1 - (normalize(made(image), dim=1) * at_least_float(teacher)).sum(1)
 
-    def sharded_parameters(self) -> dict[str, int]:
-        """None: the maps are replicated."""
-        return {}
+def _distances(image: Tensor, teacher: Tensor) -> Tensor:
+    return 1 - (normalize(image, dim=1) * at_least_float(teacher)).sum(1)
 
-    def after_step(self) -> None:
-        """Nothing is clamped."""
 
 
 def _map(dim: int, out: int, generator: torch.Generator) -> nn.Linear:
     # Its own initialisation would draw from torch's global random numbers.
-    made = nn.utils.skip_init(nn.Linear, dim, out)
-    nn.init.normal_(made.weight, std=dim**-0.5, generator=generator)
-    nn.init.zeros_(made.bias)
-    return made
+    linear = nn.utils.skip_init(nn.Linear, dim, out)
+    nn.init.normal_(linear.weight, std=dim**-0.5, generator=generator)
+    nn.init.zeros_(linear.bias)
+    return linear
