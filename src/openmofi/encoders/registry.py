@@ -172,11 +172,11 @@ def _joint(spec: str, rest: str, device: str, stamp: _Stamp) -> Encoder:
 
         return open_open_clip(spec, rest, device)
     if spec.startswith("timm:"):
-        from openmofi.encoders.libraries.timm_images import open_timm
+        from openmofi.encoders.libraries.timm import open_timm
 
         return open_timm(spec, rest, device)
     if spec.startswith("mofi:"):
-        from openmofi.encoders.libraries.mofi import open_mofi
+        from openmofi.encoders.libraries.huggingface import open_mofi
 
         return open_mofi(spec, rest, device)
     from openmofi.encoders.libraries.huggingface import open_huggingface
