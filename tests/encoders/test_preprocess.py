@@ -142,3 +142,15 @@ def test_transformers_5_nests_the_settings(tmp_path):
     nested = {"image_processor": {"size": {"shortest_edge": 48}, "crop_size": 48}, "processor_class": "CLIPProcessor"}
     (tmp_path / "processor_config.json").write_text(json.dumps(nested))
     assert read_preprocessing(tmp_path, "clip", 48).size == 48
+
+
+def test_without_antialias_a_jpeg_is_decoded_whole():
+    settings = Preprocessing(64, (0.5,) * 3, (0.5,) * 3, "bilinear", antialias=False)
+    assert settings.decode_size is None
+    assert replace(settings, antialias=True).decode_size == 64
+    data = io.BytesIO()
+    picture(900, 700).save(data, "JPEG", quality=90)
+    whole, scaled = (decode_image(data.getvalue(), size_hint=hint) for hint in (settings.decode_size, 64))
+    assert (whole.size, scaled.size[0] < 900) == ((900, 700), True)
+    # What scaled decoding would change: more than noise.
+    assert np.abs(preprocess(whole, settings) - preprocess(scaled, settings)).mean() > 0.01

@@ -39,6 +39,15 @@ class Preprocessing:
     resize_size: int = 0
     crop_rounding: str = "even"
 
+    @property
+    def decode_size(self) -> int | None:
+        """The `size_hint` for `openmofi.pairs.decode`; `None` where a JPEG must be decoded at its full size.
+
+        Scaled decoding averages pixels, which an antialiased resize does too; without antialias the input would be
+        another than the network was trained on.
+        """
+        return self.size if self.antialias else None
+
 
 class Encoder(Protocol):
     """Embeds images and texts into one space.

@@ -9,12 +9,12 @@ from openmofi.reinforcement.augmentation import (
 )
 from openmofi.reinforcement.job import KIND, reinforce
 from openmofi.reinforcement.recall import Knowledge, Recalled
-from openmofi.reinforcement.scale import TunedScale, tune_scale
+from openmofi.reinforcement.scale import tune_scale
 from openmofi.reinforcement.settings import ReinforceSettings
 from openmofi.reinforcement.teachers import Teacher, TeacherSpec, parse_specs, parse_teachers
 
 __all__ = [
     "KIND", "TRANSFORM_VERSION", "AugmentSettings", "Augmentation", "Knowledge", "Recalled", "ReinforceSettings",
-    "Teacher", "TeacherSpec", "TunedScale", "augmented", "image_hash", "parse_specs", "parse_teachers", "reinforce",
+    "Teacher", "TeacherSpec", "augmented", "image_hash", "parse_specs", "parse_teachers", "reinforce",
     "tune_scale",
 ]

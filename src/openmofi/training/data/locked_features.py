@@ -105,7 +105,7 @@ class _Embedder:
     def _pixels(self, item: tuple[int, str, bytes]) -> Array:
         _, name, data = item
         try:
-            return self.encoder.preprocess(decode_image(data, size_hint=self.encoder.preprocessing.size))
+            return self.encoder.preprocess(decode_image(data, size_hint=self.encoder.preprocessing.decode_size))
         except ImageRefused as refused:
             raise OpenMofiError(f"The image {name} cannot be decoded: {refused.why}.",
                                 "Put the old shard back, or label it and build the dataset again.") from refused
