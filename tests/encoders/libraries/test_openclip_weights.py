@@ -1,4 +1,4 @@
-"""Local weights in open_clip's layouts: each opens with the preprocessing and activation of its training, or is refused.
+"""Local weights in open_clip's layouts open with the preprocessing and activation of their training, or are refused.
 
 The oracle is open_clip's own factory, told what the files say. Architectures have their real names and tags, with
 towers shrunk; the slow tests build the real ones.
@@ -261,7 +261,7 @@ def test_siglip_needs_its_tokenizer_beside_the_file(shrunk, tmp_path, monkeypatc
     (tmp_path / "tokenizer.json").unlink()
     with pytest.raises(OpenMofiError, match="has no tokenizer files") as raised:
         open_encoder(f"open_clip:{arch}/{path}?as=webli")
-    assert all(part in raised.value.hint for part in ("tokenizer.json", "tokenizer_config.json", "timm/ViT-B-16-SigLIP"))
+    assert "tokenizer.json and tokenizer_config.json of timm/ViT-B-16-SigLIP" in raised.value.hint
     save_tokenizer(tmp_path, length=9)
     (tmp_path / "tokenizer.json").write_text((tmp_path / "tokenizer.json").read_text() + "\n")
     # The tokenizer decides what texts embed to, so it is in the fingerprint.
