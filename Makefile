@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo demo-full fusion reinforced test test-fast lint bench clean help
+.PHONY: demo demo-full fusion reinforced test test-fast test-openclip4 lint bench clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo "make fusion     the fusion decoder beside its rivals; runs/fusion/report.html"
 	@echo "make reinforced small encoders that learn from stored teachers; runs/reinforced/report.html"
 	@echo "make test       run all tests        make test-fast  the fast part"
+	@echo "make test-openclip4  the tests of encoders and towers with open_clip 4; OPEN_CLIP4=… names what pip installs"
 	@echo "make lint       ruff, mypy, import contracts"
 	@echo "make bench      benchmarks against peers, writes benchmarks/RESULTS.md"
 
@@ -52,6 +53,21 @@ test: $(VENV)/.dev
 test-fast: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 -m 'not slow'
 
+# open_clip 4 in an environment of its own, which sees the packages of $(VENV) behind it; the constraints pin 3.3.
+VENV4 := .venv-openclip4
+OPEN_CLIP4 ?= open-clip-torch>=4,<5
+
+$(VENV4)/.done: $(VENV)/.dev
+	$(BIN)/python -m venv $(VENV4)
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > \
+		"$$($(VENV4)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/main.pth"
+	$(VENV4)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --ignore-installed '$(OPEN_CLIP4)'
+	@touch $@
+
+test-openclip4: $(VENV4)/.done
+	$(VENV4)/bin/python -c "import open_clip; assert open_clip.__version__.startswith('4.'), open_clip.__version__"
+	PYTHONPATH=src $(VENV4)/bin/python -m pytest -m 'not slow' tests/encoders tests/training/model tests/objectives
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -61,4 +77,4 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run_all.py
 
 clean:
-	rm -rf runs $(VENV)
+	rm -rf runs $(VENV) $(VENV4)

@@ -86,8 +86,8 @@ def measure(name: str, spec: str, pictures: list[bytes], samples: Any, folder: P
     encoder, found = open_encoder(spec), contenders(spec, samples, folder / name)
 
     def prepared(batch: list[bytes]) -> Any:
-        size = encoder.preprocessing.size
-        return np.stack([encoder.preprocess(decode_image(data, size_hint=size)) for data in batch])
+        hint = encoder.preprocessing.decode_size
+        return np.stack([encoder.preprocess(decode_image(data, size_hint=hint)) for data in batch])
 
     batches = [pictures[start:start + _BATCH] for start in range(0, len(pictures), _BATCH)]
     pixels = [prepared(batch) for batch in batches]

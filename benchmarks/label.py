@@ -48,7 +48,7 @@ def main() -> None:
     pictures = []
     for pair in (pair for shard in shards for pair in read_pairs(shard)):
         try:
-            pictures.append(decode(pair.image or b"", size_hint=encoder.preprocessing.size).image)
+            pictures.append(decode(pair.image or b"", size_hint=encoder.preprocessing.decode_size).image)
         except ImageRefused:
             continue
 

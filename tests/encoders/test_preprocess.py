@@ -1,5 +1,6 @@
+import io
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from openmofi.encoders import Preprocessing, preprocess
 from openmofi.encoders.libraries.huggingface_preprocessing import read_preprocessing
 from openmofi.encoders.preprocess import checked, preprocessing_from_json
 from openmofi.errors import OpenMofiError
+from openmofi.pairs import decode_image
 
 from .conftest import picture
 
@@ -142,3 +144,15 @@ def test_transformers_5_nests_the_settings(tmp_path):
     nested = {"image_processor": {"size": {"shortest_edge": 48}, "crop_size": 48}, "processor_class": "CLIPProcessor"}
     (tmp_path / "processor_config.json").write_text(json.dumps(nested))
     assert read_preprocessing(tmp_path, "clip", 48).size == 48
+
+
+def test_without_antialias_a_jpeg_is_decoded_whole():
+    plain = Preprocessing(64, (0.5,) * 3, (0.5,) * 3, "bilinear", antialias=False)
+    assert plain.decode_size is None
+    assert replace(plain, antialias=True).decode_size == 64
+    data = io.BytesIO()
+    picture(900, 700).save(data, "JPEG", quality=90)
+    whole, scaled = (decode_image(data.getvalue(), size_hint=hint) for hint in (plain.decode_size, 64))
+    assert (whole.size, scaled.size[0] < 900) == ((900, 700), True)
+    # What scaled decoding would change: more than noise.
+    assert np.abs(preprocess(whole, plain) - preprocess(scaled, plain)).mean() > 0.01

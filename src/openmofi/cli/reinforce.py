@@ -46,7 +46,8 @@ def reinforce(
     from openmofi.storage import expand_shards
 
     if tune_scale:
-        found = [asdict(reinforcement.tune_scale(expand_shards(shards), spec, seed=seed, device=device))
+        held_out = expand_shards(shards)
+        found = [{"spec": spec, **asdict(reinforcement.tune_scale(held_out, spec, seed=seed, device=device))}
                  for spec in reinforcement.parse_specs(teachers)]
         _print_scales(found, as_json)
         return

@@ -36,8 +36,9 @@ class Preprocessing:
 
     @property
     def decode_size(self) -> int | None:
-        """Pixels a side that a JPEG may be decoded down to, see `pairs.decode`.
+        """The `size_hint` for `openmofi.pairs.decode`; `None` where a JPEG must be decoded at its full size.
 
-        `None`, full size, where the filter is not widened: a smaller decoding would change what it picks.
+        Scaled decoding averages pixels, which an antialiased resize does too; without antialias the input would be
+        another than the network was trained on.
         """
         return self.size if self.antialias else None

@@ -121,9 +121,9 @@ def _open_library(module: str, name: str, spec: str, rest: str, device: str, _ba
 
 _OPENERS: dict[str, Callable[[str, str, str, Sequence[Encoder]], Encoder]] = {
     "backbone": _open_backbone, "hf": partial(_open_library, "huggingface", "open_huggingface"),
-    "mofi": partial(_open_library, "mofi", "open_mofi"), "onnx": _open_folder,
+    "mofi": partial(_open_library, "huggingface", "open_mofi"), "onnx": _open_folder,
     "open_clip": partial(_open_library, "openclip", "open_open_clip"), "openvino": _open_folder, "run": _open_folder,
-    "timm": partial(_open_library, "timm_images", "open_timm"),
+    "timm": partial(_open_library, "timm", "open_timm"),
 }
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from openmofi.encoders.tokens import Tokens
 
-_IMAGE = {"timm": "timm", "open_clip": "openclip_towers", "hf": "huggingface_towers", "backbone": "backbone_towers"}
-_TEXT = {"open_clip": "openclip_towers", "hf": "huggingface_towers", "mobile": "mobile_towers"}
+_IMAGE = {"timm": "timm", "open_clip": "openclip", "hf": "huggingface", "backbone": "backbones"}
+_TEXT = {"open_clip": "openclip", "hf": "huggingface", "mobile": "mobile"}
 
 
 @dataclass(frozen=True)

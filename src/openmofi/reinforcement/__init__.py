@@ -9,13 +9,13 @@ from openmofi.reinforcement.augmentation import (
 )
 from openmofi.reinforcement.job import reinforce
 from openmofi.reinforcement.recall import Knowledge, Recalled
-from openmofi.reinforcement.scale import TunedScale, tune_scale
+from openmofi.reinforcement.scale import tune_scale
 from openmofi.reinforcement.settings import ReinforceSettings
 from openmofi.reinforcement.table import KIND
 from openmofi.reinforcement.teachers import Teacher, TeacherSpec, parse_specs, parse_teachers
 
 __all__ = [
     "KIND", "TRANSFORM_VERSION", "AugmentSettings", "Augmentation", "Knowledge", "Recalled", "ReinforceSettings",
-    "Teacher", "TeacherSpec", "TunedScale", "augmented", "image_hash", "parse_specs", "parse_teachers", "reinforce",
+    "Teacher", "TeacherSpec", "augmented", "image_hash", "parse_specs", "parse_teachers", "reinforce",
     "tune_scale",
 ]

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from openmofi.encoders import open_encoder
+from openmofi.encoders.towers import text_tokens
 from openmofi.errors import OpenMofiError, UsageError
 
 from ..conftest import SIZE, TEXTS, picture, save_clip
@@ -118,9 +119,54 @@ def test_pickled_weights_are_refused(clip_folder, tmp_path, capsys):
     copy = tmp_path / "pickled"
     shutil.copytree(clip_folder, copy, ignore=shutil.ignore_patterns("*.safetensors"))
     (copy / "pytorch_model.bin").write_bytes(pickle.dumps(Attack()))
-    with pytest.raises(OpenMofiError, match="pickled weights are never loaded"):
+    with pytest.raises(OpenMofiError, match="pickled code besides weights, which is never loaded"):
         open_encoder(f"hf:{copy}")
     assert "unpickled!" not in capsys.readouterr().out
+
+
+def as_pickle(folder, copy):
+    """The checkpoint with its weights in `pytorch_model.bin` alone."""
+    from safetensors.torch import load_file
+
+    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("*.safetensors"))
+    torch.save(load_file(folder / "model.safetensors"), copy / "pytorch_model.bin")
+    return copy
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_pickled_tensors_equal_safetensors(kind, clip_folder, siglip_folder, tmp_path):
+    folder = clip_folder if kind == "clip" else siglip_folder
+    encoder, expected = (open_encoder(f"hf:{path}") for path in (as_pickle(folder, tmp_path / "copy"), folder))
+    assert encoder.fingerprint == expected.fingerprint
+    assert np.array_equal(encoder.embed_texts(TEXTS), expected.embed_texts(TEXTS))
+
+
+def test_a_logit_scale_missing_from_pickled_tensors_is_said(clip_folder, tmp_path, caplog):
+    copy = as_pickle(clip_folder, tmp_path / "copy")
+    weights = torch.load(copy / "pytorch_model.bin", weights_only=True)
+    del weights["logit_scale"]
+    torch.save(weights, copy / "pytorch_model.bin")
+    with caplog.at_level(logging.WARNING):
+        open_encoder(f"hf:{copy}")
+    assert "no logit scale" in caplog.text
+
+
+def test_a_folder_without_weights_is_refused(clip_folder, tmp_path):
+    copy = shutil.copytree(clip_folder, tmp_path / "copy", ignore=shutil.ignore_patterns("*.safetensors"))
+    with pytest.raises(OpenMofiError, match=r"neither \*\.safetensors nor pytorch_model\.bin"):
+        open_encoder(f"hf:{copy}")
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_a_folder_without_tokenizer_files_is_refused(kind, clip_folder, siglip_folder, tmp_path):
+    # transformers opens it with two tokens, by which all texts embed alike.
+    folder = clip_folder if kind == "clip" else siglip_folder
+    for number, gone in enumerate(("tokenizer*", "tokenizer.json")):
+        copy = shutil.copytree(folder, tmp_path / f"copy{number}", ignore=shutil.ignore_patterns(gone))
+        for call in (lambda copy=copy: open_encoder(f"hf:{copy}"), lambda copy=copy: text_tokens(f"hf:{copy}")):
+            with pytest.raises(OpenMofiError, match="has no tokenizer files") as raised:
+                call()
+            assert "tokenizer.json" in raised.value.hint
 
 
 def test_code_of_a_checkpoint_is_never_run(clip_folder, tmp_path):
@@ -170,7 +216,7 @@ def test_missing_weights_are_named(clip_folder, tmp_path):
 
 def test_a_path_that_is_not_there_asks_no_hub(tmp_path, monkeypatch):
     monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: pytest.fail("asked the network"))
-    with pytest.raises(OpenMofiError, match="There is no folder"):
+    with pytest.raises(OpenMofiError, match="does not exist"):
         open_encoder(f"hf:{tmp_path}/nowhere")
 
 
@@ -182,7 +228,7 @@ def test_a_mistyped_relative_path_asks_no_hub(tmp_path, monkeypatch):
     (tmp_path / "runs").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: pytest.fail("asked the network"))
-    with pytest.raises(OpenMofiError, match="There is no folder runs/clpi"):
+    with pytest.raises(OpenMofiError, match="The folder runs/clpi does not exist"):
         open_encoder("hf:runs/clpi")
 
 

@@ -1,9 +1,12 @@
-"""The frozen backbones of the sample encoder: EfficientNet-Lite0 for images, MiniLM for texts, both from PyPI."""
+"""The backbones of the sample encoder: EfficientNet-Lite0 for images, MiniLM for texts, both from PyPI.
+
+Frozen by `backbone:efficientnet-lite0+minilm`; the first to train by `backbone:efficientnet-lite0`.
+"""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,8 @@ from openmofi.encoders.fold import fold_batch_norm
 from openmofi.encoders.networks import Networks, wordpiece_tokenizer
 from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.encoders.tokens import TOKENIZER_FILE, WordPieceTokens
-from openmofi.errors import MissingExtraError, OpenMofiError
+from openmofi.encoders.towers import Trunk
+from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 from openmofi.quiet import quiet_transformers
 from openmofi.storage import fingerprint
 
@@ -30,6 +34,8 @@ _MAX_TOKENS = 128
 LITE0_SIZE = 128
 _FIRST_STAGE = 2
 _LEAST_VARIANCE = 1e-12
+_NAME = "efficientnet-lite0"
+_LEAST_SIZE = 64
 
 
 class Lite0(torch.nn.Module):
@@ -169,8 +175,8 @@ class MiniLM:
     @torch.inference_mode()
     def _batch(self, tokens: list[list[int]]) -> Array:
         length = max(map(len, tokens))
-        ids = torch.tensor([found + [0] * (length - len(found)) for found in tokens], device=self._device)
-        mask = torch.tensor([[1] * len(found) + [0] * (length - len(found)) for found in tokens],
+        ids = torch.tensor([row + [0] * (length - len(row)) for row in tokens], device=self._device)
+        mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in tokens],
                             device=self._device)
         return numpy_of(self.network(ids, mask))
 
@@ -187,6 +193,35 @@ def open_backbones(spec: str, *, device: str = "cpu") -> Encoder:
     towers = Towers(image.features, None, text.features, image.dim, name, networks, text.dim, joint=False)
     encoder = Encoder.of(spec, towers, image.preprocessing, None)
     return replace(encoder, fingerprint=name, feature_fingerprint=name)
+
+
+def preprocessing(name: str, _pretrained: str, size: int) -> Preprocessing:
+    """That of `EfficientNetLite0`."""
+    _require(name, "")
+    if 0 < size < _LEAST_SIZE:
+        raise UsageError(f"backbone:{_NAME} takes deviations over its last map, which is one pixel at {size} px.",
+                         f"Set model.image.size to {_LEAST_SIZE} or more.")
+    return lite0_preprocessing(size or LITE0_SIZE)
+
+
+def image(name: str, pretrained: str, _size: int, _drop_path: float) -> Trunk:
+    """See `towers.image_trunk`; ImageNet's weights, from an installed package."""
+    _require(name, pretrained)
+    return Trunk(pretrained_lite0(), Lite0.dim, {"kind": "backbone", "name": _NAME})
+
+
+def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
+    """See `towers.rebuilt`."""
+    _require(str(architecture["name"]), "")
+    return Trunk(Lite0(), Lite0.dim, architecture)
+
+
+def _require(name: str, pretrained: str) -> None:
+    if name != _NAME:
+        raise UsageError(f"Unknown backbone {name!r} to train.", f"Use backbone:{_NAME}.")
+    if pretrained not in ("", "default"):
+        raise UsageError(f"backbone:{_NAME} has ImageNet's weights; {pretrained!r} cannot stand in for them.",
+                         "Leave model.image.pretrained empty.")
 
 
 def _efficientnet_weights() -> dict[str, torch.Tensor]:

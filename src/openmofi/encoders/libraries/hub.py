@@ -1,4 +1,4 @@
-"""The one place that may reach for the Hugging Face hub: the cache first, then a short knock, then the download."""
+"""The only module that reaches for the Hugging Face hub: the cache first, then a short check, then the download."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TypeVar
 
 from openmofi.errors import OpenMofiError
 
-_KNOCK_SECONDS = 5.0
+_TIMEOUT_SECONDS = 5.0
 _ALTERNATIVES = ("Use a local checkpoint (hf:FOLDER, open_clip:ARCH/FILE.safetensors), an encoder of your own "
                  "(run:FOLDER), or `sample`; or try again with a connection.")
-_Found = TypeVar("_Found")
+_Result = TypeVar("_Result")
 
 
 def hub_file(repository: str, names: Sequence[str]) -> Path:
@@ -29,10 +29,10 @@ def hub_file(repository: str, names: Sequence[str]) -> Path:
         cached = try_to_load_from_cache(repository, name)
         if isinstance(cached, str):
             return Path(cached)
-    _knock(repository)
+    _check_reachable(repository)
     for name in names:
         try:
-            return Path(_asked(repository, lambda name=name: hf_hub_download(repository, name)))  # type: ignore[misc]
+            return Path(_download(repository, lambda name=name: hf_hub_download(repository, name)))  # type: ignore[misc]
         except EntryNotFoundError as error:
             if isinstance(error, LocalEntryNotFoundError):
                 raise _unreachable(repository) from error
@@ -48,25 +48,61 @@ def hub_folder(repository: str, patterns: Sequence[str], needed: Sequence[str]) 
         OpenMofiError: the hub cannot be reached, or has no such repository.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
+    cached = cached_folder(repository, patterns, needed)
+    if cached is not None:
+        return cached
+    _check_reachable(repository)
     try:
-        cached = Path(snapshot_download(repository, allow_patterns=list(patterns), local_files_only=True))
-        if all(any(cached.glob(pattern)) for pattern in needed):
-            return cached
-    except HFValidationError as error:
-        raise OpenMofiError(f"{repository!r} is neither a folder nor a repository name on the Hugging Face hub.",
-                            "Check the path.") from error
-    except LocalEntryNotFoundError:
-        pass
-    _knock(repository)
-    try:
-        return Path(_asked(repository, lambda: snapshot_download(repository, allow_patterns=list(patterns))))
+        return Path(_download(repository, lambda: snapshot_download(repository, allow_patterns=list(patterns))))
     except LocalEntryNotFoundError as error:
         raise _unreachable(repository) from error
 
 
-def _asked(repository: str, download: Callable[[], _Found]) -> _Found:
+def cached_folder(repository: str, patterns: Sequence[str], needed: Sequence[str]) -> Path | None:
+    """The cached copy of a repository, if it has a file for each pattern in `needed`; never asks the hub.
+
+    Raises:
+        OpenMofiError: no repository can have this name.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(repository, allow_patterns=list(patterns), local_files_only=True))
+    except HFValidationError as error:
+        raise OpenMofiError(f"{repository!r} is neither a folder nor a repository name on the Hugging Face hub.",
+                            "Check the path.") from error
+    except LocalEntryNotFoundError:
+        return None
+    return folder if all(any(folder.glob(pattern)) for pattern in needed) else None
+
+
+def weights_folder(repository: str, patterns: Sequence[str], needed: str, choices: Sequence[str]) -> Path:
+    """A local copy of a repository with the first of `choices` that it has; a cached copy with any of them is enough.
+
+    Args:
+        repository: OWNER/NAME.
+        patterns: of the files besides the weights.
+        needed: one that must be there.
+        choices: patterns of weights, the best first; a worse one is fetched only where a better one is missing.
+
+    Raises:
+        OpenMofiError: the hub cannot be reached, or has no such repository or none of the weights.
+    """
+    for choice in choices:
+        folder = cached_folder(repository, [*patterns, choice], [needed, choice])
+        if folder is not None:
+            return folder
+    for choice in choices:
+        folder = hub_folder(repository, [*patterns, choice], [needed, choice])
+        if any(folder.glob(choice)):
+            return folder
+    raise OpenMofiError(f"{repository} on the Hugging Face hub has none of {', '.join(choices)}.", _ALTERNATIVES)
+
+
+def _download(repository: str, download: Callable[[], _Result]) -> _Result:
     from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
     try:
@@ -83,14 +119,14 @@ def _asked(repository: str, download: Callable[[], _Found]) -> _Found:
         raise _unreachable(repository) from error
 
 
-def _knock(repository: str) -> None:
+def _check_reachable(repository: str) -> None:
     # The hub's own client retries for most of a minute and logs each try; a person should know at once.
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
         raise _unreachable(repository)
     try:
-        urllib.request.urlopen(constants.ENDPOINT, timeout=_KNOCK_SECONDS).close()
+        urllib.request.urlopen(constants.ENDPOINT, timeout=_TIMEOUT_SECONDS).close()
     except urllib.error.HTTPError:
         return
     except (OSError, ValueError) as error:

@@ -1,4 +1,8 @@
-"""Encoders in transformers' layout: `hf:PATH-OR-ID` of a CLIP or SigLIP, or of an encoder of images alone."""
+"""Models in transformers' layout: encoders by `hf:PATH-OR-ID` and `mofi:PATH-OR-ID`, and their towers to train.
+
+A CLIP or SigLIP embeds images and texts; DINOv2 (with registers or without) and DINOv3 embed images alone. Weights are
+read from safetensors, or from `pytorch_model.bin` as tensors only; code of a repository is never run.
+"""
 
 from __future__ import annotations
 
@@ -9,59 +13,66 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from openmofi.encoders.arrays import numpy_of, weights_fingerprint
 from openmofi.encoders.encoder import Encoder, Towers
-from openmofi.encoders.libraries.hub import hub_folder
+from openmofi.encoders.libraries.checkpoints import VOCABULARIES, has_vocabulary, loading
+from openmofi.encoders.libraries.hub import weights_folder
 from openmofi.encoders.libraries.huggingface_preprocessing import read_preprocessing
 from openmofi.encoders.networks import Called, Networks, pooled, transformers_tokenizer
-from openmofi.encoders.protocol import Array
-from openmofi.encoders.tokens import HuggingFaceTokens
+from openmofi.encoders.protocol import Array, Preprocessing
+from openmofi.encoders.tokens import HuggingFaceTokens, opened_tokenizer
+from openmofi.encoders.towers import Trunk
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.quiet import quiet_transformers
+from openmofi.quiet import quiet_logging, quiet_transformers
 from openmofi.storage import file_fingerprint, fingerprint
 
 _log = logging.getLogger(__name__)
-_PATTERNS = ["model*.safetensors", "*.json", "*.txt", "*.model"]
+_PATTERNS = ("*.json", "*.txt", "*.model")
+_PICKLES = "pytorch_model*.bin"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "spiece.model")
+_IMAGE_KINDS = ("dinov2", "dinov2_with_registers", "dinov3_vit", "dinov3_convnext")
+"""Their pooled output is the class token after the last normalisation (of a ConvNeXt: the normalised mean)."""
 
 
 def open_huggingface(spec: str, rest: str, device: str) -> Encoder:
     """Open a folder or a repository of the hub. `?preprocessing=clip` or `=mofi` stands in for a missing file.
 
-    Weights are read from safetensors only; code from the repository is never run. Where the checkpoint holds no logit
-    scale, as MOFI's do not, the scale is 1.0 and a warning says so (transformers would fill in its initial value).
+    Where the checkpoint holds no logit scale, as MOFI's do not, it is unknown and a warning says so (transformers would
+    fill in its initial value).
 
     Raises:
         UsageError: an unknown option.
-        OpenMofiError: no such folder, another model type, pickled or damaged weights, preprocessing that is missing
-            or cannot be followed, the hub cannot be reached.
+        OpenMofiError: no such folder, another model type, pickled code or damaged weights, tokenizer files or
+            preprocessing that are missing or cannot be followed, the hub cannot be reached.
     """
-    from openmofi.encoders.libraries.huggingface_images import KINDS, open_images
-
     place, option = options_of(spec, rest)
     folder = checkpoint_folder(place)
     config = read_config(folder)
-    if config.get("model_type") in KINDS:
-        require_safetensors(folder)
-        return open_images(spec, folder, config, option, device)
-    return open_clip_checkpoint(spec, place, option, device)
+    if config.get("model_type") in _IMAGE_KINDS:
+        return _open_images(spec, folder, config, option, device)
+    return _open_clip(spec, place, option, device)
 
 
-def open_clip_checkpoint(spec: str, place: str, option: str, device: str, *, ids_alone: bool = False) -> Encoder:
-    """Open a CLIP or SigLIP; see `open_huggingface`.
+def open_mofi(spec: str, rest: str, device: str) -> Encoder:
+    """Open one of MOFI's released checkpoints (apple/mofi-b16-hf, -l14-hf, -h14-hf on the hub); see `open_huggingface`.
 
-    Args:
-        spec: what the encoder is to say it was opened by.
-        place: a folder, or a repository of the hub.
-        option: name of the preprocessing, or empty.
-        device: torch's name of it.
-        ids_alone: give the text tower no attention mask, whatever the tokenizer's configuration says.
+    They are a CLIPModel of transformers with OPT's tokenizer and its own special tokens. What the files leave open is
+    filled in: images are resized bilinearly without antialias, texts go in as ids alone, without a mask. The export
+    holds no logit scale.
     """
+    if "?" in rest:
+        raise UsageError(f"{spec!r}: mofi: takes no options.", "Use hf:PATH?preprocessing=… for another preprocessing.")
+    return _open_clip(spec, rest, "mofi", device, ids_alone=True)
+
+
+def _open_clip(spec: str, place: str, option: str, device: str, *, ids_alone: bool = False) -> Encoder:
+    """Open a CLIP or SigLIP; with `ids_alone` without an attention mask, whatever the tokenizer says."""
     folder = checkpoint_folder(place)
     config = checkpoint_config(folder)
-    require_safetensors(folder)
-    model, tokenizer = load_checkpoint(folder, config)
+    model, missing = _load_clip(folder, config)
+    tokenizer = _tokenizer(folder)
     size = int(config["vision_config"].get("image_size", 224))
     preprocessing = read_preprocessing(folder, str(config["model_type"]), size, option)
     model = model.eval().requires_grad_(False).to(device)
@@ -72,7 +83,35 @@ def open_clip_checkpoint(spec: str, place: str, option: str, device: str, *, ids
     towers = Towers(_image_tower(model, device), _tokens(tokenizer, model, end),
                     _text_tower(model, tokenizer, device, masked), dimension_of(model),
                     _fingerprint(folder, config, model), _networks(tokenizer, model, end))
-    return Encoder.of(spec, towers, preprocessing, _logit_scale(folder, model))
+    return Encoder.of(spec, towers, preprocessing, _logit_scale(folder, model, missing))
+
+
+def _open_images(spec: str, folder: Path, config: Mapping[str, Any], option: str, device: str) -> Encoder:
+    """Open one of `_IMAGE_KINDS`.
+
+    Images have the size that the checkpoint's preprocessing gives, which need not be that of its training (DINOv2:
+    224 against 518): position embeddings are interpolated.
+    """
+    from transformers import AutoModel
+
+    if option:
+        raise UsageError(f"{spec!r}: a {config['model_type']} has a preprocessing of its own.", "Leave the option out.")
+    model, _ = _load(AutoModel, folder, str(config["model_type"]))
+    module = model.eval().requires_grad_(False).to(device)
+    preprocessing = read_preprocessing(folder, str(config["model_type"]), 0)
+    patch = int(getattr(model.config, "patch_size", 1))
+    if preprocessing.size % patch:
+        raise OpenMofiError(f"{folder} makes images of {preprocessing.size} px, no multiple of its patches' {patch}.",
+                            "Correct its preprocessor_config.json.")
+
+    @torch.inference_mode()
+    def run(pixels: Array) -> Array:
+        return numpy_of(module(pixel_values=torch.from_numpy(pixels).to(device)).pooler_output)
+
+    sizes = getattr(model.config, "hidden_sizes", None) or [model.config.hidden_size]
+    weights = fingerprint([_stable(config), weights_fingerprint(model.state_dict())])
+    towers = Towers(run, None, None, int(sizes[-1]), weights, Networks(Called(module, "forward", "pixel_values")))
+    return Encoder.of(spec, towers, preprocessing, None)
 
 
 def options_of(spec: str, rest: str) -> tuple[str, str]:
@@ -82,7 +121,7 @@ def options_of(spec: str, rest: str) -> tuple[str, str]:
         return place, ""
     key, _, value = option.partition("=")
     if key != "preprocessing" or value not in ("clip", "mofi"):
-        raise UsageError(f"The option {option!r} of {spec!r} is unknown.", "There is ?preprocessing=clip and =mofi.")
+        raise UsageError(f"The option {option!r} of {spec!r} is unknown.", "Use ?preprocessing=clip or =mofi.")
     return place, value
 
 
@@ -93,8 +132,9 @@ def checkpoint_folder(place: str) -> Path:
         return folder
     # A mistyped path below a folder that exists here ("runs/clpi") is no repository's name.
     if folder.exists() or folder.parent.is_dir() or place.count("/") != 1:
-        raise OpenMofiError(f"There is no folder {place}.", "Check the path, or name a repository as hf:OWNER/NAME.")
-    return hub_folder(place, _PATTERNS, ["config.json", "*.safetensors"])
+        raise OpenMofiError(f"The folder {place} does not exist.",
+                            "Check the path, or name a repository as hf:OWNER/NAME.")
+    return weights_folder(place, _PATTERNS, "config.json", ["model*.safetensors", _PICKLES])
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -121,33 +161,43 @@ def checkpoint_config(folder: Path) -> dict[str, Any]:
 
 
 def require_safetensors(folder: Path) -> None:
-    """Raise unless the checkpoint has weights that need no unpickling."""
+    """Raise unless the checkpoint has weights that are no pickle."""
     if not any(folder.glob("*.safetensors")):
-        raise OpenMofiError(f"{folder} has no safetensors weights; pickled weights are never loaded.",
+        raise OpenMofiError(f"{folder} has no safetensors weights.",
                             "Convert them: load it where you trust it, then save_pretrained(FOLDER).")
 
 
-def load_checkpoint(folder: Path, config: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Model and tokenizer of a local checkpoint."""
-    from safetensors import SafetensorError
-    from transformers import AutoTokenizer, CLIPModel, SiglipModel
+def _load_clip(folder: Path, config: Mapping[str, Any]) -> tuple[Any, list[str]]:
+    from transformers import CLIPModel, SiglipModel
 
-    kind: Any = CLIPModel if config["model_type"] == "clip" else SiglipModel
-    try:
-        with quiet_transformers():
-            model, report = kind.from_pretrained(str(folder), local_files_only=True, use_safetensors=True,
-                                                 trust_remote_code=False, dtype=torch.float32,
-                                                 output_loading_info=True)
-            tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise OpenMofiError(f"{folder} cannot be loaded: {str(error).strip().splitlines()[0][:300]}",
-                            "Check that it is a whole CLIP or SigLIP checkpoint with its tokenizer.") from error
-    missing = sorted(set(report["missing_keys"]) - {"logit_scale", "logit_bias"})
+    kind = str(config["model_type"])
+    return _load(CLIPModel if kind == "clip" else SiglipModel, folder, kind, ("logit_scale", "logit_bias"))
+
+
+def _load(model_class: Any, folder: Path, kind: str, optional: tuple[str, ...] = ()) -> tuple[Any, list[str]]:
+    """The model of a local checkpoint, and which of the `optional` weights it lacks."""
+    safe = any(folder.glob("*.safetensors"))
+    if not safe and not any(folder.glob(_PICKLES)):
+        raise OpenMofiError(f"{folder} has no weights: neither *.safetensors nor pytorch_model.bin.",
+                            "Copy the whole checkpoint.")
+    with quiet_transformers(), quiet_logging(), loading(folder, f"a {kind} model of transformers"):
+        # Without safetensors transformers reads by torch.load(weights_only=True), which runs no code.
+        model, report = model_class.from_pretrained(
+            str(folder), local_files_only=True, use_safetensors=safe, trust_remote_code=False, dtype=torch.float32,
+            output_loading_info=True)
+    missing = sorted(set(report["missing_keys"]) - set(optional))
     if missing:
         raise OpenMofiError(f"{folder} lacks {len(missing)} of the model's weights, {missing[0]} the first.",
                             "Fetch it again.")
-    tokenizer.padding_side = "right"
-    return model, tokenizer
+    return model, [name for name in optional if name in report["missing_keys"]]
+
+
+def _tokenizer(folder: Path) -> Any:
+    if not has_vocabulary(folder):
+        # transformers would open an empty vocabulary, by which all texts embed alike.
+        raise OpenMofiError(f"{folder} has no tokenizer files.",
+                            f"Put tokenizer_config.json and a vocabulary there: one of {', '.join(VOCABULARIES)}.")
+    return opened_tokenizer(folder)
 
 
 def _tokens(tokenizer: Any, model: Any, end: int | None) -> Callable[[list[str]], list[list[int]]]:
@@ -191,11 +241,11 @@ def _text_tower(model: Any, tokenizer: Any, device: str, masked: bool) -> Callab
     @torch.inference_mode()
     def run(tokens: list[list[int]]) -> Array:
         length = max(map(len, tokens))
-        ids = torch.tensor([found + [filler] * (length - len(found)) for found in tokens], device=device)
+        ids = torch.tensor([row + [filler] * (length - len(row)) for row in tokens], device=device)
         inputs = {"input_ids": ids}
         if masked:
             inputs["attention_mask"] = torch.tensor(
-                [[1] * len(found) + [0] * (length - len(found)) for found in tokens], device=device)
+                [[1] * len(row) + [0] * (length - len(row)) for row in tokens], device=device)
         return numpy_of(pooled(model.get_text_features(**inputs)))
 
     return run
@@ -216,18 +266,102 @@ def dimension_of(model: Any) -> int:
     return int(model.config.vision_config.hidden_size)
 
 
+def _stable(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without what changes when a checkpoint is saved again."""
+    return {key: value for key, value in config.items() if key not in ("transformers_version", "_name_or_path")}
+
+
 def _fingerprint(folder: Path, config: Mapping[str, Any], model: Any) -> str:
-    told = {key: value for key, value in config.items() if key not in ("transformers_version", "_name_or_path")}
-    words = {name: file_fingerprint(folder / name) for name in _TOKENIZER_FILES if (folder / name).is_file()}
-    return fingerprint([told, words, weights_fingerprint(model.state_dict())])
+    files = {name: file_fingerprint(folder / name) for name in _TOKENIZER_FILES if (folder / name).is_file()}
+    return fingerprint([_stable(config), files, weights_fingerprint(model.state_dict())])
 
 
-def _logit_scale(folder: Path, model: Any) -> float | None:
-    from safetensors import safe_open
-
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as weights:
-            if "logit_scale" in weights.keys():  # noqa: SIM118 - safe_open is no mapping
-                return float(model.logit_scale.detach().exp().reshape(()))
+def _logit_scale(folder: Path, model: Any, missing: list[str]) -> float | None:
+    if "logit_scale" not in missing:
+        return float(model.logit_scale.detach().exp().reshape(()))
     _log.warning("%s holds no logit scale: 1.0 is used, so its logits are no probabilities.", folder)
     return None
+
+
+class HalfClip(nn.Module):
+    """One tower of a CLIP or SigLIP: `tower`, then `projection` where there is one."""
+
+    def __init__(self, tower: nn.Module, projection: nn.Module | None) -> None:
+        super().__init__()
+        self.tower = tower
+        self.projection = projection if projection is not None else nn.Identity()
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Pixels (B, 3, H, W) or token ids (B, L) → (B, dim)."""
+        features: torch.Tensor = self.projection(pooled(self.tower(inputs)))
+        return features
+
+
+def preprocessing(rest: str, _pretrained: str, size: int) -> Preprocessing:
+    """The checkpoint's own."""
+    place, option = options_of(f"hf:{rest}", rest)
+    folder = checkpoint_folder(place)
+    config = checkpoint_config(folder)
+    own = int(config["vision_config"].get("image_size", 224))
+    if size not in (0, own):
+        raise UsageError(f"hf:{place} takes images of {own} px; model.image.size is {size}.",
+                         "Set it to 0, or choose a timm or open_clip model.")
+    return read_preprocessing(folder, str(config["model_type"]), own, option)
+
+
+def image(rest: str, pretrained: str, size: int, _drop_path: float) -> Trunk:
+    """See `towers.image_trunk`; the checkpoint's weights."""
+    preprocessing(rest, pretrained, size)
+    return _half(rest, pretrained, "image")
+
+
+def text(rest: str, pretrained: str) -> Trunk:
+    """See `towers.text_trunk`; the checkpoint's weights."""
+    return _half(rest, pretrained, "text")
+
+
+def tokens(rest: str) -> HuggingFaceTokens:
+    """See `towers.text_tokens`."""
+    folder = checkpoint_folder(options_of(f"hf:{rest}", rest)[0])
+    return _cut_tokens(folder, int(checkpoint_config(folder)["text_config"].get("max_position_embeddings", 77)))
+
+
+def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
+    """See `towers.rebuilt`."""
+    from transformers import CLIPConfig, CLIPModel, SiglipConfig, SiglipModel
+
+    clip = architecture["config"]["model_type"] == "clip"
+    config_class: Any
+    model_class: Any
+    config_class, model_class = (CLIPConfig, CLIPModel) if clip else (SiglipConfig, SiglipModel)
+    with quiet_transformers():
+        model = model_class(config_class.from_dict(dict(architecture["config"])))
+    return _trunk(model, str(architecture["side"]), architecture)
+
+
+def stored_tokens(architecture: Mapping[str, Any], folder: Path) -> HuggingFaceTokens:
+    """See `towers.stored_tokens`."""
+    return _cut_tokens(folder, int(architecture["config"]["text_config"]["max_position_embeddings"]))
+
+
+def _cut_tokens(folder: Path, positions: int) -> HuggingFaceTokens:
+    tokenizer = _tokenizer(folder)
+    return HuggingFaceTokens(tokenizer, min(int(tokenizer.model_max_length), positions))
+
+
+def _half(rest: str, pretrained: str, side: str) -> Trunk:
+    if pretrained not in ("", "default"):
+        raise UsageError(f"hf:{rest} names its weights; {pretrained!r} cannot stand in for them.",
+                         f"Leave model.{side}.pretrained empty.")
+    folder = checkpoint_folder(options_of(f"hf:{rest}", rest)[0])
+    config = checkpoint_config(folder)
+    model, _ = _load_clip(folder, config)
+    own = json.loads(model.config.to_json_string(use_diff=False))
+    own.pop("_name_or_path", None)
+    return _trunk(model, side, {"kind": "hf", "name": config["model_type"], "side": side, "config": own})
+
+
+def _trunk(model: Any, side: str, architecture: Mapping[str, Any]) -> Trunk:
+    tower, projection = ((model.vision_model, "visual_projection") if side == "image"
+                         else (model.text_model, "text_projection"))
+    return Trunk(HalfClip(tower, getattr(model, projection, None)), dimension_of(model), architecture)

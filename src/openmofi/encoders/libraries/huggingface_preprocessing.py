@@ -24,7 +24,7 @@ def read_preprocessing(folder: Path, model_type: str, size: int, option: str = "
         folder: with `preprocessor_config.json`, or `processor_config.json` as transformers 5 writes it.
         model_type: `clip`, `siglip` or another: decides the defaults of what the file leaves out.
         size: of the images that the model takes, in pixels; the file must agree. 0: any.
-        option: `clip` or `mofi` instead of a file; of MOFI: bilinear without antialias (REFERENCE.md §1).
+        option: `clip` or `mofi` instead of a file; of MOFI: bilinear without antialias.
 
     Raises:
         OpenMofiError: there is no file, it cannot be followed, or it gives another size than the model takes.
@@ -34,13 +34,13 @@ def read_preprocessing(folder: Path, model_type: str, size: int, option: str = "
         return Preprocessing(size, _CLIP_MEAN, _CLIP_STD, "bicubic" if plain else "bilinear", antialias=plain)
     raw, path = _read(folder)
     try:
-        made = _of(raw, model_type)
+        settings = _of(raw, model_type)
     except (KeyError, TypeError, ValueError) as error:
         raise OpenMofiError(f"{path}: the preprocessing is not understood ({error}).") from error
-    if size and made.size != size:
-        raise OpenMofiError(f"{path} makes images of {made.size} px; the model takes {size} px.",
+    if size and settings.size != size:
+        raise OpenMofiError(f"{path} makes images of {settings.size} px; the model takes {size} px.",
                             "Correct the file, or use ?preprocessing=clip or =mofi.")
-    return checked(made, str(path))
+    return checked(settings, str(path))
 
 
 def _read(folder: Path) -> tuple[Mapping[str, Any], Path]:
@@ -52,9 +52,9 @@ def _read(folder: Path) -> tuple[Mapping[str, Any], Path]:
             raw = json.loads(path.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise OpenMofiError(f"{path} cannot be read: {error}.") from error
-        found = raw.get("image_processor", raw) if isinstance(raw, dict) else None
-        if isinstance(found, dict):
-            return found, path
+        processor = raw.get("image_processor", raw) if isinstance(raw, dict) else None
+        if isinstance(processor, dict):
+            return processor, path
     raise OpenMofiError(f"{folder} has no preprocessor_config.json, and preprocessing is never guessed.",
                         "Add the file, or say which: hf:FOLDER?preprocessing=clip, or =mofi for MOFI's checkpoints.")
 

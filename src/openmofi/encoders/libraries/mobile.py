@@ -1,4 +1,4 @@
-"""MobileCLIP's text tower (MCt): attention layers between two convolutional token mixers.
+"""MobileCLIP's text tower (MCt) to train: `mobile:mct`, `mobile:mct-tiny`, with sizes as `mobile:mct?layers=2`.
 
 Vasu et al., MobileCLIP (arXiv 2311.17049), section 3.2: the twelve attention layers of CLIP's text tower become four
 between two Text-RepMixer blocks, whose depthwise 1 × 11 convolutions mix neighbouring tokens. In training a mixer has
@@ -12,12 +12,22 @@ linear layers here, which are the same and can be quantised as such.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import difflib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
 
+import open_clip
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils.checkpoint import checkpoint
+
+from openmofi.encoders.tokens import OpenClipTokens
+from openmofi.encoders.towers import Trunk
+from openmofi.errors import UsageError
+from openmofi.quiet import quiet_logging
 
 _LAYER_SCALE = 1e-5
 _MLP_RATIO = 4
@@ -33,7 +43,7 @@ class MobileTextSettings:
         layers: attention layers.
         kernel: tokens that a mixer sees; odd.
         context: tokens of a text, padding included.
-        vocabulary: tokens that there are; the end token is the greatest, as CLIP's is.
+        vocabulary: number of tokens; the end token is the greatest, as in CLIP.
     """
 
     width: int = 512
@@ -52,6 +62,14 @@ class MobileTextSettings:
             raise ValueError(f"a kernel of {self.kernel} has no middle; it must be odd")
 
 
+PRESETS = {
+    "mct": MobileTextSettings(),
+    # For tests and the sample world: nearly all of its 3.4 M parameters are the vocabulary's.
+    "mct-tiny": MobileTextSettings(width=64, heads=2, layers=1, kernel=5, context=32),
+}
+_OPTIONS = tuple(field.name for field in fields(MobileTextSettings) if field.name != "vocabulary")
+
+
 class ConvNorm(nn.Module):
     """A depthwise convolution over tokens and its batch normalisation, (B, C, L) → (B, C, L)."""
 
@@ -62,8 +80,8 @@ class ConvNorm(nn.Module):
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """See the class."""
-        found: torch.Tensor = self.bn(self.conv(values))
-        return found
+        normed: torch.Tensor = self.bn(self.conv(values))
+        return normed
 
 
 class TextRepMixer(nn.Module):
@@ -83,8 +101,8 @@ class TextRepMixer(nn.Module):
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """See the class."""
         if self.merged is not None:
-            found: torch.Tensor = self.merged(values)
-            return found
+            output: torch.Tensor = self.merged(values)
+            return output
         mixed = self.mixer(values) + self.point(values) + self.skip(values) - self.norm(values)
         return values + self.layer_scale[:, None] * mixed
 
@@ -162,8 +180,8 @@ class MobileText(nn.Module):
                 values = block(values)
         values = self.ln_final(self.last(values))
         # The end token is the greatest id of a text.
-        found: torch.Tensor = values[torch.arange(len(values), device=values.device), tokens.argmax(dim=-1)]
-        return found
+        ends: torch.Tensor = values[torch.arange(len(values), device=values.device), tokens.argmax(dim=-1)]
+        return ends
 
 
 def _initialise(module: nn.Module) -> None:
@@ -177,6 +195,52 @@ def _fused(weight: torch.Tensor, norm: nn.BatchNorm1d) -> tuple[torch.Tensor, to
     """Weight (C, 1, K) and bias (C,) of a convolution without bias that `norm` follows."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    made, bias = fuse_conv_bn_weights(weight, None, norm.running_mean, norm.running_var, norm.eps, norm.weight,
+    fused, bias = fuse_conv_bn_weights(weight, None, norm.running_mean, norm.running_var, norm.eps, norm.weight,
                                       norm.bias)
-    return made.detach(), bias.detach()
+    return fused.detach(), bias.detach()
+
+
+def text(rest: str, pretrained: str) -> Trunk:
+    """See `towers.text_trunk`; random weights only, since Apple's may not be used beyond research."""
+    if pretrained:
+        raise UsageError(f"mobile:{rest} has no weights {pretrained!r}.", "Leave model.text.pretrained empty.")
+    name, settings = _settings(rest)
+    return rebuilt({"kind": "mobile", "name": name, "config": asdict(settings)})
+
+
+def tokens(rest: str) -> OpenClipTokens:
+    """See `towers.text_tokens`; CLIP's, by open_clip."""
+    return _tokens(_settings(rest)[1].context)
+
+
+def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
+    """See `towers.rebuilt`."""
+    settings = MobileTextSettings(**architecture["config"])
+    return Trunk(MobileText(settings), settings.width, architecture)
+
+
+def stored_tokens(architecture: Mapping[str, Any], _folder: Path) -> OpenClipTokens:
+    """See `towers.stored_tokens`; the vocabulary is open_clip's own file."""
+    return _tokens(int(architecture["config"]["context"]))
+
+
+def _tokens(context: int) -> OpenClipTokens:
+    with quiet_logging():
+        return OpenClipTokens(open_clip.SimpleTokenizer(context_length=context), False)
+
+
+def _settings(rest: str) -> tuple[str, MobileTextSettings]:
+    name, mark, text = rest.partition("?")
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, n=1)
+        guess = f" Did you mean {near[0]!r}?" if near else ""
+        raise UsageError(f"Unknown text tower mobile:{name}.{guess}", f"Use one of: {', '.join(PRESETS)}.")
+    pairs = [part.partition("=") for part in text.split("&")] if mark else []
+    wrong = next((f"{key}={value}" for key, _, value in pairs if key not in _OPTIONS or not value.isdecimal()), None)
+    if wrong is not None:
+        raise UsageError(f"The option {wrong!r} of 'mobile:{rest}' is unknown.",
+                         f"Give whole numbers for any of {', '.join(_OPTIONS)}.")
+    try:
+        return name, replace(PRESETS[name], **{key: int(value) for key, _, value in pairs})
+    except ValueError as error:
+        raise UsageError(f"'mobile:{rest}' cannot be built: {error}.", "Change its sizes.") from error

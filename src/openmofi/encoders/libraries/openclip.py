@@ -1,110 +1,110 @@
-"""Encoders from open_clip: `open_clip:ARCH/PRETRAINED`."""
+"""open_clip's models: encoders by `open_clip:ARCH/PRETRAINED`, and their towers to train by `open_clip:ARCH`.
+
+open_clip 3.3 and 4.x.
+"""
 
 from __future__ import annotations
 
-import difflib
-import pickle
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import open_clip
 import torch
+from open_clip.tokenizer import HFTokenizer
+from open_clip.transform import PreprocessCfg
 
 from openmofi.encoders.arrays import numpy_of, weights_fingerprint
 from openmofi.encoders.encoder import Encoder, Towers
-from openmofi.encoders.libraries.hub import hub_file, hub_folder
+from openmofi.encoders.libraries.checkpoints import VOCABULARIES, first_line, loading
+from openmofi.encoders.libraries.hub import cached_folder, hub_file, hub_folder
+from openmofi.encoders.libraries.openclip_sources import (
+    TOKENIZER_PATTERNS,
+    Source,
+    folder_source,
+    is_folder,
+    model_config,
+    source_of,
+    tokenizer_folder,
+)
 from openmofi.encoders.networks import Called, Networks, tower_tokenizer
 from openmofi.encoders.preprocess import checked
 from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.encoders.tokens import OpenClipTokens
+from openmofi.encoders.towers import Trunk
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.quiet import quiet_logging
-from openmofi.storage import fingerprint
+from openmofi.storage import file_fingerprint, fingerprint
 
-_FILES = (".safetensors", ".pt", ".pth", ".bin")
-_PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode")
-_UNTRAINED = "none?seed="
+# Of a model one half is wanted; the other is built as small as can be and thrown away.
+_NO_VISION = {"image_size": 8, "patch_size": 8, "width": 64, "layers": 1}
+_NO_TEXT = {"context_length": 4, "vocab_size": 4, "width": 8, "heads": 1, "layers": 1}
 
 
 def open_open_clip(spec: str, rest: str, device: str) -> Encoder:
-    """Open `ARCH/PRETRAINED`: a tag of open_clip, a weights file, or `none?seed=N` (untrained: tests, benchmarks).
+    """Open an encoder of images and texts.
+
+    Args:
+        spec: what the encoder is to say it was opened by.
+        rest: `ARCH/TAG`, a pretrained tag; `ARCH/FILE` or `ARCH/FILE?as=TAG`, local weights; `ARCH/none?seed=N`, random
+            weights for tests and benchmarks; `local-dir:FOLDER` or `hf-hub:OWNER/NAME`, with `open_clip_config.json`,
+            as open_clip's `push_to_hf_hub` writes them.
+        device: torch's name of it.
 
     Raises:
-        UsageError: no such architecture or tag.
-        OpenMofiError: the weights cannot be fetched, are damaged, do not fit, or would have to be unpickled.
+        UsageError: no such architecture or tag, or nothing says which preprocessing and activation a file needs.
+        OpenMofiError: the weights or the tokenizer cannot be fetched, are missing or damaged, do not fit, or would have
+            to be unpickled.
     """
-    arch, _, source = rest.partition("/")
-    config = model_config(arch)
+    arch, _, weights = rest.partition("/")
+    source = folder_source(rest) if is_folder(rest) else source_of(arch, weights)
     with quiet_logging():
-        model = build(arch, source, config)
-        tokenizer = tokenizer_of(arch, config)
+        model = build(source)
+        _require_towers(model, spec)
+        tokenizer = tokenizer_of(source)
     model = model.eval().requires_grad_(False).to(device)
+    tokens = OpenClipTokens(tokenizer, bool(source.text.get("hf_tokenizer_name")))
+    networks = Networks(Called(model, "encode_image", "image"), Called(model, "encode_text", "text"), tokens,
+                        tower_tokenizer({"kind": "open_clip", "name": source.name, "config": source.text}))
     towers = Towers(_image_tower(model, device), tokenizer, _text_tower(model, device), _dimension(model),
-                    fingerprint([arch, bool(config.get("quick_gelu")), weights_fingerprint(model.state_dict())]),
-                    _networks(arch, config, model, tokenizer))
+                    fingerprint([*_identity(source), weights_fingerprint(model.state_dict())]), networks)
     return Encoder.of(spec, towers, preprocessing_of(model.visual.preprocess_cfg, spec),
-                      float(model.logit_scale.detach().exp()))
+                        float(model.logit_scale.detach().exp()))
 
 
-def _networks(arch: str, config: dict[str, Any], model: Any, tokenizer: Any) -> Networks:
-    text = config.get("text_cfg", {})
-    tokens = OpenClipTokens(tokenizer, bool(text.get("hf_tokenizer_name")))
-    return Networks(Called(model, "encode_image", "image"), Called(model, "encode_text", "text"), tokens,
-                    tower_tokenizer({"kind": "open_clip", "name": arch, "config": text}))
+def _require_towers(model: Any, spec: str) -> None:
+    if not all(hasattr(model, part) for part in ("visual", "encode_image", "encode_text", "logit_scale")):
+        raise UsageError(f"{spec} has no image and text towers that end in one space.",
+                         "Choose a CLIP or SigLIP of open_clip.")
 
 
-def model_config(arch: str) -> dict[str, Any]:
-    """open_clip's configuration of an architecture.
-
-    Raises:
-        UsageError: there is no such architecture.
-    """
-    import open_clip
-
-    config = open_clip.get_model_config(arch)
-    if config is None:
-        near = difflib.get_close_matches(arch, open_clip.list_models(), n=3)
-        raise UsageError(f"open_clip has no architecture {arch!r}.",
-                         f"Did you mean {' or '.join(near)}?" if near else "See open_clip.list_models().")
-    return dict(config)
+def _identity(source: Source) -> list[Any]:
+    """What decides the result besides weights and preprocessing."""
+    name = source.config if is_folder(source.name) else source.name
+    beside = tokenizer_folder(source)
+    files = {} if beside is None else {file: file_fingerprint(beside / file) for file in VOCABULARIES
+                                       if (beside / file).is_file()}
+    return [name, bool(source.config.get("quick_gelu")), *([files] if files else [])]
 
 
-def build(arch: str, source: str, config: dict[str, Any], **more: Any) -> Any:
-    """The model with the weights of `source`, whose QuickGELU is noted in `config`; `more` goes to `create_model`."""
-    import open_clip
-    from safetensors import SafetensorError
-
-    options: dict[str, Any] = {"pretrained_text": False, "pretrained_image": False, "weights_only": True, **more}
-    if source.startswith(_UNTRAINED):
+def build(source: Source, **options: Any) -> Any:
+    """The model with its weights; `options` go to open_clip's `create_model`."""
+    settings: dict[str, Any] = {"pretrained_text": False, "pretrained_image": False, "weights_only": True,
+                                "force_quick_gelu": bool(source.config.get("quick_gelu")),
+                                "force_preprocess_cfg": dict(source.preprocess), **options}
+    if not source.hub and source.file is None:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_seed(source))
-            return open_clip.create_model(arch, **options)
-    tag = open_clip.get_pretrained_cfg(arch, source)
-    if tag:
-        path = _fetched(tag["hf_hub"])
-        # A model trained with QuickGELU loses accuracy silently under GELU; open_clip only warns.
-        config["quick_gelu"] = bool(config.get("quick_gelu")) or bool(tag.get("quick_gelu"))
-        options |= {"force_quick_gelu": config["quick_gelu"],
-                    "force_preprocess_cfg": {key: tag[key] for key in _PREPROCESS_KEYS if key in tag}}
-    else:
-        path = _local_file(arch, source)
-    try:
-        return open_clip.create_model(arch, pretrained=str(path), **options)
-    except pickle.UnpicklingError as error:
-        raise OpenMofiError(f"{path} holds pickled code besides weights, which is never loaded.",
-                            "Save its state dict as .safetensors and give that file.") from error
-    except (RuntimeError, KeyError, ValueError, OSError, EOFError, AttributeError) as error:
-        raise OpenMofiError(f"{path} cannot be loaded as weights of {arch}: {first_line(error)}",
-                            "Check that architecture and file belong together.") from error
-    except SafetensorError as error:
-        raise OpenMofiError(f"{path} is no whole safetensors file: {error}.", "Fetch or save it again.") from error
-
-
-def _seed(source: str) -> int:
-    text = source.removeprefix(_UNTRAINED)
-    if not text.isdecimal():
-        raise UsageError(f"The seed {text!r} is no number.", "Write e.g. open_clip:ViT-B-32/none?seed=0.")
-    return int(text)
+            torch.manual_seed(source.seed)
+            return open_clip.create_model(source.name, **settings)
+    path = source.file or _fetched(source.hub)
+    with loading(path, source.name):
+        if not is_folder(source.name):
+            return open_clip.create_model(source.name, pretrained=str(path), **settings)
+        model = open_clip.create_model(source.name, load_weights=False, **settings)
+        open_clip.load_checkpoint(model, str(path))
+    return model
 
 
 def _fetched(place: str) -> Path:
@@ -114,34 +114,28 @@ def _fetched(place: str) -> Path:
     return hub_file(repository, [str(Path(name).with_suffix(".safetensors")), name])
 
 
-def _local_file(arch: str, source: str) -> Path:
-    import open_clip
-
-    path = Path(source).expanduser()
-    if path.suffix in _FILES:
-        if not path.is_file():
-            raise OpenMofiError(f"There is no weights file {path}.", "Check the path.")
-        return path
-    tags = open_clip.list_pretrained_tags_by_model(arch)
-    near = difflib.get_close_matches(source, tags, n=2) or tags[:4]
-    hint = f"Its tags include {', '.join(near)}; " if near else "It has no pretrained tags; "
-    raise UsageError(f"open_clip has no weights {source!r} for {arch}.",
-                     f"{hint}or give a file: open_clip:{arch}/FILE.safetensors.")
-
-
-def tokenizer_of(arch: str, config: dict[str, Any]) -> Callable[[list[str]], Sequence[Any]]:
-    """The tokenizer of an architecture: texts → (n, context length) int64. May reach for the hub."""
-    import open_clip
-    from open_clip.tokenizer import HFTokenizer
-
-    text = config.get("text_cfg", {})
+def tokenizer_of(source: Source) -> Callable[[list[str]], Sequence[Any]]:
+    """The tokenizer of a model: texts → (n, context length) int64. Reaches for the hub unless the weights are local."""
+    text = source.text
     name = text.get("hf_tokenizer_name")
-    if name:
-        folder = Path(name) if Path(name).is_dir() else hub_folder(
-            name, ["*.json", "*.txt", "*.model"], ["tokenizer*"])
+    if not name:
+        return open_clip.get_tokenizer(source.name)
+    folder = tokenizer_folder(source)
+    if folder is None and source.local and source.file is not None:
+        folder = cached_folder(name, TOKENIZER_PATTERNS, ["tokenizer*"])
+        if folder is None:
+            raise OpenMofiError(f"{source.file.parent} has no tokenizer files, which {source.name} needs.",
+                                f"Put tokenizer.json and tokenizer_config.json of {name} beside the weights.")
+    return _huggingface_tokenizer(folder or hub_folder(name, TOKENIZER_PATTERNS, ["tokenizer*"]), text)
+
+
+def _huggingface_tokenizer(folder: Path, text: Mapping[str, Any]) -> Callable[[list[str]], Sequence[Any]]:
+    try:
         return HFTokenizer(str(folder), context_length=text.get("context_length", 77),
                            tokenizer_mode=text.get("tokenizer_mode"), **text.get("tokenizer_kwargs", {}))
-    return open_clip.get_tokenizer(arch)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
+        raise OpenMofiError(f"The tokenizer in {folder} cannot be opened: {first_line(error)}",
+                            "Copy its files again.") from error
 
 
 def _image_tower(model: Any, device: str) -> Callable[[Array], Array]:
@@ -168,7 +162,7 @@ def _dimension(model: Any) -> int:
         return int(model.encode_image(torch.zeros(1, 3, height, width, device=device)).shape[1])
 
 
-def preprocessing_of(raw: dict[str, Any], where: str) -> Preprocessing:
+def preprocessing_of(raw: Mapping[str, Any], where: str) -> Preprocessing:
     """open_clip's preprocessing configuration with a `size`, as ours."""
     size = raw["size"]
     height, width = size if isinstance(size, tuple | list) else (size, size)
@@ -179,8 +173,85 @@ def preprocessing_of(raw: dict[str, Any], where: str) -> Preprocessing:
                                  raw["resize_mode"]), where)
 
 
-def first_line(error: BaseException) -> str:
-    """The beginning of what a library says, fit for one sentence."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{' '.join(lines[:2])[:300]}" if lines else type(error).__name__
+def preprocessing(arch: str, pretrained: str, size: int) -> Preprocessing:
+    """As open_clip evaluates the model with these weights, at `size` pixels where it is given."""
+    source = _tower_source(arch, pretrained)
+    raw = asdict(PreprocessCfg()) | dict(source.preprocess)
+    return preprocessing_of(raw | {"size": size or source.config["vision_cfg"]["image_size"]}, f"open_clip:{arch}")
 
+
+def image(arch: str, pretrained: str, size: int, _drop_path: float) -> Trunk:
+    """See `towers.image_trunk`."""
+    source = _tower_source(arch, pretrained)
+    vision = {**source.config["vision_cfg"], "timm_model_pretrained": False, **({"image_size": size} if size else {})}
+    model = _pretrained(source, pretrained, {"force_image_size": size} if size else {})
+    trunk = rebuilt(_architecture(source, "image", vision))
+    return _loaded(trunk, model.visual if model is not None else None)
+
+
+def text(arch: str, pretrained: str) -> Trunk:
+    """See `towers.text_trunk`."""
+    source = _tower_source(arch, pretrained)
+    if source.text.get("hf_model_name"):
+        raise UsageError(f"The text tower of open_clip:{arch} is transformers' {source.text['hf_model_name']}, "
+                         "which cannot be trained here.", "Lock it: encoder:open_clip:ARCH/PRETRAINED.")
+    model = _pretrained(source, pretrained, {})
+    trunk = rebuilt(_architecture(source, "text", dict(source.text)))
+    return _loaded(trunk, model.text if model is not None else None)
+
+
+def tokens(arch: str) -> OpenClipTokens:
+    """See `towers.text_tokens`."""
+    source = _tower_source(arch, "")
+    with quiet_logging():
+        return OpenClipTokens(tokenizer_of(source), bool(source.text.get("hf_tokenizer_name")))
+
+
+def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
+    """See `towers.rebuilt`."""
+    half = copy.deepcopy(dict(architecture["config"]))
+    is_image = architecture["side"] == "image"
+    with quiet_logging():
+        model = open_clip.CustomTextCLIP(
+            architecture["dim"], half if is_image else _NO_VISION, _NO_TEXT if is_image else half,
+            quick_gelu=architecture["quick_gelu"])
+    return Trunk(model.visual if is_image else model.text, int(architecture["dim"]), architecture)
+
+
+def stored_tokens(architecture: Mapping[str, Any], folder: Path) -> OpenClipTokens:
+    """See `towers.stored_tokens`."""
+    config = architecture["config"]
+    if config.get("hf_tokenizer_name"):
+        if not folder.is_dir():
+            raise OpenMofiError(f"The tokenizer folder {folder} does not exist.", "Train or copy the encoder again.")
+        with quiet_logging():
+            return OpenClipTokens(_huggingface_tokenizer(folder, config), True)
+    with quiet_logging():
+        return OpenClipTokens(open_clip.SimpleTokenizer(context_length=config.get("context_length", 77),
+                                                        **config.get("tokenizer_kwargs", {})), False)
+
+
+def _architecture(source: Source, side: str, half: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": "open_clip", "name": source.name, "side": side, "dim": int(source.config["embed_dim"]),
+            "config": half, "quick_gelu": bool(source.config.get("quick_gelu"))}
+
+
+def _tower_source(arch: str, pretrained: str) -> Source:
+    source = source_of(arch, pretrained) if pretrained else Source(arch, model_config(arch))
+    if "multimodal_cfg" in source.config:
+        raise UsageError(f"open_clip:{arch} writes captions besides; its towers cannot be trained here.",
+                         "Choose a contrastive model.")
+    return source
+
+
+def _pretrained(source: Source, pretrained: str, options: Mapping[str, Any]) -> Any:
+    if not pretrained:
+        return None
+    with quiet_logging(), torch.random.fork_rng(devices=[]):
+        return build(source, force_custom_text=True, **options)
+
+
+def _loaded(trunk: Trunk, model: torch.nn.Module | None) -> Trunk:
+    if model is not None:
+        trunk.module.load_state_dict(model.state_dict(), strict=True)
+    return trunk

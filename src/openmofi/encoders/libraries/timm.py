@@ -1,9 +1,8 @@
-"""timm's image models as towers: `timm:NAME`."""
+"""timm's image models: encoders of images alone by `timm:NAME[/TAG-OR-FILE]`, and towers to train by `timm:NAME`."""
 
 from __future__ import annotations
 
 import difflib
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,71 @@ from typing import Any
 import timm
 import torch
 
+from openmofi.encoders.arrays import numpy_of, weights_fingerprint
+from openmofi.encoders.encoder import Encoder, Towers
+from openmofi.encoders.libraries.checkpoints import WEIGHT_FILES, first_line, loading
 from openmofi.encoders.libraries.hub import hub_file
-from openmofi.encoders.libraries.openclip import first_line
+from openmofi.encoders.networks import Networks
 from openmofi.encoders.preprocess import checked
-from openmofi.encoders.protocol import Preprocessing
+from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.encoders.towers import Trunk
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.quiet import quiet_logging
+from openmofi.storage import fingerprint
 
 _RESIZE = {"center": "shortest", "squash": "squash"}
 _FILES = ["model.safetensors", "pytorch_model.bin"]
+_OPTIONS = ("size", "seed")
+
+
+def open_timm(spec: str, rest: str, device: str) -> Encoder:
+    """Open `NAME[/WEIGHTS][?size=N]`: the model's pooled features, without a classifier.
+
+    WEIGHTS: a tag of timm (`vit_base_patch14_dinov2/lvd142m`; by default the model's first), a weights file, or `none`
+    with `?seed=N` (untrained: tests, benchmarks). `size`: images of another size than the model's own, in pixels, as
+    DINOv2 is evaluated at 224 and timm has it at 518.
+
+    Raises:
+        UsageError: no such model, tag or option.
+        OpenMofiError: the weights cannot be fetched, are damaged, do not fit, or would have to be unpickled.
+    """
+    place, options = options_of(spec, rest)
+    name, _, source = place.partition("/")
+    pretrained = "default"
+    if source == "none":
+        pretrained = ""
+    elif Path(source).suffix in WEIGHT_FILES:
+        pretrained = source
+    elif source:
+        name = f"{name}.{source}"
+    size = options.get("size", 0)
+    with quiet_logging(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.get("seed", 0))
+        trunk = image(name, pretrained, size, 0.0)
+    module = trunk.module.eval().requires_grad_(False).to(device)
+    settings = preprocessing(name, pretrained, size)
+
+    @torch.inference_mode()
+    def run(pixels: Array) -> Array:
+        return numpy_of(module(torch.from_numpy(pixels).to(device)))
+
+    weights = fingerprint([trunk.architecture, weights_fingerprint(module.state_dict())])
+    return Encoder.of(spec, Towers(run, None, None, trunk.dim, weights, Networks(module)), settings, None)
+
+
+def options_of(spec: str, rest: str) -> tuple[str, dict[str, int]]:
+    """`PLACE?size=N&seed=N` → the place and the options.
+
+    Raises:
+        UsageError: an unknown option, or no number.
+    """
+    place, mark, text = rest.partition("?")
+    pairs = [part.partition("=") for part in text.split("&")] if mark else []
+    wrong = next((f"{key}={value}" for key, _, value in pairs if key not in _OPTIONS or not value.isdecimal()), None)
+    if wrong is not None:
+        raise UsageError(f"The option {wrong!r} of {spec!r} is unknown.",
+                         "Use ?size=PIXELS, or /none?seed=N for random weights.")
+    return place, {key: int(value) for key, _, value in pairs}
 
 
 def preprocessing(name: str, _pretrained: str, size: int) -> Preprocessing:
@@ -57,7 +112,7 @@ def image(name: str, pretrained: str, size: int, drop_path: float) -> Trunk:
 
 
 def _check_size(module: Any, name: str, size: int) -> None:
-    """Some models find out only when they look that they cannot take images of a size."""
+    """Some models raise only in their forward pass when they cannot take images of a size."""
     training = module.training
     try:
         with torch.no_grad():
@@ -99,17 +154,16 @@ def _file(name: str, pretrained: str) -> Path:
         return hub_file(str(repository), _FILES)
     path = Path(pretrained).expanduser()
     if not path.is_file():
-        raise OpenMofiError(f"There is no weights file {path} for timm:{name}.",
+        raise OpenMofiError(f"The weights file {path} of timm:{name} does not exist.",
                             "Give a file, `default` for timm's own weights, or nothing for random ones.")
     return path
 
 
 def _weights(name: str, path: Path, options: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """The state of the model without its classifier, from a checkpoint in any layout that timm reads."""
-    from safetensors import SafetensorError
     from timm.models import load_state_dict
 
-    try:
+    with loading(path, f"timm:{name}"):
         state = load_state_dict(str(path), device="cpu", weights_only=True)
         # timm loads strictly only where the number of classes is the one that it expects of the file.
         classifier = _config(name).classifier
@@ -118,13 +172,6 @@ def _weights(name: str, path: Path, options: Mapping[str, Any]) -> dict[str, tor
         classes = 0 if head is None else int(head.shape[0])
         overlay = {"state_dict": state, "num_classes": classes, "label_offset": 0, "custom_load": False}
         model: Any = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=classes,
-                                  **options)
-    except pickle.UnpicklingError as error:
-        raise OpenMofiError(f"{path} holds pickled code besides weights, which is never loaded.",
-                            "Save its state dict as .safetensors and give that file.") from error
-    except (RuntimeError, KeyError, ValueError, OSError, EOFError, AttributeError, TypeError,
-            SafetensorError) as error:
-        raise OpenMofiError(f"{path} cannot be loaded as weights of timm:{name}: {first_line(error)}",
-                            "Check that model and file belong together.") from error
+                                       **options)
     model.reset_classifier(0)
     return dict(model.state_dict())

@@ -75,7 +75,7 @@ class Pictures:
         return self._transforms(picture) if self._transforms else picture
 
     def _evaluation(self, data: bytes) -> Tensor:
-        image = decode_image(data, size_hint=self.preprocessing.size)
+        image = decode_image(data, size_hint=self.preprocessing.decode_size)
         # Not normalised yet: colours are changed in 0..1.
         plain = replace(self.preprocessing, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
         return torch.from_numpy(np.ascontiguousarray(preprocess(image, plain)))

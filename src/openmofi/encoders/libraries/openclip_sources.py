@@ -1,0 +1,227 @@
+"""Where open_clip's weights come from, and what they were trained with.
+
+Weights alone do not say how images were preprocessed and whether the activation was QuickGELU: a wrong choice opens and
+is silently less accurate. What is right for local weights is taken, in this order, from `?as=TAG`, from
+`open_clip_config.json` beside them, and from the pretrained tags of the architecture if these agree.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import open_clip
+from open_clip.transform import PreprocessCfg
+
+from openmofi.encoders.libraries.checkpoints import WEIGHT_FILES, first_line, has_vocabulary
+from openmofi.encoders.libraries.hub import weights_folder
+from openmofi.errors import OpenMofiError, UsageError
+
+_PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode")
+_CONFIG_FILE = "open_clip_config.json"
+_FOLDER_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin",
+                 "open_clip_pytorch_model.pth")
+TOKENIZER_PATTERNS = ("*.json", "*.txt", "*.model")
+_UNTRAINED = "none?seed="
+_Variant = tuple[dict[str, Any], list[str]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model and where its weights come from.
+
+    Attributes:
+        name: what open_clip builds it by: an architecture, or `local-dir:FOLDER`.
+        config: open_clip's configuration of the model; `quick_gelu` as these weights need it.
+        preprocess: open_clip's preprocessing keys that were given with the weights; the others have its defaults.
+        file: the weights, where they are on this machine.
+        hub: REPOSITORY/NAME of the weights on the hub; empty where they are not of a tag.
+        seed: of random weights, where there are neither.
+        local: whether tokenizer files are looked for beside `file` and never fetched.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    preprocess: Mapping[str, Any] = field(default_factory=dict)
+    file: Path | None = None
+    hub: str = ""
+    seed: int = 0
+    local: bool = False
+
+    @property
+    def text(self) -> Mapping[str, Any]:
+        """Configuration of the text tower."""
+        text: Mapping[str, Any] = self.config["text_cfg"]
+        return text
+
+
+def model_config(arch: str) -> dict[str, Any]:
+    """open_clip's configuration of an architecture.
+
+    Raises:
+        UsageError: there is no such architecture, or it has no image tower.
+    """
+    config = None if is_folder(arch) else open_clip.get_model_config(arch)
+    if config is None:
+        near = difflib.get_close_matches(arch, open_clip.list_models(), n=3)
+        raise UsageError(f"open_clip has no architecture {arch!r}.",
+                         f"Did you mean {' or '.join(near)}?" if near else "See open_clip.list_models().")
+    return _checked_config(dict(config), f"open_clip:{arch}")
+
+
+def _checked_config(config: dict[str, Any], where: str) -> dict[str, Any]:
+    missing = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if key not in config]
+    if missing:
+        raise UsageError(f"{where} is no model of images and texts: its configuration has no {missing[0]}.",
+                         "Choose a CLIP or SigLIP of open_clip.")
+    return config
+
+
+def source_of(arch: str, weights: str) -> Source:
+    """The source of `ARCH` and a tag, a file with or without `?as=TAG`, or `none?seed=N`; fetches nothing."""
+    config = model_config(arch)
+    if weights.startswith(_UNTRAINED):
+        return Source(arch, config, seed=_seed(weights))
+    tag = open_clip.get_pretrained_cfg(arch, weights)
+    if tag:
+        return Source(arch, _activated(config, tag), _preprocess(tag), hub=str(tag["hf_hub"]))
+    place, mark, option = weights.partition("?")
+    if mark and not option.startswith("as="):
+        raise UsageError(f"The option {option!r} of {weights!r} is unknown.", "Use ?as=TAG, or leave it out.")
+    path = _local_file(arch, place)
+    settings = _settings(arch, config, path, option.removeprefix("as="))
+    return Source(arch, _activated(config, settings), _preprocess(settings), path, local=True)
+
+
+def _activated(config: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    quick = bool(config.get("quick_gelu")) or bool(settings.get("quick_gelu"))
+    return {**config, "quick_gelu": True} if quick else dict(config)
+
+
+def _preprocess(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: settings[key] for key in _PREPROCESS_KEYS if settings.get(key) is not None}
+
+
+def _settings(arch: str, config: Mapping[str, Any], path: Path, tag: str) -> Mapping[str, Any]:
+    """What says how `path` was trained; empty where the architecture has no tags: open_clip's defaults."""
+    if tag:
+        settings: Mapping[str, Any] = open_clip.get_pretrained_cfg(arch, tag)
+        if not settings:
+            raise UsageError(f"open_clip has no tag {tag!r} for {arch}.", _tags_hint(arch, tag))
+        return settings
+    beside = path.with_name(_CONFIG_FILE)
+    if beside.is_file():
+        model, preprocess = _read_config(beside)
+        return {**preprocess, "quick_gelu": model.get("quick_gelu")}
+    variants = _variants(arch, config)
+    if len(variants) > 1:
+        choices = "; ".join(f"{', '.join(tags[:2])}{' …' if len(tags) > 2 else ''} ({name})"
+                            for name, tags in _named(variants).items())
+        raise UsageError(f"{path} does not say how it was trained, and the pretrained tags of {arch} differ.",
+                         f"Add the tag that it was trained like, as in open_clip:{arch}/{path.name}?as=TAG: {choices}; "
+                         f"or put its {_CONFIG_FILE} beside it.")
+    return open_clip.get_pretrained_cfg(arch, variants[0][1][0]) if variants else {}
+
+
+def _variants(arch: str, config: Mapping[str, Any]) -> list[_Variant]:
+    """The distinct settings of an architecture's tags, each with its tags."""
+    variants: list[_Variant] = []
+    for tag in open_clip.list_pretrained_tags_by_model(arch):
+        raw = open_clip.get_pretrained_cfg(arch, tag)
+        values = {key: tuple(value) if isinstance(value, list | tuple) else value
+                  for key, value in (asdict(PreprocessCfg()) | _preprocess(raw)).items()}
+        values["activation"] = "QuickGELU" if _activated(config, raw).get("quick_gelu") else "GELU"
+        tags = next((tags for other, tags in variants if other == values), None)
+        if tags is None:
+            variants.append((values, [tag]))
+        else:
+            tags.append(tag)
+    return variants
+
+
+def _named(variants: Sequence[_Variant]) -> dict[str, list[str]]:
+    """Variants by the values in which they differ."""
+    first = variants[0][0]
+    keys = [key for key in first if any(values[key] != first[key] for values, _ in variants)]
+    return {", ".join(str(values[key]) if key == "activation" else f"{key} {values[key]}" for key in keys): tags
+            for values, tags in variants}
+
+
+def is_folder(rest: str) -> bool:
+    """Whether a spec or a `Source.name` names a folder or a repository instead of an architecture."""
+    return rest.startswith(("local-dir:", "hf-hub:"))
+
+
+def folder_source(rest: str) -> Source:
+    """The source of `local-dir:FOLDER` or `hf-hub:OWNER/NAME`.
+
+    Raises:
+        OpenMofiError: the folder or the repository is missing, or has no configuration or no weights.
+    """
+    kind, _, place = rest.partition(":")
+    local = kind == "local-dir"
+    folder = Path(place).expanduser() if local else weights_folder(
+        place, [_CONFIG_FILE, *TOKENIZER_PATTERNS], _CONFIG_FILE, ["open_clip_model.safetensors",
+                                                                    "open_clip_pytorch_model.bin"])
+    if not folder.is_dir():
+        raise OpenMofiError(f"The folder {place} does not exist.", "Check the path, or use hf-hub:OWNER/NAME.")
+    if not (folder / _CONFIG_FILE).is_file():
+        raise OpenMofiError(f"{place} has no {_CONFIG_FILE}.",
+                            "Name the architecture and the file: open_clip:ARCH/FILE.safetensors.")
+    config, preprocess = _read_config(folder / _CONFIG_FILE)
+    return Source(f"local-dir:{folder}", config, _preprocess(preprocess), _weights_in(folder), local=local)
+
+
+def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Model and preprocessing of an `open_clip_config.json`."""
+    try:
+        raw = json.loads(path.read_text("utf-8"))
+        model, preprocess = dict(raw["model_cfg"]), dict(raw.get("preprocess_cfg") or {})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise OpenMofiError(f"{path} is no configuration of open_clip: {first_line(error)}",
+                            "Copy the file that belongs to the weights.") from error
+    return _checked_config(model, str(path)), preprocess
+
+
+def _weights_in(folder: Path) -> Path:
+    files = sorted(path for path in folder.iterdir() if path.suffix in WEIGHT_FILES)
+    known = [folder / name for name in _FOLDER_FILES if (folder / name).is_file()]
+    if not known and len(files) != 1:
+        names = ", ".join(path.name for path in files[:4])
+        raise OpenMofiError(f"{folder} has {f'several weights files: {names}' if files else 'no weights file'}.",
+                            f"Name the one to open {_FOLDER_FILES[0]}.")
+    return (known or files)[0]
+
+
+def _seed(weights: str) -> int:
+    text = weights.removeprefix(_UNTRAINED)
+    if not text.isdecimal():
+        raise UsageError(f"The seed {text!r} is no number.", "Write e.g. open_clip:ViT-B-32/none?seed=0.")
+    return int(text)
+
+
+def _local_file(arch: str, place: str) -> Path:
+    path = Path(place).expanduser()
+    if path.suffix not in WEIGHT_FILES:
+        raise UsageError(f"open_clip has no weights {place!r} for {arch}.",
+                         f"{_tags_hint(arch, place)} Or give a file: open_clip:{arch}/FILE.safetensors.")
+    if not path.is_file():
+        raise OpenMofiError(f"The weights file {path} does not exist.", "Check the path.")
+    return path
+
+
+def _tags_hint(arch: str, tag: str) -> str:
+    tags = open_clip.list_pretrained_tags_by_model(arch)
+    near = difflib.get_close_matches(tag, tags, n=2) or tags[:4]
+    return f"Its tags include {', '.join(near)}." if near else "It has no pretrained tags."
+
+
+def tokenizer_folder(source: Source) -> Path | None:
+    """Where tokenizer files of transformers lie beside local weights, if the model needs any."""
+    if not source.local or source.file is None or not source.text.get("hf_tokenizer_name"):
+        return None
+    return source.file.parent if has_vocabulary(source.file.parent) else None
