@@ -72,7 +72,7 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: Any, out: Folder
           linker: str = "coherence", threshold: float = 0.8, target_precision: float | None = None, top_k: int = 5,
           sibling_margin: float = 0.0, template: str = "{name}: {description}", max_candidates: int = 8,
           adapt: bool = False, calibration: str | Path | None = None, cache: Folder | None = None,
-          on_damage: str = "stop", text_column: str = "", image_column: str = "", batch_size: int = 64,
+          on_damage: Literal["stop", "keep"] = "stop", text_column: str = "", image_column: str = "", batch_size: int = 64,
           device: str = "cpu", precision: str = "fp32", engine: str = "local", seed: int = 0,
           progress: bool | Progress | None = None) -> Labels:
     """Label image–text pairs with the entities that their images show; goes on where an earlier call stopped.
@@ -243,14 +243,11 @@ def train(recipe: str | Path, *, out: Folder, dataset: Dataset | Folder | None =
         OpenMofiError: the data are not there; the run was stopped and `resume` is not set.
     """
     from openmofi.progress import shown_training
-    from openmofi.training.recipe.load import load_recipe, override
-    from openmofi.training.recipe.rules import require_data
+    from openmofi.training.recipe.rules import load_recipe, require_data
 
-    overrides = [override(key, value) for key, value in settings.items()] if isinstance(settings, Mapping) else \
-        list(settings)
-    overrides += [override(key, str(_folder(value))) for key, value in (("data.dataset", dataset), ("data.kb", kb))
-                  if value is not None]
-    loaded = load_recipe(recipe, overrides)
+    folders = {key: str(_folder(value)) for key, value in (("data.dataset", dataset), ("data.kb", kb))
+               if value is not None}
+    loaded = load_recipe(recipe, [*_overrides(settings), *_overrides(folders)])
     require_data(loaded)
     from openmofi.training import run
     from openmofi.training.outcome import Run
@@ -284,24 +281,22 @@ def evaluate(protocol: str, *, data: Folder, encoder: Any = None, linker: str = 
         UsageError: no such protocol or setting, or an encoder or linker that it cannot judge.
         OpenMofiError: data that are not in the protocol's layout.
     """
-    from openmofi.evaluation.result import written
     from openmofi.evaluation.run import evaluate as run_protocol
+    from openmofi.evaluation.run import write
     from openmofi.storage.paths import cache_folder
-    from openmofi.training.recipe.load import override
 
-    overrides = [override(key, value) for key, value in settings.items()] if isinstance(settings, Mapping) else settings
     with shown_progress(progress) as shown:
         evaluated = run_protocol(
             protocol, _encoder(encoder, device, precision) if encoder is not None else None, data,
-            cache or cache_folder() / "evaluation", shown, linker=linker, device=device, overrides=overrides,
+            cache or cache_folder() / "evaluation", shown, linker=linker, device=device, overrides=_overrides(settings),
             choice=features, half=half, failures=failures if out else 0)
     if out:
-        written(out, evaluated)
+        write(out, evaluated)
     return evaluated.result
 
 
-def export(encoder: Any, out: Folder, *, format: Literal["onnx", "openvino"] = "onnx", precision: str = "fp32",
-           images: Pairs = (), max_loss: float = 0.01) -> Agreement:
+def export(encoder: Any, out: Folder, *, format: Literal["onnx", "openvino"] = "onnx",
+           precision: Literal["fp32", "bf16", "int8"] = "fp32", images: Pairs = (), max_loss: float = 0.01) -> Agreement:
     """Export an encoder; it opens as `onnx:OUT` or `openvino:OUT` anywhere an encoder is taken.
 
     Args:
@@ -329,6 +324,14 @@ def _shards(pairs: Pairs) -> Any:
     from openmofi.storage import expand_shards
 
     return expand_shards([str(pattern) for pattern in ([pairs] if isinstance(pairs, str | Path) else pairs)])
+
+
+def _overrides(settings: Mapping[str, Any] | Sequence[str]) -> list[str]:
+    import json
+
+    if isinstance(settings, Mapping):
+        return [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+    return list(settings)
 
 
 def _kb(kb: KnowledgeBase | Folder) -> KnowledgeBase:

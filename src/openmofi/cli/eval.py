@@ -72,28 +72,22 @@ def run(
 ) -> None:
     """Evaluate an encoder, or a linker, by a protocol of `openmofi eval --list`, named in place of PROTOCOL."""
     name = str(context.info_name)
-    from openmofi.encoders import open_encoder
-    from openmofi.evaluation.run import check_judged, evaluate, protocol_named
-    from openmofi.progress import shown_progress
-    from openmofi.storage.paths import cache_folder
+    from openmofi import api
+    from openmofi.evaluation.result import result_path
+    from openmofi.evaluation.run import check_judged, protocol_named
 
-    protocol = protocol_named(name)
-    check_judged(protocol, encoder=bool(encoder), linker=bool(linker))
-    for folder in filter(None, (out, cache)):
-        _make_folder(folder)
-    opened = open_encoder(encoder, device=device) if encoder else None
-    with shown_progress(not as_json) as progress:
-        found = evaluate(name, opened, data, cache or cache_folder() / "evaluation", progress,
-                         linker=linker, device=device, overrides=settings or (), choice=features, half=half,
-                         failures=failures if out else 0)
-    written = _write(found, out) if out else None
+    check_judged(protocol_named(name), encoder=bool(encoder), linker=bool(linker))
+    result = api.evaluate(name, data=data, encoder=encoder, linker=linker, out=out, cache=cache, settings=settings or (),
+                          features=features, half=half, failures=failures, device=device, progress=not as_json)
+    plain = result.as_dict() | ({"written": str(result_path(out, result))} if out else {})
     if as_json:
-        typer.echo(json.dumps(_as_json(found.result) | ({"written": str(written)} if written else {}), indent=2,
-                              ensure_ascii=False))
+        typer.echo(json.dumps(plain, indent=2, ensure_ascii=False))
         return
-    _print_result(found.result)
-    if written:
-        typer.echo(f"written: {written}")
+    from openmofi.cli.show.tables import print_evaluation
+
+    print_evaluation(plain)
+    if out:
+        typer.echo(f"written: {plain['written']}")
 
 
 app.command("sources")(sources)
@@ -129,34 +123,3 @@ def compare(
             print_comparison(one.results[0].protocol, comparing.table_rows(one))
     else:
         typer.echo((comparing.markdown if style == "markdown" else comparing.as_csv)(found), nl=False)
-
-
-def _make_folder(folder: Path) -> None:
-    """Before long work, so that its outcome has a place."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OpenMofiError(f"{folder} cannot be made a folder: {error.strerror or error}.",
-                            "Give another folder.") from error
-
-
-def _write(found: Any, out: Path) -> Path:
-    from openmofi.evaluation.failures import write_failures
-    from openmofi.evaluation.result import write_result
-
-    written = write_result(out, found.result, found.items)
-    if found.failures:
-        write_failures(written.with_suffix(".html"), found)
-    return written
-
-
-def _as_json(result: Any) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(result) | {"fingerprint": result.fingerprint}
-
-
-def _print_result(result: Any) -> None:
-    from openmofi.cli.show.tables import print_evaluation
-
-    print_evaluation(_as_json(result))

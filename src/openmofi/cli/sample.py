@@ -62,6 +62,7 @@ def encoder(
     as_json: _JSON = False,
 ) -> None:
     """Train the `sample` encoders: heads over frozen backbones, on the pages' own links and captions."""
+    from openmofi.progress import shown_progress
     from openmofi.sample.encoder import train_sample_encoders
     from openmofi.storage import expand_shards
 

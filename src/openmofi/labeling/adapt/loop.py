@@ -68,7 +68,9 @@ def train(inputs: Inputs, rows: np.ndarray, settings: HeadSettings, seed: int, p
     optimiser = _optimiser(parameters, inputs, settings)
     size = min(settings.batch_size, len(rows))
     steps = settings.epochs * (len(rows) // size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=steps, pct_start=0.1)
+    # Of exactly ten steps a tenth is one, over which OneCycleLR divides by zero.
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=steps,
+                                                   pct_start=0.2 if steps == 10 else 0.1)
     whole_captions = inputs.captions is not None
     loss_of = _alt_text(parameters, inputs) if whole_captions else _partial(parameters, inputs, settings, seed)
     means = []
