@@ -281,8 +281,8 @@ def evaluate(protocol: str, *, data: Folder, encoder: Any = None, linker: str = 
         UsageError: no such protocol or setting, or an encoder or linker that it cannot judge.
         OpenMofiError: data that are not in the protocol's layout.
     """
+    from openmofi.evaluation.failures import write
     from openmofi.evaluation.run import evaluate as run_protocol
-    from openmofi.evaluation.run import write
     from openmofi.storage.paths import cache_folder
 
     with shown_progress(progress) as shown:

@@ -22,3 +22,11 @@ def write_failures(path: str | Path, evaluated: Evaluated) -> None:
     page = environment.from_string(files(__package__).joinpath("failures.html.j2").read_text("utf-8"))
     write_text(path, page.render(version=__version__, result=evaluated.result, cases=cases, images=images,
                                  score=protocol_named(evaluated.result.protocol).score))
+
+
+def write(out: str | Path, evaluated: Evaluated) -> Path:
+    """Write a result, its items, and the page of its worst queries where it has any. Returns the JSON's path."""
+    path = write_result(out, evaluated.result, evaluated.items)
+    if evaluated.failures:
+        write_failures(path.with_suffix(".html"), evaluated)
+    return path

@@ -73,6 +73,10 @@ class Result:
         return fingerprint([self.protocol, self.version, self.encoder, self.features, self.data.get("fingerprint"),
                             self.settings])
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, with the fingerprint."""
+        return asdict(self) | {"fingerprint": self.fingerprint}
+
     @property
     def name(self) -> str:
         """A file name: protocol, encoder, fingerprint."""
@@ -100,11 +104,16 @@ def items_table(items: list[str], groups: list[str], values: Mapping[str, Any], 
 
 def write_result(folder: str | Path, result: Result, items: pa.Table | None) -> Path:
     """Write `NAME.json` and, before it, `NAME.parquet`, atomically. Returns the JSON's path."""
-    base = Path(folder) / result.name
+    path = result_path(folder, result)
     if items is not None:
-        write_table(f"{base}.parquet", items, {"result": result.fingerprint})
-    write_json(f"{base}.json", asdict(result) | {"fingerprint": result.fingerprint})
-    return Path(f"{base}.json")
+        write_table(path.with_suffix(".parquet"), items, {"result": result.fingerprint})
+    write_json(path, result.as_dict())
+    return path
+
+
+def result_path(folder: str | Path, result: Result) -> Path:
+    """The JSON file of a result in `folder`."""
+    return Path(folder) / f"{result.name}.json"
 
 
 def read_result(path: str | Path) -> Result:
