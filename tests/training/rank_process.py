@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from small_runs import InterruptAt, Maker, poisoned, trained
 
-import openmofi.training.run as run_module
+import openmofi.training.loop as loop_module
 from openmofi.errors import OpenMofiError
 from openmofi.training.checkpoint import Checkpoints
 
@@ -53,20 +53,20 @@ def chained(make: Maker, fsdp: bool):
 
 def go_on(out: Path, recipe, stop: int | None) -> None:
     """Resume, write what was loaded beside the run before the first step, and stop after `stop` steps."""
-    true = run_module.run_loop
+    true = loop_module.run_loop
 
-    def watched(state, recipe, batches, forward, checkpoints, report, start):
+    def watched(state, recipe, batches, forward, checkpoints, report, start, evaluation):
         if start.step:
             Checkpoints(out / "loaded", keep=9, best="-loss").save(state, start)
-        return true(state, recipe, batches, forward, checkpoints, report, start)
+        return true(state, recipe, batches, forward, checkpoints, report, start, evaluation)
 
-    run_module.run_loop = watched
+    loop_module.run_loop = watched
     try:
         trained(recipe, out, resume=True, watcher=None if stop is None else InterruptAt(stop))
     except KeyboardInterrupt:
         assert stop is not None
     finally:
-        run_module.run_loop = true
+        loop_module.run_loop = true
 
 
 def buffers(folder: Path, make: Maker, world: int) -> None:
@@ -82,7 +82,7 @@ def buffers(folder: Path, make: Maker, world: int) -> None:
 def patient(folder: Path, make: Maker, world: int) -> None:
     """Rank 1 kills itself in a step; the other must end by itself."""
     recipe = make("multi_sampled", run={"steps": 50})
-    true = run_module.run_loop
+    true = loop_module.run_loop
 
     def watched(state, recipe, batches, forward, *rest):
         calls = []
@@ -95,7 +95,7 @@ def patient(folder: Path, make: Maker, world: int) -> None:
 
         return true(state, recipe, batches, dying, *rest)
 
-    run_module.run_loop = watched
+    loop_module.run_loop = watched
     trained(recipe, folder / "killed")
 
 

@@ -6,7 +6,7 @@ import pytest
 PROGRAM = """
 import resource, sys
 import numpy as np
-from openmofi.training.allocator import keep_freed_memory
+from openmofi.training.process import keep_freed_memory
 
 kept = keep_freed_memory() if sys.argv[1] == "keep" else False
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -33,7 +33,7 @@ def test_a_block_that_was_freed_is_not_fetched_from_the_system_again():
 
 
 def test_what_the_environment_says_goes_first(monkeypatch):
-    from openmofi.training.allocator import keep_freed_memory
+    from openmofi.training.process import keep_freed_memory
 
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
     assert not keep_freed_memory()

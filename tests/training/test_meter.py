@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from openmofi.training.meter import Meter
+from openmofi.training.log import Meter
 
 
 def scalars(**values):
@@ -36,7 +36,7 @@ def test_losses_that_are_not_finite_are_skipped_and_counted():
 
 def test_pace_and_waiting(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("openmofi.training.meter.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("openmofi.training.log.time.perf_counter", lambda: now[0])
     meter = Meter(8, _started=now[0])
     meter.add(scalars(loss=1.0))
     meter.add(scalars(loss=1.0))

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from openmofi.training.process import stop_asked
+from openmofi.training.process import stop_requested
 from openmofi.training.recipe.load import recipe_yaml
 from terminal import command
 
@@ -19,7 +19,7 @@ from .small_runs import losses
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_is_noted_and_the_second_ends(number):
     before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
-    with stop_asked() as asked:
+    with stop_requested() as asked:
         assert not asked()
         signal.raise_signal(number)
         assert asked()
@@ -32,7 +32,7 @@ def test_other_threads_leave_signals_alone():
     found = []
 
     def inside():
-        with stop_asked() as asked:
+        with stop_requested() as asked:
             found.extend((asked(), signal.getsignal(signal.SIGINT)))
 
     thread = threading.Thread(target=inside)

@@ -71,9 +71,17 @@ class Ranks:
         """Whether `flag` is set on any rank."""
         if self.mesh is None:
             return flag
-        told = torch.tensor(int(flag), device=self.device)
-        dist.all_reduce(told, dist.ReduceOp.MAX)
-        return bool(told)
+        flags = torch.tensor(int(flag), device=self.device)
+        dist.all_reduce(flags, dist.ReduceOp.MAX)
+        return bool(flags)
+
+    def from_first(self, values: dict[str, float]) -> dict[str, float]:
+        """The first rank's values, on every rank; it may take hours to find them."""
+        if self.mesh is None:
+            return values
+        box = [values]
+        dist.broadcast_object_list(box, 0, group=self.patient)
+        return box[0]
 
     def average(self, tensors: Iterable[Tensor]) -> None:
         """Replace each tensor by its mean over the ranks."""

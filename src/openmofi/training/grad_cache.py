@@ -35,8 +35,8 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a step found.
+class StepResult:
+    """Losses and gradient norms of a step.
 
     Attributes:
         loss: the weighted sum.
@@ -64,7 +64,7 @@ def micro_batches(batch: Batch, count: int) -> list[Batch]:
 
 
 def forward_backward(model: nn.Module, forward: Forward, terms: Mapping[str, Term], batch: Batch, *, count: int,
-                     seed: int) -> Found:
+                     seed: int) -> StepResult:
     """Losses of a batch and the gradients of towers and objectives.
 
     Args:
@@ -82,17 +82,17 @@ def forward_backward(model: nn.Module, forward: Forward, terms: Mapping[str, Ter
         torch.manual_seed(seed + number)
         with torch.set_grad_enabled(count == 1):
             outputs.append(forward(part))
-    leaves = {name: torch.cat([found[name].detach() for found in outputs]).requires_grad_() for name in outputs[0]}
-    found = _losses(terms, leaves, batch)
-    if torch.isfinite(found.loss):
+    leaves = {name: torch.cat([output[name].detach() for output in outputs]).requires_grad_() for name in outputs[0]}
+    result = _losses(terms, leaves, batch)
+    if torch.isfinite(result.loss):
         _push_back(model, forward, parts, outputs, leaves, seed)
-    return found
+    return result
 
 
-def _losses(terms: Mapping[str, Term], leaves: Mapping[str, Tensor], batch: Batch) -> Found:
+def _losses(terms: Mapping[str, Term], leaves: Mapping[str, Tensor], batch: Batch) -> StepResult:
     results: dict[str, ObjectiveResult] = {}
     gradients: dict[str, Tensor] = {}
-    # What all objectives look at comes first: the images' embeddings.
+    # The image embeddings come first; all objectives take them.
     shared = next(iter(leaves.values()))
     total = torch.zeros((), device=shared.device)
     before: Tensor = torch.zeros_like(shared)
@@ -105,7 +105,7 @@ def _losses(terms: Mapping[str, Term], leaves: Mapping[str, Tensor], batch: Batc
         before = now.clone()
         results[name] = result
         total = total + term.weight * result.loss.detach()
-    return Found(total, results, gradients)
+    return StepResult(total, results, gradients)
 
 
 def _push_back(model: nn.Module, forward: Forward, parts: Sequence[Batch], outputs: Sequence[Mapping[str, Tensor]],

@@ -49,8 +49,14 @@ class RunState:
             found |= {f"ema.{name}": value for name, value in self.ema.state_dict().items()}
         return found
 
+    def weights(self) -> Tensors:
+        """Name → whole tensor of the towers, averaged where there is a moving average. Every rank calls it."""
+        averaged = {} if self.ema is None else self.ema.averaged()
+        values = ((name, averaged.get(name, value)) for name, value in bare(self.model).state_dict().items())
+        return {name: value.full_tensor() if isinstance(value, DTensor) else value for name, value in values}
+
     def settle(self) -> None:
-        """Let all ranks have the first one's buffers: batch statistics, which each has of its own images."""
+        """Overwrite all ranks' buffers by the first one's: batch statistics, which each takes of its own images."""
         buffers = list(bare(self.model).buffers())
         if self.ema is not None:
             buffers += [value for name, value in self.ema.state_dict().items() if name.startswith("buffers.")]

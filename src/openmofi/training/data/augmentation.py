@@ -19,6 +19,8 @@ from openmofi.pairs.images.scaled import ScaledImage
 from openmofi.reinforcement import Augmentation, augmented
 from openmofi.training.recipe.settings import Augment
 
+NO_AUGMENTATION = Augment(scale=(1.0, 1.0), flip=0.0)
+
 
 @dataclass
 class Pictures:

@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import forkserver
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,9 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs.formats.index import ImageBytes
 from openmofi.reinforcement import Teacher
 from openmofi.storage import Shard
-from openmofi.training.data.augmentation import Pictures
-from openmofi.training.data.plan import Ints, Plan
+from openmofi.training.data.augmentation import NO_AUGMENTATION, Pictures
+from openmofi.training.data.held_out import HeldOut
+from openmofi.training.data.plan import Ints, Plan, SequencePlan
 from openmofi.training.data.rows import Rows, padded_labels
 from openmofi.training.data.stored import StoredArray
 from openmofi.training.data.taught import Taught, taught_tensors
@@ -85,7 +86,7 @@ class Sources:
         if self.texts:
             choices = self.texts.choices(step, self.batch_size)[share]
             own = self.texts.pick(choices, labels[:, 0], table["text"])
-            batch.update(self._texts(own, "text"))
+            batch.update(self.text_batch(own, "text"))
         if self.pictures:
             draws = np.random.default_rng([self.seed, _PICTURES, step]).integers(0, 1 << 63, self.batch_size)
             batch.update(self._seen(self.pictures, step, share, chosen, table, draws[share], own))
@@ -103,7 +104,7 @@ class Sources:
         batch = {"image": pictures.batch(data, seeds.tolist(), names, found.augmentations), **taught_tensors(found)}
         if own and self.taught.knowledge.captions:
             # Without a synthetic text a pair has its own one again.
-            batch.update(self._texts([new or old for new, old in zip(found.captions, own, strict=True)], "caption"))
+            batch.update(self.text_batch([new or old for new, old in zip(found.captions, own, strict=True)], "caption"))
         return batch
 
     def _shard_of(self, chosen: Ints) -> list[int]:
@@ -123,8 +124,8 @@ class Sources:
                  for key, shard in zip(table["key"].to_pylist(), self._shard_of(chosen), strict=True)]
         return data, names
 
-    def _texts(self, texts: list[str], kind: str) -> Batch:
-        """`KIND_id` and `KIND_tokens` or `KIND_features`."""
+    def text_batch(self, texts: list[str], kind: str = "text") -> Batch:
+        """N texts → `KIND_id` (n,) and `KIND_tokens` or `KIND_features`; see `objectives.protocol.Batch`."""
         ids = np.fromiter((text_id(text) for text in texts), np.int64, len(texts))
         batch = {f"{kind}_id": torch.from_numpy(ids)}
         if self.text_features:
@@ -187,6 +188,7 @@ class TrainingData:
         fingerprint: names the dataset.
         teachers: of the store of teachers' knowledge, by name; empty without one.
         sources: what batches are made of.
+        held_out: rows that evaluators see and batches do not hold, or `None`.
     """
 
     rows: int
@@ -196,6 +198,7 @@ class TrainingData:
     fingerprint: str
     teachers: dict[str, Teacher]
     sources: Sources = field(repr=False)
+    held_out: HeldOut | None = field(default=None, repr=False)
 
     def batches(self, start: int, stop: int, *, rank: int = 0, world: int = 1, workers: int = 0) -> Iterator[Batch]:
         """The batches of the steps `start` to `stop` (exclusive), in order; see `objectives.protocol.Batch`.
@@ -217,24 +220,42 @@ class TrainingData:
         if world < 1 or not 0 <= rank < world or self.sources.batch_size % world:
             raise UsageError(f"A batch of {self.sources.batch_size} cannot be shared by {world} ranks.",
                              "Set data.batch_size to a multiple of the number of ranks.")
-        return self._batches(range(start, stop), rank, world, workers)
+        return _loaded(self.sources, range(start, stop), rank, world, workers)
 
-    def _batches(self, steps: range, rank: int, world: int, workers: int) -> Iterator[Batch]:
-        more = {"prefetch_factor": _PREFETCH, "multiprocessing_context": _context()} if workers else {}
-        # A generator of its own: the loader would draw from the trainer's random numbers, and dropout would differ
-        # after a resume.
-        loader: DataLoader[Any] = DataLoader(
-            _Steps(self.sources, rank, world), batch_size=None, sampler=steps, num_workers=workers,
-            worker_init_fn=_begin_worker, pin_memory=torch.cuda.is_available(), generator=torch.Generator(), **more)
-        found = iter(loader)
-        try:
-            for batch in found:
-                if isinstance(batch, OpenMofiError):
-                    raise batch
-                yield batch
-        finally:
-            # Ends the workers now, and not when somebody collects garbage.
-            del found, loader
+    def held_out_batches(self, *, images_only: bool, rank: int, world: int, workers: int) -> Iterator[Batch]:
+        """The held-out rows in their order, in batches as of `batches`; the last one is filled up with the first rows.
+
+        Images are not augmented, but where teachers know an augmentation, which is replayed.
+
+        Args:
+            images_only: without texts and teachers, and never augmented.
+            rank, world, workers: see `batches`.
+        """
+        assert self.held_out is not None
+        sources, plan = self.sources, SequencePlan(self.held_out.rows, self.sources.batch_size)
+        pictures = sources.pictures and replace(sources.pictures, augment=NO_AUGMENTATION)
+        sources = replace(sources, plan=plan, pictures=pictures)
+        if images_only:
+            sources = replace(sources, texts=None, taught=None)
+        return _loaded(sources, range(plan.steps), rank, world, workers)
+
+
+def _loaded(sources: Sources, steps: range, rank: int, world: int, workers: int) -> Iterator[Batch]:
+    more = {"prefetch_factor": _PREFETCH, "multiprocessing_context": _context()} if workers else {}
+    # A generator of its own: the loader would draw from the trainer's random numbers, and dropout would differ
+    # after a resume.
+    loader: DataLoader[Any] = DataLoader(
+        _Steps(sources, rank, world), batch_size=None, sampler=steps, num_workers=workers,
+        worker_init_fn=_begin_worker, pin_memory=torch.cuda.is_available(), generator=torch.Generator(), **more)
+    found = iter(loader)
+    try:
+        for batch in found:
+            if isinstance(batch, OpenMofiError):
+                raise batch
+            yield batch
+    finally:
+        # Ends the workers now, and not when somebody collects garbage.
+        del found, loader
 
 
 class _Steps(Dataset[Any]):

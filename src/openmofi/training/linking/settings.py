@@ -113,7 +113,8 @@ def _check(recipe: LinkRecipe) -> None:
         raise UsageError(f"data.batch_size is {data.batch_size}, which cannot be cut into run.accumulate = "
                          f"{run.accumulate} equal parts.")
     if run.precision not in CHOICES["run.precision"]:
-        raise UsageError(f"run.precision is {run.precision!r}, which there is not.",
-                         f"It can be: {', '.join(CHOICES['run.precision'])}.")
-    if run.fsdp or run.compile or recipe.optimizer.ema:
-        raise UsageError("run.fsdp, run.compile and optimizer.ema are not there for linkers.", "Leave them off.")
+        raise UsageError(f"unknown value {run.precision!r} for run.precision; use "
+                         f"{' or '.join(CHOICES['run.precision'])}.")
+    if run.fsdp or run.compile or recipe.optimizer.ema or run.evaluate.every or run.patience:
+        raise UsageError("Linkers take no run.fsdp, run.compile, run.evaluate, run.patience or optimizer.ema.",
+                         "Leave them off; stopping evaluates and ends a linker's training.")

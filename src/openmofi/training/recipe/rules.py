@@ -10,7 +10,7 @@ from typing import Any
 
 from openmofi.errors import UsageError
 from openmofi.objectives.settings import ContrastiveSettings, ReinforcedSettings
-from openmofi.training.recipe.settings import Recipe
+from openmofi.training.recipe.settings import Recipe, check_evaluation
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "data.sampler": ("instance", "class-balanced", "sqrt"),
@@ -198,3 +198,4 @@ def _check_run(recipe: Recipe) -> None:
             raise UsageError(f"{key} is [{low:g}, {high:g}]; the smaller number comes first.")
     if not run.best.removeprefix("-"):
         raise UsageError("run.best names no metric.", "Set it to -loss, say: the lowest loss is the best.")
+    check_evaluation(run, texts=recipe.model.text.spec != "none")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from openmofi.errors import UsageError
 from openmofi.objectives.settings import (
     ContrastiveSettings,
     EntityDistillationSettings,
@@ -207,6 +210,46 @@ class OptimizerSettings:
     ema: float = 0.0
 
 
+EVALUATION_METRICS = {
+    "retrieval/map": ("retrieval", True), "retrieval/recall_at_1": ("retrieval", True), "knn/accuracy": ("knn", True),
+    "zero_shot/accuracy": ("zero_shot", True), "zero_shot/accuracy_top5": ("zero_shot", True),
+    "held_out/loss": ("loss", False),
+}
+"""Metric of an evaluator → its setting in `EvaluateSettings`, and whether more is better."""
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """What the loop evaluates on rows that are held out of training; see `openmofi.training.evaluators`.
+
+    Attributes:
+        every: steps between evaluations; the last step has one too. With 0 nothing is evaluated or held out.
+        retrieval: mAP and recall at 1 among the held-out images (`evaluation.metrics.retrieval`).
+        knn: accuracy of weighted nearest neighbours in a random half of them, for the other half.
+        zero_shot: accuracy by the names of their classes; needs a text tower.
+        loss: the loss, in batches of `data.batch_size` without random augmentation.
+        held_out: share of the rows, or of the classes, that is held out; `run.seed` and keys decide which.
+        held_out_by: `row`, or `class`: all rows with one of the classes.
+        limit: most rows that are held out.
+        neighbours: of `knn`.
+    """
+
+    every: int = 0
+    retrieval: bool = False
+    knn: bool = False
+    zero_shot: bool = False
+    loss: bool = False
+    held_out: float = 0.02
+    held_out_by: str = "row"
+    limit: int = 10_000
+    neighbours: int = 10
+
+    @property
+    def names(self) -> list[str]:
+        """The metrics of the evaluators that are on."""
+        return [name for name, (setting, _) in EVALUATION_METRICS.items() if self.every and getattr(self, setting)]
+
+
 @dataclass(frozen=True)
 class RunSettings:
     """How it runs.
@@ -223,8 +266,11 @@ class RunSettings:
         log_every: steps between lines of the log.
         checkpoint_every: steps between checkpoints; the last step always has one.
         keep: last checkpoints kept; the best one is kept besides.
-        best: metric of the log by which a checkpoint is the best; `-` in front where less is better.
+        best: metric by which a checkpoint is the best: an evaluator's, such as `retrieval/map`, and the best checkpoint
+            becomes the encoder; or one of the log's means, with `-` in front where less is better.
         threads: of torch, a process; 0 leaves its choice.
+        patience: evaluations without a better `best` before the run stops; 0 is never.
+        evaluate: see `EvaluateSettings`.
     """
 
     steps: int = 100_000
@@ -239,6 +285,53 @@ class RunSettings:
     keep: int = 3
     best: str = "-loss"
     threads: int = 0
+    patience: int = 0
+    evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
+
+
+def check_evaluation(run: RunSettings, *, texts: bool) -> None:
+    """Check `run.evaluate`, and `run.best` and `run.patience` as far as evaluators decide them.
+
+    Args:
+        run: the settings.
+        texts: whether there is a text tower.
+
+    Raises:
+        UsageError: a value out of its range, no evaluator, or a metric that no evaluator measures.
+    """
+    settings, best = run.evaluate, run.best.removeprefix("-")
+    prefix = "run.evaluate"
+    if settings.held_out_by not in ("row", "class"):
+        raise UsageError(f"unknown value {settings.held_out_by!r} for {prefix}.held_out_by; use row or class.")
+    if not 0 < settings.held_out < 1:
+        raise UsageError(f"{prefix}.held_out is {settings.held_out:g}, and must be above 0 and below 1.")
+    for name in ("limit", "neighbours"):
+        if getattr(settings, name) < 1:
+            raise UsageError(f"{prefix}.{name} is {getattr(settings, name)}, and must be at least 1.")
+    if settings.every and not settings.names:
+        raise UsageError(f"{prefix}.every is {settings.every}, and every evaluator is off.",
+                         f"Set {prefix}.retrieval: true, say.")
+    if settings.every and settings.zero_shot and not texts:
+        raise UsageError(f"{prefix}.zero_shot needs texts, and model.text.spec is none.",
+                         f"Set model.text.spec, or {prefix}.zero_shot: false.")
+    if best in EVALUATION_METRICS and best not in settings.names:
+        raise UsageError(f"run.best is {best}, which nothing measures.",
+                         f"Set {prefix}.every, and {prefix}.{EVALUATION_METRICS[best][0]}: true.")
+    if best in EVALUATION_METRICS and EVALUATION_METRICS[best][1] and run.best.startswith("-"):
+        raise UsageError(f"run.best is {run.best}, and of {best} more is better.", f"Set run.best: {best}.")
+    families = {name.partition("/")[0] for name in EVALUATION_METRICS}
+    if best not in EVALUATION_METRICS and best.partition("/")[0] in families:
+        raise UsageError(f"unknown value {run.best!r} for run.best{nearest(best, EVALUATION_METRICS)}",
+                         f"Evaluators measure {', '.join(EVALUATION_METRICS)}.")
+    if run.patience and best not in settings.names:
+        raise UsageError(f"run.patience counts evaluations, and run.best is {run.best}, which none measures"
+                         f"{nearest(best, EVALUATION_METRICS)}", "Set run.best: retrieval/map, say.")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean NAME?`, or a full stop where nothing is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else "."
 
 
 @dataclass(frozen=True)
