@@ -17,6 +17,7 @@ from small_runs import InterruptAt, Maker, poisoned, trained
 import openmofi.training.loop as loop_module
 from openmofi.errors import OpenMofiError
 from openmofi.training.checkpoint import Checkpoints
+from openmofi.training.recipe.settings import EvaluateSettings
 
 CASES = ("contrastive", "exact", "sampled", "multi_sampled")
 
@@ -79,6 +80,18 @@ def buffers(folder: Path, make: Maker, world: int) -> None:
         trained(recipe, folder / "buffers-parts", resume=True)
 
 
+def evaluated_recipe(make: Maker, fsdp: bool):
+    evaluate = EvaluateSettings(2, retrieval=True, knn=True, zero_shot=True, loss=True, held_out=0.5, neighbours=3)
+    return make("multi_sampled", run={"steps": 8, "fsdp": fsdp, "evaluate": evaluate, "best": "zero_shot/accuracy",
+                                      "patience": 2})
+
+
+def evaluate(folder: Path, make: Maker, world: int) -> None:
+    """Evaluations, and the early end that follows from them."""
+    for fsdp in (False, True):
+        trained(evaluated_recipe(make, fsdp), folder / f"evaluated-{fsdp}-{world}")
+
+
 def patient(folder: Path, make: Maker, world: int) -> None:
     """Rank 1 kills itself in a step; the other must end by itself."""
     recipe = make("multi_sampled", run={"steps": 50})
@@ -110,7 +123,8 @@ def main(folder: Path, make: Maker, rank: int, world: int, task: str) -> None:
         go_on(folder / name, chained(make, fsdp == "fsdp"), int(stop) or None)
     else:
         for part in task.split("+"):
-            {"compare": compare, "skip": skip, "buffers": buffers, "patient": patient}[part](folder, make, world)
+            {"compare": compare, "skip": skip, "buffers": buffers, "evaluate": evaluate,
+             "patient": patient}[part](folder, make, world)
     if world > 1:
         dist.barrier()
         dist.destroy_process_group()
