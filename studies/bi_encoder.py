@@ -155,7 +155,7 @@ def tune_bi_encoder(recipe: LinkRecipe, out: str | Path, *, resume: bool = False
 
     def forward(batch: Batch) -> Mapping[str, Tensor]:
         rows = batch["row"].tolist()
-        asked = [data.asked(row, epoch) for row, epoch in zip(rows, batch["epoch"].tolist(), strict=True)]
+        asked = [data.mention(row, epoch) for row, epoch in zip(rows, batch["epoch"].tolist(), strict=True)]
         with torch.autocast(model.log_scale.device.type, torch.bfloat16, enabled=recipe.run.precision == "bf16"):
             scores, segment = model([mention_text(data.examples[row]) for row in rows],
                                     [[candidate_text(one) for one in found.candidates] for found in asked])

@@ -149,13 +149,13 @@ def spread(model: nn.Module, ranks: Ranks, *, fsdp: bool) -> nn.Module:
 
 def _blocks(model: nn.Module) -> list[nn.Module]:
     """Children of every module list or sequence of equal blocks: transformer layers, convolutional stages."""
-    found: list[nn.Module] = []
+    blocks: list[nn.Module] = []
     for module in model.modules():
         children = list(module.children()) if isinstance(module, nn.ModuleList | nn.Sequential) else []
         if len(children) > 1 and len({type(child) for child in children}) == 1 and list(children[0].parameters()):
-            found += [child for child in children if not any(child is inner for outer in found
+            blocks += [child for child in children if not any(child is inner for outer in blocks
                                                              for inner in outer.modules())]
-    return found
+    return blocks
 
 
 def without_sync(model: nn.Module) -> AbstractContextManager[Any]:

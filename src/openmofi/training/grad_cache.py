@@ -110,11 +110,11 @@ def _losses(terms: Mapping[str, Term], leaves: Mapping[str, Tensor], batch: Batc
 
 def _push_back(model: nn.Module, forward: Forward, parts: Sequence[Batch], outputs: Sequence[Mapping[str, Tensor]],
                leaves: Mapping[str, Tensor], seed: int) -> None:
-    wanted = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
+    gradients = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
     size = len(next(iter(leaves.values()))) // len(parts)
     for number, part in enumerate(parts):
         last = number == len(parts) - 1
-        pieces = {name: gradient[number * size:(number + 1) * size] for name, gradient in wanted.items()}
+        pieces = {name: gradient[number * size:(number + 1) * size] for name, gradient in gradients.items()}
         if len(parts) == 1:
             _backward(outputs[0], pieces)
             continue

@@ -38,16 +38,16 @@ class RunState:
 
     def tensors(self) -> Tensors:
         """Name → tensor; sharded ones as DTensors. They share memory with the run."""
-        found: Tensors = {f"model.{name}": value for name, value in bare(self.model).state_dict().items()}
+        tensors: Tensors = {f"model.{name}": value for name, value in bare(self.model).state_dict().items()}
         for term, held in self.terms.items():
             rows = held.objective.sharded_parameters()
             for name, value in _module(held).state_dict().items():
-                found[f"objective.{term}.{name}"] = self.ranks.sharded(value, rows[name]) if name in rows else value
+                tensors[f"objective.{term}.{name}"] = self.ranks.sharded(value, rows[name]) if name in rows else value
         for name, optimizer in self.optimizers.items():
-            found |= {f"optimizer.{name}.{key}": value for key, value in self._moments(optimizer).items()}
+            tensors |= {f"optimizer.{name}.{key}": value for key, value in self._moments(optimizer).items()}
         if self.ema is not None:
-            found |= {f"ema.{name}": value for name, value in self.ema.state_dict().items()}
-        return found
+            tensors |= {f"ema.{name}": value for name, value in self.ema.state_dict().items()}
+        return tensors
 
     def weights(self) -> Tensors:
         """Name → whole tensor of the towers, averaged where there is a moving average. Every rank calls it."""
@@ -63,12 +63,12 @@ class RunState:
         self.ranks.agree(buffers)
 
     def _moments(self, optimizer: Optimizer) -> Tensors:
-        found: Tensors = {}
+        moments: Tensors = {}
         for item in optimizer.trained:
             for key, value in optimizer.inner.state.get(item.parameter, {}).items():
                 if isinstance(value, Tensor):
-                    found[f"{item.name}.{key}"] = self._whole(item, value)
-        return found
+                    moments[f"{item.name}.{key}"] = self._whole(item, value)
+        return moments
 
     def _whole(self, item: Trained, value: Tensor) -> Tensor:
         rows = item.rows and value.ndim > 0 and value.shape[0] == item.parameter.shape[0]

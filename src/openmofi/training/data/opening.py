@@ -1,4 +1,4 @@
-"""Opens a dataset to train on: checks it, finds its images, computes what is computed once."""
+"""Opens a dataset to train on: checks it, locates its images, computes features of locked encoders."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.reinforcement import Knowledge
 from openmofi.schema import VOCABULARY
 from openmofi.storage.atomic import is_remote
-from openmofi.training.data.augmentation import Pictures, check_augment
+from openmofi.training.data.augmentation import TrainingImages, check_augment
 from openmofi.training.data.held_out import HeldOut, hold_out, labels_of
 from openmofi.training.data.loader import Sources, TrainingData
 from openmofi.training.data.locked_features import image_features
@@ -41,7 +41,7 @@ def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: 
         inputs: what the model takes.
         seed: of order, texts and augmentation.
         cache: a local folder.
-        progress: told of what is computed.
+        progress: follows what is computed.
         evaluate: which rows are held out; `None`, or an `every` of 0, for none.
 
     Raises:
@@ -65,7 +65,7 @@ def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: 
     plan, trained = _plan(settings, rows, counts, held_out_rows, seed)
     sources = Sources(
         rows, plan, dataset.shards, settings.batch_size, settings.max_labels,
-        seed, inputs, pictures=_pictures(settings, inputs) if live else None,
+        seed, inputs, images=_images(settings, inputs) if live else None,
         image_features=None if inputs.image_encoder is None else image_features(
             dataset, rows, inputs.image_encoder, folder, progress),
         texts=texts, text_features=_text_features(texts, rows, inputs, taught, held_out, folder, progress),
@@ -118,10 +118,10 @@ def _plan(settings: DataSettings, rows: Rows, counts: Ints, held_out: Ints, seed
     return TrainingPlan(InstancePlan(starts, size, settings.shuffle_shards, seed), held_out), trained
 
 
-def _pictures(settings: DataSettings, inputs: ModelInputs) -> Pictures:
+def _images(settings: DataSettings, inputs: ModelInputs) -> TrainingImages:
     if inputs.preprocessing is None:
         raise ValueError("ModelInputs has neither `preprocessing` nor `image_encoder`")
-    return Pictures(inputs.preprocessing, settings.augment)
+    return TrainingImages(inputs.preprocessing, settings.augment)
 
 
 def _taught(settings: DataSettings, class_ids: list[str], seed: int, rows: int) -> Taught | None:

@@ -52,11 +52,11 @@ class InstancePlan:
         """The rows at the positions `first` to `last` (exclusive) of the endless sequence of epochs."""
         total, parts = int(self.starts[-1]), []
         while first < last:
-            epoch, place = divmod(first, total)
+            epoch, position = divmod(first, total)
             order, bounds = self._order(epoch)
-            number = int(np.searchsorted(bounds, place, side="right")) - 1
-            stop = min(last - first, int(bounds[number + 1]) - place)
-            offset = place - int(bounds[number])
+            number = int(np.searchsorted(bounds, position, side="right")) - 1
+            stop = min(last - first, int(bounds[number + 1]) - position)
+            offset = position - int(bounds[number])
             parts.append(self._window(epoch, number, order)[offset : offset + stop])
             first += stop
         return np.concatenate(parts) if parts else np.zeros(0, np.int64)

@@ -1,4 +1,4 @@
-"""Which text a sample is given: the pair's own, or its entity's, written into a template."""
+"""The text of a sample: the pair's own, or its entity's in a template."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def plan_texts(source: TextSource, kb: str, class_ids: Sequence[str], names: Seq
     Without a knowledge base the names of the dataset's vocabulary are taken; descriptions need one.
 
     Raises:
-        UsageError: probabilities or templates that do not work; descriptions are wanted and `data.kb` is empty.
+        UsageError: probabilities or templates that do not work; descriptions are needed and `data.kb` is empty.
         OpenMofiError: the knowledge base does not have an entity of the dataset.
     """
     shares = _shares(source)

@@ -46,8 +46,8 @@ class LinkStopping:
     """When training stops early.
 
     Attributes:
-        split: whose accuracy is looked at with each checkpoint; it chooses the best one and fits the temperature.
-        limit: most examples of it that are looked at then; all for the temperature.
+        split: its accuracy is evaluated with each checkpoint and chooses the best one; it fits the temperature.
+        limit: most examples of it that are evaluated then; the temperature takes all.
         patience: checkpoints without a better accuracy before it stops; 0 is never.
     """
 
