@@ -185,6 +185,13 @@ def test_a_run_that_ended_early_and_lacks_its_encoder_is_not_trained_on(make, tm
     assert max(before) == 4
 
 
+@pytest.mark.slow
+def test_workers_change_no_evaluation(make, tmp_path):
+    for workers in (0, 2):
+        trained(recipe_of(make, data={"workers": workers}, run={"steps": 4}), tmp_path / str(workers))
+    assert evaluations(tmp_path / "2") == evaluations(tmp_path / "0")
+
+
 @pytest.mark.parametrize("by", ["row", "class"])
 @pytest.mark.parametrize("sampler", ["instance", "class-balanced", "sqrt"])
 def test_held_out_rows_never_train(make, tmp_path, sampler, by):

@@ -34,6 +34,7 @@ from openmofi.training.model import inputs_of
 from openmofi.training.recipe.rules import require_data, validate
 from openmofi.training.recipe.settings import (
     DataSettings,
+    EvaluateSettings,
     ImageModel,
     ModelSettings,
     Objectives,
@@ -206,6 +207,19 @@ def half_resized(dataset: Path, folder: Path) -> Path:
         manifest = manifest.replace(shard["path"], str(path))
     (copy / "manifest.json").write_text(manifest)
     return copy
+
+
+def test_teachers_take_part_in_the_held_out_loss(recipe, tmp_path):
+    evaluate = EvaluateSettings(3, retrieval=True, zero_shot=True, loss=True, held_out=0.3)
+    recipe = replace(recipe, run=replace(recipe.run, evaluate=evaluate, best="held_out/loss"))
+    found = trained(recipe, tmp_path)
+    lines = [line for line in read_log(tmp_path) if "lr" not in line]
+    assert [line["step"] for line in lines] == [3, 6]
+    for line in lines:
+        parts = line["held_out/loss/margin_softmax"], line["held_out/loss/reinforced"]
+        assert line["held_out/loss"] == pytest.approx(0.5 * parts[0] + parts[1])
+        assert 0 < line["retrieval/map"] <= 1
+    assert found["best"]["value"] == min(line["held_out/loss"] for line in lines)
 
 
 def test_pictures_that_were_resized_since_are_counted_or_stop_the_run(recipe, tmp_path):

@@ -1,13 +1,15 @@
 """One training step of the towers by way of their embeddings.
 
-The losses see detached embeddings, and what they send back is pushed through the towers afterwards. So the gradient of
-each objective at the shared embedding is known, and a batch may be cut into micro-batches whose activations are never
-held together while contrastive losses see all of it (GradCache, arXiv 2101.06983, algorithm 1).
+The losses see detached embeddings; their gradients are pushed through the towers afterwards. So the gradient of each
+objective at the shared embedding is known, and a batch may be cut into micro-batches whose activations are never held
+together while contrastive losses see all of it (GradCache, arXiv 2101.06983, algorithm 1;
+https://github.com/luyug/GradCache).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,18 +114,14 @@ def _push_back(model: nn.Module, forward: Forward, parts: Sequence[Batch], outpu
                leaves: Mapping[str, Tensor], seed: int) -> None:
     gradients = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
     size = len(next(iter(leaves.values()))) // len(parts)
+    if len(parts) == 1:
+        _backward(outputs[0], gradients)
+        return
     for number, part in enumerate(parts):
-        last = number == len(parts) - 1
         pieces = {name: gradient[number * size:(number + 1) * size] for name, gradient in gradients.items()}
-        if len(parts) == 1:
-            _backward(outputs[0], pieces)
-            continue
         torch.manual_seed(seed + number)
-        if last:
+        with nullcontext() if number == len(parts) - 1 else without_sync(model):
             _backward(forward(part), pieces)
-        else:
-            with without_sync(model):
-                _backward(forward(part), pieces)
 
 
 def _backward(outputs: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> None:

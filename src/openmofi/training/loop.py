@@ -72,10 +72,10 @@ class Evaluation:
     restores_best: bool = False
 
     def at(self, step: int, last: int) -> Mapping[str, float]:
-        """Metric → value where `step` of `last` steps is evaluated; else nothing. torch's random state is kept."""
+        """Metric → value where `step` of `last` steps is evaluated; else nothing. torch's random state is restored."""
         if self.evaluator is None or (step % self.every and step != last):
             return {}
-        with torch.random.fork_rng():
+        with torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_available() else []):
             return self.evaluator.evaluate(step)
 
     def ends(self, progressed: Progressed) -> bool:

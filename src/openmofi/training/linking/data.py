@@ -48,9 +48,8 @@ class LinkExamples:
     def __init__(self, examples: Sequence[Example], settings: LinkData, tokens: FusionTokens, seed: int) -> None:
         # A choice needs at least one wrong candidate.
         usable = [example for example in examples if any(one.id != example.gold for one in example.candidates)]
-        self.examples = usable[:max(1, round(settings.share * len(usable)))] if settings.share == 1.0 else \
-            [usable[index] for index in sorted(np.random.default_rng([seed, 1]).permutation(len(usable))
-                                               [:max(1, round(settings.share * len(usable)))])]
+        drawn = np.random.default_rng([seed, 1]).permutation(len(usable))[:max(1, round(settings.share * len(usable)))]
+        self.examples = [usable[index] for index in sorted(drawn)]
         if len(self.examples) < settings.batch_size:
             raise OpenMofiError(f"There are {len(self.examples)} usable training examples, fewer than a batch of "
                                 f"{settings.batch_size}.", "Lower data.batch_size, or name other splits in data.train.")
