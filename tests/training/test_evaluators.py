@@ -212,6 +212,7 @@ def test_held_out_rows_never_train(make, tmp_path, sampler, by):
     if by == "class":
         assert not seen & {label for label in range(6) if not data.class_counts[label]}
         assert len(seen) < 5
+        assert seen.isdisjoint(data.held_out.labels.tolist())
     everything = open_data(recipe.data, inputs_of(recipe.model), seed=0, cache=tmp_path, progress=Quiet())
     assert everything.held_out is None
     table = everything.sources.rows.take(np.array(trained_rows), ["classes"])["classes"].to_pylist()
@@ -254,6 +255,7 @@ def test_too_few_held_out_rows_are_refused(make, tmp_path):
     (["run.evaluate.every=5", "run.evaluate.zero_shot=true"], "zero_shot needs texts"),
     (["run.best=retrieval/map"], "run.best is retrieval/map, which nothing measures. Set run.evaluate.every"),
     (["run.best=retrieval/mapp"], "unknown value 'retrieval/mapp' for run.best; did you mean retrieval/map?"),
+    (["run.best=retreival/map"], "did you mean retrieval/map?"),
     (["run.best=-retrieval/map", "run.evaluate.every=5", "run.evaluate.retrieval=true"], "more is better"),
     (["run.patience=2"], "run.patience counts evaluations, and run.best is -loss"),
     (["run.evaluate.held_out=1.0"], "must be above 0 and below 1"),

@@ -23,7 +23,7 @@ class HeldOut:
 
     Attributes:
         rows: (n,) int64, ascending.
-        labels: (n,) int64, the best-scored class of each.
+        labels: (n,) int64, the best-scored class of each; of the held-out classes, where classes are held out.
         gallery: (n,) bool, a random half: the labelled images of kNN, whose queries are the others.
         names: (classes,) of all classes.
         templates: of a class's text, with `{name}`.
@@ -55,19 +55,21 @@ def hold_out(rows: Rows, settings: EvaluateSettings, class_ids: Sequence[str], c
         keys = (key for shard in range(len(rows.starts) - 1) for key in rows.batch(shard)["key"].to_pylist())
         draws = _draws(keys, seed)
         lowest = np.argsort(draws, kind="stable")[:settings.limit]
-        chosen = np.sort(lowest[draws[lowest] < settings.held_out])
+        chosen, eligible = np.sort(lowest[draws[lowest] < settings.held_out]), np.arange(len(class_ids))
     else:
         draws = _draws(class_ids, seed)
         order = np.argsort(draws, kind="stable")
-        order = order[(draws[order] < settings.held_out) & (np.cumsum(counts[order]) <= settings.limit)]
+        eligible = order[(draws[order] < settings.held_out) & (np.cumsum(counts[order]) <= settings.limit)]
         row, label = labels_of(rows)
-        chosen = np.unique(row[np.isin(label, order)])
+        chosen = np.unique(row[np.isin(label, eligible)])
     if len(chosen) in (0, rows.starts[-1]):
         raise UsageError(f"run.evaluate.held_out is {settings.held_out:g}, which holds out {len(chosen)} of "
                          f"{rows.starts[-1]} rows.", "Set another share, run.evaluate.held_out_by or limit.")
     table = rows.take(chosen, ["key", "classes"])
     lengths, classes = flat_lists(table["classes"])
-    labels = classes[np.cumsum(lengths) - lengths].astype(np.int64)
+    kept = np.isin(classes, eligible)
+    first = np.unique(np.repeat(np.arange(len(chosen)), lengths)[kept], return_index=True)[1]
+    labels = classes[kept][first].astype(np.int64)
     gallery = _draws(table["key"].to_pylist(), seed, _GALLERY) < 0.5
     if settings.retrieval and len(np.unique(labels)) == len(labels):
         raise UsageError(f"Of {len(chosen)} held-out rows no two have one class, so that retrieval has no positives.",

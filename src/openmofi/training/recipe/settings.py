@@ -320,7 +320,8 @@ def check_evaluation(run: RunSettings, *, texts: bool) -> None:
     if best in EVALUATION_METRICS and EVALUATION_METRICS[best][1] and run.best.startswith("-"):
         raise UsageError(f"run.best is {run.best}, and of {best} more is better.", f"Set run.best: {best}.")
     families = {name.partition("/")[0] for name in EVALUATION_METRICS}
-    if best not in EVALUATION_METRICS and best.partition("/")[0] in families:
+    close = difflib.get_close_matches(best, EVALUATION_METRICS, n=1, cutoff=0.8)
+    if best not in EVALUATION_METRICS and (close or best.partition("/")[0] in families):
         raise UsageError(f"unknown value {run.best!r} for run.best{nearest(best, EVALUATION_METRICS)}",
                          f"Evaluators measure {', '.join(EVALUATION_METRICS)}.")
     if run.patience and best not in settings.names:
