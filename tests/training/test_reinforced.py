@@ -222,7 +222,7 @@ def test_teachers_take_part_in_the_held_out_loss(recipe, tmp_path):
     assert found["best"]["value"] == min(line["held_out/loss"] for line in lines)
 
 
-def test_pictures_that_were_resized_since_are_counted_or_stop_the_run(recipe, tmp_path):
+def test_images_that_were_resized_since_are_counted_or_stop_the_run(recipe, tmp_path):
     other = half_resized(Path(recipe.data.dataset), tmp_path)
     data = replace(recipe.data, dataset=str(other))
     trained(replace(recipe, data=data), tmp_path / "plain")
@@ -233,7 +233,7 @@ def test_pictures_that_were_resized_since_are_counted_or_stop_the_run(recipe, tm
         trained(replace(recipe, data=strict), tmp_path / "strict")
 
 
-def test_a_picture_of_other_bytes_is_augmented_as_the_recipe_says(recipe, tmp_path):
+def test_a_image_of_other_bytes_is_augmented_as_the_recipe_says(recipe, tmp_path):
     other = half_resized(Path(recipe.data.dataset), tmp_path)
     data = opened(replace(recipe, data=replace(recipe.data, dataset=str(other))), tmp_path / "cache")
     plain = opened(replace(recipe, data=replace(recipe.data, dataset=str(other), reinforcement=Reinforcement())),
@@ -254,7 +254,7 @@ def test_a_store_without_synthetic_texts(recipe, small_world, small_encoder, lab
     assert read_log(tmp_path / "other")[-1]["reinforced/distillation"] > 0
 
 
-def test_what_teachers_think_a_picture_shows(recipe, small_world, small_encoder, labelled, tmp_path):
+def test_what_teachers_think_a_image_shows(recipe, small_world, small_encoder, labelled, tmp_path):
     reinforce(expand_shards([str(small_world.shards)]), labelled, tmp_path / "store", ReinforceSettings(
         (TeacherSpec(small_encoder, 30.0),), augmentations=1, captions=1, size=64, entity_scores=3), kb=small_world.kb)
     objectives = replace(recipe.objectives, entity_distillation=EntityDistillationSettings(0.5))
@@ -279,7 +279,7 @@ def test_what_teachers_think_a_picture_shows(recipe, small_world, small_encoder,
     assert line["loss/entity_distillation"] > 0
 
 
-def test_the_teachers_embeddings_of_pictures_teach_too(recipe, tmp_path):
+def test_the_teachers_embeddings_of_images_teach_too(recipe, tmp_path):
     objectives = replace(recipe.objectives, feature_distillation=FeatureDistillationSettings(2.0))
     recipe = replace(recipe, objectives=objectives)
     whole = trained_whole_and_in_parts(recipe, tmp_path)

@@ -39,10 +39,11 @@ class RunState:
     def tensors(self) -> Tensors:
         """Name → tensor; sharded ones as DTensors. They share memory with the run."""
         tensors: Tensors = {f"model.{name}": value for name, value in bare(self.model).state_dict().items()}
-        for term, held in self.terms.items():
-            rows = held.objective.sharded_parameters()
-            for name, value in _module(held).state_dict().items():
-                tensors[f"objective.{term}.{name}"] = self.ranks.sharded(value, rows[name]) if name in rows else value
+        for objective, term in self.terms.items():
+            rows = term.objective.sharded_parameters()
+            for name, value in _module(term).state_dict().items():
+                whole = self.ranks.sharded(value, rows[name]) if name in rows else value
+                tensors[f"objective.{objective}.{name}"] = whole
         for name, optimizer in self.optimizers.items():
             tensors |= {f"optimizer.{name}.{key}": value for key, value in self._moments(optimizer).items()}
         if self.ema is not None:
@@ -91,8 +92,8 @@ class RunState:
     def load(self, tensors: Mapping[str, Any]) -> None:
         """Take over what `tensors()` named, after a checkpoint was read into it."""
         bare(self.model).load_state_dict(_part(tensors, "model."))
-        for term, held in self.terms.items():
-            _module(held).load_state_dict(_part(tensors, f"objective.{term}.", _local))
+        for name, term in self.terms.items():
+            _module(term).load_state_dict(_part(tensors, f"objective.{name}.", _local))
         if self.ema is not None:
             self.ema.load_state_dict(_part(tensors, "ema."))
 

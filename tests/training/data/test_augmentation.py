@@ -73,7 +73,7 @@ def test_colours_are_changed_before_normalising():
     assert names == ["RandomHorizontalFlip", "ColorJitter", "RandomGrayscale", "RandAugment"]
 
 
-def test_a_picture_depends_on_its_seed_alone():
+def test_a_image_depends_on_its_seed_alone():
     images = TrainingImages(SETTINGS, Augment(color_jitter=0.5))
     data = encoded(smooth())
     both = images.batch([data, data], [1, 2], ["x", "y"])
@@ -81,7 +81,7 @@ def test_a_picture_depends_on_its_seed_alone():
     assert not torch.equal(both[0], both[1])
 
 
-def test_extremes_are_pictures_too():
+def test_extremes_are_images_too():
     strip = [encoded(smooth(2000, 3)), encoded(smooth(1, 1)), encoded(smooth(5, 700), "PNG")]
     for scale in ((1.0, 1.0), (0.08, 1.0)):
         made = TrainingImages(SETTINGS, Augment(scale=scale)).batch(strip, [0, 1, 2], ["x"] * 3)

@@ -49,7 +49,7 @@ class Sources:
         max_labels: columns of `labels`.
         seed: of texts and augmentation.
         inputs: see `ModelInputs`.
-        pictures: live images, or `None`.
+        images: live images, or `None`.
         image_features: of a locked encoder, or `None`.
         texts: or `None` where there are none.
         text_features: of a locked text encoder, or `None`.

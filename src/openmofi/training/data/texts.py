@@ -88,9 +88,9 @@ def plan_texts(source: TextSource, kb: str, class_ids: Sequence[str], names: Seq
     # As the label job writes entities (`labeling.entities`): no punctuation is left over from an empty description.
     texts = tuple(template.format(name=name, description=description).strip(" :,.-–")
                   for name, description in pairs for template in templates)
-    each = [shares[0], *_even(shares[1], source.templates if named else ()),
-            *_even(shares[2], source.description_templates if described else ())]
-    return TextPlan(texts, tuple(np.cumsum(each).tolist()), seed)
+    probabilities = [shares[0], *_even(shares[1], source.templates if named else ()),
+                     *_even(shares[2], source.description_templates if described else ())]
+    return TextPlan(texts, tuple(np.cumsum(probabilities).tolist()), seed)
 
 
 def _shares(source: TextSource) -> tuple[float, float, float]:

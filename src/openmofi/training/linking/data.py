@@ -47,7 +47,8 @@ class LinkExamples:
 
     def __init__(self, examples: Sequence[Example], settings: LinkData, tokens: FusionTokens, seed: int) -> None:
         # A choice needs at least one wrong candidate.
-        usable = [example for example in examples if any(one.id != example.gold for one in example.candidates)]
+        usable = [example for example in examples if any(candidate.id != example.gold
+                                                                    for candidate in example.candidates)]
         drawn = np.random.default_rng([seed, 1]).permutation(len(usable))[:max(1, round(settings.share * len(usable)))]
         self.examples = [usable[index] for index in sorted(drawn)]
         if len(self.examples) < settings.batch_size:
@@ -56,7 +57,7 @@ class LinkExamples:
         self.left_out = len(examples) - len(usable)
         self._settings, self._tokens, self._seed = settings, tokens, seed
         self.nil = settings.nil > 0 or any(example.gold == NIL for example in self.examples)
-        self._contexts = [tokens.context(one.text, one.start, one.end) for one in self.examples]
+        self._contexts = [tokens.context(example.text, example.start, example.end) for example in self.examples]
         self._alike = _by_type(self.examples) if settings.hard_negatives else {}
 
     def batches(self, start: int, stop: int) -> Generator[Batch]:
@@ -78,11 +79,11 @@ class LinkExamples:
         """An example with the candidates that are drawn for an epoch."""
         settings, example = self._settings, self.examples[row]
         draw = np.random.default_rng([self._seed, 3, epoch, row])
-        gold = next((one for one in example.candidates if one.id == example.gold), None)
-        wrong = [one for one in example.candidates if one.id != example.gold]
+        gold = next((candidate for candidate in example.candidates if candidate.id == example.gold), None)
+        wrong = [candidate for candidate in example.candidates if candidate.id != example.gold]
         kept = draw.random(len(wrong)) >= settings.candidate_dropout
         kept[int(draw.integers(len(wrong)))] = True
-        wrong = [one for one, keep in zip(wrong, kept, strict=True) if keep]
+        wrong = [candidate for candidate, keep in zip(wrong, kept, strict=True) if keep]
         if gold is not None and settings.hard_negatives:
             wrong += self._drawn_alike(gold, example, draw)
         if gold is not None and settings.nil and draw.random() < settings.nil:
@@ -95,7 +96,7 @@ class LinkExamples:
 
     def _drawn_alike(self, gold: Candidate, example: Example, draw: np.random.Generator) -> list[Candidate]:
         pool = self._alike.get(gold.type, [])
-        known = {one.id for one in example.candidates}
+        known = {candidate.id for candidate in example.candidates}
         count = min(self._settings.hard_negatives, len(pool))
         # Candidates of the example itself are not drawn.
         return [pool[index] for index in draw.choice(len(pool), count, replace=False) if pool[index].id not in known]
@@ -104,7 +105,7 @@ class LinkExamples:
         """The model's input for a batch, and its mentions."""
         rows = batch["row"].tolist()
         mentions = [self.mention(row, epoch) for row, epoch in zip(rows, batch["epoch"].tolist(), strict=True)]
-        candidates = [[self._tokens.candidate(one) for one in mention.candidates] for mention in mentions]
+        candidates = [[self._tokens.candidate(candidate) for candidate in mention.candidates] for mention in mentions]
         return pack([self._contexts[row] for row in rows], candidates, self._tokens.markers.pad), mentions
 
     def titles(self, mentions: Sequence[TrainingMention]) -> list[list[int]]:
@@ -117,4 +118,4 @@ def _by_type(examples: Sequence[Example]) -> dict[str, list[Candidate]]:
     for example in examples:
         for candidate in example.candidates:
             candidates[candidate.type].setdefault(candidate.id, candidate)
-    return {kind: list(held.values()) for kind, held in candidates.items()}
+    return {kind: list(by_id.values()) for kind, by_id in candidates.items()}
