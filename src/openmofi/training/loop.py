@@ -127,7 +127,7 @@ def train_loop(state: RunState, recipe: LoopSettings, out: Path, batches: Batche
     finally:
         if log is not None:
             log.close()
-    if first and evaluation.ends(end):
+    if first and end.step < run.steps:
         watcher.say(f"{run.best} is not better for {evaluation.patience} evaluations: stopped after step {end.step}")
     if first and end.best is None and end.metrics:
         watcher.say(f"run.best is {run.best}: no best checkpoint was kept, for that is none of "
