@@ -8,7 +8,7 @@ images) and two image towers: its own, EfficientNet-Lite0 at 64 px, whose step i
 - `training loop`: the run as users start it: images decoded and augmented by a worker, two losses, gradient norms,
   clipping, log. Only its steady state is timed, from its own log: the first interval, in which the worker starts, is
   left out.
-Both keep freed memory in the process, as the training command does (`training.allocator`).
+Both keep freed memory in the process, as the training command does (`training.process`).
 Built on a small sample world (`runs/bench`), made on first use.
 """
 
@@ -116,7 +116,7 @@ def main() -> None:
     from openmofi.engine import Quiet
     from openmofi.sample.demo import label_world
     from openmofi.sample.settings import world_settings
-    from openmofi.training.allocator import keep_freed_memory
+    from openmofi.training.process import keep_freed_memory
 
     keep_freed_memory()
     label_world(arguments.world, Quiet(), settings=world_settings(None, arguments.entities))

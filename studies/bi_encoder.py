@@ -22,17 +22,15 @@ from openmofi.linking.fusion.text import FusionTokens, load_tokenizer
 from openmofi.objectives.protocol import Batch
 from openmofi.quiet import quiet_transformers
 from openmofi.storage import claim_folder, file_fingerprint, finish_manifest
-from openmofi.training.allocator import keep_freed_memory
-from openmofi.training.distributed import joined_ranks
 from openmofi.training.grad_cache import Term
 from openmofi.training.linking.data import LinkExamples
 from openmofi.training.linking.recipe import LinkRecipe
-from openmofi.training.linking.run import best_of, split_examples
+from openmofi.training.linking.run import split_examples, train_linker_state
 from openmofi.training.linking.steps import MeanLoss
-from openmofi.training.linking.validated import run_validated, spread_evenly
 from openmofi.training.log import Watcher
 from openmofi.training.model.freeze import freeze
 from openmofi.training.optimization import dense_optimizer
+from openmofi.training.process import training_process
 from openmofi.training.run import deciding_settings
 from openmofi.training.state import RunState
 
@@ -142,7 +140,6 @@ def tune_bi_encoder(recipe: LinkRecipe, out: str | Path, *, resume: bool = False
     Raises:
         UsageError, OpenMofiError, KeyboardInterrupt: as `train_linker`.
     """
-    keep_freed_memory()
     train, validation = split_examples(recipe)
     manifest = claim_folder(out, "run", deciding_settings(recipe),
                             {"/examples": file_fingerprint(recipe.data.examples)})
@@ -155,11 +152,10 @@ def tune_bi_encoder(recipe: LinkRecipe, out: str | Path, *, resume: bool = False
     settings = recipe.optimizer
     group = {"params": list(trained.values()), "names": list(trained), "lr_scale": settings.text_lr_multiplier,
              "weight_decay": settings.weight_decay}
-    held_out = spread_evenly(validation, recipe.stopping.limit)
 
     def forward(batch: Batch) -> Mapping[str, Tensor]:
         rows = batch["row"].tolist()
-        questions = [data.asked(row, epoch) for row, epoch in zip(rows, batch["epoch"].tolist(), strict=True)]
+        questions = [data.mention(row, epoch) for row, epoch in zip(rows, batch["epoch"].tolist(), strict=True)]
         with torch.autocast(model.log_scale.device.type, torch.bfloat16, enabled=recipe.run.precision == "bf16"):
             scores, segment = model([mention_text(data.examples[row]) for row in rows], [
                 [candidate_text(candidate) for candidate in question.candidates] for question in questions])
@@ -169,15 +165,15 @@ def tune_bi_encoder(recipe: LinkRecipe, out: str | Path, *, resume: bool = False
         best = torch.stack([values.detach().max() for values in logs])
         return {"loss": -chosen, "right": (chosen.detach() >= best).float()}
 
-    def measure() -> float:
-        answers = bi_encoder_answers(model, held_out)
-        return sum(answer == example.gold for answer, example in zip(answers, held_out, strict=True)) / len(held_out)
+    def measure(examples: Sequence[Example]) -> float:
+        answers = bi_encoder_answers(model, examples)
+        return sum(answer == example.gold for answer, example in zip(answers, examples, strict=True)) / len(examples)
 
-    with joined_ranks() as ranks:
+    with training_process(recipe.run.threads) as ranks:
         model.to(ranks.device)
         state = RunState(model, {"bi_encoder": Term(MeanLoss(), 1.0)},
                          {"linker": dense_optimizer([group], settings, settings.clip)}, None, ranks)
-        done, last = run_validated(state, recipe, Path(out), data.batches, forward,
-                                   measure=measure if held_out else None, resume=resume, watcher=watcher)
-    finish_manifest(out, manifest, {"steps": done.step, "metrics": last, "best": best_of(done, recipe)})
+        counts = train_linker_state(state, recipe, Path(out), data, forward, validation, measure, resume=resume,
+                                    watcher=watcher)
+    finish_manifest(out, manifest, counts)
     return model.eval()

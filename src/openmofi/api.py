@@ -72,8 +72,8 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: Any, out: Folder
           linker: str = "coherence", threshold: float = 0.8, target_precision: float | None = None, top_k: int = 5,
           sibling_margin: float = 0.0, template: str = "{name}: {description}", max_candidates: int = 8,
           adapt: bool = False, calibration: str | Path | None = None, cache: Folder | None = None,
-          on_damage: Literal["stop", "keep"] = "stop", text_column: str = "", image_column: str = "", batch_size: int = 64,
-          device: str = "cpu", precision: str = "fp32", engine: str = "local", seed: int = 0,
+          on_damage: Literal["stop", "keep"] = "stop", text_column: str = "", image_column: str = "",
+          batch_size: int = 64, device: str = "cpu", precision: str = "fp32", engine: str = "local", seed: int = 0,
           progress: bool | Progress | None = None) -> Labels:
     """Label image–text pairs with the entities that their images show; goes on where an earlier call stopped.
 
@@ -296,7 +296,8 @@ def evaluate(protocol: str, *, data: Folder, encoder: Any = None, linker: str = 
 
 
 def export(encoder: Any, out: Folder, *, format: Literal["onnx", "openvino"] = "onnx",
-           precision: Literal["fp32", "bf16", "int8"] = "fp32", images: Pairs = (), max_loss: float = 0.01) -> Agreement:
+           precision: Literal["fp32", "bf16", "int8"] = "fp32", images: Pairs = (),
+           max_loss: float = 0.01) -> Agreement:
     """Export an encoder; it opens as `onnx:OUT` or `openvino:OUT` anywhere an encoder is taken.
 
     Args:

@@ -14,9 +14,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from small_runs import InterruptAt, Maker, poisoned, trained
 
-import openmofi.training.run as run_module
+import openmofi.training.loop as loop_module
 from openmofi.errors import OpenMofiError
 from openmofi.training.checkpoint import Checkpoints
+from openmofi.training.recipe.schema import EvaluateSettings
 
 CASES = ("contrastive", "exact", "sampled", "multi_sampled")
 
@@ -53,20 +54,20 @@ def chained(make: Maker, fsdp: bool):
 
 def go_on(out: Path, recipe, stop: int | None) -> None:
     """Resume, write what was loaded beside the run before the first step, and stop after `stop` steps."""
-    true = run_module.run_loop
+    true = loop_module.run_loop
 
-    def watched(state, recipe, batches, forward, checkpoints, report, start):
+    def watched(state, recipe, batches, forward, checkpoints, report, start, evaluation):
         if start.step:
             Checkpoints(out / "loaded", keep=9, best="-loss").save(state, start)
-        return true(state, recipe, batches, forward, checkpoints, report, start)
+        return true(state, recipe, batches, forward, checkpoints, report, start, evaluation)
 
-    run_module.run_loop = watched
+    loop_module.run_loop = watched
     try:
         trained(recipe, out, resume=True, watcher=None if stop is None else InterruptAt(stop))
     except KeyboardInterrupt:
         assert stop is not None
     finally:
-        run_module.run_loop = true
+        loop_module.run_loop = true
 
 
 def buffers(folder: Path, make: Maker, world: int) -> None:
@@ -79,10 +80,22 @@ def buffers(folder: Path, make: Maker, world: int) -> None:
         trained(recipe, folder / "buffers-parts", resume=True)
 
 
+def evaluated_recipe(make: Maker, fsdp: bool):
+    evaluate = EvaluateSettings(2, retrieval=True, knn=True, zero_shot=True, loss=True, held_out=0.5, neighbours=3)
+    return make("multi_sampled", run={"steps": 8, "fsdp": fsdp, "evaluate": evaluate, "best": "zero_shot/accuracy",
+                                      "patience": 2})
+
+
+def evaluate(folder: Path, make: Maker, world: int) -> None:
+    """Evaluations, and the early end that follows from them."""
+    for fsdp in (False, True):
+        trained(evaluated_recipe(make, fsdp), folder / f"evaluated-{fsdp}-{world}")
+
+
 def patient(folder: Path, make: Maker, world: int) -> None:
     """Rank 1 kills itself in a step; the other must end by itself."""
     recipe = make("multi_sampled", run={"steps": 50})
-    true = run_module.run_loop
+    true = loop_module.run_loop
 
     def watched(state, recipe, batches, forward, *rest):
         calls = []
@@ -95,7 +108,7 @@ def patient(folder: Path, make: Maker, world: int) -> None:
 
         return true(state, recipe, batches, dying, *rest)
 
-    run_module.run_loop = watched
+    loop_module.run_loop = watched
     trained(recipe, folder / "killed")
 
 
@@ -110,7 +123,8 @@ def main(folder: Path, make: Maker, rank: int, world: int, task: str) -> None:
         go_on(folder / name, chained(make, fsdp == "fsdp"), int(stop) or None)
     else:
         for part in task.split("+"):
-            {"compare": compare, "skip": skip, "buffers": buffers, "patient": patient}[part](folder, make, world)
+            {"compare": compare, "skip": skip, "buffers": buffers, "evaluate": evaluate,
+             "patient": patient}[part](folder, make, world)
     if world > 1:
         dist.barrier()
         dist.destroy_process_group()

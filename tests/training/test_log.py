@@ -4,12 +4,14 @@ import json
 import math
 import sys
 
+import numpy as np
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.summary.writer import event_file_writer
 
 from openmofi.errors import MissingExtraError
-from openmofi.training.log import LOG, TENSORBOARD, RunLog, Unwatched, read_log
+from openmofi.training.log import LOG, TENSORBOARD, Meter, RunLog, Unwatched, read_log
 
 
 @pytest.fixture(autouse=True)
@@ -92,3 +94,60 @@ def test_unwatched_says_nothing(capsys):
     watcher.log(1, {"loss": 1.0})
     watcher.say("hello")
     assert capsys.readouterr() == ("", "")
+
+
+def scalars(**values):
+    return {name: torch.tensor(value) for name, value in values.items()}
+
+
+def test_each_metric_is_the_mean_over_the_steps_that_have_it():
+    meter = Meter(8)
+    for step in (scalars(loss=1.0, tail=0.5), scalars(loss=2.0), scalars(loss=6.0, tail=float("nan")),
+                 scalars(loss=3.0, tail=1.0)):
+        meter.add(step)
+    found = meter.take()
+    assert found["loss"] == pytest.approx(np.mean([1, 2, 6, 3]))
+    assert found["tail"] == pytest.approx(np.mean([0.5, 1.0]))
+    assert found["skipped"] == 0
+
+
+def test_losses_that_are_not_finite_are_skipped_and_counted():
+    meter = Meter(8)
+    for loss in (1.0, float("nan"), float("inf"), 3.0):
+        meter.add(scalars(loss=loss))
+    found = meter.take()
+    assert (found["loss"], found["skipped"]) == (2.0, 2.0)
+    meter.add(scalars(loss=float("nan")))
+    found = meter.take()
+    assert "loss" not in found
+    assert found["skipped"] == 1.0
+
+
+def test_pace_and_waiting(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("openmofi.training.log.time.perf_counter", lambda: now[0])
+    meter = Meter(8, _started=now[0])
+    meter.add(scalars(loss=1.0))
+    meter.add(scalars(loss=1.0))
+    meter.waited, now[0] = 1.0, 104.0
+    found = meter.take()
+    assert (found["images_per_s"], found["data_wait"]) == (4.0, 0.25)
+    assert found["memory_mib"] > 1
+    # Everything starts anew.
+    meter.add(scalars(other=1.0))
+    now[0] = 106.0
+    found = meter.take()
+    assert (found["images_per_s"], found["data_wait"]) == (4.0, 0.0)
+    assert "loss" not in found
+
+
+def test_evaluations_do_not_count_as_time_of_the_training(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("openmofi.training.log.time.perf_counter", lambda: now[0])
+    meter = Meter(8, _started=now[0])
+    meter.add(scalars(loss=1.0))
+    meter.paused, now[0] = 6.0, 108.0
+    assert meter.take()["images_per_s"] == 4.0
+    meter.add(scalars(loss=1.0))
+    now[0] = 110.0
+    assert meter.take()["images_per_s"] == 4.0

@@ -34,6 +34,7 @@ from openmofi.training.model import inputs_of
 from openmofi.training.recipe.rules import require_data, validate
 from openmofi.training.recipe.schema import (
     DataSettings,
+    EvaluateSettings,
     ImageModel,
     ModelSettings,
     Objectives,
@@ -208,7 +209,20 @@ def half_resized(dataset: Path, folder: Path) -> Path:
     return copy
 
 
-def test_pictures_that_were_resized_since_are_counted_or_stop_the_run(recipe, tmp_path):
+def test_teachers_take_part_in_the_held_out_loss(recipe, tmp_path):
+    evaluate = EvaluateSettings(3, retrieval=True, zero_shot=True, loss=True, held_out=0.3)
+    recipe = replace(recipe, run=replace(recipe.run, evaluate=evaluate, best="held_out/loss"))
+    found = trained(recipe, tmp_path)
+    lines = [line for line in read_log(tmp_path) if "lr" not in line]
+    assert [line["step"] for line in lines] == [3, 6]
+    for line in lines:
+        parts = line["held_out/loss/margin_softmax"], line["held_out/loss/reinforced"]
+        assert line["held_out/loss"] == pytest.approx(0.5 * parts[0] + parts[1])
+        assert 0 < line["retrieval/map"] <= 1
+    assert found["best"]["value"] == min(line["held_out/loss"] for line in lines)
+
+
+def test_images_that_were_resized_since_are_counted_or_stop_the_run(recipe, tmp_path):
     other = half_resized(Path(recipe.data.dataset), tmp_path)
     data = replace(recipe.data, dataset=str(other))
     trained(replace(recipe, data=data), tmp_path / "plain")
@@ -219,7 +233,7 @@ def test_pictures_that_were_resized_since_are_counted_or_stop_the_run(recipe, tm
         trained(replace(recipe, data=strict), tmp_path / "strict")
 
 
-def test_a_picture_of_other_bytes_is_augmented_as_the_recipe_says(recipe, tmp_path):
+def test_a_image_of_other_bytes_is_augmented_as_the_recipe_says(recipe, tmp_path):
     other = half_resized(Path(recipe.data.dataset), tmp_path)
     data = opened(replace(recipe, data=replace(recipe.data, dataset=str(other))), tmp_path / "cache")
     plain = opened(replace(recipe, data=replace(recipe.data, dataset=str(other), reinforcement=Reinforcement())),
@@ -240,7 +254,7 @@ def test_a_store_without_synthetic_texts(recipe, small_world, small_encoder, lab
     assert read_log(tmp_path / "other")[-1]["reinforced/distillation"] > 0
 
 
-def test_what_teachers_think_a_picture_shows(recipe, small_world, small_encoder, labelled, tmp_path):
+def test_what_teachers_think_a_image_shows(recipe, small_world, small_encoder, labelled, tmp_path):
     reinforce(expand_shards([str(small_world.shards)]), labelled, tmp_path / "store", ReinforceSettings(
         (TeacherSpec(small_encoder, 30.0),), augmentations=1, captions=1, size=64, entity_scores=3), kb=small_world.kb)
     objectives = replace(recipe.objectives, entity_distillation=EntityDistillationSettings(0.5))
@@ -265,7 +279,7 @@ def test_what_teachers_think_a_picture_shows(recipe, small_world, small_encoder,
     assert line["loss/entity_distillation"] > 0
 
 
-def test_the_teachers_embeddings_of_pictures_teach_too(recipe, tmp_path):
+def test_the_teachers_embeddings_of_images_teach_too(recipe, tmp_path):
     objectives = replace(recipe.objectives, feature_distillation=FeatureDistillationSettings(2.0))
     recipe = replace(recipe, objectives=objectives)
     whole = trained_whole_and_in_parts(recipe, tmp_path)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+import openmofi.training.loop as loop_module
 import openmofi.training.run as run_module
 from openmofi.encoders import open_encoder
 from openmofi.errors import OpenMofiError
@@ -174,7 +175,7 @@ def test_a_folder_of_another_kind_is_left_as_it_is(make, tmp_path):
 
 def test_bf16_keeps_losses_and_weights_in_float32(make, tmp_path, monkeypatch):
     seen = set()
-    true = run_module.run_loop
+    true = loop_module.run_loop
 
     def watched(state, recipe, batches, forward, *rest):
         def spied(batch):
@@ -185,7 +186,7 @@ def test_bf16_keeps_losses_and_weights_in_float32(make, tmp_path, monkeypatch):
         state.model.image.head.register_forward_hook(lambda _, __, out: seen.add(("head", out.dtype)))
         return true(state, recipe, batches, spied, *rest)
 
-    monkeypatch.setattr(run_module, "run_loop", watched)
+    monkeypatch.setattr(loop_module, "run_loop", watched)
     for precision in ("fp32", "bf16"):
         trained(make("multi_task", run={"precision": precision}), tmp_path / precision)
     assert seen == {("head", torch.float32), ("head", torch.bfloat16), ("image", torch.float32),
@@ -250,21 +251,21 @@ def test_one_or_two_are_skipped_and_touch_nothing(make, tmp_path, accumulate):
     recipe, out = make("multi_sampled", run={"steps": 6, "checkpoint_every": 1, "keep": 9, "accumulate": accumulate,
                                              "best": "-loss"}), tmp_path / "run"
     seen = []
-    true = run_module.run_loop
+    true = loop_module.run_loop
 
-    def watched(state, recipe, batches, forward, checkpoints, report, start):
+    def watched(state, recipe, batches, forward, checkpoints, report, start, evaluation):
         def note(step, scalars):
             seen.append((step, scalars["skipped"], {name: value.clone() for name, value in state.tensors().items()}))
             report(step, scalars)
 
-        return true(state, recipe, batches, forward, checkpoints, note, start)
+        return true(state, recipe, batches, forward, checkpoints, note, start, evaluation)
 
-    run_module.run_loop = watched
+    loop_module.run_loop = watched
     try:
         with poisoned({2, 3}):
             found = trained(recipe, out)
     finally:
-        run_module.run_loop = true
+        loop_module.run_loop = true
     assert [(step, skipped) for step, skipped, _ in seen] == [(1, 0), (2, 0), (3, 1), (4, 1), (5, 0), (6, 0)]
     counted = "objective.margin_softmax.step"
     for before, after in pairwise(seen[1:4]):
@@ -284,7 +285,7 @@ def test_a_last_step_that_is_skipped_still_ends_the_run(make, tmp_path):
 
 
 def test_a_gradient_that_is_not_finite_is_skipped_too(make, tmp_path, monkeypatch):
-    true = run_module.run_loop
+    true = loop_module.run_loop
 
     def watched(state, *rest):
         calls = []
@@ -296,7 +297,7 @@ def test_a_gradient_that_is_not_finite_is_skipped_too(make, tmp_path, monkeypatc
         state.model.image.head.weight.register_hook(spoil)
         return true(state, *rest)
 
-    monkeypatch.setattr(run_module, "run_loop", watched)
+    monkeypatch.setattr(loop_module, "run_loop", watched)
     trained(make("exact", run={"steps": 4, "checkpoint_every": 1}), tmp_path / "run")
     assert [line["skipped"] for line in read_log(tmp_path / "run")] == [0, 1, 0, 0]
     assert all(torch.isfinite(value).all() for value in stored(tmp_path / "run", 4).values())

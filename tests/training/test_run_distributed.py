@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from openmofi.config.recipes import recipe_yaml
+from openmofi.storage import read_manifest
 from openmofi.training.log import read_log
 
-from .rank_process import CASES, case_recipe, chained, go_on
+from .rank_process import CASES, case_recipe, chained, evaluated_recipe, go_on
 from .small_runs import losses, poisoned, same, stored, trained
 
 pytestmark = pytest.mark.slow
@@ -51,7 +53,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def ranks(folder, make):
     """All that needs two ranks or three and no particular order, in one start of them each."""
-    on_ranks(folder, make, 2, "compare+skip+buffers")
+    on_ranks(folder, make, 2, "compare+skip+buffers+evaluate")
     on_ranks(folder, make, 3, "compare+skip")
     return folder
 
@@ -88,6 +90,20 @@ def test_a_loss_that_is_not_finite_on_one_rank_is_skipped_on_all(ranks, make, tm
         told = {(ranks / f"stopped-{fsdp}-{world}-{rank}.txt").read_text()[:80] for rank in range(world)}
         assert told == {"The loss or its gradient was not finite 3 times in a row, the last time at step 4"[:80]}
         assert steps_of(ranks / f"stopped-{fsdp}-{world}") == [1]
+
+
+@pytest.mark.parametrize("fsdp", [False, True])
+def test_ranks_together_evaluate_what_one_process_evaluates(ranks, make, tmp_path, fsdp):
+    alone = trained(evaluated_recipe(make, False), tmp_path)
+    out = ranks / f"evaluated-{fsdp}-2"
+    expected, logged = ([line for line in read_log(folder) if "lr" not in line] for folder in (tmp_path, out))
+    assert [line["step"] for line in expected] == list(range(2, alone["steps"] + 1, 2))
+    assert logged == [{name: pytest.approx(value, abs=1e-4) for name, value in line.items()} for line in expected]
+    counts = read_manifest(out, "run").counts
+    assert (counts["steps"], counts["best"]["step"]) == (alone["steps"], alone["best"]["step"])
+    encoders = [load_file(folder / "encoder/model.safetensors") for folder in (tmp_path, out)]
+    for name, value in encoders[0].items():
+        torch.testing.assert_close(encoders[1][name], value, rtol=1e-5, atol=1e-5, msg=name)
 
 
 def test_batch_statistics_are_the_same_after_a_resume(ranks):

@@ -10,7 +10,7 @@ import typer
 import typer.core
 
 from openmofi.cli.eval_sources import sources
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.errors import UsageError
 
 COMPARE = "compare"
 
@@ -77,8 +77,9 @@ def run(
     from openmofi.evaluation.run import check_judged, protocol_named
 
     check_judged(protocol_named(name), encoder=bool(encoder), linker=bool(linker))
-    result = api.evaluate(name, data=data, encoder=encoder, linker=linker, out=out, cache=cache, settings=settings or (),
-                          features=features, half=half, failures=failures, device=device, progress=not as_json)
+    result = api.evaluate(name, data=data, encoder=encoder, linker=linker, out=out, cache=cache,
+                          settings=settings or (), features=features, half=half, failures=failures,
+                          device=device, progress=not as_json)
     plain = result.as_dict() | ({"written": str(result_path(out, result))} if out else {})
     if as_json:
         typer.echo(json.dumps(plain, indent=2, ensure_ascii=False))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from openmofi import __version__
+from openmofi.version import __version__
 from openmofi.cli import dataset, encoder, eval, explain, export, kb, label, link, reinforce, sample, train
 from openmofi.cli.command import Commands, run_app
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import jinja2
 
-from openmofi import __version__
+from openmofi.version import __version__
+from openmofi.evaluation.result import write_result
 from openmofi.evaluation.run import Evaluated, protocol_named
 from openmofi.storage import write_text
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import fsspec
 
-from openmofi import __version__
+from openmofi.version import __version__
 from openmofi.errors import OpenMofiError
 from openmofi.schema import SCHEMA_VERSION
 from openmofi.storage.atomic import remove_leftovers, write_json

@@ -1,8 +1,8 @@
-"""Checkpoints of a run: written by all ranks together, complete or not there, and read back on any number of ranks.
+"""Checkpoints of a run: written by all ranks together, whole or not at all, and read back on any number of ranks.
 
 `RUN/checkpoints/step-00001000/` is a checkpoint of `torch.distributed.checkpoint` with a `state.json` beside its files.
-It is for going on with one's own run: PyTorch keeps its index as a pickle, so resume from no stranger's. What is to be
-passed on is the encoder, which holds weights alone.
+It is for resuming one's own run: PyTorch keeps its index as a pickle, so do not resume from an untrusted one. Pass on
+the encoder, which holds weights alone.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import re
 import shutil
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed.checkpoint as dcp
@@ -22,6 +23,7 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from openmofi.errors import OpenMofiError
 from openmofi.storage import write_json
+from openmofi.training.recipe.schema import EVALUATION_METRICS
 from openmofi.training.state import RunState
 
 _NAME = re.compile(r"step-(\d{8,})")
@@ -36,7 +38,7 @@ class Progressed:
 
     Attributes:
         step: optimiser steps done; also the loader's position, since the step alone decides a batch.
-        metrics: means since the checkpoint before.
+        metrics: means since the checkpoint before, and what evaluators measured at this step.
         best: value of the recipe's metric in the best checkpoint so far, and its step.
     """
 
@@ -51,17 +53,35 @@ class Checkpoints:
     Args:
         folder: `RUN/checkpoints`.
         keep: how many of the last ones stay; the best stays besides.
-        best: metric by which one is the best; `-` in front where less is better.
+        best: metric by which one is the best; see `RunSettings.best`.
     """
 
     def __init__(self, folder: Path, *, keep: int, best: str) -> None:
-        self.folder, self._keep = folder, keep
-        self._metric, self._sign = best.removeprefix("-"), -1.0 if best.startswith("-") else 1.0
+        self.folder, self._keep, self._metric = folder, keep, best.removeprefix("-")
+        _, more_is_better = EVALUATION_METRICS.get(self._metric, ("", not best.startswith("-")))
+        self._sign = 1.0 if more_is_better else -1.0
 
     def steps(self) -> list[int]:
         """Steps of the complete checkpoints, ascending."""
-        found = [match for path in self.folder.glob("step-*") if (match := _NAME.fullmatch(path.name))]
-        return sorted(int(match[1]) for match in found)
+        names = (_NAME.fullmatch(path.name) for path in self.folder.glob("step-*"))
+        return sorted(int(match[1]) for match in names if match)
+
+    def latest(self, *, resume: bool) -> int:
+        """Step of the latest checkpoint, 0 without one.
+
+        Raises:
+            OpenMofiError: there is one, and `resume` is not set.
+        """
+        step = self.steps()[-1] if self.steps() else 0
+        if step and not resume:
+            raise OpenMofiError(f"{self.folder.parent} holds a run that was stopped at step {step}.",
+                                "Add --resume to go on, or choose another output with -o.")
+        return step
+
+    def best(self, progressed: Progressed) -> dict[str, Any] | None:
+        """`metric`, `value` and `step` of the best checkpoint of a run that is this far, if it has one."""
+        best = progressed.best
+        return None if best is None else {"metric": self._metric, "value": best[0], "step": best[1]}
 
     def path(self, step: int) -> Path:
         """Folder of a step's checkpoint."""
@@ -76,8 +96,8 @@ class Checkpoints:
             OpenMofiError: it could not be written (the disk is full, say); the checkpoints before are untouched.
         """
         ranks = state.ranks
-        place, temporary = self.path(progressed.step), self.folder / ".writing"
-        told = self._with_best(progressed)
+        path, temporary = self.path(progressed.step), self.folder / ".writing"
+        progressed = self._with_best(progressed)
         state.settle()
         try:
             if ranks.first:
@@ -85,24 +105,24 @@ class Checkpoints:
                 temporary.mkdir(parents=True)
             ranks.barrier()
             with warnings.catch_warnings():
-                # That there is one process is what `no_dist` says.
+                # It warns that there is one process, which `no_dist` says.
                 warnings.simplefilter("ignore", UserWarning)
                 dcp.save(state.tensors(), checkpoint_id=temporary, no_dist=ranks.mesh is None)
             if ranks.first:
-                write_json(temporary / _STATE, asdict(told))
+                write_json(temporary / _STATE, asdict(progressed))
         except (Exception, CheckpointException) as error:
-            # Looked at first: torch tells of a full disk in words that nobody understands.
-            told_why = "the disk is full." if self._full() else _reason(error)
+            # torch's own message does not name a full disk.
+            reason = "the disk is full." if self._full() else _reason(error)
             if ranks.first:
                 shutil.rmtree(temporary, ignore_errors=True)
-            raise OpenMofiError(f"The checkpoint {place} could not be written: {told_why}",
+            raise OpenMofiError(f"The checkpoint {path} could not be written: {reason}",
                                 "Free some room and use --resume; earlier checkpoints are kept.") from error
         if ranks.first:
-            shutil.rmtree(place, ignore_errors=True)
-            temporary.replace(place)
-            self._tidy(told)
+            shutil.rmtree(path, ignore_errors=True)
+            temporary.replace(path)
+            self._tidy(progressed)
         ranks.barrier()
-        return told
+        return progressed
 
     def load(self, state: RunState, step: int) -> Progressed:
         """Read a checkpoint into `state`, whatever the number of ranks that wrote it.
@@ -110,28 +130,28 @@ class Checkpoints:
         Raises:
             OpenMofiError: it is damaged, or holds other tensors than the run has.
         """
-        place = self.path(step)
+        path = self.path(step)
         try:
-            reader = dcp.FileSystemReader(place)
+            reader = dcp.FileSystemReader(path)
             stored = {name: entry for name, entry in reader.read_metadata().state_dict_metadata.items()
                       if isinstance(entry, TensorStorageMetadata)}
             state.prepare({name: torch.Size(entry.size) for name, entry in stored.items()},
                           {name: entry.properties.dtype for name, entry in stored.items()})
             tensors = state.tensors()
             if set(tensors) != set(stored):
-                odd = sorted(set(tensors) ^ set(stored))
-                raise OpenMofiError(f"The checkpoint {place} does not fit the recipe: {odd[0]} and "
-                                    f"{len(odd) - 1} more differ.", "Resume with the recipe that it was made with.")
+                differing = sorted(set(tensors) ^ set(stored))
+                raise OpenMofiError(f"The checkpoint {path} does not fit the recipe: {differing[0]} and "
+                                    f"{len(differing) - 1} more differ.", "Resume with the recipe of the run.")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)
                 dcp.load(tensors, storage_reader=reader, no_dist=state.ranks.mesh is None)
             state.load(tensors)
-            raw = json.loads((place / _STATE).read_text("utf-8"))
+            raw = json.loads((path / _STATE).read_text("utf-8"))
             return Progressed(int(raw["step"]), raw["metrics"], tuple(raw["best"]) if raw["best"] else None)
         except OpenMofiError:
             raise
         except (Exception, CheckpointException) as error:
-            raise OpenMofiError(f"The checkpoint {place} cannot be read: {_reason(error)}",
+            raise OpenMofiError(f"The checkpoint {path} cannot be read: {_reason(error)}",
                                 "Remove its folder; --resume then takes the one before.") from error
 
     def _full(self) -> bool:
@@ -142,14 +162,13 @@ class Checkpoints:
         best = progressed.best
         if value is not None and (best is None or self._sign * value > self._sign * best[0]):
             best = (value, progressed.step)
-        return Progressed(progressed.step, progressed.metrics, best)
+        return replace(progressed, best=best)
 
     def _tidy(self, progressed: Progressed) -> None:
-        best = progressed.best
-        if best is not None:
-            write_json(self.folder / _BEST, {"metric": self._metric, "value": best[0], "step": best[1]})
+        if best := self.best(progressed):
+            write_json(self.folder / _BEST, best)
         for step in self.steps()[:-self._keep]:
-            if best is None or step != best[1]:
+            if best is None or step != best["step"]:
                 shutil.rmtree(self.path(step))
 
 

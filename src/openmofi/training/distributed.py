@@ -71,9 +71,17 @@ class Ranks:
         """Whether `flag` is set on any rank."""
         if self.mesh is None:
             return flag
-        told = torch.tensor(int(flag), device=self.device)
-        dist.all_reduce(told, dist.ReduceOp.MAX)
-        return bool(told)
+        flags = torch.tensor(int(flag), device=self.device)
+        dist.all_reduce(flags, dist.ReduceOp.MAX)
+        return bool(flags)
+
+    def from_first(self, values: dict[str, float]) -> dict[str, float]:
+        """The first rank's values, on every rank; it may take hours to find them."""
+        if self.mesh is None:
+            return values
+        box = [values]
+        dist.broadcast_object_list(box, 0, group=self.patient)
+        return box[0]
 
     def average(self, tensors: Iterable[Tensor]) -> None:
         """Replace each tensor by its mean over the ranks."""
@@ -141,13 +149,13 @@ def spread(model: nn.Module, ranks: Ranks, *, fsdp: bool) -> nn.Module:
 
 def _blocks(model: nn.Module) -> list[nn.Module]:
     """Children of every module list or sequence of equal blocks: transformer layers, convolutional stages."""
-    found: list[nn.Module] = []
+    blocks: list[nn.Module] = []
     for module in model.modules():
         children = list(module.children()) if isinstance(module, nn.ModuleList | nn.Sequential) else []
         if len(children) > 1 and len({type(child) for child in children}) == 1 and list(children[0].parameters()):
-            found += [child for child in children if not any(child is inner for outer in found
+            blocks += [child for child in children if not any(child is inner for outer in blocks
                                                              for inner in outer.modules())]
-    return found
+    return blocks
 
 
 def without_sync(model: nn.Module) -> AbstractContextManager[Any]:

@@ -1,13 +1,15 @@
 """One training step of the towers by way of their embeddings.
 
-The losses see detached embeddings, and what they send back is pushed through the towers afterwards. So the gradient of
-each objective at the shared embedding is known, and a batch may be cut into micro-batches whose activations are never
-held together while contrastive losses see all of it (GradCache, arXiv 2101.06983, algorithm 1).
+The losses see detached embeddings; their gradients are pushed through the towers afterwards. So the gradient of each
+objective at the shared embedding is known, and a batch may be cut into micro-batches whose activations are never held
+together while contrastive losses see all of it (GradCache, arXiv 2101.06983, algorithm 1;
+https://github.com/luyug/GradCache).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,8 +37,8 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a step found.
+class StepResult:
+    """Losses and gradient norms of a step.
 
     Attributes:
         loss: the weighted sum.
@@ -64,7 +66,7 @@ def micro_batches(batch: Batch, count: int) -> list[Batch]:
 
 
 def forward_backward(model: nn.Module, forward: Forward, terms: Mapping[str, Term], batch: Batch, *, count: int,
-                     seed: int) -> Found:
+                     seed: int) -> StepResult:
     """Losses of a batch and the gradients of towers and objectives.
 
     Args:
@@ -82,17 +84,17 @@ def forward_backward(model: nn.Module, forward: Forward, terms: Mapping[str, Ter
         torch.manual_seed(seed + number)
         with torch.set_grad_enabled(count == 1):
             outputs.append(forward(part))
-    leaves = {name: torch.cat([found[name].detach() for found in outputs]).requires_grad_() for name in outputs[0]}
-    found = _losses(terms, leaves, batch)
-    if torch.isfinite(found.loss):
+    leaves = {name: torch.cat([output[name].detach() for output in outputs]).requires_grad_() for name in outputs[0]}
+    result = _losses(terms, leaves, batch)
+    if torch.isfinite(result.loss):
         _push_back(model, forward, parts, outputs, leaves, seed)
-    return found
+    return result
 
 
-def _losses(terms: Mapping[str, Term], leaves: Mapping[str, Tensor], batch: Batch) -> Found:
+def _losses(terms: Mapping[str, Term], leaves: Mapping[str, Tensor], batch: Batch) -> StepResult:
     results: dict[str, ObjectiveResult] = {}
     gradients: dict[str, Tensor] = {}
-    # What all objectives look at comes first: the images' embeddings.
+    # The image embeddings come first; all objectives take them.
     shared = next(iter(leaves.values()))
     total = torch.zeros((), device=shared.device)
     before: Tensor = torch.zeros_like(shared)
@@ -105,25 +107,21 @@ def _losses(terms: Mapping[str, Term], leaves: Mapping[str, Tensor], batch: Batc
         before = now.clone()
         results[name] = result
         total = total + term.weight * result.loss.detach()
-    return Found(total, results, gradients)
+    return StepResult(total, results, gradients)
 
 
 def _push_back(model: nn.Module, forward: Forward, parts: Sequence[Batch], outputs: Sequence[Mapping[str, Tensor]],
                leaves: Mapping[str, Tensor], seed: int) -> None:
-    wanted = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
+    gradients = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
     size = len(next(iter(leaves.values()))) // len(parts)
+    if len(parts) == 1:
+        _backward(outputs[0], gradients)
+        return
     for number, part in enumerate(parts):
-        last = number == len(parts) - 1
-        pieces = {name: gradient[number * size:(number + 1) * size] for name, gradient in wanted.items()}
-        if len(parts) == 1:
-            _backward(outputs[0], pieces)
-            continue
+        pieces = {name: gradient[number * size:(number + 1) * size] for name, gradient in gradients.items()}
         torch.manual_seed(seed + number)
-        if last:
+        with nullcontext() if number == len(parts) - 1 else without_sync(model):
             _backward(forward(part), pieces)
-        else:
-            with without_sync(model):
-                _backward(forward(part), pieces)
 
 
 def _backward(outputs: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> None:

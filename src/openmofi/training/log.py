@@ -1,13 +1,19 @@
-"""The log of a run: `log.jsonl`, a line an interval, and TensorBoard's files beside it."""
+"""The log of a run: means over the steps of an interval, written to `log.jsonl` and to TensorBoard's files."""
 
 from __future__ import annotations
 
 import json
 import math
+import resource
 import shutil
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+import torch
+from torch import Tensor
 
 from openmofi.errors import MissingExtraError
 from openmofi.storage import write_text
@@ -17,24 +23,24 @@ TENSORBOARD = "tensorboard"
 
 
 class Watcher(Protocol):
-    """Told how a run goes; the command line draws it."""
+    """Follows a run; the command line draws what it is told."""
 
     def begin(self, total: int, done: int) -> None:
-        """A run of `total` steps starts, of which `done` are done already."""
+        """A run of `total` steps starts after `done` steps."""
 
     def log(self, step: int, scalars: Mapping[str, float]) -> None:
-        """`step` steps are done.
+        """An interval ends after `step` steps.
 
         The scalars of an interval: `loss`, `images_per_s`, `data_wait` (0 to 1), `memory_mib`, `lr`, and what the
         objectives have.
         """
 
     def say(self, message: str) -> None:
-        """Something a person should know."""
+        """Show a message."""
 
 
 class Unwatched:
-    """A watcher that tells nobody."""
+    """A watcher that shows nothing."""
 
     def begin(self, total: int, done: int) -> None:
         """Nothing."""
@@ -44,6 +50,55 @@ class Unwatched:
 
     def say(self, message: str) -> None:
         """Nothing."""
+
+
+@dataclass
+class Meter:
+    """Collects the scalars of steps until they are taken.
+
+    Attributes:
+        batch_size: of the global batch.
+        waited: seconds spent waiting for data; the loop adds to it.
+        paused: seconds spent on evaluations, which do not count; the loop adds to it.
+    """
+
+    batch_size: int
+    waited: float = 0.0
+    paused: float = 0.0
+    _started: float = field(default_factory=time.perf_counter)
+    _steps: int = 0
+    _sums: dict[str, Tensor] = field(default_factory=dict)
+    _counts: dict[str, Tensor] = field(default_factory=dict)
+
+    def add(self, scalars: Mapping[str, Tensor]) -> None:
+        """Count one step. Tensors are summed where they are, without waiting for a GPU; values that are not
+        finite are left out.
+        """
+        self._steps += 1
+        for name, value in scalars.items():
+            finite = torch.isfinite(value)
+            self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value.nan_to_num(0.0, 0.0, 0.0)
+            self._counts[name] = self._counts.get(name, torch.zeros_like(finite, dtype=torch.int64)) + finite
+
+    def take(self) -> dict[str, float]:
+        """Return the means of the finite values, `images_per_s`, `data_wait` (share of the time spent waiting for
+        data), `memory_mib` (peak of this process, or of its GPU) and `skipped` (steps without a finite loss), and
+        start a new interval.
+        """
+        counts = {name: int(count) for name, count in self._counts.items()}
+        means = {name: float(value) / counts[name] for name, value in self._sums.items() if counts[name]}
+        took = max(time.perf_counter() - self._started - self.paused, 1e-9)
+        means |= {"images_per_s": self._steps * self.batch_size / took, "data_wait": min(self.waited / took, 1.0),
+                  "memory_mib": _memory(), "skipped": float(self._steps - counts.get("loss", self._steps))}
+        self._started, self.waited, self.paused = time.perf_counter(), 0.0, 0.0
+        self._steps, self._sums, self._counts = 0, {}, {}
+        return means
+
+
+def _memory() -> float:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 class RunLog:
@@ -51,7 +106,7 @@ class RunLog:
 
     Args:
         folder: of the run; gets `log.jsonl` and `tensorboard/`.
-        resume_step: the run goes on after this step: what an interrupted run logged later is cut away. 0 starts anew.
+        resume_step: the run resumes after this step; later lines of an interrupted run are removed. 0 starts anew.
 
     Raises:
         MissingExtraError: TensorBoard is not installed.
@@ -71,7 +126,7 @@ class RunLog:
         self._board: Any = SummaryWriter(str(folder / TENSORBOARD), purge_step=resume_step + 1)
 
     def log(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Add a line; a number that is not finite is `null` in JSON, which has no other word for it."""
+        """Add a line; a number that is not finite becomes `null`, since JSON has no NaN."""
         values = {name: value if math.isfinite(value) else None for name, value in scalars.items()}
         self._file.write(json.dumps({"step": step, **values}, allow_nan=False) + "\n")
         self._file.flush()
@@ -79,7 +134,7 @@ class RunLog:
             self._board.add_scalar(name, value, step)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Flush and close the files."""
         self._file.close()
         self._board.close()
 

@@ -5,37 +5,144 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from openmofi.config import did_you_mean
 from openmofi.errors import OpenMofiError
 from openmofi.objectives.protocol import Batch
 from openmofi.training.checkpoint import Checkpoints, Progressed
 from openmofi.training.distributed import bare
-from openmofi.training.grad_cache import Forward, Found, forward_backward
-from openmofi.training.meter import Meter
+from openmofi.training.grad_cache import Forward, StepResult, forward_backward
+from openmofi.training.log import Meter, RunLog, Watcher
 from openmofi.training.optimization import clip_gradients, gradient_norm, learning_rate, set_learning_rate
-from openmofi.training.process import stop_asked
-from openmofi.training.recipe.schema import Recipe
+from openmofi.training.process import stop_requested
+from openmofi.training.recipe.schema import OptimizerSettings, RunSettings
 from openmofi.training.state import RunState
 
 _NAN_LIMIT = 3
 _SHOWN = 8
 
 
-class Reporter(Protocol):
-    """Told of each interval of the log."""
-
-    def __call__(self, step: int, scalars: Mapping[str, float]) -> None:
-        """`step` steps are done; means over those since the last call."""
+class _BatchSettings(Protocol):
+    @property
+    def batch_size(self) -> int: ...
 
 
-def run_loop(state: RunState, recipe: Recipe, batches: Callable[[int], Generator[Batch]], forward: Forward,
-             checkpoints: Checkpoints, report: Reporter, start: Progressed) -> Progressed:
-    """Train from `start` to the recipe's last step.
+class LoopSettings(Protocol):
+    """What the loop reads of a recipe."""
+
+    @property
+    def data(self) -> _BatchSettings:
+        """Of batches."""
+
+    @property
+    def optimizer(self) -> OptimizerSettings:
+        """Of learning rates and clipping."""
+
+    @property
+    def run(self) -> RunSettings:
+        """Of steps, log and checkpoints."""
+
+
+class Evaluator(Protocol):
+    """Measures what is trained, as it is at present."""
+
+    def evaluate(self, step: int) -> Mapping[str, float]:
+        """Metric → value after `step` steps. Every rank calls it, and gets the same values."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """When the loop evaluates.
+
+    Attributes:
+        evaluator: what measures, or `None`.
+        every: steps between evaluations; the last step has one too.
+        patience: evaluations without a better checkpoint before the run ends; 0 is never.
+        restores_best: whether the run ends with the best checkpoint's weights.
+    """
+
+    evaluator: Evaluator | None = None
+    every: int = 0
+    patience: int = 0
+    restores_best: bool = False
+
+    def at(self, step: int, last: int) -> Mapping[str, float]:
+        """Metric → value where `step` of `last` steps is evaluated; else nothing. torch's random state is restored."""
+        if self.evaluator is None or (step % self.every and step != last):
+            return {}
+        with torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_available() else []):
+            return self.evaluator.evaluate(step)
+
+    def ends(self, progressed: Progressed) -> bool:
+        """Whether a run that is this far has not become better for long enough."""
+        best = progressed.best
+        return bool(self.patience) and best is not None and progressed.step - best[1] >= self.patience * self.every
+
+
+Batches = Callable[[int], Generator[Batch]]
+Report = Callable[[int, Mapping[str, float]], None]
+
+
+def train_loop(state: RunState, recipe: LoopSettings, out: Path, batches: Batches, forward: Forward,
+               checkpoints: Checkpoints, watcher: Watcher, evaluation: Evaluation,
+               ) -> tuple[Progressed, dict[str, float]]:
+    """Train from the latest checkpoint, or the start, to the end, with a log in `out`.
+
+    Args:
+        state, recipe, batches, forward, checkpoints, evaluation: see `run_loop`.
+        out: folder of the run.
+        watcher: follows the first rank's log.
+
+    Returns:
+        How far the run is, and the last value of each scalar of the log.
+
+    Raises:
+        OpenMofiError, KeyboardInterrupt: see `run_loop`.
+    """
+    first, run, scalars = state.ranks.first, recipe.run, dict[str, float]()
+    step = checkpoints.latest(resume=True)
+    start = checkpoints.load(state, step) if step else Progressed(0)
+    state.model.train()
+    log = RunLog(out, resume_step=start.step) if first else None
+
+    def report(step: int, values: Mapping[str, float]) -> None:
+        scalars.update(values)
+        if log is None:
+            return
+        log.log(step, values)
+        if "lr" in values:
+            watcher.log(step, values)
+        else:
+            watcher.say(f"step {step}: " + ", ".join(f"{name} {value:.4g}" for name, value in values.items()))
+
+    if first:
+        watcher.begin(run.steps, start.step)
+    try:
+        end = run_loop(state, recipe, batches, forward, checkpoints, report, start, evaluation)
+    finally:
+        if log is not None:
+            log.close()
+    if first and end.step < run.steps:
+        watcher.say(f"{run.best} is not better for {evaluation.patience} evaluations: stopped after step {end.step}")
+    if first and end.best is None and end.metrics:
+        watcher.say(f"run.best is {run.best}: no best checkpoint was kept, for that is none of "
+                    f"{', '.join(sorted(end.metrics))}.{did_you_mean(run.best.removeprefix('-'), end.metrics)}")
+    if evaluation.restores_best and end.best is not None and end.best[1] != end.step:
+        checkpoints.load(state, end.best[1])
+    return end, scalars
+
+
+def run_loop(state: RunState, recipe: LoopSettings, batches: Batches, forward: Forward, checkpoints: Checkpoints,
+             report: Report, start: Progressed, evaluation: Evaluation) -> Progressed:
+    """Train from `start` to the recipe's last step, or to the end that the evaluation sets.
+
+    A step that is evaluated has a checkpoint, so that the best one is kept.
 
     Args:
         state: what is trained.
@@ -43,8 +150,9 @@ def run_loop(state: RunState, recipe: Recipe, batches: Callable[[int], Generator
         batches: step → this rank's batches from that step on.
         forward: calls the towers.
         checkpoints: where the run is kept.
-        report: the log.
+        report: logs means over the steps since the last call, or what was evaluated.
         start: how far the run is.
+        evaluation: what is evaluated, and when the run ends early.
 
     Raises:
         OpenMofiError: the loss or a gradient was not finite three times in a row; names the batch's rows. Until then
@@ -52,65 +160,76 @@ def run_loop(state: RunState, recipe: Recipe, batches: Callable[[int], Generator
         KeyboardInterrupt: after SIGINT or SIGTERM, when a checkpoint is written.
     """
     run, progressed, bad = recipe.run, start, 0
+    if evaluation.ends(start):
+        return start
     meter, since_saved = Meter(recipe.data.batch_size), Meter(recipe.data.batch_size)
-    with stop_asked() as asked, closing(batches(start.step)) as stream:
+    with stop_requested() as requested, closing(batches(start.step)) as stream:
         for step in range(start.step, run.steps):
             before = time.perf_counter()
             batch = {name: values.to(state.ranks.device, non_blocking=True) for name, values in next(stream).items()}
             meter.waited += time.perf_counter() - before
-            found = _step(state, recipe, forward, batch, step)
-            bad = 0 if found.finite else bad + 1
+            result = _step(state, recipe, forward, batch, step)
+            bad = 0 if result.finite else bad + 1
             if bad == _NAN_LIMIT:
                 raise _not_finite(step, batch)
             # A skipped step counts as one without a loss; nothing else of it comes into the means.
-            scalars = {"loss": torch.full_like(found.loss, torch.nan)} if bad else _scalars(found)
+            scalars = {"loss": torch.full_like(result.loss, torch.nan)} if bad else _scalars(result)
             meter.add(scalars)
             since_saved.add(scalars)
-            # A skipped step is no place to stop: what it says of the batch statistics may be wrong.
-            done, stop = step + 1, state.ranks.any(asked()) and not bad
+            # A skipped step is no place to stop: its batch statistics may be wrong.
+            done, stop = step + 1, state.ranks.any(requested()) and not bad
             if done % run.log_every == 0 or done == run.steps or stop:
                 report(done, meter.take() | {"lr": learning_rate(step, run.steps, recipe.optimizer)})
-            if (done % run.checkpoint_every == 0 or done == run.steps or stop) and not bad:
-                progressed = checkpoints.save(state, Progressed(done, since_saved.take(), progressed.best))
+            if bad:
+                continue
+            before = time.perf_counter()
+            if evaluated := evaluation.at(done, run.steps):
+                report(done, evaluated)
+                meter.paused += time.perf_counter() - before
+            if done % run.checkpoint_every == 0 or done == run.steps or stop or evaluated:
+                metrics = {**since_saved.take(), **evaluated}
+                progressed = checkpoints.save(state, Progressed(done, metrics, progressed.best))
             if stop and done < run.steps:
                 raise KeyboardInterrupt
+            if evaluated and evaluation.ends(progressed):
+                return progressed
     return replace(progressed, step=run.steps)
 
 
-def _step(state: RunState, recipe: Recipe, forward: Forward, batch: Batch, step: int) -> Found:
+def _step(state: RunState, recipe: LoopSettings, forward: Forward, batch: Batch, step: int) -> StepResult:
     optimizers = state.optimizers.values()
     set_learning_rate(optimizers, learning_rate(step, recipe.run.steps, recipe.optimizer))
     for optimizer in optimizers:
         optimizer.inner.zero_grad(set_to_none=True)
     # A seed of the step, not a travelling generator: a resumed run draws the same dropout without stored state.
     seed = ((recipe.run.seed * 1_000_003 + step) * 1024 + state.ranks.rank) * recipe.run.accumulate
-    found = forward_backward(state.model, forward, state.terms, batch, count=recipe.run.accumulate,
+    result = forward_backward(state.model, forward, state.terms, batch, count=recipe.run.accumulate,
                              seed=seed % (1 << 62))
-    if not found.finite:
-        return found
+    if not result.finite:
+        return result
     for term in state.terms.values():
         sharded = term.objective.sharded_parameters()
         state.ranks.average(parameter.grad for name, parameter in term.objective.named_parameters()
                             if name not in sharded and parameter.grad is not None)
-    found.norms.update({name: gradient_norm(optimizer, state.ranks) for name, optimizer in state.optimizers.items()})
-    if not found.finite:
-        return found
+    result.norms.update({name: gradient_norm(optimizer, state.ranks) for name, optimizer in state.optimizers.items()})
+    if not result.finite:
+        return result
     for name, optimizer in state.optimizers.items():
-        clip_gradients(optimizer, found.norms[name])
+        clip_gradients(optimizer, result.norms[name])
         optimizer.inner.step()
     for term in state.terms.values():
         term.objective.after_step()
     if state.ema is not None:
         state.ema.update(bare(state.model))
-    return found
+    return result
 
 
-def _scalars(found: Found) -> dict[str, Tensor]:
-    scalars: dict[str, Tensor] = {"loss": found.loss}
-    for name, result in found.results.items():
-        scalars |= {f"loss/{name}": result.loss.detach(), f"embedding_grad_norm/{name}": found.gradients[name]}
-        scalars |= {f"{name}/{metric}": value for metric, value in result.metrics.items()}
-    return scalars | {f"grad_norm/{name}": norm for name, norm in found.norms.items()}
+def _scalars(result: StepResult) -> dict[str, Tensor]:
+    scalars: dict[str, Tensor] = {"loss": result.loss}
+    for name, of_objective in result.results.items():
+        scalars |= {f"loss/{name}": of_objective.loss.detach(), f"embedding_grad_norm/{name}": result.gradients[name]}
+        scalars |= {f"{name}/{metric}": value for metric, value in of_objective.metrics.items()}
+    return scalars | {f"grad_norm/{name}": norm for name, norm in result.norms.items()}
 
 
 def _not_finite(step: int, batch: Batch) -> OpenMofiError:

@@ -38,31 +38,38 @@ class RunState:
 
     def tensors(self) -> Tensors:
         """Name → tensor; sharded ones as DTensors. They share memory with the run."""
-        found: Tensors = {f"model.{name}": value for name, value in bare(self.model).state_dict().items()}
-        for term, held in self.terms.items():
-            rows = held.objective.sharded_parameters()
-            for name, value in _module(held).state_dict().items():
-                found[f"objective.{term}.{name}"] = self.ranks.sharded(value, rows[name]) if name in rows else value
+        tensors: Tensors = {f"model.{name}": value for name, value in bare(self.model).state_dict().items()}
+        for objective, term in self.terms.items():
+            rows = term.objective.sharded_parameters()
+            for name, value in _module(term).state_dict().items():
+                whole = self.ranks.sharded(value, rows[name]) if name in rows else value
+                tensors[f"objective.{objective}.{name}"] = whole
         for name, optimizer in self.optimizers.items():
-            found |= {f"optimizer.{name}.{key}": value for key, value in self._moments(optimizer).items()}
+            tensors |= {f"optimizer.{name}.{key}": value for key, value in self._moments(optimizer).items()}
         if self.ema is not None:
-            found |= {f"ema.{name}": value for name, value in self.ema.state_dict().items()}
-        return found
+            tensors |= {f"ema.{name}": value for name, value in self.ema.state_dict().items()}
+        return tensors
+
+    def weights(self) -> Tensors:
+        """Name → whole tensor of the towers, averaged where there is a moving average. Every rank calls it."""
+        averaged = {} if self.ema is None else self.ema.averaged()
+        values = ((name, averaged.get(name, value)) for name, value in bare(self.model).state_dict().items())
+        return {name: value.full_tensor() if isinstance(value, DTensor) else value for name, value in values}
 
     def settle(self) -> None:
-        """Let all ranks have the first one's buffers: batch statistics, which each has of its own images."""
+        """Overwrite all ranks' buffers by the first one's: batch statistics, which each takes of its own images."""
         buffers = list(bare(self.model).buffers())
         if self.ema is not None:
             buffers += [value for name, value in self.ema.state_dict().items() if name.startswith("buffers.")]
         self.ranks.agree(buffers)
 
     def _moments(self, optimizer: Optimizer) -> Tensors:
-        found: Tensors = {}
+        moments: Tensors = {}
         for item in optimizer.trained:
             for key, value in optimizer.inner.state.get(item.parameter, {}).items():
                 if isinstance(value, Tensor):
-                    found[f"{item.name}.{key}"] = self._whole(item, value)
-        return found
+                    moments[f"{item.name}.{key}"] = self._whole(item, value)
+        return moments
 
     def _whole(self, item: Trained, value: Tensor) -> Tensor:
         rows = item.rows and value.ndim > 0 and value.shape[0] == item.parameter.shape[0]
@@ -85,8 +92,8 @@ class RunState:
     def load(self, tensors: Mapping[str, Any]) -> None:
         """Take over what `tensors()` named, after a checkpoint was read into it."""
         bare(self.model).load_state_dict(_part(tensors, "model."))
-        for term, held in self.terms.items():
-            _module(held).load_state_dict(_part(tensors, f"objective.{term}.", _local))
+        for name, term in self.terms.items():
+            _module(term).load_state_dict(_part(tensors, f"objective.{name}.", _local))
         if self.ema is not None:
             self.ema.load_state_dict(_part(tensors, "ema."))
 

@@ -33,23 +33,23 @@ def build_terms(recipe: Recipe, counts: NDArray[np.int64], device: torch.device,
         device: where they go.
         teachers: of the store, by name.
     """
-    wanted, terms, teachers = recipe.objectives, {}, teachers or {}
+    objectives, terms, teachers = recipe.objectives, {}, teachers or {}
     scales = {name: teacher.scale for name, teacher in teachers.items()}
-    if wanted.margin_softmax.weight:
-        head = MarginSoftmax(len(counts), recipe.model.dim, wanted.margin_softmax, seed=recipe.run.seed,
+    if objectives.margin_softmax.weight:
+        head = MarginSoftmax(len(counts), recipe.model.dim, objectives.margin_softmax, seed=recipe.run.seed,
                              counts=torch.from_numpy(counts))
-        terms["margin_softmax"] = Term(head.to(device), wanted.margin_softmax.weight)
-        if wanted.entity_distillation.weight:
+        terms["margin_softmax"] = Term(head.to(device), objectives.margin_softmax.weight)
+        if objectives.entity_distillation.weight:
             terms["entity_distillation"] = Term(EntityDistillation(head, list(teachers)),
-                                                wanted.entity_distillation.weight)
-    if wanted.contrastive.weight:
-        terms["contrastive"] = Term(Contrastive(wanted.contrastive).to(device), wanted.contrastive.weight)
-    if wanted.reinforced.weight:
-        terms["reinforced"] = Term(Reinforced(wanted.reinforced, scales).to(device), wanted.reinforced.weight)
-    if wanted.feature_distillation.weight:
+                                                objectives.entity_distillation.weight)
+    if objectives.contrastive.weight:
+        terms["contrastive"] = Term(Contrastive(objectives.contrastive).to(device), objectives.contrastive.weight)
+    if objectives.reinforced.weight:
+        terms["reinforced"] = Term(Reinforced(objectives.reinforced, scales).to(device), objectives.reinforced.weight)
+    if objectives.feature_distillation.weight:
         features = FeatureDistillation(recipe.model.dim, {name: teacher.dim for name, teacher in teachers.items()},
                                        recipe.run.seed)
-        terms["feature_distillation"] = Term(features.to(device), wanted.feature_distillation.weight)
+        terms["feature_distillation"] = Term(features.to(device), objectives.feature_distillation.weight)
     return terms
 
 

@@ -90,7 +90,7 @@ def test_a_batch_holds_what_the_dataset_says(dataset, tmp_path):
                                       np.array(scores + [0.0] * padding, np.float32))
 
 
-def test_pictures_of_scale_one_are_those_of_the_evaluation(dataset, tmp_path):
+def test_images_of_scale_one_are_those_of_the_evaluation(dataset, tmp_path):
     from openmofi.encoders import preprocess
 
     images = {pair.key: pair.image for shard in Folder.open(dataset).shards for pair in read_pairs(shard)}

@@ -138,7 +138,7 @@ def test_what_is_asked_holds_the_right_answer_once(tokens, seed, dropout, most, 
     data = LinkExamples(make_examples(40, nil=0.2), LinkData(batch_size=8, max_candidates=most, hard_negatives=hard,
                                                              candidate_dropout=dropout, nil=nil), tokens, seed)
     for row, example in enumerate(data.examples):
-        asked = data.asked(row, 3)
+        asked = data.mention(row, 3)
         ids = [one.id for one in asked.candidates]
         assert 1 <= len(ids) == len(set(ids)) <= most
         assert any(one != example.gold for one in ids)
@@ -147,7 +147,7 @@ def test_what_is_asked_holds_the_right_answer_once(tokens, seed, dropout, most, 
         else:
             assert example.gold not in ids
             assert nil or example.gold == NIL
-        assert data.asked(row, 3) == asked
+        assert data.mention(row, 3) == asked
 
 
 @pytest.fixture(scope="module")
@@ -163,8 +163,8 @@ def test_an_epoch_asks_each_example_once_and_in_another_order(tokens):
     later = next(data.batches(7, 8))
     assert later["row"].tolist() == rows[56:64]
     assert later["epoch"].tolist() == [1] * 8
-    assert any([one.id for one in data.asked(row, 0).candidates] != [one.id for one in data.asked(row, 1).candidates]
-               for row in range(40))
+    drawn = [[[one.id for one in data.mention(row, epoch).candidates] for row in range(40)] for epoch in (0, 1)]
+    assert drawn[0] != drawn[1]
 
 
 def test_the_temperature_is_the_one_that_scores_were_made_with():

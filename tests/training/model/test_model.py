@@ -91,7 +91,7 @@ def test_lite0_has_the_locked_encoders_features():
     assert np.abs(found - expected).max() < 1e-4
 
 
-def test_lite0s_gradient_is_finite_on_blank_pictures():
+def test_lite0s_gradient_is_finite_on_blank_images():
     model = pretrained_lite0().train()
     model(torch.zeros(2, 3, 64, 64)).sum().backward()
     assert all(bool(parameter.grad.isfinite().all()) for parameter in model.parameters())

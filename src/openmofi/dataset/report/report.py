@@ -17,7 +17,7 @@ import jinja2
 import pyarrow as pa
 from markupsafe import Markup
 
-from openmofi import __version__
+from openmofi.version import __version__
 from openmofi.dataset.audit.audit import Audit
 from openmofi.dataset.names import describe
 from openmofi.dataset.report import plots

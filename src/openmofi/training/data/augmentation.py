@@ -1,4 +1,4 @@
-"""Image bytes → training images: decode no more than is needed, crop, augment, normalise once a batch."""
+"""Image bytes → training images: decode at the size that is needed, crop, augment, normalise once a batch."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ from openmofi.pairs.images.scaled import ScaledImage
 from openmofi.reinforcement import Augmentation, augmented
 from openmofi.training.recipe.schema import Augment
 
+NO_AUGMENTATION = Augment(scale=(1.0, 1.0), flip=0.0)
+
 
 @dataclass
-class Pictures:
-    """Makes training images; picklable.
+class TrainingImages:
+    """Turns encoded images into training images; picklable.
 
     With a `scale` of (1, 1) an image is cut as at evaluation (`encoders.preprocess`, the same numbers); otherwise by
     RandomResizedCrop, whose crop is cut out of a JPEG decoded at the smallest size (a multiple of an eighth, libjpeg's
     scaled DCT) at which the crop has at least as many pixels as the result. The random numbers of an image are
-    torch's, seeded by one number, so that they do not depend on the process that makes it.
+    torch's, seeded by one number, so that they do not depend on the process.
 
     Attributes:
         preprocessing: size, mean, deviation and filter.
-        augment: what is done to it.
+        augment: the augmentations.
     """
 
     preprocessing: Preprocessing
@@ -43,36 +45,36 @@ class Pictures:
 
         Args:
             images: n encoded images.
-            seeds: of what is drawn for each.
+            seeds: of the random numbers of each.
             names: for the error.
             replayed: augmentations that are replayed; `None` for an image whose own is drawn.
 
         Raises:
             OpenMofiError: an image cannot be decoded.
         """
-        made = []
+        tensors = []
         with torch.random.fork_rng(devices=[]):
             for data, seed, name, known in zip(images, seeds, names, replayed or [None] * len(images), strict=True):
                 torch.default_generator.manual_seed(int(seed))
                 try:
-                    made.append(self._replayed(data, known) if known else self.picture(data))
+                    tensors.append(self._replayed(data, known) if known else self.image(data))
                 except ImageRefused as refused:
                     raise OpenMofiError(f"The image {name} cannot be decoded: {refused.why}.",
                                         "It could be when it was labelled: put the old shard back, or label it and "
                                         "build the dataset again.") from refused
-        if len({one.dtype for one in made}) > 1:
-            made = [one.float().div(255) if one.dtype == torch.uint8 else one for one in made]
-        return self._normalised(torch.stack(made))
+        if len({tensor.dtype for tensor in tensors}) > 1:
+            tensors = [tensor.float().div(255) if tensor.dtype == torch.uint8 else tensor for tensor in tensors]
+        return self._normalised(torch.stack(tensors))
 
     def _replayed(self, data: bytes, known: Augmentation) -> Tensor:
         pixels = augmented(data, known, self.preprocessing.size, self.preprocessing.interpolation)
         return torch.from_numpy(pixels).permute(2, 0, 1)
 
-    def picture(self, data: bytes) -> Tensor:
-        """One image, (3, size, size), uint8 or float32 in 0..1, by torch's present random state."""
+    def image(self, data: bytes) -> Tensor:
+        """An image (3, size, size), uint8 or float32 in 0..1, by torch's random state."""
         plain = self.augment.scale == (1.0, 1.0)
-        picture = self._evaluation(data) if plain else self._random_crop(data)
-        return self._transforms(picture) if self._transforms else picture
+        image = self._evaluation(data) if plain else self._random_crop(data)
+        return self._transforms(image) if self._transforms else image
 
     def _evaluation(self, data: bytes) -> Tensor:
         image = decode_image(data, size_hint=self.preprocessing.decode_size)
@@ -108,13 +110,14 @@ class Pictures:
 
 def transforms_of(augment: Augment) -> list[Any]:
     """What follows the crop, of torchvision v2; only what is on."""
-    jitter, found = augment.color_jitter, []
+    jitter, transforms = augment.color_jitter, []
     if augment.flip:
-        found.append(v2.RandomHorizontalFlip(augment.flip))
+        transforms.append(v2.RandomHorizontalFlip(augment.flip))
     if jitter:
-        found.append(v2.ColorJitter(jitter, jitter, jitter))
+        transforms.append(v2.ColorJitter(jitter, jitter, jitter))
     if augment.grayscale:
-        found.append(v2.RandomGrayscale(augment.grayscale))
+        transforms.append(v2.RandomGrayscale(augment.grayscale))
     if augment.rand_augment:
-        found.append(v2.RandAugment(augment.rand_augment, augment.rand_augment_magnitude))
-    return found
+        transforms.append(v2.RandAugment(augment.rand_augment, augment.rand_augment_magnitude))
+    return transforms
+

@@ -1,4 +1,4 @@
-"""The batches of a training run: what to take is planned, fetched, made into tensors, by workers or right here."""
+"""The batches of a training run: rows are planned, fetched and made into tensors, by workers or in this process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import forkserver
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,9 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs.formats.index import ImageBytes
 from openmofi.reinforcement import Teacher
 from openmofi.storage import Shard
-from openmofi.training.data.augmentation import Pictures
-from openmofi.training.data.plan import Ints, Plan
+from openmofi.training.data.augmentation import NO_AUGMENTATION, TrainingImages
+from openmofi.training.data.held_out import HeldOut
+from openmofi.training.data.plan import Ints, Plan, SequencePlan
 from openmofi.training.data.rows import Rows, padded_labels
 from openmofi.training.data.stored import StoredArray
 from openmofi.training.data.taught import Taught, taught_tensors
@@ -33,13 +34,13 @@ from openmofi.training.inputs import ModelInputs
 if TYPE_CHECKING:
     from openmofi.objectives.protocol import Batch
 
-_PICTURES = 5  # sets these random numbers apart from those of `plan` and `texts`
+_IMAGES = 5  # sets these random numbers apart from those of `plan` and `texts`
 _PREFETCH = 2
 
 
 @dataclass
 class Sources:
-    """All that a batch is made of; picklable, a worker has its own.
+    """The inputs of batches; picklable, each worker has its own copy.
 
     Attributes:
         rows, plan: which rows, and what they hold.
@@ -48,7 +49,7 @@ class Sources:
         max_labels: columns of `labels`.
         seed: of texts and augmentation.
         inputs: see `ModelInputs`.
-        pictures: live images, or `None`.
+        images: live images, or `None`.
         image_features: of a locked encoder, or `None`.
         texts: or `None` where there are none.
         text_features: of a locked text encoder, or `None`.
@@ -62,7 +63,7 @@ class Sources:
     max_labels: int
     seed: int
     inputs: ModelInputs
-    pictures: Pictures | None = None
+    images: TrainingImages | None = None
     image_features: StoredArray | None = None
     texts: TextPlan | None = None
     text_features: TextFeatures | None = None
@@ -73,7 +74,7 @@ class Sources:
         """A rank's share of the global batch of `step`."""
         share = slice(rank * self.batch_size // world, (rank + 1) * self.batch_size // world)
         chosen = self.plan.rows(step)[share]
-        places = ("file", "offset", "size") if self.pictures else ()
+        places = ("file", "offset", "size") if self.images else ()
         alt_text = ("text",) if self.texts else ()
         table = self.rows.take(chosen, ["key", "classes", "scores", *alt_text, *places])
         labels, weights = padded_labels(table, self.max_labels)
@@ -85,25 +86,26 @@ class Sources:
         if self.texts:
             choices = self.texts.choices(step, self.batch_size)[share]
             own = self.texts.pick(choices, labels[:, 0], table["text"])
-            batch.update(self._texts(own, "text"))
-        if self.pictures:
-            draws = np.random.default_rng([self.seed, _PICTURES, step]).integers(0, 1 << 63, self.batch_size)
-            batch.update(self._seen(self.pictures, step, share, chosen, table, draws[share], own))
+            batch.update(self.text_batch(own, "text"))
+        if self.images:
+            draws = np.random.default_rng([self.seed, _IMAGES, step]).integers(0, 1 << 63, self.batch_size)
+            batch.update(self._seen(self.images, step, share, chosen, table, draws[share], own))
         return batch
 
-    def _seen(self, pictures: Pictures, step: int, share: slice, chosen: Ints, table: Any, seeds: NDArray[np.int64],
-              own: list[str]) -> Batch:
+    def _seen(self, images: TrainingImages, step: int, share: slice, chosen: Ints, table: Any,
+              seeds: NDArray[np.int64], own: list[str]) -> Batch:
         """The images, and what teachers know of them."""
         data, names = self._bytes_of(chosen, table)
         if self.taught is None:
-            return {"image": pictures.batch(data, seeds.tolist(), names)}
+            return {"image": images.batch(data, seeds.tolist(), names)}
         shards = [self.shards[number].name for number in self._shard_of(chosen)]
-        found = self.taught.recall(step, self.batch_size, share, shards, table["key"].to_pylist())
-        found = self.taught.verified(found, data, names)
-        batch = {"image": pictures.batch(data, seeds.tolist(), names, found.augmentations), **taught_tensors(found)}
+        recalled = self.taught.recall(step, self.batch_size, share, shards, table["key"].to_pylist())
+        recalled = self.taught.verified(recalled, data, names)
+        batch = {"image": images.batch(data, seeds.tolist(), names, recalled.augmentations), **taught_tensors(recalled)}
         if own and self.taught.knowledge.captions:
             # Without a synthetic text a pair has its own one again.
-            batch.update(self._texts([new or old for new, old in zip(found.captions, own, strict=True)], "caption"))
+            captions = [new or old for new, old in zip(recalled.captions, own, strict=True)]
+            batch.update(self.text_batch(captions, "caption"))
         return batch
 
     def _shard_of(self, chosen: Ints) -> list[int]:
@@ -116,15 +118,15 @@ class Sources:
         files = table["file"].to_pylist()
         offsets, sizes = table["offset"].to_numpy(), table["size"].to_numpy()
         for shard, group, _ in self.rows.by_shard(chosen):
-            found = self._bytes.fetch(self.shards[shard], [files[i] for i in group], offsets[group], sizes[group])
-            for position, content in zip(group.tolist(), found, strict=True):
+            contents = self._bytes.fetch(self.shards[shard], [files[i] for i in group], offsets[group], sizes[group])
+            for position, content in zip(group.tolist(), contents, strict=True):
                 data[position] = content
         names = [f"{key} of {self.shards[shard].path}"
                  for key, shard in zip(table["key"].to_pylist(), self._shard_of(chosen), strict=True)]
         return data, names
 
-    def _texts(self, texts: list[str], kind: str) -> Batch:
-        """`KIND_id` and `KIND_tokens` or `KIND_features`."""
+    def text_batch(self, texts: list[str], kind: str = "text") -> Batch:
+        """N texts → `KIND_id` (n,) and `KIND_tokens` or `KIND_features`; see `objectives.protocol.Batch`."""
         ids = np.fromiter((text_id(text) for text in texts), np.int64, len(texts))
         batch = {f"{kind}_id": torch.from_numpy(ids)}
         if self.text_features:
@@ -186,7 +188,8 @@ class TrainingData:
         class_counts: (classes,) int64 images of each class.
         fingerprint: names the dataset.
         teachers: of the store of teachers' knowledge, by name; empty without one.
-        sources: what batches are made of.
+        sources: of batches.
+        held_out: rows that evaluators see and batches do not hold, or `None`.
     """
 
     rows: int
@@ -196,6 +199,7 @@ class TrainingData:
     fingerprint: str
     teachers: dict[str, Teacher]
     sources: Sources = field(repr=False)
+    held_out: HeldOut | None = field(default=None, repr=False)
 
     def batches(self, start: int, stop: int, *, rank: int = 0, world: int = 1, workers: int = 0) -> Iterator[Batch]:
         """The batches of the steps `start` to `stop` (exclusive), in order; see `objectives.protocol.Batch`.
@@ -217,24 +221,42 @@ class TrainingData:
         if world < 1 or not 0 <= rank < world or self.sources.batch_size % world:
             raise UsageError(f"A batch of {self.sources.batch_size} cannot be shared by {world} ranks.",
                              "Set data.batch_size to a multiple of the number of ranks.")
-        return self._batches(range(start, stop), rank, world, workers)
+        return _loaded(self.sources, range(start, stop), rank, world, workers)
 
-    def _batches(self, steps: range, rank: int, world: int, workers: int) -> Iterator[Batch]:
-        more = {"prefetch_factor": _PREFETCH, "multiprocessing_context": _context()} if workers else {}
-        # A generator of its own: the loader would draw from the trainer's random numbers, and dropout would differ
-        # after a resume.
-        loader: DataLoader[Any] = DataLoader(
-            _Steps(self.sources, rank, world), batch_size=None, sampler=steps, num_workers=workers,
-            worker_init_fn=_begin_worker, pin_memory=torch.cuda.is_available(), generator=torch.Generator(), **more)
-        found = iter(loader)
-        try:
-            for batch in found:
-                if isinstance(batch, OpenMofiError):
-                    raise batch
-                yield batch
-        finally:
-            # Ends the workers now, and not when somebody collects garbage.
-            del found, loader
+    def held_out_batches(self, *, images_only: bool, rank: int, world: int, workers: int) -> Iterator[Batch]:
+        """The held-out rows in their order, in batches as of `batches`; the last one is filled up with the first rows.
+
+        Images are not augmented, but where teachers know an augmentation, which is replayed.
+
+        Args:
+            images_only: without texts and teachers, and never augmented.
+            rank, world, workers: see `batches`.
+        """
+        assert self.held_out is not None
+        sources, plan = self.sources, SequencePlan(self.held_out.rows, self.sources.batch_size)
+        images = sources.images and replace(sources.images, augment=NO_AUGMENTATION)
+        sources = replace(sources, plan=plan, images=images)
+        if images_only:
+            sources = replace(sources, texts=None, taught=None)
+        return _loaded(sources, range(plan.steps), rank, world, workers)
+
+
+def _loaded(sources: Sources, steps: range, rank: int, world: int, workers: int) -> Iterator[Batch]:
+    more = {"prefetch_factor": _PREFETCH, "multiprocessing_context": _context()} if workers else {}
+    # A generator of its own: the loader would draw from the trainer's random numbers, and dropout would differ
+    # after a resume.
+    loader: DataLoader[Any] = DataLoader(
+        _Steps(sources, rank, world), batch_size=None, sampler=steps, num_workers=workers,
+        worker_init_fn=_begin_worker, pin_memory=torch.cuda.is_available(), generator=torch.Generator(), **more)
+    batches = iter(loader)
+    try:
+        for batch in batches:
+            if isinstance(batch, OpenMofiError):
+                raise batch
+            yield batch
+    finally:
+        # Ends the workers now instead of at garbage collection.
+        del batches, loader
 
 
 class _Steps(Dataset[Any]):

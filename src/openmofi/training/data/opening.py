@@ -1,4 +1,4 @@
-"""Opens a dataset to train on: checks it, finds its images, computes what is computed once."""
+"""Opens a dataset to train on: checks it, locates its images, computes features of locked encoders."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.reinforcement import Knowledge
 from openmofi.schema import VOCABULARY
 from openmofi.storage.atomic import is_remote
-from openmofi.training.data.augmentation import Pictures
+from openmofi.training.data.augmentation import TrainingImages
+from openmofi.training.data.held_out import HeldOut, hold_out, labels_of
 from openmofi.training.data.loader import Sources, TrainingData
 from openmofi.training.data.locked_features import image_features
-from openmofi.training.data.plan import ClassPlan, InstancePlan, Ints, Plan, members_of_classes
-from openmofi.training.data.rows import Rows, flat_lists, open_rows, shard_starts
+from openmofi.training.data.plan import ClassPlan, InstancePlan, Ints, Plan, TrainingPlan, members_of_classes
+from openmofi.training.data.rows import Rows, open_rows, shard_starts
 from openmofi.training.data.taught import Taught, classes_of
 from openmofi.training.data.text_features import TextFeatures, text_features
 from openmofi.training.data.texts import TextPlan, plan_texts
 from openmofi.training.inputs import ModelInputs
-from openmofi.training.recipe.schema import DataSettings
+from openmofi.training.recipe.schema import DataSettings, EvaluateSettings
 
 
-def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: str | Path,
-              progress: Progress) -> TrainingData:
+def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: str | Path, progress: Progress,
+              evaluate: EvaluateSettings | None = None) -> TrainingData:
     """Open `settings.dataset` for a model that takes `inputs`.
 
     What is computed once (where the images lie; features of locked encoders) is kept in `cache`. Of ranks and runs of
@@ -40,7 +41,8 @@ def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: 
         inputs: what the model takes.
         seed: of order, texts and augmentation.
         cache: a local folder.
-        progress: told of what is computed.
+        progress: follows what is computed.
+        evaluate: which rows are held out; `None`, or an `every` of 0, for none.
 
     Raises:
         UsageError: settings that do not work, or shards out of which no single image can be read.
@@ -49,23 +51,30 @@ def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: 
     _check(settings, cache)
     dataset = Folder.open(settings.dataset, "dataset")
     vocabulary, starts, folder = _vocabulary(dataset), shard_starts(dataset), Path(cache)
-    class_ids = vocabulary["id"].to_pylist()
+    class_ids, names = vocabulary["id"].to_pylist(), vocabulary["name"].to_pylist()
+    counts = vocabulary["images"].to_numpy().astype(np.int64)
     live = inputs.image_encoder is None
     rows = open_rows(dataset, starts, folder, progress, places=live)
     texts = None if inputs.text == "none" else plan_texts(
-        settings.text, settings.kb, class_ids, vocabulary["name"].to_pylist(), seed)
-    taught = _taught(settings, class_ids, seed, int(starts[-1]))
+        settings.text, settings.kb, class_ids, names, seed)
+    held_out = None
+    if evaluate and evaluate.every:
+        held_out = hold_out(rows, evaluate, class_ids, counts, names, settings.text.templates, seed)
+    held_out_rows = held_out.rows if held_out else np.zeros(0, np.int64)
+    taught = _taught(settings, class_ids, seed, int(starts[-1]) - len(held_out_rows))
+    plan, trained = _plan(settings, rows, counts, held_out_rows, seed)
     # Workers of the loader get these, and would open the encoders again.
     loaded = replace(inputs, image_encoder=None, text_encoder=None)
     sources = Sources(
-        rows, _plan(settings, rows, len(class_ids), seed), dataset.shards, settings.batch_size, settings.max_labels,
-        seed, loaded, pictures=_pictures(settings, inputs) if live else None,
+        rows, plan, dataset.shards, settings.batch_size, settings.max_labels,
+        seed, loaded, images=_images(settings, inputs) if live else None,
         image_features=None if inputs.image_encoder is None else image_features(
             dataset, rows, inputs.image_encoder, folder, progress),
-        texts=texts, text_features=_text_features(texts, rows, inputs, taught, folder, progress), taught=taught)
-    counts = vocabulary["images"].to_numpy().astype(np.int64)
-    return TrainingData(int(starts[-1]), len(class_ids), class_ids, counts, dataset.manifest.fingerprint,
-                        {} if taught is None else {one.name: one for one in taught.knowledge.teachers}, sources)
+        texts=texts, text_features=_text_features(texts, rows, inputs, taught, held_out, folder, progress),
+        taught=taught)
+    return TrainingData(int(starts[-1]), len(class_ids), class_ids, trained, dataset.manifest.fingerprint,
+                        {} if taught is None else {teacher.name: teacher for teacher in taught.knowledge.teachers},
+                        sources, held_out)
 
 
 def _check(settings: DataSettings, cache: str | Path) -> None:
@@ -86,24 +95,25 @@ def _vocabulary(dataset: Folder) -> pa.Table:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Build the dataset again.") from error
 
 
-def _plan(settings: DataSettings, rows: Rows, classes: int, seed: int) -> Plan:
-    if settings.sampler == "instance":
-        return InstancePlan(rows.starts, settings.batch_size, settings.shuffle_shards, seed)
-    found = [_labels_of(rows, shard) for shard in range(len(rows.starts) - 1)]
-    row, label = (np.concatenate(part) for part in zip(*found, strict=True))
-    offsets, members = members_of_classes(row, label, classes)
-    return ClassPlan(offsets, members, settings.batch_size, 0.0 if settings.sampler == "class-balanced" else 0.5, seed)
+def _plan(settings: DataSettings, rows: Rows, counts: Ints, held_out: Ints, seed: int) -> tuple[Plan, Ints]:
+    """The plan over the rows that are trained on, and (classes,) their images of each class."""
+    size, balanced = settings.batch_size, settings.sampler != "instance"
+    if not balanced and not len(held_out):
+        return InstancePlan(rows.starts, size, settings.shuffle_shards, seed), counts
+    row, label = labels_of(rows)
+    kept = ~np.isin(row, held_out)
+    trained = counts - np.bincount(label[~kept], minlength=len(counts))
+    if balanced:
+        offsets, members = members_of_classes(row[kept], label[kept], len(counts))
+        return ClassPlan(offsets, members, size, 0.0 if settings.sampler == "class-balanced" else 0.5, seed), trained
+    starts = rows.starts - np.searchsorted(held_out, rows.starts)
+    return TrainingPlan(InstancePlan(starts, size, settings.shuffle_shards, seed), held_out), trained
 
 
-def _labels_of(rows: Rows, shard: int) -> tuple[Ints, Ints]:
-    lengths, classes = flat_lists(rows.batch(shard)["classes"])
-    return np.repeat(np.arange(len(lengths)), lengths) + rows.starts[shard], classes.astype(np.int64)
-
-
-def _pictures(settings: DataSettings, inputs: ModelInputs) -> Pictures:
+def _images(settings: DataSettings, inputs: ModelInputs) -> TrainingImages:
     if inputs.preprocessing is None:
         raise ValueError("ModelInputs has neither `preprocessing` nor `image_encoder`")
-    return Pictures(inputs.preprocessing, settings.augment)
+    return TrainingImages(inputs.preprocessing, settings.augment)
 
 
 def _taught(settings: DataSettings, class_ids: list[str], seed: int, rows: int) -> Taught | None:
@@ -115,9 +125,11 @@ def _taught(settings: DataSettings, class_ids: list[str], seed: int, rows: int) 
                   rows if settings.sampler == "instance" else 0)
 
 
-def _text_features(texts: TextPlan | None, rows: Rows, inputs: ModelInputs, taught: Taught | None, cache: Path,
-                   progress: Progress) -> TextFeatures | None:
+def _text_features(texts: TextPlan | None, rows: Rows, inputs: ModelInputs, taught: Taught | None,
+                   held_out: HeldOut | None, cache: Path, progress: Progress) -> TextFeatures | None:
     if texts is None or inputs.text_encoder is None:
         return None
     synthetic = taught.knowledge.texts() if taught is not None and taught.knowledge.captions else ()
-    return text_features(texts, rows, inputs.text_encoder, cache, progress, synthetic)
+    evaluated = [template.format(name=held_out.names[label]) for template in held_out.templates
+                 for label in np.unique(held_out.labels)] if held_out else []
+    return text_features(texts, rows, inputs.text_encoder, cache, progress, [*synthetic, *evaluated])

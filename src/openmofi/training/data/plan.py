@@ -51,11 +51,11 @@ class InstancePlan:
         """The rows at the positions `first` to `last` (exclusive) of the endless sequence of epochs."""
         total, parts = int(self.starts[-1]), []
         while first < last:
-            epoch, place = divmod(first, total)
+            epoch, position = divmod(first, total)
             order, bounds = self._order(epoch)
-            number = int(np.searchsorted(bounds, place, side="right")) - 1
-            stop = min(last - first, int(bounds[number + 1]) - place)
-            offset = place - int(bounds[number])
+            number = int(np.searchsorted(bounds, position, side="right")) - 1
+            stop = min(last - first, int(bounds[number + 1]) - position)
+            offset = position - int(bounds[number])
             parts.append(self._window(epoch, number, order)[offset : offset + stop])
             first += stop
         return np.concatenate(parts) if parts else np.zeros(0, np.int64)
@@ -114,6 +114,46 @@ class ClassPlan:
         chosen = np.minimum(chosen, np.flatnonzero(counts)[-1])
         within = (draw.random(self.batch_size) * counts[chosen]).astype(np.int64)
         return self.members[self.offsets[chosen] + np.minimum(within, counts[chosen] - 1)]
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """A plan over the rows that are left when some are held out.
+
+    Attributes:
+        plan: over the positions 0 … n − 1 of the n rows that are left.
+        held_out: (m,) rows, ascending.
+    """
+
+    plan: Plan
+    held_out: Ints
+
+    def rows(self, step: int) -> Ints:
+        """See `Plan`."""
+        positions = self.plan.rows(step)
+        return positions + np.searchsorted(self.held_out - np.arange(len(self.held_out)), positions, side="right")
+
+
+@dataclass(frozen=True)
+class SequencePlan:
+    """Rows in their order; the last batch is filled up with the first rows.
+
+    Attributes:
+        sequence: (n,) rows.
+        batch_size: rows of a global batch.
+    """
+
+    sequence: Ints
+    batch_size: int
+
+    @property
+    def steps(self) -> int:
+        """Batches that hold all rows."""
+        return -(-len(self.sequence) // self.batch_size)
+
+    def rows(self, step: int) -> Ints:
+        """See `Plan`."""
+        return self.sequence[np.arange(step * self.batch_size, (step + 1) * self.batch_size) % len(self.sequence)]
 
 
 def members_of_classes(rows: Ints, classes: Ints, count: int) -> tuple[Ints, Ints]:

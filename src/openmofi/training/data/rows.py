@@ -47,14 +47,14 @@ def shard_starts(dataset: Folder) -> Ints:
 
 
 def open_rows(dataset: Folder, starts: Ints, cache: Path, progress: Progress, *, places: bool) -> Rows:
-    """Map the rows of a dataset; the file is made in the cache when a dataset (or one of its shards) is new.
+    """Map the rows of a dataset; the file is written to the cache for a new dataset or shard.
 
     Args:
         dataset: an open dataset.
         starts: see `shard_starts`.
         cache: local folder.
-        progress: told of the shards that are indexed.
-        places: whether the images are wanted, or only their labels and texts.
+        progress: counts the shards that are indexed.
+        places: whether to locate the images, too.
 
     Raises:
         OpenMofiError: a shard of pairs is missing, or has changed.
@@ -83,9 +83,9 @@ def _write(path: Path, dataset: Folder, cache: Path, progress: Progress, places:
         for shard in dataset.shards:
             table = dataset.read(shard, _COLUMNS)
             if places and len(table):
-                found = places_of(shard, table["key"], cache)
+                offsets = places_of(shard, table["key"], cache)
                 for name in _PLACES.names:
-                    table = table.append_column(name, found[name])
+                    table = table.append_column(name, offsets[name])
             # One batch a shard, empty ones too: the number of the shard is that of its batch.
             columns = [table[name].combine_chunks() if len(table) else pa.array([], schema.field(name).type)
                        for name in schema.names]

@@ -44,10 +44,10 @@ class StoredArray:
 
 def stored_features(path: Path, sizes: Sequence[int], dim: int, part: Callable[[int], NDArray[Any]], stage: str,
                     progress: Progress) -> StoredArray:
-    """The array (sum of sizes, dim) float16 at `path`; computed part by part where it is not there yet.
+    """The array (sum of sizes, dim) float16 at `path`; computed part by part where it is missing.
 
-    A part is kept as soon as it is made: a run that was killed goes on behind the last one, and ends in the same bytes.
-    Of several runs that want the same array one computes it, and the others wait.
+    A part is kept as soon as it is computed: a run that was killed resumes after the last one and ends in the same
+    bytes. Of several runs that need the same array one computes it, and the others wait.
 
     Args:
         path: a local `.npy`; its parts lie in the folder of the same name until it is whole.
@@ -55,7 +55,7 @@ def stored_features(path: Path, sizes: Sequence[int], dim: int, part: Callable[[
         dim: columns.
         part: number of a part → its rows (size, dim).
         stage: name of the work, for the progress.
-        progress: told of each part.
+        progress: counts the parts.
     """
     if not path.exists():
         with locked(path, lambda: progress.say(f"{stage}: another run is at it; this one waits")):
@@ -69,9 +69,9 @@ def _compute(path: Path, sizes: Sequence[int], dim: int, part: Callable[[int], N
     parts = path.with_suffix(".parts")
     progress.begin(stage, len(sizes))
     for number, size in enumerate(sizes):
-        place = parts / f"{number:06d}.npy"
-        if not place.exists():
-            _save(place, part(number).astype(np.float16))
+        part_path = parts / f"{number:06d}.npy"
+        if not part_path.exists():
+            _save(part_path, part(number).astype(np.float16))
         progress.advance({"rows": size})
     _join(path, parts, sizes, dim)
     shutil.rmtree(parts, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What the samples of a batch are given of a store of teachers' knowledge."""
+"""Teachers' knowledge of the samples of a batch, from a store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.objectives.distillation.reinforced import KNOWN, teacher_key
-from openmofi.reinforcement import Augmentation, Knowledge, Recalled, image_hash
+from openmofi.reinforcement import Knowledge, Recalled, image_hash
 from openmofi.training.data.plan import Ints
 from openmofi.training.recipe.schema import Recipe
 
@@ -54,13 +54,13 @@ class Taught:
         caption = draws.integers(0, max(1, self.knowledge.captions), size)[share]
         return self.knowledge.take(shards, keys, augmentation, caption)
 
-    def verified(self, found: Recalled, data: Sequence[bytes], names: Sequence[str]) -> Recalled:
-        """Unknown is what the store lacks, and what it knows of other bytes; such a sample has no augmentation.
+    def verified(self, recalled: Recalled, data: Sequence[bytes], names: Sequence[str]) -> Recalled:
+        """Mark samples as unknown that the store lacks, or knows by other bytes; they have no augmentation.
 
-        The hash is of all bytes of the image, so that its size is told with it.
+        The hash covers all bytes of the image, and so its size.
 
         Args:
-            found: of the samples.
+            recalled: of the samples.
             data: their encoded images.
             names: for the error.
 
@@ -68,45 +68,45 @@ class Taught:
             OpenMofiError: there is one, and the run is strict.
         """
         hashes = np.fromiter((image_hash(content) for content in data), np.uint64, len(data))
-        known = found.known & (hashes == found.hashes)
+        known = recalled.known & (hashes == recalled.hashes)
         if self.strict and not known.all():
             first = int(np.argmin(known))
-            why = "is not the one that was reinforced" if found.known[first] else "was not reinforced"
+            why = "is not the one that was reinforced" if recalled.known[first] else "was not reinforced"
             raise OpenMofiError(f"The image {names[first]} {why}.",
                                 "Reinforce the dataset as it is now, or set data.reinforcement.mismatch: plain.")
-        augmentations: list[Augmentation | None] = [
-            one if knows else None for one, knows in zip(found.augmentations, known.tolist(), strict=True)]
+        augmentations = [augmentation if is_known else None
+                         for augmentation, is_known in zip(recalled.augmentations, known.tolist(), strict=True)]
         # Of other bytes nothing is known; what is not known has no class. −1 is the last of `classes`.
-        ids = {name: np.where(known[:, None], self.classes[rows], -1) for name, rows in found.entity_ids.items()}
-        return replace(found, known=known, augmentations=augmentations, entity_ids=ids)
+        ids = {name: np.where(known[:, None], self.classes[rows], -1) for name, rows in recalled.entity_ids.items()}
+        return replace(recalled, known=known, augmentations=augmentations, entity_ids=ids)
 
 
 def classes_of(entities: Sequence[str], class_ids: Sequence[str]) -> Ints:
     """`Taught.classes` of a store's entities, by the identifiers of the dataset's classes."""
-    place = {identifier: number for number, identifier in enumerate(class_ids)}
-    return np.array([*(place.get(entity, -1) for entity in entities), -1], np.int64)
+    index = {identifier: number for number, identifier in enumerate(class_ids)}
+    return np.array([*(index.get(entity, -1) for entity in entities), -1], np.int64)
 
 
 def require_knowledge(recipe: Recipe, taught: Taught | None) -> None:
     """Check that the store holds what the recipe gives a weight.
 
     Raises:
-        UsageError: it was made without synthetic texts, or without entity scores.
+        UsageError: it was written without synthetic texts, or without entity scores.
     """
     if taught is None:
         return
     if recipe.objectives.entity_distillation.weight and not taught.knowledge.entity_scores:
         raise UsageError(f"objectives.entity_distillation has a weight, and {taught.knowledge.path} holds no entity "
                          "scores.", "Set it to 0, or reinforce with --entity-scores 8.")
-    wanted = recipe.objectives.reinforced
-    if wanted.weight and wanted.captions and not taught.knowledge.captions:
-        raise UsageError(f"objectives.reinforced.captions is {wanted.captions:g}, and {taught.knowledge.path} holds no "
-                         "synthetic texts.", "Set it to 0, or reinforce with --captions.")
+    reinforced = recipe.objectives.reinforced
+    if reinforced.weight and reinforced.captions and not taught.knowledge.captions:
+        raise UsageError(f"objectives.reinforced.captions is {reinforced.captions:g}, and {taught.knowledge.path} "
+                         "holds no synthetic texts.", "Set it to 0, or reinforce with --captions.")
 
 
-def taught_tensors(found: Recalled) -> dict[str, Tensor]:
+def taught_tensors(recalled: Recalled) -> dict[str, Tensor]:
     """The entries of a batch: `known` and each teacher's embeddings; see `objectives.protocol.Batch`."""
-    batch = {KNOWN: torch.from_numpy(found.known)}
+    batch = {KNOWN: torch.from_numpy(recalled.known)}
     for what in ("image", "text", "caption", "entity_ids", "entity_scores"):
-        batch |= {teacher_key(name, what): torch.from_numpy(values) for name, values in getattr(found, what).items()}
+        batch |= {teacher_key(name, what): torch.from_numpy(values) for name, values in getattr(recalled, what).items()}
     return batch

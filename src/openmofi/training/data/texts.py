@@ -1,4 +1,4 @@
-"""Which text a sample is given: the pair's own, or its entity's, written into a template."""
+"""The text of a sample: the pair's own, or its entity's in a template."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def plan_texts(source: TextSource, kb: str, class_ids: Sequence[str], names: Seq
     Without a knowledge base the names of the dataset's vocabulary are taken; descriptions need one.
 
     Raises:
-        UsageError: probabilities or templates that do not work; descriptions are wanted and `data.kb` is empty.
+        UsageError: probabilities or templates that do not work; descriptions are needed and `data.kb` is empty.
         OpenMofiError: the knowledge base does not have an entity of the dataset.
     """
     shares = _shares(source)
@@ -83,9 +83,9 @@ def plan_texts(source: TextSource, kb: str, class_ids: Sequence[str], names: Seq
                          "Set data.kb to the knowledge base's folder, or data.text.name_description to 0.")
     pairs = _described(kb, class_ids) if kb and templates else [(name, "") for name in names]
     texts = tuple(filled(template, name, description) for name, description in pairs for template in templates)
-    each = [shares[0], *_even(shares[1], source.templates if named else ()),
-            *_even(shares[2], source.description_templates if described else ())]
-    return TextPlan(texts, tuple(np.cumsum(each).tolist()), seed)
+    probabilities = [shares[0], *_even(shares[1], source.templates if named else ()),
+                     *_even(shares[2], source.description_templates if described else ())]
+    return TextPlan(texts, tuple(np.cumsum(probabilities).tolist()), seed)
 
 
 def _shares(source: TextSource) -> tuple[float, float, float]:

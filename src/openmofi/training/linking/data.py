@@ -1,4 +1,4 @@
-"""Examples as a trainer sees them: which candidates stand in which order is drawn anew each epoch."""
+"""Training examples of linkers: candidates and their order are drawn anew each epoch."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from openmofi.training.linking.recipe import LinkData
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A mention as it is asked in one epoch.
+class TrainingMention:
+    """A mention as one epoch trains on it.
 
     Attributes:
         candidates: in a random order.
-        target: the place of the right one; the number of candidates stands for NIL.
+        target: the position of the right one; the number of candidates stands for NIL.
     """
 
     candidates: list[Candidate]
@@ -46,18 +46,18 @@ class LinkExamples:
     """
 
     def __init__(self, examples: Sequence[Example], settings: LinkData, tokens: FusionTokens, seed: int) -> None:
-        # Nothing can be learned where there is nothing to choose: one wrong candidate at least.
-        usable = [example for example in examples if any(one.id != example.gold for one in example.candidates)]
-        self.examples = usable[:max(1, round(settings.share * len(usable)))] if settings.share == 1.0 else \
-            [usable[place] for place in sorted(np.random.default_rng([seed, 1]).permutation(len(usable))
-                                               [:max(1, round(settings.share * len(usable)))])]
+        # A choice needs at least one wrong candidate.
+        usable = [example for example in examples if any(candidate.id != example.gold
+                                                                    for candidate in example.candidates)]
+        drawn = np.random.default_rng([seed, 1]).permutation(len(usable))[:max(1, round(settings.share * len(usable)))]
+        self.examples = [usable[index] for index in sorted(drawn)]
         if len(self.examples) < settings.batch_size:
             raise OpenMofiError(f"There are {len(self.examples)} usable training examples, fewer than a batch of "
                                 f"{settings.batch_size}.", "Lower data.batch_size, or name other splits in data.train.")
         self.left_out = len(examples) - len(usable)
         self._settings, self._tokens, self._seed = settings, tokens, seed
         self.nil = settings.nil > 0 or any(example.gold == NIL for example in self.examples)
-        self._contexts = [tokens.context(one.text, one.start, one.end) for one in self.examples]
+        self._contexts = [tokens.context(example.text, example.start, example.end) for example in self.examples]
         self._alike = _by_type(self.examples) if settings.hard_negatives else {}
 
     def batches(self, start: int, stop: int) -> Generator[Batch]:
@@ -65,57 +65,57 @@ class LinkExamples:
         size, count = self._settings.batch_size, len(self.examples)
         orders: dict[int, NDArray[np.int64]] = {}
         for step in range(start, stop):
-            places = np.arange(step * size, (step + 1) * size)
-            epochs, inner = places // count, places % count
+            positions = np.arange(step * size, (step + 1) * size)
+            epochs, inner = positions // count, positions % count
             orders = {epoch: orders[epoch] if epoch in orders else self._order(epoch)
                       for epoch in np.unique(epochs).tolist()}
-            rows = np.array([orders[epoch][place] for epoch, place in zip(epochs.tolist(), inner, strict=True)])
+            rows = np.array([orders[epoch][index] for epoch, index in zip(epochs.tolist(), inner, strict=True)])
             yield {"row": torch.from_numpy(rows), "epoch": torch.from_numpy(epochs)}
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         return np.random.default_rng([self._seed, 2, epoch]).permutation(len(self.examples))
 
-    def asked(self, row: int, epoch: int) -> Asked:
-        """An example as it is asked in an epoch."""
+    def mention(self, row: int, epoch: int) -> TrainingMention:
+        """An example with the candidates that are drawn for an epoch."""
         settings, example = self._settings, self.examples[row]
         draw = np.random.default_rng([self._seed, 3, epoch, row])
-        gold = next((one for one in example.candidates if one.id == example.gold), None)
-        wrong = [one for one in example.candidates if one.id != example.gold]
+        gold = next((candidate for candidate in example.candidates if candidate.id == example.gold), None)
+        wrong = [candidate for candidate in example.candidates if candidate.id != example.gold]
         kept = draw.random(len(wrong)) >= settings.candidate_dropout
         kept[int(draw.integers(len(wrong)))] = True
-        wrong = [one for one, keep in zip(wrong, kept, strict=True) if keep]
+        wrong = [candidate for candidate, keep in zip(wrong, kept, strict=True) if keep]
         if gold is not None and settings.hard_negatives:
             wrong += self._drawn_alike(gold, example, draw)
         if gold is not None and settings.nil and draw.random() < settings.nil:
             gold = None
         room = settings.max_candidates - (gold is not None)
-        listed = [wrong[place] for place in draw.permutation(len(wrong))[:room]] + ([gold] if gold else [])
+        listed = [wrong[index] for index in draw.permutation(len(wrong))[:room]] + ([gold] if gold else [])
         order = draw.permutation(len(listed)).tolist()
         target = order.index(len(listed) - 1) if gold is not None else len(listed)
-        return Asked([listed[place] for place in order], target)
+        return TrainingMention([listed[index] for index in order], target)
 
     def _drawn_alike(self, gold: Candidate, example: Example, draw: np.random.Generator) -> list[Candidate]:
         pool = self._alike.get(gold.type, [])
-        known = {one.id for one in example.candidates}
+        known = {candidate.id for candidate in example.candidates}
         count = min(self._settings.hard_negatives, len(pool))
-        # Namesakes are asked about already: who is in the example's own list is not drawn.
-        return [pool[place] for place in draw.choice(len(pool), count, replace=False) if pool[place].id not in known]
+        # Candidates of the example itself are not drawn.
+        return [pool[index] for index in draw.choice(len(pool), count, replace=False) if pool[index].id not in known]
 
-    def packed(self, batch: Batch) -> tuple[Packed, list[Asked]]:
-        """What the model reads of a batch, and what is right in it."""
+    def packed(self, batch: Batch) -> tuple[Packed, list[TrainingMention]]:
+        """The model's input for a batch, and its mentions."""
         rows = batch["row"].tolist()
-        asked = [self.asked(row, epoch) for row, epoch in zip(rows, batch["epoch"].tolist(), strict=True)]
-        candidates = [[self._tokens.candidate(one) for one in found.candidates] for found in asked]
-        return pack([self._contexts[row] for row in rows], candidates, self._tokens.markers.pad), asked
+        mentions = [self.mention(row, epoch) for row, epoch in zip(rows, batch["epoch"].tolist(), strict=True)]
+        candidates = [[self._tokens.candidate(candidate) for candidate in mention.candidates] for mention in mentions]
+        return pack([self._contexts[row] for row in rows], candidates, self._tokens.markers.pad), mentions
 
-    def titles(self, asked: Sequence[Asked]) -> list[list[int]]:
+    def titles(self, mentions: Sequence[TrainingMention]) -> list[list[int]]:
         """Tokens of the right title of each mention."""
-        return [title_tokens(self._tokens, found.candidates)[found.target] for found in asked]
+        return [title_tokens(self._tokens, mention.candidates)[mention.target] for mention in mentions]
 
 
 def _by_type(examples: Sequence[Example]) -> dict[str, list[Candidate]]:
-    found: dict[str, dict[str, Candidate]] = defaultdict(dict)
+    candidates: dict[str, dict[str, Candidate]] = defaultdict(dict)
     for example in examples:
         for candidate in example.candidates:
-            found[candidate.type].setdefault(candidate.id, candidate)
-    return {kind: list(held.values()) for kind, held in found.items()}
+            candidates[candidate.type].setdefault(candidate.id, candidate)
+    return {kind: list(by_id.values()) for kind, by_id in candidates.items()}

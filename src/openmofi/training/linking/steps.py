@@ -1,4 +1,4 @@
-"""A training step of the fusion decoder in the terms of the loop: a loss a mention, and their mean."""
+"""The fusion decoder as the training loop takes it: a loss for each mention, and their mean as the objective."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from openmofi.linking.fusion.packing import segment_log_softmax
 from openmofi.linking.fusion.titles import title_losses
 from openmofi.objectives.protocol import Batch, Embeddings, ObjectiveResult
 from openmofi.training.grad_cache import Forward
-from openmofi.training.linking.data import Asked, LinkExamples
+from openmofi.training.linking.data import LinkExamples, TrainingMention
 from openmofi.training.linking.recipe import LinkRecipe
 from openmofi.training.model.freeze import freeze
 from openmofi.training.optimization import Optimizer, dense_optimizer
@@ -22,7 +22,7 @@ _PRETRAINED = ("encoder.", "embedding.")
 
 
 class MeanLoss(nn.Module):
-    """The mean of the mentions' losses, which the model found already: an `Objective`."""
+    """The mean of the mentions' losses, which are the model's outputs; an `Objective`."""
 
     def forward(self, embeddings: Embeddings, batch: Batch) -> ObjectiveResult:
         """`loss` and `right`: (B,)."""
@@ -42,19 +42,19 @@ def fusion_forward(fusion: Fusion, data: LinkExamples, device: torch.device, *, 
     pad = fusion.tokens.markers.pad
 
     def forward(batch: Batch) -> Mapping[str, Tensor]:
-        packed, asked = data.packed(batch)
+        packed, mentions = data.packed(batch)
         packed = packed.to(device)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
             if generates:
-                loss = title_losses(fusion.model, packed, data.titles(asked), pad)
+                loss = title_losses(fusion.model, packed, data.titles(mentions), pad)
                 return {"loss": loss, "right": torch.full_like(loss, torch.nan)}
             scores = fusion.model(packed, pad)
-        return select_losses(scores, packed.mention, asked, nil=data.nil)
+        return select_losses(scores, packed.mention, mentions, nil=data.nil)
 
     return forward
 
 
-def select_losses(scores: Tensor, mention: Tensor, asked: list[Asked], *, nil: bool) -> dict[str, Tensor]:
+def select_losses(scores: Tensor, mention: Tensor, mentions: list[TrainingMention], *, nil: bool) -> dict[str, Tensor]:
     """Softmax cross-entropy of each mention over its candidates and, if there are such mentions, NIL.
 
     Args:
@@ -63,16 +63,16 @@ def select_losses(scores: Tensor, mention: Tensor, asked: list[Asked], *, nil: b
         asked: the M mentions.
         nil: whether NIL takes part.
     """
-    count, device = len(asked), scores.device
+    count, device = len(mentions), scores.device
     flat = scores.float() if nil else scores[:len(mention)].float()
     segment = torch.cat([mention, torch.arange(count, device=device)]) if nil else mention
     logs = segment_log_softmax(flat, segment, count)
-    sizes = torch.tensor([len(found.candidates) for found in asked])
-    places = sizes.cumsum(0) - sizes + torch.tensor([found.target for found in asked])
-    is_nil = torch.tensor([found.target for found in asked]) == sizes
-    places = torch.where(is_nil, len(mention) + torch.arange(count), places).to(device)
+    sizes = torch.tensor([len(drawn.candidates) for drawn in mentions])
+    index = sizes.cumsum(0) - sizes + torch.tensor([drawn.target for drawn in mentions])
+    is_nil = torch.tensor([drawn.target for drawn in mentions]) == sizes
+    index = torch.where(is_nil, len(mention) + torch.arange(count), index).to(device)
     best = logs.new_full((count,), -torch.inf).scatter_reduce(0, segment, logs.detach(), "amax")
-    chosen = logs[places]
+    chosen = logs[index]
     return {"loss": -chosen, "right": (chosen.detach() >= best).float()}
 
 

@@ -61,44 +61,44 @@ def build_model(settings: ModelSettings, inputs: ModelInputs, *, seed: int) -> D
 
 
 def _image_tower(settings: ModelSettings, inputs: ModelInputs, seed: int, head_seed: int) -> Tower:
-    wanted = settings.image
+    side = settings.image
     if inputs.image_encoder is not None:
         features = inputs.image_encoder.feature_dim
-        return _tower(None, features, wanted, settings.dim, head_seed, "model.image")
-    trunk = _seeded(seed, partial(image_trunk, wanted.spec, pretrained=wanted.pretrained, size=wanted.size,
-                                  drop_path=wanted.drop_path))
-    return _tower(trunk, trunk.dim, wanted, settings.dim, head_seed, "model.image")
+        return _tower(None, features, side, settings.dim, head_seed, "model.image")
+    trunk = _seeded(seed, partial(image_trunk, side.spec, pretrained=side.pretrained, size=side.size,
+                                  drop_path=side.drop_path))
+    return _tower(trunk, trunk.dim, side, settings.dim, head_seed, "model.image")
 
 
 def _text_tower(settings: ModelSettings, inputs: ModelInputs, seed: int, head_seed: int) -> Tower:
-    wanted = settings.text
+    side = settings.text
     if inputs.text_encoder is not None:
         features = inputs.text_encoder.text_feature_dim
-        return _tower(None, features, wanted, settings.dim, head_seed, "model.text")
-    trunk = _seeded(seed, partial(text_trunk, wanted.spec, pretrained=wanted.pretrained))
-    return _tower(trunk, trunk.dim, wanted, settings.dim, head_seed, "model.text")
+        return _tower(None, features, side, settings.dim, head_seed, "model.text")
+    trunk = _seeded(seed, partial(text_trunk, side.spec, pretrained=side.pretrained))
+    return _tower(trunk, trunk.dim, side, settings.dim, head_seed, "model.text")
 
 
-def _tower(trunk: Trunk | None, features: int, wanted: ImageModel | TextModel, dim: int, seed: int,
+def _tower(trunk: Trunk | None, features: int, side: ImageModel | TextModel, dim: int, seed: int,
            setting: str) -> Tower:
-    head = _head(features, wanted, dim, seed, setting)
+    head = _head(features, side, dim, seed, setting)
     tower = Tower(nn.Identity() if trunk is None else trunk.module, head, None if trunk is None else trunk.architecture)
-    if wanted.gradient_checkpointing and trunk is not None:
+    if side.gradient_checkpointing and trunk is not None:
         _checkpoint_gradients(trunk.module, setting)
-    freeze(tower, wanted.freeze, f"{setting}.freeze")
+    freeze(tower, side.freeze, f"{setting}.freeze")
     return tower
 
 
-def _head(features: int, wanted: ImageModel | TextModel, dim: int, seed: int, setting: str) -> nn.Module:
-    standardised = isinstance(wanted, ImageModel) and wanted.standardise
-    dropout = wanted.feature_dropout if isinstance(wanted, ImageModel) else 0.0
-    if wanted.head == "none":
+def _head(features: int, side: ImageModel | TextModel, dim: int, seed: int, setting: str) -> nn.Module:
+    standardised = isinstance(side, ImageModel) and side.standardise
+    dropout = side.feature_dropout if isinstance(side, ImageModel) else 0.0
+    if side.head == "none":
         if features != dim or standardised or dropout:
             raise UsageError(f"{setting}.head is none, so model.dim must be the tower's {features}, and there is "
                              "nothing to standardise or to drop features before.",
                              f"Set model.dim: {features}, or {setting}.head: linear.")
         return nn.Identity()
-    hidden = (wanted.head_hidden or dim) if wanted.head == "mlp" else 0
+    hidden = (side.head_hidden or dim) if side.head == "mlp" else 0
     mean, std = (np.zeros(features, np.float32), np.ones(features, np.float32)) if standardised else (None, None)
     return TrainedHead(Head.initial(features, dim, seed=seed, hidden=hidden, mean=mean, std=std),
                        feature_dropout=dropout)

@@ -41,11 +41,9 @@ class Ema:
             self._buffers[name].copy_(value)
         self._updates += 1
 
-    @torch.no_grad()
-    def copy_to(self, model: nn.Module) -> None:
-        """Overwrite the model's weights and buffers with the average."""
-        for name, value in (_trained(model) | _buffers(model)).items():
-            value.copy_((self._weights | self._buffers)[name])
+    def averaged(self) -> dict[str, Tensor]:
+        """Name of a trained parameter or a buffer of the model → its average, sharing memory."""
+        return self._weights | self._buffers
 
     def state_dict(self) -> dict[str, Tensor]:
         """Name → tensor, sharing memory: `updates`, `weights.…` and `buffers.…`."""

@@ -21,10 +21,10 @@ def save_encoder(folder: str | Path, model: DualEncoder, settings: ModelSettings
 
     Two heads on one locked encoder (or an image head alone) become a projection over that encoder, a folder of a few
     megabytes. Anything else becomes a `trained` encoder: the weights of every tower that was trained, and a locked
-    side by spec and fingerprint. An encoder without a text tower opens too, and says so when it is asked for texts.
+    side by spec and fingerprint. An encoder without a text tower opens too, and raises for texts.
 
     Args:
-        folder: where; made where it is missing.
+        folder: created where it is missing.
         model: in one piece (no DTensors).
         settings, inputs: that it was built with.
         logit_scale: the factor on cosines that it was trained with; 1.0 where there is none.

@@ -25,10 +25,10 @@ def freeze(tower: nn.Module, patterns: Sequence[str], setting: str) -> None:
     """
     parameters = dict(tower.named_parameters())
     for pattern in patterns:
-        found = [name for name in parameters if fnmatchcase(name, pattern)]
-        if not found:
+        matches = [name for name in parameters if fnmatchcase(name, pattern)]
+        if not matches:
             raise _unmatched(pattern, list(parameters), setting)
-        for name in found:
+        for name in matches:
             parameters[name].requires_grad_(False)
 
 

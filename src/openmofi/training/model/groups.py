@@ -56,8 +56,8 @@ def layer_ids(trunk: Any) -> dict[str, int]:
     if hasattr(trunk, "group_matcher"):
         from timm.models import group_parameters
 
-        found = group_parameters(trunk, trunk.group_matcher(coarse=False), reverse=True)
-        return {name: int(found[name]) for name in names if name in found}
+        layers = group_parameters(trunk, trunk.group_matcher(coarse=False), reverse=True)
+        return {name: int(layers[name]) for name in names if name in layers}
     blocks = {name: int(match.group(1)) + 1 for name in names if (match := _BLOCK.search(name))}
     last = max(blocks.values(), default=0) + 1
     return {name: blocks.get(name, 0 if _STEM.search(name) else last) for name in names}

@@ -108,16 +108,15 @@ class DualEncoder(nn.Module):
         self.image, self.text = image, text
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """A batch → `image` and, where there is a text tower, `text` and (if the batch has synthetic texts) `caption`:
-        (B, dim) float32, L2-normalised.
+        """A batch → `image`, `text` and `caption` (of synthetic texts), as far as batch and model have them.
+
+        Each (B, dim) float32, L2-normalised.
         """
-        found: dict[str, Tensor] = {"image": self.image(self.image_input(batch))}
+        inputs = {"image": (self.image, "image" if self.image.architecture else "image_features")}
         if self.text is not None:
-            kind = "features" if self.text.architecture is None else "tokens"
-            found["text"] = self.text(batch[f"text_{kind}"])
-            if (captions := f"caption_{kind}") in batch:
-                found["caption"] = self.text(batch[captions])
-        return found
+            kind = "tokens" if self.text.architecture else "features"
+            inputs |= {name: (self.text, f"{name}_{kind}") for name in ("text", "caption")}
+        return {name: tower(batch[entry]) for name, (tower, entry) in inputs.items() if entry in batch}
 
     def image_input(self, batch: Batch) -> Tensor:
         """What the image tower takes of a batch."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from openmofi.config.recipes import read_recipe
 from openmofi.errors import UsageError
-from openmofi.training.recipe.schema import Recipe, RunSettings
+from openmofi.training.recipe.schema import Recipe, RunSettings, check_evaluation
 
 RECIPES = resources.files("openmofi.training") / "recipes"
 """The packaged recipes."""
@@ -40,6 +40,7 @@ def validate(recipe: Recipe) -> None:
     if recipe.optimizer.warmup > recipe.run.steps:
         raise UsageError(f"optimizer.warmup is {recipe.optimizer.warmup}, more than run.steps = {recipe.run.steps}.",
                          "Set optimizer.warmup too where steps are few.")
+    check_evaluation(recipe.run, texts=recipe.model.text.spec != "none")
 
 
 def require_data(recipe: Recipe) -> None:

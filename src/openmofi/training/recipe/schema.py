@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -17,6 +18,7 @@ from openmofi.config import (
     ProperFraction,
     Settings,
     check_ascending,
+    did_you_mean,
 )
 from openmofi.errors import UsageError
 from openmofi.knowledge.texts import check_template
@@ -242,6 +244,46 @@ class OptimizerSettings(Settings):
     ema: ProperFraction = 0.0
 
 
+EVALUATION_METRICS = {
+    "retrieval/map": ("retrieval", True), "retrieval/recall_at_1": ("retrieval", True), "knn/accuracy": ("knn", True),
+    "zero_shot/accuracy": ("zero_shot", True), "zero_shot/accuracy_top5": ("zero_shot", True),
+    "held_out/loss": ("loss", False),
+}
+"""Metric of an evaluator → its setting in `EvaluateSettings`, and whether more is better."""
+
+
+@dataclass(frozen=True)
+class EvaluateSettings(Settings):
+    """What the loop evaluates on rows that are held out of training; see `openmofi.training.evaluators`.
+
+    Attributes:
+        every: steps between evaluations; the last step has one too. With 0 nothing is evaluated or held out.
+        retrieval: mAP and recall at 1 among the held-out images (`evaluation.metrics.retrieval`).
+        knn: accuracy of weighted nearest neighbours in a random half of them, for the other half.
+        zero_shot: accuracy by the names of their classes; needs a text tower.
+        loss: the loss, in batches of `data.batch_size` without random augmentation.
+        held_out: share of the rows, or of the classes, that is held out; `run.seed` and keys decide which.
+        held_out_by: `row`, or `class`: all rows with one of the classes.
+        limit: most rows that are held out.
+        neighbours: of `knn`.
+    """
+
+    every: NonNegativeInt = 0
+    retrieval: bool = False
+    knn: bool = False
+    zero_shot: bool = False
+    loss: bool = False
+    held_out: Annotated[float, Meta(gt=0, lt=1)] = 0.02
+    held_out_by: Literal["row", "class"] = "row"
+    limit: PositiveInt = 10_000
+    neighbours: PositiveInt = 10
+
+    @property
+    def names(self) -> list[str]:
+        """The metrics of the evaluators that are on."""
+        return [name for name, (setting, _) in EVALUATION_METRICS.items() if self.every and getattr(self, setting)]
+
+
 @dataclass(frozen=True)
 class RunSettings(Settings):
     """How it runs.
@@ -258,8 +300,11 @@ class RunSettings(Settings):
         log_every: steps between lines of the log.
         checkpoint_every: steps between checkpoints; the last step always has one.
         keep: last checkpoints kept; the best one is kept besides.
-        best: metric of the log by which a checkpoint is the best; `-` in front where less is better.
+        best: metric by which a checkpoint is the best: an evaluator's, such as `retrieval/map`, and the best checkpoint
+            becomes the encoder; or one of the log's means, with `-` in front where less is better.
         threads: of torch, a process; 0 leaves its choice.
+        patience: evaluations without a better `best` before the run stops; 0 is never.
+        evaluate: see `EvaluateSettings`.
     """
 
     steps: PositiveInt = 100_000
@@ -274,6 +319,41 @@ class RunSettings(Settings):
     keep: PositiveInt = 3
     best: Annotated[str, Meta(pattern="^(-.|[^-])", description="a metric of the log, such as -loss")] = "-loss"
     threads: NonNegativeInt = 0
+    patience: NonNegativeInt = 0
+    evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
+
+
+def check_evaluation(run: RunSettings, *, texts: bool) -> None:
+    """Check `run.evaluate`, and `run.best` and `run.patience` as far as evaluators decide them.
+
+    Args:
+        run: the settings.
+        texts: whether there is a text tower.
+
+    Raises:
+        UsageError: no evaluator, or a metric that no evaluator measures.
+    """
+    settings, best = run.evaluate, run.best.removeprefix("-")
+    prefix = "run.evaluate"
+    if settings.every and not settings.names:
+        raise UsageError(f"{prefix}.every is {settings.every}, and every evaluator is off.",
+                         f"Set {prefix}.retrieval: true, say.")
+    if settings.every and settings.zero_shot and not texts:
+        raise UsageError(f"{prefix}.zero_shot needs texts, and model.text.spec is none.",
+                         f"Set model.text.spec, or {prefix}.zero_shot: false.")
+    if best in EVALUATION_METRICS and best not in settings.names:
+        raise UsageError(f"run.best is {best}, which nothing measures.",
+                         f"Set {prefix}.every, and {prefix}.{EVALUATION_METRICS[best][0]}: true.")
+    if best in EVALUATION_METRICS and EVALUATION_METRICS[best][1] and run.best.startswith("-"):
+        raise UsageError(f"run.best is {run.best}, and of {best} more is better.", f"Set run.best: {best}.")
+    families = {name.partition("/")[0] for name in EVALUATION_METRICS}
+    close = difflib.get_close_matches(best, EVALUATION_METRICS, n=1, cutoff=0.8)
+    if best not in EVALUATION_METRICS and (close or best.partition("/")[0] in families):
+        raise UsageError(f"unknown value {run.best!r} for run.best.{did_you_mean(best, EVALUATION_METRICS)}",
+                         f"Evaluators measure {', '.join(EVALUATION_METRICS)}.")
+    if run.patience and best not in settings.names:
+        raise UsageError(f"run.patience counts evaluations, and run.best is {run.best}, which none measures"
+                         f".{did_you_mean(best, EVALUATION_METRICS)}", "Set run.best: retrieval/map, say.")
 
 
 @dataclass(frozen=True)
