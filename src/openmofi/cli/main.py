@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from openmofi.version import __version__
 from openmofi.cli import dataset, encoder, eval, explain, export, kb, label, link, reinforce, sample, train
 from openmofi.cli.command import Commands, run_app
+from openmofi.version import __version__
 
 app = typer.Typer(
     name="openmofi", cls=Commands, no_args_is_help=True, add_completion=False, rich_markup_mode=None,

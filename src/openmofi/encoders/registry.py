@@ -97,7 +97,7 @@ def _open_folder(spec: str, rest: str, device: str, bases: Sequence[Encoder]) ->
         exact = [base.with_precision("fp32") for base in bases if base.device == device]
         return open_heads(folder, raw, spec, open_base, exact)
     if style != "run":
-        from openmofi.encoders.export.opened import open_graphs
+        from openmofi.encoders.libraries.graphs import open_graphs
 
         return open_graphs(folder, raw, spec)
     from openmofi.encoders.trained import open_trained

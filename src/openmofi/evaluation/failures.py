@@ -7,10 +7,10 @@ from pathlib import Path
 
 import jinja2
 
-from openmofi.version import __version__
 from openmofi.evaluation.result import write_result
 from openmofi.evaluation.run import Evaluated, protocol_named
 from openmofi.storage import write_text
+from openmofi.version import __version__
 
 
 def write_failures(path: str | Path, evaluated: Evaluated) -> None:

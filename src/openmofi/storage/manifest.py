@@ -12,11 +12,11 @@ from typing import Any
 
 import fsspec
 
-from openmofi.version import __version__
 from openmofi.errors import OpenMofiError
 from openmofi.schema import SCHEMA_VERSION
 from openmofi.storage.atomic import remove_leftovers, write_json
 from openmofi.storage.fingerprint import fingerprint, plain
+from openmofi.version import __version__
 
 MANIFEST = "manifest.json"
 _PACKAGES = (

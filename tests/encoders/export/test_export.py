@@ -151,7 +151,7 @@ def test_great_weights_lie_beside_the_graph(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("told", "threads"), [("3", 3), ("0", None), ("many", None), ("", None)])
 def test_threads_are_as_many_as_are_said(told, threads, monkeypatch):
-    from openmofi.encoders.export.opened import _threads
+    from openmofi.encoders.libraries.graphs import _threads
 
     monkeypatch.setenv("OMP_NUM_THREADS", told)
     assert _threads() == (threads or len(os.sched_getaffinity(0)))
@@ -184,8 +184,8 @@ def test_damage_is_one_sentence(copy):
 
 
 def test_a_graph_that_the_engine_refuses(copy):
-    from openmofi.encoders.export.opened import Graphs, digests, write_graphs_description
     from openmofi.encoders.folder import read_description
+    from openmofi.encoders.libraries.graphs import Graphs, digests, write_graphs_description
 
     encoder, raw = open_encoder(f"onnx:{copy}"), read_description(copy)
     (copy / "image.onnx").write_bytes(b"no graph")

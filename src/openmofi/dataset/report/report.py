@@ -17,7 +17,6 @@ import jinja2
 import pyarrow as pa
 from markupsafe import Markup
 
-from openmofi.version import __version__
 from openmofi.dataset.audit.audit import Audit
 from openmofi.dataset.names import describe
 from openmofi.dataset.report import plots
@@ -28,6 +27,7 @@ from openmofi.dataset.tables import Folder
 from openmofi.knowledge import KnowledgeBase
 from openmofi.schema import VOCABULARY
 from openmofi.storage import Shard, read_parquet, write_text
+from openmofi.version import __version__
 
 STATUS_TEXTS = {
     "labelled": "has at least one accepted entity",

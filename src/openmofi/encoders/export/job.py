@@ -22,7 +22,11 @@ from openmofi.encoders.companions import CLASSES_FILE
 from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.export.agreement import Agreement, Samples, agreement
 from openmofi.encoders.export.onnx import quantise_linear, write_onnx
-from openmofi.encoders.export.opened import (
+from openmofi.encoders.export.openvino import write_openvino
+from openmofi.encoders.export.settings import ExportSettings
+from openmofi.encoders.fold import folded, picture_probe
+from openmofi.encoders.folder import SPEC_FILE, TOKENIZER_FOLDER, encoder_with_heads, read_description, write_heads
+from openmofi.encoders.libraries.graphs import (
     EMBEDDING,
     FEATURES,
     GRAPHS,
@@ -35,10 +39,6 @@ from openmofi.encoders.export.opened import (
     text_inputs,
     write_graphs_description,
 )
-from openmofi.encoders.export.openvino import write_openvino
-from openmofi.encoders.export.settings import ExportSettings
-from openmofi.encoders.fold import folded, picture_probe
-from openmofi.encoders.folder import SPEC_FILE, TOKENIZER_FOLDER, encoder_with_heads, read_description, write_heads
 from openmofi.encoders.networks import Networks
 from openmofi.encoders.registry import open_encoder
 from openmofi.errors import OpenMofiError, UsageError

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from openmofi.encoders.export.opened import EMBEDDING, imported
+from openmofi.encoders.libraries.graphs import EMBEDDING, imported
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.quiet import quiet_logging
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from openmofi.encoders.export.opened import imported
-from openmofi.encoders.export.signal_stack import signal_stack_kept
+from openmofi.encoders.libraries.graphs import imported
+from openmofi.encoders.libraries.signal_stack import signal_stack_kept
 from openmofi.errors import OpenMofiError
 from openmofi.quiet import quiet_logging
 

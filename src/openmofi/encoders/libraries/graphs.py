@@ -26,8 +26,8 @@ import numpy as np
 
 from openmofi.encoders.companions import Companions
 from openmofi.encoders.encoder import Encoder, Towers
-from openmofi.encoders.export.signal_stack import signal_stack_kept
 from openmofi.encoders.folder import SPEC_FILE, TOKENIZER_FOLDER, Side, write_description
+from openmofi.encoders.libraries.signal_stack import signal_stack_kept
 from openmofi.encoders.preprocess import preprocessing_from_json
 from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.errors import MissingExtraError, OpenMofiError
