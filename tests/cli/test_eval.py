@@ -14,7 +14,7 @@ from terminal import openmofi, sentence
 
 @pytest.fixture(autouse=True)
 def eye(monkeypatch):
-    monkeypatch.setattr("openmofi.encoders.open_encoder", lambda spec, device="cpu": Eye(texts=spec != "blind"))
+    monkeypatch.setattr("openmofi.encoders.open_encoder", lambda spec, **_: Eye(texts=spec != "blind"))
 
 
 def run(*arguments: str | Path):

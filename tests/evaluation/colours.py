@@ -2,12 +2,13 @@
 
 import copy
 import io
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from openmofi.encoders import Encoder
+from openmofi.encoders import Encoder, preprocess
 from openmofi.encoders.arrays import normalised
 from openmofi.encoders.protocol import Preprocessing
 from openmofi.errors import OpenMofiError
@@ -34,9 +35,16 @@ class Eye:
     def has_joint_space(self):
         return self.joint
 
+    @property
+    def has_texts(self):
+        return self.texts
+
     def with_preprocessing(self, preprocessing):
         changed = copy.copy(self)
-        changed.preprocessing = preprocessing
+        changed.preprocessing, changed.fingerprint = preprocessing, f"{self.fingerprint}-{preprocessing}"
+        changed.feature_fingerprint = f"{self.feature_fingerprint}-{preprocessing}"
+        changed.preprocess = partial(preprocess, settings=preprocessing)
+        changed.image_features = self.image_features
         return changed
 
     def preprocess(self, image):

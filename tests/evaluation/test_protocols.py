@@ -12,16 +12,12 @@ from PIL import Image
 
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation import (
-    class_embeddings,
-    embed_images,
-    evaluate_retrieval,
-    evaluate_zero_shot,
-    true_entities,
-)
+from openmofi.evaluation import class_embeddings, evaluate_retrieval, evaluate_zero_shot
 from openmofi.evaluation.data.class_names import imagenet_names, packaged_templates, templates_named
+from openmofi.evaluation.data.truth import true_entities
 from openmofi.evaluation.protocols import sample_retrieval
 from openmofi.evaluation.run import PROTOCOLS, evaluate, protocol_named
+from openmofi.features import embed_images
 from openmofi.pairs import Record, write_tar
 from openmofi.schema import ENTITIES, TRUTH
 from openmofi.storage import claim_folder, expand_shards, finish_manifest, write_table

@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from openmofi.training.linking.settings import load_link_recipe
 from PIL import Image
 from safetensors.torch import load_file
 
 import openmofi.training.run as run_module
+from openmofi.config.recipes import recipe_dict
 from openmofi.encoders import open_encoder
 from openmofi.engine.protocol import Quiet
 from openmofi.errors import UsageError
@@ -24,9 +24,10 @@ from openmofi.pairs import read_pairs
 from openmofi.storage import Shard, read_manifest
 from openmofi.training.data import open_data
 from openmofi.training.data.held_out import hold_out
+from openmofi.training.linking.recipe import load_link_recipe
 from openmofi.training.log import Unwatched, read_log
 from openmofi.training.model import inputs_of
-from openmofi.training.recipe.rules import load_recipe, recipe_dict, validate
+from openmofi.training.recipe.rules import load_recipe, validate
 from openmofi.training.recipe.schema import EVALUATION_METRICS, EvaluateSettings
 from openmofi.training.terms import build_terms
 

@@ -105,7 +105,8 @@ def _batches(part: StoredFeatures) -> Iterator[Array]:
 def _compute(source: ImageSource, store: FeatureStore) -> None:
     images: list[PreparedImage] = []
     features: list[Array] = []
-    for batch in ahead(source.read(), lambda item: store.prepare(item[1]()), store.batch_size):
+    # A source has keys of its own.
+    for batch in ahead(source.read(), lambda item: replace(store.prepare(item[1]()), key=item[0]), store.batch_size):
         prepared = [image for _, image in batch]
         features.append(store.embed(prepared).astype(store.dtype))
         images += [replace(image, pixels=None) for image in prepared]

@@ -61,9 +61,11 @@ class StoredFeatures:
     @cached_property
     def values(self) -> NDArray[np.floating[Any]]:
         """(rows, feature_dim) float16 or float32, memory-mapped; zeros where the image was not usable."""
-        column = self.table.column("feature").combine_chunks()
-        flat: NDArray[np.floating[Any]] = column.flatten().to_numpy(zero_copy_only=len(column) > 0)
-        return flat.reshape(len(column), column.type.list_size)
+        # Joining chunks, even a single one, would copy; the store writes one, and none of an empty shard.
+        column = self.table.column("feature")
+        chunk = column.chunk(0) if column.num_chunks else pa.array([], column.type)
+        flat: NDArray[np.floating[Any]] = chunk.flatten().to_numpy(zero_copy_only=len(chunk) > 0)
+        return flat.reshape(len(chunk), column.type.list_size)
 
     @cached_property
     def usable(self) -> NDArray[np.bool_]:

@@ -3,6 +3,7 @@
 from openmofi.storage.atomic import (
     atomic_path,
     exists,
+    make_folder,
     read_arrow,
     read_parquet,
     write_arrow,
@@ -25,7 +26,7 @@ from openmofi.storage.shards import Shard, expand_shards
 
 __all__ = [
     "Manifest", "Shard", "atomic_path", "claim_folder", "exists", "expand_shards", "file_fingerprint", "fingerprint",
-    "finish_manifest", "locked", "package_versions", "read_arrow", "read_manifest", "read_parquet",
+    "finish_manifest", "locked", "make_folder", "package_versions", "read_arrow", "read_manifest", "read_parquet",
     "require_claimable", "write_arrow",
     "write_bytes", "write_json", "write_table", "write_text",
 ]

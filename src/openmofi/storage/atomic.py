@@ -171,6 +171,19 @@ def read_arrow(path: str | Path) -> pa.Table:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Remove it and start the command again.") from error
 
 
+def make_folder(folder: str | Path) -> None:
+    """Make a local folder, before long work, so that its outcome has a place.
+
+    Raises:
+        OpenMofiError: it cannot be made.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OpenMofiError(f"{folder} cannot be made a folder: {error.strerror or error}.",
+                            "Give another folder.") from error
+
+
 def exists(path: str | Path) -> bool:
     """Whether a file is at a local path or fsspec URL."""
     filesystem, name = fsspec.core.url_to_fs(str(path))

@@ -85,7 +85,7 @@ def test_the_choices_are_those_that_there_were():
         "data.sampler", "model.image.head", "model.text.head", "objectives.margin_softmax.implementation",
         "objectives.margin_softmax.margin_type", "objectives.margin_softmax.label_weights",
         "objectives.contrastive.loss", "objectives.contrastive.positives", "objectives.reinforced.positives",
-        "data.reinforcement.mismatch", "optimizer.head", "run.precision"}
+        "data.reinforcement.mismatch", "optimizer.head", "run.precision", "run.evaluate.held_out_by"}
 
 
 def test_contrastive_names_are_those_of_the_objective():

@@ -11,7 +11,7 @@ from rich.table import Table
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None,
-                numbers: Sequence[int] | None = None) -> None:
+                numbers: Sequence[int] | None = None, whole: Sequence[int] = ()) -> None:
     """Print rows of cells below the names of their columns.
 
     Args:
@@ -19,11 +19,12 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, title: st
         rows: cells as text.
         title: printed above.
         numbers: columns that are set to the right; `None`: all but the first.
+        whole: columns whose cells are never folded.
     """
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for column, name in enumerate(head):
         right = column > 0 if numbers is None else column in numbers
-        table.add_column(name, justify="right" if right else "left", overflow="fold")
+        table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=column in whole)
     for row in rows:
         table.add_row(*row)
     Console(markup=False, highlight=False).print(table)
@@ -52,7 +53,7 @@ def print_audit(result: Mapping[str, Any]) -> None:
         rows += [_audit_row("" if position else group, value, figures)
                  for position, (value, figures) in enumerate(values.items())]
     print_table(("group", "", "pairs", "precision", "95 %", "recall", "text-only precision", "text-only recall"), rows,
-                numbers=range(2, 8))
+                numbers=range(2, 8), whole=(0, 1))
     for name, precision in result["precision_at_recall"].items():
         if result["curve"]:
             print(f"precision of {name} at recall {result['recall_asked']:.2f}: {_percent(precision)}")

@@ -5,10 +5,12 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from openmofi.encoders import Preprocessing
 from openmofi.encoders.arrays import normalised
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation import embed_images, image_features_of, true_entities
+from openmofi.evaluation.data.truth import true_entities
+from openmofi.features import embed_images, image_features_of
 from openmofi.pairs import Record, write_tar
 from openmofi.schema import TRUTH
 from openmofi.storage import expand_shards, write_table
@@ -18,6 +20,8 @@ class Means:
     """An encoder whose features are 16 means of the image; counts what it embeds."""
 
     dim, feature_dim, feature_fingerprint = 4, 48, "means"
+    preprocessing = Preprocessing(4, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    batch = staticmethod(np.stack)
 
     def __init__(self, turn: int = 0) -> None:
         self.seen = 0
@@ -83,26 +87,35 @@ def test_encoders_over_one_backbone_embed_the_pictures_once(shards, tmp_path):
 def test_half_precision_is_kept_apart_and_near(shards, tmp_path):
     whole = image_features_of(shards, Means(), tmp_path / "cache", Quiet())
     half = image_features_of(shards, Means(), tmp_path / "cache", Quiet(), half=True)
-    assert [(part.features.dtype, part.features.shape) for part in half] == [(np.float16, (69, 48))] * 2
-    np.testing.assert_allclose(half[0].features, whole[0].features, atol=1e-3)
-    assert isinstance(whole[0].features, np.memmap)
+    assert [(part.values.dtype, part.values.shape) for part in half] == [(np.float16, (70, 48))] * 2
+    np.testing.assert_allclose(half[0].values, whole[0].values, atol=1e-3)
+
+
+def test_stored_features_are_mapped_and_not_read(shards, tmp_path):
+    part = image_features_of(shards, Means(), tmp_path / "cache", Quiet())[0]
+    before = pa.total_allocated_bytes()
+    values = part.values
+    assert pa.total_allocated_bytes() == before
+    assert not values.flags.writeable
+    np.testing.assert_array_equal(values[5], 0)
 
 
 def test_a_changed_shard_or_backbone_is_embedded_again(shards, tmp_path):
     image_features_of(shards, Means(), tmp_path / "cache", Quiet())
     write_tar(shards[0].path, [Record("new", picture(1), None)])
+    shards = expand_shards([str(tmp_path / "world")])
     again = Means()
     parts = image_features_of(shards, again, tmp_path / "cache", Quiet())
-    assert (again.seen, parts[0].keys) == (1, ["new"])
+    assert (again.seen, parts[0].table["key"].to_pylist()) == (1, ["new"])
     other = Means()
     other.feature_fingerprint = "others"
     image_features_of(shards, other, tmp_path / "cache", Quiet())
     assert other.seen == 70
 
 
-def test_a_run_that_was_stopped_between_two_files_starts_the_shard_again(shards, tmp_path):
+def test_a_shard_whose_file_is_missing_is_embedded_again(shards, tmp_path):
     image_features_of(shards, Means(), tmp_path / "cache", Quiet())
-    next((tmp_path / "cache").rglob("s.0-*.parquet")).unlink()
+    next((tmp_path / "cache").rglob("s.0-*.arrow")).unlink()
     again = Means()
     image_features_of(shards, again, tmp_path / "cache", Quiet())
     assert again.seen == 69
