@@ -120,7 +120,8 @@ def tokenizer_of(source: Source) -> Callable[[list[str]], Sequence[Any]]:
     name = text.get("hf_tokenizer_name")
     if not name:
         return open_clip.get_tokenizer(source.name)
-    folder = tokenizer_folder(source)
+    # An architecture of one's own may name a folder.
+    folder = tokenizer_folder(source) or (Path(name) if Path(name).is_dir() else None)
     if folder is None and source.local and source.file is not None:
         folder = cached_folder(name, TOKENIZER_PATTERNS, ["tokenizer*"])
         if folder is None:
