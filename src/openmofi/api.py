@@ -286,8 +286,9 @@ def evaluate(protocol: str, *, data: Folder, encoder: Any = None, linker: str = 
     from openmofi.storage import make_folder
     from openmofi.storage.paths import cache_folder
 
-    for folder in filter(None, (out, cache)):
-        make_folder(folder)
+    for folder in (out, cache):
+        if folder:
+            make_folder(folder)
     with shown_progress(progress) as shown:
         evaluated = run_protocol(
             protocol, _encoder(encoder, device, precision) if encoder is not None else None, data,

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from openmofi.engine.protocol import Progress, Quiet
@@ -28,7 +29,7 @@ def shown_progress(progress: bool | Progress | None) -> Iterator[Progress]:
             caller's own is used as it is.
     """
     if progress is None:
-        progress = _drawn(_console())
+        progress = _watched(_console())
     if not isinstance(progress, bool):
         yield progress
         return
@@ -46,7 +47,7 @@ def shown_progress(progress: bool | Progress | None) -> Iterator[Progress]:
 def shown_training(progress: bool | None) -> Iterator[tuple[Watcher, Progress]]:
     """A watcher for a training run, and a progress for what is prepared before it; see `shown_progress`."""
     if progress is None:
-        progress = _drawn(_console())
+        progress = _watched(_console())
     if not progress:
         from openmofi.training.log import Unwatched
 
@@ -67,9 +68,14 @@ def _console() -> Console:
     return Console(stderr=True)
 
 
-def _drawn(console: Console) -> bool:
-    """Whether bars can be drawn: on a terminal, and in a notebook."""
+def _watched(console: Console) -> bool:
+    """Whether a person looks on: at a terminal, or in a notebook."""
     return console.is_terminal or console.is_jupyter
+
+
+def _drawn(console: Console) -> bool:
+    """Whether bars can be drawn; in a notebook that needs ipywidgets, and without it there are plain lines."""
+    return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
 
 
 class ConsoleProgress:

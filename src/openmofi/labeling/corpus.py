@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from openmofi.encoders import Encoder
+from openmofi.encoders.scale import fit_scale
 from openmofi.engine import Engine, Progress
 from openmofi.features.entities import EntityFeatures, embed_entities
 from openmofi.features.store import FeatureStore
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling.judge.decoys import Evidence, gather_evidence, joined
-from openmofi.labeling.judge.evidence import Scorer
+from openmofi.labeling.judge.evidence import Evidence, Scorer, gather_evidence, joined
 from openmofi.labeling.read.links import ReadShard, judged_rows, link_arrays
 from openmofi.labeling.read.stage import ReadStage
 from openmofi.labeling.settings import LabelSettings
@@ -23,6 +25,7 @@ from openmofi.storage import Shard
 
 CALIBRATION_PAIRS = 50_000
 _CALIBRATION_SHARDS = 50
+_SCALE_PAIRS, _LEAST_SCALE_PAIRS = 2048, 16
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,11 @@ class Corpus:
     encoder: Encoder
     entities: EntityFeatures
     template: str
+
+    @property
+    def sample(self) -> tuple[Shard, ...]:
+        """At least 50 shards, or all where there are fewer, spread evenly: what decisions are fitted on."""
+        return self.shards[::max(1, len(self.shards) // _CALIBRATION_SHARDS)]
 
 
 def read_corpus(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, settings: LabelSettings,
@@ -80,7 +88,7 @@ def occurring_entities(stage: ReadStage, shards: Sequence[Shard]) -> list[str]:
 def corpus_evidence(corpus: Corpus, scorer: Scorer, seed: int) -> Evidence:
     """Real pairs and decoys of at most 50,000 pairs, from shards spread evenly over the corpus."""
     parts: list[Evidence] = []
-    for shard in corpus.shards[::max(1, len(corpus.shards) // _CALIBRATION_SHARDS)]:
+    for shard in corpus.sample:
         read = ReadShard.open(corpus.stage, shard)
         images = scorer.images(shard, read.keys, read.features.values)
         vectors = corpus.kb.vectors(corpus.kb.rows(read.links.entity_ids.to_pylist()))
@@ -89,3 +97,23 @@ def corpus_evidence(corpus: Corpus, scorer: Scorer, seed: int) -> Evidence:
         if sum(part.pairs for part in parts) >= CALIBRATION_PAIRS:
             break
     return joined(parts)
+
+
+def own_scale(corpus: Corpus, encoder: Encoder, seed: int) -> float:
+    """The factor on cosines of an encoder whose own is unknown, fitted to at most 2,048 of the job's pairs.
+
+    Pairs have distinct texts, see `openmofi.encoders.scale`. With fewer than 16 it stays 1.
+    """
+    texts: dict[str, NDArray[np.floating[Any]]] = {}
+    for shard in corpus.sample:
+        read = ReadShard.open(corpus.stage, shard)
+        captions = read.table.column("text").to_pylist()
+        for row in np.flatnonzero(read.usable):
+            texts.setdefault(captions[row], read.features.values[row])
+        if len(texts) >= _SCALE_PAIRS:
+            break
+    chosen = list(texts)[:_SCALE_PAIRS]
+    if len(chosen) < _LEAST_SCALE_PAIRS:
+        return 1.0
+    features = np.stack([texts[text] for text in chosen]).astype(np.float32)
+    return fit_scale(encoder.project_images(features), encoder.embed_texts(chosen), seed=seed).scale

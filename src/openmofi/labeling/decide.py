@@ -7,10 +7,9 @@ from pathlib import Path
 
 from openmofi.encoders import CALIBRATION_FILE, Encoder
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling.corpus import Corpus, corpus_evidence
+from openmofi.labeling.corpus import Corpus, corpus_evidence, own_scale
 from openmofi.labeling.judge.calibration import Calibration, fit_calibration, threshold_for_precision
-from openmofi.labeling.judge.decoys import Evidence
-from openmofi.labeling.judge.evidence import Scorer, reference_sample
+from openmofi.labeling.judge.evidence import Evidence, Scorer, reference_sample
 from openmofi.labeling.settings import LabelSettings
 from openmofi.storage import fingerprint
 
@@ -53,11 +52,12 @@ def decide(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Cal
     evidence, selection = None, settings.selection
     if known is None or selection.target_precision is not None or settings.adapt:
         reference = known.reference if known else reference_sample(corpus.entities.ids.to_pylist(), settings.seed)
-        scale = known.logit_scale if known else 1.0
+        scale = known.logit_scale if known else encoder.logit_scale or own_scale(corpus, encoder, settings.seed)
         evidence = corpus_evidence(corpus, Scorer.of(encoder, corpus.entities, reference, scale), settings.seed)
         known = known or fit_calibration(
             evidence.real, evidence.link_score, evidence.group, evidence.pair, evidence.decoys,
-            fitted_for=calibration_key(encoder.fingerprint, corpus.kb, corpus.template), reference=reference)
+            fitted_for=calibration_key(encoder.fingerprint, corpus.kb, corpus.template), reference=reference,
+            logit_scale=scale)
     if selection.target_precision is None or evidence is None:
         return Decision(known, selection.threshold, evidence)
     return Decision(known, threshold_for_precision(known.of(evidence), selection.target_precision), evidence)

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from openmofi.encoders.companions import ClassVectors, Folds, folds_of
 from openmofi.errors import UsageError
 from openmofi.labeling.judge.calibration import Calibration
-from openmofi.labeling.judge.decoys import gather_evidence
-from openmofi.labeling.judge.evidence import ImageEvidence, View, reference_sample
+from openmofi.labeling.judge.evidence import ImageEvidence, View, gather_evidence, reference_sample
 from openmofi.labeling.judge.selection import judge
 from openmofi.labeling.read.links import first_of_each, link_arrays
 from openmofi.labeling.settings import LabelSettings, SelectionSettings

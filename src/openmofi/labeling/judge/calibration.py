@@ -2,7 +2,7 @@
 
 Raw cosines differ between encoders, so a threshold on them means nothing. What can be had without a label is the
 distribution of an image's evidence for entities that it does not show: give each pair the image of another one whose
-text does not name the entity (decoys, see `openmofi.labeling.judge.decoys`). The evidence of the real pairs is a
+text does not name the entity (decoys, see `openmofi.labeling.judge.evidence`). The evidence of the real pairs is a
 mixture of that distribution (named, but not shown) and an unknown one (named and shown). Its share and its shape are
 estimated by expectation–maximisation with a monotone likelihood ratio, the two-groups model of false-discovery-rate
 estimation (Efron 2008, "Microarrays, empirical Bayes and the two-groups model").
@@ -33,7 +33,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.optimize import isotonic_regression
 
 from openmofi.errors import OpenMofiError
-from openmofi.labeling.judge.decoys import Evidence
+from openmofi.labeling.judge.evidence import Evidence
 from openmofi.storage import write_json
 
 Floats = NDArray[np.floating[Any]]
@@ -60,7 +60,7 @@ class Calibration:
         pairs: how many pairs it was fitted on.
         fitted_for: fingerprint of encoder, knowledge base and template.
         reference: identifiers of the entities that evidence is relative to; see `openmofi.labeling.judge.evidence`.
-        logit_scale: the factor on cosines that evidence was measured with, where the encoder's own is unknown.
+        logit_scale: the factor on cosines that evidence was measured with; the encoder's own where that is known.
     """
 
     centres: tuple[float, ...]

@@ -1,0 +1,87 @@
+"""The feature store: one key for all rooms, every row kept, refused images as zeros with their status."""
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from openmofi.encoders import as_encoder
+from openmofi.errors import OpenMofiError
+from openmofi.features.store import FeatureStore, PreparedImage
+from openmofi.pairs import ReadSettings
+from openmofi.schema import Pair, PairStatus
+
+
+def encoded(width=40, height=30, kind="PNG", seed=0) -> bytes:
+    out = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(out, kind)
+    return out.getvalue()
+
+
+def means(images) -> np.ndarray:
+    return np.stack([np.asarray(image, np.float32).mean((0, 1)) for image in images])
+
+
+def texts(captions) -> np.ndarray:
+    return np.stack([np.array([len(caption), 1.0, 2.0], np.float32) for caption in captions])
+
+
+@pytest.fixture
+def store(tmp_path) -> FeatureStore:
+    return FeatureStore(str(tmp_path), as_encoder((means, texts)))
+
+
+def test_every_row_is_kept_with_what_decoding_gave(store):
+    pairs = [Pair("a", encoded(), ""), Pair("b", b"broken", ""), Pair("c", None, ""),
+             Pair("d", None, "", PairStatus.TEXT_MISSING), Pair("e", encoded(seed=1), "")]
+    images = [store.prepare(pair) for pair in pairs]
+    features = store.embed(images)
+    store.write("shard", "stamp", images, [features[:3], features[3:]])
+    stored = store.open("shard", "stamp")
+    assert stored.table["key"].to_pylist() == ["a", "b", "c", "d", "e"]
+    assert stored.table["status"].to_pylist() == ["ok", "image_broken", "image_missing", "text_missing", "ok"]
+    assert stored.usable.tolist() == [True, False, False, False, True]
+    assert (stored.table["width"][0].as_py(), stored.table["height"][0].as_py()) == (40, 30)
+    assert len(set(stored.table["content"].to_pylist())) == 4
+    np.testing.assert_array_equal(stored.values, features.astype(np.float16))
+    np.testing.assert_array_equal(stored.values[1:4], 0)
+
+
+@pytest.mark.parametrize("changed", [
+    {"batch_size": 32}, {"max_pixels": 100}, {"full_size": True}, {"hashes": False}, {"dtype": "float32"},
+    {"read": ReadSettings(on_damage="keep")}])
+def test_all_that_decides_a_feature_is_in_its_key(store, changed):
+    assert replace(store, **changed).folder != store.folder
+    assert replace(store).folder == store.folder
+
+
+def test_a_shard_of_another_content_is_another_file(store):
+    store.write("shard", "one", [], [])
+    assert store.has("shard", "one")
+    assert not store.has("shard", "two")
+    assert store.open("shard", "one").values.shape == (0, 3)
+    with pytest.raises(OpenMofiError, match="cannot be read"):
+        store.open("shard", "two")
+
+
+def test_a_damaged_file_is_one_sentence(store):
+    store.write("shard", "one", [PreparedImage("a", PairStatus.OK)], [np.ones((1, 3), np.float32)])
+    with open(store.path("shard", "one"), "r+b") as handle:
+        handle.truncate(60)
+    with pytest.raises(OpenMofiError, match="cannot be read"):
+        store.open("shard", "one").values  # noqa: B018
+
+
+def test_models_without_antialias_see_jpegs_at_full_size(store):
+    jpeg = encoded(1200, 900, "JPEG")
+    small = replace(store.encoder.preprocessing, size=32)
+    sizes = {}
+    for antialias in (True, False):
+        encoder = replace(store.encoder, preprocessing=replace(small, antialias=antialias))
+        sizes[antialias] = replace(store, encoder=encoder).prepare(Pair("a", jpeg, "")).pixels.size
+    assert sizes[False] == (1200, 900)
+    assert sizes[True][0] < 1200
+    assert store.prepare(Pair("a", jpeg, "")).width == 1200
