@@ -130,14 +130,17 @@ def jobs(world: Path, found: Mapping[str, str], rounds: int, most: int) -> list[
 
 def label_when_asked(asked: Any, world: Path, out: Path, cache: Path, spec: str, most: int) -> None:
     """A process that labels the shards anew whenever it is asked to."""
+    from openmofi.encoders import open_encoder
+    from openmofi.knowledge import KnowledgeBase
     from openmofi.labeling import LabelSettings, label
     from openmofi.storage import expand_shards
 
+    kb, encoder = KnowledgeBase.open(world / "kb"), open_encoder(spec)
     shards = expand_shards([str(world / "world/pages/train")])[:most]
     while asked.recv():
         for folder in (cache / "links", cache / "features", out):
             shutil.rmtree(folder, ignore_errors=True)
-        label(shards, world / "kb", out, LabelSettings(spec), cache=cache)
+        label(shards, kb, encoder, out, LabelSettings(), cache=cache)
         asked.send(None)
 
 

@@ -38,23 +38,24 @@ def main() -> None:
     prepare(arguments.world, arguments.entities)
 
     from openmofi.encoders import open_encoder
+    from openmofi.knowledge import KnowledgeBase
     from openmofi.labeling import LabelSettings, label
     from openmofi.pairs import ImageRefused, decode, read_pairs
     from openmofi.storage import expand_shards
 
-    spec = f"run:{arguments.world / 'encoders/partial-labels'}"
-    encoder, settings = open_encoder(spec), LabelSettings(spec)
+    encoder, settings = open_encoder(f"run:{arguments.world / 'encoders/partial-labels'}"), LabelSettings()
+    kb = KnowledgeBase.open(arguments.world / "kb")
     shards = expand_shards([str(arguments.world / "world/pages/train")])
-    pictures = []
+    images = []
     for pair in (pair for shard in shards for pair in read_pairs(shard)):
         try:
-            pictures.append(decode(pair.image or b"", size_hint=encoder.preprocessing.decode_size).image)
+            images.append(decode(pair.image or b"", size_hint=encoder.preprocessing.decode_size).image)
         except ImageRefused:
             continue
 
     def bare() -> None:
-        for start in range(0, len(pictures), settings.batch_size):
-            batch = [encoder.preprocess(picture) for picture in pictures[start:start + settings.batch_size]]
+        for start in range(0, len(images), settings.batch_size):
+            batch = [encoder.preprocess(image) for image in images[start:start + settings.batch_size]]
             encoder.image_features(np.stack(batch))
 
     cache, out = arguments.world / "bench-cache", arguments.world / "bench-labels"
@@ -62,9 +63,9 @@ def main() -> None:
     def job() -> None:
         for folder in (cache / "links", cache / "features", out):
             shutil.rmtree(folder, ignore_errors=True)
-        label(shards, arguments.world / "kb", out, settings, cache=cache)
+        label(shards, kb, encoder, out, settings, cache=cache)
 
-    rows = harness.measure("label", {"bare encoder": bare, "label job": job}, len(pictures), arguments.rounds, "images")
+    rows = harness.measure("label", {"bare encoder": bare, "label job": job}, len(images), arguments.rounds, "images")
     harness.write_result("label", rows, {"job_over_bare": rows["label job"]["ratio"]})
 
 

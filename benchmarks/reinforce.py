@@ -59,7 +59,7 @@ def sample_teachers(world: Path) -> list[Any]:
     from openmofi.reinforcement import TeacherSpec
 
     specs = [f"run:{world / 'encoders' / name}" for name in ("partial-labels", "alt-text")]
-    return [TeacherSpec(spec, open_encoder(spec).logit_scale) for spec in specs]
+    return [TeacherSpec(spec, open_encoder(spec).logit_scale or 1.0) for spec in specs]
 
 
 def made(world: Path, out: Path, shards: Sequence[Any], settings: Any, *, anew: bool = True) -> dict[str, Any]:
