@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from PIL.Image import Image
 
 from openmofi.encoders import Encoder
 from openmofi.engine import LocalEngine, Progress
@@ -57,12 +58,12 @@ class Explanation:
         return asdict(self)
 
 
-def explain(image: str | Path, text: str, kb: KnowledgeBase, encoder: Encoder, settings: LabelSettings, *,
-            cache: str | Path, progress: Progress, calibration: str | Path | None = None) -> Explanation:
+def explain(image: str | Path | bytes | Image, text: str, kb: KnowledgeBase, encoder: Encoder,
+            settings: LabelSettings, *, cache: str | Path, progress: Progress, calibration: str | Path | None = None) -> Explanation:
     """Reason about one pair as the label job would.
 
     Args:
-        image: path of the image.
+        image: a path, encoded bytes, or a PIL image.
         text: its text.
         kb, encoder, settings: as of the label job.
         cache: keeps entity embeddings.
@@ -99,14 +100,17 @@ def explain(image: str | Path, text: str, kb: KnowledgeBase, encoder: Encoder, s
     return Explanation(text, tuple(mentions[0]), tuple(candidates), settings.selection.threshold)
 
 
-def _pixels(image: str | Path, encoder: Encoder, settings: LabelSettings) -> Any:
+def _pixels(image: str | Path | bytes | Image, encoder: Encoder, settings: LabelSettings) -> Any:
+    if isinstance(image, Image):
+        return encoder.preprocess(image.convert("RGB"))
     try:
-        data = Path(image).read_bytes()
+        data = image if isinstance(image, bytes) else Path(image).read_bytes()
         decoded = decode(data, max_pixels=settings.max_image_pixels, size_hint=encoder.preprocessing.decode_size)
     except OSError as error:
-        raise OpenMofiError(f"{image} cannot be read: {error.strerror}.", "Check the path.") from error
+        raise OpenMofiError(f"{image!s} cannot be read: {error.strerror}.", "Check the path.") from error
     except ImageRefused as refused:
-        raise OpenMofiError(f"{image} is no usable image: {refused.why}.") from refused
+        name = "This" if isinstance(image, bytes) else str(image)
+        raise OpenMofiError(f"{name} is no usable image: {refused.why}.") from refused
     return encoder.preprocess(decoded.image)
 
 
