@@ -59,7 +59,8 @@ class Explanation:
 
 
 def explain(image: str | Path | bytes | Image, text: str, kb: KnowledgeBase, encoder: Encoder,
-            settings: LabelSettings, *, cache: str | Path, progress: Progress, calibration: str | Path | None = None) -> Explanation:
+            settings: LabelSettings, *, cache: str | Path, progress: Progress,
+            calibration: str | Path | None = None) -> Explanation:
     """Reason about one pair as the label job would.
 
     Args:
