@@ -80,3 +80,15 @@ def small_demo(tmp_path_factory) -> Path:
 
     return made_once(tmp_path_factory, "small-demo", lambda folder: label_world(
         folder, Quiet(), settings=world_settings(None, 60)))
+
+
+@pytest.fixture(scope="session")
+def sources() -> Path:
+    """The sample world's packages, as they were fetched."""
+    from openmofi.errors import OpenMofiError
+    from openmofi.sample.images.packages import fetch
+
+    try:
+        return fetch()
+    except OpenMofiError as error:
+        pytest.skip(f"the sample world's packages are not here: {error}")

@@ -1,5 +1,6 @@
 """What tests of objectives on several ranks share: a test file that starts itself as three processes over gloo."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -30,7 +31,10 @@ def work_on_ranks(find: Callable[[], Any]) -> None:
 
 def found_on_ranks(file: str, folder: Path) -> dict[int, list[Any]]:
     """World size → what each rank found; `file` calls `work_on_ranks` as a script."""
-    processes = [subprocess.Popen([sys.executable, file, str(folder), str(rank)]) for rank in range(max(WORLDS))]
+    # Pytest's own path: a script finds what the tests share as they do.
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    processes = [subprocess.Popen([sys.executable, file, str(folder), str(rank)], env=environment)
+                 for rank in range(max(WORLDS))]
     assert [process.wait(timeout=240) for process in processes] == [0] * max(WORLDS)
     return {world: [torch.load(folder / f"found-{world}-{rank}.pt") for rank in range(world)] for world in WORLDS}
 

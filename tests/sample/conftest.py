@@ -1,19 +1,9 @@
 import pytest
 
 from openmofi.engine import LocalEngine
-from openmofi.errors import OpenMofiError
 from openmofi.sample.images.gather import gather
-from openmofi.sample.images.packages import fetch
 from openmofi.sample.settings import world_settings
 from openmofi.sample.world import build_world
-
-
-@pytest.fixture(scope="session")
-def sources():
-    try:
-        return fetch()
-    except OpenMofiError as error:
-        pytest.skip(f"the sample world's packages are not here: {error}")
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import typer
 
@@ -26,7 +26,7 @@ def label(
     adapt: Annotated[bool, typer.Option("--adapt", help="Fit a light adapter on the job's own links first.")] = False,
     calibration: Annotated[Path | None, typer.Option(help="Use this calibration.json.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Shared by jobs: links, features (default: the output).")] = None,
-    on_damage: Annotated[Literal["stop", "keep"], typer.Option(
+    on_damage: Annotated[str, typer.Option(
         help="What a damaged shard does: stop the job, or keep what can be read.")] = "stop",
     text_column: Annotated[str, typer.Option(help="Column of tables with the text (default: a common name).")] = "",
     image_column: Annotated[str, typer.Option(help="Column of tables with the image (default: a common name).")] = "",
@@ -43,7 +43,8 @@ def label(
     labels = api.label(
         shards, kb=kb, encoder=encoder, out=out, detector=detector, linker=linker, threshold=threshold,
         target_precision=target_precision, top_k=top_k, sibling_margin=sibling_margin, template=template,
-        max_candidates=max_candidates, adapt=adapt, calibration=calibration, cache=cache, on_damage=on_damage,
+        max_candidates=max_candidates, adapt=adapt, calibration=calibration, cache=cache,
+        on_damage=cast(Literal["stop", "keep"], on_damage),
         text_column=text_column, image_column=image_column, batch_size=batch_size, device=device, precision=precision,
         engine=engine, seed=seed, progress=not as_json)
     if as_json:

@@ -72,8 +72,8 @@ def explain(image: str | Path | bytes | Image, text: str, kb: KnowledgeBase, enc
         calibration: a label job's calibration file; that beside the encoder where not given.
 
     Raises:
-        UsageError: the encoder cannot compare images with texts.
-        OpenMofiError: the image cannot be read, or the encoder has no calibration for this knowledge base.
+        OpenMofiError: the encoder cannot compare images with texts, the image cannot be read, or the encoder has no
+            calibration for this knowledge base.
     """
     require_judge(encoder)
     pixels = _pixels(image, encoder, settings)

@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 
 from openmofi.encoders import CALIBRATION_FILE, Encoder, open_encoder
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
-from openmofi.errors import UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.adapt.bags import collect_bags
 from openmofi.labeling.adapt.fit import fit_heads
@@ -54,8 +53,8 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
         of their probabilities), `entities` that were judged, `threshold`; with an adapter `adapter_gain`.
 
     Raises:
-        UsageError: the encoder cannot compare images with texts.
-        OpenMofiError: a shard is damaged, the output was made with other settings, there is too little to calibrate on.
+        OpenMofiError: the encoder cannot compare images with texts, a shard is damaged, the output was made with other
+            settings, there is too little to calibrate on.
     """
     engine, progress = engine or LocalEngine(), progress or Quiet()
     require_judge(encoder)
@@ -85,12 +84,10 @@ def require_judge(encoder: Encoder) -> None:
     """Refuse an encoder that cannot judge, before anything is read.
 
     Raises:
-        UsageError: it has no joint space, or no text side.
+        OpenMofiError: it has no joint space, or no text side.
     """
-    if not encoder.has_joint_space or not encoder.has_texts:
-        lacks = "no text side" if encoder.has_joint_space else "no joint space of images and texts"
-        raise UsageError(f"The encoder {encoder.spec!r} has {lacks}: it cannot judge what an image shows.",
-                         "Choose an image–text encoder, such as open_clip:ARCH/PRETRAINED or hf:FOLDER of a CLIP.")
+    encoder.project_images(np.zeros((1, encoder.feature_dim), np.float32))
+    encoder.project_texts(np.zeros((1, encoder.text_feature_dim), np.float32))
 
 
 def _described(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, settings: LabelSettings,

@@ -112,7 +112,7 @@ def test_int8_of_linear_layers_and_the_loss_that_is_refused(clip, tmp_path):
     found = export_encoder(clip, tmp_path / "out", ExportSettings("onnx", "int8", 0.05), SAMPLES)
     assert 0 < found.loss < 0.05
     check_equal(clip, open_encoder(f"onnx:{tmp_path / 'out'}"), 0.3)
-    with pytest.raises(OpenMofiError, match="is there already"):
+    with pytest.raises(OpenMofiError, match="already exists"):
         export_encoder(clip, tmp_path / "out", ExportSettings(), SAMPLES)
 
 
