@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from openmofi.dataset.report.thumbnails import thumbnail
 from openmofi.encoders import Encoder
@@ -15,9 +15,6 @@ from openmofi.errors import UsageError
 from openmofi.features.images import EmbeddedImages, embed_images
 from openmofi.features.sources import ImageSource, shard_source
 from openmofi.storage import Shard, fingerprint
-
-if TYPE_CHECKING:
-    pass
 
 CHOICES = ("auto", "joint", "backbone")
 ImageId = tuple[str, str]

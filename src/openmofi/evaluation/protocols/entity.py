@@ -23,7 +23,7 @@ from openmofi.dataset.audit.truth import read_truth
 from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation.features import data_fingerprint, image_ids
-from openmofi.evaluation.metrics.entities import IMAGES, LabelledIndex, Recognised, recognise
+from openmofi.evaluation.metrics.entities import IMAGES, Recognised, recognise
 from openmofi.evaluation.metrics.ranking import Floats
 from openmofi.evaluation.metrics.zero_shot import entity_embeddings
 from openmofi.evaluation.protocol import Answer, EvaluationProtocol, Failure, Measured, Subject
@@ -92,13 +92,12 @@ def measure(subject: Subject) -> Measured:
     kb = KnowledgeBase.open(subject.data / settings.kb)
     seen = {entity for of_image in dataset.entities for entity in of_image}
     codes = _candidates(kb, seen, set(queries.entities), settings.candidates)
-    labelled = LabelledIndex.of(dataset.images.embeddings,
-                                [[codes[entity] for entity in of_image] for of_image in dataset.entities])
     texts = _texts(subject, kb, list(codes))
     scale = settings.logit_scale or float(subject.encoder.logit_scale or _SCALE)
     recognised = recognise(
         queries.images.embeddings, np.array([codes.get(entity, -1) for entity in queries.entities]), len(codes),
-        labelled, texts, k=settings.k, temperature=settings.temperature, logit_scale=scale,
+        dataset.images.embeddings, [[codes[entity] for entity in of_image] for of_image in dataset.entities], texts,
+        k=settings.k, temperature=settings.temperature, logit_scale=scale,
         text_weight=settings.text_weight)
     parts = np.array([SEEN if entity in seen else UNSEEN for entity in queries.entities])
     values = {f"top{k}_{way}": ((ranks > 0) & (ranks <= k)).astype(np.float64)
