@@ -155,7 +155,8 @@ def _resampled_sums(columns: list[ArrayLike], groups: ArrayLike, resamples: int,
     if not known.any():
         raise OpenMofiError("There are no values to average.", "At least one row must have a value.")
     codes = np.unique(names[known], return_inverse=True)[1]
-    sums = [np.bincount(codes, weights) for weights in (*(value[known] for value in values), np.ones(len(codes)))]
+    weights = [*(value[known] for value in values), np.ones(len(codes))]
+    sums = [np.asarray(np.bincount(codes, weight), np.float64) for weight in weights]
     count, generator, drawn = len(sums[-1]), np.random.default_rng(seed), []
     block = max(1, _DRAWS_PER_BLOCK // count)
     for start in range(0, resamples, block):
