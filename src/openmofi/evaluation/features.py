@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -119,11 +119,3 @@ def data_fingerprint(images: Sequence[EmbeddedImages], labels: Sequence[Sequence
     return fingerprint([[list(zip(part.keys, part.contents, map(str, classes), strict=True)),
                          [(key, status) for _, key, status in part.refused]]
                         for part, classes in zip(images, labels, strict=True)])
-
-
-def with_dinov2_preprocessing(encoder: Encoder) -> Encoder:
-    """`encoder` with DINOv2's evaluation transform: shorter side to 256/224 of the size, bicubic, centre crop."""
-    own = encoder.preprocessing
-    changed = replace(own, resize_size=round(own.size * 256 / 224), interpolation="bicubic", resize="shortest",
-                      antialias=True)
-    return encoder.with_preprocessing(changed)
