@@ -102,10 +102,12 @@ def open_task(task: Task, folder: Path, seed: int) -> Splits:
         OpenMofiError: neither layout, other counts than 800 and 200, or classes beyond the task's.
     """
     if (folder / "train800.txt").is_file():
-        splits = Splits(*(_from_list(folder, name) for name in ("train800", "val200", "test")))
+        train, validation, test = (_from_list(folder, name) for name in ("train800", "val200", "test"))
+        splits = Splits(train, validation, test)
     elif (folder / "train800").is_dir():
         train = class_folders(folder / "train800")
-        splits = Splits(train, *(same_classes(train, class_folders(folder / name)) for name in ("val200", "test")))
+        validation, test = (same_classes(train, class_folders(folder / name)) for name in ("val200", "test"))
+        splits = Splits(train, validation, test)
     elif (folder / "train800val200").is_dir():
         splits = _drawn(folder, seed)
     else:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +60,7 @@ def recognise(queries: Floats, true: Ints, count: int, labelled: Floats, codes: 
     """
     index, block = Index.of(labelled), max(1, _BLOCK_BYTES // (8 * count))
     ranks: dict[str, list[Ints]] = {}
-    first: dict[str, list[tuple[Ints, NDArray[np.float64]]]] = {}
+    first: dict[str, list[tuple[Ints, NDArray[Any]]]] = {}
     for start in range(0, len(queries), block):
         rows = slice(start, start + block)
         ways = {IMAGES: np.concatenate([_shares(scores, codes, count, k, temperature)
