@@ -8,7 +8,7 @@ groups as there are, with replacement, and takes the mean over the rows of the d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -69,10 +69,8 @@ def bootstrap_interval(values: ArrayLike, groups: ArrayLike, *, resamples: int =
     Raises:
         OpenMofiError: all rows are NaN, or the lengths differ.
     """
-    (sums,), counts = _group_sums([values], groups)
-    means: list[Doubles] = [sums[drawn].sum(1) / counts[drawn].sum(1)
-                            for drawn in _draws(len(counts), resamples, seed)]
-    return percentiles(np.concatenate(means), level)
+    _, (sums, counts) = _resampled_sums([values], groups, resamples, seed)
+    return percentiles(sums / counts, level)
 
 
 def ratio_interval(numerators: ArrayLike, denominators: ArrayLike, *, resamples: int = RESAMPLES,
@@ -86,9 +84,8 @@ def ratio_interval(numerators: ArrayLike, denominators: ArrayLike, *, resamples:
     Raises:
         OpenMofiError: there are no rows, or the lengths differ.
     """
-    columns, _ = _group_sums([numerators, denominators], np.arange(len(np.asarray(numerators))))
-    sums = [[column[drawn].sum(1) for column in columns] for drawn in _draws(len(columns[0]), resamples, seed)]
-    above, below = (np.concatenate(column) for column in zip(*sums, strict=True))
+    rows = np.arange(len(np.asarray(numerators)))
+    _, (above, below, _) = _resampled_sums([numerators, denominators], rows, resamples, seed)
     return percentiles(np.divide(above, below, out=np.zeros_like(above), where=below > 0), level)
 
 
@@ -126,18 +123,15 @@ def paired_bootstrap(ours: ArrayLike, theirs: ArrayLike, groups: ArrayLike, *, r
     Raises:
         OpenMofiError: no row is left, or the lengths differ.
     """
-    (first, second), counts = _group_sums([ours, theirs], groups)
-    sums = [(first[drawn].sum(1), second[drawn].sum(1), counts[drawn].sum(1))
-            for drawn in _draws(len(counts), resamples, seed)]
-    ours_sum, theirs_sum, count = (np.concatenate(column) for column in zip(*sums, strict=True))
+    sums, (ours_sum, theirs_sum, count) = _resampled_sums([ours, theirs], groups, resamples, seed)
     differences = (ours_sum - theirs_sum) / count
-    mean_ours, mean_theirs = first.sum() / counts.sum(), second.sum() / counts.sum()
+    mean_ours, mean_theirs = (column.sum() / sums[-1].sum() for column in sums[:-1])
     tail = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
     return PairedDifference(
         ours=float(mean_ours), theirs=float(mean_theirs), difference=float(mean_ours - mean_theirs),
         difference_interval=percentiles(differences, level),
         gain=float(_gain(mean_ours, mean_theirs)), gain_interval=percentiles(_gain(ours_sum, theirs_sum), level),
-        p_value=min(1.0, 2 * (tail + 1) / (resamples + 1)), groups=len(counts))
+        p_value=min(1.0, 2 * (tail + 1) / (resamples + 1)), groups=len(sums[-1]))
 
 
 def percentiles(values: Doubles, level: float = LEVEL) -> Interval:
@@ -146,8 +140,12 @@ def percentiles(values: Doubles, level: float = LEVEL) -> Interval:
     return float(low), float(high)
 
 
-def _group_sums(columns: list[ArrayLike], groups: ArrayLike) -> tuple[list[Doubles], Doubles]:
-    """Sums of each column and row counts, by group; rows with a NaN are left out."""
+def _resampled_sums(columns: list[ArrayLike], groups: ArrayLike, resamples: int, seed: int,
+                    ) -> tuple[list[Doubles], list[Doubles]]:
+    """Sums of each column and, last, counts of rows: by group, and (resamples,) over drawn groups.
+
+    Rows with a NaN are left out.
+    """
     values = [np.asarray(column, np.float64) for column in columns]
     names = np.asarray(groups)
     if any(value.shape != names.shape or value.ndim != 1 for value in values):
@@ -157,16 +155,14 @@ def _group_sums(columns: list[ArrayLike], groups: ArrayLike) -> tuple[list[Doubl
     if not known.any():
         raise OpenMofiError("There are no values to average.", "At least one row must have a value.")
     codes = np.unique(names[known], return_inverse=True)[1]
-    counts = np.asarray(np.bincount(codes), np.float64)
-    return [np.asarray(np.bincount(codes, weights=value[known]), np.float64) for value in values], counts
-
-
-def _draws(groups: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """(rows, groups) indices of drawn groups, in blocks of bounded size."""
-    generator = np.random.default_rng(seed)
-    rows = max(1, _DRAWS_PER_BLOCK // groups)
-    for start in range(0, resamples, rows):
-        yield generator.integers(0, groups, (min(rows, resamples - start), groups))
+    weights = [*(value[known] for value in values), np.ones(len(codes))]
+    sums = [np.asarray(np.bincount(codes, weight), np.float64) for weight in weights]
+    count, generator, drawn = len(sums[-1]), np.random.default_rng(seed), []
+    block = max(1, _DRAWS_PER_BLOCK // count)
+    for start in range(0, resamples, block):
+        rows = generator.integers(0, count, (min(block, resamples - start), count))
+        drawn.append([column[rows].sum(1) for column in sums])
+    return sums, [np.concatenate(column) for column in zip(*drawn, strict=True)]
 
 
 def _gain(ours: Any, theirs: Any) -> Any:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from openmofi.dataset.report.thumbnails import thumbnail
 from openmofi.encoders import Encoder
@@ -15,9 +15,6 @@ from openmofi.errors import UsageError
 from openmofi.features.images import EmbeddedImages, embed_images
 from openmofi.features.sources import ImageSource, shard_source
 from openmofi.storage import Shard, fingerprint
-
-if TYPE_CHECKING:
-    pass
 
 CHOICES = ("auto", "joint", "backbone")
 ImageId = tuple[str, str]
@@ -122,11 +119,3 @@ def data_fingerprint(images: Sequence[EmbeddedImages], labels: Sequence[Sequence
     return fingerprint([[list(zip(part.keys, part.contents, map(str, classes), strict=True)),
                          [(key, status) for _, key, status in part.refused]]
                         for part, classes in zip(images, labels, strict=True)])
-
-
-def with_dinov2_preprocessing(encoder: Encoder) -> Encoder:
-    """`encoder` with DINOv2's evaluation transform: shorter side to 256/224 of the size, bicubic, centre crop."""
-    own = encoder.preprocessing
-    changed = replace(own, resize_size=round(own.size * 256 / 224), interpolation="bicubic", resize="shortest",
-                      antialias=True)
-    return encoder.with_preprocessing(changed)

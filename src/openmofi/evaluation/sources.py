@@ -134,7 +134,7 @@ def _imagenet(folder: Path) -> list[Finding]:
 def _karpathy(name: str, sizes: Mapping[str, int]) -> Callable[[Path], list[Finding]]:
     def check(folder: Path) -> list[Finding]:
         listed = {split: read_karpathy(folder / f"dataset_{name}.json", split, 5) for split in sizes}
-        test = [image.file for image in listed["test"]]
+        test = listed["test"]
         present = max(sum((folder / name / file).is_file() for file in test) for name in FOLDERS)
         return [*(_count(f"{split}: images listed", len(listed[split]), size) for split, size in sizes.items()),
                 _count("test: images on disk", present, len(test))]
@@ -153,7 +153,7 @@ def _vtab(folder: Path) -> list[Finding]:
         except OpenMofiError as error:
             findings.append(Finding(task.name, False, str(error)))
             continue
-        absent = sum(not (part.root / file).is_file() for part in splits.parts() for file in part.files)
+        absent = sum(not (part.root / file).is_file() for part in splits.parts for file in part.files)
         findings += [_count(f"{task.name}: test images", len(splits.test.files), task.test),
                      Finding(f"{task.name}: files", not absent, f"{absent} of the listed images are missing"
                              if absent else "all are present")]

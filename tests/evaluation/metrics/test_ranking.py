@@ -4,7 +4,7 @@ from clusters import signs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openmofi.evaluation.metrics.ranking import Index, checked_embeddings, nearest_rows, ranks_of
+from openmofi.evaluation.metrics.ranking import Index, checked_embeddings, nearest_rows, own_ranks, ranks_of
 
 
 @settings(max_examples=60, deadline=None)
@@ -17,6 +17,8 @@ def test_ranks_and_nearest_are_those_of_a_stable_sort(seed, size, wanted, values
     rank = np.argsort(order, axis=1) + 1
     for row in range(3):
         np.testing.assert_array_equal(ranks_of(scores[row], places), rank[row][places])
+    rows = draw.integers(0, size, 3)
+    np.testing.assert_array_equal(own_ranks(scores, rows), rank[np.arange(3), rows])
     found, best = nearest_rows(scores, wanted)
     np.testing.assert_array_equal(found, order[:, :wanted])
     np.testing.assert_array_equal(best, np.take_along_axis(scores, order, 1)[:, :wanted])

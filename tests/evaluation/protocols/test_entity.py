@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.metrics.entities import BOTH, IMAGES, TEXT, LabelledIndex, recognise
+from openmofi.evaluation.metrics.entities import BOTH, IMAGES, TEXT, recognise
 from openmofi.evaluation.run import evaluate
 from openmofi.knowledge import build_table
 from openmofi.pairs import Record, write_tar
@@ -29,7 +29,7 @@ def test_ranks_equal_a_plain_loop(seed):
     pictures, queries, texts = unit(draw, int(draw.integers(1, 20))), unit(draw, 5), unit(draw, count)
     entities = [draw.choice(count, int(draw.integers(1, min(3, count + 1))), replace=False).tolist() for _ in pictures]
     true = draw.integers(-1, count, 5)
-    found = recognise(queries, true, count, LabelledIndex.of(pictures, entities), texts, k=k, temperature=0.1,
+    found = recognise(queries, true, count, pictures, entities, texts, k=k, temperature=0.1,
                       logit_scale=20.0, text_weight=0.3)
     for row, query in enumerate(queries):
         cosines = pictures @ query
@@ -54,9 +54,9 @@ def test_ranks_equal_a_plain_loop(seed):
 
 def test_without_texts_there_are_images_alone():
     draw = np.random.default_rng(0)
-    labelled = LabelledIndex.of(unit(draw, 3), [[0], [1], [0, 1]])
-    found = recognise(unit(draw, 2), np.array([0, 1]), 2, labelled, None, k=2, temperature=0.1, logit_scale=1.0,
-                      text_weight=0.5)
+    labelled = unit(draw, 3)
+    found = recognise(unit(draw, 2), np.array([0, 1]), 2, labelled, [[0], [1], [0, 1]], None, k=2, temperature=0.1,
+                      logit_scale=1.0, text_weight=0.5)
     assert list(found.ranks) == [IMAGES]
 
 

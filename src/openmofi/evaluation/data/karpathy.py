@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,8 @@ from openmofi.errors import OpenMofiError
 from openmofi.pairs.formats.files import inside
 
 
-@dataclass(frozen=True)
-class CaptionedImage:
-    """An image and its captions; `file` is relative to the folder of images."""
-
-    file: str
-    captions: list[str]
-
-
-def read_karpathy(path: str | Path, split: str, captions: int) -> list[CaptionedImage]:
-    """The images of a split, in the file's order, with their first captions.
+def read_karpathy(path: str | Path, split: str, captions: int) -> dict[str, list[str]]:
+    """The images of a split, relative to the folder of images, in the file's order → their first captions.
 
     Args:
         path: the file.
@@ -43,19 +34,18 @@ def read_karpathy(path: str | Path, split: str, captions: int) -> list[Captioned
     if not images:
         raise OpenMofiError(f"{path} has no images of the split {split!r}; it has {', '.join(names)}.",
                             "Set split=NAME.")
-    short = next((image for image in images if len(image.captions) < max(captions, 1)), None)
-    if short:
-        raise OpenMofiError(f"{short.file} has {len(short.captions)} captions in {path}, not {captions or 'any'}.",
-                            "Set captions=0 to use all captions of each image.")
-    if len({image.file for image in images}) < len(images):
+    for file, texts in images:
+        if len(texts) < max(captions, 1):
+            raise OpenMofiError(f"{file} has {len(texts)} captions in {path}, not {captions or 'any'}.",
+                                "Set captions=0 to use all captions of each image.")
+    if len(dict(images)) < len(images):
         raise OpenMofiError(f"{path} lists an image twice.", "Download the file again.")
-    return images
+    return dict(images)
 
 
-def _captioned(image: Mapping[str, Any], captions: int) -> CaptionedImage:
+def _captioned(image: Mapping[str, Any], captions: int) -> tuple[str, list[str]]:
     file = "/".join(filter(None, (str(image.get("filepath") or ""), str(image["filename"]))))
     if not inside(file):
         raise ValueError(f"the image {file!r} lies outside the folder")
-    sentences: Sequence[Any] = image["sentences"]
-    texts = [" ".join(str(sentence["raw"]).split()) for sentence in sentences]
-    return CaptionedImage(file, texts[: captions or None])
+    texts = [" ".join(str(sentence["raw"]).split()) for sentence in image["sentences"]]
+    return file, texts[: captions or None]

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import csv
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.evaluation.data import folders
 from openmofi.evaluation.data.class_names import NAME_FILES, class_names, names_file
-from openmofi.evaluation.data.folders import TEST, VALIDATION, Ints, class_folders, require_folder, split_folder
+from openmofi.evaluation.metrics.ranking import Ints
 from openmofi.features.images import EmbeddedImages
-from openmofi.features.sources import FILES_PER_SOURCE, ImageSource, file_sources, shard_source
+from openmofi.features.sources import ImageSource, shard_source
 from openmofi.pairs.formats.files import inside
 from openmofi.pairs.formats.grouping import split_name
 from openmofi.storage import expand_shards
@@ -37,29 +39,16 @@ class LabelledImages:
     Attributes:
         sources: the images.
         names: (classes,) their names.
-        labels: (source, key) → class.
+        labels_of: embedded images → (n,) their classes; raises `OpenMofiError` if an image has none.
         names_from: source of the names, for reports.
         folder: of the data, which may hold templates.
     """
 
     sources: list[ImageSource]
     names: list[str]
-    labels: dict[tuple[str, str], int]
+    labels_of: Callable[[EmbeddedImages], Ints]
     names_from: str
     folder: Path
-
-    def labels_of(self, images: EmbeddedImages) -> Ints:
-        """(n,) the classes of embedded images.
-
-        Raises:
-            OpenMofiError: an image has no class.
-        """
-        ids = list(zip(images.shards, images.keys, strict=True))
-        missing = [image for image in ids if image not in self.labels]
-        if missing:
-            raise OpenMofiError(f"{len(missing)} images have no class, e.g. {missing[0][1]} of {missing[0][0]}.",
-                                "Each image of a tar needs a KEY.cls with its class number.")
-        return np.array([self.labels[image] for image in ids], np.int64)
 
 
 def labelled_images(data: str | Path) -> LabelledImages:
@@ -72,24 +61,16 @@ def labelled_images(data: str | Path) -> LabelledImages:
     path = Path(data)
     if path.is_file() and path.suffix.lower() in _TABLES:
         return _table(path)
-    folder = require_folder(path)
-    split = split_folder(folder, (*TEST, *VALIDATION)) or folder
+    folder = folders.require_folder(path)
+    split = folders.split_folder(folder, (*folders.TEST, *folders.VALIDATION)) or folder
     tars = sorted(split.glob("*.tar"))
     return _tars(folder, tars) if tars else _folders(folder, split)
 
 
 def _folders(data: Path, split: Path) -> LabelledImages:
-    found = class_folders(split)
-    names, names_from = class_names(found.classes, data)
-    return _of_files(split, found.files, found.labels.tolist(), split.name or "files", names, names_from, data)
-
-
-def _of_files(root: Path, files: Sequence[str], labels: Sequence[int], name: str, names: list[str], names_from: str,
-              folder: Path) -> LabelledImages:
-    sources = file_sources(root, files, name)
-    by_id = {(sources[number // FILES_PER_SOURCE].name, file): label
-             for number, (file, label) in enumerate(zip(files, labels, strict=True))}
-    return LabelledImages(sources, names, by_id, names_from, folder)
+    files = folders.class_folders(split)
+    names, names_from = class_names(files.classes, data)
+    return LabelledImages(files.sources(), names, files.labels_of, names_from, data)
 
 
 def _tars(data: Path, tars: Sequence[Path]) -> LabelledImages:
@@ -105,7 +86,17 @@ def _tars(data: Path, tars: Sequence[Path]) -> LabelledImages:
                 raise OpenMofiError(f"{key} of {shard.path} has the class {number}, but there are {len(names)} names.",
                                     "Complete the file of class names.")
             labels[shard.name, key] = number
-    return LabelledImages([shard_source(shard) for shard in shards], names, labels, "file of class names", data)
+    return LabelledImages([shard_source(shard) for shard in shards], names, partial(_labels_of, labels),
+                          "file of class names", data)
+
+
+def _labels_of(labels: Mapping[tuple[str, str], int], images: EmbeddedImages) -> Ints:
+    ids = list(zip(images.shards, images.keys, strict=True))
+    missing = [image for image in ids if image not in labels]
+    if missing:
+        raise OpenMofiError(f"{len(missing)} images have no class, e.g. {missing[0][1]} of {missing[0][0]}.",
+                            "Each image of a tar needs a KEY.cls with its class number.")
+    return np.array([labels[image] for image in ids], np.int64)
 
 
 def _numbers(path: Path) -> dict[str, int]:
@@ -140,10 +131,10 @@ def _table(path: Path) -> LabelledImages:
                             "Give paths relative to the table.")
     if not files or len(set(files)) < len(files):
         raise OpenMofiError(f"{path} has no rows, or lists an image twice.", "Give one row for each image.")
-    names = sorted({row[classes].strip() for row in rows})
-    numbers = {name: number for number, name in enumerate(names)}
-    labels = [numbers[row[classes].strip()] for row in rows]
-    return _of_files(path.parent, files, labels, path.stem, names, f"column {classes!r}", path.parent)
+    names, labels = np.unique([row[classes].strip() for row in rows], return_inverse=True)
+    labelled = folders.ClassifiedFiles(path.parent, files, labels, names.tolist())
+    return LabelledImages(labelled.sources(path.stem), labelled.classes, labelled.labels_of, f"column {classes!r}",
+                          path.parent)
 
 
 def _column(path: Path, columns: Sequence[str], accepted: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from openmofi.dataset.audit.truth import read_truth
@@ -9,18 +10,27 @@ from openmofi.errors import OpenMofiError
 from openmofi.features.images import EmbeddedImages
 
 
+def entities_of(truth: str | Path, shards: Iterable[str]) -> dict[tuple[str, str], str]:
+    """(shard, key) → the entity that the image shows, by a Parquet file of `schema.TRUTH`.
+
+    Raises:
+        OpenMofiError: the file cannot be read.
+    """
+    table = read_truth(truth, sorted(set(shards)), None)
+    columns = (table[name].to_pylist() for name in ("shard", "key", "entity"))
+    return {(shard, key): entity for shard, key, entity in zip(*columns, strict=True)}
+
+
 def true_entities(truth: str | Path, images: EmbeddedImages) -> list[str]:
-    """The entity that each image shows, by a Parquet file of `schema.TRUTH`.
+    """The entity that each image shows; see `entities_of`.
 
     Raises:
         OpenMofiError: the file cannot be read, or does not know one of the images.
     """
-    table = read_truth(truth, sorted(set(images.shards)), None)
-    entity_of = {(shard, key): entity for shard, key, entity in
-                 zip(*(table[name].to_pylist() for name in ("shard", "key", "entity")), strict=True)}
-    rows = list(zip(images.shards, images.keys, strict=True))
-    absent = next((row for row in rows if row not in entity_of), None)
+    entity_of = entities_of(truth, images.shards)
+    ids = list(zip(images.shards, images.keys, strict=True))
+    absent = next((image for image in ids if image not in entity_of), None)
     if absent:
         raise OpenMofiError(f"{truth} does not know the image {absent[1]!r} of the shard {absent[0]!r}.",
                             "Give the truth of these images.")
-    return [entity_of[row] for row in rows]
+    return [entity_of[image] for image in ids]

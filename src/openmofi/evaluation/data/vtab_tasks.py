@@ -10,9 +10,9 @@ Two layouts of a task's folder DIR/TASK are supported:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -70,8 +70,7 @@ TASKS = (
 )
 
 
-@dataclass(frozen=True)
-class Splits:
+class Splits(NamedTuple):
     """A task's three splits; `drawn`: validation images were drawn here and are not the published ones."""
 
     train: ClassifiedFiles
@@ -79,9 +78,10 @@ class Splits:
     test: ClassifiedFiles
     drawn: bool = False
 
-    def parts(self) -> tuple[ClassifiedFiles, ClassifiedFiles, ClassifiedFiles]:
+    @property
+    def parts(self) -> tuple[ClassifiedFiles, ...]:
         """Training, validation and test."""
-        return self.train, self.validation, self.test
+        return self[:3]
 
 
 def task_folders(data: Path) -> dict[Task, Path]:
@@ -105,9 +105,9 @@ def open_task(task: Task, folder: Path, seed: int) -> Splits:
         train, validation, test = (_from_list(folder, name) for name in ("train800", "val200", "test"))
         splits = Splits(train, validation, test)
     elif (folder / "train800").is_dir():
-        first = class_folders(folder / "train800")
-        validation, test = (same_classes(first, class_folders(folder / name)) for name in ("val200", "test"))
-        splits = Splits(first, validation, test)
+        train = class_folders(folder / "train800")
+        validation, test = (same_classes(train, class_folders(folder / name)) for name in ("val200", "test"))
+        splits = Splits(train, validation, test)
     elif (folder / "train800val200").is_dir():
         splits = _drawn(folder, seed)
     else:
@@ -146,12 +146,7 @@ def _check(task: Task, folder: Path, splits: Splits) -> None:
                             f"{TRAIN} and {VALIDATION}.", "Give the published split.")
     if not splits.test.files:
         raise OpenMofiError(f"{folder} has no test images.", "Complete the task, or remove its folder.")
-    classes = 1 + max(int(part.labels.max()) for part in splits.parts())
-    if classes > task.classes or min(int(part.labels.min()) for part in splits.parts()) < 0:
-        raise OpenMofiError(f"{folder} has {classes} classes; {task.name} has {task.classes}, numbered from 0.",
-                            "Check that this is the right task.")
-
-
-def missing(present: Sequence[Task]) -> list[str]:
-    """Names of the other tasks."""
-    return [task.name for task in TASKS if task not in present]
+    labels = np.concatenate([part.labels for part in splits.parts])
+    if labels.max() >= task.classes or labels.min() < 0:
+        raise OpenMofiError(f"{folder} has {labels.max() + 1} classes; {task.name} has {task.classes}, numbered from "
+                            "0.", "Check that this is the right task.")

@@ -47,45 +47,6 @@ def checked_embeddings(embeddings: ArrayLike, what: str = "embeddings") -> Float
 
 
 @dataclass(frozen=True)
-class Classes:
-    """Rows by class.
-
-    Attributes:
-        names: (classes,) the distinct labels, sorted.
-        of: (n,) code of each row's class.
-        rows: (n,) rows ordered by class, then by row; class c has `rows[starts[c]:starts[c + 1]]`.
-        starts: (classes + 1,).
-    """
-
-    names: NDArray[Any]
-    of: Ints
-    rows: Ints
-    starts: Ints
-
-    @classmethod
-    def group(cls, labels: ArrayLike, count: int) -> Classes:
-        """Group `count` labels of any sortable type.
-
-        Raises:
-            OpenMofiError: their number differs.
-        """
-        values = np.asarray(labels)
-        if values.shape != (count,):
-            raise OpenMofiError(f"There are {count} embeddings, and labels of the shape {values.shape}.",
-                                "Give one class for each embedding.")
-        names, of = np.unique(values, return_inverse=True)
-        codes = of.astype(np.int64)
-        sizes = np.bincount(codes, minlength=len(names))
-        return cls(names, codes, np.argsort(codes, kind="stable").astype(np.int64),
-                   np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64))
-
-    def members(self, row: int) -> Ints:
-        """The rows of the class of `row`, which is among them, ascending."""
-        code = self.of[row]
-        return self.rows[self.starts[code] : self.starts[code + 1]]
-
-
-@dataclass(frozen=True)
 class Index:
     """Database vectors; equal vectors get equal scores.
 
@@ -152,6 +113,18 @@ def ranks_of(scores: Floats, rows: Ints) -> Ints:
     for number in np.flatnonzero(equal > 1):
         ranks[number] += np.count_nonzero(scores[: rows[number]] == own[number])
     return ranks
+
+
+def own_ranks(scores: NDArray[Any], rows: Ints) -> Ints:
+    """Rank from 1 of one row of the index for each query; ties by row.
+
+    Args:
+        scores: (q, n).
+        rows: (q,).
+    """
+    own = np.take_along_axis(scores, rows[:, None], axis=1)
+    earlier = np.arange(scores.shape[1]) < rows[:, None]
+    return np.asarray(1 + ((scores > own) | ((scores == own) & earlier)).sum(axis=1), np.int64)
 
 
 def nearest_rows(scores: Floats, count: int) -> tuple[Ints, Floats]:

@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from openmofi.bootstrap import RESAMPLES, Interval, bootstrap_interval
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.metrics.ranking import BLOCK_BYTES, Classes, Floats, Index, Ints, checked_embeddings, ranks_of
+from openmofi.evaluation.metrics.ranking import BLOCK_BYTES, Floats, Index, Ints, checked_embeddings, ranks_of
 
 RECALLS = (1, 5, 10)
 
@@ -81,32 +81,36 @@ def evaluate_retrieval(embeddings: ArrayLike, labels: ArrayLike, *, recall_at: S
         OpenMofiError: embeddings that are not normalised, labels that do not fit, or no class with two images.
     """
     vectors = checked_embeddings(embeddings)
-    classes = Classes.group(labels, len(vectors))
-    if len(classes.names) == len(vectors):
+    values = np.asarray(labels)
+    if values.shape != (len(vectors),):
+        raise OpenMofiError(f"There are {len(vectors)} embeddings, and labels of the shape {values.shape}.",
+                            "Give one class for each embedding.")
+    names, class_of = np.unique(values, return_inverse=True)
+    if len(names) == len(vectors):
         raise OpenMofiError("No class has two images, so no query has a positive.",
                             "Give at least two images of a class.")
-    incl, excl, first = _precisions(vectors, classes, block_bytes)
+    incl, excl, first = _precisions(vectors, class_of, block_bytes)
     known = ~np.isnan(excl)
     return RetrievalResult(
         map_incl_query=float(incl.mean()),
-        map_incl_query_interval=bootstrap_interval(incl, classes.of, resamples=resamples, seed=seed),
+        map_incl_query_interval=bootstrap_interval(incl, class_of, resamples=resamples, seed=seed),
         map_excl_query=float(excl[known].mean()),
-        map_excl_query_interval=bootstrap_interval(excl, classes.of, resamples=resamples, seed=seed),
+        map_excl_query_interval=bootstrap_interval(excl, class_of, resamples=resamples, seed=seed),
         recall_at_excl_query={k: float((first[known] <= k).mean()) for k in sorted(set(recall_at))},
-        images=len(vectors), classes=len(classes.names), queries_without_positives=int((~known).sum()),
-        ap_incl_query=incl, ap_excl_query=excl, first_excl_query=first, class_of=classes.of)
+        images=len(vectors), classes=len(names), queries_without_positives=int((~known).sum()),
+        ap_incl_query=incl, ap_excl_query=excl, first_excl_query=first, class_of=class_of)
 
 
-def _precisions(vectors: Floats, classes: Classes, block_bytes: int,
+def _precisions(vectors: Floats, class_of: Ints, block_bytes: int,
                 ) -> tuple[NDArray[np.float64], NDArray[np.float64], Ints]:
     """(n,) AP with and without the query, and the rank of the first positive without it (0 where there is none)."""
+    members_of = np.split(np.argsort(class_of, kind="stable"), np.cumsum(np.bincount(class_of))[:-1])
     incl, excl = np.empty(len(vectors)), np.full(len(vectors), np.nan)
     first = np.zeros(len(vectors), np.int64)
     for start, scores in Index.of(vectors).blocks(vectors, block_bytes):
-        for offset in range(len(scores)):
-            query = start + offset
-            members = classes.members(query)
-            ranks = ranks_of(scores[offset], members)
+        for query, of_query in enumerate(scores, start):
+            members = members_of[class_of[query]]
+            ranks = ranks_of(of_query, members)
             own = ranks[np.searchsorted(members, query)]
             ranks.sort()
             incl[query] = average_precision(ranks)

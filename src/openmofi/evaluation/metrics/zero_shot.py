@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from openmofi.bootstrap import RESAMPLES, Interval, bootstrap_interval
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.metrics.ranking import BLOCK_BYTES, Floats, Index, Ints, checked_embeddings
+from openmofi.evaluation.metrics.ranking import BLOCK_BYTES, Floats, Index, Ints, checked_embeddings, own_ranks
 
 ENTITY_TEXTS = ("{name}", "{name}: {description}")
 _TEXTS_PER_BLOCK = 4096
@@ -128,7 +128,8 @@ def evaluate_zero_shot(images: ArrayLike, labels: ArrayLike, classes: ArrayLike,
     true = true.astype(np.int64)
     if true.min() < 0 or true.max() >= len(texts):
         raise OpenMofiError(f"Labels run from {true.min()} to {true.max()}, and there are {len(texts)} classes.")
-    rank = _ranks(vectors, true, texts, block_bytes)
+    rank = np.concatenate([own_ranks(scores, true[start : start + len(scores)])
+                           for start, scores in Index.of(texts).blocks(vectors, block_bytes)])
     top1, top5 = rank <= 1, rank <= 5
     counts = np.bincount(true, minlength=len(texts))
     with np.errstate(invalid="ignore"):
@@ -139,14 +140,3 @@ def evaluate_zero_shot(images: ArrayLike, labels: ArrayLike, classes: ArrayLike,
         accuracy_top5_interval=bootstrap_interval(top5, true, resamples=resamples, seed=seed),
         mean_class_accuracy=float(np.nanmean(class_accuracy)), images=len(vectors), classes=len(texts),
         class_accuracy=class_accuracy, rank=rank, class_of=true)
-
-
-def _ranks(images: Floats, true: Ints, classes: Floats, block_bytes: int) -> Ints:
-    """(n,) rank of the true class from 1: higher scores rank before it, and equal scores of earlier classes."""
-    ranks = np.empty(len(images), np.int64)
-    codes = np.arange(len(classes))
-    for start, scores in Index.of(classes).blocks(images, block_bytes):
-        label = true[start : start + len(scores), None]
-        own = np.take_along_axis(scores, label, axis=1)
-        ranks[start : start + len(scores)] = 1 + ((scores > own) | ((scores == own) & (codes < label))).sum(axis=1)
-    return ranks

@@ -19,11 +19,11 @@ import numpy as np
 
 from openmofi.bootstrap import Doubles, bootstrap_interval
 from openmofi.config import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Settings
-from openmofi.dataset.audit.truth import read_truth
 from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.features import data_fingerprint, image_ids
-from openmofi.evaluation.metrics.entities import IMAGES, LabelledIndex, Recognised, recognise
+from openmofi.evaluation.data.truth import entities_of
+from openmofi.evaluation.features import ImageId, data_fingerprint, image_ids
+from openmofi.evaluation.metrics.entities import IMAGES, Recognised, recognise
 from openmofi.evaluation.metrics.ranking import Floats
 from openmofi.evaluation.metrics.zero_shot import entity_embeddings
 from openmofi.evaluation.protocol import Answer, EvaluationProtocol, Failure, Measured, Subject
@@ -67,77 +67,54 @@ class EntitySettings(Settings):
 
 
 
-@dataclass(frozen=True)
-class _Queries:
-    """Images whose entity is known, all embedded images of the queries, and (n,) the entity of each known one."""
-
-    images: EmbeddedImages
-    embedded: EmbeddedImages
-    entities: list[str]
-
-
-@dataclass(frozen=True)
-class _Dataset:
-    """Labelled images and the entities of each."""
-
-    images: EmbeddedImages
-    entities: list[list[str]]
-
-
 def measure(subject: Subject) -> Measured:
     """See the module."""
     settings: EntitySettings = subject.settings
-    queries = _queries(subject, settings)
-    dataset = _dataset(subject, subject.data / settings.dataset)
+    embedded, queries, entities = _queries(subject, settings)
+    labelled, labels = _dataset(subject, subject.data / settings.dataset)
     kb = KnowledgeBase.open(subject.data / settings.kb)
-    seen = {entity for of_image in dataset.entities for entity in of_image}
-    codes = _candidates(kb, seen, set(queries.entities), settings.candidates)
-    labelled = LabelledIndex.of(dataset.images.embeddings,
-                                [[codes[entity] for entity in of_image] for of_image in dataset.entities])
+    seen = {entity for of_image in labels for entity in of_image}
+    codes = _candidates(kb, seen, set(entities), settings.candidates)
     texts = _texts(subject, kb, list(codes))
     scale = settings.logit_scale or float(subject.encoder.logit_scale or _SCALE)
     recognised = recognise(
-        queries.images.embeddings, np.array([codes.get(entity, -1) for entity in queries.entities]), len(codes),
-        labelled, texts, k=settings.k, temperature=settings.temperature, logit_scale=scale,
-        text_weight=settings.text_weight)
-    parts = np.array([SEEN if entity in seen else UNSEEN for entity in queries.entities])
+        queries.embeddings, np.array([codes.get(entity, -1) for entity in entities]), len(codes),
+        labelled.embeddings, [[codes[entity] for entity in of_image] for of_image in labels], texts, k=settings.k,
+        temperature=settings.temperature, logit_scale=scale, text_weight=settings.text_weight)
+    parts = np.array([SEEN if entity in seen else UNSEEN for entity in entities])
     values = {f"top{k}_{way}": ((ranks > 0) & (ranks <= k)).astype(np.float64)
               for way, ranks in recognised.ranks.items() for k in (1, 5)}
-    contents = set(dataset.images.contents)
-    names = [f"{source}/{key}" for source, key in image_ids(queries.images)]
+    ids, contents = image_ids(queries), set(labelled.contents)
     return Measured(
-        **_metrics(values, parts, queries.entities), interval_over="entities",
-        items=items_table(names, queries.entities, values, parts.tolist()),
-        counts={"queries": len(names), "queries_without_truth": len(queries.embedded.keys) - len(names),
+        **_metrics(values, parts, entities), interval_over="entities",
+        items=items_table([f"{source}/{key}" for source, key in ids], entities, values, parts.tolist()),
+        counts={"queries": len(ids), "queries_without_truth": len(embedded.keys) - len(ids),
                 "queries_of_unseen_entities": int((parts == UNSEEN).sum()),
-                "labelled_images": len(dataset.images.keys), "entities": len(codes), "entities_seen": len(seen),
-                "entities_not_in_kb": sum(entity not in codes for entity in set(queries.entities)),
-                "queries_also_labelled": sum(content in contents for content in queries.images.contents)},
-        data_fingerprint=fingerprint([
-            data_fingerprint([queries.images, dataset.images], [queries.entities, dataset.entities]),
-            kb.fingerprint, settings.candidates]),
-        images=[queries.embedded, dataset.images], facts={"texts": texts is not None, "logit_scale": scale},
-        failures=_worst(queries, recognised, list(codes), kb, subject.failures))
+                "labelled_images": len(labelled.keys), "entities": len(codes), "entities_seen": len(seen),
+                "entities_not_in_kb": sum(entity not in codes for entity in set(entities)),
+                "queries_also_labelled": sum(content in contents for content in queries.contents)},
+        data_fingerprint=fingerprint([data_fingerprint([queries, labelled], [entities, labels]), kb.fingerprint,
+                                      settings.candidates]),
+        images=[embedded, labelled], facts={"texts": texts is not None, "logit_scale": scale},
+        failures=_worst(ids, entities, recognised, list(codes), kb, subject.failures))
 
 
-def _queries(subject: Subject, settings: EntitySettings) -> _Queries:
+def _queries(subject: Subject, settings: EntitySettings) -> tuple[EmbeddedImages, EmbeddedImages, list[str]]:
+    """All embedded images, those whose entity is known, and (n,) the entities of these."""
     shards = expand_shards([str(subject.data / path) for path in settings.queries])
     images = subject.features.embed(shards)
     path = subject.data / settings.truth
-    table = read_truth(path, sorted({shard.name for shard in shards}), None)
-    columns = (table[name].to_pylist() for name in ("shard", "key", "entity"))
-    truth = {(shard, key): entity for shard, key, entity in zip(*columns, strict=True) if entity}
-    ids = image_ids(images)
+    truth, ids = entities_of(path, (shard.name for shard in shards)), image_ids(images)
     rows = [row for row, image in enumerate(ids) if image in truth]
     if not rows:
         raise OpenMofiError(f"{path} has none of the {len(ids):,} images.", "Give the truth table of these images.")
     known = EmbeddedImages([images.shards[row] for row in rows], [images.keys[row] for row in rows],
                            images.embeddings[rows], images.refused, [images.contents[row] for row in rows])
-    return _Queries(known, images, [truth[ids[row]] for row in rows])
+    return images, known, [truth[ids[row]] for row in rows]
 
 
-def _dataset(subject: Subject, folder: Path) -> _Dataset:
-    """Embed the labelled images of a dataset, and no others of its shards."""
+def _dataset(subject: Subject, folder: Path) -> tuple[EmbeddedImages, list[list[str]]]:
+    """The labelled images of a dataset, and no others of its shards, embedded; and the entities of each."""
     opened = Folder.open(folder, "dataset")
     labels: dict[tuple[str, str], list[str]] = {}
     sources = []
@@ -151,7 +128,7 @@ def _dataset(subject: Subject, folder: Path) -> _Dataset:
     if not sources:
         raise OpenMofiError(f"The dataset {folder} has no images.", "Label more pairs, or keep more classes.")
     images = subject.features.embed(sources)
-    return _Dataset(images, [labels[image] for image in image_ids(images)])
+    return images, [labels[image] for image in image_ids(images)]
 
 
 def _only_keys(shard: Shard, keys: set[str]) -> ImageSource:
@@ -206,15 +183,14 @@ def _metrics(values: dict[str, Doubles], parts: np.ndarray, entities: list[str])
     return {"metrics": metrics, "intervals": intervals}
 
 
-def _worst(queries: _Queries, recognised: Recognised, entities: list[str], kb: KnowledgeBase,
+def _worst(ids: list[ImageId], true: list[str], recognised: Recognised, entities: list[str], kb: KnowledgeBase,
            count: int) -> list[Failure]:
     """The queries whose entity ranks last in the last of the ways; unranked entities come first."""
     way = next(reversed(recognised.ranks))
     ranks = np.where(recognised.ranks[way] > 0, recognised.ranks[way], len(entities) + 1)
     codes, shares = recognised.first[way]
-    ids = image_ids(queries.images)
-    return [Failure(ids[row], _name(kb, queries.entities[row]), float(-ranks[row]), [
-                Answer(None, _name(kb, entities[code]), float(share), entities[code] == queries.entities[row])
+    return [Failure(ids[row], _name(kb, true[row]), float(-ranks[row]), [
+                Answer(None, _name(kb, entities[code]), float(share), entities[code] == true[row])
                 for code, share in zip(codes[row].tolist(), shares[row].tolist(), strict=True) if code >= 0])
             for row in np.argsort(-ranks, kind="stable")[:count].tolist()]
 

@@ -21,7 +21,7 @@ from msgspec import Meta
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import NonNegativeInt, PositiveInt, Settings
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data.karpathy import CaptionedImage, read_karpathy
+from openmofi.evaluation.data.karpathy import read_karpathy
 from openmofi.evaluation.features import data_fingerprint, image_ids
 from openmofi.evaluation.metrics.image_text import first_ranks
 from openmofi.evaluation.metrics.ranking import Floats, Ints, nearest_rows
@@ -64,10 +64,9 @@ def measure(subject: Subject) -> Measured:
     subject.features.require_texts("image-text")
     file = _file(subject.data)
     listed = read_karpathy(file, settings.split, settings.captions)
-    folder = _folder(file.parent, listed)
-    images = subject.features.embed(file_sources(folder, [image.file for image in listed], file.stem))
-    captions_of = {image.file: image.captions for image in listed}
-    captions = [captions_of[key] for key in images.keys]
+    folder = _folder(file.parent, list(listed))
+    images = subject.features.embed(file_sources(folder, list(listed), file.stem))
+    captions = [listed[key] for key in images.keys]
     texts = [settings.prompt.replace("{}", text) for of_image in captions for text in of_image]
     image_of = np.repeat(np.arange(len(captions)), [len(of_image) for of_image in captions])
     embeddings = subject.encoder.embed_texts(texts)
@@ -97,13 +96,12 @@ def _file(data: Path) -> Path:
     return files[0]
 
 
-def _folder(root: Path, listed: list[CaptionedImage]) -> Path:
-    folder = next((root / name for name in FOLDERS if any((root / name / image.file).is_file() for image in listed)),
-                  None)
+def _folder(root: Path, listed: list[str]) -> Path:
+    folder = next((root / name for name in FOLDERS if any((root / name / image).is_file() for image in listed)), None)
     if folder is None:
-        raise OpenMofiError(f"None of the {len(listed):,} images is in {root}, e.g. {listed[0].file}.",
+        raise OpenMofiError(f"None of the {len(listed):,} images is in {root}, e.g. {listed[0]}.",
                             f"Put them into {root} or its folder {' or '.join(FOLDERS[1:3])}.")
-    missing = [image.file for image in listed if not (folder / image.file).is_file()]
+    missing = [image for image in listed if not (folder / image).is_file()]
     if missing:
         raise OpenMofiError(f"{len(missing):,} of {len(listed):,} images are not in {folder}, e.g. {missing[0]}.",
                             "Complete the images.")

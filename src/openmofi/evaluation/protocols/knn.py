@@ -6,7 +6,7 @@ DIR/train/CLASS/IMAGE and DIR/val/CLASS/IMAGE (or test).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import PositiveFloat, PositiveInt, Settings
 from openmofi.encoders import Encoder
 from openmofi.evaluation.data.folders import TEST, TRAIN, VALIDATION, check_all_classes, required_split, same_classes
-from openmofi.evaluation.features import data_fingerprint, image_ids, with_dinov2_preprocessing
+from openmofi.evaluation.features import data_fingerprint, image_ids
 from openmofi.evaluation.metrics.knn import NEIGHBOURS, TEMPERATURE, nearest_neighbours
 from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject, nearest_answers
 from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
@@ -42,7 +42,9 @@ class KnnSettings(Settings):
 
 def prepare(encoder: Encoder, settings: KnnSettings) -> Encoder:
     """The encoder with the preprocessing of the settings."""
-    return with_dinov2_preprocessing(encoder) if settings.preprocessing == "dinov2" else encoder
+    own = encoder.preprocessing
+    return encoder if settings.preprocessing == "encoder" else encoder.with_preprocessing(replace(
+        own, resize_size=round(own.size * 256 / 224), interpolation="bicubic", resize="shortest", antialias=True))
 
 
 def measure(subject: Subject) -> Measured:

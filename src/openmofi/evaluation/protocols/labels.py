@@ -17,6 +17,8 @@ from openmofi.errors import UsageError
 from openmofi.evaluation.protocol import NEITHER, EvaluationProtocol, Measured, Subject
 from openmofi.storage import file_fingerprint, fingerprint, read_manifest
 
+_NAMES = ("precision", "recall")
+
 
 @dataclass(frozen=True)
 class LabelsSettings(Settings):
@@ -60,24 +62,16 @@ def _truth(folder: Path, given: str) -> Path:
 
 def _values(result: Audit) -> tuple[dict[str, float], dict[str, Interval]]:
     sides = {"": result.overall.labels, "text_only_": result.overall.text_only}
-    metrics: dict[str, float] = {}
-    intervals: dict[str, Interval] = {}
-    for prefix, figures in sides.items():
-        for name in ("precision", "recall") if figures else ():
-            value, edges = getattr(figures, name), getattr(figures, f"{name}_interval")
-            if value is not None:
-                metrics[f"{prefix}{name}"] = value
-            if edges is not None:
-                intervals[f"{prefix}{name}"] = edges
-    for selector, value in result.at_recall().items():
-        if value is not None:
-            metrics[f"{'' if selector == 'labels' else 'text_only_'}precision_at_recall"] = value
-    for domain, beside in result.groups["domain"].items():
-        for name in ("precision", "recall"):
-            value = getattr(beside.labels, name)
-            if value is not None:
-                metrics[f"{domain}/{name}"] = value
-    return metrics, intervals
+    edges = {f"{prefix}{name}": getattr(figures, f"{name}_interval")
+             for prefix, figures in sides.items() if figures for name in _NAMES}
+    values = {f"{prefix}{name}": getattr(figures, name) for prefix, figures in sides.items() if figures
+              for name in _NAMES}
+    values |= {f"{'' if selector == 'labels' else 'text_only_'}precision_at_recall": value
+               for selector, value in result.at_recall().items()}
+    values |= {f"{domain}/{name}": getattr(beside.labels, name)
+               for domain, beside in result.groups["domain"].items() for name in _NAMES}
+    return ({name: value for name, value in values.items() if value is not None},
+            {name: interval for name, interval in edges.items() if interval is not None})
 
 
 PROTOCOL = EvaluationProtocol(

@@ -16,10 +16,11 @@ from typing import Annotated
 
 import numpy as np
 from msgspec import Meta
+from scipy.special import softmax
 
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import NonNegativeInt, PositiveInt, Settings
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.errors import OpenMofiError
 from openmofi.evaluation.data import folders
 from openmofi.evaluation.features import data_fingerprint, image_ids
 from openmofi.evaluation.metrics.linear import MAX_ITERATIONS, Probe, Split, tuned_probe
@@ -47,11 +48,6 @@ class LinearSettings(Settings):
     validation: Annotated[float, Meta(gt=0, lt=1)] = 0.2
     max_iterations: PositiveInt = MAX_ITERATIONS
     seed: NonNegativeInt = 0
-
-    def __post_init__(self) -> None:
-        if min(self.shots, self.seed) < 0 or not 0 < self.validation < 1 or self.max_iterations < 1:
-            raise UsageError("shots and seed must be at least 0, validation between 0 and 1, max_iterations at least "
-                             "1.")
 
 
 def measure(subject: Subject) -> Measured:
@@ -94,9 +90,7 @@ def _worst(probe: Probe, classes: Sequence[str], train: tuple[EmbeddedImages, Sp
     if not count:
         return []
     train_ids, test_ids, split, (features, labels) = image_ids(train[0]), image_ids(test[0]), train[1], test[1]
-    logits = probe.logits(features).astype(np.float64)
-    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares /= shares.sum(axis=1, keepdims=True)
+    shares = softmax(probe.logits(features).astype(np.float64), axis=1)
     own = shares[np.arange(len(shares)), labels]
     failures = []
     for row in np.argsort(own, kind="stable")[:count].tolist():

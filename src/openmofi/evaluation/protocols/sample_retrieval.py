@@ -17,14 +17,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation.data.truth import true_entities
 from openmofi.evaluation.metrics.zero_shot import entity_embeddings, evaluate_zero_shot
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
 from openmofi.evaluation.protocols.ranked import EXCL, SCORE, RetrievalSettings, measure_ranking
-from openmofi.storage import expand_shards, read_manifest
+from openmofi.schema import ENTITIES, TRUTH
+from openmofi.storage import expand_shards, read_manifest, read_parquet
 
 FROZEN = "0ba5770cf167b782"
 """`data.fingerprint` of the world that `openmofi sample world` writes with its default settings."""
@@ -60,10 +60,7 @@ def _world(data: Path) -> Path:
 def _texts(world: Path, entities: list[str]) -> dict[str, tuple[str, str]]:
     """Entity → (name, description), in the order given, from the world's knowledge source."""
     path = world / "kb/entities.parquet"
-    try:
-        table = pq.read_table(path, columns=["id", "name", "description"])
-    except (OSError, pa.ArrowException) as error:
-        raise OpenMofiError(f"{path} cannot be read: {error}.", "Build the sample world again.") from error
+    table = read_parquet(path, ENTITIES, columns=["id", "name", "description"], hint="Build the sample world again.")
     rows = pc.index_in(pa.array(entities), value_set=table["id"].combine_chunks())
     if rows.null_count:
         raise OpenMofiError(f"{path} lacks the entity {entities[rows.is_null().index(True).as_py()]!r}.",
@@ -73,7 +70,7 @@ def _texts(world: Path, entities: list[str]) -> dict[str, tuple[str, str]]:
 
 
 def _domains(world: Path, entities: list[str]) -> list[str]:
-    table = pq.read_table(world / "truth.parquet", columns=["entity", "domain"])
+    table = read_parquet(world / "truth.parquet", TRUTH, columns=["entity", "domain"])
     domains = dict(zip(table["entity"].to_pylist(), table["domain"].to_pylist(), strict=True))
     return [domains[entity] for entity in entities]
 

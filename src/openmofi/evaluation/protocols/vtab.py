@@ -21,7 +21,7 @@ from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import NonNegativeInt, PositiveInt, Settings
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.data.folders import require_folder
-from openmofi.evaluation.data.vtab_tasks import GROUPS, TASKS, Splits, Task, missing, open_task, task_folders
+from openmofi.evaluation.data.vtab_tasks import GROUPS, TASKS, Splits, Task, open_task, task_folders
 from openmofi.evaluation.features import data_fingerprint
 from openmofi.evaluation.metrics.linear import MAX_ITERATIONS, Split, tuned_probe
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
@@ -53,13 +53,6 @@ class VtabSettings(Settings):
             raise UsageError(f"unknown value {min(unknown)!r} for tasks; use {', '.join(known)}.")
 
 
-@dataclass(frozen=True)
-class _TaskResult:
-    facts: dict[str, Any]
-    images: list[EmbeddedImages]
-    fingerprint: str
-
-
 def measure(subject: Subject) -> Measured:
     """See the module."""
     settings: VtabSettings = subject.settings
@@ -70,7 +63,8 @@ def measure(subject: Subject) -> Measured:
         raise OpenMofiError(f"{subject.data} has no folder of {f'the task {absent.name}' if absent else 'any task'}.",
                             f"A task's folder is named e.g. {TASKS[0].folders[0]}; see openmofi eval sources vtab.")
     results = {task: _run(subject, task, open_task(task, folders[task], settings.seed)) for task in tasks}
-    accuracies = np.array([result.facts["accuracy"] for result in results.values()])
+    facts = {task.name: of_task for task, (of_task, *_) in results.items()}
+    accuracies = np.array([of_task["accuracy"] for of_task in facts.values()])
     names, groups = [task.name for task in tasks], np.array([task.group for task in tasks])
     metrics = {MEAN: float(accuracies.mean())}
     if len(tasks) == len(TASKS):
@@ -78,33 +72,33 @@ def measure(subject: Subject) -> Measured:
     for group in GROUPS:
         if group in groups:
             metrics[f"{group}/{MEAN}"] = float(accuracies[groups == group].mean())
-    metrics |= {f"{task.name}/accuracy": result.facts["accuracy"] for task, result in results.items()}
+    metrics |= {f"{name}/accuracy": of_task["accuracy"] for name, of_task in facts.items()}
     return Measured(
         metrics=metrics, intervals={MEAN: bootstrap_interval(accuracies, names)}, interval_over="tasks",
-        counts={"tasks": len(tasks), "images": sum(result.facts["test"] for result in results.values())},
-        data_fingerprint=fingerprint([[task.name, result.fingerprint] for task, result in results.items()]),
-        images=[images for result in results.values() for images in result.images],
+        counts={"tasks": len(tasks), "images": sum(of_task["test"] for of_task in facts.values())},
+        data_fingerprint=fingerprint([[task.name, identity] for task, (_, _, identity) in results.items()]),
+        images=[images for _, of_task, _ in results.values() for images in of_task],
         items=items_table(names, names, {MEAN: accuracies}, groups.tolist()),
-        facts={"missing": missing(tasks),
+        facts={"missing": [task.name for task in TASKS if task not in tasks],
                "solver": "logistic regression, L-BFGS; λ chosen on val200, then fitted on all 1,000",
-               "tasks": {task.name: result.facts for task, result in results.items()},
-               "as_published": len(tasks) == len(TASKS) and all(result.facts["as_published"]
-                                                                for result in results.values())})
+               "tasks": facts,
+               "as_published": len(tasks) == len(TASKS) and all(of_task["as_published"] for of_task in facts.values())})
 
 
-def _run(subject: Subject, task: Task, splits: Splits) -> _TaskResult:
+def _run(subject: Subject, task: Task, splits: Splits) -> tuple[dict[str, Any], list[EmbeddedImages], str]:
+    """A task's facts, images, and the fingerprint of its data."""
     # Names of sources must be unique in a run, and tasks share file names.
     images = [subject.features.embed(part.sources(f"{task.name}-{name}"))
-              for name, part in zip(("train", "val", "test"), splits.parts(), strict=True)]
+              for name, part in zip(("train", "val", "test"), splits.parts, strict=True)]
     train, validation, test = (Split(embedded.embeddings, part.labels_of(embedded))
-                               for embedded, part in zip(images, splits.parts(), strict=True))
+                               for embedded, part in zip(images, splits.parts, strict=True))
     sweep, probe = tuned_probe(train, validation, task.classes, max_iterations=subject.settings.max_iterations)
     refused = sum(len(embedded.refused) for embedded in images)
     facts = {"accuracy": float((probe.predict(test.features) == test.labels).mean()), "l2": sweep.best,
              "test": len(test.labels), "validation_drawn_here": splits.drawn, "converged": probe.converged,
              "as_published": not splits.drawn and not refused and len(test.labels) == task.test}
     labels = [split.labels.tolist() for split in (train, validation, test)]
-    return _TaskResult(facts, images, data_fingerprint(images, labels))
+    return facts, images, data_fingerprint(images, labels)
 
 
 PROTOCOL = EvaluationProtocol(
