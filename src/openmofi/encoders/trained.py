@@ -27,7 +27,7 @@ from openmofi.encoders.folder import (
     write_description,
 )
 from openmofi.encoders.heads import Head, apply_head
-from openmofi.encoders.networks import Headed, Networks, tower_tokenizer
+from openmofi.encoders.networks import Headed, Networks, on_arrays
 from openmofi.encoders.preprocess import preprocessing_from_json
 from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.encoders.tokens import Tokens
@@ -171,11 +171,7 @@ def _image_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, base: E
                        None if base.networks is None else _with_head(base.networks.image, head))
     network = _with_head(folded(_trunk(folder, raw, tensors), picture_probe(preprocessing.size)), head).to(device)
 
-    @torch.inference_mode()
-    def run(pixels: Array) -> Array:
-        return numpy_of(network(torch.from_numpy(pixels).to(device)).float())
-
-    return _Opened(run, network)
+    return _Opened(on_arrays(network, device), network)
 
 
 def _text_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, base: Encoder | None,
@@ -191,11 +187,8 @@ def _text_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, base: En
     tokens = stored_tokens(raw["architecture"], folder / TOKENIZER_FOLDER)
     network = _with_head(folded(_trunk(folder, raw, tensors), tokens(_PROBE_TEXTS)), head).to(device)
 
-    @torch.inference_mode()
-    def run(rows: list[torch.Tensor]) -> Array:
-        return numpy_of(network(torch.stack(rows).to(device)).float())
-
-    return _Opened(run, network, tokens, tokens, tower_tokenizer(raw["architecture"]))
+    tokenizer = {"kind": "tower", "masked": False, "architecture": dict(raw["architecture"])}
+    return _Opened(on_arrays(network, device), network, tokens, tokens, tokenizer)
 
 
 def _with_head(network: nn.Module, head: Head | None) -> nn.Module:

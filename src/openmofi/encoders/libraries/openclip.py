@@ -16,7 +16,7 @@ import torch
 from open_clip.tokenizer import HFTokenizer
 from open_clip.transform import PreprocessCfg
 
-from openmofi.encoders.arrays import numpy_of, weights_fingerprint
+from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.libraries.checkpoints import VOCABULARIES, first_line, loading
 from openmofi.encoders.libraries.hub import cached_folder, hub_file, hub_folder
@@ -29,9 +29,9 @@ from openmofi.encoders.libraries.openclip_sources import (
     source_of,
     tokenizer_folder,
 )
-from openmofi.encoders.networks import Called, Networks, tower_tokenizer
+from openmofi.encoders.networks import Called, Networks, on_arrays
 from openmofi.encoders.preprocess import checked
-from openmofi.encoders.protocol import Array, Preprocessing
+from openmofi.encoders.protocol import Preprocessing
 from openmofi.encoders.tokens import OpenClipTokens
 from openmofi.encoders.towers import Trunk
 from openmofi.errors import OpenMofiError, UsageError
@@ -66,12 +66,14 @@ def open_open_clip(spec: str, rest: str, device: str) -> Encoder:
         tokenizer = tokenizer_of(source)
     model = model.eval().requires_grad_(False).to(device)
     tokens = OpenClipTokens(tokenizer, bool(source.text.get("hf_tokenizer_name")))
+    architecture = {"kind": "open_clip", "name": source.name, "config": source.text}
     networks = Networks(Called(model, "encode_image", "image"), Called(model, "encode_text", "text"), tokens,
-                        tower_tokenizer({"kind": "open_clip", "name": source.name, "config": source.text}))
-    towers = Towers(_image_tower(model, device), tokenizer, _text_tower(model, device), _dimension(model),
+                        {"kind": "tower", "masked": False, "architecture": architecture})
+    towers = Towers(on_arrays(model.encode_image, device), tokenizer, on_arrays(model.encode_text, device),
+                    int(source.config["embed_dim"]),
                     fingerprint([*_identity(source), weights_fingerprint(model.state_dict())]), networks)
     return Encoder.of(spec, towers, preprocessing_of(model.visual.preprocess_cfg, spec),
-                        float(model.logit_scale.detach().exp()))
+                      float(model.logit_scale.detach().exp()))
 
 
 def _require_towers(model: Any, spec: str) -> None:
@@ -136,30 +138,6 @@ def _huggingface_tokenizer(folder: Path, text: Mapping[str, Any]) -> Callable[[l
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
         raise OpenMofiError(f"The tokenizer in {folder} cannot be opened: {first_line(error)}",
                             "Copy its files again.") from error
-
-
-def _image_tower(model: Any, device: str) -> Callable[[Array], Array]:
-    @torch.inference_mode()
-    def run(pixels: Array) -> Array:
-        return numpy_of(model.encode_image(torch.from_numpy(pixels).to(device)))
-
-    return run
-
-
-def _text_tower(model: Any, device: str) -> Callable[[list[Any]], Array]:
-    @torch.inference_mode()
-    def run(tokens: list[Any]) -> Array:
-        return numpy_of(model.encode_text(torch.stack(tokens).to(device)))
-
-    return run
-
-
-def _dimension(model: Any) -> int:
-    size = model.visual.image_size
-    height, width = size if isinstance(size, tuple | list) else (size, size)
-    device = next(model.parameters()).device
-    with torch.inference_mode():
-        return int(model.encode_image(torch.zeros(1, 3, height, width, device=device)).shape[1])
 
 
 def preprocessing_of(raw: Mapping[str, Any], where: str) -> Preprocessing:

@@ -10,13 +10,13 @@ from typing import Any
 import timm
 import torch
 
-from openmofi.encoders.arrays import numpy_of, weights_fingerprint
+from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.libraries.checkpoints import WEIGHT_FILES, first_line, loading
 from openmofi.encoders.libraries.hub import hub_file
-from openmofi.encoders.networks import Networks
+from openmofi.encoders.networks import Networks, on_arrays
 from openmofi.encoders.preprocess import checked
-from openmofi.encoders.protocol import Array, Preprocessing
+from openmofi.encoders.protocol import Preprocessing
 from openmofi.encoders.towers import Trunk
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.quiet import quiet_logging
@@ -54,12 +54,9 @@ def open_timm(spec: str, rest: str, device: str) -> Encoder:
     module = trunk.module.eval().requires_grad_(False).to(device)
     settings = preprocessing(name, pretrained, size)
 
-    @torch.inference_mode()
-    def run(pixels: Array) -> Array:
-        return numpy_of(module(torch.from_numpy(pixels).to(device)))
-
     weights = fingerprint([trunk.architecture, weights_fingerprint(module.state_dict())])
-    return Encoder.of(spec, Towers(run, None, None, trunk.dim, weights, Networks(module)), settings, None)
+    towers = Towers(on_arrays(module, device), None, None, trunk.dim, weights, Networks(module))
+    return Encoder.of(spec, towers, settings, None)
 
 
 def options_of(spec: str, rest: str) -> tuple[str, dict[str, int]]:
