@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from openmofi.encoders.arrays import numpy_of, weights_fingerprint
+from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.companions import Companions
 from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.fold import folded, picture_probe
@@ -26,7 +26,7 @@ from openmofi.encoders.folder import (
     read_weights,
     write_description,
 )
-from openmofi.encoders.heads import Head, apply_head
+from openmofi.encoders.heads import Head, head_on_arrays
 from openmofi.encoders.networks import Headed, Networks, on_arrays
 from openmofi.encoders.preprocess import preprocessing_from_json
 from openmofi.encoders.protocol import Array, Preprocessing
@@ -166,7 +166,7 @@ def _image_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, base: E
     if base is not None:
         if base.preprocessing != preprocessing:
             raise another_base(folder, raw["encoder"])
-        apply = _applied(head, device)
+        apply = head_on_arrays(head, device)
         return _Opened(lambda pixels: apply(base.image_features(pixels)),
                        None if base.networks is None else _with_head(base.networks.image, head))
     network = _with_head(folded(_trunk(folder, raw, tensors), picture_probe(preprocessing.size)), head).to(device)
@@ -178,7 +178,7 @@ def _text_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, base: En
                device: str) -> _Opened:
     head = _head(folder, raw, tensors)
     if base is not None:
-        apply, networks = _applied(head, device), base.networks
+        apply, networks = head_on_arrays(head, device), base.networks
         opened = _Opened(lambda texts: apply(base.text_features(texts)))
         if networks is None or networks.text is None:
             return opened
@@ -193,19 +193,6 @@ def _text_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, base: En
 
 def _with_head(network: nn.Module, head: Head | None) -> nn.Module:
     return network if head is None else Headed(network, head).eval()
-
-
-def _applied(head: Head | None, device: str) -> Callable[[Array], Array]:
-    """A head on a locked encoder's features."""
-    parameters = None if head is None else head.tensors(device)
-
-    @torch.inference_mode()
-    def apply(features: Array) -> Array:
-        # A copy: features may be read-only memory of a file, which tensors cannot be made over.
-        values = torch.tensor(features, device=device)
-        return numpy_of(values if parameters is None else apply_head(parameters, values))
-
-    return apply
 
 
 def _base(folder: Path, raw: Mapping[str, Any], open_base: Callable[[str], Encoder]) -> Encoder | None:

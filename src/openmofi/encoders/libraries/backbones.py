@@ -178,12 +178,15 @@ class MiniLM:
         return numpy_of(self.network(ids, mask))
 
 
-def open_backbones(spec: str, *, device: str = "cpu") -> Encoder:
+def open_backbones(spec: str, rest: str, device: str) -> Encoder:
     """Both backbones as an encoder without a joint space.
 
     Raises:
+        UsageError: another pair.
         MissingExtraError: a package with weights is not installed.
     """
+    if rest != f"{_NAME}+minilm":
+        raise UsageError(f"There is no pair of backbones {rest!r}.", f"There is one: backbone:{_NAME}+minilm.")
     image, text = EfficientNetLite0(device=device), MiniLM(device=device)
     networks = Networks(image.network, text.network, text.tokens,
                         {"kind": "wordpiece", "masked": True, "length": _MAX_TOKENS})

@@ -26,8 +26,7 @@ def hub_file(repository: str, names: Sequence[str]) -> Path:
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     for name in names:
-        cached = try_to_load_from_cache(repository, name)
-        if isinstance(cached, str):
+        if isinstance(cached := try_to_load_from_cache(repository, name), str):
             return Path(cached)
     _check_reachable(repository)
     for name in names:

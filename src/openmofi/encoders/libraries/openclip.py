@@ -30,7 +30,7 @@ from openmofi.encoders.libraries.openclip_sources import (
     tokenizer_folder,
 )
 from openmofi.encoders.networks import Called, Networks, on_arrays
-from openmofi.encoders.preprocess import checked
+from openmofi.encoders.preprocess import checked, three
 from openmofi.encoders.protocol import Preprocessing
 from openmofi.encoders.tokens import OpenClipTokens
 from openmofi.encoders.towers import Trunk
@@ -146,8 +146,7 @@ def preprocessing_of(raw: Mapping[str, Any], where: str) -> Preprocessing:
     height, width = size if isinstance(size, tuple | list) else (size, size)
     if height != width:
         raise OpenMofiError(f"{where} takes images of {height} × {width}; only square ones are supported.")
-    mean, std = (tuple(float(value) for value in raw[key]) for key in ("mean", "std"))
-    return checked(Preprocessing(int(height), mean, std, raw["interpolation"],  # type: ignore[arg-type]
+    return checked(Preprocessing(int(height), three(raw["mean"]), three(raw["std"]), raw["interpolation"],
                                  raw["resize_mode"]), where)
 
 
