@@ -108,14 +108,12 @@ def open_trained(folder: Path, raw: Mapping[str, Any], spec: str, open_base: Cal
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise OpenMofiError(f"{folder / SPEC_FILE} is not understood ({type(error).__name__}: {error}).",
                             AGAIN) from error
-    if text is None:
-        towers = Towers(image.run, None, None, dim, named, _networks(image.network))
-    else:
-        towers = Towers(image.run, text.tokenize, text.run, dim, named, _networks(image.network, text))
+    tokenize, run = (text.tokenize, text.run) if text else (None, None)
+    towers = Towers(image.run, tokenize, run, dim, named, _networks(image.network, text))
     return replace(Encoder.of(spec, towers, preprocessing, scale), companions=Companions(folder))
 
 
-def _networks(image: nn.Module | None, text: _Opened | None = None) -> Networks | None:
+def _networks(image: nn.Module | None, text: _Opened | None) -> Networks | None:
     if image is None or (text is not None and text.network is None):
         return None
     return Networks(image) if text is None else Networks(image, text.network, text.tokens, text.tokenizer)

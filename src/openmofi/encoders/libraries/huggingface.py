@@ -171,10 +171,14 @@ def require_safetensors(folder: Path) -> None:
 
 
 def _load_clip(folder: Path, config: Mapping[str, Any]) -> tuple[Any, list[str]]:
+    kind = str(config["model_type"])
+    return _load(_model_class(kind), folder, kind, ("logit_scale", "logit_bias"))
+
+
+def _model_class(kind: str) -> Any:
     from transformers import CLIPModel, SiglipModel
 
-    kind = str(config["model_type"])
-    return _load(CLIPModel if kind == "clip" else SiglipModel, folder, kind, ("logit_scale", "logit_bias"))
+    return CLIPModel if kind == "clip" else SiglipModel
 
 
 def _load(model_class: Any, folder: Path, kind: str, optional: tuple[str, ...] = ()) -> tuple[Any, list[str]]:
@@ -290,14 +294,9 @@ def tokens(rest: str) -> HuggingFaceTokens:
 
 def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
     """See `towers.rebuilt`."""
-    from transformers import CLIPConfig, CLIPModel, SiglipConfig, SiglipModel
-
-    clip = architecture["config"]["model_type"] == "clip"
-    config_class: Any
-    model_class: Any
-    config_class, model_class = (CLIPConfig, CLIPModel) if clip else (SiglipConfig, SiglipModel)
+    model_class = _model_class(architecture["config"]["model_type"])
     with quiet_transformers():
-        model = model_class(config_class.from_dict(dict(architecture["config"])))
+        model = model_class(model_class.config_class.from_dict(dict(architecture["config"])))
     return _trunk(model, str(architecture["side"]), architecture)
 
 

@@ -161,9 +161,7 @@ def image(arch: str, pretrained: str, size: int, _drop_path: float) -> Trunk:
     """See `towers.image_trunk`."""
     source = _tower_source(arch, pretrained)
     vision = {**source.config["vision_cfg"], "timm_model_pretrained": False, **({"image_size": size} if size else {})}
-    model = _pretrained(source, pretrained, {"force_image_size": size} if size else {})
-    trunk = rebuilt(_architecture(source, "image", vision))
-    return _loaded(trunk, model.visual if model is not None else None)
+    return _tower(source, pretrained, "image", vision, {"force_image_size": size} if size else {})
 
 
 def text(arch: str, pretrained: str) -> Trunk:
@@ -172,9 +170,7 @@ def text(arch: str, pretrained: str) -> Trunk:
     if source.text.get("hf_model_name"):
         raise UsageError(f"The text tower of open_clip:{arch} is transformers' {source.text['hf_model_name']}, "
                          "which cannot be trained here.", "Lock it: encoder:open_clip:ARCH/PRETRAINED.")
-    model = _pretrained(source, pretrained, {})
-    trunk = rebuilt(_architecture(source, "text", dict(source.text)))
-    return _loaded(trunk, model.text if model is not None else None)
+    return _tower(source, pretrained, "text", dict(source.text), {})
 
 
 def tokens(arch: str) -> OpenClipTokens:
@@ -208,9 +204,14 @@ def stored_tokens(architecture: Mapping[str, Any], folder: Path) -> OpenClipToke
                                                         **config.get("tokenizer_kwargs", {})), False)
 
 
-def _architecture(source: Source, side: str, half: dict[str, Any]) -> dict[str, Any]:
-    return {"kind": "open_clip", "name": source.name, "side": side, "dim": int(source.config["embed_dim"]),
-            "config": half, "quick_gelu": bool(source.config.get("quick_gelu"))}
+def _tower(source: Source, pretrained: str, side: str, half: dict[str, Any], options: Mapping[str, Any]) -> Trunk:
+    trunk = rebuilt({"kind": "open_clip", "name": source.name, "side": side, "dim": int(source.config["embed_dim"]),
+                     "config": half, "quick_gelu": bool(source.config.get("quick_gelu"))})
+    if pretrained:
+        with quiet_logging(), torch.random.fork_rng(devices=[]):
+            model = build(source, force_custom_text=True, **options)
+        trunk.module.load_state_dict((model.visual if side == "image" else model.text).state_dict(), strict=True)
+    return trunk
 
 
 def _tower_source(arch: str, pretrained: str) -> Source:
@@ -220,15 +221,3 @@ def _tower_source(arch: str, pretrained: str) -> Source:
                          "Choose a contrastive model.")
     return source
 
-
-def _pretrained(source: Source, pretrained: str, options: Mapping[str, Any]) -> Any:
-    if not pretrained:
-        return None
-    with quiet_logging(), torch.random.fork_rng(devices=[]):
-        return build(source, force_custom_text=True, **options)
-
-
-def _loaded(trunk: Trunk, model: torch.nn.Module | None) -> Trunk:
-    if model is not None:
-        trunk.module.load_state_dict(model.state_dict(), strict=True)
-    return trunk
