@@ -27,6 +27,7 @@ from openmofi.encoders.folder import (
     write_description,
 )
 from openmofi.encoders.heads import Head, head_on_arrays
+from openmofi.encoders.libraries.checkpoints import first_line
 from openmofi.encoders.networks import Headed, Networks, on_arrays
 from openmofi.encoders.preprocess import preprocessing_from_json
 from openmofi.encoders.protocol import Array, Preprocessing
@@ -141,9 +142,9 @@ def _trunk(folder: Path, raw: Mapping[str, Any], tensors: _Tensors) -> nn.Module
     try:
         module.load_state_dict(part(tensors, "trunk."), strict=True)
     except RuntimeError as error:
-        lines = " ".join(line.strip() for line in str(error).splitlines()[:2])
-        raise OpenMofiError(f"{folder / WEIGHTS_FILE} does not fit the model that {SPEC_FILE} describes: {lines[:300]}",
-                            "Install the versions that it was trained with, or train it again.") from error
+        raise OpenMofiError(
+            f"{folder / WEIGHTS_FILE} does not fit the model that {SPEC_FILE} describes: {first_line(error)}",
+            "Install the versions that it was trained with, or train it again.") from error
     return module.eval().requires_grad_(False)
 
 

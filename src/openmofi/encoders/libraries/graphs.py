@@ -28,6 +28,7 @@ from openmofi.encoders.arrays import padded
 from openmofi.encoders.companions import Companions
 from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.folder import SPEC_FILE, TOKENIZER_FOLDER, Side, write_description
+from openmofi.encoders.libraries.checkpoints import first_line
 from openmofi.encoders.libraries.signal_stack import signal_stack_kept
 from openmofi.encoders.preprocess import preprocessing_from_json
 from openmofi.encoders.protocol import Array, Preprocessing
@@ -213,6 +214,5 @@ def _openvino(path: Path, name: str, precision: str, threads: int) -> Graph:
 
 
 def _refused(path: Path, error: Exception) -> OpenMofiError:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return OpenMofiError(f"{path} cannot be opened: {' '.join(lines[:2])[:300]}",
+    return OpenMofiError(f"{path} cannot be opened: {first_line(error)}",
                          "Install the versions that it was exported with, or export it again.")
