@@ -175,7 +175,8 @@ def alone(arguments: argparse.Namespace, specs: Mapping[str, str], folder: Path)
     """Rows of the encoders themselves."""
     from openmofi.encoders.export.agreement import samples_of
 
-    samples = samples_of([str(arguments.world / "world/pages/train")], 500, limit=arguments.images)
+    samples = samples_of([str(arguments.world / "world/pages/train")], 500, decode_size=500,
+                         limit=arguments.images)
     pictures = jpegs(list(samples.pictures))
     return [row for name in arguments.encoders
             for row in measure(name, specs[name], pictures, samples, folder, arguments.rounds)]

@@ -322,7 +322,8 @@ def export(encoder: Any, out: Folder, *, format: Literal["onnx", "openvino"] = "
     settings, opened = ExportSettings(format, precision, max_loss), _encoder(encoder)
     patterns = [images] if isinstance(images, str | Path) else list(images)
     return export_encoder(opened, Path(out), settings,
-                          samples_of([str(pattern) for pattern in patterns], opened.preprocessing.size))
+                          samples_of([str(pattern) for pattern in patterns], opened.preprocessing.size,
+                                     decode_size=opened.preprocessing.decode_size))
 
 
 def _shards(pairs: Pairs) -> Any:

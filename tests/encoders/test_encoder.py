@@ -12,6 +12,7 @@ from openmofi.encoders import ClassVectors, Encoder, Folds, Head, as_encoder, op
 from openmofi.engine import Quiet
 from openmofi.engine.processes import ProcessEngine
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.pairs import decode_image
 
 from .conftest import TEXTS, picture
 from .custom_encoders import EmbedStage, Mine
@@ -154,3 +155,14 @@ def test_everything_that_stands_for_an_encoder(base, clip_folder):
 def test_what_is_no_encoder_is_one_sentence(value, says):
     with pytest.raises(OpenMofiError, match=says):
         as_encoder(value)
+
+
+def test_a_jpeg_is_decoded_whole_where_the_preprocessing_does_not_antialias(clip_folder):
+    out = io.BytesIO()
+    picture(400, 300).save(out, "JPEG")
+    whole, scaled = (decode_image(out.getvalue(), size_hint=hint) for hint in (None, 32))
+    for option, same, other in (("mofi", whole, scaled), ("clip", scaled, whole)):
+        encoder = open_encoder(f"hf:{clip_folder}?preprocessing={option}")
+        embedded, expected, different = (encoder.embed_images(image) for image in (out.getvalue(), same, other))
+        np.testing.assert_array_equal(embedded, expected)
+        assert not np.array_equal(embedded, different)

@@ -30,7 +30,9 @@ def export(
     from openmofi.encoders.export.agreement import samples_of
     from openmofi.encoders.export.job import export_encoder
 
-    found = export_encoder(encoder, out, settings, samples_of(pictures or [], encoder.preprocessing.size))
+    preprocessing = encoder.preprocessing
+    samples = samples_of(pictures or [], preprocessing.size, decode_size=preprocessing.decode_size)
+    found = export_encoder(encoder, out, settings, samples)
     beside = [path.name for path in encoder.companions.files]
     if as_json:
         typer.echo(json.dumps(found.as_dict() | {"written": str(out), "spec": f"{style}:{out}",

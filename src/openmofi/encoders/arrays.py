@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from openmofi.encoders.protocol import Array
 
 if TYPE_CHECKING:
     import torch
+
+_Items = TypeVar("_Items", Array, list[str])
 
 
 def normalised(values: Array) -> Array:
@@ -20,8 +23,8 @@ def normalised(values: Array) -> Array:
     return np.asarray(values / np.maximum(lengths, 1e-12), np.float32)
 
 
-def in_batches(items: Array, size: int) -> Iterator[Array]:
-    """`items` in consecutive slices of at most `size` rows."""
+def in_batches(items: _Items, size: int) -> Iterator[_Items]:
+    """`items`, an array or a list, in consecutive slices of at most `size` rows."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
@@ -31,27 +34,33 @@ def gathered(parts: Iterable[Array], dim: int) -> Array:
     return np.concatenate([np.zeros((0, dim), np.float32), *parts]).astype(np.float32, copy=False)
 
 
-def by_length(texts: Sequence[str], lengths: Sequence[int], encode: Callable[[list[str]], Array], dim: int,
-              batch: int) -> Array:
-    """Encode distinct texts in batches of similar length; rows come back in the order of `texts`.
+def by_tokens(texts: Sequence[str], tokens: Callable[[list[str]], Sequence[Any]],
+              encode: Callable[[list[Any]], Array], dim: int, batch: int) -> Array:
+    """Tokenise and encode distinct texts in batches of similar length; rows come back in the order of `texts`.
 
     Each distinct text is encoded once, in an order that its length and content decide, so that neither repetition
     nor the callers' order changes how the batches are cut.
     """
-    of = dict(zip(texts, lengths, strict=True))
-    ordered = sorted(of, key=lambda text: (of[text], text))
-    rows = {text: row for row, text in enumerate(ordered)}
-    parts = (encode(ordered[start : start + batch]) for start in range(0, len(ordered), batch))
-    return gathered(parts, dim)[[rows[text] for text in texts]] if texts else np.zeros((0, dim), np.float32)
-
-
-def by_tokens(texts: Sequence[str], tokens: Callable[[list[str]], Sequence[Any]],
-              encode: Callable[[list[Any]], Array], dim: int, batch: int) -> Array:
-    """Tokenise and encode distinct texts in batches of similar length; see `by_length`."""
+    if not texts:
+        return np.zeros((0, dim), np.float32)
     distinct = list(dict.fromkeys(texts))
-    rows = dict(zip(distinct, tokens(distinct), strict=True)) if distinct else {}
-    return by_length(texts, [len(rows[text]) for text in texts],
-                     lambda chunk: encode([rows[text] for text in chunk]), dim, batch)
+    tokenised = dict(zip(distinct, tokens(distinct), strict=True))
+    ordered = sorted(distinct, key=lambda text: (len(tokenised[text]), text))
+    rows = {text: row for row, text in enumerate(ordered)}
+    parts = (encode([tokenised[text] for text in part]) for part in in_batches(ordered, batch))
+    return gathered(parts, dim)[[rows[text] for text in texts]]
+
+
+def padded(rows: Sequence[Any], filler: int = 0, length: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Token sequences → ids and mask, int64 (n, L); L is `length`, or the greatest of them where that is 0.
+
+    Shorter sequences are filled up with `filler`; the mask is 1 where there is a token and 0 where there is padding.
+    """
+    length = length or max(map(len, rows))
+    ids, mask = np.full((len(rows), length), filler, np.int64), np.zeros((len(rows), length), np.int64)
+    for number, row in enumerate(rows):
+        ids[number, : len(row)], mask[number, : len(row)] = row, 1
+    return ids, mask
 
 
 def weights_fingerprint(state: Mapping[str, torch.Tensor]) -> str:

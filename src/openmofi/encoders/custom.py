@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from PIL import Image
 
-from openmofi.encoders.arrays import by_length, normalised
+from openmofi.encoders.arrays import by_tokens, normalised
 from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.encoders.registry import open_encoder
@@ -75,7 +75,8 @@ def as_encoder(value: EncoderLike) -> Encoder:
     dim = probes[0].shape[1]
     return Encoder(
         name, fingerprint([str(identity), scale]), fingerprint(str(identity)), dim, dim, dim, scale, _PREPROCESSING,
-        image_tower=partial(_checked, name, images), text_tower=partial(_texts, name, texts, dim),
+        image_tower=partial(_checked, name, images),
+        text_tower=lambda given: by_tokens(given, list, partial(_checked, name, texts), dim, _BATCH),
         image_projection=normalised, text_projection=normalised, takes_images=True, reopen=partial(as_encoder, value))
 
 
@@ -85,10 +86,6 @@ def _name(function: Callable[..., Any]) -> str:
 
 def _probe(seed: int) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (_SIZE, _SIZE, 3)).astype(np.uint8))
-
-
-def _texts(name: str, embed: Callable[[list[str]], Any], dim: int, texts: Sequence[str]) -> Array:
-    return by_length(texts, list(map(len, texts)), partial(_checked, name, embed), dim, _BATCH)
 
 
 def _checked(name: str, embed: Callable[[list[Any]], Any], items: list[Any]) -> Array:

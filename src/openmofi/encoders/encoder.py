@@ -357,7 +357,7 @@ def _decoded(image: ImageInput, number: int, preprocessing: Preprocessing) -> Im
     name = f"Image {number}" if isinstance(image, bytes) else str(image)
     try:
         data = image if isinstance(image, bytes) else Path(image).read_bytes()
-        return decode_image(data, size_hint=preprocessing.size)
+        return decode_image(data, size_hint=preprocessing.decode_size)
     except OSError as error:
         raise OpenMofiError(f"{name} cannot be read: {error.strerror}.", "Check the path.") from error
     except ImageRefused as error:

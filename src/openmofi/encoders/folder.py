@@ -28,7 +28,7 @@ import numpy as np
 from openmofi.encoders.arrays import normalised
 from openmofi.encoders.companions import Companions
 from openmofi.encoders.encoder import Encoder, Heads
-from openmofi.encoders.heads import Head, apply_head
+from openmofi.encoders.heads import Head, head_on_arrays
 from openmofi.encoders.preprocess import preprocessing_from_json
 from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.errors import OpenMofiError, UsageError
@@ -194,16 +194,13 @@ def encoder_with_heads(spec: str, heads: Heads, logit_scale: float) -> Encoder:
 
 def _projection(head: Head, base: Callable[[Array], Array] | None) -> Callable[[Array], Array]:
     """Features → joint space; `base` is the projection that an adapter adds to."""
-    parameters = head.tensors()
+    apply = head_on_arrays(head)
+    if base is None:
+        return lambda features: normalised(apply(features))
 
     def project(features: Array) -> Array:
-        import torch
-
-        # A copy: features may be read-only memory of a file, which tensors cannot be made over.
-        inputs = np.array(features if base is None else base(features), np.float32)
-        with torch.inference_mode():
-            out = apply_head(parameters, torch.from_numpy(inputs)).numpy()
-        return normalised(out if base is None else inputs + out)
+        inputs = base(features)
+        return normalised(inputs + apply(inputs))
 
     return project
 

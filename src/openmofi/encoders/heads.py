@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from openmofi.encoders.arrays import numpy_of
 from openmofi.encoders.protocol import Array
 from openmofi.errors import OpenMofiError
 
@@ -93,6 +94,22 @@ def apply_head(parameters: Mapping[str, torch.Tensor], features: torch.Tensor) -
         inner = gelu(linear(out, parameters["mlp_in"], parameters["mlp_in_bias"]))
         out = out + linear(inner, parameters["mlp_out"], parameters["mlp_out_bias"])
     return out
+
+
+def head_on_arrays(head: Head | None, device: str = "cpu") -> Callable[[Array], Array]:
+    """`apply_head` as a function of features (n, features) → float32 (n, dim); without a head they stay as they are."""
+    if head is None:
+        return lambda features: features
+    parameters = head.tensors(device)
+
+    def apply(features: Array) -> Array:
+        import torch
+
+        # A copy: features may be read-only memory of a file, which tensors cannot be made over.
+        with torch.inference_mode():
+            return numpy_of(apply_head(parameters, torch.from_numpy(np.array(features, np.float32)).to(device)))
+
+    return apply
 
 
 def _check(parameters: Mapping[str, Array]) -> None:

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
 
+from openmofi.encoders.arrays import numpy_of, padded
 from openmofi.encoders.heads import Head, apply_head
-from openmofi.encoders.tokens import TOKENIZER_FILE, HuggingFaceTokens, WordPieceTokens, opened_tokenizer
+from openmofi.encoders.protocol import Array
+from openmofi.encoders.tokens import TOKENIZER_FILE, HuggingFaceTokens, Tokens, WordPieceTokens, opened_tokenizer
 from openmofi.encoders.towers import stored_tokens
 from openmofi.errors import OpenMofiError
-
-
-class TextTokens(Protocol):
-    """Texts → their token ids: rows of a tensor (n, L) int64, or a list a text."""
-
-    def __call__(self, texts: Sequence[str]) -> Any:
-        """See the class."""
-
-    def save(self, folder: Path) -> None:
-        """Write its files, if it has any."""
 
 
 @dataclass(frozen=True)
@@ -35,31 +27,18 @@ class Networks:
         text: token ids (B, L) int64 → (B, dim); where `tokenizer["masked"]`, with a second input, the mask
             (B, L) int64. `None` of an encoder of images alone.
         tokens: what makes its input; L is the same for all texts unless it is masked.
-        tokenizer: JSON values; `opened_tokens` makes `tokens` of them and of what `tokens.save` wrote.
+        tokenizer: JSON values, of which, and of what `tokens.save` wrote, `opened_tokens` makes `tokens`: `kind`,
+            `masked` and, of a `tower` that `encoders.towers` rebuilds, its `architecture`; of `transformers`, a
+            `HuggingFaceTokens`, `length` and `end`; of `wordpiece`, a `WordPieceTokens`, `length`.
     """
 
     image: nn.Module
     text: nn.Module | None = None
-    tokens: TextTokens | None = None
+    tokens: Tokens | None = None
     tokenizer: Mapping[str, Any] | None = None
 
 
-def tower_tokenizer(architecture: Mapping[str, Any]) -> dict[str, Any]:
-    """The tokenizer of a tower that `encoders.towers` rebuilds, as `Networks.tokenizer`."""
-    return {"kind": "tower", "masked": False, "architecture": dict(architecture)}
-
-
-def transformers_tokenizer(length: int, end: int | None) -> dict[str, Any]:
-    """A `HuggingFaceTokens`, as `Networks.tokenizer`."""
-    return {"kind": "transformers", "masked": False, "length": length, "end": end}
-
-
-def wordpiece_tokenizer(length: int) -> dict[str, Any]:
-    """A `WordPieceTokens`, as `Networks.tokenizer`."""
-    return {"kind": "wordpiece", "masked": True, "length": length}
-
-
-def opened_tokens(tokenizer: Mapping[str, Any], folder: Path) -> TextTokens:
+def opened_tokens(tokenizer: Mapping[str, Any], folder: Path) -> Tokens:
     """The tokenizer that `tokenizer` describes, whose files, where it has any, are in `folder`.
 
     Raises:
@@ -72,23 +51,53 @@ def opened_tokens(tokenizer: Mapping[str, Any], folder: Path) -> TextTokens:
     return opener(tokenizer, folder)
 
 
-_TOKENIZERS: dict[str, Callable[[Mapping[str, Any], Path], TextTokens]] = {
-    "tower": lambda told, folder: stored_tokens(told["architecture"], folder),
-    "transformers": lambda told, folder: HuggingFaceTokens(opened_tokenizer(folder), int(told["length"]), told["end"]),
-    "wordpiece": lambda told, folder: WordPieceTokens.opened(folder / TOKENIZER_FILE, int(told["length"])),
+_TOKENIZERS: dict[str, Callable[[Mapping[str, Any], Path], Tokens]] = {
+    "tower": lambda raw, folder: stored_tokens(raw["architecture"], folder),
+    "transformers": lambda raw, folder: HuggingFaceTokens(opened_tokenizer(folder), int(raw["length"]), raw["end"]),
+    "wordpiece": lambda raw, folder: WordPieceTokens.opened(folder / TOKENIZER_FILE, int(raw["length"])),
 }
 
 
 class Called(nn.Module):
-    """A method of a library's model as a network of one input."""
+    """A method of a library's model as a network of one input and, of texts, perhaps a mask."""
 
     def __init__(self, model: Any, method: str, argument: str) -> None:
         super().__init__()
         self.model, self.method, self.argument = model, method, argument
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+    def forward(self, inputs: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """The embedding that the method gives of `inputs`, (B, dim)."""
-        return pooled(getattr(self.model, self.method)(**{self.argument: inputs}))
+        options = {} if mask is None else {"attention_mask": mask}
+        return pooled(getattr(self.model, self.method)(**{self.argument: inputs}, **options))
+
+
+def on_arrays(network: Callable[..., torch.Tensor], device: str) -> Callable[[Any], Array]:
+    """A network as a function of a batch: an array, or a list of tensors of one shape → float32 (n, dim)."""
+
+    @torch.inference_mode()
+    def run(batch: Any) -> Array:
+        inputs = torch.stack(batch) if isinstance(batch, list) else torch.from_numpy(batch)
+        return numpy_of(network(inputs.to(device)))
+
+    return run
+
+
+def on_tokens(network: Callable[..., torch.Tensor], device: str, *, filler: int = 0,
+              masked: bool = True) -> Callable[[list[Any]], Array]:
+    """A network as a function of token sequences, padded with `filler` → float32 (n, dim).
+
+    Args:
+        network: takes ids and, where `masked`, the mask, (B, L) int64 each.
+        device: torch's name of it.
+        filler, masked: see `arrays.padded`.
+    """
+
+    @torch.inference_mode()
+    def run(rows: list[Any]) -> Array:
+        inputs = [torch.from_numpy(values).to(device) for values in padded(rows, filler)]
+        return numpy_of(network(*inputs[: 1 + masked]))
+
+    return run
 
 
 class Headed(nn.Module):
@@ -117,5 +126,5 @@ class Headed(nn.Module):
 def pooled(output: Any) -> torch.Tensor:
     """The embedding in what a tower returns, (n, dim)."""
     # transformers 5 returns the tower's output with the projected embedding in it, 4 the embedding itself.
-    found: torch.Tensor = output if isinstance(output, torch.Tensor) else output.pooler_output
-    return found
+    embedding: torch.Tensor = output if isinstance(output, torch.Tensor) else output.pooler_output
+    return embedding

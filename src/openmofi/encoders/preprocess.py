@@ -102,7 +102,7 @@ def preprocessing_from_json(raw: Mapping[str, Any], where: str) -> Preprocessing
         OpenMofiError: a field is missing, unknown or of a value that there is no way to compute; names `where`.
     """
     try:
-        made = Preprocessing(**{**raw, "mean": _three(raw["mean"]), "std": _three(raw["std"])})
+        made = Preprocessing(**{**raw, "mean": three(raw["mean"]), "std": three(raw["std"])})
     except (KeyError, TypeError, ValueError) as error:
         raise OpenMofiError(f"{where}: the preprocessing is not understood ({error}).") from error
     return checked(made, where)
@@ -128,6 +128,7 @@ def checked(settings: Preprocessing, where: str) -> Preprocessing:
     return settings
 
 
-def _three(values: Any) -> tuple[float, float, float]:
+def three(values: Any) -> tuple[float, float, float]:
+    """A number a channel, as `Preprocessing` holds them."""
     red, green, blue = (float(value) for value in values)
     return red, green, blue

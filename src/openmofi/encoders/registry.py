@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 from collections.abc import Callable, Sequence
@@ -10,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from openmofi.config.near import did_you_mean
 from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.folder import SPEC_FILE, is_heads, open_heads, read_description
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
@@ -44,7 +44,6 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
         OpenMofiError: the encoder is missing, damaged, or cannot be fetched.
     """
     spec = spec.strip()
-    _check_device(device)
     prefix, _, rest = spec.partition(":")
     if spec in _NAMES:
         prefix, rest = "run", str(_named_folder(spec))
@@ -52,6 +51,7 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
     if opener is None or not rest:
         raise _unknown(spec, prefix)
     try:
+        _check_device(device)
         encoder = opener(spec, rest, device, bases)
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error.name or "torch", "torch") from error
@@ -62,10 +62,8 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
 def _check_device(device: str) -> None:
     if device == "cpu":
         return
-    try:
-        import torch
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.of("torch", "torch") from error
+    import torch
+
     try:
         kind = torch.device(device).type
     except RuntimeError as error:
@@ -105,14 +103,6 @@ def _open_folder(spec: str, rest: str, device: str, bases: Sequence[Encoder]) ->
     return open_trained(folder, raw, spec, open_base, device)
 
 
-def _open_backbone(spec: str, rest: str, device: str, _bases: Sequence[Encoder]) -> Encoder:
-    if spec != BACKBONE:
-        raise UsageError(f"There is no pair of backbones {rest!r}.", f"There is one: {BACKBONE}.")
-    from openmofi.encoders.libraries.backbones import open_backbones
-
-    return open_backbones(spec, device=device)
-
-
 def _open_library(module: str, name: str, spec: str, rest: str, device: str, _bases: Sequence[Encoder]) -> Encoder:
     opener = getattr(importlib.import_module(f"openmofi.encoders.libraries.{module}"), name)
     encoder: Encoder = opener(spec, rest, device)
@@ -120,7 +110,8 @@ def _open_library(module: str, name: str, spec: str, rest: str, device: str, _ba
 
 
 _OPENERS: dict[str, Callable[[str, str, str, Sequence[Encoder]], Encoder]] = {
-    "backbone": _open_backbone, "hf": partial(_open_library, "huggingface", "open_huggingface"),
+    "backbone": partial(_open_library, "backbones", "open_backbones"),
+    "hf": partial(_open_library, "huggingface", "open_huggingface"),
     "mofi": partial(_open_library, "huggingface", "open_mofi"), "onnx": _open_folder,
     "open_clip": partial(_open_library, "openclip", "open_open_clip"), "openvino": _open_folder, "run": _open_folder,
     "timm": partial(_open_library, "timm", "open_timm"),
@@ -128,6 +119,5 @@ _OPENERS: dict[str, Callable[[str, str, str, Sequence[Encoder]], Encoder]] = {
 
 
 def _unknown(spec: str, prefix: str) -> UsageError:
-    near = difflib.get_close_matches(spec if ":" not in spec else prefix, [*_OPENERS, *_NAMES], n=1)
-    guess = f" Did you mean {near[0]!r}?" if near else ""
+    guess = did_you_mean(spec if ":" not in spec else prefix, [*_OPENERS, *_NAMES])
     return UsageError(f"There is no encoder {spec!r}.{guess}", f"Encoders are: {_EXAMPLES}.")

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import torch
 
+from openmofi.encoders.arrays import padded
 from openmofi.errors import OpenMofiError
 from openmofi.quiet import quiet_transformers
 
@@ -16,10 +17,10 @@ TOKENIZER_FILE = "tokenizer.json"
 
 
 class Tokens(Protocol):
-    """Texts → tokens; can be pickled."""
+    """Texts → token ids; can be pickled."""
 
-    def __call__(self, texts: Sequence[str]) -> torch.Tensor:
-        """Texts → (n, L) int64, L the same whatever the texts."""
+    def __call__(self, texts: Sequence[str]) -> Any:
+        """Texts → (n, L) int64, L the same whatever the texts; of `WordPieceTokens` a list a text."""
 
     def save(self, folder: Path) -> None:
         """Write its files, if it has any, so that it can be opened without the network."""
@@ -34,8 +35,8 @@ class OpenClipTokens:
 
     def __call__(self, texts: Sequence[str]) -> torch.Tensor:
         """See `Tokens`."""
-        found: torch.Tensor = self.tokenizer(list(texts))
-        return found.long()
+        ids: torch.Tensor = self.tokenizer(list(texts))
+        return ids.long()
 
     def save(self, folder: Path) -> None:
         """See `Tokens`."""
@@ -55,17 +56,22 @@ class HuggingFaceTokens:
     length: int
     end: int | None = None
 
-    def __call__(self, texts: Sequence[str]) -> torch.Tensor:
-        """See `Tokens`."""
-        ends = [] if self.end is None else [self.end]
+    @property
+    def filler(self) -> int:
+        """The token that pads."""
         pad = self.tokenizer.pad_token_id
-        filler = int(pad if pad is not None else self.tokenizer.eos_token_id or 0)
+        return int(pad if pad is not None else self.tokenizer.eos_token_id or 0)
+
+    def rows(self, texts: Sequence[str]) -> list[list[int]]:
+        """Texts → their tokens, unpadded."""
+        ends = [] if self.end is None else [self.end]
         limit = self.length - len(ends)
         rows = self.tokenizer(list(texts), truncation=True, max_length=limit)["input_ids"] if texts else []
-        out = torch.full((len(rows), self.length), filler, dtype=torch.int64)
-        for row, found in enumerate(rows):
-            out[row, : len(found) + len(ends)] = torch.tensor([*found, *ends], dtype=torch.int64)
-        return out
+        return [[*row, *ends] for row in rows]
+
+    def __call__(self, texts: Sequence[str]) -> torch.Tensor:
+        """See `Tokens`."""
+        return torch.from_numpy(padded(self.rows(texts), self.filler, self.length)[0])
 
     def save(self, folder: Path) -> None:
         """See `Tokens`."""
@@ -98,7 +104,7 @@ class WordPieceTokens:
 
     def __call__(self, texts: Sequence[str]) -> list[list[int]]:
         """Texts → their tokens."""
-        return [found.ids for found in self.tokenizer.encode_batch(list(texts))]
+        return [row.ids for row in self.tokenizer.encode_batch(list(texts))]
 
     def save(self, folder: Path) -> None:
         """Write its one file."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from openmofi.config.near import did_you_mean
 from openmofi.encoders.protocol import Preprocessing
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from openmofi.encoders.tokens import Tokens
 
+_LIBRARIES = "openmofi.encoders.libraries"
 _IMAGE = {"timm": "timm", "open_clip": "openclip", "hf": "huggingface", "backbone": "backbones"}
 _TEXT = {"open_clip": "openclip", "hf": "huggingface", "mobile": "mobile"}
 
@@ -106,14 +107,26 @@ def stored_tokens(architecture: Mapping[str, Any], folder: Path) -> Tokens:
     return found
 
 
+def options_of(spec: str, rest: str, names: Sequence[str], hint: str) -> tuple[str, dict[str, int]]:
+    """`PLACE?NAME=N&NAME=N` → the place and the options, whole numbers.
+
+    Raises:
+        UsageError: an option that is not among `names`, or no number; says `hint`.
+    """
+    place, mark, text = rest.partition("?")
+    pairs = [part.partition("=") for part in text.split("&")] if mark else []
+    wrong = next((f"{key}={value}" for key, _, value in pairs if key not in names or not value.isdecimal()), None)
+    if wrong is not None:
+        raise UsageError(f"The option {wrong!r} of {spec!r} is unknown.", hint)
+    return place, {key: int(value) for key, _, value in pairs}
+
+
 def _module(spec: str, kinds: Mapping[str, str]) -> tuple[Any, str]:
     kind, _, rest = spec.partition(":")
     if kind not in kinds or not rest:
-        near = difflib.get_close_matches(kind, kinds, n=1)
-        guess = f" Did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"There is no tower {spec!r} to train.{guess}",
+        raise UsageError(f"There is no tower {spec!r} to train.{did_you_mean(kind, kinds)}",
                          f"Towers are: {', '.join(f'{kind}:…' for kind in kinds)}; encoder:SPEC is locked.")
     try:
-        return importlib.import_module(f"openmofi.encoders.libraries.{kinds[kind]}"), rest
+        return importlib.import_module(f"{_LIBRARIES}.{kinds[kind]}"), rest
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error.name or "torch", "torch") from error

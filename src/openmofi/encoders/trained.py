@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from openmofi.encoders.arrays import numpy_of, weights_fingerprint
+from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.companions import Companions
 from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.fold import folded, picture_probe
@@ -26,8 +26,9 @@ from openmofi.encoders.folder import (
     read_weights,
     write_description,
 )
-from openmofi.encoders.heads import Head, apply_head
-from openmofi.encoders.networks import Headed, Networks, tower_tokenizer
+from openmofi.encoders.heads import Head, head_on_arrays
+from openmofi.encoders.libraries.checkpoints import first_line
+from openmofi.encoders.networks import Headed, Networks, on_arrays
 from openmofi.encoders.preprocess import preprocessing_from_json
 from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.encoders.tokens import Tokens
@@ -108,14 +109,12 @@ def open_trained(folder: Path, raw: Mapping[str, Any], spec: str, open_base: Cal
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise OpenMofiError(f"{folder / SPEC_FILE} is not understood ({type(error).__name__}: {error}).",
                             AGAIN) from error
-    if text is None:
-        towers = Towers(image.run, None, None, dim, named, _networks(image.network))
-    else:
-        towers = Towers(image.run, text.tokenize, text.run, dim, named, _networks(image.network, text))
+    tokenize, run = (text.tokenize, text.run) if text else (None, None)
+    towers = Towers(image.run, tokenize, run, dim, named, _networks(image.network, text))
     return replace(Encoder.of(spec, towers, preprocessing, scale), companions=Companions(folder))
 
 
-def _networks(image: nn.Module | None, text: _Opened | None = None) -> Networks | None:
+def _networks(image: nn.Module | None, text: _Opened | None) -> Networks | None:
     if image is None or (text is not None and text.network is None):
         return None
     return Networks(image) if text is None else Networks(image, text.network, text.tokens, text.tokenizer)
@@ -143,9 +142,9 @@ def _trunk(folder: Path, raw: Mapping[str, Any], tensors: _Tensors) -> nn.Module
     try:
         module.load_state_dict(part(tensors, "trunk."), strict=True)
     except RuntimeError as error:
-        lines = " ".join(line.strip() for line in str(error).splitlines()[:2])
-        raise OpenMofiError(f"{folder / WEIGHTS_FILE} does not fit the model that {SPEC_FILE} describes: {lines[:300]}",
-                            "Install the versions that it was trained with, or train it again.") from error
+        raise OpenMofiError(
+            f"{folder / WEIGHTS_FILE} does not fit the model that {SPEC_FILE} describes: {first_line(error)}",
+            "Install the versions that it was trained with, or train it again.") from error
     return module.eval().requires_grad_(False)
 
 
@@ -166,23 +165,19 @@ def _image_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, base: E
     if base is not None:
         if base.preprocessing != preprocessing:
             raise another_base(folder, raw["encoder"])
-        apply = _applied(head, device)
+        apply = head_on_arrays(head, device)
         return _Opened(lambda pixels: apply(base.image_features(pixels)),
                        None if base.networks is None else _with_head(base.networks.image, head))
     network = _with_head(folded(_trunk(folder, raw, tensors), picture_probe(preprocessing.size)), head).to(device)
 
-    @torch.inference_mode()
-    def run(pixels: Array) -> Array:
-        return numpy_of(network(torch.from_numpy(pixels).to(device)).float())
-
-    return _Opened(run, network)
+    return _Opened(on_arrays(network, device), network)
 
 
 def _text_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, base: Encoder | None,
                device: str) -> _Opened:
     head = _head(folder, raw, tensors)
     if base is not None:
-        apply, networks = _applied(head, device), base.networks
+        apply, networks = head_on_arrays(head, device), base.networks
         opened = _Opened(lambda texts: apply(base.text_features(texts)))
         if networks is None or networks.text is None:
             return opened
@@ -191,28 +186,12 @@ def _text_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, base: En
     tokens = stored_tokens(raw["architecture"], folder / TOKENIZER_FOLDER)
     network = _with_head(folded(_trunk(folder, raw, tensors), tokens(_PROBE_TEXTS)), head).to(device)
 
-    @torch.inference_mode()
-    def run(rows: list[torch.Tensor]) -> Array:
-        return numpy_of(network(torch.stack(rows).to(device)).float())
-
-    return _Opened(run, network, tokens, tokens, tower_tokenizer(raw["architecture"]))
+    tokenizer = {"kind": "tower", "masked": False, "architecture": dict(raw["architecture"])}
+    return _Opened(on_arrays(network, device), network, tokens, tokens, tokenizer)
 
 
 def _with_head(network: nn.Module, head: Head | None) -> nn.Module:
     return network if head is None else Headed(network, head).eval()
-
-
-def _applied(head: Head | None, device: str) -> Callable[[Array], Array]:
-    """A head on a locked encoder's features."""
-    parameters = None if head is None else head.tensors(device)
-
-    @torch.inference_mode()
-    def apply(features: Array) -> Array:
-        # A copy: features may be read-only memory of a file, which tensors cannot be made over.
-        values = torch.tensor(features, device=device)
-        return numpy_of(values if parameters is None else apply_head(parameters, values))
-
-    return apply
 
 
 def _base(folder: Path, raw: Mapping[str, Any], open_base: Callable[[str], Encoder]) -> Encoder | None:

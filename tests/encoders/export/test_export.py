@@ -240,3 +240,10 @@ def test_samples(tmp_path):
     assert list(found.texts) == ["text 0", "text 1"]
     with pytest.raises(OpenMofiError):
         samples_of([str(tmp_path / "none")], SIZE)
+
+
+def test_samples_are_decoded_at_full_size_or_at_the_size_that_the_encoder_names(tmp_path):
+    picture(400, 300).save(tmp_path / "0.jpg")
+    (tmp_path / "0.txt").write_text("text")
+    sizes = [samples_of([str(tmp_path)], SIZE, decode_size=size).pictures[0].size for size in (None, SIZE)]
+    assert sizes == [(400, 300), (100, 75)]

@@ -75,12 +75,13 @@ class Agreement:
         return {**asdict(self), "loss": self.loss}
 
 
-def samples_of(paths: Sequence[str], size: int, *, limit: int = PICTURES) -> Samples:
+def samples_of(paths: Sequence[str], size: int, *, decode_size: int | None = None, limit: int = PICTURES) -> Samples:
     """The first pairs of shards or folders whose images can be read; without paths, generated images.
 
     Args:
         paths: as of the label job: tars, Parquet, tables, folders, patterns.
         size: pixels a side that the encoder takes.
+        decode_size: its `preprocessing.decode_size`; `None` decodes images at their full size.
         limit: images at most.
 
     Raises:
@@ -89,7 +90,7 @@ def samples_of(paths: Sequence[str], size: int, *, limit: int = PICTURES) -> Sam
     if not paths:
         pictures = [_generated(seed, size) for seed in range(_GENERATED)]
         return Samples(f"{_GENERATED} generated images", pictures, _TEXTS, paired=False)
-    found = list(itertools.islice(_readable(paths, size), limit))
+    found = list(itertools.islice(_readable(paths, decode_size), limit))
     if not found:
         raise OpenMofiError(f"No image of {', '.join(paths)} can be read.", "Give other shards to --images.")
     texts, paired = [text for _, text in found], all(text for _, text in found)
@@ -120,7 +121,7 @@ def agreement(before: Encoder, after: Encoder, samples: Samples, *, texts: bool)
     return replace(found, map_before=_mean_precision(old_texts, old), map_after=_mean_precision(new_texts, new))
 
 
-def _readable(paths: Sequence[str], size: int) -> Iterator[tuple[Image.Image, str]]:
+def _readable(paths: Sequence[str], size: int | None) -> Iterator[tuple[Image.Image, str]]:
     for shard in expand_shards(list(paths)):
         for pair in read_pairs(shard):
             try:

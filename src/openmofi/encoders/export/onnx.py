@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from openmofi.encoders.libraries.checkpoints import first_line
 from openmofi.encoders.libraries.graphs import EMBEDDING, imported
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.quiet import quiet_logging
@@ -63,8 +64,7 @@ def write_onnx(network: nn.Module, examples: Mapping[str, torch.Tensor], dynamic
                               input_names=list(examples), output_names=[output], opset_version=_OPSET,
                               external_data=size > _WHOLE, verbose=False)
     except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
-        told = str(error).strip().splitlines() or [type(error).__name__]
-        raise OpenMofiError(f"The network cannot be exported: {told[0][:300]}",
+        raise OpenMofiError(f"The network cannot be exported: {first_line(error)}",
                             "Run it again as openmofi --debug export … for the whole story.") from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)

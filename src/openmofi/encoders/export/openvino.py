@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from openmofi.encoders.libraries.checkpoints import first_line
 from openmofi.encoders.libraries.graphs import imported
 from openmofi.encoders.libraries.signal_stack import signal_stack_kept
 from openmofi.errors import OpenMofiError
@@ -44,8 +45,7 @@ def write_openvino(source: Path, target: Path, precision: str, calibration: Sequ
             model.set_rt_info(json.dumps(value, sort_keys=True), [SECTION, name])
         openvino.save_model(model, str(target), compress_to_fp16=precision == "bf16")
     except RuntimeError as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise OpenMofiError(f"OpenVINO cannot convert the network: {lines[0][:300]}",
+        raise OpenMofiError(f"OpenVINO cannot convert the network: {first_line(error)}",
                             "Choose another --precision, or --format onnx.") from error
 
 

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from openmofi.encoders.arrays import by_tokens, gathered, in_batches, numpy_of, weights_fingerprint
+from openmofi.encoders.arrays import by_tokens, gathered, in_batches, numpy_of, padded, weights_fingerprint
 from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.fold import fold_batch_norm
-from openmofi.encoders.networks import Networks, wordpiece_tokenizer
+from openmofi.encoders.networks import Networks
 from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.encoders.tokens import TOKENIZER_FILE, WordPieceTokens
 from openmofi.encoders.towers import Trunk
@@ -174,21 +174,22 @@ class MiniLM:
 
     @torch.inference_mode()
     def _batch(self, tokens: list[list[int]]) -> Array:
-        length = max(map(len, tokens))
-        ids = torch.tensor([row + [0] * (length - len(row)) for row in tokens], device=self._device)
-        mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in tokens],
-                            device=self._device)
+        ids, mask = (torch.from_numpy(values).to(self._device) for values in padded(tokens))
         return numpy_of(self.network(ids, mask))
 
 
-def open_backbones(spec: str, *, device: str = "cpu") -> Encoder:
+def open_backbones(spec: str, rest: str, device: str) -> Encoder:
     """Both backbones as an encoder without a joint space.
 
     Raises:
+        UsageError: another pair.
         MissingExtraError: a package with weights is not installed.
     """
+    if rest != f"{_NAME}+minilm":
+        raise UsageError(f"There is no pair of backbones {rest!r}.", f"There is one: backbone:{_NAME}+minilm.")
     image, text = EfficientNetLite0(device=device), MiniLM(device=device)
-    networks = Networks(image.network, text.network, text.tokens, wordpiece_tokenizer(_MAX_TOKENS))
+    networks = Networks(image.network, text.network, text.tokens,
+                        {"kind": "wordpiece", "masked": True, "length": _MAX_TOKENS})
     name = fingerprint([image.fingerprint, text.fingerprint])
     towers = Towers(image.features, None, text.features, image.dim, name, networks, text.dim, joint=False)
     encoder = Encoder.of(spec, towers, image.preprocessing, None)

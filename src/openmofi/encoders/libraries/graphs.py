@@ -24,9 +24,11 @@ from typing import Any
 
 import numpy as np
 
+from openmofi.encoders.arrays import padded
 from openmofi.encoders.companions import Companions
 from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.folder import SPEC_FILE, TOKENIZER_FOLDER, Side, write_description
+from openmofi.encoders.libraries.checkpoints import first_line
 from openmofi.encoders.libraries.signal_stack import signal_stack_kept
 from openmofi.encoders.preprocess import preprocessing_from_json
 from openmofi.encoders.protocol import Array, Preprocessing
@@ -94,8 +96,10 @@ def open_graphs(folder: Path, raw: Mapping[str, Any], spec: str) -> Encoder:
     preprocessing: Preprocessing = preprocessing_from_json(raw["preprocessing"], str(folder / SPEC_FILE))
     image, tokens, text = _graph(folder, "image", style, graphs, raw["feature_dim"]), None, None
     if graphs.tokenizer is not None:
+        from openmofi.encoders.networks import opened_tokens
+
         graph, masked = _graph(folder, "text", style, graphs, raw["text_feature_dim"]), bool(graphs.tokenizer["masked"])
-        tokens = _tokens(folder, graphs.tokenizer)
+        tokens = opened_tokens(graphs.tokenizer, folder / TOKENIZER_FOLDER)
 
         def text(rows: list[Any]) -> Array:
             return graph(text_inputs(rows, masked=masked))
@@ -108,12 +112,8 @@ def open_graphs(folder: Path, raw: Mapping[str, Any], spec: str) -> Encoder:
 
 def text_inputs(rows: Sequence[Any], *, masked: bool) -> dict[str, Any]:
     """Token sequences → a text graph's inputs, (n, L) int64 each; shorter ones are padded with zeros."""
-    length = max(map(len, rows))
-    tokens, mask = np.zeros((len(rows), length), np.int64), np.zeros((len(rows), length), np.int64)
-    for number, row in enumerate(rows):
-        tokens[number, : len(row)] = row
-        mask[number, : len(row)] = 1
-    return {TOKENS: tokens, MASK: mask} if masked else {TOKENS: tokens}
+    ids, mask = padded(rows)
+    return {TOKENS: ids, MASK: mask} if masked else {TOKENS: ids}
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -165,14 +165,6 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _tokens(folder: Path, tokenizer: Mapping[str, Any]) -> Callable[[list[str]], Sequence[Any]]:
-    try:
-        from openmofi.encoders.networks import opened_tokens
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.of(error.name or "torch", "torch") from error
-    return opened_tokens(tokenizer, folder / TOKENIZER_FOLDER)
-
-
 def _graph(folder: Path, side: str, style: str, graphs: Graphs, dim: int) -> Graph:
     path, threads = folder / f"{side}{GRAPHS[style]}", _threads()
     engine = (_onnx(path, graphs.output, threads) if style == "onnx"
@@ -222,6 +214,5 @@ def _openvino(path: Path, name: str, precision: str, threads: int) -> Graph:
 
 
 def _refused(path: Path, error: Exception) -> OpenMofiError:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return OpenMofiError(f"{path} cannot be opened: {' '.join(lines[:2])[:300]}",
+    return OpenMofiError(f"{path} cannot be opened: {first_line(error)}",
                          "Install the versions that it was exported with, or export it again.")

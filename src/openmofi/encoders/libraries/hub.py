@@ -23,19 +23,17 @@ def hub_file(repository: str, names: Sequence[str]) -> Path:
         OpenMofiError: the hub cannot be reached, or has no such repository or file.
     """
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError
 
     for name in names:
-        cached = try_to_load_from_cache(repository, name)
-        if isinstance(cached, str):
+        if isinstance(cached := try_to_load_from_cache(repository, name), str):
             return Path(cached)
     _check_reachable(repository)
     for name in names:
         try:
             return Path(_download(repository, lambda name=name: hf_hub_download(repository, name)))  # type: ignore[misc]
-        except EntryNotFoundError as error:
-            if isinstance(error, LocalEntryNotFoundError):
-                raise _unreachable(repository) from error
+        except EntryNotFoundError:
+            continue
     raise OpenMofiError(f"{repository} on the Hugging Face hub has none of {', '.join(names)}.", _ALTERNATIVES)
 
 
@@ -48,16 +46,12 @@ def hub_folder(repository: str, patterns: Sequence[str], needed: Sequence[str]) 
         OpenMofiError: the hub cannot be reached, or has no such repository.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
 
     cached = cached_folder(repository, patterns, needed)
     if cached is not None:
         return cached
     _check_reachable(repository)
-    try:
-        return Path(_download(repository, lambda: snapshot_download(repository, allow_patterns=list(patterns))))
-    except LocalEntryNotFoundError as error:
-        raise _unreachable(repository) from error
+    return Path(_download(repository, lambda: snapshot_download(repository, allow_patterns=list(patterns))))
 
 
 def cached_folder(repository: str, patterns: Sequence[str], needed: Sequence[str]) -> Path | None:
@@ -103,19 +97,21 @@ def weights_folder(repository: str, patterns: Sequence[str], needed: str, choice
 
 
 def _download(repository: str, download: Callable[[], _Result]) -> _Result:
-    from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+    from huggingface_hub import errors
 
     try:
         return download()
-    except EntryNotFoundError:
+    except errors.LocalEntryNotFoundError as error:
+        raise _unreachable(repository) from error
+    except errors.EntryNotFoundError:
         raise
-    except GatedRepoError as error:
+    except errors.GatedRepoError as error:
         raise OpenMofiError(f"{repository} on the Hugging Face hub asks for a login or an agreement.",
                             "Accept its terms and run `hf auth login`, or use another encoder.") from error
-    except RepositoryNotFoundError as error:
+    except errors.RepositoryNotFoundError as error:
         raise OpenMofiError(f"The Hugging Face hub has no repository {repository!r} (or it is private).",
                             "Check the name.") from error
-    except (HfHubHTTPError, OSError) as error:
+    except (errors.HfHubHTTPError, OSError) as error:
         raise _unreachable(repository) from error
 
 

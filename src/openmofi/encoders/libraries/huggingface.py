@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from openmofi.encoders.arrays import numpy_of, weights_fingerprint
+from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.libraries.checkpoints import VOCABULARIES, has_vocabulary, loading
 from openmofi.encoders.libraries.hub import weights_folder
 from openmofi.encoders.libraries.huggingface_preprocessing import read_preprocessing
-from openmofi.encoders.networks import Called, Networks, pooled, transformers_tokenizer
-from openmofi.encoders.protocol import Array, Preprocessing
+from openmofi.encoders.networks import Called, Networks, on_arrays, on_tokens, pooled
+from openmofi.encoders.protocol import Preprocessing
 from openmofi.encoders.tokens import HuggingFaceTokens, opened_tokenizer
 from openmofi.encoders.towers import Trunk
 from openmofi.errors import OpenMofiError, UsageError
@@ -73,16 +73,22 @@ def _open_clip(spec: str, place: str, option: str, device: str, *, ids_alone: bo
     config = checkpoint_config(folder)
     model, missing = _load_clip(folder, config)
     tokenizer = _tokenizer(folder)
-    size = int(config["vision_config"].get("image_size", 224))
-    preprocessing = read_preprocessing(folder, str(config["model_type"]), size, option)
+    preprocessing = _preprocessing(folder, config, option)
     model = model.eval().requires_grad_(False).to(device)
+    siglip = model.config.model_type == "siglip"
     # SigLIP's and MOFI's checkpoints take the ids alone; the tokenizer's configuration says so, if it is theirs.
-    masked = "attention_mask" in tokenizer.model_input_names and model.config.model_type == "clip" and not ids_alone
+    masked = "attention_mask" in tokenizer.model_input_names and not siglip and not ids_alone
     # SigLIP pools the last position, wherever a text ends.
-    end = None if model.config.model_type == "siglip" else _added_end(tokenizer, model)
-    towers = Towers(_image_tower(model, device), _tokens(tokenizer, model, end),
-                    _text_tower(model, tokenizer, device, masked), dimension_of(model),
-                    _fingerprint(folder, config, model), _networks(tokenizer, model, end))
+    end = None if siglip else _added_end(tokenizer, model)
+    tokens = _cut_tokens(tokenizer, model.config.text_config.max_position_embeddings, end)
+    networks = Networks(Called(model, "get_image_features", "pixel_values"),
+                        Called(model, "get_text_features", "input_ids"), tokens,
+                        {"kind": "transformers", "masked": False, "length": tokens.length, "end": end})
+    # SigLIP was trained on texts padded to full length, without a mask.
+    towers = Towers(on_arrays(networks.image, device), tokens if siglip else tokens.rows,
+                    on_tokens(Called(model, "get_text_features", "input_ids"), device, filler=tokens.filler,
+                              masked=masked),
+                    dimension_of(model), _fingerprint(folder, config, model), networks)
     return Encoder.of(spec, towers, preprocessing, _logit_scale(folder, model, missing))
 
 
@@ -104,13 +110,10 @@ def _open_images(spec: str, folder: Path, config: Mapping[str, Any], option: str
         raise OpenMofiError(f"{folder} makes images of {preprocessing.size} px, no multiple of its patches' {patch}.",
                             "Correct its preprocessor_config.json.")
 
-    @torch.inference_mode()
-    def run(pixels: Array) -> Array:
-        return numpy_of(module(pixel_values=torch.from_numpy(pixels).to(device)).pooler_output)
-
+    network = Called(module, "forward", "pixel_values")
     sizes = getattr(model.config, "hidden_sizes", None) or [model.config.hidden_size]
     weights = fingerprint([_stable(config), weights_fingerprint(model.state_dict())])
-    towers = Towers(run, None, None, int(sizes[-1]), weights, Networks(Called(module, "forward", "pixel_values")))
+    towers = Towers(on_arrays(network, device), None, None, int(sizes[-1]), weights, Networks(network))
     return Encoder.of(spec, towers, preprocessing, None)
 
 
@@ -168,10 +171,14 @@ def require_safetensors(folder: Path) -> None:
 
 
 def _load_clip(folder: Path, config: Mapping[str, Any]) -> tuple[Any, list[str]]:
+    kind = str(config["model_type"])
+    return _load(_model_class(kind), folder, kind, ("logit_scale", "logit_bias"))
+
+
+def _model_class(kind: str) -> Any:
     from transformers import CLIPModel, SiglipModel
 
-    kind = str(config["model_type"])
-    return _load(CLIPModel if kind == "clip" else SiglipModel, folder, kind, ("logit_scale", "logit_bias"))
+    return CLIPModel if kind == "clip" else SiglipModel
 
 
 def _load(model_class: Any, folder: Path, kind: str, optional: tuple[str, ...] = ()) -> tuple[Any, list[str]]:
@@ -200,30 +207,6 @@ def _tokenizer(folder: Path) -> Any:
     return opened_tokenizer(folder)
 
 
-def _tokens(tokenizer: Any, model: Any, end: int | None) -> Callable[[list[str]], list[list[int]]]:
-    limit = _limit(tokenizer, model)
-    # SigLIP was trained on texts padded to full length, without a mask.
-    padding = "max_length" if model.config.model_type == "siglip" else False
-
-    def run(texts: list[str]) -> list[list[int]]:
-        if end is None:
-            return list(tokenizer(texts, truncation=True, max_length=limit, padding=padding)["input_ids"])
-        return [[*ids, end] for ids in tokenizer(texts, truncation=True, max_length=limit - 1)["input_ids"]]
-
-    return run
-
-
-def _limit(tokenizer: Any, model: Any) -> int:
-    return min(int(tokenizer.model_max_length), int(model.config.text_config.max_position_embeddings))
-
-
-def _networks(tokenizer: Any, model: Any, end: int | None) -> Networks:
-    length = _limit(tokenizer, model)
-    return Networks(Called(model, "get_image_features", "pixel_values"),
-                    Called(model, "get_text_features", "input_ids"),
-                    HuggingFaceTokens(tokenizer, length, end), transformers_tokenizer(length, end))
-
-
 def _added_end(tokenizer: Any, model: Any) -> int | None:
     """The end token, if the model reads a text there and the tokenizer does not put it; else none."""
     end = int(model.config.text_config.eos_token_id)
@@ -232,31 +215,6 @@ def _added_end(tokenizer: Any, model: Any) -> int | None:
         return None
     _log.warning("The tokenizer does not end texts with the token %d, where the model reads them: it is added.", end)
     return end
-
-
-def _text_tower(model: Any, tokenizer: Any, device: str, masked: bool) -> Callable[[list[Any]], Array]:
-    pad = tokenizer.pad_token_id
-    filler = int(pad if pad is not None else tokenizer.eos_token_id or 0)
-
-    @torch.inference_mode()
-    def run(tokens: list[list[int]]) -> Array:
-        length = max(map(len, tokens))
-        ids = torch.tensor([row + [filler] * (length - len(row)) for row in tokens], device=device)
-        inputs = {"input_ids": ids}
-        if masked:
-            inputs["attention_mask"] = torch.tensor(
-                [[1] * len(row) + [0] * (length - len(row)) for row in tokens], device=device)
-        return numpy_of(pooled(model.get_text_features(**inputs)))
-
-    return run
-
-
-def _image_tower(model: Any, device: str) -> Callable[[Array], Array]:
-    @torch.inference_mode()
-    def run(pixels: Array) -> Array:
-        return numpy_of(pooled(model.get_image_features(pixel_values=torch.from_numpy(pixels).to(device))))
-
-    return run
 
 
 def dimension_of(model: Any) -> int:
@@ -302,11 +260,19 @@ def preprocessing(rest: str, _pretrained: str, size: int) -> Preprocessing:
     place, option = options_of(f"hf:{rest}", rest)
     folder = checkpoint_folder(place)
     config = checkpoint_config(folder)
-    own = int(config["vision_config"].get("image_size", 224))
+    own = _image_size(config)
     if size not in (0, own):
         raise UsageError(f"hf:{place} takes images of {own} px; model.image.size is {size}.",
                          "Set it to 0, or choose a timm or open_clip model.")
-    return read_preprocessing(folder, str(config["model_type"]), own, option)
+    return _preprocessing(folder, config, option)
+
+
+def _preprocessing(folder: Path, config: Mapping[str, Any], option: str) -> Preprocessing:
+    return read_preprocessing(folder, str(config["model_type"]), _image_size(config), option)
+
+
+def _image_size(config: Mapping[str, Any]) -> int:
+    return int(config["vision_config"].get("image_size", 224))
 
 
 def image(rest: str, pretrained: str, size: int, _drop_path: float) -> Trunk:
@@ -323,30 +289,24 @@ def text(rest: str, pretrained: str) -> Trunk:
 def tokens(rest: str) -> HuggingFaceTokens:
     """See `towers.text_tokens`."""
     folder = checkpoint_folder(options_of(f"hf:{rest}", rest)[0])
-    return _cut_tokens(folder, int(checkpoint_config(folder)["text_config"].get("max_position_embeddings", 77)))
+    return _cut_tokens(_tokenizer(folder), checkpoint_config(folder)["text_config"].get("max_position_embeddings", 77))
 
 
 def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
     """See `towers.rebuilt`."""
-    from transformers import CLIPConfig, CLIPModel, SiglipConfig, SiglipModel
-
-    clip = architecture["config"]["model_type"] == "clip"
-    config_class: Any
-    model_class: Any
-    config_class, model_class = (CLIPConfig, CLIPModel) if clip else (SiglipConfig, SiglipModel)
+    model_class = _model_class(architecture["config"]["model_type"])
     with quiet_transformers():
-        model = model_class(config_class.from_dict(dict(architecture["config"])))
+        model = model_class(model_class.config_class.from_dict(dict(architecture["config"])))
     return _trunk(model, str(architecture["side"]), architecture)
 
 
 def stored_tokens(architecture: Mapping[str, Any], folder: Path) -> HuggingFaceTokens:
     """See `towers.stored_tokens`."""
-    return _cut_tokens(folder, int(architecture["config"]["text_config"]["max_position_embeddings"]))
+    return _cut_tokens(_tokenizer(folder), architecture["config"]["text_config"]["max_position_embeddings"])
 
 
-def _cut_tokens(folder: Path, positions: int) -> HuggingFaceTokens:
-    tokenizer = _tokenizer(folder)
-    return HuggingFaceTokens(tokenizer, min(int(tokenizer.model_max_length), positions))
+def _cut_tokens(tokenizer: Any, positions: int, end: int | None = None) -> HuggingFaceTokens:
+    return HuggingFaceTokens(tokenizer, min(int(tokenizer.model_max_length), int(positions)), end)
 
 
 def _half(rest: str, pretrained: str, side: str) -> Trunk:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from openmofi.encoders.preprocess import checked
+from openmofi.encoders.preprocess import checked, three
 from openmofi.encoders.protocol import Preprocessing
 from openmofi.errors import OpenMofiError
 
@@ -74,8 +74,8 @@ def _of(raw: Mapping[str, Any], model_type: str) -> Preprocessing:
     if resize == "squash" and crop and size != resized:
         raise ValueError("a square is made and then cropped")
     normalise = bool(raw.get("do_normalize", True))
-    mean = _three(raw.get("image_mean", _CLIP_MEAN if clip else _HALF)) if normalise else (0.0, 0.0, 0.0)
-    std = _three(raw.get("image_std", _CLIP_STD if clip else _HALF)) if normalise else (1.0, 1.0, 1.0)
+    mean = three(raw.get("image_mean", _CLIP_MEAN if clip else _HALF)) if normalise else (0.0, 0.0, 0.0)
+    std = three(raw.get("image_std", _CLIP_STD if clip else _HALF)) if normalise else (1.0, 1.0, 1.0)
     resample = int(raw.get("resample", 3))
     return Preprocessing(size, mean, std, _FILTERS.get(resample, f"number {resample}"), resize,
                          antialias=bool(raw.get("antialias", True)),
@@ -97,8 +97,3 @@ def _crop_size(size: Any) -> int:
             raise ValueError(f"size {size} is not square")
         return int(size["height"])
     return int(size)
-
-
-def _three(values: Any) -> tuple[float, float, float]:
-    red, green, blue = (float(value) for value in values)
-    return red, green, blue

@@ -12,7 +12,6 @@ linear layers here, which are the same and can be quantised as such.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -24,8 +23,9 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils.checkpoint import checkpoint
 
+from openmofi.config.near import did_you_mean
 from openmofi.encoders.tokens import OpenClipTokens
-from openmofi.encoders.towers import Trunk
+from openmofi.encoders.towers import Trunk, options_of
 from openmofi.errors import UsageError
 from openmofi.quiet import quiet_logging
 
@@ -230,17 +230,12 @@ def _tokens(context: int) -> OpenClipTokens:
 
 
 def _settings(rest: str) -> tuple[str, MobileTextSettings]:
-    name, mark, text = rest.partition("?")
+    name, options = options_of(f"mobile:{rest}", rest, _OPTIONS,
+                               f"Give whole numbers for any of {', '.join(_OPTIONS)}.")
     if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, n=1)
-        guess = f" Did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"Unknown text tower mobile:{name}.{guess}", f"Use one of: {', '.join(PRESETS)}.")
-    pairs = [part.partition("=") for part in text.split("&")] if mark else []
-    wrong = next((f"{key}={value}" for key, _, value in pairs if key not in _OPTIONS or not value.isdecimal()), None)
-    if wrong is not None:
-        raise UsageError(f"The option {wrong!r} of 'mobile:{rest}' is unknown.",
-                         f"Give whole numbers for any of {', '.join(_OPTIONS)}.")
+        raise UsageError(f"Unknown text tower mobile:{name}.{did_you_mean(name, PRESETS)}",
+                         f"Use one of: {', '.join(PRESETS)}.")
     try:
-        return name, replace(PRESETS[name], **{key: int(value) for key, _, value in pairs})
+        return name, replace(PRESETS[name], **options)
     except ValueError as error:
         raise UsageError(f"'mobile:{rest}' cannot be built: {error}.", "Change its sizes.") from error

@@ -16,7 +16,7 @@ import torch
 from open_clip.tokenizer import HFTokenizer
 from open_clip.transform import PreprocessCfg
 
-from openmofi.encoders.arrays import numpy_of, weights_fingerprint
+from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.libraries.checkpoints import VOCABULARIES, first_line, loading
 from openmofi.encoders.libraries.hub import cached_folder, hub_file, hub_folder
@@ -29,9 +29,9 @@ from openmofi.encoders.libraries.openclip_sources import (
     source_of,
     tokenizer_folder,
 )
-from openmofi.encoders.networks import Called, Networks, tower_tokenizer
-from openmofi.encoders.preprocess import checked
-from openmofi.encoders.protocol import Array, Preprocessing
+from openmofi.encoders.networks import Called, Networks, on_arrays
+from openmofi.encoders.preprocess import checked, three
+from openmofi.encoders.protocol import Preprocessing
 from openmofi.encoders.tokens import OpenClipTokens
 from openmofi.encoders.towers import Trunk
 from openmofi.errors import OpenMofiError, UsageError
@@ -66,12 +66,14 @@ def open_open_clip(spec: str, rest: str, device: str) -> Encoder:
         tokenizer = tokenizer_of(source)
     model = model.eval().requires_grad_(False).to(device)
     tokens = OpenClipTokens(tokenizer, bool(source.text.get("hf_tokenizer_name")))
+    architecture = {"kind": "open_clip", "name": source.name, "config": source.text}
     networks = Networks(Called(model, "encode_image", "image"), Called(model, "encode_text", "text"), tokens,
-                        tower_tokenizer({"kind": "open_clip", "name": source.name, "config": source.text}))
-    towers = Towers(_image_tower(model, device), tokenizer, _text_tower(model, device), _dimension(model),
+                        {"kind": "tower", "masked": False, "architecture": architecture})
+    towers = Towers(on_arrays(model.encode_image, device), tokenizer, on_arrays(model.encode_text, device),
+                    int(source.config["embed_dim"]),
                     fingerprint([*_identity(source), weights_fingerprint(model.state_dict())]), networks)
     return Encoder.of(spec, towers, preprocessing_of(model.visual.preprocess_cfg, spec),
-                        float(model.logit_scale.detach().exp()))
+                      float(model.logit_scale.detach().exp()))
 
 
 def _require_towers(model: Any, spec: str) -> None:
@@ -139,38 +141,13 @@ def _huggingface_tokenizer(folder: Path, text: Mapping[str, Any]) -> Callable[[l
                             "Copy its files again.") from error
 
 
-def _image_tower(model: Any, device: str) -> Callable[[Array], Array]:
-    @torch.inference_mode()
-    def run(pixels: Array) -> Array:
-        return numpy_of(model.encode_image(torch.from_numpy(pixels).to(device)))
-
-    return run
-
-
-def _text_tower(model: Any, device: str) -> Callable[[list[Any]], Array]:
-    @torch.inference_mode()
-    def run(tokens: list[Any]) -> Array:
-        return numpy_of(model.encode_text(torch.stack(tokens).to(device)))
-
-    return run
-
-
-def _dimension(model: Any) -> int:
-    size = model.visual.image_size
-    height, width = size if isinstance(size, tuple | list) else (size, size)
-    device = next(model.parameters()).device
-    with torch.inference_mode():
-        return int(model.encode_image(torch.zeros(1, 3, height, width, device=device)).shape[1])
-
-
 def preprocessing_of(raw: Mapping[str, Any], where: str) -> Preprocessing:
     """open_clip's preprocessing configuration with a `size`, as ours."""
     size = raw["size"]
     height, width = size if isinstance(size, tuple | list) else (size, size)
     if height != width:
         raise OpenMofiError(f"{where} takes images of {height} × {width}; only square ones are supported.")
-    mean, std = (tuple(float(value) for value in raw[key]) for key in ("mean", "std"))
-    return checked(Preprocessing(int(height), mean, std, raw["interpolation"],  # type: ignore[arg-type]
+    return checked(Preprocessing(int(height), three(raw["mean"]), three(raw["std"]), raw["interpolation"],
                                  raw["resize_mode"]), where)
 
 
@@ -185,9 +162,7 @@ def image(arch: str, pretrained: str, size: int, _drop_path: float) -> Trunk:
     """See `towers.image_trunk`."""
     source = _tower_source(arch, pretrained)
     vision = {**source.config["vision_cfg"], "timm_model_pretrained": False, **({"image_size": size} if size else {})}
-    model = _pretrained(source, pretrained, {"force_image_size": size} if size else {})
-    trunk = rebuilt(_architecture(source, "image", vision))
-    return _loaded(trunk, model.visual if model is not None else None)
+    return _tower(source, pretrained, "image", vision, {"force_image_size": size} if size else {})
 
 
 def text(arch: str, pretrained: str) -> Trunk:
@@ -196,9 +171,7 @@ def text(arch: str, pretrained: str) -> Trunk:
     if source.text.get("hf_model_name"):
         raise UsageError(f"The text tower of open_clip:{arch} is transformers' {source.text['hf_model_name']}, "
                          "which cannot be trained here.", "Lock it: encoder:open_clip:ARCH/PRETRAINED.")
-    model = _pretrained(source, pretrained, {})
-    trunk = rebuilt(_architecture(source, "text", dict(source.text)))
-    return _loaded(trunk, model.text if model is not None else None)
+    return _tower(source, pretrained, "text", dict(source.text), {})
 
 
 def tokens(arch: str) -> OpenClipTokens:
@@ -232,9 +205,14 @@ def stored_tokens(architecture: Mapping[str, Any], folder: Path) -> OpenClipToke
                                                         **config.get("tokenizer_kwargs", {})), False)
 
 
-def _architecture(source: Source, side: str, half: dict[str, Any]) -> dict[str, Any]:
-    return {"kind": "open_clip", "name": source.name, "side": side, "dim": int(source.config["embed_dim"]),
-            "config": half, "quick_gelu": bool(source.config.get("quick_gelu"))}
+def _tower(source: Source, pretrained: str, side: str, half: dict[str, Any], options: Mapping[str, Any]) -> Trunk:
+    trunk = rebuilt({"kind": "open_clip", "name": source.name, "side": side, "dim": int(source.config["embed_dim"]),
+                     "config": half, "quick_gelu": bool(source.config.get("quick_gelu"))})
+    if pretrained:
+        with quiet_logging(), torch.random.fork_rng(devices=[]):
+            model = build(source, force_custom_text=True, **options)
+        trunk.module.load_state_dict((model.visual if side == "image" else model.text).state_dict(), strict=True)
+    return trunk
 
 
 def _tower_source(arch: str, pretrained: str) -> Source:
@@ -244,15 +222,3 @@ def _tower_source(arch: str, pretrained: str) -> Source:
                          "Choose a contrastive model.")
     return source
 
-
-def _pretrained(source: Source, pretrained: str, options: Mapping[str, Any]) -> Any:
-    if not pretrained:
-        return None
-    with quiet_logging(), torch.random.fork_rng(devices=[]):
-        return build(source, force_custom_text=True, **options)
-
-
-def _loaded(trunk: Trunk, model: torch.nn.Module | None) -> Trunk:
-    if model is not None:
-        trunk.module.load_state_dict(model.state_dict(), strict=True)
-    return trunk

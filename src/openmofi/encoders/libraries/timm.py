@@ -10,21 +10,20 @@ from typing import Any
 import timm
 import torch
 
-from openmofi.encoders.arrays import numpy_of, weights_fingerprint
+from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.libraries.checkpoints import WEIGHT_FILES, first_line, loading
 from openmofi.encoders.libraries.hub import hub_file
-from openmofi.encoders.networks import Networks
-from openmofi.encoders.preprocess import checked
-from openmofi.encoders.protocol import Array, Preprocessing
-from openmofi.encoders.towers import Trunk
+from openmofi.encoders.networks import Networks, on_arrays
+from openmofi.encoders.preprocess import checked, three
+from openmofi.encoders.protocol import Preprocessing
+from openmofi.encoders.towers import Trunk, options_of
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.quiet import quiet_logging
 from openmofi.storage import fingerprint
 
 _RESIZE = {"center": "shortest", "squash": "squash"}
 _FILES = ["model.safetensors", "pytorch_model.bin"]
-_OPTIONS = ("size", "seed")
 
 
 def open_timm(spec: str, rest: str, device: str) -> Encoder:
@@ -38,7 +37,7 @@ def open_timm(spec: str, rest: str, device: str) -> Encoder:
         UsageError: no such model, tag or option.
         OpenMofiError: the weights cannot be fetched, are damaged, do not fit, or would have to be unpickled.
     """
-    place, options = options_of(spec, rest)
+    place, options = options_of(spec, rest, ("size", "seed"), "Use ?size=PIXELS, or /none?seed=N for random weights.")
     name, _, source = place.partition("/")
     pretrained = "default"
     if source == "none":
@@ -54,27 +53,9 @@ def open_timm(spec: str, rest: str, device: str) -> Encoder:
     module = trunk.module.eval().requires_grad_(False).to(device)
     settings = preprocessing(name, pretrained, size)
 
-    @torch.inference_mode()
-    def run(pixels: Array) -> Array:
-        return numpy_of(module(torch.from_numpy(pixels).to(device)))
-
     weights = fingerprint([trunk.architecture, weights_fingerprint(module.state_dict())])
-    return Encoder.of(spec, Towers(run, None, None, trunk.dim, weights, Networks(module)), settings, None)
-
-
-def options_of(spec: str, rest: str) -> tuple[str, dict[str, int]]:
-    """`PLACE?size=N&seed=N` → the place and the options.
-
-    Raises:
-        UsageError: an unknown option, or no number.
-    """
-    place, mark, text = rest.partition("?")
-    pairs = [part.partition("=") for part in text.split("&")] if mark else []
-    wrong = next((f"{key}={value}" for key, _, value in pairs if key not in _OPTIONS or not value.isdecimal()), None)
-    if wrong is not None:
-        raise UsageError(f"The option {wrong!r} of {spec!r} is unknown.",
-                         "Use ?size=PIXELS, or /none?seed=N for random weights.")
-    return place, {key: int(value) for key, _, value in pairs}
+    towers = Towers(on_arrays(module, device), None, None, trunk.dim, weights, Networks(module))
+    return Encoder.of(spec, towers, settings, None)
 
 
 def preprocessing(name: str, _pretrained: str, size: int) -> Preprocessing:
@@ -85,10 +66,8 @@ def preprocessing(name: str, _pretrained: str, size: int) -> Preprocessing:
     side = size or int(config["input_size"][1])
     resize = _RESIZE.get(config["crop_mode"], config["crop_mode"])
     resized = int(side / config["crop_pct"]) if resize == "shortest" else side
-    red, green, blue = config["mean"]
-    std_red, std_green, std_blue = config["std"]
-    return checked(Preprocessing(side, (red, green, blue), (std_red, std_green, std_blue), config["interpolation"],
-                                 resize, resize_size=resized if resized != side else 0), f"timm:{name}")
+    return checked(Preprocessing(side, three(config["mean"]), three(config["std"]), config["interpolation"], resize,
+                                 resize_size=resized if resized != side else 0), f"timm:{name}")
 
 
 def image(name: str, pretrained: str, size: int, drop_path: float) -> Trunk:
