@@ -71,13 +71,11 @@ def find_markers(tokenizer: Any) -> Markers:
     if spare is None or not pad:
         raise OpenMofiError("The tokenizer has no tokens for marking mentions.",
                             "It needs <extra_id_0> to <extra_id_3>, or [unused0] to [unused3], and one for padding.")
-    begin, end, split, index = spare
-    return Markers(begin, end, split, index, _known(tokenizer, _FIRST), _known(tokenizer, _LAST), pad[0])
+    return Markers(*spare, _known(tokenizer, _FIRST), _known(tokenizer, _LAST), pad[0])
 
 
 def _known(tokenizer: Any, names: Sequence[str]) -> tuple[int, ...]:
-    ids = [number for name in names if (number := tokenizer.token_to_id(name)) is not None]
-    return tuple(ids[:1])
+    return tuple(number for name in names if (number := tokenizer.token_to_id(name)) is not None)[:1]
 
 
 class FusionTokens:
@@ -95,8 +93,7 @@ class FusionTokens:
 
     def plain(self, text: str) -> list[int]:
         """Tokens of a text, without special ones."""
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
-        return ids
+        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
     def title(self, text: str) -> list[int]:
         """Tokens of a title as it is generated, with the closing token."""
