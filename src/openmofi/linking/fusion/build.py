@@ -19,6 +19,8 @@ from openmofi.linking.fusion.text import FusionTokens, load_tokenizer
 from openmofi.quiet import quiet_transformers
 
 _T5 = ("t5", "mt5", "umt5")
+# Plain attention takes our masks unchanged in every version of transformers.
+_ATTENTION = "eager"
 _DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 
 
@@ -120,7 +122,7 @@ def _pretrained(settings: FusionSettings, folder: Path, tokens: FusionTokens) ->
 def _over_t5(settings: FusionSettings, whole: Any) -> FusionModel:
     tied = whole.lm_head.weight is whole.shared.weight
     scaled = bool(getattr(whole.config, "scale_decoder_outputs", tied))
-    _eager(whole.decoder)
+    whole.decoder.config._attn_implementation = _ATTENTION
     return FusionModel(whole.encoder, whole.decoder, whole.shared, whole.lm_head, settings,
                        output_scale=whole.config.d_model ** -0.5 if scaled else 1.0)
 
@@ -135,20 +137,15 @@ def _over_encoder(settings: FusionSettings, encoder: Any, decoder_config: Mappin
     decoder = T5Stack(config)
     embedding = encoder.get_input_embeddings()
     decoder.set_input_embeddings(embedding)
-    _eager(decoder)
+    decoder.config._attn_implementation = _ATTENTION
     # Sequences are short: plain attention is faster, above all in the backward pass.
-    encoder.set_attn_implementation("eager")
+    encoder.set_attn_implementation(_ATTENTION)
     # A pooler's weights would never get a gradient.
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None
     output = nn.Linear(embedding.embedding_dim, embedding.num_embeddings, bias=False)
     output.weight = embedding.weight
     return FusionModel(encoder, decoder, embedding, output, settings, output_scale=embedding.embedding_dim ** -0.5)
-
-
-def _eager(decoder: Any) -> None:
-    # Plain attention takes our masks unchanged in every version of transformers.
-    decoder.config._attn_implementation = "eager"
 
 
 def _initialise_markers(model: FusionModel, tokens: FusionTokens) -> None:

@@ -30,8 +30,8 @@ class Packed:
 
     def to(self, device: torch.device) -> Packed:
         """The same on `device`."""
-        tensors = (self.tokens, self.lengths, self.context, self.mention)
-        return Packed(*(tensor.to(device, non_blocking=True) for tensor in tensors), self.mentions)
+        return Packed(**{name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+                         for name, value in vars(self).items()})
 
 
 def pack(contexts: Sequence[Sequence[int]], candidates: Sequence[Sequence[Sequence[int]]], pad: int) -> Packed:

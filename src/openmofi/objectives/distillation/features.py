@@ -35,13 +35,14 @@ class FeatureDistillation(Replicated, nn.Module):
         if not dims:
             raise UsageError("objectives.feature_distillation has no teacher.", "Give data.reinforcement.store.")
         self.teachers = tuple(dims)
-        # A list: names of teachers may contain characters that names of modules may not.
-        self.maps = nn.ModuleList(nn.utils.skip_init(nn.Linear, dim, out) for out in dims.values())
-        # Modules' own initialisation would draw from torch's global random numbers.
+        # Their own initialisation would draw from torch's global random numbers.
+        maps = [nn.utils.skip_init(nn.Linear, dim, out) for out in dims.values()]
         generator = torch.Generator().manual_seed(seed)
-        for linear in self.maps:
+        for linear in maps:
             nn.init.normal_(linear.weight, std=dim**-0.5, generator=generator)
             nn.init.zeros_(linear.bias)
+        # A list: names of teachers may contain characters that names of modules may not.
+        self.maps = nn.ModuleList(maps)
 
     def forward(self, embeddings: Embeddings, batch: Batch) -> ObjectiveResult:
         """The loss of a batch.
