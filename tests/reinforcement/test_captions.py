@@ -75,7 +75,7 @@ def test_a_captioner_writes_as_many_texts_as_wanted(checkpoint):
 
 
 def test_captioners_that_cannot_be_read_are_refused(checkpoint, tmp_path):
-    with pytest.raises(OpenMofiError, match="no folder"):
+    with pytest.raises(OpenMofiError, match="does not exist"):
         open_captioner(f"hf:{tmp_path}/none")
     for path in checkpoint.iterdir():
         if path.suffix != ".safetensors":

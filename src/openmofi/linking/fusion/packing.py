@@ -30,8 +30,9 @@ class Packed:
 
     def to(self, device: torch.device) -> Packed:
         """The same on `device`."""
-        return Packed(**{name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
-                         for name, value in vars(self).items()})
+        tokens, lengths, context, mention = (value.to(device, non_blocking=True) for value in (
+            self.tokens, self.lengths, self.context, self.mention))
+        return Packed(tokens, lengths, context, mention, self.mentions)
 
 
 def pack(contexts: Sequence[Sequence[int]], candidates: Sequence[Sequence[Sequence[int]]], pad: int) -> Packed:
