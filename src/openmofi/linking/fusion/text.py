@@ -71,7 +71,8 @@ def find_markers(tokenizer: Any) -> Markers:
     if spare is None or not pad:
         raise OpenMofiError("The tokenizer has no tokens for marking mentions.",
                             "It needs <extra_id_0> to <extra_id_3>, or [unused0] to [unused3], and one for padding.")
-    return Markers(*spare, _known(tokenizer, _FIRST), _known(tokenizer, _LAST), pad[0])
+    begin, end, split, index = spare
+    return Markers(begin, end, split, index, _known(tokenizer, _FIRST), _known(tokenizer, _LAST), pad[0])
 
 
 def _known(tokenizer: Any, names: Sequence[str]) -> tuple[int, ...]:
