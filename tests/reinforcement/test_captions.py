@@ -67,11 +67,11 @@ def test_a_captioner_writes_as_many_texts_as_wanted(checkpoint):
     captioner = open_captioner(f"hf:{checkpoint}")
     draw = np.random.default_rng(0)
     images = [Image.fromarray(draw.integers(0, 256, (40, 50, 3), np.uint8)), Image.new("RGB", (30, 60), "red")]
-    found = captioner.caption(images, 3)
+    found = captioner(images, 3)
     assert [len(texts) for texts in found] == [3, 3]
     assert {word for texts in found for text in texts for word in text.split()} <= set(WORDS)
-    assert captioner.caption(images, 3) == found
-    assert captioner.caption([], 3) == []
+    assert captioner(images, 3) == found
+    assert captioner([], 3) == []
 
 
 def test_captioners_that_cannot_be_read_are_refused(checkpoint, tmp_path):

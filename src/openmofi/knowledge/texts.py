@@ -7,6 +7,7 @@ from string import Formatter
 from openmofi.errors import UsageError
 from openmofi.knowledge.store import KnowledgeBase
 
+DEFAULT_TEMPLATE = "{name}: {description}"
 _HINT = "Placeholders are {name} and {description}; at least one is needed."
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from openmofi.config import Fraction, PositiveInt, Settings
-from openmofi.knowledge.texts import check_template
+from openmofi.knowledge.texts import DEFAULT_TEMPLATE, check_template
 from openmofi.linking import check_linker
 from openmofi.mentions import detector_names
 from openmofi.pairs import ReadSettings
@@ -49,7 +49,7 @@ class SelectionSettings(Settings):
         sibling_margin: by how much in probability the best candidate of a mention must lead the second one.
     """
 
-    template: str = "{name}: {description}"
+    template: str = DEFAULT_TEMPLATE
     threshold: Fraction = 0.8
     target_precision: Annotated[float, Meta(gt=0, lt=1)] | None = None
     top_k: PositiveInt = 5

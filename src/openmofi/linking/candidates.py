@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,6 @@ from numpy.typing import NDArray
 from openmofi.knowledge import KnowledgeBase, normalise
 from openmofi.linking.settings import LinkSettings
 from openmofi.schema import Link, Mention
-
-_MEMORY = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ class NameCandidates:
 
 
 class CandidateLookup:
-    """Surface form → candidates; remembers the last 50,000 forms or so.
+    """Surface form → candidates; remembers the last 50,000 forms.
 
     The prior of NIL is 1 − Σ prior: the share of the name's occurrences that mean nothing (1 − link probability) and
     of candidates that were cut, but at least `nil_floor`.
@@ -44,21 +43,14 @@ class CandidateLookup:
     def __init__(self, kb: KnowledgeBase, settings: LinkSettings) -> None:
         self._kb = kb
         self._settings = settings
-        self._known: dict[str, NameCandidates] = {}
-
-    def __call__(self, surface: str) -> NameCandidates:
-        """Candidates of a surface form."""
-        if surface not in self._known:
-            if len(self._known) >= _MEMORY:
-                self._known.clear()
-            self._known[surface] = self._look_up(surface)
-        return self._known[surface]
+        self.of_name = lru_cache(maxsize=50_000)(self._of_name)
 
     def of_texts(self, texts: Sequence[str], mentions: Sequence[Sequence[Mention]]) -> list[list[NameCandidates]]:
         """Candidates of each text's mentions."""
-        return [[self(mention.surface) for mention in of_text] for _, of_text in zip(texts, mentions, strict=True)]
+        return [[self.of_name(mention.surface) for mention in of_text]
+                for _, of_text in zip(texts, mentions, strict=True)]
 
-    def _look_up(self, surface: str) -> NameCandidates:
+    def _of_name(self, surface: str) -> NameCandidates:
         candidates = self._kb.candidates(surface, self._settings.candidates)
         prior = candidates.priors.astype(np.float64) * self._kb.link_probability(surface)
         total = float(prior.sum())

@@ -64,10 +64,10 @@ def scatter_sum(gathered: Tensor) -> Tensor:
 
 
 def _reduced(values: Tensor, operation: Any) -> Tensor:
-    if world_size() == 1:
-        return values.detach()
-    out = values.detach().clone()
-    dist.all_reduce(out, operation)
+    out = values.detach()
+    if world_size() > 1:
+        out = out.clone()
+        dist.all_reduce(out, operation)
     return out
 
 

@@ -31,20 +31,16 @@ def partial_label_loss(logits: Tensor, bag: Tensor, weights: Tensor | None = Non
     """
     if logits.ndim != 2 or bag.ndim != 2 or len(bag) != len(logits):
         raise ValueError(f"logits {tuple(logits.shape)} and bag {tuple(bag.shape)} must be (B, V) and (B, K)")
-    if weights is not None and weights.shape != bag.shape:
+    weights = torch.ones_like(bag) if weights is None else weights
+    if weights.shape != bag.shape:
         raise ValueError(f"weights {tuple(weights.shape)} and bag {tuple(bag.shape)} differ in shape")
     scores = at_least_float(logits)
-    present = bag != EMPTY
-    if weights is not None:
-        present = present & (weights > 0)
+    present = (bag != EMPTY) & (weights > 0)
     counted = present.any(dim=1)
     if not counted.any():
         return scores.sum() * 0.0
     # Only counted rows go on: their log-sums are finite, so no NaN can enter the gradient through a masked branch.
     scores, present = scores[counted], present[counted]
-    inside = scores.gather(1, bag[counted].clamp(min=0))
-    if weights is not None:
-        kept = torch.where(present, weights[counted].to(scores.dtype), torch.ones_like(inside))
-        inside = inside + kept.log()
-    inside = inside.masked_fill(~present, -torch.inf)
+    logs = torch.where(present, weights[counted].to(scores.dtype), 1).log()
+    inside = (scores.gather(1, bag[counted].clamp(min=0)) + logs).masked_fill(~present, -torch.inf)
     return (scores.logsumexp(dim=1) - inside.logsumexp(dim=1)).mean()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from PIL import Image
@@ -20,11 +20,8 @@ _PREFIX = "hf:"
 _MAX_TOKENS = 40
 
 
-class Captioner(Protocol):
-    """Writes texts about images."""
-
-    def caption(self, images: Sequence[Image.Image], count: int) -> list[list[str]]:
-        """RGB images → `count` texts of each, the likeliest first; equal batches give equal texts."""
+Captioner = Callable[[Sequence[Image.Image], int], list[list[str]]]
+"""RGB images, and how many texts to write about each → these, the likeliest first; equal batches give equal texts."""
 
 
 def captioner_fingerprint(spec: str) -> str:
@@ -63,7 +60,7 @@ def open_captioner(spec: str) -> Captioner:
     if report["missing_keys"]:
         raise OpenMofiError(f"The captioner {spec} lacks {len(report['missing_keys'])} of its weights, "
                             f"such as {sorted(report['missing_keys'])[0]}.", "Fetch it again.")
-    return _Generator(model.eval().requires_grad_(False), processor, tokenizer)
+    return partial(_captions, model.eval().requires_grad_(False), processor, tokenizer)
 
 
 def _folder(spec: str) -> Path:
@@ -72,21 +69,13 @@ def _folder(spec: str) -> Path:
     return folder
 
 
-@dataclass(frozen=True)
-class _Generator:
-    """Writes by beam search, which draws no random numbers."""
-
-    model: Any
-    processor: Any
-    tokenizer: Any
-
-    def caption(self, images: Sequence[Image.Image], count: int) -> list[list[str]]:
-        """See `Captioner`."""
-        if not images:
-            return []
-        pixels = self.processor(images=list(images), return_tensors="pt")["pixel_values"]
-        with torch.inference_mode():
-            tokens = self.model.generate(pixel_values=pixels, num_beams=max(2, count), num_return_sequences=count,
-                                         do_sample=False, max_new_tokens=_MAX_TOKENS)
-        texts = [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
-        return [texts[start:start + count] for start in range(0, len(texts), count)]
+def _captions(model: Any, processor: Any, tokenizer: Any, images: Sequence[Image.Image], count: int) -> list[list[str]]:
+    """See `Captioner`; by beam search, which draws no random numbers."""
+    if not images:
+        return []
+    pixels = processor(images=list(images), return_tensors="pt")["pixel_values"]
+    with torch.inference_mode():
+        tokens = model.generate(pixel_values=pixels, num_beams=max(2, count), num_return_sequences=count,
+                                do_sample=False, max_new_tokens=_MAX_TOKENS)
+    texts = [text.strip() for text in tokenizer.batch_decode(tokens, skip_special_tokens=True)]
+    return [texts[start:start + count] for start in range(0, len(texts), count)]

@@ -38,21 +38,17 @@ def accepted_entities(labels: pa.Table, kb: KnowledgeBase | None) -> list[list[E
         surfaces = mention_column(labels, "surface").take(pa.array(judged.mention[accepted])).to_pylist()
         entities = [Entity(entity, surface) for entity, surface in zip(ids, surfaces, strict=True)]
     else:
-        entities = _described(kb, ids)
+        rows = kb.rows(ids)
+        if (rows < 0).any():
+            raise OpenMofiError(f"The knowledge base {kb.path} lacks the entity {ids[int(np.argmin(rows))]} of the "
+                                "labels.", "Give the one that the pairs were labelled with.")
+        entities = [kb.entity(row) for row in rows.tolist()]
     of_rows: list[list[Entity]] = [[] for _ in range(len(labels))]
     for row, entity in zip(judged.row[accepted].tolist(), entities, strict=True):
         # Two mentions may mean one entity.
         if all(entity.id != other.id for other in of_rows[row]):
             of_rows[row].append(entity)
     return of_rows
-
-
-def _described(kb: KnowledgeBase, ids: Sequence[str]) -> list[Entity]:
-    rows = kb.rows(ids)
-    if (rows < 0).any():
-        raise OpenMofiError(f"The knowledge base {kb.path} lacks the entity {ids[int(np.argmin(rows))]} of the labels.",
-                            "Give the one that the pairs were labelled with.")
-    return [kb.entity(row) for row in rows.tolist()]
 
 
 def entity_captions(entities: Sequence[Entity], count: int, draw: np.random.Generator) -> list[str]:

@@ -11,22 +11,22 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from openmofi.dataset.tables import Folder, Judged
 from openmofi.encoders import Array, Encoder
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.errors import UsageError
 from openmofi.features.entities import embed_entities
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling import SelectionSettings
-from openmofi.storage import write_table
+from openmofi.knowledge.texts import DEFAULT_TEMPLATE
+from openmofi.storage import read_parquet, write_table
 
 ENTITIES_FILE = "entities.parquet"
 """Of a store with entity scores: the column `id`, sorted; a stored entity is a row of it."""
 
+_ENTITIES = pa.schema([("id", pa.string())])
 Scores = tuple[NDArray[np.int32], NDArray[np.float16]]
 
 
@@ -54,14 +54,14 @@ def prepare_entities(ids: Sequence[str], labels: Folder, kb: KnowledgeBase, enco
     Raises:
         OpenMofiError: a file cannot be written.
     """
-    write_table(f"{out}/{ENTITIES_FILE}", pa.table({"id": pa.array(ids, pa.string())}))
+    write_table(f"{out}/{ENTITIES_FILE}", pa.table({"id": ids}, _ENTITIES))
     for encoder in encoders:
         embed_entities(kb, encoder, ids, entity_template(labels), out, engine, progress)
 
 
 def entity_template(labels: Folder) -> str:
     """The label job's template of entity texts."""
-    return str(labels.manifest.settings.get("selection", {}).get("template", SelectionSettings().template))
+    return str(labels.manifest.settings.get("selection", {}).get("template", DEFAULT_TEMPLATE))
 
 
 def read_entities(store: str | Path) -> tuple[str, ...]:
@@ -70,12 +70,8 @@ def read_entities(store: str | Path) -> tuple[str, ...]:
     Raises:
         OpenMofiError: the file is missing or damaged.
     """
-    path = f"{store}/{ENTITIES_FILE}"
-    try:
-        return tuple(pq.read_table(path, columns=["id"])["id"].to_pylist())
-    except (OSError, pa.ArrowException) as error:
-        raise OpenMofiError(f"{path} cannot be read: {str(error).splitlines()[0]}.",
-                            "Remove the store and make it again.") from error
+    table = read_parquet(f"{store}/{ENTITIES_FILE}", _ENTITIES, hint="Remove the store and make it again.")
+    return tuple(table["id"].to_pylist())
 
 
 def entity_vectors(labels: Folder, kb: KnowledgeBase, encoder: Encoder, out: str | Path) -> Array:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from openmofi.encoders.preprocess import preprocessing_from_json
@@ -78,7 +79,9 @@ class Knowledge:
         settings = manifest.settings
         self.path = path
         try:
-            self.teachers = tuple(_teacher(raw, str(path)) for raw in settings["teachers"])
+            self.teachers = tuple(
+                Teacher(**{**raw, "preprocessing": preprocessing_from_json(raw["preprocessing"], str(path))})
+                for raw in settings["teachers"])
             self.augmentations, self.captions = int(settings["augmentations"]), int(settings["captions"])
             self.entity_scores = int(settings.get("entity_scores", 0))
             self.size, self.interpolation = int(settings["size"]), str(settings["interpolation"])
@@ -88,7 +91,8 @@ class Knowledge:
             raise OpenMofiError(f"The manifest of {path} cannot be read: {type(error).__name__}: {error}.",
                                 _ANEW) from error
         self.fingerprint = manifest.fingerprint
-        self._mapped: OrderedDict[str, _MappedShard] = OrderedDict()
+        # The most recent ones stay mapped.
+        self._shard = lru_cache(_OPEN_SHARDS)(lambda name: _MappedShard.open(shard_path(path, name)))
 
     @classmethod
     def open(cls, path: str | Path) -> Knowledge:
@@ -126,7 +130,14 @@ class Knowledge:
         _check_numbers(augmentation, self.augmentations, "augmentation")
         if self.captions:
             _check_numbers(caption, self.captions, "caption")
-        recalled = self._nothing(len(keys))
+        count = len(keys)
+        image, text, synthetic = ({teacher.name: np.zeros((count, teacher.dim), np.float32)
+                                   for teacher in self.teachers} for _ in PARTS)
+        scored, shape = self.teachers if self.entity_scores else (), (count, self.entity_scores)
+        recalled = Recalled(np.zeros(count, bool), np.zeros(count, np.int64), np.zeros(count, np.int64),
+                            np.zeros(count, np.uint64), [None] * count, [""] * count, image, text, synthetic,
+                            {teacher.name: np.full(shape, -1, np.int64) for teacher in scored},
+                            {teacher.name: np.zeros(shape, np.float32) for teacher in scored})
         indices: dict[str, list[int]] = {}
         for index, shard in enumerate(shards):
             indices.setdefault(shard, []).append(index)
@@ -153,15 +164,6 @@ class Knowledge:
         for name in sorted(self._shards):
             yield from self._shard(name).texts.values.to_pylist()
 
-    def _nothing(self, count: int) -> Recalled:
-        image, text, caption = ({teacher.name: np.zeros((count, teacher.dim), np.float32) for teacher in self.teachers}
-                                for _ in PARTS)
-        scored, shape = self.teachers if self.entity_scores else (), (count, self.entity_scores)
-        return Recalled(np.zeros(count, bool), np.zeros(count, np.int64), np.zeros(count, np.int64),
-                        np.zeros(count, np.uint64), [None] * count, [""] * count, image, text, caption,
-                        {teacher.name: np.full(shape, -1, np.int64) for teacher in scored},
-                        {teacher.name: np.zeros(shape, np.float32) for teacher in scored})
-
     def _fill(self, recalled: Recalled, shard: _MappedShard, index: Ints, keys: Sequence[str], augmentation: Ints,
               caption: Ints) -> None:
         """Write what `shard` has of `keys` into the elements `index` of `recalled`."""
@@ -183,34 +185,20 @@ class Knowledge:
                 getattr(recalled, part)[teacher.name][index] = self._vectors(
                     shard, f"{part}_{number}", teacher.dim, rows, numbers[part])
             if self.entity_scores:
-                likeliest, scores = (shard.columns[f"{name}_{number}"].reshape(shard.length, -1, self.entity_scores)
-                                     for name in ("entity", "entity_score"))
-                recalled.entity_ids[teacher.name][index] = likeliest[rows, numbers["image"]]
-                recalled.entity_scores[teacher.name][index] = scores[rows, numbers["image"]]
+                for values, name in ((recalled.entity_ids, "entity"), (recalled.entity_scores, "entity_score")):
+                    values[teacher.name][index] = shard.chosen(f"{name}_{number}", self.entity_scores, rows,
+                                                               numbers["image"])
 
     def _vectors(self, shard: _MappedShard, name: str, dim: int, rows: Ints, numbers: Ints) -> Floats:
-        codes = shard.columns[name].reshape(shard.length, -1, dim)[rows, numbers]
         scales = shard.columns.get(f"{name}_scale")
         factors = np.ones(len(rows), np.float32) if scales is None else scales[rows, numbers]
-        return normalised(decode(codes, factors, self._precision))
+        return normalised(decode(shard.chosen(name, dim, rows, numbers), factors, self._precision))
 
     def _drawn(self, shard: _MappedShard, rows: Ints, numbers: Ints) -> list[Augmentation]:
-        def values(name: str, width: int) -> list[Any]:
-            if not width:
-                return [[] for _ in rows]
-            return list(shard.columns[name].reshape(shard.length, -1, width)[rows, numbers].tolist())
-
-        parts = (values("crop", 4), values("flip", 1), values("op", self._ops), values("magnitude", self._ops))
+        parts = (shard.chosen(name, width, rows, numbers).tolist() if width else [[]] * len(rows) for name, width in (
+            ("crop", 4), ("flip", 1), ("op", self._ops), ("magnitude", self._ops)))
         return [Augmentation(tuple(crop), bool(flip[0]), tuple((OPS[op], value) for op, value in zip(
             ops, magnitudes, strict=True))) for crop, flip, ops, magnitudes in zip(*parts, strict=True)]
-
-    def _shard(self, name: str) -> _MappedShard:
-        """The mapped shard; the most recent ones stay mapped."""
-        shard = self._mapped.pop(name, None) or _MappedShard.open(shard_path(self.path, name))
-        self._mapped[name] = shard
-        if len(self._mapped) > _OPEN_SHARDS:
-            self._mapped.popitem(last=False)
-        return shard
 
 
 @dataclass(frozen=True)
@@ -218,14 +206,12 @@ class _MappedShard:
     """The file of a shard.
 
     Attributes:
-        length: rows.
         keys: of the rows with the status `ok`, UTF-8 with a full stop appended (numpy drops trailing zeros), sorted.
         rows: of the keys.
-        columns: name → values: (length,) or (length, width), over the mapped file.
+        columns: name → values: (rows,) or (rows, width), over the mapped file.
         texts: the synthetic texts.
     """
 
-    length: int
     keys: NDArray[np.bytes_]
     rows: Ints
     columns: Mapping[str, NDArray[Any]]
@@ -243,8 +229,7 @@ class _MappedShard:
             batch = pa.ipc.open_file(pa.memory_map(path)).get_batch(0)
             columns = {name: _values(batch.column(name)) for name in batch.schema.names
                        if name not in ("key", "status", "texts")}
-            known = np.array(batch.column("status").to_numpy(zero_copy_only=False) == str(PairStatus.OK), bool)
-            rows = np.flatnonzero(known)
+            rows = np.flatnonzero(pc.equal(batch.column("status"), str(PairStatus.OK)))
             keys = _packed(batch.column("key").take(pa.array(rows)).to_pylist())
             texts = batch.column("texts")
         except FileNotFoundError as error:
@@ -252,7 +237,7 @@ class _MappedShard:
         except (OSError, KeyError, ValueError, pa.ArrowException) as error:
             raise OpenMofiError(f"{path} is damaged: {error}.", _ANEW) from error
         order = np.argsort(keys, kind="stable")
-        return cls(len(batch), keys[order], rows[order], columns, texts)
+        return cls(keys[order], rows[order], columns, texts)
 
     def rows_of(self, keys: Sequence[str]) -> Ints:
         """(n,) row of each key; −1 where the shard has no knowledge of it."""
@@ -261,6 +246,11 @@ class _MappedShard:
         packed = _packed(keys)
         index = np.minimum(np.searchsorted(self.keys, packed), len(self.keys) - 1)
         return np.where(self.keys[index] == packed, self.rows[index], -1)
+
+    def chosen(self, name: str, width: int, rows: Ints, numbers: Ints) -> NDArray[Any]:
+        """(n, width) values of each row's chosen item, where the column `name` has several items of `width` a row."""
+        values = self.columns[name]
+        return np.asarray(values.reshape(len(values), -1, width)[rows, numbers])
 
     def texts_of(self, rows: Ints, numbers: Ints) -> list[str]:
         """The chosen text of each row."""
@@ -283,7 +273,3 @@ def _values(column: pa.Array) -> NDArray[Any]:
 def _check_numbers(numbers: Ints, count: int, what: str) -> None:
     if len(numbers) and (int(numbers.min()) < 0 or int(numbers.max()) >= count):
         raise IndexError(f"{what} {int(numbers.min())}..{int(numbers.max())} is outside of 0..{count - 1}")
-
-
-def _teacher(raw: Mapping[str, Any], where: str) -> Teacher:
-    return Teacher(**{**raw, "preprocessing": preprocessing_from_json(raw["preprocessing"], where)})

@@ -127,7 +127,7 @@ def with_texts(usable: Sequence[PreparedSample], captioner: Captioner | None, co
     """The samples with `count` synthetic texts each; the pair's own text stands in for missing ones."""
     texts: Sequence[Sequence[str]] = [item.sample.texts for item in usable]
     if captioner and count:
-        texts = captioner.caption([item.whole for item in usable if item.whole is not None], count)
+        texts = captioner([item.whole for item in usable if item.whole is not None], count)
     return [replace(item, sample=replace(item.sample, texts=tuple(text or item.text for text in written)
                                          or (item.text,) * count))
             for item, written in zip(usable, texts, strict=True)]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from contextlib import suppress
+from itertools import chain, islice
 
 import numpy as np
 from PIL import Image
@@ -39,10 +40,11 @@ def tune_scale(shards: Sequence[Shard], spec: str, *, pairs: int = 4096, batch: 
     """
     encoder = open_encoder(spec, device=device_for(spec, device))
     image_parts, text_parts = [], []
-    for images, texts in _portions(shards, pairs, read):
-        pixels = np.stack([encoder.preprocess(image) for image in images])
+    usable = islice(_usable(shards, read), pairs)
+    while portion := list(islice(usable, _FORWARD)):
+        pixels = np.stack([encoder.preprocess(image) for image, _ in portion])
         image_parts.append(encoder.project_images(encoder.image_features(pixels)))
-        text_parts.append(encoder.embed_texts(texts))
+        text_parts.append(encoder.embed_texts([text for _, text in portion]))
     count = sum(map(len, image_parts))
     if count < _LEAST_PAIRS:
         raise OpenMofiError(f"{count} pairs of distinct texts can be used; a scale needs {_LEAST_PAIRS}.",
@@ -50,24 +52,12 @@ def tune_scale(shards: Sequence[Shard], spec: str, *, pairs: int = 4096, batch: 
     return fit_scale(np.concatenate(image_parts), np.concatenate(text_parts), batch=batch, seed=seed)
 
 
-def _portions(shards: Sequence[Shard], limit: int, read: ReadSettings) -> Iterator[tuple[list[Image.Image], list[str]]]:
-    """Images and texts of usable pairs, some at a time."""
-    images: list[Image.Image] = []
-    texts: list[str] = []
+def _usable(shards: Sequence[Shard], read: ReadSettings) -> Iterator[tuple[Image.Image, str]]:
+    """Images and texts of usable pairs of distinct texts."""
     seen: set[str] = set()
     for pair in chain.from_iterable(read_pairs(shard, read) for shard in shards):
-        if len(seen) == limit:
-            break
-        if pair.status != PairStatus.OK or pair.image is None or pair.text in seen:
-            continue
-        try:
-            images.append(decode_image(pair.image))
-        except ImageRefused:
-            continue
-        seen.add(pair.text)
-        texts.append(pair.text)
-        if len(texts) == _FORWARD:
-            yield images, texts
-            images, texts = [], []
-    if texts:
-        yield images, texts
+        if pair.status == PairStatus.OK and pair.image is not None and pair.text not in seen:
+            with suppress(ImageRefused):
+                image = decode_image(pair.image)
+                seen.add(pair.text)
+                yield image, pair.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, count
 
 import numpy as np
 import torch
@@ -179,7 +180,4 @@ class SharedBackbones:
 def _name(spec: str, taken: Sequence[str]) -> str:
     parts = [part for part in spec.rpartition(":")[2].split("/") if part not in ("", ".", "..")]
     name = "-".join(parts[-2:]) or "teacher"
-    number = 1
-    while (unique := name if number == 1 else f"{name}-{number}") in taken:
-        number += 1
-    return unique
+    return next(unique for unique in chain([name], (f"{name}-{number}" for number in count(2))) if unique not in taken)

@@ -32,7 +32,7 @@ def test_another_table_is_refused(tmp_path):
     pq.write_table(pa.table({"text": ["x"]}), tmp_path / "other.parquet")
     with pytest.raises(OpenMofiError, match="table of examples"):
         read_examples(tmp_path / "other.parquet")
-    with pytest.raises(OpenMofiError, match="cannot be read"):
+    with pytest.raises(OpenMofiError, match="is missing"):
         read_examples(tmp_path / "nowhere.parquet")
 
 

@@ -49,8 +49,8 @@ def test_only_what_leaves_doubt_is_asked(kb, fusion):
 def test_scores_are_the_models_probabilities_times_the_names(kb, fusion):
     linker = FusionLinker(kb, fusion)
     found, = link(linker, "a crane")
-    candidates = linker._described(linker._lookup("crane"))
-    scores, = scores_of(fusion, [Question("a crane", 2, 7, candidates)])
+    candidates = [linker._described(row) for row in linker._lookup.of_name("crane").rows.tolist()]
+    scores, = scores_of(fusion, [Question("a crane", 2, 7, tuple(candidates))])
     weights = np.exp(scores / 0.5 - (scores / 0.5).max())
     expected = dict(zip([one.id for one in candidates], 0.5 * weights[:-1] / weights.sum(), strict=True))
     assert {one.entity: one.link_score for one in found} == pytest.approx(expected, abs=1e-4)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError
-from openmofi.storage import write_table
+from openmofi.storage import read_parquet, write_table
 
 NIL = ""
 """The answer "none of the candidates"."""
@@ -82,15 +80,11 @@ class Example:
         return self.gold != NIL and bool(listed) and max(listed, key=lambda candidate: candidate.prior).id != self.gold
 
 
-CANDIDATE = pa.struct([
-    pa.field("id", pa.string()), pa.field("title", pa.string()), pa.field("description", pa.string()),
-    pa.field("type", pa.string()), pa.field("prior", pa.float32()), pa.field("listed", pa.bool_()),
-])
-EXAMPLES = pa.schema([
-    pa.field("text", pa.string()), pa.field("start", pa.int32()), pa.field("end", pa.int32()),
-    pa.field("candidates", pa.list_(CANDIDATE)), pa.field("gold", pa.string()), pa.field("split", pa.string()),
-    pa.field("group", pa.string()),
-])
+_CANDIDATE = pa.struct([("id", pa.string()), ("title", pa.string()), ("description", pa.string()),
+                        ("type", pa.string()), ("prior", pa.float32()), ("listed", pa.bool_())])
+EXAMPLES = pa.schema([("text", pa.string()), ("start", pa.int32()), ("end", pa.int32()),
+                      ("candidates", pa.list_(_CANDIDATE)), ("gold", pa.string()), ("split", pa.string()),
+                      ("group", pa.string())])
 """Schema of a table of examples: one row a mention."""
 
 
@@ -98,13 +92,12 @@ def with_gold(candidates: Sequence[Candidate], gold: Candidate | None) -> tuple[
     """The candidates, with the gold at the end and unlisted where the list does not have it."""
     if gold is None or any(candidate.id == gold.id for candidate in candidates):
         return tuple(candidates)
-    return (*candidates, Candidate(gold.id, gold.title, gold.description, gold.type, 0.0, listed=False))
+    return (*candidates, replace(gold, prior=0.0, listed=False))
 
 
 def write_examples(path: str | Path, examples: Sequence[Example]) -> None:
     """Write examples as one Parquet file, atomically; equal examples give equal bytes."""
-    rows: list[dict[str, Any]] = [asdict(example) for example in examples]
-    write_table(path, pa.Table.from_pylist(rows, EXAMPLES))
+    write_table(path, pa.Table.from_pylist([asdict(example) for example in examples], EXAMPLES))
 
 
 def read_examples(path: str | Path, splits: Sequence[str] | None = None) -> list[Example]:
@@ -117,12 +110,7 @@ def read_examples(path: str | Path, splits: Sequence[str] | None = None) -> list
     Raises:
         OpenMofiError: it cannot be read, lacks a column, or a row's span or gold is wrong; names the row.
     """
-    try:
-        table = pq.read_table(path)
-        table = table.select(EXAMPLES.names).cast(EXAMPLES)
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise OpenMofiError(f"{path} cannot be read as a table of examples: {error}.",
-                            f"It needs the columns {', '.join(EXAMPLES.names)}.") from error
+    table = read_parquet(path, EXAMPLES, hint=f"A table of examples has the columns {', '.join(EXAMPLES.names)}.")
     examples = []
     for row, values in enumerate(table.to_pylist()):
         if splits is not None and values["split"] not in splits:

@@ -10,46 +10,31 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from openmofi.knowledge.builders.wordnet import LEXNAMES, ExampleSynset, read_example_synsets
 from openmofi.linking.corpora.examples import Candidate, Example
 
 TRAIN, VALIDATION, SEEN, UNSEEN = "train", "validation", "test_seen", "test_unseen"
+_SALT = "openmofi"  # of the pseudo-random division
+_UNSEEN_LEMMAS, _SEEN_SYNSETS, _VALIDATION_SYNSETS = 0.10, 0.08, 0.05
 _FIRST_NOUN_FILE = 3
-_PART_NAMES = {"n": "noun", "v": "verb", "a": "adjective", "r": "adverb"}
+_PART_NAMES = {"v": "verb", "a": "adjective", "r": "adverb"}
 _WORD = re.compile(r"[^\W\d_]+(?:['’\-][^\W\d_]+)*")
 
 
-@dataclass(frozen=True)
-class WordNetSplits:
-    """How the examples are divided.
-
-    Attributes:
-        unseen: share of the lemmas whose examples are all in `test_unseen`.
-        seen: share of the other synsets that are in `test_seen`.
-        validation: the same for `validation`.
-        salt: of the pseudo-random division.
-    """
-
-    unseen: float = 0.10
-    seen: float = 0.08
-    validation: float = 0.05
-    salt: str = "openmofi"
-
-
-def wordnet_examples(dict_folder: str | Path, *, parts: str = "nvar",
-                     splits: WordNetSplits | None = None) -> list[Example]:
+def wordnet_examples(dict_folder: str | Path, *, parts: str = "nvar") -> list[Example]:
     """Examples of ambiguous lemmas, in the order of WordNet's files.
 
-    No synset is the gold of both a training and a test example, and no lemma of `test_unseen` is mentioned in training.
+    All examples of a tenth of the lemmas are in `test_unseen`. Of the other synsets, 8 % are in `test_seen` and 5 % in
+    `validation`. No synset is the gold of both a training and a test example, and no lemma of `test_unseen` is
+    mentioned in training.
 
     Args:
         dict_folder: see `knowledge.builders.wordnet.wordnet_folder`.
         parts: letters of the parts of speech: nouns, verbs, adjectives, adverbs.
-        splits: see there.
 
     Raises:
         OpenMofiError: a file is missing or damaged.
@@ -61,13 +46,8 @@ def wordnet_examples(dict_folder: str | Path, *, parts: str = "nvar",
             held = meanings[lemma.lower(), synset.part]
             if all(other.id != synset.id for _, other in held):
                 held.append((weight, synset))
-    examples = []
-    for synset in synsets:
-        for sentence in synset.examples:
-            example = _mention(sentence, synset, meanings)
-            if example is not None:
-                examples.append(example)
-    return _divided(examples, splits or WordNetSplits())
+    mentions = (_mention(sentence, synset, meanings) for synset in synsets for sentence in synset.examples)
+    return _divided([example for example in mentions if example is not None])
 
 
 def _mention(sentence: str, synset: ExampleSynset,
@@ -84,14 +64,8 @@ def _mention(sentence: str, synset: ExampleSynset,
 def _candidates(senses: Sequence[tuple[float, ExampleSynset]]) -> tuple[Candidate, ...]:
     total = sum(weight for weight, _ in senses)
     ranked = sorted(senses, key=lambda sense: (-sense[0], sense[1].id))
-    return tuple(Candidate(synset.id, ", ".join(synset.lemmas), synset.definition, _type(synset), weight / total)
-                 for weight, synset in ranked)
-
-
-def _type(synset: ExampleSynset) -> str:
-    if synset.part == "n":
-        return LEXNAMES[synset.lexfile - _FIRST_NOUN_FILE]
-    return _PART_NAMES[synset.part]
+    return tuple(Candidate(synset.id, ", ".join(synset.lemmas), synset.definition, _PART_NAMES.get(synset.part)
+                           or LEXNAMES[synset.lexfile - _FIRST_NOUN_FILE], weight / total) for weight, synset in ranked)
 
 
 def find_lemma(sentence: str, lemma: str, part: str) -> tuple[int, int] | None:
@@ -129,29 +103,25 @@ def inflections(word: str, part: str) -> list[str]:
 
 def _share(*words: str) -> float:
     """A pseudo-random number in [0, 1) that depends on the words."""
-    return int.from_bytes(hashlib.blake2b("\0".join(words).encode(), digest_size=6).digest(), "big") / 2**48
+    return int.from_bytes(hashlib.blake2b("\0".join((_SALT, *words)).encode(), digest_size=6).digest(), "big") / 2**48
 
 
-def _divided(examples: Sequence[Example], splits: WordNetSplits) -> list[Example]:
+def _divided(examples: Sequence[Example]) -> list[Example]:
     def unseen(example: Example) -> bool:
         # By the lemma alone, for all parts of speech.
-        return _share(splits.salt, "lemma", example.group.rpartition(".")[0]) < splits.unseen
+        return _share("lemma", example.group.rpartition(".")[0]) < _UNSEEN_LEMMAS
 
     held_back = {example.gold for example in examples if unseen(example)}
-    divided = [replace(example, split=UNSEEN if unseen(example) else _synset_split(example.gold, held_back, splits))
+    divided = [replace(example, split=UNSEEN if unseen(example) else _synset_split(example.gold, held_back))
               for example in examples]
-    trained = _groups(divided, TRAIN)
+    trained = {example.group for example in divided if example.split == TRAIN}
     # A lemma without a trained synset is unseen, though it was not drawn.
     return [replace(example, split=UNSEEN) if example.split == SEEN and example.group not in trained else example
             for example in divided]
 
 
-def _synset_split(synset: str, held_back: set[str], splits: WordNetSplits) -> str:
-    share = _share(splits.salt, "synset", synset)
-    if synset in held_back or share < splits.seen:
+def _synset_split(synset: str, held_back: set[str]) -> str:
+    share = _share("synset", synset)
+    if synset in held_back or share < _SEEN_SYNSETS:
         return SEEN
-    return VALIDATION if share < splits.seen + splits.validation else TRAIN
-
-
-def _groups(examples: Iterable[Example], split: str) -> set[str]:
-    return {example.group for example in examples if example.split == split}
+    return VALIDATION if share < _SEEN_SYNSETS + _VALIDATION_SYNSETS else TRAIN

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +113,11 @@ def conll_examples(path: str | Path, lists: CandidateLists, descriptions: Mappin
     """
     examples = []
     for tokens in _documents(path):
-        text, spans = _joined([token for token, _, _ in tokens])
+        text = " ".join(token for token, _, _ in tokens)
+        starts = list(accumulate((len(token) + 1 for token, _, _ in tokens), initial=0))
         for first, last, title in _conll_spans(tokens):
-            start, end = spans[first][0], spans[last][1]
-            examples.append(_example(text, start, end, title, lists, descriptions or {}, split, limit))
+            examples.append(_example(text, starts[first], starts[last + 1] - 1, title, lists, descriptions or {}, split,
+                                     limit))
     return examples
 
 
@@ -195,15 +197,6 @@ def _conll_token(columns: Sequence[str]) -> tuple[str, str, str]:
     if dash and tag in ("B", "I"):
         return token, tag, NIL if title in _NO_ENTITY else title
     return token, "", ""
-
-
-def _joined(tokens: Iterable[str]) -> tuple[str, list[tuple[int, int]]]:
-    text, spans = "", []
-    for token in tokens:
-        start = len(text) + bool(text)
-        text += (" " if text else "") + token
-        spans.append((start, start + len(token)))
-    return text, spans
 
 
 def _conll_spans(tokens: Sequence[tuple[str, str, str]]) -> Iterator[tuple[int, int, str]]:

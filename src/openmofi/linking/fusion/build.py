@@ -7,18 +7,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import nn
 
 from openmofi.errors import MissingExtraError, OpenMofiError
+from openmofi.linking.fusion.model import FusionModel
 from openmofi.linking.fusion.settings import FusionSettings
-from openmofi.linking.fusion.text import FusionTokens, find_markers, load_tokenizer
+from openmofi.linking.fusion.text import FusionTokens, load_tokenizer
 from openmofi.quiet import quiet_transformers
 
-if TYPE_CHECKING:
-    from openmofi.linking.fusion.model import FusionModel
-
 _T5 = ("t5", "mt5", "umt5")
-_QUOTE = '"'
+# Plain attention takes our masks unchanged in every version of transformers.
+_ATTENTION = "eager"
 _DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 
 
@@ -48,8 +50,6 @@ def build_fusion(settings: FusionSettings, *, seed: int = 0) -> Fusion:
         OpenMofiError: the base cannot be read.
         MissingExtraError: it is in a package that is not installed.
     """
-    import torch
-
     path = settings.base.partition(":")[2]
     folder = minilm_folder() if "minilm" in (settings.base, settings.base == "scratch" and settings.tokenizer) \
         else Path(path or settings.tokenizer)
@@ -85,48 +85,31 @@ def _t5_config(settings: FusionSettings, width: int, vocabulary: int, layers: in
 
 def model_of_configs(settings: FusionSettings, configs: Mapping[str, Any]) -> FusionModel:
     """The model with random weights."""
-    from transformers import AutoConfig, AutoModel, T5Config
+    from transformers import AutoConfig, AutoModel, AutoModelForSeq2SeqLM
 
+    # The configuration of `scratch` does not name its type.
+    config = AutoConfig.for_model(**{"model_type": "t5", **configs["t5" if "t5" in configs else "encoder"]})
+    kind: Any = AutoModelForSeq2SeqLM if "t5" in configs else AutoModel
     with quiet_transformers():
-        if "t5" in configs:
-            return _over_t5(settings, _t5_class(configs["t5"])(_config_of(T5Config, configs["t5"])))
-        kind = {**configs["encoder"]}
-        encoder = AutoModel.from_config(AutoConfig.for_model(kind.pop("model_type"), **kind))
-        return _over_encoder(settings, encoder, configs["decoder"])
-
-
-def _config_of(default: Any, values: Mapping[str, Any]) -> Any:
-    from transformers import AutoConfig
-
-    rest = {**values}
-    kind = rest.pop("model_type", None)
-    return default(**rest) if kind is None else AutoConfig.for_model(kind, **rest)
-
-
-def _t5_class(values: Mapping[str, Any]) -> Any:
-    import transformers
-
-    names = {"mt5": "MT5ForConditionalGeneration", "umt5": "UMT5ForConditionalGeneration"}
-    return getattr(transformers, names.get(str(values.get("model_type")), "T5ForConditionalGeneration"))
+        model = kind.from_config(config, dtype=torch.float32)
+    return _over_t5(settings, model) if "t5" in configs else _over_encoder(settings, model, configs["decoder"])
 
 
 def _pretrained(settings: FusionSettings, folder: Path, tokens: FusionTokens) -> Fusion:
-    import torch
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoConfig, AutoModel, AutoModelForSeq2SeqLM
 
-    options = {"local_files_only": True, "trust_remote_code": False}
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    weights = {**options, "use_safetensors": True, "dtype": torch.float32}
     try:
         with quiet_transformers():
             config = AutoConfig.from_pretrained(str(folder), **options)
             config_values = json.loads(config.to_json_string(use_diff=False))
             if config.model_type in _T5:
-                kind = _t5_class(config_values)
-                whole = kind.from_pretrained(str(folder), use_safetensors=True, dtype=torch.float32, **options)
+                whole = AutoModelForSeq2SeqLM.from_pretrained(str(folder), **weights)
                 return Fusion(_over_t5(settings, whole), tokens, {"t5": config_values})
             rates = {name: settings.dropout for name in _DROPOUTS if name in config_values}
             config.update(rates)
-            encoder = AutoModel.from_pretrained(str(folder), config=config, use_safetensors=True, dtype=torch.float32,
-                                                **options)
+            encoder = AutoModel.from_pretrained(str(folder), config=config, **weights)
     except (OSError, ValueError, KeyError) as error:
         raise OpenMofiError(f"{folder} cannot be read as a model: {error}.",
                             "Give a local folder of transformers with config.json and model.safetensors.") from error
@@ -137,31 +120,26 @@ def _pretrained(settings: FusionSettings, folder: Path, tokens: FusionTokens) ->
 
 
 def _over_t5(settings: FusionSettings, whole: Any) -> FusionModel:
-    from openmofi.linking.fusion.model import FusionModel
-
     tied = whole.lm_head.weight is whole.shared.weight
     scaled = bool(getattr(whole.config, "scale_decoder_outputs", tied))
-    _eager(whole.decoder)
+    whole.decoder.config._attn_implementation = _ATTENTION
     return FusionModel(whole.encoder, whole.decoder, whole.shared, whole.lm_head, settings,
                        output_scale=whole.config.d_model ** -0.5 if scaled else 1.0)
 
 
 def _over_encoder(settings: FusionSettings, encoder: Any, decoder_config: Mapping[str, Any]) -> FusionModel:
     """A decoder over an encoder, whose token embeddings it shares."""
-    from torch import nn
     from transformers import T5Config
     from transformers.models.t5.modeling_t5 import T5Stack
-
-    from openmofi.linking.fusion.model import FusionModel
 
     config = T5Config(**{**decoder_config, "num_layers": decoder_config["num_decoder_layers"]})
     config.is_decoder, config.use_cache, config.is_encoder_decoder = True, False, False
     decoder = T5Stack(config)
     embedding = encoder.get_input_embeddings()
     decoder.set_input_embeddings(embedding)
-    _eager(decoder)
+    decoder.config._attn_implementation = _ATTENTION
     # Sequences are short: plain attention is faster, above all in the backward pass.
-    encoder.set_attn_implementation("eager")
+    encoder.set_attn_implementation(_ATTENTION)
     # A pooler's weights would never get a gradient.
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None
@@ -170,17 +148,9 @@ def _over_encoder(settings: FusionSettings, encoder: Any, decoder_config: Mappin
     return FusionModel(encoder, decoder, embedding, output, settings, output_scale=embedding.embedding_dim ** -0.5)
 
 
-def _eager(decoder: Any) -> None:
-    # Plain attention takes our masks unchanged in every version of transformers.
-    decoder.config._attn_implementation = "eager"
-
-
 def _initialise_markers(model: FusionModel, tokens: FusionTokens) -> None:
     """Initialise the markers, spare tokens that were never trained, as quotation marks and separators."""
-    import torch
-
-    quote = tokens.tokenizer.token_to_id(_QUOTE)
-    mark = find_markers(tokens.tokenizer)
+    quote, mark = tokens.tokenizer.token_to_id('"'), tokens.markers
     likely = {mark.begin: quote, mark.end: quote, mark.split: tokens.tokenizer.token_to_id(":"),
               mark.index: mark.last[0] if mark.last else quote}
     with torch.no_grad():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -111,10 +111,8 @@ def _scores(fusion: Fusion, questions: Sequence[Question]) -> list[Floats]:
         titles = [title_tokens(fusion.tokens, question.candidates) for question in questions]
         return [values.double().cpu().numpy() for values in title_scores(fusion.model, packed, titles, pad)]
     flat = fusion.model(packed, pad).double().cpu().numpy()
-    counts = [len(question.candidates) for question in questions]
-    ends = list(accumulate(counts))
-    return [np.append(flat[end - count:end], flat[ends[-1] + number])
-            for number, (count, end) in enumerate(zip(counts, ends, strict=True))]
+    *of_questions, nil = np.split(flat, np.cumsum([len(question.candidates) for question in questions]))
+    return [np.append(of_candidates, of_nil) for of_candidates, of_nil in zip(of_questions, nil, strict=True)]
 
 
 class FusionLinker:
@@ -138,7 +136,7 @@ class FusionLinker:
         self._kb = kb
         self._lookup = CandidateLookup(kb, self.settings)
         self._known: dict[tuple[str, int, int], Floats] = {}
-        self._entities: dict[int, Candidate] = {}
+        self._described = lru_cache(maxsize=self.settings.cache)(self._candidate)
 
     def link(self, texts: Sequence[str], mentions: Sequence[Sequence[Mention]]) -> list[list[Link]]:
         """See `Linker.link`."""
@@ -157,7 +155,8 @@ class FusionLinker:
         return len(common) < 2 or common[0] - common[1] >= self.settings.prior_margin
 
     def _answered(self, mentions: dict[tuple[str, int, int], NameCandidates]) -> dict[tuple[str, int, int], Floats]:
-        questions = [Question(*key, self._described(candidates)) for key, candidates in mentions.items()]
+        questions = [Question(*key, tuple(map(self._described, candidates.rows.tolist())))
+                     for key, candidates in mentions.items()]
         self.asked += len(questions)
         scores = scores_of(self.fusion, questions, at_once=self.settings.mentions_at_once)
         fresh = {key: probabilities(of_mention, self.fusion.temperature)
@@ -171,12 +170,6 @@ class FusionLinker:
         """Scores of the candidates; `None` where the prior decides."""
         return None if answer is None or self.settled(candidates) else candidates.prior.sum() * answer[:-1]
 
-    def _described(self, candidates: NameCandidates) -> tuple[Candidate, ...]:
-        if len(self._entities) > self.settings.cache:
-            self._entities.clear()
-        for row in candidates.rows.tolist():
-            if row not in self._entities:
-                entity = self._kb.entity(row)
-                self._entities[row] = Candidate(entity.id, entity.name, entity.description,
-                                                entity.types[0] if entity.types else "")
-        return tuple(self._entities[row] for row in candidates.rows.tolist())
+    def _candidate(self, row: int) -> Candidate:
+        entity = self._kb.entity(row)
+        return Candidate(entity.id, entity.name, entity.description, entity.types[0] if entity.types else "")

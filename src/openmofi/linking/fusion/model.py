@@ -45,33 +45,7 @@ class FusionModel(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(3.0))  # factor 20 on a cosine, as bi-encoders have
 
     def forward(self, packed: Packed, start: int) -> Tensor:
-        """`select`'s scores, see `select`; what a trainer calls."""
-        return self.select(packed, start)
-
-    def encode(self, packed: Packed) -> Tensor:
-        """(T, D) states of the sequences' tokens, one sequence after another, without padding.
-
-        Sequences of similar lengths go through the encoder together, so that little is padded.
-        """
-        order = packed.lengths.argsort(stable=True)
-        pieces = []
-        for chunk in order.split(_AT_ONCE_CPU if order.device.type == "cpu" else _AT_ONCE):
-            lengths = packed.lengths[chunk]
-            tokens = packed.tokens[chunk, :int(lengths.max())]
-            mask = torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
-            states = self.encoder(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
-            pieces.append(states[mask])
-        states = torch.cat(pieces)
-        # Undo the sort by length.
-        moved = torch.empty_like(order)
-        moved[order] = torch.arange(len(order), device=order.device)
-        sorted_lengths = packed.lengths[order]
-        starts = (sorted_lengths.cumsum(0) - sorted_lengths)[moved]
-        row, position = token_positions(packed.lengths)
-        return states[starts[row] + position]
-
-    def select(self, packed: Packed, start: int) -> Tensor:
-        """(N + M,) float32 scores: of the N candidates in their order, then NIL's of each of the M mentions.
+        """`select`'s (N + M,) float32 scores: of the N candidates in their order, then NIL's of each of the M mentions.
 
         Args:
             packed: the candidates.
@@ -92,6 +66,25 @@ class FusionModel(nn.Module):
         if self.settings.similarity:
             scores = scores + self.log_scale.exp() * self._similarity(states.float(), packed, row, position)
         return torch.cat([scores, nil])
+
+    def encode(self, packed: Packed) -> Tensor:
+        """(T, D) states of the sequences' tokens, one sequence after another, without padding.
+
+        Sequences of similar lengths go through the encoder together, so that little is padded.
+        """
+        order = packed.lengths.argsort(stable=True)
+        pieces = []
+        for chunk in order.split(_AT_ONCE_CPU if order.device.type == "cpu" else _AT_ONCE):
+            lengths = packed.lengths[chunk]
+            tokens = packed.tokens[chunk, :int(lengths.max())]
+            mask = torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
+            states = self.encoder(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
+            pieces.append(states[mask])
+        # Undo the sort by length.
+        starts = torch.empty_like(order)
+        starts[order] = packed.lengths[order].cumsum(0) - packed.lengths[order]
+        row, position = token_positions(packed.lengths)
+        return torch.cat(pieces)[starts[row] + position]
 
     def titles(self, packed: Packed, prefixes: Tensor, owner: Tensor, states: Tensor | None = None, *,
                mention_of: Tensor | None = None) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,9 @@ def pack(contexts: Sequence[Sequence[int]], candidates: Sequence[Sequence[Sequen
     """
     rows = [(number, context, candidate) for number, (context, of_mention) in enumerate(
         zip(contexts, candidates, strict=True)) for candidate in of_mention]
-    lengths = [len(context) + len(candidate) for _, context, candidate in rows]
-    tokens = torch.full((len(rows), max(lengths)), pad, dtype=torch.int64)
-    for row, (_, context, candidate) in enumerate(rows):
-        tokens[row, :lengths[row]] = torch.tensor([*context, *candidate])
-    return Packed(tokens, torch.tensor(lengths), torch.tensor([len(context) for _, context, _ in rows]),
+    sequences = [torch.tensor([*context, *candidate]) for _, context, candidate in rows]
+    return Packed(pad_sequence(sequences, batch_first=True, padding_value=pad), torch.tensor(list(map(len, sequences))),
+                  torch.tensor([len(context) for _, context, _ in rows]),
                   torch.tensor([number for number, _, _ in rows]), len(contexts))
 
 

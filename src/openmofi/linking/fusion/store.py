@@ -10,16 +10,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 
 from openmofi.errors import OpenMofiError
 from openmofi.linking.fusion.build import Fusion, model_of_configs
+from openmofi.linking.fusion.model import FusionModel
 from openmofi.linking.fusion.settings import FusionSettings
 from openmofi.linking.fusion.text import FusionTokens
 from openmofi.storage import atomic_path, file_fingerprint, fingerprint, write_json
-
-if TYPE_CHECKING:
-    from openmofi.linking.fusion.model import FusionModel
 
 SPEC_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "fusion.json", "model.safetensors", "tokenizer.json"
 FORMAT_VERSION = 1
@@ -31,8 +33,6 @@ def save_fusion(folder: str | Path, fusion: Fusion, recipe: Mapping[str, Any] | 
     Raises:
         OpenMofiError: the folder cannot be written.
     """
-    from safetensors.torch import save_file
-
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().cpu().contiguous().clone() for name, value in sorted(_weights(fusion.model).items())}
@@ -54,10 +54,6 @@ def open_fusion(folder: str | Path) -> Fusion:
     Raises:
         OpenMofiError: the folder is not a fusion decoder, is damaged or partly written, or is of a newer format.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-    from tokenizers import Tokenizer
-
     folder = Path(folder)
     raw = _read_spec(folder)
     try:

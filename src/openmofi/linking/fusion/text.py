@@ -76,8 +76,7 @@ def find_markers(tokenizer: Any) -> Markers:
 
 
 def _known(tokenizer: Any, names: Sequence[str]) -> tuple[int, ...]:
-    ids = [number for name in names if (number := tokenizer.token_to_id(name)) is not None]
-    return tuple(ids[:1])
+    return tuple(number for name in names if (number := tokenizer.token_to_id(name)) is not None)[:1]
 
 
 class FusionTokens:
@@ -95,8 +94,7 @@ class FusionTokens:
 
     def plain(self, text: str) -> list[int]:
         """Tokens of a text, without special ones."""
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
-        return ids
+        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
     def title(self, text: str) -> list[int]:
         """Tokens of a title as it is generated, with the closing token."""

@@ -107,13 +107,11 @@ def _follow(mention: int, logits: Tensor, nodes: list[TitleTrie], written: list[
     node = nodes[mention]
     allowed = list(node.next)
     token = allowed[int(logits[allowed].argmax())]
-    if node.answers:
-        # Without a closing token nothing marks the end of the title: the longer one is taken where its probability
-        # among all tokens is at least one half.
-        share = torch.log_softmax(logits, 0)[allowed].exp().sum()
-        if float(share) < 0.5:
-            answers[mention] = node.answers[0]
-            return
+    # Without a closing token nothing marks the end of the title: the longer one is taken where its probability among
+    # all tokens is at least one half.
+    if node.answers and float(torch.log_softmax(logits, 0)[allowed].exp().sum()) < 0.5:
+        answers[mention] = node.answers[0]
+        return
     written[mention].append(token)
     nodes[mention] = node.next[token]
 

@@ -8,6 +8,7 @@ N = log Σ_{n∉P} exp z_n. The margin never enters a log-sum-exp, from which it
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from itertools import islice
 from typing import Any
 
 import torch
@@ -97,7 +98,7 @@ class _MarginSoftmax(torch.autograd.Function):
             total = total * (top - above).exp() + (tile.logits - above[:, None]).exp_().sum(1)
             top = above
             if keep:
-                kept.extend(getattr(tile, field.name) for field in fields(_Tile))
+                kept += vars(tile).values()
         greatest = max_over_ranks(top)
         total = sum_over_ranks(total * (top - greatest).exp())
         cosine = sum_over_ranks(target) / settings.scale
@@ -119,13 +120,17 @@ class _MarginSoftmax(torch.autograd.Function):
         rows = len(weight) if targets.rows is None else len(targets.rows)
         of_rows = images.new_empty(rows, weight.shape[1])
         of_images = torch.zeros_like(images)
-        for number, (start, stop) in enumerate(_steps(weight, targets, settings)):
-            first = number * len(fields(_Tile))
-            tile = (_Tile(*kept[first:first + len(fields(_Tile))]) if kept
+        tensors = iter(kept)
+        for start, stop in _steps(weight, targets, settings):
+            tile = (_Tile(*islice(tensors, len(fields(_Tile)))) if kept
                     else _tile(images, weight, targets, settings, start, stop))
             of_logits = _logit_gradient(tile, context.row, context.target)
             of_images.addmm_(of_logits, tile.unit)
-            _row_gradient(of_logits, weighted, tile, out=of_rows[start:stop].view(tile.unit.shape))
+            # The gradient at the tile's rows, through the division by their length.
+            of_tile = of_rows[start:stop].view(tile.unit.shape)
+            torch.mm(of_logits.T, weighted, out=of_tile)
+            along = torch.bmm(of_tile[:, None], tile.unit[:, :, None])[:, 0]
+            of_tile.addcmul_(tile.unit, along, value=-1).div_(tile.length)
         of_rows = of_rows.to(weight.dtype)
         if targets.rows is not None:
             of_rows = torch.sparse_coo_tensor(targets.rows[None], of_rows, weight.shape, is_coalesced=True,
@@ -186,10 +191,3 @@ def _logit_gradient(tile: _Tile, row: Tensor, target: Tensor) -> Tensor:
     sub_centers = len(tile.unit) // gradient.shape[1]
     spread = gradient.new_zeros(*gradient.shape, sub_centers)
     return spread.scatter_(2, tile.best, gradient[:, :, None]).flatten(1)
-
-
-def _row_gradient(of_logits: Tensor, images: Tensor, tile: _Tile, out: Tensor) -> None:
-    """The gradient at the tile's rows, through the division by their length, into `out` (n·K, D)."""
-    torch.mm(of_logits.T, images, out=out)
-    along = torch.bmm(out[:, None], tile.unit[:, :, None])[:, 0]
-    out.addcmul_(tile.unit, along, value=-1).div_(tile.length)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import normalize
 
 from openmofi.errors import UsageError
@@ -35,9 +35,14 @@ class FeatureDistillation(Replicated, nn.Module):
         if not dims:
             raise UsageError("objectives.feature_distillation has no teacher.", "Give data.reinforcement.store.")
         self.teachers = tuple(dims)
+        # Their own initialisation would draw from torch's global random numbers.
+        maps = [nn.utils.skip_init(nn.Linear, dim, out) for out in dims.values()]
         generator = torch.Generator().manual_seed(seed)
+        for linear in maps:
+            nn.init.normal_(linear.weight, std=dim**-0.5, generator=generator)
+            nn.init.zeros_(linear.bias)
         # A list: names of teachers may contain characters that names of modules may not.
-        self.maps = nn.ModuleList(_map(dim, out, generator) for out in dims.values())
+        self.maps = nn.ModuleList(maps)
 
     def forward(self, embeddings: Embeddings, batch: Batch) -> ObjectiveResult:
         """The loss of a batch.
@@ -53,23 +58,12 @@ class FeatureDistillation(Replicated, nn.Module):
         known = batch[KNOWN].to(image.device)
         with torch.autocast(image.device.type, enabled=False):
             image = at_least_float(image)
-            distances = torch.stack([_distances(linear(image), batch[teacher_key(teacher, "image")].to(image.device))
-                                     for teacher, linear in zip(self.teachers, self.maps, strict=True)]).mean(0) * known
+            cosines = [(normalize(linear(image), dim=1)
+                        * at_least_float(batch[teacher_key(teacher, "image")].to(image.device))).sum(1)
+                       for teacher, linear in zip(self.teachers, self.maps, strict=True)]
+            distances = (1 - torch.stack(cosines)).mean(0) * known
         totals = sum_over_ranks(torch.stack([distances.sum(), known.to(distances.dtype).sum()]).double())
         rows = totals[1].clamp_min(1).to(distances.dtype)
         # A rank's gradient is that of its mean over its share of the known rows: see `ObjectiveResult`.
         loss = distances.sum() * world_size() / rows
         return ObjectiveResult(loss + (totals[0].to(loss.dtype) / rows - loss).detach())
-
-
-def _distances(image: Tensor, teacher: Tensor) -> Tensor:
-    return 1 - (normalize(image, dim=1) * at_least_float(teacher)).sum(1)
-
-
-
-def _map(dim: int, out: int, generator: torch.Generator) -> nn.Linear:
-    # Its own initialisation would draw from torch's global random numbers.
-    linear = nn.utils.skip_init(nn.Linear, dim, out)
-    nn.init.normal_(linear.weight, std=dim**-0.5, generator=generator)
-    nn.init.zeros_(linear.bias)
-    return linear

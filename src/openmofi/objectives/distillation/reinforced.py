@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -27,15 +26,8 @@ def teacher_key(teacher: str, what: str) -> str:
     return f"teacher/{teacher}/{what}"
 
 
-@dataclass(frozen=True)
-class _Teacher:
-    """A teacher's embeddings of the images and of the texts of one kind, (B, D_k) of this rank and (N, D_k) of all."""
-
-    image: Tensor
-    text: Tensor
-    all_image: Tensor
-    all_text: Tensor
-    scale: float
+_Rows = list[tuple[Tensor, Tensor, float]]
+"""Of each teacher: (B, D_k) embeddings of this rank's images or texts, (N, D_k) of all of the other kind, its scale."""
 
 
 class Reinforced(LogitScale):
@@ -93,25 +85,30 @@ class Reinforced(LogitScale):
         image, text = at_least_float(embeddings["image"]), at_least_float(embeddings[kind])
         known = batch[KNOWN].to(image.device)
         all_known = gather(known.to(torch.uint8)).bool()
-        teachers = []
+        images: _Rows = []
+        texts: _Rows = []
         for name, scale in self.scales.items():
-            own = [at_least_float(batch[teacher_key(name, what)].to(image.device)) for what in ("image", kind)]
-            teachers.append(_Teacher(own[0], own[1], gather(own[0]), gather(own[1]), scale))
+            of_images, of_texts = (at_least_float(batch[teacher_key(name, what)].to(image.device))
+                                   for what in ("image", kind))
+            texts.append((of_texts, gather(of_images), scale))
+            images.append((of_images, gather(of_texts), scale))
         ids = {**batch, "text_id": batch[_IDS[kind]]} if _IDS[kind] in batch else batch
         positives = Positives(self.settings.positives, ids, len(image), image.device)
-        return sum_over_chunks(lambda rows: self._loss(rows, teachers, known[rows.part], all_known), image, text,
-                               positives, self.settings.chunk)
+        return sum_over_chunks(lambda rows: self._loss(rows, images, texts, known[rows.part], all_known), image,
+                               text, positives, self.settings.chunk)
 
-    def _loss(self, rows: PairRows, teachers: list[_Teacher], known: Tensor,
+    def _loss(self, rows: PairRows, images: _Rows, texts: _Rows, known: Tensor,
               all_known: Tensor) -> tuple[Tensor, Tensor]:
         scale = self.log_scale.exp()
-        to_text, to_image = scale * (rows.image @ rows.all_text.T), scale * (rows.text @ rows.all_image.T)
-        plain = (_plain(to_text, rows.positive) + _plain(to_image, rows.positive)) / 2
-        targets_text = teacher_targets([(teacher.image[rows.part], teacher.all_text, teacher.scale)
-                                        for teacher in teachers], all_known)
-        targets_image = teacher_targets([(teacher.text[rows.part], teacher.all_image, teacher.scale)
-                                         for teacher in teachers], all_known)
-        taught = (_taught(to_text, targets_text, all_known) + _taught(to_image, targets_image, all_known)) / 2
+        contrastive, distilled = [], []
+        for own, every, teachers in ((rows.image, rows.all_text, images), (rows.text, rows.all_image, texts)):
+            logits = scale * (own @ every.T)
+            target = teacher_targets([(of_own[rows.part], of_every, factor) for of_own, of_every, factor in teachers],
+                                     all_known)
+            student = log_softmax(logits.masked_fill(~all_known, LOWEST), dim=1)
+            contrastive.append(-torch.where(rows.positive, log_softmax(logits, dim=1), 0).sum(1) / rows.positive.sum(1))
+            distilled.append(-(target * student).sum(1))
+        plain, taught = (contrastive[0] + contrastive[1]) / 2, (distilled[0] + distilled[1]) / 2
         share = self.settings.share * known.to(plain.dtype)
         loss = ((1 - share) * plain + share * taught).sum()
         sums = torch.stack([plain.sum(), (taught * known).sum(), known.to(plain.dtype).sum(),
@@ -128,11 +125,3 @@ def teacher_targets(teachers: list[tuple[Tensor, Tensor, float]], known: Tensor)
     """
     shares = [softmax((scale * (rows @ every.T)).masked_fill(~known, LOWEST), dim=1) for rows, every, scale in teachers]
     return torch.stack(shares).mean(0)
-
-
-def _plain(logits: Tensor, positive: Tensor) -> Tensor:
-    return -torch.where(positive, log_softmax(logits, dim=1), 0).sum(1) / positive.sum(1)
-
-
-def _taught(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
-    return -(target * log_softmax(logits.masked_fill(~known, LOWEST), dim=1)).sum(1)
