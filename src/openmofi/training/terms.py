@@ -17,7 +17,7 @@ from openmofi.objectives.distillation.reinforced import Reinforced
 from openmofi.reinforcement import Teacher
 from openmofi.training.grad_cache import Term
 from openmofi.training.model import DualEncoder, parameter_groups
-from openmofi.training.optimization import Optimizer, Trained, dense_optimizer, sharded_optimizer
+from openmofi.training.optimization import Optimizer, Trained, dense_optimizer, grouped, sharded_optimizer
 from openmofi.training.recipe.schema import Recipe
 
 _NO_DECAY = 0.0
@@ -58,12 +58,10 @@ def build_optimizers(recipe: Recipe, model: DualEncoder, terms: Mapping[str, Ter
     there is something.
     """
     settings, head = recipe.optimizer, recipe.objectives.margin_softmax
-    groups = [group for group in parameter_groups(model, recipe.model, settings) if group["params"]]
     named = [(f"objective.{name}.{key}", parameter, term.objective.sharded_parameters().get(key, 0))
              for name, term in terms.items() for key, parameter in term.objective.named_parameters()]
-    if whole := [(name, parameter) for name, parameter, rows in named if not rows]:
-        groups.append({"params": [parameter for _, parameter in whole], "names": [name for name, _ in whole],
-                       "lr_scale": 1.0, "weight_decay": _NO_DECAY})
+    groups = parameter_groups(model, recipe.model, settings)
+    groups += grouped((name, parameter, 1.0, _NO_DECAY) for name, parameter, rows in named if not rows)
     optimizers = {"towers": dense_optimizer(groups, settings, settings.clip)} if groups else {}
     if sharded := [Trained(name, parameter, rows) for name, parameter, rows in named if rows]:
         optimizers["head"] = sharded_optimizer(sharded, settings, lr_scale=head.lr_multiplier,
