@@ -36,7 +36,7 @@ _RESAMPLES = 1  # of the bootstrap, whose intervals are not logged
 
 @dataclass
 class HeldOutEvaluator:
-    """Measures an encoder on held-out rows; an `Evaluator` of the loop.
+    """Measures an encoder on held-out rows; its `evaluate` is an `Evaluator` of the loop.
 
     Attributes:
         settings: which metrics.

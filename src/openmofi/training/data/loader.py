@@ -197,7 +197,7 @@ class TrainingData:
     sources: Sources = field(repr=False)
     held_out: HeldOut | None = field(default=None, repr=False)
 
-    def batches(self, start: int, stop: int, *, rank: int = 0, world: int = 1, workers: int = 0) -> Iterator[Batch]:
+    def batches(self, start: int, stop: int, *, rank: int = 0, world: int = 1, workers: int = 0) -> Generator[Batch]:
         """The batches of the steps `start` to `stop` (exclusive), in order; see `objectives.protocol.Batch`.
 
         A batch depends on the settings, the seed and its step alone: rank r of R gets its rows r·B/R to (r+1)·B/R. In
@@ -237,7 +237,7 @@ class TrainingData:
         return _loaded(sources, range(plan.steps), rank, world, workers)
 
 
-def _loaded(sources: Sources, steps: range, rank: int, world: int, workers: int) -> Iterator[Batch]:
+def _loaded(sources: Sources, steps: range, rank: int, world: int, workers: int) -> Generator[Batch]:
     more = {"prefetch_factor": _PREFETCH, "multiprocessing_context": _context()} if workers else {}
     # A generator of its own: the loader would draw from the trainer's random numbers, and dropout would differ
     # after a resume.
