@@ -96,7 +96,9 @@ class Checkpoints:
         """
         ranks = state.ranks
         path, temporary = self.path(progressed.step), self.folder / ".writing"
-        progressed = self._with_best(progressed)
+        value, best = progressed.metrics.get(self._metric), progressed.best
+        if value is not None and (best is None or self._sign * value > self._sign * best[0]):
+            progressed = replace(progressed, best=(value, progressed.step))
         state.settle()
         try:
             if ranks.first:
@@ -150,12 +152,6 @@ class Checkpoints:
         except (Exception, CheckpointException) as error:
             raise OpenMofiError(f"The checkpoint {path} cannot be read: {_reason(error)}",
                                 "Remove its folder; --resume then takes the one before.") from error
-
-    def _with_best(self, progressed: Progressed) -> Progressed:
-        value, best = progressed.metrics.get(self._metric), progressed.best
-        if value is not None and (best is None or self._sign * value > self._sign * best[0]):
-            best = (value, progressed.step)
-        return replace(progressed, best=best)
 
     def _tidy(self, progressed: Progressed) -> None:
         if best := self.best(progressed):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from openmofi.objectives.collectives import sum_over_ranks
 from openmofi.training.distributed import Ranks
 from openmofi.training.recipe.schema import OptimizerSettings
 from openmofi.training.row_optimizers import RowAdagrad, RowAdamW
@@ -122,7 +123,7 @@ def gradient_norm(optimizer: Optimizer, ranks: Ranks) -> Tensor:
             sharded += square
         else:
             replicated += square
-    return (replicated + ranks.sum(sharded)).sqrt()
+    return (replicated + sum_over_ranks(sharded)).sqrt()
 
 
 def clip_gradients(optimizer: Optimizer, norm: Tensor) -> None:

@@ -38,10 +38,9 @@ def shard_starts(dataset: Folder) -> Ints:
         path = f"{dataset.path}/images/{shard.name}.parquet"
         try:
             counts.append(pq.read_metadata(path).num_rows)
-        except FileNotFoundError as error:
-            raise OpenMofiError(f"{path} is missing.", "Build the dataset again.") from error
         except (pa.ArrowException, OSError) as error:
-            raise OpenMofiError(f"{path} cannot be read: {error}.", "Build the dataset again.") from error
+            reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
+            raise OpenMofiError(f"{path} {reason}.", "Build the dataset again.") from error
     if not sum(counts):
         raise OpenMofiError(f"{dataset.path} has no rows.", "Label more pairs and build the dataset again.")
     return np.r_[0, np.cumsum(counts)].astype(np.int64)
