@@ -15,18 +15,7 @@ from functools import cache, partial
 from typing import Annotated, Any, get_type_hints
 
 import msgspec
-from msgspec import Meta
-from msgspec.inspect import (
-    BoolType,
-    FloatType,
-    IntType,
-    LiteralType,
-    Metadata,
-    TupleType,
-    UnionType,
-    VarTupleType,
-    type_info,
-)
+from msgspec import Meta, inspect
 
 from openmofi.errors import UsageError
 
@@ -77,10 +66,10 @@ def converted(value: Any, kind: Any, key: str) -> Any:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        info = type_info(kind)
+        info: Any = inspect.type_info(kind)
         if match := _INDEX.search(str(error)):
             index = int(match[1])
-            info = info.item_types[index] if isinstance(info, TupleType) else info.item_type  # type: ignore[attr-defined]
+            info = info.item_types[index] if isinstance(info, inspect.TupleType) else info.item_type
             value, key = value[index], f"{key}[{index}]"
         raise UsageError(_refusal(value, info, key)) from None
 
@@ -104,27 +93,28 @@ def shown(value: Any) -> str:
 
 
 def _refusal(value: Any, info: Any, key: str) -> str:
-    if isinstance(info, UnionType):  # of the type and None
+    if isinstance(info, inspect.UnionType):  # of the type and None
         info = info.types[0]
-    if isinstance(info, Metadata):
+    if isinstance(info, inspect.Metadata):
         return f"unknown value {value!r} for {key}; use {(info.extra_json_schema or {})['description']}."
-    if isinstance(info, LiteralType):
+    if isinstance(info, inspect.LiteralType):
         *names, last = map(str, info.values)
         return f"unknown value {value!r} for {key}; use {', '.join(names)} or {last}."
-    if isinstance(info, IntType | FloatType):
+    if isinstance(info, inspect.IntType | inspect.FloatType):
         integer = isinstance(value, int) and not isinstance(value, bool)
-        if integer or (isinstance(value, float) and isinstance(info, FloatType)):
+        if integer or (isinstance(value, float) and isinstance(info, inspect.FloatType)):
             return f"{key} is {value!r}; it must {_range(info)}."
-        return f"{key} is {shown(value)}; it must be {'a whole number' if isinstance(info, IntType) else 'a number'}."
-    if isinstance(info, TupleType | VarTupleType):
+        what = "a whole number" if isinstance(info, inspect.IntType) else "a number"
+        return f"{key} is {shown(value)}; it must be {what}."
+    if isinstance(info, inspect.TupleType | inspect.VarTupleType):
         if not isinstance(value, list | tuple):
             return f"{key} is {shown(value)}; it must be a list, such as [first, second]."
-        least = len(info.item_types) if isinstance(info, TupleType) else f"at least {info.min_length}"
+        least = len(info.item_types) if isinstance(info, inspect.TupleType) else f"at least {info.min_length}"
         return f"{key} has {len(value)} values; it must have {least}."
-    return f"{key} is {shown(value)}; it must be {'true or false' if isinstance(info, BoolType) else 'text'}."
+    return f"{key} is {shown(value)}; it must be {'true or false' if isinstance(info, inspect.BoolType) else 'text'}."
 
 
-def _range(info: IntType | FloatType) -> str:
+def _range(info: inspect.IntType | inspect.FloatType) -> str:
     if info.ge is not None and info.le is not None:
         return f"lie between {info.ge:g} and {info.le:g}"
     limits = [f"{word} {getattr(info, name):g}" for name, word in _BOUNDS if getattr(info, name) is not None]

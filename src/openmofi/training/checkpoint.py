@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
@@ -97,22 +96,24 @@ class Checkpoints:
         """
         ranks = state.ranks
         path, temporary = self.path(progressed.step), self.folder / ".writing"
-        progressed = self._with_best(progressed)
+        value, best = progressed.metrics.get(self._metric), progressed.best
+        if value is not None and (best is None or self._sign * value > self._sign * best[0]):
+            progressed = replace(progressed, best=(value, progressed.step))
         state.settle()
         try:
             if ranks.first:
                 shutil.rmtree(temporary, ignore_errors=True)
                 temporary.mkdir(parents=True)
             ranks.barrier()
-            with warnings.catch_warnings():
-                # It warns that there is one process, which `no_dist` says.
-                warnings.simplefilter("ignore", UserWarning)
+            # It warns that there is one process, which `no_dist` says.
+            with warnings.catch_warnings(action="ignore", category=UserWarning):
                 dcp.save(state.tensors(), checkpoint_id=temporary, no_dist=ranks.mesh is None)
             if ranks.first:
                 write_json(temporary / _STATE, asdict(progressed))
         except (Exception, CheckpointException) as error:
             # torch's own message does not name a full disk.
-            reason = "the disk is full." if self._full() else _reason(error)
+            full = self.folder.is_dir() and shutil.disk_usage(self.folder).free < _NO_ROOM
+            reason = "the disk is full." if full else _reason(error)
             if ranks.first:
                 shutil.rmtree(temporary, ignore_errors=True)
             raise OpenMofiError(f"The checkpoint {path} could not be written: {reason}",
@@ -135,15 +136,13 @@ class Checkpoints:
             reader = dcp.FileSystemReader(path)
             stored = {name: entry for name, entry in reader.read_metadata().state_dict_metadata.items()
                       if isinstance(entry, TensorStorageMetadata)}
-            state.prepare({name: torch.Size(entry.size) for name, entry in stored.items()},
-                          {name: entry.properties.dtype for name, entry in stored.items()})
+            state.prepare(stored)
             tensors = state.tensors()
             if set(tensors) != set(stored):
                 differing = sorted(set(tensors) ^ set(stored))
                 raise OpenMofiError(f"The checkpoint {path} does not fit the recipe: {differing[0]} and "
                                     f"{len(differing) - 1} more differ.", "Resume with the recipe of the run.")
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)
+            with warnings.catch_warnings(action="ignore", category=UserWarning):
                 dcp.load(tensors, storage_reader=reader, no_dist=state.ranks.mesh is None)
             state.load(tensors)
             raw = json.loads((path / _STATE).read_text("utf-8"))
@@ -153,16 +152,6 @@ class Checkpoints:
         except (Exception, CheckpointException) as error:
             raise OpenMofiError(f"The checkpoint {path} cannot be read: {_reason(error)}",
                                 "Remove its folder; --resume then takes the one before.") from error
-
-    def _full(self) -> bool:
-        return self.folder.is_dir() and shutil.disk_usage(self.folder).free < _NO_ROOM
-
-    def _with_best(self, progressed: Progressed) -> Progressed:
-        value = progressed.metrics.get(self._metric)
-        best = progressed.best
-        if value is not None and (best is None or self._sign * value > self._sign * best[0]):
-            best = (value, progressed.step)
-        return replace(progressed, best=best)
 
     def _tidy(self, progressed: Progressed) -> None:
         if best := self.best(progressed):

@@ -17,6 +17,8 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, Shard
 from torch.nn.parallel import DistributedDataParallel
 
+from openmofi.objectives.collectives import max_over_ranks
+
 _TIMEOUT = timedelta(minutes=30)
 _PATIENCE = timedelta(days=7)
 
@@ -69,11 +71,7 @@ class Ranks:
 
     def any(self, flag: bool) -> bool:
         """Whether `flag` is set on any rank."""
-        if self.mesh is None:
-            return flag
-        flags = torch.tensor(int(flag), device=self.device)
-        dist.all_reduce(flags, dist.ReduceOp.MAX)
-        return bool(flags)
+        return flag if self.mesh is None else bool(max_over_ranks(torch.tensor(int(flag), device=self.device)))
 
     def from_first(self, values: dict[str, float]) -> dict[str, float]:
         """The first rank's values, on every rank; it may take hours to find them."""
@@ -89,13 +87,6 @@ class Ranks:
             for tensor in tensors:
                 dist.all_reduce(tensor)
                 tensor /= self.world
-
-    def sum(self, tensor: Tensor) -> Tensor:
-        """The sum of a tensor over the ranks."""
-        if self.mesh is not None:
-            tensor = tensor.clone()
-            dist.all_reduce(tensor)
-        return tensor
 
     def sharded(self, local: Tensor, rows: int) -> Tensor:
         """The calling rank's rows as a part of the matrix of all ranks, split in ceil-blocks; itself alone."""

@@ -36,7 +36,7 @@ _RESAMPLES = 1  # of the bootstrap, whose intervals are not logged
 
 @dataclass
 class HeldOutEvaluator:
-    """Measures an encoder on held-out rows; an `Evaluator` of the loop.
+    """Measures an encoder on held-out rows; its `evaluate` is an `Evaluator` of the loop.
 
     Attributes:
         settings: which metrics.
@@ -61,26 +61,18 @@ class HeldOutEvaluator:
         """See `Evaluator`. Every rank embeds its share of each batch, and the first one measures."""
         settings, ranks, held_out = self.settings, self.state.ranks, self.data.held_out
         assert held_out is not None
-        scalars: Scalars = {}
         with self._model() as model:
-            if settings.loss:
-                scalars |= self._loss(model)
+            scalars = self._loss(model) if settings.loss else {}
             if settings.retrieval or settings.knn or settings.zero_shot:
                 parts = [gather(self._embed(model, batch)["image"]).cpu() for batch in self._batches(images_only=True)]
                 images = torch.cat(parts).numpy()[:len(held_out.rows)]
-                if ranks.first:
-                    scalars |= self._by_images(model, images, held_out)
+                if ranks.first and settings.retrieval:
+                    scalars |= retrieval(images, held_out)
+                if ranks.first and settings.knn:
+                    scalars |= knn(images, held_out, settings.neighbours)
+                if ranks.first and settings.zero_shot:
+                    scalars |= zero_shot(images, held_out, lambda texts: self._embed_texts(model, texts))
         return ranks.from_first(scalars)
-
-    def _by_images(self, model: nn.Module, images: Floats, held_out: HeldOut) -> Scalars:
-        scalars: Scalars = {}
-        if self.settings.retrieval:
-            scalars |= retrieval(images, held_out)
-        if self.settings.knn:
-            scalars |= knn(images, held_out, self.settings.neighbours)
-        if self.settings.zero_shot:
-            scalars |= zero_shot(images, held_out, lambda texts: self._embed_texts(model, texts))
-        return scalars
 
     @contextmanager
     def _model(self) -> Iterator[nn.Module]:
@@ -116,15 +108,12 @@ class HeldOutEvaluator:
     def _loss(self, model: nn.Module) -> Scalars:
         """`held_out/loss`, and that of each objective: means over the batches."""
         terms, losses = self.state.terms, dict[str, list[float]]()
-        modules = {name: cast("nn.Module", term.objective) for name, term in terms.items()}
-        for module in modules.values():
-            module.eval()
+        modules = nn.ModuleList([cast("nn.Module", term.objective) for term in terms.values()]).eval()
         for batch in self._batches(images_only=False):
             embeddings = self._embed(model, batch)
             for name, term in terms.items():
                 losses.setdefault(name, []).append(float(term.objective(embeddings, batch).loss))
-        for module in modules.values():
-            module.train()
+        modules.train()
         means = {name: float(np.mean(values)) for name, values in losses.items()}
         return {"held_out/loss": sum(terms[name].weight * mean for name, mean in means.items()),
                 **{f"held_out/loss/{name}": mean for name, mean in means.items()}}

@@ -39,17 +39,8 @@ class Watcher(Protocol):
         """Show a message."""
 
 
-class Unwatched:
+class Unwatched(Watcher):
     """A watcher that shows nothing."""
-
-    def begin(self, total: int, done: int) -> None:
-        """Nothing."""
-
-    def log(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Nothing."""
-
-    def say(self, message: str) -> None:
-        """Nothing."""
 
 
 @dataclass
@@ -119,7 +110,8 @@ class RunLog:
         except ImportError as error:
             raise MissingExtraError.of("tensorboard", "train") from error
         self._path = folder / LOG
-        write_text(self._path, "".join(_lines_until(self._path, resume_step)))
+        write_text(self._path, "".join(line for line in _whole_lines(self._path)
+                                       if json.loads(line)["step"] <= resume_step))
         if not resume_step:
             shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)
         self._file = self._path.open("a", encoding="utf-8")
@@ -142,10 +134,6 @@ class RunLog:
 def read_log(folder: str | Path) -> list[dict[str, Any]]:
     """The lines of a run's log, oldest first; a line that a crash cut off is left out."""
     return [json.loads(line) for line in _whole_lines(Path(folder) / LOG)]
-
-
-def _lines_until(path: Path, step: int) -> list[str]:
-    return [line for line in _whole_lines(path) if json.loads(line)["step"] <= step]
 
 
 def _whole_lines(path: Path) -> list[str]:

@@ -52,7 +52,7 @@ class LoopSettings(Protocol):
 class Evaluator(Protocol):
     """Measures what is trained, as it is at present."""
 
-    def evaluate(self, step: int) -> Mapping[str, float]:
+    def __call__(self, step: int) -> Mapping[str, float]:
         """Metric → value after `step` steps. Every rank calls it, and gets the same values."""
 
 
@@ -77,7 +77,7 @@ class Evaluation:
         if self.evaluator is None or (step % self.every and step != last):
             return {}
         with torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_available() else []):
-            return self.evaluator.evaluate(step)
+            return self.evaluator(step)
 
     def ends(self, progressed: Progressed) -> bool:
         """Whether a run that is this far has not become better for long enough."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
+from openmofi.objectives.collectives import sum_over_ranks
 from openmofi.training.distributed import Ranks
 from openmofi.training.recipe.schema import OptimizerSettings
 from openmofi.training.row_optimizers import RowAdagrad, RowAdamW
@@ -63,10 +64,28 @@ def set_learning_rate(optimizers: Iterable[Optimizer], rate: float) -> None:
             group["lr"] = rate * group["lr_scale"]
 
 
+def grouped(parameters: Iterable[tuple[str, nn.Parameter, float, float]]) -> list[dict[str, Any]]:
+    """Parameters in groups of one learning rate and one decay; those without a gradient are left out.
+
+    Args:
+        parameters: name, parameter, `lr_scale` (factor of the run's learning rate) and `weight_decay` of each.
+
+    Returns:
+        Groups of `params`, `names`, `lr_scale` and `weight_decay`, in the order in which they occur.
+    """
+    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    for name, parameter, lr_scale, weight_decay in parameters:
+        if parameter.requires_grad:
+            group = groups.setdefault((lr_scale, weight_decay), {
+                "params": [], "names": [], "lr_scale": lr_scale, "weight_decay": weight_decay})
+            group["params"].append(parameter)
+            group["names"].append(name)
+    return list(groups.values())
+
+
 def dense_optimizer(groups: Sequence[Mapping[str, Any]], settings: OptimizerSettings, clip: float) -> Optimizer:
     """AdamW over groups of `params`, `names`, `lr_scale`, `weight_decay`."""
-    plain = [{key: value for key, value in group.items() if key != "names"} for group in groups]
-    inner = torch.optim.AdamW(plain, lr=settings.lr, betas=settings.betas, eps=settings.eps)
+    inner = torch.optim.AdamW([dict(group) for group in groups], lr=settings.lr, betas=settings.betas, eps=settings.eps)
     trained = tuple(Trained(name, parameter) for group in groups
                     for name, parameter in zip(group["names"], group["params"], strict=True))
     return Optimizer(inner, trained, clip)
@@ -104,7 +123,7 @@ def gradient_norm(optimizer: Optimizer, ranks: Ranks) -> Tensor:
             sharded += square
         else:
             replicated += square
-    return (replicated + ranks.sum(sharded)).sqrt()
+    return (replicated + sum_over_ranks(sharded)).sqrt()
 
 
 def clip_gradients(optimizer: Optimizer, norm: Tensor) -> None:

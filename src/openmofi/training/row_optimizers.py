@@ -17,7 +17,28 @@ from torch import Tensor
 _CHUNK_ELEMENTS = 2**19
 
 
-class RowAdamW(torch.optim.Optimizer):
+class _RowOptimizer(torch.optim.Optimizer):
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update the touched rows of all parameters with a gradient; returns what `closure` returned."""
+        with torch.enable_grad():
+            loss = None if closure is None else closure()
+        for group in self.param_groups:
+            for parameter in (parameter for parameter in group["params"] if parameter.grad is not None):
+                state = self.state[parameter] = self.state.get(parameter) or self._initial(parameter)
+                for rows, gradient in _touched(parameter):
+                    self._update(parameter, state, rows, gradient, group)
+        return loss
+
+    def _initial(self, parameter: Tensor) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def _update(self, parameter: Tensor, state: dict[str, Tensor], rows: Tensor | slice, gradient: Tensor,
+                group: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+
+class RowAdamW(_RowOptimizer):
     """AdamW (arXiv 1711.05101), each row with its own count of steps for the bias correction.
 
     State of a parameter (n, …): `steps` (n,) float32, `exp_avg` and `exp_avg_sq` of its shape. Where every step touches
@@ -33,20 +54,26 @@ class RowAdamW(torch.optim.Optimizer):
             raise ValueError(f"out of range: lr {lr}, betas {betas}, eps {eps} or weight_decay {weight_decay}")
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update the touched rows of all parameters with a gradient; returns what `closure` returned."""
-        loss = _reevaluated(closure)
-        for group, parameter, state in _with_gradient(self):
-            if not state:
-                state["steps"] = _zeros(parameter, parameter.shape[:1])
-                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
-            for rows, gradient in _touched(parameter):
-                _adamw(parameter, state, rows, gradient, group)
-        return loss
+    def _initial(self, parameter: Tensor) -> dict[str, Tensor]:
+        return {"steps": _zero_per_row(parameter), "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter)}
+
+    def _update(self, parameter: Tensor, state: dict[str, Tensor], rows: Tensor | slice, gradient: Tensor,
+                group: dict[str, Any]) -> None:
+        (beta1, beta2), along = group["betas"], (-1,) + (1,) * (parameter.ndim - 1)
+        steps = state["steps"][rows] + 1
+        first = state["exp_avg"][rows].lerp_(gradient, 1 - beta1)
+        second = state["exp_avg_sq"][rows].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        size = group["lr"] / (1 - beta1**steps)
+        root = second.sqrt().div_((1 - beta2**steps).sqrt_().view(along)).add_(group["eps"])
+        moved = parameter[rows].mul_(1 - group["lr"] * group["weight_decay"])
+        moved.sub_(root.reciprocal_().mul_(first).mul_(size.view(along)))
+        for tensor, values in ((state["steps"], steps), (state["exp_avg"], first), (state["exp_avg_sq"], second),
+                               (parameter, moved)):
+            tensor[rows] = values
 
 
-class RowAdagrad(torch.optim.Optimizer):
+class RowAdagrad(_RowOptimizer):
     """Adagrad with one accumulator a row: the mean of its squared gradients (row-wise Adagrad, as in torchrec).
 
     State of a parameter (n, …): `sum` (n,) float32.
@@ -60,34 +87,20 @@ class RowAdagrad(torch.optim.Optimizer):
             raise ValueError(f"out of range: lr {lr}, eps {eps} or weight_decay {weight_decay}")
         super().__init__(params, {"lr": lr, "eps": eps, "weight_decay": weight_decay})
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update the touched rows of all parameters with a gradient; returns what `closure` returned."""
-        loss = _reevaluated(closure)
-        for group, parameter, state in _with_gradient(self):
-            if not state:
-                state["sum"] = _zeros(parameter, parameter.shape[:1])
-            for rows, gradient in _touched(parameter):
-                _adagrad(parameter, state, rows, gradient, group)
-        return loss
+    def _initial(self, parameter: Tensor) -> dict[str, Tensor]:
+        return {"sum": _zero_per_row(parameter)}
+
+    def _update(self, parameter: Tensor, state: dict[str, Tensor], rows: Tensor | slice, gradient: Tensor,
+                group: dict[str, Any]) -> None:
+        sums = state["sum"][rows] + gradient.flatten(1).square().mean(1)
+        size = (group["lr"] / (sums.sqrt() + group["eps"])).view((-1,) + (1,) * (parameter.ndim - 1))
+        moved = parameter[rows].mul_(1 - group["lr"] * group["weight_decay"]).sub_(gradient * size)
+        state["sum"][rows], parameter[rows] = sums, moved
 
 
-def _reevaluated(closure: Callable[[], Any] | None) -> Any:
-    if closure is None:
-        return None
-    with torch.enable_grad():
-        return closure()
-
-
-def _with_gradient(optimizer: torch.optim.Optimizer) -> Iterator[tuple[dict[str, Any], Tensor, dict[str, Any]]]:
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            if parameter.grad is not None:
-                yield group, parameter, optimizer.state[parameter]
-
-
-def _zeros(parameter: Tensor, shape: torch.Size) -> Tensor:
-    return torch.zeros(shape, dtype=torch.promote_types(parameter.dtype, torch.float32), device=parameter.device)
+def _zero_per_row(parameter: Tensor) -> Tensor:
+    dtype = torch.promote_types(parameter.dtype, torch.float32)
+    return torch.zeros(parameter.shape[:1], dtype=dtype, device=parameter.device)
 
 
 def _touched(parameter: Tensor) -> Iterator[tuple[Tensor | slice, Tensor]]:
@@ -109,26 +122,3 @@ def _unique_rows(gradient: Tensor) -> tuple[Tensor, Tensor]:
     if not bool((rows[1:] > rows[:-1]).all()):
         gradient = gradient.coalesce()
     return gradient._indices()[0], gradient._values()
-
-
-def _adamw(parameter: Tensor, state: dict[str, Any], rows: Tensor | slice, gradient: Tensor,
-           group: dict[str, Any]) -> None:
-    (beta1, beta2), along = group["betas"], (-1,) + (1,) * (parameter.ndim - 1)
-    steps = state["steps"][rows] + 1
-    first = state["exp_avg"][rows].lerp_(gradient, 1 - beta1)
-    second = state["exp_avg_sq"][rows].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-    size = group["lr"] / (1 - beta1**steps)
-    root = second.sqrt().div_((1 - beta2**steps).sqrt_().view(along)).add_(group["eps"])
-    moved = parameter[rows].mul_(1 - group["lr"] * group["weight_decay"])
-    moved.sub_(root.reciprocal_().mul_(first).mul_(size.view(along)))
-    for tensor, values in ((state["steps"], steps), (state["exp_avg"], first), (state["exp_avg_sq"], second),
-                           (parameter, moved)):
-        tensor[rows] = values
-
-
-def _adagrad(parameter: Tensor, state: dict[str, Any], rows: Tensor | slice, gradient: Tensor,
-             group: dict[str, Any]) -> None:
-    sums = state["sum"][rows] + gradient.flatten(1).square().mean(1)
-    size = (group["lr"] / (sums.sqrt() + group["eps"])).view((-1,) + (1,) * (parameter.ndim - 1))
-    moved = parameter[rows].mul_(1 - group["lr"] * group["weight_decay"]).sub_(gradient * size)
-    state["sum"][rows], parameter[rows] = sums, moved

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,17 +43,6 @@ _FREE = ("data.dataset", "data.kb", "data.examples", "data.workers", "data.cache
 _EVALUATION = ("run.evaluate.", "run.patience")
 
 
-@dataclass(frozen=True)
-class _Run:
-    """A run that is set up."""
-
-    recipe: Recipe
-    out: Path
-    inputs: ModelInputs
-    data: TrainingData
-    state: RunState
-
-
 def train(recipe: Recipe, out: str | Path, *, resume: bool = False, watcher: Watcher,
           progress: Progress | None = None) -> dict[str, Any]:
     """Train as `recipe` says and write the encoder to `OUT/encoder`, which opens as `run:OUT/encoder`.
@@ -87,9 +75,15 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, watcher: Wat
         if manifest.finished:
             return dict(manifest.counts)
         fresh = not checkpoints.latest(resume=resume)
-        run = _Run(recipe, out, inputs, data, _set_up(recipe, inputs, data, ranks, fresh=fresh))
-        counts = _train(run, checkpoints, watcher)
+        build = partial(build_model, recipe.model, inputs, seed=recipe.run.seed)
+        state = _set_up(recipe, build(), data, ranks, fresh=fresh)
+        counts = _train(recipe, out, data, state, build, checkpoints, watcher)
+        weights = state.weights()
         if ranks.first:
+            model = build()
+            model.load_state_dict(weights)
+            save_encoder(out / ENCODER, model.eval(), recipe.model, inputs, logit_scale=logit_scale(state.terms),
+                         recipe=recipe_dict(recipe))
             finish_manifest(out, manifest, counts)
         ranks.barrier()
         return counts
@@ -135,8 +129,7 @@ def _flat(settings: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, An
             yield f"{path}{key}", value
 
 
-def _set_up(recipe: Recipe, inputs: ModelInputs, data: TrainingData, ranks: Ranks, *, fresh: bool) -> RunState:
-    model = build_model(recipe.model, inputs, seed=recipe.run.seed)
+def _set_up(recipe: Recipe, model: DualEncoder, data: TrainingData, ranks: Ranks, *, fresh: bool) -> RunState:
     if fresh:
         count = max(1, math.ceil(_STANDARDISED_ON / recipe.data.batch_size))
         standardise(model, data.batches(0, count, workers=recipe.data.workers))
@@ -152,34 +145,18 @@ def _set_up(recipe: Recipe, inputs: ModelInputs, data: TrainingData, ranks: Rank
     return RunState(towers, terms, build_optimizers(recipe, model, terms), ema, ranks)
 
 
-def _train(run: _Run, checkpoints: Checkpoints, watcher: Watcher) -> dict[str, Any]:
-    recipe, state = run.recipe, run.state
-    ranks, forward = state.ranks, partial(_forward, recipe, state.ranks.device)
-
-    def batches(step: int) -> Generator[Batch]:
-        yield from run.data.batches(step, recipe.run.steps, rank=ranks.rank, world=ranks.world,
-                                    workers=recipe.data.workers)
-
-    end, scalars = train_loop(state, recipe, run.out, batches, forward(state.model), checkpoints, watcher,
-                              _evaluation(run, forward))
-    weights = state.weights()
-    if ranks.first:
-        model = _plain_model(run)
-        model.load_state_dict(weights)
-        save_encoder(run.out / ENCODER, model.eval(), recipe.model, run.inputs, logit_scale=logit_scale(state.terms),
-                     recipe=recipe_dict(recipe))
-    ranks.barrier()
+def _train(recipe: Recipe, out: Path, data: TrainingData, state: RunState, build: Callable[[], DualEncoder],
+           checkpoints: Checkpoints, watcher: Watcher) -> dict[str, Any]:
+    ranks, run = state.ranks, recipe.run
+    forward = partial(_forward, recipe, ranks.device)
+    batches = partial(data.batches, stop=run.steps, rank=ranks.rank, world=ranks.world, workers=recipe.data.workers)
+    evaluation = Evaluation()
+    if run.evaluate.every:
+        evaluator = HeldOutEvaluator(run.evaluate, data, state, build(), forward, run.accumulate, recipe.data.workers)
+        evaluation = Evaluation(evaluator.evaluate, run.evaluate.every, run.patience,
+                                restores_best=run.best.removeprefix("-") in EVALUATION_METRICS)
+    end, scalars = train_loop(state, recipe, out, batches, forward(state.model), checkpoints, watcher, evaluation)
     return {"steps": end.step, "metrics": scalars, "best": checkpoints.best(end)}
-
-
-def _evaluation(run: _Run, forward: Callable[[nn.Module], Forward]) -> Evaluation:
-    settings, data = run.recipe.run, run.recipe.data
-    if not settings.evaluate.every:
-        return Evaluation()
-    evaluator = HeldOutEvaluator(settings.evaluate, run.data, run.state, _plain_model(run), forward,
-                                 settings.accumulate, data.workers)
-    return Evaluation(evaluator, settings.evaluate.every, settings.patience,
-                      restores_best=settings.best.removeprefix("-") in EVALUATION_METRICS)
 
 
 def _forward(recipe: Recipe, device: torch.device, model: nn.Module) -> Forward:
@@ -193,8 +170,3 @@ def _forward(recipe: Recipe, device: torch.device, model: nn.Module) -> Forward:
         return embeddings
 
     return forward
-
-
-def _plain_model(run: _Run) -> DualEncoder:
-    """Towers as the run's, on the CPU and not spread over ranks."""
-    return build_model(run.recipe.model, run.inputs, seed=run.recipe.run.seed)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.tensor import DTensor
 
 from openmofi.training.distributed import Ranks, bare
@@ -40,10 +41,10 @@ class RunState:
         """Name → tensor; sharded ones as DTensors. They share memory with the run."""
         tensors: Tensors = {f"model.{name}": value for name, value in bare(self.model).state_dict().items()}
         for objective, term in self.terms.items():
-            rows = term.objective.sharded_parameters()
-            for name, value in _module(term).state_dict().items():
-                whole = self.ranks.sharded(value, rows[name]) if name in rows else value
-                tensors[f"objective.{objective}.{name}"] = whole
+            of_ranks = {name: self.ranks.sharded(_module(term).state_dict()[name], rows)
+                        for name, rows in term.objective.sharded_parameters().items()}
+            tensors |= {f"objective.{objective}.{name}": of_ranks.get(name, value)
+                        for name, value in _module(term).state_dict().items()}
         for name, optimizer in self.optimizers.items():
             tensors |= {f"optimizer.{name}.{key}": value for key, value in self._moments(optimizer).items()}
         if self.ema is not None:
@@ -75,25 +76,25 @@ class RunState:
         rows = item.rows and value.ndim > 0 and value.shape[0] == item.parameter.shape[0]
         return self.ranks.sharded(value, item.rows) if rows else value
 
-    def prepare(self, saved: Mapping[str, torch.Size], dtypes: Mapping[str, torch.dtype]) -> None:
+    def prepare(self, saved: Mapping[str, TensorStorageMetadata]) -> None:
         """Make room for the optimisers' moments that a checkpoint holds, which a new run does not have yet.
 
         Args:
-            saved: name of a tensor in the checkpoint → its whole shape.
-            dtypes: the same → its dtype.
+            saved: name of a tensor in the checkpoint → its whole shape and its dtype.
         """
         for name, optimizer in self.optimizers.items():
             for item in optimizer.trained:
-                prefix = f"optimizer.{name}.{item.name}."
-                for key in (key for key in saved if key.startswith(prefix) and "." not in key[len(prefix):]):
-                    moment = _room(item, saved[key], dtypes[key])
-                    optimizer.inner.state[item.parameter][key[len(prefix):]] = moment
+                for key, entry in _part(saved, f"optimizer.{name}.{item.name}.").items():
+                    if "." not in key:
+                        optimizer.inner.state[item.parameter][key] = _room(item, entry.size, entry.properties.dtype)
 
     def load(self, tensors: Mapping[str, Any]) -> None:
         """Take over what `tensors()` named, after a checkpoint was read into it."""
         bare(self.model).load_state_dict(_part(tensors, "model."))
         for name, term in self.terms.items():
-            _module(term).load_state_dict(_part(tensors, f"objective.{name}.", _local))
+            part = _part(tensors, f"objective.{name}.")
+            _module(term).load_state_dict({key: value.to_local() if isinstance(value, DTensor) else value
+                                           for key, value in part.items()})
         if self.ema is not None:
             self.ema.load_state_dict(_part(tensors, "ema."))
 
@@ -103,12 +104,8 @@ def _module(term: Term) -> nn.Module:
     return term.objective
 
 
-def _part(tensors: Mapping[str, Any], prefix: str, change: Callable[[Any], Any] = lambda value: value) -> Tensors:
-    return {name[len(prefix):]: change(value) for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _local(value: Any) -> Any:
-    return value.to_local() if isinstance(value, DTensor) else value
+def _part(tensors: Mapping[str, Any], prefix: str) -> Tensors:
+    return {name[len(prefix):]: value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _room(item: Trained, shape: torch.Size, dtype: torch.dtype) -> Tensor:

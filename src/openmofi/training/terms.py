@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from openmofi.objectives.distillation.reinforced import Reinforced
 from openmofi.reinforcement import Teacher
 from openmofi.training.grad_cache import Term
 from openmofi.training.model import DualEncoder, parameter_groups
-from openmofi.training.optimization import Optimizer, Trained, dense_optimizer, sharded_optimizer
+from openmofi.training.optimization import Optimizer, Trained, dense_optimizer, grouped, sharded_optimizer
 from openmofi.training.recipe.schema import Recipe
 
 _NO_DECAY = 0.0
@@ -33,23 +34,20 @@ def build_terms(recipe: Recipe, counts: NDArray[np.int64], device: torch.device,
         device: where they go.
         teachers: of the store, by name.
     """
-    objectives, terms, teachers = recipe.objectives, {}, teachers or {}
-    scales = {name: teacher.scale for name, teacher in teachers.items()}
-    if objectives.margin_softmax.weight:
-        head = MarginSoftmax(len(counts), recipe.model.dim, objectives.margin_softmax, seed=recipe.run.seed,
-                             counts=torch.from_numpy(counts))
-        terms["margin_softmax"] = Term(head.to(device), objectives.margin_softmax.weight)
-        if objectives.entity_distillation.weight:
-            terms["entity_distillation"] = Term(EntityDistillation(head, list(teachers)),
-                                                objectives.entity_distillation.weight)
-    if objectives.contrastive.weight:
-        terms["contrastive"] = Term(Contrastive(objectives.contrastive).to(device), objectives.contrastive.weight)
-    if objectives.reinforced.weight:
-        terms["reinforced"] = Term(Reinforced(objectives.reinforced, scales).to(device), objectives.reinforced.weight)
-    if objectives.feature_distillation.weight:
-        features = FeatureDistillation(recipe.model.dim, {name: teacher.dim for name, teacher in teachers.items()},
-                                       recipe.run.seed)
-        terms["feature_distillation"] = Term(features.to(device), objectives.feature_distillation.weight)
+    objectives, dim, seed, teachers = recipe.objectives, recipe.model.dim, recipe.run.seed, teachers or {}
+    terms: dict[str, Term] = {}
+    builders: dict[str, Callable[[], Any]] = {
+        "margin_softmax": lambda: MarginSoftmax(len(counts), dim, objectives.margin_softmax, seed=seed,
+                                                counts=torch.from_numpy(counts)),
+        "entity_distillation": lambda: EntityDistillation(
+            cast("MarginSoftmax", terms["margin_softmax"].objective), list(teachers)),
+        "contrastive": lambda: Contrastive(objectives.contrastive),
+        "reinforced": lambda: Reinforced(objectives.reinforced, {name: of.scale for name, of in teachers.items()}),
+        "feature_distillation": lambda: FeatureDistillation(dim, {name: of.dim for name, of in teachers.items()}, seed),
+    }
+    for name, build in builders.items():
+        if weight := getattr(objectives, name).weight:
+            terms[name] = Term(build().to(device), weight)
     return terms
 
 
@@ -58,12 +56,10 @@ def build_optimizers(recipe: Recipe, model: DualEncoder, terms: Mapping[str, Ter
     there is something.
     """
     settings, head = recipe.optimizer, recipe.objectives.margin_softmax
-    groups = [group for group in parameter_groups(model, recipe.model, settings) if group["params"]]
     named = [(f"objective.{name}.{key}", parameter, term.objective.sharded_parameters().get(key, 0))
              for name, term in terms.items() for key, parameter in term.objective.named_parameters()]
-    if whole := [(name, parameter) for name, parameter, rows in named if not rows]:
-        groups.append({"params": [parameter for _, parameter in whole], "names": [name for name, _ in whole],
-                       "lr_scale": 1.0, "weight_decay": _NO_DECAY})
+    groups = parameter_groups(model, recipe.model, settings)
+    groups += grouped((name, parameter, 1.0, _NO_DECAY) for name, parameter, rows in named if not rows)
     optimizers = {"towers": dense_optimizer(groups, settings, settings.clip)} if groups else {}
     if sharded := [Trained(name, parameter, rows) for name, parameter, rows in named if rows]:
         optimizers["head"] = sharded_optimizer(sharded, settings, lr_scale=head.lr_multiplier,

@@ -9,8 +9,9 @@ import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing import forkserver
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -74,9 +75,8 @@ class Sources:
         """A rank's share of the global batch of `step`."""
         share = slice(rank * self.batch_size // world, (rank + 1) * self.batch_size // world)
         chosen = self.plan.rows(step)[share]
-        places = ("file", "offset", "size") if self.images else ()
-        alt_text = ("text",) if self.texts else ()
-        table = self.rows.take(chosen, ["key", "classes", "scores", *alt_text, *places])
+        table = self.rows.take(chosen, ["key", "classes", "scores", *(["text"] if self.texts else []),
+                                        *(["file", "offset", "size"] if self.images else [])])
         labels, weights = padded_labels(table, self.max_labels)
         batch = {"row": torch.from_numpy(chosen.copy()), "labels": torch.from_numpy(labels),
                  "label_weights": torch.from_numpy(weights)}
@@ -98,7 +98,7 @@ class Sources:
         data, names = self._bytes_of(chosen, table)
         if self.taught is None:
             return {"image": images.batch(data, seeds.tolist(), names)}
-        shards = [self.shards[number].name for number in self._shard_of(chosen)]
+        shards = [self.shards[number].name for number in self.rows.shards(chosen)]
         recalled = self.taught.recall(step, self.batch_size, share, shards, table["key"].to_pylist())
         recalled = self.taught.verified(recalled, data, names)
         batch = {"image": images.batch(data, seeds.tolist(), names, recalled.augmentations), **taught_tensors(recalled)}
@@ -107,10 +107,6 @@ class Sources:
             captions = [new or old for new, old in zip(recalled.captions, own, strict=True)]
             batch.update(self.text_batch(captions, "caption"))
         return batch
-
-    def _shard_of(self, chosen: Ints) -> list[int]:
-        numbers: list[int] = (np.searchsorted(self.rows.starts, chosen, side="right") - 1).tolist()
-        return numbers
 
     def _bytes_of(self, chosen: Ints, table: Any) -> tuple[list[bytes], list[str]]:
         """The encoded images, and what errors call them."""
@@ -122,7 +118,7 @@ class Sources:
             for position, content in zip(group.tolist(), contents, strict=True):
                 data[position] = content
         names = [f"{key} of {self.shards[shard].path}"
-                 for key, shard in zip(table["key"].to_pylist(), self._shard_of(chosen), strict=True)]
+                 for key, shard in zip(table["key"].to_pylist(), self.rows.shards(chosen), strict=True)]
         return data, names
 
     def text_batch(self, texts: list[str], kind: str = "text") -> Batch:
@@ -201,7 +197,7 @@ class TrainingData:
     sources: Sources = field(repr=False)
     held_out: HeldOut | None = field(default=None, repr=False)
 
-    def batches(self, start: int, stop: int, *, rank: int = 0, world: int = 1, workers: int = 0) -> Iterator[Batch]:
+    def batches(self, start: int, stop: int, *, rank: int = 0, world: int = 1, workers: int = 0) -> Generator[Batch]:
         """The batches of the steps `start` to `stop` (exclusive), in order; see `objectives.protocol.Batch`.
 
         A batch depends on the settings, the seed and its step alone: rank r of R gets its rows r·B/R to (r+1)·B/R. In
@@ -241,13 +237,14 @@ class TrainingData:
         return _loaded(sources, range(plan.steps), rank, world, workers)
 
 
-def _loaded(sources: Sources, steps: range, rank: int, world: int, workers: int) -> Iterator[Batch]:
+def _loaded(sources: Sources, steps: range, rank: int, world: int, workers: int) -> Generator[Batch]:
     more = {"prefetch_factor": _PREFETCH, "multiprocessing_context": _context()} if workers else {}
     # A generator of its own: the loader would draw from the trainer's random numbers, and dropout would differ
     # after a resume.
     loader: DataLoader[Any] = DataLoader(
-        _Steps(sources, rank, world), batch_size=None, sampler=steps, num_workers=workers,
-        worker_init_fn=_begin_worker, pin_memory=torch.cuda.is_available(), generator=torch.Generator(), **more)
+        cast("Dataset[int]", steps), batch_size=None, collate_fn=partial(_batch, sources, rank, world),
+        num_workers=workers, worker_init_fn=_begin_worker, pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(), **more)
     batches = iter(loader)
     try:
         for batch in batches:
@@ -259,15 +256,9 @@ def _loaded(sources: Sources, steps: range, rank: int, world: int, workers: int)
         del batches, loader
 
 
-class _Steps(Dataset[Any]):
-    """Steps → batches, for torch's loader."""
-
-    def __init__(self, sources: Sources, rank: int, world: int) -> None:
-        self._sources, self._rank, self._world = sources, rank, world
-
-    def __getitem__(self, step: int) -> Batch | OpenMofiError:
-        try:
-            return self._sources.batch(step, self._rank, self._world)
-        except OpenMofiError as error:
-            # As a value: torch would wrap the worker's trace around the sentence that a user needs.
-            return error
+def _batch(sources: Sources, rank: int, world: int, step: int) -> Batch | OpenMofiError:
+    try:
+        return sources.batch(step, rank, world)
+    except OpenMofiError as error:
+        # As a value: torch would wrap the worker's trace around the sentence that a user needs.
+        return error

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.features.store import FeatureStore
 from openmofi.features.stream import ahead
 from openmofi.pairs import ReadSettings, read_pairs
-from openmofi.schema import Pair, PairStatus
+from openmofi.schema import PairStatus
 from openmofi.storage import Shard, fingerprint
 from openmofi.training.data.rows import Rows
 from openmofi.training.data.stored import Halves, StoredArray, stored_features
@@ -39,60 +38,51 @@ def image_features(dataset: Folder, rows: Rows, encoder: Encoder, cache: Path, p
     """
     encoder = encoder.to("cuda" if torch.cuda.is_available() else "cpu")
     key = fingerprint([encoder.feature_fingerprint, dataset.manifest.fingerprint, rows.starts.tolist()])
-    embedder = _Embedder(dataset, rows, FeatureStore(str(cache), encoder))
-    return stored_features(cache / "image_features" / f"{key}.npy", np.diff(rows.starts).tolist(), encoder.feature_dim,
-                           embedder.shard, "embed images", progress)
+    # Nobody needs the perceptual hash here.
+    store = FeatureStore(str(cache), encoder)
+    plain = replace(store, hashes=False)
 
-
-@dataclass(frozen=True)
-class _Embedder:
-    dataset: Folder
-    rows: Rows
-    store: FeatureStore
-
-    def shard(self, number: int) -> Array | Halves:
-        """Features of a shard's rows of the dataset."""
-        shard, keys = self.dataset.shards[number], self.rows.batch(number)["key"]
+    def shard(number: int) -> Array | Halves:
+        keys = rows.batch(number)["key"]
         if not len(keys):
-            return np.zeros((0, self.store.encoder.feature_dim), np.float16)
-        stored = self._stored(shard, keys)
-        return self._computed(shard, keys.to_pylist()) if stored is None else stored
+            return np.zeros((0, encoder.feature_dim), np.float16)
+        stored = _stored(store, dataset.shards[number], keys)
+        return _computed(plain, dataset.shards[number], keys.to_pylist()) if stored is None else stored
 
-    def _stored(self, shard: Shard, keys: pa.Array) -> Halves | None:
-        if not self.store.has(shard.name, shard.fingerprint):
-            return None
-        features = self.store.open(shard.name, shard.fingerprint)
-        # The first row of a key is the one that counts (`pairs.grouping`).
-        distinct = features.table["key"].combine_chunks().unique()
-        rows = pc.index_in(keys, value_set=distinct)
-        if rows.null_count or len(distinct) != len(features.table) or not features.usable[rows.to_numpy()].all():
-            return None
-        values: Halves = features.values[rows.to_numpy()]
-        return values
+    return stored_features(cache / "image_features" / f"{key}.npy", np.diff(rows.starts).tolist(), encoder.feature_dim,
+                           shard, "embed images", progress)
 
-    def _computed(self, shard: Shard, keys: list[str]) -> Array:
-        """Embed the wanted rows alone; batches do not cross shards, nor depend on a restart."""
-        row_of = {key: row for row, key in enumerate(keys)}
-        result = np.zeros((len(keys), self.store.encoder.feature_dim), np.float32)
-        done = np.zeros(len(keys), bool)
-        # Nobody needs the perceptual hash here.
-        prepare = replace(self.store, hashes=False).prepare
-        for batch in ahead(self._wanted(shard, row_of), prepare, self.store.batch_size):
-            rows = [row_of[pair.key] for pair, _ in batch]
-            refused = next((image for _, image in batch if image.pixels is None), None)
-            if refused is not None:
-                raise OpenMofiError(f"The image {refused.key} of {shard.path} cannot be used any more: "
-                                    f"{refused.status}.", _AGAIN)
-            result[rows] = self.store.embed([image for _, image in batch])
-            done[rows] = True
-        if not done.all():
-            raise OpenMofiError(f"{shard.path} has no image of the key {keys[int(np.argmin(done))]}: it has changed "
-                                "since it was labelled.", _AGAIN)
-        return result
 
-    @staticmethod
-    def _wanted(shard: Shard, row_of: Mapping[str, int]) -> Iterator[Pair]:
-        settings = ReadSettings(max_image_bytes=_MAX_BYTES, on_damage="keep")
-        for pair in read_pairs(shard, settings):
-            if pair.key in row_of and pair.image is not None and pair.status != PairStatus.DUPLICATE_KEY:
-                yield pair
+def _stored(store: FeatureStore, shard: Shard, keys: pa.Array) -> Halves | None:
+    """What a label job has computed, where it has all of it."""
+    if not store.has(shard.name, shard.fingerprint):
+        return None
+    features = store.open(shard.name, shard.fingerprint)
+    # The first row of a key is the one that counts (`pairs.grouping`).
+    distinct = features.table["key"].combine_chunks().unique()
+    rows = pc.index_in(keys, value_set=distinct)
+    if rows.null_count or len(distinct) != len(features.table) or not features.usable[rows.to_numpy()].all():
+        return None
+    values: Halves = features.values[rows.to_numpy()]
+    return values
+
+
+def _computed(store: FeatureStore, shard: Shard, keys: list[str]) -> Array:
+    """Embed the wanted rows alone; batches do not cross shards, nor depend on a restart."""
+    row_of = {key: row for row, key in enumerate(keys)}
+    result = np.zeros((len(keys), store.encoder.feature_dim), np.float32)
+    done = np.zeros(len(keys), bool)
+    pairs = (pair for pair in read_pairs(shard, ReadSettings(max_image_bytes=_MAX_BYTES, on_damage="keep"))
+             if pair.key in row_of and pair.image is not None and pair.status != PairStatus.DUPLICATE_KEY)
+    for batch in ahead(pairs, store.prepare, store.batch_size):
+        rows = [row_of[pair.key] for pair, _ in batch]
+        refused = next((image for _, image in batch if image.pixels is None), None)
+        if refused is not None:
+            raise OpenMofiError(f"The image {refused.key} of {shard.path} cannot be used any more: {refused.status}.",
+                                _AGAIN)
+        result[rows] = store.embed([image for _, image in batch])
+        done[rows] = True
+    if not done.all():
+        raise OpenMofiError(f"{shard.path} has no image of the key {keys[int(np.argmin(done))]}: it has changed "
+                            "since it was labelled.", _AGAIN)
+    return result

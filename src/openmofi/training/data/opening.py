@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import fsspec
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from openmofi.dataset.tables import Folder
 from openmofi.engine import Progress
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.errors import UsageError
 from openmofi.reinforcement import Knowledge
 from openmofi.schema import VOCABULARY
+from openmofi.storage import read_parquet
 from openmofi.storage.atomic import is_remote
 from openmofi.training.data.augmentation import TrainingImages
 from openmofi.training.data.held_out import HeldOut, hold_out, labels_of
@@ -48,15 +46,17 @@ def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: 
         UsageError: settings that do not work, or shards out of which no single image can be read.
         OpenMofiError: the dataset is missing, unfinished or empty; a shard of pairs is missing or has changed.
     """
-    _check(settings, cache)
+    if not settings.dataset:
+        raise UsageError("data.dataset is empty.", "Set it to the folder that `openmofi dataset build` wrote.")
+    if is_remote(cache):
+        raise UsageError(f"data.cache is {cache}; it is mapped into memory and must be local.")
     dataset = Folder.open(settings.dataset, "dataset")
-    vocabulary, starts, folder = _vocabulary(dataset), shard_starts(dataset), Path(cache)
+    vocabulary = read_parquet(f"{dataset.path}/vocabulary.parquet", VOCABULARY, hint="Build the dataset again.")
+    starts, folder = shard_starts(dataset), Path(cache)
     class_ids, names = vocabulary["id"].to_pylist(), vocabulary["name"].to_pylist()
     counts = vocabulary["images"].to_numpy().astype(np.int64)
-    live = inputs.image_encoder is None
-    rows = open_rows(dataset, starts, folder, progress, places=live)
-    texts = None if inputs.text == "none" else plan_texts(
-        settings.text, settings.kb, class_ids, names, seed)
+    rows = open_rows(dataset, starts, folder, progress, places=inputs.image_encoder is None)
+    texts = None if inputs.text == "none" else plan_texts(settings.text, settings.kb, class_ids, names, seed)
     held_out = None
     if evaluate and evaluate.every:
         held_out = hold_out(rows, evaluate, class_ids, counts, names, settings.text.templates, seed)
@@ -66,8 +66,8 @@ def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: 
     # Workers of the loader get these, and would open the encoders again.
     loaded = replace(inputs, image_encoder=None, text_encoder=None)
     sources = Sources(
-        rows, plan, dataset.shards, settings.batch_size, settings.max_labels,
-        seed, loaded, images=_images(settings, inputs) if live else None,
+        rows, plan, dataset.shards, settings.batch_size, settings.max_labels, seed, loaded,
+        images=TrainingImages(inputs.preprocessing, settings.augment) if inputs.preprocessing else None,
         image_features=None if inputs.image_encoder is None else image_features(
             dataset, rows, inputs.image_encoder, folder, progress),
         texts=texts, text_features=_text_features(texts, rows, inputs, taught, held_out, folder, progress),
@@ -75,24 +75,6 @@ def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: 
     return TrainingData(int(starts[-1]), len(class_ids), class_ids, trained, dataset.manifest.fingerprint,
                         {} if taught is None else {teacher.name: teacher for teacher in taught.knowledge.teachers},
                         sources, held_out)
-
-
-def _check(settings: DataSettings, cache: str | Path) -> None:
-    if not settings.dataset:
-        raise UsageError("data.dataset is empty.", "Set it to the folder that `openmofi dataset build` wrote.")
-    if is_remote(cache):
-        raise UsageError(f"data.cache is {cache}; it is mapped into memory and must be local.")
-
-
-def _vocabulary(dataset: Folder) -> pa.Table:
-    path = f"{dataset.path}/vocabulary.parquet"
-    try:
-        with fsspec.open(path, "rb") as handle:
-            return pq.read_table(handle).select(VOCABULARY.names).cast(VOCABULARY)
-    except FileNotFoundError as error:
-        raise OpenMofiError(f"{path} is missing.", "Build the dataset again.") from error
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise OpenMofiError(f"{path} cannot be read: {error}.", "Build the dataset again.") from error
 
 
 def _plan(settings: DataSettings, rows: Rows, counts: Ints, held_out: Ints, seed: int) -> tuple[Plan, Ints]:
@@ -108,12 +90,6 @@ def _plan(settings: DataSettings, rows: Rows, counts: Ints, held_out: Ints, seed
         return ClassPlan(offsets, members, size, 0.0 if settings.sampler == "class-balanced" else 0.5, seed), trained
     starts = rows.starts - np.searchsorted(held_out, rows.starts)
     return TrainingPlan(InstancePlan(starts, size, settings.shuffle_shards, seed), held_out), trained
-
-
-def _images(settings: DataSettings, inputs: ModelInputs) -> TrainingImages:
-    if inputs.preprocessing is None:
-        raise ValueError("ModelInputs has neither `preprocessing` nor `image_encoder`")
-    return TrainingImages(inputs.preprocessing, settings.augment)
 
 
 def _taught(settings: DataSettings, class_ids: list[str], seed: int, rows: int) -> Taught | None:

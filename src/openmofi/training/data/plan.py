@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -40,8 +39,8 @@ class InstancePlan:
     batch_size: int
     window: int
     seed: int
-    _kept: OrderedDict[tuple[int, int], Ints] = field(default_factory=OrderedDict)
-    _orders: OrderedDict[int, tuple[Ints, Ints]] = field(default_factory=OrderedDict)
+    _kept: dict[tuple[int, int], Ints] = field(default_factory=dict)
+    _orders: dict[int, tuple[Ints, Ints]] = field(default_factory=dict)
 
     def rows(self, step: int) -> Ints:
         """See `Plan`."""
@@ -67,7 +66,7 @@ class InstancePlan:
             ends = np.cumsum(np.diff(self.starts)[order])
             last = np.r_[np.arange(self.window - 1, len(order) - 1, self.window), len(order) - 1]
             self._orders[epoch] = order.astype(np.int64), np.r_[0, ends[last]].astype(np.int64)
-            _forget(self._orders, _WINDOWS_KEPT)
+            _forget(self._orders)
         return self._orders[epoch]
 
     def _window(self, epoch: int, number: int, order: Ints) -> Ints:
@@ -75,13 +74,13 @@ class InstancePlan:
             shards = order[number * self.window : (number + 1) * self.window]
             rows = np.concatenate([np.arange(self.starts[s], self.starts[s + 1]) for s in shards])
             self._kept[epoch, number] = np.random.default_rng([self.seed, _ROWS, epoch, number]).permutation(rows)
-            _forget(self._kept, _WINDOWS_KEPT)
+            _forget(self._kept)
         return self._kept[epoch, number]
 
 
-def _forget(kept: OrderedDict[Any, Any], limit: int) -> None:
-    while len(kept) > limit:
-        kept.popitem(last=False)
+def _forget(kept: dict[Any, Any]) -> None:
+    if len(kept) > _WINDOWS_KEPT:
+        del kept[next(iter(kept))]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -37,10 +38,9 @@ def shard_starts(dataset: Folder) -> Ints:
         path = f"{dataset.path}/images/{shard.name}.parquet"
         try:
             counts.append(pq.read_metadata(path).num_rows)
-        except FileNotFoundError as error:
-            raise OpenMofiError(f"{path} is missing.", "Build the dataset again.") from error
         except (pa.ArrowException, OSError) as error:
-            raise OpenMofiError(f"{path} cannot be read: {error}.", "Build the dataset again.") from error
+            reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
+            raise OpenMofiError(f"{path} {reason}.", "Build the dataset again.") from error
     if not sum(counts):
         raise OpenMofiError(f"{dataset.path} has no rows.", "Label more pairs and build the dataset again.")
     return np.r_[0, np.cumsum(counts)].astype(np.int64)
@@ -87,10 +87,8 @@ def _write(path: Path, dataset: Folder, cache: Path, progress: Progress, places:
                 for name in _PLACES.names:
                     table = table.append_column(name, offsets[name])
             # One batch a shard, empty ones too: the number of the shard is that of its batch.
-            columns = [table[name].combine_chunks() if len(table) else pa.array([], schema.field(name).type)
-                       for name in schema.names]
-            columns = [c.combine_chunks() if isinstance(c, pa.ChunkedArray) else c for c in columns]
-            out.write_batch(pa.record_batch(columns, schema=schema))
+            batches = table.select(schema.names).cast(schema).combine_chunks().to_batches() if len(table) else []
+            out.write_batch(*batches or [pa.RecordBatch.from_pylist([], schema)])
             progress.advance({"rows": len(table)})
 
 
@@ -116,9 +114,13 @@ class Rows:
             self._reader = pa.ipc.open_file(pa.memory_map(str(self.path)))
         return self._reader.get_batch(shard)
 
+    def shards(self, rows: Ints) -> Ints:
+        """(n,) int64 shard of each of `rows`."""
+        return np.searchsorted(self.starts, rows, side="right") - 1
+
     def by_shard(self, rows: Ints) -> Iterator[tuple[int, Ints, Ints]]:
         """Groups of `rows`: the shard, the positions in `rows`, and the rows within the shard."""
-        shards = np.searchsorted(self.starts, rows, side="right") - 1
+        shards = self.shards(rows)
         order = np.argsort(shards, kind="stable")
         for group in np.split(order, np.flatnonzero(np.diff(shards[order])) + 1):
             if len(group):
@@ -127,20 +129,15 @@ class Rows:
 
     def take(self, rows: Ints, columns: Sequence[str]) -> pa.Table:
         """The rows in the order of `rows`, of these columns."""
-        parts, positions = [], []
-        for shard, group, within in self.by_shard(rows):
-            parts.append(self.batch(shard).select(list(columns)).take(pa.array(within)))
-            positions.append(group)
-        back = np.argsort(np.concatenate(positions))
+        groups = list(self.by_shard(rows))
+        parts = [self.batch(shard).select(list(columns)).take(pa.array(within)) for shard, _, within in groups]
+        back = np.argsort(np.concatenate([group for _, group, _ in groups]))
         return pa.Table.from_batches(parts).combine_chunks().take(pa.array(back)).combine_chunks()
 
 
 def flat_lists(column: pa.Array | pa.ChunkedArray) -> tuple[Ints, NDArray[Any]]:
     """A column of lists → the length of each list (n,), and all their values one after another."""
-    lists = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    lists = lists.chunk(0) if isinstance(lists, pa.ChunkedArray) else lists
-    lengths = lists.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
-    return lengths, lists.flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(pc.list_value_length(column)).astype(np.int64), np.asarray(pc.list_flatten(column))
 
 
 def padded_labels(table: pa.Table, width: int) -> tuple[Ints, NDArray[np.float32]]:

@@ -71,21 +71,14 @@ def _compute(path: Path, sizes: Sequence[int], dim: int, part: Callable[[int], N
     for number, size in enumerate(sizes):
         part_path = parts / f"{number:06d}.npy"
         if not part_path.exists():
-            _save(part_path, part(number).astype(np.float16))
+            rows = part(number).astype(np.float16)
+            with atomic_path(part_path) as temporary, open(temporary, "wb") as handle:
+                np.save(handle, rows, allow_pickle=False)
         progress.advance({"rows": size})
-    _join(path, parts, sizes, dim)
-    shutil.rmtree(parts, ignore_errors=True)
-
-
-def _save(path: Path, rows: Halves) -> None:
-    with atomic_path(path) as temporary, open(temporary, "wb") as handle:
-        np.save(handle, rows, allow_pickle=False)
-
-
-def _join(path: Path, parts: Path, sizes: Sequence[int], dim: int) -> None:
     with atomic_path(path) as temporary, open(temporary, "wb") as handle:
         np.lib.format.write_array_header_2_0(
             handle, {"descr": "<f2", "fortran_order": False, "shape": (int(sum(sizes)), dim)})
         for number in range(len(sizes)):
             rows = np.load(parts / f"{number:06d}.npy", allow_pickle=False)
             handle.write(np.ascontiguousarray(rows, "<f2").data)
+    shutil.rmtree(parts, ignore_errors=True)

@@ -75,29 +75,21 @@ def plan_texts(source: TextSource, kb: str, class_ids: Sequence[str], names: Seq
         UsageError: probabilities or templates that do not work; descriptions are needed and `data.kb` is empty.
         OpenMofiError: the knowledge base does not have an entity of the dataset.
     """
-    shares = _shares(source)
-    named, described = shares[1] > 0, shares[2] > 0
-    templates = [*(source.templates if named else ()), *(source.description_templates if described else ())]
+    total = source.alt_text + source.name + source.name_description
+    if not total:
+        raise UsageError("Every probability of data.text is 0.", "Give at least one above 0.")
+    templates: list[str] = []
+    probabilities = [source.alt_text / total]
+    for share, kind in ((source.name, source.templates), (source.name_description, source.description_templates)):
+        if share:
+            templates += kind
+            probabilities += [share / total / len(kind)] * len(kind)
     if not kb and any("{description" in template for template in templates):
         raise UsageError("data.text needs descriptions, and data.kb is empty.",
                          "Set data.kb to the knowledge base's folder, or data.text.name_description to 0.")
     pairs = _described(kb, class_ids) if kb and templates else [(name, "") for name in names]
     texts = tuple(filled(template, name, description) for name, description in pairs for template in templates)
-    probabilities = [shares[0], *_even(shares[1], source.templates if named else ()),
-                     *_even(shares[2], source.description_templates if described else ())]
     return TextPlan(texts, tuple(np.cumsum(probabilities).tolist()), seed)
-
-
-def _shares(source: TextSource) -> tuple[float, float, float]:
-    given = (source.alt_text, source.name, source.name_description)
-    total = sum(given)
-    if not total:
-        raise UsageError("Every probability of data.text is 0.", "Give at least one above 0.")
-    return given[0] / total, given[1] / total, given[2] / total
-
-
-def _even(share: float, templates: Sequence[str]) -> list[float]:
-    return [share / len(templates)] * len(templates) if templates else []
 
 
 def _described(folder: str, class_ids: Sequence[str]) -> list[tuple[str, str]]:

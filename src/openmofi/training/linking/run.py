@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,10 @@ from openmofi.config.recipes import recipe_dict
 from openmofi.errors import UsageError
 from openmofi.linking.corpora.examples import NIL, Example, read_examples
 from openmofi.linking.fusion.build import Fusion, build_fusion
-from openmofi.linking.fusion.linker import Floats, Question, scores_of
+from openmofi.linking.fusion.linker import Floats, Question, answers_of, scores_of
 from openmofi.linking.fusion.store import save_fusion
 from openmofi.storage import claim_folder, file_fingerprint, finish_manifest
 from openmofi.training.checkpoint import Checkpoints
-from openmofi.training.distributed import Ranks
 from openmofi.training.grad_cache import Forward, Term
 from openmofi.training.linking.data import LinkExamples
 from openmofi.training.linking.recipe import LinkRecipe
@@ -31,15 +30,6 @@ from openmofi.training.state import RunState
 
 LINKER = "linker"
 ACCURACY = "validation_accuracy"
-
-
-@dataclass(frozen=True)
-class _Run:
-    recipe: LinkRecipe
-    fusion: Fusion
-    data: LinkExamples
-    state: RunState
-    validation: Sequence[Example]
 
 
 def train_linker(recipe: LinkRecipe, out: str | Path, *, resume: bool = False, watcher: Watcher) -> dict[str, Any]:
@@ -69,11 +59,16 @@ def train_linker(recipe: LinkRecipe, out: str | Path, *, resume: bool = False, w
                                 {"/examples": file_fingerprint(recipe.data.examples)})
         if manifest.finished:
             return dict(manifest.counts)
-        run = _set_up(recipe, train, validation, ranks)
-        forward = fusion_forward(run.fusion, run.data, ranks.device, bf16=recipe.run.precision == "bf16")
-        counts = train_linker_state(run.state, recipe, out, run.data, forward, validation,
-                                    partial(accuracy, run.fusion), resume=resume, watcher=watcher)
-        counts |= _finish(run, out)
+        fusion = build_fusion(recipe.model, seed=recipe.run.seed)
+        data = LinkExamples(train, recipe.data, fusion.tokens, recipe.run.seed)
+        fusion = replace(fusion, nil=data.nil)
+        fusion.model.to(ranks.device)
+        state = RunState(fusion.model, {recipe.model.head: Term(MeanLoss(), 1.0)},
+                         {"linker": fusion_optimizer(fusion, recipe)}, None, ranks)
+        forward = fusion_forward(fusion, data, ranks.device, bf16=recipe.run.precision == "bf16")
+        counts = train_linker_state(state, recipe, out, data, forward, validation, partial(accuracy, fusion),
+                                    resume=resume, watcher=watcher)
+        counts |= _finish(recipe, fusion, validation, out)
         finish_manifest(out, manifest, counts)
         return counts
 
@@ -103,21 +98,10 @@ def train_linker_state(state: RunState, recipe: LinkRecipe, out: Path, data: Lin
     checkpoints = Checkpoints(out / "checkpoints", keep=recipe.run.keep, best=recipe.run.best)
     checkpoints.latest(resume=resume)
     sample = validation[::max(1, -(-len(validation) // stopping.limit))]
-    evaluator = SplitAccuracy(partial(measure, sample)) if sample else None
+    evaluator = (lambda step: {ACCURACY: measure(sample)}) if sample else None
     end, scalars = train_loop(state, recipe, out, lambda step: data.batches(step, steps), forward, checkpoints, watcher,
                               Evaluation(evaluator, every, stopping.patience, restores_best=True))
     return {"steps": end.step, "metrics": scalars, "best": checkpoints.best(end)}
-
-
-@dataclass(frozen=True)
-class SplitAccuracy:
-    """The accuracy on a split; an `Evaluator` of the loop."""
-
-    measure: Callable[[], float]
-
-    def evaluate(self, step: int) -> Mapping[str, float]:
-        """See `Evaluator`."""
-        return {ACCURACY: self.measure()}
 
 
 def split_examples(recipe: LinkRecipe) -> tuple[list[Example], list[Example]]:
@@ -140,37 +124,26 @@ def split_examples(recipe: LinkRecipe) -> tuple[list[Example], list[Example]]:
             [example for example in examples if example.split == split])
 
 
-def _set_up(recipe: LinkRecipe, train: Sequence[Example], validation: Sequence[Example], ranks: Ranks) -> _Run:
-    fusion = build_fusion(recipe.model, seed=recipe.run.seed)
-    data = LinkExamples(train, recipe.data, fusion.tokens, recipe.run.seed)
-    fusion = replace(fusion, nil=data.nil)
-    fusion.model.to(ranks.device)
-    state = RunState(fusion.model, {recipe.model.head: Term(MeanLoss(), 1.0)},
-                     {"linker": fusion_optimizer(fusion, recipe)}, None, ranks)
-    return _Run(recipe, fusion, data, state, validation)
-
-
-def _finish(run: _Run, out: Path) -> dict[str, Any]:
+def _finish(recipe: LinkRecipe, fusion: Fusion, validation: Sequence[Example], out: Path) -> dict[str, Any]:
     """Fit the temperature of the weights as they are now, and write both."""
-    run.state.model.eval()
-    reachable = [example for example in run.validation if example.reachable and example.listed]
-    scores = scores_of(run.fusion, [question_of(example) for example in reachable])
-    targets = [target_of(example) for example in reachable]
-    temperature = fitted_temperature(scores, targets, nil=run.fusion.nil)
-    save_fusion(out / LINKER, replace(run.fusion, temperature=temperature), recipe_dict(run.recipe))
+    fusion.model.eval()
+    reachable = [example for example in validation if example.reachable and example.listed]
+    scores = scores_of(fusion, [Question(example.text, example.start, example.end, example.listed)
+                                for example in reachable])
+    targets = [[*(candidate.id for candidate in example.listed), NIL].index(example.gold) for example in reachable]
+    temperature = fitted_temperature(scores, targets, nil=fusion.nil)
+    save_fusion(out / LINKER, replace(fusion, temperature=temperature), recipe_dict(recipe))
     right = sum(int(values.argmax()) == target for values, target in zip(scores, targets, strict=True))
-    return {"temperature": temperature, "accuracy": right / len(run.validation) if run.validation else None}
+    return {"temperature": temperature, "accuracy": right / len(validation) if validation else None}
 
 
 def accuracy(fusion: Fusion, examples: Sequence[Example]) -> float:
     """Share of the examples whose answer is right; an example whose gold is not listed counts as wrong."""
     training = fusion.model.training
     fusion.model.eval()
-    scores = scores_of(fusion, [question_of(example) for example in examples])
+    answers = answers_of(fusion, examples)
     fusion.model.train(training)
-    right = sum(example.reachable and int(values.argmax()) == target_of(example)
-                for values, example in zip(scores, examples, strict=True))
-    return right / len(examples)
+    return sum(answer == example.gold for answer, example in zip(answers, examples, strict=True)) / len(examples)
 
 
 def fitted_temperature(scores: Sequence[Floats], targets: Sequence[int], *, nil: bool) -> float:
@@ -194,14 +167,3 @@ def fitted_temperature(scores: Sequence[Floats], targets: Sequence[int], *, nil:
                               for values, (_, target) in zip(scaled, kept, strict=True)]))
 
     return round(float(np.exp(minimize_scalar(loss, bounds=(-4.0, 4.0), method="bounded").x)), 4)
-
-
-def question_of(example: Example) -> Question:
-    """An example without its answer."""
-    return Question(example.text, example.start, example.end, example.listed)
-
-
-def target_of(example: Example) -> int:
-    """The position of the right answer among listed candidates and NIL."""
-    ids = [candidate.id for candidate in example.listed]
-    return len(ids) if example.gold == NIL or example.gold not in ids else ids.index(example.gold)

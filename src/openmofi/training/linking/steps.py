@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,7 @@ from openmofi.training.grad_cache import Forward
 from openmofi.training.linking.data import LinkExamples, TrainingMention
 from openmofi.training.linking.recipe import LinkRecipe
 from openmofi.training.model.freeze import freeze
-from openmofi.training.optimization import Optimizer, dense_optimizer
+from openmofi.training.optimization import Optimizer, dense_optimizer, grouped
 
 _PRETRAINED = ("encoder.", "embedding.")
 
@@ -85,16 +84,8 @@ def fusion_optimizer(fusion: Fusion, recipe: LinkRecipe) -> Optimizer:
     freeze(fusion.model, recipe.freeze, "freeze")
     settings = recipe.optimizer
     whole = recipe.model.base.startswith("hf:") and "t5" in fusion.configs
-    groups: dict[tuple[float, float], dict[str, Any]] = {}
-    for name, parameter in fusion.model.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        pretrained = recipe.model.base != "scratch" and (name.startswith(_PRETRAINED) or
-                                                         (whole and name.startswith(("decoder.", "output."))))
-        scale = settings.text_lr_multiplier if pretrained else 1.0
-        decay = settings.weight_decay if parameter.ndim > 1 else 0.0
-        group = groups.setdefault((scale, decay), {"params": [], "names": [], "lr_scale": scale,
-                                                   "weight_decay": decay})
-        group["params"].append(parameter)
-        group["names"].append(name)
-    return dense_optimizer(list(groups.values()), settings, settings.clip)
+    pretrained = () if recipe.model.base == "scratch" else (*_PRETRAINED, *(("decoder.", "output.") if whole else ()))
+    groups = grouped((name, parameter, settings.text_lr_multiplier if name.startswith(pretrained) else 1.0,
+                      settings.weight_decay if parameter.ndim > 1 else 0.0)
+                     for name, parameter in fusion.model.named_parameters())
+    return dense_optimizer(groups, settings, settings.clip)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +20,6 @@ from openmofi.training.model.towers import DualEncoder, Tower, TrainedHead
 from openmofi.training.recipe.schema import ImageModel, ModelSettings, TextModel
 
 LOCKED = "encoder:"
-_Built = TypeVar("_Built")
 
 
 def inputs_of(settings: ModelSettings) -> ModelInputs:
@@ -32,14 +31,14 @@ def inputs_of(settings: ModelSettings) -> ModelInputs:
     image, text = settings.image, settings.text
     locked = image.spec.startswith(LOCKED)
     preprocessing = None if locked else image_preprocessing(image.spec, pretrained=image.pretrained, size=image.size)
-    image_encoder = open_encoder(image.spec.removeprefix(LOCKED)) if locked else None
+    encoder = open_encoder(image.spec.removeprefix(LOCKED)) if locked else None
     if text.spec == "none":
-        return ModelInputs(preprocessing, image_encoder)
+        return ModelInputs(preprocessing, encoder)
     if text.spec.startswith(LOCKED):
         same = text.spec == image.spec
-        return ModelInputs(preprocessing, image_encoder, "features",
-                           image_encoder if same else open_encoder(text.spec.removeprefix(LOCKED)))
-    return ModelInputs(preprocessing, image_encoder, "tokens", None, text_tokens(text.spec))
+        return ModelInputs(preprocessing, encoder, "features",
+                           encoder if same else open_encoder(text.spec.removeprefix(LOCKED)))
+    return ModelInputs(preprocessing, encoder, "tokens", tokenize=text_tokens(text.spec))
 
 
 def build_model(settings: ModelSettings, inputs: ModelInputs, *, seed: int) -> DualEncoder:
@@ -55,36 +54,29 @@ def build_model(settings: ModelSettings, inputs: ModelInputs, *, seed: int) -> D
         OpenMofiError: weights that are missing, damaged or do not fit.
     """
     seeds = [int(value) for value in np.random.SeedSequence(seed).generate_state(4)]
-    image = _image_tower(settings, inputs, seeds[0], seeds[1])
-    text = None if inputs.text == "none" else _text_tower(settings, inputs, seeds[2], seeds[3])
-    return DualEncoder(image, text).train()
+    image, text = settings.image, settings.text
+    locked_image = None if inputs.image_encoder is None else inputs.image_encoder.feature_dim
+    image_tower = _tower(image, settings.dim, "model.image", seeds[:2], locked_image, partial(
+        image_trunk, image.spec, pretrained=image.pretrained, size=image.size, drop_path=image.drop_path))
+    if inputs.text == "none":
+        return DualEncoder(image_tower, None).train()
+    locked_text = None if inputs.text_encoder is None else inputs.text_encoder.text_feature_dim
+    return DualEncoder(image_tower, _tower(text, settings.dim, "model.text", seeds[2:], locked_text, partial(
+        text_trunk, text.spec, pretrained=text.pretrained))).train()
 
 
-def _image_tower(settings: ModelSettings, inputs: ModelInputs, seed: int, head_seed: int) -> Tower:
-    side = settings.image
-    if inputs.image_encoder is not None:
-        features = inputs.image_encoder.feature_dim
-        return _tower(None, features, side, settings.dim, head_seed, "model.image")
-    trunk = _seeded(seed, partial(image_trunk, side.spec, pretrained=side.pretrained, size=side.size,
-                                  drop_path=side.drop_path))
-    return _tower(trunk, trunk.dim, side, settings.dim, head_seed, "model.image")
-
-
-def _text_tower(settings: ModelSettings, inputs: ModelInputs, seed: int, head_seed: int) -> Tower:
-    side = settings.text
-    if inputs.text_encoder is not None:
-        features = inputs.text_encoder.text_feature_dim
-        return _tower(None, features, side, settings.dim, head_seed, "model.text")
-    trunk = _seeded(seed, partial(text_trunk, side.spec, pretrained=side.pretrained))
-    return _tower(trunk, trunk.dim, side, settings.dim, head_seed, "model.text")
-
-
-def _tower(trunk: Trunk | None, features: int, side: ImageModel | TextModel, dim: int, seed: int,
-           setting: str) -> Tower:
-    head = _head(features, side, dim, seed, setting)
-    tower = Tower(nn.Identity() if trunk is None else trunk.module, head, None if trunk is None else trunk.architecture)
-    if side.gradient_checkpointing and trunk is not None:
-        _checkpoint_gradients(trunk.module, setting)
+def _tower(side: ImageModel | TextModel, dim: int, setting: str, seeds: Sequence[int], locked: int | None,
+           make_trunk: Callable[[], Trunk]) -> Tower:
+    """A tower; `locked` is the dimension of a locked encoder's features, in place of a trunk."""
+    if locked is not None:
+        tower = Tower(nn.Identity(), _head(locked, side, dim, seeds[1], setting), None)
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seeds[0])
+            trunk = make_trunk()
+        tower = Tower(trunk.module, _head(trunk.dim, side, dim, seeds[1], setting), trunk.architecture)
+        if side.gradient_checkpointing:
+            _checkpoint_gradients(trunk.module, setting)
     freeze(tower, side.freeze, f"{setting}.freeze")
     return tower
 
@@ -102,12 +94,6 @@ def _head(features: int, side: ImageModel | TextModel, dim: int, seed: int, sett
     mean, std = (np.zeros(features, np.float32), np.ones(features, np.float32)) if standardised else (None, None)
     return TrainedHead(Head.initial(features, dim, seed=seed, hidden=hidden, mean=mean, std=std),
                        feature_dropout=dropout)
-
-
-def _seeded(seed: int, make: Callable[[], _Built]) -> _Built:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return make()
 
 
 def _checkpoint_gradients(trunk: Any, setting: str) -> None:

@@ -26,7 +26,7 @@ class Ema:
         self._updates = torch.zeros((), dtype=torch.int64)
         with torch.no_grad():
             self._weights = {name: value.detach().clone() for name, value in _trained(model).items()}
-            self._buffers = {name: value.detach().clone() for name, value in _buffers(model).items()}
+            self._buffers = {name: value.detach().clone() for name, value in model.named_buffers()}
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
@@ -37,7 +37,7 @@ class Ema:
         if current:
             torch._foreach_lerp_(list(self._weights.values()), [current[name].detach() for name in self._weights],
                                  1 - decay)
-        for name, value in _buffers(model).items():
+        for name, value in model.named_buffers():
             self._buffers[name].copy_(value)
         self._updates += 1
 
@@ -64,7 +64,3 @@ class Ema:
 
 def _trained(model: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in model.named_parameters() if value.requires_grad}
-
-
-def _buffers(model: nn.Module) -> dict[str, Tensor]:
-    return dict(model.named_buffers())

@@ -27,15 +27,13 @@ def freeze(tower: nn.Module, patterns: Sequence[str], setting: str) -> None:
     for pattern in patterns:
         matches = [name for name in parameters if fnmatchcase(name, pattern)]
         if not matches:
-            raise _unmatched(pattern, list(parameters), setting)
+            raise UsageError(f"{setting}: {pattern!r} matches no parameter.", _hint(pattern, list(parameters)))
         for name in matches:
             parameters[name].requires_grad_(False)
 
 
-def _unmatched(pattern: str, names: list[str], setting: str) -> UsageError:
+def _hint(pattern: str, names: list[str]) -> str:
     if any(fnmatchcase(name, f"trunk.{pattern}") for name in names):
-        return UsageError(f"{setting}: {pattern!r} matches no parameter.", f"Did you mean 'trunk.{pattern}'?")
-    bare = re.sub(r"[*?\[\]]", "", pattern)
-    near = difflib.get_close_matches(bare, names, n=3, cutoff=0.0)
-    return UsageError(f"{setting}: {pattern!r} matches no parameter.",
-                      f"The nearest names are {', '.join(near)}." if near else "The tower has no parameters.")
+        return f"Did you mean 'trunk.{pattern}'?"
+    near = difflib.get_close_matches(re.sub(r"[*?\[\]]", "", pattern), names, n=3, cutoff=0.0)
+    return f"The nearest names are {', '.join(near)}." if near else "The tower has no parameters."

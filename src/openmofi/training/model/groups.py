@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from openmofi.training.model.towers import DualEncoder, Tower
+from openmofi.training.optimization import grouped
 from openmofi.training.recipe.schema import ModelSettings, OptimizerSettings
 
 # The blocks of transformers and convolutional nets as open_clip, transformers and timm name them.
@@ -27,27 +28,19 @@ def parameter_groups(model: DualEncoder, settings: ModelSettings, optimizer: Opt
     names besides are not decayed.
 
     Returns:
-        Groups of `params`, `names` (as in the model), `lr_scale` (factor of the run's learning rate) and
-        `weight_decay`; groups that differ in neither are one.
+        The groups of each tower, by names as in the model; see `grouped`.
     """
-    groups: dict[tuple[str, float, float], dict[str, Any]] = {}
+    groups: list[dict[str, Any]] = []
     sides = [("image", model.image, settings.image.layer_decay, 1.0)]
     if model.text is not None:
         sides.append(("text", model.text, 1.0, optimizer.text_lr_multiplier))
     for side, tower, decay, factor in sides:
-        layers = layer_ids(tower.trunk) if decay != 1.0 else {}
+        layers = {f"trunk.{name}": layer for name, layer in layer_ids(tower.trunk).items()} if decay != 1.0 else {}
         last, undecayed = max(layers.values(), default=0), _undecayed(tower)
-        for name, parameter in tower.named_parameters():
-            if not parameter.requires_grad:
-                continue
-            layer = layers.get(name.removeprefix("trunk."), last) if name.startswith("trunk.") else last
-            scale = factor * decay ** (last - layer)
-            weight_decay = 0.0 if parameter.ndim <= 1 or name in undecayed else optimizer.weight_decay
-            group = groups.setdefault((side, scale, weight_decay), {
-                "params": [], "names": [], "lr_scale": scale, "weight_decay": weight_decay})
-            group["params"].append(parameter)
-            group["names"].append(f"{side}.{name}")
-    return list(groups.values())
+        groups += grouped((f"{side}.{name}", parameter, factor * decay ** (last - layers.get(name, last)),
+                           0.0 if parameter.ndim <= 1 or name in undecayed else optimizer.weight_decay)
+                          for name, parameter in tower.named_parameters())
+    return groups
 
 
 def layer_ids(trunk: Any) -> dict[str, int]:
@@ -65,6 +58,5 @@ def layer_ids(trunk: Any) -> dict[str, int]:
 
 def _undecayed(tower: Tower) -> set[str]:
     trunk: Any = tower.trunk
-    listed = set(trunk.no_weight_decay()) if hasattr(trunk, "no_weight_decay") else set()
-    return {name for name, _ in tower.named_parameters()
-            if _UNDECAYED.search(name) or name.removeprefix("trunk.") in listed}
+    listed = {f"trunk.{name}" for name in trunk.no_weight_decay()} if hasattr(trunk, "no_weight_decay") else set()
+    return listed | {name for name, _ in tower.named_parameters() if _UNDECAYED.search(name)}
