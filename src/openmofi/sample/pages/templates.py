@@ -1,4 +1,4 @@
-"""The phrases around the names in the world's alt-texts, from `phrases.toml`. None names an entity that the artwork shows (a test)."""
+"""The phrases around the names in the alt-texts. None names an entity that the artwork shows (a test)."""
 
 from __future__ import annotations
 
