@@ -174,20 +174,22 @@ def build_dataset(labels: Labels | Folder, *, out: Folder, kb: KnowledgeBase | F
     return Dataset.open(out)
 
 
-def audit(labels: Labels | Dataset | Folder, truth: str | Path, *, at_recall: float = 0.75) -> Audit:
+def audit(labels: Labels | Dataset | Folder, truth: str | Path, *, at_recall: float = 0.75,
+          split: str | None = None) -> Audit:
     """Labels, or a dataset, beside the truth: precision, recall, calibration.
 
     Args:
         labels: what `label` or `build_dataset` returned, or its folder.
         truth: a table of `openmofi.schema.TRUTH`.
         at_recall: where precision is compared with the text-only linker's.
+        split: only the pairs of this split of the truth.
 
     Raises:
         OpenMofiError: the truth cannot be read, or does not match.
     """
     from openmofi import dataset
 
-    return dataset.audit(_folder(labels), truth, at_recall=at_recall)
+    return dataset.audit(_folder(labels), truth, at_recall=at_recall, split=split)
 
 
 def reinforce(pairs: Pairs, *, labels: Labels | Folder, teachers: str, out: Folder,

@@ -7,10 +7,10 @@ from types import ModuleType
 
 import pytest
 import yaml
-from openmofi.cli.show.training_progress import ConsoleWatcher, shown_training, training_line
 
 from openmofi.config.recipes import recipe_dict, recipe_names
 from openmofi.errors import OpenMofiError
+from openmofi.progress import ConsoleWatcher, shown_training, training_line
 from openmofi.training.recipe.rules import RECIPES, load_recipe
 from studies import recipe_path
 from terminal import openmofi, sentence
@@ -41,6 +41,7 @@ def trained(monkeypatch):
 
     module = ModuleType("openmofi.training.run")
     module.train = train
+    module.ENCODER = "encoder"
     monkeypatch.setitem(sys.modules, "openmofi.training.run", module)
 
     def run(*arguments):
@@ -135,7 +136,7 @@ def test_a_line_shows_what_is_known():
 
 
 def test_without_a_terminal_each_interval_is_a_line(capsys):
-    with shown_training(quiet=False) as (watcher, _):
+    with shown_training(True) as (watcher, _):
         watcher.begin(100, 0)
         watcher.log(50, SCALARS)
         watcher.log(100, SCALARS)
@@ -149,7 +150,7 @@ def test_on_a_terminal_there_is_a_bar(capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("COLUMNS", "140")
-    with shown_training(quiet=False) as (watcher, progress):
+    with shown_training(True) as (watcher, progress):
         assert isinstance(watcher, ConsoleWatcher)
         progress.begin("features", 3)
         watcher.begin(100, 0)
@@ -160,7 +161,7 @@ def test_on_a_terminal_there_is_a_bar(capsys, monkeypatch):
 
 
 def test_quiet_shows_nothing(capsys):
-    with shown_training(quiet=True) as (watcher, progress):
+    with shown_training(False) as (watcher, progress):
         progress.begin("features", 3)
         watcher.begin(100, 0)
         watcher.log(50, SCALARS)
