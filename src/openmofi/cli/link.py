@@ -8,18 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from openmofi.cli import recipes
 from openmofi.cli.command import print_json
-from openmofi.cli.recipes import (
-    ListRecipes,
-    RecipeName,
-    Resume,
-    Set,
-    Show,
-    changes,
-    recipe_to_train,
-    resumable,
-    run_folder,
-)
 from openmofi.errors import UsageError
 
 app = typer.Typer(no_args_is_help=True)
@@ -64,28 +54,28 @@ def examples(
 
 @app.command("train")
 def train(
-    recipe: RecipeName = None,
+    recipe: recipes.RecipeName = None,
     out: Annotated[Path | None, typer.Option(
         "-o", "--out", metavar="RUN", help="Folder of the run; the linker is fusion:RUN/linker.")] = None,
-    settings: Set = None,
+    settings: recipes.Set = None,
     table: Annotated[Path | None, typer.Option(
         "--examples", metavar="FILE", help="Table of examples; short for --set data.examples=FILE.")] = None,
-    resume: Resume = False,
-    show: Show = False,
-    list_recipes: ListRecipes = False,
+    resume: recipes.Resume = False,
+    show: recipes.Show = False,
+    list_recipes: recipes.ListRecipes = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the final figures as JSON.")] = False,
 ) -> None:
     """Train a linker, as a recipe says. Ctrl-C writes a checkpoint; the same command with --resume goes on."""
     from openmofi.training.linking.recipe import LINK_RECIPES, load_link_recipe
 
-    overrides = changes(settings, {"data.examples": table})
-    loaded = load_link_recipe(recipe_to_train(recipe, overrides, LINK_RECIPES, load_link_recipe, show=show,
+    overrides = recipes.changes(settings, {"data.examples": table})
+    loaded = load_link_recipe(recipes.recipe_to_train(recipe, overrides, LINK_RECIPES, load_link_recipe, show=show,
                                               list_recipes=list_recipes, as_json=as_json), overrides)
-    folder = run_folder(out)
+    folder = recipes.run_folder(out)
     from openmofi.progress import shown_training
     from openmofi.training.linking.run import LINKER, train_linker
 
-    with resumable(), shown_training(not as_json) as (watcher, _):
+    with recipes.resumable(), shown_training(not as_json) as (watcher, _):
         counts = train_linker(loaded, folder, resume=resume, watcher=watcher)
     if as_json:
         print_json({"run": str(folder), **counts})

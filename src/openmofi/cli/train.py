@@ -8,32 +8,22 @@ from typing import Annotated
 
 import typer
 
+from openmofi.cli import recipes
 from openmofi.cli.command import print_json
-from openmofi.cli.recipes import (
-    ListRecipes,
-    RecipeName,
-    Resume,
-    Set,
-    Show,
-    changes,
-    recipe_to_train,
-    resumable,
-    run_folder,
-)
 
 
 def train(
-    recipe: RecipeName = None,
+    recipe: recipes.RecipeName = None,
     out: Annotated[Path | None, typer.Option(
         "-o", "--out", metavar="RUN", help="Folder of the run; the encoder opens as run:RUN/encoder.")] = None,
-    settings: Set = None,
+    settings: recipes.Set = None,
     dataset: Annotated[Path | None, typer.Option(
         help="Folder that `openmofi dataset build` wrote; short for --set data.dataset=DIR.", metavar="DIR")] = None,
     kb: Annotated[Path | None, typer.Option(
         help="Knowledge base, for the names of entities; short for --set data.kb=DIR.", metavar="DIR")] = None,
-    resume: Resume = False,
-    show: Show = False,
-    list_recipes: ListRecipes = False,
+    resume: recipes.Resume = False,
+    show: recipes.Show = False,
+    list_recipes: recipes.ListRecipes = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the final figures as JSON.")] = False,
 ) -> None:
     """Train an image encoder on a labelled dataset, as a recipe says.
@@ -43,15 +33,15 @@ def train(
     """
     from openmofi.training.recipe.rules import RECIPES, load_recipe
 
-    overrides = changes(settings, {"data.dataset": dataset, "data.kb": kb})
-    recipe = recipe_to_train(recipe, overrides, RECIPES, load_recipe, show=show, list_recipes=list_recipes,
-                             as_json=as_json)
+    overrides = recipes.changes(settings, {"data.dataset": dataset, "data.kb": kb})
+    recipe = recipes.recipe_to_train(recipe, overrides, RECIPES, load_recipe, show=show, list_recipes=list_recipes,
+                                     as_json=as_json)
     from openmofi import api
 
     # torchrun starts this command once a rank; the first one speaks for all.
     first = os.environ.get("RANK", "0") == "0"
-    with resumable():
-        run = api.train(recipe, out=run_folder(out), settings=overrides, resume=resume,
+    with recipes.resumable():
+        run = api.train(recipe, out=recipes.run_folder(out), settings=overrides, resume=resume,
                         progress=first and not as_json)
     if not first:
         return
