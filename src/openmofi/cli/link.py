@@ -69,8 +69,9 @@ def train(
     from openmofi.training.linking.recipe import LINK_RECIPES, load_link_recipe
 
     overrides = recipes.changes(settings, {"data.examples": table})
-    loaded = load_link_recipe(recipes.recipe_to_train(recipe, overrides, LINK_RECIPES, load_link_recipe, show=show,
-                                              list_recipes=list_recipes, as_json=as_json), overrides)
+    name = recipes.recipe_to_train(recipe, overrides, LINK_RECIPES, load_link_recipe, show=show,
+                                   list_recipes=list_recipes, as_json=as_json)
+    loaded = load_link_recipe(name, overrides)
     folder = recipes.run_folder(out)
     from openmofi.progress import shown_training
     from openmofi.training.linking.run import LINKER, train_linker
