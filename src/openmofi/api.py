@@ -251,11 +251,11 @@ def train(recipe: str | Path, *, out: Folder, dataset: Dataset | Folder | None =
                if value is not None}
     loaded = load_recipe(recipe, [*_overrides(settings), *_overrides(folders)])
     require_data(loaded)
-    from openmofi.training import run
     from openmofi.training.outcome import Run
+    from openmofi.training.run import train as run_training
 
     with shown_training(progress) as (watcher, shown):
-        summary = run.train(loaded, out, resume=resume, watcher=watcher, progress=shown)
+        summary = run_training(loaded, out, resume=resume, watcher=watcher, progress=shown)
     return Run(Path(out), summary)
 
 
@@ -333,7 +333,7 @@ def _overrides(settings: Mapping[str, Any] | Sequence[str]) -> list[str]:
     import json
 
     if isinstance(settings, Mapping):
-        return [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+        return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in settings.items()]
     return list(settings)
 
 
