@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from openmofi.cli.command import print_json
 from openmofi.engine import Progress
 from openmofi.progress import shown_progress
 
@@ -26,6 +26,6 @@ def run_study(work: Callable[[Progress], dict[str, Any]], as_json: bool,
     with shown_progress(not as_json) as progress:
         metrics = work(progress)
     if as_json:
-        print(json.dumps(metrics, indent=2))
+        print_json(metrics)
     else:
         show(metrics)

@@ -23,6 +23,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from openmofi.cli.command import run_command
+from openmofi.cli.recipes import changes
 from openmofi.dataset import ReportSection
 from openmofi.dataset.report.plots import bars
 from openmofi.encoders import BACKBONE, open_encoder
@@ -199,8 +200,7 @@ def measure_encoder(root: Path, encoder: str, out: Path, progress: Progress) -> 
 
 def demo_settings(root: Path) -> list[str]:
     """The settings of a recipe that say where the demo's data are."""
-    paths = {"data.dataset": root / "dataset", "data.kb": root / "kb", "data.cache": root / "cache"}
-    return [f"{key}={json.dumps(str(path))}" for key, path in paths.items()]
+    return changes(None, {"data.dataset": root / "dataset", "data.kb": root / "kb", "data.cache": root / "cache"})
 
 
 def retrieval_sections(metrics: Mapping[str, Any]) -> list[ReportSection]:

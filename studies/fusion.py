@@ -21,6 +21,7 @@ import typer
 from numpy.typing import NDArray
 
 from openmofi.cli.command import run_command
+from openmofi.cli.recipes import changes
 from openmofi.engine import Progress
 from openmofi.evaluation import bootstrap_interval, paired_bootstrap
 from openmofi.evaluation.linkers.accuracy import disambiguation_scores, prior_answers
@@ -84,8 +85,8 @@ class FusionStudy:
 
     def recipe(self, *settings: str) -> LinkRecipe:
         """The packaged recipe on the study's examples."""
-        examples = f"data.examples={json.dumps(str(self.table))}"
-        return load_link_recipe(_FUSION_RECIPE, [examples, *settings, *self.overrides])
+        return load_link_recipe(_FUSION_RECIPE, [
+            *changes(None, {"data.examples": self.table}), *settings, *self.overrides])
 
 
 def run_fusion(out: str | Path, progress: Progress, *, overrides: Sequence[str] = (),
@@ -117,11 +118,13 @@ def run_fusion(out: str | Path, progress: Progress, *, overrides: Sequence[str] 
         UNTRAINED: _bi_encoder_answers(study, UNTRAINED, tests), PRIOR: prior_answers(tests)}
     without = {name: _fusion_answers(study, name, ablated(unseen), *_SHORT, *settings)
                for name, settings in ABLATIONS.items()}
+    # On a share of the examples, each is seen as often as in the main run.
+    steps = study.recipe().run.steps
     shares = {share: _fusion_answers(study, f"share-{share}", unseen, f"data.share={share}",
-                                     f"run.steps={_shared_steps(study, share)}") for share in SHARES if curve}
+                                     f"run.steps={max(2, round(share * steps))}") for share in SHARES if curve}
     metrics = fusion_metrics(tests, answers, without, shares)
     metrics["training"] = _training(study, [RECIPE, BI_ENCODER, *without, *(f"share-{share}" for share in shares)])
-    metrics["seconds"] = {**study.watch.seconds, "total": round(sum(study.watch.seconds.values()), 1)}
+    metrics["seconds"] = study.watch.totals()
     write_json(root / "metrics.json", metrics)
     write_text(root / "report.html", fusion_report(metrics))
     return metrics
@@ -130,11 +133,6 @@ def run_fusion(out: str | Path, progress: Progress, *, overrides: Sequence[str] 
 def ablated(unseen: Sequence[Example]) -> list[Example]:
     """The mentions that ablations answer: every second one."""
     return list(unseen[::2])
-
-
-def _shared_steps(study: FusionStudy, share: float) -> int:
-    """Steps on a share of the examples, so that each is seen as often as in the main run."""
-    return max(2, round(share * study.recipe().run.steps))
 
 
 def _fusion_answers(study: FusionStudy, name: str, tests: Sequence[Example], *settings: str) -> list[str]:

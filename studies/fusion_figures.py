@@ -7,7 +7,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from openmofi.dataset import ReportSection
 from openmofi.dataset.report.plots import bars
 from openmofi.linking.corpora.wordnet import SEEN, UNSEEN
 from studies.report import Table, interval, number, print_end, signed, study_page, verdict
@@ -48,7 +47,7 @@ def fusion_report(metrics: Mapping[str, Any]) -> str:
          "ablations at their last step."),
     ]
     return study_page("OpenMOFI fusion decoder", "Which sense a word has: the fusion decoder on WordNet's examples",
-                      [ReportSection(title, body, text) for title, body, text in sections])
+                      sections)
 
 
 def print_fusion(out: object, metrics: Mapping[str, Any]) -> None:

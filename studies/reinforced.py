@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from openmofi.cli.command import run_command
+from openmofi.cli.recipes import changes
 from openmofi.encoders import open_encoder
 from openmofi.engine import Progress, engine_named
 from openmofi.evaluation.protocols.ranked import EXCL
@@ -85,7 +86,7 @@ class ReinforcedStudy:
         """The run of one of `STUDENTS`."""
         settings = demo_settings(self.demo)
         if name in (REINFORCED, REINFORCED_CONTRASTIVE):
-            settings.append(f"data.reinforcement.store={json.dumps(str(self.store))}")
+            settings += changes(None, {"data.reinforcement.store": self.store})
         recipe = load_recipe(recipe_path(STUDENTS[name]), [*settings, *self.overrides])
         return TrainingRun(recipe, self.root / "students" / name)
 
@@ -127,7 +128,7 @@ def run_reinforced(out: str | Path, demo: str | Path, progress: Progress, *, ove
     for name, figures in metrics["teachers"].items():
         figures |= scales[name]
     metrics |= {"training": {name: _trained(run) for name, run in runs.items()}, "store": store,
-                "seconds": {**study.watch.seconds, "total": round(sum(study.watch.seconds.values()), 1)}}
+                "seconds": study.watch.totals()}
     write_json(root / "metrics.json", metrics)
     write_text(root / "report.html", reinforced_report(metrics, replayed_samples(study.store, study.shards)))
     return metrics

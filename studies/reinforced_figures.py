@@ -13,7 +13,6 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
-from openmofi.dataset import ReportSection
 from openmofi.dataset.report.plots import bars
 from openmofi.dataset.report.thumbnails import thumbnail
 from openmofi.pairs import read_pairs
@@ -85,7 +84,7 @@ def reinforced_report(metrics: Mapping[str, Any], samples: Sequence[ReplayedSamp
         ("Seconds", _seconds(metrics).html(), "A step that was stopped and went on counts whole."),
     ]
     return study_page("OpenMOFI reinforced training", "Small encoders, with and without teachers' stored knowledge",
-                      [ReportSection(title, body, text) for title, body, text in sections])
+                      sections)
 
 
 def print_reinforced(out: object, metrics: Mapping[str, Any]) -> None:

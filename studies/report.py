@@ -9,7 +9,6 @@ from typing import Any
 from markupsafe import Markup
 
 from openmofi.cli.show.tables import print_table
-from openmofi.dataset import ReportSection
 from openmofi.sample.figures import html_table
 
 _PAGE = """<!doctype html>
@@ -49,16 +48,16 @@ class Table:
         print_table(self.head, self.rows, title=title, numbers=self.numbers)
 
 
-def study_page(title: str, heading: str, sections: Sequence[ReportSection]) -> str:
+def study_page(title: str, heading: str, sections: Sequence[tuple[str, str, str]]) -> str:
     """A study's report as HTML: a page that asks the network for nothing; equal sections give equal bytes.
 
     Args:
         title: of the page.
         heading: at its top.
-        sections: in order.
+        sections: title, body (HTML) and text of each, in order.
     """
-    body = Markup("\n").join(Markup("<h2>{}</h2>\n<p>{}</p>\n{}").format(
-        section.title, section.text, Markup(section.body)) for section in sections)
+    body = Markup("\n").join(Markup("<h2>{}</h2>\n<p>{}</p>\n{}").format(name, text, Markup(content))
+                             for name, content, text in sections)
     return str(Markup(_PAGE).format(title=title, heading=heading, body=body))
 
 

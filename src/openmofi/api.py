@@ -174,20 +174,22 @@ def build_dataset(labels: Labels | Folder, *, out: Folder, kb: KnowledgeBase | F
     return Dataset.open(out)
 
 
-def audit(labels: Labels | Dataset | Folder, truth: str | Path, *, at_recall: float = 0.75) -> Audit:
+def audit(labels: Labels | Dataset | Folder, truth: str | Path, *, at_recall: float = 0.75,
+          split: str | None = None) -> Audit:
     """Labels, or a dataset, beside the truth: precision, recall, calibration.
 
     Args:
         labels: what `label` or `build_dataset` returned, or its folder.
         truth: a table of `openmofi.schema.TRUTH`.
         at_recall: where precision is compared with the text-only linker's.
+        split: only the pairs of this split of the truth.
 
     Raises:
         OpenMofiError: the truth cannot be read, or does not match.
     """
     from openmofi import dataset
 
-    return dataset.audit(_folder(labels), truth, at_recall=at_recall)
+    return dataset.audit(_folder(labels), truth, at_recall=at_recall, split=split)
 
 
 def reinforce(pairs: Pairs, *, labels: Labels | Folder, teachers: str, out: Folder,
@@ -249,11 +251,11 @@ def train(recipe: str | Path, *, out: Folder, dataset: Dataset | Folder | None =
                if value is not None}
     loaded = load_recipe(recipe, [*_overrides(settings), *_overrides(folders)])
     require_data(loaded)
-    from openmofi.training import run
     from openmofi.training.outcome import Run
+    from openmofi.training.run import train as run_training
 
     with shown_training(progress) as (watcher, shown):
-        summary = run.train(loaded, out, resume=resume, watcher=watcher, progress=shown)
+        summary = run_training(loaded, out, resume=resume, watcher=watcher, progress=shown)
     return Run(Path(out), summary)
 
 
@@ -336,7 +338,7 @@ def _overrides(settings: Mapping[str, Any] | Sequence[str]) -> list[str]:
     import json
 
     if isinstance(settings, Mapping):
-        return [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+        return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in settings.items()]
     return list(settings)
 
 

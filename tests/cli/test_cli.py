@@ -201,7 +201,7 @@ class TestWithAnEncoder:
         done = run("label", small_world.shards, "--kb", small_world.kb, "--encoder", small_encoder, "-o",
                    tmp_path / "out", "--cache", labelled)
         assert done.exit_code == 0
-        assert re.search(r"labelled\s*│\s*\d+", done.stdout)
+        assert re.search(r"labelled\s+\d+", done.stdout)
         assert "labels accepted from probability 0.800 on" in done.stdout
 
     def test_dataset_build_and_audit(self, small_world, labelled, tmp_path):

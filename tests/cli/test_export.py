@@ -14,7 +14,7 @@ from openmofi.encoders.export.agreement import Agreement
 class Some:
     """An encoder, as far as the command looks at it."""
 
-    def __init__(self, spec):
+    def __init__(self, spec, **_):
         self.companions = Companions(Path(spec.removeprefix("run:")))
 
     class preprocessing:
@@ -24,6 +24,7 @@ class Some:
 @pytest.fixture(autouse=True)
 def exporting(monkeypatch):
     monkeypatch.setattr("openmofi.encoders.open_encoder", Some)
+    monkeypatch.setattr("openmofi.encoders.as_encoder", lambda encoder: encoder)
     pytest.importorskip("torch")
 
     def export_encoder(encoder, out, settings, samples):

@@ -41,6 +41,7 @@ def trained(monkeypatch):
 
     module = ModuleType("openmofi.training.run")
     module.train = train
+    module.ENCODER = "encoder"
     monkeypatch.setitem(sys.modules, "openmofi.training.run", module)
 
     def run(*arguments):

@@ -1,7 +1,8 @@
-"""Runs a typer application: errors become a sentence and an exit code, for `openmofi` and for the studies."""
+"""What `openmofi` and the studies share: a run turns errors into a sentence and an exit code, a result may be JSON."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import traceback
@@ -59,6 +60,11 @@ def run_app(app: Callable[[], None]) -> None:
         _fail(error, f"interrupted: {advice}", 130)
     except Exception as error:  # the last resort: a person sees one line, a developer asks for the traceback
         _fail(error, f"internal error: {type(error).__name__}: {error}\n  Set OPENMOFI_DEBUG=1 for the traceback.", 1)
+
+
+def print_json(value: Any) -> None:
+    """Print a command's result for programs."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def _fail(error: BaseException, message: str, code: int) -> None:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from openmofi.cli.command import print_json
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
@@ -27,16 +29,14 @@ def build(
     as_json: Json = False,
 ) -> None:
     """Build a labelled dataset: vocabulary, statistics, card and report; no image is copied."""
-    import json
-
+    from openmofi import api
     from openmofi.cli.show.tables import print_counts
-    from openmofi.dataset import DatasetSettings, build_dataset, parse_near_duplicates
-    from openmofi.knowledge import KnowledgeBase
+    from openmofi.dataset import parse_near_duplicates
 
-    settings = DatasetSettings(min_images, max_images, parse_near_duplicates(near_duplicates))
-    statistics = build_dataset(labels, out, settings, kb=KnowledgeBase.open(kb) if kb else None, report=report)
+    statistics = api.build_dataset(labels, out=out, kb=kb, min_images=min_images, max_images=max_images,
+                                   near_duplicates=parse_near_duplicates(near_duplicates), report=report).statistics
     if as_json:
-        typer.echo(json.dumps(statistics.as_dict(), ensure_ascii=False))
+        print_json(statistics.as_dict())
         return
     print_counts("pairs", statistics.funnel)
     print_counts("labelled images", statistics.outcomes)
@@ -53,16 +53,14 @@ def audit(
     as_json: Json = False,
 ) -> None:
     """Compare labels with the truth: precision, recall, groups, the text-only linker beside it."""
-    import json
-
+    from openmofi import api
     from openmofi.cli.show.tables import print_audit
-    from openmofi.dataset.audit.audit import audit as run_audit
     from openmofi.storage import write_json
 
-    result = run_audit(folder, truth, at_recall=at_recall, split=split)
+    result = api.audit(folder, truth, at_recall=at_recall, split=split).as_dict()
     if out:
-        write_json(out, result.as_dict())
+        write_json(out, result)
     if as_json:
-        typer.echo(json.dumps(result.as_dict(), ensure_ascii=False))
-        return
-    print_audit(result.as_dict())
+        print_json(result)
+    else:
+        print_audit(result)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
+
+from openmofi.cli.command import print_json
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -21,18 +22,13 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show an encoder's dimensions, preprocessing, logit scale and fingerprints."""
-    from openmofi.encoders import open_encoder
+    from openmofi import api
 
-    facts = open_encoder(spec).describe()
+    facts = api.load_encoder(spec).describe()
     if as_json:
-        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        print_json(facts)
         return
-    from rich.console import Console
-    from rich.table import Table
+    from openmofi.cli.show.tables import print_facts
 
-    table = Table(show_header=False)
-    for name, value in facts.items():
-        text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
-        text = "unknown" if value is None else text
-        table.add_row(name.replace("_", " "), text)
-    Console().print(table)
+    print_facts({name: ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else
+                 "unknown" if value is None else str(value) for name, value in facts.items()})

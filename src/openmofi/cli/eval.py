@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import typer.core
 
-from openmofi.cli.eval_sources import sources
+from openmofi.cli.command import print_json
 from openmofi.errors import UsageError
-
-COMPARE = "compare"
 
 
 class _Protocols(typer.core.TyperGroup):
@@ -82,7 +80,7 @@ def run(
                           device=device, progress=not as_json)
     plain = result.as_dict() | ({"written": str(result_path(out, result))} if out else {})
     if as_json:
-        typer.echo(json.dumps(plain, indent=2, ensure_ascii=False))
+        print_json(plain)
         return
     from openmofi.cli.show.tables import print_evaluation
 
@@ -91,10 +89,47 @@ def run(
         typer.echo(f"written: {plain['written']}")
 
 
-app.command("sources")(sources)
+@app.command("sources")
+def sources(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A dataset; all are listed without.")] = None,
+    check: Annotated[Path | None, typer.Option(
+        "--check", metavar="DIR", help="Check what is in this folder: counts, checksums of archives.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say where datasets come from, their licences and layouts; with --check, whether a folder is whole."""
+    from openmofi.evaluation.sources import SOURCES, check_source, source_named
+
+    value: dict[str, Any]
+    whole = True
+    if check is not None:
+        if name is None:
+            raise UsageError("--check needs the name of a dataset.", "Write openmofi eval sources NAME --check DIR.")
+        findings = check_source(name, check)
+        whole = all(finding.ok for finding in findings)
+        value = {"whole": whole, "findings": [asdict(finding) for finding in findings]}
+        lines = [f"{'ok ' if finding.ok else 'NOT'} {finding.what}: {finding.found}" for finding in findings]
+    elif name is not None:
+        value = _source(source_named(name))
+        lines = [f"{key + ':':<11} {', '.join(entry) if isinstance(entry, tuple) else entry}"
+                 for key, entry in value.items() if entry]
+    else:
+        value = {key: _source(source) for key, source in SOURCES.items()}
+        lines = [f"{key:<12} {source.counts.partition(';')[0]}; {', '.join(source.protocols)}"
+                 for key, source in SOURCES.items()]
+    if as_json:
+        print_json(value)
+    else:
+        typer.echo("\n".join(lines))
+    if not whole:
+        raise typer.Exit(1)
 
 
-@app.command(COMPARE)
+def _source(source: Any) -> dict[str, Any]:
+    return {name: getattr(source, name) for name in ("protocols", "home", "licence", "layout", "counts")} | {
+        "archives": tuple(f"{file} (MD5 {digest})" for file, digest in source.archives.items())}
+
+
+@app.command("compare")
 def compare(
     results: Annotated[list[Path], typer.Argument(metavar="RESULTS...", help="JSON files of `openmofi eval --out`.")],
     out: Annotated[Path | None, typer.Option(
@@ -107,20 +142,20 @@ def compare(
 
     if style not in ("table", "markdown", "csv"):
         raise UsageError(f"There is no format {style!r}.", "Use table, markdown or csv.")
-    found = comparing.compare_results(results)
+    compared = comparing.compare_results(results)
     if out:
         from openmofi.storage import write_text
 
-        write_text(out / "compare.md", comparing.markdown(found))
-        write_text(out / "compare.csv", comparing.as_csv(found))
-        for one in found:
-            write_text(out / f"{one.results[0].protocol}.svg", str(comparing.figure(one)))
+        write_text(out / "compare.md", comparing.markdown(compared))
+        write_text(out / "compare.csv", comparing.as_csv(compared))
+        for protocol in compared:
+            write_text(out / f"{protocol.results[0].protocol}.svg", str(comparing.figure(protocol)))
     if as_json:
-        typer.echo(json.dumps([one.as_dict() for one in found], indent=2, ensure_ascii=False))
+        print_json([protocol.as_dict() for protocol in compared])
     elif style == "table":
         from openmofi.cli.show.tables import print_comparison
 
-        for one in found:
-            print_comparison(one.results[0].protocol, comparing.table_rows(one))
+        for protocol in compared:
+            print_comparison(protocol.results[0].protocol, comparing.table_rows(protocol))
     else:
-        typer.echo((comparing.markdown if style == "markdown" else comparing.as_csv)(found), nl=False)
+        typer.echo((comparing.markdown if style == "markdown" else comparing.as_csv)(compared), nl=False)

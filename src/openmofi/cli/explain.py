@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from openmofi.cli.command import print_json
 
 
 def explain(
@@ -29,7 +30,7 @@ def explain(
         image, text, kb=kb, encoder=encoder, calibration=calibration, detector=detector, linker=linker,
         threshold=threshold, template=template, cache=cache, progress=not as_json)
     if as_json:
-        typer.echo(json.dumps(explanation.as_dict(), indent=2, ensure_ascii=False))
+        print_json(explanation.as_dict())
     else:
         _print(explanation)
 

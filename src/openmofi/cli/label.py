@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal, cast
 
 import typer
+
+from openmofi.cli.command import print_json
 
 
 def label(
@@ -48,24 +48,17 @@ def label(
         text_column=text_column, image_column=image_column, batch_size=batch_size, device=device, precision=precision,
         engine=engine, seed=seed, progress=not as_json)
     if as_json:
-        typer.echo(json.dumps(labels.summary, indent=2, sort_keys=True))
+        print_json(labels.summary)
         return
-    _print(labels.summary, out)
+    from openmofi.cli.show.tables import print_table
 
-
-def _print(counts: Mapping[str, Any], out: Path) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"{counts['rows_out']:,} of {counts['rows_in']:,} pairs in {out}", title_justify="left")
-    table.add_column("status")
-    table.add_column("pairs", justify="right")
-    for status, count in sorted(counts["status"].items(), key=lambda item: -item[1]):
-        table.add_row(status, f"{count:,}")
-    Console().print(table)
+    counts = labels.summary
+    print_table(("status", "pairs"), [(status, f"{count:,}") for status, count in sorted(
+        counts["status"].items(), key=lambda item: -item[1])],
+        title=f"{counts['rows_out']:,} of {counts['rows_in']:,} pairs in {out}")
     precision = counts["expected_precision"]
-    Console().print(f"{counts['accepted']:,} labels accepted from probability {counts['threshold']:.3f} on"
-                    + ("" if precision is None else f"; expected precision {precision:.3f}"))
+    typer.echo(f"{counts['accepted']:,} labels accepted from probability {counts['threshold']:.3f} on"
+               + ("" if precision is None else f"; expected precision {precision:.3f}"))
     if gain := counts.get("adapter_gain"):
-        Console().print(f"adapter: {gain['without']['expected_right']:,.0f} labels expected to be right without it, "
-                        f"{gain['with']['expected_right']:,.0f} with it")
+        typer.echo(f"adapter: {gain['without']['expected_right']:,.0f} labels expected to be right without it, "
+                   f"{gain['with']['expected_right']:,.0f} with it")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from openmofi.cli import recipes
+from openmofi.cli.command import print_json
 from openmofi.errors import UsageError
 
 app = typer.Typer(no_args_is_help=True)
@@ -35,68 +37,54 @@ def examples(
 
         if len(files) != 1:
             raise UsageError("WordNet is one folder.", "Give its dict folder alone.")
-        found = wordnet_examples(files[0], parts=parts)
+        corpus = wordnet_examples(files[0], parts=parts)
     elif source in ("zelda", "conll"):
-        found = _annotated(source, files, candidates, descriptions, split)
+        corpus = _annotated(source, files, candidates, descriptions, split)
     else:
         raise UsageError(f"There is no source {source!r}.", "It can be wordnet, zelda or conll.")
-    write_examples(out, found)
-    counts: dict[str, int] = {}
-    for example in found:
-        counts[example.split] = counts.get(example.split, 0) + 1
-    told = {"examples": len(found), "splits": counts, "reachable": sum(example.reachable for example in found)}
-    typer.echo(json.dumps(told, indent=2) if as_json else
-               f"{len(found):,} examples in {out}: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()))
+    write_examples(out, corpus)
+    counts = Counter(example.split for example in corpus)
+    if as_json:
+        print_json({"examples": len(corpus), "splits": counts,
+                    "reachable": sum(example.reachable for example in corpus)})
+        return
+    splits = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    typer.echo(f"{len(corpus):,} examples in {out}: {splits}")
 
 
 @app.command("train")
 def train(
-    recipe: Annotated[str | None, typer.Argument(
-        metavar="RECIPE", help="A packaged recipe by name (see --list), or a YAML file.", show_default=False)] = None,
+    recipe: recipes.RecipeName = None,
     out: Annotated[Path | None, typer.Option(
         "-o", "--out", metavar="RUN", help="Folder of the run; the linker is fusion:RUN/linker.")] = None,
-    settings: Annotated[list[str] | None, typer.Option(
-        "--set", metavar="KEY=VALUE", help="Change a setting of the recipe, as optimizer.lr=3e-4; may be repeated.",
-    )] = None,
+    settings: recipes.Set = None,
     table: Annotated[Path | None, typer.Option(
         "--examples", metavar="FILE", help="Table of examples; short for --set data.examples=FILE.")] = None,
-    resume: Annotated[bool, typer.Option(
-        "--resume", help="Go on from the latest checkpoint in RUN; start where there is none.")] = False,
-    show: Annotated[bool, typer.Option(
-        "--show", help="Print the recipe with every setting, and train nothing.")] = False,
-    list_recipes: Annotated[bool, typer.Option("--list", help="List the packaged recipes.")] = False,
+    resume: recipes.Resume = False,
+    show: recipes.Show = False,
+    list_recipes: recipes.ListRecipes = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the final figures as JSON.")] = False,
 ) -> None:
     """Train a linker, as a recipe says. Ctrl-C writes a checkpoint; the same command with --resume goes on."""
-    from openmofi.cli.recipes import folder_of, named, path_setting, print_recipe
     from openmofi.training.linking.recipe import LINK_RECIPES, load_link_recipe
 
-    if list_recipes:
-        from openmofi.cli.show.tables import print_names
-        from openmofi.config.recipes import recipe_names
-
-        print_names(recipe_names(LINK_RECIPES), as_json)
-        return
-    loaded = load_link_recipe(named(recipe), [*(settings or ()), *path_setting("data.examples", table)])
-    if show:
-        print_recipe(loaded, as_json)
-        return
-    _train(loaded, folder_of(out), resume=resume, as_json=as_json)
-
-
-def _train(recipe: Any, out: Path, *, resume: bool, as_json: bool) -> None:
-    from openmofi.cli.recipes import resumable
+    overrides = recipes.changes(settings, {"data.examples": table})
+    name = recipes.recipe_to_train(recipe, overrides, LINK_RECIPES, load_link_recipe, show=show,
+                                   list_recipes=list_recipes, as_json=as_json)
+    loaded = load_link_recipe(name, overrides)
+    folder = recipes.run_folder(out)
     from openmofi.progress import shown_training
     from openmofi.training.linking.run import LINKER, train_linker
 
-    with resumable(), shown_training(not as_json) as (watcher, _):
-        found = train_linker(recipe, out, resume=resume, watcher=watcher)
+    with recipes.resumable(), shown_training(not as_json) as (watcher, _):
+        counts = train_linker(loaded, folder, resume=resume, watcher=watcher)
     if as_json:
-        typer.echo(json.dumps({"run": str(out), **found}, indent=2, ensure_ascii=False))
+        print_json({"run": str(folder), **counts})
         return
-    accuracy = found["accuracy"]
-    told = "" if accuracy is None else f", {accuracy:.3f} right on {recipe.stopping.split}"
-    typer.echo(f"{found['steps']:,} steps{told}, temperature {found['temperature']:.2f}\nlinker: fusion:{out / LINKER}")
+    accuracy = counts["accuracy"]
+    right = "" if accuracy is None else f", {accuracy:.3f} right on {loaded.stopping.split}"
+    typer.echo(f"{counts['steps']:,} steps{right}, temperature {counts['temperature']:.2f}\n"
+               f"linker: fusion:{folder / LINKER}")
 
 
 def _annotated(source: str, files: list[Path], candidates: Path | None, descriptions: Path | None,
@@ -108,6 +96,6 @@ def _annotated(source: str, files: list[Path], candidates: Path | None, descript
         raise UsageError(f"{source} needs candidate lists.",
                          "Add --candidates FILE: ZELDA's other/zelda_mention_entities_counter.pickle, or JSON.")
     lists = CandidateLists(read_candidate_counts(candidates))
-    told = read_descriptions(descriptions) if descriptions else None
+    glosses = read_descriptions(descriptions) if descriptions else None
     read = zelda_examples if source == "zelda" else conll_examples
-    return [example for file in files for example in read(file, lists, told, split=split or file.stem)]
+    return [example for file in files for example in read(file, lists, glosses, split=split or file.stem)]

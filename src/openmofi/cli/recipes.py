@@ -1,52 +1,86 @@
-"""What the commands that train from a recipe have in common."""
+"""What the commands that train from a recipe have in common: options, the list of recipes, what is missing."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
+from openmofi.cli.command import print_json
 from openmofi.errors import UsageError
 
+Value = TypeVar("Value")
 
-def named(recipe: str | None) -> str:
-    """The recipe's name or path.
+RecipeName = Annotated[str | None, typer.Argument(
+    metavar="RECIPE", help="A packaged recipe by name (see --list), or a YAML file.", show_default=False)]
+Set = Annotated[list[str] | None, typer.Option(
+    "--set", metavar="KEY=VALUE", help="Change a setting of the recipe, as optimizer.lr=3e-4; may be repeated.")]
+Resume = Annotated[bool, typer.Option(
+    "--resume", help="Go on from the latest checkpoint in RUN; start where there is none.")]
+Show = Annotated[bool, typer.Option("--show", help="Print the recipe with every setting, and train nothing.")]
+ListRecipes = Annotated[bool, typer.Option("--list", help="List the packaged recipes.")]
+
+
+def required(value: Value | None, what: str, hint: str) -> Value:
+    """An argument that some uses of a command need and others do not.
 
     Raises:
-        UsageError: there is none.
+        UsageError: it is missing.
     """
-    if recipe is None:
-        raise UsageError("There is no recipe to train.", "Name one, or a YAML file; --list shows the packaged ones.")
-    return recipe
+    if value is None:
+        raise UsageError(f"There is no {what}.", hint)
+    return value
 
 
-def folder_of(out: Path | None) -> Path:
+def changes(settings: Sequence[str] | None, paths: Mapping[str, Path | None]) -> list[str]:
+    """The changes to a recipe: `--set`, then the options that are short for `--set KEY=PATH`."""
+    # JSON is YAML: a path with a colon or a hash in it stays one text.
+    return [*(settings or ()), *(f"{key}={json.dumps(str(path), ensure_ascii=False)}"
+                                 for key, path in paths.items() if path is not None)]
+
+
+def recipe_to_train(name: str | None, settings: Sequence[str], folder: Traversable,
+                    load: Callable[[str, Sequence[str]], Any], *, show: bool, list_recipes: bool, as_json: bool) -> str:
+    """The recipe's name or path; where `--list` or `--show` asks for it, print instead and end the command.
+
+    Args:
+        name: of a packaged recipe, or a YAML file.
+        settings: changes to it, as KEY=VALUE.
+        folder: the packaged recipes.
+        load: opens a recipe.
+        show, list_recipes, as_json: the options.
+
+    Raises:
+        UsageError: no recipe is named, or what `load` raises.
+    """
+    from openmofi.cli.show.tables import print_names
+    from openmofi.config.recipes import recipe_dict, recipe_names, recipe_yaml
+
+    if list_recipes:
+        print_names(recipe_names(folder), as_json)
+        raise typer.Exit
+    name = required(name, "recipe to train", "Name one, or a YAML file; --list shows the packaged ones.")
+    if not show:
+        return name
+    if as_json:
+        print_json(recipe_dict(load(name, settings)))
+    else:
+        typer.echo(recipe_yaml(load(name, settings)), nl=False)
+    raise typer.Exit
+
+
+def run_folder(out: Path | None) -> Path:
     """The run's folder.
 
     Raises:
-        UsageError: there is none.
+        UsageError: it is missing.
     """
-    if out is None:
-        raise UsageError("There is no folder for the run.", "Add -o RUN.")
-    return out
-
-
-def path_setting(key: str, path: Path | None) -> list[str]:
-    """An option that is short for `--set KEY=PATH`."""
-    # JSON is YAML: a path with a colon or a hash in it stays one text.
-    return [] if path is None else [f"{key}={json.dumps(str(path), ensure_ascii=False)}"]
-
-
-def print_recipe(recipe: Any, as_json: bool) -> None:
-    """Print a recipe with every setting."""
-    from openmofi.config.recipes import recipe_dict, recipe_yaml
-
-    typer.echo(json.dumps(recipe_dict(recipe), indent=2, ensure_ascii=False) if as_json else recipe_yaml(recipe),
-               nl=as_json)
+    return required(out, "folder for the run", "Add -o RUN.")
 
 
 @contextmanager

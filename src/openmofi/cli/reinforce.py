@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from openmofi.errors import MissingExtraError, UsageError
+from openmofi.cli.command import print_json
+from openmofi.cli.recipes import required
+from openmofi.errors import MissingExtraError
 
 
 def reinforce(
@@ -38,59 +40,48 @@ def reinforce(
 ) -> None:
     """Store augmentations, synthetic texts and teachers' embeddings of labelled pairs; no image is copied."""
     try:
-        from openmofi import reinforcement
+        from openmofi import api, reinforcement
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error.name or "torchvision", "train") from error
-    from openmofi.engine import engine_named
-    from openmofi.progress import shown_progress
-    from openmofi.storage import expand_shards
-
     if tune_scale:
+        from openmofi.storage import expand_shards
+
         held_out = expand_shards(shards)
-        found = [{"spec": spec, **asdict(reinforcement.tune_scale(held_out, spec, seed=seed, device=device))}
-                 for spec in reinforcement.parse_specs(teachers)]
-        _print_scales(found, as_json)
+        _print_scales([{"spec": spec, **asdict(reinforcement.tune_scale(held_out, spec, seed=seed, device=device))}
+                       for spec in reinforcement.parse_specs(teachers)], as_json)
         return
-    settings = reinforcement.ReinforceSettings(
-        reinforcement.parse_teachers(teachers), augmentations, captions, precision, size, captioner,
-        batch_size=batch_size, seed=seed, entity_scores=entity_scores)
-    if labels is None or out is None:
-        raise UsageError(f"There is no {'folder of labels' if labels is None else 'folder for the store'}.",
-                         "Add --labels LABELS." if labels is None else "Add -o STORE.")
-    with shown_progress(not as_json) as progress:
-        counts = reinforcement.reinforce(expand_shards(shards), labels, out, settings, kb=kb, dataset=dataset,
-                                         device=device, engine=engine_named(engine), progress=progress)
+    counts = api.reinforce(
+        shards, labels=required(labels, "folder of labels", "Add --labels LABELS."), teachers=teachers,
+        out=required(out, "folder for the store", "Add -o STORE."), kb=kb, dataset=dataset, device=device,
+        engine=engine, progress=not as_json, augmentations=augmentations, captions=captions, captioner=captioner,
+        entity_scores=entity_scores, precision=precision, size=size, batch_size=batch_size, seed=seed)
     if as_json:
-        typer.echo(json.dumps(counts, indent=2, ensure_ascii=False))
-        return
-    _print(counts, out, precision)
+        print_json(counts)
+    else:
+        _print(counts, out, precision)
 
 
-def _print_scales(found: list[dict[str, Any]], as_json: bool) -> None:
+def _print_scales(scales: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        print_json(scales)
         return
-    for one in found:
-        typer.echo(f"{one['spec']}: scale {one['scale']:.1f}, cross-entropy {one['cross_entropy']:.3f} and "
-                   f"{one['accuracy']:.1%} right in batches of {one['batch']} ({one['pairs']:,} pairs)")
-    typer.echo("--teachers " + ",".join(f"{one['spec']}:{one['scale']:.1f}" for one in found))
+    for scale in scales:
+        typer.echo(f"{scale['spec']}: scale {scale['scale']:.1f}, cross-entropy {scale['cross_entropy']:.3f} and "
+                   f"{scale['accuracy']:.1%} right in batches of {scale['batch']} ({scale['pairs']:,} pairs)")
+    typer.echo("--teachers " + ",".join(f"{scale['spec']}:{scale['scale']:.1f}" for scale in scales))
 
 
-def _print(counts: dict[str, Any], out: Path, precision: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
+def _print(counts: Mapping[str, Any], out: Path | None, precision: str) -> None:
+    from openmofi.cli.show.tables import print_table
 
-    told = ", ".join(f"{count:,} {status}" for status, count in sorted(counts["status"].items(), key=lambda i: -i[1]))
-    typer.echo(f"{counts['rows']:,} pairs in {out}: {told}; {counts['bytes_per_sample']:,} bytes a sample")
+    statuses = sorted(counts["status"].items(), key=lambda item: -item[1])
+    typer.echo(f"{counts['rows']:,} pairs in {out}: {', '.join(f'{count:,} {status}' for status, count in statuses)}; "
+               f"{counts['bytes_per_sample']:,} bytes a sample")
     for refused in counts["refused"]:
         typer.echo(f"  {refused}")
     if counts["own_texts"]:
         typer.echo(f"{counts['own_texts']:,} samples have no accepted entity or no caption: their own text stands in")
-    table = Table(title=f"similarities as stored, over {counts['fidelity_samples']:,} samples", title_justify="left")
-    for heading in ("teacher", "precision", "KL (nats)", "mean |difference|"):
-        table.add_column(heading, justify="left" if heading in ("teacher", "precision") else "right")
-    for teacher, figures in counts["fidelity"].items():
-        for name, measured in figures.items():
-            shown = f"{name} (stored)" if name == precision else name
-            table.add_row(teacher, shown, f"{measured['kl']:.2e}", f"{measured['absolute']:.2e}")
-    Console().print(table)
+    print_table(("teacher", "precision", "KL (nats)", "mean |difference|"), [
+        (teacher, f"{name} (stored)" if name == precision else name, f"{errors['kl']:.2e}", f"{errors['absolute']:.2e}")
+        for teacher, precisions in counts["fidelity"].items() for name, errors in precisions.items()], numbers=(2, 3),
+        title=f"similarities as stored, over {counts['fidelity_samples']:,} samples")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from openmofi.cli.command import print_json
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -16,12 +17,11 @@ _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.command()
 def fetch(as_json: _JSON = False) -> None:
     """Fetch the images and names with npm, as the lock file pins them; fetched packages are not fetched again."""
-    from openmofi.sample.images.packages import fetch as fetch_packages
-    from openmofi.sample.images.packages import package_versions
+    from openmofi.sample.images import packages
 
-    folder = fetch_packages()
+    folder = packages.fetch()
     if as_json:
-        print(json.dumps({"folder": str(folder), "packages": package_versions()}, indent=2))
+        print_json({"folder": str(folder), "packages": packages.package_versions()})
     else:
         print(folder)
 
@@ -39,18 +39,17 @@ def world(
     from openmofi.cli.show.tables import print_world
     from openmofi.engine import engine_named
     from openmofi.progress import shown_progress
-    from openmofi.sample import build_world
-    from openmofi.sample import fetch as fetch_packages
+    from openmofi.sample.images import packages
     from openmofi.sample.settings import world_settings
+    from openmofi.sample.world import build_world
 
     engine = engine_named(f"processes:{workers}" if workers else "processes")
     with shown_progress(not as_json) as progress:
-        manifest = build_world(fetch_packages(), out, world_settings(seed, max_entities), engine, progress)
+        manifest = build_world(packages.fetch(), out, world_settings(seed, max_entities), engine, progress)
     if as_json:
-        print(json.dumps({"world": str(out), "fingerprint": manifest.fingerprint, **manifest.counts}, indent=2,
-                         ensure_ascii=False))
-        return
-    print_world(str(out), manifest.counts)
+        print_json({"world": str(out), "fingerprint": manifest.fingerprint, **manifest.counts})
+    else:
+        print_world(str(out), manifest.counts)
 
 
 @app.command()
@@ -70,7 +69,7 @@ def encoder(
         counts = train_sample_encoders(expand_shards(shards), kb, out, cache=cache or out / "cache",
                                        progress=progress)
     if as_json:
-        print(json.dumps(counts, indent=2))
+        print_json(counts)
         return
     for name, fit in counts.items():
         print(f"{out / name}: loss {fit['first_loss']:.3f} → {fit['loss']:.3f} on {fit['pairs']:,} pairs")
@@ -91,6 +90,6 @@ def demo(
     with shown_progress(not as_json) as progress:
         metrics = run_demo(out, progress, settings=world_settings(None, max_entities))
     if as_json:
-        print(json.dumps(metrics, indent=2))
-        return
-    print_demo(str(out), metrics)
+        print_json(metrics)
+    else:
+        print_demo(str(out), metrics)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from openmofi.dataset.statistics import Statistics, read_statistics
 from openmofi.dataset.tables import Folder
 from openmofi.errors import MissingExtraError
 
@@ -101,6 +102,15 @@ class Dataset(_Tables):
             OpenMofiError: there is none, or it is not finished.
         """
         return cls(Folder.open(path, "dataset"))
+
+    @property
+    def statistics(self) -> Statistics:
+        """What became of all pairs and labels.
+
+        Raises:
+            OpenMofiError: the file is missing or damaged.
+        """
+        return read_statistics(self.path)
 
     def vocabulary(self) -> pa.Table:
         """The classes, see `schema.VOCABULARY`."""

@@ -44,6 +44,10 @@ class Stopwatch:
         """Go on with the seconds of an earlier run."""
         return cls(path, json.loads(path.read_text()) if path.exists() else {})
 
+    def totals(self) -> dict[str, float]:
+        """Seconds of each step, and `total`."""
+        return {**self.seconds, "total": round(sum(self.seconds.values()), 1)}
+
     def time(self, step: str, work: Callable[[], Result]) -> Result:
         """Do `work` and add what it took to `step`, also when it is interrupted."""
         started = time.monotonic()
@@ -96,7 +100,7 @@ def finish_demo(root: Path, watch: Stopwatch, metrics: Mapping[str, Any], audits
         kb=KnowledgeBase.open(root / "kb"), metrics=head_figures(metrics["labels"]),
         sections=[*sections, figures_section(metrics, goals), seconds_section(before)],
         compared={"contrastive on alt-text": audits["labels-alt-text"]}))
-    finished = {**metrics, "seconds": {**watch.seconds, "total": round(sum(watch.seconds.values()), 1)}}
+    finished = {**metrics, "seconds": watch.totals()}
     write_json(root / "metrics.json", finished)
     return finished
 

@@ -21,11 +21,8 @@ from openmofi.sample.settings import WorldSettings
 from openmofi.schema import TRUTH
 from openmofi.storage import Manifest, claim_folder, file_fingerprint, finish_manifest, write_table
 
-ARTWORKS = pa.schema([
-    pa.field("picture", pa.string()), pa.field("entity", pa.string()), pa.field("name", pa.string()),
-    pa.field("set", pa.string()), pa.field("icon", pa.string()), pa.field("domain", pa.string()),
-    pa.field("rule", pa.string()), pa.field("split", pa.string()),
-])
+ARTWORKS = pa.schema([(column, pa.string()) for column in (
+    "picture", "entity", "name", "set", "icon", "domain", "rule", "split")])
 """`pictures.parquet`: a row an icon that shows an entity; `rule` is how the entity was found."""
 
 

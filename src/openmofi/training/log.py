@@ -39,8 +39,17 @@ class Watcher(Protocol):
         """Show a message."""
 
 
-class Unwatched(Watcher):
+class Unwatched:
     """A watcher that shows nothing."""
+
+    def begin(self, total: int, done: int) -> None:
+        """See `Watcher`."""
+
+    def log(self, step: int, scalars: Mapping[str, float]) -> None:
+        """See `Watcher`."""
+
+    def say(self, message: str) -> None:
+        """See `Watcher`."""
 
 
 @dataclass

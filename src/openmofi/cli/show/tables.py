@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from openmofi.cli.command import print_json
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None,
@@ -36,10 +37,15 @@ def print_counts(title: str, counts: Mapping[str, int]) -> None:
     print()
 
 
+def print_facts(facts: Mapping[str, str]) -> None:
+    """Print named values, one a line."""
+    print_table(("what", "value"), [(name.replace("_", " "), value) for name, value in facts.items()], numbers=())
+
+
 def print_names(names: Mapping[str, str], as_json: bool) -> None:
     """Print names with a line on each, or both as JSON."""
     if as_json:
-        print(json.dumps(names, indent=2, ensure_ascii=False))
+        print_json(names)
         return
     width = max(map(len, names))
     for name, what in names.items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,8 @@ def _open_clip(spec: str, place: str, option: str, device: str, *, ids_alone: bo
                         Called(model, "get_text_features", "input_ids"), tokens,
                         {"kind": "transformers", "masked": False, "length": tokens.length, "end": end})
     # SigLIP was trained on texts padded to full length, without a mask.
-    towers = Towers(on_arrays(networks.image, device), tokens if siglip else tokens.rows,
+    rows: Callable[[list[str]], Any] = tokens if siglip else tokens.rows
+    towers = Towers(on_arrays(networks.image, device), rows,
                     on_tokens(Called(model, "get_text_features", "input_ids"), device, filler=tokens.filler,
                               masked=masked),
                     dimension_of(model), _fingerprint(folder, config, model), networks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,34 +68,27 @@ def fold(code: str, label: str) -> str:
     parts = [part for part in code.split("-") if part not in _TONES]
     head = [_PERSON] if len(parts) > 2 and parts[0] in _GENDERED_PEOPLE else parts[:1]
     rest = [part for part in parts[1:] if part not in _GENDERS and part != _RIGHTWARDS]
-    kept = "-".join(head + rest)
-    while kept.endswith(f"-{_JOINER}"):
-        kept = kept.removesuffix(f"-{_JOINER}")
-    return kept
+    while rest and rest[-1] == _JOINER:
+        rest.pop()
+    return "-".join(head + rest)
 
 
-def _subgroups(sources: Path) -> tuple[dict[int, str], dict[int, str]]:
-    messages = read_json(sources / "emojibase-data" / "en" / "messages.json")
-    groups = {entry["order"]: entry["key"] for entry in messages["groups"]}
-    # Two subgroups share an order number in emojibase 17; the last one listed is the one that has emoji.
-    return groups, {entry["order"]: entry["key"] for entry in messages["subgroups"]}
-
-
-def _rows(sources: Path, language: str) -> list[dict[str, Any]]:
+def emoji_rows(sources: Path, language: str) -> list[dict[str, Any]]:
+    """All emoji as a language of emojibase lists them."""
     return read_json(sources / "emojibase-data" / language / "data.json")
 
 
 def read_concepts(sources: Path) -> list[Concept]:
     """All emoji concepts in Unicode's order; country flags are left out (they are countries)."""
-    groups, subgroups = _subgroups(sources)
-    rows = [row for row in _rows(sources, "en") if subgroups.get(row.get("subgroup", -1), "") not in
-            (*_UNUSED_SUBGROUPS, "")]
-    rows.sort(key=lambda row: row["order"])
-    members: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        code = plain_code(row["hexcode"])
-        members.setdefault(fold(code, row["label"]), []).append(row)
-    foreign = {language: {plain_code(row["hexcode"]): row["label"] for row in _rows(sources, language)}
+    messages = read_json(sources / "emojibase-data" / "en" / "messages.json")
+    # Two subgroups share an order number in emojibase 17; the last one listed is the one that has emoji.
+    groups, subgroups = ({entry["order"]: entry["key"] for entry in messages[name]} for name in ("groups", "subgroups"))
+    rows = [row for row in emoji_rows(sources, "en")
+            if subgroups.get(row.get("subgroup"), "country-flag") not in _UNUSED_SUBGROUPS]
+    members: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: row["order"]):
+        members[fold(plain_code(row["hexcode"]), row["label"])].append(row)
+    foreign = {language: {plain_code(row["hexcode"]): row["label"] for row in emoji_rows(sources, language)}
                for language in LANGUAGES}
     return [_concept(code, group, groups, subgroups, foreign) for code, group in members.items()]
 
@@ -104,16 +98,13 @@ def _concept(code: str, rows: list[dict[str, Any]], groups: Mapping[int, str], s
     # A folded concept is named by the emoji that stands for it; where only gendered ones exist, by the first.
     head = next((row for row in rows if plain_code(row["hexcode"]) == code), rows[0])
     own = plain_code(head["hexcode"])
-    labels = {language: (table[own],) for language, table in foreign.items() if table.get(own)}
-    label = "clock face" if code in _CLOCKS else _neutral(head["label"])
     if code in _CLOCKS:
-        labels = {}
+        label, labels = "clock face", {}
+    else:
+        label = re.sub(r"^(person|man|woman): ", "", head["label"])
+        labels = {language: (table[own],) for language, table in foreign.items() if table.get(own)}
     return Concept(code, label, tuple(head.get("tags", ())), subgroups[head["subgroup"]], groups[head["group"]],
                    tuple(plain_code(row["hexcode"]) for row in rows), labels)
-
-
-def _neutral(label: str) -> str:
-    return re.sub(r"^(person|man|woman): ", "", label)
 
 
 def code_of_names(sets: Iterable[IconSet], concepts: Iterable[Concept]) -> dict[str, str]:
@@ -125,7 +116,7 @@ def code_of_names(sets: Iterable[IconSet], concepts: Iterable[Concept]) -> dict[
             codes.setdefault(icon, plain_code(code))
     for concept in concepts:
         if len(concept.members) == 1:
-            codes.setdefault(_slug(concept.label), concept.code)
+            codes.setdefault(re.sub(r"[^a-z0-9]+", "-", concept.label.lower()).strip("-"), concept.code)
     for icons in sets:
         for alias, icon in icons.aliases.items():
             if icon in codes:
@@ -133,10 +124,6 @@ def code_of_names(sets: Iterable[IconSet], concepts: Iterable[Concept]) -> dict[
             elif alias in codes:
                 codes.setdefault(icon, codes[alias])
     return codes
-
-
-def _slug(label: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
 
 
 def icons_of_codes(icons: IconSet, codes: Mapping[str, str]) -> dict[str, str]:

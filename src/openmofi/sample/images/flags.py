@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from openmofi.sample.images.emoji import LANGUAGES, plain_code
+from openmofi.sample.images.emoji import LANGUAGES, emoji_rows, plain_code
 from openmofi.sample.images.entities import DROP, Artwork, DepictedEntity, unique
 from openmofi.sample.images.icons import IconSet, read_json
 from openmofi.sample.images.rules import Nouns
@@ -18,7 +19,6 @@ _TAG_BASE = 0xE0000
 _THREE_LETTERS = {"deu": "de", "est": "et", "fin": "fi", "fra": "fr", "hun": "hu", "ita": "it", "jpn": "ja",
                   "kor": "ko", "nld": "nl", "pol": "pl", "por": "pt", "rus": "ru", "spa": "es", "swe": "sv",
                   "zho": "zh"}
-_FLAG_NAMES = {"flag": "{}-4x3"}
 _CONTINENTS = {"Africa": "Africa", "Americas": "America", "Asia": "Asia", "Europe": "Europe", "Oceania": "Oceania",
                "Antarctic": "Antarctica"}
 
@@ -33,13 +33,9 @@ def iso_code(hexcode: str) -> str | None:
 
 
 def _flag_labels(sources: Path, language: str) -> dict[str, str]:
-    rows = read_json(sources / "emojibase-data" / language / "data.json")
-    labels = {}
-    for row in rows:
-        if code := iso_code(plain_code(row["hexcode"])):
-            # "flag: France", "drapeau : France", "旗: 法国": the name stands after the colon.
-            labels[code] = re.split(r"[:：]\s*", row["label"])[-1].strip()
-    return labels
+    # "flag: France", "drapeau : France", "旗: 法国": the name stands after the colon.
+    return {code: re.split(r"[:：]\s*", row["label"])[-1].strip() for row in emoji_rows(sources, language)
+            if (code := iso_code(plain_code(row["hexcode"])))}
 
 
 def _names(code: str, row: Mapping[str, Any], labels: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, ...]]:
@@ -114,15 +110,15 @@ def _kind(nouns: Nouns) -> tuple[tuple[str, str], ...]:
 
 def _flag_artworks(emoji_sets: Iterable[tuple[IconSet, Mapping[str, str]]],
                    flag_sets: Iterable[IconSet]) -> dict[str, list[Artwork]]:
-    artworks: dict[str, list[Artwork]] = {}
+    artworks: defaultdict[str, list[Artwork]] = defaultdict(list)
     for icons, by_code in emoji_sets:
         for hexcode, icon in by_code.items():
             if code := iso_code(hexcode):
-                artworks.setdefault(code, []).append(Artwork(icons.name, icon, "iso"))
+                artworks[code].append(Artwork(icons.name, icon, "iso"))
     for icons in flag_sets:
-        pattern = _FLAG_NAMES.get(icons.name, "{}")
+        # The set `flag` draws each flag in two shapes.
+        shape = "-4x3" if icons.name == "flag" else ""
         for icon, entry in icons.icons.items():
-            code = icon.removesuffix("-4x3").upper()
-            if pattern.format(code.lower()) == icon and not entry.get("hidden"):
-                artworks.setdefault(code, []).append(Artwork(icons.name, icon, "iso"))
+            if icon.endswith(shape) and not entry.get("hidden"):
+                artworks[icon.removesuffix(shape).upper()].append(Artwork(icons.name, icon, "iso"))
     return artworks

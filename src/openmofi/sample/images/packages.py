@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from openmofi.errors import OpenMofiError
 from openmofi.storage import file_fingerprint
+from openmofi.storage.paths import cache_folder
 
 _HERE = Path(__file__).parent
 LOCK = _HERE / "package-lock.json"
@@ -18,14 +18,9 @@ _MANIFEST = _HERE / "package.json"
 _NPM_CI = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
 
 
-def cache_home() -> Path:
-    """`$OPENMOFI_HOME`, or `~/.cache/openmofi`."""
-    return Path(os.environ.get("OPENMOFI_HOME") or Path.home() / ".cache" / "openmofi")
-
-
 def sources_folder(home: Path | None = None) -> Path:
     """Where the packages of this lock file lie, fetched or not: a `node_modules` folder."""
-    return (home or cache_home()) / "npm" / file_fingerprint(LOCK) / "node_modules"
+    return (home or cache_folder()) / "npm" / file_fingerprint(LOCK) / "node_modules"
 
 
 def fetch(home: Path | None = None) -> Path:

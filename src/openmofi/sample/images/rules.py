@@ -6,14 +6,13 @@ thing the concept is where WordNet lacks it.
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from openmofi.knowledge.builders.wordnet import Synset
-
-_THING = ("noun.artifact",)
-_BUILDING = ("noun.artifact", "noun.object", "noun.location")
 
 
 @dataclass(frozen=True)
@@ -31,74 +30,15 @@ class Rule:
     by_head: bool = False
 
 
+def _read_rules() -> dict[str, Rule]:
+    with open(Path(__file__).with_name("rules.csv"), newline="", encoding="utf-8") as handle:
+        rows = list(csv.DictReader(handle))
+    return {subgroup: Rule(tuple(row["files"].split()), (row["kind"], row["kind_file"]), bool(row["by_head"]))
+            for row in rows for subgroup in row["subgroups"].split()}
 
-RULES: Mapping[str, Rule] = {
-    **dict.fromkeys(("face-smiling", "face-affection", "face-tongue", "face-hand", "face-neutral-skeptical",
-                     "face-sleepy", "face-unwell", "face-hat", "face-glasses", "face-concerned", "face-negative",
-                     "cat-face", "monkey-face"), Rule((), ("facial expression", "noun.communication"))),
-    "face-costume": Rule(("noun.cognition", "noun.artifact"), ("facial expression", "noun.communication")),
-    "heart": Rule((), ("heart", "noun.shape")),
-    **dict.fromkeys(("hand-fingers-open", "hand-fingers-partial", "hand-single-finger", "hand-fingers-closed", "hands",
-                     "hand-prop", "person-gesture"), Rule((), ("gesture", "noun.communication"))),
-    "body-parts": Rule(("noun.body", "noun.artifact"), ("body part", "noun.body")),
-    **dict.fromkeys(("person", "person-role", "person-activity"),
-                    Rule(("noun.person", "noun.Tops"), ("person", "noun.Tops"))),
-    "person-fantasy": Rule(("noun.cognition", "noun.person", "noun.animal"), ("imaginary being", "noun.person")),
-    "person-sport": Rule((), ("athlete", "noun.person")),
-    "person-resting": Rule((), ("person", "noun.Tops")),
-    "family": Rule(("noun.group",), ("family", "noun.group")),
-    "person-symbol": Rule(("noun.body",), ("symbol", "noun.communication")),
-    "animal-mammal": Rule(("noun.animal",), ("mammal", "noun.animal"), by_head=True),
-    "animal-bird": Rule(("noun.animal",), ("bird", "noun.animal"), by_head=True),
-    **dict.fromkeys(("animal-amphibian", "animal-marine"),
-                    Rule(("noun.animal",), ("animal", "noun.Tops"), by_head=True)),
-    "animal-reptile": Rule(("noun.animal",), ("reptile", "noun.animal"), by_head=True),
-    "animal-bug": Rule(("noun.animal",), ("insect", "noun.animal"), by_head=True),
-    "plant-flower": Rule(("noun.plant",), ("flower", "noun.plant")),
-    "plant-other": Rule(("noun.plant",), ("plant", "noun.Tops")),
-    "food-fruit": Rule(("noun.food",), ("edible fruit", "noun.food"), by_head=True),
-    "food-vegetable": Rule(("noun.food", "noun.plant"), ("vegetable", "noun.food"), by_head=True),
-    **dict.fromkeys(("food-prepared", "food-asian"), Rule(("noun.food",), ("dish", "noun.food"))),
-    "food-marine": Rule(("noun.animal", "noun.food"), ("seafood", "noun.food")),
-    "food-sweet": Rule(("noun.food",), ("sweet", "noun.food")),
-    "drink": Rule(("noun.food", "noun.artifact"), ("beverage", "noun.food")),
-    "dishware": Rule(_THING, ("tableware", "noun.artifact")),
-    "place-map": Rule((), ("map", "noun.artifact")),
-    "place-geographic": Rule(("noun.object", "noun.location"), ("geological formation", "noun.object")),
-    "place-building": Rule(_BUILDING, ("building", "noun.artifact")),
-    "place-religious": Rule(_BUILDING, ("place of worship", "noun.artifact")),
-    "place-other": Rule(_BUILDING, ("structure", "noun.artifact")),
-    **dict.fromkeys(("transport-ground", "transport-air"), Rule(_THING, ("vehicle", "noun.artifact"))),
-    "transport-water": Rule(_THING, ("vessel", "noun.artifact")),
-    **dict.fromkeys(("hotel", "arts-crafts", "other-object"), Rule(_THING, ("artifact", "noun.Tops"))),
-    "time": Rule(_THING, ("timepiece", "noun.artifact")),
-    "sky-weather": Rule(("noun.object", "noun.phenomenon", "noun.artifact", "noun.event"),
-                        ("atmospheric phenomenon", "noun.phenomenon")),
-    "event": Rule((*_THING, "noun.plant"), ("decoration", "noun.artifact")),
-    "award-medal": Rule(_THING, ("award", "noun.communication")),
-    "sport": Rule((*_THING, "noun.act"), ("sports equipment", "noun.artifact")),
-    "game": Rule(_THING, ("game equipment", "noun.artifact")),
-    "clothing": Rule(_THING, ("clothing", "noun.artifact")),
-    **dict.fromkeys(("sound", "music", "phone", "light-video"),
-                    Rule((*_THING, "noun.communication"), ("device", "noun.artifact"))),
-    "musical-instrument": Rule(_THING, ("musical instrument", "noun.artifact")),
-    "computer": Rule(_THING, ("electronic equipment", "noun.artifact")),
-    "book-paper": Rule((*_THING, "noun.communication"), ("publication", "noun.communication")),
-    "money": Rule((*_THING, "noun.possession", "noun.communication"), ("money", "noun.possession")),
-    "mail": Rule((*_THING, "noun.communication"), ("mail", "noun.communication")),
-    "writing": Rule(_THING, ("writing implement", "noun.artifact")),
-    "office": Rule((*_THING, "noun.communication"), ("artifact", "noun.Tops")),
-    "lock": Rule(_THING, ("lock", "noun.artifact")),
-    "tool": Rule(_THING, ("tool", "noun.artifact")),
-    "science": Rule(_THING, ("instrument", "noun.artifact")),
-    "medical": Rule((*_THING, "noun.substance", "noun.body"), ("instrument", "noun.artifact")),
-    "household": Rule((*_THING, "noun.substance"), ("artifact", "noun.Tops")),
-    **dict.fromkeys(("transport-sign", "warning"), Rule((), ("signboard", "noun.artifact"))),
-    "zodiac": Rule(("noun.location",), ("sign of the zodiac", "noun.location")),
-    **dict.fromkeys(("flag", "subdivision-flag"), Rule((), ("flag", "noun.artifact"))),
-    **dict.fromkeys(("emotion", "arrow", "religion", "av-symbol", "gender", "math", "punctuation", "currency",
-                     "other-symbol", "keycap", "alphanum", "geometric"), Rule((), ("symbol", "noun.communication"))),
-}
+
+RULES: Mapping[str, Rule] = _read_rules()
+"""Subgroup → its rule, from `rules.csv`."""
 
 _DEPICTABLE = tuple(f"noun.{name}" for name in (
     "act", "animal", "artifact", "body", "communication", "event", "food", "group", "location", "object", "person",

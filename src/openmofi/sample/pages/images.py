@@ -139,13 +139,9 @@ def encode(page: Image.Image, noise: PageNoise, rng: random.Random) -> bytes:
     """The page's image as JPEG, WebP or PNG."""
     buffer = io.BytesIO()
     quality = rng.randint(*noise.quality)
-    kind = pick(rng, noise.formats)
-    if kind == 0:
-        page.save(buffer, "JPEG", quality=quality)
-    elif kind == 1:
-        page.save(buffer, "WEBP", quality=quality, method=0)
-    else:
-        page.save(buffer, "PNG", compress_level=3)
+    kind = ("JPEG", "WEBP", "PNG")[pick(rng, noise.formats)]
+    # A format takes of the options what it knows.
+    page.save(buffer, kind, quality=quality, method=0, compress_level=3)
     return buffer.getvalue()
 
 
