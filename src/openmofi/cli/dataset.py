@@ -28,6 +28,7 @@ def build(
 ) -> None:
     """Build a labelled dataset: vocabulary, statistics, card and report; no image is copied."""
     import json
+    from dataclasses import asdict
 
     from openmofi.cli.show.tables import print_counts
     from openmofi.dataset import DatasetSettings, build_dataset, parse_near_duplicates
@@ -36,7 +37,7 @@ def build(
     settings = DatasetSettings(min_images, max_images, parse_near_duplicates(near_duplicates))
     statistics = build_dataset(labels, out, settings, kb=KnowledgeBase.open(kb) if kb else None, report=report)
     if as_json:
-        typer.echo(json.dumps(statistics.as_dict(), ensure_ascii=False))
+        typer.echo(json.dumps(asdict(statistics), ensure_ascii=False))
         return
     print_counts("pairs", statistics.funnel)
     print_counts("labelled images", statistics.outcomes)
