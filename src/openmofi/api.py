@@ -141,7 +141,7 @@ def explain(image: Any, text: str, *, kb: KnowledgeBase | Folder, encoder: Any,
     """
     from openmofi import labeling
     from openmofi.labeling import LabelSettings, SelectionSettings, TextSettings
-    from openmofi.storage.paths import cache_folder
+    from openmofi.storage.locks import cache_folder
 
     settings = LabelSettings(TextSettings(detector, linker), SelectionSettings(template, threshold))
     with shown_progress(progress) as shown:
@@ -286,7 +286,7 @@ def evaluate(protocol: str, *, data: Folder, encoder: Any = None, linker: str = 
     from openmofi.evaluation.failures import write
     from openmofi.evaluation.run import evaluate as run_protocol
     from openmofi.storage import make_folder
-    from openmofi.storage.paths import cache_folder
+    from openmofi.storage.locks import cache_folder
 
     for folder in (out, cache):
         if folder:

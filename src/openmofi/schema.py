@@ -111,41 +111,35 @@ class Link:
     link_score: float
 
 
-MENTION = pa.struct([
-    pa.field("start", pa.int32()), pa.field("end", pa.int32()),
-    pa.field("surface", pa.string()), pa.field("detector", pa.string()),
-])
+MENTION = pa.struct([("start", pa.int32()), ("end", pa.int32()), ("surface", pa.string()), ("detector", pa.string())])
 LINK = pa.struct([
-    pa.field("entity", pa.string()), pa.field("mention", pa.int32()),
-    pa.field("prior", pa.float32()), pa.field("link_score", pa.float32()),
+    ("entity", pa.string()), ("mention", pa.int32()), ("prior", pa.float32()), ("link_score", pa.float32()),
 ])
 JUDGEMENT = pa.struct([
-    pa.field("entity", pa.string()), pa.field("mention", pa.int32()),
-    pa.field("prior", pa.float32()), pa.field("link_score", pa.float32()),
-    pa.field("image_score", pa.float32()), pa.field("probability", pa.float32()),
-    pa.field("accepted", pa.bool_()), pa.field("reason", pa.string()),
+    *LINK, ("image_score", pa.float32()), ("probability", pa.float32()), ("accepted", pa.bool_()),
+    ("reason", pa.string()),
 ])
 """An entity of a pair, judged by its image: a `Link`, then the encoder's raw `image_score` (cosine × logit
 scale), the calibrated `probability` (0..1) that the image shows the entity, whether it is a label, and the `Reason`."""
 
 ENTITIES = pa.schema([
-    pa.field("id", pa.string()), pa.field("name", pa.string()), pa.field("description", pa.string()),
-    pa.field("types", pa.list_(pa.string())), pa.field("popularity", pa.float32()),
+    ("id", pa.string()), ("name", pa.string()), ("description", pa.string()),
+    ("types", pa.list_(pa.string())), ("popularity", pa.float32()),
 ])
 """entities: one row an entity. Sources and built knowledge bases share it."""
 
-NAMES = pa.schema([pa.field("name", pa.string()), pa.field("entity", pa.string()), pa.field("count", pa.float32())])
+NAMES = pa.schema([("name", pa.string()), ("entity", pa.string()), ("count", pa.float32())])
 """names of a source: a surface form, the entity that it may mean, and how often it does (any positive unit)."""
 
-RELATIONS = pa.schema([pa.field("head", pa.string()), pa.field("relation", pa.string()), pa.field("tail", pa.string())])
+RELATIONS = pa.schema([("head", pa.string()), ("relation", pa.string()), ("tail", pa.string())])
 """relations of a source: head and tail are entity identifiers."""
 
-SURFACES = pa.schema([pa.field("name", pa.string()), pa.field("link_probability", pa.float32())])
+SURFACES = pa.schema([("name", pa.string()), ("link_probability", pa.float32())])
 """optional table of a source: how often a surface form is a mention at all, 0..1. Absent names have 1."""
 
 LINKS = pa.schema([
-    pa.field("key", pa.string()), pa.field("text", pa.string()), pa.field("status", pa.string()),
-    pa.field("mentions", pa.list_(MENTION)), pa.field("links", pa.list_(LINK)),
+    ("key", pa.string()), ("text", pa.string()), ("status", pa.string()),
+    ("mentions", pa.list_(MENTION)), ("links", pa.list_(LINK)),
 ])
 """links: a pair's text, its mentions and their candidate entities; one file a shard of pairs."""
 
@@ -160,36 +154,36 @@ def features_schema(dim: int, dtype: str = "float16") -> pa.Schema:
     """
     value = pa.float16() if dtype == "float16" else pa.float32()
     return pa.schema([
-        pa.field("key", pa.string()), pa.field("status", pa.string()),
-        pa.field("width", pa.int32()), pa.field("height", pa.int32()), pa.field("phash", pa.uint64()),
-        pa.field("content", pa.string()), pa.field("feature", pa.list_(value, dim)),
+        ("key", pa.string()), ("status", pa.string()),
+        ("width", pa.int32()), ("height", pa.int32()), ("phash", pa.uint64()),
+        ("content", pa.string()), ("feature", pa.list_(value, dim)),
     ])
 
 
 LABELS = pa.schema([
-    pa.field("key", pa.string()), pa.field("text", pa.string()), pa.field("status", pa.string()),
-    pa.field("mentions", pa.list_(MENTION)), pa.field("entities", pa.list_(JUDGEMENT)),
-    pa.field("width", pa.int32()), pa.field("height", pa.int32()), pa.field("phash", pa.uint64()),
+    ("key", pa.string()), ("text", pa.string()), ("status", pa.string()),
+    ("mentions", pa.list_(MENTION)), ("entities", pa.list_(JUDGEMENT)),
+    ("width", pa.int32()), ("height", pa.int32()), ("phash", pa.uint64()),
 ])
 """labels: a pair, judged; one file a shard of pairs."""
 
 VOCABULARY = pa.schema([
-    pa.field("class_id", pa.int32()), pa.field("id", pa.string()), pa.field("name", pa.string()),
-    pa.field("images", pa.int64()),
+    ("class_id", pa.int32()), ("id", pa.string()), ("name", pa.string()),
+    ("images", pa.int64()),
 ])
 """vocabulary: a class of the labelled dataset, most images first."""
 
 DATASET = pa.schema([
-    pa.field("shard", pa.string()), pa.field("key", pa.string()), pa.field("text", pa.string()),
-    pa.field("classes", pa.list_(pa.int32())), pa.field("entities", pa.list_(pa.string())),
-    pa.field("scores", pa.list_(pa.float32())),
+    ("shard", pa.string()), ("key", pa.string()), ("text", pa.string()),
+    ("classes", pa.list_(pa.int32())), ("entities", pa.list_(pa.string())),
+    ("scores", pa.list_(pa.float32())),
 ])
 """dataset: an image with at least one label of the vocabulary; the image itself stays in its shard of pairs."""
 
 TRUTH = pa.schema([
-    pa.field("shard", pa.string()), pa.field("key", pa.string()), pa.field("entity", pa.string()),
-    pa.field("named", pa.bool_()), pa.field("ambiguous", pa.bool_()), pa.field("domain", pa.string()),
-    pa.field("split", pa.string()),
+    ("shard", pa.string()), ("key", pa.string()), ("entity", pa.string()),
+    ("named", pa.bool_()), ("ambiguous", pa.bool_()), ("domain", pa.string()),
+    ("split", pa.string()),
 ])
 """truth: what a pair's image really shows; read by nothing but the audit.
 

@@ -19,6 +19,7 @@ class Some:
 
     class preprocessing:
         size = 32
+        decode_size = None
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -34,11 +35,9 @@ class Lookup:
     def __init__(self, count: int) -> None:
         self.count = count
 
-    def row(self, entity_id: str) -> int:
-        row = int(entity_id[1:])
-        if row >= self.count:
-            raise KeyError(entity_id)
-        return row
+    def rows(self, ids: Sequence[str]) -> np.ndarray:
+        rows = np.array([int(entity_id[1:]) for entity_id in ids])
+        return np.where(rows < self.count, rows, -1)
 
     def entity(self, row: int) -> Entity:
         return Entity(f"e{row}", f"Thing {row} <b>", f"the {row}th thing there is", ("odd" if row % 2 else "even",))

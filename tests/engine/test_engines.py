@@ -9,7 +9,7 @@ import pytest
 from jobs import Counted, Factory, Unopenable
 
 from openmofi.engine import Quiet, engine_named
-from openmofi.engine.local import LocalEngine
+from openmofi.engine.engines import LocalEngine
 from openmofi.engine.loop import RETRIES
 from openmofi.engine.processes import ProcessEngine
 from openmofi.errors import OpenMofiError, UsageError

@@ -29,6 +29,8 @@ def build(
     as_json: Json = False,
 ) -> None:
     """Build a labelled dataset: vocabulary, statistics, card and report; no image is copied."""
+    from dataclasses import asdict
+
     from openmofi import api
     from openmofi.cli.show.tables import print_counts
     from openmofi.dataset import parse_near_duplicates
@@ -36,7 +38,7 @@ def build(
     statistics = api.build_dataset(labels, out=out, kb=kb, min_images=min_images, max_images=max_images,
                                    near_duplicates=parse_near_duplicates(near_duplicates), report=report).statistics
     if as_json:
-        print_json(statistics.as_dict())
+        print_json(asdict(statistics))
         return
     print_counts("pairs", statistics.funnel)
     print_counts("labelled images", statistics.outcomes)

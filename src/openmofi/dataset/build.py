@@ -6,13 +6,12 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 
 from openmofi.dataset.collect import Collected, collect
 from openmofi.dataset.filters import Kept, keep
-from openmofi.dataset.names import count_types, describe
+from openmofi.dataset.names import commonest, count_types, describe
 from openmofi.dataset.report.card import write_card
 from openmofi.dataset.report.report import write_report
 from openmofi.dataset.settings import DatasetSettings
@@ -21,7 +20,7 @@ from openmofi.dataset.tables import Codes, Folder
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.schema import DATASET, VOCABULARY, Entity
-from openmofi.storage import Shard, claim_folder, finish_manifest, write_json, write_table
+from openmofi.storage import Shard, claim_folder, exists, finish_manifest, write_json, write_table
 
 
 def build_dataset(labels: str | Path, out: str | Path, settings: DatasetSettings | None = None, *,
@@ -49,7 +48,7 @@ def build_dataset(labels: str | Path, out: str | Path, settings: DatasetSettings
     shards = [asdict(shard) for shard in source.shards]
     inputs = {"labels": source.manifest.fingerprint, **({"kb": kb.fingerprint} if kb else {})}
     claim = partial(claim_folder, out, "dataset", {**settings.as_dict(), "shards": shards}, inputs)
-    if _exists(f"{out}/manifest.json") and claim().finished:
+    if exists(f"{out}/manifest.json") and claim().finished:
         return read_statistics(out)
     collected = collect(source, with_surfaces=kb is None)
     kept = keep(collected.labels, settings)
@@ -61,7 +60,7 @@ def build_dataset(labels: str | Path, out: str | Path, settings: DatasetSettings
         _write_shard(source, shard, position, collected, kept, class_of, f"{out}/images/{shard.name}.parquet")
     write_table(f"{out}/vocabulary.parquet", _vocabulary_table(entities, images))
     statistics = summarise(collected.counts, collected.labels, kept, images, count_types(entities, images.tolist()))
-    write_json(f"{out}/statistics.json", statistics.as_dict())
+    write_json(f"{out}/statistics.json", asdict(statistics))
     folder = Folder(str(out), manifest, source.shards)
     write_card(folder, source.manifest, statistics, report=report)
     if report:
@@ -69,11 +68,6 @@ def build_dataset(labels: str | Path, out: str | Path, settings: DatasetSettings
     finish_manifest(out, manifest, {"rows": statistics.rows, "images": statistics.images,
                                     "entities": statistics.entities, "labels": statistics.labels})
     return statistics
-
-
-def _exists(path: str) -> bool:
-    filesystem, local = fsspec.core.url_to_fs(path)
-    return bool(filesystem.exists(local))
 
 
 def _nothing_left(labels: str | Path, collected: Collected, settings: DatasetSettings) -> str:
@@ -90,7 +84,7 @@ def _vocabulary(collected: Collected, kept: Kept,
     codes = sorted(np.flatnonzero(per_code).tolist(), key=lambda code: (-per_code[code], collected.entities[code]))
     class_of = np.full(len(collected.entities), -1, np.int32)
     class_of[codes] = np.arange(len(codes), dtype=np.int32)
-    names = collected.surfaces.commonest()
+    names = commonest(collected.surfaces)
     return describe([collected.entities[code] for code in codes], kb, names), per_code[codes], class_of
 
 
@@ -102,7 +96,7 @@ def _vocabulary_table(entities: list[Entity], images: np.ndarray) -> pa.Table:
 
 def _write_shard(source: Folder, shard: Shard, position: int, collected: Collected, kept: Kept, class_of: Codes,
                  path: str) -> None:
-    if _exists(path):  # files appear whole, and the manifest vouches for their settings
+    if exists(path):  # files appear whole, and the manifest vouches for their settings
         return
     labels = collected.labels
     low, high = np.searchsorted(labels.image, collected.starts[position:position + 2])

@@ -40,8 +40,8 @@ class Counts:
     def add(self, table: pa.Table) -> None:
         """Count a shard."""
         self.rows += len(table)
-        _tally(self.statuses, table["status"])
-        _tally(self.reasons, pc.struct_field(pc.list_flatten(table["entities"]), "reason"))
+        self.statuses.update(table["status"].to_pylist())
+        self.reasons.update(pc.struct_field(pc.list_flatten(table["entities"]), "reason").to_pylist())
         usable = pc.is_in(table["status"], pa.array(_USABLE))
         mentioned = pc.and_(usable, _filled(table["mentions"]))
         self.usable += pc.sum(usable).as_py() or 0
@@ -51,11 +51,6 @@ class Counts:
 
 def _filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.greater(pc.fill_null(pc.list_value_length(column), 0), 0)
-
-
-def _tally(counter: Counter[str], column: pa.ChunkedArray) -> None:
-    for entry in pc.value_counts(column).to_pylist():
-        counter[entry["values"]] += entry["counts"]
 
 
 @dataclass(frozen=True)
@@ -89,10 +84,11 @@ def collect(folder: Folder, *, with_surfaces: bool) -> Collected:
         counts.add(table)
         judged = Judged.of(table)
         labelled = pc.equal(table["status"], LabelStatus.LABELLED).to_numpy().astype(bool)
-        accepted = np.flatnonzero(judged.accepted & labelled[judged.row]) if len(table) else np.empty(0, np.int64)
+        accepted = np.flatnonzero(judged.accepted & labelled[judged.row])
         entity = judged.entity.take(pa.array(accepted))
         if with_surfaces and len(accepted):
-            surfaces.add(entity, mention_column(table, "surface").take(pa.array(judged.mention[accepted])))
+            forms = mention_column(table, "surface").take(pa.array(judged.mention[accepted]))
+            surfaces.update(zip(entity.to_pylist(), forms.to_pylist(), strict=True))
         code = book.encode(entity)
         best = best_of_pairs(judged.row[accepted], code, judged.probability[accepted])
         rows, image = np.unique(judged.row[accepted][best], return_inverse=True)

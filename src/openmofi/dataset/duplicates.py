@@ -29,7 +29,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from openmofi.dataset.tables import Bools, Ints
+from openmofi.dataset.tables import Bools, Ints, run_starts
 
 Hashes = NDArray[np.uint64]
 
@@ -73,18 +73,13 @@ def near_duplicates(image: Ints, entity: NDArray[np.integer], phash: Hashes, sal
     # A node is an entity with one hash; images of one node are duplicates, and so are those of joined nodes.
     node, first = _nodes(entity, phash[image], salt[image])
     plain = np.flatnonzero(salt[image[first]] == 0)
-    here, there = _edges(entity[first][plain], phash[image[first]][plain], bits)
-    edges = np.unique(np.stack([plain[here], plain[there]], axis=1), axis=0) if len(here) else np.empty((0, 2), int)
-    return _keep_first(image, node, len(first), edges[:, 0], edges[:, 1], dropped)
+    here, there = plain[_edges(entity[first][plain], phash[image[first]][plain], bits)]
+    return _keep_first(image, node, len(first), here, there, dropped)
 
 
 def _nodes(entity: NDArray[np.integer], phash: Hashes, salt: Hashes) -> tuple[Ints, Ints]:
     order = np.lexsort((salt, phash, entity))
-    changed = np.zeros(len(order), bool)
-    changed[0] = True
-    for column in (entity, phash, salt):
-        ordered = column[order]
-        changed[1:] |= ordered[1:] != ordered[:-1]
+    changed = run_starts(entity[order], phash[order], salt[order])
     node = np.empty(len(order), np.int64)
     node[order] = np.cumsum(changed) - 1
     return node, order[changed]
@@ -96,28 +91,22 @@ def _bands(bits: int) -> Iterator[tuple[np.uint64, np.uint64]]:
         yield np.uint64(low), np.uint64((1 << int(high - low)) - 1)
 
 
-def _edges(entity: NDArray[np.integer], phash: Hashes, bits: int) -> tuple[Ints, Ints]:
-    """Pairs of nodes of one entity whose distinct hashes differ in at most `bits` bits."""
-    here: list[Ints] = []
-    there: list[Ints] = []
+def _edges(entity: NDArray[np.integer], phash: Hashes, bits: int) -> Ints:
+    """(2, pairs) nodes of one entity whose distinct hashes differ in at most `bits` bits, each pair once."""
+    edges = [np.empty((2, 0), np.int64)]
     for shift, mask in _bands(bits) if bits else ():
         value = (phash >> shift) & mask
         order = np.lexsort((value, entity))
-        same = (np.diff(entity[order]) == 0) & (np.diff(value[order]) == 0)
-        bucket = np.r_[0, np.cumsum(~same)] if len(order) else np.empty(0, np.int64)
+        bucket = np.cumsum(run_starts(entity[order], value[order]))
         live, step = np.arange(len(order)), 1
         while len(live):  # compare each with the one `step` places on, as long as both lie in one bucket
             live = live[live + step < len(order)]
             live = live[bucket[live + step] == bucket[live]]
             left, right = order[live], order[live + step]
             close = bit_count(phash[left] ^ phash[right]) <= bits
-            here.append(left[close])
-            there.append(right[close])
+            edges.append(np.stack([left[close], right[close]]))
             step += 1
-    if not here:
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    a, b = np.concatenate(here), np.concatenate(there)
-    return np.minimum(a, b), np.maximum(a, b)
+    return np.unique(np.sort(np.concatenate(edges, axis=1), axis=0), axis=1)
 
 
 def _keep_first(image: Ints, node: Ints, nodes: int, here: Ints, there: Ints, dropped: Bools) -> Bools:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from openmofi.dataset.duplicates import Hashes, near_duplicates
 from openmofi.dataset.settings import DatasetSettings
-from openmofi.dataset.tables import Bools, Codes, Floats, Ints
+from openmofi.dataset.tables import Bools, Codes, Floats, Ints, run_starts
 
 
 class Outcome(IntEnum):
@@ -59,7 +59,7 @@ def within_cap(labels: Labels, live: Bools, cap: int) -> Bools:
     chosen = np.flatnonzero(live)
     order = chosen[np.lexsort((labels.image[chosen], -labels.probability[chosen], labels.entity[chosen]))]
     entity = labels.entity[order]
-    start = np.flatnonzero(np.r_[True, entity[1:] != entity[:-1]]) if len(entity) else np.empty(0, np.int64)
+    start = np.flatnonzero(run_starts(entity))
     rank = np.arange(len(order)) - np.repeat(start, np.diff(np.r_[start, len(order)]))
     result = np.zeros(len(live), bool)
     result[order[rank < cap]] = True

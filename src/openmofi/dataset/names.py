@@ -4,50 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-
-import pyarrow as pa
 
 from openmofi.knowledge import KnowledgeBase
 from openmofi.schema import Entity
 
+Surfaces = Counter[tuple[str, str]]
+"""How often texts use a surface form for an entity: (identifier, surface form) → times."""
 
-@dataclass
-class Surfaces:
-    """How often texts use a surface form for an entity; names the entities if no knowledge base is given."""
 
-    counts: dict[tuple[str, str], int] = field(default_factory=dict)
-
-    def add(self, entity: pa.Array, surface: pa.Array) -> None:
-        """Count the pairs of two arrays of one length."""
-        grouped = pa.table({"entity": entity, "surface": surface}).group_by(["entity", "surface"]).aggregate(
-            [([], "count_all")])
-        rows = zip(*(grouped[name].to_pylist() for name in ("entity", "surface", "count_all")), strict=True)
-        for identifier, name, count in rows:
-            self.counts[identifier, name] = self.counts.get((identifier, name), 0) + count
-
-    def commonest(self) -> dict[str, str]:
-        """Each entity's commonest surface; ties go to the one that sorts first."""
-        best: dict[str, tuple[int, str]] = {}
-        for (identifier, name), count in self.counts.items():
-            if identifier not in best or (-count, name) < best[identifier]:
-                best[identifier] = (-count, name)
-        return {identifier: name for identifier, (_, name) in best.items()}
+def commonest(surfaces: Surfaces) -> dict[str, str]:
+    """Each entity's commonest surface form, its name without a knowledge base; ties go to the one that sorts first."""
+    rarest_first = sorted(surfaces.items(), key=lambda entry: (-entry[1], entry[0][1]), reverse=True)
+    return {identifier: name for (identifier, name), _ in rarest_first}
 
 
 def describe(identifiers: Sequence[str], kb: KnowledgeBase | None, names: dict[str, str]) -> list[Entity]:
     """The entities of the knowledge base; unknown ones are named by `names` or by their id."""
-    return [_known(identifier, kb) or Entity(identifier, names.get(identifier, identifier))
-            for identifier in identifiers]
-
-
-def _known(identifier: str, kb: KnowledgeBase | None) -> Entity | None:
-    if kb is None:
-        return None
-    try:
-        return kb.entity(kb.row(identifier))
-    except KeyError:
-        return None
+    rows = [-1] * len(identifiers) if kb is None else kb.rows(identifiers).tolist()
+    return [kb.entity(row) if kb and row >= 0 else Entity(identifier, names.get(identifier, identifier))
+            for identifier, row in zip(identifiers, rows, strict=True)]
 
 
 def count_types(entities: Iterable[Entity], images: Iterable[int]) -> dict[str, dict[str, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class _Tables:
     folder: Folder
+    kind: ClassVar[str]
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Open the folder that `openmofi label` or `openmofi dataset build` wrote.
+
+        Raises:
+            OpenMofiError: there is none, it is of another kind, or it is not finished.
+        """
+        return cls(Folder.open(path, cls.kind))
 
     @property
     def path(self) -> Path:
@@ -66,14 +76,7 @@ class Labels(_Tables):
     `entities` that were judged and the `threshold`.
     """
 
-    @classmethod
-    def open(cls, path: str | Path) -> Labels:
-        """Open a folder that `openmofi label` wrote.
-
-        Raises:
-            OpenMofiError: there is none, or it is not finished.
-        """
-        return cls(Folder.open(path, "labels"))
+    kind = "labels"
 
     def accepted(self) -> pa.Table:
         """One row a label: `shard`, `key`, `entity` (its identifier), `probability`."""
@@ -94,14 +97,7 @@ class Dataset(_Tables):
     `summary` holds `rows`, `images`, `entities` and `labels`.
     """
 
-    @classmethod
-    def open(cls, path: str | Path) -> Dataset:
-        """Open a folder that `openmofi dataset build` wrote.
-
-        Raises:
-            OpenMofiError: there is none, or it is not finished.
-        """
-        return cls(Folder.open(path, "dataset"))
+    kind = "dataset"
 
     @property
     def statistics(self) -> Statistics:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +50,9 @@ class Statistics:
     types: dict[str, dict[str, int]]
     rounds: int
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values; `parse` reads them back."""
-        return asdict(self)
-
     @classmethod
     def parse(cls, raw: dict[str, Any]) -> Statistics:
-        """Read `as_dict` back from JSON, whose keys are sorted by name, into the order meant for people."""
+        """Read `asdict` back from JSON, whose keys are sorted by name, into the order meant for people."""
         statistics = cls(**raw)
         return replace(
             statistics, funnel={stage: statistics.funnel[stage] for stage in STAGES},

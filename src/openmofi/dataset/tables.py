@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -138,7 +139,11 @@ def as_array(column: pa.ChunkedArray) -> pa.Array:
 def best_of_pairs(first: Ints, second: NDArray[np.integer], score: Floats) -> Ints:
     """Positions of the highest-scored element of each distinct `(first, second)`, sorted by these two."""
     order = np.lexsort((-score.astype(np.float64), second, first))
-    if not len(order):
-        return order
-    new = np.r_[True, (np.diff(first[order]) != 0) | (np.diff(second[order]) != 0)]
-    return order[new]
+    return order[run_starts(first[order], second[order])]
+
+
+def run_starts(*columns: NDArray[Any]) -> Bools:
+    """Where a run of equal rows begins: the rows that differ, in any of the columns, from the row before."""
+    starts = np.ones(len(columns[0]), bool)
+    starts[1:] = np.any([column[1:] != column[:-1] for column in columns], axis=0)
+    return starts

@@ -17,7 +17,9 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
+from collections.abc import Callable
 from functools import lru_cache
+from typing import TypeVar
 
 from openmofi.knowledge.plurals import singular
 
@@ -32,6 +34,7 @@ _APOSTROPHES = "'\u2019\u02bc\uff07"
 _ASCII_TOKEN = re.compile(r"[a-zA-Z0-9]+(?:'[a-zA-Z0-9]+)*(?:[+#]+(?![a-zA-Z0-9]))?")
 _DROPPED = re.compile(f"[{_JOINERS}{_APOSTROPHES}]")
 _MEMORY = 200_000
+_T = TypeVar("_T")
 
 
 @lru_cache(maxsize=1)
@@ -73,18 +76,21 @@ def fold_token(token: str) -> str:
     return " ".join(filter(None, (fold_token(part) for part in parts)))
 
 
-class TokenKeys(dict[str, str]):
-    """Token → key, filled as tokens are seen; cleared at 200,000 entries."""
+class Memo(dict[str, _T]):
+    """string → the value that `decide` gives it, filled as strings are seen; cleared at 200,000 entries."""
 
-    def __missing__(self, token: str) -> str:
+    def __init__(self, decide: Callable[[str], _T]) -> None:
+        super().__init__()
+        self._decide = decide
+
+    def __missing__(self, key: str) -> _T:
         if len(self) >= _MEMORY:
             self.clear()
-        key = fold_token(token)
-        self[token] = key
-        return key
+        value = self[key] = self._decide(key)
+        return value
 
 
-_TOKENS = TokenKeys()
+_TOKENS = Memo(fold_token)
 
 
 def normalise(text: str) -> str:

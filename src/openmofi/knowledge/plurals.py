@@ -51,9 +51,7 @@ def _singular_once(word: str) -> str:
         return word[:-2] + "an"
     if word.endswith("ie") and len(word) > 4:
         return word[:-2] + "y"
-    if word.endswith("che"):
-        return word[:-1]
-    if word.endswith(("shis", "kis", "jis", "wis")):
+    if word.endswith(("che", "shis", "kis", "jis", "wis")):
         return word[:-1]
     if not word.endswith("s") or word.endswith(("ss", "us", "is", "js", "ics")):
         return word

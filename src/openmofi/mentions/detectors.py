@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -42,17 +43,12 @@ class UnionDetector:
 
 def _merge(lists: Sequence[Sequence[Mention]]) -> list[Mention]:
     """Mentions of one text, one list a detector in order of preference."""
-    finders: dict[tuple[int, int], list[int]] = {}
-    for rank, mentions in enumerate(lists):
-        for mention in mentions:
-            finders.setdefault((mention.start, mention.end), []).append(rank)
-    spelled = {(mention.start, mention.end, rank): mention
-               for rank, mentions in enumerate(lists) for mention in mentions}
+    spans: dict[tuple[int, int], list[Mention]] = {}
+    for mention in itertools.chain.from_iterable(lists):
+        spans.setdefault((mention.start, mention.end), []).append(mention)
     kept: list[Mention] = []
-    order = sorted(finders, key=lambda span: (finders[span][0], span[0]))
-    for start, end in order:
+    for (start, end), same_span in spans.items():  # in order of the first detector that found it, then by start
         if all(end <= other.start or other.end <= start for other in kept):
-            same_span = [spelled[start, end, rank] for rank in finders[start, end]]
             kept.append(Mention(start, end, same_span[0].surface, "+".join(mention.detector for mention in same_span)))
     return sorted(kept, key=lambda mention: mention.start)
 

@@ -8,16 +8,15 @@ name that passes the filter wins, and reading goes on behind it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from openmofi.knowledge import KnowledgeBase
-from openmofi.knowledge.names import TokenKeys, token_pattern
+from openmofi.knowledge.names import Memo, fold_token, token_pattern
 from openmofi.mentions.stopwords import STOP_NAMES
 from openmofi.schema import Mention
 
 GAZETTEER = "gazetteer"
-_MEMORY = 200_000
 _ALONE, _STARTS = 1, 2
 # A syllable of these scripts is seldom a word; a Han letter often is.
 _HAN = re.compile("[\u3400-\u9fff\U00020000-\U0003ffff]")
@@ -39,21 +38,6 @@ class GazetteerSettings:
     max_name_length: int = 200
 
 
-class _Memo(dict[str, int]):
-    """key → the value that `decide` gives it; cleared when full."""
-
-    def __init__(self, decide: Callable[[str], int]) -> None:
-        super().__init__()
-        self._decide = decide
-
-    def __missing__(self, key: str) -> int:
-        if len(self) >= _MEMORY:
-            self.clear()
-        value = self._decide(key)
-        self[key] = value
-        return value
-
-
 class GazetteerDetector:
     """Finds names of a knowledge base; case, plurals, hyphens and punctuation do not matter.
 
@@ -67,9 +51,9 @@ class GazetteerDetector:
         self.settings = settings or GazetteerSettings()
         self._names = kb.names
         self._probabilities = kb.link_probabilities
-        self._tokens = TokenKeys()
-        self._roles = _Memo(self._role)
-        self._accepted = _Memo(self._accepts)
+        self._tokens = Memo(fold_token)
+        self._roles = Memo(self._role)
+        self._accepted = Memo(self._accepts)
 
     def _role(self, key: str) -> int:
         """Bit 1: the key of one token is an acceptable name; bit 2: it begins a longer name."""

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import fsspec
 
 from openmofi.errors import UsageError
-from openmofi.pairs.formats.folder import TABLE_ENDINGS, read_folder, read_table
+from openmofi.pairs.formats.folder import read_folder, read_table
 from openmofi.pairs.formats.parquet import count_parquet, read_parquet
 from openmofi.pairs.formats.tar import read_tar
 from openmofi.pairs.settings import ReadSettings
 from openmofi.schema import Pair
 from openmofi.storage import Shard
-
-_TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+from openmofi.storage.fingerprint import TABLES
+from openmofi.storage.shards import TARS
 
 
 def read_pairs(shard: Shard, settings: ReadSettings = ReadSettings()) -> Iterator[Pair]:
@@ -29,17 +29,18 @@ def read_pairs(shard: Shard, settings: ReadSettings = ReadSettings()) -> Iterato
         OSError: reading failed on the way; trying again may help.
     """
     path = shard.path
-    if path.endswith(_TAR_ENDINGS):
+    if path.endswith(TARS):
         yield from read_tar(path, settings)
     elif path.endswith(".parquet"):
         yield from read_parquet(path, settings)
-    elif path.endswith(TABLE_ENDINGS):
+    elif path.endswith(TABLES):
         yield from read_table(path, settings)
-    elif _is_folder(path):
-        yield from read_folder(path, settings)
     else:
-        raise UsageError(f"{path} is not a shard that can be read.",
-                         f"Give {', '.join(_TAR_ENDINGS)}, .parquet, {', '.join(TABLE_ENDINGS)} or a folder.")
+        filesystem, root = fsspec.core.url_to_fs(path)
+        if not filesystem.isdir(root):
+            raise UsageError(f"{path} is not a shard that can be read.",
+                             f"Give {', '.join(TARS)}, .parquet, {', '.join(TABLES)} or a folder.")
+        yield from read_folder(path, settings)
 
 
 def count_pairs(shard: Shard, settings: ReadSettings = ReadSettings()) -> int:
@@ -51,8 +52,3 @@ def count_pairs(shard: Shard, settings: ReadSettings = ReadSettings()) -> int:
     if shard.path.endswith(".parquet"):
         return count_parquet(shard.path)
     return sum(1 for _ in read_pairs(shard, settings))
-
-
-def _is_folder(path: str) -> bool:
-    filesystem, local = fsspec.core.url_to_fs(path)
-    return bool(filesystem.isdir(local))

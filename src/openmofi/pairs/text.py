@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ class Text:
     status: PairStatus
 
 
-MISSING = Text("", PairStatus.TEXT_MISSING)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def byte_limit(max_chars: int) -> int:
@@ -43,8 +44,9 @@ def from_bytes(data: bytes, max_chars: int) -> Text:
 def from_str(text: str, max_chars: int) -> Text:
     """Check a decoded text; surrogates (bytes or JSON escapes that are not characters) become U+FFFD."""
     text = text.removeprefix("\ufeff")
-    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
-        return Text(_without_surrogates(text)[:max_chars], PairStatus.TEXT_INVALID)
+    clean = _SURROGATE.sub("\ufffd", text)
+    if clean != text:
+        return Text(clean[:max_chars], PairStatus.TEXT_INVALID)
     if len(text) > max_chars:
         return Text(text[:max_chars], PairStatus.TEXT_TOO_LONG)
     return Text(text, PairStatus.OK if text.strip() else PairStatus.TEXT_EMPTY)
@@ -55,14 +57,10 @@ def from_value(value: Any, max_chars: int) -> Text:
     if isinstance(value, list | tuple):
         value = value[0] if value else None
     if value is None:
-        return MISSING
+        return Text("", PairStatus.TEXT_MISSING)
     if isinstance(value, bytes):
         return from_bytes(value, max_chars)
     return from_str(str(value), max_chars)
-
-
-def _without_surrogates(text: str) -> str:
-    return "".join("\ufffd" if "\ud800" <= letter <= "\udfff" else letter for letter in text)
 
 
 def printable(value: Any) -> str:

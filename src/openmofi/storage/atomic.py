@@ -127,12 +127,8 @@ def write_text(path: str | Path, content: str) -> None:
 def write_json(path: str | Path, content: Any) -> None:
     """Write `content` as indented JSON with sorted keys, so that equal content gives equal bytes."""
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    try:
-        data = text.encode()
-    except UnicodeEncodeError:
-        # File names may contain bytes that are not UTF-8; JSON has them only escaped.
-        data = (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
-    write_bytes(path, data)
+    # File names may contain bytes that are not UTF-8 (lone surrogates); JSON has them only escaped.
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_table(path: str | Path, table: pa.Table, metadata: Mapping[str, str] | None = None) -> None:
@@ -213,11 +209,9 @@ def table_metadata(path: str | Path) -> dict[str, str]:
     try:
         with fsspec.open(str(path), "rb") as handle:
             metadata = pq.ParquetFile(handle).schema_arrow.metadata or {}
-    except (FileNotFoundError, pa.ArrowException, ValueError):
-        return {}
-    except OSError as error:
+    except (OSError, pa.ArrowException, ValueError) as error:
         # Arrow reports a damaged footer as an OSError without an error number of the system.
-        if error.errno is not None:
+        if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):
             raise
         return {}
     return {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in metadata.items()}
@@ -240,9 +234,7 @@ def _in_use(leftover: Path) -> bool:
         # Another machine's, on a shared disk: only its age tells.
         return time.time() - leftover.stat().st_mtime < _STALE_SECONDS
     try:
-        os.kill(int(process), 0)
+        os.kill(int(process), 0)  # a PermissionError, which the caller passes over: another user's process runs
     except ProcessLookupError:
         return False
-    except PermissionError:
-        return True
     return True

@@ -13,7 +13,9 @@ import fsspec
 from openmofi.errors import OpenMofiError
 
 _EDGE = 1 << 20
-_TABLES = (".csv", ".tsv", ".jsonl")
+TABLES = (".csv", ".tsv", ".jsonl")
+"""Endings of tables whose images are files beside them."""
+
 
 
 def plain(value: Any) -> Any:
@@ -45,9 +47,7 @@ def file_fingerprint(path: str | Path) -> str:
     """
     try:
         filesystem, root = fsspec.core.url_to_fs(str(path))
-        if filesystem.isdir(root):
-            return _folder_fingerprint(filesystem, root)
-        return _edges(filesystem, root)
+        return (_folder_fingerprint if filesystem.isdir(root) else _edges)(filesystem, root)
     except (OSError, ValueError, ImportError) as error:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Check the path.") from error
 
@@ -69,6 +69,6 @@ def _folder_fingerprint(filesystem: Any, root: str) -> str:
     for name, info in sorted(filesystem.find(root, detail=True).items()):
         inner = name[prefix:]
         if not any(piece.startswith(".") for piece in inner.split("/")):
-            content = _edges(filesystem, name) if inner.endswith(_TABLES) else ""
+            content = _edges(filesystem, name) if inner.endswith(TABLES) else ""
             entries.append([inner, info.get("size"), content])
     return fingerprint(entries)

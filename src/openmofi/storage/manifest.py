@@ -122,12 +122,10 @@ def require_claimable(folder: str | Path, kind: str) -> Manifest | None:
         OpenMofiError: the folder is of another kind, or is not empty and not ours.
     """
     filesystem, path = fsspec.core.url_to_fs(str(folder))
-    if filesystem.exists(f"{path}/{MANIFEST}"):
-        return read_manifest(folder, kind)
+    # One listing, not two questions: another process of the same job may claim the folder between them.
     names = [name for name in filesystem.ls(path, detail=False) if not _is_hidden(name)] \
         if filesystem.isdir(path) else []
     if any(name.endswith(f"/{MANIFEST}") for name in names):
-        # Written since: another process of the same job has claimed the folder.
         return read_manifest(folder, kind)
     if names:
         raise OpenMofiError(f"{folder} is not empty and has no {MANIFEST}.", "Choose another output with -o.")

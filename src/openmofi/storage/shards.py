@@ -14,10 +14,10 @@ from typing import Any
 import fsspec
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.storage.fingerprint import file_fingerprint
+from openmofi.storage.fingerprint import TABLES, file_fingerprint
 
-_TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-_ENDINGS = (*_TARS, ".parquet", ".csv", ".tsv", ".jsonl")
+TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+_ENDINGS = (*TARS, ".parquet", *TABLES)
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 _MAX_SHARDS = 1_000_000
@@ -51,24 +51,17 @@ def expand_braces(pattern: str) -> list[str]:
     Raises:
         UsageError: a brace is not closed, a range is reversed, or it gives too many names.
     """
-    return list(dict.fromkeys(_expand(pattern)))
-
-
-def _expand(pattern: str) -> list[str]:
     match = _BRACES.search(pattern)
     if not match:
         if "{" in pattern or "}" in pattern:
-            raise UsageError(f"The braces in {pattern!r} do not match.",
-                             "Write e.g. 'pairs-{00000..00099}.tar'.")
+            raise UsageError(f"The braces in {pattern!r} do not match.", "Write e.g. 'pairs-{00000..00099}.tar'.")
         return [pattern]
-    options = _options(match.group(1), pattern)
-    tails = [pattern[: match.start()] + option + pattern[match.end():] for option in options]
-    names: list[str] = []
-    for tail in tails:
-        names += _expand(tail)
+    names: dict[str, None] = {}
+    for option in _options(match.group(1), pattern):
+        names.update(dict.fromkeys(expand_braces(pattern[:match.start()] + option + pattern[match.end():])))
         if len(names) > _MAX_SHARDS:
             raise UsageError(f"{pattern!r} names more than {_MAX_SHARDS} shards.")
-    return names
+    return list(names)
 
 
 def _options(inner: str, pattern: str) -> list[str]:
@@ -99,9 +92,9 @@ def _stem(name: str) -> str:
 def _readable(names: Sequence[str]) -> list[str]:
     """The shards among files: hidden ones are half-written, a Parquet file of a tar's name is img2dataset's log."""
     shown = sorted(name for name in names if not _base(name).startswith("."))
-    tars = {_stem(name) for name in shown if name.endswith(_TARS)}
+    tars = {_stem(name) for name in shown if name.endswith(TARS)}
     return [name for name in shown
-            if name.endswith(_TARS) or (name.endswith(".parquet") and _stem(name) not in tars)]
+            if name.endswith(TARS) or (name.endswith(".parquet") and _stem(name) not in tars)]
 
 
 def _folder(filesystem: Any, path: str) -> list[str]:
@@ -113,11 +106,8 @@ def _glob(filesystem: Any, path: str) -> list[str]:
     names = [name for name in filesystem.glob(path) if not _base(name).startswith(".")]
     if path.endswith(_ENDINGS):
         return sorted(names)
-    shards = _readable(names)
-    if not shards:
-        folders = sorted(name for name in names if filesystem.isdir(name))
-        shards = list(itertools.chain.from_iterable(_folder(filesystem, name) for name in folders))
-    return shards
+    return _readable(names) or [shard for name in sorted(names) if filesystem.isdir(name)
+                                for shard in _folder(filesystem, name)]
 
 
 def _listing(pattern: str) -> list[str]:
@@ -132,17 +122,15 @@ def _listing(pattern: str) -> list[str]:
 
 
 def _all_listed(pattern: str) -> list[str]:
+    paths: list[str] = []
     try:
         # A file may have this very name.
-        literal = _listing(pattern) if "{" in pattern or "}" in pattern else []
-        if literal:
+        if ("{" in pattern or "}" in pattern) and (literal := _listing(pattern)):
             return literal
-        paths: list[str] = []
         for name in expand_braces(pattern):
             listed = _listing(name)
             if not listed:
-                raise UsageError(f"{name} matches nothing.",
-                                 "Give .tar or .parquet files, or a folder of them.")
+                raise UsageError(f"{name} matches nothing.", "Give .tar or .parquet files, or a folder of them.")
             paths += listed
         return paths
     except (OSError, ValueError, ImportError) as error:

@@ -20,7 +20,7 @@ Definitions, over the pairs of known truth in the labelled shards; a label is a 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +39,6 @@ class Beside:
 
     labels: Figures
     text_only: Figures | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return {"labels": self.labels.as_dict(), "text_only": self.text_only and self.text_only.as_dict()}
 
 
 @dataclass(frozen=True)
@@ -88,8 +84,8 @@ class Audit:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
-            "rows": self.rows, "unmatched": self.unmatched, "overall": self.overall.as_dict(),
-            "groups": {group: {value: beside.as_dict() for value, beside in values.items()}
+            "rows": self.rows, "unmatched": self.unmatched, "overall": asdict(self.overall),
+            "groups": {group: {value: asdict(beside) for value, beside in values.items()}
                        for group, values in self.groups.items()},
             "recall_asked": self.recall_asked, "precision_at_recall": self.at_recall(),
             **{name: value and value.as_dict() for name, value in (
@@ -133,13 +129,12 @@ class _Measure:
 
     def per_pair(self, which: Bools) -> Ints:
         """(pairs, 4) accepted, correct, named, found when the judged entities `which` are accepted."""
-        known, chosen = self.against.known, np.flatnonzero(which)
+        named, chosen = self.against.named, np.flatnonzero(which)
         pair = self.against.pair[chosen]
         once = chosen[best_of_pairs(pair, self.against.entity[chosen], self.against.probability[chosen])]
-        pair, size = self.against.pair[once], len(known.table)
+        pair, size = self.against.pair[once], len(named)
         accepted = np.bincount(pair, minlength=size)
         correct = np.bincount(pair[self.against.correct[once]], minlength=size)
-        named = known.named
         return np.stack([accepted, correct, named, named & (correct > 0)], axis=1).astype(np.int64)
 
     def figures(self, which: Bools, pairs: Bools | None) -> Figures:
@@ -153,16 +148,16 @@ class _Measure:
         return Beside(self.figures(accepted, pairs), self.figures(by_text, pairs) if with_text else None)
 
     def by_truth(self, name: str, with_text: bool) -> dict[str, Beside]:
-        values = self.against.known.column(name)
+        values = self.against.group(name)
         return {value: self.beside(values == value, with_text) for value in sorted(set(values.tolist()))}
 
     def by_detector(self) -> dict[str, Beside]:
-        order = sorted(range(len(self.against.detectors)), key=lambda code: self.against.detectors[code])
-        return {self.against.detectors[code]: self.beside(None, True, self.against.detector == code) for code in order}
+        detectors = sorted((name, code) for code, name in enumerate(self.against.detectors))
+        return {name: self.beside(None, True, self.against.detector == code) for name, code in detectors}
 
     def curve(self, score: Floats) -> Curve:
         once = best_of_pairs(self.against.pair, self.against.entity, score)
-        named = self.against.known.named
+        named = self.against.named
         correct = self.against.correct[once]
         return Curve.of(score[once], correct, correct & named[self.against.pair[once]], int(named.sum()))
 

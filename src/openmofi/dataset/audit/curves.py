@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmofi.bootstrap import RESAMPLES, Interval, percentiles, resampled_totals
-from openmofi.dataset.tables import Bools, Floats, Ints
+from openmofi.dataset.tables import Bools, Floats, Ints, run_starts
 
 Doubles = NDArray[np.float64]
 
@@ -43,9 +43,8 @@ class Curve:
         """
         order = np.argsort(-score.astype(np.float64), kind="stable")
         ordered = score[order]
-        ends = np.flatnonzero(np.r_[ordered[1:] != ordered[:-1], True]) if len(order) else np.empty(0, np.int64)
-        true = np.cumsum(correct[order])[ends] if len(order) else ends
-        hits = np.cumsum(recalled[order])[ends] if len(order) else ends
+        ends = np.flatnonzero(run_starts(ordered[::-1])[::-1])
+        true, hits = np.cumsum(correct[order])[ends], np.cumsum(recalled[order])[ends]
         precision, recall = true / (ends + 1), hits / max(relevant, 1)
         average = float(np.sum(np.diff(np.r_[0.0, recall]) * precision))
         return cls(ordered[ends].astype(np.float64), precision, recall, average)
@@ -139,10 +138,6 @@ class Figures:
             precision, recall = _interval(totals[:, 1], totals[:, 0]), _interval(totals[:, 3], totals[:, 2])
         return cls(len(per_pair), accepted, correct, named, found, correct / accepted if accepted else None,
                    found / named if named else None, precision, recall)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
 
 
 def _interval(part: Ints, whole: Ints) -> Interval | None:

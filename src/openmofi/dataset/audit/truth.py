@@ -9,7 +9,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from openmofi.dataset.tables import Bools, Codebook, Codes, Floats, Folder, Ints, Judged, as_array, mention_column
+from openmofi.dataset.tables import (
+    Bools,
+    Codebook,
+    Codes,
+    Floats,
+    Folder,
+    Ints,
+    Judged,
+    as_array,
+    mention_column,
+    run_starts,
+)
 from openmofi.errors import OpenMofiError
 from openmofi.schema import TRUTH
 from openmofi.storage import Shard, read_parquet
@@ -18,28 +29,11 @@ _NO_MENTION = -1
 
 
 @dataclass(frozen=True)
-class Known:
-    """The pairs of known truth: arrays of one length; `column` gives their groups."""
-
-    table: pa.Table
-
-    @property
-    def named(self) -> Bools:
-        """Whether the text names the true entity."""
-        return self.table["named"].to_numpy().astype(bool)
-
-    def column(self, name: str) -> np.ndarray:
-        """A column of the truth as an object array of strings."""
-        return np.array([str(value).lower() if isinstance(value, bool) else value or ""
-                         for value in self.table[name].to_pylist()], object)
-
-
-@dataclass(frozen=True)
 class Against:
     """Judged entities against the truth.
 
     Attributes:
-        known: the pairs of known truth.
+        known: the pairs of known truth, `read_truth`'s table.
         pair: (judged,) row of `known`.
         entity: (judged,) code of the entity.
         correct: (judged,) whether it is the pair's true entity.
@@ -49,7 +43,7 @@ class Against:
         rows: rows of the labels in the shards; `unmatched`: those that the truth does not know.
     """
 
-    known: Known
+    known: pa.Table
     pair: Ints
     entity: Codes
     correct: Bools
@@ -61,6 +55,16 @@ class Against:
     detectors: list[str]
     rows: int
     unmatched: int
+
+    @property
+    def named(self) -> Bools:
+        """(known,) whether the text names the true entity."""
+        return self.known["named"].to_numpy().astype(bool)
+
+    def group(self, name: str) -> np.ndarray:
+        """(known,) a column of the truth, `schema.TRUTH`, as an object array of strings."""
+        return np.array([str(value).lower() if isinstance(value, bool) else value or ""
+                         for value in self.known[name].to_pylist()], object)
 
 
 def read_truth(path: str | Path, shards: list[str], split: str | None) -> pa.Table:
@@ -103,7 +107,7 @@ def join(folder: Folder, truth: pa.Table) -> Against:
         parts.append((pair[pair >= 0], *(column[pair >= 0] for column in columns[1:])))
     pair, entity, accepted, probability, link, best, detector = (
         np.concatenate(column) for column in zip(*parts, strict=True))
-    return Against(Known(truth), pair, entity, entity == true[pair], accepted, probability, link, best, detector,
+    return Against(truth, pair, entity, entity == true[pair], accepted, probability, link, best, detector,
                    detectors.values, rows, unmatched)
 
 
@@ -121,9 +125,8 @@ def _read(folder: Folder, shard: Shard, entities: Codebook, detectors: Codebook)
     judged = Judged.of(table)
     of_mention = detectors.encode(mention_column(table, "detector"))
     order = np.lexsort((np.arange(len(judged.row)), -judged.prior, -judged.link_score, judged.mention))
-    first = np.r_[True, np.diff(judged.mention[order]) != 0] if len(order) else np.empty(0, bool)
     best = np.zeros(len(order), bool)
-    best[order[first]] = True
+    best[order[run_starts(judged.mention[order])]] = True
     detector = of_mention[judged.mention] if len(order) else np.empty(0, np.int32)
     return as_array(table["key"]), (judged.row, entities.encode(judged.entity), judged.accepted, judged.probability,
                                     judged.link_score, best, detector)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -47,33 +48,20 @@ class EntityRow:
 
 
 @dataclass(frozen=True)
-class ExampleEntity:
-    """A judged entity of an example. `probability`, `link_score` and `prior` are 0..1."""
-
-    name: str
-    description: str
-    surface: str
-    probability: float
-    link_score: float
-    prior: float
-    accepted: bool
-    reason: str
-
-
-@dataclass(frozen=True)
 class ExamplePair:
     """A judged pair.
 
     Attributes:
         pieces: the text in order, as (piece, class); the class is `""`, `accepted`, `rejected` or `unlinked`.
-        candidates: its judged entities, accepted ones first, then by probability.
+        candidates: its judged entities (`schema.JUDGEMENT`, with `name`, `description` and `surface`), accepted ones
+            first, then by probability.
         more: how many further ones are not shown.
     """
 
     shard: str
     key: str
     pieces: tuple[tuple[str, str], ...]
-    candidates: tuple[ExampleEntity, ...]
+    candidates: tuple[dict[str, Any], ...]
     more: int
 
 
@@ -154,9 +142,8 @@ def _example(shard: str, row: dict, describe: Describe) -> ExamplePair:
     candidates = []
     for entity in list(distinct.values())[:_JUDGEMENTS]:
         name, description = describe(entity["entity"])
-        candidates.append(ExampleEntity(
-            name or entity["entity"], description, row["mentions"][entity["mention"]]["surface"],
-            entity["probability"], entity["link_score"], entity["prior"], entity["accepted"], entity["reason"]))
+        candidates.append({**entity, "name": name or entity["entity"], "description": description,
+                           "surface": row["mentions"][entity["mention"]]["surface"]})
     return ExamplePair(shard, row["key"], _pieces(row), tuple(candidates), max(0, len(distinct) - _JUDGEMENTS))
 
 

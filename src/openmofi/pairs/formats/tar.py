@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import struct
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import IO, Any, Literal, Self, TypeVar
 
 from openmofi.pairs.formats.grouping import Content, Grouper, read_limit, split_name
@@ -30,6 +31,10 @@ class _Damage(Exception):
     """The archive cannot be read on from here."""
 
 
+ContentOf = Callable[[tarfile.TarFile, tarfile.TarInfo, str], tuple[Content, _Damage | None]]
+"""(archive, member, extension) → its content, and the damage after which nothing more can be read."""
+
+
 class _Member(tarfile.TarInfo):
     """Tells a regular end from a cut: `tarfile` ends silently at a damaged or missing header."""
 
@@ -48,7 +53,6 @@ class _Member(tarfile.TarInfo):
             if str(error) == "end of file header":
                 raise
             raise _Damage("it ends in the middle" if "empty" in str(error) else str(error)) from error
-
 
 
 def _plausible(member: _M, limit: int) -> _M:
@@ -70,29 +74,36 @@ def read_tar(path: str, settings: ReadSettings) -> Iterator[Pair]:
             cut is `IMAGE_BROKEN`.
         OSError: reading failed on the way; trying again may help.
     """
-    grouper = Grouper(settings)
-    count = 0
+    grouper, count = Grouper(settings), 0
     try:
-        for pair in _pairs(path, grouper, settings):
-            yield pair
-            count += 1
+        with open_source(path) as file:
+            for pair in _pairs(file, grouper, partial(_content, settings)):
+                yield pair
+                count += 1
     except _Damage as damage:
         report_damage(f"{path} is truncated or damaged after {count} pairs: {damage}.", settings, damage)
         yield from grouper.close()
 
 
-def _pairs(path: str, grouper: Grouper, settings: ReadSettings) -> Iterator[Pair]:
-    with open_source(path) as file:
-        for member, archive in _members(file):
-            parts = split_name(member.name)
-            if parts is None or member.isdir():
-                continue
-            key, extension = parts
-            content, damage = _content(archive, member, extension, settings)
-            yield from grouper.add(key, extension, content)
-            if damage is not None:
-                raise damage
-        yield from grouper.close()
+def _pairs(file: IO[bytes], grouper: Grouper, content_of: ContentOf, mode: Literal["r|*", "r:"] = "r|*",
+           ) -> Iterator[Pair]:
+    for member, archive in _members(file, mode):
+        parts = split_name(member.name)
+        if parts is None or member.isdir():
+            continue
+        content, damage = content_of(archive, member, parts[1])
+        yield from grouper.add(*parts, content)
+        if damage is not None:
+            raise damage
+    yield from grouper.close()
+
+
+def _members(file: IO[bytes], mode: Literal["r|*", "r:"]) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
+    with _guarded(), tarfile.open(fileobj=file, mode=mode, bufsize=_BUFFER, tarinfo=_Member,
+                                  errors="surrogateescape") as archive:
+        while (member := archive.next()) is not None:
+            archive.members.clear()  # type: ignore[attr-defined]
+            yield member, archive
 
 
 def locate_images(path: str) -> Iterator[tuple[str, int, int]]:
@@ -107,45 +118,29 @@ def locate_images(path: str) -> Iterator[tuple[str, int, int]]:
     """
     grouper, count = Grouper(ReadSettings()), 0
     try:
-        for pair in _located(path, grouper):
-            if pair.image is not None and pair.status != PairStatus.DUPLICATE_KEY:
-                yield pair.key, *_SPAN.unpack(pair.image)
+        with open_source(path) as file:
+            end = file.seek(0, 2)
+            file.seek(0)
+            for span in _spans(_pairs(file, grouper, partial(_span, end), "r:")):
+                yield span
                 count += 1
     except _Damage as damage:
-        _log.warning("%s is truncated or damaged after %d images: %s.", path, count, damage)
+        rest = list(_spans(grouper.close()))
+        _log.warning("%s is truncated or damaged after %d images: %s.", path, count + len(rest), damage)
+        yield from rest
 
 
-def _located(path: str, grouper: Grouper) -> Iterator[Pair]:
-    """The pairs, with offset and size of their images instead of their bytes: grouping looks at no image."""
-    with open_source(path) as file:
-        end = file.seek(0, 2)
-        file.seek(0)
-        try:
-            for member, _ in _members(file, "r:"):
-                parts = split_name(member.name)
-                if parts is None or member.isdir():
-                    continue
-                whole = member.isreg() and not member.issparse() and member.offset_data + member.size <= end
-                span = _SPAN.pack(member.offset_data, member.size) if whole else None
-                # The text plays no part in which image counts.
-                content = b"" if parts[1].endswith(_TEXT_EXTENSIONS) else span
-                yield from grouper.add(*parts, Content(content))
-        except _Damage:
-            yield from grouper.close()
-            raise
-        yield from grouper.close()
+def _spans(pairs: Iterator[Pair]) -> Iterator[tuple[str, int, int]]:
+    return ((pair.key, *_SPAN.unpack(pair.image)) for pair in pairs
+            if pair.image is not None and pair.status != PairStatus.DUPLICATE_KEY)
 
 
-def _members(file: IO[bytes], mode: Literal["r|*", "r:"] = "r|*",
-             ) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
-    with _guarded(), tarfile.open(fileobj=file, mode=mode, bufsize=_BUFFER, tarinfo=_Member,
-                                  errors="surrogateescape") as archive:
-        while True:
-            member = archive.next()
-            if member is None:
-                return
-            archive.members.clear()  # type: ignore[attr-defined]
-            yield member, archive
+def _span(end: int, _: tarfile.TarFile, member: tarfile.TarInfo, extension: str) -> tuple[Content, None]:
+    """The offset and size of an image in a file of `end` bytes, instead of its bytes: grouping looks at no image."""
+    whole = member.isreg() and not member.issparse() and member.offset_data + member.size <= end
+    span = _SPAN.pack(member.offset_data, member.size) if whole else None
+    # The text plays no part in which image counts.
+    return Content(b"" if extension.endswith(_TEXT_EXTENSIONS) else span), None
 
 
 class _guarded:
@@ -159,8 +154,8 @@ class _guarded:
             raise _Damage(str(error) or type(error).__name__) from error
 
 
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, extension: str,
-             settings: ReadSettings) -> tuple[Content, _Damage | None]:
+def _content(settings: ReadSettings, archive: tarfile.TarFile, member: tarfile.TarInfo,
+             extension: str) -> tuple[Content, _Damage | None]:
     if not member.isreg():
         return Content(None), None
     limit = read_limit(extension, member.size, settings)
