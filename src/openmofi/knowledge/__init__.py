@@ -1,7 +1,6 @@
 """The knowledge base: entities, names, priors, relations, vectors; memory-mapped."""
 
-from openmofi.knowledge.builders.build import BuildSettings
-from openmofi.knowledge.builders.table import build_table
+from openmofi.knowledge.builders.build import BuildSettings, build_table
 from openmofi.knowledge.builders.wordnet import build_wordnet
 from openmofi.knowledge.names import normalise
 from openmofi.knowledge.projection import ProjectionSettings

@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from openmofi.knowledge import store
-from openmofi.knowledge.builders.source import SourceTables
+from openmofi.knowledge.builders.source import TABLES, SourceTables, read_folder, source_folder
 from openmofi.knowledge.candidates import CandidateTable, tabulate
 from openmofi.knowledge.projection import ProjectionSettings, project
-from openmofi.storage import Manifest, atomic_path, claim_folder, finish_manifest, write_arrow
+from openmofi.storage import Manifest, atomic_path, claim_folder, file_fingerprint, finish_manifest, write_arrow
 
 _log = logging.getLogger(__name__)
 
@@ -101,3 +101,21 @@ def build(builder: str, read: Callable[[], SourceTables], inputs: Mapping[str, s
                     for end in ("head", "tail"))
     _save_array(folder / store.VECTORS, project(ids.to_pylist(), heads, tails, settings.projection))
     return finish_manifest(folder, manifest, _counts(source, table, folder))
+
+
+def build_table(source: str | Path, out: str | Path, settings: BuildSettings | None = None) -> Manifest:
+    """Build a knowledge base of a folder of tables (or a sample world, whose tables are in `kb/`).
+
+    The same tables give the same bytes. A finished `out` of the same tables and settings is left as it is.
+
+    Args:
+        source: holds `entities.parquet`, `names.parquet` and optionally `relations.parquet`, `surfaces.parquet`.
+        out: folder of the knowledge base.
+        settings: see there.
+
+    Raises:
+        OpenMofiError: a table cannot be used (the first bad row is named), or `out` holds something else.
+    """
+    folder = source_folder(source)
+    inputs = {name: file_fingerprint(folder / name) for name in TABLES if (folder / name).is_file()}
+    return build("table", lambda: read_folder(folder), inputs, out, settings or BuildSettings())

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from openmofi.errors import OpenMofiError
-from openmofi.schema import ENTITIES
+from openmofi.schema import ENTITIES, NAMES, RELATIONS, SURFACES
+from openmofi.storage import read_parquet
 
 ENTITIES_FILE, NAMES_FILE = "entities.parquet", "names.parquet"
 RELATIONS_FILE, SURFACES_FILE = "relations.parquet", "surfaces.parquet"
+TABLES = {ENTITIES_FILE: ENTITIES, NAMES_FILE: NAMES, RELATIONS_FILE: RELATIONS, SURFACES_FILE: SURFACES}
 
 
 @dataclass(frozen=True)
@@ -113,3 +116,33 @@ def check_source(source: SourceTables) -> SourceTables:
     _check_filled(SURFACES_FILE, source.surfaces, ("name",))
     _check_number(SURFACES_FILE, source.surfaces, "link_probability", 0.0, 1.0, open_low=False)
     return SourceTables(entities, source.names, source.relations, source.surfaces)
+
+
+def source_folder(folder: str | Path) -> Path:
+    """The folder with the tables: `folder` itself, or its `kb/` (a sample world).
+
+    Raises:
+        OpenMofiError: neither contains `entities.parquet`.
+    """
+    for path in (Path(folder), Path(folder) / "kb"):
+        if (path / ENTITIES_FILE).is_file():
+            return path
+    raise OpenMofiError(f"{folder} has no {ENTITIES_FILE}.",
+                        f"Give the folder with {ENTITIES_FILE}, {NAMES_FILE} and optionally {RELATIONS_FILE}, "
+                        f"{SURFACES_FILE}.")
+
+
+def read_folder(folder: Path) -> SourceTables:
+    """Read and check the tables of a folder; optional ones may be missing.
+
+    Raises:
+        OpenMofiError: a table is missing, damaged, or has a bad row.
+    """
+    return check_source(SourceTables(*(
+        read_parquet(folder / name, schema, hint=f"Its columns are {_columns(schema)}.")
+        if name in (ENTITIES_FILE, NAMES_FILE) or (folder / name).is_file() else schema.empty_table()
+        for name, schema in TABLES.items())))
+
+
+def _columns(schema: pa.Schema) -> str:
+    return ", ".join(f"{column.name} ({column.type})" for column in schema)
