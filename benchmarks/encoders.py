@@ -2,7 +2,7 @@
 
 For every encoder (the sample's, a ViT-B/32 and MobileCLIP's MCi0; the last two with random weights, for speed only):
 - `pixels`: forward pass over images that lie preprocessed in memory;
-- `pictures`: the same from JPEG bytes: decode, preprocess, forward pass, in one thread.
+- `images`: the same from JPEG bytes: decode, preprocess, forward pass, in one thread.
 Contenders take turns in one process. A row says the loss of its export, 1 − mean cosine on half of the images.
 
 Then the label job on the sample world's shards with the sample encoder by PyTorch and by its exports, each with its
@@ -52,13 +52,13 @@ def contenders(spec: str, samples: Any, folder: Path) -> list[Contender]:
     from openmofi.encoders import open_encoder
     from openmofi.encoders.export.job import export_encoder
     from openmofi.encoders.export.settings import ExportSettings
-    from openmofi.encoders.fold import folded, picture_probe
+    from openmofi.encoders.fold import folded, image_probe
     from openmofi.errors import UsageError
 
     encoder = open_encoder(spec)
     found = [Contender("torch", encoder.image_features, spec)]
     network = encoder.networks.image
-    made = folded(network, picture_probe(encoder.preprocessing.size))
+    made = folded(network, image_probe(encoder.preprocessing.size))
     if made is not network:
         def run(pixels: Any) -> Any:
             with torch.inference_mode():
@@ -78,8 +78,8 @@ def contenders(spec: str, samples: Any, folder: Path) -> list[Contender]:
     return found
 
 
-def measure(name: str, spec: str, pictures: list[bytes], samples: Any, folder: Path, rounds: int) -> list[harness.Row]:
-    """Rows of one encoder, `pixels` and `pictures`."""
+def measure(name: str, spec: str, images: list[bytes], samples: Any, folder: Path, rounds: int) -> list[harness.Row]:
+    """Rows of one encoder, `pixels` and `images`."""
     from openmofi.encoders import open_encoder
     from openmofi.pairs import decode_image
 
@@ -89,13 +89,13 @@ def measure(name: str, spec: str, pictures: list[bytes], samples: Any, folder: P
         hint = encoder.preprocessing.decode_size
         return np.stack([encoder.preprocess(decode_image(data, size_hint=hint)) for data in batch])
 
-    batches = [pictures[start:start + _BATCH] for start in range(0, len(pictures), _BATCH)]
+    batches = [images[start:start + _BATCH] for start in range(0, len(images), _BATCH)]
     pixels = [prepared(batch) for batch in batches]
     ready = {one.name: lambda one=one: [one.embed(batch) for batch in pixels] for one in found}
     whole = {one.name: lambda one=one: [one.embed(prepared(batch)) for batch in batches] for one in found}
     rows = []
-    for what, calls in (("pixels", ready), ("pictures", whole)):
-        made = harness.measure(f"{name}, {what}", calls, len(pictures), rounds, "images")
+    for what, calls in (("pixels", ready), ("images", whole)):
+        made = harness.measure(f"{name}, {what}", calls, len(images), rounds, "images")
         rows += [{"encoder": name, "input": what, **made[one.name], "loss": one.loss} for one in found]
     return rows
 
@@ -160,13 +160,13 @@ def compared(reference: Mapping[Any, bool], found: Mapping[Any, bool]) -> dict[s
             "overlap": len(ours & theirs) / max(1, len(ours | theirs))}
 
 
-def jpegs(pictures: list[Any]) -> list[bytes]:
+def jpegs(images: list[Any]) -> list[bytes]:
     """Images as JPEG files of at most 500 pixels a side, the size that web images are kept in."""
     found = []
-    for picture in pictures:
+    for image in images:
         buffer = io.BytesIO()
-        picture.thumbnail((500, 500))
-        picture.save(buffer, "JPEG", quality=90)
+        image.thumbnail((500, 500))
+        image.save(buffer, "JPEG", quality=90)
         found.append(buffer.getvalue())
     return found
 
@@ -177,9 +177,9 @@ def alone(arguments: argparse.Namespace, specs: Mapping[str, str], folder: Path)
 
     samples = samples_of([str(arguments.world / "world/pages/train")], 500, decode_size=500,
                          limit=arguments.images)
-    pictures = jpegs(list(samples.pictures))
+    images = jpegs(list(samples.images))
     return [row for name in arguments.encoders
-            for row in measure(name, specs[name], pictures, samples, folder, arguments.rounds)]
+            for row in measure(name, specs[name], images, samples, folder, arguments.rounds)]
 
 
 def earlier() -> list[harness.Row]:

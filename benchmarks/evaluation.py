@@ -171,7 +171,7 @@ def probing(world: Path) -> dict[str, harness.Row]:
         right["ours"] = float((ours_.predict(features[half:]) == labels[half:]).mean())
         for name, row in harness.summarise(seconds, half).items():
             rows[f"{name}, λ {l2:g}"] = row | {"contender": f"{name}, λ {l2:g}", "accuracy": right[name]}
-    harness.show("linear probe", rows, "pictures", ["accuracy"])
+    harness.show("linear probe", rows, "images", ["accuracy"])
     return rows
 
 
@@ -211,22 +211,22 @@ def embedding(encoder: Any, folder: Path, world: Path, rounds: int) -> dict[str,
     from openmofi.storage import expand_shards
 
     shards = expand_shards([str(folder)])
-    pictures = []
+    images = []
     for pair in (pair for shard in shards for pair in read_pairs(shard)):
         with contextlib.suppress(ImageRefused):
-            pictures.append(decode_image(pair.image or b""))
+            images.append(decode_image(pair.image or b""))
     cache = world / "bench-evaluation"
 
     def bare() -> None:
-        for start in range(0, len(pictures), 64):
-            encoder.image_features(np.stack([encoder.preprocess(one) for one in pictures[start : start + 64]]))
+        for start in range(0, len(images), 64):
+            encoder.image_features(np.stack([encoder.preprocess(one) for one in images[start : start + 64]]))
 
     def embed() -> None:
         shutil.rmtree(cache, ignore_errors=True)
         image_features_of(shards, encoder, cache, Quiet())
 
     contenders = {f"bare encoder, {encoder.spec}": bare, f"embedding pass, {encoder.spec}": embed}
-    return harness.measure("embedding", contenders, len(pictures), rounds, "images")
+    return harness.measure("embedding", contenders, len(images), rounds, "images")
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ class SmallWorld:
         return cls(folder / "kb", folder / "shards", {(shard, key): entity for shard, key, entity in rows})
 
 
-def picture(entity: str, draw: np.random.Generator) -> bytes:
+def drawn_image(entity: str, draw: np.random.Generator) -> bytes:
     _, colour, shape = SHAPES[entity]
     image = Image.new("RGB", (120, 100), tuple(int(x) for x in draw.integers(180, 256, 3)))
     pen = ImageDraw.Draw(image)
@@ -80,7 +80,7 @@ def make_small_world(folder: Path, shards: int = 4, pairs: int = 80) -> SmallWor
             named = [name] if draw.random() < 0.8 else []
             named += [SHAPES[wrong][0]] if draw.random() < 0.5 else []
             text = f"image {number}: " + " and ".join(named) if named else "untitled"
-            image = b"broken" if draw.random() < 0.03 else picture(entity, draw)
+            image = b"broken" if draw.random() < 0.03 else drawn_image(entity, draw)
             rows.append(Record(f"{shard:02d}{number:04d}", image, text))
             truth[f"{shard:05d}", rows[-1].key] = entity
         write_tar(folder / "shards" / f"{shard:05d}.tar", rows)

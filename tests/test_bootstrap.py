@@ -72,7 +72,7 @@ def test_intervals_cover_as_often_as_they_say():
     assert 178 <= hits <= 199
 
 
-def test_classes_are_drawn_and_not_pictures():
+def test_classes_are_drawn_and_not_images():
     of = np.arange(20).repeat(50)
     values = np.random.default_rng(0).random(20)[of]
     low, high = bootstrap_interval(values, of)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from small_world import SHAPES, picture, write_kb_source
+from small_world import SHAPES, drawn_image, write_kb_source
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
@@ -32,13 +32,13 @@ def stand_ins(small_world, small_encoder, tmp_path, monkeypatch):
         shutil.copy(shard, tmp_path / f"pairs-{shard.name}")
     write_kb_source(tmp_path / "my-tables")
     draw = np.random.default_rng(0)
-    (tmp_path / "moon.jpg").write_bytes(picture("e:moon", draw))
-    (tmp_path / "crane.jpg").write_bytes(picture("e:moon", draw))
+    (tmp_path / "moon.jpg").write_bytes(drawn_image("e:moon", draw))
+    (tmp_path / "crane.jpg").write_bytes(drawn_image("e:moon", draw))
     for entity in SHAPES:
         folder = tmp_path / "test-images" / entity.removeprefix("e:")
         folder.mkdir(parents=True)
         for number in range(4):
-            (folder / f"{number}.jpg").write_bytes(picture(entity, draw))
+            (folder / f"{number}.jpg").write_bytes(drawn_image(entity, draw))
     (tmp_path / "small.yaml").write_text(SMALL_RECIPE.replace("ENCODER", small_encoder))
     monkeypatch.chdir(tmp_path)
     return {"open_clip:ViT-B-16/laion2b_s34b_b88k": small_encoder, '"mofi_vit_b16"': '"small.yaml"',

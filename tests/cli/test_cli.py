@@ -16,7 +16,7 @@ from openmofi import __version__, cli
 from openmofi.cli.main import app
 from openmofi.schema import TRUTH
 from openmofi.storage import write_table
-from small_world import SHAPES, picture
+from small_world import SHAPES, drawn_image
 from terminal import openmofi, sentence
 
 HEAVY = ("torch", "transformers", "spacy", "ray", "matplotlib", "scipy", "numpy", "pyarrow", "PIL", "timm", "open_clip")
@@ -166,7 +166,7 @@ class TestWithAnEncoder:
 
     def test_explain_as_json_and_as_table(self, small_world, small_encoder, tmp_path):
         shown = tmp_path / "sun.jpg"
-        shown.write_bytes(picture("e:sun", np.random.default_rng(3)))
+        shown.write_bytes(drawn_image("e:sun", np.random.default_rng(3)))
         arguments = ["explain", "--kb", small_world.kb, "--encoder", small_encoder, "--image", shown,
                      "--text", "the sun over an orange lawn", "--cache", tmp_path / "cache"]
         found = parsed(*arguments)

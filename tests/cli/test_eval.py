@@ -59,7 +59,7 @@ def test_errors_of_use(tmp_path):
         (("retrieval", "--data", data), "needs an encoder"),
         (("zeroshot", "--encoder", "blind", "--data", data), "embeds no texts"),
         (("retrieval", "--encoder", "eye", "--data", data, "--set", "x=1"), "unknown setting x."),
-        (("compare", tmp_path / "x.json", "--format", "pdf"), "no format 'pdf'"),
+        (("compare", tmp_path / "x.json", "--format", "pdf"), "Unknown format 'pdf'"),
         (("gpr12000",), "Unknown protocol 'gpr12000'. Did you mean 'gpr1200'"),
     ):
         with pytest.raises(OpenMofiError, match=message) as raised:

@@ -79,13 +79,13 @@ def test_examples_of_zelda_and_of_conll(corpora):
 
 
 @pytest.mark.parametrize(("arguments", "told"), [
-    (("examples", "wikipedia", "x", "-o", "e"), "no source 'wikipedia'"),
+    (("examples", "wikipedia", "x", "-o", "e"), "Unknown source 'wikipedia'"),
     (("examples", "zelda", "x.jsonl", "-o", "e"), "zelda needs candidate lists"),
     (("examples", "conll", "x.conll", "-o", "e"), "conll needs candidate lists"),
     (("examples", "wordnet", "a", "b", "-o", "e"), "WordNet is one folder"),
     (("train",), "no recipe to train"),
     (("train", "fusion_wordne"), "Did you mean 'fusion_wordnet'?"),
-    (("train", "fusion_wordnet"), "no folder for the run"),
+    (("train", "fusion_wordnet"), "No folder for the run"),
     (("train", "fusion_wordnet", "-o", "r"), "data.examples is empty"),
     (("train", "fusion_wordnet", "-o", "r", "--set", "model.heed=select"), "model.heed"),
 ])
@@ -167,7 +167,7 @@ def test_it_is_judged_beside_the_prior(trained):
 
 @pytest.mark.slow
 def test_errors_are_sentences(tmp_path):
-    assert sentence(openmofi("link", "train"), 2) == "There is no recipe to train."
+    assert sentence(openmofi("link", "train"), 2) == "No recipe is given."
     done = openmofi("eval", "disambiguation", "--data", tmp_path)
     assert sentence(done, 2) == "The protocol disambiguation needs a linker."
     done = openmofi("eval", "disambiguation", "--encoder", "sample", "--data", tmp_path)

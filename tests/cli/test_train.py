@@ -71,7 +71,7 @@ def test_show_prints_every_setting(trained):
     ((), "no recipe to train"),
     (("mofi_vit_b17", "-o", "run"), "Did you mean 'mofi_vit_b16'?"),
     (("nowhere.yaml", "-o", "run"), "The recipe 'nowhere.yaml' does not exist"),
-    ((SUPERVISED,), "no folder for the run"),
+    ((SUPERVISED,), "No folder for the run"),
     ((SUPERVISED, "-o", "run"), "data.dataset is empty"),
     ((MULTI_TASK, "-o", "run", "--dataset", "somewhere"), "data.kb is empty"),
     ((SUPERVISED, "-o", "run", "--set", "optimizer.lrr=1"), "did you mean optimizer.lr?"),

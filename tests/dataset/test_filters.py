@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openmofi.dataset import DatasetSettings, parse_near_duplicates
-from openmofi.dataset.filters import Labels, Outcome, keep
+from openmofi.dataset.filters import LabelArrays, Outcome, keep
 from openmofi.errors import UsageError
 
 
@@ -15,7 +15,7 @@ def labels_of(sets, phash=None, probability=None):
     entity = np.array([code for found in sets for code in sorted(found)], np.int32)
     score = np.array(probability if probability is not None else [0.9] * len(image), np.float32)
     hashes = np.array(phash if phash is not None else [0] * len(sets), np.uint64)
-    return Labels(image, entity, score, hashes, np.zeros(len(sets), np.uint64), 8)
+    return LabelArrays(image, entity, score, hashes, np.zeros(len(sets), np.uint64), 8)
 
 
 @settings(max_examples=200, deadline=None)

@@ -13,7 +13,7 @@ TEXTS = ["a photo of the crane bird", "apple", "the red fruit on a machine", "tw
 SIZE = 32
 
 
-def picture(width: int, height: int, seed: int = 0) -> Image.Image:
+def drawn_image(width: int, height: int, seed: int = 0) -> Image.Image:
     """A smooth image with some noise, so that filters and crops both show."""
     random = np.random.default_rng(seed)
     rows, columns = np.mgrid[0:height, 0:width]

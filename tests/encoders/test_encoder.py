@@ -14,7 +14,7 @@ from openmofi.engine.processes import ProcessEngine
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs import decode_image
 
-from .conftest import TEXTS, picture
+from .conftest import TEXTS, drawn_image
 from .custom_encoders import EmbedStage, Mine
 
 
@@ -35,7 +35,7 @@ def folder(base, tmp_path):
 
 def encoded(seed):
     out = io.BytesIO()
-    picture(50, 40, seed).save(out, "PNG")
+    drawn_image(50, 40, seed).save(out, "PNG")
     return out.getvalue()
 
 
@@ -85,7 +85,7 @@ def test_companions_are_what_lies_beside(base, folder):
 
 
 def test_images_in_every_form(base, tmp_path):
-    images, data = [picture(50, 40, seed) for seed in range(3)], [encoded(seed) for seed in range(3)]
+    images, data = [drawn_image(50, 40, seed) for seed in range(3)], [encoded(seed) for seed in range(3)]
     paths = [tmp_path / f"{seed}.png" for seed in range(3)]
     for path, content in zip(paths, data, strict=True):
         path.write_bytes(content)
@@ -97,7 +97,7 @@ def test_images_in_every_form(base, tmp_path):
     for image in (images[0], data[0], paths[0], str(paths[0]), arrays[0]):
         np.testing.assert_allclose(base.embed_images(image), expected[:1], atol=1e-5)
     assert base.embed_images([]).shape == (0, base.dim)
-    assert base.embed_images(picture(50, 40).convert("RGBA")).shape == (1, base.dim)
+    assert base.embed_images(drawn_image(50, 40).convert("RGBA")).shape == (1, base.dim)
 
 
 @pytest.mark.parametrize(("image", "says"), [
@@ -106,14 +106,14 @@ def test_images_in_every_form(base, tmp_path):
     (7, "Image 1 is a int")])
 def test_what_is_no_image_is_one_sentence(base, image, says):
     with pytest.raises(OpenMofiError, match=says):
-        base.embed_images([picture(8, 8), image])
+        base.embed_images([drawn_image(8, 8), image])
 
 
 def test_precision(base, folder):
     exact, rounded = open_encoder(f"run:{folder}"), open_encoder(f"run:{folder}", precision="bf16")
     assert (exact.precision, rounded.precision) == ("fp32", "bf16")
     assert exact.feature_fingerprint != rounded.feature_fingerprint
-    image, expected = rounded.embed_images(picture(40, 40)), exact.embed_images(picture(40, 40))
+    image, expected = rounded.embed_images(drawn_image(40, 40)), exact.embed_images(drawn_image(40, 40))
     assert image.dtype == np.float32
     assert 1e-6 < np.abs(image - expected).max() < 0.05
     assert rounded.fold(0).precision == "bf16"
@@ -131,7 +131,7 @@ def test_everything_that_stands_for_an_encoder(base, clip_folder):
     encoder, pair = as_encoder(mine), as_encoder((mine.embed_images, mine.embed_texts))
     assert isinstance(encoder, Encoder)
     assert (encoder.dim, encoder.logit_scale, pair.logit_scale) == (3, 50.0, None)
-    images = [picture(20, 30, seed) for seed in range(70)]
+    images = [drawn_image(20, 30, seed) for seed in range(70)]
     expected = mine.embed_images(images)
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     for opened in (encoder, pair):
@@ -159,7 +159,7 @@ def test_what_is_no_encoder_is_one_sentence(value, says):
 
 def test_a_jpeg_is_decoded_whole_where_the_preprocessing_does_not_antialias(clip_folder):
     out = io.BytesIO()
-    picture(400, 300).save(out, "JPEG")
+    drawn_image(400, 300).save(out, "JPEG")
     whole, scaled = (decode_image(out.getvalue(), size_hint=hint) for hint in (None, 32))
     for option, same, other in (("mofi", whole, scaled), ("clip", scaled, whole)):
         encoder = open_encoder(f"hf:{clip_folder}?preprocessing={option}")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from openmofi.encoders.fold import fold_batch_norm, folded, merge_branches, picture_probe
+from openmofi.encoders.fold import fold_batch_norm, folded, image_probe, merge_branches
 from openmofi.encoders.libraries.backbones import Lite0
 from openmofi.encoders.libraries.mobile import MobileText, MobileTextSettings, TextRepMixer
 
@@ -44,7 +44,7 @@ def close(found: torch.Tensor, expected: torch.Tensor) -> bool:
 def test_image_towers(module, size, left):
     torch.manual_seed(0)
     plain = trained(module())
-    made, pixels = folded(plain, picture_probe(size)), torch.randn(3, 3, size, size)
+    made, pixels = folded(plain, image_probe(size)), torch.randn(3, 3, size, size)
     assert norms(made) == left < norms(plain)
     assert close(made(pixels), plain(pixels))
     assert not any(one.requires_grad or one.is_inference() for one in made.parameters())
@@ -99,7 +99,7 @@ class Wrong(nn.Module):
 def test_a_step_that_changes_the_output_is_left_out():
     torch.manual_seed(0)
     plain = trained(Odd())
-    made, pixels = folded(plain, picture_probe(8)), torch.randn(2, 3, 8, 8)
+    made, pixels = folded(plain, image_probe(8)), torch.randn(2, 3, 8, 8)
     assert merge_branches(plain).inner.extra == 1.0
     assert (made.inner.extra, norms(made)) == (0.0, 0)
     assert close(made(pixels), plain(pixels))
@@ -107,7 +107,7 @@ def test_a_step_that_changes_the_output_is_left_out():
 
 def test_what_has_nothing_to_fold_stays_itself():
     plain = nn.Sequential(nn.Flatten(), nn.Linear(48, 2)).eval()
-    assert folded(plain, picture_probe(4)) is plain
+    assert folded(plain, image_probe(4)) is plain
 
 
 def test_a_normalisation_without_statistics_is_an_error():

@@ -9,9 +9,9 @@ import torch
 from openmofi.encoders import open_encoder
 from openmofi.errors import OpenMofiError, UsageError
 
-from .conftest import picture
+from .conftest import drawn_image
 
-IMAGES = [picture(50, 40, 1), picture(33, 70, 2), picture(64, 64, 3)]
+IMAGES = [drawn_image(50, 40, 1), drawn_image(33, 70, 2), drawn_image(64, 64, 3)]
 DINOV2_FILE = {"image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 32}, "resample": 3,
                "crop_size": {"height": 28, "width": 28}, "do_center_crop": True, "image_mean": [0.485, 0.456, 0.406],
                "image_std": [0.229, 0.224, 0.225]}

@@ -15,7 +15,7 @@ from openmofi.encoders.preprocess import checked, preprocessing_from_json
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import decode_image
 
-from .conftest import picture
+from .conftest import drawn_image
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 SIZES = [(64, 64), (97, 64), (63, 150), (20, 33), (31, 30), (640, 427)]
@@ -27,7 +27,7 @@ SIZES = [(64, 64), (97, 64), (63, 150), (20, 33), (31, 30), (640, 427)]
 def test_equals_open_clips_transform(size, resize, interpolation):
     from open_clip.transform import image_transform
 
-    image = picture(*size)
+    image = drawn_image(*size)
     theirs = image_transform(48, is_train=False, mean=MEAN, std=STD, interpolation=interpolation, resize_mode=resize)
     ours = preprocess(image, Preprocessing(48, MEAN, STD, interpolation, resize))
     assert np.abs(ours - theirs(image).numpy()).max() <= 1e-6
@@ -37,7 +37,7 @@ def test_equals_open_clips_transform(size, resize, interpolation):
 def test_without_antialias_equals_mofis_torchvision_pipeline(size):
     from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor
 
-    image = picture(*size)
+    image = drawn_image(*size)
     theirs = Compose([ToTensor(), Resize(48, InterpolationMode.BILINEAR, antialias=False), CenterCrop(48),
                       Normalize(MEAN, STD)])
     ours = preprocess(image, Preprocessing(48, MEAN, STD, "bilinear", antialias=False))
@@ -55,7 +55,7 @@ def test_equals_transformers_pillow_processor(tmp_path, size, settings):
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
-    image = picture(*size)
+    image = drawn_image(*size)
     theirs = CLIPImageProcessorPil(**settings)(image, return_tensors="np")["pixel_values"][0]
     ours = preprocess(image, read_preprocessing(tmp_path, "clip", 48))
     assert np.abs(ours - theirs).max() <= 1e-5
@@ -81,7 +81,7 @@ def test_a_very_long_strip_takes_little_memory():
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "P", "1"])
 def test_other_modes_are_converted(mode):
-    image = picture(40, 30).convert(mode)
+    image = drawn_image(40, 30).convert(mode)
     expected = preprocess(image.convert("RGB"), Preprocessing(16, MEAN, STD))
     assert np.array_equal(preprocess(image, Preprocessing(16, MEAN, STD)), expected)
 
@@ -90,7 +90,7 @@ def test_threads_agree():
     from concurrent.futures import ThreadPoolExecutor
 
     made = Preprocessing(48, MEAN, STD, "bilinear", antialias=False)
-    images = [picture(60 + n, 50, seed=n) for n in range(16)]
+    images = [drawn_image(60 + n, 50, seed=n) for n in range(16)]
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda image: preprocess(image, made), images))
     assert all(np.array_equal(one, preprocess(image, made)) for one, image in zip(found, images, strict=True))
@@ -151,7 +151,7 @@ def test_without_antialias_a_jpeg_is_decoded_whole():
     assert plain.decode_size is None
     assert replace(plain, antialias=True).decode_size == 64
     data = io.BytesIO()
-    picture(900, 700).save(data, "JPEG", quality=90)
+    drawn_image(900, 700).save(data, "JPEG", quality=90)
     whole, scaled = (decode_image(data.getvalue(), size_hint=hint) for hint in (plain.decode_size, 64))
     assert (whole.size, scaled.size[0] < 900) == ((900, 700), True)
     # What scaled decoding would change: more than noise.

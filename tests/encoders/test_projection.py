@@ -9,7 +9,7 @@ from openmofi.encoders import Head, apply_head, open_encoder, save_heads
 from openmofi.encoders.registry import NAMES_VARIABLE
 from openmofi.errors import OpenMofiError, UsageError
 
-from .conftest import TEXTS, picture
+from .conftest import TEXTS, drawn_image
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def base(clip_folder):
 
 @pytest.fixture(scope="module")
 def features(base):
-    return base.image_features(np.stack([base.preprocess(picture(40, 40, seed)) for seed in range(5)]))
+    return base.image_features(np.stack([base.preprocess(drawn_image(40, 40, seed)) for seed in range(5)]))
 
 
 def heads(base, dim=8):

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:x"])
 def test_a_device_that_there_is_not_is_named(device):
-    with pytest.raises(UsageError, match=f"no device '{device}'"):
+    with pytest.raises(UsageError, match=f"Unknown device '{device}'"):
         open_encoder("timm:test_vit", device=device)
 
 

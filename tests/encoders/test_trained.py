@@ -9,7 +9,7 @@ import timm
 import torch
 
 from openmofi.encoders import open_encoder
-from openmofi.encoders.fold import folded, picture_probe
+from openmofi.encoders.fold import folded, image_probe
 from openmofi.encoders.folder import Side
 from openmofi.encoders.protocol import Preprocessing
 from openmofi.encoders.towers import image_trunk, text_tokens, text_trunk
@@ -90,7 +90,7 @@ def test_wrong_descriptions_are_one_sentence(folder):
         ({"image": None}, "not understood"),
         ({"image": {**image, "head": "none"}}, "disagree about the head"),
         ({"image": {"head": "linear"}}, "not understood"),
-        ({"image": {**image, "architecture": {"kind": "other"}}}, "no kind of tower"),
+        ({"image": {**image, "architecture": {"kind": "other"}}}, "Unknown kind of tower"),
         ({"image": {**image, "architecture": {**image["architecture"], "name": "no_such"}}}, "cannot be built"),
         ({"image": {**image, "architecture": {**image["architecture"], "name": "test_vit2"}}}, "does not fit"),
         ({"preprocessing": {}}, "preprocessing"),
@@ -144,7 +144,7 @@ def test_folded_only_where_nothing_changes(name, folds):
         child.running_var.uniform_(0.5, 2)
         child.bias.normal_(0, 0.3)
     size = 160 if name == "test_vit" else SIZE
-    made, pixels = folded(module, picture_probe(size)), torch.randn(3, 3, size, size)
+    made, pixels = folded(module, image_probe(size)), torch.randn(3, 3, size, size)
     left = sum(isinstance(child, torch.nn.BatchNorm2d) for child in made.modules())
     assert (made is not module) == folds == (left < len(norms))
     expected = module(pixels)

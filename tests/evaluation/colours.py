@@ -74,7 +74,7 @@ class Eye:
         return self.project_texts(self.text_features(texts))
 
 
-def picture(colour: str, seed: int, noise: float = 60.0) -> bytes:
+def drawn_image(colour: str, seed: int, noise: float = 60.0) -> bytes:
     draw = np.random.default_rng([seed, len(colour)])
     pixels = np.array(COLOURS[colour]) + draw.normal(0, noise, 3) + draw.normal(0, 10, (6, 8, 3))
     out = io.BytesIO()
@@ -87,5 +87,5 @@ def write_classes(folder: Path, count: int, *, start: int = 0, noise: float = 60
     for name in COLOURS:
         (folder / name).mkdir(parents=True)
         for number in range(start, start + count):
-            (folder / name / f"{number:03d}.png").write_bytes(picture(name, number, noise))
+            (folder / name / f"{number:03d}.png").write_bytes(drawn_image(name, number, noise))
     return folder

@@ -7,7 +7,7 @@ from io import BytesIO
 import numpy as np
 import pyarrow as pa
 import pytest
-from colours import COLOURS, Eye, picture, write_classes
+from colours import COLOURS, Eye, drawn_image, write_classes
 from PIL import Image
 
 from openmofi.engine import Quiet
@@ -50,7 +50,7 @@ def test_retrieval(tmp_path):
     assert result.excluded == {"red/zz.png": "image_broken"}
     encoder = Eye()
     embeddings = np.concatenate([encoder.project_images(encoder.image_features(np.stack([encoder.preprocess(
-        Image.open(BytesIO(picture(name, number)))) for number in range(12)])))
+        Image.open(BytesIO(drawn_image(name, number)))) for number in range(12)])))
         for name in COLOURS])
     expected = evaluate_retrieval(embeddings, np.repeat(list(COLOURS), 12))
     assert result.metrics["retrieval/map_excl_query"] == pytest.approx(expected.map_excl_query)
@@ -72,7 +72,7 @@ def test_features_are_shared_by_protocols_and_data_named_by_content(tmp_path):
     again = run("retrieval", copy, tmp_path, Eye()).result
     assert again.data["fingerprint"] == one.data["fingerprint"]
     assert (one.fingerprint, two.seconds["features"] >= 0) == (again.fingerprint, True)
-    (data / "red/000.png").write_bytes(picture("red", 99))
+    (data / "red/000.png").write_bytes(drawn_image("red", 99))
     assert run("retrieval", data, tmp_path).result.data["fingerprint"] != one.data["fingerprint"]
 
 
@@ -190,7 +190,7 @@ def test_zero_shot_on_tar_shards(tmp_path):
         with tarfile.open(tmp_path / f"data/test/{shard}.tar", "w") as archive:
             for number, name in enumerate(COLOURS):
                 for one in range(3):
-                    for ending, data in (("png", picture(name, 10 * shard + one)), ("cls", str(number).encode())):
+                    for ending, data in (("png", drawn_image(name, 10 * shard + one)), ("cls", str(number).encode())):
                         member = tarfile.TarInfo(f"{number}{one}.{ending}")
                         member.size = len(data)
                         archive.addfile(member, BytesIO(data))
@@ -267,7 +267,7 @@ def world(tmp_path):
     for shard in range(2):
         records = [(f"{name}{one}", name) for name in COLOURS for one in range(3)]
         write_tar(folder / f"retrieval/s{shard}.tar",
-                  [Record(key, picture(name, 10 * shard + int(key[-1])), None) for key, name in records])
+                  [Record(key, drawn_image(name, 10 * shard + int(key[-1])), None) for key, name in records])
         rows += [{"shard": f"s{shard}", "key": key, "entity": f"e:{name}", "named": False, "ambiguous": False,
                   "domain": "warm" if name in ("red", "yellow") else "cold", "split": "heldout_entities"}
                  for key, name in records]

@@ -38,7 +38,7 @@ class Means:
         return normalised(features @ self.weights)
 
 
-def picture(number: int) -> bytes:
+def drawn_image(number: int) -> bytes:
     out = io.BytesIO()
     pixels = np.random.default_rng(number).integers(0, 256, (20, 24, 3)).astype(np.uint8)
     Image.fromarray(pixels).save(out, "PNG")
@@ -50,7 +50,7 @@ def shards(tmp_path):
     """Two shards of 70 images without texts; image 5 of each is broken."""
     for shard in range(2):
         write_tar(tmp_path / "world" / f"s.{shard}.tar", [
-            Record(f"{shard}{number:03d}", b"broken" if number == 5 else picture(1000 * shard + number), None)
+            Record(f"{shard}{number:03d}", b"broken" if number == 5 else drawn_image(1000 * shard + number), None)
             for number in range(70)])
     return expand_shards([str(tmp_path / "world")])
 
@@ -62,18 +62,18 @@ def truth(folder, names):
     return folder / "truth.parquet"
 
 
-def test_every_usable_picture_is_embedded_in_order(shards, tmp_path):
+def test_every_usable_image_is_embedded_in_order(shards, tmp_path):
     encoder = Means()
     images = embed_images(shards, encoder, tmp_path / "cache", Quiet())
     keys = [f"{shard}{number:03d}" for shard in range(2) for number in range(70) if number != 5]
     assert images.keys == keys
     assert images.shards == ["s.0"] * 69 + ["s.1"] * 69
     assert images.refused == [("s.0", "0005", "image_broken"), ("s.1", "1005", "image_broken")]
-    pixels = np.stack([encoder.preprocess(Image.open(io.BytesIO(picture(int(key))))) for key in keys])
+    pixels = np.stack([encoder.preprocess(Image.open(io.BytesIO(drawn_image(int(key))))) for key in keys])
     np.testing.assert_allclose(images.embeddings, encoder.project_images(encoder.image_features(pixels)), atol=1e-6)
 
 
-def test_encoders_over_one_backbone_embed_the_pictures_once(shards, tmp_path):
+def test_encoders_over_one_backbone_embed_the_images_once(shards, tmp_path):
     first, second = Means(0), Means(1)
     one = embed_images(shards, first, tmp_path / "cache", Quiet())
     other = embed_images(shards, second, tmp_path / "cache", Quiet())
@@ -102,7 +102,7 @@ def test_stored_features_are_mapped_and_not_read(shards, tmp_path):
 
 def test_a_changed_shard_or_backbone_is_embedded_again(shards, tmp_path):
     image_features_of(shards, Means(), tmp_path / "cache", Quiet())
-    write_tar(shards[0].path, [Record("new", picture(1), None)])
+    write_tar(shards[0].path, [Record("new", drawn_image(1), None)])
     shards = expand_shards([str(tmp_path / "world")])
     again = Means()
     parts = image_features_of(shards, again, tmp_path / "cache", Quiet())

@@ -14,7 +14,7 @@ from tars import tar_bytes
 
 import openmofi
 from openmofi.schema import LabelStatus, PairStatus
-from small_world import SHAPES, picture
+from small_world import SHAPES, drawn_image
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +22,7 @@ GOOD = "good"
 
 
 def drawing(entity: str = "e:sun", seed: int = 0) -> Image.Image:
-    return Image.open(io.BytesIO(picture(entity, np.random.default_rng(seed)))).convert("RGB")
+    return Image.open(io.BytesIO(drawn_image(entity, np.random.default_rng(seed)))).convert("RGB")
 
 
 def deep(image: Image.Image) -> bytes:
@@ -54,13 +54,13 @@ def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tuple[str, ta
 
 def good_rows() -> list[tuple[str, bytes, str]]:
     """Pairs in which nothing is wrong, three of each thing."""
-    return [(f"{GOOD}{place}-{seed}", picture(entity, np.random.default_rng(40 + seed)), f"image: {name}")
+    return [(f"{GOOD}{place}-{seed}", drawn_image(entity, np.random.default_rng(40 + seed)), f"image: {name}")
             for place, (entity, (name, _, _)) in enumerate(SHAPES.items()) for seed in range(3)]
 
 
 def bad_rows() -> list[tuple[list[tuple[str, bytes | tarfile.TarInfo]], str, PairStatus | None]]:
     """Members of a row, its key, and its status; `None` where the row can be used all the same."""
-    sun, jpeg = b"image: sun", picture("e:sun", np.random.default_rng(1))
+    sun, jpeg = b"image: sun", drawn_image("e:sun", np.random.default_rng(1))
     rows: list[tuple[list[tuple[str, bytes | tarfile.TarInfo]], str, PairStatus | None]] = []
 
     def row(key: str, status: PairStatus | None, image: bytes | None = jpeg, text: bytes | None = sun,
@@ -156,7 +156,7 @@ def test_every_bad_row_comes_out_with_its_status(mixed):
             assert row["entities"]
 
 
-def test_odd_pictures_keep_their_size_and_show_what_they_show(mixed):
+def test_odd_images_keep_their_size_and_show_what_they_show(mixed):
     rows = {row["key"]: row for row in mixed[1]}
     for key in ("gif", "webp", "cmyk", "alpha", "palette", "deep"):
         assert (rows[key]["width"], rows[key]["height"]) == (120, 100)

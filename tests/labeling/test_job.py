@@ -43,7 +43,7 @@ def test_tables_have_the_schema(labelled):
         assert pq.read_schema(path).remove_metadata() == LABELS
 
 
-def test_labels_are_right_and_the_picture_settles_the_ambiguous_name(small_world, labelled):
+def test_labels_are_right_and_the_image_settles_the_ambiguous_name(small_world, labelled):
     right = wrong = ambiguous = 0
     for shard, rows in tables(labelled).items():
         for row in rows:

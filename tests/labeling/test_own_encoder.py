@@ -58,10 +58,10 @@ def test_an_unknown_scale_is_fitted_to_the_jobs_pairs_and_kept(small_world, tmp_
 
 
 def _moon(folder):
-    from small_world import picture
+    from small_world import drawn_image
 
     path = folder / "moon.jpg"
-    path.write_bytes(picture("e:moon", np.random.default_rng(0)))
+    path.write_bytes(drawn_image("e:moon", np.random.default_rng(0)))
     return path
 
 

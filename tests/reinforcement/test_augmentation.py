@@ -96,7 +96,7 @@ def test_draws_depend_on_seed_shard_key_and_number_alone():
     assert len(draws) == 5
 
 
-def test_a_picture_on_its_side_is_cut_upright():
+def test_an_image_on_its_side_is_cut_upright():
     exif = Image.Exif()
     exif[0x0112] = 6
     data = encoded(80, 40, exif=exif)

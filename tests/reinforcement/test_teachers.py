@@ -45,7 +45,7 @@ def test_where_a_teacher_works(monkeypatch):
 
 
 def test_a_device_that_there_is_not_is_named():
-    with pytest.raises(UsageError, match="no device 'gpu'"):
+    with pytest.raises(UsageError, match="Unknown device 'gpu'"):
         open_teachers([TeacherSpec("run:a", 20.0)], "gpu")
 
 

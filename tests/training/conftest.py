@@ -25,7 +25,7 @@ SIZES = (13, 0, 9, 20, 1)
 CLASSES = 6
 
 
-def picture(draw: np.random.Generator, kind: str = "JPEG", size: tuple[int, int] = (96, 72)) -> bytes:
+def drawn_image(draw: np.random.Generator, kind: str = "JPEG", size: tuple[int, int] = (96, 72)) -> bytes:
     coarse = Image.fromarray(draw.integers(0, 256, (6, 8, 3), dtype=np.uint8))
     out = io.BytesIO()
     coarse.resize(size, Image.Resampling.BICUBIC).save(out, kind)
@@ -39,7 +39,7 @@ def make_dataset(root: Path, sizes=SIZES, seed: int = 0, extra: int = 2) -> Path
     for number, size in enumerate(sizes):
         shard = Shard(str(root / "pairs" / f"{number:05d}.tar"), f"{number:05d}")
         keys = [f"{number:02d}{row:04d}" for row in range(size + extra)]
-        write_tar(shard.path, [Record(key, picture(draw, ("JPEG", "PNG", "WEBP")[row % 3]), f"text of {key}")
+        write_tar(shard.path, [Record(key, drawn_image(draw, ("JPEG", "PNG", "WEBP")[row % 3]), f"text of {key}")
                                for row, key in enumerate(keys)])
         classes = [draw.choice(CLASSES - 1, 1 + int(draw.integers(3)), replace=False).tolist() for _ in range(size)]
         counts += np.bincount([c for row in classes for c in row], minlength=CLASSES)

@@ -75,7 +75,7 @@ def opened(recipe: Recipe, cache: Path):
     return open_data(recipe.data, inputs_of(recipe.model), seed=recipe.run.seed, cache=cache, progress=Quiet())
 
 
-def pictures(dataset: Path) -> dict[tuple[str, str], tuple[bytes, str]]:
+def images_of(dataset: Path) -> dict[tuple[str, str], tuple[bytes, str]]:
     settings = read_manifest(dataset, "dataset").settings
     return {(shard["name"], pair.key): (pair.image, pair.text) for shard in settings["shards"]
             for pair in read_pairs(expand_shards([shard["path"]])[0])}
@@ -93,7 +93,7 @@ def test_a_batch_holds_the_teachers_pixels_and_what_they_know_of_them(recipe, sm
     (teacher,) = knowledge.teachers
     assert data.teachers == {teacher.name: teacher}
     assert teacher.scale == 30.0
-    all_pictures = pictures(Path(recipe.data.dataset))
+    all_images = images_of(Path(recipe.data.dataset))
     mean, deviation = (np.array(values, np.float32).reshape(1, 1, 3) for values in (
         data.sources.inputs.preprocessing.mean, data.sources.inputs.preprocessing.std))
     drawn: set[int] = set()
@@ -102,7 +102,7 @@ def test_a_batch_holds_the_teachers_pixels_and_what_they_know_of_them(recipe, sm
         assert bool(batch["known"].all())
         for place, row in enumerate(batch["row"].tolist()):
             shard, key = place_of(data, row)
-            content, text = all_pictures[shard, key]
+            content, text = all_images[shard, key]
             seen = (batch["image"][place].permute(1, 2, 0).numpy() * deviation + mean) * 255
             options = []
             for number in range(knowledge.augmentations):

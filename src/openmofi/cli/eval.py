@@ -45,7 +45,7 @@ def _group(
         print_names({name: what for name, (_, what) in PROTOCOLS.items()}, as_json)
         raise typer.Exit
     if context.invoked_subcommand is None:
-        raise UsageError("There is no protocol to evaluate by.", "Name one; openmofi eval --list shows them.")
+        raise UsageError("No protocol is given.", "Name one; openmofi eval --list shows them.")
 
 
 @app.command("PROTOCOL")
@@ -141,7 +141,7 @@ def compare(
     from openmofi.evaluation import compare as comparing
 
     if style not in ("table", "markdown", "csv"):
-        raise UsageError(f"There is no format {style!r}.", "Use table, markdown or csv.")
+        raise UsageError(f"Unknown format {style!r}.", "Use table, markdown or csv.")
     compared = comparing.compare_results(results)
     if out:
         from openmofi.storage import write_text

@@ -41,7 +41,7 @@ def examples(
     elif source in ("zelda", "conll"):
         corpus = _annotated(source, files, candidates, descriptions, split)
     else:
-        raise UsageError(f"There is no source {source!r}.", "It can be wordnet, zelda or conll.")
+        raise UsageError(f"Unknown source {source!r}.", "Use wordnet, zelda or conll.")
     write_examples(out, corpus)
     counts = Counter(example.split for example in corpus)
     if as_json:

@@ -33,7 +33,7 @@ def required(value: Value | None, what: str, hint: str) -> Value:
         UsageError: it is missing.
     """
     if value is None:
-        raise UsageError(f"There is no {what}.", hint)
+        raise UsageError(f"No {what} is given.", hint)
     return value
 
 
@@ -64,7 +64,7 @@ def recipe_to_train(name: str | None, settings: Sequence[str], folder: Traversab
     if list_recipes:
         print_names(recipe_names(folder), as_json)
         raise typer.Exit
-    name = required(name, "recipe to train", "Name one, or a YAML file; --list shows the packaged ones.")
+    name = required(name, "recipe", "Name one, or a YAML file; --list shows the packaged ones.")
     if not show:
         return name
     if as_json:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from openmofi.dataset.duplicates import text_salt
-from openmofi.dataset.filters import Labels
+from openmofi.dataset.filters import LabelArrays
 from openmofi.dataset.names import Surfaces
 from openmofi.dataset.tables import Codebook, Folder, Ints, Judged, best_of_pairs, mention_column
 from openmofi.schema import LabelStatus
@@ -66,7 +66,7 @@ class Collected:
         surfaces: surface forms of the accepted entities; empty unless `with_surfaces`.
     """
 
-    labels: Labels
+    labels: LabelArrays
     starts: Ints
     row: np.ndarray
     entities: list[str]
@@ -98,5 +98,5 @@ def collect(folder: Folder, *, with_surfaces: bool) -> Collected:
                       rows.astype(np.int32)))
         starts.append(starts[-1] + len(rows))
     image, code, probability, phash, salt, rows = (np.concatenate(column) for column in zip(*parts, strict=True))
-    labels = Labels(image, code, probability, phash, salt, len(book))
+    labels = LabelArrays(image, code, probability, phash, salt, len(book))
     return Collected(labels, np.array(starts), rows, book.values, counts, surfaces)

@@ -23,7 +23,7 @@ class Outcome(IntEnum):
 
 
 @dataclass(frozen=True)
-class Labels:
+class LabelArrays:
     """The accepted labels of all shards: 16 bytes a label and 16 bytes an image are held in memory.
 
     Attributes:
@@ -54,7 +54,7 @@ class Kept:
     rounds: int
 
 
-def within_cap(labels: Labels, live: Bools, cap: int) -> Bools:
+def within_cap(labels: LabelArrays, live: Bools, cap: int) -> Bools:
     """Of the `live` labels the `cap` most probable ones of each entity; ties go to the earlier image."""
     chosen = np.flatnonzero(live)
     order = chosen[np.lexsort((labels.image[chosen], -labels.probability[chosen], labels.entity[chosen]))]
@@ -66,7 +66,7 @@ def within_cap(labels: Labels, live: Bools, cap: int) -> Bools:
     return result
 
 
-def keep(labels: Labels, settings: DatasetSettings) -> Kept:
+def keep(labels: LabelArrays, settings: DatasetSettings) -> Kept:
     """Apply the filters in this order, over the entities still in the vocabulary, until the vocabulary is
     stable:
 

@@ -11,7 +11,7 @@ import fsspec
 import numpy as np
 
 from openmofi.dataset.collect import Counts
-from openmofi.dataset.filters import Kept, Labels, Outcome
+from openmofi.dataset.filters import Kept, LabelArrays, Outcome
 from openmofi.errors import OpenMofiError
 
 STAGES = ("pairs", "usable", "with mentions", "linked", "labelled", "dataset")
@@ -62,7 +62,7 @@ class Statistics:
             outcomes={outcome.name.lower(): statistics.outcomes[outcome.name.lower()] for outcome in Outcome})
 
 
-def summarise(counts: Counts, labels: Labels, kept: Kept, per_entity: np.ndarray,
+def summarise(counts: Counts, labels: LabelArrays, kept: Kept, per_entity: np.ndarray,
               types: dict[str, dict[str, int]]) -> Statistics:
     """Statistics from the first pass and the filters; `per_entity` are the classes' image counts, descending."""
     per_image = np.bincount(labels.image[kept.label], minlength=labels.images)

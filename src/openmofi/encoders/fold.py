@@ -73,7 +73,7 @@ def folded(module: nn.Module, probe: torch.Tensor) -> nn.Module:
     return module
 
 
-def picture_probe(size: int) -> torch.Tensor:
+def image_probe(size: int) -> torch.Tensor:
     """Two random images for `folded`."""
     return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
 
@@ -92,7 +92,7 @@ def _tried(step: Callable[[nn.Module], nn.Module], module: nn.Module, probe: tor
         made = step(module).eval().requires_grad_(False)
         if probe.ndim == 4:
             made = made.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        found = made(probe)
+        features = made(probe)
     except (RuntimeError, ValueError, AttributeError, TypeError):
         return None
-    return made if (found - expected).abs().max() <= _EQUAL * expected.abs().max() else None
+    return made if (features - expected).abs().max() <= _EQUAL * expected.abs().max() else None

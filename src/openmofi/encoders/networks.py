@@ -46,7 +46,7 @@ def opened_tokens(tokenizer: Mapping[str, Any], folder: Path) -> Tokens:
     """
     opener = _TOKENIZERS.get(str(tokenizer.get("kind")))
     if opener is None:
-        raise OpenMofiError(f"There is no kind of tokenizer {tokenizer.get('kind')!r}.",
+        raise OpenMofiError(f"Unknown kind of tokenizer {tokenizer.get('kind')!r}.",
                             "Use the version of OpenMOFI that wrote it.")
     return opener(tokenizer, folder)
 

@@ -24,7 +24,7 @@ def preprocess(image: Image.Image, settings: Preprocessing) -> Array:
     """An image → float32 (3, size, size), normalised with the mean and deviation of `settings`.
 
     With antialias the image is resized by Pillow, as open_clip and torchvision do with images; without it by
-    PyTorch on the 0..1 tensor, as MOFI's checkpoints expect (REFERENCE.md §1).
+    PyTorch on the 0..1 tensor, as MOFI's checkpoints expect (`huggingface_preprocessing`).
     """
     rgb = image if image.mode == "RGB" else image.convert("RGB")
     rgb = _bounded(rgb, settings)
@@ -35,11 +35,11 @@ def preprocess(image: Image.Image, settings: Preprocessing) -> Array:
     if settings.resize == "shortest":
         pixels = _centre(pixels, settings)
     table = _lookup(settings.mean, settings.std)
-    found = np.empty((3, *pixels.shape[:2]), np.float32)
+    normalised = np.empty((3, *pixels.shape[:2]), np.float32)
     for channel in range(3):
         # A byte is never beyond the table; asked to clip, numpy does not check.
-        np.take(table[channel], pixels[..., channel], out=found[channel], mode="clip")
-    return found
+        np.take(table[channel], pixels[..., channel], out=normalised[channel], mode="clip")
+    return normalised
 
 
 def _bounded(image: Image.Image, settings: Preprocessing) -> Image.Image:
@@ -122,9 +122,8 @@ def checked(settings: Preprocessing, where: str) -> Preprocessing:
         f"resize_size {settings.resize_size!r} below size" if 0 < settings.resize_size < settings.size else "",
         f"std {settings.std!r}" if min(settings.std) <= 0 else "",
     ]
-    found = [problem for problem in problems if problem]
-    if found:
-        raise OpenMofiError(f"{where}: the preprocessing asks for {', '.join(found)}, which is not supported.")
+    if problems := [problem for problem in problems if problem]:
+        raise OpenMofiError(f"{where}: the preprocessing asks for {', '.join(problems)}, which is not supported.")
     return settings
 
 

@@ -67,9 +67,9 @@ def _check_device(device: str) -> None:
     try:
         kind = torch.device(device).type
     except RuntimeError as error:
-        raise UsageError(f"There is no device {device!r}.", "Use cpu, cuda, or cuda:1 and so on.") from error
+        raise UsageError(f"Unknown device {device!r}.", "Use cpu, cuda, or cuda:1 and so on.") from error
     if kind == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"There is no CUDA device here for {device!r}.", "Use cpu, or a CUDA build of PyTorch.")
+        raise UsageError(f"No CUDA device here for {device!r}.", "Use cpu, or a CUDA build of PyTorch.")
 
 
 def _named_folder(name: str) -> Path:
@@ -120,4 +120,4 @@ _OPENERS: dict[str, Callable[[str, str, str, Sequence[Encoder]], Encoder]] = {
 
 def _unknown(spec: str, prefix: str) -> UsageError:
     guess = did_you_mean(spec if ":" not in spec else prefix, [*_OPENERS, *_NAMES])
-    return UsageError(f"There is no encoder {spec!r}.{guess}", f"Encoders are: {_EXAMPLES}.")
+    return UsageError(f"Unknown encoder {spec!r}.{guess}", f"Encoders are: {_EXAMPLES}.")

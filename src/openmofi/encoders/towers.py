@@ -41,8 +41,8 @@ class Trunk:
 def image_preprocessing(spec: str, *, pretrained: str = "", size: int = 0) -> Preprocessing:
     """How images are made for an image tower; see `image_trunk` for the arguments and the errors."""
     module, rest = _module(spec, _IMAGE)
-    found: Preprocessing = module.preprocessing(rest, pretrained, size)
-    return found
+    preprocessing: Preprocessing = module.preprocessing(rest, pretrained, size)
+    return preprocessing
 
 
 def image_trunk(spec: str, *, pretrained: str = "", size: int = 0, drop_path: float = 0.0) -> Trunk:
@@ -64,22 +64,22 @@ def image_trunk(spec: str, *, pretrained: str = "", size: int = 0, drop_path: fl
     if drop_path and not spec.startswith("timm:"):
         raise UsageError(f"drop_path is for timm models; {spec!r} does not take it.", "Set model.image.drop_path: 0.")
     module, rest = _module(spec, _IMAGE)
-    found: Trunk = module.image(rest, pretrained, size, drop_path)
-    return found
+    trunk: Trunk = module.image(rest, pretrained, size, drop_path)
+    return trunk
 
 
 def text_trunk(spec: str, *, pretrained: str = "") -> Trunk:
     """A text tower, `open_clip:ARCH`, `hf:PATH-OR-ID` or `mobile:mct[?width=N…]`; see `image_trunk`."""
     module, rest = _module(spec, _TEXT)
-    found: Trunk = module.text(rest, pretrained)
-    return found
+    trunk: Trunk = module.text(rest, pretrained)
+    return trunk
 
 
 def text_tokens(spec: str) -> Tokens:
     """The tokenizer of a text tower; it can be pickled."""
     module, rest = _module(spec, _TEXT)
-    found: Tokens = module.tokens(rest)
-    return found
+    tokens: Tokens = module.tokens(rest)
+    return tokens
 
 
 def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
@@ -90,21 +90,21 @@ def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
     """
     kind, modules = architecture.get("kind"), {**_IMAGE, **_TEXT}
     if kind not in modules:
-        raise OpenMofiError(f"There is no kind of tower {kind!r}.", "Use the version of OpenMOFI that wrote it.")
+        raise OpenMofiError(f"Unknown kind of tower {kind!r}.", "Use the version of OpenMOFI that wrote it.")
     module = importlib.import_module(f"openmofi.encoders.libraries.{modules[str(kind)]}")
     try:
-        found: Trunk = module.rebuilt(architecture)
+        trunk: Trunk = module.rebuilt(architecture)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, AssertionError) as error:
         raise OpenMofiError(f"The tower {kind}:{architecture.get('name', '')} cannot be built: {error}.",
                             "Install the versions that it was trained with.") from error
-    return found
+    return trunk
 
 
 def stored_tokens(architecture: Mapping[str, Any], folder: Path) -> Tokens:
     """The tokenizer of an architecture, whose files, where it has any, are in `folder`."""
     module = importlib.import_module(f"openmofi.encoders.libraries.{_TEXT[str(architecture['kind'])]}")
-    found: Tokens = module.stored_tokens(architecture, folder)
-    return found
+    tokens: Tokens = module.stored_tokens(architecture, folder)
+    return tokens
 
 
 def options_of(spec: str, rest: str, names: Sequence[str], hint: str) -> tuple[str, dict[str, int]]:
@@ -124,7 +124,7 @@ def options_of(spec: str, rest: str, names: Sequence[str], hint: str) -> tuple[s
 def _module(spec: str, kinds: Mapping[str, str]) -> tuple[Any, str]:
     kind, _, rest = spec.partition(":")
     if kind not in kinds or not rest:
-        raise UsageError(f"There is no tower {spec!r} to train.{did_you_mean(kind, kinds)}",
+        raise UsageError(f"Unknown tower {spec!r}.{did_you_mean(kind, kinds)}",
                          f"Towers are: {', '.join(f'{kind}:…' for kind in kinds)}; encoder:SPEC is locked.")
     try:
         return importlib.import_module(f"{_LIBRARIES}.{kinds[kind]}"), rest

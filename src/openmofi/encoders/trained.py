@@ -14,7 +14,7 @@ from torch import nn
 from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.companions import Companions
 from openmofi.encoders.encoder import Encoder, Towers
-from openmofi.encoders.fold import folded, picture_probe
+from openmofi.encoders.fold import folded, image_probe
 from openmofi.encoders.folder import (
     AGAIN,
     SPEC_FILE,
@@ -168,7 +168,7 @@ def _image_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, base: E
         apply = head_on_arrays(head, device)
         return _Opened(lambda pixels: apply(base.image_features(pixels)),
                        None if base.networks is None else _with_head(base.networks.image, head))
-    network = _with_head(folded(_trunk(folder, raw, tensors), picture_probe(preprocessing.size)), head).to(device)
+    network = _with_head(folded(_trunk(folder, raw, tensors), image_probe(preprocessing.size)), head).to(device)
 
     return _Opened(on_arrays(network, device), network)
 

@@ -37,7 +37,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Source:
+class DataSource:
     """A dataset.
 
     Attributes:
@@ -59,7 +59,7 @@ class Source:
     archives: Mapping[str, str] = field(default_factory=dict)
 
 
-def source_named(name: str) -> Source:
+def source_named(name: str) -> DataSource:
     """The dataset of this name.
 
     Raises:
@@ -99,7 +99,7 @@ def _gpr1200(folder: Path) -> list[Finding]:
     return [_count("images", len(images), 12_000), _count("classes", len(set(images.values())), 1200)]
 
 
-def _revisited(name: str, images: int, folder_name: str) -> Source:
+def _revisited(name: str, images: int, folder_name: str) -> DataSource:
     def check(folder: Path) -> list[Finding]:
         truth = read_ground_truth(folder / f"gnd_{name}.pkl")
         names = [*truth.database, *(query.name for query in truth.queries)]
@@ -108,7 +108,7 @@ def _revisited(name: str, images: int, folder_name: str) -> Source:
                 _count("queries in the ground truth", len(truth.queries), 70),
                 _count("images on disk", present, len(names))]
 
-    return Source(
+    return DataSource(
         ("revisited",),
         f"http://cmp.felk.cvut.cz/revisitop (annotation), https://www.robots.ox.ac.uk/~vgg/data/{folder_name}",
         "None is stated with the annotation; images are from Flickr and remain their owners'.",
@@ -173,43 +173,43 @@ def _lines(path: Path) -> int:
         return sum(bool(line.strip()) for line in handle)
 
 
-SOURCES: Mapping[str, Source] = {
-    "gpr1200": Source(
+SOURCES: Mapping[str, DataSource] = {
+    "gpr1200": DataSource(
         ("gpr1200",), "https://github.com/Visual-Computing/GPR1200",
         "Images under the terms of their six sources; for research.",
         "DIR/CLASS_NAME.jpg or DIR/images/CLASS_NAME.jpg, CLASS an integer", "12,000 images, 1,200 classes of 10",
         _gpr1200),
     "roxford5k": _revisited("roxford5k", 4993, "oxbuildings"),
     "rparis6k": _revisited("rparis6k", 6322, "parisbuildings"),
-    "revisitop1m": Source(
+    "revisitop1m": DataSource(
         ("revisited",), "http://cmp.felk.cvut.cz/revisitop (revisitop1m.1.tar.gz to .100.tar.gz)",
         "None is stated; images are from Flickr and remain their owners'.",
         "DIR/jpg/…; give it to the protocol as --set distractors=DIR", "1,001,001 images", _distractors),
-    "imagenet": Source(
+    "imagenet": DataSource(
         ("knn", "linear", "zeroshot"), "https://image-net.org (ILSVRC 2012, after registration)",
         "ImageNet's terms of access: research and education, no commercial use.",
         "DIR/train/nNNNNNNNN/IMAGE, DIR/val/nNNNNNNNN/IMAGE", "1,281,167 and 50,000 images, 1,000 classes",
         _imagenet,
         {"ILSVRC2012_img_train.tar": "1d675b47d978889d74fa0da5fadfb00e",
          "ILSVRC2012_img_val.tar": "29b22e2961454d5413ddabcf34fc5622"}),
-    "flickr30k": Source(
+    "flickr30k": DataSource(
         ("image-text",), "https://shannon.cs.illinois.edu/DenotationGraph (images, by a form), "
         "https://cs.stanford.edu/people/karpathy/deepimagesent (splits)",
         "Research and education, no commercial use; images are from Flickr and remain their owners'.",
         "DIR/dataset_flickr30k.json, DIR/flickr30k-images/IMAGE", "1,000 test images of 31,014, five captions each",
         _karpathy("flickr30k", {"train": 29_000, "val": 1014, "test": 1000})),
-    "coco": Source(
+    "coco": DataSource(
         ("image-text",), "https://cocodataset.org (val2014.zip), https://cs.stanford.edu/people/karpathy/deepimagesent "
         "(splits)", "Captions CC BY 4.0; images are from Flickr and remain their owners'.",
         "DIR/dataset_coco.json, DIR/val2014/IMAGE", "5,000 test images of 123,287, the first five captions of each",
         _karpathy("coco", {"train": 82_783, "restval": 30_504, "val": 5000, "test": 5000})),
-    "vtab": Source(
+    "vtab": DataSource(
         ("vtab",), "https://github.com/google-research/task_adaptation (tasks; code Apache-2.0)",
         "19 datasets, each under its own terms; several are for research only.",
         "DIR/TASK/train800.txt, val200.txt, test.txt with lines PATH CLASS, or "
         f"DIR/TASK/{{train800,val200,test}}/CLASS/IMAGE; TASK is one of {', '.join(task.name for task in TASKS)}",
         "19 tasks of 800 + 200 examples; test: " + ", ".join(f"{task.name} {task.test:,}" for task in TASKS), _vtab),
-    "zelda": Source(
+    "zelda": DataSource(
         ("disambiguation",), "https://github.com/flairNLP/zelda (zelda_full.zip)",
         "Training texts CC BY-SA 3.0; each test corpus under its own terms.",
         "DIR/test_data/jsonl/test_SPLIT.jsonl, DIR/other/zelda_mention_entities_counter.pickle, "

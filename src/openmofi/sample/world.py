@@ -16,7 +16,7 @@ from openmofi.sample.images.gather import World, gather, rename
 from openmofi.sample.images.packages import package_versions
 from openmofi.sample.pages.draw import DrawTask, open_drawer
 from openmofi.sample.pages.plan import HELDOUT_ENTITIES, PlannedShard, heldout_entities, make_plan, split_of
-from openmofi.sample.pages.source import Source, make_source, write_source
+from openmofi.sample.pages.source import KnowledgeSource, make_source, write_source
 from openmofi.sample.settings import WorldSettings
 from openmofi.schema import TRUTH
 from openmofi.storage import Manifest, claim_folder, file_fingerprint, finish_manifest, write_table
@@ -84,7 +84,7 @@ def _write_artworks(out: Path, world: World, settings: WorldSettings) -> None:
     write_table(out / "pictures.parquet", pa.Table.from_pylist(rows, schema=ARTWORKS))
 
 
-def _counts(world: World, source: Source, plan: list[PlannedShard], settings: WorldSettings) -> dict[str, Any]:
+def _counts(world: World, source: KnowledgeSource, plan: list[PlannedShard], settings: WorldSettings) -> dict[str, Any]:
     pages = [page for shard in plan for page in shard.pages if page.text is not None]
     held = heldout_entities(world.depicted, settings)
     rules = Counter((entity.domain, artwork.rule) for entity in world.depicted for artwork in entity.artworks)

@@ -12,19 +12,19 @@ from openmofi.encoders.export.agreement import Agreement, Samples, agreement, sa
 from openmofi.encoders.export.settings import ExportSettings
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 
-from ..conftest import SIZE, TEXTS, picture
+from ..conftest import SIZE, TEXTS, drawn_image
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
 
 from openmofi.encoders.export.job import export_encoder
 
-SAMPLES = Samples("test images", [picture(40 + seed, 50, seed) for seed in range(12)], TEXTS, paired=False)
+SAMPLES = Samples("test images", [drawn_image(40 + seed, 50, seed) for seed in range(12)], TEXTS, paired=False)
 TEXT_RICH = [*TEXTS, "a violin", "[PAD] and more", "", "ß 日本", "words " * 100]
 
 
 def pixels_of(encoder, count=5):
-    return np.stack([encoder.preprocess(picture(40, 50, seed)) for seed in range(count)])
+    return np.stack([encoder.preprocess(drawn_image(40, 50, seed)) for seed in range(count)])
 
 
 def check_equal(before, after, tolerance=1e-4):
@@ -48,7 +48,7 @@ def exported(clip, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export") / "onnx"
     found = export_encoder(clip, folder, ExportSettings(), SAMPLES)
     assert found.loss < 1e-5
-    assert (found.pictures, found.texts, found.neighbours) == (12, 5, 1.0)
+    assert (found.images, found.texts, found.neighbours) == (12, 5, 1.0)
     return folder
 
 
@@ -98,7 +98,7 @@ def test_openvino(clip, tmp_path, precision):
         pytest.importorskip("nncf")
     # A toy that is calibrated on two texts loses more than a model that is used.
     found = export_encoder(clip, tmp_path / "out", ExportSettings("openvino", precision, 0.1), SAMPLES)
-    assert found.pictures == (6 if precision == "int8" else 12)
+    assert found.images == (6 if precision == "int8" else 12)
     opened = open_encoder(f"openvino:{tmp_path / 'out'}")
     check_equal(clip, opened, {"fp32": 1e-4, "bf16": 0.05, "int8": 0.5}[precision])
     assert "openmofi" in (tmp_path / "out/image.xml").read_text()
@@ -117,7 +117,7 @@ def test_int8_of_linear_layers_and_the_loss_that_is_refused(clip, tmp_path):
 
 
 @pytest.mark.slow
-def test_pictures_alone_folded(tmp_path):
+def test_images_alone_folded(tmp_path):
     encoder = open_encoder("timm:fastvit_mci0/none?size=64")
     assert (encoder.preprocessing.mean, encoder.preprocessing.std) == ((0.0,) * 3, (1.0,) * 3)
     export_encoder(encoder, tmp_path / "out", ExportSettings(), SAMPLES)
@@ -216,7 +216,7 @@ def test_a_missing_engine_is_named(exported, monkeypatch):
 
 
 def test_agreement_of_an_encoder_with_itself(clip, tmp_path):
-    pairs = Samples("pairs", SAMPLES.pictures[:5], TEXTS[:4] + ["violin"], paired=True)
+    pairs = Samples("pairs", SAMPLES.images[:5], TEXTS[:4] + ["violin"], paired=True)
     found = agreement(clip, clip, pairs, texts=True)
     assert found.loss == pytest.approx(0, abs=1e-6)
     assert found.neighbours == 1.0
@@ -228,10 +228,10 @@ def test_agreement_of_an_encoder_with_itself(clip, tmp_path):
 def test_samples(tmp_path):
     generated = samples_of([], 32)
     assert "generated" in generated.source
-    assert [one.size for one in generated.pictures] == [(32, 32)] * 64
-    assert np.array_equal(generated.pictures[3], samples_of([], 32).pictures[3])
+    assert [one.size for one in generated.images] == [(32, 32)] * 64
+    assert np.array_equal(generated.images[3], samples_of([], 32).images[3])
     for number in range(3):
-        picture(40, 40, number).save(tmp_path / f"{number}.png")
+        drawn_image(40, 40, number).save(tmp_path / f"{number}.png")
         (tmp_path / f"{number}.txt").write_text(f"text {number}")
     (tmp_path / "broken.png").write_bytes(b"x")
     (tmp_path / "broken.txt").write_text("text")
@@ -243,7 +243,7 @@ def test_samples(tmp_path):
 
 
 def test_samples_are_decoded_at_full_size_or_at_the_size_that_the_encoder_names(tmp_path):
-    picture(400, 300).save(tmp_path / "0.jpg")
+    drawn_image(400, 300).save(tmp_path / "0.jpg")
     (tmp_path / "0.txt").write_text("text")
-    sizes = [samples_of([str(tmp_path)], SIZE, decode_size=size).pictures[0].size for size in (None, SIZE)]
+    sizes = [samples_of([str(tmp_path)], SIZE, decode_size=size).images[0].size for size in (None, SIZE)]
     assert sizes == [(400, 300), (100, 75)]

@@ -105,7 +105,7 @@ def test_an_adapter(original, clip, kind, tmp_path):
     check_equal(encoder, open_encoder(f"onnx:{tmp_path / 'out'}"))
 
 
-def test_heads_of_pictures_alone(clip, tmp_path):
+def test_heads_of_images_alone(clip, tmp_path):
     save_heads(tmp_path / "run", base=clip, image_head=Head.initial(clip.feature_dim, 8, seed=0),
                             text_head=None, logit_scale=1.0, settings={})
     encoder = open_encoder(f"run:{tmp_path / 'run'}")

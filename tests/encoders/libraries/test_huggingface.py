@@ -13,9 +13,9 @@ from openmofi.encoders import open_encoder
 from openmofi.encoders.towers import text_tokens
 from openmofi.errors import OpenMofiError, UsageError
 
-from ..conftest import SIZE, TEXTS, picture, save_clip
+from ..conftest import SIZE, TEXTS, drawn_image, save_clip
 
-IMAGES = [picture(50, 40, 1), picture(33, 70, 2), picture(32, 32, 3)]
+IMAGES = [drawn_image(50, 40, 1), drawn_image(33, 70, 2), drawn_image(32, 32, 3)]
 
 
 def theirs(folder, kind, **padding):

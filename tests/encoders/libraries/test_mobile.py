@@ -67,10 +67,10 @@ def test_refused(spec, told):
             call(spec)
 
 
-def test_no_weights_and_no_pictures():
+def test_no_weights_and_no_images():
     with pytest.raises(UsageError, match="has no weights"):
         text_trunk("mobile:mct", pretrained="default")
-    with pytest.raises(UsageError, match="no tower 'mobile:mct'"):
+    with pytest.raises(UsageError, match="Unknown tower 'mobile:mct'"):
         image_preprocessing("mobile:mct")
 
 

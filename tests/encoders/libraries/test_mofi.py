@@ -13,11 +13,11 @@ from PIL import Image
 from openmofi.encoders import open_encoder
 from openmofi.errors import UsageError
 
-from ..conftest import picture
+from ..conftest import drawn_image
 
 SIZE, LENGTH = 32, 16
 TEXTS = ["a photo of a poodle", "Siberian husky", "a cat, on a mat", "two", "a photo of a poodle", "long " * 40]
-IMAGES = [picture(50, 40, 1), picture(33, 70, 2), picture(32, 32, 3)]
+IMAGES = [drawn_image(50, 40, 1), drawn_image(33, 70, 2), drawn_image(32, 32, 3)]
 
 
 def save_tokenizer(folder: Path, *, opt: bool) -> tuple[int, int, int, int]:
@@ -126,7 +126,7 @@ def test_features_equal_transformers_own_by_the_published_recipe(layout, request
     assert np.abs(texts[0] - texts[1]).max() > 0.1
 
 
-def test_grey_and_transparent_pictures_become_rgb(mofi_folder):
+def test_grey_and_transparent_images_become_rgb(mofi_folder):
     encoder = open_encoder(f"mofi:{mofi_folder}")
     grey = IMAGES[0].convert("L")
     assert np.array_equal(encoder.preprocess(grey), encoder.preprocess(grey.convert("RGB")))

@@ -7,7 +7,7 @@ import torch
 from openmofi.encoders import open_encoder
 from openmofi.errors import OpenMofiError, UsageError
 
-from ..conftest import TEXTS, picture
+from ..conftest import TEXTS, drawn_image
 from .test_huggingface import Attack
 
 
@@ -18,7 +18,7 @@ def test_equals_open_clips_own_embeddings_and_transform(tiny_open_clip):
     encoder = open_encoder(f"open_clip:{arch}/{weights}")
     model, _, transform = open_clip.create_model_and_transforms(arch, pretrained=str(weights))
     model.eval()
-    images = [picture(50, 41, 1), picture(33, 70, 2)]
+    images = [drawn_image(50, 41, 1), drawn_image(33, 70, 2)]
     pixels = np.stack([encoder.preprocess(image) for image in images])
     inputs = torch.stack([transform(image) for image in images])
     assert np.abs(pixels - inputs.numpy()).max() < 1e-6

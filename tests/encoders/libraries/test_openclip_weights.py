@@ -19,11 +19,11 @@ from openmofi.encoders import open_encoder
 from openmofi.encoders.towers import image_preprocessing, image_trunk, text_trunk
 from openmofi.errors import OpenMofiError, UsageError
 
-from ..conftest import SIZE, picture, save_tokenizer
+from ..conftest import SIZE, drawn_image, save_tokenizer
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 TEXTS = ["a photo of the crane bird", "apple", "the red fruit"]
-IMAGES = [picture(50, 41, 1), picture(33, 70, 2)]
+IMAGES = [drawn_image(50, 41, 1), drawn_image(33, 70, 2)]
 VISION = {"image_size": SIZE, "layers": 1, "width": 64, "patch_size": 16}
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
 # mean, resampling, resizing, QuickGELU: of the pretrained tags, by their model cards.

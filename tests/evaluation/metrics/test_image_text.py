@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from colours import COLOURS, Eye, picture
+from colours import COLOURS, Eye, drawn_image
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,11 +63,11 @@ def test_images_without_captions():
 
 
 def write_set(folder, dataset="flickr30k", captions=5, **changes):
-    pictures = folder / {"flickr30k": "flickr30k-images", "coco": "val2014"}[dataset]
-    pictures.mkdir(parents=True)
+    place = folder / {"flickr30k": "flickr30k-images", "coco": "val2014"}[dataset]
+    place.mkdir(parents=True)
     images = []
     for number, colour in enumerate(COLOURS):
-        (pictures / f"{number}.jpg").write_bytes(picture(colour, number, 5))
+        (place / f"{number}.jpg").write_bytes(drawn_image(colour, number, 5))
         sentences = [{"raw": f"a {colour}\n thing {one}", "tokens": []} for one in range(captions + number % 2)]
         image = {"filename": f"{number}.jpg", "split": "test", "sentences": sentences}
         images.append(image | ({"filepath": "val2014"} if dataset == "coco" else {}) | changes)

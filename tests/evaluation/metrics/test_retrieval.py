@@ -137,7 +137,7 @@ def test_neither_order_nor_rotation_nor_names_change_the_figures(seed, sizes):
 
 
 def test_chance_level_is_that_of_the_reference():
-    # REFERENCE.md §4: about .11 with the query in the index and .01 without; here on a fourth of GPR1200's size.
+    # About .11 with the query in the index and .01 without; here on a fourth of GPR1200's size.
     embeddings = normalise(np.random.default_rng(0).standard_normal((3000, 64)))
     result = evaluate_retrieval(embeddings, np.arange(3000) // 10, resamples=10)
     assert 0.10 < result.map_incl_query < 0.13

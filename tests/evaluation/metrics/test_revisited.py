@@ -5,7 +5,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from colours import COLOURS, Eye, picture
+from colours import COLOURS, Eye, drawn_image
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -133,7 +133,7 @@ def write_set(folder, name="roxford5k", **changes):
     for colour in COLOURS:
         for one in range(6):
             imlist.append(f"{colour}_{one}")
-            Image.open(BytesIO(picture(colour, one))).resize((40, 30)).save(folder / f"jpg/{colour}_{one}.jpg")
+            Image.open(BytesIO(drawn_image(colour, one))).resize((40, 30)).save(folder / f"jpg/{colour}_{one}.jpg")
     for number, colour in enumerate(list(COLOURS)[:3]):
         both = Image.new("RGB", (80, 30), tuple(COLOURS[list(COLOURS)[3]]))
         both.paste(Image.new("RGB", (40, 30), COLOURS[colour]), (0, 0))
@@ -189,7 +189,7 @@ def test_distractors_are_streamed(tmp_path, monkeypatch):
     more.mkdir(parents=True)
     for colour in COLOURS:
         for one in range(5):
-            (more / f"{colour}{one}.png").write_bytes(picture(colour, 50 + one, 5))
+            (more / f"{colour}{one}.png").write_bytes(drawn_image(colour, 50 + one, 5))
     (more / "broken.png").write_bytes(b"no image")
     monkeypatch.setattr("openmofi.features.sources.FILES_PER_SOURCE", 7)
     alone = run(data, tmp_path).result

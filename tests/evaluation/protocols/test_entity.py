@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from colours import COLOURS, Eye, picture
+from colours import COLOURS, Eye, drawn_image
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,13 +26,13 @@ def unit(draw, count, dim=4):
 def test_ranks_equal_a_plain_loop(seed):
     draw = np.random.default_rng(seed)
     count, k = int(draw.integers(2, 9)), int(draw.integers(1, 6))
-    pictures, queries, texts = unit(draw, int(draw.integers(1, 20))), unit(draw, 5), unit(draw, count)
-    entities = [draw.choice(count, int(draw.integers(1, min(3, count + 1))), replace=False).tolist() for _ in pictures]
+    images, queries, texts = unit(draw, int(draw.integers(1, 20))), unit(draw, 5), unit(draw, count)
+    entities = [draw.choice(count, int(draw.integers(1, min(3, count + 1))), replace=False).tolist() for _ in images]
     true = draw.integers(-1, count, 5)
-    found = recognise(queries, true, count, pictures, entities, texts, k=k, temperature=0.1,
+    found = recognise(queries, true, count, images, entities, texts, k=k, temperature=0.1,
                       logit_scale=20.0, text_weight=0.3)
     for row, query in enumerate(queries):
-        cosines = pictures @ query
+        cosines = images @ query
         shares = np.zeros(count)
         for place in np.argsort(-cosines, kind="stable")[:k]:
             for entity in entities[place]:
@@ -73,7 +73,7 @@ def write_demo(folder):
     write_table(source / "names.parquet", pa.Table.from_pylist(
         [{"name": row["name"], "entity": row["id"], "count": 1.0} for row in rows], NAMES))
     build_table(source, folder / "kb")
-    write_tar(folder / "pages/a.tar", [Record(f"{name}{one}", picture(name, one, 20), None)
+    write_tar(folder / "pages/a.tar", [Record(f"{name}{one}", drawn_image(name, one, 20), None)
                                        for name in COLOURS for one in range(8)])
     shard = {"path": str(folder / "pages/a.tar"), "name": "a"}
     manifest = claim_folder(folder / "dataset", "dataset", {"shards": [shard]})
@@ -81,10 +81,10 @@ def write_demo(folder):
         [{"shard": "a", "key": f"{name}{one}", "text": "", "classes": [0], "entities": [f"e:{name}"], "scores": [1.0]}
          for name in SEEN for one in range(8)], DATASET))
     finish_manifest(folder / "dataset", manifest, {})
-    records = [Record(f"{name}{one}", picture(name, 100 + one, 20), None) for name in COLOURS for one in range(4)]
-    write_tar(folder / "world/retrieval/q.tar", [*records, Record("lost", picture("red", 7), None),
+    records = [Record(f"{name}{one}", drawn_image(name, 100 + one, 20), None) for name in COLOURS for one in range(4)]
+    write_tar(folder / "world/retrieval/q.tar", [*records, Record("lost", drawn_image("red", 7), None),
                                                  Record("broken", b"no image", None),
-                                                 Record("again", picture("red", 3, 20), None)])
+                                                 Record("again", drawn_image("red", 3, 20), None)])
     truth = [(record.key, f"e:{record.key[:-1]}") for record in records] + [("again", "e:red"), ("lost", "")]
     write_table(folder / "world/truth.parquet", pa.Table.from_pylist(
         [{"shard": "q", "key": key, "entity": entity, "named": False, "ambiguous": False, "domain": "", "split": ""}

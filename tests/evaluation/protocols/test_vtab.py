@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from colours import COLOURS, Eye, picture
+from colours import COLOURS, Eye, drawn_image
 from sklearn.linear_model import LogisticRegression
 
 from openmofi.engine import Quiet
@@ -19,7 +19,7 @@ def write_lists(folder, *, train=800, validation=200, noise=60.0):
     for part, (split, count) in enumerate({"train800": train, "val200": validation, "test": 40}.items()):
         for number in range(count):
             place = f"images/{'test' if split == 'test' else 'train800val200'}/{split}{number:06d}.png"
-            (folder / place).write_bytes(picture(NAMES[number % 4], 10_000 * part + number, noise))
+            (folder / place).write_bytes(drawn_image(NAMES[number % 4], 10_000 * part + number, noise))
             lines[split].append(f"{place} {number % 4}")
     for split, some in lines.items():
         (folder / f"{split}.txt").write_text("\n".join(some) + "\n")
@@ -31,7 +31,8 @@ def write_folders(folder, splits):
         for name in NAMES:
             (folder / split / name).mkdir(parents=True)
         for number in range(count):
-            (folder / split / NAMES[number % 4] / f"{number}.png").write_bytes(picture(NAMES[number % 4], number, 90))
+            name = NAMES[number % 4]
+            (folder / split / name / f"{number}.png").write_bytes(drawn_image(name, number, 90))
     return folder
 
 

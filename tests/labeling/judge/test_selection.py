@@ -85,7 +85,7 @@ def test_a_margin_keeps_undecided_siblings_out():
     assert undecided.reason == [Reason.SIBLING, Reason.SIBLING]
 
 
-def test_several_entities_of_a_picture_may_be_accepted_up_to_top_k():
+def test_several_entities_of_an_image_may_be_accepted_up_to_top_k():
     pairs = [[("a", 0, 0.9), ("b", 1, 0.9), ("c", 2, 0.9)]]
     entities = unit(0.0, 0.05, 0.1, 3.0)
     links = link_arrays(column(*pairs), 8)

@@ -7,10 +7,10 @@ import torch
 from openmofi.training.model import build_model, inputs_of
 from openmofi.training.recipe.schema import ImageModel, ModelSettings, TextModel
 
-from ...encoders.conftest import TEXTS, clip_folder, picture, siglip_folder, tiny_open_clip
+from ...encoders.conftest import TEXTS, clip_folder, drawn_image, siglip_folder, tiny_open_clip
 
-__all__ = ["KINDS", "TEXTS", "batch_of", "built", "clip_folder", "picture", "settings_of", "siglip_folder", "stirred",
-           "tiny_open_clip"]
+__all__ = ["KINDS", "TEXTS", "batch_of", "built", "clip_folder", "drawn_image", "settings_of", "siglip_folder",
+           "stirred", "tiny_open_clip"]
 
 KINDS = ("resnet", "vit", "open_clip", "clip", "siglip", "lite0", "mobile", "image_only", "locked_text",
          "locked_image")
@@ -64,15 +64,15 @@ def stirred(model, seed=7):
 
 def batch_of(inputs, count=5, texts=TEXTS):
     """A batch of images and texts as the data would make it."""
-    pictures = [picture(40 + seed, 37, seed) for seed in range(count)]
+    images = [drawn_image(40 + seed, 37, seed) for seed in range(count)]
     batch = {}
     if inputs.image_encoder is None:
         from openmofi.encoders import preprocess
 
-        batch["image"] = torch.from_numpy(np.stack([preprocess(image, inputs.preprocessing) for image in pictures]))
+        batch["image"] = torch.from_numpy(np.stack([preprocess(image, inputs.preprocessing) for image in images]))
     else:
         encoder = inputs.image_encoder
-        pixels = np.stack([encoder.preprocess(image) for image in pictures])
+        pixels = np.stack([encoder.preprocess(image) for image in images])
         batch["image_features"] = torch.from_numpy(encoder.image_features(pixels))
     if inputs.text == "tokens":
         batch["text_tokens"] = inputs.tokenize(texts)

@@ -12,7 +12,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.training.model import save_encoder
 from openmofi.training.recipe.schema import TextModel
 
-from .conftest import KINDS, TEXTS, batch_of, built, picture, stirred
+from .conftest import KINDS, TEXTS, batch_of, built, drawn_image, stirred
 
 
 def exported(settings, folder, seed=0):
@@ -28,7 +28,7 @@ def test_the_opened_encoder_embeds_as_the_model(kind, settings_of, tmp_path):
     model, inputs, encoder = exported(settings, tmp_path / "run")
     with torch.no_grad():
         expected = model(batch_of(inputs))
-    pixels = np.stack([encoder.preprocess(picture(40 + seed, 37, seed)) for seed in range(5)])
+    pixels = np.stack([encoder.preprocess(drawn_image(40 + seed, 37, seed)) for seed in range(5)])
     assert np.abs(encoder.project_images(encoder.image_features(pixels)) - expected["image"].numpy()).max() < 1e-5
     assert (encoder.dim, encoder.logit_scale) == (settings.dim, 12.5)
     if "text" in expected:

@@ -180,11 +180,12 @@ def test_timms_preprocessing():
 
     from openmofi.encoders import preprocess
 
-    from .conftest import picture
+    from .conftest import drawn_image
     for name in ("resnet10t", "mobilenetv3_small_050"):
         transform = create_transform(**resolve_data_config(pretrained_cfg=get_pretrained_cfg(name).to_dict()))
-        mine = preprocess(picture(300, 250), inputs_of(ModelSettings(ImageModel(spec=f"timm:{name}"))).preprocessing)
-        assert np.abs(transform(picture(300, 250)).numpy() - mine).max() < 1e-5
+        settings = ModelSettings(ImageModel(spec=f"timm:{name}"))
+        mine = preprocess(drawn_image(300, 250), inputs_of(settings).preprocessing)
+        assert np.abs(transform(drawn_image(300, 250)).numpy() - mine).max() < 1e-5
 
 
 @pytest.mark.parametrize(("image", "says"), [

@@ -16,7 +16,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.pairs import ImageRefused, decode_image, read_pairs
 from openmofi.storage import expand_shards
 
-PICTURES = 256
+IMAGES = 256
 _GENERATED = 64
 _NEIGHBOURS = 10
 _TEXTS = tuple(f"{start} {thing}" for start in ("a photo of a", "two", "the logo of", "an old drawing of one")
@@ -30,13 +30,13 @@ class Samples:
 
     Attributes:
         source: where it is from, in words.
-        pictures: decoded, RGB.
+        images: decoded, RGB.
         texts: as many as images where `paired`: the text of each; otherwise any.
         paired: see above.
     """
 
     source: str
-    pictures: Sequence[Image.Image]
+    images: Sequence[Image.Image]
     texts: Sequence[str]
     paired: bool
 
@@ -46,7 +46,7 @@ class Agreement:
     """What `agreement` found. Cosines are between an image's (a text's) two embeddings.
 
     Attributes:
-        source, pictures, texts: what was compared.
+        source, images, texts: what was compared.
         image_mean, image_min: cosines of images.
         neighbours: share of an image's ten nearest others (fewer where there are few) that the new encoder keeps.
         text_mean, text_min: cosines of texts; `None` of an encoder of images alone.
@@ -55,7 +55,7 @@ class Agreement:
     """
 
     source: str
-    pictures: int
+    images: int
     texts: int
     image_mean: float
     image_min: float
@@ -75,7 +75,7 @@ class Agreement:
         return {**asdict(self), "loss": self.loss}
 
 
-def samples_of(paths: Sequence[str], size: int, *, decode_size: int | None = None, limit: int = PICTURES) -> Samples:
+def samples_of(paths: Sequence[str], size: int, *, decode_size: int | None = None, limit: int = IMAGES) -> Samples:
     """The first pairs of shards or folders whose images can be read; without paths, generated images.
 
     Args:
@@ -88,13 +88,13 @@ def samples_of(paths: Sequence[str], size: int, *, decode_size: int | None = Non
         OpenMofiError: no image can be read, or a path is not there.
     """
     if not paths:
-        pictures = [_generated(seed, size) for seed in range(_GENERATED)]
-        return Samples(f"{_GENERATED} generated images", pictures, _TEXTS, paired=False)
-    found = list(itertools.islice(_readable(paths, decode_size), limit))
-    if not found:
+        images = [_generated(seed, size) for seed in range(_GENERATED)]
+        return Samples(f"{_GENERATED} generated images", images, _TEXTS, paired=False)
+    pairs = list(itertools.islice(_readable(paths, decode_size), limit))
+    if not pairs:
         raise OpenMofiError(f"No image of {', '.join(paths)} can be read.", "Give other shards to --images.")
-    texts, paired = [text for _, text in found], all(text for _, text in found)
-    return Samples(f"{len(found)} images of {', '.join(paths)}", [picture for picture, _ in found],
+    texts, paired = [text for _, text in pairs], all(text for _, text in pairs)
+    return Samples(f"{len(pairs)} images of {', '.join(paths)}", [image for image, _ in pairs],
                    texts if paired else _TEXTS, paired=paired)
 
 
@@ -106,19 +106,19 @@ def agreement(before: Encoder, after: Encoder, samples: Samples, *, texts: bool)
         samples: at least one image, and a text where `texts`.
         texts: whether there is a text side.
     """
-    pixels = np.stack([before.preprocess(picture) for picture in samples.pictures])
+    pixels = np.stack([before.preprocess(image) for image in samples.images])
     old, new = (one.project_images(one.image_features(pixels)) for one in (before, after))
     cosines = (old * new).sum(1)
-    found = Agreement(samples.source, len(pixels), 0, float(cosines.mean()), float(cosines.min()),
+    result = Agreement(samples.source, len(pixels), 0, float(cosines.mean()), float(cosines.min()),
                       _kept_neighbours(old, new))
     if not texts:
-        return found
+        return result
     old_texts, new_texts = (one.embed_texts(samples.texts) for one in (before, after))
     cosines = (old_texts * new_texts).sum(1)
-    found = replace(found, texts=len(samples.texts), text_mean=float(cosines.mean()), text_min=float(cosines.min()))
+    result = replace(result, texts=len(samples.texts), text_mean=float(cosines.mean()), text_min=float(cosines.min()))
     if not samples.paired:
-        return found
-    return replace(found, map_before=_mean_precision(old_texts, old), map_after=_mean_precision(new_texts, new))
+        return result
+    return replace(result, map_before=_mean_precision(old_texts, old), map_after=_mean_precision(new_texts, new))
 
 
 def _readable(paths: Sequence[str], size: int | None) -> Iterator[tuple[Image.Image, str]]:
@@ -159,8 +159,8 @@ def _nearest(vectors: Array, count: int) -> Any:
     return np.argsort(-scores, axis=1, kind="stable")[:, :count]
 
 
-def _mean_precision(texts: Array, pictures: Array) -> float:
+def _mean_precision(texts: Array, images: Array) -> float:
     """Mean average precision with one relevant image a text: the mean of 1 / rank; ties count against it."""
-    scores = texts @ pictures.T
+    scores = texts @ images.T
     ranks = (scores >= np.diagonal(scores)[:, None]).sum(1)
     return float((1 / ranks).mean())

@@ -24,7 +24,7 @@ from openmofi.encoders.export.agreement import Agreement, Samples, agreement
 from openmofi.encoders.export.onnx import quantise_linear, write_onnx
 from openmofi.encoders.export.openvino import write_openvino
 from openmofi.encoders.export.settings import ExportSettings
-from openmofi.encoders.fold import folded, picture_probe
+from openmofi.encoders.fold import folded, image_probe
 from openmofi.encoders.folder import SPEC_FILE, TOKENIZER_FOLDER, encoder_with_heads, read_description, write_heads
 from openmofi.encoders.libraries.graphs import (
     EMBEDDING,
@@ -81,16 +81,16 @@ def export_encoder(encoder: Encoder, out: str | Path, settings: ExportSettings, 
         with tempfile.TemporaryDirectory(prefix=".openmofi-tmp-export-", dir=out.parent) as temporary:
             whole = Path(temporary) / "whole"
             made = _write(encoder, whole, settings, calibration, EMBEDDING)
-            found = agreement(encoder, made, judged, texts=networks.text is not None)
-            _check(found, settings)
-            write_json(whole / SPEC_FILE, read_description(whole) | {"agreement": found.as_dict(),
+            measured = agreement(encoder, made, judged, texts=networks.text is not None)
+            _check(measured, settings)
+            write_json(whole / SPEC_FILE, read_description(whole) | {"agreement": measured.as_dict(),
                                                                       "versions": package_versions()})
             _copy_companions(whole, encoder, made, settings)
             _sync(whole)
             whole.replace(out)
     except OSError as error:
         raise write_error(error, out) from error
-    return found
+    return measured
 
 
 def _networks(encoder: Encoder) -> Networks:
@@ -104,10 +104,10 @@ def _networks(encoder: Encoder) -> Networks:
 
 
 def _split(samples: Samples) -> tuple[Samples, Samples]:
-    if len(samples.pictures) < 2:
+    if len(samples.images) < 2:
         raise UsageError("int8 for OpenVINO needs images to calibrate on and others to judge by.",
                          "Give shards with more images to --images.")
-    judged, kept = (Samples(samples.source, samples.pictures[start::2], samples.texts[start::2], samples.paired)
+    judged, kept = (Samples(samples.source, samples.images[start::2], samples.texts[start::2], samples.paired)
                     for start in (0, 1))
     return judged, kept
 
@@ -152,33 +152,33 @@ def _copy_companions(folder: Path, encoder: Encoder, made: Encoder, settings: Ex
 def _write_graphs(encoder: Encoder, folder: Path, settings: ExportSettings, calibration: Samples, output: str) -> None:
     networks = encoder.networks
     assert networks is not None
-    told: dict[str, Any] = {
+    common: dict[str, Any] = {
         "format": settings.format, "precision": settings.precision, "output": output, "dim": encoder.dim,
         "feature_dim": encoder.feature_dim, "logit_scale": encoder.logit_scale,
         "text_feature_dim": 0 if networks.text is None else encoder.text_feature_dim,
         "preprocessing": asdict(encoder.preprocessing), "tokenizer": networks.tokenizer, "source": _source(encoder)}
     count = _CALIBRATION if settings.calibrates else 0
-    wanted = [{PIXELS: encoder.preprocess(picture)[None]} for picture in calibration.pictures[:count]]
-    _write_side(networks.image, {PIXELS: picture_probe(encoder.preprocessing.size)}, (0,), folder, "image", settings,
-                wanted, told)
+    wanted = [{PIXELS: encoder.preprocess(image)[None]} for image in calibration.images[:count]]
+    _write_side(networks.image, {PIXELS: image_probe(encoder.preprocessing.size)}, (0,), folder, "image", settings,
+                wanted, common)
     if networks.text is not None and networks.tokens is not None and networks.tokenizer is not None:
         masked = bool(networks.tokenizer["masked"])
         rows = networks.tokens([*_PROBE_TEXTS, *calibration.texts[:count]])
         probe = {name: torch.from_numpy(values) for name, values in text_inputs(rows[:2], masked=masked).items()}
         wanted = [text_inputs([row], masked=masked) for row in rows[2:]]
-        _write_side(networks.text, probe, (0, 1) if masked else (0,), folder, "text", settings, wanted, told)
+        _write_side(networks.text, probe, (0, 1) if masked else (0,), folder, "text", settings, wanted, common)
         networks.tokens.save(folder / TOKENIZER_FOLDER)
     write_graphs_description(folder, encoder, settings.format, Graphs(
         settings.precision, output, networks.tokenizer, digests(folder), _source(encoder)))
 
 
 def _write_side(network: nn.Module, probe: Mapping[str, torch.Tensor], dynamic: Sequence[int], folder: Path, side: str,
-                settings: ExportSettings, calibration: Sequence[Mapping[str, Any]], told: Mapping[str, Any]) -> None:
-    metadata = {**told, "side": side, "postprocessing": POSTPROCESSING[told["output"]]}
+                settings: ExportSettings, calibration: Sequence[Mapping[str, Any]], common: Mapping[str, Any]) -> None:
+    metadata = {**common, "side": side, "postprocessing": POSTPROCESSING[common["output"]]}
     with tempfile.TemporaryDirectory(prefix="plain-", dir=folder.parent) as plain:
         source, target = Path(plain) / f"{side}.onnx", folder / f"{side}{GRAPHS[settings.format]}"
         network = folded(network, next(iter(probe.values()))) if MASK not in probe else network
-        write_onnx(network, probe, dynamic, source, metadata, told["output"])
+        write_onnx(network, probe, dynamic, source, metadata, common["output"])
         if settings.format == "openvino":
             write_openvino(source, target, settings.precision, calibration, metadata)
         elif settings.precision == "int8":
@@ -196,12 +196,12 @@ def _sync(folder: Path) -> None:
                 os.fsync(file.fileno())
 
 
-def _check(found: Agreement, settings: ExportSettings) -> None:
+def _check(result: Agreement, settings: ExportSettings) -> None:
     # A comparison with what is no number is false, and no number is no agreement.
-    if found.loss <= settings.max_loss:
+    if result.loss <= settings.max_loss:
         return
-    sides = f"images {found.image_mean:.4f}" + ("" if found.text_mean is None else f", texts {found.text_mean:.4f}")
+    sides = f"images {result.image_mean:.4f}" + ("" if result.text_mean is None else f", texts {result.text_mean:.4f}")
     raise OpenMofiError(
-        f"The export loses {found.loss:.4f} (1 − mean cosine; {sides}) on {found.source}, more than "
+        f"The export loses {result.loss:.4f} (1 − mean cosine; {sides}) on {result.source}, more than "
         f"{settings.max_loss:g}: nothing was written.",
         "Choose a higher --precision, or allow the loss with --max-loss after you have measured what it costs you.")

@@ -88,12 +88,12 @@ def quantise_linear(source: Path, target: Path) -> int:
             weight_type=quantisation.QuantType.QInt8, use_external_data_format=_has_data(source),
             extra_options={"MatMulConstBOnly": True})
     graph = onnx.load(str(target), load_external_data=False).graph
-    found = sum(node.op_type in ("MatMulInteger", "DynamicQuantizeMatMul") for node in graph.node)
-    if not found:
+    layers = sum(node.op_type in ("MatMulInteger", "DynamicQuantizeMatMul") for node in graph.node)
+    if not layers:
         raise UsageError("The network has no linear layers, whose weights alone are made int8 for ONNX Runtime: "
                          "dynamically quantised convolutions would be slower.",
                          "Export with --precision fp32, or --format openvino, which calibrates on images.")
-    return found
+    return layers
 
 
 def _has_data(path: Path) -> bool:

@@ -186,7 +186,7 @@ def open_backbones(spec: str, rest: str, device: str) -> Encoder:
         MissingExtraError: a package with weights is not installed.
     """
     if rest != f"{_NAME}+minilm":
-        raise UsageError(f"There is no pair of backbones {rest!r}.", f"There is one: backbone:{_NAME}+minilm.")
+        raise UsageError(f"Unknown backbones {rest!r}.", f"Use backbone:{_NAME}+minilm.")
     image, text = EfficientNetLite0(device=device), MiniLM(device=device)
     networks = Networks(image.network, text.network, text.tokens,
                         {"kind": "wordpiece", "masked": True, "length": _MAX_TOKENS})

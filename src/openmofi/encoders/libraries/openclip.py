@@ -22,7 +22,7 @@ from openmofi.encoders.libraries.checkpoints import VOCABULARIES, first_line, lo
 from openmofi.encoders.libraries.hub import cached_folder, hub_file, hub_folder
 from openmofi.encoders.libraries.openclip_sources import (
     TOKENIZER_PATTERNS,
-    Source,
+    ModelSource,
     folder_source,
     is_folder,
     model_config,
@@ -82,7 +82,7 @@ def _require_towers(model: Any, spec: str) -> None:
                          "Choose a CLIP or SigLIP of open_clip.")
 
 
-def _identity(source: Source) -> list[Any]:
+def _identity(source: ModelSource) -> list[Any]:
     """What decides the result besides weights and preprocessing."""
     name = source.config if is_folder(source.name) else source.name
     beside = tokenizer_folder(source)
@@ -91,7 +91,7 @@ def _identity(source: Source) -> list[Any]:
     return [name, bool(source.config.get("quick_gelu")), *([files] if files else [])]
 
 
-def build(source: Source, **options: Any) -> Any:
+def build(source: ModelSource, **options: Any) -> Any:
     """The model with its weights; `options` go to open_clip's `create_model`."""
     settings: dict[str, Any] = {"pretrained_text": False, "pretrained_image": False, "weights_only": True,
                                 "force_quick_gelu": bool(source.config.get("quick_gelu")),
@@ -116,7 +116,7 @@ def _fetched(place: str) -> Path:
     return hub_file(repository, [str(Path(name).with_suffix(".safetensors")), name])
 
 
-def tokenizer_of(source: Source) -> Callable[[list[str]], Sequence[Any]]:
+def tokenizer_of(source: ModelSource) -> Callable[[list[str]], Sequence[Any]]:
     """The tokenizer of a model: texts → (n, context length) int64. Reaches for the hub unless the weights are local."""
     text = source.text
     name = text.get("hf_tokenizer_name")
@@ -205,7 +205,7 @@ def stored_tokens(architecture: Mapping[str, Any], folder: Path) -> OpenClipToke
                                                         **config.get("tokenizer_kwargs", {})), False)
 
 
-def _tower(source: Source, pretrained: str, side: str, half: dict[str, Any], options: Mapping[str, Any]) -> Trunk:
+def _tower(source: ModelSource, pretrained: str, side: str, half: dict[str, Any], options: Mapping[str, Any]) -> Trunk:
     trunk = rebuilt({"kind": "open_clip", "name": source.name, "side": side, "dim": int(source.config["embed_dim"]),
                      "config": half, "quick_gelu": bool(source.config.get("quick_gelu"))})
     if pretrained:
@@ -215,8 +215,8 @@ def _tower(source: Source, pretrained: str, side: str, half: dict[str, Any], opt
     return trunk
 
 
-def _tower_source(arch: str, pretrained: str) -> Source:
-    source = source_of(arch, pretrained) if pretrained else Source(arch, model_config(arch))
+def _tower_source(arch: str, pretrained: str) -> ModelSource:
+    source = source_of(arch, pretrained) if pretrained else ModelSource(arch, model_config(arch))
     if "multimodal_cfg" in source.config:
         raise UsageError(f"open_clip:{arch} writes captions besides; its towers cannot be trained here.",
                          "Choose a contrastive model.")

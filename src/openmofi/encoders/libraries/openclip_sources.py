@@ -31,7 +31,7 @@ _Variant = tuple[dict[str, Any], list[str]]
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSource:
     """A model and where its weights come from.
 
     Attributes:
@@ -81,20 +81,20 @@ def _checked_config(config: dict[str, Any], where: str) -> dict[str, Any]:
     return config
 
 
-def source_of(arch: str, weights: str) -> Source:
+def source_of(arch: str, weights: str) -> ModelSource:
     """The source of `ARCH` and a tag, a file with or without `?as=TAG`, or `none?seed=N`; fetches nothing."""
     config = model_config(arch)
     if weights.startswith(_UNTRAINED):
-        return Source(arch, config, seed=_seed(weights))
+        return ModelSource(arch, config, seed=_seed(weights))
     tag = open_clip.get_pretrained_cfg(arch, weights)
     if tag:
-        return Source(arch, _activated(config, tag), _preprocess(tag), hub=str(tag["hf_hub"]))
+        return ModelSource(arch, _activated(config, tag), _preprocess(tag), hub=str(tag["hf_hub"]))
     place, mark, option = weights.partition("?")
     if mark and not option.startswith("as="):
         raise UsageError(f"The option {option!r} of {weights!r} is unknown.", "Use ?as=TAG, or leave it out.")
     path = _local_file(arch, place)
     settings = _settings(arch, config, path, option.removeprefix("as="))
-    return Source(arch, _activated(config, settings), _preprocess(settings), path, local=True)
+    return ModelSource(arch, _activated(config, settings), _preprocess(settings), path, local=True)
 
 
 def _activated(config: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,11 +152,11 @@ def _named(variants: Sequence[_Variant]) -> dict[str, list[str]]:
 
 
 def is_folder(rest: str) -> bool:
-    """Whether a spec or a `Source.name` names a folder or a repository instead of an architecture."""
+    """Whether a spec or a `ModelSource.name` names a folder or a repository instead of an architecture."""
     return rest.startswith(("local-dir:", "hf-hub:"))
 
 
-def folder_source(rest: str) -> Source:
+def folder_source(rest: str) -> ModelSource:
     """The source of `local-dir:FOLDER` or `hf-hub:OWNER/NAME`.
 
     Raises:
@@ -173,7 +173,7 @@ def folder_source(rest: str) -> Source:
         raise OpenMofiError(f"{place} has no {_CONFIG_FILE}.",
                             "Name the architecture and the file: open_clip:ARCH/FILE.safetensors.")
     config, preprocess = _read_config(folder / _CONFIG_FILE)
-    return Source(f"local-dir:{folder}", config, _preprocess(preprocess), _weights_in(folder), local=local)
+    return ModelSource(f"local-dir:{folder}", config, _preprocess(preprocess), _weights_in(folder), local=local)
 
 
 def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -220,7 +220,7 @@ def _tags_hint(arch: str, tag: str) -> str:
     return f"Its tags include {', '.join(near)}." if near else "It has no pretrained tags."
 
 
-def tokenizer_folder(source: Source) -> Path | None:
+def tokenizer_folder(source: ModelSource) -> Path | None:
     """Where tokenizer files of transformers lie beside local weights, if the model needs any."""
     if not source.local or source.file is None or not source.text.get("hf_tokenizer_name"):
         return None

@@ -27,7 +27,7 @@ Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedMentions:
     """Mentions with a gold entity.
 
     Attributes:
@@ -48,9 +48,9 @@ class Judged:
     reachable: Bools
     shadowed: Bools
 
-    def take(self, mask: Bools) -> Judged:
+    def take(self, mask: Bools) -> JudgedMentions:
         """The mentions at which `mask`, (n,), is true."""
-        return Judged(*(getattr(self, column.name)[mask] for column in fields(self)))
+        return JudgedMentions(*(getattr(self, column.name)[mask] for column in fields(self)))
 
 
 def prior_answers(examples: Sequence[Example]) -> list[str]:
@@ -59,7 +59,7 @@ def prior_answers(examples: Sequence[Example]) -> list[str]:
             for example in examples]
 
 
-def judge(examples: Sequence[Example], answers: Sequence[str]) -> Judged:
+def judge(examples: Sequence[Example], answers: Sequence[str]) -> JudgedMentions:
     """Compare answers, identifiers or `NIL`, with the gold of the examples that have a gold entity.
 
     Raises:
@@ -72,7 +72,7 @@ def judge(examples: Sequence[Example], answers: Sequence[str]) -> Judged:
     rows = [row for row, example in enumerate(examples) if example.gold != NIL]
     judged = [examples[row] for row in rows]
     golds, priors = np.array([example.gold for example in judged]), np.array(prior_answers(judged))
-    return Judged(
+    return JudgedMentions(
         np.array(rows, np.int64), np.array([example.split for example in judged]),
         np.array([len(example.listed) for example in judged], np.int64),
         np.array([answers[row] for row in rows]) == golds, priors == golds,
@@ -109,7 +109,7 @@ def disambiguation_scores(examples: Sequence[Example], answers: Sequence[str]) -
     return scores_of_judged(judge(examples, answers)) | {"nil": sum(example.gold == NIL for example in examples)}
 
 
-def scores_of_judged(judged: Judged) -> dict[str, Any]:
+def scores_of_judged(judged: JudgedMentions) -> dict[str, Any]:
     """See `disambiguation_scores`, without `nil`."""
     splits = {name: judged.take(judged.splits == name) for name in dict.fromkeys(judged.splits.tolist())}
     return {
@@ -123,7 +123,7 @@ def scores_of_judged(judged: Judged) -> dict[str, Any]:
     }
 
 
-def _scores(judged: Judged) -> dict[str, Any]:
+def _scores(judged: JudgedMentions) -> dict[str, Any]:
     shadowed = judged.correct[judged.shadowed]
     return {
         "mentions": len(judged.rows), "accuracy": float(judged.correct.mean()),
@@ -142,7 +142,7 @@ def _interval(correct: Bools) -> Interval:
     return bootstrap_interval(correct, np.arange(len(correct)))
 
 
-def _buckets(judged: Judged) -> list[tuple[str, Bools]]:
+def _buckets(judged: JudgedMentions) -> list[tuple[str, Bools]]:
     last = BUCKETS[-1]
     buckets = [(str(low) if high == low + 1 else f"{low}-{high - 1}",
                 (judged.candidates >= low) & (judged.candidates < high)) for low, high in pairwise(BUCKETS)]

@@ -19,7 +19,7 @@ import numpy as np
 
 from openmofi.bootstrap import Interval
 from openmofi.config import NonNegativeInt, Settings
-from openmofi.evaluation.linkers.accuracy import Judged, judge, scores_of_judged
+from openmofi.evaluation.linkers.accuracy import JudgedMentions, judge, scores_of_judged
 from openmofi.evaluation.linkers.data import judged_examples
 from openmofi.evaluation.linkers.open import count_unknown, in_parts, open_disambiguator
 from openmofi.evaluation.protocol import LINKER, EvaluationProtocol, Measured, Subject
@@ -99,13 +99,14 @@ def _metrics(scores: dict[str, Any]) -> tuple[dict[str, float], dict[str, Interv
     return metrics, intervals
 
 
-def _items(judged: Judged) -> Any:
+def _items(judged: JudgedMentions) -> Any:
     names = [str(row) for row in judged.rows.tolist()]
     shadowed = np.where(judged.shadowed, judged.correct, np.nan)
     return items_table(names, names, {ACCURACY: judged.correct, SHADOWED: shadowed}, judged.splits.tolist())
 
 
-def _wrong(judged: Judged, examples: Sequence[Example], answers: Sequence[str], count: int) -> list[dict[str, Any]]:
+def _wrong(judged: JudgedMentions, examples: Sequence[Example], answers: Sequence[str],
+           count: int) -> list[dict[str, Any]]:
     """At most `count` wrong answers to mentions whose gold is listed, evenly spread."""
     rows = judged.rows[judged.reachable & ~judged.correct].tolist()
     step = max(1, len(rows) // count) if count else 1

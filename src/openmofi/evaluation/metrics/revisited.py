@@ -46,7 +46,7 @@ def precision_at(ranks: ArrayLike, k: int) -> float:
 
 
 @dataclass(frozen=True)
-class Ranks:
+class QueryRanks:
     """The ranks of one query's images, from 0; distractors and junk are in the ranking.
 
     Attributes:
@@ -93,9 +93,10 @@ class Ranking:
             for query, scores in enumerate(block, start):
                 self._ranks[query] += len(scores) - np.searchsorted(np.sort(scores), self._scores[query], "right")
 
-    def ranks(self) -> list[Ranks]:
+    def ranks(self) -> list[QueryRanks]:
         """(q,) of each query."""
-        return [Ranks({kind: ranks[kinds == kind] for kind in KINDS}, {kind: len(positions[kind]) for kind in KINDS})
+        return [QueryRanks({kind: ranks[kinds == kind] for kind in KINDS},
+                           {kind: len(positions[kind]) for kind in KINDS})
                 for ranks, kinds, positions in zip(self._ranks, self._kinds, self._truth, strict=True)]
 
 

@@ -19,7 +19,7 @@ from openmofi.objectives.partial_labels import partial_label_loss
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedHeads:
     """The heads after training.
 
     Attributes:
@@ -61,7 +61,7 @@ class _Parameters:
         return out if entity is None or self.classes is None else normalize(out + self.classes[entity], dim=-1)
 
 
-def train(inputs: Inputs, rows: np.ndarray, settings: HeadSettings, seed: int, progress: Progress) -> Trained:
+def train(inputs: Inputs, rows: np.ndarray, settings: HeadSettings, seed: int, progress: Progress) -> TrainedHeads:
     """Train on the pages `rows`; the same arguments give the same bits on the same machine."""
     torch.manual_seed(seed)
     parameters = _start(inputs, settings)
@@ -88,7 +88,7 @@ def train(inputs: Inputs, rows: np.ndarray, settings: HeadSettings, seed: int, p
         means.append(float(np.mean(losses)))
         progress.advance({})
     classes = None if parameters.classes is None else parameters.classes.detach().numpy()
-    return Trained(Head.from_tensors(parameters.image), Head.from_tensors(parameters.text), classes,
+    return TrainedHeads(Head.from_tensors(parameters.image), Head.from_tensors(parameters.text), classes,
                    float(parameters.log_scale.detach().exp().clamp(max=MAX_SCALE)), means[-1], means[0])
 
 

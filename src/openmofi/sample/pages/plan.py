@@ -10,7 +10,7 @@ from openmofi.knowledge import normalise
 from openmofi.sample.images.entities import Artwork, DepictedEntity
 from openmofi.sample.images.gather import World
 from openmofi.sample.pages.alttext import AltText, AltTexts, TextKind
-from openmofi.sample.pages.source import Source
+from openmofi.sample.pages.source import KnowledgeSource
 from openmofi.sample.seeds import pick, rng_of, share_of
 from openmofi.sample.settings import WorldSettings
 
@@ -80,7 +80,7 @@ def split_of(entity: str, artwork: Artwork, held: frozenset[str], settings: Worl
     return HELDOUT_PAGES if share_of(settings.seed, "pages", entity, artwork.id) < settings.heldout_pages else TRAIN
 
 
-def make_plan(world: World, source: Source, settings: WorldSettings) -> list[PlannedShard]:
+def make_plan(world: World, source: KnowledgeSource, settings: WorldSettings) -> list[PlannedShard]:
     """All shards of the world."""
     held = heldout_entities(world.depicted, settings)
     writer = AltTexts(settings.text, [entity for entity in world.depicted if entity.id not in held],
@@ -100,7 +100,7 @@ def _in_drawn_order(world: World, settings: WorldSettings) -> list[tuple[Depicte
     return sorted(everything, key=lambda pair: share_of(settings.seed, "order", pair[0].id, pair[1].id))
 
 
-def _undepicted(world: World, source: Source, held: frozenset[str]) -> list[tuple[str, tuple[str, ...]]]:
+def _undepicted(world: World, source: KnowledgeSource, held: frozenset[str]) -> list[tuple[str, tuple[str, ...]]]:
     """Common concrete nouns without artwork that share no name with a held-out entity."""
     depicted = {entity.id for entity in world.depicted}
     hidden = {normalise(name) for entity in world.depicted if entity.id in held
@@ -115,7 +115,7 @@ def _undepicted(world: World, source: Source, held: frozenset[str]) -> list[tupl
     return nouns
 
 
-def _pages(entity: DepictedEntity, artwork: Artwork, writer: AltTexts, source: Source,
+def _pages(entity: DepictedEntity, artwork: Artwork, writer: AltTexts, source: KnowledgeSource,
            settings: WorldSettings) -> list[Page]:
     rng = rng_of(settings.seed, "picture", entity.id, artwork.id)
     pages = []

@@ -24,7 +24,7 @@ _UP = ("hypernym", "instance_hypernym")
 
 
 @dataclass(frozen=True)
-class Source:
+class KnowledgeSource:
     """Rows of a knowledge-base source.
 
     Attributes:
@@ -58,7 +58,7 @@ def _needed(world: World) -> tuple[Synset, ...]:
     return tuple(synset for synset in world.synsets if synset.id in kept)
 
 
-def make_source(world: World, settings: WorldSettings) -> Source:
+def make_source(world: World, settings: WorldSettings) -> KnowledgeSource:
     """Names and how often each means what.
 
     WordNet's lemmas count as often as their sense was tagged, plus one; every other name counts once; a country's
@@ -80,7 +80,7 @@ def make_source(world: World, settings: WorldSettings) -> Source:
     for name, identifier in counts:
         by_key[normalise(name)].add(identifier)
     _share_with_brands(counts, by_key, settings.brand_share)
-    return Source(synsets, counts, {key: frozenset(ids) for key, ids in by_key.items() if key})
+    return KnowledgeSource(synsets, counts, {key: frozenset(ids) for key, ids in by_key.items() if key})
 
 
 def _share_with_brands(counts: dict[tuple[str, str], float], by_key: Mapping[str, set[str]], share: float) -> None:
@@ -95,7 +95,7 @@ def _share_with_brands(counts: dict[tuple[str, str], float], by_key: Mapping[str
             counts[name, identifier] = totals[key] * share / (1 - share) / brands
 
 
-def write_source(folder: Path, world: World, source: Source) -> dict[str, int]:
+def write_source(folder: Path, world: World, source: KnowledgeSource) -> dict[str, int]:
     """Write the tables of `openmofi kb build table`; returns their row counts."""
     popularity: dict[str, float] = defaultdict(float)
     for (_, identifier), count in source.counts.items():
