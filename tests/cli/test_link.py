@@ -83,7 +83,7 @@ def test_examples_of_zelda_and_of_conll(corpora):
     (("examples", "zelda", "x.jsonl", "-o", "e"), "zelda needs candidate lists"),
     (("examples", "conll", "x.conll", "-o", "e"), "conll needs candidate lists"),
     (("examples", "wordnet", "a", "b", "-o", "e"), "WordNet is one folder"),
-    (("train",), "no recipe to train"),
+    (("train",), "No recipe is given"),
     (("train", "fusion_wordne"), "Did you mean 'fusion_wordnet'?"),
     (("train", "fusion_wordnet"), "No folder for the run"),
     (("train", "fusion_wordnet", "-o", "r"), "data.examples is empty"),

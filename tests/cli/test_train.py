@@ -68,7 +68,7 @@ def test_show_prints_every_setting(trained):
 
 
 @pytest.mark.parametrize(("arguments", "told"), [
-    ((), "no recipe to train"),
+    ((), "No recipe is given"),
     (("mofi_vit_b17", "-o", "run"), "Did you mean 'mofi_vit_b16'?"),
     (("nowhere.yaml", "-o", "run"), "The recipe 'nowhere.yaml' does not exist"),
     ((SUPERVISED,), "No folder for the run"),

@@ -15,7 +15,7 @@ def test_a_device_that_there_is_not_is_named(device):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs: no CUDA")
 def test_without_cuda_there_is_no_cuda():
-    with pytest.raises(UsageError, match="no CUDA device here for 'cuda'"):
+    with pytest.raises(UsageError, match="No CUDA device here for 'cuda'"):
         open_encoder("timm:test_vit", device="cuda")
 
 

@@ -34,7 +34,6 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.storage import Shard, expand_shards, fingerprint
 
 SEEN, UNSEEN = "seen", "unseen"
-CANDIDATES = ("known", "kb")
 _SCALE = 100.0
 """CLIP's largest logit scale, for encoders whose own is unknown."""
 

@@ -54,7 +54,6 @@ class LinkExamples:
         if len(self.examples) < settings.batch_size:
             raise OpenMofiError(f"There are {len(self.examples)} usable training examples, fewer than a batch of "
                                 f"{settings.batch_size}.", "Lower data.batch_size, or name other splits in data.train.")
-        self.left_out = len(examples) - len(usable)
         self._settings, self._tokens, self._seed = settings, tokens, seed
         self.nil = settings.nil > 0 or any(example.gold == NIL for example in self.examples)
         self._contexts = [tokens.context(example.text, example.start, example.end) for example in self.examples]
