@@ -50,8 +50,8 @@ def contenders(spec: str, samples: Any, folder: Path) -> list[Contender]:
     import torch
 
     from openmofi.encoders import open_encoder
+    from openmofi.encoders.export.export_settings import ExportSettings
     from openmofi.encoders.export.job import export_encoder
-    from openmofi.encoders.export.settings import ExportSettings
     from openmofi.encoders.fold import folded, image_probe
     from openmofi.errors import UsageError
 

@@ -64,7 +64,7 @@ def ours(contender: str, classes: int, dim: int) -> tuple[Loss, torch.optim.Opti
     import torch
 
     from openmofi.objectives.class_head.margin_softmax import MarginSoftmax
-    from openmofi.objectives.settings import MarginSoftmaxSettings
+    from openmofi.objectives.objective_settings import MarginSoftmaxSettings
     from openmofi.training.row_optimizers import RowAdagrad, RowAdamW
 
     settings = MarginSoftmaxSettings(implementation=contender.split()[0], margin=MARGIN, scale=SCALE, min_sampled=1,

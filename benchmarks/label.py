@@ -23,7 +23,7 @@ def prepare(root: Path, entities: int) -> None:
     """A small world with its knowledge base and encoder, by the demo."""
     from openmofi.engine import Quiet
     from openmofi.sample.demo import label_world
-    from openmofi.sample.settings import world_settings
+    from openmofi.sample.world_settings import world_settings
 
     label_world(root, Quiet(), settings=world_settings(None, entities))
 

@@ -185,7 +185,7 @@ def text_half(fusion: Any, world: Path, captions: int, rounds: int) -> dict[str,
     from openmofi.mentions import open_detector
     from openmofi.pairs import read_pairs
     from openmofi.sample.demo import label_world
-    from openmofi.sample.settings import world_settings
+    from openmofi.sample.world_settings import world_settings
     from openmofi.storage import expand_shards
 
     class WithoutShortCircuit(FusionLinker):

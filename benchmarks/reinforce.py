@@ -48,7 +48,7 @@ def prepare(world: Path, entities: int) -> None:
         return
     from openmofi.engine import Quiet
     from openmofi.sample.demo import label_world
-    from openmofi.sample.settings import world_settings
+    from openmofi.sample.world_settings import world_settings
 
     label_world(world, Quiet(), settings=world_settings(None, entities))
 

@@ -115,7 +115,7 @@ def main() -> None:
     arguments = parser.parse_args()
     from openmofi.engine import Quiet
     from openmofi.sample.demo import label_world
-    from openmofi.sample.settings import world_settings
+    from openmofi.sample.world_settings import world_settings
     from openmofi.training.process import keep_freed_memory
 
     keep_freed_memory()

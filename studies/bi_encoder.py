@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from openmofi.linking.corpora.examples import NIL, Candidate, Example
 from openmofi.linking.fusion.build import minilm_folder
+from openmofi.linking.fusion.fusion_settings import FusionSettings
 from openmofi.linking.fusion.packing import segment_log_softmax
-from openmofi.linking.fusion.settings import FusionSettings
 from openmofi.linking.fusion.text import FusionTokens, load_tokenizer
 from openmofi.objectives.protocol import Batch
 from openmofi.quiet import quiet_transformers

@@ -66,7 +66,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Measured:
+class RetrievalValues:
     """What an encoder does with each held-out image; means over seeds where several runs are joined.
 
     Attributes:
@@ -79,14 +79,14 @@ class Measured:
     entity: NDArray[np.str_]
 
     @classmethod
-    def of(cls, items: pa.Table) -> Measured:
+    def of(cls, items: pa.Table) -> RetrievalValues:
         """From the items of a result of the protocol."""
         present = [name for name in (INCL, EXCL, ZERO_SHOT) if name in items.column_names]
         values = {name: items[name].to_numpy().astype(np.float64) for name in present}
         return cls(values, np.array(items[GROUP].to_pylist()))
 
     @classmethod
-    def mean(cls, runs: Sequence[Measured]) -> Measured:
+    def mean(cls, runs: Sequence[RetrievalValues]) -> RetrievalValues:
         """Join the runs of several seeds."""
         return cls({name: np.mean([run.values[name] for run in runs], axis=0) for name in runs[0].values},
                    runs[0].entity)
@@ -100,7 +100,7 @@ class Measured:
             figures[f"{name}_interval"] = None if values is None else list(bootstrap_interval(values, self.entity))
         return figures
 
-    def over(self, other: Measured, metric: str) -> dict[str, Any]:
+    def over(self, other: RetrievalValues, metric: str) -> dict[str, Any]:
         """The paired difference to another encoder; see `openmofi.evaluation.PairedDifference`."""
         return paired_bootstrap(self.values[metric], other.values[metric], self.entity).as_dict()
 
@@ -155,14 +155,14 @@ def compare_encoders(root: Path, progress: Progress, *, full: bool = False,
     suffix, seeds = ("-full", FULL_SEEDS) if full else ("", (0,))
     results = root / f"evaluation{suffix}"
     metrics: dict[str, Any] = {UNTRAINED: measure_encoder(root, BACKBONE, results / UNTRAINED, progress).figures()}
-    joined: dict[str, Measured] = {}
+    joined: dict[str, RetrievalValues] = {}
     runs = {(name, seed): compared_run(root, name, seed, full=full, overrides=overrides)
             for name in RECIPES for seed in seeds}
     train_side_by_side(list(runs.values()), progress)
     for name in RECIPES:
         measured = [measure_encoder(root, runs[name, seed].encoder, results / f"{name}-{seed}", progress)
                     for seed in seeds]
-        joined[name] = Measured.mean(measured)
+        joined[name] = RetrievalValues.mean(measured)
         metrics[name] = joined[name].figures() | {"seeds": [run.figures() for run in measured]}
     metrics["gain"] = {name: joined[name].over(joined[BASELINE], EXCL) for name in RECIPES if name != BASELINE}
     return metrics
@@ -183,7 +183,7 @@ def compared_run(root: Path, name: str, seed: int = 0, *, full: bool = False,
     return TrainingRun(recipe, root / f"training{suffix}" / name / f"seed-{seed}")
 
 
-def measure_encoder(root: Path, encoder: str, out: Path, progress: Progress) -> Measured:
+def measure_encoder(root: Path, encoder: str, out: Path, progress: Progress) -> RetrievalValues:
     """What an encoder does with the held-out images of the demo's world.
 
     Args:
@@ -195,7 +195,7 @@ def measure_encoder(root: Path, encoder: str, out: Path, progress: Progress) -> 
     evaluated = evaluate(PROTOCOL, open_encoder(encoder), root / "world", root / "cache", progress)
     assert evaluated.items is not None, "this protocol gives its items"
     write_result(out, evaluated.result, evaluated.items)
-    return Measured.of(evaluated.items)
+    return RetrievalValues.of(evaluated.items)
 
 
 def demo_settings(root: Path) -> list[str]:

@@ -24,11 +24,11 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling import LabelSettings, label
 from openmofi.labeling.corpus import read_corpus
 from openmofi.labeling.decide import decide
-from openmofi.labeling.settings import TextSettings
+from openmofi.labeling.label_settings import TextSettings
 from openmofi.linking import check_linker
 from openmofi.sample.demo import Stopwatch, label_world
 from openmofi.sample.encoder import PARTIAL_LABELS
-from openmofi.sample.settings import WorldSettings, world_settings
+from openmofi.sample.world_settings import WorldSettings, world_settings
 from openmofi.storage import Shard, expand_shards, write_json
 from studies.command import Demo, Json, MaxEntities, Out, run_study
 from studies.report import Table, number

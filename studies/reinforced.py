@@ -24,12 +24,12 @@ from openmofi.reinforcement import AugmentSettings, ReinforceSettings, TeacherSp
 from openmofi.reinforcement.teachers import LEAST_SCALE
 from openmofi.sample.demo import Stopwatch, label_world
 from openmofi.sample.encoder import PARTIAL_LABELS
-from openmofi.sample.settings import WorldSettings, world_settings
+from openmofi.sample.world_settings import WorldSettings, world_settings
 from openmofi.storage import Shard, expand_shards, file_fingerprint, read_manifest, write_json, write_text
 from openmofi.training.recipe.rules import load_recipe
 from studies import recipe_path
 from studies.command import Demo, Json, MaxEntities, Out, Set, run_study
-from studies.comparison import BEST, Measured, compared_run, demo_settings, measure_encoder
+from studies.comparison import BEST, RetrievalValues, compared_run, demo_settings, measure_encoder
 from studies.reinforced_figures import print_reinforced, reinforced_report, replayed_samples
 from studies.training import TrainingRun, train_side_by_side
 
@@ -90,7 +90,7 @@ class ReinforcedStudy:
         recipe = load_recipe(recipe_path(STUDENTS[name]), [*settings, *self.overrides])
         return TrainingRun(recipe, self.root / "students" / name)
 
-    def measured(self, name: str, encoder: str) -> Measured:
+    def measured(self, name: str, encoder: str) -> RetrievalValues:
         """What an encoder does with the held-out images."""
         return self.watch.time("evaluation", lambda: measure_encoder(
             self.demo, encoder, self.root / "evaluation" / name, self.progress))
@@ -180,7 +180,8 @@ def _reinforce(study: ReinforcedStudy, scales: Mapping[str, Mapping[str, Any]], 
         "augment": asdict(settings.augment)}}
 
 
-def reinforced_metrics(students: Mapping[str, Measured], teachers: Mapping[str, Measured]) -> dict[str, Any]:
+def reinforced_metrics(students: Mapping[str, RetrievalValues],
+                       teachers: Mapping[str, RetrievalValues]) -> dict[str, Any]:
     """All figures of quality.
 
     Args:

@@ -67,7 +67,7 @@ def print_end(out: object, metrics: Mapping[str, Any]) -> None:
 
 
 def encoder_table(encoders: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Retrieval and zero-shot classification: shown name → figures, as `studies.comparison.Measured.figures`."""
+    """Retrieval and zero-shot classification: shown name → figures, as `studies.comparison.RetrievalValues.figures`."""
     rows = [(name, number(figures["map_excl_query"]), interval(figures["map_excl_query_interval"]),
              number(figures["map_incl_query"]), number(figures["zero_shot"]), interval(figures["zero_shot_interval"]))
             for name, figures in encoders.items()]

@@ -76,7 +76,7 @@ def small_demo(tmp_path_factory) -> Path:
     """The demo of a world of 60 entities, up to its dataset. Tests that write into it are of the xdist group `demo`."""
     from openmofi.engine import Quiet
     from openmofi.sample.demo import label_world
-    from openmofi.sample.settings import world_settings
+    from openmofi.sample.world_settings import world_settings
 
     return made_once(tmp_path_factory, "small-demo", lambda folder: label_world(
         folder, Quiet(), settings=world_settings(None, 60)))

@@ -318,8 +318,8 @@ def export(encoder: Any, out: Folder, *, format: Literal["onnx", "openvino"] = "
         OpenMofiError: the export is further from the original, or `out` exists.
     """
     from openmofi.encoders.export.agreement import samples_of
+    from openmofi.encoders.export.export_settings import ExportSettings
     from openmofi.encoders.export.job import export_encoder
-    from openmofi.encoders.export.settings import ExportSettings
 
     settings, opened = ExportSettings(format, precision, max_loss), _encoder(encoder)
     patterns = [images] if isinstance(images, str | Path) else list(images)

@@ -171,8 +171,8 @@ def test_an_export_labels_as_its_original(engine, small_world, small_encoder, la
     pytest.importorskip({"onnx": "onnxruntime"}.get(engine, engine))
     from openmofi.encoders import open_encoder
     from openmofi.encoders.export.agreement import samples_of
+    from openmofi.encoders.export.export_settings import ExportSettings
     from openmofi.encoders.export.job import export_encoder
-    from openmofi.encoders.export.settings import ExportSettings
 
     spec, shards = f"{engine}:{tmp_path / 'export'}", [str(small_world.shards)]
     export_encoder(open_encoder(small_encoder), tmp_path / "export", ExportSettings(engine), samples_of(shards, 128))

@@ -12,8 +12,8 @@ import torch.distributed as dist
 from torch.nn.functional import normalize
 
 from openmofi.objectives.contrastive import Contrastive
+from openmofi.objectives.objective_settings import ContrastiveSettings
 from openmofi.objectives.positives import POSITIVES
-from openmofi.objectives.settings import ContrastiveSettings
 
 ROWS, DIM = 12, 5
 OPEN_CLIP = {"infonce": ("local",), "sigmoid": ("bidir", "shift", "reduce", "gather")}

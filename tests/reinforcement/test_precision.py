@@ -13,7 +13,7 @@ from scipy.special import softmax
 from openmofi.config.fields import field_types
 from openmofi.errors import UsageError
 from openmofi.reinforcement.precision import PRECISIONS, affinity_fidelity, decode, encode, normalised, stored
-from openmofi.reinforcement.settings import ReinforceSettings
+from openmofi.reinforcement.reinforce_settings import ReinforceSettings
 from openmofi.reinforcement.teachers import TeacherSpec
 
 vectors = arrays(np.float32, st.tuples(st.integers(0, 5), st.integers(1, 40)),

@@ -2,14 +2,14 @@ import pytest
 
 from openmofi.engine import LocalEngine
 from openmofi.sample.images.gather import gather
-from openmofi.sample.settings import world_settings
 from openmofi.sample.world import build_world
+from openmofi.sample.world_settings import world_settings
 
 
 @pytest.fixture(scope="session")
 def whole(sources):
     """Everything that the sources say, nothing left out."""
-    from openmofi.sample.settings import WorldSettings
+    from openmofi.sample.world_settings import WorldSettings
 
     return gather(sources, WorldSettings())
 

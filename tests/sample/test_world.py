@@ -13,8 +13,8 @@ from openmofi.errors import OpenMofiError
 from openmofi.knowledge import normalise
 from openmofi.sample.pages.alttext import plural
 from openmofi.sample.pages.plan import heldout_entities
-from openmofi.sample.settings import world_settings
 from openmofi.sample.world import build_world
+from openmofi.sample.world_settings import world_settings
 from openmofi.schema import ENTITIES, NAMES, RELATIONS, SURFACES, TRUTH
 from openmofi.storage import read_manifest
 

@@ -15,7 +15,7 @@ from studies.comparison import (
     RECIPES,
     ROWS,
     UNTRAINED,
-    Measured,
+    RetrievalValues,
     compare_encoders,
     gain_sentence,
     print_comparison,
@@ -41,9 +41,9 @@ class Counting(Quiet):
 
 def test_the_mean_over_seeds_is_taken_image_by_image() -> None:
     entities = np.array(["a", "a", "b", "b"])
-    runs = [Measured({"map_incl_query": np.full(4, x), "map_excl_query": np.array([x, np.nan, x, x]),
+    runs = [RetrievalValues({"map_incl_query": np.full(4, x), "map_excl_query": np.array([x, np.nan, x, x]),
                       "zero_shot": np.full(4, x > 0.5, float)}, entities) for x in (0.2, 0.6)]
-    joined = Measured.mean(runs)
+    joined = RetrievalValues.mean(runs)
     assert joined.values["map_incl_query"] == pytest.approx(np.full(4, 0.4))
     means = joined.figures()
     assert means["map_excl_query"] == pytest.approx(0.4)
@@ -52,8 +52,8 @@ def test_the_mean_over_seeds_is_taken_image_by_image() -> None:
 
 
 def test_without_texts_there_is_no_zero_shot_figure() -> None:
-    run = Measured({"map_incl_query": np.ones(2), "map_excl_query": np.ones(2)}, np.array(["a", "b"]))
-    assert Measured.mean([run, run]).figures()["zero_shot"] is None
+    run = RetrievalValues({"map_incl_query": np.ones(2), "map_excl_query": np.ones(2)}, np.array(["a", "b"]))
+    assert RetrievalValues.mean([run, run]).figures()["zero_shot"] is None
 
 
 def test_a_resumed_run_counts_the_steps_that_are_left() -> None:
@@ -101,7 +101,7 @@ def test_the_terminal_shows_labels_beside_their_goals_and_encoders(
 @pytest.mark.slow
 def test_the_comparison_trains_each_encoder_once(tmp_path: Path) -> None:
     from openmofi.sample.demo import run_demo
-    from openmofi.sample.settings import world_settings
+    from openmofi.sample.world_settings import world_settings
 
     demo = run_demo(tmp_path, Quiet(), settings=world_settings(None, 60))
     assert "Figures and goals" not in (tmp_path / "report.html").read_text("utf-8")

@@ -10,7 +10,7 @@ from openmofi.engine import Quiet
 from openmofi.errors import UsageError
 from openmofi.linking.fusion.build import build_fusion
 from openmofi.linking.fusion.store import save_fusion
-from openmofi.sample.settings import world_settings
+from openmofi.sample.world_settings import world_settings
 from studies.linkers import compare_linkers
 
 

@@ -9,13 +9,13 @@ import pytest
 
 from openmofi.engine import LocalEngine, Quiet
 from openmofi.sample.encoder import PARTIAL_LABELS
-from openmofi.sample.settings import world_settings
+from openmofi.sample.world_settings import world_settings
 from openmofi.storage import expand_shards
 from openmofi.training.log import Unwatched
 from openmofi.training.recipe.rules import load_recipe
 from openmofi.training.run import train
 from studies import recipe_path
-from studies.comparison import BEST, Measured, compared_run
+from studies.comparison import BEST, RetrievalValues, compared_run
 from studies.reinforced import CONTRASTIVE, MULTI_TASK, REINFORCED, STUDENTS, reinforced_metrics, run_reinforced
 from studies.reinforced_figures import (
     TEACHER_ROWS,
@@ -29,9 +29,9 @@ from studies.training import TrainingRun
 ENTITIES = np.repeat([f"e{number}" for number in range(20)], 3)
 
 
-def measured(value: float) -> Measured:
+def measured(value: float) -> RetrievalValues:
     precision = np.full(len(ENTITIES), value)
-    return Measured({"map_incl_query": precision, "map_excl_query": precision,
+    return RetrievalValues({"map_incl_query": precision, "map_excl_query": precision,
                      "zero_shot": (np.arange(len(ENTITIES)) < value * len(ENTITIES)).astype(float)}, ENTITIES)
 
 

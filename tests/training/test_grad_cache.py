@@ -9,7 +9,7 @@ from torch.nn.functional import normalize
 
 from openmofi.objectives.class_head.margin_softmax import MarginSoftmax
 from openmofi.objectives.contrastive import Contrastive
-from openmofi.objectives.settings import ContrastiveSettings, MarginSoftmaxSettings
+from openmofi.objectives.objective_settings import ContrastiveSettings, MarginSoftmaxSettings
 from openmofi.training.grad_cache import Term, forward_backward, micro_batches
 
 CLASSES, DIM, ROWS = 5, 6, 12

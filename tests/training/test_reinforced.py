@@ -19,7 +19,7 @@ from openmofi.dataset import DatasetSettings, build_dataset
 from openmofi.encoders import open_encoder
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.objectives.settings import (
+from openmofi.objectives.objective_settings import (
     EntityDistillationSettings,
     FeatureDistillationSettings,
     MarginSoftmaxSettings,

@@ -40,8 +40,8 @@ def world(
     from openmofi.engine import engine_named
     from openmofi.progress import shown_progress
     from openmofi.sample.images import packages
-    from openmofi.sample.settings import world_settings
     from openmofi.sample.world import build_world
+    from openmofi.sample.world_settings import world_settings
 
     engine = engine_named(f"processes:{workers}" if workers else "processes")
     with shown_progress(not as_json) as progress:
@@ -85,7 +85,7 @@ def demo(
     from openmofi.cli.show.tables import print_demo
     from openmofi.progress import shown_progress
     from openmofi.sample.demo import run_demo
-    from openmofi.sample.settings import world_settings
+    from openmofi.sample.world_settings import world_settings
 
     with shown_progress(not as_json) as progress:
         metrics = run_demo(out, progress, settings=world_settings(None, max_entities))

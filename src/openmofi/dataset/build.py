@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from openmofi.dataset.collect import Collected, collect
+from openmofi.dataset.dataset_settings import DatasetSettings
 from openmofi.dataset.filters import Kept, keep
 from openmofi.dataset.names import commonest, count_types, describe
 from openmofi.dataset.report.card import write_card
 from openmofi.dataset.report.report import write_report
-from openmofi.dataset.settings import DatasetSettings
 from openmofi.dataset.statistics import Statistics, read_statistics, summarise
 from openmofi.dataset.tables import Codes, Folder
 from openmofi.errors import OpenMofiError

@@ -8,8 +8,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from openmofi.dataset.dataset_settings import DatasetSettings
 from openmofi.dataset.duplicates import Hashes, near_duplicates
-from openmofi.dataset.settings import DatasetSettings
 from openmofi.dataset.tables import Bools, Codes, Floats, Ints, run_starts
 
 

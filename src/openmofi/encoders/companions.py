@@ -60,10 +60,10 @@ class ClassVectors:
 
     def applied(self, ids: pa.Array, embeddings: Array) -> Array:
         """Text embeddings (n, dim) of `ids` with the learned vectors added, L2-normalised; unknown ones as they are."""
-        place = pc.index_in(ids, value_set=self.ids)
-        known = place.is_valid().to_numpy(zero_copy_only=False)
+        position = pc.index_in(ids, value_set=self.ids)
+        known = position.is_valid().to_numpy(zero_copy_only=False)
         result = embeddings.copy()
-        result[known] += self.vectors[place.drop_null().to_numpy().astype(np.int64)]
+        result[known] += self.vectors[position.drop_null().to_numpy().astype(np.int64)]
         return result / np.maximum(np.linalg.norm(result, axis=1, keepdims=True), 1e-12)
 
 

@@ -108,17 +108,17 @@ def stored_tokens(architecture: Mapping[str, Any], folder: Path) -> Tokens:
 
 
 def options_of(spec: str, rest: str, names: Sequence[str], hint: str) -> tuple[str, dict[str, int]]:
-    """`PLACE?NAME=N&NAME=N` → the place and the options, whole numbers.
+    """`PLACE?NAME=N&NAME=N` → the location and the options, whole numbers.
 
     Raises:
         UsageError: an option that is not among `names`, or no number; says `hint`.
     """
-    place, mark, text = rest.partition("?")
+    location, mark, text = rest.partition("?")
     pairs = [part.partition("=") for part in text.split("&")] if mark else []
     wrong = next((f"{key}={value}" for key, _, value in pairs if key not in names or not value.isdecimal()), None)
     if wrong is not None:
         raise UsageError(f"The option {wrong!r} of {spec!r} is unknown.", hint)
-    return place, {key: int(value) for key, _, value in pairs}
+    return location, {key: int(value) for key, _, value in pairs}
 
 
 def _module(spec: str, kinds: Mapping[str, str]) -> tuple[Any, str]:

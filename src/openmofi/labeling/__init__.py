@@ -2,6 +2,6 @@
 
 from openmofi.labeling.explain import Explanation, explain
 from openmofi.labeling.job import label
-from openmofi.labeling.settings import LabelSettings, SelectionSettings, TextSettings
+from openmofi.labeling.label_settings import LabelSettings, SelectionSettings, TextSettings
 
 __all__ = ["Explanation", "LabelSettings", "SelectionSettings", "TextSettings", "explain", "label"]

@@ -18,9 +18,9 @@ from openmofi.features.entities import EntityFeatures, embed_entities
 from openmofi.features.store import FeatureStore
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.judge.evidence import Evidence, Scorer, gather_evidence, joined
+from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.read.links import ReadShard, judged_rows, link_arrays
 from openmofi.labeling.read.stage import ReadStage
-from openmofi.labeling.settings import LabelSettings
 from openmofi.storage import Shard
 
 CALIBRATION_PAIRS = 50_000

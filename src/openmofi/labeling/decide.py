@@ -10,7 +10,7 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.corpus import Corpus, corpus_evidence, own_scale
 from openmofi.labeling.judge.calibration import Calibration, fit_calibration, threshold_for_precision
 from openmofi.labeling.judge.evidence import Evidence, Scorer, reference_sample
-from openmofi.labeling.settings import LabelSettings
+from openmofi.labeling.label_settings import LabelSettings
 from openmofi.storage import fingerprint
 
 

@@ -20,8 +20,8 @@ from openmofi.labeling.job import require_judge
 from openmofi.labeling.judge.calibration import Calibration
 from openmofi.labeling.judge.evidence import ImageEvidence, View
 from openmofi.labeling.judge.selection import judge
+from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.read.links import judged_rows, link_arrays
-from openmofi.labeling.settings import LabelSettings
 from openmofi.linking import open_linker
 from openmofi.mentions import open_detector
 from openmofi.pairs import ImageRefused, decode

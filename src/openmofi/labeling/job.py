@@ -24,7 +24,7 @@ from openmofi.labeling.adapt.inputs import HeadSettings
 from openmofi.labeling.corpus import Corpus, read_corpus
 from openmofi.labeling.decide import decide, known_calibration
 from openmofi.labeling.judge.stage import JudgeStage
-from openmofi.labeling.settings import LabelSettings
+from openmofi.labeling.label_settings import LabelSettings
 from openmofi.linking import linker_fingerprint
 from openmofi.storage import Shard, claim_folder, file_fingerprint, finish_manifest
 from openmofi.storage.atomic import table_metadata

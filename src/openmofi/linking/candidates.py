@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmofi.knowledge import KnowledgeBase, normalise
-from openmofi.linking.settings import LinkSettings
+from openmofi.linking.link_settings import LinkSettings
 from openmofi.schema import Link, Mention
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from openmofi.knowledge import KnowledgeBase
 from openmofi.linking.candidates import CandidateLookup, links_of
-from openmofi.linking.settings import LinkSettings
+from openmofi.linking.link_settings import LinkSettings
 from openmofi.schema import Link, Mention
 
 

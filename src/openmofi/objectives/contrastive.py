@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from openmofi.objectives.collectives import world_size
+from openmofi.objectives.objective_settings import ContrastiveSettings
 from openmofi.objectives.pairwise import (
     PAIRWISE,
     LogitScale,
@@ -17,7 +18,6 @@ from openmofi.objectives.pairwise import (
 )
 from openmofi.objectives.positives import Positives
 from openmofi.objectives.protocol import Batch, Embeddings, ObjectiveResult
-from openmofi.objectives.settings import ContrastiveSettings
 
 MAX_SCALE = 100.0
 

@@ -3,7 +3,7 @@
 from openmofi.pairs.images.decode import Decoded, ImageRefused, decode, decode_image
 from openmofi.pairs.images.phash import describe, perceptual_hash
 from openmofi.pairs.read import count_pairs, read_pairs
-from openmofi.pairs.settings import ReadSettings
+from openmofi.pairs.read_settings import ReadSettings
 from openmofi.pairs.writer import Record, write_tar
 
 __all__ = [

@@ -10,7 +10,7 @@ from openmofi.errors import UsageError
 from openmofi.pairs.formats.folder import read_folder, read_table
 from openmofi.pairs.formats.parquet import count_parquet, read_parquet
 from openmofi.pairs.formats.tar import read_tar
-from openmofi.pairs.settings import ReadSettings
+from openmofi.pairs.read_settings import ReadSettings
 from openmofi.schema import Pair
 from openmofi.storage import Shard
 from openmofi.storage.fingerprint import TABLES

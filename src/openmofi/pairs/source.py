@@ -8,7 +8,7 @@ from typing import IO, cast
 import fsspec
 
 from openmofi.errors import OpenMofiError
-from openmofi.pairs.settings import ReadSettings
+from openmofi.pairs.read_settings import ReadSettings
 
 _log = logging.getLogger(__name__)
 

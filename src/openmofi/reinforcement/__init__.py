@@ -9,8 +9,8 @@ from openmofi.reinforcement.augmentation import (
 )
 from openmofi.reinforcement.job import reinforce
 from openmofi.reinforcement.recall import Knowledge, Recalled
+from openmofi.reinforcement.reinforce_settings import ReinforceSettings
 from openmofi.reinforcement.scale import tune_scale
-from openmofi.reinforcement.settings import ReinforceSettings
 from openmofi.reinforcement.table import KIND
 from openmofi.reinforcement.teachers import Teacher, TeacherSpec, parse_specs, parse_teachers
 

@@ -23,7 +23,7 @@ from openmofi.pairs import ReadSettings
 from openmofi.reinforcement.augmentation import OPS, TRANSFORM_VERSION
 from openmofi.reinforcement.captioner import captioner_fingerprint
 from openmofi.reinforcement.entity_scores import accepted_ids, prepare_entities
-from openmofi.reinforcement.settings import ReinforceSettings
+from openmofi.reinforcement.reinforce_settings import ReinforceSettings
 from openmofi.reinforcement.table import KIND, MEASURED
 from openmofi.reinforcement.teachers import open_teachers
 from openmofi.reinforcement.work import ReinforceStage

@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from openmofi.reinforcement.augmentation import OPS, Augmentation
-from openmofi.reinforcement.settings import ReinforceSettings
+from openmofi.reinforcement.reinforce_settings import ReinforceSettings
 from openmofi.schema import PairStatus
 from openmofi.storage import atomic_path
 

@@ -24,8 +24,8 @@ from openmofi.pairs import ReadSettings
 from openmofi.reinforcement.captioner import Captioner, open_captioner
 from openmofi.reinforcement.entity_scores import entity_vectors, top_entities
 from openmofi.reinforcement.precision import PRECISIONS, affinity_fidelity, encode
+from openmofi.reinforcement.reinforce_settings import ReinforceSettings
 from openmofi.reinforcement.samples import PreparedSample, labelled_pairs, prepared, with_texts
-from openmofi.reinforcement.settings import ReinforceSettings
 from openmofi.reinforcement.table import MEASURED, PARTS, Sample, shard_path, shard_table, write_shard
 from openmofi.reinforcement.teachers import SharedBackbones, Teacher
 from openmofi.storage import Shard

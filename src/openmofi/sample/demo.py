@@ -22,8 +22,8 @@ from openmofi.labeling.corpus import read_corpus
 from openmofi.sample.encoder import ALT_TEXT, PARTIAL_LABELS, train_sample_encoders
 from openmofi.sample.figures import figures_section, head_figures, seconds_section
 from openmofi.sample.images.packages import fetch
-from openmofi.sample.settings import WorldSettings
 from openmofi.sample.world import build_world
+from openmofi.sample.world_settings import WorldSettings
 from openmofi.storage import Shard, expand_shards, write_json
 
 AT_RECALL = 0.75

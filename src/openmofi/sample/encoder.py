@@ -13,7 +13,7 @@ from openmofi.labeling.adapt.fit import fit_heads
 from openmofi.labeling.adapt.inputs import HeadSettings
 from openmofi.labeling.corpus import read_corpus
 from openmofi.labeling.decide import decide
-from openmofi.labeling.settings import LabelSettings
+from openmofi.labeling.label_settings import LabelSettings
 from openmofi.storage import Shard, claim_folder, finish_manifest
 
 PARTIAL_LABELS, ALT_TEXT = "partial-labels", "alt-text"

@@ -17,7 +17,7 @@ from openmofi.sample.images.packages import package_versions
 from openmofi.sample.pages.draw import DrawTask, open_drawer
 from openmofi.sample.pages.plan import HELDOUT_ENTITIES, PlannedShard, heldout_entities, make_plan, split_of
 from openmofi.sample.pages.source import KnowledgeSource, make_source, write_source
-from openmofi.sample.settings import WorldSettings
+from openmofi.sample.world_settings import WorldSettings
 from openmofi.schema import TRUTH
 from openmofi.storage import Manifest, claim_folder, file_fingerprint, finish_manifest, write_table
 

@@ -9,8 +9,8 @@ from openmofi.errors import UsageError
 from openmofi.labeling.judge.calibration import Calibration
 from openmofi.labeling.judge.evidence import ImageEvidence, View, gather_evidence, reference_sample
 from openmofi.labeling.judge.selection import judge
+from openmofi.labeling.label_settings import LabelSettings, SelectionSettings
 from openmofi.labeling.read.links import first_of_each, link_arrays
-from openmofi.labeling.settings import LabelSettings, SelectionSettings
 from openmofi.schema import LINK, Reason
 
 

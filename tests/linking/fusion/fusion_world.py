@@ -6,7 +6,7 @@ from dataclasses import replace
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from openmofi.linking.corpora.examples import NIL, Candidate, Example
-from openmofi.linking.fusion.settings import FusionSettings
+from openmofi.linking.fusion.fusion_settings import FusionSettings
 
 NAMES = [f"name{number}" for number in range(6)]
 TOPICS = {"bird": "wing nest feather", "tool": "steel handle workshop", "city": "street mayor river",

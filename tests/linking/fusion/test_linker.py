@@ -10,8 +10,8 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase, build_table
 from openmofi.linking import PriorLinker, check_linker, linker_fingerprint, open_linker
 from openmofi.linking.fusion.build import build_fusion
+from openmofi.linking.fusion.fusion_settings import FusionLinkSettings
 from openmofi.linking.fusion.linker import FusionLinker, Question, scores_of
-from openmofi.linking.fusion.settings import FusionLinkSettings
 from openmofi.linking.fusion.store import save_fusion
 
 NAMES = [("crane", "crane-bird", 2.0), ("crane", "crane-machine", 3.0), ("owl", "owl", 1.0),

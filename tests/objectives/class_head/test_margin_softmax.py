@@ -11,7 +11,7 @@ from openmofi.errors import UsageError
 from openmofi.objectives.class_head.margin_softmax import MarginSoftmax, thirds_by_count
 from openmofi.objectives.class_head.margins import arcface, cosface
 from openmofi.objectives.class_head.sampling import draw_classes, join_classes, sample_size, seeded
-from openmofi.objectives.settings import MarginSoftmaxSettings
+from openmofi.objectives.objective_settings import MarginSoftmaxSettings
 
 CLASSES, DIM = 23, 6
 

@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 
 from openmofi.objectives.class_head.margin_softmax import MarginSoftmax
 from openmofi.objectives.class_head.shards import shard_bounds
-from openmofi.objectives.settings import MarginSoftmaxSettings
+from openmofi.objectives.objective_settings import MarginSoftmaxSettings
 from openmofi.training.row_optimizers import RowAdagrad, RowAdamW
 
 DIM, ROWS = 8, 12

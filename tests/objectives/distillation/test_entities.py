@@ -13,7 +13,7 @@ from openmofi.objectives.class_head.margin_softmax import MarginSoftmax
 from openmofi.objectives.class_head.shards import shard_bounds
 from openmofi.objectives.distillation.entities import EntityDistillation
 from openmofi.objectives.distillation.reinforced import teacher_key
-from openmofi.objectives.settings import MarginSoftmaxSettings
+from openmofi.objectives.objective_settings import MarginSoftmaxSettings
 
 ROWS, DIM, KEPT = 12, 5, 4
 TEACHERS = ("a", "b")

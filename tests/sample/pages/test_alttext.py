@@ -9,7 +9,7 @@ from openmofi.knowledge import normalise
 from openmofi.sample.images.entities import DepictedEntity
 from openmofi.sample.pages.alttext import AltTexts, TextKind, plural
 from openmofi.sample.seeds import rng_of
-from openmofi.sample.settings import TextNoise
+from openmofi.sample.world_settings import TextNoise
 
 DRAWS = 6000
 NAMES = ("apple tree", "Blue Bird", "cedar", "dune", "ember", "flute", "glacier", "harbor", "island", "jungle")

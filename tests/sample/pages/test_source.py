@@ -3,7 +3,7 @@ import pytest
 from openmofi.knowledge import normalise
 from openmofi.sample.images.gather import rename
 from openmofi.sample.pages.source import make_source
-from openmofi.sample.settings import world_settings
+from openmofi.sample.world_settings import world_settings
 
 
 @pytest.fixture(scope="module")

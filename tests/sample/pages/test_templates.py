@@ -5,7 +5,7 @@ import pytest
 from openmofi.knowledge import normalise
 from openmofi.sample.pages.surfaces import link_probabilities
 from openmofi.sample.pages.templates import BOILERPLATE, ENGLISH
-from openmofi.sample.settings import TextNoise
+from openmofi.sample.world_settings import TextNoise
 
 # A gazetteer drops surfaces that are so seldom a mention.
 SELDOM = 0.3

@@ -107,13 +107,13 @@ def agreement(before: Encoder, after: Encoder, samples: Samples, *, texts: bool)
         texts: whether there is a text side.
     """
     pixels = np.stack([before.preprocess(image) for image in samples.images])
-    old, new = (one.project_images(one.image_features(pixels)) for one in (before, after))
+    old, new = (encoder.project_images(encoder.image_features(pixels)) for encoder in (before, after))
     cosines = (old * new).sum(1)
     result = Agreement(samples.source, len(pixels), 0, float(cosines.mean()), float(cosines.min()),
                       _kept_neighbours(old, new))
     if not texts:
         return result
-    old_texts, new_texts = (one.embed_texts(samples.texts) for one in (before, after))
+    old_texts, new_texts = (encoder.embed_texts(samples.texts) for encoder in (before, after))
     cosines = (old_texts * new_texts).sum(1)
     result = replace(result, texts=len(samples.texts), text_mean=float(cosines.mean()), text_min=float(cosines.min()))
     if not samples.paired:

@@ -21,9 +21,9 @@ from torch import nn
 from openmofi.encoders.companions import CLASSES_FILE
 from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.export.agreement import Agreement, Samples, agreement
+from openmofi.encoders.export.export_settings import ExportSettings
 from openmofi.encoders.export.onnx import quantise_linear, write_onnx
 from openmofi.encoders.export.openvino import write_openvino
-from openmofi.encoders.export.settings import ExportSettings
 from openmofi.encoders.fold import folded, image_probe
 from openmofi.encoders.folder import SPEC_FILE, TOKENIZER_FOLDER, encoder_with_heads, read_description, write_heads
 from openmofi.encoders.libraries.graphs import (
@@ -143,10 +143,10 @@ def _copy_companions(folder: Path, encoder: Encoder, made: Encoder, settings: Ex
     if encoder.open_fold is None or made.heads is None or encoder.companions.folder is None:
         return
     for name in sorted(path.name for path in (encoder.companions.folder / "folds").glob("*")):
-        fold, place = encoder.fold(int(name)), folder / "folds" / name
-        _write_heads(fold, made.heads.base, place, settings, f"../../{BASE_FOLDER}")
+        fold, fold_folder = encoder.fold(int(name)), folder / "folds" / name
+        _write_heads(fold, made.heads.base, fold_folder, settings, f"../../{BASE_FOLDER}")
         if fold.companions.folder and (classes := fold.companions.folder / CLASSES_FILE).exists():
-            shutil.copyfile(classes, place / CLASSES_FILE)
+            shutil.copyfile(classes, fold_folder / CLASSES_FILE)
 
 
 def _write_graphs(encoder: Encoder, folder: Path, settings: ExportSettings, calibration: Samples, output: str) -> None:
@@ -158,15 +158,15 @@ def _write_graphs(encoder: Encoder, folder: Path, settings: ExportSettings, cali
         "text_feature_dim": 0 if networks.text is None else encoder.text_feature_dim,
         "preprocessing": asdict(encoder.preprocessing), "tokenizer": networks.tokenizer, "source": _source(encoder)}
     count = _CALIBRATION if settings.calibrates else 0
-    wanted = [{PIXELS: encoder.preprocess(image)[None]} for image in calibration.images[:count]]
+    inputs = [{PIXELS: encoder.preprocess(image)[None]} for image in calibration.images[:count]]
     _write_side(networks.image, {PIXELS: image_probe(encoder.preprocessing.size)}, (0,), folder, "image", settings,
-                wanted, common)
+                inputs, common)
     if networks.text is not None and networks.tokens is not None and networks.tokenizer is not None:
         masked = bool(networks.tokenizer["masked"])
         rows = networks.tokens([*_PROBE_TEXTS, *calibration.texts[:count]])
         probe = {name: torch.from_numpy(values) for name, values in text_inputs(rows[:2], masked=masked).items()}
-        wanted = [text_inputs([row], masked=masked) for row in rows[2:]]
-        _write_side(networks.text, probe, (0, 1) if masked else (0,), folder, "text", settings, wanted, common)
+        inputs = [text_inputs([row], masked=masked) for row in rows[2:]]
+        _write_side(networks.text, probe, (0, 1) if masked else (0,), folder, "text", settings, inputs, common)
         networks.tokens.save(folder / TOKENIZER_FOLDER)
     write_graphs_description(folder, encoder, settings.format, Graphs(
         settings.precision, output, networks.tokenizer, digests(folder), _source(encoder)))

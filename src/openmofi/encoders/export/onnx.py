@@ -54,7 +54,7 @@ def write_onnx(network: nn.Module, examples: Mapping[str, torch.Tensor], dynamic
     """
     onnx, _ = imported("onnx"), imported("onnxscript")
     shapes = tuple(dict.fromkeys(dynamic, torch.export.Dim.DYNAMIC) for _ in examples)
-    size = sum(one.numel() * one.element_size() for one in network.parameters())
+    size = sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
     whole = _Output(network, normalised=output == EMBEDDING).eval()
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

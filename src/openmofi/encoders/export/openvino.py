@@ -55,6 +55,6 @@ def _calibrated(model: Any, calibration: Sequence[Mapping[str, Any]]) -> Any:
     nncf = imported("nncf")
     attention = any(node.get_type_name() in _ATTENTION for node in model.get_ops())
     with signal_stack_kept(), quiet_logging(), contextlib.redirect_stdout(io.StringIO()):
-        return nncf.quantize(model, nncf.Dataset([dict(one) for one in calibration]), subset_size=len(calibration),
+        return nncf.quantize(model, nncf.Dataset([dict(row) for row in calibration]), subset_size=len(calibration),
                              preset=nncf.QuantizationPreset.MIXED,
                              model_type=nncf.ModelType.TRANSFORMER if attention else None)

@@ -47,12 +47,12 @@ def open_huggingface(spec: str, rest: str, device: str) -> Encoder:
         OpenMofiError: no such folder, another model type, pickled code or damaged weights, tokenizer files or
             preprocessing that are missing or cannot be followed, the hub cannot be reached.
     """
-    place, option = options_of(spec, rest)
-    folder = checkpoint_folder(place)
+    location, option = options_of(spec, rest)
+    folder = checkpoint_folder(location)
     config = read_config(folder)
     if config.get("model_type") in _IMAGE_KINDS:
         return _open_images(spec, folder, config, option, device)
-    return _open_clip(spec, place, option, device)
+    return _open_clip(spec, location, option, device)
 
 
 def open_mofi(spec: str, rest: str, device: str) -> Encoder:
@@ -67,9 +67,9 @@ def open_mofi(spec: str, rest: str, device: str) -> Encoder:
     return _open_clip(spec, rest, "mofi", device, ids_alone=True)
 
 
-def _open_clip(spec: str, place: str, option: str, device: str, *, ids_alone: bool = False) -> Encoder:
+def _open_clip(spec: str, location: str, option: str, device: str, *, ids_alone: bool = False) -> Encoder:
     """Open a CLIP or SigLIP; with `ids_alone` without an attention mask, whatever the tokenizer says."""
-    folder = checkpoint_folder(place)
+    folder = checkpoint_folder(location)
     config = checkpoint_config(folder)
     model, missing = _load_clip(folder, config)
     tokenizer = _tokenizer(folder)
@@ -119,26 +119,26 @@ def _open_images(spec: str, folder: Path, config: Mapping[str, Any], option: str
 
 
 def options_of(spec: str, rest: str) -> tuple[str, str]:
-    """`PLACE?preprocessing=…` → the place and the preprocessing's name, empty where none is named."""
-    place, mark, option = rest.partition("?")
+    """`PLACE?preprocessing=…` → the location and the preprocessing's name, empty where none is named."""
+    location, mark, option = rest.partition("?")
     if not mark:
-        return place, ""
+        return location, ""
     key, _, value = option.partition("=")
     if key != "preprocessing" or value not in ("clip", "mofi"):
         raise UsageError(f"The option {option!r} of {spec!r} is unknown.", "Use ?preprocessing=clip or =mofi.")
-    return place, value
+    return location, value
 
 
-def checkpoint_folder(place: str) -> Path:
+def checkpoint_folder(location: str) -> Path:
     """A local folder, or the local copy of a repository of the hub."""
-    folder = Path(place).expanduser()
+    folder = Path(location).expanduser()
     if folder.is_dir():
         return folder
     # A mistyped path below a folder that exists here ("runs/clpi") is no repository's name.
-    if folder.exists() or folder.parent.is_dir() or place.count("/") != 1:
-        raise OpenMofiError(f"The folder {place} does not exist.",
+    if folder.exists() or folder.parent.is_dir() or location.count("/") != 1:
+        raise OpenMofiError(f"The folder {location} does not exist.",
                             "Check the path, or name a repository as hf:OWNER/NAME.")
-    return weights_folder(place, _PATTERNS, "config.json", ["model*.safetensors", _PICKLES])
+    return weights_folder(location, _PATTERNS, "config.json", ["model*.safetensors", _PICKLES])
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -258,12 +258,12 @@ class HalfClip(nn.Module):
 
 def preprocessing(rest: str, _pretrained: str, size: int) -> Preprocessing:
     """The checkpoint's own."""
-    place, option = options_of(f"hf:{rest}", rest)
-    folder = checkpoint_folder(place)
+    location, option = options_of(f"hf:{rest}", rest)
+    folder = checkpoint_folder(location)
     config = checkpoint_config(folder)
     own = _image_size(config)
     if size not in (0, own):
-        raise UsageError(f"hf:{place} takes images of {own} px; model.image.size is {size}.",
+        raise UsageError(f"hf:{location} takes images of {own} px; model.image.size is {size}.",
                          "Set it to 0, or choose a timm or open_clip model.")
     return _preprocessing(folder, config, option)
 

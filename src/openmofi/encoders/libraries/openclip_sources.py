@@ -89,10 +89,10 @@ def source_of(arch: str, weights: str) -> ModelSource:
     tag = open_clip.get_pretrained_cfg(arch, weights)
     if tag:
         return ModelSource(arch, _activated(config, tag), _preprocess(tag), hub=str(tag["hf_hub"]))
-    place, mark, option = weights.partition("?")
+    location, mark, option = weights.partition("?")
     if mark and not option.startswith("as="):
         raise UsageError(f"The option {option!r} of {weights!r} is unknown.", "Use ?as=TAG, or leave it out.")
-    path = _local_file(arch, place)
+    path = _local_file(arch, location)
     settings = _settings(arch, config, path, option.removeprefix("as="))
     return ModelSource(arch, _activated(config, settings), _preprocess(settings), path, local=True)
 
@@ -162,15 +162,15 @@ def folder_source(rest: str) -> ModelSource:
     Raises:
         OpenMofiError: the folder or the repository is missing, or has no configuration or no weights.
     """
-    kind, _, place = rest.partition(":")
+    kind, _, location = rest.partition(":")
     local = kind == "local-dir"
-    folder = Path(place).expanduser() if local else weights_folder(
-        place, [_CONFIG_FILE, *TOKENIZER_PATTERNS], _CONFIG_FILE, ["open_clip_model.safetensors",
+    folder = Path(location).expanduser() if local else weights_folder(
+        location, [_CONFIG_FILE, *TOKENIZER_PATTERNS], _CONFIG_FILE, ["open_clip_model.safetensors",
                                                                     "open_clip_pytorch_model.bin"])
     if not folder.is_dir():
-        raise OpenMofiError(f"The folder {place} does not exist.", "Check the path, or use hf-hub:OWNER/NAME.")
+        raise OpenMofiError(f"The folder {location} does not exist.", "Check the path, or use hf-hub:OWNER/NAME.")
     if not (folder / _CONFIG_FILE).is_file():
-        raise OpenMofiError(f"{place} has no {_CONFIG_FILE}.",
+        raise OpenMofiError(f"{location} has no {_CONFIG_FILE}.",
                             "Name the architecture and the file: open_clip:ARCH/FILE.safetensors.")
     config, preprocess = _read_config(folder / _CONFIG_FILE)
     return ModelSource(f"local-dir:{folder}", config, _preprocess(preprocess), _weights_in(folder), local=local)

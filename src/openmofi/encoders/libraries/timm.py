@@ -37,8 +37,9 @@ def open_timm(spec: str, rest: str, device: str) -> Encoder:
         UsageError: no such model, tag or option.
         OpenMofiError: the weights cannot be fetched, are damaged, do not fit, or would have to be unpickled.
     """
-    place, options = options_of(spec, rest, ("size", "seed"), "Use ?size=PIXELS, or /none?seed=N for random weights.")
-    name, _, source = place.partition("/")
+    location, options = options_of(spec, rest, ("size", "seed"),
+                                   "Use ?size=PIXELS, or /none?seed=N for random weights.")
+    name, _, source = location.partition("/")
     pretrained = "default"
     if source == "none":
         pretrained = ""

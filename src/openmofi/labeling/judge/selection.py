@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from openmofi.labeling.judge.calibration import Calibration
 from openmofi.labeling.judge.evidence import ImageEvidence
+from openmofi.labeling.label_settings import SelectionSettings
 from openmofi.labeling.read.links import LinkArrays, first_of_each, rank_in_run, renumbered, starts_of
-from openmofi.labeling.settings import SelectionSettings
 from openmofi.schema import Reason
 
 Ints = NDArray[np.int64]

@@ -17,9 +17,9 @@ from openmofi.features.entities import embed_entities
 from openmofi.labeling.judge.calibration import Calibration
 from openmofi.labeling.judge.evidence import Scorer
 from openmofi.labeling.judge.selection import Judgements, judge
+from openmofi.labeling.label_settings import SelectionSettings
 from openmofi.labeling.read.links import ReadShard, judged_rows
 from openmofi.labeling.read.stage import ReadStage
-from openmofi.labeling.settings import SelectionSettings
 from openmofi.schema import JUDGEMENT, LABELS, LabelStatus, PairStatus
 from openmofi.storage import Shard, write_table
 

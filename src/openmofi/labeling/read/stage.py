@@ -20,7 +20,7 @@ from openmofi.engine.protocol import Work
 from openmofi.features.store import FeatureStore, PreparedImage
 from openmofi.features.stream import ahead
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling.settings import TextSettings
+from openmofi.labeling.label_settings import TextSettings
 from openmofi.linking import linker_fingerprint, open_linker
 from openmofi.mentions import open_detector
 from openmofi.pairs import read_pairs

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from openmofi.errors import MissingExtraError, OpenMofiError
+from openmofi.linking.fusion.fusion_settings import FusionSettings
 from openmofi.linking.fusion.model import FusionModel
-from openmofi.linking.fusion.settings import FusionSettings
 from openmofi.linking.fusion.text import FusionTokens, load_tokenizer
 from openmofi.quiet import quiet_transformers
 

@@ -15,8 +15,8 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.linking.candidates import CandidateLookup, NameCandidates, links_of
 from openmofi.linking.corpora.examples import NIL, Candidate, Example
 from openmofi.linking.fusion.build import Fusion
+from openmofi.linking.fusion.fusion_settings import FusionLinkSettings
 from openmofi.linking.fusion.packing import Packed, pack
-from openmofi.linking.fusion.settings import FusionLinkSettings
 from openmofi.linking.fusion.store import open_fusion
 from openmofi.linking.fusion.titles import title_scores, title_tokens
 from openmofi.schema import Link, Mention

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from openmofi.linking.fusion.fusion_settings import FusionSettings
 from openmofi.linking.fusion.packing import Packed, token_positions
-from openmofi.linking.fusion.settings import FusionSettings
 
 # Sequences of similar lengths in one pass of the encoder: on a CPU padding costs more than many small passes.
 _AT_ONCE, _AT_ONCE_CPU = 128, 16

@@ -18,8 +18,8 @@ from tokenizers import Tokenizer
 
 from openmofi.errors import OpenMofiError
 from openmofi.linking.fusion.build import Fusion, model_of_configs
+from openmofi.linking.fusion.fusion_settings import FusionSettings
 from openmofi.linking.fusion.model import FusionModel
-from openmofi.linking.fusion.settings import FusionSettings
 from openmofi.linking.fusion.text import FusionTokens
 from openmofi.storage import atomic_path, file_fingerprint, fingerprint, write_json
 

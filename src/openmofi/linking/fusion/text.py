@@ -10,7 +10,7 @@ from typing import Any
 
 from openmofi.errors import OpenMofiError
 from openmofi.linking.corpora.examples import Candidate
-from openmofi.linking.fusion.settings import FusionSettings
+from openmofi.linking.fusion.fusion_settings import FusionSettings
 
 # Spare tokens of a vocabulary: T5's sentinels, BERT's unused ones.
 _SPARE = (tuple(f"<extra_id_{number}>" for number in range(4)), tuple(f"[unused{number}]" for number in range(4)))

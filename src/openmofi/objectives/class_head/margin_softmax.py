@@ -14,8 +14,8 @@ from openmofi.objectives.class_head.sampling import draw_classes, join_classes, 
 from openmofi.objectives.class_head.shards import random_rows, shard_bounds
 from openmofi.objectives.class_head.tiles import Targets, margin_softmax
 from openmofi.objectives.collectives import gather
+from openmofi.objectives.objective_settings import MarginSoftmaxSettings
 from openmofi.objectives.protocol import Batch, Embeddings, ObjectiveResult
-from openmofi.objectives.settings import MarginSoftmaxSettings
 
 _KEPT_LOGITS = 2**26
 

@@ -18,7 +18,7 @@ from torch.nn.functional import logsigmoid
 
 from openmofi.objectives.class_head.margins import MARGINS
 from openmofi.objectives.collectives import gather, max_over_ranks, scatter_sum, sum_over_ranks, world_size
-from openmofi.objectives.settings import MarginSoftmaxSettings
+from openmofi.objectives.objective_settings import MarginSoftmaxSettings
 
 _LOWEST = -1e30
 

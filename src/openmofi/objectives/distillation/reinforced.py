@@ -11,10 +11,10 @@ from torch.nn.functional import log_softmax, softmax
 
 from openmofi.errors import UsageError
 from openmofi.objectives.collectives import gather
+from openmofi.objectives.objective_settings import ReinforcedSettings
 from openmofi.objectives.pairwise import LogitScale, PairRows, at_least_float, mean_over_ranks, sum_over_chunks
 from openmofi.objectives.positives import Positives
 from openmofi.objectives.protocol import Batch, Embeddings, ObjectiveResult
-from openmofi.objectives.settings import ReinforcedSettings
 
 KNOWN = "known"
 LOWEST = -1e30  # of logits that do not count: their share is 0, and nothing overflows

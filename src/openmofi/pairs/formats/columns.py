@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from openmofi.errors import UsageError
-from openmofi.pairs.settings import ReadSettings
+from openmofi.pairs.read_settings import ReadSettings
 
 TEXT = ("caption", "text", "alt", "alt_text", "sentence", "description", "title", "captions", "label_text")
 IMAGE = ("image", "image_bytes", "img", "jpg", "jpeg", "png", "webp", "bytes", "file_name", "filename", "image_path",

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 import fsspec
 
 from openmofi.pairs.formats.grouping import Content
-from openmofi.pairs.settings import ReadSettings
+from openmofi.pairs.read_settings import ReadSettings
 from openmofi.schema import PairStatus
 
 _ELSEWHERE = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:")

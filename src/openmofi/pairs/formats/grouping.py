@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from openmofi.pairs.settings import ReadSettings
+from openmofi.pairs.read_settings import ReadSettings
 from openmofi.pairs.text import byte_limit, from_value, json_object, printable
 from openmofi.schema import Pair, PairStatus
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs.formats.folder import read_folder, read_table
 from openmofi.pairs.formats.tar import locate_images
-from openmofi.pairs.settings import ReadSettings
+from openmofi.pairs.read_settings import ReadSettings
 from openmofi.pairs.source import open_source
 from openmofi.schema import PairStatus
 from openmofi.storage import Shard, file_fingerprint, fingerprint, write_table

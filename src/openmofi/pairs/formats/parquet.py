@@ -13,7 +13,7 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs.formats.columns import find_columns
 from openmofi.pairs.formats.files import ImageFiles
 from openmofi.pairs.formats.grouping import Content, RowPairs
-from openmofi.pairs.settings import ReadSettings
+from openmofi.pairs.read_settings import ReadSettings
 from openmofi.pairs.source import open_source, report_damage
 from openmofi.pairs.text import printable
 from openmofi.schema import Pair

@@ -10,7 +10,7 @@ from functools import partial
 from typing import IO, Any, Literal, Self, TypeVar
 
 from openmofi.pairs.formats.grouping import Content, Grouper, read_limit, split_name
-from openmofi.pairs.settings import ReadSettings
+from openmofi.pairs.read_settings import ReadSettings
 from openmofi.pairs.source import open_source, report_damage
 from openmofi.schema import Pair, PairStatus
 

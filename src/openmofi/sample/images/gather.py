@@ -15,7 +15,7 @@ from openmofi.sample.images.flags import read_countries
 from openmofi.sample.images.icons import BRAND_SETS, EMOJI_SETS, FLAG_SETS, IconSet, open_set
 from openmofi.sample.images.rules import RULES, Nouns, match
 from openmofi.sample.seeds import share_of
-from openmofi.sample.settings import WorldSettings
+from openmofi.sample.world_settings import WorldSettings
 
 _DOMAINS: Mapping[str, str] = {
     "smileys-emotion": "face", "people-body": "person", "animals-nature": "nature", "food-drink": "food",

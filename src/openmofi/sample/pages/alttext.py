@@ -12,7 +12,7 @@ from openmofi.sample.images.emoji import LANGUAGES
 from openmofi.sample.images.entities import DepictedEntity
 from openmofi.sample.pages.templates import BOILERPLATE, ENGLISH, FOREIGN, PLAIN
 from openmofi.sample.seeds import pick
-from openmofi.sample.settings import TextNoise
+from openmofi.sample.world_settings import TextNoise
 
 _TRUTH_FIRST = 0.6
 _TRIES = 20

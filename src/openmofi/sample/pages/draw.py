@@ -14,7 +14,7 @@ from PIL import Image
 from openmofi.pairs import Record, write_tar
 from openmofi.sample.pages.images import page_bytes, render, retrieval_bytes
 from openmofi.sample.pages.plan import Page, PlannedShard
-from openmofi.sample.settings import WorldSettings
+from openmofi.sample.world_settings import WorldSettings
 
 
 @dataclass(frozen=True)

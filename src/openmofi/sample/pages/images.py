@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from openmofi.errors import MissingExtraError, OpenMofiError
 from openmofi.sample.pages.templates import WATERMARKS
 from openmofi.sample.seeds import pick, rng_of
-from openmofi.sample.settings import PageNoise
+from openmofi.sample.world_settings import PageNoise
 
 _ASPECTS = (1.0, 1.0, 1.0, 1.25, 1.5, 0.8, 0.67)
 _CONTRAST = 70

@@ -12,7 +12,7 @@ from openmofi.sample.images.gather import World
 from openmofi.sample.pages.alttext import AltText, AltTexts, TextKind
 from openmofi.sample.pages.source import KnowledgeSource
 from openmofi.sample.seeds import pick, rng_of, share_of
-from openmofi.sample.settings import WorldSettings
+from openmofi.sample.world_settings import WorldSettings
 
 TRAIN, HELDOUT_PAGES, HELDOUT_ENTITIES = "train", "heldout_pages", "heldout_entities"
 _FIRST_SHARD = {TRAIN: 0, HELDOUT_PAGES: 10_000, HELDOUT_ENTITIES: 20_000}

@@ -15,7 +15,7 @@ from openmofi.knowledge.builders.wordnet import Synset
 from openmofi.sample.images.entities import DepictedEntity
 from openmofi.sample.images.gather import World
 from openmofi.sample.pages.surfaces import link_probabilities
-from openmofi.sample.settings import WorldSettings
+from openmofi.sample.world_settings import WorldSettings
 from openmofi.schema import ENTITIES, NAMES, RELATIONS, SURFACES
 from openmofi.storage import write_table
 

@@ -93,11 +93,11 @@ def _plan(settings: DataSettings, rows: Rows, counts: Ints, held_out: Ints, seed
 
 
 def _taught(settings: DataSettings, class_ids: list[str], seed: int, rows: int) -> Taught | None:
-    wanted = settings.reinforcement
-    if not wanted.store:
+    stored = settings.reinforcement
+    if not stored.store:
         return None
-    knowledge = Knowledge.open(wanted.store)
-    return Taught(knowledge, seed, wanted.mismatch == "stop", classes_of(knowledge.entities(), class_ids),
+    knowledge = Knowledge.open(stored.store)
+    return Taught(knowledge, seed, stored.mismatch == "stop", classes_of(knowledge.entities(), class_ids),
                   rows if settings.sampler == "instance" else 0)
 
 

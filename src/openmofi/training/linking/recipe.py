@@ -13,7 +13,7 @@ from msgspec import Meta
 from openmofi.config import NonNegativeInt, PositiveFraction, PositiveInt, ProperFraction, Settings
 from openmofi.config.recipes import read_recipe
 from openmofi.errors import UsageError
-from openmofi.linking.fusion.settings import FusionSettings
+from openmofi.linking.fusion.fusion_settings import FusionSettings
 from openmofi.training.recipe.rules import check_micro_batches
 from openmofi.training.recipe.schema import OptimizerSettings, RunSettings
 

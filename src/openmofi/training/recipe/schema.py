@@ -22,7 +22,7 @@ from openmofi.config import (
 )
 from openmofi.errors import UsageError
 from openmofi.knowledge.texts import check_template
-from openmofi.objectives.settings import (
+from openmofi.objectives.objective_settings import (
     ContrastiveSettings,
     EntityDistillationSettings,
     FeatureDistillationSettings,
