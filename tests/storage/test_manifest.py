@@ -65,10 +65,10 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
 
 
 def test_a_folder_that_another_process_claims_meanwhile_is_ours(tmp_path, monkeypatch):
-    """Between the look for the manifest and that for other files: as ranks that start together do."""
+    """The listing may show what the other wrote and not yet its manifest: as ranks that start together do."""
     claimed = claim_folder(tmp_path / "out", "labels", {"size": 1})
     with monkeypatch.context() as patched:
-        patched.setattr(LocalFileSystem, "exists", lambda *_arguments, **_named: False)
+        patched.setattr(LocalFileSystem, "ls", lambda _self, path, **_named: [f"{path}/log.jsonl"])
         assert require_claimable(tmp_path / "out", "labels") == claimed
         with pytest.raises(OpenMofiError, match="'labels', not 'dataset'"):
             require_claimable(tmp_path / "out", "dataset")

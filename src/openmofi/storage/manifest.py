@@ -122,14 +122,14 @@ def require_claimable(folder: str | Path, kind: str) -> Manifest | None:
         OpenMofiError: the folder is of another kind, or is not empty and not ours.
     """
     filesystem, path = fsspec.core.url_to_fs(str(folder))
-    # One listing, not two questions: another process of the same job may claim the folder between them.
-    names = [name for name in filesystem.ls(path, detail=False) if not _is_hidden(name)] \
-        if filesystem.isdir(path) else []
-    if any(name.endswith(f"/{MANIFEST}") for name in names):
+    names = filesystem.ls(path, detail=False) if filesystem.isdir(path) else []
+    if all(map(_is_hidden, names)):
+        return None
+    # Asked after the listing: another process of the same job may claim the folder meanwhile, and what it writes then
+    # stands beside its manifest.
+    if filesystem.exists(f"{path}/{MANIFEST}"):
         return read_manifest(folder, kind)
-    if names:
-        raise OpenMofiError(f"{folder} is not empty and has no {MANIFEST}.", "Choose another output with -o.")
-    return None
+    raise OpenMofiError(f"{folder} is not empty and has no {MANIFEST}.", "Choose another output with -o.")
 
 
 def claim_folder(folder: str | Path, kind: str, settings: Mapping[str, Any],
