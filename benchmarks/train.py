@@ -30,10 +30,10 @@ import harness
 def recipe_for(world: Path, steps: int, interval: int, extra: list[str]) -> Any:
     """The recipe over the small world's dataset."""
     from openmofi.training.recipe.rules import load_recipe
-    from studies import recipe_path
 
     places = {"data.dataset": world / "dataset", "data.kb": world / "kb", "data.cache": world / "cache"}
-    return load_recipe(recipe_path("sample_multi_task_full"), [
+    recipe = Path(__file__).parents[1] / "studies/recipes/sample_multi_task_full.yaml"
+    return load_recipe(str(recipe), [
         *(f"{key}={json.dumps(str(value))}" for key, value in places.items()), f"run.steps={steps}",
         f"run.log_every={interval}", "run.checkpoint_every=1000000", "optimizer.warmup=1", *extra])
 
