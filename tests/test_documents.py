@@ -51,8 +51,25 @@ def test_there_are_pages_with_blocks():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_block_runs(page, stand_ins):
+def test_every_block_does_what_it_says(page, stand_ins, capsys):
+    """A block's names, by how the page uses them: nothing is lost, something is accepted, what is printed is there."""
+    names = {}
     for block in BLOCK.findall(page.read_text(encoding="utf-8")):
         for name, stand_in in stand_ins.items():
             block = block.replace(name, stand_in)
-        exec(compile(block, page.name, "exec"), {"__name__": "__main__"})
+        names |= (own := {"__name__": "__main__"})
+        exec(compile(block, page.name, "exec"), own)
+        assert "print(" not in block or capsys.readouterr().out.strip()
+        names |= own
+        if "labels" in own:
+            counts = own["labels"].summary
+            assert counts["rows_in"] == counts["rows_out"] == sum(counts["status"].values()) > 0
+    assert names["dataset"].summary["images"] > 0
+    assert len(names["dataset"].vocabulary()) == names["dataset"].summary["entities"] > 0
+    if page.name == "python.md":
+        assert [candidate.name for candidate in names["reasoning"].candidates
+                if candidate.reason == "accepted"] == ["moon"]
+        assert names["run"].summary["steps"] == 20 == names["run"].log()[-1]["step"]
+        assert 0 < names["result"].metrics[names["result"].headline] <= 1
+        assert names["frame"].groupby("status").size().sum() == len(names["frame"]) == counts["rows_out"]
+        assert not Path("nowhere").exists()

@@ -324,8 +324,10 @@ class Encoder:
 
 def _text_tower(towers: Towers) -> _TextTower | None:
     text, tokens, dim = towers.text, towers.tokens, towers.text_dim or towers.dim
-    if text is None or tokens is None:
-        return text  # type: ignore[return-value]
+    if text is None:
+        return None
+    if tokens is None:
+        return lambda texts: text(list(texts))
     return lambda texts: by_tokens(texts, tokens, text, dim, _BATCH)
 
 

@@ -71,6 +71,6 @@ def links_of(mentions: Sequence[tuple[NameCandidates, NDArray[np.float64] | None
     links = []
     for number, (candidates, of_candidates) in enumerate(mentions):
         scores = np.round(candidates.prior if of_candidates is None else of_candidates, digits).tolist()
-        order = sorted(range(len(scores)), key=lambda index, scores=scores: -scores[index])  # type: ignore[misc]
+        order = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)
         links += [Link(candidates.ids[index], number, candidates.commonness[index], scores[index]) for index in order]
     return links

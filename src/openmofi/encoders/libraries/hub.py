@@ -5,6 +5,7 @@ from __future__ import annotations
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,7 +32,7 @@ def hub_file(repository: str, names: Sequence[str]) -> Path:
     _check_reachable(repository)
     for name in names:
         try:
-            return Path(_download(repository, lambda name=name: hf_hub_download(repository, name)))  # type: ignore[misc]
+            return Path(_download(repository, partial(hf_hub_download, repository, name)))
         except EntryNotFoundError:
             continue
     raise OpenMofiError(f"{repository} on the Hugging Face hub has none of {', '.join(names)}.", _ALTERNATIVES)

@@ -75,7 +75,7 @@ def recognise(queries: Floats, true: Ints, count: int, labelled: Floats, codes: 
             nearest, best = nearest_rows(shares, few)
             first.setdefault(way, []).append((np.where(best > 0, nearest, -1), best))
     return Recognised({way: np.concatenate(parts) for way, parts in ranks.items()},
-                      {way: tuple(np.concatenate(side) for side in zip(*parts, strict=True))  # type: ignore[misc]
+                      {way: (np.concatenate([rows for rows, _ in parts]), np.concatenate([best for _, best in parts]))
                        for way, parts in first.items()})
 
 
