@@ -123,12 +123,13 @@ def funnel(stages: Mapping[str, int]) -> Markup:
 
 
 def bars(values: Mapping[str, float], *, percent: bool = True) -> Markup:
-    """Named values as horizontal bars, e.g. precisions of several selectors at one recall."""
+    """Named values as horizontal bars, the greatest marked, e.g. precisions of several selectors at one recall."""
     def paint(axes: Axes) -> None:
         names, numbers = list(values), list(values.values())
-        axes.barh(names, numbers, color=[COLOURS[0]] + [COLOURS[4]] * (len(names) - 1), height=0.6)
-        for row, number in enumerate(numbers):
-            axes.text(number, row, f" {number:.1%}" if percent else f" {number:,.3g}", va="center")
+        shades = [COLOURS[0 if number == max(numbers) else 4] for number in numbers]
+        drawn = axes.barh(names, numbers, color=shades, height=0.6)
+        shown = [f"{number:.1%}" if percent else f"{number:,.3g}" for number in numbers]
+        axes.bar_label(drawn, labels=shown, padding=4)
         axes.invert_yaxis()
         axes.tick_params(axis="y", labelcolor=INK)
         axes.grid(visible=False, axis="y")
