@@ -6,7 +6,6 @@ time as one after the other with two threads, which wait for each other in every
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from openmofi.engine import Progress
+from openmofi.engine.cores import cores
 from openmofi.engine.processes import ProcessEngine
 from openmofi.engine.protocol import Quiet, Work
 from openmofi.training.log import Unwatched, read_log
@@ -55,9 +55,8 @@ def train_side_by_side(runs: Sequence[TrainingRun], progress: Progress) -> None:
     Raises:
         OpenMofiError: a run failed; what others trained is kept.
     """
-    cores = os.cpu_count() or 1
-    workers = min(cores, len(runs))
-    threads = max(1, cores // workers)
+    workers = min(cores(), len(runs))
+    threads = max(1, cores() // workers)
     shared = [replace(run, recipe=replace(run.recipe, run=replace(run.recipe.run, threads=threads))) for run in runs]
     with _followed(shared, progress) as messages:
         ProcessEngine(workers).run(_trainer, shared, messages)

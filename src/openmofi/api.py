@@ -1,8 +1,8 @@
 """The front door: what `import openmofi` gives, and what the command line calls.
 
-Every function takes paths or opened objects, draws its progress on a terminal and in a notebook (`progress=False` turns
-that off), and raises `OpenMofiError` with a sentence and a hint. It opens what it was given by name and calls the room
-that does the work.
+Every function takes paths or opened objects, and raises `OpenMofiError` with a sentence and a hint. It opens what it
+was given by name and calls the room that does the work. Those with `progress` draw it on a terminal and in a notebook:
+`True` draws it anywhere, `False` nowhere, and an object with `openmofi.engine.Progress`'s methods is called instead.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from openmofi.progress import shown_progress
 if TYPE_CHECKING:
     from openmofi.dataset.audit.audit import Audit
     from openmofi.dataset.objects import Dataset, Labels
-    from openmofi.encoders import Encoder
+    from openmofi.encoders import Encoder, EncoderLike, ImageInput
     from openmofi.encoders.export.agreement import Agreement
     from openmofi.engine import Progress
     from openmofi.evaluation.result import Result
     from openmofi.knowledge import KnowledgeBase
     from openmofi.labeling.explain import Explanation
+    from openmofi.storage import Shard
     from openmofi.training.outcome import Run
 
 Pairs = str | Path | Sequence[str | Path]
@@ -68,7 +69,7 @@ def build_kb(builder: Literal["table", "wordnet"], source: Folder, out: Folder, 
     return KnowledgeBase.open(out)
 
 
-def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: Any, out: Folder, detector: str = "gazetteer",
+def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out: Folder, detector: str = "gazetteer",
           linker: str = "coherence", threshold: float = 0.8, target_precision: float | None = None, top_k: int = 5,
           sibling_margin: float = 0.0, template: str = "{name}: {description}", max_candidates: int = 8,
           adapt: bool = False, calibration: str | Path | None = None, cache: Folder | None = None,
@@ -122,31 +123,35 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: Any, out: Folder
     return Labels.open(out)
 
 
-def explain(image: Any, text: str, *, kb: KnowledgeBase | Folder, encoder: Any,
+def explain(image: ImageInput, text: str, *, kb: KnowledgeBase | Folder, encoder: EncoderLike,
             calibration: str | Path | None = None, detector: str = "gazetteer", linker: str = "coherence",
-            threshold: float = 0.8, template: str = "{name}: {description}", cache: Folder | None = None,
-            progress: bool | Progress | None = None) -> Explanation:
+            threshold: float = 0.8, top_k: int = 5, sibling_margin: float = 0.0,
+            template: str = "{name}: {description}", max_candidates: int = 8, cache: Folder | None = None,
+            device: str = "cpu", precision: str = "fp32", progress: bool | Progress | None = None) -> Explanation:
     """The whole reasoning for one pair: mentions, candidates, what the image says, the verdict.
 
     Args:
-        image: a path, encoded bytes, or a PIL image.
+        image: a path, encoded bytes, a PIL image or a uint8 array (height, width, 3).
         text: its text.
-        kb, encoder, detector, linker, threshold, template: as of `label`.
-        calibration: a label job's `calibration.json`; the one beside the encoder where not given.
+        kb, encoder, detector, linker, threshold, top_k, sibling_margin, template, max_candidates: as of `label`.
+        calibration: a label job's `calibration.json`; where not given, that of a job which labelled with this encoder
+            object before, or the one beside the encoder.
         cache: keeps entity embeddings; ~/.cache/openmofi where not given.
+        device, precision: of an encoder that is given by its spec.
         progress: see the head of this module.
 
     Raises:
-        OpenMofiError: the image cannot be read, or the encoder has no calibration for this knowledge base.
+        OpenMofiError: the image cannot be read, or there is no calibration for this encoder and knowledge base.
     """
     from openmofi import labeling
     from openmofi.labeling import LabelSettings, SelectionSettings, TextSettings
     from openmofi.storage.locks import cache_folder
 
-    settings = LabelSettings(TextSettings(detector, linker), SelectionSettings(template, threshold))
+    settings = LabelSettings(TextSettings(detector, linker, max_candidates), SelectionSettings(
+        template, threshold, top_k=top_k, sibling_margin=sibling_margin))
     with shown_progress(progress) as shown:
-        return labeling.explain(image, text, _kb(kb), _encoder(encoder), settings, cache=cache or cache_folder(),
-                                calibration=calibration, progress=shown)
+        return labeling.explain(image, text, _kb(kb), _encoder(encoder, device, precision), settings,
+                                cache=cache or cache_folder(), calibration=calibration, progress=shown)
 
 
 def build_dataset(labels: Labels | Folder, *, out: Folder, kb: KnowledgeBase | Folder | None = None,
@@ -228,7 +233,7 @@ def reinforce(pairs: Pairs, *, labels: Labels | Folder, teachers: str, out: Fold
 
 def train(recipe: str | Path, *, out: Folder, dataset: Dataset | Folder | None = None,
           kb: KnowledgeBase | Folder | None = None, settings: Mapping[str, Any] | Sequence[str] = (),
-          resume: bool = False, progress: bool | None = None) -> Run:
+          resume: bool = False, progress: bool | Progress | None = None) -> Run:
     """Train an encoder on a labelled dataset, as a recipe says.
 
     Args:
@@ -259,9 +264,10 @@ def train(recipe: str | Path, *, out: Folder, dataset: Dataset | Folder | None =
     return Run(Path(out), summary)
 
 
-def evaluate(protocol: str, *, data: Folder, encoder: Any = None, linker: str = "", out: Folder | None = None,
-             cache: Folder | None = None, settings: Mapping[str, Any] | Sequence[str] = (), features: str = "auto",
-             half: bool = False, failures: int = 20, device: str = "cpu", precision: str = "fp32",
+def evaluate(protocol: str, *, data: Folder, encoder: EncoderLike | None = None, linker: str = "",
+             out: Folder | None = None, cache: Folder | None = None,
+             settings: Mapping[str, Any] | Sequence[str] = (), features: str = "auto", half: bool = False,
+             failures: int = 20, device: str = "cpu", precision: str = "fp32",
              progress: bool | Progress | None = None) -> Result:
     """Judge an encoder or a linker by a published protocol.
 
@@ -284,16 +290,18 @@ def evaluate(protocol: str, *, data: Folder, encoder: Any = None, linker: str = 
         OpenMofiError: data that are not in the protocol's layout.
     """
     from openmofi.evaluation.failures import write
+    from openmofi.evaluation.run import check_judged, protocol_named
     from openmofi.evaluation.run import evaluate as run_protocol
     from openmofi.storage import make_folder
     from openmofi.storage.locks import cache_folder
 
+    check_judged(protocol_named(protocol), encoder=bool(encoder), linker=bool(linker))
     for folder in (out, cache):
         if folder:
             make_folder(folder)
     with shown_progress(progress) as shown:
         evaluated = run_protocol(
-            protocol, _encoder(encoder, device, precision) if encoder is not None else None, data,
+            protocol, _encoder(encoder, device, precision) if encoder else None, data,
             cache or cache_folder() / "evaluation", shown, linker=linker, device=device, overrides=_overrides(settings),
             choice=features, half=half, failures=failures if out else 0)
     if out:
@@ -301,7 +309,7 @@ def evaluate(protocol: str, *, data: Folder, encoder: Any = None, linker: str = 
     return evaluated.result
 
 
-def export(encoder: Any, out: Folder, *, format: Literal["onnx", "openvino"] = "onnx",
+def export(encoder: EncoderLike, out: Folder, *, format: Literal["onnx", "openvino"] = "onnx",
            precision: Literal["fp32", "bf16", "int8"] = "fp32", images: Pairs = (),
            max_loss: float = 0.01) -> Agreement:
     """Export an encoder; it opens as `onnx:OUT` or `openvino:OUT` anywhere an encoder is taken.
@@ -328,7 +336,7 @@ def export(encoder: Any, out: Folder, *, format: Literal["onnx", "openvino"] = "
                                      decode_size=opened.preprocessing.decode_size))
 
 
-def _shards(pairs: Pairs) -> Any:
+def _shards(pairs: Pairs) -> Sequence[Shard]:
     from openmofi.storage import expand_shards
 
     return expand_shards([str(pattern) for pattern in ([pairs] if isinstance(pairs, str | Path) else pairs)])
@@ -337,9 +345,12 @@ def _shards(pairs: Pairs) -> Any:
 def _overrides(settings: Mapping[str, Any] | Sequence[str]) -> list[str]:
     import json
 
+    def plain(value: Any) -> Any:
+        return value.item() if hasattr(value, "item") else str(value)
+
     if isinstance(settings, Mapping):
-        return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in settings.items()]
-    return list(settings)
+        return [f"{key}={json.dumps(value, ensure_ascii=False, default=plain)}" for key, value in settings.items()]
+    return [settings] if isinstance(settings, str) else list(settings)
 
 
 def _kb(kb: KnowledgeBase | Folder) -> KnowledgeBase:
@@ -348,7 +359,7 @@ def _kb(kb: KnowledgeBase | Folder) -> KnowledgeBase:
     return KnowledgeBase.open(kb) if isinstance(kb, str | Path) else kb
 
 
-def _encoder(encoder: Any, device: str = "cpu", precision: str = "fp32") -> Encoder:
+def _encoder(encoder: EncoderLike, device: str = "cpu", precision: str = "fp32") -> Encoder:
     from openmofi.encoders import as_encoder
 
     if isinstance(encoder, str):

@@ -44,14 +44,17 @@ def shown_progress(progress: bool | Progress | None) -> Iterator[Progress]:
 
 
 @contextmanager
-def shown_training(progress: bool | None) -> Iterator[tuple[Watcher, Progress]]:
-    """A watcher for a training run, and a progress for what is prepared before it; see `shown_progress`."""
+def shown_training(progress: bool | Progress | None) -> Iterator[tuple[Watcher, Progress]]:
+    """A watcher for a training run, and a progress for what is prepared before it; see `shown_progress`.
+
+    A progress of the caller's own follows the preparation alone: the run has a log.
+    """
     if progress is None:
         progress = _watched(_console())
-    if not progress:
+    if progress is not True:
         from openmofi.training.log import Unwatched
 
-        yield Unwatched(), Quiet()
+        yield Unwatched(), progress or Quiet()
         return
     preparing = ConsoleProgress()
     watcher = ConsoleWatcher(preparing)

@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 
 from openmofi.encoders import ClassVectors, Encoder, Folds, Head, as_encoder, open_encoder, save_heads
 from openmofi.engine import Quiet
@@ -97,11 +98,41 @@ def test_images_in_every_form(base, tmp_path):
     for image in (images[0], data[0], paths[0], str(paths[0]), arrays[0]):
         np.testing.assert_allclose(base.embed_images(image), expected[:1], atol=1e-5)
     assert base.embed_images([]).shape == (0, base.dim)
-    assert base.embed_images(drawn_image(50, 40).convert("RGBA")).shape == (1, base.dim)
+    with pytest.raises(UsageError, match="batch_size is 0"):
+        base.embed_images(images, batch_size=0)
+
+
+@pytest.mark.parametrize("kind", ["transparent", "turned", "grey"])
+def test_an_opened_image_is_what_its_file_is(base, tmp_path, kind):
+    image, options = drawn_image(50, 40), {}
+    if kind == "transparent":
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+    elif kind == "turned":
+        options["exif"] = Image.Exif()
+        options["exif"][0x0112] = 6
+    else:
+        image = Image.fromarray(np.linspace(0, 65535, 2000).reshape(40, 50).astype(np.uint16))
+    path = tmp_path / "image.png"
+    image.save(path, **options)
+    plain = base.embed_images(np.asarray(Image.open(path).convert("RGB")))
+    with Image.open(path) as opened:
+        np.testing.assert_array_equal(base.embed_images(opened), base.embed_images(path))
+        assert np.abs(base.embed_images(opened) - plain).max() > 1e-3
+
+
+def test_texts_in_every_form(base):
+    texts = ["a crane", "two cranes"]
+    expected = base.project_texts(base.text_features(texts))
+    for form in (texts, tuple(texts), iter(texts), np.array(texts), (text for text in texts)):
+        np.testing.assert_array_equal(base.embed_texts(form), expected)
+    np.testing.assert_allclose(base.embed_texts("a crane"), expected[:1], atol=1e-6)
+    assert base.embed_texts([]).shape == (0, base.dim)
+    with pytest.raises(OpenMofiError, match="Text 1 is a NoneType"):
+        base.embed_texts(["a crane", None])
 
 
 @pytest.mark.parametrize(("image", "says"), [
-    (b"no image", "Image 1 is no usable image"), ("nowhere.png", "nowhere.png cannot be read"),
+    (b"no image", "Image 1 is not a usable image"), ("nowhere.png", "nowhere.png cannot be read"),
     (np.zeros((4, 4), np.uint8), "array of uint8"), (np.zeros((4, 4, 3), np.float32), "array of float32"),
     (7, "Image 1 is a int")])
 def test_what_is_no_image_is_one_sentence(base, image, says):

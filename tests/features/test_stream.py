@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmofi.features.stream import ahead, cores
+from openmofi.features.stream import ahead
 
 
 @given(st.lists(st.integers(), max_size=50), st.integers(1, 9), st.integers(1, 4), st.integers(0, 3))
@@ -57,11 +57,3 @@ def test_no_thread_is_left_when_the_caller_stops_early():
     next(stream)
     stream.close()
     assert threading.active_count() == before
-
-
-def test_cores_are_those_of_this_process(monkeypatch):
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 3, 5})
-    assert cores() == 3
-    monkeypatch.delattr("os.sched_getaffinity")
-    monkeypatch.setattr("os.cpu_count", lambda: None)
-    assert cores() == 1

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import openmofi
+from openmofi.encoders import as_encoder
 from openmofi.encoders.scale import fit_scale
-from openmofi.errors import UsageError
+from openmofi.errors import OpenMofiError, UsageError
 from small_world import OTHER_NAMES, SHAPES
 
 pytestmark = pytest.mark.slow
@@ -55,6 +56,27 @@ def test_an_unknown_scale_is_fitted_to_the_jobs_pairs_and_kept(small_world, tmp_
         calibration=tmp_path / "labels/calibration.json")
     (candidate,) = explained.candidates
     assert candidate.image_score <= calibration["logit_scale"] + 1e-4
+
+
+def test_a_pair_is_explained_by_what_the_encoder_labelled_with(small_world, tmp_path):
+    encoder = as_encoder(Own())
+    pair = {"kb": small_world.kb, "encoder": encoder, "cache": tmp_path}
+    with pytest.raises(OpenMofiError, match="no calibration for this knowledge base") as raised:
+        openmofi.explain(_moon(tmp_path), "The moon", **pair)
+    assert "Label pairs with it first" in raised.value.hint
+    openmofi.label(small_world.shards, kb=small_world.kb, encoder=encoder, out=tmp_path / "labels")
+    explained, given = (openmofi.explain(_moon(tmp_path), "The moon", **pair, **calibration) for calibration in (
+        {}, {"calibration": tmp_path / "labels/calibration.json"}))
+    assert explained == given
+    with pytest.raises(OpenMofiError, match="was fitted for another encoder"):
+        openmofi.explain(_moon(tmp_path), "The moon", kb=small_world.kb, encoder=(embed_images, embed_texts),
+                         cache=tmp_path, calibration=tmp_path / "labels/calibration.json")
+
+
+def test_an_encoder_that_cannot_be_sent_is_one_sentence(small_world, tmp_path):
+    with pytest.raises(OpenMofiError, match="cannot be sent to other processes"):
+        openmofi.label(small_world.shards, kb=small_world.kb, out=tmp_path / "labels", engine="processes:1",
+                       encoder=(lambda images: embed_images(images), embed_texts))
 
 
 def _moon(folder):

@@ -227,9 +227,10 @@ def test_which_rows_are_held_out_is_a_matter_of_seed_and_key(make, tmp_path):
     def keys_of(seed, **changes):
         settings = replace(ALL, retrieval=False, knn=False, **changes)
         names = [f"e{number}" for number in range(6)]
-        held_out = hold_out(sources.rows, settings, names, np.full(6, 9), names, ["{name}", "{name}: {description}"],
-                            seed)
-        assert held_out.templates == ["{name}"]
+        templates = ["{name}", "{name}: {description}", "a {name}."]
+        held_out = hold_out(sources.rows, settings, names, np.full(6, 9), names, templates, seed)
+        shown = sorted({f"e{label}" for label in held_out.labels})
+        assert held_out.texts == [shown, [f"a {name}" for name in shown]]
         return [keys[row] for row in held_out.rows]
 
     assert keys_of(1) == keys_of(1) != keys_of(2)

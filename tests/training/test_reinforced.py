@@ -233,7 +233,7 @@ def test_images_that_were_resized_since_are_counted_or_stop_the_run(recipe, tmp_
         trained(replace(recipe, data=strict), tmp_path / "strict")
 
 
-def test_a_image_of_other_bytes_is_augmented_as_the_recipe_says(recipe, tmp_path):
+def test_an_image_of_other_bytes_is_augmented_as_the_recipe_says(recipe, tmp_path):
     other = half_resized(Path(recipe.data.dataset), tmp_path)
     data = opened(replace(recipe, data=replace(recipe.data, dataset=str(other))), tmp_path / "cache")
     plain = opened(replace(recipe, data=replace(recipe.data, dataset=str(other), reinforcement=Reinforcement())),
@@ -254,7 +254,7 @@ def test_a_store_without_synthetic_texts(recipe, small_world, small_encoder, lab
     assert read_log(tmp_path / "other")[-1]["reinforced/distillation"] > 0
 
 
-def test_what_teachers_think_a_image_shows(recipe, small_world, small_encoder, labelled, tmp_path):
+def test_what_teachers_think_an_image_shows(recipe, small_world, small_encoder, labelled, tmp_path):
     reinforce(expand_shards([str(small_world.shards)]), labelled, tmp_path / "store", ReinforceSettings(
         (TeacherSpec(small_encoder, 30.0),), augmentations=1, captions=1, size=64, entity_scores=3), kb=small_world.kb)
     objectives = replace(recipe.objectives, entity_distillation=EntityDistillationSettings(0.5))

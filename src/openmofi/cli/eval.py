@@ -72,9 +72,7 @@ def run(
     name = str(context.info_name)
     from openmofi import api
     from openmofi.evaluation.result import result_path
-    from openmofi.evaluation.run import check_judged, protocol_named
 
-    check_judged(protocol_named(name), encoder=bool(encoder), linker=bool(linker))
     result = api.evaluate(name, data=data, encoder=encoder, linker=linker, out=out, cache=cache,
                           settings=settings or (), features=features, half=half, failures=failures,
                           device=device, progress=not as_json)

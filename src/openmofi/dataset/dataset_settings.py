@@ -26,7 +26,7 @@ class DatasetSettings(Settings):
     """
 
     min_images: PositiveInt = 5
-    max_images: int | None = None
+    max_images: PositiveInt | None = None
     near_duplicates: Annotated[int, Meta(ge=0, le=MAX_BITS)] | None = 3
 
     def __post_init__(self) -> None:

@@ -8,8 +8,8 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from openmofi.encoders.companions import CALIBRATION_FILE, ClassVectors, Companions, Folds, folds_of
-from openmofi.encoders.custom import as_encoder
-from openmofi.encoders.encoder import Encoder
+from openmofi.encoders.custom import EncoderLike, as_encoder
+from openmofi.encoders.encoder import Encoder, ImageInput
 from openmofi.encoders.folder import save_heads
 from openmofi.encoders.heads import Head, apply_head
 from openmofi.encoders.preprocess import preprocess
@@ -17,6 +17,6 @@ from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.encoders.registry import BACKBONE, open_encoder
 
 __all__ = [
-    "BACKBONE", "CALIBRATION_FILE", "Array", "ClassVectors", "Companions", "Encoder", "Folds", "Head", "Preprocessing",
-    "apply_head", "as_encoder", "folds_of", "open_encoder", "preprocess", "save_heads",
+    "BACKBONE", "CALIBRATION_FILE", "Array", "ClassVectors", "Companions", "Encoder", "EncoderLike", "Folds", "Head",
+    "ImageInput", "Preprocessing", "apply_head", "as_encoder", "folds_of", "open_encoder", "preprocess", "save_heads",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -19,7 +19,7 @@ from openmofi.encoders.companions import Companions
 from openmofi.encoders.preprocess import preprocess
 from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.pairs import ImageRefused, decode_image
+from openmofi.pairs import MAX_PIXELS, ImageRefused, decode_image, upright
 from openmofi.storage import fingerprint
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ class Encoder:
         open_fold: opens a cross-fitted copy by its number; `None` where there are none.
         reopen: opens it again; can be pickled.
         exact: the same in fp32, where `precision` is another.
+        calibrations: those that label jobs of this process fitted for it, by key; `openmofi.explain` finds them there.
     """
 
     spec: str
@@ -128,6 +129,7 @@ class Encoder:
     open_fold: Callable[[int], Encoder] | None = None
     reopen: Callable[..., Encoder] | None = None
     exact: Encoder | None = None
+    calibrations: dict[str, Path] = field(default_factory=dict)
 
     @classmethod
     def of(cls, spec: str, towers: Towers, preprocessing: Preprocessing, logit_scale: float | None) -> Encoder:
@@ -206,11 +208,22 @@ class Encoder:
             raise self._lacks_texts() if self.text_tower is None else self._lacks_space()
         return self.text_projection(features)
 
-    def embed_texts(self, texts: Sequence[str]) -> Array:
-        """`project_texts(text_features(texts))`, and its errors."""
+    def embed_texts(self, texts: str | Iterable[str]) -> Array:
+        """Tokenise and embed a text, or several.
+
+        Returns:
+            float32 (n, dim), L2-normalised.
+
+        Raises:
+            OpenMofiError: a text is not a `str`, or the encoder has no text side or no joint space.
+        """
         if self.text_projection is None:
             self.project_texts(np.zeros((0, 0), np.float32))
-        return self.project_texts(self.text_features(texts))
+        several = [texts] if isinstance(texts, str) else list(texts)
+        for number, text in enumerate(several):
+            if not isinstance(text, str):
+                raise OpenMofiError(f"Text {number} is a {type(text).__name__}.", "Give texts as str.")
+        return self.project_texts(self.text_features(several))
 
     def embed_images(self, images: ImageInput | Iterable[ImageInput], batch_size: int = _BATCH) -> Array:
         """Decode, preprocess and embed images.
@@ -223,8 +236,11 @@ class Encoder:
             float32 (n, dim), L2-normalised.
 
         Raises:
+            UsageError: `batch_size` below 1.
             OpenMofiError: an image cannot be read, or the encoder has no joint space.
         """
+        if batch_size < 1:
+            raise UsageError(f"batch_size is {batch_size}, not at least 1.")
         if not self.has_joint_space:
             raise self._lacks_space()
         if isinstance(images, str | Path | bytes | Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4):
@@ -249,8 +265,7 @@ class Encoder:
         Raises:
             UsageError: an unknown precision, or one that the encoder cannot run in.
         """
-        if precision not in PRECISIONS:
-            raise UsageError(f"unknown value {precision!r} for precision; use {', '.join(PRECISIONS)}.")
+        check_precision(precision)
         if precision == self.precision:
             return self
         if self.exact is not None:
@@ -308,7 +323,7 @@ class Encoder:
         return torch.autocast(torch.device(self.device).type, getattr(torch, PRECISIONS[self.precision]))
 
     def _decoded(self, images: Iterator[tuple[int, ImageInput]], size: int) -> Iterator[list[Any]]:
-        while part := [self.preprocess(_decoded(image, number, self.preprocessing))
+        while part := [self.preprocess(as_image(image, self.preprocessing, f"Image {number}"))
                        for number, image in islice(images, size)]:
             yield part
 
@@ -344,23 +359,45 @@ def _reopened(reopen: Callable[[], Encoder], expected: str) -> Encoder:
     return encoder
 
 
-def _decoded(image: ImageInput, number: int, preprocessing: Preprocessing) -> Image.Image:
-    """An image of `embed_images`, RGB; JPEG is decoded at reduced size where the preprocessing antialiases."""
-    if isinstance(image, Image.Image):
-        return image if image.mode == "RGB" else image.convert("RGB")
+def check_precision(precision: str) -> None:
+    """Refuse a precision that no encoder has.
+
+    Raises:
+        UsageError: it is not among `PRECISIONS`.
+    """
+    if precision not in PRECISIONS:
+        raise UsageError(f"unknown value {precision!r} for precision; use {', '.join(PRECISIONS)}.")
+
+
+def as_image(image: ImageInput, preprocessing: Preprocessing, name: str = "The image", *,
+             max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """An image as RGB, upright; equal for a path, its bytes and Pillow's opened file (see `openmofi.pairs.decode`).
+
+    Args:
+        image: see `Encoder.embed_images`.
+        preprocessing: a JPEG may be decoded at reduced size where it antialiases.
+        name: for errors, where it is not a path.
+        max_pixels: larger files are refused.
+
+    Raises:
+        OpenMofiError: it cannot be read, or is of another type.
+    """
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise OpenMofiError(f"Image {number} is an array of {image.dtype} {image.shape}.",
+            raise OpenMofiError(f"{name} is an array of {image.dtype} {image.shape}.",
                                 "Give uint8 arrays (height, width, 3).")
         return Image.fromarray(image)
-    if not isinstance(image, str | Path | bytes):
-        raise OpenMofiError(f"Image {number} is a {type(image).__name__}.",
+    if not isinstance(image, str | Path | bytes | Image.Image):
+        raise OpenMofiError(f"{name} is a {type(image).__name__}.",
                             "Give paths, bytes, PIL images or uint8 arrays (height, width, 3).")
-    name = f"Image {number}" if isinstance(image, bytes) else str(image)
     try:
+        if isinstance(image, Image.Image):
+            return upright(image)
+        name = name if isinstance(image, bytes) else str(image)
         data = image if isinstance(image, bytes) else Path(image).read_bytes()
-        return decode_image(data, size_hint=preprocessing.decode_size)
-    except OSError as error:
-        raise OpenMofiError(f"{name} cannot be read: {error.strerror}.", "Check the path.") from error
+        return decode_image(data, max_pixels=max_pixels, size_hint=preprocessing.decode_size)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise OpenMofiError(f"{name} cannot be read: {reason}.", "Check the path.") from error
     except ImageRefused as error:
-        raise OpenMofiError(f"{name} is no usable image: {error.why}.") from error
+        raise OpenMofiError(f"{name} is not a usable image: {error.why}.") from error

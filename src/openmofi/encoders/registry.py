@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from openmofi.config.near import did_you_mean
-from openmofi.encoders.encoder import Encoder
+from openmofi.encoders.encoder import Encoder, check_precision
 from openmofi.encoders.folder import SPEC_FILE, is_heads, open_heads, read_description
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 
@@ -43,13 +43,14 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
         MissingExtraError: a package that it needs is not installed.
         OpenMofiError: the encoder is missing, damaged, or cannot be fetched.
     """
-    spec = spec.strip()
+    spec = str(spec).strip()
     prefix, _, rest = spec.partition(":")
     if spec in _NAMES:
         prefix, rest = "run", str(_named_folder(spec))
     opener = _OPENERS.get(prefix)
     if opener is None or not rest:
         raise _unknown(spec, prefix)
+    check_precision(precision)
     try:
         _check_device(device)
         encoder = opener(spec, rest, device, bases)

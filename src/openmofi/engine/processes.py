@@ -18,8 +18,10 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
+from openmofi.engine.cores import cores
 from openmofi.engine.loop import Outcome, RemoteWorker, WorkerDied, run_tasks, unpickle_outcome
 from openmofi.engine.protocol import Progress, WorkFactory
+from openmofi.errors import OpenMofiError
 
 _JOIN_SECONDS = 5.0
 
@@ -31,11 +33,17 @@ class ProcessEngine:
     """
 
     def __init__(self, workers: int = 0) -> None:
-        self.workers = workers or os.cpu_count() or 1
+        self.workers = workers or cores()
 
     def run(self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress) -> list[dict[str, Any]]:
         """See `Engine.run`."""
-        processes = _Processes(pickle.dumps(factory), self.workers)
+        try:
+            pickled = pickle.dumps(factory)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise OpenMofiError(f"The job cannot be sent to other processes: {error}.",
+                                "Define your own encoder in a module, outside of functions, or use the engine local."
+                                ) from error
+        processes = _Processes(pickled, self.workers)
         try:
             return run_tasks(processes, tasks, progress)
         finally:
@@ -46,7 +54,7 @@ class ProcessEngine:
 def _serve(pickled_factory: bytes, connection: Connection, threads: int) -> None:
     """The life of a worker: answer each task until the other side closes the connection."""
     # Workers share the cores; without this each would start a thread a core, and they would wait for each other.
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    os.environ["OMP_NUM_THREADS"] = str(threads)
     # Ctrl-C reaches every process of the terminal; the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -115,7 +123,7 @@ class _Processes:
     def __init__(self, pickled_factory: bytes, limit: int) -> None:
         self.started: list[_Process] = []
         self._factory, self._limit = pickled_factory, limit
-        self._threads = max(1, (os.cpu_count() or 1) // limit)
+        self._threads = max(1, cores() // limit)
 
     def idle(self) -> bool:
         return len(self.started) < self._limit or any(process.task is None for process in self.started)

@@ -73,13 +73,15 @@ def stored_calibration(encoder: Encoder, kb: KnowledgeBase, template: str) -> Ca
 
     Beside an export lies what was fitted for its source.
     """
-    path = encoder.companions.calibration
-    if path is None:
-        return None
-    calibration = Calibration.load(path)
+    path, keys = encoder.companions.calibration, calibration_keys(encoder, kb, template)
+    calibration = Calibration.load(path) if path else None
+    return calibration if calibration and calibration.fitted_for in keys else None
+
+
+def calibration_keys(encoder: Encoder, kb: KnowledgeBase, template: str) -> list[str]:
+    """The keys of calibrations that are valid for an encoder: its own, and its source's where it was exported."""
     judges = (encoder.fingerprint, encoder.companions.source_fingerprint)
-    valid = [calibration_key(judge, kb, template) for judge in judges if judge]
-    return calibration if calibration.fitted_for in valid else None
+    return [calibration_key(judge, kb, template) for judge in judges if judge]
 
 
 def known_calibration(kb: KnowledgeBase, encoder: Encoder, out: str | Path, settings: LabelSettings,

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from PIL.Image import Image
 
-from openmofi.encoders import Encoder
+from openmofi.encoders import Encoder, ImageInput
+from openmofi.encoders.encoder import as_image
 from openmofi.engine import LocalEngine, Progress
 from openmofi.errors import OpenMofiError
 from openmofi.features.entities import embed_entities
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling.decide import stored_calibration
+from openmofi.labeling.decide import calibration_keys, stored_calibration
 from openmofi.labeling.job import require_judge
 from openmofi.labeling.judge.calibration import Calibration
 from openmofi.labeling.judge.evidence import ImageEvidence, View
@@ -24,7 +24,6 @@ from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.read.links import judged_rows, link_arrays
 from openmofi.linking import open_linker
 from openmofi.mentions import open_detector
-from openmofi.pairs import ImageRefused, decode
 from openmofi.schema import LINK, Mention, Reason
 
 
@@ -58,7 +57,7 @@ class Explanation:
         return asdict(self)
 
 
-def explain(image: str | Path | bytes | Image, text: str, kb: KnowledgeBase, encoder: Encoder,
+def explain(image: ImageInput, text: str, kb: KnowledgeBase, encoder: Encoder,
             settings: LabelSettings, *, cache: str | Path, progress: Progress,
             calibration: str | Path | None = None) -> Explanation:
     """Reason about one pair as the label job would.
@@ -76,7 +75,7 @@ def explain(image: str | Path | bytes | Image, text: str, kb: KnowledgeBase, enc
             calibration for this knowledge base.
     """
     require_judge(encoder)
-    pixels = _pixels(image, encoder, settings)
+    pixels = encoder.preprocess(as_image(image, encoder.preprocessing, max_pixels=settings.max_image_pixels))
     decision = _calibration(encoder, kb, settings, calibration)
     mentions = open_detector(settings.text.detector, kb).detect([text])
     links = open_linker(settings.text.linker, kb).link([text], mentions)
@@ -101,23 +100,18 @@ def explain(image: str | Path | bytes | Image, text: str, kb: KnowledgeBase, enc
     return Explanation(text, tuple(mentions[0]), tuple(candidates), settings.selection.threshold)
 
 
-def _pixels(image: str | Path | bytes | Image, encoder: Encoder, settings: LabelSettings) -> Any:
-    if isinstance(image, Image):
-        return encoder.preprocess(image.convert("RGB"))
-    try:
-        data = image if isinstance(image, bytes) else Path(image).read_bytes()
-        decoded = decode(data, max_pixels=settings.max_image_pixels, size_hint=encoder.preprocessing.decode_size)
-    except OSError as error:
-        raise OpenMofiError(f"{image!s} cannot be read: {error.strerror}.", "Check the path.") from error
-    except ImageRefused as refused:
-        name = "This" if isinstance(image, bytes) else str(image)
-        raise OpenMofiError(f"{name} is no usable image: {refused.why}.") from refused
-    return encoder.preprocess(decoded.image)
-
-
 def _calibration(encoder: Encoder, kb: KnowledgeBase, settings: LabelSettings, given: str | Path | None) -> Calibration:
-    calibration = Calibration.load(given) if given else stored_calibration(encoder, kb, settings.selection.template)
-    if calibration is None:
-        raise OpenMofiError(f"The encoder {encoder.spec} has no calibration for this knowledge base.",
-                            "Give the calibration.json of a label job with --calibration.")
+    template = settings.selection.template
+    keys = calibration_keys(encoder, kb, template)
+    path = given or next((path for key, path in encoder.calibrations.items() if key in keys), None)
+    if path is None:
+        calibration = stored_calibration(encoder, kb, template)
+        if calibration is None:
+            raise OpenMofiError(f"The encoder {encoder.spec} has no calibration for this knowledge base.",
+                                "Label pairs with it first, or give the calibration.json of a label job.")
+        return calibration
+    calibration = Calibration.load(path)
+    if calibration.fitted_for not in ("", *keys):
+        raise OpenMofiError(f"{path} was fitted for another encoder, knowledge base or template.",
+                            "Give what that label job used; after --adapt the encoder is run:LABELS/adapter.")
     return calibration

@@ -66,6 +66,7 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
     judging = _adapted(corpus, out, settings, progress) if settings.adapt else encoder
     decision = decide(corpus, judging, settings, known)
     decision.calibration.save(Path(out) / CALIBRATION_FILE)
+    encoder.calibrations[decision.calibration.fitted_for] = Path(out) / CALIBRATION_FILE
     stage = JudgeStage(corpus.stage, judging, tuple(corpus.entities.ids.to_pylist()), decision.calibration,
                        settings.selection, decision.threshold, str(out))
     missing = [shard for shard in shards if table_metadata(stage.path(shard)).get("whole") != "yes"]

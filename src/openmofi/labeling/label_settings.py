@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from openmofi.config import Fraction, PositiveInt, Settings
+from openmofi.config import Fraction, NonNegativeInt, PositiveInt, Settings
 from openmofi.knowledge.texts import DEFAULT_TEMPLATE, check_template
 from openmofi.linking import check_linker
 from openmofi.mentions import detector_names
@@ -79,4 +79,4 @@ class LabelSettings(Settings):
     batch_size: PositiveInt = 64
     max_image_pixels: PositiveInt = MAX_PIXELS
     read: ReadSettings = ReadSettings()
-    seed: int = 0
+    seed: NonNegativeInt = 0

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
-from openmofi.config import Fraction, Settings
+from msgspec import Meta
+
+from openmofi.config import (
+    Fraction,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFraction,
+    PositiveInt,
+    Settings,
+)
 from openmofi.errors import UsageError
+
+_Quality = Annotated[int, Meta(ge=1, le=100)]
 
 
 @dataclass(frozen=True)
@@ -66,13 +78,13 @@ class PageNoise(Settings):
     """
 
     pages: tuple[Fraction, ...] = (0.35, 0.35, 0.30)
-    side: tuple[int, int] = (160, 320)
-    scale: tuple[float, float] = (0.45, 0.95)
-    rotation: float = 15.0
+    side: tuple[PositiveInt, PositiveInt] = (160, 320)
+    scale: tuple[PositiveFraction, PositiveFraction] = (0.45, 0.95)
+    rotation: Annotated[float, Meta(ge=0, le=180)] = 15.0
     crop: Fraction = 0.2
     watermark: Fraction = 0.12
     formats: tuple[Fraction, Fraction, Fraction] = (0.70, 0.15, 0.15)
-    quality: tuple[int, int] = (40, 95)
+    quality: tuple[_Quality, _Quality] = (40, 95)
     broken: Fraction = 0.01
     duplicates: Fraction = 0.01
 
@@ -98,15 +110,15 @@ class WorldSettings(Settings):
         page: noise of the images.
     """
 
-    seed: int = 20240611
+    seed: NonNegativeInt = 20240611
     heldout_entities: Fraction = 0.20
     heldout_pages: Fraction = 0.10
-    pairs_a_shard: int = 1000
-    min_sets: tuple[int, int, int] = (4, 3, 2)
-    picture_side: int = 256
-    country_count: float = 20.0
+    pairs_a_shard: PositiveInt = 1000
+    min_sets: tuple[PositiveInt, PositiveInt, PositiveInt] = (4, 3, 2)
+    picture_side: PositiveInt = 256
+    country_count: NonNegativeFloat = 20.0
     brand_share: Fraction = 0.30
-    max_entities: int = 0
+    max_entities: NonNegativeInt = 0
     whole_wordnet: bool = True
     text: TextNoise = field(default_factory=TextNoise)
     page: PageNoise = field(default_factory=PageNoise)

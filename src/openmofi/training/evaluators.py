@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from openmofi.encoders.arrays import normalised
 from openmofi.evaluation.metrics.knn import nearest_neighbours
 from openmofi.evaluation.metrics.ranking import Floats
 from openmofi.evaluation.metrics.retrieval import evaluate_retrieval
@@ -149,8 +150,7 @@ def zero_shot(images: Floats, held_out: HeldOut, embed_texts: TextEmbedder) -> S
         images, held_out: see `retrieval`.
         embed_texts: n texts → (n, dim).
     """
-    classes, labels = np.unique(held_out.labels, return_inverse=True)
-    texts = class_embeddings([held_out.names[label] for label in classes], held_out.templates,
-                             lambda texts: embed_texts(list(texts)))
-    result = evaluate_zero_shot(images, labels, texts, resamples=_RESAMPLES)
+    labels = np.unique(held_out.labels, return_inverse=True)[1]
+    sides = [class_embeddings(texts, ["{}"], lambda texts: embed_texts(list(texts))) for texts in held_out.texts]
+    result = evaluate_zero_shot(images, labels, normalised(np.mean(sides, axis=0)), resamples=_RESAMPLES)
     return {"zero_shot/accuracy": result.accuracy, "zero_shot/accuracy_top5": result.accuracy_top5}

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from openmofi.encoders import Encoder, open_encoder
+from openmofi.errors import OpenMofiError
+from openmofi.storage import read_manifest
 from openmofi.training.log import read_log
-from openmofi.training.run import ENCODER
+from openmofi.training.run import ENCODER, KIND
 
 
 @dataclass(frozen=True)
@@ -25,9 +27,21 @@ class Run:
     path: Path
     summary: Mapping[str, Any]
 
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """A run of an earlier session.
+
+        Raises:
+            OpenMofiError: there is none, it is damaged, or it is not finished.
+        """
+        manifest = read_manifest(path, KIND)
+        if not manifest.finished:
+            raise OpenMofiError(f"The run {path} is not finished.", "Go on with it: train with resume.")
+        return cls(Path(path), manifest.counts)
+
     @cached_property
     def encoder(self) -> Encoder:
-        """The trained encoder, opened once.
+        """The trained encoder, opened once, on the CPU; `run.encoder.to("cuda")` is it elsewhere.
 
         Raises:
             OpenMofiError: it is missing or damaged.

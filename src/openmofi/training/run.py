@@ -33,7 +33,7 @@ from openmofi.training.state import RunState
 from openmofi.training.terms import build_optimizers, build_terms, logit_scale
 
 ENCODER = "encoder"
-_KIND = "run"
+KIND = "run"
 _STANDARDISED_ON = 2048
 # What may differ when a run is resumed, on another machine say: none of it decides what is learned, but for rounding.
 # Datasets and knowledge bases are compared by content.
@@ -94,7 +94,7 @@ def _opened(recipe: Recipe, inputs: ModelInputs, out: Path, ranks: Ranks, progre
     # A hidden folder: one that holds any other file than a manifest is not claimed.
     cache = Path(recipe.data.cache) if recipe.data.cache else out / ".cache"
     with ranks.first_before_others():
-        require_claimable(out, _KIND)
+        require_claimable(out, KIND)
         data = open_data(recipe.data, inputs, seed=recipe.run.seed, cache=cache, progress=progress,
                          evaluate=recipe.run.evaluate)
     require_knowledge(recipe, data.sources.taught)
@@ -109,7 +109,7 @@ def _claimed(recipe: Recipe, out: Path, data: TrainingData, ranks: Ranks, *, ane
     if recipe.data.reinforcement.store:
         inputs["/reinforcement"] = read_manifest(recipe.data.reinforcement.store, REINFORCEMENT).fingerprint
     with ranks.first_before_others():
-        return claim_folder(out, _KIND, settings, inputs, anew=anew and ranks.first)
+        return claim_folder(out, KIND, settings, inputs, anew=anew and ranks.first)
 
 
 def deciding_settings(recipe: Any) -> dict[str, Any]:

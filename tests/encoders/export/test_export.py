@@ -1,7 +1,6 @@
 """Exports: what they compute is what the original computes, in batches of any size; what they lose is judged."""
 
 import json
-import os
 import shutil
 
 import numpy as np
@@ -147,14 +146,6 @@ def test_great_weights_lie_beside_the_graph(tmp_path, monkeypatch):
     assert set(json.loads((tmp_path / "moved/encoder.json").read_text())["files"]) == {"image.onnx", "image.onnx.data"}
     found, pixels = open_encoder(f"onnx:{tmp_path / 'moved'}"), pixels_of(encoder)
     assert np.abs(found.image_features(pixels) - encoder.project_images(encoder.image_features(pixels))).max() < 1e-4
-
-
-@pytest.mark.parametrize(("told", "threads"), [("3", 3), ("0", None), ("many", None), ("", None)])
-def test_threads_are_as_many_as_are_said(told, threads, monkeypatch):
-    from openmofi.encoders.libraries.graphs import _threads
-
-    monkeypatch.setenv("OMP_NUM_THREADS", told)
-    assert _threads() == (threads or len(os.sched_getaffinity(0)))
 
 
 @pytest.mark.slow

@@ -185,6 +185,19 @@ def test_the_configuration_beside_the_file_is_read(shrunk, tmp_path):
     assert np.abs(encoder.embed_texts(TEXTS) - by_tag.embed_texts(TEXTS)).max() < 1e-6  # both QuickGELU
 
 
+@pytest.mark.parametrize(("side", "key", "value"), [("vision_cfg", "image_size", 64), ("text_cfg", "heads", 4)])
+def test_a_configuration_of_another_model_is_refused(side, key, value, shrunk, tmp_path):
+    arch = shrunk("ViT-L-14")
+    folder = write_folder(arch, tmp_path / "model")
+    path = folder / "open_clip_config.json"
+    config = json.loads(path.read_text())
+    config["model_cfg"][side][key] = value
+    path.write_text(json.dumps(config))
+    with pytest.raises(UsageError, match=rf"another model than {arch}: {side}\.{key} {value}, not") as raised:
+        open_encoder(f"open_clip:{arch}/{folder}/open_clip_model.safetensors")
+    assert raised.value.hint.endswith(f"open_clip:local-dir:{folder}.")
+
+
 @pytest.mark.parametrize("weights", ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"])
 @pytest.mark.parametrize("arch", ["ViT-B-32", "ViT-B-16-SigLIP"])
 def test_a_folder_opens_as_in_open_clip(arch, weights, shrunk, tmp_path, no_network):

@@ -231,7 +231,7 @@ def decoded_or_refused(data: bytes) -> Decoded | ImageRefused:
 
 @settings(max_examples=600, deadline=None)
 @given(st.sampled_from(SEEDS), FLIPS, st.integers(0, 3), st.integers(0, 1 << 12))
-def test_mutated_bytes_give_a_image_or_a_refusal(seed, flips, where, cut):
+def test_mutated_bytes_give_an_image_or_a_refusal(seed, flips, where, cut):
     data = bytearray(seed)
     for position, value in flips:
         # Half of the damage goes to the header, where it hurts.
@@ -249,7 +249,7 @@ def test_mutated_bytes_give_a_image_or_a_refusal(seed, flips, where, cut):
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from([b"", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF", b"BM", b"II*\0", b"MM\0*"]),
        st.binary(max_size=300))
-def test_any_bytes_give_a_image_or_a_refusal(magic, data):
+def test_any_bytes_give_an_image_or_a_refusal(magic, data):
     found = decoded_or_refused(magic + data)
     assert found.why if isinstance(found, ImageRefused) else found.image.mode == "RGB"
 

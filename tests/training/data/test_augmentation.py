@@ -73,7 +73,7 @@ def test_colours_are_changed_before_normalising():
     assert names == ["RandomHorizontalFlip", "ColorJitter", "RandomGrayscale", "RandAugment"]
 
 
-def test_a_image_depends_on_its_seed_alone():
+def test_an_image_depends_on_its_seed_alone():
     images = TrainingImages(SETTINGS, Augment(color_jitter=0.5))
     data = encoded(smooth())
     both = images.batch([data, data], [1, 2], ["x", "y"])

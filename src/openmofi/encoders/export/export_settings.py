@@ -17,7 +17,7 @@ class ExportSettings(Settings):
 
     Attributes:
         format: `onnx` or `openvino`.
-        precision: `fp32`; `bf16` (OpenVINO); `int8`: see `export_onnx.quantise_linear` and
+        precision: `fp32`; `bf16` (OpenVINO); `int8`: see `onnx.quantise_linear` and
             `export_openvino.write_openvino`.
         max_loss: greatest 1 − mean cosine between the original's and the export's embeddings, of the worse side.
     """

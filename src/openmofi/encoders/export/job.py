@@ -52,7 +52,7 @@ _PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnx",
 
 
 def export_encoder(encoder: Encoder, out: str | Path, settings: ExportSettings, samples: Samples) -> Agreement:
-    """Write a folder that opens as `onnx:FOLDER` or `openvino:FOLDER`; its files: see `export.opened`.
+    """Write a folder that opens as `onnx:FOLDER` or `openvino:FOLDER`; its files: see `libraries.graphs`.
 
     The graphs are written beside `out`, opened, and compared with the encoder. Only where the loss is within
     `settings.max_loss` they are renamed to `out`. For calibration every second sample is taken, and the others judge.

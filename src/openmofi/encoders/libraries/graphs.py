@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +31,7 @@ from openmofi.encoders.libraries.checkpoints import first_line
 from openmofi.encoders.libraries.signal_stack import signal_stack_kept
 from openmofi.encoders.preprocess import preprocessing_from_json
 from openmofi.encoders.protocol import Array, Preprocessing
+from openmofi.engine.cores import cores
 from openmofi.errors import MissingExtraError, OpenMofiError
 from openmofi.storage import fingerprint
 
@@ -81,7 +81,7 @@ def _fingerprint(style: str, dim: int, graphs: Graphs) -> str:
 def open_graphs(folder: Path, raw: Mapping[str, Any], spec: str) -> Encoder:
     """Open exported graphs with their engine, on the CPU.
 
-    As many threads are used as OMP_NUM_THREADS says, or as there are cores for this process.
+    As many threads are used as `openmofi.engine.cores` says.
 
     Args:
         folder: of the encoder.
@@ -166,7 +166,7 @@ def _digest(path: Path) -> str:
 
 
 def _graph(folder: Path, side: str, style: str, graphs: Graphs, dim: int) -> Graph:
-    path, threads = folder / f"{side}{GRAPHS[style]}", _threads()
+    path, threads = folder / f"{side}{GRAPHS[style]}", cores()
     engine = (_onnx(path, graphs.output, threads) if style == "onnx"
               else _openvino(path, graphs.output, graphs.precision, threads))
 
@@ -177,13 +177,6 @@ def _graph(folder: Path, side: str, style: str, graphs: Graphs, dim: int) -> Gra
         return rows
 
     return run
-
-
-def _threads() -> int:
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    if given.isdecimal() and int(given):
-        return int(given)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _onnx(path: Path, output: str, threads: int) -> Graph:

@@ -238,7 +238,7 @@ def _fingerprint(folder: Path, config: Mapping[str, Any], model: Any) -> str:
 def _logit_scale(folder: Path, model: Any, missing: list[str]) -> float | None:
     if "logit_scale" not in missing:
         return float(model.logit_scale.detach().exp().reshape(()))
-    _log.warning("%s holds no logit scale: 1.0 is used, so its logits are no probabilities.", folder)
+    _log.warning("%s holds no logit scale; a label job fits one to its own pairs.", folder)
     return None
 
 

@@ -27,6 +27,7 @@ _FOLDER_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safeten
                  "open_clip_pytorch_model.pth")
 TOKENIZER_PATTERNS = ("*.json", "*.txt", "*.model")
 _UNTRAINED = "none?seed="
+_SIDES = ("vision_cfg", "text_cfg")
 _Variant = tuple[dict[str, Any], list[str]]
 
 
@@ -116,6 +117,9 @@ def _settings(arch: str, config: Mapping[str, Any], path: Path, tag: str) -> Map
     beside = path.with_name(_CONFIG_FILE)
     if beside.is_file():
         model, preprocess = _read_config(beside)
+        if other := _differences(config, model):
+            raise UsageError(f"{beside} describes another model than {arch}: {other}.",
+                             f"Open its folder as it is: open_clip:local-dir:{path.parent}.")
         return {**preprocess, "quick_gelu": model.get("quick_gelu")}
     variants = _variants(arch, config)
     if len(variants) > 1:
@@ -125,6 +129,18 @@ def _settings(arch: str, config: Mapping[str, Any], path: Path, tag: str) -> Map
                          f"Add the tag that it was trained like, as in open_clip:{arch}/{path.name}?as=TAG: {choices}; "
                          f"or put its {_CONFIG_FILE} beside it.")
     return open_clip.get_pretrained_cfg(arch, variants[0][1][0]) if variants else {}
+
+
+def _differences(config: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Where two models differ, as `vision_cfg.image_size 336, not 224`; what names weights and tokenizers is no matter.
+
+    Position embeddings fit any size, so open_clip loads such weights without a word.
+    """
+    pairs = [("", config, other), *((f"{side}.", config.get(side), other.get(side)) for side in _SIDES)]
+    return ", ".join(
+        f"{prefix}{key} {theirs[key]}, not {ours[key]}" for prefix, ours, theirs in pairs if ours and theirs
+        for key in ours if key in theirs and key not in (*_SIDES, "quick_gelu", "custom_text")
+        and "pretrained" not in key and "tokenizer" not in key and theirs[key] != ours[key])
 
 
 def _variants(arch: str, config: Mapping[str, Any]) -> list[_Variant]:

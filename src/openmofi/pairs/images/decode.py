@@ -108,13 +108,20 @@ def _decode(image: Any, max_pixels: int, size_hint: int | None) -> Decoded:
     image.load()
     if image.size[0] * image.size[1] > max_pixels:
         raise ImageRefused(PairStatus.IMAGE_TOO_LARGE, "frames larger than the header says")
+    if _orientation(image) in (5, 6, 7, 8):
+        width, height = height, width
+    return Decoded(upright(image), width, height)
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """An opened image as `decode` returns it: RGB, another object, transparency over white, EXIF orientation applied.
+
+    Raises:
+        OSError: its pixels were not loaded yet, and cannot be.
+    """
     orientation = _orientation(image)
     turned = _rgb(image)
-    if orientation in _TURNS:
-        turned = turned.transpose(_TURNS[orientation])
-    if orientation in (5, 6, 7, 8):
-        width, height = height, width
-    return Decoded(turned, width, height)
+    return turned.transpose(_TURNS[orientation]) if orientation in _TURNS else turned
 
 
 def _orientation(image: Image.Image) -> int:

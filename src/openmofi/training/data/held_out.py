@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmofi.errors import UsageError
+from openmofi.knowledge.texts import filled
 from openmofi.training.data.plan import Ints
 from openmofi.training.data.rows import Rows, flat_lists
 from openmofi.training.recipe.schema import EvaluateSettings
@@ -25,15 +26,13 @@ class HeldOut:
         rows: (n,) int64, ascending.
         labels: (n,) int64, the best-scored class of each; of the held-out classes, where classes are held out.
         gallery: (n,) bool, a random half: the labelled images of kNN, whose queries are the others.
-        names: (classes,) of all classes.
-        templates: of a class's text, with `{name}`.
+        texts: for each template the texts of the classes that `labels` has, ascending: as training fills them.
     """
 
     rows: Ints
     labels: Ints
     gallery: NDArray[np.bool_]
-    names: Sequence[str]
-    templates: Sequence[str]
+    texts: Sequence[Sequence[str]]
 
 
 def hold_out(rows: Rows, settings: EvaluateSettings, class_ids: Sequence[str], counts: Ints, names: Sequence[str],
@@ -45,7 +44,8 @@ def hold_out(rows: Rows, settings: EvaluateSettings, class_ids: Sequence[str], c
         settings: share, limit, and whether rows or classes are drawn.
         class_ids: (classes,) entities.
         counts: (classes,) images of each class.
-        names, templates: see `HeldOut`; a template with `{description}` is left out.
+        names: (classes,) of the classes.
+        templates: of their texts, see `HeldOut`; one with `{description}` is left out.
         seed: of the draws.
 
     Raises:
@@ -78,8 +78,9 @@ def hold_out(rows: Rows, settings: EvaluateSettings, class_ids: Sequence[str], c
         raise UsageError(f"Of {len(chosen)} held-out rows {gallery.sum()} are kNN's labelled images, fewer than "
                          f"run.evaluate.neighbours = {settings.neighbours}, or all.",
                          "Set a greater run.evaluate.held_out, or fewer neighbours.")
-    usable = [template for template in templates if "{description}" not in template]
-    return HeldOut(chosen, labels, gallery, names, usable or ["{name}"])
+    usable = [template for template in templates if "{description}" not in template] or ["{name}"]
+    texts = [[filled(template, names[label], "") for label in np.unique(labels)] for template in usable]
+    return HeldOut(chosen, labels, gallery, texts)
 
 
 def labels_of(rows: Rows) -> tuple[Ints, Ints]:

@@ -106,6 +106,5 @@ def _text_features(texts: TextPlan | None, rows: Rows, inputs: ModelInputs, taug
     if texts is None or inputs.text_encoder is None:
         return None
     synthetic = taught.knowledge.texts() if taught is not None and taught.knowledge.captions else ()
-    evaluated = [template.format(name=held_out.names[label]) for template in held_out.templates
-                 for label in np.unique(held_out.labels)] if held_out else []
+    evaluated = [text for texts_of in held_out.texts for text in texts_of] if held_out else []
     return text_features(texts, rows, inputs.text_encoder, cache, progress, [*synthetic, *evaluated])
