@@ -65,6 +65,7 @@ def test_every_block_does_what_it_says(page, stand_ins, capsys):
             counts = own["labels"].summary
             assert counts["rows_in"] == counts["rows_out"] == sum(counts["status"].values()) > 0
     assert names["dataset"].summary["images"] > 0
+    assert Path("dataset/features.json").read_bytes() == Path("labels/features.json").read_bytes()
     assert len(names["dataset"].vocabulary()) == names["dataset"].summary["entities"] > 0
     if page.name == "python.md":
         assert [candidate.name for candidate in names["reasoning"].candidates

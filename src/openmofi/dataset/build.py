@@ -18,6 +18,7 @@ from openmofi.dataset.report.report import write_report
 from openmofi.dataset.statistics import Statistics, read_statistics, summarise
 from openmofi.dataset.tables import Codes, Folder
 from openmofi.errors import OpenMofiError
+from openmofi.features.store import take_note_along
 from openmofi.knowledge import KnowledgeBase
 from openmofi.schema import DATASET, VOCABULARY, Entity
 from openmofi.storage import Shard, claim_folder, exists, finish_manifest, write_json, write_table
@@ -61,6 +62,7 @@ def build_dataset(labels: str | Path, out: str | Path, settings: DatasetSettings
     write_table(f"{out}/vocabulary.parquet", _vocabulary_table(entities, images))
     statistics = summarise(collected.counts, collected.labels, kept, images, count_types(entities, images.tolist()))
     write_json(f"{out}/statistics.json", asdict(statistics))
+    take_note_along(labels, out)
     folder = Folder(str(out), manifest, source.shards)
     write_card(folder, source.manifest, statistics, report=report)
     if report:

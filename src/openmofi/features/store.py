@@ -1,29 +1,38 @@
 """The feature store: what an encoder's backbone makes of images, computed once for every room that asks.
 
 A file `CACHE/features/KEY/NAME-STAMP.arrow` holds a shard: KEY names all that decides a feature (backbone and
-preprocessing, decoding, batch size, number type), STAMP the shard's content. Labels, evaluation and training ask by the
-same settings and so find each other's features. Files are Arrow IPC, uncompressed: they are memory-mapped, not read.
+preprocessing, decoding, batch size, number type), STAMP the shard's content. A label job notes in `features.json` where
+it keeps them and how they were made; the dataset built of it takes the note along, so that training finds them.
+Evaluations share one cache of their own: they decode at full size and keep float32, as published protocols do. Files are
+Arrow IPC, uncompressed: they are memory-mapped, not read.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from openmofi.config import settings_from
 from openmofi.encoders import Array, Encoder
+from openmofi.errors import OpenMofiError
 from openmofi.pairs import ImageRefused, ReadSettings, decode, describe
 from openmofi.pairs.images.decode import MAX_PIXELS
 from openmofi.schema import Pair, PairStatus, features_schema
-from openmofi.storage import exists, fingerprint, read_arrow, write_arrow
+from openmofi.storage import exists, fingerprint, read_arrow, write_arrow, write_bytes, write_json
+from openmofi.storage.atomic import is_remote
 
 _VERSION = 3
+NOTE = "features.json"
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,13 @@ class StoredFeatures:
         return np.array(self.table.column("status").to_pylist(), object) == PairStatus.OK
 
 
+def take_note_along(source: str | Path, folder: str | Path) -> None:
+    """Copy the note of `source` into a folder that is built of it, where there is one; see `FeatureStore.note`."""
+    if exists(f"{source}/{NOTE}"):
+        with fsspec.open(f"{source}/{NOTE}", "rb") as file:
+            write_bytes(f"{folder}/{NOTE}", file.read())
+
+
 @dataclass(frozen=True)
 class FeatureStore:
     """Computes features and keeps them in a cache; may be pickled (see `Encoder`).
@@ -108,6 +124,30 @@ class FeatureStore:
     @property
     def _size_hint(self) -> int | None:
         return None if self.full_size else self.encoder.preprocessing.decode_size
+
+    def note(self, folder: str | Path) -> None:
+        """Write where the features are and how they were made into `folder/features.json`; see `noted`."""
+        cache = self.cache if is_remote(self.cache) else str(Path(self.cache).absolute())
+        write_json(f"{folder}/{NOTE}", {"cache": cache, "read": asdict(self.read), "batch_size": self.batch_size,
+                                        "max_pixels": self.max_pixels})
+
+    @classmethod
+    def noted(cls, folder: str | Path, encoder: Encoder) -> FeatureStore | None:
+        """The store of the label job that `folder`, labels or a dataset, came from; `None` where nothing is noted.
+
+        Raises:
+            OpenMofiError: the note is damaged.
+        """
+        try:
+            with fsspec.open(f"{folder}/{NOTE}", "rt", encoding="utf-8") as file:
+                note = json.load(file)
+            read = settings_from(ReadSettings(), values=note["read"])
+            return cls(str(note["cache"]), encoder, read, int(note["batch_size"]), int(note["max_pixels"]))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, OpenMofiError) as error:
+            raise OpenMofiError(f"{folder}/{NOTE} cannot be read: {error}.",
+                                "Remove it; features are computed again.") from error
 
     def path(self, name: str, stamp: str) -> str:
         """The file of a shard; where it exists it is whole.

@@ -77,6 +77,7 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
     if settings.adapt:
         plain = decide(corpus, encoder, settings, None)
         counts["adapter_gain"] = {"without": plain.gain(decision.threshold), "with": decision.gain(decision.threshold)}
+    corpus.stage.features.note(out)
     finish_manifest(out, manifest, counts)
     return counts
 

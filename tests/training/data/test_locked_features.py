@@ -1,5 +1,8 @@
 """Features of locked encoders: those of the encoder, computed once, the same bytes after a stop."""
 
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +10,7 @@ from openmofi.dataset.tables import Folder
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError
 from openmofi.features.store import FeatureStore, PreparedImage
-from openmofi.pairs import decode_image, read_pairs
+from openmofi.pairs import ReadSettings, decode_image, read_pairs
 from openmofi.schema import PairStatus
 from openmofi.training.data import open_data
 from openmofi.training.inputs import ModelInputs
@@ -59,6 +62,28 @@ def test_a_stopped_computation_goes_on_and_ends_in_the_same_bytes(dataset, encod
     assert len(encoder.seen) - before == calls - 2
     for kind in ("image_features", "text_features"):
         assert stored(tmp_path / "parts", kind) == stored(tmp_path / "whole", kind)
+
+
+def test_features_of_the_datasets_own_label_job_are_found_wherever_they_are(dataset, encoder, tmp_path):
+    dataset = shutil.copytree(dataset, tmp_path / "dataset")
+    folder, calls = Folder.open(dataset), len(encoder.seen)
+    # Settings of its own: another key than the usual one.
+    store = FeatureStore(str(tmp_path / "labels"), encoder, ReadSettings(on_damage="keep"), batch_size=5)
+    assert store.folder != FeatureStore(str(tmp_path / "labels"), encoder).folder
+    for shard in folder.shards:
+        keys = [pair.key for pair in read_pairs(shard)]
+        store.write(shard.name, shard.fingerprint, [PreparedImage(key, PairStatus.OK, 1, 1, 1) for key in keys],
+                    [np.full((len(keys), 7), 3.0, np.float32)])
+    store.note(dataset)
+    assert FeatureStore.noted(dataset, encoder) == replace(store, cache=str((tmp_path / "labels").absolute()))
+    (batch,) = opened(dataset, encoder, tmp_path / "run").batches(0, 1)
+    assert (batch["image_features"].numpy() == 3.0).all()
+    assert len(encoder.seen) == calls
+    (dataset / "features.json").write_text("{}")
+    with pytest.raises(OpenMofiError, match=r"features\.json cannot be read"):
+        opened(dataset, encoder, tmp_path / "other")
+    (dataset / "features.json").unlink()
+    assert FeatureStore.noted(dataset, encoder) is None
 
 
 def test_a_label_jobs_features_are_taken(dataset, encoder, tmp_path):

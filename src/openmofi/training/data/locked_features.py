@@ -29,25 +29,28 @@ _AGAIN = "Put the old shard back, or label it and build the dataset again."
 def image_features(dataset: Folder, rows: Rows, encoder: Encoder, cache: Path, progress: Progress) -> StoredArray:
     """(rows, feature_dim) float16, in the order of the dataset's rows.
 
-    They are kept in `CACHE/image_features` under the fingerprints of encoder and dataset. What a label job of usual
-    settings has already computed in the same cache is taken from there. Shards of any kind are read, each once from
-    front to back.
+    They are kept in `CACHE/image_features` under the fingerprints of encoder and dataset. What the dataset's label job
+    has already computed with this encoder, or another of usual settings in this cache, is taken from there. Shards of
+    any kind are read, each once from front to back.
 
     Raises:
         OpenMofiError: the encoder cannot be opened; a shard is missing or has changed; an image is broken.
     """
     encoder = encoder.to("cuda" if torch.cuda.is_available() else "cpu")
     key = fingerprint([encoder.feature_fingerprint, dataset.manifest.fingerprint, rows.starts.tolist()])
+    usual, noted = FeatureStore(str(cache), encoder), FeatureStore.noted(dataset.path, encoder)
     # Nobody needs the perceptual hash here.
-    store = FeatureStore(str(cache), encoder)
-    plain = replace(store, hashes=False)
+    plain = replace(usual, hashes=False)
 
     def shard(number: int) -> Array | Halves:
         keys = rows.batch(number)["key"]
         if not len(keys):
             return np.zeros((0, encoder.feature_dim), np.float16)
-        stored = _stored(store, dataset.shards[number], keys)
-        return _computed(plain, dataset.shards[number], keys.to_pylist()) if stored is None else stored
+        for store in filter(None, (noted, usual)):
+            stored = _stored(store, dataset.shards[number], keys)
+            if stored is not None:
+                return stored
+        return _computed(plain, dataset.shards[number], keys.to_pylist())
 
     return stored_features(cache / "image_features" / f"{key}.npy", np.diff(rows.starts).tolist(), encoder.feature_dim,
                            shard, "embed images", progress)
