@@ -41,7 +41,7 @@ def trained(monkeypatch):
 
     module = ModuleType("openmofi.training.run")
     module.train = train
-    module.ENCODER = "encoder"
+    module.ENCODER, module.KIND = "encoder", "run"
     monkeypatch.setitem(sys.modules, "openmofi.training.run", module)
 
     def run(*arguments):

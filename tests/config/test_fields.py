@@ -1,12 +1,24 @@
 """Constraints at the field hold for dataclasses built in Python; messages say key, value and what is allowed."""
 
-from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+import importlib
+import pkgutil
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Literal, get_args
 
 import pytest
 from msgspec import Meta
 
-from openmofi.config import Fraction, PositiveFloat, PositiveInt, ProperFraction, Settings, check_ascending
+from openmofi.config import (
+    FREE,
+    Fraction,
+    PositiveFloat,
+    PositiveInt,
+    ProperFraction,
+    Settings,
+    check_ascending,
+    deciding,
+)
+from openmofi.config.fields import field_types
 from openmofi.errors import UsageError
 
 
@@ -59,3 +71,40 @@ def test_what_the_constraints_allow_stays_as_it_is():
     assert settings.as_dict() == {"threshold": 1, "rate": 0.999, "bits": None, "ranks": (7,), "crop": (2, 2),
                                   "head": "none", "tower": "timm:x", "name": "", "compile": False}
     assert type(settings.threshold) is int  # written to manifests as it was given
+
+
+@dataclass(frozen=True)
+class Outer(Settings):
+    folder: Annotated[str, FREE] = ""
+    workers: Annotated[PositiveInt, FREE] = 2
+    seed: int = 0
+    inner: Example = field(default_factory=Example)
+
+
+def test_what_is_free_decides_nothing_and_is_checked_all_the_same():
+    settings = Outer()
+    assert dict(deciding(replace(settings, folder="elsewhere", workers=9))) == dict(deciding(settings))
+    assert dict(deciding(replace(settings, seed=1))) != dict(deciding(settings))
+    assert set(dict(deciding(settings))) == {"seed", *(f"inner.{name}" for name in field_types(Example))}
+    assert dict(deciding(settings))["inner.ranks"] == [1, 5]
+    with pytest.raises(UsageError, match="workers is 0; it must be at least 1"):
+        Outer(workers=0)
+
+
+def _bare(kind):
+    """Whether a number stands in the annotation without a constraint of its own."""
+    if isinstance(kind, type):
+        return kind in (int, float)
+    return not hasattr(kind, "__metadata__") and any(map(_bare, get_args(kind)))
+
+
+def test_every_number_of_every_setting_has_a_range():
+    import openmofi
+
+    for module in pkgutil.walk_packages(openmofi.__path__, "openmofi."):
+        if module.name.endswith(("settings", "recipe", "schema")) or ".protocols." in module.name:
+            importlib.import_module(module.name)
+    every = {kind for kind in Settings.__subclasses__() if kind.__module__.startswith("openmofi.")}
+    assert len(every) > 30
+    assert {f"{kind.__name__}.{name}" for kind in every for name, annotation in field_types(kind).items()
+            if _bare(annotation)} == {"ContrastiveSettings.bias"}

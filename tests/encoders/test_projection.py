@@ -129,7 +129,7 @@ def test_damage_is_one_sentence(folder, tmp_path):
 def test_an_encoder_that_stands_on_itself_is_refused(base, folder):
     raw = json.loads((folder / "encoder.json").read_text())
     (folder / "encoder.json").write_text(json.dumps(raw).replace(base.spec, f"run:{folder}"))
-    with pytest.raises(OpenMofiError, match="stands on itself"):
+    with pytest.raises(OpenMofiError, match="is its own base"):
         open_encoder(f"run:{folder}")
 
 

@@ -117,7 +117,7 @@ def test_a_locked_side_must_be_the_one_it_was_trained_on(clip_folder, tiny_open_
     with pytest.raises(OpenMofiError, match="was trained on another"):
         open_encoder(f"run:{folder}")
     edit(folder, text={**raw["text"], "encoder": f"run:{folder}"})
-    with pytest.raises(OpenMofiError, match="stands on itself"):
+    with pytest.raises(OpenMofiError, match="is its own base"):
         open_encoder(f"run:{folder}")
 
 

@@ -32,7 +32,7 @@ def test_checksums_are_torchvisions():
 
 
 def told(name, folder):
-    return {one.what: (one.ok, one.found) for one in check_source(name, folder)}
+    return {one.what: (one.ok, one.measured) for one in check_source(name, folder)}
 
 
 def test_revisited(tmp_path):

@@ -105,7 +105,7 @@ def sources(
         findings = check_source(name, check)
         whole = all(finding.ok for finding in findings)
         value = {"whole": whole, "findings": [asdict(finding) for finding in findings]}
-        lines = [f"{'ok ' if finding.ok else 'NOT'} {finding.what}: {finding.found}" for finding in findings]
+        lines = [f"{'ok ' if finding.ok else 'NOT'} {finding.what}: {finding.measured}" for finding in findings]
     elif name is not None:
         value = _source(source_named(name))
         lines = [f"{key + ':':<11} {', '.join(entry) if isinstance(entry, tuple) else entry}"

@@ -1,6 +1,7 @@
 """Settings: dataclasses whose constraints stand at the field, read from YAML and `KEY=VALUE`."""
 
 from openmofi.config.fields import (
+    FREE,
     Fraction,
     NonNegativeFloat,
     NonNegativeInt,
@@ -10,9 +11,10 @@ from openmofi.config.fields import (
     ProperFraction,
     Settings,
     check_ascending,
+    deciding,
 )
 from openmofi.config.layers import settings_from
 from openmofi.config.near import did_you_mean
 
-__all__ = ["Fraction", "NonNegativeFloat", "NonNegativeInt", "PositiveFloat", "PositiveFraction", "PositiveInt",
-           "ProperFraction", "Settings", "check_ascending", "did_you_mean", "settings_from"]
+__all__ = ["FREE", "Fraction", "NonNegativeFloat", "NonNegativeInt", "PositiveFloat", "PositiveFraction", "PositiveInt",
+           "ProperFraction", "Settings", "check_ascending", "deciding", "did_you_mean", "settings_from"]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, is_dataclass
 from functools import cache, partial
 from typing import Annotated, Any, get_type_hints
 
@@ -26,6 +26,9 @@ NonNegativeFloat = Annotated[float, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 PositiveFraction = Annotated[float, Meta(gt=0, le=1)]
 ProperFraction = Annotated[float, Meta(ge=0, lt=1)]
+
+FREE = "free"
+"""Marks a setting that decides nothing of the outcome, as `Annotated[int, FREE]`: see `deciding`."""
 
 _INDEX = re.compile(r"`\$\[(\d+)\]`$")
 _BOUNDS = (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below"))
@@ -52,6 +55,16 @@ class Settings:
 
 field_types: Callable[[Any], Mapping[str, Any]] = cache(partial(get_type_hints, include_extras=True))
 """Of a dataclass: name → annotation of each field, constraints included."""
+
+
+def deciding(settings: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted key and value, as JSON has it, of every setting below `settings` that is not marked `FREE`."""
+    for name, kind in field_types(type(settings)).items():
+        value = getattr(settings, name)
+        if is_dataclass(value):
+            yield from deciding(value, f"{path}{name}.")
+        elif FREE not in getattr(kind, "__metadata__", ()):
+            yield f"{path}{name}", list(value) if isinstance(value, tuple) else value
 
 
 def converted(value: Any, kind: Any, key: str) -> Any:

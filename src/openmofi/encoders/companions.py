@@ -114,7 +114,7 @@ class Companions:
     """What lies beside an encoder; read when it is first used.
 
     Attributes:
-        folder: of the encoder; `None` for one that is no folder of ours.
+        folder: of the encoder; `None` for one that is not a folder of ours.
         source_fingerprint: of the encoder that it was exported from, whose calibration holds for it; else empty.
     """
 

@@ -62,7 +62,7 @@ def as_encoder(value: EncoderLike) -> Encoder:
         images, texts = (getattr(value, method, None) for method in ("embed_images", "embed_texts"))
         name = f"custom:{type(value).__name__}"
     if not callable(images) or not callable(texts):
-        raise UsageError(f"A {type(value).__name__} is no encoder.",
+        raise UsageError(f"A {type(value).__name__} is not an encoder.",
                          "Give a spec such as hf:FOLDER, an object with embed_images and embed_texts, or a pair of "
                          "functions (images, texts).")
     probes = [_checked(name, images, [_probe(seed) for seed in range(2)]), _checked(name, texts, list(_TEXTS))]

@@ -99,7 +99,7 @@ def read_description(folder: Path, style: str | None = None) -> dict[str, Any]:
         style: the format that it must have.
 
     Raises:
-        OpenMofiError: the folder is no encoder of ours, is damaged, or of another format version.
+        OpenMofiError: the folder is not an encoder of ours, is damaged, or of another format version.
         UsageError: it is of another format than `style`.
     """
     path = folder / SPEC_FILE
@@ -120,12 +120,12 @@ def read_description(folder: Path, style: str | None = None) -> dict[str, Any]:
     if raw["format"] not in FORMATS:
         raise OpenMofiError(f"{path} is of unknown format {raw['format']!r}; known are {', '.join(FORMATS)}.", AGAIN)
     if style not in (None, raw["format"]):
-        what = "is no exported encoder" if raw["format"] == "run" else f"is an encoder exported for {raw['format']}"
+        what = "is not an exported encoder" if raw["format"] == "run" else f"is an encoder exported for {raw['format']}"
         raise UsageError(f"{folder} {what}.", f"Open it as {raw['format']}:{folder}.")
     for side in _SIDES:
         if not (isinstance(raw[side], dict) or (side == "text" and raw[side] is None)) or (
                 raw[side] and set(_SIDE_FIELDS) - set(raw[side])):
-            raise OpenMofiError(f"{path} is not understood: its {side} side lacks one of {', '.join(_SIDE_FIELDS)}.",
+            raise OpenMofiError(f"{path} cannot be parsed: its {side} side lacks one of {', '.join(_SIDE_FIELDS)}.",
                                 AGAIN)
     return dict(raw)
 
@@ -298,7 +298,7 @@ def open_heads(folder: Path, raw: Mapping[str, Any], spec: str, open_base: Calla
     if raw["format"] != "run":
         base_spec = f"{raw['format']}:{os.path.normpath(folder / base_spec)}"
     if base_spec in (spec, f"run:{folder}"):
-        raise OpenMofiError(f"The encoder {folder} stands on itself.", "Train it again.")
+        raise OpenMofiError(f"The encoder {folder} is its own base.", "Train it again.")
     image, text = (part(tensors, f"{side}.") for side in _SIDES)
     preprocessing = preprocessing_from_json(raw["preprocessing"], str(folder / SPEC_FILE))
     expected = raw["image"]["encoder_fingerprint"]
@@ -312,7 +312,7 @@ def open_heads(folder: Path, raw: Mapping[str, Any], spec: str, open_base: Calla
         source = "" if raw["format"] == "run" else str(raw["source"]["fingerprint"])
         encoder = encoder_with_heads(spec, heads, float(raw["logit_scale"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise OpenMofiError(f"{folder / SPEC_FILE} is not understood ({type(error).__name__}: {error}).",
+        raise OpenMofiError(f"{folder / SPEC_FILE} cannot be parsed ({type(error).__name__}: {error}).",
                             AGAIN) from error
     return replace(encoder, companions=Companions(folder, source),
                    open_fold=partial(_open_fold, folder, str(raw["format"]), base, open_base))

@@ -42,7 +42,7 @@ def opened_tokens(tokenizer: Mapping[str, Any], folder: Path) -> Tokens:
     """The tokenizer that `tokenizer` describes, whose files, where it has any, are in `folder`.
 
     Raises:
-        OpenMofiError: the description is not understood, or the files are missing or damaged.
+        OpenMofiError: the description cannot be parsed, or the files are missing or damaged.
     """
     opener = _TOKENIZERS.get(str(tokenizer.get("kind")))
     if opener is None:

@@ -99,12 +99,12 @@ def preprocessing_from_json(raw: Mapping[str, Any], where: str) -> Preprocessing
     """What `dataclasses.asdict` made of a `Preprocessing`, read back and checked.
 
     Raises:
-        OpenMofiError: a field is missing, unknown or of a value that there is no way to compute; names `where`.
+        OpenMofiError: a field is missing, unknown or of a value that cannot be computed; names `where`.
     """
     try:
         made = Preprocessing(**{**raw, "mean": three(raw["mean"]), "std": three(raw["std"])})
     except (KeyError, TypeError, ValueError) as error:
-        raise OpenMofiError(f"{where}: the preprocessing is not understood ({error}).") from error
+        raise OpenMofiError(f"{where}: the preprocessing cannot be parsed ({error}).") from error
     return checked(made, where)
 
 

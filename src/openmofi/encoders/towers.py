@@ -86,7 +86,7 @@ def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
     """The network that an architecture describes, with random weights; reaches for no network.
 
     Raises:
-        OpenMofiError: the description is not understood, or the installed library has no such model.
+        OpenMofiError: the description cannot be parsed, or the installed library has no such model.
     """
     kind, modules = architecture.get("kind"), {**_IMAGE, **_TEXT}
     if kind not in modules:

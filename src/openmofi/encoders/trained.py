@@ -107,7 +107,7 @@ def open_trained(folder: Path, raw: Mapping[str, Any], spec: str, open_base: Cal
             text = _text_side(folder, raw["text"], part(tensors, "text."), base, device)
         named = _fingerprint(raw["image"], raw["text"], dim, raw["preprocessing"], raw["weights_fingerprint"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise OpenMofiError(f"{folder / SPEC_FILE} is not understood ({type(error).__name__}: {error}).",
+        raise OpenMofiError(f"{folder / SPEC_FILE} cannot be parsed ({type(error).__name__}: {error}).",
                             AGAIN) from error
     tokenize, run = (text.tokenize, text.run) if text else (None, None)
     towers = Towers(image.run, tokenize, run, dim, named, _networks(image.network, text))
@@ -199,7 +199,7 @@ def _base(folder: Path, raw: Mapping[str, Any], open_base: Callable[[str], Encod
     if raw["encoder"] is None:
         return None
     if str(raw["encoder"]) == f"run:{folder}":
-        raise OpenMofiError(f"The encoder {folder} stands on itself.", "Train it again.")
+        raise OpenMofiError(f"The encoder {folder} is its own base.", "Train it again.")
     base = open_base(str(raw["encoder"]))
     if base.feature_fingerprint != raw["encoder_fingerprint"]:
         raise another_base(folder, raw["encoder"])

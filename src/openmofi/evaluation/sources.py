@@ -33,7 +33,7 @@ class Finding:
 
     what: str
     ok: bool
-    found: str
+    measured: str
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,8 @@ def check_source(name: str, folder: str | Path) -> list[Finding]:
     return findings
 
 
-def _count(what: str, found: int, published: int) -> Finding:
-    return Finding(what, found == published, f"{found:,} of {published:,}")
+def _count(what: str, measured: int, published: int) -> Finding:
+    return Finding(what, measured == published, f"{measured:,} of {published:,}")
 
 
 def _gpr1200(folder: Path) -> list[Finding]:

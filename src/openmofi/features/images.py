@@ -51,7 +51,7 @@ def image_features_of(sources: Sequence[Shard | ImageSource], encoder: Encoder, 
         sources: shards of pairs, whose texts play no part, or other sources.
         encoder: gives the features.
         cache: see `FeatureStore`.
-        progress: told of each source.
+        progress: receives each source.
         half: keep float16, half the room, instead of float32.
 
     Raises:

@@ -3,8 +3,8 @@
 A file `CACHE/features/KEY/NAME-STAMP.arrow` holds a shard: KEY names all that decides a feature (backbone and
 preprocessing, decoding, batch size, number type), STAMP the shard's content. A label job notes in `features.json` where
 it keeps them and how they were made; the dataset built of it takes the note along, so that training finds them.
-Evaluations share one cache of their own: they decode at full size and keep float32, as published protocols do. Files are
-Arrow IPC, uncompressed: they are memory-mapped, not read.
+Evaluations share one cache of their own: they decode at full size and keep float32, as published protocols do. Files
+are Arrow IPC, uncompressed: they are memory-mapped, not read.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def explain(image: ImageInput, text: str, kb: KnowledgeBase, encoder: Encoder,
         text: its text.
         kb, encoder, settings: as of the label job.
         cache: keeps entity embeddings.
-        progress: told of the entities that have to be embedded first.
+        progress: receives the entities that have to be embedded first.
         calibration: a label job's calibration file; that beside the encoder where not given.
 
     Raises:

@@ -46,7 +46,7 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
         cache: links, features and entity embeddings; `out` where not given. Jobs may share it.
         calibration: a calibration file to use instead of the encoder's own or a fresh one.
         engine: how it runs; in this process where not given.
-        progress: told of each step.
+        progress: receives each step.
 
     Returns:
         `rows_in`, `rows_out`, `status` (status → rows), `accepted` labels, `expected_precision` of these (the mean

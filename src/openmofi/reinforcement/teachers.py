@@ -88,7 +88,7 @@ def parse_specs(text: str) -> tuple[str, ...]:
 def _parts(text: str) -> list[str]:
     parts = [part.strip() for part in text.split(",")]
     if not all(parts):
-        raise UsageError(f"{text!r} names no teachers.", "Write SPEC:SCALE[,SPEC:SCALE…].")
+        raise UsageError(f"{text!r} does not name teachers.", "Write SPEC:SCALE[,SPEC:SCALE…].")
     if len(set(parts)) < len(parts):
         raise UsageError(f"{text!r} names a teacher twice.", "Name each once.")
     return parts

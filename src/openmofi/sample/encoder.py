@@ -35,7 +35,7 @@ def train_sample_encoders(shards: Sequence[Shard], kb: str | Path, out: str | Pa
         kb: its knowledge base.
         out: gets a folder for each recipe, which is opened by `run:` or, below $OPENMOFI_SAMPLE_ENCODERS, by `sample`.
         cache: links and features; shared with the label job.
-        progress: told of every step.
+        progress: receives every step.
         backbone: the frozen backbones, where they are open.
         recipes: folder of each encoder → how its heads are fitted.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from openmofi.config import deciding
 from openmofi.config.recipes import recipe_dict
 from openmofi.engine import Progress
 from openmofi.engine.protocol import Quiet
@@ -35,10 +36,6 @@ from openmofi.training.terms import build_optimizers, build_terms, logit_scale
 ENCODER = "encoder"
 KIND = "run"
 _STANDARDISED_ON = 2048
-# What may differ when a run is resumed, on another machine say: none of it decides what is learned, but for rounding.
-# Datasets and knowledge bases are compared by content.
-_FREE = ("data.dataset", "data.kb", "data.examples", "data.workers", "data.cache", "data.reinforcement.store",
-         "run.log_every", "run.checkpoint_every", "run.keep", "run.threads", "run.compile", "run.fsdp")
 # Decide nothing where nothing is evaluated, and are left out there: runs of earlier versions, which lack them, resume.
 _EVALUATION = ("run.evaluate.", "run.patience")
 
@@ -115,18 +112,11 @@ def _claimed(recipe: Recipe, out: Path, data: TrainingData, ranks: Ranks, *, ane
 def deciding_settings(recipe: Any) -> dict[str, Any]:
     """The settings of a recipe (any dataclass of them) that decide what is learned.
 
-    By their dotted names, so that an error names the setting that differs.
+    By their dotted names, so that an error names the setting that differs. What may differ when a run is resumed, on
+    another machine say, is marked `FREE` at its field; datasets and knowledge bases are compared by content.
     """
     off = () if recipe.run.evaluate.every else _EVALUATION
-    return {key: value for key, value in _flat(recipe_dict(recipe)) if key not in _FREE and not key.startswith(off)}
-
-
-def _flat(settings: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{path}{key}.")
-        else:
-            yield f"{path}{key}", value
+    return {key: value for key, value in deciding(recipe) if not key.startswith(off)}
 
 
 def _set_up(recipe: Recipe, model: DualEncoder, data: TrainingData, ranks: Ranks, *, fresh: bool) -> RunState:

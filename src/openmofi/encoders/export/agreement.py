@@ -85,7 +85,7 @@ def samples_of(paths: Sequence[str], size: int, *, decode_size: int | None = Non
         limit: images at most.
 
     Raises:
-        OpenMofiError: no image can be read, or a path is not there.
+        OpenMofiError: no image can be read, or a path does not exist.
     """
     if not paths:
         images = [_generated(seed, size) for seed in range(_GENERATED)]

@@ -197,7 +197,7 @@ def _sync(folder: Path) -> None:
 
 
 def _check(result: Agreement, settings: ExportSettings) -> None:
-    # A comparison with what is no number is false, and no number is no agreement.
+    # A comparison with what is not a number is false, and no number is no agreement.
     if result.loss <= settings.max_loss:
         return
     sides = f"images {result.image_mean:.4f}" + ("" if result.text_mean is None else f", texts {result.text_mean:.4f}")

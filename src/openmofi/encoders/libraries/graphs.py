@@ -145,7 +145,7 @@ def _checked(folder: Path, raw: Mapping[str, Any]) -> Graphs:
             raise OpenMofiError(f"{folder / SPEC_FILE} was changed after it was written.", _AGAIN)
         graphs.source["fingerprint"]
     except (KeyError, TypeError, AttributeError) as error:
-        raise OpenMofiError(f"{folder / SPEC_FILE} is not understood ({type(error).__name__}: {error}).",
+        raise OpenMofiError(f"{folder / SPEC_FILE} cannot be parsed ({type(error).__name__}: {error}).",
                             _AGAIN) from error
     except OSError as error:
         raise OpenMofiError(f"{folder} is not whole: {error}.", _AGAIN) from error

@@ -147,7 +147,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         config: dict[str, Any] = json.loads((folder / "config.json").read_text("utf-8"))
         config.get("model_type")
     except FileNotFoundError as error:
-        raise OpenMofiError(f"{folder} is no transformers checkpoint: it has no config.json.",
+        raise OpenMofiError(f"{folder} is not a transformers checkpoint: it has no config.json.",
                             "For an encoder that openmofi wrote use run:FOLDER.") from error
     except (OSError, ValueError, AttributeError) as error:
         raise OpenMofiError(f"{folder}/config.json cannot be read: {error}.") from error

@@ -36,7 +36,7 @@ def read_preprocessing(folder: Path, model_type: str, size: int, option: str = "
     try:
         settings = _of(raw, model_type)
     except (KeyError, TypeError, ValueError) as error:
-        raise OpenMofiError(f"{path}: the preprocessing is not understood ({error}).") from error
+        raise OpenMofiError(f"{path}: the preprocessing cannot be parsed ({error}).") from error
     if size and settings.size != size:
         raise OpenMofiError(f"{path} makes images of {settings.size} px; the model takes {size} px.",
                             "Correct the file, or use ?preprocessing=clip or =mofi.")

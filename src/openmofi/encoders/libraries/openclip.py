@@ -109,8 +109,8 @@ def build(source: ModelSource, **options: Any) -> Any:
     return model
 
 
-def _fetched(place: str) -> Path:
-    repository, _, name = place.rpartition("/")
+def _fetched(location: str) -> Path:
+    repository, _, name = location.rpartition("/")
     if not name:
         return hub_file(repository, ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"])
     return hub_file(repository, [str(Path(name).with_suffix(".safetensors")), name])

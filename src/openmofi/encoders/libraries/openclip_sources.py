@@ -77,7 +77,7 @@ def model_config(arch: str) -> dict[str, Any]:
 def _checked_config(config: dict[str, Any], where: str) -> dict[str, Any]:
     missing = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if key not in config]
     if missing:
-        raise UsageError(f"{where} is no model of images and texts: its configuration has no {missing[0]}.",
+        raise UsageError(f"{where} is not a model of images and texts: its configuration has no {missing[0]}.",
                          "Choose a CLIP or SigLIP of open_clip.")
     return config
 
@@ -198,7 +198,7 @@ def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raw = json.loads(path.read_text("utf-8"))
         model, preprocess = dict(raw["model_cfg"]), dict(raw.get("preprocess_cfg") or {})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise OpenMofiError(f"{path} is no configuration of open_clip: {first_line(error)}",
+        raise OpenMofiError(f"{path} is not a configuration of open_clip: {first_line(error)}",
                             "Copy the file that belongs to the weights.") from error
     return _checked_config(model, str(path)), preprocess
 
@@ -216,15 +216,15 @@ def _weights_in(folder: Path) -> Path:
 def _seed(weights: str) -> int:
     text = weights.removeprefix(_UNTRAINED)
     if not text.isdecimal():
-        raise UsageError(f"The seed {text!r} is no number.", "Write e.g. open_clip:ViT-B-32/none?seed=0.")
+        raise UsageError(f"The seed {text!r} is not a number.", "Write e.g. open_clip:ViT-B-32/none?seed=0.")
     return int(text)
 
 
-def _local_file(arch: str, place: str) -> Path:
-    path = Path(place).expanduser()
+def _local_file(arch: str, location: str) -> Path:
+    path = Path(location).expanduser()
     if path.suffix not in WEIGHT_FILES:
-        raise UsageError(f"open_clip has no weights {place!r} for {arch}.",
-                         f"{_tags_hint(arch, place)} Or give a file: open_clip:{arch}/FILE.safetensors.")
+        raise UsageError(f"open_clip has no weights {location!r} for {arch}.",
+                         f"{_tags_hint(arch, location)} Or give a file: open_clip:{arch}/FILE.safetensors.")
     if not path.is_file():
         raise OpenMofiError(f"The weights file {path} does not exist.", "Check the path.")
     return path

@@ -34,7 +34,7 @@ def fit_heads(encoder: Encoder, bags: Bags, entities: EntityFeatures, settings: 
         folder: gets the encoder, `classes.parquet`, `folds/`, `folds.json`.
         adapter: see above.
         seen: fingerprints of the shards behind `bags`.
-        progress: told of every epoch.
+        progress: receives every epoch.
 
     Returns:
         Mean `loss` of the last epoch and `first_loss` of the first, of the heads fitted on all pages.

@@ -100,7 +100,7 @@ class Calibration:
             raise OpenMofiError(f"The calibration {path} cannot be read: {error.strerror}.",
                                 "Check the path.") from error
         except (ValueError, KeyError, TypeError) as error:
-            raise OpenMofiError(f"{path} is no calibration, or a damaged one.",
+            raise OpenMofiError(f"{path} is not a calibration, or is damaged.",
                                 "Give a calibration.json that a label job wrote, or none to fit a new one.") from error
 
 

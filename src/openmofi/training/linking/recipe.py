@@ -10,7 +10,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from openmofi.config import NonNegativeInt, PositiveFraction, PositiveInt, ProperFraction, Settings
+from openmofi.config import FREE, NonNegativeInt, PositiveFraction, PositiveInt, ProperFraction, Settings
 from openmofi.config.recipes import read_recipe
 from openmofi.errors import UsageError
 from openmofi.linking.fusion.fusion_settings import FusionSettings
@@ -36,7 +36,7 @@ class LinkData(Settings):
             the model never answers NIL.
     """
 
-    examples: str = ""
+    examples: Annotated[str, FREE] = ""
     train: tuple[str, ...] = ("train",)
     share: PositiveFraction = 1.0
     batch_size: PositiveInt = 32

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from openmofi.config import (
+    FREE,
     Fraction,
     NonNegativeFloat,
     NonNegativeInt,
@@ -169,7 +170,7 @@ class Reinforcement(Settings):
             `plain` learns from it without teachers (with `data.augment`) and counts it, `stop` ends the run.
     """
 
-    store: str = ""
+    store: Annotated[str, FREE] = ""
     mismatch: Literal["plain", "stop"] = "plain"
 
 
@@ -191,13 +192,13 @@ class DataSettings(Settings):
         max_labels: columns of `labels`; the best-scored are kept.
     """
 
-    dataset: str = ""
-    kb: str = ""
-    cache: str = ""
+    dataset: Annotated[str, FREE] = ""
+    kb: Annotated[str, FREE] = ""
+    cache: Annotated[str, FREE] = ""
     batch_size: PositiveInt = 1024
     sampler: Literal["instance", "class-balanced", "sqrt"] = "instance"
     shuffle_shards: PositiveInt = 64
-    workers: NonNegativeInt = 2
+    workers: Annotated[NonNegativeInt, FREE] = 2
     text: TextSource = field(default_factory=TextSource)
     augment: Augment = field(default_factory=Augment)
     reinforcement: Reinforcement = field(default_factory=Reinforcement)
@@ -311,14 +312,14 @@ class RunSettings(Settings):
     seed: NonNegativeInt = 0
     accumulate: PositiveInt = 1
     precision: Literal["fp32", "bf16"] = "fp32"
-    compile: bool = False
+    compile: Annotated[bool, FREE] = False
     channels_last: bool = True
-    fsdp: bool = False
-    log_every: PositiveInt = 50
-    checkpoint_every: PositiveInt = 1000
-    keep: PositiveInt = 3
+    fsdp: Annotated[bool, FREE] = False
+    log_every: Annotated[PositiveInt, FREE] = 50
+    checkpoint_every: Annotated[PositiveInt, FREE] = 1000
+    keep: Annotated[PositiveInt, FREE] = 3
     best: Annotated[str, Meta(pattern="^(-.|[^-])", description="a metric of the log, such as -loss")] = "-loss"
-    threads: NonNegativeInt = 0
+    threads: Annotated[NonNegativeInt, FREE] = 0
     patience: NonNegativeInt = 0
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
 
