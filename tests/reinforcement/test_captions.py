@@ -7,10 +7,11 @@ import torch
 from PIL import Image
 
 from openmofi.errors import OpenMofiError
+from openmofi.knowledge.texts import CAPTION_TEMPLATES
 from openmofi.reinforcement import ReinforceSettings, reinforce
 from openmofi.reinforcement.augmentation import drawing
 from openmofi.reinforcement.captioner import captioner_fingerprint, open_captioner
-from openmofi.reinforcement.captions import TEMPLATES, entity_captions
+from openmofi.reinforcement.captions import entity_captions
 from openmofi.schema import Entity
 
 CRANE = Entity("e:crane", "crane", "large wading bird", ("noun.animal",))
@@ -18,9 +19,9 @@ WORDS = ["a", "photo", "of", "the", "crane", "bird", "red", "two"]
 
 
 def test_texts_are_drawn_from_templates_without_repeating():
-    found = entity_captions([CRANE], len(TEMPLATES), drawing(0, "s", "k", -1))
+    found = entity_captions([CRANE], len(CAPTION_TEMPLATES), drawing(0, "s", "k", -1))
     assert sorted(found) == sorted(template.format(name="crane", description="large wading bird", type="animal")
-                                   for template in TEMPLATES)
+                                   for template in CAPTION_TEMPLATES)
     assert entity_captions([CRANE], 2, drawing(0, "s", "k", -1)) == found[:2]
 
 

@@ -11,13 +11,8 @@ import pyarrow as pa
 from openmofi.dataset.tables import Judged, mention_column
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
+from openmofi.knowledge.texts import CAPTION_TEMPLATES
 from openmofi.schema import Entity
-
-TEMPLATES = (
-    "a photo of {name}", "an image of {name}, {description}", "{name}: {description}", "{name} ({type})",
-    "a photo of {name}, a kind of {type}", "{description}",
-)
-"""A template is used for entities that have all its fields."""
 
 
 def accepted_entities(labels: pa.Table, kb: KnowledgeBase | None) -> list[list[Entity]]:
@@ -64,5 +59,5 @@ def _texts(entity: Entity) -> list[str]:
     # The type "noun.animal" reads "animal".
     kind = entity.types[0].rpartition(".")[2].replace("_", " ") if entity.types else ""
     values = {"name": entity.name, "description": entity.description, "type": kind}
-    return [template.format(**values) for template in TEMPLATES
+    return [template.format(**values) for template in CAPTION_TEMPLATES
             if all(values[field] for _, field, _, _ in Formatter().parse(template) if field)]

@@ -17,8 +17,8 @@ from openmofi.bootstrap import RESAMPLES, Interval, bootstrap_interval
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.metrics.ranking import BLOCK_BYTES, Floats, Index, Ints, checked_embeddings, own_ranks
+from openmofi.knowledge.texts import EVALUATION_TEMPLATES
 
-ENTITY_TEXTS = ("{name}", "{name}: {description}")
 _TEXTS_PER_BLOCK = 4096
 
 
@@ -79,16 +79,14 @@ def class_embeddings(names: Sequence[str], templates: Sequence[str],
 
 def entity_embeddings(entities: Sequence[tuple[str, str]],
                       embed_texts: Callable[[Sequence[str]], ArrayLike]) -> Floats:
-    """The text embedding of each entity, float32 (n, d), L2-normalised: the mean over `ENTITY_TEXTS`.
-
-    Encoders are trained on names alone or on names with descriptions; the mean serves both.
+    """The text embedding of each entity, float32 (n, d), L2-normalised: the mean over `EVALUATION_TEMPLATES`.
 
     Args:
         entities: (n,) names and descriptions.
         embed_texts: see `class_embeddings`.
     """
     sides = [class_embeddings([text.format(name=name, description=description) for name, description in entities],
-                              ["{}"], embed_texts) for text in ENTITY_TEXTS]
+                              ["{}"], embed_texts) for text in EVALUATION_TEMPLATES]
     return normalised(np.mean(sides, axis=0, dtype=np.float32))
 
 

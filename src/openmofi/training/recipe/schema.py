@@ -22,7 +22,7 @@ from openmofi.config import (
     did_you_mean,
 )
 from openmofi.errors import UsageError
-from openmofi.knowledge.texts import check_template
+from openmofi.knowledge.texts import DEFAULT_TEMPLATE, check_template
 from openmofi.objectives.objective_settings import (
     ContrastiveSettings,
     EntityDistillationSettings,
@@ -118,7 +118,7 @@ class TextSource(Settings):
     name: NonNegativeFloat = 0.0
     name_description: NonNegativeFloat = 0.0
     templates: tuple[str, ...] = ("{name}",)
-    description_templates: tuple[str, ...] = ("{name}: {description}",)
+    description_templates: tuple[str, ...] = (DEFAULT_TEMPLATE,)
 
     def __post_init__(self) -> None:
         super().__post_init__()
