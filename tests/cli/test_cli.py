@@ -183,7 +183,7 @@ class TestWithAnEncoder:
 
     def test_explain_of_what_is_no_picture(self, small_world, small_encoder, tmp_path):
         (tmp_path / "x.jpg").write_bytes(b"<html>")
-        for image, says in (("x.jpg", "no usable image"), ("none.jpg", "cannot be read")):
+        for image, says in (("x.jpg", "not a usable image"), ("none.jpg", "cannot be read")):
             message = sentence(openmofi("explain", "--kb", small_world.kb, "--encoder", small_encoder, "--image",
                                         tmp_path / image, "--text", "sun", "--json"))
             assert str(tmp_path / image) in message

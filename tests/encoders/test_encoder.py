@@ -179,7 +179,7 @@ def test_everything_that_stands_for_an_encoder(base, clip_folder):
 
 
 @pytest.mark.parametrize(("value", "says"), [
-    (7, "A int is no encoder"), ((len,), "A tuple is no encoder"), ((len, len), "could not|shape"),
+    (7, "A int is not an encoder"), ((len,), "A tuple is not an encoder"), ((len, len), "could not|shape"),
     ((lambda images: np.zeros((len(images), 2)), lambda texts: np.zeros((len(texts), 3))), "Both sides|2 numbers"),
     ((lambda images: np.full((len(images), 2), np.nan), lambda texts: np.zeros((len(texts), 2))), "not finite"),
 ])

@@ -111,7 +111,7 @@ def test_what_cannot_be_followed_is_refused(change):
 @pytest.mark.parametrize("raw", [{}, {"size": 3, "mean": [1], "std": [1, 1, 1]}, {"size": 3, "mean": None, "std": None},
                                  {"size": 1, "mean": [0, 0, 0], "std": [1, 1, 1], "colour": 1}])
 def test_damaged_json_is_one_sentence(raw):
-    with pytest.raises(OpenMofiError, match=r"encoder\.json.*not understood"):
+    with pytest.raises(OpenMofiError, match=r"encoder\.json.*cannot be parsed"):
         preprocessing_from_json(raw, "encoder.json")
 
 
@@ -127,7 +127,7 @@ def test_mofi_option_is_the_reference_pipeline(tmp_path):
     ({"size": 48, "crop_size": {"height": 48, "width": 40}}, "not square"),
     ({"size": 48, "crop_size": 48, "do_rescale": False}, "do_rescale"),
     ({"size": 224, "crop_size": 224}, "the model takes 48"),
-    ({"size": {"longest_edge": 48}}, "not understood"),
+    ({"size": {"longest_edge": 48}}, "cannot be parsed"),
 ])
 def test_processor_files_that_cannot_be_followed(tmp_path, settings, message):
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))

@@ -142,7 +142,7 @@ def test_damage_is_one_sentence(copy):
         {"encoder_fingerprint": "0"}, {"encoder": "elsewhere"})]
     for changes, says in ((sides[0], "trained on another"), (sides[1], "not an encoder"),
                           ({"weights_fingerprint": "0"}, "not what encoder.json"),
-                          ({"preprocessing": {}}, "understood"), ({"source": None}, "understood")):
+                          ({"preprocessing": {}}, "cannot be parsed"), ({"source": None}, "cannot be parsed")):
         (copy / "encoder.json").write_text(json.dumps(raw | changes))
         with pytest.raises(OpenMofiError, match=says):
             open_encoder(f"onnx:{copy}")
@@ -158,7 +158,7 @@ def test_damage_is_one_sentence(copy):
 def test_wrong_use(exported, original, tmp_path):
     for spec, says in ((f"openvino:{exported}", f"Open it as onnx:{exported}"),
                        (f"run:{exported}", f"Open it as onnx:{exported}"), (original.spec.replace("run", "onnx", 1),
-                                                                            "no exported encoder")):
+                                                                            "not an exported encoder")):
         with pytest.raises(OpenMofiError, match=says):
             open_encoder(spec)
     with pytest.raises(UsageError, match="no networks of PyTorch"):

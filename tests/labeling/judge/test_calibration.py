@@ -109,7 +109,7 @@ def test_saved_and_loaded_is_equal(tmp_path):
 @pytest.mark.parametrize("content", ["", "{}", '{"centres": 3}', "[1"])
 def test_a_damaged_file_is_one_sentence(tmp_path, content):
     (tmp_path / "c.json").write_text(content)
-    with pytest.raises(OpenMofiError, match="is no calibration"):
+    with pytest.raises(OpenMofiError, match="is not a calibration"):
         Calibration.load(tmp_path / "c.json")
 
 
