@@ -67,7 +67,10 @@ def read_corpus(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, se
     if missing:
         progress.begin("read", len(missing))
         engine.run(stage, missing, progress)
-    ids = sorted({*occurring_entities(stage, shards), *reference})
+    occurring = occurring_entities(stage, shards)
+    if not occurring:
+        progress.say(f"None of the texts names an entity of the knowledge base {kb.path}: nothing can be labelled.")
+    ids = sorted({*occurring, *reference})
     template = settings.selection.template
     entities = embed_entities(kb, encoder, ids, template, cache, engine, progress)
     return Corpus(stage, tuple(shards), kb, encoder, entities, template)
