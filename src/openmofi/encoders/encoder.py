@@ -137,6 +137,15 @@ class Encoder:
         """Whether it compares images with texts."""
         return self.text_projection is not None
 
+    def require_comparison(self) -> None:
+        """Refuse, before long work, an encoder by which images cannot be compared with texts.
+
+        Raises:
+            OpenMofiError: it has no text side or no joint space, or embeds different texts or images alike.
+        """
+        self.project_texts(np.zeros((1, self.text_feature_dim), np.float32))
+        self.project_images(np.zeros((1, self.feature_dim), np.float32))
+
     def preprocess(self, image: Image.Image) -> Any:
         """A PIL image → float32 (3, size, size), normalised; the image itself where `takes_images`. Thread-safe."""
         return image if self.takes_images else preprocess(image, self.preprocessing)

@@ -57,7 +57,7 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
             settings, there is too little to calibrate on.
     """
     engine, progress = engine or LocalEngine(), progress or Quiet()
-    require_judge(encoder)
+    encoder.require_comparison()
     given = given_calibration(calibration, kb, encoder, settings) if calibration else None
     manifest = claim_folder(out, "labels", _described(shards, kb, encoder, settings),
                             _inputs(shards, kb, encoder, settings, calibration))
@@ -87,16 +87,6 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
     corpus.stage.features.note(out)
     finish_manifest(out, manifest, counts)
     return counts
-
-
-def require_judge(encoder: Encoder) -> None:
-    """Refuse an encoder that cannot judge, before anything is read.
-
-    Raises:
-        OpenMofiError: it has no joint space, or no text side.
-    """
-    encoder.project_images(np.zeros((1, encoder.feature_dim), np.float32))
-    encoder.project_texts(np.zeros((1, encoder.text_feature_dim), np.float32))
 
 
 def _described(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, settings: LabelSettings,
