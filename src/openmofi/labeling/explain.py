@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from openmofi.encoders import Encoder, ImageInput
-from openmofi.encoders.encoder import as_image
+from openmofi.encoders.preprocess import as_image
 from openmofi.engine import LocalEngine, Progress
 from openmofi.errors import OpenMofiError
 from openmofi.features.entities import embed_entities
