@@ -22,6 +22,7 @@ ENTITIES_ARROW, IDS, ID_ROWS, NAMES_MARISA = "entities.arrow", "ids.marisa", "id
 OFFSETS, ROWS = "candidates/offsets.npy", "candidates/rows.npy"
 COMMONNESS, LINK_PROBABILITY = "candidates/commonness.npy", "candidates/link_probability.npy"
 VECTORS = "vectors.npy"
+FILES = (ENTITIES_ARROW, IDS, ID_ROWS, NAMES_MARISA, OFFSETS, ROWS, COMMONNESS, LINK_PROBABILITY, VECTORS)
 
 _NO_ROWS = np.zeros(0, np.int32)
 _NO_PRIORS = np.zeros(0, np.float32)

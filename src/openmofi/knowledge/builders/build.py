@@ -17,7 +17,7 @@ from openmofi.knowledge import store
 from openmofi.knowledge.builders.source import TABLES, SourceTables, read_folder, source_folder
 from openmofi.knowledge.candidates import CandidateTable, tabulate
 from openmofi.knowledge.projection import ProjectionSettings, project
-from openmofi.storage import Manifest, atomic_path, claim_folder, file_fingerprint, finish_manifest, write_arrow
+from openmofi.storage import Manifest, Outputs, atomic_path, claimed, file_fingerprint, finish_manifest, write_arrow
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def _counts(source: SourceTables, table: CandidateTable, out: Path) -> dict[str,
 
 
 def build(builder: str, read: Callable[[], SourceTables], inputs: Mapping[str, str], out: str | Path,
-          settings: BuildSettings) -> Manifest:
+          settings: BuildSettings, *, restart: bool = False) -> Manifest:
     """Build the folder `out` from the tables of a source; if it is finished already, nothing is read.
 
     Args:
@@ -80,16 +80,22 @@ def build(builder: str, read: Callable[[], SourceTables], inputs: Mapping[str, s
         inputs: name → fingerprint of the files that `read` reads.
         out: folder of the knowledge base.
         settings: see there.
+        restart: remove what was made in `out` before, and begin anew.
 
     Raises:
         OpenMofiError: `out` contains something else, or `read` refuses a table.
     """
     folder = Path(out)
-    manifest = claim_folder(folder, store.KIND, {"builder": builder, **asdict(settings)}, inputs)
-    if manifest.finished:
-        _log.info("%s is already finished", folder)
-        return manifest
-    source = read()
+    with claimed(folder, store.KIND, {"builder": builder, **asdict(settings)}, inputs, outputs=Outputs(store.FILES),
+                 restart=restart) as manifest:
+        if manifest.finished:
+            _log.info("%s is already finished", folder)
+            return manifest
+        return finish_manifest(folder, manifest, _build(read(), folder, settings))
+
+
+def _build(source: SourceTables, folder: Path, settings: BuildSettings) -> dict[str, Any]:
+    """Write the files of a knowledge base; its counts."""
     _log.info("names of %d entities", len(source.entities))
     ids = source.entities.column("id").combine_chunks()
     table = tabulate(source.names, ids, source.surfaces, settings.candidates)
@@ -100,10 +106,11 @@ def build(builder: str, read: Callable[[], SourceTables], inputs: Mapping[str, s
     heads, tails = (pc.index_in(source.relations.column(end), value_set=ids).to_numpy().astype(np.int64)
                     for end in ("head", "tail"))
     _save_array(folder / store.VECTORS, project(ids.to_pylist(), heads, tails, settings.projection))
-    return finish_manifest(folder, manifest, _counts(source, table, folder))
+    return _counts(source, table, folder)
 
 
-def build_table(source: str | Path, out: str | Path, settings: BuildSettings | None = None) -> Manifest:
+def build_table(source: str | Path, out: str | Path, settings: BuildSettings | None = None, *,
+                restart: bool = False) -> Manifest:
     """Build a knowledge base of a folder of tables (or a sample world, whose tables are in `kb/`).
 
     The same tables give the same bytes. A finished `out` of the same tables and settings is left as it is.
@@ -112,10 +119,11 @@ def build_table(source: str | Path, out: str | Path, settings: BuildSettings | N
         source: holds `entities.parquet`, `names.parquet` and optionally `relations.parquet`, `surfaces.parquet`.
         out: folder of the knowledge base.
         settings: see there.
+        restart: see `build`.
 
     Raises:
         OpenMofiError: a table cannot be used (the first bad row is named), or `out` holds something else.
     """
     folder = source_folder(source)
     inputs = {name: file_fingerprint(folder / name) for name in TABLES if (folder / name).is_file()}
-    return build("table", lambda: read_folder(folder), inputs, out, settings or BuildSettings())
+    return build("table", lambda: read_folder(folder), inputs, out, settings or BuildSettings(), restart=restart)
