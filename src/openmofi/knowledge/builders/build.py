@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from openmofi.knowledge import store
 from openmofi.knowledge.builders.source import TABLES, SourceTables, read_folder, source_folder
 from openmofi.knowledge.candidates import CandidateTable, tabulate
+from openmofi.knowledge.integrity import with_digests
 from openmofi.knowledge.projection import ProjectionSettings, project
 from openmofi.storage import Manifest, Outputs, atomic_path, claimed, file_fingerprint, finish_manifest, write_arrow
 
@@ -42,7 +43,10 @@ def _save_array(path: Path, array: NDArray[Any]) -> None:
 
 def _save_trie(path: Path, trie: marisa_trie.Trie) -> None:
     with atomic_path(path) as temporary:
-        trie.save(str(temporary))
+        try:
+            trie.save(str(temporary))
+        except RuntimeError as error:  # marisa's way to say that a write came out short
+            raise OSError(str(error)) from error
 
 
 def _save_ids(out: Path, ids: list[str]) -> None:
@@ -61,12 +65,11 @@ def _save_candidates(out: Path, table: CandidateTable) -> None:
 
 
 def _counts(source: SourceTables, table: CandidateTable, out: Path) -> dict[str, Any]:
-    files = sorted(path for path in out.rglob("*") if path.is_file() and path.suffix in (".arrow", ".marisa", ".npy"))
     return {
         "entities": len(source.entities), "names": len(table.names), "candidates": len(table.rows),
         "ambiguous_names": int((np.diff(table.offsets) > 1).sum()), "relations": len(source.relations),
         "unnameable": table.unnameable, "cut": table.cut,
-        "files": {path.relative_to(out).as_posix(): path.stat().st_size for path in files},
+        "files": {name: (out / name).stat().st_size for name in sorted(store.FILES)},
     }
 
 
@@ -91,7 +94,8 @@ def build(builder: str, read: Callable[[], SourceTables], inputs: Mapping[str, s
         if manifest.finished:
             _log.info("%s is already finished", folder)
             return manifest
-        return finish_manifest(folder, manifest, _build(read(), folder, settings))
+        counts = _build(read(), folder, settings)
+        return finish_manifest(folder, manifest, with_digests(folder, manifest, counts))
 
 
 def _build(source: SourceTables, folder: Path, settings: BuildSettings) -> dict[str, Any]:
