@@ -24,7 +24,8 @@ from openmofi.labeling.adapt.bags import collect_bags
 from openmofi.labeling.adapt.fit import fit_heads
 from openmofi.labeling.adapt.inputs import HeadSettings
 from openmofi.labeling.corpus import Corpus, read_corpus
-from openmofi.labeling.decide import decide, known_calibration
+from openmofi.labeling.decide import NOTHING, decide, given_calibration, known_calibration, other_texts, require_fitted
+from openmofi.labeling.judge.calibration import Calibration
 from openmofi.labeling.judge.stage import JudgeStage
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.linking import linker_fingerprint
@@ -64,23 +65,31 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
             settings, there is too little to calibrate on.
     """
     require_judge(encoder)
+    given = given_calibration(calibration, kb, encoder, settings) if calibration else None
     with claimed(out, "labels", _described(shards, kb, encoder, settings),
                  _inputs(shards, kb, encoder, settings, calibration), outputs=OUTPUTS, restart=restart) as manifest:
-        counts = _label(shards, kb, encoder, out, settings, cache or out, calibration, engine or LocalEngine(),
-                        progress or Quiet())
+        known = given or known_calibration(kb, encoder, out, settings)
+        counts = _label(shards, kb, encoder, out, settings, cache or out, known,
+                        calibration or Path(out) / CALIBRATION_FILE, engine or LocalEngine(), progress or Quiet())
         finish_manifest(out, manifest, counts)
         return counts
 
 
 def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str | Path, settings: LabelSettings,
-           cache: str | Path, calibration: str | Path | None, engine: Engine, progress: Progress) -> dict[str, Any]:
-    known = known_calibration(kb, encoder, out, settings, calibration)
+           cache: str | Path, known: Calibration | None, known_path: str | Path, engine: Engine, progress: Progress,
+           ) -> dict[str, Any]:
     corpus = read_corpus(shards, kb, encoder, settings, cache, engine, progress,
                          known.reference if known else ())
-    judging = _adapted(corpus, out, settings, progress) if settings.adapt else encoder
+    adapt = settings.adapt and len(corpus.entities.ids) > 0
+    judging = _adapted(corpus, out, settings, progress) if adapt else encoder
+    if known:
+        if note := other_texts(known, settings):
+            progress.say(note)
+        require_fitted(known, known_path, judging, kb, settings.selection.template)
     decision = decide(corpus, judging, settings, known)
-    decision.calibration.save(Path(out) / CALIBRATION_FILE)
-    encoder.calibrations[decision.calibration.fitted_for] = Path(out) / CALIBRATION_FILE
+    if decision.calibration is not NOTHING:
+        decision.calibration.save(Path(out) / CALIBRATION_FILE)
+        encoder.calibrations[decision.calibration.fitted_for] = Path(out) / CALIBRATION_FILE
     stage = JudgeStage(corpus.stage, judging, tuple(corpus.entities.ids.to_pylist()), decision.calibration,
                        settings.selection, decision.threshold, str(out))
     missing = [shard for shard in shards if table_metadata(stage.path(shard)).get("whole") != "yes"]
@@ -88,7 +97,7 @@ def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: st
         progress.begin("judge", len(missing))
         engine.run(stage, missing, progress)
     counts = _count(stage, shards) | {"entities": len(corpus.entities.ids), "threshold": decision.threshold}
-    if settings.adapt:
+    if judging is not encoder:
         plain = decide(corpus, encoder, settings, None)
         counts["adapter_gain"] = {"without": plain.gain(decision.threshold), "with": decision.gain(decision.threshold)}
     corpus.stage.features.note(out)

@@ -209,14 +209,40 @@ def read_parquet(path: str | Path, schema: pa.Schema, *, columns: Sequence[str] 
         raise OpenMofiError(f"{path} cannot be read: {reason}.", hint) from error
 
 
+def is_whole(path: str | Path) -> bool:
+    """Whether a file that `write_table` (.parquet) or `write_arrow` (.arrow) wrote is there, with its end.
+
+    Both keep what they hold at the end: of a file that was cut off, or whose end a crash left as zeros, nothing can be
+    read. Rows are not looked at.
+    """
+    opened = pq.ParquetFile if str(path).endswith(".parquet") else pa.ipc.open_file
+    try:
+        with fsspec.open(str(path), "rb") as handle:
+            opened(handle)
+    except FileNotFoundError:
+        return False
+    except (OSError, pa.ArrowException) as error:
+        if not is_damage(error):
+            raise
+        return False
+    return True
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether Arrow says so of a file's content; an error that the system numbers is one of reading.
+
+    Arrow reports a damaged footer as an OSError without an error number of the system.
+    """
+    return not isinstance(error, OSError) or error.errno is None
+
+
 def table_metadata(path: str | Path) -> dict[str, str]:
     """The metadata that `write_table` stored in a Parquet file; empty if the file does not exist or is not whole."""
     try:
         with fsspec.open(str(path), "rb") as handle:
             metadata = pq.ParquetFile(handle).schema_arrow.metadata or {}
     except (OSError, pa.ArrowException, ValueError) as error:
-        # Arrow reports a damaged footer as an OSError without an error number of the system.
-        if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):
+        if not is_damage(error) and not isinstance(error, FileNotFoundError):
             raise
         return {}
     return {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in metadata.items()}
