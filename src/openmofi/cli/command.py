@@ -7,12 +7,15 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 import typer.core
 
 from openmofi.errors import OpenMofiError
+
+Restart = Annotated[bool, typer.Option(
+    "--restart", help="Remove what this command wrote into the output before, and begin anew.")]
 
 
 class _Interrupted(Exception):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from openmofi.cli.command import print_json
+from openmofi.cli.command import Restart, print_json
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -23,12 +23,14 @@ def build(
     source: Annotated[Path, typer.Argument(help="What to build it of.", metavar="SRC")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the knowledge base.")],
     candidates: Annotated[int, typer.Option(min=1, help="Most entities a name keeps.")] = 30,
+    restart: Restart = False,
     as_json: _JSON = False,
 ) -> None:
     """Build a knowledge base; the same source gives the same bytes."""
     from openmofi import api
 
-    manifest = api.build_kb("table" if builder == "sample" else builder, source, out, candidates=candidates).manifest
+    manifest = api.build_kb("table" if builder == "sample" else builder, source, out, candidates=candidates,
+                            restart=restart).manifest
     _print_facts({**manifest.counts, "fingerprint": manifest.fingerprint}, as_json)
 
 

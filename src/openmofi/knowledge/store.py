@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +14,22 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
+from openmofi.engine import Progress, Quiet
 from openmofi.errors import OpenMofiError
+from openmofi.knowledge import integrity
 from openmofi.knowledge.names import normalise
 from openmofi.schema import ENTITIES, Entity
 from openmofi.storage import Manifest, read_manifest
+from openmofi.storage.digests import check_once, let_settle, note_checked
 
 KIND = "knowledge_base"
 ENTITIES_ARROW, IDS, ID_ROWS, NAMES_MARISA = "entities.arrow", "ids.marisa", "id_rows.npy", "names.marisa"
 OFFSETS, ROWS = "candidates/offsets.npy", "candidates/rows.npy"
 COMMONNESS, LINK_PROBABILITY = "candidates/commonness.npy", "candidates/link_probability.npy"
 VECTORS = "vectors.npy"
+FILES = (ENTITIES_ARROW, IDS, ID_ROWS, NAMES_MARISA, OFFSETS, ROWS, COMMONNESS, LINK_PROBABILITY, VECTORS)
 
+_COMPARED = 2000
 _NO_ROWS = np.zeros(0, np.int32)
 _NO_PRIORS = np.zeros(0, np.float32)
 
@@ -43,21 +50,6 @@ class Candidates:
         return len(self.rows)
 
 
-def _check_files(folder: Path, manifest: Manifest) -> None:
-    if not manifest.finished:
-        raise OpenMofiError(f"{folder} is not finished: its build was interrupted.",
-                            "Start the same 'openmofi kb build' again.")
-    files = manifest.counts.get("files")
-    if not isinstance(files, dict):
-        raise OpenMofiError(f"The manifest of {folder} does not list its files.", "Build the knowledge base again.")
-    for name, size in files.items():
-        path = folder / name
-        actual = path.stat().st_size if path.is_file() else None
-        if actual != size:
-            problem = "is missing" if actual is None else f"has {actual:,} bytes and should have {size:,}"
-            raise OpenMofiError(f"{path} {problem}.", "The knowledge base is damaged: build it again.")
-
-
 class KnowledgeBase:
     """Entities, their names, and their place in the graph; read-only.
 
@@ -71,40 +63,62 @@ class KnowledgeBase:
         link_probabilities: (names) float32.
     """
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(self, path: Path, manifest: Manifest, stamp: str = "") -> None:
         self.path = path
         self.manifest = manifest
+        self._stamp = stamp
         try:
             self.names = marisa_trie.Trie().mmap(str(path / NAMES_MARISA))
             self._ids = marisa_trie.Trie().mmap(str(path / IDS))
-            table = pa.ipc.open_file(pa.memory_map(str(path / ENTITIES_ARROW))).read_all()
-            if table.schema != ENTITIES:
-                raise ValueError(f"{ENTITIES_ARROW} has other columns")
-            self._columns = [table.column(name).chunk(0) for name in ENTITIES.names]
+            self._entities = pa.ipc.open_file(pa.memory_map(str(path / ENTITIES_ARROW))).read_all()
+            if problem := integrity.bad_schema(self._entities):
+                raise ValueError(f"{ENTITIES_ARROW} {problem}")
+            self._columns = [self._entities.column(name).chunk(0) for name in ENTITIES.names]
             self._id_rows = self._array(ID_ROWS)
             self._offsets = self._array(OFFSETS)
             self._rows = self._array(ROWS)
             self._commonness = self._array(COMMONNESS)
             self.link_probabilities = self._array(LINK_PROBABILITY)
             self._vectors = self._array(VECTORS)
-        except (OSError, ValueError, RuntimeError, pa.ArrowInvalid) as error:
+        except Exception as error:  # numpy parses a header as Python: what a damaged one raises is of many kinds
             raise OpenMofiError(f"The knowledge base {path} is damaged: {error}.", "Build it again.") from error
         self._check_lengths()
 
     @classmethod
-    def open(cls, path: str | Path) -> KnowledgeBase:
-        """Map a built knowledge base; `path` is its folder.
+    def open(cls, path: str | Path, *, progress: Progress | None = None) -> KnowledgeBase:
+        """Map a built knowledge base.
+
+        When it is opened first, and after each change of a file, all of it is read and checked: a second a gigabyte.
+
+        Args:
+            path: its folder.
+            progress: receives the check, where it takes more than two seconds.
 
         Raises:
             OpenMofiError: it is not a knowledge base, or it has another schema version, is unfinished or damaged.
         """
-        folder = Path(path)
-        manifest = read_manifest(folder, KIND)
-        _check_files(folder, manifest)
-        return cls(folder.absolute(), manifest)
+        return cls._opened(Path(path).absolute(), progress or Quiet())
 
-    def __reduce__(self) -> tuple[Any, tuple[Path, str]]:
-        return (_reopen, (self.path, self.fingerprint))
+    @classmethod
+    def _opened(cls, folder: Path, progress: Progress, checked: str = "") -> KnowledgeBase:
+        manifest = read_manifest(folder, KIND)
+        files = integrity.listed_files(folder, manifest, FILES)
+        integrity.require_whole(folder, integrity.wrong_sizes(folder, files))
+        stamp = integrity.stamp_of(folder, manifest, files)
+
+        def check() -> None:
+            let_settle(folder, files)
+            integrity.require_whole(folder, integrity.wrong_digests(folder, manifest, files, progress))
+            integrity.require_whole(folder, cls(folder, manifest).wrong_contents())
+            if integrity.stamp_of(folder, manifest, files) != stamp:
+                raise OpenMofiError(f"{folder} has changed while it was checked.", "Start the command again.")
+
+        if stamp != checked:
+            check_once(stamp, check, lambda: progress.say(f"{folder} is being checked by another process; waiting"))
+        return cls(folder, manifest, stamp)
+
+    def __reduce__(self) -> tuple[Any, tuple[Path, str, str]]:
+        return (_reopen, (self.path, self.fingerprint, self._stamp))
 
     def _array(self, name: str) -> NDArray[Any]:
         # A plain array over the map: np.memmap's own class makes every slice several times slower.
@@ -117,6 +131,21 @@ class KnowledgeBase:
                  and len(self._rows) == len(self._commonness) == int(self._offsets[-1]))
         if not whole:
             raise OpenMofiError(f"The files of the knowledge base {self.path} do not fit together.", "Build it again.")
+
+    def wrong_contents(self) -> dict[str, str]:
+        """File → what cannot be in it, such as an entity row beyond the entities; all is read but the tries."""
+        size, names, links = len(self), len(self.names), len(self._rows)
+        arrays = {
+            ID_ROWS: (self._id_rows, np.int32, (size,), 0, size - 1),
+            ROWS: (self._rows, np.int32, (links,), 0, size - 1),
+            COMMONNESS: (self._commonness, np.float32, (links,), 0, integrity.UNIT),
+            LINK_PROBABILITY: (self.link_probabilities, np.float32, (names,), 0, integrity.UNIT),
+            VECTORS: (self._vectors, np.float16, (size, self._vectors.shape[-1]), -integrity.UNIT, integrity.UNIT),
+        }
+        problems = {name: integrity.outside(*array) for name, array in arrays.items()}
+        problems[ENTITIES_ARROW] = integrity.bad_entities(self._entities)
+        problems[OFFSETS] = integrity.bad_offsets(self._offsets, names, links)
+        return {name: problem for name, problem in problems.items() if problem}
 
     @property
     def fingerprint(self) -> str:
@@ -169,6 +198,14 @@ class KnowledgeBase:
         end = min(int(self._offsets[key + 1]), start + limit)
         return Candidates(self._rows[start:end], self._commonness[start:end])
 
+    def nearest_names(self, key: str, limit: int = 3) -> list[str]:
+        """Keys that are spelt like an unknown `key`: of those with the longest beginning in common, at most `limit`."""
+        for length in range(len(key), 0, -1):
+            keys = list(islice(self.names.iterkeys(key[:length]), _COMPARED))
+            if matches := difflib.get_close_matches(key, keys, limit):
+                return matches
+        return []
+
     def link_probability(self, name: str) -> float:
         """How often `name` in a text is a mention at all, 0..1; 0 for an unknown name."""
         key = self.names.get(normalise(name), -1)
@@ -180,17 +217,56 @@ class KnowledgeBase:
         return vectors
 
 
-def _reopen(path: Path, fingerprint: str) -> KnowledgeBase:
-    kb = KnowledgeBase.open(path)
+def _reopen(path: Path, fingerprint: str, checked: str) -> KnowledgeBase:
+    kb = KnowledgeBase._opened(path, Quiet(), checked)
     if kb.fingerprint != fingerprint:
         raise OpenMofiError(f"The knowledge base {path} has changed since it was opened: its fingerprint is "
                             f"{kb.fingerprint}, not {fingerprint}.", "Start the command again.")
     return kb
 
 
-def look_up(kb: str | Path, name: str, limit: int = 30) -> dict[str, Any]:
-    """What a name may mean, as plain data: `key`, `link_probability`, `candidates` (prior and the entity's fields)."""
-    opened = KnowledgeBase.open(kb)
+def verify(kb: str | Path, progress: Progress | None = None) -> dict[str, str]:
+    """Read all of a knowledge base, whether it was checked before or not.
+
+    Args:
+        kb: its folder.
+        progress: receives the check, where it takes more than two seconds.
+
+    Returns:
+        file → what is wrong with it, `""` for nothing.
+
+    Raises:
+        OpenMofiError: it is not a finished knowledge base, its manifest is damaged, or it has no digests, since an
+            earlier version built it.
+    """
+    folder = Path(kb).absolute()
+    manifest = read_manifest(folder, KIND)
+    files = integrity.listed_files(folder, manifest, FILES)
+    integrity.require_digests(folder, manifest)
+    problems = integrity.wrong_sizes(folder, files)
+    if not problems:
+        let_settle(folder, files)
+        stamp = integrity.stamp_of(folder, manifest, files)
+        problems = (integrity.wrong_digests(folder, manifest, files, progress or Quiet())
+                    or KnowledgeBase(folder, manifest).wrong_contents())
+        note_checked(stamp, passed=not problems)
+    return {name: problems.get(name, "") for name in files}
+
+
+def look_up(kb: str | Path, name: str, limit: int = 30, *, progress: Progress | None = None) -> dict[str, Any]:
+    """What a name may mean, as plain data.
+
+    Args:
+        kb: folder of the knowledge base.
+        name: as a text would spell it.
+        limit: most candidates.
+        progress: see `KnowledgeBase.open`.
+
+    Returns:
+        `name`, `key`, `link_probability`, `candidates` (prior and the entity's fields) and, where there is no
+        candidate, `nearest`: keys that are spelt alike.
+    """
+    opened = KnowledgeBase.open(kb, progress=progress)
     candidates = opened.candidates(name, limit)
     entities = [opened.entity(row) for row in candidates.rows.tolist()]
     return {
@@ -198,4 +274,5 @@ def look_up(kb: str | Path, name: str, limit: int = 30) -> dict[str, Any]:
         "candidates": [{"prior": prior, "id": entity.id, "name": entity.name, "types": list(entity.types),
                         "description": entity.description, "popularity": entity.popularity}
                        for entity, prior in zip(entities, candidates.priors.tolist(), strict=True)],
+        **({} if entities else {"nearest": opened.nearest_names(normalise(name))}),
     }

@@ -39,6 +39,11 @@ def is_remote(path: str | Path) -> bool:
     return "://" in text and not text.startswith("file://")
 
 
+def local_path(path: str | Path) -> Path:
+    """A local path, or a `file://` address, as a path."""
+    return Path(str(path).removeprefix("file://"))
+
+
 def _is_full(error: OSError, path: str | Path) -> bool:
     if error.errno is not None:
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -77,7 +82,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             yield local
             _upload(local, str(path))
         return
-    target = Path(str(path).removeprefix("file://"))
+    target = local_path(path)
     # Two threads or processes may write the same target: the last one wins, and neither sees part of the other's.
     temporary = target.with_name(f"{_TEMPORARY}{_HOST}-{os.getpid()}-{secrets.token_hex(4)}{target.suffix}")
     try:
@@ -162,7 +167,7 @@ def read_arrow(path: str | Path) -> pa.Table:
         if is_remote(path):
             with fsspec.open(str(path), "rb") as handle:
                 return pa.ipc.open_file(pa.py_buffer(handle.read())).read_all()
-        return pa.ipc.open_file(pa.memory_map(str(path).removeprefix("file://"))).read_all()
+        return pa.ipc.open_file(pa.memory_map(str(local_path(path)))).read_all()
     except (OSError, pa.ArrowException) as error:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Remove it and start the command again.") from error
 
@@ -247,7 +252,7 @@ def remove_leftovers(folder: str | Path) -> None:
     """Remove temporary files that a killed process left in a local `folder`; those of running processes stay."""
     if is_remote(folder):
         return
-    for leftover in Path(str(folder).removeprefix("file://")).glob(f"**/{_TEMPORARY}*"):
+    for leftover in local_path(folder).glob(f"**/{_TEMPORARY}*"):
         with contextlib.suppress(OSError):
             if not _in_use(leftover):
                 leftover.unlink(missing_ok=True)

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from openmofi.knowledge import store
 from openmofi.knowledge.builders.source import TABLES, SourceTables, read_folder, source_folder
 from openmofi.knowledge.candidates import CandidateTable, tabulate
+from openmofi.knowledge.integrity import with_digests
 from openmofi.knowledge.projection import ProjectionSettings, project
-from openmofi.storage import Manifest, atomic_path, claim_folder, file_fingerprint, finish_manifest, write_arrow
+from openmofi.storage import Manifest, Outputs, atomic_path, claimed, file_fingerprint, finish_manifest, write_arrow
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +43,10 @@ def _save_array(path: Path, array: NDArray[Any]) -> None:
 
 def _save_trie(path: Path, trie: marisa_trie.Trie) -> None:
     with atomic_path(path) as temporary:
-        trie.save(str(temporary))
+        try:
+            trie.save(str(temporary))
+        except RuntimeError as error:  # marisa's way to say that a write came out short
+            raise OSError(str(error)) from error
 
 
 def _save_ids(out: Path, ids: list[str]) -> None:
@@ -61,17 +65,16 @@ def _save_candidates(out: Path, table: CandidateTable) -> None:
 
 
 def _counts(source: SourceTables, table: CandidateTable, out: Path) -> dict[str, Any]:
-    files = sorted(path for path in out.rglob("*") if path.is_file() and path.suffix in (".arrow", ".marisa", ".npy"))
     return {
         "entities": len(source.entities), "names": len(table.names), "candidates": len(table.rows),
         "ambiguous_names": int((np.diff(table.offsets) > 1).sum()), "relations": len(source.relations),
         "unnameable": table.unnameable, "cut": table.cut,
-        "files": {path.relative_to(out).as_posix(): path.stat().st_size for path in files},
+        "files": {name: (out / name).stat().st_size for name in sorted(store.FILES)},
     }
 
 
 def build(builder: str, read: Callable[[], SourceTables], inputs: Mapping[str, str], out: str | Path,
-          settings: BuildSettings) -> Manifest:
+          settings: BuildSettings, *, restart: bool = False) -> Manifest:
     """Build the folder `out` from the tables of a source; if it is finished already, nothing is read.
 
     Args:
@@ -80,16 +83,23 @@ def build(builder: str, read: Callable[[], SourceTables], inputs: Mapping[str, s
         inputs: name → fingerprint of the files that `read` reads.
         out: folder of the knowledge base.
         settings: see there.
+        restart: remove what was made in `out` before, and begin anew.
 
     Raises:
         OpenMofiError: `out` contains something else, or `read` refuses a table.
     """
     folder = Path(out)
-    manifest = claim_folder(folder, store.KIND, {"builder": builder, **asdict(settings)}, inputs)
-    if manifest.finished:
-        _log.info("%s is already finished", folder)
-        return manifest
-    source = read()
+    with claimed(folder, store.KIND, {"builder": builder, **asdict(settings)}, inputs, outputs=Outputs(store.FILES),
+                 restart=restart) as manifest:
+        if manifest.finished:
+            _log.info("%s is already finished", folder)
+            return manifest
+        counts = _build(read(), folder, settings)
+        return finish_manifest(folder, manifest, with_digests(folder, manifest, counts))
+
+
+def _build(source: SourceTables, folder: Path, settings: BuildSettings) -> dict[str, Any]:
+    """Write the files of a knowledge base; its counts."""
     _log.info("names of %d entities", len(source.entities))
     ids = source.entities.column("id").combine_chunks()
     table = tabulate(source.names, ids, source.surfaces, settings.candidates)
@@ -100,10 +110,11 @@ def build(builder: str, read: Callable[[], SourceTables], inputs: Mapping[str, s
     heads, tails = (pc.index_in(source.relations.column(end), value_set=ids).to_numpy().astype(np.int64)
                     for end in ("head", "tail"))
     _save_array(folder / store.VECTORS, project(ids.to_pylist(), heads, tails, settings.projection))
-    return finish_manifest(folder, manifest, _counts(source, table, folder))
+    return _counts(source, table, folder)
 
 
-def build_table(source: str | Path, out: str | Path, settings: BuildSettings | None = None) -> Manifest:
+def build_table(source: str | Path, out: str | Path, settings: BuildSettings | None = None, *,
+                restart: bool = False) -> Manifest:
     """Build a knowledge base of a folder of tables (or a sample world, whose tables are in `kb/`).
 
     The same tables give the same bytes. A finished `out` of the same tables and settings is left as it is.
@@ -112,10 +123,11 @@ def build_table(source: str | Path, out: str | Path, settings: BuildSettings | N
         source: holds `entities.parquet`, `names.parquet` and optionally `relations.parquet`, `surfaces.parquet`.
         out: folder of the knowledge base.
         settings: see there.
+        restart: see `build`.
 
     Raises:
         OpenMofiError: a table cannot be used (the first bad row is named), or `out` holds something else.
     """
     folder = source_folder(source)
     inputs = {name: file_fingerprint(folder / name) for name in TABLES if (folder / name).is_file()}
-    return build("table", lambda: read_folder(folder), inputs, out, settings or BuildSettings())
+    return build("table", lambda: read_folder(folder), inputs, out, settings or BuildSettings(), restart=restart)

@@ -1,0 +1,99 @@
+"""Digests of files, and checks that are made once per change of a file.
+
+A check that passed is noted in the user's cache (`checked/`) under a stamp of the files: where they lie, their sizes,
+times of change and inodes. So a file on a read-only disk can be checked too, all processes of a user share the outcome,
+and the note is harmless to lose.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+from openmofi.errors import OpenMofiError
+from openmofi.storage.fingerprint import fingerprint
+from openmofi.storage.locks import cache_folder, locked
+
+BLOCK = 1 << 22
+_CLOCK_TICK = 0.05
+"""Seconds; a file system may give two writes within its clock's tick the same time."""
+
+
+def file_digest(path: str | Path, advance: Callable[[], None] = lambda: None) -> str:
+    """BLAKE2b of a local file's whole content, 32 hexadecimal digits.
+
+    Args:
+        path: the file.
+        advance: called after each block of `BLOCK` bytes, the last of which may be shorter.
+
+    Raises:
+        OpenMofiError: the file cannot be read.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    try:
+        with open(path, "rb") as handle:
+            while block := handle.read(BLOCK):
+                digest.update(block)
+                advance()
+    except OSError as error:
+        raise OpenMofiError(f"{path} cannot be read: {error.strerror or error}.", "Check the disk.") from error
+    return digest.hexdigest()
+
+
+def file_stamp(folder: Path, names: Iterable[str], expected: Any = None) -> str:
+    """Another text once one of the files is written, replaced or moved; tells nothing of their content.
+
+    Args:
+        folder: of the files.
+        names: relative to it; the files exist.
+        expected: what they are checked against, a JSON-like value.
+    """
+    infos = {name: (folder / name).stat() for name in names}
+    return fingerprint([str(folder.resolve()), expected,
+                        [[name, info.st_size, info.st_mtime_ns, info.st_ino] for name, info in infos.items()]])
+
+
+def let_settle(folder: Path, names: Iterable[str]) -> None:
+    """Wait until a later write to the files would show in their times; only files of this instant are waited for."""
+    newest = max((folder / name).stat().st_mtime for name in names)
+    time.sleep(min(max(newest + _CLOCK_TICK - time.time(), 0.0), _CLOCK_TICK))
+
+
+def check_once(stamp: str, check: Callable[[], None], wait: Callable[[], None]) -> None:
+    """Call `check`, unless it has passed for this stamp before; of several processes one checks, the others wait.
+
+    Where the cache cannot be written, each call checks.
+
+    Args:
+        stamp: see `file_stamp`.
+        check: raises where something is wrong.
+        wait: called once where another process is checking, before waiting for it.
+    """
+    with ExitStack() as stack:
+        note: Path | None = None
+        with suppress(OpenMofiError, OSError, RuntimeError):  # a RuntimeError where there is no home
+            note = _note(stamp)
+            if note.exists():
+                return
+            stack.enter_context(locked(note, wait))
+        if note is None or not note.exists():
+            check()
+            note_checked(stamp)
+
+
+def note_checked(stamp: str, passed: bool = True) -> None:
+    """Note that a check passed for a stamp, or take the note back; a cache that cannot be written stays as it is."""
+    with suppress(OSError, RuntimeError):
+        if passed:
+            _note(stamp).parent.mkdir(parents=True, exist_ok=True)
+            _note(stamp).touch()
+        else:
+            _note(stamp).unlink(missing_ok=True)
+
+
+def _note(stamp: str) -> Path:
+    return cache_folder() / "checked" / stamp
