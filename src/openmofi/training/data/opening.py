@@ -11,8 +11,6 @@ from openmofi.dataset.tables import Folder
 from openmofi.engine import Progress
 from openmofi.errors import UsageError
 from openmofi.reinforcement import Knowledge
-from openmofi.schema import VOCABULARY
-from openmofi.storage import read_parquet
 from openmofi.storage.atomic import is_remote
 from openmofi.training.data.augmentation import TrainingImages
 from openmofi.training.data.held_out import HeldOut, hold_out, labels_of
@@ -51,7 +49,7 @@ def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: 
     if is_remote(cache):
         raise UsageError(f"data.cache is {cache}; it is mapped into memory and must be local.")
     dataset = Folder.open(settings.dataset, "dataset")
-    vocabulary = read_parquet(f"{dataset.path}/vocabulary.parquet", VOCABULARY, hint="Build the dataset again.")
+    vocabulary = dataset.vocabulary
     starts, folder = shard_starts(dataset), Path(cache)
     class_ids, names = vocabulary["id"].to_pylist(), vocabulary["name"].to_pylist()
     counts = vocabulary["images"].to_numpy().astype(np.int64)
