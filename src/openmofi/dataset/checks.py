@@ -30,8 +30,8 @@ def check_labels(path: str, table: pa.Table) -> None:
         table: of a shard.
 
     Raises:
-        OpenMofiError: a key, text or status is missing, a key comes twice, a status or reason is unknown, a mention does
-            not exist, a share is outside of 0..1, a score is not finite; names the row.
+        OpenMofiError: a key, text or status is missing, a key comes twice, a status or reason is unknown, a mention
+            does not exist, a share is outside of 0..1, a score is not finite; names the row.
     """
     _refuse_first(path, table, _label_problems(table), "the labels are damaged", "Make the labels again.")
 
@@ -46,8 +46,8 @@ def check_dataset(path: str, table: pa.Table, shard: str, vocabulary: Sequence[s
         vocabulary: the entity of each class.
 
     Raises:
-        OpenMofiError: a key or text is missing, a key comes twice, a row has no class, one that the vocabulary lacks, or
-            another entity than its class; a score is outside of 0..1. Names the row.
+        OpenMofiError: a key or text is missing, a key comes twice, a row has no class, one that the vocabulary lacks,
+            or another entity than its class; a score is outside of 0..1. Names the row.
     """
     _refuse_first(path, table, _dataset_problems(table, shard, vocabulary), "the dataset is damaged",
                   "Build the dataset again.")
