@@ -12,6 +12,7 @@ from openmofi.dataset.collect import Collected, collect
 from openmofi.dataset.dataset_settings import DatasetSettings
 from openmofi.dataset.filters import Kept, keep
 from openmofi.dataset.names import commonest, count_types, describe
+from openmofi.dataset.origin import SEEN, Origin
 from openmofi.dataset.report.card import write_card
 from openmofi.dataset.report.report import write_report
 from openmofi.dataset.statistics import Statistics, read_statistics, summarise
@@ -23,7 +24,6 @@ from openmofi.schema import DATASET, VOCABULARY, Entity
 from openmofi.storage import Manifest, Outputs, Shard, claimed, exists, finish_manifest, write_json, write_table
 
 OUTPUTS = Outputs(("images/*.parquet", "vocabulary.parquet", "statistics.json", "DATASET_CARD.md", "report.html", NOTE))
-
 
 
 def build_dataset(labels: str | Path, out: str | Path, settings: DatasetSettings | None = None, *,
@@ -44,8 +44,8 @@ def build_dataset(labels: str | Path, out: str | Path, settings: DatasetSettings
         restart: remove what was made in `out` before, and begin anew.
 
     Raises:
-        OpenMofiError: the labels are unfinished or damaged, no label passes the filters, or `out` was
-            made with other settings.
+        OpenMofiError: the labels are unfinished or damaged, no label passes the filters, the knowledge base knows
+            none of their entities, or `out` was made with other settings.
     """
     settings = settings or DatasetSettings()
     source = Folder.open(labels, "labels")
@@ -92,8 +92,11 @@ def _vocabulary(collected: Collected, kept: Kept,
     codes = sorted(np.flatnonzero(per_code).tolist(), key=lambda code: (-per_code[code], collected.entities[code]))
     class_of = np.full(len(collected.entities), -1, np.int32)
     class_of[codes] = np.arange(len(codes), dtype=np.int32)
-    names = commonest(collected.surfaces)
-    return describe([collected.entities[code] for code in codes], kb, names), per_code[codes], class_of
+    names, ids = commonest(collected.surfaces), [collected.entities[code] for code in codes]
+    if kb is not None and (kb.rows(ids) < 0).all():
+        raise OpenMofiError(f"The knowledge base has none of the {len(ids)} entities of the labels: it lacks "
+                            f"{ids[0]!r}, for one.", "Give the one that the pairs were labelled with.")
+    return describe(ids, kb, names), per_code[codes], class_of
 
 
 def _vocabulary_table(entities: list[Entity], images: np.ndarray) -> pa.Table:
@@ -114,11 +117,12 @@ def _write_shard(source: Folder, shard: Shard, position: int, collected: Collect
     chosen, classes, scores = chosen[order], classes[order], scores[order]
     images, counts = np.unique(labels.image[chosen], return_counts=True)
     offsets = pa.array(np.r_[0, np.cumsum(counts)].astype(np.int32))
-    table = source.read(shard, ["key", "text"]).take(pa.array(collected.row[images]))
+    table = source.read(shard, ["key", "text", *SEEN]).take(pa.array(collected.row[images]))
+    origin = Origin.of(source.manifest.inputs.get(shard.name, ""), table)
     ids = pa.array(collected.entities, pa.string()).take(pa.array(labels.entity[chosen]))
     write_table(path, pa.table({
         "shard": pa.array([shard.name] * len(table), pa.string()), "key": table["key"], "text": table["text"],
         "classes": pa.ListArray.from_arrays(offsets, pa.array(classes, pa.int32())),
         "entities": pa.ListArray.from_arrays(offsets, ids),
         "scores": pa.ListArray.from_arrays(offsets, pa.array(scores, pa.float32())),
-    }, schema=DATASET))
+    }, schema=DATASET), origin.metadata())

@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -196,12 +197,18 @@ def read_parquet(path: str | Path, schema: pa.Schema, *, columns: Sequence[str] 
     """Read a Parquet file (all columns of `schema`, or some), cast to `schema`, in one chunk a column.
 
     Raises:
-        OpenMofiError: the file is missing or damaged, or has other columns; `hint` says what to do.
+        OpenMofiError: the file is missing or damaged, or has other columns, which are named; `hint` says what to do.
     """
     expected = pa.schema([schema.field(name) for name in columns]) if columns else schema
     try:
-        with fsspec.open(str(path), "rb") as handle:
-            return pq.read_table(handle, columns=expected.names).select(expected.names).cast(expected).combine_chunks()
+        with fsspec.open(str(path), "rb") as handle, pq.ParquetFile(handle) as file:
+            present = file.schema_arrow.names
+            if absent := [name for name in expected.names if name not in present]:
+                raise OpenMofiError(f"{path} cannot be read: it has no column {absent[0]!r} (it has: "
+                                    f"{', '.join(present)}).", hint)
+            table = file.read(columns=expected.names)
+        columns_cast = [_cast(path, table.column(field.name), field, hint) for field in expected]
+        return pa.Table.from_arrays(columns_cast, schema=expected).combine_chunks()
     except FileNotFoundError as error:
         raise OpenMofiError(f"{path} is missing.", hint) from error
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
@@ -234,6 +241,29 @@ def is_damage(error: Exception) -> bool:
     Arrow reports a damaged footer as an OSError without an error number of the system.
     """
     return not isinstance(error, OSError) or error.errno is None
+
+
+def _cast(path: str | Path, column: pa.ChunkedArray, field: pa.Field, hint: str) -> pa.ChunkedArray:
+    try:
+        return column.cast(field.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        held, wanted = _in_words(column.type), _in_words(field.type)
+        what = f"holds {held}, not {wanted}" if held != wanted else f"holds other {wanted} than it should"
+        value = re.search("'.*'", str(error).partition("\n")[0])
+        raise OpenMofiError(f"{path} cannot be read: its column {field.name!r} {what}"
+                            f"{f' ({value[0]})' if value else ''}.", hint) from error
+
+
+def _in_words(kind: pa.DataType) -> str:
+    """A type as a person would say it."""
+    words = ((pa.types.is_boolean, "yes or no"), (pa.types.is_integer, "whole numbers"),
+             (pa.types.is_floating, "numbers"), (pa.types.is_string, "text"), (pa.types.is_large_string, "text"),
+             (pa.types.is_struct, "records"))
+    if pa.types.is_dictionary(kind):
+        return _in_words(kind.value_type)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return f"lists of {_in_words(kind.value_type)}"
+    return next((said for is_kind, said in words if is_kind(kind)), str(kind))
 
 
 def table_metadata(path: str | Path) -> dict[str, str]:
