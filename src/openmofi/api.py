@@ -100,7 +100,7 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
         text_column, image_column: of tables; a common name where empty.
         batch_size: images a forward pass.
         device, precision: of an encoder that is given by its spec.
-        engine: `local`, `processes:N`, `ray` or `ray:ADDRESS`.
+        engine: `local`, `processes:N` (few pairs are done in this process all the same), `ray` or `ray:ADDRESS`.
         seed: of the calibration's shuffles and the adapter.
         restart, progress: see the head of this module.
 

@@ -204,3 +204,36 @@ def test_ray_keeps_sentence_and_hint_of_our_errors(ray_engine, tmp_path):
 def test_ray_keeps_an_error_of_unpickling_the_factory(ray_engine):
     with pytest.raises(OpenMofiError, match="has changed"):
         ray_engine.run(Unopenable(), ["0"], Notes())
+
+
+def test_workers_of_a_session_live_from_run_to_run_and_end_with_it(tmp_path):
+    with ProcessEngine(2).session() as session:
+        runs = [session.run(Factory("square", str(tmp_path)), TASKS, Notes()) for _ in range(3)]
+        assert [[result["square"] for result in results] for results in runs] == [SQUARES] * 3
+        workers = [{result["process"] for result in results} for results in runs]
+        assert len(set.union(*workers)) == 2
+    for worker in set.union(*workers):
+        with pytest.raises(ProcessLookupError):
+            os.kill(worker, 0)
+
+
+def test_a_session_goes_on_after_a_run_that_failed(tmp_path):
+    with ProcessEngine(2).session() as session:
+        with pytest.raises(OpenMofiError, match="Shard 0 is broken"):
+            session.run(Factory("refuses", str(tmp_path)), TASKS, Notes())
+        results = session.run(Factory("square", str(tmp_path)), TASKS, Notes())
+    assert [result["square"] for result in results] == SQUARES
+
+
+def test_each_run_of_a_session_has_its_own_factory_in_every_worker(tmp_path):
+    factories = [Counted(str(tmp_path)) for _ in range(2)]
+    with ProcessEngine(1).session() as session:
+        workers = {result["process"] for factory in factories for result in session.run(factory, TASKS, Notes())}
+    assert [factory.pickled for factory in factories] == [1, 1]
+    assert tries(tmp_path) == {str(worker): 2 for worker in workers}
+
+
+def test_other_engines_have_sessions_too(tmp_path):
+    with LocalEngine().session() as session:
+        assert session.run(Factory("square", str(tmp_path)), TASKS[:2], Notes())[1]["square"] == 1
+    assert (LocalEngine.few, ProcessEngine.few > 1000) == (0, True)

@@ -1,5 +1,7 @@
+import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,14 +10,22 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 import openmofi
+import small_world as small_world_module
+from openmofi.encoders import Head, open_encoder, save_heads
+from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError
+from openmofi.knowledge import KnowledgeBase, build_table
+from openmofi.knowledge.texts import DEFAULT_TEMPLATE
 from openmofi.labeling.judge.calibration import Calibration
+from openmofi.pairs import Record, write_tar
 from openmofi.schema import LABELS, LabelStatus, PairStatus
-from openmofi.storage import read_manifest
+from openmofi.storage import read_manifest, write_table
 
 pytestmark = pytest.mark.slow
 
@@ -117,7 +127,8 @@ def test_an_adapter_is_fitted_stored_and_used(small_world, small_encoder, labell
     assert digests(tmp_path / "out") != digests(labelled)
 
 
-def test_processes_give_the_same_labels(small_world, small_encoder, labelled, tmp_path):
+def test_processes_give_the_same_labels(small_world, small_encoder, labelled, tmp_path, monkeypatch):
+    monkeypatch.setattr("openmofi.engine.processes.ProcessEngine.few", 0)
     openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out",
                    engine="processes:2")
     first, second = tables(labelled), tables(tmp_path / "out")
@@ -191,3 +202,155 @@ def test_an_export_labels_as_its_original(engine, small_world, small_encoder, la
                                        atol=1e-4 if name == "probability" else 1e-2)
     inputs = [read_manifest(folder, "labels").inputs["/encoder"] for folder in (labelled, tmp_path / "out")]
     assert inputs == [open_encoder(small_encoder).fingerprint, open_encoder(spec).fingerprint]
+
+
+class Notes(Quiet):
+    def __init__(self):
+        self.said = []
+
+    def say(self, message):
+        self.said.append(message)
+
+
+def test_few_pairs_are_done_here_and_that_is_said(small_world, small_encoder, labelled, tmp_path, monkeypatch):
+    monkeypatch.setattr("openmofi.engine.processes.ProcessEngine.run", None)
+    monkeypatch.setattr("openmofi.engine.processes._Session.run", None)
+    notes = Notes()
+    openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out",
+                   engine="processes:2", progress=notes)
+    assert digests(tmp_path / "out") == digests(labelled)
+    assert f"{len(small_world.truth)} pairs are done in this process" in notes.said[0]
+
+
+@pytest.fixture
+def nameless(small_world, tmp_path) -> Path:
+    """A shard whose texts name nothing."""
+    images = [small_world_module.drawn_image("e:sun", np.random.default_rng(seed)) for seed in range(3)]
+    write_tar(tmp_path / "nameless.tar", [Record(f"{row}", image, "untitled") for row, image in enumerate(images)])
+    return tmp_path / "nameless.tar"
+
+
+@pytest.mark.parametrize("more", [{}, {"adapt": True}, {"target_precision": 0.9}])
+def test_a_job_whose_texts_name_nothing_finishes_without_labels(small_world, small_encoder, nameless, tmp_path, more):
+    bare = shutil.copytree(small_encoder.removeprefix("run:"), tmp_path / "bare")
+    (bare / "calibration.json").unlink()
+    notes = Notes()
+    labels = openmofi.label(nameless, kb=small_world.kb, encoder=f"run:{bare}", out=tmp_path / "out", progress=notes,
+                            **more)
+    assert (labels.summary["rows_in"], labels.summary["accepted"]) == (3, 0)
+    assert labels.summary["status"] == {"no_mention": 3}
+    assert labels.summary["expected_precision"] is None
+    assert any("names an entity" in message and str(small_world.kb) in message for message in notes.said)
+    assert not (tmp_path / "out/calibration.json").exists()
+
+
+@pytest.mark.parametrize("kind", ["features", "links", "entities"])
+@pytest.mark.parametrize("damage", ["half", "empty", "zeros"])
+def test_a_cache_that_was_cut_off_is_made_again(small_world, small_encoder, labelled, tmp_path, kind, damage):
+    for name in ("features", "links", "entities"):
+        shutil.copytree(labelled / name, tmp_path / "cache" / name)
+    path = next(path for path in sorted((tmp_path / "cache" / kind).rglob("*")) if path.is_file())
+    whole = path.read_bytes()
+    half = whole[: len(whole) // 2]
+    path.write_bytes({"half": half, "empty": b"", "zeros": half.ljust(len(whole), b"\0")}[damage])
+    openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out",
+                   cache=tmp_path / "cache")
+    assert digests(tmp_path / "out") == digests(labelled)
+    assert path.read_bytes() == whole
+
+
+def test_links_that_are_damaged_inside_are_one_sentence(small_world, small_encoder, labelled, tmp_path):
+    for name in ("features", "links", "entities"):
+        shutil.copytree(labelled / name, tmp_path / "cache" / name)
+    path = next((tmp_path / "cache/links").rglob("*.parquet"))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4] + bytes(len(whole) // 2) + whole[4 + len(whole) // 2:])
+    with pytest.raises(OpenMofiError, match="cannot be read") as raised:
+        openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out",
+                       cache=tmp_path / "cache")
+    assert str(path) in str(raised.value)
+
+
+def test_a_calibration_says_what_it_was_fitted_for(small_world, small_encoder, labelled):
+    origin = Calibration.load(labelled / "calibration.json").origin
+    assert origin == {"encoder": open_encoder(small_encoder).fingerprint, "template": DEFAULT_TEMPLATE,
+                      "kb": KnowledgeBase.open(small_world.kb).fingerprint, "detector": "gazetteer",
+                      "linker": "coherence"}
+
+
+@pytest.fixture(scope="module")
+def other_kb(tmp_path_factory) -> Path:
+    """A knowledge base that lacks an entity of the small world's."""
+    folder = tmp_path_factory.mktemp("other")
+    source = small_world_module.write_kb_source(folder / "source")
+    for name, column in (("entities", "id"), ("names", "entity")):
+        rows = pq.read_table(source / f"{name}.parquet")
+        write_table(source / f"{name}.parquet", rows.filter(pc.not_equal(rows[column], "e:sun")))
+    build_table(source, folder / "kb")
+    return folder / "kb"
+
+
+@pytest.mark.parametrize("adapt", [False, True])
+@pytest.mark.parametrize("change", ["encoder", "kb", "template", "unsaid"])
+def test_a_calibration_of_something_else_is_refused_before_anything_is_read(
+        small_world, small_encoder, labelled, other_kb, tmp_path, change, adapt):
+    path, used = labelled / "calibration.json", {"kb": small_world.kb, "encoder": small_encoder}
+    origin, says = Calibration.load(path).origin, "does not say for which"
+    if change == "encoder":
+        if adapt:
+            pytest.skip("which encoder judges is known when the adapter has been fitted")
+        base = open_encoder("backbone:efficientnet-lite0+minilm")
+        heads = [Head.initial(dim, 64, seed=0) for dim in (base.feature_dim, base.text_feature_dim)]
+        save_heads(tmp_path / "untrained", base=base, image_head=heads[0], text_head=heads[1], logit_scale=10.0,
+                   settings={})
+        used["encoder"] = f"run:{tmp_path / 'untrained'}"
+        says = rf"another encoder \({origin['encoder']}\) than {used['encoder']} \("
+    elif change == "kb":
+        used["kb"] = other_kb
+        says = rf"another knowledge base \({origin['kb']}\) than {other_kb} \("
+    elif change == "template":
+        used["template"] = "{name}"
+        says = rf"another template \('{DEFAULT_TEMPLATE}'\) than '{{name}}'"
+    else:
+        older = {key: value for key, value in json.loads(path.read_text()).items() if key != "origin"}
+        path = tmp_path / "older.json"
+        path.write_text(json.dumps(older | {"fitted_for": ""}))
+    with pytest.raises(OpenMofiError, match=says) as raised:
+        openmofi.label(small_world.shards, **used, out=tmp_path / "out", calibration=path, adapt=adapt)
+    assert str(path) in str(raised.value)
+    assert not (tmp_path / "out").exists()
+    if not adapt:
+        with pytest.raises(OpenMofiError, match=says):
+            openmofi.explain(Image.new("RGB", (64, 64)), "the sun", **used, calibration=path, cache=tmp_path)
+
+
+def test_an_adapter_takes_no_calibration_of_its_base(small_world, small_encoder, labelled, tmp_path):
+    with pytest.raises(OpenMofiError, match=r"another encoder .* than run:.*adapter"):
+        openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out", adapt=True,
+                       cache=labelled, calibration=labelled / "calibration.json")
+
+
+def test_an_older_calibration_still_holds_for_what_it_was_fitted_for(small_world, small_encoder, labelled, tmp_path):
+    older = json.loads((labelled / "calibration.json").read_text())
+    del older["origin"]
+    (tmp_path / "older.json").write_text(json.dumps(older))
+    openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out", cache=labelled,
+                   calibration=tmp_path / "older.json")
+    assert digests(tmp_path / "out") == digests(labelled)
+
+
+def test_another_linker_than_the_calibrations_is_said(small_world, small_encoder, labelled, tmp_path):
+    notes = Notes()
+    openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out", linker="prior",
+                   cache=labelled, calibration=labelled / "calibration.json", progress=notes)
+    assert "The calibration was fitted with the linker coherence, not prior." in notes.said
+
+
+def test_an_encoder_of_images_alone_is_refused_before_anything_is_read(small_world, tmp_path):
+    encoder, shard = "timm:test_vit/none?size=32", tmp_path / "damaged.tar"
+    shard.write_bytes(b"no tar")
+    with pytest.raises(OpenMofiError, match="embeds images only"):
+        openmofi.label(shard, kb=small_world.kb, encoder=encoder, out=tmp_path / "out")
+    with pytest.raises(OpenMofiError, match="embeds images only"):
+        openmofi.explain(tmp_path / "none.jpg", "the sun", kb=small_world.kb, encoder=encoder)
+    assert not (tmp_path / "out").exists()

@@ -1,3 +1,4 @@
+import json
 from itertools import combinations
 
 import numpy as np
@@ -165,3 +166,21 @@ def test_a_text_of_a_thousand_names_stays_finite():
     found = mixture.posterior(np.full(1000, 1e5), 0.5, 1.0)
     assert np.isfinite(found).all()
     assert (found > 0.99).all()
+
+
+@pytest.mark.parametrize(("candidates", "decoys", "says"), [
+    (201, 150, "201 linked candidates, but only 150 decoys .*at least 200 decoys"),
+    (199, 500, "Only 199 linked candidates .*at least 200 linked candidates")])
+def test_what_was_short_is_named(candidates, decoys, says):
+    rows = np.arange(candidates)
+    with pytest.raises(OpenMofiError, match=says):
+        fit_calibration(np.zeros(candidates), np.zeros(candidates), rows, rows, np.zeros(decoys))
+
+
+@pytest.mark.parametrize("change", [{"centres": [0.0, "x"]}, {"centres": [0.0]}, {"log_ratio": [0.0, float("nan")]},
+                                    {"shown": float("inf")}, {"origin": 3}])
+def test_numbers_that_are_no_curve_are_refused(tmp_path, change):
+    Calibration((0.0, 1.0), (-1.0, 2.0), 0.4, 0.1, 7, "abc", ("a", "b")).save(tmp_path / "c.json")
+    (tmp_path / "c.json").write_text(json.dumps(json.loads((tmp_path / "c.json").read_text()) | change))
+    with pytest.raises(OpenMofiError, match="is not a calibration"):
+        Calibration.load(tmp_path / "c.json")
