@@ -287,3 +287,9 @@ def test_what_embeds_no_images_is_refused():
         pytest.skip("open_clip 3 has no models of sound")
     with pytest.raises(UsageError, match="no model of images and texts"):
         open_encoder(f"open_clip:{audio[0]}/none?seed=0")
+
+
+@pytest.mark.parametrize("kind", ["local-dir", "hf-hub"])
+def test_a_folder_that_is_not_named_is_wrong_use(kind):
+    with pytest.raises(UsageError, match=f"open_clip:{kind}: names nothing"):
+        open_encoder(f"open_clip:{kind}:")
