@@ -264,7 +264,7 @@ def test_links_that_are_damaged_inside_are_one_sentence(small_world, small_encod
         shutil.copytree(labelled / name, tmp_path / "cache" / name)
     path = next((tmp_path / "cache/links").rglob("*.parquet"))
     whole = path.read_bytes()
-    path.write_bytes(whole[:4] + bytes(len(whole) // 2) + whole[4 + len(whole) // 2:])
+    path.write_bytes(whole[:4] + bytes(len(whole) // 4) + whole[4 + len(whole) // 4:])
     with pytest.raises(OpenMofiError, match="cannot be read") as raised:
         openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out",
                        cache=tmp_path / "cache")
