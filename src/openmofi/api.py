@@ -75,9 +75,11 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
           linker: str = "coherence", threshold: float = 0.8, target_precision: float | None = None, top_k: int = 5,
           sibling_margin: float = 0.0, template: str = "{name}: {description}", max_candidates: int = 8,
           adapt: bool = False, calibration: str | Path | None = None, cache: Folder | None = None,
-          on_damage: Literal["stop", "keep"] = "stop", text_column: str = "", image_column: str = "",
-          batch_size: int = 64, device: str = "cpu", precision: str = "fp32", engine: str = "local", seed: int = 0,
-          restart: bool = False, progress: bool | Progress | None = None) -> Labels:
+          on_damage: Literal["stop", "keep"] = "stop", text_column: str | Sequence[str] = "",
+          image_column: str | Sequence[str] = "", key_column: str | Sequence[str] = "", image_root: str | Path = "",
+          max_image_pixels: int = 89_478_485, batch_size: int = 64, device: str = "cpu", precision: str = "fp32",
+          engine: str = "local", seed: int = 0, restart: bool = False,
+          progress: bool | Progress | None = None) -> Labels:
     """Label image–text pairs with the entities that their images show; goes on where an earlier call stopped.
 
     Args:
@@ -97,7 +99,10 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
         calibration: a label job's `calibration.json` to use.
         cache: links, features and entity embeddings, shared by jobs; `out` where not given.
         on_damage: what a damaged shard does: `stop`, or `keep` what can be read.
-        text_column, image_column: of tables; a common name where empty.
+        text_column, image_column, key_column: of tables; a common name where empty. Several entries, each a name or
+            `PATTERN=NAME`, tell inputs apart, see `openmofi.pairs.ReadSettings`.
+        image_root: folder that the images of tables lie below; the table's own where empty.
+        max_image_pixels: larger images are refused before they are decoded.
         batch_size: images a forward pass.
         device, precision: of an encoder that is given by its spec.
         engine: `local`, `processes:N`, `ray` or `ray:ADDRESS`.
@@ -113,14 +118,19 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
     from openmofi.engine import engine_named
     from openmofi.labeling import LabelSettings, SelectionSettings, TextSettings
     from openmofi.pairs import ReadSettings
+    from openmofi.pairs.formats.columns import check_patterns, column_setting
 
     settings = LabelSettings(
         TextSettings(detector, linker, max_candidates),
         SelectionSettings(template, threshold, target_precision, top_k, sibling_margin), adapt=adapt,
-        batch_size=batch_size, seed=seed,
-        read=ReadSettings(on_damage=on_damage, text_column=text_column, image_column=image_column))
+        batch_size=batch_size, max_image_pixels=max_image_pixels, seed=seed,
+        read=ReadSettings(on_damage=on_damage, text_column=column_setting(text_column),
+                          image_column=column_setting(image_column), key_column=column_setting(key_column),
+                          image_root=str(image_root)))
+    shards = _shards(pairs)
+    check_patterns(settings.read, [shard.path for shard in shards])
     with shown_progress(progress) as shown:
-        labeling.label(_shards(pairs), _kb(kb), _encoder(encoder, device, precision), out, settings, cache=cache,
+        labeling.label(shards, _kb(kb), _encoder(encoder, device, precision), out, settings, cache=cache,
                        calibration=calibration, engine=engine_named(engine), progress=shown, restart=restart)
     return Labels.open(out)
 

@@ -49,5 +49,5 @@ def report_damage(message: str, settings: ReadSettings, error: Exception, hint: 
         OpenMofiError: `on_damage` is `stop`.
     """
     if settings.on_damage == "stop":
-        raise OpenMofiError(message, f"{hint}, or set on_damage=keep to use what can be read.") from error
+        raise OpenMofiError(message, f"{hint}, or use --on-damage keep to take what can be read.") from error
     _log.warning("%s What can be read is kept.", message)

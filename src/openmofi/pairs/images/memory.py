@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections import deque
@@ -16,6 +17,7 @@ from openmofi.errors import UsageError
 VARIABLE = "OPENMOFI_DECODE_MIB"
 """Names the environment variable with the MiB that the decoders of a process share."""
 _DEFAULT_MIB = 2048
+_SHORTAGES = {errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT}
 
 
 def decode_limit() -> int:
@@ -76,7 +78,8 @@ class Budget:
         ticket = object()
         self._waiting.append(ticket)
         try:
-            self._changed.wait_for(lambda: self._waiting[0] is ticket and (self._used + share <= limit or not self._used))
+            self._changed.wait_for(
+                lambda: self._waiting[0] is ticket and (self._used + share <= limit or not self._used))
         finally:
             self._waiting.remove(ticket)
 
@@ -103,8 +106,5 @@ def memory_left(size: int) -> bool:
 
 
 def of_machine(error: BaseException) -> bool:
-    """Whether an error is a shortage of the machine (memory, open files, disk), not a fault of what was read.
-
-    Decoders raise OSError about their data too, without an error number of the system.
-    """
-    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None)
+    """Whether an error is a shortage of the machine (memory, open files, disk), not a fault of what was read."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _SHORTAGES)
