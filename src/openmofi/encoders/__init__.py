@@ -9,10 +9,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from openmofi.encoders.companions import CALIBRATION_FILE, ClassVectors, Companions, Folds, folds_of
 from openmofi.encoders.custom import EncoderLike, as_encoder
-from openmofi.encoders.encoder import Encoder, ImageInput
+from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.folder import save_heads
 from openmofi.encoders.heads import Head, apply_head
-from openmofi.encoders.preprocess import preprocess
+from openmofi.encoders.preprocess import ImageInput, preprocess
 from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.encoders.registry import BACKBONE, open_encoder
 

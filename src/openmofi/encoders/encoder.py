@@ -8,19 +8,18 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from openmofi.encoders.arrays import by_tokens, gathered, in_batches, normalised
 from openmofi.encoders.companions import Companions
-from openmofi.encoders.preprocess import preprocess
+from openmofi.encoders.preprocess import ImageInput, as_image, preprocess
 from openmofi.encoders.probe import require_distinct
 from openmofi.encoders.protocol import Array, Preprocessing, Towers
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.pairs import MAX_PIXELS, ImageRefused, decode_image, upright
 from openmofi.storage import fingerprint
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 """Precision → torch's name of it."""
 _BATCH = 64
-ImageInput: TypeAlias = str | Path | bytes | Image.Image | NDArray[np.uint8]
 _ImageTower = Callable[[Any], Array]
 _TextTower = Callable[[Sequence[str]], Array]
 _Projection = Callable[[Array], Array]
@@ -136,6 +134,15 @@ class Encoder:
     def has_texts(self) -> bool:
         """Whether it compares images with texts."""
         return self.text_projection is not None
+
+    def require_comparison(self) -> None:
+        """Refuse, before long work, an encoder by which images cannot be compared with texts.
+
+        Raises:
+            OpenMofiError: it has no text side or no joint space, or embeds different texts or images alike.
+        """
+        self.project_texts(np.zeros((1, self.text_feature_dim), np.float32))
+        self.project_images(np.zeros((1, self.feature_dim), np.float32))
 
     def preprocess(self, image: Image.Image) -> Any:
         """A PIL image → float32 (3, size, size), normalised; the image itself where `takes_images`. Thread-safe."""
@@ -295,7 +302,7 @@ class Encoder:
         if self.reopen is None:
             raise OpenMofiError(f"The encoder {self.spec!r} cannot be sent to another process.",
                                 "Open it with open_encoder or as_encoder.")
-        return _reopened, (self.reopen, self.fingerprint)
+        return _reopened, (self.reopen, self.spec, self.device, self.fingerprint)
 
     def _named_by(self, change: Any) -> Encoder:
         """With fingerprints that say what was changed about it."""
@@ -337,12 +344,19 @@ def _in_precision(reopen: Callable[[], Encoder], precision: str) -> Encoder:
     return reopen().with_precision(precision)
 
 
-def _reopened(reopen: Callable[[], Encoder], expected: str) -> Encoder:
+_reopened_here: WeakValueDictionary[tuple[str, str, str], Encoder] = WeakValueDictionary()
+
+
+def _reopened(reopen: Callable[[], Encoder], spec: str, device: str, expected: str) -> Encoder:
+    """The encoder of a pickle: the one that this process has opened for an earlier pickle, as long as that is used."""
+    if known := _reopened_here.get((spec, device, expected)):
+        return known
     encoder = reopen()
     if encoder.fingerprint != expected:
         raise OpenMofiError(f"The encoder {encoder.spec!r} is not the same in this process: its fingerprint is "
                             f"{encoder.fingerprint}, not {expected}.",
                             "Put the same checkpoint on every machine, and leave it unchanged while a job runs.")
+    _reopened_here[spec, device, expected] = encoder
     return encoder
 
 
@@ -354,37 +368,3 @@ def check_precision(precision: str) -> None:
     """
     if precision not in PRECISIONS:
         raise UsageError(f"unknown value {precision!r} for precision; use {', '.join(PRECISIONS)}.")
-
-
-def as_image(image: ImageInput, preprocessing: Preprocessing, name: str = "The image", *,
-             max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """An image as RGB, upright; equal for a path, its bytes and Pillow's opened file (see `openmofi.pairs.decode`).
-
-    Args:
-        image: see `Encoder.embed_images`.
-        preprocessing: a JPEG may be decoded at reduced size where it antialiases.
-        name: for errors, where it is not a path.
-        max_pixels: larger files are refused.
-
-    Raises:
-        OpenMofiError: it cannot be read, or is of another type.
-    """
-    if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise OpenMofiError(f"{name} is an array of {image.dtype} {image.shape}.",
-                                "Give uint8 arrays (height, width, 3).")
-        return Image.fromarray(image)
-    if not isinstance(image, str | Path | bytes | Image.Image):
-        raise OpenMofiError(f"{name} is a {type(image).__name__}.",
-                            "Give paths, bytes, PIL images or uint8 arrays (height, width, 3).")
-    try:
-        if isinstance(image, Image.Image):
-            return upright(image)
-        name = name if isinstance(image, bytes) else str(image)
-        data = image if isinstance(image, bytes) else Path(image).read_bytes()
-        return decode_image(data, max_pixels=max_pixels, size_hint=preprocessing.decode_size)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise OpenMofiError(f"{name} cannot be read: {reason}.", "Check the path.") from error
-    except ImageRefused as error:
-        raise OpenMofiError(f"{name} is not a usable image: {error.why}.") from error

@@ -1,23 +1,59 @@
-"""An image becomes a network's input, in the way that the network was trained with."""
+"""An image in any form becomes a network's input, in the way that the network was trained with."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.errors import OpenMofiError
+from openmofi.pairs import MAX_PIXELS, ImageRefused, decode_image, upright
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+ImageInput: TypeAlias = str | Path | bytes | Image.Image | NDArray[np.uint8]
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 # Longer sides than this after resizing (a 1 × 100,000 strip) are cropped before resizing, to bound the memory.
 _MAX_STRETCH = 16
+
+
+def as_image(image: ImageInput, preprocessing: Preprocessing, name: str = "The image", *,
+             max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """An image as RGB, upright; equal for a path, its bytes and Pillow's opened file (see `openmofi.pairs.decode`).
+
+    Args:
+        image: see `Encoder.embed_images`.
+        preprocessing: a JPEG may be decoded at reduced size where it antialiases.
+        name: for errors, where it is not a path.
+        max_pixels: larger files are refused.
+
+    Raises:
+        OpenMofiError: it cannot be read, or is of another type.
+    """
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise OpenMofiError(f"{name} is an array of {image.dtype} {image.shape}.",
+                                "Give uint8 arrays (height, width, 3).")
+        return Image.fromarray(image)
+    if not isinstance(image, str | Path | bytes | Image.Image):
+        raise OpenMofiError(f"{name} is a {type(image).__name__}.",
+                            "Give paths, bytes, PIL images or uint8 arrays (height, width, 3).")
+    try:
+        if isinstance(image, Image.Image):
+            return upright(image)
+        name = name if isinstance(image, bytes) else str(image)
+        data = image if isinstance(image, bytes) else Path(image).read_bytes()
+        return decode_image(data, max_pixels=max_pixels, size_hint=preprocessing.decode_size)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise OpenMofiError(f"{name} cannot be read: {reason}.", "Check the path.") from error
+    except ImageRefused as error:
+        raise OpenMofiError(f"{name} is not a usable image: {error.why}.") from error
 
 
 def preprocess(image: Image.Image, settings: Preprocessing) -> Array:

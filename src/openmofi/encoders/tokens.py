@@ -10,7 +10,6 @@ from typing import Any, Protocol
 import torch
 
 from openmofi.encoders.arrays import padded
-from openmofi.encoders.libraries.checkpoints import first_line
 from openmofi.errors import OpenMofiError
 from openmofi.quiet import quiet_transformers
 
@@ -126,7 +125,8 @@ def opened_tokenizer(folder: Path) -> Any:
             tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
             tokenizer("a")  # some damage shows only in use
     except Exception as error:  # the library raises bare exceptions
-        raise OpenMofiError(f"The tokenizer in {folder} cannot be opened: {first_line(error)}",
+        reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
+        raise OpenMofiError(f"The tokenizer in {folder} cannot be opened: {reason}.",
                             "Train or copy the encoder again.") from error
     tokenizer.padding_side = "right"
     return tokenizer

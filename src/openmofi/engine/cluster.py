@@ -6,10 +6,11 @@ Ray Data is not used: tasks already resume by their outputs, so actors and a bou
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from openmofi.engine.loop import Outcome, RemoteWorker, WorkerDied, run_tasks, unpickle_outcome
-from openmofi.engine.protocol import Progress, WorkFactory
+from openmofi.engine.protocol import Engine, Progress, WorkFactory
 from openmofi.errors import MissingExtraError, OpenMofiError
 
 
@@ -21,9 +22,15 @@ class RayEngine:
         cpus_per_worker: CPUs that an actor reserves.
     """
 
+    few = 0
+
     def __init__(self, address: str | None = None, cpus_per_worker: int = 1) -> None:
         self.address = address
         self.cpus_per_worker = cpus_per_worker
+
+    def session(self) -> AbstractContextManager[Engine]:
+        """See `Engine.session`; actors live for one run, since others may wait for their CPUs."""
+        return nullcontext(self)
 
     def run(self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress) -> list[dict[str, Any]]:
         """See `Engine.run`."""

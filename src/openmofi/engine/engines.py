@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from openmofi.engine.cluster import RayEngine
@@ -14,6 +15,12 @@ from openmofi.errors import UsageError
 
 class LocalEngine:
     """Does the tasks one after another in this process: right for work that uses every core by itself."""
+
+    few = 0
+
+    def session(self) -> AbstractContextManager[Engine]:
+        """See `Engine.session`."""
+        return nullcontext(self)
 
     def run(self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress) -> list[dict[str, Any]]:
         """See `Engine.run`."""

@@ -11,7 +11,7 @@ import os
 import pickle
 import signal
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -20,7 +20,7 @@ from typing import Any
 
 from openmofi.engine.cores import cores
 from openmofi.engine.loop import Outcome, RemoteWorker, WorkerDied, run_tasks, unpickle_outcome
-from openmofi.engine.protocol import Progress, WorkFactory
+from openmofi.engine.protocol import Engine, Progress, WorkFactory
 from openmofi.errors import OpenMofiError
 
 _JOIN_SECONDS = 5.0
@@ -32,36 +32,77 @@ class ProcessEngine:
     A worker that dies (out of memory, a crash in a library) costs its task one try, and another takes its place.
     """
 
+    # A worker starts in some five seconds, most of them imports of PyTorch and the libraries over it. Measured on two
+    # cores: two workers read 310 pairs a second where this process reads 240.
+    few = 5000
+
     def __init__(self, workers: int = 0) -> None:
         self.workers = workers or cores()
 
+    @contextmanager
+    def session(self) -> Generator[Engine]:
+        """See `Engine.session`."""
+        session = _Session(self.workers)
+        try:
+            yield session
+        finally:
+            session.stop()
+
     def run(self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress) -> list[dict[str, Any]]:
         """See `Engine.run`."""
+        with self.session() as session:
+            return session.run(factory, tasks, progress)
+
+
+class _Session:
+    """Processes that are started when there is work for them, and live until `stop`."""
+
+    few = ProcessEngine.few
+
+    def __init__(self, workers: int) -> None:
+        self._processes = _Processes(workers)
+
+    def session(self) -> AbstractContextManager[Engine]:
+        return nullcontext(self)
+
+    def run(self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress) -> list[dict[str, Any]]:
         try:
-            pickled = pickle.dumps(factory)
+            self._processes.factory = pickle.dumps(factory)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise OpenMofiError(f"The job cannot be sent to other processes: {error}.",
                                 "Define your own encoder in a module, outside of functions, or use the engine local."
                                 ) from error
-        processes = _Processes(pickled, self.workers)
         try:
-            return run_tasks(processes, tasks, progress)
-        finally:
-            for process in processes.started:
-                process.stop()
+            return run_tasks(self._processes, tasks, progress)
+        except BaseException:
+            # Some may still be at a task of this run, whose outcome nobody would take.
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        while self._processes.started:
+            self._processes.started.pop().stop()
 
 
-def _serve(pickled_factory: bytes, connection: Connection, threads: int) -> None:
-    """The life of a worker: answer each task until the other side closes the connection."""
+def _serve(connection: Connection, threads: int) -> None:
+    """The life of a worker: answer each task until the other side closes the connection.
+
+    With the first task of a run comes its factory.
+    """
     # Workers share the cores; without this each would start a thread a core, and they would wait for each other.
     os.environ["OMP_NUM_THREADS"] = str(threads)
     # Ctrl-C reaches every process of the terminal; the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    worker = RemoteWorker(pickled_factory)
+    worker = RemoteWorker(b"")
     while True:
         try:
-            connection.send_bytes(worker.do_pickled(connection.recv()))
+            pickled_factory, task = connection.recv()
+            # What both runs use, such as an encoder, stays open as long as the former factory lives.
+            former, worker = worker, RemoteWorker(pickled_factory) if pickled_factory else worker
+            outcome = worker.do_pickled(task)
+            del former
+            connection.send_bytes(outcome)
         except (EOFError, BrokenPipeError):
             return
 
@@ -86,12 +127,13 @@ class _Process:
     process: SpawnProcess
     connection: Connection
     task: int | None = None
+    factory: bytes = b""
 
     @classmethod
-    def start(cls, pickled_factory: bytes, threads: int) -> _Process:
+    def start(cls, threads: int) -> _Process:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(pickled_factory, theirs, threads))
+        process = context.Process(target=_serve, args=(theirs, threads))
         with _sigint_held():
             process.start()
         # Only the worker may hold its end, or its death would not be noticed.
@@ -111,6 +153,11 @@ class _Process:
             self.process.join()
             return WorkerDied(_cause_of_death(self.process.exitcode))
 
+    def send(self, factory: bytes, task: Any) -> None:
+        """Give it a task; its factory only where it has another."""
+        self.connection.send((b"" if factory is self.factory else factory, task))
+        self.factory = factory
+
     def stop(self) -> None:
         self.connection.close()
         self.process.join(_JOIN_SECONDS if self.task is None else 0)
@@ -120,9 +167,10 @@ class _Process:
 
 
 class _Processes:
-    def __init__(self, pickled_factory: bytes, limit: int) -> None:
+    def __init__(self, limit: int) -> None:
         self.started: list[_Process] = []
-        self._factory, self._limit = pickled_factory, limit
+        self.factory = b""
+        self._limit = limit
         self._threads = max(1, cores() // limit)
 
     def idle(self) -> bool:
@@ -131,11 +179,11 @@ class _Processes:
     def submit(self, number: int, task: Any) -> None:
         process = next((process for process in self.started if process.task is None), None)
         if process is None:
-            process = _Process.start(self._factory, self._threads)
+            process = _Process.start(self._threads)
             self.started.append(process)
         # A worker that has died is noticed by `wait`.
         with suppress(BrokenPipeError, ConnectionResetError):
-            process.connection.send(task)
+            process.send(self.factory, task)
         process.task = number
 
     def wait(self) -> list[tuple[int, Outcome]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 Work = Callable[[Any], dict[str, Any]]
@@ -39,7 +40,16 @@ class Quiet:
 
 
 class Engine(Protocol):
-    """Runs tasks; the order in which they finish is not defined."""
+    """Runs tasks; the order in which they finish is not defined.
+
+    Attributes:
+        few: below so many pairs the start of its workers costs more than they save; 0 where it starts none here.
+    """
+
+    few: int
+
+    def session(self) -> AbstractContextManager[Engine]:
+        """The same, whose workers live on from one run to the next until the end of the block."""
 
     def run(self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress) -> list[dict[str, Any]]:
         """Do every task once. A task is tried again if its worker dies, or on an input/output or memory error.

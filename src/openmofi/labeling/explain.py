@@ -10,13 +10,12 @@ import numpy as np
 import pyarrow as pa
 
 from openmofi.encoders import Encoder, ImageInput
-from openmofi.encoders.encoder import as_image
+from openmofi.encoders.preprocess import as_image
 from openmofi.engine import LocalEngine, Progress
 from openmofi.errors import OpenMofiError
 from openmofi.features.entities import embed_entities
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.decide import calibration_keys, require_fitted
-from openmofi.labeling.job import require_judge
 from openmofi.labeling.judge.calibration import Calibration
 from openmofi.labeling.judge.evidence import ImageEvidence, View
 from openmofi.labeling.judge.selection import judge
@@ -74,7 +73,7 @@ def explain(image: ImageInput, text: str, kb: KnowledgeBase, encoder: Encoder,
         OpenMofiError: the encoder cannot compare images with texts, the image cannot be read, or the encoder has no
             calibration for this knowledge base.
     """
-    require_judge(encoder)
+    encoder.require_comparison()
     pixels = encoder.preprocess(as_image(image, encoder.preprocessing, max_pixels=settings.max_image_pixels))
     decision = _calibration(encoder, kb, settings, calibration)
     mentions = open_detector(settings.text.detector, kb).detect([text])

@@ -65,7 +65,7 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
         OpenMofiError: the encoder cannot compare images with texts, a shard is damaged, the output was made with other
             settings, there is too little to calibrate on.
     """
-    require_judge(encoder)
+    encoder.require_comparison()
     given = given_calibration(calibration, kb, encoder, settings) if calibration else None
     with claimed(out, "labels", _described(shards, kb, encoder, settings),
                  _inputs(shards, kb, encoder, settings, calibration), outputs=OUTPUTS, restart=restart) as manifest:
@@ -103,16 +103,6 @@ def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: st
         counts["adapter_gain"] = {"without": plain.gain(decision.threshold), "with": decision.gain(decision.threshold)}
     corpus.stage.features.note(out)
     return counts
-
-
-def require_judge(encoder: Encoder) -> None:
-    """Refuse an encoder that cannot judge, before anything is read.
-
-    Raises:
-        OpenMofiError: it has no joint space, or no text side.
-    """
-    encoder.project_images(np.zeros((1, encoder.feature_dim), np.float32))
-    encoder.project_texts(np.zeros((1, encoder.text_feature_dim), np.float32))
 
 
 def _described(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, settings: LabelSettings,

@@ -36,9 +36,10 @@ def tune_scale(shards: Sequence[Shard], spec: str, *, pairs: int = 4096, batch: 
         device: where the teacher works, see `device_for`.
 
     Raises:
-        OpenMofiError: too few pairs can be used, or the encoder has no joint space.
+        OpenMofiError: too few pairs can be used, or the encoder cannot compare images with texts.
     """
     encoder = open_encoder(spec, device=device_for(spec, device))
+    encoder.require_comparison()
     image_parts, text_parts = [], []
     usable = islice(_usable(shards, read), pairs)
     while portion := list(islice(usable, _FORWARD)):

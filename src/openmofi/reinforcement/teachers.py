@@ -131,9 +131,7 @@ def open_teachers(chosen: Sequence[TeacherSpec],
     for choice in chosen:
         bases = [encoder.heads.base for encoder in encoders if encoder.heads]
         encoder = open_encoder(choice.spec, device=device_for(choice.spec, device), bases=bases)
-        # One without a joint space would only fail when all images of the first batch are made.
-        encoder.project_images(np.zeros((1, encoder.feature_dim), np.float32))
-        encoder.embed_texts(["a"])
+        encoder.require_comparison()
         name = _name(choice.spec, [teacher.name for teacher in teachers])
         teachers.append(Teacher(name, choice.spec, encoder.dim, choice.scale, encoder.preprocessing,
                                 encoder.fingerprint))

@@ -35,9 +35,10 @@ def inputs_of(settings: ModelSettings) -> ModelInputs:
     if text.spec == "none":
         return ModelInputs(preprocessing, encoder)
     if text.spec.startswith(LOCKED):
-        same = text.spec == image.spec
-        return ModelInputs(preprocessing, encoder, "features",
-                           encoder if same else open_encoder(text.spec.removeprefix(LOCKED)))
+        same = encoder if text.spec == image.spec else None
+        text_encoder = same or open_encoder(text.spec.removeprefix(LOCKED))
+        text_encoder.text_features(["a"])  # one of images alone is refused before anything is read
+        return ModelInputs(preprocessing, encoder, "features", text_encoder)
     return ModelInputs(preprocessing, encoder, "tokens", tokenize=text_tokens(text.spec))
 
 
