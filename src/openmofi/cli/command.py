@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -13,6 +14,8 @@ import typer
 import typer.core
 
 from openmofi.errors import OpenMofiError
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class _Interrupted(Exception):
@@ -67,8 +70,13 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def visible(text: str) -> str:
+    """Text of data as a terminal may print it: one � for each control character, such as those that move its cursor."""
+    return _CONTROLS.sub("\ufffd", text)
+
+
 def _fail(error: BaseException, message: str, code: int) -> None:
     if os.environ.get("OPENMOFI_DEBUG"):
         traceback.print_exception(error)
-    print(message, file=sys.stderr)
+    print(visible(message), file=sys.stderr)
     sys.exit(code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from openmofi.knowledge import store
-from openmofi.knowledge.builders.source import TABLES, SourceTables, read_folder, source_folder
+from openmofi.knowledge.builders.source import SourceTables, read_tables, source_files, source_fingerprints
 from openmofi.knowledge.candidates import CandidateTable, tabulate
 from openmofi.knowledge.integrity import with_digests
 from openmofi.knowledge.projection import ProjectionSettings, project
-from openmofi.storage import Manifest, atomic_path, claim_folder, file_fingerprint, finish_manifest, write_arrow
+from openmofi.storage import Manifest, atomic_path, claim_folder, finish_manifest, require_claimable, write_arrow
 
 _log = logging.getLogger(__name__)
 
@@ -88,11 +89,13 @@ def build(builder: str, read: Callable[[], SourceTables], inputs: Mapping[str, s
         OpenMofiError: `out` contains something else, or `read` refuses a table.
     """
     folder = Path(out)
-    manifest = claim_folder(folder, store.KIND, {"builder": builder, **asdict(settings)}, inputs)
-    if manifest.finished:
+    claim = partial(claim_folder, folder, store.KIND, {"builder": builder, **asdict(settings)}, inputs)
+    existing = require_claimable(folder, store.KIND)
+    if existing is not None and existing.finished:
         _log.info("%s is already finished", folder)
-        return manifest
-    source = read()
+        return claim()
+    source = read()  # what cannot be read claims nothing
+    manifest = claim(anew=True)
     _log.info("names of %d entities", len(source.entities))
     ids = source.entities.column("id").combine_chunks()
     table = tabulate(source.names, ids, source.surfaces, settings.candidates)
@@ -107,18 +110,18 @@ def build(builder: str, read: Callable[[], SourceTables], inputs: Mapping[str, s
 
 
 def build_table(source: str | Path, out: str | Path, settings: BuildSettings | None = None) -> Manifest:
-    """Build a knowledge base of a folder of tables (or a sample world, whose tables are in `kb/`).
+    """Build a knowledge base of tables: Parquet, CSV, TSV or JSON lines (docs/knowledge-base.md).
 
     The same tables give the same bytes. A finished `out` of the same tables and settings is left as it is.
 
     Args:
-        source: holds `entities.parquet`, `names.parquet` and optionally `relations.parquet`, `surfaces.parquet`.
+        source: a folder with `entities` and optionally `names`, `relations`, `surfaces`; or a sample world, whose
+            tables are in `kb/`; or one file with entities.
         out: folder of the knowledge base.
         settings: see there.
 
     Raises:
-        OpenMofiError: a table cannot be used (the first bad row is named), or `out` holds something else.
+        OpenMofiError: a table cannot be used (every problem is named), or `out` holds something else.
     """
-    folder = source_folder(source)
-    inputs = {name: file_fingerprint(folder / name) for name in TABLES if (folder / name).is_file()}
-    return build("table", lambda: read_folder(folder), inputs, out, settings or BuildSettings())
+    inputs = source_fingerprints(source_files(source)[1])
+    return build("table", lambda: read_tables(source), inputs, out, settings or BuildSettings())
