@@ -55,7 +55,8 @@ def build_kb(builder: Literal["table", "wordnet"], source: Folder, out: Folder, 
     """Build a knowledge base; the same source gives the same bytes.
 
     Args:
-        builder: `table` (a folder of Parquet tables: entities, names, relations) or `wordnet` (WordNet's dict folder).
+        builder: `table` (tables of entities, names, relations: docs/knowledge-base.md) or `wordnet` (WordNet's dict
+            folder).
         source: what it is built of.
         out: its folder.
         candidates: most entities that a name keeps.
@@ -130,7 +131,7 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
     shards = _shards(pairs)
     check_patterns(settings.read, [shard.path for shard in shards])
     with shown_progress(progress) as shown:
-        labeling.label(shards, _kb(kb), _encoder(encoder, device, precision), out, settings, cache=cache,
+        labeling.label(shards, _kb(kb, shown), _encoder(encoder, device, precision), out, settings, cache=cache,
                        calibration=calibration, engine=engine_named(engine), progress=shown, restart=restart)
     return Labels.open(out)
 
@@ -162,7 +163,7 @@ def explain(image: ImageInput, text: str, *, kb: KnowledgeBase | Folder, encoder
     settings = LabelSettings(TextSettings(detector, linker, max_candidates), SelectionSettings(
         template, threshold, top_k=top_k, sibling_margin=sibling_margin))
     with shown_progress(progress) as shown:
-        return labeling.explain(image, text, _kb(kb), _encoder(encoder, device, precision), settings,
+        return labeling.explain(image, text, _kb(kb, shown), _encoder(encoder, device, precision), settings,
                                 cache=cache or cache_folder(), calibration=calibration, progress=shown)
 
 
@@ -366,10 +367,10 @@ def _overrides(settings: Mapping[str, Any] | Sequence[str]) -> list[str]:
     return [settings] if isinstance(settings, str) else list(settings)
 
 
-def _kb(kb: KnowledgeBase | Folder) -> KnowledgeBase:
+def _kb(kb: KnowledgeBase | Folder, progress: Progress | None = None) -> KnowledgeBase:
     from openmofi.knowledge import KnowledgeBase
 
-    return KnowledgeBase.open(kb) if isinstance(kb, str | Path) else kb
+    return KnowledgeBase.open(kb, progress=progress) if isinstance(kb, str | Path) else kb
 
 
 def _encoder(encoder: EncoderLike, device: str = "cpu", precision: str = "fp32") -> Encoder:

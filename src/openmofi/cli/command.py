@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from openmofi.errors import OpenMofiError
 
 Restart = Annotated[bool, typer.Option(
     "--restart", help="Remove what this command wrote into the output before, and begin anew.")]
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class _Interrupted(Exception):
@@ -70,8 +72,13 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def visible(text: str) -> str:
+    """Text of data as a terminal may print it: one � for each control character, such as those that move its cursor."""
+    return _CONTROLS.sub("\ufffd", text)
+
+
 def _fail(error: BaseException, message: str, code: int) -> None:
     if os.environ.get("OPENMOFI_DEBUG"):
         traceback.print_exception(error)
-    print(message, file=sys.stderr)
+    print(visible(message), file=sys.stderr)
     sys.exit(code)

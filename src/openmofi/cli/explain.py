@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from openmofi.cli.command import print_json
+from openmofi.cli.command import print_json, visible
 
 
 def explain(
@@ -36,12 +36,13 @@ def explain(
 
 
 def _print(explanation: Any) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
-    line = Text(explanation.text)
+    from openmofi.progress import plain_console
+
+    console = plain_console()
+    line = Text(visible(explanation.text))
     for mention in explanation.mentions:
         line.stylize("bold underline", mention.start, mention.end)
     console.print(line)
@@ -61,10 +62,10 @@ def _print(explanation: Any) -> None:
         if last not in (None, candidate.mention):
             table.add_section()
         table.add_row(
-            "" if candidate.mention == last else candidate.mention, f"{candidate.name} ({candidate.entity})",
-            candidate.description, f"{candidate.prior:.2f}", f"{candidate.link_score:.2f}",
-            f"{candidate.image_score:.1f}", f"{candidate.probability:.3f}", candidate.reason,
-            style="green" if accepted else None)
+            "" if candidate.mention == last else visible(candidate.mention),
+            visible(f"{candidate.name} ({candidate.entity})"), visible(candidate.description),
+            f"{candidate.prior:.2f}", f"{candidate.link_score:.2f}", f"{candidate.image_score:.1f}",
+            f"{candidate.probability:.3f}", candidate.reason, style="green" if accepted else None)
         last = candidate.mention
     console.print(table)
     console.print(f"prior: P(entity | name) · text: after the rest of the text · image: similarity on the encoder's "

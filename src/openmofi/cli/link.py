@@ -12,7 +12,7 @@ from openmofi.cli import recipes
 from openmofi.cli.command import Restart, print_json
 from openmofi.errors import UsageError
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("examples")

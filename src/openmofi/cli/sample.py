@@ -9,7 +9,7 @@ import typer
 
 from openmofi.cli.command import Restart, print_json
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -75,7 +75,7 @@ def read_manifest(folder: str | Path, kind: str | None = None) -> Manifest:
     except (FileNotFoundError, NotADirectoryError) as error:
         what = _named(kind) if kind else "an OpenMOFI folder"
         raise OpenMofiError(f"{folder} is not {what}: it has no {MANIFEST}.", "Check the path.") from error
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Build the folder again.") from error
     return _checked(str(folder), raw, kind)
 

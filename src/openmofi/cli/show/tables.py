@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
-from openmofi.cli.command import print_json
+from openmofi.cli.command import print_json, visible
+from openmofi.progress import plain_console
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None,
@@ -22,13 +22,13 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, title: st
         numbers: columns that are set to the right; `None`: all but the first.
         whole: columns whose cells are never folded.
     """
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table = Table(title=title and visible(title), title_justify="left", box=None, pad_edge=False)
     for column, name in enumerate(head):
         right = column > 0 if numbers is None else column in numbers
         table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=column in whole)
     for row in rows:
-        table.add_row(*row)
-    Console(markup=False, highlight=False).print(table)
+        table.add_row(*map(visible, row))
+    plain_console().print(table)
 
 
 def print_counts(title: str, counts: Mapping[str, int]) -> None:
