@@ -15,7 +15,7 @@ from openmofi.encoders import Preprocessing
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import Record, read_pairs, write_tar
-from openmofi.storage import write_table
+from openmofi.storage import Shard, write_table
 from openmofi.training.data import open_data
 from openmofi.training.data import pairs as pairs_module
 from openmofi.training.inputs import ModelInputs
@@ -44,8 +44,10 @@ def locked(encoder):
 
 def permuted(tar: Path, seed: int = 1) -> None:
     """Other images under the same keys; sizes and times of the file stay."""
-    before, pairs = tar.stat(), list(read_pairs(str(tar)))
-    order = np.random.default_rng(seed).permutation(len(pairs))
+    before, pairs = tar.stat(), list(read_pairs(Shard(str(tar), tar.stem)))
+    whole = np.flatnonzero([pair.image != b"broken" for pair in pairs])
+    order = np.arange(len(pairs))
+    order[whole] = np.random.default_rng(seed).permutation(whole)
     write_tar(tar, [Record(pair.key, pairs[other].image or b"", pair.text)
                     for pair, other in zip(pairs, order, strict=True)])
     os.utime(tar, ns=(before.st_atime_ns, before.st_mtime_ns))
