@@ -52,8 +52,8 @@ def label(
         max_candidates=max_candidates, adapt=adapt, calibration=calibration, cache=cache,
         on_damage=cast(Literal["stop", "keep"], on_damage),
         text_column=text_column or "", image_column=image_column or "", key_column=key_column or "",
-        image_root=image_root, max_image_pixels=max_image_pixels, batch_size=batch_size, device=device, precision=precision, engine=engine,
-        seed=seed, restart=restart, progress=not as_json)
+        image_root=image_root, max_image_pixels=max_image_pixels, batch_size=batch_size, device=device,
+        precision=precision, engine=engine, seed=seed, restart=restart, progress=not as_json)
     if as_json:
         print_json(labels.summary)
         return
