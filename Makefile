@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo demo-full fusion reinforced test test-fast test-openclip4 lint bench clean help
+.PHONY: demo demo-full fusion reinforced test test-fast fuzz test-openclip4 lint bench clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make reinforced small encoders that learn from stored teachers; runs/reinforced/report.html"
 	@echo "make test       run all tests        make test-fast  the fast part"
 	@echo "make test-openclip4  the tests of encoders and towers with open_clip 4; OPEN_CLIP4=… names what pip installs"
+	@echo "make fuzz       hostile inputs with other seeds, a hundred kills a stage"
 	@echo "make lint       ruff, mypy, import contracts"
 	@echo "make bench      benchmarks against peers, writes benchmarks/RESULTS.md"
 
@@ -67,6 +68,9 @@ $(VENV4)/.done: $(VENV)/.dev
 test-openclip4: $(VENV4)/.done
 	$(VENV4)/bin/python -c "import open_clip; assert open_clip.__version__.startswith('4.'), open_clip.__version__"
 	PYTHONPATH=src $(VENV4)/bin/python -m pytest -m 'not slow' tests/encoders tests/training/model tests/objectives
+
+fuzz: $(VENV)/.dev
+	PYTHONPATH=src:.:tests $(BIN)/python -m hostile.fuzz
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

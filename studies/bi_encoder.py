@@ -21,7 +21,7 @@ from openmofi.linking.fusion.packing import segment_log_softmax
 from openmofi.linking.fusion.text import FusionTokens, load_tokenizer
 from openmofi.objectives.protocol import Batch
 from openmofi.quiet import quiet_transformers
-from openmofi.storage import claim_folder, file_fingerprint, finish_manifest
+from openmofi.storage import claimed, file_fingerprint, finish_manifest
 from openmofi.training.grad_cache import Term
 from openmofi.training.linking.data import LinkExamples
 from openmofi.training.linking.recipe import LinkRecipe
@@ -31,7 +31,7 @@ from openmofi.training.log import Watcher
 from openmofi.training.model.freeze import freeze
 from openmofi.training.optimization import dense_optimizer
 from openmofi.training.process import training_process
-from openmofi.training.run import deciding_settings
+from openmofi.training.run import OUTPUTS, deciding_settings
 from openmofi.training.state import RunState
 
 _MAX_TOKENS = 128
@@ -140,9 +140,15 @@ def tune_bi_encoder(recipe: LinkRecipe, out: str | Path, *, resume: bool = False
     Raises:
         UsageError, OpenMofiError, KeyboardInterrupt: as `train_linker`.
     """
+    with claimed(out, "run", deciding_settings(recipe), {"/examples": file_fingerprint(recipe.data.examples)},
+                 outputs=OUTPUTS) as manifest:
+        model, counts = _tune(recipe, Path(out), resume=resume, watcher=watcher)
+        finish_manifest(out, manifest, counts)
+        return model
+
+
+def _tune(recipe: LinkRecipe, out: Path, *, resume: bool, watcher: Watcher) -> tuple[BiEncoder, dict[str, Any]]:
     train, validation = split_examples(recipe)
-    manifest = claim_folder(out, "run", deciding_settings(recipe),
-                            {"/examples": file_fingerprint(recipe.data.examples)})
     torch.manual_seed(recipe.run.seed)
     model = BiEncoder(recipe.model.dropout)
     tokens = FusionTokens(model.tokenizer, FusionSettings())
@@ -173,7 +179,6 @@ def tune_bi_encoder(recipe: LinkRecipe, out: str | Path, *, resume: bool = False
         model.to(ranks.device)
         state = RunState(model, {"bi_encoder": Term(MeanLoss(), 1.0)},
                          {"linker": dense_optimizer([group], settings, settings.clip)}, None, ranks)
-        counts = train_linker_state(state, recipe, Path(out), data, forward, validation, measure, resume=resume,
+        counts = train_linker_state(state, recipe, out, data, forward, validation, measure, resume=resume,
                                     watcher=watcher)
-    finish_manifest(out, manifest, counts)
-    return model.eval()
+    return model.eval(), counts

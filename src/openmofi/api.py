@@ -3,6 +3,7 @@
 Every function takes paths or opened objects, and raises `OpenMofiError` with a sentence and a hint. It opens what it
 was given by name and calls the room that does the work. Those with `progress` draw it on a terminal and in a notebook:
 `True` draws it anywhere, `False` nowhere, and an object with `openmofi.engine.Progress`'s methods is called instead.
+Those with `restart` go on where an earlier call stopped; with it they remove what that call wrote, and begin anew.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def load_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32") -> 
 
 
 def build_kb(builder: Literal["table", "wordnet"], source: Folder, out: Folder, *, candidates: int = 30,
-             ) -> KnowledgeBase:
+             restart: bool = False) -> KnowledgeBase:
     """Build a knowledge base; the same source gives the same bytes.
 
     Args:
@@ -59,6 +60,7 @@ def build_kb(builder: Literal["table", "wordnet"], source: Folder, out: Folder, 
         source: what it is built of.
         out: its folder.
         candidates: most entities that a name keeps.
+        restart: see the head of this module.
 
     Raises:
         OpenMofiError: the source is missing or damaged.
@@ -66,7 +68,7 @@ def build_kb(builder: Literal["table", "wordnet"], source: Folder, out: Folder, 
     from openmofi.knowledge import BuildSettings, KnowledgeBase, build_table, build_wordnet
 
     build = build_wordnet if builder == "wordnet" else build_table
-    build(source, out, BuildSettings(candidates=candidates))
+    build(source, out, BuildSettings(candidates=candidates), restart=restart)
     return KnowledgeBase.open(out)
 
 
@@ -76,7 +78,7 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
           adapt: bool = False, calibration: str | Path | None = None, cache: Folder | None = None,
           on_damage: Literal["stop", "keep"] = "stop", text_column: str = "", image_column: str = "",
           batch_size: int = 64, device: str = "cpu", precision: str = "fp32", engine: str = "local", seed: int = 0,
-          progress: bool | Progress | None = None) -> Labels:
+          restart: bool = False, progress: bool | Progress | None = None) -> Labels:
     """Label image–text pairs with the entities that their images show; goes on where an earlier call stopped.
 
     Args:
@@ -101,7 +103,7 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
         device, precision: of an encoder that is given by its spec.
         engine: `local`, `processes:N`, `ray` or `ray:ADDRESS`.
         seed: of the calibration's shuffles and the adapter.
-        progress: see the head of this module.
+        restart, progress: see the head of this module.
 
     Raises:
         UsageError: a setting out of its range, or an encoder that cannot judge.
@@ -120,7 +122,7 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
         read=ReadSettings(on_damage=on_damage, text_column=text_column, image_column=image_column))
     with shown_progress(progress) as shown:
         labeling.label(_shards(pairs), _kb(kb, shown), _encoder(encoder, device, precision), out, settings, cache=cache,
-                       calibration=calibration, engine=engine_named(engine), progress=shown)
+                       calibration=calibration, engine=engine_named(engine), progress=shown, restart=restart)
     return Labels.open(out)
 
 
@@ -157,7 +159,7 @@ def explain(image: ImageInput, text: str, *, kb: KnowledgeBase | Folder, encoder
 
 def build_dataset(labels: Labels | Folder, *, out: Folder, kb: KnowledgeBase | Folder | None = None,
                   min_images: int = 5, max_images: int | None = None, near_duplicates: int | None = 3,
-                  report: bool = True) -> Dataset:
+                  report: bool = True, restart: bool = False) -> Dataset:
     """Labels → labelled dataset: rare entities and near-duplicates out, vocabulary, card, report; no image is copied.
 
     Args:
@@ -168,6 +170,7 @@ def build_dataset(labels: Labels | Folder, *, out: Folder, kb: KnowledgeBase | F
         max_images: keep the most probable images of an entity.
         near_duplicates: drop images of one entity whose perceptual hashes differ in at most so many bits; `None`: off.
         report: write `report.html`.
+        restart: see the head of this module.
 
     Raises:
         OpenMofiError: the labels are unfinished or damaged, nothing is left, or `out` was made with other settings.
@@ -176,7 +179,7 @@ def build_dataset(labels: Labels | Folder, *, out: Folder, kb: KnowledgeBase | F
     from openmofi.dataset.objects import Dataset
 
     settings = dataset.DatasetSettings(min_images, max_images, near_duplicates)
-    dataset.build_dataset(_folder(labels), out, settings, kb=_kb(kb) if kb else None, report=report)
+    dataset.build_dataset(_folder(labels), out, settings, kb=_kb(kb) if kb else None, report=report, restart=restart)
     return Dataset.open(out)
 
 
@@ -200,8 +203,8 @@ def audit(labels: Labels | Dataset | Folder, truth: str | Path, *, at_recall: fl
 
 def reinforce(pairs: Pairs, *, labels: Labels | Folder, teachers: str, out: Folder,
               kb: KnowledgeBase | Folder | None = None, dataset: Dataset | Folder | None = None,
-              device: str = "cpu", engine: str = "local", progress: bool | Progress | None = None,
-              **settings: Any) -> Mapping[str, Any]:
+              device: str = "cpu", engine: str = "local", restart: bool = False,
+              progress: bool | Progress | None = None, **settings: Any) -> Mapping[str, Any]:
     """Store augmentations, synthetic captions and teachers' embeddings of labelled pairs; no image is copied.
 
     Args:
@@ -212,7 +215,7 @@ def reinforce(pairs: Pairs, *, labels: Labels | Folder, teachers: str, out: Fold
         kb: describes the entities in the synthetic captions.
         dataset: only the rows of this dataset.
         device: of the teachers; `auto` takes a GPU where there is one.
-        engine, progress: as of `label`.
+        engine, restart, progress: as of `label`.
         settings: of `openmofi.reinforcement.ReinforceSettings`, e.g. `augmentations=5`.
 
     Returns:
@@ -229,12 +232,12 @@ def reinforce(pairs: Pairs, *, labels: Labels | Folder, teachers: str, out: Fold
             _shards(pairs), _folder(labels), out,
             reinforcement.ReinforceSettings(reinforcement.parse_teachers(teachers), **settings),
             kb=None if kb is None else _folder(kb), dataset=None if dataset is None else _folder(dataset),
-            device=device, engine=engine_named(engine), progress=shown)
+            device=device, engine=engine_named(engine), progress=shown, restart=restart)
 
 
 def train(recipe: str | Path, *, out: Folder, dataset: Dataset | Folder | None = None,
           kb: KnowledgeBase | Folder | None = None, settings: Mapping[str, Any] | Sequence[str] = (),
-          resume: bool = False, progress: bool | Progress | None = None) -> Run:
+          resume: bool = False, restart: bool = False, progress: bool | Progress | None = None) -> Run:
     """Train an encoder on a labelled dataset, as a recipe says.
 
     Args:
@@ -244,7 +247,7 @@ def train(recipe: str | Path, *, out: Folder, dataset: Dataset | Folder | None =
         kb: names of entities.
         settings: changes to the recipe, as `{"optimizer.lr": 3e-4}` or `["optimizer.lr=3e-4"]`.
         resume: go on from the latest checkpoint in `out`.
-        progress: see the head of this module.
+        restart, progress: see the head of this module.
 
     Raises:
         UsageError: an unknown recipe or setting, or settings that contradict each other.
@@ -261,7 +264,7 @@ def train(recipe: str | Path, *, out: Folder, dataset: Dataset | Folder | None =
     from openmofi.training.run import train as run_training
 
     with shown_training(progress) as (watcher, shown):
-        summary = run_training(loaded, out, resume=resume, watcher=watcher, progress=shown)
+        summary = run_training(loaded, out, resume=resume, watcher=watcher, progress=shown, restart=restart)
     return Run(Path(out), summary)
 
 

@@ -25,6 +25,7 @@ class PairStatus(StrEnum):
     IMAGE_MISSING = "image_missing"
     IMAGE_BROKEN = "image_broken"
     IMAGE_TOO_LARGE = "image_too_large"
+    IMAGE_UNSUPPORTED_FORMAT = "image_unsupported_format"
     DUPLICATE_KEY = "duplicate_key"
 
 

@@ -90,8 +90,9 @@ def _row(key: str, generator: np.random.Generator, true: str, entities: int, pha
 
 def finish_labels(folder: Path, tables: dict[str, list[dict]], shards: list[Shard] | None = None) -> None:
     shards = shards or [Shard(f"{name}.tar", name) for name in tables]
+    inputs = {shard.name: shard.fingerprint for shard in shards if Path(shard.path).exists()}
     manifest = claim_folder(folder, "labels", {"encoder": "drawn", "shards": [asdict(shard) for shard in shards]},
-                            {"kb": "abc"})
+                            {"kb": "abc"} | inputs)
     for name, rows in tables.items():
         write_table(folder / "labels" / f"{name}.parquet", pa.Table.from_pylist(rows, LABELS))
     finish_manifest(folder, manifest, {"rows": sum(map(len, tables.values()))})

@@ -8,7 +8,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 import typer.core
@@ -16,6 +16,8 @@ import typer.core
 from openmofi.errors import OpenMofiError
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+Restart = Annotated[bool, typer.Option(
+    "--restart", help="Remove what this command wrote into the output before, and begin anew.")]
 
 
 class _Interrupted(Exception):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from openmofi.cli.command import print_json
+from openmofi.cli.command import Restart, print_json
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -26,6 +26,7 @@ def build(
     )] = "3",
     kb: Kb = None,
     report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
+    restart: Restart = False,
     as_json: Json = False,
 ) -> None:
     """Build a labelled dataset: vocabulary, statistics, card and report; no image is copied."""
@@ -36,7 +37,8 @@ def build(
     from openmofi.dataset import parse_near_duplicates
 
     statistics = api.build_dataset(labels, out=out, kb=kb, min_images=min_images, max_images=max_images,
-                                   near_duplicates=parse_near_duplicates(near_duplicates), report=report).statistics
+                                   near_duplicates=parse_near_duplicates(near_duplicates), report=report,
+                                   restart=restart).statistics
     if as_json:
         print_json(asdict(statistics))
         return

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from openmofi.cli.command import print_json
+from openmofi.cli.command import Restart, print_json
 from openmofi.errors import UsageError
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -47,6 +47,7 @@ def build(
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder of the knowledge base.")] = None,
     candidates: Annotated[int, typer.Option(min=1, help="Most entities a name keeps.")] = 30,
     check: Annotated[bool, typer.Option("--check", help="Build nothing: say how the tables are understood.")] = False,
+    restart: Restart = False,
     as_json: _JSON = False,
 ) -> None:
     """See `_TABLES`."""
@@ -59,7 +60,8 @@ def build(
         raise UsageError("The knowledge base has no folder.", "Add -o FOLDER, or --check to build nothing.")
     from openmofi import api
 
-    manifest = api.build_kb("table" if builder == "sample" else builder, source, out, candidates=candidates).manifest
+    manifest = api.build_kb("table" if builder == "sample" else builder, source, out, candidates=candidates,
+                            restart=restart).manifest
     _print_facts({**manifest.counts, "fingerprint": manifest.fingerprint}, as_json)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, cast
 
 import typer
 
-from openmofi.cli.command import print_json
+from openmofi.cli.command import Restart, print_json
 
 
 def label(
@@ -35,6 +35,7 @@ def label(
     precision: Annotated[str, typer.Option(help="Of the encoder's towers: fp32, bf16 or fp16.")] = "fp32",
     engine: Annotated[str, typer.Option(help="local, processes:N, ray or ray:ADDRESS.")] = "local",
     seed: Annotated[int, typer.Option(help="Of the calibration's shuffles and the adapter.")] = 0,
+    restart: Restart = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Label image–text pairs: one label Parquet a shard, rows in = rows out."""
@@ -46,7 +47,7 @@ def label(
         max_candidates=max_candidates, adapt=adapt, calibration=calibration, cache=cache,
         on_damage=cast(Literal["stop", "keep"], on_damage),
         text_column=text_column, image_column=image_column, batch_size=batch_size, device=device, precision=precision,
-        engine=engine, seed=seed, progress=not as_json)
+        engine=engine, seed=seed, restart=restart, progress=not as_json)
     if as_json:
         print_json(labels.summary)
         return

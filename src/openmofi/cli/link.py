@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from openmofi.cli import recipes
-from openmofi.cli.command import print_json
+from openmofi.cli.command import Restart, print_json
 from openmofi.errors import UsageError
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -61,6 +61,7 @@ def train(
     table: Annotated[Path | None, typer.Option(
         "--examples", metavar="FILE", help="Table of examples; short for --set data.examples=FILE.")] = None,
     resume: recipes.Resume = False,
+    restart: Restart = False,
     show: recipes.Show = False,
     list_recipes: recipes.ListRecipes = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the final figures as JSON.")] = False,
@@ -71,13 +72,14 @@ def train(
     overrides = recipes.changes(settings, {"data.examples": table})
     name = recipes.recipe_to_train(recipe, overrides, LINK_RECIPES, load_link_recipe, show=show,
                                    list_recipes=list_recipes, as_json=as_json)
+    recipes.check_start(resume=resume, restart=restart)
     loaded = load_link_recipe(name, overrides)
     folder = recipes.run_folder(out)
     from openmofi.progress import shown_training
     from openmofi.training.linking.run import LINKER, train_linker
 
     with recipes.resumable(), shown_training(not as_json) as (watcher, _):
-        counts = train_linker(loaded, folder, resume=resume, watcher=watcher)
+        counts = train_linker(loaded, folder, resume=resume, watcher=watcher, restart=restart)
     if as_json:
         print_json({"run": str(folder), **counts})
         return

@@ -83,6 +83,16 @@ def run_folder(out: Path | None) -> Path:
     return required(out, "folder for the run", "Add -o RUN.")
 
 
+def check_start(*, resume: bool, restart: bool) -> None:
+    """Refuse `--resume` with `--restart`.
+
+    Raises:
+        UsageError: both are set.
+    """
+    if resume and restart:
+        raise UsageError("--resume goes on and --restart begins anew.", "Give one of them.")
+
+
 @contextmanager
 def resumable() -> Generator[None]:
     """Ctrl-C inside says how the run goes on."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from openmofi.cli.command import print_json
+from openmofi.cli.command import Restart, print_json
 from openmofi.cli.recipes import required
 from openmofi.errors import MissingExtraError
 
@@ -34,6 +34,7 @@ def reinforce(
     device: Annotated[str, typer.Option(help="Of the teachers: cpu, cuda, cuda:1 …, or auto.")] = "cpu",
     engine: Annotated[str, typer.Option(help="local, processes:N, ray or ray:ADDRESS.")] = "local",
     seed: Annotated[int, typer.Option(help="Of the augmentations and texts.")] = 0,
+    restart: Restart = False,
     tune_scale: Annotated[bool, typer.Option(
         "--tune-scale", help="Find the teachers' scales on these held-out pairs, and store nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
@@ -53,8 +54,9 @@ def reinforce(
     counts = api.reinforce(
         shards, labels=required(labels, "folder of labels", "Add --labels LABELS."), teachers=teachers,
         out=required(out, "folder for the store", "Add -o STORE."), kb=kb, dataset=dataset, device=device,
-        engine=engine, progress=not as_json, augmentations=augmentations, captions=captions, captioner=captioner,
-        entity_scores=entity_scores, precision=precision, size=size, batch_size=batch_size, seed=seed)
+        engine=engine, restart=restart, progress=not as_json, augmentations=augmentations, captions=captions,
+        captioner=captioner, entity_scores=entity_scores, precision=precision, size=size, batch_size=batch_size,
+        seed=seed)
     if as_json:
         print_json(counts)
     else:

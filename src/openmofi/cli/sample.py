@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from openmofi.cli.command import print_json
+from openmofi.cli.command import Restart, print_json
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -33,6 +33,7 @@ def world(
     max_entities: Annotated[int, typer.Option(
         min=0, help="Keep only so many pictured entities (0: all); a small world for trying things.")] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one a core.")] = 0,
+    restart: Restart = False,
     as_json: _JSON = False,
 ) -> None:
     """Build the sample world; started again it goes on where it stopped, and equal settings give equal bytes."""
@@ -45,7 +46,8 @@ def world(
 
     engine = engine_named(f"processes:{workers}" if workers else "processes")
     with shown_progress(not as_json) as progress:
-        manifest = build_world(packages.fetch(), out, world_settings(seed, max_entities), engine, progress)
+        manifest = build_world(packages.fetch(), out, world_settings(seed, max_entities), engine, progress,
+                               restart=restart)
     if as_json:
         print_json({"world": str(out), "fingerprint": manifest.fingerprint, **manifest.counts})
     else:
@@ -58,6 +60,7 @@ def encoder(
     kb: Annotated[str, typer.Option(help="Folder of the knowledge base.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Gets partial-labels/ and alt-text/.")],
     cache: Annotated[Path | None, typer.Option(help="Shared with the label job (default: OUT/cache).")] = None,
+    restart: Restart = False,
     as_json: _JSON = False,
 ) -> None:
     """Train the `sample` encoders: heads over frozen backbones, on the pages' own links and captions."""
@@ -67,7 +70,7 @@ def encoder(
 
     with shown_progress(not as_json) as progress:
         counts = train_sample_encoders(expand_shards(shards), kb, out, cache=cache or out / "cache",
-                                       progress=progress)
+                                       progress=progress, restart=restart)
     if as_json:
         print_json(counts)
         return
@@ -79,6 +82,7 @@ def encoder(
 def demo(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the demo.")] = Path("runs/demo"),
     max_entities: Annotated[int, typer.Option(min=0, help="A smaller world (0: all).")] = 0,
+    restart: Restart = False,
     as_json: _JSON = False,
 ) -> None:
     """The whole job on the sample world: build, label, audit, report; goes on where it was stopped."""
@@ -88,7 +92,7 @@ def demo(
     from openmofi.sample.world_settings import world_settings
 
     with shown_progress(not as_json) as progress:
-        metrics = run_demo(out, progress, settings=world_settings(None, max_entities))
+        metrics = run_demo(out, progress, settings=world_settings(None, max_entities), restart=restart)
     if as_json:
         print_json(metrics)
     else:

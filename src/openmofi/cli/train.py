@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from openmofi.cli import recipes
-from openmofi.cli.command import print_json
+from openmofi.cli.command import Restart, print_json
 
 
 def train(
@@ -22,6 +22,7 @@ def train(
     kb: Annotated[Path | None, typer.Option(
         help="Knowledge base, for the names of entities; short for --set data.kb=DIR.", metavar="DIR")] = None,
     resume: recipes.Resume = False,
+    restart: Restart = False,
     show: recipes.Show = False,
     list_recipes: recipes.ListRecipes = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the final figures as JSON.")] = False,
@@ -36,13 +37,14 @@ def train(
     overrides = recipes.changes(settings, {"data.dataset": dataset, "data.kb": kb})
     recipe = recipes.recipe_to_train(recipe, overrides, RECIPES, load_recipe, show=show, list_recipes=list_recipes,
                                      as_json=as_json)
+    recipes.check_start(resume=resume, restart=restart)
     from openmofi import api
 
     # torchrun starts this command once a rank; the first one speaks for all.
     first = os.environ.get("RANK", "0") == "0"
     with recipes.resumable():
         run = api.train(recipe, out=recipes.run_folder(out), settings=overrides, resume=resume,
-                        progress=first and not as_json)
+                        restart=restart, progress=first and not as_json)
     if not first:
         return
     from openmofi.progress import training_line

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +12,22 @@ from openmofi.dataset.collect import Collected, collect
 from openmofi.dataset.dataset_settings import DatasetSettings
 from openmofi.dataset.filters import Kept, keep
 from openmofi.dataset.names import commonest, count_types, describe
+from openmofi.dataset.origin import SEEN, Origin
 from openmofi.dataset.report.card import write_card
 from openmofi.dataset.report.report import write_report
 from openmofi.dataset.statistics import Statistics, read_statistics, summarise
 from openmofi.dataset.tables import Codes, Folder
 from openmofi.errors import OpenMofiError
-from openmofi.features.store import take_note_along
+from openmofi.features.store import NOTE, take_note_along
 from openmofi.knowledge import KnowledgeBase
 from openmofi.schema import DATASET, VOCABULARY, Entity
-from openmofi.storage import Shard, claim_folder, exists, finish_manifest, write_json, write_table
+from openmofi.storage import Manifest, Outputs, Shard, claimed, exists, finish_manifest, write_json, write_table
+
+OUTPUTS = Outputs(("images/*.parquet", "vocabulary.parquet", "statistics.json", "DATASET_CARD.md", "report.html", NOTE))
 
 
 def build_dataset(labels: str | Path, out: str | Path, settings: DatasetSettings | None = None, *,
-                  kb: KnowledgeBase | None = None, report: bool = True) -> Statistics:
+                  kb: KnowledgeBase | None = None, report: bool = True, restart: bool = False) -> Statistics:
     """Build a labelled dataset from a finished labels folder.
 
     Two passes over the labels, one shard in memory at a time; between them 16 bytes a label and 20 bytes an
@@ -39,30 +41,34 @@ def build_dataset(labels: str | Path, out: str | Path, settings: DatasetSettings
         settings: see `DatasetSettings`; the order of the filters is that of `filters.keep`.
         kb: gives names, descriptions and types; without it an entity is named by its commonest surface form.
         report: whether to write `report.html`, for which a few shards of pairs are read.
+        restart: remove what was made in `out` before, and begin anew.
 
     Raises:
-        OpenMofiError: the labels are unfinished or damaged, no label passes the filters, or `out` was
-            made with other settings.
+        OpenMofiError: the labels are unfinished or damaged, no label passes the filters, the knowledge base knows
+            none of their entities, or `out` was made with other settings.
     """
     settings = settings or DatasetSettings()
     source = Folder.open(labels, "labels")
     shards = [asdict(shard) for shard in source.shards]
     inputs = {"labels": source.manifest.fingerprint, **({"kb": kb.fingerprint} if kb else {})}
-    claim = partial(claim_folder, out, "dataset", {**settings.as_dict(), "shards": shards}, inputs)
-    if exists(f"{out}/manifest.json") and claim().finished:
-        return read_statistics(out)
+    with claimed(out, "dataset", {**settings.as_dict(), "shards": shards}, inputs, outputs=OUTPUTS,
+                 restart=restart) as manifest:
+        return read_statistics(out) if manifest.finished else _build(source, out, settings, manifest, kb, report=report)
+
+
+def _build(source: Folder, out: str | Path, settings: DatasetSettings, manifest: Manifest, kb: KnowledgeBase | None, *,
+           report: bool) -> Statistics:
     collected = collect(source, with_surfaces=kb is None)
     kept = keep(collected.labels, settings)
     if not kept.label.any():
-        raise OpenMofiError(_nothing_left(labels, collected, settings), "Lower --min-images or label more pairs.")
-    manifest = claim()  # only now, so that an empty result leaves no folder behind
+        raise OpenMofiError(_nothing_left(source.path, collected, settings), "Lower --min-images or label more pairs.")
     entities, images, class_of = _vocabulary(collected, kept, kb)
     for position, shard in enumerate(source.shards):
         _write_shard(source, shard, position, collected, kept, class_of, f"{out}/images/{shard.name}.parquet")
     write_table(f"{out}/vocabulary.parquet", _vocabulary_table(entities, images))
     statistics = summarise(collected.counts, collected.labels, kept, images, count_types(entities, images.tolist()))
     write_json(f"{out}/statistics.json", asdict(statistics))
-    take_note_along(labels, out)
+    take_note_along(source.path, out)
     folder = Folder(str(out), manifest, source.shards)
     write_card(folder, source.manifest, statistics, report=report)
     if report:
@@ -86,8 +92,11 @@ def _vocabulary(collected: Collected, kept: Kept,
     codes = sorted(np.flatnonzero(per_code).tolist(), key=lambda code: (-per_code[code], collected.entities[code]))
     class_of = np.full(len(collected.entities), -1, np.int32)
     class_of[codes] = np.arange(len(codes), dtype=np.int32)
-    names = commonest(collected.surfaces)
-    return describe([collected.entities[code] for code in codes], kb, names), per_code[codes], class_of
+    names, ids = commonest(collected.surfaces), [collected.entities[code] for code in codes]
+    if kb is not None and (kb.rows(ids) < 0).all():
+        raise OpenMofiError(f"The knowledge base has none of the {len(ids)} entities of the labels: it lacks "
+                            f"{ids[0]!r}, for one.", "Give the one that the pairs were labelled with.")
+    return describe(ids, kb, names), per_code[codes], class_of
 
 
 def _vocabulary_table(entities: list[Entity], images: np.ndarray) -> pa.Table:
@@ -108,11 +117,12 @@ def _write_shard(source: Folder, shard: Shard, position: int, collected: Collect
     chosen, classes, scores = chosen[order], classes[order], scores[order]
     images, counts = np.unique(labels.image[chosen], return_counts=True)
     offsets = pa.array(np.r_[0, np.cumsum(counts)].astype(np.int32))
-    table = source.read(shard, ["key", "text"]).take(pa.array(collected.row[images]))
+    table = source.read(shard, ["key", "text", *SEEN]).take(pa.array(collected.row[images]))
+    origin = Origin.of(source.manifest.inputs.get(shard.name, ""), table)
     ids = pa.array(collected.entities, pa.string()).take(pa.array(labels.entity[chosen]))
     write_table(path, pa.table({
         "shard": pa.array([shard.name] * len(table), pa.string()), "key": table["key"], "text": table["text"],
         "classes": pa.ListArray.from_arrays(offsets, pa.array(classes, pa.int32())),
         "entities": pa.ListArray.from_arrays(offsets, ids),
         "scores": pa.ListArray.from_arrays(offsets, pa.array(scores, pa.float32())),
-    }, schema=DATASET))
+    }, schema=DATASET), origin.metadata())

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from openmofi.dataset.statistics import Statistics, read_statistics
 from openmofi.dataset.tables import Folder
@@ -109,5 +108,9 @@ class Dataset(_Tables):
         return read_statistics(self.path)
 
     def vocabulary(self) -> pa.Table:
-        """The classes, see `schema.VOCABULARY`."""
-        return pq.read_table(self.path / "vocabulary.parquet")
+        """The classes, see `schema.VOCABULARY`.
+
+        Raises:
+            OpenMofiError: the file is missing or damaged.
+        """
+        return self.folder.vocabulary

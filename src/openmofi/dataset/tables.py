@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from openmofi.dataset.checks import check_dataset, check_labels, check_vocabulary
 from openmofi.errors import OpenMofiError
-from openmofi.schema import DATASET, LABELS
+from openmofi.schema import DATASET, LABELS, VOCABULARY
 from openmofi.storage import Manifest, Shard, read_manifest, read_parquet
 
 Ints = NDArray[np.int64]
@@ -53,14 +55,41 @@ class Folder:
         return cls(str(path), manifest, shards)
 
     def read(self, shard: Shard, columns: Sequence[str] | None = None) -> pa.Table:
-        """One shard's rows, in the order of the shard of pairs.
+        """One shard's rows, in the order of the shard of pairs; what is read is checked.
 
         Raises:
-            OpenMofiError: the file is missing or damaged, or its columns differ from the schema.
+            OpenMofiError: the file is missing or damaged, its columns differ from the schema, or a value is out of its
+                range (see `dataset.checks`).
         """
-        folder, schema = _LAYOUT[self.manifest.kind]
-        return read_parquet(f"{self.path}/{folder}/{shard.name}.parquet", schema, columns=columns,
-                            hint="Remove it, and start the command that makes the folder again.")
+        path = self.file(shard)
+        table = read_parquet(path, _LAYOUT[self.manifest.kind][1], columns=columns,
+                             hint="Remove it, and start the command that makes the folder again.")
+        if self.manifest.kind == "labels":
+            check_labels(path, table)
+        else:
+            check_dataset(path, table, shard.name, self._classes)
+        return table
+
+    def file(self, shard: Shard) -> str:
+        """The path of a shard's table."""
+        return f"{self.path}/{_LAYOUT[self.manifest.kind][0]}/{shard.name}.parquet"
+
+    @cached_property
+    def vocabulary(self) -> pa.Table:
+        """The classes of a dataset (`schema.VOCABULARY`), numbered from 0 on.
+
+        Raises:
+            OpenMofiError: the file is missing or damaged.
+        """
+        path = f"{self.path}/vocabulary.parquet"
+        table = read_parquet(path, VOCABULARY, hint="Build the dataset again.")
+        check_vocabulary(path, table)
+        return table
+
+    @cached_property
+    def _classes(self) -> list[str]:
+        ids: list[str] = self.vocabulary["id"].to_pylist()
+        return ids
 
 
 @dataclass
@@ -117,12 +146,8 @@ class Judged:
         def column(name: str) -> np.ndarray:
             return flat.field(name).to_numpy(zero_copy_only=False)
 
-        mention = column("mention").astype(np.int64)
-        if len(mention) and (mention.min() < 0 or (mention >= counts[row]).any()):
-            raise OpenMofiError("A label names a mention that its row does not have: the labels are damaged.",
-                                "Make the labels again.")
-        return cls(row, flat.field("entity"), starts[row] + mention, column("prior"), column("link_score"),
-                   column("probability"), column("accepted"))
+        return cls(row, flat.field("entity"), starts[row] + column("mention").astype(np.int64), column("prior"),
+                   column("link_score"), column("probability"), column("accepted"))
 
 
 def mention_column(table: pa.Table, name: str) -> pa.Array:

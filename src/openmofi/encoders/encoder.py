@@ -17,7 +17,8 @@ from PIL import Image
 from openmofi.encoders.arrays import by_tokens, gathered, in_batches, normalised
 from openmofi.encoders.companions import Companions
 from openmofi.encoders.preprocess import preprocess
-from openmofi.encoders.protocol import Array, Preprocessing
+from openmofi.encoders.probe import require_distinct
+from openmofi.encoders.protocol import Array, Preprocessing, Towers
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs import MAX_PIXELS, ImageRefused, decode_image, upright
 from openmofi.storage import fingerprint
@@ -33,32 +34,6 @@ ImageInput: TypeAlias = str | Path | bytes | Image.Image | NDArray[np.uint8]
 _ImageTower = Callable[[Any], Array]
 _TextTower = Callable[[Sequence[str]], Array]
 _Projection = Callable[[Array], Array]
-
-
-@dataclass(frozen=True)
-class Towers:
-    """What a library's model gives.
-
-    Attributes:
-        image: (n, 3, size, size) → (n, dim), not normalised; n is at most 64.
-        tokens: texts → one token sequence each (whatever `text` takes; only its length is read); `None` where `text`
-            takes any number of texts themselves.
-        text: token sequences → (n, text_dim), not normalised; `None` without a text side.
-        dim: of the image tower.
-        weights: fingerprint of all that decides the result besides the preprocessing.
-        networks: what `image` and `text` run, for export; `None` where they run no network of PyTorch.
-        text_dim: of the text tower; 0 stands for `dim`.
-        joint: whether both sides end in one space, and images can be compared; a pair of backbones does not.
-    """
-
-    image: _ImageTower
-    tokens: Callable[[list[str]], Sequence[Any]] | None
-    text: Callable[[list[Any]], Array] | None
-    dim: int
-    weights: str
-    networks: Networks | None = None
-    text_dim: int = 0
-    joint: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +146,13 @@ class Encoder:
         return list(preprocessed) if self.takes_images else np.stack(preprocessed)
 
     def image_features(self, pixels: Any) -> Array:
-        """(n, 3, size, size) → the image tower's features, float32 (n, feature_dim), not normalised."""
+        """(n, 3, size, size) → the image tower's features, float32 (n, feature_dim), not normalised.
+
+        Raises:
+            OpenMofiError: it embeds different images alike, see `probe`.
+        """
+        if len(pixels):
+            require_distinct(self, "images")
         with self._autocast():
             return gathered(map(self.image_tower, in_batches(pixels, _BATCH)), self.feature_dim)
 
@@ -181,10 +162,12 @@ class Encoder:
         Each distinct text is encoded once.
 
         Raises:
-            OpenMofiError: it has no text side.
+            OpenMofiError: it has no text side, or embeds different texts alike, see `probe`.
         """
         if self.text_tower is None:
             raise self._lacks_texts()
+        if len(texts):
+            require_distinct(self, "texts")
         with self._autocast():
             return self.text_tower(texts)
 
@@ -192,20 +175,24 @@ class Encoder:
         """(n, feature_dim) → joint space, float32 (n, dim), L2-normalised.
 
         Raises:
-            OpenMofiError: it has no joint space.
+            OpenMofiError: it has no joint space, or embeds different images alike.
         """
         if self.image_projection is None:
             raise self._lacks_space()
+        if len(features):
+            require_distinct(self, "images")
         return self.image_projection(features)
 
     def project_texts(self, features: Array) -> Array:
         """(n, text_feature_dim) → joint space, float32 (n, dim), L2-normalised.
 
         Raises:
-            OpenMofiError: it has no joint space, or no text side.
+            OpenMofiError: it has no joint space, or no text side, or embeds different texts alike.
         """
         if self.text_projection is None:
             raise self._lacks_texts() if self.text_tower is None else self._lacks_space()
+        if len(features):
+            require_distinct(self, "texts")
         return self.text_projection(features)
 
     def embed_texts(self, texts: str | Iterable[str]) -> Array:

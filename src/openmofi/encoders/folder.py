@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from openmofi.encoders.arrays import normalised
-from openmofi.encoders.companions import Companions
+from openmofi.encoders.companions import CLASSES_FILE, FOLDS_FILE, Companions
 from openmofi.encoders.encoder import Encoder, Heads
 from openmofi.encoders.heads import Head, head_on_arrays
 from openmofi.encoders.preprocess import preprocessing_from_json
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 2
 SPEC_FILE, HEADS_FILE, WEIGHTS_FILE, TOKENIZER_FOLDER = (
     "encoder.json", "heads.safetensors", "model.safetensors", "tokenizer")
+HEAD_OUTPUTS = tuple(f"{folder}{pattern}" for folder in ("", "folds/*/")
+                     for pattern in (SPEC_FILE, HEADS_FILE, CLASSES_FILE, FOLDS_FILE))
+"""The files of heads and of their folds, as glob patterns."""
 FORMATS = ("run", "onnx", "openvino")
 AGAIN = "Train or copy the encoder again."
 _SIDES = ("image", "text")

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 
 from openmofi.encoders.arrays import padded
+from openmofi.encoders.libraries.checkpoints import first_line
 from openmofi.errors import OpenMofiError
 from openmofi.quiet import quiet_transformers
 
@@ -123,8 +124,9 @@ def opened_tokenizer(folder: Path) -> Any:
     try:
         with quiet_transformers():
             tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise OpenMofiError(f"The tokenizer in {folder} cannot be opened: {str(error).strip().splitlines()[0][:200]}",
+            tokenizer("a")  # some damage shows only in use
+    except Exception as error:  # the library raises bare exceptions
+        raise OpenMofiError(f"The tokenizer in {folder} cannot be opened: {first_line(error)}",
                             "Train or copy the encoder again.") from error
     tokenizer.padding_side = "right"
     return tokenizer

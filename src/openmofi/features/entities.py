@@ -8,6 +8,7 @@ of their sorted identifiers and a block is written whole, so a job that was kill
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.texts import entity_text
 from openmofi.storage import fingerprint, write_table
+from openmofi.storage.atomic import is_damage
 
 _BLOCK = 1024
 
@@ -87,24 +89,40 @@ def embed_entities(kb: KnowledgeBase, encoder: Encoder, ids: Sequence[str], temp
     key = fingerprint([kb.fingerprint, encoder.feature_fingerprint, template])
     stage = EmbedStage(kb, encoder, template, f"{cache}/entities/{key}")
     needed = pa.array(ids, pa.string())
-    stored = _stored(stage.folder, encoder.text_feature_dim)
+    stored = _stored(stage.folder, encoder.text_feature_dim, progress)
     missing = needed.filter(pc.invert(pc.is_in(needed, value_set=stored.ids))).to_pylist()
     if missing:
         blocks = [tuple(missing[start:start + _BLOCK]) for start in range(0, len(missing), _BLOCK)]
         progress.begin("entities", len(blocks))
         engine.run(stage, blocks, progress)
-        stored = _stored(stage.folder, encoder.text_feature_dim)
+        stored = _stored(stage.folder, encoder.text_feature_dim, progress)
     return EntityFeatures(needed, stored.features[stored.rows(needed)])
 
 
-def _stored(folder: str, dim: int) -> EntityFeatures:
-    """All blocks of a store; an entity that two jobs embedded at the same time stands in the first of them."""
+def _stored(folder: str, dim: int, progress: Progress) -> EntityFeatures:
+    """All blocks of a store; an entity that two jobs embedded at the same time stands in the first of them.
+
+    A block that was cut off is removed, and so embedded again.
+    """
     filesystem, root = fsspec.core.url_to_fs(folder)
     names = sorted(filesystem.glob(f"{root}/[!.]*.parquet")) if filesystem.isdir(root) else []
-    tables = [pq.read_table(name, filesystem=filesystem) for name in names]
+    tables = []
+    for name in names:
+        try:
+            tables.append(pq.read_table(name, filesystem=filesystem, schema=_schema(dim)))
+        except (OSError, ValueError, pa.ArrowException) as error:
+            if not is_damage(error):
+                raise
+            progress.say(f"{name} is damaged: its entities are embedded again.")
+            with suppress(FileNotFoundError):  # another worker has come first
+                filesystem.rm_file(name)
     if not tables:
         return EntityFeatures(pa.array([], pa.string()), np.zeros((0, dim), np.float32))
     table = pa.concat_tables(tables)
     column = table.column("feature").combine_chunks()
     values = column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), dim)
     return EntityFeatures(table.column("id").combine_chunks(), values.astype(np.float32))
+
+
+def _schema(dim: int) -> pa.Schema:
+    return pa.schema([("id", pa.string()), ("feature", pa.list_(pa.float16(), dim))])

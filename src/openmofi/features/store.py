@@ -29,7 +29,7 @@ from openmofi.pairs import ImageRefused, ReadSettings, decode, describe
 from openmofi.pairs.images.decode import MAX_PIXELS
 from openmofi.schema import Pair, PairStatus, features_schema
 from openmofi.storage import exists, fingerprint, read_arrow, write_arrow, write_bytes, write_json
-from openmofi.storage.atomic import is_remote
+from openmofi.storage.atomic import is_remote, is_whole
 
 _VERSION = 3
 NOTE = "features.json"
@@ -150,7 +150,7 @@ class FeatureStore:
                                 "Remove it; features are computed again.") from error
 
     def path(self, name: str, stamp: str) -> str:
-        """The file of a shard; where it exists it is whole.
+        """The file of a shard; it appears when it is whole.
 
         Args:
             name: of the shard.
@@ -159,8 +159,8 @@ class FeatureStore:
         return f"{self.folder}/{name}-{stamp}.arrow"
 
     def has(self, name: str, stamp: str) -> bool:
-        """Whether the features of a shard have been computed."""
-        return exists(self.path(name, stamp))
+        """Whether the features of a shard have been computed; a file that was cut off since does not count."""
+        return is_whole(self.path(name, stamp))
 
     def open(self, name: str, stamp: str) -> StoredFeatures:
         """The features of a shard.

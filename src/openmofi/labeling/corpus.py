@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from openmofi.encoders import Encoder
@@ -67,7 +66,10 @@ def read_corpus(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, se
     if missing:
         progress.begin("read", len(missing))
         engine.run(stage, missing, progress)
-    ids = sorted({*occurring_entities(stage, shards), *reference})
+    occurring = occurring_entities(stage, shards)
+    if not occurring:
+        progress.say(f"None of the texts names an entity of the knowledge base {kb.path}: nothing can be labelled.")
+    ids = sorted({*occurring, *reference})
     template = settings.selection.template
     entities = embed_entities(kb, encoder, ids, template, cache, engine, progress)
     return Corpus(stage, tuple(shards), kb, encoder, entities, template)
@@ -77,8 +79,7 @@ def occurring_entities(stage: ReadStage, shards: Sequence[Shard]) -> list[str]:
     """Identifiers, sorted, of the entities that some image will judge."""
     entities: set[str] = set()
     for shard in shards:
-        links = link_arrays(pq.read_table(stage.links_path(shard), columns=["links"]).column("links"),
-                            stage.text.max_candidates)
+        links = link_arrays(stage.links(shard, ["links"]).column("links"), stage.text.max_candidates)
         judged = np.zeros(len(links.entity_ids), bool)
         judged[links.entity[links.judged]] = True
         entities.update(links.entity_ids.filter(judged).to_pylist())

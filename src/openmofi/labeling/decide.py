@@ -6,12 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openmofi.encoders import CALIBRATION_FILE, Encoder
+from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.corpus import Corpus, corpus_evidence, own_scale
 from openmofi.labeling.judge.calibration import Calibration, fit_calibration, threshold_for_precision
 from openmofi.labeling.judge.evidence import Evidence, Scorer, reference_sample
 from openmofi.labeling.label_settings import LabelSettings
+from openmofi.linking import linker_fingerprint
 from openmofi.storage import fingerprint
+
+NOTHING = Calibration((0.0,), (0.0,), shown=0.0, together=1.0, pairs=0)
+"""Of a job none of whose texts names an entity: there is nothing to fit, and nothing to judge."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +52,11 @@ def decide(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Cal
         known: a calibration of that encoder, if there is one.
 
     Raises:
-        OpenMofiError: too few linked candidates.
+        OpenMofiError: too few linked candidates, but some.
     """
     evidence, selection = None, settings.selection
+    if not len(corpus.entities.ids):
+        return Decision(NOTHING, selection.threshold if selection.target_precision is None else 1.0, None)
     if known is None or selection.target_precision is not None or settings.adapt:
         reference = known.reference if known else reference_sample(corpus.entities.ids.to_pylist(), settings.seed)
         scale = known.logit_scale if known else encoder.logit_scale or own_scale(corpus, encoder, settings.seed)
@@ -57,7 +64,8 @@ def decide(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Cal
         known = known or fit_calibration(
             evidence.real, evidence.link_score, evidence.group, evidence.pair, evidence.decoys,
             fitted_for=calibration_key(encoder.fingerprint, corpus.kb, corpus.template), reference=reference,
-            logit_scale=scale)
+            logit_scale=scale, origin={"encoder": encoder.fingerprint, "kb": corpus.kb.fingerprint,
+                                       "template": corpus.template, **_text_settings(settings)})
     if selection.target_precision is None or evidence is None:
         return Decision(known, selection.threshold, evidence)
     return Decision(known, threshold_for_precision(known.of(evidence), selection.target_precision), evidence)
@@ -68,26 +76,84 @@ def calibration_key(encoder: str, kb: KnowledgeBase, template: str) -> str:
     return fingerprint([encoder, kb.fingerprint, template])
 
 
-def stored_calibration(encoder: Encoder, kb: KnowledgeBase, template: str) -> Calibration | None:
-    """The calibration that lies beside an encoder, if it was fitted for this knowledge base and template.
-
-    Beside an export lies what was fitted for its source.
-    """
-    path, keys = encoder.companions.calibration, calibration_keys(encoder, kb, template)
-    calibration = Calibration.load(path) if path else None
-    return calibration if calibration and calibration.fitted_for in keys else None
-
-
 def calibration_keys(encoder: Encoder, kb: KnowledgeBase, template: str) -> list[str]:
     """The keys of calibrations that are valid for an encoder: its own, and its source's where it was exported."""
     judges = (encoder.fingerprint, encoder.companions.source_fingerprint)
     return [calibration_key(judge, kb, template) for judge in judges if judge]
 
 
+def require_fitted(calibration: Calibration, path: str | Path, encoder: Encoder, kb: KnowledgeBase, template: str, *,
+                   fitted_yet: bool = True) -> Calibration:
+    """The calibration of the file `path`, which must have been fitted for all that is used with it.
+
+    Args:
+        calibration: see there.
+        path: of its file.
+        encoder, kb, template: what it is used with.
+        fitted_yet: whether the encoder is the one that judges, and not the base of an adapter that is yet to be fitted.
+
+    Raises:
+        OpenMofiError: it was fitted for another encoder, knowledge base or template.
+    """
+    if calibration.fitted_for in calibration_keys(encoder, kb, template):
+        return calibration
+    origin, judges = calibration.origin, (encoder.fingerprint, encoder.companions.source_fingerprint)
+    others = []
+    if fitted_yet and origin.get("encoder", judges[0]) not in judges:
+        others.append(f"another encoder ({origin['encoder']}) than {encoder.spec} ({judges[0]})")
+    if origin.get("kb", kb.fingerprint) != kb.fingerprint:
+        others.append(f"another knowledge base ({origin['kb']}) than {kb.path} ({kb.fingerprint})")
+    if origin.get("template", template) != template:
+        others.append(f"another template ({origin['template']!r}) than {template!r}")
+    if origin and not fitted_yet and not others:
+        return calibration
+    unsaid = (f"another encoder, knowledge base or template than {encoder.spec} ({judges[0]}), {kb.path} "
+              f"({kb.fingerprint}) and {template!r}, and does not say for which")
+    raise OpenMofiError(f"{path} was fitted for {' and for '.join(others) or unsaid}: it does not hold here.",
+                        "Give what it was fitted for (after --adapt the encoder is run:LABELS/adapter), or fit a new "
+                        "one by a label job without --calibration.")
+
+
+def stored_calibration(encoder: Encoder, kb: KnowledgeBase, template: str) -> Calibration | None:
+    """The calibration that lies beside an encoder, if it was fitted for this knowledge base and template.
+
+    Beside an export lies what was fitted for its source.
+    """
+    path = encoder.companions.calibration
+    calibration = Calibration.load(path) if path else None
+    return calibration if calibration and calibration.fitted_for in calibration_keys(encoder, kb, template) else None
+
+
+def given_calibration(path: str | Path, kb: KnowledgeBase, encoder: Encoder, settings: LabelSettings) -> Calibration:
+    """The calibration of a file, for the encoder; or for the adapter over it, which need not have been fitted yet, so
+    that `require_fitted` has still to see it.
+
+    Raises:
+        OpenMofiError: it cannot be read, or was fitted for something else.
+    """
+    return require_fitted(Calibration.load(path), path, encoder, kb, settings.selection.template,
+                          fitted_yet=not settings.adapt)
+
+
 def known_calibration(kb: KnowledgeBase, encoder: Encoder, out: str | Path, settings: LabelSettings,
-                       given: str | Path | None) -> Calibration | None:
-    """In order: the one given, the one that an earlier try left in `out`, the one beside the encoder; or none."""
+                      ) -> Calibration | None:
+    """The calibration that an earlier try left in `out`, else the one beside the encoder; or none."""
     path = Path(out) / CALIBRATION_FILE
-    if given or path.exists():
-        return Calibration.load(given or path)
+    if path.exists():
+        return given_calibration(path, kb, encoder, settings)
     return None if settings.adapt else stored_calibration(encoder, kb, settings.selection.template)
+
+
+def other_texts(calibration: Calibration, settings: LabelSettings) -> str:
+    """What is to be said where a calibration was fitted with another detector or linker; else empty.
+
+    Evidence does not depend on them, and any linker's scores are probabilities, so that it holds all the same; but how
+    often what a text names is shown (`Calibration.shown`) was estimated with them.
+    """
+    changes = [f"the {name} {calibration.origin[name]}, not {value}" for name, value in _text_settings(settings).items()
+               if calibration.origin.get(name, value) != value]
+    return f"The calibration was fitted with {' and '.join(changes)}." if changes else ""
+
+
+def _text_settings(settings: LabelSettings) -> dict[str, str]:
+    return {"detector": settings.text.detector, "linker": linker_fingerprint(settings.text.linker)}

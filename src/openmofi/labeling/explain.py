@@ -15,7 +15,7 @@ from openmofi.engine import LocalEngine, Progress
 from openmofi.errors import OpenMofiError
 from openmofi.features.entities import embed_entities
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling.decide import calibration_keys, stored_calibration
+from openmofi.labeling.decide import calibration_keys, require_fitted
 from openmofi.labeling.job import require_judge
 from openmofi.labeling.judge.calibration import Calibration
 from openmofi.labeling.judge.evidence import ImageEvidence, View
@@ -104,14 +104,8 @@ def _calibration(encoder: Encoder, kb: KnowledgeBase, settings: LabelSettings, g
     template = settings.selection.template
     keys = calibration_keys(encoder, kb, template)
     path = given or next((path for key, path in encoder.calibrations.items() if key in keys), None)
+    path = path or encoder.companions.calibration
     if path is None:
-        calibration = stored_calibration(encoder, kb, template)
-        if calibration is None:
-            raise OpenMofiError(f"The encoder {encoder.spec} has no calibration for this knowledge base.",
-                                "Label pairs with it first, or give the calibration.json of a label job.")
-        return calibration
-    calibration = Calibration.load(path)
-    if calibration.fitted_for not in ("", *keys):
-        raise OpenMofiError(f"{path} was fitted for another encoder, knowledge base or template.",
-                            "Give what that label job used; after --adapt the encoder is run:LABELS/adapter.")
-    return calibration
+        raise OpenMofiError(f"The encoder {encoder.spec} has no calibration for this knowledge base.",
+                            "Label pairs with it first, or give the calibration.json of a label job.")
+    return require_fitted(Calibration.load(path), path, encoder, kb, template)

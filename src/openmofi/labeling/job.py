@@ -16,25 +16,32 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from openmofi.encoders import CALIBRATION_FILE, Encoder, open_encoder
+from openmofi.encoders.folder import HEAD_OUTPUTS
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
+from openmofi.features.store import NOTE
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.adapt.bags import collect_bags
 from openmofi.labeling.adapt.fit import fit_heads
 from openmofi.labeling.adapt.inputs import HeadSettings
 from openmofi.labeling.corpus import Corpus, read_corpus
-from openmofi.labeling.decide import decide, known_calibration
+from openmofi.labeling.decide import NOTHING, decide, given_calibration, known_calibration, other_texts, require_fitted
+from openmofi.labeling.judge.calibration import Calibration
 from openmofi.labeling.judge.stage import JudgeStage
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.linking import linker_fingerprint
-from openmofi.storage import Shard, claim_folder, file_fingerprint, finish_manifest
+from openmofi.storage import Outputs, Shard, claimed, file_fingerprint, finish_manifest
 from openmofi.storage.atomic import table_metadata
 
 ADAPTER_SETTINGS = HeadSettings(learning_rate=5e-4)
 
+OUTPUTS = Outputs(
+    ("labels/*.parquet", CALIBRATION_FILE, NOTE, *(f"adapter/{pattern}" for pattern in HEAD_OUTPUTS)),
+    other=("links/*/*.parquet", "features/*/*.arrow", "entities/*/*.parquet"))
+
 
 def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str | Path, settings: LabelSettings, *,
           cache: str | Path | None = None, calibration: str | Path | None = None, engine: Engine | None = None,
-          progress: Progress | None = None) -> dict[str, Any]:
+          progress: Progress | None = None, restart: bool = False) -> dict[str, Any]:
     """Label `shards` into the folder `out`; goes on where an earlier run stopped.
 
     Args:
@@ -47,6 +54,7 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
         calibration: a calibration file to use instead of the encoder's own or a fresh one.
         engine: how it runs; in this process where not given.
         progress: receives each step.
+        restart: remove what was made in `out` before, and begin anew.
 
     Returns:
         `rows_in`, `rows_out`, `status` (status → rows), `accepted` labels, `expected_precision` of these (the mean
@@ -56,17 +64,32 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
         OpenMofiError: the encoder cannot compare images with texts, a shard is damaged, the output was made with other
             settings, there is too little to calibrate on.
     """
-    engine, progress = engine or LocalEngine(), progress or Quiet()
     require_judge(encoder)
-    manifest = claim_folder(out, "labels", _described(shards, kb, encoder, settings),
-                            _inputs(shards, kb, encoder, settings, calibration))
-    known = known_calibration(kb, encoder, out, settings, calibration)
-    corpus = read_corpus(shards, kb, encoder, settings, cache or out, engine, progress,
+    given = given_calibration(calibration, kb, encoder, settings) if calibration else None
+    with claimed(out, "labels", _described(shards, kb, encoder, settings),
+                 _inputs(shards, kb, encoder, settings, calibration), outputs=OUTPUTS, restart=restart) as manifest:
+        known = given or known_calibration(kb, encoder, out, settings)
+        counts = _label(shards, kb, encoder, out, settings, cache or out, known,
+                        calibration or Path(out) / CALIBRATION_FILE, engine or LocalEngine(), progress or Quiet())
+        finish_manifest(out, manifest, counts)
+        return counts
+
+
+def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str | Path, settings: LabelSettings,
+           cache: str | Path, known: Calibration | None, known_path: str | Path, engine: Engine, progress: Progress,
+           ) -> dict[str, Any]:
+    corpus = read_corpus(shards, kb, encoder, settings, cache, engine, progress,
                          known.reference if known else ())
-    judging = _adapted(corpus, out, settings, progress) if settings.adapt else encoder
+    adapt = settings.adapt and len(corpus.entities.ids) > 0
+    judging = _adapted(corpus, out, settings, progress) if adapt else encoder
+    if known:
+        if note := other_texts(known, settings):
+            progress.say(note)
+        require_fitted(known, known_path, judging, kb, settings.selection.template)
     decision = decide(corpus, judging, settings, known)
-    decision.calibration.save(Path(out) / CALIBRATION_FILE)
-    encoder.calibrations[decision.calibration.fitted_for] = Path(out) / CALIBRATION_FILE
+    if decision.calibration is not NOTHING:
+        decision.calibration.save(Path(out) / CALIBRATION_FILE)
+        encoder.calibrations[decision.calibration.fitted_for] = Path(out) / CALIBRATION_FILE
     stage = JudgeStage(corpus.stage, judging, tuple(corpus.entities.ids.to_pylist()), decision.calibration,
                        settings.selection, decision.threshold, str(out))
     missing = [shard for shard in shards if table_metadata(stage.path(shard)).get("whole") != "yes"]
@@ -74,11 +97,10 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
         progress.begin("judge", len(missing))
         engine.run(stage, missing, progress)
     counts = _count(stage, shards) | {"entities": len(corpus.entities.ids), "threshold": decision.threshold}
-    if settings.adapt:
+    if judging is not encoder:
         plain = decide(corpus, encoder, settings, None)
         counts["adapter_gain"] = {"without": plain.gain(decision.threshold), "with": decision.gain(decision.threshold)}
     corpus.stage.features.note(out)
-    finish_manifest(out, manifest, counts)
     return counts
 
 

@@ -17,6 +17,8 @@ class ReadSettings(Settings):
         max_image_bytes: a larger encoded image is not read; its row is `IMAGE_TOO_LARGE`.
         on_damage: what to do where a shard is cut off or damaged. `stop`: an error after the rows before the
             damage. `keep`: a warning in the log, and what could be read is all there is.
+        max_unpack_ratio: a compressed tar that unpacks to more than 64 MiB and more than this many times its own size
+            counts as damaged: a few kilobytes of gzip can hold gigabytes of nothing. Photographs hardly shrink.
         text_column, image_column, key_column, url_column: columns of Parquet, CSV, TSV or JSON-lines tables;
             `""` takes the first of the common names that is there.
     """
@@ -24,6 +26,7 @@ class ReadSettings(Settings):
     max_text_chars: PositiveInt = 10_000
     max_image_bytes: PositiveInt = 64 << 20
     on_damage: Literal["stop", "keep"] = "stop"
+    max_unpack_ratio: PositiveInt = 200
     text_column: str = ""
     image_column: str = ""
     key_column: str = ""

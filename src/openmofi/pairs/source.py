@@ -13,6 +13,18 @@ from openmofi.pairs.read_settings import ReadSettings
 _log = logging.getLogger(__name__)
 
 
+class Damage(Exception):
+    """A shard cannot be read on from here.
+
+    Attributes:
+        hint: what helps, the beginning of a sentence.
+    """
+
+    def __init__(self, message: str, hint: str = "Fetch the file again") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
 def open_source(path: str) -> IO[bytes]:
     """Open a local path or fsspec URL for reading bytes.
 

@@ -49,7 +49,8 @@ def from_str(text: str, max_chars: int) -> Text:
         return Text(clean[:max_chars], PairStatus.TEXT_INVALID)
     if len(text) > max_chars:
         return Text(text[:max_chars], PairStatus.TEXT_TOO_LONG)
-    return Text(text, PairStatus.OK if text.strip() else PairStatus.TEXT_EMPTY)
+    # A text of zeros alone is what a page leaves that was never written.
+    return Text(text, PairStatus.OK if text.replace("\0", " ").strip() else PairStatus.TEXT_EMPTY)
 
 
 def from_value(value: Any, max_chars: int) -> Text:

@@ -22,20 +22,22 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs import ReadSettings
 from openmofi.reinforcement.augmentation import OPS, TRANSFORM_VERSION
 from openmofi.reinforcement.captioner import captioner_fingerprint
-from openmofi.reinforcement.entity_scores import accepted_ids, prepare_entities
+from openmofi.reinforcement.entity_scores import ENTITIES_FILE, accepted_ids, prepare_entities
 from openmofi.reinforcement.reinforce_settings import ReinforceSettings
 from openmofi.reinforcement.table import KIND, MEASURED
 from openmofi.reinforcement.teachers import open_teachers
 from openmofi.reinforcement.work import ReinforceStage
 from openmofi.schema import PairStatus
-from openmofi.storage import Shard, claim_folder, file_fingerprint, finish_manifest
+from openmofi.storage import Outputs, Shard, claimed, file_fingerprint, finish_manifest
 
+OUTPUTS = Outputs(("samples/*.arrow", ENTITIES_FILE), other=("entities/*/*.parquet",))
 _NAMED = 10
 
 
 def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, settings: ReinforceSettings, *,
               kb: str | Path | None = None, dataset: str | Path | None = None, device: str = "cpu",
-              engine: Engine | None = None, progress: Progress | None = None) -> dict[str, Any]:
+              engine: Engine | None = None, progress: Progress | None = None,
+              restart: bool = False) -> dict[str, Any]:
     """Compute and store teachers' knowledge of labelled pairs; continues where an earlier run stopped.
 
     Args:
@@ -50,6 +52,7 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
         device: torch's name of the teachers' device; `auto` is CUDA where it is available. It may change the last bits
             of an embedding.
         engine, progress: how it runs, what reports its progress.
+        restart: remove what was made in `out` before, and begin anew.
 
     Returns:
         `rows`, `status` (status → rows), `refused` (names of the first images that could not be used), `own_texts`
@@ -78,18 +81,18 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
                  "interpolation": largest.interpolation, "transform_version": TRANSFORM_VERSION, "ops": OPS,
                  "labels": str(labels), "kb": str(kb or ""), "dataset": str(dataset or ""),
                  "shards": [{"name": shard.name, "path": shard.path} for shard in shards]}
-    manifest = claim_folder(out, KIND, described, inputs)
-    if entities and kb and not manifest.finished:
-        prepare_entities(entities, folder, KnowledgeBase.open(kb), encoders, out, engine, progress)
-    stage = ReinforceStage(str(labels), str(kb or ""), str(out), settings, largest.interpolation, teachers,
-                           ReadSettings(**folder.manifest.settings.get("read", {})), encoders, str(dataset or ""))
-    missing = [shard for shard in shards if not Path(stage.path(shard)).exists()]
-    if missing:
-        progress.begin("reinforce", len(missing))
-        engine.run(stage, missing, progress)
-    counts = _count(stage, shards)
-    finish_manifest(out, manifest, counts)
-    return counts
+    with claimed(out, KIND, described, inputs, outputs=OUTPUTS, restart=restart) as manifest:
+        if entities and kb and not manifest.finished:
+            prepare_entities(entities, folder, KnowledgeBase.open(kb), encoders, out, engine, progress)
+        stage = ReinforceStage(str(labels), str(kb or ""), str(out), settings, largest.interpolation, teachers,
+                               ReadSettings(**folder.manifest.settings.get("read", {})), encoders, str(dataset or ""))
+        missing = [shard for shard in shards if not Path(stage.path(shard)).exists()]
+        if missing:
+            progress.begin("reinforce", len(missing))
+            engine.run(stage, missing, progress)
+        counts = _count(stage, shards)
+        finish_manifest(out, manifest, counts)
+        return counts
 
 
 def _inputs(labels: Folder, shards: Sequence[Shard], kb: str | Path | None,

@@ -58,20 +58,22 @@ class Stopwatch:
             write_json(self.path, self.seconds)
 
 
-def run_demo(out: str | Path, progress: Progress, *, settings: WorldSettings | None = None) -> dict[str, Any]:
+def run_demo(out: str | Path, progress: Progress, *, settings: WorldSettings | None = None,
+             restart: bool = False) -> dict[str, Any]:
     """Label the sample world in `out`, measure the labels and report.
 
     Args:
         out: the demo's folder; gets `metrics.json` and `report.html`.
         progress: receives every step.
         settings: of the world.
+        restart: every step begins anew, but for the reading, which is kept by what it read.
 
     Returns:
         What `metrics.json` holds: `labels` (see `label_metrics`, and `expected_precision`), `pairs`, `rows_in`,
         `rows_out`, `seconds`.
     """
     root = Path(out)
-    watch, counts = label_world(root, progress, settings=settings)
+    watch, counts = label_world(root, progress, settings=settings, restart=restart)
     audits = watch.time("audit", lambda: audit_demo(root))
     metrics = {"labels": label_metrics(audits) | {"expected_precision": counts["expected_precision"]},
                "pairs": counts["rows_in"], "rows_in": counts["rows_in"], "rows_out": counts["rows_out"]}
@@ -112,32 +114,36 @@ def audit_demo(root: Path) -> dict[str, Audit]:
 
 
 def label_world(root: Path, progress: Progress, *,
-                settings: WorldSettings | None = None) -> tuple[Stopwatch, dict[str, Any]]:
-    """The demo up to `root/dataset`: world, knowledge base, the sample encoders, labels, dataset.
+                settings: WorldSettings | None = None,
+                restart: bool = False) -> tuple[Stopwatch, dict[str, Any]]:
+    """The demo up to `root/dataset`: world, knowledge base, the sample encoders, labels, dataset; see `run_demo`.
 
     Returns the seconds so far and the counts of the label job over the training pages.
     """
+    if restart:
+        (root / "seconds.json").unlink(missing_ok=True)
     watch = Stopwatch.open(root / "seconds.json")
     world, kb, encoders, cache = root / "world", root / "kb", root / "encoders", root / "cache"
     packages = watch.time("fetch", fetch)
-    watch.time("world", lambda: build_world(packages, world, settings, progress=progress))
-    watch.time("kb", lambda: build_table(world / "kb", kb))
+    watch.time("world", lambda: build_world(packages, world, settings, progress=progress, restart=restart))
+    watch.time("kb", lambda: build_table(world / "kb", kb, restart=restart))
     train, heldout = expand_shards([str(world / "pages/train")]), expand_shards([str(world / "pages/heldout_pages")])
     opened, backbone = KnowledgeBase.open(kb), open_encoder(BACKBONE)
     watch.time("read", lambda: read_corpus(train + heldout, opened, backbone, LabelSettings(), cache, LocalEngine(),
                                            progress))
     watch.time("encoders", lambda: train_sample_encoders(train, kb, encoders, cache=cache, progress=progress,
-                                                         backbone=backbone))
+                                                         backbone=backbone, restart=restart))
 
     def labelled(name: str, shards: list[Shard], encoder: str) -> dict[str, Any]:
         judge = open_encoder(f"run:{encoders / encoder}", bases=[backbone])
         return watch.time(f"label-{name}", lambda: label(shards, opened, judge, root / name, LabelSettings(),
-                                                         cache=cache, progress=progress))
+                                                         cache=cache, progress=progress, restart=restart))
 
     counts = labelled("labels", train, PARTIAL_LABELS)
     labelled("labels-heldout", heldout, PARTIAL_LABELS)
     labelled("labels-alt-text", train, ALT_TEXT)
-    watch.time("dataset", lambda: build_dataset(root / "labels", root / "dataset", kb=opened, report=False))
+    watch.time("dataset", lambda: build_dataset(root / "labels", root / "dataset", kb=opened, report=False,
+                                                restart=restart))
     return watch, counts
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from openmofi.encoders import BACKBONE, CALIBRATION_FILE, Encoder, open_encoder
+from openmofi.encoders.folder import HEAD_OUTPUTS
 from openmofi.engine import LocalEngine, Progress
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.adapt.bags import collect_bags
@@ -14,10 +15,10 @@ from openmofi.labeling.adapt.inputs import HeadSettings
 from openmofi.labeling.corpus import read_corpus
 from openmofi.labeling.decide import decide
 from openmofi.labeling.label_settings import LabelSettings
-from openmofi.storage import Shard, claim_folder, finish_manifest
+from openmofi.storage import Outputs, Shard, claimed, finish_manifest
 
 PARTIAL_LABELS, ALT_TEXT = "partial-labels", "alt-text"
-
+OUTPUTS = Outputs((*HEAD_OUTPUTS, CALIBRATION_FILE))
 
 RECIPES: Mapping[str, HeadSettings] = {
     PARTIAL_LABELS: HeadSettings("partial_labels"), ALT_TEXT: HeadSettings("alt_text"),
@@ -27,7 +28,8 @@ RECIPES: Mapping[str, HeadSettings] = {
 
 def train_sample_encoders(shards: Sequence[Shard], kb: str | Path, out: str | Path, *, cache: str | Path,
                           progress: Progress, backbone: Encoder | None = None,
-                          recipes: Mapping[str, HeadSettings] = RECIPES) -> dict[str, dict[str, float]]:
+                          recipes: Mapping[str, HeadSettings] = RECIPES,
+                          restart: bool = False) -> dict[str, dict[str, float]]:
     """Train and calibrate the sample encoders on raw pages; finished encoders are not trained again.
 
     Args:
@@ -38,6 +40,7 @@ def train_sample_encoders(shards: Sequence[Shard], kb: str | Path, out: str | Pa
         progress: receives every step.
         backbone: the frozen backbones, where they are open.
         recipes: folder of each encoder → how its heads are fitted.
+        restart: remove encoders that were trained there before, and train anew.
 
     Returns:
         Recipe name → `loss`, `first_loss`.
@@ -50,13 +53,14 @@ def train_sample_encoders(shards: Sequence[Shard], kb: str | Path, out: str | Pa
     inputs = {shard.name: shard.fingerprint for shard in shards} | {"/kb": corpus.kb.fingerprint}
     for name, heads in recipes.items():
         folder = Path(out) / name
-        manifest = claim_folder(folder, "encoder", {"base": BACKBONE, **vars(heads)}, inputs)
-        if not manifest.finished:
-            bags = bags or collect_bags(corpus.stage, corpus.shards, corpus.entities, heads.max_pairs)
-            fitted = fit_heads(corpus.encoder, bags, corpus.entities, heads, folder, adapter=False,
-                               seen=[shard.fingerprint for shard in corpus.shards], progress=progress)
-            encoder = open_encoder(f"run:{folder}", bases=[corpus.encoder])
-            decide(corpus, encoder, settings, None).calibration.save(folder / CALIBRATION_FILE)
-            manifest = finish_manifest(folder, manifest, {**fitted, "pairs": len(bags)})
+        with claimed(folder, "encoder", {"base": BACKBONE, **vars(heads)}, inputs, outputs=OUTPUTS,
+                     restart=restart) as manifest:
+            if not manifest.finished:
+                bags = bags or collect_bags(corpus.stage, corpus.shards, corpus.entities, heads.max_pairs)
+                fitted = fit_heads(corpus.encoder, bags, corpus.entities, heads, folder, adapter=False,
+                                   seen=[shard.fingerprint for shard in corpus.shards], progress=progress)
+                encoder = open_encoder(f"run:{folder}", bases=[corpus.encoder])
+                decide(corpus, encoder, settings, None).calibration.save(folder / CALIBRATION_FILE)
+                manifest = finish_manifest(folder, manifest, {**fitted, "pairs": len(bags)})
         results[name] = dict(manifest.counts)
     return results

@@ -19,15 +19,17 @@ from openmofi.sample.pages.plan import HELDOUT_ENTITIES, PlannedShard, heldout_e
 from openmofi.sample.pages.source import KnowledgeSource, make_source, write_source
 from openmofi.sample.world_settings import WorldSettings
 from openmofi.schema import TRUTH
-from openmofi.storage import Manifest, claim_folder, file_fingerprint, finish_manifest, write_table
+from openmofi.storage import Manifest, Outputs, claimed, file_fingerprint, finish_manifest, write_table
 
 ARTWORKS = pa.schema([(column, pa.string()) for column in (
     "picture", "entity", "name", "set", "icon", "domain", "rule", "split")])
 """`pictures.parquet`: a row an icon that shows an entity; `rule` is how the entity was found."""
 
+OUTPUTS = Outputs(("pages/*/*.tar", "retrieval/*.tar", "kb/*.parquet", "truth.parquet", "pictures.parquet"))
+
 
 def build_world(sources: Path, out: Path, settings: WorldSettings | None = None, engine: Engine | None = None,
-                progress: Progress | None = None) -> Manifest:
+                progress: Progress | None = None, *, restart: bool = False) -> Manifest:
     """Build the world in `out`, or go on with a stopped build.
 
     Args:
@@ -36,6 +38,7 @@ def build_world(sources: Path, out: Path, settings: WorldSettings | None = None,
         settings: defaults are those of docs/sample-world.md.
         engine: default is one process a core.
         progress: receives every shard.
+        restart: remove what was made in `out` before, and begin anew.
 
     Raises:
         OpenMofiError: `out` was made with other settings, sources are missing, or the disk is full.
@@ -43,9 +46,15 @@ def build_world(sources: Path, out: Path, settings: WorldSettings | None = None,
     settings = settings or WorldSettings()
     progress = progress or Quiet()
     inputs = package_versions() | {CORRECTIONS.name: file_fingerprint(CORRECTIONS)}
-    manifest = claim_folder(out, "world", asdict(settings), inputs)
-    if manifest.finished:
-        return manifest
+    with claimed(out, "world", asdict(settings), inputs, outputs=OUTPUTS, restart=restart) as manifest:
+        if manifest.finished:
+            return manifest
+        return finish_manifest(out, manifest, _build(sources, out, settings, engine, progress))
+
+
+def _build(sources: Path, out: Path, settings: WorldSettings, engine: Engine | None,
+           progress: Progress) -> dict[str, Any]:
+    """Write the world; its counts."""
     world = rename(gather(sources, settings))
     source = make_source(world, settings)
     plan = make_plan(world, source, settings)
@@ -55,7 +64,7 @@ def build_world(sources: Path, out: Path, settings: WorldSettings | None = None,
     tables = write_source(out / "kb", world, source)
     _write_truth(out, plan)
     _write_artworks(out, world, settings)
-    return finish_manifest(out, manifest, _counts(world, source, plan, settings) | {"kb": tables})
+    return _counts(world, source, plan, settings) | {"kb": tables}
 
 
 def _path(out: Path, shard: PlannedShard) -> Path:

@@ -12,6 +12,7 @@ from openmofi.storage.atomic import (
     write_table,
     write_text,
 )
+from openmofi.storage.claims import Outputs, claimed
 from openmofi.storage.fingerprint import file_fingerprint, fingerprint
 from openmofi.storage.locks import locked
 from openmofi.storage.manifest import (
@@ -25,8 +26,8 @@ from openmofi.storage.manifest import (
 from openmofi.storage.shards import Shard, expand_shards
 
 __all__ = [
-    "Manifest", "Shard", "atomic_path", "claim_folder", "exists", "expand_shards", "file_fingerprint", "fingerprint",
-    "finish_manifest", "locked", "make_folder", "package_versions", "read_arrow", "read_manifest", "read_parquet",
-    "require_claimable", "write_arrow",
-    "write_bytes", "write_json", "write_table", "write_text",
+    "Manifest", "Outputs", "Shard", "atomic_path", "claim_folder", "claimed", "exists", "expand_shards",
+    "file_fingerprint", "fingerprint", "finish_manifest", "locked", "make_folder", "package_versions", "read_arrow",
+    "read_manifest", "read_parquet", "require_claimable", "write_arrow", "write_bytes", "write_json", "write_table",
+    "write_text",
 ]

@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -37,6 +38,11 @@ def is_remote(path: str | Path) -> bool:
     """Whether `path` is an fsspec URL of another protocol than `file`."""
     text = str(path)
     return "://" in text and not text.startswith("file://")
+
+
+def local_path(path: str | Path) -> Path:
+    """A local path, or a `file://` address, as a path."""
+    return Path(str(path).removeprefix("file://"))
 
 
 def _is_full(error: OSError, path: str | Path) -> bool:
@@ -77,7 +83,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             yield local
             _upload(local, str(path))
         return
-    target = Path(str(path).removeprefix("file://"))
+    target = local_path(path)
     # Two threads or processes may write the same target: the last one wins, and neither sees part of the other's.
     temporary = target.with_name(f"{_TEMPORARY}{_HOST}-{os.getpid()}-{secrets.token_hex(4)}{target.suffix}")
     try:
@@ -162,7 +168,7 @@ def read_arrow(path: str | Path) -> pa.Table:
         if is_remote(path):
             with fsspec.open(str(path), "rb") as handle:
                 return pa.ipc.open_file(pa.py_buffer(handle.read())).read_all()
-        return pa.ipc.open_file(pa.memory_map(str(path).removeprefix("file://"))).read_all()
+        return pa.ipc.open_file(pa.memory_map(str(local_path(path)))).read_all()
     except (OSError, pa.ArrowException) as error:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Remove it and start the command again.") from error
 
@@ -191,17 +197,73 @@ def read_parquet(path: str | Path, schema: pa.Schema, *, columns: Sequence[str] 
     """Read a Parquet file (all columns of `schema`, or some), cast to `schema`, in one chunk a column.
 
     Raises:
-        OpenMofiError: the file is missing or damaged, or has other columns; `hint` says what to do.
+        OpenMofiError: the file is missing or damaged, or has other columns, which are named; `hint` says what to do.
     """
     expected = pa.schema([schema.field(name) for name in columns]) if columns else schema
     try:
-        with fsspec.open(str(path), "rb") as handle:
-            return pq.read_table(handle, columns=expected.names).select(expected.names).cast(expected).combine_chunks()
+        with fsspec.open(str(path), "rb") as handle, pq.ParquetFile(handle) as file:
+            present = file.schema_arrow.names
+            if absent := [name for name in expected.names if name not in present]:
+                raise OpenMofiError(f"{path} cannot be read: it has no column {absent[0]!r} (it has: "
+                                    f"{', '.join(present)}).", hint)
+            table = file.read(columns=expected.names)
+        columns_cast = [_cast(path, table.column(field.name), field, hint) for field in expected]
+        return pa.Table.from_arrays(columns_cast, schema=expected).combine_chunks()
     except FileNotFoundError as error:
         raise OpenMofiError(f"{path} is missing.", hint) from error
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise OpenMofiError(f"{path} cannot be read: {reason}.", hint) from error
+
+
+def is_whole(path: str | Path) -> bool:
+    """Whether a file that `write_table` (.parquet) or `write_arrow` (.arrow) wrote is there, with its end.
+
+    Both keep what they hold at the end: of a file that was cut off, or whose end a crash left as zeros, nothing can be
+    read. Rows are not looked at.
+    """
+    opened = pq.ParquetFile if str(path).endswith(".parquet") else pa.ipc.open_file
+    try:
+        with fsspec.open(str(path), "rb") as handle:
+            opened(handle)
+    except FileNotFoundError:
+        return False
+    except (OSError, pa.ArrowException) as error:
+        if not is_damage(error):
+            raise
+        return False
+    return True
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether Arrow says so of a file's content; an error that the system numbers is one of reading.
+
+    Arrow reports a damaged footer as an OSError without an error number of the system.
+    """
+    return not isinstance(error, OSError) or error.errno is None
+
+
+def _cast(path: str | Path, column: pa.ChunkedArray, field: pa.Field, hint: str) -> pa.ChunkedArray:
+    try:
+        return column.cast(field.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        held, wanted = _in_words(column.type), _in_words(field.type)
+        what = f"holds {held}, not {wanted}" if held != wanted else f"holds other {wanted} than it should"
+        value = re.search("'.*'", str(error).partition("\n")[0])
+        raise OpenMofiError(f"{path} cannot be read: its column {field.name!r} {what}"
+                            f"{f' ({value[0]})' if value else ''}.", hint) from error
+
+
+def _in_words(kind: pa.DataType) -> str:
+    """A type as a person would say it."""
+    words = ((pa.types.is_boolean, "yes or no"), (pa.types.is_integer, "whole numbers"),
+             (pa.types.is_floating, "numbers"), (pa.types.is_string, "text"), (pa.types.is_large_string, "text"),
+             (pa.types.is_struct, "records"))
+    if pa.types.is_dictionary(kind):
+        return _in_words(kind.value_type)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return f"lists of {_in_words(kind.value_type)}"
+    return next((said for is_kind, said in words if is_kind(kind)), str(kind))
 
 
 def table_metadata(path: str | Path) -> dict[str, str]:
@@ -210,8 +272,7 @@ def table_metadata(path: str | Path) -> dict[str, str]:
         with fsspec.open(str(path), "rb") as handle:
             metadata = pq.ParquetFile(handle).schema_arrow.metadata or {}
     except (OSError, pa.ArrowException, ValueError) as error:
-        # Arrow reports a damaged footer as an OSError without an error number of the system.
-        if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):
+        if not is_damage(error) and not isinstance(error, FileNotFoundError):
             raise
         return {}
     return {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in metadata.items()}
@@ -221,7 +282,7 @@ def remove_leftovers(folder: str | Path) -> None:
     """Remove temporary files that a killed process left in a local `folder`; those of running processes stay."""
     if is_remote(folder):
         return
-    for leftover in Path(str(folder).removeprefix("file://")).glob(f"**/{_TEMPORARY}*"):
+    for leftover in local_path(folder).glob(f"**/{_TEMPORARY}*"):
         with contextlib.suppress(OSError):
             if not _in_use(leftover):
                 leftover.unlink(missing_ok=True)

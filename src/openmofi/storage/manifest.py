@@ -15,6 +15,7 @@ import fsspec
 from openmofi.errors import OpenMofiError
 from openmofi.schema import SCHEMA_VERSION
 from openmofi.storage.atomic import remove_leftovers, write_json
+from openmofi.storage.differences import differences
 from openmofi.storage.fingerprint import fingerprint, plain
 from openmofi.version import __version__
 
@@ -104,17 +105,6 @@ def _checked(folder: str, raw: Any, kind: str | None) -> Manifest:
     return manifest
 
 
-def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    changed = [f"{key}: {_short(old.get(key))} → {_short(new.get(key))}"
-               for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
-    return "; ".join(changed[:3]) + ("; …" if len(changed) > 3 else "")
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"
-
-
 def require_claimable(folder: str | Path, kind: str) -> Manifest | None:
     """The manifest of a folder that a stage may write to, if it has one; to refuse early, before long work.
 
@@ -123,7 +113,7 @@ def require_claimable(folder: str | Path, kind: str) -> Manifest | None:
     """
     filesystem, path = fsspec.core.url_to_fs(str(folder))
     names = filesystem.ls(path, detail=False) if filesystem.isdir(path) else []
-    if all(map(_is_hidden, names)):
+    if all(map(is_hidden, names)):
         return None
     # Asked after the listing: another process of the same job may claim the folder meanwhile, and what it writes then
     # stands beside its manifest.
@@ -132,9 +122,36 @@ def require_claimable(folder: str | Path, kind: str) -> Manifest | None:
     raise OpenMofiError(f"{folder} is not empty and has no {MANIFEST}.", "Choose another output with -o.")
 
 
+def new_manifest(kind: str, settings: Mapping[str, Any], inputs: Mapping[str, str] | None = None) -> Manifest:
+    """The manifest of a stage that begins; settings go through JSON, so that they compare with what is stored."""
+    stored = json.loads(json.dumps(dict(settings), default=plain))
+    return Manifest(kind=kind, settings=stored, inputs=dict(inputs or {}), versions=package_versions())
+
+
+def require_same(folder: str | Path, existing: Manifest, manifest: Manifest, writer: str = "") -> None:
+    """Refuse to go on with other settings or inputs than `existing`.
+
+    Args:
+        folder: it, for the error.
+        existing, manifest: of the folder, and of the stage that wants to go on.
+        writer: who writes the folder now, if anybody does.
+
+    Raises:
+        OpenMofiError: they differ; every difference is named.
+    """
+    if existing.settings == manifest.settings and existing.inputs == manifest.inputs:
+        return
+    changes = differences({**existing.settings, **existing.inputs}, {**manifest.settings, **manifest.inputs})
+    if writer:
+        raise OpenMofiError(f"{folder} is being written with other settings ({changes}) by {writer}.",
+                            "Choose another output with -o.")
+    raise OpenMofiError(f"{folder} was made with other settings ({changes}).",
+                        "Choose another output with -o, or add --restart to remove what was made and begin anew.")
+
+
 def claim_folder(folder: str | Path, kind: str, settings: Mapping[str, Any],
                  inputs: Mapping[str, str] | None = None, *, anew: bool = False) -> Manifest:
-    """Open `folder` for a stage: write a new manifest, or go on where one of the same settings stopped.
+    """Write a folder's manifest, or compare the one that it has. Stages do this in `storage.claimed`, under its lock.
 
     Returns the manifest; `finished` says whether the stage has already run to its end.
 
@@ -146,22 +163,18 @@ def claim_folder(folder: str | Path, kind: str, settings: Mapping[str, Any],
     Raises:
         OpenMofiError: the folder was made with other settings or inputs, or is not empty and not ours.
     """
-    # Settings go through JSON so that what is compared is what was stored (tuples become lists).
-    stored = json.loads(json.dumps(dict(settings), default=plain))
-    manifest = Manifest(kind=kind, settings=stored, inputs=dict(inputs or {}), versions=package_versions())
+    manifest = new_manifest(kind, settings, inputs)
     existing = require_claimable(folder, kind)
     if existing is not None and (existing.finished or not anew):
-        if existing.settings != manifest.settings or existing.inputs != manifest.inputs:
-            changes = _difference({**existing.settings, **existing.inputs}, {**manifest.settings, **manifest.inputs})
-            raise OpenMofiError(f"{folder} was made with other settings ({changes}).",
-                                "Choose another output with -o, or remove the folder.")
+        require_same(folder, existing, manifest)
         remove_leftovers(folder)
         return existing
     write_json(f"{folder}/{MANIFEST}", asdict(manifest))
     return manifest
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Whether a file of this name or path counts for nothing in an output folder: its name begins with a dot."""
     return name.rstrip("/").rpartition("/")[2].startswith(".")
 
 

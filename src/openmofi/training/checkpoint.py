@@ -74,7 +74,7 @@ class Checkpoints:
         step = self.steps()[-1] if self.steps() else 0
         if step and not resume:
             raise OpenMofiError(f"{self.folder.parent} holds a run that was stopped at step {step}.",
-                                "Add --resume to go on, or choose another output with -o.")
+                                "Add --resume to go on, --restart to begin anew, or choose another output with -o.")
         return step
 
     def best(self, progressed: Progressed) -> dict[str, Any] | None:

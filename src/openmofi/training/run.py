@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,15 @@ from openmofi.engine import Progress
 from openmofi.engine.protocol import Quiet
 from openmofi.objectives.protocol import Batch
 from openmofi.reinforcement import KIND as REINFORCEMENT
-from openmofi.storage import Manifest, claim_folder, finish_manifest, read_manifest, require_claimable
+from openmofi.storage import (
+    Manifest,
+    Outputs,
+    claim_folder,
+    claimed,
+    finish_manifest,
+    read_manifest,
+    require_claimable,
+)
 from openmofi.training.checkpoint import Checkpoints
 from openmofi.training.data import TrainingData, open_data
 from openmofi.training.data.taught import require_knowledge
@@ -25,7 +34,7 @@ from openmofi.training.distributed import Ranks, spread
 from openmofi.training.evaluators import HeldOutEvaluator
 from openmofi.training.grad_cache import Forward
 from openmofi.training.inputs import ModelInputs
-from openmofi.training.log import Watcher
+from openmofi.training.log import LOG, TENSORBOARD, Watcher
 from openmofi.training.loop import Evaluation, train_loop
 from openmofi.training.model import DualEncoder, Ema, build_model, inputs_of, save_encoder, standardise
 from openmofi.training.process import training_process
@@ -35,13 +44,18 @@ from openmofi.training.terms import build_optimizers, build_terms, logit_scale
 
 ENCODER = "encoder"
 KIND = "run"
+OUTPUTS = Outputs(
+    ("checkpoints/step-*/**/*", *(f"{model}/{pattern}" for model in (ENCODER, "linker")
+                                  for pattern in ("*.json", "*.safetensors", "tokenizer/*"))),
+    other=("checkpoints/*.json", "checkpoints/.writing/**/*", LOG, f"{TENSORBOARD}/events.out.*"))
+"""Of any run; its hidden cache of features stays when it is restarted."""
 _STANDARDISED_ON = 2048
 # Decide nothing where nothing is evaluated, and are left out there: runs of earlier versions, which lack them, resume.
 _EVALUATION = ("run.evaluate.", "run.patience")
 
 
 def train(recipe: Recipe, out: str | Path, *, resume: bool = False, watcher: Watcher,
-          progress: Progress | None = None) -> dict[str, Any]:
+          progress: Progress | None = None, restart: bool = False) -> dict[str, Any]:
     """Train as `recipe` says and write the encoder to `OUT/encoder`, which opens as `run:OUT/encoder`.
 
     Under `torchrun` every rank calls it. A finished run is not trained again. The encoder has the best checkpoint's
@@ -53,6 +67,7 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, watcher: Wat
         resume: resume from the latest checkpoint; without one, start.
         watcher: follows the log.
         progress: follows what is prepared before the first step (features, indices).
+        restart: remove what an earlier run left in `out`, and begin anew.
 
     Returns:
         `steps`, the last value of each of the log's `metrics`, and the `best` checkpoint.
@@ -68,22 +83,22 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, watcher: Wat
         inputs = inputs_of(recipe.model)
         data = _opened(recipe, inputs, out, ranks, progress or Quiet())
         checkpoints = Checkpoints(out / "checkpoints", keep=recipe.run.keep, best=recipe.run.best)
-        manifest = _claimed(recipe, out, data, ranks, anew=not checkpoints.steps())
-        if manifest.finished:
-            return dict(manifest.counts)
-        fresh = not checkpoints.latest(resume=resume)
-        build = partial(build_model, recipe.model, inputs, seed=recipe.run.seed)
-        state = _set_up(recipe, build(), data, ranks, fresh=fresh)
-        counts = _train(recipe, out, data, state, build, checkpoints, watcher)
-        weights = state.weights()
-        if ranks.first:
-            model = build()
-            model.load_state_dict(weights)
-            save_encoder(out / ENCODER, model.eval(), recipe.model, inputs, logit_scale=logit_scale(state.terms),
-                         recipe=recipe_dict(recipe))
-            finish_manifest(out, manifest, counts)
-        ranks.barrier()
-        return counts
+        with _claimed(recipe, out, data, ranks, restart=restart) as manifest:
+            if manifest.finished:
+                return dict(manifest.counts)
+            fresh = not checkpoints.latest(resume=resume)
+            build = partial(build_model, recipe.model, inputs, seed=recipe.run.seed)
+            state = _set_up(recipe, build(), data, ranks, fresh=fresh)
+            counts = _train(recipe, out, data, state, build, checkpoints, watcher)
+            weights = state.weights()
+            if ranks.first:
+                model = build()
+                model.load_state_dict(weights)
+                save_encoder(out / ENCODER, model.eval(), recipe.model, inputs, logit_scale=logit_scale(state.terms),
+                             recipe=recipe_dict(recipe))
+                finish_manifest(out, manifest, counts)
+            ranks.barrier()
+            return counts
 
 
 def _opened(recipe: Recipe, inputs: ModelInputs, out: Path, ranks: Ranks, progress: Progress) -> TrainingData:
@@ -98,15 +113,20 @@ def _opened(recipe: Recipe, inputs: ModelInputs, out: Path, ranks: Ranks, progre
     return data
 
 
-def _claimed(recipe: Recipe, out: Path, data: TrainingData, ranks: Ranks, *, anew: bool) -> Manifest:
+@contextmanager
+def _claimed(recipe: Recipe, out: Path, data: TrainingData, ranks: Ranks, *, restart: bool) -> Generator[Manifest]:
+    """The first rank claims the folder of the run, for all."""
     settings = deciding_settings(recipe)
     inputs = {"/data": data.fingerprint}
     if recipe.data.kb:
         inputs["/kb"] = read_manifest(recipe.data.kb, "knowledge_base").fingerprint
     if recipe.data.reinforcement.store:
         inputs["/reinforcement"] = read_manifest(recipe.data.reinforcement.store, REINFORCEMENT).fingerprint
-    with ranks.first_before_others():
-        return claim_folder(out, KIND, settings, inputs, anew=anew and ranks.first)
+    with ExitStack() as stack:
+        with ranks.first_before_others():
+            manifest = stack.enter_context(claimed(out, KIND, settings, inputs, outputs=OUTPUTS, restart=restart)) \
+                if ranks.first else claim_folder(out, KIND, settings, inputs)
+        yield manifest
 
 
 def deciding_settings(recipe: Any) -> dict[str, Any]:

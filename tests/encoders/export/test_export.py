@@ -159,7 +159,8 @@ def test_transformers_layout(clip_folder, tmp_path):
 def test_damage_is_one_sentence(copy):
     raw = json.loads((copy / "encoder.json").read_text())
     for changes, says in (({"dim": 17}, "changed after it was written"), ({"preprocessing": {}}, "preprocessing"),
-                          ({"files": {"../image.onnx": ""}}, "not what encoder.json"), ({"files": None}, "cannot be parsed"),
+                          ({"files": {"../image.onnx": ""}}, "not what encoder.json"),
+                          ({"files": None}, "cannot be parsed"),
                           ({"format_version": 9}, "format version 9")):
         (copy / "encoder.json").write_text(json.dumps(raw | changes))
         with pytest.raises(OpenMofiError, match=says):

@@ -25,8 +25,7 @@ from openmofi.dataset.report.thumbnails import thumbnails
 from openmofi.dataset.statistics import Statistics, read_statistics
 from openmofi.dataset.tables import Folder
 from openmofi.knowledge import KnowledgeBase
-from openmofi.schema import VOCABULARY
-from openmofi.storage import Shard, read_parquet, write_text
+from openmofi.storage import Shard, write_text
 from openmofi.version import __version__
 
 STATUS_TEXTS = {
@@ -75,7 +74,7 @@ def write_report(dataset: str | Path | Folder, labels: str | Path | Folder, out:
     dataset = dataset if isinstance(dataset, Folder) else Folder.open(dataset, "dataset")
     labels = labels if isinstance(labels, Folder) else Folder.open(labels, "labels")
     statistics = read_statistics(dataset.path)
-    vocabulary = read_parquet(f"{dataset.path}/vocabulary.parquet", VOCABULARY, hint="Build the dataset again.")
+    vocabulary = dataset.vocabulary
     names = dict(zip(vocabulary["id"].to_pylist(), vocabulary["name"].to_pylist(), strict=True))
 
     def name_of(identifier: str) -> tuple[str, str]:

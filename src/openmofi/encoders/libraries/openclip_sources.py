@@ -176,9 +176,12 @@ def folder_source(rest: str) -> ModelSource:
     """The source of `local-dir:FOLDER` or `hf-hub:OWNER/NAME`.
 
     Raises:
+        UsageError: it names neither.
         OpenMofiError: the folder or the repository is missing, or has no configuration or no weights.
     """
     kind, _, location = rest.partition(":")
+    if not location:
+        raise UsageError(f"open_clip:{rest} names nothing.", "Write local-dir:FOLDER or hf-hub:OWNER/NAME.")
     local = kind == "local-dir"
     folder = Path(location).expanduser() if local else weights_folder(
         location, [_CONFIG_FILE, *TOKENIZER_PATTERNS], _CONFIG_FILE, ["open_clip_model.safetensors",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from openmofi.knowledge.builders.source import SourceTables, read_tables, source
 from openmofi.knowledge.candidates import CandidateTable, tabulate
 from openmofi.knowledge.integrity import with_digests
 from openmofi.knowledge.projection import ProjectionSettings, project
-from openmofi.storage import Manifest, atomic_path, claim_folder, finish_manifest, require_claimable, write_arrow
+from openmofi.storage import Manifest, Outputs, atomic_path, claimed, finish_manifest, write_arrow
 
 _log = logging.getLogger(__name__)
 
@@ -75,7 +74,7 @@ def _counts(source: SourceTables, table: CandidateTable, out: Path) -> dict[str,
 
 
 def build(builder: str, read: Callable[[], SourceTables], inputs: Mapping[str, str], out: str | Path,
-          settings: BuildSettings) -> Manifest:
+          settings: BuildSettings, *, restart: bool = False) -> Manifest:
     """Build the folder `out` from the tables of a source; if it is finished already, nothing is read.
 
     Args:
@@ -84,18 +83,23 @@ def build(builder: str, read: Callable[[], SourceTables], inputs: Mapping[str, s
         inputs: name → fingerprint of the files that `read` reads.
         out: folder of the knowledge base.
         settings: see there.
+        restart: remove what was made in `out` before, and begin anew.
 
     Raises:
         OpenMofiError: `out` contains something else, or `read` refuses a table.
     """
     folder = Path(out)
-    claim = partial(claim_folder, folder, store.KIND, {"builder": builder, **asdict(settings)}, inputs)
-    existing = require_claimable(folder, store.KIND)
-    if existing is not None and existing.finished:
-        _log.info("%s is already finished", folder)
-        return claim()
-    source = read()  # what cannot be read claims nothing
-    manifest = claim(anew=True)
+    with claimed(folder, store.KIND, {"builder": builder, **asdict(settings)}, inputs, outputs=Outputs(store.FILES),
+                 restart=restart) as manifest:
+        if manifest.finished:
+            _log.info("%s is already finished", folder)
+            return manifest
+        counts = _build(read(), folder, settings)
+        return finish_manifest(folder, manifest, with_digests(folder, manifest, counts))
+
+
+def _build(source: SourceTables, folder: Path, settings: BuildSettings) -> dict[str, Any]:
+    """Write the files of a knowledge base; its counts."""
     _log.info("names of %d entities", len(source.entities))
     ids = source.entities.column("id").combine_chunks()
     table = tabulate(source.names, ids, source.surfaces, settings.candidates)
@@ -106,10 +110,11 @@ def build(builder: str, read: Callable[[], SourceTables], inputs: Mapping[str, s
     heads, tails = (pc.index_in(source.relations.column(end), value_set=ids).to_numpy().astype(np.int64)
                     for end in ("head", "tail"))
     _save_array(folder / store.VECTORS, project(ids.to_pylist(), heads, tails, settings.projection))
-    return finish_manifest(folder, manifest, with_digests(folder, manifest, _counts(source, table, folder)))
+    return _counts(source, table, folder)
 
 
-def build_table(source: str | Path, out: str | Path, settings: BuildSettings | None = None) -> Manifest:
+def build_table(source: str | Path, out: str | Path, settings: BuildSettings | None = None, *,
+                restart: bool = False) -> Manifest:
     """Build a knowledge base of tables: Parquet, CSV, TSV or JSON lines (docs/knowledge-base.md).
 
     The same tables give the same bytes. A finished `out` of the same tables and settings is left as it is.
@@ -119,9 +124,10 @@ def build_table(source: str | Path, out: str | Path, settings: BuildSettings | N
             tables are in `kb/`; or one file with entities.
         out: folder of the knowledge base.
         settings: see there.
+        restart: see `build`.
 
     Raises:
         OpenMofiError: a table cannot be used (every problem is named), or `out` holds something else.
     """
     inputs = source_fingerprints(source_files(source)[1])
-    return build("table", lambda: read_tables(source), inputs, out, settings or BuildSettings())
+    return build("table", lambda: read_tables(source), inputs, out, settings or BuildSettings(), restart=restart)

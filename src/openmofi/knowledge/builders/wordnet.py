@@ -255,13 +255,15 @@ def _source_tables(dict_folder: Path) -> SourceTables:
     )
 
 
-def build_wordnet(source: str | Path, out: str | Path, settings: BuildSettings | None = None) -> Manifest:
+def build_wordnet(source: str | Path, out: str | Path, settings: BuildSettings | None = None, *,
+                  restart: bool = False) -> Manifest:
     """Build a knowledge base of WordNet's nouns.
 
     Args:
         source: WordNet's dict folder (`data.noun`, `index.sense`), or a folder with `dict/` in it.
         out: folder of the knowledge base.
         settings: see `BuildSettings`.
+        restart: see `build`.
 
     Raises:
         OpenMofiError: a file is missing or damaged, or `out` holds something else.
@@ -269,4 +271,4 @@ def build_wordnet(source: str | Path, out: str | Path, settings: BuildSettings |
     folder = wordnet_folder(source)
     inputs = {name: file_fingerprint(folder / name) for name in ("data.noun", "index.sense")}
     return build("wordnet", lambda: checked(source_of(_source_tables(folder), folder)), inputs, out,
-                 settings or BuildSettings())
+                 settings or BuildSettings(), restart=restart)

@@ -22,9 +22,10 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -58,9 +59,11 @@ class Calibration:
         shown: v, the probability that the entity which a mention means is shown.
         together: t, how readily two named entities are shown together, 0.001 (hardly ever) to 1 (independently).
         pairs: how many pairs it was fitted on.
-        fitted_for: fingerprint of encoder, knowledge base and template.
+        fitted_for: fingerprint of encoder, knowledge base and template: it holds for these alone.
         reference: identifiers of the entities that evidence is relative to; see `openmofi.labeling.judge.evidence`.
         logit_scale: the factor on cosines that evidence was measured with; the encoder's own where that is known.
+        origin: what `fitted_for` names, and with what settings of texts: names → values; empty where it was written by
+            a version that did not say.
     """
 
     centres: tuple[float, ...]
@@ -71,6 +74,7 @@ class Calibration:
     fitted_for: str = ""
     reference: tuple[str, ...] = ()
     logit_scale: float = 1.0
+    origin: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, evidence: Evidence) -> NDArray[np.float64]:
         """(n,) P(shown) of each real candidate of `evidence`."""
@@ -94,8 +98,12 @@ class Calibration:
         """
         try:
             raw = json.loads(Path(path).read_text(encoding="utf-8"))
-            return cls(tuple(raw["centres"]), tuple(raw["log_ratio"]), raw["shown"], raw["together"], raw["pairs"],
-                       raw["fitted_for"], tuple(raw["reference"]), float(raw.get("logit_scale", 1.0)))
+            centres, log_ratio = (tuple(map(float, raw[name])) for name in ("centres", "log_ratio"))
+            numbers = float(raw["shown"]), float(raw["together"])
+            if len(centres) != len(log_ratio) or not np.isfinite([*centres, *log_ratio, *numbers]).all():
+                raise ValueError("no finite curve")
+            return cls(centres, log_ratio, *numbers, int(raw["pairs"]), str(raw["fitted_for"]), tuple(raw["reference"]),
+                       float(raw.get("logit_scale", 1.0)), dict(raw.get("origin", {})))
         except OSError as error:
             raise OpenMofiError(f"The calibration {path} cannot be read: {error.strerror}.",
                                 "Check the path.") from error
@@ -155,7 +163,8 @@ def _log_expm1(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def fit_calibration(evidence: Floats, link_score: Floats, group: Ints, pair: Ints, decoys: Floats, *,
-                    fitted_for: str = "", reference: Sequence[str] = (), logit_scale: float = 1.0) -> Calibration:
+                    fitted_for: str = "", reference: Sequence[str] = (), logit_scale: float = 1.0,
+                    origin: Mapping[str, str] = MappingProxyType({})) -> Calibration:
     """Estimate the ratio R, the share v and the exponent t from real pairs and decoys; no labels.
 
     Args:
@@ -163,15 +172,16 @@ def fit_calibration(evidence: Floats, link_score: Floats, group: Ints, pair: Int
         link_score: (n,) 0..1.
         group, pair: (n,) int, the candidate's mention and pair, 0, 1, 2 … non-decreasing.
         decoys: (m,) evidence of the same candidates for other pairs' images.
-        fitted_for, reference, logit_scale: stored beside.
+        fitted_for, reference, logit_scale, origin: stored beside.
 
     Raises:
-        OpenMofiError: fewer than 200 candidates, too few to tell two distributions apart.
+        OpenMofiError: fewer than 200 candidates or decoys, too few to tell two distributions apart.
     """
-    if len(evidence) < MINIMUM or len(decoys) < MINIMUM:
-        raise OpenMofiError(
-            f"Only {len(evidence)} linked candidates: too few to calibrate the encoder on (at least {MINIMUM}).",
-            "Label more pairs at once, or give a calibration of this encoder with --calibration.")
+    if len(evidence) < MINIMUM:
+        raise _too_few(f"Only {len(evidence)} linked candidates with a usable image: too few", "linked candidates")
+    if len(decoys) < MINIMUM:
+        raise _too_few(f"{len(evidence)} linked candidates, but only {len(decoys)} decoys (other pairs' images, whose "
+                       "texts do not name the candidate): too few", "decoys")
     pooled = np.concatenate([evidence, decoys]).astype(np.float64)
     edges = np.unique(np.quantile(pooled, np.linspace(0, 1, BINS + 1)))
     if len(edges) < 3:
@@ -185,7 +195,12 @@ def fit_calibration(evidence: Floats, link_score: Floats, group: Ints, pair: Int
     log_ratio, shown, together = _expectation_maximisation(bin_of, mixture, absent)
     centres = (edges[1:] + edges[:-1]) / 2
     return Calibration(tuple(float(x) for x in centres), tuple(float(x) for x in log_ratio), shown, together,
-                       len(np.unique(pair)), fitted_for, tuple(reference), logit_scale)
+                       len(np.unique(pair)), fitted_for, tuple(reference), logit_scale, dict(origin))
+
+
+def _too_few(what: str, short: str) -> OpenMofiError:
+    return OpenMofiError(f"{what} to calibrate the encoder on (at least {MINIMUM} {short} are needed).",
+                         "Label more pairs at once, or give a calibration of this encoder with --calibration.")
 
 
 def _expectation_maximisation(bin_of: Ints, mixture: Mixture, absent: NDArray[np.float64],

@@ -69,8 +69,10 @@ class View:
         return cls(encoder, embeddings, embeddings[entities.rows(pa.array(reference, pa.string()))], scale)
 
     def background(self, images: Array) -> NDArray[np.float32]:
-        """(n, dim) image embeddings → (n,) log-mean-exp of their scores over the reference."""
-        result = np.empty(len(images), np.float32)
+        """(n, dim) image embeddings → (n,) log-mean-exp of their scores over the reference; 0 where that is empty."""
+        result = np.zeros(len(images), np.float32)
+        if not len(self.reference):
+            return result
         for start in range(0, len(images), _ROWS):
             scores = self.scale * (images[start:start + _ROWS] @ self.reference.T)
             peak = scores.max(axis=1, keepdims=True)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from openmofi.features.entities import EntityFeatures
@@ -88,8 +87,12 @@ class ReadShard:
 
     @classmethod
     def open(cls, stage: ReadStage, shard: Shard) -> ReadShard:
-        """Read back what `stage` wrote."""
-        table = pq.read_table(stage.links_path(shard))
+        """Read back what `stage` wrote.
+
+        Raises:
+            OpenMofiError: it is damaged.
+        """
+        table = stage.links(shard)
         features = stage.features.open(shard.name, shard.fingerprint)
         texts = np.array(table.column("status").to_pylist(), object) == PairStatus.OK
         return cls(shard, table, features, link_arrays(table.column("links"), stage.text.max_candidates),

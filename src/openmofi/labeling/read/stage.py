@@ -25,7 +25,8 @@ from openmofi.linking import linker_fingerprint, open_linker
 from openmofi.mentions import open_detector
 from openmofi.pairs import read_pairs
 from openmofi.schema import LINKS, Link, Mention, Pair, PairStatus
-from openmofi.storage import Shard, exists, fingerprint, write_table
+from openmofi.storage import Shard, fingerprint, write_table
+from openmofi.storage.atomic import is_whole, read_parquet
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,21 @@ class ReadStage:
             [kb.fingerprint, text.detector, linker_fingerprint(text.linker), asdict(features.read)]))
 
     def links_path(self, shard: Shard) -> str:
-        """Where the shard's links are kept; where the file exists it is whole."""
+        """Where the shard's links are kept; the file appears when it is whole."""
         return f"{self.features.cache}/links/{self.links_key}/{shard.name}-{shard.fingerprint}.parquet"
 
+    def links(self, shard: Shard, columns: Sequence[str] | None = None) -> pa.Table:
+        """The shard's links: `schema.LINKS`, or some of its columns.
+
+        Raises:
+            OpenMofiError: they are missing or damaged.
+        """
+        return read_parquet(self.links_path(shard), LINKS, columns=columns,
+                            hint="Remove it and start the command again.")
+
     def missing(self, shard: Shard) -> tuple[bool, bool]:
-        """Whether the shard's links and its features have still to be made."""
-        return not exists(self.links_path(shard)), not self.features.has(shard.name, shard.fingerprint)
+        """Whether the shard's links and its features have still to be made; a file that was cut off is made again."""
+        return not is_whole(self.links_path(shard)), not self.features.has(shard.name, shard.fingerprint)
 
     def __call__(self) -> Work:
         """Open what is heavy, once a worker."""

@@ -7,9 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from openmofi.pairs.images.decode import Decoded
+from openmofi.pairs.images.decode import MAX_PIXELS, Decoded, decode
 
 _COARSE = 64
+_SAYS_LITTLE = 8
+_SAME_BITS = 10
 
 
 class Description(NamedTuple):
@@ -38,3 +40,22 @@ def perceptual_hash(image: Image.Image) -> int:
 def describe(decoded: Decoded) -> Description:
     """Width, height and hash of a decoded image."""
     return Description(decoded.width, decoded.height, perceptual_hash(decoded.image))
+
+
+def hashes_differ(data: bytes, phash: int, max_pixels: int = MAX_PIXELS) -> bool:
+    """Whether encoded bytes are hardly the image of a perceptual hash; it says nothing of images that are nearly empty.
+
+    A JPEG is decoded at each scale that the hash may have been taken at, since fine texture changes with the scale.
+
+    Raises:
+        ImageRefused: they cannot be decoded.
+    """
+    if not _SAYS_LITTLE <= phash.bit_count() <= 64 - _SAYS_LITTLE:
+        return False
+    whole = decode(data, max_pixels=max_pixels)
+    side = min(whole.width, whole.height)
+    if (perceptual_hash(whole.image) ^ phash).bit_count() <= _SAME_BITS:
+        return False
+    # Twice the hint is kept of a side, so that these are libjpeg's eighth, quarter and half.
+    scaled = (decode(data, max_pixels=max_pixels, size_hint=max(1, side // (2 * part))) for part in (2, 4, 8))
+    return all((perceptual_hash(decoded.image) ^ phash).bit_count() > _SAME_BITS for decoded in scaled)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
+from openmofi.dataset.origin import Origin
 from openmofi.dataset.tables import Folder
 from openmofi.encoders import Array, Encoder
 from openmofi.engine import Progress
@@ -26,7 +28,8 @@ _MAX_BYTES = 1 << 36
 _AGAIN = "Put the old shard back, or label it and build the dataset again."
 
 
-def image_features(dataset: Folder, rows: Rows, encoder: Encoder, cache: Path, progress: Progress) -> StoredArray:
+def image_features(dataset: Folder, origins: Sequence[Origin], rows: Rows, encoder: Encoder, cache: Path,
+                   progress: Progress) -> StoredArray:
     """(rows, feature_dim) float16, in the order of the dataset's rows.
 
     They are kept in `CACHE/image_features` under the fingerprints of encoder and dataset. What the dataset's label job
@@ -46,11 +49,12 @@ def image_features(dataset: Folder, rows: Rows, encoder: Encoder, cache: Path, p
         keys = rows.batch(number)["key"]
         if not len(keys):
             return np.zeros((0, encoder.feature_dim), np.float16)
+        origins[number].require_same(dataset.shards[number], dataset.shards[number].fingerprint)
         for store in filter(None, (noted, usual)):
             stored = _stored(store, dataset.shards[number], keys)
             if stored is not None:
                 return stored
-        return _computed(plain, dataset.shards[number], keys.to_pylist())
+        return _computed(plain, dataset.shards[number], origins[number], keys.to_pylist())
 
     return stored_features(cache / "image_features" / f"{key}.npy", np.diff(rows.starts).tolist(), encoder.feature_dim,
                            shard, "embed images", progress)
@@ -70,8 +74,10 @@ def _stored(store: FeatureStore, shard: Shard, keys: pa.Array) -> Halves | None:
     return values
 
 
-def _computed(store: FeatureStore, shard: Shard, keys: list[str]) -> Array:
+def _computed(store: FeatureStore, shard: Shard, origin: Origin, keys: list[str]) -> Array:
     """Embed the wanted rows alone; batches do not cross shards, nor depend on a restart."""
+    sample = {image.row for image in origin.sample}
+    seen: dict[int, tuple[str, bytes]] = {}
     row_of = {key: row for row, key in enumerate(keys)}
     result = np.zeros((len(keys), store.encoder.feature_dim), np.float32)
     done = np.zeros(len(keys), bool)
@@ -85,7 +91,10 @@ def _computed(store: FeatureStore, shard: Shard, keys: list[str]) -> Array:
                                 _AGAIN)
         result[rows] = store.embed([image for _, image in batch])
         done[rows] = True
+        seen |= {row: (pair.key, pair.image or b"") for row, (pair, _) in zip(rows, batch, strict=True)
+                 if row in sample}
     if not done.all():
         raise OpenMofiError(f"{shard.path} has no image of the key {keys[int(np.argmin(done))]}: it has changed "
                             "since it was labelled.", _AGAIN)
+    origin.require_seen(shard, seen)
     return result

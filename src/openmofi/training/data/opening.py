@@ -11,15 +11,14 @@ from openmofi.dataset.tables import Folder
 from openmofi.engine import Progress
 from openmofi.errors import UsageError
 from openmofi.reinforcement import Knowledge
-from openmofi.schema import VOCABULARY
-from openmofi.storage import read_parquet
 from openmofi.storage.atomic import is_remote
 from openmofi.training.data.augmentation import TrainingImages
 from openmofi.training.data.held_out import HeldOut, hold_out, labels_of
 from openmofi.training.data.loader import Sources, TrainingData
 from openmofi.training.data.locked_features import image_features
+from openmofi.training.data.pairs import read_footers, require_same_shards, require_seen_images
 from openmofi.training.data.plan import ClassPlan, InstancePlan, Ints, Plan, TrainingPlan, members_of_classes
-from openmofi.training.data.rows import Rows, open_rows, shard_starts
+from openmofi.training.data.rows import Rows, open_rows
 from openmofi.training.data.taught import Taught, classes_of
 from openmofi.training.data.text_features import TextFeatures, text_features
 from openmofi.training.data.texts import TextPlan, plan_texts
@@ -51,11 +50,19 @@ def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: 
     if is_remote(cache):
         raise UsageError(f"data.cache is {cache}; it is mapped into memory and must be local.")
     dataset = Folder.open(settings.dataset, "dataset")
-    vocabulary = read_parquet(f"{dataset.path}/vocabulary.parquet", VOCABULARY, hint="Build the dataset again.")
-    starts, folder = shard_starts(dataset), Path(cache)
+    vocabulary = dataset.vocabulary
+    folder = Path(cache)
+    starts, origins, tables = read_footers(dataset)
     class_ids, names = vocabulary["id"].to_pylist(), vocabulary["name"].to_pylist()
     counts = vocabulary["images"].to_numpy().astype(np.int64)
-    rows = open_rows(dataset, starts, folder, progress, places=inputs.image_encoder is None)
+    live = inputs.image_encoder is None
+    sources = require_same_shards(dataset, origins, folder) if live else []
+    rows = open_rows(dataset, starts, tables, sources, folder, progress)
+    if live:
+        require_seen_images(dataset, origins, rows)
+    if not all(origin.fingerprint for origin in origins):
+        progress.say(f"{dataset.path} does not say which shards it was labelled from: whether they have changed since "
+                     "is not checked; build it again to have it checked")
     texts = None if inputs.text == "none" else plan_texts(settings.text, settings.kb, class_ids, names, seed)
     held_out = None
     if evaluate and evaluate.every:
@@ -65,16 +72,16 @@ def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: 
     plan, trained = _plan(settings, rows, counts, held_out_rows, seed)
     # Workers of the loader get these, and would open the encoders again.
     loaded = replace(inputs, image_encoder=None, text_encoder=None)
-    sources = Sources(
+    batches = Sources(
         rows, plan, dataset.shards, settings.batch_size, settings.max_labels, seed, loaded,
         images=TrainingImages(inputs.preprocessing, settings.augment) if inputs.preprocessing else None,
         image_features=None if inputs.image_encoder is None else image_features(
-            dataset, rows, inputs.image_encoder, folder, progress),
+            dataset, origins, rows, inputs.image_encoder, folder, progress),
         texts=texts, text_features=_text_features(texts, rows, inputs, taught, held_out, folder, progress),
         taught=taught)
     return TrainingData(int(starts[-1]), len(class_ids), class_ids, trained, dataset.manifest.fingerprint,
                         {} if taught is None else {teacher.name: teacher for teacher in taught.knowledge.teachers},
-                        sources, held_out)
+                        batches, held_out)
 
 
 def _plan(settings: DataSettings, rows: Rows, counts: Ints, held_out: Ints, seed: int) -> tuple[Plan, Ints]:

@@ -10,78 +10,49 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from openmofi.dataset.tables import Folder
 from openmofi.engine import Progress
-from openmofi.errors import OpenMofiError
 from openmofi.pairs.formats.index import places_of
-from openmofi.storage import atomic_path, file_fingerprint, fingerprint
+from openmofi.storage import atomic_path, fingerprint
 from openmofi.training.data.plan import Ints
 
-_VERSION = 1
-_COLUMNS = ("key", "text", "classes", "scores")
+_VERSION = 2
 _PLACES = pa.schema([pa.field("file", pa.binary()), pa.field("offset", pa.int64()), pa.field("size", pa.int64())])
 _SCHEMA = pa.schema([pa.field("key", pa.string()), pa.field("text", pa.string()),
                      pa.field("classes", pa.list_(pa.int32())), pa.field("scores", pa.list_(pa.float32()))])
 
 
-def shard_starts(dataset: Folder) -> Ints:
-    """(shards + 1,) first row of each shard, and the number of rows, from the files' footers.
-
-    Raises:
-        OpenMofiError: a file is missing or damaged, or there are no rows at all.
-    """
-    counts = []
-    for shard in dataset.shards:
-        path = f"{dataset.path}/images/{shard.name}.parquet"
-        try:
-            counts.append(pq.read_metadata(path).num_rows)
-        except (pa.ArrowException, OSError) as error:
-            reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
-            raise OpenMofiError(f"{path} {reason}.", "Build the dataset again.") from error
-    if not sum(counts):
-        raise OpenMofiError(f"{dataset.path} has no rows.", "Label more pairs and build the dataset again.")
-    return np.r_[0, np.cumsum(counts)].astype(np.int64)
-
-
-def open_rows(dataset: Folder, starts: Ints, cache: Path, progress: Progress, *, places: bool) -> Rows:
+def open_rows(dataset: Folder, starts: Ints, tables: str, sources: Sequence[str], cache: Path,
+              progress: Progress) -> Rows:
     """Map the rows of a dataset; the file is written to the cache for a new dataset or shard.
 
     Args:
         dataset: an open dataset.
-        starts: see `shard_starts`.
+        starts: (shards + 1,) first row of each shard, and the number of rows.
+        tables: changes when the dataset's tables do.
+        sources: fingerprints of the shards of pairs, in which the images are located; none where they are not needed.
         cache: local folder.
         progress: counts the shards that are indexed.
-        places: whether to locate the images, too.
 
     Raises:
-        OpenMofiError: a shard of pairs is missing, or has changed.
+        OpenMofiError: a table is damaged; a shard of pairs lacks an image.
         UsageError: no single image can be read out of a shard.
     """
-    sources = _sources(dataset) if places else []
-    path = cache / "rows" / f"{fingerprint([_VERSION, dataset.manifest.fingerprint, starts.tolist(), sources])}.arrow"
+    key = fingerprint([_VERSION, dataset.manifest.fingerprint, starts.tolist(), tables, list(sources)])
+    path = cache / "rows" / f"{key}.arrow"
     if not path.exists():
         progress.begin("index", len(dataset.shards))
-        _write(path, dataset, cache, progress, places)
+        _write(path, dataset, cache, progress, bool(sources))
     return Rows(path, starts)
-
-
-def _sources(dataset: Folder) -> list[str]:
-    try:
-        return [file_fingerprint(shard.path) for shard in dataset.shards]
-    except OpenMofiError as error:
-        raise OpenMofiError(
-            f"The images of {dataset.path} are not where they were labelled: {error.message}",
-            "Put them or a link to them there, or label and build again from where they are now.") from error
 
 
 def _write(path: Path, dataset: Folder, cache: Path, progress: Progress, places: bool) -> None:
     schema = pa.schema([*_SCHEMA, *_PLACES]) if places else _SCHEMA
     with atomic_path(path) as temporary, pa.ipc.new_file(str(temporary), schema) as out:
         for shard in dataset.shards:
-            table = dataset.read(shard, _COLUMNS)
+            table = dataset.read(shard)
             if places and len(table):
                 offsets = places_of(shard, table["key"], cache)
                 for name in _PLACES.names:
@@ -98,7 +69,7 @@ class Rows:
 
     Attributes:
         path: the Arrow file.
-        starts: see `shard_starts`.
+        starts: (shards + 1,) first row of each shard, and the number of rows.
     """
 
     path: Path

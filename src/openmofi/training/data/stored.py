@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from openmofi.engine import Progress
+from openmofi.errors import OpenMofiError
 from openmofi.storage import atomic_path, locked
 
 Halves = NDArray[np.float16]
+
+_GREATEST = float(np.finfo(np.float16).max)
 
 
 @dataclass
@@ -56,6 +59,9 @@ def stored_features(path: Path, sizes: Sequence[int], dim: int, part: Callable[[
         part: number of a part → its rows (size, dim).
         stage: name of the work, for the progress.
         progress: counts the parts.
+
+    Raises:
+        OpenMofiError: a feature is not finite, or too large for float16.
     """
     if not path.exists():
         with locked(path, lambda: progress.say(f"{stage}: another run is at it; this one waits")):
@@ -71,7 +77,12 @@ def _compute(path: Path, sizes: Sequence[int], dim: int, part: Callable[[int], N
     for number, size in enumerate(sizes):
         part_path = parts / f"{number:06d}.npy"
         if not part_path.exists():
-            rows = part(number).astype(np.float16)
+            with np.errstate(over="ignore"):
+                rows = part(number).astype(np.float16)
+            if not np.isfinite(rows).all():
+                row = int(np.argmin(np.isfinite(rows).all(1)))
+                raise OpenMofiError(f"{stage}: the encoder's features of row {row} of part {number} are not finite, or "
+                                    f"beyond {_GREATEST:,.0f}.", "Use another encoder, or train on live images.")
             with atomic_path(part_path) as temporary, open(temporary, "wb") as handle:
                 np.save(handle, rows, allow_pickle=False)
         progress.advance({"rows": size})

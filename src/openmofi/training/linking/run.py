@@ -16,7 +16,7 @@ from openmofi.linking.corpora.examples import NIL, Example, read_examples
 from openmofi.linking.fusion.build import Fusion, build_fusion
 from openmofi.linking.fusion.linker import Floats, Question, answers_of, scores_of
 from openmofi.linking.fusion.store import save_fusion
-from openmofi.storage import claim_folder, file_fingerprint, finish_manifest
+from openmofi.storage import claimed, file_fingerprint, finish_manifest
 from openmofi.training.checkpoint import Checkpoints
 from openmofi.training.grad_cache import Forward, Term
 from openmofi.training.linking.data import LinkExamples
@@ -25,14 +25,15 @@ from openmofi.training.linking.steps import MeanLoss, fusion_forward, fusion_opt
 from openmofi.training.log import Watcher
 from openmofi.training.loop import Evaluation, train_loop
 from openmofi.training.process import training_process
-from openmofi.training.run import deciding_settings
+from openmofi.training.run import OUTPUTS, deciding_settings
 from openmofi.training.state import RunState
 
 LINKER = "linker"
 ACCURACY = "validation_accuracy"
 
 
-def train_linker(recipe: LinkRecipe, out: str | Path, *, resume: bool = False, watcher: Watcher) -> dict[str, Any]:
+def train_linker(recipe: LinkRecipe, out: str | Path, *, resume: bool = False, watcher: Watcher,
+                 restart: bool = False) -> dict[str, Any]:
     """Train a fusion decoder and write it to `OUT/linker`, with the best checkpoint's weights.
 
     Args:
@@ -40,6 +41,7 @@ def train_linker(recipe: LinkRecipe, out: str | Path, *, resume: bool = False, w
         out: folder of the run: `manifest.json`, `log.jsonl`, `tensorboard/`, `checkpoints/`, `linker/`.
         resume: resume from the latest checkpoint; without one, start. What is learned is the same to the bit.
         watcher: follows the log.
+        restart: remove what an earlier run left in `out`, and begin anew.
 
     Returns:
         `steps`, the last `metrics`, `best`, `temperature`, and `accuracy` on the split of the validation.
@@ -55,22 +57,22 @@ def train_linker(recipe: LinkRecipe, out: str | Path, *, resume: bool = False, w
         if ranks.world > 1:
             raise UsageError("A linker is trained by one process.", "Start the command without torchrun.")
         train, validation = split_examples(recipe)
-        manifest = claim_folder(out, "run", deciding_settings(recipe),
-                                {"/examples": file_fingerprint(recipe.data.examples)})
-        if manifest.finished:
-            return dict(manifest.counts)
-        fusion = build_fusion(recipe.model, seed=recipe.run.seed)
-        data = LinkExamples(train, recipe.data, fusion.tokens, recipe.run.seed)
-        fusion = replace(fusion, nil=data.nil)
-        fusion.model.to(ranks.device)
-        state = RunState(fusion.model, {recipe.model.head: Term(MeanLoss(), 1.0)},
-                         {"linker": fusion_optimizer(fusion, recipe)}, None, ranks)
-        forward = fusion_forward(fusion, data, ranks.device, bf16=recipe.run.precision == "bf16")
-        counts = train_linker_state(state, recipe, out, data, forward, validation, partial(accuracy, fusion),
-                                    resume=resume, watcher=watcher)
-        counts |= _finish(recipe, fusion, validation, out)
-        finish_manifest(out, manifest, counts)
-        return counts
+        with claimed(out, "run", deciding_settings(recipe), {"/examples": file_fingerprint(recipe.data.examples)},
+                     outputs=OUTPUTS, restart=restart) as manifest:
+            if manifest.finished:
+                return dict(manifest.counts)
+            fusion = build_fusion(recipe.model, seed=recipe.run.seed)
+            data = LinkExamples(train, recipe.data, fusion.tokens, recipe.run.seed)
+            fusion = replace(fusion, nil=data.nil)
+            fusion.model.to(ranks.device)
+            state = RunState(fusion.model, {recipe.model.head: Term(MeanLoss(), 1.0)},
+                             {"linker": fusion_optimizer(fusion, recipe)}, None, ranks)
+            forward = fusion_forward(fusion, data, ranks.device, bf16=recipe.run.precision == "bf16")
+            counts = train_linker_state(state, recipe, out, data, forward, validation, partial(accuracy, fusion),
+                                        resume=resume, watcher=watcher)
+            counts |= _finish(recipe, fusion, validation, out)
+            finish_manifest(out, manifest, counts)
+            return counts
 
 
 def train_linker_state(state: RunState, recipe: LinkRecipe, out: Path, data: LinkExamples, forward: Forward,

@@ -1,0 +1,120 @@
+"""What a dataset keeps of the shards of pairs that its rows refer to, so that a changed shard is recognised.
+
+The fingerprint of a shard covers its size and its first and last MiB (`storage.file_fingerprint`), since shards are
+gigabytes. So that images that were exchanged in the middle are seen as well, a few rows keep the size and the
+perceptual hash that their images had when they were labelled.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from openmofi.errors import OpenMofiError
+from openmofi.pairs import MAX_PIXELS, ImageRefused, decode
+from openmofi.pairs.images.phash import hashes_differ
+from openmofi.storage import Shard
+
+SEEN = ("width", "height", "phash")
+"""Columns of the labels that an origin is made of."""
+
+_KEY = "pairs"
+_SAMPLE = 16
+_AGAIN = "Put the old shard back, or label it and build the dataset again."
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An image as it was when it was labelled: its row of the dataset's table, its size in pixels, its hash."""
+
+    row: int
+    width: int
+    height: int
+    phash: int
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The shard of pairs behind one table of a dataset.
+
+    Attributes:
+        fingerprint: of the shard when it was labelled; `""` where the dataset, of an earlier version, does not say.
+        sample: a few rows' images.
+    """
+
+    fingerprint: str = ""
+    sample: tuple[Seen, ...] = ()
+
+    @classmethod
+    def of(cls, fingerprint: str, images: pa.Table) -> Origin:
+        """The origin of rows whose images have the columns `SEEN`, in their order."""
+        rows = np.unique(np.linspace(0, len(images) - 1, _SAMPLE).round().astype(int)).tolist() if len(images) else []
+        columns = [images[name].take(pa.array(rows, pa.int64())).to_pylist() for name in SEEN]
+        return cls(fingerprint, tuple(Seen(*values) for values in zip(rows, *columns, strict=True)))
+
+    def metadata(self) -> dict[str, str]:
+        """For `storage.write_table`."""
+        return {_KEY: json.dumps({"fingerprint": self.fingerprint, "sample": [astuple(seen) for seen in self.sample]})}
+
+    @classmethod
+    def parse(cls, path: str, metadata: Mapping[bytes, bytes] | None) -> Origin:
+        """The origin that the metadata of a table at `path` holds.
+
+        Raises:
+            OpenMofiError: it is damaged.
+        """
+        if not metadata or _KEY.encode() not in metadata:
+            return cls()
+        try:
+            raw: Any = json.loads(metadata[_KEY.encode()])
+            return cls(str(raw["fingerprint"]), tuple(Seen(*map(int, values)) for values in raw["sample"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise OpenMofiError(f"{path} is damaged: what it says of its shard of pairs cannot be read.",
+                                "Build the dataset again.") from error
+
+    def require_same(self, shard: Shard, fingerprint: str) -> None:
+        """Compare the shard's `fingerprint` as it is now: where it lies and its times do not matter.
+
+        Raises:
+            OpenMofiError: it has changed since it was labelled.
+        """
+        if self.fingerprint and fingerprint != self.fingerprint:
+            raise OpenMofiError(f"{shard.path} has changed since it was labelled.", _AGAIN)
+
+    def require_seen(self, shard: Shard, images: Mapping[int, tuple[str, bytes]]) -> None:
+        """Compare images with what was labelled; those beyond the sample are passed over.
+
+        Args:
+            shard: for the error.
+            images: row of the dataset's table → its key, its encoded image.
+
+        Raises:
+            OpenMofiError: one has another size, or more than a quarter look otherwise: perceptual hashes may differ
+                a little between versions of the decoder.
+        """
+        compared = [(seen, *images[seen.row]) for seen in self.sample if seen.row in images]
+        other = [key for seen, key, data in compared if _looks_other(seen, data)]
+        resized = [key for seen, key, data in compared if not _has_size(seen, data)]
+        if resized or 4 * len(other) > len(compared):
+            raise OpenMofiError(f"{shard.path} has other images than when it was labelled: that of the key "
+                                f"{(resized or other)[0]!r}, for one.", _AGAIN)
+
+
+def _has_size(seen: Seen, data: bytes) -> bool:
+    try:
+        decoded = decode(data, max_pixels=2 * MAX_PIXELS)
+    except ImageRefused:
+        return False
+    return (decoded.width, decoded.height) == (seen.width, seen.height)
+
+
+def _looks_other(seen: Seen, data: bytes) -> bool:
+    try:
+        return hashes_differ(data, seen.phash, 2 * MAX_PIXELS)
+    except ImageRefused:
+        return True

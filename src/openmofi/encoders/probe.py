@@ -1,0 +1,86 @@
+"""Whether an encoder tells things apart at all: a few texts and a few images, which must not embed alike.
+
+A tokenizer without its vocabulary, weights that do not belong to the model, or a training that has collapsed open
+without an error, and then every label is chance. What is asked is little (a checkpoint with random weights answers it),
+once in a process for each encoder and side, when that side is first used: mostly two images, or two texts. Encoders
+over one backbone share what it makes of these.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from openmofi.encoders.arrays import normalised
+from openmofi.encoders.protocol import Array
+from openmofi.errors import OpenMofiError
+
+if TYPE_CHECKING:
+    from openmofi.encoders.encoder import Encoder
+
+Side = Literal["images", "texts"]
+# The texts of a group have one length: where no word is in the vocabulary, length alone would tell them apart. Later
+# groups are for vocabularies that lack the words of the first.
+_TEXTS = (("crane", "apple"), ("fruit", "brand"), ("sun", "red"), ("two", "the"), ("a", "b"), ("1", "2"), ("月", "火"))
+_ALIKE = 1e-6
+"""Greatest difference in a coordinate of L2-normalised rows that are the same up to rounding."""
+_HINTS = {
+    "images": "Check its weights; an encoder whose training collapsed has to be trained again.",
+    "texts": "Check that its tokenizer files are there and whole, and its weights; an encoder whose training collapsed "
+             "has to be trained again.",
+}
+_passed: set[tuple[str, Side]] = set()
+_features: dict[tuple[str, Side, int], Array] = {}
+
+
+def require_distinct(encoder: Encoder, side: Side) -> None:
+    """Check that an encoder embeds different images, or texts, differently; once in a process by its fingerprint.
+
+    Raises:
+        OpenMofiError: it does not, or gives values that are not finite.
+    """
+    key = (encoder.fingerprint, side)
+    if key in _passed:
+        return
+    # Before it is asked, since it asks this in its turn.
+    _passed.add(key)
+    try:
+        if refusal := _refusal(encoder, side):
+            raise OpenMofiError(f"The encoder {encoder.spec!r} {refusal}.", _HINTS[side])
+    except BaseException:
+        _passed.discard(key)
+        raise
+
+
+def _refusal(encoder: Encoder, side: Side) -> str:
+    """What is wrong with it; empty where nothing is."""
+    groups: tuple[Any, ...] = _TEXTS if side == "texts" else (_drawn(0), _drawn(1))
+    project = encoder.text_projection if side == "texts" else encoder.image_projection
+    for number, group in enumerate(groups):
+        key = (encoder.feature_fingerprint, side, number)
+        if key not in _features:
+            _features[key] = encoder.text_features(group) if side == "texts" else encoder.image_features(
+                encoder.batch([encoder.preprocess(image) for image in group]))
+        first, second = (project or normalised)(_features[key])
+        if not (np.isfinite(first).all() and np.isfinite(second).all()):
+            return f"gives {side} values that are not finite"
+        if np.abs(first - second).max() > _ALIKE:
+            return ""
+    return f"embeds different {side} alike, so that nothing can be told apart by them"
+
+
+def _drawn(group: int, size: int = 64) -> list[Image.Image]:
+    """Two images: halves of two colours beside a dark slope; bright noise beside dark noise."""
+    if group == 0:
+        halves = np.full((size, size, 3), (230, 40, 20))
+        halves[:, size // 2:] = (20, 200, 90)
+        slope = np.linspace(0, 120, size)[:, None, None] * np.array([0.2, 0.6, 1.0]) * np.ones((1, size, 1))
+        return [_image(halves), _image(slope)]
+    noise = np.random.default_rng(0).integers(0, 128, (2, size, size, 3))
+    return [_image(noise[0] + 128), _image(noise[1])]
+
+
+def _image(values: np.ndarray) -> Image.Image:
+    return Image.fromarray(values.astype(np.uint8))

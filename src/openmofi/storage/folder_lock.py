@@ -1,0 +1,123 @@
+"""The lock on an output folder: one process writes it; the others can read who does.
+
+It is the system's (flock) on a hidden file in the folder, so that it ends with its process, however that ends. The file
+holds a note about the holder and goes when the lock is given back. On NFS the server must support locks; where a file
+system has none, a warning says so and the folder is not locked.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import logging
+import os
+import shlex
+import socket
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from openmofi.storage.atomic import write_error
+
+LOCK_FILE = ".openmofi.lock"
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_COMMAND = 200
+_log = logging.getLogger(__name__)
+_open: set[int] = set()
+
+
+def _close_inherited() -> None:
+    # A forked child (a worker of a data loader) would hold the lock beyond the death of its parent.
+    for descriptor in _open:
+        with suppress(OSError):
+            os.close(descriptor)
+    _open.clear()
+
+
+os.register_at_fork(after_in_child=_close_inherited)
+
+
+class FolderLock:
+    """The only lock on a local folder among all processes and threads; see the head of this module.
+
+    Args:
+        folder: where it is missing it is made, and removed again if it is empty when the lock is given back.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._path = folder / LOCK_FILE
+        self._descriptor: int | None = None
+        self._made: list[Path] = []
+
+    def acquire(self) -> bool:
+        """Take the lock if nobody has it.
+
+        Raises:
+            OpenMofiError: the folder cannot be written.
+        """
+        try:
+            while True:
+                descriptor = self._opened()
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    os.close(descriptor)
+                    return False
+                except OSError as error:
+                    if error.errno not in _NO_LOCKS:
+                        os.close(descriptor)
+                        raise
+                    _log.warning("%s: this file system has no locks; start no second command with this output.",
+                                 self._folder)
+                # Whoever had the lock has removed its file.
+                if os.fstat(descriptor).st_nlink:
+                    os.ftruncate(descriptor, 0)
+                    _open.add(descriptor)
+                    self._descriptor = descriptor
+                    return True
+                os.close(descriptor)
+        except OSError as error:
+            raise write_error(error, self._path) from error
+
+    def _opened(self) -> int:
+        while True:
+            missing = [folder for folder in (self._folder, *self._folder.parents) if not folder.exists()]
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._made += [folder for folder in missing if folder not in self._made]
+            with suppress(FileNotFoundError):  # the holder removed the folder meanwhile
+                return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+
+    def introduce(self) -> None:
+        """Let the others read who holds the lock, from now on."""
+        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        note = {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+                "command": command if len(command) <= _COMMAND else f"{command[:_COMMAND]}…"}
+        assert self._descriptor is not None
+        with suppress(OSError):  # a full disk is an error of what is written, not of the note
+            os.pwrite(self._descriptor, json.dumps(note).encode(), 0)
+
+    def holder(self) -> str:
+        """The process that has the lock, for people; empty where it has not introduced itself (yet)."""
+        try:
+            note = json.loads(self._path.read_bytes())
+            return f"process {note['process']} on {note['host']} ({note['command']}, since {note['since']})"
+        except (OSError, ValueError, LookupError, TypeError):
+            return ""
+
+    def release(self) -> None:
+        """Give the lock back; without it nothing happens, but for an empty folder that was made for it."""
+        if self._descriptor in _open:  # a forked child has none
+            with suppress(OSError):
+                self._path.unlink()
+            with suppress(OSError):
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            _open.discard(self._descriptor)
+            os.close(self._descriptor)
+        self._descriptor = None
+        for folder in self._made:
+            with suppress(OSError):
+                folder.rmdir()
+        self._made = []

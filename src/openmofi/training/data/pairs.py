@@ -1,0 +1,134 @@
+"""The shards of pairs behind a dataset: whether they are still those that were labelled."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from openmofi.dataset.origin import Origin
+from openmofi.dataset.tables import Folder
+from openmofi.errors import OpenMofiError
+from openmofi.pairs.formats.index import ImageBytes
+from openmofi.storage import Shard, file_fingerprint, fingerprint, write_json
+from openmofi.storage.atomic import is_remote
+from openmofi.training.data.plan import Ints
+from openmofi.training.data.rows import Rows
+
+_KNOWN = "shards.json"
+_THREADS = 16
+_COMPARED = 64
+
+
+def read_footers(dataset: Folder) -> tuple[Ints, list[Origin], str]:
+    """What the footers of a dataset's tables say.
+
+    Returns:
+        (shards + 1,) int64 first row of each shard, and the number of rows; the origin of each shard; a fingerprint of
+        the tables' sizes and times.
+
+    Raises:
+        OpenMofiError: a file is missing or damaged, or there are no rows at all.
+    """
+    counts, origins, marks = [], [], []
+    for shard in dataset.shards:
+        path = dataset.file(shard)
+        try:
+            footer = pq.read_metadata(path)
+            marks.append(_mark(path))
+        except (pa.ArrowException, OSError) as error:
+            reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
+            raise OpenMofiError(f"{path} {reason}.", "Build the dataset again.") from error
+        counts.append(footer.num_rows)
+        origins.append(Origin.parse(path, footer.metadata))
+    if not sum(counts):
+        raise OpenMofiError(f"{dataset.path} has no rows.", "Label more pairs and build the dataset again.")
+    return np.r_[0, np.cumsum(counts)].astype(np.int64), origins, fingerprint(marks)
+
+
+def require_same_shards(dataset: Folder, origins: Sequence[Origin], cache: Path) -> list[str]:
+    """Compare each shard of pairs with the one that was labelled; returns their fingerprints.
+
+    A local file's fingerprint is kept in the cache with its size and times, so that 100,000 unchanged shards cost as
+    many calls of `stat`.
+
+    Raises:
+        OpenMofiError: one is missing, or has changed.
+    """
+    path = cache / _KNOWN
+    known, marks = _known(path), [_mark_of(shard) for shard in dataset.shards]
+
+    def current(shard: Shard, mark: str) -> str:
+        kept = known.get(shard.path)
+        return kept[1] if mark and kept and kept[0] == mark else file_fingerprint(shard.path)
+
+    try:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            prints = list(pool.map(current, dataset.shards, marks))
+    except OpenMofiError as error:
+        raise OpenMofiError(
+            f"The images of {dataset.path} are not where they were labelled: {error.message}",
+            "Put them or a link to them there, or label and build again from where they are now.") from error
+    for shard, origin, value in zip(dataset.shards, origins, prints, strict=True):
+        origin.require_same(shard, value)
+    fresh = {shard.path: [mark, value] for shard, mark, value in zip(dataset.shards, marks, prints, strict=True)
+             if mark and known.get(shard.path) != [mark, value]}
+    if fresh:
+        write_json(path, known | fresh)
+    return prints
+
+
+def require_seen_images(dataset: Folder, origins: Sequence[Origin], rows: Rows) -> None:
+    """Compare some images of shards spread over all with how they looked when they were labelled.
+
+    Args:
+        dataset: the dataset.
+        origins: of its shards.
+        rows: with the places of their images.
+
+    Raises:
+        OpenMofiError: an image is another one, or cannot be read.
+    """
+    candidates = [number for number, origin in enumerate(origins) if origin.sample]
+    chosen = candidates[::-(-len(candidates) // _COMPARED) or 1]
+    reader = ImageBytes()
+    for number in chosen:
+        sample = origins[number].sample
+        within = [seen.row for seen in sample[::-(-len(sample) * len(chosen) // _COMPARED)]]
+        places = rows.batch(number).select(["key", "file", "offset", "size"]).take(pa.array(within)).to_pydict()
+        data = reader.fetch(dataset.shards[number], places["file"], np.array(places["offset"]),
+                            np.array(places["size"]))
+        origins[number].require_seen(dataset.shards[number],
+                                     dict(zip(within, zip(places["key"], data, strict=True), strict=True)))
+    reader.close()
+
+
+def _mark_of(shard: Shard) -> str:
+    """See `_mark`; empty where a shard is no local file."""
+    try:
+        return "" if is_remote(shard.path) else _mark(shard.path.removeprefix("file://"))
+    except OSError:
+        return ""
+
+
+def _mark(path: str) -> str:
+    """Changes whenever a file is written to; empty for a folder."""
+    entry = Path(path).stat()
+    times = f"{entry.st_mtime_ns}-{entry.st_ctime_ns}"
+    return f"{entry.st_size}-{times}-{entry.st_ino}" if stat.S_ISREG(entry.st_mode) else ""
+
+
+def _known(path: Path) -> dict[str, Any]:
+    """Path → its mark and fingerprint, as an earlier run wrote them; nothing where the file is missing or damaged."""
+    try:
+        raw = json.loads(path.read_text("utf-8"))
+        return {name: [str(mark), str(value)] for name, (mark, value) in raw.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}

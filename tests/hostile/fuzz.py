@@ -1,0 +1,75 @@
+"""Runs families, kills and races in processes of their own, for the tests and for `make fuzz`.
+
+    python -m hostile.fuzz [--seeds 5] [--kills 100]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from hostile.kills import STAGES
+from hostile.runner import FAMILIES
+from hostile.workbench import Workbench, make_workbench
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {"PYTHONPATH": os.pathsep.join(map(str, (ROOT / "src", ROOT, ROOT / "tests"))), "HF_HUB_OFFLINE": "1",
+               "OPENMOFI_DEBUG": ""}
+
+
+def python(module: str, *arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a module of these tests in a process of its own."""
+    return subprocess.run([sys.executable, "-m", module, *map(str, arguments)], capture_output=True, text=True,
+                          env=os.environ | ENVIRONMENT, timeout=3000, cwd=folder)
+
+
+def run_family(family: str, bench: Workbench, folder: Path, seed: int = 0) -> list[dict[str, Any]]:
+    """The outcomes of a family's cases, after checking that none is broken and none ended the process.
+
+    Raises:
+        AssertionError: one did; the message has its name and what it said.
+    """
+    results = folder / f"{family}-{seed}.jsonl"
+    done = python("hostile.runner", bench.root, family, results, "--seed", seed, folder=folder)
+    rows = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    assert done.returncode == 0, f"{rows[-1:]} ended the process: {done.stderr[-3000:]}"
+    assert rows[-1] == {"end": True}
+    broken = [f"{row['case']}: {row['detail']}" for row in rows if row.get("outcome") == "broken"]
+    assert not broken, "\n\n".join(broken)
+    return [row for row in rows if "outcome" in row]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--kills", type=int, default=100)
+    options = parser.parse_args()
+    failed = False
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
+        folder, bench = Path(name), Workbench(Path(name) / "workbench")
+        make_workbench(bench.root)
+        for family in FAMILIES:
+            for seed in range(1, options.seeds + 1):
+                try:
+                    outcomes = run_family(family, bench, folder, seed)
+                    counts = Counter(row["outcome"] for row in outcomes)
+                    print(f"{family} {seed}: {dict(counts)}, {outcomes[-1]['grown_mib']} MiB grown", flush=True)
+                except AssertionError as error:
+                    failed = True
+                    print(f"{family} {seed}: BROKEN\n{error}", flush=True)
+        for stage in STAGES:
+            done = python("hostile.kills", bench.root, stage, options.kills, folder=folder)
+            failed |= done.returncode != 0
+            print(done.stdout + (done.stderr if done.returncode else ""), end="", flush=True)
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()

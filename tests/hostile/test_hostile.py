@@ -1,0 +1,34 @@
+"""One invariant for all that is read: whole or refused in a sentence, within bounded memory, and never a crash.
+
+The cases of a family run in a process of its own (`hostile.runner`), for some of them would take the tests along.
+`make fuzz` runs them with other seeds.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from hostile.fuzz import python, run_family
+from hostile.kills import STAGES
+from hostile.runner import FAMILIES
+
+GROWTH_MIB = {"images": 900, "encoders": 900}
+"""By how much the process may grow over what a small label job takes; torch itself takes half of what is set here."""
+LEAST = {"tars": 600, "images": 80, "tables": 240, "texts": 90, "bases": 250, "folders": 220, "encoders": 150,
+         "settings": 230}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_whole_or_refused(family, bench, tmp_path):
+    outcomes = run_family(family, bench, tmp_path)
+    assert {row["outcome"] for row in outcomes} == {"whole", "refused"}
+    assert len(outcomes) >= LEAST[family]
+    assert outcomes[-1]["grown_mib"] < GROWTH_MIB.get(family, 500)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
+def test_killed_and_resumed_is_the_same_bytes(stage, bench, tmp_path):
+    done = python("hostile.kills", bench.root, stage, 6, folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "kills, 0 outcomes of other bytes" in done.stdout
