@@ -172,7 +172,7 @@ def test_what_cannot_be_read_claims_no_folder(folder):
     (folder / "names.csv").write_text("name,entity\nx,9\n")
     with pytest.raises(OpenMofiError):
         build_table(folder, folder / "kb")
-    assert not (folder / "kb").exists()
+    assert not (folder / "kb" / "manifest.json").exists()
     (folder / "names.csv").write_text("name,entity\nx,1\n")
     assert build_table(folder, folder / "kb").finished
 
