@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from openmofi.cli.command import print_json, visible
+
+if TYPE_CHECKING:
+    from openmofi.labeling import Explanation
 
 
 def explain(
@@ -35,7 +38,7 @@ def explain(
         _print(explanation)
 
 
-def _print(explanation: Any) -> None:
+def _print(explanation: Explanation) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -50,23 +53,23 @@ def _print(explanation: Any) -> None:
         console.print("The text names nothing that the knowledge base knows." if not explanation.mentions
                       else "What the text names has no candidate in the knowledge base.")
         return
-    table = Table()
-    for column, style in (("mention", "bold"), ("candidate", ""), ("description", "dim")):
-        table.add_column(column, style=style, max_width=44)
+    # What may be long shares one column, so that all fits 80 columns whatever the names.
+    table = Table(box=None, pad_edge=False)
+    table.add_column("mention, candidates", overflow="fold", ratio=1)
     for column in ("prior", "text", "image", "P(shown)"):
-        table.add_column(column, justify="right")
-    table.add_column("verdict")
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
     last = None
     for candidate in explanation.candidates:
-        accepted = candidate.reason == "accepted"
-        if last not in (None, candidate.mention):
-            table.add_section()
-        table.add_row(
-            "" if candidate.mention == last else visible(candidate.mention),
-            visible(f"{candidate.name} ({candidate.entity})"), visible(candidate.description),
-            f"{candidate.prior:.2f}", f"{candidate.link_score:.2f}", f"{candidate.image_score:.1f}",
-            f"{candidate.probability:.3f}", candidate.reason, style="green" if accepted else None)
+        if candidate.mention != last:
+            table.add_row(Text(visible(candidate.mention), style="bold"))
         last = candidate.mention
+        style = "green" if candidate.reason == "accepted" else ""
+        table.add_row(
+            Text(visible(f"{candidate.name} ({candidate.entity})") + "\n").append(
+                visible(candidate.description), style="dim"),
+            f"{candidate.prior:.2f}", f"{candidate.link_score:.2f}", f"{candidate.image_score:.1f}",
+            f"{candidate.probability:.3f}", candidate.reason, style=style)
     console.print(table)
     console.print(f"prior: P(entity | name) · text: after the rest of the text · image: similarity on the encoder's "
                   f"scale · accepted from {explanation.threshold:.2f} on", style="dim")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from openmofi.labeling.judge.calibration import Calibration
 from openmofi.labeling.judge.stage import JudgeStage
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.linking import linker_fingerprint
+from openmofi.pairs import ReadSettings, read_pairs
 from openmofi.storage import Outputs, Shard, claimed, file_fingerprint, finish_manifest
 from openmofi.storage.atomic import table_metadata
 
@@ -69,9 +71,10 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
     given = given_calibration(calibration, kb, encoder, settings) if calibration else None
     with claimed(out, "labels", _described(shards, kb, encoder, settings),
                  _inputs(shards, kb, encoder, settings, calibration), outputs=OUTPUTS, restart=restart) as manifest:
-        known = given or known_calibration(kb, encoder, out, settings)
-        counts = _label(shards, kb, encoder, out, settings, cache or out, known,
-                        calibration or Path(out) / CALIBRATION_FILE, engine or LocalEngine(), progress or Quiet())
+        known, progress = given or known_calibration(kb, encoder, out, settings), progress or Quiet()
+        with _suited(engine or LocalEngine(), shards, settings.read, progress).session() as session:
+            counts = _label(shards, kb, encoder, out, settings, cache or out, known,
+                            calibration or Path(out) / CALIBRATION_FILE, session, progress)
         finish_manifest(out, manifest, counts)
         return counts
 
@@ -103,6 +106,18 @@ def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: st
         counts["adapter_gain"] = {"without": plain.gain(decision.threshold), "with": decision.gain(decision.threshold)}
     corpus.stage.features.note(out)
     return counts
+
+
+def _suited(engine: Engine, shards: Sequence[Shard], read: ReadSettings, progress: Progress) -> Engine:
+    """The engine, or this process where the pairs are too few for it.
+
+    All pairs count, and not those that are still to be read: a job that goes on is done as it was begun.
+    """
+    pairs = chain.from_iterable(read_pairs(shard, read) for shard in shards)
+    if engine.few and (count := sum(1 for _ in islice(pairs, engine.few))) < engine.few:
+        progress.say(f"{count:,} pairs are done in this process: other processes pay from {engine.few:,} on.")
+        return LocalEngine()
+    return engine
 
 
 def _described(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, settings: LabelSettings,
