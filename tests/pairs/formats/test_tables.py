@@ -87,7 +87,8 @@ def test_columns_by_name(tmp_path):
     assert read(place, **named) == [Pair("k", b"1", "t", PairStatus.OK, "u")]
     with pytest.raises(UsageError, match=r"has no text column .* it has: a, b, c, d") as caught:
         read(place)
-    assert "text_column" in caught.value.hint
+    assert "--text-column NAME" in caught.value.hint
+    assert "--text-column 'x.parquet=NAME'" in caught.value.hint
     with pytest.raises(UsageError, match="has no column 'z'"):
         read(place, **{**named, "key_column": "z"})
     with pytest.raises(UsageError, match="is int64, not bytes"):
