@@ -81,7 +81,7 @@ def _delimited(path: str, source: Iterator[str], settings: ReadSettings) -> Iter
                               csv.Error("too many fields"), "Put texts that contain the delimiter into quotes")
             yield names, row
     except csv.Error as error:
-        first = reader.line_num - len(lines.record) + 1
+        first = reader.reader.line_num - len(lines.record) + 1
         if '"' in "".join(lines.record):
             report_damage(f"{path} cannot be read beyond line {first}: the quote that opens in line "
                           f"{first + lines.open_quote()} is not closed ({error}).", settings, error, _QUOTES)
