@@ -8,20 +8,20 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from openmofi.cli.command import Restart, print_json
+from openmofi.cli.command import Restart, input_path, output_path, print_json
 
 app = typer.Typer(no_args_is_help=True)
 
 _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-_KB = Annotated[Path, typer.Argument(help="Folder of the knowledge base.", metavar="KB")]
+_KB = Annotated[Path, typer.Argument(parser=input_path, help="Folder of the knowledge base.", metavar="KB")]
 
 
 @app.command()
 def build(
     builder: Annotated[Literal["wordnet", "table", "sample"], typer.Argument(
         help="wordnet: WordNet's dict folder; table: a folder of Parquet tables; sample: a sample world.")],
-    source: Annotated[Path, typer.Argument(help="What to build it of.", metavar="SRC")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the knowledge base.")],
+    source: Annotated[Path, typer.Argument(parser=input_path, help="What to build it of.", metavar="SRC")],
+    out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the knowledge base.")],
     candidates: Annotated[int, typer.Option(min=1, help="Most entities a name keeps.")] = 30,
     restart: Restart = False,
     as_json: _JSON = False,

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,6 +24,8 @@ from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.texts import entity_text
 from openmofi.storage import fingerprint, write_table
+from openmofi.storage.addresses import filesystem_of
+from openmofi.storage.manifest import is_hidden
 
 _BLOCK = 1024
 
@@ -99,8 +100,9 @@ def embed_entities(kb: KnowledgeBase, encoder: Encoder, ids: Sequence[str], temp
 
 def _stored(folder: str, dim: int) -> EntityFeatures:
     """All blocks of a store; an entity that two jobs embedded at the same time stands in the first of them."""
-    filesystem, root = fsspec.core.url_to_fs(folder)
-    names = sorted(filesystem.glob(f"{root}/[!.]*.parquet")) if filesystem.isdir(root) else []
+    filesystem, root = filesystem_of(folder)
+    listed = filesystem.ls(root, detail=False) if filesystem.isdir(root) else []
+    names = sorted(name for name in listed if name.endswith(".parquet") and not is_hidden(name))
     tables = [pq.read_table(name, filesystem=filesystem) for name in names]
     if not tables:
         return EntityFeatures(pa.array([], pa.string()), np.zeros((0, dim), np.float32))

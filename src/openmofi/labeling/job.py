@@ -28,7 +28,7 @@ from openmofi.labeling.decide import decide, known_calibration
 from openmofi.labeling.judge.stage import JudgeStage
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.linking import linker_fingerprint
-from openmofi.storage import Outputs, Shard, claimed, file_fingerprint, finish_manifest
+from openmofi.storage import Outputs, Shard, claimed, file_fingerprint, finish_manifest, require_local
 from openmofi.storage.atomic import table_metadata
 
 ADAPTER_SETTINGS = HeadSettings(learning_rate=5e-4)
@@ -64,6 +64,8 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
             settings, there is too little to calibrate on.
     """
     require_judge(encoder)
+    if cache:
+        require_local(cache)
     with claimed(out, "labels", _described(shards, kb, encoder, settings),
                  _inputs(shards, kb, encoder, settings, calibration), outputs=OUTPUTS, restart=restart) as manifest:
         counts = _label(shards, kb, encoder, out, settings, cache or out, calibration, engine or LocalEngine(),

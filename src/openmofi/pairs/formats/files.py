@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-import fsspec
-
 from openmofi.pairs.formats.grouping import Content
 from openmofi.pairs.read_settings import ReadSettings
 from openmofi.schema import PairStatus
+from openmofi.storage.addresses import filesystem_of
 
 _ELSEWHERE = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:")
 
@@ -25,7 +24,7 @@ class ImageFiles:
     """Reads images below one folder. Symbolic links that its owner made there are followed."""
 
     def __init__(self, folder: str, settings: ReadSettings) -> None:
-        self._filesystem, self._folder = fsspec.core.url_to_fs(folder)
+        self._filesystem, self._folder = filesystem_of(folder)
         self._limit = settings.max_image_bytes
 
     def image(self, path: str) -> Content | None:

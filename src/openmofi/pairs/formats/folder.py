@@ -8,8 +8,6 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import fsspec
-
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs.formats.columns import find_columns
 from openmofi.pairs.formats.files import ImageFiles, inside
@@ -18,7 +16,7 @@ from openmofi.pairs.read_settings import ReadSettings
 from openmofi.pairs.source import open_source, report_damage
 from openmofi.pairs.text import json_object, printable
 from openmofi.schema import Pair, PairStatus
-from openmofi.storage.atomic import is_remote
+from openmofi.storage.addresses import filesystem_of, is_remote
 from openmofi.storage.fingerprint import TABLES
 
 _USUAL = ("metadata.csv", "metadata.jsonl", "metadata.tsv", "captions.csv", "captions.tsv", "captions.jsonl")
@@ -37,7 +35,7 @@ def read_folder(path: str, settings: ReadSettings, *, paths_only: bool = False) 
         OpenMofiError: it does not exist, or contains nothing that can be read.
         UsageError: several tables, or no text or image column was recognised.
     """
-    filesystem, root = fsspec.core.url_to_fs(path)
+    filesystem, root = filesystem_of(path)
     try:
         inside = sorted(name.rpartition("/")[2] for name in filesystem.ls(root, detail=False))
     except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
@@ -59,7 +57,7 @@ def _table(path: str, inside: list[str]) -> str | None:
 
 
 def _beside(path: str, settings: ReadSettings, paths_only: bool) -> Iterator[Pair]:
-    filesystem, root = fsspec.core.url_to_fs(path)
+    filesystem, root = filesystem_of(path)
     prefix = len(root.rstrip("/")) + 1
     members = []
     for name, info in filesystem.find(root, detail=True).items():

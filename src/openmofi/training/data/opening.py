@@ -13,7 +13,7 @@ from openmofi.errors import UsageError
 from openmofi.reinforcement import Knowledge
 from openmofi.schema import VOCABULARY
 from openmofi.storage import read_parquet
-from openmofi.storage.atomic import is_remote
+from openmofi.storage.addresses import is_remote
 from openmofi.training.data.augmentation import TrainingImages
 from openmofi.training.data.held_out import HeldOut, hold_out, labels_of
 from openmofi.training.data.loader import Sources, TrainingData
