@@ -325,19 +325,20 @@ def evaluate(protocol: str, *, data: Folder, encoder: EncoderLike | None = None,
 
 def export(encoder: EncoderLike, out: Folder, *, format: Literal["onnx", "openvino"] = "onnx",
            precision: Literal["fp32", "bf16", "int8"] = "fp32", images: Pairs = (),
-           max_loss: float = 0.01) -> Agreement:
+           max_loss: float = 0.01, restart: bool = False) -> Agreement:
     """Export an encoder; it opens as `onnx:OUT` or `openvino:OUT` anywhere an encoder is taken.
 
     Args:
         encoder: an `Encoder` or a spec.
-        out: the folder to write; must be new.
+        out: the folder to write.
         format: of the graphs.
         precision: `fp32`, `bf16` (OpenVINO) or `int8`.
         images: pairs to compare and calibrate on; generated images where there are none.
         max_loss: greatest 1 − mean cosine between original and export; above it nothing is written.
+        restart: see the head of this module.
 
     Raises:
-        OpenMofiError: the export is further from the original, or `out` exists.
+        OpenMofiError: the export is further from the original, or `out` was made with other settings.
     """
     from openmofi.encoders.export.agreement import samples_of
     from openmofi.encoders.export.export_settings import ExportSettings
@@ -347,7 +348,8 @@ def export(encoder: EncoderLike, out: Folder, *, format: Literal["onnx", "openvi
     patterns = [images] if isinstance(images, str | Path) else list(images)
     return export_encoder(opened, Path(out), settings,
                           samples_of([str(pattern) for pattern in patterns], opened.preprocessing.size,
-                                     decode_size=opened.preprocessing.decode_size))
+                                     decode_size=opened.preprocessing.decode_size),
+                          restart=restart)
 
 
 def _shards(pairs: Pairs) -> Sequence[Shard]:

@@ -7,18 +7,18 @@ from typing import Annotated
 
 import typer
 
-from openmofi.cli.command import Restart, print_json
+from openmofi.cli.command import Restart, input_path, output_path, print_json
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-Kb = Annotated[Path | None, typer.Option("--kb", help="Knowledge base: names, descriptions, types.")]
+Kb = Annotated[Path | None, typer.Option("--kb", parser=input_path, help="Knowledge base: names, descriptions, types.")]
 
 
 @app.command("build")
 def build(
-    labels: Annotated[Path, typer.Argument(help="Folder written by `openmofi label`.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Dataset folder.")],
+    labels: Annotated[Path, typer.Argument(parser=input_path, help="Folder written by `openmofi label`.")],
+    out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Dataset folder.")],
     min_images: Annotated[int, typer.Option(help="Drop entities with fewer images.")] = 5,
     max_images: Annotated[int | None, typer.Option(help="Keep the most probable images of an entity.")] = None,
     near_duplicates: Annotated[str, typer.Option(
@@ -49,11 +49,13 @@ def build(
 
 @app.command("audit")
 def audit(
-    folder: Annotated[Path, typer.Argument(metavar="LABELS_OR_DATASET", help="Labels or dataset folder.")],
+    folder: Annotated[Path, typer.Argument(
+        parser=input_path, metavar="LABELS_OR_DATASET", help="Labels or dataset folder.")],
     truth: Annotated[Path, typer.Option("--truth", help="Truth table (Parquet).")],
     at_recall: Annotated[float, typer.Option(min=0, max=1, help="Recall at which selectors are compared.")] = 0.75,
     split: Annotated[str | None, typer.Option(help="Only the pairs of this split.")] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the whole audit as JSON.")] = None,
+    out: Annotated[Path | None, typer.Option(
+        "-o", "--out", parser=output_path, help="Write the whole audit as JSON.")] = None,
     as_json: Json = False,
 ) -> None:
     """Compare labels with the truth: precision, recall, groups, the text-only linker beside it."""

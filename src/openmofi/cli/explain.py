@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openmofi.cli.command import print_json, visible
+from openmofi.cli.command import output_path, print_json, visible
 
 if TYPE_CHECKING:
     from openmofi.labeling import Explanation
@@ -23,7 +23,8 @@ def explain(
     linker: Annotated[str, typer.Option(help="coherence, prior or fusion:PATH.")] = "coherence",
     threshold: Annotated[float, typer.Option(help="Accept from this calibrated probability on.")] = 0.8,
     template: Annotated[str, typer.Option(help="Entity text for the encoder.")] = "{name}: {description}",
-    cache: Annotated[Path | None, typer.Option(help="Keeps entity embeddings (default: ~/.cache/openmofi).")] = None,
+    cache: Annotated[Path | None, typer.Option(
+        parser=output_path, help="Keeps entity embeddings (default: ~/.cache/openmofi).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Show mentions, candidates with priors, coherence and image scores, and the verdict with its reason."""

@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from openmofi.cli.command import Restart, print_json
+from openmofi.cli.command import Restart, input_path, output_path, print_json
 from openmofi.errors import UsageError
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-_KB = Annotated[Path, typer.Argument(help="Folder of the knowledge base.", metavar="KB")]
+_KB = Annotated[Path, typer.Argument(parser=input_path, help="Folder of the knowledge base.", metavar="KB")]
 
 
 _TABLES = """Build a knowledge base; the same source gives the same bytes.
@@ -43,8 +43,9 @@ wordnet: SRC is WordNet's dict folder.  sample: SRC is a sample world.
 @app.command(help=_TABLES)
 def build(
     builder: Annotated[Literal["wordnet", "table", "sample"], typer.Argument(help="See above.")],
-    source: Annotated[Path, typer.Argument(help="What to build it of.", metavar="SRC")],
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder of the knowledge base.")] = None,
+    source: Annotated[Path, typer.Argument(parser=input_path, help="What to build it of.", metavar="SRC")],
+    out: Annotated[Path | None, typer.Option(
+        "-o", "--out", parser=output_path, help="Folder of the knowledge base.")] = None,
     candidates: Annotated[int, typer.Option(min=1, help="Most entities a name keeps.")] = 30,
     check: Annotated[bool, typer.Option("--check", help="Build nothing: say how the tables are understood.")] = False,
     restart: Restart = False,

@@ -7,14 +7,14 @@ from typing import Annotated, Literal, cast
 
 import typer
 
-from openmofi.cli.command import Restart, print_json
+from openmofi.cli.command import Restart, output_path, print_json
 
 
 def label(
     shards: Annotated[list[str], typer.Argument(help="Tar or Parquet, folders, globs, '{00..09}' ranges, URLs.")],
     kb: Annotated[str, typer.Option(help="Folder of the knowledge base.")],
     encoder: Annotated[str, typer.Option(help="sample, open_clip:ARCH/PRETRAINED, hf:PATH-OR-ID or run:PATH.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the labels.")],
+    out: Annotated[Path, typer.Option("--out", "-o", parser=output_path, help="Folder of the labels.")],
     detector: Annotated[str, typer.Option(help="gazetteer, spacy or gazetteer+spacy.")] = "gazetteer",
     linker: Annotated[str, typer.Option(help="coherence, prior or fusion:PATH.")] = "coherence",
     threshold: Annotated[float, typer.Option(help="Accept from this calibrated probability on.")] = 0.8,
@@ -25,7 +25,8 @@ def label(
     max_candidates: Annotated[int, typer.Option(help="Candidates a mention that the image judges.")] = 8,
     adapt: Annotated[bool, typer.Option("--adapt", help="Fit a light adapter on the job's own links first.")] = False,
     calibration: Annotated[Path | None, typer.Option(help="Use this calibration.json.")] = None,
-    cache: Annotated[Path | None, typer.Option(help="Shared by jobs: links, features (default: the output).")] = None,
+    cache: Annotated[Path | None, typer.Option(
+        parser=output_path, help="Shared by jobs: links, features (default: the output).")] = None,
     on_damage: Annotated[str, typer.Option(
         help="What a damaged shard does: stop the job, or keep what can be read.")] = "stop",
     text_column: Annotated[list[str] | None, typer.Option(

@@ -18,7 +18,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -31,7 +30,8 @@ from openmofi.pairs.images.decode import MAX_PIXELS, decoding
 from openmofi.pairs.images.formats import HEIC, heic_readable
 from openmofi.schema import Pair, PairStatus, features_schema
 from openmofi.storage import exists, fingerprint, read_arrow, read_arrow_schema, write_arrow, write_bytes, write_json
-from openmofi.storage.atomic import is_remote, is_whole
+from openmofi.storage.addresses import is_remote, open_address, read_text
+from openmofi.storage.atomic import is_whole
 
 _VERSION = 3
 _UNREAD = b"unread_formats"
@@ -95,7 +95,7 @@ class StoredFeatures:
 def take_note_along(source: str | Path, folder: str | Path) -> None:
     """Copy the note of `source` into a folder that is built of it, where there is one; see `FeatureStore.note`."""
     if exists(f"{source}/{NOTE}"):
-        with fsspec.open(f"{source}/{NOTE}", "rb") as file:
+        with open_address(f"{source}/{NOTE}") as file:
             write_bytes(f"{folder}/{NOTE}", file.read())
 
 
@@ -149,8 +149,7 @@ class FeatureStore:
             OpenMofiError: the note is damaged.
         """
         try:
-            with fsspec.open(f"{folder}/{NOTE}", "rt", encoding="utf-8") as file:
-                note = json.load(file)
+            note = json.loads(read_text(f"{folder}/{NOTE}"))
             read = settings_from(ReadSettings(), values=note["read"])
             return cls(str(note["cache"]), encoder, read, int(note["batch_size"]), int(note["max_pixels"]))
         except FileNotFoundError:

@@ -31,7 +31,7 @@ from openmofi.labeling.judge.stage import JudgeStage
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.linking import linker_fingerprint
 from openmofi.pairs import ReadSettings, read_pairs
-from openmofi.storage import Outputs, Shard, claimed, file_fingerprint, finish_manifest
+from openmofi.storage import Outputs, Shard, claimed, file_fingerprint, finish_manifest, require_local
 from openmofi.storage.atomic import table_metadata
 
 ADAPTER_SETTINGS = HeadSettings(learning_rate=5e-4)
@@ -68,6 +68,8 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
             settings, there is too little to calibrate on.
     """
     encoder.require_comparison()
+    if cache:
+        require_local(cache)
     given = given_calibration(calibration, kb, encoder, settings) if calibration else None
     with claimed(out, "labels", _described(shards, kb, encoder, settings),
                  _inputs(shards, kb, encoder, settings, calibration), outputs=OUTPUTS, restart=restart) as manifest:

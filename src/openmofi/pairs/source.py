@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import IO, cast
-
-import fsspec
+from typing import IO
 
 from openmofi.errors import OpenMofiError
 from openmofi.pairs.read_settings import ReadSettings
+from openmofi.storage.addresses import open_address
 
 _log = logging.getLogger(__name__)
 
@@ -30,15 +29,15 @@ def open_source(path: str) -> IO[bytes]:
 
     Raises:
         OpenMofiError: it does not exist, may not be read, or its protocol is unknown; trying again cannot help.
-        OSError: anything else.
+        OSError: anything else; reading may raise it too.
     """
     try:
-        return cast("IO[bytes]", fsspec.open(path, "rb").open())
+        return open_address(path)
     except FileNotFoundError as error:
         raise OpenMofiError(f"{path} does not exist.", "Check the path.") from error
     except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
         raise OpenMofiError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
-    except (ImportError, ValueError) as error:
+    except ValueError as error:
         raise OpenMofiError(f"{path} cannot be opened: {error}.") from error
 
 

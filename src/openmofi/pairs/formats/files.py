@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-import fsspec
-
 from openmofi.pairs.formats.grouping import Content
 from openmofi.pairs.read_settings import ReadSettings
 from openmofi.pairs.text import printable
 from openmofi.schema import PairStatus
+from openmofi.storage.addresses import filesystem_of
 
 NO_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 """What a system raises where there is no such file for us; other errors of reading may pass."""
@@ -38,7 +37,7 @@ class ImageFiles:
 
     def __init__(self, table: str, settings: ReadSettings) -> None:
         self._root = (settings.image_root or table.rpartition("/")[0] or ".").rstrip("/")
-        self._filesystem, folder = fsspec.core.url_to_fs(self._root or "/")
+        self._filesystem, folder = filesystem_of(self._root or "/")
         self._above = tuple(f"{name.rstrip('/')}/" for name in (folder, self._filesystem.unstrip_protocol(folder)))
         self._limit = settings.max_image_bytes
         self.unread = ""

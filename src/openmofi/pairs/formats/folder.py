@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-import fsspec
-
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs.formats.columns import find_columns
 from openmofi.pairs.formats.delimited import read_records
@@ -15,7 +13,7 @@ from openmofi.pairs.formats.grouping import Content, Grouper, RowPairs, read_lim
 from openmofi.pairs.read_settings import ReadSettings
 from openmofi.pairs.text import identifier, printable
 from openmofi.schema import Pair, PairStatus
-from openmofi.storage.atomic import is_remote
+from openmofi.storage.addresses import filesystem_of, is_remote
 from openmofi.storage.fingerprint import TABLES
 
 _USUAL = ("metadata.csv", "metadata.jsonl", "metadata.tsv", "captions.csv", "captions.tsv", "captions.jsonl")
@@ -33,7 +31,7 @@ def read_folder(path: str, settings: ReadSettings, *, paths_only: bool = False) 
         OpenMofiError: it does not exist, or contains nothing that can be read.
         UsageError: several tables, or no text or image column was recognised.
     """
-    filesystem, root = fsspec.core.url_to_fs(path)
+    filesystem, root = filesystem_of(path)
     try:
         inside = sorted(name.rpartition("/")[2] for name in filesystem.ls(root, detail=False))
     except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
@@ -55,7 +53,7 @@ def _table(path: str, inside: list[str]) -> str | None:
 
 
 def _beside(path: str, settings: ReadSettings, paths_only: bool) -> Iterator[Pair]:
-    filesystem, root = fsspec.core.url_to_fs(path)
+    filesystem, root = filesystem_of(path)
     prefix = len(root.rstrip("/")) + 1
     members = []
     for name, info in filesystem.find(root, detail=True).items():

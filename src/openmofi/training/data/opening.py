@@ -11,7 +11,7 @@ from openmofi.dataset.tables import Folder
 from openmofi.engine import Progress
 from openmofi.errors import UsageError
 from openmofi.reinforcement import Knowledge
-from openmofi.storage.atomic import is_remote
+from openmofi.storage.addresses import is_remote
 from openmofi.training.data.augmentation import TrainingImages
 from openmofi.training.data.held_out import HeldOut, hold_out, labels_of
 from openmofi.training.data.loader import Sources, TrainingData

@@ -18,7 +18,7 @@ from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError
 from openmofi.pairs.formats.index import ImageBytes
 from openmofi.storage import Shard, file_fingerprint, fingerprint, write_json
-from openmofi.storage.atomic import is_remote
+from openmofi.storage.addresses import is_remote
 from openmofi.training.data.plan import Ints
 from openmofi.training.data.rows import Rows
 
