@@ -194,21 +194,23 @@ def build_dataset(labels: Labels | Folder, *, out: Folder, kb: KnowledgeBase | F
 
 
 def audit(labels: Labels | Dataset | Folder, truth: str | Path, *, at_recall: float = 0.75,
-          split: str | None = None) -> Audit:
+          split: str | None = None, kb: KnowledgeBase | Folder | None = None) -> Audit:
     """Labels, or a dataset, beside the truth: precision, recall, calibration.
 
     Args:
         labels: what `label` or `build_dataset` returned, or its folder.
-        truth: a table of `openmofi.schema.TRUTH`.
+        truth: a CSV, TSV, JSON-lines or Parquet table with the columns `key` and `entity`, and any of the others of
+            `openmofi.schema.TRUTH`.
         at_recall: where precision is compared with the text-only linker's.
         split: only the pairs of this split of the truth.
+        kb: names entities of the truth; by default the labels' own.
 
     Raises:
         OpenMofiError: the truth cannot be read, or does not match.
     """
     from openmofi import dataset
 
-    return dataset.audit(_folder(labels), truth, at_recall=at_recall, split=split)
+    return dataset.audit(_folder(labels), truth, at_recall=at_recall, split=split, kb=_kb(kb) if kb else None)
 
 
 def reinforce(pairs: Pairs, *, labels: Labels | Folder, teachers: str, out: Folder,

@@ -51,9 +51,12 @@ def build(
 def audit(
     folder: Annotated[Path, typer.Argument(
         parser=input_path, metavar="LABELS_OR_DATASET", help="Labels or dataset folder.")],
-    truth: Annotated[Path, typer.Option("--truth", help="Truth table (Parquet).")],
+    truth: Annotated[Path, typer.Option(
+        "--truth", help="What images show: a CSV, TSV, JSON-lines or Parquet table with the columns key and entity.")],
     at_recall: Annotated[float, typer.Option(min=0, max=1, help="Recall at which selectors are compared.")] = 0.75,
     split: Annotated[str | None, typer.Option(help="Only the pairs of this split.")] = None,
+    kb: Annotated[Path | None, typer.Option(
+        "--kb", help="Knowledge base for the names of entities in the truth; by default the labels' own.")] = None,
     out: Annotated[Path | None, typer.Option(
         "-o", "--out", parser=output_path, help="Write the whole audit as JSON.")] = None,
     as_json: Json = False,
@@ -63,7 +66,7 @@ def audit(
     from openmofi.cli.show.tables import print_audit
     from openmofi.storage import write_json
 
-    result = api.audit(folder, truth, at_recall=at_recall, split=split).as_dict()
+    result = api.audit(folder, truth, at_recall=at_recall, split=split, kb=kb).as_dict()
     if out:
         write_json(out, result)
     if as_json:

@@ -60,7 +60,7 @@ def test_images_permuted_under_the_same_keys_are_refused(labelled, encoder, tmp_
     if warm:
         opened(dataset, tmp_path / "cache")
     permuted(tars[1])
-    with pytest.raises(OpenMofiError, match=r"pairs-001\.tar has changed since it was labelled.*Put the old shard back"):
+    with pytest.raises(OpenMofiError, match=r"pairs-001\.tar has changed since it was labelled.*Put the old"):
         opened(dataset, tmp_path / "cache")
     with pytest.raises(OpenMofiError, match=r"pairs-001\.tar has changed since it was labelled"):
         opened(dataset, tmp_path / "cache", locked(encoder))
@@ -69,7 +69,7 @@ def test_images_permuted_under_the_same_keys_are_refused(labelled, encoder, tmp_
 def test_a_change_that_the_fingerprint_misses_is_seen_by_the_images(labelled, encoder, tmp_path, monkeypatch):
     """In the middle of a large shard: here everything is the middle."""
     dataset, tars = labelled
-    monkeypatch.setattr(Origin, "require_same", lambda *_: None)
+    monkeypatch.setattr(Origin, "is_same", lambda *_: True)
     opened(dataset, tmp_path / "cache")
     opened(dataset, tmp_path / "cache", locked(encoder))
     permuted(tars[0])
@@ -109,7 +109,7 @@ def test_fingerprints_of_unchanged_shards_are_not_taken_again(labelled, tmp_path
 
 
 def test_a_dataset_that_does_not_know_its_shards_says_so(labelled, tmp_path):
-    dataset, tars = labelled
+    dataset, _ = labelled
     for path in (dataset / "images").iterdir():
         write_table(path, pq.read_table(path).replace_schema_metadata(None))
     said = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -54,6 +55,7 @@ def print_names(names: Mapping[str, str], as_json: bool) -> None:
 
 def print_audit(result: Mapping[str, Any]) -> None:
     """Print an audit's plain values: a row a group, the text-only linker beside the labels."""
+    _audit_warnings(result)
     rows = [_audit_row("all", "", result["overall"])]
     for group, values in result["groups"].items():
         rows += [_audit_row("" if position else group, value, figures)
@@ -63,6 +65,15 @@ def print_audit(result: Mapping[str, Any]) -> None:
     for name, precision in result["precision_at_recall"].items():
         if result["curve"]:
             print(f"precision of {name} at recall {result['recall_asked']:.2f}: {_percent(precision)}")
+
+
+def _audit_warnings(result: Mapping[str, Any]) -> None:
+    if result["keys_unmatched"]:
+        print(f"warning: {result['keys_unmatched']:,} keys of the truth are not in the labels, such as "
+              f"{', '.join(map(repr, result['examples']))}; they count as missed", file=sys.stderr)
+    if unknown := result["unknown_entities"]:
+        print(f"warning: {len(unknown):,} entities of the truth are unknown to the labels, such as "
+              f"{', '.join(map(repr, unknown[:3]))}", file=sys.stderr)
 
 
 def _audit_row(group: str, value: str, figures: Mapping[str, Any]) -> tuple[str, ...]:
