@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from openmofi.dataset.report.markdown import markdown_text, table_row
+
 HERE = Path(__file__).parent
 _NOT_BENCHMARKS = {"harness.py", "run_all.py"}
 
@@ -26,14 +28,14 @@ def _section(result: dict[str, Any]) -> list[str]:
     rows = result["rows"]
     columns = list(dict.fromkeys(
         key for row in rows for key, value in row.items() if not isinstance(value, list | dict)))
-    lines = [f"## {result['name']}", "",
-             f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB; "
-             f"Python {machine['python']}; {packages}.", ""]
+    lines = [f"## {markdown_text(result['name'])}", "", markdown_text(
+        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB; "
+        f"Python {machine['python']}; {packages}."), ""]
     if columns:
-        lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-        lines += ["| " + " | ".join(_cell(row.get(column)) for column in columns) + " |" for row in rows]
+        lines += [table_row(columns), "|" + "---|" * len(columns)]
+        lines += [table_row(_cell(row.get(column)) for column in columns) for row in rows]
         lines.append("")
-    lines += [f"- `{name}`: **{_cell(value)}**" for name, value in result["ratios"].items()]
+    lines += [f"- {markdown_text(name)}: **{_cell(value)}**" for name, value in result["ratios"].items()]
     return lines + [""]
 
 

@@ -55,7 +55,8 @@ def build_kb(builder: Literal["table", "wordnet"], source: Folder, out: Folder, 
     """Build a knowledge base; the same source gives the same bytes.
 
     Args:
-        builder: `table` (a folder of Parquet tables: entities, names, relations) or `wordnet` (WordNet's dict folder).
+        builder: `table` (tables of entities, names, relations: docs/knowledge-base.md) or `wordnet` (WordNet's dict
+            folder).
         source: what it is built of.
         out: its folder.
         candidates: most entities that a name keeps.
@@ -75,9 +76,11 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
           linker: str = "coherence", threshold: float = 0.8, target_precision: float | None = None, top_k: int = 5,
           sibling_margin: float = 0.0, template: str = "{name}: {description}", max_candidates: int = 8,
           adapt: bool = False, calibration: str | Path | None = None, cache: Folder | None = None,
-          on_damage: Literal["stop", "keep"] = "stop", text_column: str = "", image_column: str = "",
-          batch_size: int = 64, device: str = "cpu", precision: str = "fp32", engine: str = "local", seed: int = 0,
-          restart: bool = False, progress: bool | Progress | None = None) -> Labels:
+          on_damage: Literal["stop", "keep"] = "stop", text_column: str | Sequence[str] = "",
+          image_column: str | Sequence[str] = "", key_column: str | Sequence[str] = "", image_root: str | Path = "",
+          max_image_pixels: int = 89_478_485, batch_size: int = 64, device: str = "cpu", precision: str = "fp32",
+          engine: str = "local", seed: int = 0, restart: bool = False,
+          progress: bool | Progress | None = None) -> Labels:
     """Label image–text pairs with the entities that their images show; goes on where an earlier call stopped.
 
     Args:
@@ -97,7 +100,10 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
         calibration: a label job's `calibration.json` to use.
         cache: links, features and entity embeddings, shared by jobs; `out` where not given.
         on_damage: what a damaged shard does: `stop`, or `keep` what can be read.
-        text_column, image_column: of tables; a common name where empty.
+        text_column, image_column, key_column: of tables; a common name where empty. Several entries, each a name or
+            `PATTERN=NAME`, tell inputs apart, see `openmofi.pairs.ReadSettings`.
+        image_root: folder that the images of tables lie below; the table's own where empty.
+        max_image_pixels: larger images are refused before they are decoded.
         batch_size: images a forward pass.
         device, precision: of an encoder that is given by its spec.
         engine: `local`, `processes:N` (few pairs are done in this process all the same), `ray` or `ray:ADDRESS`.
@@ -113,14 +119,19 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
     from openmofi.engine import engine_named
     from openmofi.labeling import LabelSettings, SelectionSettings, TextSettings
     from openmofi.pairs import ReadSettings
+    from openmofi.pairs.formats.columns import check_patterns, column_setting
 
     settings = LabelSettings(
         TextSettings(detector, linker, max_candidates),
         SelectionSettings(template, threshold, target_precision, top_k, sibling_margin), adapt=adapt,
-        batch_size=batch_size, seed=seed,
-        read=ReadSettings(on_damage=on_damage, text_column=text_column, image_column=image_column))
+        batch_size=batch_size, max_image_pixels=max_image_pixels, seed=seed,
+        read=ReadSettings(on_damage=on_damage, text_column=column_setting(text_column),
+                          image_column=column_setting(image_column), key_column=column_setting(key_column),
+                          image_root=str(image_root)))
+    shards = _shards(pairs)
+    check_patterns(settings.read, [shard.path for shard in shards])
     with shown_progress(progress) as shown:
-        labeling.label(_shards(pairs), _kb(kb), _encoder(encoder, device, precision), out, settings, cache=cache,
+        labeling.label(shards, _kb(kb, shown), _encoder(encoder, device, precision), out, settings, cache=cache,
                        calibration=calibration, engine=engine_named(engine), progress=shown, restart=restart)
     return Labels.open(out)
 
@@ -152,7 +163,7 @@ def explain(image: ImageInput, text: str, *, kb: KnowledgeBase | Folder, encoder
     settings = LabelSettings(TextSettings(detector, linker, max_candidates), SelectionSettings(
         template, threshold, top_k=top_k, sibling_margin=sibling_margin))
     with shown_progress(progress) as shown:
-        return labeling.explain(image, text, _kb(kb), _encoder(encoder, device, precision), settings,
+        return labeling.explain(image, text, _kb(kb, shown), _encoder(encoder, device, precision), settings,
                                 cache=cache or cache_folder(), calibration=calibration, progress=shown)
 
 
@@ -183,21 +194,23 @@ def build_dataset(labels: Labels | Folder, *, out: Folder, kb: KnowledgeBase | F
 
 
 def audit(labels: Labels | Dataset | Folder, truth: str | Path, *, at_recall: float = 0.75,
-          split: str | None = None) -> Audit:
+          split: str | None = None, kb: KnowledgeBase | Folder | None = None) -> Audit:
     """Labels, or a dataset, beside the truth: precision, recall, calibration.
 
     Args:
         labels: what `label` or `build_dataset` returned, or its folder.
-        truth: a table of `openmofi.schema.TRUTH`.
+        truth: a CSV, TSV, JSON-lines or Parquet table with the columns `key` and `entity`, and any of the others of
+            `openmofi.schema.TRUTH`.
         at_recall: where precision is compared with the text-only linker's.
         split: only the pairs of this split of the truth.
+        kb: names entities of the truth; by default the labels' own.
 
     Raises:
         OpenMofiError: the truth cannot be read, or does not match.
     """
     from openmofi import dataset
 
-    return dataset.audit(_folder(labels), truth, at_recall=at_recall, split=split)
+    return dataset.audit(_folder(labels), truth, at_recall=at_recall, split=split, kb=_kb(kb) if kb else None)
 
 
 def reinforce(pairs: Pairs, *, labels: Labels | Folder, teachers: str, out: Folder,
@@ -314,19 +327,20 @@ def evaluate(protocol: str, *, data: Folder, encoder: EncoderLike | None = None,
 
 def export(encoder: EncoderLike, out: Folder, *, format: Literal["onnx", "openvino"] = "onnx",
            precision: Literal["fp32", "bf16", "int8"] = "fp32", images: Pairs = (),
-           max_loss: float = 0.01) -> Agreement:
+           max_loss: float = 0.01, restart: bool = False) -> Agreement:
     """Export an encoder; it opens as `onnx:OUT` or `openvino:OUT` anywhere an encoder is taken.
 
     Args:
         encoder: an `Encoder` or a spec.
-        out: the folder to write; must be new.
+        out: the folder to write.
         format: of the graphs.
         precision: `fp32`, `bf16` (OpenVINO) or `int8`.
         images: pairs to compare and calibrate on; generated images where there are none.
         max_loss: greatest 1 − mean cosine between original and export; above it nothing is written.
+        restart: see the head of this module.
 
     Raises:
-        OpenMofiError: the export is further from the original, or `out` exists.
+        OpenMofiError: the export is further from the original, or `out` was made with other settings.
     """
     from openmofi.encoders.export.agreement import samples_of
     from openmofi.encoders.export.export_settings import ExportSettings
@@ -336,7 +350,8 @@ def export(encoder: EncoderLike, out: Folder, *, format: Literal["onnx", "openvi
     patterns = [images] if isinstance(images, str | Path) else list(images)
     return export_encoder(opened, Path(out), settings,
                           samples_of([str(pattern) for pattern in patterns], opened.preprocessing.size,
-                                     decode_size=opened.preprocessing.decode_size))
+                                     decode_size=opened.preprocessing.decode_size),
+                          restart=restart)
 
 
 def _shards(pairs: Pairs) -> Sequence[Shard]:
@@ -356,10 +371,10 @@ def _overrides(settings: Mapping[str, Any] | Sequence[str]) -> list[str]:
     return [settings] if isinstance(settings, str) else list(settings)
 
 
-def _kb(kb: KnowledgeBase | Folder) -> KnowledgeBase:
+def _kb(kb: KnowledgeBase | Folder, progress: Progress | None = None) -> KnowledgeBase:
     from openmofi.knowledge import KnowledgeBase
 
-    return KnowledgeBase.open(kb) if isinstance(kb, str | Path) else kb
+    return KnowledgeBase.open(kb, progress=progress) if isinstance(kb, str | Path) else kb
 
 
 def _encoder(encoder: EncoderLike, device: str = "cpu", precision: str = "fp32") -> Encoder:

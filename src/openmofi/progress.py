@@ -65,10 +65,15 @@ def shown_training(progress: bool | Progress | None) -> Iterator[tuple[Watcher, 
         watcher.end()
 
 
-def _console() -> Console:
+def plain_console(*, stderr: bool = False) -> Console:
+    """A console that prints every text as it stands: `[sic]` and `:tent:` in names and paths mean nothing to it."""
     from rich.console import Console
 
-    return Console(stderr=True)
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+def _console() -> Console:
+    return plain_console(stderr=True)
 
 
 def _watched(console: Console) -> bool:
@@ -91,8 +96,9 @@ class ConsoleProgress:
         self._console = _console()
         self._live = _drawn(self._console)
         self._bar = Bar(
-            TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(), console=self._console, disable=not self._live)
+            TextColumn("{task.description:<10}", markup=False), BarColumn(), MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}", markup=False), TimeRemainingColumn(), console=self._console,
+            disable=not self._live)
         self._task: Any = None
         self._reset("", 0)
 
@@ -129,7 +135,7 @@ class ConsoleProgress:
 
     def say(self, message: str) -> None:
         """See `Progress.say`."""
-        self._console.print(message, highlight=False, markup=False)
+        self._console.print(message)
 
     def end(self) -> None:
         """Stop drawing."""
@@ -161,8 +167,9 @@ class ConsoleWatcher:
         self._console = _console()
         self._live = _drawn(self._console)
         self._bar = Bar(
-            TextColumn("train"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[line]}"), console=self._console, disable=not self._live)
+            TextColumn("train", markup=False), BarColumn(bar_width=20), MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True), TextColumn("{task.fields[line]}", markup=False), console=self._console,
+            disable=not self._live)
         self._task: Any = None
         self._total = self._first = 0
         self._started = time.monotonic()
@@ -188,7 +195,7 @@ class ConsoleWatcher:
 
     def say(self, message: str) -> None:
         """See `Watcher.say`."""
-        self._console.print(message, highlight=False, markup=False)
+        self._console.print(message)
 
     def end(self) -> None:
         """Stop drawing."""

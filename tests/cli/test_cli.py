@@ -25,8 +25,9 @@ VERBS = {
     ("label",): ("--kb", "--encoder", "--out", "--threshold", "--target-precision", "--adapt", "--on-damage",
                  "--engine", "--cache", "--json"),
     ("explain",): ("--image", "--text", "--kb", "--encoder", "--calibration", "--json"),
-    ("kb",): ("build", "info", "lookup"),
-    ("kb", "build"): ("--out", "--candidates", "--json"),
+    ("kb",): ("build", "info", "verify", "lookup"),
+    ("kb", "build"): ("--out", "--candidates", "--check", "--json"),
+    ("kb", "verify"): ("--json",),
     ("kb", "info"): ("--json",),
     ("kb", "lookup"): ("--limit", "--json"),
     ("dataset",): ("build", "audit"),
@@ -147,7 +148,9 @@ def test_kb_info_and_lookup_as_json(small_world):
     found = parsed("kb", "lookup", small_world.kb, "Oranges")
     assert {row["id"] for row in found["candidates"]} == {"e:orange-fruit", "e:orange-firm"}
     assert sum(row["prior"] for row in found["candidates"]) == pytest.approx(1)
-    assert parsed("kb", "lookup", small_world.kb, "zebra")["candidates"] == []
+    unknown = run("kb", "lookup", small_world.kb, "oragne", "--json")
+    assert unknown.exit_code == 1
+    assert (json.loads(unknown.stdout)["candidates"], json.loads(unknown.stdout)["nearest"]) == ([], ["orange"])
 
 
 def test_a_folder_that_is_no_knowledge_base(tmp_path):

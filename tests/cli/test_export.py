@@ -28,7 +28,7 @@ def exporting(monkeypatch):
     monkeypatch.setattr("openmofi.encoders.as_encoder", lambda encoder: encoder)
     pytest.importorskip("torch")
 
-    def export_encoder(encoder, out, settings, samples):
+    def export_encoder(encoder, out, settings, samples, **_options):
         paired = samples.paired
         return Agreement(samples.source, 64, 32, 0.99991, 0.9871, 0.975, 0.9999, 0.98, 0.5 if paired else None,
                          0.4975 if paired else None)

@@ -131,7 +131,7 @@ def test_a_sample_world_is_taken_as_a_source(tmp_path):
     ({"names": [("owl", "bird", 0.0)]}, r"names.parquet, row 0: 'count' is 0"),
     ({"names": [("owl", "bird", float("nan"))]}, r"names.parquet, row 0: 'count' is nan"),
     ({"names": []}, r"names.parquet has no rows"),
-    ({"names": [("!!", "bird", 1.0)]}, r"No name of the source has a letter"),
+    ({"ids": ["!!"], "names": [("!?", "!!", 1.0)], "relations": ()}, r"No name of the source has a letter"),
     ({"ids": ["bird", "tool", "bird"]}, r"entities.parquet, row 2: the id 'bird' is already in row 0"),
     ({"ids": ["bird", ""]}, r"entities.parquet, row 1: 'id' is empty"),
     ({"ids": []}, r"entities.parquet has no rows"),
@@ -155,8 +155,5 @@ def test_wrong_columns_wrong_types_and_damage_are_one_sentence(tmp_path):
     (source / "names.parquet").write_bytes(b"PAR1")
     with pytest.raises(OpenMofiError, match=r"names\.parquet cannot be read"):
         build_table(source, tmp_path / "kb3")
-    (source / "names.parquet").unlink()
-    with pytest.raises(OpenMofiError, match=r"names\.parquet is missing"):
-        build_table(source, tmp_path / "kb4")
     with pytest.raises(OpenMofiError, match=r"has no entities\.parquet"):
         build_table(tmp_path / "nowhere", tmp_path / "kb5")

@@ -70,7 +70,8 @@ def bad_rows() -> list[tuple[list[tuple[str, bytes | tarfile.TarInfo]], str, Pai
         rows.append(([*members, *more], key, status))
 
     row("truncated", PairStatus.IMAGE_BROKEN, jpeg[: len(jpeg) // 2])
-    row("no-image-at-all", PairStatus.IMAGE_BROKEN, b"<html>404</html>")
+    row("no-image-at-all", PairStatus.IMAGE_UNSUPPORTED_FORMAT, b"<html>404</html>")
+    row("noise", PairStatus.IMAGE_BROKEN, b"404")
     row("no-bytes", PairStatus.IMAGE_BROKEN, b"")
     row("bomb", PairStatus.IMAGE_TOO_LARGE, png(100_000, 100_000), kind="png")
     row("gif", None, animated("GIF"), kind="gif")

@@ -5,6 +5,7 @@ import json
 import pickle
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 from small_stores import drawn, random_teacher, sample, write_labels, write_store
@@ -13,7 +14,7 @@ from openmofi.encoders import open_encoder, preprocess
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import Record, write_tar
 from openmofi.reinforcement import Knowledge, ReinforceSettings, TeacherSpec, augmented, reinforce
-from openmofi.reinforcement.table import Sample
+from openmofi.reinforcement.table import Sample, write_shard
 from openmofi.reinforcement.teachers import whole_square
 from openmofi.schema import PairStatus
 from openmofi.storage import claim_folder, expand_shards, finish_manifest
@@ -148,6 +149,44 @@ def test_a_shard_that_cannot_be_read_is_named(tmp_path, content, says):
         Knowledge.open(tmp_path).take(["a"], ["x"], numbers(0), numbers(0))
     assert str(path) in error.value.message
     assert "make it again" in error.value.hint
+
+
+@pytest.mark.parametrize(("column", "value", "says"), [
+    ("image_0", np.nan, r"an embedding \(image_0\) that is not finite"),
+    ("text_0", np.inf, r"an embedding \(text_0\) that is not finite"),
+    ("caption_0", -np.inf, r"an embedding \(caption_0\) that is not finite"),
+    ("entity_0", 10, "an entity that the store does not have"),
+    ("entity_0", -1, "an entity that the store does not have"),
+    ("entity_score_0", np.nan, "an entity score that is not between 0 and 1"),
+    ("entity_score_0", 1.5, "an entity score that is not between 0 and 1"),
+    ("crop", np.nan, "a crop beyond its image"), ("crop", 0.9, "a crop beyond its image"),
+    ("op", 99, "an unknown augmentation"), ("op", -1, "an unknown augmentation"),
+    ("magnitude", np.nan, "an unknown augmentation")])
+def test_a_value_out_of_its_range_is_refused_with_file_and_row(tmp_path, column, value, says):
+    write_store(tmp_path, {"a": [BROKEN, sample("x", 2, 2)]}, kept=3)
+    path = tmp_path / "samples/a.arrow"
+    with pa.OSFile(str(path)) as file:
+        batch = pa.ipc.open_file(file).get_batch(0)
+    column_type = batch.column(column).type
+    flat = batch.column(column).values.to_numpy().copy()
+    flat[flat.size // 2:] = value
+    changed = pa.FixedSizeListArray.from_arrays(pa.array(flat, column_type.value_type), column_type.list_size)
+    write_shard(str(path), batch.set_column(batch.schema.get_field_index(column), batch.schema.field(column), changed))
+    with pytest.raises(OpenMofiError, match=rf"^Row 1 of .*a\.arrow has {says}: the store is damaged"):
+        Knowledge.open(tmp_path).take(["a"], ["x"], numbers(1), numbers(1))
+
+
+@pytest.mark.parametrize("column", ["image_0", "crop", "hash"])
+def test_a_column_that_is_missing_is_damage(tmp_path, column):
+    write_store(tmp_path, {"a": [sample("x", 2, 2)]})
+    path = tmp_path / "samples/a.arrow"
+    with pa.OSFile(str(path)) as file:
+        batch = pa.ipc.open_file(file).get_batch(0)
+    write_shard(str(path), pa.RecordBatch.from_arrays(
+        [batch.column(name) for name in batch.schema.names if name != column],
+        names=[name for name in batch.schema.names if name != column]))
+    with pytest.raises(OpenMofiError, match=r"a\.arrow is damaged"):
+        Knowledge.open(tmp_path).take(["a"], ["x"], numbers(0), numbers(0))
 
 
 def drawn_image(seed: int) -> bytes:

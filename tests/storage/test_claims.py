@@ -251,7 +251,7 @@ def test_finished_work_opens_where_nothing_can_be_written(tmp_path):
 @pytest.mark.parametrize("address", ["s3://bucket/out", "memory://out", "https://example.com/out"])
 def test_a_store_is_refused_in_a_sentence_and_no_folder_appears(tmp_path, monkeypatch, address):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match=f"{address} cannot be written: outputs are local folders"), claim(address):
+    with pytest.raises(UsageError, match=f"{address} cannot be written: outputs are local"), claim(address):
         raise AssertionError("claimed")
     assert not list(tmp_path.iterdir())
 

@@ -27,7 +27,7 @@ from openmofi.objectives.objective_settings import (
 )
 from openmofi.pairs import Record, read_pairs, write_tar
 from openmofi.reinforcement import Knowledge, ReinforceSettings, TeacherSpec, augmented, reinforce
-from openmofi.storage import expand_shards, read_manifest
+from openmofi.storage import expand_shards, read_manifest, write_table
 from openmofi.training.data import open_data
 from openmofi.training.log import read_log
 from openmofi.training.model import inputs_of
@@ -236,8 +236,13 @@ def test_images_that_were_resized_since_are_counted_or_stop_the_run(recipe, tmp_
 def test_an_image_of_other_bytes_is_augmented_as_the_recipe_says(recipe, tmp_path):
     other = half_resized(Path(recipe.data.dataset), tmp_path)
     data = opened(replace(recipe, data=replace(recipe.data, dataset=str(other))), tmp_path / "cache")
-    plain = opened(replace(recipe, data=replace(recipe.data, dataset=str(other), reinforcement=Reinforcement())),
-                   tmp_path / "cache")
+    without_teachers = replace(recipe, data=replace(recipe.data, dataset=str(other), reinforcement=Reinforcement()))
+    # Without a store nobody compares image by image: a changed shard is refused.
+    with pytest.raises(OpenMofiError, match="has changed since it was labelled"):
+        opened(without_teachers, tmp_path / "cache")
+    for path in (other / "images").iterdir():
+        write_table(path, pq.read_table(path).replace_schema_metadata(None))
+    plain = opened(without_teachers, tmp_path / "cache")
     for batch, without in zip(data.batches(0, 3), plain.batches(0, 3), strict=True):
         equal = [torch.equal(one, two) for one, two in zip(batch["image"], without["image"], strict=True)]
         assert equal == (~batch["known"]).tolist()

@@ -2,20 +2,50 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import typer.core
 
-from openmofi.errors import OpenMofiError
+from openmofi.errors import OpenMofiError, UsageError
 
 Restart = Annotated[bool, typer.Option(
     "--restart", help="Remove what this command wrote into the output before, and begin anew.")]
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def output_path(text: str) -> Path:
+    """The parser of options that name an output, before `Path` makes one slash of the two in an address.
+
+    Raises:
+        UsageError: it is the address of a store, or not UTF-8.
+    """
+    from openmofi.storage.addresses import local_path, require_local
+
+    require_local(text)
+    return local_path(text)
+
+
+def input_path(text: str) -> Path:
+    """The parser of options that name a local folder to read; as `output_path`.
+
+    Raises:
+        UsageError: it is the address of a store.
+    """
+    from openmofi.storage.addresses import is_remote, local_path
+
+    if is_remote(text):
+        raise UsageError(f"{text} cannot be read: only shards of pairs are read from stores.",
+                         "Copy it to a local disk first.")
+    return local_path(text)
 
 
 class _Interrupted(Exception):
@@ -54,6 +84,8 @@ def run_app(app: Callable[[], None]) -> None:
 
     A traceback is printed where $OPENMOFI_DEBUG is set.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     try:
         app()
     except OpenMofiError as error:
@@ -70,8 +102,13 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def visible(text: str) -> str:
+    """Text of data as a terminal may print it: one � for each control character, such as those that move its cursor."""
+    return _CONTROLS.sub("\ufffd", text)
+
+
 def _fail(error: BaseException, message: str, code: int) -> None:
     if os.environ.get("OPENMOFI_DEBUG"):
         traceback.print_exception(error)
-    print(message, file=sys.stderr)
+    print(visible(message), file=sys.stderr)
     sys.exit(code)

@@ -7,18 +7,18 @@ from typing import Annotated
 
 import typer
 
-from openmofi.cli.command import Restart, print_json
+from openmofi.cli.command import Restart, input_path, output_path, print_json
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-Kb = Annotated[Path | None, typer.Option("--kb", help="Knowledge base: names, descriptions, types.")]
+Kb = Annotated[Path | None, typer.Option("--kb", parser=input_path, help="Knowledge base: names, descriptions, types.")]
 
 
 @app.command("build")
 def build(
-    labels: Annotated[Path, typer.Argument(help="Folder written by `openmofi label`.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Dataset folder.")],
+    labels: Annotated[Path, typer.Argument(parser=input_path, help="Folder written by `openmofi label`.")],
+    out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Dataset folder.")],
     min_images: Annotated[int, typer.Option(help="Drop entities with fewer images.")] = 5,
     max_images: Annotated[int | None, typer.Option(help="Keep the most probable images of an entity.")] = None,
     near_duplicates: Annotated[str, typer.Option(
@@ -49,11 +49,16 @@ def build(
 
 @app.command("audit")
 def audit(
-    folder: Annotated[Path, typer.Argument(metavar="LABELS_OR_DATASET", help="Labels or dataset folder.")],
-    truth: Annotated[Path, typer.Option("--truth", help="Truth table (Parquet).")],
+    folder: Annotated[Path, typer.Argument(
+        parser=input_path, metavar="LABELS_OR_DATASET", help="Labels or dataset folder.")],
+    truth: Annotated[Path, typer.Option(
+        "--truth", help="What images show: a CSV, TSV, JSON-lines or Parquet table with the columns key and entity.")],
     at_recall: Annotated[float, typer.Option(min=0, max=1, help="Recall at which selectors are compared.")] = 0.75,
     split: Annotated[str | None, typer.Option(help="Only the pairs of this split.")] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the whole audit as JSON.")] = None,
+    kb: Annotated[Path | None, typer.Option(
+        "--kb", help="Knowledge base for the names of entities in the truth; by default the labels' own.")] = None,
+    out: Annotated[Path | None, typer.Option(
+        "-o", "--out", parser=output_path, help="Write the whole audit as JSON.")] = None,
     as_json: Json = False,
 ) -> None:
     """Compare labels with the truth: precision, recall, groups, the text-only linker beside it."""
@@ -61,7 +66,7 @@ def audit(
     from openmofi.cli.show.tables import print_audit
     from openmofi.storage import write_json
 
-    result = api.audit(folder, truth, at_recall=at_recall, split=split).as_dict()
+    result = api.audit(folder, truth, at_recall=at_recall, split=split, kb=kb).as_dict()
     if out:
         write_json(out, result)
     if as_json:

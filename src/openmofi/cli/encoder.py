@@ -8,7 +8,7 @@ import typer
 
 from openmofi.cli.command import print_json
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-from openmofi.cli.command import print_json
+from openmofi.cli.command import output_path, print_json
 from openmofi.errors import UsageError
 
 
@@ -57,9 +57,11 @@ def run(
         "--linker", metavar="SPEC", help="prior, fusion:PATH, coherence:KB; of linking: prior, coherence, fusion:PATH.",
     )] = "",
     out: Annotated[Path | None, typer.Option(
-        "-o", "--out", metavar="DIR", help="Write the result there (JSON, and Parquet of all items).")] = None,
+        "-o", "--out", parser=output_path, metavar="DIR",
+        help="Write the result there (JSON, and Parquet of all items).")] = None,
     cache: Annotated[Path | None, typer.Option(
-        metavar="DIR", help="Keeps features for all protocols (default: ~/.cache/openmofi).")] = None,
+        parser=output_path, metavar="DIR",
+        help="Keeps features for all protocols (default: ~/.cache/openmofi).")] = None,
     settings: Annotated[list[str] | None, typer.Option(
         "--set", metavar="KEY=VALUE", help="Change a setting of the protocol; may be repeated.")] = None,
     features: Annotated[str, typer.Option(help="joint, backbone, or auto: joint where there is one.")] = "auto",
@@ -131,7 +133,8 @@ def _source(source: Any) -> dict[str, Any]:
 def compare(
     results: Annotated[list[Path], typer.Argument(metavar="RESULTS...", help="JSON files of `openmofi eval --out`.")],
     out: Annotated[Path | None, typer.Option(
-        "-o", "--out", metavar="DIR", help="Write compare.md, compare.csv and an SVG for each protocol.")] = None,
+        "-o", "--out", parser=output_path, metavar="DIR",
+        help="Write compare.md, compare.csv and an SVG for each protocol.")] = None,
     style: Annotated[str, typer.Option("--format", help="table, markdown or csv.")] = "table",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -142,12 +145,13 @@ def compare(
         raise UsageError(f"Unknown format {style!r}.", "Use table, markdown or csv.")
     compared = comparing.compare_results(results)
     if out:
-        from openmofi.storage import write_text
+        from openmofi.storage import write_text, written_together
 
-        write_text(out / "compare.md", comparing.markdown(compared))
-        write_text(out / "compare.csv", comparing.as_csv(compared))
-        for protocol in compared:
-            write_text(out / f"{protocol.results[0].protocol}.svg", str(comparing.figure(protocol)))
+        with written_together(out):
+            write_text(out / "compare.md", comparing.markdown(compared))
+            write_text(out / "compare.csv", comparing.as_csv(compared))
+            for protocol in compared:
+                write_text(out / f"{protocol.results[0].protocol}.svg", str(comparing.figure(protocol)))
     if as_json:
         print_json([protocol.as_dict() for protocol in compared])
     elif style == "table":

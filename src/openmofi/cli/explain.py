@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openmofi.cli.command import print_json
+from openmofi.cli.command import output_path, print_json, visible
 
 if TYPE_CHECKING:
     from openmofi.labeling import Explanation
@@ -23,7 +23,8 @@ def explain(
     linker: Annotated[str, typer.Option(help="coherence, prior or fusion:PATH.")] = "coherence",
     threshold: Annotated[float, typer.Option(help="Accept from this calibrated probability on.")] = 0.8,
     template: Annotated[str, typer.Option(help="Entity text for the encoder.")] = "{name}: {description}",
-    cache: Annotated[Path | None, typer.Option(help="Keeps entity embeddings (default: ~/.cache/openmofi).")] = None,
+    cache: Annotated[Path | None, typer.Option(
+        parser=output_path, help="Keeps entity embeddings (default: ~/.cache/openmofi).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Show mentions, candidates with priors, coherence and image scores, and the verdict with its reason."""
@@ -39,12 +40,13 @@ def explain(
 
 
 def _print(explanation: Explanation) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(markup=False, highlight=False)
-    line = Text(explanation.text)
+    from openmofi.progress import plain_console
+
+    console = plain_console()
+    line = Text(visible(explanation.text))
     for mention in explanation.mentions:
         line.stylize("bold underline", mention.start, mention.end)
     console.print(line)
@@ -61,11 +63,12 @@ def _print(explanation: Explanation) -> None:
     last = None
     for candidate in explanation.candidates:
         if candidate.mention != last:
-            table.add_row(Text(candidate.mention, style="bold"))
+            table.add_row(Text(visible(candidate.mention), style="bold"))
         last = candidate.mention
         style = "green" if candidate.reason == "accepted" else ""
         table.add_row(
-            Text(f"{candidate.name} ({candidate.entity})\n").append(candidate.description, style="dim"),
+            Text(visible(f"{candidate.name} ({candidate.entity})") + "\n").append(
+                visible(candidate.description), style="dim"),
             f"{candidate.prior:.2f}", f"{candidate.link_score:.2f}", f"{candidate.image_score:.1f}",
             f"{candidate.probability:.3f}", candidate.reason, style=style)
     console.print(table)

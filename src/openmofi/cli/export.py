@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from openmofi.cli.command import print_json
+from openmofi.cli.command import Restart, output_path, print_json
 
 
 def export(
     spec: Annotated[str, typer.Argument(metavar="ENCODER", help="As openmofi encoder info.")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The folder to write; must be new.")],
+    out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, metavar="DIR", help="The folder to write.")],
     style: Annotated[Literal["onnx", "openvino"], typer.Option("--format", help="What runs it.")] = "onnx",
     precision: Annotated[Literal["fp32", "bf16", "int8"], typer.Option(help="bf16: openvino only.")] = "fp32",
     images: Annotated[list[str] | None, typer.Option(
@@ -20,13 +20,15 @@ def export(
         "folders as of openmofi label; may be repeated. Without, generated images.")] = None,
     max_loss: Annotated[float, typer.Option(
         help="Greatest 1 − mean cosine between original and export; above it nothing is written.")] = 0.01,
+    restart: Restart = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Export an encoder; opens as onnx:DIR or openvino:DIR anywhere an encoder is taken."""
     from openmofi import api
 
     encoder = api.load_encoder(spec)
-    agreement = api.export(encoder, out, format=style, precision=precision, images=images or (), max_loss=max_loss)
+    agreement = api.export(encoder, out, format=style, precision=precision, images=images or (), max_loss=max_loss,
+                           restart=restart)
     beside = [path.name for path in encoder.companions.files]
     if as_json:
         print_json(agreement.as_dict() | {"written": str(out), "spec": f"{style}:{out}", "beside": beside})

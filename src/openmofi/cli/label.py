@@ -7,14 +7,14 @@ from typing import Annotated, Literal, cast
 
 import typer
 
-from openmofi.cli.command import Restart, print_json
+from openmofi.cli.command import Restart, output_path, print_json
 
 
 def label(
     shards: Annotated[list[str], typer.Argument(help="Tar or Parquet, folders, globs, '{00..09}' ranges, URLs.")],
     kb: Annotated[str, typer.Option(help="Folder of the knowledge base.")],
     encoder: Annotated[str, typer.Option(help="sample, open_clip:ARCH/PRETRAINED, hf:PATH-OR-ID or run:PATH.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the labels.")],
+    out: Annotated[Path, typer.Option("--out", "-o", parser=output_path, help="Folder of the labels.")],
     detector: Annotated[str, typer.Option(help="gazetteer, spacy or gazetteer+spacy.")] = "gazetteer",
     linker: Annotated[str, typer.Option(help="coherence, prior or fusion:PATH.")] = "coherence",
     threshold: Annotated[float, typer.Option(help="Accept from this calibrated probability on.")] = 0.8,
@@ -25,11 +25,17 @@ def label(
     max_candidates: Annotated[int, typer.Option(help="Candidates a mention that the image judges.")] = 8,
     adapt: Annotated[bool, typer.Option("--adapt", help="Fit a light adapter on the job's own links first.")] = False,
     calibration: Annotated[Path | None, typer.Option(help="Use this calibration.json.")] = None,
-    cache: Annotated[Path | None, typer.Option(help="Shared by jobs: links, features (default: the output).")] = None,
+    cache: Annotated[Path | None, typer.Option(
+        parser=output_path, help="Shared by jobs: links, features (default: the output).")] = None,
     on_damage: Annotated[str, typer.Option(
         help="What a damaged shard does: stop the job, or keep what can be read.")] = "stop",
-    text_column: Annotated[str, typer.Option(help="Column of tables with the text (default: a common name).")] = "",
-    image_column: Annotated[str, typer.Option(help="Column of tables with the image (default: a common name).")] = "",
+    text_column: Annotated[list[str] | None, typer.Option(
+        help="Column of tables with the text (default: a common name), or 'PATTERN=COLUMN' for some inputs.")] = None,
+    image_column: Annotated[list[str] | None, typer.Option(help="With the image or its path, likewise.")] = None,
+    key_column: Annotated[list[str] | None, typer.Option(help="With the key, likewise.")] = None,
+    image_root: Annotated[str, typer.Option(
+        help="Folder that the images of tables lie below (default: the table's own).")] = "",
+    max_image_pixels: Annotated[int, typer.Option(help="Larger images are refused before decoding.")] = 89_478_485,
     batch_size: Annotated[int, typer.Option(help="Images a forward pass.")] = 64,
     device: Annotated[str, typer.Option(help="Of the encoder: cpu, cuda, cuda:1 …")] = "cpu",
     precision: Annotated[str, typer.Option(help="Of the encoder's towers: fp32, bf16 or fp16.")] = "fp32",
@@ -46,8 +52,9 @@ def label(
         target_precision=target_precision, top_k=top_k, sibling_margin=sibling_margin, template=template,
         max_candidates=max_candidates, adapt=adapt, calibration=calibration, cache=cache,
         on_damage=cast(Literal["stop", "keep"], on_damage),
-        text_column=text_column, image_column=image_column, batch_size=batch_size, device=device, precision=precision,
-        engine=engine, seed=seed, restart=restart, progress=not as_json)
+        text_column=text_column or "", image_column=image_column or "", key_column=key_column or "",
+        image_root=image_root, max_image_pixels=max_image_pixels, batch_size=batch_size, device=device,
+        precision=precision, engine=engine, seed=seed, restart=restart, progress=not as_json)
     if as_json:
         print_json(labels.summary)
         return
@@ -57,6 +64,10 @@ def label(
     print_table(("status", "pairs"), [(status, f"{count:,}") for status, count in sorted(
         counts["status"].items(), key=lambda item: -item[1])],
         title=f"{counts['rows_out']:,} of {counts['rows_in']:,} pairs in {out}")
+    if unread := counts.get("unread_formats"):
+        from openmofi.pairs.images.formats import shown_formats
+
+        typer.echo(f"{sum(unread.values()):,} images in a format that is not read ({shown_formats(unread)})")
     precision = counts["expected_precision"]
     typer.echo(f"{counts['accepted']:,} labels accepted from probability {counts['threshold']:.3f} on"
                + ("" if precision is None else f"; expected precision {precision:.3f}"))

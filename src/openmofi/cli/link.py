@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from openmofi.cli import recipes
-from openmofi.cli.command import Restart, print_json
+from openmofi.cli.command import Restart, output_path, print_json
 from openmofi.errors import UsageError
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("examples")
@@ -20,7 +20,8 @@ def examples(
     source: Annotated[str, typer.Argument(help="wordnet, zelda or conll.")],
     files: Annotated[list[Path], typer.Argument(
         help="wordnet: its dict folder. zelda: jsonl files. conll: CoNLL files in AIDA's or ZELDA's columns.")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="Parquet table of examples.")],
+    out: Annotated[Path, typer.Option(
+        "-o", "--out", parser=output_path, metavar="FILE", help="Parquet table of examples.")],
     parts: Annotated[str, typer.Option(help="wordnet: parts of speech, letters of nvar.")] = "nvar",
     candidates: Annotated[Path | None, typer.Option(
         help="zelda, conll: candidate lists, mention → {title: count}, as JSON or as ZELDA's pickle.")] = None,
@@ -56,7 +57,8 @@ def examples(
 def train(
     recipe: recipes.RecipeName = None,
     out: Annotated[Path | None, typer.Option(
-        "-o", "--out", metavar="RUN", help="Folder of the run; the linker is fusion:RUN/linker.")] = None,
+        "-o", "--out", parser=output_path, metavar="RUN",
+        help="Folder of the run; the linker is fusion:RUN/linker.")] = None,
     settings: recipes.Set = None,
     table: Annotated[Path | None, typer.Option(
         "--examples", metavar="FILE", help="Table of examples; short for --set data.examples=FILE.")] = None,

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from openmofi.cli.command import Restart, print_json
+from openmofi.cli.command import Restart, input_path, output_path, print_json
 from openmofi.cli.recipes import required
 from openmofi.errors import MissingExtraError
 
@@ -17,10 +17,13 @@ from openmofi.errors import MissingExtraError
 def reinforce(
     shards: Annotated[list[str], typer.Argument(metavar="PAIRS", help="Shards of pairs, as `openmofi label` took.")],
     teachers: Annotated[str, typer.Option(metavar="SPEC:SCALE[,…]", help="Encoders, each with its own scale.")],
-    labels: Annotated[Path | None, typer.Option(help="Folder written by `openmofi label`.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="STORE", help="Folder of the store.")] = None,
-    kb: Annotated[Path | None, typer.Option(help="Knowledge base of the labels: describes entities.")] = None,
+    labels: Annotated[Path | None, typer.Option(parser=input_path, help="Folder written by `openmofi label`.")] = None,
+    out: Annotated[Path | None, typer.Option(
+        "--out", "-o", parser=output_path, metavar="STORE", help="Folder of the store.")] = None,
+    kb: Annotated[Path | None, typer.Option(
+        parser=input_path, help="Knowledge base of the labels: describes entities.")] = None,
     dataset: Annotated[Path | None, typer.Option(
+        parser=input_path,
         help="Only the rows of this dataset, built from the labels (default: every usable pair).")] = None,
     augmentations: Annotated[int, typer.Option("--augs", help="Augmentations a sample.")] = 5,
     captions: Annotated[int, typer.Option(help="Synthetic texts a sample.")] = 2,

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from openmofi.cli.command import Restart, print_json
+from openmofi.cli.command import Restart, output_path, print_json
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -28,7 +28,7 @@ def fetch(as_json: _JSON = False) -> None:
 
 @app.command()
 def world(
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the world.", metavar="WORLD")],
+    out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the world.", metavar="WORLD")],
     seed: Annotated[int | None, typer.Option(help="Seed of everything drawn.")] = None,
     max_entities: Annotated[int, typer.Option(
         min=0, help="Keep only so many pictured entities (0: all); a small world for trying things.")] = 0,
@@ -58,8 +58,9 @@ def world(
 def encoder(
     shards: Annotated[list[str], typer.Argument(help="Pages to fit on: WORLD/pages/train.")],
     kb: Annotated[str, typer.Option(help="Folder of the knowledge base.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Gets partial-labels/ and alt-text/.")],
-    cache: Annotated[Path | None, typer.Option(help="Shared with the label job (default: OUT/cache).")] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Gets partial-labels/ and alt-text/.")],
+    cache: Annotated[Path | None, typer.Option(
+        parser=output_path, help="Shared with the label job (default: OUT/cache).")] = None,
     restart: Restart = False,
     as_json: _JSON = False,
 ) -> None:
@@ -80,7 +81,8 @@ def encoder(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the demo.")] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option(
+        "-o", "--out", parser=output_path, help="Folder of the demo.")] = Path("runs/demo"),
     max_entities: Annotated[int, typer.Option(min=0, help="A smaller world (0: all).")] = 0,
     restart: Restart = False,
     as_json: _JSON = False,

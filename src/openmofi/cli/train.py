@@ -9,17 +9,20 @@ from typing import Annotated
 import typer
 
 from openmofi.cli import recipes
-from openmofi.cli.command import Restart, print_json
+from openmofi.cli.command import Restart, input_path, output_path, print_json
 
 
 def train(
     recipe: recipes.RecipeName = None,
     out: Annotated[Path | None, typer.Option(
-        "-o", "--out", metavar="RUN", help="Folder of the run; the encoder opens as run:RUN/encoder.")] = None,
+        "-o", "--out", parser=output_path, metavar="RUN",
+        help="Folder of the run; the encoder opens as run:RUN/encoder.")] = None,
     settings: recipes.Set = None,
     dataset: Annotated[Path | None, typer.Option(
+        parser=input_path,
         help="Folder that `openmofi dataset build` wrote; short for --set data.dataset=DIR.", metavar="DIR")] = None,
     kb: Annotated[Path | None, typer.Option(
+        parser=input_path,
         help="Knowledge base, for the names of entities; short for --set data.kb=DIR.", metavar="DIR")] = None,
     resume: recipes.Resume = False,
     restart: Restart = False,

@@ -15,7 +15,29 @@ _FLOAT = re.compile(r"^[-+]?(?:\d[\d_]*(?:\.[\d_]*)?|\.\d[\d_]*)[eE][-+]?\d+$")
 _ODD_BREAKS = re.compile("[\x85\u2028\u2029\ufeff]")
 
 
+_MOST_VALUES = 100_000
+
+
 class _Loader(yaml.SafeLoader):
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._sizes: dict[yaml.Node, int] = {}
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Count a node's values, an alias as often as it is used: a few lines of aliases may stand for billions."""
+        event = self.peek_event()
+        node = super().compose_node(parent, index)
+        if not isinstance(event, yaml.AliasEvent):
+            children = [] if isinstance(node, yaml.ScalarNode) else node.value
+            flat = [child for pair in children for child in pair] if isinstance(node, yaml.MappingNode) else children
+            self._sizes[node] = 1 + sum(map(self._sizes.__getitem__, flat))
+        if node not in self._sizes:
+            raise yaml.composer.ComposerError(None, None, f"*{event.anchor} stands for a value that it is in",
+                                              event.start_mark)
+        if self._sizes[node] > _MOST_VALUES:
+            raise yaml.composer.ComposerError(None, None, f"more than {_MOST_VALUES:,} values", event.start_mark)
+        return node
+
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
         keys: set[str] = set()
         for key, _ in node.value:
@@ -53,6 +75,8 @@ def parse_yaml(text: str, source: str) -> Any:
         mark = error.problem_mark
         where = f", line {mark.line + 1}" if mark is not None and "\n" in text.strip() else ""
         raise UsageError(f"{source}{where}: {error.problem or error.context or 'not YAML'}.") from error
+    except RecursionError:
+        raise UsageError(f"{source}: values are nested too deeply.", "Nest settings as deep as their groups.") from None
     except (yaml.YAMLError, ValueError) as error:
         raise UsageError(f"{source}: not YAML: {error}.") from error
 

@@ -77,21 +77,26 @@ class Origin:
             raise OpenMofiError(f"{path} is damaged: what it says of its shard of pairs cannot be read.",
                                 "Build the dataset again.") from error
 
+    def is_same(self, fingerprint: str) -> bool:
+        """Whether a shard of this `fingerprint` is the one that was labelled, as far as is known."""
+        return self.fingerprint in ("", fingerprint)
+
     def require_same(self, shard: Shard, fingerprint: str) -> None:
         """Compare the shard's `fingerprint` as it is now: where it lies and its times do not matter.
 
         Raises:
             OpenMofiError: it has changed since it was labelled.
         """
-        if self.fingerprint and fingerprint != self.fingerprint:
+        if not self.is_same(fingerprint):
             raise OpenMofiError(f"{shard.path} has changed since it was labelled.", _AGAIN)
 
-    def require_seen(self, shard: Shard, images: Mapping[int, tuple[str, bytes]]) -> None:
+    def require_seen(self, shard: Shard, images: Mapping[int, tuple[str, bytes]], *, any_size: bool = False) -> None:
         """Compare images with what was labelled; those beyond the sample are passed over.
 
         Args:
             shard: for the error.
             images: row of the dataset's table → its key, its encoded image.
+            any_size: a copy may have another size, and other bytes, as long as it looks the same.
 
         Raises:
             OpenMofiError: one has another size, or more than a quarter look otherwise: perceptual hashes may differ
@@ -99,7 +104,7 @@ class Origin:
         """
         compared = [(seen, *images[seen.row]) for seen in self.sample if seen.row in images]
         other = [key for seen, key, data in compared if _looks_other(seen, data)]
-        resized = [key for seen, key, data in compared if not _has_size(seen, data)]
+        resized = [key for seen, key, data in compared if not (any_size or _has_size(seen, data))]
         if resized or 4 * len(other) > len(compared):
             raise OpenMofiError(f"{shard.path} has other images than when it was labelled: that of the key "
                                 f"{(resized or other)[0]!r}, for one.", _AGAIN)

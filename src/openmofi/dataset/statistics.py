@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 
 from openmofi.dataset.collect import Counts
 from openmofi.dataset.filters import Kept, LabelArrays, Outcome
 from openmofi.errors import OpenMofiError
+from openmofi.storage.addresses import read_text
 
 STAGES = ("pairs", "usable", "with mentions", "linked", "labelled", "dataset")
 _CURVE_POINTS = 200
@@ -88,8 +88,7 @@ def read_statistics(dataset: str | Path) -> Statistics:
     """
     path = f"{dataset}/statistics.json"
     try:
-        with fsspec.open(path, "rt", encoding="utf-8") as handle:
-            return Statistics.parse(json.load(handle))
+        return Statistics.parse(json.loads(read_text(path)))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Build the dataset again.") from error
 

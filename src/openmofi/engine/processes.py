@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import threading
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -89,6 +90,7 @@ def _serve(connection: Connection, threads: int) -> None:
 
     With the first task of a run comes its factory.
     """
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     # Workers share the cores; without this each would start a thread a core, and they would wait for each other.
     os.environ["OMP_NUM_THREADS"] = str(threads)
     # Ctrl-C reaches every process of the terminal; the parent decides.
@@ -105,6 +107,13 @@ def _serve(connection: Connection, threads: int) -> None:
             connection.send_bytes(outcome)
         except (EOFError, BrokenPipeError):
             return
+
+
+def _end_with_parent() -> None:
+    """End this worker when its parent dies, amid a task too: with the parent dies its claim on what is written."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
 
 
 @contextmanager

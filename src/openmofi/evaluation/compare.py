@@ -16,6 +16,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from openmofi.bootstrap import paired_bootstrap
+from openmofi.dataset.report.markdown import markdown_text, table_row
 from openmofi.dataset.report.plots import grouped_bars
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation.result import GROUP, ITEM, PART, Result, read_items, read_result
@@ -166,11 +167,10 @@ def markdown(comparisons: Sequence[Comparison]) -> str:
     for comparison in comparisons:
         header, *rows = table_rows(comparison)
         first = comparison.results[0]
-        lines += [f"## {first.protocol}", "",
-                  f"Protocol version {first.version}; data {first.data['fingerprint']}; intervals: 95 %, bootstrap "
-                  f"over {first.interval_over}; p: paired bootstrap against the first row, two-sided.", "",
-                  "| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-        lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows] + [""]
+        lines += [f"## {markdown_text(first.protocol)}", "", markdown_text(
+            f"Protocol version {first.version}; data {first.data['fingerprint']}; intervals: 95 %, bootstrap over "
+            f"{first.interval_over}; p: paired bootstrap against the first row, two-sided."), ""]
+        lines += [table_row(header), "|" + "---|" * len(header), *map(table_row, rows), ""]
     return "\n".join(lines)
 
 

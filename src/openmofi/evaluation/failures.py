@@ -9,7 +9,7 @@ import jinja2
 
 from openmofi.evaluation.result import write_result
 from openmofi.evaluation.run import Evaluated, protocol_named
-from openmofi.storage import write_text
+from openmofi.storage import write_text, written_together
 from openmofi.version import __version__
 
 
@@ -27,7 +27,8 @@ def write_failures(path: str | Path, evaluated: Evaluated) -> None:
 
 def write(out: str | Path, evaluated: Evaluated) -> Path:
     """Write a result, its items, and the page of its worst queries where it has any. Returns the JSON's path."""
-    path = write_result(out, evaluated.result, evaluated.items)
-    if evaluated.failures:
-        write_failures(path.with_suffix(".html"), evaluated)
+    with written_together(out):
+        path = write_result(out, evaluated.result, evaluated.items)
+        if evaluated.failures:
+            write_failures(path.with_suffix(".html"), evaluated)
     return path

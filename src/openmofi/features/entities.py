@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,7 +25,9 @@ from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.texts import entity_text
 from openmofi.storage import fingerprint, write_table
+from openmofi.storage.addresses import filesystem_of
 from openmofi.storage.atomic import is_damage
+from openmofi.storage.manifest import is_hidden
 
 _BLOCK = 1024
 
@@ -104,8 +105,9 @@ def _stored(folder: str, dim: int, progress: Progress) -> EntityFeatures:
 
     A block that was cut off is removed, and so embedded again.
     """
-    filesystem, root = fsspec.core.url_to_fs(folder)
-    names = sorted(filesystem.glob(f"{root}/[!.]*.parquet")) if filesystem.isdir(root) else []
+    filesystem, root = filesystem_of(folder)
+    listed = filesystem.ls(root, detail=False) if filesystem.isdir(root) else []
+    names = sorted(name for name in listed if name.endswith(".parquet") and not is_hidden(name))
     tables = []
     for name in names:
         try:

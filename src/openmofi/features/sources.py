@@ -9,10 +9,11 @@ from pathlib import Path
 
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import ReadSettings, read_pairs
+from openmofi.pairs.formats.files import NO_FILE
 from openmofi.schema import Pair, PairStatus
 from openmofi.storage import Shard, fingerprint
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif")
 FILES_PER_SOURCE = 4096
 """Files of one source: what is embedded is kept in parts of so many, so that a stopped run loses little."""
 
@@ -84,7 +85,7 @@ def _load(folder: Path, file: str, limit: int) -> Pair:
     try:
         with open(folder / file, "rb") as handle:
             data = handle.read(limit + 1)
-    except OSError:
+    except NO_FILE:
         return Pair(file, None, "", PairStatus.IMAGE_MISSING)
     if len(data) > limit:
         return Pair(file, None, "", PairStatus.IMAGE_TOO_LARGE)

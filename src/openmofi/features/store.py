@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -25,13 +25,16 @@ from numpy.typing import NDArray
 from openmofi.config import settings_from
 from openmofi.encoders import Array, Encoder
 from openmofi.errors import OpenMofiError
-from openmofi.pairs import ImageRefused, ReadSettings, decode, describe
-from openmofi.pairs.images.decode import MAX_PIXELS
+from openmofi.pairs import ImageRefused, ReadSettings, describe
+from openmofi.pairs.images.decode import MAX_PIXELS, decoding
+from openmofi.pairs.images.formats import HEIC, heic_readable
 from openmofi.schema import Pair, PairStatus, features_schema
-from openmofi.storage import exists, fingerprint, read_arrow, write_arrow, write_bytes, write_json
-from openmofi.storage.atomic import is_remote, is_whole
+from openmofi.storage import exists, fingerprint, read_arrow, read_arrow_schema, write_arrow, write_bytes, write_json
+from openmofi.storage.addresses import is_remote, open_address, read_text
+from openmofi.storage.atomic import is_whole
 
 _VERSION = 3
+_UNREAD = b"unread_formats"
 NOTE = "features.json"
 
 
@@ -46,6 +49,7 @@ class PreparedImage:
         phash: 64-bit perceptual hash; `None` where none is asked for.
         content: 16 hexadecimal digits of the encoded bytes.
         pixels: the encoder's input, see `Encoder.preprocess`.
+        format: the name of a format that is not read, else `""`.
     """
 
     key: str
@@ -55,6 +59,7 @@ class PreparedImage:
     phash: int | None = None
     content: str = ""
     pixels: Any = None
+    format: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,11 +86,16 @@ class StoredFeatures:
         """(rows,) whether the image could be used."""
         return np.array(self.table.column("status").to_pylist(), object) == PairStatus.OK
 
+    @property
+    def unread_formats(self) -> dict[str, int]:
+        """Images in formats that were not read: name → number."""
+        return _unread_formats(self.table.schema)
+
 
 def take_note_along(source: str | Path, folder: str | Path) -> None:
     """Copy the note of `source` into a folder that is built of it, where there is one; see `FeatureStore.note`."""
     if exists(f"{source}/{NOTE}"):
-        with fsspec.open(f"{source}/{NOTE}", "rb") as file:
+        with open_address(f"{source}/{NOTE}") as file:
             write_bytes(f"{folder}/{NOTE}", file.read())
 
 
@@ -139,8 +149,7 @@ class FeatureStore:
             OpenMofiError: the note is damaged.
         """
         try:
-            with fsspec.open(f"{folder}/{NOTE}", "rt", encoding="utf-8") as file:
-                note = json.load(file)
+            note = json.loads(read_text(f"{folder}/{NOTE}"))
             read = settings_from(ReadSettings(), values=note["read"])
             return cls(str(note["cache"]), encoder, read, int(note["batch_size"]), int(note["max_pixels"]))
         except FileNotFoundError:
@@ -159,8 +168,12 @@ class FeatureStore:
         return f"{self.folder}/{name}-{stamp}.arrow"
 
     def has(self, name: str, stamp: str) -> bool:
-        """Whether the features of a shard have been computed; a file that was cut off since does not count."""
-        return is_whole(self.path(name, stamp))
+        """Whether the features of a shard have been computed, and no image of it could be read now that could not.
+
+        A file that was cut off since does not count.
+        """
+        path = self.path(name, stamp)
+        return is_whole(path) and not (heic_readable() and HEIC in _unread_formats(read_arrow_schema(path)))
 
     def open(self, name: str, stamp: str) -> StoredFeatures:
         """The features of a shard.
@@ -171,18 +184,22 @@ class FeatureStore:
         return StoredFeatures(read_arrow(self.path(name, stamp)))
 
     def prepare(self, pair: Pair) -> PreparedImage:
-        """Decode and preprocess an image; thread-safe. A pair's own status counts only where it has no bytes."""
+        """Decode and preprocess an image; thread-safe. A pair's own status counts only where it has no bytes.
+
+        Raises:
+            MemoryError, OSError: the machine is short of memory or open files: no verdict on the image.
+        """
         if pair.image is None:
             missing = pair.status == PairStatus.OK
             return PreparedImage(pair.key, PairStatus.IMAGE_MISSING if missing else pair.status)
         content = hashlib.blake2b(pair.image, digest_size=8).hexdigest()
         try:
-            decoded = decode(pair.image, max_pixels=self.max_pixels, size_hint=self._size_hint)
+            with decoding(pair.image, max_pixels=self.max_pixels, size_hint=self._size_hint) as decoded:
+                phash = describe(decoded).phash if self.hashes else None
+                return PreparedImage(pair.key, PairStatus.OK, decoded.width, decoded.height, phash, content,
+                                     self.encoder.preprocess(decoded.image))
         except ImageRefused as refused:
-            return PreparedImage(pair.key, refused.status, content=content)
-        phash = describe(decoded).phash if self.hashes else None
-        return PreparedImage(pair.key, PairStatus.OK, decoded.width, decoded.height, phash, content,
-                             self.encoder.preprocess(decoded.image))
+            return PreparedImage(pair.key, refused.status, content=content, format=refused.format)
 
     def embed(self, images: Sequence[PreparedImage]) -> Array:
         """(n, feature_dim) float32; zeros for images without pixels."""
@@ -206,4 +223,10 @@ class FeatureStore:
                                     [image.phash for image in images], [image.content for image in images]]
         arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=False)]
         arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), dim))
+        if unread := Counter(image.format for image in images if image.format):
+            schema = schema.with_metadata({_UNREAD: json.dumps(unread, sort_keys=True)})
         write_arrow(self.path(name, stamp), pa.Table.from_arrays(arrays, schema=schema))
+
+
+def _unread_formats(schema: pa.Schema) -> dict[str, int]:
+    return {str(name): int(count) for name, count in json.loads((schema.metadata or {}).get(_UNREAD, b"{}")).items()}

@@ -27,12 +27,15 @@ def ahead(items: Iterable[Item], work: Callable[[Item], Result], size: int, *, t
         size: items a batch; the last may be shorter.
         threads: 0 for one a core of this process.
         depth: batches that are prepared ahead.
+
+    Raises:
+        MemoryError: no thread can be started.
     """
     stream, waiting = iter(items), deque[list[tuple[Item, Future[Result]]]]()
     with ThreadPoolExecutor(threads or cores()) as pool:
         try:
             while batch := list(islice(stream, size)):
-                waiting.append([(item, pool.submit(work, item)) for item in batch])
+                waiting.append([(item, _submitted(pool, work, item)) for item in batch])
                 if len(waiting) > depth:
                     yield [(item, future.result()) for item, future in waiting.popleft()]
             while waiting:
@@ -40,3 +43,11 @@ def ahead(items: Iterable[Item], work: Callable[[Item], Result], size: int, *, t
         finally:
             # An error or a caller that stops early must not wait for what nobody will take.
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _submitted(pool: ThreadPoolExecutor, work: Callable[[Item], Result], item: Item) -> Future[Result]:
+    try:
+        return pool.submit(work, item)
+    except RuntimeError as error:
+        # Python starts its threads here, and has no error of its own for a machine that has no room for another.
+        raise MemoryError(f"{error} to decode images") from error

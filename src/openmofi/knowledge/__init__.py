@@ -1,12 +1,13 @@
 """The knowledge base: entities, names, priors, relations, vectors; memory-mapped."""
 
 from openmofi.knowledge.builders.build import BuildSettings, build_table
+from openmofi.knowledge.builders.check import check_table
 from openmofi.knowledge.builders.wordnet import build_wordnet
 from openmofi.knowledge.names import normalise
 from openmofi.knowledge.projection import ProjectionSettings
-from openmofi.knowledge.store import Candidates, KnowledgeBase, look_up
+from openmofi.knowledge.store import Candidates, KnowledgeBase, look_up, verify
 
 __all__ = [
-    "BuildSettings", "Candidates", "KnowledgeBase", "ProjectionSettings", "build_table", "build_wordnet", "look_up",
-    "normalise",
+    "BuildSettings", "Candidates", "KnowledgeBase", "ProjectionSettings", "build_table", "build_wordnet", "check_table",
+    "look_up", "normalise", "verify",
 ]

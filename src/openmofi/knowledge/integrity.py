@@ -62,7 +62,8 @@ def listed_files(folder: Path, manifest: Manifest, needed: tuple[str, ...]) -> d
             digests, dict) else {}
         if not others or digests.get(MANIFEST) != _manifest_digest(manifest, counts, others):
             raise OpenMofiError(f"{folder / MANIFEST} is not what was built: its content has changed.", _HINT)
-    if not isinstance(files, dict) or set(files) != set(needed) or any(type(size) is not int for size in files.values()):
+    if not isinstance(files, dict) or set(files) != set(needed) or not all(
+            isinstance(size, int) for size in files.values()):
         raise OpenMofiError(f"The manifest of {folder} does not list its files.", "Build the knowledge base again.")
     return files
 
@@ -138,7 +139,7 @@ def stamp_of(folder: Path, manifest: Manifest, files: Mapping[str, int]) -> str:
     return file_stamp(folder, files, manifest.counts.get(_DIGESTS))
 
 
-def outside(array: NDArray[Any], kind: type[np.generic], shape: tuple[int, ...], low: float, high: float) -> str:
+def outside(array: NDArray[Any], kind: Any, shape: tuple[int, ...], low: float, high: float) -> str:
     """What is wrong with an array that should have this type and shape and values of `low` to `high`; else `""`.
 
     It is read in blocks, so that a mapped array of any size needs little memory.
@@ -154,7 +155,7 @@ def outside(array: NDArray[Any], kind: type[np.generic], shape: tuple[int, ...],
 
 
 def bad_offsets(offsets: NDArray[Any], names: int, last: int) -> str:
-    """What is wrong with offsets of candidate lists: `names` + 1 of them, from 0 to `last`, never falling; else `""`."""
+    """What is wrong with offsets of candidate lists, `names` + 1 that rise from 0 to `last`; else `""`."""
     if problem := outside(offsets, np.int64, (names + 1,), 0, last):
         return problem
     rising = all((offsets[start + 1:start + _ELEMENTS + 1] >= offsets[start:start + _ELEMENTS][:names - start]).all()

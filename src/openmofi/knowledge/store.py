@@ -80,9 +80,10 @@ class KnowledgeBase:
             self._commonness = self._array(COMMONNESS)
             self.link_probabilities = self._array(LINK_PROBABILITY)
             self._vectors = self._array(VECTORS)
+            if not self._fits():
+                raise ValueError("its files do not fit together")
         except Exception as error:  # numpy parses a header as Python: what a damaged one raises is of many kinds
             raise OpenMofiError(f"The knowledge base {path} is damaged: {error}.", "Build it again.") from error
-        self._check_lengths()
 
     @classmethod
     def open(cls, path: str | Path, *, progress: Progress | None = None) -> KnowledgeBase:
@@ -124,13 +125,11 @@ class KnowledgeBase:
         # A plain array over the map: np.memmap's own class makes every slice several times slower.
         return np.asarray(np.load(self.path / name, mmap_mode="r", allow_pickle=False))
 
-    def _check_lengths(self) -> None:
+    def _fits(self) -> bool:
         size, names = len(self._columns[0]), len(self.names)
-        whole = (len(self._id_rows) == len(self._ids) == len(self._vectors) == size
-                 and len(self.link_probabilities) == names == len(self._offsets) - 1
-                 and len(self._rows) == len(self._commonness) == int(self._offsets[-1]))
-        if not whole:
-            raise OpenMofiError(f"The files of the knowledge base {self.path} do not fit together.", "Build it again.")
+        return (len(self._id_rows) == len(self._ids) == len(self._vectors) == size
+                and len(self.link_probabilities) == names == len(self._offsets) - 1
+                and len(self._rows) == len(self._commonness) == int(self._offsets[-1]))
 
     def wrong_contents(self) -> dict[str, str]:
         """File → what cannot be in it, such as an entity row beyond the entities; all is read but the tries."""

@@ -31,7 +31,7 @@ from openmofi.labeling.judge.stage import JudgeStage
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.linking import linker_fingerprint
 from openmofi.pairs import ReadSettings, read_pairs
-from openmofi.storage import Outputs, Shard, claimed, file_fingerprint, finish_manifest
+from openmofi.storage import Outputs, Shard, claimed, file_fingerprint, finish_manifest, require_local
 from openmofi.storage.atomic import table_metadata
 
 ADAPTER_SETTINGS = HeadSettings(learning_rate=5e-4)
@@ -60,13 +60,16 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
 
     Returns:
         `rows_in`, `rows_out`, `status` (status → rows), `accepted` labels, `expected_precision` of these (the mean
-        of their probabilities), `entities` that were judged, `threshold`; with an adapter `adapter_gain`.
+        of their probabilities), `entities` that were judged, `threshold`; with an adapter `adapter_gain`; where images
+        are of formats that are not read, `unread_formats` (name → images).
 
     Raises:
         OpenMofiError: the encoder cannot compare images with texts, a shard is damaged, the output was made with other
             settings, there is too little to calibrate on.
     """
     encoder.require_comparison()
+    if cache:
+        require_local(cache)
     given = given_calibration(calibration, kb, encoder, settings) if calibration else None
     with claimed(out, "labels", _described(shards, kb, encoder, settings),
                  _inputs(shards, kb, encoder, settings, calibration), outputs=OUTPUTS, restart=restart) as manifest:
@@ -151,6 +154,7 @@ def _adapted(corpus: Corpus, out: str | Path, settings: LabelSettings, progress:
 def _count(stage: JudgeStage, shards: Sequence[Shard]) -> dict[str, Any]:
     status: Counter[str] = Counter()
     probabilities: list[np.ndarray] = []
+    unread: Counter[str] = Counter()
     rows_in = 0
     for shard in shards:
         table = pq.read_table(stage.path(shard), columns=["status", "entities"])
@@ -158,7 +162,9 @@ def _count(stage: JudgeStage, shards: Sequence[Shard]) -> dict[str, Any]:
         entities = table.column("entities").combine_chunks().flatten()
         probabilities.append(entities.field("probability").filter(entities.field("accepted")).to_numpy())
         rows_in += pq.read_metadata(stage.read.links_path(shard)).num_rows
+        unread.update(stage.read.features.open(shard.name, shard.fingerprint).unread_formats)
     accepted = np.concatenate(probabilities)
+    more = {"unread_formats": dict(sorted(unread.items()))} if unread else {}
     return {"rows_in": rows_in, "rows_out": sum(status.values()), "accepted": len(accepted),
             "expected_precision": float(accepted.mean(dtype=np.float64)) if len(accepted) else None,
-            "status": dict(sorted(status.items()))}
+            "status": dict(sorted(status.items())), **more}

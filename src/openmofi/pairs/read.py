@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import fsspec
-
 from openmofi.errors import UsageError
 from openmofi.pairs.formats.folder import read_folder, read_table
 from openmofi.pairs.formats.parquet import count_parquet, read_parquet
@@ -13,6 +11,7 @@ from openmofi.pairs.formats.tar import read_tar
 from openmofi.pairs.read_settings import ReadSettings
 from openmofi.schema import Pair
 from openmofi.storage import Shard
+from openmofi.storage.addresses import filesystem_of
 from openmofi.storage.fingerprint import TABLES
 from openmofi.storage.shards import TARS
 
@@ -36,7 +35,7 @@ def read_pairs(shard: Shard, settings: ReadSettings = ReadSettings()) -> Iterato
     elif path.endswith(TABLES):
         yield from read_table(path, settings)
     else:
-        filesystem, root = fsspec.core.url_to_fs(path)
+        filesystem, root = filesystem_of(path)
         if not filesystem.isdir(root):
             raise UsageError(f"{path} is not a shard that can be read.",
                              f"Give {', '.join(TARS)}, .parquet, {', '.join(TABLES)} or a folder.")

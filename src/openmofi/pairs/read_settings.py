@@ -7,6 +7,9 @@ from typing import Literal
 
 from openmofi.config import PositiveInt, Settings
 
+ColumnNames = str | tuple[str, ...]
+"""A column's name, or several entries, each a name or `PATTERN=NAME`."""
+
 
 @dataclass(frozen=True)
 class ReadSettings(Settings):
@@ -20,14 +23,18 @@ class ReadSettings(Settings):
         max_unpack_ratio: a compressed tar that unpacks to more than 64 MiB and more than this many times its own size
             counts as damaged: a few kilobytes of gzip can hold gigabytes of nothing. Photographs hardly shrink.
         text_column, image_column, key_column, url_column: columns of Parquet, CSV, TSV or JSON-lines tables;
-            `""` takes the first of the common names that is there.
+            `""` takes the first of the common names that is there. `PATTERN=COLUMN` is for the inputs that PATTERN
+            matches: a path, or the name of a file or folder, perhaps with `*`; of several the last one that matches.
+        image_root: folder that the images of tables lie below: paths are relative to it, or absolute and below it;
+            `""` is the table's own folder.
     """
 
     max_text_chars: PositiveInt = 10_000
     max_image_bytes: PositiveInt = 64 << 20
     on_damage: Literal["stop", "keep"] = "stop"
     max_unpack_ratio: PositiveInt = 200
-    text_column: str = ""
-    image_column: str = ""
-    key_column: str = ""
-    url_column: str = ""
+    text_column: ColumnNames = ""
+    image_column: ColumnNames = ""
+    key_column: ColumnNames = ""
+    url_column: ColumnNames = ""
+    image_root: str = ""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import IO, cast
-
-import fsspec
+from typing import IO
 
 from openmofi.errors import OpenMofiError
 from openmofi.pairs.read_settings import ReadSettings
+from openmofi.storage.addresses import open_address
 
 _log = logging.getLogger(__name__)
 
@@ -30,15 +29,15 @@ def open_source(path: str) -> IO[bytes]:
 
     Raises:
         OpenMofiError: it does not exist, may not be read, or its protocol is unknown; trying again cannot help.
-        OSError: anything else.
+        OSError: anything else; reading may raise it too.
     """
     try:
-        return cast("IO[bytes]", fsspec.open(path, "rb").open())
+        return open_address(path)
     except FileNotFoundError as error:
         raise OpenMofiError(f"{path} does not exist.", "Check the path.") from error
     except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
         raise OpenMofiError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
-    except (ImportError, ValueError) as error:
+    except ValueError as error:
         raise OpenMofiError(f"{path} cannot be opened: {error}.") from error
 
 
@@ -49,5 +48,5 @@ def report_damage(message: str, settings: ReadSettings, error: Exception, hint: 
         OpenMofiError: `on_damage` is `stop`.
     """
     if settings.on_damage == "stop":
-        raise OpenMofiError(message, f"{hint}, or set on_damage=keep to use what can be read.") from error
+        raise OpenMofiError(message, f"{hint}, or use --on-damage keep to take what can be read.") from error
     _log.warning("%s What can be read is kept.", message)

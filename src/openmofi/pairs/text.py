@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -54,14 +55,22 @@ def from_str(text: str, max_chars: int) -> Text:
 
 
 def from_value(value: Any, max_chars: int) -> Text:
-    """A cell of a table: text, bytes, a list whose first element counts, or nothing."""
+    """A cell of a table or a value of JSON: text, bytes, a number, or a list of them, of which the first counts.
+
+    Anything else is no text (`TEXT_MISSING`): nothing, NaN, true, a mapping, a list within a list.
+    """
     if isinstance(value, list | tuple):
         value = value[0] if value else None
-    if value is None:
-        return Text("", PairStatus.TEXT_MISSING)
     if isinstance(value, bytes):
         return from_bytes(value, max_chars)
-    return from_str(str(value), max_chars)
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        value = str(value)
+    return from_str(value, max_chars) if isinstance(value, str) else Text("", PairStatus.TEXT_MISSING)
+
+
+def identifier(value: Any) -> Any:
+    """The value of a key or of a path; `None` for what names nothing: NaN, lists, mappings."""
+    return None if isinstance(value, list | tuple | dict) or value != value else value
 
 
 def printable(value: Any) -> str:

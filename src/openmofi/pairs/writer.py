@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from openmofi.pairs.formats.grouping import split_name
+from openmofi.pairs.images.formats import HEIC, unread_format
 from openmofi.storage import atomic_path
 
 _MAGIC = (
@@ -42,6 +43,8 @@ def extension_of(image: bytes) -> str:
         return "webp"
     if image[4:12] in (b"ftypavif", b"ftypavis"):
         return "avif"
+    if unread_format(image) == HEIC:
+        return "heic"
     return next((extension for magic, extension in _MAGIC if image.startswith(magic)), "jpg")
 
 

@@ -69,7 +69,7 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
         raise UsageError("Scores of entities need a knowledge base that describes the entities.",
                          "Add --kb, the one that the pairs were labelled with.")
     folder = Folder.open(labels, "labels")
-    inputs = _inputs(folder, shards, kb, dataset)
+    inputs = _inputs(folder, shards, kb, dataset, progress)
     entities = accepted_ids(folder, settings.entity_scores) if settings.entity_scores else []
     teachers, encoders = open_teachers(settings.teachers, device)
     largest = max((encoder.preprocessing for encoder in encoders), key=lambda preprocessing: preprocessing.size)
@@ -96,7 +96,7 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
 
 
 def _inputs(labels: Folder, shards: Sequence[Shard], kb: str | Path | None,
-            dataset: str | Path | None) -> dict[str, str]:
+            dataset: str | Path | None, progress: Progress) -> dict[str, str]:
     """The fingerprints of shards, labels, knowledge base and dataset.
 
     Raises:
@@ -105,7 +105,7 @@ def _inputs(labels: Folder, shards: Sequence[Shard], kb: str | Path | None,
     """
     inputs = {"/labels": labels.manifest.fingerprint}
     if kb:
-        inputs["/kb"] = KnowledgeBase.open(kb).fingerprint
+        inputs["/kb"] = KnowledgeBase.open(kb, progress=progress).fingerprint
         if inputs["/kb"] != labels.manifest.inputs.get("/kb"):
             raise OpenMofiError(f"{labels.path} was made with another knowledge base than {kb}.",
                                 f"Give that one ({labels.manifest.settings.get('kb')}), or label with this one.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ Ints = NDArray[np.int64]
 
 _OPEN_SHARDS = 256
 _ANEW = "Remove the store and make it again."
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class Knowledge:
 
         Raises:
             IndexError: a number is out of its range.
-            OpenMofiError: a shard's file is missing or damaged.
+            OpenMofiError: a shard's file is missing or damaged, or holds a value out of its range.
         """
         _check_numbers(augmentation, self.augmentations, "augmentation")
         if self.captions:
@@ -143,8 +144,12 @@ class Knowledge:
             indices.setdefault(shard, []).append(index)
         for name, index_list in indices.items():
             if name in self._shards:
-                self._fill(recalled, self._shard(name), np.array(index_list), [keys[index] for index in index_list],
-                           augmentation, caption)
+                mapped = self._shard(name)
+                try:
+                    self._fill(recalled, mapped, np.array(index_list), [keys[index] for index in index_list],
+                               augmentation, caption)
+                except (KeyError, ValueError, IndexError) as error:
+                    raise OpenMofiError(f"{mapped.path} is damaged: {type(error).__name__}: {error}.", _ANEW) from error
         return recalled
 
     def entities(self) -> tuple[str, ...]:
@@ -185,20 +190,35 @@ class Knowledge:
                 getattr(recalled, part)[teacher.name][index] = self._vectors(
                     shard, f"{part}_{number}", teacher.dim, rows, numbers[part])
             if self.entity_scores:
-                for values, name in ((recalled.entity_ids, "entity"), (recalled.entity_scores, "entity_score")):
-                    values[teacher.name][index] = shard.chosen(f"{name}_{number}", self.entity_scores, rows,
-                                                               numbers["image"])
+                ids, scores = (shard.chosen(f"{name}_{number}", self.entity_scores, rows, numbers["image"])
+                               for name in ("entity", "entity_score"))
+                shard.require((ids >= 0) & (ids < self._entity_count), rows, "an entity that the store does not have")
+                shard.require((scores >= 0) & (scores <= 1), rows, "an entity score that is not between 0 and 1")
+                recalled.entity_ids[teacher.name][index] = ids
+                recalled.entity_scores[teacher.name][index] = scores
 
     def _vectors(self, shard: _MappedShard, name: str, dim: int, rows: Ints, numbers: Ints) -> Floats:
         scales = shard.columns.get(f"{name}_scale")
         factors = np.ones(len(rows), np.float32) if scales is None else scales[rows, numbers]
-        return normalised(decode(shard.chosen(name, dim, rows, numbers), factors, self._precision))
+        vectors = decode(shard.chosen(name, dim, rows, numbers), factors, self._precision)
+        shard.require(np.isfinite(vectors), rows, f"an embedding ({name}) that is not finite")
+        return normalised(vectors)
 
     def _drawn(self, shard: _MappedShard, rows: Ints, numbers: Ints) -> list[Augmentation]:
-        parts = (shard.chosen(name, width, rows, numbers).tolist() if width else [[]] * len(rows) for name, width in (
-            ("crop", 4), ("flip", 1), ("op", self._ops), ("magnitude", self._ops)))
+        crops, flips, ops, magnitudes = (
+            shard.chosen(name, width, rows, numbers) if width else np.zeros((len(rows), 0)) for name, width in (
+                ("crop", 4), ("flip", 1), ("op", self._ops), ("magnitude", self._ops)))
+        ends = crops[:, :2] + crops[:, 2:]
+        inside = (crops[:, :2] >= 0) & (crops[:, 2:] > 0) & (ends <= 1 + _ROUNDING)
+        shard.require(inside, rows, "a crop beyond its image")
+        shard.require((ops >= 0) & (ops < len(OPS)) & np.isfinite(magnitudes), rows, "an unknown augmentation")
+        parts = (values.tolist() for values in (crops, flips, ops, magnitudes))
         return [Augmentation(tuple(crop), bool(flip[0]), tuple((OPS[op], value) for op, value in zip(
             ops, magnitudes, strict=True))) for crop, flip, ops, magnitudes in zip(*parts, strict=True)]
+
+    @cached_property
+    def _entity_count(self) -> int:
+        return len(self.entities())
 
 
 @dataclass(frozen=True)
@@ -206,12 +226,14 @@ class _MappedShard:
     """The file of a shard.
 
     Attributes:
+        path: of the file.
         keys: of the rows with the status `ok`, UTF-8 with a full stop appended (numpy drops trailing zeros), sorted.
         rows: of the keys.
         columns: name → values: (rows,) or (rows, width), over the mapped file.
         texts: the synthetic texts.
     """
 
+    path: str
     keys: NDArray[np.bytes_]
     rows: Ints
     columns: Mapping[str, NDArray[Any]]
@@ -237,7 +259,17 @@ class _MappedShard:
         except (OSError, KeyError, ValueError, pa.ArrowException) as error:
             raise OpenMofiError(f"{path} is damaged: {error}.", _ANEW) from error
         order = np.argsort(keys, kind="stable")
-        return cls(keys[order], rows[order], columns, texts)
+        return cls(path, keys[order], rows[order], columns, texts)
+
+    def require(self, right: NDArray[np.bool_], rows: Ints, what: str) -> None:
+        """Refuse values out of their range: `right` is (n, width), of these rows of the file.
+
+        Raises:
+            OpenMofiError: one is; names the file and the row.
+        """
+        if not right.all():
+            row = rows[int(np.argmin(right.all(1)))]
+            raise OpenMofiError(f"Row {row} of {self.path} has {what}: the store is damaged.", _ANEW)
 
     def rows_of(self, keys: Sequence[str]) -> Ints:
         """(n,) row of each key; −1 where the shard has no knowledge of it."""

@@ -110,10 +110,10 @@ def prepared(labelled: LabelledPair, shard: str, settings: ReinforceSettings, in
     if pair.image is None:
         return PreparedSample(Sample(pair.key, PairStatus.IMAGE_MISSING))
     try:
-        image = ScaledImage.of(pair.image)
-        drawn = tuple(draw_augmentation(settings.augment, drawing(settings.seed, shard, pair.key, number), image.width,
-                                        image.height) for number in range(settings.augmentations))
-        images = [replayed(image, augmentation, settings.size, interpolation) for augmentation in drawn]
+        with ScaledImage.opened(pair.image) as image:
+            drawn = tuple(draw_augmentation(settings.augment, drawing(settings.seed, shard, pair.key, number),
+                                            image.width, image.height) for number in range(settings.augmentations))
+            images = [replayed(image, augmentation, settings.size, interpolation) for augmentation in drawn]
         whole = decode_image(pair.image, size_hint=settings.size) if settings.captioner else None
     except ImageRefused as refused:
         return PreparedSample(Sample(pair.key, refused.status))

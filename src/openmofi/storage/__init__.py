@@ -1,10 +1,12 @@
 """Files: shards, manifests, atomic writes, fsspec paths. Knows nothing of what a row means."""
 
+from openmofi.storage.addresses import require_local
 from openmofi.storage.atomic import (
     atomic_path,
     exists,
     make_folder,
     read_arrow,
+    read_arrow_schema,
     read_parquet,
     write_arrow,
     write_bytes,
@@ -12,7 +14,7 @@ from openmofi.storage.atomic import (
     write_table,
     write_text,
 )
-from openmofi.storage.claims import Outputs, claimed
+from openmofi.storage.claims import Outputs, claimed, written_together
 from openmofi.storage.fingerprint import file_fingerprint, fingerprint
 from openmofi.storage.locks import locked
 from openmofi.storage.manifest import (
@@ -28,6 +30,6 @@ from openmofi.storage.shards import Shard, expand_shards
 __all__ = [
     "Manifest", "Outputs", "Shard", "atomic_path", "claim_folder", "claimed", "exists", "expand_shards",
     "file_fingerprint", "fingerprint", "finish_manifest", "locked", "make_folder", "package_versions", "read_arrow",
-    "read_manifest", "read_parquet", "require_claimable", "write_arrow", "write_bytes", "write_json", "write_table",
-    "write_text",
+    "read_arrow_schema", "read_manifest", "read_parquet", "require_claimable", "require_local", "write_arrow",
+    "write_bytes", "write_json", "write_table", "write_text", "written_together",
 ]

@@ -22,27 +22,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError
+from openmofi.storage.addresses import filesystem_of, is_remote, local_path, open_address, require_local, store_errors
 
 _TEMPORARY = ".openmofi-tmp-"
 _HOST = hashlib.blake2b(socket.gethostname().encode(), digest_size=4).hexdigest()
 _STALE_SECONDS = 86_400.0
 _NO_ROOM = 1 << 16
-
-
-def is_remote(path: str | Path) -> bool:
-    """Whether `path` is an fsspec URL of another protocol than `file`."""
-    text = str(path)
-    return "://" in text and not text.startswith("file://")
-
-
-def local_path(path: str | Path) -> Path:
-    """A local path, or a `file://` address, as a path."""
-    return Path(str(path).removeprefix("file://"))
 
 
 def _is_full(error: OSError, path: str | Path) -> bool:
@@ -64,7 +53,7 @@ def write_error(error: OSError, path: str | Path) -> OpenMofiError:
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return OpenMofiError(f"{path} cannot be written: a file exists where a folder is needed.",
                              "Choose another output with -o.")
-    return OpenMofiError(f"{path} could not be written: {error}.")
+    return OpenMofiError(f"{path} could not be written: {error.strerror or error}.")
 
 
 @contextmanager
@@ -102,12 +91,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 def _upload(local: Path, url: str) -> None:
     try:
-        filesystem, remote = fsspec.core.url_to_fs(url)
+        filesystem, remote = filesystem_of(url)
         filesystem.makedirs(remote.rpartition("/")[0], exist_ok=True)
         filesystem.put_file(str(local), remote)
     except OSError as error:
         raise write_error(error, url) from error
-    except (ImportError, ValueError) as error:
+    except (NotImplementedError, ValueError) as error:
         raise OpenMofiError(f"{url} cannot be written: {error}.") from error
 
 
@@ -166,9 +155,22 @@ def read_arrow(path: str | Path) -> pa.Table:
     """
     try:
         if is_remote(path):
-            with fsspec.open(str(path), "rb") as handle:
+            with open_address(path) as handle:
                 return pa.ipc.open_file(pa.py_buffer(handle.read())).read_all()
         return pa.ipc.open_file(pa.memory_map(str(local_path(path)))).read_all()
+    except (OSError, pa.ArrowException) as error:
+        raise OpenMofiError(f"{path} cannot be read: {error}.", "Remove it and start the command again.") from error
+
+
+def read_arrow_schema(path: str | Path) -> pa.Schema:
+    """The schema, with its metadata, of what `write_arrow` wrote; reads little more.
+
+    Raises:
+        OpenMofiError: it is missing or damaged.
+    """
+    try:
+        with open_address(path) as handle:
+            return pa.ipc.open_file(handle).schema
     except (OSError, pa.ArrowException) as error:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Remove it and start the command again.") from error
 
@@ -177,10 +179,12 @@ def make_folder(folder: str | Path) -> None:
     """Make a local folder, before long work, so that its outcome has a place.
 
     Raises:
+        UsageError: see `require_local`.
         OpenMofiError: it cannot be made.
     """
+    require_local(folder)
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        local_path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OpenMofiError(f"{folder} cannot be made a folder: {error.strerror or error}.",
                             "Give another folder.") from error
@@ -188,8 +192,9 @@ def make_folder(folder: str | Path) -> None:
 
 def exists(path: str | Path) -> bool:
     """Whether a file is at a local path or fsspec URL."""
-    filesystem, name = fsspec.core.url_to_fs(str(path))
-    return bool(filesystem.exists(name))
+    filesystem, name = filesystem_of(path)
+    with store_errors(path):
+        return bool(filesystem.exists(name))
 
 
 def read_parquet(path: str | Path, schema: pa.Schema, *, columns: Sequence[str] | None = None,
@@ -201,7 +206,7 @@ def read_parquet(path: str | Path, schema: pa.Schema, *, columns: Sequence[str] 
     """
     expected = pa.schema([schema.field(name) for name in columns]) if columns else schema
     try:
-        with fsspec.open(str(path), "rb") as handle, pq.ParquetFile(handle) as file:
+        with open_address(path) as handle, pq.ParquetFile(handle) as file:
             present = file.schema_arrow.names
             if absent := [name for name in expected.names if name not in present]:
                 raise OpenMofiError(f"{path} cannot be read: it has no column {absent[0]!r} (it has: "
@@ -224,7 +229,7 @@ def is_whole(path: str | Path) -> bool:
     """
     opened = pq.ParquetFile if str(path).endswith(".parquet") else pa.ipc.open_file
     try:
-        with fsspec.open(str(path), "rb") as handle:
+        with open_address(path) as handle:
             opened(handle)
     except FileNotFoundError:
         return False
@@ -269,7 +274,7 @@ def _in_words(kind: pa.DataType) -> str:
 def table_metadata(path: str | Path) -> dict[str, str]:
     """The metadata that `write_table` stored in a Parquet file; empty if the file does not exist or is not whole."""
     try:
-        with fsspec.open(str(path), "rb") as handle:
+        with open_address(path) as handle:
             metadata = pq.ParquetFile(handle).schema_arrow.metadata or {}
     except (OSError, pa.ArrowException, ValueError) as error:
         if not is_damage(error) and not isinstance(error, FileNotFoundError):

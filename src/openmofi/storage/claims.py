@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from openmofi.errors import OpenMofiError, UsageError
-from openmofi.storage.atomic import exists, is_remote, local_path, remove_leftovers, write_error, write_json
+from openmofi.errors import OpenMofiError
+from openmofi.storage.addresses import local_path, require_local
+from openmofi.storage.atomic import exists, remove_leftovers, write_error, write_json
 from openmofi.storage.folder_lock import FolderLock
 from openmofi.storage.manifest import (
     MANIFEST,
@@ -24,7 +25,7 @@ from openmofi.storage.manifest import (
     require_same,
 )
 
-_FIRST_WAIT, _LONGEST_WAIT = 0.02, 1.0
+_WAIT_SECONDS = 0.1
 _log = logging.getLogger(__name__)
 _held: ContextVar[frozenset[Path]] = ContextVar("held", default=frozenset())
 
@@ -73,7 +74,7 @@ def claimed(folder: str | Path, kind: str, settings: Mapping[str, Any], inputs: 
         The manifest; `finished` says whether the stage has already run to its end.
 
     Raises:
-        UsageError: `folder` is not local.
+        UsageError: `folder` is not local, or its name is not UTF-8.
         OpenMofiError: it was made, or is being made, with other settings or inputs; it is not empty and not ours; it
             cannot be written; `restart` while another process writes it.
     """
@@ -108,15 +109,21 @@ def claimed(folder: str | Path, kind: str, settings: Mapping[str, Any], inputs: 
         lock.release()
 
 
-def require_local(folder: str | Path) -> None:
-    """Refuse an output that is not a local folder.
+@contextmanager
+def written_together(folder: str | Path) -> Generator[None]:
+    """Hold a local folder's lock while files are written there that belong together; waits for whoever has it.
 
     Raises:
-        UsageError: it is the address of a store.
+        UsageError, OpenMofiError: as `claimed`.
     """
-    if is_remote(folder):
-        raise UsageError(f"{folder} cannot be written: outputs are local folders.",
-                         "Choose a local output with -o, and copy it there when it is finished.")
+    require_local(folder)
+    lock = FolderLock(local_path(folder).resolve())
+    try:
+        while not lock.acquire():
+            time.sleep(_WAIT_SECONDS)
+        yield
+    finally:
+        lock.release()
 
 
 def _acquire(lock: FolderLock, folder: str | Path, wanted: Manifest, *, restart: bool) -> None:
@@ -125,7 +132,7 @@ def _acquire(lock: FolderLock, folder: str | Path, wanted: Manifest, *, restart:
     Raises:
         OpenMofiError: the process that has it does something else.
     """
-    wait, waiting = _FIRST_WAIT, False
+    waiting = False
     while not lock.acquire():
         # It introduces itself once its manifest is there.
         if holder := lock.holder():
@@ -137,8 +144,7 @@ def _acquire(lock: FolderLock, folder: str | Path, wanted: Manifest, *, restart:
             if not waiting:
                 _log.warning("%s is being written by %s. Waiting for it.", folder, holder)
                 waiting = True
-        time.sleep(wait)
-        wait = min(2 * wait, _LONGEST_WAIT)
+        time.sleep(_WAIT_SECONDS)
 
 
 def _finished(folder: Path, wanted: Manifest) -> Manifest | None:

@@ -19,6 +19,7 @@ from openmofi.storage.fingerprint import fingerprint
 from openmofi.storage.locks import cache_folder, locked
 
 BLOCK = 1 << 22
+_KEPT_SECONDS = 90 * 86_400.0
 _CLOCK_TICK = 0.05
 """Seconds; a file system may give two writes within its clock's tick the same time."""
 
@@ -89,10 +90,18 @@ def note_checked(stamp: str, passed: bool = True) -> None:
     """Note that a check passed for a stamp, or take the note back; a cache that cannot be written stays as it is."""
     with suppress(OSError, RuntimeError):
         if passed:
+            _forget_old(_note(stamp).parent)
             _note(stamp).parent.mkdir(parents=True, exist_ok=True)
             _note(stamp).touch()
         else:
             _note(stamp).unlink(missing_ok=True)
+
+
+def _forget_old(folder: Path) -> None:
+    # What changes or goes leaves its note behind; what is still there is checked again.
+    for note in folder.glob("*"):
+        if time.time() - note.stat().st_mtime > _KEPT_SECONDS:
+            note.unlink(missing_ok=True)
 
 
 def _note(stamp: str) -> Path:

@@ -8,9 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import fsspec
-
 from openmofi.errors import OpenMofiError
+from openmofi.storage.addresses import filesystem_of, is_folder, store_errors
 
 _EDGE = 1 << 20
 TABLES = (".csv", ".tsv", ".jsonl")
@@ -46,9 +45,10 @@ def file_fingerprint(path: str | Path) -> str:
         OpenMofiError: the file or folder cannot be read.
     """
     try:
-        filesystem, root = fsspec.core.url_to_fs(str(path))
-        return (_folder_fingerprint if filesystem.isdir(root) else _edges)(filesystem, root)
-    except (OSError, ValueError, ImportError) as error:
+        filesystem, root = filesystem_of(path)
+        with store_errors(path):
+            return (_folder_fingerprint if is_folder(filesystem, root) else _edges)(filesystem, root)
+    except (OSError, ValueError) as error:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Check the path.") from error
 
 

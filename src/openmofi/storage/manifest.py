@@ -10,10 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import fsspec
-
 from openmofi.errors import OpenMofiError
 from openmofi.schema import SCHEMA_VERSION
+from openmofi.storage.addresses import filesystem_of, read_text
 from openmofi.storage.atomic import remove_leftovers, write_json
 from openmofi.storage.differences import differences
 from openmofi.storage.fingerprint import fingerprint, plain
@@ -70,12 +69,11 @@ def read_manifest(folder: str | Path, kind: str | None = None) -> Manifest:
     """
     path = f"{folder}/{MANIFEST}"
     try:
-        with fsspec.open(path, "rt", encoding="utf-8") as handle:
-            raw = json.load(handle)
+        raw = json.loads(read_text(path))
     except (FileNotFoundError, NotADirectoryError) as error:
         what = _named(kind) if kind else "an OpenMOFI folder"
         raise OpenMofiError(f"{folder} is not {what}: it has no {MANIFEST}.", "Check the path.") from error
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Build the folder again.") from error
     return _checked(str(folder), raw, kind)
 
@@ -111,7 +109,7 @@ def require_claimable(folder: str | Path, kind: str) -> Manifest | None:
     Raises:
         OpenMofiError: the folder is of another kind, or is not empty and not ours.
     """
-    filesystem, path = fsspec.core.url_to_fs(str(folder))
+    filesystem, path = filesystem_of(folder)
     names = filesystem.ls(path, detail=False) if filesystem.isdir(path) else []
     if all(map(is_hidden, names)):
         return None

@@ -11,9 +11,8 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
-import fsspec
-
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.storage.addresses import filesystem_of, is_folder, store_errors
 from openmofi.storage.fingerprint import TABLES, file_fingerprint
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -110,14 +109,28 @@ def _glob(filesystem: Any, path: str) -> list[str]:
                                 for shard in _folder(filesystem, name)]
 
 
+def _is_file(filesystem: Any, path: str) -> bool:
+    """Whether there is one; that a server refuses or fails is an error, which `exists` would hide."""
+    try:
+        filesystem.info(path)
+    except FileNotFoundError as error:
+        if error.__cause__ is None or getattr(error.__cause__, "status", 0) in (404, 410):
+            return False
+        raise
+    except NotADirectoryError:
+        return False
+    return True
+
+
 def _listing(pattern: str) -> list[str]:
-    filesystem, path = fsspec.core.url_to_fs(pattern)
-    if filesystem.isdir(path):
-        names = _folder(filesystem, path)
-    elif filesystem.exists(path):
-        names = [path]
-    else:
-        names = _glob(filesystem, path) if any(mark in path for mark in "*?[") else []
+    filesystem, path = filesystem_of(pattern)
+    with store_errors(pattern):
+        if is_folder(filesystem, path):
+            names = _folder(filesystem, path)
+        elif _is_file(filesystem, path):
+            names = [path]
+        else:
+            names = _glob(filesystem, path) if any(mark in path for mark in "*?[") else []
     return [filesystem.unstrip_protocol(name) if "://" in pattern else name for name in names]
 
 
@@ -133,7 +146,7 @@ def _all_listed(pattern: str) -> list[str]:
                 raise UsageError(f"{name} matches nothing.", "Give .tar or .parquet files, or a folder of them.")
             paths += listed
         return paths
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError) as error:
         raise OpenMofiError(f"{pattern} cannot be listed: {error}.", "Check the path.") from error
 
 

@@ -1,8 +1,7 @@
 """Checkpoints of a run: written by all ranks together, whole or not at all, and read back on any number of ranks.
 
 `RUN/checkpoints/step-00001000/` is a checkpoint of `torch.distributed.checkpoint` with a `state.json` beside its files.
-It is for resuming one's own run: PyTorch keeps its index as a pickle, so do not resume from an untrusted one. Pass on
-the encoder, which holds weights alone.
+Reading one runs no code, whoever made it (`checkpoint_index.py`).
 """
 
 from __future__ import annotations
@@ -18,10 +17,11 @@ from typing import Any
 
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from openmofi.errors import OpenMofiError
 from openmofi.storage import write_json
+from openmofi.storage.pickles import PickleRefused
+from openmofi.training.checkpoint_index import CheckpointReader
 from openmofi.training.recipe.schema import EVALUATION_METRICS
 from openmofi.training.state import RunState
 
@@ -133,9 +133,8 @@ class Checkpoints:
         """
         path = self.path(step)
         try:
-            reader = dcp.FileSystemReader(path)
-            stored = {name: entry for name, entry in reader.read_metadata().state_dict_metadata.items()
-                      if isinstance(entry, TensorStorageMetadata)}
+            reader = CheckpointReader(path)
+            stored: dict[str, Any] = reader.read_metadata().state_dict_metadata
             state.prepare(stored)
             tensors = state.tensors()
             if set(tensors) != set(stored):
@@ -149,6 +148,9 @@ class Checkpoints:
             return Progressed(int(raw["step"]), raw["metrics"], tuple(raw["best"]) if raw["best"] else None)
         except OpenMofiError:
             raise
+        except PickleRefused as error:
+            raise OpenMofiError(f"The index of the checkpoint {path} is refused: {error}.",
+                                "It may hold code and is none that this run has written: remove its folder.") from error
         except (Exception, CheckpointException) as error:
             raise OpenMofiError(f"The checkpoint {path} cannot be read: {_reason(error)}",
                                 "Remove its folder; --resume then takes the one before.") from error

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from ..conftest import SIZE, TEXTS, drawn_image
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
 
-from openmofi.encoders.export.job import export_encoder
+from openmofi.encoders.export.job import OUTPUTS, export_encoder
 
 SAMPLES = Samples("test images", [drawn_image(40 + seed, 50, seed) for seed in range(12)], TEXTS, paired=False)
 TEXT_RICH = [*TEXTS, "a violin", "[PAD] and more", "", "ß 日本", "words " * 100]
@@ -111,8 +112,23 @@ def test_int8_of_linear_layers_and_the_loss_that_is_refused(clip, tmp_path):
     found = export_encoder(clip, tmp_path / "out", ExportSettings("onnx", "int8", 0.05), SAMPLES)
     assert 0 < found.loss < 0.05
     check_equal(clip, open_encoder(f"onnx:{tmp_path / 'out'}"), 0.3)
-    with pytest.raises(OpenMofiError, match="already exists"):
+    with pytest.raises(OpenMofiError, match=r"was made with other settings \(precision: 'int8' → 'fp32'\)"):
         export_encoder(clip, tmp_path / "out", ExportSettings(), SAMPLES)
+    assert export_encoder(clip, tmp_path / "out", ExportSettings("onnx", "int8", 0.05), SAMPLES) == found
+    with pytest.raises(OpenMofiError, match=r"loses 0\.\d+ "):
+        export_encoder(clip, tmp_path / "out", ExportSettings("onnx", "int8", 0.0), SAMPLES)
+
+
+def test_restart_replaces_an_export_and_leaves_other_files(clip, tmp_path):
+    out = tmp_path / "out"
+    export_encoder(clip, out, ExportSettings(), SAMPLES)
+    written = {path.relative_to(out) for path in out.rglob("*") if path.is_file()}
+    assert written - {path.relative_to(out) for path in OUTPUTS.files(out)} == {Path("manifest.json")}
+    (out / "notes.txt").write_text("mine")
+    (out / "image.onnx").write_bytes(b"damaged")
+    export_encoder(clip, out, ExportSettings(max_loss=0.5), SAMPLES, restart=True)
+    assert {path.relative_to(out) for path in out.rglob("*") if path.is_file()} == written | {Path("notes.txt")}
+    check_equal(clip, open_encoder(f"onnx:{out}"), 1e-4)
 
 
 @pytest.mark.slow

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -20,7 +22,12 @@ def test_a_table_reads_back(tmp_path):
 
 @pytest.mark.parametrize(("changes", "told"), [
     ({"end": 99}, "row 0.*lies outside|span 4–99 of row 0"), ({"gold": "stork"}, "'stork' of row 0"),
-    ({"candidates": [CRANE[0], CRANE[0]]}, "row 0.*same id")])
+    ({"candidates": [CRANE[0], CRANE[0]]}, "row 0.*same id"),
+    *(({"candidates": (replace(CRANE[0], prior=prior),)}, "prior of row 0 .*is not between 0 and 1")
+      for prior in (float("nan"), float("inf"), -0.5, 1.5)),
+    ({"candidates": (replace(CRANE[0], prior=None),)}, "candidates.prior of row 0 .*is missing"),
+    ({"text": None}, "The text of row 0 .*is missing"), ({"start": None}, "The start of row 0 .*is missing"),
+    ({"split": None}, "The split of row 0 .*is missing")])
 def test_a_row_that_does_not_fit_is_named(tmp_path, changes, told):
     write_examples(tmp_path / "e.parquet", [Example(**{
         "text": "the crane flew", "start": 4, "end": 9, "candidates": CRANE, "gold": "bird", **changes})])

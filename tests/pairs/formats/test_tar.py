@@ -171,7 +171,7 @@ def test_cut_at_any_place_the_pairs_before_come_and_then_one_sentence(tmp_path, 
     for cut in range(0, end + 1, 128):
         before, error = pairs_and_error(tmp_path, whole[:cut])
         assert f"truncated or damaged after {len(before)} pairs" in error.message
-        assert "on_damage=keep" in error.hint
+        assert "--on-damage keep" in error.hint
         assert before == full[: len(before)]
         caplog.clear()
         with caplog.at_level(logging.WARNING):

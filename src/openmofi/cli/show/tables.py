@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
-from openmofi.cli.command import print_json
+from openmofi.cli.command import print_json, visible
+from openmofi.progress import plain_console
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None,
@@ -22,13 +23,13 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, title: st
         numbers: columns that are set to the right; `None`: all but the first.
         whole: columns whose cells are never folded.
     """
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table = Table(title=title and visible(title), title_justify="left", box=None, pad_edge=False)
     for column, name in enumerate(head):
         right = column > 0 if numbers is None else column in numbers
         table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=column in whole)
     for row in rows:
-        table.add_row(*row)
-    Console(markup=False, highlight=False).print(table)
+        table.add_row(*map(visible, row))
+    plain_console().print(table)
 
 
 def print_counts(title: str, counts: Mapping[str, int]) -> None:
@@ -54,6 +55,7 @@ def print_names(names: Mapping[str, str], as_json: bool) -> None:
 
 def print_audit(result: Mapping[str, Any]) -> None:
     """Print an audit's plain values: a row a group, the text-only linker beside the labels."""
+    _audit_warnings(result)
     rows = [_audit_row("all", "", result["overall"])]
     for group, values in result["groups"].items():
         rows += [_audit_row("" if position else group, value, figures)
@@ -63,6 +65,15 @@ def print_audit(result: Mapping[str, Any]) -> None:
     for name, precision in result["precision_at_recall"].items():
         if result["curve"]:
             print(f"precision of {name} at recall {result['recall_asked']:.2f}: {_percent(precision)}")
+
+
+def _audit_warnings(result: Mapping[str, Any]) -> None:
+    if result["keys_unmatched"]:
+        print(f"warning: {result['keys_unmatched']:,} keys of the truth are not in the labels, such as "
+              f"{', '.join(map(repr, result['examples']))}; they count as missed", file=sys.stderr)
+    if unknown := result["unknown_entities"]:
+        print(f"warning: {len(unknown):,} entities of the truth are unknown to the labels, such as "
+              f"{', '.join(map(repr, unknown[:3]))}", file=sys.stderr)
 
 
 def _audit_row(group: str, value: str, figures: Mapping[str, Any]) -> tuple[str, ...]:

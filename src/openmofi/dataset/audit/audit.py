@@ -4,7 +4,8 @@ Definitions, over the pairs of known truth in the labelled shards; a label is a 
 
 - **precision** = accepted labels whose entity is the truth / accepted labels.
 - **recall** = pairs whose text names the true entity (`named`) and whose accepted labels contain it / pairs
-  `named`. Pairs that could not be used (a broken image) count as missed.
+  `named`. Pairs that could not be used (a broken image) count as missed. Where the truth does not say what is
+  named, all pairs of known truth count; of a pair with several true entities each counts.
 - **text-only linker**: the candidate with the highest link score of every mention is accepted; no image is
   used. Its curve sweeps the link score over *all* candidates, so that it, too, reaches high recalls.
 - **curve of the selector**: sweeps `probability` over all judged entities. The limits on labels an image and
@@ -27,8 +28,10 @@ from typing import Any
 import numpy as np
 
 from openmofi.dataset.audit.curves import CalibrationCurve, Curve, Figures
-from openmofi.dataset.audit.truth import Against, join, read_truth
+from openmofi.dataset.audit.entities import labels_kb
+from openmofi.dataset.audit.truth import Against, against
 from openmofi.dataset.tables import Bools, Floats, Folder, Ints, best_of_pairs
+from openmofi.knowledge import KnowledgeBase
 
 GROUPS = ("domain", "ambiguous", "split")
 
@@ -47,6 +50,9 @@ class Audit:
 
     Attributes:
         rows, unmatched: rows of the labels, and those of them without a known truth (of the requested split).
+        keys_unmatched: pairs of the truth that the labels do not have (0 for a dataset, which keeps a part of them),
+            with `examples` of their keys.
+        unknown_entities: entities of the truth that neither the labels nor their knowledge base know.
         overall: all pairs.
         groups: `domain`, `ambiguous` (`true`, `false`), `split`, `detector` → value → figures.
         curve, text_only_curve, calibration: `None` for a dataset, which keeps only what was accepted.
@@ -61,6 +67,9 @@ class Audit:
     text_only_curve: Curve | None
     calibration: CalibrationCurve | None
     recall_asked: float
+    keys_unmatched: int = 0
+    examples: tuple[str, ...] = ()
+    unknown_entities: tuple[str, ...] = ()
 
     def at_recall(self, recall: float | None = None) -> dict[str, float | None]:
         """Precision of the `labels`' selector and of `text_only` at `recall` (default: `recall_asked`)."""
@@ -84,7 +93,9 @@ class Audit:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
-            "rows": self.rows, "unmatched": self.unmatched, "overall": asdict(self.overall),
+            "rows": self.rows, "unmatched": self.unmatched, "keys_unmatched": self.keys_unmatched,
+            "examples": list(self.examples), "unknown_entities": list(self.unknown_entities),
+            "overall": asdict(self.overall),
             "groups": {group: {value: asdict(beside) for value, beside in values.items()}
                        for group, values in self.groups.items()},
             "recall_asked": self.recall_asked, "precision_at_recall": self.at_recall(),
@@ -94,31 +105,35 @@ class Audit:
 
 
 def audit(labels: str | Path, truth: str | Path, *, at_recall: float = 0.75, split: str | None = None,
-          resamples: int = 1000, seed: int = 0) -> Audit:
+          kb: KnowledgeBase | None = None, resamples: int = 1000, seed: int = 0) -> Audit:
     """Compare labels, or a dataset, with the truth.
 
     Args:
         labels: a finished labels or dataset folder.
-        truth: a Parquet file of `schema.TRUTH`; its `shard` is the shard's name in the labels.
+        truth: Parquet, CSV, TSV or JSON lines, with the columns `key` and `entity` (an identifier, or a name that
+            means one entity; several as a list or as rows), and any of the others of `schema.TRUTH`. Without `shard`
+            keys are matched over all shards.
         at_recall: the recall at which selectors are compared.
         split: use only the pairs of this split.
+        kb: gives names of entities; by default the labels' own, where it still is as it was.
         resamples, seed: of the bootstrap.
 
     Raises:
-        OpenMofiError: a folder or the truth cannot be read, or they have no shard in common.
+        OpenMofiError: a folder or the truth cannot be read, they have no pair in common, or a name is ambiguous.
     """
     folder = Folder.open(labels)
-    against = join(folder, read_truth(truth, [shard.name for shard in folder.shards], split))
-    measure = _Measure(against, resamples, seed)
+    joined = against(folder, truth, split, kb or labels_kb(folder))
+    measure = _Measure(joined, resamples, seed)
     with_text = folder.manifest.kind == "labels"
-    groups = {name: measure.by_truth(name, with_text) for name in GROUPS}
+    groups = {name: measure.by_truth(name, with_text) for name in GROUPS if name in joined.known.column_names}
     if with_text:
         groups["detector"] = measure.by_detector()
     return Audit(
-        rows=against.rows, unmatched=against.unmatched, overall=measure.beside(None, with_text), groups=groups,
-        curve=measure.curve(against.probability) if with_text else None,
-        text_only_curve=measure.curve(against.link_score) if with_text else None,
-        calibration=measure.calibration() if with_text else None, recall_asked=at_recall)
+        rows=joined.rows, unmatched=joined.unmatched, overall=measure.beside(None, with_text), groups=groups,
+        curve=measure.curve(joined.probability) if with_text else None,
+        text_only_curve=measure.curve(joined.link_score) if with_text else None,
+        calibration=measure.calibration() if with_text else None, recall_asked=at_recall,
+        keys_unmatched=joined.keys_unmatched, examples=joined.examples, unknown_entities=joined.unknown_entities)
 
 
 @dataclass(frozen=True)
@@ -135,7 +150,8 @@ class _Measure:
         pair, size = self.against.pair[once], len(named)
         accepted = np.bincount(pair, minlength=size)
         correct = np.bincount(pair[self.against.correct[once]], minlength=size)
-        return np.stack([accepted, correct, named, named & (correct > 0)], axis=1).astype(np.int64)
+        found = np.bincount(pair[self.against.recalled[once]], minlength=size)
+        return np.stack([accepted, correct, named, found], axis=1).astype(np.int64)
 
     def figures(self, which: Bools, pairs: Bools | None) -> Figures:
         counts = self.per_pair(which)
@@ -157,9 +173,8 @@ class _Measure:
 
     def curve(self, score: Floats) -> Curve:
         once = best_of_pairs(self.against.pair, self.against.entity, score)
-        named = self.against.named
-        correct = self.against.correct[once]
-        return Curve.of(score[once], correct, correct & named[self.against.pair[once]], int(named.sum()))
+        return Curve.of(score[once], self.against.correct[once], self.against.recalled[once],
+                        int(self.against.named.sum()))
 
     def calibration(self) -> CalibrationCurve:
         once = best_of_pairs(self.against.pair, self.against.entity, self.against.probability)

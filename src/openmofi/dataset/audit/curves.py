@@ -127,7 +127,7 @@ class Figures:
 
     @classmethod
     def of(cls, per_pair: Ints, *, resamples: int = RESAMPLES, seed: int = 0) -> Figures:
-        """Figures from `(pairs, 4)` counts: accepted, correct, named (0 or 1), found (0 or 1).
+        """Figures from `(pairs, 4)` counts: accepted, correct, named, found (0 or 1 for a pair of one true entity).
 
         The intervals are a bootstrap over pairs: the labels of a pair are drawn together.
         """

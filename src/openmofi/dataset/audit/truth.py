@@ -1,4 +1,4 @@
-"""Labels beside the truth: judged entities of all pairs whose true entity is known, as flat arrays."""
+"""Labels beside the truth: judged entities of all pairs whose true entities are known, as flat arrays."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from openmofi.dataset.audit.entities import resolved
+from openmofi.dataset.audit.truth_table import read_truth
 from openmofi.dataset.tables import (
     Bools,
     Codebook,
@@ -22,10 +24,11 @@ from openmofi.dataset.tables import (
     run_starts,
 )
 from openmofi.errors import OpenMofiError
-from openmofi.schema import TRUTH
-from openmofi.storage import Shard, read_parquet
+from openmofi.knowledge import KnowledgeBase
+from openmofi.storage import Shard
 
 _NO_MENTION = -1
+_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -33,20 +36,27 @@ class Against:
     """Judged entities against the truth.
 
     Attributes:
-        known: the pairs of known truth, `read_truth`'s table.
+        known: the pairs of known truth, one row each, with the columns of the truth.
+        named: (known,) how many true entities the text names: all of them, where the truth does not say.
         pair: (judged,) row of `known`.
         entity: (judged,) code of the entity.
-        correct: (judged,) whether it is the pair's true entity.
+        correct: (judged,) whether it is one of the pair's true entities.
+        recalled: (judged,) whether it is one that the text names.
         accepted, probability, link_score: (judged,) see `schema.JUDGEMENT`.
         chosen_by_text: (judged,) whether it is the best candidate of its mention by link score.
         detector: (judged,) code in `detectors`; -1 in a dataset, which keeps no mentions.
         rows: rows of the labels in the shards; `unmatched`: those that the truth does not know.
+        keys_unmatched: pairs of the truth that the labels do not have; not counted for a dataset, which keeps a part.
+        examples: a few of their keys.
+        unknown_entities: entities of the truth that nothing knows.
     """
 
     known: pa.Table
+    named: Ints
     pair: Ints
     entity: Codes
     correct: Bools
+    recalled: Bools
     accepted: Bools
     probability: Floats
     link_score: Floats
@@ -55,11 +65,9 @@ class Against:
     detectors: list[str]
     rows: int
     unmatched: int
-
-    @property
-    def named(self) -> Bools:
-        """(known,) whether the text names the true entity."""
-        return self.known["named"].to_numpy().astype(bool)
+    keys_unmatched: int
+    examples: tuple[str, ...]
+    unknown_entities: tuple[str, ...]
 
     def group(self, name: str) -> np.ndarray:
         """(known,) a column of the truth, `schema.TRUTH`, as an object array of strings."""
@@ -67,48 +75,80 @@ class Against:
                          for value in self.known[name].to_pylist()], object)
 
 
-def read_truth(path: str | Path, shards: list[str], split: str | None) -> pa.Table:
-    """The rows of known truth in `shards` (of one `split`, if given), sorted by shard.
+@dataclass(frozen=True)
+class _Pairs:
+    """The pairs of a truth: their first rows, and the pair of each row of the truth."""
+
+    table: pa.Table
+    of_row: Ints
+
+    @classmethod
+    def of(cls, truth: pa.Table) -> _Pairs:
+        key = truth["key"]
+        if "shard" in truth.column_names:
+            key = pc.binary_join_element_wise(truth["shard"], key, "\0")
+        codes = as_array(key).dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.int64)
+        first = np.unique(codes, return_index=True)[1]
+        return cls(truth.take(pa.array(first)).combine_chunks(), codes)
+
+    def rows_of(self, shard: str, keys: pa.Array) -> Ints:
+        """The row of each key of a shard; −1 where the truth does not know it."""
+        low, high = 0, len(self.table)
+        if "shard" in self.table.column_names:
+            low, high = np.searchsorted(np.array(self.table["shard"].to_pylist(), object), [shard, shard + "\0"])
+        matches = pc.index_in(keys, value_set=as_array(self.table["key"].slice(low, high - low)))
+        rows: Ints = pc.fill_null(matches, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+        return np.where(rows < 0, rows, rows + low)
+
+
+def against(folder: Folder, truth: str | Path, split: str | None, kb: KnowledgeBase | None) -> Against:
+    """Labels (or a dataset) beside a table of the truth, matched by shard and key, or by key alone.
 
     Raises:
-        OpenMofiError: the file cannot be read, knows none of the shards, or names a pair twice.
+        OpenMofiError: the truth cannot be read or matches nothing; a key without a shard is in two shards; see
+            `entities.resolved`.
     """
-    table = read_parquet(path, TRUTH, hint=f"A table of the truth has the columns {', '.join(TRUTH.names)}.")
-    inside = table.filter(pc.is_in(table["shard"], pa.array(shards, pa.string())))
-    if not len(inside):
-        first = table["shard"][0].as_py() if len(table) else ""
-        raise OpenMofiError(
-            f"{path} knows none of the labelled shards: it has e.g. {first!r}, the labels "
-            f"{shards[0]!r}.", "Give the truth of these pairs.")
-    if len(inside.group_by(["shard", "key"]).aggregate([])) < len(inside):
-        raise OpenMofiError(f"{path} names a pair twice (shard and key).", "Each pair has one row of truth.")
-    if split is not None:
-        inside = inside.filter(pc.equal(inside["split"], split))
-        if not len(inside):
-            raise OpenMofiError(f"{path} has no pair of the split {split!r} in the labelled shards.",
-                                "Its splits are: " + ", ".join(sorted(set(table["split"].to_pylist()))) + ".")
-    return inside.filter(pc.not_equal(inside["entity"], "")).sort_by("shard").combine_chunks()
-
-
-def join(folder: Folder, truth: pa.Table) -> Against:
-    """Join labels (or a dataset) with `read_truth`'s table on (shard, key)."""
-    entities, detectors = Codebook(), Codebook()
-    true = entities.encode(as_array(truth["entity"]))
-    truth_shards = np.array(truth["shard"].to_pylist(), object)
+    table = read_truth(truth, [shard.name for shard in folder.shards], split)
+    pairs, entities, detectors = _Pairs.of(table), Codebook(), Codebook()
+    shard_of = np.full(len(pairs.table), -1, np.int64)
     rows = unmatched = 0
     parts: list[tuple[np.ndarray, ...]] = []
-    for shard in folder.shards:
-        low, high = np.searchsorted(truth_shards, [shard.name, shard.name + "\0"])
+    for number, shard in enumerate(folder.shards):
         keys, columns = _read(folder, shard, entities, detectors)
-        matches = pc.index_in(keys, value_set=as_array(truth["key"].slice(low, high - low)))
-        pair = pc.fill_null(matches, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+        pair = pairs.rows_of(shard.name, keys)
         rows, unmatched = rows + len(pair), unmatched + int((pair < 0).sum())
-        pair = np.where(pair < 0, pair, pair + low)[columns[0]]
+        _note_shards(folder, truth, pairs, shard_of, pair[pair >= 0], number)
+        pair = pair[columns[0]]
         parts.append((pair[pair >= 0], *(column[pair >= 0] for column in columns[1:])))
+    absent = pairs.table["key"].filter(pa.array(shard_of < 0)).to_pylist()
+    if absent and len(absent) == len(pairs.table):
+        keys = folder.read(folder.shards[0], ["key"])["key"].to_pylist()
+        raise OpenMofiError(f"None of the {len(absent)} keys of {truth} is in {folder.path}: it has e.g. "
+                            f"{absent[0]!r}, the labels {next(iter(keys), '')!r}.", "Give the keys of these pairs.")
     pair, entity, accepted, probability, link, best, detector = (
         np.concatenate(column) for column in zip(*parts, strict=True))
-    return Against(truth, pair, entity, entity == true[pair], accepted, probability, link, best, detector,
-                   detectors.values, rows, unmatched)
+    meant, unknown = resolved(list(dict.fromkeys(table["entity"].to_pylist())), entities.values, folder, kb)
+    true = entities.encode(pa.array([meant[value] for value in table["entity"].to_pylist()], pa.string()))
+    says = table["named"].to_numpy().astype(bool) if "named" in table.column_names else np.ones(len(table), bool)
+    facts, judged = pairs.of_row * len(entities) + true, pair * len(entities) + entity
+    if len(np.unique(facts)) < len(facts):
+        raise OpenMofiError(f"{truth} names an entity of a pair twice, by its identifier and by a name.",
+                            "Give each entity of a pair once.")
+    missing = [] if folder.manifest.kind == "dataset" else absent
+    return Against(pairs.table, np.bincount(pairs.of_row[says], minlength=len(pairs.table)), pair, entity,
+                   np.isin(judged, facts), np.isin(judged, facts[says]), accepted, probability, link, best, detector,
+                   detectors.values, rows, unmatched, len(missing), tuple(missing[:_EXAMPLES]), tuple(unknown))
+
+
+def _note_shards(folder: Folder, truth: str | Path, pairs: _Pairs, shard_of: Ints, matched: Ints, number: int) -> None:
+    """Note the shard in which each pair of the truth was; a key alone means one pair."""
+    again = matched[(shard_of[matched] >= 0) & (shard_of[matched] != number)]
+    if len(again):
+        key = pairs.table["key"][int(again[0])].as_py()
+        first = folder.shards[int(shard_of[again[0]])].name
+        raise OpenMofiError(f"The key {key!r} of {truth} is in two shards: {first} and {folder.shards[number].name}.",
+                            "Add a column shard.")
+    shard_of[matched] = number
 
 
 def _read(folder: Folder, shard: Shard, entities: Codebook, detectors: Codebook) -> tuple[pa.Array, tuple]:
@@ -121,7 +161,7 @@ def _read(folder: Folder, shard: Shard, entities: Codebook, detectors: Codebook)
         code = entities.encode(pc.list_flatten(lists))
         yes, none = np.ones(len(row), bool), np.full(len(row), _NO_MENTION, np.int32)
         return as_array(table["key"]), (row, code, yes, score, np.zeros_like(score), ~yes, none)
-    table = folder.read(shard, ["key", "mentions", "entities"])
+    table = folder.read(shard, ["key", "status", "mentions", "entities"])
     judged = Judged.of(table)
     of_mention = detectors.encode(mention_column(table, "detector"))
     order = np.lexsort((np.arange(len(judged.row)), -judged.prior, -judged.link_score, judged.mention))

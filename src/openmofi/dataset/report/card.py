@@ -8,17 +8,20 @@ from typing import Any
 
 import jinja2
 
+from openmofi.dataset.report.markdown import markdown_text
 from openmofi.dataset.statistics import Statistics
 from openmofi.dataset.tables import Folder
 from openmofi.storage import Manifest, fingerprint, write_text
 
 _SHARDS_SHOWN = 3
+_NOT_HTML = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029\x85"}
 
 
 def write_card(dataset: Folder, labels: Manifest, statistics: Statistics, *, report: bool = True) -> None:
     """Write the card into the dataset folder; `report` says whether `report.html` is beside it."""
-    template = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined, keep_trailing_newline=True,
-                                  ).from_string(files(__package__).joinpath("card.md.j2").read_text("utf-8"))
+    environment = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    environment.filters["text"] = markdown_text
+    template = environment.from_string(files(__package__).joinpath("card.md.j2").read_text("utf-8"))
     write_text(f"{dataset.path}/DATASET_CARD.md", template.render(
         statistics=statistics, labels=labels, dataset=dataset.manifest, label_inputs=_inputs(labels), report=report,
         label_settings=_settings(labels), dataset_settings=_settings(dataset.manifest)))
@@ -37,4 +40,5 @@ def _settings(manifest: Manifest) -> str:
     shards = shown.get("shards") or []
     if len(shards) > _SHARDS_SHOWN:
         shown["shards"] = [*shards[:_SHARDS_SHOWN], f"… {len(shards)} in all"]
-    return json.dumps(shown, indent=2, sort_keys=True, ensure_ascii=False)
+    # In a block of code: JSON has no line that begins with a fence, and no character that is read as HTML there.
+    return json.dumps(shown, indent=2, sort_keys=True, ensure_ascii=False).translate(_NOT_HTML)

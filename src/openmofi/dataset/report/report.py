@@ -17,6 +17,7 @@ import jinja2
 import pyarrow as pa
 from markupsafe import Markup
 
+from openmofi.config import settings_from
 from openmofi.dataset.audit.audit import Audit
 from openmofi.dataset.names import describe
 from openmofi.dataset.report import plots
@@ -25,6 +26,8 @@ from openmofi.dataset.report.thumbnails import thumbnails
 from openmofi.dataset.statistics import Statistics, read_statistics
 from openmofi.dataset.tables import Folder
 from openmofi.knowledge import KnowledgeBase
+from openmofi.pairs import ReadSettings
+from openmofi.pairs.images.formats import shown_formats
 from openmofi.storage import Shard, write_text
 from openmofi.version import __version__
 
@@ -35,6 +38,7 @@ STATUS_TEXTS = {
     "text_missing": "no text file", "text_empty": "empty text", "text_invalid_utf8": "text is not UTF-8",
     "text_too_long": "text above the reader's limit", "image_missing": "no image",
     "image_broken": "image cannot be decoded", "image_too_large": "image above the pixel limit",
+    "image_unsupported_format": "image in a format that is not read",
     "duplicate_key": "key seen before in the shard",
 }
 REASON_TEXTS = {
@@ -89,9 +93,16 @@ def write_report(dataset: str | Path | Folder, labels: str | Path | Folder, out:
         version=__version__, statistics=statistics, fingerprint=dataset.manifest.fingerprint,
         settings=_shown_settings(dataset), label_settings=_shown_settings(labels),
         audit=audit and _audit_view(audit, compared or {}), metrics=dict(metrics or {}), plots=_plots(statistics),
-        entity_rows=rows, examples=shown, thumbnails=_thumbnails(shards, rows, shown),
+        entity_rows=rows, examples=shown, thumbnails=_thumbnails(shards, labels, rows, shown),
         sections=[(section.title, section.text, Markup(section.body)) for section in sections],
-        status_texts=STATUS_TEXTS, reason_texts=REASON_TEXTS, outcome_texts=OUTCOME_TEXTS))
+        status_texts=STATUS_TEXTS | _unread(labels), reason_texts=REASON_TEXTS, outcome_texts=OUTCOME_TEXTS))
+
+
+def _unread(labels: Folder) -> dict[str, str]:
+    """The text of the status of images that are not read, with their formats."""
+    formats = labels.manifest.counts.get("unread_formats", {})
+    status = "image_unsupported_format"
+    return {status: f"{STATUS_TEXTS[status]} ({shown_formats(formats)})"} if formats else {}
 
 
 def _environment() -> jinja2.Environment:
@@ -113,12 +124,13 @@ def _plots(statistics: Statistics) -> dict[str, Markup]:
             "per_image": plots.entities_per_image(statistics.entities_per_image)}
 
 
-def _thumbnails(shards: Sequence[Shard], rows: Mapping[str, Sequence[Any]],
+def _thumbnails(shards: Sequence[Shard], labels: Folder, rows: Mapping[str, Sequence[Any]],
                 shown: Mapping[str, Sequence[ExamplePair]]) -> dict[tuple[str, str], str]:
     keys = [(image.shard, image.key) for part in rows.values() for row in part for image in row.examples]
     keys += [(example.shard, example.key) for kind in shown.values() for example in kind]
+    read = settings_from(ReadSettings(), values=labels.manifest.settings.get("read"))
     return {(shard.name, key): uri for shard in shards
-            for key, uri in thumbnails(shard, [key for name, key in keys if name == shard.name]).items()}
+            for key, uri in thumbnails(shard, [key for name, key in keys if name == shard.name], read).items()}
 
 
 def _audit_view(audit: Audit, compared: Mapping[str, Audit]) -> dict[str, Any]:

@@ -5,33 +5,42 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterable
-from contextlib import suppress
+from dataclasses import replace
 
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import ImageRefused, ReadSettings, decode_image, read_pairs
+from openmofi.pairs.images.memory import of_machine
 from openmofi.storage import Shard
 
 SIDE = 160
 _QUALITY = 82
 
 
-def thumbnails(shard: Shard, keys: Iterable[str]) -> dict[str, str]:
+def thumbnails(shard: Shard, keys: Iterable[str], read: ReadSettings = ReadSettings()) -> dict[str, str]:
     """Key → JPEG of at most 160 px a side as a data URI, for those of `keys` whose image can be shown.
+
+    `read` says how the pairs were read when they were labelled.
 
     Reading stops when all have been read. A shard that has moved gives no images; the report is written
     without them.
+
+    Raises:
+        MemoryError, OSError: the machine is short of memory or open files: images that are there would be missing.
     """
     missing, uris = set(keys), {}
     if not missing:
         return {}
-    with suppress(OpenMofiError, OSError):
-        for pair in read_pairs(shard, ReadSettings(on_damage="keep")):
+    try:
+        for pair in read_pairs(shard, replace(read, on_damage="keep")):
             if pair.key in missing and pair.image is not None:
                 missing.discard(pair.key)
                 if uri := thumbnail(pair.image):
                     uris[pair.key] = uri
             if not missing:
                 break
+    except (OpenMofiError, OSError) as error:
+        if of_machine(error):
+            raise
     return uris
 
 

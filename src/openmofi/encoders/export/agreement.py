@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.protocol import Array
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import ImageRefused, decode_image, read_pairs
-from openmofi.storage import expand_shards
+from openmofi.storage import expand_shards, fingerprint
 
 IMAGES = 256
 _GENERATED = 64
@@ -40,6 +41,12 @@ class Samples:
     texts: Sequence[str]
     paired: bool
 
+    @property
+    def fingerprint(self) -> str:
+        """Identifies pixels and texts."""
+        return fingerprint([[[image.size, hashlib.blake2b(image.tobytes()).hexdigest()] for image in self.images],
+                            list(self.texts), self.paired])
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -64,6 +71,11 @@ class Agreement:
     text_min: float | None = None
     map_before: float | None = None
     map_after: float | None = None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Agreement:
+        """What `as_dict` gave."""
+        return cls(**{name: values[name] for name in cls.__dataclass_fields__})
 
     @property
     def loss(self) -> float:

@@ -18,14 +18,21 @@ from typing import Any
 import torch
 from torch import nn
 
-from openmofi.encoders.companions import CLASSES_FILE
+from openmofi.encoders.companions import CALIBRATION_FILE, CLASSES_FILE
 from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.export.agreement import Agreement, Samples, agreement
 from openmofi.encoders.export.export_settings import ExportSettings
 from openmofi.encoders.export.onnx import quantise_linear, write_onnx
 from openmofi.encoders.export.openvino import write_openvino
 from openmofi.encoders.fold import folded, image_probe
-from openmofi.encoders.folder import SPEC_FILE, TOKENIZER_FOLDER, encoder_with_heads, read_description, write_heads
+from openmofi.encoders.folder import (
+    HEAD_OUTPUTS,
+    SPEC_FILE,
+    TOKENIZER_FOLDER,
+    encoder_with_heads,
+    read_description,
+    write_heads,
+)
 from openmofi.encoders.libraries.graphs import (
     EMBEDDING,
     FEATURES,
@@ -42,7 +49,7 @@ from openmofi.encoders.libraries.graphs import (
 from openmofi.encoders.networks import Networks
 from openmofi.encoders.registry import open_encoder
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.storage import package_versions, write_json
+from openmofi.storage import Outputs, claimed, finish_manifest, package_versions, write_json
 from openmofi.storage.atomic import write_error
 
 _PROBE_TEXTS = ["a photo of a crane", "two words"]
@@ -51,43 +58,59 @@ BASE_FOLDER = "base"
 _PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnx", "onnxscript", "openvino")}
 
 
-def export_encoder(encoder: Encoder, out: str | Path, settings: ExportSettings, samples: Samples) -> Agreement:
+_FILES = ("*.onnx", "*.onnx.data", "*.xml", "*.bin", f"{TOKENIZER_FOLDER}/*", CALIBRATION_FILE, *HEAD_OUTPUTS)
+OUTPUTS = Outputs((*_FILES, *(f"{BASE_FOLDER}/**/{pattern}" for pattern in _FILES)))
+
+
+def export_encoder(encoder: Encoder, out: str | Path, settings: ExportSettings, samples: Samples, *,
+                   restart: bool = False) -> Agreement:
     """Write a folder that opens as `onnx:FOLDER` or `openvino:FOLDER`; its files: see `libraries.graphs`.
 
-    The graphs are written beside `out`, opened, and compared with the encoder. Only where the loss is within
-    `settings.max_loss` they are renamed to `out`. For calibration every second sample is taken, and the others judge.
-    The original's own calibration (of the label job), class vectors and folds are put beside the export.
+    The graphs are written into a hidden folder in `out`, opened, and compared with the encoder. Only where the loss is
+    within `settings.max_loss` they are moved to `out`, and `encoder.json` last. For calibration every second sample is
+    taken, and the others judge. The original's own calibration (of the label job), class vectors and folds are put
+    beside the export. An export that is finished already is not made again.
 
     Args:
         encoder: on the CPU.
-        out: where; must not exist, or be empty.
+        out: where.
         settings: see there.
         samples: to compare, and to calibrate `int8` of OpenVINO, on.
+        restart: remove what was made in `out` before, and begin anew.
 
     Raises:
         UsageError: the encoder or the network does not go with the settings.
         MissingExtraError: a package of the extra `export` is not installed.
-        OpenMofiError: the loss is too great, or the folder cannot be written.
+        OpenMofiError: the loss is too great, `out` was made with other settings, holds something else, or cannot be
+            written.
     """
     for package in _PACKAGES[settings.format]:
         imported(package)
-    networks = _networks(encoder)
-    out = Path(out)
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise OpenMofiError(f"{out} already exists.", "Choose another output with -o, or remove it.")
+    _networks(encoder)
+    described = {"encoder": encoder.spec, "format": settings.format, "precision": settings.precision}
+    inputs = {"/encoder": encoder.fingerprint, "/samples": samples.fingerprint}
+    with claimed(out, "export", described, inputs, outputs=OUTPUTS, restart=restart) as manifest:
+        if manifest.finished:
+            measured = Agreement.from_dict(manifest.counts)
+            _check(measured, settings)
+            return measured
+        measured = _export(encoder, Path(out), settings, samples)
+        finish_manifest(out, manifest, measured.as_dict())
+        return measured
+
+
+def _export(encoder: Encoder, out: Path, settings: ExportSettings, samples: Samples) -> Agreement:
     judged, calibration = _split(samples) if settings.calibrates else (samples, samples)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".openmofi-tmp-export-", dir=out.parent) as temporary:
+        with tempfile.TemporaryDirectory(prefix=".openmofi-tmp-export-", dir=out) as temporary:
             whole = Path(temporary) / "whole"
             made = _write(encoder, whole, settings, calibration, EMBEDDING)
-            measured = agreement(encoder, made, judged, texts=networks.text is not None)
+            measured = agreement(encoder, made, judged, texts=_networks(encoder).text is not None)
             _check(measured, settings)
             write_json(whole / SPEC_FILE, read_description(whole) | {"agreement": measured.as_dict(),
                                                                       "versions": package_versions()})
             _copy_companions(whole, encoder, made, settings)
-            _sync(whole)
-            whole.replace(out)
+            _move(whole, out)
     except OSError as error:
         raise write_error(error, out) from error
     return measured
@@ -188,12 +211,16 @@ def _write_side(network: nn.Module, probe: Mapping[str, torch.Tensor], dynamic: 
                 shutil.move(file, folder / file.name)
 
 
-def _sync(folder: Path) -> None:
-    """Onto the disk, before the folder gets its name."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
+def _move(folder: Path, out: Path) -> None:
+    """Move what is in `folder` to `out`; `encoder.json` comes last and synced, so that `out` opens whole or not."""
+    paths = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path == folder / SPEC_FILE)
+    for path in paths:
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+    for path in paths:
+        target = out / path.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
 
 
 def _check(result: Agreement, settings: ExportSettings) -> None:

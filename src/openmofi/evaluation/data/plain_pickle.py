@@ -1,15 +1,11 @@
 """Pickles of published datasets, read without running code: plain containers, strings, numbers and number arrays.
 
-A pickle is a program that may call any function. Here it can only call stand-ins for the parts of a NumPy array: see
-https://docs.python.org/3/library/pickle.html#restricting-globals. NumPy's own unpickling is not used, since it trusts
-the sizes in the file.
+Such a pickle can only call stand-ins for the parts of a NumPy array (`storage.pickles`). NumPy's own unpickling is not
+used, since it trusts the sizes in the file.
 """
 
 from __future__ import annotations
 
-import io
-import pickle
-import pickletools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -18,14 +14,10 @@ from typing import Any
 import numpy as np
 
 from openmofi.errors import OpenMofiError
+from openmofi.storage.pickles import PickleRefused, restricted_unpickle
 
 MAX_BYTES = 64 << 20
 _DTYPE = re.compile(r"[?biufSUO]\d{0,6}")
-_PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
-
-
-class _Refused(Exception):
-    """The pickle is not plain."""
 
 
 def read_plain_pickle(path: str | Path, *, max_bytes: int | None = None) -> Any:
@@ -41,13 +33,12 @@ def read_plain_pickle(path: str | Path, *, max_bytes: int | None = None) -> Any:
     limit = max_bytes or MAX_BYTES
     try:
         if Path(path).stat().st_size > limit:
-            raise _Refused(f"it is larger than {limit >> 20} MiB")
+            raise PickleRefused(f"it is larger than {limit >> 20} MiB")
         data = Path(path).read_bytes()
-        _check_sizes(data)
-        return _plain(_Unpickler(io.BytesIO(data), encoding="latin1").load())
+        return _plain(restricted_unpickle(data, _STAND_INS, encoding="latin1"))
     except OSError as error:
         raise OpenMofiError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
-    except _Refused as error:
+    except PickleRefused as error:
         raise OpenMofiError(f"{path} is refused: {error}.",
                             "Pickles may hold code; only plain lists, numbers and strings are accepted. Download "
                             "the file from its authors again.") from error
@@ -56,18 +47,12 @@ def read_plain_pickle(path: str | Path, *, max_bytes: int | None = None) -> Any:
         raise OpenMofiError(f"{path} is a damaged pickle ({type(error).__name__}).", "Download it again.") from error
 
 
-def _check_sizes(data: bytes) -> None:
-    # The unpickler allocates what a length says and its memo up to the largest index; `genops` checks the lengths.
-    if any(opcode.name in _PUTS and int(argument or 0) > len(data) for opcode, argument, _ in pickletools.genops(data)):
-        raise _Refused("it uses a memo index larger than the file")
-
-
 class _Dtype:
     """Stands for an instance of `numpy.dtype`."""
 
     def __init__(self, code: Any, *_: Any) -> None:
         if not isinstance(code, str) or not _DTYPE.fullmatch(code):
-            raise _Refused(f"it holds an array of {code!r}")
+            raise PickleRefused(f"it holds an array of {code!r}")
         self.numpy = np.dtype(code)
 
     def __setstate__(self, state: Any) -> None:
@@ -92,7 +77,7 @@ def _array(content: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
     if dtype.numpy.kind != "O":
         return np.frombuffer(content, dtype.numpy).reshape(shape, order=order).copy()
     if not isinstance(content, list):
-        raise _Refused("it holds an array of objects that is not a list")
+        raise PickleRefused("it holds an array of objects that is not a list")
     return np.fromiter(content, object).reshape(shape, order=order)
 
 
@@ -103,25 +88,18 @@ def _scalar(dtype: Any, content: Any = b"") -> Any:
 def _latin1(text: str = "", encoding: str = "latin1") -> bytes:
     """`_codecs.encode` and `bytes()`, with which Python 3 pickles bytes for Python 2."""
     if encoding not in ("latin1", "latin-1"):
-        raise _Refused("it encodes a string in another way than Python does")
+        raise PickleRefused("it encodes a string in another way than Python does")
     return text.encode("latin1")
 
 
-_STAND_INS: dict[str, Callable[..., Any]] = {
+_NUMPY: dict[str, Callable[..., Any]] = {
     "numpy.core.multiarray._reconstruct": _Array, "numpy.core.multiarray.scalar": _scalar,
     "numpy.core.numeric._frombuffer": _array, "numpy.ndarray": _Array, "numpy.dtype": _Dtype,
     "_codecs.encode": _latin1, "__builtin__.bytes": _latin1, "builtins.bytes": _latin1,
 }
 
 
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        """Only the stand-ins."""
-        stand_in = _STAND_INS.get(f"{module}.{name}".replace("numpy._core.", "numpy.core."))
-        if stand_in is None:
-            raise _Refused(f"it asks for {module}.{name}")
-        # A new function each time: the pickle may set attributes of what it refers to.
-        return lambda *arguments: stand_in(*arguments)
+_STAND_INS = _NUMPY | {name.replace("numpy.core.", "numpy._core."): stand_in for name, stand_in in _NUMPY.items()}
 
 
 def _plain(value: Any) -> Any:
@@ -136,4 +114,4 @@ def _plain(value: Any) -> Any:
         return type(value)(_plain(item) for item in value)
     if value is None or isinstance(value, str | bytes | bool | int | float | np.ndarray | np.generic):
         return value
-    raise _Refused(f"it holds a {type(value).__name__.strip('_').lower()}")
+    raise PickleRefused(f"it holds a {type(value).__name__.strip('_').lower()}")

@@ -5,20 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from openmofi.dataset.audit.truth import read_truth
+from openmofi.dataset.audit.truth_table import read_truth
 from openmofi.errors import OpenMofiError
 from openmofi.features.images import EmbeddedImages
 
 
 def entities_of(truth: str | Path, shards: Iterable[str]) -> dict[tuple[str, str], str]:
-    """(shard, key) → the entity that the image shows, by a Parquet file of `schema.TRUTH`.
+    """(shard, key) → the entity that the image shows, by a table of `schema.TRUTH`.
 
     Raises:
-        OpenMofiError: the file cannot be read.
+        OpenMofiError: the file cannot be read, has no shards, or gives an image two entities.
     """
     table = read_truth(truth, sorted(set(shards)), None)
-    columns = (table[name].to_pylist() for name in ("shard", "key", "entity"))
-    return {(shard, key): entity for shard, key, entity in zip(*columns, strict=True)}
+    if "shard" not in table.column_names:
+        raise OpenMofiError(f"{truth} has no column 'shard'.", "Add it: images are known by shard and key here.")
+    entities: dict[tuple[str, str], str] = {}
+    for shard, key, entity in zip(*(table[name].to_pylist() for name in ("shard", "key", "entity")), strict=True):
+        if entities.setdefault((shard, key), entity) != entity:
+            raise OpenMofiError(f"{truth} gives the image {key!r} of the shard {shard!r} two entities.",
+                                "Give each image one here.")
+    return entities
 
 
 def true_entities(truth: str | Path, images: EmbeddedImages) -> list[str]:

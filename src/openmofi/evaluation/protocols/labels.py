@@ -56,7 +56,7 @@ def _truth(folder: Path, given: str) -> Path:
     truth = next((path for path in paths if path.is_file()), None)
     if truth is None:
         raise UsageError(f"Truth table not found: {' or '.join(map(str, paths))}.",
-                         "Set truth=FILE, a Parquet table of `schema.TRUTH`.")
+                         "Set truth=FILE, a table with the columns key and entity.")
     return truth
 
 
@@ -69,7 +69,7 @@ def _values(result: Audit) -> tuple[dict[str, float], dict[str, Interval]]:
     values |= {f"{'' if selector == 'labels' else 'text_only_'}precision_at_recall": value
                for selector, value in result.at_recall().items()}
     values |= {f"{domain}/{name}": getattr(beside.labels, name)
-               for domain, beside in result.groups["domain"].items() for name in _NAMES}
+               for domain, beside in result.groups.get("domain", {}).items() for name in _NAMES}
     return ({name: value for name, value in values.items() if value is not None},
             {name: interval for name, interval in edges.items() if interval is not None})
 

@@ -14,11 +14,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from openmofi.knowledge import store
-from openmofi.knowledge.builders.source import TABLES, SourceTables, read_folder, source_folder
+from openmofi.knowledge.builders.source import SourceTables, read_tables, source_files, source_fingerprints
 from openmofi.knowledge.candidates import CandidateTable, tabulate
 from openmofi.knowledge.integrity import with_digests
 from openmofi.knowledge.projection import ProjectionSettings, project
-from openmofi.storage import Manifest, Outputs, atomic_path, claimed, file_fingerprint, finish_manifest, write_arrow
+from openmofi.storage import Manifest, Outputs, atomic_path, claimed, finish_manifest, write_arrow
 
 _log = logging.getLogger(__name__)
 
@@ -115,19 +115,19 @@ def _build(source: SourceTables, folder: Path, settings: BuildSettings) -> dict[
 
 def build_table(source: str | Path, out: str | Path, settings: BuildSettings | None = None, *,
                 restart: bool = False) -> Manifest:
-    """Build a knowledge base of a folder of tables (or a sample world, whose tables are in `kb/`).
+    """Build a knowledge base of tables: Parquet, CSV, TSV or JSON lines (docs/knowledge-base.md).
 
     The same tables give the same bytes. A finished `out` of the same tables and settings is left as it is.
 
     Args:
-        source: holds `entities.parquet`, `names.parquet` and optionally `relations.parquet`, `surfaces.parquet`.
+        source: a folder with `entities` and optionally `names`, `relations`, `surfaces`; or a sample world, whose
+            tables are in `kb/`; or one file with entities.
         out: folder of the knowledge base.
         settings: see there.
         restart: see `build`.
 
     Raises:
-        OpenMofiError: a table cannot be used (the first bad row is named), or `out` holds something else.
+        OpenMofiError: a table cannot be used (every problem is named), or `out` holds something else.
     """
-    folder = source_folder(source)
-    inputs = {name: file_fingerprint(folder / name) for name in TABLES if (folder / name).is_file()}
-    return build("table", lambda: read_folder(folder), inputs, out, settings or BuildSettings(), restart=restart)
+    inputs = source_fingerprints(source_files(source)[1])
+    return build("table", lambda: read_tables(source), inputs, out, settings or BuildSettings(), restart=restart)

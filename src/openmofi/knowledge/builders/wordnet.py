@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge.builders.build import BuildSettings, build
-from openmofi.knowledge.builders.source import SourceTables, check_source
+from openmofi.knowledge.builders.source import SourceTables, checked, source_of
 from openmofi.schema import ENTITIES, NAMES, RELATIONS, SURFACES
 from openmofi.storage import Manifest, file_fingerprint
 
@@ -270,5 +270,5 @@ def build_wordnet(source: str | Path, out: str | Path, settings: BuildSettings |
     """
     folder = wordnet_folder(source)
     inputs = {name: file_fingerprint(folder / name) for name in ("data.noun", "index.sense")}
-    return build("wordnet", lambda: check_source(_source_tables(folder)), inputs, out,
+    return build("wordnet", lambda: checked(source_of(_source_tables(folder), folder)), inputs, out,
                  settings or BuildSettings(), restart=restart)

@@ -108,7 +108,8 @@ def read_examples(path: str | Path, splits: Sequence[str] | None = None) -> list
         splits: only these; all by default.
 
     Raises:
-        OpenMofiError: it cannot be read, lacks a column, or a row's span or gold is wrong; names the row.
+        OpenMofiError: it cannot be read, lacks a column, or a row lacks a value or has a wrong span, prior or gold;
+            names the row.
     """
     table = read_parquet(path, EXAMPLES, hint=f"A table of examples has the columns {', '.join(EXAMPLES.names)}.")
     examples = []
@@ -126,6 +127,14 @@ def read_examples(path: str | Path, splits: Sequence[str] | None = None) -> list
 
 
 def _check(example: Example, where: str) -> None:
+    values = {name: getattr(example, name) for name in ("text", "start", "end", "split")}
+    values |= {f"candidates.{name}": None for candidate in example.candidates for name in ("id", "title", "prior")
+               if getattr(candidate, name) is None}
+    absent = next((name for name, value in values.items() if value is None), None)
+    if absent:
+        raise OpenMofiError(f"The {absent} of {where} is missing.", "Give each row a value.")
+    if any(not 0 <= candidate.prior <= 1 for candidate in example.candidates):
+        raise OpenMofiError(f"A candidate's prior of {where} is not between 0 and 1.", "Priors are P(entity | name).")
     if not 0 <= example.start < example.end <= len(example.text):
         raise OpenMofiError(f"The span {example.start}–{example.end} of {where} lies outside its text.",
                             "start and end count characters; end is exclusive.")

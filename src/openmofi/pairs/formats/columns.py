@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
 
 from openmofi.errors import UsageError
-from openmofi.pairs.read_settings import ReadSettings
+from openmofi.pairs.read_settings import ColumnNames, ReadSettings
 
-TEXT = ("caption", "text", "alt", "alt_text", "sentence", "description", "title", "captions", "label_text")
+TEXT = ("caption", "text", "alt", "alt_text", "sentence", "description", "title", "captions", "label_text",
+        "txt", "image_caption", "caption_text", "raw_caption", "text_caption", "sentences", "prompt")
 IMAGE = ("image", "image_bytes", "img", "jpg", "jpeg", "png", "webp", "bytes", "file_name", "filename", "image_path",
-         "path", "file")
+         "path", "file", "filepath", "file_path", "image_file", "image_filename", "image_name", "img_path", "img_bytes",
+         "img_file", "local_path", "picture", "photo")
 KEY = ("key", "__key__", "id", "image_id", "sample_id", "uid")
 URL = ("url", "image_url", "img_url")
+
+_NO_LETTER = re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,31 +37,84 @@ class Columns:
 
 
 def find_columns(path: str, names: Sequence[str], settings: ReadSettings) -> Columns:
-    """Take the columns that the settings name, or else the first of the common names, whatever its case.
+    """Take the columns that the settings name, or else the first of the common names.
+
+    The case of a common name does not matter, nor do its `_`, `-` and blanks where nothing else was recognised.
 
     Raises:
         UsageError: a named column does not exist, or no text or image column was recognised.
     """
-    text = _find(path, names, settings.text_column, TEXT, "text_column")
-    image = _find(path, names, settings.image_column, IMAGE, "image_column")
+    text = _find(path, names, settings.text_column, TEXT, "text", forgiving=True)
+    image = _find(path, names, settings.image_column, IMAGE, "image", forgiving=True)
     for what, column in (("text", text), ("image", image)):
         if column is None:
             raise UsageError(f"{path} has no {what} column of a known name; it has: {_list(names)}.",
-                             f"Name it with {what}_column.")
+                             name_it(what, path))
     assert text is not None
     assert image is not None
-    key = _find(path, names, settings.key_column, KEY, "key_column")
-    return Columns(text, image, key, _find(path, names, settings.url_column, URL, "url_column"))
+    key = _find(path, names, settings.key_column, KEY, "key")
+    return Columns(text, image, key, _find(path, names, settings.url_column, URL, "url"))
+
+
+def name_it(what: str, path: str) -> str:
+    """The hint that says how to name the column of a kind."""
+    option = f"--{what}-column"
+    return f"Name it with {option} NAME, or for this input alone with {option} '{PurePosixPath(path).name}=NAME'."
+
+
+def column_setting(entries: str | Sequence[str]) -> ColumnNames:
+    """Entries of an option that may be given more than once, as a setting."""
+    return entries if isinstance(entries, str) else entries[0] if len(entries) == 1 else tuple(entries) or ""
+
+
+def check_patterns(settings: ReadSettings, paths: Sequence[str]) -> None:
+    """Check that each `PATTERN=COLUMN` of the settings is about one of the inputs.
+
+    Raises:
+        UsageError: one matches none of `paths`.
+    """
+    for what in ("text", "image", "key", "url"):
+        for entry in _entries(getattr(settings, f"{what}_column")):
+            pattern, equals, _ = entry.rpartition("=")
+            # A folder's table has a name that is not among the paths.
+            if equals and not any(_matches(path, pattern) or not PurePosixPath(path).suffix for path in paths):
+                raise UsageError(f"--{what}-column {entry!r}: none of the inputs matches {pattern!r}.",
+                                 "Write it as 'PATTERN=COLUMN', where PATTERN is the name of a file or folder.")
 
 
 def _list(names: Sequence[str]) -> str:
     return ", ".join(names[:20]) + (" …" if len(names) > 20 else "")
 
 
-def _find(path: str, names: Sequence[str], named: str, common: Sequence[str], setting: str) -> str | None:
-    if named:
+def _entries(setting: ColumnNames) -> list[str]:
+    return [setting] if isinstance(setting, str) else list(setting)
+
+
+def _matches(path: str, pattern: str) -> bool:
+    """Whether a pattern is about a path: it fits the whole of it, or the name of the file or of a folder above."""
+    return fnmatchcase(path, pattern) or any(fnmatchcase(part, pattern) for part in PurePosixPath(path).parts)
+
+
+def _named(path: str, names: Sequence[str], setting: ColumnNames) -> str:
+    """The column that the settings name for this table, or `""`; what is said of it alone comes first."""
+    general = ""
+    for entry in reversed(_entries(setting)):
+        pattern, equals, column = entry.rpartition("=")
+        # A column's own name may contain the sign.
+        if not equals or entry in names:
+            general = general or entry
+        elif _matches(path, pattern):
+            return column
+    return general
+
+
+def _find(path: str, names: Sequence[str], setting: ColumnNames, common: Sequence[str], what: str, *,
+          forgiving: bool = False) -> str | None:
+    if named := _named(path, names, setting):
         if named not in names:
-            raise UsageError(f"{path} has no column {named!r} ({setting}); it has: {_list(names)}.")
+            raise UsageError(f"{path} has no column {named!r} (--{what}-column); it has: {_list(names)}.")
         return named
     lower = {name.lower(): name for name in reversed(names)}
-    return next((lower[name] for name in common if name in lower), None)
+    plain = {_NO_LETTER.sub("", name): column for name, column in lower.items()} if forgiving else {}
+    return next((lower[name] for name in common if name in lower), None) or next(
+        (plain[name] for name in (_NO_LETTER.sub("", name) for name in common) if name in plain), None)

@@ -1,17 +1,21 @@
-"""Images that a table names by their path: always within the table's folder."""
+"""Images that a table names by their path: always within one folder."""
 
 from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
 
-import fsspec
-
 from openmofi.pairs.formats.grouping import Content
 from openmofi.pairs.read_settings import ReadSettings
+from openmofi.pairs.text import printable
 from openmofi.schema import PairStatus
+from openmofi.storage.addresses import filesystem_of
+
+NO_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+"""What a system raises where there is no such file for us; other errors of reading may pass."""
 
 _ELSEWHERE = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:")
+_WEB = re.compile(r"^https?://", re.IGNORECASE)
 
 
 def inside(path: str) -> bool:
@@ -22,11 +26,33 @@ def inside(path: str) -> bool:
 
 
 class ImageFiles:
-    """Reads images below one folder. Symbolic links that its owner made there are followed."""
+    """Reads images below one folder: the table's, or the settings' `image_root`.
 
-    def __init__(self, folder: str, settings: ReadSettings) -> None:
-        self._filesystem, self._folder = fsspec.core.url_to_fs(folder)
+    Paths are relative to it; absolute ones count where they lie below it. Symbolic links that its owner made there are
+    followed.
+
+    Attributes:
+        unread: what was wrong with the first path whose image was not read, or `""`.
+    """
+
+    def __init__(self, table: str, settings: ReadSettings) -> None:
+        self._root = (settings.image_root or table.rpartition("/")[0] or ".").rstrip("/")
+        self._filesystem, folder = filesystem_of(self._root or "/")
+        self._above = tuple(f"{name.rstrip('/')}/" for name in (folder, self._filesystem.unstrip_protocol(folder)))
         self._limit = settings.max_image_bytes
+        self.unread = ""
+
+    def location(self, path: str) -> str | None:
+        """The image's path, below the folder as it was given; `None` where the path leads out of it."""
+        within = next((path.removeprefix(above) for above in self._above if path.startswith(above)), path)
+        if inside(within):
+            return f"{self._root}/{within}"
+        if _WEB.match(path):
+            self._note(f"{path} is an address in the web. Download the images first, e.g. with img2dataset.")
+        else:
+            self._note(f"{path} leads out of {self._above[0]}. Name a folder that all images lie below with "
+                       "--image-root.")
+        return None
 
     def image(self, path: str) -> Content | None:
         """The image's bytes; `None` where it does not exist or its path leaves the folder.
@@ -34,16 +60,21 @@ class ImageFiles:
         Raises:
             OSError: reading failed on the way; trying again may help.
         """
-        if not inside(path):
+        if (location := self.location(path)) is None:
             return None
-        full_path = f"{self._folder.rstrip('/')}/{path}"
         try:
-            with self._filesystem.open(full_path, "rb") as handle:
+            with self._filesystem.open(self._filesystem._strip_protocol(location), "rb") as handle:
                 data = handle.read(self._limit + 1)
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError):
+        except NO_FILE as error:
+            self._note(f"{location} cannot be read: {error.strerror or 'there is no such file'}. Paths are relative to "
+                       f"{self._above[0]}; name another folder with --image-root.")
             return None
         return self.within_limit(data)
 
     def within_limit(self, data: bytes) -> Content:
         """Image bytes that a table holds itself."""
         return Content(data) if len(data) <= self._limit else Content(None, PairStatus.IMAGE_TOO_LARGE)
+
+    def _note(self, fault: str) -> None:
+        # Names of files may hold bytes that are not UTF-8.
+        self.unread = self.unread or printable(fault)

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Iterator
-from typing import Any
-
-import fsspec
 
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs.formats.columns import find_columns
-from openmofi.pairs.formats.files import ImageFiles, inside
+from openmofi.pairs.formats.delimited import read_records
+from openmofi.pairs.formats.files import ImageFiles
 from openmofi.pairs.formats.grouping import Content, Grouper, RowPairs, read_limit, split_name
 from openmofi.pairs.read_settings import ReadSettings
-from openmofi.pairs.source import open_source, report_damage
-from openmofi.pairs.text import json_object, printable
+from openmofi.pairs.text import identifier, printable
 from openmofi.schema import Pair, PairStatus
-from openmofi.storage.atomic import is_remote
+from openmofi.storage.addresses import filesystem_of, is_remote
 from openmofi.storage.fingerprint import TABLES
 
 _USUAL = ("metadata.csv", "metadata.jsonl", "metadata.tsv", "captions.csv", "captions.tsv", "captions.jsonl")
-_MAX_FIELD = 16 << 20
 
 
 def read_folder(path: str, settings: ReadSettings, *, paths_only: bool = False) -> Iterator[Pair]:
@@ -37,7 +31,7 @@ def read_folder(path: str, settings: ReadSettings, *, paths_only: bool = False) 
         OpenMofiError: it does not exist, or contains nothing that can be read.
         UsageError: several tables, or no text or image column was recognised.
     """
-    filesystem, root = fsspec.core.url_to_fs(path)
+    filesystem, root = filesystem_of(path)
     try:
         inside = sorted(name.rpartition("/")[2] for name in filesystem.ls(root, detail=False))
     except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
@@ -59,7 +53,7 @@ def _table(path: str, inside: list[str]) -> str | None:
 
 
 def _beside(path: str, settings: ReadSettings, paths_only: bool) -> Iterator[Pair]:
-    filesystem, root = fsspec.core.url_to_fs(path)
+    filesystem, root = filesystem_of(path)
     prefix = len(root.rstrip("/")) + 1
     members = []
     for name, info in filesystem.find(root, detail=True).items():
@@ -84,51 +78,27 @@ def _beside(path: str, settings: ReadSettings, paths_only: bool) -> Iterator[Pai
 def read_table(path: str, settings: ReadSettings, *, paths_only: bool = False) -> Iterator[Pair]:
     """Yield the rows of a CSV or TSV (with a header) or of a JSON-lines file, in order.
 
-    The image column holds paths relative to the table's folder; a path that leaves it, or does not exist,
-    gives `IMAGE_MISSING`. The key is the key column's value, or else the path of the image. `paths_only`: see
+    The image column holds paths, see `ImageFiles`; a path that leaves the folder, or does not exist, gives
+    `IMAGE_MISSING`. The key is the key column's value, or else the path of the image. `paths_only`: see
     `read_folder`.
 
     Raises:
         OpenMofiError: it does not exist, or is damaged (after the rows before the damage).
         UsageError: no text or image column was recognised.
     """
-    folder = path.rpartition("/")[0] or "."
-    rows, files = RowPairs(settings), ImageFiles(folder, settings)
+    rows, files = RowPairs(settings), ImageFiles(path, settings)
     columns = None
-    for number, (names, row) in enumerate(_records(path, settings)):
+    for number, (names, row) in enumerate(read_records(path, settings)):
         columns = columns or find_columns(path, names, settings)
-        image_path = row.get(columns.image)
-        key = row.get(columns.key) if columns.key else image_path
-        if paths_only:
-            inner = image_path is not None and inside(str(image_path))
-            image = Content(os.fsencode(f"{folder}/{image_path}")) if inner else None
+        image_path = identifier(row.get(columns.image))
+        key = identifier(row.get(columns.key)) if columns.key else image_path
+        if image_path is None:
+            image = None
+        elif paths_only:
+            location = files.location(image_path)
+            image = Content(os.fsencode(location)) if location else None
         else:
-            image = files.image(str(image_path)) if image_path is not None else None
+            image = files.image(image_path)
         url = row.get(columns.url) if columns.url else None
         yield rows.pair(printable(key) if key else f"{number:09d}", image, row.get(columns.text), url)
-
-
-def _records(path: str, settings: ReadSettings) -> Iterator[tuple[list[str], dict[str, Any]]]:
-    # Bytes that are not UTF-8 travel as surrogates: names of files need them back, texts are judged by them.
-    with open_source(path) as raw, io.TextIOWrapper(raw, "utf-8-sig", "surrogateescape", newline="") as lines:
-        if path.endswith(".jsonl"):
-            yield from _json_lines(lines)
-            return
-        # The standard library's limit is for the whole process, and too small for a text of 1 MB.
-        csv.field_size_limit(max(csv.field_size_limit(), _MAX_FIELD))
-        reader = csv.DictReader(lines, delimiter="\t" if path.endswith(".tsv") else ",")
-        try:
-            for row in reader:
-                yield list(reader.fieldnames or ()), row
-        except csv.Error as error:
-            report_damage(f"{path} cannot be read beyond line {reader.line_num}: {error}.", settings, error,
-                          "Correct that line")
-
-
-def _json_lines(lines: io.TextIOWrapper) -> Iterator[tuple[list[str], dict[str, Any]]]:
-    names: dict[str, None] = {}
-    for line in lines:
-        if line.strip():
-            row = json_object(line.encode("utf-8", "surrogateescape"))
-            names.update(dict.fromkeys(row))
-            yield list(names), row
+    rows.report_useless(path, files.unread)

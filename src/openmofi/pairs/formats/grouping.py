@@ -3,7 +3,8 @@
 The rule: a member's key is its path up to the first dot of the file name, and the rest is its extension, in
 lower case. Neighbours of one key are one pair. Beyond the rule:
 
-* Of several images of one key the first counts; other extensions (`mask.png`, `cls`) are passed over.
+* Of several images of one key the first counts (HEIC, SVG and the like only where there is no other); other
+  extensions (`mask.png`, `cls`) are passed over.
 * A key of which no member has a plain extension (`IMG.2024.01.jpg`) is a name with dots of its own: there the
   key goes up to the last dot.
 * An extension that comes twice, or a key that comes again later, makes a row of its own with the same key and
@@ -16,14 +17,21 @@ lower case. Neighbours of one key are one pair. Beyond the rule:
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from openmofi.pairs.read_settings import ReadSettings
-from openmofi.pairs.text import byte_limit, from_value, json_object, printable
+from openmofi.pairs.text import byte_limit, from_value, identifier, json_object, printable
 from openmofi.schema import Pair, PairStatus
 
 IMAGE_EXTENSIONS = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"})
+OTHER_IMAGE_EXTENSIONS = frozenset(
+    {"heic", "heif", "hif", "svg", "jp2", "j2k", "jpx", "jxl", "jxr", "psd", "eps", "ico"})
+"""Images that are read with an extra, or not at all: they count where a key has no other image."""
+
+_log = logging.getLogger(__name__)
 _MAX_JSON = 4 << 20
 _MAX_GROUP = 256
 """Members of one key that are held at once: a tar in which all names begin alike must not fill the memory."""
@@ -43,6 +51,8 @@ def _kind(extension: str) -> str:
     last = extension.rpartition(".")[2]
     if last in IMAGE_EXTENSIONS:
         return "image"
+    if last in OTHER_IMAGE_EXTENSIONS:
+        return "other image"
     return last if last in ("txt", "json") else ""
 
 
@@ -62,7 +72,7 @@ class Content:
 def read_limit(extension: str, size: int, settings: ReadSettings) -> int | None:
     """How many bytes of a member to read: 0 where it plays no part, `None` where it is too large to be read."""
     kind = _kind(extension)
-    if kind == "image":
+    if kind.endswith("image"):
         return size if size <= settings.max_image_bytes else None
     if kind == "txt":
         return min(size, byte_limit(settings.max_text_chars) + 1)
@@ -71,10 +81,11 @@ def read_limit(extension: str, size: int, settings: ReadSettings) -> int | None:
 
 @dataclass
 class RowPairs:
-    """Makes pairs of keys, images and texts that come one by one; keeps the keys seen."""
+    """Makes pairs of keys, images and texts that come one by one; keeps the keys seen, and counts the statuses."""
 
     settings: ReadSettings
     keys: set[str] = field(default_factory=set)
+    statuses: Counter[PairStatus] = field(default_factory=Counter)
 
     def pair(self, key: str, image: Content | None, text: object, url: object) -> Pair:
         """A row's pair with its status; `image` is `None` where the row has none, `text` is as of `from_value`."""
@@ -86,7 +97,21 @@ class RowPairs:
         else:
             status = image.status if image.status is not PairStatus.OK else judged.status
         self.keys.add(key)
-        return Pair(key, image.data if image else None, judged.text, status, printable(url) if url else "")
+        self.statuses[status] += 1
+        return Pair(key, image.data if image else None, judged.text, status,
+                    printable(url) if url and identifier(url) is not None else "")
+
+    def report_useless(self, path: str, unread: str) -> None:
+        """Say in the log why no row of a table can be used, where all have the same fault.
+
+        `unread` says why an image was not read, or is empty.
+        """
+        status, count = next(iter(self.statuses.items()), (PairStatus.OK, 0))
+        if status is PairStatus.OK or len(self.statuses) > 1:
+            return
+        why = {PairStatus.IMAGE_MISSING: unread or "Name another column with --image-column.",
+               PairStatus.TEXT_MISSING: "Name another column with --text-column."}.get(status, "")
+        _log.warning("All %d rows of %s are %s. %s", count, path, status, why)
 
 
 @dataclass
@@ -120,8 +145,9 @@ class Grouper(RowPairs):
             yield self._grouped(key, group)
 
     def _grouped(self, key: str, members: dict[str, Content]) -> Pair:
-        image = next((c for extension, c in members.items() if _kind(extension) == "image"), None)
+        image = next((content for kind in ("image", "other image") for extension, content in members.items()
+                      if _kind(extension) == kind), None)
         about = json_object(members["json"].data or b"") if "json" in members else {}
-        txt, caption = members.get("txt"), about.get("caption")
-        text = txt.data if txt and txt.data is not None else caption if isinstance(caption, str) else None
+        txt = members.get("txt")
+        text = txt.data if txt and txt.data is not None else about.get("caption")
         return self.pair(printable(key), image, text, about.get("url"))

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,7 +26,7 @@ from openmofi.pairs.read_settings import ReadSettings
 from openmofi.pairs.source import open_source
 from openmofi.schema import PairStatus
 from openmofi.storage import Shard, file_fingerprint, fingerprint, write_table
-from openmofi.storage.atomic import is_remote
+from openmofi.storage.addresses import filesystem_of, is_remote
 from openmofi.storage.fingerprint import TABLES
 from openmofi.storage.shards import TARS
 
@@ -152,7 +151,7 @@ class ImageBytes:
 
 def _fetch_remote(spans: Sequence[tuple[str, int, int]]) -> list[bytes]:
     filesystem: Any
-    filesystem, _ = fsspec.core.url_to_fs(spans[0][0])
+    filesystem, _ = filesystem_of(spans[0][0])
     names = [filesystem._strip_protocol(path) for path, _, _ in spans]
     ends = [offset + size if size >= 0 else None for _, offset, size in spans]
     contents: list[bytes] = filesystem.cat_ranges(names, [offset for _, offset, _ in spans], ends, on_error="raise")

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.pairs.formats.columns import find_columns
+from openmofi.pairs.formats.columns import Columns, find_columns, name_it
 from openmofi.pairs.formats.files import ImageFiles
 from openmofi.pairs.formats.grouping import Content, RowPairs
 from openmofi.pairs.read_settings import ReadSettings
 from openmofi.pairs.source import open_source, report_damage
-from openmofi.pairs.text import printable
+from openmofi.pairs.text import identifier, printable
 from openmofi.schema import Pair
 
 _BATCH = 128
@@ -26,32 +26,34 @@ _DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError)
 def read_parquet(path: str, settings: ReadSettings) -> Iterator[Pair]:
     """Yield a Parquet file's rows in order, a batch of a row group in memory at a time.
 
-    The key is the key column's value, or the row's number (nine digits) where there is none. Paths of images
-    are relative to the file's folder and may not leave it (`IMAGE_MISSING`).
+    Texts are strings, bytes or numbers, plain, dictionary-encoded or as views, or lists of them, of which the first
+    counts (NaN is none); the
+    key is the key column's value, or the row's number (nine digits) where there is none. For paths of images see
+    `ImageFiles`; one that leaves the folder is `IMAGE_MISSING`.
 
     Raises:
         OpenMofiError: it does not exist, is not Parquet, or is damaged after the pairs before the damage
             (`on_damage="stop"`).
-        UsageError: no text or image column was recognised.
+        UsageError: no text or image column was recognised, or one is of a type that holds no texts or images.
         OSError: reading failed on the way; trying again may help.
     """
     count = 0
-    rows, files = RowPairs(settings), ImageFiles(path.rpartition("/")[0] or ".", settings)
+    rows, files = RowPairs(settings), ImageFiles(path, settings)
     with open_source(path) as handle:
         try:
             table = pq.ParquetFile(handle)
             columns = find_columns(path, table.schema_arrow.names, settings)
             by_path = _by_path(path, table.schema_arrow.field(columns.image))
+            _check_types(path, table.schema_arrow, columns)
             for batch in table.iter_batches(batch_size=_BATCH, columns=columns.all()):
                 for row in _plain(batch).to_pylist():
-                    key, url = (row[name] if name else None for name in (columns.key, columns.url))
+                    key, url = (identifier(row[name]) if name else None for name in (columns.key, columns.url))
                     shown = f"{count:09d}" if key is None else printable(key)
                     yield rows.pair(shown, _image(row[columns.image], by_path, files), row[columns.text], url)
                     count += 1
+            rows.report_useless(path, files.unread)
         except _DAMAGE as error:
-            # Arrow reports damaged pages as OSError too, but without an error number of the system.
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
+            _raise_if_of_machine(error)
             if not count:
                 raise _not_parquet(path, error) from error
             report_damage(f"{path} is damaged after {count} pairs: {error}.", settings, error)
@@ -67,6 +69,7 @@ def count_parquet(path: str) -> int:
         try:
             return int(pq.ParquetFile(handle).metadata.num_rows)
         except _DAMAGE as error:
+            _raise_if_of_machine(error)
             raise _not_parquet(path, error) from error
 
 
@@ -74,18 +77,60 @@ def _not_parquet(path: str, error: Exception) -> OpenMofiError:
     return OpenMofiError(f"{path} is not a Parquet file, or damaged: {error}.", "Fetch the file again.")
 
 
+def _raise_if_of_machine(error: Exception) -> None:
+    # Arrow reports damaged pages as OSError too, but without an error number of the system.
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
+        raise error
+
+
 def _by_path(path: str, field: pa.Field) -> bool:
     """Whether the image column holds paths (else bytes or `{bytes, path}`)."""
-    kind = _as_bytes(field.type) if pa.types.is_dictionary(field.type) else field.type
+    kind = _value_type(field.type)
     if pa.types.is_struct(kind):
-        if {kind.field(i).name for i in range(kind.num_fields)} & {"bytes", "path"}:
+        types = {kind.field(i).name: _value_type(kind.field(i).type) for i in range(kind.num_fields)}
+        if types.keys() & {"bytes", "path"} and _is_bytes(types.get("bytes", pa.null())) \
+                and _is_text(types.get("path", pa.null())):
             return False
-    elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind != field.type:
-        return True
-    elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_null(kind):
+    elif pa.types.is_null(kind) or _is_bytes(kind):
         return False
-    raise UsageError(f"The column {field.name!r} of {path} is {kind}, not bytes, a path or {{bytes, path}}.",
-                     "Name another with image_column.")
+    elif _is_text(kind):
+        return True
+    raise UsageError(f"The column {field.name!r} of {path} is {field.type}, not bytes, a path or {{bytes, path}}.",
+                     name_it("image", path))
+
+
+def _check_types(path: str, schema: pa.Schema, columns: Columns) -> None:
+    kind = schema.field(columns.text).type
+    single = _value_type(kind.value_type if _is_list(kind) else kind)
+    if not (_is_text(single) or pa.types.is_integer(single) or pa.types.is_floating(single)):
+        raise UsageError(f"The column {columns.text!r} of {path} is {kind}, not text, a number or a list of texts.",
+                         name_it("text", path))
+    for what, name in (("key", columns.key), ("url", columns.url)):
+        if name and pa.types.is_nested(schema.field(name).type):
+            raise UsageError(f"The column {name!r} of {path} is {schema.field(name).type}, not text or a number.",
+                             name_it(what, path))
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    types = pa.types
+    return types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    """Strings, bytes that are read as UTF-8, or nothing at all."""
+    types = pa.types
+    return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind) \
+        or types.is_null(kind) or _is_bytes(kind)
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    types = pa.types
+    return types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind) \
+        or types.is_fixed_size_binary(kind)
+
+
+def _value_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -95,14 +140,21 @@ def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _as_bytes(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_dictionary(kind):
-        return _as_bytes(kind.value_type)
-    if pa.types.is_string(kind):
+    types = pa.types
+    if types.is_dictionary(kind):
+        value = _as_bytes(kind.value_type)
+        # A dictionary holds each value once; written out, they may be more than 2 GiB.
+        return pa.large_binary() if value == pa.binary() else value
+    if types.is_string(kind) or types.is_string_view(kind) or types.is_binary_view(kind):
         return pa.binary()
-    if pa.types.is_large_string(kind):
+    if types.is_large_string(kind):
         return pa.large_binary()
-    if pa.types.is_list(kind):
-        return pa.list_(_as_bytes(kind.value_type))
+    if _is_list(kind):
+        value = kind.field(0).with_type(_as_bytes(kind.value_type))
+        return pa.large_list(value) if types.is_large_list(kind) else pa.list_(
+            value, kind.list_size if types.is_fixed_size_list(kind) else -1)
+    if types.is_struct(kind):
+        return pa.struct([kind.field(i).with_type(_as_bytes(kind.field(i).type)) for i in range(kind.num_fields)])
     return kind
 
 

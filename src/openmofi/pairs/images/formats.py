@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Mapping
 from functools import cache
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
@@ -69,6 +70,7 @@ def heic_readable() -> bool:
         return _registered()
 
 
-def how_to_read(name: str) -> str:
-    """What to install so that images of this format are read; `""` where nothing helps."""
-    return "pip install 'openmofi[heic]'" if name == HEIC and not heic_readable() else ""
+def shown_formats(counts: Mapping[str, int]) -> str:
+    """Formats that were not read, most images first, with what to install: `HEIC 12: pip install …; SVG 1`."""
+    return "; ".join(f"{name} {count:,}" + (": pip install 'openmofi[heic]'" if name == HEIC else "")
+                     for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 
@@ -16,6 +20,8 @@ from openmofi.errors import UsageError
 VARIABLE = "OPENMOFI_DECODE_MIB"
 """Names the environment variable with the MiB that the decoders of a process share."""
 _DEFAULT_MIB = 2048
+_LARGE = 64 << 20
+_SHORTAGES = {errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT}
 
 
 def decode_limit() -> int:
@@ -28,6 +34,24 @@ def decode_limit() -> int:
     if not text.isdecimal() or not int(text):
         raise UsageError(f"{VARIABLE} is {text!r}; it must be a whole number of MiB, at least 1.")
     return int(text) << 20
+
+
+@cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    try:
+        return ctypes.CDLL(None).malloc_trim if sys.platform == "linux" else None
+    except (OSError, AttributeError):
+        # Another C library, such as musl.
+        return None
+
+
+def _trim() -> None:
+    """Give freed memory back to the system: glibc keeps it, for each thread its own, even where it is never used again.
+
+    See malloc_trim(3).
+    """
+    if trim := _malloc_trim():
+        trim(0)
 
 
 @dataclass
@@ -58,6 +82,8 @@ class Budget:
             self._used += share
             self._changed.notify_all()
         self._thread.holds = True
+        if share >= _LARGE:
+            _trim()
         try:
             yield
         finally:
@@ -76,7 +102,8 @@ class Budget:
         ticket = object()
         self._waiting.append(ticket)
         try:
-            self._changed.wait_for(lambda: self._waiting[0] is ticket and (self._used + share <= limit or not self._used))
+            self._changed.wait_for(
+                lambda: self._waiting[0] is ticket and (self._used + share <= limit or not self._used))
         finally:
             self._waiting.remove(ticket)
 
@@ -103,8 +130,5 @@ def memory_left(size: int) -> bool:
 
 
 def of_machine(error: BaseException) -> bool:
-    """Whether an error is a shortage of the machine (memory, open files, disk), not a fault of what was read.
-
-    Decoders raise OSError about their data too, without an error number of the system.
-    """
-    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None)
+    """Whether an error is a shortage of the machine (memory, open files, disk), not a fault of what was read."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _SHORTAGES)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,11 +13,13 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-from openmofi.pairs.images.decode import MAX_PIXELS, decode_image
+from openmofi.pairs.images.decode import MAX_PIXELS, decode_image, decoding
+from openmofi.pairs.images.memory import DECODING, of_machine
 
 _ORIENTATION = 0x0112
 _EXIF_WITHIN = 1 << 16
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+_BYTES_A_PIXEL = 4
 _PLAIN = ("YCbCr", "Gray", "RGB")
 
 Box = tuple[int, int, int, int]
@@ -42,12 +46,22 @@ class ScaledImage:
 
         Raises:
             ImageRefused: the bytes cannot be decoded.
+            MemoryError: the machine is short of memory.
         """
+        with cls.opened(data) as image:
+            return image
+
+    @classmethod
+    @contextmanager
+    def opened(cls, data: bytes) -> Iterator[ScaledImage]:
+        """As `of`, for threads: the image counts as memory in use until the block ends."""
         height, width, plain = plain_jpeg(data)
         if plain:
-            return cls(data, width, height)
-        image = decode_image(data)
-        return cls(data, image.width, image.height, image)
+            with DECODING.holding(height * width * _BYTES_A_PIXEL):
+                yield cls(data, width, height)
+        else:
+            with decoding(data) as decoded:
+                yield cls(data, decoded.image.width, decoded.image.height, decoded.image)
 
     def cut(self, box: Box, size: int, interpolation: str) -> Image.Image:
         """The part `box` (left, top, width, height; whole pixels at full size), resized to `size` × `size`, RGB.
@@ -57,6 +71,7 @@ class ScaledImage:
 
         Raises:
             ImageRefused: the bytes cannot be decoded.
+            MemoryError: the machine is short of memory.
         """
         left, top, width, height = box
         image = self._at(min(1.0, max(size / height, size / width)))
@@ -84,7 +99,9 @@ class ScaledImage:
         try:
             pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
                 self.data, min_height=self._side(self.height, eighths), min_width=self._side(self.width, eighths))
-        except ValueError:
+        except ValueError as error:
+            if "memory" in str(error).lower():
+                raise MemoryError(f"too little memory is left to decode an image: {error}") from error
             # Damage that only shows on the way: Pillow may be more lenient, and says what is wrong if it is not.
             return decode_image(self.data)
         return Image.fromarray(pixels)
@@ -112,6 +129,8 @@ def _upright(data: bytes) -> bool:
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
             return image.getexif().get(_ORIENTATION, 1) == 1
-    except Exception:
+    except Exception as error:
+        if of_machine(error):
+            raise
         # Damaged metadata: whatever `pairs.decode` makes of it.
         return False

@@ -11,12 +11,12 @@ from openmofi.dataset.tables import Folder
 from openmofi.engine import Progress
 from openmofi.errors import UsageError
 from openmofi.reinforcement import Knowledge
-from openmofi.storage.atomic import is_remote
+from openmofi.storage.addresses import is_remote
 from openmofi.training.data.augmentation import TrainingImages
 from openmofi.training.data.held_out import HeldOut, hold_out, labels_of
 from openmofi.training.data.loader import Sources, TrainingData
 from openmofi.training.data.locked_features import image_features
-from openmofi.training.data.pairs import read_footers, require_same_shards, require_seen_images
+from openmofi.training.data.pairs import read_footers, require_labelled_images, shard_fingerprints
 from openmofi.training.data.plan import ClassPlan, InstancePlan, Ints, Plan, TrainingPlan, members_of_classes
 from openmofi.training.data.rows import Rows, open_rows
 from openmofi.training.data.taught import Taught, classes_of
@@ -56,10 +56,14 @@ def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: 
     class_ids, names = vocabulary["id"].to_pylist(), vocabulary["name"].to_pylist()
     counts = vocabulary["images"].to_numpy().astype(np.int64)
     live = inputs.image_encoder is None
-    sources = require_same_shards(dataset, origins, folder) if live else []
+    sources = shard_fingerprints(dataset, folder) if live else []
     rows = open_rows(dataset, starts, tables, sources, folder, progress)
     if live:
-        require_seen_images(dataset, origins, rows)
+        # Where teachers know the images, each one's bytes are compared, and `mismatch` says what becomes of others.
+        copies = require_labelled_images(dataset, origins, sources, rows, copies=bool(settings.reinforcement.store))
+        if copies:
+            progress.say(f"{copies} of {len(origins)} shards have other bytes than when they were labelled; a sample "
+                         "of their images looks the same")
     if not all(origin.fingerprint for origin in origins):
         progress.say(f"{dataset.path} does not say which shards it was labelled from: whether they have changed since "
                      "is not checked; build it again to have it checked")

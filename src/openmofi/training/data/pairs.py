@@ -18,7 +18,7 @@ from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError
 from openmofi.pairs.formats.index import ImageBytes
 from openmofi.storage import Shard, file_fingerprint, fingerprint, write_json
-from openmofi.storage.atomic import is_remote
+from openmofi.storage.addresses import is_remote
 from openmofi.training.data.plan import Ints
 from openmofi.training.data.rows import Rows
 
@@ -53,14 +53,14 @@ def read_footers(dataset: Folder) -> tuple[Ints, list[Origin], str]:
     return np.r_[0, np.cumsum(counts)].astype(np.int64), origins, fingerprint(marks)
 
 
-def require_same_shards(dataset: Folder, origins: Sequence[Origin], cache: Path) -> list[str]:
-    """Compare each shard of pairs with the one that was labelled; returns their fingerprints.
+def shard_fingerprints(dataset: Folder, cache: Path) -> list[str]:
+    """The fingerprint of each shard of pairs as it is now.
 
-    A local file's fingerprint is kept in the cache with its size and times, so that 100,000 unchanged shards cost as
-    many calls of `stat`.
+    A local file's is kept in the cache with its size and times, so that 100,000 unchanged shards cost as many calls of
+    `stat`.
 
     Raises:
-        OpenMofiError: one is missing, or has changed.
+        OpenMofiError: one is missing.
     """
     path = cache / _KNOWN
     known, marks = _known(path), [_mark_of(shard) for shard in dataset.shards]
@@ -76,8 +76,6 @@ def require_same_shards(dataset: Folder, origins: Sequence[Origin], cache: Path)
         raise OpenMofiError(
             f"The images of {dataset.path} are not where they were labelled: {error.message}",
             "Put them or a link to them there, or label and build again from where they are now.") from error
-    for shard, origin, value in zip(dataset.shards, origins, prints, strict=True):
-        origin.require_same(shard, value)
     fresh = {shard.path: [mark, value] for shard, mark, value in zip(dataset.shards, marks, prints, strict=True)
              if mark and known.get(shard.path) != [mark, value]}
     if fresh:
@@ -85,29 +83,42 @@ def require_same_shards(dataset: Folder, origins: Sequence[Origin], cache: Path)
     return prints
 
 
-def require_seen_images(dataset: Folder, origins: Sequence[Origin], rows: Rows) -> None:
-    """Compare some images of shards spread over all with how they looked when they were labelled.
+def require_labelled_images(dataset: Folder, origins: Sequence[Origin], fingerprints: Sequence[str], rows: Rows, *,
+                            copies: bool) -> int:
+    """Compare the shards with those that were labelled, and some images with how they looked then.
 
     Args:
         dataset: the dataset.
         origins: of its shards.
+        fingerprints: of the shards as they are now.
         rows: with the places of their images.
+        copies: a shard may be another copy, whose images look the same in other sizes and bytes.
+
+    Returns:
+        How many shards are other copies.
 
     Raises:
-        OpenMofiError: an image is another one, or cannot be read.
+        OpenMofiError: a shard has changed, an image is another one, or cannot be read.
     """
-    candidates = [number for number, origin in enumerate(origins) if origin.sample]
-    chosen = candidates[::-(-len(candidates) // _COMPARED) or 1]
+    if not copies:
+        for shard, origin, value in zip(dataset.shards, origins, fingerprints, strict=True):
+            origin.require_same(shard, value)
+    changed = {number for number, (origin, value) in enumerate(zip(origins, fingerprints, strict=True))
+               if not origin.is_same(value)}
+    same = [number for number, origin in enumerate(origins) if origin.sample and number not in changed]
+    few = same[::-(-len(same) // _COMPARED) or 1]
     reader = ImageBytes()
-    for number in chosen:
+    for number in [*sorted(changed), *few]:
         sample = origins[number].sample
-        within = [seen.row for seen in sample[::-(-len(sample) * len(chosen) // _COMPARED)]]
-        places = rows.batch(number).select(["key", "file", "offset", "size"]).take(pa.array(within)).to_pydict()
+        within = [seen.row for seen in sample[::1 if number in changed else -(-len(sample) * len(few) // _COMPARED)]]
+        places = rows.batch(number).select(["key", "file", "offset", "size"]).take(
+            pa.array(within, pa.int64())).to_pydict()
         data = reader.fetch(dataset.shards[number], places["file"], np.array(places["offset"]),
                             np.array(places["size"]))
-        origins[number].require_seen(dataset.shards[number],
-                                     dict(zip(within, zip(places["key"], data, strict=True), strict=True)))
+        images = dict(zip(within, zip(places["key"], data, strict=True), strict=True))
+        origins[number].require_seen(dataset.shards[number], images, any_size=number in changed)
     reader.close()
+    return len(changed)
 
 
 def _mark_of(shard: Shard) -> str:

@@ -1,0 +1,167 @@
+"""Addresses: `protocol://…` is a store's, which fsspec opens; any other text is a local path, whatever is in it.
+
+So `[`, `{`, `::`, `#` or `?` in the name of a local folder mean nothing. `file://` may stand before a local path.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, cast
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from openmofi.errors import MissingExtraError, UsageError
+
+HTTP_TIMEOUT_SECONDS = 60.0
+"""How long a web server may send nothing."""
+
+_BUFFER = 1 << 20
+_ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]*$")
+_STORE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::|://)")
+_EXTRAS = {"http": "http", "https": "http", "s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
+_REASONS = {"TooManyRedirects": "the server redirects without an end",
+            "ClientPayloadError": "the server broke off in the middle of the file",
+            "ServerDisconnectedError": "the server broke off"}
+_PACKAGES = {"http": "aiohttp", "s3": "s3fs", "gcs": "gcsfs"}
+
+
+def is_remote(path: str | Path) -> bool:
+    """Whether `path` is the address of a store, also a chained one such as `simplecache::s3://…`."""
+    text = str(path)
+    return "://" in text and not text.startswith("file://") and _STORE.match(text) is not None
+
+
+def local_path(path: str | Path) -> Path:
+    """A local path, or a `file://` address, as a path."""
+    return Path(str(path).removeprefix("file://"))
+
+
+def require_local(path: str | Path) -> None:
+    """Refuse an output that cannot be written, before any work.
+
+    Raises:
+        UsageError: it is the address of a store, or its name is not UTF-8.
+    """
+    if is_remote(path):
+        raise UsageError(f"{path} cannot be written: outputs are local.",
+                         "Choose a local output, and copy it there when it is finished.")
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{str(path)!a} cannot be written: the name is not UTF-8.",
+                         "Choose another output with -o.") from error
+
+
+def filesystem_of(path: str | Path) -> tuple[Any, str]:
+    """The file system of a path or address, and its name there.
+
+    Raises:
+        MissingExtraError: the package that opens such addresses is not installed.
+        ValueError: there is no such protocol, or its package is not installed and is no extra of OpenMOFI.
+    """
+    if not is_remote(path):
+        return LocalFileSystem(), str(local_path(path).absolute())
+    protocol = str(path).rpartition("::")[2].partition("://")[0]
+    extra = _EXTRAS.get(protocol, "")
+    try:
+        options = _http_options() if extra == "http" else {}
+        return cast("tuple[Any, str]", fsspec.core.url_to_fs(
+            str(path), **({protocol: options} if "::" in str(path) else options)))
+    except ImportError as error:
+        if extra:
+            raise MissingExtraError.of(_PACKAGES[extra], extra) from error
+        raise ValueError(str(error)) from error
+
+
+def _http_options() -> dict[str, Any]:
+    import aiohttp
+
+    return {"client_kwargs": {"timeout": aiohttp.ClientTimeout(
+        total=None, sock_connect=HTTP_TIMEOUT_SECONDS, sock_read=HTTP_TIMEOUT_SECONDS)}}
+
+
+def is_folder(filesystem: Any, name: str) -> bool:
+    """Whether `name` is a folder of `filesystem`. On web servers what has an ending is a file: to see whether it is a
+    folder, all of it would be fetched and searched for links.
+    """
+    return not (name.startswith(("http://", "https://")) and _ENDING.search(name)) and bool(filesystem.isdir(name))
+
+
+@contextmanager
+def store_errors(path: str | Path) -> Generator[None]:
+    """Errors of web clients inside become errors of the system, whose text says what the server did.
+
+    Raises:
+        FileNotFoundError: there is nothing at `path`.
+        OSError: the server refused, failed, broke off, or sent nothing for too long; trying again may help.
+    """
+    try:
+        yield
+    except Exception as error:
+        cause = error.__cause__ if isinstance(error, FileNotFoundError) and error.__cause__ else error
+        if isinstance(cause, TimeoutError):
+            raise OSError(f"the server sent nothing for {HTTP_TIMEOUT_SECONDS:g} seconds") from error
+        if not type(cause).__module__.startswith("aiohttp"):
+            raise
+        if (status := getattr(cause, "status", 0)) in (404, 410):
+            raise FileNotFoundError(f"{path} does not exist") from error
+        reason = f"the server answered {status} ({getattr(cause, 'message', '')})" if status \
+            else _REASONS.get(type(cause).__name__, f"the connection failed ({cause})")
+        raise OSError(reason) from error
+
+
+class _Stored(io.RawIOBase):
+    """A file of a store, whose errors are those of the system."""
+
+    def __init__(self, file: Any, path: str) -> None:
+        self._file, self._path = file, path
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return bool(self._file.seekable())
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def readinto(self, buffer: Any) -> int:
+        with store_errors(self._path):
+            data = self._file.read(len(buffer))
+        buffer[:len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def open_address(path: str | Path) -> IO[bytes]:
+    """Open a path or address for reading bytes.
+
+    Raises:
+        OSError, ValueError, MissingExtraError: see `filesystem_of` and `store_errors`.
+    """
+    if not is_remote(path):
+        return open(local_path(path), "rb")
+    filesystem, name = filesystem_of(path)
+    with store_errors(path):
+        return io.BufferedReader(_Stored(filesystem.open(name, "rb"), str(path)), _BUFFER)
+
+
+def read_text(path: str | Path) -> str:
+    """The UTF-8 text at a path or address.
+
+    Raises:
+        OSError, ValueError, MissingExtraError: see `open_address`; it is no UTF-8.
+    """
+    with open_address(path) as file:
+        return file.read().decode()
