@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -56,6 +57,9 @@ def run_app(app: Callable[[], None]) -> None:
 
     A traceback is printed where $OPENMOFI_DEBUG is set.
     """
+    # Names of files may hold bytes that are not UTF-8; stderr escapes them by itself.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except OpenMofiError as error:
