@@ -265,3 +265,14 @@ def test_a_disk_that_is_full_is_one_sentence_wherever_the_build_is(tmp_path):
             files.add(caught.value.message.partition("disk/kb/")[2].split(" ")[0])
             subprocess.run(["rm", "-rf", str(disk / "kb")], check=True)
     assert {"names.marisa", "ids.marisa"} <= files
+
+
+def test_a_folder_that_cannot_be_mapped_is_refused_before_anything_is_written(tmp_path):
+    source = write_source(tmp_path / "source")
+    odd = tmp_path / os.fsdecode(b"kb-\xff")
+    with pytest.raises(OpenMofiError, match="its name is not UTF-8"):
+        build_table(source, odd)
+    assert not odd.exists()
+    for use in (KnowledgeBase.open, verify, lambda path: build_table(source, path)):
+        with pytest.raises(OpenMofiError, match=r"^memory://kb is not a local folder.*Copy it to a local disk"):
+            use("memory://kb")

@@ -16,7 +16,16 @@ import pytest
 from mounts import read_only, small_disk
 
 from openmofi.errors import OpenMofiError
-from openmofi.storage import atomic_path, read_parquet, write_bytes, write_json, write_table, write_text
+from openmofi.storage import (
+    atomic_path,
+    read_arrow,
+    read_parquet,
+    write_arrow,
+    write_bytes,
+    write_json,
+    write_table,
+    write_text,
+)
 from openmofi.storage.atomic import _TEMPORARY, remove_leftovers, table_metadata
 
 TABLE = pa.table({"x": list(range(1000))})
@@ -240,3 +249,12 @@ def test_a_parquet_table_of_other_columns_is_refused(tmp_path):
     write_table(tmp_path / "t.parquet", pa.table({"other": [1]}))
     with pytest.raises(OpenMofiError, match=r"cannot be read: .*x"):
         read_parquet(tmp_path / "t.parquet", TABLE.schema)
+
+
+def test_tables_are_written_to_and_read_from_names_that_are_not_utf8(tmp_path):
+    folder = tmp_path / os.fsdecode(b"out-\xff")
+    table = pa.table({"a": [1, 2]})
+    write_table(folder / "a.parquet", table)
+    write_arrow(folder / "a.arrow", table)
+    assert read_parquet(folder / "a.parquet", table.schema).equals(table)
+    assert read_arrow(folder / "a.arrow").equals(table)

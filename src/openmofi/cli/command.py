@@ -84,8 +84,9 @@ def run_app(app: Callable[[], None]) -> None:
 
     A traceback is printed where $OPENMOFI_DEBUG is set.
     """
+    # Names of files may hold bytes that are not UTF-8; stderr escapes them by itself.
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except OpenMofiError as error:

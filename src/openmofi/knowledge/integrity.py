@@ -20,6 +20,7 @@ from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
 from openmofi.schema import ENTITIES
 from openmofi.storage import Manifest, fingerprint
+from openmofi.storage.atomic import is_remote, local_path
 from openmofi.storage.digests import BLOCK, file_digest, file_stamp
 from openmofi.storage.manifest import MANIFEST
 
@@ -30,6 +31,23 @@ _ELEMENTS = 1 << 22
 UNIT = 1.0 + 1e-3
 """The greatest probability, or coordinate of a vector of length 1, as rounded."""
 _HINT = "The knowledge base is damaged: build it again."
+
+
+def mappable(path: str | Path) -> Path:
+    """The absolute folder of a base, which can be memory-mapped there.
+
+    Raises:
+        OpenMofiError: it is not local, or its name is not UTF-8, which the tries' library asks for.
+    """
+    if is_remote(path):
+        raise OpenMofiError(f"{path} is not a local folder, and a knowledge base is memory-mapped.",
+                            "Copy it to a local disk first.")
+    folder = local_path(path).absolute()
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError as error:
+        raise OpenMofiError(f"{folder} cannot be mapped: its name is not UTF-8.", "Rename the folder.") from error
+    return folder
 
 
 def with_digests(folder: Path, manifest: Manifest, counts: Mapping[str, Any]) -> dict[str, Any]:

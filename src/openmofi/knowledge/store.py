@@ -98,7 +98,7 @@ class KnowledgeBase:
         Raises:
             OpenMofiError: it is not a knowledge base, or it has another schema version, is unfinished or damaged.
         """
-        return cls._opened(Path(path).absolute(), progress or Quiet())
+        return cls._opened(integrity.mappable(path), progress or Quiet())
 
     @classmethod
     def _opened(cls, folder: Path, progress: Progress, checked: str = "") -> KnowledgeBase:
@@ -238,7 +238,7 @@ def verify(kb: str | Path, progress: Progress | None = None) -> dict[str, str]:
         OpenMofiError: it is not a finished knowledge base, its manifest is damaged, or it has no digests, since an
             earlier version built it.
     """
-    folder = Path(kb).absolute()
+    folder = integrity.mappable(kb)
     manifest = read_manifest(folder, KIND)
     files = integrity.listed_files(folder, manifest, FILES)
     integrity.require_digests(folder, manifest)

@@ -134,15 +134,17 @@ def write_table(path: str | Path, table: pa.Table, metadata: Mapping[str, str] |
     if metadata:
         kept = {**(table.schema.metadata or {}), **{k.encode(): v.encode() for k, v in metadata.items()}}
         table = table.replace_schema_metadata(kept)
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    # Arrow takes a path only where it is UTF-8.
+    with atomic_path(path) as temporary, open(temporary, "wb") as handle:
+        pq.write_table(table, handle, compression="zstd")
 
 
 def write_arrow(path: str | Path, table: pa.Table) -> None:
     """Write a table atomically as one uncompressed record batch, which can be memory-mapped; equal tables give equal
     bytes.
     """
-    with atomic_path(path) as temporary, pa.ipc.new_file(str(temporary), table.schema) as writer:
+    with (atomic_path(path) as temporary, open(temporary, "wb") as handle,
+          pa.ipc.new_file(handle, table.schema) as writer):
         for batch in table.combine_chunks().to_batches():
             writer.write_batch(batch)
 
@@ -157,7 +159,7 @@ def read_arrow(path: str | Path) -> pa.Table:
         if is_remote(path):
             with open_address(path) as handle:
                 return pa.ipc.open_file(pa.py_buffer(handle.read())).read_all()
-        return pa.ipc.open_file(pa.memory_map(str(local_path(path)))).read_all()
+        return pa.ipc.open_file(pa.memory_map(os.fsencode(local_path(path)))).read_all()
     except (OSError, pa.ArrowException) as error:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Remove it and start the command again.") from error
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from openmofi.knowledge import store
 from openmofi.knowledge.builders.source import SourceTables, read_tables, source_files, source_fingerprints
 from openmofi.knowledge.candidates import CandidateTable, tabulate
-from openmofi.knowledge.integrity import with_digests
+from openmofi.knowledge.integrity import mappable, with_digests
 from openmofi.knowledge.projection import ProjectionSettings, project
 from openmofi.storage import Manifest, Outputs, atomic_path, claimed, finish_manifest, write_arrow
 
@@ -88,7 +88,7 @@ def build(builder: str, read: Callable[[], SourceTables], inputs: Mapping[str, s
     Raises:
         OpenMofiError: `out` contains something else, or `read` refuses a table.
     """
-    folder = Path(out)
+    folder = mappable(out)
     with claimed(folder, store.KIND, {"builder": builder, **asdict(settings)}, inputs, outputs=Outputs(store.FILES),
                  restart=restart) as manifest:
         if manifest.finished:

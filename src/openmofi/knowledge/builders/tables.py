@@ -160,7 +160,8 @@ def _lacking(path: Path | str, names: Sequence[str], columns: Columns) -> list[P
 
 def _read_parquet(path: Path, columns: Columns, empty: ReadTable) -> ReadTable:
     try:
-        there = pq.read_schema(path)
+        with open(path, "rb") as handle:
+            there = pq.read_schema(handle)
     except FileNotFoundError:
         return _with(empty, Problem((path.name,), "is missing", columns.described()))
     except (OSError, pa.ArrowException) as error:
