@@ -145,7 +145,7 @@ def test_a_key_in_two_shards_needs_the_shard(world, rows, tmp_path, small_labels
     row = rows.label_row("k", "apple", "labelled", mention, [judged])
     labels = small_labels({"s0": [row], "s1": [row]})
     path = written(tmp_path / "t.csv", [{"key": "k", "entity": "a"}])
-    with pytest.raises(OpenMofiError, match="The key 'k' of .* is in two shards: s0 and s1. Add a column shard"):
+    with pytest.raises(OpenMofiError, match=r"The key 'k' of .* is in two shards: s0 and s1\. Add a column shard"):
         audit(labels, path)
     path = written(tmp_path / "s.csv", [{"key": "k", "entity": "a", "shard": "s1"}])
     assert audit(labels, path).overall.labels.correct == 1
