@@ -139,6 +139,11 @@ def test_a_table_that_is_none_is_said_in_the_users_words(tmp_path, content, says
     assert caught.value.hint
 
 
+def test_a_missing_table_is_said(tmp_path):
+    with pytest.raises(OpenMofiError, match=r"none\.csv is missing"):
+        read_truth_table(tmp_path / "none.csv")
+
+
 def test_a_key_in_two_shards_needs_the_shard(world, rows, tmp_path, small_labels):
     judged = rows.judgement("a", 0, 0.9, True, "accepted")
     mention = [{"start": 0, "end": 5, "surface": "apple", "detector": "gazetteer"}]
