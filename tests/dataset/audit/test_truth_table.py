@@ -139,13 +139,18 @@ def test_a_table_that_is_none_is_said_in_the_users_words(tmp_path, content, says
     assert caught.value.hint
 
 
+def test_a_missing_table_is_said(tmp_path):
+    with pytest.raises(OpenMofiError, match=r"none\.csv is missing"):
+        read_truth_table(tmp_path / "none.csv")
+
+
 def test_a_key_in_two_shards_needs_the_shard(world, rows, tmp_path, small_labels):
     judged = rows.judgement("a", 0, 0.9, True, "accepted")
     mention = [{"start": 0, "end": 5, "surface": "apple", "detector": "gazetteer"}]
     row = rows.label_row("k", "apple", "labelled", mention, [judged])
     labels = small_labels({"s0": [row], "s1": [row]})
     path = written(tmp_path / "t.csv", [{"key": "k", "entity": "a"}])
-    with pytest.raises(OpenMofiError, match="The key 'k' of .* is in two shards: s0 and s1. Add a column shard"):
+    with pytest.raises(OpenMofiError, match=r"The key 'k' of .* is in two shards: s0 and s1\. Add a column shard"):
         audit(labels, path)
     path = written(tmp_path / "s.csv", [{"key": "k", "entity": "a", "shard": "s1"}])
     assert audit(labels, path).overall.labels.correct == 1
