@@ -50,9 +50,9 @@ def label(
         target_precision=target_precision, top_k=top_k, sibling_margin=sibling_margin, template=template,
         max_candidates=max_candidates, adapt=adapt, calibration=calibration, cache=cache,
         on_damage=cast(Literal["stop", "keep"], on_damage),
-        text_column=text_column or "", image_column=image_column or "", key_column=key_column or "", image_root=image_root,
-        max_image_pixels=max_image_pixels, batch_size=batch_size, device=device, precision=precision, engine=engine,
-        seed=seed, progress=not as_json)
+        text_column=text_column or "", image_column=image_column or "", key_column=key_column or "",
+        image_root=image_root, max_image_pixels=max_image_pixels, batch_size=batch_size, device=device,
+        precision=precision, engine=engine, seed=seed, progress=not as_json)
     if as_json:
         print_json(labels.summary)
         return
