@@ -1,16 +1,21 @@
 """The feature store: one key for all rooms, every row kept, refused images as zeros with their status."""
 
+import errno
 import io
 from dataclasses import replace
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 
 from openmofi.encoders import as_encoder
 from openmofi.errors import OpenMofiError
+from openmofi.features import store as store_module
+from openmofi.features.sources import file_sources
 from openmofi.features.store import FeatureStore, PreparedImage
 from openmofi.pairs import ReadSettings
+from openmofi.pairs.images import formats
 from openmofi.schema import Pair, PairStatus
 
 
@@ -85,3 +90,52 @@ def test_models_without_antialias_see_jpegs_at_full_size(store):
     assert sizes[False] == (1200, 900)
     assert sizes[True][0] < 1200
     assert store.prepare(Pair("a", jpeg, "")).width == 1200
+
+
+def test_formats_that_were_not_read_are_counted_and_heic_is_tried_again(store, monkeypatch):
+    monkeypatch.setattr(formats, "heic_readable", lambda: False)
+    monkeypatch.setattr(store_module, "heic_readable", lambda: False)
+    pillow_heif.register_heif_opener()
+    pairs = [Pair("a", encoded(), ""), Pair("b", encoded(kind="HEIF"), ""), Pair("c", b"<svg/>", ""),
+             Pair("d", encoded(kind="HEIF", seed=2), "")]
+    images = [store.prepare(pair) for pair in pairs]
+    store.write("shard", "stamp", images, [store.embed(images)])
+    store.write("plain", "stamp", images[:1], [store.embed(images[:1])])
+    unread = "image_unsupported_format"
+    assert store.open("shard", "stamp").table["status"].to_pylist() == ["ok", unread, unread, unread]
+    assert store.open("shard", "stamp").unread_formats == {"HEIC": 2, "SVG": 1}
+    assert store.open("plain", "stamp").unread_formats == {}
+    assert store.open("plain", "stamp").table.schema.metadata is None
+    assert store.has("shard", "stamp")
+    monkeypatch.undo()
+    assert not store.has("shard", "stamp")
+    assert store.has("plain", "stamp")
+    images = [store.prepare(pair) for pair in pairs]
+    assert [str(image.status) for image in images] == ["ok", "ok", unread, "ok"]
+    store.write("shard", "stamp", images, [store.embed(images)])
+    assert store.has("shard", "stamp")
+
+
+@pytest.mark.parametrize("error", [MemoryError("no room"), OSError(errno.EMFILE, "Too many open files")])
+def test_a_shortage_is_no_status_of_an_image(store, monkeypatch, error):
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Image.Image, "convert", fail)
+    monkeypatch.setattr(Image.Image, "copy", fail)
+    with pytest.raises(type(error)):
+        store.prepare(Pair("a", encoded(), ""))
+
+
+def test_a_file_that_cannot_be_opened_now_is_not_missing(tmp_path, monkeypatch):
+    (tmp_path / "a.png").write_bytes(encoded())
+    source = file_sources(tmp_path, ["a.png", "gone.png"])[0]
+    loads = dict(source.read())
+    assert (loads["a.png"]().status, loads["gone.png"]().status) == (PairStatus.OK, PairStatus.IMAGE_MISSING)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("builtins.open", fail)
+    with pytest.raises(OSError, match="Too many open files"):
+        loads["a.png"]()

@@ -57,3 +57,12 @@ def test_no_thread_is_left_when_the_caller_stops_early():
     next(stream)
     stream.close()
     assert threading.active_count() == before
+
+
+def test_no_room_for_another_thread_is_a_shortage_of_memory(monkeypatch):
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    with pytest.raises(MemoryError, match="can't start new thread to decode images"):
+        next(ahead(range(3), lambda item: item, 2))

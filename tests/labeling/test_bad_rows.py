@@ -1,6 +1,7 @@
 """What a stranger's pairs do to the label job: every row comes out with a status, and the good ones do not suffer."""
 
 import io
+import json
 import os
 import tarfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from tars import tar_bytes
 import openmofi
 from openmofi.schema import LabelStatus, PairStatus
 from small_world import SHAPES, drawn_image
+from terminal import openmofi as run_openmofi
 
 pytestmark = pytest.mark.slow
 
@@ -147,6 +149,7 @@ def test_every_bad_row_comes_out_with_its_status(mixed):
     expected, rows, counts, _ = mixed
     assert counts["rows_in"] == counts["rows_out"] == len(expected) == len(rows)
     assert [row["key"] for row in rows] == [key for key, _ in expected]
+    assert counts["unread_formats"] == {"HTML": 1}
     for row, (key, status) in zip(rows, expected, strict=True):
         if status is not None:
             assert (key, row["status"]) == (key, status)
@@ -184,3 +187,53 @@ def test_the_good_rows_are_labelled_as_if_they_were_alone(mixed, small_world, sm
 def test_nothing_is_written_outside_the_output(mixed):
     assert mixed[3] == set()
     assert not Path("/etc/openmofi-escape.jpg").exists()
+
+
+def test_a_shortage_of_memory_is_tried_again_and_never_a_status(small_world, small_encoder, tmp_path, monkeypatch):
+    shard = write_rows(tmp_path / "clean.tar", good_rows())
+    open_image, shortages = Image.open, [3]
+
+    def short_of_memory(*arguments: object, **options: object) -> Image.Image:
+        if shortages[0]:
+            shortages[0] -= 1
+            raise MemoryError
+        return open_image(*arguments, **options)
+
+    plain = openmofi.label(shard, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "plain")
+    monkeypatch.setattr(Image, "open", short_of_memory)
+    openmofi.label(shard, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "short")
+    assert shortages == [0]
+    assert rows_of(tmp_path / "short", "clean") == rows_of(tmp_path / "plain", "clean")
+    assert not {"image_broken", "image_missing"} & plain.summary["status"].keys()
+    shortages[0] = 10**6
+    with pytest.raises(openmofi.OpenMofiError, match=r"clean.*failed 3 times: too little memory is left to decode"):
+        openmofi.label(shard, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "never")
+    assert not list((tmp_path / "never").rglob("*.arrow"))
+    assert not list((tmp_path / "never").rglob("labels/*.parquet"))
+
+
+def test_what_is_not_read_is_said_at_the_end(small_world, small_encoder, tmp_path):
+    unread = [("vector", b"<svg/>", "image: sun"), ("page", b"%PDF-1.7", "image: sun")]
+    shard = write_rows(tmp_path / "clean.tar", good_rows() + unread)
+    done = run_openmofi("label", shard, "--kb", small_world.kb, "--encoder", small_encoder, "-o", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "2 images in a format that is not read (PDF 1; SVG 1)" in done.stdout
+
+
+def test_tables_with_columns_of_their_own_in_one_job(small_world, small_encoder, tmp_path):
+    rows = good_rows()
+    for name, columns in (("a", ("picture", "t")), ("b", ("photo-file", "words"))):
+        folder = tmp_path / name
+        folder.mkdir()
+        for key, image, _ in rows:
+            (folder / f"{key}.jpg").write_bytes(image)
+        (folder / f"{name}.csv").write_text(",".join(columns) + "\n" + "".join(
+            f"{folder}/{key}.jpg,{text}\n" for key, _, text in rows))
+    job = ["label", tmp_path / "a/a.csv", tmp_path / "b/b.csv", "--kb", small_world.kb, "--encoder", small_encoder]
+    refused = run_openmofi(*job, "-o", tmp_path / "out", "--text-column", "t")
+    assert refused.returncode == 2
+    assert "b.csv has no column 't' (--text-column); it has: photo-file, words" in refused.stderr
+    done = run_openmofi(*job, "-o", tmp_path / "out2", "--text-column", "t", "--text-column", "b.csv=words",
+                   "--image-column", "b.csv=photo-file", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "image_missing" not in json.loads(done.stdout)["status"]

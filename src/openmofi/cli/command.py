@@ -94,6 +94,9 @@ def run_app(app: Callable[[], None]) -> None:
     except (_Interrupted, KeyboardInterrupt) as error:
         advice = str(error) or "what is finished is kept; start the same command again to go on"
         _fail(error, f"interrupted: {advice}", 130)
+    except MemoryError as error:
+        _fail(error, f"error: out of memory{f': {error}' if str(error) else ''}.\n  Use fewer processes, a smaller "
+                     "--batch-size, or a lower OPENMOFI_DECODE_MIB.", 1)
     except Exception as error:  # the last resort: a person sees one line, a developer asks for the traceback
         _fail(error, f"internal error: {type(error).__name__}: {error}\n  Set OPENMOFI_DEBUG=1 for the traceback.", 1)
 

@@ -7,12 +7,12 @@ import pillow_heif
 import pytest
 from image_bytes import encode, gradient
 from PIL import Image
+from tars import read_bytes, tar_bytes
 
 from openmofi.pairs import ImageRefused, Record, decode, write_tar
 from openmofi.pairs.images import formats
 from openmofi.pairs.images.formats import shown_formats, unread_format
 from openmofi.schema import PairStatus
-from tars import read_bytes, tar_bytes
 
 
 def heic(image: Image.Image, **options: object) -> bytes:

@@ -75,7 +75,7 @@ def _delimited(path: str, source: Iterator[str], settings: ReadSettings) -> Iter
             _check_quotes(lines, delimiter)
             first = reader.line_num - len(lines.record) + 1
             lines.record.clear()
-            if any(row.pop(None, None) or ()) and not too_many:  # type: ignore[call-overload]
+            if any(row.pop(None, None) or ()) and not too_many:
                 too_many = True
                 report_damage(f"Line {first} of {path} has more than the {len(names)} fields of the header.", settings,
                               csv.Error("too many fields"), "Put texts that contain the delimiter into quotes")

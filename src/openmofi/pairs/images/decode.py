@@ -154,7 +154,7 @@ class _Decoding:
     def _opened(self) -> Decoded:
         if canvas := _webp_size(self.data):
             # Its decoder takes the memory of the canvas when it is opened.
-            self._admit(*canvas, "WEBP")
+            self._admit(canvas, "WEBP")
         try:
             with Image.open(io.BytesIO(self.data), formats=readable_formats(self.data)) as image:
                 return self._decoded(image)
@@ -166,17 +166,20 @@ class _Decoding:
             why = f"{name}, none of {', '.join(FORMATS)}" if name else f"none of {', '.join(FORMATS)}"
             raise ImageRefused(status, why, name) from error
 
-    def _admit(self, width: int, height: int, kind: str, more: int = 0) -> None:
+    def _check_pixels(self, size: tuple[int, int]) -> None:
+        if math.prod(size) > self.max_pixels:
+            raise ImageRefused(PairStatus.IMAGE_TOO_LARGE,
+                               f"{size[0]} × {size[1]} pixels, more than {self.max_pixels}")
+
+    def _admit(self, size: tuple[int, int], kind: str, more: int = 0) -> None:
         """Check the number of pixels, and hold the memory that decoding them takes, and `more` bytes."""
-        if width * height > self.max_pixels:
-            raise ImageRefused(PairStatus.IMAGE_TOO_LARGE, f"{width} × {height} pixels, more than {self.max_pixels}")
-        self.size = max(_LEAST_MEMORY, width * height * _BYTES_A_PIXEL.get(kind, _OTHER_BYTES_A_PIXEL) + more)
+        self._check_pixels(size)
+        self.size = max(_LEAST_MEMORY, math.prod(size) * _BYTES_A_PIXEL.get(kind, _OTHER_BYTES_A_PIXEL) + more)
         self.held.enter_context(DECODING.holding(self.size))
 
     def _decoded(self, image: Any) -> Decoded:
         width, height = image.size
-        if width * height > self.max_pixels:
-            raise ImageRefused(PairStatus.IMAGE_TOO_LARGE, f"{width} × {height} pixels, more than {self.max_pixels}")
+        self._check_pixels(image.size)
         more = 0
         if image.format == "JPEG":
             if self.size_hint:
@@ -184,9 +187,9 @@ class _Decoding:
             # All coefficients, at full size, are held until the last scan has come.
             more = 2 * width * height * len(image.getbands()) if image.info.get("progressive") else 0
         if image.format == "TIFF":
-            self._admit(*max(image.size, _tile(image), key=math.prod), "TIFF")
+            self._admit(max(image.size, _tile(image), key=math.prod), "TIFF")
         elif image.format != "WEBP":
-            self._admit(*image.size, image.format, more)
+            self._admit(image.size, image.format, more)
         image.load()
         if image.size[0] * image.size[1] > self.max_pixels:
             raise ImageRefused(PairStatus.IMAGE_TOO_LARGE, "frames larger than the header says")
