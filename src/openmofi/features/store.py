@@ -89,6 +89,37 @@ def take_note_along(source: str | Path, folder: str | Path) -> None:
             write_bytes(f"{folder}/{NOTE}", file.read())
 
 
+def noted_read(folder: str | Path) -> ReadSettings:
+    """How the label job read the pairs that `folder`, labels or a dataset, came from; as usual where nothing is noted.
+
+    Raises:
+        OpenMofiError: the note is damaged.
+    """
+    note = _read_note(folder)
+    return note.read if note else ReadSettings()
+
+
+@dataclass(frozen=True)
+class _Note:
+    cache: str
+    read: ReadSettings
+    batch_size: int
+    max_pixels: int
+
+
+def _read_note(folder: str | Path) -> _Note | None:
+    try:
+        with fsspec.open(f"{folder}/{NOTE}", "rt", encoding="utf-8") as file:
+            note = json.load(file)
+        read = settings_from(ReadSettings(), values=note["read"])
+        return _Note(str(note["cache"]), read, int(note["batch_size"]), int(note["max_pixels"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, OpenMofiError) as error:
+        raise OpenMofiError(f"{folder}/{NOTE} cannot be read: {error}.",
+                            "Remove it; features are computed again.") from error
+
+
 @dataclass(frozen=True)
 class FeatureStore:
     """Computes features and keeps them in a cache; may be pickled (see `Encoder`).
@@ -138,16 +169,8 @@ class FeatureStore:
         Raises:
             OpenMofiError: the note is damaged.
         """
-        try:
-            with fsspec.open(f"{folder}/{NOTE}", "rt", encoding="utf-8") as file:
-                note = json.load(file)
-            read = settings_from(ReadSettings(), values=note["read"])
-            return cls(str(note["cache"]), encoder, read, int(note["batch_size"]), int(note["max_pixels"]))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, TypeError, OpenMofiError) as error:
-            raise OpenMofiError(f"{folder}/{NOTE} cannot be read: {error}.",
-                                "Remove it; features are computed again.") from error
+        note = _read_note(folder)
+        return cls(note.cache, encoder, note.read, note.batch_size, note.max_pixels) if note else None
 
     def path(self, name: str, stamp: str) -> str:
         """The file of a shard; where it exists it is whole.

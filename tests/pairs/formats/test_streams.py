@@ -35,7 +35,8 @@ def test_a_forward_file_reads_what_a_file_reads():
         file = ForwardFile(chunks_of(content, iter(lambda: draw.randrange(1, 300_000), 0)))
         position = furthest = 0
         while position < len(content) + 5000:
-            position = max(0, furthest - LOOK_BACK, position + draw.choice([0, 1, 511, 70_000, 400_000, -LOOK_BACK, -512]))
+            step = draw.choice([0, 1, 511, 70_000, 400_000, -LOOK_BACK, -512])
+            position = max(0, furthest - LOOK_BACK, position + step)
             file.seek(position)
             size = draw.choice([0, 1, 512, 5000, 500_000])
             assert file.read(size) == content[position:position + size]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import PurePosixPath
 
@@ -24,7 +25,9 @@ def inside(path: str) -> bool:
 class ImageFiles:
     """Reads images below one folder. Symbolic links that its owner made there are followed."""
 
-    def __init__(self, folder: str, settings: ReadSettings) -> None:
+    def __init__(self, folder: str, settings: ReadSettings, *, paths_only: bool = False) -> None:
+        """With `paths_only` an image's content is its path (as of `os.fsencode`), and no image is opened."""
+        self._named_folder, self._paths_only = folder, paths_only
         self._filesystem, self._folder = fsspec.core.url_to_fs(folder)
         self._limit = settings.max_image_bytes
 
@@ -36,6 +39,8 @@ class ImageFiles:
         """
         if not inside(path):
             return None
+        if self._paths_only:
+            return Content(os.fsencode(f"{self._named_folder}/{path}"))
         full_path = f"{self._folder.rstrip('/')}/{path}"
         try:
             with self._filesystem.open(full_path, "rb") as handle:

@@ -12,7 +12,7 @@ import fsspec
 
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs.formats.columns import find_columns
-from openmofi.pairs.formats.files import ImageFiles, inside
+from openmofi.pairs.formats.files import ImageFiles
 from openmofi.pairs.formats.grouping import Content, Grouper, RowPairs, read_limit, split_name
 from openmofi.pairs.read_settings import ReadSettings
 from openmofi.pairs.source import open_source, report_damage
@@ -93,17 +93,13 @@ def read_table(path: str, settings: ReadSettings, *, paths_only: bool = False) -
         UsageError: no text or image column was recognised.
     """
     folder = path.rpartition("/")[0] or "."
-    rows, files = RowPairs(settings), ImageFiles(folder, settings)
+    rows, files = RowPairs(settings), ImageFiles(folder, settings, paths_only=paths_only)
     columns = None
     for number, (names, row) in enumerate(_records(path, settings)):
         columns = columns or find_columns(path, names, settings)
         image_path = row.get(columns.image)
         key = row.get(columns.key) if columns.key else image_path
-        if paths_only:
-            inner = image_path is not None and inside(str(image_path))
-            image = Content(os.fsencode(f"{folder}/{image_path}")) if inner else None
-        else:
-            image = files.image(str(image_path)) if image_path is not None else None
+        image = files.image(str(image_path)) if image_path is not None else None
         url = row.get(columns.url) if columns.url else None
         yield rows.pair(printable(key) if key else f"{number:09d}", image, row.get(columns.text), url)
 

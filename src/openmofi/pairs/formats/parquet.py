@@ -23,11 +23,12 @@ _BATCH = 128
 _DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError)
 
 
-def read_parquet(path: str, settings: ReadSettings) -> Iterator[Pair]:
+def read_parquet(path: str, settings: ReadSettings, *, paths_only: bool = False) -> Iterator[Pair]:
     """Yield a Parquet file's rows in order, a batch of a row group in memory at a time.
 
     The key is the key column's value, or the row's number (nine digits) where there is none. Paths of images
-    are relative to the file's folder and may not leave it (`IMAGE_MISSING`).
+    are relative to the file's folder and may not leave it (`IMAGE_MISSING`). With `paths_only`, where the image column
+    holds paths, an image's content is its path (as of `os.fsencode`), and no image is opened.
 
     Raises:
         OpenMofiError: it does not exist, is not Parquet, or is damaged after the pairs before the damage
@@ -36,7 +37,7 @@ def read_parquet(path: str, settings: ReadSettings) -> Iterator[Pair]:
         OSError: reading failed on the way; trying again may help.
     """
     count = 0
-    rows, files = RowPairs(settings), ImageFiles(path.rpartition("/")[0] or ".", settings)
+    rows, files = RowPairs(settings), ImageFiles(path.rpartition("/")[0] or ".", settings, paths_only=paths_only)
     with open_source(path) as handle:
         try:
             table = pq.ParquetFile(handle)
@@ -68,6 +69,20 @@ def count_parquet(path: str) -> int:
             return int(pq.ParquetFile(handle).metadata.num_rows)
         except _DAMAGE as error:
             raise _not_parquet(path, error) from error
+
+
+def names_files(path: str, settings: ReadSettings) -> bool:
+    """Whether the image column holds paths and nothing else, so that the images are files beside the table.
+
+    Raises:
+        OpenMofiError: as `read_parquet`.
+    """
+    with open_source(path) as handle:
+        try:
+            schema = pq.ParquetFile(handle).schema_arrow
+        except _DAMAGE as error:
+            raise _not_parquet(path, error) from error
+    return _by_path(path, schema.field(find_columns(path, schema.names, settings).image))
 
 
 def _not_parquet(path: str, error: Exception) -> OpenMofiError:
