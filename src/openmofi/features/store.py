@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,8 +29,9 @@ from openmofi.errors import OpenMofiError
 from openmofi.pairs import ImageRefused, ReadSettings, decode, describe
 from openmofi.pairs.images.decode import MAX_PIXELS
 from openmofi.schema import Pair, PairStatus, features_schema
-from openmofi.storage import exists, fingerprint, read_arrow, write_arrow, write_bytes, write_json
+from openmofi.storage import exists, fingerprint, read_arrow, write_bytes, write_json
 from openmofi.storage.atomic import is_remote
+from openmofi.storage.blocks import arrow_blocks, read_arrow_blocks
 
 _VERSION = 3
 NOTE = "features.json"
@@ -69,10 +71,12 @@ class StoredFeatures:
 
     @cached_property
     def values(self) -> NDArray[np.floating[Any]]:
-        """(rows, feature_dim) float16 or float32, memory-mapped; zeros where the image was not usable."""
-        # Joining chunks, even a single one, would copy; the store writes one, and none of an empty shard.
+        """(rows, feature_dim) float16 or float32, memory-mapped where it is one block; zeros where the image was not
+        usable.
+        """
+        # Joining chunks, even a single one, would copy.
         column = self.table.column("feature")
-        chunk = column.chunk(0) if column.num_chunks else pa.array([], column.type)
+        chunk = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
         flat: NDArray[np.floating[Any]] = chunk.flatten().to_numpy(zero_copy_only=len(chunk) > 0)
         return flat.reshape(len(chunk), column.type.list_size)
 
@@ -193,6 +197,14 @@ class FeatureStore:
         """
         return StoredFeatures(read_arrow(self.path(name, stamp)))
 
+    def blocks(self, name: str, stamp: str) -> Iterator[StoredFeatures]:
+        """The features of a shard, a block of rows at a time; see `openmofi.storage.blocks`.
+
+        Raises:
+            OpenMofiError: as `open`.
+        """
+        return map(StoredFeatures, read_arrow_blocks(self.path(name, stamp)))
+
     def prepare(self, pair: Pair) -> PreparedImage:
         """Decode and preprocess an image; thread-safe. A pair's own status counts only where it has no bytes."""
         if pair.image is None:
@@ -215,18 +227,22 @@ class FeatureStore:
             features[usable] = self.encoder.image_features(self.encoder.batch([images[row].pixels for row in usable]))
         return features
 
-    def write(self, name: str, stamp: str, images: Sequence[PreparedImage], features: Sequence[Array]) -> None:
-        """Keep a shard's features: all its images, and its batches of features in order.
+    @contextmanager
+    def writing(self, name: str, stamp: str) -> Generator[Callable[[Sequence[PreparedImage], Array], None]]:
+        """Keep a shard's features: what is yielded takes its images and their features, (n, feature_dim), in order.
 
         Raises:
             OpenMofiError: the cache cannot be written.
         """
         dim = self.encoder.feature_dim
-        flat = np.concatenate([np.zeros((0, dim), self.dtype), *(part.astype(self.dtype) for part in features)])
         schema = features_schema(dim, self.dtype)
-        columns: list[list[Any]] = [[image.key for image in images], [str(image.status) for image in images],
-                                    [image.width for image in images], [image.height for image in images],
-                                    [image.phash for image in images], [image.content for image in images]]
-        arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=False)]
-        arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), dim))
-        write_arrow(self.path(name, stamp), pa.Table.from_arrays(arrays, schema=schema))
+        with arrow_blocks(self.path(name, stamp), schema) as add:
+            def add_images(images: Sequence[PreparedImage], features: Array) -> None:
+                columns: list[list[Any]] = [[image.key for image in images], [str(image.status) for image in images],
+                                            [image.width for image in images], [image.height for image in images],
+                                            [image.phash for image in images], [image.content for image in images]]
+                arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=False)]
+                flat = pa.array(features.astype(self.dtype).reshape(-1))
+                add(pa.Table.from_arrays([*arrays, pa.FixedSizeListArray.from_arrays(flat, dim)], schema=schema))
+
+            yield add_images

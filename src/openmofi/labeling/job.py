@@ -28,6 +28,7 @@ from openmofi.labeling.label_settings import LabelSettings
 from openmofi.linking import linker_fingerprint
 from openmofi.storage import Shard, claim_folder, file_fingerprint, finish_manifest
 from openmofi.storage.atomic import table_metadata
+from openmofi.storage.blocks import read_table_blocks
 
 ADAPTER_SETTINGS = HeadSettings(learning_rate=5e-4)
 
@@ -126,10 +127,10 @@ def _count(stage: JudgeStage, shards: Sequence[Shard]) -> dict[str, Any]:
     probabilities: list[np.ndarray] = []
     rows_in = 0
     for shard in shards:
-        table = pq.read_table(stage.path(shard), columns=["status", "entities"])
-        status.update(table.column("status").to_pylist())
-        entities = table.column("entities").combine_chunks().flatten()
-        probabilities.append(entities.field("probability").filter(entities.field("accepted")).to_numpy())
+        for table in read_table_blocks(stage.path(shard), ["status", "entities"]):
+            status.update(table.column("status").to_pylist())
+            entities = table.column("entities").combine_chunks().flatten()
+            probabilities.append(entities.field("probability").filter(entities.field("accepted")).to_numpy())
         rows_in += pq.read_metadata(stage.read.links_path(shard)).num_rows
     accepted = np.concatenate(probabilities)
     return {"rows_in": rows_in, "rows_out": sum(status.values()), "accepted": len(accepted),
