@@ -73,9 +73,9 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
           linker: str = "coherence", threshold: float = 0.8, target_precision: float | None = None, top_k: int = 5,
           sibling_margin: float = 0.0, template: str = "{name}: {description}", max_candidates: int = 8,
           adapt: bool = False, calibration: str | Path | None = None, cache: Folder | None = None,
-          on_damage: Literal["stop", "keep"] = "stop", text_column: str = "", image_column: str = "",
-          batch_size: int = 64, device: str = "cpu", precision: str = "fp32", engine: str = "local", seed: int = 0,
-          progress: bool | Progress | None = None) -> Labels:
+          on_damage: Literal["stop", "keep"] = "stop", max_unpack_ratio: int = 200, text_column: str = "",
+          image_column: str = "", batch_size: int = 64, device: str = "cpu", precision: str = "fp32",
+          engine: str = "local", seed: int = 0, progress: bool | Progress | None = None) -> Labels:
     """Label image–text pairs with the entities that their images show; goes on where an earlier call stopped.
 
     Args:
@@ -95,6 +95,7 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
         calibration: a label job's `calibration.json` to use.
         cache: links, features and entity embeddings, shared by jobs; `out` where not given.
         on_damage: what a damaged shard does: `stop`, or `keep` what can be read.
+        max_unpack_ratio: a compressed tar that unpacks to more than so many times its size counts as damaged.
         text_column, image_column: of tables; a common name where empty.
         batch_size: images a forward pass.
         device, precision: of an encoder that is given by its spec.
@@ -116,7 +117,8 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
         TextSettings(detector, linker, max_candidates),
         SelectionSettings(template, threshold, target_precision, top_k, sibling_margin), adapt=adapt,
         batch_size=batch_size, seed=seed,
-        read=ReadSettings(on_damage=on_damage, text_column=text_column, image_column=image_column))
+        read=ReadSettings(on_damage=on_damage, max_unpack_ratio=max_unpack_ratio,
+                          text_column=text_column, image_column=image_column))
     with shown_progress(progress) as shown:
         labeling.label(_shards(pairs), _kb(kb), _encoder(encoder, device, precision), out, settings, cache=cache,
                        calibration=calibration, engine=engine_named(engine), progress=shown)

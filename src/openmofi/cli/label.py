@@ -28,6 +28,8 @@ def label(
     cache: Annotated[Path | None, typer.Option(help="Shared by jobs: links, features (default: the output).")] = None,
     on_damage: Annotated[str, typer.Option(
         help="What a damaged shard does: stop the job, or keep what can be read.")] = "stop",
+    max_unpack_ratio: Annotated[int, typer.Option(
+        help="A compressed tar that unpacks to more than so many times its size counts as damaged.")] = 200,
     text_column: Annotated[str, typer.Option(help="Column of tables with the text (default: a common name).")] = "",
     image_column: Annotated[str, typer.Option(help="Column of tables with the image (default: a common name).")] = "",
     batch_size: Annotated[int, typer.Option(help="Images a forward pass.")] = 64,
@@ -44,7 +46,7 @@ def label(
         shards, kb=kb, encoder=encoder, out=out, detector=detector, linker=linker, threshold=threshold,
         target_precision=target_precision, top_k=top_k, sibling_margin=sibling_margin, template=template,
         max_candidates=max_candidates, adapt=adapt, calibration=calibration, cache=cache,
-        on_damage=cast(Literal["stop", "keep"], on_damage),
+        on_damage=cast(Literal["stop", "keep"], on_damage), max_unpack_ratio=max_unpack_ratio,
         text_column=text_column, image_column=image_column, batch_size=batch_size, device=device, precision=precision,
         engine=engine, seed=seed, progress=not as_json)
     if as_json:
