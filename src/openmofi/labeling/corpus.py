@@ -21,6 +21,7 @@ from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.read.links import ReadShard, judged_rows, link_arrays
 from openmofi.labeling.read.stage import ReadStage
 from openmofi.storage import Shard
+from openmofi.storage.atomic import remove_leftovers
 from openmofi.storage.blocks import read_table_blocks
 
 CALIBRATION_PAIRS = 50_000
@@ -70,6 +71,8 @@ def read_corpus(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, se
     stage = ReadStage.plan(kb, settings.text, features)
     missing = [shard for shard in shards if any(stage.missing(shard))]
     if missing:
+        # A killed job's half-written tables may be as large as its shards.
+        remove_leftovers(cache)
         progress.begin("read", len(missing))
         engine.run(stage, missing, progress)
     ids = sorted({*occurring_entities(stage, shards), *reference})

@@ -17,7 +17,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.pairs import ReadSettings, read_pairs
 from openmofi.pairs.formats.index import ImageBytes, copy_of_images, index_images, places_of
 from openmofi.schema import PairStatus
-from openmofi.storage import Shard
+from openmofi.storage import Shard, atomic
 
 
 def by_reading(shard):
@@ -158,9 +158,13 @@ def test_compressed_tars_are_copied_once_and_again_where_the_copy_is_gone(tmp_pa
     made = copy.stat().st_mtime_ns
     assert by_index(shard, cache) == by_reading(shard)
     assert copy.stat().st_mtime_ns == made
+    # A process that was killed while it copied has left this; no process has such a number.
+    half = copy.with_name(f"{atomic._TEMPORARY}{atomic._HOST}-{1 << 30}-0.bin")
+    half.write_bytes(b"half")
     copy.unlink()
     assert by_index(shard, cache) == by_reading(shard)
     assert not caplog.text
+    assert not half.exists()
 
 
 def test_a_packed_remote_shard_is_copied_to_this_machine(tmp_path):

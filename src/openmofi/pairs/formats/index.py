@@ -33,7 +33,7 @@ from openmofi.pairs.read_settings import ReadSettings
 from openmofi.pairs.source import open_source
 from openmofi.schema import Pair, PairStatus
 from openmofi.storage import Shard, atomic_path, file_fingerprint, fingerprint, locked, write_table
-from openmofi.storage.atomic import is_remote
+from openmofi.storage.atomic import is_remote, remove_leftovers
 from openmofi.storage.fingerprint import TABLES
 from openmofi.storage.shards import TARS
 
@@ -71,6 +71,7 @@ def index_images(shard: Shard, cache: str | Path, read: ReadSettings = ReadSetti
     elif not (path.exists() and copy.exists()):
         with locked(copy, lambda: _log.warning("Another process copies the images of %s; this one waits.", shard.path)):
             if not (path.exists() and copy.exists()):
+                remove_leftovers(copy.parent)
                 _write(path, _copied(shard.path, read, copy))
     return pq.read_table(path).cast(INDEX)
 
