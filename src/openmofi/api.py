@@ -76,8 +76,9 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
           linker: str = "coherence", threshold: float = 0.8, target_precision: float | None = None, top_k: int = 5,
           sibling_margin: float = 0.0, template: str = "{name}: {description}", max_candidates: int = 8,
           adapt: bool = False, calibration: str | Path | None = None, cache: Folder | None = None,
-          on_damage: Literal["stop", "keep"] = "stop", text_column: str | Sequence[str] = "",
-          image_column: str | Sequence[str] = "", key_column: str | Sequence[str] = "", image_root: str | Path = "",
+          on_damage: Literal["stop", "keep"] = "stop", max_unpack_ratio: int = 200,
+          text_column: str | Sequence[str] = "", image_column: str | Sequence[str] = "",
+          key_column: str | Sequence[str] = "", image_root: str | Path = "",
           max_image_pixels: int = 89_478_485, batch_size: int = 64, device: str = "cpu", precision: str = "fp32",
           engine: str = "local", seed: int = 0, restart: bool = False,
           progress: bool | Progress | None = None) -> Labels:
@@ -100,6 +101,7 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
         calibration: a label job's `calibration.json` to use.
         cache: links, features and entity embeddings, shared by jobs; `out` where not given.
         on_damage: what a damaged shard does: `stop`, or `keep` what can be read.
+        max_unpack_ratio: a compressed tar that unpacks to more than so many times its size counts as damaged.
         text_column, image_column, key_column: of tables; a common name where empty. Several entries, each a name or
             `PATTERN=NAME`, tell inputs apart, see `openmofi.pairs.ReadSettings`.
         image_root: folder that the images of tables lie below; the table's own where empty.
@@ -125,7 +127,8 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
         TextSettings(detector, linker, max_candidates),
         SelectionSettings(template, threshold, target_precision, top_k, sibling_margin), adapt=adapt,
         batch_size=batch_size, max_image_pixels=max_image_pixels, seed=seed,
-        read=ReadSettings(on_damage=on_damage, text_column=column_setting(text_column),
+        read=ReadSettings(on_damage=on_damage, max_unpack_ratio=max_unpack_ratio,
+                          text_column=column_setting(text_column),
                           image_column=column_setting(image_column), key_column=column_setting(key_column),
                           image_root=str(image_root)))
     shards = _shards(pairs)

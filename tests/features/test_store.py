@@ -17,6 +17,7 @@ from openmofi.features.store import FeatureStore, PreparedImage
 from openmofi.pairs import ReadSettings
 from openmofi.pairs.images import formats
 from openmofi.schema import Pair, PairStatus
+from openmofi.storage import blocks
 
 
 def encoded(width=40, height=30, kind="PNG", seed=0) -> bytes:
@@ -44,7 +45,9 @@ def test_every_row_is_kept_with_what_decoding_gave(store):
              Pair("d", None, "", PairStatus.TEXT_MISSING), Pair("e", encoded(seed=1), "")]
     images = [store.prepare(pair) for pair in pairs]
     features = store.embed(images)
-    store.write("shard", "stamp", images, [features[:3], features[3:]])
+    with store.writing("shard", "stamp") as add:
+        add(images[:3], features[:3])
+        add(images[3:], features[3:])
     stored = store.open("shard", "stamp")
     assert stored.table["key"].to_pylist() == ["a", "b", "c", "d", "e"]
     assert stored.table["status"].to_pylist() == ["ok", "image_broken", "image_missing", "text_missing", "ok"]
@@ -64,7 +67,8 @@ def test_all_that_decides_a_feature_is_in_its_key(store, changed):
 
 
 def test_a_shard_of_another_content_is_another_file(store):
-    store.write("shard", "one", [], [])
+    with store.writing("shard", "one"):
+        pass
     assert store.has("shard", "one")
     assert not store.has("shard", "two")
     assert store.open("shard", "one").values.shape == (0, 3)
@@ -73,11 +77,27 @@ def test_a_shard_of_another_content_is_another_file(store):
 
 
 def test_a_damaged_file_is_one_sentence(store):
-    store.write("shard", "one", [PreparedImage("a", PairStatus.OK)], [np.ones((1, 3), np.float32)])
+    with store.writing("shard", "one") as add:
+        add([PreparedImage("a", PairStatus.OK)], np.ones((1, 3), np.float32))
     with open(store.path("shard", "one"), "r+b") as handle:
         handle.truncate(60)
     with pytest.raises(OpenMofiError, match="cannot be read"):
         store.open("shard", "one").values  # noqa: B018
+
+
+def test_a_shard_of_many_rows_is_several_blocks_and_reads_as_one(store, monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK_ROWS", 4)
+    features = np.arange(30, dtype=np.float32).reshape(10, 3)
+    with store.writing("shard", "one") as add:
+        for start in range(0, 10, 3):
+            part = features[start:start + 3]
+            add([PreparedImage(str(start + row), PairStatus.OK) for row in range(len(part))], part)
+    parts = list(store.blocks("shard", "one"))
+    assert [len(part.table) for part in parts] == [4, 4, 2]
+    whole = store.open("shard", "one")
+    np.testing.assert_array_equal(whole.values, features)
+    np.testing.assert_array_equal(np.concatenate([part.values for part in parts]), features)
+    assert whole.table["key"].to_pylist() == list("0123456789")
 
 
 def test_models_without_antialias_see_jpegs_at_full_size(store):
@@ -99,12 +119,13 @@ def test_formats_that_were_not_read_are_counted_and_heic_is_tried_again(store, m
     pairs = [Pair("a", encoded(), ""), Pair("b", encoded(kind="HEIF"), ""), Pair("c", b"<svg/>", ""),
              Pair("d", encoded(kind="HEIF", seed=2), "")]
     images = [store.prepare(pair) for pair in pairs]
-    store.write("shard", "stamp", images, [store.embed(images)])
-    store.write("plain", "stamp", images[:1], [store.embed(images[:1])])
+    for name, written in (("shard", images), ("plain", images[:1])):
+        with store.writing(name, "stamp") as add:
+            add(written, store.embed(written))
     unread = "image_unsupported_format"
     assert store.open("shard", "stamp").table["status"].to_pylist() == ["ok", unread, unread, unread]
-    assert store.open("shard", "stamp").unread_formats == {"HEIC": 2, "SVG": 1}
-    assert store.open("plain", "stamp").unread_formats == {}
+    assert store.unread_formats("shard", "stamp") == {"HEIC": 2, "SVG": 1}
+    assert store.unread_formats("plain", "stamp") == {}
     assert store.open("plain", "stamp").table.schema.metadata is None
     assert store.has("shard", "stamp")
     monkeypatch.undo()
@@ -112,8 +133,11 @@ def test_formats_that_were_not_read_are_counted_and_heic_is_tried_again(store, m
     assert store.has("plain", "stamp")
     images = [store.prepare(pair) for pair in pairs]
     assert [str(image.status) for image in images] == ["ok", "ok", unread, "ok"]
-    store.write("shard", "stamp", images, [store.embed(images)])
-    assert store.has("shard", "stamp")
+    for written in (images, [image for image in images if image.status == PairStatus.OK]):
+        with store.writing("shard", "stamp") as add:
+            add(written, store.embed(written))
+        assert store.has("shard", "stamp")
+    assert store.unread_formats("shard", "stamp") == {}
 
 
 @pytest.mark.parametrize("error", [MemoryError("no room"), OSError(errno.EMFILE, "Too many open files")])

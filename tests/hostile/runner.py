@@ -11,6 +11,7 @@ import argparse
 import faulthandler
 import importlib
 import json
+import os
 import resource
 import shutil
 import signal
@@ -59,7 +60,7 @@ def main() -> None:
     faulthandler.enable()
     signal.signal(signal.SIGALRM, _hangs)
     part, parts = map(int, options.part.split("/"))
-    bench = Workbench(options.workbench)
+    bench = Workbench(options.workbench.absolute())
     bench.label(bench.shard, Path(tempfile.mkdtemp()) / "warm")
     at_start = _peak()
     with open(options.results, "w") as results:
@@ -69,6 +70,7 @@ def main() -> None:
             results.write(json.dumps({"case": case.name}) + "\n")
             results.flush()
             folder = Path(tempfile.mkdtemp(prefix="hostile-"))
+            os.chdir(folder)  # relative paths are written here
             outcome = run_case(case, folder)
             shutil.rmtree(folder, ignore_errors=True)
             results.write(json.dumps({"case": case.name, **outcome, "grown_mib": _peak() - at_start}) + "\n")

@@ -29,6 +29,8 @@ def label(
         parser=output_path, help="Shared by jobs: links, features (default: the output).")] = None,
     on_damage: Annotated[str, typer.Option(
         help="What a damaged shard does: stop the job, or keep what can be read.")] = "stop",
+    max_unpack_ratio: Annotated[int, typer.Option(
+        help="A compressed tar that unpacks to more than so many times its size counts as damaged.")] = 200,
     text_column: Annotated[list[str] | None, typer.Option(
         help="Column of tables with the text (default: a common name), or 'PATTERN=COLUMN' for some inputs.")] = None,
     image_column: Annotated[list[str] | None, typer.Option(help="With the image or its path, likewise.")] = None,
@@ -51,7 +53,7 @@ def label(
         shards, kb=kb, encoder=encoder, out=out, detector=detector, linker=linker, threshold=threshold,
         target_precision=target_precision, top_k=top_k, sibling_margin=sibling_margin, template=template,
         max_candidates=max_candidates, adapt=adapt, calibration=calibration, cache=cache,
-        on_damage=cast(Literal["stop", "keep"], on_damage),
+        on_damage=cast(Literal["stop", "keep"], on_damage), max_unpack_ratio=max_unpack_ratio,
         text_column=text_column or "", image_column=image_column or "", key_column=key_column or "",
         image_root=image_root, max_image_pixels=max_image_pixels, batch_size=batch_size, device=device,
         precision=precision, engine=engine, seed=seed, restart=restart, progress=not as_json)

@@ -17,7 +17,7 @@ from openmofi.encoders.arrays import gathered, normalised
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
 from openmofi.features.sources import ImageSource, shard_source
-from openmofi.features.store import FeatureStore, PreparedImage, StoredFeatures
+from openmofi.features.store import FeatureStore, StoredFeatures
 from openmofi.features.stream import ahead
 from openmofi.schema import PairStatus
 from openmofi.storage import Shard
@@ -103,11 +103,9 @@ def _batches(part: StoredFeatures) -> Iterator[Array]:
 
 
 def _compute(source: ImageSource, store: FeatureStore) -> None:
-    images: list[PreparedImage] = []
-    features: list[Array] = []
-    # A source has keys of its own.
-    for batch in ahead(source.read(), lambda item: replace(store.prepare(item[1]()), key=item[0]), store.batch_size):
-        prepared = [image for _, image in batch]
-        features.append(store.embed(prepared).astype(store.dtype))
-        images += [replace(image, pixels=None) for image in prepared]
-    store.write(source.name, source.stamp, images, features)
+    with store.writing(source.name, source.stamp) as add:
+        # A source has keys of its own.
+        for batch in ahead(source.read(), lambda item: replace(store.prepare(item[1]()), key=item[0]),
+                           store.batch_size):
+            prepared = [image for _, image in batch]
+            add(prepared, store.embed(prepared))

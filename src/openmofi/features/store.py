@@ -12,7 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,12 +30,12 @@ from openmofi.pairs import ImageRefused, ReadSettings, describe
 from openmofi.pairs.images.decode import MAX_PIXELS, decoding
 from openmofi.pairs.images.formats import HEIC, heic_readable
 from openmofi.schema import Pair, PairStatus, features_schema
-from openmofi.storage import exists, fingerprint, read_arrow, read_arrow_schema, write_arrow, write_bytes, write_json
-from openmofi.storage.addresses import is_remote, open_address, read_text
+from openmofi.storage import exists, fingerprint, read_arrow, write_bytes, write_json
+from openmofi.storage.addresses import filesystem_of, is_remote, open_address, read_text
 from openmofi.storage.atomic import is_whole
+from openmofi.storage.blocks import arrow_blocks, read_arrow_blocks
 
 _VERSION = 3
-_UNREAD = b"unread_formats"
 NOTE = "features.json"
 
 
@@ -74,10 +75,12 @@ class StoredFeatures:
 
     @cached_property
     def values(self) -> NDArray[np.floating[Any]]:
-        """(rows, feature_dim) float16 or float32, memory-mapped; zeros where the image was not usable."""
-        # Joining chunks, even a single one, would copy; the store writes one, and none of an empty shard.
+        """(rows, feature_dim) float16 or float32, memory-mapped where it is one block; zeros where the image was not
+        usable.
+        """
+        # Joining chunks, even a single one, would copy.
         column = self.table.column("feature")
-        chunk = column.chunk(0) if column.num_chunks else pa.array([], column.type)
+        chunk = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
         flat: NDArray[np.floating[Any]] = chunk.flatten().to_numpy(zero_copy_only=len(chunk) > 0)
         return flat.reshape(len(chunk), column.type.list_size)
 
@@ -86,17 +89,42 @@ class StoredFeatures:
         """(rows,) whether the image could be used."""
         return np.array(self.table.column("status").to_pylist(), object) == PairStatus.OK
 
-    @property
-    def unread_formats(self) -> dict[str, int]:
-        """Images in formats that were not read: name → number."""
-        return _unread_formats(self.table.schema)
-
 
 def take_note_along(source: str | Path, folder: str | Path) -> None:
     """Copy the note of `source` into a folder that is built of it, where there is one; see `FeatureStore.note`."""
     if exists(f"{source}/{NOTE}"):
         with open_address(f"{source}/{NOTE}") as file:
             write_bytes(f"{folder}/{NOTE}", file.read())
+
+
+def noted_read(folder: str | Path) -> ReadSettings:
+    """How the label job read the pairs that `folder`, labels or a dataset, came from; as usual where nothing is noted.
+
+    Raises:
+        OpenMofiError: the note is damaged.
+    """
+    note = _read_note(folder)
+    return note.read if note else ReadSettings()
+
+
+@dataclass(frozen=True)
+class _Note:
+    cache: str
+    read: ReadSettings
+    batch_size: int
+    max_pixels: int
+
+
+def _read_note(folder: str | Path) -> _Note | None:
+    try:
+        note = json.loads(read_text(f"{folder}/{NOTE}"))
+        read = settings_from(ReadSettings(), values=note["read"])
+        return _Note(str(note["cache"]), read, int(note["batch_size"]), int(note["max_pixels"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, OpenMofiError) as error:
+        raise OpenMofiError(f"{folder}/{NOTE} cannot be read: {error}.",
+                            "Remove it; features are computed again.") from error
 
 
 @dataclass(frozen=True)
@@ -148,15 +176,8 @@ class FeatureStore:
         Raises:
             OpenMofiError: the note is damaged.
         """
-        try:
-            note = json.loads(read_text(f"{folder}/{NOTE}"))
-            read = settings_from(ReadSettings(), values=note["read"])
-            return cls(str(note["cache"]), encoder, read, int(note["batch_size"]), int(note["max_pixels"]))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, TypeError, OpenMofiError) as error:
-            raise OpenMofiError(f"{folder}/{NOTE} cannot be read: {error}.",
-                                "Remove it; features are computed again.") from error
+        note = _read_note(folder)
+        return cls(note.cache, encoder, note.read, note.batch_size, note.max_pixels) if note else None
 
     def path(self, name: str, stamp: str) -> str:
         """The file of a shard; it appears when it is whole.
@@ -172,8 +193,7 @@ class FeatureStore:
 
         A file that was cut off since does not count.
         """
-        path = self.path(name, stamp)
-        return is_whole(path) and not (heic_readable() and HEIC in _unread_formats(read_arrow_schema(path)))
+        return is_whole(self.path(name, stamp)) and not (heic_readable() and HEIC in self.unread_formats(name, stamp))
 
     def open(self, name: str, stamp: str) -> StoredFeatures:
         """The features of a shard.
@@ -182,6 +202,25 @@ class FeatureStore:
             OpenMofiError: they have not been computed, or the file is damaged.
         """
         return StoredFeatures(read_arrow(self.path(name, stamp)))
+
+    def blocks(self, name: str, stamp: str) -> Iterator[StoredFeatures]:
+        """The features of a shard, a block of rows at a time; see `openmofi.storage.blocks`.
+
+        Raises:
+            OpenMofiError: as `open`.
+        """
+        return map(StoredFeatures, read_arrow_blocks(self.path(name, stamp)))
+
+    def unread_formats(self, name: str, stamp: str) -> dict[str, int]:
+        """Images of a shard in formats that were not read: name → number; a file beside the features, if any."""
+        try:
+            counts = json.loads(read_text(self._unread_path(name, stamp)))
+        except FileNotFoundError:
+            return {}
+        return {str(kind): int(count) for kind, count in counts.items()}
+
+    def _unread_path(self, name: str, stamp: str) -> str:
+        return self.path(name, stamp).removesuffix(".arrow") + ".unread.json"
 
     def prepare(self, pair: Pair) -> PreparedImage:
         """Decode and preprocess an image; thread-safe. A pair's own status counts only where it has no bytes.
@@ -209,24 +248,31 @@ class FeatureStore:
             features[usable] = self.encoder.image_features(self.encoder.batch([images[row].pixels for row in usable]))
         return features
 
-    def write(self, name: str, stamp: str, images: Sequence[PreparedImage], features: Sequence[Array]) -> None:
-        """Keep a shard's features: all its images, and its batches of features in order.
+    @contextmanager
+    def writing(self, name: str, stamp: str) -> Generator[Callable[[Sequence[PreparedImage], Array], None]]:
+        """Keep a shard's features: what is yielded takes its images and their features, (n, feature_dim), in order.
 
         Raises:
             OpenMofiError: the cache cannot be written.
         """
         dim = self.encoder.feature_dim
-        flat = np.concatenate([np.zeros((0, dim), self.dtype), *(part.astype(self.dtype) for part in features)])
         schema = features_schema(dim, self.dtype)
-        columns: list[list[Any]] = [[image.key for image in images], [str(image.status) for image in images],
-                                    [image.width for image in images], [image.height for image in images],
-                                    [image.phash for image in images], [image.content for image in images]]
-        arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=False)]
-        arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), dim))
-        if unread := Counter(image.format for image in images if image.format):
-            schema = schema.with_metadata({_UNREAD: json.dumps(unread, sort_keys=True)})
-        write_arrow(self.path(name, stamp), pa.Table.from_arrays(arrays, schema=schema))
+        unread: Counter[str] = Counter()
+        with arrow_blocks(self.path(name, stamp), schema) as add:
+            def add_images(images: Sequence[PreparedImage], features: Array) -> None:
+                columns: list[list[Any]] = [[image.key for image in images], [str(image.status) for image in images],
+                                            [image.width for image in images], [image.height for image in images],
+                                            [image.phash for image in images], [image.content for image in images]]
+                arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=False)]
+                flat = pa.array(features.astype(self.dtype).reshape(-1))
+                add(pa.Table.from_arrays([*arrays, pa.FixedSizeListArray.from_arrays(flat, dim)], schema=schema))
+                unread.update(image.format for image in images if image.format)
 
-
-def _unread_formats(schema: pa.Schema) -> dict[str, int]:
-    return {str(name): int(count) for name, count in json.loads((schema.metadata or {}).get(_UNREAD, b"{}")).items()}
+            yield add_images
+            # Before the features appear, whose presence says that all is there.
+            beside = self._unread_path(name, stamp)
+            if unread:
+                write_json(beside, unread)
+            elif exists(beside):  # of an earlier time, when fewer formats could be read
+                filesystem, path = filesystem_of(beside)
+                filesystem.rm_file(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.read.links import ReadShard, judged_rows, link_arrays
 from openmofi.labeling.read.stage import ReadStage
 from openmofi.storage import Shard
+from openmofi.storage.atomic import remove_leftovers
+from openmofi.storage.blocks import read_table_blocks
 
 CALIBRATION_PAIRS = 50_000
 _CALIBRATION_SHARDS = 50
@@ -52,6 +54,11 @@ class Corpus:
         """At least 50 shards, or all where there are fewer, spread evenly: what decisions are fitted on."""
         return self.shards[::max(1, len(self.shards) // _CALIBRATION_SHARDS)]
 
+    def blocks(self) -> Iterator[ReadShard]:
+        """What was read of the shards of `sample`."""
+        for shard in self.sample:
+            yield from ReadShard.blocks(self.stage, shard)
+
 
 def read_corpus(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, settings: LabelSettings,
                 cache: str | Path, engine: Engine, progress: Progress, reference: Sequence[str] = ()) -> Corpus:
@@ -64,6 +71,8 @@ def read_corpus(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, se
     stage = ReadStage.plan(kb, settings.text, features)
     missing = [shard for shard in shards if any(stage.missing(shard))]
     if missing:
+        # A killed job's half-written tables may be as large as its shards.
+        remove_leftovers(cache)
         progress.begin("read", len(missing))
         engine.run(stage, missing, progress)
     occurring = occurring_entities(stage, shards)
@@ -79,25 +88,31 @@ def occurring_entities(stage: ReadStage, shards: Sequence[Shard]) -> list[str]:
     """Identifiers, sorted, of the entities that some image will judge."""
     entities: set[str] = set()
     for shard in shards:
-        links = link_arrays(stage.links(shard, ["links"]).column("links"), stage.text.max_candidates)
-        judged = np.zeros(len(links.entity_ids), bool)
-        judged[links.entity[links.judged]] = True
-        entities.update(links.entity_ids.filter(judged).to_pylist())
+        for table in read_table_blocks(stage.links_path(shard), ["links"]):
+            links = link_arrays(table.column("links"), stage.text.max_candidates)
+            judged = np.zeros(len(links.entity_ids), bool)
+            judged[links.entity[links.judged]] = True
+            entities.update(links.entity_ids.filter(judged).to_pylist())
     return sorted(entities)
 
 
 def corpus_evidence(corpus: Corpus, scorer: Scorer, seed: int) -> Evidence:
-    """Real pairs and decoys of at most 50,000 pairs, from shards spread evenly over the corpus."""
+    """Real pairs and decoys of 50,000 pairs or a block more, from shards spread evenly over the corpus.
+
+    A decoy's image is of the same block of rows as its text.
+    """
     parts: list[Evidence] = []
-    for shard in corpus.sample:
-        read = ReadShard.open(corpus.stage, shard)
-        images = scorer.images(shard, read.keys, read.features.values)
-        vectors = corpus.kb.vectors(corpus.kb.rows(read.links.entity_ids.to_pylist()))
-        parts.append(gather_evidence(read.links, read.usable, images, judged_rows(read.links, corpus.entities),
-                                     vectors, seed))
+    for read in corpus.blocks():
+        parts.append(_evidence_of(corpus, read, scorer, seed))
         if sum(part.pairs for part in parts) >= CALIBRATION_PAIRS:
             break
     return joined(parts)
+
+
+def _evidence_of(corpus: Corpus, read: ReadShard, scorer: Scorer, seed: int) -> Evidence:
+    images = scorer.images(read.shard, read.keys, read.features.values)
+    vectors = corpus.kb.vectors(corpus.kb.rows(read.links.entity_ids.to_pylist()))
+    return gather_evidence(read.links, read.usable, images, judged_rows(read.links, corpus.entities), vectors, seed)
 
 
 def own_scale(corpus: Corpus, encoder: Encoder, seed: int) -> float:
@@ -106,15 +121,14 @@ def own_scale(corpus: Corpus, encoder: Encoder, seed: int) -> float:
     Pairs have distinct texts, see `openmofi.encoders.scale`. With fewer than 16 it stays 1.
     """
     texts: dict[str, NDArray[np.floating[Any]]] = {}
-    for shard in corpus.sample:
-        read = ReadShard.open(corpus.stage, shard)
+    for read in corpus.blocks():
         captions = read.table.column("text").to_pylist()
         for row in np.flatnonzero(read.usable):
-            texts.setdefault(captions[row], read.features.values[row])
+            if len(texts) < _SCALE_PAIRS:
+                texts.setdefault(captions[row], read.features.values[row].astype(np.float32))
         if len(texts) >= _SCALE_PAIRS:
             break
-    chosen = list(texts)[:_SCALE_PAIRS]
-    if len(chosen) < _LEAST_SCALE_PAIRS:
+    if len(texts) < _LEAST_SCALE_PAIRS:
         return 1.0
-    features = np.stack([texts[text] for text in chosen]).astype(np.float32)
-    return fit_scale(encoder.project_images(features), encoder.embed_texts(chosen), seed=seed).scale
+    return fit_scale(encoder.project_images(np.stack(list(texts.values()))), encoder.embed_texts(list(texts)),
+                     seed=seed).scale

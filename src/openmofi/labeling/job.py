@@ -33,12 +33,13 @@ from openmofi.linking import linker_fingerprint
 from openmofi.pairs import ReadSettings, read_pairs
 from openmofi.storage import Outputs, Shard, claimed, file_fingerprint, finish_manifest, require_local
 from openmofi.storage.atomic import table_metadata
+from openmofi.storage.blocks import read_table_blocks
 
 ADAPTER_SETTINGS = HeadSettings(learning_rate=5e-4)
 
 OUTPUTS = Outputs(
     ("labels/*.parquet", CALIBRATION_FILE, NOTE, *(f"adapter/{pattern}" for pattern in HEAD_OUTPUTS)),
-    other=("links/*/*.parquet", "features/*/*.arrow", "entities/*/*.parquet"))
+    other=("links/*/*.parquet", "features/*/*.arrow", "features/*/*.unread.json", "entities/*/*.parquet"))
 
 
 def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str | Path, settings: LabelSettings, *,
@@ -157,12 +158,12 @@ def _count(stage: JudgeStage, shards: Sequence[Shard]) -> dict[str, Any]:
     unread: Counter[str] = Counter()
     rows_in = 0
     for shard in shards:
-        table = pq.read_table(stage.path(shard), columns=["status", "entities"])
-        status.update(table.column("status").to_pylist())
-        entities = table.column("entities").combine_chunks().flatten()
-        probabilities.append(entities.field("probability").filter(entities.field("accepted")).to_numpy())
+        for table in read_table_blocks(stage.path(shard), ["status", "entities"]):
+            status.update(table.column("status").to_pylist())
+            entities = table.column("entities").combine_chunks().flatten()
+            probabilities.append(entities.field("probability").filter(entities.field("accepted")).to_numpy())
         rows_in += pq.read_metadata(stage.read.links_path(shard)).num_rows
-        unread.update(stage.read.features.open(shard.name, shard.fingerprint).unread_formats)
+        unread.update(stage.read.features.unread_formats(shard.name, shard.fingerprint))
     accepted = np.concatenate(probabilities)
     more = {"unread_formats": dict(sorted(unread.items()))} if unread else {}
     return {"rows_in": rows_in, "rows_out": sum(status.values()), "accepted": len(accepted),

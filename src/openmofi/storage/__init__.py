@@ -6,7 +6,6 @@ from openmofi.storage.atomic import (
     exists,
     make_folder,
     read_arrow,
-    read_arrow_schema,
     read_parquet,
     write_arrow,
     write_bytes,
@@ -30,6 +29,6 @@ from openmofi.storage.shards import Shard, expand_shards
 __all__ = [
     "Manifest", "Outputs", "Shard", "atomic_path", "claim_folder", "claimed", "exists", "expand_shards",
     "file_fingerprint", "fingerprint", "finish_manifest", "locked", "make_folder", "package_versions", "read_arrow",
-    "read_arrow_schema", "read_manifest", "read_parquet", "require_claimable", "require_local", "write_arrow",
+    "read_manifest", "read_parquet", "require_claimable", "require_local", "write_arrow",
     "write_bytes", "write_json", "write_table", "write_text", "written_together",
 ]

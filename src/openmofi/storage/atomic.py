@@ -164,19 +164,6 @@ def read_arrow(path: str | Path) -> pa.Table:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Remove it and start the command again.") from error
 
 
-def read_arrow_schema(path: str | Path) -> pa.Schema:
-    """The schema, with its metadata, of what `write_arrow` wrote; reads little more.
-
-    Raises:
-        OpenMofiError: it is missing or damaged.
-    """
-    try:
-        with open_address(path) as handle:
-            return pa.ipc.open_file(handle).schema
-    except (OSError, pa.ArrowException) as error:
-        raise OpenMofiError(f"{path} cannot be read: {error}.", "Remove it and start the command again.") from error
-
-
 def make_folder(folder: str | Path) -> None:
     """Make a local folder, before long work, so that its outcome has a place.
 

@@ -1,5 +1,6 @@
 """The index of a shard leads to the very bytes that `read_pairs` gives."""
 
+import gzip
 import io
 import os
 import tarfile
@@ -7,15 +8,16 @@ import tarfile
 import fsspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.errors import OpenMofiError
 from openmofi.pairs import ReadSettings, read_pairs
-from openmofi.pairs.formats.index import ImageBytes, index_images, places_of
+from openmofi.pairs.formats.index import ImageBytes, copy_of_images, index_images, places_of
 from openmofi.schema import PairStatus
-from openmofi.storage import Shard
+from openmofi.storage import Shard, atomic
 
 
 def by_reading(shard):
@@ -104,13 +106,81 @@ def test_a_changed_shard_is_indexed_anew(tmp_path):
         places_of(shard, pa.chunked_array([["a", "c"]]), cache)
 
 
-@pytest.mark.parametrize(("name", "mode"), [("x.tar.gz", "w:gz"), ("x.tar", "w:gz"), ("x.tar", "w:xz"),
-                                            ("x.parquet", "w")])
-def test_shards_without_places_say_what_to_do(tmp_path, name, mode):
-    with tarfile.open(tmp_path / name, mode):
-        pass
-    with pytest.raises(UsageError, match=r"write_tar"):
-        index_images(Shard(str(tmp_path / name), "x"), tmp_path / "cache")
+IMAGES = [("a", b"11"), ("b", b"222" * 999), ("c", None), ("a", b"again"), ("d", b"")]
+
+
+def parquet_of(path, form, **columns):
+    """A Parquet file of `IMAGES`, whose column of images has one of the usual forms."""
+    images = [image for _, image in IMAGES]
+    if form == "struct":
+        images = [None if image is None else {"bytes": image, "path": "x.png"} for image in images]
+    elif form == "path":
+        for number, image in enumerate(images):
+            if image is not None:
+                path.with_name(f"{number}.png").write_bytes(image)
+        images = [None if image is None else f"{number}.png" for number, image in enumerate(images)]
+    names = {"key": "key", "image": "image", "text": "text"} | columns
+    pq.write_table(pa.table({names["key"]: [key for key, _ in IMAGES], names["image"]: images,
+                             names["text"]: ["t"] * len(IMAGES)}), path, row_group_size=2)
+
+
+@pytest.mark.parametrize("form", ["bytes", "struct", "path"])
+def test_parquet(tmp_path, form):
+    parquet_of(tmp_path / "x.parquet", form)
+    shard, cache = Shard(str(tmp_path / "x.parquet"), "x"), tmp_path / "cache"
+    assert by_index(shard, cache) == by_reading(shard) == {"a": b"11", "b": b"222" * 999, "d": b""}
+    copies = [path.stat().st_size for path in cache.glob("images/*.bin")]
+    assert copies == ([] if form == "path" else [2 + 2997])
+    assert (copy_of_images(shard, cache) is None) == (form == "path")
+
+
+def test_columns_are_those_that_the_pairs_were_read_by(tmp_path):
+    parquet_of(tmp_path / "x.parquet", "bytes", image="photo", key="number")
+    shard = Shard(str(tmp_path / "x.parquet"), "x")
+    table = index_images(shard, tmp_path, ReadSettings(image_column="photo", key_column="number"))
+    assert table["key"].to_pylist() == ["a", "b", "d"]
+    assert index_images(shard, tmp_path, ReadSettings(image_column="photo"))["key"].to_pylist() == [
+        "000000000", "000000001", "000000003", "000000004"]
+
+
+@pytest.mark.parametrize(("name", "mode"), [("x.tar.gz", "w:gz"), ("x.tar", "w:gz"), ("x.tar.bz2", "w:bz2"),
+                                            ("x.tar", "w:xz")])
+def test_compressed_tars_are_copied_once_and_again_where_the_copy_is_gone(tmp_path, name, mode, caplog):
+    with tarfile.open(tmp_path / name, mode) as archive:
+        for key, content in (("a.jpg", b"11"), ("a.txt", b"t"), ("b.png", os.urandom(70_000))):
+            header = tarfile.TarInfo(key)
+            header.size = len(content)
+            archive.addfile(header, io.BytesIO(content))
+    shard, cache = Shard(str(tmp_path / name), "x"), tmp_path / "cache"
+    assert by_index(shard, cache) == by_reading(shard)
+    (copy,) = cache.glob("images/*.bin")
+    assert copy == copy_of_images(shard, cache)
+    made = copy.stat().st_mtime_ns
+    assert by_index(shard, cache) == by_reading(shard)
+    assert copy.stat().st_mtime_ns == made
+    # A process that was killed while it copied has left this; no process has such a number.
+    half = copy.with_name(f"{atomic._TEMPORARY}{atomic._HOST}-{1 << 30}-0.bin")
+    half.write_bytes(b"half")
+    copy.unlink()
+    assert by_index(shard, cache) == by_reading(shard)
+    assert not caplog.text
+    assert not half.exists()
+
+
+def test_a_packed_remote_shard_is_copied_to_this_machine(tmp_path):
+    filesystem = fsspec.filesystem("memory")
+    filesystem.pipe_file("/packed/x.tar.gz", gzip.compress(tar_of([("a.jpg", b"11"), ("b.png", b"222")])))
+    shard = Shard("memory://packed/x.tar.gz", "x")
+    assert by_index(shard, tmp_path) == by_reading(shard) == {"a": b"11", "b": b"222"}
+
+
+def test_damage_in_the_middle_costs_no_image_behind_it(tmp_path):
+    content = bytearray(tar_of([(f"{number}.jpg", bytes([number + 1]) * 700) for number in range(6)]))
+    content[1536 * 2] ^= 1
+    for packed in (bytes, gzip.compress):
+        (tmp_path / "x.tar").write_bytes(packed(bytes(content)))
+        shard = Shard(str(tmp_path / "x.tar"), "x")
+        assert list(by_index(shard, tmp_path / packed.__name__)) == ["0", "1", "3", "4", "5"]
 
 
 def test_a_shard_that_went_away_is_named(tmp_path):

@@ -72,8 +72,8 @@ def test_features_of_the_datasets_own_label_job_are_found_wherever_they_are(data
     assert store.folder != FeatureStore(str(tmp_path / "labels"), encoder).folder
     for shard in folder.shards:
         keys = [pair.key for pair in read_pairs(shard)]
-        store.write(shard.name, shard.fingerprint, [PreparedImage(key, PairStatus.OK, 1, 1, 1) for key in keys],
-                    [np.full((len(keys), 7), 3.0, np.float32)])
+        with store.writing(shard.name, shard.fingerprint) as add:
+            add([PreparedImage(key, PairStatus.OK, 1, 1, 1) for key in keys], np.full((len(keys), 7), 3.0, np.float32))
     store.note(dataset)
     assert FeatureStore.noted(dataset, encoder) == replace(store, cache=str((tmp_path / "labels").absolute()))
     (batch,) = opened(dataset, encoder, tmp_path / "run").batches(0, 1)
@@ -95,7 +95,8 @@ def test_a_label_jobs_features_are_taken(dataset, encoder, tmp_path):
         values = np.arange(len(keys) * 7, dtype=np.float32).reshape(-1, 7)
         # The last one's are of another version of the shard.
         stamp = shard.fingerprint if shard is not folder.shards[2] else "other"
-        store.write(shard.name, stamp, [PreparedImage(key, PairStatus.OK, 1, 1, 1) for key in keys], [values])
+        with store.writing(shard.name, stamp) as add:
+            add([PreparedImage(key, PairStatus.OK, 1, 1, 1) for key in keys], values)
         marks[shard.name] = dict(zip(keys, values, strict=True))
     data = opened(dataset, encoder, tmp_path)
     (batch,) = data.batches(0, 1)

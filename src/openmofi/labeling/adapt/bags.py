@@ -51,8 +51,7 @@ def collect_bags(stage: ReadStage, shards: Sequence[Shard], entities: EntityFeat
     """
     parts: list[Bags] = []
     total = 0
-    for shard in shards:
-        read = ReadShard.open(stage, shard)
+    for read in (block for shard in shards for block in ReadShard.blocks(stage, shard)):
         rows = np.flatnonzero(read.usable)[:max_pairs - total]
         bag, weight = _padded(read.links, entities, len(read.table))
         texts, keys = (read.table.column(name).take(pa.array(rows)).to_pylist() for name in ("text", "key"))

@@ -21,7 +21,8 @@ from openmofi.labeling.label_settings import SelectionSettings
 from openmofi.labeling.read.links import ReadShard, judged_rows
 from openmofi.labeling.read.stage import ReadStage
 from openmofi.schema import JUDGEMENT, LABELS, LabelStatus, PairStatus
-from openmofi.storage import Shard, write_table
+from openmofi.storage import Shard
+from openmofi.storage.blocks import table_blocks
 
 
 @dataclass(frozen=True)
@@ -68,14 +69,18 @@ class ShardJudge:
 
     def judge(self, shard: Shard) -> dict[str, Any]:
         """Write the shard's label table; returns `rows`, `labelled` and the count of each status."""
-        read = ReadShard.open(self.stage.read, shard)
-        images = self.scorer.images(shard, read.keys, read.features.values)
-        judgements = judge(read.links, read.usable, images, judged_rows(read.links, self.entities),
-                           self.stage.calibration, self.stage.selection, self.stage.threshold)
-        labels = _label_table(read, judgements)
-        write_table(self.stage.path(shard), labels, {"whole": "yes"})
-        statuses = Counter(labels.column("status").to_pylist())
-        return {"rows": len(labels), "labelled": statuses[LabelStatus.LABELLED], "status": dict(statuses)}
+        statuses: Counter[str] = Counter()
+        with table_blocks(self.stage.path(shard), LABELS, {"whole": "yes"}) as add:
+            for read in ReadShard.blocks(self.stage.read, shard):
+                labels = self._labels(read)
+                add(labels)
+                statuses.update(labels.column("status").to_pylist())
+        return {"rows": statuses.total(), "labelled": statuses[LabelStatus.LABELLED], "status": dict(statuses)}
+
+    def _labels(self, read: ReadShard) -> pa.Table:
+        images = self.scorer.images(read.shard, read.keys, read.features.values)
+        return _label_table(read, judge(read.links, read.usable, images, judged_rows(read.links, self.entities),
+                                        self.stage.calibration, self.stage.selection, self.stage.threshold))
 
 
 def _label_table(read: ReadShard, judgements: Judgements) -> pa.Table:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from openmofi.errors import OpenMofiError
 from openmofi.features.entities import EntityFeatures
 from openmofi.features.store import StoredFeatures
 from openmofi.labeling.read.stage import ReadStage
 from openmofi.schema import PairStatus
 from openmofi.storage import Shard
+from openmofi.storage.blocks import read_table_blocks
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -69,7 +73,7 @@ def link_arrays(links: pa.ListArray | pa.ChunkedArray, max_candidates: int) -> L
 
 @dataclass(frozen=True)
 class ReadShard:
-    """What the read step kept of a shard.
+    """What the read step kept of a shard, or of a block of its rows.
 
     Attributes:
         shard: the shard.
@@ -86,17 +90,20 @@ class ReadShard:
     usable: NDArray[np.bool_]
 
     @classmethod
-    def open(cls, stage: ReadStage, shard: Shard) -> ReadShard:
-        """Read back what `stage` wrote.
+    def blocks(cls, stage: ReadStage, shard: Shard) -> Iterator[ReadShard]:
+        """Read back what `stage` wrote, a block of rows at a time, in order; an empty one of a shard without rows.
 
         Raises:
-            OpenMofiError: it is damaged.
+            OpenMofiError: the cache is damaged.
         """
-        table = stage.links(shard)
-        features = stage.features.open(shard.name, shard.fingerprint)
-        texts = np.array(table.column("status").to_pylist(), object) == PairStatus.OK
-        return cls(shard, table, features, link_arrays(table.column("links"), stage.text.max_candidates),
-                   texts & features.usable)
+        tables = read_table_blocks(stage.links_path(shard))
+        for table, features in zip_longest(tables, stage.features.blocks(shard.name, shard.fingerprint)):
+            if table is None or features is None or len(table) != len(features.table):
+                raise OpenMofiError(f"The links and features of {shard.path} have other rows.",
+                                    "Remove the job's cache and start again.")
+            texts = np.array(table.column("status").to_pylist(), object) == PairStatus.OK
+            yield cls(shard, table, features, link_arrays(table.column("links"), stage.text.max_candidates),
+                      texts & features.usable)
 
     @property
     def keys(self) -> list[str]:

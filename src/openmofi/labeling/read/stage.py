@@ -8,14 +8,15 @@ threshold, or a restarted job does not read the shard again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
-from openmofi.encoders import Array
 from openmofi.engine.protocol import Work
 from openmofi.features.store import FeatureStore, PreparedImage
 from openmofi.features.stream import ahead
@@ -25,8 +26,12 @@ from openmofi.linking import linker_fingerprint, open_linker
 from openmofi.mentions import open_detector
 from openmofi.pairs import read_pairs
 from openmofi.schema import LINKS, Link, Mention, Pair, PairStatus
-from openmofi.storage import Shard, fingerprint, write_table
-from openmofi.storage.atomic import is_whole, read_parquet
+from openmofi.storage import Shard, fingerprint
+from openmofi.storage.atomic import is_whole
+from openmofi.storage.blocks import table_blocks
+
+_WAITING = 8
+"""Batches of texts that may wait for the linker."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +60,6 @@ class ReadStage:
         """Where the shard's links are kept; the file appears when it is whole."""
         return f"{self.features.cache}/links/{self.links_key}/{shard.name}-{shard.fingerprint}.parquet"
 
-    def links(self, shard: Shard, columns: Sequence[str] | None = None) -> pa.Table:
-        """The shard's links: `schema.LINKS`, or some of its columns.
-
-        Raises:
-            OpenMofiError: they are missing or damaged.
-        """
-        return read_parquet(self.links_path(shard), LINKS, columns=columns,
-                            hint="Remove it and start the command again.")
-
     def missing(self, shard: Shard) -> tuple[bool, bool]:
         """Whether the shard's links and its features have still to be made; a file that was cut off is made again."""
         return not is_whole(self.links_path(shard)), not self.features.has(shard.name, shard.fingerprint)
@@ -86,47 +82,52 @@ class ShardReader:
         needs_links, needs_features = self.stage.missing(shard)
         if not needs_links and not needs_features:
             return {"rows": 0}
-        store = self.stage.features
-        pairs: list[Pair] = []
-        linked: list[Future[Any]] = []
-        images: list[PreparedImage] = []
-        features: list[Array] = []
+        store, rows = self.stage.features, 0
         prepare = store.prepare if needs_features else _nothing
-        with ThreadPoolExecutor(1) as linking:
+        with ExitStack() as stack:
+            add_features = stack.enter_context(store.writing(shard.name, shard.fingerprint)) if needs_features else None
+            add_links = stack.enter_context(self._linking(shard)) if needs_links else None
             for batch in ahead(read_pairs(shard, store.read), prepare, store.batch_size):
-                texts = [replace(pair, image=None) for pair, _ in batch]
-                pairs += texts
-                if needs_links:
-                    linked.append(linking.submit(self._link, texts))
-                if needs_features:
-                    prepared = [image for _, image in batch if image is not None]
-                    features.append(store.embed(prepared))
-                    images += [replace(image, pixels=None) for image in prepared]
-            links = [row for future in linked for row in future.result()]
-        if needs_features:
-            store.write(shard.name, shard.fingerprint, images, features)
-        if needs_links:
-            write_table(self.stage.links_path(shard), _links_table(pairs, links))
-        return {"rows": len(pairs)}
+                rows += len(batch)
+                if add_links:
+                    add_links([replace(pair, image=None) for pair, _ in batch])
+                if add_features:
+                    images = [image for _, image in batch if image is not None]
+                    add_features(images, store.embed(images))
+        return {"rows": rows}
 
-    def _link(self, pairs: Sequence[Pair]) -> list[tuple[list[Mention], list[Link]]]:
+    @contextmanager
+    def _linking(self, shard: Shard) -> Generator[Callable[[Sequence[Pair]], None]]:
+        """What is yielded takes the shard's pairs in order; a thread links them, and their links are written."""
+        waiting = deque[Future[pa.Table]]()
+        with table_blocks(self.stage.links_path(shard), LINKS) as write, ThreadPoolExecutor(1) as thread:
+            def add(pairs: Sequence[Pair]) -> None:
+                waiting.append(thread.submit(self._link, pairs))
+                while len(waiting) > _WAITING or (waiting and waiting[0].done()):
+                    write(waiting.popleft().result())
+
+            yield add
+            for linked in waiting:
+                write(linked.result())
+
+    def _link(self, pairs: Sequence[Pair]) -> pa.Table:
         texts = [pair.text if pair.status == PairStatus.OK else "" for pair in pairs]
         mentions = self.detector.detect(texts)
-        return list(zip(mentions, self.linker.link(texts, mentions), strict=True))
+        return _links_table(pairs, mentions, self.linker.link(texts, mentions))
 
 
 def _nothing(_pair: Pair) -> PreparedImage | None:
     return None
 
 
-def _links_table(pairs: Sequence[Pair], linked: Sequence[tuple[list[Mention], list[Link]]]) -> pa.Table:
+def _links_table(pairs: Sequence[Pair], mentions: Sequence[Sequence[Mention]], links: Sequence[Sequence[Link]],
+                 ) -> pa.Table:
     return pa.Table.from_arrays([
         pa.array([pair.key for pair in pairs], pa.string()),
         pa.array([pair.text for pair in pairs], pa.string()),
         pa.array([str(pair.status) for pair in pairs], pa.string()),
-        pa.array([[_fields(mention) for mention in mentions] for mentions, _ in linked],
-                 LINKS.field("mentions").type),
-        pa.array([[_fields(link) for link in links] for _, links in linked], LINKS.field("links").type),
+        pa.array([list(map(_fields, of_pair)) for of_pair in mentions], LINKS.field("mentions").type),
+        pa.array([list(map(_fields, of_pair)) for of_pair in links], LINKS.field("links").type),
     ], schema=LINKS)
 
 

@@ -21,6 +21,7 @@ from openmofi.pairs.formats.streams import LOOK_BACK, ForwardFile
 from openmofi.pairs.source import Damage
 
 _BLOCK, _RECORD, _PAGE, _CHUNK = tarfile.BLOCKSIZE, tarfile.RECORDSIZE, 4096, LOOK_BACK // 2
+_ZEROS = bytes(_CHUNK)
 _MAGIC, _MAGIC_AT = b"ustar", 257
 _MAX_EXTENDED = 1 << 20
 _MAX_MEMBER = 1 << 36
@@ -180,9 +181,8 @@ def _end_of_zeros(file: IO[bytes] | ForwardFile, start: int) -> tuple[int, bool]
     """The first byte from `start` on that is not zero and `True`, or the end of the file and `False`."""
     file.seek(start)
     while chunk := file.read(_CHUNK):
-        rest = chunk.lstrip(b"\0")
-        if rest:
-            return start + len(chunk) - len(rest), True
+        if chunk != _ZEROS[:len(chunk)]:
+            return start + len(chunk) - len(chunk.lstrip(b"\0")), True
         start += len(chunk)
     return start, False
 

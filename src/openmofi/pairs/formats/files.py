@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import PurePosixPath
 
@@ -35,7 +36,9 @@ class ImageFiles:
         unread: what was wrong with the first path whose image was not read, or `""`.
     """
 
-    def __init__(self, table: str, settings: ReadSettings) -> None:
+    def __init__(self, table: str, settings: ReadSettings, *, paths_only: bool = False) -> None:
+        """With `paths_only` an image's content is its path (as of `os.fsencode`), and no image is opened."""
+        self._paths_only = paths_only
         self._root = (settings.image_root or table.rpartition("/")[0] or ".").rstrip("/")
         self._filesystem, folder = filesystem_of(self._root or "/")
         self._above = tuple(f"{name.rstrip('/')}/" for name in (folder, self._filesystem.unstrip_protocol(folder)))
@@ -62,6 +65,8 @@ class ImageFiles:
         """
         if (location := self.location(path)) is None:
             return None
+        if self._paths_only:
+            return Content(os.fsencode(location))
         try:
             with self._filesystem.open(self._filesystem._strip_protocol(location), "rb") as handle:
                 data = handle.read(self._limit + 1)

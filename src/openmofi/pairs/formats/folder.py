@@ -86,19 +86,13 @@ def read_table(path: str, settings: ReadSettings, *, paths_only: bool = False) -
         OpenMofiError: it does not exist, or is damaged (after the rows before the damage).
         UsageError: no text or image column was recognised.
     """
-    rows, files = RowPairs(settings), ImageFiles(path, settings)
+    rows, files = RowPairs(settings), ImageFiles(path, settings, paths_only=paths_only)
     columns = None
     for number, (names, row) in enumerate(read_records(path, settings)):
         columns = columns or find_columns(path, names, settings)
         image_path = identifier(row.get(columns.image))
         key = identifier(row.get(columns.key)) if columns.key else image_path
-        if image_path is None:
-            image = None
-        elif paths_only:
-            location = files.location(image_path)
-            image = Content(os.fsencode(location)) if location else None
-        else:
-            image = files.image(image_path)
+        image = files.image(image_path) if image_path is not None else None
         url = row.get(columns.url) if columns.url else None
         yield rows.pair(printable(key) if key else f"{number:09d}", image, row.get(columns.text), url)
     rows.report_useless(path, files.unread)

@@ -1,15 +1,19 @@
 """The position of each image in its shard, so that training fetches single images without unpacking shards.
 
 An index is made by one pass over a shard's headers and kept as Parquet under the shard's fingerprint: a shard that has
-changed is indexed anew.
+changed is indexed anew. Of compressed tars and of Parquet files that hold images no single image can be read (a row
+group is read and decompressed whole, for each image of a shuffled batch another): their images are copied once, into a
+file beside the index, and found there.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +23,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.errors import OpenMofiError
 from openmofi.pairs.formats.folder import read_folder, read_table
-from openmofi.pairs.formats.tar import locate_images
+from openmofi.pairs.formats.parquet import names_files, read_parquet
+from openmofi.pairs.formats.streams import compression_of
+from openmofi.pairs.formats.tar import locate_images, read_tar
 from openmofi.pairs.read_settings import ReadSettings
 from openmofi.pairs.source import open_source
-from openmofi.schema import PairStatus
-from openmofi.storage import Shard, file_fingerprint, fingerprint, write_table
+from openmofi.schema import Pair, PairStatus
+from openmofi.storage import Shard, atomic_path, file_fingerprint, fingerprint, locked, write_table
 from openmofi.storage.addresses import filesystem_of, is_remote
+from openmofi.storage.atomic import remove_leftovers
 from openmofi.storage.fingerprint import TABLES
 from openmofi.storage.shards import TARS
 
@@ -35,36 +42,74 @@ INDEX = pa.schema([pa.field("key", pa.string()), pa.field("file", pa.binary()), 
 """index: the image of a key is `size` bytes from `offset` on of `file` (as of `os.fsencode`); an empty `file` is the
 shard itself, a `size` of −1 the whole file."""
 
-_VERSION = 1
-_COMPRESSED = ((b"\x1f\x8b", "gzip"), (b"BZh", "bzip2"), (b"\xfd7zXZ\x00", "xz"))
+_VERSION = 2
 _OPEN_FILES = 128
+_Row = tuple[str, bytes, int, int]
+_log = logging.getLogger(__name__)
 
 
-def index_images(shard: Shard, cache: str | Path) -> pa.Table:
+def index_images(shard: Shard, cache: str | Path, read: ReadSettings = ReadSettings()) -> pa.Table:
     """The positions of a shard's images, schema `INDEX`: read from the cache, or built and stored there.
 
-    Each key's image is the one that `read_pairs` gives; keys without an image are left out.
+    Each key's image is the one that `read_pairs` gives; keys without an image are left out. Of several processes that
+    need the same index one builds it.
+
+    Args:
+        shard: of any kind.
+        cache: a local folder.
+        read: which columns are what; damage is passed over.
 
     Raises:
-        UsageError: a shard from which single images cannot be read: a compressed tar, or Parquet.
+        OpenMofiError: the shard is missing or cannot be read, or the cache cannot be written.
+    """
+    read = replace(read, on_damage="keep")
+    copy = copy_of_images(shard, cache, read)
+    path = _cached(shard, cache, read, "index", ".parquet")
+    if copy is None:
+        if not path.exists():
+            _write(path, _rows(shard.path, read))
+    elif not (path.exists() and copy.exists()):
+        with locked(copy, lambda: _log.warning("Another process copies the images of %s; this one waits.", shard.path)):
+            if not (path.exists() and copy.exists()):
+                remove_leftovers(copy.parent)
+                _write(path, _copied(shard.path, read, copy))
+    return pq.read_table(path).cast(INDEX)
+
+
+def copy_of_images(shard: Shard, cache: str | Path, read: ReadSettings = ReadSettings()) -> Path | None:
+    """Where the images of a shard are copied to, out of which no single image can be read; `None` for any other.
+
+    Raises:
         OpenMofiError: the shard is missing or cannot be read.
     """
-    path = Path(cache) / "index" / f"{fingerprint([_VERSION, shard.path, file_fingerprint(shard.path)])}.parquet"
-    if path.exists():
-        return pq.read_table(path).cast(INDEX)
-    rows = _tar_rows(shard.path) if _is_tar(shard.path) else _folder_rows(shard.path)
-    table = pa.table(list(zip(*rows, strict=True)) or [()] * len(INDEX), INDEX)
-    write_table(path, table)
-    return table
+    if shard.path.endswith(".parquet"):
+        packed = not names_files(shard.path, read)
+    elif shard.path.endswith(TARS):
+        with open_source(shard.path) as file:
+            packed = compression_of(file.read(8)) is not None
+    else:
+        packed = False
+    return _cached(shard, cache, read, "images", ".bin") if packed else None
 
 
-def places_of(shard: Shard, keys: pa.ChunkedArray, cache: str | Path) -> pa.Table:
+def _cached(shard: Shard, cache: str | Path, read: ReadSettings, folder: str, ending: str) -> Path:
+    # The rows of an index name a copy by its whole path.
+    base = Path(cache).absolute()
+    name = fingerprint([_VERSION, shard.path, file_fingerprint(shard.path), replace(read, on_damage="keep"), str(base)])
+    return base / folder / f"{name}{ending}"
+
+
+def _write(path: Path, rows: list[_Row]) -> None:
+    write_table(path, pa.table(list(zip(*rows, strict=True)) or [()] * len(INDEX), INDEX))
+
+
+def places_of(shard: Shard, keys: pa.ChunkedArray, cache: str | Path, read: ReadSettings = ReadSettings()) -> pa.Table:
     """The columns `file`, `offset`, `size` of `INDEX` for each of `keys`.
 
     Raises:
         OpenMofiError: as `index_images`, or the shard has no image of one of the keys.
     """
-    index = index_images(shard, cache)
+    index = index_images(shard, cache, read)
     rows = pc.index_in(keys, value_set=index["key"].combine_chunks())
     if rows.null_count:
         absent = keys.filter(pc.is_null(rows))[0]
@@ -73,36 +118,39 @@ def places_of(shard: Shard, keys: pa.ChunkedArray, cache: str | Path) -> pa.Tabl
     return index.select(["file", "offset", "size"]).take(rows)
 
 
-def _is_tar(path: str) -> bool:
-    if not path.endswith(".tar"):
-        if path.endswith((".parquet", *TARS)):
-            raise _not_seekable(path, "Parquet" if path.endswith(".parquet") else "a compressed tar")
-        return False
-    with open_source(path) as file:
-        start = file.read(8)
-    for magic, kind in _COMPRESSED:
-        if start.startswith(magic):
-            raise _not_seekable(path, f"compressed with {kind}")
-    return True
-
-
-def _not_seekable(path: str, kind: str) -> UsageError:
-    return UsageError(f"{path} is {kind}: single images cannot be read from it.",
-                      "Store it as a plain .tar (gunzip it, or openmofi.pairs.write_tar of its read_pairs), then label "
-                      "and build the dataset again; or train on cached features, which reads shards of any kind.")
-
-
-def _tar_rows(path: str) -> list[tuple[str, bytes, int, int]]:
-    try:
+def _rows(path: str, read: ReadSettings) -> list[_Row]:
+    if not path.endswith(TARS):
+        return [(key, file, 0, -1) for key, file in _images(path, read, paths_only=True)]
+    with _reading(path):
         return [(key, b"", offset, size) for key, offset, size in locate_images(path)]
+
+
+def _copied(path: str, read: ReadSettings, copy: Path) -> list[_Row]:
+    """Write the images one behind another."""
+    rows, offset = [], 0
+    with atomic_path(copy) as temporary, open(temporary, "wb") as out:
+        for key, image in _images(path, read):
+            out.write(image)
+            rows.append((key, os.fsencode(copy), offset, len(image)))
+            offset += len(image)
+    return rows
+
+
+def _images(path: str, read: ReadSettings, **options: bool) -> Iterator[tuple[str, bytes]]:
+    reader: Callable[..., Iterator[Pair]] = read_table if path.endswith(TABLES) else read_folder
+    reader = read_parquet if path.endswith(".parquet") else read_tar if path.endswith(TARS) else reader
+    with _reading(path):
+        for pair in reader(path, read, **options):
+            if pair.image is not None and pair.status != PairStatus.DUPLICATE_KEY:
+                yield pair.key, pair.image
+
+
+@contextmanager
+def _reading(path: str) -> Generator[None]:
+    try:
+        yield
     except OSError as error:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Check the disk, and start again.") from error
-
-
-def _folder_rows(path: str) -> list[tuple[str, bytes, int, int]]:
-    read = read_table if path.endswith(TABLES) else read_folder
-    return [(pair.key, pair.image, 0, -1) for pair in read(path, ReadSettings(), paths_only=True)
-            if pair.image is not None and pair.status != PairStatus.DUPLICATE_KEY]
 
 
 @dataclass
@@ -121,7 +169,8 @@ class ImageBytes:
         spans = [(os.fsdecode(file) or shard.path, int(offset), int(size))
                   for file, offset, size in zip(files, offsets, sizes, strict=True)]
         try:
-            if is_remote(shard.path):
+            # A remote shard's images may have been copied to this machine.
+            if spans and is_remote(spans[0][0]):
                 return _fetch_remote(spans)
             return [self._read(*span) for span in spans]
         except OSError as error:

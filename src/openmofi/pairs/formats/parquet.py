@@ -23,13 +23,13 @@ _BATCH = 128
 _DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError)
 
 
-def read_parquet(path: str, settings: ReadSettings) -> Iterator[Pair]:
+def read_parquet(path: str, settings: ReadSettings, *, paths_only: bool = False) -> Iterator[Pair]:
     """Yield a Parquet file's rows in order, a batch of a row group in memory at a time.
 
     Texts are strings, bytes or numbers, plain, dictionary-encoded or as views, or lists of them, of which the first
-    counts (NaN is none); the
-    key is the key column's value, or the row's number (nine digits) where there is none. For paths of images see
-    `ImageFiles`; one that leaves the folder is `IMAGE_MISSING`.
+    counts (NaN is none); the key is the key column's value, or the row's number (nine digits) where there is none. For
+    paths of images see `ImageFiles`; one that leaves the folder is `IMAGE_MISSING`. With `paths_only`, where the image
+    column holds paths, an image's content is its path (as of `os.fsencode`), and no image is opened.
 
     Raises:
         OpenMofiError: it does not exist, is not Parquet, or is damaged after the pairs before the damage
@@ -38,7 +38,7 @@ def read_parquet(path: str, settings: ReadSettings) -> Iterator[Pair]:
         OSError: reading failed on the way; trying again may help.
     """
     count = 0
-    rows, files = RowPairs(settings), ImageFiles(path, settings)
+    rows, files = RowPairs(settings), ImageFiles(path, settings, paths_only=paths_only)
     with open_source(path) as handle:
         try:
             table = pq.ParquetFile(handle)
@@ -71,6 +71,20 @@ def count_parquet(path: str) -> int:
         except _DAMAGE as error:
             _raise_if_of_machine(error)
             raise _not_parquet(path, error) from error
+
+
+def names_files(path: str, settings: ReadSettings) -> bool:
+    """Whether the image column holds paths and nothing else, so that the images are files beside the table.
+
+    Raises:
+        OpenMofiError: as `read_parquet`.
+    """
+    with open_source(path) as handle:
+        try:
+            schema = pq.ParquetFile(handle).schema_arrow
+        except _DAMAGE as error:
+            raise _not_parquet(path, error) from error
+    return _by_path(path, schema.field(find_columns(path, schema.names, settings).image))
 
 
 def _not_parquet(path: str, error: Exception) -> OpenMofiError:

@@ -147,7 +147,7 @@ def _bounded(chunks: Iterator[bytes], name: str, new: Callable[[], _Decompressor
         unpacked += len(block)
         if unpacked > max(_ALLOWANCE, ratio * packed):
             raise Damage(f"its first {packed:,} bytes unpack to more than {ratio} times as many",
-                         "If it is meant to be so, raise read.max_unpack_ratio")
+                         "If it is meant to be so, raise --max-unpack-ratio")
         yield block
 
 

@@ -16,7 +16,7 @@ from openmofi.dataset.tables import Folder
 from openmofi.encoders import Array, Encoder
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
-from openmofi.features.store import FeatureStore
+from openmofi.features.store import FeatureStore, noted_read
 from openmofi.features.stream import ahead
 from openmofi.pairs import ReadSettings, read_pairs
 from openmofi.schema import PairStatus
@@ -24,7 +24,6 @@ from openmofi.storage import Shard, fingerprint
 from openmofi.training.data.rows import Rows
 from openmofi.training.data.stored import Halves, StoredArray, stored_features
 
-_MAX_BYTES = 1 << 36
 _AGAIN = "Put the old shard back, or label it and build the dataset again."
 
 
@@ -44,6 +43,7 @@ def image_features(dataset: Folder, origins: Sequence[Origin], rows: Rows, encod
     usual, noted = FeatureStore(str(cache), encoder), FeatureStore.noted(dataset.path, encoder)
     # Nobody needs the perceptual hash here.
     plain = replace(usual, hashes=False)
+    read = replace(noted_read(dataset.path), on_damage="keep")
 
     def shard(number: int) -> Array | Halves:
         keys = rows.batch(number)["key"]
@@ -54,7 +54,7 @@ def image_features(dataset: Folder, origins: Sequence[Origin], rows: Rows, encod
             stored = _stored(store, dataset.shards[number], keys)
             if stored is not None:
                 return stored
-        return _computed(plain, dataset.shards[number], origins[number], keys.to_pylist())
+        return _computed(plain, dataset.shards[number], origins[number], keys.to_pylist(), read)
 
     return stored_features(cache / "image_features" / f"{key}.npy", np.diff(rows.starts).tolist(), encoder.feature_dim,
                            shard, "embed images", progress)
@@ -74,14 +74,14 @@ def _stored(store: FeatureStore, shard: Shard, keys: pa.Array) -> Halves | None:
     return values
 
 
-def _computed(store: FeatureStore, shard: Shard, origin: Origin, keys: list[str]) -> Array:
+def _computed(store: FeatureStore, shard: Shard, origin: Origin, keys: list[str], read: ReadSettings) -> Array:
     """Embed the wanted rows alone; batches do not cross shards, nor depend on a restart."""
     sample = {image.row for image in origin.sample}
     seen: dict[int, tuple[str, bytes]] = {}
     row_of = {key: row for row, key in enumerate(keys)}
     result = np.zeros((len(keys), store.encoder.feature_dim), np.float32)
     done = np.zeros(len(keys), bool)
-    pairs = (pair for pair in read_pairs(shard, ReadSettings(max_image_bytes=_MAX_BYTES, on_damage="keep"))
+    pairs = (pair for pair in read_pairs(shard, read)
              if pair.key in row_of and pair.image is not None and pair.status != PairStatus.DUPLICATE_KEY)
     for batch in ahead(pairs, store.prepare, store.batch_size):
         rows = [row_of[pair.key] for pair, _ in batch]

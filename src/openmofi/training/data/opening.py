@@ -42,7 +42,7 @@ def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: 
         evaluate: which rows are held out; `None`, or an `every` of 0, for none.
 
     Raises:
-        UsageError: settings that do not work, or shards out of which no single image can be read.
+        UsageError: settings that do not work.
         OpenMofiError: the dataset is missing, unfinished or empty; a shard of pairs is missing or has changed.
     """
     if not settings.dataset:

@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 
 from openmofi.dataset.tables import Folder
 from openmofi.engine import Progress
-from openmofi.pairs.formats.index import places_of
+from openmofi.features.store import noted_read
+from openmofi.pairs import ReadSettings
+from openmofi.pairs.formats.index import copy_of_images, places_of
 from openmofi.storage import atomic_path, fingerprint
 from openmofi.training.data.plan import Ints
 
 _VERSION = 2
+_COLUMNS = ("key", "text", "classes", "scores")
 _PLACES = pa.schema([pa.field("file", pa.binary()), pa.field("offset", pa.int64()), pa.field("size", pa.int64())])
 _SCHEMA = pa.schema([pa.field("key", pa.string()), pa.field("text", pa.string()),
                      pa.field("classes", pa.list_(pa.int32())), pa.field("scores", pa.list_(pa.float32()))])
@@ -37,24 +40,32 @@ def open_rows(dataset: Folder, starts: Ints, tables: str, sources: Sequence[str]
         progress: counts the shards that are indexed.
 
     Raises:
-        OpenMofiError: a table is damaged; a shard of pairs lacks an image.
-        UsageError: no single image can be read out of a shard.
+        OpenMofiError: a table is damaged; a shard of pairs is missing, or lacks an image.
     """
-    key = fingerprint([_VERSION, dataset.manifest.fingerprint, starts.tolist(), tables, list(sources)])
-    path = cache / "rows" / f"{key}.arrow"
-    if not path.exists():
+    places, read = bool(sources), noted_read(dataset.path)
+    used = [shard for shard, rows in zip(dataset.shards, np.diff(starts), strict=True) if rows]
+    copies = [copy_of_images(shard, cache, read) for shard in used] if places else []
+    made_of = [_VERSION, dataset.manifest.fingerprint, starts.tolist(), tables, list(sources), read,
+               list(map(str, copies))]
+    path = cache / "rows" / f"{fingerprint(made_of)}.arrow"
+    missing = [copy for copy in copies if copy and not copy.exists()]
+    if missing or not path.exists():
+        if missing:
+            progress.say(f"{len(missing)} of {len(copies)} shards are Parquet or compressed tars: their images are "
+                         f"copied once to {missing[0].parent}, where training can read single ones")
         progress.begin("index", len(dataset.shards))
-        _write(path, dataset, cache, progress, bool(sources))
+        _write(path, dataset, cache, progress, read if places else None)
     return Rows(path, starts)
 
 
-def _write(path: Path, dataset: Folder, cache: Path, progress: Progress, places: bool) -> None:
-    schema = pa.schema([*_SCHEMA, *_PLACES]) if places else _SCHEMA
+def _write(path: Path, dataset: Folder, cache: Path, progress: Progress, read: ReadSettings | None) -> None:
+    """`read` is how to locate the images; `None` leaves their places out."""
+    schema = pa.schema([*_SCHEMA, *_PLACES]) if read else _SCHEMA
     with atomic_path(path) as temporary, pa.ipc.new_file(str(temporary), schema) as out:
         for shard in dataset.shards:
-            table = dataset.read(shard)
-            if places and len(table):
-                offsets = places_of(shard, table["key"], cache)
+            table = dataset.read(shard, _COLUMNS)
+            if read and len(table):
+                offsets = places_of(shard, table["key"], cache, read)
                 for name in _PLACES.names:
                     table = table.append_column(name, offsets[name])
             # One batch a shard, empty ones too: the number of the shard is that of its batch.

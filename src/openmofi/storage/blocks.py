@@ -1,0 +1,147 @@
+"""Tables that are written and read a block at a time, so that memory does not grow with their rows.
+
+A block is a row group of Parquet, or a record batch of Arrow IPC, of `BLOCK_ROWS` rows; the last is shorter. A table
+of one block has the bytes that `write_table` or `write_arrow` give it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from openmofi.errors import OpenMofiError
+from openmofi.storage.addresses import is_remote, local_path, open_address
+from openmofi.storage.atomic import atomic_path, write_error
+
+BLOCK_ROWS = 1 << 14
+"""Most shards of pairs have fewer rows, and are one block."""
+
+Add = Callable[[pa.Table], None]
+
+
+class _Elsewhere(Exception):
+    """An error of the caller's, on its way through `atomic_path`, which would take it for a failure to write."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+@contextmanager
+def table_blocks(path: str | Path, schema: pa.Schema, metadata: Mapping[str, str] | None = None) -> Generator[Add]:
+    """Write a Parquet file (zstd) atomically; what is yielded takes the table's parts, of any size, in order.
+
+    Args:
+        path: local path or fsspec URL; nothing is there if the caller raises.
+        schema: of all parts.
+        metadata: of the file, see `write_table`.
+
+    Raises:
+        OpenMofiError: `path` cannot be written.
+    """
+    if metadata:
+        schema = schema.with_metadata({key.encode(): value.encode() for key, value in metadata.items()})
+    with _through(), atomic_path(path) as temporary, \
+            pq.ParquetWriter(temporary, schema, compression="zstd") as writer, \
+            _collected(path, schema, writer.write_table, empty=True) as add:
+        yield add
+
+
+@contextmanager
+def arrow_blocks(path: str | Path, schema: pa.Schema) -> Generator[Add]:
+    """Write an uncompressed Arrow IPC file atomically, as `table_blocks` does.
+
+    Raises:
+        OpenMofiError: `path` cannot be written.
+    """
+    with _through(), atomic_path(path) as temporary, pa.ipc.new_file(str(temporary), schema) as writer, \
+            _collected(path, schema, writer.write_table, empty=False) as add:
+        yield add
+
+
+@contextmanager
+def _through() -> Generator[None]:
+    try:
+        yield
+    except _Elsewhere as passing:
+        raise passing.error from None
+
+
+@contextmanager
+def _collected(path: str | Path, schema: pa.Schema, write: Callable[[pa.Table], None], *,
+               empty: bool) -> Generator[Add]:
+    """Collect parts into blocks; `empty` says whether a table without rows is written as a block."""
+    parts: list[pa.Table] = []
+    rows = 0
+
+    def add(part: pa.Table) -> None:
+        nonlocal rows
+        parts.append(part.replace_schema_metadata(schema.metadata))
+        held, rows = rows % BLOCK_ROWS, rows + len(part)
+        for _ in range((held + len(part)) // BLOCK_ROWS):
+            joined = pa.concat_tables(parts)
+            write_block(joined.slice(0, BLOCK_ROWS))
+            parts[:] = [joined.slice(BLOCK_ROWS)]
+
+    def write_block(block: pa.Table) -> None:
+        try:
+            write(block.combine_chunks())
+        except OSError as error:
+            raise write_error(error, path) from error
+
+    try:
+        yield add
+    except OSError as error:
+        raise _Elsewhere(error) from error
+    if rows % BLOCK_ROWS or (empty and not rows):
+        write_block(pa.concat_tables([schema.empty_table(), *parts]))
+
+
+def read_table_blocks(path: str | Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """The row groups of a Parquet file that this package wrote; one without rows if it has none.
+
+    Raises:
+        OpenMofiError: it is missing or damaged.
+    """
+    with _reading(path), open_address(path) as handle:
+        file = pq.ParquetFile(handle)
+        blocks = (file.read_row_group(number, columns=columns) for number in range(file.num_row_groups))
+        yield from _never_none(blocks, file.schema_arrow)
+
+
+def read_arrow_blocks(path: str | Path) -> Iterator[pa.Table]:
+    """The record batches of an Arrow IPC file; one without rows if it has none.
+
+    They are read and not mapped: pages that were mapped once stay with the process.
+
+    Raises:
+        OpenMofiError: it is missing or damaged.
+    """
+    with _reading(path):
+        if is_remote(path):
+            with open_address(path) as handle:
+                source: pa.NativeFile = pa.BufferReader(handle.read())
+        else:
+            source = pa.OSFile(str(local_path(path)))
+        with source:
+            file = pa.ipc.open_file(source)
+            blocks = (pa.Table.from_batches([file.get_batch(number)]) for number in range(file.num_record_batches))
+            yield from _never_none(blocks, file.schema)
+
+
+def _never_none(blocks: Iterator[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
+    first = next(blocks, None)
+    yield schema.empty_table() if first is None else first
+    yield from blocks
+
+
+@contextmanager
+def _reading(path: str | Path) -> Generator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise OpenMofiError(f"{path} cannot be read: {error}.", "Remove it and start the command again.") from error
