@@ -94,7 +94,7 @@ def test_a_seam_that_may_be_lost_pages_is_refused_and_read_where_asked(tmp_path)
     both = first + tar_bytes([("z.jpg", b"x")])
     with pytest.raises(OpenMofiError, match="a part may be lost") as error:
         read_bytes(tmp_path, both)
-    assert "on_damage=keep" in error.value.hint
+    assert "--on-damage keep" in error.value.hint
     assert len(read_bytes(tmp_path, both, on_damage="keep")) == 9
 
 
