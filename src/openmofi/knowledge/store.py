@@ -16,6 +16,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.knowledge.names import normalise
 from openmofi.schema import ENTITIES, Entity
 from openmofi.storage import Manifest, read_manifest
+from openmofi.storage.addresses import is_utf8
 
 KIND = "knowledge_base"
 ENTITIES_ARROW, IDS, ID_ROWS, NAMES_MARISA = "entities.arrow", "ids.marisa", "id_rows.npy", "names.marisa"
@@ -100,6 +101,8 @@ class KnowledgeBase:
             OpenMofiError: it is not a knowledge base, or it has another schema version, is unfinished or damaged.
         """
         folder = Path(path)
+        if not is_utf8(folder):
+            raise OpenMofiError(f"{str(folder)!a} cannot be opened: the name is not UTF-8.", "Rename it.")
         manifest = read_manifest(folder, KIND)
         _check_files(folder, manifest)
         return cls(folder.absolute(), manifest)

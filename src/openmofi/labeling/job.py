@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from openmofi.encoders import CALIBRATION_FILE, Encoder, open_encoder
 from openmofi.encoders.folder import HEAD_OUTPUTS
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
+from openmofi.errors import UsageError
 from openmofi.features.store import NOTE
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.adapt.bags import collect_bags
@@ -29,6 +30,7 @@ from openmofi.labeling.judge.stage import JudgeStage
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.linking import linker_fingerprint
 from openmofi.storage import Outputs, Shard, claimed, file_fingerprint, finish_manifest, require_local
+from openmofi.storage.addresses import is_utf8
 from openmofi.storage.atomic import table_metadata
 
 ADAPTER_SETTINGS = HeadSettings(learning_rate=5e-4)
@@ -60,12 +62,15 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
         of their probabilities), `entities` that were judged, `threshold`; with an adapter `adapter_gain`.
 
     Raises:
+        UsageError: the output or the cache is not local, or a name is not UTF-8.
         OpenMofiError: the encoder cannot compare images with texts, a shard is damaged, the output was made with other
             settings, there is too little to calibrate on.
     """
     require_judge(encoder)
     if cache:
         require_local(cache)
+    if odd := next((shard for shard in shards if not is_utf8(shard.name)), None):
+        raise UsageError(f"The name of the shard {odd.path!a} is not UTF-8, and tables are named by it.", "Rename it.")
     with claimed(out, "labels", _described(shards, kb, encoder, settings),
                  _inputs(shards, kb, encoder, settings, calibration), outputs=OUTPUTS, restart=restart) as manifest:
         counts = _label(shards, kb, encoder, out, settings, cache or out, calibration, engine or LocalEngine(),
