@@ -79,6 +79,11 @@ class Factory:
     def returns_what_cannot_be_packed(self, task: str) -> dict[str, Any]:
         return {"lambda": lambda: task}
 
+    def sleeps(self, task: str) -> dict[str, Any]:
+        (Path(self.folder) / task).write_text(str(os.getpid()))
+        time.sleep(120)
+        return {}
+
     def leaves_by_exit(self, task: str) -> dict[str, Any]:
         os._exit(3)
 

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import faulthandler
+import multiprocessing
 import os
+import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -237,3 +240,28 @@ def test_other_engines_have_sessions_too(tmp_path):
     with LocalEngine().session() as session:
         assert session.run(Factory("square", str(tmp_path)), TASKS[:2], Notes())[1]["square"] == 1
     assert (LocalEngine.few, ProcessEngine.few > 1000) == (0, True)
+
+
+def test_workers_end_with_their_parent_amid_a_task(tmp_path):
+    """What they write stands under its claim, which ends with it."""
+    context = multiprocessing.get_context("spawn")
+    parent = context.Process(target=ProcessEngine(2).run, args=(Factory("sleeps", str(tmp_path)), ["0", "1"], Quiet()))
+    parent.start()
+    while not all((tmp_path / task).exists() and (tmp_path / task).read_text() for task in "01"):
+        time.sleep(0.05)
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.join()
+    for task in "01":
+        worker = int((tmp_path / task).read_text())
+        for _ in range(600):
+            if not alive(worker):
+                break
+            time.sleep(0.05)
+        assert not alive(worker)
+
+
+def alive(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

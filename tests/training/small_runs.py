@@ -60,9 +60,10 @@ class Maker:
             replace(RunSettings(steps=6, log_every=1, checkpoint_every=3, threads=1), **changes.get("run", {})))
 
 
-def trained(recipe: Recipe, out: Path, *, resume: bool = False, watcher: Any = None) -> dict[str, Any]:
+def trained(recipe: Recipe, out: Path, *, resume: bool = False, restart: bool = False,
+            watcher: Any = None) -> dict[str, Any]:
     """What `train` gives."""
-    return run_module.train(recipe, out, resume=resume, watcher=watcher or Unwatched())
+    return run_module.train(recipe, out, resume=resume, restart=restart, watcher=watcher or Unwatched())
 
 
 def losses(out: Path) -> dict[int, float]:

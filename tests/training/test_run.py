@@ -153,6 +153,18 @@ def test_a_folder_in_which_nothing_was_learned_is_not_locked(make, tmp_path, mon
         trained(make("exact", run={"steps": 3}), out)
 
 
+@pytest.mark.parametrize("steps", [2, 1])
+def test_restart_removes_a_run_and_begins_anew(make, tmp_path, steps):
+    out = tmp_path / "run"
+    trained(make("exact", run={"steps": 2}), out)
+    written = {path for path in out.rglob("*") if path.is_file() and ".cache" not in path.parts}
+    assert written - set(run_module.OUTPUTS.files(out)) == {out / "manifest.json"}
+    (out / "notes.txt").write_text("mine")
+    assert trained(make("exact", run={"steps": steps}), out, restart=True)["steps"] == steps
+    assert [path.name for path in (out / "checkpoints").glob("step-*")] == [f"step-{steps:08d}"]
+    assert (out / "notes.txt").read_text() == "mine"
+
+
 def test_a_dataset_that_was_moved_is_the_same_dataset(make, tmp_path):
     recipe, out = make("exact", run={"steps": 3}), tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):

@@ -38,10 +38,12 @@ def input_path(text: str) -> Path:
     """The parser of options that name a local folder to read; as `output_path`.
 
     Raises:
-        UsageError: it is the address of a store.
+        UsageError: it is the address of a store, or not UTF-8.
     """
-    from openmofi.storage.addresses import is_remote, local_path
+    from openmofi.storage.addresses import is_remote, is_utf8, local_path
 
+    if not is_utf8(text):
+        raise UsageError(f"{text!a} cannot be read: the name is not UTF-8.", "Rename it.")
     if is_remote(text):
         raise UsageError(f"{text} cannot be read: only shards of pairs are read from stores.",
                          "Copy it to a local disk first.")

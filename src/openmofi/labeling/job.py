@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from openmofi.encoders import CALIBRATION_FILE, Encoder, open_encoder
 from openmofi.encoders.folder import HEAD_OUTPUTS
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
+from openmofi.errors import UsageError
 from openmofi.features.store import NOTE
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.adapt.bags import collect_bags
@@ -32,6 +33,7 @@ from openmofi.labeling.label_settings import LabelSettings
 from openmofi.linking import linker_fingerprint
 from openmofi.pairs import ReadSettings, read_pairs
 from openmofi.storage import Outputs, Shard, claimed, file_fingerprint, finish_manifest, require_local
+from openmofi.storage.addresses import is_utf8
 from openmofi.storage.atomic import table_metadata
 from openmofi.storage.blocks import read_table_blocks
 
@@ -65,12 +67,15 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
         are of formats that are not read, `unread_formats` (name → images).
 
     Raises:
+        UsageError: the output or the cache is not local, or a name is not UTF-8.
         OpenMofiError: the encoder cannot compare images with texts, a shard is damaged, the output was made with other
             settings, there is too little to calibrate on.
     """
     encoder.require_comparison()
     if cache:
         require_local(cache)
+    if odd := next((shard for shard in shards if not is_utf8(shard.name)), None):
+        raise UsageError(f"The name of the shard {odd.path!a} is not UTF-8, and tables are named by it.", "Rename it.")
     given = given_calibration(calibration, kb, encoder, settings) if calibration else None
     with claimed(out, "labels", _described(shards, kb, encoder, settings),
                  _inputs(shards, kb, encoder, settings, calibration), outputs=OUTPUTS, restart=restart) as manifest:

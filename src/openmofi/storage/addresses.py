@@ -50,11 +50,17 @@ def require_local(path: str | Path) -> None:
     if is_remote(path):
         raise UsageError(f"{path} cannot be written: outputs are local.",
                          "Choose a local output, and copy it there when it is finished.")
+    if not is_utf8(path):
+        raise UsageError(f"{str(path)!a} cannot be written: the name is not UTF-8.", "Choose another output with -o.")
+
+
+def is_utf8(path: str | Path) -> bool:
+    """Whether the name can be written in tables, and given to libraries that open only such."""
     try:
         str(path).encode()
-    except UnicodeEncodeError as error:
-        raise UsageError(f"{str(path)!a} cannot be written: the name is not UTF-8.",
-                         "Choose another output with -o.") from error
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def filesystem_of(path: str | Path) -> tuple[Any, str]:

@@ -115,8 +115,8 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 
 
 def write_text(path: str | Path, content: str) -> None:
-    """Write `content` as UTF-8 to `path` atomically."""
-    write_bytes(path, content.encode())
+    """Write `content` as UTF-8 to `path` atomically; bytes of file names that are not UTF-8 appear escaped."""
+    write_bytes(path, content.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: str | Path, content: Any) -> None:

@@ -74,7 +74,7 @@ def test_bombs_are_refused_by_their_ratio(tmp_path, pack, monkeypatch):
     content = bomb(pack, 3 << 20)
     with pytest.raises(OpenMofiError, match="unpack to more than 200 times as many") as error:
         read_bytes(tmp_path, content, "x.tar.gz")
-    assert "raise --max-unpack-ratio, or set on_damage=keep" in error.value.hint
+    assert "raise --max-unpack-ratio, or use --on-damage keep" in error.value.hint
     assert len(read_bytes(tmp_path, content, "x.tar.gz", max_unpack_ratio=1 << 30)) == 1
     assert len(read_bytes(tmp_path, bomb(pack, 1 << 19), "x.tar.gz")) == 1
 

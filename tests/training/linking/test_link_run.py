@@ -19,6 +19,7 @@ from openmofi.training.linking.recipe import LinkData, LinkRecipe, LinkStopping,
 from openmofi.training.linking.run import fitted_temperature, train_linker
 from openmofi.training.log import Unwatched, read_log
 from openmofi.training.recipe.schema import OptimizerSettings, RunSettings
+from openmofi.training.run import OUTPUTS
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,11 @@ class StopAt:
 def trained(folder):
     found = train_linker(learning_recipe(folder), folder / "run", watcher=Unwatched())
     return folder / "run", found
+
+
+def test_restart_removes_what_a_run_writes(trained):
+    out, _ = trained
+    assert {path for path in out.rglob("*") if path.is_file()} - set(OUTPUTS.files(out)) == {out / "manifest.json"}
 
 
 def test_it_learns_what_contexts_mean(folder, trained):

@@ -1,0 +1,137 @@
+"""Names of folders and files that mean something to shells, fsspec or Path: outputs and inputs work, or are refused."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from openmofi.cli.main import app
+from openmofi.errors import OpenMofiError, UsageError
+from openmofi.storage import read_manifest
+from small_world import write_kb_source
+from terminal import openmofi, sentence
+
+ODD = ["a[1]b", "b{x,y}", "{", "c::d", "simplecache::x", "with two spaces", "e#f?g=h", "i*", "ß 日本", "n" * 200, "x:y",
+       "%41", "~", "'\"$(x)"]
+
+
+def run(*arguments):
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ODD)
+def test_the_whole_job_in_a_folder_of_an_odd_name(small_world, small_encoder, tmp_path, monkeypatch, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    shutil.copy(small_world.shards / "00000.tar", folder / f"{name[:100]}.tar")
+    run("kb", "build", "table", write_kb_source(folder / "source"), "-o", folder / "kb")
+    run("label", folder / f"{name[:100]}.tar", "--kb", folder / "kb", "--encoder", small_encoder, "-o", "labels",
+        "--cache", folder / "cache", "--json")
+    for _ in range(2):  # the second finds what the first has made
+        run("dataset", "build", folder / "labels", "-o", folder / "data", "--kb", folder / "kb", "--min-images", 1)
+    counts = read_manifest(folder / "data", "dataset").counts
+    assert counts["rows"] == 80
+    assert counts["labels"] > 20
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        ["cache", "data", "kb", "labels", "source", f"{name[:100]}.tar"])
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_knowledge_base_in_a_folder_of_an_odd_name(tmp_path, name):
+    source = write_kb_source(tmp_path / name / "source")
+    run("kb", "build", "table", source, "-o", tmp_path / name / "kb")
+    assert "brick" in run("kb", "lookup", tmp_path / name / "kb", "brick")
+
+
+@pytest.mark.parametrize("prefix", ["file://", "file://{}/"])
+def test_file_addresses_relative_and_absolute(tmp_path, monkeypatch, prefix):
+    monkeypatch.chdir(tmp_path)
+    prefix = prefix.format(tmp_path)
+    write_kb_source(tmp_path / "source")
+    run("kb", "build", "table", f"{prefix}source", "-o", f"{prefix}kb")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kb", "source"]
+    assert "brick" in run("kb", "lookup", f"{prefix}kb", "brick")
+
+
+def test_a_name_that_is_not_utf8_is_refused_before_work(tmp_path):
+    out = tmp_path / os.fsdecode(b"caf\xe9")
+    message = sentence(openmofi("kb", "build", "table", "absent", "-o", out), 2)
+    assert r"caf\udce9' cannot be written: the name is not UTF-8" in message
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_shards_in_a_folder_that_is_not_utf8_are_labelled_and_reported(small_world, small_encoder, tmp_path):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    shutil.copy(small_world.shards / "00000.tar", folder / "x.tar")
+    shutil.copy(small_world.shards / "00000.tar", folder / os.fsdecode(b"\xe9.tar"))
+    job = ["label", folder / "x.tar", "--kb", small_world.kb, "--encoder", small_encoder, "-o", tmp_path / "labels"]
+    done = openmofi(*job)
+    assert done.returncode == 0, done.stderr
+    done = openmofi("dataset", "build", tmp_path / "labels", "-o", tmp_path / "data", "--min-images", "1")
+    assert done.returncode == 0, done.stderr
+    assert r"caf\udce9/x.tar" in (tmp_path / "data/DATASET_CARD.md").read_text("utf-8")
+    job[1], job[-1] = folder, tmp_path / "more"
+    assert r"/\udce9.tar' is not UTF-8, and tables are named by it" in sentence(openmofi(*job), 2)
+    assert not (tmp_path / "more").exists()
+    message = sentence(openmofi("dataset", "build", folder, "-o", tmp_path / "out"), 2)
+    assert r"caf\udce9' cannot be read: the name is not UTF-8" in message
+
+
+def test_a_name_that_is_too_long_for_the_disk(tmp_path):
+    source = write_kb_source(tmp_path / "source")
+    with pytest.raises(OpenMofiError, match="could not be written: File name too long"):
+        run("kb", "build", "table", source, "-o", tmp_path / ("n" * 300))
+
+
+@pytest.mark.parametrize("arguments", [
+    "kb build table SRC -o URL", "label x.tar --kb kb --encoder sample -o URL",
+    "label x.tar --kb kb --encoder sample -o out --cache URL", "dataset build x -o URL",
+    "dataset audit x --truth y -o URL", "reinforce x --teachers sample:30 --labels x -o URL", "train x -o URL",
+    "link train x -o URL", "link examples wordnet x -o URL", "eval gpr1200 --data x --encoder sample -o URL",
+    "eval gpr1200 --data x --encoder sample --cache URL", "eval compare x -o URL", "export sample -o URL",
+    "sample world -o URL", "sample encoder x --kb kb -o URL", "sample demo -o URL",
+])
+@pytest.mark.parametrize("url", ["s3://bucket/out", "memory://out"])
+def test_no_command_writes_to_a_store_or_into_a_folder_of_its_name(tmp_path, monkeypatch, arguments, url):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=f"{url} cannot be written: outputs are local"):
+        run(*arguments.replace("URL", url).split())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arguments", [
+    "kb build table URL -o out", "kb info URL", "kb lookup URL x", "dataset build URL -o out",
+    "dataset audit URL --truth y", "train x -o out --dataset URL", "train x -o out --kb URL",
+    "reinforce x --teachers sample:30 --labels URL -o out",
+])
+def test_what_is_read_from_disks_only_says_so(tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="s3://bucket/x cannot be read: only shards of pairs"):
+        run(*arguments.replace("URL", "s3://bucket/x").split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_command_that_writes_a_folder_can_begin_anew():
+    commands = ["kb build", "label", "dataset build", "reinforce", "train", "link train", "export", "sample world",
+                "sample encoder", "sample demo"]
+    for command in commands:
+        assert "--restart" in run(*command.split(), "--help"), command
+
+
+def test_resume_and_restart_contradict_each_other(tmp_path):
+    for command in ("train", "link train"):
+        with pytest.raises(UsageError, match="--resume goes on and --restart begins anew"):
+            run(*command.split(), "x", "-o", Path(tmp_path) / "run", "--resume", "--restart")
