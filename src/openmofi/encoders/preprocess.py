@@ -155,7 +155,8 @@ def checked(settings: Preprocessing, where: str) -> Preprocessing:
         f"resize {settings.resize!r}" if settings.resize not in ("shortest", "squash") else "",
         f"crop_rounding {settings.crop_rounding!r}" if settings.crop_rounding not in ("even", "floor") else "",
         f"size {settings.size!r}" if settings.size < 1 else "",
-        f"resize_size {settings.resize_size!r} below size" if 0 < settings.resize_size < settings.size else "",
+        f"resize_size {settings.resize_size!r}, below size" if settings.resize_size and
+        settings.resize_size < settings.size else "",
         f"std {settings.std!r}" if min(settings.std) <= 0 else "",
     ]
     if problems := [problem for problem in problems if problem]:

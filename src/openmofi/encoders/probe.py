@@ -32,7 +32,7 @@ _HINTS = {
              "has to be trained again.",
 }
 _passed: set[tuple[str, Side]] = set()
-_features: dict[tuple[str, Side, int], Array] = {}
+_features: dict[tuple[str, str, int], Array] = {}
 
 
 def require_distinct(encoder: Encoder, side: Side) -> None:
@@ -67,8 +67,17 @@ def _refusal(encoder: Encoder, side: Side) -> str:
         if not (np.isfinite(first).all() and np.isfinite(second).all()):
             return f"gives {side} values that are not finite"
         if np.abs(first - second).max() > _ALIKE:
-            return ""
+            return "" if side == "images" else _refusal_of_phrases(encoder, group)
     return f"embeds different {side} alike, so that nothing can be told apart by them"
+
+
+def _refusal_of_phrases(encoder: Encoder, words: tuple[str, str]) -> str:
+    """What is wrong with texts of two words, of words that alone embed differently."""
+    key = (encoder.feature_fingerprint, "texts", len(_TEXTS))
+    if key not in _features:
+        _features[key] = encoder.text_features([f"{word} {word}" for word in words])
+    first, second = (encoder.text_projection or normalised)(_features[key])
+    return "" if np.abs(first - second).max() > _ALIKE else "embeds different texts of two words alike"
 
 
 def _drawn(group: int, size: int = 64) -> list[Image.Image]:

@@ -56,6 +56,13 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
         encoder = opener(spec, rest, device, bases)
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error.name or "torch", "torch") from error
+    except (OpenMofiError, MemoryError):
+        raise
+    except Exception as error:
+        # Checkpoints are read by many libraries, which raise anything on files that are damaged.
+        reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
+        raise OpenMofiError(f"The encoder {spec!r} cannot be opened: {reason}.",
+                            "Check that its files are whole and belong together.") from error
     reopen = partial(open_encoder, spec, device=device)
     return replace(encoder, device=device, reopen=reopen).with_precision(precision)
 

@@ -243,5 +243,8 @@ def test_a_pickle_opens_the_checkpoint_again_until_it_changes(clip_folder, tmp_p
     assert np.array_equal(again.embed_texts(TEXTS), encoder.embed_texts(TEXTS))
     settings = json.loads((folder / "preprocessor_config.json").read_text())
     (folder / "preprocessor_config.json").write_text(json.dumps({**settings, "image_std": [0.9] * 3}))
+    # What is open is what the fingerprint says, whatever becomes of its files.
+    assert pickle.loads(packed) is again
+    del again
     with pytest.raises(OpenMofiError, match="is not the same in this process"):
         pickle.loads(packed)

@@ -81,6 +81,7 @@ def _open_clip(spec: str, location: str, option: str, device: str, *, ids_alone:
     # SigLIP pools the last position, wherever a text ends.
     end = None if siglip else _added_end(tokenizer, model)
     tokens = _cut_tokens(tokenizer, model.config.text_config.max_position_embeddings, end)
+    _require_range(tokens, int(model.config.text_config.vocab_size))
     networks = Networks(Called(model, "get_image_features", "pixel_values"),
                         Called(model, "get_text_features", "input_ids"), tokens,
                         {"kind": "transformers", "masked": False, "length": tokens.length, "end": end})
@@ -307,7 +308,19 @@ def stored_tokens(architecture: Mapping[str, Any], folder: Path) -> HuggingFaceT
 
 
 def _cut_tokens(tokenizer: Any, positions: int, end: int | None = None) -> HuggingFaceTokens:
-    return HuggingFaceTokens(tokenizer, min(int(tokenizer.model_max_length), int(positions)), end)
+    length = min(int(tokenizer.model_max_length), int(positions))
+    if length < 2:
+        raise OpenMofiError(f"The tokenizer in {tokenizer.name_or_path} cuts texts to {length} tokens.",
+                            "Correct model_max_length in its tokenizer_config.json.")
+    return HuggingFaceTokens(tokenizer, length, end)
+
+
+def _require_range(tokens: HuggingFaceTokens, size: int) -> None:
+    """Check that the tokenizer's special tokens, and those of a text, are in a vocabulary of `size` tokens."""
+    ids = {*tokens.tokenizer.all_special_ids, tokens.filler, *tokens.rows(["a photo of a crane"])[0]}
+    if beyond := sorted(number for number in ids if not 0 <= number < size):
+        raise OpenMofiError(f"The tokenizer in {tokens.tokenizer.name_or_path} gives the token {beyond[0]}; the model "
+                            f"knows {size} tokens.", "Put the tokenizer files there that belong to the weights.")
 
 
 def _half(rest: str, pretrained: str, side: str) -> Trunk:
