@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hostile.workbench import PAIRS, Broken, Case, Workbench, expect
+from hostile.workbench import PAIRS, Broken, Case, Workbench, expect, warnings_of
 from openmofi.errors import OpenMofiError
 from tests.pairs.tars import tar_bytes
 
@@ -58,8 +58,8 @@ def cases(bench: Workbench, seed: int) -> Iterator[Case]:
     for name, file, content, rows in made:
         yield Case(f"tars/{name}", partial(label, bench, file, content, rows, "stop"))
     kept = draw.choice(len(made), 60, replace=False)
-    for name, file, content, _ in (made[int(at)] for at in kept):
-        yield Case(f"tars/kept-{name}", partial(label, bench, file, content, None, "keep"))
+    for name, file, content, rows in (made[int(at)] for at in kept):
+        yield Case(f"tars/kept-{name}", partial(label, bench, file, content, rows, "keep"))
     for suffix, bomb in bombs().items():
         yield Case(f"tars/bomb{suffix}", partial(refused, bench, f"x.tar{suffix}", bomb))
 
@@ -67,9 +67,10 @@ def cases(bench: Workbench, seed: int) -> Iterator[Case]:
 def label(bench: Workbench, file: str, content: bytes, rows: int | None, on_damage: str, folder: Path) -> None:
     """Label a tar; where it is not refused, `rows` come out (`None`: any number)."""
     (folder / file).write_bytes(content)
-    got = bench.label(folder / file, folder / "out", on_damage=on_damage)
-    if rows is not None:
-        expect(got, rows)
+    with warnings_of(folder / file) as warned:
+        got = bench.label(folder / file, folder / "out", on_damage=on_damage)
+        if rows is not None:
+            expect(got, rows, warned=warned())
 
 
 def refused(bench: Workbench, file: str, content: Callable[[], bytes], folder: Path) -> None:

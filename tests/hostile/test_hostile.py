@@ -12,7 +12,7 @@ from hostile.fuzz import python, run_family
 from hostile.kills import STAGES
 from hostile.runner import FAMILIES
 
-GROWTH_MIB = {"images": 900, "encoders": 900}
+GROWTH_MIB = {"images": 1300, "encoders": 900}
 """By how much the process may grow over what a small label job takes; torch itself takes half of what is set here."""
 LEAST = {"tars": 600, "images": 80, "tables": 240, "texts": 90, "bases": 250, "folders": 220, "encoders": 150,
          "settings": 230}

@@ -62,3 +62,8 @@ def test_cells():
 def test_settings_are_checked(wrong):
     with pytest.raises(UsageError):
         ReadSettings(**wrong)
+
+
+def test_a_number_of_any_size_is_its_digits():
+    assert from_value(10**400, 1000).text == str(10**400)
+    assert from_value(float("inf"), 1000).status == PairStatus.TEXT_MISSING

@@ -207,3 +207,11 @@ def test_a_shortage_is_no_damage_of_a_table(tmp_path, monkeypatch, error):
     monkeypatch.setattr(pq, "ParquetFile", fail)
     with pytest.raises(type(error)):
         count_pairs(Shard(str(place), "x"))
+
+
+def test_columns_of_one_name_are_refused(tmp_path):
+    table = pa.table([pa.array([b"1"]), pa.array(["a"]), pa.array(["b"])], ["image", "caption", "caption"])
+    pq.write_table(table, tmp_path / "x.parquet")
+    _, error = pairs_until_error(tmp_path / "x.parquet")
+    assert isinstance(error, UsageError)
+    assert error.message.endswith("x.parquet has more than one column 'caption'.")

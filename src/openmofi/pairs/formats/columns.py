@@ -42,7 +42,7 @@ def find_columns(path: str, names: Sequence[str], settings: ReadSettings) -> Col
     The case of a common name does not matter, nor do its `_`, `-` and blanks where nothing else was recognised.
 
     Raises:
-        UsageError: a named column does not exist, or no text or image column was recognised.
+        UsageError: a named column does not exist, or occurs twice, or no text or image column was recognised.
     """
     text = _find(path, names, settings.text_column, TEXT, "text", forgiving=True)
     image = _find(path, names, settings.image_column, IMAGE, "image", forgiving=True)
@@ -52,8 +52,11 @@ def find_columns(path: str, names: Sequence[str], settings: ReadSettings) -> Col
                              name_it(what, path))
     assert text is not None
     assert image is not None
-    key = _find(path, names, settings.key_column, KEY, "key")
-    return Columns(text, image, key, _find(path, names, settings.url_column, URL, "url"))
+    key, url = (_find(path, names, *of) for of in ((settings.key_column, KEY, "key"), (settings.url_column, URL, "url")))
+    columns = Columns(text, image, key, url)
+    if twice := next((name for name in columns.all() if list(names).count(name) > 1), None):
+        raise UsageError(f"{path} has more than one column {twice!r}.", "Rename one of them.")
+    return columns
 
 
 def name_it(what: str, path: str) -> str:
