@@ -63,7 +63,7 @@ def from_value(value: Any, max_chars: int) -> Text:
         value = value[0] if value else None
     if isinstance(value, bytes):
         return from_bytes(value, max_chars)
-    if not isinstance(value, bool) and (isinstance(value, int) or isinstance(value, float) and math.isfinite(value)):
+    if not isinstance(value, bool) and (isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))):
         value = str(value)
     return from_str(value, max_chars) if isinstance(value, str) else Text("", PairStatus.TEXT_MISSING)
 

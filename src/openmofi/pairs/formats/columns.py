@@ -52,7 +52,8 @@ def find_columns(path: str, names: Sequence[str], settings: ReadSettings) -> Col
                              name_it(what, path))
     assert text is not None
     assert image is not None
-    key, url = (_find(path, names, *of) for of in ((settings.key_column, KEY, "key"), (settings.url_column, URL, "url")))
+    key = _find(path, names, settings.key_column, KEY, "key")
+    url = _find(path, names, settings.url_column, URL, "url")
     columns = Columns(text, image, key, url)
     if twice := next((name for name in columns.all() if list(names).count(name) > 1), None):
         raise UsageError(f"{path} has more than one column {twice!r}.", "Rename one of them.")
