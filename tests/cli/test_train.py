@@ -30,7 +30,8 @@ def trained(monkeypatch):
     calls: list[dict] = []
     found = {"steps": 400, "metrics": SCALARS, "best": {"metric": "loss", "value": 2.25, "step": 200}}
 
-    def train(recipe, out, *, resume, watcher, progress):
+    def train(recipe, out, *, resume, restart, watcher, progress):
+        assert not restart
         calls.append({"recipe": recipe, "out": out, "resume": resume})
         progress.say("getting ready")
         watcher.begin(400, 200 if resume else 0)

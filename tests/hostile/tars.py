@@ -8,6 +8,7 @@ import io
 import lzma
 import struct
 import tarfile
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -15,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hostile.workbench import PAIRS, Broken, Case, Workbench, expect, warnings_of
+from hostile.workbench import PAIRS, Broken, Case, Workbench, expect, small_records, warnings_of
 from openmofi.errors import OpenMofiError
+from openmofi.pairs import write_tar
 from tests.pairs.tars import tar_bytes
 
 BLOCK, PAGE = 512, 4096
@@ -25,7 +27,10 @@ BLOCK, PAGE = 512, 4096
 def cases(bench: Workbench, seed: int) -> Iterator[Case]:
     whole, draw = bench.shard.read_bytes(), np.random.default_rng(seed)
     made: list[tuple[str, str, bytes, int | None]] = []
-    made += [(f"zeros-at-{at}", "x.tar", zeroed(whole, at, PAGE), PAIRS) for at in range(0, len(whole), BLOCK)]
+    # Where the last pair's members lie in the zeros from end to end, what is left is a tar of a pair less, to the byte.
+    fewer = {tar_of(bench, pairs): pairs for pairs in (PAIRS - 2, PAIRS - 1)}
+    made += [(f"zeros-at-{at}", "x.tar", zero, fewer.get(zero.rstrip(b"\0"), PAIRS))
+             for at in range(0, len(whole), BLOCK) for zero in [zeroed(whole, at, PAGE)]]
     made += [(f"zero-block-at-{at}", "x.tar", zeroed(whole, at, BLOCK), PAIRS)
              for at in map(int, draw.integers(0, len(whole) // BLOCK, 60) * BLOCK)]
     made += [(f"cut-at-{at}", "x.tar", whole[:at], PAIRS) for at in range(0, len(whole), PAGE)]
@@ -62,6 +67,13 @@ def cases(bench: Workbench, seed: int) -> Iterator[Case]:
         yield Case(f"tars/kept-{name}", partial(label, bench, file, content, rows, "keep"))
     for suffix, bomb in bombs().items():
         yield Case(f"tars/bomb{suffix}", partial(refused, bench, f"x.tar{suffix}", bomb))
+
+
+def tar_of(bench: Workbench, pairs: int) -> bytes:
+    """The bench's shard with its first pairs alone, without the zeros at its end."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_tar(Path(folder) / "x.tar", small_records()[:pairs])
+        return (Path(folder) / "x.tar").read_bytes().rstrip(b"\0")
 
 
 def label(bench: Workbench, file: str, content: bytes, rows: int | None, on_damage: str, folder: Path) -> None:

@@ -21,7 +21,7 @@ LEAST = {"tars": 600, "images": 80, "tables": 240, "texts": 90, "bases": 250, "f
 @pytest.mark.parametrize("family", FAMILIES)
 def test_whole_or_refused(family, bench, tmp_path):
     outcomes = run_family(family, bench, tmp_path)
-    assert {row["outcome"] for row in outcomes} == {"whole", "refused"}
+    assert {row["outcome"] for row in outcomes} == {"whole"} if family == "images" else {"whole", "refused"}
     assert len(outcomes) >= LEAST[family]
     assert outcomes[-1]["grown_mib"] < GROWTH_MIB.get(family, 500)
 

@@ -13,7 +13,7 @@ from openmofi.evaluation.metrics.entities import BOTH, IMAGES, TEXT, recognise
 from openmofi.evaluation.run import evaluate
 from openmofi.knowledge import build_table
 from openmofi.pairs import Record, write_tar
-from openmofi.schema import DATASET, ENTITIES, NAMES, TRUTH
+from openmofi.schema import DATASET, ENTITIES, NAMES, TRUTH, VOCABULARY
 from openmofi.storage import claim_folder, finish_manifest, write_table
 
 
@@ -78,8 +78,12 @@ def write_demo(folder):
     shard = {"path": str(folder / "pages/a.tar"), "name": "a"}
     manifest = claim_folder(folder / "dataset", "dataset", {"shards": [shard]})
     write_table(folder / "dataset/images/a.parquet", pa.Table.from_pylist(
-        [{"shard": "a", "key": f"{name}{one}", "text": "", "classes": [0], "entities": [f"e:{name}"], "scores": [1.0]}
-         for name in SEEN for one in range(8)], DATASET))
+        [{"shard": "a", "key": f"{name}{one}", "text": "", "classes": [number],
+          "entities": [f"e:{name}"], "scores": [1.0]}
+         for number, name in enumerate(SEEN) for one in range(8)], DATASET))
+    write_table(folder / "dataset/vocabulary.parquet", pa.Table.from_pylist(
+        [{"class_id": number, "id": f"e:{name}", "name": name, "images": 8} for number, name in enumerate(SEEN)],
+        VOCABULARY))
     finish_manifest(folder / "dataset", manifest, {})
     records = [Record(f"{name}{one}", drawn_image(name, 100 + one, 20), None) for name in COLOURS for one in range(4)]
     write_tar(folder / "world/retrieval/q.tar", [*records, Record("lost", drawn_image("red", 7), None),

@@ -35,7 +35,7 @@ def read_truth_table(path: str | Path) -> pa.Table:
     try:
         names, rows = _read(Path(path))
     except FileNotFoundError as error:
-        raise OpenMofiError(f"{path} is missing.", "Check the path.") from error
+        raise OpenMofiError(f"The truth {path} is missing.", "Check the path.") from error
     except (OSError, ValueError, csv.Error, pa.ArrowException) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise OpenMofiError(f"{path} cannot be read: {reason}.", _HINT) from error
