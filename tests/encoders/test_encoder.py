@@ -197,3 +197,17 @@ def test_a_jpeg_is_decoded_whole_where_the_preprocessing_does_not_antialias(clip
         embedded, expected, different = (encoder.embed_images(image) for image in (out.getvalue(), same, other))
         np.testing.assert_array_equal(embedded, expected)
         assert not np.array_equal(embedded, different)
+
+
+def test_an_own_encoder_gets_images_of_bounded_size():
+    sizes = []
+
+    def images(batch):
+        sizes.extend(image.size for image in batch)
+        return np.stack([np.asarray(image.resize((2, 2)), np.float32).ravel() for image in batch])
+
+    encoder = as_encoder((images, lambda texts: np.stack([np.full(12, len(text)) + np.eye(12)[len(text) % 12]
+                                                          for text in texts])))
+    sizes.clear()
+    encoder.embed_images([Image.new("RGB", (2048, 2048)), Image.new("RGB", (5000, 3000), "red")])
+    assert sizes[-2:] == [(2048, 2048), (2500, 1500)]

@@ -16,7 +16,7 @@ from PIL import Image
 
 from openmofi.encoders.arrays import by_tokens, gathered, in_batches, normalised
 from openmofi.encoders.companions import Companions
-from openmofi.encoders.preprocess import ImageInput, as_image, preprocess
+from openmofi.encoders.preprocess import ImageInput, as_image, bounded, preprocess
 from openmofi.encoders.probe import require_distinct
 from openmofi.encoders.protocol import Array, Preprocessing, Towers
 from openmofi.errors import OpenMofiError, UsageError
@@ -74,7 +74,7 @@ class Encoder:
         companions: what lies beside it on disk.
         networks: for export; `None` where it runs no network of PyTorch.
         heads: where it stands on another encoder.
-        takes_images: its towers take PIL images, and `preprocess` changes nothing.
+        takes_images: its towers take PIL images, which `preprocess` only bounds to 4 megapixels.
         open_fold: opens a cross-fitted copy by its number; `None` where there are none.
         reopen: opens it again; can be pickled.
         exact: the same in fp32, where `precision` is another.
@@ -145,8 +145,10 @@ class Encoder:
         self.project_images(np.zeros((1, self.feature_dim), np.float32))
 
     def preprocess(self, image: Image.Image) -> Any:
-        """A PIL image → float32 (3, size, size), normalised; the image itself where `takes_images`. Thread-safe."""
-        return image if self.takes_images else preprocess(image, self.preprocessing)
+        """A PIL image → float32 (3, size, size), normalised; the image, see `bounded`, where `takes_images`.
+        Thread-safe.
+        """
+        return bounded(image) if self.takes_images else preprocess(image, self.preprocessing)
 
     def batch(self, preprocessed: Sequence[Any]) -> Any:
         """Results of `preprocess` → the input of `image_features`, (n, 3, size, size); a list where `takes_images`."""

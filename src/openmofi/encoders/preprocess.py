@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from openmofi.pairs import MAX_PIXELS, ImageRefused, decode_image, upright
 ImageInput: TypeAlias = str | Path | bytes | Image.Image | NDArray[np.uint8]
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+_MOST_PIXELS = 1 << 22
 # Longer sides than this after resizing (a 1 × 100,000 strip) are cropped before resizing, to bound the memory.
 _MAX_STRETCH = 16
 
@@ -54,6 +56,15 @@ def as_image(image: ImageInput, preprocessing: Preprocessing, name: str = "The i
         raise OpenMofiError(f"{name} cannot be read: {reason}.", "Check the path.") from error
     except ImageRefused as error:
         raise OpenMofiError(f"{name} is not a usable image: {error.why}.") from error
+
+
+def bounded(image: Image.Image) -> Image.Image:
+    """An image of at most 4 megapixels, made smaller by a whole factor where it has more.
+
+    A user's own encoder resizes images itself, and a batch of them is held until it does.
+    """
+    factor = math.ceil(math.sqrt(image.width * image.height / _MOST_PIXELS))
+    return image.reduce(factor) if factor > 1 else image
 
 
 def preprocess(image: Image.Image, settings: Preprocessing) -> Array:
