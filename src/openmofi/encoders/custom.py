@@ -43,7 +43,8 @@ def as_encoder(value: EncoderLike) -> Encoder:
         value: a spec (see `open_encoder`); an `Encoder`, which is returned as it is; an object with
             `embed_images(list of RGB PIL images)` and `embed_texts(list of str)`, each → (n, dim) arrays; or a pair of
             such functions. Images of more than 4 megapixels come made smaller by a whole factor. An object's
-            attribute `logit_scale` is the factor on cosines of its training, and `fingerprint` identifies its weights; without it, a hash of what it gives for fixed inputs does.
+            attribute `logit_scale` is the factor on cosines of its training, and `fingerprint`
+            identifies its weights; without it, a hash of what it gives for fixed inputs does.
 
     Raises:
         UsageError: it is none of these, or what it gives has not the shape (n, dim).
