@@ -14,7 +14,7 @@ help:
 	@echo "make reinforced small encoders that learn from stored teachers; runs/reinforced/report.html"
 	@echo "make test       run all tests        make test-fast  the fast part"
 	@echo "make test-openclip4  the tests of encoders and towers with open_clip 4; OPEN_CLIP4=… names what pip installs"
-	@echo "make fuzz       hostile inputs with other seeds, a hundred kills a stage"
+	@echo "make fuzz       hostile inputs with other seeds, two hundred races, a hundred kills a stage"
 	@echo "make lint       ruff, mypy, import contracts"
 	@echo "make bench      benchmarks against peers, writes benchmarks/RESULTS.md"
 

@@ -64,8 +64,9 @@ def main() -> None:
                 except AssertionError as error:
                     failed = True
                     print(f"{family} {seed}: BROKEN\n{error}", flush=True)
-        for stage in STAGES:
-            done = python("hostile.kills", bench.root, stage, options.kills, folder=folder)
+        for module, *arguments in (("hostile.races", 2 * options.kills),
+                                   *(("hostile.kills", stage, options.kills) for stage in STAGES)):
+            done = python(module, bench.root, *arguments, folder=folder)
             failed |= done.returncode != 0
             print(done.stdout + (done.stderr if done.returncode else ""), end="", flush=True)
     sys.exit(failed)
