@@ -71,6 +71,7 @@ test-openclip4: $(VENV4)/.done
 
 fuzz: $(VENV)/.dev
 	PYTHONPATH=src:.:tests $(BIN)/python -m hostile.fuzz
+	OPENMOFI_RACES=200 $(BIN)/python -m pytest tests/dataset/test_race.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Runs families, kills and races in processes of their own, for the tests and for `make fuzz`.
+"""Runs families and kills in processes of their own, for the tests and for `make fuzz`.
 
     python -m hostile.fuzz [--seeds 5] [--kills 100]
 """
@@ -64,9 +64,8 @@ def main() -> None:
                 except AssertionError as error:
                     failed = True
                     print(f"{family} {seed}: BROKEN\n{error}", flush=True)
-        for module, *arguments in (("hostile.races", 2 * options.kills),
-                                   *(("hostile.kills", stage, options.kills) for stage in STAGES)):
-            done = python(module, bench.root, *arguments, folder=folder)
+        for stage in STAGES:
+            done = python("hostile.kills", bench.root, stage, options.kills, folder=folder)
             failed |= done.returncode != 0
             print(done.stdout + (done.stderr if done.returncode else ""), end="", flush=True)
     sys.exit(failed)

@@ -32,9 +32,3 @@ def test_killed_and_resumed_is_the_same_bytes(stage, bench, tmp_path):
     done = python("hostile.kills", bench.root, stage, 6, folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "kills, 0 outcomes of other bytes" in done.stdout
-
-
-def test_builds_at_the_same_instant_never_mix(bench, tmp_path):
-    done = python("hostile.races", bench.root, 16, folder=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "16 tries, 0 wrong" in done.stdout
