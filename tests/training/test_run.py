@@ -313,3 +313,31 @@ def test_a_gradient_that_is_not_finite_is_skipped_too(make, tmp_path, monkeypatc
     trained(make("exact", run={"steps": 4, "checkpoint_every": 1}), tmp_path / "run")
     assert [line["skipped"] for line in read_log(tmp_path / "run")] == [0, 1, 0, 0]
     assert all(torch.isfinite(value).all() for value in stored(tmp_path / "run", 4).values())
+
+
+def test_a_run_that_was_killed_right_after_its_last_checkpoint_ends_alike(make, tmp_path, monkeypatch):
+    recipe = make("exact", run={"keep": 1})
+    whole = trained(recipe, tmp_path / "whole")
+
+    class Killed(BaseException):
+        pass
+
+    tidy = loop_module.Checkpoints.tidy
+
+    def killed(self, progressed):
+        if progressed.step == recipe.run.steps:
+            raise Killed
+        tidy(self, progressed)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop_module.Checkpoints, "tidy", killed)
+        with pytest.raises(Killed):
+            trained(recipe, tmp_path / "killed")
+    ended = trained(recipe, tmp_path / "killed", resume=True)
+    measured = {"data_wait", "images_per_s", "memory_mib"}
+    assert ended["best"] == whole["best"]
+    assert {name: value for name, value in ended["metrics"].items() if name not in measured} == {
+        name: value for name, value in whole["metrics"].items() if name not in measured}
+    whole_left, left = ([sorted(path.name for path in (tmp_path / name / "checkpoints").glob("step-*")),
+                   (tmp_path / name / "checkpoints" / "best.json").read_bytes()] for name in ("whole", "killed"))
+    assert left == whole_left

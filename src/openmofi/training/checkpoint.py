@@ -121,7 +121,7 @@ class Checkpoints:
         if ranks.first:
             shutil.rmtree(path, ignore_errors=True)
             temporary.replace(path)
-            self._tidy(progressed)
+            self.tidy(progressed)
         ranks.barrier()
         return progressed
 
@@ -155,7 +155,11 @@ class Checkpoints:
             raise OpenMofiError(f"The checkpoint {path} cannot be read: {_reason(error)}",
                                 "Remove its folder; --resume then takes the one before.") from error
 
-    def _tidy(self, progressed: Progressed) -> None:
+    def tidy(self, progressed: Progressed) -> None:
+        """Write which checkpoint is the best, and remove what is no longer kept; for a run that is this far.
+
+        A run that was killed right after its last checkpoint appeared has still to do it when it is resumed.
+        """
         if best := self.best(progressed):
             write_json(self.folder / _BEST, best)
         for step in self.steps()[:-self._keep]:

@@ -18,7 +18,7 @@ from openmofi.objectives.protocol import Batch
 from openmofi.training.checkpoint import Checkpoints, Progressed
 from openmofi.training.distributed import bare
 from openmofi.training.grad_cache import Forward, StepResult, forward_backward
-from openmofi.training.log import Meter, RunLog, Watcher
+from openmofi.training.log import Meter, RunLog, Watcher, read_log
 from openmofi.training.optimization import clip_gradients, gradient_norm, learning_rate, set_learning_rate
 from openmofi.training.process import stop_requested
 from openmofi.training.recipe.schema import OptimizerSettings, RunSettings
@@ -108,8 +108,13 @@ def train_loop(state: RunState, recipe: LoopSettings, out: Path, batches: Batche
     first, run, scalars = state.ranks.first, recipe.run, dict[str, float]()
     step = checkpoints.latest(resume=True)
     start = checkpoints.load(state, step) if step else Progressed(0)
+    if first and step:
+        checkpoints.tidy(start)
     state.model.train()
     log = RunLog(out, resume_step=start.step) if first else None
+    # Where nothing is left to do, the outcome's last values are those of the log.
+    for line in read_log(out) if log else ():
+        scalars.update({name: value for name, value in line.items() if name != "step" and value is not None})
 
     def report(step: int, values: Mapping[str, float]) -> None:
         scalars.update(values)
