@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,7 +12,15 @@ from mounts import read_only
 
 from openmofi.errors import OpenMofiError
 from openmofi.schema import SCHEMA_VERSION
-from openmofi.storage import Manifest, claim_folder, finish_manifest, read_manifest, require_claimable, write_json
+from openmofi.storage import (
+    Manifest,
+    atomic,
+    claim_folder,
+    finish_manifest,
+    read_manifest,
+    require_claimable,
+    write_json,
+)
 from openmofi.storage.manifest import MANIFEST
 
 
@@ -128,3 +138,13 @@ def test_a_read_only_folder_can_be_read_and_not_claimed(tmp_path):
         assert claim_folder(folder, "labels", {"a": 1}).settings == {"a": 1}
     with read_only(tmp_path / "new") as folder, pytest.raises(OpenMofiError, match="cannot be written: Read-only"):
         claim_folder(folder, "labels", {"a": 1})
+
+
+def test_a_claim_removes_what_a_try_left_that_was_killed_before_it_claimed(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    leftover = tmp_path / "run/.cache" / f"{atomic._TEMPORARY}{atomic._HOST}-{process.pid}-00000000.arrow"
+    leftover.parent.mkdir(parents=True)
+    leftover.touch()
+    claim_folder(tmp_path / "run", "run", {})
+    assert not leftover.exists()

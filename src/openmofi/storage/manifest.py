@@ -163,9 +163,10 @@ def claim_folder(folder: str | Path, kind: str, settings: Mapping[str, Any],
     """
     manifest = new_manifest(kind, settings, inputs)
     existing = require_claimable(folder, kind)
+    # Also of a try that was killed before it had claimed the folder: caches are filled before.
+    remove_leftovers(folder)
     if existing is not None and (existing.finished or not anew):
         require_same(folder, existing, manifest)
-        remove_leftovers(folder)
         return existing
     write_json(f"{folder}/{MANIFEST}", asdict(manifest))
     return manifest
