@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from openmofi.encoders import Head, as_encoder, open_encoder, save_heads
+from openmofi.encoders import Head, as_encoder, open_encoder, probe, save_heads
 from openmofi.encoders.probe import require_distinct
 from openmofi.errors import OpenMofiError
 
@@ -49,9 +49,10 @@ def test_random_weights_tell_texts_and_images_apart(clip_folder, siglip_folder, 
     for spec in (f"hf:{clip_folder}", f"hf:{siglip_folder}", "open_clip:" + "/".join(map(str, tiny_open_clip)),
                  "timm:test_vit/none?size=32"):
         encoder = open_encoder(spec)
-        require_distinct(encoder, "images")
-        if encoder.has_texts:
-            require_distinct(encoder, "texts")
+        sides = {"images", "texts"} if encoder.has_texts else {"images"}
+        for side in sides:
+            require_distinct(encoder, side)
+        assert {side for fingerprint, side in probe._passed if fingerprint == encoder.fingerprint} == sides
 
 
 @pytest.mark.parametrize("file", ["vocab.txt", "vocab.json"])

@@ -18,7 +18,7 @@ from openmofi.encoders.arrays import by_tokens, gathered, in_batches, normalised
 from openmofi.encoders.companions import Companions
 from openmofi.encoders.preprocess import ImageInput, as_image, bounded, preprocess
 from openmofi.encoders.probe import require_distinct
-from openmofi.encoders.protocol import Array, Preprocessing, Towers
+from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.storage import fingerprint
 
@@ -32,6 +32,32 @@ _BATCH = 64
 _ImageTower = Callable[[Any], Array]
 _TextTower = Callable[[Sequence[str]], Array]
 _Projection = Callable[[Array], Array]
+
+
+@dataclass(frozen=True)
+class Towers:
+    """What a library's model gives.
+
+    Attributes:
+        image: (n, 3, size, size) → (n, dim), not normalised; n is at most 64.
+        tokens: texts → one token sequence each (whatever `text` takes; only its length is read); `None` where `text`
+            takes any number of texts themselves.
+        text: token sequences → (n, text_dim), not normalised; `None` without a text side.
+        dim: of the image tower.
+        weights: fingerprint of all that decides the result besides the preprocessing.
+        networks: what `image` and `text` run, for export; `None` where they run no network of PyTorch.
+        text_dim: of the text tower; 0 stands for `dim`.
+        joint: whether both sides end in one space, and images can be compared; a pair of backbones does not.
+    """
+
+    image: Callable[[Any], Array]
+    tokens: Callable[[list[str]], Sequence[Any]] | None
+    text: Callable[[list[Any]], Array] | None
+    dim: int
+    weights: str
+    networks: Networks | None = None
+    text_dim: int = 0
+    joint: bool = True
 
 
 @dataclass(frozen=True, eq=False)

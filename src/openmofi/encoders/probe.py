@@ -8,7 +8,8 @@ over one backbone share what it makes of these.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from PIL import Image
@@ -17,10 +18,45 @@ from openmofi.encoders.arrays import normalised
 from openmofi.encoders.protocol import Array
 from openmofi.errors import OpenMofiError
 
-if TYPE_CHECKING:
-    from openmofi.encoders.encoder import Encoder
-
 Side = Literal["images", "texts"]
+
+
+class Embedding(Protocol):
+    """What is asked of an encoder; see `openmofi.encoders.Encoder`."""
+
+    @property
+    def spec(self) -> str:
+        """Names it in errors."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that decides its embeddings."""
+
+    @property
+    def feature_fingerprint(self) -> str:
+        """Of all that decides its features."""
+
+    @property
+    def image_projection(self) -> Callable[[Array], Array] | None:
+        """Features of images → embeddings."""
+
+    @property
+    def text_projection(self) -> Callable[[Array], Array] | None:
+        """Features of texts → embeddings."""
+
+    def preprocess(self, image: Image.Image) -> Any:
+        """An image → what `batch` takes."""
+
+    def batch(self, preprocessed: Sequence[Any]) -> Any:
+        """What `preprocess` gave → what `image_features` takes."""
+
+    def image_features(self, images: Any) -> Array:
+        """(n, feature_dim)."""
+
+    def text_features(self, texts: Sequence[str]) -> Array:
+        """(n, text_feature_dim)."""
+
+
 # The texts of a group have one length: where no word is in the vocabulary, length alone would tell them apart. Later
 # groups are for vocabularies that lack the words of the first.
 _TEXTS = (("crane", "apple"), ("fruit", "brand"), ("sun", "red"), ("two", "the"), ("a", "b"), ("1", "2"), ("月", "火"))
@@ -35,7 +71,7 @@ _passed: set[tuple[str, Side]] = set()
 _features: dict[tuple[str, str, int], Array] = {}
 
 
-def require_distinct(encoder: Encoder, side: Side) -> None:
+def require_distinct(encoder: Embedding, side: Side) -> None:
     """Check that an encoder embeds different images, or texts, differently; once in a process by its fingerprint.
 
     Raises:
@@ -54,7 +90,7 @@ def require_distinct(encoder: Encoder, side: Side) -> None:
         raise
 
 
-def _refusal(encoder: Encoder, side: Side) -> str:
+def _refusal(encoder: Embedding, side: Side) -> str:
     """What is wrong with it; empty where nothing is."""
     groups: tuple[Any, ...] = _TEXTS if side == "texts" else (_drawn(0), _drawn(1))
     project = encoder.text_projection if side == "texts" else encoder.image_projection
@@ -71,7 +107,7 @@ def _refusal(encoder: Encoder, side: Side) -> str:
     return f"embeds different {side} alike, so that nothing can be told apart by them"
 
 
-def _refusal_of_phrases(encoder: Encoder, words: tuple[str, str]) -> str:
+def _refusal_of_phrases(encoder: Embedding, words: tuple[str, str]) -> str:
     """What is wrong with texts of two words, of words that alone embed differently."""
     key = (encoder.feature_fingerprint, "texts", len(_TEXTS))
     if key not in _features:

@@ -13,7 +13,7 @@ from torch import nn
 
 from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.companions import Companions
-from openmofi.encoders.encoder import Encoder
+from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.fold import folded, image_probe
 from openmofi.encoders.folder import (
     AGAIN,
@@ -30,7 +30,7 @@ from openmofi.encoders.heads import Head, head_on_arrays
 from openmofi.encoders.libraries.checkpoints import first_line
 from openmofi.encoders.networks import Headed, Networks, on_arrays
 from openmofi.encoders.preprocess import preprocessing_from_json
-from openmofi.encoders.protocol import Array, Preprocessing, Towers
+from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.encoders.tokens import Tokens
 from openmofi.encoders.towers import rebuilt, stored_tokens
 from openmofi.errors import OpenMofiError

@@ -15,10 +15,10 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from openmofi.encoders.arrays import by_tokens, gathered, in_batches, numpy_of, padded, weights_fingerprint
-from openmofi.encoders.encoder import Encoder
+from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.fold import fold_batch_norm
 from openmofi.encoders.networks import Networks
-from openmofi.encoders.protocol import Array, Preprocessing, Towers
+from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.encoders.tokens import TOKENIZER_FILE, WordPieceTokens
 from openmofi.encoders.towers import Trunk
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError

@@ -25,12 +25,12 @@ import numpy as np
 
 from openmofi.encoders.arrays import padded
 from openmofi.encoders.companions import Companions
-from openmofi.encoders.encoder import Encoder
+from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.folder import SPEC_FILE, TOKENIZER_FOLDER, Side, write_description
 from openmofi.encoders.libraries.checkpoints import first_line
 from openmofi.encoders.libraries.signal_stack import signal_stack_kept
 from openmofi.encoders.preprocess import preprocessing_from_json
-from openmofi.encoders.protocol import Array, Preprocessing, Towers
+from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.engine.cores import cores
 from openmofi.errors import MissingExtraError, OpenMofiError
 from openmofi.storage import fingerprint

@@ -16,12 +16,12 @@ import torch
 from torch import nn
 
 from openmofi.encoders.arrays import weights_fingerprint
-from openmofi.encoders.encoder import Encoder
+from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.libraries.checkpoints import VOCABULARIES, has_vocabulary, loading
 from openmofi.encoders.libraries.hub import weights_folder
 from openmofi.encoders.libraries.huggingface_preprocessing import read_preprocessing
 from openmofi.encoders.networks import Called, Networks, on_arrays, on_tokens, pooled
-from openmofi.encoders.protocol import Preprocessing, Towers
+from openmofi.encoders.protocol import Preprocessing
 from openmofi.encoders.tokens import HuggingFaceTokens, opened_tokenizer
 from openmofi.encoders.towers import Trunk
 from openmofi.errors import OpenMofiError, UsageError

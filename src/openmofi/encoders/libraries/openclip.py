@@ -17,7 +17,7 @@ from open_clip.tokenizer import HFTokenizer
 from open_clip.transform import PreprocessCfg
 
 from openmofi.encoders.arrays import weights_fingerprint
-from openmofi.encoders.encoder import Encoder
+from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.libraries.checkpoints import VOCABULARIES, first_line, loading
 from openmofi.encoders.libraries.hub import cached_folder, hub_file, hub_folder
 from openmofi.encoders.libraries.openclip_sources import (
@@ -31,7 +31,7 @@ from openmofi.encoders.libraries.openclip_sources import (
 )
 from openmofi.encoders.networks import Called, Networks, on_arrays
 from openmofi.encoders.preprocess import checked, three
-from openmofi.encoders.protocol import Preprocessing, Towers
+from openmofi.encoders.protocol import Preprocessing
 from openmofi.encoders.tokens import OpenClipTokens
 from openmofi.encoders.towers import Trunk
 from openmofi.errors import OpenMofiError, UsageError

@@ -11,12 +11,12 @@ import timm
 import torch
 
 from openmofi.encoders.arrays import weights_fingerprint
-from openmofi.encoders.encoder import Encoder
+from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.libraries.checkpoints import WEIGHT_FILES, first_line, loading
 from openmofi.encoders.libraries.hub import hub_file
 from openmofi.encoders.networks import Networks, on_arrays
 from openmofi.encoders.preprocess import checked, three
-from openmofi.encoders.protocol import Preprocessing, Towers
+from openmofi.encoders.protocol import Preprocessing
 from openmofi.encoders.towers import Trunk, options_of
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.quiet import quiet_logging

@@ -28,7 +28,10 @@ _MAX_MEMBER = 1 << 36
 _EXTENDED = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE,
              tarfile.SOLARIS_XHDTYPE)
 _NEVER_END_IN_ZEROS = frozenset({".txt", ".json", ".jpg", ".jpeg", ".png", ".gif", ".webp", ".avif"})
-# What the standard library raises on headers that are none; pax headers fail in ways of their own.
+# What the standard library raises at the end, which its stubs leave out, and on headers that are none; pax headers
+# fail in ways of their own.
+_ZERO_HEADER, _NO_HEADER, _CUT_HEADER = (
+    getattr(tarfile, f"{kind}HeaderError") for kind in ("EOF", "Empty", "Truncated"))
 _BAD_HEADER = (tarfile.TarError, ValueError, IndexError, KeyError, OverflowError, RecursionError)
 _M = TypeVar("_M", bound=tarfile.TarInfo)
 
@@ -91,9 +94,9 @@ class Archive(tarfile.TarFile):
             try:
                 self._last = self.tarinfo.fromtarfile(self)
                 return self._last
-            except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            except _ZERO_HEADER:
                 goes_on = self._pass_zeros(start)
-            except (tarfile.EmptyHeaderError, tarfile.TruncatedHeaderError) as error:  # type: ignore[attr-defined]
+            except (_NO_HEADER, _CUT_HEADER) as error:
                 raise Damage("it ends in the middle") from error
             except _BAD_HEADER as error:
                 goes_on = self._resume(start, f"{error} (at byte {start:,})")
@@ -118,9 +121,10 @@ class Archive(tarfile.TarFile):
         end, behind = _end_of_zeros(self.fileobj, start)
         before = self._zeros_before(start)
         if not behind:
-            if before and PurePosixPath(self._last.name.lower()).suffix in _NEVER_END_IN_ZEROS:  # type: ignore[union-attr]
-                self._on_damage(f"the content of its last member, {self._last.name}, "  # type: ignore[union-attr]
-                                f"ends in zeros before byte {start:,}, and so does the file")
+            name = self._last.name if self._last else ""
+            if before and PurePosixPath(name.lower()).suffix in _NEVER_END_IN_ZEROS:
+                self._on_damage(f"the content of its last member, {name}, ends in zeros before byte {start:,}, and so "
+                                "does the file")
             elif end - start > _RECORD + 2 * _BLOCK:
                 self._note(f"has {end - start:,} bytes of zeros behind its last member")
             return False
