@@ -14,6 +14,7 @@ from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation import class_embeddings, evaluate_retrieval, evaluate_zero_shot
 from openmofi.evaluation.data.class_names import imagenet_names, packaged_templates, templates_named
+from openmofi.evaluation.data.labelled import labelled_images
 from openmofi.evaluation.data.truth import true_entities
 from openmofi.evaluation.protocols import sample_retrieval
 from openmofi.evaluation.run import PROTOCOLS, evaluate, protocol_named
@@ -342,3 +343,10 @@ def test_without_its_usual_headline_a_result_has_another(tmp_path):
     result = run("knn", splits(tmp_path, "train", "val"), tmp_path, overrides=["k=5"]).result
     assert result.headline == "knn/top1_k5"
     assert result.headline in result.metrics
+
+
+@pytest.mark.parametrize("line", ['1.png,"red\n', '1.png,"red\n2.png,blue"x\n'])
+def test_a_quote_that_is_not_closed_swallows_no_row_of_a_table(tmp_path, line):
+    (tmp_path / "x.csv").write_text("image,class\n0.png,blue\n" + line + "3.png,red\n")
+    with pytest.raises(OpenMofiError, match=r"x\.csv cannot be read"):
+        labelled_images(tmp_path / "x.csv")

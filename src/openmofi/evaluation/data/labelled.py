@@ -117,11 +117,13 @@ def _numbers(path: Path) -> dict[str, int]:
 def _table(path: Path) -> LabelledImages:
     try:
         with open(path, encoding="utf-8-sig", newline="") as handle:
-            reader = csv.DictReader(handle, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+            # Strict, since a quote that is not closed would swallow rows.
+            reader = csv.DictReader(handle, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
             columns = list(reader.fieldnames or ())
             rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise OpenMofiError(f"{path} cannot be read: {error}.", "Write it as CSV in UTF-8, with a header.") from error
+        raise OpenMofiError(f"{path} cannot be read: {error}.",
+                            "Write it as CSV in UTF-8, with a header and closed quotes.") from error
     paths, classes = _column(path, columns, PATH_COLUMNS), _column(path, columns, CLASS_COLUMNS)
     files = [str(row[paths] or "") for row in rows]
     wrong = next((number for number, (file, row) in enumerate(zip(files, rows, strict=True), 2)
