@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from openmofi.encoders import Encoder
@@ -49,10 +52,18 @@ class Corpus:
     entities: EntityFeatures
     template: str
 
-    @property
+    def rows(self, shard: Shard) -> int:
+        """How many pairs a shard has."""
+        return int(pq.read_metadata(self.stage.links_path(shard)).num_rows)
+
+    @cached_property
     def sample(self) -> tuple[Shard, ...]:
-        """At least 50 shards, or all where there are fewer, spread evenly: what decisions are fitted on."""
-        return self.shards[::max(1, len(self.shards) // _CALIBRATION_SHARDS)]
+        """What decisions are fitted on: shards spread evenly, at least 50 and so many as hold 50,000 pairs, or all."""
+        count = len(self.shards)
+        if count > _CALIBRATION_SHARDS:
+            mean = max(sum(map(self.rows, self.shards)) / count, 1.0)
+            count = min(count, max(_CALIBRATION_SHARDS, math.ceil(CALIBRATION_PAIRS / mean)))
+        return tuple(self.shards[number] for number in np.linspace(0, len(self.shards) - 1, count).round().astype(int))
 
     def blocks(self) -> Iterator[ReadShard]:
         """What was read of the shards of `sample`."""
@@ -97,22 +108,24 @@ def occurring_entities(stage: ReadStage, shards: Sequence[Shard]) -> list[str]:
 
 
 def corpus_evidence(corpus: Corpus, scorer: Scorer, seed: int) -> Evidence:
-    """Real pairs and decoys of 50,000 pairs or a block more, from shards spread evenly over the corpus.
+    """Real pairs and decoys of at most 50,000 pairs, drawn evenly from shards spread evenly over the corpus.
 
     A decoy's image is of the same block of rows as its text.
     """
-    parts: list[Evidence] = []
-    for read in corpus.blocks():
-        parts.append(_evidence_of(corpus, read, scorer, seed))
-        if sum(part.pairs for part in parts) >= CALIBRATION_PAIRS:
-            break
-    return joined(parts)
+    share = min(1.0, CALIBRATION_PAIRS / max(sum(map(corpus.rows, corpus.sample)), 1))
+    return joined([_evidence_of(corpus, read, scorer, share, [seed, number])
+                   for number, read in enumerate(corpus.blocks())])
 
 
-def _evidence_of(corpus: Corpus, read: ReadShard, scorer: Scorer, seed: int) -> Evidence:
-    images = scorer.images(read.shard, read.keys, read.features.values)
-    vectors = corpus.kb.vectors(corpus.kb.rows(read.links.entity_ids.to_pylist()))
-    return gather_evidence(read.links, read.usable, images, judged_rows(read.links, corpus.entities), vectors, seed)
+def _evidence_of(corpus: Corpus, read: ReadShard, scorer: Scorer, share: float, seed: list[int]) -> Evidence:
+    usable = np.flatnonzero(read.usable)
+    chosen = np.random.default_rng(seed).permutation(usable)[:math.ceil(share * len(usable))]
+    rows = np.sort(chosen) if share < 1 else usable
+    links = read.links.of_pairs(rows)
+    images = scorer.images(read.shard, [read.keys[row] for row in rows], read.features.values[rows])
+    vectors = corpus.kb.vectors(corpus.kb.rows(links.entity_ids.to_pylist()))
+    return gather_evidence(links, np.ones(len(rows), bool), images, judged_rows(read.links, corpus.entities), vectors,
+                           seed[0])
 
 
 def own_scale(corpus: Corpus, encoder: Encoder, seed: int) -> float:

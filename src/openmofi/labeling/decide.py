@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from openmofi.encoders import CALIBRATION_FILE, Encoder
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.corpus import Corpus, corpus_evidence, own_scale
-from openmofi.labeling.judge.calibration import Calibration, fit_calibration, threshold_for_precision
+from openmofi.labeling.judge.calibration import MINIMUM, Calibration, fit_calibration, threshold_for_precision
 from openmofi.labeling.judge.evidence import Evidence, Scorer, reference_sample
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.linking import linker_fingerprint
 from openmofi.storage import fingerprint
 
+Doubles = NDArray[np.float64]
 NOTHING = Calibration((0.0,), (0.0,), shown=0.0, together=1.0, pairs=0)
 """Of a job none of whose texts names an entity: there is nothing to fit, and nothing to judge."""
 
@@ -26,24 +31,25 @@ class Decision:
     Attributes:
         calibration: evidence → probability.
         threshold: least probability of a label.
-        evidence: of the calibration's pairs; `None` where nothing asked for it.
+        probability: (n,) of the candidates that it was fitted on; `None` where nothing asked for them.
     """
 
     calibration: Calibration
     threshold: float
-    evidence: Evidence | None
+    probability: Doubles | None
 
     def gain(self, threshold: float) -> dict[str, float]:
         """Labels from `threshold` on and how many of them are expected to be right, on the calibration's pairs."""
-        assert self.evidence is not None
-        probability = self.calibration.of(self.evidence)
-        accepted = probability[probability >= threshold]
+        assert self.probability is not None
+        accepted = self.probability[self.probability >= threshold]
         return {"labels": len(accepted), "expected_right": round(float(accepted.sum()), 1)}
 
 
 def decide(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Calibration | None) -> Decision:
-    """Calibration and threshold; what is not known yet is fitted on the job's own pairs, whose evidence is gathered
-    once.
+    """Calibration and threshold, on the job's own pairs, whose evidence is gathered once.
+
+    A calibration that was fitted on these very pairs is used as it is. One of another corpus is estimated again here,
+    and the two are blended by how many candidates there are: below 200 it stays, from 10,000 on nothing of it is left.
 
     Args:
         corpus: the pairs.
@@ -52,23 +58,45 @@ def decide(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Cal
         known: a calibration of that encoder, if there is one.
 
     Raises:
-        OpenMofiError: too few linked candidates, but some.
+        OpenMofiError: too few linked candidates, but some, and no calibration.
     """
-    evidence, selection = None, settings.selection
+    probability, selection = None, settings.selection
     if not len(corpus.entities.ids):
         return Decision(NOTHING, selection.threshold if selection.target_precision is None else 1.0, None)
-    if known is None or selection.target_precision is not None or settings.adapt:
-        reference = known.reference if known else reference_sample(corpus.entities.ids.to_pylist(), settings.seed)
+    corpus_name = corpus_key(corpus, settings)
+    foreign = known is None or known.corpus != corpus_name
+    if foreign or selection.target_precision is not None or settings.adapt:
+        ids = corpus.entities.ids.to_pylist()
+        reference = known.reference if known else reference_sample(ids, settings.seed)
         scale = known.logit_scale if known else encoder.logit_scale or own_scale(corpus, encoder, settings.seed)
         evidence = corpus_evidence(corpus, Scorer.of(encoder, corpus.entities, reference, scale), settings.seed)
-        known = known or fit_calibration(
-            evidence.real, evidence.link_score, evidence.group, evidence.pair, evidence.decoys,
-            fitted_for=calibration_key(encoder.fingerprint, corpus.kb, corpus.template), reference=reference,
-            logit_scale=scale, origin={"encoder": encoder.fingerprint, "kb": corpus.kb.fingerprint,
-                                       "template": corpus.template, **_text_settings(settings)})
-    if selection.target_precision is None or evidence is None:
-        return Decision(known, selection.threshold, evidence)
-    return Decision(known, threshold_for_precision(known.of(evidence), selection.target_precision), evidence)
+        if foreign:
+            origin = {"encoder": encoder.fingerprint, "kb": corpus.kb.fingerprint, "template": corpus.template,
+                      **_text_settings(settings)}
+            fitted_for = calibration_key(encoder.fingerprint, corpus.kb, corpus.template)
+            known = replace(_estimated(evidence, ids, known), fitted_for=fitted_for, reference=tuple(reference),
+                            logit_scale=scale, origin=origin, corpus=corpus_name)
+        assert known is not None
+        probability = known.of(evidence, ids)
+    assert known is not None
+    if selection.target_precision is None or probability is None:
+        return Decision(known, selection.threshold, probability)
+    return Decision(known, threshold_for_precision(probability, selection.target_precision), probability)
+
+
+def _estimated(evidence: Evidence, ids: Sequence[str], known: Calibration | None) -> Calibration:
+    """Of the job's own evidence, blended with a calibration of another corpus where there is one."""
+    if known and min(len(evidence.real), len(evidence.decoys)) < MINIMUM:
+        return replace(known, source="stored")
+    own = fit_calibration(evidence.real, evidence.link_score, evidence.group, evidence.pair, evidence.decoys,
+                          entity=evidence.entity, decoy_entity=evidence.decoy_entity, ids=ids)
+    return own.blended(known, len(evidence.real)) if known else own
+
+
+def corpus_key(corpus: Corpus, settings: LabelSettings) -> str:
+    """Names the pairs and links that a calibration is estimated on."""
+    return fingerprint([[shard.fingerprint for shard in corpus.shards], corpus.stage.links_key,
+                        settings.text.max_candidates, settings.seed])
 
 
 def calibration_key(encoder: str, kb: KnowledgeBase, template: str) -> str:

@@ -28,10 +28,12 @@ from openmofi.labeling.adapt.inputs import HeadSettings
 from openmofi.labeling.corpus import Corpus, read_corpus
 from openmofi.labeling.decide import NOTHING, decide, given_calibration, known_calibration, other_texts, require_fitted
 from openmofi.labeling.judge.calibration import Calibration
+from openmofi.labeling.judge.report import advice
 from openmofi.labeling.judge.stage import JudgeStage
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.linking import linker_fingerprint
 from openmofi.pairs import ReadSettings, read_pairs
+from openmofi.schema import LabelStatus
 from openmofi.storage import Outputs, Shard, claimed, file_fingerprint, finish_manifest, require_local
 from openmofi.storage.addresses import is_utf8
 from openmofi.storage.atomic import table_metadata
@@ -63,8 +65,10 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
 
     Returns:
         `rows_in`, `rows_out`, `status` (status → rows), `accepted` labels, `expected_precision` of these (the mean
-        of their probabilities), `entities` that were judged, `threshold`; with an adapter `adapter_gain`; where images
-        are of formats that are not read, `unread_formats` (name → images).
+        of their probabilities), `entities` that were judged, `threshold`, `calibration` (`source`: `fitted` on these
+        pairs, `stored` of others, or `blended`; and `openmofi.labeling.judge.report.describe`'s), `advice` where hardly
+        anything was accepted; with an adapter `adapter_gain`; where images are of formats that are not read,
+        `unread_formats` (name → images).
 
     Raises:
         UsageError: the output or the cache is not local, or a name is not UTF-8.
@@ -112,6 +116,11 @@ def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: st
     if judging is not encoder:
         plain = decide(corpus, encoder, settings, None)
         counts["adapter_gain"] = {"without": plain.gain(decision.threshold), "with": decision.gain(decision.threshold)}
+    counts["calibration"] = {"source": decision.calibration.source, **decision.calibration.report}
+    judged = sum(counts["status"].get(status, 0) for status in (LabelStatus.LABELLED, LabelStatus.REJECTED))
+    if hint := advice(decision.calibration.report, counts["accepted"], judged, decision.threshold):
+        counts["advice"] = hint
+        progress.say(hint)
     corpus.stage.features.note(out)
     return counts
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from openmofi.errors import OpenMofiError
-from openmofi.labeling.judge.calibration import TOGETHER, Calibration, Mixture, fit_calibration, threshold_for_precision
+from openmofi.labeling.judge.calibration import TOGETHER, Calibration, fit_calibration, threshold_for_precision
+from openmofi.labeling.judge.mixture import Mixture, Prior
 
 
 def two_groups(mentions: int, shown: float, separation: float, seed: int = 0):
@@ -123,28 +124,41 @@ def test_threshold_is_the_lowest_that_keeps_the_precision(values, target):
         assert probability[probability >= found].mean() >= target - 1e-9
 
 
-def by_enumeration(weight, group, together):
-    """Marginals from every set of candidates with at most one a mention."""
-    total, marginal = 1.0, np.zeros(len(weight))
-    for size in range(1, len(weight) + 1):
-        for chosen in combinations(range(len(weight)), size):
-            if len({group[c] for c in chosen}) == size:
-                value = together ** (size - 1) * np.prod(weight[list(chosen)])
-                total += value
-                marginal[list(chosen)] += value
-    return marginal / total
+def by_enumeration(mixture, log_ratio, log_sibling, log_companion, prior):
+    """P(shown), P(losing sense), P(companion) of a pair's candidates, from every state and every set of shown ones."""
+    size, group = len(mixture.link), mixture.group
+    pi = float(mixture.shows(prior)[0])
+    states = [((), False, (1 - pi) * (1 - prior.companions)),
+              ((), True, (1 - pi) * prior.companions * np.exp(log_companion.sum()))]
+    sets = [chosen for count in range(1, size + 1) for chosen in combinations(range(size), count)
+            if len({group[c] for c in chosen}) == count]
+    before = [prior.together ** (len(chosen) - 1) * np.prod(mixture.link[list(chosen)]) for chosen in sets]
+    for chosen, weight in zip(sets, np.array(before) / sum(before), strict=True):
+        mentions = {group[c] for c in chosen}
+        log = sum(log_ratio[c] if c in chosen else log_sibling[c] if group[c] in mentions else log_companion[c]
+                  for c in range(size))
+        states.append((chosen, True, pi * weight * np.exp(log)))
+    total, result = sum(weight for *_, weight in states), np.zeros((3, size))
+    for chosen, of_subject, weight in states:
+        mentions = {group[c] for c in chosen}
+        for c in range(size if of_subject else 0):
+            result[0 if c in chosen else 1 if group[c] in mentions else 2, c] += weight / total
+    return result
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 3), st.floats(0.01, 0.3), st.floats(-4, 6)), min_size=1, max_size=7),
-       st.sampled_from(TOGETHER))
-def test_closed_marginals_are_those_of_all_sets(rows, together):
+@given(st.lists(st.tuples(st.integers(0, 3), st.floats(0.01, 0.3), st.floats(-4, 6), st.floats(-2, 2),
+                          st.floats(-2, 2)), min_size=1, max_size=7),
+       st.sampled_from(TOGETHER), st.floats(0, 1), st.floats(0.01, 0.99))
+def test_closed_marginals_are_those_of_all_sets(rows, together, breadth, companions):
     rows = sorted(rows)
     group = np.unique([row[0] for row in rows], return_inverse=True)[1]
-    mixture = Mixture(np.array([row[1] for row in rows]), group, np.zeros_like(group))
-    ratio = np.exp([row[2] for row in rows])
-    expected = by_enumeration(mixture.odds(0.5) * ratio, group, together)
-    np.testing.assert_allclose(mixture.posterior(ratio, 0.5, together), expected, rtol=1e-9)
+    mixture = Mixture(np.array([row[1] for row in rows]) / 2.5, group, np.zeros_like(group))
+    curves = np.array([row[2:] for row in rows]).T
+    prior = Prior(0.5, together, breadth, companions)
+    found = mixture.posterior(*curves, prior)
+    expected = by_enumeration(mixture, *curves, prior)
+    np.testing.assert_allclose([found.shown, found.sibling, found.companion], expected, rtol=1e-7, atol=1e-12)
 
 
 @pytest.mark.parametrize(("exclusive", "expected"), [(True, 0.01), (False, 1.0)])
@@ -163,7 +177,7 @@ def test_whether_entities_are_shown_together_is_learned(exclusive, expected):
 def test_a_text_of_a_thousand_names_stays_finite():
     group = np.arange(1000)
     mixture = Mixture(np.full(1000, 0.9), group, np.zeros(1000, np.int64))
-    found = mixture.posterior(np.full(1000, 1e5), 0.5, 1.0)
+    found = mixture.posterior(np.full(1000, np.log(1e5)), np.zeros(1000), np.zeros(1000), Prior(0.5, 1.0)).shown
     assert np.isfinite(found).all()
     assert (found > 0.99).all()
 

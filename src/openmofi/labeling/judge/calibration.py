@@ -7,46 +7,41 @@ mixture of that distribution (named, but not shown) and an unknown one (named an
 estimated by expectation–maximisation with a monotone likelihood ratio, the two-groups model of false-discovery-rate
 estimation (Efron 2008, "Microarrays, empirical Bayes and the two-groups model").
 
-A text names several things and its image shows few of them; the candidates of one mention exclude each other
-altogether. For a candidate c of mention m let a_c = o_c · R(z_c), with R = f_shown / f_not_shown, the prior odds
-o_c = v·l_c / (1 − v·Σl), l the link scores and v the probability that a named entity is shown. A set of shown
-candidates, at most one a mention, has weight t^(size − 1) · Π a_c beside the empty set's 1: t = 1 makes mentions
-independent, t → 0 allows one shown entity an image. With A_m = Σ_{c in m} a_c the sums are closed:
-
-    Z = 1 + (Π_m (1 + t·A_m) − 1) / t,        P(c shown) = a_c · Π_{m' ≠ m} (1 + t·A_m') / Z
-
-v and t are estimated too, t by the likelihood.
+What is named and not shown need not be like the decoys: a caption names companions of what is shown. What tells them
+apart is inside the pairs: the candidates of one mention exclude each other, so that a mention whose candidates are all
+likely shows how its losing senses lie. `openmofi.labeling.judge.mixture` holds the model.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
-from scipy.optimize import isotonic_regression
+from scipy.special import expit, logit
 
 from openmofi.errors import OpenMofiError
+from openmofi.labeling.judge.bins import Bins
 from openmofi.labeling.judge.evidence import Evidence
+from openmofi.labeling.judge.expectation import TOGETHER, Problem, expectation_maximisation
+from openmofi.labeling.judge.mixture import Mixture, Prior
+from openmofi.labeling.judge.offsets import entity_offsets
+from openmofi.labeling.judge.report import describe
 from openmofi.storage import write_json
 
+__all__ = ["MINIMUM", "TOGETHER", "Calibration", "fit_calibration", "threshold_for_precision"]
 Floats = NDArray[np.floating[Any]]
+Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-BINS = 80
-ITERATIONS = 120
-TOGETHER = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0)
 MINIMUM = 200
-_LOG_RATIO_LIMIT = 12.0
-_IMPOSSIBLE = 0.25
-_SHOWN = tuple(np.linspace(0.05, 0.95, 13))
+_ENOUGH, _WORTH = 10_000, 1_000
+_CAUTION, _MOST_CAUTION = 4.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -56,7 +51,7 @@ class Calibration:
     Attributes:
         centres: evidence at which the ratio is known, increasing.
         log_ratio: log R at `centres`, non-decreasing; linear between, constant outside.
-        shown: v, the probability that the entity which a mention means is shown.
+        shown: v, how probably a pair shows something that it names; see `openmofi.labeling.judge.mixture`.
         together: t, how readily two named entities are shown together, 0.001 (hardly ever) to 1 (independently).
         pairs: how many pairs it was fitted on.
         fitted_for: fingerprint of encoder, knowledge base and template: it holds for these alone.
@@ -64,6 +59,12 @@ class Calibration:
         logit_scale: the factor on cosines that evidence was measured with; the encoder's own where that is known.
         origin: what `fitted_for` names, and with what settings of texts: names → values; empty where it was written by
             a version that did not say.
+        breadth, companions: see `openmofi.labeling.judge.mixture.Prior`.
+        log_companion, log_sibling: log K and log S at `centres`; empty where they are like decoys.
+        offsets: entity → what its evidence lies above others'; see `openmofi.labeling.judge.offsets`.
+        report: what the fit says of itself; see `openmofi.labeling.judge.report`.
+        corpus: names the pairs that it was estimated on or is used for.
+        source: `fitted` on that corpus, `stored` (of another), or `blended` of both.
     """
 
     centres: tuple[float, ...]
@@ -75,15 +76,54 @@ class Calibration:
     reference: tuple[str, ...] = ()
     logit_scale: float = 1.0
     origin: Mapping[str, str] = field(default_factory=dict)
+    breadth: float = 0.0
+    companions: float = 0.0
+    log_companion: tuple[float, ...] = ()
+    log_sibling: tuple[float, ...] = ()
+    offsets: Mapping[str, float] = field(default_factory=dict)
+    report: Mapping[str, Any] = field(default_factory=dict)
+    corpus: str = ""
+    source: str = "fitted"
 
-    def of(self, evidence: Evidence) -> NDArray[np.float64]:
-        """(n,) P(shown) of each real candidate of `evidence`."""
-        return self.probability(evidence.real, evidence.link_score, evidence.group, evidence.pair)
+    def of(self, evidence: Evidence, ids: Sequence[str] | None = None) -> Doubles:
+        """(n,) P(shown) of each real candidate of `evidence`, whose entities are numbered as `ids` (else by number)."""
+        ids = ids if ids is not None else [str(number) for number in range(int(evidence.entity.max(initial=-1)) + 1)]
+        return self.probability(evidence.real - self.offsets_of(ids)[evidence.entity], evidence.link_score,
+                                evidence.group, evidence.pair)
 
-    def probability(self, evidence: Floats, link_score: Floats, group: Ints, pair: Ints) -> NDArray[np.float64]:
-        """P(shown) of each candidate; arrays (n,), `group` names its mention, `pair` its pair, both non-decreasing."""
-        ratio = np.exp(np.interp(evidence, self.centres, self.log_ratio))
-        return Mixture(link_score.astype(np.float64), group, pair).posterior(ratio, self.shown, self.together)
+    def offsets_of(self, ids: Sequence[str]) -> Doubles:
+        """(len(ids),) what to subtract from each entity's evidence."""
+        return np.array([self.offsets.get(entity, 0.0) for entity in ids], np.float64)
+
+    def probability(self, evidence: Floats, link_score: Floats, group: Ints, pair: Ints) -> Doubles:
+        """P(shown) of each candidate.
+
+        Args:
+            evidence: (n,) less the offsets.
+            link_score: (n,) 0..1.
+            group, pair: (n,) mention and pair, both non-decreasing.
+        """
+        ratio, sibling, companion = (np.interp(evidence, self.centres, curve) for curve in self._curves())
+        prior = Prior(self.shown, self.together, self.breadth, self.companions)
+        return Mixture(link_score.astype(np.float64), group, pair).posterior(ratio, sibling, companion, prior).shown
+
+    def _curves(self) -> tuple[Doubles, Doubles, Doubles]:
+        """(bins,) log R, log S and log K."""
+        none = np.zeros(len(self.centres))
+        return np.array(self.log_ratio), np.array(self.log_sibling or none), np.array(self.log_companion or none)
+
+    def blended(self, stored: Calibration, candidates: int) -> Calibration:
+        """Itself, of `candidates` candidates, shrunk to one of another corpus; from 10,000 on it stays as it is."""
+        if candidates >= _ENOUGH:
+            return self
+        weight = candidates / (candidates + _WORTH)
+        ratio, sibling, companion = (
+            _plain(weight * own + (1 - weight) * np.interp(self.centres, stored.centres, other))
+            for own, other in zip(self._curves(), stored._curves(), strict=True))
+        shown = expit(weight * logit(self.shown) + (1 - weight) * logit(np.clip(stored.shown, 1e-4, 0.9999)))
+        return replace(self, log_ratio=ratio, log_sibling=sibling, log_companion=companion, shown=float(shown),
+                       companions=weight * self.companions + (1 - weight) * stored.companions,
+                       offsets={**stored.offsets, **self.offsets}, source="blended")
 
     def save(self, path: str | Path) -> None:
         """Write as JSON."""
@@ -102,8 +142,12 @@ class Calibration:
             numbers = float(raw["shown"]), float(raw["together"])
             if len(centres) != len(log_ratio) or not np.isfinite([*centres, *log_ratio, *numbers]).all():
                 raise ValueError("no finite curve")
+            beside = {name: tuple(map(float, raw.get(name, ()))) for name in ("log_companion", "log_sibling")}
             return cls(centres, log_ratio, *numbers, int(raw["pairs"]), str(raw["fitted_for"]), tuple(raw["reference"]),
-                       float(raw.get("logit_scale", 1.0)), dict(raw.get("origin", {})))
+                       float(raw.get("logit_scale", 1.0)), dict(raw.get("origin", {})), float(raw.get("breadth", 1.0)),
+                       float(raw.get("companions", 0.0)), beside["log_companion"], beside["log_sibling"],
+                       dict(raw.get("offsets", {})), dict(raw.get("report", {})), str(raw.get("corpus", "")),
+                       str(raw.get("source", "fitted")))
         except OSError as error:
             raise OpenMofiError(f"The calibration {path} cannot be read: {error.strerror}.",
                                 "Check the path.") from error
@@ -112,66 +156,19 @@ class Calibration:
                                 "Give a calibration.json that a label job wrote, or none to fit a new one.") from error
 
 
-@dataclass(frozen=True)
-class Mixture:
-    """Candidates by mention and pair, and the sums over sets of shown ones; see the head of this module.
-
-    Attributes:
-        link: (n,) link scores.
-        group: (n,) mention, non-decreasing.
-        pair: (n,) pair, non-decreasing.
-    """
-
-    link: NDArray[np.float64]
-    group: Ints
-    pair: Ints
-
-    def odds(self, shown: float) -> NDArray[np.float64]:
-        """(n,) prior odds o of each candidate."""
-        if not len(self.link):
-            return np.zeros(0)
-        rest = 1.0 - shown * np.minimum(np.bincount(self.group, self.link), 1.0)
-        return shown * self.link / np.maximum(rest, 1e-6)[self.group]
-
-    def posterior(self, ratio: NDArray[np.float64], shown: float, together: float) -> NDArray[np.float64]:
-        """(n,) P(c shown) when the evidence has the likelihood ratios `ratio`."""
-        weight = self.odds(shown) * ratio
-        return self._sums(weight, together)[0]
-
-    def log_likelihood(self, ratio: NDArray[np.float64], shown: float, together: float) -> float:
-        """Of the evidence of all pairs, up to what does not depend on the parameters."""
-        odds = self.odds(shown)
-        return float((self._sums(odds * ratio, together)[1] - self._sums(odds, together)[1]).sum())
-
-    def _sums(self, weight: NDArray[np.float64], together: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(n,) marginals and (pairs,) log Z; in logarithms, since a long text names hundreds of things."""
-        if not len(weight):
-            return np.zeros(0), np.zeros(0)
-        of_mention = np.log1p(together * np.bincount(self.group, weight))
-        pair_of_mention = self.pair[np.unique(self.group, return_index=True)[1]]
-        every = np.bincount(pair_of_mention, of_mention[np.unique(self.group)]).astype(np.float64)
-        log_z = np.logaddexp(0.0, _log_expm1(every) - np.log(together))
-        with np.errstate(divide="ignore"):
-            marginal = np.log(weight) + every[self.pair] - of_mention[self.group] - log_z[self.pair]
-        return np.exp(marginal), log_z
-
-
-def _log_expm1(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """log(exp(x) − 1) for x ≥ 0, −inf at 0."""
-    with np.errstate(divide="ignore"):
-        return np.where(x > 30.0, x, np.log(np.expm1(np.minimum(x, 30.0))))
-
-
 def fit_calibration(evidence: Floats, link_score: Floats, group: Ints, pair: Ints, decoys: Floats, *,
+                    entity: Ints | None = None, decoy_entity: Ints | None = None, ids: Sequence[str] | None = None,
                     fitted_for: str = "", reference: Sequence[str] = (), logit_scale: float = 1.0,
                     origin: Mapping[str, str] = MappingProxyType({})) -> Calibration:
-    """Estimate the ratio R, the share v and the exponent t from real pairs and decoys; no labels.
+    """Estimate ratio, shares and offsets from real pairs and decoys; no labels.
 
     Args:
         evidence: (n,) of the candidates of real pairs.
         link_score: (n,) 0..1.
         group, pair: (n,) int, the candidate's mention and pair, 0, 1, 2 … non-decreasing.
         decoys: (m,) evidence of the same candidates for other pairs' images.
+        entity, decoy_entity: (n,) and (m,) number of each one's entity; without them no offsets are estimated.
+        ids: identifiers of the entities by number; the numbers themselves where not given.
         fitted_for, reference, logit_scale, origin: stored beside.
 
     Raises:
@@ -182,59 +179,33 @@ def fit_calibration(evidence: Floats, link_score: Floats, group: Ints, pair: Int
     if len(decoys) < MINIMUM:
         raise _too_few(f"{len(evidence)} linked candidates, but only {len(decoys)} decoys (other pairs' images, whose "
                        "texts do not name the candidate): too few", "decoys")
-    pooled = np.concatenate([evidence, decoys]).astype(np.float64)
-    edges = np.unique(np.quantile(pooled, np.linspace(0, 1, BINS + 1)))
-    if len(edges) < 3:
-        raise OpenMofiError("The encoder scores every image and entity alike: nothing can be calibrated.",
-                            "Check the encoder's weights and preprocessing.")
-    bins = len(edges) - 1
-    bin_of = np.clip(np.searchsorted(edges, evidence, "right") - 1, 0, bins - 1)
-    decoy_bin = np.clip(np.searchsorted(edges, decoys, "right") - 1, 0, bins - 1)
-    absent = _density(np.bincount(decoy_bin, minlength=bins).astype(np.float64))
+    offsets: dict[str, float] = {}
+    if entity is not None and decoy_entity is not None:
+        estimated = entity_offsets(decoys, decoy_entity)
+        evidence, decoys = evidence - estimated.of(entity), decoys - estimated.of_decoy
+        offsets = {ids[number] if ids is not None else str(number): float(value)
+                   for number, value in zip(estimated.entity, estimated.value, strict=True) if value}
+    bins = Bins.of(evidence, decoys)
     mixture = Mixture(link_score.astype(np.float64), group, pair)
-    log_ratio, shown, together = _expectation_maximisation(bin_of, mixture, absent)
-    centres = (edges[1:] + edges[:-1]) / 2
-    return Calibration(tuple(float(x) for x in centres), tuple(float(x) for x in log_ratio), shown, together,
-                       len(np.unique(pair)), fitted_for, tuple(reference), logit_scale, dict(origin))
+    problem = Problem(bins.number(evidence), mixture, bins.absent, bins.score)
+    estimate = expectation_maximisation(problem)
+    report, prior = describe(problem, estimate), estimate.prior
+    # A mixture is surer of the pairs that it was fitted on than it may be, the more so the fewer show something.
+    caution = min(_CAUTION / np.sqrt(max(report["share"] * len(np.unique(pair)), 1.0)), _MOST_CAUTION)
+    shown = float(expit(logit(prior.shown) - caution))
+    return Calibration(_plain(bins.centres), _plain(estimate.log_ratio), shown, prior.together,
+                       len(np.unique(pair)), fitted_for, tuple(reference), logit_scale, dict(origin), prior.breadth,
+                       prior.companions, _plain(estimate.companion.log_ratio), _plain(estimate.sibling.log_ratio),
+                       offsets, report)
+
+
+def _plain(values: Doubles) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
 
 
 def _too_few(what: str, short: str) -> OpenMofiError:
     return OpenMofiError(f"{what} to calibrate the encoder on (at least {MINIMUM} {short} are needed).",
                          "Label more pairs at once, or give a calibration of this encoder with --calibration.")
-
-
-def _expectation_maximisation(bin_of: Ints, mixture: Mixture, absent: NDArray[np.float64],
-                              ) -> tuple[NDArray[np.float64], float, float]:
-    """Log R a bin, v and t, from each candidate's bin and the decoys' density over the bins."""
-    bins = len(absent)
-    # What is shown and what is not can be told apart only if some evidence is impossible for what is shown: a share
-    # of f_not_shown could else hide in f_shown. The lowest quarter of the decoys' evidence is taken to be such.
-    low = np.cumsum(absent) <= max(_IMPOSSIBLE, absent[0])
-    log_ratio, shown, together = np.linspace(-4.0, 4.0, bins), 0.5, 0.1
-    for step in range(ITERATIONS):
-        ratio = np.exp(log_ratio)[bin_of]
-        if step % 20 == 10:
-            shown, together = max(itertools.product(_SHOWN, TOGETHER),
-                                  key=lambda vt: mixture.log_likelihood(ratio, *vt))
-        posterior = mixture.posterior(ratio, shown, together)
-        present = _density(np.bincount(bin_of, posterior, bins).astype(np.float64))
-        raw = gaussian_filter1d(np.log(present) - np.log(absent), 1.5, mode="nearest")
-        smooth = np.exp(isotonic_regression(raw, weights=absent + present).x)
-        hidden = min(float(smooth[low] @ absent[low] / absent[low].sum()), 0.99)
-        smooth = np.maximum(smooth - hidden, np.exp(-_LOG_RATIO_LIMIT))
-        log_ratio = np.minimum(np.log(smooth / (smooth @ absent)), _LOG_RATIO_LIMIT)
-        expected = mixture.posterior(np.ones(len(bin_of)), shown, together).sum()
-        updated = float(np.clip(shown * posterior.sum() * (1 - hidden) / expected, 1e-4, 0.9999))
-        converged = abs(updated - shown) < 1e-6 and step > 20
-        shown = updated
-        if converged:
-            break
-    return log_ratio, shown, together
-
-
-def _density(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    smooth = counts + 0.5
-    return smooth / smooth.sum()
 
 
 def threshold_for_precision(probability: Floats, target: float) -> float:

@@ -9,11 +9,8 @@ An encoder whose heads were fitted on the very pages that it is to judge has lea
 Such an encoder carries folds: heads that were fitted without one part of the pages each. A page that was fitted on is
 judged by the fold that has not seen it, any other page by the heads that were fitted on all (cross-fitting).
 
-A calibration is fitted on evidence of real pairs beside that of decoys, which certainly show something else.
-What a text names beside the thing shown is rarely random: it is of the same kind (a caption of a lion names the zebra).
-A decoy for an entity is therefore the image of a pair whose text names one of the entity's nearest neighbours in the
-knowledge base's graph, and does not name the entity itself. Random images would be too easy to tell apart, and the
-probabilities too high.
+A calibration is fitted on evidence of real pairs beside that of decoys, which certainly show something else; see
+`openmofi.labeling.judge.decoys`.
 """
 
 from __future__ import annotations
@@ -28,14 +25,13 @@ from numpy.typing import NDArray
 
 from openmofi.encoders import Array, Encoder, folds_of
 from openmofi.features.entities import EntityFeatures
-from openmofi.labeling.read.links import LinkArrays, first_of_each, renumbered, starts_of
+from openmofi.labeling.judge.decoys import Kinship, draw_decoys
+from openmofi.labeling.read.links import LinkArrays, first_of_each, renumbered
 from openmofi.storage import Shard
 
 REFERENCE = 2048
 """Entities in a reference set, at most."""
-NEIGHBOURS = 16
-"""Nearest entities from which a decoy is drawn, at most."""
-_ROWS, _DECOY_ROWS = 1024, 2048
+_ROWS = 1024
 Ints = NDArray[np.int64]
 
 
@@ -172,6 +168,7 @@ class Evidence:
         decoys: (m,) float32 evidence of the same candidates for another pair's image, whose text does not name them.
         link_score: (n,) float32.
         group, pair: (n,) int64 number of the candidate's mention and pair.
+        entity, decoy_entity: (n,) and (m,) int64 row of the entity, see `ImageEvidence.scores`.
     """
 
     real: NDArray[np.float32]
@@ -179,6 +176,8 @@ class Evidence:
     link_score: NDArray[np.float32]
     group: Ints
     pair: Ints
+    entity: Ints
+    decoy_entity: Ints
 
     @property
     def mentions(self) -> int:
@@ -192,24 +191,25 @@ class Evidence:
 
 
 def gather_evidence(links: LinkArrays, usable: NDArray[np.bool_], images: ImageEvidence, rows: Ints,
-                    vectors: NDArray[np.float32], seed: int) -> Evidence:
+                    vectors: NDArray[np.float32], seed: int, source: Ints | None = None) -> Evidence:
     """The evidence of a shard's pairs and of their decoys.
 
     Args:
         links, usable, images, rows: as of `openmofi.labeling.judge.selection.judge`.
         vectors: (len(links.entity_ids), dim) graph vectors, L2-normalised, zeros where an entity has none.
         seed: of the choice of decoys.
+        source: (pairs,) number of each pair's group, where pairs form groups.
     """
     index = np.flatnonzero(links.judged & usable[links.pair])
     index = index[first_of_each(links.pair[index], links.entity[index])[0]]
     pair, entity, group = links.pair[index], links.entity[index], renumbered(links.group[index])
     background = images.background()
     real = images.scores(pair, rows[entity]) - background[pair]
-    other = _other_pairs(pair, entity, group, vectors, seed)
-    width = len(links.entity_ids) + 1
-    honest = ~np.isin(other * width + entity, pair * width + entity)
-    decoys = images.scores(other[honest], rows[entity[honest]]) - background[other[honest]]
-    return Evidence(real, decoys, links.link_score[index], group, renumbered(pair))
+    kinship = Kinship(vectors, images.views[0].entities[np.maximum(rows, 0)])
+    candidate, other = draw_decoys(pair, entity, group, kinship, source, seed)
+    decoy_rows = rows[entity[candidate]]
+    decoys = images.scores(other, decoy_rows) - background[other]
+    return Evidence(real, decoys, links.link_score[index], group, renumbered(pair), rows[entity], decoy_rows)
 
 
 def joined(parts: Sequence[Evidence]) -> Evidence:
@@ -220,30 +220,3 @@ def joined(parts: Sequence[Evidence]) -> Evidence:
         groups, pairs = groups + part.mentions, pairs + part.pairs
     return Evidence(**{field.name: np.concatenate([getattr(part, field.name) for part in shifted])
                        for field in fields(Evidence)})
-
-
-def _other_pairs(pair: Ints, entity: Ints, group: Ints, vectors: NDArray[np.float32], seed: int) -> Ints:
-    """(n,) for each candidate a pair whose text means, first of all, a neighbour of the candidate's entity."""
-    draw = np.random.default_rng(seed)
-    if not len(pair):
-        return pair
-    first = starts_of(group)
-    order = np.argsort(entity[first], kind="stable")
-    meant, pairs = entity[first][order], pair[first][order]
-    shown, starts, counts = np.unique(meant, return_index=True, return_counts=True)
-    distinct, position = np.unique(entity, return_inverse=True)
-    nearest = _nearest(distinct, shown, vectors)
-    pick = nearest[position, draw.integers(0, nearest.shape[1], len(entity))]
-    return pairs[starts[pick] + (draw.random(len(entity)) * counts[pick]).astype(np.int64)]
-
-
-def _nearest(entities: Ints, shown: Ints, vectors: NDArray[np.float32]) -> Ints:
-    """(entities, ≤ 16) positions in `shown` of the nearest entities by cosine, itself last of all."""
-    count = min(NEIGHBOURS, len(shown))
-    result = np.empty((len(entities), count), np.int64)
-    for start in range(0, len(entities), _DECOY_ROWS):
-        block = entities[start:start + _DECOY_ROWS]
-        distance = -(vectors[block] @ vectors[shown].T)
-        distance[block[:, None] == shown[None, :]] = np.inf
-        result[start:start + _DECOY_ROWS] = np.argpartition(distance, count - 1, axis=1)[:, :count]
-    return result

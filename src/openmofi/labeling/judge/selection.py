@@ -57,7 +57,8 @@ def judge(links: LinkArrays, usable: NDArray[np.bool_], images: ImageEvidence, r
     # An entity that a text names twice is one candidate: its two mentions would else compete with each other.
     first, twin = first_of_each(pair, entity)
     group = renumbered(links.group[index[first]])
-    probability = calibration.probability(score[first] - images.background()[pair[first]],
+    offsets = calibration.offsets_of(links.entity_ids.to_pylist())[entity[first]]
+    probability = calibration.probability(score[first] - images.background()[pair[first]] - offsets,
                                           links.link_score[index[first]], group, pair[first])
     reason = np.full(len(first), Reason.BELOW_THRESHOLD, dtype=object)
     reason[probability >= threshold] = Reason.ACCEPTED

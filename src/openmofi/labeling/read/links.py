@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import zip_longest
 
 import numpy as np
@@ -54,6 +54,13 @@ class LinkArrays:
             return np.zeros(0, np.int64)
         new = (np.diff(self.pair) != 0) | (np.diff(self.mention) != 0)
         return np.concatenate([[0], np.cumsum(new)]).astype(np.int64)
+
+    def of_pairs(self, rows: Ints) -> LinkArrays:
+        """The links of the pairs `rows` (ascending), which become 0, 1, 2 …"""
+        place = np.searchsorted(rows, self.pair)
+        kept = rows[np.minimum(place, len(rows) - 1)] == self.pair if len(rows) else np.zeros(len(self), bool)
+        others = (getattr(self, field.name)[kept] for field in fields(self)[2:])
+        return LinkArrays(self.entity_ids, place[kept], *others)
 
 
 def link_arrays(links: pa.ListArray | pa.ChunkedArray, max_candidates: int) -> LinkArrays:

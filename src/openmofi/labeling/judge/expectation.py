@@ -1,0 +1,202 @@
+"""Expectation–maximisation for `openmofi.labeling.judge.calibration`: densities over bins, and the shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
+
+from openmofi.labeling.judge.mixture import Mixture, Posterior, Prior
+
+Doubles = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+TOGETHER = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0)
+BREADTH = (0.0, 0.5, 1.0)
+_STARTS = ((0.5, 0.001, 0.2, 0.5), (0.3, 0.001, 0.95, 2.0), (0.5, 1.0, 0.2, 0.1))
+_TRIAL, _STEPS, _CHOICES = 45, 150, (10, 30, 60, 100)
+_WORTHWHILE = 2.0
+_LOG_RATIO_LIMIT, _LEAST_RATIO = 12.0, 0.003
+_IMPOSSIBLE = 0.05
+_MOST_TILT = 4.0
+_PSEUDO = 20.0
+_SHARES = (1e-4, 0.9999)
+
+
+@dataclass(frozen=True)
+class Tilted:
+    """A density beside that of decoys: part of it lies higher.
+
+    f / f_absent = (1 − part) + part · exp(tilt · score) / norm; for normal decoys a shift of part of them by `tilt` SD.
+
+    Attributes:
+        tilt, part: see above.
+        log_shifted: (bins,) log of exp(tilt · score) / norm.
+    """
+
+    tilt: float
+    part: float
+    log_shifted: Doubles
+
+    @classmethod
+    def of_tilt(cls, tilt: float, part: float, absent: Doubles, score: Doubles) -> Tilted:
+        """Normalised over (bins,) decoys and scores."""
+        return cls(tilt, part, tilt * score - np.log(absent @ np.exp(tilt * score)))
+
+    @property
+    def log_ratio(self) -> Doubles:
+        """(bins,) log f / f_absent."""
+        return np.logaddexp(np.log1p(-self.part), np.log(self.part) + self.log_shifted)
+
+    @property
+    def shift(self) -> float:
+        """How far it lies above decoys on average, in SD of these."""
+        return self.tilt * self.part
+
+    def updated(self, counts: Doubles, absent: Doubles, score: Doubles) -> Tilted:
+        """One step of EM, of (bins,) counts."""
+        inside = counts * np.exp(np.log(self.part) + self.log_shifted - self.log_ratio)
+        part = float(np.clip(inside.sum() / max(float(counts.sum()), 1e-9), 1e-3, 1 - 1e-3))
+        mean = float(inside @ score / max(float(inside.sum()), 1e-9))
+        tilt = self.tilt
+        for _ in range(4):  # Newton's, of the tilt that has this mean
+            weight = absent * np.exp(tilt * (score - score.max()))
+            weight /= weight.sum()
+            now = float(weight @ score)
+            step = (mean - now) / max(float(weight @ (score - now) ** 2), 0.1)
+            tilt = float(np.clip(tilt + step, 0.0, _MOST_TILT))
+        return Tilted.of_tilt(tilt, part, absent, score)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What was estimated; of an iteration, or in the end.
+
+    Attributes:
+        log_ratio: (bins,) log R.
+        present: (bins,) f_shown.
+        sibling, companion: f_sibling and f_companion.
+        prior: the shares.
+        log_likelihood: of the real pairs beside decoys.
+    """
+
+    log_ratio: Doubles
+    present: Doubles
+    sibling: Tilted
+    companion: Tilted
+    prior: Prior
+    log_likelihood: float = -np.inf
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is known.
+
+    Attributes:
+        bin_of: (n,) bin of each candidate's evidence.
+        mixture: the candidates.
+        absent: (bins,) share of the decoys.
+        score: (bins,) evidence in SD of the decoys, increasing.
+    """
+
+    bin_of: Ints
+    mixture: Mixture
+    absent: Doubles
+    score: Doubles
+
+    def posterior(self, state: Estimate, prior: Prior | None = None) -> Posterior:
+        """Of the candidates, with another prior if given."""
+        return self.mixture.posterior(state.log_ratio[self.bin_of], state.sibling.log_ratio[self.bin_of],
+                                      state.companion.log_ratio[self.bin_of], prior or state.prior)
+
+    def counts(self, weight: Doubles) -> Doubles:
+        """(bins,) sums of (n,) weights."""
+        return np.bincount(self.bin_of, weight, len(self.absent)).astype(np.float64)
+
+
+def expectation_maximisation(problem: Problem) -> Estimate:
+    """The likeliest of what three starts lead to: companions like decoys, all of them far above these, and
+    many entities shown together.
+    """
+    trials = [_run(problem, _start(problem, *start), range(_TRIAL)) for start in _STARTS]
+    return _run(problem, max(trials, key=lambda state: state.log_likelihood), range(_TRIAL, _STEPS))
+
+
+def _start(problem: Problem, shown: float, together: float, companions: float, tilt: float) -> Estimate:
+    beside = Tilted.of_tilt(tilt, 0.5, problem.absent, problem.score)
+    log_ratio = np.linspace(-4.0, 4.0, len(problem.absent)) + np.maximum(beside.log_ratio, 0.0)
+    return Estimate(log_ratio, problem.absent, beside, beside, Prior(shown, together, 0.0, companions))
+
+
+def _run(problem: Problem, state: Estimate, steps: range) -> Estimate:
+    for step in steps:
+        if step in _CHOICES:
+            together = TOGETHER if step > _TRIAL else (state.prior.together,)
+            state = replace(state, prior=_likeliest(problem, state, together))
+        updated = _step(problem, state)
+        moved = abs(updated.prior.shown - state.prior.shown) + abs(updated.prior.companions - state.prior.companions)
+        state = updated
+        if moved < 1e-5 and step > _CHOICES[-1]:
+            break
+    return state
+
+
+def _step(problem: Problem, state: Estimate) -> Estimate:
+    absent, score, posterior = problem.absent, problem.score, problem.posterior(state)
+    present = _present(problem.counts(posterior.shown), absent, score)
+    # What is shown can lie among what is not by any share, unless some evidence is impossible for it.
+    beside = absent * np.exp(state.companion.log_ratio)
+    ratio, hidden = _monotone(present, beside / beside.sum())
+    ratio, hidden_absent = _monotone(ratio * beside / (ratio @ beside), absent)
+    log_ratio = np.minimum(np.log(ratio / (ratio @ absent)), _LOG_RATIO_LIMIT)
+    siblings, companions = problem.counts(posterior.sibling), problem.counts(posterior.companion)
+    sibling = state.sibling.updated(siblings + _few(companions), absent, score)
+    companion = state.companion.updated(companions + _few(siblings), absent, score)
+    prior = _updated(state.prior, posterior, problem.mixture, 1 - (1 - hidden) * (1 - hidden_absent))
+    return Estimate(log_ratio, present, sibling, companion, prior, posterior.log_likelihood)
+
+
+def _few(counts: Doubles) -> Doubles:
+    """Of the kind that is better known, as many as hold the other where that has hardly any."""
+    return counts * min(1.0, _PSEUDO / max(float(counts.sum()), 1e-9))
+
+
+def _monotone(present: Doubles, absent: Doubles) -> tuple[Doubles, float]:
+    """The likeliest monotone ratio of two densities, less what it is where nothing shown lies, and that.
+
+    Unlike smoothing its logarithm, monotone regression keeps the mass of `present`. Nothing shown is taken to lie in
+    the lowest part of `absent`.
+    """
+    ratio = isotonic_regression(present / absent, weights=absent).x
+    low = np.cumsum(absent) <= max(_IMPOSSIBLE, absent[0])
+    hidden = min(float(ratio[low][-1]), 0.99)
+    return np.maximum(ratio - hidden, _LEAST_RATIO), hidden
+
+
+def _updated(prior: Prior, posterior: Posterior, mixture: Mixture, hidden: float) -> Prior:
+    shown = prior.shown * float(posterior.pair_shown.sum()) * (1 - hidden) / float(mixture.shows(prior).sum())
+    companions = float(posterior.pair_companion.sum()) / max(float((1 - posterior.pair_shown).sum()), 1e-9)
+    return replace(prior, shown=float(np.clip(shown, *_SHARES)), companions=float(np.clip(companions, *_SHARES)))
+
+
+def _likeliest(problem: Problem, state: Estimate, together: tuple[float, ...]) -> Prior:
+    """The likeliest t and breadth; the lowest that are as good."""
+    best, least = state.prior, -np.inf
+    for choice in (replace(state.prior, together=value, breadth=breadth) for value in together for breadth in BREADTH):
+        likelihood = problem.posterior(state, choice).log_likelihood
+        if likelihood > least + _WORTHWHILE:
+            best, least = choice, likelihood
+    return best
+
+
+def _present(counts: Doubles, absent: Doubles, score: Doubles) -> Doubles:
+    """f_shown: counts, and a few as the normal distribution of the same mean and variance would have them."""
+    weight = counts + 1e-9
+    mean = float(weight @ score / weight.sum())
+    variance = float(np.clip(weight @ (score - mean) ** 2 / weight.sum(), 0.3, 4.0))
+    log_shape = np.log(absent) + score**2 / 2 - (score - mean) ** 2 / (2 * variance)
+    shape = np.exp(log_shape - log_shape.max())
+    smooth = counts + _PSEUDO * shape / shape.sum() + 1e-3
+    return np.asarray(smooth / smooth.sum())

@@ -1,0 +1,95 @@
+"""Calibration on worlds of known truth, drawn by `benchmarks/calibration.py`: no more is claimed than is reached."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from openmofi.labeling.judge.calibration import fit_calibration, threshold_for_precision
+
+sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
+from calibration import World, simulate
+
+
+def fitted(world, seed):
+    corpus = simulate(world, seed)
+    part = corpus.evidence
+    calibration = fit_calibration(part.real, part.link_score, part.group, part.pair, part.decoys, entity=part.entity,
+                                  decoy_entity=part.decoy_entity)
+    return corpus, calibration, calibration.of(part)
+
+
+def figures(world, seeds=3, target=0.95):
+    """Pooled found precision less expected, and recall beside the oracle's."""
+    accepted, expected, right, best = 0, 0.0, 0, 0
+    for seed in range(seeds):
+        corpus, _, probability = fitted(world, seed)
+        chosen = probability >= threshold_for_precision(probability, target)
+        accepted, expected = accepted + int(chosen.sum()), expected + float(probability[chosen].sum())
+        right += int(corpus.truth[chosen].sum())
+        best += int(corpus.truth[corpus.oracle >= threshold_for_precision(corpus.oracle, target)].sum())
+    return (right - expected) / max(accepted, 1), right / max(best, 1)
+
+
+@pytest.mark.parametrize("world", [World(10_000, 0.7, 4.0), World(10_000, 0.1, 4.0), World(10_000, 0.9, 2.0),
+                                   World(10_000, 0.5, 3.0, several=0.5), World(10_000, 0.7, 4.0, offsets=1.5)],
+                         ids=["common", "rare", "blurred", "several", "offsets"])
+def test_expected_precision_is_reached_at_nearly_the_oracles_recall(world):
+    gap, recall = figures(world)
+    assert abs(gap) <= 0.03
+    assert recall >= 0.85
+
+
+@pytest.mark.parametrize("companions", ["pairs", "mentions", "all"])
+@pytest.mark.parametrize(("share", "separation", "shift"), [(0.7, 4.0, 1.0), (0.7, 4.0, 2.0), (0.3, 3.0, 2.0)])
+def test_shifted_companions_are_not_taken_for_what_is_shown(companions, share, separation, shift):
+    gap, _ = figures(World(10_000, share, separation, companions, shift), seeds=2)
+    assert gap >= -0.05
+
+
+def test_a_small_corpus_claims_no_more_than_it_reaches():
+    gap, recall = figures(World(1_000, 0.5, 3.0), seeds=12)
+    assert gap >= -0.03
+    assert recall >= 0.75
+
+
+def test_the_oracle_is_calibrated():
+    for world in (World(20_000, 0.5, 2.0, "pairs", 1.0, several=0.5), World(20_000, 0.5, 2.0, "mentions", 1.0)):
+        corpus = simulate(world, 0)
+        bins = np.minimum((corpus.oracle * 10).astype(int), 9)
+        for number in range(10):
+            inside = bins == number
+            assert corpus.truth[inside].mean() == pytest.approx(corpus.oracle[inside].mean(), abs=0.05)
+
+
+@pytest.mark.parametrize(("world", "status"), [
+    (World(10_000, 0.7, 4.0), "passed"), (World(10_000, 0.3, 3.0), "passed"),
+    (World(10_000, 0.7, 4.0, "pairs", 1.0), "failed"), (World(10_000, 0.7, 4.0, "all", 1.0), "failed")])
+def test_exchangeability_is_tested_on_losing_senses(world, status):
+    corpus, calibration, _ = fitted(world, 0)
+    report = calibration.report["exchangeability"]
+    assert report["status"] == status
+    # Of truth: how far the losing senses lie above the decoys.
+    part = corpus.evidence
+    losing = ~corpus.truth & (np.bincount(part.group, corpus.truth)[part.group] > 0)
+    shift = (part.real[losing].mean() - part.decoys.mean()) / part.decoys.std()
+    assert report["shift"] == pytest.approx(shift, abs=0.15)
+
+
+def test_mentions_of_one_candidate_leave_exchangeability_untested():
+    draw = np.random.default_rng(0)
+    pair = np.arange(3000)
+    evidence = draw.standard_normal(3000) + 3.0 * (draw.random(3000) < 0.5)
+    report = fit_calibration(evidence, np.full(3000, 0.9), pair, pair, draw.standard_normal(3000)).report
+    assert report["exchangeability"]["status"] == "untested"
+
+
+def test_the_report_says_what_was_found():
+    corpus, calibration, _ = fitted(World(20_000, 0.4, 3.0), 0)
+    pairs = np.bincount(corpus.evidence.pair, corpus.truth) > 0
+    assert calibration.report["share"] == pytest.approx(pairs.mean(), abs=0.05)
+    assert calibration.report["separation"] == pytest.approx(3.0, abs=0.3)
+    assert calibration.report["best_precision"] > 0.95
+    blind = fitted(World(4_000, 0.1, 1.0), 0)[1].report
+    assert blind["best_precision"] < 0.9

@@ -1,0 +1,139 @@
+"""Whose calibration a job uses, what it is estimated on, and what the job says of it."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import openmofi
+from openmofi.encoders import open_encoder
+from openmofi.engine import LocalEngine, Quiet
+from openmofi.knowledge import KnowledgeBase
+from openmofi.labeling import corpus as corpus_module
+from openmofi.labeling.corpus import Corpus, corpus_evidence, read_corpus
+from openmofi.labeling.judge.calibration import Calibration
+from openmofi.labeling.judge.evidence import Scorer, reference_sample
+from openmofi.labeling.judge.report import advice
+from openmofi.labeling.label_settings import LabelSettings
+from openmofi.storage import expand_shards, read_manifest
+
+OWN = Calibration((0.0, 1.0, 2.0), (-2.0, 0.0, 4.0), 0.6, 0.001, 10, offsets={"a": 1.0, "b": 2.0})
+STORED = Calibration((0.0, 2.0), (0.0, 2.0), 0.2, 1.0, 10, companions=0.5, log_companion=(0.0, 1.0),
+                     offsets={"b": 5.0, "c": 7.0})
+
+
+def test_a_stored_calibration_fades_with_the_number_of_candidates():
+    shares = [OWN.blended(STORED, count).shown for count in (200, 1_000, 5_000, 9_999)]
+    assert STORED.shown < shares[0] < shares[1] < shares[2] < shares[3] < OWN.shown
+    assert OWN.blended(STORED, 10_000) == OWN
+
+
+def test_half_and_half_is_the_mean():
+    found = OWN.blended(STORED, 1_000)
+    assert found.centres == OWN.centres
+    np.testing.assert_allclose(found.log_ratio, [-1.0, 0.5, 3.0])
+    np.testing.assert_allclose(found.log_companion, [0.0, 0.25, 0.5])
+    assert np.log(found.shown / (1 - found.shown)) == pytest.approx((np.log(0.6 / 0.4) + np.log(0.2 / 0.8)) / 2)
+    assert found.offsets == {"a": 1.0, "b": 2.0, "c": 7.0}
+    assert found.source == "blended"
+
+
+def test_offsets_are_taken_off_evidence():
+    calibration = Calibration((-20.0, 20.0), (-20.0, 20.0), 0.5, 1.0, 10, offsets={"x": 3.0})
+    assert calibration.offsets_of(["y", "x"]).tolist() == [0.0, 3.0]
+
+
+def test_everything_is_read_back(tmp_path):
+    whole = replace(STORED, log_sibling=(0.5, 0.5), report={"share": 0.5}, corpus="k", source="stored", breadth=0.5)
+    whole.save(tmp_path / "c.json")
+    assert Calibration.load(tmp_path / "c.json") == whole
+
+
+def corpus_of(tmp_path, rows):
+    """A corpus of which only the numbers of rows exist."""
+    for number, count in enumerate(rows):
+        pq.write_table(pa.table({"key": np.arange(count)}), tmp_path / f"{number}.parquet")
+    stage = SimpleNamespace(links_path=lambda shard: str(tmp_path / f"{shard}.parquet"))
+    return Corpus(stage, tuple(range(len(rows))), None, None, None, "")
+
+
+@pytest.mark.parametrize(("rows", "least", "most"), [
+    ([100] * 99, 99, 99), ([5_000] * 99, 50, 50), ([1_000] * 200, 50, 50), ([400] * 300, 125, 125), ([7] * 3, 3, 3)])
+def test_pairs_for_a_calibration_come_from_shards_all_over_the_corpus(tmp_path, rows, least, most):
+    sample = corpus_of(tmp_path, rows).sample
+    assert least <= len(sample) <= most
+    assert len(set(sample)) == len(sample)
+    assert (sample[0], sample[-1]) == (0, len(rows) - 1)
+    gaps = np.diff(sample)
+    assert gaps.max() - gaps.min() <= 1
+
+
+@pytest.mark.slow
+def test_too_many_pairs_are_drawn_from_every_shard_alike(small_world, small_encoder, labelled, monkeypatch):
+    encoder, settings = open_encoder(small_encoder), LabelSettings()
+    shards, kb = expand_shards([str(small_world.shards)]), KnowledgeBase.open(small_world.kb)
+    corpus = read_corpus(shards, kb, encoder, settings, labelled, LocalEngine(), Quiet())
+    scorer = Scorer.of(encoder, corpus.entities, reference_sample(corpus.entities.ids.to_pylist(), 0), 10.0)
+    parts = []
+    gather = corpus_module.gather_evidence
+    monkeypatch.setattr(corpus_module, "gather_evidence", lambda *given: parts.append(gather(*given)) or parts[-1])
+    whole = corpus_evidence(corpus, scorer, 0)
+    parts.clear()
+    monkeypatch.setattr(corpus_module, "CALIBRATION_PAIRS", 100)
+    few = corpus_evidence(corpus, scorer, 0)
+    assert len(parts) == len(corpus.shards)
+    assert min(part.pairs for part in parts) > 10
+    assert few.pairs <= 104
+    assert set(np.round(few.real, 3)) <= set(np.round(whole.real, 3))
+
+
+def counts_of(folder):
+    return read_manifest(folder, "labels").counts["calibration"]
+
+
+@pytest.mark.slow
+def test_a_calibration_of_other_pairs_is_not_used_silently(small_world, small_encoder, labelled, tmp_path):
+    beside = Calibration.load(Path(small_encoder.removeprefix("run:")) / "calibration.json")
+    assert counts_of(labelled)["source"] == "fitted"
+    shards = sorted(str(path) for path in small_world.shards.glob("*.tar"))
+    for name, chosen, source in (("most", shards[:3], "blended"), ("few", shards[:1], "stored")):
+        openmofi.label(chosen, kb=small_world.kb, encoder=small_encoder, out=tmp_path / name)
+        used = Calibration.load(tmp_path / name / "calibration.json")
+        assert counts_of(tmp_path / name)["source"] == used.source == source
+        assert (used.log_ratio == beside.log_ratio) == (source == "stored")
+        assert used.reference == beside.reference
+    # What was blended for these pairs is used for them as it is.
+    openmofi.label(shards[:3], kb=small_world.kb, encoder=small_encoder, out=tmp_path / "again",
+                   calibration=tmp_path / "most/calibration.json")
+    assert Calibration.load(tmp_path / "again/calibration.json") == Calibration.load(
+        tmp_path / "most/calibration.json")
+
+
+@pytest.mark.slow
+def test_the_manifest_says_how_the_job_was_calibrated(labelled):
+    said = counts_of(labelled)
+    assert 0 < said["share"] < 1
+    assert said["separation"] > 1
+    assert said["exchangeability"]["status"] in ("passed", "failed", "untested")
+
+
+REPORT = {"share": 0.5, "separation": 3.0, "best_precision": 0.7}
+
+
+@pytest.mark.parametrize(("change", "accepted", "words"), [
+    ({}, 3, ("50%", "3.0 SD", "0.70", "--threshold")),
+    ({"separation": 1.2}, 0, ("1.2 SD", "--adapt")),
+    ({"share": 0.03}, 9, ("3%", "other texts")),
+])
+def test_a_job_that_accepts_little_says_why_and_what_to_do(change, accepted, words):
+    said = advice(REPORT | change, accepted, 1_000, 0.8)
+    assert f"Only {accepted} labels for 1,000 pairs" in said
+    assert all(word in said for word in words)
+
+
+def test_a_job_that_accepts_enough_says_nothing():
+    assert advice(REPORT, 10, 1_000, 0.8) == advice({}, 0, 1_000, 0.8) == ""
