@@ -3,8 +3,8 @@
 Contenders, in turns in one process:
 - `bare encoder`: preprocess and forward pass over images that lie decoded in memory, in the job's batch size;
 - `label job`: the whole job on the tar shards: read, decode, hash, detect, link, embed, judge, write tables. Entity
-  texts are embedded once per knowledge base and encoder, so the job's store of them is kept between rounds; links and
-  features are not.
+  texts are embedded once per knowledge base and encoder, so the job's store of them is kept between rounds; texts,
+  links and features are not.
 Built on a small sample world (`runs/bench`), made on first use.
 """
 
@@ -61,7 +61,7 @@ def main() -> None:
     cache, out = arguments.world / "bench-cache", arguments.world / "bench-labels"
 
     def job() -> None:
-        for folder in (cache / "links", cache / "features", out):
+        for folder in (*(cache / kind for kind in ("texts", "ngrams", "repeats", "links", "groups", "features")), out):
             shutil.rmtree(folder, ignore_errors=True)
         label(shards, kb, encoder, out, settings, cache=cache)
 

@@ -75,8 +75,8 @@ def build_kb(builder: Literal["table", "wordnet"], source: Folder, out: Folder, 
 def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out: Folder, detector: str = "gazetteer",
           linker: str = "coherence", threshold: float = 0.8, target_precision: float | None = None, top_k: int = 5,
           sibling_margin: float = 0.0, template: str = "{name}: {description}", max_candidates: int = 8,
-          adapt: bool = False, calibration: str | Path | None = None, cache: Folder | None = None,
-          on_damage: Literal["stop", "keep"] = "stop", max_unpack_ratio: int = 200,
+          boilerplate: bool = True, adapt: bool = False, calibration: str | Path | None = None,
+          cache: Folder | None = None, on_damage: Literal["stop", "keep"] = "stop", max_unpack_ratio: int = 200,
           text_column: str | Sequence[str] = "", image_column: str | Sequence[str] = "",
           key_column: str | Sequence[str] = "", image_root: str | Path = "",
           max_image_pixels: int = 89_478_485, batch_size: int = 64, device: str = "cpu", precision: str = "fp32",
@@ -97,6 +97,8 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
         sibling_margin: lead in probability over the mention's second candidate.
         template: entity text for the encoder.
         max_candidates: candidates of a mention that the image judges.
+        boilerplate: mark what texts repeat whatever is shown, credits, addresses, dates and file names; see
+            `openmofi.labeling.TextSettings`.
         adapt: fit a light adapter on the job's own links first.
         calibration: a label job's `calibration.json` to use.
         cache: links, features and entity embeddings, shared by jobs; `out` where not given.
@@ -124,7 +126,7 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
     from openmofi.pairs.formats.columns import check_patterns, column_setting
 
     settings = LabelSettings(
-        TextSettings(detector, linker, max_candidates),
+        TextSettings(detector, linker, max_candidates, boilerplate),
         SelectionSettings(template, threshold, target_precision, top_k, sibling_margin), adapt=adapt,
         batch_size=batch_size, max_image_pixels=max_image_pixels, seed=seed,
         read=ReadSettings(on_damage=on_damage, max_unpack_ratio=max_unpack_ratio,
@@ -142,14 +144,16 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
 def explain(image: ImageInput, text: str, *, kb: KnowledgeBase | Folder, encoder: EncoderLike,
             calibration: str | Path | None = None, detector: str = "gazetteer", linker: str = "coherence",
             threshold: float = 0.8, top_k: int = 5, sibling_margin: float = 0.0,
-            template: str = "{name}: {description}", max_candidates: int = 8, cache: Folder | None = None,
-            device: str = "cpu", precision: str = "fp32", progress: bool | Progress | None = None) -> Explanation:
+            template: str = "{name}: {description}", max_candidates: int = 8, boilerplate: bool = True,
+            cache: Folder | None = None, device: str = "cpu", precision: str = "fp32",
+            progress: bool | Progress | None = None) -> Explanation:
     """The whole reasoning for one pair: mentions, candidates, what the image says, the verdict.
 
     Args:
         image: a path, encoded bytes, a PIL image or a uint8 array (height, width, 3).
         text: its text.
-        kb, encoder, detector, linker, threshold, top_k, sibling_margin, template, max_candidates: as of `label`.
+        kb, encoder, detector, linker, threshold, top_k, sibling_margin, template, max_candidates, boilerplate: as of
+            `label`.
         calibration: a label job's `calibration.json`; where not given, that of a job which labelled with this encoder
             object before, or the one beside the encoder.
         cache: keeps entity embeddings; ~/.cache/openmofi where not given.
@@ -163,7 +167,7 @@ def explain(image: ImageInput, text: str, *, kb: KnowledgeBase | Folder, encoder
     from openmofi.labeling import LabelSettings, SelectionSettings, TextSettings
     from openmofi.storage.locks import cache_folder
 
-    settings = LabelSettings(TextSettings(detector, linker, max_candidates), SelectionSettings(
+    settings = LabelSettings(TextSettings(detector, linker, max_candidates, boilerplate), SelectionSettings(
         template, threshold, top_k=top_k, sibling_margin=sibling_margin))
     with shown_progress(progress) as shown:
         return labeling.explain(image, text, _kb(kb, shown), _encoder(encoder, device, precision), settings,

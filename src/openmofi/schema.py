@@ -12,6 +12,9 @@ from enum import StrEnum
 import pyarrow as pa
 
 SCHEMA_VERSION = 1
+KIND_VERSIONS = {"labels": 2}
+"""Versions of the kinds of folders (`Manifest.kind`) whose tables have changed since; labels 2: mentions have reasons.
+"""
 
 
 class PairStatus(StrEnum):
@@ -35,6 +38,7 @@ class LabelStatus(StrEnum):
     LABELLED = "labelled"
     REJECTED = "rejected"
     UNLINKED = "unlinked"
+    BOILERPLATE = "boilerplate"
     NO_MENTION = "no_mention"
 
 
@@ -47,6 +51,18 @@ class Reason(StrEnum):
     TOP_K = "beyond_top_k"
 
 
+class Boilerplate(StrEnum):
+    """Why a mention is boilerplate: it is of the image's page, file or author, or stands there whatever is shown."""
+
+    URL = "url"
+    EMAIL = "email"
+    HASH = "hash"
+    DATE = "date"
+    FILE_NAME = "file_name"
+    CREDIT = "credit"
+    REPEATED = "repeated"
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """An image with its text, as read.
@@ -56,7 +72,7 @@ class Pair:
         image: the encoded bytes; `None` if missing.
         text: the caption; cut to the reader's limit, `""` where it is missing or not UTF-8.
         status: `PairStatus.OK` or why this pair cannot be used.
-        url: where it came from, or `""`.
+        url: where it came from: its address, where that is unknown the name of its source or collection, or `""`.
     """
 
     key: str
@@ -87,12 +103,20 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """A span of a text that names something. `start` and `end` count characters (code points), end exclusive."""
+    """A span of a text that names something.
+
+    Attributes:
+        start, end: in characters (code points) of the text, end exclusive.
+        surface: what stands there; while detectors read a text (`openmofi.mentions.readable`), as they read it.
+        detector: what detected it.
+        reason: a `Boilerplate` where it is no mention of what the image may show, which gives it no candidates; or "".
+    """
 
     start: int
     end: int
     surface: str
     detector: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +136,10 @@ class Link:
     link_score: float
 
 
-MENTION = pa.struct([("start", pa.int32()), ("end", pa.int32()), ("surface", pa.string()), ("detector", pa.string())])
+MENTION = pa.struct([
+    ("start", pa.int32()), ("end", pa.int32()), ("surface", pa.string()), ("detector", pa.string()),
+    ("reason", pa.string()),
+])
 LINK = pa.struct([
     ("entity", pa.string()), ("mention", pa.int32()), ("prior", pa.float32()), ("link_score", pa.float32()),
 ])
@@ -138,11 +165,24 @@ RELATIONS = pa.schema([("head", pa.string()), ("relation", pa.string()), ("tail"
 SURFACES = pa.schema([("name", pa.string()), ("link_probability", pa.float32())])
 """optional table of a source: how often a surface form is a mention at all, 0..1. Absent names have 1."""
 
+TEXTS = pa.schema([("key", pa.string()), ("text", pa.string()), ("status", pa.string()), ("url", pa.string())])
+"""texts: pairs without their images; one file a shard of pairs."""
+
+NGRAMS = pa.schema([("ngram", pa.uint64()), ("images", pa.int64()), ("sketch", pa.uint64())])
+"""ngrams: a word n-gram's hash, in how many images' texts it stands, and a sketch of which images these are
+(`openmofi.mentions.repeats`); what 16,384 usable texts of a shard hold is ascending by hash, and so is a corpus'."""
+
+GROUPS = pa.schema([("key", pa.uint64()), ("group", pa.uint64())])
+"""groups: a hash of what several pairs of a corpus share, and the number of their group
+(`openmofi.labeling.read.groups`); ascending by hash."""
+
 LINKS = pa.schema([
     ("key", pa.string()), ("text", pa.string()), ("status", pa.string()),
     ("mentions", pa.list_(MENTION)), ("links", pa.list_(LINK)),
+    ("template", pa.uint64()), ("source", pa.uint64()),
 ])
-"""links: a pair's text, its mentions and their candidate entities; one file a shard of pairs."""
+"""links: a pair's text, its mentions and their candidate entities, and hashes of what it shares with other pairs
+(`openmofi.labeling.read.groups`; 0 for nothing); one file a shard of pairs."""
 
 
 def features_schema(dim: int, dtype: str = "float16") -> pa.Schema:

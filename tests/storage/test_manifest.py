@@ -11,7 +11,7 @@ from fsspec.implementations.local import LocalFileSystem
 from mounts import read_only
 
 from openmofi.errors import OpenMofiError
-from openmofi.schema import SCHEMA_VERSION
+from openmofi.schema import KIND_VERSIONS, SCHEMA_VERSION
 from openmofi.storage import (
     Manifest,
     atomic,
@@ -112,11 +112,19 @@ def test_another_schema_version_is_told_as_such_even_with_unknown_fields(tmp_pat
     assert "Build it again" in caught.value.hint
 
 
+def test_labels_of_an_earlier_version_are_told_to_be_made_again(tmp_path):
+    assert Manifest("labels", {}).schema_version == KIND_VERSIONS["labels"] != Manifest("dataset", {}).schema_version
+    write_json(tmp_path / MANIFEST, {**asdict(Manifest("labels", {})), "schema_version": KIND_VERSIONS["labels"] - 1})
+    with pytest.raises(OpenMofiError, match=f"reads version {KIND_VERSIONS['labels']}") as caught:
+        read_manifest(tmp_path, "labels")
+    assert "again" in caught.value.hint
+
+
 @pytest.mark.parametrize("content", [
     b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"kind": "labels"}',
-    json.dumps({"kind": "labels", "schema_version": SCHEMA_VERSION}).encode(),
-    json.dumps({"kind": "labels", "schema_version": SCHEMA_VERSION, "settings": [], "inputs": {}}).encode(),
-    json.dumps({"kind": "labels", "schema_version": SCHEMA_VERSION, "settings": {}, "unknown": 1}).encode(),
+    json.dumps({"kind": "labels", "schema_version": KIND_VERSIONS["labels"]}).encode(),
+    json.dumps({"kind": "labels", "schema_version": KIND_VERSIONS["labels"], "settings": [], "inputs": {}}).encode(),
+    json.dumps({"kind": "labels", "schema_version": KIND_VERSIONS["labels"], "settings": {}, "unknown": 1}).encode(),
 ])
 def test_a_damaged_manifest_is_one_sentence(tmp_path, content):
     (tmp_path / MANIFEST).write_bytes(content)

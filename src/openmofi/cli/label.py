@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import shorten
 from typing import Annotated, Literal, cast
 
 import typer
@@ -23,6 +24,8 @@ def label(
     sibling_margin: Annotated[float, typer.Option(help="Lead over the mention's second candidate.")] = 0.0,
     template: Annotated[str, typer.Option(help="Entity text for the encoder.")] = "{name}: {description}",
     max_candidates: Annotated[int, typer.Option(help="Candidates a mention that the image judges.")] = 8,
+    boilerplate: Annotated[bool, typer.Option(
+        help="Mark what texts repeat whatever is shown, credits, addresses, dates, file names.")] = True,
     adapt: Annotated[bool, typer.Option("--adapt", help="Fit a light adapter on the job's own links first.")] = False,
     calibration: Annotated[Path | None, typer.Option(help="Use this calibration.json.")] = None,
     cache: Annotated[Path | None, typer.Option(
@@ -52,7 +55,7 @@ def label(
     labels = api.label(
         shards, kb=kb, encoder=encoder, out=out, detector=detector, linker=linker, threshold=threshold,
         target_precision=target_precision, top_k=top_k, sibling_margin=sibling_margin, template=template,
-        max_candidates=max_candidates, adapt=adapt, calibration=calibration, cache=cache,
+        max_candidates=max_candidates, boilerplate=boilerplate, adapt=adapt, calibration=calibration, cache=cache,
         on_damage=cast(Literal["stop", "keep"], on_damage), max_unpack_ratio=max_unpack_ratio,
         text_column=text_column or "", image_column=image_column or "", key_column=key_column or "",
         image_root=image_root, max_image_pixels=max_image_pixels, batch_size=batch_size, device=device,
@@ -73,6 +76,10 @@ def label(
     precision = counts["expected_precision"]
     typer.echo(f"{counts['accepted']:,} labels accepted from probability {counts['threshold']:.3f} on"
                + ("" if precision is None else f"; expected precision {precision:.3f}"))
+    if (marked := counts["boilerplate"])["marked"]:
+        commonest = "; ".join(f"{rows:,} × {shorten(piece, 48)!r}" for piece, rows in marked["pieces"][:3])
+        typer.echo(f"boilerplate: {marked['marked']:,} of {marked['mentions']:,} mentions"
+                   + (f"; repeated most: {commonest}" if commonest else ""))
     if gain := counts.get("adapter_gain"):
         typer.echo(f"adapter: {gain['without']['expected_right']:,.0f} labels expected to be right without it, "
                    f"{gain['with']['expected_right']:,.0f} with it")

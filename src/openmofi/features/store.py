@@ -90,6 +90,11 @@ class StoredFeatures:
         return np.array(self.table.column("status").to_pylist(), object) == PairStatus.OK
 
 
+def content_digits(image: bytes | None) -> str:
+    """16 hexadecimal digits of an image's encoded bytes; none where there are none."""
+    return "" if image is None else hashlib.blake2b(image, digest_size=8).hexdigest()
+
+
 def take_note_along(source: str | Path, folder: str | Path) -> None:
     """Copy the note of `source` into a folder that is built of it, where there is one; see `FeatureStore.note`."""
     if exists(f"{source}/{NOTE}"):
@@ -231,7 +236,7 @@ class FeatureStore:
         if pair.image is None:
             missing = pair.status == PairStatus.OK
             return PreparedImage(pair.key, PairStatus.IMAGE_MISSING if missing else pair.status)
-        content = hashlib.blake2b(pair.image, digest_size=8).hexdigest()
+        content = content_digits(pair.image)
         try:
             with decoding(pair.image, max_pixels=self.max_pixels, size_hint=self._size_hint) as decoded:
                 phash = describe(decoded).phash if self.hashes else None

@@ -3,11 +3,12 @@
 from openmofi.knowledge.builders.build import BuildSettings, build_table
 from openmofi.knowledge.builders.check import check_table
 from openmofi.knowledge.builders.wordnet import build_wordnet
+from openmofi.knowledge.depictability import depictability
 from openmofi.knowledge.names import normalise
 from openmofi.knowledge.projection import ProjectionSettings
 from openmofi.knowledge.store import Candidates, KnowledgeBase, look_up, verify
 
 __all__ = [
     "BuildSettings", "Candidates", "KnowledgeBase", "ProjectionSettings", "build_table", "build_wordnet", "check_table",
-    "look_up", "normalise", "verify",
+    "depictability", "look_up", "normalise", "verify",
 ]

@@ -188,6 +188,10 @@ class KnowledgeBase:
         ids: list[str] = self._columns[0].take(pa.array(np.asarray(rows, np.int64))).to_pylist()
         return ids
 
+    def types(self, rows: ArrayLike) -> pa.ListArray:
+        """(n) lists of rows' types."""
+        return self._columns[3].take(pa.array(np.asarray(rows, np.int64)))
+
     def candidates(self, name: str, limit: int = 30) -> Candidates:
         """What `name` may mean, commonest first; empty for an unknown name."""
         key = self.names.get(normalise(name), -1)

@@ -21,6 +21,7 @@ from openmofi.features.store import FeatureStore
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.judge.evidence import Evidence, Scorer, gather_evidence, joined
 from openmofi.labeling.label_settings import LabelSettings
+from openmofi.labeling.read.linking import LinkStage
 from openmofi.labeling.read.links import ReadShard, judged_rows, link_arrays
 from openmofi.labeling.read.stage import ReadStage
 from openmofi.storage import Shard
@@ -79,13 +80,8 @@ def read_corpus(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, se
         OpenMofiError: a shard cannot be read, or the cache cannot be written.
     """
     features = FeatureStore(str(cache), encoder, settings.read, settings.batch_size, settings.max_image_pixels)
-    stage = ReadStage.plan(kb, settings.text, features)
-    missing = [shard for shard in shards if any(stage.missing(shard))]
-    if missing:
-        # A killed job's half-written tables may be as large as its shards.
-        remove_leftovers(cache)
-        progress.begin("read", len(missing))
-        engine.run(stage, missing, progress)
+    stage = ReadStage.plan(kb, settings.text, features, shards)
+    _read(stage, shards, engine, progress)
     occurring = occurring_entities(stage, shards)
     if not occurring:
         progress.say(f"None of the texts names an entity of the knowledge base {kb.path}: nothing can be labelled.")
@@ -93,6 +89,22 @@ def read_corpus(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, se
     template = settings.selection.template
     entities = embed_entities(kb, encoder, ids, template, cache, engine, progress)
     return Corpus(stage, tuple(shards), kb, encoder, entities, template)
+
+
+def _read(stage: ReadStage, shards: Sequence[Shard], engine: Engine, progress: Progress) -> None:
+    """Make the tables of texts, features, repeated n-grams, links and groups that are missing."""
+    unread, unlinked = stage.unread(shards), [shard for shard in shards if not stage.linked(shard)]
+    if unread or unlinked:
+        # A killed job's half-written tables may be as large as its shards.
+        remove_leftovers(stage.features.cache)
+    if unread:
+        progress.begin("read", len(unread))
+        engine.run(stage, unread, progress)
+    if unlinked:
+        stage.find_repeats(shards)
+        progress.begin("link", len(unlinked))
+        engine.run(LinkStage(stage), unlinked, progress)
+    stage.find_groups(shards)
 
 
 def occurring_entities(stage: ReadStage, shards: Sequence[Shard]) -> list[str]:

@@ -20,9 +20,8 @@ from openmofi.labeling.judge.calibration import Calibration
 from openmofi.labeling.judge.evidence import ImageEvidence, View
 from openmofi.labeling.judge.selection import judge
 from openmofi.labeling.label_settings import LabelSettings
+from openmofi.labeling.read.linking import TextLinker
 from openmofi.labeling.read.links import judged_rows, link_arrays
-from openmofi.linking import open_linker
-from openmofi.mentions import open_detector
 from openmofi.schema import LINK, Mention, Reason
 
 
@@ -59,7 +58,7 @@ class Explanation:
 def explain(image: ImageInput, text: str, kb: KnowledgeBase, encoder: Encoder,
             settings: LabelSettings, *, cache: str | Path, progress: Progress,
             calibration: str | Path | None = None) -> Explanation:
-    """Reason about one pair as the label job would.
+    """Reason about one pair as the label job would; but a text alone has no corpus that could repeat it.
 
     Args:
         image: a path, encoded bytes, or a PIL image.
@@ -76,10 +75,9 @@ def explain(image: ImageInput, text: str, kb: KnowledgeBase, encoder: Encoder,
     encoder.require_comparison()
     pixels = encoder.preprocess(as_image(image, encoder.preprocessing, max_pixels=settings.max_image_pixels))
     decision = _calibration(encoder, kb, settings, calibration)
-    mentions = open_detector(settings.text.detector, kb).detect([text])
-    links = open_linker(settings.text.linker, kb).link([text], mentions)
+    linked = TextLinker(kb, settings.text).link([text])[0]
     column = pa.array([[{"entity": link.entity, "mention": link.mention, "prior": link.prior,
-                         "link_score": link.link_score} for link in links[0]]], pa.list_(LINK))
+                         "link_score": link.link_score} for link in linked.links]], pa.list_(LINK))
     arrays = link_arrays(column, settings.text.max_candidates)
     ids = sorted({*arrays.entity_ids.to_pylist(), *decision.reference})
     entities = embed_entities(kb, encoder, ids, settings.selection.template, cache, LocalEngine(), progress)
@@ -91,12 +89,12 @@ def explain(image: ImageInput, text: str, kb: KnowledgeBase, encoder: Encoder,
     candidates = []
     for row, score, probability, reason in zip(judgements.index, judgements.image_score, judgements.probability,
                                                judgements.reason, strict=True):
-        mention = mentions[0][arrays.mention[row]]
+        mention = linked.mentions[arrays.mention[row]]
         entity = kb.entity(kb.row(arrays.entity_ids[int(arrays.entity[row])].as_py()))
         candidates.append(Explained(mention.surface, mention.detector, entity.id, entity.name, entity.description,
                                     float(arrays.prior[row]), float(arrays.link_score[row]), float(score),
                                     float(probability), reason))
-    return Explanation(text, tuple(mentions[0]), tuple(candidates), settings.selection.threshold)
+    return Explanation(text, tuple(linked.mentions), tuple(candidates), settings.selection.threshold)
 
 
 def _calibration(encoder: Encoder, kb: KnowledgeBase, settings: LabelSettings, given: str | Path | None) -> Calibration:

@@ -1,6 +1,6 @@
 """The label job: image–text pairs, a knowledge base and an encoder in; labels out.
 
-    read (links, features) → embed the entities that occur → [fit an adapter] → calibrate → judge
+    read (texts, features) → link → embed the entities that occur → [fit an adapter] → calibrate → judge
 
 Each arrow is a table on disk, so a job that was killed goes on where it was and ends in the same bytes.
 """
@@ -31,6 +31,7 @@ from openmofi.labeling.judge.calibration import Calibration
 from openmofi.labeling.judge.report import advice
 from openmofi.labeling.judge.stage import JudgeStage
 from openmofi.labeling.label_settings import LabelSettings
+from openmofi.labeling.read.marked import MarkedCounts
 from openmofi.linking import linker_fingerprint
 from openmofi.pairs import ReadSettings, read_pairs
 from openmofi.schema import LabelStatus
@@ -39,11 +40,14 @@ from openmofi.storage.addresses import is_utf8
 from openmofi.storage.atomic import table_metadata
 from openmofi.storage.blocks import read_table_blocks
 
+_PIECES = 20
 ADAPTER_SETTINGS = HeadSettings(learning_rate=5e-4)
 
 OUTPUTS = Outputs(
     ("labels/*.parquet", CALIBRATION_FILE, NOTE, *(f"adapter/{pattern}" for pattern in HEAD_OUTPUTS)),
-    other=("links/*/*.parquet", "features/*/*.arrow", "features/*/*.unread.json", "entities/*/*.parquet"))
+    other=("texts/*/*.parquet", "ngrams/*/*.parquet", "repeats/*.parquet", "links/*/*.parquet",
+           "links/*/*.marked.json", "groups/*.arrow", "features/*/*.arrow", "features/*/*.unread.json",
+           "entities/*/*.parquet"))
 
 
 def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str | Path, settings: LabelSettings, *,
@@ -65,7 +69,8 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
 
     Returns:
         `rows_in`, `rows_out`, `status` (status → rows), `accepted` labels, `expected_precision` of these (the mean
-        of their probabilities), `entities` that were judged, `threshold`, `calibration` (`source`: `fitted` on these
+        of their probabilities), `boilerplate` (`mentions`, of these `marked`, by `reasons`, and the commonest repeated
+        `pieces` with their rows), `entities` that were judged, `threshold`, `calibration` (`source`: `fitted` on these
         pairs, `stored` of others, or `blended`; and `openmofi.labeling.judge.report.describe`'s), `advice` where hardly
         anything was accepted; with an adapter `adapter_gain`; where images are of formats that are not read,
         `unread_formats` (name → images).
@@ -179,7 +184,8 @@ def _count(stage: JudgeStage, shards: Sequence[Shard]) -> dict[str, Any]:
         rows_in += pq.read_metadata(stage.read.links_path(shard)).num_rows
         unread.update(stage.read.features.unread_formats(shard.name, shard.fingerprint))
     accepted = np.concatenate(probabilities)
+    marked = sum((stage.read.marked(shard) for shard in shards), MarkedCounts())
     more = {"unread_formats": dict(sorted(unread.items()))} if unread else {}
     return {"rows_in": rows_in, "rows_out": sum(status.values()), "accepted": len(accepted),
             "expected_precision": float(accepted.mean(dtype=np.float64)) if len(accepted) else None,
-            "status": dict(sorted(status.items())), **more}
+            "boilerplate": marked.as_dict(_PIECES), "status": dict(sorted(status.items())), **more}

@@ -23,11 +23,14 @@ class TextSettings(Settings):
         detector: spec of the mention detector, e.g. `gazetteer` or `gazetteer+spacy`.
         linker: `prior`, `coherence`, or `fusion:PATH` (what `openmofi link train` wrote to RUN/linker).
         max_candidates: candidates a mention that the image judges, by descending link score.
+        boilerplate: look for what the texts of the corpus repeat, for credits, addresses, dates and file names; a
+            mention in them keeps its place with a reason, and gets no candidates.
     """
 
     detector: str = "gazetteer"
     linker: str = "coherence"
     max_candidates: PositiveInt = 8
+    boilerplate: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

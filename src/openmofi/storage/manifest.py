@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from openmofi.errors import OpenMofiError
-from openmofi.schema import SCHEMA_VERSION
+from openmofi.schema import KIND_VERSIONS, SCHEMA_VERSION
 from openmofi.storage.addresses import filesystem_of, read_text
 from openmofi.storage.atomic import remove_leftovers, write_json
 from openmofi.storage.differences import differences
@@ -34,6 +34,7 @@ class Manifest:
         inputs: name → fingerprint of what was read.
         counts: what it holds; empty until the stage is finished.
         finished: whether the stage ran to its end.
+        schema_version: of the tables of this kind; this OpenMOFI's where not given.
     """
 
     kind: str
@@ -41,13 +42,20 @@ class Manifest:
     inputs: dict[str, str] = field(default_factory=dict)
     counts: dict[str, Any] = field(default_factory=dict)
     finished: bool = False
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = 0
     versions: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "schema_version", self.schema_version or _schema_version(self.kind))
 
     @property
     def fingerprint(self) -> str:
         """Identifies the folder's content: kind, settings, inputs and schema version."""
         return fingerprint([self.kind, self.settings, self.inputs, self.schema_version])
+
+
+def _schema_version(kind: str) -> int:
+    return KIND_VERSIONS.get(kind, SCHEMA_VERSION)
 
 
 def package_versions() -> dict[str, str]:
@@ -84,13 +92,15 @@ def _named(kind: str) -> str:
 
 
 def _checked(folder: str, raw: Any, kind: str | None) -> Manifest:
-    # The version comes first: a manifest of another version may have other fields.
+    # Kind and version come first: a manifest of another version may have other fields.
     if not isinstance(raw, dict) or "schema_version" not in raw or "kind" not in raw:
         raise OpenMofiError(f"{folder}/{MANIFEST} is not a manifest of OpenMOFI.", "Check the path.")
-    if raw["schema_version"] != SCHEMA_VERSION:
+    if kind and raw["kind"] != kind:
+        raise OpenMofiError(f"{folder} holds {raw['kind']!r}, not {kind!r}.", "Check the path.")
+    if raw["schema_version"] != (expected := _schema_version(str(raw["kind"]))):
         raise OpenMofiError(
             f"{folder} has schema version {raw['schema_version']}; this OpenMOFI ({__version__}) "
-            f"reads version {SCHEMA_VERSION}.", "Build it again with this version.")
+            f"reads version {expected}.", "Build it again with this version.")
     try:
         manifest = Manifest(**raw)
     except TypeError as error:
@@ -98,8 +108,6 @@ def _checked(folder: str, raw: Any, kind: str | None) -> Manifest:
     tables = (manifest.settings, manifest.inputs, manifest.counts, manifest.versions)
     if not all(isinstance(table, dict) for table in tables):
         raise OpenMofiError(f"{folder}/{MANIFEST} is damaged.", "Build the folder again.")
-    if kind and manifest.kind != kind:
-        raise OpenMofiError(f"{folder} holds {manifest.kind!r}, not {kind!r}.", "Check the path.")
     return manifest
 
 

@@ -125,6 +125,15 @@ def test_any_damage_to_parquet_is_one_sentence(tmp_path_factory, flips):
     assert error is None or str(place) in error.message
 
 
+@pytest.mark.parametrize(("columns", "urls"), [
+    ({"source": ["s", None], "url": ["u", None]}, ["u", ""]), ({"source": ["s", None]}, ["s", ""]),
+    ({"collection": ["c", "d"]}, ["c", "d"]), ({"source": [{"a": 1}, {"a": 2}]}, ["", ""]),
+])
+def test_a_source_or_a_collection_is_where_a_row_comes_from_where_there_is_no_address(tmp_path, columns, urls):
+    path = parquet(tmp_path, pa.table({"image": [b"1", b"2"], "text": ["a", "b"], **columns}))
+    assert [pair.url for pair in read(path)] == urls
+
+
 @pytest.mark.parametrize(("name", "content"), [
     ("metadata.csv", 'file_name,text,url\na.jpg,"one, two",u\nin/b.png,zwei,\n'),
     ("captions.tsv", "image\tcaption\turl\na.jpg\tone, two\tu\nin/b.png\tzwei\t\n"),

@@ -93,6 +93,14 @@ def test_captions_from_json_where_there_is_no_txt(tmp_path):
         ("", "", "TEXT_MISSING"), ("", "", "TEXT_MISSING"), ("", "7", "TEXT_MISSING"), ("\ufffd", "", "TEXT_INVALID")]
 
 
+def test_a_source_or_a_collection_says_where_a_pair_comes_from_where_no_address_does(tmp_path):
+    abouts = [{"source": "s", "collection": "c", "url": "u"}, {"source": "s", "collection": "c"}, {"collection": "c"},
+              {"source": "", "url": None, "collection": "c"}, {"source": ["s"]}, {}]
+    pairs = read(tmp_path, [member for number, about in enumerate(abouts) for member in (
+        (f"{number}.jpg", b"x"), (f"{number}.json", json.dumps({"caption": "t", **about}).encode()))])
+    assert [pair.url for pair in pairs] == ["u", "s", "c", "c", "", ""]
+
+
 def test_duplicate_keys_keep_their_rows(tmp_path):
     pairs = read(tmp_path, [("a.jpg", b"1"), ("a.txt", b"one"), ("a.jpg", b"2"), ("a.txt", b"two"),
                             ("b.jpg", b"3"), ("b.txt", b"three"), ("a.png", b"4"), ("a.txt", b"four")])

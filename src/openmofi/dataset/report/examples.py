@@ -52,7 +52,8 @@ class ExamplePair:
     """A judged pair.
 
     Attributes:
-        pieces: the text in order, as (piece, class); the class is `""`, `accepted`, `rejected` or `unlinked`.
+        pieces: the text in order, as (piece, class); the class is `""`, `accepted`, `rejected`, `unlinked` or
+            `boilerplate`.
         candidates: its judged entities (`schema.JUDGEMENT`, with `name`, `description` and `surface`), accepted ones
             first, then by probability.
         more: how many further ones are not shown.
@@ -156,7 +157,8 @@ def _pieces(row: dict) -> tuple[tuple[str, str], ...]:
         if not position <= start < end <= len(text) or end > _TEXT:
             continue
         pieces.append((text[position:start], ""))
-        kind = "accepted" if number in accepted else "rejected" if number in linked else "unlinked"
+        kind = ("boilerplate" if mention["reason"] else "accepted" if number in accepted
+                else "rejected" if number in linked else "unlinked")
         pieces.append((text[start:end], kind))
         position = end
     rest = text[position:]

@@ -35,6 +35,7 @@ STATUS_TEXTS = {
     "labelled": "has at least one accepted entity",
     "rejected": "entities were named, none is plain enough in the image",
     "unlinked": "something was named that the knowledge base does not know", "no_mention": "the text names nothing",
+    "boilerplate": "all that is named stands in boilerplate",
     "text_missing": "no text file", "text_empty": "empty text", "text_invalid_utf8": "text is not UTF-8",
     "text_too_long": "text above the reader's limit", "image_missing": "no image",
     "image_broken": "image cannot be decoded", "image_too_large": "image above the pixel limit",
@@ -91,6 +92,7 @@ def write_report(dataset: str | Path | Folder, labels: str | Path | Folder, out:
     page = _environment().from_string(files(__package__).joinpath("report.html.j2").read_text("utf-8"))
     write_text(out, page.render(
         version=__version__, statistics=statistics, fingerprint=dataset.manifest.fingerprint,
+        boilerplate=labels.manifest.counts.get("boilerplate"),
         settings=_shown_settings(dataset), label_settings=_shown_settings(labels),
         audit=audit and _audit_view(audit, compared or {}), metrics=dict(metrics or {}), plots=_plots(statistics),
         entity_rows=rows, examples=shown, thumbnails=_thumbnails(shards, labels, rows, shown),

@@ -109,12 +109,13 @@ def _label_table(read: ReadShard, judgements: Judgements) -> pa.Table:
 def _statuses(read: ReadShard, index: NDArray[np.int64], accepted: NDArray[np.bool_]) -> list[str]:
     """The pair's own status where it was not usable, then the image's, then what the judgement says."""
     pair, rows = read.links.pair, len(read.table)
-    mentions = np.array([len(mentions) for mentions in read.table.column("mentions").to_pylist()], np.int64)
+    reasons = [[mention["reason"] for mention in mentions] for mentions in read.table.column("mentions").to_pylist()]
+    mentioned, boilerplate = np.array([bool(of) for of in reasons], bool), np.array([all(of) for of in reasons], bool)
     linked = np.bincount(pair, minlength=rows) > 0
     labelled = np.bincount(pair[index], accepted, rows) > 0
-    judged = np.select([labelled, linked, mentions > 0],
-                       [str(LabelStatus.LABELLED), str(LabelStatus.REJECTED), str(LabelStatus.UNLINKED)],
-                       str(LabelStatus.NO_MENTION))
+    judged = np.select([labelled, linked, ~mentioned, boilerplate],
+                       [str(LabelStatus.LABELLED), str(LabelStatus.REJECTED), str(LabelStatus.NO_MENTION),
+                        str(LabelStatus.BOILERPLATE)], str(LabelStatus.UNLINKED))
     return [text if text != PairStatus.OK else image if image != PairStatus.OK else str(status)
             for text, image, status in zip(read.table.column("status").to_pylist(),
                                            read.features.table.column("status").to_pylist(), judged, strict=True)]

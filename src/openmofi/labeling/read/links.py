@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from openmofi.errors import OpenMofiError
 from openmofi.features.entities import EntityFeatures
 from openmofi.features.store import StoredFeatures
+from openmofi.labeling.read.groups import PairKeys, groups_of
 from openmofi.labeling.read.stage import ReadStage
 from openmofi.schema import PairStatus
 from openmofi.storage import Shard
@@ -88,6 +89,7 @@ class ReadShard:
         features: of the images, in the same order.
         links: the table's links as arrays.
         usable: (pairs,) whether text and image can both be used.
+        groups: (pairs,) uint64 numbers of groups over the whole corpus, see `openmofi.labeling.read.groups.groups_of`.
     """
 
     shard: Shard
@@ -95,6 +97,7 @@ class ReadShard:
     features: StoredFeatures
     links: LinkArrays
     usable: NDArray[np.bool_]
+    groups: NDArray[np.uint64]
 
     @classmethod
     def blocks(cls, stage: ReadStage, shard: Shard) -> Iterator[ReadShard]:
@@ -103,6 +106,7 @@ class ReadShard:
         Raises:
             OpenMofiError: the cache is damaged.
         """
+        joined = stage.joined()
         tables = read_table_blocks(stage.links_path(shard))
         for table, features in zip_longest(tables, stage.features.blocks(shard.name, shard.fingerprint)):
             if table is None or features is None or len(table) != len(features.table):
@@ -110,7 +114,8 @@ class ReadShard:
                                     "Remove the job's cache and start again.")
             texts = np.array(table.column("status").to_pylist(), object) == PairStatus.OK
             yield cls(shard, table, features, link_arrays(table.column("links"), stage.text.max_candidates),
-                      texts & features.usable)
+                      texts & features.usable, groups_of(shard.name, table.column("key").to_pylist(),
+                                                         PairKeys.of(table, features.table), joined))
 
     @property
     def keys(self) -> list[str]:

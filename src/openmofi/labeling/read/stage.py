@@ -1,37 +1,40 @@
-"""First step of the label job: one pass over a shard gives its links (texts) and its features (images).
+"""First step of the label job: one pass over a shard gives its texts, their n-grams and its images' features.
 
-Image bytes are read once and never copied. Decoding runs in threads, text work in a thread of its own, the encoder in
-the caller's thread; all three overlap, since Pillow and torch release Python's lock. Both tables are kept in the job's
-cache under the fingerprints of what made them, so that another encoder over the same backbone, another template or
-threshold, or a restarted job does not read the shard again.
+Image bytes are read once and never copied. Decoding runs in threads, the encoder in the caller's thread; both overlap,
+since Pillow and torch release Python's lock. The tables are kept in the job's cache under the fingerprints of what made
+them, so that another encoder over the same backbone, another template or threshold, or a restarted job does not read
+the shard again. Mentions are looked for in a second pass, over the texts alone (`linking.py`), when it is known what
+the whole corpus repeats.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from openmofi.engine.protocol import Work
-from openmofi.features.store import FeatureStore, PreparedImage
+from openmofi.features.store import FeatureStore, PreparedImage, content_digits
 from openmofi.features.stream import ahead
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.label_settings import TextSettings
-from openmofi.linking import linker_fingerprint, open_linker
-from openmofi.mentions import open_detector
+from openmofi.labeling.read.groups import PairKeys, join_groups
+from openmofi.labeling.read.marked import MarkedCounts
+from openmofi.linking import linker_fingerprint
+from openmofi.mentions.repeats import Repeats, merge, summary
 from openmofi.pairs import read_pairs
-from openmofi.schema import LINKS, Link, Mention, Pair, PairStatus
-from openmofi.storage import Shard, fingerprint
+from openmofi.schema import NGRAMS, TEXTS, Pair, PairStatus
+from openmofi.storage import Shard, fingerprint, read_arrow, read_parquet, write_arrow, write_table
 from openmofi.storage.atomic import is_whole
-from openmofi.storage.blocks import table_blocks
+from openmofi.storage.blocks import BLOCK_ROWS, read_table_blocks, table_blocks
 
-_WAITING = 8
-"""Batches of texts that may wait for the linker."""
+_VERSION = 2
+_REMADE = "Remove it and start the command again."
 
 
 @dataclass(frozen=True)
@@ -41,95 +44,191 @@ class ReadStage:
     Attributes:
         kb: the knowledge base.
         text: see `TextSettings`.
-        features: gives and keeps the features; its `cache` holds the links too.
+        features: gives and keeps the features; its `cache` holds the other tables too.
+        texts_key: names what makes the texts and their n-grams.
+        corpus_key: names what makes the repeated n-grams, the shards among it; empty where none are looked for.
         links_key: names what makes the links.
+        groups_key: names what makes the groups, the shards among it.
     """
 
     kb: KnowledgeBase
     text: TextSettings
     features: FeatureStore
+    texts_key: str
+    corpus_key: str
     links_key: str
+    groups_key: str
 
     @classmethod
-    def plan(cls, kb: KnowledgeBase, text: TextSettings, features: FeatureStore) -> ReadStage:
-        """Name the links by what makes them."""
-        return cls(kb, text, features, fingerprint(
-            [kb.fingerprint, text.detector, linker_fingerprint(text.linker), asdict(features.read)]))
+    def plan(cls, kb: KnowledgeBase, text: TextSettings, features: FeatureStore, shards: Sequence[Shard]) -> ReadStage:
+        """Name the tables by what makes them: where repeated texts are looked for, a shard's links by all `shards`."""
+        read, content = asdict(features.read), sorted(shard.fingerprint for shard in shards)
+        corpus = fingerprint([_VERSION, read, content]) if text.boilerplate else ""
+        links = fingerprint([_VERSION, kb.fingerprint, text.detector, linker_fingerprint(text.linker), read, corpus])
+        groups = fingerprint([_VERSION, links, features.folder.rpartition("/")[2], content])
+        return cls(kb, text, features, fingerprint([_VERSION, read]), corpus, links, groups)
 
     def links_path(self, shard: Shard) -> str:
-        """Where the shard's links are kept; the file appears when it is whole."""
-        return f"{self.features.cache}/links/{self.links_key}/{shard.name}-{shard.fingerprint}.parquet"
+        """Where the shard's links are kept; the file appears when it is whole, and so do all."""
+        return self._path("links", self.links_key, shard)
 
-    def missing(self, shard: Shard) -> tuple[bool, bool]:
-        """Whether the shard's links and its features have still to be made; a file that was cut off is made again."""
-        return not is_whole(self.links_path(shard)), not self.features.has(shard.name, shard.fingerprint)
+    def texts_path(self, shard: Shard) -> str:
+        """Where the shard's texts are kept."""
+        return self._path("texts", self.texts_key, shard)
+
+    def ngrams_path(self, shard: Shard) -> str:
+        """Where the n-grams of the shard's texts are kept."""
+        return self._path("ngrams", self.texts_key, shard)
+
+    def marked_path(self, shard: Shard) -> str:
+        """Where it is kept how much of the shard's texts is boilerplate."""
+        return self.links_path(shard).removesuffix(".parquet") + ".marked.json"
+
+    def _path(self, kind: str, key: str, shard: Shard) -> str:
+        return f"{self.features.cache}/{kind}/{key}/{shard.name}-{shard.fingerprint}.parquet"
+
+    @property
+    def repeats_path(self) -> str:
+        """Where the corpus' repeated n-grams are kept."""
+        return f"{self.features.cache}/repeats/{self.corpus_key}.parquet"
+
+    @property
+    def groups_path(self) -> str:
+        """Where it is kept which pairs of the corpus belong together."""
+        return f"{self.features.cache}/groups/{self.groups_key}.arrow"
+
+    def linked(self, shard: Shard) -> bool:
+        """Whether the shard's links have been made; a file that was cut off is made again, and so with all."""
+        return is_whole(self.links_path(shard)) and MarkedCounts.is_kept(self.marked_path(shard))
+
+    def has_texts(self, shard: Shard) -> bool:
+        """Whether the shard's texts, and where they are asked for their n-grams, have been read."""
+        return is_whole(self.texts_path(shard)) and (not self.text.boilerplate or is_whole(self.ngrams_path(shard)))
+
+    def has_features(self, shard: Shard) -> bool:
+        """Whether the features of the shard's images have been computed."""
+        return self.features.has(shard.name, shard.fingerprint)
+
+    def unread(self, shards: Sequence[Shard]) -> list[Shard]:
+        """The shards of which something has still to be read before links can be made."""
+        linked = all(map(self.linked, shards))
+        return [shard for shard in shards if not self.has_features(shard) or not (linked or self.has_texts(shard))]
+
+    def repeats(self) -> Repeats:
+        """What the corpus repeats, as `find_repeats` found it; nothing where it is not looked for."""
+        if not self.text.boilerplate:
+            return Repeats(NGRAMS.empty_table())
+        return Repeats(read_parquet(self.repeats_path, NGRAMS, hint=_REMADE))
+
+    def find_repeats(self, shards: Sequence[Shard]) -> None:
+        """Merge the n-grams of `shards`, which have been read, where that has not been done."""
+        if not self.text.boilerplate or is_whole(self.repeats_path):
+            return
+        rows = sum(_usable_rows(self.texts_path(shard)) for shard in shards)
+
+        def summaries() -> Iterator[pa.Table]:
+            for shard in shards:
+                yield from read_table_blocks(self.ngrams_path(shard))
+
+        write_table(self.repeats_path, merge(summaries, rows))
+
+    def marked(self, shard: Shard) -> MarkedCounts:
+        """How much of the shard's texts, which have been linked, is boilerplate."""
+        return MarkedCounts.read(self.marked_path(shard))
+
+    def joined(self) -> pa.Table:
+        """Which pairs of the corpus belong together, as `find_groups` found it; memory-mapped where it is local."""
+        return read_arrow(self.groups_path)
+
+    def find_groups(self, shards: Sequence[Shard]) -> None:
+        """Find which pairs of `shards`, which have been linked, belong together, where that has not been done."""
+        if is_whole(self.groups_path):
+            return
+
+        def keys() -> Iterator[PairKeys]:
+            for shard in shards:
+                links = read_table_blocks(self.links_path(shard), ["template", "source"])
+                features = self.features.blocks(shard.name, shard.fingerprint)
+                for table, images in zip(links, features, strict=True):
+                    yield PairKeys.of(table, images.table)
+
+        rows = sum(pq.read_metadata(self.links_path(shard)).num_rows for shard in shards)
+        write_arrow(self.groups_path, join_groups(keys, rows))
 
     def __call__(self) -> Work:
-        """Open what is heavy, once a worker."""
+        """Nothing heavy to open beside the encoder, which came along."""
         return ShardReader(self).read
 
 
+@dataclass(frozen=True)
 class ShardReader:
     """Does `ReadStage`'s work for one shard after another."""
 
-    def __init__(self, stage: ReadStage) -> None:
-        self.stage = stage
-        self.detector = open_detector(stage.text.detector, stage.kb)
-        self.linker = open_linker(stage.text.linker, stage.kb)
+    stage: ReadStage
 
     def read(self, shard: Shard) -> dict[str, Any]:
-        """Write the shard's links and features where they are missing; returns its row count."""
-        needs_links, needs_features = self.stage.missing(shard)
-        if not needs_links and not needs_features:
+        """Write the shard's texts, n-grams and features where they are missing; returns its row count."""
+        needs_texts, needs_features = not self.stage.has_texts(shard), not self.stage.has_features(shard)
+        if not needs_texts and not needs_features:
             return {"rows": 0}
         store, rows = self.stage.features, 0
-        prepare = store.prepare if needs_features else _nothing
+        prepare = store.prepare if needs_features else _undecoded
         with ExitStack() as stack:
             add_features = stack.enter_context(store.writing(shard.name, shard.fingerprint)) if needs_features else None
-            add_links = stack.enter_context(self._linking(shard)) if needs_links else None
+            add_texts = stack.enter_context(self._writing_texts(shard)) if needs_texts else None
             for batch in ahead(read_pairs(shard, store.read), prepare, store.batch_size):
                 rows += len(batch)
-                if add_links:
-                    add_links([replace(pair, image=None) for pair, _ in batch])
+                images = [image for _, image in batch]
+                if add_texts:
+                    add_texts([pair for pair, _ in batch], [image.content for image in images])
                 if add_features:
-                    images = [image for _, image in batch if image is not None]
                     add_features(images, store.embed(images))
         return {"rows": rows}
 
     @contextmanager
-    def _linking(self, shard: Shard) -> Generator[Callable[[Sequence[Pair]], None]]:
-        """What is yielded takes the shard's pairs in order; a thread links them, and their links are written."""
-        waiting = deque[Future[pa.Table]]()
-        with table_blocks(self.stage.links_path(shard), LINKS) as write, ThreadPoolExecutor(1) as thread:
-            def add(pairs: Sequence[Pair]) -> None:
-                waiting.append(thread.submit(self._link, pairs))
-                while len(waiting) > _WAITING or (waiting and waiting[0].done()):
-                    write(waiting.popleft().result())
+    def _writing_texts(self, shard: Shard) -> Generator[Callable[[Sequence[Pair], Sequence[str]], None]]:
+        """What is yielded takes the shard's pairs in order, and the digits of each one's image."""
+        stage = self.stage
+        with ExitStack() as stack:
+            write = stack.enter_context(table_blocks(stage.texts_path(shard), TEXTS))
+            count = stack.enter_context(_counting(stage.ngrams_path(shard))) if stage.text.boilerplate else None
+
+            def add(pairs: Sequence[Pair], images: Sequence[str]) -> None:
+                write(pa.Table.from_arrays([pa.array([str(getattr(pair, name)) for pair in pairs], pa.string())
+                                            for name in TEXTS.names], schema=TEXTS))
+                if count:
+                    count([(pair.text, image) for pair, image in zip(pairs, images, strict=True)
+                           if pair.status == PairStatus.OK])
 
             yield add
-            for linked in waiting:
-                write(linked.result())
-
-    def _link(self, pairs: Sequence[Pair]) -> pa.Table:
-        texts = [pair.text if pair.status == PairStatus.OK else "" for pair in pairs]
-        mentions = self.detector.detect(texts)
-        return _links_table(pairs, mentions, self.linker.link(texts, mentions))
 
 
-def _nothing(_pair: Pair) -> PreparedImage | None:
-    return None
+def _undecoded(pair: Pair) -> PreparedImage:
+    return PreparedImage(pair.key, pair.status, content=content_digits(pair.image))
 
 
-def _links_table(pairs: Sequence[Pair], mentions: Sequence[Sequence[Mention]], links: Sequence[Sequence[Link]],
-                 ) -> pa.Table:
-    return pa.Table.from_arrays([
-        pa.array([pair.key for pair in pairs], pa.string()),
-        pa.array([pair.text for pair in pairs], pa.string()),
-        pa.array([str(pair.status) for pair in pairs], pa.string()),
-        pa.array([list(map(_fields, of_pair)) for of_pair in mentions], LINKS.field("mentions").type),
-        pa.array([list(map(_fields, of_pair)) for of_pair in links], LINKS.field("links").type),
-    ], schema=LINKS)
+@contextmanager
+def _counting(path: str) -> Generator[Callable[[Sequence[tuple[str, str]]], None]]:
+    """Write the n-grams of a shard; what is yielded takes its usable texts with their images' digits.
+
+    Each `BLOCK_ROWS` of them are counted by themselves, whatever the batches that they come in.
+    """
+    held: list[tuple[str, str]] = []
+    with table_blocks(path, NGRAMS) as write:
+        def add(rows: Sequence[tuple[str, str]]) -> None:
+            held.extend(rows)
+            while len(held) >= BLOCK_ROWS:
+                write(_summary(held[:BLOCK_ROWS]))
+                del held[:BLOCK_ROWS]
+
+        yield add
+        write(_summary(held))
 
 
-def _fields(row: Mention | Link) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in row.__dataclass_fields__}
+def _summary(rows: Sequence[tuple[str, str]]) -> pa.Table:
+    return summary([text for text, _ in rows], [image for _, image in rows])
+
+
+def _usable_rows(path: str) -> int:
+    return sum(int(np.sum(np.array(table["status"].to_pylist(), object) == PairStatus.OK))
+               for table in read_table_blocks(path, ["status"]))

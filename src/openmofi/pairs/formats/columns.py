@@ -18,6 +18,8 @@ IMAGE = ("image", "image_bytes", "img", "jpg", "jpeg", "png", "webp", "bytes", "
          "img_file", "local_path", "picture", "photo")
 KEY = ("key", "__key__", "id", "image_id", "sample_id", "uid")
 URL = ("url", "image_url", "img_url")
+COLLECTION = ("source", "collection")
+"""Say where a pair comes from where there is no address."""
 
 _NO_LETTER = re.compile(r"[\W_]+")
 
@@ -53,7 +55,8 @@ def find_columns(path: str, names: Sequence[str], settings: ReadSettings) -> Col
     assert text is not None
     assert image is not None
     key = _find(path, names, settings.key_column, KEY, "key")
-    url = _find(path, names, settings.url_column, URL, "url")
+    url = _find(path, names, settings.url_column, URL, "url") or next(
+        (name for name in COLLECTION if list(names).count(name) == 1), None)
     columns = Columns(text, image, key, url)
     if twice := next((name for name in columns.all() if list(names).count(name) > 1), None):
         raise UsageError(f"{path} has more than one column {twice!r}.", "Rename one of them.")

@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from openmofi.pairs.formats.columns import COLLECTION
 from openmofi.pairs.read_settings import ReadSettings
 from openmofi.pairs.text import byte_limit, from_value, identifier, json_object, printable
 from openmofi.schema import Pair, PairStatus
@@ -150,4 +151,5 @@ class Grouper(RowPairs):
         about = json_object(members["json"].data or b"") if "json" in members else {}
         txt = members.get("txt")
         text = txt.data if txt and txt.data is not None else about.get("caption")
-        return self.pair(printable(key), image, text, about.get("url"))
+        named = (about.get(name) for name in ("url", *COLLECTION))
+        return self.pair(printable(key), image, text, next((value for value in named if value), None))

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.pairs.formats.columns import Columns, find_columns, name_it
+from openmofi.pairs.formats.columns import COLLECTION, Columns, find_columns, name_it
 from openmofi.pairs.formats.files import ImageFiles
 from openmofi.pairs.formats.grouping import Content, RowPairs
 from openmofi.pairs.read_settings import ReadSettings
@@ -120,7 +120,7 @@ def _check_types(path: str, schema: pa.Schema, columns: Columns) -> None:
         raise UsageError(f"The column {columns.text!r} of {path} is {kind}, not text, a number or a list of texts.",
                          name_it("text", path))
     for what, name in (("key", columns.key), ("url", columns.url)):
-        if name and pa.types.is_nested(schema.field(name).type):
+        if name and name not in COLLECTION and pa.types.is_nested(schema.field(name).type):
             raise UsageError(f"The column {name!r} of {path} is {schema.field(name).type}, not text or a number.",
                              name_it(what, path))
 

@@ -1,0 +1,161 @@
+"""From texts to links: mentions, which of them are boilerplate, and the others' candidate entities.
+
+Detectors and linkers read a text as `openmofi.mentions.readable` gives it; the tables keep the text as it is, and their
+spans count its characters.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+
+from openmofi.engine.protocol import Work
+from openmofi.knowledge import KnowledgeBase
+from openmofi.knowledge.names import fold_token
+from openmofi.labeling.label_settings import TextSettings
+from openmofi.labeling.read.groups import source_key, template_key
+from openmofi.labeling.read.marked import MarkedCounts
+from openmofi.labeling.read.stage import ReadStage
+from openmofi.linking import open_linker
+from openmofi.mentions import open_detector
+from openmofi.mentions.patterns import MarkedSpan, pattern_spans
+from openmofi.mentions.readable import Readable, readable
+from openmofi.mentions.repeats import RepeatedText, Repeats
+from openmofi.schema import LINKS, NGRAMS, TEXTS, Boilerplate, Link, Mention, PairStatus
+from openmofi.storage import Shard
+from openmofi.storage.blocks import read_table_blocks, table_blocks
+
+_PIECE_CHARS = 120
+_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class LinkedText:
+    """A text's mentions, in its own characters; the links of those that are no boilerplate; what in it is repeated."""
+
+    mentions: list[Mention]
+    links: list[Link]
+    repeated: RepeatedText | None
+
+
+class TextLinker:
+    """Detector and linker over texts as they stand in pairs.
+
+    Args:
+        kb: the knowledge base.
+        text: see `TextSettings`.
+        repeats: what the texts' corpus repeats; nothing where not given.
+    """
+
+    def __init__(self, kb: KnowledgeBase, text: TextSettings, repeats: Repeats | None = None) -> None:
+        self._names = kb.names
+        self._marks = text.boilerplate
+        self._detector = open_detector(text.detector, kb)
+        self._linker = open_linker(text.linker, kb)
+        self._repeats = repeats or Repeats(NGRAMS.empty_table())
+
+    def link(self, texts: Sequence[str]) -> list[LinkedText]:
+        """Mentions and links of texts; an empty text has none."""
+        as_read = [readable(text, self._is_name) for text in texts]
+        words = [read.text for read in as_read]
+        detected = self._detector.detect(words)
+        repeated = self._repeats.of_texts(texts)
+        mentions = [self._marked(text, read, spans, repeated.get(number))
+                    for number, (text, read, spans) in enumerate(zip(texts, as_read, detected, strict=True))]
+        kept = [[number for number, mention in enumerate(of_text) if not mention.reason] for of_text in mentions]
+        links = self._linker.link(words, [[of_text[number] for number in numbers]
+                                          for of_text, numbers in zip(detected, kept, strict=True)])
+        return [LinkedText(of_text, [replace(link, mention=numbers[link.mention]) for link in of_kept],
+                           repeated.get(number))
+                for number, (of_text, numbers, of_kept) in enumerate(zip(mentions, kept, links, strict=True))]
+
+    def _marked(self, text: str, read: Readable, detected: Sequence[Mention], repeated: RepeatedText | None,
+                ) -> list[Mention]:
+        """The mentions in the characters of `text`, with the reason of those that are boilerplate."""
+        spans = pattern_spans(text) if self._marks and detected else []
+        marked = []
+        for mention in detected:
+            start, end = read.original(mention.start, mention.end)
+            reason = _reason(start, end, spans, repeated)
+            marked.append(Mention(start, end, text[start:end], mention.detector, reason))
+        return marked
+
+    def _is_name(self, word: str) -> bool:
+        return self._names.get(fold_token(word), -1) >= 0
+
+
+def _reason(start: int, end: int, spans: Sequence[MarkedSpan], repeated: RepeatedText | None) -> str:
+    for span in spans:
+        if span.start <= start and end <= span.end and not _is_address(start, end, span):
+            return str(span.reason)
+    return str(Boilerplate.REPEATED) if repeated and repeated.holds(start, end) else ""
+
+
+def _is_address(start: int, end: int, span: MarkedSpan) -> bool:
+    """Whether a name is all of an address: then it is one ("Diagrams.net"), and no part of a URL."""
+    return span.reason is Boilerplate.URL and (start, end) == (span.start, span.end)
+
+
+@dataclass(frozen=True)
+class LinkStage:
+    """Links the texts of shards that were read; a `WorkFactory`.
+
+    Attributes:
+        read: names the texts, what is repeated in them, and the links.
+    """
+
+    read: ReadStage
+
+    def __call__(self) -> Work:
+        """Open detector and linker, once a worker."""
+        return ShardLinker(self.read).link
+
+
+class ShardLinker:
+    """Does `LinkStage`'s work for one shard after another."""
+
+    def __init__(self, read: ReadStage) -> None:
+        self.read = read
+        self.linker = TextLinker(read.kb, read.text, read.repeats())
+
+    def link(self, shard: Shard) -> dict[str, Any]:
+        """Write the shard's links, a block of rows at a time; returns its row count."""
+        rows, marked = 0, MarkedCounts()
+        with table_blocks(self.read.links_path(shard), LINKS) as write:
+            for table in read_table_blocks(self.read.texts_path(shard)):
+                links, counts = self._block(table)
+                write(links)
+                rows, marked = rows + len(links), marked + counts
+            # Before the links appear.
+            marked.write(self.read.marked_path(shard))
+        return {"rows": rows}
+
+    def _block(self, table: pa.Table) -> tuple[pa.Table, MarkedCounts]:
+        keys, texts, statuses, urls = (table[name].to_pylist() for name in TEXTS.names)
+        usable = [text if status == PairStatus.OK else "" for text, status in zip(texts, statuses, strict=True)]
+        linked = [row for start in range(0, len(usable), _BATCH)
+                  for row in self.linker.link(usable[start:start + _BATCH])]
+        links = pa.Table.from_arrays([
+            *(table[name] for name in ("key", "text", "status")),
+            pa.array([[_fields(mention) for mention in row.mentions] for row in linked], LINKS.field("mentions").type),
+            pa.array([[_fields(link) for link in row.links] for row in linked], LINKS.field("links").type),
+            pa.array([template_key(text, row.repeated) for text, row in zip(usable, linked, strict=True)], pa.uint64()),
+            pa.array([source_key(key, url) for key, url in zip(keys, urls, strict=True)], pa.uint64()),
+        ], schema=LINKS)
+        return links, _counted(linked)
+
+
+def _counted(linked: Sequence[LinkedText]) -> MarkedCounts:
+    reasons = Counter(mention.reason for row in linked for mention in row.mentions)
+    total, plain = reasons.total(), reasons.pop("", 0)
+    pieces = Counter(piece for row in linked if row.repeated
+                     for piece in {piece.lower()[:_PIECE_CHARS] for piece in row.repeated.pieces})
+    return MarkedCounts(total, total - plain, reasons, pieces)
+
+
+def _fields(row: Mention | Link) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in row.__dataclass_fields__}
