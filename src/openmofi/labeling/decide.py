@@ -12,6 +12,7 @@ from openmofi.labeling.corpus import Corpus, corpus_evidence, own_scale
 from openmofi.labeling.judge.calibration import Calibration, fit_calibration, threshold_for_precision
 from openmofi.labeling.judge.evidence import Evidence, Scorer, reference_sample
 from openmofi.labeling.label_settings import LabelSettings
+from openmofi.labeling.verdicts.threshold import Correction
 from openmofi.linking import linker_fingerprint
 from openmofi.storage import fingerprint
 
@@ -41,7 +42,8 @@ class Decision:
         return {"labels": len(accepted), "expected_right": round(float(accepted.sum()), 1)}
 
 
-def decide(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Calibration | None) -> Decision:
+def decide(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Calibration | None,
+           correction: Correction | None = None) -> Decision:
     """Calibration and threshold; what is not known yet is fitted on the job's own pairs, whose evidence is gathered
     once.
 
@@ -50,6 +52,7 @@ def decide(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Cal
         encoder: judges them.
         settings: whose threshold or target precision holds.
         known: a calibration of that encoder, if there is one.
+        correction: by verdicts, which then choose the threshold for the target precision.
 
     Raises:
         OpenMofiError: too few linked candidates, but some.
@@ -68,7 +71,8 @@ def decide(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Cal
                                        "template": corpus.template, **_text_settings(settings)})
     if selection.target_precision is None or evidence is None:
         return Decision(known, selection.threshold, evidence)
-    return Decision(known, threshold_for_precision(known.of(evidence), selection.target_precision), evidence)
+    choose = correction.threshold if correction else threshold_for_precision
+    return Decision(known, choose(known.of(evidence), selection.target_precision), evidence)
 
 
 def calibration_key(encoder: str, kb: KnowledgeBase, template: str) -> str:
