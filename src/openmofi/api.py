@@ -76,6 +76,7 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
           linker: str = "coherence", threshold: float = 0.8, target_precision: float | None = None, top_k: int = 5,
           sibling_margin: float = 0.0, template: str = "{name}: {description}", max_candidates: int = 8,
           boilerplate: bool = True, adapt: bool = False, calibration: str | Path | None = None,
+          verdicts: str | Path | None = None,
           cache: Folder | None = None, on_damage: Literal["stop", "keep"] = "stop", max_unpack_ratio: int = 200,
           text_column: str | Sequence[str] = "", image_column: str | Sequence[str] = "",
           key_column: str | Sequence[str] = "", image_root: str | Path = "",
@@ -101,6 +102,7 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
             `openmofi.labeling.TextSettings`.
         adapt: fit a light adapter on the job's own links first.
         calibration: a label job's `calibration.json` to use.
+        verdicts: what a person said of earlier labels of these pairs (`Labels.audit_page`); chooses the threshold.
         cache: links, features and entity embeddings, shared by jobs; `out` where not given.
         on_damage: what a damaged shard does: `stop`, or `keep` what can be read.
         max_unpack_ratio: a compressed tar that unpacks to more than so many times its size counts as damaged.
@@ -137,7 +139,8 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
     check_patterns(settings.read, [shard.path for shard in shards])
     with shown_progress(progress) as shown:
         labeling.label(shards, _kb(kb, shown), _encoder(encoder, device, precision), out, settings, cache=cache,
-                       calibration=calibration, engine=engine_named(engine), progress=shown, restart=restart)
+                       calibration=calibration, verdicts=verdicts, engine=engine_named(engine), progress=shown,
+                       restart=restart)
     return Labels.open(out)
 
 

@@ -21,9 +21,11 @@ from terminal import openmofi, sentence
 
 HEAVY = ("torch", "transformers", "spacy", "ray", "matplotlib", "scipy", "numpy", "pyarrow", "PIL", "timm", "open_clip")
 VERBS = {
-    (): ("--debug", "--version", "label", "explain", "kb", "dataset", "link", "encoder", "export", "sample"),
+    (): ("--debug", "--version", "label", "label audit", "explain", "kb", "dataset", "link", "encoder", "export",
+         "sample"),
     ("label",): ("--kb", "--encoder", "--out", "--threshold", "--target-precision", "--adapt", "--on-damage",
-                 "--engine", "--cache", "--json"),
+                 "--engine", "--cache", "--verdicts", "--json"),
+    ("label audit",): ("--out", "--verdicts", "--sample", "--by", "--seed", "--kb", "--json"),
     ("explain",): ("--image", "--text", "--kb", "--encoder", "--calibration", "--json"),
     ("kb",): ("build", "info", "verify", "lookup"),
     ("kb", "build"): ("--out", "--candidates", "--check", "--json"),

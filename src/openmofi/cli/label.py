@@ -1,4 +1,4 @@
-"""`openmofi label`: the main job."""
+"""`openmofi label`: the main job; `openmofi label audit`: a look by a person at what it made."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated, Literal, cast
 
 import typer
 
-from openmofi.cli.command import Restart, output_path, print_json
+from openmofi.cli.command import Restart, input_path, output_path, print_json
+from openmofi.errors import UsageError
 
 
 def label(
@@ -28,6 +29,9 @@ def label(
         help="Mark what texts repeat whatever is shown, credits, addresses, dates, file names.")] = True,
     adapt: Annotated[bool, typer.Option("--adapt", help="Fit a light adapter on the job's own links first.")] = False,
     calibration: Annotated[Path | None, typer.Option(help="Use this calibration.json.")] = None,
+    verdicts: Annotated[Path | None, typer.Option(
+        parser=input_path, metavar="FILE",
+        help="Choose the threshold for --target-precision by these verdicts of `openmofi label audit`.")] = None,
     cache: Annotated[Path | None, typer.Option(
         parser=output_path, help="Shared by jobs: links, features (default: the output).")] = None,
     on_damage: Annotated[str, typer.Option(
@@ -49,13 +53,14 @@ def label(
     restart: Restart = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
-    """Label image–text pairs: one label Parquet a shard, rows in = rows out."""
+    """Label image–text pairs: one label Parquet a shard, rows in = rows out. Then: openmofi label audit --help."""
     from openmofi import api
 
     labels = api.label(
         shards, kb=kb, encoder=encoder, out=out, detector=detector, linker=linker, threshold=threshold,
         target_precision=target_precision, top_k=top_k, sibling_margin=sibling_margin, template=template,
-        max_candidates=max_candidates, boilerplate=boilerplate, adapt=adapt, calibration=calibration, cache=cache,
+        max_candidates=max_candidates, boilerplate=boilerplate, adapt=adapt, calibration=calibration,
+        verdicts=verdicts, cache=cache,
         on_damage=cast(Literal["stop", "keep"], on_damage), max_unpack_ratio=max_unpack_ratio,
         text_column=text_column or "", image_column=image_column or "", key_column=key_column or "",
         image_root=image_root, max_image_pixels=max_image_pixels, batch_size=batch_size, device=device,
@@ -80,6 +85,51 @@ def label(
         commonest = "; ".join(f"{rows:,} × {shorten(piece, 48)!r}" for piece, rows in marked["pieces"][:3])
         typer.echo(f"boilerplate: {marked['marked']:,} of {marked['mentions']:,} mentions"
                    + (f"; repeated most: {commonest}" if commonest else ""))
+    if said := counts.get("verdicts"):
+        corrected = said["corrected_precision"]
+        typer.echo(f"threshold by {said['judged']:,} verdicts ({said['unsure']:,} unsure left out)"
+                   + ("" if corrected is None else f"; precision corrected by them {corrected:.3f}"))
     if gain := counts.get("adapter_gain"):
         typer.echo(f"adapter: {gain['without']['expected_right']:,.0f} labels expected to be right without it, "
                    f"{gain['with']['expected_right']:,.0f} with it")
+
+
+def audit(
+    labels: Annotated[Path, typer.Argument(parser=input_path, help="Folder written by `openmofi label`.")],
+    out: Annotated[Path | None, typer.Option(
+        "--out", "-o", parser=output_path, metavar="PAGE.html", help="Write a page on which a person judges.")] = None,
+    verdicts: Annotated[Path | None, typer.Option(
+        parser=input_path, metavar="FILE", help="Correct the precision by what such a page saved.")] = None,
+    sample: Annotated[int, typer.Option(help="Labels to draw for the page.")] = 200,
+    by: Annotated[str, typer.Option(help="What strata are made of: probability, type or both.")] = "probability,type",
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
+    kb: Annotated[Path | None, typer.Option(
+        parser=input_path, help="Knowledge base: names, descriptions, types; by default the labels' own.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Draw labels for a page on which a person judges them, or correct the labels' precision by the verdicts."""
+    if (out is None) == (verdicts is None):
+        raise UsageError("A look at labels writes a page or reads what it saved.",
+                         "Give -o PAGE.html, or --verdicts FILE.")
+    from openmofi.cli.show.tables import print_corrected
+    from openmofi.dataset.objects import Labels
+    from openmofi.knowledge import KnowledgeBase
+
+    opened, known = Labels.open(labels), KnowledgeBase.open(kb) if kb else None
+    if verdicts:
+        corrected = opened.corrected(verdicts, kb=known).as_dict()
+        if as_json:
+            print_json(corrected)
+        else:
+            print_corrected(corrected)
+        return
+    assert out is not None
+    drawn = opened.audit_page(out, sample=sample, by=[part.strip() for part in by.split(",")], seed=seed, kb=known)
+    size, below = len(drawn.drawn), len(drawn.drawn) - drawn.accepted
+    if as_json:
+        print_json({"page": str(out), "drawn": size, "accepted": drawn.accepted, "below_threshold": below,
+                    "strata": {stratum.name: stratum.labels for stratum in drawn.strata}})
+        return
+    typer.echo(f"{out}: {drawn.accepted:,} labels and {below:,} candidates below the threshold, "
+               f"of {len(drawn.strata):,} strata" + ("; there are no more" if size < sample else ""))
+    typer.echo(f"Judge them in a browser, save, then: openmofi label audit {labels} --verdicts verdicts.json")

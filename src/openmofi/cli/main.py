@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,14 +12,22 @@ from openmofi.cli import dataset, encoder, eval, explain, export, kb, label, lin
 from openmofi.cli.command import Commands, run_app
 from openmofi.version import __version__
 
+
+class _Commands(Commands):
+    # `label` takes shards, so no group can stand there: `label audit` is a command whose name has two words.
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        return super().resolve_command(ctx, ["label audit", *args[2:]] if args[:2] == ["label", "audit"] else args)
+
+
 app = typer.Typer(
-    name="openmofi", cls=Commands, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+    name="openmofi", cls=_Commands, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Noisy image–text pairs in, an entity-labelled image dataset out.",
     epilog="Start here: make demo, then: openmofi explain --help",
 )
 app.add_typer(kb.app, name="kb", help="Build and look into knowledge bases.")
 app.command("label", help="Label image–text pairs with the entities that their images show.")(label.label)
+app.command("label audit", help="Let a person judge drawn labels; correct their precision by it.")(label.audit)
 app.command("explain", help="Show the whole reasoning for one image and its text.")(explain.explain)
 app.add_typer(dataset.app, name="dataset", help="Turn labels into a dataset, report on it, audit it.")
 app.command("reinforce")(reinforce.reinforce)

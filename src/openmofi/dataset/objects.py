@@ -17,6 +17,10 @@ from openmofi.errors import MissingExtraError
 if TYPE_CHECKING:
     import pandas
 
+    from openmofi.dataset.review.corrected import Corrected
+    from openmofi.dataset.review.sample import Sample
+    from openmofi.knowledge import KnowledgeBase
+
 
 @dataclass(frozen=True)
 class _Tables:
@@ -87,6 +91,35 @@ class Labels(_Tables):
         for name in ("entity", "probability"):
             labels = labels.append_column(name, judged.field(name).filter(accepted))
         return labels
+
+    def audit_page(self, out: str | Path, *, sample: int = 200, by: Sequence[str] = ("probability", "type"),
+                   seed: int = 0, kb: KnowledgeBase | None = None) -> Sample:
+        """Write a page on which a person judges a sample of the labels; see docs/audit.md.
+
+        Args:
+            out: the page, one file.
+            sample: how many labels to draw; all where there are fewer.
+            by: strata of `probability`, `type` or both.
+            seed: of the draw.
+            kb: names, descriptions and types of entities; the labels' own where not given.
+
+        Raises:
+            UsageError: `sample` is not positive, or `by` has another value.
+            OpenMofiError: no label is accepted, or a shard of pairs has moved or changed.
+        """
+        from openmofi.dataset.review.page import write_page
+
+        return write_page(self.folder, out, sample=sample, by=by, seed=seed, kb=kb)
+
+    def corrected(self, verdicts: str | Path, *, kb: KnowledgeBase | None = None) -> Corrected:
+        """The labels' precision by the verdicts that such a page saved, with intervals.
+
+        Raises:
+            OpenMofiError: the file is damaged or of other labels.
+        """
+        from openmofi.dataset.review.corrected import correct
+
+        return correct(self.folder, verdicts, kb=kb)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from openmofi.labeling.corpus import Corpus, corpus_evidence, own_scale
 from openmofi.labeling.judge.calibration import MINIMUM, Calibration, fit_calibration, threshold_for_precision
 from openmofi.labeling.judge.evidence import Evidence, Scorer, reference_sample
 from openmofi.labeling.label_settings import LabelSettings
+from openmofi.labeling.verdicts.threshold import Correction
 from openmofi.linking import linker_fingerprint
 from openmofi.storage import fingerprint
 
@@ -45,7 +46,8 @@ class Decision:
         return {"labels": len(accepted), "expected_right": round(float(accepted.sum()), 1)}
 
 
-def decide(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Calibration | None) -> Decision:
+def decide(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Calibration | None,
+           correction: Correction | None = None) -> Decision:
     """Calibration and threshold, on the job's own pairs, whose evidence is gathered once.
 
     A calibration that was fitted on these very pairs is used as it is. One of another corpus is estimated again here,
@@ -56,6 +58,7 @@ def decide(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Cal
         encoder: judges them.
         settings: whose threshold or target precision holds.
         known: a calibration of that encoder, if there is one.
+        correction: by verdicts, which then choose the threshold for the target precision.
 
     Raises:
         OpenMofiError: too few linked candidates, but some, and no calibration.
@@ -81,7 +84,8 @@ def decide(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Cal
     assert known is not None
     if selection.target_precision is None or probability is None:
         return Decision(known, selection.threshold, probability)
-    return Decision(known, threshold_for_precision(probability, selection.target_precision), probability)
+    choose = correction.threshold if correction else threshold_for_precision
+    return Decision(known, choose(probability, selection.target_precision), probability)
 
 
 def _estimated(evidence: Evidence, ids: Sequence[str], known: Calibration | None) -> Calibration:

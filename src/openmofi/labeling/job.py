@@ -32,6 +32,7 @@ from openmofi.labeling.judge.report import advice
 from openmofi.labeling.judge.stage import JudgeStage
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.read.marked import MarkedCounts
+from openmofi.labeling.verdicts.threshold import Correction, read_correction
 from openmofi.linking import linker_fingerprint
 from openmofi.pairs import ReadSettings, read_pairs
 from openmofi.schema import LabelStatus
@@ -51,8 +52,9 @@ OUTPUTS = Outputs(
 
 
 def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str | Path, settings: LabelSettings, *,
-          cache: str | Path | None = None, calibration: str | Path | None = None, engine: Engine | None = None,
-          progress: Progress | None = None, restart: bool = False) -> dict[str, Any]:
+          cache: str | Path | None = None, calibration: str | Path | None = None,
+          verdicts: str | Path | None = None, engine: Engine | None = None, progress: Progress | None = None,
+          restart: bool = False) -> dict[str, Any]:
     """Label `shards` into the folder `out`; goes on where an earlier run stopped.
 
     Args:
@@ -63,6 +65,8 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
         settings: see `LabelSettings`.
         cache: links, features and entity embeddings; `out` where not given. Jobs may share it.
         calibration: a calibration file to use instead of the encoder's own or a fresh one.
+        verdicts: file of verdicts on labels of the same pairs and settings; chooses the threshold for the target
+            precision.
         engine: how it runs; in this process where not given.
         progress: receives each step.
         restart: remove what was made in `out` before, and begin anew.
@@ -72,7 +76,7 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
         of their probabilities), `boilerplate` (`mentions`, of these `marked`, by `reasons`, and the commonest repeated
         `pieces` with their rows), `entities` that were judged, `threshold`, `calibration` (`source`: `fitted` on these
         pairs, `stored` of others, or `blended`; and `openmofi.labeling.judge.report.describe`'s), `advice` where hardly
-        anything was accepted; with an adapter `adapter_gain`; where images are of formats that are not read,
+        anything was accepted; with an adapter `adapter_gain`; with verdicts `verdicts`; where images are of formats that are not read,
         `unread_formats` (name → images).
 
     Raises:
@@ -86,19 +90,20 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
     if odd := next((shard for shard in shards if not is_utf8(shard.name)), None):
         raise UsageError(f"The name of the shard {odd.path!a} is not UTF-8, and tables are named by it.", "Rename it.")
     given = given_calibration(calibration, kb, encoder, settings) if calibration else None
-    with claimed(out, "labels", _described(shards, kb, encoder, settings),
-                 _inputs(shards, kb, encoder, settings, calibration), outputs=OUTPUTS, restart=restart) as manifest:
+    described, inputs = _described(shards, kb, encoder, settings), _inputs(shards, kb, encoder, settings, calibration)
+    correction = read_correction(verdicts, settings.selection.target_precision, described, inputs) if verdicts else None
+    with claimed(out, "labels", described, inputs, outputs=OUTPUTS, restart=restart) as manifest:
         known, progress = given or known_calibration(kb, encoder, out, settings), progress or Quiet()
         with _suited(engine or LocalEngine(), shards, settings.read, progress).session() as session:
             counts = _label(shards, kb, encoder, out, settings, cache or out, known,
-                            calibration or Path(out) / CALIBRATION_FILE, session, progress)
+                            calibration or Path(out) / CALIBRATION_FILE, session, progress, correction)
         finish_manifest(out, manifest, counts)
         return counts
 
 
 def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str | Path, settings: LabelSettings,
            cache: str | Path, known: Calibration | None, known_path: str | Path, engine: Engine, progress: Progress,
-           ) -> dict[str, Any]:
+           correction: Correction | None) -> dict[str, Any]:
     corpus = read_corpus(shards, kb, encoder, settings, cache, engine, progress,
                          known.reference if known else ())
     adapt = settings.adapt and len(corpus.entities.ids) > 0
@@ -107,7 +112,7 @@ def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: st
         if note := other_texts(known, settings):
             progress.say(note)
         require_fitted(known, known_path, judging, kb, settings.selection.template)
-    decision = decide(corpus, judging, settings, known)
+    decision = decide(corpus, judging, settings, known, correction)
     if decision.calibration is not NOTHING:
         decision.calibration.save(Path(out) / CALIBRATION_FILE)
         encoder.calibrations[decision.calibration.fitted_for] = Path(out) / CALIBRATION_FILE
@@ -117,7 +122,7 @@ def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: st
     if missing:
         progress.begin("judge", len(missing))
         engine.run(stage, missing, progress)
-    counts = _count(stage, shards) | {"entities": len(corpus.entities.ids), "threshold": decision.threshold}
+    counts = _count(stage, shards, correction) | {"entities": len(corpus.entities.ids), "threshold": decision.threshold}
     if judging is not encoder:
         plain = decide(corpus, encoder, settings, None)
         counts["adapter_gain"] = {"without": plain.gain(decision.threshold), "with": decision.gain(decision.threshold)}
@@ -171,7 +176,7 @@ def _adapted(corpus: Corpus, out: str | Path, settings: LabelSettings, progress:
     return open_encoder(f"run:{folder}", bases=[corpus.encoder])
 
 
-def _count(stage: JudgeStage, shards: Sequence[Shard]) -> dict[str, Any]:
+def _count(stage: JudgeStage, shards: Sequence[Shard], correction: Correction | None) -> dict[str, Any]:
     status: Counter[str] = Counter()
     probabilities: list[np.ndarray] = []
     unread: Counter[str] = Counter()
@@ -186,6 +191,7 @@ def _count(stage: JudgeStage, shards: Sequence[Shard]) -> dict[str, Any]:
     accepted = np.concatenate(probabilities)
     marked = sum((stage.read.marked(shard) for shard in shards), MarkedCounts())
     more = {"unread_formats": dict(sorted(unread.items()))} if unread else {}
+    more |= correction.counts(accepted) if correction else {}
     return {"rows_in": rows_in, "rows_out": sum(status.values()), "accepted": len(accepted),
             "expected_precision": float(accepted.mean(dtype=np.float64)) if len(accepted) else None,
             "boilerplate": marked.as_dict(_PIECES), "status": dict(sorted(status.items())), **more}

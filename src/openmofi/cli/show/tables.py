@@ -67,6 +67,21 @@ def print_audit(result: Mapping[str, Any]) -> None:
             print(f"precision of {name} at recall {result['recall_asked']:.2f}: {_percent(precision)}")
 
 
+def print_corrected(result: Mapping[str, Any]) -> None:
+    """Print labels' precision corrected by verdicts: a row a stratum."""
+    rows = [("all labels", result["labels"])]
+    rows += [(f"{group} {name}", row) for group in ("probability", "type", "below")
+             for name, row in result[group].items()]
+    print_table(("", "labels", "expected", "right", "corrected", "95 %"), [
+        (name, f"{row['labels']:,}", _percent(row["expected"]), f"{row['right']:,} of {row['judged']:,}",
+         _percent(row["corrected"]), "–".join(f"{edge:.1%}" for edge in row["interval"] or ()))
+        for name, row in rows], whole=range(1, 6))
+    if result["unsure"]:
+        print(f"{result['unsure']:,} unsure verdicts are left out.")
+    if result["unjudged"]:
+        print(f"{result['unjudged']:,} labels of the sample have no verdict yet.")
+
+
 def _audit_warnings(result: Mapping[str, Any]) -> None:
     if result["keys_unmatched"]:
         print(f"warning: {result['keys_unmatched']:,} keys of the truth are not in the labels, such as "

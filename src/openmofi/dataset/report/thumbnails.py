@@ -1,4 +1,4 @@
-"""Small images for the report: read by key from a shard of pairs, shrunk, as data URIs."""
+"""Small images for pages: read by key from a shard of pairs, shrunk, as data URIs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Literal
 
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import ImageRefused, ReadSettings, decode_image, read_pairs
@@ -16,8 +17,9 @@ SIDE = 160
 _QUALITY = 82
 
 
-def thumbnails(shard: Shard, keys: Iterable[str], read: ReadSettings = ReadSettings()) -> dict[str, str]:
-    """Key → JPEG of at most 160 px a side as a data URI, for those of `keys` whose image can be shown.
+def thumbnails(shard: Shard, keys: Iterable[str], read: ReadSettings = ReadSettings(), *, side: int = SIDE,
+               form: Literal["JPEG", "WebP"] = "JPEG") -> dict[str, str]:
+    """Key → image of at most `side` px a side as a data URI, for those of `keys` whose image can be shown.
 
     `read` says how the pairs were read when they were labelled.
 
@@ -34,7 +36,7 @@ def thumbnails(shard: Shard, keys: Iterable[str], read: ReadSettings = ReadSetti
         for pair in read_pairs(shard, replace(read, on_damage="keep")):
             if pair.key in missing and pair.image is not None:
                 missing.discard(pair.key)
-                if uri := thumbnail(pair.image):
+                if uri := thumbnail(pair.image, side, form):
                     uris[pair.key] = uri
             if not missing:
                 break
@@ -44,13 +46,13 @@ def thumbnails(shard: Shard, keys: Iterable[str], read: ReadSettings = ReadSetti
     return uris
 
 
-def thumbnail(data: bytes) -> str | None:
+def thumbnail(data: bytes, side: int = SIDE, form: Literal["JPEG", "WebP"] = "JPEG") -> str | None:
     """The image, shrunk, as a data URI; `None` if it cannot be decoded."""
     try:
-        image = decode_image(data, size_hint=SIDE)
+        image = decode_image(data, size_hint=side)
     except ImageRefused:
         return None
-    image.thumbnail((SIDE, SIDE))
+    image.thumbnail((side, side))
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    image.save(buffer, form, quality=_QUALITY)
+    return f"data:image/{form.lower()};base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,172 @@
+"""All labels in cells of like ones: how many, what their probabilities expect, and a few drawn from each.
+
+A cell is (accepted or not, a range of probability, a type of entity). Labels are accepted candidates. Of the others,
+those of probability ≥ .1 count that are the best of their mention and miss the threshold alone: they would be labels
+under a lower one, so looking at some of them says what the threshold costs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from openmofi.dataset.tables import Bools, Codebook, Floats, Folder, Ints, Judged, as_array, best_of_pairs
+from openmofi.knowledge import KnowledgeBase
+from openmofi.schema import Reason
+from openmofi.storage import Shard
+
+EDGES = (0.0, 0.1, 0.3, 0.5, 0.65, 0.8, 0.9, 0.95, 0.99)
+OTHER = "other types"
+_CONSIDERED = 0.1
+"""Least probability of a candidate below the threshold that is drawn."""
+
+_LARGEST = 6
+
+Cell = tuple[bool, int, str]
+"""Accepted, the range of probability (position of its lower edge), the type."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A label, or what would be one under a lower threshold: position of its shard, its row there, the entity."""
+
+    shard: int
+    row: int
+    entity: str
+    probability: float
+
+
+@dataclass
+class Content:
+    """Of a cell, or of several.
+
+    Attributes:
+        labels: how many.
+        expected: the sum of their probabilities.
+        draws: random number → label, of those with the smallest numbers; the smallest of two parts together are the
+            smallest of the whole, so that cells may be joined after drawing.
+    """
+
+    labels: int = 0
+    expected: float = 0.0
+    draws: list[tuple[float, Candidate]] = field(default_factory=list)
+
+    def add(self, other: Content, most: int) -> None:
+        """Take in another one; keep the `most` smallest draws."""
+        self.labels, self.expected = self.labels + other.labels, self.expected + other.expected
+        self.draws = sorted([*self.draws, *other.draws], key=lambda draw: draw[0])[:most]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The candidates of a label table as flat arrays of one length; each entity once a row."""
+
+    row: Ints
+    entity: pa.Array
+    probability: Floats
+    accepted: Bools
+
+    @classmethod
+    def of(cls, table: pa.Table) -> Candidates:
+        """From a table with the columns `mentions` and `entities` of `schema.LABELS`."""
+        judged = Judged.of(table)
+        reason = as_array(table["entities"]).flatten().field("reason")
+        missed = pc.equal(reason, str(Reason.BELOW_THRESHOLD)).to_numpy(zero_copy_only=False)
+        missed = missed & (judged.probability >= _CONSIDERED)
+        best = best_of_pairs(judged.mention, np.zeros_like(judged.mention), judged.probability)
+        chosen = np.flatnonzero(judged.accepted | (missed & np.isin(np.arange(len(missed)), best)))
+        codes = Codebook().encode(judged.entity.take(pa.array(chosen)))
+        chosen = np.sort(chosen[best_of_pairs(judged.row[chosen], codes, judged.probability[chosen])])
+        return cls(judged.row[chosen], judged.entity.take(pa.array(chosen)), judged.probability[chosen],
+                   judged.accepted[chosen])
+
+    @property
+    def ranges(self) -> Ints:
+        """Position of the range of each probability."""
+        return np.searchsorted(np.array(EDGES, np.float32), self.probability, "right") - 1
+
+
+class Kinds:
+    """The first type of an entity, asked of the knowledge base once."""
+
+    def __init__(self, kb: KnowledgeBase | None) -> None:
+        self.kb = kb
+        self._entities, self._known, self.names = Codebook(), np.empty(0, np.int64), Codebook()
+
+    def codes(self, entities: pa.Array) -> Ints:
+        """Each entity's position in `names.values`."""
+        codes = self._entities.encode(entities)
+        if new := self._entities.values[len(self._known):]:
+            kinds = pa.array(self._kinds(new), pa.string())
+            self._known = np.concatenate([self._known, self.names.encode(kinds)])
+        return self._known[codes]
+
+    def _kinds(self, entities: Sequence[str]) -> list[str]:
+        rows = [-1] * len(entities) if self.kb is None else self.kb.rows(entities).tolist()
+        types = [self.kb.entity(row).types if self.kb and row >= 0 else () for row in rows]
+        return [kinds[0] if kinds else "no type" for kinds in types]
+
+
+def cells(folder: Folder, kinds: Kinds, *, draws: int = 0, seed: int = 0,
+          seen: Callable[[Shard, pa.Table, Candidates, Ints], None] | None = None) -> dict[Cell, Content]:
+    """Read all labels once.
+
+    Args:
+        folder: of labels.
+        kinds: types of entities; all but the six commonest among the labels become `OTHER`.
+        draws: most labels to draw from a cell.
+        seed: of the draws.
+        seen: is given each shard's table, candidates, and their types as positions in `kinds.names.values`.
+    """
+    found: dict[Cell, Content] = {}
+    for position, shard in enumerate(folder.shards):
+        table = folder.read(shard, ["key", "mentions", "entities"])
+        candidates = Candidates.of(table)
+        kind = kinds.codes(candidates.entity)
+        if seen:
+            seen(shard, table, candidates, kind)
+        numbers = np.random.default_rng([seed, position]).random(len(kind))
+        for cell, rows in _groups(candidates, kind, kinds.names.values):
+            drawn = rows[np.argsort(numbers[rows])[:draws]]
+            content = Content(len(rows), float(candidates.probability[rows].sum(dtype=np.float64)), [
+                (float(numbers[row]), Candidate(position, int(candidates.row[row]), candidates.entity[int(row)].as_py(),
+                                                float(candidates.probability[row]))) for row in drawn])
+            found.setdefault(cell, Content()).add(content, draws)
+    common = common_kinds(found)
+    return joined(found, lambda cell: (cell[0], cell[1], cell[2] if cell[2] in common else OTHER), draws)
+
+
+def _groups(candidates: Candidates, kind: Ints, names: Sequence[str]) -> list[tuple[Cell, Ints]]:
+    code = (kind * 2 + candidates.accepted) * len(EDGES) + candidates.ranges
+    order = np.argsort(code, kind="stable")
+    values, starts = np.unique(code[order], return_index=True)
+    parts = np.split(order, starts)[1:]
+    return [((bool(value // len(EDGES) % 2), int(value % len(EDGES)), names[int(value) // len(EDGES) // 2]), rows)
+            for value, rows in zip(values, parts, strict=True)]
+
+
+def common_kinds(found: Mapping[Cell, Content]) -> Collection[str]:
+    """The types of most labels."""
+    labels: Counter[str] = Counter()
+    for (accepted, _, kind), content in found.items():
+        labels[kind] += content.labels if accepted else 0
+    ordered = sorted(labels, key=lambda kind: (-labels[kind], kind))
+    return set(ordered[:_LARGEST] if len(ordered) > _LARGEST + 1 else ordered)
+
+
+def joined(found: Mapping[Cell, Content], name: Callable[[Cell], Cell], draws: int) -> dict[Cell, Content]:
+    """The cells that have the same name as one; sorted, so that neighbours are alike."""
+    parts: dict[Cell, Content] = {}
+    for cell, content in found.items():
+        parts.setdefault(name(cell), Content()).add(content, draws)
+    return dict(sorted(parts.items()))
+
+
+def range_name(position: int) -> str:
+    """A range of probability, for people."""
+    return f"{EDGES[position]:.2f}–{[*EDGES, 1.0][position + 1]:.2f}"

@@ -1,0 +1,90 @@
+"use strict";
+const { file, items } = JSON.parse(document.getElementById("data").textContent);
+const storeName = "openmofi-verdicts:" + file.labels;
+const nameOf = item => JSON.stringify([item.shard, item.key, item.entity]);
+const part = id => document.getElementById(id);
+const words = { y: "yes", n: "no", u: "unsure" };
+
+// Verdicts are kept by label, so that another page of the same labels knows them, too.
+let kept = {}, stored = true;
+try {
+  kept = JSON.parse(localStorage.getItem(storeName) || "{}");
+} catch {
+  stored = false;
+}
+const verdictOf = item => kept[nameOf(item)];
+const firstOpen = () => items.findIndex(item => !verdictOf(item));
+let position = firstOpen() < 0 ? items.length : firstOpen();
+
+function keep() {
+  try {
+    localStorage.setItem(storeName, JSON.stringify(kept));
+  } catch {
+    stored = false;
+  }
+}
+
+function judge(verdict) {
+  if (position >= items.length) return;
+  kept[nameOf(items[position])] = { verdict, when: new Date().toISOString() };
+  keep();
+  move(1);
+}
+
+function move(step) {
+  position = Math.min(items.length, Math.max(0, position + step));
+  show();
+}
+
+function save() {
+  const verdicts = items.filter(verdictOf).map(({ shard, key, entity, probability, stratum }) =>
+    ({ shard, key, entity, probability, stratum, ...kept[nameOf({ shard, key, entity })] }));
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([JSON.stringify({ ...file, verdicts }, null, 1)], { type: "application/json" }));
+  link.download = "verdicts.json";
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  part("state").textContent = "saved " + verdicts.length + " verdicts as verdicts.json";
+}
+
+function showItem(item) {
+  part("name").textContent = item.name;
+  part("description").textContent = item.description;
+  part("text").replaceChildren(...item.text.map(([piece, kind]) => {
+    const node = document.createElement(kind ? "mark" : "span");
+    node.className = kind;
+    node.textContent = piece;
+    return node;
+  }));
+  part("picture").hidden = !item.image;
+  part("missing").hidden = Boolean(item.image);
+  if (item.image) part("picture").src = item.image;
+  const said = verdictOf(item);
+  part("said").textContent = said
+    ? "you said " + words[said.verdict] + "; the labels gave it probability " + item.probability.toFixed(2) : "";
+  for (const verdict of "ynu") part(verdict).setAttribute("aria-pressed", said?.verdict === verdict);
+}
+
+function show() {
+  const done = items.filter(verdictOf).length;
+  part("card").hidden = position >= items.length;
+  part("end").hidden = position < items.length;
+  if (position < items.length) showItem(items[position]);
+  part("left").textContent = done < items.length
+    ? (items.length - done) + " labels have no verdict yet; what is judged is a fair sample all the same." : "All labels are judged.";
+  part("place").textContent = Math.min(position + 1, items.length) + " of " + items.length;
+  part("bar").style.width = 100 * done / items.length + "%";
+  part("state").textContent = done + " judged" + (stored ? "" : "; this browser keeps nothing: save before you close the page");
+}
+
+const keys = { y: () => judge("y"), n: () => judge("n"), u: () => judge("u"), s: save,
+  ArrowLeft: () => move(-1), ArrowRight: () => move(1) };
+addEventListener("keydown", event => {
+  const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+  if (!act || event.ctrlKey || event.metaKey || event.altKey || event.repeat && event.key.length === 1) return;
+  event.preventDefault();
+  act();
+});
+for (const [id, act] of [["y", keys.y], ["n", keys.n], ["u", keys.u], ["back", keys.ArrowLeft],
+  ["forward", keys.ArrowRight], ["save", save], ["save-end", save]]) part(id).addEventListener("click", act);
+show();

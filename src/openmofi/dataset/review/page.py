@@ -1,0 +1,120 @@
+"""The page: one file with all that it shows; it loads nothing, and what is judged stays in the browser until saved."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from openmofi.config import settings_from
+from openmofi.dataset.audit.entities import labels_kb
+from openmofi.dataset.names import describe
+from openmofi.dataset.report.thumbnails import thumbnails
+from openmofi.dataset.review.cells import Kinds
+from openmofi.dataset.review.sample import BY, Drawn, Sample, draw
+from openmofi.dataset.tables import Folder
+from openmofi.errors import OpenMofiError
+from openmofi.knowledge import KnowledgeBase
+from openmofi.labeling.verdicts.file import KIND, probability_basis
+from openmofi.pairs import ReadSettings
+from openmofi.storage import Shard, write_text
+
+_SIDE = 480
+_BEFORE, _TEXT = 300, 1200
+"""Characters shown before the first mention of the entity, and in all."""
+
+_NOT_HTML = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+
+
+def write_page(folder: Folder, out: str | Path, *, sample: int = 200, by: Sequence[str] = BY, seed: int = 0,
+               kb: KnowledgeBase | None = None) -> Sample:
+    """Draw labels and write a page on which a person judges them; equal arguments give equal bytes.
+
+    Args:
+        folder: of labels.
+        out: the page.
+        sample: how many labels; all where there are fewer.
+        by: strata of `probability`, `type` or both.
+        seed: of the draw.
+        kb: names, descriptions and types of entities; the labels' own where not given.
+
+    Raises:
+        UsageError: `sample` is not positive.
+        OpenMofiError: no label is accepted, or a shard of pairs has moved or changed.
+    """
+    kb = kb or labels_kb(folder)
+    drawn = draw(folder, Kinds(kb), sample, by, seed)
+    manifest = folder.manifest
+    saved = {"kind": KIND, "version": 1, "labels": manifest.fingerprint,
+             "basis": probability_basis(manifest.settings, manifest.inputs),
+             "encoder": manifest.inputs.get("/encoder", ""), "kb": manifest.inputs.get("/kb", ""), "by": list(by),
+             "seed": seed, "sample": len(drawn.drawn),
+             "strata": [asdict(stratum) for stratum in drawn.strata]}
+    data = {"file": saved, "items": _items(folder, drawn.drawn, kb)}
+    script = files(__package__).joinpath("page.js").read_text("utf-8")
+    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    page = environment.from_string(files(__package__).joinpath("page.html.j2").read_text("utf-8"))
+    # A script's text is no HTML: it may not hold what would end it.
+    write_text(out, page.render(folder=Path(folder.path).name, count=len(drawn.drawn), allowed=allowed,
+                                script=Markup(script),
+                                data=Markup(json.dumps(data, ensure_ascii=False).translate(_NOT_HTML))))
+    return drawn
+
+
+def _items(folder: Folder, drawn: Sequence[Drawn], kb: KnowledgeBase | None) -> list[dict[str, Any]]:
+    read = settings_from(ReadSettings(), values=folder.manifest.settings.get("read"))
+    items: dict[int, dict[str, Any]] = {}
+    for position in sorted({entry.candidate.shard for entry in drawn}):
+        shard = folder.shards[position]
+        _require_unchanged(folder, shard)
+        here = [number for number, entry in enumerate(drawn) if entry.candidate.shard == position]
+        table = folder.read(shard, ["key", "text", "mentions", "entities"])
+        rows = [table.slice(drawn[number].candidate.row, 1).to_pylist()[0] for number in here]
+        images = thumbnails(shard, [row["key"] for row in rows], read, side=_SIDE, form="WebP")
+        for number, row in zip(here, rows, strict=True):
+            items[number] = {"shard": shard.name, "image": images.get(row["key"], ""), **_shown(row, drawn[number], kb)}
+    return [items[number] for number in range(len(drawn))]
+
+
+def _require_unchanged(folder: Folder, shard: Shard) -> None:
+    again = "Put it back where it was, or label the pairs again."
+    try:
+        fingerprint = shard.fingerprint
+    except OpenMofiError as error:
+        raise OpenMofiError(f"The images of {folder.path} are not there: {error.message}", again) from error
+    if folder.manifest.inputs.get(shard.name, fingerprint) != fingerprint:
+        raise OpenMofiError(f"{shard.path} has changed since it was labelled.", again)
+
+
+def _shown(row: Mapping[str, Any], drawn: Drawn, kb: KnowledgeBase | None) -> dict[str, Any]:
+    candidate = drawn.candidate
+    claimed = {entity["mention"] for entity in row["entities"] if entity["entity"] == candidate.entity}
+    surface = row["mentions"][min(claimed)]["surface"]
+    entity = describe([candidate.entity], kb, {candidate.entity: surface})[0]
+    return {"key": row["key"], "entity": candidate.entity, "name": entity.name, "description": entity.description,
+            "probability": round(candidate.probability, 6), "stratum": drawn.stratum,
+            "text": _pieces(row["text"], row["mentions"], claimed)}
+
+
+def _pieces(text: str, mentions: Sequence[Mapping[str, Any]], claimed: set[int]) -> list[tuple[str, str]]:
+    """The text in order, as (piece, class): `claimed` for mentions of the entity, `other` for others, or empty."""
+    begin = max(0, min(mentions[number]["start"] for number in claimed) - _BEFORE)
+    position, end = begin, min(len(text), begin + _TEXT)
+    pieces = [("…", "")] if begin else []
+    ordered = sorted(enumerate(mentions), key=lambda entry: (entry[1]["start"], entry[0] not in claimed))
+    for number, mention in ordered:
+        if position <= mention["start"] < mention["end"] <= end:
+            pieces.append((text[position:mention["start"]], ""))
+            pieces.append((text[mention["start"]:mention["end"]], "claimed" if number in claimed else "other"))
+            position = mention["end"]
+    pieces += [(text[position:end], ""), ("…" if end < len(text) else "", "")]
+    return [piece for piece in pieces if piece[0]]

@@ -1,0 +1,204 @@
+"""`verdicts.json`: what a person said of drawn labels; the page of `openmofi label audit` saves it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from openmofi.errors import OpenMofiError
+from openmofi.storage import fingerprint
+from openmofi.storage.addresses import read_text
+
+KIND = "openmofi-verdicts"
+_AGAIN = "Save it again from the page that `openmofi label audit LABELS -o PAGE.html` wrote."
+_LEAST = 2
+"""Verdicts of a stratum: a variance takes two."""
+
+_CHOOSES = ("threshold", "target_precision", "top_k", "sibling_margin")
+"""Settings of the selection that leave probabilities as they are."""
+
+Doubles = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """Labels that were drawn from together.
+
+    Attributes:
+        name: for people.
+        accepted: whether they are labels, or candidates below the threshold.
+        labels: how many there are.
+    """
+
+    name: str
+    accepted: bool
+    labels: Annotated[int, Meta(ge=1)]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A person's word on one label.
+
+    Attributes:
+        shard, key, entity: which label.
+        verdict: the image shows the entity (`y`), does not (`n`), or who looked cannot say (`u`).
+        probability: the label's.
+        stratum: position of its stratum.
+    """
+
+    shard: str
+    key: str
+    entity: str
+    verdict: Literal["y", "n", "u"]
+    probability: Annotated[float, Meta(ge=0, le=1)]
+    stratum: Annotated[int, Meta(ge=0)]
+
+    @property
+    def label(self) -> tuple[str, str, str]:
+        """What it is about: shard, key, entity."""
+        return self.shard, self.key, self.entity
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """The file.
+
+    Attributes:
+        labels: fingerprint of the labels that were looked at.
+        basis: what their probabilities are made of, see `probability_basis`.
+        encoder, kb: fingerprints, to name what differs.
+        by: what the strata are made of.
+        seed, sample: of the draw.
+        strata: in their order, neighbours are alike.
+        verdicts: of the labels that were looked at so far, in no order.
+    """
+
+    kind: Literal["openmofi-verdicts"]
+    version: Literal[1]
+    labels: str
+    basis: str
+    encoder: str
+    kb: str
+    by: tuple[str, ...]
+    seed: int
+    sample: int
+    strata: tuple[Stratum, ...]
+    verdicts: tuple[Verdict, ...]
+
+    @cached_property
+    def said(self) -> tuple[Verdict, ...]:
+        """Without those that could not say."""
+        return tuple(verdict for verdict in self.verdicts if verdict.verdict != "u")
+
+    @property
+    def unsure(self) -> int:
+        """How many could not say."""
+        return len(self.verdicts) - len(self.said)
+
+    @property
+    def right(self) -> Bools:
+        """(said,) whether the label is right."""
+        return np.array([verdict.verdict == "y" for verdict in self.said], bool)
+
+    @property
+    def probability(self) -> Doubles:
+        """(said,) the label's."""
+        return np.array([verdict.probability for verdict in self.said], np.float64)
+
+    @cached_property
+    def strata_said(self) -> Ints:
+        """(said,) the stratum of each; one with fewer than two verdicts is joined to its neighbour."""
+        stratum = np.array([verdict.stratum for verdict in self.said], np.int64)
+        return self._joined[stratum]
+
+    @property
+    def weights(self) -> Doubles:
+        """(said,) how many labels each stands for."""
+        stratum = self.strata_said
+        labels = np.bincount(self._joined, [stratum.labels for stratum in self.strata])
+        return np.asarray(labels[stratum] / np.bincount(stratum, minlength=len(labels))[stratum], np.float64)
+
+    @cached_property
+    def _joined(self) -> Ints:
+        """(strata,) the number of the group that each is joined into; accepted labels and others stay apart."""
+        said = np.bincount([verdict.stratum for verdict in self.said], minlength=len(self.strata))
+        joined, group = np.zeros(len(self.strata), np.int64), 0
+        for accepted in (False, True):
+            first, inside = group, 0
+            for position in [at for at, stratum in enumerate(self.strata) if stratum.accepted is accepted]:
+                joined[position], inside = group, inside + said[position]
+                if inside >= _LEAST:
+                    group, inside = group + 1, 0
+            # What is left at the end joins the group before it.
+            if group > first:
+                joined[joined == group] = group - 1
+            else:
+                group += 1
+        return joined
+
+
+def read_verdicts(path: str | Path) -> Verdicts:
+    """Read a file of verdicts.
+
+    Raises:
+        OpenMofiError: it is missing, cut off or no such file; a label comes twice; nobody said yes or no.
+    """
+    try:
+        verdicts = msgspec.json.decode(read_text(path), type=Verdicts)
+    except (OSError, ValueError, RecursionError) as error:
+        raise OpenMofiError(f"{path} cannot be read as verdicts: {error}.", _AGAIN) from error
+    if not verdicts.said:
+        raise OpenMofiError(f"{path} has no verdict yes or no ({verdicts.unsure} unsure).",
+                            "Judge some labels with y and n, then save again.")
+    if (last := max(verdict.stratum for verdict in verdicts.verdicts)) >= len(verdicts.strata):
+        raise OpenMofiError(f"{path} is damaged: it has {len(verdicts.strata)} strata, and a verdict of the stratum "
+                            f"{last}.", _AGAIN)
+    if len({verdict.label for verdict in verdicts.verdicts}) < len(verdicts.verdicts):
+        raise OpenMofiError(f"{path} is damaged: a label is judged twice in it.", _AGAIN)
+    if (verdicts.weights < 1).any():
+        raise OpenMofiError(f"{path} is damaged: a stratum has more verdicts than labels.", _AGAIN)
+    return verdicts
+
+
+def probability_basis(settings: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
+    """Fingerprint of all that decides labels' probabilities, from a label job's settings and inputs.
+
+    Neither where things lie nor which probabilities become labels is part of it: labels of another threshold, or
+    chosen by verdicts, have the same.
+    """
+    selection = {name: value for name, value in settings.get("selection", {}).items() if name not in _CHOOSES}
+    made = {name: value for name, value in settings.items() if name not in ("shards", "kb", "encoder", "selection")}
+    return fingerprint([made, selection, {name: mark for name, mark in inputs.items() if name != "/verdicts"}])
+
+
+def require_same_basis(verdicts: Verdicts, path: str | Path, settings: Mapping[str, Any],
+                       inputs: Mapping[str, str]) -> None:
+    """Refuse verdicts whose labels have other probabilities than those that a label job makes.
+
+    Args:
+        verdicts: of the file `path`.
+        path: for the error.
+        settings, inputs: of the label job.
+
+    Raises:
+        OpenMofiError: they do.
+    """
+    if verdicts.basis == probability_basis(settings, inputs):
+        return
+    marks = (("encoder", verdicts.encoder, "/encoder"), ("knowledge base", verdicts.kb, "/kb"))
+    others = [f"another {what} ({said}, here {inputs.get(name)})"
+              for what, said, name in marks if said != inputs.get(name)]
+    raise OpenMofiError(
+        f"The verdicts of {path} are of other labels: of {' and '.join(others) or 'other pairs or other settings'}.",
+        "Label these pairs as the labels that were looked at (thresholds may differ), or look at labels of this job: "
+        "openmofi label audit LABELS -o PAGE.html.")

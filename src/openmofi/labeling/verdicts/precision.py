@@ -1,0 +1,101 @@
+"""Precision from many probabilities and few verdicts: prediction-powered inference (arXiv 2301.09633).
+
+The mean of all labels' probabilities is corrected by the weighted mean of (verdict − probability) over the labels that
+were looked at: unbiased whatever the probabilities are worth, and narrower than verdicts alone where they are good.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Doubles = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+LEVEL = 0.95
+_FEW = 30
+"""Below so many verdicts the probabilities are left alone: the share of right ones, with Clopper–Pearson's interval."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How many of some labels are right.
+
+    Attributes:
+        labels: how many there are.
+        expected: the mean of their probabilities.
+        judged, right: verdicts yes or no, and yes.
+        unsure: verdicts that could not say; left out.
+        corrected: by the verdicts; `None` where there are none.
+        interval: of `corrected`, 95 %.
+    """
+
+    labels: int
+    expected: float | None
+    judged: int
+    right: int
+    unsure: int
+    corrected: float | None = None
+    interval: tuple[float, float] | None = None
+
+
+def corrected_precision(expected: float, probability: Doubles, right: Bools, weights: Doubles,
+                        strata: Ints) -> tuple[float, tuple[float, float]]:
+    """The precision of labels of which some were looked at, and its interval.
+
+    Args:
+        expected: mean of the probabilities of all of them.
+        probability, right, weights, strata: (n,) of those that were looked at, n ≥ 1: whether it is right, how many
+            labels it stands for, and the stratum that it was drawn from.
+    """
+    share = float(np.average(right, weights=weights))
+    if len(right) < _FEW:
+        # A census is exact.
+        return share, (share, share) if (weights <= 1).all() else _clopper_pearson(share, _kish(weights))
+    residual = right - probability
+    mean = float(np.clip(expected + np.average(residual, weights=weights), 0, 1))
+    variance = _variance(residual, weights, strata)
+    if variance <= 0:
+        return mean, (mean, mean) if (weights <= 1).all() else _wilson(mean, len(right))
+    # As Korn and Graubard (1998): an interval of a proportion, for as many plain draws as the design is worth.
+    # Where hardly any label is wrong, the spread of few residuals says too little: what the design is worth by the
+    # probabilities is the most.
+    plain = (share * len(right) + 2) / (len(right) + 4)
+    model = float(np.sum(weights**2 * probability * (1 - probability)) / weights.sum()**2)
+    typical = float(np.average(probability, weights=weights))
+    worth = typical * (1 - typical) / model if model > 0 else float(len(right))
+    return mean, _wilson(mean, min(plain * (1 - plain) / variance, worth))
+
+
+def _variance(residual: Doubles, weights: Doubles, strata: Ints) -> float:
+    """Of the weighted mean of the residuals, drawn without replacement within strata."""
+    codes = np.unique(strata, return_inverse=True)[1]
+    count = np.bincount(codes)
+    centred = residual - (np.bincount(codes, residual) / count)[codes]
+    # One more draw of the spread of all for each stratum: two verdicts that agree by chance are no certainty.
+    pooled = float(np.average(centred**2, weights=weights))
+    spread = (np.bincount(codes, centred**2) + pooled) / count
+    drawn = np.clip(1 - 1 / weights, 0, 1)
+    return float(np.sum(weights**2 * drawn * spread[codes]) / weights.sum()**2)
+
+
+def _kish(weights: Doubles) -> float:
+    return float(weights.sum()**2 / np.sum(weights**2))
+
+
+def _clopper_pearson(share: float, count: float) -> tuple[float, float]:
+    tail, right = (1 - LEVEL) / 2, share * count
+    low = 0.0 if right <= 0 else float(stats.beta.ppf(tail, right, count - right + 1))
+    high = 1.0 if right >= count else float(stats.beta.ppf(1 - tail, right + 1, count - right))
+    return low, high
+
+
+def _wilson(share: float, count: float) -> tuple[float, float]:
+    z = float(stats.norm.ppf((1 + LEVEL) / 2))
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return float(max(0.0, middle - half)), float(min(1.0, middle + half))

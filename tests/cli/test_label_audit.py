@@ -1,0 +1,127 @@
+"""`openmofi label audit`, and `openmofi label --verdicts`: from the page to another threshold."""
+
+import json
+import shutil
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+import openmofi
+from judged_page import judged, page_data
+from openmofi.cli.main import app
+from openmofi.errors import OpenMofiError
+from openmofi.storage import read_manifest
+from terminal import openmofi as command
+from terminal import sentence
+
+pytestmark = pytest.mark.slow
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False,
+                              env={"COLUMNS": "80"})
+
+
+@pytest.fixture
+def page(labelled, tmp_path):
+    assert run("label", "audit", labelled, "-o", tmp_path / "page.html", "--sample", "60").exit_code == 0
+    return tmp_path / "page.html"
+
+
+@pytest.fixture
+def verdicts(page, small_world, tmp_path):
+    def say(item):
+        return "y" if small_world.truth[item["shard"], item["key"]] == item["entity"] else "n"
+
+    return judged(page, tmp_path / "verdicts.json", say)
+
+
+def test_the_page_names_what_the_knowledge_base_knows(page):
+    data = page_data(page)
+    assert {item["name"] for item in data["items"]} <= {"sun", "moon", "brick", "lawn", "tent", "peak", "orange"}
+    assert all(item["description"] for item in data["items"])
+    assert any(kind in stratum["name"] for stratum in data["file"]["strata"] for kind in ("circle", "box"))
+
+
+def test_a_shard_called_audit_is_a_shard(tmp_path):
+    (tmp_path / "audit").mkdir()
+    done = command("label", "./audit", "--kb", "nowhere", "--encoder", "run:nowhere", "-o", tmp_path / "out",
+                   cwd=tmp_path)
+    assert done.returncode != 0
+    assert "LABELS" not in done.stderr
+
+
+def test_verdicts_are_printed_as_table_and_json(labelled, verdicts):
+    shown = run("label", "audit", labelled, "--verdicts", verdicts).stdout
+    assert "all labels" in shown
+    assert "type circle" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    result = json.loads(run("label", "audit", labelled, "--verdicts", verdicts, "--json").stdout)
+    low, high = result["labels"]["interval"]
+    assert low <= result["labels"]["corrected"] <= high
+    assert result["labels"]["judged"] == 60 - sum(row["judged"] for row in result["below"].values())
+
+
+def test_a_sample_larger_than_the_labels_says_so(labelled, tmp_path):
+    done = run("label", "audit", labelled, "-o", tmp_path / "all.html", "--sample", "100000")
+    assert "; there are no more" in done.stdout
+    told = json.loads(run("label", "audit", labelled, "-o", tmp_path / "all.html", "--sample", "100000",
+                          "--json").stdout)
+    accepted = openmofi.Labels.open(labelled).accepted().select(["shard", "key", "entity"]).to_pylist()
+    assert told["accepted"] == len({tuple(row.values()) for row in accepted})
+
+
+def test_verdicts_choose_the_threshold_of_another_job(small_world, small_encoder, labelled, page, verdicts, tmp_path):
+    def again(name, path):
+        labels = openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / name,
+                                cache=labelled, target_precision=0.9, verdicts=path, progress=False)
+        return labels.summary
+
+    plain = again("plain", None)
+    wrong = judged(page, tmp_path / "wrong.json", lambda item: "y" if item["probability"] > 0.99 else "n")
+    right = judged(page, tmp_path / "right.json", lambda item: "y")
+    assert again("wrong", wrong)["threshold"] > plain["threshold"] >= again("right", right)["threshold"]
+    said = again("said", verdicts)["verdicts"]
+    assert (said["judged"], said["unsure"]) == (60, 0)
+    accepted = [small_world.truth[row["shard"], row["key"]] == row["entity"]
+                for row in openmofi.Labels.open(tmp_path / "said").accepted().to_pylist()]
+    assert sum(accepted) / len(accepted) == pytest.approx(said["corrected_precision"], abs=0.06)
+    assert read_manifest(tmp_path / "said", "labels").inputs["/verdicts"]
+    # Labels that verdicts chose are looked at like any other, and their verdicts fit the same job.
+    run("label", "audit", tmp_path / "said", "-o", tmp_path / "next.html", "--sample", "20")
+    assert page_data(tmp_path / "next.html")["file"]["basis"] == page_data(page)["file"]["basis"]
+
+
+@pytest.mark.parametrize(("arguments", "code", "says"), [
+    ((), 2, "writes a page or reads what it saved"), (("-o", "p.html", "--verdicts", "v.json"), 2, "writes a page or"),
+    (("-o", "p.html", "--sample", "0"), 2, "A sample of 0 is none"), (("-o", "p.html", "--by", "x"), 2, "'x'"),
+    (("--verdicts", "nothing.json"), 1, "cannot be read as verdicts"),
+    (("--verdicts", "half.json"), 1, "cannot be read as verdicts")])
+def test_bad_input_is_one_sentence(labelled, verdicts, tmp_path, arguments, code, says):
+    (tmp_path / "half.json").write_text(verdicts.read_text()[:500])
+    done = command("label", "audit", labelled, *arguments, cwd=tmp_path)
+    assert says in sentence(done, code)
+    assert not (tmp_path / "p.html").exists()
+
+
+def test_verdicts_need_a_target_and_their_own_labels(small_world, small_encoder, labelled, verdicts, tmp_path):
+    def label(**changes):
+        openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out",
+                       cache=labelled, progress=False, **changes)
+
+    with pytest.raises(OpenMofiError, match="Verdicts choose the threshold for a target precision"):
+        label(verdicts=verdicts)
+    with pytest.raises(OpenMofiError, match="are of other labels: of other pairs or other settings"):
+        label(verdicts=verdicts, target_precision=0.9, template="{name}")
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_whose_tables_changed_are_refused_with_their_verdicts(labelled, verdicts, tmp_path):
+    other = tmp_path / "labels"
+    shutil.copytree(labelled, other)
+    path = next((other / "labels").glob("*.parquet"))
+    table = pq.read_table(path)
+    pq.write_table(table.slice(0, 0), path)
+    done = command("label", "audit", other, "--verdicts", verdicts)
+    assert "judges a label that" in sentence(done)

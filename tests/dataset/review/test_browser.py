@@ -1,0 +1,111 @@
+"""The page in Chromium, driven by its DevTools protocol; $OPENMOFI_CHROMIUM names another than the one on the path."""
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from judged_page import page_data
+from openmofi.dataset.objects import Labels
+from openmofi.labeling.verdicts.file import read_verdicts
+
+CHROMIUM = os.environ.get("OPENMOFI_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome") or ""
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium here")]
+KEYS = {"ArrowLeft": 37, "ArrowRight": 39}
+
+
+class Browser:
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.number, self.faults = folder, 0, []
+
+    async def __aenter__(self):
+        import aiohttp
+
+        self.process = subprocess.Popen([
+            CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+            "--remote-debugging-port=0", f"--user-data-dir={self.folder / 'profile'}", "about:blank"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        port = self.folder / "profile" / "DevToolsActivePort"
+        while not (port.exists() and "\n" in port.read_text()):
+            assert self.process.poll() is None
+            await asyncio.sleep(0.1)
+        self.session = aiohttp.ClientSession()
+        async with self.session.get(f"http://127.0.0.1:{port.read_text().split()[0]}/json") as answer:
+            tab = next(tab for tab in await answer.json() if tab["type"] == "page")
+        self.socket = await self.session.ws_connect(tab["webSocketDebuggerUrl"], max_msg_size=0)
+        for domain in ("Page", "Runtime", "Log"):
+            await self.send(f"{domain}.enable")
+        await self.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(self.folder))
+        return self
+
+    async def __aexit__(self, *_):
+        await self.session.close()
+        self.process.terminate()
+        self.process.wait()
+
+    async def send(self, method, **parameters):
+        self.number += 1
+        await self.socket.send_json({"id": self.number, "method": method, "params": parameters})
+        while (message := json.loads((await self.socket.receive()).data)).get("id") != self.number:
+            if message["method"] in ("Runtime.exceptionThrown", "Log.entryAdded"):
+                self.faults.append(message)
+        return message["result"]
+
+    async def value(self, script):
+        return (await self.send("Runtime.evaluate", expression=script, returnByValue=True))["result"].get("value")
+
+    async def until(self, script):
+        while not await self.value(script):
+            await asyncio.sleep(0.1)
+
+    async def press(self, *keys):
+        for key in keys:
+            code = {"key": key, "windowsVirtualKeyCode": KEYS.get(key) or ord(key.upper())}
+            await self.send("Input.dispatchKeyEvent", type="keyDown", **code)
+            await self.send("Input.dispatchKeyEvent", type="keyUp", **code)
+
+    async def text(self, name):
+        return await self.value(f"document.getElementById('{name}').innerText")
+
+
+async def look(page, folder):
+    loaded = "document.readyState === 'complete' && document.getElementById('place')?.textContent"
+    async with Browser(folder) as browser:
+        await browser.send("Page.navigate", url=page.as_uri())
+        await browser.until(loaded)
+        first = page_data(page)["items"][0]
+        assert await browser.text("name") == first["name"]
+        assert await browser.value("document.getElementById('picture').naturalWidth") == 96
+        assert await browser.value("document.querySelectorAll('mark.claimed').length") >= 1
+        assert "0." not in await browser.value("document.body.innerText")  # no probability before the verdict
+        await browser.press("y", "n", "u", "y", "ArrowLeft")
+        assert await browser.text("place") == "4 of 30"
+        assert await browser.text("said") == f"you said yes; the labels gave it probability " \
+            f"{page_data(page)['items'][3]['probability']:.2f}"
+        await browser.press("n", "ArrowLeft", "ArrowLeft", "ArrowRight")
+        assert await browser.value("document.getElementById('n').ariaPressed") == "true"
+        await browser.send("Page.reload")
+        await browser.until(f"{loaded} && document.getElementById('state').textContent === '4 judged'")
+        assert await browser.text("place") == "5 of 30"
+        await browser.value("document.getElementById('u').click()")
+        await browser.press("s")
+        saved = folder / "verdicts.json"
+        while not saved.exists():
+            await asyncio.sleep(0.1)
+        assert browser.faults == []
+        return saved
+
+
+def test_judge_reload_and_save(world, lookup, tmp_path):
+    labels, page = Labels.open(world.labels), tmp_path / "page.html"
+    labels.audit_page(page, sample=30, kb=lookup)
+    saved = asyncio.run(asyncio.wait_for(look(page, tmp_path), 120))
+    assert [verdict.verdict for verdict in read_verdicts(saved).verdicts] == ["y", "n", "u", "n", "u"]
+    assert [verdict.label for verdict in read_verdicts(saved).verdicts] == [
+        (item["shard"], item["key"], item["entity"]) for item in page_data(page)["items"][:5]]
+    corrected = labels.corrected(saved, kb=lookup)
+    assert (corrected.unsure, corrected.unjudged) == (2, 25)
