@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -18,11 +19,13 @@ from openmofi.encoders.scale import fit_scale
 from openmofi.engine import Engine, Progress
 from openmofi.features.entities import EntityFeatures, embed_entities
 from openmofi.features.store import FeatureStore
-from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling.judge.evidence import Evidence, Scorer, gather_evidence, joined
+from openmofi.knowledge import KnowledgeBase, depictability
+from openmofi.labeling.judge.evidence import Evidence, Scorer, gather_evidence, joined, judged_once
+from openmofi.labeling.judge.neighbours import FEWEST_WITNESSES, Gallery
+from openmofi.labeling.judge.rounds import Sample
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.read.linking import LinkStage
-from openmofi.labeling.read.links import ReadShard, judged_rows, link_arrays
+from openmofi.labeling.read.links import ReadShard, judged_rows, link_arrays, mention_names
 from openmofi.labeling.read.stage import ReadStage
 from openmofi.storage import Shard
 from openmofi.storage.atomic import remove_leftovers
@@ -119,25 +122,52 @@ def occurring_entities(stage: ReadStage, shards: Sequence[Shard]) -> list[str]:
     return sorted(entities)
 
 
-def corpus_evidence(corpus: Corpus, scorer: Scorer, seed: int) -> Evidence:
-    """Real pairs and decoys of at most 50,000 pairs, drawn evenly from shards spread evenly over the corpus.
+@dataclass(frozen=True)
+class _Part:
+    """What a block of rows adds to a sample."""
+
+    evidence: Evidence
+    features: NDArray[np.floating[Any]]
+    texts: list[str]
+    groups: NDArray[np.uint64]
+    names: list[str]
+
+
+def corpus_sample(corpus: Corpus, scorer: Scorer, seed: int) -> Sample:
+    """At most 50,000 pairs, drawn evenly from shards spread evenly over the corpus, with decoys and as a gallery.
 
     A decoy's image is of the same block of rows as its text.
     """
     share = min(1.0, CALIBRATION_PAIRS / max(sum(map(corpus.rows, corpus.sample)), 1))
-    return joined([_evidence_of(corpus, read, scorer, share, [seed, number])
-                   for number, read in enumerate(corpus.blocks())])
+    parts = [_part(corpus, read, scorer, share, [seed, number]) for number, read in enumerate(corpus.blocks())]
+    evidence = joined([part.evidence for part in parts])
+    ids = corpus.entities.ids.to_pylist()
+    names, name = np.unique(np.array([name for part in parts for name in part.names], object), return_inverse=True)
+    _, group, size = np.unique(np.concatenate([part.groups for part in parts]), return_inverse=True, return_counts=True)
+    log_odds = depictability(corpus.kb, corpus.kb.rows(ids))
+    gallery, nearest = None, None
+    if evidence.pairs >= FEWEST_WITNESSES:
+        features = np.concatenate([part.features for part in parts])
+        gallery = Gallery.of(features, [text for part in parts for text in part.texts], ids, evidence.pair,
+                             evidence.entity, evidence.link_score)
+        nearest = gallery.nearest(features, gallery.words, np.arange(len(features)))
+    return Sample(evidence, ids, log_odds, names.tolist(), name.astype(np.int64), 1.0 / size[group], gallery, nearest)
 
 
-def _evidence_of(corpus: Corpus, read: ReadShard, scorer: Scorer, share: float, seed: list[int]) -> Evidence:
+def _part(corpus: Corpus, read: ReadShard, scorer: Scorer, share: float, seed: list[int]) -> _Part:
     usable = np.flatnonzero(read.usable)
     chosen = np.random.default_rng(seed).permutation(usable)[:math.ceil(share * len(usable))]
     rows = np.sort(chosen) if share < 1 else usable
-    links = read.links.of_pairs(rows)
+    links, every = read.links.of_pairs(rows), np.ones(len(rows), bool)
     images = scorer.images(read.shard, [read.keys[row] for row in rows], read.features.values[rows])
     vectors = corpus.kb.vectors(corpus.kb.rows(links.entity_ids.to_pylist()))
-    return gather_evidence(links, np.ones(len(rows), bool), images, judged_rows(read.links, corpus.entities), vectors,
-                           seed[0])
+    source = np.unique(read.groups[rows], return_inverse=True)[1].astype(np.int64)
+    evidence = gather_evidence(links, every, images, judged_rows(read.links, corpus.entities), vectors, seed[0], source)
+    judged = judged_once(links, every)
+    named = rows[np.unique(links.pair[judged])]
+    texts = read.table.column("text").take(pa.array(named)).to_pylist()
+    names = mention_names(read.table.column("mentions"), rows[links.pair[judged]], links.mention[judged])
+    return _Part(evidence, read.features.values[named].astype(np.float16), texts, read.groups[named], names)
 
 
 def own_scale(corpus: Corpus, encoder: Encoder, seed: int) -> float:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from openmofi.encoders import CALIBRATION_FILE, Encoder
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling.corpus import Corpus, corpus_evidence, own_scale
-from openmofi.labeling.judge.calibration import MINIMUM, Calibration, fit_calibration, threshold_for_precision
-from openmofi.labeling.judge.evidence import Evidence, Scorer, reference_sample
+from openmofi.labeling.corpus import Corpus, corpus_sample, own_scale
+from openmofi.labeling.judge.calibration import Calibration, threshold_for_precision
+from openmofi.labeling.judge.evidence import Scorer, reference_sample
+from openmofi.labeling.judge.neighbours import GALLERY_FILE, Gallery
+from openmofi.labeling.judge.rounds import Fitted, estimated, judged_by
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.verdicts.threshold import Correction
 from openmofi.linking import linker_fingerprint
 from openmofi.storage import fingerprint
 
-Doubles = NDArray[np.float64]
+RESCUE_ROUNDS = 2
 NOTHING = Calibration((0.0,), (0.0,), shown=0.0, together=1.0, pairs=0)
 """Of a job none of whose texts names an entity: there is nothing to fit, and nothing to judge."""
 
@@ -30,28 +28,37 @@ class Decision:
     """When an entity becomes a label.
 
     Attributes:
-        calibration: evidence → probability.
+        fitted: evidence → probability, and the witnesses.
         threshold: least probability of a label.
-        probability: (n,) of the candidates that it was fitted on; `None` where nothing asked for them.
     """
 
-    calibration: Calibration
+    fitted: Fitted
     threshold: float
-    probability: Doubles | None
+
+    @property
+    def calibration(self) -> Calibration:
+        """See `Fitted`."""
+        return self.fitted.calibration
 
     def gain(self, threshold: float) -> dict[str, float]:
         """Labels from `threshold` on and how many of them are expected to be right, on the calibration's pairs."""
-        assert self.probability is not None
-        accepted = self.probability[self.probability >= threshold]
+        assert self.fitted.probability is not None
+        accepted = self.fitted.probability[self.fitted.probability >= threshold]
         return {"labels": len(accepted), "expected_right": round(float(accepted.sum()), 1)}
 
+    def save(self, folder: str | Path) -> None:
+        """Keep it in the job's output, the witnesses first."""
+        if self.fitted.gallery is not None:
+            self.fitted.gallery.save(Path(folder) / GALLERY_FILE)
+        self.calibration.save(Path(folder) / CALIBRATION_FILE)
 
-def decide(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Calibration | None,
+
+def decide(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Fitted | None,
            correction: Correction | None = None) -> Decision:
     """Calibration and threshold, on the job's own pairs, whose evidence is gathered once.
 
     A calibration that was fitted on these very pairs is used as it is. One of another corpus is estimated again here,
-    and the two are blended by how many candidates there are: below 200 it stays, from 10,000 on nothing of it is left.
+    and the two are blended, see `openmofi.labeling.judge.rounds.estimated`.
 
     Args:
         corpus: the pairs.
@@ -63,38 +70,33 @@ def decide(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Cal
     Raises:
         OpenMofiError: too few linked candidates, but some, and no calibration.
     """
-    probability, selection = None, settings.selection
+    selection = settings.selection
     if not len(corpus.entities.ids):
-        return Decision(NOTHING, selection.threshold if selection.target_precision is None else 1.0, None)
-    corpus_name = corpus_key(corpus, settings)
-    foreign = known is None or known.corpus != corpus_name
-    if foreign or selection.target_precision is not None or settings.adapt:
-        ids = corpus.entities.ids.to_pylist()
-        reference = known.reference if known else reference_sample(ids, settings.seed)
-        scale = known.logit_scale if known else encoder.logit_scale or own_scale(corpus, encoder, settings.seed)
-        evidence = corpus_evidence(corpus, Scorer.of(encoder, corpus.entities, reference, scale), settings.seed)
-        if foreign:
-            origin = {"encoder": encoder.fingerprint, "kb": corpus.kb.fingerprint, "template": corpus.template,
-                      **_text_settings(settings)}
-            fitted_for = calibration_key(encoder.fingerprint, corpus.kb, corpus.template)
-            known = replace(_estimated(evidence, ids, known), fitted_for=fitted_for, reference=tuple(reference),
-                            logit_scale=scale, origin=origin, corpus=corpus_name)
-        assert known is not None
-        probability = known.of(evidence, ids)
-    assert known is not None
-    if selection.target_precision is None or probability is None:
-        return Decision(known, selection.threshold, probability)
+        return Decision(Fitted(NOTHING), selection.threshold if selection.target_precision is None else 1.0)
+    name, own = corpus_key(corpus, settings), None
+    if known and known.calibration.corpus == name and (known.gallery is not None or not known.calibration.votes):
+        own = known
+    if own and selection.target_precision is None and not settings.adapt:
+        return Decision(own, selection.threshold)
+    ids = corpus.entities.ids.to_pylist()
+    stored = known.calibration if known else None
+    reference = stored.reference if stored else reference_sample(ids, settings.seed)
+    scale = stored.logit_scale if stored else encoder.logit_scale or own_scale(corpus, encoder, settings.seed)
+    sample = corpus_sample(corpus, Scorer.of(encoder, corpus.entities, reference, scale), settings.seed)
+    if own:
+        fitted = judged_by(sample, own.calibration, own.gallery)
+    else:
+        fitted = estimated(sample, stored, rescue=RESCUE_ROUNDS if settings.rescue else 0)
+        origin = {"encoder": encoder.fingerprint, "kb": corpus.kb.fingerprint, "template": corpus.template,
+                  **_text_settings(settings)}
+        named = replace(fitted.calibration, fitted_for=calibration_key(encoder.fingerprint, corpus.kb, corpus.template),
+                        reference=tuple(reference), logit_scale=scale, origin=origin, corpus=name)
+        fitted = replace(fitted, calibration=named)
+    if selection.target_precision is None:
+        return Decision(fitted, selection.threshold)
     choose = correction.threshold if correction else threshold_for_precision
-    return Decision(known, choose(probability, selection.target_precision), probability)
-
-
-def _estimated(evidence: Evidence, ids: Sequence[str], known: Calibration | None) -> Calibration:
-    """Of the job's own evidence, blended with a calibration of another corpus where there is one."""
-    if known and min(len(evidence.real), len(evidence.decoys)) < MINIMUM:
-        return replace(known, source="stored")
-    own = fit_calibration(evidence.real, evidence.link_score, evidence.group, evidence.pair, evidence.decoys,
-                          entity=evidence.entity, decoy_entity=evidence.decoy_entity, ids=ids)
-    return own.blended(known, len(evidence.real)) if known else own
+    assert fitted.probability is not None
+    return Decision(fitted, choose(fitted.probability, selection.target_precision))
 
 
 def corpus_key(corpus: Corpus, settings: LabelSettings) -> str:
@@ -146,30 +148,40 @@ def require_fitted(calibration: Calibration, path: str | Path, encoder: Encoder,
                         "one by a label job without --calibration.")
 
 
-def stored_calibration(encoder: Encoder, kb: KnowledgeBase, template: str) -> Calibration | None:
-    """The calibration that lies beside an encoder, if it was fitted for this knowledge base and template.
+def load_fitted(path: str | Path) -> Fitted:
+    """The calibration of a file, and the witnesses beside it.
+
+    Raises:
+        OpenMofiError: they cannot be read.
+    """
+    gallery = Path(path).with_name(GALLERY_FILE)
+    return Fitted(Calibration.load(path), Gallery.load(gallery) if gallery.exists() else None)
+
+
+def stored_calibration(encoder: Encoder, kb: KnowledgeBase, template: str) -> Fitted | None:
+    """What lies beside an encoder, if it was fitted for this knowledge base and template.
 
     Beside an export lies what was fitted for its source.
     """
     path = encoder.companions.calibration
-    calibration = Calibration.load(path) if path else None
-    return calibration if calibration and calibration.fitted_for in calibration_keys(encoder, kb, template) else None
+    fitted = load_fitted(path) if path else None
+    return fitted if fitted and fitted.calibration.fitted_for in calibration_keys(encoder, kb, template) else None
 
 
-def given_calibration(path: str | Path, kb: KnowledgeBase, encoder: Encoder, settings: LabelSettings) -> Calibration:
-    """The calibration of a file, for the encoder; or for the adapter over it, which need not have been fitted yet, so
-    that `require_fitted` has still to see it.
+def given_calibration(path: str | Path, kb: KnowledgeBase, encoder: Encoder, settings: LabelSettings) -> Fitted:
+    """What is in a file and beside it, for the encoder; or for the adapter over it, which need not have been fitted
+    yet, so that `require_fitted` has still to see it.
 
     Raises:
         OpenMofiError: it cannot be read, or was fitted for something else.
     """
-    return require_fitted(Calibration.load(path), path, encoder, kb, settings.selection.template,
-                          fitted_yet=not settings.adapt)
+    fitted = load_fitted(path)
+    require_fitted(fitted.calibration, path, encoder, kb, settings.selection.template, fitted_yet=not settings.adapt)
+    return fitted
 
 
-def known_calibration(kb: KnowledgeBase, encoder: Encoder, out: str | Path, settings: LabelSettings,
-                      ) -> Calibration | None:
-    """The calibration that an earlier try left in `out`, else the one beside the encoder; or none."""
+def known_calibration(kb: KnowledgeBase, encoder: Encoder, out: str | Path, settings: LabelSettings) -> Fitted | None:
+    """What an earlier try left in `out`, else what lies beside the encoder; or nothing."""
     path = Path(out) / CALIBRATION_FILE
     if path.exists():
         return given_calibration(path, kb, encoder, settings)

@@ -14,10 +14,11 @@ from openmofi.encoders.preprocess import as_image
 from openmofi.engine import LocalEngine, Progress
 from openmofi.errors import OpenMofiError
 from openmofi.features.entities import embed_entities
-from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling.decide import calibration_keys, require_fitted
-from openmofi.labeling.judge.calibration import Calibration
+from openmofi.knowledge import KnowledgeBase, normalise
+from openmofi.labeling.decide import calibration_keys, load_fitted, require_fitted
+from openmofi.labeling.judge.context import Context
 from openmofi.labeling.judge.evidence import ImageEvidence, View
+from openmofi.labeling.judge.rounds import Fitted
 from openmofi.labeling.judge.selection import judge
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.read.linking import TextLinker
@@ -74,7 +75,8 @@ def explain(image: ImageInput, text: str, kb: KnowledgeBase, encoder: Encoder,
     """
     encoder.require_comparison()
     pixels = encoder.preprocess(as_image(image, encoder.preprocessing, max_pixels=settings.max_image_pixels))
-    decision = _calibration(encoder, kb, settings, calibration)
+    fitted = _calibration(encoder, kb, settings, calibration)
+    decision = fitted.calibration
     linked = TextLinker(kb, settings.text).link([text])[0]
     column = pa.array([[{"entity": link.entity, "mention": link.mention, "prior": link.prior,
                          "link_score": link.link_score} for link in linked.links]], pa.list_(LINK))
@@ -83,9 +85,12 @@ def explain(image: ImageInput, text: str, kb: KnowledgeBase, encoder: Encoder,
     entities = embed_entities(kb, encoder, ids, settings.selection.template, cache, LocalEngine(), progress)
     # No page of the corpus, so no fold: the heads that were fitted on everything judge.
     view = View.of(encoder, entities, decision.reference, encoder.logit_scale or decision.logit_scale)
-    embedding = encoder.project_images(encoder.image_features(encoder.batch([pixels])))
-    judgements = judge(arrays, np.ones(1, bool), ImageEvidence((view,), np.zeros(1, np.int64), embedding),
-                       judged_rows(arrays, entities), decision, settings.selection, settings.selection.threshold)
+    features = encoder.image_features(encoder.batch([pixels]))
+    names = [normalise(linked.mentions[number].surface) for number in arrays.mention]
+    context = Context.of(arrays, names, decision, kb, fitted.gallery, features, [text])
+    images = ImageEvidence((view,), np.zeros(1, np.int64), encoder.project_images(features))
+    judgements = judge(arrays, np.ones(1, bool), images, judged_rows(arrays, entities), decision, context,
+                       settings.selection, settings.selection.threshold)
     candidates = []
     for row, score, probability, reason in zip(judgements.index, judgements.image_score, judgements.probability,
                                                judgements.reason, strict=True):
@@ -97,7 +102,8 @@ def explain(image: ImageInput, text: str, kb: KnowledgeBase, encoder: Encoder,
     return Explanation(text, tuple(linked.mentions), tuple(candidates), settings.selection.threshold)
 
 
-def _calibration(encoder: Encoder, kb: KnowledgeBase, settings: LabelSettings, given: str | Path | None) -> Calibration:
+def _calibration(encoder: Encoder, kb: KnowledgeBase, settings: LabelSettings, given: str | Path | None,
+                 ) -> Fitted:
     template = settings.selection.template
     keys = calibration_keys(encoder, kb, template)
     path = given or next((path for key, path in encoder.calibrations.items() if key in keys), None)
@@ -105,4 +111,6 @@ def _calibration(encoder: Encoder, kb: KnowledgeBase, settings: LabelSettings, g
     if path is None:
         raise OpenMofiError(f"The encoder {encoder.spec} has no calibration for this knowledge base.",
                             "Label pairs with it first, or give the calibration.json of a label job.")
-    return require_fitted(Calibration.load(path), path, encoder, kb, template)
+    fitted = load_fitted(path)
+    require_fitted(fitted.calibration, path, encoder, kb, template)
+    return fitted

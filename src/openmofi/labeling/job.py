@@ -27,8 +27,9 @@ from openmofi.labeling.adapt.fit import fit_heads
 from openmofi.labeling.adapt.inputs import HeadSettings
 from openmofi.labeling.corpus import Corpus, read_corpus
 from openmofi.labeling.decide import NOTHING, decide, given_calibration, known_calibration, other_texts, require_fitted
-from openmofi.labeling.judge.calibration import Calibration
+from openmofi.labeling.judge.neighbours import GALLERY_FILE
 from openmofi.labeling.judge.report import advice
+from openmofi.labeling.judge.rounds import Fitted
 from openmofi.labeling.judge.stage import JudgeStage
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.read.marked import MarkedCounts
@@ -45,7 +46,7 @@ _PIECES = 20
 ADAPTER_SETTINGS = HeadSettings(learning_rate=5e-4)
 
 OUTPUTS = Outputs(
-    ("labels/*.parquet", CALIBRATION_FILE, NOTE, *(f"adapter/{pattern}" for pattern in HEAD_OUTPUTS)),
+    ("labels/*.parquet", CALIBRATION_FILE, GALLERY_FILE, NOTE, *(f"adapter/{pattern}" for pattern in HEAD_OUTPUTS)),
     other=("texts/*/*.parquet", "ngrams/*/*.parquet", "repeats/*.parquet", "links/*/*.parquet",
            "links/*/*.marked.json", "groups/*.arrow", "features/*/*.arrow", "features/*/*.unread.json",
            "entities/*/*.parquet"))
@@ -76,8 +77,8 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
         of their probabilities), `boilerplate` (`mentions`, of these `marked`, by `reasons`, and the commonest repeated
         `pieces` with their rows), `entities` that were judged, `threshold`, `calibration` (`source`: `fitted` on these
         pairs, `stored` of others, or `blended`; and `openmofi.labeling.judge.report.describe`'s), `advice` where hardly
-        anything was accepted; with an adapter `adapter_gain`; with verdicts `verdicts`; where images are of formats that are not read,
-        `unread_formats` (name → images).
+        anything was accepted; with an adapter `adapter_gain`; with verdicts `verdicts`; where images are of formats
+        that are not read, `unread_formats` (name → images).
 
     Raises:
         UsageError: the output or the cache is not local, or a name is not UTF-8.
@@ -102,22 +103,23 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
 
 
 def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str | Path, settings: LabelSettings,
-           cache: str | Path, known: Calibration | None, known_path: str | Path, engine: Engine, progress: Progress,
+           cache: str | Path, known: Fitted | None, known_path: str | Path, engine: Engine, progress: Progress,
            correction: Correction | None) -> dict[str, Any]:
     corpus = read_corpus(shards, kb, encoder, settings, cache, engine, progress,
-                         known.reference if known else ())
+                         known.calibration.reference if known else ())
     adapt = settings.adapt and len(corpus.entities.ids) > 0
     judging = _adapted(corpus, out, settings, progress) if adapt else encoder
     if known:
-        if note := other_texts(known, settings):
+        if note := other_texts(known.calibration, settings):
             progress.say(note)
-        require_fitted(known, known_path, judging, kb, settings.selection.template)
+        require_fitted(known.calibration, known_path, judging, kb, settings.selection.template)
     decision = decide(corpus, judging, settings, known, correction)
     if decision.calibration is not NOTHING:
-        decision.calibration.save(Path(out) / CALIBRATION_FILE)
+        decision.save(out)
         encoder.calibrations[decision.calibration.fitted_for] = Path(out) / CALIBRATION_FILE
+    gallery = "" if decision.fitted.gallery is None else str(Path(out) / GALLERY_FILE)
     stage = JudgeStage(corpus.stage, judging, tuple(corpus.entities.ids.to_pylist()), decision.calibration,
-                       settings.selection, decision.threshold, str(out))
+                       settings.selection, decision.threshold, str(out), gallery)
     missing = [shard for shard in shards if table_metadata(stage.path(shard)).get("whole") != "yes"]
     if missing:
         progress.begin("judge", len(missing))

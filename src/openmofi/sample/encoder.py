@@ -14,11 +14,12 @@ from openmofi.labeling.adapt.fit import fit_heads
 from openmofi.labeling.adapt.inputs import HeadSettings
 from openmofi.labeling.corpus import read_corpus
 from openmofi.labeling.decide import decide
+from openmofi.labeling.judge.neighbours import GALLERY_FILE
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.storage import Outputs, Shard, claimed, finish_manifest
 
 PARTIAL_LABELS, ALT_TEXT = "partial-labels", "alt-text"
-OUTPUTS = Outputs((*HEAD_OUTPUTS, CALIBRATION_FILE))
+OUTPUTS = Outputs((*HEAD_OUTPUTS, CALIBRATION_FILE, GALLERY_FILE))
 
 RECIPES: Mapping[str, HeadSettings] = {
     PARTIAL_LABELS: HeadSettings("partial_labels"), ALT_TEXT: HeadSettings("alt_text"),
@@ -60,7 +61,7 @@ def train_sample_encoders(shards: Sequence[Shard], kb: str | Path, out: str | Pa
                 fitted = fit_heads(corpus.encoder, bags, corpus.entities, heads, folder, adapter=False,
                                    seen=[shard.fingerprint for shard in corpus.shards], progress=progress)
                 encoder = open_encoder(f"run:{folder}", bases=[corpus.encoder])
-                decide(corpus, encoder, settings, None).calibration.save(folder / CALIBRATION_FILE)
+                decide(corpus, encoder, settings, None).save(folder)
                 manifest = finish_manifest(folder, manifest, {**fitted, "pairs": len(bags)})
         results[name] = dict(manifest.counts)
     return results

@@ -30,7 +30,7 @@ from openmofi.labeling.judge.bins import Bins
 from openmofi.labeling.judge.evidence import Evidence
 from openmofi.labeling.judge.expectation import TOGETHER, Problem, expectation_maximisation
 from openmofi.labeling.judge.mixture import Mixture, Prior
-from openmofi.labeling.judge.offsets import entity_offsets
+from openmofi.labeling.judge.naming import Naming
 from openmofi.labeling.judge.report import describe
 from openmofi.storage import write_json
 
@@ -62,6 +62,8 @@ class Calibration:
         breadth, companions: see `openmofi.labeling.judge.mixture.Prior`.
         log_companion, log_sibling: log K and log S at `centres`; empty where they are like decoys.
         offsets: entity → what its evidence lies above others'; see `openmofi.labeling.judge.offsets`.
+        votes: the weight of neighbours' votes in evidence; see `openmofi.labeling.judge.neighbours`.
+        naming: how probably what a text names is shown; see `openmofi.labeling.judge.naming`.
         report: what the fit says of itself; see `openmofi.labeling.judge.report`.
         corpus: names the pairs that it was estimated on or is used for.
         source: `fitted` on that corpus, `stored` (of another), or `blended` of both.
@@ -81,15 +83,15 @@ class Calibration:
     log_companion: tuple[float, ...] = ()
     log_sibling: tuple[float, ...] = ()
     offsets: Mapping[str, float] = field(default_factory=dict)
+    votes: float = 0.0
+    naming: Naming = field(default_factory=Naming)
     report: Mapping[str, Any] = field(default_factory=dict)
     corpus: str = ""
     source: str = "fitted"
 
-    def of(self, evidence: Evidence, ids: Sequence[str] | None = None) -> Doubles:
-        """(n,) P(shown) of each real candidate of `evidence`, whose entities are numbered as `ids` (else by number)."""
-        ids = ids if ids is not None else [str(number) for number in range(int(evidence.entity.max(initial=-1)) + 1)]
-        return self.probability(evidence.real - self.offsets_of(ids)[evidence.entity], evidence.link_score,
-                                evidence.group, evidence.pair)
+    def of(self, evidence: Evidence) -> Doubles:
+        """(n,) P(shown) of each real candidate of `evidence`, without offsets, votes and naming."""
+        return self.probability(evidence.real, evidence.link_score, evidence.group, evidence.pair)
 
     def offsets_of(self, ids: Sequence[str]) -> Doubles:
         """(len(ids),) what to subtract from each entity's evidence."""
@@ -99,8 +101,8 @@ class Calibration:
         """P(shown) of each candidate.
 
         Args:
-            evidence: (n,) less the offsets.
-            link_score: (n,) 0..1.
+            evidence: (n,) less the offsets, with the votes.
+            link_score: (n,) 0..1, with the factors of `naming`.
             group, pair: (n,) mention and pair, both non-decreasing.
         """
         ratio, sibling, companion = (np.interp(evidence, self.centres, curve) for curve in self._curves())
@@ -122,8 +124,7 @@ class Calibration:
             for own, other in zip(self._curves(), stored._curves(), strict=True))
         shown = expit(weight * logit(self.shown) + (1 - weight) * logit(np.clip(stored.shown, 1e-4, 0.9999)))
         return replace(self, log_ratio=ratio, log_sibling=sibling, log_companion=companion, shown=float(shown),
-                       companions=weight * self.companions + (1 - weight) * stored.companions,
-                       offsets={**stored.offsets, **self.offsets}, source="blended")
+                       companions=weight * self.companions + (1 - weight) * stored.companions, source="blended")
 
     def save(self, path: str | Path) -> None:
         """Write as JSON."""
@@ -146,8 +147,8 @@ class Calibration:
             return cls(centres, log_ratio, *numbers, int(raw["pairs"]), str(raw["fitted_for"]), tuple(raw["reference"]),
                        float(raw.get("logit_scale", 1.0)), dict(raw.get("origin", {})), float(raw.get("breadth", 1.0)),
                        float(raw.get("companions", 0.0)), beside["log_companion"], beside["log_sibling"],
-                       dict(raw.get("offsets", {})), dict(raw.get("report", {})), str(raw.get("corpus", "")),
-                       str(raw.get("source", "fitted")))
+                       dict(raw.get("offsets", {})), float(raw.get("votes", 0.0)), Naming(**raw.get("naming", {})),
+                       dict(raw.get("report", {})), str(raw.get("corpus", "")), str(raw.get("source", "fitted")))
         except OSError as error:
             raise OpenMofiError(f"The calibration {path} cannot be read: {error.strerror}.",
                                 "Check the path.") from error
@@ -157,18 +158,15 @@ class Calibration:
 
 
 def fit_calibration(evidence: Floats, link_score: Floats, group: Ints, pair: Ints, decoys: Floats, *,
-                    entity: Ints | None = None, decoy_entity: Ints | None = None, ids: Sequence[str] | None = None,
                     fitted_for: str = "", reference: Sequence[str] = (), logit_scale: float = 1.0,
                     origin: Mapping[str, str] = MappingProxyType({})) -> Calibration:
-    """Estimate ratio, shares and offsets from real pairs and decoys; no labels.
+    """Estimate ratio and shares from real pairs and decoys; no labels.
 
     Args:
         evidence: (n,) of the candidates of real pairs.
         link_score: (n,) 0..1.
         group, pair: (n,) int, the candidate's mention and pair, 0, 1, 2 … non-decreasing.
         decoys: (m,) evidence of the same candidates for other pairs' images.
-        entity, decoy_entity: (n,) and (m,) number of each one's entity; without them no offsets are estimated.
-        ids: identifiers of the entities by number; the numbers themselves where not given.
         fitted_for, reference, logit_scale, origin: stored beside.
 
     Raises:
@@ -179,12 +177,6 @@ def fit_calibration(evidence: Floats, link_score: Floats, group: Ints, pair: Int
     if len(decoys) < MINIMUM:
         raise _too_few(f"{len(evidence)} linked candidates, but only {len(decoys)} decoys (other pairs' images, whose "
                        "texts do not name the candidate): too few", "decoys")
-    offsets: dict[str, float] = {}
-    if entity is not None and decoy_entity is not None:
-        estimated = entity_offsets(decoys, decoy_entity)
-        evidence, decoys = evidence - estimated.of(entity), decoys - estimated.of_decoy
-        offsets = {ids[number] if ids is not None else str(number): float(value)
-                   for number, value in zip(estimated.entity, estimated.value, strict=True) if value}
     bins = Bins.of(evidence, decoys)
     mixture = Mixture(link_score.astype(np.float64), group, pair)
     problem = Problem(bins.number(evidence), mixture, bins.absent, bins.score)
@@ -196,7 +188,7 @@ def fit_calibration(evidence: Floats, link_score: Floats, group: Ints, pair: Int
     return Calibration(_plain(bins.centres), _plain(estimate.log_ratio), shown, prior.together,
                        len(np.unique(pair)), fitted_for, tuple(reference), logit_scale, dict(origin), prior.breadth,
                        prior.companions, _plain(estimate.companion.log_ratio), _plain(estimate.sibling.log_ratio),
-                       offsets, report)
+                       report=report)
 
 
 def _plain(values: Doubles) -> tuple[float, ...]:

@@ -168,7 +168,8 @@ class Evidence:
         decoys: (m,) float32 evidence of the same candidates for another pair's image, whose text does not name them.
         link_score: (n,) float32.
         group, pair: (n,) int64 number of the candidate's mention and pair.
-        entity, decoy_entity: (n,) and (m,) int64 row of the entity, see `ImageEvidence.scores`.
+        entity: (n,) int64 row of the entity, see `ImageEvidence.scores`.
+        candidate, other: (m,) int64, whose decoy each one is (of the n) and the pair whose image it is.
     """
 
     real: NDArray[np.float32]
@@ -177,7 +178,8 @@ class Evidence:
     group: Ints
     pair: Ints
     entity: Ints
-    decoy_entity: Ints
+    candidate: Ints
+    other: Ints
 
     @property
     def mentions(self) -> int:
@@ -188,6 +190,17 @@ class Evidence:
     def pairs(self) -> int:
         """How many pairs there are."""
         return int(self.pair[-1]) + 1 if len(self.pair) else 0
+
+    @property
+    def decoy_entity(self) -> Ints:
+        """(m,) row of each decoy's entity."""
+        return self.entity[self.candidate]
+
+
+def judged_once(links: LinkArrays, usable: NDArray[np.bool_]) -> Ints:
+    """Places of the candidates that evidence is gathered of: those that a usable image judges, each once a pair."""
+    index = np.flatnonzero(links.judged & usable[links.pair])
+    return index[first_of_each(links.pair[index], links.entity[index])[0]]
 
 
 def gather_evidence(links: LinkArrays, usable: NDArray[np.bool_], images: ImageEvidence, rows: Ints,
@@ -200,23 +213,23 @@ def gather_evidence(links: LinkArrays, usable: NDArray[np.bool_], images: ImageE
         seed: of the choice of decoys.
         source: (pairs,) number of each pair's group, where pairs form groups.
     """
-    index = np.flatnonzero(links.judged & usable[links.pair])
-    index = index[first_of_each(links.pair[index], links.entity[index])[0]]
+    index = judged_once(links, usable)
     pair, entity, group = links.pair[index], links.entity[index], renumbered(links.group[index])
     background = images.background()
     real = images.scores(pair, rows[entity]) - background[pair]
     kinship = Kinship(vectors, images.views[0].entities[np.maximum(rows, 0)])
     candidate, other = draw_decoys(pair, entity, group, kinship, source, seed)
-    decoy_rows = rows[entity[candidate]]
-    decoys = images.scores(other, decoy_rows) - background[other]
-    return Evidence(real, decoys, links.link_score[index], group, renumbered(pair), rows[entity], decoy_rows)
+    decoys = images.scores(other, rows[entity[candidate]]) - background[other]
+    return Evidence(real, decoys, links.link_score[index], group, renumbered(pair), rows[entity], candidate,
+                    np.searchsorted(np.unique(pair), other))
 
 
 def joined(parts: Sequence[Evidence]) -> Evidence:
-    """The evidence of several shards, mentions and pairs numbered on."""
-    shifted, groups, pairs = [], 0, 0
+    """The evidence of several shards, candidates, mentions and pairs numbered on."""
+    shifted, candidates, groups, pairs = [], 0, 0, 0
     for part in parts:
-        shifted.append(replace(part, group=part.group + groups, pair=part.pair + pairs))
-        groups, pairs = groups + part.mentions, pairs + part.pairs
+        shifted.append(replace(part, group=part.group + groups, pair=part.pair + pairs,
+                               candidate=part.candidate + candidates, other=part.other + pairs))
+        candidates, groups, pairs = candidates + len(part.real), groups + part.mentions, pairs + part.pairs
     return Evidence(**{field.name: np.concatenate([getattr(part, field.name) for part in shifted])
                        for field in fields(Evidence)})

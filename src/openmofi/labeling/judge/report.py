@@ -20,14 +20,15 @@ def describe(problem: Problem, estimate: Estimate) -> dict[str, Any]:
 
     Returns:
         `share` of the pairs that show something that they name, `separation` of what is shown from decoys in SD of
-        these, `best_precision` expected of the 20 most probable candidates, `candidates`, and `exchangeability`; see
-        `exchangeability`.
+        these, `best_precision` expected of the 20 most probable candidates, `candidates`, `log_likelihood` beside that
+        of decoys, and `exchangeability`; see there.
     """
     posterior = problem.posterior(estimate)
     best = np.sort(posterior.shown)[-_BEST:]
     return {"share": round(float(posterior.pair_shown.mean()), 4),
             "separation": round(float((estimate.present - problem.absent) @ problem.score), 3),
             "best_precision": round(float(best.mean()), 4), "candidates": len(posterior.shown),
+            "log_likelihood": round(posterior.log_likelihood, 1),
             "exchangeability": exchangeability(problem, posterior, estimate)}
 
 

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmofi.labeling.judge.calibration import Calibration
+from openmofi.labeling.judge.context import Context
 from openmofi.labeling.judge.evidence import ImageEvidence
+from openmofi.labeling.judge.naming import capped
 from openmofi.labeling.label_settings import SelectionSettings
 from openmofi.labeling.read.links import LinkArrays, first_of_each, rank_in_run, renumbered, starts_of
 from openmofi.schema import Reason
@@ -39,7 +41,7 @@ class Judgements:
 
 
 def judge(links: LinkArrays, usable: NDArray[np.bool_], images: ImageEvidence, rows: Ints, calibration: Calibration,
-          settings: SelectionSettings, threshold: float) -> Judgements:
+          context: Context, settings: SelectionSettings, threshold: float) -> Judgements:
     """Judge the candidates of the pairs whose image is usable.
 
     Args:
@@ -48,6 +50,7 @@ def judge(links: LinkArrays, usable: NDArray[np.bool_], images: ImageEvidence, r
         images: the shard's images in the space of the views that judge them.
         rows: (len(links.entity_ids),) row of each entity in the views' entities.
         calibration: of the same encoder.
+        context: what the corpus says of the links.
         settings: see `SelectionSettings`.
         threshold: least probability of a label.
     """
@@ -58,8 +61,10 @@ def judge(links: LinkArrays, usable: NDArray[np.bool_], images: ImageEvidence, r
     first, twin = first_of_each(pair, entity)
     group = renumbered(links.group[index[first]])
     offsets = calibration.offsets_of(links.entity_ids.to_pylist())[entity[first]]
-    probability = calibration.probability(score[first] - images.background()[pair[first]] - offsets,
-                                          links.link_score[index[first]], group, pair[first])
+    evidence = (score[first] - images.background()[pair[first]] - offsets
+                + calibration.votes * context.votes[index[first]])
+    link = capped(links.link_score[index[first]] * context.factor[index[first]], group)
+    probability = calibration.probability(evidence, link, group, pair[first])
     reason = np.full(len(first), Reason.BELOW_THRESHOLD, dtype=object)
     reason[probability >= threshold] = Reason.ACCEPTED
     reason[(reason == Reason.ACCEPTED) & ~_leads(probability, group, settings.sibling_margin)] = Reason.SIBLING

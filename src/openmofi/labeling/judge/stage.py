@@ -15,10 +15,12 @@ from openmofi.engine import LocalEngine, Quiet
 from openmofi.engine.protocol import Work
 from openmofi.features.entities import embed_entities
 from openmofi.labeling.judge.calibration import Calibration
+from openmofi.labeling.judge.context import Context
 from openmofi.labeling.judge.evidence import Scorer
+from openmofi.labeling.judge.neighbours import Gallery
 from openmofi.labeling.judge.selection import Judgements, judge
 from openmofi.labeling.label_settings import SelectionSettings
-from openmofi.labeling.read.links import ReadShard, judged_rows
+from openmofi.labeling.read.links import ReadShard, judged_rows, mention_names
 from openmofi.labeling.read.stage import ReadStage
 from openmofi.schema import JUDGEMENT, LABELS, LabelStatus, PairStatus
 from openmofi.storage import Shard
@@ -37,6 +39,7 @@ class JudgeStage:
         selection: see `SelectionSettings`.
         threshold: least probability of a label.
         out: folder of the label tables.
+        gallery: file of the witnesses (`openmofi.labeling.judge.neighbours`), or "".
     """
 
     read: ReadStage
@@ -46,6 +49,7 @@ class JudgeStage:
     selection: SelectionSettings
     threshold: float
     out: str
+    gallery: str = ""
 
     def path(self, shard: Shard) -> str:
         """Where the shard's labels are kept."""
@@ -66,6 +70,7 @@ class ShardJudge:
                                        stage.read.features.cache, LocalEngine(), Quiet())
         self.scorer = Scorer.of(stage.encoder, self.entities, stage.calibration.reference,
                                 stage.calibration.logit_scale)
+        self.gallery = Gallery.load(stage.gallery) if stage.gallery else None
 
     def judge(self, shard: Shard) -> dict[str, Any]:
         """Write the shard's label table; returns `rows`, `labelled` and the count of each status."""
@@ -79,8 +84,12 @@ class ShardJudge:
 
     def _labels(self, read: ReadShard) -> pa.Table:
         images = self.scorer.images(read.shard, read.keys, read.features.values)
-        return _label_table(read, judge(read.links, read.usable, images, judged_rows(read.links, self.entities),
-                                        self.stage.calibration, self.stage.selection, self.stage.threshold))
+        links = read.links
+        context = Context.of(links, mention_names(read.table.column("mentions"), links.pair, links.mention),
+                             self.stage.calibration, self.stage.read.kb, self.gallery, read.features.values,
+                             read.table.column("text").to_pylist())
+        return _label_table(read, judge(links, read.usable, images, judged_rows(links, self.entities),
+                                        self.stage.calibration, context, self.stage.selection, self.stage.threshold))
 
 
 def _label_table(read: ReadShard, judgements: Judgements) -> pa.Table:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from openmofi.errors import OpenMofiError
 from openmofi.features.entities import EntityFeatures
 from openmofi.features.store import StoredFeatures
+from openmofi.knowledge.names import normalise
 from openmofi.labeling.read.groups import PairKeys, groups_of
 from openmofi.labeling.read.stage import ReadStage
 from openmofi.schema import PairStatus
@@ -131,6 +132,22 @@ def judged_rows(links: LinkArrays, entities: EntityFeatures) -> Ints:
     if len(judged):
         rows[judged] = entities.rows(links.entity_ids.take(pa.array(judged)))
     return rows
+
+
+def mention_names(mentions: pa.ListArray | pa.ChunkedArray, pair: Ints, mention: Ints) -> list[str]:
+    """(n,) the normalised name by which the mention `mention` of the pair `pair` names something.
+
+    Args:
+        mentions: column of a links table; `pair` are its rows.
+    """
+    column = mentions.combine_chunks() if isinstance(mentions, pa.ChunkedArray) else mentions
+    offsets = column.offsets.to_numpy()
+    surfaces = column.flatten().field("surface").take(pa.array(offsets[pair] - offsets[0] + mention))
+    if not len(surfaces):
+        return []
+    encoded = surfaces.dictionary_encode()
+    names = [normalise(surface) for surface in encoded.dictionary.to_pylist()]
+    return [names[code] for code in encoded.indices.to_pylist()]
 
 
 def first_of_each(pair: Ints, entity: Ints) -> tuple[Ints, Ints]:

@@ -1,0 +1,217 @@
+"""What the texts of images that look alike name: neighbour voting.
+
+An image shows an entity the more probably, the more of the images that look like it are named by the entity too, beside
+what as many images at random would be (Li, Snoek and Worring 2009, "Learning social tag relevance by neighbor voting",
+IEEE Transactions on Multimedia 11(7)). It asks nothing of the encoder's text side, so that an entity whose text the
+encoder understands badly can be judged all the same. With v the votes of an image's nearest neighbours for an entity
+and b what random images would give:
+
+    votes(i, e) = log (v + 1) / (b + 1)
+
+A witness must be independent: an image that is nearly the same, and one whose text shares most of its words, does not
+count. Collections repeat their texts, and would else bear themselves out.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, csr_matrix
+
+from openmofi.errors import OpenMofiError
+from openmofi.mentions.stopwords import STOP_NAMES
+from openmofi.storage.atomic import atomic_path
+
+Floats = NDArray[np.floating[Any]]
+Doubles = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+GALLERY_FILE = "gallery.npz"
+MOST, FEWEST, PART = 50, 5, 40
+"""Neighbours of an image: a fortieth of the gallery, at least 5 and at most 50."""
+FEWEST_WITNESSES = 100
+"""Pairs of a gallery, at least."""
+_POOL = 4
+_DIMENSIONS, _FITTED_ON, _FLOOR = 256, 20_000, 1e-3
+_SAME_IMAGE = 0.995
+_SHARED_WORDS, _SHARED_PART = 2, 0.5
+_WORD_BITS = 20
+_ROWS, _VOTE_ROWS = 1024, 4096
+_WORD = re.compile(r"[^\W_]+")
+
+
+@dataclass(frozen=True)
+class Space:
+    """Whitened principal components of the images' features: in it no direction outweighs the others.
+
+    Attributes:
+        mean: (features,) float32.
+        axes: (features, ≤ 256) float32.
+    """
+
+    mean: NDArray[np.float32]
+    axes: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, features: Floats) -> Space:
+        """Of (n, features)."""
+        sample = features[:: max(1, len(features) // _FITTED_ON)].astype(np.float32)
+        mean = sample.mean(axis=0)
+        variance, axes = np.linalg.eigh((sample - mean).T @ (sample - mean) / len(sample))
+        variance, axes = variance[::-1][:_DIMENSIONS], axes[:, ::-1][:, :_DIMENSIONS]
+        deviation = np.sqrt(np.maximum(variance, 0.0))
+        return cls(mean, (axes / (deviation + _FLOOR * deviation[0] + 1e-12)).astype(np.float32))
+
+    def project(self, features: Floats) -> NDArray[np.float32]:
+        """(n, features) → (n, ≤ 256), L2-normalised."""
+        projected = (features.astype(np.float32) - self.mean) @ self.axes
+        return projected / np.maximum(np.linalg.norm(projected, axis=1, keepdims=True), np.float32(1e-9))
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pairs that can bear witness.
+
+    Attributes:
+        space: of their features.
+        vectors: (g, d) float16, their images in it.
+        words: (g, 2^20) the content words of their texts, hashed.
+        ids: identifiers of the entities that they name, sorted.
+        weights: (g, ids) how much each speaks for each entity, 0..1.
+    """
+
+    space: Space
+    vectors: NDArray[np.float16]
+    words: csr_array
+    ids: pa.Array
+    weights: csr_array
+
+    @classmethod
+    def of(cls, features: Floats, texts: Sequence[str], ids: Sequence[str], pair: Ints, entity: Ints,
+           weight: Floats) -> Gallery:
+        """Of (g, features) images and their texts; `pair`, `entity` (rows of both) and `weight` of each candidate."""
+        space = Space.of(features)
+        nothing = csr_array((len(texts), len(ids)), dtype=np.float32)
+        gallery = cls(space, space.project(features).astype(np.float16), hashed_words(texts),
+                      pa.array(ids, pa.string()), nothing)
+        return gallery.weighing(pair, entity, weight)
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def weighing(self, pair: Ints, entity: Ints, weight: Floats) -> Gallery:
+        """The same pairs with other weights, of (n,) candidates."""
+        return replace(self, weights=csr_array((weight.astype(np.float32), (pair, entity)), shape=self.weights.shape))
+
+    def nearest(self, features: Floats, words: csr_array, own: Ints | None = None) -> csr_array:
+        """Which of the gallery's images look most like others and can bear witness for them.
+
+        Args:
+            features: (n, features) of these.
+            words: (n, 2^20) of their texts, see `hashed_words`.
+            own: (n,) their place in the gallery, where they are of it.
+
+        Returns:
+            (n, g) float32, 1 at the neighbours.
+        """
+        if not len(self) or not len(features):
+            return csr_array((len(features), len(self)), dtype=np.float32)
+        count = int(np.clip(len(self) // PART, FEWEST, MOST))
+        pool = min(count * _POOL, len(self))
+        vectors, size = self.vectors.astype(np.float32), np.diff(self.words.indptr)
+        rows, columns = [], []
+        for start in range(0, len(features), _ROWS):
+            part = slice(start, start + _ROWS)
+            similarity = self.space.project(features[part]) @ vectors.T
+            if own is not None:
+                similarity[np.arange(len(similarity)), own[part]] = -2.0
+            similarity[similarity > _SAME_IMAGE] = -2.0
+            best = np.argpartition(-similarity, pool - 1, axis=1)[:, :pool]
+            order = np.argsort(-np.take_along_axis(similarity, best, axis=1), axis=1, kind="stable")
+            best = np.take_along_axis(best, order, axis=1)
+            row = np.repeat(np.arange(len(best)), pool)
+            shared = _shared(words[part], row, self.words, best.ravel())
+            least = np.minimum(np.diff(words[part].indptr)[row], size[best.ravel()])
+            alike = (shared >= _SHARED_WORDS) & (shared > _SHARED_PART * least)
+            usable = ~alike.reshape(best.shape) & (np.take_along_axis(similarity, best, axis=1) > -2.0)
+            chosen, place = np.nonzero(usable & (np.cumsum(usable, axis=1) <= count))
+            rows.append(chosen + start)
+            columns.append(best[chosen, place])
+        row, column = np.concatenate(rows), np.concatenate(columns)
+        return csr_array((np.ones(len(row), np.float32), (row, column)), shape=(len(features), len(self)))
+
+    def votes(self, nearest: csr_array, row: Ints, entity: Ints, without: Ints | None = None) -> Doubles:
+        """(n,) votes for candidates, see the head of this module.
+
+        Args:
+            nearest: see there.
+            row: (n,) row of each candidate's image in `nearest`.
+            entity: (n,) place of its entity in `ids`; −1 for those that no witness names, which have 0.
+            without: (n,) a place in the gallery whose vote does not count, for each.
+        """
+        given = np.zeros(len(row))
+        for start in range(0, nearest.shape[0], _VOTE_ROWS):
+            inside = np.flatnonzero((row >= start) & (row < start + _VOTE_ROWS) & (entity >= 0))
+            every = csr_matrix(nearest[start:start + _VOTE_ROWS] @ self.weights)
+            given[inside] = np.asarray(every[row[inside] - start, entity[inside]]).ravel()
+        if without is not None:
+            near = np.asarray(csr_matrix(nearest)[row, without]).ravel()
+            given -= near * np.asarray(csr_matrix(self.weights)[without, entity]).ravel()
+        share = np.asarray(self.weights.sum(axis=0)).ravel() / max(len(self), 1)
+        expected = np.where(entity >= 0, share[np.maximum(entity, 0)] if len(share) else 0.0, 0.0)
+        return np.log((np.maximum(given, 0.0) + 1) / (expected * np.diff(nearest.indptr)[row] + 1))
+
+    def places(self, ids: pa.Array) -> Ints:
+        """(len(ids),) place of each entity in `ids`, −1 where it is not there."""
+        return pc.fill_null(pc.index_in(ids.cast(pa.string()), value_set=self.ids), -1).to_numpy().astype(np.int64)
+
+    def save(self, path: str | Path) -> None:
+        """Write as one file, atomically."""
+        ids = self.ids.to_pylist()
+        with atomic_path(path) as temporary, open(temporary, "wb") as handle:
+            np.savez(handle, mean=self.space.mean, axes=self.space.axes, vectors=self.vectors, ids=np.array(ids, "U"),
+                     **{f"{name}_{part}": getattr(table, part) for name, table in self._tables().items()
+                        for part in ("data", "indices", "indptr", "shape")})
+
+    def _tables(self) -> dict[str, csr_array]:
+        return {"words": self.words, "weights": self.weights}
+
+    @classmethod
+    def load(cls, path: str | Path) -> Gallery:
+        """Read what `save` wrote.
+
+        Raises:
+            OpenMofiError: it cannot be read.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as raw:
+                words, weights = (csr_array((raw[f"{name}_data"], raw[f"{name}_indices"], raw[f"{name}_indptr"]),
+                                            shape=tuple(raw[f"{name}_shape"])) for name in ("words", "weights"))
+                return cls(Space(raw["mean"], raw["axes"]), raw["vectors"], words,
+                           pa.array(raw["ids"].tolist(), pa.string()), weights)
+        except (OSError, ValueError, KeyError, EOFError, zlib.error) as error:
+            raise OpenMofiError(f"{path} cannot be read, or is damaged.",
+                                "Label again with --restart; what was read is kept.") from error
+
+
+def hashed_words(texts: Sequence[str]) -> csr_array:
+    """(n, 2^20) float32, 1 at the hashes of the content words of each text."""
+    rows = [sorted({zlib.crc32(word.encode()) >> (32 - _WORD_BITS) for word in _WORD.findall(text.lower())
+                    if word not in STOP_NAMES}) for text in texts]
+    indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)])
+    indices = np.array([word for row in rows for word in row], np.int64)
+    return csr_array((np.ones(len(indices), np.float32), indices, indptr), shape=(len(texts), 1 << _WORD_BITS))
+
+
+def _shared(words: csr_array, row: Ints, others: csr_array, other: Ints) -> Floats:
+    """(n,) how many words the texts `row` and `other` share."""
+    return np.asarray(words[row].multiply(others[other]).sum(axis=1)).ravel()

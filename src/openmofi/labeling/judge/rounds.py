@@ -1,0 +1,201 @@
+"""A calibration of a corpus' own pairs, in rounds: what is found in one is used in the next.
+
+    offsets of entities → votes of neighbours → fit → what is shown when it is named → fit → [rescue: votes by what was
+    found, fit] …
+
+A step is kept where the evidence of the real pairs becomes the likelier for it beside that of decoys. No labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from openmofi.labeling.judge.calibration import MINIMUM, Calibration, fit_calibration
+from openmofi.labeling.judge.evidence import Evidence
+from openmofi.labeling.judge.naming import capped, learned_naming, type_factor
+from openmofi.labeling.judge.neighbours import Gallery
+from openmofi.labeling.judge.offsets import Offsets, entity_offsets
+
+Doubles = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+VOTES = 1.5
+"""Weight of a unit of votes, in SD of the decoys' evidence."""
+OFFSETS = (0.0, 0.5, 1.0)
+"""Parts of the entities' offsets that are tried."""
+_TRIED_ON = 20_000
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Pairs that a calibration is estimated on.
+
+    Attributes:
+        evidence: of them; its pairs are the gallery's.
+        ids: the entities that `evidence.entity` numbers.
+        log_odds: (ids,) float32 by type, see `openmofi.knowledge.depictability`.
+        names: normalised names.
+        name: (n,) number of each candidate's.
+        weight: (pairs,) one by the size of the pair's group.
+        gallery: the pairs as witnesses, by their link scores; `None` for no votes.
+        nearest: (pairs, pairs) their neighbours in it.
+    """
+
+    evidence: Evidence
+    ids: Sequence[str]
+    log_odds: NDArray[np.float32]
+    names: Sequence[str]
+    name: Ints
+    weight: Doubles
+    gallery: Gallery | None
+    nearest: csr_array | None
+
+    @property
+    def enough(self) -> bool:
+        """Whether there are enough candidates and decoys to estimate anything."""
+        return min(len(self.evidence.real), len(self.evidence.decoys)) >= MINIMUM
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a corpus gave.
+
+    Attributes:
+        calibration: see there.
+        gallery: the witnesses as the last round weighs them, or `None`.
+        probability: (n,) P(shown) of the sample's candidates; `None` where nothing asked for them.
+    """
+
+    calibration: Calibration
+    gallery: Gallery | None = None
+    probability: Doubles | None = None
+
+
+@dataclass(frozen=True)
+class _Try:
+    """One fit and what it was made of."""
+
+    calibration: Calibration
+    probability: Doubles
+    gallery: Gallery | None
+    votes: Doubles
+    decoy_votes: Doubles
+    link: Doubles
+
+    @property
+    def log_likelihood(self) -> float:
+        return float(self.calibration.report["log_likelihood"])
+
+
+def fit_rounds(sample: Sample, *, rescue: int = 2) -> Fitted:
+    """Estimate everything on a sample.
+
+    Args:
+        sample: with at least 200 candidates and decoys.
+        rescue: how many rounds of votes by what was found there may be.
+    """
+    evidence = sample.evidence
+    offsets = entity_offsets(evidence.decoys, evidence.decoy_entity)
+    part = _likeliest_part(sample, offsets)
+    real = evidence.real - part * offsets.of(evidence.entity)
+    decoys = evidence.decoys - part * offsets.of_decoy
+    link = capped(evidence.link_score * type_factor(sample.log_odds)[evidence.entity], evidence.group)
+    nothing = np.zeros(len(real)), np.zeros(len(decoys))
+    votes = _votes(sample, sample.gallery) if sample.gallery else nothing
+    best = _fit(sample, real, decoys, link, sample.gallery, *votes)
+    rounds = [_told("votes" if sample.gallery else "evidence", best, True)]
+    weight = sample.weight[evidence.pair]
+    naming = learned_naming(link, best.probability, weight, sample.ids, evidence.entity, sample.names, sample.name)
+    factors = naming.factors(sample.ids, evidence.entity, sample.names, sample.name, sample.log_odds)
+    best = _fit(sample, real, decoys, capped(evidence.link_score * factors, evidence.group), best.gallery, *votes)
+    rounds.append(_told("naming", best, True))
+    for number in range(rescue if sample.gallery else 0):
+        assert sample.gallery is not None
+        gallery = sample.gallery.weighing(evidence.pair, evidence.entity, best.probability)
+        tried = _fit(sample, real, decoys, best.link, gallery, *_votes(sample, gallery))
+        kept = tried.log_likelihood > best.log_likelihood
+        rounds.append(_told(f"rescue {number + 1}", tried, kept))
+        if not kept:
+            break
+        best = tried
+    values = {sample.ids[number]: float(part * value)
+              for number, value in zip(offsets.entity, offsets.value, strict=True) if part * value}
+    report = {**best.calibration.report, "rounds": rounds, "offsets": part}
+    return Fitted(replace(best.calibration, offsets=values, naming=naming, report=report), best.gallery,
+                  best.probability)
+
+
+def judged_by(sample: Sample, calibration: Calibration, gallery: Gallery | None) -> Fitted:
+    """A sample judged by what is known already; `gallery` weighs the sample's own pairs."""
+    evidence = sample.evidence
+    real = evidence.real - calibration.offsets_of(sample.ids)[evidence.entity]
+    if gallery is not None and calibration.votes:
+        real = real + calibration.votes * _votes(sample, gallery)[0]
+    factors = calibration.naming.factors(sample.ids, evidence.entity, sample.names, sample.name, sample.log_odds)
+    link = capped(evidence.link_score * factors, evidence.group)
+    return Fitted(calibration, gallery, calibration.probability(real, link, evidence.group, evidence.pair))
+
+
+def estimated(sample: Sample, known: Calibration | None, *, rescue: int = 2) -> Fitted:
+    """Of the sample, blended with a calibration of another corpus where there is one.
+
+    Below 200 candidates or decoys the other one stays as it is; from 10,000 on nothing of it is left.
+
+    Raises:
+        OpenMofiError: there are too few, and nothing else is known.
+    """
+    if known and not sample.enough:
+        return judged_by(sample, replace(known, source="stored"), sample.gallery)
+    own = fit_rounds(sample, rescue=rescue)
+    if not known:
+        return own
+    blended = own.calibration.blended(known, len(sample.evidence.real))
+    return own if blended is own.calibration else judged_by(sample, blended, own.gallery)
+
+
+def _likeliest_part(sample: Sample, offsets: Offsets) -> float:
+    """How much of the offsets to subtract; of at most 20,000 candidates."""
+    evidence = sample.evidence
+    end = int(np.searchsorted(evidence.group, evidence.group[min(len(evidence.real), _TRIED_ON) - 1], "right"))
+    decoys = evidence.candidate < end
+    if not offsets.value.any() or min(end, int(decoys.sum())) < MINIMUM:
+        return OFFSETS[-1]
+    part = slice(0, end)
+
+    def likelihood(strength: float) -> float:
+        fitted = fit_calibration(
+            evidence.real[part] - strength * offsets.of(evidence.entity[part]), evidence.link_score[part],
+            evidence.group[part], evidence.pair[part], evidence.decoys[decoys] - strength * offsets.of_decoy[decoys])
+        return float(fitted.report["log_likelihood"])
+
+    return max(OFFSETS, key=likelihood)
+
+
+def _votes(sample: Sample, gallery: Gallery) -> tuple[Doubles, Doubles]:
+    """Of the real candidates, and of the decoys without their own pair's vote."""
+    evidence, nearest = sample.evidence, sample.nearest
+    assert nearest is not None
+    return (gallery.votes(nearest, evidence.pair, evidence.entity),
+            gallery.votes(nearest, evidence.other, evidence.decoy_entity, evidence.pair[evidence.candidate]))
+
+
+def _fit(sample: Sample, real: Doubles, decoys: Doubles, link: Doubles, gallery: Gallery | None, votes: Doubles,
+         decoy_votes: Doubles) -> _Try:
+    evidence = sample.evidence
+    weight = VOTES * float(decoys.std()) if gallery else 0.0
+    combined = real + weight * votes
+    fitted = fit_calibration(combined, link, evidence.group, evidence.pair, decoys + weight * decoy_votes)
+    fitted = replace(fitted, votes=weight)
+    return _Try(fitted, fitted.probability(combined, link, evidence.group, evidence.pair), gallery, votes, decoy_votes,
+                link)
+
+
+def _told(step: str, tried: _Try, kept: bool) -> dict[str, Any]:
+    return {"step": step, "log_likelihood": tried.log_likelihood,
+            "expected_right": round(float(tried.probability[tried.probability >= 0.5].sum()), 1), "kept": kept}
