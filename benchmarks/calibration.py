@@ -1,7 +1,7 @@
 """Simulated pairs: how near expected precision comes to found precision, and recall beside the oracle's.
 
 Each corpus is drawn from a model (below), gives the arrays that the label job gives to its calibration, and is fitted
-by the job's own `fit_calibration`. A threshold is then chosen at an expected precision of .95, as `--target-precision`
+by the job's own `fit_rounds`. A threshold is then chosen at an expected precision of .95, as `--target-precision`
 does; what is accepted is compared with the truth.
 
 A pair shows something that its text names with probability `share`: one mention, and each other one with probability
@@ -32,8 +32,9 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 import harness
-from openmofi.labeling.judge.calibration import fit_calibration, threshold_for_precision
+from openmofi.labeling.judge.calibration import threshold_for_precision
 from openmofi.labeling.judge.evidence import Evidence
+from openmofi.labeling.judge.rounds import Sample, fit_rounds
 
 TARGET = 0.95
 _ENOUGH, _COUNTED = 400, 50
@@ -61,9 +62,9 @@ class World:
 
 @dataclass(frozen=True)
 class Corpus:
-    """What was drawn: the evidence, (n,) the truth and (n,) the oracle's posterior."""
+    """What was drawn: the sample, (n,) the truth and (n,) the oracle's posterior."""
 
-    evidence: Evidence
+    sample: Sample
     truth: NDArray[np.bool_]
     oracle: Floats
 
@@ -138,13 +139,31 @@ def simulate(world: World, seed: int) -> Corpus:
     template = texts.template[texts.pair]
     real = own + offset[texts.entity] + np.where(template >= 0, style[template, texts.entity], 0.0)
     # A decoy is an image of some other pair, so it has the style of that pair's text.
-    other = texts.template[draw.integers(0, len(texts.template), len(truth))]
-    decoys = draw.standard_normal(len(truth)) + offset[texts.entity] + np.where(
-        other >= 0, style[other, texts.entity], 0.0)
+    template_of = np.concatenate([texts.template, [-1]])
+
+    def elsewhere(count: int) -> tuple[Ints, Floats]:
+        other = draw.integers(0, len(texts.template), count * len(truth))
+        entity, of = np.tile(texts.entity, count), template_of[other]
+        own = draw.standard_normal(len(other)) + offset[entity]
+        return other, own + np.where(of >= 0, style[of, entity], 0.0)
+
+    other, decoys = elsewhere(1)
+    _, random = elsewhere(4)
+    none = np.zeros(len(truth), np.int64)
     evidence = Evidence(real.astype(np.float32), decoys.astype(np.float32), texts.link.astype(np.float32), texts.group,
-                        texts.pair, texts.entity, texts.entity)
+                        texts.pair, texts.entity, np.arange(len(truth)), other, random.astype(np.float32),
+                        np.tile(texts.entity, 4), none)
+    ids = [str(number) for number in range(len(offset))]
+    # Every entity has one name, and no image looks like another's.
+    sample = Sample(evidence, ids, np.zeros(len(ids), np.float32), ids, texts.entity, _weight(texts), None, None)
     oracle = np.where(template >= 0, 0.0, _oracle(world, texts, own))
-    return Corpus(evidence, truth, oracle)
+    return Corpus(sample, truth, oracle)
+
+
+def _weight(texts: _Texts) -> Floats:
+    """(pairs,) one by the size of the group: pairs of a boilerplate text are one."""
+    size = np.bincount(texts.template[texts.template >= 0], minlength=1)
+    return np.where(texts.template >= 0, 1.0 / np.maximum(size[texts.template], 1), 1.0)
 
 
 def _oracle(world: World, texts: _Texts, own: Floats) -> Floats:
@@ -198,10 +217,8 @@ def measure(world: World, rounds: int) -> dict[str, Any]:
     start = time.perf_counter()
     for seed in range(rounds):
         corpus = simulate(world, _FIRST_SEED + seed)
-        part = corpus.evidence
-        fitted = fit_calibration(part.real, part.link_score, part.group, part.pair, part.decoys, entity=part.entity,
-                                 decoy_entity=part.decoy_entity)
-        probability = fitted.of(part)
+        probability = fit_rounds(corpus.sample).probability
+        assert probability is not None
         accepted = probability >= threshold_for_precision(probability, TARGET)
         best = corpus.oracle >= threshold_for_precision(corpus.oracle, TARGET)
         sums += (accepted.sum(), probability[accepted].sum(), corpus.truth[accepted].sum(), corpus.truth.sum(),

@@ -70,7 +70,7 @@ class LabelSettings(Settings):
     Attributes:
         text, selection: see there.
         adapt: fit a light adapter over the encoder on the job's own links before selecting.
-        rescue: judge again with the votes of what was found, where that makes the evidence likelier.
+        rescue: judge again with the votes of what was found, up to two times, while that makes the evidence likelier.
         batch_size: images a forward pass; part of the settings because it may change the last bits of an embedding.
         max_image_pixels: larger images are refused before they are decoded.
         read: see `openmofi.pairs.ReadSettings`.
@@ -80,7 +80,7 @@ class LabelSettings(Settings):
     text: TextSettings = TextSettings()
     selection: SelectionSettings = SelectionSettings()
     adapt: bool = False
-    rescue: bool = True
+    rescue: bool = False
     batch_size: PositiveInt = 64
     max_image_pixels: PositiveInt = MAX_PIXELS
     read: ReadSettings = ReadSettings()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from openmofi.knowledge import KnowledgeBase, depictability
 from openmofi.labeling.judge.calibration import Calibration
+from openmofi.labeling.judge.evidence import places_of
 from openmofi.labeling.judge.neighbours import Gallery, hashed_words
 from openmofi.labeling.read.links import Ints, LinkArrays
 
@@ -45,7 +46,8 @@ class Context:
         ids = links.entity_ids.to_pylist()
         distinct, name = np.unique(np.array(names, object), return_inverse=True)
         odds = depictability(kb, kb.rows(ids)) if ids else np.zeros(0, np.float32)
-        factor = calibration.naming.factors(ids, links.entity, distinct.tolist(), name.astype(np.int64), odds)
+        factor = calibration.naming.factors(ids, links.entity, distinct.tolist(), name.astype(np.int64),
+                                            places_of(links), odds)
         if gallery is None or not calibration.votes or not len(links):
             return cls(factor, np.zeros(len(links)))
         return cls(factor, _votes(links, gallery, features, texts))

@@ -75,7 +75,19 @@ def draw_decoys(pair: Ints, entity: Ints, mention: Ints, kinship: Kinship, sourc
     drawn = [np.stack([np.arange(len(pair)), _kin(pair, entity, mention, kinship, draw)])]
     if source is not None:
         drawn.append(_of_source(pair, source, draw))
-    candidate, other = np.concatenate(drawn, axis=1)
+    return _honest(pair, entity, *np.concatenate(drawn, axis=1))
+
+
+def draw_random(pair: Ints, entity: Ints, count: int, seed: int) -> tuple[Ints, Ints]:
+    """`count` images at random for each candidate, of pairs that do not name it; see `draw_decoys`."""
+    if not len(pair):
+        return pair, pair
+    candidate = np.repeat(np.arange(len(pair)), count)
+    return _honest(pair, entity, candidate, np.random.default_rng([seed, 1]).choice(np.unique(pair), len(candidate)))
+
+
+def _honest(pair: Ints, entity: Ints, candidate: Ints, other: Ints) -> tuple[Ints, Ints]:
+    """Without those whose text names the entity."""
     width = int(entity.max()) + 1
     honest = ~np.isin(other * width + entity[candidate], pair * width + entity)
     return candidate[honest], other[honest]

@@ -25,13 +25,14 @@ from numpy.typing import NDArray
 
 from openmofi.encoders import Array, Encoder, folds_of
 from openmofi.features.entities import EntityFeatures
-from openmofi.labeling.judge.decoys import Kinship, draw_decoys
-from openmofi.labeling.read.links import LinkArrays, first_of_each, renumbered
+from openmofi.labeling.judge.decoys import Kinship, draw_decoys, draw_random
+from openmofi.labeling.read.links import LinkArrays, first_of_each, rank_in_run, renumbered, starts_of
 from openmofi.storage import Shard
 
 REFERENCE = 2048
 """Entities in a reference set, at most."""
 _ROWS = 1024
+_RANDOM = 4
 Ints = NDArray[np.int64]
 
 
@@ -170,6 +171,8 @@ class Evidence:
         group, pair: (n,) int64 number of the candidate's mention and pair.
         entity: (n,) int64 row of the entity, see `ImageEvidence.scores`.
         candidate, other: (m,) int64, whose decoy each one is (of the n) and the pair whose image it is.
+        random, random_entity: (k,) float32 evidence of entities for images at random, and int64 these entities' rows.
+        place: (n,) int64 how the text names the entity, see `places_of`.
     """
 
     real: NDArray[np.float32]
@@ -180,6 +183,9 @@ class Evidence:
     entity: Ints
     candidate: Ints
     other: Ints
+    random: NDArray[np.float32]
+    random_entity: Ints
+    place: Ints
 
     @property
     def mentions(self) -> int:
@@ -220,8 +226,26 @@ def gather_evidence(links: LinkArrays, usable: NDArray[np.bool_], images: ImageE
     kinship = Kinship(vectors, images.views[0].entities[np.maximum(rows, 0)])
     candidate, other = draw_decoys(pair, entity, group, kinship, source, seed)
     decoys = images.scores(other, rows[entity[candidate]]) - background[other]
+    anyone, image = draw_random(pair, entity, _RANDOM, seed)
+    random = images.scores(image, rows[entity[anyone]]) - background[image]
     return Evidence(real, decoys, links.link_score[index], group, renumbered(pair), rows[entity], candidate,
-                    np.searchsorted(np.unique(pair), other))
+                    np.searchsorted(np.unique(pair), other), random, rows[entity[anyone]], places_of(links)[index])
+
+
+PLACES = 8
+
+
+def places_of(links: LinkArrays) -> Ints:
+    """(n,) 0..7, how a text names an entity: by its first mention, the second, the third or fourth, or a later one that
+    has candidates, and whether by one mention or by more.
+    """
+    if not len(links):
+        return links.pair
+    first = starts_of(links.group)
+    rank = rank_in_run(starts_of(links.pair[first]))[links.group]
+    _, position, count = np.unique(np.stack([links.pair, links.entity]), axis=1, return_inverse=True,
+                                   return_counts=True)
+    return np.searchsorted([1, 2, 4], rank, "right") * 2 + (count[position.ravel()] > 1)
 
 
 def joined(parts: Sequence[Evidence]) -> Evidence:

@@ -1,7 +1,8 @@
-"""How probably what a text names is also shown: by type, by entity, and by the name that was used.
+"""How probably what a text names is also shown: by type, by place in the text, by entity, and by name.
 
 "Subject", "geography" and "free" are named with every kind of image and shown by few; "jaguar" means the car in one
-corpus and the animal in another. What the images of a corpus say of an entity, or of a sense of a name, is counted and
+corpus and the animal in another; a title names what is shown more often than the tail of a list of keywords. What the
+images of a corpus say of an entity, or of a sense of a name, is counted and
 shrunk to what is known without them: expected counts E under the prior and the posterior's counts O make a factor
 
     (O + a) / (E + a)
@@ -19,13 +20,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from openmofi.labeling.judge.evidence import PLACES
+
 Floats = NDArray[np.floating[Any]]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 TYPE_STRENGTH = 0.3
 """Part of the log odds by type that is believed; of 0, 0.3 and 0.6 the likeliest on two corpora."""
-_ENTITY_COUNT, _SENSE_COUNT = 5.0, 3.0
+MOST_READILY = 1.5
+"""Log odds of that type in `depictability.toml`."""
+_PLACE_COUNT, _ENTITY_COUNT, _SENSE_COUNT = 20.0, 5.0, 3.0
 _WORTH = 0.05
 
 
@@ -36,29 +41,35 @@ class Naming:
     Attributes:
         entities: entity → factor; 1 where it is not there.
         senses: normalised name → entity → factor beside its entity's.
+        places: factor by place in the text, see `openmofi.labeling.judge.evidence.places_of`; none where it is empty.
     """
 
     entities: Mapping[str, float] = field(default_factory=dict)
     senses: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    places: Sequence[float] = ()
 
-    def factors(self, ids: Sequence[str], entity: Ints, names: Sequence[str], name: Ints, log_odds: Floats) -> Doubles:
+    def factors(self, ids: Sequence[str], entity: Ints, names: Sequence[str], name: Ints, place: Ints,
+                log_odds: Floats) -> Doubles:
         """(n,) the factor on each candidate's link score.
 
         Args:
             ids: entities; `entity` (n,) indexes them, `log_odds` (len(ids),) is theirs by type.
             names: normalised names; `name` (n,) indexes them.
+            place: (n,) see `openmofi.labeling.judge.evidence.places_of`.
         """
         by_entity = np.array([self.entities.get(identifier, 1.0) for identifier in ids], np.float64)
         factor = (by_entity * type_factor(log_odds))[entity] if len(ids) else np.zeros(0)
         known = np.array([text in self.senses for text in names], bool)
-        for place in np.flatnonzero(known[name]) if len(names) else ():
-            factor[place] *= self.senses[names[name[place]]].get(ids[entity[place]], 1.0)
+        if len(self.places):
+            factor = factor * np.array(self.places, np.float64)[place]
+        for row in np.flatnonzero(known[name]) if len(names) else ():
+            factor[row] *= self.senses[names[name[row]]].get(ids[entity[row]], 1.0)
         return factor
 
 
 def type_factor(log_odds: Floats) -> Doubles:
-    """What types alone say."""
-    return np.exp(TYPE_STRENGTH * np.asarray(log_odds, np.float64))
+    """What types alone say, beside the type that is shown most readily: at most 1."""
+    return np.exp(TYPE_STRENGTH * np.minimum(np.asarray(log_odds, np.float64) - MOST_READILY, 0.0))
 
 
 def capped(link: Floats, group: Ints) -> Doubles:
@@ -68,26 +79,28 @@ def capped(link: Floats, group: Ints) -> Doubles:
 
 
 def learned_naming(link: Floats, shown: Doubles, weight: Floats, ids: Sequence[str], entity: Ints,
-                   names: Sequence[str], name: Ints) -> Naming:
+                   names: Sequence[str], name: Ints, place: Ints) -> Naming:
     """Count what a corpus' images say.
 
     Args:
         link: (n,) link scores, by type already.
         shown: (n,) posterior probabilities.
         weight: (n,) of each candidate's pair.
-        ids, entity, names, name: see `Naming.factors`.
+        ids, entity, names, name, place: see `Naming.factors`.
     """
-    total = max(float(link @ weight), 1e-9)
-    expected = np.asarray(link, np.float64) * float(shown @ weight) / total
-    by_entity = _factor(shown * weight, expected * weight, entity, len(ids), _ENTITY_COUNT)
+    found, expected = shown * weight, np.asarray(link, np.float64) * weight
+    expected *= found.sum() / max(float(expected.sum()), 1e-9)
+    by_place = _factor(found, expected, place, PLACES, _PLACE_COUNT)
+    expected *= by_place[place]
+    by_entity = _factor(found, expected, entity, len(ids), _ENTITY_COUNT)
     distinct, sense = np.unique(name * max(len(ids), 1) + entity, return_inverse=True)
-    by_sense = _factor(shown * weight, expected * by_entity[entity] * weight, sense, len(distinct), _SENSE_COUNT)
+    by_sense = _factor(found, expected * by_entity[entity], sense, len(distinct), _SENSE_COUNT)
     senses: dict[str, dict[str, float]] = {}
     for code, factor in zip(distinct.tolist(), by_sense.tolist(), strict=True):
         if abs(np.log(factor)) > _WORTH:
             senses.setdefault(names[code // len(ids)], {})[ids[code % len(ids)]] = factor
     entities = {ids[number]: float(factor) for number, factor in enumerate(by_entity) if abs(np.log(factor)) > _WORTH}
-    return Naming(entities, senses)
+    return Naming(entities, senses, tuple((by_place / by_place.max()).tolist()))
 
 
 def _factor(found: Floats, expected: Floats, number: Ints, count: int, shrink: float) -> Doubles:

@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, csr_matrix
+from scipy.sparse import csr_array
 
 from openmofi.errors import OpenMofiError
 from openmofi.mentions.stopwords import STOP_NAMES
@@ -161,11 +161,9 @@ class Gallery:
         given = np.zeros(len(row))
         for start in range(0, nearest.shape[0], _VOTE_ROWS):
             inside = np.flatnonzero((row >= start) & (row < start + _VOTE_ROWS) & (entity >= 0))
-            every = csr_matrix(nearest[start:start + _VOTE_ROWS] @ self.weights)
-            given[inside] = np.asarray(every[row[inside] - start, entity[inside]]).ravel()
+            given[inside] = _at(nearest[start:start + _VOTE_ROWS] @ self.weights, row[inside] - start, entity[inside])
         if without is not None:
-            near = np.asarray(csr_matrix(nearest)[row, without]).ravel()
-            given -= near * np.asarray(csr_matrix(self.weights)[without, entity]).ravel()
+            given -= _at(nearest, row, without) * _at(self.weights, without, entity)
         share = np.asarray(self.weights.sum(axis=0)).ravel() / max(len(self), 1)
         expected = np.where(entity >= 0, share[np.maximum(entity, 0)] if len(share) else 0.0, 0.0)
         return np.log((np.maximum(given, 0.0) + 1) / (expected * np.diff(nearest.indptr)[row] + 1))
@@ -215,3 +213,13 @@ def hashed_words(texts: Sequence[str]) -> csr_array:
 def _shared(words: csr_array, row: Ints, others: csr_array, other: Ints) -> Floats:
     """(n,) how many words the texts `row` and `other` share."""
     return np.asarray(words[row].multiply(others[other]).sum(axis=1)).ravel()
+
+
+def _at(table: csr_array, row: Ints, column: Ints) -> Floats:
+    """(n,) the values at these places."""
+    table.sort_indices()
+    width = table.shape[1]
+    held = np.repeat(np.arange(table.shape[0]), np.diff(table.indptr)) * width + table.indices
+    wanted = row * width + column
+    place = np.minimum(np.searchsorted(held, wanted), len(held) - 1)
+    return np.where(held[place] == wanted, table.data[place], 0.0) if len(held) else np.zeros(len(row))

@@ -27,8 +27,6 @@ Ints = NDArray[np.int64]
 
 VOTES = 1.5
 """Weight of a unit of votes, in SD of the decoys' evidence."""
-OFFSETS = (0.0, 0.5, 1.0)
-"""Parts of the entities' offsets that are tried."""
 _TRIED_ON = 20_000
 
 
@@ -101,18 +99,17 @@ def fit_rounds(sample: Sample, *, rescue: int = 2) -> Fitted:
         rescue: how many rounds of votes by what was found there may be.
     """
     evidence = sample.evidence
-    offsets = entity_offsets(evidence.decoys, evidence.decoy_entity)
-    part = _likeliest_part(sample, offsets)
-    real = evidence.real - part * offsets.of(evidence.entity)
-    decoys = evidence.decoys - part * offsets.of_decoy
+    offsets = _worthwhile(sample, entity_offsets(evidence.random, evidence.random_entity))
+    real, decoys = evidence.real - offsets.of(evidence.entity), evidence.decoys - offsets.of(evidence.decoy_entity)
     link = capped(evidence.link_score * type_factor(sample.log_odds)[evidence.entity], evidence.group)
     nothing = np.zeros(len(real)), np.zeros(len(decoys))
     votes = _votes(sample, sample.gallery) if sample.gallery else nothing
     best = _fit(sample, real, decoys, link, sample.gallery, *votes)
     rounds = [_told("votes" if sample.gallery else "evidence", best, True)]
     weight = sample.weight[evidence.pair]
-    naming = learned_naming(link, best.probability, weight, sample.ids, evidence.entity, sample.names, sample.name)
-    factors = naming.factors(sample.ids, evidence.entity, sample.names, sample.name, sample.log_odds)
+    naming = learned_naming(link, best.probability, weight, sample.ids, evidence.entity, sample.names, sample.name,
+                            evidence.place)
+    factors = naming.factors(sample.ids, evidence.entity, sample.names, sample.name, evidence.place, sample.log_odds)
     best = _fit(sample, real, decoys, capped(evidence.link_score * factors, evidence.group), best.gallery, *votes)
     rounds.append(_told("naming", best, True))
     for number in range(rescue if sample.gallery else 0):
@@ -124,9 +121,9 @@ def fit_rounds(sample: Sample, *, rescue: int = 2) -> Fitted:
         if not kept:
             break
         best = tried
-    values = {sample.ids[number]: float(part * value)
-              for number, value in zip(offsets.entity, offsets.value, strict=True) if part * value}
-    report = {**best.calibration.report, "rounds": rounds, "offsets": part}
+    values = {sample.ids[number]: float(value)
+              for number, value in zip(offsets.entity, offsets.value, strict=True) if value}
+    report = {**best.calibration.report, "rounds": rounds}
     return Fitted(replace(best.calibration, offsets=values, naming=naming, report=report), best.gallery,
                   best.probability)
 
@@ -137,7 +134,8 @@ def judged_by(sample: Sample, calibration: Calibration, gallery: Gallery | None)
     real = evidence.real - calibration.offsets_of(sample.ids)[evidence.entity]
     if gallery is not None and calibration.votes:
         real = real + calibration.votes * _votes(sample, gallery)[0]
-    factors = calibration.naming.factors(sample.ids, evidence.entity, sample.names, sample.name, sample.log_odds)
+    factors = calibration.naming.factors(sample.ids, evidence.entity, sample.names, sample.name, evidence.place,
+                                         sample.log_odds)
     link = capped(evidence.link_score * factors, evidence.group)
     return Fitted(calibration, gallery, calibration.probability(real, link, evidence.group, evidence.pair))
 
@@ -159,22 +157,21 @@ def estimated(sample: Sample, known: Calibration | None, *, rescue: int = 2) -> 
     return own if blended is own.calibration else judged_by(sample, blended, own.gallery)
 
 
-def _likeliest_part(sample: Sample, offsets: Offsets) -> float:
-    """How much of the offsets to subtract; of at most 20,000 candidates."""
-    evidence = sample.evidence
+def _worthwhile(sample: Sample, offsets: Offsets) -> Offsets:
+    """The offsets, or none where up to 20,000 candidates are the likelier without them."""
+    evidence, none = sample.evidence, Offsets(offsets.entity[:0], offsets.value[:0])
     end = int(np.searchsorted(evidence.group, evidence.group[min(len(evidence.real), _TRIED_ON) - 1], "right"))
     decoys = evidence.candidate < end
     if not offsets.value.any() or min(end, int(decoys.sum())) < MINIMUM:
-        return OFFSETS[-1]
-    part = slice(0, end)
+        return none
 
-    def likelihood(strength: float) -> float:
+    def likelihood(tried: Offsets) -> float:
         fitted = fit_calibration(
-            evidence.real[part] - strength * offsets.of(evidence.entity[part]), evidence.link_score[part],
-            evidence.group[part], evidence.pair[part], evidence.decoys[decoys] - strength * offsets.of_decoy[decoys])
+            evidence.real[:end] - tried.of(evidence.entity[:end]), evidence.link_score[:end], evidence.group[:end],
+            evidence.pair[:end], evidence.decoys[decoys] - tried.of(evidence.decoy_entity[decoys]))
         return float(fitted.report["log_likelihood"])
 
-    return max(OFFSETS, key=likelihood)
+    return max((none, offsets), key=likelihood)
 
 
 def _votes(sample: Sample, gallery: Gallery) -> tuple[Doubles, Doubles]:
