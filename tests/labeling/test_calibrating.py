@@ -14,9 +14,10 @@ from openmofi.encoders import open_encoder
 from openmofi.engine import LocalEngine, Quiet
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling import corpus as corpus_module
-from openmofi.labeling.corpus import Corpus, corpus_evidence, read_corpus
+from openmofi.labeling.corpus import Corpus, corpus_sample, read_corpus
 from openmofi.labeling.judge.calibration import Calibration
 from openmofi.labeling.judge.evidence import Scorer, reference_sample
+from openmofi.labeling.judge.naming import Naming
 from openmofi.labeling.judge.report import advice
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.storage import expand_shards, read_manifest
@@ -38,7 +39,8 @@ def test_half_and_half_is_the_mean():
     np.testing.assert_allclose(found.log_ratio, [-1.0, 0.5, 3.0])
     np.testing.assert_allclose(found.log_companion, [0.0, 0.25, 0.5])
     assert np.log(found.shown / (1 - found.shown)) == pytest.approx((np.log(0.6 / 0.4) + np.log(0.2 / 0.8)) / 2)
-    assert found.offsets == {"a": 1.0, "b": 2.0, "c": 7.0}
+    # Offsets are of the own corpus alone: the stored ones were taken off other evidence.
+    assert found.offsets == OWN.offsets
     assert found.source == "blended"
 
 
@@ -48,7 +50,8 @@ def test_offsets_are_taken_off_evidence():
 
 
 def test_everything_is_read_back(tmp_path):
-    whole = replace(STORED, log_sibling=(0.5, 0.5), report={"share": 0.5}, corpus="k", source="stored", breadth=0.5)
+    whole = replace(STORED, log_sibling=(0.5, 0.5), report={"share": 0.5}, corpus="k", source="stored", breadth=0.5,
+                    votes=2.5, naming=Naming({"b": 0.5}, {"jaguar": {"b": 2.0}}, (1.0, 0.5)))
     whole.save(tmp_path / "c.json")
     assert Calibration.load(tmp_path / "c.json") == whole
 
@@ -81,14 +84,16 @@ def test_too_many_pairs_are_drawn_from_every_shard_alike(small_world, small_enco
     parts = []
     gather = corpus_module.gather_evidence
     monkeypatch.setattr(corpus_module, "gather_evidence", lambda *given: parts.append(gather(*given)) or parts[-1])
-    whole = corpus_evidence(corpus, scorer, 0)
+    whole = corpus_sample(corpus, scorer, 0)
     parts.clear()
     monkeypatch.setattr(corpus_module, "CALIBRATION_PAIRS", 100)
-    few = corpus_evidence(corpus, scorer, 0)
+    few = corpus_sample(corpus, scorer, 0)
     assert len(parts) == len(corpus.shards)
     assert min(part.pairs for part in parts) > 10
-    assert few.pairs <= 104
-    assert set(np.round(few.real, 3)) <= set(np.round(whole.real, 3))
+    assert few.evidence.pairs <= 104
+    assert set(np.round(few.evidence.real, 3)) <= set(np.round(whole.evidence.real, 3))
+    assert len(whole.gallery) == whole.evidence.pairs == len(whole.weight)
+    assert len(whole.name) == len(whole.evidence.real) == len(whole.evidence.place)
 
 
 def counts_of(folder):

@@ -1,6 +1,6 @@
 import numpy as np
 
-from openmofi.labeling.judge.decoys import Kinship, draw_decoys
+from openmofi.labeling.judge.decoys import Kinship, draw_decoys, draw_random
 
 
 def unit(rows):
@@ -70,3 +70,16 @@ def test_nothing_is_drawn_of_nothing():
     none = np.zeros(0, np.int64)
     candidate, other = draw_decoys(none, none, none, Kinship(np.zeros((0, 2)), np.zeros((0, 2))), none, seed=0)
     assert len(candidate) == len(other) == 0
+
+
+def test_random_images_are_of_any_pair_that_does_not_name_the_entity():
+    draw = np.random.default_rng(3)
+    pair = np.repeat(np.arange(100), 3)
+    entity = draw.integers(0, 10, 300)
+    candidate, other = draw_random(pair, entity, 4, seed=0)
+    named = set(zip(pair.tolist(), entity.tolist(), strict=True))
+    assert not named & set(zip(other.tolist(), entity[candidate].tolist(), strict=True))
+    assert np.bincount(candidate, minlength=300).max() <= 4
+    assert len(candidate) > 600
+    assert len(np.unique(other)) > 90
+    assert draw_random(pair, entity, 4, seed=0)[1].tolist() == other.tolist()

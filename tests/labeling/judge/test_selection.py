@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from openmofi.encoders.companions import ClassVectors, Folds, folds_of
 from openmofi.errors import UsageError
 from openmofi.labeling.judge.calibration import Calibration
+from openmofi.labeling.judge.context import Context
 from openmofi.labeling.judge.evidence import ImageEvidence, View, gather_evidence, reference_sample
 from openmofi.labeling.judge.selection import judge
 from openmofi.labeling.label_settings import LabelSettings, SelectionSettings
@@ -37,13 +40,17 @@ ALWAYS = Calibration((-20.0, 20.0), (-20.0, 20.0), 0.5, 1.0, 100)
 """The log ratio is the evidence itself; mentions are independent."""
 
 
+def alone(links, factor=1.0, votes=0.0):
+    return Context(np.full(len(links), factor), np.full(len(links), votes))
+
+
 def verdicts(pairs, images, entities, *, usable=None, max_candidates=8, threshold=0.5, **selection):
     links = link_arrays(column(*pairs), max_candidates)
     view = View(FixedEncoder(), entities, entities, 10.0)
     evidence = ImageEvidence((view,), np.zeros(len(pairs), np.int64), images)
     usable = np.ones(len(pairs), bool) if usable is None else usable
     positions = np.arange(len(links.entity_ids))
-    found = judge(links, usable, evidence, positions, ALWAYS, SelectionSettings(**selection), threshold)
+    found = judge(links, usable, evidence, positions, ALWAYS, alone(links), SelectionSettings(**selection), threshold)
     return links, found
 
 
@@ -91,7 +98,8 @@ def test_several_entities_of_an_image_may_be_accepted_up_to_top_k():
     links = link_arrays(column(*pairs), 8)
     view = View(FixedEncoder(), entities, entities[3:], 10.0)
     evidence = ImageEvidence((view,), np.zeros(1, np.int64), unit(0.0))
-    found = judge(links, np.ones(1, bool), evidence, np.arange(3), ALWAYS, SelectionSettings(top_k=2), 0.5)
+    found = judge(links, np.ones(1, bool), evidence, np.arange(3), ALWAYS, alone(links),
+                  SelectionSettings(top_k=2), 0.5)
     assert found.reason == [Reason.ACCEPTED, Reason.ACCEPTED, Reason.TOP_K]
 
 
@@ -182,3 +190,21 @@ def test_a_reference_is_seeded_sorted_and_bounded():
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(UsageError):
         LabelSettings(selection=SelectionSettings(**wrong))
+
+
+def test_the_corpus_adds_votes_and_weighs_links():
+    links = link_arrays(column([("a", 0, 0.5)]), 8)
+    entities = unit(0.0, 1.5)
+    evidence = ImageEvidence((View(FixedEncoder(), entities, entities, 10.0),), np.zeros(1, np.int64), unit(0.75))
+    calibration = replace(ALWAYS, votes=2.0)
+
+    def probability(factor, votes):
+        return float(judge(links, np.ones(1, bool), evidence, np.arange(1), calibration, alone(links, factor, votes),
+                           SelectionSettings(), 0.5).probability[0])
+
+    def odds(value):
+        return value / (1 - value)
+
+    assert odds(probability(1.0, 1.5)) / odds(probability(1.0, 0.5)) == pytest.approx(np.exp(2.0))
+    # A mention cannot mean more than one thing: what exceeds 1 is cut.
+    assert probability(0.2, 0.0) < probability(1.0, 0.0) < probability(2.0, 0.0) == probability(3.0, 0.0)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from openmofi.labeling.judge.calibration import fit_calibration, threshold_for_precision
+from openmofi.labeling.judge.rounds import fit_rounds
 
 sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
 from calibration import World, simulate
@@ -14,10 +15,8 @@ from calibration import World, simulate
 
 def fitted(world, seed):
     corpus = simulate(world, seed)
-    part = corpus.evidence
-    calibration = fit_calibration(part.real, part.link_score, part.group, part.pair, part.decoys, entity=part.entity,
-                                  decoy_entity=part.decoy_entity)
-    return corpus, calibration, calibration.of(part)
+    found = fit_rounds(corpus.sample)
+    return corpus, found.calibration, found.probability
 
 
 def figures(world, seeds=3, target=0.95):
@@ -71,7 +70,7 @@ def test_exchangeability_is_tested_on_losing_senses(world, status):
     report = calibration.report["exchangeability"]
     assert report["status"] == status
     # Of truth: how far the losing senses lie above the decoys.
-    part = corpus.evidence
+    part = corpus.sample.evidence
     losing = ~corpus.truth & (np.bincount(part.group, corpus.truth)[part.group] > 0)
     shift = (part.real[losing].mean() - part.decoys.mean()) / part.decoys.std()
     assert report["shift"] == pytest.approx(shift, abs=0.15)
@@ -87,7 +86,7 @@ def test_mentions_of_one_candidate_leave_exchangeability_untested():
 
 def test_the_report_says_what_was_found():
     corpus, calibration, _ = fitted(World(20_000, 0.4, 3.0), 0)
-    pairs = np.bincount(corpus.evidence.pair, corpus.truth) > 0
+    pairs = np.bincount(corpus.sample.evidence.pair, corpus.truth) > 0
     assert calibration.report["share"] == pytest.approx(pairs.mean(), abs=0.05)
     assert calibration.report["separation"] == pytest.approx(3.0, abs=0.3)
     assert calibration.report["best_precision"] > 0.95

@@ -41,7 +41,7 @@ Ints = NDArray[np.int64]
 
 MINIMUM = 200
 _ENOUGH, _WORTH = 10_000, 1_000
-_CAUTION, _MOST_CAUTION = 4.0, 0.5
+_CAUTION, _MOST_CAUTION = 6.0, 0.75
 
 
 @dataclass(frozen=True)
@@ -147,12 +147,12 @@ class Calibration:
             return cls(centres, log_ratio, *numbers, int(raw["pairs"]), str(raw["fitted_for"]), tuple(raw["reference"]),
                        float(raw.get("logit_scale", 1.0)), dict(raw.get("origin", {})), float(raw.get("breadth", 1.0)),
                        float(raw.get("companions", 0.0)), beside["log_companion"], beside["log_sibling"],
-                       dict(raw.get("offsets", {})), float(raw.get("votes", 0.0)), Naming(**raw.get("naming", {})),
+                       dict(raw.get("offsets", {})), float(raw.get("votes", 0.0)), Naming.of_json(raw.get("naming", {})),
                        dict(raw.get("report", {})), str(raw.get("corpus", "")), str(raw.get("source", "fitted")))
         except OSError as error:
             raise OpenMofiError(f"The calibration {path} cannot be read: {error.strerror}.",
                                 "Check the path.") from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise OpenMofiError(f"{path} is not a calibration, or is damaged.",
                                 "Give a calibration.json that a label job wrote, or none to fit a new one.") from error
 

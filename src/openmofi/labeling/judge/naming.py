@@ -30,7 +30,7 @@ TYPE_STRENGTH = 0.3
 """Part of the log odds by type that is believed; of 0, 0.3 and 0.6 the likeliest on two corpora."""
 MOST_READILY = 1.5
 """Log odds of that type in `depictability.toml`."""
-_PLACE_COUNT, _ENTITY_COUNT, _SENSE_COUNT = 20.0, 5.0, 3.0
+_PLACE_COUNT, _ENTITY_COUNT, _SENSE_COUNT = 20.0, 10.0, 10.0
 _WORTH = 0.05
 
 
@@ -46,7 +46,15 @@ class Naming:
 
     entities: Mapping[str, float] = field(default_factory=dict)
     senses: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    places: Sequence[float] = ()
+    places: tuple[float, ...] = ()
+
+    @classmethod
+    def of_json(cls, raw: Mapping[str, Any]) -> Naming:
+        """Back from JSON; empty where there is nothing."""
+        senses = {name: {entity: float(factor) for entity, factor in of_name.items()}
+                  for name, of_name in raw.get("senses", {}).items()}
+        entities = {entity: float(factor) for entity, factor in raw.get("entities", {}).items()}
+        return cls(entities, senses, tuple(map(float, raw.get("places", ()))))
 
     def factors(self, ids: Sequence[str], entity: Ints, names: Sequence[str], name: Ints, place: Ints,
                 log_odds: Floats) -> Doubles:

@@ -15,6 +15,7 @@ count. Collections repeat their texts, and would else bear themselves out.
 from __future__ import annotations
 
 import re
+import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -196,7 +197,7 @@ class Gallery:
                                             shape=tuple(raw[f"{name}_shape"])) for name in ("words", "weights"))
                 return cls(Space(raw["mean"], raw["axes"]), raw["vectors"], words,
                            pa.array(raw["ids"].tolist(), pa.string()), weights)
-        except (OSError, ValueError, KeyError, EOFError, zlib.error) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise OpenMofiError(f"{path} cannot be read, or is damaged.",
                                 "Label again with --restart; what was read is kept.") from error
 

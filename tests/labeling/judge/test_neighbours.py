@@ -1,0 +1,144 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from openmofi.errors import OpenMofiError
+from openmofi.labeling.judge.neighbours import FEWEST, MOST, Gallery, Space, hashed_words
+
+WORDS = [f"{first}{second}" for first in "bcdfghjkl" for second in ("a", "e", "i", "o", "u")]
+
+
+def world(clusters=8, size=60, seed=0):
+    """Images in clusters; each text names its cluster's entity, and has words of its own."""
+    draw = np.random.default_rng(seed)
+    centre = draw.standard_normal((clusters, 12)) * 4
+    cluster = np.repeat(np.arange(clusters), size)
+    features = centre[cluster] + draw.standard_normal((len(cluster), 12))
+    texts = [" ".join(draw.choice(WORDS, 4, replace=False)) for _ in cluster]
+    return features.astype(np.float32), texts, cluster
+
+
+def gallery_of(features, texts, cluster, weight=None):
+    ids = [f"e{number}" for number in range(int(cluster.max()) + 1)]
+    weight = np.ones(len(cluster)) if weight is None else weight
+    return Gallery.of(features, texts, ids, np.arange(len(cluster)), cluster, weight)
+
+
+def own(gallery, features):
+    return gallery.nearest(features, gallery.words, np.arange(len(features)))
+
+
+def test_neighbours_are_those_of_the_nearest_search():
+    from sklearn.neighbors import NearestNeighbors
+
+    features, texts, cluster = world()
+    gallery = gallery_of(features, texts, cluster)
+    nearest = gallery.nearest(features[:20] + 0.5, hashed_words([""] * 20))
+    count = nearest.sum(axis=1)
+    assert (count == len(cluster) // 40).all()
+    vectors = gallery.space.project(features).astype(np.float16).astype(np.float32)
+    search = NearestNeighbors(n_neighbors=int(count[0]), metric="cosine").fit(vectors)
+    expected = search.kneighbors(gallery.space.project(features[:20] + 0.5), return_distance=False)
+    for row, places in enumerate(expected):
+        assert set(places) == set(nearest[[row]].indices)
+
+
+def test_votes_are_the_logarithm_of_the_votes_by_what_is_expected():
+    features, texts, cluster = world()
+    weight = np.random.default_rng(1).random(len(cluster))
+    gallery = gallery_of(features, texts, cluster, weight)
+    nearest = own(gallery, features)
+    found = gallery.votes(nearest, np.arange(len(cluster)), cluster)
+    for row in range(0, len(cluster), 37):
+        near = nearest[[row]].indices
+        given_votes = weight[near][cluster[near] == cluster[row]].sum()
+        expected = weight[cluster == cluster[row]].sum() / len(cluster) * len(near)
+        assert found[row] == pytest.approx(np.log((given_votes + 1) / (expected + 1)), rel=1e-5)
+    others = gallery.votes(nearest, np.arange(len(cluster)), (cluster + 3) % 8)
+    assert found.min() > others.max()
+
+
+def test_an_image_is_no_witness_for_itself_nor_for_its_copy():
+    features, texts, cluster = world()
+    features[1] = features[0]
+    nearest = own(gallery_of(features, texts, cluster), features)
+    assert nearest.diagonal().max() == 0
+    assert nearest[0, 1] == nearest[1, 0] == 0
+
+
+def test_a_text_that_shares_most_of_its_words_is_no_witness():
+    features, texts, cluster = world()
+    texts = [f"part of the flat collection computer {text.split()[0]}" if number % 2 else text
+             for number, text in enumerate(texts)]
+    nearest = own(gallery_of(features, texts, cluster), features).toarray()
+    assert nearest[1::2, 1::2].max() == 0
+    assert nearest[1::2, 0::2].sum(axis=1).min() == len(cluster) // 40
+    assert nearest[0::2, 1::2].max() == 1
+
+
+def test_one_shared_word_is_what_both_name():
+    features, _, cluster = world()
+    nearest = own(gallery_of(features, ["apple"] * len(cluster), cluster), features)
+    assert (nearest.sum(axis=1) == len(cluster) // 40).all()
+
+
+def test_a_decoys_own_pair_does_not_vote():
+    features, texts, cluster = world()
+    gallery = gallery_of(features, texts, cluster)
+    nearest = own(gallery, features)
+    row = np.zeros(1, np.int64)
+    witness = nearest[[0]].indices[:1].astype(np.int64)
+    votes = [gallery.votes(nearest, row, cluster[witness], *without)[0] for without in ((), (witness,))]
+    expected = np.log((cluster == cluster[witness[0]]).mean() * nearest[[0]].sum() + 1)
+    assert np.exp(votes[0] + expected) - np.exp(votes[1] + expected) == pytest.approx(1.0, rel=1e-5)
+
+
+def test_an_entity_that_no_witness_names_has_no_votes():
+    features, texts, cluster = world()
+    gallery = gallery_of(features, texts, cluster)
+    places = gallery.places(pa.array(["e3", "unknown", "e0"]))
+    assert places.tolist() == [3, -1, 0]
+    assert gallery.votes(own(gallery, features), np.array([5]), np.array([-1])).tolist() == [0.0]
+
+
+def test_what_is_kept_votes_the_same(tmp_path):
+    features, texts, cluster = world()
+    gallery = gallery_of(features, texts, cluster, np.linspace(0, 1, len(cluster)))
+    gallery.save(tmp_path / "gallery.npz")
+    gallery.save(tmp_path / "again.npz")
+    assert (tmp_path / "gallery.npz").read_bytes() == (tmp_path / "again.npz").read_bytes()
+    back = Gallery.load(tmp_path / "gallery.npz")
+    new, row = features[::7] + 0.3, np.arange(len(features[::7]))
+    words = hashed_words([""] * len(new))
+    found = [each.votes(each.nearest(new, words), row, cluster[::7]) for each in (gallery, back)]
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("keep", [0, 10, 1000, -30])
+def test_a_damaged_gallery_is_one_sentence(tmp_path, keep):
+    features, texts, cluster = world()
+    gallery_of(features, texts, cluster).save(tmp_path / "gallery.npz")
+    content = (tmp_path / "gallery.npz").read_bytes()
+    (tmp_path / "gallery.npz").write_bytes(content[:keep])
+    with pytest.raises(OpenMofiError, match=r"gallery\.npz cannot be read, or is damaged"):
+        Gallery.load(tmp_path / "gallery.npz")
+
+
+def test_whitened_space_has_no_favoured_direction():
+    draw = np.random.default_rng(0)
+    features = draw.standard_normal((4000, 6)) * [100.0, 10.0, 1.0, 1.0, 5.0, 50.0] + 7.0
+    whitened = (features - Space.of(features).mean) @ Space.of(features).axes
+    np.testing.assert_allclose(np.cov(whitened.T), np.eye(6), atol=0.2)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 8), st.booleans())
+def test_any_gallery_gives_finite_votes_and_no_more_neighbours_than_it_has(pairs, features, equal):
+    draw = np.random.default_rng(pairs)
+    images = np.ones((pairs, features)) if equal else draw.standard_normal((pairs, features))
+    gallery = Gallery.of(images, ["a b c"] * pairs, ["x", "y"], np.arange(pairs), np.arange(pairs) % 2, np.ones(pairs))
+    nearest = own(gallery, images)
+    assert nearest.sum(axis=1).max() <= min(max(FEWEST, pairs // 40), MOST, pairs - 1)
+    assert np.isfinite(gallery.votes(nearest, np.arange(pairs), np.arange(pairs) % 2)).all()
