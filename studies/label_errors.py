@@ -76,9 +76,10 @@ class Kinship:
 
     def related(self, one: str, other: str) -> bool:
         """Whether one is a kind of the other, by any number of steps, or a relation joins them."""
-        return one in self._ancestors(other) or other in self._ancestors(one) or other in self.beside.get(one, ())
+        return one in self.ancestors(other) or other in self.ancestors(one) or other in self.beside.get(one, ())
 
-    def _ancestors(self, entity: str) -> set[str]:
+    def ancestors(self, entity: str) -> set[str]:
+        """All that it is a kind or an instance of, by any number of steps."""
         seen: set[str] = set()
         left = [entity]
         while left:

@@ -18,10 +18,10 @@ from openmofi.encoders import open_encoder
 from openmofi.engine import Progress
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling import LabelSettings, label
-from openmofi.sample.demo import Stopwatch, label_world
-from openmofi.sample.encoder import PARTIAL_LABELS
-from openmofi.storage import expand_shards, read_manifest, write_json, write_text
+from openmofi.sample.demo import Stopwatch
+from openmofi.storage import expand_shards, write_json, write_text
 from studies.command import Demo, Json, Out, run_study
+from studies.demo import demo_encoder
 from studies.label_errors import MISSED_KINDS, WRONG_KINDS, Kinship, count_kinds, missed_entities, wrong_labels
 from studies.openclipart import fetch_openclipart, read_drawings, require_known, write_pairs
 from studies.real_figures import ScoredRun, print_real, real_report
@@ -50,8 +50,8 @@ def run_real(out: str | Path, demo: str | Path, progress: Progress) -> dict[str,
     watch = Stopwatch.open(root / "seconds.json")
     source = watch.time("fetch", lambda: fetch_openclipart(progress))
     watch.time("pairs", lambda: _make_pairs(source, root / "pairs", progress))
-    watch.time("demo", lambda: _make_demo(demo, progress))
-    kb, encoder = KnowledgeBase.open(demo / "kb"), open_encoder(f"run:{demo / 'encoders' / PARTIAL_LABELS}")
+    encoder = open_encoder(f"run:{watch.time('demo', lambda: demo_encoder(demo, progress))}")
+    kb = KnowledgeBase.open(demo / "kb")
     shards, kinship = expand_shards([str(root / "pairs")]), Kinship.read(demo / "world/kb")
     runs, metrics = {}, {}
     for name, settings in RUNS.items():
@@ -69,12 +69,6 @@ def _make_pairs(source: Path, out: Path, progress: Progress) -> None:
     drawings = read_drawings(source)
     require_known(drawings)
     write_pairs(drawings, out, progress)
-
-
-def _make_demo(demo: Path, progress: Progress) -> None:
-    encoder = demo / "encoders" / PARTIAL_LABELS
-    if not ((encoder / "manifest.json").exists() and read_manifest(encoder, "encoder").finished):
-        label_world(demo, progress)
 
 
 def score_run(labels: Path, truth: Path, kb: KnowledgeBase, kinship: Kinship) -> ScoredRun:

@@ -115,31 +115,40 @@ def _scored(row: Mapping[str, Any], truth: Truth) -> ScoredRow:
     return ScoredRow(truth, row["text"], row["mentions"], candidates)
 
 
+def precision_figures(rows: Sequence[ScoredRow]) -> dict[str, Any]:
+    """Precision of labels.
+
+    Returns:
+        `accepted` labels, `precision`, its intervals `precision_wilson` and `precision_bootstrap` (over rows), and
+        `expected` precision. `None` where nothing is accepted.
+    """
+    accepted = np.array([len(row.accepted) for row in rows if row.accepted])
+    correct = accepted - [len(row.wrong) for row in rows if row.accepted]
+    total, found = int(accepted.sum()), int(correct.sum())
+    probabilities = [row.candidates[entity].probability for row in rows for entity in row.accepted]
+    return {
+        "accepted": total, "precision": _share(found, total),
+        "precision_wilson": wilson_interval(found / total, total) if total else None,
+        "precision_bootstrap": ratio_interval(correct, accepted, resamples=RESAMPLES) if total else None,
+        "expected": float(np.mean(probabilities)) if total else None,
+    }
+
+
 def label_figures(rows: Sequence[ScoredRow]) -> dict[str, Any]:
     """Precision and recall of labels.
 
     Returns:
-        `rows`; `accepted` labels, `precision`, its intervals `precision_wilson` and `precision_bootstrap` (over rows),
-        `expected` precision; `row_recall`, the share of rows with something right that were given something right,
-        with `row_recall_wilson`; `recall`, the share of right entities; `average_precision` over all candidates, with
-        `average_precision_bootstrap`; `calibration`, see `calibration_bins`. `None` where there is nothing to count.
+        `rows`; all of `precision_figures`; `row_recall`, the share of rows with something right that were given
+        something right, with `row_recall_wilson`; `recall`, the share of right entities; `average_precision` over all
+        candidates, with `average_precision_bootstrap`; `calibration`, see `calibration_bins`. `None` where there is
+        nothing to count.
     """
-    accepted = np.array([len(row.accepted) for row in rows])
-    correct = accepted - [len(row.wrong) for row in rows]
-    right = np.array([len(row.truth.right) for row in rows])
-    total, found = int(accepted.sum()), int(correct.sum())
-    with_right, reached = int((right > 0).sum()), int((correct > 0).sum())
-    labelled = accepted > 0
-    probabilities = [row.candidates[entity].probability for row in rows for entity in row.accepted]
+    kept = [len(row.truth.right) - len(row.missed) for row in rows]
+    with_right, reached = sum(bool(row.truth.right) for row in rows), sum(map(bool, kept))
     return {
-        "rows": len(rows), "accepted": total, "precision": _share(found, total),
-        "precision_wilson": wilson_interval(found / total, total) if total else None,
-        "precision_bootstrap": ratio_interval(
-            correct[labelled], accepted[labelled], resamples=RESAMPLES) if total else None,
-        "expected": float(np.mean(probabilities)) if total else None,
-        "row_recall": _share(reached, with_right),
+        "rows": len(rows), **precision_figures(rows), "row_recall": _share(reached, with_right),
         "row_recall_wilson": wilson_interval(reached / with_right, with_right) if with_right else None,
-        "recall": _share(found, int(right.sum())),
+        "recall": _share(sum(kept), sum(len(row.truth.right) for row in rows)),
         "average_precision": average_precision(rows),
         "average_precision_bootstrap": _average_precision_interval(rows), "calibration": calibration_bins(rows),
     }
