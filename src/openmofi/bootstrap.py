@@ -8,8 +8,10 @@ groups as there are, with replacement, and takes the mean over the rows of the d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -132,6 +134,14 @@ def paired_bootstrap(ours: ArrayLike, theirs: ArrayLike, groups: ArrayLike, *, r
         difference_interval=percentiles(differences, level),
         gain=float(_gain(mean_ours, mean_theirs)), gain_interval=percentiles(_gain(ours_sum, theirs_sum), level),
         p_value=min(1.0, 2 * (tail + 1) / (resamples + 1)), groups=len(sums[-1]))
+
+
+def wilson_interval(share: float, count: float, level: float = LEVEL) -> Interval:
+    """The interval of a proportion, `share` of `count` independent draws (Wilson 1927); `count` need not be whole."""
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def percentiles(values: Doubles, level: float = LEVEL) -> Interval:

@@ -64,13 +64,17 @@ def precision_recall_curve(curves: Mapping[str, Points], points: Mapping[str, tu
     return _draw("precision-recall", paint, (5.4, 4.3))
 
 
-def calibration(expected: Sequence[float], observed: Sequence[float], counts: Sequence[int]) -> Markup:
-    """Observed precision over expected probability, one dot a bin, its area by the bin's share."""
+def calibration(expected: Sequence[float], observed: Sequence[float], counts: Sequence[int],
+                intervals: Sequence[tuple[float, float]] = ()) -> Markup:
+    """Observed precision over expected probability, one dot a bin, its area by the bin's share; maybe intervals."""
     def paint(axes: Axes) -> None:
         most = max(counts, default=1)
         axes.plot([0, 1], [0, 1], color=SOFT, linewidth=1, linestyle=(0, (3, 3)), label="perfect")
         axes.plot(expected, observed, color=COLOURS[0], linewidth=1.2, alpha=0.6)
-        axes.scatter(expected, observed, s=[20 + 180 * count / most for count in counts], color=COLOURS[0],
+        if intervals:
+            lows, highs = zip(*intervals, strict=True)
+            axes.vlines(expected, lows, highs, color=COLOURS[0], linewidth=1.2, label="95 %")
+        axes.scatter(expected, observed, s=[40 + 160 * count / most for count in counts], color=COLOURS[0],
                      edgecolors="white", zorder=4, label="judged entities")
         axes.set(xlim=(-0.02, 1.03), ylim=(-0.02, 1.05), xlabel="probability given", ylabel="share that is true")
         axes.legend(loc="upper left")

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from openmofi.bootstrap import LEVEL, wilson_interval
+
 Doubles = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
-LEVEL = 0.95
 _FEW = 30
 """Below so many verdicts the probabilities are left alone: the share of right ones, with Clopper–Pearson's interval."""
 
@@ -60,7 +61,7 @@ def corrected_precision(expected: float, probability: Doubles, right: Bools, wei
     mean = float(np.clip(expected + np.average(residual, weights=weights), 0, 1))
     variance = _variance(residual, weights, strata)
     if variance <= 0:
-        return mean, (mean, mean) if (weights <= 1).all() else _wilson(mean, len(right))
+        return mean, (mean, mean) if (weights <= 1).all() else wilson_interval(mean, len(right))
     # As Korn and Graubard (1998): an interval of a proportion, for as many plain draws as the design is worth.
     # Where hardly any label is wrong, the spread of few residuals says too little: what the design is worth by the
     # probabilities is the most.
@@ -68,7 +69,7 @@ def corrected_precision(expected: float, probability: Doubles, right: Bools, wei
     model = float(np.sum(weights**2 * probability * (1 - probability)) / weights.sum()**2)
     typical = float(np.average(probability, weights=weights))
     worth = typical * (1 - typical) / model if model > 0 else float(len(right))
-    return mean, _wilson(mean, min(plain * (1 - plain) / variance, worth))
+    return mean, wilson_interval(mean, min(plain * (1 - plain) / variance, worth))
 
 
 def _variance(residual: Doubles, weights: Doubles, strata: Ints) -> float:
@@ -92,10 +93,3 @@ def _clopper_pearson(share: float, count: float) -> tuple[float, float]:
     low = 0.0 if right <= 0 else float(stats.beta.ppf(tail, right, count - right + 1))
     high = 1.0 if right >= count else float(stats.beta.ppf(1 - tail, right + 1, count - right))
     return low, high
-
-
-def _wilson(share: float, count: float) -> tuple[float, float]:
-    z = float(stats.norm.ppf((1 + LEVEL) / 2))
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return float(max(0.0, middle - half)), float(min(1.0, middle + half))
