@@ -23,6 +23,7 @@ class HeadSettings(Settings):
         batch_size, epochs, learning_rate, weight_decay: of AdamW with a one-cycle schedule.
         feature_dropout: share of the image features that are zeroed in a training step; what keeps the heads from
             learning single pages by heart.
+        stay: of an adapter: weight of the mean 1 − cosine of image embeddings to those of its base.
         classes: entities in a step's softmax besides the batch's own.
         class_vectors: learn a vector of each entity beyond its text (`partial_labels` only).
         folds: cross-fitted copies, see `openmofi.labeling.judge.evidence`; 0 for none.
@@ -38,6 +39,7 @@ class HeadSettings(Settings):
     learning_rate: PositiveFloat = 2e-3
     weight_decay: NonNegativeFloat = 0.5
     feature_dropout: ProperFraction = 0.5
+    stay: NonNegativeFloat = 30.0
     classes: NonNegativeInt = 2048
     class_vectors: bool = True
     folds: NonNegativeInt = 4
