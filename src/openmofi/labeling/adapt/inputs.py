@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from openmofi.config import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, ProperFraction, Settings
@@ -42,7 +43,7 @@ class HeadSettings(Settings):
     stay: NonNegativeFloat = 30.0
     classes: NonNegativeInt = 2048
     class_vectors: bool = True
-    folds: NonNegativeInt = 4
+    folds: Annotated[int, Meta(ge=0, le=100)] = 4
     scale: PositiveFloat = 30.0
     max_pairs: PositiveInt = 1_000_000
     seed: NonNegativeInt = 0
