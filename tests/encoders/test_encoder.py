@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from openmofi.encoders import ClassVectors, Encoder, Folds, Head, as_encoder, open_encoder, save_heads
+from openmofi.encoders.companions import FITTED
 from openmofi.engine import Quiet
 from openmofi.engine.processes import ProcessEngine
 from openmofi.errors import OpenMofiError, UsageError
@@ -76,11 +77,13 @@ def test_companions_are_what_lies_beside(base, folder):
     encoder = open_encoder(f"run:{folder}")
     assert encoder.companions.calibration is None
     ClassVectors(pa.array(["a"]), np.ones((1, 8), np.float32)).save(folder)
-    Folds(2, ["shard"]).save(folder)
+    Folds(2, FITTED.empty_table()).save(folder)
     (folder / "calibration.json").write_text("{}")
     assert encoder.companions.calibration == folder / "calibration.json"
     assert encoder.companions.class_vectors.ids.to_pylist() == ["a"]
-    assert encoder.companions.folds == Folds(2, ("shard",))
+    assert encoder.companions.folds == Folds(2, FITTED.empty_table())
+    assert [path.name for path in encoder.companions.files] == ["calibration.json", "classes.parquet", "folds.parquet",
+                                                                "folds.json"]
     assert encoder.companions.source_fingerprint == ""
     assert (base.companions.calibration, base.companions.class_vectors, base.companions.folds) == (None, None, None)
 

@@ -19,7 +19,10 @@ from openmofi.encoders.protocol import Array
 from openmofi.errors import OpenMofiError
 from openmofi.storage import write_json, write_table
 
-CALIBRATION_FILE, CLASSES_FILE, FOLDS_FILE = "calibration.json", "classes.parquet", "folds.json"
+CALIBRATION_FILE, CLASSES_FILE, FOLDS_FILE, FITTED_FILE = (
+    "calibration.json", "classes.parquet", "folds.json", "folds.parquet")
+FITTED = pa.schema([("shard", pa.dictionary(pa.int32(), pa.string())), ("key", pa.string()), ("fold", pa.int8())])
+"""folds: the pairs that heads were fitted on, by fingerprint of their shard and key, and the fold of each."""
 
 
 @dataclass(frozen=True)
@@ -67,45 +70,57 @@ class ClassVectors:
         return result / np.maximum(np.linalg.norm(result, axis=1, keepdims=True), 1e-12)
 
 
-def folds_of(keys: Sequence[str], count: int) -> NDArray[np.int64]:
-    """(n,) in which of `count` folds each page is, by its key alone."""
-    return np.array([zlib.crc32(key.encode("utf-8", "surrogatepass")) % count for key in keys], np.int64)
-
-
 @dataclass(frozen=True)
 class Folds:
-    """Cross-fitted copies of an encoder in `folds/0`, `folds/1` …
+    """Cross-fitted copies of an encoder in `folds/0`, `folds/1` …, each fitted without the pairs of its fold.
+
+    Which pairs are in a fold is written down, since they are chosen by groups (`openmofi.labeling.read.groups`), which
+    are others in another corpus.
 
     Attributes:
         count: how many.
-        seen: fingerprints of the shards of pairs that were fitted on, sorted.
+        fitted: the pairs that were fitted on (`FITTED`); `None` where an earlier version fitted the heads, which chose
+            folds by keys.
+        seen: fingerprints of the shards of these pairs, where `fitted` does not say it.
     """
 
     count: int
-    seen: Sequence[str]
+    fitted: pa.Table | None
+    seen: tuple[str, ...] = ()
 
-    def of(self, keys: Sequence[str]) -> NDArray[np.int64]:
-        """(n,) the fold of each page, by its key alone."""
-        return folds_of(keys, self.count)
+    def of(self, shard: str, keys: Sequence[str]) -> NDArray[np.int64]:
+        """(n,) the fold of each pair of the shard with the fingerprint `shard`; −1 for what was not fitted on."""
+        if self.fitted is None:
+            hashes = [zlib.crc32(key.encode("utf-8", "surrogatepass")) for key in keys if shard in self.seen]
+            return np.array(hashes, np.int64) % self.count if hashes else np.full(len(keys), -1, np.int64)
+        fitted = self.fitted.filter(pc.equal(self.fitted["shard"], shard))
+        position = pc.index_in(pa.array(keys, pa.string()), value_set=fitted["key"])
+        return pc.fill_null(fitted["fold"].take(position), -1).to_numpy().astype(np.int64)
 
     def save(self, folder: str | Path) -> None:
         """Write beside an encoder; last of all, since it says that the folds are there."""
-        write_json(Path(folder) / FOLDS_FILE, {"count": self.count, "seen": sorted(self.seen)})
+        if self.fitted is not None:
+            write_table(Path(folder) / FITTED_FILE, self.fitted)
+        write_json(Path(folder) / FOLDS_FILE, {"count": self.count, "seen": self.seen})
 
     @classmethod
     def beside(cls, folder: str | Path) -> Folds | None:
         """Those of the encoder in `folder`, if it has any.
 
         Raises:
-            OpenMofiError: the file is damaged.
+            OpenMofiError: a file is damaged or missing.
         """
         path = Path(folder) / FOLDS_FILE
         if not path.exists():
             return None
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
-            return cls(int(raw["count"]), tuple(raw["seen"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            count, seen = int(raw["count"]), tuple(raw["seen"])
+            if seen:
+                return cls(count, None, seen)
+            path = path.with_name(FITTED_FILE)
+            return cls(count, pq.read_table(path).cast(FITTED))
+        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
             raise OpenMofiError(f"{path} cannot be read: {error!r}.", "Train or copy the encoder again.") from error
 
 
@@ -147,7 +162,7 @@ class Companions:
     @property
     def files(self) -> tuple[Path, ...]:
         """Those that exist."""
-        paths = (self._file(name) for name in (CALIBRATION_FILE, CLASSES_FILE, FOLDS_FILE))
+        paths = (self._file(name) for name in (CALIBRATION_FILE, CLASSES_FILE, FITTED_FILE, FOLDS_FILE))
         return tuple(path for path in paths if path)
 
     def _file(self, name: str) -> Path | None:

@@ -9,6 +9,7 @@ The folder of `run:FOLDER`, and of `onnx:FOLDER` and `openvino:FOLDER` (see `lib
     tokenizer/            of a trained text tower
     base/                 of exported heads: the encoder underneath, exported
     folds/0, folds/1 …    cross-fitted copies of the heads
+    folds.parquet         the pairs that heads were fitted on, and the fold of each
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from openmofi.encoders.arrays import normalised
-from openmofi.encoders.companions import CLASSES_FILE, FOLDS_FILE, Companions
+from openmofi.encoders.companions import CLASSES_FILE, FITTED_FILE, FOLDS_FILE, Companions
 from openmofi.encoders.encoder import Encoder, Heads
 from openmofi.encoders.heads import Head, head_on_arrays
 from openmofi.encoders.preprocess import preprocessing_from_json
@@ -41,7 +42,7 @@ FORMAT_VERSION = 2
 SPEC_FILE, HEADS_FILE, WEIGHTS_FILE, TOKENIZER_FOLDER = (
     "encoder.json", "heads.safetensors", "model.safetensors", "tokenizer")
 HEAD_OUTPUTS = tuple(f"{folder}{pattern}" for folder in ("", "folds/*/")
-                     for pattern in (SPEC_FILE, HEADS_FILE, CLASSES_FILE, FOLDS_FILE))
+                     for pattern in (SPEC_FILE, HEADS_FILE, CLASSES_FILE, FITTED_FILE, FOLDS_FILE))
 """The files of heads and of their folds, as glob patterns."""
 FORMATS = ("run", "onnx", "openvino")
 AGAIN = "Train or copy the encoder again."

@@ -173,7 +173,7 @@ def _adapted(corpus: Corpus, out: str | Path, settings: LabelSettings, progress:
     if not (folder / "folds.json").exists():
         bags = collect_bags(corpus.stage, corpus.shards, corpus.entities, ADAPTER_SETTINGS.max_pairs)
         losses = fit_heads(corpus.encoder, bags, corpus.entities, ADAPTER_SETTINGS, folder, adapter=True,
-                           seen=[shard.fingerprint for shard in corpus.shards], progress=progress)
+                           progress=progress)
         progress.say(f"adapter: loss {losses['first_loss']:.3f} → {losses['loss']:.3f} on {len(bags):,} pairs")
     return open_encoder(f"run:{folder}", bases=[corpus.encoder])
 

@@ -59,7 +59,7 @@ def train_sample_encoders(shards: Sequence[Shard], kb: str | Path, out: str | Pa
             if not manifest.finished:
                 bags = bags or collect_bags(corpus.stage, corpus.shards, corpus.entities, heads.max_pairs)
                 fitted = fit_heads(corpus.encoder, bags, corpus.entities, heads, folder, adapter=False,
-                                   seen=[shard.fingerprint for shard in corpus.shards], progress=progress)
+                                   progress=progress)
                 encoder = open_encoder(f"run:{folder}", bases=[corpus.encoder])
                 decide(corpus, encoder, settings, None).save(folder)
                 manifest = finish_manifest(folder, manifest, {**fitted, "pairs": len(bags)})

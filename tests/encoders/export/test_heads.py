@@ -17,6 +17,8 @@ pytest.importorskip("onnxruntime")
 
 from openmofi.encoders.export.job import export_encoder
 
+BESIDE = ["calibration.json", "classes.parquet", "folds.parquet", "folds.json"]
+
 
 def heads_over(base, folder, seed=0, **kinds):
     dims = (base.dim, base.dim) if kinds.get("adapter") else (base.feature_dim, base.text_feature_dim)
@@ -39,7 +41,7 @@ def original(clip, tmp_path_factory):
     for fold in range(2):
         heads_over(clip, folder / "folds" / str(fold), seed=10 + fold)
         (folder / "folds" / str(fold) / "classes.parquet").write_bytes(b"of a fold")
-    for name in ("calibration.json", "classes.parquet", "folds.json"):
+    for name in BESIDE:
         (folder / name).write_bytes(name.encode())
     return encoder
 
@@ -69,7 +71,7 @@ def test_it_embeds_as_the_original_from_equal_features(original, exported):
 
 def test_what_lies_beside_the_original_lies_beside_the_export(original, exported):
     both = [encoder.companions.files for encoder in (original, open_encoder(f"onnx:{exported}"))]
-    assert [path.name for path in both[0]] == ["calibration.json", "classes.parquet", "folds.json"]
+    assert [path.name for path in both[0]] == BESIDE
     assert both[1] == tuple(exported / path.name for path in both[0])
     for path in both[1]:
         assert path.read_bytes() == path.name.encode()

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -6,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openmofi.encoders.companions import ClassVectors, Folds, folds_of
+from openmofi.encoders.companions import FITTED, ClassVectors, Folds
 from openmofi.errors import UsageError
 from openmofi.labeling.judge.calibration import Calibration
 from openmofi.labeling.judge.context import Context
-from openmofi.labeling.judge.evidence import ImageEvidence, View, gather_evidence, reference_sample
+from openmofi.labeling.judge.evidence import ImageEvidence, Scorer, View, gather_evidence, reference_sample
 from openmofi.labeling.judge.selection import judge
 from openmofi.labeling.label_settings import LabelSettings, SelectionSettings
 from openmofi.labeling.read.links import first_of_each, link_arrays
@@ -169,11 +170,29 @@ def test_class_vectors_are_added_and_normalised_where_known(tmp_path):
     assert ClassVectors.beside(tmp_path / "elsewhere") is None
 
 
-def test_folds_are_read_back_and_keys_spread(tmp_path):
-    Folds(4, ["b", "a"]).save(tmp_path)
-    assert Folds.beside(tmp_path) == Folds(4, ("a", "b"))
-    counts = np.bincount(folds_of([f"{number:09d}" for number in range(4000)], 4), minlength=4)
-    assert counts.min() > 850
+class TurningEncoder(FixedEncoder):
+    """Embeds an image as its angle plus the encoder's own."""
+
+    def __init__(self, turn):
+        self.turn = turn
+
+    def project_images(self, features):
+        return unit(*(features[:, 0] + self.turn))
+
+
+def test_a_page_is_judged_by_the_fold_without_it_and_what_is_new_by_the_whole():
+    entities = unit(0.0)
+    views = tuple(View(TurningEncoder(turn), entities, entities, 1.0) for turn in (0.0, 0.1, 0.2))
+    fitted = pa.Table.from_pylist([{"shard": "s", "key": "b", "fold": 0}, {"shard": "s", "key": "a", "fold": 1},
+                                   {"shard": "other", "key": "new", "fold": 1}], schema=FITTED)
+    scorer, features = Scorer(views, Folds(2, fitted)), np.zeros((3, 1), np.float16)
+    seen = scorer.images(SimpleNamespace(fingerprint="s"), ["a", "b", "new"], features)
+    np.testing.assert_allclose(seen.embeddings, unit(0.2, 0.1, 0.0), atol=1e-6)
+    np.testing.assert_allclose(seen.scores(np.arange(3), np.zeros(3, int)), np.cos([0.2, 0.1, 0.0]), atol=1e-6)
+    unseen = scorer.images(SimpleNamespace(fingerprint="t"), ["a", "b", "new"], features)
+    np.testing.assert_allclose(unseen.embeddings, unit(0.0, 0.0, 0.0), atol=1e-6)
+    none = Scorer(views[1:2]).images(SimpleNamespace(fingerprint="s"), ["a", "b", "new"], features)
+    np.testing.assert_allclose(none.embeddings, unit(0.1, 0.1, 0.1), atol=1e-6)
 
 
 def test_a_reference_is_seeded_sorted_and_bounded():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import heapreplace
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from openmofi.encoders import folds_of
+from openmofi.encoders.companions import FITTED
 from openmofi.features.entities import EntityFeatures
 from openmofi.labeling.read.links import LinkArrays, ReadShard, judged_rows, rank_in_run, starts_of
 from openmofi.labeling.read.stage import ReadStage
@@ -28,6 +30,8 @@ class Bags:
         weight: (n, k) float32 link scores, 0 where padded.
         texts: n captions.
         keys: n keys of the pairs.
+        shards: n fingerprints of the pairs' shards.
+        groups: (n,) uint64, see `openmofi.labeling.read.groups`.
     """
 
     features: NDArray[np.float16]
@@ -35,10 +39,13 @@ class Bags:
     weight: NDArray[np.float32]
     texts: list[str]
     keys: list[str]
+    shards: list[str]
+    groups: NDArray[np.uint64]
 
-    def fold(self, folds: int) -> NDArray[np.int64]:
-        """(n,) the fold of each pair."""
-        return folds_of(self.keys, folds)
+    def fitted(self, fold: NDArray[np.int64]) -> pa.Table:
+        """What is written down of them (`FITTED`); `fold` (n,) is the fold of each."""
+        return pa.Table.from_arrays([pa.array(self.shards).dictionary_encode(), pa.array(self.keys, pa.string()),
+                                     pa.array(fold, pa.int8())], schema=FITTED)
 
     def __len__(self) -> int:
         return len(self.features)
@@ -55,13 +62,30 @@ def collect_bags(stage: ReadStage, shards: Sequence[Shard], entities: EntityFeat
         rows = np.flatnonzero(read.usable)[:max_pairs - total]
         bag, weight = _padded(read.links, entities, len(read.table))
         texts, keys = (read.table.column(name).take(pa.array(rows)).to_pylist() for name in ("text", "key"))
-        parts.append(Bags(read.features.values[rows].astype(np.float16), bag[rows], weight[rows], texts, keys))
+        parts.append(Bags(read.features.values[rows].astype(np.float16), bag[rows], weight[rows], texts, keys,
+                          [read.shard.fingerprint] * len(rows), read.groups[rows]))
         total += len(rows)
         if total >= max_pairs:
             break
-    return Bags(np.concatenate([part.features for part in parts]), np.concatenate([part.bag for part in parts]),
-                np.concatenate([part.weight for part in parts]), [text for part in parts for text in part.texts],
-                [key for part in parts for key in part.keys])
+    arrays = ([getattr(part, name) for part in parts] for name in ("features", "bag", "weight", "groups"))
+    features, bags, weights, groups = map(np.concatenate, arrays)
+    texts, keys, fingerprints = (list(chain.from_iterable(getattr(part, name) for part in parts))
+                                 for name in ("texts", "keys", "shards"))
+    return Bags(features, bags, weights, texts, keys, fingerprints, groups)
+
+
+def balanced_folds(groups: NDArray[np.uint64], count: int) -> NDArray[np.int64]:
+    """(n,) the fold, 0 … `count` − 1, of pairs with the group numbers `groups` (n,).
+
+    All of a group fall into one fold: the largest group first, each into the fold that holds the fewest pairs by then.
+    """
+    _, of_group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    fold = np.empty(len(sizes), np.int64)
+    held = [(0, number) for number in range(count)]
+    for group in np.argsort(-sizes, kind="stable"):
+        pairs, fold[group] = held[0]
+        heapreplace(held, (pairs + int(sizes[group]), int(fold[group])))
+    return fold[of_group]
 
 
 def _padded(links: LinkArrays, entities: EntityFeatures, pairs: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -6,7 +6,6 @@ entities are the bag) and `alt_text` (plain contrastive on the captions, as in t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,12 +15,12 @@ from openmofi.encoders import ClassVectors, Encoder, Folds, Head, save_heads
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
 from openmofi.features.entities import EntityFeatures
-from openmofi.labeling.adapt.bags import Bags
+from openmofi.labeling.adapt.bags import Bags, balanced_folds
 from openmofi.labeling.adapt.inputs import HeadSettings, Inputs
 
 
 def fit_heads(encoder: Encoder, bags: Bags, entities: EntityFeatures, settings: HeadSettings, folder: str | Path, *,
-              adapter: bool, seen: Sequence[str], progress: Progress) -> dict[str, float]:
+              adapter: bool, progress: Progress) -> dict[str, float]:
     """Train heads over `encoder` and write them as a `run:` encoder, with its folds, to `folder`.
 
     With `adapter` the heads start as a change of nothing over the encoder's own joint space.
@@ -31,16 +30,15 @@ def fit_heads(encoder: Encoder, bags: Bags, entities: EntityFeatures, settings: 
         bags: the pages.
         entities: the entities that the bags name.
         settings: see `HeadSettings`.
-        folder: gets the encoder, `classes.parquet`, `folds/`, `folds.json`.
+        folder: gets the encoder, `classes.parquet`, `folds/`, `folds.parquet`, `folds.json`.
         adapter: see above.
-        seen: fingerprints of the shards behind `bags`.
         progress: receives every epoch.
 
     Returns:
         Mean `loss` of the last epoch and `first_loss` of the first, of the heads fitted on all pages.
 
     Raises:
-        OpenMofiError: too few pairs with a link.
+        OpenMofiError: too few pairs with a link, or all but one of one group.
     """
     from openmofi.labeling.adapt.loop import train
 
@@ -49,7 +47,10 @@ def fit_heads(encoder: Encoder, bags: Bags, entities: EntityFeatures, settings: 
         raise OpenMofiError(f"Only {linked.sum()} usable pairs have a link: nothing can be fitted.", "Give more pairs.")
     inputs = _inputs(encoder, bags, entities, settings, adapter)
     rows = np.flatnonzero(linked) if inputs.captions is None else np.arange(len(bags))
-    fold = bags.fold(settings.folds) if settings.folds else np.zeros(len(bags), np.int64)
+    fold = balanced_folds(bags.groups, settings.folds) if settings.folds else np.zeros(len(bags), np.int64)
+    if settings.folds and len(rows) - np.bincount(fold[rows]).max() < 2:
+        raise OpenMofiError(f"The {len(rows)} pairs to fit on share a template or the image: heads that were fitted "
+                            "on some of them cannot judge the others.", "Give pairs of more sources, or do not adapt.")
     progress.begin("heads", settings.epochs * (settings.folds + 1))
     results = {}
     for part in range(-1, settings.folds):
@@ -63,7 +64,7 @@ def fit_heads(encoder: Encoder, bags: Bags, entities: EntityFeatures, settings: 
         if part < 0:
             results = {"loss": trained.loss, "first_loss": trained.first_loss}
     if settings.folds:
-        Folds(settings.folds, seen).save(folder)
+        Folds(settings.folds, bags.fitted(fold)).save(folder)
     return results
 
 

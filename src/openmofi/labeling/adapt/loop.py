@@ -80,6 +80,8 @@ def train(inputs: Inputs, rows: np.ndarray, settings: HeadSettings, seed: int, p
             features = torch.from_numpy(inputs.images[batch].astype(np.float32))
             image = parameters.image_embedding(features, settings.feature_dropout)
             loss = loss_of(image, batch, parameters.log_scale.exp().clamp(max=MAX_SCALE))
+            if inputs.adapter:
+                loss = loss + settings.stay * (1 - (image * features).sum(dim=-1)).mean()
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()

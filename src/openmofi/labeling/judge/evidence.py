@@ -6,8 +6,9 @@ image). The evidence is therefore relative to a fixed reference set of entities,
     z(i, e) = s(i, e) − log mean_{r in reference} exp s(i, r),   s = logit scale × cosine
 
 An encoder whose heads were fitted on the very pages that it is to judge has learned some of their mistakes by heart.
-Such an encoder carries folds: heads that were fitted without one part of the pages each. A page that was fitted on is
-judged by the fold that has not seen it, any other page by the heads that were fitted on all (cross-fitting).
+Such an encoder carries folds: heads that were fitted without one part of the pages each, and without their groups. A
+page that was fitted on is judged by the fold that has not seen it, any other page by the heads that were fitted on all
+(cross-fitting).
 
 A calibration is fitted on evidence of real pairs beside that of decoys, which certainly show something else; see
 `openmofi.labeling.judge.decoys`.
@@ -23,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from openmofi.encoders import Array, Encoder, folds_of
+from openmofi.encoders import Array, Encoder, Folds
 from openmofi.features.entities import EntityFeatures
 from openmofi.labeling.judge.decoys import Kinship, draw_decoys, draw_random
 from openmofi.labeling.read.links import LinkArrays, first_of_each, rank_in_run, renumbered, starts_of
@@ -87,17 +88,15 @@ class View:
 
 @dataclass(frozen=True)
 class Scorer:
-    """The views of an encoder: the one fitted on everything, and its folds.
+    """The views of an encoder.
 
     Attributes:
-        whole: judges pages that nothing was fitted on.
-        folds: fold f judges the pages of seen shards whose key falls into f.
-        seen: fingerprints of the shards that were fitted on.
+        views: first the one that was fitted on everything, which judges pages that were not fitted on; then its folds.
+        folds: which page is of which fold; `None` where there are none.
     """
 
-    whole: View
-    folds: tuple[View, ...] = ()
-    seen: frozenset[str] = frozenset()
+    views: tuple[View, ...]
+    folds: Folds | None = None
 
     @classmethod
     def of(cls, encoder: Encoder, entities: EntityFeatures, reference: Sequence[str], scale: float) -> Scorer:
@@ -109,24 +108,18 @@ class Scorer:
             reference: identifiers of the reference set.
             scale: the factor on cosines where the encoder's own is unknown.
         """
-        whole, folds = View.of(encoder, entities, reference, encoder.logit_scale or scale), encoder.companions.folds
-        if folds is None:
-            return cls(whole)
-        copies = [encoder.fold(number) for number in range(folds.count)]
-        views = tuple(View.of(copy, entities, reference, copy.logit_scale or scale) for copy in copies)
-        return cls(whole, views, frozenset(folds.seen))
+        folds = encoder.companions.folds
+        encoders = [encoder, *(encoder.fold(number) for number in range(folds.count if folds else 0))]
+        return cls(tuple(View.of(copy, entities, reference, copy.logit_scale or scale) for copy in encoders), folds)
 
     def images(self, shard: Shard, keys: Sequence[str], features: NDArray[np.floating[Any]]) -> ImageEvidence:
         """Embed a shard's images, each by the view that may judge it."""
         features = np.asarray(features, np.float32)
-        if not self.folds or shard.fingerprint not in self.seen:
-            embeddings = self.whole.encoder.project_images(features)
-            return ImageEvidence((self.whole,), np.zeros(len(keys), np.int64), embeddings)
-        view = folds_of(keys, len(self.folds))
-        embeddings = np.empty((len(keys), self.whole.encoder.dim), np.float32)
-        for number, fold in enumerate(self.folds):
-            embeddings[view == number] = fold.encoder.project_images(features[view == number])
-        return ImageEvidence(self.folds, view, embeddings)
+        view = self.folds.of(shard.fingerprint, keys) + 1 if self.folds else np.zeros(len(keys), np.int64)
+        embeddings = np.empty((len(keys), self.views[0].encoder.dim), np.float32)
+        for number in np.unique(view):
+            embeddings[view == number] = self.views[number].encoder.project_images(features[view == number])
+        return ImageEvidence(self.views, view, embeddings)
 
 
 @dataclass(frozen=True)

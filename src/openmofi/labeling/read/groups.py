@@ -92,8 +92,8 @@ def groups_of(shard: str, keys: Sequence[str], shared: PairKeys, joined: pa.Tabl
 
     Two pairs of the corpus that `joined` was made of have one number if and only if they are in one group, as the head
     of this module has it. The number of a group is a hash that does not change while the corpus does not; a pair that
-    is alone has a number of its own, and none is 0. For folds take `groups % folds`: all of a group fall into one. Only
-    templates and images make groups of more than 5 % of the pairs, but folds may be of different sizes.
+    is alone has a number of its own, and none is 0. Only templates and images make groups of more than 5 % of the
+    pairs. In another corpus the numbers are others: folds by groups are written down (`openmofi.encoders.Folds`).
 
     Args:
         shard: name of the pairs' shard.
