@@ -75,7 +75,7 @@ def build_kb(builder: Literal["table", "wordnet"], source: Folder, out: Folder, 
 def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out: Folder, detector: str = "gazetteer",
           linker: str = "coherence", threshold: float = 0.8, target_precision: float | None = None, top_k: int = 5,
           sibling_margin: float = 0.0, template: str = "{name}: {description}", max_candidates: int = 8,
-          boilerplate: bool = True, adapt: bool = False, calibration: str | Path | None = None,
+          boilerplate: bool = True, adapt: bool = False, rescue: bool = False, calibration: str | Path | None = None,
           verdicts: str | Path | None = None,
           cache: Folder | None = None, on_damage: Literal["stop", "keep"] = "stop", max_unpack_ratio: int = 200,
           text_column: str | Sequence[str] = "", image_column: str | Sequence[str] = "",
@@ -100,7 +100,8 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
         max_candidates: candidates of a mention that the image judges.
         boilerplate: mark what texts repeat whatever is shown, credits, addresses, dates and file names; see
             `openmofi.labeling.TextSettings`.
-        adapt: fit a light adapter on the job's own links first.
+        adapt: fit a light adapter on the job's own links; used where a check finds it better.
+        rescue: judge again with what was found as witnesses; see `openmofi.labeling.LabelSettings`.
         calibration: a label job's `calibration.json` to use.
         verdicts: what a person said of earlier labels of these pairs (`Labels.audit_page`); chooses the threshold.
         cache: links, features and entity embeddings, shared by jobs; `out` where not given.
@@ -129,7 +130,7 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
 
     settings = LabelSettings(
         TextSettings(detector, linker, max_candidates, boilerplate),
-        SelectionSettings(template, threshold, target_precision, top_k, sibling_margin), adapt=adapt,
+        SelectionSettings(template, threshold, target_precision, top_k, sibling_margin), adapt=adapt, rescue=rescue,
         batch_size=batch_size, max_image_pixels=max_image_pixels, seed=seed,
         read=ReadSettings(on_damage=on_damage, max_unpack_ratio=max_unpack_ratio,
                           text_column=column_setting(text_column),

@@ -27,7 +27,9 @@ def label(
     max_candidates: Annotated[int, typer.Option(help="Candidates a mention that the image judges.")] = 8,
     boilerplate: Annotated[bool, typer.Option(
         help="Mark what texts repeat whatever is shown, credits, addresses, dates, file names.")] = True,
-    adapt: Annotated[bool, typer.Option("--adapt", help="Fit a light adapter on the job's own links first.")] = False,
+    adapt: Annotated[bool, typer.Option(
+        "--adapt", help="Fit a light adapter on the job's own links; used where a check finds it better.")] = False,
+    rescue: Annotated[bool, typer.Option("--rescue", help="Judge again with what was found as witnesses.")] = False,
     calibration: Annotated[Path | None, typer.Option(help="Use this calibration.json.")] = None,
     verdicts: Annotated[Path | None, typer.Option(
         parser=input_path, metavar="FILE",
@@ -59,7 +61,7 @@ def label(
     labels = api.label(
         shards, kb=kb, encoder=encoder, out=out, detector=detector, linker=linker, threshold=threshold,
         target_precision=target_precision, top_k=top_k, sibling_margin=sibling_margin, template=template,
-        max_candidates=max_candidates, boilerplate=boilerplate, adapt=adapt, calibration=calibration,
+        max_candidates=max_candidates, boilerplate=boilerplate, adapt=adapt, rescue=rescue, calibration=calibration,
         verdicts=verdicts, cache=cache,
         on_damage=cast(Literal["stop", "keep"], on_damage), max_unpack_ratio=max_unpack_ratio,
         text_column=text_column or "", image_column=image_column or "", key_column=key_column or "",
@@ -89,9 +91,8 @@ def label(
         corrected = said["corrected_precision"]
         typer.echo(f"threshold by {said['judged']:,} verdicts ({said['unsure']:,} unsure left out)"
                    + ("" if corrected is None else f"; precision corrected by them {corrected:.3f}"))
-    if gain := counts.get("adapter_gain"):
-        typer.echo(f"adapter: {gain['without']['expected_right']:,.0f} labels expected to be right without it, "
-                   f"{gain['with']['expected_right']:,.0f} with it")
+    if adapter := counts.get("adapter"):
+        typer.echo(adapter["why"])
 
 
 def audit(

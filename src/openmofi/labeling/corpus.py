@@ -143,7 +143,7 @@ def corpus_sample(corpus: Corpus, scorer: Scorer, seed: int) -> Sample:
     evidence = joined([part.evidence for part in parts])
     ids = corpus.entities.ids.to_pylist()
     names, name = np.unique(np.array([name for part in parts for name in part.names], object), return_inverse=True)
-    _, group, size = np.unique(np.concatenate([part.groups for part in parts]), return_inverse=True, return_counts=True)
+    source = np.unique(np.concatenate([part.groups for part in parts]), return_inverse=True)[1].astype(np.int64)
     log_odds = depictability(corpus.kb, corpus.kb.rows(ids))
     gallery, nearest = None, None
     if evidence.pairs >= FEWEST_WITNESSES:
@@ -151,7 +151,7 @@ def corpus_sample(corpus: Corpus, scorer: Scorer, seed: int) -> Sample:
         gallery = Gallery.of(features, [text for part in parts for text in part.texts], ids, evidence.pair,
                              evidence.entity, evidence.link_score)
         nearest = gallery.nearest(features, gallery.words, np.arange(len(features)))
-    return Sample(evidence, ids, log_odds, names.tolist(), name.astype(np.int64), 1.0 / size[group], gallery, nearest)
+    return Sample(evidence, ids, log_odds, names.tolist(), name.astype(np.int64), source, gallery, nearest)
 
 
 def _part(corpus: Corpus, read: ReadShard, scorer: Scorer, share: float, seed: list[int]) -> _Part:

@@ -12,6 +12,7 @@ from openmofi.labeling.corpus import Corpus, corpus_sample, own_scale
 from openmofi.labeling.judge.calibration import Calibration, threshold_for_precision
 from openmofi.labeling.judge.evidence import Scorer, reference_sample
 from openmofi.labeling.judge.neighbours import GALLERY_FILE, Gallery
+from openmofi.labeling.judge.overclaim import Judged
 from openmofi.labeling.judge.rounds import Fitted, estimated, judged_by
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.verdicts.threshold import Correction
@@ -30,21 +31,17 @@ class Decision:
     Attributes:
         fitted: evidence → probability, and the witnesses.
         threshold: least probability of a label.
+        judged: what it makes of the pairs that it was fitted on; `None` where nothing asked for them.
     """
 
     fitted: Fitted
     threshold: float
+    judged: Judged | None = None
 
     @property
     def calibration(self) -> Calibration:
         """See `Fitted`."""
         return self.fitted.calibration
-
-    def gain(self, threshold: float) -> dict[str, float]:
-        """Labels from `threshold` on and how many of them are expected to be right, on the calibration's pairs."""
-        assert self.fitted.probability is not None
-        accepted = self.fitted.probability[self.fitted.probability >= threshold]
-        return {"labels": len(accepted), "expected_right": round(float(accepted.sum()), 1)}
 
     def save(self, folder: str | Path) -> None:
         """Keep it in the job's output, the witnesses first."""
@@ -92,11 +89,12 @@ def decide(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Fit
         named = replace(fitted.calibration, fitted_for=calibration_key(encoder.fingerprint, corpus.kb, corpus.template),
                         reference=tuple(reference), logit_scale=scale, origin=origin, corpus=name)
         fitted = replace(fitted, calibration=named)
-    if selection.target_precision is None:
-        return Decision(fitted, selection.threshold)
-    choose = correction.threshold if correction else threshold_for_precision
-    assert fitted.probability is not None
-    return Decision(fitted, choose(fitted.probability, selection.target_precision))
+    threshold = selection.threshold
+    if selection.target_precision is not None:
+        choose = correction.threshold if correction else threshold_for_precision
+        assert fitted.probability is not None
+        threshold = choose(fitted.probability, selection.target_precision)
+    return Decision(fitted, threshold, fitted.judged(sample, threshold))
 
 
 def corpus_key(corpus: Corpus, settings: LabelSettings) -> str:
@@ -182,10 +180,13 @@ def given_calibration(path: str | Path, kb: KnowledgeBase, encoder: Encoder, set
 
 def known_calibration(kb: KnowledgeBase, encoder: Encoder, out: str | Path, settings: LabelSettings) -> Fitted | None:
     """What an earlier try left in `out`, else what lies beside the encoder; or nothing."""
+    if settings.adapt:
+        # Whether the adapter judges, and so what was fitted for, is found again from the same pairs.
+        return None
     path = Path(out) / CALIBRATION_FILE
     if path.exists():
         return given_calibration(path, kb, encoder, settings)
-    return None if settings.adapt else stored_calibration(encoder, kb, settings.selection.template)
+    return stored_calibration(encoder, kb, settings.selection.template)
 
 
 def other_texts(calibration: Calibration, settings: LabelSettings) -> str:

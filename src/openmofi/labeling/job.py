@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,23 @@ import pyarrow.parquet as pq
 from openmofi.encoders import CALIBRATION_FILE, Encoder, open_encoder
 from openmofi.encoders.folder import HEAD_OUTPUTS
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
-from openmofi.errors import UsageError
+from openmofi.errors import OpenMofiError, UsageError
 from openmofi.features.store import NOTE
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.adapt.bags import collect_bags
+from openmofi.labeling.adapt.check import check_adapter
 from openmofi.labeling.adapt.fit import fit_heads
 from openmofi.labeling.adapt.inputs import HeadSettings
 from openmofi.labeling.corpus import Corpus, read_corpus
-from openmofi.labeling.decide import NOTHING, decide, given_calibration, known_calibration, other_texts, require_fitted
+from openmofi.labeling.decide import (
+    NOTHING,
+    Decision,
+    decide,
+    given_calibration,
+    known_calibration,
+    other_texts,
+    require_fitted,
+)
 from openmofi.labeling.judge.neighbours import GALLERY_FILE
 from openmofi.labeling.judge.report import advice
 from openmofi.labeling.judge.rounds import Fitted
@@ -77,7 +87,8 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
         of their probabilities), `boilerplate` (`mentions`, of these `marked`, by `reasons`, and the commonest repeated
         `pieces` with their rows), `entities` that were judged, `threshold`, `calibration` (`source`: `fitted` on these
         pairs, `stored` of others, or `blended`; and `openmofi.labeling.judge.report.describe`'s), `advice` where hardly
-        anything was accepted; with an adapter `adapter_gain`; with verdicts `verdicts`; where images are of formats
+        anything was accepted; with an adapter `adapter` (see
+        `openmofi.labeling.adapt.check.AdapterCheck`); with verdicts `verdicts`; where images are of formats
         that are not read, `unread_formats` (name → images).
 
     Raises:
@@ -107,13 +118,7 @@ def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: st
            correction: Correction | None) -> dict[str, Any]:
     corpus = read_corpus(shards, kb, encoder, settings, cache, engine, progress,
                          known.calibration.reference if known else ())
-    adapt = settings.adapt and len(corpus.entities.ids) > 0
-    judging = _adapted(corpus, out, settings, progress) if adapt else encoder
-    if known:
-        if note := other_texts(known.calibration, settings):
-            progress.say(note)
-        require_fitted(known.calibration, known_path, judging, kb, settings.selection.template)
-    decision = decide(corpus, judging, settings, known, correction)
+    judging, decision, adapter = _decided(corpus, out, settings, known, known_path, progress, correction)
     if decision.calibration is not NOTHING:
         decision.save(out)
         encoder.calibrations[decision.calibration.fitted_for] = Path(out) / CALIBRATION_FILE
@@ -125,9 +130,8 @@ def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: st
         progress.begin("judge", len(missing))
         engine.run(stage, missing, progress)
     counts = _count(stage, shards, correction) | {"entities": len(corpus.entities.ids), "threshold": decision.threshold}
-    if judging is not encoder:
-        plain = decide(corpus, encoder, settings, None)
-        counts["adapter_gain"] = {"without": plain.gain(decision.threshold), "with": decision.gain(decision.threshold)}
+    if adapter:
+        counts["adapter"] = adapter
     counts["calibration"] = {"source": decision.calibration.source, **decision.calibration.report}
     judged = sum(counts["status"].get(status, 0) for status in (LabelStatus.LABELLED, LabelStatus.REJECTED))
     if hint := advice(decision.calibration.report, counts["accepted"], judged, decision.threshold):
@@ -167,13 +171,40 @@ def _inputs(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, settin
     return inputs
 
 
-def _adapted(corpus: Corpus, out: str | Path, settings: LabelSettings, progress: Progress) -> Encoder:
-    """A light adapter over the corpus' encoder, fitted on the job's own links; fitted once, then opened."""
+def _decided(corpus: Corpus, out: str | Path, settings: LabelSettings, known: Fitted | None, known_path: str | Path,
+             progress: Progress, correction: Correction | None) -> tuple[Encoder, Decision, dict[str, Any]]:
+    """Who judges, how, and with an adapter the check of it; see `openmofi.labeling.adapt.check`."""
+    if known and (note := other_texts(known.calibration, settings)):
+        progress.say(note)
+    adapted = _adapted(corpus, out, settings, progress) if settings.adapt and len(corpus.entities.ids) else None
+    if known:
+        require_fitted(known.calibration, known_path, adapted or corpus.encoder, corpus.kb, settings.selection.template)
+    if adapted is None or known:
+        # A calibration that was given for an adapter asks for it.
+        judging = adapted or corpus.encoder
+        return judging, decide(corpus, judging, settings, known, correction), {}
+    plain, decision = (decide(corpus, judge, settings, None, correction) for judge in (corpus.encoder, adapted))
+    assert plain.judged is not None
+    assert decision.judged is not None
+    check = check_adapter(plain.judged, decision.judged)
+    progress.say(check.why)
+    return (adapted, decision, asdict(check)) if check.used else (corpus.encoder, plain, asdict(check))
+
+
+def _adapted(corpus: Corpus, out: str | Path, settings: LabelSettings, progress: Progress) -> Encoder | None:
+    """A light adapter over the corpus' encoder, fitted on the job's own links; fitted once, then opened.
+
+    None where the pairs do not allow one, which is said.
+    """
     folder = Path(out) / "adapter"
     if not (folder / "folds.json").exists():
         bags = collect_bags(corpus.stage, corpus.shards, corpus.entities, ADAPTER_SETTINGS.max_pairs)
-        losses = fit_heads(corpus.encoder, bags, corpus.entities, ADAPTER_SETTINGS, folder, adapter=True,
-                           progress=progress)
+        try:
+            losses = fit_heads(corpus.encoder, bags, corpus.entities, ADAPTER_SETTINGS, folder, adapter=True,
+                               progress=progress)
+        except OpenMofiError as error:
+            progress.say(f"The job goes on without an adapter: {error.message}")
+            return None
         progress.say(f"adapter: loss {losses['first_loss']:.3f} → {losses['loss']:.3f} on {len(bags):,} pairs")
     return open_encoder(f"run:{folder}", bases=[corpus.encoder])
 

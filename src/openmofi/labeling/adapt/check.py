@@ -6,79 +6,20 @@ about groups that its heads have not seen. It judges where all of this holds:
 1. More labels are expected to be right than without it, by more than twice the standard error of the difference, for
    which the pairs of a group count as one.
 2. What is named and not shown does not lie materially further above the decoys than without it.
-3. It reaches the precision that it expects. Its probabilities say how many labels are wrong. So does what is not shown:
-   how often its evidence, in the place of a candidate's own, would make a label, times how probably that candidate is
-   not shown by all but its own evidence. Where a rival is shown, losing senses of mentions stand for it; elsewhere
-   decoys do, or where a pair has a group, decoys of that group, which share what an adapter may have learned of a
-   source. By neither kind of decoys may materially more labels be wrong.
+3. It reaches the precision that it expects: by neither kind of decoys are materially more labels wrong than it claims
+   (`openmofi.labeling.judge.overclaim`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import expit, logit
 
-from openmofi.labeling.judge.calibration import Calibration
-from openmofi.labeling.judge.evidence import Evidence
+from openmofi.labeling.judge.overclaim import LEAST, Judged, excesses
 
 _ERRORS = 2.0
 _SHIFT, _PRECISION = 0.1, 0.03
-_LEAST = 30
-_TINY = 1e-12
-Floats = NDArray[np.floating[Any]]
-Bools = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What an encoder makes of the pairs that a calibration is fitted on.
-
-    Attributes:
-        probability: (n,) P(shown) of the candidates.
-        log_ratio: (n,) what a candidate's own evidence adds to its log odds; see `Calibration.log_ratio`.
-        mention, pair: (n,) int64 numbers of each one's mention and pair.
-        decoys: (m,) log ratios of decoys.
-        threshold: least probability of a label.
-        exchangeability: see `openmofi.labeling.judge.report.exchangeability`; empty where it was not tested.
-        source: (pairs,) number of each pair's group, by `pair`; `None` where it is not known.
-        near: (m,) whether a decoy's image is of its pair's own group; `None` where it is not known.
-    """
-
-    probability: Floats
-    log_ratio: Floats
-    mention: NDArray[np.int64]
-    pair: NDArray[np.int64]
-    decoys: Floats
-    threshold: float
-    exchangeability: Mapping[str, Any]
-    source: NDArray[Any] | None = None
-    near: Bools | None = None
-
-    @classmethod
-    def of(cls, evidence: Evidence, calibration: Calibration, ids: Sequence[str], probability: Floats, threshold: float,
-           source: NDArray[Any] | None = None, near: Bools | None = None) -> Judged:
-        """Of evidence whose entities are numbered as `ids`; `probability` (n,) is what the calibration makes of it."""
-        offsets = calibration.offsets_of(ids)
-        own, decoys = (np.interp(values - offsets[entity], calibration.centres, calibration.log_ratio)
-                       for values, entity in ((evidence.real, evidence.entity),
-                                              (evidence.decoys, evidence.decoy_entity)))
-        return cls(probability, own, evidence.group, evidence.pair, decoys, threshold,
-                   calibration.report.get("exchangeability", {}), source, near)
-
-    @property
-    def accepted(self) -> Bools:
-        """(n,) whether a candidate becomes a label."""
-        return self.probability >= self.threshold
-
-    @property
-    def right(self) -> Floats:
-        """(n,) how many right labels are expected of each candidate: its probability where it is accepted."""
-        return np.where(self.accepted, self.probability, 0.0)
 
 
 @dataclass(frozen=True)
@@ -114,7 +55,7 @@ def check_adapter(without: Judged, adapted: Judged) -> AdapterCheck:
     shift_without, shift_with = _shift(without), _shift(adapted)
     labels = max(int(adapted.accepted.sum()), 1)
     expected = right_with / labels
-    checked, decoys = min(((expected - excess / labels, name) for name, excess in _excesses(adapted)),
+    checked, decoys = min(((expected - excess / labels, name) for name, excess in excesses(adapted, _ERRORS)),
                           default=(0.0, "none"))
     tolerance = max(_SHIFT, _ERRORS * np.hypot(_shift_error(without), _shift_error(adapted)))
     gain = (f"{right_with:,.0f} labels are expected to be right with it and {right_without:,.0f} without "
@@ -126,7 +67,7 @@ def check_adapter(without: Judged, adapted: Judged) -> AdapterCheck:
         why = (f"what is named and not shown lies {shift_with:.2f} SD above its decoys, and {shift_without:.2f} "
                "without it")
     elif decoys == "none":
-        why = f"there are fewer than {_LEAST} decoys to check its precision by"
+        why = f"there are fewer than {LEAST} decoys to check its precision by"
     elif checked < expected - _PRECISION:
         why = f"it expects a precision of {expected:.3f}, and by {decoys} reaches {checked:.3f} at most"
     used = f"The adapter is used: {gain}, and by {decoys} it reaches the precision of {expected:.3f} that it expects."
@@ -152,52 +93,3 @@ def _shift(judged: Judged) -> float:
 
 def _shift_error(judged: Judged) -> float:
     return float(judged.exchangeability.get("standard_error", 0.0))
-
-
-def _excesses(judged: Judged) -> Iterator[tuple[str, float]]:
-    """Each kind of decoys, and how many more labels than expected are wrong by it, less twice the standard error."""
-    everyone, near = np.ones(len(judged.probability), bool), judged.near
-    kinds = [("decoys", [(judged.decoys, everyone)])]
-    if near is not None and near.sum() >= _LEAST:
-        grouped = _of_groups(judged)
-        kinds.append(("decoys of the same group", [(judged.decoys[near], grouped), (judged.decoys, ~grouped)]))
-    if len(judged.decoys) < _LEAST:
-        return
-    probability = np.clip(judged.probability, _TINY, 1 - _TINY)
-    # What all but its own evidence says of a candidate: that it is not shown, and that a rival is in its place.
-    by_others = logit(probability) - judged.log_ratio
-    unshown = expit(-by_others)
-    rivals = np.clip(np.bincount(judged.mention, probability)[judged.mention] - probability, 0.0, 1 - probability)
-    losing = unshown * rivals / (1 - probability)
-    needed = logit(judged.threshold) - by_others
-    claimed = float((1 - judged.probability)[judged.accepted].sum())
-    senses = _wrong(judged.log_ratio, rivals, needed, losing)
-    for name, samples in kinds:
-        parts = [senses, *(_wrong(sample, np.ones(len(sample)), needed[like], (unshown - losing)[like])
-                           for sample, like in samples)]
-        total, variance = (sum(values) for values in zip(*parts, strict=True))
-        yield name, total - _ERRORS * float(np.sqrt(variance)) - claimed
-
-
-def _of_groups(judged: Judged) -> Bools:
-    """(n,) whether another pair with candidates is in a candidate's group."""
-    if judged.source is None:
-        return np.ones(len(judged.pair), bool)
-    _, number, counts = np.unique(judged.source[np.unique(judged.pair)], return_inverse=True, return_counts=True)
-    return counts[number][np.unique(judged.pair, return_inverse=True)[1]] > 1
-
-
-def _wrong(sample: Floats, weight: Floats, needed: Floats, unshown: Floats) -> tuple[float, float]:
-    """How many labels are wrong if what is not shown is like a sample, and the square of that figure's standard error.
-
-    Args:
-        sample: (s,) log ratios.
-        weight: (s,) how probably each belongs to the sample.
-        needed: (n,) the log ratio from which on a candidate is accepted.
-        unshown: (n,) how probably it is not shown, but like the sample.
-    """
-    order = np.argsort(needed)
-    of_each = np.append(0.0, np.cumsum(unshown[order]))[np.searchsorted(needed[order], sample, side="right")]
-    total = max(float(weight.sum()), _TINY)
-    mean = float(weight @ of_each) / total
-    return mean, float((weight**2 * (of_each - mean) ** 2).sum()) / total**2

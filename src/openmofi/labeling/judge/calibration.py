@@ -64,6 +64,7 @@ class Calibration:
         offsets: entity → what its evidence lies above others'; see `openmofi.labeling.judge.offsets`.
         votes: the weight of neighbours' votes in evidence; see `openmofi.labeling.judge.neighbours`.
         naming: how probably what a text names is shown; see `openmofi.labeling.judge.naming`.
+        humility: what is taken off all log odds; see `openmofi.labeling.judge.overclaim`.
         report: what the fit says of itself; see `openmofi.labeling.judge.report`.
         corpus: names the pairs that it was estimated on or is used for.
         source: `fitted` on that corpus, `stored` (of another), or `blended` of both.
@@ -85,6 +86,7 @@ class Calibration:
     offsets: Mapping[str, float] = field(default_factory=dict)
     votes: float = 0.0
     naming: Naming = field(default_factory=Naming)
+    humility: float = 0.0
     report: Mapping[str, Any] = field(default_factory=dict)
     corpus: str = ""
     source: str = "fitted"
@@ -107,7 +109,8 @@ class Calibration:
         """
         ratio, sibling, companion = (np.interp(evidence, self.centres, curve) for curve in self._curves())
         prior = Prior(self.shown, self.together, self.breadth, self.companions)
-        return Mixture(link_score.astype(np.float64), group, pair).posterior(ratio, sibling, companion, prior).shown
+        shown = Mixture(link_score.astype(np.float64), group, pair).posterior(ratio, sibling, companion, prior).shown
+        return humbled(shown, self.humility)
 
     def _curves(self) -> tuple[Doubles, Doubles, Doubles]:
         """(bins,) log R, log S and log K."""
@@ -147,8 +150,10 @@ class Calibration:
             return cls(centres, log_ratio, *numbers, int(raw["pairs"]), str(raw["fitted_for"]), tuple(raw["reference"]),
                        float(raw.get("logit_scale", 1.0)), dict(raw.get("origin", {})), float(raw.get("breadth", 1.0)),
                        float(raw.get("companions", 0.0)), beside["log_companion"], beside["log_sibling"],
-                       dict(raw.get("offsets", {})), float(raw.get("votes", 0.0)), Naming.of_json(raw.get("naming", {})),
-                       dict(raw.get("report", {})), str(raw.get("corpus", "")), str(raw.get("source", "fitted")))
+                       dict(raw.get("offsets", {})), float(raw.get("votes", 0.0)),
+                       Naming.of_json(raw.get("naming", {})), float(raw.get("humility", 0.0)),
+                       dict(raw.get("report", {})),
+                       str(raw.get("corpus", "")), str(raw.get("source", "fitted")))
         except OSError as error:
             raise OpenMofiError(f"The calibration {path} cannot be read: {error.strerror}.",
                                 "Check the path.") from error
@@ -189,6 +194,14 @@ def fit_calibration(evidence: Floats, link_score: Floats, group: Ints, pair: Int
                        len(np.unique(pair)), fitted_for, tuple(reference), logit_scale, dict(origin), prior.breadth,
                        prior.companions, _plain(estimate.companion.log_ratio), _plain(estimate.sibling.log_ratio),
                        report=report)
+
+
+def humbled(probability: Doubles, humility: float) -> Doubles:
+    """(n,) probabilities whose log odds are lower by `humility`."""
+    if not humility:
+        return probability
+    odds = np.exp(-humility)
+    return probability * odds / (1 - probability * (1 - odds))
 
 
 def _plain(values: Doubles) -> tuple[float, ...]:

@@ -1,9 +1,10 @@
 """A calibration of a corpus' own pairs, in rounds: what is found in one is used in the next.
 
     offsets of entities → votes of neighbours → fit → what is shown when it is named → fit → [rescue: votes by what was
-    found, fit] …
+    found, fit] … → humility
 
-A step is kept where the evidence of the real pairs becomes the likelier for it beside that of decoys. No labels.
+Offsets and rounds of rescue are kept where the evidence of the real pairs becomes the likelier for it beside that of
+decoys. No labels.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from openmofi.labeling.judge.calibration import MINIMUM, Calibration, fit_calibration
+from openmofi.labeling.judge.calibration import MINIMUM, Calibration, fit_calibration, humbled
 from openmofi.labeling.judge.evidence import Evidence
 from openmofi.labeling.judge.naming import capped, learned_naming, type_factor
 from openmofi.labeling.judge.neighbours import Gallery
 from openmofi.labeling.judge.offsets import Offsets, entity_offsets
+from openmofi.labeling.judge.overclaim import Judged, humility
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -40,7 +42,7 @@ class Sample:
         log_odds: (ids,) float32 by type, see `openmofi.knowledge.depictability`.
         names: normalised names.
         name: (n,) number of each candidate's.
-        weight: (pairs,) one by the size of the pair's group.
+        source: (pairs,) number of each pair's group.
         gallery: the pairs as witnesses, by their link scores; `None` for no votes.
         nearest: (pairs, pairs) their neighbours in it.
     """
@@ -50,9 +52,20 @@ class Sample:
     log_odds: NDArray[np.float32]
     names: Sequence[str]
     name: Ints
-    weight: Doubles
+    source: Ints
     gallery: Gallery | None
     nearest: csr_array | None
+
+    @property
+    def weight(self) -> Doubles:
+        """(pairs,) one by the size of the pair's group."""
+        return 1.0 / np.bincount(self.source)[self.source]
+
+    @property
+    def near(self) -> NDArray[np.bool_]:
+        """(m,) whether a decoy's image is of its pair's own group."""
+        evidence = self.evidence
+        return self.source[evidence.other] == self.source[evidence.pair[evidence.candidate]]
 
     @property
     def enough(self) -> bool:
@@ -68,11 +81,22 @@ class Fitted:
         calibration: see there.
         gallery: the witnesses as the last round weighs them, or `None`.
         probability: (n,) P(shown) of the sample's candidates; `None` where nothing asked for them.
+        real, decoys: (n,) and (m,) the sample's evidence without offsets and with votes, likewise.
     """
 
     calibration: Calibration
     gallery: Gallery | None = None
     probability: Doubles | None = None
+    real: Doubles | None = None
+    decoys: Doubles | None = None
+
+    def judged(self, sample: Sample, threshold: float) -> Judged:
+        """What it makes of the sample, for `openmofi.labeling.judge.overclaim`; with its probabilities."""
+        assert self.probability is not None
+        assert self.real is not None
+        assert self.decoys is not None
+        return Judged.of(sample.evidence, self.calibration, self.probability, self.real, self.decoys, threshold,
+                         sample.source, sample.near)
 
 
 @dataclass(frozen=True)
@@ -82,8 +106,8 @@ class _Try:
     calibration: Calibration
     probability: Doubles
     gallery: Gallery | None
-    votes: Doubles
-    decoy_votes: Doubles
+    real: Doubles
+    decoys: Doubles
     link: Doubles
 
     @property
@@ -124,20 +148,25 @@ def fit_rounds(sample: Sample, *, rescue: int = 2) -> Fitted:
     values = {sample.ids[number]: float(value)
               for number, value in zip(offsets.entity, offsets.value, strict=True) if value}
     report = {**best.calibration.report, "rounds": rounds}
-    return Fitted(replace(best.calibration, offsets=values, naming=naming, report=report), best.gallery,
-                  best.probability)
+    found = Fitted(replace(best.calibration, offsets=values, naming=naming, report=report), best.gallery,
+                   best.probability, best.real, best.decoys)
+    modest = humility(found.judged(sample, 0.5))
+    return replace(found, calibration=replace(found.calibration, humility=modest),
+                   probability=humbled(best.probability, modest))
 
 
 def judged_by(sample: Sample, calibration: Calibration, gallery: Gallery | None) -> Fitted:
     """A sample judged by what is known already; `gallery` weighs the sample's own pairs."""
-    evidence = sample.evidence
-    real = evidence.real - calibration.offsets_of(sample.ids)[evidence.entity]
+    evidence, offsets = sample.evidence, calibration.offsets_of(sample.ids)
+    real, decoys = evidence.real - offsets[evidence.entity], evidence.decoys - offsets[evidence.decoy_entity]
     if gallery is not None and calibration.votes:
-        real = real + calibration.votes * _votes(sample, gallery)[0]
+        votes, decoy_votes = _votes(sample, gallery)
+        real, decoys = real + calibration.votes * votes, decoys + calibration.votes * decoy_votes
     factors = calibration.naming.factors(sample.ids, evidence.entity, sample.names, sample.name, evidence.place,
                                          sample.log_odds)
     link = capped(evidence.link_score * factors, evidence.group)
-    return Fitted(calibration, gallery, calibration.probability(real, link, evidence.group, evidence.pair))
+    probability = calibration.probability(real, link, evidence.group, evidence.pair)
+    return Fitted(calibration, gallery, probability, real, decoys)
 
 
 def estimated(sample: Sample, known: Calibration | None, *, rescue: int = 2) -> Fitted:
@@ -186,10 +215,9 @@ def _fit(sample: Sample, real: Doubles, decoys: Doubles, link: Doubles, gallery:
          decoy_votes: Doubles) -> _Try:
     evidence = sample.evidence
     weight = VOTES * float(decoys.std()) if gallery else 0.0
-    combined = real + weight * votes
-    fitted = fit_calibration(combined, link, evidence.group, evidence.pair, decoys + weight * decoy_votes)
-    fitted = replace(fitted, votes=weight)
-    return _Try(fitted, fitted.probability(combined, link, evidence.group, evidence.pair), gallery, votes, decoy_votes,
+    combined, others = real + weight * votes, decoys + weight * decoy_votes
+    fitted = replace(fit_calibration(combined, link, evidence.group, evidence.pair, others), votes=weight)
+    return _Try(fitted, fitted.probability(combined, link, evidence.group, evidence.pair), gallery, combined, others,
                 link)
 
 

@@ -1,0 +1,151 @@
+"""How much more a calibration claims than what is not shown lets it.
+
+Its probabilities say how many of its labels are wrong. So does what is not shown: how often its evidence, in the place
+of a candidate's own, would make a label, times how probably that candidate is not shown by all but its own evidence.
+Where a rival is shown, losing senses of mentions stand for it; elsewhere decoys do, or where a pair has a group, decoys
+of that group, which share what was learned of a source. No truth is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import expit, logit
+
+from openmofi.labeling.judge.calibration import Calibration
+from openmofi.labeling.judge.evidence import Evidence
+
+_THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
+LEAST = 30
+_MOST = 3.0
+_TINY = 1e-12
+Floats = NDArray[np.floating[Any]]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What an encoder makes of the pairs that a calibration is fitted on.
+
+    Attributes:
+        probability: (n,) P(shown) of the candidates.
+        log_ratio: (n,) what a candidate's own evidence adds to its log odds; see `Calibration.log_ratio`.
+        mention, pair: (n,) int64 numbers of each one's mention and pair.
+        decoys: (m,) log ratios of decoys.
+        threshold: least probability of a label.
+        exchangeability: see `openmofi.labeling.judge.report.exchangeability`; empty where it was not tested.
+        source: (pairs,) number of each pair's group, by `pair`; `None` where it is not known.
+        near: (m,) whether a decoy's image is of its pair's own group; `None` where it is not known.
+    """
+
+    probability: Floats
+    log_ratio: Floats
+    mention: NDArray[np.int64]
+    pair: NDArray[np.int64]
+    decoys: Floats
+    threshold: float
+    exchangeability: Mapping[str, Any]
+    source: NDArray[Any] | None = None
+    near: Bools | None = None
+
+    @classmethod
+    def of(cls, evidence: Evidence, calibration: Calibration, probability: Floats, real: Floats, decoys: Floats,
+           threshold: float, source: NDArray[Any] | None = None, near: Bools | None = None) -> Judged:
+        """Of (n,) and (m,) evidence without offsets and with votes, and what the calibration makes of it."""
+        own, others = (np.interp(values, calibration.centres, calibration.log_ratio) for values in (real, decoys))
+        return cls(probability, own, evidence.group, evidence.pair, others, threshold,
+                   calibration.report.get("exchangeability", {}), source, near)
+
+    @property
+    def accepted(self) -> Bools:
+        """(n,) whether a candidate becomes a label."""
+        return self.probability >= self.threshold
+
+    @property
+    def right(self) -> Floats:
+        """(n,) how many right labels are expected of each candidate: its probability where it is accepted."""
+        return np.where(self.accepted, self.probability, 0.0)
+
+
+def humility(judged: Judged) -> float:
+    """What to take off all log odds, so that labels are claimed to be right no more often than that; 0 or more.
+
+    The mean of what it takes at thresholds from .5 to .9, of those with at least 30 labels.
+    """
+    shifts = []
+    for threshold in _THRESHOLDS:
+        tried = replace(judged, threshold=threshold)
+        labels = judged.probability[tried.accepted]
+        excess = max((found for _, found in excesses(tried, 0.0)), default=0.0)
+        if len(labels) >= LEAST:
+            shifts.append(_shift_for(labels, float(labels.sum()) - excess))
+    return float(np.mean(shifts)) if shifts else 0.0
+
+
+def _shift_for(labels: Floats, right: float) -> float:
+    """What to take off the log odds of labels for their probabilities to sum to `right`."""
+    odds = logit(np.clip(labels, _TINY, 1 - _TINY))
+
+    def surplus(shift: float) -> float:
+        return float(expit(odds - shift).sum()) - right
+
+    if surplus(0.0) <= 0:
+        return 0.0
+    return _MOST if surplus(_MOST) >= 0 else float(brentq(surplus, 0.0, _MOST))
+
+
+def excesses(judged: Judged, errors: float) -> Iterator[tuple[str, float]]:
+    """Each kind of decoys, and how many more labels than claimed are wrong by it, less `errors` standard errors.
+
+    Nothing where there are fewer than 30 decoys.
+    """
+    everyone, near = np.ones(len(judged.probability), bool), judged.near
+    kinds = [("decoys", [(judged.decoys, everyone)])]
+    if near is not None and near.sum() >= LEAST:
+        grouped = _of_groups(judged)
+        kinds.append(("decoys of the same group", [(judged.decoys[near], grouped), (judged.decoys, ~grouped)]))
+    if len(judged.decoys) < LEAST:
+        return
+    probability = np.clip(judged.probability, _TINY, 1 - _TINY)
+    # What all but its own evidence says of a candidate: that it is not shown, and that a rival is in its place.
+    by_others = logit(probability) - judged.log_ratio
+    unshown = expit(-by_others)
+    rivals = np.clip(np.bincount(judged.mention, probability)[judged.mention] - probability, 0.0, 1 - probability)
+    losing = unshown * rivals / (1 - probability)
+    needed = logit(judged.threshold) - by_others
+    claimed = float((1 - judged.probability)[judged.accepted].sum())
+    senses = _wrong(judged.log_ratio, rivals, needed, losing)
+    for name, samples in kinds:
+        parts = [senses, *(_wrong(sample, np.ones(len(sample)), needed[like], (unshown - losing)[like])
+                           for sample, like in samples)]
+        total, variance = (sum(values) for values in zip(*parts, strict=True))
+        yield name, total - errors * float(np.sqrt(variance)) - claimed
+
+
+def _of_groups(judged: Judged) -> Bools:
+    """(n,) whether another pair with candidates is in a candidate's group."""
+    if judged.source is None:
+        return np.ones(len(judged.pair), bool)
+    _, number, counts = np.unique(judged.source[np.unique(judged.pair)], return_inverse=True, return_counts=True)
+    return counts[number][np.unique(judged.pair, return_inverse=True)[1]] > 1
+
+
+def _wrong(sample: Floats, weight: Floats, needed: Floats, unshown: Floats) -> tuple[float, float]:
+    """How many labels are wrong if what is not shown is like a sample, and the square of that figure's standard error.
+
+    Args:
+        sample: (s,) log ratios.
+        weight: (s,) how probably each belongs to the sample.
+        needed: (n,) the log ratio from which on a candidate is accepted.
+        unshown: (n,) how probably it is not shown, but like the sample.
+    """
+    order = np.argsort(needed)
+    of_each = np.append(0.0, np.cumsum(unshown[order]))[np.searchsorted(needed[order], sample, side="right")]
+    total = max(float(weight.sum()), _TINY)
+    mean = float(weight @ of_each) / total
+    return mean, float((weight**2 * (of_each - mean) ** 2).sum()) / total**2
