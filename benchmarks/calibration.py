@@ -155,15 +155,15 @@ def simulate(world: World, seed: int) -> Corpus:
                         np.tile(texts.entity, 4), none)
     ids = [str(number) for number in range(len(offset))]
     # Every entity has one name, and no image looks like another's.
-    sample = Sample(evidence, ids, np.zeros(len(ids), np.float32), ids, texts.entity, _weight(texts), None, None)
+    sample = Sample(evidence, ids, np.zeros(len(ids), np.float32), ids, texts.entity, _source(texts), None, None)
     oracle = np.where(template >= 0, 0.0, _oracle(world, texts, own))
     return Corpus(sample, truth, oracle)
 
 
-def _weight(texts: _Texts) -> Floats:
-    """(pairs,) one by the size of the group: pairs of a boilerplate text are one."""
-    size = np.bincount(texts.template[texts.template >= 0], minlength=1)
-    return np.where(texts.template >= 0, 1.0 / np.maximum(size[texts.template], 1), 1.0)
+def _source(texts: _Texts) -> Ints:
+    """(pairs,) the group of each: pairs of a boilerplate text are in one."""
+    alone = np.arange(len(texts.template)) + int(texts.template.max()) + 1
+    return np.unique(np.where(texts.template >= 0, texts.template, alone), return_inverse=True)[1].astype(np.int64)
 
 
 def _oracle(world: World, texts: _Texts, own: Floats) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from openmofi.encoders import CALIBRATION_FILE, Encoder
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.corpus import Corpus, corpus_sample, own_scale
-from openmofi.labeling.judge.calibration import Calibration, threshold_for_precision
+from openmofi.labeling.judge.calibration import ENOUGH, Calibration, threshold_for_precision
 from openmofi.labeling.judge.evidence import Scorer, reference_sample
 from openmofi.labeling.judge.neighbours import GALLERY_FILE, Gallery
 from openmofi.labeling.judge.overclaim import Judged
@@ -75,11 +76,16 @@ def decide(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Fit
         own = known
     if own and selection.target_precision is None and not settings.adapt:
         return Decision(own, selection.threshold)
-    ids = corpus.entities.ids.to_pylist()
     stored = known.calibration if known else None
-    reference = stored.reference if stored else reference_sample(ids, settings.seed)
     scale = stored.logit_scale if stored else encoder.logit_scale or own_scale(corpus, encoder, settings.seed)
+    reference: Sequence[str] = reference_sample(corpus.entities.ids.to_pylist(), settings.seed)
+    if own:
+        reference = own.calibration.reference
     sample = corpus_sample(corpus, Scorer.of(encoder, corpus.entities, reference, scale), settings.seed)
+    if stored and not own and len(sample.evidence.real) < ENOUGH:
+        # What is blended with a stored calibration is measured as it was.
+        reference = stored.reference
+        sample = corpus_sample(corpus, Scorer.of(encoder, corpus.entities, reference, scale), settings.seed)
     if own:
         fitted = judged_by(sample, own.calibration, own.gallery)
     else:

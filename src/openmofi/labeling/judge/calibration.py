@@ -40,7 +40,7 @@ Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 MINIMUM = 200
-_ENOUGH, _WORTH = 10_000, 1_000
+ENOUGH, _WORTH = 10_000, 1_000
 _CAUTION, _MOST_CAUTION = 6.0, 0.75
 
 
@@ -119,7 +119,7 @@ class Calibration:
 
     def blended(self, stored: Calibration, candidates: int) -> Calibration:
         """Itself, of `candidates` candidates, shrunk to one of another corpus; from 10,000 on it stays as it is."""
-        if candidates >= _ENOUGH:
+        if candidates >= ENOUGH:
             return self
         weight = candidates / (candidates + _WORTH)
         ratio, sibling, companion = (
