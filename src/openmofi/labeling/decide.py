@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from openmofi.encoders import CALIBRATION_FILE, Encoder
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
@@ -15,7 +18,7 @@ from openmofi.labeling.judge.evidence import Scorer, reference_sample
 from openmofi.labeling.judge.neighbours import GALLERY_FILE, Gallery
 from openmofi.labeling.judge.overclaim import Judged
 from openmofi.labeling.judge.rounds import Fitted, estimated, judged_by
-from openmofi.labeling.label_settings import LabelSettings
+from openmofi.labeling.label_settings import LabelSettings, SelectionSettings
 from openmofi.labeling.verdicts.threshold import Correction
 from openmofi.linking import linker_fingerprint
 from openmofi.storage import fingerprint
@@ -95,12 +98,18 @@ def decide(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Fit
         named = replace(fitted.calibration, fitted_for=calibration_key(encoder.fingerprint, corpus.kb, corpus.template),
                         reference=tuple(reference), logit_scale=scale, origin=origin, corpus=name)
         fitted = replace(fitted, calibration=named)
-    threshold = selection.threshold
-    if selection.target_precision is not None:
-        choose = correction.threshold if correction else threshold_for_precision
-        assert fitted.probability is not None
-        threshold = choose(fitted.probability, selection.target_precision)
+    assert fitted.probability is not None
+    threshold = threshold_of(fitted.probability, selection, correction)
     return Decision(fitted, threshold, fitted.judged(sample, threshold))
+
+
+def threshold_of(probability: NDArray[np.float64], selection: SelectionSettings,
+                 correction: Correction | None) -> float:
+    """The least probability of a label, given (n,) those of the pairs that the calibration was fitted on."""
+    if selection.target_precision is None:
+        return selection.threshold
+    choose = correction.threshold if correction else threshold_for_precision
+    return choose(probability, selection.target_precision)
 
 
 def corpus_key(corpus: Corpus, settings: LabelSettings) -> str:

@@ -19,7 +19,7 @@ from openmofi.labeling.decide import calibration_keys, load_fitted, require_fitt
 from openmofi.labeling.judge.context import Context
 from openmofi.labeling.judge.evidence import ImageEvidence, View
 from openmofi.labeling.judge.rounds import Fitted
-from openmofi.labeling.judge.selection import judge
+from openmofi.labeling.judge.selection import Opinion, judge
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.read.linking import TextLinker
 from openmofi.labeling.read.links import judged_rows, link_arrays
@@ -89,7 +89,7 @@ def explain(image: ImageInput, text: str, kb: KnowledgeBase, encoder: Encoder,
     names = [normalise(linked.mentions[number].surface) for number in arrays.mention]
     context = Context.of(arrays, names, decision, kb, fitted.gallery, features, [text])
     images = ImageEvidence((view,), np.zeros(1, np.int64), encoder.project_images(features))
-    judgements = judge(arrays, np.ones(1, bool), images, judged_rows(arrays, entities), decision, context,
+    judgements = judge(arrays, np.ones(1, bool), [Opinion(images, decision, context)], judged_rows(arrays, entities),
                        settings.selection, settings.selection.threshold)
     candidates = []
     for row, score, probability, reason in zip(judgements.index, judgements.image_score, judgements.probability,

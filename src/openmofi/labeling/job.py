@@ -36,11 +36,12 @@ from openmofi.labeling.decide import (
     known_calibration,
     other_texts,
     require_fitted,
+    threshold_of,
 )
 from openmofi.labeling.judge.neighbours import GALLERY_FILE
 from openmofi.labeling.judge.report import advice
 from openmofi.labeling.judge.rounds import Fitted
-from openmofi.labeling.judge.stage import JudgeStage
+from openmofi.labeling.judge.stage import Judge, JudgeStage
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.read.marked import MarkedCounts
 from openmofi.labeling.verdicts.threshold import Correction, read_correction
@@ -56,7 +57,8 @@ _PIECES = 20
 ADAPTER_SETTINGS = HeadSettings(learning_rate=5e-4)
 
 OUTPUTS = Outputs(
-    ("labels/*.parquet", CALIBRATION_FILE, GALLERY_FILE, NOTE, *(f"adapter/{pattern}" for pattern in HEAD_OUTPUTS)),
+    ("labels/*.parquet", CALIBRATION_FILE, GALLERY_FILE, NOTE,
+     *(f"adapter/{pattern}" for pattern in (*HEAD_OUTPUTS, CALIBRATION_FILE, GALLERY_FILE))),
     other=("texts/*/*.parquet", "ngrams/*/*.parquet", "repeats/*.parquet", "links/*/*.parquet",
            "links/*/*.marked.json", "groups/*.arrow", "features/*/*.arrow", "features/*/*.unread.json",
            "entities/*/*.parquet"))
@@ -118,23 +120,20 @@ def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: st
            correction: Correction | None) -> dict[str, Any]:
     corpus = read_corpus(shards, kb, encoder, settings, cache, engine, progress,
                          known.calibration.reference if known else ())
-    judging, decision, adapter = _decided(corpus, out, settings, known, known_path, progress, correction)
-    if decision.calibration is not NOTHING:
-        decision.save(out)
-        encoder.calibrations[decision.calibration.fitted_for] = Path(out) / CALIBRATION_FILE
-    gallery = "" if decision.fitted.gallery is None else str(Path(out) / GALLERY_FILE)
-    stage = JudgeStage(corpus.stage, judging, tuple(corpus.entities.ids.to_pylist()), decision.calibration,
-                       settings.selection, decision.threshold, str(out), gallery)
+    judges, threshold, adapter = _decided(corpus, out, settings, known, known_path, progress, correction)
+    stage = JudgeStage(corpus.stage, judges, tuple(corpus.entities.ids.to_pylist()), settings.selection, threshold,
+                       str(out))
     missing = [shard for shard in shards if table_metadata(stage.path(shard)).get("whole") != "yes"]
     if missing:
         progress.begin("judge", len(missing))
         engine.run(stage, missing, progress)
-    counts = _count(stage, shards, correction) | {"entities": len(corpus.entities.ids), "threshold": decision.threshold}
+    counts = _count(stage, shards, correction) | {"entities": len(corpus.entities.ids), "threshold": threshold}
     if adapter:
         counts["adapter"] = adapter
-    counts["calibration"] = {"source": decision.calibration.source, **decision.calibration.report}
+    calibration = judges[0].calibration
+    counts["calibration"] = {"source": calibration.source, **calibration.report}
     judged = sum(counts["status"].get(status, 0) for status in (LabelStatus.LABELLED, LabelStatus.REJECTED))
-    if hint := advice(decision.calibration.report, counts["accepted"], judged, decision.threshold):
+    if hint := advice(calibration.report, counts["accepted"], judged, threshold):
         counts["advice"] = hint
         progress.say(hint)
     corpus.stage.features.note(out)
@@ -172,23 +171,40 @@ def _inputs(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, settin
 
 
 def _decided(corpus: Corpus, out: str | Path, settings: LabelSettings, known: Fitted | None, known_path: str | Path,
-             progress: Progress, correction: Correction | None) -> tuple[Encoder, Decision, dict[str, Any]]:
-    """Who judges, how, and with an adapter the check of it; see `openmofi.labeling.adapt.check`."""
+             progress: Progress, correction: Correction | None) -> tuple[tuple[Judge, ...], float, dict[str, Any]]:
+    """Who judges, from which probability on, and with an adapter the check of it.
+
+    An adapter that passes the check (`openmofi.labeling.adapt.check`) joins the encoder that it stands on: the mean of
+    their probabilities claims less than its own, which are fitted on what it has learned from.
+    """
     if known and (note := other_texts(known.calibration, settings)):
         progress.say(note)
+    encoder = corpus.encoder
     adapted = _adapted(corpus, out, settings, progress) if settings.adapt and len(corpus.entities.ids) else None
     if known:
-        require_fitted(known.calibration, known_path, adapted or corpus.encoder, corpus.kb, settings.selection.template)
-    if adapted is None or known:
-        # A calibration that was given for an adapter asks for it.
-        judging = adapted or corpus.encoder
-        return judging, decide(corpus, judging, settings, known, correction), {}
-    plain, decision = (decide(corpus, judge, settings, None, correction) for judge in (corpus.encoder, adapted))
+        require_fitted(known.calibration, known_path, adapted or encoder, corpus.kb, settings.selection.template)
+    plain = decide(corpus, encoder, settings, None if adapted else known, correction)
+    judge = _kept(plain, encoder, out)
+    if adapted is None:
+        return (judge,), plain.threshold, {}
+    decision = decide(corpus, adapted, settings, known, correction)
     assert plain.judged is not None
     assert decision.judged is not None
     check = check_adapter(plain.judged, decision.judged)
     progress.say(check.why)
-    return (adapted, decision, asdict(check)) if check.used else (corpus.encoder, plain, asdict(check))
+    if not check.used:
+        return (judge,), plain.threshold, asdict(check)
+    both = (plain.judged.probability + decision.judged.probability) / 2
+    return (_kept(decision, adapted, Path(out) / "adapter"), judge), threshold_of(
+        both, settings.selection, correction), asdict(check)
+
+
+def _kept(decision: Decision, encoder: Encoder, folder: str | Path) -> Judge:
+    if decision.calibration is not NOTHING:
+        decision.save(folder)
+        encoder.calibrations[decision.calibration.fitted_for] = Path(folder) / CALIBRATION_FILE
+    gallery = "" if decision.fitted.gallery is None else str(Path(folder) / GALLERY_FILE)
+    return Judge(encoder, decision.calibration, gallery)
 
 
 def _adapted(corpus: Corpus, out: str | Path, settings: LabelSettings, progress: Progress) -> Encoder | None:

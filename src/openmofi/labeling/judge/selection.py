@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,36 +41,55 @@ class Judgements:
         return np.array([reason is Reason.ACCEPTED for reason in self.reason], bool)
 
 
-def judge(links: LinkArrays, usable: NDArray[np.bool_], images: ImageEvidence, rows: Ints, calibration: Calibration,
-          context: Context, settings: SelectionSettings, threshold: float) -> Judgements:
+@dataclass(frozen=True)
+class Opinion:
+    """One judge's view of some pairs; see `judge`.
+
+    Attributes:
+        images: the pairs' images in the space of the views that judge them.
+        calibration: of the same encoder.
+        context: what the corpus says of the links.
+    """
+
+    images: ImageEvidence
+    calibration: Calibration
+    context: Context
+
+    def probability(self, links: LinkArrays, index: Ints, score: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(n,) P(shown) of the candidates at `index`, each once a pair, whose raw scores are `score`."""
+        pair, group = links.pair[index], renumbered(links.group[index])
+        offsets = self.calibration.offsets_of(links.entity_ids.to_pylist())[links.entity[index]]
+        evidence = (score - self.images.background()[pair] - offsets
+                    + self.calibration.votes * self.context.votes[index])
+        link = capped(links.link_score[index] * self.context.factor[index], group)
+        return self.calibration.probability(evidence, link, group, pair)
+
+
+def judge(links: LinkArrays, usable: NDArray[np.bool_], opinions: Sequence[Opinion], rows: Ints,
+          settings: SelectionSettings, threshold: float) -> Judgements:
     """Judge the candidates of the pairs whose image is usable.
 
     Args:
         links: the shard's links.
         usable: (pairs,) whether the pair's image could be embedded.
-        images: the shard's images in the space of the views that judge them.
+        opinions: the judges'; the probability is their mean, the score the first one's.
         rows: (len(links.entity_ids),) row of each entity in the views' entities.
-        calibration: of the same encoder.
-        context: what the corpus says of the links.
         settings: see `SelectionSettings`.
         threshold: least probability of a label.
     """
     index = np.flatnonzero(links.judged & usable[links.pair])
     pair, entity = links.pair[index], links.entity[index]
-    score = images.scores(pair, rows[entity])
+    scores = [opinion.images.scores(pair, rows[entity]) for opinion in opinions]
     # An entity that a text names twice is one candidate: its two mentions would else compete with each other.
     first, twin = first_of_each(pair, entity)
+    probability = np.mean([opinion.probability(links, index[first], score[first])
+                           for opinion, score in zip(opinions, scores, strict=True)], axis=0)
     group = renumbered(links.group[index[first]])
-    offsets = calibration.offsets_of(links.entity_ids.to_pylist())[entity[first]]
-    evidence = (score[first] - images.background()[pair[first]] - offsets
-                + calibration.votes * context.votes[index[first]])
-    link = capped(links.link_score[index[first]] * context.factor[index[first]], group)
-    probability = calibration.probability(evidence, link, group, pair[first])
     reason = np.full(len(first), Reason.BELOW_THRESHOLD, dtype=object)
     reason[probability >= threshold] = Reason.ACCEPTED
     reason[(reason == Reason.ACCEPTED) & ~_leads(probability, group, settings.sibling_margin)] = Reason.SIBLING
     _keep_best(reason, probability, pair[first], settings.top_k)
-    return Judgements(index, score, probability[twin], list(reason[twin]))
+    return Judgements(index, scores[0], probability[twin], list(reason[twin]))
 
 
 def _leads(probability: NDArray[np.float64], group: Ints, margin: float) -> NDArray[np.bool_]:

@@ -18,7 +18,7 @@ from openmofi.labeling.judge.calibration import Calibration
 from openmofi.labeling.judge.context import Context
 from openmofi.labeling.judge.evidence import Scorer
 from openmofi.labeling.judge.neighbours import Gallery
-from openmofi.labeling.judge.selection import Judgements, judge
+from openmofi.labeling.judge.selection import Judgements, Opinion, judge
 from openmofi.labeling.label_settings import SelectionSettings
 from openmofi.labeling.read.links import ReadShard, judged_rows, mention_names
 from openmofi.labeling.read.stage import ReadStage
@@ -28,28 +28,39 @@ from openmofi.storage.blocks import table_blocks
 
 
 @dataclass(frozen=True)
+class Judge:
+    """Who judges.
+
+    Attributes:
+        encoder: has the feature fingerprint of what was read.
+        calibration: of that encoder.
+        gallery: file of the witnesses (`openmofi.labeling.judge.neighbours`), or "".
+    """
+
+    encoder: Encoder
+    calibration: Calibration
+    gallery: str = ""
+
+
+@dataclass(frozen=True)
 class JudgeStage:
     """Judges shards that were read; a `WorkFactory`.
 
     Attributes:
         read: names the links and features.
-        encoder: judges; it has the feature fingerprint of `read`'s.
+        judges: whose probabilities are averaged; an adapter goes first, the encoder that it stands on second.
         ids: the entities that occur, sorted.
-        calibration: of that encoder.
         selection: see `SelectionSettings`.
         threshold: least probability of a label.
         out: folder of the label tables.
-        gallery: file of the witnesses (`openmofi.labeling.judge.neighbours`), or "".
     """
 
     read: ReadStage
-    encoder: Encoder
+    judges: tuple[Judge, ...]
     ids: tuple[str, ...]
-    calibration: Calibration
     selection: SelectionSettings
     threshold: float
     out: str
-    gallery: str = ""
 
     def path(self, shard: Shard) -> str:
         """Where the shard's labels are kept."""
@@ -66,11 +77,11 @@ class ShardJudge:
     def __init__(self, stage: JudgeStage) -> None:
         self.stage = stage
         # Another worker has embedded them: they are read from the cache.
-        self.entities = embed_entities(stage.read.kb, stage.encoder, stage.ids, stage.selection.template,
+        self.entities = embed_entities(stage.read.kb, stage.judges[0].encoder, stage.ids, stage.selection.template,
                                        stage.read.features.cache, LocalEngine(), Quiet())
-        self.scorer = Scorer.of(stage.encoder, self.entities, stage.calibration.reference,
-                                stage.calibration.logit_scale)
-        self.gallery = Gallery.load(stage.gallery) if stage.gallery else None
+        self.scorers = [Scorer.of(judge.encoder, self.entities, judge.calibration.reference,
+                                  judge.calibration.logit_scale) for judge in stage.judges]
+        self.galleries = [Gallery.load(judge.gallery) if judge.gallery else None for judge in stage.judges]
 
     def judge(self, shard: Shard) -> dict[str, Any]:
         """Write the shard's label table; returns `rows`, `labelled` and the count of each status."""
@@ -83,13 +94,14 @@ class ShardJudge:
         return {"rows": statuses.total(), "labelled": statuses[LabelStatus.LABELLED], "status": dict(statuses)}
 
     def _labels(self, read: ReadShard) -> pa.Table:
-        images = self.scorer.images(read.shard, read.keys, read.features.values)
-        links = read.links
-        context = Context.of(links, mention_names(read.table.column("mentions"), links.pair, links.mention),
-                             self.stage.calibration, self.stage.read.kb, self.gallery, read.features.values,
-                             read.table.column("text").to_pylist())
-        return _label_table(read, judge(links, read.usable, images, judged_rows(links, self.entities),
-                                        self.stage.calibration, context, self.stage.selection, self.stage.threshold))
+        links, texts = read.links, read.table.column("text").to_pylist()
+        names = mention_names(read.table.column("mentions"), links.pair, links.mention)
+        opinions = [
+            Opinion(scorer.images(read.shard, read.keys, read.features.values), who.calibration,
+                    Context.of(links, names, who.calibration, self.stage.read.kb, gallery, read.features.values, texts))
+            for who, scorer, gallery in zip(self.stage.judges, self.scorers, self.galleries, strict=True)]
+        return _label_table(read, judge(links, read.usable, opinions, judged_rows(links, self.entities),
+                                        self.stage.selection, self.stage.threshold))
 
 
 def _label_table(read: ReadShard, judgements: Judgements) -> pa.Table:
