@@ -73,7 +73,7 @@ def build_kb(builder: Literal["table", "wordnet"], source: Folder, out: Folder, 
 
 
 def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out: Folder, detector: str = "gazetteer",
-          linker: str = "coherence", threshold: float = 0.8, target_precision: float | None = None, top_k: int = 5,
+          linker: str = "coherence", threshold: float = 0.75, target_precision: float | None = None, top_k: int = 5,
           sibling_margin: float = 0.0, template: str = "{name}: {description}", max_candidates: int = 8,
           boilerplate: bool = True, adapt: bool = False, rescue: bool = False, calibration: str | Path | None = None,
           verdicts: str | Path | None = None,
@@ -147,7 +147,7 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
 
 def explain(image: ImageInput, text: str, *, kb: KnowledgeBase | Folder, encoder: EncoderLike,
             calibration: str | Path | None = None, detector: str = "gazetteer", linker: str = "coherence",
-            threshold: float = 0.8, top_k: int = 5, sibling_margin: float = 0.0,
+            threshold: float = 0.75, top_k: int = 5, sibling_margin: float = 0.0,
             template: str = "{name}: {description}", max_candidates: int = 8, boilerplate: bool = True,
             cache: Folder | None = None, device: str = "cpu", precision: str = "fp32",
             progress: bool | Progress | None = None) -> Explanation:

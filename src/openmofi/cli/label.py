@@ -19,7 +19,7 @@ def label(
     out: Annotated[Path, typer.Option("--out", "-o", parser=output_path, help="Folder of the labels.")],
     detector: Annotated[str, typer.Option(help="gazetteer, spacy or gazetteer+spacy.")] = "gazetteer",
     linker: Annotated[str, typer.Option(help="coherence, prior or fusion:PATH.")] = "coherence",
-    threshold: Annotated[float, typer.Option(help="Accept from this calibrated probability on.")] = 0.8,
+    threshold: Annotated[float, typer.Option(help="Accept from this calibrated probability on.")] = 0.75,
     target_precision: Annotated[float | None, typer.Option(help="Choose the threshold for this precision.")] = None,
     top_k: Annotated[int, typer.Option(help="Labels an image, at most.")] = 5,
     sibling_margin: Annotated[float, typer.Option(help="Lead over the mention's second candidate.")] = 0.0,

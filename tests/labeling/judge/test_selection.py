@@ -12,7 +12,7 @@ from openmofi.errors import UsageError
 from openmofi.labeling.judge.calibration import Calibration
 from openmofi.labeling.judge.context import Context
 from openmofi.labeling.judge.evidence import ImageEvidence, Scorer, View, gather_evidence, reference_sample
-from openmofi.labeling.judge.selection import judge
+from openmofi.labeling.judge.selection import Opinion, judge
 from openmofi.labeling.label_settings import LabelSettings, SelectionSettings
 from openmofi.labeling.read.links import first_of_each, link_arrays
 from openmofi.schema import LINK, Reason
@@ -51,7 +51,8 @@ def verdicts(pairs, images, entities, *, usable=None, max_candidates=8, threshol
     evidence = ImageEvidence((view,), np.zeros(len(pairs), np.int64), images)
     usable = np.ones(len(pairs), bool) if usable is None else usable
     positions = np.arange(len(links.entity_ids))
-    found = judge(links, usable, evidence, positions, ALWAYS, alone(links), SelectionSettings(**selection), threshold)
+    found = judge(links, usable, [Opinion(evidence, ALWAYS, alone(links))], positions, SelectionSettings(**selection),
+                  threshold)
     return links, found
 
 
@@ -99,7 +100,7 @@ def test_several_entities_of_an_image_may_be_accepted_up_to_top_k():
     links = link_arrays(column(*pairs), 8)
     view = View(FixedEncoder(), entities, entities[3:], 10.0)
     evidence = ImageEvidence((view,), np.zeros(1, np.int64), unit(0.0))
-    found = judge(links, np.ones(1, bool), evidence, np.arange(3), ALWAYS, alone(links),
+    found = judge(links, np.ones(1, bool), [Opinion(evidence, ALWAYS, alone(links))], np.arange(3),
                   SelectionSettings(top_k=2), 0.5)
     assert found.reason == [Reason.ACCEPTED, Reason.ACCEPTED, Reason.TOP_K]
 
@@ -218,8 +219,8 @@ def test_the_corpus_adds_votes_and_weighs_links():
     calibration = replace(ALWAYS, votes=2.0)
 
     def probability(factor, votes):
-        return float(judge(links, np.ones(1, bool), evidence, np.arange(1), calibration, alone(links, factor, votes),
-                           SelectionSettings(), 0.5).probability[0])
+        opinion = Opinion(evidence, calibration, alone(links, factor, votes))
+        return float(judge(links, np.ones(1, bool), [opinion], np.arange(1), SelectionSettings(), 0.5).probability[0])
 
     def odds(value):
         return value / (1 - value)
@@ -227,3 +228,14 @@ def test_the_corpus_adds_votes_and_weighs_links():
     assert odds(probability(1.0, 1.5)) / odds(probability(1.0, 0.5)) == pytest.approx(np.exp(2.0))
     # A mention cannot mean more than one thing: what exceeds 1 is cut.
     assert probability(0.2, 0.0) < probability(1.0, 0.0) < probability(2.0, 0.0) == probability(3.0, 0.0)
+
+
+def test_two_judges_mean_is_the_probability_and_the_firsts_score_is_shown():
+    links = link_arrays(column([("a", 0, 0.5), ("b", 1, 0.5)]), 8)
+    views = [View(FixedEncoder(), unit(*angles), unit(0.0, 3.0), 10.0) for angles in ((0.1, 1.5), (1.2, 0.3))]
+    opinions = [Opinion(ImageEvidence((view,), np.zeros(1, np.int64), unit(0.2)), ALWAYS, alone(links))
+                for view in views]
+    alone_found = [judge(links, np.ones(1, bool), [each], np.arange(2), SelectionSettings(), 0.5) for each in opinions]
+    both = judge(links, np.ones(1, bool), opinions, np.arange(2), SelectionSettings(), 0.5)
+    np.testing.assert_allclose(both.probability, (alone_found[0].probability + alone_found[1].probability) / 2)
+    np.testing.assert_array_equal(both.image_score, alone_found[0].image_score)

@@ -20,7 +20,7 @@ _TRIAL, _STEPS, _CHOICES = 45, 150, (10, 30, 60, 100)
 _WORTHWHILE = 2.0
 _LOG_RATIO_LIMIT, _LEAST_RATIO = 12.0, 0.003
 _IMPOSSIBLE = 0.05
-_MOST_TILT = 4.0
+_MOST_TILT, _MOST_SHIFT = 4.0, 2.5
 _PSEUDO = 20.0
 _SHARES = (1e-4, 0.9999)
 
@@ -59,7 +59,8 @@ class Tilted:
         """One step of EM, of (bins,) counts."""
         inside = counts * np.exp(np.log(self.part) + self.log_shifted - self.log_ratio)
         part = float(np.clip(inside.sum() / max(float(counts.sum()), 1e-9), 1e-3, 1 - 1e-3))
-        mean = float(inside @ score / max(float(inside.sum()), 1e-9))
+        # What lies further above decoys is what is shown: without a bound, either could explain it.
+        mean = min(float(inside @ score / max(float(inside.sum()), 1e-9)), float(absent @ score) + _MOST_SHIFT)
         tilt = self.tilt
         for _ in range(4):  # Newton's, of the tilt that has this mean
             weight = absent * np.exp(tilt * (score - score.max()))
