@@ -62,6 +62,14 @@ def train(
     settings: recipes.Set = None,
     table: Annotated[Path | None, typer.Option(
         "--examples", metavar="FILE", help="Table of examples; short for --set data.examples=FILE.")] = None,
+    labels: Annotated[Path | None, typer.Option(
+        "--labels", metavar="LABELS", help="Folder of labels, whose surest senses are the examples instead; short for "
+                                           "--set data.labels=LABELS.")] = None,
+    kb: Annotated[Path | None, typer.Option(
+        "--kb", metavar="KB", help="The labels' knowledge base, if it has moved; short for --set data.kb=KB.")] = None,
+    start: Annotated[Path | None, typer.Option(
+        "--start", metavar="LINKER", help="RUN/linker of another run, whose weights training begins with; short for "
+                                          "--set start=LINKER.")] = None,
     resume: recipes.Resume = False,
     restart: Restart = False,
     show: recipes.Show = False,
@@ -71,7 +79,8 @@ def train(
     """Train a linker, as a recipe says. Ctrl-C writes a checkpoint; the same command with --resume goes on."""
     from openmofi.training.linking.recipe import LINK_RECIPES, load_link_recipe
 
-    overrides = recipes.changes(settings, {"data.examples": table})
+    overrides = recipes.changes(settings, {
+        "data.examples": table, "data.labels": labels, "data.kb": kb, "start": start})
     name = recipes.recipe_to_train(recipe, overrides, LINK_RECIPES, load_link_recipe, show=show,
                                    list_recipes=list_recipes, as_json=as_json)
     recipes.check_start(resume=resume, restart=restart)
@@ -87,7 +96,8 @@ def train(
         return
     accuracy = counts["accuracy"]
     right = "" if accuracy is None else f", {accuracy:.3f} right on {loaded.stopping.split}"
-    typer.echo(f"{counts['steps']:,} steps{right}, temperature {counts['temperature']:.2f}\n"
+    typer.echo(f"{counts['steps']:,} steps{right}, temperature {counts['temperature']:.2f}, "
+               f"weight of the prior {counts['prior_weight']:.2f}\n"
                f"linker: fusion:{folder / LINKER}")
 
 

@@ -207,7 +207,7 @@ def test_no_candidates_is_nil_and_a_thousand_are_answered(folder, head):
     assert answers_of(fusion, [crowded, empty])[0] in {NIL, *(one.id for one in many)}
     scores, = scores_of(fusion, [Question("the name0", 4, 9, many)])
     assert len(scores) == len(many) + 1
-    assert probabilities(scores, 1.0).sum() == pytest.approx(1.0)
+    assert probabilities(scores).sum() == pytest.approx(1.0)
 
 
 def test_a_model_that_never_saw_nil_never_says_it(folder):

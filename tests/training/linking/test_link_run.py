@@ -14,9 +14,10 @@ from openmofi.linking.corpora.examples import NIL, read_examples, write_examples
 from openmofi.linking.fusion.build import build_fusion
 from openmofi.linking.fusion.linker import answers_of
 from openmofi.linking.fusion.store import open_fusion
+from openmofi.training.linking.calibration import fitted_calibration
 from openmofi.training.linking.data import LinkExamples
 from openmofi.training.linking.recipe import LinkData, LinkRecipe, LinkStopping, load_link_recipe
-from openmofi.training.linking.run import fitted_temperature, train_linker
+from openmofi.training.linking.run import train_linker
 from openmofi.training.log import Unwatched, read_log
 from openmofi.training.recipe.schema import OptimizerSettings, RunSettings
 from openmofi.training.run import OUTPUTS
@@ -172,13 +173,16 @@ def test_an_epoch_asks_each_example_once_and_in_another_order(tokens):
     assert drawn[0] != drawn[1]
 
 
-def test_the_temperature_is_the_one_that_scores_were_made_with():
+@pytest.mark.parametrize("weight", [0.0, 0.6])
+def test_temperature_and_weight_of_the_prior_are_those_that_answers_were_drawn_with(weight):
     draw = np.random.default_rng(0)
-    logits = draw.normal(size=(4000, 4)) * 2
-    chances = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    targets = [int(draw.choice(4, p=row)) for row in chances]
-    assert fitted_temperature(list(logits * 3), targets, nil=True) == pytest.approx(3, rel=0.1)
-    assert fitted_temperature([], [], nil=True) == 1.0
+    logits, priors = draw.normal(size=(4000, 4)) * 2, np.log(draw.dirichlet([1, 1, 1, 1], 4000))
+    chances = np.exp(logits + weight * priors)
+    targets = [int(draw.choice(4, p=row / row.sum())) for row in chances]
+    temperature, found = fitted_calibration(list(logits * 3), list(priors), targets, nil=True)
+    assert temperature == pytest.approx(3, rel=0.1)
+    assert found == pytest.approx(weight, abs=0.1)
+    assert fitted_calibration([], [], [], nil=True) == (1.0, 0.0)
 
 
 def test_packaged_recipes_load(tmp_path):
@@ -195,9 +199,10 @@ def test_packaged_recipes_load(tmp_path):
         load_link_recipe("fusion_wordnet", ["data.max_candidates=1"])
 
 
-def test_the_packaged_recipe_is_as_it_was():
-    golden = Path(__file__).parent / "golden/fusion_wordnet.yaml"
-    assert recipe_yaml(load_link_recipe("fusion_wordnet")) == golden.read_text("utf-8")
+@pytest.mark.parametrize("name", ["fusion_labels", "fusion_wordnet"])
+def test_the_packaged_recipe_is_as_it_was(name):
+    golden = Path(__file__).parent / f"golden/{name}.yaml"
+    assert recipe_yaml(load_link_recipe(name)) == golden.read_text("utf-8")
 
 
 def test_a_recipe_without_examples_or_with_other_splits_is_told(folder, tmp_path):

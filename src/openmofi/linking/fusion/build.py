@@ -32,7 +32,8 @@ class Fusion:
         model: see there.
         tokens: make its texts.
         configs: `encoder` and `decoder`, or `t5`: configurations of transformers that rebuild it.
-        temperature: divides scores before the softmax, so that probabilities are calibrated.
+        temperature, prior_weight: a candidate's score is logit / temperature + prior_weight · log commonness, so that
+            probabilities are calibrated.
         nil: whether it was trained with mentions that mean none of the candidates; if not, NIL's score has no meaning.
     """
 
@@ -40,6 +41,7 @@ class Fusion:
     tokens: FusionTokens
     configs: Mapping[str, Any]
     temperature: float = 1.0
+    prior_weight: float = 0.0
     nil: bool = False
 
 

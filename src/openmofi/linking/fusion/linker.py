@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from openmofi.schema import Link, Mention
 Floats = NDArray[np.float64]
 _SEQUENCES_AT_ONCE = 2048
 _DIGITS = 4  # of scores; another batch could change further ones
+_LEAST_PRIOR = 1e-4  # of a candidate that was never seen under the name
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,9 @@ def packed_questions(fusion: Fusion, questions: Sequence[Question]) -> Packed:
 def scores_of(fusion: Fusion, questions: Sequence[Question], *, at_once: int = 32) -> list[Floats]:
     """Scores of each question's candidates and, last, of NIL; questions without candidates have NIL's 0 alone.
 
-    `select`'s scores are logits. `generate`'s are mean log-probabilities of the titles' tokens. Where the model was not
-    trained with NIL, its score is −∞.
+    A score is logit / temperature + prior weight · log commonness; their softmax are the calibrated probabilities.
+    `select` has logits, `generate` mean log-probabilities of the titles' tokens. Where the model was not trained with
+    NIL, its score is −∞.
 
     Args:
         fusion: the model.
@@ -72,8 +74,14 @@ def scores_of(fusion: Fusion, questions: Sequence[Question], *, at_once: int = 3
         for number, of_question in zip(batch, _scores(fusion, [questions[number] for number in batch]), strict=True):
             if not fusion.nil:
                 of_question[-1] = -np.inf
-            scores[number] = of_question
+            scores[number] = of_question / fusion.temperature \
+                + fusion.prior_weight * log_priors(questions[number].candidates)
     return scores
+
+
+def log_priors(candidates: Sequence[Candidate]) -> Floats:
+    """Logarithms of the candidates' commonness and, last, NIL's 0."""
+    return np.log([*(max(candidate.prior, _LEAST_PRIOR) for candidate in candidates), 1.0])
 
 
 def answers_of(fusion: Fusion, examples: Sequence[Example], *, at_once: int = 32) -> list[str]:
@@ -84,10 +92,9 @@ def answers_of(fusion: Fusion, examples: Sequence[Example], *, at_once: int = 32
         ids, scores_of(fusion, questions, at_once=at_once), strict=True)]
 
 
-def probabilities(scores: Floats, temperature: float) -> Floats:
-    """Calibrated probabilities of candidates and NIL: softmax of scores / temperature."""
-    scaled = scores / temperature
-    weights: Floats = np.exp(scaled - scaled.max())
+def probabilities(scores: Floats) -> Floats:
+    """Calibrated probabilities of candidates and NIL: the softmax of their scores."""
+    weights: Floats = np.exp(scores - scores.max())
     return weights / weights.sum()
 
 
@@ -155,12 +162,11 @@ class FusionLinker:
         return len(common) < 2 or common[0] - common[1] >= self.settings.prior_margin
 
     def _answered(self, mentions: dict[tuple[str, int, int], NameCandidates]) -> dict[tuple[str, int, int], Floats]:
-        questions = [Question(*key, tuple(map(self._described, candidates.rows.tolist())))
-                     for key, candidates in mentions.items()]
+        questions = [Question(*key, tuple(replace(self._described(row), prior=prior) for row, prior in zip(
+            candidates.rows.tolist(), candidates.commonness, strict=True))) for key, candidates in mentions.items()]
         self.asked += len(questions)
         scores = scores_of(self.fusion, questions, at_once=self.settings.mentions_at_once)
-        fresh = {key: probabilities(of_mention, self.fusion.temperature)
-                 for key, of_mention in zip(mentions, scores, strict=True)}
+        fresh = {key: probabilities(of_mention) for key, of_mention in zip(mentions, scores, strict=True)}
         if len(self._known) + len(fresh) > self.settings.cache:
             self._known.clear()
         self._known.update(list(fresh.items())[:self.settings.cache])

@@ -1,7 +1,7 @@
 """Saves and opens fusion decoders.
 
-A saved one is a folder: `fusion.json` (settings, configurations of transformers, temperature), `model.safetensors`,
-`tokenizer.json`. Nothing else is needed to open it; it contains no code.
+A saved one is a folder: `fusion.json` (settings, configurations of transformers, temperature and weight of the prior),
+`model.safetensors`, `tokenizer.json`. Nothing else is needed to open it; it contains no code.
 """
 
 from __future__ import annotations
@@ -43,13 +43,17 @@ def save_fusion(folder: str | Path, fusion: Fusion, recipe: Mapping[str, Any] | 
     # Last: it names the weights, so that a partly written folder is recognised.
     write_json(folder / SPEC_FILE, {
         "format_version": FORMAT_VERSION, "settings": asdict(fusion.tokens.settings), "configs": dict(fusion.configs),
-        "temperature": fusion.temperature, "nil": fusion.nil, "recipe": dict(recipe or {}),
-        "weights": file_fingerprint(folder / WEIGHTS_FILE)})
+        "temperature": fusion.temperature, "prior_weight": fusion.prior_weight, "nil": fusion.nil,
+        "recipe": dict(recipe or {}), "weights": file_fingerprint(folder / WEIGHTS_FILE)})
     return folder
 
 
-def open_fusion(folder: str | Path) -> Fusion:
+def open_fusion(folder: str | Path, settings: FusionSettings | None = None) -> Fusion:
     """Open what `save_fusion` wrote; downloads nothing.
+
+    Args:
+        folder: of the decoder.
+        settings: instead of its own; sizes and dropout stay its own.
 
     Raises:
         OpenMofiError: the folder is not a fusion decoder, is damaged or partly written, or is of a newer format.
@@ -59,7 +63,7 @@ def open_fusion(folder: str | Path) -> Fusion:
     try:
         if raw["weights"] != file_fingerprint(folder / WEIGHTS_FILE):
             raise ValueError(f"{WEIGHTS_FILE} is not what {SPEC_FILE} beside it describes")
-        settings = FusionSettings(**raw["settings"])
+        settings = settings or FusionSettings(**raw["settings"])
         tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
         model = model_of_configs(settings, raw["configs"])
         missing, unexpected = model.load_state_dict(load_file(folder / WEIGHTS_FILE), strict=False)
@@ -67,9 +71,9 @@ def open_fusion(folder: str | Path) -> Fusion:
         if odd:
             raise ValueError(f"its weights do not fit: {odd[0]}")
         return Fusion(model.eval(), FusionTokens(tokenizer, settings), raw["configs"], float(raw["temperature"]),
-                      bool(raw["nil"]))
+                      float(raw.get("prior_weight", 0.0)), bool(raw["nil"]))
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise OpenMofiError(f"The fusion decoder {folder} is damaged: {error}.", "Train or copy it again.") from error
+        raise _damaged(folder, error) from error
 
 
 def fusion_fingerprint(folder: str | Path) -> str:
@@ -79,7 +83,25 @@ def fusion_fingerprint(folder: str | Path) -> str:
         OpenMofiError: the folder is not a fusion decoder.
     """
     raw = _read_spec(Path(folder))
-    return fingerprint({key: raw.get(key) for key in ("format_version", "settings", "weights", "temperature", "nil")})
+    names = ("format_version", "settings", "weights", "temperature", "prior_weight", "nil")
+    return fingerprint({key: raw[key] for key in names if key in raw})
+
+
+def fusion_settings(folder: str | Path) -> FusionSettings:
+    """The settings of a saved fusion decoder.
+
+    Raises:
+        OpenMofiError: the folder is not a fusion decoder, or is damaged.
+    """
+    raw = _read_spec(Path(folder))
+    try:
+        return FusionSettings(**raw["settings"])
+    except (KeyError, TypeError) as error:
+        raise _damaged(folder, error) from error
+
+
+def _damaged(folder: str | Path, error: Exception) -> OpenMofiError:
+    return OpenMofiError(f"The fusion decoder {folder} is damaged: {error}.", "Train or copy it again.")
 
 
 def _read_spec(folder: Path) -> dict[str, Any]:

@@ -26,6 +26,10 @@ class LinkData(Settings):
 
     Attributes:
         examples: table of `linking.examples`; `openmofi link examples` writes one.
+        labels: a folder of labels instead, whose surest senses are the examples (`training.linking.labelled`).
+        kb: the labels' knowledge base, where it is no longer where they were made.
+        sure: probability from which on a label's sense is an example.
+        per_name: most examples of one name, so that a few names do not decide.
         train: splits that are trained on.
         share: only this share of their examples, for a curve over data.
         batch_size: mentions of a step.
@@ -37,6 +41,10 @@ class LinkData(Settings):
     """
 
     examples: Annotated[str, FREE] = ""
+    labels: Annotated[str, FREE] = ""
+    kb: Annotated[str, FREE] = ""
+    sure: PositiveFraction = 0.95
+    per_name: PositiveInt = 20
     train: tuple[str, ...] = ("train",)
     share: PositiveFraction = 1.0
     batch_size: PositiveInt = 32
@@ -51,8 +59,9 @@ class LinkStopping(Settings):
     """When training stops early.
 
     Attributes:
-        split: whose accuracy is measured at each checkpoint; it chooses the best one and fits the temperature.
-        limit: most examples of it that are used then; all for the temperature.
+        split: whose accuracy is measured at each checkpoint; it chooses the best one and fits temperature and weight
+            of the prior.
+        limit: most examples of it that are used then; all for the fit.
         patience: checkpoints without a better accuracy before it stops; 0 is never.
     """
 
@@ -72,6 +81,8 @@ class LinkRecipe(Settings):
         freeze: parameters whose name matches one of these patterns (fnmatch) are not trained.
         optimizer: as of an encoder's recipe; `text_lr_multiplier` is for what was pretrained.
         run: as of an encoder's recipe; `best` is a metric of the log or of the validation.
+        start: folder of a fusion decoder whose weights training begins with; `model` is its own where the recipe does
+            not say otherwise, its sizes always.
     """
 
     name: str = "recipe"
@@ -82,6 +93,7 @@ class LinkRecipe(Settings):
     stopping: LinkStopping = field(default_factory=LinkStopping)
     run: RunSettings = field(default_factory=lambda: RunSettings(steps=1000, best="validation_accuracy",
                                                                  channels_last=False))
+    start: Annotated[str, FREE] = ""
 
 
 def load_link_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> LinkRecipe:
@@ -89,8 +101,14 @@ def load_link_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) ->
 
     Raises:
         UsageError: as there; or the settings contradict each other.
+        OpenMofiError: `start` is no fusion decoder.
     """
     recipe = read_recipe(LinkRecipe(), name_or_path, overrides, LINK_RECIPES)
+    if recipe.start:
+        from openmofi.linking.fusion.store import fusion_settings
+
+        begun = LinkRecipe(model=fusion_settings(recipe.start))
+        recipe = read_recipe(begun, name_or_path, overrides, LINK_RECIPES)
     optimizer, run = recipe.optimizer, recipe.run
     check_micro_batches(recipe.data.batch_size, run)
     if run.fsdp or run.compile or optimizer.ema or run.evaluate.every or run.patience:

@@ -8,18 +8,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from openmofi.config.recipes import recipe_dict
 from openmofi.errors import UsageError
 from openmofi.linking.corpora.examples import NIL, Example, read_examples
 from openmofi.linking.fusion.build import Fusion, build_fusion
-from openmofi.linking.fusion.linker import Floats, Question, answers_of, scores_of
-from openmofi.linking.fusion.store import save_fusion
-from openmofi.storage import claimed, file_fingerprint, finish_manifest
+from openmofi.linking.fusion.linker import Question, answers_of, log_priors, scores_of
+from openmofi.linking.fusion.store import fusion_fingerprint, open_fusion, save_fusion
+from openmofi.storage import claimed, file_fingerprint, finish_manifest, read_manifest
 from openmofi.training.checkpoint import Checkpoints
 from openmofi.training.grad_cache import Forward, Term
+from openmofi.training.linking.calibration import fitted_calibration
 from openmofi.training.linking.data import LinkExamples
+from openmofi.training.linking.labelled import labelled_examples
 from openmofi.training.linking.recipe import LinkRecipe
 from openmofi.training.linking.steps import MeanLoss, fusion_forward, fusion_optimizer
 from openmofi.training.log import Watcher
@@ -44,10 +44,11 @@ def train_linker(recipe: LinkRecipe, out: str | Path, *, resume: bool = False, w
         restart: remove what an earlier run left in `out`, and begin anew.
 
     Returns:
-        `steps`, the last `metrics`, `best`, `temperature`, and `accuracy` on the split of the validation.
+        `steps`, the last `metrics`, `best`, `temperature`, `prior_weight`, and `accuracy` on the split of the
+        validation.
 
     Raises:
-        UsageError: the recipe names no examples, or a split that the table does not have.
+        UsageError: the recipe names no examples, or a split that they do not have.
         OpenMofiError: the folder holds a run that was stopped and `resume` is not set, or one of another recipe; the
             examples cannot be read; the loss was not finite three times in a row.
         KeyboardInterrupt: SIGINT or SIGTERM came; a checkpoint is written.
@@ -57,13 +58,14 @@ def train_linker(recipe: LinkRecipe, out: str | Path, *, resume: bool = False, w
         if ranks.world > 1:
             raise UsageError("A linker is trained by one process.", "Start the command without torchrun.")
         train, validation = split_examples(recipe)
-        with claimed(out, "run", deciding_settings(recipe), {"/examples": file_fingerprint(recipe.data.examples)},
-                     outputs=OUTPUTS, restart=restart) as manifest:
+        with claimed(out, "run", deciding_settings(recipe), _inputs(recipe), outputs=OUTPUTS,
+                     restart=restart) as manifest:
             if manifest.finished:
                 return dict(manifest.counts)
-            fusion = build_fusion(recipe.model, seed=recipe.run.seed)
+            fusion = open_fusion(recipe.start, recipe.model) if recipe.start \
+                else build_fusion(recipe.model, seed=recipe.run.seed)
             data = LinkExamples(train, recipe.data, fusion.tokens, recipe.run.seed)
-            fusion = replace(fusion, nil=data.nil)
+            fusion = replace(fusion, nil=data.nil, temperature=1.0, prior_weight=0.0)
             fusion.model.to(ranks.device)
             state = RunState(fusion.model, {recipe.model.head: Term(MeanLoss(), 1.0)},
                              {"linker": fusion_optimizer(fusion, recipe)}, None, ranks)
@@ -112,31 +114,45 @@ def split_examples(recipe: LinkRecipe) -> tuple[list[Example], list[Example]]:
     Raises:
         UsageError: it names none, or a split that the table does not have.
     """
-    if not recipe.data.examples:
+    source = recipe.data.labels or recipe.data.examples
+    if not source:
         raise UsageError("The recipe does not say what to train on: data.examples is empty.",
-                         "Add --examples FILE; `openmofi link examples` writes one.")
+                         "Add --examples FILE (`openmofi link examples` writes one) or --labels LABELS.")
+    if recipe.data.labels and recipe.data.examples:
+        raise UsageError("A linker learns from examples or from labels.", "Give --examples or --labels.")
     split = recipe.stopping.split
-    examples = read_examples(recipe.data.examples, [*recipe.data.train, split])
+    examples = labelled_examples(recipe.data) if recipe.data.labels \
+        else read_examples(source, [*recipe.data.train, split])
     splits = {example.split for example in examples}
     for name in (*recipe.data.train, *([split] if split else [])):
         if name not in splits:
-            raise UsageError(f"{recipe.data.examples} has no example of the split {name!r}.",
+            raise UsageError(f"{source} has no example of the split {name!r}.",
                              f"It has: {', '.join(sorted(splits)) or 'none of those that the recipe names'}.")
     return ([example for example in examples if example.split in recipe.data.train],
             [example for example in examples if example.split == split])
 
 
+def _inputs(recipe: LinkRecipe) -> dict[str, str]:
+    data = recipe.data
+    inputs = {"/labels": read_manifest(data.labels, "labels").fingerprint} if data.labels \
+        else {"/examples": file_fingerprint(data.examples)}
+    return inputs | ({"/start": fusion_fingerprint(recipe.start)} if recipe.start else {})
+
+
 def _finish(recipe: LinkRecipe, fusion: Fusion, validation: Sequence[Example], out: Path) -> dict[str, Any]:
-    """Fit the temperature of the weights as they are now, and write both."""
+    """Fit temperature and weight of the prior of the weights as they are now, and write them all."""
     fusion.model.eval()
     reachable = [example for example in validation if example.reachable and example.listed]
-    scores = scores_of(fusion, [Question(example.text, example.start, example.end, example.listed)
+    logits = scores_of(fusion, [Question(example.text, example.start, example.end, example.listed)
                                 for example in reachable])
+    priors = [log_priors(example.listed) for example in reachable]
     targets = [[*(candidate.id for candidate in example.listed), NIL].index(example.gold) for example in reachable]
-    temperature = fitted_temperature(scores, targets, nil=fusion.nil)
-    save_fusion(out / LINKER, replace(fusion, temperature=temperature), recipe_dict(recipe))
-    right = sum(int(values.argmax()) == target for values, target in zip(scores, targets, strict=True))
-    return {"temperature": temperature, "accuracy": right / len(validation) if validation else None}
+    temperature, weight = fitted_calibration(logits, priors, targets, nil=fusion.nil)
+    save_fusion(out / LINKER, replace(fusion, temperature=temperature, prior_weight=weight), recipe_dict(recipe))
+    right = sum(int((values / temperature + weight * of_names).argmax()) == target
+                for values, of_names, target in zip(logits, priors, targets, strict=True))
+    return {"temperature": temperature, "prior_weight": weight,
+            "accuracy": right / len(validation) if validation else None}
 
 
 def accuracy(fusion: Fusion, examples: Sequence[Example]) -> float:
@@ -146,26 +162,3 @@ def accuracy(fusion: Fusion, examples: Sequence[Example]) -> float:
     answers = answers_of(fusion, examples)
     fusion.model.train(training)
     return sum(answer == example.gold for answer, example in zip(answers, examples, strict=True)) / len(examples)
-
-
-def fitted_temperature(scores: Sequence[Floats], targets: Sequence[int], *, nil: bool) -> float:
-    """The temperature at which the right answers are likeliest (Guo et al., arXiv 1706.04599); 1 without any example.
-
-    Args:
-        scores: of candidates and NIL, each.
-        targets: the position of the right one.
-        nil: whether NIL takes part; if not, its scores are left out.
-    """
-    from scipy.optimize import minimize_scalar
-
-    kept = [(values if nil else values[:-1], target) for values, target in zip(scores, targets, strict=True)
-            if nil or target < len(values) - 1]
-    if not kept:
-        return 1.0
-
-    def loss(log_temperature: float) -> float:
-        scaled = [values / np.exp(log_temperature) for values, _ in kept]
-        return float(np.mean([np.logaddexp.reduce(values) - values[target]
-                              for values, (_, target) in zip(scaled, kept, strict=True)]))
-
-    return round(float(np.exp(minimize_scalar(loss, bounds=(-4.0, 4.0), method="bounded").x)), 4)
