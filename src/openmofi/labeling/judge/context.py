@@ -57,4 +57,6 @@ def _votes(links: LinkArrays, gallery: Gallery, features: NDArray[np.floating[An
     rows = np.unique(links.pair)
     nearest = gallery.nearest(features[rows], hashed_words([texts[row] for row in rows.tolist()]))
     entity: Ints = gallery.places(links.entity_ids)[links.entity]
-    return gallery.votes(nearest, np.searchsorted(rows, links.pair), entity)
+    row = np.searchsorted(rows, links.pair)
+    judged = links.judged
+    return gallery.votes(gallery.split(nearest, row[judged], entity[judged]), row, entity)

@@ -46,7 +46,7 @@ _DIMENSIONS, _FITTED_ON, _FLOOR = 256, 20_000, 1e-3
 _SAME_IMAGE = 0.995
 _SHARED_WORDS, _SHARED_PART = 2, 0.5
 _WORD_BITS = 20
-_ROWS, _VOTE_ROWS = 1024, 4096
+_ROWS, _VOTE_ROWS, _PRODUCTS = 1024, 4096, 1 << 18
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -150,11 +150,29 @@ class Gallery:
         row, column = np.concatenate(rows), np.concatenate(columns)
         return csr_array((np.ones(len(row), np.float32), (row, column)), shape=(len(features), len(self)))
 
+    def split(self, nearest: csr_array, row: Ints, entity: Ints) -> csr_array:
+        """`nearest` with the part of a vote that each witness has: who names several of an image's candidates has one.
+
+        Where texts name a companion again and again, those that name the shown one alone then decide.
+
+        Args:
+            nearest: see there.
+            row, entity: (n,) the images' candidates, see `votes`.
+        """
+        known = entity >= 0
+        named = csr_array((np.ones(int(known.sum()), np.float32), (row[known], entity[known])),
+                          shape=(nearest.shape[0], self.weights.shape[1]))
+        named.data[:] = 1.0
+        nearest = csr_array(nearest)
+        given = _shared(named, np.repeat(np.arange(nearest.shape[0]), np.diff(nearest.indptr)), self.weights,
+                        nearest.indices)
+        return csr_array((nearest.data / np.maximum(given, 1.0), nearest.indices, nearest.indptr), shape=nearest.shape)
+
     def votes(self, nearest: csr_array, row: Ints, entity: Ints, without: Ints | None = None) -> Doubles:
         """(n,) votes for candidates, see the head of this module.
 
         Args:
-            nearest: see there.
+            nearest: see there, and `split`.
             row: (n,) row of each candidate's image in `nearest`.
             entity: (n,) place of its entity in `ids`; −1 for those that no witness names, which have 0.
             without: (n,) a place in the gallery whose vote does not count, for each.
@@ -211,9 +229,13 @@ def hashed_words(texts: Sequence[str]) -> csr_array:
     return csr_array((np.ones(len(indices), np.float32), indices, indptr), shape=(len(texts), 1 << _WORD_BITS))
 
 
-def _shared(words: csr_array, row: Ints, others: csr_array, other: Ints) -> Floats:
-    """(n,) how many words the texts `row` and `other` share."""
-    return np.asarray(words[row].multiply(others[other]).sum(axis=1)).ravel()
+def _shared(table: csr_array, row: Ints, others: csr_array, other: Ints) -> Floats:
+    """(n,) the products of rows `row` of one table with rows `other` of another: how many words texts share."""
+    result = np.empty(len(row))
+    for start in range(0, len(row), _PRODUCTS):
+        part = slice(start, start + _PRODUCTS)
+        result[part] = np.asarray(table[row[part]].multiply(others[other[part]]).sum(axis=1)).ravel()
+    return result
 
 
 def _at(table: csr_array, row: Ints, column: Ints) -> Floats:

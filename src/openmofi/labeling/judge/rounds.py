@@ -205,8 +205,9 @@ def _worthwhile(sample: Sample, offsets: Offsets) -> Offsets:
 
 def _votes(sample: Sample, gallery: Gallery) -> tuple[Doubles, Doubles]:
     """Of the real candidates, and of the decoys without their own pair's vote."""
-    evidence, nearest = sample.evidence, sample.nearest
-    assert nearest is not None
+    evidence = sample.evidence
+    assert sample.nearest is not None
+    nearest = gallery.split(sample.nearest, evidence.pair, evidence.entity)
     return (gallery.votes(nearest, evidence.pair, evidence.entity),
             gallery.votes(nearest, evidence.other, evidence.decoy_entity, evidence.pair[evidence.candidate]))
 
