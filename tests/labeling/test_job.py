@@ -123,10 +123,11 @@ def test_an_adapter_is_fitted_stored_and_used(small_world, small_encoder, labell
                                    adapt=True, cache=labelled).summary for name in ("out", "other"))
     assert (tmp_path / "out/adapter/heads.safetensors").exists()
     assert first == again
-    assert set(first["adapter_gain"]) == {"without", "with"}
-    assert all(side["labels"] >= side["expected_right"] > 0 for side in first["adapter_gain"].values())
+    check = first["adapter"]
+    assert check["why"].startswith("The adapter is used" if check["used"] else "The adapter is not used")
     assert digests(tmp_path / "out") == digests(tmp_path / "other")
-    assert digests(tmp_path / "out") != digests(labelled)
+    assert (digests(tmp_path / "out") != digests(labelled)) == check["used"]
+    assert (tmp_path / "out/adapter/calibration.json").exists() == check["used"]
 
 
 def test_processes_give_the_same_labels(small_world, small_encoder, labelled, tmp_path, monkeypatch):

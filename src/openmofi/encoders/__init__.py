@@ -7,7 +7,7 @@ import os
 # five times as fast. OpenMP reads this when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from openmofi.encoders.companions import CALIBRATION_FILE, ClassVectors, Companions, Folds
+from openmofi.encoders.companions import CALIBRATION_FILE, GALLERY_FILE, ClassVectors, Companions, Folds
 from openmofi.encoders.custom import EncoderLike, as_encoder
 from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.folder import save_heads
@@ -17,6 +17,7 @@ from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.encoders.registry import BACKBONE, open_encoder
 
 __all__ = [
-    "BACKBONE", "CALIBRATION_FILE", "Array", "ClassVectors", "Companions", "Encoder", "EncoderLike", "Folds", "Head",
-    "ImageInput", "Preprocessing", "apply_head", "as_encoder", "open_encoder", "preprocess", "save_heads",
+    "BACKBONE", "CALIBRATION_FILE", "GALLERY_FILE", "Array", "ClassVectors", "Companions", "Encoder", "EncoderLike",
+    "Folds", "Head", "ImageInput", "Preprocessing", "apply_head", "as_encoder", "open_encoder", "preprocess",
+    "save_heads",
 ]

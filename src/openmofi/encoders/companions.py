@@ -19,8 +19,8 @@ from openmofi.encoders.protocol import Array
 from openmofi.errors import OpenMofiError
 from openmofi.storage import write_json, write_table
 
-CALIBRATION_FILE, CLASSES_FILE, FOLDS_FILE, FITTED_FILE = (
-    "calibration.json", "classes.parquet", "folds.json", "folds.parquet")
+CALIBRATION_FILE, GALLERY_FILE, CLASSES_FILE, FOLDS_FILE, FITTED_FILE = (
+    "calibration.json", "gallery.npz", "classes.parquet", "folds.json", "folds.parquet")
 FITTED = pa.schema([("shard", pa.dictionary(pa.int32(), pa.string())), ("key", pa.string()), ("fold", pa.int8())])
 """folds: the pairs that heads were fitted on, by fingerprint of their shard and key, and the fold of each."""
 
@@ -162,7 +162,7 @@ class Companions:
     @property
     def files(self) -> tuple[Path, ...]:
         """Those that exist."""
-        paths = (self._file(name) for name in (CALIBRATION_FILE, CLASSES_FILE, FITTED_FILE, FOLDS_FILE))
+        paths = (self._file(name) for name in (CALIBRATION_FILE, GALLERY_FILE, CLASSES_FILE, FITTED_FILE, FOLDS_FILE))
         return tuple(path for path in paths if path)
 
     def _file(self, name: str) -> Path | None:

@@ -21,7 +21,7 @@ from openmofi.features.entities import EntityFeatures, embed_entities
 from openmofi.features.store import FeatureStore
 from openmofi.knowledge import KnowledgeBase, depictability
 from openmofi.labeling.judge.evidence import Evidence, Scorer, gather_evidence, joined, judged_once
-from openmofi.labeling.judge.neighbours import FEWEST_WITNESSES, Gallery
+from openmofi.labeling.judge.neighbours import FEWEST_WITNESSES, FITTED_ON, Gallery, Space
 from openmofi.labeling.judge.rounds import Sample
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.read.linking import LinkStage
@@ -127,7 +127,7 @@ class _Part:
     """What a block of rows adds to a sample."""
 
     evidence: Evidence
-    features: NDArray[np.floating[Any]]
+    images: NDArray[np.float16]
     texts: list[str]
     groups: NDArray[np.uint64]
     names: list[str]
@@ -138,8 +138,11 @@ def corpus_sample(corpus: Corpus, scorer: Scorer, seed: int) -> Sample:
 
     A decoy's image is of the same block of rows as its text.
     """
-    share = min(1.0, CALIBRATION_PAIRS / max(sum(map(corpus.rows, corpus.sample)), 1))
-    parts = [_part(corpus, read, scorer, share, [seed, number]) for number, read in enumerate(corpus.blocks())]
+    rows = max(sum(map(corpus.rows, corpus.sample)), 1)
+    share, step = min(1.0, CALIBRATION_PAIRS / rows), math.ceil(rows / FITTED_ON)
+    # Features are too large to be held of all pairs at once.
+    space = Space.of(np.concatenate([read.features.values[read.usable][::step] for read in corpus.blocks()]))
+    parts = [_part(corpus, read, scorer, space, share, [seed, number]) for number, read in enumerate(corpus.blocks())]
     evidence = joined([part.evidence for part in parts])
     ids = corpus.entities.ids.to_pylist()
     names, name = np.unique(np.array([name for part in parts for name in part.names], object), return_inverse=True)
@@ -147,27 +150,28 @@ def corpus_sample(corpus: Corpus, scorer: Scorer, seed: int) -> Sample:
     log_odds = depictability(corpus.kb, corpus.kb.rows(ids))
     gallery, nearest = None, None
     if evidence.pairs >= FEWEST_WITNESSES:
-        features = np.concatenate([part.features for part in parts])
-        gallery = Gallery.of(features, [text for part in parts for text in part.texts], ids, evidence.pair,
+        images = np.concatenate([part.images for part in parts])
+        gallery = Gallery.of(space, images, [text for part in parts for text in part.texts], ids, evidence.pair,
                              evidence.entity, evidence.link_score)
-        nearest = gallery.nearest(features, gallery.words, np.arange(len(features)))
+        nearest = gallery.nearest(images, gallery.words, np.arange(len(images)))
     return Sample(evidence, ids, log_odds, names.tolist(), name.astype(np.int64), source, gallery, nearest)
 
 
-def _part(corpus: Corpus, read: ReadShard, scorer: Scorer, share: float, seed: list[int]) -> _Part:
+def _part(corpus: Corpus, read: ReadShard, scorer: Scorer, space: Space, share: float, seed: list[int]) -> _Part:
     usable = np.flatnonzero(read.usable)
     chosen = np.random.default_rng(seed).permutation(usable)[:math.ceil(share * len(usable))]
     rows = np.sort(chosen) if share < 1 else usable
     links, every = read.links.of_pairs(rows), np.ones(len(rows), bool)
-    images = scorer.images(read.shard, [read.keys[row] for row in rows], read.features.values[rows])
+    seen = scorer.images(read.shard, [read.keys[row] for row in rows], read.features.values[rows])
     vectors = corpus.kb.vectors(corpus.kb.rows(links.entity_ids.to_pylist()))
     source = np.unique(read.groups[rows], return_inverse=True)[1].astype(np.int64)
-    evidence = gather_evidence(links, every, images, judged_rows(read.links, corpus.entities), vectors, seed[0], source)
+    evidence = gather_evidence(links, every, seen, judged_rows(read.links, corpus.entities), vectors, seed[0], source)
     judged = judged_once(links, every)
     named = rows[np.unique(links.pair[judged])]
     texts = read.table.column("text").take(pa.array(named)).to_pylist()
     names = mention_names(read.table.column("mentions"), rows[links.pair[judged]], links.mention[judged])
-    return _Part(evidence, read.features.values[named].astype(np.float16), texts, read.groups[named], names)
+    images = space.project(read.features.values[named]).astype(np.float16)
+    return _Part(evidence, images, texts, read.groups[named], names)
 
 
 def own_scale(corpus: Corpus, encoder: Encoder, seed: int) -> float:

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from openmofi.encoders import CALIBRATION_FILE, Encoder
+from openmofi.encoders import CALIBRATION_FILE, GALLERY_FILE, Encoder
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.corpus import Corpus, corpus_sample, own_scale
 from openmofi.labeling.judge.calibration import ENOUGH, Calibration, threshold_for_precision
 from openmofi.labeling.judge.evidence import Scorer, reference_sample
-from openmofi.labeling.judge.neighbours import GALLERY_FILE, Gallery
+from openmofi.labeling.judge.neighbours import Gallery
 from openmofi.labeling.judge.overclaim import Judged
 from openmofi.labeling.judge.rounds import Fitted, estimated, judged_by
 from openmofi.labeling.label_settings import LabelSettings, SelectionSettings

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from openmofi.encoders import CALIBRATION_FILE, Encoder, open_encoder
+from openmofi.encoders import CALIBRATION_FILE, GALLERY_FILE, Encoder, open_encoder
 from openmofi.encoders.folder import HEAD_OUTPUTS
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
 from openmofi.errors import OpenMofiError, UsageError
@@ -38,7 +38,6 @@ from openmofi.labeling.decide import (
     require_fitted,
     threshold_of,
 )
-from openmofi.labeling.judge.neighbours import GALLERY_FILE
 from openmofi.labeling.judge.report import advice
 from openmofi.labeling.judge.rounds import Fitted
 from openmofi.labeling.judge.stage import Judge, JudgeStage

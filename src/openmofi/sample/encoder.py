@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from openmofi.encoders import BACKBONE, CALIBRATION_FILE, Encoder, open_encoder
+from openmofi.encoders import BACKBONE, CALIBRATION_FILE, GALLERY_FILE, Encoder, open_encoder
 from openmofi.encoders.folder import HEAD_OUTPUTS
 from openmofi.engine import LocalEngine, Progress
 from openmofi.knowledge import KnowledgeBase
@@ -14,7 +14,6 @@ from openmofi.labeling.adapt.fit import fit_heads
 from openmofi.labeling.adapt.inputs import HeadSettings
 from openmofi.labeling.corpus import read_corpus
 from openmofi.labeling.decide import decide
-from openmofi.labeling.judge.neighbours import GALLERY_FILE
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.storage import Outputs, Shard, claimed, finish_manifest
 

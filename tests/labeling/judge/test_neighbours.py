@@ -23,11 +23,13 @@ def world(clusters=8, size=60, seed=0):
 def gallery_of(features, texts, cluster, weight=None):
     ids = [f"e{number}" for number in range(int(cluster.max()) + 1)]
     weight = np.ones(len(cluster)) if weight is None else weight
-    return Gallery.of(features, texts, ids, np.arange(len(cluster)), cluster, weight)
+    space = Space.of(features)
+    return Gallery.of(space, space.project(features).astype(np.float16), texts, ids, np.arange(len(cluster)), cluster,
+                      weight)
 
 
 def own(gallery, features):
-    return gallery.nearest(features, gallery.words, np.arange(len(features)))
+    return gallery.nearest(gallery.space.project(features), gallery.words, np.arange(len(features)))
 
 
 def test_neighbours_are_those_of_the_nearest_search():
@@ -35,7 +37,7 @@ def test_neighbours_are_those_of_the_nearest_search():
 
     features, texts, cluster = world()
     gallery = gallery_of(features, texts, cluster)
-    nearest = gallery.nearest(features[:20] + 0.5, hashed_words([""] * 20))
+    nearest = gallery.nearest(gallery.space.project(features[:20] + 0.5), hashed_words([""] * 20))
     count = nearest.sum(axis=1)
     assert (count == len(cluster) // 40).all()
     vectors = gallery.space.project(features).astype(np.float16).astype(np.float32)
@@ -112,7 +114,7 @@ def test_what_is_kept_votes_the_same(tmp_path):
     back = Gallery.load(tmp_path / "gallery.npz")
     new, row = features[::7] + 0.3, np.arange(len(features[::7]))
     words = hashed_words([""] * len(new))
-    found = [each.votes(each.nearest(new, words), row, cluster[::7]) for each in (gallery, back)]
+    found = [each.votes(each.nearest(each.space.project(new), words), row, cluster[::7]) for each in (gallery, back)]
     np.testing.assert_array_equal(*found)
 
 
@@ -138,7 +140,26 @@ def test_whitened_space_has_no_favoured_direction():
 def test_any_gallery_gives_finite_votes_and_no_more_neighbours_than_it_has(pairs, features, equal):
     draw = np.random.default_rng(pairs)
     images = np.ones((pairs, features)) if equal else draw.standard_normal((pairs, features))
-    gallery = Gallery.of(images, ["a b c"] * pairs, ["x", "y"], np.arange(pairs), np.arange(pairs) % 2, np.ones(pairs))
+    space = Space.of(images)
+    gallery = Gallery.of(space, space.project(images).astype(np.float16), ["a b c"] * pairs, ["x", "y"],
+                         np.arange(pairs), np.arange(pairs) % 2, np.ones(pairs))
     nearest = own(gallery, images)
     assert nearest.sum(axis=1).max() <= min(max(FEWEST, pairs // 40), MOST, pairs - 1)
     assert np.isfinite(gallery.votes(nearest, np.arange(pairs), np.arange(pairs) % 2)).all()
+
+
+def test_a_witness_of_several_candidates_has_one_vote():
+    features, texts, cluster = world(2, 60)
+    ids, pair = ["shown", "companion"], np.arange(120)
+    space = Space.of(features)
+    both = np.concatenate([pair, pair[cluster == 0][::2]])
+    entity = np.concatenate([cluster * 0, np.ones(30, np.int64)])
+    gallery = Gallery.of(space, space.project(features).astype(np.float16), texts, ids, both, entity, np.ones(150))
+    nearest = own(gallery, features)
+    row, named = np.array([0, 0]), np.array([0, 1])
+    split = gallery.split(nearest, row, named)
+    near = nearest[[0]].indices
+    twice = np.isin(near, pair[cluster == 0][::2])
+    np.testing.assert_allclose(split[[0]].data[np.argsort(near)], np.where(twice, 0.5, 1.0)[np.argsort(near)])
+    # Another image names the one entity alone: nobody's vote is split for it.
+    assert gallery.split(nearest, np.array([1]), np.array([0]))[[1]].data.tolist() == [1.0] * len(nearest[[1]].indices)

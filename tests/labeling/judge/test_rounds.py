@@ -1,13 +1,14 @@
 """The rounds of a calibration on corpora of known truth whose images have features."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from openmofi.labeling.judge.calibration import MINIMUM, Calibration
 from openmofi.labeling.judge.evidence import Evidence
-from openmofi.labeling.judge.neighbours import Gallery
+from openmofi.labeling.judge.neighbours import Gallery, Space
 from openmofi.labeling.judge.rounds import Sample, estimated, fit_rounds, judged_by
 
 ENTITIES, DIM = 40, 16
@@ -30,9 +31,11 @@ def corpus(pairs=3000, separation=1.5, share=0.6, look=3.0, seed=0):
                         number, named, candidate, other, draw.standard_normal(4 * pairs).astype(np.float32),
                         np.tile(named, 4), np.zeros(pairs, np.int64))
     ids = [f"e{number}" for number in range(ENTITIES)]
-    gallery = Gallery.of(features.astype(np.float32), texts, ids, number, named, evidence.link_score)
+    space = Space.of(features)
+    images = space.project(features).astype(np.float16)
+    gallery = Gallery.of(space, images, texts, ids, number, named, evidence.link_score)
     sample = Sample(evidence, ids, np.zeros(ENTITIES, np.float32), ids, named, number, gallery,
-                    gallery.nearest(features, gallery.words, number))
+                    gallery.nearest(images, gallery.words, number))
     return sample, shown
 
 
@@ -72,7 +75,7 @@ def test_rescue_is_kept_only_where_the_evidence_becomes_likelier():
     rounds = fit_rounds(sample, rescue=2).calibration.report["rounds"]
     assert [each["step"] for each in rounds[:2]] == ["votes", "naming"]
     assert rounds[2]["step"] == "rescue 1"
-    for before, after in zip(rounds[1:], rounds[2:], strict=False):
+    for before, after in pairwise(rounds[1:]):
         assert after["kept"] == (after["log_likelihood"] > before["log_likelihood"])
     assert len(fit_rounds(sample, rescue=0).calibration.report["rounds"]) == 2
 

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from openmofi.encoders.companions import CALIBRATION_FILE, CLASSES_FILE
+from openmofi.encoders.companions import CALIBRATION_FILE, CLASSES_FILE, GALLERY_FILE
 from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.export.agreement import Agreement, Samples, agreement
 from openmofi.encoders.export.export_settings import ExportSettings
@@ -58,7 +58,8 @@ BASE_FOLDER = "base"
 _PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnx", "onnxscript", "openvino")}
 
 
-_FILES = ("*.onnx", "*.onnx.data", "*.xml", "*.bin", f"{TOKENIZER_FOLDER}/*", CALIBRATION_FILE, *HEAD_OUTPUTS)
+_FILES = ("*.onnx", "*.onnx.data", "*.xml", "*.bin", f"{TOKENIZER_FOLDER}/*", CALIBRATION_FILE,
+          GALLERY_FILE, *HEAD_OUTPUTS)
 OUTPUTS = Outputs((*_FILES, *(f"{BASE_FOLDER}/**/{pattern}" for pattern in _FILES)))
 
 

@@ -55,7 +55,8 @@ class Context:
 
 def _votes(links: LinkArrays, gallery: Gallery, features: NDArray[np.floating[Any]], texts: Sequence[str]) -> Doubles:
     rows = np.unique(links.pair)
-    nearest = gallery.nearest(features[rows], hashed_words([texts[row] for row in rows.tolist()]))
+    images = gallery.space.project(features[rows])
+    nearest = gallery.nearest(images, hashed_words([texts[row] for row in rows.tolist()]))
     entity: Ints = gallery.places(links.entity_ids)[links.entity]
     row = np.searchsorted(rows, links.pair)
     judged = links.judged

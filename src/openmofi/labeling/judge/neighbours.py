@@ -36,17 +36,18 @@ Floats = NDArray[np.floating[Any]]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-GALLERY_FILE = "gallery.npz"
 MOST, FEWEST, PART = 50, 5, 40
 """Neighbours of an image: a fortieth of the gallery, at least 5 and at most 50."""
 FEWEST_WITNESSES = 100
 """Pairs of a gallery, at least."""
 _POOL = 4
-_DIMENSIONS, _FITTED_ON, _FLOOR = 256, 20_000, 1e-3
+FITTED_ON = 3072
+"""Images that a space is fitted on, at most."""
+_DIMENSIONS, _FLOOR = 256, 1e-3
 _SAME_IMAGE = 0.995
 _SHARED_WORDS, _SHARED_PART = 2, 0.5
 _WORD_BITS = 20
-_ROWS, _VOTE_ROWS, _PRODUCTS = 1024, 4096, 1 << 18
+_ROWS, _VOTE_ROWS, _PRODUCTS = 256, 1024, 1 << 15
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -65,7 +66,7 @@ class Space:
     @classmethod
     def of(cls, features: Floats) -> Space:
         """Of (n, features)."""
-        sample = features[:: max(1, len(features) // _FITTED_ON)].astype(np.float32)
+        sample = features.astype(np.float32)
         mean = sample.mean(axis=0)
         variance, axes = np.linalg.eigh((sample - mean).T @ (sample - mean) / len(sample))
         variance, axes = variance[::-1][:_DIMENSIONS], axes[:, ::-1][:, :_DIMENSIONS]
@@ -97,13 +98,11 @@ class Gallery:
     weights: csr_array
 
     @classmethod
-    def of(cls, features: Floats, texts: Sequence[str], ids: Sequence[str], pair: Ints, entity: Ints,
-           weight: Floats) -> Gallery:
-        """Of (g, features) images and their texts; `pair`, `entity` (rows of both) and `weight` of each candidate."""
-        space = Space.of(features)
+    def of(cls, space: Space, vectors: NDArray[np.float16], texts: Sequence[str], ids: Sequence[str], pair: Ints,
+           entity: Ints, weight: Floats) -> Gallery:
+        """Of (g, d) images in a space and their texts; `pair`, `entity` (rows of both) and `weight` of candidates."""
         nothing = csr_array((len(texts), len(ids)), dtype=np.float32)
-        gallery = cls(space, space.project(features).astype(np.float16), hashed_words(texts),
-                      pa.array(ids, pa.string()), nothing)
+        gallery = cls(space, vectors, hashed_words(texts), pa.array(ids, pa.string()), nothing)
         return gallery.weighing(pair, entity, weight)
 
     def __len__(self) -> int:
@@ -113,26 +112,26 @@ class Gallery:
         """The same pairs with other weights, of (n,) candidates."""
         return replace(self, weights=csr_array((weight.astype(np.float32), (pair, entity)), shape=self.weights.shape))
 
-    def nearest(self, features: Floats, words: csr_array, own: Ints | None = None) -> csr_array:
+    def nearest(self, images: Floats, words: csr_array, own: Ints | None = None) -> csr_array:
         """Which of the gallery's images look most like others and can bear witness for them.
 
         Args:
-            features: (n, features) of these.
+            images: (n, d) these, in the gallery's space.
             words: (n, 2^20) of their texts, see `hashed_words`.
             own: (n,) their place in the gallery, where they are of it.
 
         Returns:
             (n, g) float32, 1 at the neighbours.
         """
-        if not len(self) or not len(features):
-            return csr_array((len(features), len(self)), dtype=np.float32)
+        if not len(self) or not len(images):
+            return csr_array((len(images), len(self)), dtype=np.float32)
         count = int(np.clip(len(self) // PART, FEWEST, MOST))
         pool = min(count * _POOL, len(self))
         vectors, size = self.vectors.astype(np.float32), np.diff(self.words.indptr)
         rows, columns = [], []
-        for start in range(0, len(features), _ROWS):
+        for start in range(0, len(images), _ROWS):
             part = slice(start, start + _ROWS)
-            similarity = self.space.project(features[part]) @ vectors.T
+            similarity = images[part].astype(np.float32) @ vectors.T
             if own is not None:
                 similarity[np.arange(len(similarity)), own[part]] = -2.0
             similarity[similarity > _SAME_IMAGE] = -2.0
@@ -148,7 +147,7 @@ class Gallery:
             rows.append(chosen + start)
             columns.append(best[chosen, place])
         row, column = np.concatenate(rows), np.concatenate(columns)
-        return csr_array((np.ones(len(row), np.float32), (row, column)), shape=(len(features), len(self)))
+        return csr_array((np.ones(len(row), np.float32), (row, column)), shape=(len(images), len(self)))
 
     def split(self, nearest: csr_array, row: Ints, entity: Ints) -> csr_array:
         """`nearest` with the part of a vote that each witness has: who names several of an image's candidates has one.
