@@ -167,8 +167,8 @@ def load_fitted(path: str | Path) -> Fitted:
     Raises:
         OpenMofiError: they cannot be read.
     """
-    gallery = Path(path).with_name(GALLERY_FILE)
-    return Fitted(Calibration.load(path), Gallery.load(gallery) if gallery.exists() else None)
+    calibration, gallery = Calibration.load(path), Path(path).parent / GALLERY_FILE
+    return Fitted(calibration, Gallery.load(gallery) if gallery.exists() else None)
 
 
 def stored_calibration(encoder: Encoder, kb: KnowledgeBase, template: str) -> Fitted | None:

@@ -141,12 +141,13 @@ def test_too_little_to_check_is_a_reason_and_nothing_at_all_no_error():
     assert not check_adapter(nothing, nothing).used
 
 
-def test_evidence_is_less_the_offsets_of_its_entities():
+def test_what_is_judged_are_log_ratios_at_the_evidence():
+    number, none = np.array([0, 1]), np.zeros(0)
     evidence = Evidence(np.array([2.0, 3.0], np.float32), np.array([1.0], np.float32), np.ones(2, np.float32),
-                        np.array([0, 1]), np.array([0, 0]), np.array([1, 0]), np.array([1]))
-    calibration = Calibration((0.0, 9.0), (0.0, 18.0), 0.5, 1.0, 1, offsets={"b": 0.5},
-                              report={"exchangeability": PASSED})
-    judged = Judged.of(evidence, calibration, ["a", "b"], expit(np.array([1.0, 2.0])), 0.8)
+                        np.array([0, 1]), np.array([0, 0]), np.array([1, 0]), np.array([1]), np.array([0]),
+                        none, number[:0], np.array([0, 0]))
+    calibration = Calibration((0.0, 9.0), (0.0, 18.0), 0.5, 1.0, 1, report={"exchangeability": PASSED})
+    judged = Judged.of(evidence, calibration, expit(np.array([1.0, 2.0])), np.array([1.5, 3.0]), np.array([0.5]), 0.8)
     assert (judged.log_ratio.tolist(), judged.decoys.tolist()) == ([3.0, 6.0], [1.0])
     assert (judged.mention.tolist(), judged.accepted.tolist()) == ([0, 1], [False, True])
     assert judged.exchangeability == PASSED
