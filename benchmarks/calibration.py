@@ -32,9 +32,9 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 import harness
-from openmofi.labeling.judge.calibration import threshold_for_precision
-from openmofi.labeling.judge.evidence import Evidence
-from openmofi.labeling.judge.rounds import Sample, fit_rounds
+from openmofi.labeling.calibrate.calibration import threshold_for_precision
+from openmofi.labeling.calibrate.evidence import Evidence
+from openmofi.labeling.calibrate.rounds import Sample, fit_rounds
 
 TARGET = 0.95
 _ENOUGH, _COUNTED = 400, 50

@@ -73,16 +73,15 @@ def build_kb(builder: Literal["table", "wordnet"], source: Folder, out: Folder, 
 
 
 def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out: Folder, detector: str = "gazetteer",
-          linker: str = "coherence", threshold: float = 0.75, target_precision: float | None = None, top_k: int = 5,
+          linker: str = "coherence", threshold: float = 0.8, target_precision: float | None = None, top_k: int = 5,
           sibling_margin: float = 0.0, template: str = "{name}: {description}", max_candidates: int = 8,
           boilerplate: bool = True, adapt: bool = False, rescue: bool = False, calibration: str | Path | None = None,
-          verdicts: str | Path | None = None,
-          cache: Folder | None = None, on_damage: Literal["stop", "keep"] = "stop", max_unpack_ratio: int = 200,
+          verdicts: str | Path | None = None, cache: Folder | None = None,
+          on_damage: Literal["stop", "keep"] = "stop", max_unpack_ratio: int = 200,
           text_column: str | Sequence[str] = "", image_column: str | Sequence[str] = "",
-          key_column: str | Sequence[str] = "", image_root: str | Path = "",
-          max_image_pixels: int = 89_478_485, batch_size: int = 64, device: str = "cpu", precision: str = "fp32",
-          engine: str = "local", seed: int = 0, restart: bool = False,
-          progress: bool | Progress | None = None) -> Labels:
+          key_column: str | Sequence[str] = "", image_root: str | Path = "", max_image_pixels: int = 89_478_485,
+          batch_size: int = 64, device: str = "cpu", precision: str = "fp32", engine: str = "local", seed: int = 0,
+          restart: bool = False, progress: bool | Progress | None = None) -> Labels:
     """Label image–text pairs with the entities that their images show; goes on where an earlier call stopped.
 
     Args:
@@ -133,9 +132,8 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
         SelectionSettings(template, threshold, target_precision, top_k, sibling_margin), adapt=adapt, rescue=rescue,
         batch_size=batch_size, max_image_pixels=max_image_pixels, seed=seed,
         read=ReadSettings(on_damage=on_damage, max_unpack_ratio=max_unpack_ratio,
-                          text_column=column_setting(text_column),
-                          image_column=column_setting(image_column), key_column=column_setting(key_column),
-                          image_root=str(image_root)))
+                          text_column=column_setting(text_column), image_column=column_setting(image_column),
+                          key_column=column_setting(key_column), image_root=str(image_root)))
     shards = _shards(pairs)
     check_patterns(settings.read, [shard.path for shard in shards])
     with shown_progress(progress) as shown:
@@ -147,7 +145,7 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
 
 def explain(image: ImageInput, text: str, *, kb: KnowledgeBase | Folder, encoder: EncoderLike,
             calibration: str | Path | None = None, detector: str = "gazetteer", linker: str = "coherence",
-            threshold: float = 0.75, top_k: int = 5, sibling_margin: float = 0.0,
+            threshold: float = 0.8, top_k: int = 5, sibling_margin: float = 0.0,
             template: str = "{name}: {description}", max_candidates: int = 8, boilerplate: bool = True,
             cache: Folder | None = None, device: str = "cpu", precision: str = "fp32",
             progress: bool | Progress | None = None) -> Explanation:

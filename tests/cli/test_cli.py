@@ -180,7 +180,7 @@ class TestWithAnEncoder:
         assert set(verdicts) == {"e:sun", "e:orange-fruit", "e:orange-firm", "e:lawn"}
         assert {key for key, one in verdicts.items() if one["reason"] == "accepted"} == {"e:sun"}
         assert verdicts["e:orange-firm"]["prior"] == pytest.approx(0.5)
-        assert found["threshold"] == pytest.approx(0.75)
+        assert found["threshold"] == pytest.approx(0.8)
         table = run(*arguments)
         accepted = [line for line in table.stdout.splitlines() if "accepted" in line and "e:sun" in line]
         assert len(accepted) == 1
@@ -200,14 +200,14 @@ class TestWithAnEncoder:
         assert (done.returncode, done.stderr) == (0, "")
         counts = json.loads(done.stdout)
         assert counts["rows_in"] == counts["rows_out"] == len(small_world.truth) == sum(counts["status"].values())
-        assert counts["threshold"] == pytest.approx(0.75)
+        assert counts["threshold"] == pytest.approx(0.8)
 
     def test_label_for_people(self, small_world, small_encoder, labelled, tmp_path):
         done = run("label", small_world.shards, "--kb", small_world.kb, "--encoder", small_encoder, "-o",
                    tmp_path / "out", "--cache", labelled)
         assert done.exit_code == 0
         assert re.search(r"labelled\s+\d+", done.stdout)
-        assert "labels accepted from probability 0.750 on" in done.stdout
+        assert "labels accepted from probability 0.800 on" in done.stdout
 
     def test_dataset_build_and_audit(self, small_world, labelled, tmp_path):
         truth = tmp_path / "truth.parquet"

@@ -14,11 +14,11 @@ from openmofi.encoders import open_encoder
 from openmofi.engine import LocalEngine, Quiet
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling import corpus as corpus_module
+from openmofi.labeling.calibrate.calibration import Calibration
+from openmofi.labeling.calibrate.evidence import Scorer, reference_sample
+from openmofi.labeling.calibrate.naming import Naming
+from openmofi.labeling.calibrate.report import advice
 from openmofi.labeling.corpus import Corpus, corpus_sample, read_corpus
-from openmofi.labeling.judge.calibration import Calibration
-from openmofi.labeling.judge.evidence import Scorer, reference_sample
-from openmofi.labeling.judge.naming import Naming
-from openmofi.labeling.judge.report import advice
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.storage import expand_shards, read_manifest
 

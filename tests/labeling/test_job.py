@@ -22,7 +22,7 @@ from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase, build_table
 from openmofi.knowledge.texts import DEFAULT_TEMPLATE
-from openmofi.labeling.judge.calibration import Calibration
+from openmofi.labeling.calibrate.calibration import Calibration
 from openmofi.pairs import Record, write_tar
 from openmofi.schema import LABELS, LabelStatus, PairStatus
 from openmofi.storage import read_manifest, write_table

@@ -21,7 +21,7 @@ def explain(
     calibration: Annotated[Path | None, typer.Option(help="A label job's calibration.json.")] = None,
     detector: Annotated[str, typer.Option(help="gazetteer, spacy or gazetteer+spacy.")] = "gazetteer",
     linker: Annotated[str, typer.Option(help="coherence, prior or fusion:PATH.")] = "coherence",
-    threshold: Annotated[float, typer.Option(help="Accept from this calibrated probability on.")] = 0.75,
+    threshold: Annotated[float, typer.Option(help="Accept from this calibrated probability on.")] = 0.8,
     template: Annotated[str, typer.Option(help="Entity text for the encoder.")] = "{name}: {description}",
     cache: Annotated[Path | None, typer.Option(
         parser=output_path, help="Keeps entity embeddings (default: ~/.cache/openmofi).")] = None,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import shorten
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import typer
 
@@ -19,7 +20,7 @@ def label(
     out: Annotated[Path, typer.Option("--out", "-o", parser=output_path, help="Folder of the labels.")],
     detector: Annotated[str, typer.Option(help="gazetteer, spacy or gazetteer+spacy.")] = "gazetteer",
     linker: Annotated[str, typer.Option(help="coherence, prior or fusion:PATH.")] = "coherence",
-    threshold: Annotated[float, typer.Option(help="Accept from this calibrated probability on.")] = 0.75,
+    threshold: Annotated[float, typer.Option(help="Accept from this calibrated probability on.")] = 0.8,
     target_precision: Annotated[float | None, typer.Option(help="Choose the threshold for this precision.")] = None,
     top_k: Annotated[int, typer.Option(help="Labels an image, at most.")] = 5,
     sibling_margin: Annotated[float, typer.Option(help="Lead over the mention's second candidate.")] = 0.0,
@@ -62,17 +63,20 @@ def label(
         shards, kb=kb, encoder=encoder, out=out, detector=detector, linker=linker, threshold=threshold,
         target_precision=target_precision, top_k=top_k, sibling_margin=sibling_margin, template=template,
         max_candidates=max_candidates, boilerplate=boilerplate, adapt=adapt, rescue=rescue, calibration=calibration,
-        verdicts=verdicts, cache=cache,
-        on_damage=cast(Literal["stop", "keep"], on_damage), max_unpack_ratio=max_unpack_ratio,
+        verdicts=verdicts, cache=cache, on_damage=cast(Literal["stop", "keep"], on_damage),
+        max_unpack_ratio=max_unpack_ratio,
         text_column=text_column or "", image_column=image_column or "", key_column=key_column or "",
         image_root=image_root, max_image_pixels=max_image_pixels, batch_size=batch_size, device=device,
         precision=precision, engine=engine, seed=seed, restart=restart, progress=not as_json)
     if as_json:
         print_json(labels.summary)
-        return
+    else:
+        _print_counts(labels.summary, out)
+
+
+def _print_counts(counts: Mapping[str, Any], out: Path) -> None:
     from openmofi.cli.show.tables import print_table
 
-    counts = labels.summary
     print_table(("status", "pairs"), [(status, f"{count:,}") for status, count in sorted(
         counts["status"].items(), key=lambda item: -item[1])],
         title=f"{counts['rows_out']:,} of {counts['rows_in']:,} pairs in {out}")

@@ -20,9 +20,9 @@ from openmofi.engine import Engine, Progress
 from openmofi.features.entities import EntityFeatures, embed_entities
 from openmofi.features.store import FeatureStore
 from openmofi.knowledge import KnowledgeBase, depictability
-from openmofi.labeling.judge.evidence import Evidence, Scorer, gather_evidence, joined, judged_once
-from openmofi.labeling.judge.neighbours import FEWEST_WITNESSES, FITTED_ON, Gallery, Space
-from openmofi.labeling.judge.rounds import Sample
+from openmofi.labeling.calibrate.evidence import Evidence, Scorer, gather_evidence, joined, judged_once
+from openmofi.labeling.calibrate.neighbours import FEWEST_WITNESSES, FITTED_ON, Gallery, Space
+from openmofi.labeling.calibrate.rounds import Sample
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.read.linking import LinkStage
 from openmofi.labeling.read.links import ReadShard, judged_rows, link_arrays, mention_names

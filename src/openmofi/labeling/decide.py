@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from openmofi.encoders import CALIBRATION_FILE, GALLERY_FILE, Encoder
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
+from openmofi.labeling.calibrate.calibration import ENOUGH, Calibration, threshold_for_precision
+from openmofi.labeling.calibrate.evidence import Scorer, reference_sample
+from openmofi.labeling.calibrate.neighbours import Gallery
+from openmofi.labeling.calibrate.overclaim import Judged
+from openmofi.labeling.calibrate.rounds import Fitted, estimated, judged_by
 from openmofi.labeling.corpus import Corpus, corpus_sample, own_scale
-from openmofi.labeling.judge.calibration import ENOUGH, Calibration, threshold_for_precision
-from openmofi.labeling.judge.evidence import Scorer, reference_sample
-from openmofi.labeling.judge.neighbours import Gallery
-from openmofi.labeling.judge.overclaim import Judged
-from openmofi.labeling.judge.rounds import Fitted, estimated, judged_by
 from openmofi.labeling.label_settings import LabelSettings, SelectionSettings
 from openmofi.labeling.verdicts.threshold import Correction
 from openmofi.linking import linker_fingerprint
@@ -59,7 +59,7 @@ def decide(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Fit
     """Calibration and threshold, on the job's own pairs, whose evidence is gathered once.
 
     A calibration that was fitted on these very pairs is used as it is. One of another corpus is estimated again here,
-    and the two are blended, see `openmofi.labeling.judge.rounds.estimated`.
+    and the two are blended, see `openmofi.labeling.calibrate.rounds.estimated`.
 
     Args:
         corpus: the pairs.

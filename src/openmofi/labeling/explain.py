@@ -15,10 +15,10 @@ from openmofi.engine import LocalEngine, Progress
 from openmofi.errors import OpenMofiError
 from openmofi.features.entities import embed_entities
 from openmofi.knowledge import KnowledgeBase, normalise
+from openmofi.labeling.calibrate.evidence import ImageEvidence, View
+from openmofi.labeling.calibrate.rounds import Fitted
 from openmofi.labeling.decide import calibration_keys, load_fitted, require_fitted
 from openmofi.labeling.judge.context import Context
-from openmofi.labeling.judge.evidence import ImageEvidence, View
-from openmofi.labeling.judge.rounds import Fitted
 from openmofi.labeling.judge.selection import Opinion, judge
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.read.linking import TextLinker

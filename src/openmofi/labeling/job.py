@@ -27,6 +27,8 @@ from openmofi.labeling.adapt.bags import collect_bags
 from openmofi.labeling.adapt.check import check_adapter
 from openmofi.labeling.adapt.fit import fit_heads
 from openmofi.labeling.adapt.inputs import HeadSettings
+from openmofi.labeling.calibrate.report import advice
+from openmofi.labeling.calibrate.rounds import Fitted
 from openmofi.labeling.corpus import Corpus, read_corpus
 from openmofi.labeling.decide import (
     NOTHING,
@@ -38,8 +40,6 @@ from openmofi.labeling.decide import (
     require_fitted,
     threshold_of,
 )
-from openmofi.labeling.judge.report import advice
-from openmofi.labeling.judge.rounds import Fitted
 from openmofi.labeling.judge.stage import Judge, JudgeStage
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.read.marked import MarkedCounts
@@ -87,10 +87,9 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
         `rows_in`, `rows_out`, `status` (status → rows), `accepted` labels, `expected_precision` of these (the mean
         of their probabilities), `boilerplate` (`mentions`, of these `marked`, by `reasons`, and the commonest repeated
         `pieces` with their rows), `entities` that were judged, `threshold`, `calibration` (`source`: `fitted` on these
-        pairs, `stored` of others, or `blended`; and `openmofi.labeling.judge.report.describe`'s), `advice` where hardly
-        anything was accepted; with an adapter `adapter` (see
-        `openmofi.labeling.adapt.check.AdapterCheck`); with verdicts `verdicts`; where images are of formats
-        that are not read, `unread_formats` (name → images).
+        pairs, `stored` of others, or `blended`; and `openmofi.labeling.calibrate.report.describe`'s), `advice` where
+        hardly anything was accepted; with an adapter `adapter` (see `openmofi.labeling.adapt.check.AdapterCheck`);
+        with verdicts `verdicts`; where images are of formats that are not read, `unread_formats` (name → images).
 
     Raises:
         UsageError: the output or the cache is not local, or a name is not UTF-8.

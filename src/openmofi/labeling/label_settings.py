@@ -53,7 +53,7 @@ class SelectionSettings(Settings):
     """
 
     template: str = DEFAULT_TEMPLATE
-    threshold: Fraction = 0.75
+    threshold: Fraction = 0.8
     target_precision: Annotated[float, Meta(gt=0, lt=1)] | None = None
     top_k: PositiveInt = 5
     sibling_margin: Fraction = 0.0

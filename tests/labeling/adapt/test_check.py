@@ -7,8 +7,8 @@ import pytest
 from scipy.special import expit
 
 from openmofi.labeling.adapt.check import Judged, check_adapter
-from openmofi.labeling.judge.calibration import Calibration
-from openmofi.labeling.judge.evidence import Evidence
+from openmofi.labeling.calibrate.calibration import Calibration
+from openmofi.labeling.calibrate.evidence import Evidence
 
 PASSED = {"status": "passed", "shift": 0.02, "standard_error": 0.02}
 PAIRS = 4000

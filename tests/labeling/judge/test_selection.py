@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from openmofi.encoders.companions import FITTED, ClassVectors, Folds
 from openmofi.errors import UsageError
-from openmofi.labeling.judge.calibration import Calibration
+from openmofi.labeling.calibrate.calibration import Calibration
+from openmofi.labeling.calibrate.evidence import ImageEvidence, Scorer, View, gather_evidence, reference_sample
 from openmofi.labeling.judge.context import Context
-from openmofi.labeling.judge.evidence import ImageEvidence, Scorer, View, gather_evidence, reference_sample
 from openmofi.labeling.judge.selection import Opinion, judge
 from openmofi.labeling.label_settings import LabelSettings, SelectionSettings
 from openmofi.labeling.read.links import first_of_each, link_arrays

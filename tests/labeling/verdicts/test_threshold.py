@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from openmofi.labeling.judge.calibration import threshold_for_precision
+from openmofi.labeling.calibrate.calibration import threshold_for_precision
 from openmofi.labeling.verdicts.threshold import Recalibration, threshold_by_verdicts
 
 

@@ -1,13 +1,13 @@
 """Whether an adapter is to judge, or the encoder that it stands on. No truth is asked for.
 
-Evidence of both is cross-fitted by groups (`openmofi.labeling.judge.evidence.Scorer`), so that an adapter is asked
+Evidence of both is cross-fitted by groups (`openmofi.labeling.calibrate.evidence.Scorer`), so that an adapter is asked
 about groups that its heads have not seen. It judges where all of this holds:
 
 1. More labels are expected to be right than without it, by more than twice the standard error of the difference, for
    which the pairs of a group count as one.
 2. What is named and not shown does not lie materially further above the decoys than without it.
 3. It reaches the precision that it expects: by neither kind of decoys are materially more labels wrong than it claims
-   (`openmofi.labeling.judge.overclaim`).
+   (`openmofi.labeling.calibrate.overclaim`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openmofi.labeling.judge.overclaim import LEAST, Judged, excesses
+from openmofi.labeling.calibrate.overclaim import LEAST, Judged, excesses
 
 _ERRORS = 2.0
 _SHIFT, _PRECISION = 0.1, 0.03

@@ -28,7 +28,7 @@ class HeadSettings(Settings):
             loss on held-out groups, summed over the sample world's pages and Openclipart's (of 0, 10, 30).
         classes: entities in a step's softmax besides the batch's own.
         class_vectors: learn a vector of each entity beyond its text (`partial_labels` only).
-        folds: cross-fitted copies, see `openmofi.labeling.judge.evidence`; 0 for none.
+        folds: cross-fitted copies, see `openmofi.labeling.calibrate.evidence`; 0 for none.
         scale: the initial logit scale; learned, at most 100.
         max_pairs: at most so many pairs are used.
         seed: of initialisation, batches, dropout and sampled classes.

@@ -1,1 +1,1 @@
-"""Evidence, decoys, calibration, selection: which entities an image shows."""
+"""Which entities an image shows: a calibration put to use on every shard."""

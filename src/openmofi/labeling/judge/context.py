@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmofi.knowledge import KnowledgeBase, depictability
-from openmofi.labeling.judge.calibration import Calibration
-from openmofi.labeling.judge.evidence import places_of
-from openmofi.labeling.judge.neighbours import Gallery, hashed_words
+from openmofi.labeling.calibrate.calibration import Calibration
+from openmofi.labeling.calibrate.evidence import places_of
+from openmofi.labeling.calibrate.neighbours import Gallery, hashed_words
 from openmofi.labeling.read.links import Ints, LinkArrays
 
 Doubles = NDArray[np.float64]
@@ -23,8 +23,8 @@ class Context:
     """Of each element of a `LinkArrays`.
 
     Attributes:
-        factor: (n,) on its link score, see `openmofi.labeling.judge.naming`.
-        votes: (n,) see `openmofi.labeling.judge.neighbours`; 0 without witnesses.
+        factor: (n,) on its link score, see `openmofi.labeling.calibrate.naming`.
+        votes: (n,) see `openmofi.labeling.calibrate.neighbours`; 0 without witnesses.
     """
 
     factor: Doubles

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from openmofi.labeling.judge.calibration import Calibration
+from openmofi.labeling.calibrate.calibration import Calibration
+from openmofi.labeling.calibrate.evidence import ImageEvidence
+from openmofi.labeling.calibrate.naming import capped
 from openmofi.labeling.judge.context import Context
-from openmofi.labeling.judge.evidence import ImageEvidence
-from openmofi.labeling.judge.naming import capped
 from openmofi.labeling.label_settings import SelectionSettings
 from openmofi.labeling.read.links import LinkArrays, first_of_each, rank_in_run, renumbered, starts_of
 from openmofi.schema import Reason

@@ -14,10 +14,10 @@ from openmofi.encoders import Encoder
 from openmofi.engine import LocalEngine, Quiet
 from openmofi.engine.protocol import Work
 from openmofi.features.entities import embed_entities
-from openmofi.labeling.judge.calibration import Calibration
+from openmofi.labeling.calibrate.calibration import Calibration
+from openmofi.labeling.calibrate.evidence import Scorer
+from openmofi.labeling.calibrate.neighbours import Gallery
 from openmofi.labeling.judge.context import Context
-from openmofi.labeling.judge.evidence import Scorer
-from openmofi.labeling.judge.neighbours import Gallery
 from openmofi.labeling.judge.selection import Judgements, Opinion, judge
 from openmofi.labeling.label_settings import SelectionSettings
 from openmofi.labeling.read.links import ReadShard, judged_rows, mention_names
@@ -34,7 +34,7 @@ class Judge:
     Attributes:
         encoder: has the feature fingerprint of what was read.
         calibration: of that encoder.
-        gallery: file of the witnesses (`openmofi.labeling.judge.neighbours`), or "".
+        gallery: file of the witnesses (`openmofi.labeling.calibrate.neighbours`), or "".
     """
 
     encoder: Encoder

@@ -17,7 +17,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from openmofi.errors import UsageError
-from openmofi.labeling.judge.calibration import threshold_for_precision
+from openmofi.labeling.calibrate.calibration import threshold_for_precision
 from openmofi.labeling.verdicts.file import Verdicts, read_verdicts, require_same_basis
 from openmofi.storage import file_fingerprint
 

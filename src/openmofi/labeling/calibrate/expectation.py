@@ -1,4 +1,4 @@
-"""Expectation–maximisation for `openmofi.labeling.judge.calibration`: densities over bins, and the shares."""
+"""Expectation–maximisation for `openmofi.labeling.calibrate.calibration`: densities over bins, and the shares."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
-from openmofi.labeling.judge.mixture import Mixture, Posterior, Prior
+from openmofi.labeling.calibrate.mixture import Mixture, Posterior, Prior
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -2,14 +2,14 @@
 
 Raw cosines differ between encoders, so a threshold on them means nothing. What can be had without a label is the
 distribution of an image's evidence for entities that it does not show: give each pair the image of another one whose
-text does not name the entity (decoys, see `openmofi.labeling.judge.evidence`). The evidence of the real pairs is a
+text does not name the entity (decoys, see `openmofi.labeling.calibrate.evidence`). The evidence of the real pairs is a
 mixture of that distribution (named, but not shown) and an unknown one (named and shown). Its share and its shape are
 estimated by expectation–maximisation with a monotone likelihood ratio, the two-groups model of false-discovery-rate
 estimation (Efron 2008, "Microarrays, empirical Bayes and the two-groups model").
 
 What is named and not shown need not be like the decoys: a caption names companions of what is shown. What tells them
 apart is inside the pairs: the candidates of one mention exclude each other, so that a mention whose candidates are all
-likely shows how its losing senses lie. `openmofi.labeling.judge.mixture` holds the model.
+likely shows how its losing senses lie. `openmofi.labeling.calibrate.mixture` holds the model.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from openmofi.errors import OpenMofiError
-from openmofi.labeling.judge.bins import Bins
-from openmofi.labeling.judge.evidence import Evidence
-from openmofi.labeling.judge.expectation import TOGETHER, Problem, expectation_maximisation
-from openmofi.labeling.judge.mixture import Mixture, Prior
-from openmofi.labeling.judge.naming import Naming
-from openmofi.labeling.judge.report import describe
+from openmofi.labeling.calibrate.bins import Bins
+from openmofi.labeling.calibrate.evidence import Evidence
+from openmofi.labeling.calibrate.expectation import TOGETHER, Problem, expectation_maximisation
+from openmofi.labeling.calibrate.mixture import Mixture, Prior
+from openmofi.labeling.calibrate.naming import Naming
+from openmofi.labeling.calibrate.report import describe
 from openmofi.storage import write_json
 
 __all__ = ["MINIMUM", "TOGETHER", "Calibration", "fit_calibration", "threshold_for_precision"]
@@ -51,21 +51,21 @@ class Calibration:
     Attributes:
         centres: evidence at which the ratio is known, increasing.
         log_ratio: log R at `centres`, non-decreasing; linear between, constant outside.
-        shown: v, how probably a pair shows something that it names; see `openmofi.labeling.judge.mixture`.
+        shown: v, how probably a pair shows something that it names; see `openmofi.labeling.calibrate.mixture`.
         together: t, how readily two named entities are shown together, 0.001 (hardly ever) to 1 (independently).
         pairs: how many pairs it was fitted on.
         fitted_for: fingerprint of encoder, knowledge base and template: it holds for these alone.
-        reference: identifiers of the entities that evidence is relative to; see `openmofi.labeling.judge.evidence`.
+        reference: identifiers of the entities that evidence is relative to; see `openmofi.labeling.calibrate.evidence`.
         logit_scale: the factor on cosines that evidence was measured with; the encoder's own where that is known.
         origin: what `fitted_for` names, and with what settings of texts: names → values; empty where it was written by
             a version that did not say.
-        breadth, companions: see `openmofi.labeling.judge.mixture.Prior`.
+        breadth, companions: see `openmofi.labeling.calibrate.mixture.Prior`.
         log_companion, log_sibling: log K and log S at `centres`; empty where they are like decoys.
-        offsets: entity → what its evidence lies above others'; see `openmofi.labeling.judge.offsets`.
-        votes: the weight of neighbours' votes in evidence; see `openmofi.labeling.judge.neighbours`.
-        naming: how probably what a text names is shown; see `openmofi.labeling.judge.naming`.
-        humility: what is taken off all log odds; see `openmofi.labeling.judge.overclaim`.
-        report: what the fit says of itself; see `openmofi.labeling.judge.report`.
+        offsets: entity → what its evidence lies above others'; see `openmofi.labeling.calibrate.offsets`.
+        votes: the weight of neighbours' votes in evidence; see `openmofi.labeling.calibrate.neighbours`.
+        naming: how probably what a text names is shown; see `openmofi.labeling.calibrate.naming`.
+        humility: what is taken off all log odds; see `openmofi.labeling.calibrate.overclaim`.
+        report: what the fit says of itself; see `openmofi.labeling.calibrate.report`.
         corpus: names the pairs that it was estimated on or is used for.
         source: `fitted` on that corpus, `stored` (of another), or `blended` of both.
     """

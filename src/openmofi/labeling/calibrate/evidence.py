@@ -11,7 +11,7 @@ page that was fitted on is judged by the fold that has not seen it, any other pa
 (cross-fitting).
 
 A calibration is fitted on evidence of real pairs beside that of decoys, which certainly show something else; see
-`openmofi.labeling.judge.decoys`.
+`openmofi.labeling.calibrate.decoys`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from openmofi.encoders import Array, Encoder, Folds
 from openmofi.features.entities import EntityFeatures
-from openmofi.labeling.judge.decoys import Kinship, draw_decoys, draw_random
+from openmofi.labeling.calibrate.decoys import Kinship, draw_decoys, draw_random
 from openmofi.labeling.read.links import LinkArrays, first_of_each, rank_in_run, renumbered, starts_of
 from openmofi.storage import Shard
 

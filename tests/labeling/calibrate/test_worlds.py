@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openmofi.labeling.judge.calibration import fit_calibration, threshold_for_precision
-from openmofi.labeling.judge.rounds import fit_rounds
+from openmofi.labeling.calibrate.calibration import fit_calibration, threshold_for_precision
+from openmofi.labeling.calibrate.rounds import fit_rounds
 
 sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
 from calibration import World, simulate

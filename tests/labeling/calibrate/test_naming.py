@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openmofi.labeling.judge.naming import Naming, capped, learned_naming, type_factor
+from openmofi.labeling.calibrate.naming import Naming, capped, learned_naming, type_factor
 
 IDS = ["animal", "car", "subject"]
 NAMES = ["jaguar", "subject"]

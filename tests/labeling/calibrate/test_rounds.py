@@ -6,10 +6,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from openmofi.labeling.judge.calibration import MINIMUM, Calibration
-from openmofi.labeling.judge.evidence import Evidence
-from openmofi.labeling.judge.neighbours import Gallery, Space
-from openmofi.labeling.judge.rounds import Sample, estimated, fit_rounds, judged_by
+from openmofi.labeling.calibrate.calibration import MINIMUM, Calibration
+from openmofi.labeling.calibrate.evidence import Evidence
+from openmofi.labeling.calibrate.neighbours import Gallery, Space
+from openmofi.labeling.calibrate.rounds import Sample, estimated, fit_rounds, judged_by
 
 ENTITIES, DIM = 40, 16
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from openmofi.errors import OpenMofiError
-from openmofi.labeling.judge.calibration import TOGETHER, Calibration, fit_calibration, threshold_for_precision
-from openmofi.labeling.judge.mixture import Mixture, Prior
+from openmofi.labeling.calibrate.calibration import TOGETHER, Calibration, fit_calibration, threshold_for_precision
+from openmofi.labeling.calibrate.mixture import Mixture, Prior
 
 
 def two_groups(mentions: int, shown: float, separation: float, seed: int = 0):

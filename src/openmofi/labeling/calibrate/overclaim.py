@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 
-from openmofi.labeling.judge.calibration import Calibration
-from openmofi.labeling.judge.evidence import Evidence
+from openmofi.labeling.calibrate.calibration import Calibration
+from openmofi.labeling.calibrate.evidence import Evidence
 
 _THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 LEAST = 30
@@ -38,7 +38,7 @@ class Judged:
         mention, pair: (n,) int64 numbers of each one's mention and pair.
         decoys: (m,) log ratios of decoys.
         threshold: least probability of a label.
-        exchangeability: see `openmofi.labeling.judge.report.exchangeability`; empty where it was not tested.
+        exchangeability: see `openmofi.labeling.calibrate.report.exchangeability`; empty where it was not tested.
         source: (pairs,) number of each pair's group, by `pair`; `None` where it is not known.
         near: (m,) whether a decoy's image is of its pair's own group; `None` where it is not known.
     """
@@ -75,7 +75,7 @@ class Judged:
 def humility(judged: Judged) -> float:
     """What to take off all log odds, so that labels are claimed to be right no more often than that; 0 or more.
 
-    The mean of what it takes at thresholds from .5 to .9, of those with at least 30 labels.
+    The most that it takes at thresholds from .5 to .9, of those with at least 30 labels: a claim holds at each.
     """
     shifts = []
     for threshold in _THRESHOLDS:
@@ -84,7 +84,7 @@ def humility(judged: Judged) -> float:
         excess = max((found for _, found in excesses(tried, 0.0)), default=0.0)
         if len(labels) >= LEAST:
             shifts.append(_shift_for(labels, float(labels.sum()) - excess))
-    return float(np.mean(shifts)) if shifts else 0.0
+    return max(shifts, default=0.0)
 
 
 def _shift_for(labels: Floats, right: float) -> float:

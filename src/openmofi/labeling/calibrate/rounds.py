@@ -1,10 +1,14 @@
 """A calibration of a corpus' own pairs, in rounds: what is found in one is used in the next.
 
-    offsets of entities → votes of neighbours → fit → what is shown when it is named → fit → [rescue: votes by what was
-    found, fit] … → humility
+    fit without votes, with or without offsets of entities → votes of neighbours → fit → what is shown when it is named
+    → fit → [rescue: votes by what was found, fit] … → humility
 
 Offsets and rounds of rescue are kept where the evidence of the real pairs becomes the likelier for it beside that of
 decoys. No labels.
+
+A witness speaks for an entity as much as its text means it and its own image shows it: by the geometric mean of the
+link score and of the probability without votes. Link scores alone would let texts bear each other out, where a
+collection or an author names the same companion with every image.
 """
 
 from __future__ import annotations
@@ -17,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from openmofi.labeling.judge.calibration import MINIMUM, Calibration, fit_calibration, humbled
-from openmofi.labeling.judge.evidence import Evidence
-from openmofi.labeling.judge.naming import capped, learned_naming, type_factor
-from openmofi.labeling.judge.neighbours import Gallery
-from openmofi.labeling.judge.offsets import Offsets, entity_offsets
-from openmofi.labeling.judge.overclaim import Judged, humility
+from openmofi.labeling.calibrate.calibration import MINIMUM, Calibration, fit_calibration, humbled
+from openmofi.labeling.calibrate.evidence import Evidence
+from openmofi.labeling.calibrate.naming import capped, learned_naming, type_factor
+from openmofi.labeling.calibrate.neighbours import Gallery
+from openmofi.labeling.calibrate.offsets import Offsets, entity_offsets
+from openmofi.labeling.calibrate.overclaim import Judged, humility
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -91,7 +95,7 @@ class Fitted:
     decoys: Doubles | None = None
 
     def judged(self, sample: Sample, threshold: float) -> Judged:
-        """What it makes of the sample, for `openmofi.labeling.judge.overclaim`; with its probabilities."""
+        """What it makes of the sample, for `openmofi.labeling.calibrate.overclaim`; with its probabilities."""
         assert self.probability is not None
         assert self.real is not None
         assert self.decoys is not None
@@ -123,22 +127,25 @@ def fit_rounds(sample: Sample, *, rescue: int = 2) -> Fitted:
         rescue: how many rounds of votes by what was found there may be.
     """
     evidence = sample.evidence
-    offsets = _worthwhile(sample, entity_offsets(evidence.random, evidence.random_entity))
-    real, decoys = evidence.real - offsets.of(evidence.entity), evidence.decoys - offsets.of(evidence.decoy_entity)
     link = capped(evidence.link_score * type_factor(sample.log_odds)[evidence.entity], evidence.group)
-    nothing = np.zeros(len(real)), np.zeros(len(decoys))
-    votes = _votes(sample, sample.gallery) if sample.gallery else nothing
-    best = _fit(sample, real, decoys, link, sample.gallery, *votes)
-    rounds = [_told("votes" if sample.gallery else "evidence", best, True)]
+    offsets, alone = _without_votes(sample, link)
+    real, decoys = evidence.real - offsets.of(evidence.entity), evidence.decoys - offsets.of(evidence.decoy_entity)
+    gallery, votes = sample.gallery, (np.zeros(len(real)), np.zeros(len(decoys)))
+    if gallery:
+        image = alone.probability(real, link, evidence.group, evidence.pair)
+        gallery = gallery.weighing(evidence.pair, evidence.entity, np.sqrt(image * evidence.link_score))
+        votes = _votes(sample, gallery)
+    best = _fit(sample, real, decoys, link, gallery, *votes)
+    rounds = [_told("votes" if gallery else "evidence", best, True)]
     weight = sample.weight[evidence.pair]
     naming = learned_naming(link, best.probability, weight, sample.ids, evidence.entity, sample.names, sample.name,
                             evidence.place)
     factors = naming.factors(sample.ids, evidence.entity, sample.names, sample.name, evidence.place, sample.log_odds)
     best = _fit(sample, real, decoys, capped(evidence.link_score * factors, evidence.group), best.gallery, *votes)
     rounds.append(_told("naming", best, True))
-    for number in range(rescue if sample.gallery else 0):
-        assert sample.gallery is not None
-        gallery = sample.gallery.weighing(evidence.pair, evidence.entity, best.probability)
+    for number in range(rescue if gallery else 0):
+        assert gallery is not None
+        gallery = gallery.weighing(evidence.pair, evidence.entity, best.probability)
         tried = _fit(sample, real, decoys, best.link, gallery, *_votes(sample, gallery))
         kept = tried.log_likelihood > best.log_likelihood
         rounds.append(_told(f"rescue {number + 1}", tried, kept))
@@ -186,21 +193,23 @@ def estimated(sample: Sample, known: Calibration | None, *, rescue: int = 2) -> 
     return own if blended is own.calibration else judged_by(sample, blended, own.gallery)
 
 
-def _worthwhile(sample: Sample, offsets: Offsets) -> Offsets:
-    """The offsets, or none where up to 20,000 candidates are the likelier without them."""
-    evidence, none = sample.evidence, Offsets(offsets.entity[:0], offsets.value[:0])
+def _without_votes(sample: Sample, link: Doubles) -> tuple[Offsets, Calibration]:
+    """The offsets, or none where that is likelier, and a calibration without votes; of at most 20,000 candidates."""
+    evidence = sample.evidence
+    found = entity_offsets(evidence.random, evidence.random_entity)
     end = int(np.searchsorted(evidence.group, evidence.group[min(len(evidence.real), _TRIED_ON) - 1], "right"))
-    decoys = evidence.candidate < end
-    if not offsets.value.any() or min(end, int(decoys.sum())) < MINIMUM:
-        return none
+    decoys = np.flatnonzero(evidence.candidate < end)
+    if len(decoys) < MINIMUM:
+        end, decoys = len(evidence.real), np.arange(len(evidence.decoys))
 
-    def likelihood(tried: Offsets) -> float:
-        fitted = fit_calibration(
-            evidence.real[:end] - tried.of(evidence.entity[:end]), evidence.link_score[:end], evidence.group[:end],
+    def fitted(tried: Offsets) -> Calibration:
+        return fit_calibration(
+            evidence.real[:end] - tried.of(evidence.entity[:end]), link[:end], evidence.group[:end],
             evidence.pair[:end], evidence.decoys[decoys] - tried.of(evidence.decoy_entity[decoys]))
-        return float(fitted.report["log_likelihood"])
 
-    return max((none, offsets), key=likelihood)
+    none = Offsets(found.entity[:0], found.value[:0])
+    tries = [(tried, fitted(tried)) for tried in ((none, found) if found.value.any() else (none,))]
+    return max(tries, key=lambda each: float(each[1].report["log_likelihood"]))
 
 
 def _votes(sample: Sample, gallery: Gallery) -> tuple[Doubles, Doubles]:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from openmofi.labeling.judge.calibration import Calibration, humbled
-from openmofi.labeling.judge.overclaim import Judged, excesses, humility
+from openmofi.labeling.calibrate.calibration import Calibration, humbled
+from openmofi.labeling.calibrate.overclaim import Judged, excesses, humility
 
 
 def world(pairs=20_000, separation=3.0, share=0.4, boast=0.0, seed=0):

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from openmofi.labeling.judge.expectation import Estimate, Problem
-from openmofi.labeling.judge.mixture import Posterior
+from openmofi.labeling.calibrate.expectation import Estimate, Problem
+from openmofi.labeling.calibrate.mixture import Posterior
 
 _BEST = 20
 _LEAST_SENSES, _ERRORS, _SHIFT = 30.0, 3.0, 0.1

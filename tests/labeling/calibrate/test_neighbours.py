@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openmofi.errors import OpenMofiError
-from openmofi.labeling.judge.neighbours import FEWEST, MOST, Gallery, Space, hashed_words
+from openmofi.labeling.calibrate.neighbours import FEWEST, MOST, Gallery, Space, hashed_words
 
 WORDS = [f"{first}{second}" for first in "bcdfghjkl" for second in ("a", "e", "i", "o", "u")]
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openmofi.labeling.judge.evidence import PLACES
+from openmofi.labeling.calibrate.evidence import PLACES
 
 Floats = NDArray[np.floating[Any]]
 Doubles = NDArray[np.float64]
@@ -41,7 +41,7 @@ class Naming:
     Attributes:
         entities: entity → factor; 1 where it is not there.
         senses: normalised name → entity → factor beside its entity's.
-        places: factor by place in the text, see `openmofi.labeling.judge.evidence.places_of`; none where it is empty.
+        places: factor by place in the text, see `openmofi.labeling.calibrate.evidence.places_of`; empty for none.
     """
 
     entities: Mapping[str, float] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class Naming:
         Args:
             ids: entities; `entity` (n,) indexes them, `log_odds` (len(ids),) is theirs by type.
             names: normalised names; `name` (n,) indexes them.
-            place: (n,) see `openmofi.labeling.judge.evidence.places_of`.
+            place: (n,) see `openmofi.labeling.calibrate.evidence.places_of`.
         """
         by_entity = np.array([self.entities.get(identifier, 1.0) for identifier in ids], np.float64)
         factor = (by_entity * type_factor(log_odds))[entity] if len(ids) else np.zeros(0)
