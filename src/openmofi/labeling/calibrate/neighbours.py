@@ -8,8 +8,8 @@ and b what random images would give:
 
     votes(i, e) = log (v + 1) / (b + 1)
 
-A witness must be independent: an image that is nearly the same, and one whose text shares most of its words, does not
-count. Collections repeat their texts, and would else bear themselves out.
+A witness must be independent: an image that is nearly the same, and one whose text shares over two fifths of its words,
+does not count. Collections repeat their texts, and would else bear themselves out.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ FITTED_ON = 3072
 """Images that a space is fitted on, at most."""
 _DIMENSIONS, _FLOOR = 256, 1e-3
 _SAME_IMAGE = 0.995
-_SHARED_WORDS, _SHARED_PART = 2, 0.5
+_SHARED_WORDS, _SHARED_PART = 2, 0.4
 _WORD_BITS = 20
 _ROWS, _VOTE_ROWS, _PRODUCTS = 256, 1024, 1 << 15
 _WORD = re.compile(r"[^\W_]+")
