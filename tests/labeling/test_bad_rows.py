@@ -14,6 +14,7 @@ from PIL import Image
 from tars import tar_bytes
 
 import openmofi
+from openmofi.labeling.calibrate.neighbours import Gallery
 from openmofi.schema import LabelStatus, PairStatus
 from small_world import SHAPES, drawn_image
 from terminal import openmofi as run_openmofi
@@ -182,6 +183,18 @@ def test_the_good_rows_are_labelled_as_if_they_were_alone(mixed, small_world, sm
         np.testing.assert_allclose([one["probability"] for one in row["entities"]],
                                    [one["probability"] for one in twin["entities"]], atol=1e-3)
     assert sum(row["status"] == LabelStatus.LABELLED for row in clean) > len(clean) / 2
+
+
+def test_few_pairs_are_judged_by_the_witnesses_of_the_calibration(small_world, small_encoder, tmp_path):
+    shard = write_rows(tmp_path / "few.tar", good_rows())
+    few = openmofi.label(shard, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out")
+    assert few.summary["calibration"]["source"] == "stored"
+    assert len(Gallery.load(tmp_path / "out/gallery.npz")) > len(good_rows())
+    before = rows_of(tmp_path / "out", "few")
+    openmofi.label(shard, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "again", cache=tmp_path / "out",
+                   calibration=tmp_path / "out/calibration.json", target_precision=0.9)
+    for one, other in zip(before, rows_of(tmp_path / "again", "few"), strict=True):
+        assert [each["probability"] for each in one["entities"]] == [each["probability"] for each in other["entities"]]
 
 
 def test_nothing_is_written_outside_the_output(mixed):

@@ -21,7 +21,7 @@ from openmofi.features.entities import EntityFeatures, embed_entities
 from openmofi.features.store import FeatureStore
 from openmofi.knowledge import KnowledgeBase, depictability
 from openmofi.labeling.calibrate.evidence import Evidence, Scorer, gather_evidence, joined, judged_once
-from openmofi.labeling.calibrate.neighbours import FEWEST_WITNESSES, FITTED_ON, Gallery, Space
+from openmofi.labeling.calibrate.neighbours import FEWEST_WITNESSES, FITTED_ON, Gallery, Space, hashed_words
 from openmofi.labeling.calibrate.rounds import Sample
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.read.linking import LinkStage
@@ -133,28 +133,39 @@ class _Part:
     names: list[str]
 
 
-def corpus_sample(corpus: Corpus, scorer: Scorer, seed: int) -> Sample:
+def corpus_sample(corpus: Corpus, scorer: Scorer, seed: int, witnesses: Gallery | None = None) -> Sample:
     """At most 50,000 pairs, drawn evenly from shards spread evenly over the corpus, with decoys and as a gallery.
 
     A decoy's image is of the same block of rows as its text.
+
+    Args:
+        corpus: the pairs.
+        scorer: gives the evidence.
+        seed: of what is drawn.
+        witnesses: of another corpus, where the pairs are not to be their own.
     """
     rows = max(sum(map(corpus.rows, corpus.sample)), 1)
     share, step = min(1.0, CALIBRATION_PAIRS / rows), math.ceil(rows / FITTED_ON)
     # Features are too large to be held of all pairs at once.
-    space = Space.of(np.concatenate([read.features.values[read.usable][::step] for read in corpus.blocks()]))
+    space = witnesses.space if witnesses else Space.of(
+        np.concatenate([read.features.values[read.usable][::step] for read in corpus.blocks()]))
     parts = [_part(corpus, read, scorer, space, share, [seed, number]) for number, read in enumerate(corpus.blocks())]
     evidence = joined([part.evidence for part in parts])
     ids = corpus.entities.ids.to_pylist()
     names, name = np.unique(np.array([name for part in parts for name in part.names], object), return_inverse=True)
     source = np.unique(np.concatenate([part.groups for part in parts]), return_inverse=True)[1].astype(np.int64)
     log_odds = depictability(corpus.kb, corpus.kb.rows(ids))
+    images = np.concatenate([part.images for part in parts])
+    texts = [text for part in parts for text in part.texts]
     gallery, nearest = None, None
-    if evidence.pairs >= FEWEST_WITNESSES:
-        images = np.concatenate([part.images for part in parts])
-        gallery = Gallery.of(space, images, [text for part in parts for text in part.texts], ids, evidence.pair,
-                             evidence.entity, evidence.link_score)
+    if witnesses:
+        gallery = witnesses.naming(ids)
+        nearest = gallery.nearest(images, hashed_words(texts))
+    elif evidence.pairs >= FEWEST_WITNESSES:
+        gallery = Gallery.of(space, images, texts, ids, evidence.pair, evidence.entity, evidence.link_score)
         nearest = gallery.nearest(images, gallery.words, np.arange(len(images)))
-    return Sample(evidence, ids, log_odds, names.tolist(), name.astype(np.int64), source, gallery, nearest)
+    return Sample(evidence, ids, log_odds, names.tolist(), name.astype(np.int64), source, gallery, nearest,
+                  witnesses is not None)
 
 
 def _part(corpus: Corpus, read: ReadShard, scorer: Scorer, space: Space, share: float, seed: list[int]) -> _Part:

@@ -16,7 +16,7 @@ from openmofi.labeling.calibrate.calibration import ENOUGH, Calibration, thresho
 from openmofi.labeling.calibrate.evidence import Scorer, reference_sample
 from openmofi.labeling.calibrate.neighbours import Gallery
 from openmofi.labeling.calibrate.overclaim import Judged
-from openmofi.labeling.calibrate.rounds import Fitted, estimated, judged_by
+from openmofi.labeling.calibrate.rounds import Fitted, Sample, estimated, judged_by
 from openmofi.labeling.corpus import Corpus, corpus_sample, own_scale
 from openmofi.labeling.label_settings import LabelSettings, SelectionSettings
 from openmofi.labeling.verdicts.threshold import Correction
@@ -79,20 +79,11 @@ def decide(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Fit
         own = known
     if own and selection.target_precision is None and not settings.adapt:
         return Decision(own, selection.threshold)
-    stored = known.calibration if known else None
-    scale = stored.logit_scale if stored else encoder.logit_scale or own_scale(corpus, encoder, settings.seed)
-    reference: Sequence[str] = reference_sample(corpus.entities.ids.to_pylist(), settings.seed)
+    sample, reference, scale = _sample(corpus, encoder, settings, known, own)
     if own:
-        reference = own.calibration.reference
-    sample = corpus_sample(corpus, Scorer.of(encoder, corpus.entities, reference, scale), settings.seed)
-    if stored and not own and len(sample.evidence.real) < ENOUGH:
-        # What is blended with a stored calibration is measured as it was.
-        reference = stored.reference
-        sample = corpus_sample(corpus, Scorer.of(encoder, corpus.entities, reference, scale), settings.seed)
-    if own:
-        fitted = judged_by(sample, own.calibration, own.gallery)
+        fitted = judged_by(sample, own.calibration, sample.gallery if sample.foreign else own.gallery)
     else:
-        fitted = estimated(sample, stored, rescue=RESCUE_ROUNDS if settings.rescue else 0)
+        fitted = estimated(sample, known.calibration if known else None, rescue=RESCUE_ROUNDS if settings.rescue else 0)
         origin = {"encoder": encoder.fingerprint, "kb": corpus.kb.fingerprint, "template": corpus.template,
                   **_text_settings(settings)}
         named = replace(fitted.calibration, fitted_for=calibration_key(encoder.fingerprint, corpus.kb, corpus.template),
@@ -101,6 +92,28 @@ def decide(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Fit
     assert fitted.probability is not None
     threshold = threshold_of(fitted.probability, selection, correction)
     return Decision(fitted, threshold, fitted.judged(sample, threshold))
+
+
+def _sample(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Fitted | None,
+            own: Fitted | None) -> tuple[Sample, Sequence[str], float]:
+    """The job's pairs, the reference that they are measured against, and the factor on cosines."""
+    calibration = known.calibration if known else None
+    scale = calibration.logit_scale if calibration else encoder.logit_scale or own_scale(corpus, encoder, settings.seed)
+
+    def sampled(reference: Sequence[str], witnesses: Gallery | None) -> Sample:
+        scorer = Scorer.of(encoder, corpus.entities, reference, scale)
+        return corpus_sample(corpus, scorer, settings.seed, witnesses)
+
+    if own:
+        reference: Sequence[str] = own.calibration.reference
+        return sampled(reference, own.gallery if own.calibration.source == "stored" else None), reference, scale
+    reference = reference_sample(corpus.entities.ids.to_pylist(), settings.seed)
+    sample = sampled(reference, None)
+    if known and len(sample.evidence.real) < ENOUGH:
+        # What is blended with a stored calibration is measured as it was; by its witnesses where it stays as it is.
+        reference = known.calibration.reference
+        sample = sampled(reference, None if sample.enough else known.gallery)
+    return sample, reference, scale
 
 
 def threshold_of(probability: NDArray[np.float64], selection: SelectionSettings,

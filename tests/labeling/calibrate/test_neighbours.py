@@ -105,6 +105,18 @@ def test_an_entity_that_no_witness_names_has_no_votes():
     assert gallery.votes(own(gallery, features), np.array([5]), np.array([-1])).tolist() == [0.0]
 
 
+def test_witnesses_of_other_entities_vote_the_same():
+    features, texts, cluster = world()
+    gallery = gallery_of(features, texts, cluster, np.linspace(0, 1, len(cluster)))
+    other = gallery.naming(["e3", "e0", "unknown"])
+    row, nearest = np.arange(len(features)), own(gallery, features)
+    for place, name in enumerate(["e3", "e0"]):
+        entity = np.full(len(row), int(name[1:]))
+        np.testing.assert_allclose(other.votes(nearest, row, np.full(len(row), place)),
+                                   gallery.votes(nearest, row, entity), rtol=1e-6)
+    assert not other.votes(nearest, row, np.full(len(row), 2)).any()
+
+
 def test_what_is_kept_votes_the_same(tmp_path):
     features, texts, cluster = world()
     gallery = gallery_of(features, texts, cluster, np.linspace(0, 1, len(cluster)))

@@ -112,6 +112,14 @@ class Gallery:
         """The same pairs with other weights, of (n,) candidates."""
         return replace(self, weights=csr_array((weight.astype(np.float32), (pair, entity)), shape=self.weights.shape))
 
+    def naming(self, ids: Sequence[str]) -> Gallery:
+        """The same witnesses, of these entities."""
+        place = self.places(pa.array(ids, pa.string()))
+        column = np.flatnonzero(place >= 0)
+        kept = self.weights.tocsc()[:, place[column]].tocoo()
+        weights = csr_array((kept.data, (kept.coords[0], column[kept.coords[1]])), shape=(len(self), len(ids)))
+        return replace(self, ids=pa.array(ids, pa.string()), weights=weights)
+
     def nearest(self, images: Floats, words: csr_array, own: Ints | None = None) -> csr_array:
         """Which of the gallery's images look most like others and can bear witness for them.
 

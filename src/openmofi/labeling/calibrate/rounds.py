@@ -47,8 +47,9 @@ class Sample:
         names: normalised names.
         name: (n,) number of each candidate's.
         source: (pairs,) number of each pair's group.
-        gallery: the pairs as witnesses, by their link scores; `None` for no votes.
-        nearest: (pairs, pairs) their neighbours in it.
+        gallery: the pairs as witnesses, by their link scores, or others; `None` for no votes.
+        nearest: (pairs, gallery) their neighbours in it.
+        foreign: whether the gallery is of other pairs.
     """
 
     evidence: Evidence
@@ -59,6 +60,7 @@ class Sample:
     source: Ints
     gallery: Gallery | None
     nearest: csr_array | None
+    foreign: bool = False
 
     @property
     def weight(self) -> Doubles:
@@ -163,7 +165,7 @@ def fit_rounds(sample: Sample, *, rescue: int = 2) -> Fitted:
 
 
 def judged_by(sample: Sample, calibration: Calibration, gallery: Gallery | None) -> Fitted:
-    """A sample judged by what is known already; `gallery` weighs the sample's own pairs."""
+    """A sample judged by what is known already; `gallery` is the sample's, with weights of its own."""
     evidence, offsets = sample.evidence, calibration.offsets_of(sample.ids)
     real, decoys = evidence.real - offsets[evidence.entity], evidence.decoys - offsets[evidence.decoy_entity]
     if gallery is not None and calibration.votes:
@@ -217,8 +219,9 @@ def _votes(sample: Sample, gallery: Gallery) -> tuple[Doubles, Doubles]:
     evidence = sample.evidence
     assert sample.nearest is not None
     nearest = gallery.split(sample.nearest, evidence.pair, evidence.entity)
+    own = None if sample.foreign else evidence.pair[evidence.candidate]
     return (gallery.votes(nearest, evidence.pair, evidence.entity),
-            gallery.votes(nearest, evidence.other, evidence.decoy_entity, evidence.pair[evidence.candidate]))
+            gallery.votes(nearest, evidence.other, evidence.decoy_entity, own))
 
 
 def _fit(sample: Sample, real: Doubles, decoys: Doubles, link: Doubles, gallery: Gallery | None, votes: Doubles,
