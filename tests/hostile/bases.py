@@ -54,9 +54,10 @@ def use(bench: Workbench, changes: dict[str, bytes | None], folder: Path) -> Non
     if printed != command("kb", "lookup", bench.kb, "orange", "--json"):
         raise Broken("the damaged base answers otherwise, without a word")
     bench.label(bench.shard, folder / "out", KnowledgeBase.open(folder / "kb"))
-    if not (folder.parent / "reference").exists():
-        bench.label(bench.shard, folder.parent / "reference")
-    if not rows_of(folder / "out").equals(rows_of(folder.parent / "reference")):
+    reference = bench.root / "reference"
+    if not reference.exists():
+        bench.label(bench.shard, reference)
+    if not rows_of(folder / "out").equals(rows_of(reference)):
         raise Broken("the damaged base links otherwise, without a word")
 
 
