@@ -5,8 +5,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 import openmofi
@@ -20,6 +18,8 @@ from openmofi.labeling.calibrate.naming import Naming
 from openmofi.labeling.calibrate.report import advice
 from openmofi.labeling.corpus import Corpus, corpus_sample, read_corpus
 from openmofi.labeling.label_settings import LabelSettings
+from openmofi.labeling.read.marked import MarkedCounts
+from openmofi.labeling.read.summary import CorpusSummary
 from openmofi.storage import expand_shards, read_manifest
 
 OWN = Calibration((0.0, 1.0, 2.0), (-2.0, 0.0, 4.0), 0.6, 0.001, 10, offsets={"a": 1.0, "b": 2.0})
@@ -56,18 +56,16 @@ def test_everything_is_read_back(tmp_path):
     assert Calibration.load(tmp_path / "c.json") == whole
 
 
-def corpus_of(tmp_path, rows):
+def corpus_of(rows):
     """A corpus of which only the numbers of rows exist."""
-    for number, count in enumerate(rows):
-        pq.write_table(pa.table({"key": np.arange(count)}), tmp_path / f"{number}.parquet")
-    stage = SimpleNamespace(links_path=lambda shard: str(tmp_path / f"{shard}.parquet"))
-    return Corpus(stage, tuple(range(len(rows))), None, None, None, "")
+    shards = tuple(SimpleNamespace(fingerprint=number) for number in range(len(rows)))
+    return Corpus(None, shards, None, None, None, "", CorpusSummary(dict(enumerate(rows)), MarkedCounts(), None))
 
 
 @pytest.mark.parametrize(("rows", "least", "most"), [
     ([100] * 99, 99, 99), ([5_000] * 99, 50, 50), ([1_000] * 200, 50, 50), ([400] * 300, 125, 125), ([7] * 3, 3, 3)])
-def test_pairs_for_a_calibration_come_from_shards_all_over_the_corpus(tmp_path, rows, least, most):
-    sample = corpus_of(tmp_path, rows).sample
+def test_pairs_for_a_calibration_come_from_shards_all_over_the_corpus(rows, least, most):
+    sample = [shard.fingerprint for shard in corpus_of(rows).sample]
     assert least <= len(sample) <= most
     assert len(set(sample)) == len(sample)
     assert (sample[0], sample[-1]) == (0, len(rows) - 1)

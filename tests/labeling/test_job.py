@@ -96,6 +96,23 @@ def test_a_second_run_with_another_threshold_reads_nothing_again(small_world, sm
     assert not list((tmp_path / "out").glob("features/*"))
 
 
+def test_a_finished_job_answers_from_its_manifest_until_a_table_is_gone(
+        small_world, small_encoder, labelled, tmp_path, monkeypatch):
+    out, encoder = tmp_path / "out", open_encoder(small_encoder)
+    first = openmofi.label(small_world.shards, kb=small_world.kb, encoder=encoder, out=out, cache=labelled)
+    before = digests(out)
+    encoder.calibrations.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr("openmofi.labeling.job.read_corpus", None)
+        again = openmofi.label(small_world.shards, kb=small_world.kb, encoder=encoder, out=out, cache=labelled)
+    assert again.summary == first.summary
+    assert encoder.calibrations == {Calibration.load(out / "calibration.json").fitted_for: out / "calibration.json"}
+    for damage in (lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-9])):
+        damage(min((out / "labels").iterdir()))
+        openmofi.label(small_world.shards, kb=small_world.kb, encoder=encoder, out=out, cache=labelled)
+        assert digests(out) == before
+
+
 def test_other_settings_in_the_same_folder_are_refused(small_world, small_encoder, labelled):
     with pytest.raises(OpenMofiError, match="made with other settings"):
         openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=labelled, threshold=0.9)

@@ -26,7 +26,7 @@ from openmofi.storage import (
     write_table,
     write_text,
 )
-from openmofi.storage.atomic import _TEMPORARY, remove_leftovers, table_metadata
+from openmofi.storage.atomic import _TEMPORARY, remove_leftovers, table_footer
 
 TABLE = pa.table({"x": list(range(1000))})
 
@@ -83,21 +83,19 @@ def test_a_body_that_writes_nothing_is_an_error(tmp_path):
         nothing()
 
 
-def test_equal_tables_give_equal_bytes_and_metadata_comes_back(tmp_path):
+def test_equal_tables_give_equal_bytes_and_their_rows_stand_at_the_end(tmp_path):
     for name in ("a", "b"):
-        write_table(tmp_path / name, TABLE, {"made by": "tést"})
+        write_table(tmp_path / name, TABLE)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert pq.read_table(tmp_path / "a").equals(TABLE)
-    assert table_metadata(tmp_path / "a") == {"made by": "tést"}
-    write_table(tmp_path / "c", TABLE)
-    assert table_metadata(tmp_path / "c") == {}
+    assert table_footer(tmp_path / "a").rows == len(TABLE)
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + b"\xff" * 200 + b"\x08\0\0\0PAR1", b"no parquet at all"])
-def test_a_damaged_table_has_no_metadata(tmp_path, content):
+def test_a_damaged_table_has_no_footer(tmp_path, content):
     (tmp_path / "x").write_bytes(content)
-    assert table_metadata(tmp_path / "x") == {}
-    assert table_metadata(tmp_path / "absent") == {}
+    assert table_footer(tmp_path / "x") is None
+    assert table_footer(tmp_path / "absent") is None
 
 
 def test_json_is_sorted_and_takes_names_of_files_that_are_no_utf8(tmp_path):

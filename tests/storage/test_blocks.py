@@ -8,6 +8,7 @@ import pytest
 
 from openmofi.errors import OpenMofiError
 from openmofi.storage import blocks, read_arrow, write_arrow, write_table
+from openmofi.storage.atomic import table_footer
 from openmofi.storage.blocks import arrow_blocks, read_arrow_blocks, read_table_blocks, table_blocks
 
 KINDS = {"parquet": (table_blocks, read_table_blocks, write_table), "arrow": (arrow_blocks, read_arrow_blocks,
@@ -69,11 +70,18 @@ def test_a_folder_that_cannot_be_written_and_a_damaged_file_are_one_sentence(tmp
             list(read(path))
 
 
-def test_metadata_of_the_file(tmp_path):
-    with table_blocks(tmp_path / "x", SCHEMA, {"whole": "yes"}) as add:
+def test_notes_are_those_at_the_end_of_the_block(tmp_path):
+    notes = {}
+    with table_blocks(tmp_path / "x", SCHEMA, notes) as add:
         add(table_of(3))
-    write_table(tmp_path / "y", table_of(3), {"whole": "yes"})
-    assert (tmp_path / "x").read_bytes() == (tmp_path / "y").read_bytes()
+        notes["sum"] = "tést"
+    footer = table_footer(tmp_path / "x")
+    assert (footer.rows, footer.notes["sum"]) == (3, "tést")
+    with table_blocks(tmp_path / "y", SCHEMA) as add:
+        add(table_of(3))
+    write_table(tmp_path / "z", table_of(3))
+    assert (tmp_path / "y").read_bytes() == (tmp_path / "z").read_bytes()
+    assert "sum" not in table_footer(tmp_path / "y").notes
     with table_blocks("memory://blocks/x.parquet", SCHEMA) as add:
         add(table_of(3))
     assert next(read_table_blocks("memory://blocks/x.parquet", ["a"]))["a"].to_pylist() == [0, 1, 2]

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from openmofi.encoders import Encoder
 from openmofi.encoders.scale import fit_scale
 from openmofi.engine import Engine, Progress
+from openmofi.errors import OpenMofiError
 from openmofi.features.entities import EntityFeatures, embed_entities
 from openmofi.features.store import FeatureStore
 from openmofi.knowledge import KnowledgeBase, depictability
@@ -25,11 +25,11 @@ from openmofi.labeling.calibrate.neighbours import FEWEST_WITNESSES, FITTED_ON, 
 from openmofi.labeling.calibrate.rounds import Sample
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.read.linking import LinkStage
-from openmofi.labeling.read.links import ReadShard, judged_rows, link_arrays, mention_names
+from openmofi.labeling.read.links import ReadShard, judged_rows, mention_names
 from openmofi.labeling.read.stage import ReadStage
+from openmofi.labeling.read.summary import CorpusSummary, LinkSummary
 from openmofi.storage import Shard
 from openmofi.storage.atomic import remove_leftovers
-from openmofi.storage.blocks import read_table_blocks
 
 CALIBRATION_PAIRS = 50_000
 _CALIBRATION_SHARDS = 50
@@ -47,6 +47,7 @@ class Corpus:
         encoder: the one that features are of; an adapter over it may judge.
         entities: text features of the entities that occur, and of a known reference set.
         template: of the entities' texts.
+        links: what the links of all shards say.
     """
 
     stage: ReadStage
@@ -55,10 +56,11 @@ class Corpus:
     encoder: Encoder
     entities: EntityFeatures
     template: str
+    links: CorpusSummary
 
     def rows(self, shard: Shard) -> int:
         """How many pairs a shard has."""
-        return int(pq.read_metadata(self.stage.links_path(shard)).num_rows)
+        return self.links.rows[shard.fingerprint]
 
     @cached_property
     def sample(self) -> tuple[Shard, ...]:
@@ -84,19 +86,20 @@ def read_corpus(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, se
     """
     features = FeatureStore(str(cache), encoder, settings.read, settings.batch_size, settings.max_image_pixels)
     stage = ReadStage.plan(kb, settings.text, features, shards)
-    _read(stage, shards, engine, progress)
-    occurring = occurring_entities(stage, shards)
+    links = _read(stage, shards, engine, progress)
+    occurring = kb.ids(links.judged(settings.text.max_candidates))
     if not occurring:
         progress.say(f"None of the texts names an entity of the knowledge base {kb.path}: nothing can be labelled.")
     ids = sorted({*occurring, *reference})
     template = settings.selection.template
     entities = embed_entities(kb, encoder, ids, template, cache, engine, progress)
-    return Corpus(stage, tuple(shards), kb, encoder, entities, template)
+    return Corpus(stage, tuple(shards), kb, encoder, entities, template, links)
 
 
-def _read(stage: ReadStage, shards: Sequence[Shard], engine: Engine, progress: Progress) -> None:
+def _read(stage: ReadStage, shards: Sequence[Shard], engine: Engine, progress: Progress) -> CorpusSummary:
     """Make the tables of texts, features, repeated n-grams, links and groups that are missing."""
-    unread, unlinked = stage.unread(shards), [shard for shard in shards if not stage.linked(shard)]
+    unlinked = [shard for shard in shards if not stage.linked(shard)]
+    unread = stage.unread(shards, linked=not unlinked)
     if unread or unlinked:
         # A killed job's half-written tables may be as large as its shards.
         remove_leftovers(stage.features.cache)
@@ -107,19 +110,15 @@ def _read(stage: ReadStage, shards: Sequence[Shard], engine: Engine, progress: P
         stage.find_repeats(shards)
         progress.begin("link", len(unlinked))
         engine.run(LinkStage(stage), unlinked, progress)
-    stage.find_groups(shards)
+    links = CorpusSummary.of(((shard.fingerprint, _linked(stage, shard)) for shard in shards), len(stage.kb))
+    stage.find_groups(shards, sum(map(links.rows.__getitem__, (shard.fingerprint for shard in shards))))
+    return links
 
 
-def occurring_entities(stage: ReadStage, shards: Sequence[Shard]) -> list[str]:
-    """Identifiers, sorted, of the entities that some image will judge."""
-    entities: set[str] = set()
-    for shard in shards:
-        for table in read_table_blocks(stage.links_path(shard), ["links"]):
-            links = link_arrays(table.column("links"), stage.text.max_candidates)
-            judged = np.zeros(len(links.entity_ids), bool)
-            judged[links.entity[links.judged]] = True
-            entities.update(links.entity_ids.filter(judged).to_pylist())
-    return sorted(entities)
+def _linked(stage: ReadStage, shard: Shard) -> LinkSummary:
+    if summary := stage.linked(shard):
+        return summary
+    raise OpenMofiError(f"{stage.links_path(shard)} cannot be read.", "Start the command again: it is made again.")
 
 
 @dataclass(frozen=True)

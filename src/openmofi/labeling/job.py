@@ -7,15 +7,11 @@ Each arrow is a table on disk, so a job that was killed goes on where it was and
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import pyarrow.parquet as pq
 
 from openmofi.encoders import CALIBRATION_FILE, GALLERY_FILE, Encoder, open_encoder
 from openmofi.encoders.folder import HEAD_OUTPUTS
@@ -27,6 +23,7 @@ from openmofi.labeling.adapt.bags import collect_bags
 from openmofi.labeling.adapt.check import check_adapter
 from openmofi.labeling.adapt.fit import fit_heads
 from openmofi.labeling.adapt.inputs import HeadSettings
+from openmofi.labeling.calibrate.calibration import Calibration
 from openmofi.labeling.calibrate.report import advice
 from openmofi.labeling.calibrate.rounds import Fitted
 from openmofi.labeling.corpus import Corpus, read_corpus
@@ -41,25 +38,25 @@ from openmofi.labeling.decide import (
     threshold_of,
 )
 from openmofi.labeling.judge.stage import Judge, JudgeStage
+from openmofi.labeling.judge.summary import LabelSummary
 from openmofi.labeling.label_settings import LabelSettings
-from openmofi.labeling.read.marked import MarkedCounts
 from openmofi.labeling.verdicts.threshold import Correction, read_correction
 from openmofi.linking import linker_fingerprint
 from openmofi.pairs import ReadSettings, read_pairs
 from openmofi.schema import LabelStatus
-from openmofi.storage import Outputs, Shard, claimed, file_fingerprint, finish_manifest, require_local
+from openmofi.storage import Manifest, Outputs, Shard, claimed, file_fingerprint, finish_manifest, require_local
 from openmofi.storage.addresses import is_utf8
-from openmofi.storage.atomic import table_metadata
-from openmofi.storage.blocks import read_table_blocks
+from openmofi.storage.manifest import output_stamp
 
 _PIECES = 20
+_PARTS = ("labels", "adapter")
 ADAPTER_SETTINGS = HeadSettings(learning_rate=5e-4)
 
 OUTPUTS = Outputs(
     ("labels/*.parquet", CALIBRATION_FILE, GALLERY_FILE, NOTE,
      *(f"adapter/{pattern}" for pattern in (*HEAD_OUTPUTS, CALIBRATION_FILE, GALLERY_FILE))),
     other=("texts/*/*.parquet", "ngrams/*/*.parquet", "repeats/*.parquet", "links/*/*.parquet",
-           "links/*/*.marked.json", "groups/*.arrow", "features/*/*.arrow", "features/*/*.unread.json",
+           "groups/*.arrow", "features/*/*.arrow", "features/*/*.unread.json",
            "entities/*/*.parquet"))
 
 
@@ -104,13 +101,26 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
     given = given_calibration(calibration, kb, encoder, settings) if calibration else None
     described, inputs = _described(shards, kb, encoder, settings), _inputs(shards, kb, encoder, settings, calibration)
     correction = read_correction(verdicts, settings.selection.target_precision, described, inputs) if verdicts else None
+    progress = progress or Quiet()
     with claimed(out, "labels", described, inputs, outputs=OUTPUTS, restart=restart) as manifest:
-        known, progress = given or known_calibration(kb, encoder, out, settings), progress or Quiet()
+        if manifest.finished and manifest.outputs == output_stamp(out, *_PARTS):
+            return _answered(manifest, encoder, out, progress)
+        known = given or known_calibration(kb, encoder, out, settings)
         with _suited(engine or LocalEngine(), shards, settings.read, progress).session() as session:
             counts = _label(shards, kb, encoder, out, settings, cache or out, known,
                             calibration or Path(out) / CALIBRATION_FILE, session, progress, correction)
-        finish_manifest(out, manifest, counts)
+        finish_manifest(out, manifest, counts, output_stamp(out, *_PARTS))
         return counts
+
+
+def _answered(manifest: Manifest, encoder: Encoder, out: str | Path, progress: Progress) -> dict[str, Any]:
+    """What a finished job answers, without looking at anything but its manifest and the names of its files."""
+    path = Path(out) / CALIBRATION_FILE
+    if path.exists():
+        encoder.calibrations[Calibration.load(path).fitted_for] = path
+    if hint := manifest.counts.get("advice"):
+        progress.say(hint)
+    return dict(manifest.counts)
 
 
 def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str | Path, settings: LabelSettings,
@@ -121,11 +131,10 @@ def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: st
     judges, threshold, adapter = _decided(corpus, out, settings, known, known_path, progress, correction)
     stage = JudgeStage(corpus.stage, judges, tuple(corpus.entities.ids.to_pylist()), settings.selection, threshold,
                        str(out))
-    missing = [shard for shard in shards if table_metadata(stage.path(shard)).get("whole") != "yes"]
-    if missing:
+    if missing := [shard for shard in shards if not stage.judged(shard)]:
         progress.begin("judge", len(missing))
         engine.run(stage, missing, progress)
-    counts = _count(stage, shards, correction) | {"entities": len(corpus.entities.ids), "threshold": threshold}
+    counts = _count(stage, corpus, correction) | {"entities": len(corpus.entities.ids), "threshold": threshold}
     if adapter:
         counts["adapter"] = adapter
     calibration = judges[0].calibration
@@ -223,22 +232,16 @@ def _adapted(corpus: Corpus, out: str | Path, settings: LabelSettings, progress:
     return open_encoder(f"run:{folder}", bases=[corpus.encoder])
 
 
-def _count(stage: JudgeStage, shards: Sequence[Shard], correction: Correction | None) -> dict[str, Any]:
-    status: Counter[str] = Counter()
-    probabilities: list[np.ndarray] = []
-    unread: Counter[str] = Counter()
-    rows_in = 0
-    for shard in shards:
-        for table in read_table_blocks(stage.path(shard), ["status", "entities"]):
-            status.update(table.column("status").to_pylist())
-            entities = table.column("entities").combine_chunks().flatten()
-            probabilities.append(entities.field("probability").filter(entities.field("accepted")).to_numpy())
-        rows_in += pq.read_metadata(stage.read.links_path(shard)).num_rows
-        unread.update(stage.read.features.unread_formats(shard.name, shard.fingerprint))
-    accepted = np.concatenate(probabilities)
-    marked = sum((stage.read.marked(shard) for shard in shards), MarkedCounts())
-    more = {"unread_formats": dict(sorted(unread.items()))} if unread else {}
-    more |= correction.counts(accepted) if correction else {}
-    return {"rows_in": rows_in, "rows_out": sum(status.values()), "accepted": len(accepted),
-            "expected_precision": float(accepted.mean(dtype=np.float64)) if len(accepted) else None,
-            "boilerplate": marked.as_dict(_PIECES), "status": dict(sorted(status.items())), **more}
+def _count(stage: JudgeStage, corpus: Corpus, correction: Correction | None) -> dict[str, Any]:
+    labels = sum((_judged(stage, shard) for shard in corpus.shards), LabelSummary())
+    more: dict[str, Any] = {"unread_formats": dict(sorted(labels.unread.items()))} if labels.unread else {}
+    more |= correction.counts(*labels.probabilities) if correction else {}
+    return {"rows_in": sum(map(corpus.rows, corpus.shards)), "rows_out": labels.status.total(),
+            "accepted": labels.accepted, "expected_precision": labels.expected_precision,
+            "boilerplate": corpus.links.marked.as_dict(_PIECES), "status": dict(sorted(labels.status.items())), **more}
+
+
+def _judged(stage: JudgeStage, shard: Shard) -> LabelSummary:
+    if summary := stage.judged(shard):
+        return summary
+    raise OpenMofiError(f"{stage.path(shard)} cannot be read.", "Start the command again: it is made again.")

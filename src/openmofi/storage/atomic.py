@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -126,13 +127,13 @@ def write_json(path: str | Path, content: Any) -> None:
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
-def write_table(path: str | Path, table: pa.Table, metadata: Mapping[str, str] | None = None) -> None:
+def write_table(path: str | Path, table: pa.Table, notes: Mapping[str, str] | None = None) -> None:
     """Write an Arrow table as Parquet (zstd) atomically; equal tables give equal bytes.
 
-    `metadata` is added to the file's schema metadata; `table_metadata` reads it back without reading rows.
+    `notes` are added to the file's schema metadata; `table_footer` reads them back without reading rows.
     """
-    if metadata:
-        kept = {**(table.schema.metadata or {}), **{k.encode(): v.encode() for k, v in metadata.items()}}
+    if notes:
+        kept = {**(table.schema.metadata or {}), **{k.encode(): v.encode() for k, v in notes.items()}}
         table = table.replace_schema_metadata(kept)
     # Arrow takes a path only where it is UTF-8.
     with atomic_path(path) as temporary, open(temporary, "wb") as handle:
@@ -260,16 +261,31 @@ def _in_words(kind: pa.DataType) -> str:
     return next((said for is_kind, said in words if is_kind(kind)), str(kind))
 
 
-def table_metadata(path: str | Path) -> dict[str, str]:
-    """The metadata that `write_table` stored in a Parquet file; empty if the file does not exist or is not whole."""
+@dataclass(frozen=True)
+class Footer:
+    """What stands at the end of a Parquet file, and is read without its rows.
+
+    Attributes:
+        rows: how many it has.
+        notes: what its writer noted (`write_table`, `openmofi.storage.blocks.table_blocks`), and what Arrow did.
+    """
+
+    rows: int
+    notes: Mapping[str, str]
+
+
+def table_footer(path: str | Path) -> Footer | None:
+    """The end of a Parquet file; `None` if the file does not exist or is not whole."""
     try:
         with open_address(path) as handle:
-            metadata = pq.ParquetFile(handle).schema_arrow.metadata or {}
+            metadata = pq.read_metadata(handle)
+            notes = metadata.metadata or {}
     except (OSError, pa.ArrowException, ValueError) as error:
         if not is_damage(error) and not isinstance(error, FileNotFoundError):
             raise
-        return {}
-    return {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in metadata.items()}
+        return None
+    return Footer(int(metadata.num_rows), {key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
+                                           for key, value in notes.items()})
 
 
 def remove_leftovers(folder: str | Path) -> None:

@@ -32,23 +32,22 @@ class _Elsewhere(Exception):
 
 
 @contextmanager
-def table_blocks(path: str | Path, schema: pa.Schema, metadata: Mapping[str, str] | None = None) -> Generator[Add]:
+def table_blocks(path: str | Path, schema: pa.Schema, notes: Mapping[str, str] | None = None) -> Generator[Add]:
     """Write a Parquet file (zstd) atomically; what is yielded takes the table's parts, of any size, in order.
 
     Args:
         path: local path or fsspec URL; nothing is there if the caller raises.
         schema: of all parts.
-        metadata: of the file, see `write_table`.
+        notes: for the file's footer (`openmofi.storage.atomic.table_footer`), as they are at the end of the block.
 
     Raises:
         OpenMofiError: `path` cannot be written.
     """
-    if metadata:
-        schema = schema.with_metadata({key.encode(): value.encode() for key, value in metadata.items()})
     with _through(), atomic_path(path) as temporary, \
-            pq.ParquetWriter(temporary, schema, compression="zstd") as writer, \
-            _collected(path, schema, writer.write_table, empty=True) as add:
-        yield add
+            pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        with _collected(path, schema, writer.write_table, empty=True) as add:
+            yield add
+        writer.add_key_value_metadata(dict(notes or {}))
 
 
 @contextmanager

@@ -34,6 +34,7 @@ class Manifest:
         inputs: name → fingerprint of what was read.
         counts: what it holds; empty until the stage is finished.
         finished: whether the stage ran to its end.
+        outputs: names and sizes of what it wrote, as a fingerprint; empty where the stage does not say.
         schema_version: of the tables of this kind; this OpenMOFI's where not given.
     """
 
@@ -42,6 +43,7 @@ class Manifest:
     inputs: dict[str, str] = field(default_factory=dict)
     counts: dict[str, Any] = field(default_factory=dict)
     finished: bool = False
+    outputs: str = ""
     schema_version: int = 0
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -185,8 +187,20 @@ def is_hidden(name: str) -> bool:
     return name.rstrip("/").rpartition("/")[2].startswith(".")
 
 
-def finish_manifest(folder: str | Path, manifest: Manifest, counts: Mapping[str, Any]) -> Manifest:
-    """Mark the stage as finished and store its counts."""
-    done = Manifest(**{**asdict(manifest), "counts": dict(counts), "finished": True})
+def finish_manifest(folder: str | Path, manifest: Manifest, counts: Mapping[str, Any], outputs: str = "") -> Manifest:
+    """Mark the stage as finished and store its counts, and what it wrote (`output_stamp`)."""
+    done = Manifest(**{**asdict(manifest), "counts": dict(counts), "finished": True, "outputs": outputs})
     write_json(f"{folder}/{MANIFEST}", asdict(done))
     return done
+
+
+def output_stamp(folder: str | Path, *parts: str) -> str:
+    """Fingerprint of the names and sizes of the files in `folder` and in its sub-folders `parts`: a listing each."""
+    filesystem, root = filesystem_of(folder)
+    found = []
+    for part in ("", *parts):
+        place = f"{root}/{part}".rstrip("/")
+        listed = filesystem.ls(place, detail=True) if filesystem.isdir(place) else []
+        found += [(part, str(file["name"]).rpartition("/")[2], int(file["size"])) for file in listed
+                  if file["type"] == "file" and not is_hidden(file["name"])]
+    return fingerprint(sorted(each for each in found if each[1] != MANIFEST))

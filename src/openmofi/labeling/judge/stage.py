@@ -19,11 +19,13 @@ from openmofi.labeling.calibrate.evidence import Scorer
 from openmofi.labeling.calibrate.neighbours import Gallery
 from openmofi.labeling.judge.context import Context
 from openmofi.labeling.judge.selection import Judgements, Opinion, judge
+from openmofi.labeling.judge.summary import LabelSummary
 from openmofi.labeling.label_settings import SelectionSettings
 from openmofi.labeling.read.links import ReadShard, judged_rows, mention_names
 from openmofi.labeling.read.stage import ReadStage
 from openmofi.schema import JUDGEMENT, LABELS, LabelStatus, PairStatus
 from openmofi.storage import Shard
+from openmofi.storage.atomic import table_footer
 from openmofi.storage.blocks import table_blocks
 
 
@@ -66,6 +68,10 @@ class JudgeStage:
         """Where the shard's labels are kept."""
         return f"{self.out}/labels/{shard.name}.parquet"
 
+    def judged(self, shard: Shard) -> LabelSummary | None:
+        """What the shard's labels say on the whole, if they have been made; a file that was cut off is made again."""
+        return LabelSummary.of(table_footer(self.path(shard)))
+
     def __call__(self) -> Work:
         """Project the entities, once a worker."""
         return ShardJudge(self).judge
@@ -85,13 +91,16 @@ class ShardJudge:
 
     def judge(self, shard: Shard) -> dict[str, Any]:
         """Write the shard's label table; returns `rows`, `labelled` and the count of each status."""
-        statuses: Counter[str] = Counter()
-        with table_blocks(self.stage.path(shard), LABELS, {"whole": "yes"}) as add:
+        unread = self.stage.read.features.unread_formats(shard.name, shard.fingerprint)
+        notes, summary = dict[str, str](), LabelSummary(unread=Counter(unread))
+        with table_blocks(self.stage.path(shard), LABELS, notes) as add:
             for read in ReadShard.blocks(self.stage.read, shard):
                 labels = self._labels(read)
                 add(labels)
-                statuses.update(labels.column("status").to_pylist())
-        return {"rows": statuses.total(), "labelled": statuses[LabelStatus.LABELLED], "status": dict(statuses)}
+                summary += LabelSummary.of_table(labels)
+            notes |= summary.notes()
+        status = summary.status
+        return {"rows": status.total(), "labelled": status[LabelStatus.LABELLED], "status": dict(status)}
 
     def _labels(self, read: ReadShard) -> pa.Table:
         links, texts = read.links, read.table.column("text").to_pylist()

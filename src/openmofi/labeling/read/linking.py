@@ -20,6 +20,7 @@ from openmofi.labeling.label_settings import TextSettings
 from openmofi.labeling.read.groups import source_key, template_key
 from openmofi.labeling.read.marked import MarkedCounts
 from openmofi.labeling.read.stage import ReadStage
+from openmofi.labeling.read.summary import BestRanks
 from openmofi.linking import open_linker
 from openmofi.mentions import open_detector
 from openmofi.mentions.patterns import MarkedSpan, pattern_spans
@@ -124,21 +125,23 @@ class ShardLinker:
 
     def link(self, shard: Shard) -> dict[str, Any]:
         """Write the shard's links, a block of rows at a time; returns its row count."""
-        rows, marked = 0, MarkedCounts()
-        with table_blocks(self.read.links_path(shard), LINKS) as write:
+        rows, marked, best = 0, MarkedCounts(), BestRanks()
+        notes: dict[str, str] = {}
+        with table_blocks(self.read.links_path(shard), LINKS, notes) as write:
             for table in read_table_blocks(self.read.texts_path(shard)):
-                links, counts = self._block(table)
+                links, counts = self._block(table, best)
                 write(links)
                 rows, marked = rows + len(links), marked + counts
-            # Before the links appear.
-            marked.write(self.read.marked_path(shard))
+            notes |= best.summary(self.read.kb, rows, marked).notes()
         return {"rows": rows}
 
-    def _block(self, table: pa.Table) -> tuple[pa.Table, MarkedCounts]:
+    def _block(self, table: pa.Table, best: BestRanks) -> tuple[pa.Table, MarkedCounts]:
         keys, texts, statuses, urls = (table[name].to_pylist() for name in TEXTS.names)
         usable = [text if status == PairStatus.OK else "" for text, status in zip(texts, statuses, strict=True)]
         linked = [row for start in range(0, len(usable), _BATCH)
                   for row in self.linker.link(usable[start:start + _BATCH])]
+        for row in linked:
+            best.add(row.links)
         links = pa.Table.from_arrays([
             *(table[name] for name in ("key", "text", "status")),
             pa.array([[_fields(mention) for mention in row.mentions] for row in linked], LINKS.field("mentions").type),

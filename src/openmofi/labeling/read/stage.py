@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from openmofi.engine.protocol import Work
 from openmofi.features.store import FeatureStore, PreparedImage, content_digits
@@ -24,16 +23,16 @@ from openmofi.features.stream import ahead
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.label_settings import TextSettings
 from openmofi.labeling.read.groups import PairKeys, join_groups
-from openmofi.labeling.read.marked import MarkedCounts
+from openmofi.labeling.read.summary import LinkSummary
 from openmofi.linking import linker_fingerprint
 from openmofi.mentions.repeats import Repeats, merge, summary
 from openmofi.pairs import read_pairs
 from openmofi.schema import NGRAMS, TEXTS, Pair, PairStatus
 from openmofi.storage import Shard, fingerprint, read_arrow, read_parquet, write_arrow, write_table
-from openmofi.storage.atomic import is_whole
+from openmofi.storage.atomic import is_whole, table_footer
 from openmofi.storage.blocks import BLOCK_ROWS, read_table_blocks, table_blocks
 
-_VERSION = 2
+_VERSION = 3
 _REMADE = "Remove it and start the command again."
 
 
@@ -80,10 +79,6 @@ class ReadStage:
         """Where the n-grams of the shard's texts are kept."""
         return self._path("ngrams", self.texts_key, shard)
 
-    def marked_path(self, shard: Shard) -> str:
-        """Where it is kept how much of the shard's texts is boilerplate."""
-        return self.links_path(shard).removesuffix(".parquet") + ".marked.json"
-
     def _path(self, kind: str, key: str, shard: Shard) -> str:
         return f"{self.features.cache}/{kind}/{key}/{shard.name}-{shard.fingerprint}.parquet"
 
@@ -97,9 +92,9 @@ class ReadStage:
         """Where it is kept which pairs of the corpus belong together."""
         return f"{self.features.cache}/groups/{self.groups_key}.arrow"
 
-    def linked(self, shard: Shard) -> bool:
-        """Whether the shard's links have been made; a file that was cut off is made again, and so with all."""
-        return is_whole(self.links_path(shard)) and MarkedCounts.is_kept(self.marked_path(shard))
+    def linked(self, shard: Shard) -> LinkSummary | None:
+        """What the shard's links say on the whole, if they have been made; a file that was cut off is made again."""
+        return LinkSummary.of(table_footer(self.links_path(shard)))
 
     def has_texts(self, shard: Shard) -> bool:
         """Whether the shard's texts, and where they are asked for their n-grams, have been read."""
@@ -109,9 +104,8 @@ class ReadStage:
         """Whether the features of the shard's images have been computed."""
         return self.features.has(shard.name, shard.fingerprint)
 
-    def unread(self, shards: Sequence[Shard]) -> list[Shard]:
-        """The shards of which something has still to be read before links can be made."""
-        linked = all(map(self.linked, shards))
+    def unread(self, shards: Sequence[Shard], *, linked: bool) -> list[Shard]:
+        """The shards of which something has still to be read, where all are `linked` or not."""
         return [shard for shard in shards if not self.has_features(shard) or not (linked or self.has_texts(shard))]
 
     def repeats(self) -> Repeats:
@@ -132,16 +126,12 @@ class ReadStage:
 
         write_table(self.repeats_path, merge(summaries, rows))
 
-    def marked(self, shard: Shard) -> MarkedCounts:
-        """How much of the shard's texts, which have been linked, is boilerplate."""
-        return MarkedCounts.read(self.marked_path(shard))
-
     def joined(self) -> pa.Table:
         """Which pairs of the corpus belong together, as `find_groups` found it; memory-mapped where it is local."""
         return read_arrow(self.groups_path)
 
-    def find_groups(self, shards: Sequence[Shard]) -> None:
-        """Find which pairs of `shards`, which have been linked, belong together, where that has not been done."""
+    def find_groups(self, shards: Sequence[Shard], rows: int) -> None:
+        """Find which of the `rows` pairs of `shards`, which have been linked, belong together, if not yet done."""
         if is_whole(self.groups_path):
             return
 
@@ -152,7 +142,6 @@ class ReadStage:
                 for table, images in zip(links, features, strict=True):
                     yield PairKeys.of(table, images.table)
 
-        rows = sum(pq.read_metadata(self.links_path(shard)).num_rows for shard in shards)
         write_arrow(self.groups_path, join_groups(keys, rows))
 
     def __call__(self) -> Work:

@@ -99,11 +99,12 @@ class Correction:
         """See `threshold_by_verdicts`."""
         return _lowest(probability, self.recalibration, target)
 
-    def counts(self, accepted: Doubles) -> dict[str, Any]:
-        """For the manifest, from the probabilities of the accepted labels."""
-        corrected = self.recalibration(accepted.astype(np.float64))
+    def counts(self, probability: Doubles, labels: Doubles) -> dict[str, Any]:
+        """For the manifest, from (n,) probabilities and how many accepted labels have each."""
+        corrected = self.recalibration(probability)
         return {"verdicts": {"judged": len(self.verdicts.said), "unsure": self.verdicts.unsure,
-                             "corrected_precision": float(corrected.mean()) if len(corrected) else None}}
+                             "corrected_precision": float(np.average(corrected, weights=labels)) if len(labels)
+                             else None}}
 
 
 def read_correction(path: str | Path, target: float | None, settings: Mapping[str, Any],
