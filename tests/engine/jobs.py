@@ -45,6 +45,23 @@ class Factory:
             os.kill(os.getpid(), signal.SIGKILL)
         return {"square": int(task) ** 2}
 
+    def hangs_once(self, task: str) -> dict[str, Any]:
+        if task == "2" and self._tries(task) == 1:
+            time.sleep(600)
+        return {"square": int(task) ** 2}
+
+    def three_is_broken(self, task: str) -> dict[str, Any]:
+        self._tries(task)
+        if task == "3":
+            raise OpenMofiError("Shard 3 is broken.", "Fetch it again.")
+        return {"square": int(task) ** 2}
+
+    def all_but_two_are_broken(self, task: str) -> dict[str, Any]:
+        self._tries(task)
+        if task not in ("0", "1"):
+            raise ValueError(f"{task} is odd")
+        return {"square": int(task) ** 2}
+
     def disk_fails_once(self, task: str) -> dict[str, Any]:
         if self._tries(task) == 1:
             raise OSError(5, "Input/output error")

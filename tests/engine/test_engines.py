@@ -104,12 +104,38 @@ def test_a_bug_is_not_tried_again(engine, tmp_path):
     assert tries(tmp_path) == {"3": 1}
 
 
-def test_an_error_of_ours_in_a_worker_keeps_its_hint_and_stops_the_others(tmp_path):
-    many = [str(number) for number in range(200)]
+def test_a_task_that_fails_for_good_stops_no_other(engine, tmp_path):
+    notes = Notes()
     with pytest.raises(OpenMofiError) as caught:
-        ProcessEngine(2).run(Factory("refuses", str(tmp_path)), many, Notes())
-    assert (caught.value.message, caught.value.hint) == ("Shard 0 is broken.", "Fetch it again.")
-    assert len(tries(tmp_path)) < 20
+        engine.run(Factory("three_is_broken", str(tmp_path)), TASKS, notes)
+    assert (caught.value.message, caught.value.hint) == ("Shard 3 is broken.", "Fetch it again.")
+    assert len(notes.advanced) == len(TASKS) - 1
+    assert notes.said == ["3 is set aside: Shard 3 is broken."]
+
+
+def test_what_is_set_aside_is_no_error(engine, tmp_path):
+    aside = []
+    results = engine.run(Factory("three_is_broken", str(tmp_path)), TASKS, Notes(), lambda *given: aside.append(given))
+    assert [result["square"] for result in results] == [square for square in SQUARES if square != 9]
+    (task, error), = aside
+    assert (task, error.message) == ("3", "Shard 3 is broken.")
+    everything = []
+    engine.run(Factory("three_is_broken", str(tmp_path)), ["3"], Notes(), lambda task, _: everything.append(task))
+    assert everything == ["3"]
+
+
+def test_ten_failures_in_a_row_stop_what_has_not_begun(engine, tmp_path):
+    many = [str(number) for number in range(200)]
+    with pytest.raises(ValueError, match="is odd"):
+        engine.run(Factory("all_but_two_are_broken", str(tmp_path)), many, Notes(), lambda *_: None)
+    assert 12 <= len(tries(tmp_path)) < 40
+
+
+def test_a_worker_that_hangs_is_replaced(tmp_path):
+    notes = Notes()
+    results = ProcessEngine(2, patience=3).run(Factory("hangs_once", str(tmp_path)), TASKS[:4], notes)
+    assert [result["square"] for result in results] == SQUARES[:4]
+    assert notes.said == ["2: its worker did not answer for 3 seconds and was ended; trying again"]
 
 
 def test_a_worker_that_is_killed_costs_only_its_task_a_try(tmp_path):

@@ -19,10 +19,12 @@ import openmofi
 import small_world as small_world_module
 from openmofi.encoders import Head, open_encoder, save_heads
 from openmofi.engine import Quiet
+from openmofi.engine.processes import ProcessEngine
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase, build_table
 from openmofi.knowledge.texts import DEFAULT_TEMPLATE
 from openmofi.labeling.calibrate.calibration import Calibration
+from openmofi.labeling.read import stage as stage_module
 from openmofi.pairs import Record, write_tar
 from openmofi.schema import LABELS, LabelStatus, PairStatus
 from openmofi.storage import read_manifest, write_table
@@ -111,6 +113,47 @@ def test_a_finished_job_answers_from_its_manifest_until_a_table_is_gone(
         damage(min((out / "labels").iterdir()))
         openmofi.label(small_world.shards, kb=small_world.kb, encoder=encoder, out=out, cache=labelled)
         assert digests(out) == before
+
+
+@pytest.mark.parametrize("engine", ["local", "processes:2"])
+def test_a_shard_that_cannot_be_read_is_set_aside_and_named(engine, small_world, small_encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr(ProcessEngine, "few", 0)
+    pairs = tmp_path / "pairs"
+    shutil.copytree(small_world.shards, pairs)
+    poisoned = sorted(pairs.iterdir())[1]
+    poisoned.write_bytes(poisoned.read_bytes()[:5000])
+    given = {"kb": small_world.kb, "encoder": small_encoder, "out": tmp_path / "out", "engine": engine}
+    for _ in range(2):
+        with pytest.raises(OpenMofiError, match=f"1 of 4 shards could not be labelled .{poisoned.stem}") as caught:
+            openmofi.label(pairs, **given)
+        assert "The others are in" in caught.value.message
+        labels = openmofi.Labels.open(tmp_path / "out")
+        assert set(tables(tmp_path / "out")) == {path.stem for path in pairs.iterdir()} - {poisoned.stem}
+        assert labels.summary["rows_in"] == labels.summary["rows_out"] == 240
+        assert set(labels.summary["failed"]) == {poisoned.stem}
+    dataset = openmofi.build_dataset(labels, kb=small_world.kb, out=tmp_path / "dataset", report=False)
+    assert len(dataset.to_arrow()) > 100
+
+
+def test_what_failed_is_tried_again_by_the_same_command(small_world, small_encoder, labelled, tmp_path, monkeypatch):
+    def reads(shard, *options):
+        if shard.name.endswith("2"):
+            raise ConnectionError("the store is away")
+        yield from read_pairs(shard, *options)
+
+    given = {"kb": small_world.kb, "encoder": small_encoder, "out": tmp_path / "out"}
+    read_pairs = stage_module.read_pairs
+    with monkeypatch.context() as patch:
+        patch.setattr(stage_module, "read_pairs", reads)
+        with pytest.raises(OpenMofiError, match="failed 3 times: the store is away"):
+            openmofi.label(small_world.shards, **given)
+    before = digests(tmp_path / "out")
+    counts = openmofi.label(small_world.shards, **given).summary
+    assert "failed" not in counts
+    assert counts["rows_in"] == len(small_world.truth)
+    after = digests(tmp_path / "out")
+    assert len(after) == len(before) + 1
+    assert before.items() <= after.items()
 
 
 def test_other_settings_in_the_same_folder_are_refused(small_world, small_encoder, labelled):

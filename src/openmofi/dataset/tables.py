@@ -36,7 +36,7 @@ class Folder:
 
     @classmethod
     def open(cls, path: str | Path, kind: str | None = None) -> Folder:
-        """Open a folder of `kind` `labels` or `dataset`; `None` takes either.
+        """Open a folder of `kind` `labels` or `dataset`; `None` takes either. Shards that failed are left out.
 
         Raises:
             OpenMofiError: it is neither, is not finished, or its manifest lists no shards.
@@ -47,7 +47,8 @@ class Folder:
         if not manifest.finished:
             raise OpenMofiError(f"{path} is not finished.", "Start the command that makes it again; it continues.")
         try:
-            shards = tuple(Shard(**shard) for shard in manifest.settings["shards"])
+            failed = manifest.counts.get("failed", {})
+            shards = tuple(Shard(**shard) for shard in manifest.settings["shards"] if shard["name"] not in failed)
         except (KeyError, TypeError) as error:
             raise OpenMofiError(f"The manifest of {path} lists no shards.", "Make the folder again.") from error
         if not shards:

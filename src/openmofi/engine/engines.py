@@ -9,7 +9,7 @@ from typing import Any
 from openmofi.engine.cluster import RayEngine
 from openmofi.engine.loop import Outcome, Worker, run_tasks
 from openmofi.engine.processes import ProcessEngine
-from openmofi.engine.protocol import Engine, Progress, WorkFactory
+from openmofi.engine.protocol import Engine, Progress, SetAside, WorkFactory
 from openmofi.errors import UsageError
 
 
@@ -22,9 +22,10 @@ class LocalEngine:
         """See `Engine.session`."""
         return nullcontext(self)
 
-    def run(self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress) -> list[dict[str, Any]]:
+    def run(self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress,
+            set_aside: SetAside | None = None) -> list[dict[str, Any]]:
         """See `Engine.run`."""
-        return run_tasks(_ThisProcess(factory), tasks, progress)
+        return run_tasks(_ThisProcess(factory), tasks, progress, set_aside)
 
 
 class _ThisProcess:

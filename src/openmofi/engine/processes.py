@@ -11,6 +11,7 @@ import os
 import pickle
 import signal
 import threading
+import time
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -20,8 +21,8 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from openmofi.engine.cores import cores
-from openmofi.engine.loop import Outcome, RemoteWorker, WorkerDied, run_tasks, unpickle_outcome
-from openmofi.engine.protocol import Engine, Progress, WorkFactory
+from openmofi.engine.loop import Outcome, Patience, RemoteWorker, WorkerDied, run_tasks, unpickle_outcome
+from openmofi.engine.protocol import Engine, Progress, SetAside, WorkFactory
 from openmofi.errors import OpenMofiError
 
 _JOIN_SECONDS = 5.0
@@ -30,29 +31,36 @@ _JOIN_SECONDS = 5.0
 class ProcessEngine:
     """Does the tasks in `workers` spawned processes (0: one a core).
 
-    A worker that dies (out of memory, a crash in a library) costs its task one try, and another takes its place.
+    A worker that dies (out of memory, a crash in a library) costs its task one try, and another takes its place. One
+    that hangs is ended (`openmofi.engine.loop.Patience`).
+
+    Args:
+        workers: how many.
+        patience: least seconds before a worker counts as hanging.
     """
 
     # A worker starts in some five seconds, most of them imports of PyTorch and the libraries over it. Measured on two
     # cores: two workers read 310 pairs a second where this process reads 240.
     few = 5000
 
-    def __init__(self, workers: int = 0) -> None:
+    def __init__(self, workers: int = 0, patience: float = Patience.least) -> None:
         self.workers = workers or cores()
+        self.patience = patience
 
     @contextmanager
     def session(self) -> Generator[Engine]:
         """See `Engine.session`."""
-        session = _Session(self.workers)
+        session = _Session(self.workers, self.patience)
         try:
             yield session
         finally:
             session.stop()
 
-    def run(self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress) -> list[dict[str, Any]]:
+    def run(self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress,
+            set_aside: SetAside | None = None) -> list[dict[str, Any]]:
         """See `Engine.run`."""
         with self.session() as session:
-            return session.run(factory, tasks, progress)
+            return session.run(factory, tasks, progress, set_aside)
 
 
 class _Session:
@@ -60,13 +68,14 @@ class _Session:
 
     few = ProcessEngine.few
 
-    def __init__(self, workers: int) -> None:
-        self._processes = _Processes(workers)
+    def __init__(self, workers: int, patience: float) -> None:
+        self._processes = _Processes(workers, patience)
 
     def session(self) -> AbstractContextManager[Engine]:
         return nullcontext(self)
 
-    def run(self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress) -> list[dict[str, Any]]:
+    def run(self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress,
+            set_aside: SetAside | None = None) -> list[dict[str, Any]]:
         try:
             self._processes.factory = pickle.dumps(factory)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
@@ -74,7 +83,7 @@ class _Session:
                                 "Define your own encoder in a module, outside of functions, or use the engine local."
                                 ) from error
         try:
-            return run_tasks(self._processes, tasks, progress)
+            return run_tasks(self._processes, tasks, progress, set_aside)
         except BaseException:
             # Some may still be at a task of this run, whose outcome nobody would take.
             self.stop()
@@ -137,6 +146,7 @@ class _Process:
     connection: Connection
     task: int | None = None
     factory: bytes = b""
+    since: float = 0.0
 
     @classmethod
     def start(cls, threads: int) -> _Process:
@@ -167,17 +177,23 @@ class _Process:
         self.connection.send((b"" if factory is self.factory else factory, task))
         self.factory = factory
 
+    def kill(self) -> None:
+        """End it amid its task."""
+        self.connection.close()
+        self.process.kill()
+        self.process.join()
+
     def stop(self) -> None:
         self.connection.close()
         self.process.join(_JOIN_SECONDS if self.task is None else 0)
         if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
+            self.kill()
 
 
 class _Processes:
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, patience: float) -> None:
         self.started: list[_Process] = []
+        self._patience = Patience(patience)
         self.factory = b""
         self._limit = limit
         self._threads = max(1, cores() // limit)
@@ -193,23 +209,32 @@ class _Processes:
         # A worker that has died is noticed by `wait`.
         with suppress(BrokenPipeError, ConnectionResetError):
             process.send(self.factory, task)
-        process.task = number
+        process.task, process.since = number, time.monotonic()
 
     def wait(self) -> list[tuple[int, Outcome]]:
         busy = [process for process in self.started if process.task is not None]
         if not busy:
             return []
         # The process as well as its pipe: a grandchild may hold the pipe open beyond its death.
-        handles = set(wait([handle for process in busy for handle in (process.connection, process.process.sentinel)]))
-        ended = []
+        overdue = min(process.since for process in busy) + self._patience.limit
+        handles = set(wait([handle for process in busy for handle in (process.connection, process.process.sentinel)],
+                           max(overdue - time.monotonic(), 0.0)))
+        now, ended = time.monotonic(), []
         for process in busy:
-            if process.task is not None and process.ready(handles):
+            assert process.task is not None
+            if process.ready(handles):
                 outcome = process.outcome()
-                ended.append((process.task, outcome))
-                process.task = None
-                if isinstance(outcome, WorkerDied):
-                    self.started.remove(process)
-        return ended
+                self._patience.longest = max(self._patience.longest, now - process.since)
+            elif now - process.since >= self._patience.limit:
+                process.kill()
+                outcome = self._patience.died()
+            else:
+                continue
+            ended.append((process.task, outcome))
+            process.task = None
+            if isinstance(outcome, WorkerDied):
+                self.started.remove(process)
+        return ended or self.wait()
 
 
 def _cause_of_death(code: int | None) -> str:

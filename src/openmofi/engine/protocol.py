@@ -13,6 +13,10 @@ WorkFactory = Callable[[], Work]
 """Picklable; called once in each worker, where what is heavy (a knowledge base, an encoder) is opened."""
 
 
+SetAside = Callable[[Any, Exception], None]
+"""Takes a task that failed for good, and why."""
+
+
 class Progress(Protocol):
     """Receives what happens; the command line draws it."""
 
@@ -51,11 +55,21 @@ class Engine(Protocol):
     def session(self) -> AbstractContextManager[Engine]:
         """The same, whose workers live on from one run to the next until the end of the block."""
 
-    def run(self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress) -> list[dict[str, Any]]:
-        """Do every task once. A task is tried again if its worker dies, or on an input/output or memory error.
+    def run(self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress,
+            set_aside: SetAside | None = None) -> list[dict[str, Any]]:
+        """Do every task once. A task is tried again if its worker dies or hangs, or on an input/output or memory error.
 
-        Returns the results in the order of `tasks`.
+        One that fails for good stops no other, unless at first nothing but failures comes: see
+        `openmofi.engine.loop.run_tasks`.
+
+        Args:
+            factory, tasks, progress: what is done.
+            set_aside: takes the tasks that failed for good and why; then they are no error.
+
+        Returns:
+            The results in the order of `tasks`, without those that were set aside.
 
         Raises:
-            OpenMofiError: a task failed for good; what other tasks finished is kept on disk.
+            OpenMofiError: a task failed for good, at the end; what other tasks finished is kept on disk. An exception
+                that is not ours is raised as it is.
         """

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from openmofi.encoders import Encoder
 from openmofi.encoders.scale import fit_scale
 from openmofi.engine import Engine, Progress
+from openmofi.engine.protocol import SetAside, WorkFactory
 from openmofi.errors import OpenMofiError
 from openmofi.features.entities import EntityFeatures, embed_entities
 from openmofi.features.store import FeatureStore
@@ -78,15 +79,21 @@ class Corpus:
 
 
 def read_corpus(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, settings: LabelSettings,
-                cache: str | Path, engine: Engine, progress: Progress, reference: Sequence[str] = ()) -> Corpus:
+                cache: str | Path, engine: Engine, progress: Progress, reference: Sequence[str] = (),
+                set_aside: SetAside | None = None) -> Corpus:
     """Read what has not been read yet, and embed the entities that occur and those of `reference`.
 
+    Args:
+        shards, kb, encoder, settings, cache, engine, progress: of the job.
+        reference: identifiers.
+        set_aside: takes shards that cannot be read; the corpus goes on without them, if others are left.
+
     Raises:
-        OpenMofiError: a shard cannot be read, or the cache cannot be written.
+        OpenMofiError: a shard cannot be read and is not set aside, or the cache cannot be written.
     """
     features = FeatureStore(str(cache), encoder, settings.read, settings.batch_size, settings.max_image_pixels)
     stage = ReadStage.plan(kb, settings.text, features, shards)
-    links = _read(stage, shards, engine, progress)
+    shards, links = _read(stage, shards, engine, progress, set_aside)
     occurring = kb.ids(links.judged(settings.text.max_candidates))
     if not occurring:
         progress.say(f"None of the texts names an entity of the knowledge base {kb.path}: nothing can be labelled.")
@@ -96,23 +103,37 @@ def read_corpus(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, se
     return Corpus(stage, tuple(shards), kb, encoder, entities, template, links)
 
 
-def _read(stage: ReadStage, shards: Sequence[Shard], engine: Engine, progress: Progress) -> CorpusSummary:
-    """Make the tables of texts, features, repeated n-grams, links and groups that are missing."""
+def _read(stage: ReadStage, shards: Sequence[Shard], engine: Engine, progress: Progress,
+          set_aside: SetAside | None) -> tuple[Sequence[Shard], CorpusSummary]:
+    """Make the tables of texts, features, repeated n-grams, links and groups that are missing.
+
+    Returns:
+        The shards without those that were set aside, and what their links say.
+    """
+    failed: dict[Shard, Exception] = {}
+
+    def run(name: str, factory: WorkFactory, tasks: Sequence[Shard]) -> None:
+        progress.begin(name, len(tasks))
+        engine.run(factory, tasks, progress, failed.__setitem__ if set_aside else None)
+
     unlinked = [shard for shard in shards if not stage.linked(shard)]
     unread = stage.unread(shards, linked=not unlinked)
     if unread or unlinked:
         # A killed job's half-written tables may be as large as its shards.
         remove_leftovers(stage.features.cache)
     if unread:
-        progress.begin("read", len(unread))
-        engine.run(stage, unread, progress)
+        run("read", stage, unread)
     if unlinked:
-        stage.find_repeats(shards)
-        progress.begin("link", len(unlinked))
-        engine.run(LinkStage(stage), unlinked, progress)
-    links = CorpusSummary.of(((shard.fingerprint, _linked(stage, shard)) for shard in shards), len(stage.kb))
-    stage.find_groups(shards, sum(map(links.rows.__getitem__, (shard.fingerprint for shard in shards))))
-    return links
+        stage.find_repeats([shard for shard in shards if shard not in failed])
+        run("link", LinkStage(stage), [shard for shard in unlinked if shard not in failed])
+    whole = [shard for shard in shards if shard not in failed]
+    for shard, error in failed.items():
+        if not whole or not set_aside:
+            raise error
+        set_aside(shard, error)
+    links = CorpusSummary.of(((shard.fingerprint, _linked(stage, shard)) for shard in whole), len(stage.kb))
+    stage.find_groups(whole, sum(links.rows[shard.fingerprint] for shard in whole))
+    return whole, links
 
 
 def _linked(stage: ReadStage, shard: Shard) -> LinkSummary:

@@ -7,8 +7,8 @@ Each arrow is a table on disk, so a job that was killed goes on where it was and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from openmofi.encoders import CALIBRATION_FILE, GALLERY_FILE, Encoder, open_encoder
 from openmofi.encoders.folder import HEAD_OUTPUTS
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
+from openmofi.engine.loop import reason_of
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.features.store import NOTE
 from openmofi.knowledge import KnowledgeBase
@@ -50,6 +51,7 @@ from openmofi.storage.manifest import output_stamp
 
 _PIECES = 20
 _PARTS = ("labels", "adapter")
+_NAMED = 5
 ADAPTER_SETTINGS = HeadSettings(learning_rate=5e-4)
 
 OUTPUTS = Outputs(
@@ -90,8 +92,9 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
 
     Raises:
         UsageError: the output or the cache is not local, or a name is not UTF-8.
-        OpenMofiError: the encoder cannot compare images with texts, a shard is damaged, the output was made with other
-            settings, there is too little to calibrate on.
+        OpenMofiError: the encoder cannot compare images with texts, the output was made with other settings, there is
+            too little to calibrate on. At the end, where shards are damaged or could not be read: the others are
+            labelled.
     """
     encoder.require_comparison()
     if cache:
@@ -103,14 +106,16 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
     correction = read_correction(verdicts, settings.selection.target_precision, described, inputs) if verdicts else None
     progress = progress or Quiet()
     with claimed(out, "labels", described, inputs, outputs=OUTPUTS, restart=restart) as manifest:
-        if manifest.finished and manifest.outputs == output_stamp(out, *_PARTS):
+        if manifest.finished and "failed" not in manifest.counts and manifest.outputs == output_stamp(out, *_PARTS):
             return _answered(manifest, encoder, out, progress)
         known = given or known_calibration(kb, encoder, out, settings)
         with _suited(engine or LocalEngine(), shards, settings.read, progress).session() as session:
             counts = _label(shards, kb, encoder, out, settings, cache or out, known,
                             calibration or Path(out) / CALIBRATION_FILE, session, progress, correction)
         finish_manifest(out, manifest, counts, output_stamp(out, *_PARTS))
-        return counts
+    if "failed" in counts:
+        raise _missing(counts["failed"], len(shards), out)
+    return counts
 
 
 def _answered(manifest: Manifest, encoder: Encoder, out: str | Path, progress: Progress) -> dict[str, Any]:
@@ -126,14 +131,18 @@ def _answered(manifest: Manifest, encoder: Encoder, out: str | Path, progress: P
 def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str | Path, settings: LabelSettings,
            cache: str | Path, known: Fitted | None, known_path: str | Path, engine: Engine, progress: Progress,
            correction: Correction | None) -> dict[str, Any]:
+    failed: dict[Shard, Exception] = {}
     corpus = read_corpus(shards, kb, encoder, settings, cache, engine, progress,
-                         known.calibration.reference if known else ())
+                         known.calibration.reference if known else (), failed.__setitem__)
     judges, threshold, adapter = _decided(corpus, out, settings, known, known_path, progress, correction)
     stage = JudgeStage(corpus.stage, judges, tuple(corpus.entities.ids.to_pylist()), settings.selection, threshold,
                        str(out))
-    if missing := [shard for shard in shards if not stage.judged(shard)]:
+    if missing := [shard for shard in corpus.shards if not stage.judged(shard)]:
         progress.begin("judge", len(missing))
-        engine.run(stage, missing, progress)
+        engine.run(stage, missing, progress, failed.__setitem__)
+    if len(failed) == len(shards):
+        raise next(iter(failed.values()))
+    corpus = replace(corpus, shards=tuple(shard for shard in corpus.shards if shard not in failed))
     counts = _count(stage, corpus, correction) | {"entities": len(corpus.entities.ids), "threshold": threshold}
     if adapter:
         counts["adapter"] = adapter
@@ -144,7 +153,18 @@ def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: st
         counts["advice"] = hint
         progress.say(hint)
     corpus.stage.features.note(out)
+    if failed:
+        counts["failed"] = {shard.name: reason_of(error) for shard, error in failed.items()}
     return counts
+
+
+def _missing(failed: Mapping[str, str], shards: int, out: str | Path) -> OpenMofiError:
+    """What a job ends with that has labelled all but a few shards."""
+    named = "; ".join(f"{name}: {reason}" for name, reason in islice(failed.items(), _NAMED))
+    more = f"; and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
+    return OpenMofiError(
+        f"{len(failed)} of {shards:,} shards could not be labelled ({named}{more}). The others are in {out}.",
+        "Start the same command again: it tries these alone. A shard whose content changes is labelled by itself.")
 
 
 def _suited(engine: Engine, shards: Sequence[Shard], read: ReadSettings, progress: Progress) -> Engine:

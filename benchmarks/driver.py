@@ -1,0 +1,154 @@
+"""What the label job's driver costs by itself: a job of many shards whose tasks take no time.
+
+The job is the real one (`openmofi.labeling.label`), its engine is not: it does the first task of a stage, and gives
+every other shard a hard link to what came out. What is left is what the driver does: looking at what is there, merging
+what the shards repeat, grouping, calibration, counting. Every size runs in a process of its own, on shards of the same
+pairs; the seconds of linking are taken off.
+
+Three times are taken: of the job, of the job that begins again with all tables there but no labels counted, and of
+the finished job. The last answers from its manifest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import harness
+
+SIZES = (1_000, 10_000, 100_000)
+
+
+class FreeTasks:
+    """An engine whose tasks cost nothing: the first is done, the outputs of the others are links to its own."""
+
+    few = 0
+
+    def __init__(self) -> None:
+        from openmofi.engine import LocalEngine
+
+        self.seconds = 0.0
+        self._local = LocalEngine()
+
+    def session(self) -> Any:
+        """See `openmofi.engine.protocol.Engine.session`."""
+        return nullcontext(self)
+
+    def run(self, factory: Any, tasks: Sequence[Any], progress: Any) -> list[dict[str, Any]]:
+        """See `openmofi.engine.protocol.Engine.run`."""
+        from openmofi.labeling.judge.stage import JudgeStage
+        from openmofi.labeling.read.linking import LinkStage
+        from openmofi.labeling.read.stage import ReadStage
+
+        start = time.perf_counter()
+        try:
+            if isinstance(factory, ReadStage):
+                paths = [factory.texts_path, factory.ngrams_path,
+                         lambda shard: factory.features.path(shard.name, shard.fingerprint)]
+            elif isinstance(factory, LinkStage):
+                paths = [factory.read.links_path]
+            elif isinstance(factory, JudgeStage):
+                paths = [factory.path]
+            else:
+                return self._local.run(factory, tasks, progress)
+            first = self._local.run(factory, tasks[:1], progress)
+            for path in paths:
+                source = path(tasks[0])
+                for task in tasks[1:]:
+                    os.link(source, path(task))
+            return first * len(tasks)
+        finally:
+            self.seconds += time.perf_counter() - start
+
+
+def simulate(root: Path, shards: int, pairs: int) -> dict[str, Any]:
+    """One size; seconds and memory beyond what is there before the job."""
+    import numpy as np
+    from PIL import Image
+
+    from openmofi.encoders import as_encoder
+    from openmofi.engine import Quiet
+    from openmofi.knowledge import KnowledgeBase, build_table
+    from openmofi.labeling import LabelSettings, label
+    from openmofi.pairs import Record, write_tar
+    from openmofi.storage import expand_shards
+
+    draw = np.random.default_rng(0)
+    names = [f"thing{number}" for number in range(1000)]
+    source = root / "source"
+    source.mkdir(parents=True)
+    (source / "entities.csv").write_text("id,name\n" + "".join(f"e{number},{name}\n"
+                                                               for number, name in enumerate(names)))
+    build_table(source, root / "kb")
+
+    def encoded(number: int) -> bytes:
+        image = Image.fromarray(draw.integers(0, 256, (32, 32, 3), np.uint8))
+        path = root / "image.png"
+        image.save(path)
+        return path.read_bytes()
+
+    records = [Record(f"{number:06d}", encoded(number), f"a photo of {names[number % 1000]} and {names[number * 7 % 1000]}")
+               for number in range(pairs)]
+    folder = root / "pairs"
+    folder.mkdir()
+    write_tar(folder / "s000000.tar", records)
+    for number in range(1, shards):
+        os.link(folder / "s000000.tar", folder / f"s{number:06d}.tar")
+
+    def features(values: Sequence[Any]) -> np.ndarray[Any, Any]:
+        return np.stack([np.random.default_rng(abs(hash(str(value)[:40])) % 2**32).standard_normal(64)
+                         for value in values]).astype(np.float32)
+
+    encoder = as_encoder((lambda images: features([image.tobytes()[:40] for image in images]), features))
+    found = expand_shards([str(folder)])
+    kb, settings = KnowledgeBase.open(root / "kb"), LabelSettings()
+    before, row = harness.peak_mib(), {"shards": shards, "pairs": pairs}
+    for name in ("job", "again", "finished"):
+        if name == "again":
+            (root / "out/manifest.json").write_text((root / "out/manifest.json").read_text().replace(
+                '"outputs": "', '"outputs": "other '))
+        engine, start = FreeTasks(), time.perf_counter()
+        counts = label(found, kb, encoder, root / "out", settings, engine=engine, progress=Quiet())
+        row[f"{name}_s"] = time.perf_counter() - start - engine.seconds
+        assert counts["rows_in"] == counts["rows_out"] == shards * pairs
+    row["mib"] = harness.peak_mib() - before
+    return row
+
+
+def main() -> None:
+    """Measure and write `results/driver.json`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--pairs", type=int, default=64, help="pairs of a shard")
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        with tempfile.TemporaryDirectory(dir="runs") as folder:
+            print(json.dumps(simulate(Path(folder), arguments.one, arguments.pairs)))
+        return
+    Path("runs").mkdir(exist_ok=True)
+    rows = []
+    for size in arguments.sizes:
+        done = subprocess.run([sys.executable, __file__, "--one", str(size), "--pairs", str(arguments.pairs)],
+                              check=True, stdout=subprocess.PIPE, text=True)
+        rows.append(json.loads(done.stdout))
+        print(rows[-1], flush=True)
+    last = rows[-1]
+    harness.write_result("driver", rows, {
+        "seconds_per_1000_shards": 1000 * last["job_s"] / last["shards"],
+        "again_seconds_per_1000_shards": 1000 * last["again_s"] / last["shards"],
+        "mib_per_1000_shards": 1000 * (last["mib"] - rows[0]["mib"]) / max(last["shards"] - rows[0]["shards"], 1),
+        "finished_seconds": last["finished_s"]})
+
+
+if __name__ == "__main__":
+    main()
