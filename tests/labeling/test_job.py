@@ -135,6 +135,15 @@ def test_a_shard_that_cannot_be_read_is_set_aside_and_named(engine, small_world,
     assert len(dataset.to_arrow()) > 100
 
 
+def test_a_corpus_is_merged_in_parts_with_the_same_outcome(small_world, small_encoder, labelled, tmp_path, monkeypatch):
+    monkeypatch.setattr("openmofi.storage.two_pass.PART", 1)
+    openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out")
+    assert digests(tmp_path / "out") == digests(labelled)
+    for kind in ("repeats", "groups"):
+        (one,), (other,) = ([path.read_bytes() for path in (out / kind).iterdir()] for out in (labelled, tmp_path / "out"))
+        assert one == other
+
+
 def test_what_failed_is_tried_again_by_the_same_command(small_world, small_encoder, labelled, tmp_path, monkeypatch):
     def reads(shard, *options):
         if shard.name.endswith("2"):

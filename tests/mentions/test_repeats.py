@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from openmofi.mentions.repeats import Repeats, Words, least_images, merge, summary
+from openmofi.mentions.repeats import RepeatMerge, Repeats, Words, least_images, summary
 from openmofi.schema import NGRAMS
+from openmofi.storage.two_pass import merged
 
 NOUNS = [f"{first}{last}" for first in ("lo", "ma", "ti", "pe", "su", "ka") for last in (
     "rin", "dop", "sel", "bat", "gum", "fet", "nil", "zor", "wex", "vyn")]
@@ -22,7 +23,7 @@ def spread(texts: list[str], images: list[str] | None = None, shards: int = 4) -
     images = images or [f"{number:016x}" for number in range(len(texts))]
     parts = [(texts[shard::shards], images[shard::shards]) for shard in range(shards)]
     tables = [summary(of_shard, digits) for of_shard, digits in parts]
-    return [of_shard for of_shard, _ in parts], Repeats(merge(lambda: tables, len(texts)))
+    return [of_shard for of_shard, _ in parts], Repeats(merged(RepeatMerge(len(texts), sum(map(len, tables))), lambda: tables))
 
 
 def held(repeats: Repeats, text: str, word: str) -> bool:
@@ -126,9 +127,9 @@ def test_the_kept_counts_are_exact_however_small_the_sketch(monkeypatch):
     expected = whole.filter(pa.array(whole["images"].to_numpy() >= least_images(len(texts))))
     monkeypatch.setattr("openmofi.mentions.repeats._SKETCH_BITS", (6, 6))
     parts = [summary(texts[start::3], [f"{row:016x}" for row in range(start, len(texts), 3)]) for start in range(3)]
-    merged = merge(lambda: parts, len(texts))
-    assert merged["ngram"] == expected["ngram"]
-    assert merged["images"] == expected["images"]
+    found = merged(RepeatMerge(len(texts), sum(map(len, parts))), lambda: parts)
+    assert found["ngram"] == expected["ngram"]
+    assert found["images"] == expected["images"]
 
 
 def test_least_images_grows_slower_than_the_corpus():

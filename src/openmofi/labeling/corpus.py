@@ -112,9 +112,11 @@ def _read(stage: ReadStage, shards: Sequence[Shard], engine: Engine, progress: P
     """
     failed: dict[Shard, Exception] = {}
 
-    def run(name: str, factory: WorkFactory, tasks: Sequence[Shard]) -> None:
+    def run(name: str, factory: WorkFactory, tasks: Sequence[Any], aside: SetAside | None = None) -> None:
         progress.begin(name, len(tasks))
-        engine.run(factory, tasks, progress, failed.__setitem__ if set_aside else None)
+        engine.run(factory, tasks, progress, aside)
+
+    fails = failed.__setitem__ if set_aside else None
 
     unlinked = [shard for shard in shards if not stage.linked(shard)]
     unread = stage.unread(shards, linked=not unlinked)
@@ -122,17 +124,17 @@ def _read(stage: ReadStage, shards: Sequence[Shard], engine: Engine, progress: P
         # A killed job's half-written tables may be as large as its shards.
         remove_leftovers(stage.features.cache)
     if unread:
-        run("read", stage, unread)
+        run("read", stage, unread, fails)
     if unlinked:
-        stage.find_repeats([shard for shard in shards if shard not in failed])
-        run("link", LinkStage(stage), [shard for shard in unlinked if shard not in failed])
+        stage.find_repeats([shard for shard in shards if shard not in failed], run)
+        run("link", LinkStage(stage), [shard for shard in unlinked if shard not in failed], fails)
     whole = [shard for shard in shards if shard not in failed]
     for shard, error in failed.items():
         if not whole or not set_aside:
             raise error
         set_aside(shard, error)
     links = CorpusSummary.of(((shard.fingerprint, _linked(stage, shard)) for shard in whole), len(stage.kb))
-    stage.find_groups(whole, sum(links.rows[shard.fingerprint] for shard in whole))
+    stage.find_groups(whole, sum(links.rows[shard.fingerprint] for shard in whole), run)
     return whole, links
 
 

@@ -8,9 +8,9 @@ boilerplate, since what stands around it varies, nor what fills the slot of a te
 nor a word that its language gives away ("brushing her teeth"), since such stretches are short.
 
 **Counting** is by 64-bit hashes of n-grams of 2 to 4 words, once an image. A shard's summary is its n-grams with the
-number of images; `merge` keeps those in enough images: a count-min sketch of a fixed size (Cormode & Muthukrishnan,
-J. Algorithms 55, 2005) finds which these may be, a second pass counts them exactly. Copies of an image in other shards
-are told by a 64-bit sketch of the images' hashes (linear counting; Whang et al., TODS 15, 1990).
+number of images; `RepeatMerge` keeps those in enough images: a count-min sketch of a fixed size (Cormode and
+Muthukrishnan, J. Algorithms 55, 2005) finds which these may be, a second pass counts them exactly. Copies of an image in
+other shards are told by a 64-bit sketch of the images' hashes (linear counting; Whang et al., TODS 15, 1990).
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -117,37 +118,62 @@ def _summed(ngram: Hashes, images: Ints, sketch: Hashes) -> pa.Table:
     return pa.Table.from_arrays([pa.array(column) for column in columns], schema=NGRAMS)
 
 
-def merge(summaries: Callable[[], Iterable[pa.Table]], rows: int) -> pa.Table:
-    """The n-grams that are repeated in the whole corpus; memory does not grow with it.
+@dataclass(frozen=True)
+class RepeatMerge:
+    """From the shards' summaries to the n-grams that are repeated in the whole corpus; memory does not grow with it.
 
-    Args:
-        summaries: gives the summaries of all shards, whole or in pieces, as often as it is called.
-        rows: usable pairs of the corpus.
+    A `openmofi.storage.two_pass.TwoPass`.
+
+    Attributes:
+        pairs: usable ones of the corpus.
+        ngrams: rows of all summaries.
     """
-    least, total = least_images(rows), sum(len(table) for table in summaries())
-    bits = int(np.clip(math.ceil(math.log2(max(total, 1))), *_SKETCH_BITS))
-    cells = np.zeros((2, 1 << bits), np.int64)
-    for table in summaries():
-        ngram, images = table["ngram"].to_numpy(), table["images"].to_numpy()
-        for number in range(2):
-            np.add.at(cells[number], _cell(ngram, number, bits), images)
-    kept, held = [NGRAMS.empty_table()], 0
-    for table in summaries():
-        ngram = table["ngram"].to_numpy()
-        estimate = np.minimum(*(cells[number][_cell(ngram, number, bits)] for number in range(2)))
-        kept.append(table.filter(pa.array(estimate >= least)))
-        held += len(kept[-1])
-        if held >= max(_HELD_ROWS, len(kept[0])):
-            kept, held = [_joined(kept)], 0
-    joined = _joined(kept)
-    distinct = np.bitwise_count(joined["sketch"].to_numpy())
-    # Half as many distinct images as there should be are enough, since bits of the sketch meet; at 60 it is full.
-    wanted = min(60.0, 64 * (1 - math.exp(-least / 128)))
-    return joined.filter(pa.array((joined["images"].to_numpy() >= least) & (distinct >= wanted)))
+
+    pairs: int
+    ngrams: int
+
+    @property
+    def _bits(self) -> int:
+        return int(np.clip(math.ceil(math.log2(max(self.ngrams, 1))), *_SKETCH_BITS))
+
+    def sketch(self, blocks: Iterable[pa.Table]) -> NDArray[Any]:
+        """(2, 2^bits) int64: how many images the n-grams of each cell stand with, by two hashes."""
+        cells = np.zeros((2, 1 << self._bits), np.int64)
+        for table in blocks:
+            ngram, images = table["ngram"].to_numpy(), table["images"].to_numpy()
+            for number in range(2):
+                np.add.at(cells[number], _cell(ngram, number, self._bits), images)
+        return cells
+
+    def combined(self, first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
+        """Their sum."""
+        first += second
+        return first
+
+    def kept(self, blocks: Iterable[pa.Table], sketch: NDArray[Any]) -> pa.Table:
+        """N-grams that may stand with enough images."""
+        least, bits = least_images(self.pairs), self._bits
+        kept, held = [NGRAMS.empty_table()], 0
+        for table in blocks:
+            ngram = table["ngram"].to_numpy()
+            estimate = np.minimum(*(sketch[number][_cell(ngram, number, bits)] for number in range(2)))
+            kept.append(table.filter(pa.array(estimate >= least)))
+            held += len(kept[-1])
+            if held >= max(_HELD_ROWS, len(kept[0])):
+                kept, held = [_joined(kept)], 0
+        return _joined(kept)
+
+    def joined(self, parts: Iterable[pa.Table]) -> pa.Table:
+        """N-grams that stand with enough images, which are distinct enough."""
+        least, joined = least_images(self.pairs), _joined(list(parts))
+        distinct = np.bitwise_count(joined["sketch"].to_numpy())
+        # Half as many distinct images as there should be are enough, since bits of the sketch meet; at 60 it is full.
+        wanted = min(60.0, 64 * (1 - math.exp(-least / 128)))
+        return joined.filter(pa.array((joined["images"].to_numpy() >= least) & (distinct >= wanted)))
 
 
 _HELD_ROWS = 1 << 18
-"""Rows that `merge` gathers at least before it sums them."""
+"""Rows that are gathered at least before they are summed."""
 
 
 def _cell(ngram: Hashes, number: int, bits: int) -> Ints:

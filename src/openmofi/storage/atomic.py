@@ -288,6 +288,17 @@ def table_footer(path: str | Path) -> Footer | None:
                                            for key, value in notes.items()})
 
 
+def require_footer(path: str | Path) -> Footer:
+    """The end of a Parquet file.
+
+    Raises:
+        OpenMofiError: it does not exist, or is not whole.
+    """
+    if footer := table_footer(path):
+        return footer
+    raise OpenMofiError(f"{path} cannot be read.", "Start the same command again: it is made again.")
+
+
 def remove_leftovers(folder: str | Path) -> None:
     """Remove temporary files that a killed process left in a local `folder`; those of running processes stay."""
     if is_remote(folder):

@@ -3,8 +3,10 @@
 import pytest
 
 from openmofi.labeling.read import stage
-from openmofi.mentions.repeats import merge
+from openmofi.mentions.repeats import RepeatMerge
+from openmofi.storage.atomic import table_footer
 from openmofi.storage.blocks import read_table_blocks
+from openmofi.storage.two_pass import merged
 
 ROWS = [(f"{number % 7} words of a text that {number % 3} repeats", f"{number:x}") for number in range(50)]
 
@@ -19,6 +21,7 @@ def counted(path, batch: int) -> bytes:
 def test_batches_do_not_matter(tmp_path, monkeypatch):
     monkeypatch.setattr(stage, "BLOCK_ROWS", 16)
     first = counted(tmp_path / "1.parquet", 1)
+    assert table_footer(tmp_path / "1.parquet").notes["openmofi.usable"] == "50"
     assert all(counted(tmp_path / f"{batch}.parquet", batch) == first for batch in (3, 16, 40, 100))
 
 
@@ -27,7 +30,7 @@ def test_blocks_of_distinct_images_do_not_matter_to_what_is_repeated(tmp_path, m
     counted(tmp_path / "whole.parquet", 10)
     monkeypatch.setattr(stage, "BLOCK_ROWS", block)
     counted(tmp_path / "cut.parquet", 10)
-    whole, cut = (merge(lambda name=name: read_table_blocks(tmp_path / f"{name}.parquet"), 50)
+    whole, cut = (merged(RepeatMerge(50, 10_000), lambda name=name: read_table_blocks(tmp_path / f"{name}.parquet"))
                   for name in ("whole", "cut"))
     assert len(whole)
     assert whole == cut

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from openmofi.labeling.read import groups
-from openmofi.labeling.read.groups import PairKeys, groups_of, join_groups, source_key, template_key
+from openmofi.labeling.read.groups import GroupMerge, PairKeys, groups_of, source_key, template_key
+from openmofi.storage.two_pass import merged
 
 HASHES = [0x0F0F0F0F0F0F0F0F, 0x3333333333333333, 0x5555555555555555]
 OTHERS = [(100 + number, 1000 + number, 0) for number in range(90)]
@@ -25,7 +26,7 @@ def block(*rows: tuple[int, int, int | None]) -> PairKeys:
 
 def numbers(*blocks: PairKeys) -> list[list[int]]:
     """The groups of shards of one block each."""
-    joined = join_groups(lambda: blocks, sum(part.values.shape[1] for part in blocks))
+    joined = merged(GroupMerge(sum(part.values.shape[1] for part in blocks)), lambda: blocks)
     return [groups_of(f"shard-{number}", [f"{row}" for row in range(part.values.shape[1])], part, joined).tolist()
             for number, part in enumerate(blocks)]
 
@@ -52,11 +53,11 @@ def test_any_cut_into_blocks_and_any_order_gives_the_same_numbers():
     rows = [(draw.choice((0, *range(1, 90))), draw.choice((0, *range(1, 90))), draw.choice((None, *HASHES)))
             for _ in range(40)] + OTHERS
     keys, whole = [f"{row}" for row in range(len(rows))], block(*rows)
-    expected = groups_of("shard", keys, whole, join_groups(lambda: [whole], len(rows)))
+    expected = groups_of("shard", keys, whole, merged(GroupMerge(len(rows)), lambda: [whole]))
     assert 1 < len(set(expected.tolist())) < len(rows)
     for size in (1, 7, 64):
         parts = [block(*rows[start:start + size]) for start in range(0, len(rows), size)]
-        joined = join_groups(lambda parts=parts: reversed(parts), len(rows))
+        joined = merged(GroupMerge(len(rows)), lambda parts=parts: reversed(parts))
         found = [groups_of("shard", keys[number * size:(number + 1) * size], part, joined)
                  for number, part in enumerate(parts)]
         assert np.concatenate(found).tolist() == expected.tolist()

@@ -9,7 +9,8 @@ from openmofi.labeling.label_settings import TextSettings
 from openmofi.labeling.read.linking import MarkedCounts, TextLinker
 from openmofi.linking import open_linker
 from openmofi.mentions import open_detector
-from openmofi.mentions.repeats import Repeats, merge, summary
+from openmofi.mentions.repeats import RepeatMerge, Repeats, summary
+from openmofi.storage.two_pass import merged
 
 TAIL = "bricks and tents by our friends of the moon club"
 
@@ -20,7 +21,8 @@ def kb(small_world) -> KnowledgeBase:
 
 
 def repeated(*texts: str) -> Repeats:
-    return Repeats(merge(lambda: [summary(texts, [f"{number:x}" for number in range(len(texts))])], len(texts)))
+    table = summary(texts, [f"{number:x}" for number in range(len(texts))])
+    return Repeats(merged(RepeatMerge(len(texts), len(table)), lambda: [table]))
 
 
 def test_plain_texts_are_linked_as_the_linker_links_them(kb):

@@ -8,16 +8,17 @@ empty images), be it by way of other pairs. A source joins what its pairs are in
 group would hold more than 5 % of the corpus: sources that copy from each other would otherwise make one group of nearly
 all. Where it joins nothing, those of its pairs that share no template and no image are a group by themselves.
 
-`join_groups` looks twice at the keys of all pairs and keeps which keys belong together; `groups_of` then numbers the
+`GroupMerge` looks twice at the keys of all pairs and keeps which keys belong together; `groups_of` then numbers the
 pairs of any block by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -35,6 +36,7 @@ makes a larger group of smaller ones."""
 _LEAST_WORDS = 3
 _SAYS_LITTLE = 8
 _SKETCH_BITS = (16, 27)
+_KINDS = ("source", "template", "image")
 _HELD = 1 << 20
 """Columns that are gathered at least before equal ones are made one."""
 _SALTS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
@@ -99,7 +101,7 @@ def groups_of(shard: str, keys: Sequence[str], shared: PairKeys, joined: pa.Tabl
         shard: name of the pairs' shard.
         keys: (pairs,) their keys; rows of a duplicate key have one number.
         shared: (pairs,) what they may share.
-        joined: `join_groups` of the whole corpus.
+        joined: what `GroupMerge` made of the whole corpus.
 
     Returns:
         (pairs,) uint64.
@@ -115,18 +117,57 @@ def groups_of(shard: str, keys: Sequence[str], shared: PairKeys, joined: pa.Tabl
     return groups
 
 
-def join_groups(blocks: Callable[[], Iterable[PairKeys]], rows: int) -> pa.Table:
-    """Which keys belong together (`openmofi.schema.GROUPS`): those of a group have one number.
+@dataclass(frozen=True)
+class GroupMerge:
+    """From the pairs' keys to which of these belong together; a `openmofi.storage.two_pass.TwoPass`.
 
     Memory grows with the keys that several pairs share; a sketch of a fixed size (128 MiB a bitmap at most) leaves out
     nearly all that one pair alone has.
 
-    Args:
-        blocks: gives the keys of all pairs of the corpus, as often as it is called, in any order.
-        rows: pairs of the corpus.
+    Attributes:
+        pairs: of the corpus.
     """
-    keys, pairs = _distinct(blocks(), _shared_cells(blocks(), rows))
-    keys = _joining(keys, pairs, LARGEST * rows)
+
+    pairs: int
+
+    def sketch(self, blocks: Iterable[PairKeys]) -> NDArray[Any]:
+        """(2, 2^bits) bool: whether a pair has a key of each cell (`_cell`), and whether several have."""
+        bits = int(np.clip(np.ceil(np.log2(max(self.pairs, 1))) + 4, *_SKETCH_BITS))
+        cells = np.zeros((2, 1 << bits), bool)
+        seen, shared = cells
+        for block in blocks:
+            cell, count = np.unique(_cell(block.values[block.values > 0], len(seen)), return_counts=True)
+            shared[cell] |= seen[cell] | (count > 1)
+            seen[cell] = True
+        return cells
+
+    def combined(self, first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
+        """Several have it where several of a part have, or one of each."""
+        first[1] |= second[1] | (first[0] & second[0])
+        first[0] |= second[0]
+        return first
+
+    def kept(self, blocks: Iterable[PairKeys], sketch: NDArray[Any]) -> pa.Table:
+        """Distinct keys of pairs, 0 for those of cells that are not shared, and how many pairs have them."""
+        parts, held, shared = [(np.zeros((3, 0), np.uint64), np.zeros(0, np.int64))], 0, sketch[1]
+        for block in blocks:
+            keys = np.where(shared[_cell(block.values, len(shared))], block.values, np.uint64(0))
+            parts.append(_summed([(keys, np.ones(keys.shape[1], np.int64))]))
+            held += parts[-1][0].shape[1]
+            if held >= max(_HELD, parts[0][0].shape[1]):
+                parts, held = [_summed(parts)], 0
+        keys, pairs = _summed(parts)
+        return pa.table({**dict(zip(_KINDS, keys, strict=True)), "pairs": pairs})
+
+    def joined(self, parts: Iterable[pa.Table]) -> pa.Table:
+        """Those of a group have one number (`openmofi.schema.GROUPS`)."""
+        return _joined(*_summed([(np.stack([part[kind].to_numpy() for kind in _KINDS]), part["pairs"].to_numpy())
+                                 for part in parts]), LARGEST * self.pairs)
+
+
+def _joined(keys: Hashes, pairs: Ints, largest: float) -> pa.Table:
+    """The groups of (3, n) distinct keys that (n,) pairs have; none by a source is larger than `largest`."""
+    keys = _joining(keys, pairs, largest)
     # 0, which is no key, is the first node.
     node, number = np.unique(np.concatenate([np.zeros(1, np.uint64), keys.reshape(-1)]), return_inverse=True)
     source, template, image = number[1:].reshape(keys.shape)
@@ -137,37 +178,14 @@ def join_groups(blocks: Callable[[], Iterable[PairKeys]], rows: int) -> pa.Table
     size = np.bincount(label[np.where(strong > 0, strong, source)], pairs, len(node)).astype(np.int64)
     linked = np.flatnonzero((source > 0) & (strong > 0))
     order = linked[np.lexsort((source[linked], np.bincount(source, pairs, len(node))[source[linked]]))]
-    root = _joined_by_sources(source[order], label[strong[order]], label, size, LARGEST * rows)[label]
+    root = _joined_by_sources(source[order], label[strong[order]], label, size, largest)[label]
     # The least key of a group is its number.
     _, first, group = np.unique(root[1:], return_index=True, return_inverse=True)
     return pa.Table.from_arrays([pa.array(node[1:]), pa.array(node[1:][first][group])], schema=GROUPS)
 
 
-def _shared_cells(blocks: Iterable[PairKeys], rows: int) -> NDArray[np.bool_]:
-    """(2^bits,) whether several pairs have keys of a cell (`_cell`)."""
-    bits = int(np.clip(np.ceil(np.log2(max(rows, 1))) + 4, *_SKETCH_BITS))
-    seen, shared = np.zeros(1 << bits, bool), np.zeros(1 << bits, bool)
-    for block in blocks:
-        cell, count = np.unique(_cell(block.values[block.values > 0], len(seen)), return_counts=True)
-        shared[cell] |= seen[cell] | (count > 1)
-        seen[cell] = True
-    return shared
-
-
 def _cell(keys: Hashes, cells: int) -> Ints:
     return (keys & np.uint64(cells - 1)).astype(np.int64)
-
-
-def _distinct(blocks: Iterable[PairKeys], shared: NDArray[np.bool_]) -> tuple[Hashes, Ints]:
-    """(3, n) distinct keys of pairs, 0 for those of cells that are not shared, and (n,) how many pairs have them."""
-    parts, held = [(np.zeros((3, 0), np.uint64), np.zeros(0, np.int64))], 0
-    for block in blocks:
-        keys = np.where(shared[_cell(block.values, len(shared))], block.values, np.uint64(0))
-        parts.append(_summed([(keys, np.ones(keys.shape[1], np.int64))]))
-        held += parts[-1][0].shape[1]
-        if held >= max(_HELD, parts[0][0].shape[1]):
-            parts, held = [_summed(parts)], 0
-    return _summed(parts)
 
 
 def _summed(parts: Sequence[tuple[Hashes, Ints]]) -> tuple[Hashes, Ints]:

@@ -14,7 +14,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from openmofi.engine.protocol import Work
@@ -22,17 +21,19 @@ from openmofi.features.store import FeatureStore, PreparedImage, content_digits
 from openmofi.features.stream import ahead
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.label_settings import TextSettings
-from openmofi.labeling.read.groups import PairKeys, join_groups
+from openmofi.labeling.read.groups import GroupMerge, PairKeys
 from openmofi.labeling.read.summary import LinkSummary
 from openmofi.linking import linker_fingerprint
-from openmofi.mentions.repeats import Repeats, merge, summary
+from openmofi.mentions.repeats import RepeatMerge, Repeats, summary
 from openmofi.pairs import read_pairs
 from openmofi.schema import NGRAMS, TEXTS, Pair, PairStatus
 from openmofi.storage import Shard, fingerprint, read_arrow, read_parquet, write_arrow, write_table
-from openmofi.storage.atomic import is_whole, table_footer
+from openmofi.storage.atomic import is_whole, require_footer, table_footer
 from openmofi.storage.blocks import BLOCK_ROWS, read_table_blocks, table_blocks
+from openmofi.storage.two_pass import Run, merged_in_tasks
 
 _VERSION = 3
+_USABLE = "openmofi.usable"
 _REMADE = "Remove it and start the command again."
 
 
@@ -114,35 +115,39 @@ class ReadStage:
             return Repeats(NGRAMS.empty_table())
         return Repeats(read_parquet(self.repeats_path, NGRAMS, hint=_REMADE))
 
-    def find_repeats(self, shards: Sequence[Shard]) -> None:
+    def find_repeats(self, shards: Sequence[Shard], run: Run) -> None:
         """Merge the n-grams of `shards`, which have been read, where that has not been done."""
         if not self.text.boilerplate or is_whole(self.repeats_path):
             return
-        rows = sum(_usable_rows(self.texts_path(shard)) for shard in shards)
+        pairs = ngrams = 0
+        for shard in shards:
+            footer = require_footer(self.ngrams_path(shard))
+            pairs, ngrams = pairs + int(footer.notes[_USABLE]), ngrams + footer.rows
+        write_table(self.repeats_path, merged_in_tasks(
+            RepeatMerge(pairs, ngrams), self.ngram_blocks, shards, f"{self.repeats_path}.parts", run))
 
-        def summaries() -> Iterator[pa.Table]:
-            for shard in shards:
-                yield from read_table_blocks(self.ngrams_path(shard))
-
-        write_table(self.repeats_path, merge(summaries, rows))
+    def ngram_blocks(self, shards: Sequence[Shard]) -> Iterator[pa.Table]:
+        """The n-grams of some shards."""
+        for shard in shards:
+            yield from read_table_blocks(self.ngrams_path(shard))
 
     def joined(self) -> pa.Table:
         """Which pairs of the corpus belong together, as `find_groups` found it; memory-mapped where it is local."""
         return read_arrow(self.groups_path)
 
-    def find_groups(self, shards: Sequence[Shard], rows: int) -> None:
-        """Find which of the `rows` pairs of `shards`, which have been linked, belong together, if not yet done."""
-        if is_whole(self.groups_path):
-            return
+    def find_groups(self, shards: Sequence[Shard], pairs: int, run: Run) -> None:
+        """Find which of the `pairs` of `shards`, which have been linked, belong together, if not yet done."""
+        if not is_whole(self.groups_path):
+            write_arrow(self.groups_path, merged_in_tasks(
+                GroupMerge(pairs), self.key_blocks, shards, f"{self.groups_path}.parts", run))
 
-        def keys() -> Iterator[PairKeys]:
-            for shard in shards:
-                links = read_table_blocks(self.links_path(shard), ["template", "source"])
-                features = self.features.blocks(shard.name, shard.fingerprint)
-                for table, images in zip(links, features, strict=True):
-                    yield PairKeys.of(table, images.table)
-
-        write_arrow(self.groups_path, join_groups(keys, rows))
+    def key_blocks(self, shards: Sequence[Shard]) -> Iterator[PairKeys]:
+        """The keys of the pairs of some shards."""
+        for shard in shards:
+            links = read_table_blocks(self.links_path(shard), ["template", "source"])
+            features = self.features.blocks(shard.name, shard.fingerprint)
+            for table, images in zip(links, features, strict=True):
+                yield PairKeys.of(table, images.table)
 
     def __call__(self) -> Work:
         """Nothing heavy to open beside the encoder, which came along."""
@@ -203,8 +208,11 @@ def _counting(path: str) -> Generator[Callable[[Sequence[tuple[str, str]]], None
     Each `BLOCK_ROWS` of them are counted by themselves, whatever the batches that they come in.
     """
     held: list[tuple[str, str]] = []
-    with table_blocks(path, NGRAMS) as write:
+    usable, notes = 0, dict[str, str]()
+    with table_blocks(path, NGRAMS, notes) as write:
         def add(rows: Sequence[tuple[str, str]]) -> None:
+            nonlocal usable
+            usable += len(rows)
             held.extend(rows)
             while len(held) >= BLOCK_ROWS:
                 write(_summary(held[:BLOCK_ROWS]))
@@ -212,12 +220,9 @@ def _counting(path: str) -> Generator[Callable[[Sequence[tuple[str, str]]], None
 
         yield add
         write(_summary(held))
+        notes[_USABLE] = str(usable)
 
 
 def _summary(rows: Sequence[tuple[str, str]]) -> pa.Table:
     return summary([text for text, _ in rows], [image for _, image in rows])
 
-
-def _usable_rows(path: str) -> int:
-    return sum(int(np.sum(np.array(table["status"].to_pylist(), object) == PairStatus.OK))
-               for table in read_table_blocks(path, ["status"]))
