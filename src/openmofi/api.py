@@ -32,13 +32,13 @@ Pairs = str | Path | Sequence[str | Path]
 Folder = str | Path
 
 
-def load_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32") -> Encoder:
+def load_encoder(spec: str, *, device: str = "auto", precision: str = "fp32") -> Encoder:
     """Open an image–text encoder with its preprocessing and tokenizer.
 
     Args:
         spec: `open_clip:ARCH/PRETRAINED`, `hf:PATH-OR-ID`, `mofi:PATH-OR-ID`, `timm:NAME`, `run:PATH` (trained here),
             `onnx:PATH`, `openvino:PATH`; see docs/encoders.md.
-        device: `cpu`, `cuda`, `cuda:1` …
+        device: `cpu`, `cuda`, `cuda:1` …; `auto` is `cuda` where there is one.
         precision: `fp32`, `bf16` or `fp16`; of the towers, embeddings are float32 in any case.
 
     Raises:
@@ -80,7 +80,7 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
           on_damage: Literal["stop", "keep"] = "stop", max_unpack_ratio: int = 200,
           text_column: str | Sequence[str] = "", image_column: str | Sequence[str] = "",
           key_column: str | Sequence[str] = "", image_root: str | Path = "", max_image_pixels: int = 89_478_485,
-          batch_size: int = 64, device: str = "cpu", precision: str = "fp32", engine: str = "local", seed: int = 0,
+          batch_size: int = 64, device: str = "auto", precision: str = "fp32", engine: str = "local", seed: int = 0,
           restart: bool = False, progress: bool | Progress | None = None) -> Labels:
     """Label image–text pairs with the entities that their images show; goes on where an earlier call stopped.
 
@@ -147,7 +147,7 @@ def explain(image: ImageInput, text: str, *, kb: KnowledgeBase | Folder, encoder
             calibration: str | Path | None = None, detector: str = "gazetteer", linker: str = "coherence",
             threshold: float = 0.8, top_k: int = 5, sibling_margin: float = 0.0,
             template: str = "{name}: {description}", max_candidates: int = 8, boilerplate: bool = True,
-            cache: Folder | None = None, device: str = "cpu", precision: str = "fp32",
+            cache: Folder | None = None, device: str = "auto", precision: str = "fp32",
             progress: bool | Progress | None = None) -> Explanation:
     """The whole reasoning for one pair: mentions, candidates, what the image says, the verdict.
 
@@ -224,7 +224,7 @@ def audit(labels: Labels | Dataset | Folder, truth: str | Path, *, at_recall: fl
 
 def reinforce(pairs: Pairs, *, labels: Labels | Folder, teachers: str, out: Folder,
               kb: KnowledgeBase | Folder | None = None, dataset: Dataset | Folder | None = None,
-              device: str = "cpu", engine: str = "local", restart: bool = False,
+              device: str = "auto", engine: str = "local", restart: bool = False,
               progress: bool | Progress | None = None, **settings: Any) -> Mapping[str, Any]:
     """Store augmentations, synthetic captions and teachers' embeddings of labelled pairs; no image is copied.
 
@@ -386,7 +386,7 @@ def _kb(kb: KnowledgeBase | Folder, progress: Progress | None = None) -> Knowled
     return KnowledgeBase.open(kb, progress=progress) if isinstance(kb, str | Path) else kb
 
 
-def _encoder(encoder: EncoderLike, device: str = "cpu", precision: str = "fp32") -> Encoder:
+def _encoder(encoder: EncoderLike, device: str = "auto", precision: str = "fp32") -> Encoder:
     from openmofi.encoders import as_encoder
 
     if isinstance(encoder, str):

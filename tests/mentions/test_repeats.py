@@ -23,7 +23,8 @@ def spread(texts: list[str], images: list[str] | None = None, shards: int = 4) -
     images = images or [f"{number:016x}" for number in range(len(texts))]
     parts = [(texts[shard::shards], images[shard::shards]) for shard in range(shards)]
     tables = [summary(of_shard, digits) for of_shard, digits in parts]
-    return [of_shard for of_shard, _ in parts], Repeats(merged(RepeatMerge(len(texts), sum(map(len, tables))), lambda: tables))
+    found = merged(RepeatMerge(len(texts), sum(map(len, tables))), lambda: tables)
+    return [of_shard for of_shard, _ in parts], Repeats(found)
 
 
 def held(repeats: Repeats, text: str, word: str) -> bool:

@@ -1,9 +1,8 @@
 import pytest
-import torch
 
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.reinforcement import ReinforceSettings, TeacherSpec, parse_specs, parse_teachers
-from openmofi.reinforcement.teachers import _name, device_for, open_teachers
+from openmofi.reinforcement.teachers import _name, open_teachers
 
 
 def test_the_last_colon_parts_a_spec_from_its_scale():
@@ -34,14 +33,6 @@ def test_names_are_short_and_unique():
     assert _name("run:/x/runs/a/encoder", []) == "a-encoder"
     assert _name("open_clip:ViT-B-16/laion2b", []) == "ViT-B-16-laion2b"
     assert _name("sample:alt-text", ["alt-text"]) == "alt-text-2"
-
-
-def test_where_a_teacher_works(monkeypatch):
-    for there, expected in ((False, "cpu"), (True, "cuda")):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
-        assert device_for("run:a", "auto") == expected
-        assert device_for("onnx:a", "auto") == device_for("openvino:a", "auto") == "cpu"
-        assert device_for("run:a", "cuda:1") == "cuda:1"
 
 
 def test_a_device_that_there_is_not_is_named():

@@ -49,7 +49,7 @@ def label(
         help="Folder that the images of tables lie below (default: the table's own).")] = "",
     max_image_pixels: Annotated[int, typer.Option(help="Larger images are refused before decoding.")] = 89_478_485,
     batch_size: Annotated[int, typer.Option(help="Images a forward pass.")] = 64,
-    device: Annotated[str, typer.Option(help="Of the encoder: cpu, cuda, cuda:1 …")] = "cpu",
+    device: Annotated[str, typer.Option(help="Of the encoder: auto, cpu, cuda, cuda:1 …")] = "auto",
     precision: Annotated[str, typer.Option(help="Of the encoder's towers: fp32, bf16 or fp16.")] = "fp32",
     engine: Annotated[str, typer.Option(help="local, processes:N, ray or ray:ADDRESS.")] = "local",
     seed: Annotated[int, typer.Option(help="Of the calibration's shuffles and the adapter.")] = 0,

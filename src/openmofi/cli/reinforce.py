@@ -34,7 +34,7 @@ def reinforce(
     precision: Annotated[Literal["fp16", "bf16", "int8"], typer.Option(help="Of the stored embeddings.")] = "fp16",
     size: Annotated[int, typer.Option(help="Pixels a side of an augmentation (default: the largest teacher's).")] = 0,
     batch_size: Annotated[int, typer.Option(help="Augmentations a forward pass.")] = 64,
-    device: Annotated[str, typer.Option(help="Of the teachers: cpu, cuda, cuda:1 …, or auto.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Of the teachers: auto, cpu, cuda, cuda:1 …")] = "auto",
     engine: Annotated[str, typer.Option(help="local, processes:N, ray or ray:ADDRESS.")] = "local",
     seed: Annotated[int, typer.Option(help="Of the augmentations and texts.")] = 0,
     restart: Restart = False,

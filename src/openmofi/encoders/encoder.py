@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from PIL import Image
 
-from openmofi.encoders.arrays import by_tokens, gathered, in_batches, normalised
+from openmofi.encoders.arrays import by_tokens, gathered, in_batches, normalised, within_memory
 from openmofi.encoders.companions import Companions
 from openmofi.encoders.preprocess import ImageInput, as_image, bounded, preprocess
 from openmofi.encoders.probe import require_distinct
@@ -189,7 +189,8 @@ class Encoder:
         if len(pixels):
             require_distinct(self, "images")
         with self._autocast():
-            return gathered(map(self.image_tower, in_batches(pixels, _BATCH)), self.feature_dim)
+            return gathered((within_memory(self.image_tower, batch) for batch in in_batches(pixels, _BATCH)),
+                            self.feature_dim)
 
     def text_features(self, texts: Sequence[str]) -> Array:
         """Texts → the text tower's features, float32 (n, text_feature_dim), in the order of `texts`.
@@ -204,7 +205,7 @@ class Encoder:
         if len(texts):
             require_distinct(self, "texts")
         with self._autocast():
-            return self.text_tower(texts)
+            return within_memory(self.text_tower, list(texts))
 
     def project_images(self, features: Array) -> Array:
         """(n, feature_dim) → joint space, float32 (n, dim), L2-normalised.

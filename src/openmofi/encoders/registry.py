@@ -18,6 +18,7 @@ BACKBONE = "backbone:efficientnet-lite0+minilm"
 NAMES_VARIABLE = "OPENMOFI_SAMPLE_ENCODERS"
 """Environment variable: the folder below which the named encoders lie; the command line sets it."""
 _NAMES = {"sample": "partial-labels", "sample:alt-text": "alt-text"}
+_EXPORTED = ("onnx", "openvino")
 _EXAMPLES = ("sample, sample:alt-text, run:FOLDER, onnx:FOLDER, openvino:FOLDER, hf:FOLDER-OR-ID, mofi:FOLDER-OR-ID, "
              "open_clip:ARCH/PRETRAINED "
              "(e.g. open_clip:ViT-B-16/laion2b_s34b_b88k), timm:NAME (e.g. timm:vit_small_patch14_dinov2.lvd142m)")
@@ -33,7 +34,7 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
             (exported by `openmofi export`; on the CPU), `sample` and `sample:alt-text` (by the demo; below the folder
             that $OPENMOFI_SAMPLE_ENCODERS names), and `backbone:efficientnet-lite0+minilm` (features only, to train
             heads on). Only a hub id or a pretrained tag reaches for the network.
-        device: `cpu`, `cuda`, `cuda:1` …
+        device: `cpu`, `cuda`, `cuda:1` …; `auto` is `cuda` where there is one, and `cpu` for what was exported.
         precision: `fp32`, or `bf16` or `fp16` for autocast of the towers; the fingerprints differ from those of fp32.
         bases: encoders that are already open; heads in a folder stand on one of these where it is theirs, by
             fingerprint and device, and open their base otherwise.
@@ -52,7 +53,7 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
         raise _unknown(spec, prefix)
     check_precision(precision)
     try:
-        _check_device(device)
+        device = _placed(device, prefix)
         encoder = opener(spec, rest, device, bases)
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error.name or "torch", "torch") from error
@@ -67,17 +68,25 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
     return replace(encoder, device=device, reopen=reopen).with_precision(precision)
 
 
-def _check_device(device: str) -> None:
-    if device == "cpu":
-        return
+def _placed(device: str, prefix: str) -> str:
+    """Torch's name of the device.
+
+    Raises:
+        UsageError: there is no such device.
+    """
+    if device == "cpu" or (device == "auto" and prefix in _EXPORTED):
+        return "cpu"
     import torch
 
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         kind = torch.device(device).type
     except RuntimeError as error:
-        raise UsageError(f"Unknown device {device!r}.", "Use cpu, cuda, or cuda:1 and so on.") from error
+        raise UsageError(f"Unknown device {device!r}.", "Use auto, cpu, cuda, or cuda:1 and so on.") from error
     if kind == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"No CUDA device here for {device!r}.", "Use cpu, or a CUDA build of PyTorch.")
+        raise UsageError(f"No CUDA device here for {device!r}.", "Use auto or cpu, or a CUDA build of PyTorch.")
+    return device
 
 
 def _named_folder(name: str) -> Path:

@@ -17,6 +17,7 @@ from openmofi.encoders import CALIBRATION_FILE, GALLERY_FILE, Encoder, open_enco
 from openmofi.encoders.folder import HEAD_OUTPUTS
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
 from openmofi.engine.loop import reason_of
+from openmofi.engine.status import recorded
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.features.store import NOTE
 from openmofi.knowledge import KnowledgeBase
@@ -87,8 +88,9 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
         of their probabilities), `boilerplate` (`mentions`, of these `marked`, by `reasons`, and the commonest repeated
         `pieces` with their rows), `entities` that were judged, `threshold`, `calibration` (`source`: `fitted` on these
         pairs, `stored` of others, or `blended`; and `openmofi.labeling.calibrate.report.describe`'s), `advice` where
-        hardly anything was accepted; with an adapter `adapter` (see `openmofi.labeling.adapt.check.AdapterCheck`);
-        with verdicts `verdicts`; where images are of formats that are not read, `unread_formats` (name → images).
+        hardly anything was accepted; the `device` of the encoder; with an adapter `adapter` (see
+        `openmofi.labeling.adapt.check.AdapterCheck`); with verdicts `verdicts`; where images are of formats that are
+        not read, `unread_formats` (name → images).
 
     Raises:
         UsageError: the output or the cache is not local, or a name is not UTF-8.
@@ -109,7 +111,8 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
         if manifest.finished and "failed" not in manifest.counts and manifest.outputs == output_stamp(out, *_PARTS):
             return _answered(manifest, encoder, out, progress)
         known = given or known_calibration(kb, encoder, out, settings)
-        with _suited(engine or LocalEngine(), shards, settings.read, progress).session() as session:
+        with (recorded(progress, out) as progress,
+              _suited(engine or LocalEngine(), shards, settings.read, progress).session() as session):
             counts = _label(shards, kb, encoder, out, settings, cache or out, known,
                             calibration or Path(out) / CALIBRATION_FILE, session, progress, correction)
         finish_manifest(out, manifest, counts, output_stamp(out, *_PARTS))
@@ -143,7 +146,8 @@ def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: st
     if len(failed) == len(shards):
         raise next(iter(failed.values()))
     corpus = replace(corpus, shards=tuple(shard for shard in corpus.shards if shard not in failed))
-    counts = _count(stage, corpus, correction) | {"entities": len(corpus.entities.ids), "threshold": threshold}
+    counts = _count(stage, corpus, correction) | {
+        "device": encoder.device, "entities": len(corpus.entities.ids), "threshold": threshold}
     if adapter:
         counts["adapter"] = adapter
     calibration = judges[0].calibration

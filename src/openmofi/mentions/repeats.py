@@ -9,8 +9,8 @@ nor a word that its language gives away ("brushing her teeth"), since such stret
 
 **Counting** is by 64-bit hashes of n-grams of 2 to 4 words, once an image. A shard's summary is its n-grams with the
 number of images; `RepeatMerge` keeps those in enough images: a count-min sketch of a fixed size (Cormode and
-Muthukrishnan, J. Algorithms 55, 2005) finds which these may be, a second pass counts them exactly. Copies of an image in
-other shards are told by a 64-bit sketch of the images' hashes (linear counting; Whang et al., TODS 15, 1990).
+Muthukrishnan, J. Algorithms 55, 2005) finds which these may be, a second pass counts them exactly. Copies of an image
+in other shards are told by a 64-bit sketch of the images' hashes (linear counting; Whang et al., TODS 15, 1990).
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ from openmofi.encoders import open_encoder
 from openmofi.encoders.scale import FittedScale, fit_scale
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import ImageRefused, ReadSettings, decode_image, read_pairs
-from openmofi.reinforcement.teachers import device_for
 from openmofi.schema import PairStatus
 from openmofi.storage import Shard
 
@@ -33,12 +32,12 @@ def tune_scale(shards: Sequence[Shard], spec: str, *, pairs: int = 4096, batch: 
         batch: pairs a softmax runs over.
         seed: of the batches.
         read: how the shards are read.
-        device: where the teacher works, see `device_for`.
+        device: where the teacher works, see `openmofi.encoders.open_encoder`.
 
     Raises:
         OpenMofiError: too few pairs can be used, or the encoder cannot compare images with texts.
     """
-    encoder = open_encoder(spec, device=device_for(spec, device))
+    encoder = open_encoder(spec, device=device)
     encoder.require_comparison()
     image_parts, text_parts = [], []
     usable = islice(_usable(shards, read), pairs)

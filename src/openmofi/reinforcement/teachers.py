@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from itertools import chain, count
 
 import numpy as np
-import torch
 
 from openmofi.encoders import Array, Encoder, Preprocessing, open_encoder
 from openmofi.errors import UsageError
@@ -17,7 +16,6 @@ LEAST_SCALE = 5.0
 """A teacher with a smaller scale is refused: softmax(1.0 · cosines) is nearly uniform over any batch, and a student
 silently learns nothing from it. Trained image–text encoders have scales of 20 to 100."""
 
-_EXPORTED = ("onnx:", "openvino:")
 _TUNE = "Find it on held-out pairs with: openmofi reinforce PAIRS --teachers {spec} --tune-scale"
 
 
@@ -101,26 +99,13 @@ def _number(text: str) -> float | None:
         return None
 
 
-def device_for(spec: str, device: str) -> str:
-    """Torch's name of an encoder's device.
-
-    Args:
-        spec: the encoder.
-        device: `auto` is `cuda` where it is available, and `cpu` for exported encoders, which run only there; other
-            names are returned unchanged.
-    """
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() and not spec.startswith(_EXPORTED) else "cpu"
-
-
 def open_teachers(chosen: Sequence[TeacherSpec],
                   device: str = "cpu") -> tuple[tuple[Teacher, ...], tuple[Encoder, ...]]:
     """Open the encoders and describe them as teachers.
 
     Args:
         chosen: specs and scales.
-        device: see `device_for`.
+        device: see `openmofi.encoders.open_encoder`.
 
     Raises:
         UsageError: the device does not exist.
@@ -130,7 +115,7 @@ def open_teachers(chosen: Sequence[TeacherSpec],
     encoders: list[Encoder] = []
     for choice in chosen:
         bases = [encoder.heads.base for encoder in encoders if encoder.heads]
-        encoder = open_encoder(choice.spec, device=device_for(choice.spec, device), bases=bases)
+        encoder = open_encoder(choice.spec, device=device, bases=bases)
         encoder.require_comparison()
         name = _name(choice.spec, [teacher.name for teacher in teachers])
         teachers.append(Teacher(name, choice.spec, encoder.dim, choice.scale, encoder.preprocessing,

@@ -19,6 +19,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from openmofi.errors import OpenMofiError
 from openmofi.storage.atomic import write_error
 
 LOCK_FILE = ".openmofi.lock"
@@ -37,6 +38,19 @@ def _close_inherited() -> None:
 
 
 os.register_at_fork(after_in_child=_close_inherited)
+
+
+def holder_of(folder: Path) -> str:
+    """Who writes a folder now, for people; empty where nobody does, or where it cannot be told."""
+    lock = FolderLock(folder)
+    try:
+        if not lock.acquire():
+            return lock.holder() or "a process that begins"
+    except OpenMofiError:
+        return ""
+    finally:
+        lock.release()
+    return ""
 
 
 class FolderLock:
