@@ -104,7 +104,7 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
         calibration: a label job's `calibration.json` to use.
         verdicts: what a person said of earlier labels of these pairs (`Labels.audit_page`); chooses the threshold.
         cache: links, features and entity embeddings, shared by jobs; `out` where not given.
-        on_damage: what a damaged shard does: `stop`, or `keep` what can be read.
+        on_damage: `stop` leaves a damaged shard out and raises in the end, `keep` takes what can be read of it.
         max_unpack_ratio: a compressed tar that unpacks to more than so many times its size counts as damaged.
         text_column, image_column, key_column: of tables; a common name where empty. Several entries, each a name or
             `PATTERN=NAME`, tell inputs apart, see `openmofi.pairs.ReadSettings`.

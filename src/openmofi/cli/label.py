@@ -38,7 +38,7 @@ def label(
     cache: Annotated[Path | None, typer.Option(
         parser=output_path, help="Shared by jobs: links, features (default: the output).")] = None,
     on_damage: Annotated[str, typer.Option(
-        help="What a damaged shard does: stop the job, or keep what can be read.")] = "stop",
+        help="A damaged shard: stop leaves it out and fails in the end, keep takes what can be read.")] = "stop",
     max_unpack_ratio: Annotated[int, typer.Option(
         help="A compressed tar that unpacks to more than so many times its size counts as damaged.")] = 200,
     text_column: Annotated[list[str] | None, typer.Option(
