@@ -22,7 +22,7 @@ from terminal import openmofi, sentence
 HEAVY = ("torch", "transformers", "spacy", "ray", "matplotlib", "scipy", "numpy", "pyarrow", "PIL", "timm", "open_clip")
 VERBS = {
     (): ("--debug", "--version", "label", "label audit", "explain", "kb", "dataset", "link", "encoder", "export",
-         "sample"),
+         "jobs", "sample"),
     ("label",): ("--kb", "--encoder", "--out", "--threshold", "--target-precision", "--adapt", "--on-damage",
                  "--engine", "--cache", "--verdicts", "--json"),
     ("label audit",): ("--out", "--verdicts", "--sample", "--by", "--seed", "--kb", "--json"),
@@ -48,6 +48,8 @@ VERBS = {
     ("encoder", "info"): ("--json",),
     ("reinforce",): ("--labels", "--teachers", "--augs", "--captions", "--tune-scale", "--out", "--json"),
     ("export",): ("--out", "--format", "--precision", "--images", "--max-loss", "--json"),
+    ("jobs",): ("status",),
+    ("jobs", "status"): ("--json",),
     ("sample",): ("fetch", "world", "encoder", "demo"),
     ("sample", "world"): ("--out", "--seed", "--max-entities", "--json"),
     ("sample", "encoder"): ("--kb", "--out", "--json"),
