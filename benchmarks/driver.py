@@ -13,8 +13,10 @@ the finished job. The last answers from its manifest.
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,6 +29,17 @@ from typing import Any
 import harness
 
 SIZES = (1_000, 10_000, 100_000)
+
+
+def spread(source: str, targets: Sequence[str]) -> None:
+    """Hard links to a file; a copy where it has as many links as the file system allows."""
+    for target in targets:
+        try:
+            os.link(source, target)
+        except OSError as error:
+            if error.errno != errno.EMLINK:
+                raise
+            source = shutil.copy(source, target)
 
 
 class FreeTasks:
@@ -63,9 +76,7 @@ class FreeTasks:
                 return self._local.run(factory, tasks, progress)
             first = self._local.run(factory, tasks[:1], progress)
             for path in paths:
-                source = path(tasks[0])
-                for task in tasks[1:]:
-                    os.link(source, path(task))
+                spread(path(tasks[0]), [path(task) for task in tasks[1:]])
             return first * len(tasks)
         finally:
             self.seconds += time.perf_counter() - start
@@ -103,8 +114,7 @@ def simulate(root: Path, shards: int, pairs: int) -> dict[str, Any]:
     folder = root / "pairs"
     folder.mkdir()
     write_tar(folder / "s000000.tar", records)
-    for number in range(1, shards):
-        os.link(folder / "s000000.tar", folder / f"s{number:06d}.tar")
+    spread(str(folder / "s000000.tar"), [str(folder / f"s{number:06d}.tar") for number in range(1, shards)])
 
     def features(values: Sequence[Any]) -> np.ndarray[Any, Any]:
         return np.stack([np.random.default_rng(abs(hash(str(value)[:40])) % 2**32).standard_normal(64)

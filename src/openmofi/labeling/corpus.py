@@ -155,7 +155,8 @@ class _Part:
     names: list[str]
 
 
-def corpus_sample(corpus: Corpus, scorer: Scorer, seed: int, witnesses: Gallery | None = None) -> Sample:
+def corpus_sample(corpus: Corpus, scorer: Scorer, seed: int, witnesses: Gallery | None = None,
+                  space: Space | None = None) -> Sample:
     """At most 50,000 pairs, drawn evenly from shards spread evenly over the corpus, with decoys and as a gallery.
 
     A decoy's image is of the same block of rows as its text.
@@ -165,12 +166,10 @@ def corpus_sample(corpus: Corpus, scorer: Scorer, seed: int, witnesses: Gallery 
         scorer: gives the evidence.
         seed: of what is drawn.
         witnesses: of another corpus, where the pairs are not to be their own.
+        space: of the images, where it is known already: `image_space`.
     """
-    rows = max(sum(map(corpus.rows, corpus.sample)), 1)
-    share, step = min(1.0, CALIBRATION_PAIRS / rows), math.ceil(rows / FITTED_ON)
-    # Features are too large to be held of all pairs at once.
-    space = witnesses.space if witnesses else Space.of(
-        np.concatenate([read.features.values[read.usable][::step] for read in corpus.blocks()]))
+    share = min(1.0, CALIBRATION_PAIRS / max(sum(map(corpus.rows, corpus.sample)), 1))
+    space = witnesses.space if witnesses else space or image_space(corpus)
     parts = [_part(corpus, read, scorer, space, share, [seed, number]) for number, read in enumerate(corpus.blocks())]
     evidence = joined([part.evidence for part in parts])
     ids = corpus.entities.ids.to_pylist()
@@ -188,6 +187,12 @@ def corpus_sample(corpus: Corpus, scorer: Scorer, seed: int, witnesses: Gallery 
         nearest = gallery.nearest(images, gallery.words, np.arange(len(images)))
     return Sample(evidence, ids, log_odds, names.tolist(), name.astype(np.int64), source, gallery, nearest,
                   witnesses is not None)
+
+
+def image_space(corpus: Corpus) -> Space:
+    """Of some 3,072 of the images, since features are too large to be held of all pairs at once."""
+    step = math.ceil(max(sum(map(corpus.rows, corpus.sample)), 1) / FITTED_ON)
+    return Space.of(np.concatenate([read.features.values[read.usable][::step] for read in corpus.blocks()]))
 
 
 def _part(corpus: Corpus, read: ReadShard, scorer: Scorer, space: Space, share: float, seed: list[int]) -> _Part:

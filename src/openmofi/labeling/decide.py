@@ -14,7 +14,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.calibrate.calibration import ENOUGH, Calibration, threshold_for_precision
 from openmofi.labeling.calibrate.evidence import Scorer, reference_sample
-from openmofi.labeling.calibrate.neighbours import Gallery
+from openmofi.labeling.calibrate.neighbours import Gallery, Space
 from openmofi.labeling.calibrate.overclaim import Judged
 from openmofi.labeling.calibrate.rounds import Fitted, Sample, estimated, judged_by
 from openmofi.labeling.corpus import Corpus, corpus_sample, own_scale
@@ -100,9 +100,9 @@ def _sample(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Fi
     calibration = known.calibration if known else None
     scale = calibration.logit_scale if calibration else encoder.logit_scale or own_scale(corpus, encoder, settings.seed)
 
-    def sampled(reference: Sequence[str], witnesses: Gallery | None) -> Sample:
+    def sampled(reference: Sequence[str], witnesses: Gallery | None, space: Space | None = None) -> Sample:
         scorer = Scorer.of(encoder, corpus.entities, reference, scale)
-        return corpus_sample(corpus, scorer, settings.seed, witnesses)
+        return corpus_sample(corpus, scorer, settings.seed, witnesses, space)
 
     if own:
         reference: Sequence[str] = own.calibration.reference
@@ -112,7 +112,8 @@ def _sample(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Fi
     if known and len(sample.evidence.real) < ENOUGH:
         # What is blended with a stored calibration is measured as it was; by its witnesses where it stays as it is.
         reference = known.calibration.reference
-        sample = sampled(reference, None if sample.enough else known.gallery)
+        space = sample.gallery.space if sample.gallery else None
+        sample = sampled(reference, None if sample.enough else known.gallery, space)
     return sample, reference, scale
 
 
