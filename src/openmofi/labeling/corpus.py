@@ -28,7 +28,7 @@ from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.read.linking import LinkStage
 from openmofi.labeling.read.links import ReadShard, judged_rows, mention_names
 from openmofi.labeling.read.stage import ReadStage
-from openmofi.labeling.read.summary import CorpusSummary, LinkSummary
+from openmofi.labeling.read.summary import CorpusSummary
 from openmofi.storage import Shard
 from openmofi.storage.atomic import remove_leftovers
 
@@ -118,7 +118,8 @@ def _read(stage: ReadStage, shards: Sequence[Shard], engine: Engine, progress: P
 
     fails = failed.__setitem__ if set_aside else None
 
-    unlinked = [shard for shard in shards if not stage.linked(shard)]
+    links = stage.links_of(shards)
+    unlinked = [] if links else [shard for shard in shards if not stage.linked(shard)]
     unread = stage.unread(shards, linked=not unlinked)
     if unread or unlinked:
         # A killed job's half-written tables may be as large as its shards.
@@ -133,15 +134,12 @@ def _read(stage: ReadStage, shards: Sequence[Shard], engine: Engine, progress: P
         if not whole or not set_aside:
             raise error
         set_aside(shard, error)
-    links = CorpusSummary.of(((shard.fingerprint, _linked(stage, shard)) for shard in whole), len(stage.kb))
+    links = links or stage.links_of(whole)
+    if links is None:
+        raise OpenMofiError(f"The links in {Path(stage.links_path(whole[0])).parent} cannot be read.",
+                            "Start the command again: they are made again.")
     stage.find_groups(whole, sum(links.rows[shard.fingerprint] for shard in whole), run)
     return whole, links
-
-
-def _linked(stage: ReadStage, shard: Shard) -> LinkSummary:
-    if summary := stage.linked(shard):
-        return summary
-    raise OpenMofiError(f"{stage.links_path(shard)} cannot be read.", "Start the command again: it is made again.")
 
 
 @dataclass(frozen=True)

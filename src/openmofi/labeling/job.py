@@ -140,13 +140,18 @@ def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: st
     judges, threshold, adapter = _decided(corpus, out, settings, known, known_path, progress, correction)
     stage = JudgeStage(corpus.stage, judges, tuple(corpus.entities.ids.to_pylist()), settings.selection, threshold,
                        str(out))
-    if missing := [shard for shard in corpus.shards if not stage.judged(shard)]:
+    labels = stage.labels_of(corpus.shards)
+    if labels is None:
+        missing = [shard for shard in corpus.shards if not stage.judged(shard)]
         progress.begin("judge", len(missing))
         engine.run(stage, missing, progress, failed.__setitem__)
     if len(failed) == len(shards):
         raise next(iter(failed.values()))
     corpus = replace(corpus, shards=tuple(shard for shard in corpus.shards if shard not in failed))
-    counts = _count(stage, corpus, correction) | {
+    labels = labels or stage.labels_of(corpus.shards)
+    if labels is None:
+        raise OpenMofiError(f"The labels in {out} cannot be read.", "Start the command again: they are made again.")
+    counts = _count(labels, corpus, correction) | {
         "device": encoder.device, "entities": len(corpus.entities.ids), "threshold": threshold}
     if adapter:
         counts["adapter"] = adapter
@@ -256,16 +261,9 @@ def _adapted(corpus: Corpus, out: str | Path, settings: LabelSettings, progress:
     return open_encoder(f"run:{folder}", bases=[corpus.encoder])
 
 
-def _count(stage: JudgeStage, corpus: Corpus, correction: Correction | None) -> dict[str, Any]:
-    labels = sum((_judged(stage, shard) for shard in corpus.shards), LabelSummary())
+def _count(labels: LabelSummary, corpus: Corpus, correction: Correction | None) -> dict[str, Any]:
     more: dict[str, Any] = {"unread_formats": dict(sorted(labels.unread.items()))} if labels.unread else {}
     more |= correction.counts(*labels.probabilities) if correction else {}
     return {"rows_in": sum(map(corpus.rows, corpus.shards)), "rows_out": labels.status.total(),
             "accepted": labels.accepted, "expected_precision": labels.expected_precision,
             "boilerplate": corpus.links.marked.as_dict(_PIECES), "status": dict(sorted(labels.status.items())), **more}
-
-
-def _judged(stage: JudgeStage, shard: Shard) -> LabelSummary:
-    if summary := stage.judged(shard):
-        return summary
-    raise OpenMofiError(f"{stage.path(shard)} cannot be read.", "Start the command again: it is made again.")

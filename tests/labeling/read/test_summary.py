@@ -41,14 +41,14 @@ def test_damaged_notes_are_none(note, damage):
 @pytest.mark.slow
 @pytest.mark.parametrize("most", [1, 2, 5])
 def test_the_footers_name_the_entities_that_the_rows_judge(small_world, labelled, most):
-    kb, judged, summaries = KnowledgeBase.open(small_world.kb), set(), []
+    kb, judged = KnowledgeBase.open(small_world.kb), set()
+    corpus = CorpusSummary.of_none(len(kb))
     for path in sorted((labelled / "links").glob("*/*.parquet")):
         links = link_arrays(pq.read_table(path)["links"], most)
         judged |= {links.entity_ids[number].as_py() for number in np.unique(links.entity[links.judged])}
         summary = LinkSummary.of(table_footer(path))
         assert summary.rows == pq.read_metadata(path).num_rows
-        summaries.append((path.name, summary))
-    corpus = CorpusSummary.of(summaries, len(kb))
+        corpus.add(path.name, summary)
     assert set(kb.ids(corpus.judged(most))) == judged
     assert sum(corpus.rows.values()) == len(small_world.truth)
 

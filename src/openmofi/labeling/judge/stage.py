@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +72,15 @@ class JudgeStage:
     def judged(self, shard: Shard) -> LabelSummary | None:
         """What the shard's labels say on the whole, if they have been made; a file that was cut off is made again."""
         return LabelSummary.of(table_footer(self.path(shard)))
+
+    def labels_of(self, shards: Sequence[Shard]) -> LabelSummary | None:
+        """What the labels of shards say on the whole; `None` where some have not been made."""
+        labels = LabelSummary()
+        for shard in shards:
+            if (summary := self.judged(shard)) is None:
+                return None
+            labels += summary
+        return labels
 
     def __call__(self) -> Work:
         """Project the entities, once a worker."""

@@ -22,7 +22,7 @@ from openmofi.features.stream import ahead
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.label_settings import TextSettings
 from openmofi.labeling.read.groups import GroupMerge, PairKeys
-from openmofi.labeling.read.summary import LinkSummary
+from openmofi.labeling.read.summary import CorpusSummary, LinkSummary
 from openmofi.linking import linker_fingerprint
 from openmofi.mentions.repeats import RepeatMerge, Repeats, summary
 from openmofi.pairs import read_pairs
@@ -96,6 +96,15 @@ class ReadStage:
     def linked(self, shard: Shard) -> LinkSummary | None:
         """What the shard's links say on the whole, if they have been made; a file that was cut off is made again."""
         return LinkSummary.of(table_footer(self.links_path(shard)))
+
+    def links_of(self, shards: Sequence[Shard]) -> CorpusSummary | None:
+        """What the links of shards say on the whole; `None` where some have not been made."""
+        corpus = CorpusSummary.of_none(len(self.kb))
+        for shard in shards:
+            if (summary := self.linked(shard)) is None:
+                return None
+            corpus.add(shard.fingerprint, summary)
+        return corpus
 
     def has_texts(self, shard: Shard) -> bool:
         """Whether the shard's texts, and where they are asked for their n-grams, have been read."""

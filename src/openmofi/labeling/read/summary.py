@@ -92,15 +92,15 @@ class CorpusSummary:
     best: NDArray[np.uint16]
 
     @classmethod
-    def of(cls, summaries: Iterable[tuple[str, LinkSummary]], entities: int) -> CorpusSummary:
-        """Of the shards' summaries, by fingerprint, in the order of the shards."""
-        rows: dict[str, int] = {}
-        marked, best = MarkedCounts(), np.full(entities, _NOWHERE, np.uint16)
-        for name, summary in summaries:
-            rows[name] = summary.rows
-            marked += summary.marked
-            best[summary.entities] = np.minimum(best[summary.entities], summary.ranks)
-        return cls(rows, marked, best)
+    def of_none(cls, entities: int) -> CorpusSummary:
+        """Of no shard, beside a knowledge base of so many entities."""
+        return cls({}, MarkedCounts(), np.full(entities, _NOWHERE, np.uint16))
+
+    def add(self, shard: str, links: LinkSummary) -> None:
+        """One more shard, by its fingerprint. What is counted of pieces depends on the order, where there are many."""
+        self.rows[shard] = links.rows
+        self.marked += links.marked
+        self.best[links.entities] = np.minimum(self.best[links.entities], links.ranks)
 
     def judged(self, max_candidates: int) -> NDArray[np.int64]:
         """Rows in the knowledge base, ascending, of the entities that some image judges."""
