@@ -118,7 +118,8 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
 
     Raises:
         UsageError: a setting out of its range, or an encoder that cannot judge.
-        OpenMofiError: a shard is damaged, `out` was made with other settings, too little to calibrate on.
+        OpenMofiError: `out` was made with other settings, too little to calibrate on. At the end, where shards failed:
+            the others are labelled, and `Labels.open(out)` opens them.
     """
     from openmofi import labeling
     from openmofi.dataset.objects import Labels
