@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from openmofi.engine.protocol import Progress, SetAside, Work
-from openmofi.errors import OpenMofiError
+from openmofi.errors import OpenMofiError, UsageError
 
 RETRIES = 2
 """How often a task is tried again."""
@@ -69,7 +69,8 @@ def run_tasks(workers: Workers, tasks: Sequence[Any], progress: Progress,
     """Do every task; see `Engine.run`.
 
     A task that has failed too often, or by an exception that another try would repeat, is left out, and the others go
-    on; but where the first three fail for good, or ten one after another, only those that run are finished.
+    on; but where the first three fail for good, or ten one after another, only those that run are finished. Wrong use
+    (`UsageError`) is no fault of a task, and is raised at once.
     """
     queue = deque(range(len(tasks)))
     tries = [0] * len(tasks)
@@ -87,6 +88,8 @@ def run_tasks(workers: Workers, tasks: Sequence[Any], progress: Progress,
         if not (ended := list(workers.wait())) and hopeless:
             raise failed[next(reversed(failed))]
         for number, outcome in ended:
+            if isinstance(outcome, UsageError):
+                raise outcome
             if isinstance(outcome, dict):
                 results[number], in_a_row = outcome, 0
                 progress.advance(outcome)

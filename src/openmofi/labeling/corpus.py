@@ -117,7 +117,6 @@ def _read(stage: ReadStage, shards: Sequence[Shard], engine: Engine, progress: P
         engine.run(factory, tasks, progress, aside)
 
     fails = failed.__setitem__ if set_aside else None
-
     links = stage.links_of(shards)
     unlinked = [] if links else [shard for shard in shards if not stage.linked(shard)]
     unread = stage.unread(shards, linked=not unlinked)
@@ -126,12 +125,14 @@ def _read(stage: ReadStage, shards: Sequence[Shard], engine: Engine, progress: P
         remove_leftovers(stage.features.cache)
     if unread:
         run("read", stage, unread, fails)
+    if failed and len(failed) == len(shards):
+        raise next(iter(failed.values()))
     if unlinked:
         stage.find_repeats([shard for shard in shards if shard not in failed], run)
         run("link", LinkStage(stage), [shard for shard in unlinked if shard not in failed], fails)
     whole = [shard for shard in shards if shard not in failed]
     for shard, error in failed.items():
-        if not whole or not set_aside:
+        if not whole or set_aside is None:
             raise error
         set_aside(shard, error)
     links = links or stage.links_of(whole)

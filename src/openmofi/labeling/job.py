@@ -145,7 +145,7 @@ def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: st
         missing = [shard for shard in corpus.shards if not stage.judged(shard)]
         progress.begin("judge", len(missing))
         engine.run(stage, missing, progress, failed.__setitem__)
-    if len(failed) == len(shards):
+    if failed and len(failed) == len(shards):
         raise next(iter(failed.values()))
     corpus = replace(corpus, shards=tuple(shard for shard in corpus.shards if shard not in failed))
     labels = labels or stage.labels_of(corpus.shards)
