@@ -34,6 +34,9 @@ class Shard:
     path: str
     name: str
 
+    def __str__(self) -> str:
+        return self.path
+
     @cached_property
     def fingerprint(self) -> str:
         """`file_fingerprint` of the path, taken once in a run; travels with the shard to workers.
