@@ -7,7 +7,8 @@ Each arrow is a table on disk, so a job that was killed goes on where it was and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -45,7 +46,7 @@ from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.verdicts.threshold import Correction, read_correction
 from openmofi.linking import linker_fingerprint
 from openmofi.pairs import ReadSettings, read_pairs
-from openmofi.schema import LabelStatus
+from openmofi.schema import LabelStatus, Pair
 from openmofi.storage import Manifest, Outputs, Shard, claimed, file_fingerprint, finish_manifest, require_local
 from openmofi.storage.addresses import is_utf8
 from openmofi.storage.manifest import output_stamp
@@ -181,7 +182,12 @@ def _suited(engine: Engine, shards: Sequence[Shard], read: ReadSettings, progres
 
     All pairs count, and not those that are still to be read: a job that goes on is done as it was begun.
     """
-    pairs = chain.from_iterable(read_pairs(shard, read) for shard in shards)
+
+    def readable(shard: Shard) -> Iterator[Pair]:
+        with suppress(OpenMofiError, OSError):  # the shard's own task says so
+            yield from read_pairs(shard, read)
+
+    pairs = chain.from_iterable(map(readable, shards))
     if engine.few and (count := sum(1 for _ in islice(pairs, engine.few))) < engine.few:
         progress.say(f"{count:,} pairs are done in this process: other processes pay from {engine.few:,} on.")
         return LocalEngine()
