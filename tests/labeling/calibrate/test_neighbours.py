@@ -105,6 +105,15 @@ def test_an_entity_that_no_witness_names_has_no_votes():
     assert gallery.votes(own(gallery, features), np.array([5]), np.array([-1])).tolist() == [0.0]
 
 
+@pytest.mark.parametrize("rows", [0, 1, 5])
+@pytest.mark.parametrize("size", [3, 300])
+def test_a_space_of_few_images_is_finite(rows, size):
+    features = np.random.default_rng(0).standard_normal((rows, size))
+    projected = Space.of(features).project(np.ones((4, size), np.float32))
+    assert np.isfinite(projected).all()
+    assert projected.shape == (4, min(size, 256))
+
+
 def test_witnesses_of_other_entities_vote_the_same():
     features, texts, cluster = world()
     gallery = gallery_of(features, texts, cluster, np.linspace(0, 1, len(cluster)))

@@ -66,8 +66,8 @@ class Space:
 
     @classmethod
     def of(cls, features: Floats) -> Space:
-        """Of (n, features)."""
-        sample = features.astype(np.float32)
+        """Of (n, features); without rows one in which all is 0."""
+        sample = features.astype(np.float32) if len(features) else np.zeros((1, features.shape[1]), np.float32)
         mean = sample.mean(axis=0)
         # The few greatest alone: a fourth of the time of all, where there are 2,768.
         last = sample.shape[1] - 1
