@@ -49,7 +49,11 @@ def test_a_damaged_status_is_none(tmp_path, content):
 
 
 def test_a_folder_that_is_gone_ends_no_job(tmp_path):
-    with recorded(Quiet(), tmp_path / "file" / "none") as progress:
+    notes = Notes()
+    with recorded(notes, tmp_path / "file" / "none") as progress:
         (tmp_path / "file").write_text("no folder")
         progress.begin("read", 1)
         progress.advance({"rows": 1})
+        progress.say("on it goes")
+    assert (notes.advanced, notes.said) == ([{"rows": 1}], ["on it goes"])
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -56,10 +56,11 @@ def test_everything_is_read_back(tmp_path):
     assert Calibration.load(tmp_path / "c.json") == whole
 
 
-def corpus_of(rows):
+def corpus_of(rows, late=()):
     """A corpus of which only the numbers of rows exist."""
-    shards = tuple(SimpleNamespace(fingerprint=number) for number in range(len(rows)))
-    return Corpus(None, shards, None, None, None, "", CorpusSummary(dict(enumerate(rows)), MarkedCounts(), None))
+    shards = tuple(SimpleNamespace(fingerprint=number, name=str(number)) for number in range(len(rows)))
+    links = CorpusSummary(dict(enumerate(rows)), MarkedCounts(), None)
+    return Corpus(None, shards, None, None, None, "", links, frozenset(late), shards)
 
 
 @pytest.mark.parametrize(("rows", "least", "most"), [
@@ -71,6 +72,11 @@ def test_pairs_for_a_calibration_come_from_shards_all_over_the_corpus(rows, leas
     assert (sample[0], sample[-1]) == (0, len(rows) - 1)
     gaps = np.diff(sample)
     assert gaps.max() - gaps.min() <= 1
+
+
+def test_late_shards_decide_nothing():
+    assert [shard.name for shard in corpus_of([10] * 5, late=("1", "3")).sample] == ["0", "2", "4"]
+    assert corpus_of([10] * 5, late=("1", "3")).content == [0, 2, 4]
 
 
 @pytest.mark.slow

@@ -144,21 +144,28 @@ def test_a_corpus_is_merged_in_parts_with_the_same_outcome(small_world, small_en
         assert one == other
 
 
-def test_what_failed_is_tried_again_by_the_same_command(small_world, small_encoder, labelled, tmp_path, monkeypatch):
+@pytest.mark.parametrize("more", [{}, {"target_precision": 0.97}, {"adapt": True}])
+def test_what_failed_is_tried_again_and_judged_as_the_others_were(
+        small_world, small_encoder, labelled, tmp_path, monkeypatch, more):
     def reads(shard, *options):
         if shard.name.endswith("2"):
             raise ConnectionError("the store is away")
         yield from read_pairs(shard, *options)
 
-    given = {"kb": small_world.kb, "encoder": small_encoder, "out": tmp_path / "out"}
+    given = {"kb": small_world.kb, "encoder": small_encoder, "out": tmp_path / "out", **more}
     read_pairs = stage_module.read_pairs
     with monkeypatch.context() as patch:
         patch.setattr(stage_module, "read_pairs", reads)
         with pytest.raises(OpenMofiError, match="failed 3 times: the store is away"):
             openmofi.label(small_world.shards, **given)
     before = digests(tmp_path / "out")
+    first = openmofi.Labels.open(tmp_path / "out").summary
+    decided = {path: path.read_bytes() for path in (tmp_path / "out").rglob("calibration.json")}
     counts = openmofi.label(small_world.shards, **given).summary
     assert "failed" not in counts
+    assert decided == {path: path.read_bytes() for path in (tmp_path / "out").rglob("calibration.json")}
+    for name in ("threshold", "calibration", "adapter"):
+        assert counts.get(name) == first.get(name)
     assert counts["rows_in"] == len(small_world.truth)
     after = digests(tmp_path / "out")
     assert len(after) == len(before) + 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -49,6 +49,8 @@ class Corpus:
         entities: text features of the entities that occur, and of a known reference set.
         template: of the entities' texts.
         links: what the links of all shards say.
+        late: names of shards that are judged, and decide nothing: the decisions were taken without them.
+        planned: the shards of the job, whether they could be read or not.
     """
 
     stage: ReadStage
@@ -58,6 +60,13 @@ class Corpus:
     entities: EntityFeatures
     template: str
     links: CorpusSummary
+    late: frozenset[str]
+    planned: tuple[Shard, ...]
+
+    @property
+    def content(self) -> list[str]:
+        """Fingerprints of the shards that decide."""
+        return [shard.fingerprint for shard in self.planned if shard.name not in self.late]
 
     def rows(self, shard: Shard) -> int:
         """How many pairs a shard has."""
@@ -66,11 +75,12 @@ class Corpus:
     @cached_property
     def sample(self) -> tuple[Shard, ...]:
         """What decisions are fitted on: shards spread evenly, at least 50 and so many as hold 50,000 pairs, or all."""
-        count = len(self.shards)
+        shards = [shard for shard in self.shards if shard.name not in self.late]
+        count = len(shards)
         if count > _CALIBRATION_SHARDS:
-            mean = max(sum(map(self.rows, self.shards)) / count, 1.0)
+            mean = max(sum(map(self.rows, shards)) / count, 1.0)
             count = min(count, max(_CALIBRATION_SHARDS, math.ceil(CALIBRATION_PAIRS / mean)))
-        return tuple(self.shards[number] for number in np.linspace(0, len(self.shards) - 1, count).round().astype(int))
+        return tuple(shards[number] for number in np.linspace(0, len(shards) - 1, count).round().astype(int))
 
     def blocks(self) -> Iterator[ReadShard]:
         """What was read of the shards of `sample`."""
@@ -80,27 +90,30 @@ class Corpus:
 
 def read_corpus(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, settings: LabelSettings,
                 cache: str | Path, engine: Engine, progress: Progress, reference: Sequence[str] = (),
-                set_aside: SetAside | None = None) -> Corpus:
+                set_aside: SetAside | None = None, late: Collection[str] | None = ()) -> Corpus:
     """Read what has not been read yet, and embed the entities that occur and those of `reference`.
 
     Args:
         shards, kb, encoder, settings, cache, engine, progress: of the job.
         reference: identifiers.
         set_aside: takes shards that cannot be read; the corpus goes on without them, if others are left.
+        late: see `Corpus`; `None` where nothing has been decided yet: those that cannot be read now.
 
     Raises:
         OpenMofiError: a shard cannot be read and is not set aside, or the cache cannot be written.
     """
     features = FeatureStore(str(cache), encoder, settings.read, settings.batch_size, settings.max_image_pixels)
     stage = ReadStage.plan(kb, settings.text, features, shards)
-    shards, links = _read(stage, shards, engine, progress, set_aside)
+    whole, links = _read(stage, shards, engine, progress, set_aside)
+    if late is None:
+        late = {shard.name for shard in shards} - {shard.name for shard in whole}
     occurring = kb.ids(links.judged(settings.text.max_candidates))
     if not occurring:
         progress.say(f"None of the texts names an entity of the knowledge base {kb.path}: nothing can be labelled.")
     ids = sorted({*occurring, *reference})
     template = settings.selection.template
     entities = embed_entities(kb, encoder, ids, template, cache, engine, progress)
-    return Corpus(stage, tuple(shards), kb, encoder, entities, template, links)
+    return Corpus(stage, tuple(whole), kb, encoder, entities, template, links, frozenset(late), tuple(shards))
 
 
 def _read(stage: ReadStage, shards: Sequence[Shard], engine: Engine, progress: Progress,

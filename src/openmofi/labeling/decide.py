@@ -128,7 +128,7 @@ def threshold_of(probability: NDArray[np.float64], selection: SelectionSettings,
 
 def corpus_key(corpus: Corpus, settings: LabelSettings) -> str:
     """Names the pairs and links that a calibration is estimated on."""
-    return fingerprint([[shard.fingerprint for shard in corpus.shards], corpus.stage.links_key,
+    return fingerprint([corpus.content, corpus.stage.links_key,
                         settings.text.max_candidates, settings.seed])
 
 

@@ -7,6 +7,7 @@ Each arrow is a table on disk, so a job that was killed goes on where it was and
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -47,17 +48,28 @@ from openmofi.labeling.verdicts.threshold import Correction, read_correction
 from openmofi.linking import linker_fingerprint
 from openmofi.pairs import ReadSettings, read_pairs
 from openmofi.schema import LabelStatus, Pair
-from openmofi.storage import Manifest, Outputs, Shard, claimed, file_fingerprint, finish_manifest, require_local
+from openmofi.storage import (
+    Manifest,
+    Outputs,
+    Shard,
+    claimed,
+    file_fingerprint,
+    finish_manifest,
+    require_local,
+    write_json,
+)
 from openmofi.storage.addresses import is_utf8
 from openmofi.storage.manifest import output_stamp
 
 _PIECES = 20
 _PARTS = ("labels", "adapter")
+SET_ASIDE_FILE = "set_aside.json"
+"""Names of shards that could not be read when calibration and threshold were decided: they have no part in these."""
 _NAMED = 5
 ADAPTER_SETTINGS = HeadSettings(learning_rate=5e-4)
 
 OUTPUTS = Outputs(
-    ("labels/*.parquet", CALIBRATION_FILE, GALLERY_FILE, NOTE,
+    ("labels/*.parquet", CALIBRATION_FILE, GALLERY_FILE, SET_ASIDE_FILE, NOTE,
      *(f"adapter/{pattern}" for pattern in (*HEAD_OUTPUTS, CALIBRATION_FILE, GALLERY_FILE))),
     other=("texts/*/*.parquet", "ngrams/*/*.parquet", "repeats/*.parquet", "links/*/*.parquet",
            "groups/*.arrow", "features/*/*.arrow", "features/*/*.unread.json",
@@ -136,8 +148,11 @@ def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: st
            cache: str | Path, known: Fitted | None, known_path: str | Path, engine: Engine, progress: Progress,
            correction: Correction | None) -> dict[str, Any]:
     failed: dict[Shard, Exception] = {}
+    late = _late(out)
     corpus = read_corpus(shards, kb, encoder, settings, cache, engine, progress,
-                         known.calibration.reference if known else (), failed.__setitem__)
+                         known.calibration.reference if known else (), failed.__setitem__, late)
+    if late is None and corpus.late:
+        write_json(Path(out) / SET_ASIDE_FILE, sorted(corpus.late))
     judges, threshold, adapter = _decided(corpus, out, settings, known, known_path, progress, correction)
     stage = JudgeStage(corpus.stage, judges, tuple(corpus.entities.ids.to_pylist()), settings.selection, threshold,
                        str(out))
@@ -166,6 +181,14 @@ def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: st
     if failed:
         counts["failed"] = {shard.name: reason_of(error) for shard, error in failed.items()}
     return counts
+
+
+def _late(out: str | Path) -> frozenset[str] | None:
+    """The shards without which an earlier try of the job decided; `None` where nothing has been decided."""
+    path = Path(out) / SET_ASIDE_FILE
+    if path.exists():
+        return frozenset(json.loads(path.read_text("utf-8")))
+    return frozenset() if (Path(out) / CALIBRATION_FILE).exists() else None
 
 
 def _missing(failed: Mapping[str, str], shards: int, out: str | Path) -> OpenMofiError:
