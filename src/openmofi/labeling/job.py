@@ -187,7 +187,10 @@ def _late(out: str | Path) -> frozenset[str] | None:
     """The shards without which an earlier try of the job decided; `None` where nothing has been decided."""
     path = Path(out) / SET_ASIDE_FILE
     if path.exists():
-        return frozenset(json.loads(path.read_text("utf-8")))
+        try:
+            return frozenset(map(str, json.loads(path.read_text("utf-8"))))
+        except (ValueError, TypeError) as error:
+            raise OpenMofiError(f"{path} is damaged.", "Add --restart to begin anew; what was read is kept.") from error
     return frozenset() if (Path(out) / CALIBRATION_FILE).exists() else None
 
 

@@ -234,4 +234,3 @@ def _counting(path: str) -> Generator[Callable[[Sequence[tuple[str, str]]], None
 
 def _summary(rows: Sequence[tuple[str, str]]) -> pa.Table:
     return summary([text for text, _ in rows], [image for _, image in rows])
-
