@@ -18,7 +18,7 @@ from pathlib import Path
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
 from openmofi.storage import atomic_path, fingerprint
-from openmofi.storage.locks import cache_folder
+from openmofi.storage.copies import cache_folder
 
 PACKAGES = ("openclipart-svg", "openclipart-png")
 CONTENT = "408be105a8fd9cc5"

@@ -168,7 +168,7 @@ def explain(image: ImageInput, text: str, *, kb: KnowledgeBase | Folder, encoder
     """
     from openmofi import labeling
     from openmofi.labeling import LabelSettings, SelectionSettings, TextSettings
-    from openmofi.storage.locks import cache_folder
+    from openmofi.storage.copies import cache_folder
 
     settings = LabelSettings(TextSettings(detector, linker, max_candidates, boilerplate), SelectionSettings(
         template, threshold, top_k=top_k, sibling_margin=sibling_margin))
@@ -319,7 +319,7 @@ def evaluate(protocol: str, *, data: Folder, encoder: EncoderLike | None = None,
     from openmofi.evaluation.run import check_judged, protocol_named
     from openmofi.evaluation.run import evaluate as run_protocol
     from openmofi.storage import make_folder
-    from openmofi.storage.locks import cache_folder
+    from openmofi.storage.copies import cache_folder
 
     check_judged(protocol_named(protocol), encoder=bool(encoder), linker=bool(linker))
     for folder in (out, cache):
@@ -395,5 +395,8 @@ def _encoder(encoder: EncoderLike, device: str = "auto", precision: str = "fp32"
     return as_encoder(encoder)
 
 
-def _folder(value: Any) -> Path:
-    return Path(value if isinstance(value, str | Path) else value.path)
+def _folder(value: Any) -> str | Path:
+    from openmofi.storage.addresses import is_remote
+
+    place = value if isinstance(value, str | Path) else value.path
+    return str(place) if is_remote(place) else Path(place)

@@ -97,8 +97,7 @@ def test_a_name_that_is_too_long_for_the_disk(tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [
-    "kb build table SRC -o URL", "label x.tar --kb kb --encoder sample -o URL",
-    "label x.tar --kb kb --encoder sample -o out --cache URL", "dataset build x -o URL",
+    "kb build table SRC -o URL", "dataset build x -o URL",
     "dataset audit x --truth y -o URL", "reinforce x --teachers sample:30 --labels x -o URL", "train x -o URL",
     "link train x -o URL", "link examples wordnet x -o URL", "eval gpr1200 --data x --encoder sample -o URL",
     "eval gpr1200 --data x --encoder sample --cache URL", "eval compare x -o URL", "export sample -o URL",
@@ -112,14 +111,21 @@ def test_no_command_writes_to_a_store_or_into_a_folder_of_its_name(tmp_path, mon
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("option", ["-o", "--cache"])
+def test_labels_are_written_to_stores_of_objects_and_to_no_other(tmp_path, monkeypatch, option):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="memory://out cannot be written: outputs are local, or in a store of objects"):
+        run("label", "x.tar", "--kb", "kb", "--encoder", "sample", "-o", "out", option, "memory://out")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("arguments", [
-    "kb build table URL -o out", "kb info URL", "kb lookup URL x", "dataset build URL -o out",
-    "dataset audit URL --truth y", "train x -o out --dataset URL", "train x -o out --kb URL",
+    "kb build table URL -o out", "train x -o out --dataset URL", "train x -o out --kb URL",
     "reinforce x --teachers sample:30 --labels URL -o out",
 ])
 def test_what_is_read_from_disks_only_says_so(tmp_path, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match="s3://bucket/x cannot be read: only shards of pairs"):
+    with pytest.raises(UsageError, match="s3://bucket/x cannot be read: this is read from a local disk"):
         run(*arguments.replace("URL", "s3://bucket/x").split())
     assert not list(tmp_path.iterdir())
 

@@ -14,7 +14,7 @@ import pytest
 from kb_tables import ENTITY_IDS, write_source
 
 from openmofi.engine import Quiet
-from openmofi.errors import OpenMofiError
+from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase, build_table, integrity, verify
 from openmofi.knowledge.store import FILES
 from openmofi.schema import ENTITIES
@@ -273,6 +273,8 @@ def test_a_folder_that_cannot_be_mapped_is_refused_before_anything_is_written(tm
     with pytest.raises(OpenMofiError, match="its name is not UTF-8"):
         build_table(source, odd)
     assert not odd.exists()
-    for use in (KnowledgeBase.open, verify, lambda path: build_table(source, path)):
-        with pytest.raises(OpenMofiError, match=r"^memory://kb is not a local folder.*Copy it to a local disk"):
+    for use in (KnowledgeBase.open, verify):
+        with pytest.raises(OpenMofiError, match=r"^memory://kb is missing: nothing is stored there"):
             use("memory://kb")
+    with pytest.raises(UsageError, match="memory://kb cannot be written: outputs are local"):
+        build_table(source, "memory://kb")

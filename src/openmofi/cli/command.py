@@ -34,6 +34,28 @@ def output_path(text: str) -> Path:
     return local_path(text)
 
 
+def output_place(text: str) -> str:
+    """As `output_path`, of commands that write into stores of objects too: a local path, or the address in a store.
+
+    Raises:
+        UsageError: it is on another remote file system, or not UTF-8.
+    """
+    from openmofi.storage.addresses import local_path, require_writable
+
+    return text if require_writable(text) else str(local_path(text))
+
+
+def input_place(text: str) -> str:
+    """As `input_path`, of what is read from stores too: a local path, or the address.
+
+    Raises:
+        UsageError: it is not UTF-8.
+    """
+    from openmofi.storage.addresses import is_remote
+
+    return text if is_remote(text) else str(input_path(text))
+
+
 def input_path(text: str) -> Path:
     """The parser of options that name a local folder to read; as `output_path`.
 
@@ -45,7 +67,7 @@ def input_path(text: str) -> Path:
     if not is_utf8(text):
         raise UsageError(f"{text!a} cannot be read: the name is not UTF-8.", "Rename it.")
     if is_remote(text):
-        raise UsageError(f"{text} cannot be read: only shards of pairs are read from stores.",
+        raise UsageError(f"{text} cannot be read: this is read from a local disk.",
                          "Copy it to a local disk first.")
     return local_path(text)
 

@@ -7,17 +7,19 @@ from typing import Annotated
 
 import typer
 
-from openmofi.cli.command import Restart, input_path, output_path, print_json
+from openmofi.cli.command import Restart, input_place, output_path, print_json
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-Kb = Annotated[Path | None, typer.Option("--kb", parser=input_path, help="Knowledge base: names, descriptions, types.")]
+Kb = Annotated[str | None, typer.Option(
+    "--kb", parser=input_place, metavar="KB", help="Knowledge base: names, descriptions, types.")]
 
 
 @app.command("build")
 def build(
-    labels: Annotated[Path, typer.Argument(parser=input_path, help="Folder written by `openmofi label`.")],
+    labels: Annotated[str, typer.Argument(
+        parser=input_place, metavar="LABELS", help="Folder written by `openmofi label`, or its address.")],
     out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Dataset folder.")],
     min_images: Annotated[int, typer.Option(help="Drop entities with fewer images.")] = 5,
     max_images: Annotated[int | None, typer.Option(help="Keep the most probable images of an entity.")] = None,
@@ -49,8 +51,8 @@ def build(
 
 @app.command("audit")
 def audit(
-    folder: Annotated[Path, typer.Argument(
-        parser=input_path, metavar="LABELS_OR_DATASET", help="Labels or dataset folder.")],
+    folder: Annotated[str, typer.Argument(
+        parser=input_place, metavar="LABELS_OR_DATASET", help="Labels or dataset folder.")],
     truth: Annotated[Path, typer.Option(
         "--truth", help="What images show: a CSV, TSV, JSON-lines or Parquet table with the columns key and entity.")],
     at_recall: Annotated[float, typer.Option(min=0, max=1, help="Recall at which selectors are compared.")] = 0.75,

@@ -8,13 +8,14 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from openmofi.cli.command import Restart, input_path, output_path, print_json
+from openmofi.cli.command import Restart, input_path, input_place, output_path, print_json
 from openmofi.errors import UsageError
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-_KB = Annotated[Path, typer.Argument(parser=input_path, help="Folder of the knowledge base.", metavar="KB")]
+_KB = Annotated[str, typer.Argument(
+    parser=input_place, help="Folder of the knowledge base, or its address.", metavar="KB")]
 
 
 _TABLES = """Build a knowledge base; the same source gives the same bytes.

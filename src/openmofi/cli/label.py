@@ -9,15 +9,16 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
-from openmofi.cli.command import Restart, input_path, output_path, print_json
+from openmofi.cli.command import Restart, input_path, output_path, output_place, print_json
 from openmofi.errors import UsageError
 
 
 def label(
     shards: Annotated[list[str], typer.Argument(help="Tar or Parquet, folders, globs, '{00..09}' ranges, URLs.")],
-    kb: Annotated[str, typer.Option(help="Folder of the knowledge base.")],
+    kb: Annotated[str, typer.Option(help="Folder of the knowledge base, or its address.")],
     encoder: Annotated[str, typer.Option(help="sample, open_clip:ARCH/PRETRAINED, hf:PATH-OR-ID or run:PATH.")],
-    out: Annotated[Path, typer.Option("--out", "-o", parser=output_path, help="Folder of the labels.")],
+    out: Annotated[str, typer.Option("--out", "-o", parser=output_place, metavar="FOLDER",
+                                     help="Folder of the labels, also s3://… and other stores.")],
     detector: Annotated[str, typer.Option(help="gazetteer, spacy or gazetteer+spacy.")] = "gazetteer",
     linker: Annotated[str, typer.Option(help="coherence, prior or fusion:PATH.")] = "coherence",
     threshold: Annotated[float, typer.Option(help="Accept from this calibrated probability on.")] = 0.8,
@@ -35,8 +36,8 @@ def label(
     verdicts: Annotated[Path | None, typer.Option(
         parser=input_path, metavar="FILE",
         help="Choose the threshold for --target-precision by these verdicts of `openmofi label audit`.")] = None,
-    cache: Annotated[Path | None, typer.Option(
-        parser=output_path, help="Shared by jobs: links, features (default: the output).")] = None,
+    cache: Annotated[str | None, typer.Option(
+        parser=output_place, metavar="FOLDER", help="Shared by jobs: links, features (default: the output).")] = None,
     on_damage: Annotated[str, typer.Option(
         help="A damaged shard: stop leaves it out and fails in the end, keep takes what can be read.")] = "stop",
     max_unpack_ratio: Annotated[int, typer.Option(
@@ -74,7 +75,7 @@ def label(
         _print_counts(labels.summary, out)
 
 
-def _print_counts(counts: Mapping[str, Any], out: Path) -> None:
+def _print_counts(counts: Mapping[str, Any], out: str) -> None:
     from openmofi.cli.show.tables import print_table
 
     print_table(("status", "pairs"), [(status, f"{count:,}") for status, count in sorted(

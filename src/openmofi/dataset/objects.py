@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from openmofi.dataset.statistics import Statistics, read_statistics
 from openmofi.dataset.tables import Folder
 from openmofi.errors import MissingExtraError
+from openmofi.storage.addresses import is_remote
 
 if TYPE_CHECKING:
     import pandas
@@ -37,9 +38,9 @@ class _Tables:
         return cls(Folder.open(path, cls.kind))
 
     @property
-    def path(self) -> Path:
-        """Where it lies."""
-        return Path(self.folder.path)
+    def path(self) -> str | Path:
+        """Where it lies: a local path, or an address."""
+        return self.folder.path if is_remote(self.folder.path) else Path(self.folder.path)
 
     @property
     def summary(self) -> Mapping[str, Any]:

@@ -128,7 +128,7 @@ class Encoder:
     open_fold: Callable[[int], Encoder] | None = None
     reopen: Callable[..., Encoder] | None = None
     exact: Encoder | None = None
-    calibrations: dict[str, Path] = field(default_factory=dict)
+    calibrations: dict[str, str | Path] = field(default_factory=dict)
 
     @classmethod
     def of(cls, spec: str, towers: Towers, preprocessing: Preprocessing, logit_scale: float | None) -> Encoder:

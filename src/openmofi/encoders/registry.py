@@ -13,6 +13,7 @@ from openmofi.config.near import did_you_mean
 from openmofi.encoders.encoder import Encoder, check_precision
 from openmofi.encoders.folder import SPEC_FILE, is_heads, open_heads, read_description
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
+from openmofi.storage.folders import local_folder
 
 BACKBONE = "backbone:efficientnet-lite0+minilm"
 NAMES_VARIABLE = "OPENMOFI_SAMPLE_ENCODERS"
@@ -31,9 +32,10 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
         spec: `open_clip:ARCH/PRETRAINED` (a pretrained tag or a .safetensors/.pt file), `hf:PATH-OR-ID` (CLIP and
             SigLIP in transformers' layout; for images alone DINOv2 and DINOv3), `mofi:PATH-OR-ID` (MOFI's released
             checkpoints), `timm:NAME[/TAG-OR-FILE]` (images alone), `run:PATH` (ours), `onnx:PATH` and `openvino:PATH`
-            (exported by `openmofi export`; on the CPU), `sample` and `sample:alt-text` (by the demo; below the folder
-            that $OPENMOFI_SAMPLE_ENCODERS names), and `backbone:efficientnet-lite0+minilm` (features only, to train
-            heads on). Only a hub id or a pretrained tag reaches for the network.
+            (exported by `openmofi export`; on the CPU; these three may lie in a store: `run:s3://…`), `sample` and
+            `sample:alt-text` (by the demo; below the folder that $OPENMOFI_SAMPLE_ENCODERS names), and
+            `backbone:efficientnet-lite0+minilm` (features only, to train heads on). Only a hub id or a pretrained tag
+            reaches for the network.
         device: `cpu`, `cuda`, `cuda:1` …; `auto` is `cuda` where there is one, and `cpu` for what was exported.
         precision: `fp32`, or `bf16` or `fp16` for autocast of the towers; the fingerprints differ from those of fp32.
         bases: encoders that are already open; heads in a folder stand on one of these where it is theirs, by
@@ -103,7 +105,7 @@ def _named_folder(name: str) -> Path:
 
 
 def _open_folder(spec: str, rest: str, device: str, bases: Sequence[Encoder]) -> Encoder:
-    folder, open_base = Path(rest), partial(open_encoder, device=device)
+    folder, open_base = local_folder(rest), partial(open_encoder, device=device)
     style = "run" if spec in _NAMES else spec.partition(":")[0]
     if style != "run" and device != "cpu":
         raise UsageError(f"{spec} runs on the CPU, not on {device}.", "Open the encoder that it was made of there.")

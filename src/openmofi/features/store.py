@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -30,12 +30,13 @@ from openmofi.pairs import ImageRefused, ReadSettings, describe
 from openmofi.pairs.images.decode import MAX_PIXELS, decoding
 from openmofi.pairs.images.formats import HEIC, heic_readable
 from openmofi.schema import Pair, PairStatus, features_schema
-from openmofi.storage import exists, fingerprint, read_arrow, write_bytes, write_json
-from openmofi.storage.addresses import filesystem_of, is_remote, open_address, read_text
-from openmofi.storage.atomic import is_whole
+from openmofi.storage import Shard, exists, fingerprint, read_arrow, write_bytes, write_json
+from openmofi.storage.addresses import filesystem_of, is_remote, names_in, open_address, read_text
+from openmofi.storage.atomic import is_whole, whole
 from openmofi.storage.blocks import arrow_blocks, read_arrow_blocks
 
 _VERSION = 3
+_UNREAD = ".unread.json"
 NOTE = "features.json"
 
 
@@ -200,6 +201,21 @@ class FeatureStore:
         """
         return is_whole(self.path(name, stamp)) and not (heic_readable() and HEIC in self.unread_formats(name, stamp))
 
+    def having(self, shards: Sequence[Shard]) -> set[Shard]:
+        """The shards of which `has` is true; asked for by a listing where the cache is in a store."""
+        paths = {shard: self.path(shard.name, shard.fingerprint) for shard in shards}
+        there = whole(list(paths.values()))
+        found = {shard for shard, path in paths.items() if path in there}
+        if heic_readable():
+            unread = self.with_unread()
+            found -= {shard for shard in found if self._unread_path(shard.name, shard.fingerprint) in unread
+                      and HEIC in self.unread_formats(shard.name, shard.fingerprint)}
+        return found
+
+    def with_unread(self) -> frozenset[str]:
+        """The files of `unread_formats` that there are."""
+        return frozenset(f"{self.folder}/{name}" for name in names_in(self.folder) if name.endswith(_UNREAD))
+
     def open(self, name: str, stamp: str) -> StoredFeatures:
         """The features of a shard.
 
@@ -216,8 +232,13 @@ class FeatureStore:
         """
         return map(StoredFeatures, read_arrow_blocks(self.path(name, stamp)))
 
-    def unread_formats(self, name: str, stamp: str) -> dict[str, int]:
-        """Images of a shard in formats that were not read: name → number; a file beside the features, if any."""
+    def unread_formats(self, name: str, stamp: str, among: Collection[str] | None = None) -> dict[str, int]:
+        """Images of a shard in formats that were not read: name → number; a file beside the features, if any.
+
+        Where it is known which of these there are (`with_unread`), only those are asked for.
+        """
+        if among is not None and self._unread_path(name, stamp) not in among:
+            return {}
         try:
             counts = json.loads(read_text(self._unread_path(name, stamp)))
         except FileNotFoundError:
@@ -225,7 +246,7 @@ class FeatureStore:
         return {str(kind): int(count) for kind, count in counts.items()}
 
     def _unread_path(self, name: str, stamp: str) -> str:
-        return self.path(name, stamp).removesuffix(".arrow") + ".unread.json"
+        return self.path(name, stamp).removesuffix(".arrow") + _UNREAD
 
     def prepare(self, pair: Pair) -> PreparedImage:
         """Decode and preprocess an image; thread-safe. A pair's own status counts only where it has no bytes.
@@ -254,8 +275,13 @@ class FeatureStore:
         return features
 
     @contextmanager
-    def writing(self, name: str, stamp: str) -> Generator[Callable[[Sequence[PreparedImage], Array], None]]:
+    def writing(self, name: str, stamp: str, *, first: bool = False,
+                ) -> Generator[Callable[[Sequence[PreparedImage], Array], None]]:
         """Keep a shard's features: what is yielded takes its images and their features, (n, feature_dim), in order.
+
+        Args:
+            name, stamp: of the shard.
+            first: nothing has been kept of it before, which is then not asked for.
 
         Raises:
             OpenMofiError: the cache cannot be written.
@@ -278,6 +304,6 @@ class FeatureStore:
             beside = self._unread_path(name, stamp)
             if unread:
                 write_json(beside, unread)
-            elif exists(beside):  # of an earlier time, when fewer formats could be read
+            elif not first and exists(beside):  # of an earlier time, when fewer formats could be read
                 filesystem, path = filesystem_of(beside)
                 filesystem.rm_file(path)

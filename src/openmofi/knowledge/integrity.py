@@ -20,8 +20,8 @@ from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
 from openmofi.schema import ENTITIES
 from openmofi.storage import Manifest, fingerprint
-from openmofi.storage.atomic import is_remote, local_path
 from openmofi.storage.digests import BLOCK, file_digest, file_stamp
+from openmofi.storage.folders import local_folder
 from openmofi.storage.manifest import MANIFEST
 
 _log = logging.getLogger(__name__)
@@ -34,15 +34,12 @@ _HINT = "The knowledge base is damaged: build it again."
 
 
 def mappable(path: str | Path) -> Path:
-    """The absolute folder of a base, which can be memory-mapped there.
+    """The absolute folder of a base, which can be memory-mapped there; of one in a store the local copy.
 
     Raises:
-        OpenMofiError: it is not local, or its name is not UTF-8, which the tries' library asks for.
+        OpenMofiError: it cannot be fetched, or its name is not UTF-8, which the tries' library asks for.
     """
-    if is_remote(path):
-        raise OpenMofiError(f"{path} is not a local folder, and a knowledge base is memory-mapped.",
-                            "Copy it to a local disk first.")
-    folder = local_path(path).absolute()
+    folder = local_folder(path).absolute()
     try:
         str(folder).encode()
     except UnicodeEncodeError as error:

@@ -20,6 +20,7 @@ from openmofi.knowledge import integrity
 from openmofi.knowledge.names import normalise
 from openmofi.schema import ENTITIES, Entity
 from openmofi.storage import Manifest, read_manifest
+from openmofi.storage.addresses import is_remote
 from openmofi.storage.digests import check_once, let_settle, note_checked
 
 KIND = "knowledge_base"
@@ -57,14 +58,16 @@ class KnowledgeBase:
     worker process maps the same pages, and refuses a folder whose content has changed.
 
     Attributes:
-        path: its folder, absolute.
+        path: its folder, absolute; of a base in a store the local copy of it.
+        address: what it was opened by, if that is in a store, else `path`.
         manifest: how it was built.
         names: trie of keys (see `knowledge.names`); a key's id is its row in `link_probabilities`.
         link_probabilities: (names) float32.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, stamp: str = "") -> None:
+    def __init__(self, path: Path, manifest: Manifest, stamp: str = "", address: str | Path = "") -> None:
         self.path = path
+        self.address = address or path
         self.manifest = manifest
         self._stamp = stamp
         try:
@@ -92,16 +95,17 @@ class KnowledgeBase:
         When it is opened first, and after each change of a file, all of it is read and checked: a second a gigabyte.
 
         Args:
-            path: its folder.
+            path: its folder; where that is in a store, it is fetched once a machine.
             progress: receives the check, where it takes more than two seconds.
 
         Raises:
             OpenMofiError: it is not a knowledge base, or it has another schema version, is unfinished or damaged.
         """
-        return cls._opened(integrity.mappable(path), progress or Quiet())
+        return cls._opened(path, progress or Quiet())
 
     @classmethod
-    def _opened(cls, folder: Path, progress: Progress, checked: str = "") -> KnowledgeBase:
+    def _opened(cls, path: str | Path, progress: Progress, checked: str = "") -> KnowledgeBase:
+        folder = integrity.mappable(path)
         manifest = read_manifest(folder, KIND)
         files = integrity.listed_files(folder, manifest, FILES)
         integrity.require_whole(folder, integrity.wrong_sizes(folder, files))
@@ -116,10 +120,10 @@ class KnowledgeBase:
 
         if stamp != checked:
             check_once(stamp, check, lambda: progress.say(f"{folder} is being checked by another process; waiting"))
-        return cls(folder, manifest, stamp)
+        return cls(folder, manifest, stamp, str(path) if is_remote(path) else folder)
 
-    def __reduce__(self) -> tuple[Any, tuple[Path, str, str]]:
-        return (_reopen, (self.path, self.fingerprint, self._stamp))
+    def __reduce__(self) -> tuple[Any, tuple[str | Path, str, str]]:
+        return (_reopen, (self.address, self.fingerprint, self._stamp))
 
     def _array(self, name: str) -> NDArray[Any]:
         # A plain array over the map: np.memmap's own class makes every slice several times slower.
@@ -220,7 +224,7 @@ class KnowledgeBase:
         return vectors
 
 
-def _reopen(path: Path, fingerprint: str, checked: str) -> KnowledgeBase:
+def _reopen(path: str | Path, fingerprint: str, checked: str) -> KnowledgeBase:
     kb = KnowledgeBase._opened(path, Quiet(), checked)
     if kb.fingerprint != fingerprint:
         raise OpenMofiError(f"The knowledge base {path} has changed since it was opened: its fingerprint is "

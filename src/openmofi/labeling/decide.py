@@ -21,7 +21,7 @@ from openmofi.labeling.corpus import Corpus, corpus_sample, own_scale
 from openmofi.labeling.label_settings import LabelSettings, SelectionSettings
 from openmofi.labeling.verdicts.threshold import Correction
 from openmofi.linking import linker_fingerprint
-from openmofi.storage import fingerprint
+from openmofi.storage import exists, fingerprint
 
 RESCUE_ROUNDS = 2
 NOTHING = Calibration((0.0,), (0.0,), shown=0.0, together=1.0, pairs=0)
@@ -50,8 +50,8 @@ class Decision:
     def save(self, folder: str | Path) -> None:
         """Keep it in the job's output, the witnesses first."""
         if self.fitted.gallery is not None:
-            self.fitted.gallery.save(Path(folder) / GALLERY_FILE)
-        self.calibration.save(Path(folder) / CALIBRATION_FILE)
+            self.fitted.gallery.save(f"{folder}/{GALLERY_FILE}")
+        self.calibration.save(f"{folder}/{CALIBRATION_FILE}")
 
 
 def decide(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Fitted | None,
@@ -181,8 +181,9 @@ def load_fitted(path: str | Path) -> Fitted:
     Raises:
         OpenMofiError: they cannot be read.
     """
-    calibration, gallery = Calibration.load(path), Path(path).parent / GALLERY_FILE
-    return Fitted(calibration, Gallery.load(gallery) if gallery.exists() else None)
+    calibration, folder = Calibration.load(path), str(path).rpartition("/")[0] or "."
+    gallery = f"{folder}/{GALLERY_FILE}"
+    return Fitted(calibration, Gallery.load(gallery) if exists(gallery) else None)
 
 
 def stored_calibration(encoder: Encoder, kb: KnowledgeBase, template: str) -> Fitted | None:
@@ -212,8 +213,8 @@ def known_calibration(kb: KnowledgeBase, encoder: Encoder, out: str | Path, sett
     if settings.adapt:
         # Whether the adapter judges, and so what was fitted for, is found again from the same pairs.
         return None
-    path = Path(out) / CALIBRATION_FILE
-    if path.exists():
+    path = f"{out}/{CALIBRATION_FILE}"
+    if exists(path):
         return given_calibration(path, kb, encoder, settings)
     return stored_calibration(encoder, kb, settings.selection.template)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from openmofi.encoders import CALIBRATION_FILE, GALLERY_FILE, Encoder, open_encoder
+from openmofi.encoders.companions import FOLDS_FILE
 from openmofi.encoders.folder import HEAD_OUTPUTS
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
 from openmofi.engine.loop import reason_of
@@ -53,16 +54,20 @@ from openmofi.storage import (
     Outputs,
     Shard,
     claimed,
+    exists,
     file_fingerprint,
     finish_manifest,
-    require_local,
     write_json,
 )
-from openmofi.storage.addresses import is_utf8
+from openmofi.storage.addresses import is_utf8, read_text, require_writable
+from openmofi.storage.atomic import Footer
+from openmofi.storage.folders import written_folder
 from openmofi.storage.manifest import output_stamp
+from openmofi.storage.shards import take_fingerprints
 
 _PIECES = 20
-_PARTS = ("labels", "adapter")
+_ADAPTER = "adapter"
+_PARTS = ("labels", _ADAPTER)
 SET_ASIDE_FILE = "set_aside.json"
 """Names of shards that could not be read when calibration and threshold were decided: they have no part in these."""
 _NAMED = 5
@@ -83,7 +88,7 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
     """Label `shards` into the folder `out`; goes on where an earlier run stopped.
 
     Args:
-        shards: see `openmofi.storage.expand_shards`.
+        shards: see `openmofi.storage.expand_shards`; like all that follows, they may lie in a store.
         kb: the knowledge base.
         encoder: judges the images; has a joint space and a text side.
         out: gets `labels/<shard>.parquet`, `calibration.json`, `manifest.json`.
@@ -106,28 +111,30 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
         not read, `unread_formats` (name → images).
 
     Raises:
-        UsageError: the output or the cache is not local, or a name is not UTF-8.
+        UsageError: the output or the cache is neither local nor in a store of objects, or a name is not UTF-8.
         OpenMofiError: the encoder cannot compare images with texts, the output was made with other settings, there is
             too little to calibrate on. At the end, where shards are damaged or could not be read: the others are
             labelled.
     """
     encoder.require_comparison()
     if cache:
-        require_local(cache)
+        require_writable(cache)
     if odd := next((shard for shard in shards if not is_utf8(shard.name)), None):
         raise UsageError(f"The name of the shard {odd.path!a} is not UTF-8, and tables are named by it.", "Rename it.")
+    take_fingerprints(shards)
     given = given_calibration(calibration, kb, encoder, settings) if calibration else None
     described, inputs = _described(shards, kb, encoder, settings), _inputs(shards, kb, encoder, settings, calibration)
     correction = read_correction(verdicts, settings.selection.target_precision, described, inputs) if verdicts else None
     progress = progress or Quiet()
-    with claimed(out, "labels", described, inputs, outputs=OUTPUTS, restart=restart) as manifest:
+    with claimed(out, "labels", described, inputs, outputs=OUTPUTS, restart=restart,
+                 stores=True) as manifest:
         if manifest.finished and "failed" not in manifest.counts and manifest.outputs == output_stamp(out, *_PARTS):
             return _answered(manifest, encoder, out, progress)
         known = given or known_calibration(kb, encoder, out, settings)
         with (recorded(progress, out) as progress,
               _suited(engine or LocalEngine(), shards, settings.read, progress).session() as session):
             counts = _label(shards, kb, encoder, out, settings, cache or out, known,
-                            calibration or Path(out) / CALIBRATION_FILE, session, progress, correction)
+                            calibration or f"{out}/{CALIBRATION_FILE}", session, progress, correction)
         finish_manifest(out, manifest, counts, output_stamp(out, *_PARTS))
     if "failed" in counts:
         raise _missing(counts["failed"], len(shards), out)
@@ -136,8 +143,8 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
 
 def _answered(manifest: Manifest, encoder: Encoder, out: str | Path, progress: Progress) -> dict[str, Any]:
     """What a finished job answers, without looking at anything but its manifest and the names of its files."""
-    path = Path(out) / CALIBRATION_FILE
-    if path.exists():
+    path = f"{out}/{CALIBRATION_FILE}"
+    if exists(path):
         encoder.calibrations[Calibration.load(path).fitted_for] = path
     if hint := manifest.counts.get("advice"):
         progress.say(hint)
@@ -152,19 +159,22 @@ def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: st
     corpus = read_corpus(shards, kb, encoder, settings, cache, engine, progress,
                          known.calibration.reference if known else (), failed.__setitem__, late)
     if late is None and corpus.late:
-        write_json(Path(out) / SET_ASIDE_FILE, sorted(corpus.late))
+        write_json(f"{out}/{SET_ASIDE_FILE}", sorted(corpus.late))
     judges, threshold, adapter = _decided(corpus, out, settings, known, known_path, progress, correction)
     stage = JudgeStage(corpus.stage, judges, tuple(corpus.entities.ids.to_pylist()), settings.selection, threshold,
-                       str(out))
+                       str(out), corpus.stage.features.with_unread())
+    made: dict[Shard, Footer] = {}
     labels = stage.labels_of(corpus.shards)
     if labels is None:
-        missing = [shard for shard in corpus.shards if not stage.judged(shard)]
+        missing = stage.unjudged(corpus.shards)
         progress.begin("judge", len(missing))
-        engine.run(stage, missing, progress, failed.__setitem__)
+        results = engine.run(stage, missing, progress, failed.__setitem__)
+        made = {shard: Footer(result["rows"], result["notes"])
+                for shard, result in zip([each for each in missing if each not in failed], results, strict=True)}
     if failed and len(failed) == len(shards):
         raise next(iter(failed.values()))
     corpus = replace(corpus, shards=tuple(shard for shard in corpus.shards if shard not in failed))
-    labels = labels or stage.labels_of(corpus.shards)
+    labels = labels or stage.labels_of(corpus.shards, made)
     if labels is None:
         raise OpenMofiError(f"The labels in {out} cannot be read.", "Start the command again: they are made again.")
     counts = _count(labels, corpus, correction) | {
@@ -185,13 +195,13 @@ def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: st
 
 def _late(out: str | Path) -> frozenset[str] | None:
     """The shards without which an earlier try of the job decided; `None` where nothing has been decided."""
-    path = Path(out) / SET_ASIDE_FILE
-    if path.exists():
+    path = f"{out}/{SET_ASIDE_FILE}"
+    if exists(path):
         try:
-            return frozenset(map(str, json.loads(path.read_text("utf-8"))))
+            return frozenset(map(str, json.loads(read_text(path))))
         except (ValueError, TypeError) as error:
             raise OpenMofiError(f"{path} is damaged.", "Add --restart to begin anew; what was read is kept.") from error
-    return frozenset() if (Path(out) / CALIBRATION_FILE).exists() else None
+    return frozenset() if exists(f"{out}/{CALIBRATION_FILE}") else None
 
 
 def _missing(failed: Mapping[str, str], shards: int, out: str | Path) -> OpenMofiError:
@@ -222,7 +232,7 @@ def _suited(engine: Engine, shards: Sequence[Shard], read: ReadSettings, progres
 
 def _described(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, settings: LabelSettings,
                ) -> dict[str, Any]:
-    return {"encoder": encoder.spec, **settings.as_dict(), "kb": str(kb.path),
+    return {"encoder": encoder.spec, **settings.as_dict(), "kb": str(kb.address),
             "shards": [{"name": shard.name, "path": shard.path} for shard in shards]}
 
 
@@ -263,15 +273,15 @@ def _decided(corpus: Corpus, out: str | Path, settings: LabelSettings, known: Fi
     if not check.used:
         return (judge,), plain.threshold, asdict(check)
     both = (plain.judged.probability + decision.judged.probability) / 2
-    return (_kept(decision, adapted, Path(out) / "adapter"), judge), threshold_of(
+    return (_kept(decision, adapted, f"{out}/{_ADAPTER}"), judge), threshold_of(
         both, settings.selection, correction), asdict(check)
 
 
 def _kept(decision: Decision, encoder: Encoder, folder: str | Path) -> Judge:
     if decision.calibration is not NOTHING:
         decision.save(folder)
-        encoder.calibrations[decision.calibration.fitted_for] = Path(folder) / CALIBRATION_FILE
-    gallery = "" if decision.fitted.gallery is None else str(Path(folder) / GALLERY_FILE)
+        encoder.calibrations[decision.calibration.fitted_for] = f"{folder}/{CALIBRATION_FILE}"
+    gallery = "" if decision.fitted.gallery is None else f"{folder}/{GALLERY_FILE}"
     return Judge(encoder, decision.calibration, gallery)
 
 
@@ -280,12 +290,13 @@ def _adapted(corpus: Corpus, out: str | Path, settings: LabelSettings, progress:
 
     None where the pairs do not allow one, which is said.
     """
-    folder = Path(out) / "adapter"
-    if not (folder / "folds.json").exists():
+    folder = f"{out}/{_ADAPTER}"
+    if not exists(f"{folder}/{FOLDS_FILE}"):
         bags = collect_bags(corpus.stage, corpus.shards, corpus.entities, ADAPTER_SETTINGS.max_pairs)
         try:
-            losses = fit_heads(corpus.encoder, bags, corpus.entities, ADAPTER_SETTINGS, folder, adapter=True,
-                               progress=progress)
+            with written_folder(folder, FOLDS_FILE) as local:
+                losses = fit_heads(corpus.encoder, bags, corpus.entities, ADAPTER_SETTINGS, local, adapter=True,
+                                   progress=progress)
         except OpenMofiError as error:
             progress.say(f"The job goes on without an adapter: {error.message}")
             return None

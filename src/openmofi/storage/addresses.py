@@ -1,39 +1,61 @@
 """Addresses: `protocol://…` is a store's, which fsspec opens; any other text is a local path, whatever is in it.
 
 So `[`, `{`, `::`, `#` or `?` in the name of a local folder mean nothing. `file://` may stand before a local path.
+
+Stores of objects (S3, Google Cloud Storage, Azure, the Hugging Face hub) are told from other remote file systems: an
+object appears whole or not at all, there are no folders to make, and every question is a request that takes its time.
+So an object is fetched by one request and then read locally; credentials, regions and endpoints are found by the
+store's own library in its own ways.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Generator
+import tempfile
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, TypeVar, cast
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from openmofi.errors import MissingExtraError, UsageError
+from openmofi.storage.copies import copy_of, copy_path, never_changes
 
 HTTP_TIMEOUT_SECONDS = 60.0
 """How long a web server may send nothing."""
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 _BUFFER = 1 << 20
 _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]*$")
 _STORE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::|://)")
-_EXTRAS = {"http": "http", "https": "http", "s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
+_EXTRAS = {"http": "http", "https": "http", "s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure",
+           "abfs": "azure", "abfss": "azure", "hf": "hf"}
+_OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "hf"}
+_CLIENTS = ("aiohttp", "botocore", "aiobotocore")
+_TAIL = 1 << 16
+_REQUESTS_AT_ONCE = 32
 _REASONS = {"TooManyRedirects": "the server redirects without an end",
             "ClientPayloadError": "the server broke off in the middle of the file",
             "ServerDisconnectedError": "the server broke off"}
-_PACKAGES = {"http": "aiohttp", "s3": "s3fs", "gcs": "gcsfs"}
+_PACKAGES = {"http": "aiohttp", "s3": "s3fs", "gcs": "gcsfs", "azure": "adlfs", "hf": "huggingface-hub"}
 
 
 def is_remote(path: str | Path) -> bool:
     """Whether `path` is the address of a store, also a chained one such as `simplecache::s3://…`."""
     text = str(path)
     return "://" in text and not text.startswith("file://") and _STORE.match(text) is not None
+
+
+def in_object_store(path: str | Path) -> bool:
+    """Whether `path` is the address of an object in a store of such; a chained address is not."""
+    return is_remote(path) and str(path).partition("://")[0] in _OBJECT_STORES
 
 
 def local_path(path: str | Path) -> Path:
@@ -50,8 +72,21 @@ def require_local(path: str | Path) -> None:
     if is_remote(path):
         raise UsageError(f"{path} cannot be written: outputs are local.",
                          "Choose a local output, and copy it there when it is finished.")
+    require_writable(path)
+
+
+def require_writable(path: str | Path) -> bool:
+    """Refuse an output that cannot be written, where it may lie in a store of objects; returns whether it does.
+
+    Raises:
+        UsageError: it is on a web server or another remote file system, or its name is not UTF-8.
+    """
+    if is_remote(path) and not in_object_store(path):
+        raise UsageError(f"{path} cannot be written: outputs are local, or in a store of objects (s3://…, gs://…, "
+                         "az://…).", "Choose another output with -o.")
     if not is_utf8(path):
         raise UsageError(f"{str(path)!a} cannot be written: the name is not UTF-8.", "Choose another output with -o.")
+    return in_object_store(path)
 
 
 def is_utf8(path: str | Path) -> bool:
@@ -75,7 +110,7 @@ def filesystem_of(path: str | Path) -> tuple[Any, str]:
     protocol = str(path).rpartition("::")[2].partition("://")[0]
     extra = _EXTRAS.get(protocol, "")
     try:
-        options = _http_options() if extra == "http" else {}
+        options = _http_options() if extra == "http" else {"use_listings_cache": False} if extra else {}
         return cast("tuple[Any, str]", fsspec.core.url_to_fs(
             str(path), **({protocol: options} if "::" in str(path) else options)))
     except ImportError as error:
@@ -100,7 +135,7 @@ def is_folder(filesystem: Any, name: str) -> bool:
 
 @contextmanager
 def store_errors(path: str | Path) -> Generator[None]:
-    """Errors of web clients inside become errors of the system, whose text says what the server did.
+    """Errors of web clients inside become errors of the system, whose text says what the server or the client did.
 
     Raises:
         FileNotFoundError: there is nothing at `path`.
@@ -112,13 +147,23 @@ def store_errors(path: str | Path) -> Generator[None]:
         cause = error.__cause__ if isinstance(error, FileNotFoundError) and error.__cause__ else error
         if isinstance(cause, TimeoutError):
             raise OSError(f"the server sent nothing for {HTTP_TIMEOUT_SECONDS:g} seconds") from error
-        if not type(cause).__module__.startswith("aiohttp"):
+        if not type(cause).__module__.startswith(_CLIENTS):
             raise
+        if not type(cause).__module__.startswith("aiohttp"):
+            raise _client_error(cause, path) from error
         if (status := getattr(cause, "status", 0)) in (404, 410):
             raise FileNotFoundError(f"{path} does not exist") from error
         reason = f"the server answered {status} ({getattr(cause, 'message', '')})" if status \
             else _REASONS.get(type(cause).__name__, f"the connection failed ({cause})")
         raise OSError(reason) from error
+
+
+def _client_error(error: BaseException, path: str | Path) -> OSError:
+    """An error of S3's client, which tells what the store said or what it lacks itself, such as credentials."""
+    said = getattr(error, "response", {}).get("Error", {})
+    if said.get("Code") in ("NoSuchBucket", "NoSuchKey", "404"):
+        return FileNotFoundError(f"{path} does not exist")
+    return OSError(str(said.get("Message") or error).rstrip("."))
 
 
 class _Stored(io.RawIOBase):
@@ -160,7 +205,102 @@ def open_address(path: str | Path) -> IO[bytes]:
         return open(local_path(path), "rb")
     filesystem, name = filesystem_of(path)
     with store_errors(path):
+        if in_object_store(path):
+            return _fetched(str(path), partial(filesystem.get_file, name))
         return io.BufferedReader(_Stored(filesystem.open(name, "rb"), str(path)), _BUFFER)
+
+
+def _fetched(address: str, fetch: partial[object]) -> IO[bytes]:
+    """A whole object on the local disk: its copy, where it never changes, else a file that goes when it is closed."""
+    if never_changes(address):
+        return open(copy_of(address, fetch), "rb")
+    with tempfile.NamedTemporaryFile() as file:
+        fetch(file.name)
+        return open(file.name, "rb")
+
+
+def open_end(path: str | Path) -> IO[bytes]:
+    """Open a file whose end is wanted: of an object that is not here, only the last 64 KiB are fetched.
+
+    Raises:
+        OSError, ValueError, MissingExtraError: see `open_address`.
+    """
+    if not in_object_store(path) or copy_path(path).exists():
+        return open_address(path)
+    filesystem, name = filesystem_of(path)
+    with store_errors(path):
+        return io.BytesIO(filesystem.cat_file(name, start=-_TAIL))
+
+
+def present(paths: Iterable[str]) -> set[str]:
+    """Those of some local paths and addresses where there is a file; one listing a folder where they are objects.
+
+    Raises:
+        OSError, ValueError, MissingExtraError: see `open_address`.
+    """
+    asked = list(paths)
+    stored = [path for path in asked if in_object_store(path)]
+    found = set[str]()
+    for folder in {path.rpartition("/")[0] for path in stored}:
+        found.update(f"{folder}/{name}" for name in names_in(folder))
+    for path in asked:
+        if not in_object_store(path):
+            filesystem, name = filesystem_of(path)
+            with store_errors(path):
+                found.update([path] if filesystem.exists(name) else [])
+    return found.intersection(asked)
+
+
+def names_in(folder: str | Path) -> list[str]:
+    """The names of all that lies directly in a folder, sorted; none where there is no folder.
+
+    Raises:
+        OSError, ValueError, MissingExtraError: see `open_address`.
+    """
+    filesystem, root = filesystem_of(folder)
+    with store_errors(folder):
+        try:
+            listed = filesystem.ls(root, detail=False) if in_object_store(folder) or filesystem.isdir(root) else []
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+    return sorted({str(name).rstrip("/").rpartition("/")[2] for name in listed} - {""})
+
+
+@dataclass(frozen=True)
+class Version:
+    """What a store's listing says of an object.
+
+    Attributes:
+        size: bytes.
+        tag: changes with its content; empty where the store has none.
+    """
+
+    size: int
+    tag: str
+
+
+def versions_in(folder: str) -> dict[str, Version]:
+    """The objects that lie directly in a folder of a store, by their addresses.
+
+    Raises:
+        OSError, ValueError, MissingExtraError: see `open_address`.
+    """
+    filesystem, root = filesystem_of(folder)
+    with store_errors(folder):
+        return {f"{folder}/{str(item['name']).rpartition('/')[2]}": Version(int(item["size"]), _tag(item))
+                for item in filesystem.ls(root, detail=True) if item["type"] == "file"}
+
+
+def _tag(item: Mapping[str, Any]) -> str:
+    return next((str(item[name]) for name in ("ETag", "etag", "md5Hash", "xet_hash", "blob_id") if item.get(name)), "")
+
+
+def at_once(function: Callable[[Item], Result], items: Sequence[Item], path: str) -> Iterable[Result]:
+    """`function` of each item, in order; of many objects of a store at a time, where `path` lies in one."""
+    if not in_object_store(path):
+        return map(function, items)
+    with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
+        return list(pool.map(function, items))
 
 
 def read_text(path: str | Path) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import os
 import re
@@ -27,7 +28,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError
-from openmofi.storage.addresses import filesystem_of, is_remote, local_path, open_address, require_local, store_errors
+from openmofi.storage.addresses import (
+    at_once,
+    filesystem_of,
+    in_object_store,
+    is_remote,
+    local_path,
+    open_address,
+    open_end,
+    present,
+    require_local,
+    store_errors,
+)
+from openmofi.storage.copies import copy_of, keep_copy, never_changes
 
 _TEMPORARY = ".openmofi-tmp-"
 _HOST = hashlib.blake2b(socket.gethostname().encode(), digest_size=4).hexdigest()
@@ -49,8 +62,8 @@ def write_error(error: OSError, path: str | Path) -> OpenMofiError:
     if _is_full(error, path):
         return OpenMofiError(f"The disk is full: {path} could not be written.",
                              "Free some space and start the same command again; finished output is kept.")
-    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return OpenMofiError(f"{path} cannot be written: {error.strerror}.", "Choose another output with -o.")
+    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+        return OpenMofiError(f"{path} cannot be written: {error.strerror or error}.", "Choose another output with -o.")
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return OpenMofiError(f"{path} cannot be written: a file exists where a folder is needed.",
                              "Choose another output with -o.")
@@ -72,6 +85,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             local = Path(folder) / "file"
             yield local
             _upload(local, str(path))
+            if in_object_store(path) and never_changes(path):
+                keep_copy(path, local)
         return
     target = local_path(path)
     # Two threads or processes may write the same target: the last one wins, and neither sees part of the other's.
@@ -93,8 +108,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def _upload(local: Path, url: str) -> None:
     try:
         filesystem, remote = filesystem_of(url)
-        filesystem.makedirs(remote.rpartition("/")[0], exist_ok=True)
-        filesystem.put_file(str(local), remote)
+        with store_errors(url):
+            if not in_object_store(url):
+                filesystem.makedirs(remote.rpartition("/")[0], exist_ok=True)
+            filesystem.put_file(str(local), remote)
+    except FileNotFoundError as error:
+        raise OpenMofiError(f"{url} cannot be written: there is no such bucket.", "Make the bucket first.") from error
     except OSError as error:
         raise write_error(error, url) from error
     except (NotImplementedError, ValueError) as error:
@@ -151,18 +170,31 @@ def write_arrow(path: str | Path, table: pa.Table) -> None:
 
 
 def read_arrow(path: str | Path) -> pa.Table:
-    """What `write_arrow` wrote: memory-mapped where it is local, read where it is not.
+    """What `write_arrow` wrote: memory-mapped where it is local, or has a local copy; read where it has not.
 
     Raises:
         OpenMofiError: it is missing or damaged.
     """
     try:
-        if is_remote(path):
+        if is_remote(path) and not never_changes(path):
             with open_address(path) as handle:
                 return pa.ipc.open_file(pa.py_buffer(handle.read())).read_all()
-        return pa.ipc.open_file(pa.memory_map(os.fsencode(local_path(path)))).read_all()
+        return pa.ipc.open_file(pa.memory_map(os.fsencode(mappable(path)))).read_all()
     except (OSError, pa.ArrowException) as error:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Remove it and start the command again.") from error
+
+
+def mappable(path: str | Path) -> Path:
+    """A local path to map a file by: itself, or the local copy of one in a store, which must be named by its content.
+
+    Raises:
+        OSError, ValueError, MissingExtraError: see `openmofi.storage.addresses.open_address`.
+    """
+    if not is_remote(path):
+        return local_path(path)
+    filesystem, name = filesystem_of(path)
+    with store_errors(path):
+        return copy_of(path, lambda target: filesystem.get_file(name, target))
 
 
 def make_folder(folder: str | Path) -> None:
@@ -215,8 +247,10 @@ def is_whole(path: str | Path) -> bool:
     """Whether a file that `write_table` (.parquet) or `write_arrow` (.arrow) wrote is there, with its end.
 
     Both keep what they hold at the end: of a file that was cut off, or whose end a crash left as zeros, nothing can be
-    read. Rows are not looked at.
+    read. Rows are not looked at. An object of a store is whole where there is one.
     """
+    if in_object_store(path):
+        return exists(path)
     opened = pq.ParquetFile if str(path).endswith(".parquet") else pa.ipc.open_file
     try:
         with open_address(path) as handle:
@@ -228,6 +262,12 @@ def is_whole(path: str | Path) -> bool:
             raise
         return False
     return True
+
+
+def whole(paths: Sequence[str]) -> set[str]:
+    """Those of some files that are there with their ends, see `is_whole`; objects are asked for by listings."""
+    stored = [path for path in paths if in_object_store(path)]
+    return present(stored) | {path for path in paths if not in_object_store(path) and is_whole(path)}
 
 
 def is_damage(error: Exception) -> bool:
@@ -277,15 +317,34 @@ class Footer:
 def table_footer(path: str | Path) -> Footer | None:
     """The end of a Parquet file; `None` if the file does not exist or is not whole."""
     try:
-        with open_address(path) as handle:
-            metadata = pq.read_metadata(handle)
-            notes = metadata.metadata or {}
+        metadata = _metadata(path)
     except (OSError, pa.ArrowException, ValueError) as error:
         if not is_damage(error) and not isinstance(error, FileNotFoundError):
             raise
         return None
+    notes = metadata.metadata or {}
     return Footer(int(metadata.num_rows), {key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
                                            for key, value in notes.items()})
+
+
+def _metadata(path: str | Path) -> pq.FileMetaData:
+    with open_end(path) as handle:
+        try:
+            return pq.read_metadata(handle)
+        except (OSError, pa.ArrowException) as error:
+            if not isinstance(handle, io.BytesIO) or not is_damage(error):
+                raise
+    with open_address(path) as handle:  # its footer is longer than the end that was fetched
+        return pq.read_metadata(handle)
+
+
+def footers(paths: Sequence[str]) -> Iterator[Footer | None]:
+    """`table_footer` of each; those that are objects of a store are listed first, and fetched many at a time."""
+    if not paths or not in_object_store(paths[0]):
+        yield from map(table_footer, paths)
+        return
+    there = present(paths)
+    yield from at_once(lambda path: table_footer(path) if path in there else None, paths, paths[0])
 
 
 def require_footer(path: str | Path) -> Footer:
@@ -297,6 +356,16 @@ def require_footer(path: str | Path) -> Footer:
     if footer := table_footer(path):
         return footer
     raise OpenMofiError(f"{path} cannot be read.", "Start the same command again: it is made again.")
+
+
+def remove_folder(folder: str | Path) -> None:
+    """Remove a folder with all that is in it, as far as that can be done."""
+    if not is_remote(folder):
+        shutil.rmtree(local_path(folder), ignore_errors=True)
+        return
+    filesystem, root = filesystem_of(folder)
+    with contextlib.suppress(OSError), store_errors(folder):
+        filesystem.rm(root, recursive=True)
 
 
 def remove_leftovers(folder: str | Path) -> None:

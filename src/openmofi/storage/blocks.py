@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError
-from openmofi.storage.addresses import is_remote, local_path, open_address
+from openmofi.storage.addresses import open_address
 from openmofi.storage.atomic import atomic_path, write_error
 
 BLOCK_ROWS = 1 << 14
@@ -120,16 +120,10 @@ def read_arrow_blocks(path: str | Path) -> Iterator[pa.Table]:
     Raises:
         OpenMofiError: it is missing or damaged.
     """
-    with _reading(path):
-        if is_remote(path):
-            with open_address(path) as handle:
-                source: pa.NativeFile = pa.BufferReader(handle.read())
-        else:
-            source = pa.OSFile(str(local_path(path)))
-        with source:
-            file = pa.ipc.open_file(source)
-            blocks = (pa.Table.from_batches([file.get_batch(number)]) for number in range(file.num_record_batches))
-            yield from _never_none(blocks, file.schema)
+    with _reading(path), open_address(path) as handle:
+        file = pa.ipc.open_file(handle)
+        blocks = (pa.Table.from_batches([file.get_batch(number)]) for number in range(file.num_record_batches))
+        yield from _never_none(blocks, file.schema)
 
 
 def _never_none(blocks: Iterator[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:

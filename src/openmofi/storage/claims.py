@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from openmofi.errors import OpenMofiError
-from openmofi.storage.addresses import local_path, require_local
+from openmofi.storage.addresses import (
+    filesystem_of,
+    local_path,
+    names_in,
+    require_local,
+    require_writable,
+    store_errors,
+)
 from openmofi.storage.atomic import exists, remove_leftovers, write_error, write_json
 from openmofi.storage.folder_lock import FolderLock
 from openmofi.storage.manifest import (
@@ -24,10 +31,12 @@ from openmofi.storage.manifest import (
     read_manifest,
     require_same,
 )
+from openmofi.storage.store_lock import StoreLock
 
-_WAIT_SECONDS = 0.1
+Place = Path | str
+"""A local folder, resolved, or the address of one in a store of objects."""
 _log = logging.getLogger(__name__)
-_held: ContextVar[frozenset[Path]] = ContextVar("held", default=frozenset())
+_held: ContextVar[frozenset[Place]] = ContextVar("held", default=frozenset())
 
 
 @dataclass(frozen=True)
@@ -42,19 +51,28 @@ class Outputs:
     decided: tuple[str, ...]
     other: tuple[str, ...] = ()
 
-    def any_decided(self, folder: Path) -> bool:
+    def any_decided(self, folder: Place) -> bool:
         """Whether there is a file that depends on the settings."""
-        return any(path.is_file() for pattern in self.decided for path in folder.glob(pattern))
+        return any(True for pattern in self.decided for _ in _matching(folder, pattern))
 
-    def files(self, folder: Path) -> Iterator[Path]:
+    def files(self, folder: Place) -> Iterator[Place]:
         """All files that the stage wrote."""
         for pattern in (*self.decided, *self.other):
-            yield from (path for path in folder.glob(pattern) if path.is_file() or path.is_symlink())
+            yield from _matching(folder, pattern)
+
+
+def _matching(folder: Place, pattern: str) -> Iterator[Place]:
+    if isinstance(folder, Path):
+        yield from (path for path in folder.glob(pattern) if path.is_file() or path.is_symlink())
+        return
+    filesystem, root = filesystem_of(folder)
+    with store_errors(folder):
+        yield from (f"{folder}{name[len(root):]}" for name in filesystem.glob(f"{root}/{pattern}"))
 
 
 @contextmanager
 def claimed(folder: str | Path, kind: str, settings: Mapping[str, Any], inputs: Mapping[str, str] | None = None, *,
-            outputs: Outputs, restart: bool = False) -> Generator[Manifest]:
+            outputs: Outputs, restart: bool = False, stores: bool = False) -> Generator[Manifest]:
     """Be the only one who writes `folder`, for as long as the block runs.
 
     Another process or thread that claims the folder meanwhile waits if its settings and inputs are the same, and is
@@ -65,25 +83,25 @@ def claimed(folder: str | Path, kind: str, settings: Mapping[str, Any], inputs: 
     that depends on the settings, the next claim may have others.
 
     Args:
-        folder: a local folder.
+        folder: a local folder; with `stores` it may lie in a store of objects.
         kind, settings, inputs: see `Manifest`.
         outputs: what the stage writes.
         restart: remove what the stage wrote there before, and begin anew. Other files stay.
+        stores: whether the stage can write into a store of objects.
 
     Yields:
         The manifest; `finished` says whether the stage has already run to its end.
 
     Raises:
-        UsageError: `folder` is not local, or its name is not UTF-8.
+        UsageError: `folder` is not local, and the stage or the store takes no other; its name is not UTF-8.
         OpenMofiError: it was made, or is being made, with other settings or inputs; it is not empty and not ours; it
             cannot be written; `restart` while another process writes it.
     """
-    require_local(folder)
-    path, wanted = local_path(folder).resolve(), new_manifest(kind, settings, inputs)
+    path, wanted = _place(folder, stores=stores), new_manifest(kind, settings, inputs)
     if path in _held.get():
         yield claim_folder(path, kind, settings, inputs, anew=not outputs.any_decided(path))
         return
-    lock = FolderLock(path)
+    lock = FolderLock(path) if isinstance(path, Path) else StoreLock(path)
     try:
         _acquire(lock, folder, wanted, restart=restart)
     except OpenMofiError:
@@ -101,6 +119,7 @@ def claimed(folder: str | Path, kind: str, settings: Mapping[str, Any], inputs: 
         lock.introduce()
         try:
             yield manifest
+            lock.require_held()
         except BaseException:
             _withdraw(path)
             raise
@@ -120,13 +139,19 @@ def written_together(folder: str | Path) -> Generator[None]:
     lock = FolderLock(local_path(folder).resolve())
     try:
         while not lock.acquire():
-            time.sleep(_WAIT_SECONDS)
+            time.sleep(lock.wait_seconds)
         yield
     finally:
         lock.release()
 
 
-def _acquire(lock: FolderLock, folder: str | Path, wanted: Manifest, *, restart: bool) -> None:
+def _place(folder: str | Path, *, stores: bool) -> Place:
+    if not stores:
+        require_local(folder)
+    return str(folder).rstrip("/") if require_writable(folder) else local_path(folder).resolve()
+
+
+def _acquire(lock: FolderLock | StoreLock, folder: str | Path, wanted: Manifest, *, restart: bool) -> None:
     """Take the lock, or wait for a process that does the same.
 
     Raises:
@@ -144,10 +169,10 @@ def _acquire(lock: FolderLock, folder: str | Path, wanted: Manifest, *, restart:
             if not waiting:
                 _log.warning("%s is being written by %s. Waiting for it.", folder, holder)
                 waiting = True
-        time.sleep(_WAIT_SECONDS)
+        time.sleep(lock.wait_seconds)
 
 
-def _finished(folder: Path, wanted: Manifest) -> Manifest | None:
+def _finished(folder: Place, wanted: Manifest) -> Manifest | None:
     with suppress(OpenMofiError):
         existing = read_manifest(folder, wanted.kind)
         if existing.finished and (existing.settings, existing.inputs) == (wanted.settings, wanted.inputs):
@@ -155,26 +180,41 @@ def _finished(folder: Path, wanted: Manifest) -> Manifest | None:
     return None
 
 
-def _remove(folder: Path, kind: str, outputs: Outputs) -> None:
+def _remove(folder: Place, kind: str, outputs: Outputs) -> None:
     """Remove what a stage wrote, if it has a manifest there."""
-    if not (folder / MANIFEST).exists():
+    if not exists(f"{folder}/{MANIFEST}"):
         return
     # Were this process killed amid it, what is left would not count as finished.
     manifest = replace(read_manifest(folder, kind), finished=False, counts={})
-    write_json(folder / MANIFEST, asdict(manifest))
+    write_json(f"{folder}/{MANIFEST}", asdict(manifest))
     written = list(outputs.files(folder))
     try:
         for path in written:
-            path.unlink(missing_ok=True)
+            _unlink(path)
     except OSError as error:
         raise write_error(error, folder) from error
     remove_leftovers(folder)
-    _remove_empty({parent for path in written for parent in path.parents if parent.is_relative_to(folder)} - {folder})
+    _remove_empty({parent for path in written if isinstance(path, Path) and isinstance(folder, Path)
+                   for parent in path.parents if parent.is_relative_to(folder)} - {folder})
 
 
-def _withdraw(folder: Path) -> None:
+def _unlink(path: Place) -> None:
+    if isinstance(path, Path):
+        path.unlink(missing_ok=True)
+        return
+    filesystem, name = filesystem_of(path)
+    with store_errors(path), suppress(FileNotFoundError):
+        filesystem.rm_file(name)
+
+
+def _withdraw(folder: Place) -> None:
     """Give up a claim under which nothing was written."""
     with suppress(OSError, OpenMofiError):
+        if not isinstance(folder, Path):
+            if all(name == MANIFEST or is_hidden(name) for name in names_in(folder)) and not read_manifest(
+                    folder).finished:
+                _unlink(f"{folder}/{MANIFEST}")
+            return
         inside = [path for entry in folder.iterdir() if entry.name != MANIFEST and not is_hidden(entry.name)
                   for path in (entry, *entry.rglob("*"))]
         if all(path.is_dir() for path in inside) and not read_manifest(folder).finished:

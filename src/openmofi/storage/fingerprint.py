@@ -52,14 +52,37 @@ def file_fingerprint(path: str | Path) -> str:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Check the path.") from error
 
 
+def object_fingerprint(path: str, size: int) -> str:
+    """`file_fingerprint` of an object of a store whose size a listing has told: one request up to 2 MiB, else two.
+
+    Raises:
+        OpenMofiError: the object cannot be read.
+    """
+    try:
+        filesystem, name = filesystem_of(path)
+        with store_errors(path):
+            if size <= 2 * _EDGE:
+                content = filesystem.cat_file(name, start=0, end=size) if size else b""
+                return _digest(size, content[:_EDGE], content[max(0, size - _EDGE):])
+            return _digest(size, *(filesystem.cat_file(name, start=start, end=start + _EDGE)
+                                   for start in (0, size - _EDGE)))
+    except (OSError, ValueError) as error:
+        raise OpenMofiError(f"{path} cannot be read: {error}.", "Check the path.") from error
+
+
 def _edges(filesystem: Any, path: str) -> str:
     with filesystem.open(path, "rb") as handle:
         size = handle.seek(0, 2)
-        digest = hashlib.blake2b(str(size).encode(), digest_size=8)
         handle.seek(0)
-        digest.update(handle.read(_EDGE))
+        first = handle.read(_EDGE)
         handle.seek(max(0, size - _EDGE))
-        digest.update(handle.read(_EDGE))
+        return _digest(size, first, handle.read(_EDGE))
+
+
+def _digest(size: int, first: bytes, last: bytes) -> str:
+    digest = hashlib.blake2b(str(size).encode(), digest_size=8)
+    digest.update(first)
+    digest.update(last)
     return digest.hexdigest()
 
 

@@ -18,6 +18,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from openmofi.errors import OpenMofiError
 from openmofi.storage.atomic import write_error
@@ -38,6 +39,22 @@ def _close_inherited() -> None:
 
 
 os.register_at_fork(after_in_child=_close_inherited)
+
+
+def introduction() -> dict[str, Any]:
+    """What a process writes into its lock of itself."""
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+            "command": command if len(command) <= _COMMAND else f"{command[:_COMMAND]}…"}
+
+
+def holder_in(lock: bytes) -> str:
+    """The process that has introduced itself in the content of a lock, for people; empty where none has."""
+    try:
+        note = json.loads(lock)
+        return f"process {note['process']} on {note['host']} ({note['command']}, since {note['since']})"
+    except (ValueError, LookupError, TypeError):
+        return ""
 
 
 def holder_of(folder: Path) -> str:
@@ -65,6 +82,12 @@ class FolderLock:
         self._path = folder / LOCK_FILE
         self._descriptor: int | None = None
         self._made: list[Path] = []
+
+    wait_seconds = 0.1
+    """How long to wait between two calls of `acquire`."""
+
+    def require_held(self) -> None:
+        """Nobody can take it over."""
 
     def acquire(self) -> bool:
         """Take the lock if nobody has it.
@@ -106,19 +129,15 @@ class FolderLock:
 
     def introduce(self) -> None:
         """Let the others read who holds the lock, from now on."""
-        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-        note = {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-                "command": command if len(command) <= _COMMAND else f"{command[:_COMMAND]}…"}
         assert self._descriptor is not None
         with suppress(OSError):  # a full disk is an error of what is written, not of the note
-            os.pwrite(self._descriptor, json.dumps(note).encode(), 0)
+            os.pwrite(self._descriptor, json.dumps(introduction()).encode(), 0)
 
     def holder(self) -> str:
         """The process that has the lock, for people; empty where it has not introduced itself (yet)."""
         try:
-            note = json.loads(self._path.read_bytes())
-            return f"process {note['process']} on {note['host']} ({note['command']}, since {note['since']})"
-        except (OSError, ValueError, LookupError, TypeError):
+            return holder_in(self._path.read_bytes())
+        except OSError:
             return ""
 
     def release(self) -> None:

@@ -1,8 +1,7 @@
-"""Locks between processes, so that one of several does the work; the folder of what they share."""
+"""Locks between processes, so that one of several does the work."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,11 +9,6 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from openmofi.storage.atomic import write_error
-
-
-def cache_folder() -> Path:
-    """`$OPENMOFI_HOME`, else `~/.cache/openmofi`; it can be removed at any time."""
-    return Path(os.environ.get("OPENMOFI_HOME") or Path.home() / ".cache" / "openmofi")
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from typing import Any
 
 from openmofi.errors import OpenMofiError
 from openmofi.schema import KIND_VERSIONS, SCHEMA_VERSION
-from openmofi.storage.addresses import filesystem_of, read_text
-from openmofi.storage.atomic import remove_leftovers, write_json
+from openmofi.storage.addresses import filesystem_of, names_in, read_text, store_errors
+from openmofi.storage.atomic import exists, remove_leftovers, write_json
 from openmofi.storage.differences import differences
 from openmofi.storage.fingerprint import fingerprint, plain
 from openmofi.version import __version__
@@ -119,13 +119,14 @@ def require_claimable(folder: str | Path, kind: str) -> Manifest | None:
     Raises:
         OpenMofiError: the folder is of another kind, or is not empty and not ours.
     """
-    filesystem, path = filesystem_of(folder)
-    names = filesystem.ls(path, detail=False) if filesystem.isdir(path) else []
-    if all(map(is_hidden, names)):
-        return None
+    try:
+        if all(map(is_hidden, names_in(folder))):
+            return None
+    except (OSError, ValueError) as error:
+        raise OpenMofiError(f"{folder} cannot be listed: {error}.", "Check the path.") from error
     # Asked after the listing: another process of the same job may claim the folder meanwhile, and what it writes then
     # stands beside its manifest.
-    if filesystem.exists(f"{path}/{MANIFEST}"):
+    if exists(f"{folder}/{MANIFEST}"):
         return read_manifest(folder, kind)
     raise OpenMofiError(f"{folder} is not empty and has no {MANIFEST}.", "Choose another output with -o.")
 
@@ -200,7 +201,8 @@ def output_stamp(folder: str | Path, *parts: str) -> str:
     found = []
     for part in ("", *parts):
         place = f"{root}/{part}".rstrip("/")
-        listed = filesystem.ls(place, detail=True) if filesystem.isdir(place) else []
+        with store_errors(folder):
+            listed = filesystem.ls(place, detail=True) if filesystem.isdir(place) else []
         found += [(part, str(file["name"]).rpartition("/")[2], int(file["size"])) for file in listed
                   if file["type"] == "file" and not is_hidden(file["name"])]
     return fingerprint(sorted(each for each in found if each[1] != MANIFEST))

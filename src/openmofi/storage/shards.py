@@ -12,8 +12,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.storage.addresses import filesystem_of, is_folder, store_errors
-from openmofi.storage.fingerprint import TABLES, file_fingerprint
+from openmofi.storage.addresses import at_once, filesystem_of, in_object_store, is_folder, store_errors, versions_in
+from openmofi.storage.fingerprint import TABLES, file_fingerprint, object_fingerprint
+from openmofi.storage.kept_fingerprints import keep_fingerprints, known_fingerprints
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _ENDINGS = (*TARS, ".parquet", *TABLES)
@@ -45,6 +46,29 @@ class Shard:
             OpenMofiError: the file cannot be read.
         """
         return file_fingerprint(self.path)
+
+
+def take_fingerprints(shards: Sequence[Shard]) -> None:
+    """Take the fingerprints of shards that are objects of a store, many at a time; they are kept for the next job.
+
+    Raises:
+        OpenMofiError: a shard cannot be read.
+    """
+    stored = [shard for shard in shards if in_object_store(shard.path) and "fingerprint" not in shard.__dict__]
+    try:
+        found = {path: version for folder in {shard.path.rpartition("/")[0] for shard in stored}
+                 for path, version in versions_in(folder).items()}
+    except (OSError, ValueError) as error:
+        raise OpenMofiError(f"{stored[0].path} cannot be listed: {error}.", "Check the path.") from error
+    versions = {shard.path: found[shard.path] for shard in stored if shard.path in found}
+    known = known_fingerprints(versions)
+    missing = [path for path in versions if path not in known]
+    taken = dict(zip(missing, at_once(lambda path: object_fingerprint(path, versions[path].size), missing,
+                                      missing[0] if missing else ""), strict=True))
+    keep_fingerprints(versions, taken)
+    for shard in stored:
+        if shard.path in versions:
+            shard.__dict__["fingerprint"] = (known | taken)[shard.path]
 
 
 def expand_braces(pattern: str) -> list[str]:

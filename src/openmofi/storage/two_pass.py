@@ -8,18 +8,17 @@ count, and these are joined. So the process that drives a job reads one file a p
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from openmofi.storage.atomic import atomic_path, read_arrow, write_arrow
+from openmofi.storage.addresses import is_remote, local_path, open_address
+from openmofi.storage.atomic import atomic_path, read_arrow, remove_folder, write_arrow
 from openmofi.storage.shards import Shard
 
 Block = TypeVar("Block", contravariant=True)
@@ -75,7 +74,7 @@ class _Pass:
         return {"shards": len(part.shards)}
 
     def _kept(self, part: _Part) -> dict[str, Any]:
-        sketch = np.load(f"{self.folder}/all.npy", mmap_mode="r", allow_pickle=False)
+        sketch = _load(f"{self.folder}/all.npy", mapped=True)
         write_arrow(f"{self.folder}/{part.number}.arrow", self.merge.kept(self.blocks(part.shards), sketch))
         return {"shards": len(part.shards)}
 
@@ -93,7 +92,7 @@ def merged_in_tasks(merge: TwoPass[Any], blocks: Blocks, shards: Sequence[Shard]
         merge: what is merged; travels to the workers, as `blocks` does.
         blocks: gives those of some shards.
         shards: all of them; up to 64 are one part, which is done here.
-        folder: a local one, for sketches and rows of the parts; it is gone in the end.
+        folder: for sketches and rows of the parts; it is gone in the end.
         run: does the parts.
     """
     size = max(PART, math.ceil(len(shards) / PARTS))
@@ -101,7 +100,7 @@ def merged_in_tasks(merge: TwoPass[Any], blocks: Blocks, shards: Sequence[Shard]
              for number, start in enumerate(range(0, len(shards), size))]
     if len(parts) < 2:
         return merged(merge, lambda: blocks(shards))
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_folder(folder)
     try:
         run("count", _Pass(merge, blocks, folder, second=False), parts)
         whole = reduce(merge.combined, _loaded(folder, parts))
@@ -111,11 +110,17 @@ def merged_in_tasks(merge: TwoPass[Any], blocks: Blocks, shards: Sequence[Shard]
         run("collect", _Pass(merge, blocks, folder, second=True), parts)
         return merge.joined(read_arrow(f"{folder}/{part.number}.arrow") for part in parts)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
 
 
 def _loaded(folder: str, parts: Sequence[_Part]) -> Iterator[Sketch]:
     for part in parts:
-        path = Path(f"{folder}/{part.number}.npy")
-        yield np.load(path, allow_pickle=False)
-        path.unlink()
+        yield _load(f"{folder}/{part.number}.npy")
+
+
+def _load(path: str, *, mapped: bool = False) -> Sketch:
+    """Read an array; only look at it where it is local and `mapped`, since all workers of a machine share one."""
+    if mapped and not is_remote(path):
+        return np.load(local_path(path), mmap_mode="r", allow_pickle=False)
+    with open_address(path) as handle:
+        return np.load(handle, allow_pickle=False)

@@ -18,7 +18,7 @@ from openmofi.knowledge.builders.source import SourceTables, read_tables, source
 from openmofi.knowledge.candidates import CandidateTable, tabulate
 from openmofi.knowledge.integrity import mappable, with_digests
 from openmofi.knowledge.projection import ProjectionSettings, project
-from openmofi.storage import Manifest, Outputs, atomic_path, claimed, finish_manifest, write_arrow
+from openmofi.storage import Manifest, Outputs, atomic_path, claimed, finish_manifest, require_local, write_arrow
 
 _log = logging.getLogger(__name__)
 
@@ -88,6 +88,7 @@ def build(builder: str, read: Callable[[], SourceTables], inputs: Mapping[str, s
     Raises:
         OpenMofiError: `out` contains something else, or `read` refuses a table.
     """
+    require_local(out)
     folder = mappable(out)
     with claimed(folder, store.KIND, {"builder": builder, **asdict(settings)}, inputs, outputs=Outputs(store.FILES),
                  restart=restart) as manifest:

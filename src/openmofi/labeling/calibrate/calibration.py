@@ -33,6 +33,7 @@ from openmofi.labeling.calibrate.mixture import Mixture, Prior
 from openmofi.labeling.calibrate.naming import Naming
 from openmofi.labeling.calibrate.report import describe
 from openmofi.storage import write_json
+from openmofi.storage.addresses import read_text
 
 __all__ = ["MINIMUM", "TOGETHER", "Calibration", "fit_calibration", "threshold_for_precision"]
 Floats = NDArray[np.floating[Any]]
@@ -141,7 +142,7 @@ class Calibration:
             OpenMofiError: it cannot be read.
         """
         try:
-            raw = json.loads(Path(path).read_text(encoding="utf-8"))
+            raw = json.loads(read_text(path))
             centres, log_ratio = (tuple(map(float, raw[name])) for name in ("centres", "log_ratio"))
             numbers = float(raw["shown"]), float(raw["together"])
             if len(centres) != len(log_ratio) or not np.isfinite([*centres, *log_ratio, *numbers]).all():

@@ -30,6 +30,7 @@ from scipy.sparse import csr_array
 
 from openmofi.errors import OpenMofiError
 from openmofi.mentions.stopwords import STOP_NAMES
+from openmofi.storage.addresses import open_address
 from openmofi.storage.atomic import atomic_path
 
 Floats = NDArray[np.floating[Any]]
@@ -217,7 +218,7 @@ class Gallery:
             OpenMofiError: it cannot be read.
         """
         try:
-            with np.load(path, allow_pickle=False) as raw:
+            with open_address(path) as file, np.load(file, allow_pickle=False) as raw:
                 words, weights = (csr_array((raw[f"{name}_data"], raw[f"{name}_indices"], raw[f"{name}_indptr"]),
                                             shape=tuple(raw[f"{name}_shape"])) for name in ("words", "weights"))
                 return cls(Space(raw["mean"], raw["axes"]), raw["vectors"], words,

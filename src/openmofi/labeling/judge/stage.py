@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from openmofi.labeling.read.links import ReadShard, judged_rows, mention_names
 from openmofi.labeling.read.stage import ReadStage
 from openmofi.schema import JUDGEMENT, LABELS, LabelStatus, PairStatus
 from openmofi.storage import Shard
-from openmofi.storage.atomic import table_footer
+from openmofi.storage.atomic import Footer, footers
 from openmofi.storage.blocks import table_blocks
 
 
@@ -56,6 +57,7 @@ class JudgeStage:
         selection: see `SelectionSettings`.
         threshold: least probability of a label.
         out: folder of the label tables.
+        unread: which shards have images in formats that are not read (`openmofi.features.store`).
     """
 
     read: ReadStage
@@ -64,20 +66,28 @@ class JudgeStage:
     selection: SelectionSettings
     threshold: float
     out: str
+    unread: frozenset[str] = frozenset()
 
     def path(self, shard: Shard) -> str:
         """Where the shard's labels are kept."""
         return f"{self.out}/labels/{shard.name}.parquet"
 
-    def judged(self, shard: Shard) -> LabelSummary | None:
-        """What the shard's labels say on the whole, if they have been made; a file that was cut off is made again."""
-        return LabelSummary.of(table_footer(self.path(shard)))
+    def unjudged(self, shards: Sequence[Shard]) -> list[Shard]:
+        """The shards whose labels have still to be made; a table that was cut off is made again."""
+        ends = footers([self.path(shard) for shard in shards])
+        return [shard for shard, footer in zip(shards, ends, strict=True) if LabelSummary.of(footer) is None]
 
-    def labels_of(self, shards: Sequence[Shard]) -> LabelSummary | None:
-        """What the labels of shards say on the whole; `None` where some have not been made."""
-        labels = LabelSummary()
+    def labels_of(self, shards: Sequence[Shard], known: Mapping[Shard, Footer] = MappingProxyType({}),
+                  ) -> LabelSummary | None:
+        """What the labels of shards say on the whole; `None` where some have not been made.
+
+        Args:
+            shards: in whose order they are summed up.
+            known: the ends of tables that need not be read again.
+        """
+        labels, ends = LabelSummary(), footers([self.path(shard) for shard in shards if shard not in known])
         for shard in shards:
-            if (summary := self.judged(shard)) is None:
+            if (summary := LabelSummary.of(known.get(shard) or next(ends))) is None:
                 return None
             labels += summary
         return labels
@@ -100,8 +110,10 @@ class ShardJudge:
         self.galleries = [Gallery.load(judge.gallery) if judge.gallery else None for judge in stage.judges]
 
     def judge(self, shard: Shard) -> dict[str, Any]:
-        """Write the shard's label table; returns `rows`, `labelled` and the count of each status."""
-        unread = self.stage.read.features.unread_formats(shard.name, shard.fingerprint)
+        """Write the shard's label table; returns `rows`, `labelled`, the count of each status, and `notes`, which say
+        all of it.
+        """
+        unread = self.stage.read.features.unread_formats(shard.name, shard.fingerprint, self.stage.unread)
         notes, summary = dict[str, str](), LabelSummary(unread=Counter(unread))
         with table_blocks(self.stage.path(shard), LABELS, notes) as add:
             for read in ReadShard.blocks(self.stage.read, shard):
@@ -110,7 +122,8 @@ class ShardJudge:
                 summary += LabelSummary.of_table(labels)
             notes |= summary.notes()
         status = summary.status
-        return {"rows": status.total(), "labelled": status[LabelStatus.LABELLED], "status": dict(status)}
+        return {"rows": status.total(), "labelled": status[LabelStatus.LABELLED], "status": dict(status),
+                "notes": summary.notes()}
 
     def _labels(self, read: ReadShard) -> pa.Table:
         links, texts = read.links, read.table.column("text").to_pylist()

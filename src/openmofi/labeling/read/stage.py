@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -28,7 +28,7 @@ from openmofi.mentions.repeats import RepeatMerge, Repeats, summary
 from openmofi.pairs import read_pairs
 from openmofi.schema import NGRAMS, TEXTS, Pair, PairStatus
 from openmofi.storage import Shard, fingerprint, read_arrow, read_parquet, write_arrow, write_table
-from openmofi.storage.atomic import is_whole, require_footer, table_footer
+from openmofi.storage.atomic import footers, is_whole, require_footer, whole
 from openmofi.storage.blocks import BLOCK_ROWS, read_table_blocks, table_blocks
 from openmofi.storage.two_pass import Run, merged_in_tasks
 
@@ -49,6 +49,7 @@ class ReadStage:
         corpus_key: names what makes the repeated n-grams, the shards among it; empty where none are looked for.
         links_key: names what makes the links.
         groups_key: names what makes the groups, the shards among it.
+        fresh: whether of the shards that it is to read nothing is there, so that nobody need ask.
     """
 
     kb: KnowledgeBase
@@ -58,6 +59,7 @@ class ReadStage:
     corpus_key: str
     links_key: str
     groups_key: str
+    fresh: bool = False
 
     @classmethod
     def plan(cls, kb: KnowledgeBase, text: TextSettings, features: FeatureStore, shards: Sequence[Shard]) -> ReadStage:
@@ -93,18 +95,19 @@ class ReadStage:
         """Where it is kept which pairs of the corpus belong together."""
         return f"{self.features.cache}/groups/{self.groups_key}.arrow"
 
-    def linked(self, shard: Shard) -> LinkSummary | None:
-        """What the shard's links say on the whole, if they have been made; a file that was cut off is made again."""
-        return LinkSummary.of(table_footer(self.links_path(shard)))
-
     def links_of(self, shards: Sequence[Shard]) -> CorpusSummary | None:
         """What the links of shards say on the whole; `None` where some have not been made."""
         corpus = CorpusSummary.of_none(len(self.kb))
-        for shard in shards:
-            if (summary := self.linked(shard)) is None:
+        for shard, footer in zip(shards, footers([self.links_path(shard) for shard in shards]), strict=True):
+            if (summary := LinkSummary.of(footer)) is None:
                 return None
             corpus.add(shard.fingerprint, summary)
         return corpus
+
+    def unlinked(self, shards: Sequence[Shard]) -> list[Shard]:
+        """The shards whose links have still to be made."""
+        return [shard for shard, footer in zip(shards, footers([self.links_path(shard) for shard in shards]),
+                                               strict=True) if LinkSummary.of(footer) is None]
 
     def has_texts(self, shard: Shard) -> bool:
         """Whether the shard's texts, and where they are asked for their n-grams, have been read."""
@@ -116,7 +119,19 @@ class ReadStage:
 
     def unread(self, shards: Sequence[Shard], *, linked: bool) -> list[Shard]:
         """The shards of which something has still to be read, where all are `linked` or not."""
-        return [shard for shard in shards if not self.has_features(shard) or not (linked or self.has_texts(shard))]
+        whole = self.features.having(shards)
+        return [shard for shard in shards if shard not in whole] if linked else [
+            shard for shard in shards if shard not in whole & self._having_texts(shards)]
+
+    def reading(self, shards: Sequence[Shard]) -> ReadStage:
+        """The same for shards that are `unread`."""
+        return replace(self, fresh=not self.features.having(shards) and not self._having_texts(shards))
+
+    def _having_texts(self, shards: Sequence[Shard]) -> set[Shard]:
+        texts = whole([self.texts_path(shard) for shard in shards])
+        ngrams = whole([self.ngrams_path(shard) for shard in shards]) if self.text.boilerplate else set()
+        return {shard for shard in shards if self.texts_path(shard) in texts
+                and (not self.text.boilerplate or self.ngrams_path(shard) in ngrams)}
 
     def repeats(self) -> Repeats:
         """What the corpus repeats, as `find_repeats` found it; nothing where it is not looked for."""
@@ -129,9 +144,9 @@ class ReadStage:
         if not self.text.boilerplate or is_whole(self.repeats_path):
             return
         pairs = ngrams = 0
-        for shard in shards:
-            footer = require_footer(self.ngrams_path(shard))
-            pairs, ngrams = pairs + int(footer.notes[_USABLE]), ngrams + footer.rows
+        for shard, footer in zip(shards, footers([self.ngrams_path(shard) for shard in shards]), strict=True):
+            noted = footer or require_footer(self.ngrams_path(shard))
+            pairs, ngrams = pairs + int(noted.notes[_USABLE]), ngrams + noted.rows
         write_table(self.repeats_path, merged_in_tasks(
             RepeatMerge(pairs, ngrams), self.ngram_blocks, shards, f"{self.repeats_path}.parts", run))
 
@@ -171,13 +186,16 @@ class ShardReader:
 
     def read(self, shard: Shard) -> dict[str, Any]:
         """Write the shard's texts, n-grams and features where they are missing; returns its row count."""
-        needs_texts, needs_features = not self.stage.has_texts(shard), not self.stage.has_features(shard)
+        fresh = self.stage.fresh
+        needs_texts, needs_features = (fresh or not self.stage.has_texts(shard),
+                                       fresh or not self.stage.has_features(shard))
         if not needs_texts and not needs_features:
             return {"rows": 0}
         store, rows = self.stage.features, 0
         prepare = store.prepare if needs_features else _undecoded
         with ExitStack() as stack:
-            add_features = stack.enter_context(store.writing(shard.name, shard.fingerprint)) if needs_features else None
+            add_features = stack.enter_context(store.writing(
+                shard.name, shard.fingerprint, first=fresh)) if needs_features else None
             add_texts = stack.enter_context(self._writing_texts(shard)) if needs_texts else None
             for batch in ahead(read_pairs(shard, store.read), prepare, store.batch_size):
                 rows += len(batch)

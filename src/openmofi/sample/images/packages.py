@@ -10,7 +10,7 @@ from pathlib import Path
 
 from openmofi.errors import OpenMofiError
 from openmofi.storage import file_fingerprint
-from openmofi.storage.locks import cache_folder
+from openmofi.storage.copies import cache_folder
 
 _HERE = Path(__file__).parent
 LOCK = _HERE / "package-lock.json"

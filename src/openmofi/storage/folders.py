@@ -1,0 +1,98 @@
+"""Folders of a few files that belong together, from a store to this machine and back."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import shutil
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from openmofi.errors import OpenMofiError
+from openmofi.storage.addresses import filesystem_of, is_remote, local_path, store_errors
+from openmofi.storage.atomic import atomic_path, write_error
+from openmofi.storage.copies import cache_folder
+from openmofi.storage.fingerprint import fingerprint
+from openmofi.storage.locks import locked
+from openmofi.storage.manifest import is_hidden
+
+_log = logging.getLogger(__name__)
+_KEPT = 10
+
+
+def local_folder(address: str | Path) -> Path:
+    """A local folder as it is; of one in a store a copy, which all processes of this machine share.
+
+    The copy is named by the address and by the names, sizes, tags and times that the store lists, so that a folder
+    whose content changes is fetched anew. The ten folders that were fetched last are kept.
+
+    Raises:
+        OpenMofiError: there is nothing at the address, or it cannot be read.
+    """
+    if not is_remote(address):
+        return local_path(address)
+    try:
+        filesystem, root = filesystem_of(address)
+        with store_errors(address):
+            found = {str(name)[len(root.rstrip("/")) + 1:]: info
+                     for name, info in filesystem.find(root, detail=True).items()}
+    except (OSError, ValueError) as error:
+        raise OpenMofiError(f"{address} cannot be listed: {error}.", "Check the path.") from error
+    names = sorted(name for name in found if name and not any(map(is_hidden, name.split("/"))))
+    if not names:
+        raise OpenMofiError(f"{address} is missing: nothing is stored there.", "Check the path.")
+    stamp = fingerprint([str(address), [[name, *(str(found[name].get(key, "")) for key in (
+        "size", "ETag", "etag", "LastModified", "mtime", "last_modified"))] for name in names]])
+    folder = cache_folder() / "folders" / stamp
+    if not folder.exists():
+        with locked(folder, lambda: _log.warning("%s is being fetched by another process. Waiting for it.", address)):
+            if not folder.exists():
+                _fetch(str(address), names, folder)
+    return folder
+
+
+def _fetch(address: str, names: list[str], folder: Path) -> None:
+    temporary = folder.with_name(f".{secrets.token_hex(8)}")
+    filesystem, root = filesystem_of(address)
+    try:
+        for name in names:
+            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+            with store_errors(address):
+                filesystem.get_file(f"{root}/{name}", str(temporary / name))
+        temporary.rename(folder)
+    except OSError as error:
+        raise write_error(error, folder) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    others = sorted((each for each in folder.parent.iterdir() if each.is_dir() and not is_hidden(each.name)),
+                    key=lambda each: each.stat().st_mtime)
+    for old in others[:-_KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def written_folder(address: str, last: str) -> Generator[Path]:
+    """A local folder to write into: the one at `address`, or one that is stored there at the end of the block.
+
+    Args:
+        address: local path, or address in a store.
+        last: the file that is stored last, and so says that all are there.
+
+    Raises:
+        OpenMofiError: the address cannot be written.
+    """
+    if not is_remote(address):
+        yield local_path(address)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+        _store(Path(folder), address, last)
+
+
+def _store(folder: Path, address: str, last: str) -> None:
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    for name in [*(name for name in names if name != last), last]:
+        with atomic_path(f"{address}/{name}") as temporary:
+            shutil.copyfile(folder / name, temporary)

@@ -1,0 +1,170 @@
+"""The whole label job where everything lies in a store: a real S3 server, which also fails, delays and refuses."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import fsspec
+import pytest
+from object_store import object_store
+
+import openmofi
+from openmofi.errors import OpenMofiError
+from openmofi.storage import expand_shards
+
+pytestmark = pytest.mark.slow
+
+SHARDS = 4
+
+
+@pytest.fixture(scope="module")
+def filled(small_world):
+    """A store with the small world's pairs and knowledge base."""
+    with object_store() as (store, environment):
+        store.put_folder(small_world.shards, "pairs")
+        store.put_folder(small_world.kb, "kb")
+        yield store, environment
+
+
+@pytest.fixture
+def store(filled, tmp_path, monkeypatch):
+    found, environment = filled
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("OPENMOFI_HOME", str(tmp_path / "home"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    found.requests.clear()
+    yield found
+    found.refuse, found.failing, found.delay = "", 0.0, 0.0
+    assert not list((tmp_path / "here").iterdir()), "a local folder has the name of a store"
+
+
+def label(encoder, out, **others):
+    return openmofi.label("s3://data/pairs", kb="s3://data/kb", encoder=encoder, out=out, progress=False, **others)
+
+
+def same(store, labelled, out):
+    """Whether the labels in the store are those that were made locally, to the byte."""
+    paths = sorted((labelled / "labels").glob("*.parquet"))
+    return [store.get(f"{out}/labels/{path.name}") for path in paths] == [path.read_bytes() for path in paths]
+
+
+def of_shards(store):
+    """Requests for objects that are named by a shard."""
+    return sum(count for (_, path), count in store.requests.items() if "/0000" in path)
+
+
+def test_labels_are_those_of_the_local_job_at_seven_requests_a_shard_and_then_six(store, small_encoder, labelled,
+                                                                                  tmp_path):
+    found = label(small_encoder, "s3://data/first")
+    assert same(store, labelled, "first")
+    assert of_shards(store) == 7 * SHARDS
+    listings = store.requests["GET", "/data"]
+    store.requests.clear()
+    label(small_encoder, "s3://data/second")
+    assert of_shards(store) == 6 * SHARDS
+    assert listings < 120, "listings do not grow with the shards"
+    store.requests.clear()
+    again = label(small_encoder, "s3://data/first")
+    assert of_shards(store) == 0
+    assert again.summary == found.summary
+    dataset = openmofi.build_dataset(found, out=tmp_path / "dataset", kb="s3://data/kb")
+    assert dataset.summary["labels"] == found.summary["accepted"]
+
+
+def test_on_another_machine_a_job_goes_on_with_what_is_stored(store, small_encoder, labelled, tmp_path, monkeypatch):
+    label(small_encoder, "s3://data/elsewhere")
+    for key in store.keys("elsewhere/labels")[1:]:
+        store.client.delete_object(Bucket="data", Key=key)
+    monkeypatch.setenv("OPENMOFI_HOME", str(tmp_path / "other"))
+    label(small_encoder, "s3://data/elsewhere")
+    assert same(store, labelled, "elsewhere")
+
+
+def test_a_shared_cache_in_the_store_is_used_by_a_local_output(store, small_encoder, labelled, tmp_path):
+    label(small_encoder, tmp_path / "one", cache="s3://data/cache")
+    store.requests.clear()
+    label(small_encoder, tmp_path / "two", cache="s3://data/cache", threshold=0.7)
+    assert not any(method == "PUT" for method, _ in store.requests)
+    assert [path.read_bytes() for path in sorted((tmp_path / "one/labels").iterdir())] == [
+        path.read_bytes() for path in sorted((labelled / "labels").iterdir())]
+
+
+def test_a_twentieth_of_all_requests_may_fail(store, small_encoder, labelled):
+    store.failing = 0.05
+    label(small_encoder, "s3://data/failing")
+    assert same(store, labelled, "failing")
+
+
+def test_an_adapter_is_kept_in_the_store_and_opens_from_there(store, small_encoder):
+    found = label(small_encoder, "s3://data/adapted", adapt=True)
+    assert "adapter" in found.summary
+    adapter = openmofi.load_encoder("run:s3://data/adapted/adapter")
+    assert adapter.companions.folds.count == 4
+
+
+def command(encoder, out):
+    return [sys.executable, "-m", "openmofi", "label", "s3://data/pairs", "--kb", "s3://data/kb", "--encoder", encoder,
+            "-o", out, "--json", "--engine", "local"]
+
+
+def test_a_job_that_is_killed_amid_its_uploads_goes_on_to_the_same_bytes(store, small_encoder, labelled):
+    """At every tenth write another process is killed while the store takes its time."""
+    store.delay = 0.02
+    for _ in range(6):
+        before = sum(count for (method, _), count in store.requests.items() if method == "PUT")
+        process = subprocess.Popen(command(small_encoder, "s3://data/killed"), stdout=subprocess.DEVNULL,
+                                   env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+        while process.poll() is None and sum(count for (method, _), count in store.requests.items()
+                                             if method == "PUT") < before + 5:
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+    done = subprocess.run(command(small_encoder, "s3://data/killed"), capture_output=True, text=True, check=True,
+                          env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    assert json.loads(done.stdout)["rows_in"] == json.loads(done.stdout)["rows_out"] == 320
+    assert same(store, labelled, "killed")
+    assert not [key for key in store.keys("killed") if "tmp" in key or ".parts" in key or "lock" in key]
+
+
+def test_two_worker_processes(store, small_encoder, labelled):
+    """The small world is too small for them: it is told so, so the engine is given as it is."""
+    from openmofi.engine.processes import ProcessEngine
+    from openmofi.encoders import open_encoder
+    from openmofi.knowledge import KnowledgeBase
+    from openmofi.labeling import LabelSettings
+    from openmofi.labeling import label as label_shards
+
+    engine = ProcessEngine(2)
+    engine.few = 0
+    label_shards(expand_shards(["s3://data/pairs"]), KnowledgeBase.open("s3://data/kb"), open_encoder(small_encoder),
+                 "s3://data/processes", LabelSettings(), engine=engine)
+    assert same(store, labelled, "processes")
+
+
+def test_no_permission_is_said_before_any_work(store, small_encoder):
+    store.refuse = "AccessDenied"
+    with pytest.raises(OpenMofiError, match=r"s3://data/refused.* cannot be written: Access Denied"):
+        label(small_encoder, "s3://data/refused")
+    assert not store.keys("refused")
+
+
+def test_a_store_that_is_full_in_mid_job(store, small_encoder, labelled):
+    """What was stored stays; when there is room again the job goes on."""
+    import threading
+
+    def fill():
+        while not store.keys("full/links"):
+            time.sleep(0.01)
+        store.refuse = "QuotaExceeded"
+
+    threading.Thread(target=fill, daemon=True).start()
+    with pytest.raises(OpenMofiError, match="quota of the bucket is used up"):
+        label(small_encoder, "s3://data/full")
+    store.refuse = ""
+    label(small_encoder, "s3://data/full")
+    assert same(store, labelled, "full")
