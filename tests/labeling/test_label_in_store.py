@@ -81,7 +81,7 @@ def test_labels_are_those_of_the_local_job_at_seven_requests_a_shard_and_then_si
 
 def test_on_another_machine_a_job_goes_on_with_what_is_stored(store, small_encoder, labelled, tmp_path, monkeypatch):
     label(small_encoder, "s3://data/elsewhere")
-    for key in store.keys("elsewhere/labels")[1:]:
+    for key in store.listed("elsewhere/labels")[1:]:
         store.client.delete_object(Bucket="data", Key=key)
     monkeypatch.setenv("OPENMOFI_HOME", str(tmp_path / "other"))
     label(small_encoder, "s3://data/elsewhere")
@@ -131,7 +131,7 @@ def test_a_job_that_is_killed_amid_its_uploads_goes_on_to_the_same_bytes(store, 
                           env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
     assert json.loads(done.stdout)["rows_in"] == json.loads(done.stdout)["rows_out"] == 320
     assert same(store, labelled, "killed")
-    assert not [key for key in store.keys("killed") if "tmp" in key or ".parts" in key or "lock" in key]
+    assert not [key for key in store.listed("killed") if "tmp" in key or ".parts" in key or "lock" in key]
 
 
 def test_two_worker_processes(store, small_encoder, labelled, monkeypatch):
@@ -148,14 +148,14 @@ def test_no_permission_is_said_before_any_work(store, small_encoder):
     store.refuse = "AccessDenied"
     with pytest.raises(OpenMofiError, match=r"s3://data/refused.* cannot be written: Access Denied"):
         label(small_encoder, "s3://data/refused")
-    assert not store.keys("refused")
+    assert not store.listed("refused")
 
 
 def test_a_store_that_is_full_in_mid_job(store, small_encoder, labelled):
     """What was stored stays; when there is room again the job goes on."""
 
     def fill():
-        while not store.keys("full/links"):
+        while not store.listed("full/links"):
             time.sleep(0.01)
         store.refuse = "QuotaExceeded"
 

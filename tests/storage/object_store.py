@@ -49,7 +49,7 @@ class ObjectStore:
                 self.client.put_object(Bucket="data", Key=f"{key}/{path.relative_to(folder).as_posix()}",
                                        Body=path.read_bytes())
 
-    def keys(self, prefix=""):
+    def listed(self, prefix=""):
         """The keys that begin so."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket="data", Prefix=prefix)
         return sorted(found["Key"] for page in pages for found in page.get("Contents", ()))

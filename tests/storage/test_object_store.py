@@ -53,7 +53,7 @@ def store(served, tmp_path, monkeypatch):
     monkeypatch.setenv("OPENMOFI_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     fsspec.get_filesystem_class("s3").clear_instance_cache()
-    for key in found.keys():  # noqa: SIM118: no dictionary
+    for key in found.listed():
         found.client.delete_object(Bucket="data", Key=key)
     found.requests.clear()
     yield found
@@ -134,7 +134,7 @@ def test_fingerprints_are_taken_again_only_where_an_object_has_changed(store, tm
 
 
 def test_a_shard_that_is_not_there(store):
-    with pytest.raises(OpenMofiError, match="s3://data/none/a.tar"):
+    with pytest.raises(OpenMofiError, match=r"s3://data/none/a\.tar"):
         _ = Shard("s3://data/none/a.tar", "a").fingerprint
 
 
@@ -169,14 +169,14 @@ def test_a_claim_is_kept_and_refuses_other_settings(store):
         with ThreadPoolExecutor() as pool, pytest.raises(OpenMofiError, match="is being written with other settings"):
             pool.submit(lambda: claim(2).__enter__()).result()
         finish_manifest("s3://data/out", manifest, {})
-    assert store.keys("out") == ["out/manifest.json", "out/rows/0.txt"]
+    assert store.listed("out") == ["out/manifest.json", "out/rows/0.txt"]
     with claim() as manifest:
         assert manifest.finished
     with pytest.raises(OpenMofiError, match="was made with other settings"), claim(2):
         pass
     with claim(2, restart=True):
-        assert store.keys("out") == ["out/.openmofi.lock", "out/manifest.json"]
-    assert store.keys("out") == ["out/manifest.json"]
+        assert store.listed("out") == ["out/.openmofi.lock", "out/manifest.json"]
+    assert store.listed("out") == ["out/manifest.json"]
 
 
 def test_only_one_of_two_gets_the_lock(store):
@@ -188,7 +188,7 @@ def test_only_one_of_two_gets_the_lock(store):
     first.release()
     assert second.acquire()
     second.release()
-    assert not store.keys()
+    assert not store.listed()
 
 
 def test_a_holder_that_has_ended_here_gives_way_at_once(store):
@@ -220,7 +220,7 @@ def test_a_holder_elsewhere_gives_way_when_it_is_silent_and_not_before(store):
     with pytest.raises(OpenMofiError, match="was taken over"):
         lock.require_held()
     lock.release()
-    assert store.keys("out") == ["out/.openmofi.lock"], "the other's lock stays"
+    assert store.listed("out") == ["out/.openmofi.lock"], "the other's lock stays"
 
 
 def test_a_lock_beats_while_it_is_held(store):
