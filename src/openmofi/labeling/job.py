@@ -17,7 +17,7 @@ from typing import Any
 
 from openmofi.encoders import CALIBRATION_FILE, GALLERY_FILE, Encoder, open_encoder
 from openmofi.encoders.folder import HEAD_OUTPUTS
-from openmofi.engine import Engine, LocalEngine, Progress, Quiet
+from openmofi.engine import Engine, Job, LocalEngine, Progress, Quiet
 from openmofi.engine.loop import reason_of
 from openmofi.engine.status import recorded
 from openmofi.errors import OpenMofiError, UsageError
@@ -125,7 +125,8 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
             return _answered(manifest, encoder, out, progress)
         known = given or known_calibration(kb, encoder, out, settings)
         with (recorded(progress, out) as progress,
-              _suited(engine or LocalEngine(), shards, settings.read, progress).session() as session):
+              (engine or LocalEngine()).suited(_job(shards, settings.read, encoder.device), progress).session()
+              as session):
             counts = _label(shards, kb, encoder, out, settings, cache or out, known,
                             calibration or Path(out) / CALIBRATION_FILE, session, progress, correction)
         finish_manifest(out, manifest, counts, output_stamp(out, *_PARTS))
@@ -203,21 +204,14 @@ def _missing(failed: Mapping[str, str], shards: int, out: str | Path) -> OpenMof
         "Start the same command again: it tries these alone. A shard whose content changes is labelled by itself.")
 
 
-def _suited(engine: Engine, shards: Sequence[Shard], read: ReadSettings, progress: Progress) -> Engine:
-    """The engine, or this process where the pairs are too few for it.
-
-    All pairs count, and not those that are still to be read: a job that goes on is done as it was begun.
-    """
+def _job(shards: Sequence[Shard], read: ReadSettings, device: str) -> Job:
+    """What the engine is chosen by."""
 
     def readable(shard: Shard) -> Iterator[Pair]:
         with suppress(OpenMofiError, OSError):  # the shard's own task says so
             yield from read_pairs(shard, read)
 
-    pairs = chain.from_iterable(map(readable, shards))
-    if engine.few and (count := sum(1 for _ in islice(pairs, engine.few))) < engine.few:
-        progress.say(f"{count:,} pairs are done in this process: other processes pay from {engine.few:,} on.")
-        return LocalEngine()
-    return engine
+    return Job(device, lambda most: sum(1 for _ in islice(chain.from_iterable(map(readable, shards)), most)))
 
 
 def _described(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, settings: LabelSettings,
