@@ -287,8 +287,7 @@ def test_a_worker_that_died_idle_costs_no_try(tmp_path):
     with ProcessEngine(1).session() as session:
         first, = session.run(Factory("square", str(tmp_path)), TASKS[:1], Notes())
         os.kill(first["process"], signal.SIGKILL)
-        while alive(first["process"]):
-            time.sleep(0.01)
+        os.waitid(os.P_PID, first["process"], os.WEXITED | os.WNOWAIT)
         second, = session.run(Factory("square", str(tmp_path)), TASKS[:1], notes)
     assert (second["square"], second["process"] != first["process"], notes.said) == (0, True, [])
 

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -223,12 +223,12 @@ class _Processes:
         if process is None:
             process = _Process.start(self._threads)
             self.started.append(process)
-        try:
+        # One that dies before its first task may do so each time, and counts.
+        process.begun = not process.factory
+        # One that has died idle is noticed by `wait`.
+        with suppress(BrokenPipeError, ConnectionResetError):
             process.send(self.factory, task)
             process.begun = True
-        except (BrokenPipeError, ConnectionResetError):
-            # It has died idle, which `wait` notices.
-            process.begun = False
         process.attempt, process.since = attempt, time.monotonic()
         return f"process {process.process.pid}"
 
