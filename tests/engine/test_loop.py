@@ -77,7 +77,7 @@ def test_no_task_is_run_twice_while_others_wait_or_most_are_not_done():
 
 
 def test_a_late_task_whose_worker_dies_goes_on_at_the_other():
-    script = {task: [(8.0, {})] for task in "abc"} | {"d": [(30.0, WorkerDied("it died")), (50.0, {"n": "other"})]}
+    script = {task: [(8.0, {})] for task in "abc"} | {"d": [(20.0, WorkerDied("it died")), (10.0, {"n": "other"})]}
     workers, notes, results = does(2, script)
     assert results[3] == {"n": "other"}
     assert "d: it died; another worker does it" in notes.said
