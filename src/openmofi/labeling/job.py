@@ -8,16 +8,15 @@ Each arrow is a table on disk, so a job that was killed goes on where it was and
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from openmofi.encoders import CALIBRATION_FILE, GALLERY_FILE, Encoder, open_encoder
 from openmofi.encoders.folder import HEAD_OUTPUTS
-from openmofi.engine import Engine, Job, LocalEngine, Progress, Quiet
+from openmofi.engine import Engine, LocalEngine, Progress, Quiet
 from openmofi.engine.loop import reason_of
 from openmofi.engine.status import recorded
 from openmofi.errors import OpenMofiError, UsageError
@@ -46,8 +45,8 @@ from openmofi.labeling.judge.summary import LabelSummary
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.verdicts.threshold import Correction, read_correction
 from openmofi.linking import linker_fingerprint
-from openmofi.pairs import ReadSettings, read_pairs
-from openmofi.schema import LabelStatus, Pair
+from openmofi.pairs.read import job_of
+from openmofi.schema import LabelStatus
 from openmofi.storage import (
     Manifest,
     Outputs,
@@ -125,7 +124,7 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
             return _answered(manifest, encoder, out, progress)
         known = given or known_calibration(kb, encoder, out, settings)
         with (recorded(progress, out) as progress,
-              (engine or LocalEngine()).suited(_job(shards, settings.read, encoder.device), progress).session()
+              (engine or LocalEngine()).suited(job_of(shards, settings.read, encoder.device), progress).session()
               as session):
             counts = _label(shards, kb, encoder, out, settings, cache or out, known,
                             calibration or Path(out) / CALIBRATION_FILE, session, progress, correction)
@@ -202,16 +201,6 @@ def _missing(failed: Mapping[str, str], shards: int, out: str | Path) -> OpenMof
     return OpenMofiError(
         f"{len(failed)} of {shards:,} shards could not be labelled ({named}{more}). The others are in {out}.",
         "Start the same command again: it tries these alone. A shard whose content changes is labelled by itself.")
-
-
-def _job(shards: Sequence[Shard], read: ReadSettings, device: str) -> Job:
-    """What the engine is chosen by."""
-
-    def readable(shard: Shard) -> Iterator[Pair]:
-        with suppress(OpenMofiError, OSError):  # the shard's own task says so
-            yield from read_pairs(shard, read)
-
-    return Job(device, lambda most: sum(1 for _ in islice(chain.from_iterable(map(readable, shards)), most)))
 
 
 def _described(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, settings: LabelSettings,
