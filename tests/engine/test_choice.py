@@ -1,6 +1,8 @@
 """Engines by name, and what `auto` chooses."""
 
 import os
+import sys
+from types import ModuleType
 
 import pytest
 from test_engines import Notes
@@ -75,6 +77,24 @@ def test_auto_chooses_by_the_job_and_says_so(device, pairs, cores, address, expe
     assert message.startswith("engine ")
     assert why in message
     assert getattr(engine, "address", address) == address
+
+
+@pytest.mark.parametrize(("script", "carried", "why"), [
+    ("import openmofi\nopenmofi.label()", None, "run this script again"),
+    ("if __name__ == '__main__':\n    openmofi.label()", None, ""),
+    ("__name__", lambda: 0, "cannot be sent"), (None, None, ""), (None, "__main__", "is defined here")])
+def test_auto_stays_here_where_other_processes_could_not_do_the_job(script, carried, why, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    main = ModuleType("__main__")
+    if script is not None:
+        main.__file__ = str(tmp_path / "script.py")
+        (tmp_path / "script.py").write_text(script)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    notes = Notes()
+    engine = engine_named("auto").suited(Job("cpu", lambda most: most, carried), notes)
+    assert isinstance(engine, LocalEngine if why else ProcessEngine)
+    assert why in notes.said[0]
 
 
 def test_few_pairs_are_not_worth_other_processes():

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import pickle
+import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
 from typing import Any
 
 from openmofi.engine.cluster import RayEngine
@@ -22,8 +25,9 @@ class AutoEngine:
     """Chooses by the job (`suited`); without one it is this process.
 
     - Ray where RAY_ADDRESS names a cluster;
-    - this process where the job computes on a GPU, which one process keeps busy; where there is one core; and where the
-      pairs are too few for the start of others (`ProcessEngine.few`);
+    - this process where the job computes on a GPU, which one process keeps busy; where there is one core; where the
+      pairs are too few for the start of others (`ProcessEngine.few`); and where other processes cannot do it, since
+      they would run the caller's script again, or cannot open its encoder;
     - else a process a core, which measured faster on two cores (`benchmarks/engines.py`).
     """
 
@@ -42,6 +46,8 @@ class AutoEngine:
             return LocalEngine(), "local: there is one core"
         if (pairs := job.pairs(ProcessEngine.few)) < ProcessEngine.few:
             return LocalEngine(), f"local: {pairs:,} pairs are done before other processes have started"
+        if reason := _bound_here(job.carried):
+            return LocalEngine(), f"local: {reason}"
         return ProcessEngine(), f"processes:{cores()}: a worker a core"
 
     def session(self) -> AbstractContextManager[Engine]:
@@ -52,6 +58,22 @@ class AutoEngine:
             set_aside: SetAside | None = None) -> list[dict[str, Any]]:
         """See `Engine.run`."""
         return LocalEngine().run(factory, tasks, progress, set_aside)
+
+
+def _bound_here(carried: Any) -> str:
+    """Why other processes cannot do the job; empty where they can."""
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    try:
+        pickled = pickle.dumps(carried)
+    except Exception:  # whatever an encoder of the user's own raises
+        return "the encoder cannot be sent to other processes"
+    if script is None:  # a notebook or a prompt: others have its modules, but not what was defined in it
+        return "the encoder is defined here, and not in a module" if b"__main__" in pickled else ""
+    with suppress(OSError, ValueError):
+        # Each worker imports the script, which would start the job again, unless it asks for its name.
+        if "__name__" not in Path(script).read_text("utf-8"):
+            return "workers would run this script again; put it under if __name__ == '__main__' for more"
+    return ""
 
 
 def engine_named(spec: str) -> Engine:

@@ -65,10 +65,12 @@ class Job:
     Attributes:
         device: torch's name of the device that the job computes on, such as `cpu` or `cuda:1`.
         pairs: counts the job's pairs up to a limit, which it is given.
+        carried: what is sent to workers, such as an encoder.
     """
 
     device: str
     pairs: Callable[[int], int]
+    carried: Any = None
 
     @property
     def on_gpu(self) -> bool:

@@ -123,9 +123,9 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
         if manifest.finished and "failed" not in manifest.counts and manifest.outputs == output_stamp(out, *_PARTS):
             return _answered(manifest, encoder, out, progress)
         known = given or known_calibration(kb, encoder, out, settings)
+        job = job_of(shards, settings.read, encoder.device, encoder)
         with (recorded(progress, out) as progress,
-              (engine or LocalEngine()).suited(job_of(shards, settings.read, encoder.device), progress).session()
-              as session):
+              (engine or LocalEngine()).suited(job, progress).session() as session):
             counts = _label(shards, kb, encoder, out, settings, cache or out, known,
                             calibration or Path(out) / CALIBRATION_FILE, session, progress, correction)
         finish_manifest(out, manifest, counts, output_stamp(out, *_PARTS))

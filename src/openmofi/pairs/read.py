@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, islice
+from typing import Any
 
 from openmofi.engine import Job
 from openmofi.errors import OpenMofiError, UsageError
@@ -56,11 +57,11 @@ def count_pairs(shard: Shard, settings: ReadSettings = ReadSettings()) -> int:
     return sum(1 for _ in read_pairs(shard, settings))
 
 
-def job_of(shards: Sequence[Shard], settings: ReadSettings, device: str) -> Job:
-    """What an engine is chosen by, for a job over shards of pairs that computes on a device; damaged shards count 0."""
+def job_of(shards: Sequence[Shard], settings: ReadSettings, device: str, carried: Any) -> Job:
+    """What an engine is chosen by, for a job over shards of pairs; damaged ones count 0. See `Job`."""
 
     def readable(shard: Shard) -> Iterator[Pair]:
         with suppress(OpenMofiError, OSError):  # the shard's own task says so
             yield from read_pairs(shard, settings)
 
-    return Job(device, lambda most: sum(1 for _ in islice(chain.from_iterable(map(readable, shards)), most)))
+    return Job(device, lambda most: sum(1 for _ in islice(chain.from_iterable(map(readable, shards)), most)), carried)

@@ -91,7 +91,7 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
         missing = [shard for shard in shards if not Path(stage.path(shard)).exists()]
         if embed or missing:
             with (recorded(progress, out) as progress,
-                  engine.suited(job_of(shards, read, encoders[0].device), progress).session() as session):
+                  engine.suited(job_of(shards, read, encoders[0].device, encoders), progress).session() as session):
                 if embed and kb:
                     prepare_entities(entities, folder, KnowledgeBase.open(kb), encoders, out, session, progress)
                 if missing:
