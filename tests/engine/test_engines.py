@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import faulthandler
 import multiprocessing
 import os
 import re
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -180,53 +178,6 @@ def test_work_is_spread_and_no_process_is_left(tmp_path):
     for worker in workers:
         with pytest.raises(ProcessLookupError):
             os.kill(worker, 0)
-
-
-@pytest.fixture(scope="module")
-def ray_engine():
-    ray = pytest.importorskip("ray", reason="ray is an optional extra that is not installed here")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={
-        "env_vars": {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])}})
-    yield engine_named("ray")
-    ray.shutdown()
-    # Ray has taken the handlers of fatal signals and leaves none: a crash later in this process would have no trace.
-    faulthandler.disable()
-    faulthandler.enable(file=sys.__stderr__)
-
-
-@pytest.mark.slow
-def test_ray_gives_the_same_results(ray_engine, tmp_path):
-    notes = Notes()
-    results = ray_engine.run(Factory("square", str(tmp_path)), TASKS, notes)
-    assert [result["square"] for result in results] == SQUARES
-    assert len(notes.advanced) == len(TASKS)
-
-
-@pytest.mark.slow
-def test_ray_tries_tasks_of_dead_workers_again_and_keeps_our_errors(ray_engine, tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    results = ray_engine.run(Factory("dies_once", str(tmp_path / "a")), TASKS[:4], Notes())
-    assert [result["square"] for result in results] == SQUARES[:4]
-    assert tries(tmp_path / "a") == dict.fromkeys(TASKS[:4], 2)
-    with pytest.raises(OpenMofiError, match=r"^7 failed 3 times"):
-        ray_engine.run(Factory("seven_always_dies", str(tmp_path / "b")), TASKS[6:9], Notes())
-
-
-@pytest.mark.slow
-def test_ray_keeps_sentence_and_hint_of_our_errors(ray_engine, tmp_path):
-    for kind, hint in (("no_knowledge_base", "Build it."), ("refuses", "Fetch it again.")):
-        with pytest.raises(OpenMofiError) as caught:
-            ray_engine.run(Factory(kind, str(tmp_path)), ["0"], Notes())
-        assert caught.value.hint == hint
-    with pytest.raises(KeyError):
-        ray_engine.run(Factory("has_a_bug", str(tmp_path)), ["0"], Notes())
-
-
-@pytest.mark.slow
-def test_ray_keeps_an_error_of_unpickling_the_factory(ray_engine):
-    with pytest.raises(OpenMofiError, match="has changed"):
-        ray_engine.run(Unopenable(), ["0"], Notes())
 
 
 def test_workers_of_a_session_live_from_run_to_run_and_end_with_it(tmp_path):
