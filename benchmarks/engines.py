@@ -115,9 +115,10 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=harness.RESULTS)
     arguments = parser.parse_args()
 
-    from label import prepare
+    if not (arguments.world / "encoders/partial-labels").exists():
+        from label import prepare
 
-    prepare(arguments.world, arguments.entities)
+        prepare(arguments.world, arguments.entities)
     cores = len(os.sched_getaffinity(0))
     every = f"processes:{cores}"
     size = arguments.tasks, arguments.texts, arguments.rounds

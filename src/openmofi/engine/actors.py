@@ -88,7 +88,7 @@ class Actors:
         self._refused: set[str] = set()
         self._failures = Counter[str]()
         self._checked = -float("inf")
-        self._wanted = 0
+        self._wanted, self._waits = 0, False
         self._say: Callable[[str], None] = lambda _: None
         self._factory: tuple[int, Any] = (-1, None)
         self._numbers = count()
@@ -176,10 +176,17 @@ class Actors:
         places = sorted((number, name) for name, (most, _) in room.items() for number in range(taken[name], most))
         for _, name in places[:max(self._wanted - len(self._actors), 0)]:
             self._start(name, room[name][1])
-        if self._refused and not self._actors and not any(most for most, _ in room.values()):
+        self._require_room(bool(self._actors) or any(most for most, _ in room.values()))
+        return ended
+
+    def _require_room(self, room: bool) -> None:
+        """Refuse a cluster whose nodes were all refused; say where the job waits for nodes to come back."""
+        if not room and self._refused:
             raise OpenMofiError("No node of the Ray cluster can work for this job.",
                                 "Install the driver's version of OpenMOFI on its nodes.")
-        return ended
+        if not room and not self._waits:
+            self._say("The cluster has no node for this job now: it waits for one.")
+        self._waits = not room
 
     def _start(self, node: str, cpus: float) -> None:
         strategy = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
