@@ -54,10 +54,10 @@ real: $(VENV)/.sample
 # WordNet and the artwork are fetched first, so that no test that needs them is skipped.
 test: $(VENV)/.dev
 	$(BIN)/openmofi sample fetch
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-fast: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 -m 'not slow'
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not slow'
 
 # open_clip 4 in an environment of its own, which sees the packages of $(VENV) behind it; the constraints pin 3.3.
 VENV4 := .venv-openclip4

@@ -26,7 +26,7 @@ def sentence(done: Done, code: int = 1) -> str:
     assert done.stdout == ""
     start = next((place for place, line in enumerate(lines) if line.startswith("error: ")), None)
     assert start is not None, done.stderr
-    assert all(re.match(r"\w+: \d+/\d+,|WARNING ", line) for line in lines[:start]), done.stderr
+    assert all(re.match(r"\w+: \d+/\d+,|WARNING |engine \w+", line) for line in lines[:start]), done.stderr
     message, hint = lines[start].removeprefix("error: "), lines[start + 1:]
     assert message.endswith((".", "?")), message
     assert not hint or (len(hint) == 1 and hint[0].startswith("  ")), done.stderr

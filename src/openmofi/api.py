@@ -80,7 +80,7 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
           on_damage: Literal["stop", "keep"] = "stop", max_unpack_ratio: int = 200,
           text_column: str | Sequence[str] = "", image_column: str | Sequence[str] = "",
           key_column: str | Sequence[str] = "", image_root: str | Path = "", max_image_pixels: int = 89_478_485,
-          batch_size: int = 64, device: str = "auto", precision: str = "fp32", engine: str = "local", seed: int = 0,
+          batch_size: int = 64, device: str = "auto", precision: str = "fp32", engine: str = "auto", seed: int = 0,
           restart: bool = False, progress: bool | Progress | None = None) -> Labels:
     """Label image–text pairs with the entities that their images show; goes on where an earlier call stopped.
 
@@ -112,7 +112,8 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
         max_image_pixels: larger images are refused before they are decoded.
         batch_size: images a forward pass.
         device, precision: of an encoder that is given by its spec.
-        engine: `local`, `processes:N` (few pairs are done in this process all the same), `ray` or `ray:ADDRESS`.
+        engine: `auto` chooses by device, pairs and cores, `local`, `processes:N` (few pairs are done in this process
+            all the same), `ray` or `ray:ADDRESS`, with `?gpus=F&cpus=N` for what an actor reserves; see docs/scale.md.
         seed: of the calibration's shuffles and the adapter.
         restart, progress: see the head of this module.
 
@@ -225,7 +226,7 @@ def audit(labels: Labels | Dataset | Folder, truth: str | Path, *, at_recall: fl
 
 def reinforce(pairs: Pairs, *, labels: Labels | Folder, teachers: str, out: Folder,
               kb: KnowledgeBase | Folder | None = None, dataset: Dataset | Folder | None = None,
-              device: str = "auto", engine: str = "local", restart: bool = False,
+              device: str = "auto", engine: str = "auto", restart: bool = False,
               progress: bool | Progress | None = None, **settings: Any) -> Mapping[str, Any]:
     """Store augmentations, synthetic captions and teachers' embeddings of labelled pairs; no image is copied.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from openmofi.errors import OpenMofiError
+from openmofi.storage import atomic_path
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,21 @@ class Factory:
         if task == "2" and self._tries(task) == 1:
             time.sleep(600)
         return {"square": int(task) ** 2}
+
+    def hangs_once_while_it_writes(self, task: str) -> dict[str, Any]:
+        if task == "2":
+            first = self._tries(task) == 1
+            with atomic_path(Path(self.folder) / f"{task}.done") as path:
+                path.write_bytes(b"half")
+                time.sleep(600 if first else 0)
+        return {"square": int(task) ** 2}
+
+    def says_where(self, task: str) -> dict[str, Any]:
+        import ray
+
+        context = ray.get_runtime_context()
+        time.sleep(0.1)
+        return {"node": context.get_node_id(), "gpus": ray.get_gpu_ids(), "square": int(task) ** 2}
 
     def three_is_broken(self, task: str) -> dict[str, Any]:
         self._tries(task)

@@ -1,17 +1,18 @@
 """A running job says where it is; what it says goes with it, unless it is killed."""
 
 from itertools import count
+from pathlib import Path
 
 import pytest
 from test_engines import Notes
 
 from openmofi.engine import Quiet
-from openmofi.engine.status import STATUS_FILE, JobStatus, recorded
+from openmofi.engine.status import COMMAND_FILE, STATUS_FILE, Command, JobStatus, recorded
 
 
 def test_a_job_says_where_it_is(tmp_path):
     notes = Notes()
-    with recorded(notes, tmp_path, lambda clock=count(100): float(next(clock))) as progress:
+    with recorded(notes, tmp_path, lambda clock=count(100): float(next(clock)), None) as progress:
         assert JobStatus.read(tmp_path) is None
         progress.begin("read", 4)
         assert JobStatus.read(tmp_path).seconds_left is None
@@ -31,7 +32,7 @@ def test_a_job_says_where_it_is(tmp_path):
 
 def test_it_writes_once_a_second_and_keeps_twenty_messages(tmp_path):
     time = 100.0
-    with recorded(Quiet(), tmp_path, lambda: time) as progress:
+    with recorded(Quiet(), tmp_path, lambda: time, None) as progress:
         progress.begin("read", 100)
         for number in range(30):
             progress.advance({})
@@ -40,6 +41,56 @@ def test_it_writes_once_a_second_and_keeps_twenty_messages(tmp_path):
             time += 0.01
             progress.begin("read", 100)
         assert JobStatus.read(tmp_path).messages == [f"message {number}" for number in range(10, 30)]
+
+
+def test_it_says_what_each_worker_does_what_failed_and_what_was_slowest(tmp_path):
+    time = 100.0
+    with recorded(Quiet(), tmp_path, lambda: time, None) as progress:
+        progress.begin("read", 20)
+        for number in range(8):
+            progress.starts("process 1", f"{number}.tar")
+            time += 10 + number
+            progress.ends("process 1")
+        progress.fails("7.tar", "it is damaged")
+        progress.begin("link", 2)
+        progress.starts("process 1", "a.tar")
+        time += 30
+        progress.starts("process 2", "b.tar")
+        status = JobStatus.read(tmp_path)
+        assert status.workers == {"process 1": ["a.tar", 236.0 - 28], "process 2": ["b.tar", 238.0]}
+        assert status.failed == {"7.tar": "it is damaged"}
+        assert status.slowest == [[10.0 + number, "read", f"{number}.tar"] for number in (7, 6, 5, 4, 3)]
+
+
+def test_a_change_is_written_though_nothing_else_happens(tmp_path):
+    with recorded(Quiet(), tmp_path, every=0.01) as progress:
+        progress.begin("read", 1)
+        progress.starts("process 1", "a.tar")
+        while not JobStatus.read(tmp_path).workers:
+            pass
+
+
+@pytest.mark.parametrize(("arguments", "expected"), [
+    (["/bin/openmofi", "label", "a b", "--restart", "-o", "out"], ["label", "a b", "-o", "out"]),
+    (["/lib/openmofi/__main__.py", "label", "\udcff"], ["label", "\udcff"]), (["/bin/pytest", "label"], None),
+    (["/tests/__main__.py", "label"], None)])
+def test_the_command_is_kept_beyond_the_end_where_it_is_ours(tmp_path, monkeypatch, arguments, expected):
+    monkeypatch.setattr("sys.argv", arguments)
+    (tmp_path / COMMAND_FILE).write_text("of another time")
+    with recorded(Quiet(), tmp_path) as progress:
+        assert (tmp_path / COMMAND_FILE).read_text() == "of another time"
+        progress.begin("read", 1)
+    command = Command.read(tmp_path)
+    assert (command and command.arguments) == expected
+    assert [path.name for path in tmp_path.iterdir()] == [COMMAND_FILE] * bool(expected)
+    assert command is None or command.folder == str(Path.cwd())
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"arguments": [], "folder": "/", "version": "1"}',
+                                     '{"arguments": [1], "folder": "/", "version": "1"}', '{"arguments": ["label"]}'])
+def test_a_damaged_command_is_none(tmp_path, content):
+    (tmp_path / COMMAND_FILE).write_text(content)
+    assert Command.read(tmp_path) is None
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"stage": 1, "other": 2}'])

@@ -1,47 +1,101 @@
-"""`openmofi jobs`: look at jobs that run."""
+"""`openmofi jobs`: look at jobs that run, and go on with what failed."""
 
 from __future__ import annotations
 
+import os
+import shlex
+import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openmofi.cli.command import input_path, print_json
+from openmofi.cli.command import input_path, print_json, visible
+from openmofi.errors import OpenMofiError
+
+if TYPE_CHECKING:
+    from openmofi.engine.status import JobStatus
+    from openmofi.storage import Manifest
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+Out = Annotated[Path, typer.Argument(parser=input_path, metavar="OUT", help="Folder that a job writes.")]
 
 
 @app.callback()
 def _group() -> None:
-    """Look at jobs that run."""
+    """Look at jobs that run, and go on with what failed."""
 
 
 @app.command("status")
-def status(
-    out: Annotated[Path, typer.Argument(parser=input_path, metavar="OUT", help="Folder that a job writes.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Say how far a job is, what it said, and which shards failed."""
+def status(out: Out, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Say how far a job is, what each worker does, what it said, which shards failed, and which tasks were slowest."""
     from openmofi.engine.status import JobStatus
     from openmofi.storage import read_manifest
     from openmofi.storage.folder_lock import holder_of
 
     manifest, live, holder = read_manifest(out), JobStatus.read(out), holder_of(out)
-    failed = manifest.counts.get("failed", {})
-    state = "running" if holder else "finished" if manifest.finished and not failed else "incomplete"
+    state = _state(manifest, holder)
+    failed = {**manifest.counts.get("failed", {}), **(live.failed if live else {})}
     if as_json:
         print_json({"state": state, "kind": manifest.kind, "writer": holder, "failed": failed,
                     "live": {**asdict(live), "rows_per_second": live.rows_per_second,
                              "seconds_left": live.seconds_left} if live else None})
         return
-    typer.echo(f"{out}: {manifest.kind.replace('_', ' ')}, {state}{f', by {holder}' if holder else ''}")
+    _say(f"{out}: {manifest.kind.replace('_', ' ')}, {state}{f', by {holder}' if holder else ''}")
     if live:
-        left = f", {live.seconds_left:,.0f} s left" if live.seconds_left is not None else ""
-        typer.echo(f"{live.stage}: {live.done:,}/{live.total:,}, {live.rows_per_second:,.0f} rows/s{left}")
-        typer.echo("\n".join(f"  {message}" for message in live.messages))
+        _print_live(live)
     for shard, reason in failed.items():
-        typer.echo(f"failed: {shard}: {reason}")
+        _say(f"failed: {shard}: {reason}")
     if state == "incomplete":
-        typer.echo("Nobody writes it. Start the command that made it again: it goes on, and tries what failed.")
+        _say(f"Nobody writes it. Go on with: openmofi jobs retry {shlex.quote(str(out))}")
+
+
+@app.command("retry")
+def retry(out: Out) -> None:
+    """Start the command again that made a folder: it does what failed and what is missing, and nothing else."""
+    from openmofi.engine.status import Command
+    from openmofi.storage import read_manifest
+    from openmofi.storage.folder_lock import holder_of
+
+    manifest, holder = read_manifest(out), holder_of(out)
+    if holder:
+        raise OpenMofiError(f"{out} is being written by {holder}.",
+                            f"Wait for it; openmofi jobs status {out} says how far it is.")
+    if _state(manifest, holder) == "finished":
+        _say(f"{out} is finished, and nothing failed.")
+        return
+    command = Command.read(out)
+    if command is None:
+        raise OpenMofiError(f"It is not recorded which command made {out}.",
+                            "Start what made it again: it goes on, and tries what failed.")
+    try:
+        os.chdir(command.folder)
+    except OSError as error:
+        raise OpenMofiError(f"{command.folder}, where the command was started that made {out}, is not there: "
+                            f"{error.strerror}.", "Start the command again by hand.") from error
+    print(visible(shlex.join(["openmofi", *command.arguments])), file=sys.stderr, flush=True)
+    # -P: what happens to lie in that folder is not imported.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "openmofi", *command.arguments])
+
+
+def _state(manifest: Manifest, holder: str) -> str:
+    if holder:
+        return "running"
+    return "finished" if manifest.finished and "failed" not in manifest.counts else "incomplete"
+
+
+def _print_live(live: JobStatus) -> None:
+    left = f", {live.seconds_left:,.0f} s left" if live.seconds_left is not None else ""
+    _say(f"{live.stage}: {live.done:,}/{live.total:,}, {live.rows_per_second:,.0f} rows/s{left}")
+    for worker, (task, since) in sorted(live.workers.items()):
+        _say(f"  {worker}: {task}, for {max(time.time() - since, 0.0):,.0f} s")
+    for message in live.messages:
+        _say(f"  {message}")
+    for seconds, stage, task in live.slowest:
+        _say(f"slowest: {stage} {task}: {seconds:,.1f} s")
+
+
+def _say(text: str) -> None:
+    typer.echo(visible(text))

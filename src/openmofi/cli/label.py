@@ -52,7 +52,8 @@ def label(
     batch_size: Annotated[int, typer.Option(help="Images a forward pass.")] = 64,
     device: Annotated[str, typer.Option(help="Of the encoder: auto, cpu, cuda, cuda:1 …")] = "auto",
     precision: Annotated[str, typer.Option(help="Of the encoder's towers: fp32, bf16 or fp16.")] = "fp32",
-    engine: Annotated[str, typer.Option(help="local, processes:N, ray or ray:ADDRESS.")] = "local",
+    engine: Annotated[str, typer.Option(
+        help="auto, local, processes:N, ray or ray:ADDRESS; 'ray?gpus=0.5&cpus=2' reserves for an actor.")] = "auto",
     seed: Annotated[int, typer.Option(help="Of the calibration's shuffles and the adapter.")] = 0,
     restart: Restart = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,

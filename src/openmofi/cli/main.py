@@ -36,7 +36,7 @@ app.add_typer(link.app, name="link", help="Train linkers: which entity a mention
 app.add_typer(eval.app, name="eval")
 app.add_typer(encoder.app, name="encoder", help="Look into image–text encoders.")
 app.command("export", help="Export an encoder to ONNX or OpenVINO, where it agrees with the original.")(export.export)
-app.add_typer(jobs.app, name="jobs", help="Look at jobs that run.")
+app.add_typer(jobs.app, name="jobs", help="Look at jobs that run; go on with what failed.")
 app.add_typer(sample.app, name="sample", help="The sample world: real images with known truth, and its encoder.")
 
 

@@ -35,7 +35,8 @@ def reinforce(
     size: Annotated[int, typer.Option(help="Pixels a side of an augmentation (default: the largest teacher's).")] = 0,
     batch_size: Annotated[int, typer.Option(help="Augmentations a forward pass.")] = 64,
     device: Annotated[str, typer.Option(help="Of the teachers: auto, cpu, cuda, cuda:1 …")] = "auto",
-    engine: Annotated[str, typer.Option(help="local, processes:N, ray or ray:ADDRESS.")] = "local",
+    engine: Annotated[str, typer.Option(
+        help="auto, local, processes:N, ray or ray:ADDRESS; 'ray?gpus=0.5&cpus=2' reserves for an actor.")] = "auto",
     seed: Annotated[int, typer.Option(help="Of the augmentations and texts.")] = 0,
     restart: Restart = False,
     tune_scale: Annotated[bool, typer.Option(

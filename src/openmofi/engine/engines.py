@@ -1,60 +1,118 @@
-"""The engine that needs no other process, and engines by name."""
+"""Engines by name, and the one that a job is given where nobody named one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import math
+import os
+import pickle
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
 from typing import Any
 
 from openmofi.engine.cluster import RayEngine
-from openmofi.engine.loop import Outcome, Worker, run_tasks
+from openmofi.engine.cores import cores
+from openmofi.engine.local import LocalEngine
 from openmofi.engine.processes import ProcessEngine
-from openmofi.engine.protocol import Engine, Progress, SetAside, WorkFactory
+from openmofi.engine.protocol import Engine, Job, Progress, SetAside, WorkFactory
 from openmofi.errors import UsageError
 
+ENGINES = "auto, local, processes:N or ray[:ADDRESS][?gpus=F&cpus=N]"
 
-class LocalEngine:
-    """Does the tasks one after another in this process: right for work that uses every core by itself."""
 
-    few = 0
+class AutoEngine:
+    """Chooses by the job (`suited`); without one it is this process.
+
+    - Ray where RAY_ADDRESS names a cluster;
+    - this process where the job computes on a GPU, which one process keeps busy; where there is one core; where the
+      pairs are too few for the start of others (`ProcessEngine.few`); and where other processes cannot do it, since
+      they would run the caller's script again, or cannot open its encoder;
+    - else a process a core, which measured faster on two cores (`benchmarks/engines.py`).
+    """
+
+    def suited(self, job: Job, progress: Progress) -> Engine:
+        """See `Engine.suited`; what is chosen is said."""
+        engine, why = self._chosen(job)
+        progress.say(f"engine {why}")
+        return engine
+
+    def _chosen(self, job: Job) -> tuple[Engine, str]:
+        if address := os.environ.get("RAY_ADDRESS"):
+            return RayEngine(address).on(job.device), f"ray: RAY_ADDRESS is {address}"
+        if job.on_gpu:
+            return LocalEngine(), f"local: the encoder is on {job.device}"
+        if cores() < 2:
+            return LocalEngine(), "local: there is one core"
+        if (pairs := job.pairs(ProcessEngine.few)) < ProcessEngine.few:
+            return LocalEngine(), f"local: {pairs:,} pairs are done before other processes have started"
+        if reason := _bound_here(job.carried):
+            return LocalEngine(), f"local: {reason}"
+        return ProcessEngine(), f"processes:{cores()}: a worker a core"
 
     def session(self) -> AbstractContextManager[Engine]:
         """See `Engine.session`."""
-        return nullcontext(self)
+        return LocalEngine().session()
 
     def run(self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress,
             set_aside: SetAside | None = None) -> list[dict[str, Any]]:
         """See `Engine.run`."""
-        return run_tasks(_ThisProcess(factory), tasks, progress, set_aside)
+        return LocalEngine().run(factory, tasks, progress, set_aside)
 
 
-class _ThisProcess:
-    def __init__(self, factory: WorkFactory) -> None:
-        self._worker = Worker(factory)
-        self._submitted: list[tuple[int, Any]] = []
-
-    def idle(self) -> bool:
-        return not self._submitted
-
-    def submit(self, number: int, task: Any) -> None:
-        self._submitted.append((number, task))
-
-    def wait(self) -> Iterable[tuple[int, Outcome]]:
-        submitted, self._submitted = self._submitted, []
-        return [(number, self._worker.do(task)) for number, task in submitted]
+def _bound_here(carried: Any) -> str:
+    """Why other processes cannot do the job; empty where they can."""
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    try:
+        pickled = pickle.dumps(carried)
+    except Exception:  # whatever an encoder of the user's own raises
+        return "the encoder cannot be sent to other processes"
+    if script is None:  # a notebook or a prompt: others have its modules, but not what was defined in it
+        return "the encoder is defined here, and not in a module" if b"__main__" in pickled else ""
+    with suppress(OSError, ValueError):
+        # Each worker imports the script, which would start the job again, unless it asks for its name.
+        if "__name__" not in Path(script).read_text("utf-8"):
+            return "workers would run this script again; put it under if __name__ == '__main__' for more"
+    return ""
 
 
 def engine_named(spec: str) -> Engine:
-    """`local` (this process), `processes`, `processes:N`, `ray` or `ray:ADDRESS`.
+    """`auto`, `local` (this process), `processes`, `processes:N`, `ray` or `ray:ADDRESS`.
+
+    After Ray's may stand what an actor reserves: `ray?gpus=0.5`, `ray:ADDRESS?gpus=1&cpus=4`. An address may be
+    `HOST:PORT`, `auto`, or `ray://HOST:PORT`, which may also be all of the spec.
 
     Raises:
         UsageError: `spec` is none of these.
     """
     name, _, option = spec.partition(":")
+    if spec == "auto":
+        return AutoEngine()
     if name == "local" and not option:
         return LocalEngine()
     if name == "processes" and (not option or option.isdigit()):
         return ProcessEngine(workers=int(option or 0))
-    if name == "ray":
-        return RayEngine(address=option or None)
-    raise UsageError(f"Unknown engine {spec!r}.", "Use local, processes:N or ray[:ADDRESS].")
+    where, asked, reserved = spec.partition("?")
+    if where == "ray" or where.startswith("ray:"):
+        address = where if where.startswith("ray://") else where.removeprefix("ray").removeprefix(":")
+        return RayEngine(address or None, **_reserved(spec, reserved if asked else None))
+    raise UsageError(f"Unknown engine {spec!r}.", f"Use {ENGINES}.")
+
+
+def _reserved(spec: str, options: str | None) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for option in options.split("&") if options is not None else ():
+        name, _, value = option.partition("=")
+        if name not in ("gpus", "cpus") or name in found:
+            raise UsageError(f"The engine {spec!r} has an option {option!r} that is not known, or is there twice.",
+                             "Use gpus=F and cpus=N, as in ray?gpus=0.5&cpus=2.")
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        # Ray shares a GPU or a CPU among actors, or gives an actor several whole ones.
+        if not (0 <= number < math.inf) or (number > 1 and number != int(number)) or (name == "cpus" and not number):
+            raise UsageError(f"The engine {spec!r} asks for {value!r} {name} an actor.",
+                             f"Give a fraction below 1 or a whole number, as in ray?{name}=0.5 or ray?{name}=2.")
+        found[name] = number
+    return found

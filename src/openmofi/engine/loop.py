@@ -1,15 +1,18 @@
-"""The loop that all engines share: it hands tasks to workers, tries failed tasks again, and reports progress."""
+"""The loop that all engines share: it hands tasks to workers, tries failed tasks again, runs late ones twice."""
 
 from __future__ import annotations
 
 import pickle
+import statistics
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Protocol
 
-from openmofi.engine.protocol import Progress, SetAside, Work
+from openmofi.engine.protocol import Progress, SetAside, TaskProgress, Work
 from openmofi.errors import OpenMofiError, UsageError
 
 RETRIES = 2
@@ -17,6 +20,8 @@ RETRIES = 2
 HOPELESS_AT_FIRST, HOPELESS = 3, 10
 """Where so many tasks have failed for good, before any succeeded and later one after another, no more are begun: a full
 disk, or a knowledge base that cannot be opened, would fail them all."""
+LATE_SECONDS, LATE_TIMES = 10.0, 2.0
+"""A task is late when it has taken so many seconds, and so many times the median of those that are done."""
 
 Outcome = dict[str, Any] | Exception
 """How a try of a task ended: its counts, or the exception."""
@@ -24,6 +29,10 @@ Outcome = dict[str, Any] | Exception
 
 class WorkerDied(Exception):
     """The worker of a task ended before the task did, or was ended because it hung."""
+
+
+class NotBegun(Exception):
+    """The worker of a task was lost before it began the task, which is sent to another: that is no try."""
 
 
 @dataclass
@@ -49,6 +58,7 @@ class Patience:
 
 
 _TRANSIENT = (OSError, MemoryError, WorkerDied)
+_attempts = count()
 
 
 class Workers(Protocol):
@@ -57,56 +67,139 @@ class Workers(Protocol):
     def idle(self) -> bool:
         """Whether `submit` can take another task now."""
 
-    def submit(self, number: int, task: Any) -> None:
-        """Start a task; `number` identifies it in `wait`."""
+    def submit(self, attempt: int, task: Any) -> str:
+        """Start a task; `attempt` identifies this try of it in `wait`, in all runs. Returns who does it, for people."""
 
-    def wait(self) -> Iterable[tuple[int, Outcome]]:
-        """Block until at least one task has ended; empty if none is running."""
+    def wait(self, seconds: float | None) -> Iterable[tuple[int, Outcome]]:
+        """The tries that have ended: block until there is one, a worker became idle, or the seconds are over."""
+
+    def abandon(self) -> None:
+        """End what still runs: nobody takes its outcome."""
 
 
-def run_tasks(workers: Workers, tasks: Sequence[Any], progress: Progress,
-              set_aside: SetAside | None = None) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class _Try:
+    """A task at a worker, since a time of the clock."""
+
+    number: int
+    worker: str
+    since: float
+
+
+class _Run:
+    """The state of `run_tasks`."""
+
+    def __init__(self, workers: Workers, tasks: Sequence[Any], progress: Progress,
+                 clock: Callable[[], float]) -> None:
+        self._workers, self._tasks, self._progress, self._clock = workers, tasks, progress, clock
+        self._watched = progress if isinstance(progress, TaskProgress) else None
+        self._queue = deque(range(len(tasks)))
+        self._tries = [0] * len(tasks)
+        self._running: dict[int, _Try] = {}
+        self._seconds: list[float] = []
+        self._in_a_row, self._hopeless = 0, False
+        self.results: dict[int, dict[str, Any]] = {}
+        self.failed: dict[int, Exception] = {}
+
+    def finish(self) -> None:
+        """Do every task, or as many as there is hope for."""
+        while left := len(self._tasks) - len(self.results) - len(self.failed):
+            self._hopeless |= (left > self._in_a_row
+                               and self._in_a_row >= (HOPELESS if self.results else HOPELESS_AT_FIRST))
+            if self._hopeless:
+                self._queue.clear()
+                if not self._running:
+                    raise self.failed[next(reversed(self.failed))]
+            while self._queue and self._workers.idle():
+                self._start(self._queue.popleft())
+            while (due := self._next_late()) and due[0] <= 0 and self._workers.idle():
+                self._start(due[1])
+                self._progress.say(f"{self._tasks[due[1]]} takes long: an idle worker does it too")
+            # A task that is not late yet wakes us only where somebody could take it.
+            for attempt, outcome in self._workers.wait(due[0] if due and self._workers.idle() else None):
+                self._take(attempt, outcome)
+
+    def _start(self, number: int) -> None:
+        attempt, since = next(_attempts), self._clock()
+        self._running[attempt] = this = _Try(number, self._workers.submit(attempt, self._tasks[number]), since)
+        if self._watched:
+            self._watched.starts(this.worker, self._tasks[number])
+
+    def _next_late(self) -> tuple[float, int] | None:
+        """In how many seconds a task will be late, and its number; `None` where none can be.
+
+        The rule: no task waits, half of them are done, and the task runs once, for longer than ten seconds and twice
+        the median of those that are done.
+        """
+        if self._queue or self._hopeless or 2 * len(self._seconds) < len(self._tasks):
+            return None
+        limit = max(LATE_SECONDS, LATE_TIMES * statistics.median(self._seconds))
+        now = self._clock()
+        return min(((this.since + limit - now, this.number) for this in self._running.values()
+                    if not self._settled(this.number) and self._copies(this.number) == 1), default=None)
+
+    def _settled(self, number: int) -> bool:
+        return number in self.results or number in self.failed
+
+    def _copies(self, number: int) -> int:
+        return sum(this.number == number for this in self._running.values())
+
+    def _take(self, attempt: int, outcome: Outcome) -> None:
+        this = self._running.pop(attempt, None)
+        if this is None:
+            return
+        if self._watched:
+            self._watched.ends(this.worker)
+        number, again = this.number, self._copies(this.number)
+        if self._settled(number):
+            return
+        if isinstance(outcome, UsageError):
+            raise outcome
+        if isinstance(outcome, dict):
+            self.results[number], self._in_a_row = outcome, 0
+            self._seconds.append(self._clock() - this.since)
+            self._progress.advance(outcome)
+        elif isinstance(outcome, NotBegun):
+            self._queue.extendleft([] if again else [number])
+        elif isinstance(outcome, _TRANSIENT) and (again or self._tries[number] < RETRIES):
+            self._tries[number] += 1
+            self._progress.say(f"{self._tasks[number]}: {reason_of(outcome)}; "
+                               f"{'another worker does it' if again else 'trying again'}")
+            self._queue.extend([] if again else [number])
+        else:
+            self._fail(number, outcome)
+
+    def _fail(self, number: int, outcome: Exception) -> None:
+        task, error = self._tasks[number], _for_good(self._tasks[number], outcome)
+        self.failed[number], self._in_a_row = error, self._in_a_row + 1
+        if self._watched:
+            self._watched.fails(task, reason_of(error))
+        if len(self._tasks) > 1:
+            self._progress.say(f"{task} is set aside: {reason_of(error)}")
+
+
+def run_tasks(workers: Workers, tasks: Sequence[Any], progress: Progress, set_aside: SetAside | None = None,
+              clock: Callable[[], float] = time.monotonic) -> list[dict[str, Any]]:
     """Do every task; see `Engine.run`.
 
     A task that has failed too often, or by an exception that another try would repeat, is left out, and the others go
     on; but where the first three fail for good, or ten one after another, only those that run are finished. Wrong use
     (`UsageError`) is no fault of a task, and is raised at once.
+
+    Near the end a late task (`LATE_SECONDS`) is given to an idle worker too. The first of the two that succeeds, or
+    fails for good, counts; the other is ended with the run.
     """
-    queue = deque(range(len(tasks)))
-    tries = [0] * len(tasks)
-    results: dict[int, dict[str, Any]] = {}
-    failed: dict[int, Exception] = {}
-    in_a_row, hopeless = 0, False
-    while len(results) + len(failed) < len(tasks):
-        left = len(tasks) - len(results) - len(failed)
-        hopeless |= in_a_row >= (HOPELESS if results else HOPELESS_AT_FIRST) and left > in_a_row
-        if hopeless:
-            queue.clear()
-        while queue and workers.idle():
-            number = queue.popleft()
-            workers.submit(number, tasks[number])
-        if not (ended := list(workers.wait())) and hopeless:
-            raise failed[next(reversed(failed))]
-        for number, outcome in ended:
-            if isinstance(outcome, UsageError):
-                raise outcome
-            if isinstance(outcome, dict):
-                results[number], in_a_row = outcome, 0
-                progress.advance(outcome)
-            elif isinstance(outcome, _TRANSIENT) and tries[number] < RETRIES:
-                tries[number] += 1
-                progress.say(f"{tasks[number]}: {reason_of(outcome)}; trying again")
-                queue.append(number)
-            else:
-                failed[number], in_a_row = _for_good(tasks[number], outcome), in_a_row + 1
-                if len(tasks) > 1:
-                    progress.say(f"{tasks[number]} is set aside: {reason_of(failed[number])}")
-    if failed and not set_aside:
-        raise next(iter(failed.values()))
-    for number, error in failed.items():
+    run = _Run(workers, tasks, progress, clock)
+    try:
+        run.finish()
+    finally:
+        workers.abandon()
+    if run.failed and not set_aside:
+        raise next(iter(run.failed.values()))
+    for number, error in run.failed.items():
         assert set_aside is not None
         set_aside(tasks[number], error)
-    return [results[number] for number in range(len(tasks)) if number in results]
+    return [run.results[number] for number in sorted(run.results)]
 
 
 def reason_of(error: Exception) -> str:
@@ -147,9 +240,6 @@ class RemoteWorker(Worker):
 
     def __init__(self, pickled_factory: bytes) -> None:
         super().__init__(lambda: pickle.loads(pickled_factory)())
-
-    def awake(self) -> None:
-        """Answer, as soon as the process runs."""
 
     def do_pickled(self, task: Any) -> bytes:
         """Do one task; the outcome for `unpickle_outcome`."""

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 from collections.abc import Generator, Sequence
@@ -21,11 +22,13 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from openmofi.engine.cores import cores
-from openmofi.engine.loop import Outcome, Patience, RemoteWorker, WorkerDied, run_tasks, unpickle_outcome
-from openmofi.engine.protocol import Engine, Progress, SetAside, WorkFactory
+from openmofi.engine.local import LocalEngine
+from openmofi.engine.loop import NotBegun, Outcome, Patience, RemoteWorker, WorkerDied, run_tasks, unpickle_outcome
+from openmofi.engine.protocol import Engine, Job, Progress, SetAside, WorkFactory
 from openmofi.errors import OpenMofiError
 
 _JOIN_SECONDS = 5.0
+_TIDY_SECONDS = 2.0
 
 
 class ProcessEngine:
@@ -42,10 +45,18 @@ class ProcessEngine:
     # A worker starts in some five seconds, most of them imports of PyTorch and the libraries over it. Measured on two
     # cores: two workers read 310 pairs a second where this process reads 240.
     few = 5000
+    """Below so many pairs the start of workers costs more than they save."""
 
     def __init__(self, workers: int = 0, patience: float = Patience.least) -> None:
         self.workers = workers or cores()
         self.patience = patience
+
+    def suited(self, job: Job, progress: Progress) -> Engine:
+        """Itself, or this process where the pairs are too few."""
+        if self.few and (pairs := job.pairs(self.few)) < self.few:
+            progress.say(f"{pairs:,} pairs are done in this process: other processes pay from {self.few:,} on.")
+            return LocalEngine()
+        return self
 
     @contextmanager
     def session(self) -> Generator[Engine]:
@@ -66,10 +77,11 @@ class ProcessEngine:
 class _Session:
     """Processes that are started when there is work for them, and live until `stop`."""
 
-    few = ProcessEngine.few
-
     def __init__(self, workers: int, patience: float) -> None:
         self._processes = _Processes(workers, patience)
+
+    def suited(self, job: Job, progress: Progress) -> Engine:
+        return self
 
     def session(self) -> AbstractContextManager[Engine]:
         return nullcontext(self)
@@ -82,12 +94,7 @@ class _Session:
             raise OpenMofiError(f"The job cannot be sent to other processes: {error}.",
                                 "Define your own encoder in a module, outside of functions, or use the engine local."
                                 ) from error
-        try:
-            return run_tasks(self._processes, tasks, progress, set_aside)
-        except BaseException:
-            # Some may still be at a task of this run, whose outcome nobody would take.
-            self.stop()
-            raise
+        return run_tasks(self._processes, tasks, progress, set_aside)
 
     def stop(self) -> None:
         while self._processes.started:
@@ -105,6 +112,8 @@ def _serve(connection: Connection, threads: int) -> None:
     # Ctrl-C reaches every process of the terminal; the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    # So that what is half written is removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     worker = RemoteWorker(b"")
     while True:
         try:
@@ -144,7 +153,8 @@ def _sigint_held() -> Generator[None]:
 class _Process:
     process: SpawnProcess
     connection: Connection
-    task: int | None = None
+    attempt: int | None = None
+    begun: bool = False
     factory: bytes = b""
     since: float = 0.0
 
@@ -170,12 +180,19 @@ class _Process:
         except (EOFError, OSError):
             self.connection.close()
             self.process.join()
-            return WorkerDied(_cause_of_death(self.process.exitcode))
+            cause = _cause_of_death(self.process.exitcode)
+            return WorkerDied(cause) if self.begun else NotBegun(cause)
 
     def send(self, factory: bytes, task: Any) -> None:
         """Give it a task; its factory only where it has another."""
         self.connection.send((b"" if factory is self.factory else factory, task))
         self.factory = factory
+
+    def abandon(self) -> None:
+        """End it amid its task, so that it removes what it has half written."""
+        self.process.terminate()
+        self.process.join(_TIDY_SECONDS)
+        self.kill()
 
     def kill(self) -> None:
         """End it amid its task."""
@@ -185,7 +202,7 @@ class _Process:
 
     def stop(self) -> None:
         self.connection.close()
-        self.process.join(_JOIN_SECONDS if self.task is None else 0)
+        self.process.join(_JOIN_SECONDS if self.attempt is None else 0)
         if self.process.is_alive():
             self.kill()
 
@@ -199,29 +216,32 @@ class _Processes:
         self._threads = max(1, cores() // limit)
 
     def idle(self) -> bool:
-        return len(self.started) < self._limit or any(process.task is None for process in self.started)
+        return len(self.started) < self._limit or any(process.attempt is None for process in self.started)
 
-    def submit(self, number: int, task: Any) -> None:
-        process = next((process for process in self.started if process.task is None), None)
+    def submit(self, attempt: int, task: Any) -> str:
+        process = next((process for process in self.started if process.attempt is None), None)
         if process is None:
             process = _Process.start(self._threads)
             self.started.append(process)
-        # A worker that has died is noticed by `wait`.
+        # One that dies before its first task may do so each time, and counts.
+        process.begun = not process.factory
+        # One that has died idle is noticed by `wait`.
         with suppress(BrokenPipeError, ConnectionResetError):
             process.send(self.factory, task)
-        process.task, process.since = number, time.monotonic()
+            process.begun = True
+        process.attempt, process.since = attempt, time.monotonic()
+        return f"process {process.process.pid}"
 
-    def wait(self) -> list[tuple[int, Outcome]]:
-        busy = [process for process in self.started if process.task is not None]
-        if not busy:
-            return []
+    def wait(self, seconds: float | None) -> list[tuple[int, Outcome]]:
+        busy = [process for process in self.started if process.attempt is not None]
         # The process as well as its pipe: a grandchild may hold the pipe open beyond its death.
         overdue = min(process.since for process in busy) + self._patience.limit
+        left = max(overdue - time.monotonic(), 0.0)
         handles = set(wait([handle for process in busy for handle in (process.connection, process.process.sentinel)],
-                           max(overdue - time.monotonic(), 0.0)))
+                           left if seconds is None else min(left, max(seconds, 0.0))))
         now, ended = time.monotonic(), []
         for process in busy:
-            assert process.task is not None
+            assert process.attempt is not None
             if process.ready(handles):
                 outcome = process.outcome()
                 self._patience.longest = max(self._patience.longest, now - process.since)
@@ -230,11 +250,16 @@ class _Processes:
                 outcome = self._patience.died()
             else:
                 continue
-            ended.append((process.task, outcome))
-            process.task = None
-            if isinstance(outcome, WorkerDied):
+            ended.append((process.attempt, outcome))
+            process.attempt = None
+            if isinstance(outcome, WorkerDied | NotBegun):
                 self.started.remove(process)
-        return ended or self.wait()
+        return ended
+
+    def abandon(self) -> None:
+        for process in [process for process in self.started if process.attempt is not None]:
+            self.started.remove(process)
+            process.abandon()
 
 
 def _cause_of_death(code: int | None) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 Work = Callable[[Any], dict[str, Any]]
 """Does one task and returns its counts (small, picklable). Idempotent: a task may be tried more than once."""
@@ -30,6 +31,20 @@ class Progress(Protocol):
         """A message for the user."""
 
 
+@runtime_checkable
+class TaskProgress(Progress, Protocol):
+    """A `Progress` that is also told which worker does what."""
+
+    def starts(self, worker: str, task: Any) -> None:
+        """A worker starts a task; a late task may be at two."""
+
+    def ends(self, worker: str) -> None:
+        """The worker's task has ended, well or not, or it was lost with it."""
+
+    def fails(self, task: Any, reason: str) -> None:
+        """A task has failed for good."""
+
+
 class Quiet:
     """A `Progress` that ignores everything."""
 
@@ -43,14 +58,34 @@ class Quiet:
         """Nothing."""
 
 
-class Engine(Protocol):
-    """Runs tasks; the order in which they finish is not defined.
+@dataclass(frozen=True)
+class Job:
+    """What an engine is chosen by (`Engine.suited`).
 
     Attributes:
-        few: below so many pairs the start of its workers costs more than they save; 0 where it starts none here.
+        device: torch's name of the device that the job computes on, such as `cpu` or `cuda:1`.
+        pairs: counts the job's pairs up to a limit, which it is given.
+        carried: what is sent to workers, such as an encoder.
     """
 
-    few: int
+    device: str
+    pairs: Callable[[int], int]
+    carried: Any = None
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it computes on a GPU."""
+        return self.device.startswith("cuda")
+
+
+class Engine(Protocol):
+    """Runs tasks; the order in which they finish is not defined."""
+
+    def suited(self, job: Job, progress: Progress) -> Engine:
+        """The engine for a job: itself, or another that does it better, which is said.
+
+        The whole job counts, and not what is left of it: a job that goes on is done as it was begun.
+        """
 
     def session(self) -> AbstractContextManager[Engine]:
         """The same, whose workers live on from one run to the next until the end of the block."""

@@ -1,8 +1,10 @@
-"""What a running job says of itself, in a hidden file of its output, for `openmofi jobs status`."""
+"""What a running job says of itself, in hidden files of its output, for `openmofi jobs`."""
 
 from __future__ import annotations
 
 import json
+import sys
+import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
@@ -10,11 +12,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from openmofi.engine.protocol import Progress
+from openmofi.engine.protocol import Progress, TaskProgress
+from openmofi.errors import OpenMofiError
 from openmofi.storage import write_json
+from openmofi.storage.addresses import filesystem_of, is_remote, read_text
+from openmofi.version import __version__
 
 STATUS_FILE = ".openmofi.status.json"
-_SECONDS, _MESSAGES = 1.0, 20
+COMMAND_FILE = ".openmofi.command.json"
+_SECONDS, _REMOTE_SECONDS, _MESSAGES, _SLOWEST = 1.0, 30.0, 20, 5
 
 
 @dataclass
@@ -27,6 +33,9 @@ class JobStatus:
         rows: of the tasks that are done.
         began, at: seconds since 1970: when the stage began, and when this was written.
         messages: the last 20.
+        workers: worker → its task, and since when (seconds since 1970).
+        failed: task → why it failed for good, in all stages.
+        slowest: the five slowest tasks that have ended: seconds, stage, task.
     """
 
     stage: str = ""
@@ -36,6 +45,9 @@ class JobStatus:
     began: float = 0.0
     at: float = 0.0
     messages: list[str] = field(default_factory=list)
+    workers: dict[str, tuple[str, float]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    slowest: list[tuple[float, str, str]] = field(default_factory=list)
 
     @property
     def seconds_left(self) -> float | None:
@@ -49,51 +61,164 @@ class JobStatus:
 
     @classmethod
     def read(cls, folder: str | Path) -> JobStatus | None:
-        """What the job that writes a local folder wrote last; `None` where none does, or it has not begun."""
+        """What the job that writes a folder wrote last; `None` where none does, or it has not begun."""
         try:
-            return cls(**json.loads((Path(folder) / STATUS_FILE).read_text("utf-8")))
-        except (OSError, ValueError, TypeError):
+            return cls(**json.loads(read_text(f"{folder}/{STATUS_FILE}")))
+        except (OpenMofiError, OSError, ValueError, TypeError):
+            return None
+
+
+@dataclass(frozen=True)
+class Command:
+    """The `openmofi` command that made a folder.
+
+    Attributes:
+        arguments: without the program, and without `--restart`: it goes on where it was.
+        folder: where it was started; its paths may be relative.
+        version: of OpenMOFI.
+    """
+
+    arguments: list[str]
+    folder: str
+    version: str
+
+    @classmethod
+    def of_this_process(cls) -> Command | None:
+        """The one that this process is; `None` where it is another program."""
+        program = Path(sys.argv[0])
+        if program.stem != "openmofi" and program.parts[-2:] != ("openmofi", "__main__.py"):
+            return None
+        with suppress(FileNotFoundError):  # the folder was removed meanwhile
+            return cls([argument for argument in sys.argv[1:] if argument != "--restart"],
+                       str(Path.cwd()), __version__)
+        return None
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Command | None:
+        """The one that wrote a folder last; `None` where that is not recorded."""
+        try:
+            command = cls(**json.loads(read_text(f"{folder}/{COMMAND_FILE}")))
+            return command if command.arguments and all(isinstance(part, str) for part in command.arguments) else None
+        except (OpenMofiError, OSError, ValueError, TypeError):
             return None
 
 
 class _Recorder:
-    """A `Progress` that passes everything on."""
+    """A `TaskProgress` that passes everything on, and writes what changes into a folder.
 
-    def __init__(self, progress: Progress, path: Path, clock: Callable[[], float]) -> None:
-        self._progress, self._path, self._clock = progress, path, clock
+    Seldom into a store, where a write is a request and cannot be seen by many at once.
+    """
+
+    def __init__(self, progress: Progress, folder: str, clock: Callable[[], float]) -> None:
+        self._progress, self._folder, self._clock = progress, folder, clock
+        self._watched = progress if isinstance(progress, TaskProgress) else None
         self._status = JobStatus()
+        self._dirty, self._lock = False, threading.RLock()
+        self._apart = _REMOTE_SECONDS if is_remote(folder) else 0.0
+        self._written, self._begun = -_REMOTE_SECONDS, False
 
     def begin(self, stage: str, total: int) -> None:
         self._progress.begin(stage, total)
-        now = self._clock()
-        self._status = JobStatus(stage, 0, total, 0, now, now, self._status.messages)
-        self._write()
+        if not self._begun:
+            self._begun = True
+            _keep_command(self._folder)
+        with self._lock:
+            now, last = self._clock(), self._status
+            self._status = JobStatus(stage, 0, total, 0, now, now, last.messages, {}, last.failed, last.slowest)
+            self._changed(0.0)
 
     def advance(self, counts: dict[str, Any]) -> None:
         self._progress.advance(counts)
-        self._status.done += 1
-        self._status.rows += int(counts.get("rows", 0))
-        self._write(_SECONDS)
+        with self._lock:
+            self._status.done += 1
+            self._status.rows += int(counts.get("rows", 0))
+            self._changed()
 
     def say(self, message: str) -> None:
         self._progress.say(message)
-        self._status.messages = [*self._status.messages, message][-_MESSAGES:]
-        self._write()
+        with self._lock:
+            self._status.messages = [*self._status.messages, message][-_MESSAGES:]
+            self._changed(0.0)
 
-    def _write(self, after: float = 0.0) -> None:
+    def starts(self, worker: str, task: Any) -> None:
+        if self._watched:
+            self._watched.starts(worker, task)
+        with self._lock:
+            self._status.workers[worker] = str(task), self._clock()
+            self._changed()
+
+    def ends(self, worker: str) -> None:
+        if self._watched:
+            self._watched.ends(worker)
+        with self._lock:
+            task, since = self._status.workers.pop(worker, ("", 0.0))
+            if task:
+                ended = round(self._clock() - since, 3), self._status.stage, task
+                self._status.slowest = sorted([*self._status.slowest, ended], reverse=True)[:_SLOWEST]
+            self._changed()
+
+    def fails(self, task: Any, reason: str) -> None:
+        if self._watched:
+            self._watched.fails(task, reason)
+        with self._lock:
+            self._status.failed[str(task)] = reason
+            self._changed()
+
+    def _changed(self, apart: float = _SECONDS) -> None:
+        self._dirty = True
         now = self._clock()
-        if now - self._status.at >= after:
-            self._status.at = now
+        if now - self._written >= max(apart, self._apart):
+            self._written, self._dirty, self._status.at = now, False, now
             with suppress(Exception):  # a full disk is an error of what the job writes
-                write_json(self._path, asdict(self._status))
+                write_json(f"{self._folder}/{STATUS_FILE}", asdict(self._status))
+
+    def flush(self) -> None:
+        """Write what is not written yet."""
+        with self._lock:
+            if self._dirty:
+                self._changed()
+
+
+def _keep_command(folder: str) -> None:
+    with suppress(Exception):
+        if command := Command.of_this_process():
+            write_json(f"{folder}/{COMMAND_FILE}", asdict(command))
+        else:
+            _remove(f"{folder}/{COMMAND_FILE}")
+
+
+def _remove(path: str) -> None:
+    with suppress(Exception):
+        filesystem, name = filesystem_of(path)
+        filesystem.rm_file(name)
 
 
 @contextmanager
-def recorded(progress: Progress, folder: str | Path, clock: Callable[[], float] = time.time) -> Generator[Progress]:
-    """The same progress, kept in a local folder for as long as the block runs; a killed job leaves it there."""
-    path = Path(folder) / STATUS_FILE
+def recorded(progress: Progress, folder: str | Path, clock: Callable[[], float] = time.time,
+             every: float | None = _SECONDS) -> Generator[Progress]:
+    """The same progress, kept in a folder for as long as the block runs; a killed job leaves it there.
+
+    Where this process is an `openmofi` command, that is kept too, beyond the end: `Command`.
+
+    Args:
+        progress: receives everything.
+        folder: where it is kept.
+        clock: seconds since 1970.
+        every: seconds after which a change is written, also while nothing else happens; `None` waits for what happens.
+    """
+    recorder, ended = _Recorder(progress, str(folder), clock), threading.Event()
+
+    def flush() -> None:
+        while not ended.wait(every):
+            recorder.flush()
+
+    thread = threading.Thread(target=flush, daemon=True)
     try:
-        yield _Recorder(progress, path, clock)
+        if every is not None:
+            thread.start()
+        yield recorder
     finally:
-        with suppress(OSError):
-            path.unlink()
+        ended.set()
+        if every is not None:
+            thread.join()
+        _remove(f"{folder}/{STATUS_FILE}")

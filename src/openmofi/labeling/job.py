@@ -8,10 +8,9 @@ Each arrow is a table on disk, so a job that was killed goes on where it was and
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +46,8 @@ from openmofi.labeling.judge.summary import LabelSummary
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.verdicts.threshold import Correction, read_correction
 from openmofi.linking import linker_fingerprint
-from openmofi.pairs import ReadSettings, read_pairs
-from openmofi.schema import LabelStatus, Pair
+from openmofi.pairs.read import job_of
+from openmofi.schema import LabelStatus
 from openmofi.storage import (
     Manifest,
     Outputs,
@@ -131,8 +130,9 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
         if manifest.finished and "failed" not in manifest.counts and manifest.outputs == output_stamp(out, *_PARTS):
             return _answered(manifest, encoder, out, progress)
         known = given or known_calibration(kb, encoder, out, settings)
+        job = job_of(shards, settings.read, encoder.device, encoder)
         with (recorded(progress, out) as progress,
-              _suited(engine or LocalEngine(), shards, settings.read, progress).session() as session):
+              (engine or LocalEngine()).suited(job, progress).session() as session):
             counts = _label(shards, kb, encoder, out, settings, cache or out, known,
                             calibration or f"{out}/{CALIBRATION_FILE}", session, progress, correction)
         finish_manifest(out, manifest, counts, output_stamp(out, *_PARTS))
@@ -211,23 +211,6 @@ def _missing(failed: Mapping[str, str], shards: int, out: str | Path) -> OpenMof
     return OpenMofiError(
         f"{len(failed)} of {shards:,} shards could not be labelled ({named}{more}). The others are in {out}.",
         "Start the same command again: it tries these alone. A shard whose content changes is labelled by itself.")
-
-
-def _suited(engine: Engine, shards: Sequence[Shard], read: ReadSettings, progress: Progress) -> Engine:
-    """The engine, or this process where the pairs are too few for it.
-
-    All pairs count, and not those that are still to be read: a job that goes on is done as it was begun.
-    """
-
-    def readable(shard: Shard) -> Iterator[Pair]:
-        with suppress(OpenMofiError, OSError):  # the shard's own task says so
-            yield from read_pairs(shard, read)
-
-    pairs = chain.from_iterable(map(readable, shards))
-    if engine.few and (count := sum(1 for _ in islice(pairs, engine.few))) < engine.few:
-        progress.say(f"{count:,} pairs are done in this process: other processes pay from {engine.few:,} on.")
-        return LocalEngine()
-    return engine
 
 
 def _described(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, settings: LabelSettings,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import chain, islice
+from typing import Any
 
-from openmofi.errors import UsageError
+from openmofi.engine import Job
+from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs.formats.folder import read_folder, read_table
 from openmofi.pairs.formats.parquet import count_parquet, read_parquet
 from openmofi.pairs.formats.tar import read_tar
@@ -51,3 +55,13 @@ def count_pairs(shard: Shard, settings: ReadSettings = ReadSettings()) -> int:
     if shard.path.endswith(".parquet"):
         return count_parquet(shard.path)
     return sum(1 for _ in read_pairs(shard, settings))
+
+
+def job_of(shards: Sequence[Shard], settings: ReadSettings, device: str, carried: Any) -> Job:
+    """What an engine is chosen by, for a job over shards of pairs; damaged ones count 0. See `Job`."""
+
+    def readable(shard: Shard) -> Iterator[Pair]:
+        with suppress(OpenMofiError, OSError):  # the shard's own task says so
+            yield from read_pairs(shard, settings)
+
+    return Job(device, lambda most: sum(1 for _ in islice(chain.from_iterable(map(readable, shards)), most)), carried)

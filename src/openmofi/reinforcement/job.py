@@ -17,9 +17,11 @@ import pyarrow as pa
 
 from openmofi.dataset.tables import Folder
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
+from openmofi.engine.status import recorded
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs import ReadSettings
+from openmofi.pairs.read import job_of
 from openmofi.reinforcement.augmentation import OPS, TRANSFORM_VERSION
 from openmofi.reinforcement.captioner import captioner_fingerprint
 from openmofi.reinforcement.entity_scores import ENTITIES_FILE, accepted_ids, prepare_entities
@@ -81,15 +83,20 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
                  "interpolation": largest.interpolation, "transform_version": TRANSFORM_VERSION, "ops": OPS,
                  "labels": str(labels), "kb": str(kb or ""), "dataset": str(dataset or ""),
                  "shards": [{"name": shard.name, "path": shard.path} for shard in shards]}
+    read = ReadSettings(**folder.manifest.settings.get("read", {}))
+    stage = ReinforceStage(str(labels), str(kb or ""), str(out), settings, largest.interpolation, teachers, read,
+                           encoders, str(dataset or ""))
     with claimed(out, KIND, described, inputs, outputs=OUTPUTS, restart=restart) as manifest:
-        if entities and kb and not manifest.finished:
-            prepare_entities(entities, folder, KnowledgeBase.open(kb), encoders, out, engine, progress)
-        stage = ReinforceStage(str(labels), str(kb or ""), str(out), settings, largest.interpolation, teachers,
-                               ReadSettings(**folder.manifest.settings.get("read", {})), encoders, str(dataset or ""))
+        embed = entities and kb and not manifest.finished
         missing = [shard for shard in shards if not Path(stage.path(shard)).exists()]
-        if missing:
-            progress.begin("reinforce", len(missing))
-            engine.run(stage, missing, progress)
+        if embed or missing:
+            with (recorded(progress, out) as progress,
+                  engine.suited(job_of(shards, read, encoders[0].device, encoders), progress).session() as session):
+                if embed and kb:
+                    prepare_entities(entities, folder, KnowledgeBase.open(kb), encoders, out, session, progress)
+                if missing:
+                    progress.begin("reinforce", len(missing))
+                    session.run(stage, missing, progress)
         counts = _count(stage, shards)
         finish_manifest(out, manifest, counts)
         return counts
