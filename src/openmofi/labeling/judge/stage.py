@@ -12,9 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from openmofi.encoders import Encoder
-from openmofi.engine import LocalEngine, Quiet
 from openmofi.engine.protocol import Work
-from openmofi.features.entities import embed_entities
+from openmofi.features.entity_table import EntityFeatures
 from openmofi.labeling.calibrate.calibration import Calibration
 from openmofi.labeling.calibrate.evidence import Scorer
 from openmofi.labeling.calibrate.neighbours import Gallery
@@ -52,7 +51,7 @@ class JudgeStage:
     Attributes:
         read: names the links and features.
         judges: whose probabilities are averaged; an adapter goes first, the encoder that it stands on second.
-        ids: the entities that occur, sorted.
+        entities: where the table of the entities that occur is, see `openmofi.features.entities.entity_table`.
         selection: see `SelectionSettings`.
         threshold: least probability of a label.
         out: folder of the label tables.
@@ -60,7 +59,7 @@ class JudgeStage:
 
     read: ReadStage
     judges: tuple[Judge, ...]
-    ids: tuple[str, ...]
+    entities: str
     selection: SelectionSettings
     threshold: float
     out: str
@@ -83,7 +82,7 @@ class JudgeStage:
         return labels
 
     def __call__(self) -> Work:
-        """Project the entities, once a worker."""
+        """Map the entities, and project the reference, once a worker."""
         return ShardJudge(self).judge
 
 
@@ -92,9 +91,7 @@ class ShardJudge:
 
     def __init__(self, stage: JudgeStage) -> None:
         self.stage = stage
-        # Another worker has embedded them: they are read from the cache.
-        self.entities = embed_entities(stage.read.kb, stage.judges[0].encoder, stage.ids, stage.selection.template,
-                                       stage.read.features.cache, LocalEngine(), Quiet())
+        self.entities = EntityFeatures.open(stage.entities)
         self.scorers = [Scorer.of(judge.encoder, self.entities, judge.calibration.reference,
                                   judge.calibration.logit_scale) for judge in stage.judges]
         self.galleries = [Gallery.load(judge.gallery) if judge.gallery else None for judge in stage.judges]
