@@ -132,7 +132,7 @@ def _read(stage: ReadStage, shards: Sequence[Shard], engine: Engine, progress: P
 
     fails = failed.__setitem__ if set_aside else None
     links = stage.links_of(shards)
-    unlinked = [] if links else [shard for shard in shards if not stage.linked(shard)]
+    unlinked = [] if links else stage.unlinked(shards)
     unread = stage.unread(shards, linked=not unlinked)
     if unread or unlinked:
         # A killed job's half-written tables may be as large as its shards.

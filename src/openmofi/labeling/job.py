@@ -60,6 +60,7 @@ from openmofi.storage import (
 )
 from openmofi.storage.addresses import is_utf8
 from openmofi.storage.manifest import output_stamp
+from openmofi.storage.shards import take_fingerprints
 
 _PIECES = 20
 _PARTS = ("labels", "adapter")
@@ -116,6 +117,7 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
         require_local(cache)
     if odd := next((shard for shard in shards if not is_utf8(shard.name)), None):
         raise UsageError(f"The name of the shard {odd.path!a} is not UTF-8, and tables are named by it.", "Rename it.")
+    take_fingerprints(shards)
     given = given_calibration(calibration, kb, encoder, settings) if calibration else None
     described, inputs = _described(shards, kb, encoder, settings), _inputs(shards, kb, encoder, settings, calibration)
     correction = read_correction(verdicts, settings.selection.target_precision, described, inputs) if verdicts else None
@@ -155,16 +157,16 @@ def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: st
         write_json(Path(out) / SET_ASIDE_FILE, sorted(corpus.late))
     judges, threshold, adapter = _decided(corpus, out, settings, known, known_path, progress, correction)
     stage = JudgeStage(corpus.stage, judges, corpus.entities.path, settings.selection, threshold, str(out))
-    labels = stage.labels_of(corpus.shards)
-    if labels is None:
-        missing = [shard for shard in corpus.shards if not stage.judged(shard)]
+    labels, missing = stage.labels_of(corpus.shards)
+    if missing:
         progress.begin("judge", len(missing))
         engine.run(stage, missing, progress, failed.__setitem__)
     if failed and len(failed) == len(shards):
         raise next(iter(failed.values()))
     corpus = replace(corpus, shards=tuple(shard for shard in corpus.shards if shard not in failed))
-    labels = labels or stage.labels_of(corpus.shards)
-    if labels is None:
+    # In the order of the shards, whichever of them were missing: sums of probabilities depend on it.
+    labels, missing = stage.labels_of(corpus.shards) if missing else (labels, missing)
+    if missing:
         raise OpenMofiError(f"The labels in {out} cannot be read.", "Start the command again: they are made again.")
     counts = _count(labels, corpus, correction) | {
         "device": encoder.device, "entities": len(corpus.entities), "threshold": threshold}

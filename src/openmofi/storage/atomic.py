@@ -122,9 +122,12 @@ def write_text(path: str | Path, content: str) -> None:
 
 def write_json(path: str | Path, content: Any) -> None:
     """Write `content` as indented JSON with sorted keys, so that equal content gives equal bytes."""
-    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    pieces = json.JSONEncoder(indent=2, sort_keys=True, ensure_ascii=False).iterencode(content)
     # File names may contain bytes that are not UTF-8 (lone surrogates); JSON has them only escaped.
-    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace",
+                                              newline="") as handle:
+        handle.writelines(pieces)
+        handle.write("\n")
 
 
 def write_table(path: str | Path, table: pa.Table, notes: Mapping[str, str] | None = None) -> None:
@@ -303,10 +306,11 @@ def remove_leftovers(folder: str | Path) -> None:
     """Remove temporary files that a killed process left in a local `folder`; those of running processes stay."""
     if is_remote(folder):
         return
-    for leftover in local_path(folder).glob(f"**/{_TEMPORARY}*"):
-        with contextlib.suppress(OSError):
-            if not _in_use(leftover):
-                leftover.unlink(missing_ok=True)
+    for parent, _, names in os.walk(local_path(folder)):
+        for leftover in (Path(parent, name) for name in names if name.startswith(_TEMPORARY)):
+            with contextlib.suppress(OSError):
+                if not _in_use(leftover):
+                    leftover.unlink(missing_ok=True)
 
 
 def _in_use(leftover: Path) -> bool:

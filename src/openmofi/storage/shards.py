@@ -14,6 +14,7 @@ from typing import Any
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.storage.addresses import filesystem_of, is_folder, store_errors
 from openmofi.storage.fingerprint import TABLES, file_fingerprint
+from openmofi.storage.threads import in_threads
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _ENDINGS = (*TARS, ".parquet", *TABLES)
@@ -45,6 +46,19 @@ class Shard:
             OpenMofiError: the file cannot be read.
         """
         return file_fingerprint(self.path)
+
+
+def take_fingerprints(shards: Sequence[Shard]) -> None:
+    """Take the fingerprints of all shards, in threads.
+
+    Raises:
+        OpenMofiError: a file cannot be read.
+    """
+    untaken = [shard for shard in shards if "fingerprint" not in vars(shard)]
+    # Not by the property itself, which Python 3.11 computes in one thread at a time.
+    taken = in_threads(file_fingerprint, (shard.path for shard in untaken))
+    for shard, value in zip(untaken, taken, strict=True):
+        vars(shard)["fingerprint"] = value
 
 
 def expand_braces(pattern: str) -> list[str]:

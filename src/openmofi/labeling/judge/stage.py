@@ -27,6 +27,7 @@ from openmofi.schema import JUDGEMENT, LABELS, LabelStatus, PairStatus
 from openmofi.storage import Shard
 from openmofi.storage.atomic import table_footer
 from openmofi.storage.blocks import table_blocks
+from openmofi.storage.threads import in_threads
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,15 @@ class JudgeStage:
         """What the shard's labels say on the whole, if they have been made; a file that was cut off is made again."""
         return LabelSummary.of(table_footer(self.path(shard)))
 
-    def labels_of(self, shards: Sequence[Shard]) -> LabelSummary | None:
-        """What the labels of shards say on the whole; `None` where some have not been made."""
-        labels = LabelSummary()
-        for shard in shards:
-            if (summary := self.judged(shard)) is None:
-                return None
-            labels += summary
-        return labels
+    def labels_of(self, shards: Sequence[Shard]) -> tuple[LabelSummary, list[Shard]]:
+        """What the labels of shards say on the whole, and the shards whose labels have not been made."""
+        labels, missing = LabelSummary(), []
+        for shard, summary in zip(shards, in_threads(self.judged, shards), strict=True):
+            if summary is None:
+                missing.append(shard)
+            else:
+                labels += summary
+        return labels, missing
 
     def __call__(self) -> Work:
         """Map the entities, and project the reference, once a worker."""

@@ -30,6 +30,7 @@ from openmofi.schema import NGRAMS, TEXTS, Pair, PairStatus
 from openmofi.storage import Shard, fingerprint, read_arrow, read_parquet, write_arrow, write_table
 from openmofi.storage.atomic import is_whole, require_footer, table_footer
 from openmofi.storage.blocks import BLOCK_ROWS, read_table_blocks, table_blocks
+from openmofi.storage.threads import in_threads
 from openmofi.storage.two_pass import Run, merged_in_tasks
 
 _VERSION = 3
@@ -100,10 +101,10 @@ class ReadStage:
     def links_of(self, shards: Sequence[Shard]) -> CorpusSummary | None:
         """What the links of shards say on the whole; `None` where some have not been made."""
         corpus = CorpusSummary.of_none(len(self.kb))
-        for shard in shards:
-            if (summary := self.linked(shard)) is None:
+        for shard, links in zip(shards, in_threads(self.linked, shards), strict=True):
+            if links is None:
                 return None
-            corpus.add(shard.fingerprint, summary)
+            corpus.add(shard.fingerprint, links)
         return corpus
 
     def has_texts(self, shard: Shard) -> bool:
@@ -116,7 +117,14 @@ class ReadStage:
 
     def unread(self, shards: Sequence[Shard], *, linked: bool) -> list[Shard]:
         """The shards of which something has still to be read, where all are `linked` or not."""
-        return [shard for shard in shards if not self.has_features(shard) or not (linked or self.has_texts(shard))]
+        def is_read(shard: Shard) -> bool:
+            return self.has_features(shard) and (linked or self.has_texts(shard))
+
+        return [shard for shard, done in zip(shards, in_threads(is_read, shards), strict=True) if not done]
+
+    def unlinked(self, shards: Sequence[Shard]) -> list[Shard]:
+        """The shards whose links have still to be made."""
+        return [shard for shard, links in zip(shards, in_threads(self.linked, shards), strict=True) if not links]
 
     def repeats(self) -> Repeats:
         """What the corpus repeats, as `find_repeats` found it; nothing where it is not looked for."""
@@ -129,8 +137,7 @@ class ReadStage:
         if not self.text.boilerplate or is_whole(self.repeats_path):
             return
         pairs = ngrams = 0
-        for shard in shards:
-            footer = require_footer(self.ngrams_path(shard))
+        for footer in in_threads(require_footer, map(self.ngrams_path, shards)):
             pairs, ngrams = pairs + int(footer.notes[_USABLE]), ngrams + footer.rows
         write_table(self.repeats_path, merged_in_tasks(
             RepeatMerge(pairs, ngrams), self.ngram_blocks, shards, f"{self.repeats_path}.parts", run))
