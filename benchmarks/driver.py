@@ -7,7 +7,10 @@ counting. Every size runs in a process of its own, on shards of the same pairs; 
 those of the calibration are told apart: it takes at most 50,000 pairs, so it does not grow with the shards.
 
 Three times are taken: of the job, of the job that begins again with all tables there but no labels counted, and of
-the finished job. The last answers from its manifest.
+the finished job. The last answers from its manifest. The fingerprints of the shards are the job's; the other two have
+them from it.
+
+`--entities N` measures a job of so many entities instead: see `many_entities.py`.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
+import many_entities
 
 SIZES = (1_000, 10_000, 100_000)
 
@@ -154,13 +158,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--pairs", type=int, default=64, help="pairs of a shard")
+    parser.add_argument("--entities", type=int, help="measure a job of so many entities instead")
+    parser.add_argument("--dim", type=int, default=64, help="of their features, with --entities")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    Path("runs").mkdir(exist_ok=True)
     if arguments.one:
         with tempfile.TemporaryDirectory(dir="runs") as folder:
             print(json.dumps(simulate(Path(folder), arguments.one, arguments.pairs)))
         return
-    Path("runs").mkdir(exist_ok=True)
+    if arguments.entities:
+        with tempfile.TemporaryDirectory(dir="runs") as folder:
+            row = many_entities.measured(Path(folder), arguments.entities, arguments.dim)
+        driver, worker = row["again"], row["worker"]
+        harness.write_result("entities", [row], {
+            "table_seconds": row["table"]["s"], "found_again_seconds": driver["s"],
+            "driver_private_mib": row["table"]["private_mib"], "worker_private_mib": worker["private_mib"],
+            "worker_mapped_mib": worker["mapped_mib"]})
+        return
     rows = []
     for size in arguments.sizes:
         done = subprocess.run([sys.executable, __file__, "--one", str(size), "--pairs", str(arguments.pairs)],

@@ -149,8 +149,8 @@ class EntityEmbeddings:
         """(n,) rows of `entities` → float32 (n, dim), L2-normalised."""
         distinct, place = np.unique(rows, return_inverse=True)
         result = np.empty((len(distinct), self.encoder.dim), np.float32)
-        numbers, starts = np.unique(distinct // BLOCK, return_index=True)
-        for number, start, end in zip(numbers.tolist(), starts, [*starts[1:], len(distinct)], strict=True):
+        numbers, starts, counts = np.unique(distinct // BLOCK, return_index=True, return_counts=True)
+        for number, start, end in zip(numbers.tolist(), starts, starts + counts, strict=True):
             result[start:end] = self._block(number)[distinct[start:end] - number * BLOCK]
         if learned := self.encoder.companions.class_vectors:
             result = learned.applied(self.entities.ids.take(pa.array(distinct)), result)
