@@ -154,16 +154,17 @@ def main() -> None:
         print(json.dumps(work(sys.argv[5], entities, dim)))
 
 
-def measured(folder: Path, entities: int, dim: int) -> dict[str, Any]:
-    """All parts in `folder`, which gets the store and the table: some 4 · `dim` bytes an entity."""
+def measured(folder: Path, entities: int, dim: int) -> list[dict[str, Any]]:
+    """A row for each step, in `folder`, which gets the store and the table: some 4 · `dim` bytes an entity."""
     def part(*given: str) -> dict[str, Any]:
         done = subprocess.run([sys.executable, __file__, given[0], str(folder), str(entities), str(dim), *given[1:]],
                               check=True, stdout=subprocess.PIPE, text=True)
         return dict(json.loads(done.stdout))
 
     part("store")
-    driver = part("driver")
-    return {"entities": entities, "dim": dim, "worker": part("worker", driver.pop("path")), **driver}
+    steps = part("driver")
+    steps["worker"] = part("worker", steps.pop("path"))
+    return [{"step": name, "entities": entities, "dim": dim, **row} for name, row in steps.items()]
 
 
 if __name__ == "__main__":

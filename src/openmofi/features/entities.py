@@ -140,8 +140,9 @@ def entity_table(kb: KnowledgeBase, encoder: Encoder, rows: Ints, template: str,
     if not has_entity_table(path):
         ids = kb.id_array(rows)
         order = pc.sort_indices(ids)
-        ids, rows = ids.take(order), rows[order.to_numpy()]
-        _gathered(stage, rows.astype(np.int32), engine, progress,
+        ids, ordered = ids.take(order), rows.astype(np.int32)[order.to_numpy()]
+        del order
+        _gathered(stage, ordered, engine, progress,
                   lambda features: write_entity_table(path, ids, encoder.text_feature_dim, features))
     return EntityFeatures.open(path)
 
@@ -226,9 +227,10 @@ class _Store:
             values: NDArray[np.float16] = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
             return values
 
-        distinct, first = np.unique(self.rows, return_index=True)
+        places = np.zeros(int(self.rows.max(initial=-1)) + 1, np.int64)
+        places[self.rows[::-1]] = np.arange(len(self.rows))[::-1]
         for start in range(0, len(wanted), BLOCK_ROWS):
-            place = first[np.searchsorted(distinct, wanted[start:start + BLOCK_ROWS])]
+            place = places[wanted[start:start + BLOCK_ROWS]]
             of_block = np.searchsorted(self.ends, place, "right")
             features = None
             for number in np.unique(of_block).tolist():

@@ -184,7 +184,7 @@ def corpus_sample(corpus: Corpus, scorer: Scorer, seed: int, witnesses: Gallery 
     share = min(1.0, CALIBRATION_PAIRS / max(sum(map(corpus.rows, corpus.sample)), 1))
     space = witnesses.space if witnesses else space or image_space(corpus)
     parts = [_part(corpus, read, scorer, space, share, [seed, number]) for number, read in enumerate(corpus.blocks())]
-    evidence, ids = _renumbered(joined([part.evidence for part in parts]), corpus.entities, witnesses)
+    evidence, ids = renumbered(joined([part.evidence for part in parts]), corpus.entities, witnesses)
     names, name = np.unique(np.array([name for part in parts for name in part.names], object), return_inverse=True)
     source = np.unique(np.concatenate([part.groups for part in parts]), return_inverse=True)[1].astype(np.int64)
     log_odds = depictability(corpus.kb, corpus.kb.rows(ids))
@@ -201,7 +201,7 @@ def corpus_sample(corpus: Corpus, scorer: Scorer, seed: int, witnesses: Gallery 
                   witnesses is not None)
 
 
-def _renumbered(evidence: Evidence, entities: EntityFeatures, witnesses: Gallery | None) -> tuple[Evidence, list[str]]:
+def renumbered(evidence: Evidence, entities: EntityFeatures, witnesses: Gallery | None) -> tuple[Evidence, list[str]]:
     """The evidence with the entities of the sample, and those that `witnesses` name, as 0, 1, 2 …; and these."""
     named = entities.places(witnesses.ids) if witnesses else np.zeros(0, np.int64)
     rows = np.unique(np.concatenate([evidence.entity, evidence.random_entity, named[named >= 0]]))

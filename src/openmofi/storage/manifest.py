@@ -227,4 +227,4 @@ def _files(folder: str) -> Iterator[tuple[str, int]]:
         # As fsspec's listing says it, whose entries take a kilobyte each.
         with os.scandir(place) as entries:
             yield from ((entry.name, entry.stat().st_size) for entry in entries
-                        if entry.is_file() and not is_hidden(entry.name))
+                        if not entry.name.startswith(".") and entry.is_file())
