@@ -8,8 +8,8 @@ those of the calibration are told apart: it takes at most 50,000 pairs, so it do
 
 Three times are taken: of the job, of the job that begins again with all tables there but no labels counted, and of
 the finished job. Each is given by the clock (`_s`) and as the processor's time (`_cpu_s`), which what else a machine
-does stretches less. The last answers from its manifest. The fingerprints of the shards are the job's; the other two have
-them from it.
+does stretches less. The last answers from its manifest. The fingerprints of the shards are taken in the first of them
+and known to the others.
 
 `--entities N` measures a job of so many entities instead: see `many_entities.py`.
 """
