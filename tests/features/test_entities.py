@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from openmofi.encoders import as_encoder
@@ -18,7 +18,6 @@ from openmofi.encoders.companions import ClassVectors, Companions
 from openmofi.engine import LocalEngine, Quiet
 from openmofi.errors import OpenMofiError
 from openmofi.features import entities as entities_module
-from openmofi.features import entity_table as table_module
 from openmofi.features.entities import embed_entities, entity_table
 from openmofi.features.entity_table import (
     BLOCK,
@@ -197,30 +196,28 @@ def lopsided(entities, dim=5, **more):
     return encoder, EntityFeatures.of(ids, features)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_an_embedding_does_not_depend_on_who_is_asked_for_with_it(monkeypatch, data):
+def test_an_embedding_does_not_depend_on_who_is_asked_for_with_it(data):
     count = data.draw(st.integers(1, 100))
     encoder, features = lopsided(count)
-    monkeypatch.setattr(table_module, "_KEPT_BYTES", data.draw(st.sampled_from([0, 600, 1 << 20])))
+    most = data.draw(st.sampled_from([0, 600, 1 << 20]))
     expected = EntityEmbeddings(encoder, features).of(np.arange(count))
-    embeddings = EntityEmbeddings(encoder, features)
+    embeddings = EntityEmbeddings(encoder, features, most)
     for rows in data.draw(st.lists(st.lists(st.integers(0, count - 1)), max_size=6)):
         np.testing.assert_array_equal(embeddings.of(np.array(rows, np.int64)), expected[rows])
-        assert len(embeddings.kept) * BLOCK * 16 <= max(table_module._KEPT_BYTES, BLOCK * 16)
+        assert len(embeddings.kept) * BLOCK * 16 <= max(most, BLOCK * 16)
 
 
-def test_what_was_asked_for_last_is_kept(monkeypatch):
+def test_what_was_asked_for_last_is_kept():
     encoder, features = lopsided(5 * BLOCK)
-    monkeypatch.setattr(table_module, "_KEPT_BYTES", 3 * BLOCK * 16)
-    embeddings = EntityEmbeddings(encoder, features)
+    embeddings = EntityEmbeddings(encoder, features, 3 * BLOCK * 16)
     for number in (0, 1, 2, 0, 3):
         embeddings.of(np.array([number * BLOCK]))
     assert list(embeddings.kept) == [2, 0, 3]
 
 
 @pytest.mark.parametrize("ids", [["e000001", "e000003", "x"], ["x", "e000003", "e000001"]])
-def test_what_an_encoder_has_learned_of_entities_is_added(monkeypatch, ids):
+def test_what_an_encoder_has_learned_of_entities_is_added(ids):
     encoder, features = lopsided(8)
     plain = EntityEmbeddings(encoder, features).of(np.arange(8))
     learned = ClassVectors(pa.array(ids), np.arange(12, dtype=np.float32).reshape(3, 4))

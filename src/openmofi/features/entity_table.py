@@ -25,7 +25,8 @@ from openmofi.storage.blocks import arrow_blocks
 BLOCK = 16
 """Entities that are projected together. A matrix product may give a row other last bits in a batch of another size or
 at another place in it: by blocks of the table, an embedding depends on the table alone, and not on who is asked for."""
-_KEPT_BYTES = 1 << 27
+KEPT_BYTES = 1 << 28
+"""Of embeddings that are kept for an encoder and its folds together."""
 Ints = NDArray[np.int64]
 Halves = NDArray[np.floating[Any]]
 
@@ -133,16 +134,18 @@ def _features(path: str) -> str:
 
 @dataclass(frozen=True)
 class EntityEmbeddings:
-    """Entities in an encoder's joint space; those that were asked for last are kept, in at most 128 MiB.
+    """Entities in an encoder's joint space; those that were asked for last are kept.
 
     Attributes:
         encoder: projects their features; what it has learned of them beyond their texts is added.
         entities: the features.
+        most: bytes of embeddings that are kept, but at least one block.
         kept: blocks by number, the one that was used last at the end.
     """
 
     encoder: Encoder
     entities: EntityFeatures
+    most: int = KEPT_BYTES
     kept: OrderedDict[int, Array] = field(default_factory=OrderedDict)
 
     def of(self, rows: Ints) -> Array:
@@ -160,7 +163,7 @@ class EntityEmbeddings:
         block = self.kept.pop(number, None)
         if block is None:
             block = self.encoder.project_texts(self.entities.block(number))
-            if (len(self.kept) + 1) * BLOCK * 4 * self.encoder.dim > _KEPT_BYTES and self.kept:
+            if self.kept and (len(self.kept) + 1) * BLOCK * 4 * self.encoder.dim > self.most:
                 self.kept.popitem(last=False)
         self.kept[number] = block
         return block

@@ -25,7 +25,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from openmofi.encoders import Array, Encoder, Folds
-from openmofi.features.entity_table import EntityEmbeddings, EntityFeatures
+from openmofi.features.entity_table import KEPT_BYTES, EntityEmbeddings, EntityFeatures
 from openmofi.labeling.calibrate.decoys import Kinship, draw_decoys, draw_random
 from openmofi.labeling.read.links import LinkArrays, first_of_each, rank_in_run, renumbered, starts_of
 from openmofi.storage import Shard
@@ -61,9 +61,10 @@ class View:
     scale: float
 
     @classmethod
-    def of(cls, encoder: Encoder, entities: EntityFeatures, reference: Sequence[str], scale: float) -> View:
-        """Of the entities only the reference is projected at once."""
-        embeddings = EntityEmbeddings(encoder, entities)
+    def of(cls, encoder: Encoder, entities: EntityFeatures, reference: Sequence[str], scale: float,
+           views: int = 1) -> View:
+        """Of the entities only the reference is projected at once; one of so many `views` that share memory."""
+        embeddings = EntityEmbeddings(encoder, entities, KEPT_BYTES // views)
         return cls(encoder, embeddings, embeddings.of(entities.rows(pa.array(reference, pa.string()))), scale)
 
     def background(self, images: Array) -> NDArray[np.float32]:
@@ -110,7 +111,8 @@ class Scorer:
         """
         folds = encoder.companions.folds
         encoders = [encoder, *(encoder.fold(number) for number in range(folds.count if folds else 0))]
-        return cls(tuple(View.of(copy, entities, reference, copy.logit_scale or scale) for copy in encoders), folds)
+        return cls(tuple(View.of(copy, entities, reference, copy.logit_scale or scale, len(encoders))
+                         for copy in encoders), folds)
 
     def images(self, shard: Shard, keys: Sequence[str], features: NDArray[np.floating[Any]]) -> ImageEvidence:
         """Embed a shard's images, each by the view that may judge it."""
