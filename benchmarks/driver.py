@@ -7,7 +7,11 @@ counting. Every size runs in a process of its own, on shards of the same pairs; 
 those of the calibration are told apart: it takes at most 50,000 pairs, so it does not grow with the shards.
 
 Three times are taken: of the job, of the job that begins again with all tables there but no labels counted, and of
-the finished job. The last answers from its manifest.
+the finished job. Each is given by the clock (`_s`) and as the processor's time (`_cpu_s`), which what else a machine
+does stretches less. The last answers from its manifest. The fingerprints of the shards are taken in the first of them
+and known to the others.
+
+`--entities N` measures a job of so many entities instead: see `many_entities.py`.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
+import many_entities
 
 SIZES = (1_000, 10_000, 100_000)
 
@@ -42,13 +47,26 @@ def spread(source: str, targets: Sequence[str]) -> None:
             source = shutil.copy(source, target)
 
 
+class Taken:
+    """Seconds of the blocks that it is around, by the clock and of the processor."""
+
+    def __init__(self) -> None:
+        self.seconds = self.cpu = 0.0
+
+    def __enter__(self) -> None:
+        self.seconds, self.cpu = self.seconds - time.perf_counter(), self.cpu - time.process_time()
+
+    def __exit__(self, *error: object) -> None:
+        self.seconds, self.cpu = self.seconds + time.perf_counter(), self.cpu + time.process_time()
+
+
 class FreeTasks:
     """An engine whose tasks cost nothing: the first is done, the outputs of the others are links to its own."""
 
     def __init__(self) -> None:
         from openmofi.engine import LocalEngine
 
-        self.seconds = 0.0
+        self.taken = Taken()
         self._local = LocalEngine()
 
     def suited(self, job: Any, progress: Any) -> Any:
@@ -65,8 +83,7 @@ class FreeTasks:
         from openmofi.labeling.read.linking import LinkStage
         from openmofi.labeling.read.stage import ReadStage
 
-        start = time.perf_counter()
-        try:
+        with self.taken:
             if isinstance(factory, ReadStage):
                 paths = [factory.texts_path, factory.ngrams_path,
                          lambda shard: factory.features.path(shard.name, shard.fingerprint)]
@@ -80,8 +97,6 @@ class FreeTasks:
             for path in paths:
                 spread(path(tasks[0]), [path(task) for task in tasks[1:]])
             return first * len(tasks)
-        finally:
-            self.seconds += time.perf_counter() - start
 
 
 def simulate(root: Path, shards: int, pairs: int) -> dict[str, Any]:
@@ -122,15 +137,11 @@ def simulate(root: Path, shards: int, pairs: int) -> dict[str, Any]:
         return np.stack([np.random.default_rng(abs(hash(str(value)[:40])) % 2**32).standard_normal(64)
                          for value in values]).astype(np.float32)
 
-    decide, deciding = job_module.decide, 0.0
+    decide, deciding = job_module.decide, Taken()
 
     def timed(*given: Any) -> Any:
-        nonlocal deciding
-        start = time.perf_counter()
-        try:
+        with deciding:
             return decide(*given)
-        finally:
-            deciding += time.perf_counter() - start
 
     job_module.decide = timed
     encoder = as_encoder((lambda images: features([image.tobytes()[:40] for image in images]), features))
@@ -141,11 +152,13 @@ def simulate(root: Path, shards: int, pairs: int) -> dict[str, Any]:
         if name == "again":
             (root / "out/manifest.json").write_text((root / "out/manifest.json").read_text().replace(
                 '"outputs": "', '"outputs": "other '))
-        engine, start, deciding = FreeTasks(), time.perf_counter(), 0.0
-        counts = label(found, kb, encoder, root / "out", settings, engine=engine, progress=Quiet())
-        row[f"{name}_s"] = time.perf_counter() - start - engine.seconds - deciding
+        engine, whole, deciding = FreeTasks(), Taken(), Taken()
+        with whole:
+            counts = label(found, kb, encoder, root / "out", settings, engine=engine, progress=Quiet())
+        row[f"{name}_s"] = whole.seconds - engine.taken.seconds - deciding.seconds
+        row[f"{name}_cpu_s"] = whole.cpu - engine.taken.cpu - deciding.cpu
         if name == "job":
-            row["calibration_s"] = deciding
+            row["calibration_s"] = deciding.seconds
         assert counts["rows_in"] == counts["rows_out"] == shards * pairs
     row["mib"] = harness.peak_mib() - before
     return row
@@ -156,13 +169,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--pairs", type=int, default=64, help="pairs of a shard")
+    parser.add_argument("--entities", type=int, help="measure a job of so many entities instead")
+    parser.add_argument("--dim", type=int, default=64, help="of their features, with --entities")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    Path("runs").mkdir(exist_ok=True)
     if arguments.one:
         with tempfile.TemporaryDirectory(dir="runs") as folder:
             print(json.dumps(simulate(Path(folder), arguments.one, arguments.pairs)))
         return
-    Path("runs").mkdir(exist_ok=True)
+    if arguments.entities:
+        with tempfile.TemporaryDirectory(dir="runs") as folder:
+            steps = many_entities.measured(Path(folder), arguments.entities, arguments.dim)
+        named = {row["step"]: row for row in steps}
+        harness.write_result("entities", steps, {
+            "table_seconds": named["table"]["s"], "found_again_seconds": named["again"]["s"],
+            "driver_private_mib": named["table"]["private_mib"], "worker_private_mib": named["worker"]["private_mib"]})
+        return
     rows = []
     for size in arguments.sizes:
         done = subprocess.run([sys.executable, __file__, "--one", str(size), "--pairs", str(arguments.pairs)],

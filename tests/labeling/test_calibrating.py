@@ -84,7 +84,7 @@ def test_too_many_pairs_are_drawn_from_every_shard_alike(small_world, small_enco
     encoder, settings = open_encoder(small_encoder), LabelSettings()
     shards, kb = expand_shards([str(small_world.shards)]), KnowledgeBase.open(small_world.kb)
     corpus = read_corpus(shards, kb, encoder, settings, labelled, LocalEngine(), Quiet())
-    scorer = Scorer.of(encoder, corpus.entities, reference_sample(corpus.entities.ids.to_pylist(), 0), 10.0)
+    scorer = Scorer.of(encoder, corpus.entities, reference_sample(corpus.entities.ids, 0), 10.0)
     parts = []
     gather = corpus_module.gather_evidence
     monkeypatch.setattr(corpus_module, "gather_evidence", lambda *given: parts.append(gather(*given)) or parts[-1])

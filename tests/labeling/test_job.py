@@ -332,7 +332,9 @@ def test_a_cache_that_was_cut_off_is_made_again(small_world, small_encoder, labe
     later = {"texts": ("links",), "ngrams": ("repeats", "links"), "repeats": ("links",)}.get(kind, ())
     for name in later:
         shutil.rmtree(tmp_path / "cache" / name)
-    path = next(path for path in sorted((tmp_path / "cache" / kind).rglob("*")) if path.is_file())
+    # A block of the store of entities is not looked at where there is a table: see tests/features/test_entities.py.
+    wanted = "*.arrow" if kind == "entities" else "*"
+    path = next(path for path in sorted((tmp_path / "cache" / kind).rglob(wanted)) if path.is_file())
     whole = path.read_bytes()
     half = whole[: len(whole) // 2]
     path.write_bytes({"half": half, "empty": b"", "zeros": half.ljust(len(whole), b"\0")}[damage])

@@ -48,7 +48,7 @@ def test_the_jobs_scores_are_of_what_the_teacher_embedded(shards, labelled, smal
     knowledge, kb, encoder = Knowledge.open(tmp_path), KnowledgeBase.open(small_world.kb), open_encoder(small_encoder)
     entities = knowledge.entities()
     assert 3 <= len(entities) <= 8
-    texts = encoder.embed_texts([entity_text(kb, entity, "{name}: {description}") for entity in entities])
+    texts = encoder.embed_texts([entity_text(kb, kb.row(entity), "{name}: {description}") for entity in entities])
     keys = [pair.key for pair in read_pairs(shards[0])]
     found = knowledge.take([shards[0].name] * len(keys), keys, np.ones(len(keys), int), np.zeros(len(keys), int))
     name = knowledge.teachers[0].name

@@ -21,7 +21,7 @@ from openmofi.storage import (
     require_claimable,
     write_json,
 )
-from openmofi.storage.manifest import MANIFEST
+from openmofi.storage.manifest import MANIFEST, output_stamp
 
 
 def test_a_new_folder_is_claimed_finished_and_found_again(tmp_path):
@@ -156,3 +156,21 @@ def test_a_claim_removes_what_a_try_left_that_was_killed_before_it_claimed(tmp_p
     leftover.touch()
     claim_folder(tmp_path / "run", "run", {})
     assert not leftover.exists()
+
+
+def test_a_stamp_says_names_and_sizes_alike_of_local_and_stored_folders(tmp_path):
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    names = {"a.json": 3, "manifest.json": 9, ".hidden": 2, "labels/x.parquet": 5, "labels/deep/y": 1, "other/z": 4}
+    for name, size in names.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(bytes(size))
+        MemoryFileSystem().pipe_file(f"/stamped/{name}", bytes(size))
+    stamp = output_stamp(tmp_path, "labels", "absent")
+    assert stamp == output_stamp("memory://stamped", "labels", "absent")
+    (tmp_path / "other/z").unlink()
+    (tmp_path / "manifest.json").write_bytes(b"")
+    assert output_stamp(tmp_path, "labels", "absent") == stamp
+    (tmp_path / "labels/x.parquet").write_bytes(bytes(6))
+    assert output_stamp(tmp_path, "labels", "absent") != stamp
+    assert output_stamp(tmp_path / "none") == output_stamp(tmp_path / "nowhere", "labels")

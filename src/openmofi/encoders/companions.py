@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from openmofi.encoders.protocol import Array
 from openmofi.errors import OpenMofiError
 from openmofi.storage import write_json, write_table
+from openmofi.storage.ascending import is_ascending, places_in
 
 CALIBRATION_FILE, GALLERY_FILE, CLASSES_FILE, FOLDS_FILE, FITTED_FILE = (
     "calibration.json", "gallery.npz", "classes.parquet", "folds.json", "folds.parquet")
@@ -61,12 +62,21 @@ class ClassVectors:
         except (pa.ArrowException, KeyError, OSError) as error:
             raise OpenMofiError(f"{path} cannot be read: {error}.", "Train or copy the encoder again.") from error
 
+    def _places(self, ids: pa.Array) -> NDArray[np.int64]:
+        if self._ascending:
+            return places_in(self.ids, ids)
+        return pc.fill_null(pc.index_in(ids, value_set=self.ids), -1).to_numpy(zero_copy_only=False).astype(np.int64)
+
+    @cached_property
+    def _ascending(self) -> bool:
+        return is_ascending(self.ids)
+
     def applied(self, ids: pa.Array, embeddings: Array) -> Array:
         """Text embeddings (n, dim) of `ids` with the learned vectors added, L2-normalised; unknown ones as they are."""
-        position = pc.index_in(ids, value_set=self.ids)
-        known = position.is_valid().to_numpy(zero_copy_only=False)
+        place = self._places(ids)
+        known = place >= 0
         result = embeddings.copy()
-        result[known] += self.vectors[position.drop_null().to_numpy().astype(np.int64)]
+        result[known] += self.vectors[place[known]]
         return result / np.maximum(np.linalg.norm(result, axis=1, keepdims=True), 1e-12)
 
 

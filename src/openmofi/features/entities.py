@@ -1,15 +1,21 @@
 """Second stage of the label job: the text embeddings of the entities that occur, once per knowledge base and encoder.
 
 What is kept is the text backbone's output as float16; heads or adapters over it are cheap. The store of a knowledge
-base, backbone and template only grows: a job embeds what no job before it has embedded. Entities are embedded in blocks
-of their sorted identifiers and a block is written whole, so a job that was killed cuts the same blocks again.
+base, backbone and template (`entities/KEY/*.parquet` of a cache) only grows: a job embeds what no job before it has
+embedded. Entities are embedded by 1,024 of their sorted identifiers and a task's block is written whole, so a job that
+was killed cuts the same blocks again.
+
+A job then makes one table of its own entities beside the store (`entities/KEY/*.arrow`), named by them, which its
+workers map: see `openmofi.features.entity_table`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,114 +23,242 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from openmofi.encoders import Array, Encoder
+from openmofi.encoders import Encoder
 from openmofi.engine import Engine, Progress
 from openmofi.engine.protocol import Work
 from openmofi.errors import OpenMofiError
+from openmofi.features.entity_table import EntityFeatures, has_entity_table, write_entity_table
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.texts import entity_text
 from openmofi.storage import fingerprint, write_table
-from openmofi.storage.addresses import filesystem_of
+from openmofi.storage.addresses import filesystem_of, open_address
 from openmofi.storage.atomic import is_damage
+from openmofi.storage.blocks import BLOCK_ROWS
 from openmofi.storage.manifest import is_hidden
 
-_BLOCK = 1024
+_VERSION = 2
+_TOGETHER = 1024
+"""Entities whose texts are batched together: it decides the last bits of their features."""
+_TASKS, _MOST = 64, 16
+"""Tasks that a job is cut into before they grow, and how often `_TOGETHER` a task has at most."""
+_OPEN = 16
+Ints = NDArray[np.int64]
+Rows = NDArray[np.int32]
 
 
-@dataclass(frozen=True)
-class EntityFeatures:
-    """Text features of a set of entities.
+@dataclass(frozen=True, eq=False)
+class EntityBlock:
+    """Entities that are embedded as a task.
 
     Attributes:
-        ids: sorted identifiers, Arrow strings (n,).
-        features: float32 (n, text_feature_dim).
+        rows: (n,) int32 in the knowledge base, in the order of their identifiers.
     """
 
-    ids: pa.Array
-    features: Array
+    rows: Rows
 
-    def rows(self, ids: pa.Array) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Row of each identifier.
-
-        Raises:
-            OpenMofiError: one is not among them.
-        """
-        rows = pc.index_in(ids, value_set=self.ids)
-        if rows.null_count:
-            absent = ids.filter(pc.is_null(rows))[0]
-            raise OpenMofiError(f"The entity {absent} has no embedding.", "Remove the job's cache and start again.")
-        return rows.to_numpy(zero_copy_only=False).astype(np.int64)
+    def __str__(self) -> str:
+        return f"{len(self.rows):,} entities"
 
 
 @dataclass(frozen=True)
 class EmbedStage:
-    """Embeds blocks of entities; a `WorkFactory`. A task is a tuple of identifiers."""
+    """Embeds blocks of entities; a `WorkFactory`. A task is an `EntityBlock`.
+
+    Attributes:
+        kb: gives their names and descriptions.
+        encoder: embeds their texts.
+        template: of these.
+        folder: local path or fsspec URL of the store.
+    """
 
     kb: KnowledgeBase
     encoder: Encoder
     template: str
     folder: str
 
+    @classmethod
+    def plan(cls, kb: KnowledgeBase, encoder: Encoder, template: str, cache: str | Path) -> EmbedStage:
+        """Name the store by what makes it."""
+        key = fingerprint([_VERSION, kb.fingerprint, encoder.feature_fingerprint, template])
+        return cls(kb, encoder, template, f"{cache}/entities/{key}")
+
     def __call__(self) -> Work:
         """Nothing is left to be opened."""
         return self._embed
 
-    def _embed(self, ids: tuple[str, ...]) -> dict[str, Any]:
-        texts = [entity_text(self.kb, entity, self.template) for entity in ids]
-        features = self.encoder.text_features(texts).astype(np.float16)
-        write_table(f"{self.folder}/{fingerprint(ids)}.parquet", pa.table({
-            "id": pa.array(ids, pa.string()),
-            "feature": pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1)), features.shape[1]),
-        }))
-        return {"rows": len(ids)}
+    def _embed(self, block: EntityBlock) -> dict[str, Any]:
+        rows = block.rows
+        parts = [self.encoder.text_features([entity_text(self.kb, row, self.template) for row in part.tolist()])
+                 for part in np.split(rows, range(_TOGETHER, len(rows), _TOGETHER))]
+        features = np.concatenate(parts).astype(np.float16)
+        write_table(f"{self.folder}/{_digest(rows)}.parquet", pa.table({
+            "id": self.kb.id_array(rows), "row": pa.array(rows),
+            "feature": pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1)), features.shape[1])}))
+        return {"rows": len(rows)}
 
 
 def embed_entities(kb: KnowledgeBase, encoder: Encoder, ids: Sequence[str], template: str, cache: str | Path,
                    engine: Engine, progress: Progress) -> EntityFeatures:
-    """The text features of `ids` (sorted, distinct); embeds those that the store in `cache` lacks.
+    """The text features of `ids` (sorted, distinct), held in memory; embeds those that the store in `cache` lacks.
 
     Raises:
-        OpenMofiError: a block cannot be written.
+        OpenMofiError: an entity is not in the knowledge base, or a block cannot be written.
     """
-    key = fingerprint([kb.fingerprint, encoder.feature_fingerprint, template])
-    stage = EmbedStage(kb, encoder, template, f"{cache}/entities/{key}")
-    needed = pa.array(ids, pa.string())
-    stored = _stored(stage.folder, encoder.text_feature_dim, progress)
-    missing = needed.filter(pc.invert(pc.is_in(needed, value_set=stored.ids))).to_pylist()
-    if missing:
-        blocks = [tuple(missing[start:start + _BLOCK]) for start in range(0, len(missing), _BLOCK)]
-        progress.begin("entities", len(blocks))
-        engine.run(stage, blocks, progress)
-        stored = _stored(stage.folder, encoder.text_feature_dim, progress)
-    return EntityFeatures(needed, stored.features[stored.rows(needed)])
+    stage, rows = EmbedStage.plan(kb, encoder, template, cache), kb.rows(ids)
+    if len(unknown := np.flatnonzero(rows < 0)):
+        raise OpenMofiError(f"The entity {ids[int(unknown[0])]} is not in the knowledge base {kb.path}.",
+                            "Use the knowledge base that it is of.")
+    features: list[NDArray[np.float16]] = []
+
+    def gather(parts: Iterator[NDArray[np.float16]]) -> None:
+        features[:] = parts
+
+    _gathered(stage, rows, engine, progress, gather)
+    whole = np.concatenate(features) if features else np.zeros((0, encoder.text_feature_dim), np.float16)
+    return EntityFeatures.of(pa.array(ids, pa.string()), whole)
 
 
-def _stored(folder: str, dim: int, progress: Progress) -> EntityFeatures:
-    """All blocks of a store; an entity that two jobs embedded at the same time stands in the first of them.
+def entity_table(kb: KnowledgeBase, encoder: Encoder, rows: Ints, template: str, cache: str | Path, engine: Engine,
+                 progress: Progress) -> EntityFeatures:
+    """The text features of some entities as a mapped table, which is made where it is not there.
 
-    A block that was cut off is removed, and so embedded again.
+    Several processes may make it at once.
+
+    Args:
+        kb, encoder, template: what is embedded and how.
+        rows: (n,) of the entities in `kb`, ascending.
+        cache: local path or fsspec URL; the table and the store lie in `entities/`.
+        engine, progress: embed what the store lacks.
+
+    Raises:
+        OpenMofiError: a block or the table cannot be written.
     """
-    filesystem, root = filesystem_of(folder)
-    listed = filesystem.ls(root, detail=False) if filesystem.isdir(root) else []
-    names = sorted(name for name in listed if name.endswith(".parquet") and not is_hidden(name))
-    tables = []
-    for name in names:
-        try:
-            tables.append(pq.read_table(name, filesystem=filesystem, schema=_schema(dim)))
-        except (OSError, ValueError, pa.ArrowException) as error:
-            if not is_damage(error):
-                raise
-            progress.say(f"{name} is damaged: its entities are embedded again.")
-            with suppress(FileNotFoundError):  # another worker has come first
-                filesystem.rm_file(name)
-    if not tables:
-        return EntityFeatures(pa.array([], pa.string()), np.zeros((0, dim), np.float32))
-    table = pa.concat_tables(tables)
-    column = table.column("feature").combine_chunks()
-    values = column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), dim)
-    return EntityFeatures(table.column("id").combine_chunks(), values.astype(np.float32))
+    stage = EmbedStage.plan(kb, encoder, template, cache)
+    path = f"{stage.folder}/{_digest(rows.astype(np.int32))}"
+    if not has_entity_table(path):
+        ids = kb.id_array(rows)
+        order = pc.sort_indices(ids)
+        ids, ordered = ids.take(order), rows.astype(np.int32)[order.to_numpy()]
+        del order
+        _gathered(stage, ordered, engine, progress,
+                  lambda features: write_entity_table(path, ids, encoder.text_feature_dim, features))
+    return EntityFeatures.open(path)
 
 
-def _schema(dim: int) -> pa.Schema:
-    return pa.schema([("id", pa.string()), ("feature", pa.list_(pa.float16(), dim))])
+def _digest(rows: Rows) -> str:
+    """16 hexadecimal digits of rows of a knowledge base."""
+    return hashlib.blake2b(rows.astype("<i4").tobytes(), digest_size=8).hexdigest()
+
+
+class _Damaged(Exception):
+    """A block cannot be read and was removed."""
+
+
+def _gathered(stage: EmbedStage, rows: Rows, engine: Engine, progress: Progress,
+              use: Callable[[Iterator[NDArray[np.float16]]], None]) -> None:
+    """Embed what is missing of `rows` (in the order of their identifiers) and give `use` the features of all, part by
+    part; once more where a block turns out to be damaged, which is then embedded again.
+    """
+    done = False
+    while not done:
+        store = _Store.listed(stage.folder, progress)
+        missing = rows[~np.isin(rows, store.rows)]
+        if len(missing):
+            blocks = _blocks(missing)
+            progress.begin("entities", len(blocks))
+            engine.run(stage, blocks, progress)
+            store = _Store.listed(stage.folder, progress)
+        with suppress(_Damaged):
+            use(store.features(rows))
+            done = True
+
+
+def _blocks(rows: Rows) -> list[EntityBlock]:
+    size = _TOGETHER * min(max(len(rows) // (_TOGETHER * _TASKS), 1), _MOST)
+    return [EntityBlock(rows[start:start + size]) for start in range(0, len(rows), size)]
+
+
+@dataclass(frozen=True)
+class _Store:
+    """The blocks of a folder.
+
+    Attributes:
+        folder: it.
+        progress: hears of damaged blocks.
+        names: of the blocks, sorted.
+        rows: the entities' rows in the knowledge base, block after block.
+        ends: where each block ends in `rows`.
+    """
+
+    folder: str
+    progress: Progress
+    names: tuple[str, ...]
+    rows: Rows
+    ends: Ints
+
+    @classmethod
+    def listed(cls, folder: str, progress: Progress) -> _Store:
+        """What is there now. Of the blocks only the entities' rows are read; one that was cut off is removed."""
+        filesystem, root = filesystem_of(folder)
+        listed = filesystem.ls(root, detail=False) if filesystem.isdir(root) else []
+        names = sorted(str(name).rpartition("/")[2] for name in listed
+                       if str(name).endswith(".parquet") and not is_hidden(name))
+        held: dict[str, Rows] = {}
+        for name in names:
+            with suppress(_Damaged):
+                held[name] = _column(folder, name, "row", progress).to_numpy().astype(np.int32)
+        return cls(folder, progress, tuple(held), np.concatenate([np.zeros(0, np.int32), *held.values()]),
+                   np.cumsum([len(rows) for rows in held.values()], dtype=np.int64))
+
+    def features(self, wanted: Rows) -> Iterator[NDArray[np.float16]]:
+        """The features of `wanted`, which are all there, by 16,384.
+
+        An entity that two jobs embedded at the same time stands in the first of them. Each job's blocks are sorted as
+        `wanted` is, so that of each one is in use at a time.
+
+        Raises:
+            _Damaged: a block cannot be read.
+        """
+        @lru_cache(_OPEN)
+        def block(number: int) -> NDArray[np.float16]:
+            column = _column(self.folder, self.names[number], "feature", self.progress)
+            values: NDArray[np.float16] = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
+            return values
+
+        places = np.zeros(int(self.rows.max(initial=-1)) + 1, np.int64)
+        places[self.rows[::-1]] = np.arange(len(self.rows))[::-1]
+        for start in range(0, len(wanted), BLOCK_ROWS):
+            place = places[wanted[start:start + BLOCK_ROWS]]
+            of_block = np.searchsorted(self.ends, place, "right")
+            features = None
+            for number in np.unique(of_block).tolist():
+                values, inside = block(number), of_block == number
+                if features is None:
+                    features = np.empty((len(place), values.shape[1]), np.float16)
+                features[inside] = values[place[inside] - (self.ends[number] - len(values))]
+            assert features is not None
+            yield features
+
+
+def _column(folder: str, name: str, column: str, progress: Progress) -> pa.Array:
+    """A column of a block.
+
+    Raises:
+        _Damaged: it cannot be read; the block has been removed, and that was said.
+    """
+    path = f"{folder}/{name}"
+    try:
+        with open_address(path) as handle:
+            return pq.read_table(handle, columns=[column]).column(column).combine_chunks()
+    except FileNotFoundError as error:  # another worker has removed it
+        raise _Damaged from error
+    except (OSError, ValueError, pa.ArrowException, KeyError) as error:
+        if not is_damage(error):
+            raise
+        progress.say(f"{path} is damaged: its entities are embedded again.")
+        filesystem, place = filesystem_of(path)
+        with suppress(FileNotFoundError):
+            filesystem.rm_file(place)
+        raise _Damaged from error

@@ -189,8 +189,12 @@ class KnowledgeBase:
 
     def ids(self, rows: ArrayLike) -> list[str]:
         """Identifiers of rows."""
-        ids: list[str] = self._columns[0].take(pa.array(np.asarray(rows, np.int64))).to_pylist()
+        ids: list[str] = self.id_array(rows).to_pylist()
         return ids
+
+    def id_array(self, rows: ArrayLike) -> pa.StringArray:
+        """(n) identifiers of rows, which are no objects of Python."""
+        return self._columns[0].take(pa.array(np.asarray(rows, np.int64)))
 
     def types(self, rows: ArrayLike) -> pa.ListArray:
         """(n) lists of rows' types."""

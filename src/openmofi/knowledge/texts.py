@@ -40,7 +40,7 @@ def filled(template: str, name: str, description: str) -> str:
     return template.format(name=name, description=description).strip(" :,.-–")
 
 
-def entity_text(kb: KnowledgeBase, entity_id: str, template: str) -> str:
-    """The text by which an encoder knows the entity `entity_id`."""
-    entity = kb.entity(kb.row(entity_id))
+def entity_text(kb: KnowledgeBase, row: int, template: str) -> str:
+    """The text by which an encoder knows the entity at `row`."""
+    entity = kb.entity(row)
     return filled(template, entity.name, entity.description)

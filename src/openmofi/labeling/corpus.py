@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from openmofi.encoders.scale import fit_scale
 from openmofi.engine import Engine, Progress
 from openmofi.engine.protocol import SetAside, WorkFactory
 from openmofi.errors import OpenMofiError
-from openmofi.features.entities import EntityFeatures, embed_entities
+from openmofi.features.entities import entity_table
+from openmofi.features.entity_table import EntityFeatures
 from openmofi.features.store import FeatureStore
 from openmofi.knowledge import KnowledgeBase, depictability
 from openmofi.labeling.calibrate.evidence import Evidence, Scorer, gather_evidence, joined, judged_once
@@ -107,12 +108,12 @@ def read_corpus(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, se
     whole, links = _read(stage, shards, engine, progress, set_aside)
     if late is None:
         late = {shard.name for shard in shards} - {shard.name for shard in whole}
-    occurring = kb.ids(links.judged(settings.text.max_candidates))
-    if not occurring:
+    occurring = links.judged(settings.text.max_candidates)
+    if not len(occurring):
         progress.say(f"None of the texts names an entity of the knowledge base {kb.path}: nothing can be labelled.")
-    ids = sorted({*occurring, *reference})
+    rows = np.union1d(occurring, kb.rows(reference))
     template = settings.selection.template
-    entities = embed_entities(kb, encoder, ids, template, cache, engine, progress)
+    entities = entity_table(kb, encoder, rows, template, cache, engine, progress)
     return Corpus(stage, tuple(whole), kb, encoder, entities, template, links, frozenset(late), tuple(shards))
 
 
@@ -183,8 +184,7 @@ def corpus_sample(corpus: Corpus, scorer: Scorer, seed: int, witnesses: Gallery 
     share = min(1.0, CALIBRATION_PAIRS / max(sum(map(corpus.rows, corpus.sample)), 1))
     space = witnesses.space if witnesses else space or image_space(corpus)
     parts = [_part(corpus, read, scorer, space, share, [seed, number]) for number, read in enumerate(corpus.blocks())]
-    evidence = joined([part.evidence for part in parts])
-    ids = corpus.entities.ids.to_pylist()
+    evidence, ids = renumbered(joined([part.evidence for part in parts]), corpus.entities, witnesses)
     names, name = np.unique(np.array([name for part in parts for name in part.names], object), return_inverse=True)
     source = np.unique(np.concatenate([part.groups for part in parts]), return_inverse=True)[1].astype(np.int64)
     log_odds = depictability(corpus.kb, corpus.kb.rows(ids))
@@ -199,6 +199,15 @@ def corpus_sample(corpus: Corpus, scorer: Scorer, seed: int, witnesses: Gallery 
         nearest = gallery.nearest(images, gallery.words, np.arange(len(images)))
     return Sample(evidence, ids, log_odds, names.tolist(), name.astype(np.int64), source, gallery, nearest,
                   witnesses is not None)
+
+
+def renumbered(evidence: Evidence, entities: EntityFeatures, witnesses: Gallery | None) -> tuple[Evidence, list[str]]:
+    """The evidence with the entities of the sample, and those that `witnesses` name, as 0, 1, 2 …; and these."""
+    named = entities.places(witnesses.ids) if witnesses else np.zeros(0, np.int64)
+    rows = np.unique(np.concatenate([evidence.entity, evidence.random_entity, named[named >= 0]]))
+    ids: list[str] = entities.ids.take(pa.array(rows)).to_pylist()
+    return replace(evidence, entity=np.searchsorted(rows, evidence.entity),
+                   random_entity=np.searchsorted(rows, evidence.random_entity)), ids
 
 
 def image_space(corpus: Corpus) -> Space:

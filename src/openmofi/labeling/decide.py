@@ -72,7 +72,7 @@ def decide(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Fit
         OpenMofiError: too few linked candidates, but some, and no calibration.
     """
     selection = settings.selection
-    if not len(corpus.entities.ids):
+    if not len(corpus.entities):
         return Decision(Fitted(NOTHING), selection.threshold if selection.target_precision is None else 1.0)
     name, own = corpus_key(corpus, settings), None
     if known and known.calibration.corpus == name and (known.gallery is not None or not known.calibration.votes):
@@ -107,7 +107,7 @@ def _sample(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Fi
     if own:
         reference: Sequence[str] = own.calibration.reference
         return sampled(reference, own.gallery if own.calibration.source == "stored" else None), reference, scale
-    reference = reference_sample(corpus.entities.ids.to_pylist(), settings.seed)
+    reference = reference_sample(corpus.entities.ids, settings.seed)
     sample = sampled(reference, None)
     if known and len(sample.evidence.real) < ENOUGH:
         # What is blended with a stored calibration is measured as it was; by its witnesses where it stays as it is.

@@ -77,7 +77,7 @@ OUTPUTS = Outputs(
      *(f"adapter/{pattern}" for pattern in (*HEAD_OUTPUTS, CALIBRATION_FILE, GALLERY_FILE))),
     other=("texts/*/*.parquet", "ngrams/*/*.parquet", "repeats/*.parquet", "links/*/*.parquet",
            "groups/*.arrow", "features/*/*.arrow", "features/*/*.unread.json",
-           "entities/*/*.parquet"))
+           "entities/*/*.parquet", "entities/*/*.arrow"))
 
 
 def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str | Path, settings: LabelSettings, *,
@@ -161,12 +161,11 @@ def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: st
     if late is None and corpus.late:
         write_json(f"{out}/{SET_ASIDE_FILE}", sorted(corpus.late))
     judges, threshold, adapter = _decided(corpus, out, settings, known, known_path, progress, correction)
-    stage = JudgeStage(corpus.stage, judges, tuple(corpus.entities.ids.to_pylist()), settings.selection, threshold,
-                       str(out), corpus.stage.features.with_unread())
+    stage = JudgeStage(corpus.stage, judges, corpus.entities.path, settings.selection, threshold, str(out),
+                       corpus.stage.features.with_unread())
     made: dict[Shard, Footer] = {}
-    labels = stage.labels_of(corpus.shards)
-    if labels is None:
-        missing = stage.unjudged(corpus.shards)
+    labels, missing = stage.labels_of(corpus.shards)
+    if missing:
         progress.begin("judge", len(missing))
         results = engine.run(stage, missing, progress, failed.__setitem__)
         made = {shard: Footer(result["rows"], result["notes"])
@@ -174,11 +173,12 @@ def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: st
     if failed and len(failed) == len(shards):
         raise next(iter(failed.values()))
     corpus = replace(corpus, shards=tuple(shard for shard in corpus.shards if shard not in failed))
-    labels = labels or stage.labels_of(corpus.shards, made)
-    if labels is None:
+    # In the order of the shards, whichever of them were missing: sums of probabilities depend on it.
+    labels, missing = stage.labels_of(corpus.shards, made) if missing else (labels, missing)
+    if missing:
         raise OpenMofiError(f"The labels in {out} cannot be read.", "Start the command again: they are made again.")
     counts = _count(labels, corpus, correction) | {
-        "device": encoder.device, "entities": len(corpus.entities.ids), "threshold": threshold}
+        "device": encoder.device, "entities": len(corpus.entities), "threshold": threshold}
     if adapter:
         counts["adapter"] = adapter
     calibration = judges[0].calibration
@@ -241,7 +241,7 @@ def _decided(corpus: Corpus, out: str | Path, settings: LabelSettings, known: Fi
     if known and (note := other_texts(known.calibration, settings)):
         progress.say(note)
     encoder = corpus.encoder
-    adapted = _adapted(corpus, out, settings, progress) if settings.adapt and len(corpus.entities.ids) else None
+    adapted = _adapted(corpus, out, settings, progress) if settings.adapt and len(corpus.entities) else None
     if known:
         require_fitted(known.calibration, known_path, adapted or encoder, corpus.kb, settings.selection.template)
     plain = decide(corpus, encoder, settings, None if adapted else known, correction)

@@ -11,15 +11,15 @@ store's own library in its own ways.
 from __future__ import annotations
 
 import io
+import os
 import re
 import tempfile
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, TypeVar, cast
+from typing import IO, Any, cast
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -30,8 +30,6 @@ from openmofi.storage.copies import copy_of, copy_path, never_changes
 HTTP_TIMEOUT_SECONDS = 60.0
 """How long a web server may send nothing."""
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 _BUFFER = 1 << 20
 _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]*$")
 _STORE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::|://)")
@@ -40,7 +38,6 @@ _EXTRAS = {"http": "http", "https": "http", "s3": "s3", "s3a": "s3", "gs": "gcs"
 _OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "hf"}
 _CLIENTS = ("aiohttp", "botocore", "aiobotocore")
 _TAIL = 1 << 16
-_REQUESTS_AT_ONCE = 32
 _REASONS = {"TooManyRedirects": "the server redirects without an end",
             "ClientPayloadError": "the server broke off in the middle of the file",
             "ServerDisconnectedError": "the server broke off"}
@@ -260,7 +257,9 @@ def names_in(folder: str | Path) -> list[str]:
     filesystem, root = filesystem_of(folder)
     with store_errors(folder):
         try:
-            listed = filesystem.ls(root, detail=False) if in_object_store(folder) or filesystem.isdir(root) else []
+            if not is_remote(folder):
+                return sorted(os.listdir(root))
+            listed = filesystem.ls(root, detail=False)
         except (FileNotFoundError, NotADirectoryError):
             return []
     return sorted({str(name).rstrip("/").rpartition("/")[2] for name in listed} - {""})
@@ -293,14 +292,6 @@ def versions_in(folder: str) -> dict[str, Version]:
 
 def _tag(item: Mapping[str, Any]) -> str:
     return next((str(item[name]) for name in ("ETag", "etag", "md5Hash", "xet_hash", "blob_id") if item.get(name)), "")
-
-
-def at_once(function: Callable[[Item], Result], items: Sequence[Item], path: str) -> Iterable[Result]:
-    """`function` of each item, in order; of many objects of a store at a time, where `path` lies in one."""
-    if not in_object_store(path):
-        return map(function, items)
-    with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
-        return list(pool.map(function, items))
 
 
 def read_text(path: str | Path) -> str:

@@ -29,7 +29,6 @@ import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError
 from openmofi.storage.addresses import (
-    at_once,
     filesystem_of,
     in_object_store,
     is_remote,
@@ -41,6 +40,7 @@ from openmofi.storage.addresses import (
     store_errors,
 )
 from openmofi.storage.copies import copy_of, keep_copy, never_changes
+from openmofi.storage.threads import in_threads
 
 _TEMPORARY = ".openmofi-tmp-"
 _HOST = hashlib.blake2b(socket.gethostname().encode(), digest_size=4).hexdigest()
@@ -141,9 +141,12 @@ def write_text(path: str | Path, content: str) -> None:
 
 def write_json(path: str | Path, content: Any) -> None:
     """Write `content` as indented JSON with sorted keys, so that equal content gives equal bytes."""
-    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    pieces = json.JSONEncoder(indent=2, sort_keys=True, ensure_ascii=False).iterencode(content)
     # File names may contain bytes that are not UTF-8 (lone surrogates); JSON has them only escaped.
-    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace",
+                                              newline="") as handle:
+        handle.writelines(pieces)
+        handle.write("\n")
 
 
 def write_table(path: str | Path, table: pa.Table, notes: Mapping[str, str] | None = None) -> None:
@@ -266,8 +269,9 @@ def is_whole(path: str | Path) -> bool:
 
 def whole(paths: Sequence[str]) -> set[str]:
     """Those of some files that are there with their ends, see `is_whole`; objects are asked for by listings."""
-    stored = [path for path in paths if in_object_store(path)]
-    return present(stored) | {path for path in paths if not in_object_store(path) and is_whole(path)}
+    files = [path for path in paths if not in_object_store(path)]
+    return present(path for path in paths if in_object_store(path)) | {
+        path for path, there in zip(files, in_threads(is_whole, files), strict=True) if there}
 
 
 def is_damage(error: Exception) -> bool:
@@ -339,12 +343,9 @@ def _metadata(path: str | Path) -> pq.FileMetaData:
 
 
 def footers(paths: Sequence[str]) -> Iterator[Footer | None]:
-    """`table_footer` of each; those that are objects of a store are listed first, and fetched many at a time."""
-    if not paths or not in_object_store(paths[0]):
-        yield from map(table_footer, paths)
-        return
-    there = present(paths)
-    yield from at_once(lambda path: table_footer(path) if path in there else None, paths, paths[0])
+    """`table_footer` of each, many at a time; of objects of a store those that there are, by listings."""
+    there = present(path for path in paths if in_object_store(path))
+    return in_threads(lambda path: None if in_object_store(path) and path not in there else table_footer(path), paths)
 
 
 def require_footer(path: str | Path) -> Footer:
@@ -372,10 +373,11 @@ def remove_leftovers(folder: str | Path) -> None:
     """Remove temporary files that a killed process left in a local `folder`; those of running processes stay."""
     if is_remote(folder):
         return
-    for leftover in local_path(folder).glob(f"**/{_TEMPORARY}*"):
-        with contextlib.suppress(OSError):
-            if not _in_use(leftover):
-                leftover.unlink(missing_ok=True)
+    for parent, _, names in os.walk(local_path(folder)):
+        for leftover in (Path(parent, name) for name in names if name.startswith(_TEMPORARY)):
+            with contextlib.suppress(OSError):
+                if not _in_use(leftover):
+                    leftover.unlink(missing_ok=True)
 
 
 def _in_use(leftover: Path) -> bool:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Set
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,17 @@ from openmofi.storage.addresses import (
     require_writable,
     store_errors,
 )
-from openmofi.storage.atomic import exists, remove_leftovers, write_error, write_json
+from openmofi.storage.atomic import exists, remove_leftovers, write_error
 from openmofi.storage.folder_lock import FolderLock
 from openmofi.storage.manifest import (
     MANIFEST,
     Manifest,
-    claim_folder,
+    claim_as,
     is_hidden,
     new_manifest,
     read_manifest,
     require_same,
+    write_manifest,
 )
 from openmofi.storage.store_lock import StoreLock
 
@@ -99,7 +100,7 @@ def claimed(folder: str | Path, kind: str, settings: Mapping[str, Any], inputs: 
     """
     path, wanted = _place(folder, stores=stores), new_manifest(kind, settings, inputs)
     if path in _held.get():
-        yield claim_folder(path, kind, settings, inputs, anew=not outputs.any_decided(path))
+        yield claim_as(path, wanted, anew=not outputs.any_decided(path))
         return
     lock = FolderLock(path) if isinstance(path, Path) else StoreLock(path)
     try:
@@ -115,7 +116,7 @@ def claimed(folder: str | Path, kind: str, settings: Mapping[str, Any], inputs: 
     try:
         if restart:
             _remove(path, kind, outputs)
-        manifest = claim_folder(path, kind, settings, inputs, anew=not outputs.any_decided(path))
+        manifest = claim_as(path, wanted, anew=not outputs.any_decided(path))
         lock.introduce()
         try:
             yield manifest
@@ -186,7 +187,7 @@ def _remove(folder: Place, kind: str, outputs: Outputs) -> None:
         return
     # Were this process killed amid it, what is left would not count as finished.
     manifest = replace(read_manifest(folder, kind), finished=False, counts={})
-    write_json(f"{folder}/{MANIFEST}", asdict(manifest))
+    write_manifest(folder, manifest)
     written = list(outputs.files(folder))
     try:
         for path in written:

@@ -14,6 +14,8 @@ from openmofi.storage.copies import cache_folder
 def known_fingerprints(versions: Mapping[str, Version]) -> dict[str, str]:
     """Address → fingerprint, of the objects whose size and tag are still those that it was taken of."""
     known: dict[str, str] = {}
+    if not versions:
+        return known
     with suppress(sqlite3.Error, OSError), _opened() as table:
         for address, version in versions.items():
             if version.tag and (row := table.execute(
@@ -25,8 +27,10 @@ def known_fingerprints(versions: Mapping[str, Version]) -> dict[str, str]:
 
 def keep_fingerprints(versions: Mapping[str, Version], taken: Mapping[str, str]) -> None:
     """Keep fingerprints for `known_fingerprints`; where the cache cannot be written they are taken again."""
-    rows = [(address, versions[address].size, versions[address].tag, value) for address, value in taken.items()
-            if versions[address].tag]
+    rows = [(address, version.size, version.tag, taken[address]) for address, version in versions.items()
+            if version.tag and address in taken]
+    if not rows:
+        return
     with suppress(sqlite3.Error, OSError), _opened() as table, table:
         table.executemany("INSERT OR REPLACE INTO taken VALUES (?, ?, ?, ?)", rows)
 

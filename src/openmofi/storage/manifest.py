@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from openmofi.errors import OpenMofiError
 from openmofi.schema import KIND_VERSIONS, SCHEMA_VERSION
-from openmofi.storage.addresses import filesystem_of, names_in, read_text, store_errors
+from openmofi.storage.addresses import filesystem_of, is_remote, names_in, read_text, store_errors
 from openmofi.storage.atomic import exists, remove_leftovers, write_json
 from openmofi.storage.differences import differences
 from openmofi.storage.fingerprint import fingerprint, plain
@@ -62,6 +64,11 @@ def _schema_version(kind: str) -> int:
 
 def package_versions() -> dict[str, str]:
     """Versions of OpenMOFI, Python and the installed packages that decide what it makes."""
+    return dict(_package_versions())
+
+
+@cache
+def _package_versions() -> dict[str, str]:
     versions = {"openmofi": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -172,15 +179,24 @@ def claim_folder(folder: str | Path, kind: str, settings: Mapping[str, Any],
     Raises:
         OpenMofiError: the folder was made with other settings or inputs, or is not empty and not ours.
     """
-    manifest = new_manifest(kind, settings, inputs)
-    existing = require_claimable(folder, kind)
+    return claim_as(folder, new_manifest(kind, settings, inputs), anew=anew)
+
+
+def claim_as(folder: str | Path, manifest: Manifest, *, anew: bool) -> Manifest:
+    """`claim_folder` for a manifest that `new_manifest` has made."""
+    existing = require_claimable(folder, manifest.kind)
     # Also of a try that was killed before it had claimed the folder: caches are filled before.
     remove_leftovers(folder)
     if existing is not None and (existing.finished or not anew):
         require_same(folder, existing, manifest)
         return existing
-    write_json(f"{folder}/{MANIFEST}", asdict(manifest))
+    write_manifest(folder, manifest)
     return manifest
+
+
+def write_manifest(folder: str | Path, manifest: Manifest) -> None:
+    """Write a folder's manifest; its tables may name 100,000 shards, and are not copied."""
+    write_json(f"{folder}/{MANIFEST}", {each.name: getattr(manifest, each.name) for each in fields(manifest)})
 
 
 def is_hidden(name: str) -> bool:
@@ -190,19 +206,27 @@ def is_hidden(name: str) -> bool:
 
 def finish_manifest(folder: str | Path, manifest: Manifest, counts: Mapping[str, Any], outputs: str = "") -> Manifest:
     """Mark the stage as finished and store its counts, and what it wrote (`output_stamp`)."""
-    done = Manifest(**{**asdict(manifest), "counts": dict(counts), "finished": True, "outputs": outputs})
-    write_json(f"{folder}/{MANIFEST}", asdict(done))
+    done = replace(manifest, counts=dict(counts), finished=True, outputs=outputs)
+    write_manifest(folder, done)
     return done
 
 
 def output_stamp(folder: str | Path, *parts: str) -> str:
     """Fingerprint of the names and sizes of the files in `folder` and in its sub-folders `parts`: a listing each."""
-    filesystem, root = filesystem_of(folder)
-    found = []
-    for part in ("", *parts):
-        place = f"{root}/{part}".rstrip("/")
+    found = [(part, name, size) for part in ("", *parts) for name, size in _files(f"{folder}/{part}".rstrip("/"))]
+    return fingerprint(sorted(each for each in found if each[1] != MANIFEST))
+
+
+def _files(folder: str) -> Iterator[tuple[str, int]]:
+    """Names and sizes of the files in a folder, which need not exist; hidden ones left out."""
+    filesystem, place = filesystem_of(folder)
+    if is_remote(folder):
         with store_errors(folder):
             listed = filesystem.ls(place, detail=True) if filesystem.isdir(place) else []
-        found += [(part, str(file["name"]).rpartition("/")[2], int(file["size"])) for file in listed
-                  if file["type"] == "file" and not is_hidden(file["name"])]
-    return fingerprint(sorted(each for each in found if each[1] != MANIFEST))
+        yield from ((str(file["name"]).rpartition("/")[2], int(file["size"])) for file in listed
+                    if file["type"] == "file" and not is_hidden(file["name"]))
+    elif Path(place).is_dir():
+        # As fsspec's listing says it, whose entries take a kilobyte each.
+        with os.scandir(place) as entries:
+            yield from ((entry.name, entry.stat().st_size) for entry in entries
+                        if not entry.name.startswith(".") and entry.is_file())

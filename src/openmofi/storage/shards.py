@@ -12,9 +12,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.storage.addresses import at_once, filesystem_of, in_object_store, is_folder, store_errors, versions_in
+from openmofi.storage.addresses import Version, filesystem_of, in_object_store, is_folder, store_errors, versions_in
 from openmofi.storage.fingerprint import TABLES, file_fingerprint, object_fingerprint
 from openmofi.storage.kept_fingerprints import keep_fingerprints, known_fingerprints
+from openmofi.storage.threads import in_threads
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _ENDINGS = (*TARS, ".parquet", *TABLES)
@@ -49,26 +50,34 @@ class Shard:
 
 
 def take_fingerprints(shards: Sequence[Shard]) -> None:
-    """Take the fingerprints of shards that are objects of a store, many at a time; they are kept for the next job.
+    """Take the fingerprints of all shards, many at a time; those of objects of a store are kept for the next job.
 
     Raises:
         OpenMofiError: a shard cannot be read.
     """
-    stored = [shard for shard in shards if in_object_store(shard.path) and "fingerprint" not in shard.__dict__]
+    untaken = [shard for shard in shards if "fingerprint" not in vars(shard)]
+    versions = _versions([shard.path for shard in untaken if in_object_store(shard.path)])
+    known = known_fingerprints(versions)
+    unknown = [shard.path for shard in untaken if shard.path not in known]
+
+    def taken(path: str) -> str:
+        return object_fingerprint(path, versions[path].size) if path in versions else file_fingerprint(path)
+
+    # Not by the property itself, which Python 3.11 computes in one thread at a time.
+    values = dict(zip(unknown, in_threads(taken, unknown), strict=True))
+    keep_fingerprints(versions, values)
+    for shard in untaken:
+        vars(shard)["fingerprint"] = known.get(shard.path) or values[shard.path]
+
+
+def _versions(paths: Sequence[str]) -> dict[str, Version]:
+    """What the listings say of objects of a store; folders of images are none."""
     try:
-        found = {path: version for folder in {shard.path.rpartition("/")[0] for shard in stored}
+        found = {path: version for folder in {path.rpartition("/")[0] for path in paths}
                  for path, version in versions_in(folder).items()}
     except (OSError, ValueError) as error:
-        raise OpenMofiError(f"{stored[0].path} cannot be listed: {error}.", "Check the path.") from error
-    versions = {shard.path: found[shard.path] for shard in stored if shard.path in found}
-    known = known_fingerprints(versions)
-    missing = [path for path in versions if path not in known]
-    taken = dict(zip(missing, at_once(lambda path: object_fingerprint(path, versions[path].size), missing,
-                                      missing[0] if missing else ""), strict=True))
-    keep_fingerprints(versions, taken)
-    for shard in stored:
-        if shard.path in versions:
-            shard.__dict__["fingerprint"] = (known | taken)[shard.path]
+        raise OpenMofiError(f"{paths[0]} cannot be listed: {error}.", "Check the path.") from error
+    return {path: found[path] for path in paths if path in found}
 
 
 def expand_braces(pattern: str) -> list[str]:

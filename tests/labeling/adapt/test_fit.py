@@ -9,7 +9,7 @@ from openmofi.encoders.companions import ClassVectors, Folds
 from openmofi.encoders.heads import head_on_arrays
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.features.entities import EntityFeatures
+from openmofi.features.entity_table import EntityFeatures
 from openmofi.labeling.adapt.bags import Bags
 from openmofi.labeling.adapt.fit import fit_heads
 from openmofi.labeling.adapt.inputs import HeadSettings, Inputs
@@ -30,7 +30,7 @@ def pages(count: int, seed: int = 0) -> tuple[Bags, EntityFeatures, np.ndarray]:
                 [f"{number:06d}" for number in range(count)], ["shard-fingerprint"] * count,
                 np.arange(count, dtype=np.uint64) // 4)
     texts = np.random.default_rng(98).standard_normal((ENTITIES, 8)).astype(np.float32)
-    return bags, EntityFeatures(pa.array([f"e{n:02d}" for n in range(ENTITIES)]), texts), shown
+    return bags, EntityFeatures.of(pa.array([f"e{n:02d}" for n in range(ENTITIES)]), texts), shown
 
 
 def inputs(bags: Bags, known: EntityFeatures) -> Inputs:
@@ -67,7 +67,7 @@ def fitted(tmp_path_factory):
     draw = np.random.default_rng(0)
     bags, _, _ = pages(200)
     bags = replace(bags, features=draw.standard_normal((200, base.feature_dim)).astype(np.float16))
-    known = EntityFeatures(pa.array([f"e{n:02d}" for n in range(ENTITIES)]),
+    known = EntityFeatures.of(pa.array([f"e{n:02d}" for n in range(ENTITIES)]),
                            draw.standard_normal((ENTITIES, base.text_feature_dim)).astype(np.float32))
     folder = tmp_path_factory.mktemp("fitted")
     settings = HeadSettings(dim=16, batch_size=50, epochs=1, folds=3)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from openmofi.encoders.companions import FITTED
-from openmofi.features.entities import EntityFeatures
+from openmofi.features.entity_table import EntityFeatures
 from openmofi.labeling.read.links import LinkArrays, ReadShard, judged_rows, rank_in_run, starts_of
 from openmofi.labeling.read.stage import ReadStage
 from openmofi.storage import Shard

@@ -14,7 +14,7 @@ import numpy as np
 from openmofi.encoders import ClassVectors, Encoder, Folds, Head, save_heads
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
-from openmofi.features.entities import EntityFeatures
+from openmofi.features.entity_table import EntityFeatures
 from openmofi.labeling.adapt.bags import Bags, balanced_folds
 from openmofi.labeling.adapt.inputs import HeadSettings, Inputs
 

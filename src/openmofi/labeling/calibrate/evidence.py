@@ -25,7 +25,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from openmofi.encoders import Array, Encoder, Folds
-from openmofi.features.entities import EntityFeatures
+from openmofi.features.entity_table import KEPT_BYTES, EntityEmbeddings, EntityFeatures
 from openmofi.labeling.calibrate.decoys import Kinship, draw_decoys, draw_random
 from openmofi.labeling.read.links import LinkArrays, first_of_each, rank_in_run, renumbered, starts_of
 from openmofi.storage import Shard
@@ -37,10 +37,11 @@ _RANDOM = 4
 Ints = NDArray[np.int64]
 
 
-def reference_sample(ids: Sequence[str], seed: int) -> list[str]:
+def reference_sample(ids: pa.Array, seed: int) -> list[str]:
     """A seeded sample of at most 2,048 of `ids`, sorted: what a new calibration measures evidence against."""
     order = np.random.default_rng(seed).permutation(len(ids))[:REFERENCE]
-    return [ids[position] for position in np.sort(order)]
+    sample: list[str] = ids.take(pa.array(np.sort(order))).to_pylist()
+    return sample
 
 
 @dataclass(frozen=True)
@@ -49,22 +50,22 @@ class View:
 
     Attributes:
         encoder: embeds the images.
-        entities: (n, dim) float32, L2-normalised; rows as in `EntityFeatures.ids`.
+        entities: in the same space, by rows of an `EntityFeatures`; projected when they are asked for.
         reference: (r, dim) float32, the entities that an image's evidence is relative to.
         scale: the factor on cosines.
     """
 
     encoder: Encoder
-    entities: Array
+    entities: EntityEmbeddings
     reference: Array
     scale: float
 
     @classmethod
-    def of(cls, encoder: Encoder, entities: EntityFeatures, reference: Sequence[str], scale: float) -> View:
-        """Project the entities' features and add what the encoder has learned of them beyond their texts."""
-        embeddings, learned = encoder.project_texts(entities.features), encoder.companions.class_vectors
-        embeddings = learned.applied(entities.ids, embeddings) if learned else embeddings
-        return cls(encoder, embeddings, embeddings[entities.rows(pa.array(reference, pa.string()))], scale)
+    def of(cls, encoder: Encoder, entities: EntityFeatures, reference: Sequence[str], scale: float,
+           views: int = 1) -> View:
+        """Of the entities only the reference is projected at once; one of so many `views` that share memory."""
+        embeddings = EntityEmbeddings(encoder, entities, KEPT_BYTES // views)
+        return cls(encoder, embeddings, embeddings.of(entities.rows(pa.array(reference, pa.string()))), scale)
 
     def background(self, images: Array) -> NDArray[np.float32]:
         """(n, dim) image embeddings → (n,) log-mean-exp of their scores over the reference; 0 where that is empty."""
@@ -82,7 +83,7 @@ class View:
         result = np.empty(len(row), np.float32)
         for start in range(0, len(row), _ROWS * 16):
             part = slice(start, start + _ROWS * 16)
-            result[part] = np.einsum("nd,nd->n", images[row[part]], self.entities[entity[part]])
+            result[part] = np.einsum("nd,nd->n", images[row[part]], self.entities.of(entity[part]))
         return result * np.float32(self.scale)
 
 
@@ -110,7 +111,8 @@ class Scorer:
         """
         folds = encoder.companions.folds
         encoders = [encoder, *(encoder.fold(number) for number in range(folds.count if folds else 0))]
-        return cls(tuple(View.of(copy, entities, reference, copy.logit_scale or scale) for copy in encoders), folds)
+        return cls(tuple(View.of(copy, entities, reference, copy.logit_scale or scale, len(encoders))
+                         for copy in encoders), folds)
 
     def images(self, shard: Shard, keys: Sequence[str], features: NDArray[np.floating[Any]]) -> ImageEvidence:
         """Embed a shard's images, each by the view that may judge it."""
@@ -216,7 +218,7 @@ def gather_evidence(links: LinkArrays, usable: NDArray[np.bool_], images: ImageE
     pair, entity, group = links.pair[index], links.entity[index], renumbered(links.group[index])
     background = images.background()
     real = images.scores(pair, rows[entity]) - background[pair]
-    kinship = Kinship(vectors, images.views[0].entities[np.maximum(rows, 0)])
+    kinship = Kinship(vectors, images.views[0].entities.of(np.maximum(rows, 0)))
     candidate, other = draw_decoys(pair, entity, group, kinship, source, seed)
     decoys = images.scores(other, rows[entity[candidate]]) - background[other]
     anyone, image = draw_random(pair, entity, _RANDOM, seed)

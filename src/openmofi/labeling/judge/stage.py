@@ -13,9 +13,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from openmofi.encoders import Encoder
-from openmofi.engine import LocalEngine, Quiet
 from openmofi.engine.protocol import Work
-from openmofi.features.entities import embed_entities
+from openmofi.features.entity_table import EntityFeatures
 from openmofi.labeling.calibrate.calibration import Calibration
 from openmofi.labeling.calibrate.evidence import Scorer
 from openmofi.labeling.calibrate.neighbours import Gallery
@@ -53,7 +52,7 @@ class JudgeStage:
     Attributes:
         read: names the links and features.
         judges: whose probabilities are averaged; an adapter goes first, the encoder that it stands on second.
-        ids: the entities that occur, sorted.
+        entities: where the table of the entities that occur is, see `openmofi.features.entities.entity_table`.
         selection: see `SelectionSettings`.
         threshold: least probability of a label.
         out: folder of the label tables.
@@ -62,7 +61,7 @@ class JudgeStage:
 
     read: ReadStage
     judges: tuple[Judge, ...]
-    ids: tuple[str, ...]
+    entities: str
     selection: SelectionSettings
     threshold: float
     out: str
@@ -72,28 +71,27 @@ class JudgeStage:
         """Where the shard's labels are kept."""
         return f"{self.out}/labels/{shard.name}.parquet"
 
-    def unjudged(self, shards: Sequence[Shard]) -> list[Shard]:
-        """The shards whose labels have still to be made; a table that was cut off is made again."""
-        ends = footers([self.path(shard) for shard in shards])
-        return [shard for shard, footer in zip(shards, ends, strict=True) if LabelSummary.of(footer) is None]
-
     def labels_of(self, shards: Sequence[Shard], known: Mapping[Shard, Footer] = MappingProxyType({}),
-                  ) -> LabelSummary | None:
-        """What the labels of shards say on the whole; `None` where some have not been made.
+                  ) -> tuple[LabelSummary, list[Shard]]:
+        """What the labels of shards say on the whole, and the shards whose labels have not been made.
+
+        A table that was cut off is made again.
 
         Args:
             shards: in whose order they are summed up.
             known: the ends of tables that need not be read again.
         """
-        labels, ends = LabelSummary(), footers([self.path(shard) for shard in shards if shard not in known])
+        labels, missing = LabelSummary(), []
+        ends = footers([self.path(shard) for shard in shards if shard not in known])
         for shard in shards:
             if (summary := LabelSummary.of(known.get(shard) or next(ends))) is None:
-                return None
-            labels += summary
-        return labels
+                missing.append(shard)
+            else:
+                labels += summary
+        return labels, missing
 
     def __call__(self) -> Work:
-        """Project the entities, once a worker."""
+        """Map the entities, and project the reference, once a worker."""
         return ShardJudge(self).judge
 
 
@@ -102,9 +100,7 @@ class ShardJudge:
 
     def __init__(self, stage: JudgeStage) -> None:
         self.stage = stage
-        # Another worker has embedded them: they are read from the cache.
-        self.entities = embed_entities(stage.read.kb, stage.judges[0].encoder, stage.ids, stage.selection.template,
-                                       stage.read.features.cache, LocalEngine(), Quiet())
+        self.entities = EntityFeatures.open(stage.entities)
         self.scorers = [Scorer.of(judge.encoder, self.entities, judge.calibration.reference,
                                   judge.calibration.logit_scale) for judge in stage.judges]
         self.galleries = [Gallery.load(judge.gallery) if judge.gallery else None for judge in stage.judges]

@@ -121,7 +121,7 @@ def groups_of(shard: str, keys: Sequence[str], shared: PairKeys, joined: pa.Tabl
 class GroupMerge:
     """From the pairs' keys to which of these belong together; a `openmofi.storage.two_pass.TwoPass`.
 
-    Memory grows with the keys that several pairs share; a sketch of a fixed size (128 MiB a bitmap at most) leaves out
+    Memory grows with the keys that several pairs share; a sketch of a fixed size (16 MiB a bitmap at most) leaves out
     nearly all that one pair alone has.
 
     Attributes:
@@ -131,7 +131,7 @@ class GroupMerge:
     pairs: int
 
     def sketch(self, blocks: Iterable[PairKeys]) -> NDArray[Any]:
-        """(2, 2^bits) bool: whether a pair has a key of each cell (`_cell`), and whether several have."""
+        """(2, 2^bits / 8) uint8, a bit a cell (`_cell`): whether a pair has a key of it, and whether several have."""
         bits = int(np.clip(np.ceil(np.log2(max(self.pairs, 1))) + 4, *_SKETCH_BITS))
         cells = np.zeros((2, 1 << bits), bool)
         seen, shared = cells
@@ -139,7 +139,7 @@ class GroupMerge:
             cell, count = np.unique(_cell(block.values[block.values > 0], len(seen)), return_counts=True)
             shared[cell] |= seen[cell] | (count > 1)
             seen[cell] = True
-        return cells
+        return np.packbits(cells, axis=1)
 
     def combined(self, first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
         """Several have it where several of a part have, or one of each."""
@@ -151,7 +151,8 @@ class GroupMerge:
         """Distinct keys of pairs, 0 for those of cells that are not shared, and how many pairs have them."""
         parts, held, shared = [(np.zeros((3, 0), np.uint64), np.zeros(0, np.int64))], 0, sketch[1]
         for block in blocks:
-            keys = np.where(shared[_cell(block.values, len(shared))], block.values, np.uint64(0))
+            cell = _cell(block.values, 8 * len(shared))
+            keys = np.where(shared[cell >> 3] >> (7 - (cell & 7)) & 1, block.values, np.uint64(0))
             parts.append(_summed([(keys, np.ones(keys.shape[1], np.int64))]))
             held += parts[-1][0].shape[1]
             if held >= max(_HELD, parts[0][0].shape[1]):

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from openmofi.errors import OpenMofiError
-from openmofi.features.entities import EntityFeatures
+from openmofi.features.entity_table import EntityFeatures
 from openmofi.features.store import StoredFeatures
 from openmofi.knowledge.names import normalise
 from openmofi.labeling.read.groups import PairKeys, groups_of

@@ -1,0 +1,169 @@
+"""Text features of a set of entities as one mapped table, and their embeddings, which are computed when asked for.
+
+A worker opens the table of its job. What it holds of it is what its shards touch: the pages of the file that were read,
+which all processes of a machine share, and a bounded number of embeddings.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from openmofi.encoders import Array, Encoder
+from openmofi.errors import OpenMofiError
+from openmofi.storage import read_arrow, write_arrow
+from openmofi.storage.ascending import places_in
+from openmofi.storage.atomic import is_whole
+from openmofi.storage.blocks import arrow_blocks
+
+BLOCK = 16
+"""Entities that are projected together. A matrix product may give a row other last bits in a batch of another size or
+at another place in it: by blocks of the table, an embedding depends on the table alone, and not on who is asked for."""
+KEPT_BYTES = 1 << 28
+"""Of embeddings that are kept for an encoder and its folds together."""
+Ints = NDArray[np.int64]
+Halves = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class EntityFeatures:
+    """Text features of a set of entities.
+
+    Attributes:
+        ids: sorted identifiers, Arrow strings (n,).
+        parts: float16 (≤ m, text_feature_dim), of entities in this order; all but the last have m, a multiple of
+            `BLOCK`.
+        path: where `open` finds them; empty where they are held in memory.
+    """
+
+    ids: pa.Array
+    parts: tuple[Halves, ...]
+    path: str = ""
+
+    @classmethod
+    def of(cls, ids: pa.Array, features: Halves) -> EntityFeatures:
+        """Held in memory: (n, text_feature_dim) features of n sorted identifiers."""
+        return cls(ids, (features,))
+
+    @classmethod
+    def open(cls, path: str) -> EntityFeatures:
+        """Map what `write_entity_table` wrote.
+
+        Raises:
+            OpenMofiError: it is missing or damaged.
+        """
+        ids = read_arrow(_ids(path)).column("id")
+        column = read_arrow(_features(path)).column("feature")
+        dim = column.type.list_size
+        parts = tuple(chunk.flatten().to_numpy().reshape(len(chunk), dim) for chunk in column.chunks)
+        if sum(map(len, parts)) != len(ids):
+            raise OpenMofiError(f"{_features(path)} has other rows than {_ids(path)}.",
+                                "Remove both and start the command again.")
+        return cls(ids.combine_chunks() if ids.num_chunks != 1 else ids.chunk(0),
+                   parts or (np.zeros((0, dim), np.float16),), path)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def features(self) -> Array:
+        """float32 (n, text_feature_dim), of all: 2 GB a million entities of 512 dimensions."""
+        return np.concatenate(self.parts).astype(np.float32)
+
+    def places(self, ids: pa.Array) -> Ints:
+        """(len(ids),) row of each identifier, −1 where it is not among them."""
+        return places_in(self.ids, ids)
+
+    def rows(self, ids: pa.Array) -> Ints:
+        """(len(ids),) row of each identifier.
+
+        Raises:
+            OpenMofiError: one is not among them.
+        """
+        rows = self.places(ids)
+        if len(absent := np.flatnonzero(rows < 0)):
+            raise OpenMofiError(f"The entity {ids[int(absent[0])]} has no embedding.",
+                                "Remove the job's cache and start again.")
+        return rows
+
+    def block(self, number: int) -> Array:
+        """float32 (≤ `BLOCK`, text_feature_dim), the features of the rows from `BLOCK` · `number` on."""
+        part, start = divmod(number * BLOCK, max(len(self.parts[0]), 1))
+        return self.parts[part][start:start + BLOCK].astype(np.float32)
+
+
+def write_entity_table(path: str, ids: pa.Array, dim: int, features: Iterable[NDArray[np.float16]]) -> None:
+    """Write a table that `EntityFeatures.open` maps; `path` is the beginning of its files' names.
+
+    Args:
+        path: see above.
+        ids: sorted identifiers, Arrow strings (n,).
+        dim: of the features.
+        features: (m, dim) of entities, in order.
+
+    Raises:
+        OpenMofiError: it cannot be written.
+    """
+    schema = pa.schema([("feature", pa.list_(pa.float16(), dim))])
+    with arrow_blocks(_features(path), schema) as add:
+        for part in features:
+            add(pa.Table.from_arrays([pa.FixedSizeListArray.from_arrays(pa.array(part.reshape(-1)), dim)],
+                                     schema=schema))
+    # Last of all: it says that the features are there.
+    write_arrow(_ids(path), pa.table({"id": ids}))
+
+
+def has_entity_table(path: str) -> bool:
+    """Whether there is a whole table; one that was cut off is none."""
+    return is_whole(_ids(path)) and is_whole(_features(path))
+
+
+def _ids(path: str) -> str:
+    return f"{path}.ids.arrow"
+
+
+def _features(path: str) -> str:
+    return f"{path}.features.arrow"
+
+
+@dataclass(frozen=True)
+class EntityEmbeddings:
+    """Entities in an encoder's joint space; those that were asked for last are kept.
+
+    Attributes:
+        encoder: projects their features; what it has learned of them beyond their texts is added.
+        entities: the features.
+        most: bytes of embeddings that are kept, but at least one block.
+        kept: blocks by number, the one that was used last at the end.
+    """
+
+    encoder: Encoder
+    entities: EntityFeatures
+    most: int = KEPT_BYTES
+    kept: OrderedDict[int, Array] = field(default_factory=OrderedDict)
+
+    def of(self, rows: Ints) -> Array:
+        """(n,) rows of `entities` → float32 (n, dim), L2-normalised."""
+        distinct, place = np.unique(rows, return_inverse=True)
+        result = np.empty((len(distinct), self.encoder.dim), np.float32)
+        numbers, starts, counts = np.unique(distinct // BLOCK, return_index=True, return_counts=True)
+        for number, start, end in zip(numbers.tolist(), starts, starts + counts, strict=True):
+            result[start:end] = self._block(number)[distinct[start:end] - number * BLOCK]
+        if learned := self.encoder.companions.class_vectors:
+            result = learned.applied(self.entities.ids.take(pa.array(distinct)), result)
+        return result[place]
+
+    def _block(self, number: int) -> Array:
+        block = self.kept.pop(number, None)
+        if block is None:
+            block = self.encoder.project_texts(self.entities.block(number))
+            if self.kept and (len(self.kept) + 1) * BLOCK * 4 * self.encoder.dim > self.most:
+                self.kept.popitem(last=False)
+        self.kept[number] = block
+        return block
