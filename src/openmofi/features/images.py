@@ -103,9 +103,8 @@ def _batches(part: StoredFeatures) -> Iterator[Array]:
 
 
 def _compute(source: ImageSource, store: FeatureStore) -> None:
-    with store.writing(source.name, source.stamp) as add:
+    with store.embedding(source.name, source.stamp) as embed:
         # A source has keys of its own.
         for batch in ahead(source.read(), lambda item: replace(store.prepare(item[1]()), key=item[0]),
                            store.batch_size):
-            prepared = [image for _, image in batch]
-            add(prepared, store.embed(prepared))
+            embed([image for _, image in batch])
