@@ -36,7 +36,8 @@ def test_a_device_that_there_is_not_is_named(device, says):
 def test_a_number_beyond_the_gpus_is_refused_with_those_that_are_there(monkeypatch, count, there):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-    assert [device_named(name) for name in ("auto", "cuda", f"cuda:{count - 1}")] == ["cuda", "cuda", f"cuda:{count - 1}"]
+    assert device_named("auto") == "cuda"
+    assert device_named(f"cuda:{count - 1}") == f"cuda:{count - 1}"
     with pytest.raises(UsageError, match=f"no device 'cuda:7': this machine has {there}"):
         device_named("cuda:7")
 

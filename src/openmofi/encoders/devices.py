@@ -144,7 +144,7 @@ class RowLimit:
         Raises:
             RuntimeError: torch's `OutOfMemoryError`, where one item is too much.
         """
-        parts, start = [], 0
+        parts, start = list[Array](), 0
         while start < len(items) or not parts:
             part = items[start:start + self.rows] if self.rows else items
             try:

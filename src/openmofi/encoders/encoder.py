@@ -184,11 +184,13 @@ class Encoder:
         return as_bytes(image, self.preprocessing) if self.normalises else preprocess(image, self.preprocessing)
 
     def batch(self, preprocessed: Sequence[Any]) -> Any:
-        """Results of `preprocess` → the input of `image_features`, (n, 3, size, size); a list where `takes_images`."""
+        """Results of `preprocess` → the input of `image_features`, (n, 3, size, size) float32, or uint8 where it
+        `normalises`; a list where `takes_images`.
+        """
         return list(preprocessed) if self.takes_images else np.stack(preprocessed)
 
     def image_features(self, pixels: Any) -> Array:
-        """(n, 3, size, size), normalised or uint8 → the image tower's features, float32 (n, feature_dim), not normalised.
+        """What `batch` gives, (n, 3, size, size) → the image tower's features, (n, feature_dim) float32, unnormalised.
 
         Raises:
             OpenMofiError: it embeds different images alike, see `probe`.
@@ -327,8 +329,9 @@ class Encoder:
         return self.reopen(device=device)
 
     def describe(self) -> dict[str, Any]:
-        """What identifies it, as JSON values; `logit_scale` is `None` where it is unknown."""
-        names = ("spec", "fingerprint", "feature_fingerprint", "dim", "feature_dim", "text_feature_dim", "logit_scale")
+        """What identifies it and where it runs, as JSON values; `logit_scale` is `None` where it is unknown."""
+        names = ("spec", "fingerprint", "feature_fingerprint", "dim", "feature_dim", "text_feature_dim", "logit_scale",
+                 "device", "precision")
         return {**{name: getattr(self, name) for name in names}, "preprocessing": asdict(self.preprocessing)}
 
     def __repr__(self) -> str:

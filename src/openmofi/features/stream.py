@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from openmofi.engine.cores import cores
 
@@ -76,7 +76,7 @@ def lane(depth: int = 1) -> Generator[Lane]:
     Raises:
         MemoryError: the thread cannot be started.
     """
-    waiting = deque[Future[object]]()
+    waiting = deque[Future[Any]]()
     with ThreadPoolExecutor(1) as pool:
         def bring(work: Callable[Given, Result], /, *given: Given.args, **named: Given.kwargs) -> Future[Result]:
             while waiting and (len(waiting) > depth or waiting[0].done()):

@@ -128,7 +128,7 @@ class EfficientNetLite0:
         self.network = folded.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def features(self, pixels: Any) -> Array:
-        """(n, 3, size, size), an array or a tensor → float32 (n, 2768). Not to be called from several threads at once."""
+        """An array or tensor (n, 3, size, size) → float32 (n, 2768). Not to be called from several threads at once."""
         return gathered(map(self._batch, in_batches(pixels, _IMAGE_BATCH)), self.dim)
 
     @torch.inference_mode()
