@@ -112,7 +112,6 @@ def over_bare(world: Path, rounds: int) -> tuple[list[harness.Row], dict[str, fl
 def over_stub(world: Path, throughput: int, seconds: float, rounds: int) -> tuple[list[harness.Row], dict[str, float]]:
     """Rows and ratios of the job over a stub, and of decoding alone."""
     import stub
-
     from openmofi.encoders import CALIBRATION_FILE, GALLERY_FILE
     from openmofi.features import FeatureStore, ahead
     from openmofi.pairs import read_pairs

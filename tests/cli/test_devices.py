@@ -1,4 +1,4 @@
-"""A device that is not there is refused in a sentence, by every command that runs an encoder, before it reads a file."""
+"""A device that is not there is refused in a sentence by every command that runs an encoder, before it reads a file."""
 
 import pytest
 

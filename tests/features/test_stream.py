@@ -108,11 +108,15 @@ def test_what_a_lanes_work_raises_is_raised_in_the_caller_and_later_work_is_not_
     def fail():
         raise ValueError("the second")
 
-    with pytest.raises(ValueError, match="the second"), lane(depth=9) as bring:
-        bring(done.append, 1)
-        bring(fail).exception()
-        for number in range(2, 9):
-            bring(done.append, number)
+    def bring_all():
+        with lane(depth=9) as bring:
+            bring(done.append, 1)
+            bring(fail).exception()
+            for number in range(2, 9):
+                bring(done.append, number)
+
+    with pytest.raises(ValueError, match="the second"):
+        bring_all()
     assert done == [1]
 
 
@@ -123,21 +127,22 @@ def test_an_error_of_the_last_work_is_raised_at_the_end():
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_a_caller_that_stops_leaves_no_thread_and_nothing_begins(error):
-    before, held, done = threading.active_count(), threading.Event(), []
-    def slow():
-        # Until the caller has stopped, and what waits has been let go.
-        held.wait(10)
+    before, released, done = threading.active_count(), threading.Event(), []
 
-    # The outer lane waits for the inner one, as tables wait for features.
-    with pytest.raises(error), lane(depth=9) as write, lane(depth=9) as embed:
-        embed(slow)
-        for number in range(5):
-            write(embed(done.append, number).result)
-        threading.Timer(0.05, held.set).start()
-        raise error
+    def stopping():
+        # The outer lane waits for the inner one, as tables wait for features.
+        with lane(depth=9) as write, lane(depth=9) as embed:
+            embed(released.wait, 10)
+            for number in range(5):
+                write(embed(done.append, number).result)
+            release.start()
+            raise error
+
+    release = threading.Timer(0.05, released.set)
+    with pytest.raises(error):
+        stopping()
+    release.join()
     assert done == []
-    held.wait(10)
-    time.sleep(0.1)
     assert threading.active_count() == before
 
 

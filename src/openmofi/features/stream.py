@@ -8,7 +8,7 @@ Nothing waits for a table to be written, and a device for nothing but images; wh
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
@@ -33,7 +33,7 @@ class Lane(Protocol):
 
 
 def ahead(items: Iterable[Item], work: Callable[[Item], Result], size: int, *, threads: int = 0,
-          depth: int = 2) -> Iterator[list[tuple[Item, Result]]]:
+          depth: int = 2) -> Generator[list[tuple[Item, Result]]]:
     """Apply `work` to `items` in threads; yield batches in the order of `items`.
 
     While the caller holds one batch, the next `depth` are being prepared. Which thread does what does not change the

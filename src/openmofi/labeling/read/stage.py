@@ -10,7 +10,7 @@ alone (`linking.py`), when it is known what the whole corpus repeats.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -181,7 +181,8 @@ class ShardReader:
             embed = stack.enter_context(store.embedding(shard.name, shard.fingerprint)) if needs_features else None
             add_texts = stack.enter_context(self._writing_texts(shard)) if needs_texts else None
             write = stack.enter_context(lane())
-            for batch in ahead(read_pairs(shard, store.read), prepare, store.batch_size):
+            batches = stack.enter_context(closing(ahead(read_pairs(shard, store.read), prepare, store.batch_size)))
+            for batch in batches:
                 rows += len(batch)
                 images = [image for _, image in batch]
                 if add_texts:
