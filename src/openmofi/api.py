@@ -129,6 +129,7 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
     from openmofi.pairs import ReadSettings
     from openmofi.pairs.formats.columns import check_patterns, column_setting
 
+    _check_placement(device, precision)
     settings = LabelSettings(
         TextSettings(detector, linker, max_candidates, boilerplate),
         SelectionSettings(template, threshold, target_precision, top_k, sibling_margin), adapt=adapt, rescue=rescue,
@@ -171,6 +172,7 @@ def explain(image: ImageInput, text: str, *, kb: KnowledgeBase | Folder, encoder
     from openmofi.labeling import LabelSettings, SelectionSettings, TextSettings
     from openmofi.storage.copies import cache_folder
 
+    _check_placement(device, precision)
     settings = LabelSettings(TextSettings(detector, linker, max_candidates, boilerplate), SelectionSettings(
         template, threshold, top_k=top_k, sibling_margin=sibling_margin))
     with shown_progress(progress) as shown:
@@ -226,7 +228,7 @@ def audit(labels: Labels | Dataset | Folder, truth: str | Path, *, at_recall: fl
 
 def reinforce(pairs: Pairs, *, labels: Labels | Folder, teachers: str, out: Folder,
               kb: KnowledgeBase | Folder | None = None, dataset: Dataset | Folder | None = None,
-              device: str = "auto", engine: str = "auto", restart: bool = False,
+              device: str = "auto", teacher_precision: str = "fp32", engine: str = "auto", restart: bool = False,
               progress: bool | Progress | None = None, **settings: Any) -> Mapping[str, Any]:
     """Store augmentations, synthetic captions and teachers' embeddings of labelled pairs; no image is copied.
 
@@ -237,7 +239,7 @@ def reinforce(pairs: Pairs, *, labels: Labels | Folder, teachers: str, out: Fold
         out: folder of the store.
         kb: describes the entities in the synthetic captions.
         dataset: only the rows of this dataset.
-        device: of the teachers; `auto` takes a GPU where there is one.
+        device, teacher_precision: of the teachers, as of `load_encoder`.
         engine, restart, progress: as of `label`.
         settings: of `openmofi.reinforcement.ReinforceSettings`, e.g. `augmentations=5`.
 
@@ -250,12 +252,14 @@ def reinforce(pairs: Pairs, *, labels: Labels | Folder, teachers: str, out: Fold
     from openmofi import reinforcement
     from openmofi.engine import engine_named
 
+    _check_placement(device, teacher_precision)
     with shown_progress(progress) as shown:
         return reinforcement.reinforce(
             _shards(pairs), _folder(labels), out,
             reinforcement.ReinforceSettings(reinforcement.parse_teachers(teachers), **settings),
             kb=None if kb is None else _folder(kb), dataset=None if dataset is None else _folder(dataset),
-            device=device, engine=engine_named(engine), progress=shown, restart=restart)
+            device=device, teacher_precision=teacher_precision, engine=engine_named(engine), progress=shown,
+            restart=restart)
 
 
 def train(recipe: str | Path, *, out: Folder, dataset: Dataset | Folder | None = None,
@@ -294,7 +298,7 @@ def train(recipe: str | Path, *, out: Folder, dataset: Dataset | Folder | None =
 def evaluate(protocol: str, *, data: Folder, encoder: EncoderLike | None = None, linker: str = "",
              out: Folder | None = None, cache: Folder | None = None,
              settings: Mapping[str, Any] | Sequence[str] = (), features: str = "auto", half: bool = False,
-             failures: int = 20, device: str = "cpu", precision: str = "fp32",
+             failures: int = 20, device: str = "auto", precision: str = "fp32",
              progress: bool | Progress | None = None) -> Result:
     """Judge an encoder or a linker by a published protocol.
 
@@ -309,7 +313,7 @@ def evaluate(protocol: str, *, data: Folder, encoder: EncoderLike | None = None,
         features: `joint`, `backbone`, or `auto`: joint where there is one.
         half: keep features as float16.
         failures: worst queries on the page beside the result.
-        device, precision: of an encoder that is given by its spec.
+        device, precision: of an encoder that is given by its spec; the device also of a linker.
         progress: see the head of this module.
 
     Raises:
@@ -323,6 +327,7 @@ def evaluate(protocol: str, *, data: Folder, encoder: EncoderLike | None = None,
     from openmofi.storage.copies import cache_folder
 
     check_judged(protocol_named(protocol), encoder=bool(encoder), linker=bool(linker))
+    _check_placement(device, precision)
     for folder in (out, cache):
         if folder:
             make_folder(folder)
@@ -342,7 +347,7 @@ def export(encoder: EncoderLike, out: Folder, *, format: Literal["onnx", "openvi
     """Export an encoder; it opens as `onnx:OUT` or `openvino:OUT` anywhere an encoder is taken.
 
     Args:
-        encoder: an `Encoder` or a spec.
+        encoder: an `Encoder` or a spec; written and compared on the CPU.
         out: the folder to write.
         format: of the graphs.
         precision: `fp32`, `bf16` (OpenVINO) or `int8`.
@@ -357,7 +362,7 @@ def export(encoder: EncoderLike, out: Folder, *, format: Literal["onnx", "openvi
     from openmofi.encoders.export.export_settings import ExportSettings
     from openmofi.encoders.export.job import export_encoder
 
-    settings, opened = ExportSettings(format, precision, max_loss), _encoder(encoder)
+    settings, opened = ExportSettings(format, precision, max_loss), _encoder(encoder, "cpu")
     patterns = [images] if isinstance(images, str | Path) else list(images)
     return export_encoder(opened, Path(out), settings,
                           samples_of([str(pattern) for pattern in patterns], opened.preprocessing.size,
@@ -386,6 +391,15 @@ def _kb(kb: KnowledgeBase | Folder, progress: Progress | None = None) -> Knowled
     from openmofi.knowledge import KnowledgeBase
 
     return KnowledgeBase.open(kb, progress=progress) if isinstance(kb, str | Path) else kb
+
+
+def _check_placement(device: str, precision: str) -> None:
+    """Refuse a device that is not there, or an unknown precision, before any work."""
+    from openmofi.encoders.devices import check_precision, device_named
+
+    check_precision(precision)
+    if device != "auto":
+        device_named(device)
 
 
 def _encoder(encoder: EncoderLike, device: str = "auto", precision: str = "fp32") -> Encoder:

@@ -22,6 +22,7 @@ class Eye:
 
     spec, fingerprint, feature_fingerprint = "eye", "eye-1", "eye-features"
     dim, feature_dim, text_feature_dim, logit_scale = 3, 3 * SIDE * SIDE, 3, 1.0
+    device, precision = "cpu", "fp32"
     preprocessing = Preprocessing(SIDE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
     def __init__(self, texts: bool = True, joint: bool = True) -> None:

@@ -67,7 +67,8 @@ def run(
     features: Annotated[str, typer.Option(help="joint, backbone, or auto: joint where there is one.")] = "auto",
     half: Annotated[bool, typer.Option("--half", help="Keep features as float16.")] = False,
     failures: Annotated[int, typer.Option(min=0, help="Worst queries on the page beside the result.")] = 20,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …")] = "cpu",
+    device: Annotated[str, typer.Option(help="Of the encoder or linker: auto, cpu, cuda, cuda:1 …")] = "auto",
+    precision: Annotated[str, typer.Option(help="Of the encoder's towers: fp32, bf16 or fp16.")] = "fp32",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Evaluate an encoder, or a linker, by a protocol of `openmofi eval --list`, named in place of PROTOCOL."""
@@ -77,7 +78,7 @@ def run(
 
     result = api.evaluate(name, data=data, encoder=encoder, linker=linker, out=out, cache=cache,
                           settings=settings or (), features=features, half=half, failures=failures,
-                          device=device, progress=not as_json)
+                          device=device, precision=precision, progress=not as_json)
     plain = result.as_dict() | ({"written": str(result_path(out, result))} if out else {})
     if as_json:
         print_json(plain)

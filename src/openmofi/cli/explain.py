@@ -25,6 +25,8 @@ def explain(
     template: Annotated[str, typer.Option(help="Entity text for the encoder.")] = "{name}: {description}",
     cache: Annotated[Path | None, typer.Option(
         parser=output_path, help="Keeps entity embeddings (default: ~/.cache/openmofi).")] = None,
+    device: Annotated[str, typer.Option(help="Of the encoder: auto, cpu, cuda, cuda:1 …")] = "auto",
+    precision: Annotated[str, typer.Option(help="Of the encoder's towers: fp32, bf16 or fp16.")] = "fp32",
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Show mentions, candidates with priors, coherence and image scores, and the verdict with its reason."""
@@ -32,7 +34,7 @@ def explain(
 
     explanation = api.explain(
         image, text, kb=kb, encoder=encoder, calibration=calibration, detector=detector, linker=linker,
-        threshold=threshold, template=template, cache=cache, progress=not as_json)
+        threshold=threshold, template=template, cache=cache, device=device, precision=precision, progress=not as_json)
     if as_json:
         print_json(explanation.as_dict())
     else:

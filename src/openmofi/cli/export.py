@@ -26,7 +26,7 @@ def export(
     """Export an encoder; opens as onnx:DIR or openvino:DIR anywhere an encoder is taken."""
     from openmofi import api
 
-    encoder = api.load_encoder(spec)
+    encoder = api.load_encoder(spec, device="cpu")
     agreement = api.export(encoder, out, format=style, precision=precision, images=images or (), max_loss=max_loss,
                            restart=restart)
     beside = [path.name for path in encoder.companions.files]

@@ -35,6 +35,7 @@ def reinforce(
     size: Annotated[int, typer.Option(help="Pixels a side of an augmentation (default: the largest teacher's).")] = 0,
     batch_size: Annotated[int, typer.Option(help="Augmentations a forward pass.")] = 64,
     device: Annotated[str, typer.Option(help="Of the teachers: auto, cpu, cuda, cuda:1 …")] = "auto",
+    teacher_precision: Annotated[str, typer.Option(help="Of the teachers' towers: fp32, bf16 or fp16.")] = "fp32",
     engine: Annotated[str, typer.Option(
         help="auto, local, processes:N, ray or ray:ADDRESS; 'ray?gpus=0.5&cpus=2' reserves for an actor.")] = "auto",
     seed: Annotated[int, typer.Option(help="Of the augmentations and texts.")] = 0,
@@ -58,9 +59,9 @@ def reinforce(
     counts = api.reinforce(
         shards, labels=required(labels, "folder of labels", "Add --labels LABELS."), teachers=teachers,
         out=required(out, "folder for the store", "Add -o STORE."), kb=kb, dataset=dataset, device=device,
-        engine=engine, restart=restart, progress=not as_json, augmentations=augmentations, captions=captions,
-        captioner=captioner, entity_scores=entity_scores, precision=precision, size=size, batch_size=batch_size,
-        seed=seed)
+        teacher_precision=teacher_precision, engine=engine, restart=restart, progress=not as_json,
+        augmentations=augmentations, captions=captions, captioner=captioner, entity_scores=entity_scores,
+        precision=precision, size=size, batch_size=batch_size, seed=seed)
     if as_json:
         print_json(counts)
     else:

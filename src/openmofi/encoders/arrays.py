@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +14,6 @@ from openmofi.encoders.protocol import Array
 if TYPE_CHECKING:
     import torch
 
-_log = logging.getLogger(__name__)
 _Items = TypeVar("_Items", Array, list[str])
 
 
@@ -34,23 +32,6 @@ def in_batches(items: _Items, size: int) -> Iterator[_Items]:
 def gathered(parts: Iterable[Array], dim: int) -> Array:
     """The parts below one another, float32 (n, dim); (0, dim) where there are none."""
     return np.concatenate([np.zeros((0, dim), np.float32), *parts]).astype(np.float32, copy=False)
-
-
-def within_memory(tower: Callable[[_Items], Array], items: _Items) -> Array:
-    """What a tower gives for a batch; in halves where the device has too little memory for it, down to one item.
-
-    Raises:
-        RuntimeError: torch's `OutOfMemoryError`, where one item is too much.
-    """
-    try:
-        return tower(items)
-    except RuntimeError as error:
-        # By its name: encoders of an array's functions need no torch.
-        if type(error).__name__ != "OutOfMemoryError" or len(items) < 2:
-            raise
-    _log.warning("The device has too little memory for a batch of %d; it is done in halves.", len(items))
-    half = len(items) // 2
-    return np.concatenate([within_memory(tower, part) for part in (items[:half], items[half:])])
 
 
 def by_tokens(texts: Sequence[str], tokens: Callable[[list[str]], Sequence[Any]],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -14,9 +13,10 @@ from weakref import WeakValueDictionary
 import numpy as np
 from PIL import Image
 
-from openmofi.encoders.arrays import by_tokens, gathered, in_batches, normalised, within_memory
+from openmofi.encoders.arrays import by_tokens, gathered, in_batches, normalised
 from openmofi.encoders.companions import Companions
-from openmofi.encoders.preprocess import ImageInput, as_image, bounded, preprocess
+from openmofi.encoders.devices import RowLimit, autocast, check_precision, normalised_on
+from openmofi.encoders.preprocess import ImageInput, as_bytes, as_image, bounded, preprocess
 from openmofi.encoders.probe import require_distinct
 from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.errors import OpenMofiError, UsageError
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from openmofi.encoders.heads import Head
     from openmofi.encoders.networks import Networks
 
-PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
-"""Precision → torch's name of it."""
 _BATCH = 64
 _ImageTower = Callable[[Any], Array]
 _TextTower = Callable[[Sequence[str]], Array]
@@ -105,6 +103,7 @@ class Encoder:
         reopen: opens it again; can be pickled.
         exact: the same in fp32, where `precision` is another.
         calibrations: those that label jobs of this process fitted for it, by key; `openmofi.explain` finds them there.
+        row_limit: images that its device holds at a time.
     """
 
     spec: str
@@ -129,6 +128,7 @@ class Encoder:
     reopen: Callable[..., Encoder] | None = None
     exact: Encoder | None = None
     calibrations: dict[str, str | Path] = field(default_factory=dict)
+    row_limit: RowLimit = field(default_factory=RowLimit)
 
     @classmethod
     def of(cls, spec: str, towers: Towers, preprocessing: Preprocessing, logit_scale: float | None) -> Encoder:
@@ -170,26 +170,35 @@ class Encoder:
         self.project_texts(np.zeros((1, self.text_feature_dim), np.float32))
         self.project_images(np.zeros((1, self.feature_dim), np.float32))
 
+    @property
+    def normalises(self) -> bool:
+        """Whether images go to its device as bytes and are normalised there, see `devices.normalised_on`."""
+        return self.device != "cpu" and self.preprocessing.antialias and not self.takes_images
+
     def preprocess(self, image: Image.Image) -> Any:
-        """A PIL image → float32 (3, size, size), normalised; the image, see `bounded`, where `takes_images`.
-        Thread-safe.
+        """A PIL image → float32 (3, size, size), normalised; uint8 where the encoder `normalises`; the image, see
+        `bounded`, where `takes_images`. Thread-safe.
         """
-        return bounded(image) if self.takes_images else preprocess(image, self.preprocessing)
+        if self.takes_images:
+            return bounded(image)
+        return as_bytes(image, self.preprocessing) if self.normalises else preprocess(image, self.preprocessing)
 
     def batch(self, preprocessed: Sequence[Any]) -> Any:
-        """Results of `preprocess` → the input of `image_features`, (n, 3, size, size); a list where `takes_images`."""
+        """Results of `preprocess` → the input of `image_features`, (n, 3, size, size) float32, or uint8 where it
+        `normalises`; a list where `takes_images`.
+        """
         return list(preprocessed) if self.takes_images else np.stack(preprocessed)
 
     def image_features(self, pixels: Any) -> Array:
-        """(n, 3, size, size) → the image tower's features, float32 (n, feature_dim), not normalised.
+        """What `batch` gives, (n, 3, size, size) → the image tower's features, (n, feature_dim) float32, unnormalised.
 
         Raises:
             OpenMofiError: it embeds different images alike, see `probe`.
         """
         if len(pixels):
             require_distinct(self, "images")
-        with self._autocast():
-            return gathered((within_memory(self.image_tower, batch) for batch in in_batches(pixels, _BATCH)),
+        with autocast(self.device, self.precision):
+            return gathered((self.row_limit.within(self._image_batch, batch) for batch in in_batches(pixels, _BATCH)),
                             self.feature_dim)
 
     def text_features(self, texts: Sequence[str]) -> Array:
@@ -204,8 +213,8 @@ class Encoder:
             raise self._lacks_texts()
         if len(texts):
             require_distinct(self, "texts")
-        with self._autocast():
-            return within_memory(self.text_tower, list(texts))
+        with autocast(self.device, self.precision):
+            return self.text_tower(list(texts))
 
     def project_images(self, features: Array) -> Array:
         """(n, feature_dim) → joint space, float32 (n, dim), L2-normalised.
@@ -320,8 +329,9 @@ class Encoder:
         return self.reopen(device=device)
 
     def describe(self) -> dict[str, Any]:
-        """What identifies it, as JSON values; `logit_scale` is `None` where it is unknown."""
-        names = ("spec", "fingerprint", "feature_fingerprint", "dim", "feature_dim", "text_feature_dim", "logit_scale")
+        """What identifies it and where it runs, as JSON values; `logit_scale` is `None` where it is unknown."""
+        names = ("spec", "fingerprint", "feature_fingerprint", "dim", "feature_dim", "text_feature_dim", "logit_scale",
+                 "device", "precision")
         return {**{name: getattr(self, name) for name in names}, "preprocessing": asdict(self.preprocessing)}
 
     def __repr__(self) -> str:
@@ -333,17 +343,15 @@ class Encoder:
                                 "Open it with open_encoder or as_encoder.")
         return _reopened, (self.reopen, self.spec, self.device, self.fingerprint)
 
+    def _image_batch(self, pixels: Any) -> Array:
+        if getattr(pixels, "dtype", None) == np.uint8:
+            pixels = normalised_on(self.device, pixels, self.preprocessing)
+        return self.image_tower(pixels)
+
     def _named_by(self, change: Any) -> Encoder:
         """With fingerprints that say what was changed about it."""
         return replace(self, fingerprint=fingerprint([self.fingerprint, change]),
                        feature_fingerprint=fingerprint([self.feature_fingerprint, change]))
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if self.precision == "fp32":
-            return nullcontext()
-        import torch
-
-        return torch.autocast(torch.device(self.device).type, getattr(torch, PRECISIONS[self.precision]))
 
     def _decoded(self, images: Iterator[tuple[int, ImageInput]], size: int) -> Iterator[list[Any]]:
         while part := [self.preprocess(as_image(image, self.preprocessing, f"Image {number}"))
@@ -361,12 +369,12 @@ class Encoder:
 
 
 def _text_tower(towers: Towers) -> _TextTower | None:
-    text, tokens, dim = towers.text, towers.tokens, towers.text_dim or towers.dim
+    text, tokens, dim, limit = towers.text, towers.tokens, towers.text_dim or towers.dim, RowLimit()
     if text is None:
         return None
     if tokens is None:
         return lambda texts: text(list(texts))
-    return lambda texts: by_tokens(texts, tokens, text, dim, _BATCH)
+    return lambda texts: by_tokens(texts, tokens, lambda rows: limit.within(text, rows), dim, _BATCH)
 
 
 def _in_precision(reopen: Callable[[], Encoder], precision: str) -> Encoder:
@@ -387,13 +395,3 @@ def _reopened(reopen: Callable[[], Encoder], spec: str, device: str, expected: s
                             "Put the same checkpoint on every machine, and leave it unchanged while a job runs.")
     _reopened_here[spec, device, expected] = encoder
     return encoder
-
-
-def check_precision(precision: str) -> None:
-    """Refuse a precision that no encoder has.
-
-    Raises:
-        UsageError: it is not among `PRECISIONS`.
-    """
-    if precision not in PRECISIONS:
-        raise UsageError(f"unknown value {precision!r} for precision; use {', '.join(PRECISIONS)}.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from openmofi.encoders.arrays import numpy_of
+from openmofi.encoders.devices import on_device
 from openmofi.encoders.protocol import Array
 from openmofi.errors import OpenMofiError
 
@@ -107,7 +108,7 @@ def head_on_arrays(head: Head | None, device: str = "cpu") -> Callable[[Array], 
 
         # A copy: features may be read-only memory of a file, which tensors cannot be made over.
         with torch.inference_mode():
-            return numpy_of(apply_head(parameters, torch.from_numpy(np.array(features, np.float32)).to(device)))
+            return numpy_of(apply_head(parameters, on_device(np.array(features, np.float32), device)))
 
     return apply
 

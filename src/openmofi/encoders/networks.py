@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from openmofi.encoders.arrays import numpy_of, padded
+from openmofi.encoders.devices import on_device
 from openmofi.encoders.heads import Head, apply_head
 from openmofi.encoders.protocol import Array
 from openmofi.encoders.tokens import TOKENIZER_FILE, HuggingFaceTokens, Tokens, WordPieceTokens, opened_tokenizer
@@ -72,12 +73,11 @@ class Called(nn.Module):
 
 
 def on_arrays(network: Callable[..., torch.Tensor], device: str) -> Callable[[Any], Array]:
-    """A network as a function of a batch: an array, or a list of tensors of one shape → float32 (n, dim)."""
+    """A network as a function of a batch: an array, a tensor, or a list of tensors of one shape → float32 (n, dim)."""
 
     @torch.inference_mode()
     def run(batch: Any) -> Array:
-        inputs = torch.stack(batch) if isinstance(batch, list) else torch.from_numpy(batch)
-        return numpy_of(network(inputs.to(device)))
+        return numpy_of(network(on_device(torch.stack(batch) if isinstance(batch, list) else batch, device)))
 
     return run
 
@@ -94,7 +94,7 @@ def on_tokens(network: Callable[..., torch.Tensor], device: str, *, filler: int 
 
     @torch.inference_mode()
     def run(rows: list[Any]) -> Array:
-        inputs = [torch.from_numpy(values).to(device) for values in padded(rows, filler)]
+        inputs = [on_device(values, device) for values in padded(rows, filler)]
         return numpy_of(network(*inputs[: 1 + masked]))
 
     return run

@@ -73,20 +73,34 @@ def preprocess(image: Image.Image, settings: Preprocessing) -> Array:
     With antialias the image is resized by Pillow, as open_clip and torchvision do with images; without it by
     PyTorch on the 0..1 tensor, as MOFI's checkpoints expect (`huggingface_preprocessing`).
     """
-    rgb = image if image.mode == "RGB" else image.convert("RGB")
-    rgb = _bounded(rgb, settings)
     if not settings.antialias:
-        return _preprocess_tensor(rgb, settings)
-    resized = rgb.resize(_target(rgb.size, settings), _FILTERS[settings.interpolation])
-    pixels = np.asarray(resized)
-    if settings.resize == "shortest":
-        pixels = _centre(pixels, settings)
-    table = _lookup(settings.mean, settings.std)
+        return _preprocess_tensor(_readied(image, settings), settings)
+    pixels = _resized(image, settings)
+    table = byte_values(settings.mean, settings.std)
     normalised = np.empty((3, *pixels.shape[:2]), np.float32)
     for channel in range(3):
         # A byte is never beyond the table; asked to clip, numpy does not check.
         np.take(table[channel], pixels[..., channel], out=normalised[channel], mode="clip")
     return normalised
+
+
+def as_bytes(image: Image.Image, settings: Preprocessing) -> NDArray[np.uint8]:
+    """An image → uint8 (3, size, size): `preprocess` but for the normalisation, see `devices.normalised_on`.
+
+    `settings` antialias.
+    """
+    return np.ascontiguousarray(_resized(image, settings).transpose(2, 0, 1))
+
+
+def _resized(image: Image.Image, settings: Preprocessing) -> NDArray[np.uint8]:
+    """(height, width, 3), by Pillow."""
+    rgb = _readied(image, settings)
+    pixels = np.asarray(rgb.resize(_target(rgb.size, settings), _FILTERS[settings.interpolation]))
+    return _centre(pixels, settings) if settings.resize == "shortest" else pixels
+
+
+def _readied(image: Image.Image, settings: Preprocessing) -> Image.Image:
+    return _bounded(image if image.mode == "RGB" else image.convert("RGB"), settings)
 
 
 def _bounded(image: Image.Image, settings: Preprocessing) -> Image.Image:
@@ -122,7 +136,7 @@ def _start(length: int, settings: Preprocessing) -> int:
 
 
 @cache
-def _lookup(mean: tuple[float, ...], std: tuple[float, ...]) -> Array:
+def byte_values(mean: tuple[float, ...], std: tuple[float, ...]) -> Array:
     """(3, 256): what each byte becomes in each channel; the same float32 steps as ToTensor and Normalize."""
     values = np.arange(256, dtype=np.float32) / np.float32(255)
     return np.stack([(values - np.float32(m)) / np.float32(s) for m, s in zip(mean, std, strict=True)])

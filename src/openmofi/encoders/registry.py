@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from openmofi.config.near import did_you_mean
-from openmofi.encoders.encoder import Encoder, check_precision
+from openmofi.encoders.devices import check_precision, device_named
+from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.folder import SPEC_FILE, is_heads, open_heads, read_description
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 from openmofi.storage.folders import local_folder
@@ -55,7 +56,8 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
         raise _unknown(spec, prefix)
     check_precision(precision)
     try:
-        device = _placed(device, prefix)
+        # What was exported runs on the CPU, and needs no PyTorch to say so.
+        device = "cpu" if device == "auto" and prefix in _EXPORTED else device_named(device)
         encoder = opener(spec, rest, device, bases)
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error.name or "torch", "torch") from error
@@ -68,27 +70,6 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
                             "Check that its files are whole and belong together.") from error
     reopen = partial(open_encoder, spec, device=device)
     return replace(encoder, device=device, reopen=reopen).with_precision(precision)
-
-
-def _placed(device: str, prefix: str) -> str:
-    """Torch's name of the device.
-
-    Raises:
-        UsageError: there is no such device.
-    """
-    if device == "cpu" or (device == "auto" and prefix in _EXPORTED):
-        return "cpu"
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        kind = torch.device(device).type
-    except RuntimeError as error:
-        raise UsageError(f"Unknown device {device!r}.", "Use auto, cpu, cuda, or cuda:1 and so on.") from error
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"No CUDA device here for {device!r}.", "Use auto or cpu, or a CUDA build of PyTorch.")
-    return device
 
 
 def _named_folder(name: str) -> Path:

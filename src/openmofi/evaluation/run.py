@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from openmofi.config import did_you_mean, settings_from
 from openmofi.encoders import Encoder
+from openmofi.encoders.devices import device_named
 from openmofi.engine import Progress
 from openmofi.errors import UsageError
 from openmofi.evaluation.features import Features
@@ -97,7 +98,7 @@ def evaluate(name: str, encoder: Encoder | None, data: str | Path, cache: str | 
         data: folder or file, in the protocol's layout.
         cache: folder that keeps features.
         progress: receives the progress.
-        linker, device: see `Subject`.
+        linker, device: see `Subject`; `auto` is CUDA where there is one.
         overrides: `KEY=VALUE` of the protocol's settings.
         choice, half: see `Features`.
         failures: number of worst queries to return.
@@ -114,7 +115,8 @@ def evaluate(name: str, encoder: Encoder | None, data: str | Path, cache: str | 
         prepared = protocol.prepare(encoder, settings) if protocol.prepare else encoder
         features = Features(prepared, Path(cache), progress, choice, half)
     started = time.perf_counter()
-    measured = protocol.measure(Subject(Path(data), settings, progress, failures, features, linker, device))
+    judge = device_named(device) if linker else "cpu"
+    measured = protocol.measure(Subject(Path(data), settings, progress, failures, features, linker, judge))
     seconds = time.perf_counter() - started
     return Evaluated(_result(protocol, settings, measured, features, str(data), seconds), measured.items,
                      measured.failures, features)

@@ -7,6 +7,7 @@ that the label job takes with large JPEGs would change the figures of an evaluat
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -103,9 +104,8 @@ def _batches(part: StoredFeatures) -> Iterator[Array]:
 
 
 def _compute(source: ImageSource, store: FeatureStore) -> None:
-    with store.writing(source.name, source.stamp) as add:
-        # A source has keys of its own.
-        for batch in ahead(source.read(), lambda item: replace(store.prepare(item[1]()), key=item[0]),
-                           store.batch_size):
-            prepared = [image for _, image in batch]
-            add(prepared, store.embed(prepared))
+    # A source has keys of its own.
+    batches = ahead(source.read(), lambda item: replace(store.prepare(item[1]()), key=item[0]), store.batch_size)
+    with store.embedding(source.name, source.stamp) as embed, closing(batches):
+        for batch in batches:
+            embed([image for _, image in batch])

@@ -14,7 +14,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from openmofi.config import settings_from
 from openmofi.encoders import Array, Encoder
 from openmofi.errors import OpenMofiError
+from openmofi.features.stream import lane
 from openmofi.pairs import ImageRefused, ReadSettings, describe
 from openmofi.pairs.images.decode import MAX_PIXELS, decoding
 from openmofi.pairs.images.formats import HEIC, heic_readable
@@ -273,6 +274,30 @@ class FeatureStore:
         if usable:
             features[usable] = self.encoder.image_features(self.encoder.batch([images[row].pixels for row in usable]))
         return features
+
+    @contextmanager
+    def embedding(self, name: str, stamp: str, *, first: bool = False,
+                  ) -> Generator[Callable[[Sequence[PreparedImage]], None]]:
+        """Embed a shard's images and keep their features: what is yielded takes the images in order, in batches.
+
+        It waits for the encoder only where two batches are before it, and the encoder does not wait for the file.
+
+        Args:
+            name, stamp, first: see `writing`.
+
+        Raises:
+            OpenMofiError: the cache cannot be written.
+        """
+        def embedded(images: Sequence[PreparedImage]) -> tuple[list[PreparedImage], Array]:
+            features = self.embed(images)
+            return [replace(image, pixels=None) for image in images], features
+
+        with self.writing(name, stamp, first=first) as add, lane() as write, lane() as embed:
+            def take(images: Sequence[PreparedImage]) -> None:
+                rows = embed(embedded, images)
+                write(lambda: add(*rows.result()))
+
+            yield take
 
     @contextmanager
     def writing(self, name: str, stamp: str, *, first: bool = False,

@@ -1,21 +1,39 @@
-"""Batches of items in order, the next of them being prepared in threads while the caller works on one."""
+"""Batches of items in order, the next of them being prepared in threads while the caller works on one.
+
+    caller: reads items ─► `ahead`: decoding threads ─► `lane`: a device ─► `lane`: tables
+
+Nothing waits for a table to be written, and a device for nothing but images; what each part holds is bounded.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
-from typing import TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from openmofi.engine.cores import cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Given = ParamSpec("Given")
+
+
+class Lane(Protocol):
+    """See `lane`."""
+
+    def __call__(self, work: Callable[Given, Result], /, *given: Given.args, **named: Given.kwargs) -> Future[Result]:
+        """Do `work` after all that came before; waits where too much is waiting.
+
+        Raises:
+            Exception: what earlier work raised.
+        """
 
 
 def ahead(items: Iterable[Item], work: Callable[[Item], Result], size: int, *, threads: int = 0,
-          depth: int = 2) -> Iterator[list[tuple[Item, Result]]]:
+          depth: int = 2) -> Generator[list[tuple[Item, Result]]]:
     """Apply `work` to `items` in threads; yield batches in the order of `items`.
 
     While the caller holds one batch, the next `depth` are being prepared. Which thread does what does not change the
@@ -45,9 +63,40 @@ def ahead(items: Iterable[Item], work: Callable[[Item], Result], size: int, *, t
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _submitted(pool: ThreadPoolExecutor, work: Callable[[Item], Result], item: Item) -> Future[Result]:
+@contextmanager
+def lane(depth: int = 1) -> Generator[Lane]:
+    """A thread that does work in the order in which it comes; at the end of the block all is done.
+
+    What work raises is raised in the caller, when it next brings some or at the end. Where the block raises, what has
+    not begun is not done. Work may wait for the future of a lane that was entered later.
+
+    Args:
+        depth: how many pieces of work may wait beside the one that is being done.
+
+    Raises:
+        MemoryError: the thread cannot be started.
+    """
+    waiting = deque[Future[Any]]()
+    with ThreadPoolExecutor(1) as pool:
+        def bring(work: Callable[Given, Result], /, *given: Given.args, **named: Given.kwargs) -> Future[Result]:
+            while waiting and (len(waiting) > depth or waiting[0].done()):
+                waiting.popleft().result()
+            future = _submitted(pool, work, *given, **named)
+            waiting.append(future)
+            return future
+
+        try:
+            yield bring
+            while waiting:
+                waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _submitted(pool: ThreadPoolExecutor, work: Callable[Given, Result], /, *given: Given.args,
+               **named: Given.kwargs) -> Future[Result]:
     try:
-        return pool.submit(work, item)
+        return pool.submit(work, *given, **named)
     except RuntimeError as error:
         # Python starts its threads here, and has no error of its own for a machine that has no room for another.
         raise MemoryError(f"{error} to decode images") from error

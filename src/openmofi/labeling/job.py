@@ -105,7 +105,7 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
         of their probabilities), `boilerplate` (`mentions`, of these `marked`, by `reasons`, and the commonest repeated
         `pieces` with their rows), `entities` that were judged, `threshold`, `calibration` (`source`: `fitted` on these
         pairs, `stored` of others, or `blended`; and `openmofi.labeling.calibrate.report.describe`'s), `advice` where
-        hardly anything was accepted; the `device` of the encoder; with an adapter `adapter` (see
+        hardly anything was accepted; the encoder's `device` and `precision`; with an adapter `adapter` (see
         `openmofi.labeling.adapt.check.AdapterCheck`); with verdicts `verdicts`; where images are of formats that are
         not read, `unread_formats` (name → images).
 
@@ -178,7 +178,8 @@ def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: st
     if missing:
         raise OpenMofiError(f"The labels in {out} cannot be read.", "Start the command again: they are made again.")
     counts = _count(labels, corpus, correction) | {
-        "device": encoder.device, "entities": len(corpus.entities), "threshold": threshold}
+        "device": encoder.device, "precision": encoder.precision, "entities": len(corpus.entities),
+        "threshold": threshold}
     if adapter:
         counts["adapter"] = adapter
     calibration = judges[0].calibration

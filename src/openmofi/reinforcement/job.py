@@ -38,7 +38,7 @@ _NAMED = 10
 
 def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, settings: ReinforceSettings, *,
               kb: str | Path | None = None, dataset: str | Path | None = None, device: str = "cpu",
-              engine: Engine | None = None, progress: Progress | None = None,
+              teacher_precision: str = "fp32", engine: Engine | None = None, progress: Progress | None = None,
               restart: bool = False) -> dict[str, Any]:
     """Compute and store teachers' knowledge of labelled pairs; continues where an earlier run stopped.
 
@@ -53,13 +53,14 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
             every usable pair is.
         device: torch's name of the teachers' device; `auto` is CUDA where it is available. It may change the last bits
             of an embedding.
+        teacher_precision: of their towers: `fp32`, `bf16` or `fp16`; part of their fingerprints.
         engine, progress: how it runs, what reports its progress.
         restart: remove what was made in `out` before, and begin anew.
 
     Returns:
         `rows`, `status` (status → rows), `refused` (names of the first images that could not be used), `own_texts`
-        (samples without synthetic texts: their own stands in), `fidelity` (teacher → precision →
-        `kl`, `absolute`, over `fidelity_samples`), `bytes`, `bytes_per_sample`.
+        (samples without synthetic texts: their own stands in), the `device` of the teachers, `fidelity` (teacher →
+        precision → `kl`, `absolute`, over `fidelity_samples`), `bytes`, `bytes_per_sample`.
 
     Raises:
         UsageError: scores of entities without a knowledge base, or of more entities than the labels accept.
@@ -73,7 +74,7 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
     folder = Folder.open(labels, "labels")
     inputs = _inputs(folder, shards, kb, dataset, progress)
     entities = accepted_ids(folder, settings.entity_scores) if settings.entity_scores else []
-    teachers, encoders = open_teachers(settings.teachers, device)
+    teachers, encoders = open_teachers(settings.teachers, device, teacher_precision)
     largest = max((encoder.preprocessing for encoder in encoders), key=lambda preprocessing: preprocessing.size)
     settings = replace(settings, size=settings.size or largest.size)
     inputs |= {f"/teacher/{teacher.name}": teacher.fingerprint for teacher in teachers}
@@ -97,7 +98,9 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
                 if missing:
                     progress.begin("reinforce", len(missing))
                     session.run(stage, missing, progress)
-        counts = _count(stage, shards)
+        # What was stored before was made where it says.
+        earlier = None if missing else manifest.counts.get("device")
+        counts = {**_count(stage, shards), "device": earlier or encoders[0].device}
         finish_manifest(out, manifest, counts)
         return counts
 

@@ -100,22 +100,22 @@ def _number(text: str) -> float | None:
 
 
 def open_teachers(chosen: Sequence[TeacherSpec],
-                  device: str = "cpu") -> tuple[tuple[Teacher, ...], tuple[Encoder, ...]]:
+                  device: str = "cpu", precision: str = "fp32") -> tuple[tuple[Teacher, ...], tuple[Encoder, ...]]:
     """Open the encoders and describe them as teachers.
 
     Args:
         chosen: specs and scales.
-        device: see `openmofi.encoders.open_encoder`.
+        device, precision: see `openmofi.encoders.open_encoder`.
 
     Raises:
-        UsageError: the device does not exist.
+        UsageError: the device does not exist, or a teacher cannot run in the precision.
         OpenMofiError: an encoder cannot be opened, or it has no joint space of images and texts.
     """
     teachers: list[Teacher] = []
     encoders: list[Encoder] = []
     for choice in chosen:
         bases = [encoder.heads.base for encoder in encoders if encoder.heads]
-        encoder = open_encoder(choice.spec, device=device, bases=bases)
+        encoder = open_encoder(choice.spec, device=device, precision=precision, bases=bases)
         encoder.require_comparison()
         name = _name(choice.spec, [teacher.name for teacher in teachers])
         teachers.append(Teacher(name, choice.spec, encoder.dim, choice.scale, encoder.preprocessing,

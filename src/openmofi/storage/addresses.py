@@ -11,7 +11,6 @@ store's own library in its own ways.
 from __future__ import annotations
 
 import io
-import os
 import re
 import tempfile
 from collections.abc import Generator, Iterable, Mapping
@@ -258,7 +257,7 @@ def names_in(folder: str | Path) -> list[str]:
     with store_errors(folder):
         try:
             if not is_remote(folder):
-                return sorted(os.listdir(root))
+                return sorted(path.name for path in Path(root).iterdir())
             listed = filesystem.ls(root, detail=False)
         except (FileNotFoundError, NotADirectoryError):
             return []

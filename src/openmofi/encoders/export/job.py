@@ -73,7 +73,7 @@ def export_encoder(encoder: Encoder, out: str | Path, settings: ExportSettings, 
     beside the export. An export that is finished already is not made again.
 
     Args:
-        encoder: on the CPU.
+        encoder: opened again on the CPU, if it is elsewhere.
         out: where.
         settings: see there.
         samples: to compare, and to calibrate `int8` of OpenVINO, on.
@@ -87,6 +87,7 @@ def export_encoder(encoder: Encoder, out: str | Path, settings: ExportSettings, 
     """
     for package in _PACKAGES[settings.format]:
         imported(package)
+    encoder = encoder.to("cpu")
     _networks(encoder)
     described = {"encoder": encoder.spec, "format": settings.format, "precision": settings.precision}
     inputs = {"/encoder": encoder.fingerprint, "/samples": samples.fingerprint}

@@ -15,6 +15,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from openmofi.encoders.arrays import by_tokens, gathered, in_batches, numpy_of, padded, weights_fingerprint
+from openmofi.encoders.devices import on_device
 from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.fold import fold_batch_norm
 from openmofi.encoders.networks import Networks
@@ -126,13 +127,13 @@ class EfficientNetLite0:
         folded = fold_batch_norm(_with_weights(state).eval())
         self.network = folded.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def features(self, pixels: Array) -> Array:
-        """(n, 3, size, size) → float32 (n, 2768). Not to be called from several threads at once."""
+    def features(self, pixels: Any) -> Array:
+        """An array or tensor (n, 3, size, size) → float32 (n, 2768). Not to be called from several threads at once."""
         return gathered(map(self._batch, in_batches(pixels, _IMAGE_BATCH)), self.dim)
 
     @torch.inference_mode()
-    def _batch(self, pixels: Array) -> Array:
-        inputs = torch.from_numpy(pixels).to(device=self._device, memory_format=torch.channels_last)
+    def _batch(self, pixels: Any) -> Array:
+        inputs = on_device(pixels, self._device).to(memory_format=torch.channels_last)
         return numpy_of(self.network(inputs))
 
 
@@ -174,7 +175,7 @@ class MiniLM:
 
     @torch.inference_mode()
     def _batch(self, tokens: list[list[int]]) -> Array:
-        ids, mask = (torch.from_numpy(values).to(self._device) for values in padded(tokens))
+        ids, mask = (on_device(values, self._device) for values in padded(tokens))
         return numpy_of(self.network(ids, mask))
 
 

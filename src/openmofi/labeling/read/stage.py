@@ -1,16 +1,16 @@
 """First step of the label job: one pass over a shard gives its texts, their n-grams and its images' features.
 
-Image bytes are read once and never copied. Decoding runs in threads, the encoder in the caller's thread; both overlap,
-since Pillow and torch release Python's lock. The tables are kept in the job's cache under the fingerprints of what made
-them, so that another encoder over the same backbone, another template or threshold, or a restarted job does not read
-the shard again. Mentions are looked for in a second pass, over the texts alone (`linking.py`), when it is known what
-the whole corpus repeats.
+Image bytes are read once and never copied. Decoding runs in threads, the encoder in one of its own, and the tables are
+written in others; all overlap, since Pillow, torch and Arrow release Python's lock. The tables are kept in the job's
+cache under the fingerprints of what made them, so that another encoder over the same backbone, another template or
+threshold, or a restarted job does not read the shard again. Mentions are looked for in a second pass, over the texts
+alone (`linking.py`), when it is known what the whole corpus repeats.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from openmofi.engine.protocol import Work
 from openmofi.features.store import FeatureStore, PreparedImage, content_digits
-from openmofi.features.stream import ahead
+from openmofi.features.stream import ahead, lane
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.label_settings import TextSettings
 from openmofi.labeling.read.groups import GroupMerge, PairKeys
@@ -194,16 +194,19 @@ class ShardReader:
         store, rows = self.stage.features, 0
         prepare = store.prepare if needs_features else _undecoded
         with ExitStack() as stack:
-            add_features = stack.enter_context(store.writing(
+            # The texts' tables are finished while the encoder is busy with the last images.
+            embed = stack.enter_context(store.embedding(
                 shard.name, shard.fingerprint, first=fresh)) if needs_features else None
             add_texts = stack.enter_context(self._writing_texts(shard)) if needs_texts else None
-            for batch in ahead(read_pairs(shard, store.read), prepare, store.batch_size):
+            write = stack.enter_context(lane())
+            batches = stack.enter_context(closing(ahead(read_pairs(shard, store.read), prepare, store.batch_size)))
+            for batch in batches:
                 rows += len(batch)
                 images = [image for _, image in batch]
                 if add_texts:
-                    add_texts([pair for pair, _ in batch], [image.content for image in images])
-                if add_features:
-                    add_features(images, store.embed(images))
+                    write(add_texts, [pair for pair, _ in batch], [image.content for image in images])
+                if embed:
+                    embed(images)
         return {"rows": rows}
 
     @contextmanager

@@ -1,0 +1,163 @@
+"""Where and how an encoder runs: devices and precisions, how batches come to a device, how many rows it holds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from openmofi.encoders.preprocess import byte_values
+from openmofi.encoders.protocol import Array, Preprocessing
+from openmofi.errors import MissingExtraError, UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+_log = logging.getLogger(__name__)
+_Items = TypeVar("_Items", bound=Any)
+CUDA = "cuda"
+PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+"""Precision → torch's name of it."""
+
+
+def device_named(device: str) -> str:
+    """Torch's name of a device that is there.
+
+    Args:
+        device: `cpu`, `cuda`, `cuda:1` …, another kind that this PyTorch has; `auto` is `cuda` where there is one.
+
+    Raises:
+        UsageError: there is no such device.
+        MissingExtraError: it takes PyTorch, which is not installed.
+    """
+    if device == "cpu":
+        return device
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of(error.name or "torch", "torch") from error
+    if device == "auto":
+        return CUDA if torch.cuda.is_available() else "cpu"
+    try:
+        named = torch.device(device)
+    except RuntimeError as error:
+        raise UsageError(f"Unknown device {device!r}.", "Use auto, cpu, cuda, or cuda:1 and so on.") from error
+    if named.type == CUDA:
+        _require_cuda(device, named.index)
+    elif named.type != "cpu":
+        _require(device)
+    return device
+
+
+def _require_cuda(device: str, index: int | None) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UsageError(f"No CUDA device here for {device!r}.", "Use auto or cpu, or a CUDA build of PyTorch.")
+    count = torch.cuda.device_count()
+    if index is not None and index >= count:
+        there = "cuda:0" if count == 1 else f"cuda:0 to cuda:{count - 1}"
+        raise UsageError(f"There is no device {device!r}: this machine has {there}.", f"Use auto, cpu or {there}.")
+
+
+def _require(device: str) -> None:
+    """Of a kind whose number nobody tells: by use."""
+    import torch
+
+    try:
+        torch.empty(1, device=device).cpu()
+    except (RuntimeError, NotImplementedError, AssertionError, ImportError) as error:
+        raise UsageError(f"There is no device {device!r} here.", "Use auto, cpu, cuda, or cuda:1 and so on.") from error
+
+
+def check_precision(precision: str) -> None:
+    """Refuse a precision that no encoder has.
+
+    Raises:
+        UsageError: it is not among `PRECISIONS`.
+    """
+    if precision not in PRECISIONS:
+        raise UsageError(f"unknown value {precision!r} for precision; use {', '.join(PRECISIONS)}.")
+
+
+def autocast(device: str, precision: str) -> AbstractContextManager[Any]:
+    """In which towers run; nothing for fp32."""
+    if precision == "fp32":
+        return nullcontext()
+    import torch
+
+    return torch.autocast(torch.device(device).type, getattr(torch, PRECISIONS[precision]))
+
+
+def on_device(values: Any, device: str) -> torch.Tensor:
+    """An array, or a tensor, as a tensor on a device; to CUDA by way of pinned memory, without waiting for the copy."""
+    import torch
+
+    tensor = values if isinstance(values, torch.Tensor) else torch.from_numpy(values)
+    if device.startswith(CUDA) and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def normalised_on(device: str, pixels: Any, settings: Preprocessing) -> torch.Tensor:
+    """Pixels as bytes, normalised on a device, where they are a quarter of the copying: the bits of `preprocess`.
+
+    Args:
+        device: torch's name of it.
+        pixels: (n, 3, size, size) uint8, see `preprocess.as_bytes`.
+        settings: mean and deviation.
+
+    Returns:
+        float32 (n, 3, size, size) on the device.
+    """
+    import torch
+
+    table = _byte_values_on(device, settings.mean, settings.std)
+    sent = on_device(pixels, device)
+    # The same table as on the CPU, and no arithmetic: nothing can be rounded in another way.
+    return torch.stack([table[channel][sent[:, channel].int()] for channel in range(3)], dim=1)
+
+
+@cache
+def _byte_values_on(device: str, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
+    return on_device(byte_values(mean, std), device)
+
+
+@dataclass
+class RowLimit:
+    """How many rows of a batch a device holds; found by trying, and remembered.
+
+    Attributes:
+        rows: at most; 0 while nothing has been too much.
+    """
+
+    rows: int = 0
+
+    def within(self, tower: Callable[[_Items], Array], items: _Items) -> Array:
+        """What a tower gives for a batch; in parts where the device has too little memory for it, down to one item.
+
+        Raises:
+            RuntimeError: torch's `OutOfMemoryError`, where one item is too much.
+        """
+        parts, start = list[Array](), 0
+        while start < len(items) or not parts:
+            part = items[start:start + self.rows] if self.rows else items
+            try:
+                parts.append(tower(part))
+                start += max(len(part), 1)
+            except RuntimeError as error:
+                # By its name: encoders of an array's functions need no torch.
+                if type(error).__name__ != "OutOfMemoryError" or len(part) < 2:
+                    raise
+                self._halve(len(part))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _halve(self, rows: int) -> None:
+        self.rows = max(1, rows // 2)
+        _log.warning("The device has too little memory for a batch of %d; batches are of %d from now on.", rows,
+                     self.rows)
