@@ -45,8 +45,9 @@ def store(filled, tmp_path, monkeypatch):
     assert not list((tmp_path / "here").iterdir()), "a local folder has the name of a store"
 
 
-def label(encoder, out, **others):
-    return openmofi.label("s3://data/pairs", kb="s3://data/kb", encoder=encoder, out=out, progress=False, **others)
+def label(encoder, out, engine="local", **others):
+    return openmofi.label("s3://data/pairs", kb="s3://data/kb", encoder=encoder, out=out, engine=engine,
+                          progress=False, **others)
 
 
 def same(store, labelled, out):
