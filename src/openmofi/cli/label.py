@@ -90,7 +90,7 @@ def _print_counts(counts: Mapping[str, Any], out: str) -> None:
     typer.echo(f"{counts['accepted']:,} labels accepted from probability {counts['threshold']:.3f} on"
                + ("" if precision is None else f"; expected precision {precision:.3f}"))
     if (device := counts.get("device", "cpu")) != "cpu":
-        typer.echo(f"the encoder ran on {device} in {counts['precision']}")
+        typer.echo(f"the encoder ran on {device} in {counts.get('precision', 'fp32')}")
     if (marked := counts["boilerplate"])["marked"]:
         commonest = "; ".join(f"{rows:,} × {shorten(piece, 48)!r}" for piece, rows in marked["pieces"][:3])
         typer.echo(f"boilerplate: {marked['marked']:,} of {marked['mentions']:,} mentions"
