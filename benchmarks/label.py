@@ -27,6 +27,7 @@ import harness
 
 if TYPE_CHECKING:
     from openmofi.encoders import Encoder
+    from openmofi.engine import Progress
     from openmofi.knowledge import KnowledgeBase
     from openmofi.storage import Shard
 
@@ -69,7 +70,7 @@ def opened(world: Path) -> tuple[Encoder, KnowledgeBase, list[Shard]]:
 
 
 def job_of(world: Path, shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder,
-           calibration: Path | None = None) -> Callable[[], object]:
+           calibration: Path | None = None, progress: Progress | None = None) -> Callable[[], object]:
     """The label job from the start: nothing of the cache is kept but entities' embeddings."""
     from openmofi.labeling import LabelSettings, label
 
@@ -78,7 +79,7 @@ def job_of(world: Path, shards: Sequence[Shard], kb: KnowledgeBase, encoder: Enc
     def job() -> None:
         for folder in (*(cache / kind for kind in ("texts", "ngrams", "repeats", "links", "groups", "features")), out):
             shutil.rmtree(folder, ignore_errors=True)
-        label(shards, kb, encoder, out, LabelSettings(), cache=cache, calibration=calibration)
+        label(shards, kb, encoder, out, LabelSettings(), cache=cache, calibration=calibration, progress=progress)
 
     return job
 
