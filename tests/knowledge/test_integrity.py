@@ -270,9 +270,11 @@ def test_a_disk_that_is_full_is_one_sentence_wherever_the_build_is(tmp_path):
 def test_a_folder_that_cannot_be_mapped_is_refused_before_anything_is_written(tmp_path):
     source = write_source(tmp_path / "source")
     odd = tmp_path / os.fsdecode(b"kb-\xff")
-    with pytest.raises(OpenMofiError, match="its name is not UTF-8"):
+    with pytest.raises(UsageError, match="cannot be written: the name is not UTF-8"):
         build_table(source, odd)
     assert not odd.exists()
+    with pytest.raises(OpenMofiError, match="its name is not UTF-8"):
+        KnowledgeBase.open(odd)
     for use in (KnowledgeBase.open, verify):
         with pytest.raises(OpenMofiError, match=r"^memory://kb is missing: nothing is stored there"):
             use("memory://kb")

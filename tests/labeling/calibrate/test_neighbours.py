@@ -184,26 +184,3 @@ def test_a_witness_of_several_candidates_has_one_vote():
     np.testing.assert_allclose(split[[0]].data[np.argsort(near)], np.where(twice, 0.5, 1.0)[np.argsort(near)])
     # Another image names the one entity alone: nobody's vote is split for it.
     assert gallery.split(nearest, np.array([1]), np.array([0]))[[1]].data.tolist() == [1.0] * len(nearest[[1]].indices)
-
-
-def test_components_of_wide_features_are_nearly_those_of_the_whole_decomposition():
-    draw = np.random.default_rng(0)
-    spectrum = 1 / np.arange(1, 1301)
-    features = ((draw.standard_normal((1200, 1300)) * spectrum) @ np.linalg.qr(draw.standard_normal((1300, 1300)))[0])
-    features = features.astype(np.float32)
-    found, (variance, axes) = Space.of(features), np.linalg.eigh(np.cov(features.T, bias=True))
-    deviation = np.sqrt(variance[::-1][:256])
-    whitened = axes[:, ::-1][:, :256] / (deviation + 1e-3 * deviation[0])
-    whole = Space(features.mean(axis=0), whitened.astype(np.float32))
-    similar, expected = (vectors @ vectors.T for vectors in (found.project(features), whole.project(features)))
-    assert np.abs(similar - expected).max() < 0.01
-    np.testing.assert_array_equal(found.axes, Space.of(features).axes)
-
-
-def test_few_images_of_wide_features_are_decomposed_as_a_whole():
-    features = np.random.default_rng(0).standard_normal((300, 1100)).astype(np.float32)
-    centred = features - features.mean(axis=0)
-    variance, axes = np.linalg.eigh(centred.T @ centred / 300)
-    deviation = np.sqrt(np.maximum(variance[::-1][:256], 0))
-    np.testing.assert_array_equal(
-        Space.of(features).axes, axes[:, ::-1][:, :256] / (deviation + np.float32(1e-3) * deviation[0] + 1e-12))

@@ -45,7 +45,6 @@ _POOL = 4
 FITTED_ON = 3072
 """Images that a space is fitted on, at most."""
 _DIMENSIONS, _FLOOR = 256, 1e-3
-_BLOCK, _STEPS = 256, 4
 _SAME_IMAGE = 0.995
 _SHARED_WORDS, _SHARED_PART = 2, 0.4
 _WORD_BITS = 20
@@ -70,7 +69,8 @@ class Space:
         """Of (n, features); without rows one in which all is 0."""
         sample = features.astype(np.float32) if len(features) else np.zeros((1, features.shape[1]), np.float32)
         mean = sample.mean(axis=0)
-        variance, axes = _components(sample - mean)
+        variance, axes = np.linalg.eigh((sample - mean).T @ (sample - mean) / len(sample))
+        variance, axes = variance[::-1][:_DIMENSIONS], axes[:, ::-1][:, :_DIMENSIONS]
         deviation = np.sqrt(np.maximum(variance, 0.0))
         return cls(mean, (axes / (deviation + _FLOOR * deviation[0] + 1e-12)).astype(np.float32))
 
@@ -226,29 +226,6 @@ class Gallery:
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise OpenMofiError(f"{path} cannot be read, or is damaged.",
                                 "Label again with --restart; what was read is kept.") from error
-
-
-def _components(centred: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Variances (≤ 256,), falling, and principal components (features, ≤ 256) of (n, features) around their mean.
-
-    Of wide features of many images they are sought in a block Krylov space, from a fixed start (Musco and Musco 2015,
-    "Randomized block Krylov methods for stronger and faster approximate singular value decomposition",
-    arXiv 1504.05477): of 2,768 features of EfficientNet 999 of 1,000 neighbours stay, in a third of the time.
-    """
-    if min(centred.shape) <= _BLOCK * _STEPS:
-        return _leading(centred)
-    start = np.random.default_rng(0).standard_normal((centred.shape[1], _BLOCK)).astype(np.float32)
-    blocks = [np.linalg.qr(start)[0]]
-    for _ in range(_STEPS):
-        blocks.append(np.linalg.qr(centred.T @ (centred @ blocks[-1]))[0])
-    space = np.linalg.qr(np.concatenate(blocks[1:], axis=1))[0]
-    variance, axes = _leading(centred @ space)
-    return variance, space @ axes
-
-
-def _leading(centred: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    variance, axes = np.linalg.eigh(centred.T @ centred / len(centred))
-    return variance[::-1][:_DIMENSIONS], axes[:, ::-1][:, :_DIMENSIONS]
 
 
 def hashed_words(texts: Sequence[str]) -> csr_array:
