@@ -34,7 +34,7 @@ def test_json(small_world, small_encoder, labelled, tmp_path):
     counts = json.loads(done.stdout)
     assert counts["rows"] == 80
     assert set(counts) == {"rows", "status", "refused", "own_texts", "fidelity", "fidelity_samples", "bytes",
-                           "bytes_per_sample"}
+                           "bytes_per_sample", "device"}
 
 
 def test_scales_are_found_and_can_be_pasted(small_world, small_encoder):

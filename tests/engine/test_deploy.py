@@ -53,7 +53,7 @@ def test_the_entrypoint_is_a_label_job_on_ray(job):
     found = parsed(entry)
     assert engine_named(found["engine"]).gpus == 1
     assert len(expand_braces(found["shards"][0])) == 10_000
-    assert {found["out"].parts[1], found["cache"].parts[1], Path(found["kb"]).parts[1]} == {"shared"}
+    assert {Path(found[name]).parts[1] for name in ("out", "cache", "kb")} == {"shared"}
 
 
 def test_the_cluster_has_what_the_job_asks_for(job):

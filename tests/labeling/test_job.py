@@ -108,7 +108,7 @@ def test_a_finished_job_answers_from_its_manifest_until_a_table_is_gone(
         patch.setattr("openmofi.labeling.job.read_corpus", None)
         again = openmofi.label(small_world.shards, kb=small_world.kb, encoder=encoder, out=out, cache=labelled)
     assert again.summary == first.summary
-    assert encoder.calibrations == {Calibration.load(out / "calibration.json").fitted_for: out / "calibration.json"}
+    assert encoder.calibrations == {Calibration.load(out / "calibration.json").fitted_for: f"{out}/calibration.json"}
     for damage in (lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-9])):
         damage(min((out / "labels").iterdir()))
         openmofi.label(small_world.shards, kb=small_world.kb, encoder=encoder, out=out, cache=labelled)
