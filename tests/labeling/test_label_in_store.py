@@ -41,6 +41,7 @@ def store(filled, tmp_path, monkeypatch):
     fsspec.get_filesystem_class("s3").clear_instance_cache()
     found.requests.clear()
     yield found
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
     found.refuse, found.failing, found.delay = "", 0.0, 0.0
     assert not list((tmp_path / "here").iterdir()), "a local folder has the name of a store"
 

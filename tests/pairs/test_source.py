@@ -73,7 +73,7 @@ def test_no_server():
 
 @pytest.mark.parametrize(("address", "package", "extra"), [
     ("http://example.invalid/x.tar", "aiohttp", "http"), ("https://example.invalid/x.tar", "aiohttp", "http"),
-    ("simplecache::https://example.invalid/x.tar", "aiohttp", "http"), ("s3://bucket/x.tar", "s3fs", "s3"),
+    ("simplecache::https://example.invalid/x.tar", "aiohttp", "http"), ("az://bucket/x.tar", "adlfs", "azure"),
     ("gs://bucket/x.tar", "gcsfs", "gcs"),
 ])
 def test_a_missing_extra_is_named(address, package, extra, monkeypatch):

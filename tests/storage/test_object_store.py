@@ -57,6 +57,7 @@ def store(served, tmp_path, monkeypatch):
         found.client.delete_object(Bucket="data", Key=key)
     found.requests.clear()
     yield found
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
     found.refuse, found.failing = "", 0.0
     assert {path.name for path in tmp_path.iterdir()} <= {"home", "local"}, "a local folder has the name of a store"
 
