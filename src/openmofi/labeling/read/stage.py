@@ -119,9 +119,10 @@ class ReadStage:
 
     def unread(self, shards: Sequence[Shard], *, linked: bool) -> list[Shard]:
         """The shards of which something has still to be read, where all are `linked` or not."""
-        whole = self.features.having(shards)
-        return [shard for shard in shards if shard not in whole] if linked else [
-            shard for shard in shards if shard not in whole & self._having_texts(shards)]
+        done = self.features.having(shards)
+        if not linked:
+            done &= self._having_texts(shards)
+        return [shard for shard in shards if shard not in done]
 
     def reading(self, shards: Sequence[Shard]) -> ReadStage:
         """The same for shards that are `unread`."""
