@@ -14,7 +14,9 @@ import pytest
 from object_store import object_store
 
 import openmofi
+from openmofi.cli.jobs import status
 from openmofi.errors import OpenMofiError
+from openmofi.storage.store_lock import StoreLock
 
 pytestmark = pytest.mark.slow
 
@@ -79,6 +81,22 @@ def test_labels_are_those_of_the_local_job_at_seven_requests_a_shard_and_then_si
     far, near = (openmofi.build_dataset(labels, out=tmp_path / name, kb="s3://data/kb").summary
                  for labels, name in ((found, "far"), (labelled, "near")))
     assert far == near
+
+
+def test_the_state_of_a_job_in_the_store(store, small_encoder, capsys):
+    label(small_encoder, "s3://data/state")
+
+    def said():
+        status("s3://data/state", as_json=True)
+        return json.loads(capsys.readouterr().out)
+
+    assert (said()["state"], said()["kind"], said()["writer"]) == ("finished", "labels", "")
+    lock = StoreLock("s3://data/state")
+    assert lock.acquire()
+    lock.introduce()
+    assert said()["state"] == "running"
+    assert said()["writer"].startswith(f"process {os.getpid()} on")
+    lock.release()
 
 
 def test_on_another_machine_a_job_goes_on_with_what_is_stored(store, small_encoder, labelled, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openmofi.cli.command import input_path, print_json, visible
+from openmofi.cli.command import input_place, print_json, visible
 from openmofi.errors import OpenMofiError
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from openmofi.storage import Manifest
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-Out = Annotated[Path, typer.Argument(parser=input_path, metavar="OUT", help="Folder that a job writes.")]
+Out = Annotated[str, typer.Argument(
+    parser=input_place, metavar="OUT", help="Folder that a job writes, or its address.")]
 
 
 @app.callback()
@@ -33,9 +34,8 @@ def status(out: Out, as_json: Annotated[bool, typer.Option("--json", help="Print
     """Say how far a job is, what each worker does, what it said, which shards failed, and which tasks were slowest."""
     from openmofi.engine.status import JobStatus
     from openmofi.storage import read_manifest
-    from openmofi.storage.folder_lock import holder_of
 
-    manifest, live, holder = read_manifest(out), JobStatus.read(out), holder_of(out)
+    manifest, live, holder = read_manifest(out), JobStatus.read(out), _holder(out)
     state = _state(manifest, holder)
     failed = {**manifest.counts.get("failed", {}), **(live.failed if live else {})}
     if as_json:
@@ -52,14 +52,21 @@ def status(out: Out, as_json: Annotated[bool, typer.Option("--json", help="Print
         _say(f"Nobody writes it. Go on with: openmofi jobs retry {shlex.quote(str(out))}")
 
 
+def _holder(out: str) -> str:
+    from openmofi.storage.addresses import in_object_store
+    from openmofi.storage.folder_lock import holder_of
+    from openmofi.storage.store_lock import StoreLock
+
+    return StoreLock(out).live_holder() if in_object_store(out) else holder_of(Path(out))
+
+
 @app.command("retry")
 def retry(out: Out) -> None:
     """Start the command again that made a folder: it does what failed and what is missing, and nothing else."""
     from openmofi.engine.status import Command
     from openmofi.storage import read_manifest
-    from openmofi.storage.folder_lock import holder_of
 
-    manifest, holder = read_manifest(out), holder_of(out)
+    manifest, holder = read_manifest(out), _holder(out)
     if holder:
         raise OpenMofiError(f"{out} is being written by {holder}.",
                             f"Wait for it; openmofi jobs status {out} says how far it is.")

@@ -146,6 +146,13 @@ class StoreLock:
             return holder_in(self._read())
         return ""
 
+    def live_holder(self) -> str:
+        """As `holder`, but empty where that process has ended on this machine."""
+        with suppress(OSError):
+            note = self._read()
+            return "" if self._is_dead(note) else holder_in(note)
+        return ""
+
     def release(self) -> None:
         """Give the lock back; without it nothing happens."""
         if self._thread is None:
