@@ -53,11 +53,10 @@ def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def run(job: Callable[[Clock], object], cache: Path, out: Path) -> dict[str, tuple[float, float, int]]:
+def run(job: Callable[[], object], clock: Clock, cache: Path, out: Path) -> dict[str, tuple[float, float, int]]:
     """Stage or table → seconds, processor seconds, bytes."""
-    clock = Clock()
     clock.begin("plan", 0)
-    job(clock)
+    job()
     clock.begin("end", 0)
     measured = {stage: (sum(a for a, _ in times), sum(b for _, b in times), 0)
                 for stage, times in clock.stages.items()}
@@ -80,10 +79,9 @@ def main() -> None:
     fast = stub.stub_encoder(encoder, 1e9)
     measured = []
     for pairs in arguments.pairs:
-        shards = stub.corpus(sources, pairs, arguments.world / f"bench-pairs-{pairs}")
-        measured.append(run(lambda clock, shards=shards: job_of(  # type: ignore[misc]
-            arguments.world, shards, kb, fast, progress=clock)(), arguments.world / "bench-cache",
-            arguments.world / "bench-labels"))
+        shards, clock = stub.corpus(sources, pairs, arguments.world / f"bench-pairs-{pairs}"), Clock()
+        measured.append(run(job_of(arguments.world, shards, kb, fast, progress=clock), clock,
+                            arguments.world / "bench-cache", arguments.world / "bench-labels"))
     rows = []
     for name in measured[-1]:
         values = np.array([part.get(name, (0.0, 0.0, 0)) for part in measured])

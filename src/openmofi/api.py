@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from openmofi.given import Folder, Pairs, check_placement, encoder_of, kb_of, overrides_of, place_of, shards_of
 from openmofi.progress import shown_progress
 
 if TYPE_CHECKING:
@@ -23,13 +24,7 @@ if TYPE_CHECKING:
     from openmofi.evaluation.result import Result
     from openmofi.knowledge import KnowledgeBase
     from openmofi.labeling.explain import Explanation
-    from openmofi.storage import Shard
     from openmofi.training.outcome import Run
-
-Pairs = str | Path | Sequence[str | Path]
-"""Shards: a tar, a Parquet file, a folder, a glob, a range such as `pairs-{000..099}.tar`, a URL; or several."""
-
-Folder = str | Path
 
 
 def load_encoder(spec: str, *, device: str = "auto", precision: str = "fp32") -> Encoder:
@@ -129,7 +124,7 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
     from openmofi.pairs import ReadSettings
     from openmofi.pairs.formats.columns import check_patterns, column_setting
 
-    _check_placement(device, precision)
+    check_placement(device, precision)
     settings = LabelSettings(
         TextSettings(detector, linker, max_candidates, boilerplate),
         SelectionSettings(template, threshold, target_precision, top_k, sibling_margin), adapt=adapt, rescue=rescue,
@@ -137,10 +132,10 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
         read=ReadSettings(on_damage=on_damage, max_unpack_ratio=max_unpack_ratio,
                           text_column=column_setting(text_column), image_column=column_setting(image_column),
                           key_column=column_setting(key_column), image_root=str(image_root)))
-    shards = _shards(pairs)
+    shards = shards_of(pairs)
     check_patterns(settings.read, [shard.path for shard in shards])
     with shown_progress(progress) as shown:
-        labeling.label(shards, _kb(kb, shown), _encoder(encoder, device, precision), out, settings, cache=cache,
+        labeling.label(shards, kb_of(kb, shown), encoder_of(encoder, device, precision), out, settings, cache=cache,
                        calibration=calibration, verdicts=verdicts, engine=engine_named(engine), progress=shown,
                        restart=restart)
     return Labels.open(out)
@@ -172,11 +167,11 @@ def explain(image: ImageInput, text: str, *, kb: KnowledgeBase | Folder, encoder
     from openmofi.labeling import LabelSettings, SelectionSettings, TextSettings
     from openmofi.storage.copies import cache_folder
 
-    _check_placement(device, precision)
+    check_placement(device, precision)
     settings = LabelSettings(TextSettings(detector, linker, max_candidates, boilerplate), SelectionSettings(
         template, threshold, top_k=top_k, sibling_margin=sibling_margin))
     with shown_progress(progress) as shown:
-        return labeling.explain(image, text, _kb(kb, shown), _encoder(encoder, device, precision), settings,
+        return labeling.explain(image, text, kb_of(kb, shown), encoder_of(encoder, device, precision), settings,
                                 cache=cache or cache_folder(), calibration=calibration, progress=shown)
 
 
@@ -202,7 +197,7 @@ def build_dataset(labels: Labels | Folder, *, out: Folder, kb: KnowledgeBase | F
     from openmofi.dataset.objects import Dataset
 
     settings = dataset.DatasetSettings(min_images, max_images, near_duplicates)
-    dataset.build_dataset(_folder(labels), out, settings, kb=_kb(kb) if kb else None, report=report, restart=restart)
+    dataset.build_dataset(place_of(labels), out, settings, kb=kb_of(kb) if kb else None, report=report, restart=restart)
     return Dataset.open(out)
 
 
@@ -223,7 +218,7 @@ def audit(labels: Labels | Dataset | Folder, truth: str | Path, *, at_recall: fl
     """
     from openmofi import dataset
 
-    return dataset.audit(_folder(labels), truth, at_recall=at_recall, split=split, kb=_kb(kb) if kb else None)
+    return dataset.audit(place_of(labels), truth, at_recall=at_recall, split=split, kb=kb_of(kb) if kb else None)
 
 
 def reinforce(pairs: Pairs, *, labels: Labels | Folder, teachers: str, out: Folder,
@@ -252,12 +247,12 @@ def reinforce(pairs: Pairs, *, labels: Labels | Folder, teachers: str, out: Fold
     from openmofi import reinforcement
     from openmofi.engine import engine_named
 
-    _check_placement(device, teacher_precision)
+    check_placement(device, teacher_precision)
     with shown_progress(progress) as shown:
         return reinforcement.reinforce(
-            _shards(pairs), _folder(labels), out,
+            shards_of(pairs), place_of(labels), out,
             reinforcement.ReinforceSettings(reinforcement.parse_teachers(teachers), **settings),
-            kb=None if kb is None else _folder(kb), dataset=None if dataset is None else _folder(dataset),
+            kb=None if kb is None else place_of(kb), dataset=None if dataset is None else place_of(dataset),
             device=device, teacher_precision=teacher_precision, engine=engine_named(engine), progress=shown,
             restart=restart)
 
@@ -283,9 +278,9 @@ def train(recipe: str | Path, *, out: Folder, dataset: Dataset | Folder | None =
     from openmofi.progress import shown_training
     from openmofi.training.recipe.rules import load_recipe, require_data
 
-    folders = {key: str(_folder(value)) for key, value in (("data.dataset", dataset), ("data.kb", kb))
+    folders = {key: str(place_of(value)) for key, value in (("data.dataset", dataset), ("data.kb", kb))
                if value is not None}
-    loaded = load_recipe(recipe, [*_overrides(settings), *_overrides(folders)])
+    loaded = load_recipe(recipe, [*overrides_of(settings), *overrides_of(folders)])
     require_data(loaded)
     from openmofi.training.outcome import Run
     from openmofi.training.run import train as run_training
@@ -327,15 +322,15 @@ def evaluate(protocol: str, *, data: Folder, encoder: EncoderLike | None = None,
     from openmofi.storage.copies import cache_folder
 
     check_judged(protocol_named(protocol), encoder=bool(encoder), linker=bool(linker))
-    _check_placement(device, precision)
+    check_placement(device, precision)
     for folder in (out, cache):
         if folder:
             make_folder(folder)
     with shown_progress(progress) as shown:
         evaluated = run_protocol(
-            protocol, _encoder(encoder, device, precision) if encoder else None, data,
-            cache or cache_folder() / "evaluation", shown, linker=linker, device=device, overrides=_overrides(settings),
-            choice=features, half=half, failures=failures if out else 0)
+            protocol, encoder_of(encoder, device, precision) if encoder else None, data,
+            cache or cache_folder() / "evaluation", shown, linker=linker, device=device,
+            overrides=overrides_of(settings), choice=features, half=half, failures=failures if out else 0)
     if out:
         write(out, evaluated)
     return evaluated.result
@@ -362,56 +357,9 @@ def export(encoder: EncoderLike, out: Folder, *, format: Literal["onnx", "openvi
     from openmofi.encoders.export.export_settings import ExportSettings
     from openmofi.encoders.export.job import export_encoder
 
-    settings, opened = ExportSettings(format, precision, max_loss), _encoder(encoder, "cpu")
+    settings, opened = ExportSettings(format, precision, max_loss), encoder_of(encoder, "cpu")
     patterns = [images] if isinstance(images, str | Path) else list(images)
     return export_encoder(opened, Path(out), settings,
                           samples_of([str(pattern) for pattern in patterns], opened.preprocessing.size,
                                      decode_size=opened.preprocessing.decode_size),
                           restart=restart)
-
-
-def _shards(pairs: Pairs) -> Sequence[Shard]:
-    from openmofi.storage import expand_shards
-
-    return expand_shards([str(pattern) for pattern in ([pairs] if isinstance(pairs, str | Path) else pairs)])
-
-
-def _overrides(settings: Mapping[str, Any] | Sequence[str]) -> list[str]:
-    import json
-
-    def plain(value: Any) -> Any:
-        return value.item() if hasattr(value, "item") else str(value)
-
-    if isinstance(settings, Mapping):
-        return [f"{key}={json.dumps(value, ensure_ascii=False, default=plain)}" for key, value in settings.items()]
-    return [settings] if isinstance(settings, str) else list(settings)
-
-
-def _kb(kb: KnowledgeBase | Folder, progress: Progress | None = None) -> KnowledgeBase:
-    from openmofi.knowledge import KnowledgeBase
-
-    return KnowledgeBase.open(kb, progress=progress) if isinstance(kb, str | Path) else kb
-
-
-def _check_placement(device: str, precision: str) -> None:
-    """Refuse a device that is not there, or an unknown precision, before any work."""
-    from openmofi.encoders.devices import check_precision, device_named
-
-    check_precision(precision)
-    if device != "auto":
-        device_named(device)
-
-
-def _encoder(encoder: EncoderLike, device: str = "auto", precision: str = "fp32") -> Encoder:
-    from openmofi.encoders import as_encoder
-
-    if isinstance(encoder, str):
-        return load_encoder(encoder, device=device, precision=precision)
-    return as_encoder(encoder)
-
-
-def _folder(value: Any) -> str | Path:
-    from openmofi.storage.addresses import is_remote
-
-    place = value if isinstance(value, str | Path) else value.path
-    return str(place) if is_remote(place) else Path(place)

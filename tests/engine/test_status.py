@@ -66,8 +66,9 @@ def test_a_change_is_written_though_nothing_else_happens(tmp_path):
     with recorded(Quiet(), tmp_path, every=0.01) as progress:
         progress.begin("read", 1)
         progress.starts("process 1", "a.tar")
-        while not JobStatus.read(tmp_path).workers:
+        while not (workers := JobStatus.read(tmp_path).workers):
             pass
+        assert [task for task, _ in workers.values()] == ["a.tar"]
 
 
 @pytest.mark.parametrize(("arguments", "expected"), [

@@ -7,11 +7,10 @@ import sys
 import threading
 import time
 
-import fsspec
 import numpy as np
 import pyarrow.compute as pc
 import pytest
-from object_store import object_store
+from object_store import object_store, used
 
 import openmofi
 from openmofi.cli.jobs import status
@@ -34,17 +33,10 @@ def filled(small_world):
 
 @pytest.fixture
 def store(filled, tmp_path, monkeypatch):
-    found, environment = filled
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("OPENMOFI_HOME", str(tmp_path / "home"))
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    found.requests.clear()
-    yield found
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    found.refuse, found.failing, found.delay = "", 0.0, 0.0
+    with used(*filled, tmp_path / "home", monkeypatch) as found:
+        yield found
     assert not list((tmp_path / "here").iterdir()), "a local folder has the name of a store"
 
 

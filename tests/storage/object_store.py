@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import fsspec
+
 REFUSALS = {
     "AccessDenied": (403, "Access Denied"),
     "PermanentRedirect": (301, "The bucket you are attempting to access must be addressed using another endpoint."),
@@ -96,6 +98,18 @@ class _Proxy(BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+@contextmanager
+def used(store, environment, home, monkeypatch):
+    """The store as what libraries find, with an empty cache in `home` and all requests to come counted."""
+    for name, value in {**environment, "OPENMOFI_HOME": str(home)}.items():
+        monkeypatch.setenv(name, value)
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    store.requests.clear()
+    yield store
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    store.refuse, store.failing, store.delay = "", 0.0, 0.0
 
 
 def _free_port():

@@ -6,11 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pytest
-from object_store import object_store
+from object_store import object_store, used
 
 from openmofi.errors import OpenMofiError
 from openmofi.storage import (
@@ -47,18 +46,11 @@ def served():
 @pytest.fixture
 def store(served, tmp_path, monkeypatch):
     """An empty bucket, and nothing in the cache."""
-    found, environment = served
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("OPENMOFI_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    for key in found.listed():
-        found.client.delete_object(Bucket="data", Key=key)
-    found.requests.clear()
-    yield found
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    found.refuse, found.failing = "", 0.0
+    with used(*served, tmp_path / "home", monkeypatch) as found:
+        for key in found.listed():
+            found.client.delete_object(Bucket="data", Key=key)
+        yield found
     assert {path.name for path in tmp_path.iterdir()} <= {"home", "local"}, "a local folder has the name of a store"
 
 

@@ -80,14 +80,10 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
     inputs |= {f"/teacher/{teacher.name}": teacher.fingerprint for teacher in teachers}
     if settings.captioner:
         inputs["/captioner"] = captioner_fingerprint(settings.captioner)
-    described = {**settings.as_dict(), "teachers": [asdict(teacher) for teacher in teachers],
-                 "interpolation": largest.interpolation, "transform_version": TRANSFORM_VERSION, "ops": OPS,
-                 "labels": str(labels), "kb": str(kb or ""), "dataset": str(dataset or ""),
-                 "shards": [{"name": shard.name, "path": shard.path} for shard in shards]}
     read = ReadSettings(**folder.manifest.settings.get("read", {}))
     stage = ReinforceStage(str(labels), str(kb or ""), str(out), settings, largest.interpolation, teachers, read,
                            encoders, str(dataset or ""))
-    with claimed(out, KIND, described, inputs, outputs=OUTPUTS, restart=restart) as manifest:
+    with claimed(out, KIND, _described(stage, shards), inputs, outputs=OUTPUTS, restart=restart) as manifest:
         embed = entities and kb and not manifest.finished
         missing = [shard for shard in shards if not Path(stage.path(shard)).exists()]
         if embed or missing:
@@ -103,6 +99,14 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
         counts = {**_count(stage, shards), "device": earlier or encoders[0].device}
         finish_manifest(out, manifest, counts)
         return counts
+
+
+def _described(stage: ReinforceStage, shards: Sequence[Shard]) -> dict[str, Any]:
+    """All that decides what is stored, beside the inputs."""
+    return {**stage.settings.as_dict(), "teachers": [asdict(teacher) for teacher in stage.teachers],
+            "interpolation": stage.interpolation, "transform_version": TRANSFORM_VERSION, "ops": OPS,
+            "labels": stage.labels, "kb": stage.kb, "dataset": stage.dataset,
+            "shards": [{"name": shard.name, "path": shard.path} for shard in shards]}
 
 
 def _inputs(labels: Folder, shards: Sequence[Shard], kb: str | Path | None,

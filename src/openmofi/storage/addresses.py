@@ -35,7 +35,7 @@ _STORE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::|://)")
 _EXTRAS = {"http": "http", "https": "http", "s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure",
            "abfs": "azure", "abfss": "azure", "hf": "hf"}
 _OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "hf"}
-_CLIENTS = ("aiohttp", "botocore", "aiobotocore")
+_CLIENTS = ("aiohttp", "botocore", "aiobotocore", "gcsfs", "google", "adlfs", "azure", "huggingface_hub")
 _TAIL = 1 << 16
 _REASONS = {"TooManyRedirects": "the server redirects without an end",
             "ClientPayloadError": "the server broke off in the middle of the file",
@@ -155,8 +155,9 @@ def store_errors(path: str | Path) -> Generator[None]:
 
 
 def _client_error(error: BaseException, path: str | Path) -> OSError:
-    """An error of S3's client, which tells what the store said or what it lacks itself, such as credentials."""
-    said = getattr(error, "response", {}).get("Error", {})
+    """An error of a store's client, which tells what the store said or what it lacks itself, such as credentials."""
+    response = getattr(error, "response", None)  # of botocore a dictionary
+    said = response.get("Error", {}) if isinstance(response, dict) else {}
     if said.get("Code") in ("NoSuchBucket", "NoSuchKey", "404"):
         return FileNotFoundError(f"{path} does not exist")
     return OSError(str(said.get("Message") or error).rstrip("."))
@@ -229,22 +230,14 @@ def open_end(path: str | Path) -> IO[bytes]:
 
 
 def present(paths: Iterable[str]) -> set[str]:
-    """Those of some local paths and addresses where there is a file; one listing a folder where they are objects.
+    """Those of some objects of a store that there are: one listing a folder.
 
     Raises:
         OSError, ValueError, MissingExtraError: see `open_address`.
     """
-    asked = list(paths)
-    stored = [path for path in asked if in_object_store(path)]
-    found = set[str]()
-    for folder in {path.rpartition("/")[0] for path in stored}:
-        found.update(f"{folder}/{name}" for name in names_in(folder))
-    for path in asked:
-        if not in_object_store(path):
-            filesystem, name = filesystem_of(path)
-            with store_errors(path):
-                found.update([path] if filesystem.exists(name) else [])
-    return found.intersection(asked)
+    asked = set(paths)
+    return asked & {f"{folder}/{name}" for folder in {path.rpartition("/")[0] for path in asked}
+                    for name in names_in(folder)}
 
 
 def names_in(folder: str | Path) -> list[str]:

@@ -64,9 +64,10 @@ class StoreLock:
                         filesystem.rm_file(name)
                     if not self._put(filesystem, name):
                         return False
-        except (OSError, ValueError) as error:
-            raise write_error(error, self._address) if isinstance(error, OSError) else OpenMofiError(
-                f"{self._address} cannot be written: {error}.") from error
+        except OSError as error:
+            raise write_error(error, self._address) from error
+        except ValueError as error:
+            raise OpenMofiError(f"{self._address} cannot be written: {error}.") from error
         self._thread = threading.Thread(target=self._keep, daemon=True)
         self._thread.start()
         return True

@@ -1,0 +1,86 @@
+"""What callers of the front door give, opened: names or objects, one or several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from openmofi.encoders import Encoder, EncoderLike
+    from openmofi.engine import Progress
+    from openmofi.knowledge import KnowledgeBase
+    from openmofi.storage import Shard
+
+Pairs = str | Path | Sequence[str | Path]
+"""Shards: a tar, a Parquet file, a folder, a glob, a range such as `pairs-{000..099}.tar`, a URL; or several."""
+
+Folder = str | Path
+
+
+def shards_of(pairs: Pairs) -> Sequence[Shard]:
+    """The shards that were named.
+
+    Raises:
+        UsageError, OpenMofiError: see `openmofi.storage.expand_shards`.
+    """
+    from openmofi.storage import expand_shards
+
+    return expand_shards([str(pattern) for pattern in ([pairs] if isinstance(pairs, str | Path) else pairs)])
+
+
+def overrides_of(settings: Mapping[str, Any] | Sequence[str]) -> list[str]:
+    """Changes to settings, as `KEY=VALUE`."""
+    import json
+
+    def plain(value: Any) -> Any:
+        return value.item() if hasattr(value, "item") else str(value)
+
+    if isinstance(settings, Mapping):
+        return [f"{key}={json.dumps(value, ensure_ascii=False, default=plain)}" for key, value in settings.items()]
+    return [settings] if isinstance(settings, str) else list(settings)
+
+
+def kb_of(kb: KnowledgeBase | Folder, progress: Progress | None = None) -> KnowledgeBase:
+    """The knowledge base, opened where its folder was given.
+
+    Raises:
+        OpenMofiError: see `KnowledgeBase.open`.
+    """
+    from openmofi.knowledge import KnowledgeBase
+
+    return KnowledgeBase.open(kb, progress=progress) if isinstance(kb, str | Path) else kb
+
+
+def check_placement(device: str, precision: str) -> None:
+    """Refuse a device that is not there, or an unknown precision, before any work.
+
+    Raises:
+        UsageError, MissingExtraError: see `openmofi.encoders.devices.device_named`.
+    """
+    from openmofi.encoders.devices import check_precision, device_named
+
+    check_precision(precision)
+    if device != "auto":
+        device_named(device)
+
+
+def encoder_of(encoder: EncoderLike, device: str = "auto", precision: str = "fp32") -> Encoder:
+    """The encoder, opened where its spec was given; `device` and `precision` are of that one alone.
+
+    Raises:
+        UsageError, OpenMofiError: see `openmofi.encoders.open_encoder`.
+    """
+    from openmofi.encoders import as_encoder, open_encoder
+
+    if isinstance(encoder, str):
+        return open_encoder(encoder, device=device, precision=precision)
+    return as_encoder(encoder)
+
+
+def place_of(value: Any) -> str | Path:
+    """Where a folder lies that was given as a path, an address or an object with a `path`."""
+    from openmofi.storage.addresses import is_remote
+
+    place = value if isinstance(value, str | Path) else value.path
+    return str(place) if is_remote(place) else Path(place)
