@@ -2,7 +2,7 @@
 
 import pytest
 
-from openmofi import api
+from openmofi import api, encoders
 from openmofi.cli.main import app
 from openmofi.errors import UsageError
 
@@ -47,7 +47,7 @@ def test_an_export_is_made_on_the_cpu_wherever_the_encoder_runs(monkeypatch, tmp
         placed.append(device)
         raise Opened
 
-    monkeypatch.setattr(api, "load_encoder", opened)
+    monkeypatch.setattr(encoders, "open_encoder", opened)
     with pytest.raises(Opened):
         api.export("run:nowhere", tmp_path / "out")
     with pytest.raises(Opened):
