@@ -131,8 +131,8 @@ def test_what_is_read_from_disks_only_says_so(tmp_path, monkeypatch, arguments):
 
 
 def test_every_command_that_writes_a_folder_can_begin_anew():
-    commands = ["kb build", "label", "dataset build", "reinforce", "train", "link train", "export", "sample world",
-                "sample encoder", "sample demo"]
+    commands = ["kb build table", "kb build wordnet", "kb build wikidata", "label", "dataset build",
+                "reinforce", "train", "link train", "export", "sample world", "sample encoder", "sample demo"]
     for command in commands:
         assert "--restart" in run(*command.split(), "--help"), command
 

@@ -47,11 +47,13 @@ def test_an_unknown_name_exits_with_1_and_names_those_spelt_alike(tmp_path):
     assert run("lookup", tmp_path / "kb", "!?").exit_code == 1
 
 
-@pytest.mark.parametrize("arguments", [("build", "table", "s"), ("build", "wordnet", "s", "--check")])
-def test_what_the_options_of_build_do_not_fit_is_wrong_use(arguments, tmp_path, monkeypatch):
+def test_what_the_options_of_build_do_not_fit_is_wrong_use(tmp_path, monkeypatch):
     write_source(tmp_path / "s")
     monkeypatch.chdir(tmp_path)
-    assert isinstance(run(*arguments).exception, UsageError)
+    assert isinstance(run("build", "table", "s").exception, UsageError)
+    for arguments in (("wordnet", "s", "--check", "-o", "kb"), ("wordnet", "s"), ("wikidata", "s")):
+        assert run("build", *arguments).exit_code == 2
+    assert not Path("kb").exists()
 
 
 def test_check_builds_nothing_and_says_what_it_understood(tmp_path):
@@ -94,7 +96,7 @@ def test_check_names_all_problems_and_exits_with_1(tmp_path):
 def test_the_example_of_the_help_and_of_the_documentation_is_a_source(tmp_path):
     page = (Path(__file__).parents[2] / "docs" / "knowledge-base.md").read_text()
     example = re.search(r"```csv\n(.*?)```", page, re.S)[1]
-    shown = "\n".join(line.strip() for line in run("build", "--help").stdout.splitlines())
+    shown = "\n".join(line.strip() for line in run("build", "table", "--help").stdout.splitlines())
     assert example in shown
     for table in COLUMNS.values():
         for column in table.schema.names:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import typer
 
-from openmofi.cli.command import Restart, input_path, input_place, output_path, print_json
-from openmofi.errors import UsageError
+from openmofi.cli import kb_build
+from openmofi.cli.command import input_place, print_json
+from openmofi.cli.show.tables import print_manifest_facts
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -18,53 +17,7 @@ _KB = Annotated[str, typer.Argument(
     parser=input_place, help="Folder of the knowledge base, or its address.", metavar="KB")]
 
 
-_TABLES = """Build a knowledge base; the same source gives the same bytes.
-
-\b
-table: SRC is a folder of tables, each as .csv, .tsv, .jsonl or .parquet, or one
-file with entities. Columns may stand in any order; lists are written a|b.
-  entities   id, name [, description, types, popularity, aliases]
-  names      name, entity [, count]         more names; how often each means it
-  relations  head, tail [, relation]        entities that belong together
-  surfaces   name, link_probability         how often a name is meant at all
-Only entities are needed; their names and aliases are found in texts. So this
-entities.csv is a whole source:
-\b
-  id,name,description,types,aliases
-  Q1,Grey crane,a wading bird,bird,crane|common crane
-  Q2,Tower crane,"a machine that lifts, on a mast",machine,crane
-  Q3,White stork,a bird that nests on chimneys,bird,stork
-  Q4,Port of Hamburg,a seaport on the Elbe,place,
-  Q5,Elbe,a river,place,River Elbe
-\b
-wordnet: SRC is WordNet's dict folder.  sample: SRC is a sample world.
-"""
-
-
-@app.command(help=_TABLES)
-def build(
-    builder: Annotated[Literal["wordnet", "table", "sample"], typer.Argument(help="See above.")],
-    source: Annotated[Path, typer.Argument(parser=input_path, help="What to build it of.", metavar="SRC")],
-    out: Annotated[Path | None, typer.Option(
-        "-o", "--out", parser=output_path, help="Folder of the knowledge base.")] = None,
-    candidates: Annotated[int, typer.Option(min=1, help="Most entities a name keeps.")] = 30,
-    check: Annotated[bool, typer.Option("--check", help="Build nothing: say how the tables are understood.")] = False,
-    restart: Restart = False,
-    as_json: _JSON = False,
-) -> None:
-    """See `_TABLES`."""
-    if check:
-        if builder == "wordnet":
-            raise UsageError("--check is for tables.", "Leave it out.")
-        _print_check(source, as_json)
-        return
-    if out is None:
-        raise UsageError("The knowledge base has no folder.", "Add -o FOLDER, or --check to build nothing.")
-    from openmofi import api
-
-    manifest = api.build_kb("table" if builder == "sample" else builder, source, out, candidates=candidates,
-                            restart=restart).manifest
-    _print_facts({**manifest.counts, "fingerprint": manifest.fingerprint}, as_json)
+app.add_typer(kb_build.app, name="build", help="Build a knowledge base; the same source gives the same bytes.")
 
 
 @app.command()
@@ -76,7 +29,7 @@ def info(kb: _KB, as_json: _JSON = False) -> None:
     with shown_progress(not as_json) as progress:
         opened = KnowledgeBase.open(kb, progress=progress)
     manifest = opened.manifest
-    _print_facts({**manifest.counts, "builder": manifest.settings["builder"], "dim": opened.dim,
+    print_manifest_facts({**manifest.counts, "builder": manifest.settings["builder"], "dim": opened.dim,
                   "fingerprint": manifest.fingerprint, "inputs": manifest.inputs}, as_json)
 
 
@@ -125,45 +78,3 @@ def lookup(
         typer.echo(f"The knowledge base does not know {name!r} (key {meanings['key']!r}).{nearest}")
     if not meanings["candidates"]:
         raise typer.Exit(1)
-
-
-def _print_check(source: Path, as_json: bool) -> None:
-    from openmofi.cli.show.tables import print_counts, print_table
-    from openmofi.knowledge import check_table
-
-    understood = check_table(source)
-    if as_json:
-        print_json(understood)
-    else:
-        print_table(("table", "rows", "columns", "not given, so"), [
-            (table["file"], f"{table['rows']:,}", ", ".join(table["columns"]),
-             ", ".join(f"{column} = {default!r}" for column, default in table["defaults"].items()))
-            for table in understood["tables"].values()], numbers=(1,))
-        if understood["counts"]:
-            typer.echo()
-            print_counts("which comes to", {name.replace("_", " "): count
-                                            for name, count in understood["counts"].items()})
-        for line in (*understood["ignored"], *understood["problems"]):
-            typer.echo(line)
-        typer.echo(f"{len(understood['problems'])} problems" if understood["problems"] else "no problems")
-    if understood["problems"]:
-        raise typer.Exit(1)
-
-
-def _print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
-    if as_json:
-        print_json(facts)
-        return
-    from openmofi.cli.show.tables import print_facts
-
-    text = {}
-    for name, value in facts.items():
-        if name == "digests":
-            continue
-        if name == "files":
-            text["size on disk"] = f"{sum(value.values()) / 2**20:,.1f} MiB"
-        elif isinstance(value, dict):
-            text[name] = "\n".join(f"{key} {part}" for key, part in value.items())
-        else:
-            text[name] = f"{value:,}" if isinstance(value, int) else str(value)
-    print_facts(text)

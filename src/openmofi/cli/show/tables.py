@@ -43,6 +43,24 @@ def print_facts(facts: Mapping[str, str]) -> None:
     print_table(("what", "value"), [(name.replace("_", " "), value) for name, value in facts.items()], numbers=())
 
 
+def print_manifest_facts(facts: Mapping[str, Any], as_json: bool) -> None:
+    """Print what a knowledge base's manifest says, its files as their size together; all of it as JSON."""
+    if as_json:
+        print_json(facts)
+        return
+    text = {}
+    for name, value in facts.items():
+        if name == "digests":
+            continue
+        if name == "files":
+            text["size on disk"] = f"{sum(value.values()) / 2**20:,.1f} MiB"
+        elif isinstance(value, dict):
+            text[name] = "\n".join(f"{key} {part}" for key, part in value.items())
+        else:
+            text[name] = f"{value:,}" if isinstance(value, int) else str(value)
+    print_facts(text)
+
+
 def print_names(names: Mapping[str, str], as_json: bool) -> None:
     """Print names with a line on each, or both as JSON."""
     if as_json:

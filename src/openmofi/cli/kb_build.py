@@ -1,0 +1,145 @@
+"""`openmofi kb build`: a knowledge base of tables, WordNet, or Wikidata's dumps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from openmofi.cli.command import Restart, input_path, output_path, print_json
+from openmofi.cli.show.tables import print_manifest_facts
+from openmofi.errors import UsageError
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+_Source = Annotated[Path, typer.Argument(parser=input_path, help="What to build it of.", metavar="SRC")]
+_Out = Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the knowledge base.")]
+_Candidates = Annotated[int, typer.Option(min=1, help="Most entities a name keeps.")]
+_JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+_TABLES = """Build a knowledge base of tables; the same tables give the same bytes.
+
+\b
+SRC is a folder of tables, each as .csv, .tsv, .jsonl or .parquet, or one file
+with entities. Columns may stand in any order; lists are written a|b.
+  entities   id, name [, description, types, popularity, aliases]
+  names      name, entity [, count]         more names; how often each means it
+  relations  head, tail [, relation]        entities that belong together
+  surfaces   name, link_probability         how often a name is meant at all
+Only entities are needed; their names and aliases are found in texts. So this
+entities.csv is a whole source:
+\b
+  id,name,description,types,aliases
+  Q1,Grey crane,a wading bird,bird,crane|common crane
+  Q2,Tower crane,"a machine that lifts, on a mast",machine,crane
+  Q3,White stork,a bird that nests on chimneys,bird,stork
+  Q4,Port of Hamburg,a seaport on the Elbe,place,
+  Q5,Elbe,a river,place,River Elbe
+"""
+
+
+@app.command(help=_TABLES)
+def table(
+    source: _Source,
+    out: Annotated[Path | None, typer.Option(
+        "-o", "--out", parser=output_path, help="Folder of the knowledge base.")] = None,
+    candidates: _Candidates = 30,
+    check: Annotated[bool, typer.Option("--check", help="Build nothing: say how the tables are understood.")] = False,
+    restart: Restart = False,
+    as_json: _JSON = False,
+) -> None:
+    """See `_TABLES`."""
+    if check:
+        _print_check(source, as_json)
+        return
+    if out is None:
+        raise UsageError("The knowledge base has no folder.", "Add -o FOLDER, or --check to build nothing.")
+    _build("table", source, out, candidates, restart, as_json)
+
+
+@app.command()
+def wordnet(source: _Source, out: _Out, candidates: _Candidates = 30, restart: Restart = False,
+            as_json: _JSON = False) -> None:
+    """Build a knowledge base of WordNet's nouns; SRC is its dict folder."""
+    _build("wordnet", source, out, candidates, restart, as_json)
+
+
+@app.command()
+def sample(source: _Source, out: _Out, candidates: _Candidates = 30, restart: Restart = False,
+           as_json: _JSON = False) -> None:
+    """Build the knowledge base of a sample world, SRC."""
+    _build("table", source, out, candidates, restart, as_json)
+
+
+@app.command()
+def wikidata(
+    dumps: Annotated[list[Path], typer.Argument(
+        parser=input_path, help="JSON dumps (.json.gz, .bz2, .zst or plain), whole or in parts; or folders of them.",
+        metavar="DUMP...")],
+    out: _Out,
+    languages: Annotated[str, typer.Option(
+        help="Of names and descriptions, such as en,de; the preferred one first.")] = "en",
+    kinds: Annotated[str, typer.Option(help="Classes such as Q5,Q16521: only their members stay.")] = "",
+    drop: Annotated[str, typer.Option(help="Classes that go, with those below them.")] = "",
+    visual_only: Annotated[bool, typer.Option(
+        "--visual-only", help="Drop what no image shows as itself: articles, given names, stars, genes.")] = False,
+    candidates: _Candidates = 30,
+    memory: Annotated[str, typer.Option(help="That the joins may use.")] = "4GB",
+    workers: Annotated[int, typer.Option(min=0, help="Processes that parse; 0: one a core.")] = 0,
+    max_broken: Annotated[float, typer.Option(
+        min=0, max=1, help="Share of unreadable lines above which a dump counts as damaged.")] = 0.001,
+    work: Annotated[Path | None, typer.Option(
+        parser=output_path, help="Folder for what was read, with which later builds begin.  [default: OUT.work]",
+        show_default=False)] = None,
+    restart: Restart = False,
+    as_json: _JSON = False,
+) -> None:
+    """Build a knowledge base of Wikidata's dumps; the same dumps give the same bytes. It goes on where it stopped.
+
+    Dumps: https://dumps.wikimedia.org/wikidatawiki/entities/
+    """
+    from openmofi.knowledge import WikidataSettings, build_wikidata
+    from openmofi.progress import shown_progress
+
+    settings = WikidataSettings(candidates, languages=_listed(languages), kinds=_listed(kinds), drop=_listed(drop),
+                                visual_only=visual_only, max_broken=max_broken)
+    with shown_progress(not as_json) as progress:
+        manifest = build_wikidata(dumps, out, settings, work=work, memory=memory, workers=workers, progress=progress,
+                                  restart=restart)
+    print_manifest_facts({**manifest.counts, "fingerprint": manifest.fingerprint}, as_json)
+
+
+def _listed(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _build(builder: Literal["table", "wordnet"], source: Path, out: Path, candidates: int, restart: bool,
+           as_json: bool) -> None:
+    from openmofi import api
+
+    manifest = api.build_kb(builder, source, out, candidates=candidates, restart=restart).manifest
+    print_manifest_facts({**manifest.counts, "fingerprint": manifest.fingerprint}, as_json)
+
+
+def _print_check(source: Path, as_json: bool) -> None:
+    from openmofi.cli.show.tables import print_counts, print_table
+    from openmofi.knowledge import check_table
+
+    understood = check_table(source)
+    if as_json:
+        print_json(understood)
+    else:
+        print_table(("table", "rows", "columns", "not given, so"), [
+            (table["file"], f"{table['rows']:,}", ", ".join(table["columns"]),
+             ", ".join(f"{column} = {default!r}" for column, default in table["defaults"].items()))
+            for table in understood["tables"].values()], numbers=(1,))
+        if understood["counts"]:
+            typer.echo()
+            print_counts("which comes to", {name.replace("_", " "): count
+                                            for name, count in understood["counts"].items()})
+        for line in (*understood["ignored"], *understood["problems"]):
+            typer.echo(line)
+        typer.echo(f"{len(understood['problems'])} problems" if understood["problems"] else "no problems")
+    if understood["problems"]:
+        raise typer.Exit(1)

@@ -1,0 +1,1 @@
+"""Wikidata: dumps read as streams, items selected by rules, the tables of a knowledge base."""

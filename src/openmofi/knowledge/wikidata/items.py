@@ -1,0 +1,191 @@
+"""From a line of a dump to what a knowledge base keeps of an item.
+
+The format: https://doc.wikimedia.org/Wikibase/master/php/docs_topics_json.html. What is not needed is skipped by the
+parser and never becomes an object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+KIND, PARENT, IMAGE = "P31", "P279", "P18"
+DEFAULT_LANGUAGE = "mul"
+"""Language code of the labels and aliases that hold in all languages."""
+
+ITEMS = pa.schema([
+    ("id", pa.int64()), ("revision", pa.int64()), ("name", pa.string()), ("description", pa.string()),
+    ("aliases", pa.list_(pa.string())), ("kinds", pa.list_(pa.int64())), ("parents", pa.list_(pa.int64())),
+    ("relations", pa.list_(pa.struct([("property", pa.int64()), ("item", pa.int64())]))),
+    ("sitelinks", pa.int32()), ("image", pa.string()),
+    ("titles", pa.list_(pa.struct([("language", pa.string()), ("title", pa.string())]))),
+])
+"""items: what was read of a dump's items. `name` is empty where none of the languages has one; `titles` are of the
+languages' Wikipedias."""
+
+RELATIONS = {
+    "P361": "part of", "P527": "has part", "P17": "country", "P131": "located in", "P276": "location",
+    "P170": "creator", "P50": "author", "P57": "director", "P106": "occupation", "P27": "citizenship",
+    "P641": "sport", "P171": "parent taxon",
+    "P176": "manufacturer", "P127": "owned by", "P186": "made from", "P180": "depicts", "P921": "main subject",
+    "P136": "genre", "P161": "cast member", "P54": "member of sports team", "P1889": "different from",
+}
+"""Properties whose items are related closely enough for the coherence of a text, beside P31 and P279."""
+
+
+class _Text(msgspec.Struct, gc=False):
+    value: str
+
+
+class _Value(msgspec.Struct, gc=False):
+    id: str = ""
+
+
+class _DataValue(msgspec.Struct, gc=False):
+    value: _Value | str | int | float | bool | None = None
+
+
+class _Snak(msgspec.Struct, gc=False):
+    snaktype: str = "value"
+    datavalue: _DataValue | None = None
+
+
+class _Statement(msgspec.Struct, gc=False):
+    mainsnak: _Snak
+    rank: str = "normal"
+
+
+class _Sitelink(msgspec.Struct, gc=False):
+    title: str
+
+
+_CLAIMS = msgspec.defstruct(
+    "_Claims", [(name, list[_Statement], ()) for name in (KIND, PARENT, IMAGE, *RELATIONS)], gc=False)
+_Empty = list[None]
+"""PHP writes a map without entries as an empty list."""
+
+
+class _Entity(msgspec.Struct, gc=False):
+    id: str
+    type: str = "item"
+    lastrevid: int = 0
+    labels: dict[str, _Text] | _Empty = {}
+    descriptions: dict[str, _Text] | _Empty = {}
+    aliases: dict[str, list[_Text]] | _Empty = {}
+    claims: _CLAIMS | _Empty = msgspec.field(default_factory=list)  # type: ignore[valid-type]
+    sitelinks: dict[str, _Sitelink] | _Empty = {}
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A line that cannot be read.
+
+    Attributes:
+        line: its number in the block, from 0.
+        why: what is wrong with it.
+        start: its first characters.
+    """
+
+    line: int
+    why: str
+    start: str
+
+
+class ItemReader:
+    """Reads items.
+
+    Args:
+        languages: codes, the preferred one first; the name is of the first that has one.
+    """
+
+    def __init__(self, languages: Sequence[str]) -> None:
+        self._languages = (*languages, DEFAULT_LANGUAGE)
+        self._wikis = {f"{language.replace('-', '_')}wiki": language for language in languages}
+        self._decoder = msgspec.json.Decoder(_Entity)
+
+    def read(self, lines: Iterable[bytes]) -> tuple[pa.Table, list[Broken], int]:
+        """The items of some lines (`ITEMS`), the lines that cannot be read, and how many are of other entities.
+
+        The array's brackets, empty lines and the commas that end lines are no part of an entity.
+        """
+        rows, broken, others = list[dict[str, Any]](), list[Broken](), 0
+        for number, line in enumerate(lines):
+            text = line.rstrip(b" \t\r\n,")
+            if not text or text in (b"[", b"]"):
+                continue
+            try:
+                entity = self._decoder.decode(text.removeprefix(b"[").removesuffix(b"]"))
+                if row := self._row(entity):
+                    rows.append(row)
+                else:
+                    others += 1
+            except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
+                broken.append(Broken(number, str(error), text[:80].decode("utf-8", "replace")))
+        return pa.Table.from_pylist(rows, ITEMS), broken, others
+
+    def _row(self, entity: _Entity) -> dict[str, Any] | None:
+        if entity.type != "item":
+            return None
+        labels, aliases = _mapped(entity.labels), _mapped(entity.aliases)
+        own = [labels[language].value for language in self._languages if language in labels]
+        other = [alias.value for language in self._languages for alias in aliases.get(language, ())]
+        names = list(dict.fromkeys(name for name in map(_plain, (*own, *other)) if name))
+        descriptions, claims, links = _mapped(entity.descriptions), entity.claims, _mapped(entity.sitelinks)
+        image = next(iter(_texts(getattr(claims, IMAGE, ()))), None)
+        return {
+            "id": item_number(entity.id), "revision": entity.lastrevid, "name": names[0] if own and names else "",
+            "description": next((_plain(descriptions[language].value) for language in self._languages
+                                 if language in descriptions), ""),
+            "aliases": names[1:] if own else names, "kinds": list(_items(getattr(claims, KIND, ()))),
+            "parents": list(_items(getattr(claims, PARENT, ()))),
+            "relations": [{"property": int(name[1:]), "item": item} for name in RELATIONS
+                          for item in _items(getattr(claims, name, ()))],
+            "sitelinks": len(links), "image": image,
+            "titles": [{"language": language, "title": links[wiki].title}
+                       for wiki, language in self._wikis.items() if wiki in links],
+        }
+
+
+def item_number(entity_id: str) -> int:
+    """42 of `Q42`.
+
+    Raises:
+        ValueError: it is no item's id.
+    """
+    number = int(entity_id[1:]) if entity_id[:1] == "Q" and entity_id[1:].isdecimal() else -1
+    if number < 0:
+        raise ValueError(f"{entity_id!r} is no item's id")
+    return number
+
+
+def best(statements: Sequence[_Statement]) -> Iterator[_Value | str | int | float | bool | None]:
+    """The values of the preferred statements, or where there is none of the normal ones; unknown values are out."""
+    preferred = [each for each in statements if each.rank == "preferred"]
+    for each in preferred or [each for each in statements if each.rank == "normal"]:
+        if each.mainsnak.snaktype == "value" and each.mainsnak.datavalue is not None:
+            yield each.mainsnak.datavalue.value
+
+
+def _items(statements: Sequence[_Statement]) -> Iterator[int]:
+    seen = set[int]()
+    for value in best(statements):
+        if isinstance(value, _Value) and value.id.startswith("Q") and (number := item_number(value.id)) not in seen:
+            seen.add(number)
+            yield number
+
+
+def _texts(statements: Sequence[_Statement]) -> Iterator[str]:
+    return (value for value in best(statements) if isinstance(value, str))
+
+
+def _mapped(value: dict[str, Any] | _Empty) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _plain(text: str) -> str:
+    """Without line ends and doubled spaces, which some labels have."""
+    return " ".join(text.split())

@@ -1,0 +1,201 @@
+"""The items of dumps as Parquet parts: one process decompresses, workers parse, and nothing is parsed twice.
+
+A part is what a block of lines holds. Its name says the file and the block, so a run that was stopped goes on: what is
+there is not parsed again. The lines travel in shared memory, since pickling them would cost more than parsing.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
+
+from openmofi.engine.cores import cores
+from openmofi.engine.protocol import Progress
+from openmofi.errors import OpenMofiError
+from openmofi.knowledge.wikidata.dump import BLOCK, Block, blocks
+from openmofi.knowledge.wikidata.items import ItemReader
+from openmofi.storage import write_table, write_text
+from openmofi.storage.atomic import Footer, footers
+
+_MIB = 1 << 20
+_SHOWN = 3
+_reader: ItemReader
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What was read of the dumps.
+
+    Attributes:
+        paths: of the parts, `openmofi.knowledge.wikidata.items.ITEMS`, in the order of files and blocks.
+        items: how many they hold.
+        others: entities that are no items: properties, lexemes.
+        broken: lines that cannot be read.
+    """
+
+    paths: tuple[str, ...]
+    items: int
+    others: int
+    broken: int
+
+
+def read_parts(dumps: Sequence[Path], folder: Path, languages: Sequence[str], progress: Progress, *, workers: int = 0,
+               max_broken: float = 0.001, size: int = BLOCK) -> Parts:
+    """Parse what has not been parsed yet into `folder`.
+
+    Args:
+        dumps: their order decides nothing but the parts' names.
+        folder: gets `<file>-<block>.parquet` and, where lines are broken, `<file>-<block>.broken.jsonl`.
+        languages: see `ItemReader`.
+        progress: is advanced by MiB of the files.
+        workers: processes that parse; one a core where 0.
+        max_broken: the share of broken lines from which on the dump counts as damaged.
+        size: bytes of a block.
+
+    Raises:
+        OpenMofiError: see `blocks`; too many lines are broken; a worker died.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    progress.begin("read", sum(-(-dump.stat().st_size // _MIB) for dump in dumps))
+    paths: list[str] = []
+    with _pool(languages, workers or cores(), size) as pool:
+        for number, dump in enumerate(dumps):
+            advanced = 0
+            for block in blocks(dump, size):
+                path = folder / f"{number:04}-{block.number:07}.parquet"
+                paths.append(str(path))
+                if not path.exists():
+                    pool.parse(block, path)
+                while advanced < block.read // _MIB:
+                    progress.advance({})
+                    advanced += 1
+            pool.finish()
+            for _ in range(-(-dump.stat().st_size // _MIB) - advanced):
+                progress.advance({})
+    parts = _summed(paths)
+    if parts.broken > max_broken * (parts.items + parts.others + parts.broken):
+        raise _damaged(parts, max_broken)
+    return parts
+
+
+def _summed(paths: Sequence[str]) -> Parts:
+    items = others = broken = 0
+    for path, end in zip(paths, footers(paths), strict=True):
+        if end is None:
+            raise OpenMofiError(f"{path} is damaged.", "Remove it and start the command again: it is read anew.")
+        items, others, broken = (items + end.rows, others + _noted(end, "others"), broken + _noted(end, "broken"))
+    return Parts(tuple(paths), items, others, broken)
+
+
+def _noted(end: Footer, name: str) -> int:
+    return int(end.notes.get(name, 0))
+
+
+def _damaged(parts: Parts, allowed: float) -> OpenMofiError:
+    total, examples = parts.items + parts.others + parts.broken, list[str]()
+    for path in parts.paths:
+        kept = _kept_aside(path)
+        if kept.exists():
+            examples += [json.loads(line)["why"] for line in kept.read_text("utf-8").splitlines()]
+        if len(examples) >= _SHOWN:
+            break
+    return OpenMofiError(
+        f"{parts.broken:,} of {total:,} lines cannot be read ({'; '.join(examples[:_SHOWN])}).",
+        f"That is more than {allowed:.2%}: fetch the dump again. The lines are beside the parts in "
+        f"{Path(parts.paths[0]).parent}.")
+
+
+def _kept_aside(path: str | Path) -> Path:
+    return Path(path).with_suffix(".broken.jsonl")
+
+
+class _Pool:
+    """Workers, and slots of shared memory by which lines get to them; a slot is free again when its part is written."""
+
+    def __init__(self, executor: ProcessPoolExecutor, slots: Sequence[SharedMemory]) -> None:
+        self._executor = executor
+        self._free = list(slots)
+        self._running: dict[Future[None], SharedMemory] = {}
+
+    def parse(self, block: Block, path: Path) -> None:
+        """Have a block written to its part; waits while all slots are in use."""
+        while not self._free:
+            self._collect()
+        slot = self._free.pop()
+        if len(block.lines) > slot.size:
+            # A line that is longer than a slot: seen with items of thousands of statements.
+            slot.close()
+            slot.unlink()
+            slot = SharedMemory(create=True, size=len(block.lines))
+        _buffer(slot)[:len(block.lines)] = block.lines
+        try:
+            self._running[self._executor.submit(_parse, slot.name, len(block.lines), str(path))] = slot
+        except BrokenProcessPool as error:
+            raise _died() from error
+
+    def finish(self) -> None:
+        """Wait for all parts."""
+        while self._running:
+            self._collect()
+
+    def close(self) -> None:
+        """Give the memory back."""
+        for slot in (*self._free, *self._running.values()):
+            slot.close()
+            slot.unlink()
+
+    def _collect(self) -> None:
+        done, _ = wait(self._running, return_when=FIRST_COMPLETED)
+        for future in done:
+            try:
+                future.result()
+            except BrokenProcessPool as error:
+                raise _died() from error
+            self._free.append(self._running.pop(future))
+
+
+def _buffer(slot: SharedMemory) -> memoryview:
+    assert slot.buf is not None  # it is open
+    return slot.buf
+
+
+def _died() -> OpenMofiError:
+    return OpenMofiError("A process that reads the dump died (out of memory?).",
+                         "Start the command again: it goes on with what has not been read yet.")
+
+
+@contextmanager
+def _pool(languages: Sequence[str], workers: int, size: int) -> Iterator[_Pool]:
+    executor = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (tuple(languages),))
+    slots = [SharedMemory(create=True, size=2 * size) for _ in range(workers + 1)]
+    with closing(_Pool(executor, slots)) as pool:
+        try:
+            yield pool
+        finally:
+            executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin(languages: tuple[str, ...]) -> None:
+    global _reader
+    _reader = ItemReader(languages)
+
+
+def _parse(name: str, length: int, path: str) -> None:
+    """A worker's task: the lines in shared memory to their part."""
+    slot = SharedMemory(name=name)
+    try:
+        lines = bytes(_buffer(slot)[:length]).split(b"\n")
+    finally:
+        slot.close()
+    items, broken, others = _reader.read(lines)
+    if broken:
+        write_text(_kept_aside(path), "".join(
+            json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in broken))
+    write_table(path, items, {"others": str(others), "broken": str(len(broken))})

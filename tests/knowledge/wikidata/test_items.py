@@ -1,0 +1,76 @@
+"""What is kept of a line, against a plain `json.loads`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from dumps import Entity, item, lines_of, random_items, statement, values_of
+
+from openmofi.knowledge.wikidata.items import ITEMS, RELATIONS, ItemReader
+
+
+def plain_row(entity: Entity, languages: tuple[str, ...]) -> dict[str, Any]:
+    """The row that a reader without any haste would make."""
+    order = [*languages, "mul"]
+    labels = entity["labels"] or {}
+    descriptions, aliases, links = entity["descriptions"] or {}, entity["aliases"] or {}, entity["sitelinks"] or {}
+    names: list[str] = []
+    for language in order:
+        if language in labels:
+            names.append(" ".join(labels[language]["value"].split()))
+    named = bool(names)
+    for language in order:
+        names += [" ".join(alias["value"].split()) for alias in aliases.get(language, [])]
+    names = list(dict.fromkeys(names))
+    return {
+        "id": int(entity["id"][1:]), "revision": entity["lastrevid"], "name": names[0] if named else "",
+        "description": next((descriptions[each]["value"] for each in order if each in descriptions), ""),
+        "aliases": names[1:] if named else names, "kinds": values_of(entity, "P31"),
+        "parents": values_of(entity, "P279"),
+        "relations": [{"property": int(prop[1:]), "item": value} for prop in RELATIONS
+                      for value in values_of(entity, prop)],
+        "sitelinks": len(links), "image": None,
+        "titles": [{"language": each, "title": links[wiki]["title"]} for each in languages
+                   if (wiki := f"{each.replace('-', '_')}wiki") in links]}
+
+
+@pytest.mark.parametrize("languages", [("en",), ("de", "en"), ("zh-hant", "fr")])
+def test_items_are_read_as_a_plain_reader_reads_them(languages: tuple[str, ...]) -> None:
+    entities = random_items(2000, seed=len(languages))
+    table, broken, others = ItemReader(languages).read(lines_of(entities))
+    assert table.schema.equals(ITEMS)
+    assert table.to_pylist() == [plain_row(json.loads(json.dumps(entity)), languages) for entity in entities]
+    assert (broken, others) == ([], 0)
+
+
+def test_ranks_and_unknown_values_decide_what_counts() -> None:
+    entity = item(1, {"en": "a"}, claims={
+        "P31": [statement("P31", 2), statement("P31", 3, rank="preferred"), statement("P31", 4, rank="deprecated")],
+        "P279": [statement("P279", 5, snaktype="somevalue"), statement("P279", 6), statement("P279", 6)],
+        "P18": [statement("P18", "A crane.jpg"), statement("P18", "Another.jpg")]})
+    row = ItemReader(["en"]).read(lines_of([entity]))[0].to_pylist()[0]
+    assert (row["kinds"], row["parents"], row["image"]) == ([3], [6], "A crane.jpg")
+
+
+def test_broken_lines_are_told_apart_from_other_entities() -> None:
+    whole = json.dumps(item(1, {"en": "a"}, claims={})).encode()
+    lines = [b"[", whole + b",\r", whole[:90] + b",", b'{"type":"property","id":"P31"},',
+             b'{"type":"lexeme","id":"L1"}', b"\xff\xfe,", b'{"type":"item","id":"X7"}', b'{"type":"item"}', b"", b"]"]
+    table, broken, others = ItemReader(["en"]).read(lines)
+    assert table.column("id").to_pylist() == [1]
+    assert others == 2
+    assert [each.line for each in broken] == [2, 5, 6, 7]
+    assert all(each.why for each in broken)
+
+
+def test_the_name_that_holds_in_all_languages_is_the_last_resort() -> None:
+    def names(entity: Entity, *languages: str) -> tuple[str, list[str]]:
+        row = ItemReader(languages).read(lines_of([entity]))[0].to_pylist()[0]
+        return row["name"], row["aliases"]
+
+    both = item(1, {"mul": "Grus grus", "de": "Kranich"}, aliases={"mul": ["G. grus"], "fr": ["grue"]})
+    assert names(both, "en") == ("Grus grus", ["G. grus"])
+    assert names(both, "de") == ("Kranich", ["Grus grus", "G. grus"])
+    assert names(item(2, {"fr": "grue"}), "en") == ("", [])
