@@ -23,7 +23,8 @@ IDS = ("Q1", "Q2", "Q3", "Q4")
 SOURCES = st.fixed_dictionaries({
     "own": st.lists(st.sampled_from(WORDS), min_size=4, max_size=4).filter(lambda own: set(own) != {"!!"}),
     "names": st.lists(st.tuples(st.sampled_from(WORDS), st.sampled_from(IDS),
-                                st.one_of(st.integers(1, 9).map(float), st.floats(2 ** -10, 2 ** 20, width=32))), max_size=20),
+                                st.one_of(st.integers(1, 9).map(float), st.floats(2 ** -10, 2 ** 20, width=32))),
+                      max_size=20),
     "surfaces": st.dictionaries(st.sampled_from(WORDS), st.floats(0, 1, width=32)),
 })
 
@@ -48,7 +49,7 @@ def built(source: Path, out: Path, limit: int = 30) -> KnowledgeBase:
 
 
 def lists(kb):
-    return {key: (kb.ids(kb.candidates(key).rows), kb.candidates(key).priors) for key in kb.names.keys()}
+    return {key: (kb.ids(kb.candidates(key).rows), kb.candidates(key).priors) for key in kb.names.iterkeys()}
 
 
 @given(source=SOURCES)

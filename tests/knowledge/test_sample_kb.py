@@ -41,7 +41,7 @@ def require_slice(part, kb, ids):
     assert part.entities.equals(kb.entities.take(pa.array(rows)))
     assert part.stored_vectors(range(len(part))).tobytes() == kb.stored_vectors(rows).tobytes()
     seen = set()
-    for key in kb.names.keys():
+    for key in kb.names.iterkeys():
         candidates = kb.candidates(key, 1000)
         stay = np.isin(candidates.rows, rows)
         if stay.any():
@@ -125,7 +125,8 @@ def test_the_command(kb, tmp_path):
 
 
 @pytest.mark.parametrize(("chosen", "error", "says"), [
-    ({"types": ["brid"]}, UsageError, r"has the type 'brid'\. Did you mean 'bird'\? Its commonest types are animal \(2\)"),
+    ({"types": ["brid"]}, UsageError,
+     r"has the type 'brid'\. Did you mean 'bird'\? Its commonest types are animal \(2\)"),
     ({"entities": ["Q404"]}, OpenMofiError, "No slice is left of .*: it has none of the entities"),
     ({"entities": ["Q5"]}, OpenMofiError, "no name may mean one of the 1 entities"),
     ({"types": ["bird"], "most": 0}, UsageError, "would be empty"),
