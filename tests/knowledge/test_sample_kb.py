@@ -142,8 +142,9 @@ def test_what_gives_no_slice_is_a_sentence_and_leaves_nothing(kb, tmp_path, chos
 def test_an_output_that_is_taken_is_refused_or_begun_anew(kb, tmp_path):
     with pytest.raises(OpenMofiError, match="is not empty"):
         openmofi.sample_kb(kb, tmp_path, types=["bird"])
-    with pytest.raises(OpenMofiError, match="was made with other settings"):
-        openmofi.sample_kb(kb, kb.path, types=["bird"])
+    with pytest.raises(UsageError, match="is the knowledge base that is sampled from"):
+        openmofi.sample_kb(kb, kb.path, types=["bird"], restart=True)
+    assert not any(verify(kb.path).values())
     openmofi.sample_kb(kb, tmp_path / "part", types=["bird"])
     with pytest.raises(OpenMofiError, match="was made with other settings"):
         openmofi.sample_kb(kb, tmp_path / "part", types=["place"])

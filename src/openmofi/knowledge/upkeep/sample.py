@@ -45,7 +45,7 @@ def sample_entities(kb: KnowledgeBase, out: str | Path, *, types: Sequence[str] 
         restart: remove what was made in `out` before, and begin anew.
 
     Raises:
-        UsageError: an unknown type, `most` below 1, or not one of `types` and `ids`.
+        UsageError: an unknown type, `most` below 1, or not one of `types` and `ids`; `out` is `kb`.
         OpenMofiError: nothing is left, or `out` contains something else.
     """
     require_local(out)
@@ -53,13 +53,15 @@ def sample_entities(kb: KnowledgeBase, out: str | Path, *, types: Sequence[str] 
         raise UsageError("A slice is of types or of entities.", "Give one of both.")
     if most is not None and most < 1:
         raise UsageError(f"A slice of {most} entities would be empty.", "Keep at least 1.")
+    folder = mappable(out)
+    if folder.resolve() == kb.path.resolve():
+        raise UsageError(f"{out} is the knowledge base that is sampled from.", "Choose another output with -o.")
     chosen = _of_types(kb, types) if types else _of_ids(kb, ids or ())
     rows = _most_popular(kb, chosen, most)
     settings = {"builder": "sample", "types": sorted(set(types)), "most": most, "source": kb.manifest.settings}
     inputs = {"knowledge_base": kb.fingerprint}
     if ids is not None:
         inputs["entities"] = fingerprint(sorted(set(ids)))
-    folder = mappable(out)
     with claimed(folder, store.KIND, settings, inputs, outputs=Outputs(store.FILES), restart=restart) as manifest:
         if manifest.finished:
             _log.info("%s is already finished", folder)
