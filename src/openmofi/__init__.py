@@ -20,23 +20,26 @@ if TYPE_CHECKING:
         label,
         load_encoder,
         reinforce,
+        sample_kb,
         train,
     )
     from openmofi.dataset.objects import Dataset, Labels
     from openmofi.encoders import Encoder
     from openmofi.errors import OpenMofiError
-    from openmofi.knowledge import KnowledgeBase
+    from openmofi.knowledge import KnowledgeBase, diff_kb, export_kb
     from openmofi.labeling.explain import Explanation
     from openmofi.training.outcome import Run
 
 __all__ = [
     "Dataset", "Encoder", "Explanation", "KnowledgeBase", "Labels", "OpenMofiError", "Run", "audit", "build_dataset",
-    "build_kb", "evaluate", "explain", "export", "label", "load_encoder", "reinforce", "train",
+    "build_kb", "diff_kb", "evaluate", "explain", "export", "export_kb", "label", "load_encoder", "reinforce",
+    "sample_kb", "train",
 ]
 
 _MODULES = {
     "Dataset": "dataset.objects", "Encoder": "encoders", "Explanation": "labeling.explain",
     "KnowledgeBase": "knowledge", "Labels": "dataset.objects", "OpenMofiError": "errors", "Run": "training.outcome",
+    "diff_kb": "knowledge", "export_kb": "knowledge",
 }
 """Where a name is, if not in `openmofi.api`."""
 

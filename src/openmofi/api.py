@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from openmofi.errors import UsageError
 from openmofi.given import Folder, Pairs, check_placement, encoder_of, kb_of, overrides_of, place_of, shards_of
 from openmofi.progress import shown_progress
 
@@ -64,6 +65,32 @@ def build_kb(builder: Literal["table", "wordnet"], source: Folder, out: Folder, 
 
     build = build_wordnet if builder == "wordnet" else build_table
     build(source, out, BuildSettings(candidates=candidates), restart=restart)
+    return KnowledgeBase.open(out)
+
+
+def sample_kb(kb: KnowledgeBase | Folder, out: Folder, *, types: Sequence[str] = (),
+              entities: str | Path | Sequence[str] | None = None, labels: Labels | Folder | None = None,
+              most: int | None = None, restart: bool = False) -> KnowledgeBase:
+    """A slice of a knowledge base for a laptop; what stays is as it was (see `openmofi.knowledge.sample_entities`).
+
+    Args:
+        kb, out: a knowledge base or its folder, and the folder of the slice.
+        types, entities, labels: one of these: types; identifiers, or a file of them (`openmofi.knowledge.read_ids`);
+            labels, or their folder, whose judged entities stay, accepted or not.
+        most, restart: keep so many, the most popular; see the head of this module.
+
+    Raises:
+        UsageError: an unknown type, or none or several ways to choose.
+        OpenMofiError: nothing is left, or `out` holds something else.
+    """
+    from openmofi.dataset.objects import Labels
+    from openmofi.knowledge import KnowledgeBase, read_ids, sample_entities
+
+    if bool(types) + (entities is not None) + (labels is not None) != 1:
+        raise UsageError("A slice is of types, of entities or of labels.", "Give one of the three.")
+    ids = read_ids(entities) if isinstance(entities, str | Path) else entities
+    ids = Labels.open(place_of(labels)).entities() if labels is not None else ids
+    sample_entities(kb_of(kb), out, types=types, ids=ids, most=most, restart=restart)
     return KnowledgeBase.open(out)
 
 

@@ -32,6 +32,10 @@ class UsageError(OpenMofiError):
     exit_code = 2
 
 
+class UnknownEntityError(OpenMofiError, KeyError):
+    """An identifier that a knowledge base does not have; a `KeyError` too, as mappings raise it."""
+
+
 class MissingExtraError(OpenMofiError):
     """An optional dependency is not installed."""
 

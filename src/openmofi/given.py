@@ -47,9 +47,9 @@ def kb_of(kb: KnowledgeBase | Folder, progress: Progress | None = None) -> Knowl
     Raises:
         OpenMofiError: see `KnowledgeBase.open`.
     """
-    from openmofi.knowledge import KnowledgeBase
+    from openmofi.knowledge.store import opened
 
-    return KnowledgeBase.open(kb, progress=progress) if isinstance(kb, str | Path) else kb
+    return opened(kb, progress)
 
 
 def check_placement(device: str, precision: str) -> None:

@@ -1,13 +1,14 @@
-"""`openmofi kb`: build a knowledge base and look into it."""
+"""`openmofi kb`: build a knowledge base, look into it, compare, slice and export it."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from openmofi.cli import kb_build
-from openmofi.cli.command import input_place, print_json
+from openmofi.cli.command import Restart, input_path, input_place, output_path, print_json
 from openmofi.cli.show.tables import print_manifest_facts
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -78,3 +79,68 @@ def lookup(
         typer.echo(f"The knowledge base does not know {name!r} (key {meanings['key']!r}).{nearest}")
     if not meanings["candidates"]:
         raise typer.Exit(1)
+
+
+@app.command()
+def diff(
+    old: Annotated[str, typer.Argument(parser=input_place, help="Folder of the older base.", metavar="OLD")],
+    new: Annotated[str, typer.Argument(parser=input_place, help="Folder of the newer base.", metavar="NEW")],
+    out: Annotated[Path | None, typer.Option(
+        "-o", "--out", parser=output_path, help="A .parquet file that gets all changes.")] = None,
+    as_json: _JSON = False,
+) -> None:
+    """Show what changed between two builds: entities added, removed, merged, renamed, described anew."""
+    import openmofi
+
+    differences = openmofi.diff_kb(old, new, out=out)
+    if as_json:
+        print_json(differences.plain())
+        return
+    from openmofi.cli.show.tables import print_counts, print_table
+
+    print_counts("entities", {"unchanged": differences.unchanged, **differences.counts})
+    rows = [row for kind, count in differences.counts.items() if count for row in differences.first(kind)]
+    if rows:
+        print_table(("change", "id", "name", "before", "after"), [
+            tuple(value or "" for value in row.values()) for row in rows], numbers=(), title="the most popular of each")
+
+
+@app.command()
+def sample(
+    kb: _KB,
+    out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the slice.")],
+    types: Annotated[str, typer.Option(help="Entities that have one of these types.", metavar="TYPE[,…]")] = "",
+    entities: Annotated[Path | None, typer.Option(
+        parser=input_path, help="Entities that a file names: an id a line, or a Parquet column.")] = None,
+    labels: Annotated[str | None, typer.Option(
+        parser=input_place, help="Entities that were judged in this folder of labels.")] = None,
+    most: Annotated[int | None, typer.Option("--max", min=1, help="Keep so many, the most popular.")] = None,
+    restart: Restart = False,
+    as_json: _JSON = False,
+) -> None:
+    """Write a slice of a knowledge base: some entities, and their names, priors and vectors as they are."""
+    from openmofi import api
+
+    wanted = [name.strip() for name in types.split(",") if name.strip()]
+    manifest = api.sample_kb(kb, out, types=wanted, entities=entities, labels=labels, most=most,
+                             restart=restart).manifest
+    print_manifest_facts({**manifest.counts, "fingerprint": manifest.fingerprint, "inputs": manifest.inputs}, as_json)
+
+
+@app.command()
+def export(
+    kb: _KB,
+    out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the tables.")],
+    restart: Restart = False,
+    as_json: _JSON = False,
+) -> None:
+    """Write a knowledge base as the Parquet tables that 'kb build table' takes; it keeps no relations."""
+    import openmofi
+    from openmofi.knowledge.upkeep.export import WITHOUT_RELATIONS
+
+    counts = openmofi.export_kb(kb, out, restart=restart).counts
+    print_manifest_facts(counts, as_json)
+    if not as_json:
+        typer.echo(f"\n{WITHOUT_RELATIONS}")
+        most = max(counts["most_candidates"], 30)
+        typer.echo(f"To build it again: openmofi kb build table {out} --candidates {most} -o KB")

@@ -25,7 +25,7 @@ app = typer.Typer(
     help="Noisy image–text pairs in, an entity-labelled image dataset out.",
     epilog="Start here: make demo, then: openmofi explain --help",
 )
-app.add_typer(kb.app, name="kb", help="Build and look into knowledge bases.")
+app.add_typer(kb.app, name="kb", help="Build knowledge bases, look into them, compare, slice and export them.")
 app.command("label", help="Label image–text pairs with the entities that their images show.")(label.label)
 app.command("label audit", help="Let a person judge drawn labels; correct their precision by it.")(label.audit)
 app.command("explain", help="Show the whole reasoning for one image and its text.")(explain.explain)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from openmofi.dataset.statistics import Statistics, read_statistics
-from openmofi.dataset.tables import Folder
+from openmofi.dataset.tables import Folder, as_array
 from openmofi.errors import MissingExtraError
 from openmofi.storage.addresses import is_remote
 
@@ -92,6 +92,18 @@ class Labels(_Tables):
         for name in ("entity", "probability"):
             labels = labels.append_column(name, judged.field(name).filter(accepted))
         return labels
+
+    def entities(self) -> list[str]:
+        """Identifiers of the entities that were judged in an image, accepted or not, ascending.
+
+        Raises:
+            OpenMofiError: a file is missing or damaged.
+        """
+        judged: set[str] = set()
+        for shard in self.folder.shards:
+            lists = as_array(self.folder.read(shard, ["entities"]).column("entities"))
+            judged.update(lists.flatten().field("entity").unique().to_pylist())
+        return sorted(judged)
 
     def audit_page(self, out: str | Path, *, sample: int = 200, by: Sequence[str] = ("probability", "type"),
                    seed: int = 0, kb: KnowledgeBase | None = None) -> Sample:

@@ -4,12 +4,17 @@ from openmofi.knowledge.builders.build import BuildSettings, build_table
 from openmofi.knowledge.builders.check import check_table
 from openmofi.knowledge.builders.wordnet import build_wordnet
 from openmofi.knowledge.depictability import depictability
+from openmofi.knowledge.lookup import Neighbour
 from openmofi.knowledge.names import normalise
 from openmofi.knowledge.projection import ProjectionSettings
 from openmofi.knowledge.store import Candidates, KnowledgeBase, look_up, verify
+from openmofi.knowledge.upkeep.diff import Differences, diff_kb
+from openmofi.knowledge.upkeep.export import export_kb
+from openmofi.knowledge.upkeep.sample import read_ids, sample_entities
 from openmofi.knowledge.wikidata.build import WikidataSettings, build_wikidata
 
 __all__ = [
-    "BuildSettings", "Candidates", "KnowledgeBase", "ProjectionSettings", "WikidataSettings", "build_table",
-    "build_wikidata", "build_wordnet", "check_table", "depictability", "look_up", "normalise", "verify",
+    "BuildSettings", "Candidates", "Differences", "KnowledgeBase", "Neighbour", "ProjectionSettings",
+    "WikidataSettings", "build_table", "build_wikidata", "build_wordnet", "check_table", "depictability", "diff_kb",
+    "export_kb", "look_up", "normalise", "read_ids", "sample_entities", "verify",
 ]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from openmofi.engine import Progress, Quiet
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import integrity
+from openmofi.knowledge.candidates import CandidateTable
+from openmofi.knowledge.lookup import Neighbour, meanings, names_of, nearest_rows, spelt_alike, unknown_entity
 from openmofi.knowledge.names import normalise
 from openmofi.schema import ENTITIES, Entity
 from openmofi.storage import Manifest, read_manifest
@@ -30,7 +30,6 @@ COMMONNESS, LINK_PROBABILITY = "candidates/commonness.npy", "candidates/link_pro
 VECTORS = "vectors.npy"
 FILES = (ENTITIES_ARROW, IDS, ID_ROWS, NAMES_MARISA, OFFSETS, ROWS, COMMONNESS, LINK_PROBABILITY, VECTORS)
 
-_COMPARED = 2000
 _NO_ROWS = np.zeros(0, np.int32)
 _NO_PRIORS = np.zeros(0, np.float32)
 
@@ -53,6 +52,8 @@ class Candidates:
 
 class KnowledgeBase:
     """Entities, their names, and their place in the graph; read-only.
+
+    It is a mapping too: `kb["Q42"]` is an entity, `"Q42" in kb`, `len(kb)`; iterated, it gives the identifiers.
 
     Open it with `KnowledgeBase.open`. Its pickle is its path and fingerprint: unpickling opens it again, so that a
     worker process maps the same pages, and refuses a folder whose content has changed.
@@ -163,6 +164,37 @@ class KnowledgeBase:
     def __len__(self) -> int:
         return len(self._columns[0])
 
+    def __contains__(self, entity_id: object) -> bool:
+        return isinstance(entity_id, str) and entity_id in self._ids
+
+    def __iter__(self) -> Iterator[str]:
+        return (each.as_py() for each in self._columns[0])
+
+    def __getitem__(self, entity_id: str) -> Entity:
+        """The entity of an identifier.
+
+        Raises:
+            UnknownEntityError: the identifier is unknown; the hint names what is near.
+        """
+        return self.entity(self._known_row(entity_id))
+
+    def _known_row(self, entity_id: str) -> int:
+        if entity_id not in self:
+            raise unknown_entity(self, entity_id, self._ids)
+        return self.row(entity_id)
+
+    @property
+    def entities(self) -> pa.Table:
+        """All entities in row order (`schema.ENTITIES`), memory-mapped."""
+        return self._entities
+
+    @property
+    def table(self) -> CandidateTable:
+        """All names with their candidates, memory-mapped."""
+        counts = self.manifest.counts
+        return CandidateTable(self.names, self._offsets, self._rows, self._commonness, self.link_probabilities,
+                              counts.get("unnameable", 0), counts.get("cut", 0))
+
     def entity(self, row: int) -> Entity:
         """The entity at `row`.
 
@@ -211,11 +243,44 @@ class KnowledgeBase:
 
     def nearest_names(self, key: str, limit: int = 3) -> list[str]:
         """Keys that are spelt like an unknown `key`: of those with the longest beginning in common, at most `limit`."""
-        for length in range(len(key), 0, -1):
-            keys = list(islice(self.names.iterkeys(key[:length]), _COMPARED))
-            if matches := difflib.get_close_matches(key, keys, limit):
-                return matches
-        return []
+        return spelt_alike(self.names, key, limit)
+
+    def lookup(self, name: str, limit: int = 30) -> dict[str, Any]:
+        """What a name may mean, as plain data.
+
+        Args:
+            name: as a text would spell it.
+            limit: most candidates.
+
+        Returns:
+            `name`, `key`, `link_probability`, `candidates` (prior and the entity's fields) and, where there is no
+            candidate, `nearest`: keys that are spelt alike.
+        """
+        return meanings(self, name, limit)
+
+    def names_of(self, entity_id: str) -> list[str]:
+        """Keys that may mean an entity, by falling commonness; all candidates are read.
+
+        Raises:
+            UnknownEntityError: the identifier is unknown.
+        """
+        return names_of(self.table, self._known_row(entity_id))
+
+    def neighbours(self, entity_id: str, limit: int = 10) -> list[Neighbour]:
+        """The entities that are nearest in the graph, by the cosine of coherence vectors; empty without relations.
+
+        All vectors are read, in blocks: a base of millions needs no copy of them in memory.
+
+        Args:
+            entity_id: of the entity, which is no neighbour of itself.
+            limit: most neighbours.
+
+        Raises:
+            UnknownEntityError: the identifier is unknown.
+        """
+        row = self._known_row(entity_id)
+        return [Neighbour(self.entity(near), cosine)
+                for near, cosine in nearest_rows(self._vectors, row, limit)]
 
     def link_probability(self, name: str) -> float:
         """How often `name` in a text is a mention at all, 0..1; 0 for an unknown name."""
@@ -224,8 +289,21 @@ class KnowledgeBase:
 
     def vectors(self, rows: ArrayLike) -> NDArray[np.float32]:
         """(n, dim) float32 coherence vectors of rows, L2-normalised; zeros where an entity has no relations."""
-        vectors: NDArray[np.float32] = self._vectors[np.asarray(rows, np.int64)].astype(np.float32)
+        return self.stored_vectors(rows).astype(np.float32)
+
+    def stored_vectors(self, rows: ArrayLike) -> NDArray[np.float16]:
+        """(n, dim) float16 coherence vectors of rows, as they are stored."""
+        vectors: NDArray[np.float16] = self._vectors[np.asarray(rows, np.int64)]
         return vectors
+
+
+def opened(kb: KnowledgeBase | str | Path, progress: Progress | None = None) -> KnowledgeBase:
+    """The knowledge base, opened where its folder was given.
+
+    Raises:
+        OpenMofiError: see `KnowledgeBase.open`.
+    """
+    return KnowledgeBase.open(kb, progress=progress) if isinstance(kb, str | Path) else kb
 
 
 def _reopen(path: str | Path, fingerprint: str, checked: str) -> KnowledgeBase:
@@ -265,7 +343,7 @@ def verify(kb: str | Path, progress: Progress | None = None) -> dict[str, str]:
 
 
 def look_up(kb: str | Path, name: str, limit: int = 30, *, progress: Progress | None = None) -> dict[str, Any]:
-    """What a name may mean, as plain data.
+    """`KnowledgeBase.lookup` in a folder.
 
     Args:
         kb: folder of the knowledge base.
@@ -273,17 +351,7 @@ def look_up(kb: str | Path, name: str, limit: int = 30, *, progress: Progress | 
         limit: most candidates.
         progress: see `KnowledgeBase.open`.
 
-    Returns:
-        `name`, `key`, `link_probability`, `candidates` (prior and the entity's fields) and, where there is no
-        candidate, `nearest`: keys that are spelt alike.
+    Raises:
+        OpenMofiError: see `KnowledgeBase.open`.
     """
-    opened = KnowledgeBase.open(kb, progress=progress)
-    candidates = opened.candidates(name, limit)
-    entities = [opened.entity(row) for row in candidates.rows.tolist()]
-    return {
-        "name": name, "key": normalise(name), "link_probability": opened.link_probability(name),
-        "candidates": [{"prior": prior, "id": entity.id, "name": entity.name, "types": list(entity.types),
-                        "description": entity.description, "popularity": entity.popularity}
-                       for entity, prior in zip(entities, candidates.priors.tolist(), strict=True)],
-        **({} if entities else {"nearest": opened.nearest_names(normalise(name))}),
-    }
+    return KnowledgeBase.open(kb, progress=progress).lookup(name, limit)

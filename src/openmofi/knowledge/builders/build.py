@@ -10,6 +10,7 @@ from typing import Any
 
 import marisa_trie
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
@@ -64,13 +65,26 @@ def _save_candidates(out: Path, table: CandidateTable) -> None:
         _save_array(out / name, array)
 
 
-def _counts(source: SourceTables, table: CandidateTable, out: Path) -> dict[str, Any]:
-    return {
-        "entities": len(source.entities), "names": len(table.names), "candidates": len(table.rows),
-        "ambiguous_names": int((np.diff(table.offsets) > 1).sum()), "relations": len(source.relations),
-        "unnameable": table.unnameable, "cut": table.cut,
-        "files": {name: (out / name).stat().st_size for name in sorted(store.FILES)},
-    }
+def write_base(folder: Path, entities: pa.Table, table: CandidateTable, vectors: NDArray[np.float16]) -> dict[str, Any]:
+    """Write the files of a knowledge base.
+
+    Args:
+        folder: of the base, claimed.
+        entities: `schema.ENTITIES`.
+        table: candidates by rows of `entities`.
+        vectors: (entities, dim), of length 1 or zeros.
+
+    Returns:
+        Counts for its manifest.
+    """
+    _save_candidates(folder, table)
+    write_arrow(folder / store.ENTITIES_ARROW, entities.replace_schema_metadata(None))
+    _save_ids(folder, entities.column("id").to_pylist())
+    _save_array(folder / store.VECTORS, vectors)
+    return {"entities": len(entities), "names": len(table.names), "candidates": len(table.rows),
+            "ambiguous_names": int((np.diff(table.offsets) > 1).sum()),
+            "unnameable": table.unnameable, "cut": table.cut,
+            "files": {name: (folder / name).stat().st_size for name in sorted(store.FILES)}}
 
 
 def build(builder: str, read: Callable[[], SourceTables], inputs: Mapping[str, str], out: str | Path,
@@ -104,14 +118,11 @@ def _build(source: SourceTables, folder: Path, settings: BuildSettings) -> dict[
     _log.info("names of %d entities", len(source.entities))
     ids = source.entities.column("id").combine_chunks()
     table = tabulate(source.names, ids, source.surfaces, settings.candidates)
-    _save_candidates(folder, table)
-    write_arrow(folder / store.ENTITIES_ARROW, source.entities.replace_schema_metadata(None))
-    _save_ids(folder, ids.to_pylist())
     _log.info("vectors over %d relations", len(source.relations))
     heads, tails = (pc.index_in(source.relations.column(end), value_set=ids).to_numpy().astype(np.int64)
                     for end in ("head", "tail"))
-    _save_array(folder / store.VECTORS, project(ids.to_pylist(), heads, tails, settings.projection))
-    return _counts(source, table, folder)
+    vectors = project(ids.to_pylist(), heads, tails, settings.projection)
+    return {**write_base(folder, source.entities, table, vectors), "relations": len(source.relations)}
 
 
 def build_table(source: str | Path, out: str | Path, settings: BuildSettings | None = None, *,

@@ -1,0 +1,108 @@
+"""What people look up in a knowledge base: meanings of a name, names of an entity, what is near or spelt alike."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import marisa_trie
+import numpy as np
+from numpy.typing import NDArray
+
+from openmofi.errors import UnknownEntityError
+from openmofi.knowledge.candidates import CandidateTable
+from openmofi.knowledge.names import normalise
+from openmofi.schema import Entity
+
+if TYPE_CHECKING:
+    from openmofi.knowledge.store import KnowledgeBase
+
+_COMPARED = 2000
+_ELEMENTS = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """An entity near another one.
+
+    Attributes:
+        entity: it.
+        cosine: of the two coherence vectors, −1..1.
+    """
+
+    entity: Entity
+    cosine: float
+
+
+def meanings(kb: KnowledgeBase, name: str, limit: int) -> dict[str, Any]:
+    """See `KnowledgeBase.lookup`."""
+    candidates = kb.candidates(name, limit)
+    entities = [kb.entity(row) for row in candidates.rows.tolist()]
+    return {
+        "name": name, "key": normalise(name), "link_probability": kb.link_probability(name),
+        "candidates": [{"prior": prior, "id": entity.id, "name": entity.name, "types": list(entity.types),
+                        "description": entity.description, "popularity": entity.popularity}
+                       for entity, prior in zip(entities, candidates.priors.tolist(), strict=True)],
+        **({} if entities else {"nearest": kb.nearest_names(normalise(name))}),
+    }
+
+
+def spelt_alike(trie: marisa_trie.Trie, key: str, limit: int) -> list[str]:
+    """Keys of a trie that are spelt like `key`: of those with the longest beginning in common, at most `limit`."""
+    for length in range(len(key), 0, -1):
+        keys = list(islice(trie.iterkeys(key[:length]), _COMPARED))
+        if matches := difflib.get_close_matches(key, keys, limit):
+            return matches
+    return []
+
+
+def unknown_entity(kb: KnowledgeBase, entity_id: object, ids: marisa_trie.Trie) -> UnknownEntityError:
+    """The error for an identifier that is not in `ids`; it may be a name, or spelt wrong."""
+    message = f"The knowledge base {kb.path} has no entity {entity_id!r}."
+    if not isinstance(entity_id, str):
+        return UnknownEntityError(message, "Give its identifier as text, such as 'Q42'; kb.entity(row) takes rows.")
+    if len(candidates := kb.candidates(entity_id, 3)):
+        means = ", ".join(map(repr, kb.ids(candidates.rows)))
+        return UnknownEntityError(message, f"It is a name, which may mean {means}: see kb.lookup({entity_id!r}).")
+    if near := spelt_alike(ids, entity_id, 3):
+        return UnknownEntityError(message, f"Did you mean {' or '.join(map(repr, near))}?")
+    return UnknownEntityError(message, f"Its identifiers look like {kb.ids([0])[0]!r}; kb.lookup finds them by name.")
+
+
+def names_of(table: CandidateTable, row: int) -> list[str]:
+    """Keys with the entity at `row` among their candidates, by falling commonness, then by key."""
+    places = np.concatenate([np.flatnonzero(table.rows[start:start + _ELEMENTS] == row) + start
+                             for start in range(0, len(table.rows), _ELEMENTS)])
+    keys = [table.names.restore_key(key) for key in keys_of(table, places).tolist()]
+    return [key for _, key in sorted(zip((-table.commonness[places]).tolist(), keys, strict=True))]
+
+
+def keys_of(table: CandidateTable, places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(n) ids of the keys that candidates belong to, given by their places in `table.rows`."""
+    return np.searchsorted(table.offsets, places, side="right") - 1
+
+
+def nearest_rows(vectors: NDArray[np.float16], row: int, limit: int) -> list[tuple[int, float]]:
+    """Rows that are nearest to `row` with their cosines, nearest first, then by row; without it and without zeros."""
+    query = vectors[row].astype(np.float32)
+    if not query.any() or limit < 1:
+        return []
+    query /= np.linalg.norm(query)
+    best, rows = np.zeros(0, np.float32), np.zeros(0, np.int64)
+    size = max(_ELEMENTS // len(query), 1)
+    for start in range(0, len(vectors), size):
+        block = vectors[start:start + size].astype(np.float32)
+        lengths = np.sqrt(np.einsum("ij,ij->i", block, block))
+        cosines = block @ query / np.maximum(lengths, 1e-12)
+        kept = lengths > 0
+        if start <= row < start + size:
+            kept[row - start] = False
+        if len(best) == limit:
+            kept &= cosines > best[-1]
+        near = np.flatnonzero(kept)
+        best, rows = np.concatenate([best, cosines[near]]), np.concatenate([rows, near + start])
+        order = np.lexsort((rows, -best))[:limit]
+        best, rows = best[order], rows[order]
+    return list(zip(rows.tolist(), np.clip(best, -1, 1).tolist(), strict=True))

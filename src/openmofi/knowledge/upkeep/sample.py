@@ -1,0 +1,165 @@
+"""A slice of a knowledge base for a laptop: some of its entities, and of all else what belongs to them, unchanged."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import marisa_trie
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from openmofi.config import did_you_mean
+from openmofi.errors import OpenMofiError, UsageError
+from openmofi.knowledge import store
+from openmofi.knowledge.builders.build import write_base
+from openmofi.knowledge.candidates import CandidateTable
+from openmofi.knowledge.integrity import mappable, with_digests
+from openmofi.knowledge.lookup import keys_of
+from openmofi.knowledge.store import KnowledgeBase
+from openmofi.storage import Manifest, Outputs, claimed, fingerprint, finish_manifest, read_parquet, require_local
+
+_log = logging.getLogger(__name__)
+_BLOCK = 1 << 22
+_SHOWN_TYPES = 5
+
+
+def sample_entities(kb: KnowledgeBase, out: str | Path, *, types: Sequence[str] = (),
+                    ids: Sequence[str] | None = None, most: int | None = None, restart: bool = False) -> Manifest:
+    """Write a knowledge base of some entities of another one, which says in its manifest what it was sampled from.
+
+    Names with a candidate among the entities stay with their link probabilities, and so do commonness and vectors, bit
+    by bit: the commonness of a name's candidates adds up to less than 1 where others of its candidates go.
+
+    Args:
+        kb: to sample from.
+        out: folder of the slice.
+        types: entities that have one of these types.
+        ids: identifiers, instead of types; those that `kb` does not have are logged.
+        most: keep so many, the most popular.
+        restart: remove what was made in `out` before, and begin anew.
+
+    Raises:
+        UsageError: an unknown type, `most` below 1, or not one of `types` and `ids`; `out` is `kb`.
+        OpenMofiError: nothing is left, or `out` contains something else.
+    """
+    require_local(out)
+    if bool(types) == (ids is not None):
+        raise UsageError("A slice is of types or of entities.", "Give one of both.")
+    if most is not None and most < 1:
+        raise UsageError(f"A slice of {most} entities would be empty.", "Keep at least 1.")
+    folder = mappable(out)
+    if folder.resolve() == kb.path.resolve():
+        raise UsageError(f"{out} is the knowledge base that is sampled from.", "Choose another output with -o.")
+    chosen = _of_types(kb, types) if types else _of_ids(kb, ids or ())
+    rows = _most_popular(kb, chosen, most)
+    settings = {"builder": "sample", "types": sorted(set(types)), "most": most, "source": kb.manifest.settings}
+    inputs = {"knowledge_base": kb.fingerprint}
+    if ids is not None:
+        inputs["entities"] = fingerprint(sorted(set(ids)))
+    with claimed(folder, store.KIND, settings, inputs, outputs=Outputs(store.FILES), restart=restart) as manifest:
+        if manifest.finished:
+            _log.info("%s is already finished", folder)
+            return manifest
+        counts = _write(kb, rows, folder)
+        return finish_manifest(folder, manifest, with_digests(folder, manifest, counts))
+
+
+def _of_types(kb: KnowledgeBase, types: Sequence[str]) -> NDArray[np.int64]:
+    """Rows of entities with one of the types, ascending."""
+    lists = kb.entities.column("types").chunk(0)
+    flat = lists.flatten()
+    counts = pc.value_counts(flat)
+    known = dict(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True))
+    if unknown := [name for name in types if name not in known]:
+        common = sorted(known, key=lambda name: (-known[name], name))[:_SHOWN_TYPES]
+        raise UsageError(
+            f"No entity of {kb.path} has the type {unknown[0]!r}.{did_you_mean(unknown[0], known)}",
+            f"Its commonest types are {', '.join(f'{name} ({known[name]:,})' for name in common)}." if known else
+            "Its entities have no types: name the entities themselves.")
+    parents = pc.list_parent_indices(lists).filter(pc.is_in(flat, value_set=pa.array(list(types), pa.string())))
+    return np.unique(parents.to_numpy(zero_copy_only=False)).astype(np.int64)
+
+
+def _of_ids(kb: KnowledgeBase, ids: Sequence[str]) -> NDArray[np.int64]:
+    """Rows of identifiers, ascending; those that are unknown are logged."""
+    rows = kb.rows(ids)
+    if (unknown := rows < 0).any():
+        _log.warning("%d of %d entities are not in %s, such as %r", int(unknown.sum()), len(ids), kb.path,
+                     ids[int(unknown.argmax())])
+    return np.unique(rows[~unknown]).astype(np.int64)
+
+
+def _most_popular(kb: KnowledgeBase, rows: NDArray[np.int64], most: int | None) -> NDArray[np.int64]:
+    """The rows, or those of the most popular entities, ascending.
+
+    Raises:
+        OpenMofiError: there are none.
+    """
+    if not len(rows):
+        raise OpenMofiError(f"No slice is left of {kb.path}: it has none of the entities.",
+                            "Check that the entities are of this knowledge base.")
+    if most is None or len(rows) <= most:
+        return rows
+    popularity = kb.entities.column("popularity").chunk(0).take(pa.array(rows)).to_numpy()
+    return np.sort(rows[np.lexsort((rows, -popularity))[:most]])
+
+
+def _write(kb: KnowledgeBase, rows: NDArray[np.int64], folder: Path) -> dict[str, Any]:
+    """Write the files of a slice; its counts."""
+    table = _candidates_of(kb.table, rows, len(kb))
+    if not len(table.names):
+        raise OpenMofiError(f"No slice is left of {kb.path}: no name may mean one of the {len(rows):,} entities.",
+                            "Choose other entities.")
+    entities = kb.entities.take(pa.array(rows)).combine_chunks()
+    counts = write_base(folder, entities, table, kb.stored_vectors(rows))
+    _log.info("%d of %d entities, %d of %d names", len(rows), len(kb), len(table.names), len(kb.names))
+    return {**counts, "source_entities": len(kb), "source_names": len(kb.names)}
+
+
+def _candidates_of(table: CandidateTable, rows: NDArray[np.int64], size: int) -> CandidateTable:
+    """The candidates that are among `rows`, numbered by their places there; names without one are left out."""
+    place = np.full(size, -1, np.int32)
+    place[rows] = np.arange(len(rows), dtype=np.int32)
+    kept = np.concatenate([np.zeros(0, np.int64), *(
+        np.flatnonzero(place[table.rows[start:start + _BLOCK]] >= 0) + start
+        for start in range(0, len(table.rows), _BLOCK))])
+    old, key, lengths = np.unique(keys_of(table, kept), return_inverse=True, return_counts=True)
+    keys = [table.names.restore_key(each) for each in old.tolist()]
+    names = marisa_trie.Trie(sorted(keys))
+    new = np.fromiter((names[each] for each in keys), np.int64, len(keys))
+    order = np.argsort(new[key], kind="stable")  # within a name the candidates keep their order
+    offsets = np.zeros(len(keys) + 1, np.int64)
+    offsets[new + 1] = lengths
+    probabilities = np.zeros(len(keys), np.float32)
+    probabilities[new] = table.link_probability[old]
+    return CandidateTable(names, np.cumsum(offsets), place[table.rows[kept]][order], table.commonness[kept][order],
+                          probabilities, unnameable=0, cut=0)
+
+
+def read_ids(path: str | Path) -> list[str]:
+    """Identifiers in a file: one a line, or the column `id` or `entity` of a Parquet file, or its only one.
+
+    Raises:
+        OpenMofiError: the file cannot be read, has no such column, or is empty.
+    """
+    hint = "Give a text file with an identifier a line, or a Parquet file with a column 'id'."
+    try:
+        if Path(path).suffix == ".parquet":
+            there = pq.read_schema(path).names
+            column = next((name for name in ("id", "entity") if name in there), there[0] if len(there) == 1 else "id")
+            ids = read_parquet(path, pa.schema([(column, pa.string())]), hint=hint).column(0).to_pylist()
+        else:
+            ids = Path(path).read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise OpenMofiError(f"{path} cannot be read: {reason.partition(chr(10))[0].rstrip('.')}.", hint) from error
+    ids = [each.strip() for each in ids if each and each.strip()]
+    if not ids:
+        raise OpenMofiError(f"{path} names no entity.", hint)
+    return ids
