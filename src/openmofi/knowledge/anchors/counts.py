@@ -142,7 +142,8 @@ class Sums:
         self._run("CREATE TABLE hops AS SELECT language, title, target FROM pages WHERE target IS NOT NULL")
         for _ in range(_DOUBLINGS):
             self._run("CREATE OR REPLACE TABLE hops AS SELECT h.language, h.title, "
-                      "coalesce(n.target, h.target) AS target FROM hops h LEFT JOIN hops n ON n.language = h.language AND n.title = h.target")
+                      "coalesce(n.target, h.target) AS target FROM hops h LEFT JOIN hops n "
+                      "ON n.language = h.language AND n.title = h.target")
         # What still leads to a redirect goes round in a circle.
         self._run("CREATE TABLE gone AS SELECT language, title FROM pages WHERE disambiguation "
                   "UNION ALL SELECT language, title FROM hops")
@@ -179,5 +180,5 @@ class Sums:
             HAVING sum(anchors + redirects + disambiguation + titles) >= {int(least)} ORDER BY language, name""")
 
     def _tables(self, query: str) -> Iterator[pa.Table]:
-        for batch in self._run(query).to_arrow_reader(1 << 16):
+        for batch in self._connection.sql(query).to_arrow_reader(1 << 16):
             yield pa.Table.from_batches([batch])

@@ -132,7 +132,8 @@ def plain_text(text: str, site: Site) -> str:
     A link stands there as `links` gives its anchor, so that no name is a link more often than it stands in texts. A
     line break is where no name goes on.
     """
-    text = _templates_out(_links_out(without_hidden(text), site))
+    text = _captions_out(_templates_out("".join(_marked(without_hidden(text), site))), site)
+    text = text.replace(_OPEN, "").replace(_CLOSE, "")
     text = _EXTERNAL.sub(r"\1", _REF.sub("\n", text))
     text = _TAG.sub("", _URL.sub("\n", text))
     table = "{|" in text
@@ -144,45 +145,49 @@ def plain_text(text: str, site: Site) -> str:
 
 
 _OPEN, _CLOSE = "\x02", "\x03"
-"""Around the text of links while templates are taken out."""
+"""Around the text of links while templates and captions are taken out."""
+_MARKED = re.compile(f"{_OPEN}([^{_CLOSE}]*){_CLOSE}")
 
 
-def _links_out(text: str, site: Site) -> str:
-    """Wikitext in which each link is its text, in marks; of files the caption is left."""
-    text = "".join(_replaced(text, site))
-    for _ in range(_ROUNDS):  # links that lead elsewhere, or have links in them: captions
-        replaced = _LINK.sub(lambda match: "\n" if site.is_category(match[1])
-                             else f"\n{(match[2] or '').rpartition('|')[2]}\n", text)
-        if replaced == text:
-            break
-        text = replaced
-    return text
-
-
-def _replaced(text: str, site: Site) -> Iterator[str]:
+def _marked(text: str, site: Site) -> Iterator[str]:
+    """Wikitext, in pieces, in which each link is its text, in marks."""
     done = 0
     for match in _LINK.finditer(text):
-        if not site.titles[match[1]]:
-            continue
-        shown, end = _anchor(match, text, site)
-        yield text[done:match.start()]
-        yield f"{_OPEN}{html.escape(shown, quote=False)}{_CLOSE}"
-        done = end
+        if site.titles[match[1]]:
+            shown, end = _anchor(match, text, site)
+            yield text[done:match.start()]
+            yield f"{_OPEN}{html.escape(shown, quote=False)}{_CLOSE}"
+            done = end
     yield text[done:]
 
 
 def _templates_out(text: str) -> str:
-    """Wikitext without its templates but for the text of links in them; braces without a partner stay."""
+    """Wikitext without its templates but for the links in them; braces without a partner stay."""
     if "{{" not in text:
-        return text.replace(_OPEN, "").replace(_CLOSE, "")
+        return text
     parts, done = [], 0
     for start, end in _outermost(text):
-        parts += [text[done:start], "\n", *(f"{shown}\n" for shown in _MARKED.findall(text, start, end))]
+        parts += [text[done:start], _links_alone(text[start:end])]
         done = end
-    return "".join([*parts, text[done:]]).replace(_OPEN, "").replace(_CLOSE, "")
+    return "".join([*parts, text[done:]])
 
 
-_MARKED = re.compile(f"{_OPEN}([^{_CLOSE}]*){_CLOSE}")
+def _links_alone(text: str) -> str:
+    return "\n".join(["", *(match[0] for match in _MARKED.finditer(text)), ""])
+
+
+def _captions_out(text: str, site: Site) -> str:
+    """Wikitext in which files, and links that lead elsewhere, are what is shown of them."""
+    def shown(match: re.Match[str]) -> str:
+        options, _, caption = ("" if site.is_category(match[1]) else match[2] or "").rpartition("|")
+        return f"{_links_alone(options)}{caption}\n"
+
+    for _ in range(_ROUNDS):
+        replaced = _LINK.sub(shown, text)
+        if replaced == text:
+            break
+        text = replaced
+    return text
 
 
 def _outermost(text: str) -> list[tuple[int, int]]:
