@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from openmofi.cli.kb import app
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge.anchors import (
-    AnchorSettings,
     Anchors,
+    AnchorSettings,
     build_anchors,
     names_tables,
     probabilities_path,
@@ -22,7 +22,8 @@ PAGES = [
     page("Crane", "'''Crane''' may be:\n* [[Crane (bird)]], a [[bird]]\n* [[Tower crane]]\n* [[Lifter]]\n{{disambig}}"),
     page("Crane (bird)", "A '''crane''' is a [[bird]]. The crane flies. <!-- [[Elbe]] -->"),
     page("Tower crane", "A [[Crane (machine)|crane]] is no [[Crane (bird)|crane]] and no [[crane]]."),
-    page("Hamburg", "{{Infobox|river=[[Elbe]]}}[[File:A.jpg|thumb|[[tower crane]]s]] by the [[Elbe (river)|Elbe]]. Elbe!"),
+    page("Hamburg", "{{Infobox|river=[[Elbe]]}}[[File:A.jpg|thumb|[[tower crane]]s]] by the [[Elbe (river)|Elbe]]. "
+                    "Elbe!"),
     page("Elbe", "A river. [[Round]] [[Help:Me]]"),
     page("Lifter", redirect="Crane (machine)"),
     page("Crane (machine)", redirect="Tower crane"),
@@ -57,7 +58,8 @@ def built(dumps, out, **settings):
 
 def test_counts_by_hand(tmp_path):
     anchors = built([write(tmp_path / "a.xml.bz2", PAGES)], tmp_path / "out/a.parquet")
-    assert {(row["name"], row["title"]): tuple(row[name] for name in ("anchors", "redirects", "disambiguation", "titles"))
+    columns = ("anchors", "redirects", "disambiguation", "titles")
+    assert {(row["name"], row["title"]): tuple(row[column] for column in columns)
             for row in anchors.names.to_pylist()} == NAMES
     assert {row["name"]: (row["anchors"], row["occurrences"], row["link_probability"])
             for row in anchors.probabilities.to_pylist()} == PROBABILITIES
@@ -107,7 +109,8 @@ def test_tables_for_a_knowledge_base(tmp_path):
     assert ("Elbe", "Q9") not in counts
     assert len(counts) == 7
     # One key, one probability; Elbe is no name of an entity here.
-    assert surfaces.to_pylist() == [{"name": name, "link_probability": pytest.approx(0.4)} for name in ("Crane", "crane")]
+    assert surfaces["name"].to_pylist() == ["Crane", "crane"]
+    assert surfaces["link_probability"].to_pylist() == pytest.approx([0.4, 0.4])
 
 
 @pytest.mark.parametrize(("content", "message"), [

@@ -51,7 +51,8 @@ def test_languages_have_their_own_trails_and_namespaces():
 
 
 def test_disambiguation_pages():
-    text = "'''Crane''' may be:\n* [[Crane (bird)]], a [[bird]]\n** the [[crane (machine)|machine]]\nsee [[Elbe]]\n* none\n"
+    text = ("'''Crane''' may be:\n* [[Crane (bird)]], a [[bird]]\n** the [[crane (machine)|machine]]\n"
+            "see [[Elbe]]\n* none\n")
     assert [*entries(text, EN)] == ["Crane (bird)", "Crane (machine)"]
     for template in ("{{disambig}}", "{{Disambiguation|geo}}", "{{hndis|Crane}}", "{{dab}}", "__DISAMBIG__",
                      "{{human_name disambiguation}}"):
