@@ -51,7 +51,10 @@ def piece_pattern() -> re.Pattern[str]:
     """The compiled pattern whose matches are where names as texts spell them may begin and end: words, letters of
     scripts without spaces, and single signs between them.
     """
-    return re.compile(f"[{_UNSPACED}]|(?:[^\\W_{_UNSPACED}]|[{_marks()}{_JOINERS}])+|[^\\w\\s]|_")
+    # The first alternatives only make it fast: of most texts nearly all is ASCII.
+    ascii_only = r"[A-Za-z0-9]++(?![^\x00-\x7f])|[!-/:-@\[-`{-~]"
+    word = f"(?:[^\\W_{_UNSPACED}]|[{_marks()}{_JOINERS}])+"
+    return re.compile(f"(?!\\s)(?:{ascii_only}|[{_UNSPACED}]|{word}|[^\\w\\s]|_)")
 
 
 @lru_cache(maxsize=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import marisa_trie
 import numpy as np
@@ -33,21 +34,25 @@ class Occurrences:
         self._trie = marisa_trie.Trie(names)
         self._totals = np.zeros(len(self._trie), np.int64)
         self._held: dict[str, int] = {}
-        self._begins = Memo(self._begins_a_name)
+        self._roles = Memo(self._role_of)
 
-    def _begins_a_name(self, piece: str) -> bool:
-        return next(self._trie.iterkeys(piece), None) is not None
+    def _role_of(self, piece: str) -> int:
+        """0: no name begins so; 1: it is a name, and begins no other; 2: it begins others."""
+        names = [*islice(self._trie.iterkeys(piece), 2)]
+        return 1 if names == [piece] else 2 if names else 0
 
     def add(self, text: str) -> None:
         """Count the names in a text."""
         spans = [match.span() for match in piece_pattern().finditer(text)]
         ends = {end for _, end in spans}
-        begins, prefixes, held = self._begins, self._trie.prefixes, self._held
+        roles, prefixes, held = self._roles, self._trie.prefixes, self._held
         for start, end in spans:
-            if begins[text[start:end]]:
-                for name in prefixes(text[start:start + LONGEST]):
-                    if start + len(name) in ends:
-                        held[name] = held.get(name, 0) + 1
+            piece = text[start:end]
+            if not (role := roles[piece]):
+                continue
+            for name in prefixes(text[start:start + LONGEST]) if role == 2 else (piece,):
+                if start + len(name) in ends:
+                    held[name] = held.get(name, 0) + 1
         if len(held) >= _HELD:
             self._add_up()
 
