@@ -22,6 +22,30 @@ app.add_typer(kb_build.app, name="build", help="Build a knowledge base; the same
 
 
 @app.command()
+def anchors(
+    dumps: Annotated[list[Path], typer.Argument(
+        parser=input_path, metavar="DUMP...",
+        help="pages-articles of a Wikipedia: .xml, .xml.bz2, .xml.gz or .xml.zst.")],
+    out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Parquet file for the names.")],
+    language: Annotated[str | None, typer.Option(help="The wiki's code, where a dump does not say it.")] = None,
+    min_seen: Annotated[int, typer.Option(min=1, help="Find link probabilities of names seen so often.")] = 2,
+    memory: Annotated[int, typer.Option(min=64, help="MiB in which the counts are summed up.")] = 2048,
+    as_json: _JSON = False,
+) -> None:
+    """Count by which names Wikipedia's links call its articles, and how often a name is a link at all.
+
+    The link probabilities are written beside the names: names.parquet, names.link-probability.parquet.
+    """
+    from openmofi.knowledge.anchors import AnchorSettings, build_anchors, probabilities_path
+    from openmofi.progress import shown_progress
+
+    settings = AnchorSettings(language, min_seen, memory_mib=memory)
+    with shown_progress(False if as_json else None) as progress:
+        counts = build_anchors(dumps, out, settings, progress=progress)
+    _print_facts({**counts, "written": f"{out}\n{probabilities_path(out)}"}, as_json)
+
+
+@app.command()
 def info(kb: _KB, as_json: _JSON = False) -> None:
     """Show what a knowledge base holds and what made it."""
     from openmofi.knowledge import KnowledgeBase

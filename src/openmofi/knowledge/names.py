@@ -38,13 +38,28 @@ _T = TypeVar("_T")
 
 
 @lru_cache(maxsize=1)
-def _token() -> re.Pattern[str]:
+def _marks() -> str:
     # The standard library's \w leaves out combining marks, which many scripts need inside a word.
-    marks = "".join(
+    return "".join(
         re.escape(chr(code)) for code in range(0x300, min(sys.maxunicode, 0x1F000))
         if unicodedata.category(chr(code))[0] == "M"
     )
-    glue = f"{marks}{_JOINERS}\uff9e\uff9f"
+
+
+@lru_cache(maxsize=1)
+def piece_pattern() -> re.Pattern[str]:
+    """The compiled pattern whose matches are where names as texts spell them may begin and end: words, letters of
+    scripts without spaces, and single signs between them.
+    """
+    # The first alternatives only make it fast: of most texts nearly all is ASCII.
+    ascii_only = r"[A-Za-z0-9]++(?![^\x00-\x7f])|[!-/:-@\[-`{-~]"
+    word = f"(?:[^\\W_{_UNSPACED}]|[{_marks()}{_JOINERS}])+"
+    return re.compile(f"(?!\\s)(?:{ascii_only}|[{_UNSPACED}]|{word}|[^\\w\\s]|_)")
+
+
+@lru_cache(maxsize=1)
+def _token() -> re.Pattern[str]:
+    glue = f"{_marks()}{_JOINERS}\uff9e\uff9f"
     letter = f"[^\\W_{_UNSPACED}]"
     word = f"{letter}(?:{letter}|[{glue}])*"
     return re.compile(f"[{_UNSPACED}](?<=\\w)[{glue}]*|{word}(?:[{_APOSTROPHES}]{word})*(?:[+#]+(?!\\w))?")

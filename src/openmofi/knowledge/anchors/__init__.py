@@ -1,0 +1,7 @@
+"""Priors from Wikipedia's page dumps: by which names its links call pages, and how often a name is a link at all."""
+
+from openmofi.knowledge.anchors.build import AnchorSettings, build_anchors
+from openmofi.knowledge.anchors.tables import ANCHORS, LINK_PROBABILITIES, Anchors, names_tables, probabilities_path
+
+__all__ = ["ANCHORS", "LINK_PROBABILITIES", "AnchorSettings", "Anchors", "build_anchors", "names_tables",
+           "probabilities_path"]
