@@ -51,7 +51,10 @@ reinforced: $(VENV)/.sample
 real: $(VENV)/.sample
 	$(BIN)/python -m studies.real -o runs/real
 
+# Two processes share two cores: a thread each for linear algebra, or they wait for each other.
 # WordNet and the artwork are fetched first, so that no test that needs them is skipped.
+test test-fast: export OMP_NUM_THREADS = 1
+
 test: $(VENV)/.dev
 	$(BIN)/openmofi sample fetch
 	$(BIN)/python -m pytest -n 2 --dist loadgroup

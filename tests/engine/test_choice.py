@@ -1,6 +1,5 @@
 """Engines by name, and what `auto` chooses."""
 
-import os
 import sys
 from types import ModuleType
 
@@ -8,6 +7,7 @@ import pytest
 from test_engines import Notes
 
 from openmofi.engine import Job, LocalEngine, engine_named
+from openmofi.engine import cores as machine
 from openmofi.engine.actors import Reserved
 from openmofi.engine.cluster import RayEngine
 from openmofi.engine.engines import AutoEngine
@@ -19,7 +19,7 @@ def test_names_of_engines():
     assert isinstance(engine_named("auto"), AutoEngine)
     assert isinstance(engine_named("local"), LocalEngine)
     assert engine_named("processes:3").workers == 3
-    assert engine_named("processes").workers == os.cpu_count()
+    assert engine_named("processes").workers == machine.cores()
     for wrong in ("threads", "local:2", "processes:many", "", "auto:2", "rays", "raycluster:1"):
         with pytest.raises(UsageError, match="Unknown engine"):
             engine_named(wrong)

@@ -42,7 +42,7 @@ def anchors(
     settings = AnchorSettings(language, min_seen, memory_mib=memory)
     with shown_progress(False if as_json else None) as progress:
         counts = build_anchors(dumps, out, settings, progress=progress)
-    _print_facts({**counts, "written": f"{out}\n{probabilities_path(out)}"}, as_json)
+    print_manifest_facts({**counts, "written": f"{out}\n{probabilities_path(out)}"}, as_json)
 
 
 @app.command()

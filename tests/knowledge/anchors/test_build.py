@@ -5,7 +5,7 @@ import random
 
 import pyarrow.parquet as pq
 import pytest
-from dumps import PACKED, export, multistream, page, write
+from page_dumps import PACKED, export, multistream, page, write
 from typer.testing import CliRunner
 
 from openmofi.cli.kb import app

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from dumps import Entity, item, random_items, statement, values_of, write_dump
+from item_dumps import Entity, item, random_items, statement, values_of, write_dump
 from typer.testing import CliRunner
 
 from openmofi.cli import kb
@@ -155,20 +155,21 @@ def test_a_build_that_is_killed_twenty_times_gives_the_same_bytes(tmp_path: Path
     draw, killed = random.Random(0), 0
     command = [sys.executable, str(script), str(dump), str(tmp_path / "killed")]
     for number in range(200):
-        process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
         try:
-            # Short lives at first, so that all steps are hit; none is so long that it ends each time.
-            process.wait(draw.uniform(0.5, 3.0 + number / 4) if killed < 20 else None)
+            process.wait(draw.uniform(1.0, 5.0) if killed < 20 else None)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             killed += 1
             continue
-        assert process.returncode == 0
+        assert process.returncode == 0, process.communicate()[1]
         if killed >= 20:
             break
-        (tmp_path / "killed/manifest.json").unlink()
-        time.sleep(0.01)
+        # It was done before it was killed: anew, from what was read on in two of three cases.
+        shutil.rmtree(tmp_path / "killed")
+        if number % 3 == 0:
+            shutil.rmtree(tmp_path / "killed.work")
     assert killed >= 20
     assert content(tmp_path / "killed") == content(tmp_path / "whole")
 
@@ -219,3 +220,14 @@ def test_the_command_builds_a_base(tmp_path: Path) -> None:
     assert json.loads(built.stdout)["entities"] == 3
     shown = CliRunner().invoke(kb.app, ["lookup", str(tmp_path / "kb"), "Graukranich", "--json"])
     assert json.loads(shown.stdout)["candidates"][0]["name"] == "Graukranich"
+
+
+def test_two_builds_that_share_what_was_read_wait_for_each_other(tmp_path: Path) -> None:
+    dump = write_dump(tmp_path / "all.json", random_items(400, seed=9))
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.replace("sys.argv[2], workers=2)", "sys.argv[2], workers=1, work=sys.argv[3])"))
+    both = [subprocess.Popen([sys.executable, str(script), str(dump), str(tmp_path / name), str(tmp_path / "work")])
+            for name in ("one", "two")]
+    assert [process.wait() for process in both] == [0, 0]
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+    assert content(tmp_path / "one")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from dumps import lines_of, random_items, write_dump
 from hypothesis import given, settings
 from hypothesis import strategies as some
+from item_dumps import lines_of, random_items, write_dump
 
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge.wikidata.dump import blocks

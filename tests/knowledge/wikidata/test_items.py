@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from dumps import Entity, item, lines_of, random_items, statement, values_of
+from item_dumps import Entity, item, lines_of, random_items, statement, values_of
 
 from openmofi.knowledge.wikidata.items import ITEMS, RELATIONS, ItemReader
 

@@ -22,6 +22,9 @@ from openmofi.training.log import Unwatched, read_log
 from openmofi.training.recipe.schema import OptimizerSettings, RunSettings
 from openmofi.training.run import OUTPUTS
 
+# One training is enough for all that look at it.
+pytestmark = pytest.mark.xdist_group("link_run")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

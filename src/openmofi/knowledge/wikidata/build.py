@@ -13,7 +13,7 @@ from openmofi.knowledge.builders.source import SourceTables, read_tables
 from openmofi.knowledge.wikidata.classes import class_rules
 from openmofi.knowledge.wikidata.parts import read_parts
 from openmofi.knowledge.wikidata.select import select_tables
-from openmofi.storage import Manifest, file_fingerprint, fingerprint, require_local
+from openmofi.storage import Manifest, file_fingerprint, fingerprint, locked, require_local
 
 _LANGUAGE = 20
 DUMP_FILES = ("*.json", "*.json.gz", "*.json.bz2", "*.json.zst")
@@ -73,13 +73,14 @@ def build_wikidata(dumps: Sequence[str | Path], out: str | Path, settings: Wikid
     key = fingerprint([sorted(inputs.values()), settings.languages])
 
     def read() -> SourceTables:
-        parts = read_parts(files, folder / f"parts-{key}", settings.languages, progress, workers=workers,
-                           max_broken=settings.max_broken)
-        tables = folder / f"tables-{fingerprint([key, asdict(rules)])}"
-        selected = select_tables(parts.paths, rules, tables, memory=memory, threads=workers)
-        progress.say(", ".join(f"{name} {count:,}" for name, count in {
-            **selected.counts, "of other kinds": parts.others, "lines that cannot be read": parts.broken}.items()))
-        return read_tables(selected.source)
+        with locked(folder / "build", lambda: progress.say(f"Another build reads the dumps into {folder}. Waiting.")):
+            parts = read_parts(files, folder / f"parts-{key}", settings.languages, progress, workers=workers,
+                               max_broken=settings.max_broken)
+            tables = folder / f"tables-{fingerprint([key, asdict(rules)])}"
+            selected = select_tables(parts.paths, rules, tables, memory=memory, threads=workers)
+            progress.say(", ".join(f"{name} {count:,}" for name, count in {
+                **selected.counts, "of other kinds": parts.others, "lines that cannot be read": parts.broken}.items()))
+            return read_tables(selected.source)
 
     return build("wikidata", read, inputs, out, settings, restart=restart)
 

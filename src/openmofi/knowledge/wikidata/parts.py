@@ -1,7 +1,8 @@
 """The items of dumps as Parquet parts: one process decompresses, workers parse, and nothing is parsed twice.
 
 A part is what a block of lines holds. Its name says the file and the block, so a run that was stopped goes on: what is
-there is not parsed again. The lines travel in shared memory, since pickling them would cost more than parsing.
+there is not parsed again. The lines travel by files that are written again and again, and so stay in the page cache:
+pickling them would cost half as much as parsing, and shared memory is 64 MB in a container and outlives who is killed.
 """
 
 from __future__ import annotations
@@ -11,21 +12,22 @@ import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from openmofi.engine.cores import cores
 from openmofi.engine.protocol import Progress
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge.wikidata.dump import BLOCK, Block, blocks
 from openmofi.knowledge.wikidata.items import ItemReader
-from openmofi.storage import write_table, write_text
-from openmofi.storage.atomic import Footer, footers
+from openmofi.storage import make_folder, write_table, write_text
+from openmofi.storage.atomic import Footer, footers, remove_folder, write_error
 
 _MIB = 1 << 20
 _SHOWN = 3
+_SLOTS = "lines-"
 _reader: ItemReader
 
 
@@ -62,10 +64,12 @@ def read_parts(dumps: Sequence[Path], folder: Path, languages: Sequence[str], pr
     Raises:
         OpenMofiError: see `blocks`; too many lines are broken; a worker died.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
+    for left in folder.glob(f"{_SLOTS}*"):  # of a run that was killed
+        remove_folder(left)
     progress.begin("read", sum(-(-dump.stat().st_size // _MIB) for dump in dumps))
     paths: list[str] = []
-    with _pool(languages, workers or cores(), size) as pool:
+    with _pool(folder, languages, workers or cores()) as pool:
         for number, dump in enumerate(dumps):
             advanced = 0
             for block in blocks(dump, size):
@@ -117,26 +121,23 @@ def _kept_aside(path: str | Path) -> Path:
 
 
 class _Pool:
-    """Workers, and slots of shared memory by which lines get to them; a slot is free again when its part is written."""
+    """Workers, and files by which lines get to them; one is free again when its part is written."""
 
-    def __init__(self, executor: ProcessPoolExecutor, slots: Sequence[SharedMemory]) -> None:
+    def __init__(self, executor: ProcessPoolExecutor, slots: Sequence[Path]) -> None:
         self._executor = executor
         self._free = list(slots)
-        self._running: dict[Future[None], SharedMemory] = {}
+        self._running: dict[Future[None], Path] = {}
 
     def parse(self, block: Block, path: Path) -> None:
         """Have a block written to its part; waits while all slots are in use."""
         while not self._free:
             self._collect()
         slot = self._free.pop()
-        if len(block.lines) > slot.size:
-            # A line that is longer than a slot: seen with items of thousands of statements.
-            slot.close()
-            slot.unlink()
-            slot = SharedMemory(create=True, size=len(block.lines))
-        _buffer(slot)[:len(block.lines)] = block.lines
         try:
-            self._running[self._executor.submit(_parse, slot.name, len(block.lines), str(path))] = slot
+            slot.write_bytes(block.lines)
+            self._running[self._executor.submit(_parse, slot, str(path))] = slot
+        except OSError as error:
+            raise write_error(error, slot) from error
         except BrokenProcessPool as error:
             raise _died() from error
 
@@ -144,12 +145,6 @@ class _Pool:
         """Wait for all parts."""
         while self._running:
             self._collect()
-
-    def close(self) -> None:
-        """Give the memory back."""
-        for slot in (*self._free, *self._running.values()):
-            slot.close()
-            slot.unlink()
 
     def _collect(self) -> None:
         done, _ = wait(self._running, return_when=FIRST_COMPLETED)
@@ -161,23 +156,17 @@ class _Pool:
             self._free.append(self._running.pop(future))
 
 
-def _buffer(slot: SharedMemory) -> memoryview:
-    assert slot.buf is not None  # it is open
-    return slot.buf
-
-
 def _died() -> OpenMofiError:
     return OpenMofiError("A process that reads the dump died (out of memory?).",
                          "Start the command again: it goes on with what has not been read yet.")
 
 
 @contextmanager
-def _pool(languages: Sequence[str], workers: int, size: int) -> Iterator[_Pool]:
+def _pool(folder: Path, languages: Sequence[str], workers: int) -> Iterator[_Pool]:
     executor = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (tuple(languages),))
-    slots = [SharedMemory(create=True, size=2 * size) for _ in range(workers + 1)]
-    with closing(_Pool(executor, slots)) as pool:
+    with TemporaryDirectory(prefix=_SLOTS, dir=folder) as slots:
         try:
-            yield pool
+            yield _Pool(executor, [Path(slots) / str(number) for number in range(workers + 1)])
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
 
@@ -187,14 +176,9 @@ def _begin(languages: tuple[str, ...]) -> None:
     _reader = ItemReader(languages)
 
 
-def _parse(name: str, length: int, path: str) -> None:
-    """A worker's task: the lines in shared memory to their part."""
-    slot = SharedMemory(name=name)
-    try:
-        lines = bytes(_buffer(slot)[:length]).split(b"\n")
-    finally:
-        slot.close()
-    items, broken, others = _reader.read(lines)
+def _parse(lines: Path, path: str) -> None:
+    """A worker's task: the lines of a file to their part."""
+    items, broken, others = _reader.read(lines.read_bytes().split(b"\n"))
     if broken:
         write_text(_kept_aside(path), "".join(
             json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in broken))
