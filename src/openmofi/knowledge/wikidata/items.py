@@ -6,7 +6,7 @@ parser and never becomes an object.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,8 @@ RELATIONS = {
     "P136": "genre", "P161": "cast member", "P54": "member of sports team", "P1889": "different from",
 }
 """Properties whose items are related closely enough for the coherence of a text, beside P31 and P279."""
+
+_RELATED = [(name, int(name[1:])) for name in RELATIONS]
 
 
 class _Text(msgspec.Struct, gc=False):
@@ -140,10 +142,11 @@ class ItemReader:
             "id": item_number(entity.id), "revision": entity.lastrevid, "name": names[0] if own and names else "",
             "description": next((_plain(descriptions[language].value) for language in self._languages
                                  if language in descriptions), ""),
-            "aliases": names[1:] if own else names, "kinds": list(_items(getattr(claims, KIND, ()))),
-            "parents": list(_items(getattr(claims, PARENT, ()))),
-            "relations": [{"property": int(name[1:]), "item": item} for name in RELATIONS
-                          for item in _items(getattr(claims, name, ()))],
+            "aliases": names[1:] if own else names, "kinds": _items(getattr(claims, KIND, ())),
+            "parents": _items(getattr(claims, PARENT, ())),
+            # Most items have few of these properties.
+            "relations": [{"property": number, "item": item} for name, number in _RELATED
+                          if (statements := getattr(claims, name, ())) for item in _items(statements)],
             "sitelinks": len(links), "image": image,
             "titles": [{"language": language, "title": links[wiki].title}
                        for wiki, language in self._wikis.items() if wiki in links],
@@ -162,24 +165,23 @@ def item_number(entity_id: str) -> int:
     return number
 
 
-def best(statements: Sequence[_Statement]) -> Iterator[_Value | str | int | float | bool | None]:
+def best(statements: Sequence[_Statement]) -> list[_Value | str | int | float | bool | None]:
     """The values of the preferred statements, or where there is none of the normal ones; unknown values are out."""
-    preferred = [each for each in statements if each.rank == "preferred"]
-    for each in preferred or [each for each in statements if each.rank == "normal"]:
-        if each.mainsnak.snaktype == "value" and each.mainsnak.datavalue is not None:
-            yield each.mainsnak.datavalue.value
+    if len(statements) > 1:
+        preferred = [each for each in statements if each.rank == "preferred"]
+        statements = preferred or [each for each in statements if each.rank == "normal"]
+    return [each.mainsnak.datavalue.value for each in statements if each.rank != "deprecated"
+            and each.mainsnak.snaktype == "value" and each.mainsnak.datavalue is not None]
 
 
-def _items(statements: Sequence[_Statement]) -> Iterator[int]:
-    seen = set[int]()
-    for value in best(statements):
-        if isinstance(value, _Value) and value.id.startswith("Q") and (number := item_number(value.id)) not in seen:
-            seen.add(number)
-            yield number
+def _items(statements: Sequence[_Statement]) -> list[int]:
+    """The items among the values, each once."""
+    return list(dict.fromkeys(item_number(value.id) for value in best(statements)
+                              if isinstance(value, _Value) and value.id.startswith("Q")))
 
 
-def _texts(statements: Sequence[_Statement]) -> Iterator[str]:
-    return (value for value in best(statements) if isinstance(value, str))
+def _texts(statements: Sequence[_Statement]) -> list[str]:
+    return [value for value in best(statements) if isinstance(value, str)]
 
 
 def _mapped(value: dict[str, Any] | _Empty) -> dict[str, Any]:
