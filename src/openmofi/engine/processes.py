@@ -42,7 +42,7 @@ class ProcessEngine:
         patience: least seconds before a worker counts as hanging.
     """
 
-    # A worker starts in some five seconds, most of them imports of PyTorch and the libraries over it. An earlier version
+    # A worker starts in some five seconds, most of them imports of PyTorch and what stands on it. An earlier version
     # gained 30 % by two workers on two cores once they ran; see `AutoEngine` for what is measured now.
     few = 5000
     """Below so many pairs the start of workers costs more than they save."""
