@@ -83,6 +83,7 @@ def selected(entities: list[Entity], folder: Path, **rules: object) -> Selected:
     return select_tables(parts.paths, class_rules(**rules), folder / "tables", memory="500MB")  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_tables_are_those_of_pandas(tmp_path: Path) -> None:
     entities = random_items(5000, seed=5)
     found = selected(entities, tmp_path, drop=["Q5"], visual_only=True)
