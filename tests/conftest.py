@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 
 import openmofi
 from small_world import SmallWorld, make_small_world
 
-# How long an example takes, or drawing one, says something of the machine, not of the code.
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How long an example takes says something of the machine, not of the code.
+settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 

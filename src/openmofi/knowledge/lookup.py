@@ -1,23 +1,17 @@
-"""What people look up in a knowledge base: meanings of a name, names of an entity, what is near or spelt alike."""
+"""What look-ups in a knowledge base search: names of an entity, vectors that are near, keys that are spelt alike."""
 
 from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
 
 import marisa_trie
 import numpy as np
 from numpy.typing import NDArray
 
-from openmofi.errors import UnknownEntityError
 from openmofi.knowledge.candidates import CandidateTable
-from openmofi.knowledge.names import normalise
 from openmofi.schema import Entity
-
-if TYPE_CHECKING:
-    from openmofi.knowledge.store import KnowledgeBase
 
 _COMPARED = 2000
 _ELEMENTS = 1 << 22
@@ -36,19 +30,6 @@ class Neighbour:
     cosine: float
 
 
-def meanings(kb: KnowledgeBase, name: str, limit: int) -> dict[str, Any]:
-    """See `KnowledgeBase.lookup`."""
-    candidates = kb.candidates(name, limit)
-    entities = [kb.entity(row) for row in candidates.rows.tolist()]
-    return {
-        "name": name, "key": normalise(name), "link_probability": kb.link_probability(name),
-        "candidates": [{"prior": prior, "id": entity.id, "name": entity.name, "types": list(entity.types),
-                        "description": entity.description, "popularity": entity.popularity}
-                       for entity, prior in zip(entities, candidates.priors.tolist(), strict=True)],
-        **({} if entities else {"nearest": kb.nearest_names(normalise(name))}),
-    }
-
-
 def spelt_alike(trie: marisa_trie.Trie, key: str, limit: int) -> list[str]:
     """Keys of a trie that are spelt like `key`: of those with the longest beginning in common, at most `limit`."""
     for length in range(len(key), 0, -1):
@@ -56,19 +37,6 @@ def spelt_alike(trie: marisa_trie.Trie, key: str, limit: int) -> list[str]:
         if matches := difflib.get_close_matches(key, keys, limit):
             return matches
     return []
-
-
-def unknown_entity(kb: KnowledgeBase, entity_id: object, ids: marisa_trie.Trie) -> UnknownEntityError:
-    """The error for an identifier that is not in `ids`; it may be a name, or spelt wrong."""
-    message = f"The knowledge base {kb.path} has no entity {entity_id!r}."
-    if not isinstance(entity_id, str):
-        return UnknownEntityError(message, "Give its identifier as text, such as 'Q42'; kb.entity(row) takes rows.")
-    if len(candidates := kb.candidates(entity_id, 3)):
-        means = ", ".join(map(repr, kb.ids(candidates.rows)))
-        return UnknownEntityError(message, f"It is a name, which may mean {means}: see kb.lookup({entity_id!r}).")
-    if near := spelt_alike(ids, entity_id, 3):
-        return UnknownEntityError(message, f"Did you mean {' or '.join(map(repr, near))}?")
-    return UnknownEntityError(message, f"Its identifiers look like {kb.ids([0])[0]!r}; kb.lookup finds them by name.")
 
 
 def names_of(table: CandidateTable, row: int) -> list[str]:

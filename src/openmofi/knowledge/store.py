@@ -13,10 +13,10 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from openmofi.engine import Progress, Quiet
-from openmofi.errors import OpenMofiError
+from openmofi.errors import OpenMofiError, UnknownEntityError
 from openmofi.knowledge import integrity
 from openmofi.knowledge.candidates import CandidateTable
-from openmofi.knowledge.lookup import Neighbour, meanings, names_of, nearest_rows, spelt_alike, unknown_entity
+from openmofi.knowledge.lookup import Neighbour, names_of, nearest_rows, spelt_alike
 from openmofi.knowledge.names import normalise
 from openmofi.schema import ENTITIES, Entity
 from openmofi.storage import Manifest, read_manifest
@@ -180,8 +180,20 @@ class KnowledgeBase:
 
     def _known_row(self, entity_id: str) -> int:
         if entity_id not in self:
-            raise unknown_entity(self, entity_id, self._ids)
+            raise UnknownEntityError(f"The knowledge base {self.path} has no entity {entity_id!r}.",
+                                     self._advice_on(entity_id))
         return self.row(entity_id)
+
+    def _advice_on(self, entity_id: object) -> str:
+        """What to do about an unknown identifier, which may be a name, or spelt wrong."""
+        if not isinstance(entity_id, str):
+            return "Give its identifier as text, such as 'Q42'; kb.entity(row) takes rows."
+        if len(candidates := self.candidates(entity_id, 3)):
+            means = ", ".join(map(repr, self.ids(candidates.rows)))
+            return f"It is a name, which may mean {means}: see kb.lookup({entity_id!r})."
+        if near := spelt_alike(self._ids, entity_id, 3):
+            return f"Did you mean {' or '.join(map(repr, near))}?"
+        return f"Its identifiers look like {self.ids([0])[0]!r}; kb.lookup finds them by name."
 
     @property
     def entities(self) -> pa.Table:
@@ -256,7 +268,15 @@ class KnowledgeBase:
             `name`, `key`, `link_probability`, `candidates` (prior and the entity's fields) and, where there is no
             candidate, `nearest`: keys that are spelt alike.
         """
-        return meanings(self, name, limit)
+        candidates = self.candidates(name, limit)
+        entities = [self.entity(row) for row in candidates.rows.tolist()]
+        return {
+            "name": name, "key": normalise(name), "link_probability": self.link_probability(name),
+            "candidates": [{"prior": prior, "id": entity.id, "name": entity.name, "types": list(entity.types),
+                            "description": entity.description, "popularity": entity.popularity}
+                           for entity, prior in zip(entities, candidates.priors.tolist(), strict=True)],
+            **({} if entities else {"nearest": self.nearest_names(normalise(name))}),
+        }
 
     def names_of(self, entity_id: str) -> list[str]:
         """Keys that may mean an entity, by falling commonness; all candidates are read.

@@ -65,5 +65,5 @@ def test_a_file_that_is_no_dump_is_named(tmp_path: Path, content: bytes, shown: 
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(OpenMofiError, match=r"all\.json cannot be read: No such file"):
+    with pytest.raises(OpenMofiError, match=r"all\.json is missing"):
         list(blocks(tmp_path / "all.json"))

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import io
-import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 from xml.parsers import expat
-
-import pyarrow as pa
 
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge.anchors.site import Site, language_codes, require_language
+from openmofi.storage.packed import unpacked
 
-_CHUNK = 1 << 20
 _DUMP = "Give pages-articles.xml.bz2 (or .xml, .xml.gz, .xml.zst) of a Wikipedia, from dumps.wikimedia.org."
 _AGAIN = "Fetch it again, and compare it with the checksums beside it."
-_MAGIC = 10
 
 Read = Callable[[int], None]
 """Is told how many bytes of a file have been read since it was told last."""
@@ -57,71 +48,22 @@ def pages(path: Path, language: str | None = None, read: Read = lambda _: None) 
         UsageError: its language is unknown.
     """
     parser = _Parser(path, language)
-    with _errors(path), open(path, "rb") as raw, _unpacked(_Counted(raw, read)) as file:
-        start = file.read(_CHUNK)
-        _require_xml(path, start)
-        parser.feed(start)
+    begun, before = False, 0
+    for data, now in unpacked(path, _AGAIN):
+        if not begun:
+            _require_xml(path, data)
+        begun = True
+        read(now - before)
+        before = now
+        parser.feed(data)
         yield from parser.taken()
-        while chunk := file.read(_CHUNK):
-            parser.feed(chunk)
-            yield from parser.taken()
-        parser.end()
-        yield from parser.taken()
-
-
-class _Counted(io.RawIOBase):
-    """A file that says how much of it was read."""
-
-    def __init__(self, file: IO[bytes], read: Read) -> None:
-        self._file, self._read = file, read
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        count = int(self._file.readinto(buffer))  # type: ignore[attr-defined]
-        self._read(count)
-        return count
-
-
-@contextmanager
-def _unpacked(raw: io.RawIOBase) -> Iterator[IO[bytes]]:
-    file = io.BufferedReader(raw, _CHUNK)
-    magic = file.peek(_MAGIC)[:_MAGIC]
-    if magic.startswith(b"BZh"):
-        opened: IO[bytes] = bz2.BZ2File(file)
-    elif magic.startswith(b"\x1f\x8b"):
-        opened = gzip.GzipFile(fileobj=file)  # type: ignore[assignment]
-    elif magic.startswith(b"\x28\xb5\x2f\xfd"):
-        opened = pa.input_stream(file, compression="zstd")
-    else:
-        opened = file
-    with opened:
-        yield opened
-
-
-@contextmanager
-def _errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise OpenMofiError(f"{path} is missing.", "Check the path.") from error
-    except IsADirectoryError as error:
-        raise OpenMofiError(f"{path} is a folder.", _DUMP) from error
-    except EOFError as error:
-        raise OpenMofiError(f"{path} is cut off: its packed data end in the middle.", _AGAIN) from error
-    except (OSError, zlib.error, pa.ArrowException) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0]
-        if "truncated" in reason.lower():
-            raise OpenMofiError(f"{path} is cut off: its packed data end in the middle.", _AGAIN) from error
-        raise OpenMofiError(f"{path} cannot be read: {reason.rstrip('.')}.", _AGAIN) from error
+    parser.end()
+    yield from parser.taken()
 
 
 def _require_xml(path: Path, start: bytes) -> None:
     head = start[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
     lower = head[:512].lower()
-    if not head:
-        raise OpenMofiError(f"{path} is empty.", _AGAIN)
     if b"<!doctype html" in lower or b"<html" in lower:
         raise OpenMofiError(f"{path} is a web page, perhaps a server's error message, and no page dump.", _DUMP)
     if lower.startswith((b"-- ", b"/*!", b"create table", b"insert into")):
