@@ -83,6 +83,16 @@ def selected(entities: list[Entity], folder: Path, **rules: object) -> Selected:
     return select_tables(parts.paths, class_rules(**rules), folder / "tables", memory="500MB")  # type: ignore[arg-type]
 
 
+def test_types_are_in_the_order_of_the_statements_kinds_first(tmp_path: Path) -> None:
+    several = item(20, {"en": "a floating crane"}, claims={
+        "P31": [statement("P31", 12), statement("P31", 11), statement("P31", 10)],
+        "P279": [statement("P279", 10), statement("P279", 14)]})
+    dump = write_dump(tmp_path / "all.json", [*bird_world(), several])
+    build_wikidata([dump], tmp_path / "kb")
+    (found,) = look_up(tmp_path / "kb", "a floating crane", 5)["candidates"]
+    assert found["types"] == ["port", "machine", "bird species", "animal"]
+
+
 @pytest.mark.slow
 def test_tables_are_those_of_pandas(tmp_path: Path) -> None:
     entities = random_items(5000, seed=5)

@@ -11,6 +11,8 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge.builders.build import BuildSettings, build
 from openmofi.knowledge.builders.source import SourceTables, read_tables
 from openmofi.knowledge.wikidata.classes import class_rules
+from openmofi.knowledge.wikidata.dump import BLOCK
+from openmofi.knowledge.wikidata.items import ITEMS, RELATIONS
 from openmofi.knowledge.wikidata.parts import read_parts
 from openmofi.knowledge.wikidata.select import select_tables
 from openmofi.storage import Manifest, file_fingerprint, fingerprint, locked, require_local
@@ -70,7 +72,7 @@ def build_wikidata(dumps: Sequence[str | Path], out: str | Path, settings: Wikid
     inputs = {file.name: file_fingerprint(file) for file in files}
     files.sort(key=lambda file: inputs[file.name])
     folder = Path(work) if work else Path(f"{str(out).rstrip('/')}.work")
-    key = fingerprint([sorted(inputs.values()), settings.languages])
+    key = fingerprint([sorted(inputs.values()), settings.languages, ITEMS.names, list(RELATIONS), BLOCK])
 
     def read() -> SourceTables:
         with locked(folder / "build", lambda: progress.say(f"Another build reads the dumps into {folder}. Waiting.")):

@@ -105,7 +105,9 @@ def _quoted(path: Path) -> str:
 
 def _load(connection: DuckDBPyConnection, parts: Sequence[str]) -> None:
     connection.execute("""
-        CREATE TABLE item AS SELECT *, list_distinct(list_concat(kinds, parents)) AS classes FROM read_parquet(?)
+        CREATE TABLE item AS
+        SELECT *, list_concat(kinds, list_filter(parents, lambda class: NOT list_contains(kinds, class))) AS classes
+        FROM read_parquet(?)
         QUALIFY row_number() OVER (PARTITION BY id ORDER BY revision DESC, name, description) = 1""", [list(parts)])
     connection.execute("CREATE TABLE below AS SELECT id AS child, unnest(parents) AS class FROM item")
     connection.execute("CREATE TABLE property AS SELECT unnest(?) AS number, unnest(?) AS name", [
