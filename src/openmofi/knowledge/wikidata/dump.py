@@ -49,11 +49,16 @@ def blocks(path: str | Path, size: int = BLOCK) -> Iterator[Block]:
             held += len(parts[-1])
             if held < size:
                 continue
-            lines, end, rest = b"".join(parts).rpartition(b"\n")
+            joined = b"".join(parts)
+            parts.clear()  # a block is held once, not three times
+            end = joined.rfind(b"\n") + 1
+            lines, rest = joined[:end], joined[end:]
+            del joined
             if end:
-                yield Block(number, lines + end, read)
+                yield Block(number, lines, read)
                 number += 1
-            parts, held = [rest], len(rest)
+            parts.append(rest)
+            held = len(rest)
     if last := b"".join(parts):
         yield Block(number, last, read)
 

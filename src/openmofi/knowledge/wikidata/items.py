@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import pyarrow as pa
+from msgspec.structs import astuple
 
 KIND, PARENT, IMAGE = "P31", "P279", "P18"
 DEFAULT_LANGUAGE = "mul"
@@ -36,7 +37,7 @@ RELATIONS = {
 }
 """Properties whose items are related closely enough for the coherence of a text, beside P31 and P279."""
 
-_RELATED = [(name, int(name[1:])) for name in RELATIONS]
+_RELATED = [int(name[1:]) for name in RELATIONS]
 
 
 class _Text(msgspec.Struct, gc=False):
@@ -67,6 +68,9 @@ class _Sitelink(msgspec.Struct, gc=False):
 
 _CLAIMS = msgspec.defstruct(
     "_Claims", [(name, list[_Statement], ()) for name in (KIND, PARENT, IMAGE, *RELATIONS)], gc=False)
+_ROWS = 512
+_LARGEST = 2**63 - 1
+_NO_CLAIMS = ((), (), ())
 _Empty = list[None]
 """PHP writes a map without entries as an empty list."""
 
@@ -74,7 +78,7 @@ _Empty = list[None]
 class _Entity(msgspec.Struct, gc=False):
     id: str
     type: str = "item"
-    lastrevid: int = 0
+    lastrevid: Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)] = 0
     labels: dict[str, _Text] | _Empty = {}
     descriptions: dict[str, _Text] | _Empty = {}
     aliases: dict[str, list[_Text]] | _Empty = {}
@@ -114,8 +118,11 @@ class ItemReader:
 
         The array's brackets, empty lines and the commas that end lines are no part of an entity.
         """
-        rows, broken, others = list[dict[str, Any]](), list[Broken](), 0
+        rows, tables, broken, others = list[dict[str, Any]](), [ITEMS.empty_table()], list[Broken](), 0
         for number, line in enumerate(lines):
+            if len(rows) == _ROWS:  # dicts take ten times the table's memory
+                tables.append(pa.Table.from_pylist(rows, ITEMS))
+                rows.clear()
             text = line.rstrip(b" \t\r\n,")
             if not text or text in (b"[", b"]"):
                 continue
@@ -127,27 +134,29 @@ class ItemReader:
                     others += 1
             except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
                 broken.append(Broken(number, str(error), text[:80].decode("utf-8", "replace")))
-        return pa.Table.from_pylist(rows, ITEMS), broken, others
+        tables.append(pa.Table.from_pylist(rows, ITEMS))
+        return pa.concat_tables(tables).combine_chunks(), broken, others
 
     def _row(self, entity: _Entity) -> dict[str, Any] | None:
         if entity.type != "item":
             return None
         labels, aliases = _mapped(entity.labels), _mapped(entity.aliases)
         own = [labels[language].value for language in self._languages if language in labels]
-        other = [alias.value for language in self._languages for alias in aliases.get(language, ())]
-        names = list(dict.fromkeys(name for name in map(_plain, (*own, *other)) if name))
-        descriptions, claims, links = _mapped(entity.descriptions), entity.claims, _mapped(entity.sitelinks)
-        image = next(iter(_texts(getattr(claims, IMAGE, ()))), None)
+        other = [alias.value for language in self._languages if language in aliases for alias in aliases[language]]
+        names = list(dict.fromkeys(filter(None, map(_plain, (*own, *other)))))
+        descriptions, links = _mapped(entity.descriptions), _mapped(entity.sitelinks)
+        claims: tuple[Sequence[_Statement], ...] = (
+            _NO_CLAIMS if isinstance(entity.claims, list) else astuple(entity.claims))
+        kinds, parents, images, *related = claims
         return {
             "id": item_number(entity.id), "revision": entity.lastrevid, "name": names[0] if own and names else "",
             "description": next((_plain(descriptions[language].value) for language in self._languages
                                  if language in descriptions), ""),
-            "aliases": names[1:] if own else names, "kinds": _items(getattr(claims, KIND, ())),
-            "parents": _items(getattr(claims, PARENT, ())),
-            # Most items have few of these properties.
-            "relations": [{"property": number, "item": item} for name, number in _RELATED
-                          if (statements := getattr(claims, name, ())) for item in _items(statements)],
-            "sitelinks": len(links), "image": image,
+            "aliases": names[1:] if own else names, "kinds": _items(kinds), "parents": _items(parents),
+            "relations": [{"property": number, "item": item}
+                          for number, statements in zip(_RELATED, related, strict=False) if statements
+                          for item in _items(statements)],
+            "sitelinks": len(links), "image": next(iter(_texts(images)), None),
             "titles": [{"language": language, "title": links[wiki].title}
                        for wiki, language in self._wikis.items() if wiki in links],
         }
@@ -159,10 +168,9 @@ def item_number(entity_id: str) -> int:
     Raises:
         ValueError: it is no item's id.
     """
-    number = int(entity_id[1:]) if entity_id[:1] == "Q" and entity_id[1:].isdecimal() else -1
-    if number < 0:
-        raise ValueError(f"{entity_id!r} is no item's id")
-    return number
+    if entity_id[:1] == "Q" and (digits := entity_id[1:]).isdecimal() and (number := int(digits)) <= _LARGEST:
+        return number
+    raise ValueError(f"{entity_id!r} is no item's id")
 
 
 def best(statements: Sequence[_Statement]) -> list[_Value | str | int | float | bool | None]:
@@ -176,8 +184,9 @@ def best(statements: Sequence[_Statement]) -> list[_Value | str | int | float | 
 
 def _items(statements: Sequence[_Statement]) -> list[int]:
     """The items among the values, each once."""
-    return list(dict.fromkeys(item_number(value.id) for value in best(statements)
-                              if isinstance(value, _Value) and value.id.startswith("Q")))
+    numbers = [item_number(value.id) for value in best(statements)
+               if isinstance(value, _Value) and value.id[:1] == "Q"] if statements else []
+    return numbers if len(numbers) < 2 else list(dict.fromkeys(numbers))
 
 
 def _texts(statements: Sequence[_Statement]) -> list[str]:

@@ -178,7 +178,8 @@ def _begin(languages: tuple[str, ...]) -> None:
 
 def _parse(lines: Path, path: str) -> None:
     """A worker's task: the lines of a file to their part."""
-    items, broken, others = _reader.read(lines.read_bytes().split(b"\n"))
+    with open(lines, "rb") as handle:
+        items, broken, others = _reader.read(handle)
     if broken:
         write_text(_kept_aside(path), "".join(
             json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in broken))
