@@ -15,10 +15,12 @@ import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError
 from openmofi.storage.addresses import open_address
-from openmofi.storage.atomic import atomic_path, write_error
+from openmofi.storage.atomic import atomic_path, cast_column, write_error
 
 BLOCK_ROWS = 1 << 14
 """Most shards of pairs have fewer rows, and are one block."""
+
+_BUFFER = 1 << 20
 
 Add = Callable[[pa.Table], None]
 
@@ -110,6 +112,27 @@ def read_table_blocks(path: str | Path, columns: Sequence[str] | None = None) ->
         file = pq.ParquetFile(handle)
         blocks = (file.read_row_group(number, columns=columns) for number in range(file.num_row_groups))
         yield from _never_none(blocks, file.schema_arrow)
+
+
+def parquet_blocks(path: str | Path, schema: pa.Schema, rows: int, *, hint: str) -> Iterator[pa.Table]:
+    """A Parquet file of whoever wrote it, tables of at most so many `rows` at a time, cast to `schema`.
+
+    Raises:
+        OpenMofiError: see `openmofi.storage.atomic.read_parquet`; a text is not UTF-8.
+    """
+    try:
+        with open_address(path) as handle:
+            file = pq.ParquetFile(handle, buffer_size=_BUFFER)  # of a column's row group a part at a time
+            for batch in file.iter_batches(rows, columns=schema.names, use_threads=False):
+                batch.validate(full=True)
+                table = pa.Table.from_batches([batch])
+                yield pa.table([cast_column(path, table.column(field.name), field, hint) for field in schema],
+                               schema=schema)
+    except FileNotFoundError as error:
+        raise OpenMofiError(f"{path} is missing.", hint) from error
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise OpenMofiError(f"{path} cannot be read: {reason}.", hint) from error
 
 
 def read_arrow_blocks(path: str | Path) -> Iterator[pa.Table]:
