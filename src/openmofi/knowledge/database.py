@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.storage.atomic import write_error
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -79,6 +81,22 @@ def _said(error: Exception, folder: Path) -> OpenMofiError:
 def quoted(path: Path) -> str:
     """A path as it stands in a query."""
     return "'" + str(path).replace("'", "''") + "'"
+
+
+@contextmanager
+def part_file(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
+    """Write a Parquet file that is joined and then removed; what is yielded takes its row groups, in order.
+
+    It need not outlive this process, so it is not synced.
+
+    Raises:
+        OpenMofiError: the disk is full.
+    """
+    try:
+        with pq.ParquetWriter(path, schema, compression="zstd", compression_level=1) as writer:
+            yield writer.write_table
+    except OSError as error:
+        raise write_error(error, path) from error
 
 
 def tables_of(connection: DuckDBPyConnection, query: str) -> Iterator[pa.Table]:

@@ -19,10 +19,10 @@ from openmofi.errors import OpenMofiError
 from openmofi.knowledge.builders.problems import Block, Check, Findings, blank, numbered
 from openmofi.knowledge.builders.source import COLUMNS, ReadSource
 from openmofi.knowledge.builders.tables import SHOWN, Problem
-from openmofi.knowledge.database import connected, number_of, quoted
+from openmofi.knowledge.database import connected, number_of, part_file, quoted
 from openmofi.knowledge.names import normalise
 from openmofi.schema import ENTITIES
-from openmofi.storage.blocks import arrow_blocks, table_blocks
+from openmofi.storage.blocks import arrow_blocks
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -125,8 +125,8 @@ def _blocks(source: ReadSource, findings: Findings, name: str) -> Iterator[Block
 def _stage_entities(source: ReadSource, findings: Findings, work: Path) -> tuple[int, int]:
     """Write what is staged of entities; how many there are, and how many have no description."""
     rows = undescribed = 0
-    with (arrow_blocks(work / ENTITIES_FILE, ENTITIES) as add_entities, table_blocks(work / "ids", _PARTS["ids"]) as add_ids,
-          table_blocks(work / "own", _PARTS["own"]) as add_own):
+    with (arrow_blocks(work / ENTITIES_FILE, ENTITIES) as add_entities, part_file(work / "ids", _PARTS["ids"]) as add_ids,
+          part_file(work / "own", _PARTS["own"]) as add_own):
         for block in _blocks(source, findings, "entities"):
             block.filled("id", "name")
             block.number("popularity", 0.0, np.inf, open_low=False)
@@ -167,7 +167,7 @@ def _keys(names: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 def _stage_names(source: ReadSource, findings: Findings, work: Path) -> tuple[int, int]:
     rows = 0
-    with table_blocks(work / "names", _PARTS["names"]) as add:
+    with part_file(work / "names", _PARTS["names"]) as add:
         for block in _blocks(source, findings, "names"):
             block.filled("name", "entity")
             block.number("count", 0.0, np.inf, open_low=True)
@@ -180,7 +180,7 @@ def _stage_names(source: ReadSource, findings: Findings, work: Path) -> tuple[in
 
 def _stage_relations(source: ReadSource, findings: Findings, work: Path) -> tuple[int, int]:
     rows = 0
-    with table_blocks(work / "relations", _PARTS["relations"]) as add:
+    with part_file(work / "relations", _PARTS["relations"]) as add:
         for block in _blocks(source, findings, "relations"):
             block.filled("head", "relation", "tail")
             add(pa.table([_entity(block.rows.column("head")), _entity(block.rows.column("tail")), _places(block)],
@@ -191,7 +191,7 @@ def _stage_relations(source: ReadSource, findings: Findings, work: Path) -> tupl
 
 def _stage_surfaces(source: ReadSource, findings: Findings, work: Path) -> tuple[int, int]:
     rows = 0
-    with table_blocks(work / "surfaces", _PARTS["surfaces"]) as add:
+    with part_file(work / "surfaces", _PARTS["surfaces"]) as add:
         for block in _blocks(source, findings, "surfaces"):
             block.filled("name")
             block.number("link_probability", 0.0, 1.0, open_low=False)

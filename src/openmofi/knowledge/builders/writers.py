@@ -17,10 +17,10 @@ from openmofi.errors import OpenMofiError
 from openmofi.knowledge import store
 from openmofi.knowledge.arrays import appended, save_trie
 from openmofi.knowledge.candidates import LISTS, candidate_lists
-from openmofi.knowledge.database import connected, quoted, tables_of
+from openmofi.knowledge.database import connected, part_file, quoted, tables_of
 from openmofi.knowledge.projection import ProjectionSettings, memory_needed, project, random_bits
 from openmofi.storage.atomic import write_error
-from openmofi.storage.blocks import read_arrow_blocks, read_table_blocks, table_blocks
+from openmofi.storage.blocks import read_arrow_blocks, read_table_blocks
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -50,7 +50,7 @@ def write_lists(connection: DuckDBPyConnection, path: Path, limit: int) -> dict[
         FROM (SELECT key, row, count, occurrences FROM name WHERE key <> '' UNION ALL SELECT * FROM added)
         ORDER BY key, row, count, occurrences""")
     counts = dict.fromkeys(("names", "candidates", "ambiguous_names", "cut"), 0)
-    with table_blocks(path, LISTS) as add:
+    with part_file(path, LISTS) as add:
         for lists, cut in candidate_lists(counted, limit):
             lengths = pc.list_value_length(lists.column("rows")).to_numpy()
             counts["names"] += len(lists)
@@ -81,7 +81,7 @@ def write_candidates(folder: Path, lists: Path, counts: dict[str, int], joined: 
     trie = marisa_trie.Trie(key for block in read_table_blocks(lists, ["key"]) for key in block.column(0).to_pylist())
     save_trie(folder / store.NAMES_MARISA, trie)
     placed = lists.with_name("placed.parquet")
-    with table_blocks(placed, _PLACED) as add:
+    with part_file(placed, _PLACED) as add:
         for block in read_table_blocks(lists):
             ids = [trie[key] for key in block.column("key").to_pylist()]
             add(pa.table([pa.array(ids, pa.int64()), *block.columns[1:]], schema=_PLACED))
