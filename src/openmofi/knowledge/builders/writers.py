@@ -18,7 +18,7 @@ from openmofi.knowledge import store
 from openmofi.knowledge.arrays import appended, save_trie
 from openmofi.knowledge.candidates import LISTS, candidate_lists
 from openmofi.knowledge.database import connected, part_file, quoted, tables_of
-from openmofi.knowledge.projection import ProjectionSettings, memory_needed, project, random_bits
+from openmofi.knowledge.projection import WIDTHS, ProjectionSettings, memory_needed, project, random_bits
 from openmofi.storage.atomic import write_error
 from openmofi.storage.blocks import read_arrow_blocks, read_table_blocks
 
@@ -149,13 +149,15 @@ def write_vectors(folder: Path, entities: Path, degree: NDArray[np.int32], tails
     links = tails.stat().st_size // 4
     _require_memory(memory, memory_needed(len(degree), links, settings),
                     f"Vectors of {len(degree):,} entities over {links // 2:,} relations")
+    width = next((width for width in WIDTHS
+                  if _OWN + memory_needed(len(degree), links, settings, width) <= memory), WIDTHS[-1])
     bits = np.empty((len(degree), settings.dim // 8), np.uint8)
     start = 0
     for ids in _ids(entities):
         bits[start:start + len(ids)] = random_bits(ids, settings)
         start += len(ids)
     with appended(folder / store.VECTORS, np.float16, (len(degree), settings.dim)) as append:
-        for block in project(bits, degree, np.fromfile(tails, np.int32), settings, tails.parent):
+        for block in project(bits, degree, np.fromfile(tails, np.int32), settings, tails.parent, width):
             append(block)
 
 
