@@ -26,7 +26,7 @@ MEMORY = "4GB"
 _LEAST = 500_000_000
 _BATCH = 1 << 16
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(M|G|T)(i?)B", re.IGNORECASE)
-_FULL = ("no space left", "could not write all bytes", "max_temp_directory_size")
+_FULL = ("no space left", "could not write all bytes", "failed to offload")
 _NO_ROOM = 1 << 16
 
 

@@ -12,14 +12,14 @@ def taken(column: pa.ChunkedArray, rows: ArrayLike) -> pa.Array:
     wanted = np.asarray(rows, np.int64)
     if column.num_chunks == 1:
         return column.chunk(0).take(pa.array(wanted))
+    if not len(wanted):
+        return pa.array([], column.type)
     starts = np.cumsum([0, *map(len, column.chunks)])
     batch = np.searchsorted(starts, wanted, "right") - 1
     order = np.argsort(batch, kind="stable")
     numbers, first = np.unique(batch[order], return_index=True)
     parts = [column.chunk(number).take(pa.array(wanted[places] - starts[number]))
              for number, places in zip(numbers.tolist(), np.split(order, first[1:]), strict=True)]
-    if not parts:
-        return pa.array([], column.type)
     back = np.empty(len(order), np.int64)
     back[order] = np.arange(len(order))
     return pa.concat_arrays(parts).take(pa.array(back))
