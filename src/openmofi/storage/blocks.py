@@ -47,20 +47,21 @@ def table_blocks(path: str | Path, schema: pa.Schema, notes: Mapping[str, str] |
     """
     with _through(), atomic_path(path) as temporary, \
             pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-        with _collected(path, schema, writer.write_table, empty=True) as add:
+        with _collected(path, schema, writer.write_table, BLOCK_ROWS, empty=True) as add:
             yield add
         writer.add_key_value_metadata(dict(notes or {}))
 
 
 @contextmanager
-def arrow_blocks(path: str | Path, schema: pa.Schema) -> Generator[Add]:
-    """Write an uncompressed Arrow IPC file atomically, as `table_blocks` does.
+def arrow_blocks(path: str | Path, schema: pa.Schema, rows: int = 0) -> Generator[Add]:
+    """Write an uncompressed Arrow IPC file atomically, as `table_blocks` does, in record batches of so many `rows`, or
+    of `BLOCK_ROWS`.
 
     Raises:
         OpenMofiError: `path` cannot be written.
     """
     with _through(), atomic_path(path) as temporary, pa.ipc.new_file(str(temporary), schema) as writer, \
-            _collected(path, schema, writer.write_table, empty=False) as add:
+            _collected(path, schema, writer.write_table, rows or BLOCK_ROWS, empty=False) as add:
         yield add
 
 
@@ -73,20 +74,20 @@ def _through() -> Generator[None]:
 
 
 @contextmanager
-def _collected(path: str | Path, schema: pa.Schema, write: Callable[[pa.Table], None], *,
+def _collected(path: str | Path, schema: pa.Schema, write: Callable[[pa.Table], None], size: int, *,
                empty: bool) -> Generator[Add]:
-    """Collect parts into blocks; `empty` says whether a table without rows is written as a block."""
+    """Collect parts into blocks of `size` rows; `empty` says whether a table without rows is written as a block."""
     parts: list[pa.Table] = []
     rows = 0
 
     def add(part: pa.Table) -> None:
         nonlocal rows
         parts.append(part.replace_schema_metadata(schema.metadata))
-        held, rows = rows % BLOCK_ROWS, rows + len(part)
-        for _ in range((held + len(part)) // BLOCK_ROWS):
+        held, rows = rows % size, rows + len(part)
+        for _ in range((held + len(part)) // size):
             joined = pa.concat_tables(parts)
-            write_block(joined.slice(0, BLOCK_ROWS))
-            parts[:] = [joined.slice(BLOCK_ROWS)]
+            write_block(joined.slice(0, size))
+            parts[:] = [joined.slice(size)]
 
     def write_block(block: pa.Table) -> None:
         try:
@@ -98,7 +99,7 @@ def _collected(path: str | Path, schema: pa.Schema, write: Callable[[pa.Table], 
         yield add
     except OSError as error:
         raise _Elsewhere(error) from error
-    if rows % BLOCK_ROWS or (empty and not rows):
+    if rows % size or (empty and not rows):
         write_block(pa.concat_tables([schema.empty_table(), *parts]))
 
 

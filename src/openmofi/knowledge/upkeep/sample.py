@@ -124,7 +124,7 @@ def _write(kb: KnowledgeBase, rows: NDArray[np.int64], folder: Path) -> dict[str
                         (store.LINK_PROBABILITY, table.link_probability), (store.VECTORS, kb.stored_vectors(rows))):
         save_array(folder / name, array)
     entities = taken_table(kb.entities, rows)
-    with arrow_blocks(folder / store.ENTITIES_ARROW, entities.schema) as add:
+    with arrow_blocks(folder / store.ENTITIES_ARROW, entities.schema, store.BATCH_ROWS) as add:
         add(entities)
     ids = np.array(entities.column("id").to_pylist(), object)
     order = np.argsort(ids).astype(np.int32)
