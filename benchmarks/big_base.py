@@ -1,7 +1,7 @@
-"""Bases of millions of entities for `kb.py`: their tables, their build within a memory, their opening; processes of their own.
+"""Bases of millions of entities for `kb.py`: tables, builds within a memory, opening; in processes of their own.
 
-Names are of Zipf's words with a number of 18 bits, two and a half an entity; descriptions of nine words; each entity has
-four relations, most of them to hubs.
+Names are of Zipf's words with a number of 18 bits, two and a half an entity; descriptions of nine words; each entity
+has four relations, most of them to hubs.
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ def feed(path: str, reading: float) -> dict[str, Any]:
     with open(path, encoding="utf-8") as lines:
         built = marisa_trie.Trie(line[:-1] for line in lines)
     seconds = time.process_time() - start - reading
-    return {"bytes_per_key": (harness.peak_mib() - before) * 2**20 / len(built), "us_per_key": 1e6 * seconds / len(built)}
+    return {"bytes_per_key": (harness.peak_mib() - before) * 2**20 / len(built),
+            "us_per_key": 1e6 * seconds / len(built)}
 
 
 def project(nodes: int, links: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What reading Wikidata's dumps costs beside bare decompression, what the joins take, and the build of a base of tables.
+"""What reading Wikidata's dumps costs beside bare decompression, what the joins take, and the build of a base.
 
 Items are those of the tests' generator, some hundreds that are written again and again under other ids: what parsing
 does is the same, what compression reaches is more than with the real dump. Contenders take turns:

@@ -88,7 +88,7 @@ def test_a_source_without_a_nameable_name_is_refused(tmp_path, kind):
 
 
 def test_link_probability_is_mentions_over_occurrences_of_all_spellings(tmp_path):
-    """A spelling has its own row's, else the least of its key's, else 1; of a name that stands twice the first counts."""
+    """A spelling has its own row's, else the least of its key's, else 1; of a name's rows the first counts."""
     names = [("May", "bird", 3.0), ("may", "tool", 1.0), ("MAY", "steel", 2.0), ("march", "tool", 2.0),
              ("april", "tool", 1.0)]
     surfaces = [("May", 0.5), ("may", 0.1), ("March", 0.25), ("May", 0.9), ("April", 0.0), ("unheard of", 0.5)]

@@ -102,7 +102,7 @@ def test_parquet_may_leave_optional_columns_and_values_out(tmp_path):
     write_table(tmp_path / "names.parquet", pa.table({"name": ["harbour"], "entity": ["2"]}))
     kb = built(tmp_path)
     assert [entity.types for entity in map(kb.entity, (0, 1))] == [("river",), ()]
-    assert {name: kb.lookup(name)["candidates"][0]["prior"] for name in kb.names.keys()} == dict.fromkeys(
+    assert {name: kb.lookup(name)["candidates"][0]["prior"] for name in kb.names} == dict.fromkeys(
         ("harbour", "elbe", "port", "the elbe", "labe"), 1.0)
     assert kb.names_of("1") == ["elbe", "labe", "the elbe"]
 

@@ -31,7 +31,8 @@ class Identifiers(Protocol):
     """The identifiers of a base, each with its row: `rows_of`, in the order of the identifiers."""
 
     @property
-    def rows_of(self) -> NDArray[np.int32]: ...
+    def rows_of(self) -> NDArray[np.int32]:
+        """(n) int32."""
 
     def __len__(self) -> int: ...
 
@@ -160,7 +161,8 @@ def write_ids(folder: Path, blocks: Iterator[pa.ChunkedArray],
     Args:
         folder: of the base.
         blocks: the identifiers in the order of their rows.
-        ascending: gives them in the order of their spelling, with their rows; called where they are not of the form Q42.
+        ascending: gives them in the order of their spelling, with their rows; called where they are of another form
+            than Q42.
 
     Returns:
         the file beside that of rows: `NUMBERS` or `TRIE`.

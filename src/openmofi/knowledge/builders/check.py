@@ -20,7 +20,8 @@ _COUNTS = {
     "names_without_letter_or_digit": "SELECT count(*) FROM name WHERE key = ''",
     "entities_without_a_name": f"SELECT count(*) FROM entity WHERE row NOT IN (SELECT row FROM ({_PAIRS}))",
     "entities_that_share_their_name": """
-        SELECT sum(entities) FROM (SELECT count(*) AS entities FROM own WHERE place = 0 GROUP BY key HAVING count(*) > 1)""",
+        SELECT sum(entities) FROM (
+            SELECT count(*) AS entities FROM own WHERE place = 0 GROUP BY key HAVING count(*) > 1)""",
     "entities_without_a_relation": """
         SELECT count(*) FROM entity WHERE row NOT IN (SELECT head FROM edge UNION SELECT tail FROM edge)""",
     "surfaces_of_no_name": f"SELECT count(DISTINCT key) FROM surface WHERE key NOT IN (SELECT key FROM ({_PAIRS}))",

@@ -126,8 +126,8 @@ def _blocks(source: ReadSource, findings: Findings, name: str) -> Iterator[Block
 def _stage_entities(source: ReadSource, findings: Findings, work: Path) -> tuple[int, int]:
     """Write what is staged of entities; how many there are, and how many have no description."""
     rows = undescribed = 0
-    with (arrow_blocks(work / ENTITIES_FILE, ENTITIES, store.BATCH_ROWS) as add_entities, part_file(work / "ids", _PARTS["ids"]) as add_ids,
-          part_file(work / "own", _PARTS["own"]) as add_own):
+    with (arrow_blocks(work / ENTITIES_FILE, ENTITIES, store.BATCH_ROWS) as add_entities,
+          part_file(work / "ids", _PARTS["ids"]) as add_ids, part_file(work / "own", _PARTS["own"]) as add_own):
         for block in _blocks(source, findings, "entities"):
             block.filled("id", "name")
             block.number("popularity", 0.0, np.inf, open_low=False)
@@ -214,8 +214,8 @@ def _places(block: Block) -> pa.Array:
 
 _LEAST = 1e-6
 """A name of which nothing is known to be a mention counts as one once in a million times."""
-_COUNTED = f"""count::DOUBLE AS count, count / greatest(coalesce(surface.probability, of_key.least, 1)::DOUBLE, {_LEAST})
-    AS occurrences"""
+_COUNTED = f"""count::DOUBLE AS count,
+    count / greatest(coalesce(surface.probability, of_key.least, 1)::DOUBLE, {_LEAST}) AS occurrences"""
 _WITH_SURFACES = "LEFT JOIN surface ON surface.name = names.name LEFT JOIN of_key ON of_key.key = names.key"
 _TABLES = (
     "VIEW entity AS SELECT id, row FROM ids_part",
@@ -243,9 +243,11 @@ _ADDED = f"""
 
 
 def _check_unique(connection: DuckDBPyConnection, findings: Findings) -> None:
-    twice = "SELECT id, min(row) AS first, count(*) AS times FROM entity WHERE id IS NOT NULL GROUP BY id HAVING count(*) > 1"
-    again = connection.execute(f"""SELECT entity.row, entity.id, twice.first FROM entity JOIN ({twice}) AS twice USING (id)
-                                   WHERE row > first ORDER BY row LIMIT {SHOWN + 1}""").fetchall()
+    twice = """SELECT id, min(row) AS first, count(*) AS times FROM entity WHERE id IS NOT NULL
+               GROUP BY id HAVING count(*) > 1"""
+    again = connection.execute(f"""
+        SELECT entity.row, entity.id, twice.first FROM entity JOIN ({twice}) AS twice USING (id)
+        WHERE row > first ORDER BY row LIMIT {SHOWN + 1}""").fetchall()
     if again:
         count = number_of(connection, f"SELECT sum(times - 1) FROM ({twice})")
         read = findings.tables["entities"]

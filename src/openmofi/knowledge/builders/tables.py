@@ -95,8 +95,8 @@ class ReadTable:
 
     Attributes:
         name: of its file, for messages.
-        blocks: the rows that can be read, as tables of the schema; raises an `OpenMofiError` where a Parquet file cannot
-            be read further.
+        blocks: the rows that can be read, as tables of the schema; raises an `OpenMofiError` where a Parquet file
+            cannot be read further.
         lines: line of each row in a text file; `None`: rows are counted, from 0.
         given, ignored: columns of the file that the schema has and has not.
         problems: what is wrong with it.
