@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MEMORY = "4GB"
 """What a build may use where nothing is said."""
+JOINED = 0.5
+"""The share of the memory that DuckDB's limit gets: it needs more than it counts, and is not alone."""
 _LEAST = 500_000_000
 _BATCH = 1 << 16
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(M|G|T)(i?)B", re.IGNORECASE)

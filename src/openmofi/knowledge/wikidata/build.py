@@ -10,7 +10,7 @@ from openmofi.engine.protocol import Progress, Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge.builders.build import BuildSettings, build
 from openmofi.knowledge.builders.source import ReadSource, read_source
-from openmofi.knowledge.database import MEMORY, memory_bytes
+from openmofi.knowledge.database import JOINED, MEMORY, memory_bytes
 from openmofi.knowledge.wikidata.classes import class_rules
 from openmofi.knowledge.wikidata.dump import BLOCK
 from openmofi.knowledge.wikidata.items import ITEMS, RELATIONS
@@ -69,7 +69,7 @@ def build_wikidata(dumps: Sequence[str | Path], out: str | Path, settings: Wikid
         if not (0 < len(language) <= _LANGUAGE and language.replace("-", "").isalpha() and language.islower()):
             raise UsageError(f"{language!r} is no language code.", "Codes are such as en, de or zh-hant.")
     require_local(out)
-    memory_bytes(memory)
+    joined = f"{int(memory_bytes(memory) * JOINED) // 10**6}MB"
     files = dump_files(dumps)
     inputs = {file.name: file_fingerprint(file) for file in files}
     files.sort(key=lambda file: inputs[file.name])
@@ -81,7 +81,7 @@ def build_wikidata(dumps: Sequence[str | Path], out: str | Path, settings: Wikid
             parts = read_parts(files, folder / f"parts-{key}", settings.languages, progress, workers=workers,
                                max_broken=settings.max_broken)
             tables = folder / f"tables-{fingerprint([key, asdict(rules)])}"
-            selected = select_tables(parts.paths, rules, tables, memory=memory, threads=workers)
+            selected = select_tables(parts.paths, rules, tables, memory=joined, threads=workers)
             progress.say(", ".join(f"{name} {count:,}" for name, count in {
                 **selected.counts, "of other kinds": parts.others, "lines that cannot be read": parts.broken}.items()))
             return read_source(selected.source)
