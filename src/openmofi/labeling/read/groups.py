@@ -133,13 +133,17 @@ class GroupMerge:
     def sketch(self, blocks: Iterable[PairKeys]) -> NDArray[Any]:
         """(2, 2^bits / 8) uint8, a bit a cell (`_cell`): whether a pair has a key of it, and whether several have."""
         bits = int(np.clip(np.ceil(np.log2(max(self.pairs, 1))) + 4, *_SKETCH_BITS))
-        cells = np.zeros((2, 1 << bits), bool)
-        seen, shared = cells
+        seen, shared = cells = np.zeros((2, (1 << bits) // 8), np.uint8)
         for block in blocks:
-            cell, count = np.unique(_cell(block.values[block.values > 0], len(seen)), return_counts=True)
-            shared[cell] |= seen[cell] | (count > 1)
-            seen[cell] = True
-        return np.packbits(cells, axis=1)
+            cell, count = np.unique(_cell(block.values[block.values > 0], 1 << bits), return_counts=True)
+            byte, first = np.unique(cell >> 3, return_index=True)
+            if not len(byte):
+                continue
+            bit = (128 >> (cell & 7)).astype(np.uint8)
+            has, several = (np.bitwise_or.reduceat(bits_of, first) for bits_of in (bit, np.where(count > 1, bit, 0)))
+            shared[byte] |= several | (seen[byte] & has)
+            seen[byte] |= has
+        return cells
 
     def combined(self, first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
         """Several have it where several of a part have, or one of each."""
