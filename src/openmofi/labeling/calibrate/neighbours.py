@@ -230,9 +230,10 @@ class Gallery:
 def greatest(values: NDArray[np.float32], count: int) -> Ints:
     """(n, count) columns of the greatest `values` (n, m) of each row, the greatest first; of equal ones the first.
 
-    What numpy's `argpartition` and `argsort` find, at a tenth of the time, and in an order that no processor decides
-    where some are equal. A row is cut into at least four times `count` groups; as many of these hold one that is no less
-    than the `count`-th of their maxima, so nothing below that is among the greatest, and little is left to be sorted.
+    What numpy's `argpartition` and `argsort` find, in a tenth of the time, and in an order that does not depend on the
+    processor where some are equal. A row is cut into four times `count` groups or more, where it is that long. As many
+    of them as are wanted hold a value that is no less than the `count`-th of their maxima: what is less is not wanted,
+    and little is left to be sorted.
     """
     rows, width = values.shape
     size = max(1, width // (_GROUPS * count))
