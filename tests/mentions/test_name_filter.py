@@ -8,14 +8,14 @@ from kb_tables import write_source
 
 from openmofi.knowledge import KnowledgeBase, build_table
 from openmofi.mentions import GazetteerDetector, name_filter
-from openmofi.mentions.name_filter import LONGEST, filter_of, open_filter, word_hashes
+from openmofi.mentions.name_filter import LONGEST, filter_of, open_filter, word_hash
 
 WORDS = st.sampled_from(["a", "b", "crane", "york", "犬", "½", "", "\n"])
 NAMES = st.sets(st.lists(WORDS.filter(str.strip), min_size=1, max_size=8).map(" ".join), min_size=1, max_size=30)
 
 
 def hashed(words):
-    return np.array([word_hashes()[word] for word in words], np.int64).view(np.uint64)
+    return np.array(list(map(word_hash, words)), np.int64).view(np.uint64)
 
 
 @given(names=NAMES, text=st.lists(WORDS, min_size=1, max_size=40))

@@ -15,7 +15,7 @@ import numpy as np
 
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.names import Memo, fold_token, token_pattern
-from openmofi.mentions.name_filter import END, LONGEST, open_filter, word_hashes
+from openmofi.mentions.name_filter import END, LONGEST, open_filter, word_hash
 from openmofi.mentions.stopwords import STOP_NAMES
 from openmofi.schema import Mention
 
@@ -60,8 +60,7 @@ class GazetteerDetector:
         self._probabilities = kb.link_probabilities.data
         self._least = float(np.float32(self.settings.min_link_probability))
         self._filter = open_filter(kb)
-        self._keys = Memo(fold_token)
-        self._hashes = word_hashes()
+        self._keys = Memo(_hashed_key)
         self._single = Memo(self._accepts)
 
     def _accepts(self, key: str) -> bool:
@@ -91,17 +90,16 @@ class GazetteerDetector:
 
     def _spans(self, tokens: Sequence[str]) -> list[tuple[int, int]]:
         """(first token, last token) of each mention in texts with `END` behind each."""
-        keys = list(map(self._keys.__getitem__, tokens))
-        joined = " ".join(keys)
-        words: Sequence[str] = keys
-        token_of: Sequence[int] = range(len(keys))
-        if joined.count(" ") >= len(keys):  # the key of one token may itself hold a space ("½" → "1 2")
-            words = joined.split(" ")
-            token_of = [token for token, key in enumerate(keys) for _ in range(key.count(" ") + 1)]
-        hashes = np.array(list(map(self._hashes.__getitem__, words)), np.int64).view(np.uint64)
+        words, hashes = zip(*map(self._keys.__getitem__, tokens), strict=True)
+        token_of: Sequence[int] = range(len(words))
+        joined = " ".join(words)
+        if joined.count(" ") >= len(words):  # the key of one token may itself hold a space ("½" → "1 2")
+            token_of = [token for token, key in enumerate(words) for _ in range(key.count(" ") + 1)]
+            words = tuple(joined.split(" "))
+            hashes = tuple(map(word_hash, words))
         spans = []
         free = 0
-        for place in self._filter.may_be(hashes).tolist():
+        for place in self._filter.may_be(np.array(hashes, np.int64).view(np.uint64)).tolist():
             first, shorter = divmod(place, LONGEST + 1)
             token = token_of[first]
             if token < free or (first and token_of[first - 1] == token):
@@ -129,6 +127,11 @@ class GazetteerDetector:
             if length > LONGEST and text[len(name)] == " " and self._accepts(name):
                 return length
         return 0
+
+
+def _hashed_key(token: str) -> tuple[str, int]:
+    key = fold_token(token)
+    return key, word_hash(key)
 
 
 def _blocks(texts: Sequence[str]) -> Iterator[Sequence[str]]:

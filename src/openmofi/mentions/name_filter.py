@@ -34,20 +34,16 @@ END = "\n"
 """Between names, and between texts: a word of none."""
 _VERSION = 1
 _BLOCK = 100_000
-_KEPT = 300_000
+_KEPT = 50_000
 _BITS_A_NAME = 24
 _STEP, _LONGER, _SECOND = (np.uint64(odd) for odd in (0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93, 0xC2B2AE3D27D4EB4F))
 
 _log = logging.getLogger(__name__)
 
 
-def _hash(word: str) -> int:
+def word_hash(word: str) -> int:
+    """64 bits, the same in every process."""
     return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little", signed=True)
-
-
-def word_hashes() -> Memo[int]:
-    """Word → 64 bits, the same in every process."""
-    return Memo(_hash)
 
 
 def runs(hashes: NDArray[np.uint64]) -> Iterable[NDArray[np.uint64]]:
@@ -101,7 +97,7 @@ def _places(run: NDArray[np.uint64], bits: NDArray[np.uint8]) -> NDArray[np.uint
 def filter_of(names: Iterable[str], count: int) -> NameFilter:
     """The filter of `count` names, read in blocks: 3 bytes a name or more, about 2 seconds a million."""
     bits = np.zeros(_size(count), np.uint8)
-    hashes = word_hashes()
+    hashes = Memo(word_hash)
     names = iter(names)
     while block := list(itertools.islice(names, _BLOCK)):
         words = " \n ".join(block).split(" ")
