@@ -1,10 +1,10 @@
 """The gazetteer at the size of Wikidata: names in six kinds of script, captions of 12 to 20 words, one core.
 
 Only what the gazetteer reads is built: the trie of names and their link probabilities. Words follow Zipf's law; a
-caption holds 5 names or so, and a tenth of its words have not been seen before, which is more than in real texts. Where
-`--peers` is given the peers of `mentions.py` (Aho–Corasick automata, where installed) hold the same names and take turns.
+Only what the gazetteer reads is built: the trie of names and their link probabilities. Words follow Zipf's law; a
+caption holds some 5 names, and a tenth of its words were not seen before, more than in real texts. With `--peers` the
+peers of `mentions.py` (Aho–Corasick automata, where installed) hold the same names and take turns.
 Times are the thread's own, since other processes may share the machine.
-
 The first to open a base makes its filter of names, once a machine; what that and each later opening takes is measured
 too, and what a worker holds after 20,000 captions, pages of the mapped files included.
 """
@@ -41,8 +41,8 @@ _SCRIPTS = {  # share of the names, of which syllables words are made, how many 
     "han": (.06, [chr(0x4E00 + place) for place in range(3000)], 1),
 }
 _SHARES = [share for share, *_ in _SCRIPTS.values()]
-_FILLER = ("the a of in with and photo old near blue on at under small my from by for this is was one two red white new "
-           "first part book house").split()
+_FILLER = ("the", "a", "of", "in", "with", "and", "photo", "old", "near", "blue", "on", "at", "under", "small", "my",
+           "from", "by", "for", "this", "is", "was", "one", "two", "red", "white", "new", "first", "part", "book")
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class Base:
 
     @classmethod
     def open(cls, folder: str) -> Base:
+        """Map what `build` wrote."""
         path = Path(folder)
         return cls(path, marisa_trie.Trie().mmap(str(path / "names.marisa")),
                    np.asarray(np.load(path / "probabilities.npy", mmap_mode="r")),
