@@ -1,10 +1,10 @@
 """The gazetteer at the size of Wikidata: names in six kinds of script, captions of 12 to 20 words, one core.
 
 Only what the gazetteer reads is built: the trie of names and their link probabilities. Words follow Zipf's law; a
-Only what the gazetteer reads is built: the trie of names and their link probabilities. Words follow Zipf's law; a
 caption holds some 5 names, and a tenth of its words were not seen before, more than in real texts. With `--peers` the
 peers of `mentions.py` (Aho–Corasick automata, where installed) hold the same names and take turns.
 Times are the thread's own, since other processes may share the machine.
+
 The first to open a base makes its filter of names, once a machine; what that and each later opening takes is measured
 too, and what a worker holds after 20,000 captions, pages of the mapped files included.
 """
