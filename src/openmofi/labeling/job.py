@@ -48,6 +48,7 @@ from openmofi.labeling.judge.summary import LabelSummary
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.verdicts.threshold import Correction, read_correction
 from openmofi.linking import linker_fingerprint
+from openmofi.mentions import detector_fingerprint
 from openmofi.pairs.read import job_of
 from openmofi.schema import LabelStatus
 from openmofi.storage import (
@@ -236,6 +237,8 @@ def _inputs(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, settin
         inputs["/calibration"] = file_fingerprint(calibration)
     if (linker := linker_fingerprint(settings.text.linker)) != settings.text.linker:
         inputs["/linker"] = linker
+    if (detector := detector_fingerprint(settings.text.detector)) != settings.text.detector:
+        inputs["/detector"] = detector
     return inputs
 
 
