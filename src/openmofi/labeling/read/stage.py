@@ -33,7 +33,7 @@ from openmofi.storage.atomic import footers, is_whole, require_footer, whole
 from openmofi.storage.blocks import BLOCK_ROWS, read_table_blocks, table_blocks
 from openmofi.storage.two_pass import Run, merged_in_tasks
 
-_VERSION = 3
+_VERSION = 4
 _USABLE = "openmofi.usable"
 _REMADE = "Remove it and start the command again."
 
