@@ -94,8 +94,9 @@ def lookup(
     elif meanings["candidates"]:
         from openmofi.cli.show.tables import print_table
 
-        print_table(("prior", "id", "name", "types", "description"), [
-            (f"{row['prior']:.3f}", row["id"], row["name"], ", ".join(row["types"]), row["description"])
+        print_table(("prior", "from", "id", "name", "types", "description"), [
+            (f"{row['prior']:.3f}", row.get("prior_from", ""), row["id"], row["name"], ", ".join(row["types"]),
+             row["description"])
             for row in meanings["candidates"]], numbers=(0,),
             title=f"{name} (key {meanings['key']!r}, link probability {meanings['link_probability']:.2f})")
     else:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
+from openmofi.knowledge import beside
 from openmofi.schema import ENTITIES
 from openmofi.storage import Manifest, fingerprint
 from openmofi.storage.digests import BLOCK, file_digest, file_stamp
@@ -64,7 +65,8 @@ def listed_files(folder: Path, manifest: Manifest, needed: tuple[str, ...]) -> d
     """File → size in bytes, as the manifest of a finished base lists them.
 
     Raises:
-        OpenMofiError: the base is not finished, its manifest is damaged or lists other files than the `needed` ones.
+        OpenMofiError: the base is not finished, its manifest is damaged or lists other files than the `needed` ones
+            and those that may lie beside them.
     """
     if not manifest.finished:
         raise OpenMofiError(f"{folder} is not finished: its build was interrupted.",
@@ -77,7 +79,7 @@ def listed_files(folder: Path, manifest: Manifest, needed: tuple[str, ...]) -> d
             digests, dict) else {}
         if not others or digests.get(MANIFEST) != _manifest_digest(manifest, counts, others):
             raise OpenMofiError(f"{folder / MANIFEST} is not what was built: its content has changed.", _HINT)
-    if not isinstance(files, dict) or set(files) != set(needed) or not all(
+    if not isinstance(files, dict) or set(files) - {*beside.FILES} != set(needed) or not all(
             isinstance(size, int) for size in files.values()):
         raise OpenMofiError(f"The manifest of {folder} does not list its files.", "Build the knowledge base again.")
     return files

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from openmofi.engine import Progress, Quiet
 from openmofi.errors import OpenMofiError, UnknownEntityError
 from openmofi.knowledge import integrity
+from openmofi.knowledge.beside import Beside
 from openmofi.knowledge.candidates import CandidateTable
 from openmofi.knowledge.lookup import Neighbour, names_of, nearest_rows, spelt_alike
 from openmofi.knowledge.names import normalise
@@ -84,6 +85,7 @@ class KnowledgeBase:
             self._commonness = self._array(COMMONNESS)
             self.link_probabilities = self._array(LINK_PROBABILITY)
             self._vectors = self._array(VECTORS)
+            self._beside = Beside.of(path)
             if not self._fits():
                 raise ValueError("its files do not fit together")
         except Exception as error:  # numpy parses a header as Python: what a damaged one raises is of many kinds
@@ -149,6 +151,7 @@ class KnowledgeBase:
         problems = {name: integrity.outside(*array) for name, array in arrays.items()}
         problems[ENTITIES_ARROW] = integrity.bad_entities(self._entities)
         problems[OFFSETS] = integrity.bad_offsets(self._offsets, names, links)
+        problems |= self._beside.wrong_contents(size)
         return {name: problem for name, problem in problems.items() if problem}
 
     @property
@@ -165,13 +168,14 @@ class KnowledgeBase:
         return len(self._columns[0])
 
     def __contains__(self, entity_id: object) -> bool:
-        return isinstance(entity_id, str) and entity_id in self._ids
+        return isinstance(entity_id, str) and (
+            entity_id in self._ids or (self._beside.into(entity_id) or "") in self._ids)
 
     def __iter__(self) -> Iterator[str]:
         return (each.as_py() for each in self._columns[0])
 
     def __getitem__(self, entity_id: str) -> Entity:
-        """The entity of an identifier.
+        """The entity of an identifier, also of one that was merged into it, where the base has redirects.
 
         Raises:
             UnknownEntityError: the identifier is unknown; the hint names what is near.
@@ -201,6 +205,16 @@ class KnowledgeBase:
         return self._entities
 
     @property
+    def redirects(self) -> pa.Table | None:
+        """Identifiers that are gone (`openmofi.knowledge.beside.REDIRECTS`), memory-mapped, where the base has some."""
+        return self._beside.redirects
+
+    @property
+    def details(self) -> pa.Table | None:
+        """Images and what priors are known by (`openmofi.knowledge.beside.DETAILS`), where the base has them."""
+        return self._beside.details
+
+    @property
     def table(self) -> CandidateTable:
         """All names with their candidates, memory-mapped."""
         counts = self.manifest.counts
@@ -216,19 +230,24 @@ class KnowledgeBase:
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} of {len(self)}")
         entity_id, name, description, types, popularity = (column[row].as_py() for column in self._columns)
-        return Entity(entity_id, name, description, tuple(types), popularity)
+        image = self._beside.details_of(row).get("image", "")
+        return Entity(entity_id, name, description, tuple(types), popularity, image)
 
     def row(self, entity_id: str) -> int:
-        """The row of an identifier.
+        """The row of an identifier; redirects are followed.
 
         Raises:
             KeyError: the identifier is unknown.
         """
-        return int(self._id_rows[self._ids[entity_id]])
+        key = self._ids.get(entity_id, -1)
+        return int(self._id_rows[self._ids[self._beside.into(entity_id) or entity_id] if key < 0 else key])
 
     def rows(self, ids: Sequence[str]) -> NDArray[np.int32]:
-        """(n) int32 rows of identifiers; −1 for an unknown identifier."""
+        """(n) int32 rows of identifiers; redirects are followed; −1 for an unknown identifier."""
         keys = np.fromiter((self._ids.get(entity_id, -1) for entity_id in ids), np.int64, len(ids))
+        if self._beside.redirects is not None:
+            for place in np.flatnonzero(keys < 0).tolist():
+                keys[place] = self._ids.get(self._beside.into(ids[place]) or "", -1)
         return np.where(keys >= 0, self._id_rows[keys], -1).astype(np.int32)
 
     def ids(self, rows: ArrayLike) -> list[str]:
@@ -265,16 +284,20 @@ class KnowledgeBase:
             limit: most candidates.
 
         Returns:
-            `name`, `key`, `link_probability`, `candidates` (prior and the entity's fields) and, where there is no
-            candidate, `nearest`: keys that are spelt alike.
+            `name`, `key`, `link_probability`, `candidates` (prior and the entity's fields; where the base knows them
+            `prior_from`, such as `links` or `sitelinks`, and `image`) and, where there is no candidate, `nearest`: keys
+            that are spelt alike.
         """
         candidates = self.candidates(name, limit)
         entities = [self.entity(row) for row in candidates.rows.tolist()]
         return {
             "name": name, "key": normalise(name), "link_probability": self.link_probability(name),
             "candidates": [{"prior": prior, "id": entity.id, "name": entity.name, "types": list(entity.types),
-                            "description": entity.description, "popularity": entity.popularity}
-                           for entity, prior in zip(entities, candidates.priors.tolist(), strict=True)],
+                            "description": entity.description, "popularity": entity.popularity,
+                            **({"prior_from": details["prior"], "image": entity.image} if details else {})}
+                           for entity, prior, details in zip(
+                               entities, candidates.priors.tolist(),
+                               map(self._beside.details_of, candidates.rows.tolist()), strict=True)],
             **({} if entities else {"nearest": self.nearest_names(normalise(name))}),
         }
 

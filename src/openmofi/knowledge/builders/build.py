@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from openmofi.knowledge import store
+from openmofi.knowledge import beside, store
 from openmofi.knowledge.builders.source import SourceTables, read_tables, source_files, source_fingerprints
 from openmofi.knowledge.candidates import CandidateTable, tabulate
 from openmofi.knowledge.integrity import mappable, with_digests
@@ -88,7 +88,8 @@ def write_base(folder: Path, entities: pa.Table, table: CandidateTable, vectors:
 
 
 def build(builder: str, read: Callable[[], SourceTables], inputs: Mapping[str, str], out: str | Path,
-          settings: BuildSettings, *, restart: bool = False) -> Manifest:
+          settings: BuildSettings, *, write_beside: Callable[[Path], dict[str, Any]] | None = None,
+          restart: bool = False) -> Manifest:
     """Build the folder `out` from the tables of a source; if it is finished already, nothing is read.
 
     Args:
@@ -97,6 +98,8 @@ def build(builder: str, read: Callable[[], SourceTables], inputs: Mapping[str, s
         inputs: name → fingerprint of the files that `read` reads.
         out: folder of the knowledge base.
         settings: see there.
+        write_beside: called with the folder at last: writes some of `openmofi.knowledge.beside.FILES`, and returns more
+            counts for the manifest.
         restart: remove what was made in `out` before, and begin anew.
 
     Raises:
@@ -104,12 +107,15 @@ def build(builder: str, read: Callable[[], SourceTables], inputs: Mapping[str, s
     """
     require_local(out)
     folder = mappable(out)
-    with claimed(folder, store.KIND, {"builder": builder, **asdict(settings)}, inputs, outputs=Outputs(store.FILES),
-                 restart=restart) as manifest:
+    with claimed(folder, store.KIND, {"builder": builder, **asdict(settings)}, inputs,
+                 outputs=Outputs((*store.FILES, *beside.FILES)), restart=restart) as manifest:
         if manifest.finished:
             _log.info("%s is already finished", folder)
             return manifest
         counts = _build(read(), folder, settings)
+        if write_beside:
+            counts |= write_beside(folder)
+            counts["files"] |= beside.sizes(folder)
         return finish_manifest(folder, manifest, with_digests(folder, manifest, counts))
 
 

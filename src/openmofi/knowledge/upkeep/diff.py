@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from openmofi.errors import UsageError
+from openmofi.knowledge.beside import REDIRECTS
 from openmofi.knowledge.store import KnowledgeBase, opened
-from openmofi.storage import exists, read_parquet, write_table
+from openmofi.storage import write_table
 
 KINDS = ("added", "removed", "merged", "renamed", "described")
 CHANGES = pa.schema([("change", pa.string()), ("id", pa.string()), ("name", pa.string()), ("before", pa.string()),
@@ -24,10 +25,6 @@ CHANGES = pa.schema([("change", pa.string()), ("id", pa.string()), ("name", pa.s
 `name` is the newest; `before` and `after` are names of what is renamed, descriptions of what is described anew, and
 `after` the identifier of what is merged; else null.
 """
-
-REDIRECTS_FILE = "redirects.parquet"
-REDIRECTS = pa.schema([("id", pa.string()), ("into", pa.string())])
-"""redirects: an optional table in a base's folder: an identifier that is gone, and what it was merged into."""
 
 _BLOCK = 1 << 18
 _MOST_HOPS = 16
@@ -72,7 +69,7 @@ def diff_kb(old: KnowledgeBase | str | Path, new: KnowledgeBase | str | Path, *,
     """What changed between two builds: entities added, removed, merged, renamed, described anew.
 
     An entity is the same in both if its identifier is. What is gone counts as merged where `new` has a table of
-    redirects (`REDIRECTS`) that leads to an entity, else as removed.
+    redirects (`openmofi.knowledge.beside.REDIRECTS`) that leads to an entity, else as removed.
 
     Args:
         old, new: knowledge bases, or their folders.
@@ -80,7 +77,7 @@ def diff_kb(old: KnowledgeBase | str | Path, new: KnowledgeBase | str | Path, *,
 
     Raises:
         UsageError: `out` is no `.parquet` file.
-        OpenMofiError: one is no knowledge base, the redirects are damaged, or `out` cannot be written.
+        OpenMofiError: one is no knowledge base, or `out` cannot be written.
     """
     if out is not None and Path(out).suffix != ".parquet":
         raise UsageError(f"{out} cannot be written: the changes are a table.", "Give a file that ends in .parquet.")
@@ -132,10 +129,9 @@ def _part(kind: str, kb: KnowledgeBase, rows: NDArray[np.int64], before: pa.Arra
 
 def _redirected(kb: KnowledgeBase, gone: pa.StringArray, there: pa.StringArray) -> pa.StringArray:
     """What each identifier that is gone was merged into; null where that is not known, or is gone too."""
-    path = kb.path / REDIRECTS_FILE
-    if not len(gone) or not exists(path):
+    redirects = kb.redirects
+    if not len(gone) or redirects is None:
         return pa.nulls(len(gone), pa.string())
-    redirects = read_parquet(path, REDIRECTS, hint="Build the knowledge base again, or remove the file.")
     sources, targets = (redirects.column(name).combine_chunks() for name in REDIRECTS.names)
     current, arrived = gone, pc.is_in(gone, value_set=there)
     for _ in range(_MOST_HOPS):  # circles have no end

@@ -1,0 +1,80 @@
+"""What may lie beside a knowledge base's arrays: details of entities, ids elsewhere, ids that are gone."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+DETAILS_FILE, EXTERNAL_IDS_FILE, REDIRECTS_FILE = "details.arrow", "external_ids.parquet", "redirects.arrow"
+FILES = (DETAILS_FILE, EXTERNAL_IDS_FILE, REDIRECTS_FILE)
+"""Files that a base may have beside those that all have."""
+
+DETAILS = pa.schema([("image", pa.string()), ("prior", pa.string())])
+"""details: rows as in the entities: the name of an image's file on Wikimedia Commons, or null; what the prior is known
+by, such as `links`."""
+EXTERNAL_IDS = pa.schema([("id", pa.string()), ("property", pa.string()), ("value", pa.string())])
+"""external_ids: an entity's identifier elsewhere, by the property of Wikidata that says so, such as `P214`."""
+REDIRECTS = pa.schema([("id", pa.string()), ("into", pa.string())])
+"""redirects: an identifier that is gone, ascending, and that of the entity that it was merged into."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """The optional files of a base, memory-mapped.
+
+    Attributes:
+        details: `DETAILS`, or `None`.
+        redirects: `REDIRECTS`, or `None`.
+    """
+
+    details: pa.Table | None
+    redirects: pa.Table | None
+
+    @classmethod
+    def of(cls, folder: Path) -> Beside:
+        """Map the files that a folder has.
+
+        Raises:
+            ValueError: one of them has other columns.
+        """
+        return cls(_mapped(folder / DETAILS_FILE, DETAILS), _mapped(folder / REDIRECTS_FILE, REDIRECTS))
+
+    def details_of(self, row: int) -> Mapping[str, Any]:
+        """`image` and `prior` of an entity, where the base has them."""
+        return {} if self.details is None else {
+            name: self.details.column(name)[row].as_py() or "" for name in DETAILS.names}
+
+    def into(self, entity_id: str) -> str | None:
+        """The identifier that one which is gone was merged into."""
+        if self.redirects is None:
+            return None
+        ids = self.redirects.column("id").chunk(0)
+        place = bisect_left(ids, entity_id, key=lambda each: each.as_py())
+        there = place < len(ids) and ids[place].as_py() == entity_id
+        return self.redirects.column("into")[place].as_py() if there else None
+
+    def wrong_contents(self, size: int) -> dict[str, str]:
+        """File → what cannot be in it, of a base of so many entities."""
+        problems = {}
+        if self.details is not None and len(self.details) != size:
+            problems[DETAILS_FILE] = f"has {len(self.details):,} rows for {size:,} entities"
+        return problems
+
+
+def sizes(folder: Path) -> dict[str, int]:
+    """File → bytes, of those of `FILES` that are there."""
+    return {name: (folder / name).stat().st_size for name in FILES if (folder / name).is_file()}
+
+
+def _mapped(path: Path, schema: pa.Schema) -> pa.Table | None:
+    if not path.is_file():
+        return None
+    table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    if table.schema != schema:
+        raise ValueError(f"{path.name} has other columns")
+    return table if len(table) else None
