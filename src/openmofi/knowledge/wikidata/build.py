@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,9 +12,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from openmofi.config import did_you_mean
 from openmofi.engine.protocol import Progress, Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import beside
+from openmofi.knowledge.anchors.site import language_codes
 from openmofi.knowledge.builders.build import BuildSettings, build
 from openmofi.knowledge.builders.source import SourceTables, read_tables
 from openmofi.knowledge.wikidata.classes import class_rules
@@ -35,6 +38,7 @@ from openmofi.storage import (
 )
 from openmofi.storage.blocks import arrow_blocks
 
+_log = logging.getLogger(__name__)
 _LANGUAGE = 20
 DUMP_FILES = ("*.json", "*.json.gz", "*.json.bz2", "*.json.zst")
 BUILDER = "wikidata"
@@ -123,12 +127,13 @@ def build_wikidata(dumps: Sequence[str | Path], out: str | Path, settings: Wikid
     selected: list[tuple[Parts, Selected]] = []
 
     def read() -> SourceTables:
+        redirects = read_redirects(extras.redirects) if extras.redirects else None
         with locked(folder / "build", lambda: progress.say(f"Another build reads the dumps into {folder}. Waiting.")):
             parts = read_parts(files, folder / f"parts-{key}", settings.languages, progress, workers=workers,
                                external=settings.external_ids, max_broken=settings.max_broken)
             tables = folder / f"tables-{fingerprint([key, asdict(rules), sorted(inputs.items())])}"
-            found = select_tables(parts.paths, rules, tables, sources=extras.priors, memory=memory, threads=workers,
-                                  redirects=read_redirects(extras.redirects) if extras.redirects else None)
+            found = select_tables(parts.paths, rules, tables, sources=extras.priors, redirects=redirects, memory=memory,
+                                  threads=workers)
             progress.say(", ".join(f"{name} {count:,}" for name, count in {
                 **found.counts, "of other kinds": parts.others, "lines that cannot be read": parts.broken}.items()))
             selected.append((parts, found))
@@ -143,6 +148,9 @@ def _require_known(settings: WikidataSettings) -> None:
     for language in settings.languages or ("",):
         if not (0 < len(language) <= _LANGUAGE and language.replace("-", "").isalpha() and language.islower()):
             raise UsageError(f"{language!r} is no language code.", "Codes are such as en, de or zh-hant.")
+        if language.partition("-")[0] not in {*language_codes(), "nb"}:  # labels of the Norwegian Wikipedia's items
+            _log.warning("%r is the language of no Wikipedia: few items have names in it, or none.%s", language,
+                         did_you_mean(language, sorted(language_codes())))
     try:
         for name in settings.external_ids:
             property_number(name)

@@ -89,7 +89,7 @@ def _entity_with(external: Sequence[str]) -> type[_Entity]:
     """An entity whose claims have these properties too; what is not named is skipped by the parser."""
     names = dict.fromkeys((KIND, PARENT, IMAGE, *RELATIONS, *external))
     claims: Any = msgspec.defstruct("_Claims", [(name, list[_Statement], ()) for name in names], gc=False)
-    entity: type[_Entity] = msgspec.defstruct("_ReadEntity", [
+    entity: Any = msgspec.defstruct("_ReadEntity", [
         ("claims", claims | _Empty, msgspec.field(default_factory=list))], bases=(_Entity,), gc=False)
     return entity
 

@@ -18,6 +18,7 @@ from openmofi.knowledge.anchors.tables import anchor_languages, probabilities_pa
 from openmofi.knowledge.names import normalise
 from openmofi.knowledge.wikidata.weights import Counts, Fit, Weights, fit_weights
 from openmofi.storage import file_fingerprint
+from openmofi.storage.packed import packed_by, unpacked
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -78,6 +79,11 @@ class PriorSources:
                     raise UsageError(f"{known[language]} and {path} both have names of {language!r}.",
                                      "Give one file a language: counts of both would add up.")
                 known[language] = path
+        if self.pageviews:
+            header = next(unpacked(self.pageviews, _QRANK))[0].partition(b"\n")[0].strip()
+            if header != b"Entity,QRank":
+                shown = header[:60].decode("utf-8", "replace")
+                raise OpenMofiError(f"{self.pageviews} is no table of page views: it begins with {shown!r}.", _QRANK)
 
 
 def load_popularity(connection: DuckDBPyConnection, pageviews: Path | None) -> int:
@@ -114,8 +120,9 @@ def _read_pageviews(connection: DuckDBPyConnection, path: Path) -> None:
         connection.execute(r"""
             CREATE TABLE viewed AS
             SELECT substr(Entity, 2)::BIGINT AS id, max(QRank::BIGINT) AS views
-            FROM read_csv(?, header = true, all_varchar = true, delim = ',')
-            WHERE regexp_full_match(Entity, 'Q[0-9]{1,18}') GROUP BY id""", [str(path)])
+            FROM read_csv(?, header = true, all_varchar = true, delim = ',', compression = ?)
+            WHERE regexp_full_match(Entity, 'Q[0-9]{1,18}') GROUP BY id""", [
+                str(path), "gzip" if packed_by(path) == "gzip" else "none"])
     except duckdb.OutOfMemoryException:
         raise
     except duckdb.Error as error:
@@ -198,7 +205,7 @@ def _keys(names: pa.ChunkedArray | pa.Array) -> pa.Array:
 
 def _ambiguous(connection: DuckDBPyConnection) -> Counts:
     """Names with links that may mean several entities; of very many a part, which their digests decide."""
-    rows = connection.execute(f"""
+    rows: Any = connection.sql(f"""
         SELECT key, links, called, popularity FROM counted JOIN popular USING (id)
         WHERE key IN (SELECT key FROM counted GROUP BY key HAVING count(*) > 1 AND sum(links) > 1)
         ORDER BY md5(key), key, id LIMIT {_SAMPLE}""").to_arrow_table()
@@ -211,6 +218,7 @@ def _facts(connection: DuckDBPyConnection, fit: Fit) -> dict[str, Any]:
         SELECT count(*), count(*) FILTER (links > 0)
         FROM (SELECT sum(links) AS links FROM counted GROUP BY key)""").fetchall()
     found = {} if fit.weights == Weights() and np.isnan(fit.log_likelihood) else {
-        "log_likelihood": round(fit.log_likelihood, 4), "popularity_alone": round(fit.popularity_alone, 4)}
+        "log_likelihood": round(float(fit.log_likelihood), 4),
+        "popularity_alone": round(float(fit.popularity_alone), 4)}
     return {"names_with_links": linked, "names_without": names - linked, "links_fitted_on": fit.links,
             **asdict(fit.weights), **found}
