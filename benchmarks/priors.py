@@ -1,8 +1,8 @@
 """Which priors make links likeliest that were held out: links alone, sitelinks or page views alone, or mixed.
 
-On a generated world (`tests/knowledge/wikidata/joined_world.py`) whose dumps of items and pages belong together: anchors
-are counted in four fifths of the pages, and the links of the others are predicted. The weights of the mixture are found by
-the build, from the counted four fifths (`openmofi.knowledge.wikidata.weights`).
+On a generated world (`tests/knowledge/wikidata/joined_world.py`) whose dumps of items and pages belong together:
+anchors are counted in four fifths of the pages, and the links of the others are predicted. The weights of the mixture
+are found by the build, from the counted four fifths (`openmofi.knowledge.wikidata.weights`).
 """
 
 from __future__ import annotations

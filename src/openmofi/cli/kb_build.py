@@ -18,6 +18,18 @@ _Out = Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Fol
 _Candidates = Annotated[int, typer.Option(min=1, help="Most entities a name keeps.")]
 _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+Anchors = Annotated[list[Path] | None, typer.Option(
+    parser=input_path, help="Output of 'openmofi kb anchors', by whose links names mean what they mean; again for each "
+    "language.", metavar="FILE")]
+Pageviews = Annotated[Path | None, typer.Option(
+    parser=input_path, help="QRank's table (Entity,QRank; .csv or .csv.gz): popularity, and priors where there are no "
+    "links.", metavar="QRANK")]
+Redirects = Annotated[Path | None, typer.Option(
+    parser=input_path, help="Ids that are gone and what they were merged into: lines of Q1,Q2, or of owl:sameAs in RDF.",
+    metavar="FILE")]
+Memory = Annotated[str, typer.Option(help="That the joins may use.")]
+Workers = Annotated[int, typer.Option(min=0, help="Processes that parse; 0: one a core.")]
+
 _TABLES = """Build a knowledge base of tables; the same tables give the same bytes.
 
 \b
@@ -84,20 +96,14 @@ def wikidata(
     drop: Annotated[str, typer.Option(help="Classes that go, with those below them.")] = "",
     visual_only: Annotated[bool, typer.Option(
         "--visual-only", help="Drop what no image shows as itself: articles, given names, stars, genes.")] = False,
-    anchors: Annotated[list[Path] | None, typer.Option(
-        parser=input_path, help="Output of 'openmofi kb anchors', by whose links names mean what they mean; again for "
-        "each language.  [default: none]", show_default=False, metavar="FILE")] = None,
-    pageviews: Annotated[Path | None, typer.Option(
-        parser=input_path, help="QRank's table (Entity,QRank; .csv or .csv.gz): popularity, and priors where there are "
-        "no links.", metavar="QRANK")] = None,
-    redirects: Annotated[Path | None, typer.Option(
-        parser=input_path, help="Ids that are gone and what they were merged into: lines of Q1,Q2, or of owl:sameAs in "
-        "RDF.", metavar="FILE")] = None,
+    anchors: Anchors = None,
+    pageviews: Pageviews = None,
+    redirects: Redirects = None,
     external_ids: Annotated[str, typer.Option(
         help="Properties such as P214,P227, whose values are kept in external_ids.parquet.")] = "",
     candidates: _Candidates = 30,
-    memory: Annotated[str, typer.Option(help="That the joins may use.")] = "4GB",
-    workers: Annotated[int, typer.Option(min=0, help="Processes that parse; 0: one a core.")] = 0,
+    memory: Memory = "4GB",
+    workers: Workers = 0,
     max_broken: Annotated[float, typer.Option(
         min=0, max=1, help="Share of unreadable lines above which a dump counts as damaged.")] = 0.001,
     work: Annotated[Path | None, typer.Option(

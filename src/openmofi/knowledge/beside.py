@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from openmofi.storage import write_arrow
+from openmofi.storage.blocks import table_blocks
 
 DETAILS_FILE, EXTERNAL_IDS_FILE, REDIRECTS_FILE = "details.arrow", "external_ids.parquet", "redirects.arrow"
 FILES = (DETAILS_FILE, EXTERNAL_IDS_FILE, REDIRECTS_FILE)
@@ -28,10 +33,12 @@ class Beside:
     """The optional files of a base, memory-mapped.
 
     Attributes:
+        folder: of the base.
         details: `DETAILS`, or `None`.
         redirects: `REDIRECTS`, or `None`.
     """
 
+    folder: Path
     details: pa.Table | None
     redirects: pa.Table | None
 
@@ -42,7 +49,7 @@ class Beside:
         Raises:
             ValueError: one of them has other columns.
         """
-        return cls(_mapped(folder / DETAILS_FILE, DETAILS), _mapped(folder / REDIRECTS_FILE, REDIRECTS))
+        return cls(folder, _mapped(folder / DETAILS_FILE, DETAILS), _mapped(folder / REDIRECTS_FILE, REDIRECTS))
 
     def details_of(self, row: int) -> Mapping[str, Any]:
         """`image` and `prior` of an entity, where the base has them."""
@@ -57,6 +64,44 @@ class Beside:
         place = bisect_left(ids, entity_id, key=lambda each: each.as_py())
         there = place < len(ids) and ids[place].as_py() == entity_id
         return self.redirects.column("into")[place].as_py() if there else None
+
+    def current(self, ids: pa.StringArray, known: Container[str]) -> pa.StringArray:
+        """Identifiers, those that are gone replaced by what they were merged into.
+
+        Args:
+            ids: without nulls.
+            known: the identifiers that the base has.
+        """
+        if self.redirects is None:
+            return ids
+        encoded = ids.dictionary_encode()
+        now = [each if each in known else self.into(each) or each for each in encoded.dictionary.to_pylist()]
+        return pa.array(now, pa.string()).take(encoded.indices)
+
+    def write_slice(self, folder: Path, ids: pa.StringArray, rows: pa.Array) -> dict[str, int]:
+        """Write what lies beside the base into the folder of a slice; file → bytes.
+
+        Args:
+            folder: of the slice.
+            ids, rows: of the entities that stay.
+        """
+        if self.details is not None:
+            write_arrow(folder / DETAILS_FILE, self.details.take(rows))
+        if self.redirects is not None:
+            write_arrow(folder / REDIRECTS_FILE, self.redirects.filter(
+                pc.is_in(self.redirects.column("into"), value_set=ids)))
+        if (self.folder / EXTERNAL_IDS_FILE).is_file():
+            with table_blocks(folder / EXTERNAL_IDS_FILE, EXTERNAL_IDS) as add:
+                for table in self.external_ids():
+                    add(table.filter(pc.is_in(table.column("id"), value_set=ids)))
+        return sizes(folder)
+
+    def external_ids(self) -> Iterator[pa.Table]:
+        """The rows of `EXTERNAL_IDS`, in tables; none where the base has no such file."""
+        if (self.folder / EXTERNAL_IDS_FILE).is_file():
+            with pq.ParquetFile(self.folder / EXTERNAL_IDS_FILE) as file:
+                for batch in file.iter_batches():
+                    yield pa.Table.from_batches([batch]).cast(EXTERNAL_IDS)
 
     def wrong_contents(self, size: int) -> dict[str, str]:
         """File → what cannot be in it, of a base of so many entities."""

@@ -65,6 +65,7 @@ class KnowledgeBase:
         manifest: how it was built.
         names: trie of keys (see `knowledge.names`); a key's id is its row in `link_probabilities`.
         link_probabilities: (names) float32.
+        beside: images, what priors are known by, and redirects, where the base has them.
     """
 
     def __init__(self, path: Path, manifest: Manifest, stamp: str = "", address: str | Path = "") -> None:
@@ -85,7 +86,7 @@ class KnowledgeBase:
             self._commonness = self._array(COMMONNESS)
             self.link_probabilities = self._array(LINK_PROBABILITY)
             self._vectors = self._array(VECTORS)
-            self._beside = Beside.of(path)
+            self.beside = Beside.of(path)
             if not self._fits():
                 raise ValueError("its files do not fit together")
         except Exception as error:  # numpy parses a header as Python: what a damaged one raises is of many kinds
@@ -151,7 +152,7 @@ class KnowledgeBase:
         problems = {name: integrity.outside(*array) for name, array in arrays.items()}
         problems[ENTITIES_ARROW] = integrity.bad_entities(self._entities)
         problems[OFFSETS] = integrity.bad_offsets(self._offsets, names, links)
-        problems |= self._beside.wrong_contents(size)
+        problems |= self.beside.wrong_contents(size)
         return {name: problem for name, problem in problems.items() if problem}
 
     @property
@@ -169,7 +170,7 @@ class KnowledgeBase:
 
     def __contains__(self, entity_id: object) -> bool:
         return isinstance(entity_id, str) and (
-            entity_id in self._ids or (self._beside.into(entity_id) or "") in self._ids)
+            entity_id in self._ids or (self.beside.into(entity_id) or "") in self._ids)
 
     def __iter__(self) -> Iterator[str]:
         return (each.as_py() for each in self._columns[0])
@@ -204,15 +205,9 @@ class KnowledgeBase:
         """All entities in row order (`schema.ENTITIES`), memory-mapped."""
         return self._entities
 
-    @property
-    def redirects(self) -> pa.Table | None:
-        """Identifiers that are gone (`openmofi.knowledge.beside.REDIRECTS`), memory-mapped, where the base has some."""
-        return self._beside.redirects
-
-    @property
-    def details(self) -> pa.Table | None:
-        """Images and what priors are known by (`openmofi.knowledge.beside.DETAILS`), where the base has them."""
-        return self._beside.details
+    def current(self, ids: pa.StringArray) -> pa.StringArray:
+        """Identifiers as they are now: those of entities that were merged are what these were merged into."""
+        return self.beside.current(ids, self._ids)
 
     @property
     def table(self) -> CandidateTable:
@@ -230,7 +225,7 @@ class KnowledgeBase:
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} of {len(self)}")
         entity_id, name, description, types, popularity = (column[row].as_py() for column in self._columns)
-        image = self._beside.details_of(row).get("image", "")
+        image = self.beside.details_of(row).get("image", "")
         return Entity(entity_id, name, description, tuple(types), popularity, image)
 
     def row(self, entity_id: str) -> int:
@@ -240,14 +235,14 @@ class KnowledgeBase:
             KeyError: the identifier is unknown.
         """
         key = self._ids.get(entity_id, -1)
-        return int(self._id_rows[self._ids[self._beside.into(entity_id) or entity_id] if key < 0 else key])
+        return int(self._id_rows[self._ids[self.beside.into(entity_id) or entity_id] if key < 0 else key])
 
     def rows(self, ids: Sequence[str]) -> NDArray[np.int32]:
         """(n) int32 rows of identifiers; redirects are followed; −1 for an unknown identifier."""
         keys = np.fromiter((self._ids.get(entity_id, -1) for entity_id in ids), np.int64, len(ids))
-        if self._beside.redirects is not None:
+        if self.beside.redirects is not None:
             for place in np.flatnonzero(keys < 0).tolist():
-                keys[place] = self._ids.get(self._beside.into(ids[place]) or "", -1)
+                keys[place] = self._ids.get(self.beside.into(ids[place]) or "", -1)
         return np.where(keys >= 0, self._id_rows[keys], -1).astype(np.int32)
 
     def ids(self, rows: ArrayLike) -> list[str]:
@@ -297,7 +292,7 @@ class KnowledgeBase:
                             **({"prior_from": details["prior"], "image": entity.image} if details else {})}
                            for entity, prior, details in zip(
                                entities, candidates.priors.tolist(),
-                               map(self._beside.details_of, candidates.rows.tolist()), strict=True)],
+                               map(self.beside.details_of, candidates.rows.tolist()), strict=True)],
             **({} if entities else {"nearest": self.nearest_names(normalise(name))}),
         }
 

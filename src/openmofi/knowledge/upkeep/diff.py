@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ class Differences:
 
     Attributes:
         old, new: fingerprints of the two bases.
-        unchanged: entities of both whose names and descriptions are equal.
+        unchanged: entities of both whose names and descriptions are equal, of those that were asked for.
         changes: see `CHANGES`.
     """
 
@@ -65,7 +65,7 @@ class Differences:
 
 
 def diff_kb(old: KnowledgeBase | str | Path, new: KnowledgeBase | str | Path, *,
-            out: str | Path | None = None) -> Differences:
+            ids: Sequence[str] | None = None, out: str | Path | None = None) -> Differences:
     """What changed between two builds: entities added, removed, merged, renamed, described anew.
 
     An entity is the same in both if its identifier is. What is gone counts as merged where `new` has a table of
@@ -73,6 +73,8 @@ def diff_kb(old: KnowledgeBase | str | Path, new: KnowledgeBase | str | Path, *,
 
     Args:
         old, new: knowledge bases, or their folders.
+        ids: what became of these entities of `old` alone, such as those of labels that were made with it; none of the
+            others, and nothing that was added. Those that `old` has not, nor leads to, are in no count.
         out: a Parquet file that gets all changes.
 
     Raises:
@@ -99,10 +101,15 @@ def diff_kb(old: KnowledgeBase | str | Path, new: KnowledgeBase | str | Path, *,
         changed[rows] = True
         parts.append(_part(kind, after, rows, before.entities.column(column).chunk(0).take(pa.array(was[rows])),
                            after.entities.column(column).chunk(0).take(pa.array(rows))))
-    changes = pa.concat_tables(parts).combine_chunks()
+    changes, same = pa.concat_tables(parts).combine_chunks(), common[~changed[common]]
+    if ids is not None:
+        wanted = pc.unique(before.current(pa.array(ids, pa.string())))
+        changes = changes.filter(pc.and_(pc.is_in(changes.column("id"), value_set=wanted),
+                                         pc.not_equal(changes.column("change"), "added")))
+        same = same[np.isin(same, pc.drop_null(pc.index_in(wanted, value_set=new_ids)).to_numpy())]
     if out is not None:
         write_table(out, changes)
-    return Differences(before.fingerprint, after.fingerprint, len(common) - int(changed.sum()), changes)
+    return Differences(before.fingerprint, after.fingerprint, len(same), changes)
 
 
 def _unequal(before: KnowledgeBase, after: KnowledgeBase, was: NDArray[np.integer], rows: NDArray[np.int64],
@@ -129,7 +136,7 @@ def _part(kind: str, kb: KnowledgeBase, rows: NDArray[np.int64], before: pa.Arra
 
 def _redirected(kb: KnowledgeBase, gone: pa.StringArray, there: pa.StringArray) -> pa.StringArray:
     """What each identifier that is gone was merged into; null where that is not known, or is gone too."""
-    redirects = kb.redirects
+    redirects = kb.beside.redirects
     if not len(gone) or redirects is None:
         return pa.nulls(len(gone), pa.string())
     sources, targets = (redirects.column(name).combine_chunks() for name in REDIRECTS.names)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from openmofi.config import did_you_mean
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.knowledge import store
+from openmofi.knowledge import beside, store
 from openmofi.knowledge.builders.build import write_base
 from openmofi.knowledge.candidates import CandidateTable
 from openmofi.knowledge.integrity import mappable, with_digests
@@ -62,7 +62,8 @@ def sample_entities(kb: KnowledgeBase, out: str | Path, *, types: Sequence[str] 
     inputs = {"knowledge_base": kb.fingerprint}
     if ids is not None:
         inputs["entities"] = fingerprint(sorted(set(ids)))
-    with claimed(folder, store.KIND, settings, inputs, outputs=Outputs(store.FILES), restart=restart) as manifest:
+    with claimed(folder, store.KIND, settings, inputs, outputs=Outputs((*store.FILES, *beside.FILES)),
+                 restart=restart) as manifest:
         if manifest.finished:
             _log.info("%s is already finished", folder)
             return manifest
@@ -119,6 +120,7 @@ def _write(kb: KnowledgeBase, rows: NDArray[np.int64], folder: Path) -> dict[str
     entities = kb.entities.take(pa.array(rows)).combine_chunks()
     counts = write_base(folder, entities, table, kb.stored_vectors(rows))
     _log.info("%d of %d entities, %d of %d names", len(rows), len(kb), len(table.names), len(kb.names))
+    counts["files"] |= kb.beside.write_slice(folder, entities.column("id").combine_chunks(), pa.array(rows))
     return {**counts, "source_entities": len(kb), "source_names": len(kb.names)}
 
 
