@@ -40,6 +40,7 @@ def thing(number: int, name: str, **more: object) -> Entity:
 
 OLD = [thing(1, "Grey crane"), thing(2, "Tower crane"), thing(3, "Crane twin", sitelinks=["enwiki"]), thing(4, "Hoax"),
        item(50, {"en": "thing"})]
+OLD[2]["sitelinks"]["enwiki"]["title"] = "Twin"
 STAYS = [thing(number, f"Same {number}") for number in range(100, 160)]
 NEW = [thing(1, "Common crane", revision=2), thing(2, "Tower crane"), thing(5, "Stork"), item(50, {"en": "thing"})]
 
@@ -119,7 +120,7 @@ def test_labels_of_the_older_base_are_read_with_the_newer(
     # Images of both are counted once, none is lost.
     rows = pq.read_table(next((dumps / "new-dataset/images").iterdir())).to_pylist()
     assert len(rows) == old.summary["images"] == new.summary["images"] == 15
-    assert after["Q1"]["images"] == sum("Q1" in row["entities"] for row in rows) == 7
+    assert after["Q1"]["images"] == sum("Q1" in row["entities"] for row in rows) == 8
     assert {entity for row in rows for entity in row["entities"]} == set(after)
 
 
@@ -137,7 +138,7 @@ def test_what_became_of_the_entities_of_labels(dumps: Path, labels: Path) -> Non
 
 
 def test_files_that_the_older_base_had_are_asked_for(dumps: Path) -> None:
-    build_anchors([write(dumps / "en.xml", [page("EnWiki 3", "[[enwiki 3|twin]]")])], dumps / "en.parquet")
+    build_anchors([write(dumps / "en.xml", [page("Twin", "a [[twin]]")])], dumps / "en.parquet")
     build_wikidata([dumps / "old"], dumps / "with", extras=Extras.of([dumps / "en.parquet"]), workers=1)
     with pytest.raises(UsageError, match=r"was built with --anchors en\.parquet, and none is given"):
         update_kb(dumps / "with", [dumps / "new"], dumps / "next")

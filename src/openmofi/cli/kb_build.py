@@ -25,8 +25,8 @@ Pageviews = Annotated[Path | None, typer.Option(
     parser=input_path, help="QRank's table (Entity,QRank; .csv or .csv.gz): popularity, and priors where there are no "
     "links.", metavar="QRANK")]
 Redirects = Annotated[Path | None, typer.Option(
-    parser=input_path, help="Ids that are gone and what they were merged into: lines of Q1,Q2, or of owl:sameAs in RDF.",
-    metavar="FILE")]
+    parser=input_path, help="Ids that are gone and what they were merged into: lines of Q1,Q2, or of owl:sameAs in "
+    "RDF.", metavar="FILE")]
 Memory = Annotated[str, typer.Option(help="That the joins may use.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that parse; 0: one a core.")]
 

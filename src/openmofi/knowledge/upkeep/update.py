@@ -56,5 +56,6 @@ def _settings_of(manifest: Manifest, path: Path) -> WikidataSettings:
                          "Build it again from its source, and compare: openmofi kb diff OLD NEW.")
     known = {field.name for field in fields(WikidataSettings)}
     kept["projection"] = ProjectionSettings(**kept["projection"])
-    return WikidataSettings(**{name: tuple(value) if isinstance(value, list) else value
-                               for name, value in kept.items() if name in known})
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value
+                              for name, value in kept.items() if name in known}
+    return WikidataSettings(**values)
