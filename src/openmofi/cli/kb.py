@@ -104,9 +104,10 @@ def lookup(
     elif meanings["candidates"]:
         from openmofi.cli.show.tables import print_table
 
-        print_table(("prior", "from", "id", "name", "types", "description"), [
-            (f"{row['prior']:.3f}", row.get("prior_from", ""), row["id"], row["name"], ", ".join(row["types"]),
-             row["description"])
+        known = ("from",) if "prior_from" in meanings["candidates"][0] else ()
+        print_table(("prior", *known, "id", "name", "types", "description"), [
+            (f"{row['prior']:.3f}", *(row["prior_from"] for _ in known), row["id"], row["name"],
+             ", ".join(row["types"]), row["description"])
             for row in meanings["candidates"]], numbers=(0,),
             title=f"{name} (key {meanings['key']!r}, link probability {meanings['link_probability']:.2f})")
     else:
