@@ -47,7 +47,7 @@ def load_encoder(spec: str, *, device: str = "auto", precision: str = "fp32") ->
 
 
 def build_kb(builder: Literal["table", "wordnet"], source: Folder, out: Folder, *, candidates: int = 30,
-             restart: bool = False) -> KnowledgeBase:
+             memory: str = "4GB", restart: bool = False) -> KnowledgeBase:
     """Build a knowledge base; the same source gives the same bytes.
 
     Args:
@@ -56,15 +56,17 @@ def build_kb(builder: Literal["table", "wordnet"], source: Folder, out: Folder, 
         source: what it is built of.
         out: its folder.
         candidates: most entities that a name keeps.
+        memory: that the build may use, such as `8GB`; the rest is on disk, in `out`.
         restart: see the head of this module.
 
     Raises:
-        OpenMofiError: the source is missing or damaged.
+        UsageError: `memory` is no size, or too little.
+        OpenMofiError: the source is missing or damaged, or needs more memory; the disk is full.
     """
     from openmofi.knowledge import BuildSettings, KnowledgeBase, build_table, build_wordnet
 
     build = build_wordnet if builder == "wordnet" else build_table
-    build(source, out, BuildSettings(candidates=candidates), restart=restart)
+    build(source, out, BuildSettings(candidates=candidates), memory=memory, restart=restart)
     return KnowledgeBase.open(out)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,22 +60,22 @@ class Beside:
         """The identifier that one which is gone was merged into."""
         if self.redirects is None:
             return None
-        ids = self.redirects.column("id").chunk(0)
+        ids = self.redirects.column("id")
         place = bisect_left(ids, entity_id, key=lambda each: each.as_py())
         there = place < len(ids) and ids[place].as_py() == entity_id
         return self.redirects.column("into")[place].as_py() if there else None
 
-    def current(self, ids: pa.StringArray, known: Container[str]) -> pa.StringArray:
+    def current(self, ids: pa.StringArray, known: Callable[[str], bool]) -> pa.StringArray:
         """Identifiers, those that are gone replaced by what they were merged into.
 
         Args:
             ids: without nulls.
-            known: the identifiers that the base has.
+            known: whether the base has an identifier.
         """
         if self.redirects is None:
             return ids
         encoded = ids.dictionary_encode()
-        now = [each if each in known else self.into(each) or each for each in encoded.dictionary.to_pylist()]
+        now = [each if known(each) else self.into(each) or each for each in encoded.dictionary.to_pylist()]
         return pa.array(now, pa.string()).take(encoded.indices)
 
     def write_slice(self, folder: Path, ids: pa.StringArray, rows: pa.Array) -> dict[str, int]:

@@ -18,7 +18,8 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import beside
 from openmofi.knowledge.anchors.site import language_codes
 from openmofi.knowledge.builders.build import BuildSettings, build
-from openmofi.knowledge.builders.source import SourceTables, read_tables
+from openmofi.knowledge.builders.source import ReadSource, read_source
+from openmofi.knowledge.database import MEMORY, memory_bytes
 from openmofi.knowledge.wikidata.classes import class_rules
 from openmofi.knowledge.wikidata.dump import BLOCK
 from openmofi.knowledge.wikidata.items import ITEMS, RELATIONS, property_number
@@ -91,7 +92,7 @@ class Extras:
 
 
 def build_wikidata(dumps: Sequence[str | Path], out: str | Path, settings: WikidataSettings | None = None, *,
-                   extras: Extras | None = None, work: str | Path | None = None, memory: str = "4GB", workers: int = 0,
+                   extras: Extras | None = None, work: str | Path | None = None, memory: str = MEMORY, workers: int = 0,
                    progress: Progress | None = None, restart: bool = False) -> Manifest:
     """Build a knowledge base of dumps of Wikidata; the same dumps give the same bytes, in any order.
 
@@ -103,7 +104,7 @@ def build_wikidata(dumps: Sequence[str | Path], out: str | Path, settings: Wikid
         extras: anchors, page views and redirects.
         work: folder for what has been read, which a later build that has some of the same files begins with;
             `OUT.work` where not given. It can be removed once the base is built.
-        memory: that the joins may use, such as `8GB`.
+        memory: that the build may use beside the processes that parse, such as `8GB`.
         workers: processes that parse; one a core where 0.
         progress: receives each step.
         restart: see `openmofi.knowledge.builders.build.build`; what was read is kept.
@@ -118,6 +119,7 @@ def build_wikidata(dumps: Sequence[str | Path], out: str | Path, settings: Wikid
     rules = class_rules(settings.kinds, settings.drop, visual_only=settings.visual_only)
     _require_known(settings)
     require_local(out)
+    memory_bytes(memory)
     files = {file_fingerprint(file): file for file in dump_files(dumps)}
     files = dict(sorted(files.items()))
     inputs = {**{file.name: own for own, file in files.items()}, **extras.inputs()}
@@ -126,7 +128,7 @@ def build_wikidata(dumps: Sequence[str | Path], out: str | Path, settings: Wikid
     key = fingerprint([settings.languages, settings.external_ids, ITEMS.names, list(RELATIONS), BLOCK])
     selected: list[tuple[Parts, Selected]] = []
 
-    def read() -> SourceTables:
+    def read() -> ReadSource:
         redirects = read_redirects(extras.redirects) if extras.redirects else None
         with locked(folder / "build", lambda: progress.say(f"Another build reads the dumps into {folder}. Waiting.")):
             parts = read_parts(files, folder / f"parts-{key}", settings.languages, progress, workers=workers,
@@ -137,10 +139,10 @@ def build_wikidata(dumps: Sequence[str | Path], out: str | Path, settings: Wikid
             progress.say(", ".join(f"{name} {count:,}" for name, count in {
                 **found.counts, "of other kinds": parts.others, "lines that cannot be read": parts.broken}.items()))
             selected.append((parts, found))
-            return read_tables(found.source)
+            return read_source(found.source)
 
-    return build(BUILDER, read, inputs, out, settings, write_beside=lambda base: _write_beside(base, selected[0][1]),
-                 restart=restart)
+    return build(BUILDER, read, inputs, out, settings, memory=memory,
+                 write_beside=lambda base: _write_beside(base, selected[0][1]), restart=restart)
 
 
 def _require_known(settings: WikidataSettings) -> None:
