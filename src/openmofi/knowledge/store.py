@@ -196,7 +196,7 @@ class KnowledgeBase:
         return self.entity(self._known_row(entity_id))
 
     def _known_row(self, entity_id: str) -> int:
-        if not isinstance(entity_id, str) or (row := self._ids.row(entity_id)) < 0:
+        if not isinstance(entity_id, str) or (row := self._row(entity_id)) < 0:
             raise UnknownEntityError(f"The knowledge base {self.path} has no entity {entity_id!r}.",
                                      self._advice_on(entity_id))
         return row
