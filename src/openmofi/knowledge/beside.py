@@ -60,7 +60,7 @@ class Beside:
         """The identifier that one which is gone was merged into."""
         if self.redirects is None:
             return None
-        ids = self.redirects.column("id").chunk(0)
+        ids = self.redirects.column("id")
         place = bisect_left(ids, entity_id, key=lambda each: each.as_py())
         there = place < len(ids) and ids[place].as_py() == entity_id
         return self.redirects.column("into")[place].as_py() if there else None
