@@ -154,7 +154,7 @@ def test_the_same_files_give_the_same_bytes(
         joined: tuple[Files, dict[str, KnowledgeBase], Path], tmp_path: Path) -> None:
     made, bases, _ = joined
     build_wikidata([made.items], tmp_path / "again", extras=Extras.of([made.anchors], made.pageviews), workers=2,
-                   memory="300MB")
+                   memory="500MB")
     for name, size in bases["all"].manifest.counts["files"].items():
         assert (tmp_path / "again" / name).stat().st_size == size
         assert (tmp_path / "again" / name).read_bytes() == (bases["all"].path / name).read_bytes()
