@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -247,6 +248,18 @@ def test_a_build_that_was_killed_leaves_nothing_that_opens_and_goes_on(tmp_path,
         build_table(source, out)
         assert content(out) == content(tmp_path / "whole")
     assert building.build_table(source, tmp_path / "whole").finished
+
+
+def test_rows_are_sorted_on_disk_where_memory_is_short(tmp_path):
+    with connected(tmp_path, 40_000_000) as connection:
+        parts = tables_of(connection, "SELECT md5(i::TEXT) AS key, i AS row FROM range(1000000) AS t(i) ORDER BY 1")
+        first = next(parts)
+        assert sum(path.stat().st_size for path in (tmp_path / "spilled").iterdir()) > 10_000_000
+        keys = pa.concat_tables([first, *parts])
+    assert len(keys) == 1_000_000
+    assert keys.column("row").to_numpy().sum() == 499_999_500_000
+    assert pc.all(pc.less(keys.column("key").slice(0, len(keys) - 1), keys.column("key").slice(1))).as_py()
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_disk_that_is_full_while_rows_are_sorted_is_one_sentence(tmp_path):

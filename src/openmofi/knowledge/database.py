@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from openmofi.engine.cores import cores
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.storage.atomic import write_error
 
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 
 MEMORY = "4GB"
 """What a build may use where nothing is said."""
+JOINED = 0.5
+"""The share of the memory that DuckDB's limit gets: it needs more than it counts, and is not alone."""
 _LEAST = 500_000_000
+_A_THREAD = 125_000_000
+"""Bytes that DuckDB's guide asks for a thread."""
 _BATCH = 1 << 16
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(M|G|T)(i?)B", re.IGNORECASE)
 _FULL = ("no space left", "could not write all bytes", "failed to offload")
@@ -58,6 +63,7 @@ def connected(folder: Path, memory: int) -> Iterator[DuckDBPyConnection]:
     try:
         with duckdb.connect(config={
                 "memory_limit": f"{memory // 10**6}MB", "temp_directory": str(spilled),
+                "threads": max(min(cores(), memory // _A_THREAD), 1),
                 "preserve_insertion_order": False, "autoinstall_known_extensions": False}) as connection:
             connection.execute("SET enable_progress_bar = false")
             try:

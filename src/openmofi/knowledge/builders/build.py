@@ -14,7 +14,7 @@ from openmofi.knowledge.builders.source import ReadSource, read_source, source_f
 from openmofi.knowledge.builders.staging import staged
 from openmofi.knowledge.builders.tables import refusal
 from openmofi.knowledge.builders.writers import write_candidates, write_links, write_lists, write_vectors
-from openmofi.knowledge.database import MEMORY, memory_bytes, number_of, tables_of
+from openmofi.knowledge.database import JOINED, MEMORY, memory_bytes, number_of, tables_of
 from openmofi.knowledge.identifiers import write_ids
 from openmofi.knowledge.integrity import mappable, with_digests
 from openmofi.knowledge.projection import ProjectionSettings
@@ -24,8 +24,6 @@ from openmofi.storage.blocks import read_arrow_blocks
 
 _log = logging.getLogger(__name__)
 _WORK = ".build"
-_JOINED = 0.5
-"""The share of the memory that DuckDB's limit gets: it needs more than it counts, and is not alone."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ def _work_in(folder: Path) -> Iterator[Path]:
 def _build(source: ReadSource, folder: Path, settings: BuildSettings, work: Path, memory: int) -> dict[str, Any]:
     """Write the files of a knowledge base; its counts."""
     _log.info("reading %s", source.path)
-    joined, lists, tails = int(memory * _JOINED), work / "lists.parquet", work / "tails"
+    joined, lists, tails = int(memory * JOINED), work / "lists.parquet", work / "tails"
     with staged(source, work, joined) as tables:
         if tables.problems:
             raise refusal(str(source.path), tables.problems)

@@ -8,7 +8,7 @@ from typing import Any
 
 from openmofi.knowledge.builders.source import COLUMNS, read_source
 from openmofi.knowledge.builders.staging import Staged, staged
-from openmofi.knowledge.database import MEMORY, memory_bytes, number_of
+from openmofi.knowledge.database import JOINED, MEMORY, memory_bytes, number_of
 
 _PAIRS = "SELECT key, row FROM name WHERE key <> '' UNION ALL SELECT key, row FROM added"
 _KEYS = f"SELECT key, count(DISTINCT row) AS entities FROM ({_PAIRS}) GROUP BY key"
@@ -43,7 +43,7 @@ def check_table(source: str | Path) -> dict[str, Any]:
         OpenMofiError: there is no table of entities.
     """
     read = read_source(source)
-    with TemporaryDirectory() as work, staged(read, Path(work), memory_bytes(MEMORY) // 2) as checked:
+    with TemporaryDirectory() as work, staged(read, Path(work), int(memory_bytes(MEMORY) * JOINED)) as checked:
         rows, problems = checked.rows, checked.problems
         counts = {} if problems else _counts(checked)
     tables = {name: {"file": table.name, "rows": rows[name], "columns": list(table.given),

@@ -46,7 +46,7 @@ class Findings:
             *source.problems, *(problem for read in source.tables.values() for problem in read.problems)]]
         self._found: dict[tuple[str, Check, str], _Found] = {}
 
-    def add(self, table: str, problem: Problem) -> None:
+    def add(self, problem: Problem) -> None:
         """A problem of a whole table."""
         self._problems.append((Check.READ, problem))
 

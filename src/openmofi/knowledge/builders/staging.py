@@ -76,19 +76,20 @@ def staged(source: ReadSource, work: Path, memory: int) -> Iterator[Staged]:
     findings = Findings(source)
     rows, undescribed = dict.fromkeys(COLUMNS, 0), 0
     whole = set[str]()
-    for name, stage in (("entities", _stage_entities), ("names", _stage_names), ("relations", _stage_relations),
-                        ("surfaces", _stage_surfaces)):
+    for name in COLUMNS:
         try:
-            rows[name], bare = stage(source, findings, work)
-            undescribed += bare
+            if name == "entities":
+                rows[name], undescribed = _stage_entities(source, findings, work)
+            else:
+                rows[name] = _stage(source, findings, work, name)
             if name in source.tables and not source.tables[name].partial:
                 whole.add(name)
         except _Unreadable as error:
-            findings.add(name, error.problem)
+            findings.add(error.problem)
     for name, hint in (("entities", "A knowledge base needs at least one entity."),
                        ("names", "Give names, or remove the file: entities are known by their own names.")):
         if name in whole and not source.tables[name].problems and not rows[name]:
-            findings.add(name, Problem((f"{source.tables[name].name} has no rows",), "", hint))
+            findings.add(Problem((f"{source.tables[name].name} has no rows",), "", hint))
     with connected(work, memory) as connection:
         for part in _PARTS:
             connection.execute(f"CREATE VIEW {part}_part AS SELECT * FROM read_parquet({quoted(work / part)})")
@@ -166,41 +167,37 @@ def _keys(names: pa.Array | pa.ChunkedArray) -> pa.Array:
     return keys.take(encoded.indices)
 
 
-def _stage_names(source: ReadSource, findings: Findings, work: Path) -> tuple[int, int]:
+def _stage(source: ReadSource, findings: Findings, work: Path, name: str) -> int:
+    """Write what is staged of another table; how many rows it has."""
     rows = 0
-    with part_file(work / "names", _PARTS["names"]) as add:
-        for block in _blocks(source, findings, "names"):
-            block.filled("name", "entity")
-            block.number("count", 0.0, np.inf, open_low=True)
-            names = block.rows.column("name")
-            add(pa.table([_keys(names), names, _entity(block.rows.column("entity")), block.rows.column("count"),
-                          _places(block)], schema=_PARTS["names"]))
+    with part_file(work / name, _PARTS[name]) as add:
+        for block in _blocks(source, findings, name):
+            add(pa.table(_CHECKED[name](block), schema=_PARTS[name]))
             rows += len(block.rows)
-    return rows, 0
+    return rows
 
 
-def _stage_relations(source: ReadSource, findings: Findings, work: Path) -> tuple[int, int]:
-    rows = 0
-    with part_file(work / "relations", _PARTS["relations"]) as add:
-        for block in _blocks(source, findings, "relations"):
-            block.filled("head", "relation", "tail")
-            add(pa.table([_entity(block.rows.column("head")), _entity(block.rows.column("tail")), _places(block)],
-                         schema=_PARTS["relations"]))
-            rows += len(block.rows)
-    return rows, 0
+def _names(block: Block) -> list[pa.Array]:
+    block.filled("name", "entity")
+    block.number("count", 0.0, np.inf, open_low=True)
+    names = block.rows.column("name")
+    return [_keys(names), names, _entity(block.rows.column("entity")), block.rows.column("count"), _places(block)]
 
 
-def _stage_surfaces(source: ReadSource, findings: Findings, work: Path) -> tuple[int, int]:
-    rows = 0
-    with part_file(work / "surfaces", _PARTS["surfaces"]) as add:
-        for block in _blocks(source, findings, "surfaces"):
-            block.filled("name")
-            block.number("link_probability", 0.0, 1.0, open_low=False)
-            names = block.rows.column("name")
-            add(pa.table([_keys(names), names, block.rows.column("link_probability"), _places(block)],
-                         schema=_PARTS["surfaces"]))
-            rows += len(block.rows)
-    return rows, 0
+def _relations(block: Block) -> list[pa.Array]:
+    block.filled("head", "relation", "tail")
+    return [_entity(block.rows.column("head")), _entity(block.rows.column("tail")), _places(block)]
+
+
+def _surfaces(block: Block) -> list[pa.Array]:
+    block.filled("name")
+    block.number("link_probability", 0.0, 1.0, open_low=False)
+    names = block.rows.column("name")
+    return [_keys(names), names, block.rows.column("link_probability"), _places(block)]
+
+
+_CHECKED = {"names": _names, "relations": _relations, "surfaces": _surfaces}
+"""Table → its checks, which give the columns of what is staged."""
 
 
 def _entity(ids: pa.ChunkedArray) -> pa.ChunkedArray:

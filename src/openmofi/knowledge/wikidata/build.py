@@ -19,7 +19,7 @@ from openmofi.knowledge import beside
 from openmofi.knowledge.anchors.site import language_codes
 from openmofi.knowledge.builders.build import BuildSettings, build
 from openmofi.knowledge.builders.source import ReadSource, read_source
-from openmofi.knowledge.database import MEMORY, memory_bytes
+from openmofi.knowledge.database import JOINED, MEMORY, memory_bytes
 from openmofi.knowledge.wikidata.classes import class_rules
 from openmofi.knowledge.wikidata.dump import BLOCK
 from openmofi.knowledge.wikidata.items import ITEMS, RELATIONS, property_number
@@ -119,7 +119,7 @@ def build_wikidata(dumps: Sequence[str | Path], out: str | Path, settings: Wikid
     rules = class_rules(settings.kinds, settings.drop, visual_only=settings.visual_only)
     _require_known(settings)
     require_local(out)
-    memory_bytes(memory)
+    joined = f"{int(memory_bytes(memory) * JOINED) // 10**6}MB"
     files = {file_fingerprint(file): file for file in dump_files(dumps)}
     files = dict(sorted(files.items()))
     inputs = {**{file.name: own for own, file in files.items()}, **extras.inputs()}
@@ -134,7 +134,7 @@ def build_wikidata(dumps: Sequence[str | Path], out: str | Path, settings: Wikid
             parts = read_parts(files, folder / f"parts-{key}", settings.languages, progress, workers=workers,
                                external=settings.external_ids, max_broken=settings.max_broken)
             tables = folder / f"tables-{fingerprint([key, asdict(rules), sorted(inputs.items())])}"
-            found = select_tables(parts.paths, rules, tables, sources=extras.priors, redirects=redirects, memory=memory,
+            found = select_tables(parts.paths, rules, tables, sources=extras.priors, redirects=redirects, memory=joined,
                                   threads=workers)
             progress.say(", ".join(f"{name} {count:,}" for name, count in {
                 **found.counts, "of other kinds": parts.others, "lines that cannot be read": parts.broken}.items()))
