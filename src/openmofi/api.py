@@ -113,7 +113,7 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
         kb: a knowledge base or its folder.
         encoder: an `Encoder`, a spec, or one of your own (see `openmofi.encoders.as_encoder`).
         out: folder of the labels.
-        detector: `gazetteer`, `spacy` or `gazetteer+spacy`.
+        detector: `gazetteer`, `spacy[:MODEL]`, `gliner:MODEL[?types=A,B]`, or several, as in `gazetteer+spacy`.
         linker: `coherence`, `prior` or `fusion:PATH`.
         threshold: accept from this calibrated probability on, 0..1.
         target_precision: choose the threshold for this expected precision instead.
