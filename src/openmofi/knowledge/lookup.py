@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import marisa_trie
 import numpy as np
@@ -31,6 +33,13 @@ class Neighbour:
 
     entity: Entity
     cosine: float
+
+
+def plain_candidate(entity: Entity, prior: float, details: Mapping[str, str]) -> dict[str, Any]:
+    """A candidate of a name as plain data; `details` are those of `openmofi.knowledge.beside`, or empty."""
+    known = {"prior_from": details["prior"], "image": entity.image} if details else {}
+    return {"prior": prior, "id": entity.id, "name": entity.name, "types": list(entity.types),
+            "description": entity.description, "popularity": entity.popularity, **known}
 
 
 def spelt_alike(trie: marisa_trie.Trie, key: str, limit: int) -> list[str]:

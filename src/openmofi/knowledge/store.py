@@ -18,7 +18,7 @@ from openmofi.knowledge import identifiers, integrity
 from openmofi.knowledge.arrays import mapped
 from openmofi.knowledge.beside import Beside
 from openmofi.knowledge.candidates import CandidateTable
-from openmofi.knowledge.lookup import Neighbour, names_of, nearest_rows, spelt_alike
+from openmofi.knowledge.lookup import Neighbour, names_of, nearest_rows, plain_candidate, spelt_alike
 from openmofi.knowledge.names import normalise
 from openmofi.knowledge.rows import taken
 from openmofi.schema import Entity
@@ -298,16 +298,11 @@ class KnowledgeBase:
             that are spelt alike.
         """
         candidates = self.candidates(name, limit)
-        entities = [self.entity(row) for row in candidates.rows.tolist()]
         return {
             "name": name, "key": normalise(name), "link_probability": self.link_probability(name),
-            "candidates": [{"prior": prior, "id": entity.id, "name": entity.name, "types": list(entity.types),
-                            "description": entity.description, "popularity": entity.popularity,
-                            **({"prior_from": details["prior"], "image": entity.image} if details else {})}
-                           for entity, prior, details in zip(
-                               entities, candidates.priors.tolist(),
-                               map(self.beside.details_of, candidates.rows.tolist()), strict=True)],
-            **({} if entities else {"nearest": self.nearest_names(normalise(name))}),
+            "candidates": [plain_candidate(self.entity(row), prior, self.beside.details_of(row))
+                           for row, prior in zip(candidates.rows.tolist(), candidates.priors.tolist(), strict=True)],
+            **({} if len(candidates) else {"nearest": self.nearest_names(normalise(name))}),
         }
 
     def names_of(self, entity_id: str) -> list[str]:
@@ -395,15 +390,5 @@ def verify(kb: str | Path, progress: Progress | None = None) -> dict[str, str]:
 
 
 def look_up(kb: str | Path, name: str, limit: int = 30, *, progress: Progress | None = None) -> dict[str, Any]:
-    """`KnowledgeBase.lookup` in a folder.
-
-    Args:
-        kb: folder of the knowledge base.
-        name: as a text would spell it.
-        limit: most candidates.
-        progress: see `KnowledgeBase.open`.
-
-    Raises:
-        OpenMofiError: see `KnowledgeBase.open`.
-    """
+    """`KnowledgeBase.lookup` in a folder; see `KnowledgeBase.open` for `progress` and what is raised."""
     return KnowledgeBase.open(kb, progress=progress).lookup(name, limit)
