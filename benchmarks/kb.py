@@ -75,7 +75,7 @@ def read(dump: Path, folder: Path) -> Any:
     from openmofi.knowledge.wikidata.parts import read_parts
 
     shutil.rmtree(folder, ignore_errors=True)
-    return read_parts([dump], folder, ("en", "de"), Quiet())
+    return read_parts({dump.name: dump}, folder, ("en", "de"), Quiet())
 
 
 def peaks(dump: Path, folder: Path) -> dict[str, float]:

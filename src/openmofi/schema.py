@@ -93,6 +93,7 @@ class Entity:
         description: one line that tells it from its namesakes.
         types: coarse types, e.g. `("noun.animal",)`.
         popularity: non-negative; only the order and ratios within one knowledge base mean something.
+        image: name of a file on Wikimedia Commons that shows it, where the knowledge base knows one.
     """
 
     id: str
@@ -100,6 +101,7 @@ class Entity:
     description: str = ""
     types: tuple[str, ...] = ()
     popularity: float = 0.0
+    image: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,7 @@ def test_a_name_that_is_too_long_for_the_disk(tmp_path):
 
 @pytest.mark.parametrize("arguments", [
     "kb build table SRC -o URL", "kb diff x y -o URL", "kb sample x --types y -o URL", "kb export x -o URL",
+    "kb update x y -o URL",
     "dataset build x -o URL",
     "dataset audit x --truth y -o URL", "reinforce x --teachers sample:30 --labels x -o URL", "train x -o URL",
     "link train x -o URL", "link examples wordnet x -o URL", "eval gpr1200 --data x --encoder sample -o URL",
@@ -132,7 +133,8 @@ def test_what_is_read_from_disks_only_says_so(tmp_path, monkeypatch, arguments):
 
 
 def test_every_command_that_writes_a_folder_can_begin_anew():
-    commands = ["kb build table", "kb build wordnet", "kb build wikidata", "kb sample", "kb export", "label",
+    commands = ["kb build table", "kb build wordnet", "kb build wikidata", "kb sample", "kb export", "kb update",
+                "label",
                 "dataset build", "reinforce", "train", "link train", "export", "sample world", "sample encoder",
                 "sample demo"]
     for command in commands:

@@ -35,6 +35,11 @@ class Lookup:
     def __init__(self, count: int) -> None:
         self.count = count
 
+    path = "lookup"
+
+    def current(self, ids: pa.StringArray) -> pa.StringArray:
+        return ids
+
     def rows(self, ids: Sequence[str]) -> np.ndarray:
         rows = np.array([int(entity_id[1:]) for entity_id in ids])
         return np.where(rows < self.count, rows, -1)

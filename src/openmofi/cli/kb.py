@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,8 +12,12 @@ from openmofi.cli import kb_build
 from openmofi.cli.command import Restart, input_path, input_place, output_path, print_json
 from openmofi.cli.show.tables import print_manifest_facts
 
+if TYPE_CHECKING:
+    from openmofi.knowledge import Differences
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
+_TYPES = 10
 _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _KB = Annotated[str, typer.Argument(
     parser=input_place, help="Folder of the knowledge base, or its address.", metavar="KB")]
@@ -47,15 +52,20 @@ def anchors(
 
 @app.command()
 def info(kb: _KB, as_json: _JSON = False) -> None:
-    """Show what a knowledge base holds and what made it."""
+    """Show what a knowledge base holds and what made it: counts, commonest types, sizes of files, sources of priors."""
     from openmofi.knowledge import KnowledgeBase
+    from openmofi.knowledge.lookup import type_counts
     from openmofi.progress import shown_progress
 
     with shown_progress(not as_json) as progress:
         opened = KnowledgeBase.open(kb, progress=progress)
     manifest = opened.manifest
-    print_manifest_facts({**manifest.counts, "builder": manifest.settings["builder"], "dim": opened.dim,
-                  "fingerprint": manifest.fingerprint, "inputs": manifest.inputs}, as_json)
+    types = dict(islice(type_counts(opened.entities).items(), _TYPES))
+    facts = {**manifest.counts, "types": types, "builder": manifest.settings["builder"], "dim": opened.dim,
+             "fingerprint": manifest.fingerprint, "inputs": manifest.inputs}
+    if not as_json:
+        facts["sizes"] = {name: f"{size / 2**20:,.1f} MiB" for name, size in manifest.counts["files"].items()}
+    print_manifest_facts(facts, as_json)
 
 
 @app.command()
@@ -94,8 +104,10 @@ def lookup(
     elif meanings["candidates"]:
         from openmofi.cli.show.tables import print_table
 
-        print_table(("prior", "id", "name", "types", "description"), [
-            (f"{row['prior']:.3f}", row["id"], row["name"], ", ".join(row["types"]), row["description"])
+        known = ("from",) if "prior_from" in meanings["candidates"][0] else ()
+        print_table(("prior", *known, "id", "name", "types", "description"), [
+            (f"{row['prior']:.3f}", *(row["prior_from"] for _ in known), row["id"], row["name"],
+             ", ".join(row["types"]), row["description"])
             for row in meanings["candidates"]], numbers=(0,),
             title=f"{name} (key {meanings['key']!r}, link probability {meanings['link_probability']:.2f})")
     else:
@@ -109,6 +121,8 @@ def lookup(
 def diff(
     old: Annotated[str, typer.Argument(parser=input_place, help="Folder of the older base.", metavar="OLD")],
     new: Annotated[str, typer.Argument(parser=input_place, help="Folder of the newer base.", metavar="NEW")],
+    labels: Annotated[str | None, typer.Option(
+        parser=input_place, help="Of entities that were judged in this folder of labels alone.")] = None,
     out: Annotated[Path | None, typer.Option(
         "-o", "--out", parser=output_path, help="A .parquet file that gets all changes.")] = None,
     as_json: _JSON = False,
@@ -116,7 +130,45 @@ def diff(
     """Show what changed between two builds: entities added, removed, merged, renamed, described anew."""
     import openmofi
 
-    differences = openmofi.diff_kb(old, new, out=out)
+    ids = None
+    if labels is not None:
+        from openmofi.dataset.objects import Labels
+
+        ids = Labels.open(labels).entities()
+    _print_differences(openmofi.diff_kb(old, new, ids=ids, out=out), as_json)
+
+
+@app.command()
+def update(
+    kb: _KB,
+    dumps: Annotated[list[Path], typer.Argument(
+        parser=input_path, help="Newer JSON dumps of Wikidata, or folders of them.", metavar="DUMP...")],
+    out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the new base.")],
+    anchors: kb_build.Anchors = None,
+    pageviews: kb_build.Pageviews = None,
+    redirects: kb_build.Redirects = None,
+    memory: kb_build.Memory = "4GB",
+    workers: kb_build.Workers = 0,
+    work: Annotated[Path | None, typer.Option(
+        parser=output_path, help="Folder for what was read.  [default: KB.work]", show_default=False)] = None,
+    restart: Restart = False,
+    as_json: _JSON = False,
+) -> None:
+    """Build a base of Wikidata again from newer dumps, under its own settings, and show what changed.
+
+    Files that are the same are not read again; KB stays as it is. Priors and redirects need their files anew.
+    """
+    from openmofi.knowledge import Extras, update_kb
+    from openmofi.progress import shown_progress
+
+    with shown_progress(not as_json) as progress:
+        differences = update_kb(kb, dumps, out, extras=Extras.of(anchors or (), pageviews, redirects), work=work,
+                                memory=memory, workers=workers, progress=progress, restart=restart)
+    _print_differences(differences, as_json)
+
+
+def _print_differences(differences: Differences, as_json: bool) -> None:
+    """Counts, and the first changes of each kind."""
     if as_json:
         print_json(differences.plain())
         return

@@ -19,6 +19,18 @@ _Candidates = Annotated[int, typer.Option(min=1, help="Most entities a name keep
 _Memory = Annotated[str, typer.Option(help="That the build may use; the rest is on disk, in OUT.")]
 _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+Anchors = Annotated[list[Path] | None, typer.Option(
+    parser=input_path, help="Output of 'openmofi kb anchors', by whose links names mean what they mean; again for each "
+    "language.", metavar="FILE")]
+Pageviews = Annotated[Path | None, typer.Option(
+    parser=input_path, help="QRank's table (Entity,QRank; .csv or .csv.gz): popularity, and priors where there are no "
+    "links.", metavar="QRANK")]
+Redirects = Annotated[Path | None, typer.Option(
+    parser=input_path, help="Ids that are gone and what they were merged into: lines of Q1,Q2, or of owl:sameAs in "
+    "RDF.", metavar="FILE")]
+Memory = Annotated[str, typer.Option(help="That the build may use, beside the processes that parse.")]
+Workers = Annotated[int, typer.Option(min=0, help="Processes that parse; 0: one a core.")]
+
 _TABLES = """Build a knowledge base of tables; the same tables give the same bytes.
 
 \b
@@ -86,9 +98,14 @@ def wikidata(
     drop: Annotated[str, typer.Option(help="Classes that go, with those below them.")] = "",
     visual_only: Annotated[bool, typer.Option(
         "--visual-only", help="Drop what no image shows as itself: articles, given names, stars, genes.")] = False,
+    anchors: Anchors = None,
+    pageviews: Pageviews = None,
+    redirects: Redirects = None,
+    external_ids: Annotated[str, typer.Option(
+        help="Properties such as P214,P227, whose values are kept in external_ids.parquet.")] = "",
     candidates: _Candidates = 30,
-    memory: Annotated[str, typer.Option(help="That the build may use, beside the processes that parse.")] = "4GB",
-    workers: Annotated[int, typer.Option(min=0, help="Processes that parse; 0: one a core.")] = 0,
+    memory: Memory = "4GB",
+    workers: Workers = 0,
     max_broken: Annotated[float, typer.Option(
         min=0, max=1, help="Share of unreadable lines above which a dump counts as damaged.")] = 0.001,
     work: Annotated[Path | None, typer.Option(
@@ -101,14 +118,15 @@ def wikidata(
 
     Dumps: https://dumps.wikimedia.org/wikidatawiki/entities/
     """
-    from openmofi.knowledge import WikidataSettings, build_wikidata
+    from openmofi.knowledge import Extras, WikidataSettings, build_wikidata
     from openmofi.progress import shown_progress
 
     settings = WikidataSettings(candidates, languages=_listed(languages), kinds=_listed(kinds), drop=_listed(drop),
-                                visual_only=visual_only, max_broken=max_broken)
+                                visual_only=visual_only, max_broken=max_broken, external_ids=_listed(external_ids))
     with shown_progress(not as_json) as progress:
-        manifest = build_wikidata(dumps, out, settings, work=work, memory=memory, workers=workers, progress=progress,
-                                  restart=restart)
+        manifest = build_wikidata(
+            dumps, out, settings, extras=Extras.of(anchors or (), pageviews, redirects), work=work, memory=memory,
+            workers=workers, progress=progress, restart=restart)
     print_manifest_facts({**manifest.counts, "fingerprint": manifest.fingerprint}, as_json)
 
 

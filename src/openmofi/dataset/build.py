@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.schema import DATASET, VOCABULARY, Entity
 from openmofi.storage import Manifest, Outputs, Shard, claimed, exists, finish_manifest, write_json, write_table
 
+_log = logging.getLogger(__name__)
+_SHOWN = 5
 OUTPUTS = Outputs(("images/*.parquet", "vocabulary.parquet", "statistics.json", "DATASET_CARD.md", "report.html", NOTE))
 
 
@@ -39,7 +42,9 @@ def build_dataset(labels: str | Path, out: str | Path, settings: DatasetSettings
         labels: folder written by `openmofi label`.
         out: the dataset folder.
         settings: see `DatasetSettings`; the order of the filters is that of `filters.keep`.
-        kb: gives names, descriptions and types; without it an entity is named by its commonest surface form.
+        kb: gives names, descriptions and types, and may be a newer one than the pairs were labelled with: entities that
+            were merged are one class, those that are gone are logged and keep their labels. Without it an entity is
+            named by its commonest surface form.
         report: whether to write `report.html`, for which a few shards of pairs are read.
         restart: remove what was made in `out` before, and begin anew.
 
@@ -58,7 +63,7 @@ def build_dataset(labels: str | Path, out: str | Path, settings: DatasetSettings
 
 def _build(source: Folder, out: str | Path, settings: DatasetSettings, manifest: Manifest, kb: KnowledgeBase | None, *,
            report: bool) -> Statistics:
-    collected = collect(source, with_surfaces=kb is None)
+    collected = collect(source, kb)
     kept = keep(collected.labels, settings)
     if not kept.label.any():
         raise OpenMofiError(_nothing_left(source.path, collected, settings), "Lower --min-images or label more pairs.")
@@ -96,6 +101,9 @@ def _vocabulary(collected: Collected, kept: Kept,
     if kb is not None and (kb.rows(ids) < 0).all():
         raise OpenMofiError(f"The knowledge base has none of the {len(ids)} entities of the labels: it lacks "
                             f"{ids[0]!r}, for one.", "Give the one that the pairs were labelled with.")
+    if kb is not None and (gone := [ids[place] for place in np.flatnonzero(kb.rows(ids) < 0).tolist()]):
+        _log.warning("%d of %d entities are not in %s and keep their labels under their identifiers: %s%s", len(gone),
+                     len(ids), kb.path, ", ".join(gone[:_SHOWN]), ", …" if len(gone) > _SHOWN else "")
     return describe(ids, kb, names), per_code[codes], class_of
 
 

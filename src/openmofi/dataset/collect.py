@@ -13,6 +13,7 @@ from openmofi.dataset.duplicates import text_salt
 from openmofi.dataset.filters import LabelArrays
 from openmofi.dataset.names import Surfaces
 from openmofi.dataset.tables import Codebook, Folder, Ints, Judged, best_of_pairs, mention_column
+from openmofi.knowledge import KnowledgeBase
 from openmofi.schema import LabelStatus
 
 _USABLE = tuple(str(status) for status in LabelStatus)
@@ -63,7 +64,7 @@ class Collected:
         row: (images,) int32, each image's row in its shard's table.
         entities: identifiers by entity code.
         counts: see there.
-        surfaces: surface forms of the accepted entities; empty unless `with_surfaces`.
+        surfaces: surface forms of the accepted entities; empty with a knowledge base.
     """
 
     labels: LabelArrays
@@ -74,8 +75,12 @@ class Collected:
     surfaces: Surfaces
 
 
-def collect(folder: Folder, *, with_surfaces: bool) -> Collected:
-    """Read the labels shard by shard; only what the filters need is kept in memory."""
+def collect(folder: Folder, kb: KnowledgeBase | None) -> Collected:
+    """Read the labels shard by shard; only what the filters need is kept in memory.
+
+    With a knowledge base entities that were merged since are what they were merged into; without one the surface forms
+    are counted.
+    """
     book, counts, surfaces = Codebook(), Counts(), Surfaces()
     parts: list[tuple[np.ndarray, ...]] = []
     starts = [0]
@@ -86,7 +91,9 @@ def collect(folder: Folder, *, with_surfaces: bool) -> Collected:
         labelled = pc.equal(table["status"], LabelStatus.LABELLED).to_numpy().astype(bool)
         accepted = np.flatnonzero(judged.accepted & labelled[judged.row])
         entity = judged.entity.take(pa.array(accepted))
-        if with_surfaces and len(accepted):
+        if kb is not None:
+            entity = kb.current(entity)
+        elif len(accepted):
             forms = mention_column(table, "surface").take(pa.array(judged.mention[accepted]))
             surfaces.update(zip(entity.to_pylist(), forms.to_pylist(), strict=True))
         code = book.encode(entity)

@@ -11,10 +11,11 @@ from openmofi.knowledge.store import Candidates, KnowledgeBase, look_up, verify
 from openmofi.knowledge.upkeep.diff import Differences, diff_kb
 from openmofi.knowledge.upkeep.export import export_kb
 from openmofi.knowledge.upkeep.sample import read_ids, sample_entities
-from openmofi.knowledge.wikidata.build import WikidataSettings, build_wikidata
+from openmofi.knowledge.upkeep.update import update_kb
+from openmofi.knowledge.wikidata.build import Extras, WikidataSettings, build_wikidata
 
 __all__ = [
-    "BuildSettings", "Candidates", "Differences", "KnowledgeBase", "Neighbour", "ProjectionSettings",
+    "BuildSettings", "Candidates", "Differences", "Extras", "KnowledgeBase", "Neighbour", "ProjectionSettings",
     "WikidataSettings", "build_table", "build_wikidata", "build_wordnet", "check_table", "depictability", "diff_kb",
-    "export_kb", "look_up", "normalise", "read_ids", "sample_entities", "verify",
+    "export_kb", "look_up", "normalise", "read_ids", "sample_entities", "update_kb", "verify",
 ]

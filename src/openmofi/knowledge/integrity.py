@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
+from openmofi.knowledge import beside
 from openmofi.schema import ENTITIES
 from openmofi.storage import Manifest, fingerprint
 from openmofi.storage.digests import BLOCK, file_digest, file_stamp
@@ -64,8 +65,8 @@ def listed_files(folder: Path, manifest: Manifest, needed: tuple[str, ...], eith
     """File → size in bytes, as the manifest of a finished base lists them.
 
     Raises:
-        OpenMofiError: the base is not finished, its manifest is damaged or lists other files than those `needed` and
-            one of `either`.
+        OpenMofiError: the base is not finished, its manifest is damaged or lists other files than those `needed`, one
+            of `either`, and those that may lie beside them.
     """
     if not manifest.finished:
         raise OpenMofiError(f"{folder} is not finished: its build was interrupted.",
@@ -78,7 +79,8 @@ def listed_files(folder: Path, manifest: Manifest, needed: tuple[str, ...], eith
             digests, dict) else {}
         if not others or digests.get(MANIFEST) != _manifest_digest(manifest, counts, others):
             raise OpenMofiError(f"{folder / MANIFEST} is not what was built: its content has changed.", _HINT)
-    if not isinstance(files, dict) or set(files) not in [{*needed, each} for each in either] or not all(
+    whole = [{*needed, each} for each in either]
+    if not isinstance(files, dict) or set(files) - {*beside.FILES} not in whole or not all(
             isinstance(size, int) for size in files.values()):
         raise OpenMofiError(f"The manifest of {folder} does not list its files.", "Build the knowledge base again.")
     return files

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import marisa_trie
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from openmofi.knowledge.candidates import CandidateTable
@@ -30,6 +35,13 @@ class Neighbour:
     cosine: float
 
 
+def plain_candidate(entity: Entity, prior: float, details: Mapping[str, str]) -> dict[str, Any]:
+    """A candidate of a name as plain data; `details` are those of `openmofi.knowledge.beside`, or empty."""
+    known = {"prior_from": details["prior"], "image": entity.image} if details else {}
+    return {"prior": prior, "id": entity.id, "name": entity.name, "types": list(entity.types),
+            "description": entity.description, "popularity": entity.popularity, **known}
+
+
 def spelt_alike(trie: marisa_trie.Trie, key: str, limit: int) -> list[str]:
     """Keys of a trie that are spelt like `key`: of those with the longest beginning in common, at most `limit`."""
     for length in range(len(key), 0, -1):
@@ -45,6 +57,15 @@ def names_of(table: CandidateTable, row: int) -> list[str]:
                              for start in range(0, len(table.rows), _ELEMENTS)])
     keys = [table.names.restore_key(key) for key in keys_of(table, places).tolist()]
     return [key for _, key in sorted(zip((-table.commonness[places]).tolist(), keys, strict=True))]
+
+
+def type_counts(entities: pa.Table) -> dict[str, int]:
+    """Type → how many entities have it, the commonest first, then by name."""
+    counts: Counter[str] = Counter()
+    for batch in entities.select(["types"]).to_batches(max_chunksize=_ELEMENTS):
+        found = pc.value_counts(batch.column(0).flatten())
+        counts.update(dict(zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True)))
+    return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0])))
 
 
 def keys_of(table: CandidateTable, places: NDArray[np.int64]) -> NDArray[np.int64]:

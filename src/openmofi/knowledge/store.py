@@ -16,8 +16,9 @@ from openmofi.engine import Progress, Quiet
 from openmofi.errors import OpenMofiError, UnknownEntityError
 from openmofi.knowledge import identifiers, integrity
 from openmofi.knowledge.arrays import mapped
+from openmofi.knowledge.beside import Beside
 from openmofi.knowledge.candidates import CandidateTable
-from openmofi.knowledge.lookup import Neighbour, names_of, nearest_rows, spelt_alike
+from openmofi.knowledge.lookup import Neighbour, names_of, nearest_rows, plain_candidate, spelt_alike
 from openmofi.knowledge.names import normalise
 from openmofi.knowledge.rows import taken
 from openmofi.schema import Entity
@@ -78,6 +79,7 @@ class KnowledgeBase:
         manifest: how it was built.
         names: trie of keys (see `knowledge.names`); a key's id is its row in `link_probabilities`.
         link_probabilities: (names) float32.
+        beside: images, what priors are known by, and redirects, where the base has them.
     """
 
     def __init__(self, path: Path, manifest: Manifest, stamp: str = "", address: str | Path = "") -> None:
@@ -96,6 +98,7 @@ class KnowledgeBase:
             self._commonness = mapped(path / COMMONNESS)
             self.link_probabilities = mapped(path / LINK_PROBABILITY)
             self._vectors = mapped(path / VECTORS)
+            self.beside = Beside.of(path)
             if not self._fits():
                 raise ValueError("its files do not fit together")
         except Exception as error:  # numpy parses a header as Python: what a damaged one raises is of many kinds
@@ -158,6 +161,7 @@ class KnowledgeBase:
         problems[ENTITIES_ARROW] = integrity.bad_entities(self._entities)
         problems[identifiers.NUMBERS] = self._ids.problem()
         problems[OFFSETS] = integrity.bad_offsets(self._offsets, names, links)
+        problems |= self.beside.wrong_contents(size)
         return {name: problem for name, problem in problems.items() if problem}
 
     @property
@@ -174,13 +178,17 @@ class KnowledgeBase:
         return len(self._entities)
 
     def __contains__(self, entity_id: object) -> bool:
-        return isinstance(entity_id, str) and self._ids.row(entity_id) >= 0
+        return isinstance(entity_id, str) and self._row(entity_id) >= 0
+
+    def _row(self, entity_id: str) -> int:
+        row = self._ids.row(entity_id)
+        return row if row >= 0 else self._ids.row(self.beside.into(entity_id) or "")
 
     def __iter__(self) -> Iterator[str]:
         return (each.as_py() for each in self._entities.column("id"))
 
     def __getitem__(self, entity_id: str) -> Entity:
-        """The entity of an identifier.
+        """The entity of an identifier, also of one that was merged into it, where the base has redirects.
 
         Raises:
             UnknownEntityError: the identifier is unknown; the hint names what is near.
@@ -188,7 +196,7 @@ class KnowledgeBase:
         return self.entity(self._known_row(entity_id))
 
     def _known_row(self, entity_id: str) -> int:
-        if not isinstance(entity_id, str) or (row := self._ids.row(entity_id)) < 0:
+        if not isinstance(entity_id, str) or (row := self._row(entity_id)) < 0:
             raise UnknownEntityError(f"The knowledge base {self.path} has no entity {entity_id!r}.",
                                      self._advice_on(entity_id))
         return row
@@ -209,6 +217,10 @@ class KnowledgeBase:
         """All entities in row order (`schema.ENTITIES`), memory-mapped."""
         return self._entities
 
+    def current(self, ids: pa.StringArray) -> pa.StringArray:
+        """Identifiers as they are now: those of entities that were merged are what these were merged into."""
+        return self.beside.current(ids, lambda entity_id: self._ids.row(entity_id) >= 0)
+
     @property
     def table(self) -> CandidateTable:
         """All names with their candidates, memory-mapped."""
@@ -225,22 +237,27 @@ class KnowledgeBase:
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} of {len(self)}")
         entity_id, name, description, types, popularity = (column[row].as_py() for column in self._entities.columns)
-        return Entity(entity_id, name, description, tuple(types), popularity)
+        image = self.beside.details_of(row).get("image", "")
+        return Entity(entity_id, name, description, tuple(types), popularity, image)
 
     def row(self, entity_id: str) -> int:
-        """The row of an identifier.
+        """The row of an identifier; redirects are followed.
 
         Raises:
             KeyError: the identifier is unknown.
         """
-        row = self._ids.row(entity_id)
+        row = self._row(entity_id)
         if row < 0:
             raise KeyError(entity_id)
         return row
 
     def rows(self, ids: Sequence[str]) -> NDArray[np.int32]:
-        """(n) int32 rows of identifiers; −1 for an unknown identifier."""
-        return self._ids.rows(ids)
+        """(n) int32 rows of identifiers; redirects are followed; −1 for an unknown identifier."""
+        rows = self._ids.rows(ids)
+        if self.beside.redirects is not None:
+            for place in np.flatnonzero(rows < 0).tolist():
+                rows[place] = self._row(ids[place])
+        return rows
 
     def ids(self, rows: ArrayLike) -> list[str]:
         """Identifiers of rows."""
@@ -276,17 +293,16 @@ class KnowledgeBase:
             limit: most candidates.
 
         Returns:
-            `name`, `key`, `link_probability`, `candidates` (prior and the entity's fields) and, where there is no
-            candidate, `nearest`: keys that are spelt alike.
+            `name`, `key`, `link_probability`, `candidates` (prior and the entity's fields; where the base knows them
+            `prior_from`, such as `links` or `sitelinks`, and `image`) and, where there is no candidate, `nearest`: keys
+            that are spelt alike.
         """
         candidates = self.candidates(name, limit)
-        entities = [self.entity(row) for row in candidates.rows.tolist()]
         return {
             "name": name, "key": normalise(name), "link_probability": self.link_probability(name),
-            "candidates": [{"prior": prior, "id": entity.id, "name": entity.name, "types": list(entity.types),
-                            "description": entity.description, "popularity": entity.popularity}
-                           for entity, prior in zip(entities, candidates.priors.tolist(), strict=True)],
-            **({} if entities else {"nearest": self.nearest_names(normalise(name))}),
+            "candidates": [plain_candidate(self.entity(row), prior, self.beside.details_of(row))
+                           for row, prior in zip(candidates.rows.tolist(), candidates.priors.tolist(), strict=True)],
+            **({} if len(candidates) else {"nearest": self.nearest_names(normalise(name))}),
         }
 
     def names_of(self, entity_id: str) -> list[str]:
@@ -374,15 +390,5 @@ def verify(kb: str | Path, progress: Progress | None = None) -> dict[str, str]:
 
 
 def look_up(kb: str | Path, name: str, limit: int = 30, *, progress: Progress | None = None) -> dict[str, Any]:
-    """`KnowledgeBase.lookup` in a folder.
-
-    Args:
-        kb: folder of the knowledge base.
-        name: as a text would spell it.
-        limit: most candidates.
-        progress: see `KnowledgeBase.open`.
-
-    Raises:
-        OpenMofiError: see `KnowledgeBase.open`.
-    """
+    """`KnowledgeBase.lookup` in a folder; see `KnowledgeBase.open` for `progress` and what is raised."""
     return KnowledgeBase.open(kb, progress=progress).lookup(name, limit)

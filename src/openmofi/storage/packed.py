@@ -27,9 +27,8 @@ def unpacked(path: str | Path, hint: str) -> Iterator[tuple[bytes, int]]:
     """
     try:
         with open(path, "rb") as handle:
-            start = handle.read(4)
+            kind = _kind(handle.read(4))
             handle.seek(0)
-            kind = next((name for magic, name in _MAGIC.items() if start.startswith(magic)), "")
             chunks = iter(lambda: handle.read(_READ), b"")
             read, empty = 0, True
             for data, taken in _streams(path, chunks, kind) if kind else ((chunk, len(chunk)) for chunk in chunks):
@@ -43,6 +42,16 @@ def unpacked(path: str | Path, hint: str) -> Iterator[tuple[bytes, int]]:
         raise OpenMofiError(f"{path} is missing.", hint) from error
     except OSError as error:
         raise OpenMofiError(f"{path} cannot be read: {error.strerror or error}.", hint) from error
+
+
+def packed_by(path: str | Path) -> str:
+    """`gzip`, `bzip2` or `zstandard`, as the first bytes of a file say; `""` where it is plain."""
+    with open(path, "rb") as handle:
+        return _kind(handle.read(4))
+
+
+def _kind(start: bytes) -> str:
+    return next((name for magic, name in _MAGIC.items() if start.startswith(magic)), "")
 
 
 def _streams(path: str | Path, chunks: Iterator[bytes], kind: str) -> Iterator[tuple[bytes, int]]:

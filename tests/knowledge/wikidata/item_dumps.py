@@ -63,6 +63,9 @@ def random_items(count: int, seed: int) -> list[Entity]:
         word = f"thing {min(int(draw.zipf(1.6)), 10**6)}"
         known = [language for language in LANGUAGES if draw.random() < 0.6]
         claims: dict[str, list[Entity]] = {"P569": [statement("P569", "a date")]}
+        if number % 3 == 0:
+            claims["P18"] = [statement("P18", f"Thing {number}.jpg")]
+            claims["P214"] = [statement("P214", f"viaf-{number % 1000}"), statement("P214", f"viaf-{number}")]
         for prop in ("P31", "P279", *RELATED):
             if draw.random() < (0.8 if prop == "P31" else 0.25):
                 pool = CLASSES if prop == "P31" and draw.random() < 0.3 else range(1, count + 1)

@@ -77,7 +77,7 @@ def test_rules_follow_subclasses(tmp_path: Path, settings: dict, gone: set[int])
 
 def selected(entities: list[Entity], folder: Path, **rules: object) -> Selected:
     dump = write_dump(folder / "all.json.zst", entities)
-    parts = read_parts([dump], folder / "parts", ("en", "de"), Quiet(), workers=1, size=100_000)
+    parts = read_parts({"all": dump}, folder / "parts", ("en", "de"), Quiet(), workers=1, size=100_000)
     assert parts.items == len(entities)
     assert len(parts.paths) > 1
     return select_tables(parts.paths, class_rules(**rules), folder / "tables", memory="500MB")  # type: ignore[arg-type]

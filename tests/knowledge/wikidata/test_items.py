@@ -10,6 +10,8 @@ from item_dumps import Entity, item, lines_of, random_items, statement, values_o
 
 from openmofi.knowledge.wikidata.items import ITEMS, RELATIONS, ItemReader
 
+EXTERNAL = ("P214", "P227", "P569")
+
 
 def plain_row(entity: Entity, languages: tuple[str, ...]) -> dict[str, Any]:
     """The row that a reader without any haste would make."""
@@ -31,15 +33,17 @@ def plain_row(entity: Entity, languages: tuple[str, ...]) -> dict[str, Any]:
         "parents": values_of(entity, "P279"),
         "relations": [{"property": int(prop[1:]), "item": value} for prop in RELATIONS
                       for value in values_of(entity, prop)],
-        "sitelinks": len(links), "image": None,
+        "sitelinks": len(links), "image": next(iter(values_of(entity, "P18")), None),
         "titles": [{"language": each, "title": links[wiki]["title"]} for each in languages
-                   if (wiki := f"{each.replace('-', '_')}wiki") in links]}
+                   if (wiki := f"{each.replace('-', '_')}wiki") in links],
+        "external": [{"property": int(prop[1:]), "value": value} for prop in EXTERNAL
+                     for value in values_of(entity, prop)]}
 
 
 @pytest.mark.parametrize("languages", [("en",), ("de", "en"), ("zh-hant", "fr")])
 def test_items_are_read_as_a_plain_reader_reads_them(languages: tuple[str, ...]) -> None:
     entities = random_items(2000, seed=len(languages))
-    table, broken, others = ItemReader(languages).read(lines_of(entities))
+    table, broken, others = ItemReader(languages, EXTERNAL).read(lines_of(entities))
     assert table.schema.equals(ITEMS)
     assert table.to_pylist() == [plain_row(json.loads(json.dumps(entity)), languages) for entity in entities]
     assert (broken, others) == ([], 0)

@@ -50,12 +50,13 @@ def print_manifest_facts(facts: Mapping[str, Any], as_json: bool) -> None:
         return
     text = {}
     for name, value in facts.items():
-        if name == "digests":
+        if name == "digests" or value == {}:
             continue
         if name == "files":
             text["size on disk"] = f"{sum(value.values()) / 2**20:,.1f} MiB"
         elif isinstance(value, dict):
-            text[name] = "\n".join(f"{key} {part}" for key, part in value.items())
+            text[name] = "\n".join(f"{key} {part:,}" if isinstance(part, int) else f"{key} {part}"
+                                   for key, part in value.items())
         else:
             text[name] = f"{value:,}" if isinstance(value, int) else str(value)
     print_facts(text)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge.names import normalise
@@ -72,13 +73,39 @@ class Anchors:
         """
         names, beside = read_parquet(path, ANCHORS, hint=_AGAIN), probabilities_path(path)
         probabilities = read_parquet(beside, LINK_PROBABILITIES, hint=_AGAIN)
-        if require_footer(beside).notes.get(ANCHORS_DIGEST) != file_digest(Path(path)):
-            raise OpenMofiError(f"{beside} was not written together with {path}.", _AGAIN)
+        _require_together(path)
         return cls(names, probabilities)
 
     def languages(self) -> list[str]:
         """Their codes, ascending."""
         return sorted(pc.unique(self.names["language"]).to_pylist())
+
+
+def anchor_languages(path: str | Path) -> list[str]:
+    """The languages of a file with anchors, ascending, which is checked as `Anchors.open` does, without being held.
+
+    Raises:
+        OpenMofiError: see `Anchors.open`; or it has no names.
+    """
+    languages = [_languages(file, schema) for file, schema in (
+        (path, ANCHORS), (probabilities_path(path), LINK_PROBABILITIES))]
+    _require_together(path)
+    if not languages[0]:
+        raise OpenMofiError(f"{path} has no names.", "Count them in the whole dump: `openmofi kb anchors`.")
+    return languages[0]
+
+
+def _languages(path: str | Path, schema: pa.Schema) -> list[str]:
+    column = read_parquet(path, schema, columns=["language"], hint=_AGAIN)["language"]
+    if not pq.read_schema(path).equals(schema):
+        raise OpenMofiError(f"{path} has other columns than this version of OpenMOFI writes.", _AGAIN)
+    return sorted(pc.unique(column).to_pylist())
+
+
+def _require_together(path: str | Path) -> None:
+    beside = probabilities_path(path)
+    if require_footer(beside).notes.get(ANCHORS_DIGEST) != file_digest(Path(path)):
+        raise OpenMofiError(f"{beside} was not written together with {path}.", _AGAIN)
 
 
 def names_tables(anchors: Anchors, titles: Mapping[str, str], *, language: str | None = None,

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from openmofi.knowledge import store
+from openmofi.knowledge import beside, store
 from openmofi.knowledge.builders.source import ReadSource, read_source, source_files, source_fingerprints
 from openmofi.knowledge.builders.staging import staged
 from openmofi.knowledge.builders.tables import refusal
@@ -40,7 +40,8 @@ class BuildSettings:
 
 
 def build(builder: str, read: Callable[[], ReadSource], inputs: Mapping[str, str], out: str | Path,
-          settings: BuildSettings, *, memory: str = MEMORY, restart: bool = False) -> Manifest:
+          settings: BuildSettings, *, write_beside: Callable[[Path], dict[str, Any]] | None = None,
+          memory: str = MEMORY, restart: bool = False) -> Manifest:
     """Build the folder `out` from the tables of a source; if it is finished already, nothing is read.
 
     Args:
@@ -49,6 +50,8 @@ def build(builder: str, read: Callable[[], ReadSource], inputs: Mapping[str, str
         inputs: name → fingerprint of the files that `read` reads.
         out: folder of the knowledge base.
         settings: see there.
+        write_beside: called with the folder at last: writes some of `openmofi.knowledge.beside.FILES`, and returns more
+            counts for the manifest.
         memory: that the build may use, such as `8GB`; the rest is on disk, in `out`. It decides no byte.
         restart: remove what was made in `out` before, and begin anew.
 
@@ -60,7 +63,7 @@ def build(builder: str, read: Callable[[], ReadSource], inputs: Mapping[str, str
     allowed = memory_bytes(memory)
     folder = mappable(out)
     with claimed(folder, store.KIND, {"builder": builder, **asdict(settings)}, inputs,
-                 outputs=Outputs((*store.FILES, *store.IDS)), restart=restart) as manifest:
+                 outputs=Outputs((*store.FILES, *store.IDS, *beside.FILES)), restart=restart) as manifest:
         if manifest.finished:
             _log.info("%s is already finished", folder)
             return manifest
@@ -69,6 +72,9 @@ def build(builder: str, read: Callable[[], ReadSource], inputs: Mapping[str, str
             _log.warning("%s", note)
         with _work_in(folder) as work:
             counts = _build(source, folder, settings, work, allowed)
+        if write_beside:
+            counts |= write_beside(folder)
+            counts["files"] |= beside.sizes(folder)
         return finish_manifest(folder, manifest, with_digests(folder, manifest, counts))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from openmofi.errors import UsageError
+from openmofi.knowledge.beside import REDIRECTS
 from openmofi.knowledge.rows import taken, taken_table
 from openmofi.knowledge.store import KnowledgeBase, opened
-from openmofi.storage import exists, read_parquet, write_table
+from openmofi.storage import write_table
 
 KINDS = ("added", "removed", "merged", "renamed", "described")
 CHANGES = pa.schema([("change", pa.string()), ("id", pa.string()), ("name", pa.string()), ("before", pa.string()),
@@ -25,10 +26,6 @@ CHANGES = pa.schema([("change", pa.string()), ("id", pa.string()), ("name", pa.s
 `name` is the newest; `before` and `after` are names of what is renamed, descriptions of what is described anew, and
 `after` the identifier of what is merged; else null.
 """
-
-REDIRECTS_FILE = "redirects.parquet"
-REDIRECTS = pa.schema([("id", pa.string()), ("into", pa.string())])
-"""redirects: an optional table in a base's folder: an identifier that is gone, and what it was merged into."""
 
 _BLOCK = 1 << 18
 _MOST_HOPS = 16
@@ -40,7 +37,7 @@ class Differences:
 
     Attributes:
         old, new: fingerprints of the two bases.
-        unchanged: entities of both whose names and descriptions are equal.
+        unchanged: entities of both whose names and descriptions are equal, of those that were asked for.
         changes: see `CHANGES`.
     """
 
@@ -69,19 +66,21 @@ class Differences:
 
 
 def diff_kb(old: KnowledgeBase | str | Path, new: KnowledgeBase | str | Path, *,
-            out: str | Path | None = None) -> Differences:
+            ids: Sequence[str] | None = None, out: str | Path | None = None) -> Differences:
     """What changed between two builds: entities added, removed, merged, renamed, described anew.
 
     An entity is the same in both if its identifier is. What is gone counts as merged where `new` has a table of
-    redirects (`REDIRECTS`) that leads to an entity, else as removed.
+    redirects (`openmofi.knowledge.beside.REDIRECTS`) that leads to an entity, else as removed.
 
     Args:
         old, new: knowledge bases, or their folders.
+        ids: what became of these entities of `old` alone, such as those of labels that were made with it; none of the
+            others, and nothing that was added. Those that `old` has not, nor leads to, are in no count.
         out: a Parquet file that gets all changes.
 
     Raises:
         UsageError: `out` is no `.parquet` file.
-        OpenMofiError: one is no knowledge base, the redirects are damaged, or `out` cannot be written.
+        OpenMofiError: one is no knowledge base, or `out` cannot be written.
     """
     if out is not None and Path(out).suffix != ".parquet":
         raise UsageError(f"{out} cannot be written: the changes are a table.", "Give a file that ends in .parquet.")
@@ -103,10 +102,15 @@ def diff_kb(old: KnowledgeBase | str | Path, new: KnowledgeBase | str | Path, *,
         changed[rows] = True
         parts.append(_part(kind, after, rows, taken(before.entities.column(column), was[rows]),
                            taken(after.entities.column(column), rows)))
-    changes = pa.concat_tables(parts).combine_chunks()
+    changes, same = pa.concat_tables(parts).combine_chunks(), common[~changed[common]]
+    if ids is not None:
+        wanted = pc.unique(before.current(pa.array(ids, pa.string())))
+        changes = changes.filter(pc.and_(pc.is_in(changes.column("id"), value_set=wanted),
+                                         pc.not_equal(changes.column("change"), "added")))
+        same = same[np.isin(same, pc.drop_null(pc.index_in(wanted, value_set=new_ids)).to_numpy())]
     if out is not None:
         write_table(out, changes)
-    return Differences(before.fingerprint, after.fingerprint, len(common) - int(changed.sum()), changes)
+    return Differences(before.fingerprint, after.fingerprint, len(same), changes)
 
 
 def _unequal(before: KnowledgeBase, after: KnowledgeBase, was: NDArray[np.integer], rows: NDArray[np.int64],
@@ -133,10 +137,9 @@ def _part(kind: str, kb: KnowledgeBase, rows: NDArray[np.int64], before: pa.Arra
 
 def _redirected(kb: KnowledgeBase, gone: pa.StringArray, there: pa.StringArray) -> pa.StringArray:
     """What each identifier that is gone was merged into; null where that is not known, or is gone too."""
-    path = kb.path / REDIRECTS_FILE
-    if not len(gone) or not exists(path):
+    redirects = kb.beside.redirects
+    if not len(gone) or redirects is None:
         return pa.nulls(len(gone), pa.string())
-    redirects = read_parquet(path, REDIRECTS, hint="Build the knowledge base again, or remove the file.")
     sources, targets = (redirects.column(name).combine_chunks() for name in REDIRECTS.names)
     current, arrived = gone, pc.is_in(gone, value_set=there)
     for _ in range(_MOST_HOPS):  # circles have no end

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from openmofi.knowledge.beside import EXTERNAL_IDS, EXTERNAL_IDS_FILE
 from openmofi.knowledge.candidates import CandidateTable
 from openmofi.knowledge.lookup import keys_of
 from openmofi.knowledge.names import normalise
@@ -22,6 +23,7 @@ from openmofi.storage.blocks import table_blocks
 _log = logging.getLogger(__name__)
 KIND = "knowledge_base_tables"
 FILES = ("entities.parquet", "names.parquet", "surfaces.parquet")
+IMAGE = pa.field("image", pa.string())
 WITHOUT_RELATIONS = ("A knowledge base keeps no relations: what is built of these tables has the same names and "
                      "priors, and no place of its entities in a graph.")
 _BLOCK = 1 << 16
@@ -30,6 +32,8 @@ _LEAST = np.float32(1e-30)
 
 def export_kb(kb: KnowledgeBase | str | Path, out: str | Path, *, restart: bool = False) -> Manifest:
     """Write a knowledge base as Parquet tables: entities, names with counts, surfaces with link probabilities.
+
+    Where the base has them, entities have the column `image` too, and `external_ids` are a table of their own.
 
     `build_table` of the folder gives the same entities, names, candidates and priors, where `BuildSettings.candidates`
     is at least the manifest's `most_candidates` and the base has all candidates of a name; of `incomplete_names` the
@@ -47,13 +51,17 @@ def export_kb(kb: KnowledgeBase | str | Path, out: str | Path, *, restart: bool 
     """
     require_local(out)
     source = opened(kb)
-    with claimed(out, KIND, {"tables": list(FILES)}, {"knowledge_base": source.fingerprint}, outputs=Outputs(FILES),
-                 restart=restart) as manifest:
+    with claimed(out, KIND, {"tables": list(FILES)}, {"knowledge_base": source.fingerprint},
+                 outputs=Outputs((*FILES, EXTERNAL_IDS_FILE)), restart=restart) as manifest:
         if manifest.finished:
             _log.info("%s is already finished", out)
             return manifest
-        for name, schema, blocks in ((FILES[0], ENTITIES, _entities(source)), (FILES[1], NAMES, _names(source)),
-                                     (FILES[2], SURFACES, _surfaces(source.table))):
+        with_images = source.beside.details is not None
+        tables = [(FILES[0], ENTITIES.append(IMAGE) if with_images else ENTITIES, _entities(source)),
+                  (FILES[1], NAMES, _names(source)), (FILES[2], SURFACES, _surfaces(source.table))]
+        if EXTERNAL_IDS_FILE in source.manifest.counts["files"]:
+            tables.append((EXTERNAL_IDS_FILE, EXTERNAL_IDS, source.beside.external_ids()))
+        for name, schema, blocks in tables:
             if not exists(f"{out}/{name}"):
                 with table_blocks(f"{out}/{name}", schema) as add:
                     for block in blocks:
@@ -75,7 +83,9 @@ def _missing(table: CandidateTable) -> NDArray[np.float64]:
 
 def _entities(kb: KnowledgeBase) -> Iterator[pa.Table]:
     for start in range(0, len(kb), _BLOCK):
-        yield kb.entities.slice(start, _BLOCK)
+        block = kb.entities.slice(start, _BLOCK)
+        details = kb.beside.details
+        yield block if details is None else block.append_column(IMAGE, details.column("image").slice(start, _BLOCK))
 
 
 def _names(kb: KnowledgeBase) -> Iterator[pa.Table]:

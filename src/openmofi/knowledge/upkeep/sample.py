@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from openmofi.config import did_you_mean
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.knowledge import store
+from openmofi.knowledge import beside, store
 from openmofi.knowledge.arrays import save_array, save_trie
 from openmofi.knowledge.candidates import CandidateTable
 from openmofi.knowledge.identifiers import write_ids
@@ -65,7 +65,7 @@ def sample_entities(kb: KnowledgeBase, out: str | Path, *, types: Sequence[str] 
     inputs = {"knowledge_base": kb.fingerprint}
     if ids is not None:
         inputs["entities"] = fingerprint(sorted(set(ids)))
-    with claimed(folder, store.KIND, settings, inputs, outputs=Outputs((*store.FILES, *store.IDS)),
+    with claimed(folder, store.KIND, settings, inputs, outputs=Outputs((*store.FILES, *store.IDS, *beside.FILES)),
                  restart=restart) as manifest:
         if manifest.finished:
             _log.info("%s is already finished", folder)
@@ -131,9 +131,11 @@ def _write(kb: KnowledgeBase, rows: NDArray[np.int64], folder: Path) -> dict[str
     order = np.argsort(ids).astype(np.int32)
     written = write_ids(folder, iter([entities.column("id")]), lambda: iter([(ids[order].tolist(), order)]))
     _log.info("%d of %d entities, %d of %d names", len(rows), len(kb), len(table.names), len(kb.names))
+    files = store.file_sizes(folder, written) | kb.beside.write_slice(
+        folder, entities.column("id").combine_chunks(), pa.array(rows))
     return {"entities": len(rows), "names": len(table.names), "candidates": len(table.rows),
             "ambiguous_names": int((np.diff(table.offsets) > 1).sum()), "unnameable": 0, "cut": 0,
-            "source_entities": len(kb), "source_names": len(kb.names), "files": store.file_sizes(folder, written)}
+            "source_entities": len(kb), "source_names": len(kb.names), "files": files}
 
 
 def _candidates_of(table: CandidateTable, rows: NDArray[np.int64], size: int) -> CandidateTable:

@@ -24,9 +24,10 @@ ITEMS = pa.schema([
     ("relations", pa.list_(pa.struct([("property", pa.int64()), ("item", pa.int64())]))),
     ("sitelinks", pa.int32()), ("image", pa.string()),
     ("titles", pa.list_(pa.struct([("language", pa.string()), ("title", pa.string())]))),
+    ("external", pa.list_(pa.struct([("property", pa.int64()), ("value", pa.string())]))),
 ])
 """items: what was read of a dump's items. `name` is empty where none of the languages has one; `titles` are of the
-languages' Wikipedias."""
+languages' Wikipedias, `external` of the properties that were asked for."""
 
 RELATIONS = {
     "P361": "part of", "P527": "has part", "P17": "country", "P131": "located in", "P276": "location",
@@ -66,8 +67,6 @@ class _Sitelink(msgspec.Struct, gc=False):
     title: str
 
 
-_CLAIMS = msgspec.defstruct(
-    "_Claims", [(name, list[_Statement], ()) for name in (KIND, PARENT, IMAGE, *RELATIONS)], gc=False)
 _ROWS = 512
 _LARGEST = 2**63 - 1
 _NO_CLAIMS = ((), (), ())
@@ -82,8 +81,17 @@ class _Entity(msgspec.Struct, gc=False):
     labels: dict[str, _Text] | _Empty = {}
     descriptions: dict[str, _Text] | _Empty = {}
     aliases: dict[str, list[_Text]] | _Empty = {}
-    claims: _CLAIMS | _Empty = msgspec.field(default_factory=list)  # type: ignore[valid-type]
     sitelinks: dict[str, _Sitelink] | _Empty = {}
+    claims: Any = None
+
+
+def _entity_with(external: Sequence[str]) -> type[_Entity]:
+    """An entity whose claims have these properties too; what is not named is skipped by the parser."""
+    names = dict.fromkeys((KIND, PARENT, IMAGE, *RELATIONS, *external))
+    claims: Any = msgspec.defstruct("_Claims", [(name, list[_Statement], ()) for name in names], gc=False)
+    entity: Any = msgspec.defstruct("_ReadEntity", [
+        ("claims", claims | _Empty, msgspec.field(default_factory=list))], bases=(_Entity,), gc=False)
+    return entity
 
 
 @dataclass(frozen=True)
@@ -106,12 +114,14 @@ class ItemReader:
 
     Args:
         languages: codes, the preferred one first; the name is of the first that has one.
+        external: properties such as `P214`, whose values are text.
     """
 
-    def __init__(self, languages: Sequence[str]) -> None:
+    def __init__(self, languages: Sequence[str], external: Sequence[str] = ()) -> None:
         self._languages = (*languages, DEFAULT_LANGUAGE)
         self._wikis = {f"{language.replace('-', '_')}wiki": language for language in languages}
-        self._decoder = msgspec.json.Decoder(_Entity)
+        self._external = [(name, property_number(name)) for name in external]
+        self._decoder = msgspec.json.Decoder(_entity_with(external))
 
     def read(self, lines: Iterable[bytes]) -> tuple[pa.Table, list[Broken], int]:
         """The items of some lines (`ITEMS`), the lines that cannot be read, and how many are of other entities.
@@ -159,6 +169,8 @@ class ItemReader:
             "sitelinks": len(links), "image": next(iter(_texts(images)), None),
             "titles": [{"language": language, "title": links[wiki].title}
                        for wiki, language in self._wikis.items() if wiki in links],
+            "external": [{"property": number, "value": value} for name, number in self._external
+                         for value in dict.fromkeys(_texts(getattr(entity.claims, name, ())))],
         }
 
 
@@ -171,6 +183,18 @@ def item_number(entity_id: str) -> int:
     if entity_id[:1] == "Q" and (digits := entity_id[1:]).isdecimal() and (number := int(digits)) <= _LARGEST:
         return number
     raise ValueError(f"{entity_id!r} is no item's id")
+
+
+def property_number(name: str) -> int:
+    """214 of `P214`.
+
+    Raises:
+        ValueError: it is no property's id.
+    """
+    number = int(name[1:]) if name[:1] == "P" and name[1:].isdecimal() else -1
+    if number < 0:
+        raise ValueError(f"{name!r} is no property's id")
+    return number
 
 
 def best(statements: Sequence[_Statement]) -> list[_Value | str | int | float | bool | None]:

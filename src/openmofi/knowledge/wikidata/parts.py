@@ -1,15 +1,16 @@
 """The items of dumps as Parquet parts: one process decompresses, workers parse, and nothing is parsed twice.
 
-A part is what a block of lines holds. Its name says the file and the block, so a run that was stopped goes on: what is
-there is not parsed again. The lines travel by files that are written again and again, and so stay in the page cache:
-pickling them would cost half as much as parsing, and shared memory is 64 MB in a container and outlives who is killed.
+A part is what a block of lines holds. Its name says the file, by its fingerprint, and the block, so a run that was
+stopped goes on, and one of other dumps too: what is there is not parsed again. The lines travel by files that are
+written again and again, and so stay in the page cache: pickling them would cost half as much as parsing, and shared
+memory is 64 MB in a container and outlives who is killed.
 """
 
 from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -48,14 +49,15 @@ class Parts:
     broken: int
 
 
-def read_parts(dumps: Sequence[Path], folder: Path, languages: Sequence[str], progress: Progress, *, workers: int = 0,
-               max_broken: float = 0.001, size: int = BLOCK) -> Parts:
+def read_parts(dumps: Mapping[str, Path], folder: Path, languages: Sequence[str], progress: Progress, *,
+               external: Sequence[str] = (), workers: int = 0, max_broken: float = 0.001,
+               size: int = BLOCK) -> Parts:
     """Parse what has not been parsed yet into `folder`.
 
     Args:
-        dumps: their order decides nothing but the parts' names.
-        folder: gets `<file>-<block>.parquet` and, where lines are broken, `<file>-<block>.broken.jsonl`.
-        languages: see `ItemReader`.
+        dumps: fingerprint → file.
+        folder: gets `<fingerprint>-<block>.parquet` and, where lines are broken, `<fingerprint>-<block>.broken.jsonl`.
+        languages, external: see `ItemReader`; another folder is for others.
         progress: is advanced by MiB of the files.
         workers: processes that parse; one a core where 0.
         max_broken: the share of broken lines from which on the dump counts as damaged.
@@ -67,26 +69,43 @@ def read_parts(dumps: Sequence[Path], folder: Path, languages: Sequence[str], pr
     make_folder(folder)
     for left in folder.glob(f"{_SLOTS}*"):  # of a run that was killed
         remove_folder(left)
-    progress.begin("read", sum(-(-dump.stat().st_size // _MIB) for dump in dumps))
+    progress.begin("read", sum(-(-dump.stat().st_size // _MIB) for dump in dumps.values()))
     paths: list[str] = []
-    with _pool(folder, languages, workers or cores()) as pool:
-        for number, dump in enumerate(dumps):
-            advanced = 0
-            for block in blocks(dump, size):
-                path = folder / f"{number:04}-{block.number:07}.parquet"
+    with _pool(folder, (tuple(languages), tuple(external)), workers or cores()) as pool:
+        for own, dump in dumps.items():
+            advanced, count = 0, 0
+            for block in _unread(folder, own, dump, size, paths):
+                path = _part(folder, own, block.number)
                 paths.append(str(path))
+                count += 1
                 if not path.exists():
                     pool.parse(block, path)
                 while advanced < block.read // _MIB:
                     progress.advance({})
                     advanced += 1
             pool.finish()
+            if count:
+                write_text(folder / f"{own}.blocks", str(count))
             for _ in range(-(-dump.stat().st_size // _MIB) - advanced):
                 progress.advance({})
     parts = _summed(paths)
     if parts.broken > max_broken * (parts.items + parts.others + parts.broken):
         raise _damaged(parts, max_broken)
     return parts
+
+
+def _unread(folder: Path, own: str, dump: Path, size: int, paths: list[str]) -> Iterator[Block]:
+    """The blocks of a dump; none, and its parts' paths, where all of it was read before."""
+    noted = folder / f"{own}.blocks"
+    there = [_part(folder, own, number) for number in range(int(noted.read_text()))] if noted.exists() else []
+    if there and all(path.exists() for path in there):
+        paths += map(str, there)
+    else:
+        yield from blocks(dump, size)
+
+
+def _part(folder: Path, own: str, block: int) -> Path:
+    return folder / f"{own}-{block:07}.parquet"
 
 
 def _summed(paths: Sequence[str]) -> Parts:
@@ -162,8 +181,8 @@ def _died() -> OpenMofiError:
 
 
 @contextmanager
-def _pool(folder: Path, languages: Sequence[str], workers: int) -> Iterator[_Pool]:
-    executor = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (tuple(languages),))
+def _pool(folder: Path, reading: tuple[tuple[str, ...], tuple[str, ...]], workers: int) -> Iterator[_Pool]:
+    executor = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, reading)
     with TemporaryDirectory(prefix=_SLOTS, dir=folder) as slots:
         try:
             yield _Pool(executor, [Path(slots) / str(number) for number in range(workers + 1)])
@@ -171,9 +190,9 @@ def _pool(folder: Path, languages: Sequence[str], workers: int) -> Iterator[_Poo
             executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin(languages: tuple[str, ...]) -> None:
+def _begin(languages: tuple[str, ...], external: tuple[str, ...]) -> None:
     global _reader
-    _reader = ItemReader(languages)
+    _reader = ItemReader(languages, external)
 
 
 def _parse(lines: Path, path: str) -> None:

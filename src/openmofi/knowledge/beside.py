@@ -1,0 +1,125 @@
+"""What may lie beside a knowledge base's arrays: details of entities, ids elsewhere, ids that are gone."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from openmofi.storage import write_arrow
+from openmofi.storage.blocks import table_blocks
+
+DETAILS_FILE, EXTERNAL_IDS_FILE, REDIRECTS_FILE = "details.arrow", "external_ids.parquet", "redirects.arrow"
+FILES = (DETAILS_FILE, EXTERNAL_IDS_FILE, REDIRECTS_FILE)
+"""Files that a base may have beside those that all have."""
+
+DETAILS = pa.schema([("image", pa.string()), ("prior", pa.string())])
+"""details: rows as in the entities: the name of an image's file on Wikimedia Commons, or null; what the prior is known
+by, such as `links`."""
+EXTERNAL_IDS = pa.schema([("id", pa.string()), ("property", pa.string()), ("value", pa.string())])
+"""external_ids: an entity's identifier elsewhere, by the property of Wikidata that says so, such as `P214`."""
+REDIRECTS = pa.schema([("id", pa.string()), ("into", pa.string())])
+"""redirects: an identifier that is gone, ascending, and that of the entity that it was merged into."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """The optional files of a base, memory-mapped.
+
+    Attributes:
+        folder: of the base.
+        details: `DETAILS`, or `None`.
+        redirects: `REDIRECTS`, or `None`.
+    """
+
+    folder: Path
+    details: pa.Table | None
+    redirects: pa.Table | None
+
+    @classmethod
+    def of(cls, folder: Path) -> Beside:
+        """Map the files that a folder has.
+
+        Raises:
+            ValueError: one of them has other columns.
+        """
+        return cls(folder, _mapped(folder / DETAILS_FILE, DETAILS), _mapped(folder / REDIRECTS_FILE, REDIRECTS))
+
+    def details_of(self, row: int) -> Mapping[str, Any]:
+        """`image` and `prior` of an entity, where the base has them."""
+        return {} if self.details is None else {
+            name: self.details.column(name)[row].as_py() or "" for name in DETAILS.names}
+
+    def into(self, entity_id: str) -> str | None:
+        """The identifier that one which is gone was merged into."""
+        if self.redirects is None:
+            return None
+        ids = self.redirects.column("id")
+        place = bisect_left(ids, entity_id, key=lambda each: each.as_py())
+        there = place < len(ids) and ids[place].as_py() == entity_id
+        return self.redirects.column("into")[place].as_py() if there else None
+
+    def current(self, ids: pa.StringArray, known: Callable[[str], bool]) -> pa.StringArray:
+        """Identifiers, those that are gone replaced by what they were merged into.
+
+        Args:
+            ids: without nulls.
+            known: whether the base has an identifier.
+        """
+        if self.redirects is None:
+            return ids
+        encoded = ids.dictionary_encode()
+        now = [each if known(each) else self.into(each) or each for each in encoded.dictionary.to_pylist()]
+        return pa.array(now, pa.string()).take(encoded.indices)
+
+    def write_slice(self, folder: Path, ids: pa.StringArray, rows: pa.Array) -> dict[str, int]:
+        """Write what lies beside the base into the folder of a slice; file → bytes.
+
+        Args:
+            folder: of the slice.
+            ids, rows: of the entities that stay.
+        """
+        if self.details is not None:
+            write_arrow(folder / DETAILS_FILE, self.details.take(rows))
+        if self.redirects is not None:
+            write_arrow(folder / REDIRECTS_FILE, self.redirects.filter(
+                pc.is_in(self.redirects.column("into"), value_set=ids)))
+        if (self.folder / EXTERNAL_IDS_FILE).is_file():
+            with table_blocks(folder / EXTERNAL_IDS_FILE, EXTERNAL_IDS) as add:
+                for table in self.external_ids():
+                    add(table.filter(pc.is_in(table.column("id"), value_set=ids)))
+        return sizes(folder)
+
+    def external_ids(self) -> Iterator[pa.Table]:
+        """The rows of `EXTERNAL_IDS`, in tables; none where the base has no such file."""
+        if (self.folder / EXTERNAL_IDS_FILE).is_file():
+            with pq.ParquetFile(self.folder / EXTERNAL_IDS_FILE) as file:
+                for batch in file.iter_batches():
+                    yield pa.Table.from_batches([batch]).cast(EXTERNAL_IDS)
+
+    def wrong_contents(self, size: int) -> dict[str, str]:
+        """File → what cannot be in it, of a base of so many entities."""
+        problems = {}
+        if self.details is not None and len(self.details) != size:
+            problems[DETAILS_FILE] = f"has {len(self.details):,} rows for {size:,} entities"
+        return problems
+
+
+def sizes(folder: Path) -> dict[str, int]:
+    """File → bytes, of those of `FILES` that are there."""
+    return {name: (folder / name).stat().st_size for name in FILES if (folder / name).is_file()}
+
+
+def _mapped(path: Path, schema: pa.Schema) -> pa.Table | None:
+    if not path.is_file():
+        return None
+    table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    if table.schema != schema:
+        raise ValueError(f"{path.name} has other columns")
+    return table if len(table) else None
