@@ -143,6 +143,7 @@ def building(root: Path, sizes: Sequence[int], memory: str, nodes: int) -> tuple
         "build_cpu_s_per_million_entities": 1e6 * last["cpu_s"] / last["entities"],
         "trie_bytes_per_key": trie["bytes_per_key"], "trie_us_per_key": trie["us_per_key"],
         "projection_bytes_per_node": vectors["bytes_per_node"], "open_ms": opened["open_ms"],
+        "open_cpu_ms": opened["open_cpu_ms"],
         "id_rows_per_second": opened["rows_per_s"]}
 
 
@@ -175,7 +176,7 @@ def kept(part: str) -> tuple[list[harness.Row], dict[str, float]]:
     last = json.loads(path.read_text("utf-8")) if path.exists() else {"rows": [], "ratios": {}}
     of_building = ("build", "trie", "project", "open")
     figures = ("peak_over_budget", "build_cpu_s_per_million_entities", "trie_bytes_per_key", "trie_us_per_key",
-               "projection_bytes_per_node", "open_ms", "id_rows_per_second")
+               "projection_bytes_per_node", "open_ms", "open_cpu_ms", "id_rows_per_second")
     return ([row for row in last["rows"] if (row["kind"] in of_building) == (part == "building")],
             {name: value for name, value in last["ratios"].items() if (name in figures) == (part == "building")})
 

@@ -25,7 +25,8 @@ from openmofi.storage.blocks import read_arrow_blocks, read_table_blocks
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_BYTES_A_KEY = 60
+_BYTES_A_KEY = 110
+"""While the trie of names is built: measured on names of some 20 bytes, its whole set of keys included."""
 _OWN = 300_000_000
 """Bytes of the libraries and of the blocks that are held."""
 _PLACED = pa.schema([("id", pa.int64()), *(LISTS.field(name) for name in LISTS.names[1:])])
