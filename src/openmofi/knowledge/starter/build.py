@@ -20,7 +20,7 @@ from openmofi.knowledge.starter.articles import read_articles, read_birds
 from openmofi.knowledge.starter.brands import read_icons, read_shops
 from openmofi.knowledge.starter.packages import obtain, pinned, read_member
 from openmofi.knowledge.starter.same import SameAs, found_among, found_in
-from openmofi.knowledge.starter.things import Nouns, Thing
+from openmofi.knowledge.starter.things import CITY, FORMER, Nouns, Thing
 from openmofi.knowledge.union.build import build_united
 from openmofi.knowledge.union.tables import Part, United, unite
 from openmofi.schema import ENTITIES, NAMES, RELATIONS, SURFACES
@@ -98,15 +98,20 @@ def _match(packages: Mapping[str, Mapping[str, Sequence[Thing]]], nouns: Nouns) 
     """What is one, in the order in which the sources are trusted to keep their identifiers."""
     things = {kind: group for groups in packages.values() for kind, group in groups.items()}
     same = SameAs()
-    same.join(things["countries"], found_in(nouns))
-    # Greenland and Guam have a country's code, and are an island to WordNet.
-    same.join((replace(country, kinds=places.TERRITORY) for country in things["countries"]), found_in(nouns))
+    # To WordNet Luxembourg is a city too, and Greece an ancient country; Greenland, which has a country's code, is an
+    # island, and Serbia nothing but a region.
+    for kinds, no_kinds in ((places.COUNTRY, {FORMER, *CITY}), (places.COUNTRY, {FORMER}), (places.TERRITORY, {FORMER}),
+                            ({places.LOCATION}, ())):
+        same.join((replace(country, kinds=frozenset(kinds), no_kinds=frozenset(no_kinds))
+                   for country in things["countries"]), found_in(nouns))
     countries = set(same.into.values())
     for kind in ("subdivisions", "cities", "languages", "currencies", "birds"):
         same.join(things[kind], found_in(nouns, countries))
     same.join(things["icons"], found_among(things["shops"]))
     same.join(things["articles"], found_in(nouns))
-    others = [thing for kind, group in things.items() if kind != "articles" for thing in group]
+    # Sites tell icons from shops alone: an article names none.
+    others = [replace(thing, place=frozenset()) if kind == "icons" else thing
+              for kind, group in things.items() if kind != "articles" for thing in group]
     taken = {same.kept(article.id) for article in things["articles"] if article.id in same.into}
     same.join(things["articles"], found_among([thing for thing in others if same.kept(thing.id) not in taken]))
     return same

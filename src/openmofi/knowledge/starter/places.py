@@ -13,10 +13,10 @@ from openmofi.knowledge.starter.packages import read_member
 from openmofi.knowledge.starter.things import CITY, Thing, context_of, keys_of
 
 COUNTRY = keys_of(("country", "sovereign state", "island country", "microstate", "city state"))
-TERRITORY = keys_of(("island", "archipelago", "dependency", "territory", "colony", "territorial dominion", "region"))
+TERRITORY = keys_of(("island", "archipelago", "dependency", "colony", "commonwealth"))
 """Kinds of what ISO has a country's code for, and is none."""
+LOCATION = "noun.location"
 _DISTRICT = keys_of(("administrative district", "state", "province", "island"))
-_LOCATION = "noun.location"
 _BRACKETS = re.compile(r"^(.*?)\s*[\[(]([^\])]*)[\])]$")
 _UNITS = 1e6
 _LEAST = 0.01
@@ -41,7 +41,7 @@ def read_countries(pycountry: Path, geonames: Path) -> dict[str, Thing]:
         continent = continents.get(other.get("continentcode"), {}).get("name", "")
         description = f"country in {continent}" if continent else "country"
         countries[code] = Thing(
-            f"country:{code}", name, description, (_LOCATION, "country"),
+            f"country:{code}", name, description, (LOCATION, "country"),
             aliases=tuple(alias for alias in aliases if alias != name), kinds=COUNTRY, context=context_of(description))
     return countries
 
@@ -57,7 +57,7 @@ def read_subdivisions(pycountry: Path, countries: Mapping[str, Thing]) -> list[T
         name, alias = (found.group(1), found.group(2)) if found else (row["name"], "")
         description = f"{row['type'].lower()} of {country.name}"
         things.append(Thing(
-            f"iso3166-2:{row['code']}", name, description, (_LOCATION, "subdivision"), _SUBDIVISION,
+            f"iso3166-2:{row['code']}", name, description, (LOCATION, "subdivision"), _SUBDIVISION,
             aliases=(alias,) if alias else (), relations=(("part_holonym", country.id),), kinds=_DISTRICT,
             no_kinds=CITY | COUNTRY, place=_names_of(country), context=context_of(description)))
     return things
@@ -76,7 +76,7 @@ def read_cities(geonames: Path, countries: Mapping[str, Thing]) -> list[Thing]:
         description = f"city in {where}"
         plain = _unaccented(name)
         things.append(Thing(
-            f"geonames:{row['geonameid']}", name, description, (_LOCATION, "city"),
+            f"geonames:{row['geonameid']}", name, description, (LOCATION, "city"),
             max(row["population"] / _UNITS, _LEAST), aliases=(plain,) if plain != name else (),
             relations=(("part_holonym", country.id),), kinds=CITY,
             place=keys_of((state["name"],)) if state else _names_of(country), context=context_of(description)))

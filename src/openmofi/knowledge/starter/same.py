@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from openmofi.knowledge.starter.things import Nouns, Thing
+from openmofi.knowledge.starter.things import Nouns, Thing, keys_of
 
 Find = Callable[[str], list[Thing]]
 """Key of a name → the things of another source that have it."""
@@ -45,8 +45,10 @@ class SameAs:
         found: dict[str, set[str]] = {}
         lefts = [left for left in lefts if left.id not in self.into]
         for left in lefts:
-            rights = {self.kept(right.id) for key in left.keys() for right in find(key) if is_one(left, right)}
-            found[left.id] = rights
+            # By other names only what the preferred one does not find: the Federal Republic of Germany was West Germany.
+            found[left.id] = next(filter(None, (
+                {self.kept(right.id) for key in keys for right in find(key) if is_one(left, right)}
+                for keys in (keys_of((left.name,)), keys_of(left.aliases)))), set())
         claims: dict[str, int] = {}
         for rights in found.values():
             for right in rights:

@@ -22,11 +22,17 @@ _WHOLES = ("part_holonym",)
 _PARENTHESES = re.compile(r"\s*\([^()]*\)")
 _HEAD_ENDS = re.compile(
     r"\b(?:of|in|by|from|that|which|who|whose|for|with|on|at|between|among|along|near|to|as|where|when|used|located|"
-    r"made|known|based|founded|published|written|born|having|is|was|not|than|under|over|around)\b|[,;:–—]")
+    r"made|known|based|founded|published|written|born|having|is|was|not|than|under|over|around|native|endemic|found|"
+    r"living|involving|consisting|containing|related|belonging|produced|designed|intended|capable|occurring|using|"
+    r"formed|caused|developed|derived|played|held|during|through|within|against|into|since|until|after|before|across|"
+    r"linking|adapted|worn|taking|trying|performed|done|characterized|characterised)\b|[,;:–—]")
 _AND = re.compile(r"\band\b|\bor\b|[/&]")
 _RANKS = frozenset(("species", "genus", "family", "order", "class", "subspecies", "breed", "type", "group", "kind",
                     "form", "variety", "suborder", "clade", "series", "set", "phylum", "tribe", "superfamily",
                     "subfamily", "infraorder", "subclass", "member", "name", "part", "range", "branch"))
+_FORMER = re.compile(r"^(?:an? |the )?(?:former|formerly|ancient|historical)\b")
+FORMER = "of the past"
+"""The kind of what WordNet says to be no more."""
 _ARTICLES = re.compile(r"^(?:the|an?)\s+", re.IGNORECASE)
 
 
@@ -153,7 +159,7 @@ class Nouns:
         wholes = [lemma for above in self._followed(synset_id, _WHOLES) for lemma, _ in self.synsets[above].lemmas]
         names = [lemma for lemma, _ in synset.lemmas]
         return Thing(synset_id, names[0], synset.definition, (synset.lexname,), aliases=tuple(names[1:]),
-                     kinds=kinds | {synset.lexname}, place=keys_of(wholes) if kinds & CITY else frozenset(),
+                     kinds=kinds | {synset.lexname, *([FORMER] if _FORMER.match(synset.definition) else ())}, place=keys_of(wholes) if kinds & CITY else frozenset(),
                      context=context_of(synset.definition, *wholes))
 
     def _followed(self, synset_id: str, relations: tuple[str, ...]) -> list[str]:
