@@ -7,7 +7,9 @@ from openmofi.knowledge.depictability import depictability
 from openmofi.knowledge.lookup import Neighbour
 from openmofi.knowledge.names import normalise
 from openmofi.knowledge.projection import ProjectionSettings
+from openmofi.knowledge.starter.build import build_starter
 from openmofi.knowledge.store import Candidates, KnowledgeBase, look_up, verify
+from openmofi.knowledge.union.build import union_kb
 from openmofi.knowledge.upkeep.diff import Differences, diff_kb
 from openmofi.knowledge.upkeep.export import export_kb
 from openmofi.knowledge.upkeep.sample import read_ids, sample_entities
@@ -15,6 +17,6 @@ from openmofi.knowledge.wikidata.build import WikidataSettings, build_wikidata
 
 __all__ = [
     "BuildSettings", "Candidates", "Differences", "KnowledgeBase", "Neighbour", "ProjectionSettings",
-    "WikidataSettings", "build_table", "build_wikidata", "build_wordnet", "check_table", "depictability", "diff_kb",
-    "export_kb", "look_up", "normalise", "read_ids", "sample_entities", "verify",
+    "WikidataSettings", "build_starter", "build_table", "build_wikidata", "build_wordnet", "check_table", "depictability",
+    "diff_kb", "export_kb", "look_up", "normalise", "read_ids", "sample_entities", "union_kb", "verify",
 ]

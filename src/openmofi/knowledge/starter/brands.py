@@ -14,7 +14,8 @@ from openmofi.knowledge.starter.things import Thing, context_of, keys_of
 BRAND = keys_of((
     "brand", "company", "business", "organization", "corporation", "firm", "enterprise", "manufacturer", "chain",
     "retailer", "conglomerate", "website", "web site", "software", "application", "computer program", "service",
-    "programming language", "operating system", "search engine", "automaker", "airline", "bank", "marque", "web browser",
+    "programming language", "operating system", "search engine", "automaker", "airline", "bank", "marque",
+    "web browser",
 ))
 """Kinds of what has a brand's name; a fruit and a river have none of them."""
 

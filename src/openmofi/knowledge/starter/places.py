@@ -59,7 +59,7 @@ def read_subdivisions(pycountry: Path, countries: Mapping[str, Thing]) -> list[T
         things.append(Thing(
             f"iso3166-2:{row['code']}", name, description, (LOCATION, "subdivision"), _SUBDIVISION,
             aliases=(alias,) if alias else (), relations=(("part_holonym", country.id),), kinds=_DISTRICT,
-            no_kinds=CITY | COUNTRY, place=_names_of(country), context=context_of(description)))
+            no_kinds=CITY | COUNTRY, place=country.name_keys, context=context_of(description)))
     return things
 
 
@@ -79,7 +79,7 @@ def read_cities(geonames: Path, countries: Mapping[str, Thing]) -> list[Thing]:
             f"geonames:{row['geonameid']}", name, description, (LOCATION, "city"),
             max(row["population"] / _UNITS, _LEAST), aliases=(plain,) if plain != name else (),
             relations=(("part_holonym", country.id),), kinds=CITY,
-            place=keys_of((state["name"],)) if state else _names_of(country), context=context_of(description)))
+            place=keys_of((state["name"],)) if state else country.name_keys, context=context_of(description)))
     return things
 
 
@@ -97,10 +97,6 @@ def read_currencies(pycountry: Path) -> list[Thing]:
                   context=context_of("currency"))
             for row in _database(pycountry, "iso4217", "4217")
             if not row["alpha_3"].startswith("X") or row["alpha_3"] in ("XAF", "XCD", "XOF", "XPF")]
-
-
-def _names_of(country: Thing) -> frozenset[str]:
-    return frozenset(country.keys())
 
 
 def _before_parentheses(name: str) -> str:

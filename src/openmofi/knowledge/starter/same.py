@@ -45,7 +45,7 @@ class SameAs:
         found: dict[str, set[str]] = {}
         lefts = [left for left in lefts if left.id not in self.into]
         for left in lefts:
-            # By other names only what the preferred one does not find: the Federal Republic of Germany was West Germany.
+            # By other names only what the preferred one does not find: West Germany is one of Germany's.
             found[left.id] = next(filter(None, (
                 {self.kept(right.id) for key in keys for right in find(key) if is_one(left, right)}
                 for keys in (keys_of((left.name,)), keys_of(left.aliases)))), set())
@@ -65,7 +65,7 @@ def found_among(things: Sequence[Thing]) -> Find:
     """Look-up by name among things."""
     index: dict[str, list[Thing]] = {}
     for thing in things:
-        for key in thing.keys():
+        for key in thing.name_keys:
             index.setdefault(key, []).append(thing)
     return lambda key: index.get(key, [])
 

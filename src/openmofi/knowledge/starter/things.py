@@ -66,9 +66,10 @@ class Thing:
     place: frozenset[str] = frozenset()
     context: str = ""
 
-    def keys(self) -> set[str]:
+    @property
+    def name_keys(self) -> frozenset[str]:
         """Keys of its names."""
-        return {key for name in (self.name, *self.aliases) if (key := normalise(name))}
+        return keys_of((self.name, *self.aliases))
 
 
 def keys_of(names: Iterable[str]) -> frozenset[str]:
@@ -134,6 +135,11 @@ class Nouns:
         return index
 
     @cached_property
+    def words(self) -> frozenset[str]:
+        """Keys of the nouns that are written in lower case."""
+        return keys_of(lemma for synset in self.synsets.values() for lemma, _ in synset.lemmas if lemma[:1].islower())
+
+    @cached_property
     def first_senses(self) -> dict[str, Synset]:
         """Key of a name → the synset that is its commonest sense."""
         first: dict[str, tuple[int, Synset]] = {}
@@ -155,11 +161,12 @@ class Nouns:
     def thing(self, synset_id: str) -> Thing:
         """A synset as a thing that others are compared with; towns are told apart by where they lie."""
         synset = self.synsets[synset_id]
-        kinds = self.closure(synset_id)
-        wholes = [lemma for above in self._followed(synset_id, _WHOLES) for lemma, _ in self.synsets[above].lemmas]
+        above = self.closure(synset_id)
+        kinds = above | {synset.lexname, *([FORMER] if _FORMER.match(synset.definition) else ())}
+        wholes = [lemma for whole in self._followed(synset_id, _WHOLES) for lemma, _ in self.synsets[whole].lemmas]
         names = [lemma for lemma, _ in synset.lemmas]
         return Thing(synset_id, names[0], synset.definition, (synset.lexname,), aliases=tuple(names[1:]),
-                     kinds=kinds | {synset.lexname, *([FORMER] if _FORMER.match(synset.definition) else ())}, place=keys_of(wholes) if kinds & CITY else frozenset(),
+                     kinds=kinds, place=keys_of(wholes) if above & CITY else frozenset(),
                      context=context_of(synset.definition, *wholes))
 
     def _followed(self, synset_id: str, relations: tuple[str, ...]) -> list[str]:

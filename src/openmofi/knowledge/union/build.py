@@ -179,8 +179,8 @@ def _tables_of(source: str | Path, base: KnowledgeBase | None, stack: ExitStack,
     export_kb(base, folder / "tables")
     exported = read_tables(folder / "tables")
     if not exists(base.path / RELATIONS_FILE):
-        _log.warning("%s keeps no relations: its entities have no place in the graph of the union. Give the tables that "
-                     "it was built of instead", source)
+        _log.warning("%s keeps no relations: its entities have no place in the graph of the union. Give the tables "
+                     "that it was built of instead", source)
         return exported
     relations = read_parquet(base.path / RELATIONS_FILE, RELATIONS, hint="Build the knowledge base again.")
     return SourceTables(exported.entities, exported.names, relations, exported.surfaces)
@@ -198,7 +198,7 @@ def _with_earlier(united: United, bases: Any) -> United:
 
 def _attributions(sources: Sequence[str | Path]) -> str:
     """What the sources say of where they come from, each once."""
-    texts = {}
+    texts: dict[str, None] = {}
     for source in sources:
         path = Path(source) / ATTRIBUTION
         if path.is_file():

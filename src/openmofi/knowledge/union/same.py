@@ -53,8 +53,8 @@ def kept_ids(same_as: Iterable[tuple[str, str]], known: pa.Array, where: str = "
     for kept, gone in same_as:
         for each in (kept, gone):
             if each not in there:
-                raise OpenMofiError(f"{where} names {each!r}, which is in none of the bases.{did_you_mean(each, there)}",
-                                    "Correct the identifier or leave the row out.")
+                raise OpenMofiError(f"{where} names {each!r}, which is in none of the bases."
+                                    f"{did_you_mean(each, there)}", "Correct the identifier or leave the row out.")
         if into.setdefault(gone, kept) != kept:
             raise OpenMofiError(f"{where} says of {gone!r} that it goes by {into[gone]!r} and by {kept!r}.",
                                 f"Say which is kept: {kept!r} same as {into[gone]!r}, or the other way round.")

@@ -161,8 +161,7 @@ def _names(parts: Sequence[Part], into: Mapping[str, str]) -> tuple[pa.Table, pa
 
 
 def _link_probability(names: pa.Table, surfaces: pa.Table) -> NDArray[np.float64]:
-    """Of each row of names, as `candidates.tabulate` understands surfaces: its own, else the least of its key, else 1.
-    """
+    """Of each row of names, as `candidates.tabulate` takes surfaces: its own, else the least of its key, else 1."""
     if not len(surfaces):
         return np.ones(len(names))
     given = dict(zip(surfaces.column("name").to_pylist(), surfaces.column("link_probability").to_pylist(), strict=True))
