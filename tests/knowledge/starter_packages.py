@@ -67,7 +67,9 @@ ARTICLES = (
     ("Turkey", "Country in West Asia", "Uncategorized"), ("Paris", "Capital city of France", "Uncategorized"),
     ("Michael Jordan", "American basketball player (born 1963)", "People"),
     ("Albert Einstein", "German-born physicist (1879–1955)", "People"),
-    ("Metropolis (1927 film)", "1927 film by Fritz Lang", "Arts"), ("The Time", "Newspaper", "Arts"), ("Nothing", "", "Arts"),
+    ("Metropolis (1927 film)", "1927 film by Fritz Lang", "Arts"), ("The Time", "Newspaper", "Arts"),
+    ("Dolphin", "Informal grouping", "Biology and health sciences"), ("Time (magazine)", "Journal", "Arts"),
+    ("Nothing", "", "Arts"),
 )
 ICONS = (("Apple", "https://www.apple.com/newsroom"), ("Jordan", "https://jumpman.example"),
          ("Kia", "https://press.kia.com/logo"), ("Cockpit", "https://cockpit-project.org"))
@@ -142,7 +144,8 @@ def _pycountry() -> dict[str, str]:
 
 def _geonames() -> dict[str, str]:
     tables = {
-        "countries": {code: {"name": {"TR": "Turkey"}.get(code, name), "continentcode": "XX"} for code, name in COUNTRIES},
+        "countries": {code: {"name": {"TR": "Turkey"}.get(code, name), "continentcode": "XX"}
+                      for code, name in COUNTRIES},
         "continents": {"XX": {"name": "Somewhere"}}, "us_states": {"TX": {"name": "Texas"}},
         "cities15000": {number: {"geonameid": int(number), "name": name, "countrycode": country, "admin1code": state,
                                  "population": population} for number, name, country, state, population in CITIES}}
@@ -158,7 +161,8 @@ def _articles() -> dict[str, str]:
 def _shops() -> dict[str, str]:
     items = [{"displayName": name, "id": f"{name}-{number}", "tags": {"brand": name, "brand:wikidata": known}}
              for known, name, _, _, entries in SHOPS for number in range(entries)]
-    return {"dist/json/nsi.min.json": json.dumps({"nsi": {"brands/shop/car": {"items": items}, "flags/x": {"items": []}}}),
+    return {"dist/json/nsi.min.json": json.dumps({"nsi": {
+                "brands/shop/car": {"items": items}, "flags/x": {"items": []}}}),
             "dist/wikidata/wikidata.min.json": json.dumps({"wikidata": {
                 known: {"label": name, "description": description, "officialWebsites": [site]}
                 for known, name, description, site, _ in SHOPS}}),

@@ -39,8 +39,8 @@ def packages_table(kb, name):
 
 
 @pytest.mark.parametrize(("gone", "kept"), [
-    ("country:GE", "wn:00001003-n"), ("enwiki:Georgia_(country)", "wn:00001003-n"), ("iso3166-2:US-GA", "wn:00001004-n"),
-    ("country:JO", "wn:00001005-n"), ("enwiki:Jordan", "wn:00001005-n"), ("country:TR", "wn:00001007-n"),
+    ("country:GE", "wn:00001003-n"), ("enwiki:Georgia_(country)", "wn:00001003-n"),
+    ("iso3166-2:US-GA", "wn:00001004-n"), ("country:JO", "wn:00001005-n"), ("enwiki:Jordan", "wn:00001005-n"), ("country:TR", "wn:00001007-n"),
     ("enwiki:Turkey", "wn:00001007-n"), ("geonames:1", "wn:00001010-n"), ("enwiki:Paris", "wn:00001010-n"),
     ("geonames:2", "wn:00001011-n"), ("enwiki:Apple", "wn:00001012-n"), ("enwiki:Apple_Inc.", "simple-icons:apple"),
     ("enwiki:Amazon_River", "wn:00001014-n"), ("enwiki:Amazon_(company)", "Q3"), ("country:GR", "wn:00001016-n"),
@@ -64,11 +64,17 @@ def test_a_name_alone_is_no_evidence(built, other):
     assert other in built[1]
 
 
+def test_an_article_about_a_word_is_left_to_wordnet(built):
+    assert "enwiki:Dolphin" not in built[1]
+    assert meanings(built[1], "time").keys() == {"wn:00001023-n", "enwiki:Time_(magazine)"}
+
+
 def test_counts_are_of_one_unit(built):
     kb = built[1]
     paris = meanings(kb, "Paris")
     # 9 tags and 1 for the first sense, 2.1 M people, an article; beside half a sense and 24,782 people.
-    assert paris["wn:00001010-n"] == pytest.approx((10 + 2.138551 + 1) / (10 + 2.138551 + 1 + 0.5 + 0.024782 + 0.1), 1e-4)
+    capital = 10 + 2.138551 + 1
+    assert paris["wn:00001010-n"] == pytest.approx(capital / (capital + 0.5 + 0.024782 + 0.1), 1e-4)
     assert meanings(kb, "Dolphin")["geonames:5"] == pytest.approx(0.1 * 0.02 / (1 + 0.1 * 0.02), 1e-3)
     assert kb.link_probability("Nice") == pytest.approx(3 / 33)
     assert kb.link_probability("the time") == pytest.approx(0.05)

@@ -215,7 +215,8 @@ def test_a_wrong_table_of_what_is_the_same_is_one_sentence(sources, rows, says):
 def test_what_cannot_be_joined_is_one_sentence(sources):
     a, kb = sources / "a", _built(sources, "b")
     for given_, more, says in (
-            ([kb, kb], {}, "are the same knowledge base"), ([kb, a], {"out": kb}, "is one of the bases that are joined"),
+            ([kb, kb], {}, "are the same knowledge base"),
+            ([kb, a], {"out": kb}, "is one of the bases that are joined"),
             ([], {}, "A union needs a knowledge base"), ([a], {"weights": [1, 2]}, "2 weights for 1"),
             ([a], {"weights": [0]}, "The weight 0 is not above 0"),
             ([a], {"same_as": a / "names.txt"}, r"names.txt is no table")):

