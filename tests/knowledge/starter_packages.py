@@ -49,6 +49,7 @@ SYNSETS = (
     ("00001020", 23, ("euro",), (("@", "00000013"),), "the monetary unit of the European Union"),
     ("00001021", 18, ("Einstein", "Albert_Einstein"), (("@i", "00000009"),), "physicist born in Germany"),
     ("00001022", 5, ("grey_heron", "Ardea_cinerea"), (("@", "00000007"),), "a heron of the Old World"),
+    ("00001024", 18, ("prince",), (("@", "00000009"),), "a male member of a royal family"),
     ("00001023", 24, ("time",), (), "an instance or occasion"),
 )
 SENSES = ("turkey%1:05:00:: 00001008 1 3", "time%1:28:00:: 00001023 1 9", "nice%3:00:00:: 00009999 1 30",
@@ -66,6 +67,7 @@ ARTICLES = (
     ("Georgia (country)", "Country in Eastern Europe", "Geography"), ("Jordan", "Country in West Asia", "Geography"),
     ("Turkey", "Country in West Asia", "Uncategorized"), ("Paris", "Capital city of France", "Uncategorized"),
     ("Michael Jordan", "American basketball player (born 1963)", "People"),
+    ("Prince (musician)", "American player (1958–2016)", "People"),
     ("Albert Einstein", "German-born physicist (1879–1955)", "People"),
     ("Metropolis (1927 film)", "1927 film by Fritz Lang", "Arts"), ("The Time", "Newspaper", "Arts"),
     ("Dolphin", "Informal grouping", "Biology and health sciences"), ("Time (magazine)", "Journal", "Arts"),

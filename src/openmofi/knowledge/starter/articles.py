@@ -8,6 +8,7 @@ import json
 import re
 from pathlib import Path
 
+from openmofi.knowledge.names import normalise
 from openmofi.knowledge.starter.packages import read_member
 from openmofi.knowledge.starter.things import CITY, Nouns, Thing, context_of, heads, keys_of, plain_title
 
@@ -35,8 +36,9 @@ def _article(title: str, description: str, topic: str, nouns: Nouns) -> Thing:
     kind = nouns.kind_of(description)
     lexname = _TOWN if direct & CITY else _FILES.get(topic) if topic == "People" or kind is None else kind.lexname
     kinds = direct | (CITY if direct & CITY else frozenset())
-    if lexname and len(nouns.by_key.get(next(iter(keys_of((name,))), ""), ())) == 1:
-        kinds |= {lexname}  # the name has one sense, and that is of the same file
+    # The name has one sense, and that is of the same file. Prince the musician is no prince: the title says so.
+    if lexname and not qualifier and len(nouns.by_key.get(normalise(name), ())) == 1:
+        kinds |= {lexname}
     if lexname == _PERSON and " " in name:
         kinds |= keys_of(("person",))
     company = _COMPANY.match(name)
@@ -54,7 +56,7 @@ def read_birds(package: Path, nouns: Nouns) -> list[Thing]:
         if row["avilist_taxon_rank"] != "species":
             continue
         latin, family = row["scientific_name"], row["avilist_family"]
-        above = nouns.by_key.get(next(iter(keys_of((family,)))), []) or [nouns.first_senses["bird"].id]
+        above = nouns.by_key.get(normalise(family), []) or [nouns.first_senses["bird"].id]
         description = f"bird of the family {family} ({latin})"
         things.append(Thing(row["avilist_avibase_id"], row["avilist_common_name"] or latin, description,
                             ("noun.animal", "bird"), aliases=(latin,), relations=(("hypernym", above[0]),),
