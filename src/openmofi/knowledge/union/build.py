@@ -14,9 +14,10 @@ import pyarrow as pa
 
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge.builders.build import BuildSettings, build_table
-from openmofi.knowledge.builders.source import SourceTables, read_tables, source_files, source_fingerprints
+from openmofi.knowledge.builders.source import SourceTables, source_files, source_fingerprints
 from openmofi.knowledge.store import KIND as BASE
 from openmofi.knowledge.store import KnowledgeBase
+from openmofi.knowledge.union.read import read_whole
 from openmofi.knowledge.union.same import read_same_as
 from openmofi.knowledge.union.tables import Part, United, unite
 from openmofi.knowledge.upkeep.diff import REDIRECTS, REDIRECTS_FILE
@@ -174,10 +175,10 @@ def _longest(base: KnowledgeBase) -> int:
 
 def _tables_of(source: str | Path, base: KnowledgeBase | None, stack: ExitStack, out: str | Path) -> SourceTables:
     if base is None:
-        return read_tables(source)
+        return read_whole(source)
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=Path(out).resolve().parent, prefix=".export-")))
     export_kb(base, folder / "tables")
-    exported = read_tables(folder / "tables")
+    exported = read_whole(folder / "tables")
     if not exists(base.path / RELATIONS_FILE):
         _log.warning("%s keeps no relations: its entities have no place in the graph of the union. Give the tables "
                      "that it was built of instead", source)

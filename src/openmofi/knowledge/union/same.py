@@ -10,6 +10,7 @@ import pyarrow as pa
 from openmofi.config import did_you_mean
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge.builders.tables import FORMATS, Columns, read_columns, refusal
+from openmofi.knowledge.union.read import rows_of
 
 SAME_AS = pa.schema([("id", pa.string()), ("same_as", pa.string())])
 """same_as: the entity that one base knows as `same_as` goes by `id` from now on."""
@@ -27,14 +28,15 @@ def read_same_as(path: str | Path) -> list[tuple[str, str]]:
         raise OpenMofiError(f"{path} is no table.", f"Give a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file with the "
                             "columns 'id' and 'same_as'.")
     read = read_columns(Path(path), _COLUMNS)
-    rows = list(zip(*(read.table.column(name).to_pylist() for name in SAME_AS.names), strict=True))
-    empty = [row for row, pair in enumerate(rows) if not all(pair)]
+    rows = rows_of(read)
+    pairs = list(zip(*(rows.column(name).to_pylist() for name in SAME_AS.names), strict=True))
+    empty = [row for row, pair in enumerate(pairs) if not all(pair)]
     problems = list(read.problems)
     if empty:
         problems.append(read.problem(empty, "an identifier is empty", "Fill it or leave the row out."))
     if problems:
         raise refusal(str(path), problems)
-    return rows
+    return pairs
 
 
 def kept_ids(same_as: Iterable[tuple[str, str]], known: pa.Array, where: str = "The table") -> dict[str, str]:
