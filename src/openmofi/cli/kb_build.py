@@ -80,12 +80,12 @@ def starter(
     WordNet's nouns, countries, cities, languages, currencies, brands, birds, and what Wikipedia lists as vital: people,
     works, landmarks. Sources and licences: ATTRIBUTION.md in OUT, docs/knowledge-base.md.
     """
-    from openmofi.knowledge import BuildSettings, build_starter
+    import openmofi
     from openmofi.progress import shown_progress
 
     with shown_progress(not as_json) as progress:
-        manifest = build_starter(out, BuildSettings(candidates=candidates), folder=folder, progress=progress,
-                                 restart=restart)
+        manifest = openmofi.build_starter(out, folder=folder, candidates=candidates, progress=progress,
+                                          restart=restart).manifest
     print_manifest_facts({**manifest.counts, "fingerprint": manifest.fingerprint}, as_json)
 
 

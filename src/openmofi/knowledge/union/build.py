@@ -38,6 +38,7 @@ from openmofi.storage import (
     write_table,
     write_text,
 )
+from openmofi.storage.manifest import MANIFEST
 
 _log = logging.getLogger(__name__)
 ATTRIBUTION = "ATTRIBUTION.md"
@@ -165,7 +166,7 @@ def _checked_weights(sources: Sequence[str | Path], weights: Sequence[float] | N
 
 
 def _is_base(source: str | Path) -> bool:
-    return exists(f"{source}/manifest.json") and read_manifest(source).kind == BASE
+    return exists(f"{source}/{MANIFEST}") and read_manifest(source).kind == BASE
 
 
 def _longest(base: KnowledgeBase) -> int:
