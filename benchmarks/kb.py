@@ -1,4 +1,4 @@
-"""What reading Wikidata's dumps costs beside bare decompression, and what the joins take; on generated dumps.
+"""What reading Wikidata's dumps costs beside bare decompression, what the joins take, and the build of a base.
 
 Items are those of the tests' generator, some hundreds that are written again and again under other ids: what parsing
 does is the same, what compression reaches is more than with the real dump. Contenders take turns:
@@ -6,8 +6,9 @@ does is the same, what compression reaches is more than with the real dump. Cont
 - `bare`: the blocks of lines decompressed and split, and nothing else;
 - `read`: `read_parts`, with a process a core.
 
-The peak of memory is the parent's and the largest worker's, of a process of its own. `kb build`'s last step, which
-holds all names and entities in memory, is not in it.
+The peak of memory is the parent's and the largest worker's, of a process of its own. The build is measured from tables
+(`big_base.py`), each size in a process of its own. `--only building` leaves the figures of reading as they are in
+`results/kb.json`, and the other way about.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import big_base
 import harness
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/knowledge/wikidata"))
@@ -102,31 +105,79 @@ def joined(folder: Path, memory: str) -> dict[str, float]:
     return {"names": names, "seconds": seconds, "per_million": 1e6 * seconds / names}
 
 
+def reading(root: Path, items: int, rounds: int, memory: str) -> tuple[list[harness.Row], dict[str, float]]:
+    """Dumps of so many items, read and joined."""
+    rows, ratios = list[harness.Row](), dict[str, float]()
+    write_lines(root / "all.json", items)
+    mebibytes = (root / "all.json").stat().st_size / 2**20
+    for kind, dump in compress(root / "all.json").items():
+        packed = mebibytes * 2**20 / dump.stat().st_size
+        turns = harness.measure(
+            f"{kind}: {items:,} items, {packed:.0f}:1",
+            {"bare": partial(bare, dump), "read": partial(read, dump, root / "parts")}, mebibytes, rounds, "MiB",
+            warm_up=False)
+        rows += [{"kind": kind, **row} for row in turns.values()]
+        ratios[f"{kind}_over_bare"] = turns["read"]["ratio"]
+    ratios |= peaks(root / "all.json.gz", root / "peak")
+    join = joined(root / "parts", memory)
+    rows.append({"kind": "joins", **join})
+    return rows, ratios | {"join_seconds_per_million_names": join["per_million"]}
+
+
+def building(root: Path, sizes: Sequence[int], memory: str, nodes: int) -> tuple[list[harness.Row], dict[str, float]]:
+    """Bases of so many entities within a memory; vectors of so many nodes; opening at ten million entities."""
+    rows, kb = list[harness.Row](), root / "kb"
+    for size in sizes:
+        source = big_base.write_tables(root / "tables", size)
+        shutil.rmtree(kb, ignore_errors=True)
+        rows.append({"kind": "build", **big_base.apart("build", source, kb, memory)})
+        print(rows[-1], flush=True)
+        shutil.rmtree(source)
+    trie, vectors = big_base.apart("trie", kb), big_base.apart("project", nodes, 8)
+    big_base.widen(kb, root / "wide", 10_000_000)
+    opened = big_base.apart("open_base", root / "wide")
+    rows += [{"kind": "trie", **trie}, {"kind": "project", **vectors}, {"kind": "open", **opened}]
+    last = rows[len(sizes) - 1]
+    return rows, {
+        "peak_over_budget": max(row["peak_over_budget"] for row in rows[:len(sizes)]),
+        "build_cpu_s_per_million_entities": 1e6 * last["cpu_s"] / last["entities"],
+        "trie_bytes_per_key": trie["bytes_per_key"], "trie_us_per_key": trie["us_per_key"],
+        "projection_bytes_per_node": vectors["bytes_per_node"], "open_ms": opened["open_ms"],
+        "id_rows_per_second": opened["rows_per_s"]}
+
+
 def main() -> None:
     """Measure and write `results/kb.json`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=("reading", "building"))
     parser.add_argument("--items", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory", default="2GB")
+    parser.add_argument("--entities", type=int, nargs="+", default=[250_000, 500_000, 1_000_000])
+    parser.add_argument("--build-memory", default="1GB")
+    parser.add_argument("--nodes", type=int, default=2_000_000)
     arguments = parser.parse_args()
     Path("runs").mkdir(exist_ok=True)
+    rows, ratios = list[harness.Row](), dict[str, float]()
     with tempfile.TemporaryDirectory(dir="runs") as name:
-        root, rows, ratios = Path(name).resolve(), list[harness.Row](), dict[str, float]()
-        write_lines(root / "all.json", arguments.items)
-        mebibytes = (root / "all.json").stat().st_size / 2**20
-        for kind, dump in compress(root / "all.json").items():
-            packed = mebibytes * 2**20 / dump.stat().st_size
-            turns = harness.measure(
-                f"{kind}: {arguments.items:,} items, {packed:.0f}:1",
-                {"bare": partial(bare, dump), "read": partial(read, dump, root / "parts")}, mebibytes,
-                arguments.rounds, "MiB", warm_up=False)
-            rows += [{"kind": kind, **row} for row in turns.values()]
-            ratios[f"{kind}_over_bare"] = turns["read"]["ratio"]
-        ratios |= peaks(root / "all.json.gz", root / "peak")
-        join = joined(root / "parts", arguments.memory)
-        rows.append({"kind": "joins", **join})
-        ratios["join_seconds_per_million_names"] = join["per_million"]
+        root = Path(name).resolve()
+        parts = {"reading": partial(reading, root, arguments.items, arguments.rounds, arguments.memory),
+                 "building": partial(building, root, arguments.entities, arguments.build_memory, arguments.nodes)}
+        for part, measured in parts.items():
+            more, figures = measured() if arguments.only in (None, part) else kept(part)
+            rows, ratios = rows + more, ratios | figures
     harness.write_result("kb", rows, ratios)
+
+
+def kept(part: str) -> tuple[list[harness.Row], dict[str, float]]:
+    """What the last run measured of a part."""
+    path = harness.RESULTS / "kb.json"
+    last = json.loads(path.read_text("utf-8")) if path.exists() else {"rows": [], "ratios": {}}
+    of_building = ("build", "trie", "project", "open")
+    figures = ("peak_over_budget", "build_cpu_s_per_million_entities", "trie_bytes_per_key", "trie_us_per_key",
+               "projection_bytes_per_node", "open_ms", "id_rows_per_second")
+    return ([row for row in last["rows"] if (row["kind"] in of_building) == (part == "building")],
+            {name: value for name, value in last["ratios"].items() if (name in figures) == (part == "building")})
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def load_encoder(spec: str, *, device: str = "auto", precision: str = "fp32") ->
 
 
 def build_kb(builder: Literal["table", "wordnet"], source: Folder, out: Folder, *, candidates: int = 30,
-             restart: bool = False) -> KnowledgeBase:
+             memory: str = "4GB", restart: bool = False) -> KnowledgeBase:
     """Build a knowledge base; the same source gives the same bytes.
 
     Args:
@@ -56,15 +56,17 @@ def build_kb(builder: Literal["table", "wordnet"], source: Folder, out: Folder, 
         source: what it is built of.
         out: its folder.
         candidates: most entities that a name keeps.
+        memory: that the build may use, such as `8GB`; the rest is on disk, in `out`.
         restart: see the head of this module.
 
     Raises:
-        OpenMofiError: the source is missing or damaged.
+        UsageError: `memory` is no size, or too little.
+        OpenMofiError: the source is missing or damaged, or needs more memory; the disk is full.
     """
     from openmofi.knowledge import BuildSettings, KnowledgeBase, build_table, build_wordnet
 
     build = build_wordnet if builder == "wordnet" else build_table
-    build(source, out, BuildSettings(candidates=candidates), restart=restart)
+    build(source, out, BuildSettings(candidates=candidates), memory=memory, restart=restart)
     return KnowledgeBase.open(out)
 
 
@@ -111,7 +113,7 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
         kb: a knowledge base or its folder.
         encoder: an `Encoder`, a spec, or one of your own (see `openmofi.encoders.as_encoder`).
         out: folder of the labels.
-        detector: `gazetteer`, `spacy` or `gazetteer+spacy`.
+        detector: `gazetteer`, `spacy[:MODEL]`, `gliner:MODEL[?types=A,B]`, or several, as in `gazetteer+spacy`.
         linker: `coherence`, `prior` or `fusion:PATH`.
         threshold: accept from this calibrated probability on, 0..1.
         target_precision: choose the threshold for this expected precision instead.

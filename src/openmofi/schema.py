@@ -12,8 +12,9 @@ from enum import StrEnum
 import pyarrow as pa
 
 SCHEMA_VERSION = 1
-KIND_VERSIONS = {"labels": 2}
-"""Versions of the kinds of folders (`Manifest.kind`) whose tables have changed since; labels 2: mentions have reasons.
+KIND_VERSIONS = {"labels": 2, "knowledge_base": 2}
+"""Versions of the kinds of folders (`Manifest.kind`) whose tables have changed since; labels 2: mentions have reasons;
+knowledge bases 2: several record batches, identifiers as numbers.
 """
 
 

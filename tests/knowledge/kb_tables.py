@@ -18,11 +18,12 @@ DEFAULT_RELATIONS = (
 )
 
 
-def write_source(folder: Path, ids=ENTITY_IDS, names=DEFAULT_NAMES, relations=DEFAULT_RELATIONS, surfaces=()) -> Path:
+def write_source(folder: Path, ids=ENTITY_IDS, names=DEFAULT_NAMES, relations=DEFAULT_RELATIONS, surfaces=(),
+                 types=None) -> Path:
     ids = list(ids)
     write_table(folder / "entities.parquet", pa.table(
-        [ids, [str(i).title() for i in ids], [f"the {i}" for i in ids], [["thing"]] * len(ids), [1.0] * len(ids)],
-        schema=ENTITIES))
+        [ids, [str(i).title() for i in ids], [f"the {i}" for i in ids], types or [["thing"]] * len(ids),
+         [1.0] * len(ids)], schema=ENTITIES))
     write_table(folder / "names.parquet", _table(names, NAMES))
     if relations:
         write_table(folder / "relations.parquet", _table(relations, RELATIONS))

@@ -1,6 +1,6 @@
 import hashlib
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +12,8 @@ from kb_tables import DEFAULT_NAMES, ENTITY_IDS, write_source
 
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import BuildSettings, KnowledgeBase, ProjectionSettings, build_table, normalise
-from openmofi.knowledge.candidates import tabulate
-from openmofi.schema import NAMES, SURFACES
+from openmofi.knowledge.candidates import COUNTED, candidate_lists
 from openmofi.storage import write_table
-
-
-def names_table(rows):
-    return pa.table([list(column) for column in zip(*rows, strict=True)], schema=NAMES)
 
 
 def digest(folder: Path) -> dict[str, str]:
@@ -31,36 +26,78 @@ ROWS = st.lists(st.tuples(
     st.sampled_from(ENTITY_IDS), st.integers(1, 9).map(float)), min_size=1, max_size=60)
 
 
-@given(rows=ROWS, limit=st.integers(1, 8))
-@settings(max_examples=200)
-def test_candidate_arrays_equal_a_plain_count(rows, limit):
+@given(rows=ROWS, limit=st.integers(1, 8), size=st.integers(1, 70))
+@settings(max_examples=200, derandomize=True)
+def test_candidate_lists_equal_a_plain_count_however_they_are_cut_into_parts(rows, limit, size):
     counts = defaultdict(lambda: defaultdict(float))
     for name, entity, count in rows:
         if normalise(name):
             counts[normalise(name)][ENTITY_IDS.index(entity)] += count
-    if not counts:
-        with pytest.raises(OpenMofiError):
-            tabulate(names_table(rows), pa.array(ENTITY_IDS), SURFACES.empty_table(), limit)
-        return
-    table = tabulate(names_table(rows), pa.array(ENTITY_IDS), SURFACES.empty_table(), limit)
-    assert set(table.names.keys()) == set(counts)
-    assert table.offsets[-1] == len(table.rows)
-    for key, of_key in counts.items():
-        span = slice(*table.offsets[table.names[key]:table.names[key] + 2])
+    counted = pa.Table.from_pylist(sorted(
+        ({"key": normalise(name), "row": ENTITY_IDS.index(entity), "count": count, "occurrences": 2 * count}
+         for name, entity, count in rows if normalise(name)), key=lambda row: tuple(row.values())), COUNTED)
+    parts = [counted.slice(start, size) for start in range(0, len(counted), size)]
+    found = [*candidate_lists(iter(parts), limit)]
+    lists = [row for table, _ in found for row in table.to_pylist()]
+    assert [row["key"] for row in lists] == sorted(counts)
+    for row in lists:
+        of_key = counts[row["key"]]
         expected = sorted(of_key.items(), key=lambda item: (-item[1], item[0]))[:limit]
-        assert table.rows[span].tolist() == [row for row, _ in expected]
-        total = sum(of_key.values())
-        assert table.commonness[span].tolist() == pytest.approx([count / total for _, count in expected])
-        assert table.link_probability[table.names[key]] == 1.0
-    assert table.unnameable == sum(not normalise(name) for name, _, _ in rows)
+        assert row["rows"] == [entity for entity, _ in expected]
+        assert row["commonness"] == pytest.approx([count / sum(of_key.values()) for _, count in expected])
+        assert row["link_probability"] == 0.5
+    assert sum(cut for _, cut in found) == sum(max(len(of_key) - limit, 0) for of_key in counts.values())
 
 
-def test_link_probability_is_mentions_over_occurrences_of_all_spellings():
-    names = names_table([("May", "bird", 3.0), ("may", "tool", 1.0), ("march", "tool", 2.0)])
-    surfaces = pa.table([["May", "may", "March"], [0.5, 0.1, 0.25]], schema=SURFACES)
-    table = tabulate(names, pa.array(ENTITY_IDS), surfaces, 30)
-    assert table.link_probability[table.names["may"]] == pytest.approx(4 / (3 / 0.5 + 1 / 0.1))
-    assert table.link_probability[table.names["march"]] == pytest.approx(0.25)
+def test_a_base_has_the_candidates_of_a_plain_count(tmp_path):
+    """Through the files, the joins and the trie; names of a key in several spellings and in no order."""
+    draw = random.Random(3)
+    spelt = [f"{word}{end}" for word in ("apple", "Java", "java island", "りんご", "c++") for end in ("", "s", "!")]
+    names = [(draw.choice([*spelt, "!!"]), draw.choice(ENTITY_IDS), float(draw.randint(1, 9))) for _ in range(500)]
+    names += [(f"name {number}", draw.choice(ENTITY_IDS), 1.0) for number in range(3000)]
+    build_table(write_source(tmp_path / "s", names=names), tmp_path / "kb", BuildSettings(candidates=4))
+    kb = KnowledgeBase.open(tmp_path / "kb")
+    counts = defaultdict(Counter)
+    for name, entity, count in names:
+        counts[normalise(name)][ENTITY_IDS.index(entity)] += count
+    unnameable = counts.pop("").total() and sum(not normalise(name) for name, _, _ in names)
+    for row, entity in enumerate(ENTITY_IDS):
+        counts[entity].setdefault(row, 1.0)
+    assert set(kb.names.keys()) == set(counts)
+    for key, of_key in counts.items():
+        expected = sorted(of_key.items(), key=lambda item: (-item[1], item[0]))[:4]
+        found = kb.candidates(key)
+        assert found.rows.tolist() == [row for row, _ in expected]
+        assert found.priors.tolist() == pytest.approx([count / of_key.total() for _, count in expected])
+        assert kb.link_probability(key) == 1.0
+    of = kb.manifest.counts
+    assert (of["unnameable"], of["names"]) == (unnameable, len(counts))
+    assert of["cut"] == sum(max(len(of_key) - 4, 0) for of_key in counts.values())
+    assert of["candidates"] == sum(min(len(of_key), 4) for of_key in counts.values())
+    assert of["ambiguous_names"] == sum(len(of_key) > 1 for of_key in counts.values())
+
+
+@pytest.mark.parametrize("kind", ["names", "nothing"])
+def test_a_source_without_a_nameable_name_is_refused(tmp_path, kind):
+    source = write_source(tmp_path / "s", ids=["!!"], names=[("!?", "!!", 1.0)], relations=())
+    if kind == "nothing":
+        (source / "names.parquet").unlink()
+    with pytest.raises(OpenMofiError, match="No name of the source has a letter or a digit"):
+        build_table(source, tmp_path / "kb")
+    assert not (tmp_path / "kb").exists()
+
+
+def test_link_probability_is_mentions_over_occurrences_of_all_spellings(tmp_path):
+    """A spelling has its own row's, else the least of its key's, else 1; of a name's rows the first counts."""
+    names = [("May", "bird", 3.0), ("may", "tool", 1.0), ("MAY", "steel", 2.0), ("march", "tool", 2.0),
+             ("april", "tool", 1.0)]
+    surfaces = [("May", 0.5), ("may", 0.1), ("March", 0.25), ("May", 0.9), ("April", 0.0), ("unheard of", 0.5)]
+    build_table(write_source(tmp_path / "s", names=names, surfaces=surfaces), tmp_path / "kb")
+    kb = KnowledgeBase.open(tmp_path / "kb")
+    assert kb.link_probability("may") == pytest.approx(6 / (3 / 0.5 + 1 / 0.1 + 2 / 0.1))
+    assert kb.link_probability("march") == pytest.approx(0.25)
+    assert kb.link_probability("april") == pytest.approx(1e-6)
+    assert kb.link_probability("stork") == 1.0
 
 
 def test_two_builds_are_the_same_bytes(tmp_path):

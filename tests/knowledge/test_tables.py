@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from kb_tables import DEFAULT_NAMES, ENTITY_IDS, write_source
 
 from openmofi.errors import OpenMofiError
-from openmofi.knowledge import KnowledgeBase, build_table
-from openmofi.knowledge.builders.source import COLUMNS, checked, read_source, source_files, source_fingerprints
+from openmofi.knowledge import KnowledgeBase, build_table, check_table
+from openmofi.knowledge.builders.source import COLUMNS, read_source, source_files, source_fingerprints
 from openmofi.knowledge.builders.tables import read_columns
 from openmofi.storage import write_table
 
@@ -19,8 +19,18 @@ ENTITIES = "id,name,description,types,popularity\n1,Grey crane,\"a bird, \"\"gre
 
 def message(source) -> str:
     with pytest.raises(OpenMofiError) as caught:
-        checked(read_source(source))
+        build_table(source, source / "refused")
+    assert not (source / "refused").exists()
     return str(caught.value)
+
+
+def read_table(source, name: str) -> pa.Table:
+    return pa.concat_tables(read_source(source).tables[name].blocks())
+
+
+def built(source) -> KnowledgeBase:
+    build_table(source, source / "kb")
+    return KnowledgeBase.open(source / "kb")
 
 
 @pytest.fixture
@@ -80,7 +90,7 @@ def write_rows(path, rows, schema):
 
 def test_columns_in_any_order_case_and_with_spaces(tmp_path):
     (tmp_path / "entities.csv").write_text(" Name , ID\n Elbe , 7 \n\n , \nPort, 8\n")
-    entities = checked(read_source(tmp_path)).entities
+    entities = read_table(tmp_path, "entities")
     assert entities.column("id").to_pylist() == ["7", "8"]
     assert entities.column("name").to_pylist() == ["Elbe", "Port"]
 
@@ -90,24 +100,27 @@ def test_parquet_may_leave_optional_columns_and_values_out(tmp_path):
         "name": ["Elbe", "Port"], "id": ["1", "2"], "types": [["river", None], None],
         "aliases": ["the Elbe|Labe", None], "extra": [1, 2]}))
     write_table(tmp_path / "names.parquet", pa.table({"name": ["harbour"], "entity": ["2"]}))
-    tables = checked(read_source(tmp_path))
-    assert tables.entities.column("types").to_pylist() == [["river"], []]
-    assert tables.names.to_pylist() == [
-        {"name": name, "entity": entity, "count": 1.0} for name, entity in (
-            ("harbour", "2"), ("Elbe", "1"), ("Port", "2"), ("the Elbe", "1"), ("Labe", "1"))]
+    kb = built(tmp_path)
+    assert [entity.types for entity in map(kb.entity, (0, 1))] == [("river",), ()]
+    assert {name: kb.lookup(name)["candidates"][0]["prior"] for name in kb.names} == dict.fromkeys(
+        ("harbour", "elbe", "port", "the elbe", "labe"), 1.0)
+    assert kb.names_of("1") == ["elbe", "labe", "the elbe"]
 
 
 def test_own_names_add_nothing_where_the_names_have_them(tmp_path):
     """So the bases of sources that name everything, such as WordNet and the sample world, stay as they were."""
     names = [*DEFAULT_NAMES, *((f"{entity}S".upper(), entity, 2.0) for entity in ENTITY_IDS)]
-    source = read_source(write_source(tmp_path, names=names))
-    assert checked(source).names.equals(source.table("names"))
+    assert check_table(write_source(tmp_path, names=names))["counts"]["own_names_and_aliases_added"] == 0
 
 
 def test_own_names_are_added_once_and_without_letters_not_at_all(tmp_path):
     (tmp_path / "entities.csv").write_text("id,name,aliases\n1,Elbe,elbe|ELBE|Labe\n2,!!,??\n")
     (tmp_path / "names.csv").write_text("name,entity,count\nlabe,1,5\nElbe,2,1\n")
-    assert checked(read_source(tmp_path)).names.to_pylist()[2:] == [{"name": "Elbe", "entity": "1", "count": 1.0}]
+    kb = built(tmp_path)
+    assert kb.candidates("elbe").priors.tolist() == [0.5, 0.5]
+    assert kb.candidates("labe").priors.tolist() == [1.0]
+    assert set(kb.names.keys()) == {"elbe", "labe"}
+    assert check_table(tmp_path)["counts"]["own_names_and_aliases_added"] == 1
 
 
 @pytest.mark.parametrize(("file", "content", "says"), [
@@ -204,4 +217,4 @@ def test_any_bytes_are_a_table_or_a_problem(tmp_path_factory, content, suffix):
     path.write_bytes(content)
     read = read_columns(path, COLUMNS["entities"])
     assert read.problems or read.given
-    assert read.table.schema.names == COLUMNS["entities"].schema.names
+    assert all(block.schema == COLUMNS["entities"].schema for block in read.blocks())

@@ -11,7 +11,7 @@ from openmofi.mentions import GazetteerDetector, GazetteerSettings
 
 NAMES = ("crane", "hot dog", "hot", "dog", "new york", "new york city", "york city hall", "a b c", "b", "a b",
          "ice-cream", "T-Shirt", "c++", "the", "bird of prey", "1984", "2 cats", "りんご", "犬", "ん", "café",
-         "rare thing", "x", "Ox")
+         "rare thing", "x", "Ox", "a b a b a b c", "b a b a b a b hall", "株式会社", "株", "1 2 cats")
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +47,8 @@ def surfaces(kb, text, **settings):
     ("2 cats, 3 cats", ["2 cats"]),
     ("rare things", []),
     ("birds of prey", ["birds of prey"]),
+    ("A B, a b: a-b C", ["A B, a b: a-b C"]),
+    ("1½ cats, ½ cats", ["½ cats"]),
     ("", []),
     ("   \n\t", []),
 ])
@@ -69,7 +71,7 @@ def brute_force(kb, text, settings):
             start, end = places[first][0], places[last][1]
             key = normalise(text[start:end])
             usable = (key in kb.names and key not in settings.stop_names and any(map(str.isalpha, key))
-                      and (len(key) > 1 or key == "犬")
+                      and (len(key) > 1 or key in "犬株")
                       and kb.link_probability(text[start:end]) >= settings.min_link_probability)
             if usable:
                 found.append((start, end))
@@ -81,7 +83,7 @@ def brute_force(kb, text, settings):
 
 PIECES = ["crane", "Hot", "dogs", "dog", "new", "New York", "york", "city", "hall", "a", "b", "c", "c++", "ICE",
           "cream", "T", "shirt", "the", "rare", "things", "りんご", "犬", "ん", "cafés", "1984", "2", "cats",
-          "x", "bird", "of", "prey", "½", "dog's", "🙂", ".jpg", "_", "oxen"]
+          "x", "bird", "of", "prey", "½", "dog's", "🙂", ".jpg", "_", "oxen", "a b a b", "株", "會社", "\u200d", "é"]
 
 
 @given(pieces=st.lists(st.tuples(st.sampled_from(PIECES), st.sampled_from([" ", "-", ", ", "_", "'", "", "\n"]))))

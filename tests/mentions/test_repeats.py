@@ -167,3 +167,9 @@ def test_ngrams_stay_within_their_text():
     assert words.ngrams(3)[1].tolist() == [0, 4, 5]
     assert words.ngrams(2)[1].tolist() == [0, 1, 4, 5, 6]
     assert len(np.unique(np.concatenate([words.ngrams(2)[0], words.ngrams(3)[0]]))) == 8
+
+
+def test_cells_that_are_full_stay_full():
+    merge, most = RepeatMerge(10, 10), 2**32 - 1
+    first, second = np.array([[1, most - 1, most]], np.uint32), np.array([[2, 5, 1]], np.uint32)
+    assert merge.combined(first, second).tolist() == [[3, most, most]]

@@ -12,6 +12,7 @@ import pytest
 from object_store import object_store, used
 
 from openmofi.errors import OpenMofiError
+from openmofi.mentions.repeats import RepeatMerge, summary
 from openmofi.storage import (
     Outputs,
     Shard,
@@ -21,6 +22,7 @@ from openmofi.storage import (
     file_fingerprint,
     finish_manifest,
     read_arrow,
+    two_pass,
     write_arrow,
     write_json,
     write_table,
@@ -30,6 +32,7 @@ from openmofi.storage.atomic import footers, table_footer, whole
 from openmofi.storage.folders import local_folder, written_folder
 from openmofi.storage.shards import take_fingerprints
 from openmofi.storage.store_lock import StoreLock
+from openmofi.storage.two_pass import merged, merged_in_tasks
 
 pytestmark = pytest.mark.slow
 
@@ -277,3 +280,22 @@ def test_waiting_for_a_lock_polls_slowly(store, monkeypatch):
     with claim() as manifest:
         assert not manifest.finished
     assert waits == [5.0] * 3
+
+
+def test_what_a_corpus_repeats_is_merged_in_a_store(store, monkeypatch):
+    monkeypatch.setattr(two_pass, "PART", 2)
+    monkeypatch.setattr(two_pass, "TOGETHER", 2)
+    shards = [Shard("", str(number)) for number in range(9)]
+    texts = "one and the same text of many"
+    parts = [summary([f"{texts} {number % 2}"] * 4, [f"{4 * number + row:016x}" for row in range(4)])
+             for number in range(9)]
+
+    def blocks(shards):
+        return [parts[int(shard.name)] for shard in shards]
+
+    merge = RepeatMerge(36, sum(map(len, parts)))
+    found = merged_in_tasks(merge, blocks, shards, "s3://data/repeats.parts",
+                            lambda _, factory, tasks: [factory()(task) for task in tasks])
+    assert len(found)
+    assert found.equals(merged(merge, lambda: parts))
+    assert not store.listed("repeats.parts")

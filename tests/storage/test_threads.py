@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openmofi.engine import LocalEngine, Quiet
 from openmofi.errors import OpenMofiError
 from openmofi.storage import Shard, file_fingerprint
 from openmofi.storage.shards import take_fingerprints
@@ -56,3 +57,50 @@ def test_fingerprints_are_those_that_each_shard_would_take(tmp_path):
     assert shards[7].fingerprint == file_fingerprint(tmp_path / "7.tar")
     with pytest.raises(OpenMofiError, match="cannot be read"):
         take_fingerprints([Shard(str(tmp_path / "none.tar"), "none")])
+
+
+def test_fingerprints_of_many_shards_are_taken_in_tasks(tmp_path):
+    (tmp_path / "a.tar").write_bytes(b"a" * 10)
+    (tmp_path / "b.tar").write_bytes(b"b" * (3 << 20))
+    shards = [Shard(str(tmp_path / f"{'ab'[number % 2]}.tar"), str(number)) for number in range(1500)]
+    begun = []
+
+    def run(factory, tasks):
+        begun.append(len(tasks))
+        return LocalEngine().run(factory, tasks, Quiet())
+
+    take_fingerprints(shards, run)
+    assert begun == [6]
+    assert {(shard.path, vars(shard)["fingerprint"]) for shard in shards} == {
+        (str(path), file_fingerprint(path)) for path in tmp_path.iterdir()}
+    missing = [Shard(str(tmp_path / "none.tar"), str(number)) for number in range(1500)]
+    with pytest.raises(OpenMofiError, match=r"none\.tar cannot be read"):
+        take_fingerprints(missing, run)
+
+
+def test_a_large_file_is_read_again_only_where_it_has_changed(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENMOFI_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    path, read = tmp_path / "a.tar", []
+    monkeypatch.setattr("openmofi.storage.shards.file_fingerprint",
+                        lambda path: read.append(path) or file_fingerprint(path))
+
+    def taken(name, content, age):
+        if content:
+            path.write_bytes(content)
+        monkeypatch.setattr("time.time", lambda: path.stat().st_ctime + age)
+        shard = Shard(name, "a")
+        take_fingerprints([shard])
+        assert shard.fingerprint == file_fingerprint(path)
+        return len(read)
+
+    large = b"a" * (3 << 20)
+    assert taken("a.tar", large, age=10) == 1
+    assert taken("a.tar", b"", age=10) == 1
+    assert taken(str(path), b"", age=10) == 1, "it is known by where it is"
+    # Another content of that size, which nothing but the time of its change tells.
+    assert taken("a.tar", large[:-1] + b"b", age=10) == 2
+    assert taken("a.tar", large, age=1) == 3, "it may be changed again within a tick of the clock"
+    assert taken("a.tar", b"", age=1) == 4
+    assert taken("a.tar", b"small", age=10) == 5
+    assert taken("a.tar", b"", age=10) == 6

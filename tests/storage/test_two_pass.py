@@ -49,6 +49,7 @@ def test_parts_do_not_matter(tmp_path_factory, corpus, size):
     folder = tmp_path_factory.mktemp("parts")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(two_pass, "PART", size)
+        patch.setattr(two_pass, "TOGETHER", 3)
         found = merged_in_tasks(Repeated(), numbers_of, shards, str(folder / "x"),
                                 lambda _, factory, tasks: [factory()(task) for task in tasks])
     assert found["number"].to_pylist() == expected == merged(Repeated(), lambda: corpus)["number"].to_pylist()
@@ -66,4 +67,4 @@ def test_many_shards_are_few_tasks_of_an_engine(tmp_path):
 
     found = merged_in_tasks(Repeated(), numbers_of, shards, str(tmp_path / "x"), run)
     assert found["number"].to_pylist() == list(range(7))
-    assert begun == [("count", 16), ("collect", 16)]
+    assert begun == [("count", 16), ("combine", 2), ("collect", 16)]

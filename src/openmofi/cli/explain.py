@@ -19,7 +19,8 @@ def explain(
     kb: Annotated[str, typer.Option(help="Folder of the knowledge base.")],
     encoder: Annotated[str, typer.Option(help="Image–text encoder.")],
     calibration: Annotated[Path | None, typer.Option(help="A label job's calibration.json.")] = None,
-    detector: Annotated[str, typer.Option(help="gazetteer, spacy or gazetteer+spacy.")] = "gazetteer",
+    detector: Annotated[str, typer.Option(
+        help="gazetteer, spacy[:MODEL], gliner:MODEL[?types=A,B]; several joined by +.")] = "gazetteer",
     linker: Annotated[str, typer.Option(help="coherence, prior or fusion:PATH.")] = "coherence",
     threshold: Annotated[float, typer.Option(help="Accept from this calibrated probability on.")] = 0.8,
     template: Annotated[str, typer.Option(help="Entity text for the encoder.")] = "{name}: {description}",

@@ -16,6 +16,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 _Source = Annotated[Path, typer.Argument(parser=input_path, help="What to build it of.", metavar="SRC")]
 _Out = Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the knowledge base.")]
 _Candidates = Annotated[int, typer.Option(min=1, help="Most entities a name keeps.")]
+_Memory = Annotated[str, typer.Option(help="That the build may use; the rest is on disk, in OUT.")]
 _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _TABLES = """Build a knowledge base of tables; the same tables give the same bytes.
@@ -45,6 +46,7 @@ def table(
     out: Annotated[Path | None, typer.Option(
         "-o", "--out", parser=output_path, help="Folder of the knowledge base.")] = None,
     candidates: _Candidates = 30,
+    memory: _Memory = "4GB",
     check: Annotated[bool, typer.Option("--check", help="Build nothing: say how the tables are understood.")] = False,
     restart: Restart = False,
     as_json: _JSON = False,
@@ -55,14 +57,14 @@ def table(
         return
     if out is None:
         raise UsageError("The knowledge base has no folder.", "Add -o FOLDER, or --check to build nothing.")
-    _build("table", source, out, candidates, restart, as_json)
+    _build("table", source, out, candidates, memory, restart, as_json)
 
 
 @app.command()
-def wordnet(source: _Source, out: _Out, candidates: _Candidates = 30, restart: Restart = False,
-            as_json: _JSON = False) -> None:
+def wordnet(source: _Source, out: _Out, candidates: _Candidates = 30, memory: _Memory = "4GB",
+            restart: Restart = False, as_json: _JSON = False) -> None:
     """Build a knowledge base of WordNet's nouns; SRC is its dict folder."""
-    _build("wordnet", source, out, candidates, restart, as_json)
+    _build("wordnet", source, out, candidates, memory, restart, as_json)
 
 
 @app.command()
@@ -90,10 +92,10 @@ def starter(
 
 
 @app.command()
-def sample(source: _Source, out: _Out, candidates: _Candidates = 30, restart: Restart = False,
-           as_json: _JSON = False) -> None:
+def sample(source: _Source, out: _Out, candidates: _Candidates = 30, memory: _Memory = "4GB",
+           restart: Restart = False, as_json: _JSON = False) -> None:
     """Build the knowledge base of a sample world, SRC."""
-    _build("table", source, out, candidates, restart, as_json)
+    _build("table", source, out, candidates, memory, restart, as_json)
 
 
 @app.command()
@@ -109,7 +111,7 @@ def wikidata(
     visual_only: Annotated[bool, typer.Option(
         "--visual-only", help="Drop what no image shows as itself: articles, given names, stars, genes.")] = False,
     candidates: _Candidates = 30,
-    memory: Annotated[str, typer.Option(help="That the joins may use.")] = "4GB",
+    memory: Annotated[str, typer.Option(help="That the build may use, beside the processes that parse.")] = "4GB",
     workers: Annotated[int, typer.Option(min=0, help="Processes that parse; 0: one a core.")] = 0,
     max_broken: Annotated[float, typer.Option(
         min=0, max=1, help="Share of unreadable lines above which a dump counts as damaged.")] = 0.001,
@@ -138,11 +140,11 @@ def _listed(value: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
-def _build(builder: Literal["table", "wordnet"], source: Path, out: Path, candidates: int, restart: bool,
-           as_json: bool) -> None:
+def _build(builder: Literal["table", "wordnet"], source: Path, out: Path, candidates: int, memory: str,
+           restart: bool, as_json: bool) -> None:
     from openmofi import api
 
-    manifest = api.build_kb(builder, source, out, candidates=candidates, restart=restart).manifest
+    manifest = api.build_kb(builder, source, out, candidates=candidates, memory=memory, restart=restart).manifest
     print_manifest_facts({**manifest.counts, "fingerprint": manifest.fingerprint}, as_json)
 
 

@@ -1,4 +1,4 @@
-"""From a table of names to candidate lists: commonness and link probability, as CSR arrays.
+"""From counted names to candidate lists: commonness and link probability.
 
 For a key n (a normalised name) and an entity e:
 
@@ -9,7 +9,7 @@ For a key n (a normalised name) and an entity e:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import marisa_trie
@@ -18,10 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from openmofi.errors import OpenMofiError
-from openmofi.knowledge.names import normalise
+COUNTED = pa.schema([("key", pa.string()), ("row", pa.int32()), ("count", pa.float64()),
+                     ("occurrences", pa.float64())])
+"""counted: how often a key means an entity, and how often it occurred then; ascending by all columns."""
 
-_LEAST = 1e-6
+LISTS = pa.schema([("key", pa.string()), ("link_probability", pa.float32()), ("rows", pa.list_(pa.int32())),
+                   ("commonness", pa.list_(pa.float32()))])
+"""lists: a key with its candidates, by falling commonness, then by row; ascending by key."""
 
 
 @dataclass(frozen=True)
@@ -47,72 +50,56 @@ class CandidateTable:
     cut: int
 
 
-def _surface_probability(raw: pa.Array, keys: Sequence[str], surfaces: pa.Table) -> NDArray[np.float64]:
-    """Link probability of every raw name: its own row of the table, else that of a surface form of its key, else 1.
-
-    Where only other spellings of a key have rows, the least of them counts.
-    """
-    if not len(surfaces):
-        return np.ones(len(raw))
-    names = surfaces.column("name").combine_chunks()
-    probabilities = surfaces.column("link_probability").to_numpy().astype(np.float64)
-    of_key: dict[str, float] = {}
-    for name, probability in zip(names.to_pylist(), probabilities.tolist(), strict=True):
-        key = normalise(name)
-        of_key[key] = min(probability, of_key.get(key, 1.0))
-    by_key = np.fromiter((of_key.get(key, 1.0) for key in keys), np.float64, len(raw))
-    own = pc.fill_null(pc.index_in(raw, value_set=names), -1).to_numpy(zero_copy_only=False)
-    return np.maximum(np.where(own >= 0, probabilities[own], by_key), _LEAST)
-
-
-def _candidate_lists(
-    keys: NDArray[np.int64], entities: NDArray[np.int64], counts: NDArray[np.float64], size: int, limit: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32], int]:
-    """CSR of (key, entity) pairs whose counts are summed, sorted and cut to `limit` a key."""
-    width = int(entities.max()) + 1
-    pairs, where = np.unique(keys * width + entities, return_inverse=True)
-    totals = np.bincount(where, weights=counts)
-    key, row = np.divmod(pairs, width)
-    per_key = np.bincount(key, weights=totals, minlength=size)
-    order = np.lexsort((row, -totals, key))
-    key, row, totals = key[order], row[order], totals[order]
-    lengths = np.bincount(key, minlength=size)
-    rank = np.arange(len(key)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    kept = rank < limit
-    offsets = np.zeros(size + 1, np.int64)
-    np.cumsum(np.minimum(lengths, limit), out=offsets[1:])
-    commonness = totals[kept] / per_key[key[kept]]
-    return offsets, row[kept].astype(np.int32), commonness.astype(np.float32), int((~kept).sum())
-
-
-def tabulate(names: pa.Table, entity_ids: pa.Array, surfaces: pa.Table, limit: int) -> CandidateTable:
-    """Build the candidate lists of a checked source.
+def candidate_lists(counted: Iterator[pa.Table], limit: int) -> Iterator[tuple[pa.Table, int]]:
+    """The candidate lists of keys.
 
     Args:
-        names: schema `NAMES`; rows of one key and one entity add up.
-        entity_ids: identifiers in row order.
-        surfaces: schema `SURFACES`, may be empty; names there that have no entity are ignored.
+        counted: parts of `COUNTED`, in order; rows of one key and entity add up.
         limit: most candidates a key keeps.
 
-    Raises:
-        OpenMofiError: no name has a letter or a digit.
+    Yields:
+        parts of `LISTS` in order, each with the number of candidates that were left out.
     """
-    encoded = names.column("name").combine_chunks().dictionary_encode()
-    raw = encoded.dictionary
-    keys_of_raw = [normalise(name) for name in raw.to_pylist()]
-    # Sorted, so that the trie's bytes do not depend on the order of the source.
-    trie = marisa_trie.Trie(sorted({key for key in keys_of_raw if key}))
-    if not len(trie):
-        raise OpenMofiError("No name of the source has a letter or a digit.", "Check the table of names.")
-    id_of_raw = np.fromiter((trie.get(key, -1) if key else -1 for key in keys_of_raw), np.int64, len(keys_of_raw))
-    code = encoded.indices.to_numpy()
-    keys = id_of_raw[code]
-    entities = pc.index_in(names.column("entity").combine_chunks(), value_set=entity_ids).to_numpy().astype(np.int64)
-    counts = names.column("count").to_numpy().astype(np.float64)
-    usable = keys >= 0
-    offsets, rows, commonness, cut = _candidate_lists(keys[usable], entities[usable], counts[usable], len(trie), limit)
-    occurrences = counts / _surface_probability(raw, keys_of_raw, surfaces)[code]
-    anchors = np.bincount(keys[usable], weights=counts[usable], minlength=len(trie))
-    seen = np.bincount(keys[usable], weights=occurrences[usable], minlength=len(trie))
-    return CandidateTable(trie, offsets, rows, commonness, (anchors / seen).astype(np.float32),
-                          int((~usable).sum()), cut)
+    held = COUNTED.empty_table()
+    for part in counted:
+        held = pa.concat_tables([held, part])
+        first = _begins(held.column("key"))
+        if len(first) > 1:
+            whole = int(first[-1])
+            yield _lists(held.slice(0, whole), limit)
+            held = held.slice(whole).combine_chunks()
+    if len(held):
+        yield _lists(held, limit)
+
+
+def _begins(keys: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Rows with another key than the row before."""
+    if not len(keys):
+        return np.zeros(0, np.int64)
+    other = pc.not_equal(keys.slice(1), keys.slice(0, len(keys) - 1)).to_numpy()
+    return np.concatenate([[0], np.flatnonzero(other) + 1])
+
+
+def _lists(counted: pa.Table, limit: int) -> tuple[pa.Table, int]:
+    """The lists of whole keys."""
+    first = _begins(counted.column("key"))
+    key = np.repeat(np.arange(len(first)), np.diff(first, append=len(counted)))
+    entity = counted.column("row").to_numpy()
+    counts, occurrences = (counted.column(name).to_numpy() for name in ("count", "occurrences"))
+    # Sums go from the first to the last, so that they do not depend on how the parts are cut.
+    anchors, seen = (np.bincount(key, weights=values) for values in (counts, occurrences))
+    pair_first = np.flatnonzero(np.concatenate([[True], (np.diff(key) > 0) | (np.diff(entity) != 0)]))
+    pair = np.repeat(np.arange(len(pair_first)), np.diff(pair_first, append=len(counted)))
+    totals = np.bincount(pair, weights=counts)
+    key, entity = key[pair_first], entity[pair_first]
+    order = np.lexsort((entity, -totals, key))
+    entity, totals = entity[order], totals[order]
+    lengths = np.bincount(key)
+    rank = np.arange(len(key)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    kept = rank < limit
+    offsets = pa.array(np.concatenate([[0], np.cumsum(np.minimum(lengths, limit))]).astype(np.int32))
+    commonness = (totals / anchors[key])[kept].astype(np.float32)
+    return pa.table([
+        pa.concat_arrays(counted.column("key").chunks).take(pa.array(first)), (anchors / seen).astype(np.float32),
+        pa.ListArray.from_arrays(offsets, pa.array(entity[kept])), pa.ListArray.from_arrays(offsets, commonness),
+    ], schema=LISTS), int((~kept).sum())

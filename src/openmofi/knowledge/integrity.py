@@ -60,11 +60,12 @@ def _manifest_digest(manifest: Manifest, counts: Mapping[str, Any], digests: Map
     return fingerprint([manifest.fingerprint, manifest.versions, counts, digests])
 
 
-def listed_files(folder: Path, manifest: Manifest, needed: tuple[str, ...]) -> dict[str, int]:
+def listed_files(folder: Path, manifest: Manifest, needed: tuple[str, ...], either: tuple[str, ...]) -> dict[str, int]:
     """File → size in bytes, as the manifest of a finished base lists them.
 
     Raises:
-        OpenMofiError: the base is not finished, its manifest is damaged or lists other files than the `needed` ones.
+        OpenMofiError: the base is not finished, its manifest is damaged or lists other files than those `needed` and
+            one of `either`.
     """
     if not manifest.finished:
         raise OpenMofiError(f"{folder} is not finished: its build was interrupted.",
@@ -77,7 +78,7 @@ def listed_files(folder: Path, manifest: Manifest, needed: tuple[str, ...]) -> d
             digests, dict) else {}
         if not others or digests.get(MANIFEST) != _manifest_digest(manifest, counts, others):
             raise OpenMofiError(f"{folder / MANIFEST} is not what was built: its content has changed.", _HINT)
-    if not isinstance(files, dict) or set(files) != set(needed) or not all(
+    if not isinstance(files, dict) or set(files) not in [{*needed, each} for each in either] or not all(
             isinstance(size, int) for size in files.values()):
         raise OpenMofiError(f"The manifest of {folder} does not list its files.", "Build the knowledge base again.")
     return files
@@ -180,8 +181,7 @@ def bad_offsets(offsets: NDArray[Any], names: int, last: int) -> str:
 
 def bad_schema(entities: pa.Table) -> str:
     """What is wrong with the columns of the table of entities; else `""`."""
-    single = all(column.num_chunks == 1 for column in entities.columns)
-    return "" if entities.schema == ENTITIES and single else "has other columns"
+    return "" if entities.schema == ENTITIES else "has other columns"
 
 
 def bad_entities(table: pa.Table) -> str:
@@ -190,6 +190,6 @@ def bad_entities(table: pa.Table) -> str:
         table.validate(full=True)
     except pa.ArrowException as error:
         return f"is no valid table: {str(error).partition(chr(10))[0].rstrip('.')}"
-    types = table.column("types").chunk(0)
     missing = [name for name in ENTITIES.names if table.column(name).null_count]
-    return f"has an empty {missing[0]!r}" if missing else "has an empty type" if types.flatten().null_count else ""
+    untyped = any(types.flatten().null_count for types in table.column("types").chunks)
+    return f"has an empty {missing[0]!r}" if missing else "has an empty type" if untyped else ""

@@ -4,19 +4,33 @@ Chen, Sultan, Tian, Chen, Skiena: Fast and Accurate Network Embeddings via Very 
 Each entity has a random vector R; U_k = (D⁻¹A)^k · D^β · R sums those of the entities k steps away, and a vector is
 Σ_k w_k · U_k / |U_k|. Here R is made from a hash of the identifier, so that an entity's neighbourhood alone decides its
 vector: neither its row nor how many other entities there are.
+
+A slice of dimensions is done at a time, in two passes: the lengths |U_k| are those of all dimensions.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from openmofi.storage.atomic import write_error
+
 _BITS_A_DIGEST = 512
+WIDTHS = (16, 8)
+"""Dimensions that may be done at a time: a row of 16 fills a line of the processor's cache, 8 take a third less memory
+and a third more time. The vectors are the same to the bit.
+"""
+_ADDED = 8
+"""Squares are added up for so many dimensions at once, whatever is done at a time."""
+_BLOCK = 1 << 15
+_LEAST = np.float32(1e-12)
 
 
 @dataclass(frozen=True)
@@ -36,51 +50,105 @@ class ProjectionSettings:
     seed: int = 0
 
 
-def random_signs(ids: Sequence[str], dim: int, seed: int) -> NDArray[np.float32]:
-    """(n, dim) of ±1, each row decided by its identifier and the seed alone."""
-    digests = -(-dim // _BITS_A_DIGEST)
+def random_bits(ids: Sequence[str], settings: ProjectionSettings) -> NDArray[np.uint8]:
+    """(n, dim / 8) random bits, each row decided by its identifier and the seed alone."""
+    dim, digests = settings.dim, -(-settings.dim // _BITS_A_DIGEST)
     size = _BITS_A_DIGEST // 8 if digests > 1 else dim // 8
     bits = bytearray()
     for entity_id in ids:
-        row = b"".join(hashlib.blake2b(f"{seed}:{part}:{entity_id}".encode(), digest_size=size).digest()
+        row = b"".join(hashlib.blake2b(f"{settings.seed}:{part}:{entity_id}".encode(), digest_size=size).digest()
                        for part in range(digests))
         bits += row[: dim // 8]
-    signs = np.unpackbits(np.frombuffer(bits, np.uint8).reshape(len(ids), dim // 8), axis=1)
-    return signs.astype(np.float32) * 2 - 1
+    return np.frombuffer(bits, np.uint8).reshape(len(ids), dim // 8)
 
 
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-    vectors /= np.maximum(lengths, 1e-12)[:, None]
-    return vectors
+def memory_needed(entities: int, links: int, settings: ProjectionSettings, width: int = WIDTHS[-1]) -> int:
+    """Bytes that `project` needs, its arguments included."""
+    return entities * (3 * 4 * width + 4 * (len(settings.weights) + 4) + settings.dim // 8) + 8 * links
 
 
-def project(
-    ids: Sequence[str], heads: NDArray[np.int64], tails: NDArray[np.int64], settings: ProjectionSettings,
-) -> NDArray[np.float16]:
-    """(n, dim) float16, L2-normalised; zeros for an entity without relations.
+def project(bits: NDArray[np.uint8], degree: NDArray[np.int32], tails: NDArray[np.int32],
+            settings: ProjectionSettings, work: Path, width: int = WIDTHS[0]) -> Iterator[NDArray[np.float16]]:
+    """The vectors, blocks of (rows, dim) float16, L2-normalised; zeros for an entity without relations.
 
     Args:
-        ids: identifiers in row order.
-        heads, tails: rows of related entities; direction, kind and repetition of a relation do not matter.
+        bits: (n, dim / 8), see `random_bits`.
+        degree: (n) how many other entities each is related to, in either direction.
+        tails: (sum of degrees) their rows, those of each entity ascending.
         settings: see there.
+        work: folder for four bytes a number of the vectors, while they are made.
+        width: one of `WIDTHS`.
+
+    Raises:
+        OpenMofiError: the disk is full.
     """
-    size = len(ids)
-    ends = np.concatenate([heads, tails]), np.concatenate([tails, heads])
-    graph = sparse.csr_matrix((np.ones(len(ends[0]), np.float32), ends), shape=(size, size))
-    graph.setdiag(0)
-    graph.eliminate_zeros()
-    graph.data[:] = 1.0
-    degree = np.asarray(graph.sum(axis=1)).ravel()
-    related = degree > 0
-    safe = np.maximum(degree, 1.0)
-    current = random_signs(ids, settings.dim, settings.seed)
-    total = _unit(current.copy()) * np.float32(settings.weights[0])
-    current *= (safe ** settings.hub_exponent).astype(np.float32)[:, None]
-    walk = sparse.diags_array((1.0 / safe).astype(np.float32)).tocsr() @ graph
-    for weight in settings.weights[1:]:
+    starts = np.zeros(len(degree) + 1, np.int32 if len(tails) <= np.iinfo(np.int32).max else np.int64)
+    np.cumsum(degree, out=starts[1:])
+    shares = np.repeat(1.0 / np.maximum(degree, 1).astype(np.float32), degree)
+    walk = sparse.csr_array((shares, tails, starts), shape=(len(degree), len(degree)))
+    scale = np.maximum(degree, 1).astype(np.float32) ** np.float32(settings.hub_exponent)
+    slices = [bits[:, start:start + width // 8] for start in range(0, bits.shape[1], width // 8)]
+    lengths = np.zeros((len(settings.weights), len(degree)), np.float32)
+    for each in slices:
+        for hop, current in _hops(each, scale, walk, len(settings.weights)):
+            _add_squares(lengths[hop], current)
+    np.sqrt(lengths, out=lengths)
+    np.maximum(lengths, _LEAST, out=lengths)
+    for weight, of_hop in zip(settings.weights, lengths, strict=True):
+        np.divide(np.float32(weight), of_hop, out=of_hop)
+    lengths[:, degree == 0] = 0.0
+    squares = np.zeros(len(degree), np.float32)
+    paths = [work / f"slice-{number}" for number in range(len(slices))]
+    for each, path in zip(slices, paths, strict=True):
+        total = np.zeros((len(degree), each.shape[1] * 8), np.float32)
+        for hop, current in _hops(each, scale, walk, len(settings.weights)):
+            _add(total, current, lengths[hop])
+        _add_squares(squares, total)
+        _store(path, total)
+    del walk, shares, lengths, total
+    yield from _joined(paths, np.maximum(np.sqrt(squares), _LEAST))
+
+
+def _hops(bits: NDArray[np.uint8], scale: NDArray[np.float32], walk: sparse.csr_array,
+          hops: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """U_0, U_1, … of a slice of dimensions, (n, dimensions) float32."""
+    current = np.unpackbits(bits, axis=1).astype(np.float32)
+    current *= 2
+    current -= 1
+    current *= scale[:, None]
+    yield 0, current
+    for hop in range(1, hops):
         current = walk @ current
-        lengths = np.sqrt(np.einsum("ij,ij->i", current, current))
-        total += current * (np.float32(weight) / np.maximum(lengths, 1e-12))[:, None]
-    total[~related] = 0.0
-    return _unit(total).astype(np.float16)
+        yield hop, current
+
+
+def _add(total: NDArray[np.float32], current: NDArray[np.float32], weights: NDArray[np.float32]) -> None:
+    """Add rows times their weights; in blocks, since the product would be as large as they are."""
+    for start in range(0, len(total), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        total[rows] += current[rows] * weights[rows, None]
+
+
+def _add_squares(sums: NDArray[np.float32], rows: NDArray[np.float32]) -> None:
+    for start in range(0, rows.shape[1], _ADDED):
+        part = rows[:, start:start + _ADDED]
+        sums += np.einsum("ij,ij->i", part, part)
+
+
+def _store(path: Path, rows: NDArray[np.float32]) -> None:
+    try:
+        with open(path, "wb") as handle:
+            handle.write(rows.data)
+    except OSError as error:
+        raise write_error(error, path) from error
+
+
+def _joined(paths: Sequence[Path], lengths: NDArray[np.float32]) -> Iterator[NDArray[np.float16]]:
+    """The slices side by side, each row divided by its length."""
+    with ExitStack() as stack:
+        files = [(stack.enter_context(open(path, "rb")), path.stat().st_size // (4 * len(lengths))) for path in paths]
+        for start in range(0, len(lengths), _BLOCK):
+            rows = len(lengths[start:start + _BLOCK])
+            block = np.concatenate([np.fromfile(file, np.float32, rows * width).reshape(rows, width)
+                                    for file, width in files], axis=1)
+            yield (block / lengths[start:start + rows, None]).astype(np.float16)

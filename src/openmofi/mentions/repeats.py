@@ -137,17 +137,19 @@ class RepeatMerge:
         return int(np.clip(math.ceil(math.log2(max(self.ngrams, 1))), *_SKETCH_BITS))
 
     def sketch(self, blocks: Iterable[pa.Table]) -> NDArray[Any]:
-        """(2, 2^bits) int64: how many images the n-grams of each cell stand with, by two hashes."""
-        cells = np.zeros((2, 1 << self._bits), np.int64)
+        """(2, 2^bits) uint32: how many images the n-grams of each cell stand with, by two hashes; at most 2^32 - 1."""
+        cells = np.zeros((2, 1 << self._bits), np.uint32)
         for table in blocks:
             ngram, images = table["ngram"].to_numpy(), table["images"].to_numpy()
             for number in range(2):
-                np.add.at(cells[number], _cell(ngram, number, self._bits), images)
+                # A part has fewer than 2^32 n-grams in all; their sum over parts may be more.
+                np.add.at(cells[number], _cell(ngram, number, self._bits), images.astype(np.uint32))
         return cells
 
     def combined(self, first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
         """Their sum."""
         first += second
+        first[first < second] = np.iinfo(np.uint32).max
         return first
 
     def kept(self, blocks: Iterable[pa.Table], sketch: NDArray[Any]) -> pa.Table:

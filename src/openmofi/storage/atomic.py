@@ -237,7 +237,7 @@ def read_parquet(path: str | Path, schema: pa.Schema, *, columns: Sequence[str] 
                 raise OpenMofiError(f"{path} cannot be read: it has no column {absent[0]!r} (it has: "
                                     f"{', '.join(present)}).", hint)
             table = file.read(columns=expected.names)
-        columns_cast = [_cast(path, table.column(field.name), field, hint) for field in expected]
+        columns_cast = [cast_column(path, table.column(field.name), field, hint) for field in expected]
         return pa.Table.from_arrays(columns_cast, schema=expected).combine_chunks()
     except FileNotFoundError as error:
         raise OpenMofiError(f"{path} is missing.", hint) from error
@@ -282,7 +282,12 @@ def is_damage(error: Exception) -> bool:
     return not isinstance(error, OSError) or error.errno is None
 
 
-def _cast(path: str | Path, column: pa.ChunkedArray, field: pa.Field, hint: str) -> pa.ChunkedArray:
+def cast_column(path: str | Path, column: pa.ChunkedArray, field: pa.Field, hint: str) -> pa.ChunkedArray:
+    """The column of a file as the type of `field`.
+
+    Raises:
+        OpenMofiError: its values cannot be; `hint` says what to do.
+    """
     try:
         return column.cast(field.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:

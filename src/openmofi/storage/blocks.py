@@ -15,10 +15,12 @@ import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError
 from openmofi.storage.addresses import open_address
-from openmofi.storage.atomic import atomic_path, write_error
+from openmofi.storage.atomic import atomic_path, cast_column, write_error
 
 BLOCK_ROWS = 1 << 14
 """Most shards of pairs have fewer rows, and are one block."""
+
+_BUFFER = 1 << 20
 
 Add = Callable[[pa.Table], None]
 
@@ -45,20 +47,21 @@ def table_blocks(path: str | Path, schema: pa.Schema, notes: Mapping[str, str] |
     """
     with _through(), atomic_path(path) as temporary, \
             pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-        with _collected(path, schema, writer.write_table, empty=True) as add:
+        with _collected(path, schema, writer.write_table, BLOCK_ROWS, empty=True) as add:
             yield add
         writer.add_key_value_metadata(dict(notes or {}))
 
 
 @contextmanager
-def arrow_blocks(path: str | Path, schema: pa.Schema) -> Generator[Add]:
-    """Write an uncompressed Arrow IPC file atomically, as `table_blocks` does.
+def arrow_blocks(path: str | Path, schema: pa.Schema, rows: int = 0) -> Generator[Add]:
+    """Write an uncompressed Arrow IPC file atomically, as `table_blocks` does, in record batches of so many `rows`, or
+    of `BLOCK_ROWS`.
 
     Raises:
         OpenMofiError: `path` cannot be written.
     """
     with _through(), atomic_path(path) as temporary, pa.ipc.new_file(str(temporary), schema) as writer, \
-            _collected(path, schema, writer.write_table, empty=False) as add:
+            _collected(path, schema, writer.write_table, rows or BLOCK_ROWS, empty=False) as add:
         yield add
 
 
@@ -71,20 +74,20 @@ def _through() -> Generator[None]:
 
 
 @contextmanager
-def _collected(path: str | Path, schema: pa.Schema, write: Callable[[pa.Table], None], *,
+def _collected(path: str | Path, schema: pa.Schema, write: Callable[[pa.Table], None], size: int, *,
                empty: bool) -> Generator[Add]:
-    """Collect parts into blocks; `empty` says whether a table without rows is written as a block."""
+    """Collect parts into blocks of `size` rows; `empty` says whether a table without rows is written as a block."""
     parts: list[pa.Table] = []
     rows = 0
 
     def add(part: pa.Table) -> None:
         nonlocal rows
         parts.append(part.replace_schema_metadata(schema.metadata))
-        held, rows = rows % BLOCK_ROWS, rows + len(part)
-        for _ in range((held + len(part)) // BLOCK_ROWS):
+        held, rows = rows % size, rows + len(part)
+        for _ in range((held + len(part)) // size):
             joined = pa.concat_tables(parts)
-            write_block(joined.slice(0, BLOCK_ROWS))
-            parts[:] = [joined.slice(BLOCK_ROWS)]
+            write_block(joined.slice(0, size))
+            parts[:] = [joined.slice(size)]
 
     def write_block(block: pa.Table) -> None:
         try:
@@ -96,7 +99,7 @@ def _collected(path: str | Path, schema: pa.Schema, write: Callable[[pa.Table], 
         yield add
     except OSError as error:
         raise _Elsewhere(error) from error
-    if rows % BLOCK_ROWS or (empty and not rows):
+    if rows % size or (empty and not rows):
         write_block(pa.concat_tables([schema.empty_table(), *parts]))
 
 
@@ -110,6 +113,27 @@ def read_table_blocks(path: str | Path, columns: Sequence[str] | None = None) ->
         file = pq.ParquetFile(handle)
         blocks = (file.read_row_group(number, columns=columns) for number in range(file.num_row_groups))
         yield from _never_none(blocks, file.schema_arrow)
+
+
+def parquet_blocks(path: str | Path, schema: pa.Schema, rows: int, *, hint: str) -> Iterator[pa.Table]:
+    """A Parquet file of whoever wrote it, tables of at most so many `rows` at a time, cast to `schema`.
+
+    Raises:
+        OpenMofiError: see `openmofi.storage.atomic.read_parquet`; a text is not UTF-8.
+    """
+    try:
+        with open_address(path) as handle:
+            file = pq.ParquetFile(handle, buffer_size=_BUFFER)  # of a column's row group a part at a time
+            for batch in file.iter_batches(rows, columns=schema.names, use_threads=False):
+                batch.validate(full=True)
+                table = pa.Table.from_batches([batch])
+                yield pa.table([cast_column(path, table.column(field.name), field, hint) for field in schema],
+                               schema=schema)
+    except FileNotFoundError as error:
+        raise OpenMofiError(f"{path} is missing.", hint) from error
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise OpenMofiError(f"{path} cannot be read: {reason}.", hint) from error
 
 
 def read_arrow_blocks(path: str | Path) -> Iterator[pa.Table]:

@@ -8,13 +8,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+from fsspec.implementations.local import LocalFileSystem
+
 from openmofi.errors import OpenMofiError
 from openmofi.storage.addresses import filesystem_of, is_folder, store_errors
 
-_EDGE = 1 << 20
+EDGE = 1 << 20
+"""Bytes of a file's head, and of its tail, that its fingerprint is made of."""
 TABLES = (".csv", ".tsv", ".jsonl")
 """Endings of tables whose images are files beside them."""
-
 
 
 def plain(value: Any) -> Any:
@@ -61,22 +63,24 @@ def object_fingerprint(path: str, size: int) -> str:
     try:
         filesystem, name = filesystem_of(path)
         with store_errors(path):
-            if size <= 2 * _EDGE:
+            if size <= 2 * EDGE:
                 content = filesystem.cat_file(name, start=0, end=size) if size else b""
-                return _digest(size, content[:_EDGE], content[max(0, size - _EDGE):])
-            return _digest(size, *(filesystem.cat_file(name, start=start, end=start + _EDGE)
-                                   for start in (0, size - _EDGE)))
+                return _digest(size, content[:EDGE], content[max(0, size - EDGE):])
+            return _digest(size, *(filesystem.cat_file(name, start=start, end=start + EDGE)
+                                   for start in (0, size - EDGE)))
     except (OSError, ValueError) as error:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Check the path.") from error
 
 
 def _edges(filesystem: Any, path: str) -> str:
-    with filesystem.open(path, "rb") as handle:
+    with open(path, "rb") if isinstance(filesystem, LocalFileSystem) else filesystem.open(path, "rb") as handle:
         size = handle.seek(0, 2)
         handle.seek(0)
-        first = handle.read(_EDGE)
-        handle.seek(max(0, size - _EDGE))
-        return _digest(size, first, handle.read(_EDGE))
+        first = handle.read(EDGE)
+        if size <= EDGE:
+            return _digest(size, first, first)
+        handle.seek(size - EDGE)
+        return _digest(size, first, handle.read(EDGE))
 
 
 def _digest(size: int, first: bytes, last: bytes) -> str:

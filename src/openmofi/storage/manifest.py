@@ -78,8 +78,14 @@ def _package_versions() -> dict[str, str]:
     return versions
 
 
-def read_manifest(folder: str | Path, kind: str | None = None) -> Manifest:
+def read_manifest(folder: str | Path, kind: str | None = None, *,
+                  outdated: str = "Build it again with this version.") -> Manifest:
     """Read a folder's manifest.
+
+    Args:
+        folder: it.
+        kind: what it should be.
+        outdated: says what to do with one of another schema version.
 
     Raises:
         OpenMofiError: it is missing, damaged, of another kind, or of another schema version.
@@ -92,7 +98,7 @@ def read_manifest(folder: str | Path, kind: str | None = None) -> Manifest:
         raise OpenMofiError(f"{folder} is not {what}: it has no {MANIFEST}.", "Check the path.") from error
     except (ValueError, OSError, RecursionError) as error:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Build the folder again.") from error
-    return _checked(str(folder), raw, kind)
+    return _checked(str(folder), raw, kind, outdated)
 
 
 def _named(kind: str) -> str:
@@ -100,7 +106,7 @@ def _named(kind: str) -> str:
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
-def _checked(folder: str, raw: Any, kind: str | None) -> Manifest:
+def _checked(folder: str, raw: Any, kind: str | None, outdated: str) -> Manifest:
     # Kind and version come first: a manifest of another version may have other fields.
     if not isinstance(raw, dict) or "schema_version" not in raw or "kind" not in raw:
         raise OpenMofiError(f"{folder}/{MANIFEST} is not a manifest of OpenMOFI.", "Check the path.")
@@ -109,7 +115,7 @@ def _checked(folder: str, raw: Any, kind: str | None) -> Manifest:
     if raw["schema_version"] != (expected := _schema_version(str(raw["kind"]))):
         raise OpenMofiError(
             f"{folder} has schema version {raw['schema_version']}; this OpenMOFI ({__version__}) "
-            f"reads version {expected}.", "Build it again with this version.")
+            f"reads version {expected}.", outdated)
     try:
         manifest = Manifest(**raw)
     except TypeError as error:

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-import itertools
 import re
+import stat
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.storage.addresses import Version, filesystem_of, in_object_store, is_folder, store_errors, versions_in
-from openmofi.storage.fingerprint import TABLES, file_fingerprint, object_fingerprint
+from openmofi.storage.addresses import (
+    Version,
+    filesystem_of,
+    in_object_store,
+    is_folder,
+    is_remote,
+    is_utf8,
+    local_path,
+    store_errors,
+    versions_in,
+)
+from openmofi.storage.fingerprint import EDGE, TABLES, file_fingerprint, object_fingerprint
 from openmofi.storage.kept_fingerprints import keep_fingerprints, known_fingerprints
 from openmofi.storage.threads import in_threads
 
@@ -49,25 +62,52 @@ class Shard:
         return file_fingerprint(self.path)
 
 
-def take_fingerprints(shards: Sequence[Shard]) -> None:
-    """Take the fingerprints of all shards, many at a time; those of objects of a store are kept for the next job.
+Tasks = Callable[[Any, Sequence[Any]], list[dict[str, Any]]]
+"""Does tasks and returns their results in order: a `openmofi.engine.protocol.WorkFactory`, and the tasks."""
+_IN_TASKS, _OF_TASK = 1024, 256
+_SETTLED_SECONDS = 2.0
+
+
+def take_fingerprints(shards: Sequence[Shard], run: Tasks | None = None) -> None:
+    """Take the fingerprints of all shards, many at a time.
+
+    Those of objects of a store, and of local files beyond a MiB, are kept in the user's cache for the next job.
+
+    Args:
+        shards: what has its fingerprint keeps it.
+        run: does the work where 1,024 or more have to be read; else it is done here.
 
     Raises:
         OpenMofiError: a shard cannot be read.
     """
     untaken = [shard for shard in shards if "fingerprint" not in vars(shard)]
-    versions = _versions([shard.path for shard in untaken if in_object_store(shard.path)])
+    stored = _versions([shard.path for shard in untaken if in_object_store(shard.path)])
+    versions = {**stored, **_local_versions([shard.path for shard in untaken if not is_remote(shard.path)])}
     known = known_fingerprints(versions)
-    unknown = [shard.path for shard in untaken if shard.path not in known]
-
-    def taken(path: str) -> str:
-        return object_fingerprint(path, versions[path].size) if path in versions else file_fingerprint(path)
-
-    # Not by the property itself, which Python 3.11 computes in one thread at a time.
-    values = dict(zip(unknown, in_threads(taken, unknown), strict=True))
+    unknown = [(shard.path, stored[shard.path].size if shard.path in stored else -1)
+               for shard in untaken if shard.path not in known]
+    if run and len(unknown) >= _IN_TASKS:
+        results = run(_taking, [unknown[start:start + _OF_TASK] for start in range(0, len(unknown), _OF_TASK)])
+    else:
+        results = [_take(unknown)]
+    values = dict(zip((path for path, _ in unknown),
+                      chain.from_iterable(result["fingerprints"] for result in results), strict=True))
     keep_fingerprints(versions, values)
     for shard in untaken:
         vars(shard)["fingerprint"] = known.get(shard.path) or values[shard.path]
+
+
+def _taking() -> Callable[[Sequence[tuple[str, int]]], dict[str, Any]]:
+    return _take
+
+
+def _take(shards: Sequence[tuple[str, int]]) -> dict[str, Any]:
+    """The fingerprints of paths, by their sizes where a store's listing has told them, else −1.
+
+    Not by the shards' property itself, which Python 3.11 computes in one thread at a time.
+    """
+    return {"fingerprints": list(in_threads(
+        lambda shard: file_fingerprint(shard[0]) if shard[1] < 0 else object_fingerprint(*shard), shards))}
 
 
 def _versions(paths: Sequence[str]) -> dict[str, Version]:
@@ -78,6 +118,23 @@ def _versions(paths: Sequence[str]) -> dict[str, Version]:
     except (OSError, ValueError) as error:
         raise OpenMofiError(f"{paths[0]} cannot be listed: {error}.", "Check the path.") from error
     return {path: found[path] for path in paths if path in found}
+
+
+def _local_versions(paths: Sequence[str]) -> dict[str, Version]:
+    """Of local files, so far as it is worth keeping their fingerprints: what is small is read again.
+
+    A file's tag is where it is and when it was changed. One that was changed just now may be changed again within the
+    same tick of the file system's clock, and so has none.
+    """
+    found = {}
+    for path in paths:
+        with suppress(OSError, ValueError):  # who reads it says what is wrong
+            status = local_path(path).stat()
+            if stat.S_ISREG(status.st_mode) and status.st_size > EDGE and is_utf8(path):
+                settled = time.time() - max(status.st_ctime, status.st_mtime) > _SETTLED_SECONDS
+                found[path] = Version(status.st_size, f"{status.st_dev}-{status.st_ino}-{status.st_mtime_ns}-"
+                                                      f"{status.st_ctime_ns}" if settled else "")
+    return found
 
 
 def expand_braces(pattern: str) -> list[str]:
@@ -197,7 +254,7 @@ def expand_shards(patterns: Sequence[str]) -> list[Shard]:
         UsageError: a pattern matches nothing, or two shards have the same name.
         OpenMofiError: a path cannot be listed.
     """
-    ordered = sorted(dict.fromkeys(itertools.chain.from_iterable(_all_listed(pattern) for pattern in patterns)))
+    ordered = sorted(dict.fromkeys(chain.from_iterable(_all_listed(pattern) for pattern in patterns)))
     stems = [_stem(path) for path in ordered]
     twins = Counter(stems)
     names = [stem if twins[stem] == 1 else f"{PurePosixPath(path).parent.name}-{stem}"

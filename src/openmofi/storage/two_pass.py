@@ -1,20 +1,22 @@
 """Tables of a whole corpus, merged in tasks: a sketch says what is worth keeping, and a second pass keeps that.
 
 What a corpus repeats, or what its rows share, is little, but which rows it is only all of them together say. Each part
-of the shards gives a sketch of a fixed size; the sketches become one; by that each part gives the few rows that may
-count, and these are joined. So the process that drives a job reads one file a part and not all tables of all shards.
+of the shards gives a sketch of a fixed size; the sketches become one, eight at a time in tasks and the rest here; by
+that each part gives the few rows that may count, and these are joined. So the process that drives a job reads a few
+sketches and one small file a part, and not all tables of all shards.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
+from numpy.lib.format import read_array, write_array
 from numpy.typing import NDArray
 
 from openmofi.storage.addresses import is_remote, local_path, open_address
@@ -26,8 +28,8 @@ Sketch = NDArray[Any]
 Blocks = Callable[[Sequence[Shard]], Iterable[Any]]
 Run = Callable[[str, Any, Sequence[Any]], object]
 """Does tasks (`openmofi.engine.protocol.Engine.run`): a name for the progress, a `WorkFactory`, the tasks."""
-PART, PARTS = 64, 64
-"""Shards of a part, at least; and parts, at most."""
+PART, PARTS, TOGETHER = 64, 64, 8
+"""Shards of a part, at least; parts, at most; and sketches that a task makes one."""
 
 
 class TwoPass(Protocol[Block]):
@@ -37,7 +39,7 @@ class TwoPass(Protocol[Block]):
         """Of a part."""
 
     def combined(self, first: Sketch, second: Sketch) -> Sketch:
-        """The sketch of two parts; may change `first`."""
+        """The sketch of two parts; may change `first`. In whatever order parts are combined, the last is the same."""
 
     def kept(self, blocks: Iterable[Block], sketch: Sketch) -> pa.Table:
         """The rows of a part that may count by the sketch of all parts."""
@@ -68,15 +70,34 @@ class _Pass:
         return self._kept if self.second else self._sketched
 
     def _sketched(self, part: _Part) -> dict[str, Any]:
-        sketch = self.merge.sketch(self.blocks(part.shards))
-        with atomic_path(f"{self.folder}/{part.number}.npy") as temporary, open(temporary, "wb") as handle:
-            np.save(handle, sketch, allow_pickle=False)
+        _save(f"{self.folder}/{part.number}.zst", self.merge.sketch(self.blocks(part.shards)))
         return {"shards": len(part.shards)}
 
     def _kept(self, part: _Part) -> dict[str, Any]:
-        sketch = _load(f"{self.folder}/all.npy", mapped=True)
+        sketch = _mapped(f"{self.folder}/all.npy")
         write_arrow(f"{self.folder}/{part.number}.arrow", self.merge.kept(self.blocks(part.shards), sketch))
         return {"shards": len(part.shards)}
+
+
+@dataclass(frozen=True)
+class _Combining:
+    """Makes the sketches of some parts one; a `WorkFactory`. Its tasks are the numbers of the parts."""
+
+    merge: TwoPass[Any]
+    folder: str
+
+    def __call__(self) -> Callable[[tuple[int, ...]], dict[str, Any]]:
+        return self._combined
+
+    def _combined(self, numbers: tuple[int, ...]) -> dict[str, Any]:
+        _save(self.path(numbers), self.all(f"{self.folder}/{number}.zst" for number in numbers))
+        return {"sketches": len(numbers)}
+
+    def path(self, numbers: tuple[int, ...]) -> str:
+        return f"{self.folder}/from-{numbers[0]}.zst"
+
+    def all(self, paths: Iterable[str]) -> Sketch:
+        return reduce(self.merge.combined, map(_load, paths))
 
 
 def merged(merge: TwoPass[Block], blocks: Callable[[], Iterable[Block]]) -> pa.Table:
@@ -103,7 +124,10 @@ def merged_in_tasks(merge: TwoPass[Any], blocks: Blocks, shards: Sequence[Shard]
     remove_folder(folder)
     try:
         run("count", _Pass(merge, blocks, folder, second=False), parts)
-        whole = reduce(merge.combined, _loaded(folder, parts))
+        combining, numbers = _Combining(merge, folder), range(len(parts))
+        some = [tuple(numbers[start:start + TOGETHER]) for start in numbers[::TOGETHER]]
+        run("combine", combining, some)
+        whole = combining.all(map(combining.path, some))
         with atomic_path(f"{folder}/all.npy") as temporary, open(temporary, "wb") as handle:
             np.save(handle, whole, allow_pickle=False)
         del whole
@@ -113,14 +137,21 @@ def merged_in_tasks(merge: TwoPass[Any], blocks: Blocks, shards: Sequence[Shard]
         remove_folder(folder)
 
 
-def _loaded(folder: str, parts: Sequence[_Part]) -> Iterator[Sketch]:
-    for part in parts:
-        yield _load(f"{folder}/{part.number}.npy")
+def _save(path: str, sketch: Sketch) -> None:
+    """Compressed: most cells of a part's sketch are empty."""
+    with (atomic_path(path) as temporary, open(temporary, "wb") as handle,
+          pa.CompressedOutputStream(handle, "zstd") as packed):
+        write_array(packed, sketch, allow_pickle=False)
 
 
-def _load(path: str, *, mapped: bool = False) -> Sketch:
-    """Read an array; only look at it where it is local and `mapped`, since all workers of a machine share one."""
-    if mapped and not is_remote(path):
+def _load(path: str) -> Sketch:
+    with open_address(path) as handle, pa.CompressedInputStream(handle, "zstd") as packed:
+        return read_array(packed, allow_pickle=False)
+
+
+def _mapped(path: str) -> Sketch:
+    """Read an array; only look at it where it is local, since all workers of a machine share one."""
+    if not is_remote(path):
         return np.load(local_path(path), mmap_mode="r", allow_pickle=False)
     with open_address(path) as handle:
         return np.load(handle, allow_pickle=False)

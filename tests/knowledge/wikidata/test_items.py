@@ -58,7 +58,8 @@ def test_broken_lines_are_told_apart_from_other_entities() -> None:
     whole = json.dumps(item(1, {"en": "a"}, claims={})).encode()
     lines = [b"[", whole + b",\r", whole[:90] + b",", b'{"type":"property","id":"P31"},',
              b'{"type":"lexeme","id":"L1"}', b"\xff\xfe,", b'{"type":"item","id":"X7"}', b'{"type":"item"}', b"", b"]",
-             b'{"type":"item","id":"Q99999999999999999999"}', b'{"type":"item","id":"Q7","lastrevid":9223372036854775808}']
+             b'{"type":"item","id":"Q99999999999999999999"}',
+             b'{"type":"item","id":"Q7","lastrevid":9223372036854775808}']
     table, broken, others = ItemReader(["en"]).read(lines)
     assert table.column("id").to_pylist() == [1]
     assert others == 2

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openmofi.errors import OpenMofiError
-from openmofi.labeling.calibrate.neighbours import FEWEST, MOST, Gallery, Space, hashed_words
+from openmofi.labeling.calibrate.neighbours import FEWEST, MOST, Gallery, Space, greatest, hashed_words
 
 WORDS = [f"{first}{second}" for first in "bcdfghjkl" for second in ("a", "e", "i", "o", "u")]
 
@@ -184,3 +184,22 @@ def test_a_witness_of_several_candidates_has_one_vote():
     np.testing.assert_allclose(split[[0]].data[np.argsort(near)], np.where(twice, 0.5, 1.0)[np.argsort(near)])
     # Another image names the one entity alone: nobody's vote is split for it.
     assert gallery.split(nearest, np.array([1]), np.array([0]))[[1]].data.tolist() == [1.0] * len(nearest[[1]].indices)
+
+
+@given(st.integers(1, 60), st.integers(0, 2**32 - 1), st.integers(1, 40), st.data())
+@settings(derandomize=True, deadline=None)
+def test_the_greatest_are_those_of_a_stable_sort(width, seed, levels, data):
+    """Also where many values are equal, and where a row is cut into groups."""
+    count = data.draw(st.integers(1, width))
+    draw = np.random.default_rng(seed)
+    values = (draw.integers(0, levels, (5, width)) / np.float32(levels)).astype(np.float32)
+    assert greatest(values, count).tolist() == np.argsort(-values, axis=1, kind="stable")[:, :count].tolist()
+
+
+@pytest.mark.parametrize("width", [799, 8000, 8191])
+def test_the_greatest_of_long_rows(width):
+    values = np.random.default_rng(0).integers(0, 3000, (7, width)).astype(np.float32)
+    values[3] = 1.0
+    values[4] = np.nan
+    assert greatest(values, 50).tolist() == np.argsort(-values, axis=1, kind="stable")[:, :50].tolist()
+    assert greatest(values[:0], 50).shape == (0, 50)

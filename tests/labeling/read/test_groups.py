@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import random
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from openmofi.labeling.read import groups
 from openmofi.labeling.read.groups import GroupMerge, PairKeys, groups_of, source_key, template_key
+from openmofi.mentions.repeats import hash64
 from openmofi.storage.two_pass import merged
 
 HASHES = [0x0F0F0F0F0F0F0F0F, 0x3333333333333333, 0x5555555555555555]
@@ -103,3 +107,14 @@ def test_keys_of_sources_and_templates():
     assert template_key("A red apple", None) == template_key("a  RED apple", None) != template_key("a red pear", None)
     assert template_key("red apple", None) == template_key("", None) == 0
     assert template_key("x", SimpleNamespace(template=5)) == 5
+
+
+@given(st.text(st.sampled_from("ahtps:/?#[]@.w1é\t\n% "), max_size=24) | st.from_regex(r"[a-z]{1,5}://[^x]{0,20}"))
+@settings(derandomize=True)
+def test_a_source_is_the_host_of_the_whole_address(url):
+    try:
+        host = (urlsplit(url).hostname or "").removeprefix("www.")
+    except ValueError:
+        host = ""
+    source = host or url.rpartition("/")[0] or url
+    assert source_key("", url) == (hash64(source) if source else 0)

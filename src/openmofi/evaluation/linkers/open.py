@@ -14,7 +14,7 @@ from openmofi.evaluation.protocol import Subject
 from openmofi.knowledge import KnowledgeBase
 from openmofi.linking import CoherenceLinker, CoherenceSettings, Linker, linker_fingerprint, open_linker
 from openmofi.linking.corpora.examples import Example
-from openmofi.mentions import MentionDetector, open_detector
+from openmofi.mentions import MentionDetector, detector_fingerprint, open_detector
 from openmofi.schema import Link, Mention
 from openmofi.storage import fingerprint
 
@@ -66,7 +66,7 @@ def open_disambiguator(spec: str, *, detector: str = "gazetteer", device: str = 
         return Disambiguator(spec, linker_fingerprint(spec), partial(answers_of, fusion))
     if kind == "coherence" and rest:
         kb = KnowledgeBase.open(rest)
-        identity = fingerprint([kind, kb.fingerprint, asdict(CoherenceSettings()), detector])
+        identity = fingerprint([kind, kb.fingerprint, asdict(CoherenceSettings()), detector_fingerprint(detector)])
         return Disambiguator(spec, identity, partial(coherence_answers, kb, open_detector(detector, kb)), kb)
     raise UsageError(f"Unknown value {spec!r} for linker, with given candidates.",
                      f"Use {', '.join(DISAMBIGUATORS)}.")
@@ -183,5 +183,5 @@ def open_annotator(spec: str, kb_folder: str, *, detector: str, threshold: float
     linker: Any = open_linker(spec, kb)
     if spec.startswith("fusion:"):
         linker.fusion.model.to(device)
-    return Annotator(kb, open_detector(detector, kb), linker, fingerprint([identity, kb.fingerprint, detector]),
-                     threshold)
+    identity = fingerprint([identity, kb.fingerprint, detector_fingerprint(detector)])
+    return Annotator(kb, open_detector(detector, kb), linker, identity, threshold)

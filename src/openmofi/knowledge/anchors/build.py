@@ -15,7 +15,7 @@ import pyarrow as pa
 from openmofi.config import PositiveInt, Settings
 from openmofi.engine.protocol import Progress, Quiet
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.knowledge.anchors.counts import Counts, Sums, require_duckdb, summed
+from openmofi.knowledge.anchors.counts import Counts, Sums, summed
 from openmofi.knowledge.anchors.dump import Page, pages
 from openmofi.knowledge.anchors.occurrences import Occurrences, words
 from openmofi.knowledge.anchors.site import require_language
@@ -69,11 +69,10 @@ def build_anchors(dumps: Sequence[str | Path], out: str | Path, settings: Anchor
         UsageError: `out` is not local, a language is unknown, or a dump is given twice.
         OpenMofiError: a dump is missing, damaged, cut off or none, has no articles, or a page stands in two of them;
             `out` cannot be written.
-        MissingExtraError: DuckDB is not installed.
+        MissingExtraError: a library of the extra `wikidata` is missing, which a dump's compression asks for.
     """
     settings, progress = settings or AnchorSettings(), progress or Quiet()
     require_local(out)
-    require_duckdb()
     if settings.language is not None:
         require_language(settings.language, "--language")
     job = _Job(_files(dumps), local_path(out), settings, progress)

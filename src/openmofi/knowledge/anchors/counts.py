@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from openmofi.errors import MissingExtraError, OpenMofiError
+from openmofi.errors import OpenMofiError
 from openmofi.knowledge.anchors.dump import Page
 from openmofi.knowledge.anchors.site import without_qualifier
 from openmofi.knowledge.anchors.wikitext import entries, is_disambiguation, links
@@ -86,16 +85,6 @@ class Counts:
     def _write(self, kind: str, table: pa.Table) -> None:
         self._files += 1
         pq.write_table(table, self._folder / f"{kind}-{self._files}.parquet", compression="zstd")
-
-
-def require_duckdb() -> None:
-    """Refuse to begin without what the counts are summed up with.
-
-    Raises:
-        MissingExtraError: DuckDB is not installed.
-    """
-    if find_spec("duckdb") is None:
-        raise MissingExtraError.of("duckdb", "wikidata")
 
 
 @contextmanager

@@ -1,27 +1,29 @@
-"""Building a knowledge base: checked source tables in, the memory-mapped folder out."""
+"""Building a knowledge base: the tables of a source in, the memory-mapped folder out, within a set memory."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import marisa_trie
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
-
 from openmofi.knowledge import store
-from openmofi.knowledge.builders.source import SourceTables, read_tables, source_files, source_fingerprints
-from openmofi.knowledge.candidates import CandidateTable, tabulate
+from openmofi.knowledge.builders.source import ReadSource, read_source, source_files, source_fingerprints
+from openmofi.knowledge.builders.staging import staged
+from openmofi.knowledge.builders.tables import refusal
+from openmofi.knowledge.builders.writers import write_candidates, write_links, write_lists, write_vectors
+from openmofi.knowledge.database import JOINED, MEMORY, memory_bytes, number_of, tables_of
+from openmofi.knowledge.identifiers import write_ids
 from openmofi.knowledge.integrity import mappable, with_digests
-from openmofi.knowledge.projection import ProjectionSettings, project
-from openmofi.storage import Manifest, Outputs, atomic_path, claimed, finish_manifest, require_local, write_arrow
+from openmofi.knowledge.projection import ProjectionSettings
+from openmofi.storage import Manifest, Outputs, claimed, finish_manifest, make_folder, require_local
+from openmofi.storage.atomic import remove_folder, write_error
+from openmofi.storage.blocks import read_arrow_blocks
 
 _log = logging.getLogger(__name__)
+_WORK = ".build"
 
 
 @dataclass(frozen=True)
@@ -37,95 +39,78 @@ class BuildSettings:
     projection: ProjectionSettings = field(default_factory=ProjectionSettings)
 
 
-def _save_array(path: Path, array: NDArray[Any]) -> None:
-    with atomic_path(path) as temporary, open(temporary, "wb") as handle:
-        np.save(handle, array)
-
-
-def _save_trie(path: Path, trie: marisa_trie.Trie) -> None:
-    with atomic_path(path) as temporary:
-        try:
-            trie.save(str(temporary))
-        except RuntimeError as error:  # marisa's way to say that a write came out short
-            raise OSError(str(error)) from error
-
-
-def _save_ids(out: Path, ids: list[str]) -> None:
-    trie = marisa_trie.Trie(sorted(ids))
-    rows = np.zeros(len(ids), np.int32)
-    rows[[trie[entity_id] for entity_id in ids]] = np.arange(len(ids), dtype=np.int32)
-    _save_trie(out / store.IDS, trie)
-    _save_array(out / store.ID_ROWS, rows)
-
-
-def _save_candidates(out: Path, table: CandidateTable) -> None:
-    _save_trie(out / store.NAMES_MARISA, table.names)
-    for name, array in ((store.OFFSETS, table.offsets), (store.ROWS, table.rows), (store.COMMONNESS, table.commonness),
-                        (store.LINK_PROBABILITY, table.link_probability)):
-        _save_array(out / name, array)
-
-
-def write_base(folder: Path, entities: pa.Table, table: CandidateTable, vectors: NDArray[np.float16]) -> dict[str, Any]:
-    """Write the files of a knowledge base.
-
-    Args:
-        folder: of the base, claimed.
-        entities: `schema.ENTITIES`.
-        table: candidates by rows of `entities`.
-        vectors: (entities, dim), of length 1 or zeros.
-
-    Returns:
-        Counts for its manifest.
-    """
-    _save_candidates(folder, table)
-    write_arrow(folder / store.ENTITIES_ARROW, entities.replace_schema_metadata(None))
-    _save_ids(folder, entities.column("id").to_pylist())
-    _save_array(folder / store.VECTORS, vectors)
-    return {"entities": len(entities), "names": len(table.names), "candidates": len(table.rows),
-            "ambiguous_names": int((np.diff(table.offsets) > 1).sum()),
-            "unnameable": table.unnameable, "cut": table.cut,
-            "files": {name: (folder / name).stat().st_size for name in sorted(store.FILES)}}
-
-
-def build(builder: str, read: Callable[[], SourceTables], inputs: Mapping[str, str], out: str | Path,
-          settings: BuildSettings, *, restart: bool = False) -> Manifest:
+def build(builder: str, read: Callable[[], ReadSource], inputs: Mapping[str, str], out: str | Path,
+          settings: BuildSettings, *, memory: str = MEMORY, restart: bool = False) -> Manifest:
     """Build the folder `out` from the tables of a source; if it is finished already, nothing is read.
 
     Args:
         builder: its name, for the manifest.
-        read: reads and checks the tables.
+        read: opens the tables.
         inputs: name → fingerprint of the files that `read` reads.
         out: folder of the knowledge base.
         settings: see there.
+        memory: that the build may use, such as `8GB`; the rest is on disk, in `out`. It decides no byte.
         restart: remove what was made in `out` before, and begin anew.
 
     Raises:
-        OpenMofiError: `out` contains something else, or `read` refuses a table.
+        UsageError: `memory` is no size, or too little.
+        OpenMofiError: `out` contains something else; a table cannot be used, or needs more memory; the disk is full.
     """
     require_local(out)
+    allowed = memory_bytes(memory)
     folder = mappable(out)
-    with claimed(folder, store.KIND, {"builder": builder, **asdict(settings)}, inputs, outputs=Outputs(store.FILES),
-                 restart=restart) as manifest:
+    with claimed(folder, store.KIND, {"builder": builder, **asdict(settings)}, inputs,
+                 outputs=Outputs((*store.FILES, *store.IDS)), restart=restart) as manifest:
         if manifest.finished:
             _log.info("%s is already finished", folder)
             return manifest
-        counts = _build(read(), folder, settings)
+        source = read()
+        for note in source.notes():
+            _log.warning("%s", note)
+        with _work_in(folder) as work:
+            counts = _build(source, folder, settings, work, allowed)
         return finish_manifest(folder, manifest, with_digests(folder, manifest, counts))
 
 
-def _build(source: SourceTables, folder: Path, settings: BuildSettings) -> dict[str, Any]:
+@contextmanager
+def _work_in(folder: Path) -> Iterator[Path]:
+    """An empty folder in `folder`, hidden, which is there no longer than the block runs."""
+    work = folder / _WORK
+    remove_folder(work)  # of a build that was killed
+    make_folder(work)
+    try:
+        yield work
+    finally:
+        remove_folder(work)
+
+
+def _build(source: ReadSource, folder: Path, settings: BuildSettings, work: Path, memory: int) -> dict[str, Any]:
     """Write the files of a knowledge base; its counts."""
-    _log.info("names of %d entities", len(source.entities))
-    ids = source.entities.column("id").combine_chunks()
-    table = tabulate(source.names, ids, source.surfaces, settings.candidates)
-    _log.info("vectors over %d relations", len(source.relations))
-    heads, tails = (pc.index_in(source.relations.column(end), value_set=ids).to_numpy().astype(np.int64)
-                    for end in ("head", "tail"))
-    vectors = project(ids.to_pylist(), heads, tails, settings.projection)
-    return {**write_base(folder, source.entities, table, vectors), "relations": len(source.relations)}
+    _log.info("reading %s", source.path)
+    joined, lists, tails = int(memory * JOINED), work / "lists.parquet", work / "tails"
+    with staged(source, work, joined) as tables:
+        if tables.problems:
+            raise refusal(str(source.path), tables.problems)
+        connection, entities = tables.connection, tables.rows["entities"]
+        _log.info("names of %d entities", entities)
+        counts = write_lists(connection, lists, settings.candidates)
+        unnameable = number_of(connection, "SELECT count(*) FROM name WHERE key = ''")
+        ids = write_ids(folder, (block.column("id") for block in read_arrow_blocks(tables.entities)), lambda: (
+            (part.column("id").to_pylist(), part.column("row").to_numpy())
+            for part in tables_of(connection, "SELECT id, row FROM entity ORDER BY id")))
+        degree = write_links(connection, entities, tails)
+    write_candidates(folder, lists, counts, joined, memory)
+    _log.info("vectors over %d relations", tables.rows["relations"])
+    write_vectors(folder, tables.entities, degree, tails, settings.projection, memory)
+    try:
+        tables.entities.replace(folder / store.ENTITIES_ARROW)
+    except OSError as error:
+        raise write_error(error, folder / store.ENTITIES_ARROW) from error
+    return {**counts, "entities": entities, "unnameable": unnameable, "relations": tables.rows["relations"],
+            "files": store.file_sizes(folder, ids)}
 
 
-def build_table(source: str | Path, out: str | Path, settings: BuildSettings | None = None, *,
+def build_table(source: str | Path, out: str | Path, settings: BuildSettings | None = None, *, memory: str = MEMORY,
                 restart: bool = False) -> Manifest:
     """Build a knowledge base of tables: Parquet, CSV, TSV or JSON lines (docs/knowledge-base.md).
 
@@ -133,13 +118,15 @@ def build_table(source: str | Path, out: str | Path, settings: BuildSettings | N
 
     Args:
         source: a folder with `entities` and optionally `names`, `relations`, `surfaces`; or a sample world, whose
-            tables are in `kb/`; or one file with entities.
+            tables are in `kb/`; or one file with entities. Parquet files are read a block of rows at a time.
         out: folder of the knowledge base.
         settings: see there.
-        restart: see `build`.
+        memory, restart: see `build`.
 
     Raises:
+        UsageError: `memory` is no size, or too little.
         OpenMofiError: a table cannot be used (every problem is named), or `out` holds something else.
     """
     inputs = source_fingerprints(source_files(source)[1])
-    return build("table", lambda: read_tables(source), inputs, out, settings or BuildSettings(), restart=restart)
+    return build("table", lambda: read_source(source), inputs, out, settings or BuildSettings(), memory=memory,
+                 restart=restart)

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-import pyarrow.compute as pc
+from openmofi.knowledge.builders.source import COLUMNS, read_source
+from openmofi.knowledge.builders.staging import Staged, staged
+from openmofi.knowledge.database import JOINED, MEMORY, memory_bytes, number_of
 
-from openmofi.knowledge.builders.source import COLUMNS, ReadSource, read_source, source_problems, with_own_names
-from openmofi.knowledge.names import normalise
+_PAIRS = "SELECT key, row FROM name WHERE key <> '' UNION ALL SELECT key, row FROM added"
+_KEYS = f"SELECT key, count(DISTINCT row) AS entities FROM ({_PAIRS}) GROUP BY key"
+_COUNTS = {
+    "names": f"SELECT count(*) FROM ({_KEYS})",
+    "own_names_and_aliases_added": "SELECT count(*) FROM added",
+    "rows_that_repeat_a_name": "SELECT count(*) - count(DISTINCT (key, row)) FROM name WHERE key <> ''",
+    "ambiguous_names": f"SELECT count(*) FROM ({_KEYS}) WHERE entities > 1",
+    "names_without_letter_or_digit": "SELECT count(*) FROM name WHERE key = ''",
+    "entities_without_a_name": f"SELECT count(*) FROM entity WHERE row NOT IN (SELECT row FROM ({_PAIRS}))",
+    "entities_that_share_their_name": """
+        SELECT sum(entities) FROM (
+            SELECT count(*) AS entities FROM own WHERE place = 0 GROUP BY key HAVING count(*) > 1)""",
+    "entities_without_a_relation": """
+        SELECT count(*) FROM entity WHERE row NOT IN (SELECT head FROM edge UNION SELECT tail FROM edge)""",
+    "surfaces_of_no_name": f"SELECT count(DISTINCT key) FROM surface WHERE key NOT IN (SELECT key FROM ({_PAIRS}))",
+}
 
 
 def check_table(source: str | Path) -> dict[str, Any]:
@@ -27,36 +43,18 @@ def check_table(source: str | Path) -> dict[str, Any]:
         OpenMofiError: there is no table of entities.
     """
     read = read_source(source)
-    problems = source_problems(read)
-    tables = {name: {"file": table.name, "rows": len(table.table), "columns": list(table.given),
+    with TemporaryDirectory() as work, staged(read, Path(work), int(memory_bytes(MEMORY) * JOINED)) as checked:
+        rows, problems = checked.rows, checked.problems
+        counts = {} if problems else _counts(checked)
+    tables = {name: {"file": table.name, "rows": rows[name], "columns": list(table.given),
                      "defaults": {column: default for column, default in COLUMNS[name].defaults.items()
                                   if table.given and column not in table.given}}
               for name, table in read.tables.items()}
-    return {"tables": tables, "counts": {} if problems else _counts(read),
+    return {"tables": tables, "counts": counts,
             "problems": [f"{problem.message} {problem.hint}" for problem in problems], "ignored": read.notes()}
 
 
-def _counts(source: ReadSource) -> dict[str, int]:
-    entities, given = source.table("entities"), source.table("names")
-    names = with_own_names(given, entities)
-    keys = [normalise(name) for name in names.column("name").to_pylist()]
-    pairs = Counter(zip(keys, names.column("entity").to_pylist(), strict=True))
-    meanings = Counter(key for key, _ in pairs if key)
-    named = {entity for key, entity in pairs if key}
-    relations = source.table("relations")
-    related = {*relations.column("head").to_pylist(), *relations.column("tail").to_pylist()}
-    display_names = Counter(map(normalise, entities.column("name").to_pylist()))
-    surfaces = {normalise(name) for name in source.table("surfaces").column("name").to_pylist()}
-    return {
-        "entities": len(entities), "names": len(meanings),
-        "own_names_and_aliases_added": len(names) - len(given),
-        "rows_that_repeat_a_name": sum(count - 1 for key, count in pairs.items() if key[0]),
-        "ambiguous_names": sum(count > 1 for count in meanings.values()),
-        "names_without_letter_or_digit": keys.count(""),
-        "entities_without_a_name": len(entities) - len(named),
-        "entities_that_share_their_name": sum(count for count in display_names.values() if count > 1),
-        "entities_without_a_description": pc.sum(pc.equal(entities.column("description"), "")).as_py() or 0,
-        "relations": len(relations),
-        "entities_without_a_relation": len(entities) - len(related),
-        "surfaces_of_no_name": len(surfaces - set(meanings)),
-    }
+def _counts(checked: Staged) -> dict[str, int]:
+    counts = {name: number_of(checked.connection, query) for name, query in _COUNTS.items()}
+    return {"entities": checked.rows["entities"], "relations": checked.rows["relations"],
+            "entities_without_a_description": checked.undescribed, **counts}

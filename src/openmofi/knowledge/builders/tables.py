@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError
-from openmofi.storage import read_parquet
+from openmofi.storage.blocks import parquet_blocks
 
 TEXT_FILES = (".csv", ".tsv", ".jsonl")
 FORMATS = (".parquet", *TEXT_FILES)
+SHOWN = 5
+"""Most places that a message names beside the first."""
 _MAX_CELL = 1 << 24
-_SHOWN = 5
+_BLOCK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -35,18 +37,21 @@ class Problem:
         places: where, as a message names it (`"names.csv, line 3"`); at least one.
         what: what is wrong at the first place; `""` where the place says it.
         hint: what to do.
+        more: how many places there are beside these.
     """
 
     places: tuple[str, ...]
     what: str
     hint: str
+    more: int = 0
 
     @property
     def message(self) -> str:
         """One sentence."""
         others = [place.rpartition(", ")[2] for place in self.places[1:]]
-        some = ", ".join(others[:_SHOWN]) + (", …" if len(others) > _SHOWN else "")
-        more = f" ({len(others):,} more: {some})" if others else ""
+        count = len(others) + self.more
+        some = ", ".join(others[:SHOWN]) + (", …" if count > SHOWN else "")
+        more = f" ({count:,} more: {some})" if others else ""
         return f"{': '.join(filter(None, (self.places[0], self.what)))}{more}."
 
 
@@ -86,11 +91,12 @@ class Columns:
 
 @dataclass(frozen=True)
 class ReadTable:
-    """A table as it was read.
+    """A table as it was read, as far as it is a text file; of a Parquet file the beginning, the rows a block at a time.
 
     Attributes:
         name: of its file, for messages.
-        table: in the schema; the rows that can be read.
+        blocks: the rows that can be read, as tables of the schema; raises an `OpenMofiError` where a Parquet file
+            cannot be read further.
         lines: line of each row in a text file; `None`: rows are counted, from 0.
         given, ignored: columns of the file that the schema has and has not.
         problems: what is wrong with it.
@@ -98,7 +104,7 @@ class ReadTable:
     """
 
     name: str
-    table: pa.Table
+    blocks: Callable[[], Iterator[pa.Table]]
     lines: Sequence[int] | None = None
     given: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
@@ -109,9 +115,9 @@ class ReadTable:
         """Where a row stands, as messages name it."""
         return f"{self.name}, row {row}" if self.lines is None else f"{self.name}, line {self.lines[row]}"
 
-    def problem(self, rows: Sequence[int], what: str, hint: str) -> Problem:
-        """A problem of some rows."""
-        return Problem(tuple(map(self.place, rows)), what, hint)
+    def problem(self, rows: Sequence[int], what: str, hint: str, more: int = 0) -> Problem:
+        """A problem of some rows, and of `more` that are not named."""
+        return Problem(tuple(map(self.place, rows)), what, hint, more)
 
 
 @dataclass
@@ -126,7 +132,7 @@ class _Cells:
 
 def read_columns(path: Path, columns: Columns) -> ReadTable:
     """Read a table; nothing is raised: its problems are in the outcome."""
-    empty = ReadTable(path.name, columns.schema.empty_table())
+    empty = ReadTable(path.name, lambda: iter(()))
     if path.suffix == ".parquet":
         return _read_parquet(path, columns, empty)
     try:
@@ -140,8 +146,13 @@ def read_columns(path: Path, columns: Columns) -> ReadTable:
     return _typed(empty, cells, columns)
 
 
+def blocks_of(table: pa.Table) -> Callable[[], Iterator[pa.Table]]:
+    """The blocks of a table in memory, as `ReadTable` has them."""
+    return lambda: (table.slice(start, _BLOCK) for start in range(0, len(table), _BLOCK))
+
+
 def _with(table: ReadTable, *problems: Problem) -> ReadTable:
-    return ReadTable(table.name, table.table, problems=problems, partial=True)
+    return ReadTable(table.name, table.blocks, problems=problems, partial=True)
 
 
 def _unreadable(path: Path, reason: str, columns: Columns) -> Problem:
@@ -174,15 +185,14 @@ def _read_parquet(path: Path, columns: Columns, empty: ReadTable) -> ReadTable:
               and (pa.types.is_string(there.field(name).type) or pa.types.is_large_string(there.field(name).type))}
     schema = pa.schema([pa.field(name, pa.string() if name in listed else columns.schema.field(name).type)
                         for name in given])
-    try:
-        table = read_parquet(path, schema, hint=columns.described())
-    except OpenMofiError as error:
-        reason = error.message.removeprefix(f"{path} cannot be read: ")
-        return _with(empty, _unreadable(path, reason, columns))
-    arrays = {name: table.column(name).combine_chunks() for name in given}
-    arrays |= {name: _lists(arrays[name].to_pylist()) for name in listed}
-    return ReadTable(path.name, _filled(arrays, columns, len(table)), None, tuple(given),
-                     tuple(name for name in there.names if name not in given))
+
+    def blocks() -> Iterator[pa.Table]:
+        for block in parquet_blocks(path, schema, _BLOCK, hint=columns.described()):
+            arrays = {name: block.column(name).combine_chunks() for name in given}
+            arrays |= {name: _lists(arrays[name].to_pylist()) for name in listed}
+            yield _filled(arrays, columns, len(block))
+
+    return ReadTable(path.name, blocks, None, tuple(given), tuple(name for name in there.names if name not in given))
 
 
 def _filled(arrays: Mapping[str, pa.Array], columns: Columns, rows: int) -> pa.Table:
@@ -288,7 +298,7 @@ def _typed(empty: ReadTable, cells: _Cells, columns: Columns) -> ReadTable:
                                         "Write it as 12 or 0.5."))
         else:
             arrays[name] = _lists(by_name[name]) if pa.types.is_list(kind) else pa.array(by_name[name], kind)
-    return ReadTable(empty.name, _filled(arrays, columns, len(cells.lines)), cells.lines, given,
+    return ReadTable(empty.name, blocks_of(_filled(arrays, columns, len(cells.lines))), cells.lines, given,
                      tuple(name for name in by_name if name not in given), tuple(problems), bool(cells.problems))
 
 

@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge.builders.build import BuildSettings, build
-from openmofi.knowledge.builders.source import SourceTables, checked, source_of
+from openmofi.knowledge.builders.source import SourceTables, source_of
+from openmofi.knowledge.database import MEMORY
 from openmofi.schema import ENTITIES, NAMES, RELATIONS, SURFACES
 from openmofi.storage import Manifest, file_fingerprint
 
@@ -260,19 +261,19 @@ def wordnet_tables(dict_folder: Path) -> SourceTables:
 
 
 def build_wordnet(source: str | Path, out: str | Path, settings: BuildSettings | None = None, *,
-                  restart: bool = False) -> Manifest:
+                  memory: str = MEMORY, restart: bool = False) -> Manifest:
     """Build a knowledge base of WordNet's nouns.
 
     Args:
         source: WordNet's dict folder (`data.noun`, `index.sense`), or a folder with `dict/` in it.
         out: folder of the knowledge base.
         settings: see `BuildSettings`.
-        restart: see `build`.
+        memory, restart: see `build`.
 
     Raises:
         OpenMofiError: a file is missing or damaged, or `out` holds something else.
     """
     folder = wordnet_folder(source)
     inputs = {name: file_fingerprint(folder / name) for name in ("data.noun", "index.sense")}
-    return build("wordnet", lambda: checked(source_of(wordnet_tables(folder), folder)), inputs, out,
-                 settings or BuildSettings(), restart=restart)
+    return build("wordnet", lambda: source_of(wordnet_tables(folder), folder), inputs, out,
+                 settings or BuildSettings(), memory=memory, restart=restart)

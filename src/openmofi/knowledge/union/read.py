@@ -24,7 +24,7 @@ def read_whole(source: str | Path) -> SourceTables:
         raise OpenMofiError(problems[0] if len(problems) == 1 else "\n  ".join(
             [f"{source} has {len(problems)} problems:", *problems]))
     read = read_source(source).tables
-    tables = {name: rows_of(read[name]) if name in read else columns.schema.empty_table()
+    tables = {name: rows_of(read[name], columns.schema) if name in read else columns.schema.empty_table()
               for name, columns in COLUMNS.items()}
     rows = tables["entities"].to_pylist()
     entities = pa.Table.from_pylist(
@@ -38,6 +38,6 @@ def read_whole(source: str | Path) -> SourceTables:
                         tables["surfaces"])
 
 
-def rows_of(read: ReadTable) -> pa.Table:
-    """All rows of a table that was read."""
-    return read.table
+def rows_of(read: ReadTable, schema: pa.Schema) -> pa.Table:
+    """All rows of a table that was read, which has the schema."""
+    return pa.concat_tables([schema.empty_table(), *read.blocks()])

@@ -28,7 +28,7 @@ def read_same_as(path: str | Path) -> list[tuple[str, str]]:
         raise OpenMofiError(f"{path} is no table.", f"Give a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file with the "
                             "columns 'id' and 'same_as'.")
     read = read_columns(Path(path), _COLUMNS)
-    rows = rows_of(read)
+    rows = rows_of(read, SAME_AS)
     pairs = list(zip(*(rows.column(name).to_pylist() for name in SAME_AS.names), strict=True))
     empty = [row for row, pair in enumerate(pairs) if not all(pair)]
     problems = list(read.problems)

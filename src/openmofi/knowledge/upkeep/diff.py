@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from openmofi.errors import UsageError
+from openmofi.knowledge.rows import taken, taken_table
 from openmofi.knowledge.store import KnowledgeBase, opened
 from openmofi.storage import exists, read_parquet, write_table
 
@@ -85,7 +86,7 @@ def diff_kb(old: KnowledgeBase | str | Path, new: KnowledgeBase | str | Path, *,
     if out is not None and Path(out).suffix != ".parquet":
         raise UsageError(f"{out} cannot be written: the changes are a table.", "Give a file that ends in .parquet.")
     before, after = opened(old), opened(new)
-    old_ids, new_ids = (kb.entities.column("id").chunk(0) for kb in (before, after))
+    old_ids, new_ids = (kb.entities.column("id").combine_chunks() for kb in (before, after))
     # The row in `old` of every row of `new`, −1 where it is new.
     was = pc.fill_null(pc.index_in(new_ids, value_set=old_ids), -1).to_numpy(zero_copy_only=False)
     there = np.zeros(len(before), np.bool_)
@@ -100,8 +101,8 @@ def diff_kb(old: KnowledgeBase | str | Path, new: KnowledgeBase | str | Path, *,
     for kind, column in (("renamed", "name"), ("described", "description")):
         rows = np.concatenate([np.zeros(0, np.int64), *_unequal(before, after, was, common, column)])
         changed[rows] = True
-        parts.append(_part(kind, after, rows, before.entities.column(column).chunk(0).take(pa.array(was[rows])),
-                           after.entities.column(column).chunk(0).take(pa.array(rows))))
+        parts.append(_part(kind, after, rows, taken(before.entities.column(column), was[rows]),
+                           taken(after.entities.column(column), rows)))
     changes = pa.concat_tables(parts).combine_chunks()
     if out is not None:
         write_table(out, changes)
@@ -111,17 +112,17 @@ def diff_kb(old: KnowledgeBase | str | Path, new: KnowledgeBase | str | Path, *,
 def _unequal(before: KnowledgeBase, after: KnowledgeBase, was: NDArray[np.integer], rows: NDArray[np.int64],
              column: str) -> Iterator[NDArray[np.int64]]:
     """Those of `rows`, of `after`, whose text in `column` was another one in `before`."""
-    old, new = (kb.entities.column(column).chunk(0) for kb in (before, after))
+    old, new = (kb.entities.column(column) for kb in (before, after))
     for start in range(0, len(rows), _BLOCK):
         block = rows[start:start + _BLOCK]
-        unequal = pc.not_equal(old.take(pa.array(was[block])), new.take(pa.array(block)))
+        unequal = pc.not_equal(taken(old, was[block]), taken(new, block))
         yield block[unequal.to_numpy(zero_copy_only=False)]
 
 
 def _part(kind: str, kb: KnowledgeBase, rows: NDArray[np.int64], before: pa.Array | None = None,
           after: pa.Array | None = None) -> pa.Table:
     """The changes of a kind: entities of `kb`, with what they were and are."""
-    entities = kb.entities.select(["id", "name", "popularity"]).take(pa.array(rows, pa.int64()))
+    entities = taken_table(kb.entities.select(["id", "name", "popularity"]), rows)
     nothing = pa.nulls(len(rows), pa.string())
     table = pa.table([pa.array([kind] * len(rows), pa.string()), entities.column("id"), entities.column("name"),
                       nothing if before is None else before, nothing if after is None else after], schema=CHANGES)

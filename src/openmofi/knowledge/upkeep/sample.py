@@ -17,12 +17,15 @@ from numpy.typing import NDArray
 from openmofi.config import did_you_mean
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import store
-from openmofi.knowledge.builders.build import write_base
+from openmofi.knowledge.arrays import save_array, save_trie
 from openmofi.knowledge.candidates import CandidateTable
+from openmofi.knowledge.identifiers import write_ids
 from openmofi.knowledge.integrity import mappable, with_digests
 from openmofi.knowledge.lookup import keys_of
+from openmofi.knowledge.rows import taken, taken_table
 from openmofi.knowledge.store import KnowledgeBase
 from openmofi.storage import Manifest, Outputs, claimed, fingerprint, finish_manifest, read_parquet, require_local
+from openmofi.storage.blocks import arrow_blocks
 
 _log = logging.getLogger(__name__)
 _BLOCK = 1 << 22
@@ -62,7 +65,8 @@ def sample_entities(kb: KnowledgeBase, out: str | Path, *, types: Sequence[str] 
     inputs = {"knowledge_base": kb.fingerprint}
     if ids is not None:
         inputs["entities"] = fingerprint(sorted(set(ids)))
-    with claimed(folder, store.KIND, settings, inputs, outputs=Outputs(store.FILES), restart=restart) as manifest:
+    with claimed(folder, store.KIND, settings, inputs, outputs=Outputs((*store.FILES, *store.IDS)),
+                 restart=restart) as manifest:
         if manifest.finished:
             _log.info("%s is already finished", folder)
             return manifest
@@ -72,8 +76,8 @@ def sample_entities(kb: KnowledgeBase, out: str | Path, *, types: Sequence[str] 
 
 def _of_types(kb: KnowledgeBase, types: Sequence[str]) -> NDArray[np.int64]:
     """Rows of entities with one of the types, ascending."""
-    lists = kb.entities.column("types").chunk(0)
-    flat = lists.flatten()
+    lists = kb.entities.column("types")
+    flat = pc.list_flatten(lists)
     counts = pc.value_counts(flat)
     known = dict(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True))
     if unknown := [name for name in types if name not in known]:
@@ -106,7 +110,7 @@ def _most_popular(kb: KnowledgeBase, rows: NDArray[np.int64], most: int | None) 
                             "Check that the entities are of this knowledge base.")
     if most is None or len(rows) <= most:
         return rows
-    popularity = kb.entities.column("popularity").chunk(0).take(pa.array(rows)).to_numpy()
+    popularity = taken(kb.entities.column("popularity"), rows).to_numpy()
     return np.sort(rows[np.lexsort((rows, -popularity))[:most]])
 
 
@@ -116,10 +120,20 @@ def _write(kb: KnowledgeBase, rows: NDArray[np.int64], folder: Path) -> dict[str
     if not len(table.names):
         raise OpenMofiError(f"No slice is left of {kb.path}: no name may mean one of the {len(rows):,} entities.",
                             "Choose other entities.")
-    entities = kb.entities.take(pa.array(rows)).combine_chunks()
-    counts = write_base(folder, entities, table, kb.stored_vectors(rows))
+    save_trie(folder / store.NAMES_MARISA, table.names)
+    for name, array in ((store.OFFSETS, table.offsets), (store.ROWS, table.rows), (store.COMMONNESS, table.commonness),
+                        (store.LINK_PROBABILITY, table.link_probability), (store.VECTORS, kb.stored_vectors(rows))):
+        save_array(folder / name, array)
+    entities = taken_table(kb.entities, rows)
+    with arrow_blocks(folder / store.ENTITIES_ARROW, entities.schema, store.BATCH_ROWS) as add:
+        add(entities)
+    ids = np.array(entities.column("id").to_pylist(), object)
+    order = np.argsort(ids).astype(np.int32)
+    written = write_ids(folder, iter([entities.column("id")]), lambda: iter([(ids[order].tolist(), order)]))
     _log.info("%d of %d entities, %d of %d names", len(rows), len(kb), len(table.names), len(kb.names))
-    return {**counts, "source_entities": len(kb), "source_names": len(kb.names)}
+    return {"entities": len(rows), "names": len(table.names), "candidates": len(table.rows),
+            "ambiguous_names": int((np.diff(table.offsets) > 1).sum()), "unnameable": 0, "cut": 0,
+            "source_entities": len(kb), "source_names": len(kb.names), "files": store.file_sizes(folder, written)}
 
 
 def _candidates_of(table: CandidateTable, rows: NDArray[np.int64], size: int) -> CandidateTable:

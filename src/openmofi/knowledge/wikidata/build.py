@@ -9,7 +9,8 @@ from pathlib import Path
 from openmofi.engine.protocol import Progress, Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge.builders.build import BuildSettings, build
-from openmofi.knowledge.builders.source import SourceTables, read_tables
+from openmofi.knowledge.builders.source import ReadSource, read_source
+from openmofi.knowledge.database import JOINED, MEMORY, memory_bytes
 from openmofi.knowledge.wikidata.classes import class_rules
 from openmofi.knowledge.wikidata.dump import BLOCK
 from openmofi.knowledge.wikidata.items import ITEMS, RELATIONS
@@ -41,7 +42,7 @@ class WikidataSettings(BuildSettings):
 
 
 def build_wikidata(dumps: Sequence[str | Path], out: str | Path, settings: WikidataSettings | None = None, *,
-                   work: str | Path | None = None, memory: str = "4GB", workers: int = 0,
+                   work: str | Path | None = None, memory: str = MEMORY, workers: int = 0,
                    progress: Progress | None = None, restart: bool = False) -> Manifest:
     """Build a knowledge base of dumps of Wikidata; the same dumps give the same bytes, in any order.
 
@@ -52,7 +53,7 @@ def build_wikidata(dumps: Sequence[str | Path], out: str | Path, settings: Wikid
         settings: see there.
         work: folder for what has been read, which a later build of the same dumps begins with; `OUT.work` where not
             given. It can be removed once the base is built.
-        memory: that the joins may use, such as `8GB`.
+        memory: that the build may use beside the processes that parse, such as `8GB`.
         workers: processes that parse; one a core where 0.
         progress: receives each step.
         restart: see `openmofi.knowledge.builders.build.build`; what was read is kept.
@@ -68,23 +69,24 @@ def build_wikidata(dumps: Sequence[str | Path], out: str | Path, settings: Wikid
         if not (0 < len(language) <= _LANGUAGE and language.replace("-", "").isalpha() and language.islower()):
             raise UsageError(f"{language!r} is no language code.", "Codes are such as en, de or zh-hant.")
     require_local(out)
+    joined = f"{int(memory_bytes(memory) * JOINED) // 10**6}MB"
     files = dump_files(dumps)
     inputs = {file.name: file_fingerprint(file) for file in files}
     files.sort(key=lambda file: inputs[file.name])
     folder = Path(work) if work else Path(f"{str(out).rstrip('/')}.work")
     key = fingerprint([sorted(inputs.values()), settings.languages, ITEMS.names, list(RELATIONS), BLOCK])
 
-    def read() -> SourceTables:
+    def read() -> ReadSource:
         with locked(folder / "build", lambda: progress.say(f"Another build reads the dumps into {folder}. Waiting.")):
             parts = read_parts(files, folder / f"parts-{key}", settings.languages, progress, workers=workers,
                                max_broken=settings.max_broken)
             tables = folder / f"tables-{fingerprint([key, asdict(rules)])}"
-            selected = select_tables(parts.paths, rules, tables, memory=memory, threads=workers)
+            selected = select_tables(parts.paths, rules, tables, memory=joined, threads=workers)
             progress.say(", ".join(f"{name} {count:,}" for name, count in {
                 **selected.counts, "of other kinds": parts.others, "lines that cannot be read": parts.broken}.items()))
-            return read_tables(selected.source)
+            return read_source(selected.source)
 
-    return build("wikidata", read, inputs, out, settings, restart=restart)
+    return build("wikidata", read, inputs, out, settings, memory=memory, restart=restart)
 
 
 def dump_files(dumps: Sequence[str | Path]) -> list[Path]:

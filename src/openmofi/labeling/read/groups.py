@@ -14,8 +14,10 @@ pairs of any block by itself.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -35,6 +37,7 @@ LARGEST = 0.05
 makes a larger group of smaller ones."""
 _LEAST_WORDS = 3
 _SAYS_LITTLE = 8
+_BEHIND_HOST = re.compile(r"[/?#]")
 _SKETCH_BITS = (16, 27)
 _KINDS = ("source", "template", "image")
 _HELD = 1 << 20
@@ -60,12 +63,22 @@ def source_key(key: str, url: str) -> int:
         key: of the pair; its folder counts where there is no `url`.
         url: `Pair.url`; of an address its host counts, of a path its folder, of a collection's name all of it.
     """
+    begin = url.find("://")
+    end = _BEHIND_HOST.search(url, begin + 3) if begin >= 0 else None
+    source = _host(url[:end.start()] if end else url) or url.rpartition("/")[0] or url or key.rpartition("/")[0]
+    return _source_hash(source) if source else 0
+
+
+_source_hash = lru_cache(maxsize=1 << 14)(hash64)
+
+
+@lru_cache(maxsize=1 << 14)
+def _host(url: str) -> str:
+    """Of an address up to its host, which many share."""
     try:
-        host = (urlsplit(url).hostname or "").removeprefix("www.")
+        return (urlsplit(url).hostname or "").removeprefix("www.")
     except ValueError:
-        host = ""
-    source = host or url.rpartition("/")[0] or url or key.rpartition("/")[0]
-    return hash64(source) if source else 0
+        return ""
 
 
 @dataclass(frozen=True)
@@ -133,13 +146,17 @@ class GroupMerge:
     def sketch(self, blocks: Iterable[PairKeys]) -> NDArray[Any]:
         """(2, 2^bits / 8) uint8, a bit a cell (`_cell`): whether a pair has a key of it, and whether several have."""
         bits = int(np.clip(np.ceil(np.log2(max(self.pairs, 1))) + 4, *_SKETCH_BITS))
-        cells = np.zeros((2, 1 << bits), bool)
-        seen, shared = cells
+        seen, shared = cells = np.zeros((2, (1 << bits) // 8), np.uint8)
         for block in blocks:
-            cell, count = np.unique(_cell(block.values[block.values > 0], len(seen)), return_counts=True)
-            shared[cell] |= seen[cell] | (count > 1)
-            seen[cell] = True
-        return np.packbits(cells, axis=1)
+            cell, count = np.unique(_cell(block.values[block.values > 0], 1 << bits), return_counts=True)
+            byte, first = np.unique(cell >> 3, return_index=True)
+            if not len(byte):
+                continue
+            bit = (128 >> (cell & 7)).astype(np.uint8)
+            has, several = (np.bitwise_or.reduceat(bits_of, first) for bits_of in (bit, np.where(count > 1, bit, 0)))
+            shared[byte] |= several | (seen[byte] & has)
+            seen[byte] |= has
+        return cells
 
     def combined(self, first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
         """Several have it where several of a part have, or one of each."""

@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
+from operator import attrgetter
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from openmofi.engine.protocol import Work
@@ -70,7 +73,8 @@ class TextLinker:
         kept = [[number for number, mention in enumerate(of_text) if not mention.reason] for of_text in mentions]
         links = self._linker.link(words, [[of_text[number] for number in numbers]
                                           for of_text, numbers in zip(detected, kept, strict=True)])
-        return [LinkedText(of_text, [replace(link, mention=numbers[link.mention]) for link in of_kept],
+        return [LinkedText(of_text, of_kept if len(numbers) == len(of_text)
+                           else [replace(link, mention=numbers[link.mention]) for link in of_kept],
                            repeated.get(number))
                 for number, (of_text, numbers, of_kept) in enumerate(zip(mentions, kept, links, strict=True))]
 
@@ -144,8 +148,8 @@ class ShardLinker:
             best.add(row.links)
         links = pa.Table.from_arrays([
             *(table[name] for name in ("key", "text", "status")),
-            pa.array([[_fields(mention) for mention in row.mentions] for row in linked], LINKS.field("mentions").type),
-            pa.array([[_fields(link) for link in row.links] for row in linked], LINKS.field("links").type),
+            _lists([row.mentions for row in linked], LINKS.field("mentions").type),
+            _lists([row.links for row in linked], LINKS.field("links").type),
             pa.array([template_key(text, row.repeated) for text, row in zip(usable, linked, strict=True)], pa.uint64()),
             pa.array([source_key(key, url) for key, url in zip(keys, urls, strict=True)], pa.uint64()),
         ], schema=LINKS)
@@ -160,5 +164,10 @@ def _counted(linked: Sequence[LinkedText]) -> MarkedCounts:
     return MarkedCounts(total, total - plain, reasons, pieces)
 
 
-def _fields(row: Mention | Link) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in row.__dataclass_fields__}
+def _lists(rows: Sequence[Sequence[Mention | Link]], kind: pa.ListType) -> pa.ListArray:
+    """A column of lists, of a field of the items at a time: a dictionary an item costs as much as finding it."""
+    items = list(chain.from_iterable(rows))
+    fields = [pa.array(map(attrgetter(field.name), items), field.type, size=len(items)) for field in kind.value_type]
+    offsets = np.cumsum([0, *map(len, rows)])
+    structs = pa.StructArray.from_arrays(fields, fields=list(kind.value_type))
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), structs, type=kind)

@@ -24,6 +24,7 @@ from openmofi.labeling.label_settings import TextSettings
 from openmofi.labeling.read.groups import GroupMerge, PairKeys
 from openmofi.labeling.read.summary import CorpusSummary, LinkSummary
 from openmofi.linking import linker_fingerprint
+from openmofi.mentions import detector_fingerprint
 from openmofi.mentions.repeats import RepeatMerge, Repeats, summary
 from openmofi.pairs import read_pairs
 from openmofi.schema import NGRAMS, TEXTS, Pair, PairStatus
@@ -66,7 +67,8 @@ class ReadStage:
         """Name the tables by what makes them: where repeated texts are looked for, a shard's links by all `shards`."""
         read, content = asdict(features.read), sorted(shard.fingerprint for shard in shards)
         corpus = fingerprint([_VERSION, read, content]) if text.boilerplate else ""
-        links = fingerprint([_VERSION, kb.fingerprint, text.detector, linker_fingerprint(text.linker), read, corpus])
+        links = fingerprint([_VERSION, kb.fingerprint, detector_fingerprint(text.detector),
+                             linker_fingerprint(text.linker), read, corpus])
         groups = fingerprint([_VERSION, links, features.folder.rpartition("/")[2], content])
         return cls(kb, text, features, fingerprint([_VERSION, read]), corpus, links, groups)
 

@@ -1,0 +1,267 @@
+"""A source's tables on their way into a knowledge base: checked, names as keys, in files that DuckDB joins.
+
+What is held in memory is a block of rows of a table, and what DuckDB may use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from openmofi.errors import OpenMofiError
+from openmofi.knowledge import store
+from openmofi.knowledge.builders.problems import Block, Check, Findings, blank, numbered
+from openmofi.knowledge.builders.source import COLUMNS, ReadSource
+from openmofi.knowledge.builders.tables import SHOWN, Problem
+from openmofi.knowledge.database import connected, number_of, part_file, quoted
+from openmofi.knowledge.names import normalise
+from openmofi.schema import ENTITIES
+from openmofi.storage.blocks import arrow_blocks
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+ENTITIES_FILE = "entities.arrow"
+_TEXT, _ROW, _PLACE = pa.string(), pa.int32(), pa.int64()
+_PARTS = {
+    "ids": pa.schema([("id", _TEXT), ("row", _ROW)]),
+    "own": pa.schema([("key", _TEXT), ("name", _TEXT), ("row", _ROW), ("place", _ROW)]),
+    "names": pa.schema([("key", _TEXT), ("name", _TEXT), ("entity", _TEXT), ("count", pa.float32()),
+                        ("place", _PLACE)]),
+    "relations": pa.schema([("head", _TEXT), ("tail", _TEXT), ("place", _PLACE)]),
+    "surfaces": pa.schema([("key", _TEXT), ("name", _TEXT), ("probability", pa.float32()), ("place", _PLACE)]),
+}
+"""What is staged of the tables; `own` are names and aliases of entities: `place` 0 is the name. A null is no entity."""
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A source, checked.
+
+    Attributes:
+        connection: has the tables `entity` (id, row), `own`, `name` and, of what is not there yet, `added` (key, row,
+            count, occurrences; key "" of a name without a letter or digit), `edge` (head and tail as rows), `surface`.
+        entities: path of `schema.ENTITIES`, an Arrow file.
+        problems: what is wrong; where anything is, the tables are of no use.
+        rows: name of a source's table → how many rows it has.
+        undescribed: entities without a description.
+    """
+
+    connection: DuckDBPyConnection
+    entities: Path
+    problems: list[Problem]
+    rows: dict[str, int]
+    undescribed: int
+
+
+@contextmanager
+def staged(source: ReadSource, work: Path, memory: int) -> Iterator[Staged]:
+    """Read the tables of a source.
+
+    Args:
+        source: see there.
+        work: an empty folder, for what is made of it.
+        memory: bytes that the joins may use.
+
+    Raises:
+        OpenMofiError: the disk is full.
+    """
+    findings = Findings(source)
+    rows, undescribed = dict.fromkeys(COLUMNS, 0), 0
+    whole = set[str]()
+    for name in COLUMNS:
+        try:
+            if name == "entities":
+                rows[name], undescribed = _stage_entities(source, findings, work)
+            else:
+                rows[name] = _stage(source, findings, work, name)
+            if name in source.tables and not source.tables[name].partial:
+                whole.add(name)
+        except _Unreadable as error:
+            findings.add(error.problem)
+    for name, hint in (("entities", "A knowledge base needs at least one entity."),
+                       ("names", "Give names, or remove the file: entities are known by their own names.")):
+        if name in whole and not source.tables[name].problems and not rows[name]:
+            findings.add(Problem((f"{source.tables[name].name} has no rows",), "", hint))
+    with connected(work, memory) as connection:
+        for part in _PARTS:
+            connection.execute(f"CREATE VIEW {part}_part AS SELECT * FROM read_parquet({quoted(work / part)})")
+        for query in _TABLES:
+            connection.execute(f"CREATE {query}")
+        if "entities" in whole:
+            _check_unique(connection, findings)
+            _check_known(connection, findings)
+        problems = findings.sorted()
+        if not problems:
+            connection.execute(f"CREATE {_ADDED}")
+        yield Staged(connection, work / ENTITIES_FILE, problems, rows, undescribed)
+
+
+class _Unreadable(Exception):
+    """A table that cannot be read further."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+
+def _blocks(source: ReadSource, findings: Findings, name: str) -> Iterator[Block]:
+    if name not in source.tables:
+        return
+    read = source.tables[name]
+    try:
+        for start, rows in numbered(read):
+            yield Block(findings, name, start, rows)
+    except OpenMofiError as error:
+        reason = error.message.rpartition(" cannot be read: ")[2].rstrip(".")
+        raise _Unreadable(Problem((f"{read.name} cannot be read",), reason, COLUMNS[name].described())) from error
+
+
+def _stage_entities(source: ReadSource, findings: Findings, work: Path) -> tuple[int, int]:
+    """Write what is staged of entities; how many there are, and how many have no description."""
+    rows = undescribed = 0
+    with (arrow_blocks(work / ENTITIES_FILE, ENTITIES, store.BATCH_ROWS) as add_entities,
+          part_file(work / "ids", _PARTS["ids"]) as add_ids, part_file(work / "own", _PARTS["own"]) as add_own):
+        for block in _blocks(source, findings, "entities"):
+            block.filled("id", "name")
+            block.number("popularity", 0.0, np.inf, open_low=False)
+            numbers = pa.array(np.arange(block.start, block.start + len(block.rows)), _ROW)
+            add_entities(_without_empty_types(block.rows.select(ENTITIES.names)))
+            add_ids(pa.table([block.rows.column("id"), numbers], schema=_PARTS["ids"]))
+            add_own(_own_names(block.rows, numbers))
+            rows += len(block.rows)
+            undescribed += pc.sum(pc.equal(block.rows.column("description"), "")).as_py() or 0
+    return rows, undescribed
+
+
+def _without_empty_types(entities: pa.Table) -> pa.Table:
+    if not any(types.flatten().null_count for types in entities.column("types").chunks):
+        return entities
+    whole = [[part for part in row if part is not None] for row in entities.column("types").to_pylist()]
+    return entities.set_column(entities.schema.get_field_index("types"), "types",
+                               pa.array(whole, ENTITIES.field("types").type))
+
+
+def _own_names(entities: pa.Table, numbers: pa.Array) -> pa.Table:
+    """Names and aliases of entities: the order of the aliases is their place."""
+    aliases = entities.column("aliases").combine_chunks()
+    parents = pc.list_parent_indices(aliases).to_numpy()
+    first = np.searchsorted(parents, np.arange(len(aliases)))
+    places = np.concatenate([np.zeros(len(entities), np.int32), 1 + np.arange(len(parents)) - first[parents]])
+    names = pa.concat_arrays([*entities.column("name").chunks, aliases.flatten()])
+    table = pa.table([_keys(names), names, pa.concat_arrays([numbers, numbers.take(pa.array(parents))]),
+                      pa.array(places, _ROW)], schema=_PARTS["own"])
+    return table.filter(pc.is_valid(names)) if names.null_count else table
+
+
+def _keys(names: pa.Array | pa.ChunkedArray) -> pa.Array:
+    encoded = (names.combine_chunks() if isinstance(names, pa.ChunkedArray) else names).dictionary_encode()
+    keys = pa.array([normalise(name) for name in encoded.dictionary.to_pylist()], _TEXT)
+    return keys.take(encoded.indices)
+
+
+def _stage(source: ReadSource, findings: Findings, work: Path, name: str) -> int:
+    """Write what is staged of another table; how many rows it has."""
+    rows = 0
+    with part_file(work / name, _PARTS[name]) as add:
+        for block in _blocks(source, findings, name):
+            add(pa.table(_CHECKED[name](block), schema=_PARTS[name]))
+            rows += len(block.rows)
+    return rows
+
+
+def _names(block: Block) -> list[pa.Array]:
+    block.filled("name", "entity")
+    block.number("count", 0.0, np.inf, open_low=True)
+    names = block.rows.column("name")
+    return [_keys(names), names, _entity(block.rows.column("entity")), block.rows.column("count"), _places(block)]
+
+
+def _relations(block: Block) -> list[pa.Array]:
+    block.filled("head", "relation", "tail")
+    return [_entity(block.rows.column("head")), _entity(block.rows.column("tail")), _places(block)]
+
+
+def _surfaces(block: Block) -> list[pa.Array]:
+    block.filled("name")
+    block.number("link_probability", 0.0, 1.0, open_low=False)
+    names = block.rows.column("name")
+    return [_keys(names), names, block.rows.column("link_probability"), _places(block)]
+
+
+_CHECKED = {"names": _names, "relations": _relations, "surfaces": _surfaces}
+"""Table → its checks, which give the columns of what is staged."""
+
+
+def _entity(ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Identifiers; null where there is none, which is a problem of its own."""
+    return pc.if_else(pa.array(blank(ids)), pa.scalar(None, _TEXT), ids)
+
+
+def _places(block: Block) -> pa.Array:
+    return pa.array(np.arange(block.start, block.start + len(block.rows)))
+
+
+_LEAST = 1e-6
+"""A name of which nothing is known to be a mention counts as one once in a million times."""
+_COUNTED = f"""count::DOUBLE AS count,
+    count / greatest(coalesce(surface.probability, of_key.least, 1)::DOUBLE, {_LEAST}) AS occurrences"""
+_WITH_SURFACES = "LEFT JOIN surface ON surface.name = names.name LEFT JOIN of_key ON of_key.key = names.key"
+_TABLES = (
+    "VIEW entity AS SELECT id, row FROM ids_part",
+    "VIEW own AS SELECT key, name, row, place FROM own_part",
+    # Of a name that stands twice the first row counts; of a key the least of its spellings, where a spelling has none.
+    """TABLE surface AS SELECT any_value(key) AS key, name, arg_min(probability, place) AS probability
+       FROM surfaces_part GROUP BY name""",
+    "TABLE of_key AS SELECT key, min(probability) AS least FROM surfaces_part GROUP BY key",
+    f"""TABLE name AS SELECT names.key, entity.row, {_COUNTED},
+            CASE WHEN entity.row IS NULL THEN entity END AS entity, CASE WHEN entity.row IS NULL THEN place END AS place
+        FROM names_part AS names LEFT JOIN entity ON entity.id = names.entity {_WITH_SURFACES}""",
+    """TABLE edge AS SELECT one.row AS head, other.row AS tail,
+           CASE WHEN one.row IS NULL THEN relations.head END AS head_id,
+           CASE WHEN other.row IS NULL THEN relations.tail END AS tail_id,
+           CASE WHEN one.row IS NULL OR other.row IS NULL THEN place END AS place
+       FROM relations_part AS relations LEFT JOIN entity AS one ON one.id = relations.head
+       LEFT JOIN entity AS other ON other.id = relations.tail""",
+)
+_ADDED = f"""
+    TABLE added AS SELECT names.key, names.row, {_COUNTED} FROM (
+        SELECT key, arg_min(name, place) AS name, row, 1 AS count FROM own
+        WHERE key <> '' AND NOT EXISTS (SELECT 1 FROM name WHERE name.key = own.key AND name.row = own.row)
+        GROUP BY key, row) AS names {_WITH_SURFACES}"""
+"""Each entity's own name and aliases, counted once, where the table of names has them not yet in any spelling."""
+
+
+def _check_unique(connection: DuckDBPyConnection, findings: Findings) -> None:
+    twice = """SELECT id, min(row) AS first, count(*) AS times FROM entity WHERE id IS NOT NULL
+               GROUP BY id HAVING count(*) > 1"""
+    again = connection.execute(f"""
+        SELECT entity.row, entity.id, twice.first FROM entity JOIN ({twice}) AS twice USING (id)
+        WHERE row > first ORDER BY row LIMIT {SHOWN + 1}""").fetchall()
+    if again:
+        count = number_of(connection, f"SELECT sum(times - 1) FROM ({twice})")
+        read = findings.tables["entities"]
+        place = read.place(again[0][2]).removeprefix(f"{read.name}, ")
+        findings.rows("entities", Check.UNIQUE, "id", [row for row, _, _ in again],
+                      f"the id {again[0][1]!r} is already in {place}", "Give every entity one row.", count - len(again))
+
+
+def _check_known(connection: DuckDBPyConnection, findings: Findings) -> None:
+    entities = findings.tables["entities"].name
+    for table, column, query in (
+            ("names", "entity", "FROM name WHERE row IS NULL AND entity IS NOT NULL"),
+            ("relations", "head_id", "FROM edge WHERE head IS NULL AND head_id IS NOT NULL"),
+            ("relations", "tail_id", "FROM edge WHERE tail IS NULL AND tail_id IS NOT NULL")):
+        count = number_of(connection, f"SELECT count(*) {query}")
+        if count:
+            unknown = connection.execute(f"SELECT place, {column} {query} ORDER BY place LIMIT {SHOWN + 1}").fetchall()
+            findings.rows(table, Check.KNOWN, column, [row for row, _ in unknown],
+                          f"the entity {unknown[0][1]!r} is not in {entities}",
+                          f"Add it to {entities} or leave the row out.", count - len(unknown))

@@ -1,0 +1,189 @@
+"""GLiNER as a detector: entities of types that are given in words. Needs the extra `gliner`.
+
+Source: U. Zaratiana et al., "GLiNER: Generalist Model for Named Entity Recognition using Bidirectional Transformer",
+NAACL 2024, arXiv 2311.08526; the models are those of the package `gliner`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.compute as pc
+
+from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
+from openmofi.knowledge import KnowledgeBase
+from openmofi.schema import Mention
+from openmofi.storage import file_fingerprint, fingerprint
+
+if TYPE_CHECKING:
+    from gliner import GLiNER
+
+GLINER = "gliner"
+_CONFIG = "gliner_config.json"
+_READ = ("*.json", "*.safetensors", "*.bin", "*.model", "*.txt")
+_LONGEST_WORD = 200
+_TYPES = 25
+
+
+@dataclass(frozen=True)
+class GlinerSettings:
+    """What a GLiNER model is asked.
+
+    Attributes:
+        model: a folder as `GLiNER.save_pretrained` writes it, or the name of a repository of the Hugging Face hub.
+        types: what it looks for, in words; where there are none, the types that most entities of the base have.
+        threshold: an entity is taken from this score on, 0..1.
+        batch_size: texts, or windows of long ones, that the model reads at once.
+        device: as torch names it, or `auto`: a GPU where there is one.
+    """
+
+    model: str
+    types: tuple[str, ...] = ()
+    threshold: float = 0.5
+    batch_size: int = 8
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if not self.model:
+            raise UsageError("The detector gliner needs a model.", "Use gliner:FOLDER or gliner:OWNER/NAME.")
+        if not 0 <= self.threshold <= 1 or self.batch_size < 1:
+            raise UsageError(f"gliner's threshold is {self.threshold} and its batch_size {self.batch_size}.",
+                             "Use a threshold of 0 to 1 and a batch_size of 1 or more.")
+
+
+def top_types(kb: KnowledgeBase, limit: int = _TYPES) -> tuple[str, ...]:
+    """The types that most entities of a knowledge base have, then by name; WordNet's without the part of speech."""
+    counts = pc.value_counts(pc.list_flatten(kb.entities.column("types")))
+    by_count = sorted(counts.to_pylist(), key=lambda row: (-row["counts"], row["values"]))
+    return tuple(row["values"].removeprefix("noun.") for row in by_count[:limit])
+
+
+class GlinerDetector:
+    """Entities of the types that are given.
+
+    A text longer than the model reads at once (`max_len` of its configuration, in its own words) is read in windows
+    that overlap by a quarter; an entity is taken from the window that has the more text around it. Words of more than
+    200 characters are left out.
+    """
+
+    name = GLINER
+
+    def __init__(self, kb: KnowledgeBase, settings: GlinerSettings) -> None:
+        self.settings = settings
+        self.types = settings.types or top_types(kb)
+        if not self.types:
+            raise UsageError(f"gliner has no types to look for: the entities of {kb.path} have none.",
+                             f"Name some, as in 'gliner:{settings.model}?types=animal,building'.")
+        self._model = load_model(settings.model, settings.device)
+        self._longest = int(self._model.config.max_len)
+
+    def detect(self, texts: Sequence[str]) -> list[list[Mention]]:
+        """For each text its mentions, by start, none overlapping another."""
+        windows = [(number, *window) for number, text in enumerate(texts) for window in self._windows(text)]
+        entities = self._model.inference(
+            [texts[number][start:end] for number, start, end, *_ in windows], list(self.types), flat_ner=True,
+            threshold=self.settings.threshold, batch_size=self.settings.batch_size) if windows else []
+        mentions: list[list[Mention]] = [[] for _ in texts]
+        for (number, offset, _, own_start, own_end), of_window in zip(windows, entities, strict=True):
+            text, of_text = texts[number], mentions[number]
+            for entity in sorted(of_window, key=lambda entity: entity["start"]):
+                start, end = entity["start"] + offset, entity["end"] + offset
+                if own_start <= start < own_end and (not of_text or of_text[-1].end <= start):
+                    of_text.append(Mention(start, end, text[start:end], GLINER))
+        return mentions
+
+    def _windows(self, text: str) -> Iterator[tuple[int, int, int, int]]:
+        """(start, end, start of its own part, end of it) in characters of what is read at once."""
+        words = [(start, end) for _, start, end in self._model.data_processor.words_splitter(text)]
+        for run in _runs(words):
+            step = max(self._longest * 3 // 4, 1)
+            half = (self._longest - step) // 2
+            for first in range(0, max(len(run) - self._longest + step, step), step):
+                window = run[first:first + self._longest]
+                last = first + self._longest >= len(run)
+                yield (window[0][0], window[-1][1], window[half if first else 0][0],
+                       window[-1][1] if last else window[step + half][0])
+
+
+def _runs(words: Sequence[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
+    """Words in runs without one that is too long to be read."""
+    run: list[tuple[int, int]] = []
+    for start, end in words:
+        if end - start <= _LONGEST_WORD:
+            run.append((start, end))
+        elif run:
+            yield run
+            run = []
+    if run:
+        yield run
+
+
+def model_folder(model: str) -> Path:
+    """The folder of a model, fetched where it is named by its repository on the hub.
+
+    Raises:
+        OpenMofiError: there is no such folder or repository, it holds no GLiNER model, or cannot be fetched.
+    """
+    folder = Path(model)
+    if not folder.exists():
+        if model.count("/") != 1 or model.startswith((".", "/", "~")):
+            raise OpenMofiError(f"There is no folder {model}.", "Give a folder, or OWNER/NAME of the Hugging Face hub.")
+        if find_spec("huggingface_hub") is None:
+            raise MissingExtraError.of("huggingface-hub", GLINER)
+        from huggingface_hub import snapshot_download
+        try:
+            folder = Path(snapshot_download(model, allow_patterns=list(_READ)))
+        except Exception as error:  # of the hub, of its HTTP client, of the disk
+            raise OpenMofiError(f"The GLiNER model {model} cannot be fetched: {_first_line(error)}",
+                                "Check the name and the network, or give a folder.") from error
+    if not (folder / _CONFIG).is_file():
+        raise OpenMofiError(f"{model} holds no GLiNER model: it has no {_CONFIG}.",
+                            "Give a folder as GLiNER.save_pretrained writes it.")
+    return folder
+
+
+def model_fingerprint(model: str) -> str:
+    """16 hexadecimal digits for the files of a model, wherever it lies.
+
+    Raises:
+        OpenMofiError: see `model_folder`.
+    """
+    folder = model_folder(model)
+    return fingerprint({path.name: file_fingerprint(path) for pattern in _READ for path in folder.glob(pattern)})
+
+
+def load_model(model: str, device: str = "cpu") -> GLiNER:
+    """Open a model for inference.
+
+    Raises:
+        MissingExtraError: the package `gliner` is not installed.
+        OpenMofiError: see `model_folder`; its files do not fit together, or the device cannot be used.
+    """
+    if find_spec("gliner") is None:
+        raise MissingExtraError.of("gliner", GLINER)
+    folder = model_folder(model)
+    import torch
+    from gliner import GLiNER
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    open_it: Any = GLiNER.from_pretrained
+    try:
+        try:
+            opened = open_it(str(folder), map_location=device, local_files_only=True, strict=True)
+        except RuntimeError as error:
+            # The library ignores weights that are missing, and answers with random ones.
+            if "Missing key" in str(error) or "Unexpected key" not in str(error) or "size mismatch" in str(error):
+                raise
+            opened = open_it(str(folder), map_location=device, local_files_only=True)
+    except Exception as error:  # of its configuration, tokenizer, weights, device
+        raise OpenMofiError(f"The GLiNER model {model} cannot be opened: {_first_line(error)}",
+                            "Check that the folder is whole, and the device.") from error
+    return opened
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") + "." if lines else f"{type(error).__name__}."
