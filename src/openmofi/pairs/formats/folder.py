@@ -36,14 +36,19 @@ def read_folder(path: str, settings: ReadSettings, *, paths_only: bool = False) 
         inside = sorted(name.rpartition("/")[2] for name in filesystem.ls(root, detail=False))
     except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
         raise OpenMofiError(f"{path} cannot be listed: {error.strerror}.", "Check the path.") from error
-    table = _table(path, inside)
+    table = table_of(path, inside)
     if table:
         yield from read_table(f"{path.rstrip('/')}/{table}", settings, paths_only=paths_only)
     else:
         yield from _beside(path, settings, paths_only)
 
 
-def _table(path: str, inside: list[str]) -> str | None:
+def table_of(path: str, inside: list[str]) -> str | None:
+    """The name of a folder's table, among the names `inside` it; `None` where it has none.
+
+    Raises:
+        UsageError: it has several, and none of a usual name.
+    """
     tables = [name for name in inside if name.endswith(TABLES) and not name.startswith(".")]
     usual = [name for name in _USUAL if name in tables]
     if usual or len(tables) < 2:
