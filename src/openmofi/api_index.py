@@ -54,6 +54,8 @@ def build_index(images: Pairs, *, encoder: EncoderLike, out: Folder, kb: Knowled
     opened = encoder_of(encoder, device, precision)
     inputs = [str(each) for each in ([images] if isinstance(images, str | Path) else images)]
     with shown_progress(progress) as shown:
-        build(inputs, opened, out, kb=kb_of(kb, shown) if kb else None, entities=entities, relations=relations,
-              template=template, dtype=dtype, read=read, progress=shown)
-    return Index.open(out, opened)
+        changes = build(inputs, opened, out, kb=kb_of(kb, shown) if kb else None, entities=entities,
+                        relations=relations, template=template, dtype=dtype, read=read, progress=shown)
+    index = Index.open(out, opened)
+    index.changes = changes
+    return index

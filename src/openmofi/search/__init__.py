@@ -1,6 +1,5 @@
 """An index over one's own images: search by image, text and entity, recognition, and the review of labels."""
 
-from openmofi.search.build import build, remove
 from openmofi.search.index import Index
 from openmofi.search.query import Example, Filters, Query, Region
 from openmofi.search.records import (
@@ -16,6 +15,7 @@ from openmofi.search.records import (
     Results,
     Verdict,
 )
+from openmofi.search.writing.job import build, remove
 
 __all__ = [
     "Changes", "EntityImage", "EntityRecord", "Example", "Filters", "Hit", "ImageRecord", "Index", "IndexInfo", "Label",

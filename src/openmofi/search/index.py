@@ -16,21 +16,13 @@ from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError, UnknownEntityError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs import ImageRefused, ReadSettings, decode_image
-from openmofi.search.build import build, remove, require_encoder
-from openmofi.search.database import connect, last_commit, meta, now, transaction
-from openmofi.search.info import describe_index
-from openmofi.search.keywords import entities_by_name
-from openmofi.search.places import image_bytes
 from openmofi.search.query import Query, Region
-from openmofi.search.ranking import Ranking, ranked
-from openmofi.search.reading import (
-    ENTITIES_BY_IMAGES,
-    ENTITY_IMAGES,
-    entity_records,
-    image_records,
-    verdicts_of,
-)
-from openmofi.search.recognition import recognised
+from openmofi.search.rank.info import describe_index
+from openmofi.search.rank.keywords import entities_by_name
+from openmofi.search.rank.ranking import Ranking, ranked
+from openmofi.search.rank.recognition import recognised
+from openmofi.search.rank.state import State
+from openmofi.search.rank.vectorise import vectors_of
 from openmofi.search.records import (
     Changes,
     EntityImage,
@@ -42,10 +34,18 @@ from openmofi.search.records import (
     Results,
     Verdict,
 )
-from openmofi.search.state import State
-from openmofi.search.thumbnails import Thumbnails, encoded
-from openmofi.search.upkeep import compact, verify
-from openmofi.search.vectorise import vectors_of
+from openmofi.search.store.database import connect, last_commit, meta, now, transaction
+from openmofi.search.store.places import image_bytes
+from openmofi.search.store.reading import (
+    ENTITIES_BY_IMAGES,
+    ENTITY_IMAGES,
+    entity_records,
+    image_records,
+    verdicts_of,
+)
+from openmofi.search.store.thumbnails import Thumbnails, encoded
+from openmofi.search.writing.job import build, remove, require_encoder
+from openmofi.search.writing.upkeep import compact, verify
 
 
 class Index:
@@ -55,10 +55,11 @@ class Index:
 
     Attributes:
         path: its folder.
+        changes: what the last `add` did.
     """
 
     def __init__(self, path: Path, encoder: EncoderLike | None = None, device: str = "auto") -> None:
-        self.path = path
+        self.path, self.changes = path, Changes()
         self._given, self._device = encoder, device
         self._encoder: Encoder | None = None
         self._state: State | None = None
@@ -128,7 +129,9 @@ class Index:
             UsageError, OpenMofiError: as `openmofi.search.build`.
         """
         values = meta(self.connection)
-        return build(inputs, self.encoder, self.path, kb=kb, template=values["template"], read=read, progress=progress)
+        self.changes = build(inputs, self.encoder, self.path, kb=kb, template=values["template"], read=read,
+                             progress=progress)
+        return self.changes
 
     def remove(self, what: Sequence[str]) -> Changes:
         """Take images out, which stay where they are; see `openmofi.search.remove`.
@@ -253,6 +256,20 @@ class Index:
             raise UnknownEntityError(f"The index {self.path} knows no entity {entity!r}.",
                                      "openmofi search INDEX --entity NAME finds entities by name.")
         return records[entity]
+
+    def find_entity(self, given: str) -> EntityRecord:
+        """An entity by its identifier, or by a name: of several of that name the one with most images.
+
+        Raises:
+            UnknownEntityError: the index knows none.
+        """
+        if given in (records := entity_records(self.connection, [given])):
+            return records[given]
+        if ids := entities_by_name(self.connection, given, 1):
+            return self.entity(ids[0])
+        near = ", ".join(f"{each.name} ({each.id})" for each in self.complete(given[:3], 3))
+        raise UnknownEntityError(f"The index {self.path} knows no entity {given!r}.",
+                                 f"Did you mean {near}?" if near else "Search by --text instead.")
 
     def complete(self, text: str, limit: int = 10) -> list[EntityRecord]:
         """Entities whose name or alias begins so, those with most images first; for completion while typing."""

@@ -8,8 +8,8 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
 
-from openmofi.search.database import in_chunks, marks
 from openmofi.search.records import EntityRecord, ImageRecord, Label, Verdict
+from openmofi.search.store.database import in_chunks, marks
 
 ENTITY_IMAGES = """
     SELECT labels.image, labels.probability, labels.accepted, coalesce((

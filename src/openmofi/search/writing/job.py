@@ -15,12 +15,12 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.texts import DEFAULT_TEMPLATE, check_template
 from openmofi.pairs import ReadSettings
-from openmofi.search.database import DATABASE, connect, create, meta, note_commit, only_writer, transaction
-from openmofi.search.entities import keep_entities
-from openmofi.search.incoming import sources_of
 from openmofi.search.records import Changes
-from openmofi.search.segments import FOLDER, remove_unnamed
-from openmofi.search.writing import Writer, drop_images
+from openmofi.search.store.database import DATABASE, connect, create, meta, note_commit, only_writer, transaction
+from openmofi.search.store.segments import FOLDER, remove_unnamed
+from openmofi.search.writing.entities import keep_entities
+from openmofi.search.writing.incoming import sources_of
+from openmofi.search.writing.writer import Writer, drop_images
 from openmofi.storage import make_folder, require_local
 
 

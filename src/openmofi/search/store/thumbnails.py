@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from openmofi.search.database import in_chunks, marks
+from openmofi.search.store.database import in_chunks, marks
 
 FILE = "thumbnails.db"
 SIDE = 256

@@ -10,10 +10,10 @@ import numpy as np
 from openmofi.encoders import Encoder, ImageInput
 from openmofi.errors import OpenMofiError
 from openmofi.search.query import Example, Region
-from openmofi.search.reading import entity_records, image_records
+from openmofi.search.rank.state import State
+from openmofi.search.rank.vectorise import image_vectors
 from openmofi.search.records import Recognised, Recognition
-from openmofi.search.state import State
-from openmofi.search.vectorise import image_vectors
+from openmofi.search.store.reading import entity_records, image_records
 
 _EVIDENCE, _NEAREST = 5, 200
 

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmofi.encoders import Array
-from openmofi.search.database import last_commit, meta, snapshot
-from openmofi.search.entities import entity_vectors
-from openmofi.search.segments import Segment, segments_of
-from openmofi.search.vectors import Exact, VectorIndex
+from openmofi.search.rank.vectors import Exact, VectorIndex
+from openmofi.search.store.database import last_commit, meta, snapshot
+from openmofi.search.store.segments import Segment, damaged, entity_vectors, segments_of
 
 Ints = NDArray[np.int64]
 _TRIES = 5
@@ -74,8 +73,6 @@ class State:
                 return cls._read(folder, connection)
             except FileNotFoundError as error:  # compacted since the commit that names it
                 if not left:
-                    from openmofi.search.segments import damaged
-
                     raise damaged(Path(error.filename), "the file is missing") from error
         raise AssertionError
 

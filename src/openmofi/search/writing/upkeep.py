@@ -16,11 +16,11 @@ from openmofi.encoders import Array, Encoder
 from openmofi.engine import Progress, Quiet
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import ImageRefused, decode_image
-from openmofi.search.database import DATABASE, connect, meta, note_commit, only_writer, transaction
-from openmofi.search.places import image_bytes
 from openmofi.search.records import Changes
-from openmofi.search.segments import FOLDER, Segment, remove_unnamed, segments_of, write_segment
-from openmofi.search.thumbnails import Thumbnails
+from openmofi.search.store.database import DATABASE, connect, meta, note_commit, only_writer, transaction
+from openmofi.search.store.places import image_bytes
+from openmofi.search.store.segments import FOLDER, Segment, remove_unnamed, segments_of, write_segment
+from openmofi.search.store.thumbnails import Thumbnails
 
 ROWS = 262_144
 """Vectors of a segment after `compact`, at most."""

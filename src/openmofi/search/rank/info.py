@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from openmofi.search.rank.state import State
 from openmofi.search.records import IndexInfo
-from openmofi.search.state import State
 
 
 def describe_index(folder: Path, connection: sqlite3.Connection, state: State) -> IndexInfo:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from openmofi.encoders import Array
 from openmofi.errors import OpenMofiError
-from openmofi.search.database import meta
+from openmofi.search.store.database import meta
 from openmofi.storage import write_bytes
 
 FOLDER = "vectors"
@@ -95,6 +95,14 @@ def remove_unnamed(folder: Path, connection: sqlite3.Connection) -> None:
     for path in (folder / FOLDER).glob("*"):
         if path.name not in named:
             path.unlink(missing_ok=True)
+
+
+def entity_vectors(folder: Path, values: dict[str, str]) -> Array:
+    """(n, dim) float32, by `number`; none where the encoder has no texts."""
+    dim = int(values["dim"])
+    if not (name := values.get("entity_vectors")):
+        return np.zeros((0, dim), np.float32)
+    return np.load(folder / FOLDER / name, allow_pickle=False).astype(np.float32)
 
 
 def _digest(content: bytes) -> str:

@@ -13,15 +13,15 @@ import pyarrow.parquet as pq
 
 from openmofi.dataset.audit.entities import labels_kb
 from openmofi.dataset.tables import Folder
-from openmofi.encoders import Array, Encoder
+from openmofi.encoders import Encoder
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.lookup import keys_of
 from openmofi.knowledge.texts import filled
 from openmofi.schema import RELATIONS
-from openmofi.search.database import meta, note_commit, set_meta, transaction
 from openmofi.search.records import Changes
-from openmofi.search.segments import FOLDER, write_segment
+from openmofi.search.store.database import meta, note_commit, set_meta, transaction
+from openmofi.search.store.segments import write_segment
 from openmofi.storage import fingerprint
 
 _ALL = 50_000
@@ -73,14 +73,6 @@ def keep_entities(folder: Path, connection: sqlite3.Connection, encoder: Encoder
         set_meta(connection, {"entities": key, "entity_vectors": file[0], "entity_vectors_digest": file[2],
                               "kb": str(kb.address) if kb else "", "kb_fingerprint": kb.fingerprint if kb else ""})
         note_commit(connection, "entities", Changes())
-
-
-def entity_vectors(folder: Path, values: dict[str, str]) -> Array:
-    """(n, dim) float32, by `number`; none where the encoder has no texts."""
-    dim = int(values["dim"])
-    if not (name := values.get("entity_vectors")):
-        return np.zeros((0, dim), np.float32)
-    return np.load(folder / FOLDER / name, allow_pickle=False).astype(np.float32)
 
 
 def _edges(relations: str | Path) -> list[tuple[str, str]]:

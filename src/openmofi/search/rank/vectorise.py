@@ -13,9 +13,9 @@ from openmofi.encoders import Array, Encoder, ImageInput
 from openmofi.encoders.arrays import normalised
 from openmofi.encoders.preprocess import as_image
 from openmofi.errors import OpenMofiError, UnknownEntityError
-from openmofi.search.places import image_bytes
 from openmofi.search.query import Example, Query, Region
-from openmofi.search.state import State
+from openmofi.search.rank.state import State
+from openmofi.search.store.places import image_bytes
 
 _RIDGE = 0.1
 

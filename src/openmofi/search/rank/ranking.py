@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmofi.encoders import Array
-from openmofi.search.filtering import images_within
-from openmofi.search.keywords import images_by_text
 from openmofi.search.query import Query
-from openmofi.search.state import State
+from openmofi.search.rank.filtering import images_within
+from openmofi.search.rank.keywords import images_by_text
+from openmofi.search.rank.state import State
 
 Ints = NDArray[np.int64]
 FUSION = 60
