@@ -123,7 +123,8 @@ class Source:
 
     def _files(self) -> Iterator[Incoming]:
         path = self.shard.path
-        reader = read_parquet if path.endswith(".parquet") else read_table if path.endswith(TABLES) else read_folder
+        reader = read_parquet if path.endswith(".parquet") else read_table if path.endswith(TABLES) else \
+            partial(read_folder, texts=True)
         for pair in reader(path, self.settings, paths_only=True):
             status, file = _without_text(pair), pair.image
             if file is None:
