@@ -1,10 +1,10 @@
 from pathlib import Path
 
 import pytest
+from search_world import colour_encoder, write_colour_kb, write_images
 
 from openmofi.knowledge import KnowledgeBase
 from openmofi.search import Index, build
-from search_world import colour_encoder, write_colour_kb, write_images
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,13 @@ from collections import Counter
 
 import pytest
 from PIL import Image
+from search_world import ColourEncoder, colour_encoder, coloured, write_images, write_table_of
 
 import openmofi
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs import Record, write_tar
 from openmofi.schema import Pair, PairStatus
 from openmofi.search import Index, Query, build, remove
-from search_world import ColourEncoder, colour_encoder, coloured, write_images, write_table_of
 
 
 def _embedded(index, inputs, encoder):
@@ -170,7 +170,7 @@ def test_thumbnails_are_webp_and_small(tmp_path):
     assert (small.format, small.size) == ("WEBP", (256, 128))
     (folder / "large.jpg").unlink()
     assert index.thumbnail(hit.image.id)
-    with pytest.raises(OpenMofiError, match="cannot be read|has changed|does not exist"):
+    with pytest.raises(OpenMofiError, match=r"cannot be read|has changed|does not exist"):
         index.image_bytes(hit.image.id)
 
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from search_world import COLOURS, ColourEncoder, colour_encoder, coloured, write_images, write_table_of
 
 from openmofi.errors import OpenMofiError, UnknownEntityError, UsageError
 from openmofi.search import Example, Filters, Index, Query, Region, build
 from openmofi.search.rank.ranking import fused
-from search_world import COLOURS, ColourEncoder, colour_encoder, coloured, write_images, write_table_of
 
 
 def _colours(results, count=5):

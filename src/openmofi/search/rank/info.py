@@ -24,7 +24,8 @@ def describe_index(folder: Path, connection: sqlite3.Connection, state: State) -
         len(state.segments), len(state.images) - alive, count("SELECT count(*) FROM labels WHERE accepted"),
         count("SELECT count(*) FROM entities"), count("SELECT count(*) FROM verdicts WHERE NOT undone"),
         state.meta["encoder"], state.meta["fingerprint"],
-        tuple(path for path, in connection.execute("SELECT path FROM sources ORDER BY path")), columns, False,
+        tuple(path for path, in connection.execute("SELECT path FROM sources ORDER BY path")), columns,
+        bool(state.ending and (state.ending.text or state.ending.image)),
         state.vectors.name, state.commit, last[0] if last else "", _bytes(folder))
 
 

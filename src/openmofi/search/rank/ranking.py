@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from openmofi.encoders import Array
 from openmofi.search.query import Query
+from openmofi.search.rank.calibration import end_of, expected_precision
 from openmofi.search.rank.filtering import images_within
 from openmofi.search.rank.keywords import images_by_text
 from openmofi.search.rank.state import State
 
 Ints = NDArray[np.int64]
+Doubles = NDArray[np.float64]
 FUSION = 60
 """k of reciprocal rank fusion: a result counts 1 / (k + rank) in each list (Cormack, Clarke and Büttcher 2009)."""
 DEPTH = 1000
@@ -23,6 +25,8 @@ DEPTH = 1000
 NEAR = 6
 """Bits in which the perceptual hashes of near-duplicates differ, at most, of 64."""
 UNTIL = 0.9
+_DEEPEST = 65_536
+_LIKELY = 0.5
 
 
 @dataclass(frozen=True)
@@ -49,26 +53,98 @@ class Ranking:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class _Listed:
+    """Ranked images with what is known of them: (n,) each; `found` is how many were ranked before they were folded."""
+
+    images: Ints
+    duplicates: list[tuple[int, ...]]
+    cosines: dict[int, float]
+    keywords: dict[int, int]
+    probabilities: dict[int, float]
+    found: int
+
+
 def ranked(state: State, connection: sqlite3.Connection, query: Query, vector: Array | None) -> Ranking:
     """The images that answer a query."""
     within = images_within(connection, query.filters) if query.filters else None
     depth = max(DEPTH, 2 * (query.offset + query.limit))
+    while True:
+        listed = _listed(state, connection, query, vector, within, depth)
+        known = np.array([listed.probabilities.get(image, 0.0) for image in listed.images.tolist()])
+        until = query.until or UNTIL
+        end = end_of(known, until) if listed.probabilities else None
+        # A list whose end was not reached goes on.
+        if query.until is None or end != len(listed.images) or listed.found < depth or depth >= _DEEPEST:
+            return _page(listed, query, known, until, end)
+        depth *= 4
+
+
+def _page(listed: _Listed, query: Query, known: Doubles, until: float, end: int | None) -> Ranking:
+    shown = slice(query.offset, query.offset + query.limit if query.until is None or end is None else
+                  min(end, query.offset + query.limit))
+    expected = expected_precision(known)
+    images = listed.images[shown]
+    calibrated = end is not None
+    return Ranking(
+        images, [listed.cosines.get(image) for image in images.tolist()],
+        [listed.keywords.get(image) for image in images.tolist()],
+        [float(each) if calibrated else None for each in known[shown]],
+        [float(each) if calibrated else None for each in expected[shown]],
+        listed.duplicates[shown], len(listed.images), until, end,
+        float(known[:end].sum()) if end is not None else None, float(known.sum()) if calibrated else None,
+        _note(listed, known, calibrated))
+
+
+def _note(listed: _Listed, known: Doubles, calibrated: bool) -> str:
+    if not len(listed.images):
+        return "Nothing in the index answers this."
+    if calibrated and known.max() < _LIKELY:
+        return f"No result is likely to be right: the best one has a probability of {known.max():.2f}."
+    return ""
+
+
+def _listed(state: State, connection: sqlite3.Connection, query: Query, vector: Array | None, within: Ints | None,
+            depth: int) -> _Listed:
     cosines = _nearest(state, vector, depth, within) if vector is not None else {}
+    probabilities = _probabilities(state, query, vector, cosines) if vector is not None else {}
+    # Equal probabilities keep the order of their cosines.
+    nearest = sorted(cosines, key=lambda image: -probabilities[image]) if probabilities else list(cosines)
     keywords = _by_keywords(connection, query, depth, within)
-    if vector is None and not keywords:
-        ids = _all(connection) if within is None else within
-        order, total = ids.tolist(), len(ids)
-        if query.text:
-            order, total = [], 0
+    if vector is None and not query.text:
+        order = (_all(connection) if within is None else within).tolist()
     else:
-        order = fused([list(cosines), list(keywords)])
-        total = len(order)
-    folded = _folded(state, order[:depth], query.fold)
-    page = list(folded)[query.offset:query.offset + query.limit]
-    none: list[float | None] = [None] * len(page)
-    return Ranking(np.array(page, np.int64), [cosines.get(image) for image in page],
-                   [keywords.get(image) for image in page], none, none, [folded[image] for image in page], total,
-                   query.until or UNTIL, note="" if order else "Nothing in the index answers this.")
+        order = fused([nearest, list(keywords)])
+    unseen = {image: cosine for image, cosine in _cosines(state, vector, order).items() if image not in cosines}
+    if probabilities and unseen and vector is not None:
+        # Found by keywords alone; they are judged by the same vector, below the nearest ones.
+        beside = _probabilities(state, query, vector, {**cosines, **unseen})
+        probabilities |= {image: beside[image] for image in unseen}
+    folded = _folded(state, order, query.fold)
+    return _Listed(np.array(list(folded), np.int64), list(folded.values()), cosines | unseen, keywords, probabilities,
+                   len(order))
+
+
+def _cosines(state: State, vector: Array | None, ids: Sequence[int]) -> dict[int, float]:
+    """Id → exact cosine, of those that have a vector."""
+    if vector is None or not len(ids):
+        return {}
+    positions = state.positions(np.array(ids, np.int64))
+    there = positions >= 0
+    values = state.exact.rows(positions[there]) @ vector
+    return dict(zip(np.array(ids)[there].tolist(), values.tolist(), strict=True))
+
+
+def _probabilities(state: State, query: Query, vector: Array, cosines: dict[int, float]) -> dict[int, float]:
+    """Id → probability; nothing where the index is not calibrated for such queries."""
+    ending = state.ending
+    curve = ending and (ending.image if query.examples or query.like else ending.text)
+    if not (ending and curve and cosines):
+        return {}
+    ids = sorted(cosines, key=lambda image: -cosines[image])
+    positions = state.positions(np.array(ids, np.int64))
+    features = state.surroundings.features(vector, state.exact.rows(positions), np.array([cosines[i] for i in ids]))
+    return dict(zip(ids, curve(features).tolist(), strict=True))
 
 
 def fused(lists: Sequence[Sequence[int]]) -> list[int]:

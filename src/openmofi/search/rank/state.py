@@ -11,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmofi.encoders import Array
+from openmofi.search.rank.calibration import Ending
+from openmofi.search.rank.faiss_cache import vector_index
+from openmofi.search.rank.features import Surroundings
 from openmofi.search.rank.vectors import Exact, VectorIndex
 from openmofi.search.store.database import last_commit, meta, snapshot
 from openmofi.search.store.segments import Segment, damaged, entity_vectors, segments_of
@@ -49,6 +52,24 @@ class State:
     def alive(self) -> NDArray[np.bool_]:
         """(n,) which positions have an image."""
         return self.images >= 0
+
+    @cached_property
+    def ending(self) -> Ending | None:
+        """How probable results are; `None` where the index cannot say."""
+        return Ending.of_json(self.meta["ending"]) if self.meta.get("ending") else None
+
+    @cached_property
+    def surroundings(self) -> Surroundings:
+        """What results are seen against."""
+        if self.ending is None:
+            raise ValueError("not calibrated")
+        return self.around(self.ending)
+
+    def around(self, ending: Ending) -> Surroundings:
+        """What results are seen against, by an ending that is perhaps not the index's yet."""
+        positions = self.positions(np.array(ending.background, np.int64))
+        return Surroundings(self.exact.rows(positions[positions >= 0]),
+                            self.entities[np.array(ending.reference, np.int64)], ending.scale)
 
     @cached_property
     def _order(self) -> Ints:
@@ -90,5 +111,6 @@ class State:
         images, phash = np.full(start[-1], -1, np.int64), np.zeros(start[-1], np.int64)
         images[position], phash[position] = table[:, 2], table[:, 3]
         exact = Exact([segment.open(folder, int(values["dim"])) for segment in segments])
-        return cls(commit, values, tuple(segments), exact, images, phash.view(np.uint64), exact,
+        return cls(commit, values, tuple(segments), exact, images, phash.view(np.uint64),
+                   vector_index(folder, segments, exact),
                    entity_vectors(folder, values), ids)

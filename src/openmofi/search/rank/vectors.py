@@ -88,10 +88,17 @@ class Exact:
 def best(scores: Array, count: int) -> tuple[Array, Ints]:
     """(q, n) scores → the (q, count) best, falling, and their places; equal ones by place; −inf and −1 at the end."""
     kept = min(count, scores.shape[1])
-    places = np.argpartition(-scores, kept - 1, axis=1)[:, :kept] if 0 < kept < scores.shape[1] else \
-        np.broadcast_to(np.arange(kept), (len(scores), kept))
-    values = np.take_along_axis(scores, places, axis=1)
-    order = np.lexsort((places, -values), axis=1)
+    places = np.stack([_best_places(row, kept) for row in scores]) if len(scores) else np.zeros((0, kept), np.int64)
     padding = ((0, 0), (0, count - kept))
-    return (np.pad(np.take_along_axis(values, order, axis=1), padding, constant_values=-np.inf).astype(np.float32),
-            np.pad(np.take_along_axis(places, order, axis=1), padding, constant_values=-1).astype(np.int64))
+    return (np.pad(np.take_along_axis(scores, places, axis=1), padding, constant_values=-np.inf).astype(np.float32),
+            np.pad(places, padding, constant_values=-1))
+
+
+def _best_places(scores: Array, count: int) -> Ints:
+    """Of equal scores at the end of the list those that come first, which a partition alone does not see to."""
+    if count in (0, len(scores)):
+        return np.argsort(-scores, kind="stable")[:count]
+    least = np.partition(scores, len(scores) - count)[len(scores) - count]
+    above = np.flatnonzero(scores > least)
+    chosen = np.concatenate([above, np.flatnonzero(scores == least)[:count - len(above)]])
+    return chosen[np.lexsort((chosen, -scores[chosen]))]

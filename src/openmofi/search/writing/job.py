@@ -15,8 +15,21 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.texts import DEFAULT_TEMPLATE, check_template
 from openmofi.pairs import ReadSettings
+from openmofi.search.rank.faiss_cache import refresh
+from openmofi.search.rank.fitting import fit_ending
+from openmofi.search.rank.state import State
 from openmofi.search.records import Changes
-from openmofi.search.store.database import DATABASE, connect, create, meta, note_commit, only_writer, transaction
+from openmofi.search.store.database import (
+    DATABASE,
+    connect,
+    create,
+    last_commit,
+    meta,
+    note_commit,
+    only_writer,
+    set_meta,
+    transaction,
+)
 from openmofi.search.store.segments import FOLDER, remove_unnamed
 from openmofi.search.writing.entities import keep_entities
 from openmofi.search.writing.incoming import sources_of
@@ -73,7 +86,22 @@ def build(inputs: Sequence[str], encoder: Encoder, out: str | Path, *, kb: Knowl
                 writer.add(source)
             keep_entities(folder, connection, encoder, [source.labels for source in sources if source.labels], kb,
                           entities, relations)
+            settle(folder, connection, encoder)
             return writer.changes
+
+
+def settle(folder: Path, connection: sqlite3.Connection, encoder: Encoder) -> None:
+    """Fit the probabilities of results to what the labels say now, and make the cache of vectors; nothing where nothing
+    has changed.
+    """
+    state = State.read(folder, connection)
+    refresh(folder, state.segments, state.exact)
+    if state.meta.get("ending_commit") == str(state.commit):
+        return
+    ending = fit_ending(state, connection, encoder).to_json()
+    with transaction(connection):
+        note_commit(connection, "calibrate", Changes())
+        set_meta(connection, {"ending": ending, "ending_commit": str(last_commit(connection))})
 
 
 def require_encoder(folder: Path, values: dict[str, str], encoder: Encoder) -> None:
