@@ -17,10 +17,9 @@ import numpy as np
 
 from openmofi.encoders import Array
 from openmofi.search.rank.vectors import Bools, Exact, Ints, VectorIndex, best
-from openmofi.search.store.segments import Segment
+from openmofi.search.store.segments import CACHE, Segment
 from openmofi.storage import atomic_path, fingerprint
 
-FOLDER = "cache"
 FROM = 50_000
 """Vectors from which on FAISS is used."""
 _GRAPH = 4_000_000
@@ -129,10 +128,10 @@ def refresh(folder: Path, segments: Sequence[Segment], exact: Exact) -> None:
         index.train(exact.rows(np.sort(sample)))
     for start in range(covered, len(exact), _ROWS):
         index.add(exact.rows(np.arange(start, min(start + _ROWS, len(exact)))))
-    target = folder / FOLDER / f"faiss-{factory}-{_key(segments)}.index"
+    target = folder / CACHE / f"faiss-{factory}-{_key(segments)}.index"
     with atomic_path(target) as temporary:
         faiss.write_index(index, str(temporary))
-    for old in (folder / FOLDER).glob("faiss-*"):
+    for old in (folder / CACHE).glob("faiss-*"):
         if old != target:
             old.unlink(missing_ok=True)
 
@@ -152,7 +151,7 @@ def _key(segments: Sequence[Segment]) -> str:
 
 def _cached(folder: Path, segments: Sequence[Segment]) -> tuple[Path | None, int]:
     """The cache of most segments, from the first on, and how many vectors it has."""
-    files = {path.stem.rpartition("-")[2]: path for path in (folder / FOLDER).glob("faiss-*.index")}
+    files = {path.stem.rpartition("-")[2]: path for path in (folder / CACHE).glob("faiss-*.index")}
     for count in range(len(segments), 0, -1) if files else ():
         if path := files.get(_key(segments[:count])):
             return path, sum(segment.rows for segment in segments[:count])

@@ -18,7 +18,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.search.store.database import meta
 from openmofi.storage import write_bytes
 
-FOLDER = "vectors"
+FOLDER, CACHE = "vectors", "cache"
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 

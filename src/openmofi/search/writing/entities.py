@@ -13,15 +13,16 @@ import pyarrow.parquet as pq
 
 from openmofi.dataset.audit.entities import labels_kb
 from openmofi.dataset.tables import Folder
-from openmofi.encoders import Encoder
+from openmofi.encoders import Array, Encoder
+from openmofi.engine import LocalEngine, Quiet
 from openmofi.errors import OpenMofiError
+from openmofi.features import FeatureStore, embed_entities
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.lookup import keys_of
-from openmofi.knowledge.texts import filled
 from openmofi.schema import RELATIONS
 from openmofi.search.records import Changes
 from openmofi.search.store.database import meta, note_commit, set_meta, transaction
-from openmofi.search.store.segments import write_segment
+from openmofi.search.store.segments import CACHE, write_segment
 from openmofi.storage import fingerprint
 
 _ALL = 50_000
@@ -49,9 +50,7 @@ def keep_entities(folder: Path, connection: sqlite3.Connection, encoder: Encoder
     known = {entity: kb.entity(row) for entity, row in zip(ids, rows, strict=False) if kb is not None and row >= 0}
     aliases = _aliases(kb, ids) if kb else {}
     template = meta(connection)["template"]
-    texts = [filled(template, known[entity].name, known[entity].description) if entity in known else entity
-             for entity in ids]
-    vectors = encoder.embed_texts(texts) if encoder.has_texts else np.zeros((0, encoder.dim), np.float32)
+    vectors = _vectors(folder, encoder, labels, kb, ids, set(known), template)
     file = write_segment(folder, vectors, "float16")
     with transaction(connection):
         for table in ("entities", "aliases", "types"):
@@ -73,6 +72,24 @@ def keep_entities(folder: Path, connection: sqlite3.Connection, encoder: Encoder
         set_meta(connection, {"entities": key, "entity_vectors": file[0], "entity_vectors_digest": file[2],
                               "kb": str(kb.address) if kb else "", "kb_fingerprint": kb.fingerprint if kb else ""})
         note_commit(connection, "entities", Changes())
+
+
+def _vectors(folder: Path, encoder: Encoder, labels: Sequence[Folder], kb: KnowledgeBase | None, ids: Sequence[str],
+             known: set[str], template: str) -> Array:
+    """(len(ids), dim) of the entities' texts; none where the encoder has no texts. What the label job embedded is taken
+    from its cache.
+    """
+    if not encoder.has_texts:
+        return np.zeros((0, encoder.dim), np.float32)
+    if kb is None:
+        return encoder.embed_texts(ids)
+    noted = FeatureStore.noted(labels[0].path, encoder) if labels else None
+    features = embed_entities(kb, encoder, sorted(known), template, noted.cache if noted else folder / CACHE,
+                              LocalEngine(), Quiet())
+    of_known = dict(zip(sorted(known), encoder.project_texts(features.features), strict=True))
+    unknown = [entity for entity in ids if entity not in known]
+    of_known |= dict(zip(unknown, encoder.embed_texts(unknown), strict=True))
+    return np.stack([of_known[entity] for entity in ids])
 
 
 def _edges(relations: str | Path) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from openmofi.encoders import Array, Encoder
 from openmofi.engine import Progress
-from openmofi.features.store import content_digits
+from openmofi.features.store import FeatureStore, StoredFeatures, content_digits
 from openmofi.features.stream import ahead
 from openmofi.pairs import ImageRefused, describe
 from openmofi.pairs.images.decode import MAX_PIXELS, decoding
@@ -55,6 +55,7 @@ class _Looked:
         status, content, width, height, phash: of the image now.
         pixels: the encoder's input; `None` where it need not be embedded.
         vector: (segment, row) of an image with the same bytes.
+        feature: row of the label job's features of its shard.
         thumbnail: WebP; `None` where there is one.
     """
 
@@ -67,6 +68,7 @@ class _Looked:
     phash: int | None = None
     pixels: Any = None
     vector: tuple[int, int] | None = None
+    feature: int | None = None
     thumbnail: bytes | None = None
 
     @property
@@ -97,6 +99,8 @@ class Writer:
     max_pixels: int = MAX_PIXELS
     changes: Changes = field(default_factory=Changes)
     _lock: Lock = field(default_factory=Lock)
+    _features: StoredFeatures | None = None
+    _rows: dict[str, int] = field(default_factory=dict)
 
     def add(self, source: Source) -> None:
         """Take in all images of a source that are new or have changed, and drop those that are no longer there.
@@ -110,6 +114,7 @@ class Writer:
             count = self.connection.execute("SELECT count(*) FROM images WHERE source = ?", (number,)).fetchone()[0]
             self.changes = replace(self.changes, unchanged=self.changes.unchanged + count)
             return
+        self._reuse(source)
         self.connection.execute("DROP TABLE IF EXISTS temp.seen")
         self.connection.execute("CREATE TEMP TABLE seen (image INTEGER PRIMARY KEY)")
         waiting: list[_Looked] = []
@@ -124,6 +129,15 @@ class Writer:
                     self._commit(number, waiting, np.concatenate(vectors))
                     waiting, vectors = [], []
         self._commit(number, waiting, np.concatenate(vectors) if vectors else self._none(), stamp=stamp, whole=True)
+
+    def _reuse(self, source: Source) -> None:
+        """Take the features that the label job has kept of a shard, if they are of this encoder's backbone."""
+        store = FeatureStore.noted(source.labels.path, self.encoder) if source.labels else None
+        self._features, self._rows = None, {}
+        if store and store.has(source.shard.name, source.shard.fingerprint):
+            self._features = store.open(source.shard.name, source.shard.fingerprint)
+            contents = self._features.table.column("content").to_pylist()
+            self._rows = {contents[row]: row for row in np.flatnonzero(self._features.usable).tolist()}
 
     def _source(self, source: Source) -> int:
         """Its row, made if it is new."""
@@ -158,12 +172,14 @@ class Writer:
             return _Looked(item, known, item.status, content)
         if twin := self._twin(content):
             return _Looked(item, known, PairStatus.OK, content, *twin[2:], vector=twin[:2])
+        feature = self._rows.get(content)
         try:
             hint = self.encoder.preprocessing.decode_size
             with decoding(data, max_pixels=self.max_pixels, size_hint=hint and max(hint, SIDE)) as decoded:
                 seen = describe(decoded)
-                return _Looked(item, known, PairStatus.OK, content, decoded.width, decoded.height, seen.phash,
-                               self.encoder.preprocess(decoded.image), thumbnail=encoded(decoded.image))
+                pixels = self.encoder.preprocess(decoded.image) if feature is None else None
+                return _Looked(item, known, PairStatus.OK, content, decoded.width, decoded.height, seen.phash, pixels,
+                               feature=feature, thumbnail=encoded(decoded.image))
         except ImageRefused as refused:
             return _Looked(item, known, refused.status, content)
 
@@ -178,10 +194,13 @@ class Writer:
     def _vectors(self, looked: Sequence[_Looked]) -> Array:
         """(n, dim) of those of a batch that get a vector: embedded, or of their twin."""
         fresh = [each.pixels for each in looked if each.pixels is not None]
+        kept = [each.feature for each in looked if each.feature is not None]
         embedded = iter(self.encoder.project_images(self.encoder.image_features(self.encoder.batch(fresh)))
                         if fresh else ())
-        rows = [next(embedded) if each.vector is None else self._stored(*each.vector)
-                for each in looked if each.pixels is not None or each.vector]
+        projected = iter(self.encoder.project_images(self._features.values[kept].astype(np.float32))
+                         if kept and self._features else ())
+        rows = [self._stored(*each.vector) if each.vector else next(projected if each.pixels is None else embedded)
+                for each in looked if each.vector or each.pixels is not None or each.feature is not None]
         self.changes = replace(self.changes, embedded=self.changes.embedded + len(fresh))
         return np.stack(rows) if rows else self._none()
 
