@@ -34,7 +34,7 @@ from openmofi.search.records import (
     Results,
     Verdict,
 )
-from openmofi.search.store.database import connect, last_commit, meta, now, transaction
+from openmofi.search.store.database import connect, last_commit, meta, now, snapshot, transaction
 from openmofi.search.store.places import image_bytes
 from openmofi.search.store.reading import (
     ENTITIES_BY_IMAGES,
@@ -176,13 +176,14 @@ class Index:
             OpenMofiError: as `vectors_of`.
         """
         started = time.monotonic()
-        state = self.state
         if vector is None and query.has_vector:
-            vector = vectors_of(state, self.connection, [query], lambda: self.encoder)[0]
-        found = ranked(state, self.connection, query, vector)
-        records = image_records(self.connection, found.images.tolist())
-        hits = [hit for hit in (_hit(found, place, records, query.offset) for place in range(len(found.images))) if hit]
-        return Results(tuple(hits), found.total, found.until, found.end, found.expected_right, found.expected_in_all,
+            (vector,) = self.vectors_of([query])
+        with snapshot(self.connection):
+            found = ranked(self.state, self.connection, query, vector)
+            records = image_records(self.connection, found.images.tolist())
+        hits = tuple(_hit(found, place, records[image], query.offset)
+                     for place, image in enumerate(found.images.tolist()))
+        return Results(hits, found.total, found.until, found.end, found.expected_right, found.expected_in_all,
                        found.note, time.monotonic() - started)
 
     def recognise(self, image: ImageInput | int, region: Region | None = None, limit: int = 10) -> Recognition:
@@ -351,9 +352,6 @@ class Index:
             self._thread.connection = None
 
 
-def _hit(found: Ranking, place: int, records: dict[int, ImageRecord], offset: int) -> Hit | None:
-    record = records.get(int(found.images[place]))
-    if record is None:  # removed since it was ranked
-        return None
-    return Hit(record, offset + place + 1, found.cosines[place], found.keywords[place], found.probabilities[place],
+def _hit(found: Ranking, place: int, image: ImageRecord, offset: int) -> Hit:
+    return Hit(image, offset + place + 1, found.cosines[place], found.keywords[place], found.probabilities[place],
                found.expected[place], found.duplicates[place])

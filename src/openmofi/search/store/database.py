@@ -103,7 +103,10 @@ def transaction(connection: sqlite3.Connection) -> Generator[sqlite3.Connection]
 
 @contextmanager
 def snapshot(connection: sqlite3.Connection) -> Generator[None]:
-    """Reads within the block see one state, whatever is committed meanwhile."""
+    """Reads within the block see one state, whatever is committed meanwhile; a block within another sees the same."""
+    if connection.in_transaction:
+        yield
+        return
     connection.execute("BEGIN")
     try:
         yield
