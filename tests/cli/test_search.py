@@ -79,8 +79,9 @@ def test_texts_are_escaped_on_the_contact_sheet(tmp_path):
 
 @pytest.mark.parametrize(("arguments", "says"), [
     (("--entity", "gren"), "knows no entity 'gren'"), (("--where", "author"), "is not COLUMN=VALUE"),
-    (("--until", "2"), "until is 2.0"), (("--region", "1,2"), "is not four numbers"),
-    (("--since", "May"), "not a day"), (("nowhere.png",), "cannot be read"), (("-n", "0"), "limit is 0")])
+    (("--until", "2"), "until is 2.0"), (("--region", "0,0,1,1"), "without an image"),
+    (("--since", "May"), "not a day"), (("nowhere.png",), "cannot be read"),
+    (("nowhere.png", "--region", "1,2"), "is not four numbers"), (("-n", "0"), "limit is 0")])
 def test_what_is_wrong_is_a_sentence(place, arguments, says):
     with pytest.raises(OpenMofiError, match=says):
         run("search", place, *arguments)

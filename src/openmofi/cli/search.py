@@ -51,6 +51,8 @@ def search(
     """Search an index by images, text and entity, joined; without any, its images are listed."""
     from openmofi.search import Example, Filters, Index, Query, Region
 
+    if region and not images:
+        raise UsageError("--region is given without an image.", "Name the image that it is a part of.")
     opened = Index.open(index, encoder, device=device)
     examples = [Example(str(image), 1.0, Region.parse(region) if region and not number else None)
                 for number, image in enumerate(images or ())]

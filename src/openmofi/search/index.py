@@ -288,7 +288,7 @@ class Index:
         state = self.state
         if not len(state.entities):
             return []
-        number = state.entity_ids.index(entity)
+        number = state.entity_numbers[entity]
         order = np.argsort(-(state.entities @ state.entities[number]), kind="stable")
         ids = [state.entity_ids[place] for place in order.tolist() if place != number][:limit]
         records = entity_records(self.connection, ids)

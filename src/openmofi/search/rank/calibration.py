@@ -40,7 +40,8 @@ class Ending:
     """How probable results are.
 
     Attributes:
-        text, image: the curves; `None` where too little is known.
+        text, image: of searches by text and by image; `None` where too little is known.
+        entity: of the entities that an image may show, likewise.
         background: ids of images at random.
         reference: numbers of the entities that images are compared with.
         scale: the factor on cosines.
@@ -48,6 +49,7 @@ class Ending:
 
     text: Curve | None
     image: Curve | None
+    entity: Curve | None
     background: tuple[int, ...]
     reference: tuple[int, ...]
     scale: float
@@ -60,9 +62,9 @@ class Ending:
     def of_json(cls, stored: str) -> Ending:
         """What `to_json` made."""
         raw: dict[str, Any] = json.loads(stored)
-        text, image = (Curve(**{name: tuple(values) for name, values in raw[kind].items()}) if raw[kind] else None
-                       for kind in ("text", "image"))
-        return cls(text, image, tuple(raw["background"]), tuple(raw["reference"]), float(raw["scale"]))
+        text, image, entity = (Curve(**{name: tuple(values) for name, values in curve.items()}) if curve else None
+                               for curve in (raw[kind] for kind in ("text", "image", "entity")))
+        return cls(text, image, entity, tuple(raw["background"]), tuple(raw["reference"]), float(raw["scale"]))
 
 
 def design_of(features: Doubles, mean: Doubles, deviation: Doubles) -> Doubles:

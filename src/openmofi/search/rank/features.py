@@ -23,7 +23,7 @@ from openmofi.encoders import Array
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 NAMES = ("z", "margin", "agreement", "best z", "best margin")
-_SAME = 0.9
+SAME = 0.9
 """Cosine from which on a reference entity means what the query means."""
 _BEST = 3
 _FLOOR = -20.0
@@ -63,7 +63,7 @@ class Surroundings:
             return np.zeros(len(images)), np.zeros(len(images))
         own = self.scale * (self.reference @ query).astype(np.float64)
         theirs = self.scale * (images @ self.reference.T).astype(np.float64)
-        others = own < self.scale * _SAME
+        others = own < self.scale * SAME
         margin = self.scale * cosines - (logsumexp(theirs[:, others], axis=1) if others.any() else 0.0)
         joint = logsumexp(theirs + own, axis=1) - logsumexp(theirs, axis=1) - logsumexp(own)
         return margin, np.maximum(joint, _FLOOR)

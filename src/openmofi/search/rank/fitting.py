@@ -13,6 +13,7 @@ probabilities. There is a curve for queries by text and one for queries by image
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,7 @@ from scipy.special import expit
 from openmofi.encoders import Array, Encoder
 from openmofi.knowledge.texts import filled
 from openmofi.search.rank.calibration import Curve, Ending, design_of
+from openmofi.search.rank.candidates import NEAREST, candidates_of
 from openmofi.search.rank.features import Surroundings
 from openmofi.search.rank.state import State
 from openmofi.search.rank.vectors import best
@@ -37,6 +39,9 @@ _TOGETHER = 32
 _BACKGROUND, _REFERENCE = 4096, 2048
 _PENALTY = 1e-3
 _BINS = 200
+_MASS = 0.8
+_ALIKE = 10
+"""Bits of perceptual hashes, up to which images may be the same one."""
 
 
 @dataclass(frozen=True)
@@ -113,17 +118,19 @@ def fit_ending(state: State, connection: sqlite3.Connection, encoder: Encoder, s
     background = np.sort(draw.choice(alive, min(_BACKGROUND, len(alive)), replace=False)) if len(alive) else alive
     named = np.array(sorted({entity for entities in known.judged.values() for entity in entities}), np.int64)
     reference = np.sort(draw.permutation(named)[:_REFERENCE]) if len(state.entities) else named[:0]
-    ending = Ending(None, None, tuple(state.images[background].tolist()), tuple(reference.tolist()),
+    ending = Ending(None, None, None, tuple(state.images[background].tolist()), tuple(reference.tolist()),
                     float(encoder.logit_scale or 30.0))
     around = state.around(ending)
-    text = image = None
+    text = image = entity = None
     if len(state.entities) and len(named):
         entities, vectors = _text_queries(state, connection, encoder, named, draw)
         text = _curve(_asked(state, known, around, entities, vectors, np.full(len(entities), -1)))
     if len(named):
         entities, positions = _image_queries(known, draw)
         image = _curve(_asked(state, known, around, entities, state.exact.rows(positions), positions))
-    return Ending(text, image, ending.background, ending.reference, ending.scale)
+        if len(state.entities):
+            entity = _curve(_recognised(state, known, around, draw))
+    return Ending(text, image, entity, ending.background, ending.reference, ending.scale)
 
 
 def _text_queries(state: State, connection: sqlite3.Connection, encoder: Encoder, named: Ints,
@@ -165,6 +172,31 @@ def _asked(state: State, known: Known, around: Surroundings, entities: Ints, vec
             found = positions[place][kept][:_RESULTS]
             features = around.features(query, state.exact.rows(found), cosines[place][kept][:_RESULTS])
             parts.append((features, *known.right(int(entities[start + place]), found)))
+    return _rows(parts)
+
+
+def _recognised(state: State, known: Known, around: Surroundings, draw: np.random.Generator) -> Rows:
+    """Candidates of images of which something is known; what looks the same is no witness."""
+    images = np.flatnonzero(known.mass >= _MASS)
+    images = np.sort(draw.permutation(images)[:_QUERIES])
+    labelled = np.zeros(len(state.images), bool)
+    labelled[[position for position, entities in known.judged.items() if max(entities.values()) >= _MASS]] = True
+    parts: list[tuple[Doubles, Doubles, Doubles]] = []
+    for position in images.tolist():
+        others = labelled & (np.bitwise_count(state.phash ^ state.phash[position]) > _ALIKE)
+        vector = state.exact.rows(np.array([position]))
+        cosines, near = state.exact.search(vector, NEAREST, others)
+        witnesses = [(float(cosine), [entity for entity, probability in known.judged[place].items()
+                                      if probability >= _MASS])
+                     for cosine, place in zip(cosines[0], near[0].tolist(), strict=True) if place >= 0]
+        found = candidates_of(vector[0], state.entities, around, witnesses)
+        right, weight = np.array([known.right(entity, np.array([position]))
+                                  for entity in found.entities.tolist()])[..., 0].T
+        parts.append((found.features, right, weight))
+    return _rows(parts)
+
+
+def _rows(parts: Sequence[tuple[Doubles, Doubles, Doubles]]) -> Rows:
     if not parts:
         return Rows(np.zeros((0, 5)), np.zeros(0), np.zeros(0))
     return Rows(*(np.concatenate(column) for column in zip(*parts, strict=True)))

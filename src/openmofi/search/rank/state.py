@@ -54,6 +54,11 @@ class State:
         return self.images >= 0
 
     @cached_property
+    def entity_numbers(self) -> dict[str, int]:
+        """Identifier → row of `entities`."""
+        return {entity: number for number, entity in enumerate(self.entity_ids)}
+
+    @cached_property
     def ending(self) -> Ending | None:
         """How probable results are; `None` where the index cannot say."""
         return Ending.of_json(self.meta["ending"]) if self.meta.get("ending") else None

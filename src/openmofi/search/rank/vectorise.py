@@ -85,12 +85,12 @@ def entity_vector(state: State, entity: str) -> Array:
         UnknownEntityError: the index does not know it.
         OpenMofiError: the encoder has no texts.
     """
-    if entity not in state.entity_ids:
+    if entity not in state.entity_numbers:
         raise UnknownEntityError(f"The index knows no entity {entity!r}.", "Search by --text, or look up its name.")
     if not len(state.entities):
         raise OpenMofiError("The index has no entity vectors, since its encoder embeds images only.",
                             "Filter by the entity instead.")
-    vector: Array = state.entities[state.entity_ids.index(entity)]
+    vector: Array = state.entities[state.entity_numbers[entity]]
     return vector
 
 
