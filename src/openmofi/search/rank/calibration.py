@@ -18,8 +18,8 @@ class Curve:
     """Features → probability.
 
     Attributes:
-        mean, deviation: (5,) of the features that it was fitted on.
-        weights: (6,) of the logistic regression over standardised features, the constant last.
+        mean, deviation: (f,) of the features that it was fitted on.
+        weights: (f + 1,) of the logistic regression over standardised features, the constant last.
         scores, probabilities: (b,) both increasing; linear between.
     """
 
@@ -30,7 +30,7 @@ class Curve:
     probabilities: tuple[float, ...]
 
     def __call__(self, features: Doubles) -> Doubles:
-        """(n, 5) → (n,)."""
+        """(n, f) → (n,)."""
         score = design_of(features, np.array(self.mean), np.array(self.deviation)) @ np.array(self.weights)
         return np.interp(score, self.scores, self.probabilities)
 
@@ -68,7 +68,7 @@ class Ending:
 
 
 def design_of(features: Doubles, mean: Doubles, deviation: Doubles) -> Doubles:
-    """(n, 6) standardised features and a constant."""
+    """(n, f + 1) standardised features and a constant."""
     return np.column_stack([(features - mean) / deviation, np.ones(len(features))])
 
 

@@ -7,7 +7,9 @@ q has, for the image i,
 - the margin d = s(q, i) − log Σ_e exp s(e, i), where s is the logit scale × cosine and e are reference entities that
   are not q itself: what else the image may show;
 - the agreement log Σ_e P(e | q) P(e | i), where P is the softmax over the reference: whether both show the same;
-- z and d of the query's best result, which say whether there is an answer at all.
+- z and d of the query's best results, which say whether there is an answer at all;
+- how near the image is to its own nearest ones among images at random: where images lie close together, a high cosine
+  says less (Conneau et al. 2018, "Word translation without parallel data", CSLS).
 """
 
 from __future__ import annotations
@@ -22,10 +24,10 @@ from openmofi.encoders import Array
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
-NAMES = ("z", "margin", "agreement", "best z", "best margin")
+NAMES = ("z", "margin", "agreement", "best z", "best margin", "density")
 SAME = 0.9
 """Cosine from which on a reference entity means what the query means."""
-_BEST = 3
+_BEST, _CLOSE = 3, 10
 _FLOOR = -20.0
 
 
@@ -44,7 +46,7 @@ class Surroundings:
     scale: float
 
     def features(self, query: Array, images: Array, cosines: Array) -> Doubles:
-        """(n, 5) of a query's results, best first; see `NAMES`.
+        """(n, 6) of a query's results, best first; see `NAMES`.
 
         Args:
             query: (dim,) L2-normalised.
@@ -56,7 +58,14 @@ class Surroundings:
         margin, agreement = self._among_entities(query, images, cosines.astype(np.float64))
         best = np.full(len(z), z[:_BEST].mean() if len(z) else 0.0)
         best_margin = np.full(len(z), margin[:_BEST].mean() if len(z) else 0.0)
-        return np.stack([z, margin, agreement, best, best_margin], axis=1)
+        return np.stack([z, margin, agreement, best, best_margin, self._density(images)], axis=1)
+
+    def _density(self, images: Array) -> Doubles:
+        """(n,) mean cosine with the ten nearest images at random."""
+        if len(self.background) <= _CLOSE:
+            return np.zeros(len(images))
+        near = np.partition(images @ self.background.T, -_CLOSE, axis=1)[:, -_CLOSE:]
+        return near.mean(axis=1).astype(np.float64)
 
     def _among_entities(self, query: Array, images: Array, cosines: Doubles) -> tuple[Doubles, Doubles]:
         if not len(self.reference):

@@ -25,7 +25,7 @@ from openmofi.encoders import Array, Encoder
 from openmofi.knowledge.texts import filled
 from openmofi.search.rank.calibration import Curve, Ending, design_of
 from openmofi.search.rank.candidates import NEAREST, candidates_of
-from openmofi.search.rank.features import Surroundings
+from openmofi.search.rank.features import NAMES, Surroundings
 from openmofi.search.rank.state import State
 from openmofi.search.rank.vectors import best
 
@@ -33,7 +33,7 @@ Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 MINIMUM = 200
 """Results that are known to be right, at least, by the sum of their probabilities."""
-_QUERIES, _DECOYS = 400, 0.25
+_QUERIES = 400
 _RESULTS = 100
 _TOGETHER = 32
 _BACKGROUND, _REFERENCE = 4096, 2048
@@ -101,7 +101,7 @@ class Rows:
     """Results of the queries that an index asks itself.
 
     Attributes:
-        features: (n, 5).
+        features: (n, f).
         right, weight: (n,) see `Known.right`.
     """
 
@@ -124,10 +124,12 @@ def fit_ending(state: State, connection: sqlite3.Connection, encoder: Encoder, s
     text = image = entity = None
     if len(state.entities) and len(named):
         entities, vectors = _text_queries(state, connection, encoder, named, draw)
-        text = _curve(_asked(state, known, around, entities, vectors, np.full(len(entities), -1)))
+        decoys = ~np.isin(entities, named)
+        text = _curve(_asked(state, known, around, entities, vectors, np.full(len(entities), -1), decoys))
     if len(named):
         entities, positions = _image_queries(known, draw)
-        image = _curve(_asked(state, known, around, entities, state.exact.rows(positions), positions))
+        image = _curve(_asked(state, known, around, entities, state.exact.rows(positions), positions,
+                              np.zeros(len(entities), bool)))
         if len(state.entities):
             entity = _curve(_recognised(state, known, around, draw))
     return Ending(text, image, entity, ending.background, ending.reference, ending.scale)
@@ -142,7 +144,7 @@ def _text_queries(state: State, connection: sqlite3.Connection, encoder: Encoder
         # The neighbour of a named entity that no text names: siblings of what is shown, as of what is asked for.
         near = state.entities[asked] @ state.entities[unnamed].T
         decoys = np.unique(unnamed[near.argmax(axis=1)])
-        asked = np.concatenate([asked, draw.permutation(decoys)[:int(_DECOYS * len(asked))]])
+        asked = np.concatenate([asked, draw.permutation(decoys)[:len(asked)]])
     names = dict(connection.execute("SELECT number, name FROM entities"))
     vectors = state.entities[asked].copy()
     bare = np.arange(0, len(asked), 2)
@@ -159,8 +161,9 @@ def _image_queries(known: Known, draw: np.random.Generator) -> tuple[Ints, Ints]
     return pairs[:, 0], pairs[:, 1]
 
 
-def _asked(state: State, known: Known, around: Surroundings, entities: Ints, vectors: Array, itself: Ints) -> Rows:
-    """The best results of queries; of an image without itself."""
+def _asked(state: State, known: Known, around: Surroundings, entities: Ints, vectors: Array, itself: Ints,
+           decoys: NDArray[np.bool_]) -> Rows:
+    """The best results of queries; of an image without itself. Whatever a decoy finds is known to be wrong."""
     parts: list[tuple[Doubles, Doubles, Doubles]] = []
     for start in range(0, len(entities), _TOGETHER):
         queries = vectors[start:start + _TOGETHER]
@@ -171,7 +174,8 @@ def _asked(state: State, known: Known, around: Surroundings, entities: Ints, vec
             kept = np.isfinite(cosines[place]) & (positions[place] != itself[start + place])
             found = positions[place][kept][:_RESULTS]
             features = around.features(query, state.exact.rows(found), cosines[place][kept][:_RESULTS])
-            parts.append((features, *known.right(int(entities[start + place]), found)))
+            right, weight = known.right(int(entities[start + place]), found)
+            parts.append((features, right, np.ones(len(found)) if decoys[start + place] else weight))
     return _rows(parts)
 
 
@@ -198,7 +202,7 @@ def _recognised(state: State, known: Known, around: Surroundings, draw: np.rando
 
 def _rows(parts: Sequence[tuple[Doubles, Doubles, Doubles]]) -> Rows:
     if not parts:
-        return Rows(np.zeros((0, 5)), np.zeros(0), np.zeros(0))
+        return Rows(np.zeros((0, len(NAMES))), np.zeros(0), np.zeros(0))
     return Rows(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 

@@ -26,6 +26,7 @@ from openmofi.search.store.segments import CACHE, write_segment
 from openmofi.storage import fingerprint
 
 _ALL = 50_000
+_ASKED, _NEAR = 400, 4
 ABOVE = ("hypernym", "instance_hypernym", "subclass of", "instance of")
 """Relations whose tail is above their head."""
 
@@ -41,7 +42,7 @@ def keep_entities(folder: Path, connection: sqlite3.Connection, encoder: Encoder
     kb = kb or next((found for found in map(labels_kb, labels) if found), None)
     judged = {entity for entity, in connection.execute("SELECT DISTINCT entity FROM labels")}
     whole = kb is not None and (which == "all" or (which == "auto" and len(kb) <= _ALL))
-    ids = sorted(judged | (set(kb) if whole and kb is not None else set()))
+    ids = sorted(judged | (set() if kb is None else set(kb) if whole else _siblings(kb, judged)))
     edges = _edges(relations) if relations else []
     key = fingerprint([ids, kb.fingerprint if kb else "", len(edges), encoder.fingerprint])
     if not ids or meta(connection).get("entities") == key:
@@ -72,6 +73,14 @@ def keep_entities(folder: Path, connection: sqlite3.Connection, encoder: Encoder
         set_meta(connection, {"entities": key, "entity_vectors": file[0], "entity_vectors_digest": file[2],
                               "kb": str(kb.address) if kb else "", "kb_fingerprint": kb.fingerprint if kb else ""})
         note_commit(connection, "entities", Changes())
+
+
+def _siblings(kb: KnowledgeBase, judged: set[str]) -> set[str]:
+    """Neighbours in the graph that no text names, of some of those that are: what the index tests itself by."""
+    known = sorted(entity for entity in judged if entity in kb)
+    chosen = np.random.default_rng(0).permutation(len(known))[:_ASKED]
+    near = (neighbour.entity.id for place in chosen.tolist() for neighbour in kb.neighbours(known[place], _NEAR))
+    return {entity for entity in near if entity not in judged}
 
 
 def _vectors(folder: Path, encoder: Encoder, labels: Sequence[Folder], kb: KnowledgeBase | None, ids: Sequence[str],
