@@ -20,12 +20,13 @@ Ints = NDArray[np.int64]
 Doubles = NDArray[np.float64]
 FUSION = 60
 """k of reciprocal rank fusion: a result counts 1 / (k + rank) in each list (Cormack, Clarke and Büttcher 2009)."""
-DEPTH = 1000
+DEPTH = 300
 """Results of each list that are fused, at least."""
 NEAR = 6
 """Bits in which the perceptual hashes of near-duplicates differ, at most, of 64."""
 UNTIL = 0.9
-_DEEPEST = 65_536
+_JUDGED = 4096
+"""Nearest images whose probability is computed, at most; what lies beyond counts as wrong."""
 _LIKELY = 0.5
 
 
@@ -75,7 +76,7 @@ def ranked(state: State, connection: sqlite3.Connection, query: Query, vector: A
         until = query.until or UNTIL
         end = end_of(known, until) if listed.probabilities else None
         # A list whose end was not reached goes on.
-        if query.until is None or end != len(listed.images) or listed.found < depth or depth >= _DEEPEST:
+        if query.until is None or end != len(listed.images) or listed.found < depth or depth >= _JUDGED:
             return _page(listed, query, known, until, end)
         depth *= 4
 
@@ -89,7 +90,7 @@ def _page(listed: _Listed, query: Query, known: Doubles, until: float, end: int 
     return Ranking(
         images, [listed.cosines.get(image) for image in images.tolist()],
         [listed.keywords.get(image) for image in images.tolist()],
-        [float(each) if calibrated else None for each in known[shown]],
+        [listed.probabilities.get(image) for image in images.tolist()],
         [float(each) if calibrated else None for each in expected[shown]],
         listed.duplicates[shown], len(listed.images), until, end,
         float(known[:end].sum()) if end is not None else None, float(known.sum()) if calibrated else None,
@@ -109,7 +110,7 @@ def _listed(state: State, connection: sqlite3.Connection, query: Query, vector: 
     cosines = _nearest(state, vector, depth, within) if vector is not None else {}
     probabilities = _probabilities(state, query, vector, cosines) if vector is not None else {}
     # Equal probabilities keep the order of their cosines.
-    nearest = sorted(cosines, key=lambda image: -probabilities[image]) if probabilities else list(cosines)
+    nearest = sorted(cosines, key=lambda image: -probabilities.get(image, -1.0)) if probabilities else list(cosines)
     keywords = _by_keywords(connection, query, depth, within)
     if vector is None and not query.text:
         order = (_all(connection) if within is None else within).tolist()
@@ -119,7 +120,7 @@ def _listed(state: State, connection: sqlite3.Connection, query: Query, vector: 
     if probabilities and unseen and vector is not None:
         # Found by keywords alone; they are judged by the same vector, below the nearest ones.
         beside = _probabilities(state, query, vector, {**cosines, **unseen})
-        probabilities |= {image: beside[image] for image in unseen}
+        probabilities |= {image: beside[image] for image in unseen if image in beside}
     folded = _folded(state, order, query.fold)
     return _Listed(np.array(list(folded), np.int64), list(folded.values()), cosines | unseen, keywords, probabilities,
                    len(order))
@@ -141,7 +142,7 @@ def _probabilities(state: State, query: Query, vector: Array, cosines: dict[int,
     curve = ending and (ending.image if query.examples or query.like else ending.text)
     if not (ending and curve and cosines):
         return {}
-    ids = sorted(cosines, key=lambda image: -cosines[image])
+    ids = sorted(cosines, key=lambda image: -cosines[image])[:_JUDGED]
     positions = state.positions(np.array(ids, np.int64))
     features = state.surroundings.features(vector, state.exact.rows(positions), np.array([cosines[i] for i in ids]))
     return dict(zip(ids, curve(features).tolist(), strict=True))
