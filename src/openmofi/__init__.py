@@ -23,23 +23,26 @@ if TYPE_CHECKING:
         sample_kb,
         train,
     )
+    from openmofi.api_index import build_index
     from openmofi.dataset.objects import Dataset, Labels
     from openmofi.encoders import Encoder
     from openmofi.errors import OpenMofiError
     from openmofi.knowledge import KnowledgeBase, build_starter, diff_kb, export_kb, union_kb
     from openmofi.labeling.explain import Explanation
+    from openmofi.search import Index
     from openmofi.training.outcome import Run
 
 __all__ = [
-    "Dataset", "Encoder", "Explanation", "KnowledgeBase", "Labels", "OpenMofiError", "Run", "audit", "build_dataset",
-    "build_kb", "build_starter", "diff_kb", "evaluate", "explain", "export", "export_kb", "label", "load_encoder",
-    "reinforce", "sample_kb", "train", "union_kb",
+    "Dataset", "Encoder", "Explanation", "Index", "KnowledgeBase", "Labels", "OpenMofiError", "Run", "audit",
+    "build_dataset", "build_index", "build_kb", "build_starter", "diff_kb", "evaluate", "explain", "export",
+    "export_kb", "label", "load_encoder", "reinforce", "sample_kb", "train", "union_kb",
 ]
 
 _MODULES = {
     "Dataset": "dataset.objects", "Encoder": "encoders", "Explanation": "labeling.explain",
-    "KnowledgeBase": "knowledge", "Labels": "dataset.objects", "OpenMofiError": "errors", "Run": "training.outcome",
-    "build_starter": "knowledge", "diff_kb": "knowledge", "export_kb": "knowledge", "union_kb": "knowledge",
+    "Index": "search", "KnowledgeBase": "knowledge", "Labels": "dataset.objects", "OpenMofiError": "errors",
+    "Run": "training.outcome", "build_index": "api_index", "build_starter": "knowledge", "diff_kb": "knowledge",
+    "export_kb": "knowledge", "union_kb": "knowledge",
 }
 """Where a name is, if not in `openmofi.api`."""
 

@@ -8,7 +8,22 @@ from typing import Annotated, Any
 
 import typer
 
-from openmofi.cli import dataset, encoder, eval, explain, export, jobs, kb, label, link, reinforce, sample, train
+from openmofi.cli import (
+    dataset,
+    encoder,
+    eval,
+    explain,
+    export,
+    index,
+    jobs,
+    kb,
+    label,
+    link,
+    reinforce,
+    sample,
+    search,
+    train,
+)
 from openmofi.cli.command import Commands, run_app
 from openmofi.version import __version__
 
@@ -36,6 +51,8 @@ app.add_typer(link.app, name="link", help="Train linkers: which entity a mention
 app.add_typer(eval.app, name="eval")
 app.add_typer(encoder.app, name="encoder", help="Look into image–text encoders.")
 app.command("export", help="Export an encoder to ONNX or OpenVINO, where it agrees with the original.")(export.export)
+app.add_typer(index.app, name="index", help="Build an index over images, keep it up to date and whole.")
+app.command("search", help="Search an index by image, text and entity.")(search.search)
 app.add_typer(jobs.app, name="jobs", help="Look at jobs that run; go on with what failed.")
 app.add_typer(sample.app, name="sample", help="The sample world: real images with known truth, and its encoder.")
 

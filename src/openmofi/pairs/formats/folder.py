@@ -19,13 +19,14 @@ from openmofi.storage.fingerprint import TABLES
 _USUAL = ("metadata.csv", "metadata.jsonl", "metadata.tsv", "captions.csv", "captions.tsv", "captions.jsonl")
 
 
-def read_folder(path: str, settings: ReadSettings, *, paths_only: bool = False) -> Iterator[Pair]:
+def read_folder(path: str, settings: ReadSettings, *, paths_only: bool = False, texts: bool = False) -> Iterator[Pair]:
     """Yield the rows of a folder's table, or, without one, the images with the `.txt`/`.json` of
     their name.
 
     The table is `metadata.csv`, `captions.csv` or the like, or the only CSV, TSV or JSON-lines file in the
     folder; see `read_table`. Without a table the files are taken in the order of their keys by the rules of
-    `grouping`. With `paths_only` an image's content is its path (as of `os.fsencode`), and no image is opened.
+    `grouping`. With `paths_only` an image's content is its path (as of `os.fsencode`), and no image is opened; `texts`
+    beside images are then read all the same.
 
     Raises:
         OpenMofiError: it does not exist, or contains nothing that can be read.
@@ -36,14 +37,19 @@ def read_folder(path: str, settings: ReadSettings, *, paths_only: bool = False) 
         inside = sorted(name.rpartition("/")[2] for name in filesystem.ls(root, detail=False))
     except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
         raise OpenMofiError(f"{path} cannot be listed: {error.strerror}.", "Check the path.") from error
-    table = _table(path, inside)
+    table = table_of(path, inside)
     if table:
         yield from read_table(f"{path.rstrip('/')}/{table}", settings, paths_only=paths_only)
     else:
-        yield from _beside(path, settings, paths_only)
+        yield from _beside(path, settings, paths_only, texts)
 
 
-def _table(path: str, inside: list[str]) -> str | None:
+def table_of(path: str, inside: list[str]) -> str | None:
+    """The name of a folder's table, among the names `inside` it; `None` where it has none.
+
+    Raises:
+        UsageError: it has several, and none of a usual name.
+    """
     tables = [name for name in inside if name.endswith(TABLES) and not name.startswith(".")]
     usual = [name for name in _USUAL if name in tables]
     if usual or len(tables) < 2:
@@ -52,7 +58,7 @@ def _table(path: str, inside: list[str]) -> str | None:
                      "Name the table itself as the shard, or call it metadata.csv.")
 
 
-def _beside(path: str, settings: ReadSettings, paths_only: bool) -> Iterator[Pair]:
+def _beside(path: str, settings: ReadSettings, paths_only: bool, texts: bool) -> Iterator[Pair]:
     filesystem, root = filesystem_of(path)
     prefix = len(root.rstrip("/")) + 1
     members = []
@@ -63,7 +69,7 @@ def _beside(path: str, settings: ReadSettings, paths_only: bool) -> Iterator[Pai
     grouper = Grouper(settings)
     for key, extension, name, size in sorted(members):
         limit = read_limit(extension, size, settings)
-        if paths_only:
+        if paths_only and not (texts and extension.endswith(("txt", "json"))):
             content = Content(os.fsencode(filesystem.unstrip_protocol(name) if is_remote(path) else name))
         else:
             data = filesystem.cat_file(name, start=0, end=limit) if limit else b""

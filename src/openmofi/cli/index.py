@@ -1,0 +1,145 @@
+"""`openmofi index`: build an index over images, keep it up to date and whole."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, cast
+
+import typer
+
+from openmofi.cli.command import input_path, input_place, output_path, print_json
+
+if TYPE_CHECKING:
+    from openmofi.search import Changes
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+_Index = Annotated[Path, typer.Argument(parser=input_path, metavar="INDEX", help="Folder of the index.")]
+_Inputs = Annotated[list[str], typer.Argument(
+    metavar="IMAGES...", help="Folders of images, tar or Parquet, tables, globs; or folders of labels.")]
+_Kb = Annotated[str | None, typer.Option(
+    parser=input_place, metavar="KB", help="Names and types of entities (default: the labels' own).")]
+_Device = Annotated[str, typer.Option(help="Of the encoder: auto, cpu, cuda, cuda:1 …")]
+_JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.callback()
+def _group() -> None:
+    """Build an index over images, keep it up to date and whole."""
+
+
+@app.command()
+def build(
+    images: _Inputs,
+    encoder: Annotated[str, typer.Option(help="sample, open_clip:ARCH/PRETRAINED, hf:PATH-OR-ID or run:PATH.")],
+    out: Annotated[Path, typer.Option("--out", "-o", parser=output_path, metavar="INDEX", help="Folder of the index.")],
+    kb: _Kb = None,
+    entities: Annotated[str, typer.Option(
+        help="Which the index knows: judged by the label job, all of the knowledge base, or auto.")] = "auto",
+    relations: Annotated[Path | None, typer.Option(
+        parser=input_path, metavar="TABLE", help="relations.parquet, whose hypernyms say what is a subtype.")] = None,
+    template: Annotated[str, typer.Option(help="Entity text for the encoder.")] = "{name}: {description}",
+    dtype: Annotated[str, typer.Option(help="Of the vectors on disk: float16 or float32.")] = "float16",
+    text_column: Annotated[list[str] | None, typer.Option(help="Of tables, see openmofi label --help.")] = None,
+    image_column: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
+    key_column: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
+    image_root: Annotated[str, typer.Option(help="Folder that the images of tables lie below.")] = "",
+    device: _Device = "auto",
+    precision: Annotated[str, typer.Option(help="Of the encoder's towers: fp32, bf16 or fp16.")] = "fp32",
+    as_json: _JSON = False,
+) -> None:
+    """Build an index, or go on with one: images that have not changed are not embedded again."""
+    from openmofi.api_index import build_index
+
+    with_index = build_index(
+        images, encoder=encoder, out=out, kb=kb, entities=cast(Literal["auto", "judged", "all"], entities),
+        relations=relations, template=template, dtype=cast(Literal["float16", "float32"], dtype),
+        text_column=text_column or "", image_column=image_column or "", key_column=key_column or "",
+        image_root=image_root, device=device, precision=precision, progress=not as_json)
+    _print_changes(with_index.changes, out, as_json)
+
+
+@app.command()
+def add(index: _Index, images: _Inputs, kb: _Kb = None, device: _Device = "auto", as_json: _JSON = False) -> None:
+    """Take in more images, or bring those that it has up to date; what is gone from IMAGES is removed."""
+    from openmofi.given import kb_of
+    from openmofi.progress import shown_progress
+    from openmofi.search import Index
+
+    with shown_progress(not as_json) as progress:
+        changes = Index.open(index, device=device).add(images, kb=kb_of(kb, progress) if kb else None,
+                                                       progress=progress)
+    _print_changes(changes, index, as_json)
+
+
+@app.command()
+def remove(
+    index: _Index,
+    what: Annotated[list[str], typer.Argument(help="Sources, folders or files of images, or SHARD/KEY.")],
+    as_json: _JSON = False,
+) -> None:
+    """Take images out of an index; the images themselves stay where they are."""
+    from openmofi.search import Index
+
+    _print_changes(Index.open(index).remove(what), index, as_json)
+
+
+@app.command()
+def info(index: _Index, as_json: _JSON = False) -> None:
+    """Show what an index holds."""
+    from openmofi.search import Index
+
+    facts = asdict(Index.open(index).info())
+    if as_json:
+        print_json(facts)
+        return
+    from openmofi.cli.show.tables import print_facts
+
+    facts["bytes"] = {part: f"{size / 2**20:,.1f} MiB" for part, size in facts["bytes"].items()}
+    print_facts({name: _shown(value) for name, value in facts.items()})
+
+
+@app.command()
+def verify(index: _Index, as_json: _JSON = False) -> None:
+    """Read all files of an index; exits with 1 where one is damaged. `openmofi index compact` mends segments."""
+    from openmofi.search import Index
+
+    problems = Index.open(index).verify()
+    whole = not any(problems.values())
+    if as_json:
+        print_json({"whole": whole, "files": {name: problem or "whole" for name, problem in problems.items()}})
+    else:
+        for name, problem in problems.items():
+            typer.echo(f"{'NOT' if problem else 'ok '} {name}{': ' if problem else ''}{problem}")
+        if not whole:
+            typer.echo(f"Mend it with: openmofi index compact {index}")
+    if not whole:
+        raise typer.Exit(1)
+
+
+@app.command()
+def compact(index: _Index, device: _Device = "auto", as_json: _JSON = False) -> None:
+    """Drop what was removed, join small segments, and embed anew what a damaged one held."""
+    from openmofi.progress import shown_progress
+    from openmofi.search import Index
+
+    with shown_progress(not as_json) as progress:
+        changes = Index.open(index, device=device).compact(progress)
+    _print_changes(changes, index, as_json)
+
+
+def _print_changes(changes: Changes, index: Path, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(changes))
+        return
+    from openmofi.cli.show.tables import print_facts
+
+    print_facts({name: _shown(value) for name, value in {"index": str(index), **asdict(changes)}.items() if value})
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return "\n".join(f"{name} {_shown(each)}" for name, each in value.items())
+    if isinstance(value, tuple | list):
+        return "\n".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

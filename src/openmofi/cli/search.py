@@ -1,0 +1,120 @@
+"""`openmofi search`: images of an index by image, text and entity."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from openmofi.cli.command import input_path, output_path, print_json, visible
+from openmofi.errors import UsageError
+
+if TYPE_CHECKING:
+    from openmofi.search import Index, Query, Results
+
+
+def search(
+    index: Annotated[Path, typer.Argument(parser=input_path, metavar="INDEX", help="Folder of the index.")],
+    images: Annotated[list[Path] | None, typer.Argument(
+        parser=input_path, metavar="[IMAGE]...", help="Images to search by.")] = None,
+    text: Annotated[str, typer.Option(help="Text: its meaning, and its words as keywords.")] = "",
+    entity: Annotated[str, typer.Option(help="Entity: its identifier or name.")] = "",
+    less: Annotated[list[Path] | None, typer.Option(parser=input_path, metavar="IMAGE", help="Not like this.")] = None,
+    region: Annotated[str, typer.Option(
+        metavar="LEFT,TOP,RIGHT,BOTTOM", help="The part of the first image that is meant, in fractions.")] = "",
+    like: Annotated[list[int] | None, typer.Option(help="Id of an image of the index that is right.")] = None,
+    unlike: Annotated[list[int] | None, typer.Option(help="Id of one that is wrong.")] = None,
+    labelled: Annotated[str, typer.Option(help="Only images labelled with this entity or a subtype.")] = "",
+    type: Annotated[str, typer.Option(help="Only images labelled with an entity of this type.")] = "",
+    min_probability: Annotated[float, typer.Option(help="Of that label.")] = 0.0,
+    folder: Annotated[str, typer.Option(help="Only images below this folder, or of this shard.")] = "",
+    since: Annotated[str, typer.Option(help="From this day on, of the column 'date'.")] = "",
+    before: Annotated[str, typer.Option(help="Up to this day, likewise.")] = "",
+    licence: Annotated[str, typer.Option(help="Of the column 'licence', such as 'cc-by*'.")] = "",
+    where: Annotated[list[str] | None, typer.Option(metavar="COLUMN=VALUE", help="Of any other column.")] = None,
+    keywords: Annotated[bool, typer.Option(help="Look for the text's words, too.")] = True,
+    until: Annotated[float | None, typer.Option(
+        help="End where results are expected to be right with this precision, such as .9.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="Results, at most.")] = 20,
+    offset: Annotated[int, typer.Option(help="Results to pass over before.")] = 0,
+    fold: Annotated[bool, typer.Option(help="Show near-duplicates as one result.")] = True,
+    encoder: Annotated[str | None, typer.Option(help="Where the one of the index has moved to.")] = None,
+    device: Annotated[str, typer.Option(help="Of the encoder: auto, cpu, cuda, cuda:1 …")] = "auto",
+    html: Annotated[Path | None, typer.Option(parser=output_path, metavar="PAGE.html",
+                                              help="Write a contact sheet.")] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open a contact sheet in the browser.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Search an index by images, text and entity, joined; without any, its images are listed."""
+    from openmofi.search import Example, Filters, Index, Query, Region
+
+    if region and not images:
+        raise UsageError("--region is given without an image.", "Name the image that it is a part of.")
+    opened = Index.open(index, encoder, device=device)
+    examples = [Example(str(image), 1.0, Region.parse(region) if region and not number else None)
+                for number, image in enumerate(images or ())]
+    examples += [Example(str(image), -1.0) for image in less or ()]
+    filters = Filters(_entity(opened, labelled), type, min_probability, folder, since, before, licence,
+                      dict(_pair(entry) for entry in where or ()))
+    query = Query(tuple(examples), text, _entity(opened, entity), tuple(like or ()), tuple(unlike or ()), filters,
+                  keywords, until, limit, offset, fold)
+    results = opened.search(query)
+    if html or show:
+        _sheet(opened, query, results, html, show)
+    if as_json:
+        print_json(asdict(results))
+    else:
+        _print(results, query)
+
+
+def _entity(index: Index, given: str) -> str:
+    return index.find_entity(given).id if given else ""
+
+
+def _pair(entry: str) -> tuple[str, str]:
+    name, equals, value = entry.partition("=")
+    if not (name and equals):
+        raise UsageError(f"--where {entry!r} is not COLUMN=VALUE.", "Write e.g. --where author=Doe.")
+    return name, value
+
+
+def _sheet(index: Index, query: Query, results: Results, html: Path | None, show: bool) -> None:
+    import tempfile
+    import webbrowser
+
+    from openmofi.search.contact_sheet import write_contact_sheet
+
+    if html is None:
+        html = Path(tempfile.mkdtemp(prefix="openmofi-")) / "search.html"
+    write_contact_sheet(index, query, results, html)
+    if show and not webbrowser.open(html.absolute().as_uri()):
+        typer.echo(f"No browser was found; the contact sheet is {html}.", err=True)
+
+
+def _print(results: Results, query: Query) -> None:
+    from openmofi.cli.show.tables import print_table
+
+    rows = []
+    for hit in results.hits:
+        image = hit.image
+        labels = ", ".join(f"{label.name} {label.probability:.2f}" for label in image.labels[:3] if label.accepted)
+        text = re.sub(r"\s+", " ", image.text)
+        name = f"{image.path or f'{image.shard}/{image.key}'}" + \
+            (f" (+{len(hit.duplicates)} near-duplicates)" if hit.duplicates else "")
+        rows.append((str(hit.rank), str(image.id), "" if hit.probability is None else f"{hit.probability:.2f}",
+                     "" if hit.cosine is None else f"{hit.cosine:.3f}",
+                     "\n".join(part for part in (name, text[:100], labels) if part)))
+    if rows:
+        print_table(("", "id", "P(right)", "cosine", "image"), rows, numbers=(0, 1, 2, 3), whole=(0, 1, 2, 3))
+    typer.echo(visible(_ending(results, query)))
+
+
+def _ending(results: Results, query: Query) -> str:
+    said = f"{len(results.hits):,} of {results.total:,} ranked, {results.seconds:.2f} s."
+    if results.end is not None and results.expected_right is not None:
+        said += (f" {results.end:,} {'are' if query.until else 'would be'} expected to be right with precision "
+                 f"{results.until:g}: {results.expected_right:,.0f} of them.")
+    return f"{said} {results.note}".strip()

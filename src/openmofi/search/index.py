@@ -1,0 +1,357 @@
+"""An index, opened: search, recognition, images, entities and verdicts. Threads may share it."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock, local
+from typing import Literal
+
+import numpy as np
+
+from openmofi.encoders import Array, Encoder, EncoderLike, ImageInput, as_encoder, open_encoder
+from openmofi.engine import Progress
+from openmofi.errors import OpenMofiError, UnknownEntityError
+from openmofi.knowledge import KnowledgeBase
+from openmofi.pairs import ImageRefused, ReadSettings, decode_image
+from openmofi.search.query import Query, Region
+from openmofi.search.rank.info import describe_index
+from openmofi.search.rank.keywords import entities_by_name
+from openmofi.search.rank.ranking import Ranking, ranked
+from openmofi.search.rank.recognition import recognised
+from openmofi.search.rank.state import State
+from openmofi.search.rank.vectorise import vectors_of
+from openmofi.search.records import (
+    Changes,
+    EntityImage,
+    EntityRecord,
+    Hit,
+    ImageRecord,
+    IndexInfo,
+    Recognition,
+    Results,
+    Verdict,
+)
+from openmofi.search.store.database import connect, last_commit, meta, now, snapshot, transaction
+from openmofi.search.store.places import image_bytes
+from openmofi.search.store.reading import (
+    ENTITIES_BY_IMAGES,
+    ENTITY_IMAGES,
+    entity_records,
+    image_records,
+    verdicts_of,
+)
+from openmofi.search.store.thumbnails import Thumbnails, encoded
+from openmofi.search.writing.job import build, remove, require_encoder
+from openmofi.search.writing.upkeep import compact, verify
+
+
+class Index:
+    """A folder that `build_index` made; open it with `Index.open`.
+
+    Every call sees the last commit, also of another process that adds to it meanwhile. Threads may share an index.
+
+    Attributes:
+        path: its folder.
+        changes: what the last `add` did.
+    """
+
+    def __init__(self, path: Path, encoder: EncoderLike | None = None, device: str = "auto") -> None:
+        self.path, self.changes = path, Changes()
+        self._given, self._device = encoder, device
+        self._encoder: Encoder | None = None
+        self._state: State | None = None
+        self._thread, self._lock = local(), Lock()
+
+    @classmethod
+    def open(cls, path: str | Path, encoder: EncoderLike | None = None, *, device: str = "auto") -> Index:
+        """Open an index.
+
+        Args:
+            path: its folder.
+            encoder: an opened one or its spec; by the spec that it was built with where not given. It is opened when a
+                query needs it.
+            device: of an encoder that is opened by its spec.
+
+        Raises:
+            OpenMofiError: there is no index, it is damaged, or an opened encoder is not the index's.
+        """
+        index = cls(Path(path), encoder, device)
+        values = meta(index.connection)
+        if encoder is not None and not isinstance(encoder, str):
+            require_encoder(index.path, values, as_encoder(encoder))
+        return index
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection of the calling thread to the database."""
+        if getattr(self._thread, "connection", None) is None:
+            self._thread.connection = connect(self.path)
+        connection: sqlite3.Connection = self._thread.connection
+        return connection
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder of queries; opened when it is first needed.
+
+        Raises:
+            OpenMofiError: it cannot be opened, or is another than the index's.
+        """
+        with self._lock:
+            if self._encoder is None:
+                values = meta(self.connection)
+                given = self._given if self._given is not None else values["encoder"]
+                encoder = open_encoder(given, device=self._device) if isinstance(given, str) else as_encoder(given)
+                require_encoder(self.path, values, encoder)
+                self._encoder = encoder
+            return self._encoder
+
+    @property
+    def state(self) -> State:
+        """The last commit in memory."""
+        commit = last_commit(self.connection)
+        with self._lock:
+            if self._state is None or self._state.commit != commit:
+                self._state = State.read(self.path, self.connection)
+            return self._state
+
+    def info(self) -> IndexInfo:
+        """What it holds."""
+        return describe_index(self.path, self.connection, self.state)
+
+    def add(self, inputs: Sequence[str], *, kb: KnowledgeBase | None = None, read: ReadSettings = ReadSettings(),
+            progress: Progress | None = None) -> Changes:
+        """Take in more images, or bring those of `inputs` up to date; see `openmofi.search.build`.
+
+        Raises:
+            UsageError, OpenMofiError: as `openmofi.search.build`.
+        """
+        values = meta(self.connection)
+        self.changes = build(inputs, self.encoder, self.path, kb=kb, template=values["template"], read=read,
+                             progress=progress)
+        return self.changes
+
+    def remove(self, what: Sequence[str]) -> Changes:
+        """Take images out, which stay where they are; see `openmofi.search.remove`.
+
+        Raises:
+            UsageError, OpenMofiError: as `openmofi.search.remove`.
+        """
+        return remove(self.path, what)
+
+    def verify(self) -> dict[str, str]:
+        """Read all of its files: file → what is wrong with it, `""` for nothing."""
+        return verify(self.path, self.connection)
+
+    def compact(self, progress: Progress | None = None) -> Changes:
+        """Drop vectors of removed images, join small segments, and embed anew what a damaged segment held.
+
+        Raises:
+            OpenMofiError: another process writes the index, or the encoder that mends it cannot be opened.
+        """
+        return compact(self.path, lambda: self.encoder, progress)
+
+    def vectors_of(self, queries: Sequence[Query]) -> list[Array | None]:
+        """The query vectors of several queries, which go through the encoder together; for `search`.
+
+        Returns:
+            for each (dim,) float32, L2-normalised; `None` where it has none.
+
+        Raises:
+            OpenMofiError: an image cannot be read, an id or entity is unknown, or the encoder has no texts.
+        """
+        return vectors_of(self.state, self.connection, queries, lambda: self.encoder)
+
+    def search(self, query: Query, vector: Array | None = None) -> Results:
+        """The images that answer a query, best first.
+
+        Args:
+            query: what is asked.
+            vector: its `vectors_of`, where that was computed beforehand.
+
+        Raises:
+            UsageError: a filter that cannot be applied.
+            OpenMofiError: as `vectors_of`.
+        """
+        started = time.monotonic()
+        if vector is None and query.has_vector:
+            (vector,) = self.vectors_of([query])
+        with snapshot(self.connection):
+            found = ranked(self.state, self.connection, query, vector)
+            records = image_records(self.connection, found.images.tolist())
+        hits = tuple(_hit(found, place, records[image], query.offset)
+                     for place, image in enumerate(found.images.tolist()))
+        return Results(hits, found.total, found.until, found.end, found.expected_right, found.expected_in_all,
+                       found.note, time.monotonic() - started)
+
+    def recognise(self, image: ImageInput | int, region: Region | None = None, limit: int = 10) -> Recognition:
+        """What an image may show, with probabilities and evidence.
+
+        Args:
+            image: see `Example`.
+            region: the part that is meant.
+            limit: most entities.
+
+        Raises:
+            OpenMofiError: the image cannot be read, or the index knows no entities.
+        """
+        return recognised(self.state, self.connection, image, region, limit, lambda: self.encoder)
+
+    def image(self, image: int) -> ImageRecord:
+        """An image by its id.
+
+        Raises:
+            OpenMofiError: the index has no such image.
+        """
+        records = image_records(self.connection, [image])
+        if image not in records:
+            raise OpenMofiError(f"The index {self.path} has no image {image}.", "It may have been removed.")
+        return records[image]
+
+    def images(self, ids: Sequence[int]) -> list[ImageRecord]:
+        """Images by their ids, in this order; unknown ones are left out."""
+        records = image_records(self.connection, ids)
+        return [records[image] for image in ids if image in records]
+
+    def image_bytes(self, image: int) -> bytes:
+        """The encoded bytes of an image, read from where it lies.
+
+        Raises:
+            OpenMofiError: the index has no such image, or it is no longer there or has changed.
+        """
+        return image_bytes(self.connection, image)
+
+    def thumbnail(self, image: int) -> bytes:
+        """An image as WebP, at most 256 pixels a side.
+
+        Raises:
+            OpenMofiError: as `image_bytes`, or it cannot be decoded.
+        """
+        record, kept = self.image(image), Thumbnails(self.path)
+        try:
+            if small := kept.get(record.content):
+                return small
+        finally:
+            kept.close()
+        try:
+            return encoded(decode_image(self.image_bytes(image), size_hint=256))
+        except ImageRefused as error:
+            raise OpenMofiError(f"Image {image} cannot be shown: {error.why}.") from error
+
+    def vectors(self) -> tuple[np.ndarray, Array]:
+        """(n,) ids of the images that have vectors, and (n, dim) float32."""
+        state = self.state
+        positions = np.flatnonzero(state.alive)
+        return state.images[positions], state.exact.rows(positions)
+
+    def entity(self, entity: str) -> EntityRecord:
+        """An entity by its identifier.
+
+        Raises:
+            UnknownEntityError: the index does not know it.
+        """
+        records = entity_records(self.connection, [entity])
+        if entity not in records:
+            raise UnknownEntityError(f"The index {self.path} knows no entity {entity!r}.",
+                                     "openmofi search INDEX --entity NAME finds entities by name.")
+        return records[entity]
+
+    def find_entity(self, given: str) -> EntityRecord:
+        """An entity by its identifier, or by a name: of several of that name the one with most images.
+
+        Raises:
+            UnknownEntityError: the index knows none.
+        """
+        if given in (records := entity_records(self.connection, [given])):
+            return records[given]
+        if ids := entities_by_name(self.connection, given, 1):
+            return self.entity(ids[0])
+        near = ", ".join(f"{each.name} ({each.id})" for each in self.complete(given[:3], 3))
+        raise UnknownEntityError(f"The index {self.path} knows no entity {given!r}.",
+                                 f"Did you mean {near}?" if near else "Search by --text instead.")
+
+    def complete(self, text: str, limit: int = 10) -> list[EntityRecord]:
+        """Entities whose name or alias begins so, those with most images first; for completion while typing."""
+        ids = entities_by_name(self.connection, text, limit, prefix=True)
+        records = entity_records(self.connection, ids)
+        return [records[entity] for entity in ids]
+
+    def similar_entities(self, entity: str, limit: int = 10) -> list[EntityRecord]:
+        """Entities whose texts are alike to the encoder, most alike first: those that may be mistaken for it.
+
+        Raises:
+            UnknownEntityError: the index does not know it.
+        """
+        self.entity(entity)
+        state = self.state
+        if not len(state.entities):
+            return []
+        number = state.entity_numbers[entity]
+        order = np.argsort(-(state.entities @ state.entities[number]), kind="stable")
+        ids = [state.entity_ids[place] for place in order.tolist() if place != number][:limit]
+        records = entity_records(self.connection, ids)
+        return [records[each] for each in ids]
+
+    def entity_images(self, entity: str, *, order: Literal["sure", "doubt"] = "sure", accepted: bool | None = None,
+                      limit: int = 100, offset: int = 0) -> list[EntityImage]:
+        """Images that were judged to show an entity.
+
+        Args:
+            entity: identifier.
+            order: from sure to doubtful, or those first of which it is least certain whether they show it.
+            accepted: only labels, or only candidates below the threshold; both where not given.
+            limit, offset: a page of them.
+        """
+        by = "labels.probability DESC" if order == "sure" else "abs(labels.probability - 0.5)"
+        rows = self.connection.execute(f"{ENTITY_IMAGES} ORDER BY {by}, labels.image LIMIT ? OFFSET ?",
+                                       (entity, accepted, accepted, limit, offset)).fetchall()
+        records = image_records(self.connection, [row[0] for row in rows])
+        return [EntityImage(records[image], probability, bool(label), verdict)
+                for image, probability, label, verdict in rows]
+
+    def entities(self, *, type: str = "", limit: int = 100, offset: int = 0) -> list[EntityRecord]:
+        """Entities, those with most labelled images first; of a type where one is given."""
+        ids = [entity for entity, in self.connection.execute(ENTITIES_BY_IMAGES, (type, type, limit, offset))]
+        records = entity_records(self.connection, ids)
+        return [records[entity] for entity in ids]
+
+    def add_verdict(self, verdict: Verdict) -> Verdict:
+        """Keep a person's word on a label; the last one of a label counts.
+
+        Returns:
+            it with `id` and `when`.
+
+        Raises:
+            OpenMofiError: the index cannot be written.
+        """
+        made = now()
+        with transaction(self.connection) as connection:
+            number = connection.execute(
+                "INSERT INTO verdicts (shard, key, entity, verdict, instead, who, made) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (verdict.shard, verdict.key, verdict.entity, verdict.verdict, verdict.instead, verdict.who,
+                 made)).lastrowid
+        return Verdict(verdict.shard, verdict.key, verdict.entity, verdict.verdict, verdict.instead, verdict.who, made,
+                       int(number or 0))
+
+    def undo_verdict(self, verdict: int) -> bool:
+        """Take a verdict back, by its id; whether there was one."""
+        with transaction(self.connection) as connection:
+            return connection.execute("UPDATE verdicts SET undone = 1 WHERE id = ? AND NOT undone",
+                                      (verdict,)).rowcount > 0
+
+    def verdicts(self, entity: str = "", limit: int = -1) -> list[Verdict]:
+        """Verdicts that were not taken back, latest first; of an entity where one is given."""
+        return verdicts_of(self.connection, entity, limit)
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        if getattr(self._thread, "connection", None) is not None:
+            self._thread.connection.close()
+            self._thread.connection = None
+
+
+def _hit(found: Ranking, place: int, image: ImageRecord, offset: int) -> Hit:
+    return Hit(image, offset + place + 1, found.cosines[place], found.keywords[place], found.probabilities[place],
+               found.expected[place], found.duplicates[place])

@@ -1,0 +1,1 @@
+"""Answering queries: vectors, keywords, filters, fusion, probabilities."""

@@ -1,0 +1,84 @@
+"""Scores as probabilities, so that a search can end; `fitting.py` says how they are made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Features → probability.
+
+    Attributes:
+        mean, deviation: (f,) of the features that it was fitted on.
+        weights: (f + 1,) of the logistic regression over standardised features, the constant last.
+        scores, probabilities: (b,) both increasing; linear between.
+    """
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    weights: tuple[float, ...]
+    scores: tuple[float, ...]
+    probabilities: tuple[float, ...]
+
+    def __call__(self, features: Doubles) -> Doubles:
+        """(n, f) → (n,)."""
+        score = design_of(features, np.array(self.mean), np.array(self.deviation)) @ np.array(self.weights)
+        return np.interp(score, self.scores, self.probabilities)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How probable results are.
+
+    Attributes:
+        text, image: of searches by text and by image; `None` where too little is known.
+        entity: of the entities that an image may show, likewise.
+        background: ids of images at random.
+        reference: numbers of the entities that images are compared with.
+        scale: the factor on cosines.
+    """
+
+    text: Curve | None
+    image: Curve | None
+    entity: Curve | None
+    background: tuple[int, ...]
+    reference: tuple[int, ...]
+    scale: float
+
+    def to_json(self) -> str:
+        """For the database."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def of_json(cls, stored: str) -> Ending:
+        """What `to_json` made."""
+        raw: dict[str, Any] = json.loads(stored)
+        text, image, entity = (Curve(**{name: tuple(values) for name, values in curve.items()}) if curve else None
+                               for curve in (raw[kind] for kind in ("text", "image", "entity")))
+        return cls(text, image, entity, tuple(raw["background"]), tuple(raw["reference"]), float(raw["scale"]))
+
+
+def design_of(features: Doubles, mean: Doubles, deviation: Doubles) -> Doubles:
+    """(n, f + 1) standardised features and a constant."""
+    return np.column_stack([(features - mean) / deviation, np.ones(len(features))])
+
+
+def expected_precision(probabilities: Sequence[float] | Doubles) -> Doubles:
+    """(n,) of the results down to each: the mean of their probabilities."""
+    values = np.asarray(probabilities, np.float64)
+    return np.cumsum(values) / np.arange(1, len(values) + 1)
+
+
+def end_of(probabilities: Doubles, until: float) -> int:
+    """How many results are expected to be right with precision `until` together: the longest list that is."""
+    reached = np.flatnonzero(expected_precision(probabilities) >= until)
+    return int(reached[-1]) + 1 if len(reached) else 0

@@ -1,0 +1,60 @@
+"""Filters of a query as SQL over the images of an index."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openmofi.search.query import Filters
+
+_BELOW = ("WITH RECURSIVE below (entity) AS (SELECT :entity UNION SELECT supertypes.entity FROM supertypes "
+          "JOIN below ON supertypes.above = below.entity) ")
+"""The entity and its subtypes; UNION ends circles."""
+
+
+def images_within(connection: sqlite3.Connection, filters: Filters) -> NDArray[np.int64]:
+    """(n,) ids of the images that pass, ascending."""
+    conditions, values = ["1"], dict[str, object]()
+    if filters.entity or filters.type or filters.min_probability > 0:
+        conditions.append("images.id IN (" + _labelled(filters) + ")")
+        values |= {"entity": filters.entity, "type": filters.type, "probability": filters.min_probability}
+    if filters.folder:
+        folder = filters.folder.rstrip("/")
+        path = os.fsencode(folder)
+        conditions.append("(images.file >= :first AND images.file < :last OR sources.path = :folder "
+                          "OR sources.path >= :folder || '/' AND sources.path < :folder || '0')")
+        values |= {"first": path + b"/", "last": path + b"0", "folder": folder}
+    for number, (names, pattern) in enumerate(_columns(filters)):
+        columns = [f"json_extract(images.columns, '$.' || json_quote(:name{number}_{place}))"
+                   for place in range(len(names))]
+        conditions.append(f"lower(coalesce({', '.join([*columns, 'NULL'])})) GLOB :glob{number}")
+        # GLOB's own marks other than * are taken as they stand.
+        values[f"glob{number}"] = pattern.lower().replace("[", "[[]").replace("?", "[?]")
+        values |= {f"name{number}_{place}": name for place, name in enumerate(names)}
+    for bound, operator in (("since", ">="), ("until", "<=")):
+        if day := getattr(filters, bound):
+            conditions.append(f"substr(json_extract(images.columns, '$.date'), 1, 10) {operator} :{bound}")
+            values[bound] = day
+    rows = connection.execute("SELECT images.id FROM images JOIN sources ON sources.id = images.source WHERE "
+                              + " AND ".join(conditions) + " ORDER BY images.id", values)
+    return np.fromiter((image for image, in rows), np.int64)
+
+
+def _labelled(filters: Filters) -> str:
+    """Images with such a label; one below the threshold counts where a probability was asked for."""
+    conditions = ["labels.probability >= :probability" if filters.min_probability else "labels.accepted"]
+    if filters.entity:
+        conditions.append("labels.entity IN (SELECT entity FROM below)")
+    if filters.type:
+        conditions.append("labels.entity IN (SELECT entity FROM types WHERE type = :type)")
+    select = "SELECT labels.image FROM labels WHERE " + " AND ".join(conditions)
+    return (_BELOW + select) if filters.entity else select
+
+
+def _columns(filters: Filters) -> list[tuple[tuple[str, ...], str]]:
+    """Names that a column may have, and what is asked of it."""
+    licence = [(("licence", "license"), filters.licence)] if filters.licence else []
+    return [*licence, *(((name,), value) for name, value in filters.columns.items())]

@@ -1,0 +1,121 @@
+"""One state of an index in memory: which vectors belong to which images, and what searches them."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openmofi.encoders import Array
+from openmofi.search.rank.calibration import Ending
+from openmofi.search.rank.faiss_cache import vector_index
+from openmofi.search.rank.features import Surroundings
+from openmofi.search.rank.vectors import Exact, VectorIndex
+from openmofi.search.store.database import last_commit, meta, snapshot
+from openmofi.search.store.segments import Segment, damaged, entity_vectors, segments_of
+
+Ints = NDArray[np.int64]
+_TRIES = 5
+
+
+@dataclass(frozen=True)
+class State:
+    """What a search needs of a commit.
+
+    Attributes:
+        commit: its number.
+        meta: what holds for the whole index.
+        segments: its files.
+        exact: all vectors, by position; those of removed images are among them.
+        images: (n,) id of the image at a position; −1 where it was removed.
+        phash: (n,) perceptual hashes, uint64.
+        vectors: what searches them.
+        entities: (e, dim) vectors of entity texts.
+        entity_ids: their identifiers.
+    """
+
+    commit: int
+    meta: dict[str, str]
+    segments: tuple[Segment, ...]
+    exact: Exact
+    images: Ints
+    phash: NDArray[np.uint64]
+    vectors: VectorIndex
+    entities: Array
+    entity_ids: tuple[str, ...]
+
+    @cached_property
+    def alive(self) -> NDArray[np.bool_]:
+        """(n,) which positions have an image."""
+        return self.images >= 0
+
+    @cached_property
+    def entity_numbers(self) -> dict[str, int]:
+        """Identifier → row of `entities`."""
+        return {entity: number for number, entity in enumerate(self.entity_ids)}
+
+    @cached_property
+    def ending(self) -> Ending | None:
+        """How probable results are; `None` where the index cannot say."""
+        return Ending.of_json(self.meta["ending"]) if self.meta.get("ending") else None
+
+    @cached_property
+    def surroundings(self) -> Surroundings:
+        """What results are seen against."""
+        if self.ending is None:
+            raise ValueError("not calibrated")
+        return self.around(self.ending)
+
+    def around(self, ending: Ending) -> Surroundings:
+        """What results are seen against, by an ending that is perhaps not the index's yet."""
+        positions = self.positions(np.array(ending.background, np.int64))
+        return Surroundings(self.exact.rows(positions[positions >= 0]),
+                            self.entities[np.array(ending.reference, np.int64)], ending.scale)
+
+    @cached_property
+    def _order(self) -> Ints:
+        return np.argsort(self.images, kind="stable")
+
+    def positions(self, ids: Ints) -> Ints:
+        """Positions of images; of those without a vector −1."""
+        ordered = self.images[self._order]
+        places = np.searchsorted(ordered, ids)
+        places[places == len(ordered)] = 0
+        return np.where(ordered[places] == ids, self._order[places], -1) if len(ordered) else np.full(len(ids), -1)
+
+    @classmethod
+    def read(cls, folder: Path, connection: sqlite3.Connection) -> State:
+        """The last commit's.
+
+        Raises:
+            OpenMofiError: a segment is damaged.
+        """
+        for left in reversed(range(_TRIES)):
+            try:
+                return cls._read(folder, connection)
+            except FileNotFoundError as error:  # compacted since the commit that names it
+                if not left:
+                    raise damaged(Path(error.filename), "the file is missing") from error
+        raise AssertionError
+
+    @classmethod
+    def _read(cls, folder: Path, connection: sqlite3.Connection) -> State:
+        with snapshot(connection):
+            commit, values, segments = last_commit(connection), meta(connection), segments_of(connection)
+            rows = connection.execute("SELECT segment, row, id, phash FROM images WHERE segment IS NOT NULL").fetchall()
+            ids = tuple(entity for entity, in connection.execute("SELECT id FROM entities ORDER BY number"))
+        table = np.array(rows, np.int64).reshape(-1, 4)
+        counts = [segment.rows for segment in segments]
+        start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        numbers = np.array([segment.id for segment in segments], np.int64)
+        position = start[np.searchsorted(numbers, table[:, 0])] + table[:, 1]
+        images, phash = np.full(start[-1], -1, np.int64), np.zeros(start[-1], np.int64)
+        images[position], phash[position] = table[:, 2], table[:, 3]
+        exact = Exact([segment.open(folder, int(values["dim"])) for segment in segments])
+        return cls(commit, values, tuple(segments), exact, images, phash.view(np.uint64),
+                   vector_index(folder, segments, exact),
+                   entity_vectors(folder, values), ids)

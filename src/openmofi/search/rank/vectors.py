@@ -1,0 +1,104 @@
+"""Finding the nearest vectors: a small protocol, and the exact search that needs nothing but NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openmofi.encoders import Array
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.floating[Any]]
+_ROWS = 16_384
+
+
+class VectorIndex(Protocol):
+    """Searches L2-normalised vectors by inner product; a position is a row of the vectors that it was made of."""
+
+    @property
+    def name(self) -> str:
+        """`exact`, or FAISS's factory string."""
+
+    def __len__(self) -> int:
+        """How many vectors it holds."""
+
+    def search(self, queries: Array, count: int, allowed: Bools | None = None) -> tuple[Array, Ints]:
+        """The nearest of each query.
+
+        Args:
+            queries: (q, dim) float32, L2-normalised.
+            count: k, how many.
+            allowed: (n,) which positions may be found; all where not given.
+
+        Returns:
+            (q, k) float32 cosines, falling, and (q, k) int64 positions; −inf and −1 where there are fewer.
+        """
+
+
+@dataclass(frozen=True)
+class Exact:
+    """Compares a query with every vector, in blocks; the reference that others are measured against.
+
+    Attributes:
+        parts: (m, dim) each, one behind another.
+    """
+
+    parts: Sequence[Floats]
+
+    @property
+    def name(self) -> str:
+        """See `VectorIndex.name`."""
+        return "exact"
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def scores(self, queries: Array) -> Array:
+        """(q, n) float32 cosines of all."""
+        if not len(self):
+            return np.zeros((len(queries), 0), np.float32)
+        return np.concatenate([queries @ part[start:start + _ROWS].astype(np.float32).T
+                               for part in self.parts for start in range(0, len(part), _ROWS)], axis=1)
+
+    def rows(self, positions: Ints) -> Array:
+        """(n, dim) float32 vectors at positions."""
+        ends = np.cumsum([len(part) for part in self.parts])
+        part = np.searchsorted(ends, positions, side="right")
+        dim = self.parts[0].shape[1] if self.parts else 0
+        result = np.empty((len(positions), dim), np.float32)
+        for number in np.unique(part):
+            chosen = part == number
+            result[chosen] = self.parts[number][positions[chosen] - (ends[number] - len(self.parts[number]))]
+        return result
+
+    def search(self, queries: Array, count: int, allowed: Bools | None = None) -> tuple[Array, Ints]:
+        """See `VectorIndex.search`."""
+        if allowed is None:
+            return best(self.scores(queries), count)
+        positions = np.flatnonzero(allowed)
+        scores, places = best(queries @ self.rows(positions).T, count)
+        return scores, np.where(places < 0, -1, positions[places] if len(positions) else -1)
+
+
+def best(scores: Array, count: int) -> tuple[Array, Ints]:
+    """(q, n) scores → the (q, count) best, falling, and their places; equal ones by place; −inf and −1 at the end."""
+    kept = min(count, scores.shape[1])
+    places = np.stack([_best_places(row, kept) for row in scores]) if len(scores) else np.zeros((0, kept), np.int64)
+    padding = ((0, 0), (0, count - kept))
+    return (np.pad(np.take_along_axis(scores, places, axis=1), padding, constant_values=-np.inf).astype(np.float32),
+            np.pad(places, padding, constant_values=-1))
+
+
+def _best_places(scores: Array, count: int) -> Ints:
+    """Of equal scores at the end of the list those that come first, which a partition alone does not see to."""
+    if count in (0, len(scores)):
+        return np.argsort(-scores, kind="stable")[:count]
+    least = np.partition(scores, len(scores) - count)[len(scores) - count]
+    above = np.flatnonzero(scores > least)
+    chosen = np.concatenate([above, np.flatnonzero(scores == least)[:count - len(above)]])
+    return chosen[np.lexsort((chosen, -scores[chosen]))]

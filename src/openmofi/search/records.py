@@ -1,0 +1,262 @@
+"""What an index answers with: frozen rows, which `dataclasses.asdict` makes plain values for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+VerdictValue = Literal["y", "n", "u"]
+"""The image shows the entity, does not, or who looked cannot say; as in `openmofi.labeling.verdicts`."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """An entity that an image was judged to show.
+
+    Attributes:
+        entity, name: identifier and name.
+        probability: calibrated, 0..1.
+        accepted: whether it is a label, or a candidate that was judged.
+    """
+
+    entity: str
+    name: str
+    probability: float
+    accepted: bool
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """An image of the index.
+
+    Attributes:
+        id: stable as long as the image is in the index.
+        source: path of the folder, table or shard.
+        shard: name of the shard, as in tables of labels.
+        key: unique in the source.
+        path: the image's file; empty where it lies in a shard.
+        status: a `openmofi.schema.PairStatus`; images that are not `ok` have no vector.
+        content: 16 hexadecimal digits of the encoded bytes.
+        width, height: as stored, upright, in pixels.
+        text: its caption.
+        url: where it came from, or "".
+        columns: its metadata.
+        labels: likeliest first, accepted or not.
+    """
+
+    id: int
+    source: str
+    shard: str
+    key: str
+    path: str
+    status: str
+    content: str
+    width: int
+    height: int
+    text: str
+    url: str
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    labels: tuple[Label, ...] = ()
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A result.
+
+    Attributes:
+        image: it.
+        rank: from 1 on.
+        cosine: similarity to the query's vector, −1..1; `None` where keywords alone were asked for.
+        keyword: rank among the keyword results from 1 on; `None` where it is none.
+        probability: calibrated, that it is right; `None` where the index cannot say.
+        expected: expected precision of the results down to this one; `None` likewise.
+        duplicates: ids of near-duplicates that are folded into it.
+    """
+
+    image: ImageRecord
+    rank: int
+    cosine: float | None = None
+    keyword: int | None = None
+    probability: float | None = None
+    expected: float | None = None
+    duplicates: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a search gives.
+
+    Attributes:
+        hits: best first.
+        total: results that could be shown without `limit`, `offset` and `until`.
+        until: the precision that `end` is about: the query's, or 0.9.
+        end: how many results are expected to be right with precision `until` together; `None` without a calibration.
+        expected_right: how many of these `end` are expected to be right; `None` likewise.
+        expected_in_all: how many right images the index is expected to have at all; `None` likewise.
+        note: a sentence for the user, such as that no result is likely; or "".
+        seconds: how long it took.
+    """
+
+    hits: tuple[Hit, ...]
+    total: int
+    until: float = 0.9
+    end: int | None = None
+    expected_right: float | None = None
+    expected_in_all: float | None = None
+    note: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class EntityRecord:
+    """An entity that the index knows.
+
+    Attributes:
+        id, name, description, types, popularity: see `openmofi.schema.Entity`.
+        aliases: further names.
+        images: how many images are labelled with it.
+        named: how many images' texts name it, as the label job read them.
+    """
+
+    id: str
+    name: str
+    description: str = ""
+    types: tuple[str, ...] = ()
+    popularity: float = 0.0
+    aliases: tuple[str, ...] = ()
+    images: int = 0
+    named: int = 0
+
+
+@dataclass(frozen=True)
+class EntityImage:
+    """A label as the entity's page and the review show it.
+
+    Attributes:
+        image: its image.
+        probability, accepted: see `Label`.
+        verdict: what was said of it last, or "".
+    """
+
+    image: ImageRecord
+    probability: float
+    accepted: bool
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """An entity that an image may show.
+
+    Attributes:
+        entity: it.
+        probability: calibrated, 0..1; `None` where the index cannot say.
+        similarity: of image and entity text, cosine; `None` where the encoder has no texts.
+        evidence: nearest images that are labelled with it, nearest first, with their cosines.
+        siblings: other entities that are alike, which it might be instead.
+    """
+
+    entity: EntityRecord
+    probability: float | None
+    similarity: float | None
+    evidence: tuple[tuple[ImageRecord, float], ...] = ()
+    siblings: tuple[EntityRecord, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """What an image may show, likeliest first.
+
+    Attributes:
+        entities: see `Recognised`.
+        note: a sentence for the user, such as that nothing is likely; or "".
+    """
+
+    entities: tuple[Recognised, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A person's word on a label.
+
+    Attributes:
+        shard, key, entity: which label.
+        verdict: see `VerdictValue`.
+        instead: identifier of what it is instead, or "".
+        who: the reviewer.
+        when: ISO time in UTC, set by the index.
+        id: set by the index; `undo` takes it.
+    """
+
+    shard: str
+    key: str
+    entity: str
+    verdict: VerdictValue
+    instead: str = ""
+    who: str = ""
+    when: str = ""
+    id: int = 0
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a command did to an index.
+
+    Attributes:
+        added, changed, unchanged, removed: images.
+        embedded: images that went through the encoder.
+        statuses: status → images that were added or changed.
+    """
+
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    embedded: int = 0
+    statuses: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class IndexInfo:
+    """What an index holds.
+
+    Attributes:
+        path: its folder.
+        images: rows in all.
+        statuses: status → images.
+        vectors, dim, dtype: of its segments, removed ones left out.
+        segments: vector files.
+        dead: vectors of removed images, which `compact` drops.
+        labels: accepted labels; `entities`: distinct ones that the index knows.
+        verdicts: of people.
+        encoder, encoder_fingerprint: by which it was built.
+        sources: paths.
+        columns: names of metadata columns.
+        calibrated: whether searches say probabilities.
+        vector_index: what searches the vectors: `exact`, or FAISS's factory string.
+        commits: how often it was written; `last` is the last commit's time, ISO, UTC.
+        bytes: on disk, by part.
+    """
+
+    path: str
+    images: int
+    statuses: Mapping[str, int]
+    vectors: int
+    dim: int
+    dtype: str
+    segments: int
+    dead: int
+    labels: int
+    entities: int
+    verdicts: int
+    encoder: str
+    encoder_fingerprint: str
+    sources: tuple[str, ...]
+    columns: tuple[str, ...]
+    calibrated: bool
+    vector_index: str
+    commits: int
+    last: str
+    bytes: Mapping[str, int]

@@ -1,0 +1,72 @@
+"""Rows of the database as records."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections import defaultdict
+from collections.abc import Sequence
+
+from openmofi.search.records import EntityRecord, ImageRecord, Label, Verdict
+from openmofi.search.store.database import in_chunks, marks
+
+ENTITY_IMAGES = """
+    SELECT labels.image, labels.probability, labels.accepted, coalesce((
+      SELECT verdict FROM verdicts WHERE verdicts.shard = sources.shard AND verdicts.key = images.key
+      AND verdicts.entity = labels.entity AND NOT undone ORDER BY verdicts.id DESC LIMIT 1), '')
+    FROM labels JOIN images ON images.id = labels.image JOIN sources ON sources.id = images.source
+    WHERE labels.entity = ? AND (? IS NULL OR accepted = ?)"""
+ENTITIES_BY_IMAGES = """
+    SELECT entities.id FROM entities
+    LEFT JOIN (SELECT entity, count(*) AS images FROM labels WHERE accepted GROUP BY entity) ON entity = entities.id
+    WHERE (? = '' OR id IN (SELECT entity FROM types WHERE type = ?))
+    ORDER BY coalesce(images, 0) DESC, popularity DESC, id LIMIT ? OFFSET ?"""
+
+
+def image_records(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, ImageRecord]:
+    """Id → image, of those that there are."""
+    records: dict[int, ImageRecord] = {}
+    for part in in_chunks(list(dict.fromkeys(ids))):
+        labels: defaultdict[int, list[Label]] = defaultdict(list)
+        for image, entity, name, probability, accepted in connection.execute(
+                "SELECT labels.image, labels.entity, coalesce(entities.name, labels.entity), labels.probability, "
+                "labels.accepted FROM labels LEFT JOIN entities ON entities.id = labels.entity "
+                f"WHERE labels.image IN ({marks(part)}) ORDER BY labels.probability DESC, labels.entity", list(part)):
+            labels[image].append(Label(entity, name, probability, bool(accepted)))
+        for row in connection.execute(
+                "SELECT images.id, sources.path, sources.shard, key, images.file, status, content, width, height, "
+                "text, url, columns FROM images JOIN sources ON sources.id = images.source "
+                f"WHERE images.id IN ({marks(part)})", list(part)):
+            image, source, shard, key, file, status, content, width, height, text, url, columns = row
+            records[image] = ImageRecord(image, source, shard, key, os.fsdecode(file) if file else "", status, content,
+                                         width, height, text, url, json.loads(columns), tuple(labels[image]))
+    return records
+
+
+def entity_records(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, EntityRecord]:
+    """Id → entity, of those that the index knows."""
+    records: dict[str, EntityRecord] = {}
+    for part in in_chunks(list(dict.fromkeys(ids))):
+        several: dict[str, defaultdict[str, list[str]]] = {}
+        for table, column in (("types", "type"), ("aliases", "name")):
+            several[table] = defaultdict(list)
+            for entity, value in connection.execute(
+                    f"SELECT entity, {column} FROM {table} WHERE entity IN ({marks(part)})", list(part)):
+                several[table][entity].append(value)
+        counts = {entity: (images, named) for entity, images, named in connection.execute(
+            f"SELECT entity, sum(accepted), count(*) FROM labels WHERE entity IN ({marks(part)}) GROUP BY entity",
+            list(part))}
+        for entity, name, description, popularity in connection.execute(
+                f"SELECT id, name, description, popularity FROM entities WHERE id IN ({marks(part)})", list(part)):
+            records[entity] = EntityRecord(entity, name, description, tuple(several["types"][entity]), popularity,
+                                           tuple(several["aliases"][entity]), *counts.get(entity, (0, 0)))
+    return records
+
+
+def verdicts_of(connection: sqlite3.Connection, entity: str = "", limit: int = -1) -> list[Verdict]:
+    """Verdicts that were not undone, latest first."""
+    return [Verdict(shard, key, of, verdict, instead, who, made, number)
+            for number, shard, key, of, verdict, instead, who, made in connection.execute(
+                "SELECT id, shard, key, entity, verdict, instead, who, made FROM verdicts "
+                "WHERE NOT undone AND (? = '' OR entity = ?) ORDER BY id DESC LIMIT ?", (entity, entity, limit))]

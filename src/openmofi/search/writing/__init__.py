@@ -1,0 +1,1 @@
+"""Filling an index and keeping it: what comes in, what is committed, what is mended."""

@@ -1,0 +1,125 @@
+"""Entities of an index: names, aliases, types and subtypes, searchable by FTS5, and the vectors of their texts."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from openmofi.dataset.audit.entities import labels_kb
+from openmofi.dataset.tables import Folder
+from openmofi.encoders import Array, Encoder
+from openmofi.engine import LocalEngine, Quiet
+from openmofi.errors import OpenMofiError
+from openmofi.features import FeatureStore, embed_entities
+from openmofi.knowledge import KnowledgeBase
+from openmofi.knowledge.lookup import keys_of
+from openmofi.schema import RELATIONS
+from openmofi.search.records import Changes
+from openmofi.search.store.database import meta, note_commit, set_meta, transaction
+from openmofi.search.store.segments import CACHE, write_segment
+from openmofi.storage import fingerprint
+
+_ALL = 50_000
+_ASKED, _NEAR = 400, 4
+ABOVE = ("hypernym", "instance_hypernym", "subclass of", "instance of")
+"""Relations whose tail is above their head."""
+
+
+def keep_entities(folder: Path, connection: sqlite3.Connection, encoder: Encoder, labels: Sequence[Folder],
+                  kb: KnowledgeBase | None, which: Literal["auto", "judged", "all"],
+                  relations: str | Path | None) -> None:
+    """Keep what is known of the entities that the labels judge, or of all; nothing where it is as it was.
+
+    Raises:
+        OpenMofiError: the relations cannot be read.
+    """
+    kb = kb or next((found for found in map(labels_kb, labels) if found), None)
+    judged = {entity for entity, in connection.execute("SELECT DISTINCT entity FROM labels")}
+    whole = kb is not None and (which == "all" or (which == "auto" and len(kb) <= _ALL))
+    ids = sorted(judged | (set() if kb is None else set(kb) if whole else _siblings(kb, judged)))
+    edges = _edges(relations) if relations else []
+    key = fingerprint([ids, kb.fingerprint if kb else "", len(edges), encoder.fingerprint])
+    if not ids or meta(connection).get("entities") == key:
+        return
+    rows = [] if kb is None else kb.rows(ids).tolist()
+    known = {entity: kb.entity(row) for entity, row in zip(ids, rows, strict=False) if kb is not None and row >= 0}
+    aliases = _aliases(kb, ids) if kb else {}
+    template = meta(connection)["template"]
+    vectors = _vectors(folder, encoder, labels, kb, ids, set(known), template)
+    file = write_segment(folder, vectors, "float16")
+    with transaction(connection):
+        for table in ("entities", "aliases", "types"):
+            connection.execute(f"DELETE FROM {table}")
+        connection.execute("INSERT INTO names_fts (names_fts) VALUES ('delete-all')")
+        for number, entity in enumerate(ids):
+            record, others = known.get(entity), aliases.get(entity, [])
+            name = record.name if record else entity
+            connection.execute("INSERT INTO entities VALUES (?, ?, ?, ?, ?)", (
+                entity, number, name, record.description if record else "", record.popularity if record else 0.0))
+            connection.executemany("INSERT INTO types VALUES (?, ?)",
+                                   [(entity, each) for each in dict.fromkeys(record.types if record else ())])
+            connection.executemany("INSERT INTO aliases VALUES (?, ?)", [(entity, alias) for alias in others])
+            connection.execute("INSERT INTO names_fts (rowid, name, aliases) VALUES (?, ?, ?)",
+                               (number, name, " \n ".join(others)))
+        if edges:
+            connection.execute("DELETE FROM supertypes")
+            connection.executemany("INSERT OR IGNORE INTO supertypes VALUES (?, ?)", edges)
+        set_meta(connection, {"entities": key, "entity_vectors": file[0], "entity_vectors_digest": file[2],
+                              "kb": str(kb.address) if kb else "", "kb_fingerprint": kb.fingerprint if kb else ""})
+        note_commit(connection, "entities", Changes())
+
+
+def _siblings(kb: KnowledgeBase, judged: set[str]) -> set[str]:
+    """Neighbours in the graph that no text names, of some of those that are: what the index tests itself by."""
+    known = sorted(entity for entity in judged if entity in kb)
+    chosen = np.random.default_rng(0).permutation(len(known))[:_ASKED]
+    near = (neighbour.entity.id for place in chosen.tolist() for neighbour in kb.neighbours(known[place], _NEAR))
+    return {entity for entity in near if entity not in judged}
+
+
+def _vectors(folder: Path, encoder: Encoder, labels: Sequence[Folder], kb: KnowledgeBase | None, ids: Sequence[str],
+             known: set[str], template: str) -> Array:
+    """(len(ids), dim) of the entities' texts; none where the encoder has no texts. What the label job embedded is taken
+    from its cache.
+    """
+    if not encoder.has_texts:
+        return np.zeros((0, encoder.dim), np.float32)
+    if kb is None:
+        return encoder.embed_texts(ids)
+    noted = FeatureStore.noted(labels[0].path, encoder) if labels else None
+    features = embed_entities(kb, encoder, sorted(known), template, noted.cache if noted else folder / CACHE,
+                              LocalEngine(), Quiet())
+    of_known = dict(zip(sorted(known), encoder.project_texts(features.features), strict=True))
+    unknown = [entity for entity in ids if entity not in known]
+    of_known |= dict(zip(unknown, encoder.embed_texts(unknown), strict=True))
+    return np.stack([of_known[entity] for entity in ids])
+
+
+def _edges(relations: str | Path) -> list[tuple[str, str]]:
+    """(entity, what is above it)."""
+    try:
+        table = pq.read_table(str(relations), columns=RELATIONS.names)
+    except Exception as error:
+        raise OpenMofiError(f"{relations} cannot be read as relations: {error}.",
+                            "Give a Parquet table with head, relation and tail.") from error
+    heads, kinds, tails = (table[name].to_pylist() for name in RELATIONS.names)
+    return [(head, tail) for head, kind, tail in zip(heads, kinds, tails, strict=True) if kind in ABOVE]
+
+
+def _aliases(kb: KnowledgeBase, ids: Sequence[str]) -> dict[str, list[str]]:
+    """Entity → its look-up names, of one pass over all."""
+    table = kb.table
+    rows = kb.rows(ids)
+    wanted = np.zeros(len(kb), bool)
+    wanted[rows[rows >= 0]] = True
+    places = np.flatnonzero(wanted[table.rows])
+    names: dict[str, list[str]] = defaultdict(list)
+    for key, row in zip(keys_of(table, places).tolist(), table.rows[places].tolist(), strict=True):
+        names[kb.ids([row])[0]].append(table.names.restore_key(key))
+    return {entity: sorted(keys) for entity, keys in names.items()}

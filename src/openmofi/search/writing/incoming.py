@@ -1,0 +1,266 @@
+"""What comes into an index: images with their place, text, metadata and labels."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from openmofi.config import settings_from
+from openmofi.dataset.tables import Folder
+from openmofi.errors import OpenMofiError
+from openmofi.pairs import ReadSettings, read_pairs
+from openmofi.pairs.formats.columns import find_columns
+from openmofi.pairs.formats.delimited import read_records
+from openmofi.pairs.formats.files import NO_FILE
+from openmofi.pairs.formats.folder import read_folder, read_table, table_of
+from openmofi.pairs.formats.parquet import names_files, read_parquet
+from openmofi.pairs.formats.streams import compression_of
+from openmofi.pairs.formats.tar import locate_images
+from openmofi.pairs.source import open_source
+from openmofi.schema import Pair, PairStatus
+from openmofi.storage import Shard, expand_shards, file_fingerprint, fingerprint
+from openmofi.storage.addresses import is_remote
+from openmofi.storage.fingerprint import TABLES
+from openmofi.storage.manifest import MANIFEST
+from openmofi.storage.shards import TARS
+
+_OF_TEXT = (PairStatus.TEXT_MISSING, PairStatus.TEXT_EMPTY, PairStatus.TEXT_INVALID, PairStatus.TEXT_TOO_LONG)
+
+
+@dataclass(frozen=True)
+class JudgedEntity:
+    """An entity of an image as the label job judged it: see `openmofi.schema.JUDGEMENT`."""
+
+    entity: str
+    probability: float
+    accepted: bool
+    link_score: float
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """An image that comes in.
+
+    Attributes:
+        key, copy: `copy` is 0, or 1, 2 … where its source repeats the key.
+        text, url, columns: what is said of it.
+        status: `OK`, or why it cannot be used, before its bytes were looked at.
+        file: its path as of `os.fsencode`; `None` where it lies in the shard.
+        size, mtime, offset: see `schema.sql`.
+        read: its encoded bytes, or the status that says why there are none; thread-safe.
+        labels: of its pair.
+    """
+
+    key: str
+    copy: int
+    text: str
+    url: str
+    columns: Mapping[str, Any]
+    status: PairStatus
+    file: bytes | None
+    size: int
+    mtime: int
+    offset: int
+    read: Callable[[], bytes | PairStatus]
+    labels: tuple[JudgedEntity, ...] = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """A shard, table or folder whose images come in.
+
+    Attributes:
+        shard: where it lies.
+        settings: how it is read.
+        labels: the folder of labels that it was judged in; `None` for none.
+    """
+
+    shard: Shard
+    settings: ReadSettings = ReadSettings()
+    labels: Folder | None = None
+
+    @property
+    def of_files(self) -> bool:
+        """Whether each image is a file of its own."""
+        path = self.shard.path
+        return not path.endswith(TARS) and not (path.endswith(".parquet") and not names_files(path, self.settings))
+
+    def stamp(self) -> str:
+        """Changes when its content or its labels do; empty for files, which are looked at one by one.
+
+        Raises:
+            OpenMofiError: it cannot be read.
+        """
+        if self.of_files:
+            return ""
+        labels = file_fingerprint(self.labels.file(self.shard)) if self.labels else ""
+        return fingerprint([self.shard.fingerprint, asdict(self.settings), labels])
+
+    def images(self) -> Iterator[Incoming]:
+        """Its images in their order; each row of the source once.
+
+        Raises:
+            OpenMofiError: it cannot be read.
+        """
+        labels = _labels(self.labels, self.shard) if self.labels else {}
+        described = _metadata(self.shard.path, self.settings)
+        copies: Counter[str] = Counter()
+        for item in self._files() if self.of_files else self._members():
+            copy = copies[item.key]
+            copies[item.key] += 1
+            entities = labels.get(item.key, ()) if not copy else ()
+            yield Incoming(item.key, copy, item.text, item.url, described.get(item.key, {}) if not copy else {},
+                           item.status, item.file, item.size, item.mtime, item.offset, item.read, entities)
+
+    def _files(self) -> Iterator[Incoming]:
+        path = self.shard.path
+        reader = read_parquet if path.endswith(".parquet") else read_table if path.endswith(TABLES) else \
+            partial(read_folder, texts=True)
+        for pair in reader(path, self.settings, paths_only=True):
+            status, file = _without_text(pair), pair.image
+            if file is None:
+                yield _item(pair, status, None, -1, 0, -1, partial(_given, status))
+                continue
+            size, mtime = _stat(file)
+            yield _item(pair, status, file, size, mtime, -1, partial(_read_file, file, self.settings.max_image_bytes))
+
+    def _members(self) -> Iterator[Incoming]:
+        offsets = _offsets(self.shard.path)
+        for pair in read_pairs(self.shard, self.settings):
+            status = _without_text(pair)
+            content = status if pair.image is None or status is PairStatus.DUPLICATE_KEY else pair.image
+            offset, size = offsets.get(pair.key, (-1, -1 if pair.image is None else len(pair.image)))
+            yield _item(pair, status, None, size, 0, offset, partial(_given, content))
+
+
+def sources_of(inputs: Sequence[str], settings: ReadSettings) -> list[Source]:
+    """What the inputs name: shards, folders of images, or folders of labels, whose shards these are.
+
+    Raises:
+        UsageError: an input matches nothing.
+        OpenMofiError: labels that are not finished, or whose shards have changed since.
+    """
+    sources: list[Source] = []
+    for given in inputs:
+        if not is_remote(given) and (Path(given) / MANIFEST).is_file():
+            sources += _labelled(Folder.open(given, "labels"))
+        else:
+            sources += [Source(shard, settings) for shard in expand_shards([given])]
+    return list({source.shard.path: source for source in sources}.values())
+
+
+def _labelled(folder: Folder) -> list[Source]:
+    read = settings_from(ReadSettings(), values=folder.manifest.settings.get("read"))
+    for shard in folder.shards:
+        if folder.manifest.inputs.get(shard.name, shard.fingerprint) != shard.fingerprint:
+            raise OpenMofiError(f"{shard.path} has changed since it was labelled.",
+                                "Put the old shard back, or label the pairs again.")
+    return [Source(shard, read, folder) for shard in folder.shards]
+
+
+def _labels(folder: Folder, shard: Shard) -> dict[str, tuple[JudgedEntity, ...]]:
+    """Key → judged entities; of an entity that several mentions mean the likeliest."""
+    judged: dict[str, tuple[JudgedEntity, ...]] = {}
+    table = folder.read(shard, ["key", "entities"])
+    for key, entities in zip(table["key"].to_pylist(), table["entities"].to_pylist(), strict=True):
+        best: dict[str, JudgedEntity] = {}
+        for row in sorted(entities or (), key=lambda row: (row["accepted"], row["probability"])):
+            best[row["entity"]] = JudgedEntity(row["entity"], row["probability"], row["accepted"], row["link_score"])
+        if key not in judged:
+            judged[key] = tuple(best.values())
+    return judged
+
+
+def _metadata(path: str, settings: ReadSettings) -> dict[str, dict[str, Any]]:
+    """Key → what a table's further columns say; numbers, texts and dates only."""
+    if path.endswith(".parquet"):
+        return _parquet_metadata(path, settings)
+    table = path if path.endswith(TABLES) else None if is_remote(path) or path.endswith(TARS) else _table_in(path)
+    if table is None:
+        return {}
+    rows: dict[str, dict[str, Any]] = {}
+    columns = None
+    for names, row in read_records(table, settings):
+        columns = columns or find_columns(table, names, settings)
+        key = row.get(columns.key) if columns.key else row.get(columns.image)
+        others = set(names) - set(columns.all())
+        rows.setdefault(str(key), {name: row[name] for name in names if name in others and _is_plain(row.get(name))})
+    return rows
+
+
+def _table_in(folder: str) -> str | None:
+    """The table that `read_folder` takes."""
+    name = table_of(folder, sorted(path.name for path in Path(folder).iterdir()))
+    return f"{folder.rstrip('/')}/{name}" if name else None
+
+
+def _parquet_metadata(path: str, settings: ReadSettings) -> dict[str, dict[str, Any]]:
+    with open_source(path) as handle:
+        table = pq.ParquetFile(handle)
+        columns = find_columns(path, table.schema_arrow.names, settings)
+        others = [name for name in table.schema_arrow.names if name not in columns.all()]
+        if not others:
+            return {}
+        rows = table.read(columns=others + ([columns.key] if columns.key else [])).to_pylist()
+    return {str(row[columns.key]) if columns.key else f"{number:09d}":
+            {name: row[name] for name in others if _is_plain(row[name])} for number, row in enumerate(rows)}
+
+
+def _is_plain(value: Any) -> bool:
+    with suppress(TypeError, ValueError):
+        return isinstance(value, str | int | float) and value != "" and bool(json.dumps(value, allow_nan=False))
+    return False
+
+
+def _offsets(path: str) -> dict[str, tuple[int, int]]:
+    """Key → offset and size in an uncompressed tar on a local disk; nothing of any other shard."""
+    if not path.endswith(TARS) or is_remote(path):
+        return {}
+    with open_source(path) as file:
+        if compression_of(file.read(8)) is not None:
+            return {}
+    return {key: (offset, size) for key, offset, size in locate_images(path)}
+
+
+def _item(pair: Pair, status: PairStatus, file: bytes | None, size: int, mtime: int, offset: int,
+          read: Callable[[], bytes | PairStatus]) -> Incoming:
+    return Incoming(pair.key, 0, pair.text, pair.url, {}, status, file, size, mtime, offset, read)
+
+
+def _without_text(pair: Pair) -> PairStatus:
+    """The status of its image: what is wrong with a text does not matter."""
+    return PairStatus.OK if pair.status in _OF_TEXT else pair.status
+
+
+def _given(content: bytes | PairStatus) -> bytes | PairStatus:
+    return content
+
+
+def _stat(file: bytes) -> tuple[int, int]:
+    try:
+        stat = Path(os.fsdecode(file)).stat()
+        return stat.st_size, stat.st_mtime_ns
+    except (OSError, ValueError):
+        return -1, 0
+
+
+def _read_file(file: bytes, limit: int) -> bytes | PairStatus:
+    try:
+        if is_remote(os.fsdecode(file)):
+            with open_source(os.fsdecode(file)) as handle:
+                data = handle.read(limit + 1)
+        else:
+            with open(file, "rb") as handle:
+                data = handle.read(limit + 1)
+    except (*NO_FILE, OpenMofiError):
+        return PairStatus.IMAGE_MISSING
+    return PairStatus.IMAGE_TOO_LARGE if len(data) > limit else data

@@ -1,0 +1,157 @@
+"""Building an index, adding to it, removing from it; killed at any moment, the last commit stands."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Literal
+
+from openmofi.encoders import Encoder
+from openmofi.engine import Progress, Quiet
+from openmofi.errors import OpenMofiError, UsageError
+from openmofi.knowledge import KnowledgeBase
+from openmofi.knowledge.texts import DEFAULT_TEMPLATE, check_template
+from openmofi.pairs import ReadSettings
+from openmofi.search.rank.faiss_cache import refresh
+from openmofi.search.rank.fitting import fit_ending
+from openmofi.search.rank.state import State
+from openmofi.search.records import Changes
+from openmofi.search.store.database import (
+    DATABASE,
+    connect,
+    create,
+    last_commit,
+    meta,
+    note_commit,
+    only_writer,
+    set_meta,
+    transaction,
+)
+from openmofi.search.store.segments import FOLDER, remove_unnamed
+from openmofi.search.writing.entities import keep_entities
+from openmofi.search.writing.incoming import sources_of
+from openmofi.search.writing.writer import Writer, drop_images
+from openmofi.storage import make_folder, require_local
+
+
+def build(inputs: Sequence[str], encoder: Encoder, out: str | Path, *, kb: KnowledgeBase | None = None,
+          entities: Literal["auto", "judged", "all"] = "auto", relations: str | Path | None = None,
+          template: str = DEFAULT_TEMPLATE, dtype: Literal["float16", "float32"] = "float16",
+          read: ReadSettings = ReadSettings(), progress: Progress | None = None) -> Changes:
+    """Build an index of images, or bring one that is there up to date with `inputs`.
+
+    Images stay where they are. Those that have not changed are not embedded again: by size and time of a file, else by
+    a hash of its bytes. Of `inputs` that are in the index already, images that are gone are removed.
+
+    Args:
+        inputs: shards, folders of images, tables, or folders of labels, whose pairs and entities come in.
+        encoder: embeds images, and texts where it has a text side.
+        out: the index, a local folder.
+        kb: names, descriptions, types and aliases of entities; that of the labels where it is not given.
+        entities: which of them the index knows: `judged` in some image, `all` of the knowledge base, or `auto`: all
+            where these are at most 50,000.
+        relations: a table `head`, `relation`, `tail` (`schema.RELATIONS`) whose hypernyms and subclasses say which
+            entity is a subtype of which.
+        template: entity text for the encoder.
+        dtype: of the vectors.
+        read: how tables and shards are read; labels say that themselves.
+        progress: receives each source.
+
+    Raises:
+        UsageError: an input matches nothing, or the encoder has no joint space.
+        OpenMofiError: an input cannot be read; `out` was built with another encoder, or another process writes it.
+    """
+    require_local(out)
+    check_template(template)
+    if not encoder.has_joint_space:
+        raise UsageError(f"The encoder {encoder.spec!r} has no joint space: images cannot be compared by it.",
+                         "Choose an encoder with one.")
+    folder, progress = Path(out), progress or Quiet()
+    sources = sources_of(inputs, read)
+    make_folder(folder)
+    with only_writer(folder):
+        if not (folder / DATABASE).exists():
+            make_folder(folder / FOLDER)
+            create(folder, {"encoder": encoder.spec, "fingerprint": encoder.fingerprint, "dim": str(encoder.dim),
+                            "dtype": dtype, "template": template})
+        with closing(connect(folder)) as connection:
+            require_encoder(folder, meta(connection), encoder)
+            remove_unnamed(folder, connection)
+            writer = Writer(folder, connection, encoder, meta(connection)["dtype"], progress)
+            progress.begin("index", len(sources))
+            for source in sources:
+                writer.add(source)
+            keep_entities(folder, connection, encoder, [source.labels for source in sources if source.labels], kb,
+                          entities, relations)
+            settle(folder, connection, encoder)
+            return writer.changes
+
+
+def settle(folder: Path, connection: sqlite3.Connection, encoder: Encoder) -> None:
+    """Fit the probabilities of results to what the labels say now, and make the cache of vectors; nothing where nothing
+    has changed.
+    """
+    state = State.read(folder, connection)
+    refresh(folder, state.segments, state.exact)
+    if state.meta.get("ending_commit") == str(state.commit):
+        return
+    ending = fit_ending(state, connection, encoder).to_json()
+    with transaction(connection):
+        note_commit(connection, "calibrate", Changes())
+        set_meta(connection, {"ending": ending, "ending_commit": str(last_commit(connection))})
+
+
+def require_encoder(folder: Path, values: dict[str, str], encoder: Encoder) -> None:
+    """Refuse an encoder that is not the index's.
+
+    Raises:
+        OpenMofiError: its fingerprint is another.
+    """
+    if encoder.fingerprint != values["fingerprint"]:
+        raise OpenMofiError(f"{folder} was built with the encoder {values['encoder']!r} (fingerprint "
+                            f"{values['fingerprint']}), not with {encoder.spec!r} ({encoder.fingerprint}): their "
+                            "vectors cannot be compared.", "Use that encoder, or build another index.")
+
+
+def remove(index: str | Path, what: Sequence[str]) -> Changes:
+    """Remove images from an index; the images themselves stay.
+
+    Args:
+        index: its folder.
+        what: each a source's path, a folder or file of images, or `SHARD/KEY`.
+
+    Raises:
+        UsageError: one of them matches nothing.
+        OpenMofiError: another process writes the index.
+    """
+    folder = Path(index)
+    with only_writer(folder), closing(connect(folder)) as connection:
+        removed = 0
+        for each in what:
+            with transaction(connection):
+                images = _matching(connection, each)
+                if not images:
+                    raise UsageError(f"{each} matches nothing in {folder}.",
+                                     "Give a source (openmofi index info lists them), an image's path, or SHARD/KEY.")
+                drop_images(connection, images)
+                connection.execute("DELETE FROM sources WHERE id NOT IN (SELECT source FROM images) AND path = ?",
+                                   (each,))
+                # What was removed comes back only when its source is added again.
+                connection.execute("UPDATE sources SET stamp = ''")
+                removed += len(images)
+                note_commit(connection, "remove", Changes(removed=len(images)))
+        return Changes(removed=removed)
+
+
+def _matching(connection: sqlite3.Connection, what: str) -> list[int]:
+    file = os.fsencode(what.rstrip("/"))
+    shard, _, key = what.partition("/")
+    rows = connection.execute(
+        "SELECT images.id FROM images JOIN sources ON sources.id = images.source WHERE sources.path = :path "
+        "OR images.file = :file OR (images.file >= :first AND images.file < :last) "
+        "OR (sources.shard = :shard AND images.key = :key)",
+        {"path": what, "file": file, "first": file + b"/", "last": file + b"0", "shard": shard, "key": key})
+    return [image for image, in rows]

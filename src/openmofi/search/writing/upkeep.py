@@ -1,0 +1,137 @@
+"""Keeping an index whole: what is damaged is named, and mended from the images; what was removed is dropped."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from openmofi.encoders import Array, Encoder
+from openmofi.engine import Progress, Quiet
+from openmofi.errors import OpenMofiError
+from openmofi.pairs import ImageRefused, decode_image
+from openmofi.search.records import Changes
+from openmofi.search.store.database import DATABASE, connect, meta, note_commit, only_writer, transaction
+from openmofi.search.store.places import image_bytes
+from openmofi.search.store.segments import FOLDER, Segment, remove_unnamed, segments_of, write_segment
+from openmofi.search.store.thumbnails import Thumbnails
+
+ROWS = 262_144
+"""Vectors of a segment after `compact`, at most."""
+_BATCH = 64
+Ints = NDArray[np.int64]
+
+
+def verify(folder: Path, connection: sqlite3.Connection) -> dict[str, str]:
+    """See `Index.verify`."""
+    problems = [row[0] for row in connection.execute("PRAGMA integrity_check")]
+    files = {DATABASE: "" if problems == ["ok"] else "; ".join(problems[:3])}
+    values = meta(connection)
+    segments = list(segments_of(connection))
+    if name := values.get("entity_vectors"):
+        segments.append(Segment(0, name, 0, values["entity_vectors_digest"]))
+    return files | {f"{FOLDER}/{segment.file}": segment.problem(folder) for segment in segments}
+
+
+@dataclass
+class _Mending:
+    """Vectors of images, from their segments, or embedded again where these are damaged.
+
+    Attributes:
+        folder, connection: the index.
+        encoder: opened when something is damaged.
+        embedded: how many were embedded.
+    """
+
+    folder: Path
+    connection: sqlite3.Connection
+    encoder: Callable[[], Encoder]
+    lost: list[int]
+    embedded: int = 0
+
+    def vectors(self, segment: Segment, images: Ints, rows: Ints) -> tuple[Ints, Array]:
+        """(n,) the images that have a vector, and (n, dim)."""
+        if not segment.problem(self.folder):
+            stored = np.load(self.folder / FOLDER / segment.file, allow_pickle=False)
+            return images, stored[rows].astype(np.float32)
+        kept, parts = [], []
+        for start in range(0, len(images), _BATCH):
+            decoded = [(image, pixels) for image in images[start:start + _BATCH].tolist()
+                       if (pixels := self._decoded(image)) is not None]
+            if decoded:
+                kept += [image for image, _ in decoded]
+                parts.append(self.encoder().embed_images([pixels for _, pixels in decoded]))
+        self.embedded += len(kept)
+        none = np.zeros((0, self.encoder().dim), np.float32)
+        return np.array(kept, np.int64), np.concatenate([none, *parts])
+
+    def _decoded(self, image: int) -> Image.Image | None:
+        try:
+            return decode_image(image_bytes(self.connection, image),
+                                size_hint=self.encoder().preprocessing.decode_size)
+        except (OpenMofiError, ImageRefused):
+            self.lost.append(image)
+            return None
+
+
+def compact(folder: Path, encoder: Callable[[], Encoder], progress: Progress | None) -> Changes:
+    """See `Index.compact`."""
+    progress = progress or Quiet()
+    with only_writer(folder), closing(connect(folder)) as connection:
+        remove_unnamed(folder, connection)
+        mending = _Mending(folder, connection, encoder, [])
+        segments = segments_of(connection)
+        progress.begin("compact", len(segments))
+        written: list[tuple[tuple[str, int, str], Ints]] = []
+        for images, vectors in _joined(_read(connection, mending, segments, progress)):
+            written.append((write_segment(folder, vectors, meta(connection)["dtype"]), images))
+        with transaction(connection):
+            connection.execute("UPDATE images SET segment = NULL, row = NULL")
+            for segment, images in written:
+                number = connection.execute("INSERT INTO segments (file, rows, digest) VALUES (?, ?, ?)",
+                                            segment).lastrowid
+                connection.executemany("UPDATE images SET segment = ?, row = ? WHERE id = ?",
+                                       [(number, row, image) for row, image in enumerate(images.tolist())])
+            connection.executemany("DELETE FROM segments WHERE id = ?", [(each.id,) for each in segments])
+            # They are looked at again when their source is added again.
+            connection.executemany("UPDATE images SET content = '', status = 'image_missing', mtime = 0 WHERE id = ?",
+                                   [(image,) for image in mending.lost])
+            if mending.lost:
+                connection.execute("UPDATE sources SET stamp = ''")
+            changes = Changes(embedded=mending.embedded, changed=len(mending.lost),
+                              statuses={"image_missing": len(mending.lost)} if mending.lost else {})
+            note_commit(connection, "compact", changes)
+        remove_unnamed(folder, connection)
+        with closing(Thumbnails(folder)) as thumbnails:
+            thumbnails.keep_only({content for content, in connection.execute("SELECT DISTINCT content FROM images")})
+        return changes
+
+
+def _read(connection: sqlite3.Connection, mending: _Mending, segments: Sequence[Segment], progress: Progress,
+          ) -> Iterator[tuple[Ints, Array]]:
+    for segment in segments:
+        rows = np.array(connection.execute("SELECT id, row FROM images WHERE segment = ? ORDER BY row",
+                                           (segment.id,)).fetchall(), np.int64).reshape(-1, 2)
+        yield mending.vectors(segment, rows[:, 0], rows[:, 1])
+        progress.advance({"rows": len(rows)})
+
+
+def _joined(parts: Iterator[tuple[Ints, Array]]) -> Iterator[tuple[Ints, Array]]:
+    """The same rows in larger parts, which hold nothing of removed images."""
+    images: list[Ints] = []
+    vectors: list[Array] = []
+    for some, theirs in parts:
+        if images and sum(map(len, images)) + len(some) > ROWS:
+            yield np.concatenate(images), np.concatenate(vectors)
+            images, vectors = [], []
+        if len(some):
+            images.append(some)
+            vectors.append(theirs)
+    if images:
+        yield np.concatenate(images), np.concatenate(vectors)

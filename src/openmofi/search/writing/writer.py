@@ -1,0 +1,296 @@
+"""Images on their way into an index: looked at, embedded where they are new, committed a few thousand at a time."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from openmofi.encoders import Array, Encoder
+from openmofi.engine import Progress
+from openmofi.features.store import FeatureStore, StoredFeatures, content_digits
+from openmofi.features.stream import ahead
+from openmofi.pairs import ImageRefused, describe
+from openmofi.pairs.images.decode import MAX_PIXELS, decoding
+from openmofi.schema import PairStatus
+from openmofi.search.records import Changes
+from openmofi.search.store.database import note_commit, transaction
+from openmofi.search.store.segments import write_segment
+from openmofi.search.store.thumbnails import SIDE, Thumbnails, encoded
+from openmofi.search.writing.incoming import Incoming, Source
+
+COMMIT_ROWS = 4096
+"""Images of a commit, and so vectors of a segment at most."""
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A row of the index, as it is before."""
+
+    id: int
+    size: int
+    mtime: int
+    content: str
+    status: str
+    text: str
+    columns: str
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """An image that has been looked at.
+
+    Attributes:
+        item: it.
+        known: its row of before; `None` for a new one.
+        status, content, width, height, phash: of the image now.
+        pixels: the encoder's input; `None` where it need not be embedded.
+        vector: (segment, row) of an image with the same bytes.
+        feature: row of the label job's features of its shard.
+        thumbnail: WebP; `None` where there is one.
+    """
+
+    item: Incoming
+    known: _Known | None
+    status: PairStatus
+    content: str = ""
+    width: int = 0
+    height: int = 0
+    phash: int | None = None
+    pixels: Any = None
+    vector: tuple[int, int] | None = None
+    feature: int | None = None
+    thumbnail: bytes | None = None
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether its bytes are those of before."""
+        return self.known is not None and (self.known.content, self.known.status) == (self.content, self.status)
+
+
+@dataclass
+class Writer:
+    """Adds sources to an index, whose only writer it is.
+
+    Attributes:
+        folder: of the index.
+        connection: to its database.
+        encoder: embeds images.
+        dtype: of segments.
+        progress: receives sources, and rows.
+        max_pixels: larger images are refused.
+        changes: what was done so far.
+    """
+
+    folder: Path
+    connection: sqlite3.Connection
+    encoder: Encoder
+    dtype: str
+    progress: Progress
+    max_pixels: int = MAX_PIXELS
+    changes: Changes = field(default_factory=Changes)
+    _lock: Lock = field(default_factory=Lock)
+    _features: StoredFeatures | None = None
+    _rows: dict[str, int] = field(default_factory=dict)
+
+    def add(self, source: Source) -> None:
+        """Take in all images of a source that are new or have changed, and drop those that are no longer there.
+
+        Raises:
+            OpenMofiError: it cannot be read, or the index cannot be written. What was committed before is kept.
+        """
+        number, stamp = self._source(source), source.stamp()
+        row = self.connection.execute("SELECT stamp FROM sources WHERE id = ?", (number,)).fetchone()
+        if stamp and row[0] == stamp:
+            count = self.connection.execute("SELECT count(*) FROM images WHERE source = ?", (number,)).fetchone()[0]
+            self.changes = replace(self.changes, unchanged=self.changes.unchanged + count)
+            return
+        self._reuse(source)
+        self.connection.execute("DROP TABLE IF EXISTS temp.seen")
+        self.connection.execute("CREATE TEMP TABLE seen (image INTEGER PRIMARY KEY)")
+        waiting: list[_Looked] = []
+        vectors: list[Array] = []
+        batches = ahead(self._with_known(number, source), self._look, _BATCH)
+        with closing(batches):
+            for batch in batches:
+                looked = [each for _, each in batch]
+                vectors.append(self._vectors(looked))
+                waiting += [replace(each, pixels=None) for each in looked]
+                if len(waiting) >= COMMIT_ROWS:
+                    self._commit(number, waiting, np.concatenate(vectors))
+                    waiting, vectors = [], []
+        self._commit(number, waiting, np.concatenate(vectors) if vectors else self._none(), stamp=stamp, whole=True)
+
+    def _reuse(self, source: Source) -> None:
+        """Take the features that the label job has kept of a shard, if they are of this encoder's backbone."""
+        store = FeatureStore.noted(source.labels.path, self.encoder) if source.labels else None
+        self._features, self._rows = None, {}
+        if store and store.has(source.shard.name, source.shard.fingerprint):
+            self._features = store.open(source.shard.name, source.shard.fingerprint)
+            contents = self._features.table.column("content").to_pylist()
+            self._rows = {contents[row]: row for row in np.flatnonzero(self._features.usable).tolist()}
+
+    def _source(self, source: Source) -> int:
+        """Its row, made if it is new."""
+        shard, labels = source.shard, source.labels.path if source.labels else ""
+        with transaction(self.connection):
+            self.connection.execute(
+                "INSERT INTO sources (path, shard, stamp, reading, labels) VALUES (?, ?, '', ?, ?) "
+                "ON CONFLICT (path) DO UPDATE SET reading = excluded.reading, labels = excluded.labels",
+                (shard.path, shard.name, json.dumps(asdict(source.settings)), labels))
+        return int(self.connection.execute("SELECT id FROM sources WHERE path = ?", (shard.path,)).fetchone()[0])
+
+    def _with_known(self, number: int, source: Source) -> Iterator[tuple[Incoming, _Known | None]]:
+        for item in source.images():
+            with self._lock:
+                row = self.connection.execute(
+                    "SELECT id, size, mtime, content, status, text, columns FROM images "
+                    "WHERE source = ? AND key = ? AND copy = ?", (number, item.key, item.copy)).fetchone()
+            yield item, None if row is None else _Known(*row)
+
+    def _look(self, given: tuple[Incoming, _Known | None]) -> _Looked:
+        """Read, hash and, where its bytes are new, decode an image; thread-safe."""
+        item, known = given
+        if known and item.mtime and (known.size, known.mtime) == (item.size, item.mtime) and known.content:
+            return _Looked(item, known, PairStatus(known.status), known.content)
+        data = item.read()
+        if not isinstance(data, bytes):
+            return _Looked(item, known, data if isinstance(data, PairStatus) else PairStatus.IMAGE_MISSING)
+        content = content_digits(data)
+        if known and known.content == content and item.status is PairStatus.OK:
+            return _Looked(item, known, PairStatus(known.status), content)
+        if item.status is not PairStatus.OK:
+            return _Looked(item, known, item.status, content)
+        if twin := self._twin(content):
+            return _Looked(item, known, PairStatus.OK, content, *twin[2:], vector=twin[:2])
+        feature = self._rows.get(content)
+        try:
+            hint = self.encoder.preprocessing.decode_size
+            with decoding(data, max_pixels=self.max_pixels, size_hint=hint and max(hint, SIDE)) as decoded:
+                seen = describe(decoded)
+                pixels = self.encoder.preprocess(decoded.image) if feature is None else None
+                return _Looked(item, known, PairStatus.OK, content, decoded.width, decoded.height, seen.phash, pixels,
+                               feature=feature, thumbnail=encoded(decoded.image))
+        except ImageRefused as refused:
+            return _Looked(item, known, refused.status, content)
+
+    def _twin(self, content: str) -> tuple[int, int, int, int, int] | None:
+        """Vector, size and hash of an image with the same bytes."""
+        with self._lock:
+            row: tuple[int, int, int, int, int] | None = self.connection.execute(
+                "SELECT segment, row, width, height, phash FROM images WHERE content = ? AND segment IS NOT NULL "
+                "LIMIT 1", (content,)).fetchone()
+        return row
+
+    def _vectors(self, looked: Sequence[_Looked]) -> Array:
+        """(n, dim) of those of a batch that get a vector: embedded, or of their twin."""
+        fresh = [each.pixels for each in looked if each.pixels is not None]
+        kept = [each.feature for each in looked if each.feature is not None]
+        embedded = iter(self.encoder.project_images(self.encoder.image_features(self.encoder.batch(fresh)))
+                        if fresh else ())
+        projected = iter(self.encoder.project_images(self._features.values[kept].astype(np.float32))
+                         if kept and self._features else ())
+        rows = [self._stored(*each.vector) if each.vector else next(projected if each.pixels is None else embedded)
+                for each in looked if each.vector or each.pixels is not None or each.feature is not None]
+        self.changes = replace(self.changes, embedded=self.changes.embedded + len(fresh))
+        return np.stack(rows) if rows else self._none()
+
+    def _stored(self, segment: int, row: int) -> Array:
+        with self._lock:
+            name = self.connection.execute("SELECT file FROM segments WHERE id = ?", (segment,)).fetchone()[0]
+        vector: Array = np.load(self.folder / "vectors" / name, mmap_mode="r")[row].astype(np.float32)
+        return vector
+
+    def _none(self) -> Array:
+        return np.zeros((0, self.encoder.dim), np.float32)
+
+    def _commit(self, number: int, looked: Sequence[_Looked], vectors: Array, *, stamp: str = "",
+                whole: bool = False) -> None:
+        """Write vectors, then thumbnails, then all that names them, at once."""
+        segment = write_segment(self.folder, vectors, self.dtype) if len(vectors) else None
+        with closing(Thumbnails(self.folder)) as thumbnails:
+            thumbnails.put({each.content: each.thumbnail for each in looked if each.thumbnail is not None})
+        before = self.changes
+        with self._lock, transaction(self.connection) as connection:
+            segment_id = None
+            if segment:
+                segment_id = connection.execute("INSERT INTO segments (file, rows, digest) VALUES (?, ?, ?)",
+                                                segment).lastrowid
+            row = 0
+            for each in looked:
+                has_vector = each.content != "" and each.status is PairStatus.OK and not each.unchanged
+                _upsert(connection, number, each, segment_id if has_vector else None, row if has_vector else None)
+                row += has_vector
+            self.changes = _counted(before, looked)
+            if whole:
+                self._finish(connection, number, stamp)
+            note_commit(connection, "add", self.changes)
+        self.progress.advance({"rows": len(looked)})
+
+    def _finish(self, connection: sqlite3.Connection, number: int, stamp: str) -> None:
+        """The source has been read to its end: what was not seen is no longer there."""
+        gone = [image for image, in connection.execute(
+            "SELECT id FROM images WHERE source = ? AND id NOT IN (SELECT image FROM temp.seen)", (number,))]
+        drop_images(connection, gone)
+        connection.execute("UPDATE sources SET stamp = ? WHERE id = ?", (stamp, number))
+        self.changes = replace(self.changes, removed=self.changes.removed + len(gone))
+
+
+def drop_images(connection: sqlite3.Connection, images: Sequence[int]) -> None:
+    """Remove images with their labels and texts; their vectors stay in the segments until these are compacted."""
+    rows = [(image,) for image in images]
+    connection.executemany("DELETE FROM texts_fts WHERE rowid = ?", rows)
+    connection.executemany("DELETE FROM images WHERE id = ?", rows)
+
+
+def _upsert(connection: sqlite3.Connection, number: int, looked: _Looked, segment: int | None, row: int | None) -> None:
+    item, known = looked.item, looked.known
+    columns = json.dumps(item.columns, ensure_ascii=False, sort_keys=True)
+    if known is None:
+        image = connection.execute(
+            "INSERT INTO images (source, key, copy, status, content, width, height, phash, text, url, columns, file, "
+            "size, mtime, offset, segment, row) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (number, item.key, item.copy, looked.status, looked.content, looked.width, looked.height,
+             _signed(looked.phash), item.text, item.url, columns, item.file, item.size, item.mtime, item.offset,
+             segment, row)).lastrowid
+    else:
+        image = known.id
+        connection.execute(
+            "UPDATE images SET text = ?, url = ?, columns = ?, file = ?, size = ?, mtime = ?, offset = ? WHERE id = ?",
+            (item.text, item.url, columns, item.file, item.size, item.mtime, item.offset, image))
+        if not looked.unchanged:
+            connection.execute(
+                "UPDATE images SET status = ?, content = ?, width = ?, height = ?, phash = ?, segment = ?, row = ? "
+                "WHERE id = ?", (looked.status, looked.content, looked.width, looked.height, _signed(looked.phash),
+                                 segment, row, image))
+        connection.execute("DELETE FROM labels WHERE image = ?", (image,))
+    connection.execute("INSERT OR IGNORE INTO temp.seen VALUES (?)", (image,))
+    connection.executemany(
+        "INSERT OR REPLACE INTO labels VALUES (?, ?, ?, ?, ?)",
+        [(image, each.entity, each.probability, each.accepted, each.link_score) for each in item.labels])
+    if known is None or known.text != item.text:
+        connection.execute("DELETE FROM texts_fts WHERE rowid = ?", (image,))
+        if item.text:
+            connection.execute("INSERT INTO texts_fts (rowid, text) VALUES (?, ?)", (image, item.text))
+
+
+def _signed(phash: int | None) -> int | None:
+    """SQLite's integers have a sign."""
+    return None if phash is None else phash - (1 << 64) if phash >= 1 << 63 else phash
+
+
+def _counted(before: Changes, looked: Sequence[_Looked]) -> Changes:
+    fresh = [each for each in looked if not each.unchanged]
+    statuses = Counter(before.statuses) + Counter(str(each.status) for each in fresh)
+    return replace(before, added=before.added + sum(each.known is None for each in fresh),
+                   changed=before.changed + sum(each.known is not None for each in fresh),
+                   unchanged=before.unchanged + len(looked) - len(fresh), statuses=dict(statuses))

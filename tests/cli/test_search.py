@@ -1,0 +1,87 @@
+"""`openmofi index` and `openmofi search` as a person meets them."""
+
+import json
+import re
+
+import pytest
+from search_world import ColourEncoder, write_colour_kb, write_images
+from typer.testing import CliRunner
+
+from openmofi.cli.main import app
+from openmofi.encoders import as_encoder
+from openmofi.errors import OpenMofiError
+
+
+@pytest.fixture(autouse=True)
+def colours(monkeypatch):
+    """Every spec opens the encoder of colours."""
+    for place in ("openmofi.encoders.open_encoder", "openmofi.search.index.open_encoder"):
+        monkeypatch.setattr(place, lambda spec, **_: as_encoder(ColourEncoder()))
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False, env={"COLUMNS": "120"})
+
+
+@pytest.fixture
+def place(tmp_path):
+    write_images(tmp_path / "images", 3)
+    done = run("index", "build", tmp_path / "images", "--encoder", "colours", "--kb", write_colour_kb(tmp_path / "kb"),
+               "-o", tmp_path / "index", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["added"] == 18
+    return tmp_path / "index"
+
+
+def test_an_index_is_built_looked_at_changed_and_kept_whole(place, tmp_path):
+    shown = run("index", "info", place).stdout
+    assert re.search(r"images +18", shown)
+    assert json.loads(run("index", "info", place, "--json").stdout)["statuses"] == {"ok": 18}
+    write_images(tmp_path / "more", 1)
+    assert json.loads(run("index", "add", place, tmp_path / "more", "--json").stdout)["added"] == 6
+    assert "24" in run("index", "info", place).stdout
+    assert re.search(r"removed +6", run("index", "remove", place, tmp_path / "more").stdout)
+    assert run("index", "compact", place).exit_code == 0
+    whole = run("index", "verify", place)
+    assert (whole.exit_code, "ok  index.db" in whole.stdout) == (0, True)
+    for path in (place / "vectors").iterdir():
+        path.write_bytes(path.read_bytes()[:-1])
+    damaged = run("index", "verify", place)
+    assert damaged.exit_code == 1
+    assert "NOT vectors/" in damaged.stdout
+    assert "openmofi index compact" in damaged.stdout
+
+
+def test_results_are_a_table_json_and_a_contact_sheet(place, tmp_path):
+    shown = run("search", place, "--text", "red square", "-n", 3)
+    assert shown.exit_code == 0
+    assert re.findall(r"(\w+)-\d\.png", shown.stdout) == ["red"] * 3
+    found = json.loads(run("search", place, tmp_path / "images/blue-1.png", "--json", "-n", 2).stdout)
+    assert [hit["image"]["key"].partition("-")[0] for hit in found["hits"]] == ["blue", "blue"]
+    page = tmp_path / "sheet.html"
+    done = run("search", place, "--entity", "crimson", "--html", page, "-n", 4)
+    assert done.exit_code == 0
+    html = page.read_text()
+    assert html.count("data:image/webp;base64,") == 4
+    assert "Content-Security-Policy" in html
+    assert not re.search(r"https?://|<script", html)
+
+
+def test_texts_are_escaped_on_the_contact_sheet(tmp_path):
+    folder = write_images(tmp_path / "images", 1, ("red",))
+    (folder / "red-0.txt").write_text("<script>alert(1)</script> \"red\"")
+    run("index", "build", folder, "--encoder", "colours", "-o", tmp_path / "index")
+    run("search", tmp_path / "index", "--text", "<b>red</b>", "--html", tmp_path / "sheet.html")
+    html = (tmp_path / "sheet.html").read_text()
+    assert "<script" not in html
+    assert "<b>red" not in html
+
+
+@pytest.mark.parametrize(("arguments", "says"), [
+    (("--entity", "gren"), "knows no entity 'gren'"), (("--where", "author"), "is not COLUMN=VALUE"),
+    (("--until", "2"), "until is 2.0"), (("--region", "0,0,1,1"), "without an image"),
+    (("--since", "May"), "not a day"), (("nowhere.png",), "cannot be read"),
+    (("nowhere.png", "--region", "1,2"), "is not four numbers"), (("-n", "0"), "limit is 0")])
+def test_what_is_wrong_is_a_sentence(place, arguments, says):
+    with pytest.raises(OpenMofiError, match=says):
+        run("search", place, *arguments)

@@ -1,0 +1,131 @@
+"""Probabilities of results: what they are fitted on, where a list ends, what is said where nothing is likely."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.isotonic import IsotonicRegression
+
+import openmofi
+from openmofi.search import Example, Index, Query
+from openmofi.search.rank.calibration import Ending, end_of, expected_precision
+from openmofi.search.rank.fitting import Known, Rows, _curve, _monotone
+
+
+@pytest.fixture(scope="module")
+def labelled_index(labelled, small_encoder, tmp_path_factory) -> Index:
+    return openmofi.build_index(labelled, encoder=small_encoder, out=tmp_path_factory.mktemp("index") / "index")
+
+
+@settings(max_examples=100, derandomize=True)
+@given(st.lists(st.floats(0, 1), max_size=30), st.floats(0.01, 1))
+def test_a_list_ends_where_no_longer_one_is_as_precise(probabilities, until):
+    end = end_of(np.array(probabilities), until)
+    assert end == max((count for count in range(1, len(probabilities) + 1)
+                       if np.mean(probabilities[:count]) >= until - 1e-12), default=0) or (
+        # Where the mean lies at the bound itself, rounding may decide.
+        np.isclose(np.mean(probabilities[:end or 1]), until))
+    assert len(expected_precision(probabilities)) == len(probabilities)
+
+
+def _simulated(draw, count=60_000):
+    """Results whose probability is known: the logistic of a feature."""
+    feature = draw.normal(size=(count, 5))
+    truth = 1 / (1 + np.exp(-(2.5 * feature[:, 0] - 1.0 * feature[:, 1] - 3)))
+    return feature, truth
+
+
+def test_probabilities_are_those_that_results_were_drawn_with():
+    draw = np.random.default_rng(0)
+    features, truth = _simulated(draw)
+    right = (draw.random(len(truth)) < truth).astype(float)
+    # Of a third nothing is known, of another third only half, whatever is right.
+    weight = draw.choice([0.0, 0.5, 1.0], len(truth))
+    curve = _curve(Rows(features, right, weight))
+    fresh, expected = _simulated(np.random.default_rng(1))
+    found = curve(fresh)
+    assert np.abs(found - expected).mean() < 0.01
+    assert found.mean() == pytest.approx(expected.mean(), abs=0.004)
+    for low, high in ((0, 0.1), (0.1, 0.5), (0.5, 0.9), (0.9, 1.01)):
+        chosen = (found >= low) & (found < high)
+        assert found[chosen].mean() == pytest.approx(expected[chosen].mean(), abs=0.02)
+
+
+def test_the_curve_is_isotonic_regression():
+    draw = np.random.default_rng(0)
+    score, weight = draw.normal(size=3000), draw.random(3000)
+    right = draw.random(3000) < 1 / (1 + np.exp(-score))
+    centres, probabilities = _monotone(score, right.astype(float), weight)
+    whole = IsotonicRegression().fit(score, right, sample_weight=weight)
+    assert (np.diff(probabilities) >= 0).all()
+    assert np.abs(probabilities - whole.predict(centres)).mean() < 0.05
+
+
+def test_too_little_to_know_is_no_probability(index):
+    assert not index.info().calibrated
+    (hit, *_) = (results := index.search(Query(text="red"))).hits
+    assert (hit.probability, hit.expected, results.end, results.expected_right) == (None, None, None, None)
+
+
+def test_what_is_not_known_of_an_image_counts_for_nothing(labelled_index):
+    state = labelled_index.state
+    known = Known.read(state, labelled_index.connection)
+    sun = state.entity_numbers["e:sun"]
+    right, weight = known.right(sun, np.arange(len(state.images)))
+    judged = np.array([position in known.judged for position in range(len(state.images))])
+    assert (weight[~judged] == 0).all()
+    assert ((right >= 0) & (right <= 1)).all()
+    shown = [(record, label) for record in labelled_index.images(state.images.tolist()) for label in record.labels
+             if label.entity == "e:sun"]
+    assert shown
+    for image, label in shown:
+        (position,) = state.positions(np.array([image.id]))
+        total = min(sum(each.probability for each in image.labels), 1.0)
+        assert right[position] == pytest.approx(min(label.probability / total, 1.0), abs=1e-6)
+        assert weight[position] == pytest.approx(total, abs=1e-6)
+
+
+def test_lists_end_where_they_say(labelled_index, small_world):
+    assert labelled_index.info().calibrated
+    right, expected = [], []
+    for entity in ("e:sun", "e:brick", "e:lawn", "e:peak", "e:tent", "e:moon"):
+        results = labelled_index.search(Query(entity=entity, until=0.9, limit=300, fold=False))
+        assert results.end == len(results.hits)
+        assert results.expected_right == pytest.approx(sum(hit.probability for hit in results.hits))
+        assert results.hits[-1].expected >= 0.9
+        assert [hit.probability for hit in results.hits] == sorted(
+            (hit.probability for hit in results.hits), reverse=True)
+        right += [small_world.truth[hit.image.shard, hit.image.key] == entity for hit in results.hits]
+        expected += [hit.probability for hit in results.hits]
+    assert len(right) > 100
+    assert np.mean(right) == pytest.approx(np.mean(expected), abs=0.1)
+
+
+def test_a_calibration_is_what_was_kept(labelled_index):
+    ending = labelled_index.state.ending
+    assert Ending.of_json(ending.to_json()) == ending
+
+
+def test_recognition_names_what_is_shown_with_evidence(labelled_index, small_world):
+    right, probabilities = [], []
+    records = labelled_index.search(Query(limit=400, fold=False)).hits
+    for hit in records[::7]:
+        if hit.image.status != "ok":
+            continue
+        recognition = labelled_index.recognise(hit.image.id, limit=3)
+        best = recognition.entities[0]
+        right.append(best.entity.id == small_world.truth[hit.image.shard, hit.image.key])
+        probabilities.append(best.probability if best.probability is not None else best.similarity)
+        for image, cosine in best.evidence:
+            assert image.id != hit.image.id
+            assert best.entity.id in {label.entity for label in image.labels if label.accepted}
+            assert -1 <= cosine <= 1.001
+        assert best.entity.id not in {sibling.id for sibling in best.siblings}
+    assert np.mean(right) > 0.7
+    assert np.mean(right) == pytest.approx(np.mean(probabilities), abs=0.15)
+
+
+def test_an_image_outside_of_all_that_is_known(labelled_index):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    results = labelled_index.search(Query((Example(noise),), limit=5))
+    assert len(results.hits) == 5

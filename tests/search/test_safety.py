@@ -1,0 +1,214 @@
+"""Killed at any moment, two writers, damaged segments, readers during a write, a full disk."""
+
+import errno
+import os
+import signal
+import time
+from contextlib import closing
+
+import numpy as np
+import pytest
+from search_world import ColourEncoder, colour_encoder, coloured, write_images
+
+from openmofi.errors import OpenMofiError
+from openmofi.search import Index, Query, build, remove
+from openmofi.search.store.database import connect, only_writer
+from openmofi.search.writing import writer as writer_module
+from openmofi.search.writing.writer import drop_images
+
+
+@pytest.fixture(autouse=True)
+def small_commits(monkeypatch):
+    """Many commits of few images."""
+    monkeypatch.setattr(writer_module, "COMMIT_ROWS", 6)
+    monkeypatch.setattr(writer_module, "_BATCH", 3)
+
+
+def _content(path):
+    """What an index holds, whatever its ids: key → status, text and cosine with a query."""
+    index = Index.open(path, ColourEncoder())
+    hits = index.search(Query(text="red", limit=1000, fold=False)).hits
+    return {hit.image.key: (hit.image.status, hit.image.text, round(hit.cosine, 4)) for hit in hits}
+
+
+def _killed(work, after):
+    """Do `work` in a child, which is killed after some seconds; whether it had ended before."""
+    child = os.fork()
+    if not child:
+        try:
+            work()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    time.sleep(after)
+    os.kill(child, signal.SIGKILL)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def _moments(work, count):
+    """Moments within what `work` takes, the same ones each time but for how fast the machine is."""
+    started = time.monotonic()
+    work()
+    return np.random.default_rng(0).uniform(0, 1.1 * (time.monotonic() - started), count)
+
+
+def test_killed_while_adding_the_last_commit_opens_and_the_next_run_goes_on(tmp_path):
+    images, encoder = write_images(tmp_path / "images", 6), colour_encoder()
+    work = [tmp_path / "whole"]
+    moments = _moments(lambda: build([str(images)], encoder, work[0]), 12)
+    expected = _content(work[0])
+    seen = set()
+    for number, moment in enumerate(moments):
+        path = tmp_path / f"killed-{number}"
+        _killed(lambda path=path: build([str(images)], encoder, path), moment)
+        if (path / "index.db").exists():
+            index = Index.open(path, ColourEncoder())
+            assert not any(index.verify().values())
+            info = index.info()
+            seen.add(info.images)
+            assert info.images == info.vectors
+            assert _content(path).items() <= expected.items()
+            index.close()
+        changes = build([str(images)], encoder, path)
+        assert changes.added + changes.unchanged == 36
+        assert changes.embedded == changes.added
+        assert _content(path) == expected
+        assert not any(Index.open(path).verify().values())
+    assert len(seen) > 1
+
+
+@pytest.mark.parametrize("what", ["remove", "compact", "change"])
+def test_killed_amid_other_writes(tmp_path, what):
+    images, encoder, path = write_images(tmp_path / "images", 4), colour_encoder(), tmp_path / "index"
+    build([str(images)], encoder, path)
+    before = _content(path)
+    gone = {f"red-{number}" for number in range(4)}
+    if what == "compact":
+        remove(path, [str(images / f"{key}.png") for key in gone])
+        before = _content(path)
+        after = before
+    elif what == "remove":
+        after = {key: value for key, value in before.items() if key not in gone}
+    else:
+        for key in gone:
+            (images / f"{key}.png").write_bytes(coloured("blue", 7))
+
+    def work():
+        if what == "remove":
+            remove(path, [str(images / f"{key}.png") for key in sorted(gone) if key in _content(path)] or ["nothing"])
+        elif what == "compact":
+            Index.open(path, ColourEncoder()).compact()
+        else:
+            build([str(images)], encoder, path)
+
+    for moment in np.random.default_rng(1).uniform(0, 0.12, 8):
+        _killed(work, moment)
+        content = _content(path)
+        assert not any(Index.open(path).verify().values())
+        if what == "change":
+            assert content.keys() == before.keys()
+        else:
+            assert after.items() <= content.items() <= before.items()
+    if what != "change":
+        return
+    build([str(images)], encoder, path)
+    assert {key for key, (_, _, cosine) in _content(path).items() if cosine > 0.9} == set()
+
+
+def test_a_second_writer_is_refused_and_says_who_writes(images, index):
+    with only_writer(index.path):
+        for write in (lambda: build([str(images)], index.encoder, index.path), lambda: remove(index.path, ["x"]),
+                      index.compact):
+            with pytest.raises(OpenMofiError, match="is being written by process") as raised:
+                write()
+            assert "searching is possible" in raised.value.hint
+        assert index.search(Query(text="red")).hits
+    assert build([str(images)], index.encoder, index.path).unchanged == 30
+
+
+def test_readers_see_the_old_or_the_new_state(images, index):
+    old = _content(index.path)
+    with closing(connect(index.path)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        drop_images(writer, [image for image, in writer.execute("SELECT id FROM images WHERE key LIKE 'red%'")])
+        assert _content(index.path) == old
+        writer.execute("INSERT INTO commits (made, what, changes) VALUES ('', 'test', '{}')")
+        writer.execute("COMMIT")
+    assert index.search(Query(text="red", limit=1000, fold=False)).total == 25
+
+
+def test_a_reader_goes_on_while_segments_are_compacted(images, index):
+    remove(index.path, [str(images / "red-1.png")])
+    before = index.search(Query(text="green", fold=False)).hits
+    assert len(list((index.path / "vectors").iterdir())) > 2
+    Index.open(index.path, ColourEncoder()).compact()
+    after = index.search(Query(text="green", fold=False)).hits
+    assert [hit.image.key for hit in after] == [hit.image.key for hit in before]
+    info = index.info()
+    assert (info.dead, info.segments, info.vectors) == (0, 1, 29)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "missing", "flipped"])
+def test_a_damaged_segment_is_named_and_mended_from_the_images(images, index, damage):
+    expected = _content(index.path)
+    (row,) = index.connection.execute("SELECT file FROM segments ORDER BY id LIMIT 1").fetchall()
+    path = index.path / "vectors" / row[0]
+    data = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(data[:-20] if damage == "truncated" else data[:-2] + bytes([data[-2] ^ 0x55, data[-1]]))
+    problems = {name for name, problem in Index.open(index.path).verify().items() if problem}
+    assert problems == {f"vectors/{row[0]}"}
+    if damage != "flipped":
+        with pytest.raises(OpenMofiError, match=r"are damaged") as raised:
+            Index.open(index.path, ColourEncoder()).search(Query(text="red"))
+        assert "index compact" in raised.value.hint
+    (images / "blue-0.png").unlink()  # may or may not have been in that segment
+    changes = Index.open(index.path, ColourEncoder()).compact()
+    assert 0 < changes.embedded <= 6
+    assert not any(Index.open(index.path).verify().values())
+    mended = _content(index.path)
+    assert {key: value for key, value in mended.items() if key != "blue-0"} == {
+        key: value for key, value in expected.items() if key != "blue-0"}
+
+
+def test_a_damaged_database_is_one_sentence(index):
+    index.close()
+    for file in index.path.glob("index.db*"):
+        file.write_bytes(b"not a database" * 1000)
+    with pytest.raises(OpenMofiError, match="cannot be read"):
+        Index.open(index.path)
+
+
+def test_no_index(tmp_path):
+    with pytest.raises(OpenMofiError, match="is not an index") as raised:
+        Index.open(tmp_path)
+    assert "openmofi index build" in raised.value.hint
+
+
+def test_a_full_disk_keeps_what_was_committed(images, index, monkeypatch):
+    before = _content(index.path)
+    write_images(images, 9)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("openmofi.storage.atomic.os.fsync", full)
+        with pytest.raises(OpenMofiError, match=r"No space|full"):
+            build([str(images)], index.encoder, index.path)
+    assert _content(index.path).items() >= before.items()
+    build([str(images)], index.encoder, index.path)
+    assert Index.open(index.path).info().images == 54
+
+
+def test_a_read_only_index_can_be_searched(index):
+    index.close()
+    for path in (index.path, *index.path.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    try:
+        assert Index.open(index.path, ColourEncoder()).search(Query(text="red")).hits
+    finally:
+        for path in (index.path, *index.path.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
