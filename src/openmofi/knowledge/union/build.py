@@ -13,14 +13,15 @@ from typing import Any
 import pyarrow as pa
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.knowledge.builders.build import BuildSettings, build_table
-from openmofi.knowledge.builders.source import SourceTables, source_files, source_fingerprints
+from openmofi.knowledge.beside import REDIRECTS, REDIRECTS_FILE
+from openmofi.knowledge.builders.build import BuildSettings
+from openmofi.knowledge.builders.build import build as build_base
+from openmofi.knowledge.builders.source import SourceTables, read_source, source_files, source_fingerprints
 from openmofi.knowledge.store import KIND as BASE
 from openmofi.knowledge.store import KnowledgeBase
 from openmofi.knowledge.union.read import read_whole
 from openmofi.knowledge.union.same import read_same_as
 from openmofi.knowledge.union.tables import Part, United, unite
-from openmofi.knowledge.upkeep.diff import REDIRECTS, REDIRECTS_FILE
 from openmofi.knowledge.upkeep.export import KIND as TABLES
 from openmofi.knowledge.upkeep.export import export_kb
 from openmofi.schema import RELATIONS
@@ -31,9 +32,11 @@ from openmofi.storage import (
     exists,
     fingerprint,
     finish_manifest,
+    read_arrow,
     read_manifest,
     read_parquet,
     require_local,
+    write_arrow,
     write_bytes,
     write_table,
     write_text,
@@ -43,7 +46,7 @@ from openmofi.storage.manifest import MANIFEST
 _log = logging.getLogger(__name__)
 ATTRIBUTION = "ATTRIBUTION.md"
 RELATIONS_FILE = "relations.parquet"
-_CONFLICTS_FILE = "conflicts.parquet"
+_CONFLICTS_FILE, _REDIRECTS = "conflicts.parquet", "redirects.parquet"
 _NOTES = "notes"
 _OUTPUTS = Outputs(("*.parquet", f"{_NOTES}/*.parquet", ATTRIBUTION))
 _MOST_CANDIDATES = 30
@@ -121,12 +124,17 @@ def build_united(make: Make, out: str | Path, settings: Mapping[str, Any], input
             united, attribution = make()
             _write(tables, united, attribution)
             finish_manifest(tables, manifest, _counts(united))
-    built = build_table(tables, out, build, restart=restart)
-    for name, at in ((RELATIONS_FILE, tables), (REDIRECTS_FILE, tables / _NOTES), (_CONFLICTS_FILE, tables / _NOTES),
-                     (ATTRIBUTION, tables)):
-        if (at / name).exists():
-            write_bytes(Path(out) / name, (at / name).read_bytes())
-    return built
+
+    def write_beside(base: Path) -> dict[str, int]:
+        for path in (tables / RELATIONS_FILE, tables / _NOTES / _CONFLICTS_FILE, tables / ATTRIBUTION):
+            if path.exists():
+                write_bytes(base / path.name, path.read_bytes())
+        redirects = read_parquet(tables / _NOTES / _REDIRECTS, REDIRECTS)
+        write_arrow(base / REDIRECTS_FILE, redirects)
+        return {"redirects": len(redirects)}
+
+    return build_base("table", lambda: read_source(tables), source_fingerprints(source_files(tables)[1]), out, build,
+                      write_beside=write_beside, restart=restart)
 
 
 def _write(folder: Path, united: United, attribution: str) -> None:
@@ -135,7 +143,7 @@ def _write(folder: Path, united: United, attribution: str) -> None:
         if len(table):
             write_table(folder / f"{name}.parquet", table)
     redirects = sorted(united.redirects.items())
-    write_table(folder / _NOTES / REDIRECTS_FILE, pa.table(
+    write_table(folder / _NOTES / _REDIRECTS, pa.table(
         [[gone for gone, _ in redirects], [kept for _, kept in redirects]], schema=REDIRECTS))
     write_table(folder / _NOTES / _CONFLICTS_FILE, united.conflicts)
     if attribution:
@@ -193,7 +201,7 @@ def _with_earlier(united: United, bases: Any) -> United:
     earlier: dict[str, str] = {}
     for base in bases:
         if exists(base.path / REDIRECTS_FILE):
-            table = read_parquet(base.path / REDIRECTS_FILE, REDIRECTS, hint="Build the knowledge base again.")
+            table = read_arrow(base.path / REDIRECTS_FILE)
             earlier |= dict(zip(*(table.column(name).to_pylist() for name in REDIRECTS.names), strict=True))
     return United(united.tables, {**earlier, **united.redirects}, united.conflicts)
 
