@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import io
+from dataclasses import asdict
+from typing import Annotated, Literal
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from fastapi import APIRouter, Body, Response
 from pydantic import Field
 
 from openmofi.search.records import Verdict
 from openmofi.search.server.answers import answer
 from openmofi.search.server.errors import Refused
+from openmofi.search.server.judging import Precision, ToJudge, precision, to_judge
 from openmofi.search.server.requests import VerdictBody
-from openmofi.search.server.routes.shared import ImageId, Limit, Shared, Short
+from openmofi.search.server.routes.shared import Limit, Number, Shared, Short
 
 router = APIRouter(prefix="/api")
+_TABLE = pa.schema([(name, pa.string()) for name in ("shard", "key", "entity", "verdict", "instead", "who", "when")])
 Verdicts = Annotated[list[VerdictBody], Field(min_length=1, max_length=1000), Body()]
 
 
@@ -30,9 +36,31 @@ def listed(context: Shared, entity: Short = "", limit: Limit = 1000) -> Response
     return answer(context.index.verdicts(entity, limit))
 
 
-@router.delete("/verdicts/{image}", status_code=204)
-def undo(image: ImageId, context: Shared) -> Response:
+@router.get("/verdicts.parquet", response_class=Response)
+def exported(context: Shared, entity: Short = "") -> Response:
+    """All verdicts that were not taken back, as a table."""
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([asdict(each) for each in context.index.verdicts(entity)], _TABLE), buffer)
+    return Response(buffer.getvalue(), media_type="application/vnd.apache.parquet",
+                    headers={"Content-Disposition": 'attachment; filename="verdicts.parquet"'})
+
+
+@router.delete("/verdicts/{verdict}", status_code=204)
+def undo(verdict: Number, context: Shared) -> Response:
     """Take a verdict back."""
-    if not context.index.undo_verdict(image):
-        raise Refused(404, f"There is no verdict {image}, or it was taken back before.")
+    if not context.index.undo_verdict(verdict):
+        raise Refused(404, f"There is no verdict {verdict}, or it was taken back before.")
     return Response(status_code=204)
+
+
+@router.get("/review", response_model=list[ToJudge])
+def proposed(context: Shared, entity: Short = "", order: Literal["active", "doubt", "sure"] = "active",
+             accepted: bool | None = None, who: Short = "", limit: Limit = 50) -> Response:
+    """Labels that nobody has judged yet, those first that say most."""
+    return answer(to_judge(context.index, entity, order=order, accepted=accepted, who=who, limit=limit))
+
+
+@router.get("/review/precision", response_model=Precision)
+def shown_precision(context: Shared, entity: Short = "", accepted: bool | None = True) -> Response:
+    """The precision that the verdicts so far show, by strata of probability, with Wilson's intervals."""
+    return answer(precision(context.index, entity, accepted))

@@ -9,7 +9,8 @@ from fastapi import Depends, Path, Query
 from openmofi.search.server.context import Context, context_of
 
 Shared = Annotated[Context, Depends(context_of)]
-ImageId = Annotated[int, Path(ge=1, le=2**63 - 1)]
+Number = Annotated[int, Path(ge=1, le=2**63 - 1)]
+ImageId = Number
 EntityId = Annotated[str, Path(min_length=1, max_length=512)]
 Short = Annotated[str, Query(max_length=512)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
