@@ -39,4 +39,10 @@ def served(index: Index, **settings):
 
 
 if __name__ == "__main__":
-    serve(labelled_index(Path(sys.argv[1])), ServeSettings(port=int((sys.argv[2:] or ["0"])[0])), on_start=print)
+    if sys.argv[1] == "--mcp":
+        from openmofi.search.server.mcp import serve_tools
+
+        serve_tools(Path(sys.argv[2]) / "index", colour_encoder())
+    else:
+        serve(labelled_index(Path(sys.argv[1])), ServeSettings(port=int((sys.argv[2:] or ["0"])[0])),
+              on_start=lambda address: print(address, flush=True))

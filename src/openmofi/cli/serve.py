@@ -36,6 +36,6 @@ def serve(
     from openmofi.search.server.settings import token_of
 
     settings = ServeSettings(host, port, token_of(token_file) if token_file else token, tuple(allow_host or ()),
-                             max_upload_bytes=max_upload_mb << 20, rate=rate)
+                             max_upload_bytes=max_upload_mb * 1_000_000, rate=rate)
     serve(Index.open(index, encoder, device=device), settings, open_page=show,
           on_start=lambda address: typer.echo(f"{index} is served at {address} (Ctrl-C stops)", err=True))

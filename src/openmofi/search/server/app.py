@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
+from openmofi.errors import OpenMofiError
 from openmofi.search.index import Index
+from openmofi.search.server.answers import ErrorAnswer, Refused, register
 from openmofi.search.server.context import Context
-from openmofi.search.server.errors import ErrorAnswer, Refused, register
 from openmofi.search.server.guard import Guard
+from openmofi.search.server.observe import logger
 from openmofi.search.server.page import page_files
 from openmofi.search.server.routes import ROUTERS
 from openmofi.search.server.settings import ServeSettings
@@ -35,7 +38,9 @@ def create_app(index: Index, settings: ServeSettings = ServeSettings()) -> FastA
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        opening = asyncio.create_task(_open_encoder(context))
         yield
+        opening.cancel()
         context.encoder.close()
 
     app = FastAPI(title="OpenMOFI", version=__version__, summary="Search, recognition and review over an index.",
@@ -49,6 +54,14 @@ def create_app(index: Index, settings: ServeSettings = ServeSettings()) -> FastA
     _add_page(app)
     app.add_middleware(Guard, settings=settings, session=context.session, metrics=context.metrics)
     return app
+
+
+async def _open_encoder(context: Context) -> None:
+    """Before the first query needs it."""
+    try:
+        await context.encoder.call(lambda: context.index.encoder)
+    except OpenMofiError as error:
+        logger.warning("queries by image and text are refused: %s", error)
 
 
 def _add_page(app: FastAPI) -> None:

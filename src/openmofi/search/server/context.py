@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
 from starlette.requests import Request
 
+from openmofi.encoders.preprocess import as_image, bounded
+from openmofi.errors import UsageError
 from openmofi.search.index import Index
+from openmofi.search.query import Region
+from openmofi.search.rank.vectorise import cropped
 from openmofi.search.records import ImageRecord
+from openmofi.search.server.answers import Refused
 from openmofi.search.server.batching import EncoderQueue
-from openmofi.search.server.errors import Refused
 from openmofi.search.server.observe import Metrics
 from openmofi.search.server.settings import ServeSettings
 from openmofi.search.server.uploads import Uploads
@@ -26,6 +33,7 @@ class Context:
         metrics: of the server.
         uploads: of its clients.
         encoder: the queue before the index's encoder.
+        uploading: how many may upload at once, since each upload is held in memory.
         session: value of the cookie of those who have shown the token.
     """
 
@@ -34,7 +42,32 @@ class Context:
     metrics: Metrics
     uploads: Uploads
     encoder: EncoderQueue
+    uploading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
     session: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+
+    def pixels(self, data: bytes, region: Region | None = None) -> NDArray[np.uint8]:
+        """The part of an image that is meant, (height, width, 3), decoded in the thread that asks: the encoder's has
+        enough to do. At most 4 megapixels, so that many queries fit into memory.
+
+        Raises:
+            OpenMofiError: it cannot be decoded, or the encoder cannot be opened.
+        """
+        image = as_image(data, self.index.encoder.preprocessing, max_pixels=self.settings.max_upload_pixels)
+        return np.asarray(bounded(cropped(image, region)))
+
+    def example(self, image: int | None, upload: str, region: Region | None) -> NDArray[np.uint8] | int:
+        """An image of a query, or the part of it that is meant; an id where the index has its vector.
+
+        Raises:
+            UsageError: neither an image nor an upload is given, or both are.
+            OpenMofiError: there is no such image or upload, or it cannot be decoded.
+        """
+        if (image is None) == (not upload):
+            raise UsageError("An example is either an image or an upload.", "Give one of the two.")
+        if image is None:
+            return self.pixels(self.uploads.get(upload), region)
+        known = self.image(image).id
+        return known if region is None else self.pixels(self.index.image_bytes(known), region)
 
     @classmethod
     def of(cls, index: Index, settings: ServeSettings) -> Context:

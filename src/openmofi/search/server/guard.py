@@ -5,18 +5,20 @@ An ASGI middleware (https://asgi.readthedocs.io/en/latest/specs/www.html), outsi
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 import time
 import uuid
+from collections import OrderedDict
+from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from openmofi.search.server.errors import error_answer
-from openmofi.search.server.limits import Limits
+from openmofi.search.server.answers import error_answer
 from openmofi.search.server.observe import Metrics, logger
 from openmofi.search.server.settings import ServeSettings
 
@@ -36,7 +38,34 @@ READ_ON = 4
 """Times the size of the largest upload that is read, and forgotten, before an upload is refused as too large."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _COSTS = {"/api/search": 4, "/api/recognise": 4, "/api/uploads": 8, "/api/session": 40}
+_CLIENTS, _BURST = 10_000, 10.0
 _Refusal = tuple[int, str, str, dict[str, str]]
+
+
+class Limits:
+    """Token buckets, by client. Not for several threads: the event loop asks.
+
+    Args:
+        rate: tokens that a client gets a second; 0 for no limit. A bucket holds those of ten seconds.
+        clock: seconds.
+    """
+
+    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate, self._most, self._clock = rate, rate * _BURST, clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, client: str, cost: float) -> int:
+        """Take tokens of a client: 0 where it has them, else the seconds after which it will."""
+        if not self._rate:
+            return 0
+        now = self._clock()
+        left, when = self._buckets.pop(client, (self._most, now))
+        left = min(self._most, left + (now - when) * self._rate)
+        enough = left >= min(cost, self._most)
+        self._buckets[client] = (left - cost if enough else left, now)
+        if len(self._buckets) > _CLIENTS:
+            self._buckets.popitem(last=False)
+        return 0 if enough else math.ceil((cost - left) / self._rate)
 
 
 class Guard:

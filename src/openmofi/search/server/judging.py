@@ -20,15 +20,15 @@ _STRATUM = "CASE " + " ".join(
     f"WHEN labels.probability >= {bound} THEN {number}" for number, bound in reversed(list(enumerate(BOUNDS)))
 ) + " ELSE 0 END"
 _WITHIN = "(:entity = '' OR labels.entity = :entity) AND (:accepted IS NULL OR labels.accepted = :accepted)"
-_LAST = """
-    SELECT labels.image, labels.entity, verdict, {stratum} AS stratum FROM verdicts
+_LAST = f"""
+    SELECT labels.image, labels.entity, verdict, {_STRATUM} AS stratum FROM verdicts
     JOIN images ON images.key = verdicts.key JOIN sources ON sources.id = images.source
     AND sources.shard = verdicts.shard
     JOIN labels ON labels.image = images.id AND labels.entity = verdicts.entity
-    WHERE NOT undone AND {within} AND NOT EXISTS (
+    WHERE NOT undone AND {_WITHIN} AND NOT EXISTS (
       SELECT 1 FROM verdicts AS later WHERE later.shard = verdicts.shard AND later.key = verdicts.key
       AND later.entity = verdicts.entity AND later.id > verdicts.id AND NOT later.undone)
-""".format(stratum=_STRATUM, within=_WITHIN)
+"""
 """The last verdict of each label that has one."""
 
 

@@ -10,7 +10,6 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from openmofi.encoders import ImageInput
-from openmofi.errors import UsageError
 from openmofi.search.query import Example, Filters, Query, Region
 
 _STRICT = ConfigDict(extra="forbid")
@@ -31,10 +30,6 @@ class RegionBody:
     top: Fraction = 0.0
     right: Fraction = 1.0
     bottom: Fraction = 1.0
-
-    def region(self) -> Region:
-        """It."""
-        return Region(self.left, self.top, self.right, self.bottom)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -63,7 +58,7 @@ class FiltersBody:
 
 @dataclass(frozen=True, config=_STRICT)
 class SearchBody:
-    """See `openmofi.search.Query`; `more` and `less` are its `like` and `unlike`, and may be called so."""
+    """See `openmofi.search.Query`; `more` and `less` are its `like` and `unlike`."""
 
     examples: Annotated[tuple[ExampleBody, ...], Field(max_length=16)] = ()
     text: Text = ""
@@ -77,20 +72,22 @@ class SearchBody:
     offset: Offset = 0
     fold: bool = True
 
-    def query(self, uploaded: Callable[[str], ImageInput]) -> Query:
+    def query(self, image_of: Callable[[int | None, str, Region | None], ImageInput | int]) -> Query:
         """As a query.
 
         Args:
-            uploaded: token → image.
+            image_of: image, upload, region → what is meant.
 
         Raises:
-            UsageError: an example is not either an image or an upload, a region is empty, a day is none.
+            UsageError: a region is empty, a day is none, or what `image_of` raises.
         """
+        examples = tuple(Example(image_of(each.image, each.upload, region_of(each.region)), each.weight)
+                         for each in self.examples)
         given = self.filters
         filters = Filters(given.entity, given.type, given.min_probability, given.folder, given.since, given.until,
                           given.licence, given.columns)
-        return Query(tuple(_example(each, uploaded) for each in self.examples), self.text, self.entity, self.more,
-                     self.less, filters, self.keywords, self.until, self.limit, self.offset, self.fold)
+        return Query(examples, self.text, self.entity, self.more, self.less, filters, self.keywords, self.until,
+                     self.limit, self.offset, self.fold)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -115,17 +112,10 @@ class VerdictBody:
     who: Annotated[str, Field(max_length=200)] = ""
 
 
-def image_of(image: int | None, upload: str, uploaded: Callable[[str], ImageInput]) -> ImageInput | int:
-    """The image that is meant.
+def region_of(body: RegionBody | None) -> Region | None:
+    """The part that is meant; `None` for the whole.
 
     Raises:
-        UsageError: none is, or two are.
+        UsageError: it is empty.
     """
-    if (image is None) == (not upload):
-        raise UsageError("An example is either an image or an upload.", "Give one of the two.")
-    return uploaded(upload) if image is None else image
-
-
-def _example(body: ExampleBody, uploaded: Callable[[str], ImageInput]) -> Example:
-    return Example(image_of(body.image, body.upload, uploaded), body.weight,
-                   body.region.region() if body.region else None)
+    return Region(body.left, body.top, body.right, body.bottom) if body else None

@@ -35,7 +35,7 @@ class ServeSettings:
     port: int = 8000
     token: str = ""
     hosts: tuple[str, ...] = ()
-    max_upload_bytes: int = 50 << 20
+    max_upload_bytes: int = 50_000_000
     max_upload_pixels: int = MAX_PIXELS
     max_json_bytes: int = 1 << 20
     rate: float = 200.0

@@ -11,7 +11,7 @@ from threading import Lock
 from openmofi.pairs import ImageRefused
 from openmofi.pairs.images.decode import decoding
 from openmofi.schema import PairStatus
-from openmofi.search.server.errors import Refused
+from openmofi.search.server.answers import Refused
 
 KEPT_BYTES, KEPT_SECONDS = 512 << 20, 3600.0
 _STATUS = {PairStatus.IMAGE_TOO_LARGE: 413, PairStatus.IMAGE_UNSUPPORTED_FORMAT: 415}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
 
 from openmofi.errors import OpenMofiError
 from openmofi.search.query import Region
 from openmofi.search.records import ImageRecord, Recognition
-from openmofi.search.server.answers import answer
-from openmofi.search.server.errors import Refused
+from openmofi.search.server.answers import Refused, answer
 from openmofi.search.server.routes.shared import Few, ImageId, Shared, Short
 
 router = APIRouter(prefix="/api/images")
@@ -52,8 +52,8 @@ def original(image: ImageId, request: Request, context: Shared) -> Response:
 async def recognise(image: ImageId, context: Shared, region: Short = "", limit: Few = 10) -> Response:
     """What an image of the index may show; `region` is `left,top,right,bottom` in fractions."""
     part = Region.parse(region) if region else None
-    context.image(image)
-    return answer(await context.encoder.call(lambda: context.index.recognise(image, part, limit)))
+    known = await run_in_threadpool(context.example, image, "", part)
+    return answer(await context.encoder.call(lambda: context.index.recognise(known, limit=limit)))
 
 
 def _readable(read: Callable[[], bytes]) -> bytes:

@@ -12,8 +12,7 @@ from fastapi import APIRouter, Body, Response
 from pydantic import Field
 
 from openmofi.search.records import Verdict
-from openmofi.search.server.answers import answer
-from openmofi.search.server.errors import Refused
+from openmofi.search.server.answers import Refused, answer
 from openmofi.search.server.judging import Precision, ToJudge, precision, to_judge
 from openmofi.search.server.requests import VerdictBody
 from openmofi.search.server.routes.shared import Limit, Number, Shared, Short

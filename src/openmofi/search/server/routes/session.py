@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 from pydantic.dataclasses import dataclass as checked
-from typing_extensions import Annotated
 
-from openmofi.search.server.answers import answer
-from openmofi.search.server.errors import Refused
+from openmofi.search.server.answers import Refused, answer
 from openmofi.search.server.guard import COOKIE
 from openmofi.search.server.routes.shared import Shared
 
