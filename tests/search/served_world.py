@@ -1,10 +1,13 @@
 """An index of plain colours with labels, and a server over it: `python tests/search/served_world.py FOLDER [PORT]`."""
 
+import os
 import sys
+import time
 from pathlib import Path
 
-from search_world import COLOURS, colour_encoder, write_colour_kb, write_images
+from search_world import COLOURS, ColourEncoder, colour_encoder, write_colour_kb, write_images
 
+from openmofi.encoders import as_encoder
 from openmofi.knowledge import KnowledgeBase
 from openmofi.search import Index, build
 from openmofi.search.server import ServeSettings, create_app, serve
@@ -13,12 +16,21 @@ PROBABILITIES = (0.995, 0.97, 0.92, 0.85, 0.3)
 """Of the label of each colour's images, in turn; the last is below the threshold."""
 
 
-def labelled_index(folder: Path, each: int = 5) -> Index:
+class SlowEncoder(ColourEncoder):
+    """Takes `SLOW` seconds for texts."""
+
+    def embed_texts(self, texts):
+        time.sleep(float(os.environ["SLOW"]))
+        return super().embed_texts(texts)
+
+
+def labelled_index(folder: Path, each: int = 5, encoder=None) -> Index:
     """Each image is labelled with its colour, and has the next colour as a candidate."""
+    encoder = encoder or colour_encoder()
     if not (folder / "index").exists():
         kb = KnowledgeBase.open(write_colour_kb(folder / "kb"))
-        build([str(write_images(folder / "images", each))], colour_encoder(), folder / "index", kb=kb, entities="all")
-    index = Index.open(folder / "index", colour_encoder())
+        build([str(write_images(folder / "images", each))], encoder, folder / "index", kb=kb, entities="all")
+    index = Index.open(folder / "index", encoder)
     names = list(COLOURS)
     rows = []
     for image, key in index.connection.execute("SELECT id, key FROM images").fetchall():
@@ -44,5 +56,6 @@ if __name__ == "__main__":
 
         serve_tools(Path(sys.argv[2]) / "index", colour_encoder())
     else:
-        serve(labelled_index(Path(sys.argv[1])), ServeSettings(port=int((sys.argv[2:] or ["0"])[0])),
+        made = as_encoder(SlowEncoder()) if os.environ.get("SLOW") else None
+        serve(labelled_index(Path(sys.argv[1]), encoder=made), ServeSettings(port=int((sys.argv[2:] or ["0"])[0])),
               on_start=lambda address: print(address, flush=True))

@@ -83,16 +83,19 @@ def _of(error: Exception) -> tuple[int, str, str, Mapping[str, str]]:
         status = 404 if isinstance(error, UnknownEntityError) else 422 if isinstance(error, UsageError) else 409
         return status, error.message, error.hint, {}
     if isinstance(error, RequestValidationError):
-        return 422, "; ".join(_sentence(each) for each in error.errors()[:5]) + ".", "See /api/openapi.json.", {}
+        if any(each["type"] == "json_invalid" for each in error.errors()):
+            return 400, _NOT_JSON, _DESCRIBED, {}
+        return 422, "; ".join(_sentence(each) for each in error.errors()[:5]) + ".", _DESCRIBED, {}
     assert isinstance(error, HTTPException)
     if error.status_code == 400:
-        return 400, _NOT_JSON, "See /api/openapi.json.", {}
+        return 400, _NOT_JSON, _DESCRIBED, {}
     message = error.detail if error.detail != HTTPStatus(error.status_code).phrase else _PHRASES.get(
         error.status_code, error.detail)
     return error.status_code, message, "", error.headers or {}
 
 
 _PHRASES = {404: "There is nothing at this address.", 405: "This address does not take this method."}
+_DESCRIBED = "See /api/openapi.json."
 _NOT_JSON = "What was sent is not JSON that can be read."
 
 

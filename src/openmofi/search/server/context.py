@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from openmofi.encoders.preprocess import as_image, bounded
 from openmofi.errors import UsageError
 from openmofi.search.index import Index
-from openmofi.search.query import Region
+from openmofi.search.query import Example, Region
 from openmofi.search.rank.vectorise import cropped
-from openmofi.search.records import ImageRecord
+from openmofi.search.records import ImageRecord, Recognition
 from openmofi.search.server.answers import Refused
 from openmofi.search.server.batching import EncoderQueue
 from openmofi.search.server.observe import Metrics
@@ -55,8 +56,8 @@ class Context:
         image = as_image(data, self.index.encoder.preprocessing, max_pixels=self.settings.max_upload_pixels)
         return np.asarray(bounded(cropped(image, region)))
 
-    def example(self, image: int | None, upload: str, region: Region | None) -> NDArray[np.uint8] | int:
-        """An image of a query, or the part of it that is meant; an id where the index has its vector.
+    def example(self, image: int | None, upload: str, region: Region | None) -> Example:
+        """An image of a query, uploads and parts of images as pixels.
 
         Raises:
             UsageError: neither an image nor an upload is given, or both are.
@@ -65,9 +66,22 @@ class Context:
         if (image is None) == (not upload):
             raise UsageError("An example is either an image or an upload.", "Give one of the two.")
         if image is None:
-            return self.pixels(self.uploads.get(upload), region)
+            return Example(self.pixels(self.uploads.get(upload), region))
         known = self.image(image).id
-        return known if region is None else self.pixels(self.index.image_bytes(known), region)
+        # The index has the vector of a whole image.
+        return Example(known if region is None else self.pixels(self.index.image_bytes(known), region))
+
+    async def recognised(self, image: int | None, upload: str, region: Region | None, limit: int) -> Recognition:
+        """What an image may show.
+
+        Raises:
+            UsageError, OpenMofiError: as `example` and `Index.recognise`.
+        """
+        if image is None:
+            meant, region = (await run_in_threadpool(self.example, image, upload, region)).image, None
+        else:  # by its id, so that it is no evidence of itself
+            meant = (await run_in_threadpool(self.example, image, upload, None)).image
+        return await self.encoder.call(lambda: self.index.recognise(meant, region, limit))
 
     @classmethod
     def of(cls, index: Index, settings: ServeSettings) -> Context:

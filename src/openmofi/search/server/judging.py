@@ -137,14 +137,13 @@ def to_judge(index: Index, entity: str = "", *, order: Literal["active", "doubt"
     connection = index.connection
     if order == "active":
         counts = allocation(_strata(connection, entity, accepted), limit)
-        # A step through the ids that has no common measure with them, from another start for each reviewer: as good as
-        # a draw by chance, and the same each time.
-        start = int.from_bytes(blake2b(who.encode(), digest_size=4).digest(), "big")
-        by = f"(labels.image * 2654435761 + {start}) % 4294967296, labels.entity"
+        # Multiples of an odd number run through the residues without a pattern that has to do with the images: as good
+        # as a draw by chance, the same each time, and another for each reviewer.
+        step = int.from_bytes(blake2b(who.encode(), digest_size=4).digest(), "big") | 1
+        by = f"labels.image % 2147483648 * {step} % 4294967296, labels.entity"
         drawn = [_unjudged(connection, entity, accepted, f"AND {_STRATUM} = {number}", by, count)
                  for number, count in enumerate(counts) if count]
-        rows = [row for part in drawn for row in part]
-        rows.sort(key=lambda row: (row[0] * 2654435761 + start) % 4294967296)
+        rows = sorted((row for part in drawn for row in part), key=lambda row: row[0] * step % 4294967296)
     else:
         by = "labels.probability DESC" if order == "sure" else "abs(labels.probability - 0.5)"
         rows = _unjudged(connection, entity, accepted, "", f"{by}, labels.image, labels.entity", limit)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from openmofi.encoders import ImageInput
 from openmofi.search.query import Example, Filters, Query, Region
 
 _STRICT = ConfigDict(extra="forbid")
@@ -72,16 +71,16 @@ class SearchBody:
     offset: Offset = 0
     fold: bool = True
 
-    def query(self, image_of: Callable[[int | None, str, Region | None], ImageInput | int]) -> Query:
+    def query(self, example: Callable[[int | None, str, Region | None], Example]) -> Query:
         """As a query.
 
         Args:
-            image_of: image, upload, region → what is meant.
+            example: image, upload, region → what is meant.
 
         Raises:
-            UsageError: a region is empty, a day is none, or what `image_of` raises.
+            UsageError: a region is empty, a day is none, or what `example` raises.
         """
-        examples = tuple(Example(image_of(each.image, each.upload, region_of(each.region)), each.weight)
+        examples = tuple(replace(example(each.image, each.upload, region_of(each.region)), weight=each.weight)
                          for each in self.examples)
         given = self.filters
         filters = Filters(given.entity, given.type, given.min_probability, given.folder, given.since, given.until,

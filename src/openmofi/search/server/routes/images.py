@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastapi import APIRouter, Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from openmofi.errors import OpenMofiError
 from openmofi.search.query import Region
@@ -51,9 +50,7 @@ def original(image: ImageId, request: Request, context: Shared) -> Response:
 @router.get("/{image}/recognise", response_model=Recognition)
 async def recognise(image: ImageId, context: Shared, region: Short = "", limit: Few = 10) -> Response:
     """What an image of the index may show; `region` is `left,top,right,bottom` in fractions."""
-    part = Region.parse(region) if region else None
-    known = await run_in_threadpool(context.example, image, "", part)
-    return answer(await context.encoder.call(lambda: context.index.recognise(known, limit=limit)))
+    return answer(await context.recognised(image, "", Region.parse(region) if region else None, limit))
 
 
 def _readable(read: Callable[[], bytes]) -> bytes:

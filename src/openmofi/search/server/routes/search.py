@@ -57,8 +57,7 @@ async def search(body: SearchBody, context: Shared) -> Response:
 @router.post("/recognise", response_model=Recognition)
 async def recognise(body: RecogniseBody, context: Shared) -> Response:
     """What an image may show, with probabilities and evidence."""
-    image = await run_in_threadpool(context.example, body.image, body.upload, region_of(body.region))
-    return answer(await context.encoder.call(lambda: context.index.recognise(image, limit=body.limit)))
+    return answer(await context.recognised(body.image, body.upload, region_of(body.region), body.limit))
 
 
 @router.post("/uploads", response_model=Upload, status_code=201)
