@@ -90,12 +90,14 @@ def test_images_as_they_lie_and_small(index, client):
         index.recognise(3, Region(right=0.5), 2))
 
 
-def test_an_image_that_is_gone_is_said_to_be(index, client, tmp_path):
+def test_an_image_that_is_gone_is_said_to_be(tmp_path):
+    index = labelled_index(tmp_path)
     (tmp_path / "images" / "blue-0.png").unlink()
-    answer = client.get("/api/images/1/original")
-    assert answer.status_code == 404
-    assert "blue-0.png" in answer.json()["error"]
-    assert client.get("/api/images/1/thumbnail").status_code == 200
+    with served(index) as client:
+        answer = client.get("/api/images/1/original")
+        assert answer.status_code == 404
+        assert "blue-0.png" in answer.json()["error"]
+        assert client.get("/api/images/1/thumbnail").status_code == 200
 
 
 def test_entities(index, client):

@@ -9,16 +9,13 @@ import anyio
 import pytest
 from mcp import Client, StdioServerParameters, stdio_client
 from search_world import colour_encoder
-from served_world import labelled_index
 
 from openmofi.search.server.mcp import ReadOnlyIndex, tools_of
 
 
 @pytest.fixture(scope="module")
-def index(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("mcp")
-    labelled_index(folder).close()
-    return ReadOnlyIndex.open(folder / "index", colour_encoder())
+def index(world):
+    return ReadOnlyIndex.open(world / "index", colour_encoder())
 
 
 def asked(index, tool, **arguments):

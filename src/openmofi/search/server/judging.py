@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Literal
@@ -137,13 +137,12 @@ def to_judge(index: Index, entity: str = "", *, order: Literal["active", "doubt"
     connection = index.connection
     if order == "active":
         counts = allocation(_strata(connection, entity, accepted), limit)
-        # Multiples of an odd number run through the residues without a pattern that has to do with the images: as good
-        # as a draw by chance, the same each time, and another for each reviewer.
-        step = int.from_bytes(blake2b(who.encode(), digest_size=4).digest(), "big") | 1
-        by = f"labels.image % 2147483648 * {step} % 4294967296, labels.entity"
-        drawn = [_unjudged(connection, entity, accepted, f"AND {_STRATUM} = {number}", by, count)
-                 for number, count in enumerate(counts) if count]
-        rows = sorted((row for part in drawn for row in part), key=lambda row: row[0] * step % 4294967296)
+        # A hash draws: as good as chance, the same each time, and other labels for each reviewer.
+        drawn = hash_of(who)
+        connection.create_function("drawn", 2, drawn, deterministic=True)
+        parts = [_unjudged(connection, entity, accepted, f"AND {_STRATUM} = {number}",
+                           "drawn(labels.image, labels.entity)", count) for number, count in enumerate(counts) if count]
+        rows = sorted((row for part in parts for row in part), key=lambda row: drawn(row[0], row[1]))
     else:
         by = "labels.probability DESC" if order == "sure" else "abs(labels.probability - 0.5)"
         rows = _unjudged(connection, entity, accepted, "", f"{by}, labels.image, labels.entity", limit)
@@ -177,6 +176,12 @@ def allocation(strata: Sequence[Stratum], count: int) -> list[int]:
             break
         counts[best] += 1
     return counts
+
+
+def hash_of(who: str) -> Callable[[int, str], bytes]:
+    """A hash of labels that is the reviewer's own."""
+    key = blake2b(who.encode(), digest_size=16).digest()
+    return lambda image, entity: blake2b(f"{image} {entity}".encode(), digest_size=8, key=key).digest()
 
 
 def _strata(connection: sqlite3.Connection, entity: str, accepted: bool | None) -> list[Stratum]:

@@ -17,6 +17,8 @@ from openmofi.search.server.app import create_app
 from openmofi.search.server.observe import JsonLines, logger
 from openmofi.search.server.settings import ServeSettings
 
+_BACKLOG = 2048
+
 
 def serve(index: Index, settings: ServeSettings = ServeSettings(), *, on_start: Callable[[str], None] | None = None,
           open_page: bool = False) -> None:
@@ -42,6 +44,7 @@ def serve(index: Index, settings: ServeSettings = ServeSettings(), *, on_start: 
     except SystemExit as error:
         raise OpenMofiError(f"{settings.host}:{settings.port} cannot be listened on: it is taken, or not this "
                             "machine's.", "Give another --port or --host.") from error
+    listening.listen(_BACKLOG)  # so that whoever is told the address can connect
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"http://{host}:{listening.getsockname()[1]}/"
     if on_start:
