@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from openmofi.cli.command import input_path
+from openmofi.cli.command import input_path, input_place
 from openmofi.errors import MissingExtraError
 
 
@@ -21,6 +21,8 @@ def serve(
     token_file: Annotated[Path | None, typer.Option(parser=input_path, help="File that holds the token.")] = None,
     allow_host: Annotated[list[str] | None, typer.Option(
         metavar="NAME", help="A further name of this server, such as that of a proxy before it.")] = None,
+    labels: Annotated[str, typer.Option(
+        parser=input_place, help="Where the labels have moved to that the index was built of.")] = "",
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     max_upload_mb: Annotated[int, typer.Option(min=1, help="Largest image that may be uploaded.")] = 50,
     rate: Annotated[float, typer.Option(min=0, help="Requests a second of a client; 0 for any number.")] = 200.0,
@@ -36,6 +38,6 @@ def serve(
     from openmofi.search.server.settings import token_of
 
     settings = ServeSettings(host, port, token_of(token_file) if token_file else token, tuple(allow_host or ()),
-                             max_upload_bytes=max_upload_mb * 1_000_000, rate=rate)
+                             max_upload_bytes=max_upload_mb * 1_000_000, rate=rate, labels=labels)
     serve(Index.open(index, encoder, device=device), settings, open_page=show,
           on_start=lambda address: typer.echo(f"{index} is served at {address} (Ctrl-C stops)", err=True))

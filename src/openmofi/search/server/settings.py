@@ -25,6 +25,7 @@ class ServeSettings:
         rate: requests a second that a client may send in the long run; a search counts as several. 0 for any number.
         batch: queries that go through the encoder together, at most.
         wait: seconds that a query waits for others before an idle encoder.
+        labels: the folder of the label job, where it is not the one that the index was built of.
         grace: seconds that requests in progress get when the server is stopped.
 
     Raises:
@@ -41,6 +42,7 @@ class ServeSettings:
     rate: float = 200.0
     batch: int = 32
     wait: float = 0.002
+    labels: str = ""
     grace: float = 20.0
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.search.query import Region
 from openmofi.search.records import ImageRecord, Recognition
 from openmofi.search.server.answers import Refused, answer
+from openmofi.search.server.reading import TextReading, reading_of
 from openmofi.search.server.routes.shared import Few, ImageId, Shared, Short
 
 router = APIRouter(prefix="/api/images")
@@ -51,6 +52,12 @@ def original(image: ImageId, request: Request, context: Shared) -> Response:
 async def recognise(image: ImageId, context: Shared, region: Short = "", limit: Few = 10) -> Response:
     """What an image of the index may show; `region` is `left,top,right,bottom` in fractions."""
     return answer(await context.recognised(image, "", Region.parse(region) if region else None, limit))
+
+
+@router.get("/{image}/reading", response_model=TextReading)
+def reading(image: ImageId, context: Shared) -> Response:
+    """How the label job read its text: mentions, candidates and their scores."""
+    return answer(reading_of(context.index, context.image(image).id, context.settings.labels))
 
 
 def _readable(read: Callable[[], bytes]) -> bytes:

@@ -27,11 +27,13 @@ class ServerInfo(IndexInfo):
     Attributes:
         version: of OpenMOFI.
         token: whether requests need one.
+        map: whether it has a map of the collection.
         max_upload_bytes, max_upload_pixels: see `ServeSettings`.
     """
 
     version: str
     token: bool
+    map: bool
     max_upload_bytes: int
     max_upload_pixels: int
 
@@ -42,7 +44,7 @@ def info(context: Shared) -> Response:
     held, settings = context.index.info(), context.settings
     return answer(ServerInfo(
         **{each.name: getattr(held, each.name) for each in fields(IndexInfo)}, version=__version__,
-        token=bool(settings.token), max_upload_bytes=settings.max_upload_bytes,
+        token=bool(settings.token), map=False, max_upload_bytes=settings.max_upload_bytes,
         max_upload_pixels=settings.max_upload_pixels))
 
 
@@ -90,4 +92,4 @@ async def _received(request: Request, most: int) -> bytes:
 @router.get("/map", response_model=None)
 def positions() -> Response:
     """Where images lie on the map of the collection."""
-    raise Refused(404, "This index has no map.", "")
+    raise Refused(404, "This index has no map.", "Maps of the collection are not built yet.")
