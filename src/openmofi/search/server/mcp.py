@@ -88,7 +88,7 @@ def tools_of(index: Index) -> MCPServer[Any]:
         until: end where results are expected to be right with this precision, such as 0.9.
         """
         examples = () if like_image is None else (Example(like_image),)
-        results = index.search(Query(examples, text, _entity(index, entity).id if entity else "",
+        results = index.search(Query(examples, text, index.find_entity(entity).id if entity else "",
                                      filters=Filters(type=type, min_probability=min_probability, licence=licence),
                                      until=until, limit=limit))
         return {"total": results.total, "expected_right": results.expected_right, "note": results.note,
@@ -110,7 +110,7 @@ def tools_of(index: Index) -> MCPServer[Any]:
 
         Its precision is that of its labels, as far as people judged them.
         """
-        record = _entity(index, entity)
+        record = index.find_entity(entity)
         judged = precision(index, record.id)
         return {**msgspec.to_builtins(record),
                 "surest_images": [{**_shown(each.image), "probability": each.probability, "verdict": each.verdict}
@@ -120,18 +120,6 @@ def tools_of(index: Index) -> MCPServer[Any]:
                               "lower": judged.lower, "upper": judged.upper}}
 
     return server
-
-
-def _entity(index: Index, entity: str) -> EntityRecord:
-    """By its identifier, or the one with most images that is called so."""
-    try:
-        return index.entity(entity)
-    except OpenMofiError:
-        named = [each for each in index.complete(entity, 20)
-                 if entity.casefold() in (name.casefold() for name in (each.name, *each.aliases))]
-        if named:
-            return named[0]
-        raise
 
 
 def _hit(hit: Hit) -> dict[str, Any]:
