@@ -113,16 +113,23 @@ def test_each_stratum_is_looked_at_once_before_any_twice():
 
 
 def test_drawn_labels_estimate_the_truth_and_the_interval_holds_it(tmp_path):
-    """Of 96 labels, those of images whose number is divisible by seven are wrong; reviewers judge a third."""
+    """Of 96 labels, those of images whose number is divisible by seven are wrong; reviewers judge a third.
+
+    Of 400 draws like these, by the hash and by NumPy's generator alike, 93 and 95 % of the intervals hold the truth.
+    """
     index = labelled_index(tmp_path, each=20)
     truth = np.mean([image % 7 != 0 for image, in index.connection.execute(
         "SELECT image FROM labels WHERE accepted")])
-    held = 0
-    for reviewer in range(8):
-        for each in to_judge(index, who=f"reviewer {reviewer}", limit=32):
-            judge(index, each.image.id, each.entity.id, "n" if each.image.id % 7 == 0 else "y")
+    held, estimates = 0, []
+    for reviewer in range(40):
+        rows = [(each.image.shard, each.image.key, each.entity.id, "n" if each.image.id % 7 == 0 else "y")
+                for each in to_judge(index, who=f"reviewer {reviewer}", limit=32)]
+        index.connection.execute("BEGIN")
+        index.connection.executemany("INSERT INTO verdicts (shard, key, entity, verdict, instead, who, made) "
+                                     "VALUES (?, ?, ?, ?, '', '', '')", rows)
         shown = precision(index)
+        index.connection.execute("ROLLBACK")
         held += shown.lower <= truth <= shown.upper
-        for each in index.verdicts():
-            index.undo_verdict(each.id)
-    assert held == 8
+        estimates.append(shown.precision)
+    assert held >= 35
+    assert abs(np.mean(estimates) - truth) < 3 * np.std(estimates) / math.sqrt(40)

@@ -59,6 +59,17 @@ def test_what_cannot_be_is_said(index, tool, arguments, sentence):
     assert sentence in answer.content[0].text
 
 
+def test_nothing_is_written_while_it_answers(index):
+    def contents():
+        return {path: path.read_bytes() for path in sorted(index.path.rglob("*"))
+                if path.is_file() and not path.name.endswith(("-wal", "-shm"))}
+
+    before = contents()
+    for tool, arguments in (("search", {"text": "red"}), ("recognise", {"image": 1}), ("explain", {"entity": "red"})):
+        assert not asked(index, tool, **arguments).is_error
+    assert contents() == before
+
+
 def test_nothing_can_be_written_through_it(index):
     from openmofi.errors import OpenMofiError
     from openmofi.search import Verdict

@@ -161,8 +161,9 @@ def test_the_token_is_asked_for(index):
     with served(index, host="0.0.0.0", token=TOKEN) as client:
         assert client.get("/").status_code == client.get("/healthz").status_code == 200
         routes = [("GET", "/api/info"), ("POST", "/api/search"), ("GET", "/api/images/1/original"), ("GET", "/metrics"),
-                  ("POST", "/api/verdicts"), ("GET", "/api/openapi.json"), ("GET", "/api/nothing"), ("POST", "/api/uploads"),
-                  ("GET", "//api/info"), ("GET", "/api/verdicts.parquet"), ("DELETE", "/api/verdicts/1")]
+                  ("POST", "/api/verdicts"), ("GET", "/api/openapi.json"), ("GET", "/api/nothing"),
+                  ("POST", "/api/uploads"), ("GET", "//api/info"), ("GET", "/api/verdicts.parquet"),
+                  ("DELETE", "/api/verdicts/1")]
         for method, path in routes:
             for given in ("", "Bearer", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", f"Basic {TOKEN}", "Bearer \xe9"):
                 headers = {"Authorization": given.encode("latin-1")} if given else {}

@@ -37,6 +37,7 @@ TOO_LARGE = "The request is too large."
 READ_ON = 4
 """Times the size of the largest upload that is read, and forgotten, before an upload is refused as too large."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_LENGTH = re.compile(r"[0-9]{1,15}")
 _COSTS = {"/api/search": 4, "/api/recognise": 4, "/api/uploads": 8, "/api/session": 40}
 _CLIENTS, _BURST = 10_000, 10.0
 _Refusal = tuple[int, str, str, dict[str, str]]
@@ -98,7 +99,7 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _add_headers(MutableHeaders(scope=message), request_id, scope["path"])
+                _add_headers(MutableHeaders(scope=message), request_id)
             await send(message)
 
         try:
@@ -127,7 +128,7 @@ class Guard:
         if seconds := self._limits.take(client, _COSTS.get(path, 4 if path.endswith("/recognise") else 1)):
             return 429, "Too many requests.", f"Try again in {seconds} seconds.", {"Retry-After": str(seconds)}
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > self._most(scope):
+        if not _LENGTH.fullmatch(length) or int(length) > self._most(scope):
             return 413, TOO_LARGE, "", {"Connection": "close"}
         if self._settings.token and _is_private(path) and not self._is_known(headers):
             return (401, "This server asks for its token.", "Send it as Authorization: Bearer TOKEN.",
@@ -186,9 +187,8 @@ def _equal(given: str, expected: str) -> bool:
     return secrets.compare_digest(given.encode(), expected.encode())
 
 
-def _add_headers(headers: MutableHeaders, request_id: str, path: str) -> None:
+def _add_headers(headers: MutableHeaders, request_id: str) -> None:
     headers["X-Request-ID"] = request_id
     for name, value in SECURITY_HEADERS.items():
         headers[name] = value
-    if "cache-control" not in headers:
-        headers["Cache-Control"] = "no-store"
+    headers.setdefault("Cache-Control", "no-store")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Literal
@@ -16,20 +17,21 @@ from openmofi.search.records import EntityRecord, ImageRecord
 
 BOUNDS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
 """Where strata of probability begin."""
+_PRIME = 2**31 - 1
 _STRATUM = "CASE " + " ".join(
     f"WHEN labels.probability >= {bound} THEN {number}" for number, bound in reversed(list(enumerate(BOUNDS)))
 ) + " ELSE 0 END"
 _WITHIN = "(:entity = '' OR labels.entity = :entity) AND (:accepted IS NULL OR labels.accepted = :accepted)"
 _LAST = f"""
     SELECT labels.image, labels.entity, verdict, {_STRATUM} AS stratum FROM verdicts
-    JOIN images ON images.key = verdicts.key JOIN sources ON sources.id = images.source
-    AND sources.shard = verdicts.shard
-    JOIN labels ON labels.image = images.id AND labels.entity = verdicts.entity
+    CROSS JOIN images ON images.key = verdicts.key
+    CROSS JOIN sources ON sources.id = images.source AND sources.shard = verdicts.shard
+    CROSS JOIN labels ON labels.image = images.id AND labels.entity = verdicts.entity
     WHERE NOT undone AND {_WITHIN} AND NOT EXISTS (
       SELECT 1 FROM verdicts AS later WHERE later.shard = verdicts.shard AND later.key = verdicts.key
       AND later.entity = verdicts.entity AND later.id > verdicts.id AND NOT later.undone)
 """
-"""The last verdict of each label that has one."""
+"""The last verdict of each label that has one. CROSS JOIN keeps SQLite from beginning with the many labels."""
 
 
 @dataclass(frozen=True)
@@ -134,18 +136,16 @@ def to_judge(index: Index, entity: str = "", *, order: Literal["active", "doubt"
         who: the reviewer; each draws others.
         limit: how many.
     """
-    connection = index.connection
+    connection, values = index.connection, {"entity": entity, "accepted": accepted}
+    judged = set(connection.execute(f"SELECT image, entity FROM ({_LAST})", values))
     if order == "active":
-        counts = allocation(_strata(connection, entity, accepted), limit)
-        # A hash draws: as good as chance, the same each time, and other labels for each reviewer.
-        drawn = hash_of(who)
-        connection.create_function("drawn", 2, drawn, deterministic=True)
-        parts = [_unjudged(connection, entity, accepted, f"AND {_STRATUM} = {number}",
-                           "drawn(labels.image, labels.entity)", count) for number, count in enumerate(counts) if count]
-        rows = sorted((row for part in parts for row in part), key=lambda row: drawn(row[0], row[1]))
+        strata = _strata(connection, entity, accepted)
+        drawn = [_unjudged(connection, values, _drawn(who), count, judged, each)
+                 for each, count in zip(strata, allocation(strata, limit), strict=True) if count]
+        rows = [row for part in itertools.zip_longest(*drawn) for row in part if row]
     else:
         by = "labels.probability DESC" if order == "sure" else "abs(labels.probability - 0.5)"
-        rows = _unjudged(connection, entity, accepted, "", f"{by}, labels.image, labels.entity", limit)
+        rows = _unjudged(connection, values, by, limit, judged)
     images = {each.id: each for each in index.images([row[0] for row in rows])}
     entities = {of: index.entity(of) for of in dict.fromkeys(row[1] for row in rows) if _known(connection, of)}
     return [ToJudge(images[image], entities.get(of, EntityRecord(of, of)), probability, bool(label))
@@ -178,10 +178,17 @@ def allocation(strata: Sequence[Stratum], count: int) -> list[int]:
     return counts
 
 
-def hash_of(who: str) -> Callable[[int, str], bytes]:
-    """A hash of labels that is the reviewer's own."""
-    key = blake2b(who.encode(), digest_size=16).digest()
-    return lambda image, entity: blake2b(f"{image} {entity}".encode(), digest_size=8, key=key).digest()
+def _drawn(who: str) -> str:
+    """A hash of labels in SQL, which draws as well as chance does, the same each time, for each reviewer others.
+
+    Squares modulo a prime: what is linear in the images' ids would go along with any pattern that these have.
+    """
+    step, start = (int.from_bytes(blake2b(who.encode(), digest_size=4, salt=salt).digest(), "big") % _PRIME
+                   for salt in (b"step", b"start"))
+    value = f"(labels.image % {_PRIME} * {step} + CAST(labels.probability * {_PRIME} AS INTEGER) + {start}) % {_PRIME}"
+    for _ in range(2):
+        value = f"(({value}) * ({value}) + {step}) % {_PRIME}"
+    return value
 
 
 def _strata(connection: sqlite3.Connection, entity: str, accepted: bool | None) -> list[Stratum]:
@@ -201,12 +208,17 @@ def _strata(connection: sqlite3.Connection, entity: str, accepted: bool | None) 
     return strata
 
 
-def _unjudged(connection: sqlite3.Connection, entity: str, accepted: bool | None, further: str, by: str,
-              limit: int) -> list[tuple[int, str, float, int]]:
-    return connection.execute(
+def _unjudged(connection: sqlite3.Connection, values: Mapping[str, object], by: str, limit: int,
+              judged: Set[tuple[int, str]], within: Stratum | None = None) -> list[tuple[int, str, float, int]]:
+    """The first labels in an order that are not among those that were judged."""
+    low, high = (within.low, within.high) if within else (0.0, 1.0)
+    # The last stratum has its end in it.
+    rows = connection.execute(
         f"SELECT labels.image, labels.entity, labels.probability, labels.accepted FROM labels WHERE {_WITHIN} "
-        f"{further} AND (labels.image, labels.entity) NOT IN (SELECT image, entity FROM ({_LAST})) "
-        f"ORDER BY {by} LIMIT :limit", {"entity": entity, "accepted": accepted, "limit": limit}).fetchall()
+        "AND labels.probability >= :low AND (labels.probability < :high OR :high = 1) "
+        f"ORDER BY {by}, labels.image, labels.entity LIMIT :most",
+        {**values, "low": low, "high": high, "most": limit + len(judged)})
+    return [row for row in rows if row[:2] not in judged][:limit]
 
 
 def _known(connection: sqlite3.Connection, entity: str) -> bool:
