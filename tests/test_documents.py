@@ -68,6 +68,10 @@ def test_every_block_does_what_it_says(page, stand_ins, capsys):
         assert all(names[name].hits for name in ("results", "by_entity", "both", "not_so", "refined", "labelled"))
         assert names["recognition"].entities[0].entity.name == "moon"
         return
+    if page.name == "serve.md":
+        assert len(names["found"]["hits"]) == 5
+        assert names["recognised"]["entities"][0]["entity"]["name"] == "moon"
+        return
     assert names["dataset"].summary["images"] > 0
     assert Path("dataset/features.json").read_bytes() == Path("labels/features.json").read_bytes()
     assert len(names["dataset"].vocabulary()) == names["dataset"].summary["entities"] > 0

@@ -19,9 +19,11 @@ from openmofi.cli import (
     kb,
     label,
     link,
+    mcp,
     reinforce,
     sample,
     search,
+    serve,
     train,
 )
 from openmofi.cli.command import Commands, run_app
@@ -53,6 +55,8 @@ app.add_typer(encoder.app, name="encoder", help="Look into image–text encoders
 app.command("export", help="Export an encoder to ONNX or OpenVINO, where it agrees with the original.")(export.export)
 app.add_typer(index.app, name="index", help="Build an index over images, keep it up to date and whole.")
 app.command("search", help="Search an index by image, text and entity.")(search.search)
+app.command("serve", help="Serve an index: the page to search, recognise and review on, and its HTTP API.")(serve.serve)
+app.command("mcp", help="Offer search and recognition over an index as MCP tools, over stdio.")(mcp.mcp)
 app.add_typer(jobs.app, name="jobs", help="Look at jobs that run; go on with what failed.")
 app.add_typer(sample.app, name="sample", help="The sample world: real images with known truth, and its encoder.")
 

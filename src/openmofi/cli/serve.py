@@ -1,0 +1,43 @@
+"""`openmofi serve`: an index as a page and an HTTP API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from openmofi.cli.command import input_path, input_place
+from openmofi.errors import MissingExtraError
+
+
+def serve(
+    index: Annotated[Path, typer.Argument(parser=input_path, metavar="INDEX", help="Folder of the index.")],
+    host: Annotated[str, typer.Option(help="Where to listen; other than on this machine only with a token.")]
+    = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    token: Annotated[str, typer.Option(
+        envvar="OPENMOFI_TOKEN", help="What clients have to show; a file is safer, other users see commands.")] = "",
+    token_file: Annotated[Path | None, typer.Option(parser=input_path, help="File that holds the token.")] = None,
+    allow_host: Annotated[list[str] | None, typer.Option(
+        metavar="NAME", help="A further name of this server, such as that of a proxy before it.")] = None,
+    labels: Annotated[str, typer.Option(
+        parser=input_place, help="Where the labels have moved to that the index was built of.")] = "",
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    max_upload_mb: Annotated[int, typer.Option(min=1, help="Largest image that may be uploaded.")] = 50,
+    rate: Annotated[float, typer.Option(min=0, help="Requests a second of a client; 0 for any number.")] = 200.0,
+    encoder: Annotated[str | None, typer.Option(help="Where the one of the index has moved to.")] = None,
+    device: Annotated[str, typer.Option(help="Of the encoder: auto, cpu, cuda, cuda:1 …")] = "auto",
+) -> None:
+    """Serve an index until Ctrl-C."""
+    try:
+        from openmofi.search.server import ServeSettings, serve
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of(error.name or "fastapi", "serve") from error
+    from openmofi.search import Index
+    from openmofi.search.server.settings import token_of
+
+    settings = ServeSettings(host, port, token_of(token_file) if token_file else token, tuple(allow_host or ()),
+                             max_upload_bytes=max_upload_mb * 1_000_000, rate=rate, labels=labels)
+    serve(Index.open(index, encoder, device=device), settings, open_page=show,
+          on_start=lambda address: typer.echo(f"{index} is served at {address} (Ctrl-C stops)", err=True))

@@ -1,0 +1,79 @@
+"""The application: routes, page, errors and what guards them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from starlette.responses import Response
+
+from openmofi.errors import OpenMofiError
+from openmofi.search.index import Index
+from openmofi.search.server.answers import ErrorAnswer, Refused, register
+from openmofi.search.server.context import Context
+from openmofi.search.server.guard import Guard
+from openmofi.search.server.observe import logger
+from openmofi.search.server.page import page_files
+from openmofi.search.server.routes import ROUTERS
+from openmofi.search.server.settings import ServeSettings
+from openmofi.version import __version__
+
+_ERRORS: dict[int | str, dict[str, object]] = {
+    status: {"model": ErrorAnswer, "description": text} for status, text in (
+        (400, "What was sent is not JSON."), (401, "The token is missing or wrong."), (403, "Of another origin."),
+        (404, "There is no such thing."), (409, "The index cannot answer this."), (413, "Too large."),
+        (415, "Not a format that is read."), (422, "A value out of its range."), (429, "Too many requests."))}
+
+
+def create_app(index: Index, settings: ServeSettings = ServeSettings()) -> FastAPI:
+    """An ASGI application that serves an index; `serve` runs it.
+
+    Args:
+        index: opened.
+        settings: of the server.
+    """
+    context = Context.of(index, settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        opening = asyncio.create_task(_open_encoder(context))
+        yield
+        opening.cancel()
+        context.encoder.close()
+
+    app = FastAPI(title="OpenMOFI", version=__version__, summary="Search, recognition and review over an index.",
+                  openapi_url="/api/openapi.json", docs_url=None, redoc_url=None, lifespan=lifespan,
+                  redirect_slashes=False, responses=_ERRORS,
+                  telemetry={"tracing": False, "metrics": False, "logs": False})
+    app.state.context = context
+    register(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    _add_page(app)
+    app.add_middleware(Guard, settings=settings, session=context.session, metrics=context.metrics)
+    return app
+
+
+async def _open_encoder(context: Context) -> None:
+    """Before the first query needs it."""
+    try:
+        await context.encoder.call(lambda: context.index.encoder)
+    except OpenMofiError as error:
+        logger.warning("queries by image and text are refused: %s", error)
+
+
+def _add_page(app: FastAPI) -> None:
+    held = page_files()
+
+    @app.get("/", include_in_schema=False)
+    @app.get("/static/{name:path}", include_in_schema=False)
+    def page(request: Request) -> Response:
+        file = held.get(request.url.path)
+        if file is None:
+            raise Refused(404, "There is nothing at this address.")
+        headers = {"ETag": file.etag, "Cache-Control": "no-cache"}
+        if file.etag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        return Response(file.data, headers=headers, media_type=file.type)

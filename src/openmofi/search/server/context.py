@@ -1,0 +1,108 @@
+"""What the routes of one server share."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from openmofi.encoders.preprocess import as_image, bounded
+from openmofi.errors import UsageError
+from openmofi.search.index import Index
+from openmofi.search.query import Example, Region
+from openmofi.search.rank.vectorise import cropped
+from openmofi.search.records import ImageRecord, Recognition
+from openmofi.search.server.answers import Refused
+from openmofi.search.server.batching import EncoderQueue
+from openmofi.search.server.observe import Metrics
+from openmofi.search.server.settings import ServeSettings
+from openmofi.search.server.uploads import Uploads
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the routes of one server share.
+
+    Attributes:
+        index: that is served.
+        settings: of the server.
+        metrics: of the server.
+        uploads: of its clients.
+        encoder: the queue before the index's encoder.
+        uploading: how many may upload at once, since each upload is held in memory.
+        session: value of the cookie of those who have shown the token.
+    """
+
+    index: Index
+    settings: ServeSettings
+    metrics: Metrics
+    uploads: Uploads
+    encoder: EncoderQueue
+    uploading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
+    session: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+
+    def pixels(self, data: bytes, region: Region | None = None) -> NDArray[np.uint8]:
+        """The part of an image that is meant, (height, width, 3), decoded in the thread that asks: the encoder's has
+        enough to do. At most 4 megapixels, so that many queries fit into memory.
+
+        Raises:
+            OpenMofiError: it cannot be decoded, or the encoder cannot be opened.
+        """
+        image = as_image(data, self.index.encoder.preprocessing, max_pixels=self.settings.max_upload_pixels)
+        return np.asarray(bounded(cropped(image, region)))
+
+    def example(self, image: int | None, upload: str, region: Region | None) -> Example:
+        """An image of a query, uploads and parts of images as pixels.
+
+        Raises:
+            UsageError: neither an image nor an upload is given, or both are.
+            OpenMofiError: there is no such image or upload, or it cannot be decoded.
+        """
+        if (image is None) == (not upload):
+            raise UsageError("An example is either an image or an upload.", "Give one of the two.")
+        if image is None:
+            return Example(self.pixels(self.uploads.get(upload), region))
+        known = self.image(image).id
+        # The index has the vector of a whole image.
+        return Example(known if region is None else self.pixels(self.index.image_bytes(known), region))
+
+    async def recognised(self, image: int | None, upload: str, region: Region | None, limit: int) -> Recognition:
+        """What an image may show.
+
+        Raises:
+            UsageError, OpenMofiError: as `example` and `Index.recognise`.
+        """
+        if image is None:
+            meant, region = (await run_in_threadpool(self.example, image, upload, region)).image, None
+        else:  # by its id, so that it is no evidence of itself
+            meant = (await run_in_threadpool(self.example, image, upload, None)).image
+        return await self.encoder.call(lambda: self.index.recognise(meant, region, limit))
+
+    @classmethod
+    def of(cls, index: Index, settings: ServeSettings) -> Context:
+        """Of a server that is to begin."""
+        metrics = Metrics()
+        return cls(index, settings, metrics, Uploads(settings.max_upload_pixels),
+                   EncoderQueue(index, settings.batch, settings.wait, metrics.batches.observe))
+
+    def image(self, image: int) -> ImageRecord:
+        """An image by its id.
+
+        Raises:
+            Refused: there is none (404).
+        """
+        records = self.index.images([image])
+        if not records:
+            raise Refused(404, f"The index has no image {image}.", "It may have been removed.")
+        return records[0]
+
+
+def context_of(request: Request) -> Context:
+    """A dependency of routes."""
+    context: Context = request.app.state.context
+    return context

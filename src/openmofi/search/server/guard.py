@@ -1,0 +1,194 @@
+"""What every request passes, before and after it is answered: its id, who may ask, headers, log and metrics.
+
+An ASGI middleware (https://asgi.readthedocs.io/en/latest/specs/www.html), outside of all routes.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import secrets
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import cookie_parser
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from openmofi.search.server.answers import error_answer
+from openmofi.search.server.observe import Metrics, logger
+from openmofi.search.server.settings import ServeSettings
+
+COOKIE = "openmofi_session"
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; manifest-src 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+TOO_LARGE = "The request is too large."
+READ_ON = 4
+"""Times the size of the largest upload that is read, and forgotten, before an upload is refused as too large."""
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_LENGTH = re.compile(r"[0-9]{1,15}")
+_COSTS = {"/api/search": 4, "/api/recognise": 4, "/api/uploads": 8, "/api/session": 40}
+_CLIENTS, _BURST = 10_000, 10.0
+_Refusal = tuple[int, str, str, dict[str, str]]
+
+
+class Limits:
+    """Token buckets, by client. Not for several threads: the event loop asks.
+
+    Args:
+        rate: tokens that a client gets a second; 0 for no limit. A bucket holds those of ten seconds.
+        clock: seconds.
+    """
+
+    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate, self._most, self._clock = rate, rate * _BURST, clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, client: str, cost: float) -> int:
+        """Take tokens of a client: 0 where it has them, else the seconds after which it will."""
+        if not self._rate:
+            return 0
+        now = self._clock()
+        left, when = self._buckets.pop(client, (self._most, now))
+        left = min(self._most, left + (now - when) * self._rate)
+        enough = left >= min(cost, self._most)
+        self._buckets[client] = (left - cost if enough else left, now)
+        if len(self._buckets) > _CLIENTS:
+            self._buckets.popitem(last=False)
+        return 0 if enough else math.ceil((cost - left) / self._rate)
+
+
+class Guard:
+    """The middleware.
+
+    Args:
+        app: what answers.
+        settings: of the server.
+        session: value of the cookie of those who have shown the token.
+        metrics: of the server.
+    """
+
+    def __init__(self, app: ASGIApp, settings: ServeSettings, session: str, metrics: Metrics) -> None:
+        self._app, self._settings, self._session, self._metrics = app, settings, session, metrics
+        self._limits = Limits(settings.rate)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._app(scope, receive, send)
+            return
+        started, status = time.monotonic(), 0
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def guarded(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                _add_headers(MutableHeaders(scope=message), request_id)
+            await send(message)
+
+        try:
+            if refusal := self._refusal(scope, headers):
+                await error_answer(request_id, *refusal)(scope, receive, guarded)
+            else:
+                await self._app(scope, _limited(receive, self._most(scope)), guarded)
+        except Exception:
+            logger.exception("internal error", extra={"fields": {"request_id": request_id}})
+            if status:
+                raise  # the connection ends, so that nobody takes half an answer for a whole one
+            await error_answer(request_id, 500, "Something went wrong inside the server.",
+                               f"Its log says more under {request_id}.")(scope, receive, guarded)
+        finally:
+            self._note(scope, request_id, status, time.monotonic() - started)
+
+    def _refusal(self, scope: Scope, headers: Headers) -> _Refusal | None:
+        host = headers.get("host", "")
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+        if self._settings.names is not None and name.lower() not in self._settings.names:
+            return 421, "This server is not addressed by that name.", "Start it with --allow-host NAME.", {}
+        if scope["method"] not in ("GET", "HEAD") and _of_other_origin(headers, host):
+            return 403, "Requests from pages of other origins are refused.", "", {}
+        client = scope["client"][0] if scope.get("client") else ""
+        path = scope["path"].rstrip("/")
+        if seconds := self._limits.take(client, _COSTS.get(path, 4 if path.endswith("/recognise") else 1)):
+            return 429, "Too many requests.", f"Try again in {seconds} seconds.", {"Retry-After": str(seconds)}
+        length = headers.get("content-length", "0")
+        if not _LENGTH.fullmatch(length) or int(length) > self._most(scope):
+            return 413, TOO_LARGE, "", {"Connection": "close"}
+        if self._settings.token and _is_private(path) and not self._is_known(headers):
+            return (401, "This server asks for its token.", "Send it as Authorization: Bearer TOKEN.",
+                    {"WWW-Authenticate": "Bearer"})
+        return None
+
+    def _most(self, scope: Scope) -> int:
+        """Bytes of a body. A browser reads a refusal only after it has sent its file, so the route reads on."""
+        upload = scope["path"] == "/api/uploads"
+        return READ_ON * self._settings.max_upload_bytes if upload else self._settings.max_json_bytes
+
+    def _is_known(self, headers: Headers) -> bool:
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return _equal(token.strip(), self._settings.token)
+        return _equal(cookie_parser(headers.get("cookie", "")).get(COOKIE, ""), self._session)
+
+    def _note(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
+        # Not the path: it could be anything, and a counter for each would fill the memory.
+        route = getattr(scope.get("route"), "path", "") or "none"
+        method = scope["method"] if scope["method"] in ("GET", "POST", "DELETE", "HEAD", "OPTIONS") else "other"
+        self._metrics.requests.labels(method, route, str(status)).inc()
+        self._metrics.seconds.labels(method, route).observe(seconds)
+        logger.info("request", extra={"fields": {
+            "request_id": request_id, "method": scope["method"], "path": scope["path"], "route": route,
+            "status": status, "ms": round(seconds * 1000, 1), "client": (scope.get("client") or [""])[0]}})
+
+
+def _limited(receive: Receive, most: int) -> Receive:
+    """The body, of which no more than `most` bytes come."""
+    size = 0
+
+    async def limited() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > most:
+            raise HTTPException(413, TOO_LARGE, {"Connection": "close"})
+        return message
+
+    return limited
+
+
+def _is_private(path: str) -> bool:
+    return (path.startswith("/api/") and path != "/api/session") or path in ("/api", "/metrics")
+
+
+def _of_other_origin(headers: Headers, host: str) -> bool:
+    """Whether a browser says that a page of another origin asks."""
+    origin = headers.get("origin")
+    return (origin is not None and origin.partition("://")[2] != host) or \
+        headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
+
+
+def _equal(given: str, expected: str) -> bool:
+    return secrets.compare_digest(given.encode(), expected.encode())
+
+
+def _add_headers(headers: MutableHeaders, request_id: str) -> None:
+    headers["X-Request-ID"] = request_id
+    for name, value in SECURITY_HEADERS.items():
+        headers[name] = value
+    headers.setdefault("Cache-Control", "no-store")

@@ -1,0 +1,137 @@
+"""An index as tools of the Model Context Protocol (https://modelcontextprotocol.io), over stdio; nothing is written."""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import msgspec
+from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import ToolAnnotations
+from pydantic import Field
+
+from openmofi.encoders import EncoderLike
+from openmofi.errors import OpenMofiError
+from openmofi.search.index import Index
+from openmofi.search.query import Example, Filters, Query, Region
+from openmofi.search.records import EntityRecord, Hit, ImageRecord
+from openmofi.search.server.judging import precision
+from openmofi.version import __version__
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+_INSTRUCTIONS = ("Search and recognition over a collection of images. Probabilities are calibrated; null means that "
+                 "the index cannot say. Images are named by their ids, entities by their identifiers or names.")
+Few = Annotated[int, Field(ge=1, le=50)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+ImageId = Annotated[int, Field(ge=1, le=2**63 - 1)]
+
+
+class ReadOnlyIndex(Index):
+    """An index whose connections refuse to write, whoever asks them to.
+
+    See https://sqlite.org/pragma.html#pragma_query_only.
+    """
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection of the calling thread."""
+        connection = super().connection
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
+
+def serve_tools(path: Path, encoder: EncoderLike | None = None, device: str = "auto") -> None:
+    """Answer an MCP client on standard input and output until it closes them.
+
+    Args:
+        path: of the index.
+        encoder, device: see `Index.open`.
+
+    Raises:
+        OpenMofiError: there is no index.
+    """
+    tools_of(ReadOnlyIndex.open(path, encoder, device=device)).run("stdio")
+
+
+def tools_of(index: Index) -> MCPServer[Any]:
+    """The server with its tools.
+
+    Args:
+        index: opened.
+    """
+    server: MCPServer[Any] = MCPServer("openmofi", instructions=_INSTRUCTIONS, version=__version__, log_level="WARNING")
+
+    def tool(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def answered(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return function(*args, **kwargs)
+            except OpenMofiError as error:
+                raise ToolError(str(error)) from error
+
+        server.add_tool(answered, annotations=_READS)
+        return answered
+
+    @tool
+    def search(text: str = "", entity: str = "", like_image: ImageId | None = None, type: str = "",
+               min_probability: Annotated[float, Field(ge=0, le=1)] = 0.0, licence: str = "",
+               until: Fraction | None = None, limit: Few = 10) -> dict[str, Any]:
+        """Find images by text, by an entity that they show, by an image that they are like, or several of these.
+
+        type: only images that show an entity of this type. min_probability: of that label. licence: such as cc-by*.
+        until: end where results are expected to be right with this precision, such as 0.9.
+        """
+        examples = () if like_image is None else (Example(like_image),)
+        results = index.search(Query(examples, text, index.find_entity(entity).id if entity else "",
+                                     filters=Filters(type=type, min_probability=min_probability, licence=licence),
+                                     until=until, limit=limit))
+        return {"total": results.total, "expected_right": results.expected_right, "note": results.note,
+                "images": [_hit(hit) for hit in results.hits]}
+
+    @tool
+    def recognise(image: ImageId, region: str = "", limit: Few = 5) -> dict[str, Any]:
+        """Say which entities an image of the index may show. region: left,top,right,bottom in fractions of its size."""
+        recognition = index.recognise(index.image(image).id, Region.parse(region) if region else None, limit)
+        return {"note": recognition.note, "entities": [
+            {**_short(each.entity), "probability": each.probability, "similarity": each.similarity,
+             "may_be_instead": [_short(other) for other in each.siblings],
+             "evidence": [{"image": near.id, "text": near.text, "cosine": cosine} for near, cosine in each.evidence]}
+            for each in recognition.entities]}
+
+    @tool
+    def explain(entity: str, limit: Few = 5) -> dict[str, Any]:
+        """Tell what the index knows of an entity: names, types, surest images, what it may be mistaken for.
+
+        Its precision is that of its labels, as far as people judged them.
+        """
+        record = index.find_entity(entity)
+        judged = precision(index, record.id)
+        return {**msgspec.to_builtins(record),
+                "surest_images": [{**_shown(each.image), "probability": each.probability, "verdict": each.verdict}
+                                  for each in index.entity_images(record.id, accepted=True, limit=limit)],
+                "similar": [_short(each) for each in index.similar_entities(record.id, limit)],
+                "precision": {"expected": judged.expected, "judged": judged.judged, "right": judged.right,
+                              "lower": judged.lower, "upper": judged.upper}}
+
+    return server
+
+
+def _hit(hit: Hit) -> dict[str, Any]:
+    return {**_shown(hit.image), "rank": hit.rank, "cosine": hit.cosine, "probability": hit.probability,
+            "expected_precision": hit.expected, "duplicates": list(hit.duplicates)}
+
+
+def _shown(image: ImageRecord) -> dict[str, Any]:
+    return {"image": image.id, "text": image.text, "width": image.width, "height": image.height,
+            "labels": [{"entity": each.entity, "name": each.name, "probability": each.probability}
+                       for each in image.labels if each.accepted]}
+
+
+def _short(entity: EntityRecord) -> dict[str, Any]:
+    return {"entity": entity.id, "name": entity.name, "description": entity.description}

@@ -1,0 +1,7 @@
+"""The addresses of the API, by what they are about."""
+
+from fastapi import APIRouter
+
+from openmofi.search.server.routes import entities, images, review, search, session
+
+ROUTERS: tuple[APIRouter, ...] = (session.router, search.router, images.router, entities.router, review.router)

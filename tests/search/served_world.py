@@ -1,0 +1,61 @@
+"""An index of plain colours with labels, and a server over it: `python tests/search/served_world.py FOLDER [PORT]`."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from search_world import COLOURS, ColourEncoder, colour_encoder, write_colour_kb, write_images
+
+from openmofi.encoders import as_encoder
+from openmofi.knowledge import KnowledgeBase
+from openmofi.search import Index, build
+from openmofi.search.server import ServeSettings, create_app, serve
+
+PROBABILITIES = (0.995, 0.97, 0.92, 0.85, 0.3)
+"""Of the label of each colour's images, in turn; the last is below the threshold."""
+
+
+class SlowEncoder(ColourEncoder):
+    """Takes `SLOW` seconds for texts."""
+
+    def embed_texts(self, texts):
+        time.sleep(float(os.environ["SLOW"]))
+        return super().embed_texts(texts)
+
+
+def labelled_index(folder: Path, each: int = 5, encoder=None) -> Index:
+    """Each image is labelled with its colour, and has the next colour as a candidate."""
+    encoder = encoder or colour_encoder()
+    if not (folder / "index").exists():
+        kb = KnowledgeBase.open(write_colour_kb(folder / "kb"))
+        build([str(write_images(folder / "images", each))], encoder, folder / "index", kb=kb, entities="all")
+    index = Index.open(folder / "index", encoder)
+    names = list(COLOURS)
+    rows = []
+    for image, key in index.connection.execute("SELECT id, key FROM images").fetchall():
+        colour, number = key.split("-")
+        probability = PROBABILITIES[int(number) % len(PROBABILITIES)]
+        rows.append((image, f"c:{colour}", probability, probability > 0.8, 0.5))
+        rows.append((image, f"c:{names[(names.index(colour) + 1) % len(names)]}", 0.1, False, 0.1))
+    index.connection.executemany("INSERT OR REPLACE INTO labels VALUES (?, ?, ?, ?, ?)", rows)
+    return index
+
+
+def served(index: Index, **settings):
+    """A client of an application over it, as a browser on this machine."""
+    from fastapi.testclient import TestClient
+
+    return TestClient(create_app(index, ServeSettings(**settings)), base_url="http://127.0.0.1:8000",
+                      raise_server_exceptions=False)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--mcp":
+        from openmofi.search.server.mcp import serve_tools
+
+        serve_tools(Path(sys.argv[2]) / "index", colour_encoder())
+    else:
+        made = as_encoder(SlowEncoder()) if os.environ.get("SLOW") else None
+        serve(labelled_index(Path(sys.argv[1]), encoder=made), ServeSettings(port=int((sys.argv[2:] or ["0"])[0])),
+              on_start=lambda address: print(address, flush=True))

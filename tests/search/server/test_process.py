@@ -1,0 +1,99 @@
+"""`serve` as a process: it stops when it is told to, and answers what it had begun."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import httpx2
+import pytest
+from typer.testing import CliRunner
+
+from openmofi.cli.main import app
+from openmofi.errors import OpenMofiError, UsageError
+
+PROGRAM = Path(__file__).parents[1] / "served_world.py"
+
+
+@pytest.fixture
+def started(world):
+    """Start a server, whose texts take as many seconds to embed; its address."""
+    processes = []
+
+    def start(slow):
+        process = subprocess.Popen([sys.executable, str(PROGRAM), str(world)], stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True, env={**os.environ, "SLOW": str(slow)})
+        processes.append(process)
+        return process, process.stdout.readline().strip()
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_in_the_middle_of_a_query_it_answers_and_leaves_with_0(started, number):
+    process, address = started(1.5)
+    answers, sent = [], threading.Event()
+
+    def body():
+        yield b'{"text":'
+        sent.set()
+        yield b'"red"}'
+
+    def ask():
+        answers.append(httpx2.post(f"{address}api/search", content=body(), timeout=30,
+                                   headers={"Content-Type": "application/json"}))
+
+    httpx2.get(f"{address}healthz", timeout=30)
+    asking = threading.Thread(target=ask)
+    asking.start()
+    sent.wait(10)
+    # It is at its encoder, for a second and a half.
+    while not re.search(r'openmofi_encoder_batch_count 1', httpx2.get(f"{address}metrics").text):
+        pass
+    process.send_signal(number)
+    asking.join(30)
+    assert answers[0].status_code == 200
+    assert answers[0].json()["hits"]
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0
+    lines = [json.loads(line) for line in errors.splitlines()]
+    assert any(line.get("route") == "/api/search" and line["status"] == 200 for line in lines)
+    with pytest.raises(httpx2.ConnectError):
+        httpx2.get(f"{address}healthz")
+
+
+def test_a_large_upload_gets_its_sentence_not_a_broken_connection(started):
+    _, address = started(0)
+    answer = httpx2.post(f"{address}api/uploads", content=bytes(60_000_000), timeout=60)
+    assert answer.status_code == 413
+    assert answer.json()["error"] == "This file has 60 MB, more than 50 MB."
+
+
+def test_a_port_that_is_taken_is_said_to_be(world):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        result = CliRunner().invoke(app, ["serve", str(world / "index"), "--port", str(taken.getsockname()[1])])
+    assert isinstance(result.exception, OpenMofiError)
+    assert "is taken" in str(result.exception)
+
+
+@pytest.mark.parametrize("options", [["--host", "0.0.0.0"], ["--token", "short"], ["--token-file", "/nowhere"]])
+def test_an_unsafe_server_does_not_start(world, options):
+    result = CliRunner().invoke(app, ["serve", str(world / "index"), *options])
+    assert isinstance(result.exception, UsageError)
+    assert result.exception.exit_code == 2
+
+
+def test_no_index_is_said_to_be_none(tmp_path):
+    for verb in ("serve", "mcp"):
+        result = CliRunner().invoke(app, [verb, str(tmp_path)])
+        assert "is not an index" in str(result.exception)
