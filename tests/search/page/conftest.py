@@ -27,7 +27,8 @@ def address(index):
     return address_of(index)
 
 
-@pytest.fixture(scope="session")
+# Playwright's loop runs in this thread as long as it is open: other modules' tests may want one of their own.
+@pytest.fixture(scope="module")
 def chromium():
     if not CHROMIUM:
         pytest.skip("there is no Chromium here: apt-get install chromium, or name one by $OPENMOFI_CHROMIUM")
