@@ -1,7 +1,7 @@
 /** A text field that completes entities while one types (the combobox of the ARIA Authoring Practices). */
 import { api } from "../lib/api.js";
 import { counted } from "../lib/format.js";
-import { html, useEffect, useId, useRef, useState } from "../lib/html.js";
+import { html, useEffect, useId, useLayoutEffect, useRef, useState } from "../lib/html.js";
 
 const PAUSE_MS = 130;
 const MOST = 8;
@@ -23,8 +23,9 @@ export function EntityBox({ label, placeholder = "", value = "", onEntity, onTex
   const [chosen, setChosen] = useState(-1);
   const field = useRef(null);
   const id = useId();
-  useEffect(() => { setText(value); }, [value]);
-  useEffect(() => { if (focused) field.current.focus(); }, []);
+  // Before the next key: an effect that waits for the screen would undo what is typed meanwhile.
+  useLayoutEffect(() => { setText(value); }, [value]);
+  useLayoutEffect(() => { if (focused) field.current.focus(); }, []);
   useEffect(() => {
     const prefix = text.trim();
     setChosen(-1);

@@ -1,5 +1,5 @@
 /** Search: by image, text and entity; the query is in the address. */
-import { html, useEffect, useState } from "../lib/html.js";
+import { html, useEffect, useLayoutEffect, useState } from "../lib/html.js";
 import { info, learn, names, wantName } from "../lib/known.js";
 import { readQuery, writeQuery } from "../lib/query.js";
 import { go, href, route } from "../lib/route.js";
@@ -22,7 +22,7 @@ export function Search() {
   const [refused, setRefused] = useState(null);
   const [sending, setSending] = useState(false);
   const [opened, setOpened] = useState(null);
-  useEffect(() => { setTyped(query.text); }, [query.text]);
+  useLayoutEffect(() => { setTyped(query.text); }, [query.text]);
   useEffect(() => { wantName(query.entity); wantName(query.filters.entity ?? ""); }, [query.entity, query.filters.entity]);
 
   const ask = (next, replace = false) => {
