@@ -1,0 +1,76 @@
+/** The page of `openmofi serve`: a head, one of the views, and the request for a token. */
+import { api, needsToken, session } from "./lib/api.js";
+import { html, render, useEffect, useRef, useState } from "./lib/html.js";
+import { info, infoError, readInfo, refresh } from "./lib/known.js";
+import { counted } from "./lib/format.js";
+import { route } from "./lib/route.js";
+import { Dialog } from "./parts/dialog.js";
+import { Empty, Failure, Spoken, Waiting } from "./parts/notice.js";
+import { Entities } from "./views/entities.js";
+import { Entity } from "./views/entity.js";
+import { Review } from "./views/review/review.js";
+import { Search } from "./views/search.js";
+
+const VIEWS = { search: Search, entities: Entities, entity: Entity, review: Review };
+const TITLES = { search: "Search", entities: "Entities", entity: "Entity", review: "Review" };
+const LINKS = [["search", "Search"], ["entities", "Entities"], ["review", "Review"]];
+
+function App() {
+  const { view, rest } = route.value;
+  const main = useRef(null);
+  const first = useRef(true);
+  const place = `${view}/${rest.join("/")}`;
+  useEffect(() => {
+    document.title = `${TITLES[view] ?? "Not found"} · OpenMOFI`;
+    if (!first.current) {
+      main.current.focus({ preventScroll: true });
+      scrollTo(0, 0);
+    }
+    first.current = false;
+  }, [place]);
+  const current = view === "entity" ? "entities" : view;
+  return html`
+    <a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); main.current.focus(); }}>To the content</a>
+    <header class="top"><div class="top-row">
+      <a class="brand" href="#/search"><img src="static/icon.svg" alt="" width="26" height="26" /><span>OpenMOFI</span></a>
+      <nav aria-label="Views">${LINKS.map(([name, label]) => html`<a key=${name} href=${`#/${name}`}
+        aria-current=${name === current ? "page" : undefined}>${label}</a>`)}</nav>
+      ${info.value && html`<p class="index-size">${counted(info.value.images, "image")}, ${counted(info.value.entities, "entity", "entities")}</p>`}
+    </div></header>
+    <main id="main" ref=${main} tabindex="-1">
+      ${infoError.value && !info.value ? html`<h1 class="unseen">OpenMOFI</h1><${Failure} error=${infoError.value} retry=${refresh} />` : html`<${View} key=${session.value} />`}
+    </main>
+    <${Spoken} />
+    ${needsToken.value && html`<${TokenDialog} />`}`;
+}
+
+function View() {
+  const { view, rest } = route.value;
+  const Shown = Object.hasOwn(VIEWS, view) ? VIEWS[view] : null;
+  return Shown ? html`<${Shown} key=${view === "review" ? view : rest[0]} />`
+    : html`<h1 class="unseen">Not found</h1><${Empty} title="There is no such view"><p><a href="#/search">Go to the search</a></p><//>`;
+}
+
+function TokenDialog() {
+  const [error, setError] = useState(null);
+  const field = useRef(null);
+  const submit = async (event) => {
+    event.preventDefault();
+    try {
+      await api.signIn(field.current.value.trim());
+    } catch (failed) {
+      setError(failed);
+    }
+  };
+  return html`<${Dialog} title="This server asks for its token" closable=${false} onClose=${() => {}}>
+    <form class="token" onSubmit=${submit}>
+      <p>Whoever started the server has the token.</p>
+      <label class="field"><span>Token</span><input ref=${field} type="password" autocomplete="current-password" required
+        aria-describedby="token-error" /></label>
+      <p id="token-error" class="error-text" role="alert">${error && `${error.message} ${error.hint}`}</p>
+      <button class="button main" type="submit">Continue</button>
+    </form><//>`;
+}
+
+readInfo();
+render(html`<${App} />`, document.getElementById("app"));

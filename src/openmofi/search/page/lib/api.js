@@ -1,0 +1,99 @@
+/** Calls of the server. Every failure is an `ApiError` with a sentence and a hint for the user. */
+import { signal } from "./html.js";
+
+export class ApiError extends Error {
+  /**
+   * @param {number} status of HTTP; 0 where the server did not answer
+   * @param {string} message
+   * @param {string} [hint]
+   * @param {string} [request] id by which the server's log knows it
+   */
+  constructor(status, message, hint = "", request = "") {
+    super(message);
+    this.status = status;
+    this.hint = hint;
+    this.request = request;
+  }
+}
+
+/** Whether the server wants a token that this browser has not given. */
+export const needsToken = signal(false);
+/** Goes up when a token was taken, so that what was refused is asked again. */
+export const session = signal(0);
+
+const KIND = {
+  413: ["The file is too large.", "Make the image smaller, then try again."],
+  415: ["The file is not an image that can be read.", "JPEG, PNG, WebP and GIF are read."],
+  429: ["That were too many requests at once.", "Wait a moment, then try again."],
+  503: ["The server is busy or stopping.", "Wait a moment, then try again."],
+};
+
+/**
+ * @param {string} path below `api/`
+ * @param {RequestInit} [options]
+ * @returns {Promise<any>} what the JSON says
+ */
+async function call(path, options = {}) {
+  let response;
+  try {
+    response = await fetch(`api/${path}`, { credentials: "same-origin", ...options });
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    throw new ApiError(0, "The server does not answer.", "It may have been stopped. Start openmofi serve, then try again.");
+  }
+  if (response.ok) return response.status === 204 ? null : response.json();
+  if (response.status === 401) needsToken.value = true;
+  const told = await response.json().catch(() => ({}));
+  const [message, hint] = KIND[response.status] ?? [`The server answered ${response.status}.`, "Try again."];
+  const said = typeof told.error === "string" ? told : { error: message, hint };
+  throw new ApiError(response.status, said.error, said.hint ?? "", told.request_id ?? "");
+}
+
+/**
+ * @param {string} method
+ * @param {unknown} body
+ * @param {AbortSignal} [signal]
+ * @returns {RequestInit}
+ */
+const json = (method, body, signal) => ({
+  method, signal, body: JSON.stringify(body), headers: { "Content-Type": "application/json" },
+});
+
+/** @param {Record<string, string | number | boolean | undefined>} values */
+function query(values) {
+  const kept = Object.entries(values).filter(([, value]) => value !== undefined && value !== "");
+  return kept.length ? `?${new URLSearchParams(kept.map(([name, value]) => [name, String(value)]))}` : "";
+}
+
+const of = (entity) => `entities/${encodeURIComponent(entity)}`;
+
+export const api = {
+  info: () => call("info"),
+  upload: (file) => call("uploads", {
+    method: "POST", body: file, headers: { "Content-Type": file.type || "application/octet-stream" },
+  }),
+  search: (body, signal) => call("search", json("POST", body, signal)),
+  image: (id) => call(`images/${id}`),
+  reading: (id) => call(`images/${id}/reading`),
+  recogniseImage: (id, region) => call(`images/${id}/recognise${query({ region: region?.join(",") })}`),
+  recogniseUpload: (upload, region) => call("recognise", json("POST", { upload, region: region && asRegion(region) })),
+  entities: (values, signal) => call(`entities${query(values)}`, { signal }),
+  entity: (entity) => call(of(entity)),
+  entityImages: (entity, values, signal) => call(`${of(entity)}/images${query(values)}`, { signal }),
+  similar: (entity) => call(`${of(entity)}/similar`),
+  judge: (verdicts) => call("verdicts", json("POST", verdicts)),
+  undo: (id) => call(`verdicts/${id}`, { method: "DELETE" }),
+  review: (values) => call(`review${query(values)}`),
+  precision: (entity) => call(`review/precision${query({ entity })}`),
+  signIn: async (token) => {
+    await call("session", json("POST", { token }));
+    needsToken.value = false;
+    session.value += 1;
+  },
+};
+
+/** @param {number[]} region left, top, right, bottom in fractions */
+export const asRegion = ([left, top, right, bottom]) => ({ left, top, right, bottom });
+
+export const thumbnail = (id) => `api/images/${id}/thumbnail`;
+export const original = (id) => `api/images/${id}/original`;

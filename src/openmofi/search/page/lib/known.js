@@ -1,0 +1,39 @@
+/** What is read once and used in many places: the index's info, and the names of entities. */
+import { api, session } from "./api.js";
+import { effect, signal } from "./html.js";
+
+/** @type {import("../vendor/signals-core.js").Signal<any>} IndexInfo, or `null` until it is there */
+export const info = signal(null);
+/** @type {import("../vendor/signals-core.js").Signal<Error | null>} */
+export const infoError = signal(null);
+/** @type {import("../vendor/signals-core.js").Signal<Record<string, string>>} id → name */
+export const names = signal({});
+const asked = new Set();
+
+/** Read the info, again after every sign-in. */
+export const readInfo = () => effect(() => {
+  session.value;
+  refresh();
+});
+
+export async function refresh() {
+  try {
+    info.value = await api.info();
+    infoError.value = null;
+  } catch (error) {
+    infoError.value = error;
+  }
+}
+
+/** @param {{id: string, name: string}[]} entities */
+export function learn(entities) {
+  const fresh = entities.filter(({ id, name }) => names.value[id] !== name);
+  if (fresh.length) names.value = { ...names.value, ...Object.fromEntries(fresh.map(({ id, name }) => [id, name])) };
+}
+
+/** @param {string} id an entity that only the address names */
+export function wantName(id) {
+  if (!id || id in names.value || asked.has(id)) return;
+  asked.add(id);
+  api.entity(id).then((entity) => learn([entity]), () => {});
+}

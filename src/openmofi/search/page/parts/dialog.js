@@ -1,0 +1,31 @@
+/** A modal dialog by the browser's own element, which keeps the focus inside and gives it back. */
+import { html, useEffect, useId, useRef } from "../lib/html.js";
+import { Icon } from "./icons.js";
+import { Spoken } from "./notice.js";
+
+/** @param {{title: string, kind?: string, onClose: () => void, closable?: boolean, children: any}} props */
+export function Dialog({ title, kind = "", onClose, closable = true, children }) {
+  const element = useRef(null);
+  const id = useId();
+  useEffect(() => {
+    const dialog = element.current;
+    const before = document.activeElement;
+    dialog.showModal();
+    return () => {
+      dialog.close();
+      if (before instanceof HTMLElement && before.isConnected) before.focus({ preventScroll: true });
+    };
+  }, []);
+  return html`<dialog ref=${element} class=${kind} aria-labelledby=${id}
+      onCancel=${(event) => { event.preventDefault(); if (closable) onClose(); }}
+      onClick=${(event) => { if (closable && event.target === element.current) onClose(); }}>
+    <div class="dialog-body">
+      <header class="dialog-head">
+        <h2 id=${id}>${title}</h2>
+        ${closable && html`<button class="round" aria-label="Close" onClick=${onClose}><${Icon} name="close" /></button>`}
+      </header>
+      ${children}
+      <${Spoken} />
+    </div>
+  </dialog>`;
+}

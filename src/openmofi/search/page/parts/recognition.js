@@ -1,0 +1,39 @@
+/** What an image may show: likely entities with probability, evidence and what it might be instead. */
+import { api } from "../lib/api.js";
+import { html, useEffect, useState } from "../lib/html.js";
+import { href } from "../lib/route.js";
+import { Failure, Waiting } from "./notice.js";
+import { Probability } from "./probability.js";
+import { Thumbnail } from "./tile.js";
+
+/** @param {{image?: number, upload?: string, region: number[] | null}} props */
+export function Recognition({ image, upload, region }) {
+  const [answer, setAnswer] = useState(null);
+  const [error, setError] = useState(null);
+  const [turn, setTurn] = useState(0);
+  useEffect(() => {
+    let current = true;
+    setAnswer(null);
+    setError(null);
+    (image === undefined ? api.recogniseUpload(upload, region) : api.recogniseImage(image, region))
+      .then((found) => current && setAnswer(found), (failed) => current && setError(failed));
+    return () => { current = false; };
+  }, [image, upload, region?.join(), turn]);
+  if (error) return html`<${Failure} error=${error} retry=${error.status ? undefined : () => setTurn(turn + 1)} />`;
+  if (!answer) return html`<${Waiting} what="Recognising" />`;
+  return html`<section class="recognition" aria-label="What it may show">
+    ${answer.note && html`<p class="note">${answer.note}</p>`}
+    <ol>${answer.entities.map((found) => html`<li key=${found.entity.id}>
+      <div class="recognised">
+        <a href=${href(["entity", found.entity.id])}>${found.entity.name}</a>
+        <${Probability} value=${found.probability} cosine=${found.similarity} />
+      </div>
+      ${found.entity.description && html`<p class="faint">${found.entity.description}</p>`}
+      ${found.evidence.length > 0 && html`<div class="evidence" role="group" aria-label=${`Labelled ${found.entity.name}, and near`}>
+        ${found.evidence.map(([near, cosine]) => html`<span key=${near.id} class="small-image" title=${`similarity ${cosine.toFixed(2)}`}>
+          <${Thumbnail} image=${near} /></span>`)}</div>`}
+      ${found.siblings.length > 0 && html`<p class="faint">or ${found.siblings.map((other, place) => html`${place ? ", " : ""}
+        <a href=${href(["entity", other.id])}>${other.name}</a>`)}</p>`}
+    </li>`)}</ol>
+  </section>`;
+}

@@ -1,0 +1,119 @@
+/** One entity: what is known of it, its images from sure to doubtful, and what it may be mistaken for. */
+import { api } from "../lib/api.js";
+import { counted, number, percent } from "../lib/format.js";
+import { html, useEffect, useState } from "../lib/html.js";
+import { learn } from "../lib/known.js";
+import { usePages } from "../lib/pages.js";
+import { go, href, route } from "../lib/route.js";
+import { Chip } from "../parts/chip.js";
+import { Detail } from "../parts/detail.js";
+import { Grid } from "../parts/grid.js";
+import { Icon } from "../parts/icons.js";
+import { Empty, Failure, Waiting } from "../parts/notice.js";
+import { Probability } from "../parts/probability.js";
+import { Tile } from "../parts/tile.js";
+import { writeQuery } from "../lib/query.js";
+
+const ALIASES = 12;
+const KINDS = [["labels", "Labels"], ["candidates", "Below the threshold"], ["all", "All"]];
+const ORDERS = [["sure", "Surest first"], ["doubt", "Most doubtful first"]];
+const SAID = { y: "right", n: "wrong", u: "unsure" };
+const NOTHING = { examples: [], text: "", entity: "", more: [], less: [], filters: {}, until: 0.9 };
+
+export function Entity() {
+  const { rest: [id = ""], params } = route.value;
+  const [entity, setEntity] = useState(null);
+  const [similar, setSimilar] = useState(null);
+  const [error, setError] = useState(null);
+  const [turn, setTurn] = useState(0);
+  useEffect(() => {
+    let current = true;
+    api.entity(id).then((found) => {
+      if (!current) return;
+      learn([found]);
+      setEntity(found);
+      document.title = `${found.name} · OpenMOFI`;
+    }, (failed) => current && setError(failed));
+    api.similar(id).then((found) => current && setSimilar(found), () => {});
+    return () => { current = false; };
+  }, [id, turn]);
+  if (error) return html`<h1 class="unseen">Entity</h1><${Failure} error=${error} retry=${() => { setError(null); setTurn(turn + 1); }} />
+    <p class="center"><a href="#/entities">All entities</a></p>`;
+  if (!entity) return html`<${Waiting} />`;
+  return html`
+    <article class="entity">
+      <header class="entity-head">
+        <div>
+          <h1>${entity.name}</h1>
+          ${entity.description && html`<p class="lead">${entity.description}</p>`}
+          <ul class="chips" aria-label="Types">
+            ${entity.types.map((type) => html`<li key=${type}><${Chip} href=${href(["entities"], { type })}>${type}<//></li>`)}
+            <li><span class="faint">${entity.id}</span></li>
+          </ul>
+          <${Aliases} aliases=${entity.aliases.filter((alias) => alias.toLowerCase() !== entity.name.toLowerCase())} />
+        </div>
+        <div class="entity-side">
+          <dl class="counts">
+            <div><dt>named in</dt><dd>${number(entity.named)} <span>${entity.named === 1 ? "text" : "texts"}</span></dd></div>
+            <div><dt>shown in</dt><dd>${number(entity.images)} <span>${entity.images === 1 ? "image" : "images"}</span></dd></div>
+          </dl>
+          <div class="actions">
+            <a class="button main" href=${href(["search"], writeQuery({ ...NOTHING, entity: id }))}><${Icon} name="search" />Search for it</a>
+            <a class="button" href=${href(["review", "grid", id])}><${Icon} name="check" />Review its labels</a>
+          </div>
+        </div>
+      </header>
+      <${Images} entity=${entity} params=${params} />
+      ${similar?.length > 0 && html`<section aria-labelledby="look-alikes"><h2 id="look-alikes">It may be mistaken for</h2>
+        <ul class="entity-list">${similar.map((other) => html`<li key=${other.id}>
+          <a class="entity-card" href=${href(["entity", other.id])}><strong>${other.name}</strong>
+            <span class="faint">${other.description || other.types.join(", ")}</span>
+            <span class="figure">${counted(other.images, "image")}</span></a></li>`)}</ul></section>`}
+    </article>`;
+}
+
+function Aliases({ aliases }) {
+  const [all, setAll] = useState(false);
+  if (!aliases.length) return null;
+  const shown = all ? aliases : aliases.slice(0, ALIASES);
+  return html`<p class="aliases"><span class="faint">also</span> ${shown.join(" · ")}
+    ${aliases.length > shown.length && html` <button class="link" onClick=${() => setAll(true)}>and ${aliases.length - shown.length} more</button>`}</p>`;
+}
+
+function Images({ entity, params }) {
+  const kind = params.get("show") ?? "labels";
+  const order = params.get("order") === "doubt" ? "doubt" : "sure";
+  const opened = Number(params.get("image")) || 0;
+  const [known, setKnown] = useState(null);
+  const accepted = { labels: true, candidates: false }[kind];
+  const total = { labels: entity.images, candidates: entity.named - entity.images }[kind] ?? entity.named;
+  const list = usePages(async (offset, limit, signal) => {
+    const items = await api.entityImages(entity.id, { order, accepted, limit, offset }, signal);
+    return { items, total };
+  }, `${entity.id} ${kind} ${order} ${total}`);
+  const set = (values, replace = true) => {
+    const next = new URLSearchParams(params);
+    Object.entries(values).forEach(([name, value]) => value ? next.set(name, value) : next.delete(name));
+    go(href(["entity", entity.id], next), replace);
+  };
+  const choice = (legend, name, options, value, first) => html`<fieldset class="levels"><legend class="unseen">${legend}</legend>
+    ${options.map(([key, label]) => html`<label key=${key}><input type="radio" name=${name} checked=${key === value}
+      onChange=${() => set({ [name]: key === first ? "" : key })} /><span>${label}</span></label>`)}</fieldset>`;
+  return html`<section aria-labelledby="images">
+    <div class="results-head"><h2 id="images">Images</h2>
+      ${choice("Which images", "show", KINDS, kind, "labels")}${choice("Order", "order", ORDERS, order, "sure")}</div>
+    ${list.error ? html`<${Failure} error=${list.error} retry=${() => list.retry()} />`
+      : list.total === null ? html`<${Waiting} />`
+        : !list.total ? html`<${Empty} title="No image here">
+          <p>${kind === "labels" ? "No image is labelled with it." : "There is none of this kind."}</p><//>`
+          : html`<${Grid} label=${`Images of ${entity.name}`} list=${list}
+            tile=${(item, place, active) => html`<${Tile} image=${item.image} active=${active} kind=${item.accepted ? "" : "beyond"}
+              about=${`probability ${percent(item.probability)}${item.verdict ? `, judged ${SAID[item.verdict]}` : ""}`}
+              onOpen=${() => { setKnown(item.image); set({ image: String(item.image.id) }, false); }}>
+              <div class="tile-row"><${Probability} value=${item.probability} />
+                ${item.verdict && html`<span class=${`said ${item.verdict}`}>${SAID[item.verdict]}</span>`}</div><//>`} />`}
+    ${opened > 0 && html`<${Detail} key=${opened} id=${opened} known=${known?.id === opened ? known : null}
+      onClose=${() => set({ image: "" })}
+      onSearch=${(example) => go(href(["search"], writeQuery({ ...NOTHING, examples: [example] })))} />`}
+  </section>`;
+}

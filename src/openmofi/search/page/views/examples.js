@@ -1,0 +1,83 @@
+/** What a query is made of, as chips that can be turned and taken away. */
+import { original, thumbnail } from "../lib/api.js";
+import { counted } from "../lib/format.js";
+import { html, useState } from "../lib/html.js";
+import { preview } from "../lib/uploads.js";
+import { Chip } from "../parts/chip.js";
+import { Dialog } from "../parts/dialog.js";
+import { Icon } from "../parts/icons.js";
+import { Large } from "../parts/large.js";
+import { Recognition } from "../parts/recognition.js";
+import { RegionPicker } from "../parts/region.js";
+
+/**
+ * @param {object} props
+ * @param {import("../lib/query.js").Query} props.query
+ * @param {Record<string, string>} props.names of entities
+ * @param {(query: import("../lib/query.js").Query) => void} props.onQuery
+ */
+export function QueryChips({ query, names, onQuery }) {
+  const without = (place) => onQuery({ ...query, examples: query.examples.filter((_, at) => at !== place) });
+  const change = (place, values) => onQuery({ ...query,
+    examples: query.examples.map((example, at) => at === place ? { ...example, ...values } : example) });
+  const filter = query.filters.entity;
+  const drop = (name) => onQuery({ ...query, filters: { ...query.filters, [name]: "" } });
+  const any = query.entity || query.examples.length || query.more.length || query.less.length || filter;
+  if (!any) return null;
+  return html`<ul class="chips query-chips" aria-label="The query">
+    ${query.entity && html`<li><${Chip} kind="entity" name=${names[query.entity] ?? query.entity}
+      onRemove=${() => onQuery({ ...query, entity: "" })}>${names[query.entity] ?? query.entity}<//></li>`}
+    ${query.examples.map((example, place) => html`<li key=${`${example.upload ?? example.image}-${place}`}>
+      <${ExampleChip} example=${example} onRemove=${() => without(place)} onChange=${(values) => change(place, values)} /></li>`)}
+    ${query.more.length > 0 && html`<li><${Chip} name="what was marked as right" kind="right"
+      onRemove=${() => onQuery({ ...query, more: [] })}>${counted(query.more.length, "image")} more like this<//></li>`}
+    ${query.less.length > 0 && html`<li><${Chip} name="what was marked as wrong" kind="wrong"
+      onRemove=${() => onQuery({ ...query, less: [] })}>${counted(query.less.length, "image")} less like this<//></li>`}
+    ${filter && html`<li><${Chip} name="the filter" onRemove=${() => drop("entity")}>only ${names[filter] ?? filter}<//></li>`}
+  </ul>`;
+}
+
+function ExampleChip({ example, onRemove, onChange }) {
+  const [open, setOpen] = useState(false);
+  const src = example.upload ? preview(example.upload) : thumbnail(example.image);
+  const name = example.upload ? "your image" : `image ${example.image}`;
+  const less = example.weight < 0;
+  return html`<span class=${`chip example ${less ? "wrong" : ""}`}>
+    <button type="button" class="example-image" aria-label=${`${name}: select a region or recognise`} onClick=${() => setOpen(true)}>
+      ${src ? html`<img src=${src} alt="" />` : html`<${Icon} name="image" />`}
+      ${example.region && html`<span class="region-mark" style=${{ left: `${example.region[0] * 100}%`,
+        top: `${example.region[1] * 100}%`, width: `${(example.region[2] - example.region[0]) * 100}%`,
+        height: `${(example.region[3] - example.region[1]) * 100}%` }} />`}
+    </button>
+    <button type="button" class="sign" aria-pressed=${less} aria-label=${`Less like ${name}`}
+      title=${less ? "less like this" : "more like this"} onClick=${() => onChange({ weight: -example.weight })}>${less ? "−" : "+"}</button>
+    <button type="button" class="chip-remove" aria-label=${`Remove ${name}`} onClick=${onRemove}><${Icon} name="close" /></button>
+    ${open && html`<${ExampleDialog} example=${example} src=${src} name=${name} onClose=${() => setOpen(false)}
+      onRegion=${(region) => { setOpen(false); onChange({ region }); }} />`}
+  </span>`;
+}
+
+function ExampleDialog({ example, src, name, onClose, onRegion }) {
+  const [region, setRegion] = useState(example.region);
+  const [recognising, setRecognising] = useState(false);
+  const large = example.upload ? src : original(example.image);
+  return html`<${Dialog} title=${`Part of ${name}`} kind="wide" onClose=${onClose}>
+    <div class="detail">
+      <div class="stage">${large ? html`<${Large} src=${large} alt=${name}>
+          <${RegionPicker} region=${region} onRegion=${setRegion} onDone=${onRegion} /><//>`
+        : html`<p class="faint">This image was sent before the page was loaded; it is not kept here.</p>`}</div>
+      <div class="about">
+        <p class="faint">Drag over the image, or move the frame with the arrow keys and change its size with Shift and the
+          arrow keys.</p>
+        <div class="actions">
+          <button class="button main" disabled=${!region} onClick=${() => onRegion(region)}>
+            <${Icon} name="crop" />Search with the region</button>
+          <button class="button" disabled=${!example.region} onClick=${() => onRegion(null)}>Whole image</button>
+          <button class="button" aria-pressed=${recognising} onClick=${() => setRecognising(!recognising)}>
+            <${Icon} name="tag" />Recognise</button>
+        </div>
+        ${recognising && html`<${Recognition} image=${example.image} upload=${example.upload} region=${region} />`}
+      </div>
+    </div>
+  <//>`;
+}

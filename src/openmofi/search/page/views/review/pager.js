@@ -1,0 +1,154 @@
+/** The grid of an entity: everything is right until it is marked; Enter takes the page. */
+import { api } from "../../lib/api.js";
+import { counted, title } from "../../lib/format.js";
+import { html, useEffect, useRef, useState } from "../../lib/html.js";
+import { useKeys } from "../../lib/keys.js";
+import { href } from "../../lib/route.js";
+import { Icon } from "../../parts/icons.js";
+import { Empty, Failure, say, Waiting } from "../../parts/notice.js";
+import { Thumbnail } from "../../parts/tile.js";
+import { reviewer } from "./reviewer.js";
+import { judge, takeBack } from "./verdicts.js";
+
+const TILE = 150;
+const GAP = 8;
+const HEAD = 300;
+const SAID = { y: "right", n: "wrong", u: "unsure" };
+
+/** How many tiles fill the screen, at least three rows. */
+function pageSize() {
+  const width = (document.querySelector("main")?.clientWidth ?? innerWidth) - (innerWidth > 760 ? 48 : 32);
+  const columns = Math.max(2, Math.floor((width + GAP) / (TILE + GAP)));
+  return Math.min(60, columns * Math.max(3, Math.floor((innerHeight - HEAD) / (width / columns))));
+}
+
+/** @param {{entity: string, name: string}} props */
+export function Pager({ entity, name }) {
+  const [page, setPage] = useState(null);
+  const [values, setValues] = useState({});
+  const [past, setPast] = useState([]);
+  const [error, setError] = useState(null);
+  const [busy, setBusy] = useState(false);
+  const [active, setActive] = useState(0);
+  const grid = useRef(null);
+  const painting = useRef(null);
+
+  const next = async () => {
+    setError(null);
+    try {
+      setPage(await api.review({ entity, order: "doubt", accepted: true, who: reviewer.value, limit: pageSize() }));
+      setValues({});
+      setActive(0);
+    } catch (failed) {
+      setError(failed);
+    }
+  };
+  useEffect(() => { next(); }, []);
+
+  const accept = async () => {
+    if (busy || !page?.length) return;
+    setBusy(true);
+    setError(null);
+    try {
+      const ids = await judge(page.map(({ image }) => ({ image, entity, value: values[image.id] ?? "y" })));
+      const wrong = page.filter(({ image }) => values[image.id] === "n").length;
+      say(`${counted(page.length, "label")} judged, ${wrong} of them wrong.`);
+      setPast([...past, { ids, page, values }]);
+      await next();
+      grid.current?.querySelector("button")?.focus();
+    } catch (failed) {
+      setError(failed);
+    } finally {
+      setBusy(false);
+    }
+  };
+  const undo = async () => {
+    const last = past.at(-1);
+    if (busy || !last) return;
+    setBusy(true);
+    try {
+      await takeBack(last.ids);
+      setPast(past.slice(0, -1));
+      setPage(last.page);
+      setValues(last.values);
+      say("The last page was taken back.");
+    } catch (failed) {
+      setError(failed);
+    } finally {
+      setBusy(false);
+    }
+  };
+  const set = (place, value) => {
+    const id = page[place]?.image.id;
+    if (id !== undefined) setValues((old) => ({ ...old, [id]: value }));
+  };
+  const turn = (place, value) => {
+    const { id } = page[place].image;
+    setValues((old) => ({ ...old, [id]: (old[id] ?? "y") === value ? "y" : value }));
+  };
+
+  useKeys((event) => {
+    if (event.key === "z") {
+      undo();
+      return true;
+    }
+    if (!page?.length) return false;
+    const columns = Math.max(1, Math.round(grid.current.clientWidth / (grid.current.firstElementChild.offsetWidth + GAP)));
+    const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
+    const inGrid = grid.current.contains(document.activeElement);
+    const free = inGrid || document.activeElement === document.body || document.activeElement?.id === "main";
+    if (event.key === "Enter" && free) accept();
+    else if (event.key === "n" || event.key === "x" || (event.key === " " && inGrid)) turn(active, "n");
+    else if (event.key === "u") turn(active, "u");
+    else if (event.key === "y") set(active, "y");
+    else if (step && free) {
+      const place = Math.max(0, Math.min(page.length - 1, active + step));
+      setActive(place);
+      grid.current.querySelectorAll("button")[place].focus();
+    } else return false;
+    return true;
+  });
+
+  // A mouse or pen that is dragged gives all tiles the value of the first; a finger scrolls, and taps.
+  const start = (event, place) => {
+    if (event.pointerType === "touch" || event.button) return;
+    const value = (values[page[place].image.id] ?? "y") === "n" ? "y" : "n";
+    painting.current = value;
+    set(place, value);
+    const stop = () => { setTimeout(() => { painting.current = null; }); removeEventListener("pointerup", stop); };
+    addEventListener("pointerup", stop);
+  };
+  const over = (event) => {
+    if (!painting.current || !event.buttons) return;
+    const place = document.elementFromPoint(event.clientX, event.clientY)?.closest("[data-place]")?.dataset.place;
+    if (place !== undefined) set(Number(place), painting.current);
+  };
+  const marked = page?.filter(({ image }) => (values[image.id] ?? "y") !== "y").length ?? 0;
+  const failure = error && html`<${Failure} error=${error} retry=${page ? undefined : next} />`;
+  if (!page) return failure || html`<${Waiting} />`;
+  return html`
+    ${failure}
+    ${page.length === 0 ? html`<${Empty} title="All of its labels are judged">
+        <p><a href=${href(["entity", entity])}>See the entity</a> or <a href="#/review">choose another</a>.</p><//>`
+      : html`<p class="keys"><kbd>←</kbd><kbd>→</kbd><kbd>↑</kbd><kbd>↓</kbd> move <kbd>n</kbd> or <kbd>Space</kbd> wrong
+          <kbd>u</kbd> unsure <kbd>Enter</kbd> take the page <kbd>z</kbd> undo; or click and drag over what is wrong</p>
+        <div class="judge-grid" ref=${grid} role="group" aria-label=${`Labels of ${name}, the most doubtful first`} onPointerMove=${over}>
+          ${page.map(({ image }, place) => {
+            const value = values[image.id] ?? "y";
+            return html`<button key=${image.id} type="button" class=${`judge ${value}`} data-place=${place}
+                tabindex=${place === active ? 0 : -1} aria-label=${`${title(image)}: ${SAID[value]}`}
+                onFocus=${() => setActive(place)} onPointerDown=${(event) => start(event, place)}
+                onKeyDown=${(event) => { if (event.key === "Enter") event.preventDefault(); }}
+                onClick=${(event) => { if (event.detail && !painting.current) turn(place, "n"); }}>
+              <${Thumbnail} key=${image.id} image=${image} />
+              <span class="mark"><${Icon} name=${{ y: "check", n: "close", u: "question" }[value]} /></span>
+            </button>`;
+          })}
+        </div>`}
+    <div class="judge-bar">
+      <button class="button main" disabled=${busy || !page.length} onClick=${accept}>
+        <${Icon} name="check" />Take the page: ${page.length - marked} right, ${marked} not</button>
+      <button class="button" disabled=${busy || !past.length} onClick=${undo}><${Icon} name="undo" />Undo</button>
+      <p class="faint">${past.length > 0 && `${counted(past.reduce((sum, each) => sum + each.page.length, 0), "label")} judged`}</p>
+    </div>`;
+}

@@ -1,0 +1,23 @@
+/** How precise the labels are by what was judged so far. */
+import { api } from "../../lib/api.js";
+import { counted, percent } from "../../lib/format.js";
+import { html, useEffect, useState } from "../../lib/html.js";
+import { changes } from "./verdicts.js";
+
+/** @param {{entity: string}} props of its labels alone; of all where it is empty */
+export function Precision({ entity }) {
+  const [found, setFound] = useState(null);
+  useEffect(() => {
+    let current = true;
+    // Without it the review goes on: it is a figure beside the work.
+    api.precision(entity).then((answer) => current && setFound(answer), () => {});
+    return () => { current = false; };
+  }, [changes.value, entity]);
+  if (!found?.judged) return null;
+  const { precision, lower, upper, judged, labels } = found;
+  return html`<p class="precision" role="note">
+    <span class="interval" aria-hidden="true"><span class="range" style=${{ left: `${lower * 100}%`, width: `${(upper - lower) * 100}%` }} />
+      <span class="point" style=${{ left: `${precision * 100}%` }} /></span>
+    <span>Precision of the labels <strong>${percent(precision)}</strong>${
+      `, between ${percent(lower)} and ${percent(upper)} (95 % interval), by ${counted(judged, "verdict")} on ${counted(labels, "label")}`}</span></p>`;
+}

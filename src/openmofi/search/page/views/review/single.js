@@ -1,0 +1,147 @@
+/** One label at a time: image, text with the mention, candidates, evidence, verdict. */
+import { api, original } from "../../lib/api.js";
+import { counted, marked, percent, split } from "../../lib/format.js";
+import { html, useEffect, useRef, useState } from "../../lib/html.js";
+import { useKeys } from "../../lib/keys.js";
+import { href } from "../../lib/route.js";
+import { lookClosely } from "../../parts/closely.js";
+import { EntityBox } from "../../parts/entitybox.js";
+import { Icon } from "../../parts/icons.js";
+import { Large } from "../../parts/large.js";
+import { Empty, Failure, say, Waiting } from "../../parts/notice.js";
+import { Thumbnail } from "../../parts/tile.js";
+import { reviewer } from "./reviewer.js";
+import { judge, takeBack } from "./verdicts.js";
+
+const AHEAD = 20;
+const MOST_INSTEAD = 9;
+const SAID = { y: "yes", n: "no", u: "unsure" };
+
+/** @param {{entity: string}} props all entities where it is empty */
+export function Single({ entity }) {
+  const [queue, setQueue] = useState(null);
+  const [past, setPast] = useState([]);
+  const [error, setError] = useState(null);
+  const busy = useRef(false);
+  const read = async () => {
+    setError(null);
+    try {
+      setQueue(await api.review({ entity, order: "active", accepted: true, who: reviewer.value, limit: AHEAD }));
+    } catch (failed) {
+      setError(failed);
+    }
+  };
+  useEffect(() => { read(); }, []);
+  const item = queue?.[0];
+
+  const rest = async () => queue.length > 1 ? setQueue(queue.slice(1)) : read();
+  const decide = async (value, instead = "", name = "") => {
+    if (busy.current || !item) return;
+    busy.current = true;
+    setError(null);
+    try {
+      const ids = await judge([{ image: item.image, entity: item.entity.id, value, instead }]);
+      setPast([...past, { ids, item, value, name }]);
+      say(`${name ? `It is ${name}` : `You said ${SAID[value]}`}.`);
+      await rest();
+    } catch (failed) {
+      setError(failed);
+    } finally {
+      busy.current = false;
+    }
+  };
+  const undo = async () => {
+    const last = past.at(-1);
+    if (busy.current || !last) return;
+    busy.current = true;
+    try {
+      await takeBack(last.ids);
+      setPast(past.slice(0, -1));
+      setQueue([last.item, ...(queue ?? [])]);
+      say("The last verdict was taken back.");
+    } catch (failed) {
+      setError(failed);
+    } finally {
+      busy.current = false;
+    }
+  };
+  useKeys((event) => {
+    if (event.key !== "z" || event.repeat) return false;
+    undo();
+    return true;
+  });
+  const last = past.at(-1);
+  const failure = error && html`<${Failure} error=${error} retry=${queue ? undefined : read} />`;
+  return html`${failure}
+    ${!queue && !error && html`<${Waiting} />`}
+    ${queue && (item ? html`<${Label} key=${`${item.image.id} ${item.entity.id}`} item=${item} onDecide=${decide} onSkip=${rest} />`
+      : html`<${Empty} title="Everything is judged"><p>${entity ? "None of its labels is left." : "No label is left."}
+          ${" "}<a href="#/review">Choose an entity</a></p><//>`)}
+    <div class="judge-bar">
+      <button class="button" disabled=${!last} onClick=${undo}><${Icon} name="undo" />Undo</button>
+      <p class="faint" data-last>${last && html`${last.item.entity.name}: you said ${SAID[last.value]}${last.name && `, it is ${last.name}`};
+        the labels gave it ${percent(last.item.probability)}. ${counted(past.length, "label")} judged.`}</p>
+    </div>`;
+}
+
+function Label({ item, onDecide, onSkip }) {
+  const { image, entity } = item;
+  const [near, setNear] = useState(null);
+  const [reading, setReading] = useState(null);
+  const [asking, setAsking] = useState(false);
+  useEffect(() => {
+    let current = true;
+    // Evidence is a help: the verdict does not wait for it. An index that was not built of labels has no reading.
+    api.reading(image.id).then((found) => current && setReading(found), () => {});
+    api.recogniseImage(image.id).then((found) => current && setNear(found.entities), () => current && setNear([]));
+    return () => { current = false; };
+  }, []);
+  const evidence = near?.find((found) => found.entity.id === entity.id)?.evidence ?? [];
+  const candidates = reading?.candidates ?? [];
+  const meant = new Set(candidates.filter((each) => each.entity === entity.id).map((each) => each.mention));
+  // What the same mention may mean comes first, then what else was judged, then what is alike.
+  const others = new Map(candidates.filter((each) => meant.has(each.mention)).map((each) => [each.entity, each.name]));
+  image.labels.forEach((label) => others.set(label.entity, label.name));
+  near?.forEach((found) => others.set(found.entity.id, found.entity.name));
+  others.delete(entity.id);
+  const pieces = reading?.text === image.text && meant.size
+    ? split(image.text, reading.mentions.map(({ start, end }, place) => ({ start, end, kind: meant.has(place) ? "meant" : "other" })))
+    : marked(image.text, [entity.name, ...entity.aliases]);
+  const instead = [...others].slice(0, MOST_INSTEAD);
+
+  useKeys((event) => {
+    if (event.repeat) return false;
+    const other = instead[Number(event.key) - 1];
+    if (["y", "n", "u"].includes(event.key)) onDecide(event.key);
+    else if (event.key === "s") onSkip();
+    else if (event.key === "i") setAsking(true);
+    else if (other) onDecide("n", ...other);
+    else return false;
+    return true;
+  });
+  return html`<div class="single">
+    <div class="stage"><button class="plain" aria-label="Look closely" onClick=${() => lookClosely(image)}>
+      <${Large} src=${original(image.id)} alt=${image.text ? "" : image.key} width=${image.width} height=${image.height} /></button></div>
+    <div class="about">
+      <h2 class="question">Does it show <a href=${href(["entity", entity.id])}>${entity.name}</a>?</h2>
+      ${entity.description && html`<p class="lead">${entity.description}</p>`}
+      ${image.text && html`<blockquote class="caption">${pieces
+        .map((part) => part.mark ? html`<mark class=${part.mark}>${part.text}</mark>` : part.text)}</blockquote>`}
+      <div class="verdicts" role="group" aria-label="Verdict">
+        <button class="button yes" onClick=${() => onDecide("y")}><${Icon} name="check" />Yes <kbd>y</kbd></button>
+        <button class="button no" onClick=${() => onDecide("n")}><${Icon} name="close" />No <kbd>n</kbd></button>
+        <button class="button" onClick=${() => onDecide("u")}><${Icon} name="question" />Unsure <kbd>u</kbd></button>
+        <button class="button" onClick=${onSkip}>Skip <kbd>s</kbd></button>
+      </div>
+      <section aria-label="It is this instead"><h3>It is this instead</h3>
+        <ul class="chips">${instead.map(([id, name], place) => html`<li key=${id}><span class="chip">
+          <button type="button" class="chip-text" onClick=${() => onDecide("n", id, name)}><kbd>${place + 1}</kbd> ${name}</button></span></li>`)}
+          ${!asking && html`<li key="another"><button class="button small" onClick=${() => setAsking(true)}>Another <kbd>i</kbd></button></li>`}</ul>
+        ${asking && html`<div class="instead"><${EntityBox} label="It is instead" placeholder="name of an entity" focused
+          onEntity=${(other) => onDecide("n", other.id, other.name)} /></div>`}</section>
+      ${evidence.length > 0 && html`<section aria-label="Evidence"><h3>Near it, and labelled ${entity.name}</h3>
+        <div class="evidence">${evidence.map(([each, cosine]) => html`<span key=${each.id} class="small-image" title=${`similarity ${cosine.toFixed(2)}`}>
+          <${Thumbnail} image=${each} /></span>`)}</div></section>`}
+    </div>
+  </div>`;
+}

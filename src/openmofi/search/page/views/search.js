@@ -1,0 +1,85 @@
+/** Search: by image, text and entity; the query is in the address. */
+import { html, useEffect, useLayoutEffect, useState } from "../lib/html.js";
+import { info, learn, names, wantName } from "../lib/known.js";
+import { readQuery, writeQuery } from "../lib/query.js";
+import { go, href, route } from "../lib/route.js";
+import { upload } from "../lib/uploads.js";
+import { Detail } from "../parts/detail.js";
+import { EntityBox } from "../parts/entitybox.js";
+import { Filters } from "../parts/filters.js";
+import { Icon } from "../parts/icons.js";
+import { DropAnywhere, PickImage } from "../parts/intake.js";
+import { Failure, say } from "../parts/notice.js";
+import { QueryChips } from "./examples.js";
+import { Results } from "./results.js";
+
+const MOST_EXAMPLES = 16;
+
+export function Search() {
+  const { params } = route.value;
+  const query = readQuery(params);
+  const [typed, setTyped] = useState(query.text);
+  const [refused, setRefused] = useState(null);
+  const [sending, setSending] = useState(false);
+  const [opened, setOpened] = useState(null);
+  useLayoutEffect(() => { setTyped(query.text); }, [query.text]);
+  useEffect(() => { wantName(query.entity); wantName(query.filters.entity ?? ""); }, [query.entity, query.filters.entity]);
+
+  const ask = (next, replace = false) => {
+    setRefused(null);
+    if (!replace) scrollTo(0, 0);
+    go(href(["search"], writeQuery(next)), replace);
+  };
+  const take = async (files) => {
+    setRefused(null);
+    setSending(true);
+    say("Sending the image.");
+    try {
+      const tokens = [];
+      for (const file of files.slice(0, MOST_EXAMPLES - query.examples.length)) {
+        tokens.push(await upload(file, info.value?.max_upload_bytes));
+      }
+      const now = readQuery(route.value.params);
+      const given = tokens.map((token) => ({ upload: token, weight: 1, region: null }));
+      ask({ ...now, examples: [...now.examples, ...given], more: [], less: [] });
+    } catch (error) {
+      setRefused(error);
+    } finally {
+      setSending(false);
+    }
+  };
+  const show = Number(params.get("show")) || 0;
+  const open = (image) => {
+    setOpened(image);
+    const next = new URLSearchParams(params);
+    next.set("show", String(image.id));
+    go(href(["search"], next));
+  };
+  const close = () => {
+    const next = new URLSearchParams(route.value.params);
+    next.delete("show");
+    go(href(["search"], next), true);
+  };
+  const fresh = { ...query, more: [], less: [] };
+  const plain = !params.toString();
+  return html`
+    <h1 class="unseen">Search</h1>
+    <${DropAnywhere} onFiles=${take} />
+    <form class="search-box" role="search" onSubmit=${(event) => { event.preventDefault(); ask({ ...fresh, text: typed.trim() }); }}>
+      <span class="search-field"><${Icon} name="search" />
+        <${EntityBox} label="Search images" placeholder="Describe an image, or name an entity" value=${query.text}
+          onInput=${setTyped} onText=${(text) => ask({ ...fresh, text })}
+          onEntity=${(entity) => { learn([entity]); ask({ ...fresh, text: "", entity: entity.id }); }} /></span>
+      <${PickImage} onFiles=${take} />
+      <button class="button main" type="submit">Search</button>
+      <${Filters} filters=${query.filters} columns=${info.value?.columns ?? []}
+        onFilters=${(filters) => ask({ ...query, filters }, true)} />
+    </form>
+    <${QueryChips} query=${query} names=${names.value} onQuery=${(next) => ask(next, true)} />
+    ${sending && html`<p class="waiting" role="status">Sending the image …</p>`}
+    ${refused && html`<${Failure} error=${refused} />`}
+    ${plain && !refused && html`<p class="hint">Drop an image anywhere, paste one, or choose a file; or type. Below is the whole index.</p>`}
+    <${Results} query=${query} onQuery=${(next) => ask(next)} onRefine=${(next) => ask(next, true)} onOpen=${open} />
+    ${show > 0 && html`<${Detail} key=${show} id=${show} known=${opened?.id === show ? opened : null} onClose=${close}
+      onSearch=${(example) => ask({ ...fresh, text: "", entity: "", examples: [example] })} />`}`;
+}

@@ -1,0 +1,127 @@
+"""Judging labels: by the page, one after another, undo, two reviewers at once."""
+
+import pytest
+from page_world import EACH, image_row
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.slow
+
+
+def said(index, entity, number=EACH):
+    return {verdict.key: verdict for verdict in index.verdicts(entity)[:number]}
+
+
+def test_a_page_is_taken_by_keys_and_taken_back(tab, index):
+    page = tab.open("#/review/grid/c%3Ablue", ".judge")
+    page.get_by_label("Reviewer").fill("Ada")
+    page.get_by_label("Reviewer").press("Tab")
+    expect(page.locator(".judge")).to_have_count(EACH)
+    page.locator(".judge").first.focus()
+    for key in ("n", "ArrowRight", "u", "ArrowRight", "Space"):
+        page.keyboard.press(key)
+    expect(page.locator(".judge.n")).to_have_count(2)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="All of its labels are judged")).to_be_visible()
+    values = [verdict.verdict for verdict in said(index, "c:blue").values()]
+    assert sorted(values) == sorted("nun" + "y" * (EACH - 3))
+    assert {verdict.who for verdict in index.verdicts("c:blue")} == {"Ada"}
+    expect(page.locator(".precision")).to_contain_text("by 7 verdicts on 8 labels")
+    page.keyboard.press("z")
+    expect(page.locator(".judge.n")).to_have_count(2)
+    expect(page.locator(".precision")).to_have_count(0)
+    assert index.verdicts("c:blue") == []
+    page.reload()
+    assert page.get_by_label("Reviewer").input_value() == "Ada"
+
+
+def test_wrong_ones_are_marked_by_clicks_and_by_dragging(tab, index):
+    page = tab.open("#/review/grid/c%3Ayellow", ".judge")
+    page.locator(".judge").nth(0).click()
+    expect(page.locator(".judge.n")).to_have_count(1)
+    page.locator(".judge").nth(0).click()
+    expect(page.locator(".judge.n")).to_have_count(0)
+    boxes = [page.locator(".judge").nth(place).bounding_box() for place in (1, 3)]
+    centre = [(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2) for box in boxes]
+    page.mouse.move(*centre[0])
+    page.mouse.down()
+    page.mouse.move(*centre[1], steps=12)
+    page.mouse.up()
+    expect(page.locator(".judge.n")).to_have_count(3)
+    page.get_by_role("button", name="Take the page").click()
+    expect(page.get_by_role("heading", name="All of its labels are judged")).to_be_visible()
+    assert sum(verdict.verdict == "n" for verdict in index.verdicts("c:yellow")) == 3
+
+
+def test_one_by_one_with_the_mention_marked_and_an_entity_instead(tab, index):
+    page = tab.open("#/review/single/c%3Awhite", ".question")
+    expect(page.locator(".question")).to_have_text("Does it show white?")
+    expect(page.locator(".caption mark")).to_have_text("white")
+    assert "%" not in page.locator("main").inner_text()  # nothing of the probability before the verdict
+    page.keyboard.press("y")
+    expect(page.locator("[data-last]")).to_contain_text("you said yes; the labels gave it")
+    page.keyboard.press("u")
+    expect(page.locator("[data-last]")).to_contain_text("unsure")
+    page.keyboard.press("i")
+    page.get_by_role("combobox", name="It is instead").press_sequentially("yel")
+    expect(page.get_by_role("option", name="yellow")).to_be_visible()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-last]")).to_contain_text("it is yellow")
+    latest = index.verdicts("c:white")
+    assert [(verdict.verdict, verdict.instead) for verdict in latest] == [("n", "c:yellow"), ("u", ""), ("y", "")]
+    page.keyboard.press("z")
+    expect(page.locator("[data-last]")).to_contain_text("unsure")
+    page.wait_for_selector(".single .chips kbd")
+    page.locator(".single .chips button", has_text="grey").click()
+    expect(page.locator("[data-last]")).to_contain_text("it is grey")
+    assert index.verdicts("c:white")[0].instead == "c:grey"
+    expect(page.locator(".evidence img").first).to_be_visible()
+
+
+def test_two_reviewers_at_once(new_tab, index):
+    first, second = new_tab(), new_tab()
+    for tab, name in ((first, "Ada"), (second, "Ben")):
+        tab.open("#/review/single/c%3Agreen", ".question").get_by_label("Reviewer").fill(name)
+        tab.page.get_by_label("Reviewer").press("Tab")
+    for _ in range(2):
+        for tab in (first, second):
+            tab.page.keyboard.press("y")
+            tab.page.wait_for_timeout(100)
+    expect(second.page.locator("[data-last]")).to_contain_text("2 labels judged")
+    expect(first.page.locator("[data-last]")).to_contain_text("2 labels judged")
+    assert [verdict.who for verdict in index.verdicts("c:green")].count("Ada") == 2
+    assert [verdict.who for verdict in index.verdicts("c:green")].count("Ben") == 2
+
+
+def test_the_entrance_leads_to_both_ways(tab):
+    page = tab.open("#/review")
+    page.get_by_role("link", name="Judge what tells most").click()
+    page.wait_for_url("**/#/review/single")
+    expect(page.locator(".question")).to_be_visible()
+    page.get_by_role("link", name="Other entities").click()
+    page.get_by_role("link", name="grey").click()
+    page.wait_for_url("**/#/review/grid/c%3Agrey")
+    expect(page.locator(".judge")).to_have_count(EACH)
+    with page.expect_download() as download:
+        tab.open("#/review").get_by_role("link", name="Verdicts as Parquet").click()
+    assert download.value.suggested_filename == "verdicts.parquet"
+
+
+def test_mentions_are_marked_where_the_label_job_read_them(tab):
+    text = "😀 the Kite over a kite"
+    row = image_row(1, text, [{"entity": "e:bird", "name": "kite (bird)", "probability": 0.9, "accepted": True}])
+    bird = {"id": "e:bird", "name": "kite (bird)", "description": "", "types": [], "popularity": 1.0, "aliases": [],
+            "images": 1, "named": 1}
+    judged = {"mention": 1, "prior": 0.5, "link_score": 0.5, "image_score": 0.5, "probability": 0.9, "reason": ""}
+    page = tab.page
+    page.route("**/api/review?**", lambda route: route.fulfill(json=[
+        {"image": row, "entity": bird, "probability": 0.9, "accepted": True, "verdict": ""}]))
+    page.route("**/api/images/1/reading", lambda route: route.fulfill(json={
+        "text": text, "status": "labelled", "mentions": [{"start": 6, "end": 10}, {"start": 18, "end": 22}],
+        "candidates": [{"entity": "e:bird", "name": "kite (bird)", "accepted": True, **judged},
+                       {"entity": "e:toy", "name": "kite (toy)", "accepted": False, **judged}]}))
+    tab.open("#/review/single/e%3Abird", "mark.meant")
+    assert page.locator(".caption mark.other").all_text_contents() == ["Kite"]
+    assert page.locator(".caption mark.meant").all_text_contents() == ["kite"]
+    assert page.locator(".caption").text_content() == text
+    expect(page.locator(".single .chips button").first).to_have_text("1 kite (toy)")

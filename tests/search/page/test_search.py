@@ -1,0 +1,175 @@
+"""Search by text, entity, image and region; refining; the end of what is expected to be right."""
+
+import re
+
+import pytest
+from page_world import FakeSearch, png
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.slow
+
+
+def tiles(page):
+    return page.locator(".tile-slot .tile-text")
+
+
+def settled(page):
+    page.wait_for_selector("section:not(.replaced) .tile-text")
+
+
+def test_text_goes_into_the_address_and_comes_back_from_it(tab, whole):
+    page = tab.open()
+    expect(page.locator(".count")).to_contain_text(whole)
+    page.get_by_role("combobox", name="Search images").fill("blue")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/#/search?text=blue")
+    expect(tiles(page).first).to_contain_text("blue")
+    tab.open("#/search?text=green")
+    expect(tiles(page).first).to_contain_text("green")
+    assert page.get_by_role("combobox", name="Search images").input_value() == "green"
+    page.locator(".brand").click()
+    expect(page.locator(".hint")).to_be_visible()
+    page.go_back()
+    expect(tiles(page).first).to_contain_text("green")
+
+
+def test_entities_are_completed_by_an_alias_and_chosen_by_keys(tab):
+    page = tab.open()
+    box = page.get_by_role("combobox", name="Search images")
+    box.press_sequentially("crim")
+    option = page.get_by_role("option", name=re.compile("^red"))
+    expect(option).to_be_visible()
+    box.press("ArrowDown")
+    assert box.get_attribute("aria-activedescendant") == option.get_attribute("id")
+    box.press("Enter")
+    page.wait_for_url("**/#/search?entity=c%3Ared")
+    expect(page.locator(".chip.entity")).to_contain_text("red")
+    expect(tiles(page).first).to_contain_text("red")
+    page.get_by_role("button", name="Remove red").click()
+    expect(page.locator(".query-chips")).to_have_count(0)
+
+
+def test_an_image_is_chosen_dropped_and_pasted(tab):
+    page = tab.open()
+    page.locator("input[type=file]").set_input_files({"name": "x.png", "mimeType": "image/png", "buffer": png()})
+    page.wait_for_url("**upload=**")
+    expect(page.locator(".chip.example")).to_have_count(1)
+    expect(tiles(page).first).to_contain_text("red")
+    for kind, name, target in (("DragEvent", "drop", "dataTransfer"), ("ClipboardEvent", "paste", "clipboardData")):
+        tab.open()
+        page.evaluate("""async ([bytes, kind, name, target]) => {
+            const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(bytes)], "y.png", { type: "image/png" }));
+            const event = { [target]: data, bubbles: true, cancelable: true };
+            document.body.dispatchEvent(new globalThis[kind](name, event));
+        }""", [list(png((40, 60, 210))), kind, name, target])
+        page.wait_for_url("**upload=**")
+        expect(tiles(page).first).to_contain_text("blue")
+
+
+def test_a_region_is_dragged_and_searched_with(tab):
+    page = tab.open("#/search?show=1")
+    page.get_by_role("button", name="Select a region").click()
+    box = page.locator(".region-frame").bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.1, box["y"] + box["height"] * 0.2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.7, steps=4)
+    page.mouse.up()
+    page.get_by_role("button", name="Search with the region").click()
+    page.wait_for_url("**image=1**")
+    region = [float(part) for part in page.evaluate(
+        "new URLSearchParams(location.hash.split('?')[1]).get('image')").split("@")[1].split(",")]
+    assert region == pytest.approx([0.1, 0.2, 0.6, 0.7], abs=0.02)
+    expect(page.locator("dialog")).to_have_count(0)
+    expect(tiles(page).first).to_contain_text("red")
+
+
+def test_a_region_is_moved_and_sized_by_keys(tab):
+    page = tab.open("#/search?image=1&text=red")
+    page.get_by_role("button", name="image 1: select a region or recognise").click()
+    region = page.locator(".region")
+    region.focus()
+    for key in ("ArrowLeft", "ArrowUp", "Shift+ArrowRight", "Shift+ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    page.wait_for_url("**%400.23%2C0.23%2C0.75%2C0.75**")
+    expect(page.locator(".region-mark")).to_be_visible()
+
+
+def test_thumbs_refine_at_once_and_keep_the_focus(tab):
+    page = tab.open("#/search")
+    settled(page)
+    blue = page.locator(".tile-slot", has_text="a blue square").first
+    blue.get_by_role("button", name="More like this").click()
+    page.wait_for_url("**more=**")
+    expect(page.locator(".chip.right")).to_contain_text("1 image more like this")
+    expect(tiles(page).first).to_contain_text("blue")
+    settled(page)
+    page.locator(".tile-open").first.focus()
+    page.keyboard.press("-")
+    page.wait_for_url("**less=**")
+    expect(page.locator(".chip.wrong")).to_be_visible()
+    settled(page)
+    assert page.evaluate("document.activeElement.className") == "tile-open"
+
+
+def test_filters_narrow_by_date_column_and_entity(tab):
+    page = tab.open()
+    page.get_by_role("button", name="Filters").click()
+    page.get_by_label("To day").fill("2024-05-02")
+    page.get_by_label("To day").press("Enter")
+    page.wait_for_url("**f.until=2024-05-02")
+    expect(page.locator(".count")).to_contain_text("12 images")
+    page.get_by_label("album").fill("first")
+    page.get_by_label("album").press("Enter")
+    expect(page.locator(".count")).to_contain_text("6 images")
+    page.locator(".facets button", has_text="green").click()
+    expect(page.locator(".count")).to_contain_text("1 image")
+    page.get_by_role("button", name="Remove the filter").click()
+    expect(page.locator(".count")).to_contain_text("6 images")
+    page.get_by_label("album").fill("third")
+    page.get_by_label("album").press("Enter")
+    expect(page.get_by_role("heading", name="Nothing was found")).to_be_visible()
+
+
+def test_an_image_is_recognised_with_evidence(tab):
+    page = tab.open("#/search?show=1")
+    page.get_by_role("button", name="Recognise").click()
+    expect(page.locator(".recognition li").first).to_contain_text("red")
+    assert page.locator(".recognition li").first.locator(".evidence img").count() > 1
+    page.get_by_role("link", name="red").first.click()
+    page.wait_for_url("**/#/entity/c%3Ared")
+
+
+def test_looking_closely_and_back_by_escape(tab):
+    page = tab.open("#/search?show=1")
+    page.get_by_role("button", name="Look closely").click()
+    expect(page.locator(".pswp--open")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator(".pswp")).to_have_count(0)
+    expect(page.locator("dialog[open]")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog")).to_have_count(0)
+    assert "show" not in page.url
+
+
+def test_the_bar_lies_at_the_end_of_what_is_expected_right(tab):
+    FakeSearch(total=500, right=20).on(tab.page)
+    page = tab.open("#/search?text=x")
+    expect(page.locator(".bar-line")).to_contain_text("End of what is expected to be 90 % right. About 13 of 14 images")
+    page.locator(".grid-bar").scroll_into_view_if_needed()
+    bar, first = page.locator(".grid-bar").bounding_box(), page.locator(".tile.beyond").first.bounding_box()
+    assert bar["y"] < first["y"]
+    assert page.locator('[data-place="13"] .beyond').count() == 0
+    assert page.locator('[data-place="14"] .beyond').count() == 1
+    page.mouse.wheel(0, -2000)
+    page.get_by_role("radio", name="50 %").check(force=True)
+    page.wait_for_url("**level=0.5")
+    expect(page.locator(".count")).to_contain_text("about 11 of the first 22 right")
+    assert page.locator(".tile-slot").first.locator(".probability .figure").text_content() == "99 %"
+
+
+def test_a_query_whose_results_are_all_unlikely_says_so(tab):
+    FakeSearch(total=300, right=0, note="No image of the index is likely to show this.").on(tab.page)
+    page = tab.open("#/search?text=unicorn")
+    expect(page.locator(".note")).to_contain_text("No image of the index is likely")
+    expect(page.locator(".bar-line")).to_contain_text("No run of results is expected to be 90 % right")
