@@ -46,7 +46,8 @@ def asked(index: Index, kb: openmofi.KnowledgeBase, truth: dict[tuple[str, str],
     first: dict[str, int] = {}
     for hit in index.search(Query(limit=100_000, fold=False)).hits:
         first.setdefault(truth.get((hit.image.shard, hit.image.key), ""), hit.image.id)
-    return {entity: Query((Example(first[entity]),), limit=SHOWN + 1, fold=False) for entity in entities}
+    return {entity: Query((Example(first[entity]),), limit=SHOWN + 1, fold=False)
+            for entity in entities if entity in first}
 
 
 def measured(index: Index, truth: dict[tuple[str, str], str], queries: dict[str, Query]) -> dict[str, object]:

@@ -2,9 +2,10 @@
 
 An index of labels knows, by the label job's calibrated probabilities, what many of its images show; decoys made these
 (`openmofi.labeling.calibrate`). So the index asks itself: entities that its labels name are queries, whose results are
-right with the probability that the label job gives. Neighbours of these that no text names are decoy queries: nothing
-that they find is right. What an image is not known to show counts for nothing: a result has the weight Σ_e P(e | i) of
-all that is known of its image, and is right with P(q | i) of that.
+right with the probability that the label job gives. About as many are decoy queries, to which it has no answer, so that
+nothing that they find is right: texts of near entities that no text names, and images without all others that may show
+the same. What an image is not known to show counts for nothing: a result has the weight Σ_e P(e | i) of all that is
+known of its image, and is right with P(q | i) of that.
 
 A logistic regression over a result's features (`features.py`) orders results; monotone regression of its score makes
 probabilities. There is a curve for queries by text and one for queries by image, since a cosine means other things.
@@ -50,11 +51,13 @@ class Known:
 
     Attributes:
         judged: position → entity number → probability.
+        images: entity number → positions of the images that may show it.
         mass: (n,) how much is known of the image, 0..1.
         below: entity number → numbers of itself and of what is below it, where there is something.
     """
 
     judged: dict[int, dict[int, float]]
+    images: dict[int, list[int]]
     mass: Doubles
     below: dict[int, frozenset[int]]
 
@@ -69,14 +72,22 @@ class Known:
             if position >= 0 and entity in numbers:
                 judged.setdefault(position, {})[numbers[entity]] = probability
         mass = np.zeros(len(state.images))
+        images: dict[int, list[int]] = {}
         for position, entities in judged.items():
             mass[position] = min(sum(entities.values()), 1.0)
+            for entity in entities:
+                images.setdefault(entity, []).append(position)
         above = connection.execute("SELECT above, entity FROM supertypes").fetchall()
         children: dict[int, set[int]] = {}
         for parent, child in above:
             if parent in numbers and child in numbers:
                 children.setdefault(numbers[parent], set()).add(numbers[child])
-        return cls(judged, mass, {parent: _descendants(parent, children) for parent in children})
+        return cls(judged, images, mass, {parent: _descendants(parent, children) for parent in children})
+
+    def showing(self, entity: int) -> list[int]:
+        """Positions of the images that may show the entity."""
+        return [position for each in self.below.get(entity, frozenset((entity,)))
+                for position in self.images.get(each, ())]
 
     def right(self, entity: int, positions: Ints) -> tuple[Doubles, Doubles]:
         """(n,) probability that these images show the entity, given what is known of them, and (n,) weights."""
@@ -127,9 +138,9 @@ def fit_ending(state: State, connection: sqlite3.Connection, encoder: Encoder, s
         decoys = ~np.isin(entities, named)
         text = _curve(_asked(state, known, around, entities, vectors, np.full(len(entities), -1), decoys))
     if len(named):
-        entities, positions = _image_queries(known, draw)
-        image = _curve(_asked(state, known, around, entities, state.exact.rows(positions), positions,
-                              np.zeros(len(entities), bool)))
+        entities, positions = (np.tile(each, 2) for each in _image_queries(known, draw))
+        decoys = np.arange(len(entities)) >= len(entities) // 2
+        image = _curve(_asked(state, known, around, entities, state.exact.rows(positions), positions, decoys))
         if len(state.entities):
             entity = _curve(_recognised(state, known, around, draw))
     return Ending(text, image, entity, ending.background, ending.reference, ending.scale)
@@ -163,12 +174,14 @@ def _image_queries(known: Known, draw: np.random.Generator) -> tuple[Ints, Ints]
 
 def _asked(state: State, known: Known, around: Surroundings, entities: Ints, vectors: Array, itself: Ints,
            decoys: NDArray[np.bool_]) -> Rows:
-    """The best results of queries; of an image without itself. Whatever a decoy finds is known to be wrong."""
+    """The best results of queries; of an image without itself. A decoy does not find what may be right."""
     parts: list[tuple[Doubles, Doubles, Doubles]] = []
     for start in range(0, len(entities), _TOGETHER):
         queries = vectors[start:start + _TOGETHER]
         scores = state.exact.scores(queries)
         scores[:, ~state.alive] = -np.inf
+        for place in np.flatnonzero(decoys[start:start + _TOGETHER]).tolist():
+            scores[place, known.showing(int(entities[start + place]))] = -np.inf
         cosines, positions = best(scores, min(_RESULTS + 1, scores.shape[1]))
         for place, query in enumerate(queries):
             kept = np.isfinite(cosines[place]) & (positions[place] != itself[start + place])
