@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def build_index(images: Pairs, *, encoder: EncoderLike, out: Folder, kb: KnowledgeBase | Folder | None = None,
-                entities: Literal["auto", "judged", "all"] = "auto", relations: Folder | None = None,
+                entities: Literal["auto", "judged", "all"] = "auto",
                 template: str = "{name}: {description}", dtype: Literal["float16", "float32"] = "float16",
                 text_column: str | Sequence[str] = "", image_column: str | Sequence[str] = "",
                 key_column: str | Sequence[str] = "", image_root: Folder = "", device: str = "auto",
@@ -33,7 +33,6 @@ def build_index(images: Pairs, *, encoder: EncoderLike, out: Folder, kb: Knowled
         out: the index's folder, on a local disk.
         kb: names, descriptions, types and aliases of entities; that of the labels where not given.
         entities: which of them the index knows: `judged` by the label job, `all`, or `auto`: all up to 50,000.
-        relations: Parquet table `head`, `relation`, `tail`, whose hypernyms say what is a subtype of what.
         template: entity text for the encoder.
         dtype: of the vectors on disk.
         text_column, image_column, key_column, image_root: of tables, see `openmofi.label`.
@@ -55,7 +54,7 @@ def build_index(images: Pairs, *, encoder: EncoderLike, out: Folder, kb: Knowled
     inputs = [str(each) for each in ([images] if isinstance(images, str | Path) else images)]
     with shown_progress(progress) as shown:
         changes = build(inputs, opened, out, kb=kb_of(kb, shown) if kb else None, entities=entities,
-                        relations=relations, template=template, dtype=dtype, read=read, progress=shown)
+                        template=template, dtype=dtype, read=read, progress=shown)
     index = Index.open(out, opened)
     index.changes = changes
     return index

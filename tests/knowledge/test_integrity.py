@@ -16,7 +16,8 @@ from kb_tables import ENTITY_IDS, write_source
 
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.knowledge import KnowledgeBase, build_table, integrity, verify
+from openmofi.knowledge import KnowledgeBase, arrays, build_table, integrity, verify
+from openmofi.knowledge.relations import FILES as RELATIONS
 from openmofi.knowledge.store import FILES as ALWAYS
 from openmofi.schema import ENTITIES
 from openmofi.storage import write_arrow
@@ -24,7 +25,7 @@ from terminal import openmofi, sentence
 
 from ..storage.mounts import read_only, small_disk
 
-FILES = (*ALWAYS, "ids.marisa")
+FILES = (*ALWAYS, "ids.marisa", *RELATIONS)
 MAPPED_SAFELY = [name for name in FILES if not name.endswith(".marisa")]
 """What earlier versions' bases can be checked for: a damaged trie has no ranges to check."""
 
@@ -45,7 +46,8 @@ def answers(folder: Path) -> tuple:
     names = ("crane", "hot dog", "stork", "steel", "unheard of")
     return ([(kb.ids(kb.candidates(name).rows), kb.candidates(name).priors.tolist(), kb.link_probability(name))
              for name in names], [kb.entity(row) for row in range(len(kb))], kb.rows(ENTITY_IDS).tolist(),
-            kb.vectors(range(len(kb))).tolist())
+            kb.vectors(range(len(kb))).tolist(),
+            [(kb.relations(entity), kb.ancestors(entity), kb.subtypes(entity)) for entity in ENTITY_IDS])
 
 
 def damaged(content: bytes, draw: random.Random) -> bytes:
@@ -136,7 +138,10 @@ def set_value(path: Path, index: int, value: float) -> None:
     ("id_rows.npy", 2, 1 << 20, "beyond 0 to 6"), ("candidates/commonness.npy", 1, np.nan, "beyond 0 to"),
     ("candidates/link_probability.npy", 1, 1.5, "beyond 0 to"), ("vectors.npy", 3, np.inf, "beyond -1.001 to"),
     ("candidates/offsets.npy", 1, 5, "does not fit"), ("candidates/offsets.npy", 0, 1, "does not fit"),
-    ("candidates/offsets.npy", 1, 1 << 40, "beyond 0 to"), ("candidates/offsets.npy", 1, -3, "beyond 0 to")])
+    ("candidates/offsets.npy", 1, 1 << 40, "beyond 0 to"), ("candidates/offsets.npy", 1, -3, "beyond 0 to"),
+    ("relations/tails.npy", 0, len(ENTITY_IDS), "beyond 0 to 6"), ("relations/kinds.npy", 0, 2, "beyond 0 to 1"),
+    ("relations/below.npy", 0, -1, "beyond 0 to 6"), ("relations/offsets.npy", 1, 4, "does not fit"),
+    ("relations/below_offsets.npy", 1, 3, "does not fit")])
 def test_values_out_of_range_are_refused_where_there_are_no_digests(folder, name, index, value, says):
     set_value(without_digests(folder) / name, index, value)
     with pytest.raises(OpenMofiError, match=f"{Path(name).name} .*{says}"):
@@ -144,9 +149,9 @@ def test_values_out_of_range_are_refused_where_there_are_no_digests(folder, name
 
 
 def test_an_array_of_another_type_or_shape_is_refused(folder):
-    assert "should hold int32 of shape" in integrity.outside(np.zeros(3, np.int64), np.int32, (3,), 0, 1)
-    assert "should hold int32 of shape" in integrity.outside(np.zeros((3, 1), np.int32), np.int32, (3,), 0, 1)
-    assert integrity.outside(np.ones((3, 2), np.int32), np.int32, (3, 2), 0, 1) == ""
+    assert "should hold int32 of shape" in arrays.outside(np.zeros(3, np.int64), np.int32, (3,), 0, 1)
+    assert "should hold int32 of shape" in arrays.outside(np.zeros((3, 1), np.int32), np.int32, (3,), 0, 1)
+    assert arrays.outside(np.ones((3, 2), np.int32), np.int32, (3, 2), 0, 1) == ""
 
 
 def test_an_empty_value_of_an_entity_is_refused(folder):

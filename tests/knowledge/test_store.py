@@ -87,7 +87,9 @@ def test_an_unfinished_build_is_refused_and_goes_on(folder, tmp_path):
 
 
 FILES = ["entities.arrow", "ids.marisa", "id_rows.npy", "names.marisa", "candidates/offsets.npy",
-         "candidates/rows.npy", "candidates/commonness.npy", "candidates/link_probability.npy", "vectors.npy"]
+         "candidates/rows.npy", "candidates/commonness.npy", "candidates/link_probability.npy", "vectors.npy",
+         *(f"relations/{name}" for name in ("offsets.npy", "tails.npy", "kinds.npy", "names.arrow",
+                                            "below_offsets.npy", "below.npy"))]
 
 
 def test_the_manifest_lists_every_file(folder):

@@ -12,6 +12,7 @@ from search_world import COLOURS, ColourEncoder, colour_encoder, coloured, write
 from openmofi.errors import OpenMofiError, UnknownEntityError, UsageError
 from openmofi.search import Example, Filters, Index, Query, Region, build
 from openmofi.search.rank.ranking import fused
+from small_world import write_kb_source
 
 
 def _colours(results, count=5):
@@ -103,12 +104,13 @@ def test_labels_filter_with_subtypes(small_world, labelled, small_encoder, tmp_p
     from openmofi.schema import RELATIONS
     from openmofi.storage import write_table
 
-    write_table(tmp_path / "relations.parquet", pa.Table.from_pylist(
+    source = write_kb_source(tmp_path / "source")
+    write_table(source / "relations.parquet", pa.Table.from_pylist(
         [{"head": "e:sun", "relation": "hypernym", "tail": "e:moon"},
          {"head": "e:moon", "relation": "hypernym", "tail": "e:sun"},
          {"head": "e:tent", "relation": "near", "tail": "e:moon"}], RELATIONS))
     index = openmofi.build_index(labelled, encoder=small_encoder, out=tmp_path / "index",
-                                 relations=tmp_path / "relations.parquet")
+                                 kb=openmofi.build_kb("table", source, tmp_path / "kb"))
     results = index.search(Query(filters=Filters(entity="e:moon"), limit=500, fold=False))
     labels = [{label.entity for label in hit.image.labels if label.accepted} for hit in results.hits]
     assert labels

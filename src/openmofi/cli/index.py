@@ -36,8 +36,6 @@ def build(
     kb: _Kb = None,
     entities: Annotated[str, typer.Option(
         help="Which the index knows: judged by the label job, all of the knowledge base, or auto.")] = "auto",
-    relations: Annotated[Path | None, typer.Option(
-        parser=input_path, metavar="TABLE", help="relations.parquet, whose hypernyms say what is a subtype.")] = None,
     template: Annotated[str, typer.Option(help="Entity text for the encoder.")] = "{name}: {description}",
     dtype: Annotated[str, typer.Option(help="Of the vectors on disk: float16 or float32.")] = "float16",
     text_column: Annotated[list[str] | None, typer.Option(help="Of tables, see openmofi label --help.")] = None,
@@ -53,7 +51,7 @@ def build(
 
     with_index = build_index(
         images, encoder=encoder, out=out, kb=kb, entities=cast(Literal["auto", "judged", "all"], entities),
-        relations=relations, template=template, dtype=cast(Literal["float16", "float32"], dtype),
+        template=template, dtype=cast(Literal["float16", "float32"], dtype),
         text_column=text_column or "", image_column=image_column or "", key_column=key_column or "",
         image_root=image_root, device=device, precision=precision, progress=not as_json)
     _print_changes(with_index.changes, out, as_json)

@@ -52,7 +52,9 @@ def anchors(
 
 @app.command()
 def info(kb: _KB, as_json: _JSON = False) -> None:
-    """Show what a knowledge base holds and what made it: counts, commonest types, sizes of files, sources of priors."""
+    """Show what a knowledge base holds and what made it: counts, commonest types, classes with all that belongs to
+    them, sizes of files, sources of priors.
+    """
     from openmofi.knowledge import KnowledgeBase
     from openmofi.knowledge.lookup import type_counts
     from openmofi.progress import shown_progress
@@ -61,8 +63,11 @@ def info(kb: _KB, as_json: _JSON = False) -> None:
         opened = KnowledgeBase.open(kb, progress=progress)
     manifest = opened.manifest
     types = dict(islice(type_counts(opened.entities).items(), _TYPES))
-    facts = {**manifest.counts, "types": types, "builder": manifest.settings["builder"], "dim": opened.dim,
-             "fingerprint": manifest.fingerprint, "inputs": manifest.inputs}
+    relations = opened.beside.relations
+    classes = {f"{opened.ids([row])[0]} {opened.entity(row).name}": members
+               for row, members in (relations.largest(_TYPES) if relations else {}).items()}
+    facts = {**manifest.counts, "types": types, "classes": classes, "builder": manifest.settings["builder"],
+             "dim": opened.dim, "fingerprint": manifest.fingerprint, "inputs": manifest.inputs}
     if not as_json:
         facts["sizes"] = {name: f"{size / 2**20:,.1f} MiB" for name, size in manifest.counts["files"].items()}
     print_manifest_facts(facts, as_json)
@@ -210,16 +215,14 @@ def export(
     restart: Restart = False,
     as_json: _JSON = False,
 ) -> None:
-    """Write a knowledge base as the Parquet tables that 'kb build table' takes; it keeps no relations."""
+    """Write a knowledge base as the Parquet tables that 'kb build table' takes."""
     import openmofi
-    from openmofi.knowledge.upkeep.export import WITHOUT_RELATIONS
 
     counts = openmofi.export_kb(kb, out, restart=restart).counts
     print_manifest_facts(counts, as_json)
     if not as_json:
-        typer.echo(f"\n{WITHOUT_RELATIONS}")
         most = max(counts["most_candidates"], 30)
-        typer.echo(f"To build it again: openmofi kb build table {out} --candidates {most} -o KB")
+        typer.echo(f"\nTo build it again: openmofi kb build table {out} --candidates {most} -o KB")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Arrays and tries of a base's folder: written atomically, arrays a block at a time; mapped."""
+"""Arrays and tries of a base's folder: written atomically, arrays a block at a time; mapped; checked."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from openmofi.storage import atomic_path
+
+_ELEMENTS = 1 << 22
 
 Append = Callable[[NDArray[Any]], None]
 
@@ -51,3 +53,27 @@ def save_trie(path: Path, trie: marisa_trie.Trie) -> None:
             trie.save(str(temporary))
         except RuntimeError as error:  # marisa's way to say that a write came out short
             raise OSError(str(error)) from error
+
+
+def outside(array: NDArray[Any], kind: Any, shape: tuple[int, ...], low: float, high: float) -> str:
+    """What is wrong with an array that should have this type and shape and values of `low` to `high`; else `""`.
+
+    It is read in blocks, so that a mapped array of any size needs little memory.
+    """
+    if array.dtype != kind or array.shape != shape:
+        return f"holds {array.dtype} of shape {array.shape} and should hold {np.dtype(kind)} of shape {shape}"
+    rows = max(_ELEMENTS // max(int(np.prod(shape[1:])), 1), 1)
+    for start in range(0, len(array), rows):
+        block = array[start:start + rows]
+        if not ((block >= low) & (block <= high)).all():  # a NaN is neither
+            return f"holds values beyond {low:g} to {high:g}"
+    return ""
+
+
+def bad_offsets(offsets: NDArray[Any], size: int, last: int) -> str:
+    """What is wrong with offsets of lists, `size` + 1 that rise from 0 to `last`; else `""`."""
+    if problem := outside(offsets, np.int64, (size + 1,), 0, last):
+        return problem
+    rising = all((offsets[start + 1:start + _ELEMENTS + 1] >= offsets[start:start + _ELEMENTS][:size - start]).all()
+                 for start in range(0, size, _ELEMENTS))
+    return "" if rising and offsets[0] == 0 and offsets[-1] == last else "does not fit the lists"

@@ -1,4 +1,4 @@
-"""What may lie beside a knowledge base's arrays: details of entities, ids elsewhere, ids that are gone."""
+"""What may lie beside a knowledge base's arrays: relations, details of entities, ids elsewhere, ids that are gone."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
+from openmofi.knowledge import relations
+from openmofi.knowledge.relations import Relations
 from openmofi.storage import write_arrow
 from openmofi.storage.blocks import table_blocks
 
 DETAILS_FILE, EXTERNAL_IDS_FILE, REDIRECTS_FILE = "details.arrow", "external_ids.parquet", "redirects.arrow"
-FILES = (DETAILS_FILE, EXTERNAL_IDS_FILE, REDIRECTS_FILE)
+FILES = (DETAILS_FILE, EXTERNAL_IDS_FILE, REDIRECTS_FILE, *relations.FILES)
 """Files that a base may have beside those that all have."""
 
 DETAILS = pa.schema([("image", pa.string()), ("prior", pa.string())])
@@ -36,20 +40,23 @@ class Beside:
         folder: of the base.
         details: `DETAILS`, or `None`.
         redirects: `REDIRECTS`, or `None`.
+        relations: see there, or `None`.
     """
 
     folder: Path
     details: pa.Table | None
     redirects: pa.Table | None
+    relations: Relations | None
 
     @classmethod
     def of(cls, folder: Path) -> Beside:
         """Map the files that a folder has.
 
         Raises:
-            ValueError: one of them has other columns.
+            ValueError: one of them is not what was written.
         """
-        return cls(folder, _mapped(folder / DETAILS_FILE, DETAILS), _mapped(folder / REDIRECTS_FILE, REDIRECTS))
+        return cls(folder, _mapped(folder / DETAILS_FILE, DETAILS), _mapped(folder / REDIRECTS_FILE, REDIRECTS),
+                   Relations.of(folder))
 
     def details_of(self, row: int) -> Mapping[str, Any]:
         """`image` and `prior` of an entity, where the base has them."""
@@ -78,15 +85,15 @@ class Beside:
         now = [each if known(each) else self.into(each) or each for each in encoded.dictionary.to_pylist()]
         return pa.array(now, pa.string()).take(encoded.indices)
 
-    def write_slice(self, folder: Path, ids: pa.StringArray, rows: pa.Array) -> dict[str, int]:
+    def write_slice(self, folder: Path, ids: pa.StringArray, rows: NDArray[np.int64]) -> dict[str, int]:
         """Write what lies beside the base into the folder of a slice; file → bytes.
 
         Args:
             folder: of the slice.
-            ids, rows: of the entities that stay.
+            ids, rows: of the entities that stay, by ascending row.
         """
         if self.details is not None:
-            write_arrow(folder / DETAILS_FILE, self.details.take(rows))
+            write_arrow(folder / DETAILS_FILE, self.details.take(pa.array(rows)))
         if self.redirects is not None:
             write_arrow(folder / REDIRECTS_FILE, self.redirects.filter(
                 pc.is_in(self.redirects.column("into"), value_set=ids)))
@@ -94,6 +101,8 @@ class Beside:
             with table_blocks(folder / EXTERNAL_IDS_FILE, EXTERNAL_IDS) as add:
                 for table in self.external_ids():
                     add(table.filter(pc.is_in(table.column("id"), value_set=ids)))
+        if self.relations is not None:
+            self.relations.write_slice(folder, rows)
         return sizes(folder)
 
     def external_ids(self) -> Iterator[pa.Table]:
@@ -108,7 +117,7 @@ class Beside:
         problems = {}
         if self.details is not None and len(self.details) != size:
             problems[DETAILS_FILE] = f"has {len(self.details):,} rows for {size:,} entities"
-        return problems
+        return problems | ({} if self.relations is None else self.relations.wrong_contents(size))
 
 
 def sizes(folder: Path) -> dict[str, int]:

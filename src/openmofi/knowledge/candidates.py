@@ -27,6 +27,22 @@ LISTS = pa.schema([("key", pa.string()), ("link_probability", pa.float32()), ("r
 """lists: a key with its candidates, by falling commonness, then by row; ascending by key."""
 
 
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What a name may mean.
+
+    Attributes:
+        rows: int32 entity rows, by falling commonness.
+        priors: float32 commonness P(entity | name); sums to 1 unless the builder cut candidates.
+    """
+
+    rows: NDArray[np.int32]
+    priors: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
 @dataclass(frozen=True)
 class CandidateTable:
     """Names with their candidates; the key's id in `names` is its row.

@@ -1,4 +1,4 @@
-"""Whether a knowledge base is what was built: sizes and digests of its files, and the ranges of its arrays.
+"""Whether a knowledge base is what was built: sizes and digests of its files, and what is in them.
 
 What is mapped is trusted later on: an entity row out of range or a damaged trie would link otherwise, or end the
 process. So digests are compared before anything is mapped, once per change of a file (`storage.digests`).
@@ -12,9 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
@@ -28,7 +26,6 @@ from openmofi.storage.manifest import MANIFEST
 _log = logging.getLogger(__name__)
 _DIGESTS = "digests"
 _SHOWN_AFTER = 2.0
-_ELEMENTS = 1 << 22
 UNIT = 1.0 + 1e-3
 """The greatest probability, or coordinate of a vector of length 1, as rounded."""
 _HINT = "The knowledge base is damaged: build it again."
@@ -155,30 +152,6 @@ def require_whole(folder: Path, problems: Mapping[str, str]) -> None:
 def stamp_of(folder: Path, manifest: Manifest, files: Mapping[str, int]) -> str:
     """See `file_stamp`."""
     return file_stamp(folder, files, manifest.counts.get(_DIGESTS))
-
-
-def outside(array: NDArray[Any], kind: Any, shape: tuple[int, ...], low: float, high: float) -> str:
-    """What is wrong with an array that should have this type and shape and values of `low` to `high`; else `""`.
-
-    It is read in blocks, so that a mapped array of any size needs little memory.
-    """
-    if array.dtype != kind or array.shape != shape:
-        return f"holds {array.dtype} of shape {array.shape} and should hold {np.dtype(kind)} of shape {shape}"
-    rows = max(_ELEMENTS // max(int(np.prod(shape[1:])), 1), 1)
-    for start in range(0, len(array), rows):
-        block = array[start:start + rows]
-        if not ((block >= low) & (block <= high)).all():  # a NaN is neither
-            return f"holds values beyond {low:g} to {high:g}"
-    return ""
-
-
-def bad_offsets(offsets: NDArray[Any], names: int, last: int) -> str:
-    """What is wrong with offsets of candidate lists, `names` + 1 that rise from 0 to `last`; else `""`."""
-    if problem := outside(offsets, np.int64, (names + 1,), 0, last):
-        return problem
-    rising = all((offsets[start + 1:start + _ELEMENTS + 1] >= offsets[start:start + _ELEMENTS][:names - start]).all()
-                 for start in range(0, names, _ELEMENTS))
-    return "" if rising and offsets[0] == 0 and offsets[-1] == last else "does not fit the lists of candidates"
 
 
 def bad_schema(entities: pa.Table) -> str:

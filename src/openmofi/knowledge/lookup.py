@@ -35,6 +35,19 @@ class Neighbour:
     cosine: float
 
 
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """What an entity is related to.
+
+    Attributes:
+        name: of the relation, such as `hypernym`.
+        entity: its tail.
+    """
+
+    name: str
+    entity: Entity
+
+
 def plain_candidate(entity: Entity, prior: float, details: Mapping[str, str]) -> dict[str, Any]:
     """A candidate of a name as plain data; `details` are those of `openmofi.knowledge.beside`, or empty."""
     known = {"prior_from": details["prior"], "image": entity.image} if details else {}

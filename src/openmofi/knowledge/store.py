@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,16 @@ from numpy.typing import ArrayLike, NDArray
 from openmofi.engine import Progress, Quiet
 from openmofi.errors import OpenMofiError, UnknownEntityError
 from openmofi.knowledge import identifiers, integrity
-from openmofi.knowledge.arrays import mapped
+from openmofi.knowledge.arrays import bad_offsets, mapped, outside
 from openmofi.knowledge.beside import Beside
-from openmofi.knowledge.candidates import CandidateTable
-from openmofi.knowledge.lookup import Neighbour, names_of, nearest_rows, plain_candidate, spelt_alike
+from openmofi.knowledge.candidates import Candidates, CandidateTable
+from openmofi.knowledge.lookup import Neighbour, Relation, names_of, nearest_rows, plain_candidate, spelt_alike
 from openmofi.knowledge.names import normalise
 from openmofi.knowledge.rows import taken
 from openmofi.schema import Entity
 from openmofi.storage import Manifest, read_manifest
 from openmofi.storage.addresses import is_remote
-from openmofi.storage.digests import check_once, let_settle, note_checked
+from openmofi.storage.digests import check_once, let_settle
 
 KIND = "knowledge_base"
 ENTITIES_ARROW, NAMES_MARISA = "entities.arrow", "names.marisa"
@@ -37,7 +36,7 @@ IDS = (identifiers.NUMBERS, identifiers.TRIE)
 """Of these a base has one."""
 BATCH_ROWS = 1 << 16
 """Entities of a record batch, whose texts are 2 GiB at most; ten million entities are 153 of them."""
-_REBUILD = "Build it again, into a new folder: openmofi kb build table|wordnet|wikidata SOURCE -o FOLDER."
+REBUILD = "Build it again, into a new folder: openmofi kb build table|wordnet|wikidata SOURCE -o FOLDER."
 
 
 def file_sizes(folder: Path, ids: str) -> dict[str, int]:
@@ -47,22 +46,6 @@ def file_sizes(folder: Path, ids: str) -> dict[str, int]:
 
 _NO_ROWS = np.zeros(0, np.int32)
 _NO_PRIORS = np.zeros(0, np.float32)
-
-
-@dataclass(frozen=True, slots=True)
-class Candidates:
-    """What a name may mean.
-
-    Attributes:
-        rows: int32 entity rows, by falling commonness.
-        priors: float32 commonness P(entity | name); sums to 1 unless the builder cut candidates.
-    """
-
-    rows: NDArray[np.int32]
-    priors: NDArray[np.float32]
-
-    def __len__(self) -> int:
-        return len(self.rows)
 
 
 class KnowledgeBase:
@@ -79,7 +62,7 @@ class KnowledgeBase:
         manifest: how it was built.
         names: trie of keys (see `knowledge.names`); a key's id is its row in `link_probabilities`.
         link_probabilities: (names) float32.
-        beside: images, what priors are known by, and redirects, where the base has them.
+        beside: relations, images, what priors are known by, and redirects, where the base has them.
     """
 
     def __init__(self, path: Path, manifest: Manifest, stamp: str = "", address: str | Path = "") -> None:
@@ -122,7 +105,7 @@ class KnowledgeBase:
     @classmethod
     def _opened(cls, path: str | Path, progress: Progress, checked: str = "") -> KnowledgeBase:
         folder = integrity.mappable(path)
-        manifest = read_manifest(folder, KIND, outdated=_REBUILD)
+        manifest = read_manifest(folder, KIND, outdated=REBUILD)
         files = integrity.listed_files(folder, manifest, FILES, IDS)
         integrity.require_whole(folder, integrity.wrong_sizes(folder, files))
         stamp = integrity.stamp_of(folder, manifest, files)
@@ -145,7 +128,8 @@ class KnowledgeBase:
         size, names = len(self), len(self.names)
         return (len(self._ids.rows_of) == len(self._ids) == len(self._vectors) == size
                 and len(self.link_probabilities) == names == len(self._offsets) - 1
-                and len(self._rows) == len(self._commonness) == int(self._offsets[-1]))
+                and len(self._rows) == len(self._commonness) == int(self._offsets[-1])
+                and (self.beside.relations is None or self.beside.relations.fits(size)))
 
     def wrong_contents(self) -> dict[str, str]:
         """File → what cannot be in it, such as an entity row beyond the entities; all is read but the tries."""
@@ -157,10 +141,10 @@ class KnowledgeBase:
             LINK_PROBABILITY: (self.link_probabilities, np.float32, (names,), 0, integrity.UNIT),
             VECTORS: (self._vectors, np.float16, (size, self._vectors.shape[-1]), -integrity.UNIT, integrity.UNIT),
         }
-        problems = {name: integrity.outside(*array) for name, array in arrays.items()}
+        problems = {name: outside(*array) for name, array in arrays.items()}
         problems[ENTITIES_ARROW] = integrity.bad_entities(self._entities)
         problems[identifiers.NUMBERS] = self._ids.problem()
-        problems[OFFSETS] = integrity.bad_offsets(self._offsets, names, links)
+        problems[OFFSETS] = bad_offsets(self._offsets, names, links)
         problems |= self.beside.wrong_contents(size)
         return {name: problem for name, problem in problems.items() if problem}
 
@@ -313,6 +297,37 @@ class KnowledgeBase:
         """
         return names_of(self.table, self._known_row(entity_id))
 
+    def relations(self, entity_id: str) -> list[Relation]:
+        """What an entity is said to be related to, by name of the relation, then by row; empty without relations.
+
+        Raises:
+            UnknownEntityError: the identifier is unknown.
+        """
+        row, relations = self._known_row(entity_id), self.beside.relations
+        if relations is None:
+            return []
+        _, kinds, tails = relations.between(row, row + 1)
+        return [Relation(relations.names[kind], self.entity(tail))
+                for kind, tail in zip(kinds.tolist(), tails.tolist(), strict=True)]
+
+    def ancestors(self, entity_id: str) -> list[str]:
+        """Identifiers of the classes that an entity belongs to (`openmofi.knowledge.relations`), the nearest first.
+
+        Raises:
+            UnknownEntityError: the identifier is unknown.
+        """
+        row = self._known_row(entity_id)
+        return [] if self.beside.relations is None else self.ids(self.beside.relations.above(row))
+
+    def subtypes(self, entity_id: str) -> list[str]:
+        """Identifiers of what belongs to a class: its subclasses, the nearest first, then instances of it and of these.
+
+        Raises:
+            UnknownEntityError: the identifier is unknown.
+        """
+        row = self._known_row(entity_id)
+        return [] if self.beside.relations is None else self.ids(self.beside.relations.below_of(row))
+
     def neighbours(self, entity_id: str, limit: int = 10) -> list[Neighbour]:
         """The entities that are nearest in the graph, by the cosine of coherence vectors; empty without relations.
 
@@ -359,34 +374,6 @@ def _reopen(path: str | Path, fingerprint: str, checked: str) -> KnowledgeBase:
         raise OpenMofiError(f"The knowledge base {path} has changed since it was opened: its fingerprint is "
                             f"{kb.fingerprint}, not {fingerprint}.", "Start the command again.")
     return kb
-
-
-def verify(kb: str | Path, progress: Progress | None = None) -> dict[str, str]:
-    """Read all of a knowledge base, whether it was checked before or not.
-
-    Args:
-        kb: its folder.
-        progress: receives the check, where it takes more than two seconds.
-
-    Returns:
-        file → what is wrong with it, `""` for nothing.
-
-    Raises:
-        OpenMofiError: it is not a finished knowledge base, its manifest is damaged, or it has no digests, since an
-            earlier version built it.
-    """
-    folder = integrity.mappable(kb)
-    manifest = read_manifest(folder, KIND, outdated=_REBUILD)
-    files = integrity.listed_files(folder, manifest, FILES, IDS)
-    integrity.require_digests(folder, manifest)
-    problems = integrity.wrong_sizes(folder, files)
-    if not problems:
-        let_settle(folder, files)
-        stamp = integrity.stamp_of(folder, manifest, files)
-        problems = (integrity.wrong_digests(folder, manifest, files, progress or Quiet())
-                    or KnowledgeBase(folder, manifest).wrong_contents())
-        note_checked(stamp, passed=not problems)
-    return {name: problems.get(name, "") for name in files}
 
 
 def look_up(kb: str | Path, name: str, limit: int = 30, *, progress: Progress | None = None) -> dict[str, Any]:

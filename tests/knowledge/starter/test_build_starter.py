@@ -6,11 +6,10 @@ from typer.testing import CliRunner
 
 from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError
-from openmofi.knowledge import build_starter
+from openmofi.knowledge import Relation, build_starter
 from openmofi.knowledge.beside import REDIRECTS_FILE
 from openmofi.knowledge.starter import packages
-from openmofi.schema import RELATIONS
-from openmofi.storage import read_arrow, read_parquet
+from openmofi.storage import read_arrow
 
 
 @pytest.fixture(scope="module")
@@ -83,10 +82,9 @@ def test_types_are_wordnets_and_relations_lead_to_it(built):
     assert kb["enwiki:Michael_Jordan"].types == ("noun.person",)
     assert kb["Q1"].types == ("noun.group", "brand")
     assert kb["geonames:5"].description == "city in France"
-    relations = read_parquet(kb.path / "relations.parquet", RELATIONS, hint="").to_pylist()
-    assert {"head": "geonames:5", "relation": "part_holonym", "tail": "wn:00001001-n"} in relations
-    assert {"head": "enwiki:Michael_Jordan", "relation": "hypernym", "tail": "wn:00000010-n"} in relations
-    assert all(row["head"] in kb and row["tail"] in kb for row in relations)
+    assert Relation("part_holonym", kb["wn:00001001-n"]) in kb.relations("geonames:5")
+    assert Relation("hypernym", kb["wn:00000010-n"]) in kb.relations("enwiki:Michael_Jordan")
+    assert "enwiki:Michael_Jordan" in kb.subtypes("wn:00000010-n")
 
 
 def test_sources_and_licences_go_with_the_base(built):
@@ -110,13 +108,13 @@ def test_the_command_goes_on_where_it_stopped(built, tmp_path):
     command = ["kb", "build", "starter", "-o", str(tmp_path / "kb"), "--from", str(built[0]), "--json"]
     first = CliRunner().invoke(app, command)
     assert first.exit_code == 0, first.output
-    for name in ("vectors.npy", "relations.parquet"):
+    for name in ("vectors.npy", "relations/tails.npy"):
         (tmp_path / "kb" / name).unlink()
     manifest = tmp_path / "kb/manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"finished": False, "counts": {}}))
     again = CliRunner().invoke(app, command)
     assert json.loads(again.stdout) == json.loads(first.stdout)
-    assert (tmp_path / "kb/relations.parquet").exists()
+    assert (tmp_path / "kb/relations/tails.npy").exists()
 
 
 def test_a_package_of_another_content_is_one_sentence(built, tmp_path, monkeypatch):

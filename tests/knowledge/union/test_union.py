@@ -14,6 +14,7 @@ from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase, build_table, diff_kb, export_kb, normalise, sample_entities
 from openmofi.knowledge.builders.source import SourceTables
+from openmofi.knowledge.relations import FILES
 from openmofi.knowledge.union.tables import Part, unite
 from openmofi.schema import ENTITIES, NAMES, RELATIONS, SURFACES
 from openmofi.storage import fingerprint
@@ -152,7 +153,7 @@ def test_bases_in_any_order_give_the_same_bytes(sources):
 def test_a_union_is_a_base_like_any(sources):
     one = openmofi.union_kb([sources / "a", sources / "b"], sources / "one", same_as=sources / "same.csv")
     alone = openmofi.union_kb([sources / "one"], sources / "alone")
-    for name in ("entities.arrow", "vectors.npy", "names.marisa", "candidates/rows.npy", "relations.parquet"):
+    for name in ("entities.arrow", "vectors.npy", "names.marisa", "candidates/rows.npy", *FILES):
         assert (one.path / name).read_bytes() == (alone.path / name).read_bytes()
     assert alone.table.commonness.tolist() == pytest.approx(one.table.commonness.tolist(), rel=1e-6)
     assert len(sample_entities(one, sources / "slice", ids=["stork"]).counts) > 1

@@ -18,6 +18,7 @@ from openmofi.knowledge.database import JOINED, MEMORY, memory_bytes, number_of,
 from openmofi.knowledge.identifiers import write_ids
 from openmofi.knowledge.integrity import mappable, with_digests
 from openmofi.knowledge.projection import ProjectionSettings
+from openmofi.knowledge.relations import write_relations
 from openmofi.storage import Manifest, Outputs, claimed, finish_manifest, make_folder, require_local
 from openmofi.storage.atomic import remove_folder, write_error
 from openmofi.storage.blocks import read_arrow_blocks
@@ -74,7 +75,7 @@ def build(builder: str, read: Callable[[], ReadSource], inputs: Mapping[str, str
             counts = _build(source, folder, settings, work, allowed)
         if write_beside:
             counts |= write_beside(folder)
-            counts["files"] |= beside.sizes(folder)
+        counts["files"] |= beside.sizes(folder)
         return finish_manifest(folder, manifest, with_digests(folder, manifest, counts))
 
 
@@ -104,6 +105,7 @@ def _build(source: ReadSource, folder: Path, settings: BuildSettings, work: Path
         ids = write_ids(folder, (block.column("id") for block in read_arrow_blocks(tables.entities)), lambda: (
             (part.column("id").to_pylist(), part.column("row").to_numpy())
             for part in tables_of(connection, "SELECT id, row FROM entity ORDER BY id")))
+        write_relations(connection, folder, entities)
         degree = write_links(connection, entities, tails)
     write_candidates(folder, lists, counts, joined, memory)
     _log.info("vectors over %d relations", tables.rows["relations"])

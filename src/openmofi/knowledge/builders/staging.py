@@ -35,7 +35,7 @@ _PARTS = {
     "own": pa.schema([("key", _TEXT), ("name", _TEXT), ("row", _ROW), ("place", _ROW)]),
     "names": pa.schema([("key", _TEXT), ("name", _TEXT), ("entity", _TEXT), ("count", pa.float32()),
                         ("place", _PLACE)]),
-    "relations": pa.schema([("head", _TEXT), ("tail", _TEXT), ("place", _PLACE)]),
+    "relations": pa.schema([("head", _TEXT), ("relation", _TEXT), ("tail", _TEXT), ("place", _PLACE)]),
     "surfaces": pa.schema([("key", _TEXT), ("name", _TEXT), ("probability", pa.float32()), ("place", _PLACE)]),
 }
 """What is staged of the tables; `own` are names and aliases of entities: `place` 0 is the name. A null is no entity."""
@@ -47,7 +47,8 @@ class Staged:
 
     Attributes:
         connection: has the tables `entity` (id, row), `own`, `name` and, of what is not there yet, `added` (key, row,
-            count, occurrences; key "" of a name without a letter or digit), `edge` (head and tail as rows), `surface`.
+            count, occurrences; key "" of a name without a letter or digit), `kind` (kind, name: of relations), `edge`
+            (head, kind and tail, entities as rows), `surface`.
         entities: path of `schema.ENTITIES`, an Arrow file.
         problems: what is wrong; where anything is, the tables are of no use.
         rows: name of a source's table → how many rows it has.
@@ -186,7 +187,8 @@ def _names(block: Block) -> list[pa.Array]:
 
 def _relations(block: Block) -> list[pa.Array]:
     block.filled("head", "relation", "tail")
-    return [_entity(block.rows.column("head")), _entity(block.rows.column("tail")), _places(block)]
+    return [_entity(block.rows.column("head")), block.rows.column("relation"), _entity(block.rows.column("tail")),
+            _places(block)]
 
 
 def _surfaces(block: Block) -> list[pa.Array]:
@@ -224,11 +226,14 @@ _TABLES = (
     f"""TABLE name AS SELECT names.key, entity.row, {_COUNTED},
             CASE WHEN entity.row IS NULL THEN entity END AS entity, CASE WHEN entity.row IS NULL THEN place END AS place
         FROM names_part AS names LEFT JOIN entity ON entity.id = names.entity {_WITH_SURFACES}""",
-    """TABLE edge AS SELECT one.row AS head, other.row AS tail,
+    """TABLE kind AS SELECT relation AS name, row_number() OVER (ORDER BY relation)::INTEGER - 1 AS kind
+       FROM (SELECT DISTINCT relation FROM relations_part)""",
+    """TABLE edge AS SELECT one.row AS head, kind.kind, other.row AS tail,
            CASE WHEN one.row IS NULL THEN relations.head END AS head_id,
            CASE WHEN other.row IS NULL THEN relations.tail END AS tail_id,
            CASE WHEN one.row IS NULL OR other.row IS NULL THEN place END AS place
-       FROM relations_part AS relations LEFT JOIN entity AS one ON one.id = relations.head
+       FROM relations_part AS relations LEFT JOIN kind ON kind.name = relations.relation LEFT JOIN entity AS one
+           ON one.id = relations.head
        LEFT JOIN entity AS other ON other.id = relations.tail""",
 )
 _ADDED = f"""

@@ -24,7 +24,6 @@ from openmofi.knowledge.union.same import read_same_as
 from openmofi.knowledge.union.tables import Part, United, unite
 from openmofi.knowledge.upkeep.export import KIND as TABLES
 from openmofi.knowledge.upkeep.export import export_kb
-from openmofi.schema import RELATIONS
 from openmofi.storage import (
     Manifest,
     Outputs,
@@ -45,7 +44,6 @@ from openmofi.storage.manifest import MANIFEST
 
 _log = logging.getLogger(__name__)
 ATTRIBUTION = "ATTRIBUTION.md"
-RELATIONS_FILE = "relations.parquet"
 _CONFLICTS_FILE, _REDIRECTS = "conflicts.parquet", "redirects.parquet"
 _NOTES = "notes"
 _OUTPUTS = Outputs(("*.parquet", f"{_NOTES}/*.parquet", ATTRIBUTION))
@@ -60,8 +58,7 @@ def union_kb(sources: Sequence[str | Path], out: str | Path, *, weights: Sequenc
     """Build one knowledge base of several; the order in which they are given does not matter.
 
     How names, priors and entities are joined: `openmofi.knowledge.union.tables`. The tables of the union are kept in
-    `OUT.tables`, its relations, redirects and conflicts in `out` too. A built base keeps no relations unless it is a
-    union or a starter base itself: give its tables instead, or its entities have no place in the graph.
+    `OUT.tables`, its redirects and conflicts in `out` too.
 
     Args:
         sources: folders of knowledge bases, or sources of one as of `build_table`.
@@ -126,7 +123,7 @@ def build_united(make: Make, out: str | Path, settings: Mapping[str, Any], input
             finish_manifest(tables, manifest, _counts(united))
 
     def write_beside(base: Path) -> dict[str, int]:
-        for path in (tables / RELATIONS_FILE, tables / _NOTES / _CONFLICTS_FILE, tables / ATTRIBUTION):
+        for path in (tables / _NOTES / _CONFLICTS_FILE, tables / ATTRIBUTION):
             if path.exists():
                 write_bytes(base / path.name, path.read_bytes())
         redirects = read_parquet(tables / _NOTES / _REDIRECTS, REDIRECTS)
@@ -187,13 +184,7 @@ def _tables_of(source: str | Path, base: KnowledgeBase | None, stack: ExitStack,
         return read_whole(source)
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=Path(out).resolve().parent, prefix=".export-")))
     export_kb(base, folder / "tables")
-    exported = read_whole(folder / "tables")
-    if not exists(base.path / RELATIONS_FILE):
-        _log.warning("%s keeps no relations: its entities have no place in the graph of the union. Give the tables "
-                     "that it was built of instead", source)
-        return exported
-    relations = read_parquet(base.path / RELATIONS_FILE, RELATIONS, hint="Build the knowledge base again.")
-    return SourceTables(exported.entities, exported.names, relations, exported.surfaces)
+    return read_whole(folder / "tables")
 
 
 def _with_earlier(united: United, bases: Any) -> United:

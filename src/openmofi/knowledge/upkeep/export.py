@@ -15,8 +15,9 @@ from openmofi.knowledge.beside import EXTERNAL_IDS, EXTERNAL_IDS_FILE
 from openmofi.knowledge.candidates import CandidateTable
 from openmofi.knowledge.lookup import keys_of
 from openmofi.knowledge.names import normalise
+from openmofi.knowledge.relations import Relations
 from openmofi.knowledge.store import KnowledgeBase, opened
-from openmofi.schema import ENTITIES, NAMES, SURFACES
+from openmofi.schema import ENTITIES, NAMES, RELATIONS, SURFACES
 from openmofi.storage import Manifest, Outputs, claimed, exists, finish_manifest, require_local
 from openmofi.storage.blocks import table_blocks
 
@@ -24,8 +25,7 @@ _log = logging.getLogger(__name__)
 KIND = "knowledge_base_tables"
 FILES = ("entities.parquet", "names.parquet", "surfaces.parquet")
 IMAGE = pa.field("image", pa.string())
-WITHOUT_RELATIONS = ("A knowledge base keeps no relations: what is built of these tables has the same names and "
-                     "priors, and no place of its entities in a graph.")
+RELATIONS_FILE = "relations.parquet"
 _BLOCK = 1 << 16
 _LEAST = np.float32(1e-30)
 
@@ -33,12 +33,13 @@ _LEAST = np.float32(1e-30)
 def export_kb(kb: KnowledgeBase | str | Path, out: str | Path, *, restart: bool = False) -> Manifest:
     """Write a knowledge base as Parquet tables: entities, names with counts, surfaces with link probabilities.
 
-    Where the base has them, entities have the column `image` too, and `external_ids` are a table of their own.
+    Where the base has them, relations and `external_ids` are tables too, entities have the column `image`, and
+    `ATTRIBUTION.md` says what the base is made of.
 
-    `build_table` of the folder gives the same entities, names, candidates and priors, where `BuildSettings.candidates`
-    is at least the manifest's `most_candidates` and the base has all candidates of a name; of `incomplete_names` the
-    candidates that it has keep their order and ratios. Names are keys (see `knowledge.names`), since a base keeps no
-    spellings, and there are no relations, since it keeps none. A table that is there already, of an export that was
+    `build_table` of the folder gives the same entities, names, candidates, priors, relations and vectors, where
+    `BuildSettings` are those of the base, its `candidates` at least the manifest's `most_candidates`, and the base has
+    all candidates of a name; of `incomplete_names` the candidates that it has keep their order and ratios. Names are
+    keys (see `knowledge.names`), since a base keeps no spellings. A table that is there already, of an export that was
     stopped, is not written again.
 
     Args:
@@ -52,13 +53,15 @@ def export_kb(kb: KnowledgeBase | str | Path, out: str | Path, *, restart: bool 
     require_local(out)
     source = opened(kb)
     with claimed(out, KIND, {"tables": list(FILES)}, {"knowledge_base": source.fingerprint},
-                 outputs=Outputs((*FILES, EXTERNAL_IDS_FILE)), restart=restart) as manifest:
+                 outputs=Outputs((*FILES, RELATIONS_FILE, EXTERNAL_IDS_FILE)), restart=restart) as manifest:
         if manifest.finished:
             _log.info("%s is already finished", out)
             return manifest
         with_images = source.beside.details is not None
         tables = [(FILES[0], ENTITIES.append(IMAGE) if with_images else ENTITIES, _entities(source)),
                   (FILES[1], NAMES, _names(source)), (FILES[2], SURFACES, _surfaces(source.table))]
+        if source.beside.relations is not None:
+            tables.append((RELATIONS_FILE, RELATIONS, _relations(source, source.beside.relations)))
         if EXTERNAL_IDS_FILE in source.manifest.counts["files"]:
             tables.append((EXTERNAL_IDS_FILE, EXTERNAL_IDS, source.beside.external_ids()))
         for name, schema, blocks in tables:
@@ -71,9 +74,11 @@ def export_kb(kb: KnowledgeBase | str | Path, out: str | Path, *, restart: bool 
 
 def _counts(kb: KnowledgeBase) -> dict[str, Any]:
     table = kb.table
+    relations = kb.beside.relations
     return {"entities": len(kb), "names": len(table.names), "candidates": len(table.rows),
             "most_candidates": int(np.diff(table.offsets).max()),
-            "incomplete_names": int((_missing(table) > 1e-5).sum()), "relations": 0}
+            "incomplete_names": int((_missing(table) > 1e-5).sum()),
+            "relations": 0 if relations is None else len(relations.tails)}
 
 
 def _missing(table: CandidateTable) -> NDArray[np.float64]:
@@ -86,6 +91,13 @@ def _entities(kb: KnowledgeBase) -> Iterator[pa.Table]:
         block = kb.entities.slice(start, _BLOCK)
         details = kb.beside.details
         yield block if details is None else block.append_column(IMAGE, details.column("image").slice(start, _BLOCK))
+
+
+def _relations(kb: KnowledgeBase, relations: Relations) -> Iterator[pa.Table]:
+    names = pa.array(relations.names, pa.string())
+    for start in range(0, len(kb), _BLOCK):
+        heads, kinds, tails = relations.between(start, min(start + _BLOCK, len(kb)))
+        yield pa.table([kb.id_array(heads), names.take(pa.array(kinds)), kb.id_array(tails)], schema=RELATIONS)
 
 
 def _names(kb: KnowledgeBase) -> Iterator[pa.Table]:

@@ -132,7 +132,7 @@ def _write(kb: KnowledgeBase, rows: NDArray[np.int64], folder: Path) -> dict[str
     written = write_ids(folder, iter([entities.column("id")]), lambda: iter([(ids[order].tolist(), order)]))
     _log.info("%d of %d entities, %d of %d names", len(rows), len(kb), len(table.names), len(kb.names))
     files = store.file_sizes(folder, written) | kb.beside.write_slice(
-        folder, entities.column("id").combine_chunks(), pa.array(rows))
+        folder, entities.column("id").combine_chunks(), rows)
     return {"entities": len(rows), "names": len(table.names), "candidates": len(table.rows),
             "ambiguous_names": int((np.diff(table.offsets) > 1).sum()), "unnameable": 0, "cut": 0,
             "source_entities": len(kb), "source_names": len(kb.names), "files": files}

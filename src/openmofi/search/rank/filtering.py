@@ -10,10 +10,6 @@ from numpy.typing import NDArray
 
 from openmofi.search.query import Filters
 
-_BELOW = ("WITH RECURSIVE below (entity) AS (SELECT :entity UNION SELECT supertypes.entity FROM supertypes "
-          "JOIN below ON supertypes.above = below.entity) ")
-"""The entity and its subtypes; UNION ends circles."""
-
 
 def images_within(connection: sqlite3.Connection, filters: Filters) -> NDArray[np.int64]:
     """(n,) ids of the images that pass, ascending."""
@@ -47,11 +43,11 @@ def _labelled(filters: Filters) -> str:
     """Images with such a label; one below the threshold counts where a probability was asked for."""
     conditions = ["labels.probability >= :probability" if filters.min_probability else "labels.accepted"]
     if filters.entity:
-        conditions.append("labels.entity IN (SELECT entity FROM below)")
+        conditions.append(
+            "(labels.entity = :entity OR labels.entity IN (SELECT entity FROM supertypes WHERE above = :entity))")
     if filters.type:
         conditions.append("labels.entity IN (SELECT entity FROM types WHERE type = :type)")
-    select = "SELECT labels.image FROM labels WHERE " + " AND ".join(conditions)
-    return (_BELOW + select) if filters.entity else select
+    return "SELECT labels.image FROM labels WHERE " + " AND ".join(conditions)
 
 
 def _columns(filters: Filters) -> list[tuple[tuple[str, ...], str]]:

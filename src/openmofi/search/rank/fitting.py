@@ -82,7 +82,7 @@ class Known:
         for parent, child in above:
             if parent in numbers and child in numbers:
                 children.setdefault(numbers[parent], set()).add(numbers[child])
-        return cls(judged, images, mass, {parent: _descendants(parent, children) for parent in children})
+        return cls(judged, images, mass, {parent: frozenset((parent, *below)) for parent, below in children.items()})
 
     def showing(self, entity: int) -> list[int]:
         """Positions of the images that may show the entity."""
@@ -96,15 +96,6 @@ class Known:
                                   if each in meant), 1.0) for position in positions.tolist()])
         weight = np.maximum(self.mass[positions], shown)
         return np.divide(shown, weight, out=np.zeros(len(shown)), where=weight > 0), weight
-
-
-def _descendants(parent: int, children: dict[int, set[int]]) -> frozenset[int]:
-    found, waiting = {parent}, [parent]
-    while waiting:
-        fresh = children.get(waiting.pop(), set()) - found
-        found |= fresh
-        waiting += fresh
-    return frozenset(found)
 
 
 @dataclass(frozen=True)

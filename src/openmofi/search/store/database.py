@@ -19,7 +19,7 @@ from openmofi.storage.atomic import write_error
 from openmofi.storage.folder_lock import FolderLock
 
 DATABASE = "index.db"
-_VERSION = "1"
+_VERSION = "2"
 _WAIT = 30.0
 """Seconds to wait for a short transaction of another process, such as a verdict."""
 

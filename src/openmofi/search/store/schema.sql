@@ -52,6 +52,7 @@ CREATE TABLE entities (
 CREATE TABLE aliases (entity TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (entity, name)) WITHOUT ROWID;
 CREATE TABLE types (entity TEXT NOT NULL, type TEXT NOT NULL, PRIMARY KEY (entity, type)) WITHOUT ROWID;
 CREATE INDEX types_type ON types (type);
+-- All classes that an entity belongs to, whether directly or not.
 CREATE TABLE supertypes (entity TEXT NOT NULL, above TEXT NOT NULL, PRIMARY KEY (above, entity)) WITHOUT ROWID;
 
 CREATE TABLE labels (

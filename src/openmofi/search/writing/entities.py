@@ -9,17 +9,14 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from openmofi.dataset.audit.entities import labels_kb
 from openmofi.dataset.tables import Folder
 from openmofi.encoders import Array, Encoder
 from openmofi.engine import LocalEngine, Quiet
-from openmofi.errors import OpenMofiError
 from openmofi.features import FeatureStore, embed_entities
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.lookup import keys_of
-from openmofi.schema import RELATIONS
 from openmofi.search.records import Changes
 from openmofi.search.store.database import meta, note_commit, set_meta, transaction
 from openmofi.search.store.segments import CACHE, write_segment
@@ -27,24 +24,17 @@ from openmofi.storage import fingerprint
 
 _ALL = 50_000
 _ASKED, _NEAR = 400, 4
-ABOVE = ("hypernym", "instance_hypernym", "subclass of", "instance of")
-"""Relations whose tail is above their head."""
 
 
 def keep_entities(folder: Path, connection: sqlite3.Connection, encoder: Encoder, labels: Sequence[Folder],
-                  kb: KnowledgeBase | None, which: Literal["auto", "judged", "all"],
-                  relations: str | Path | None) -> None:
-    """Keep what is known of the entities that the labels judge, or of all; nothing where it is as it was.
-
-    Raises:
-        OpenMofiError: the relations cannot be read.
-    """
+                  kb: KnowledgeBase | None, which: Literal["auto", "judged", "all"]) -> None:
+    """Keep what is known of the entities that the labels judge, or of all; nothing where it is as it was."""
     kb = kb or next((found for found in map(labels_kb, labels) if found), None)
     judged = {entity for entity, in connection.execute("SELECT DISTINCT entity FROM labels")}
     whole = kb is not None and (which == "all" or (which == "auto" and len(kb) <= _ALL))
     ids = sorted(judged | (set() if kb is None else set(kb) if whole else _siblings(kb, judged)))
-    edges = _edges(relations) if relations else []
-    key = fingerprint([ids, kb.fingerprint if kb else "", len(edges), encoder.fingerprint])
+    related = kb is not None and kb.beside.relations is not None
+    key = fingerprint([ids, kb.fingerprint if kb else "", related, encoder.fingerprint])
     if not ids or meta(connection).get("entities") == key:
         return
     rows = [] if kb is None else kb.rows(ids).tolist()
@@ -54,7 +44,7 @@ def keep_entities(folder: Path, connection: sqlite3.Connection, encoder: Encoder
     vectors = _vectors(folder, encoder, labels, kb, ids, set(known), template)
     file = write_segment(folder, vectors, "float16")
     with transaction(connection):
-        for table in ("entities", "aliases", "types"):
+        for table in ("entities", "aliases", "types", "supertypes"):
             connection.execute(f"DELETE FROM {table}")
         connection.execute("INSERT INTO names_fts (names_fts) VALUES ('delete-all')")
         for number, entity in enumerate(ids):
@@ -67,9 +57,8 @@ def keep_entities(folder: Path, connection: sqlite3.Connection, encoder: Encoder
             connection.executemany("INSERT INTO aliases VALUES (?, ?)", [(entity, alias) for alias in others])
             connection.execute("INSERT INTO names_fts (rowid, name, aliases) VALUES (?, ?, ?)",
                                (number, name, " \n ".join(others)))
-        if edges:
-            connection.execute("DELETE FROM supertypes")
-            connection.executemany("INSERT OR IGNORE INTO supertypes VALUES (?, ?)", edges)
+            connection.executemany("INSERT INTO supertypes VALUES (?, ?)",
+                                   [(entity, above) for above in (kb.ancestors(entity) if kb and record else ())])
         set_meta(connection, {"entities": key, "entity_vectors": file[0], "entity_vectors_digest": file[2],
                               "kb": str(kb.address) if kb else "", "kb_fingerprint": kb.fingerprint if kb else ""})
         note_commit(connection, "entities", Changes())
@@ -99,17 +88,6 @@ def _vectors(folder: Path, encoder: Encoder, labels: Sequence[Folder], kb: Knowl
     unknown = [entity for entity in ids if entity not in known]
     of_known |= dict(zip(unknown, encoder.embed_texts(unknown), strict=True))
     return np.stack([of_known[entity] for entity in ids])
-
-
-def _edges(relations: str | Path) -> list[tuple[str, str]]:
-    """(entity, what is above it)."""
-    try:
-        table = pq.read_table(str(relations), columns=RELATIONS.names)
-    except Exception as error:
-        raise OpenMofiError(f"{relations} cannot be read as relations: {error}.",
-                            "Give a Parquet table with head, relation and tail.") from error
-    heads, kinds, tails = (table[name].to_pylist() for name in RELATIONS.names)
-    return [(head, tail) for head, kind, tail in zip(heads, kinds, tails, strict=True) if kind in ABOVE]
 
 
 def _aliases(kb: KnowledgeBase, ids: Sequence[str]) -> dict[str, list[str]]:

@@ -38,7 +38,7 @@ from openmofi.storage import make_folder, require_local
 
 
 def build(inputs: Sequence[str], encoder: Encoder, out: str | Path, *, kb: KnowledgeBase | None = None,
-          entities: Literal["auto", "judged", "all"] = "auto", relations: str | Path | None = None,
+          entities: Literal["auto", "judged", "all"] = "auto",
           template: str = DEFAULT_TEMPLATE, dtype: Literal["float16", "float32"] = "float16",
           read: ReadSettings = ReadSettings(), progress: Progress | None = None) -> Changes:
     """Build an index of images, or bring one that is there up to date with `inputs`.
@@ -50,11 +50,9 @@ def build(inputs: Sequence[str], encoder: Encoder, out: str | Path, *, kb: Knowl
         inputs: shards, folders of images, tables, or folders of labels, whose pairs and entities come in.
         encoder: embeds images, and texts where it has a text side.
         out: the index, a local folder.
-        kb: names, descriptions, types and aliases of entities; that of the labels where it is not given.
+        kb: names, descriptions, types, aliases and classes of entities; that of the labels where it is not given.
         entities: which of them the index knows: `judged` in some image, `all` of the knowledge base, or `auto`: all
             where these are at most 50,000.
-        relations: a table `head`, `relation`, `tail` (`schema.RELATIONS`) whose hypernyms and subclasses say which
-            entity is a subtype of which.
         template: entity text for the encoder.
         dtype: of the vectors.
         read: how tables and shards are read; labels say that themselves.
@@ -85,7 +83,7 @@ def build(inputs: Sequence[str], encoder: Encoder, out: str | Path, *, kb: Knowl
             for source in sources:
                 writer.add(source)
             keep_entities(folder, connection, encoder, [source.labels for source in sources if source.labels], kb,
-                          entities, relations)
+                          entities)
             settle(folder, connection, encoder)
             return writer.changes
 
