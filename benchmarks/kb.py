@@ -94,12 +94,13 @@ def joined(folder: Path, memory: str) -> dict[str, float]:
     """The joins over what was read."""
     import pyarrow.parquet as pq
 
+    from openmofi.knowledge.database import memory_bytes
     from openmofi.knowledge.wikidata.classes import class_rules
     from openmofi.knowledge.wikidata.select import select_tables
 
     start = time.perf_counter()
     selected = select_tables(sorted(map(str, folder.glob("*.parquet"))), class_rules(visual_only=True),
-                             folder / "tables", memory=memory)
+                             folder / "tables", memory=memory_bytes(memory))
     seconds = time.perf_counter() - start
     names = pq.ParquetFile(selected.source / "names.parquet").metadata.num_rows
     return {"names": names, "seconds": seconds, "per_million": 1e6 * seconds / names}

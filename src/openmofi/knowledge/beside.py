@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from openmofi.knowledge import relations
 from openmofi.knowledge.relations import Relations
-from openmofi.storage import write_arrow
+from openmofi.storage import write_arrow, write_bytes
 from openmofi.storage.blocks import table_blocks
 
 DETAILS_FILE, EXTERNAL_IDS_FILE, REDIRECTS_FILE = "details.arrow", "external_ids.parquet", "redirects.arrow"
 FILES = (DETAILS_FILE, EXTERNAL_IDS_FILE, REDIRECTS_FILE, *relations.FILES)
 """Files that a base may have beside those that all have."""
+ATTRIBUTION = "ATTRIBUTION.md"
+"""What a base is made of, and under which licences; it goes with all that is made of the base."""
 
 DETAILS = pa.schema([("image", pa.string()), ("prior", pa.string())])
 """details: rows as in the entities: the name of an image's file on Wikimedia Commons, or null; what the prior is known
@@ -86,12 +88,13 @@ class Beside:
         return pa.array(now, pa.string()).take(encoded.indices)
 
     def write_slice(self, folder: Path, ids: pa.StringArray, rows: NDArray[np.int64]) -> dict[str, int]:
-        """Write what lies beside the base into the folder of a slice; file → bytes.
+        """Write what lies beside the base into the folder of a slice; file → bytes, without `ATTRIBUTION`.
 
         Args:
             folder: of the slice.
             ids, rows: of the entities that stay, by ascending row.
         """
+        keep_attribution(self.folder, folder)
         if self.details is not None:
             write_arrow(folder / DETAILS_FILE, self.details.take(pa.array(rows)))
         if self.redirects is not None:
@@ -123,6 +126,16 @@ class Beside:
 def sizes(folder: Path) -> dict[str, int]:
     """File → bytes, of those of `FILES` that are there."""
     return {name: (folder / name).stat().st_size for name in FILES if (folder / name).is_file()}
+
+
+def keep_attribution(source: Path, folder: Path) -> None:
+    """Copy what a base, or the folder of its tables, says of where it comes from.
+
+    Raises:
+        OpenMofiError: `folder` cannot be written.
+    """
+    if (source / ATTRIBUTION).is_file():
+        write_bytes(folder / ATTRIBUTION, (source / ATTRIBUTION).read_bytes())
 
 
 def _mapped(path: Path, schema: pa.Schema) -> pa.Table | None:

@@ -258,3 +258,17 @@ def test_a_stopped_union_goes_on(sources, monkeypatch):
     with tempfile.TemporaryDirectory() as folder:
         whole = openmofi.union_kb([sources / "a", sources / "b"], Path(folder) / "whole")
         assert files(whole.path) == files(kb.path)
+
+
+def test_what_a_base_is_made_of_goes_with_slices_exports_and_what_is_built_of_them(sources):
+    (sources / "a/ATTRIBUTION.md").write_text("By A.\n")
+    build_table(sources / "a", sources / "kb")
+    kb = KnowledgeBase.open(sources / "kb")
+    sample_entities(kb, sources / "slice", ids=["bird"])
+    export_kb(kb, sources / "tables")
+    build_table(sources / "tables", sources / "again")
+    for name in ("kb", "slice", "tables", "again"):
+        assert (sources / name / "ATTRIBUTION.md").read_text() == "By A.\n"
+    (sources / "b/ATTRIBUTION.md").unlink(missing_ok=True)
+    build_table(sources / "b", sources / "kb-b")
+    assert not (sources / "kb-b/ATTRIBUTION.md").exists()

@@ -80,7 +80,7 @@ def selected(entities: list[Entity], folder: Path, **rules: object) -> Selected:
     parts = read_parts({"all": dump}, folder / "parts", ("en", "de"), Quiet(), workers=1, size=100_000)
     assert parts.items == len(entities)
     assert len(parts.paths) > 1
-    return select_tables(parts.paths, class_rules(**rules), folder / "tables", memory="500MB")  # type: ignore[arg-type]
+    return select_tables(parts.paths, class_rules(**rules), folder / "tables", memory=500_000_000)  # type: ignore[arg-type]
 
 
 def test_types_are_in_the_order_of_the_statements_kinds_first(tmp_path: Path) -> None:

@@ -167,3 +167,21 @@ def test_a_property_that_is_none_is_refused(tmp_path: Path) -> None:
     dump = write_dump(tmp_path / "all.json", items())
     with pytest.raises(UsageError, match="'VIAF' is no property's id"):
         build_wikidata([dump], tmp_path / "kb", WikidataSettings(external_ids=("VIAF",)))
+
+
+def test_a_union_keeps_images_what_priors_are_known_by_and_ids_elsewhere(base: KnowledgeBase, tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("id,name\nown:1,My crane\nQ3,Stork\nown:2,Tower crane\n")
+    (tmp_path / "same.csv").write_text("id,same_as\nown:1,Q1\nQ3,Q2\n")
+    kb = openmofi.union_kb([tmp_path / "own.csv", base.path], tmp_path / "union", same_as=tmp_path / "same.csv")
+    again = openmofi.union_kb([base.path, tmp_path / "own.csv"], tmp_path / "again", same_as=tmp_path / "same.csv")
+    assert [*kb] == [*again]
+    assert {entity: kb[entity].image for entity in kb} == {
+        "own:1": "Crane.jpg", "Q3": "", "Q10": "", "own:2": ""}
+    assert kb.lookup("My crane")["candidates"][0]["prior_from"] == "sitelinks"
+    assert [row["prior_from"] for row in kb.lookup("Tower crane")["candidates"] if row["id"] == "own:2"] == [""]
+    assert [tuple(row.values()) for table in kb.beside.external_ids() for row in table.to_pylist()] == [
+        ("Q3", "P227", "4-1"), ("own:1", "P214", "7"), ("own:1", "P214", "8")]
+    for name in ("details.arrow", "external_ids.parquet", "relations/tails.npy"):
+        assert (kb.path / name).read_bytes() == (again.path / name).read_bytes()
+    assert not any(verify(kb.path).values())
+    assert kb["Q90"].id == "own:1"

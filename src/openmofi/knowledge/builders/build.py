@@ -64,7 +64,7 @@ def build(builder: str, read: Callable[[], ReadSource], inputs: Mapping[str, str
     allowed = memory_bytes(memory)
     folder = mappable(out)
     with claimed(folder, store.KIND, {"builder": builder, **asdict(settings)}, inputs,
-                 outputs=Outputs((*store.FILES, *store.IDS, *beside.FILES)), restart=restart) as manifest:
+                 outputs=Outputs((*store.FILES, *store.IDS, *beside.FILES, beside.ATTRIBUTION)), restart=restart) as manifest:
         if manifest.finished:
             _log.info("%s is already finished", folder)
             return manifest
@@ -122,7 +122,7 @@ def build_table(source: str | Path, out: str | Path, settings: BuildSettings | N
                 restart: bool = False) -> Manifest:
     """Build a knowledge base of tables: Parquet, CSV, TSV or JSON lines (docs/knowledge-base.md).
 
-    The same tables give the same bytes. A finished `out` of the same tables and settings is left as it is.
+    The same tables give the same bytes; an `ATTRIBUTION.md` beside them goes with the base. A finished `out` of the same tables and settings is left as it is.
 
     Args:
         source: a folder with `entities` and optionally `names`, `relations`, `surfaces`; or a sample world, whose
@@ -135,6 +135,11 @@ def build_table(source: str | Path, out: str | Path, settings: BuildSettings | N
         UsageError: `memory` is no size, or too little.
         OpenMofiError: a table cannot be used (every problem is named), or `out` holds something else.
     """
-    inputs = source_fingerprints(source_files(source)[1])
-    return build("table", lambda: read_source(source), inputs, out, settings or BuildSettings(), memory=memory,
-                 restart=restart)
+    folder, files = source_files(source)
+
+    def write_beside(base: Path) -> dict[str, Any]:
+        beside.keep_attribution(folder, base)
+        return {}
+
+    return build("table", lambda: read_source(source), source_fingerprints(files), out, settings or BuildSettings(),
+                 write_beside=write_beside, memory=memory, restart=restart)

@@ -7,18 +7,28 @@ import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.knowledge.beside import REDIRECTS, REDIRECTS_FILE
+from openmofi.knowledge.beside import (
+    ATTRIBUTION,
+    DETAILS,
+    DETAILS_FILE,
+    EXTERNAL_IDS_FILE,
+    REDIRECTS,
+    REDIRECTS_FILE,
+    keep_attribution,
+)
 from openmofi.knowledge.builders.build import BuildSettings
 from openmofi.knowledge.builders.build import build as build_base
 from openmofi.knowledge.builders.source import SourceTables, read_source, source_files, source_fingerprints
 from openmofi.knowledge.store import KIND as BASE
 from openmofi.knowledge.store import KnowledgeBase
+from openmofi.knowledge.union.details import joined_details, joined_external_ids
 from openmofi.knowledge.union.read import read_whole
 from openmofi.knowledge.union.same import read_same_as
 from openmofi.knowledge.union.tables import Part, United, unite
@@ -31,7 +41,6 @@ from openmofi.storage import (
     exists,
     fingerprint,
     finish_manifest,
-    read_arrow,
     read_manifest,
     read_parquet,
     require_local,
@@ -43,8 +52,7 @@ from openmofi.storage import (
 from openmofi.storage.manifest import MANIFEST
 
 _log = logging.getLogger(__name__)
-ATTRIBUTION = "ATTRIBUTION.md"
-_CONFLICTS_FILE, _REDIRECTS = "conflicts.parquet", "redirects.parquet"
+_CONFLICTS_FILE, _REDIRECTS, _DETAILS = "conflicts.parquet", "redirects.parquet", "details.parquet"
 _NOTES = "notes"
 _OUTPUTS = Outputs(("*.parquet", f"{_NOTES}/*.parquet", ATTRIBUTION))
 _MOST_CANDIDATES = 30
@@ -58,7 +66,7 @@ def union_kb(sources: Sequence[str | Path], out: str | Path, *, weights: Sequenc
     """Build one knowledge base of several; the order in which they are given does not matter.
 
     How names, priors and entities are joined: `openmofi.knowledge.union.tables`. The tables of the union are kept in
-    `OUT.tables`, its redirects and conflicts in `out` too.
+    `OUT.tables`, its redirects and conflicts in `out` too, and images and ids elsewhere of the bases that have them.
 
     Args:
         sources: folders of knowledge bases, or sources of one as of `build_table`.
@@ -95,7 +103,9 @@ def union_kb(sources: Sequence[str | Path], out: str | Path, *, weights: Sequenc
             parts = [Part(str(source), prints[source], _tables_of(source, bases.get(source), stack, out), weight)
                      for source, weight in zip(sources, weights, strict=True)]
             united = unite(parts, pairs, str(same_as))
-        return _with_earlier(united, bases.values()), _attributions(sources)
+        of_bases = sorted(((weight, bases[source]) for source, weight in zip(sources, weights, strict=True)
+                           if source in bases), key=lambda each: (-each[0], each[1].fingerprint))
+        return _with_beside(united, [base for _, base in of_bases]), _attributions(sources)
 
     build_united(make, out, settings, inputs, BuildSettings(candidates=most), restart=restart)
     return KnowledgeBase.open(out)
@@ -123,9 +133,12 @@ def build_united(make: Make, out: str | Path, settings: Mapping[str, Any], input
             finish_manifest(tables, manifest, _counts(united))
 
     def write_beside(base: Path) -> dict[str, int]:
-        for path in (tables / _NOTES / _CONFLICTS_FILE, tables / ATTRIBUTION):
+        keep_attribution(tables, base)
+        for path in (tables / _NOTES / _CONFLICTS_FILE, tables / _NOTES / EXTERNAL_IDS_FILE):
             if path.exists():
                 write_bytes(base / path.name, path.read_bytes())
+        if (tables / _NOTES / _DETAILS).exists():
+            write_arrow(base / DETAILS_FILE, read_parquet(tables / _NOTES / _DETAILS, DETAILS))
         redirects = read_parquet(tables / _NOTES / _REDIRECTS, REDIRECTS)
         write_arrow(base / REDIRECTS_FILE, redirects)
         return {"redirects": len(redirects)}
@@ -143,6 +156,9 @@ def _write(folder: Path, united: United, attribution: str) -> None:
     write_table(folder / _NOTES / _REDIRECTS, pa.table(
         [[gone for gone, _ in redirects], [kept for _, kept in redirects]], schema=REDIRECTS))
     write_table(folder / _NOTES / _CONFLICTS_FILE, united.conflicts)
+    for name, table in ((_DETAILS, united.details), (EXTERNAL_IDS_FILE, united.external_ids)):
+        if table is not None:
+            write_table(folder / _NOTES / name, table)
     if attribution:
         write_text(folder / ATTRIBUTION, attribution)
     if len(united.conflicts):
@@ -187,14 +203,16 @@ def _tables_of(source: str | Path, base: KnowledgeBase | None, stack: ExitStack,
     return read_whole(folder / "tables")
 
 
-def _with_earlier(united: United, bases: Any) -> United:
-    """With the redirects of the bases, so that identifiers of still older bases are followed too."""
+def _with_beside(united: United, bases: Sequence[KnowledgeBase]) -> United:
+    """With what lies beside the bases; with their redirects, identifiers of still older bases are followed too."""
     earlier: dict[str, str] = {}
     for base in bases:
-        if exists(base.path / REDIRECTS_FILE):
-            table = read_arrow(base.path / REDIRECTS_FILE)
-            earlier |= dict(zip(*(table.column(name).to_pylist() for name in REDIRECTS.names), strict=True))
-    return United(united.tables, {**earlier, **united.redirects}, united.conflicts)
+        if (table := base.beside.redirects) is not None:
+            ids, into = (table.column(name).to_pylist() for name in REDIRECTS.names)
+            earlier |= {gone: united.redirects.get(kept, kept) for gone, kept in zip(ids, into, strict=True)}
+    return replace(united, redirects={**earlier, **united.redirects},
+                   details=joined_details(bases, united.redirects, united.tables.entities.column("id")),
+                   external_ids=joined_external_ids(bases, united.redirects))
 
 
 def _attributions(sources: Sequence[str | Path]) -> str:

@@ -58,11 +58,14 @@ class United:
         tables: of the union.
         redirects: identifier that is gone → the one that it goes by.
         conflicts: `CONFLICTS`, by `id`.
+        details, external_ids: tables as `openmofi.knowledge.beside` has them, or `None`.
     """
 
     tables: SourceTables
     redirects: dict[str, str]
     conflicts: pa.Table
+    details: pa.Table | None = None
+    external_ids: pa.Table | None = None
 
 
 def unite(parts: Sequence[Part], same_as: Iterable[tuple[str, str]] = (), where: str = "The table") -> United:
@@ -88,7 +91,7 @@ def unite(parts: Sequence[Part], same_as: Iterable[tuple[str, str]] = (), where:
     return United(SourceTables(entities, names, _relations(parts, into), surfaces), into, conflicts)
 
 
-def _kept(ids: pa.ChunkedArray, into: Mapping[str, str]) -> pa.Array:
+def kept_of(ids: pa.ChunkedArray, into: Mapping[str, str]) -> pa.Array:
     """The identifiers that are kept, of identifiers."""
     flat = ids.combine_chunks()
     flat = flat.combine_chunks() if isinstance(flat, pa.ChunkedArray) else flat
@@ -104,7 +107,7 @@ def _entities(parts: Sequence[Part], into: Mapping[str, str]) -> tuple[pa.Table,
     if not len(every):
         return every, CONFLICTS.empty_table()
     weights = np.repeat([part.weight for part in parts], [len(part.tables.entities) for part in parts])
-    codes = _kept(every.column("id"), into).dictionary_encode().indices.to_numpy(zero_copy_only=False)
+    codes = kept_of(every.column("id"), into).dictionary_encode().indices.to_numpy(zero_copy_only=False)
     _, first, inverse, sizes = np.unique(codes, return_index=True, return_inverse=True, return_counts=True)
     several = np.flatnonzero(sizes[inverse] > 1)
     groups: dict[int, list[tuple[float, dict[str, Any]]]] = {}
@@ -146,7 +149,7 @@ def _names(parts: Sequence[Part], into: Mapping[str, str]) -> tuple[pa.Table, pa
         occurred = counts / _link_probability(names, part.tables.surfaces)
         linked = linked or len(part.tables.surfaces) > 0
         tables.append(pa.table({"name": names.column("name").combine_chunks(),
-                                "entity": _kept(names.column("entity"), into), "count": counts, "occurred": occurred}))
+                                "entity": kept_of(names.column("entity"), into), "count": counts, "occurred": occurred}))
     every = pa.concat_tables(tables)
     # In one thread, so that sums of floating-point numbers are the same each time.
     summed = every.group_by(["name", "entity"], use_threads=False).aggregate([("count", "sum")])
@@ -177,8 +180,8 @@ def _link_probability(names: pa.Table, surfaces: pa.Table) -> NDArray[np.float64
 
 def _relations(parts: Sequence[Part], into: Mapping[str, str]) -> pa.Table:
     """All relations once; what relates an entity to itself, now that two are one, goes."""
-    tables = [pa.table([_kept(part.tables.relations.column("head"), into), part.tables.relations.column("relation"),
-                        _kept(part.tables.relations.column("tail"), into)], schema=RELATIONS) for part in parts]
+    tables = [pa.table([kept_of(part.tables.relations.column("head"), into), part.tables.relations.column("relation"),
+                        kept_of(part.tables.relations.column("tail"), into)], schema=RELATIONS) for part in parts]
     every = pa.concat_tables(tables)
     every = every.filter(pc.not_equal(every.column("head"), every.column("tail")))
     return every.group_by(RELATIONS.names, use_threads=False).aggregate([])

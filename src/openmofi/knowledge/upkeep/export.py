@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from openmofi.knowledge.beside import EXTERNAL_IDS, EXTERNAL_IDS_FILE
+from openmofi.knowledge.beside import ATTRIBUTION, EXTERNAL_IDS, EXTERNAL_IDS_FILE, keep_attribution
 from openmofi.knowledge.candidates import CandidateTable
 from openmofi.knowledge.lookup import keys_of
 from openmofi.knowledge.names import normalise
@@ -53,7 +53,7 @@ def export_kb(kb: KnowledgeBase | str | Path, out: str | Path, *, restart: bool 
     require_local(out)
     source = opened(kb)
     with claimed(out, KIND, {"tables": list(FILES)}, {"knowledge_base": source.fingerprint},
-                 outputs=Outputs((*FILES, RELATIONS_FILE, EXTERNAL_IDS_FILE)), restart=restart) as manifest:
+                 outputs=Outputs((*FILES, RELATIONS_FILE, EXTERNAL_IDS_FILE, ATTRIBUTION)), restart=restart) as manifest:
         if manifest.finished:
             _log.info("%s is already finished", out)
             return manifest
@@ -69,6 +69,7 @@ def export_kb(kb: KnowledgeBase | str | Path, out: str | Path, *, restart: bool 
                 with table_blocks(f"{out}/{name}", schema) as add:
                     for block in blocks:
                         add(block)
+        keep_attribution(source.path, Path(out))
         return finish_manifest(out, manifest, _counts(source))
 
 

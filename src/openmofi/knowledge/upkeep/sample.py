@@ -65,8 +65,8 @@ def sample_entities(kb: KnowledgeBase, out: str | Path, *, types: Sequence[str] 
     inputs = {"knowledge_base": kb.fingerprint}
     if ids is not None:
         inputs["entities"] = fingerprint(sorted(set(ids)))
-    with claimed(folder, store.KIND, settings, inputs, outputs=Outputs((*store.FILES, *store.IDS, *beside.FILES)),
-                 restart=restart) as manifest:
+    with claimed(folder, store.KIND, settings, inputs, outputs=Outputs(
+            (*store.FILES, *store.IDS, *beside.FILES, beside.ATTRIBUTION)), restart=restart) as manifest:
         if manifest.finished:
             _log.info("%s is already finished", folder)
             return manifest

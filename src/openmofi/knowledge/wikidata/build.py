@@ -119,7 +119,7 @@ def build_wikidata(dumps: Sequence[str | Path], out: str | Path, settings: Wikid
     rules = class_rules(settings.kinds, settings.drop, visual_only=settings.visual_only)
     _require_known(settings)
     require_local(out)
-    joined = f"{int(memory_bytes(memory) * JOINED) // 10**6}MB"
+    joined = int(memory_bytes(memory) * JOINED)
     files = {file_fingerprint(file): file for file in dump_files(dumps)}
     files = dict(sorted(files.items()))
     inputs = {**{file.name: own for own, file in files.items()}, **extras.inputs()}
@@ -134,8 +134,7 @@ def build_wikidata(dumps: Sequence[str | Path], out: str | Path, settings: Wikid
             parts = read_parts(files, folder / f"parts-{key}", settings.languages, progress, workers=workers,
                                external=settings.external_ids, max_broken=settings.max_broken)
             tables = folder / f"tables-{fingerprint([key, asdict(rules), sorted(inputs.items())])}"
-            found = select_tables(parts.paths, rules, tables, sources=extras.priors, redirects=redirects, memory=joined,
-                                  threads=workers)
+            found = select_tables(parts.paths, rules, tables, sources=extras.priors, redirects=redirects, memory=joined)
             progress.say(", ".join(f"{name} {count:,}" for name, count in {
                 **found.counts, "of other kinds": parts.others, "lines that cannot be read": parts.broken}.items()))
             selected.append((parts, found))

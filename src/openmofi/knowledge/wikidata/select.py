@@ -1,20 +1,16 @@
-"""From items to the tables of a knowledge base: which stay, what they are called, how they are related.
-
-DuckDB does it out of core, within a set memory; see https://duckdb.org/docs/stable/guides/performance/how_to_tune_workloads.
-"""
+"""From items to the tables of a knowledge base: which stay, what they are called, how they are related."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from openmofi.errors import MissingExtraError, OpenMofiError
+from openmofi.errors import OpenMofiError
+from openmofi.knowledge.database import connected, number_of, quoted
 from openmofi.knowledge.wikidata.classes import ClassRules
 from openmofi.knowledge.wikidata.items import RELATIONS
 from openmofi.knowledge.wikidata.priors import LINKS, PAGEVIEWS, SITELINKS, PriorSources, load_names, load_popularity
@@ -60,7 +56,7 @@ class Selected:
 
 
 def select_tables(parts: Sequence[str], rules: ClassRules, folder: Path, *, sources: PriorSources | None = None,
-                  redirects: pa.Table | None = None, memory: str = "4GB", threads: int = 0) -> Selected:
+                  redirects: pa.Table | None = None, memory: int) -> Selected:
     """Write the tables of the items that stay, by ascending id.
 
     An item that several dumps have is taken as its last revision says. It goes where all of its classes (instance of;
@@ -73,16 +69,14 @@ def select_tables(parts: Sequence[str], rules: ClassRules, folder: Path, *, sour
         sources: of priors, beside sitelinks.
         redirects: `openmofi.knowledge.wikidata.redirects.REDIRECTED`; what statements say of an item that is gone is
             said of the one that it was merged into.
-        memory: that DuckDB may use, such as `4GB`.
-        threads: of DuckDB; one a core where 0.
+        memory: bytes that DuckDB may use.
 
     Raises:
-        MissingExtraError: DuckDB is not installed.
         OpenMofiError: nothing is left; the disk is full; the memory does not do; a file of `sources` cannot be used.
     """
     sources = sources or PriorSources()
     make_folder(folder)
-    with _connected(folder, memory, threads) as connection:
+    with connected(folder, memory) as connection:
         _follow(connection, redirects)
         _load(connection, parts)
         _closed(connection, "dropped", rules.drop)
@@ -97,7 +91,7 @@ def select_tables(parts: Sequence[str], rules: ClassRules, folder: Path, *, sour
         make_folder(folder / SOURCE)
         for name, query in {**_TABLES, **_BESIDE}.items():
             path = folder / f"{name}.parquet" if name in _BESIDE else folder / SOURCE / f"{name}.parquet"
-            connection.execute(f"COPY ({query}) TO '{_quoted(path)}' (FORMAT parquet)")
+            connection.execute(f"COPY ({query}) TO {quoted(path)} (FORMAT parquet)")
         by_source = _counted(connection, f"SELECT prior, count(*) FROM ({_BESIDE['details']}) GROUP BY prior")
         external = _counted(connection, f"SELECT property, count(*) FROM ({_BESIDE['external_ids']}) GROUP BY property")
         (images,) = _counted(connection, "SELECT 'images', count(image) FROM kept").values()
@@ -111,35 +105,6 @@ def select_tables(parts: Sequence[str], rules: ClassRules, folder: Path, *, sour
 def _counted(connection: DuckDBPyConnection, query: str) -> dict[str, int]:
     """What is counted → how often, ascending."""
     return dict(sorted(connection.execute(query).fetchall()))
-
-
-@contextmanager
-def _connected(folder: Path, memory: str, threads: int) -> Iterator[DuckDBPyConnection]:
-    try:
-        import duckdb
-    except ImportError as error:
-        raise MissingExtraError.of("duckdb", "wikidata") from error
-    work = folder / "duckdb"
-    shutil.rmtree(work, ignore_errors=True)
-    make_folder(work)
-    settings: dict[str, Any] = {"memory_limit": memory, "temp_directory": str(work / "spilled"),
-                                "preserve_insertion_order": True}
-    if threads:
-        settings["threads"] = threads
-    try:
-        with duckdb.connect(str(work / "items.duckdb"), config=settings) as connection:
-            connection.execute("SET enable_progress_bar = false")
-            yield connection
-    except duckdb.Error as error:
-        raise OpenMofiError(f"The tables of {folder} cannot be made: {str(error).partition(chr(10))[0]}",
-                            "Free disk or give --memory, and start the command again: what was read is kept."
-                            ) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")
 
 
 def _follow(connection: DuckDBPyConnection, redirects: pa.Table | None) -> None:
@@ -187,12 +152,9 @@ def _kept(connection: DuckDBPyConnection, *, wanted: bool) -> dict[str, int]:
     connection.execute(f"""
         CREATE TABLE kept AS SELECT item.* FROM item LEFT JOIN classed USING (id)
         WHERE item.name <> '' AND {stays}""")
-    items, unnamed, kept = (connection.execute(query).fetchone() for query in (
-        "SELECT count(*) FROM item", "SELECT count(*) FROM item WHERE name = ''", "SELECT count(*) FROM kept"))
-    assert items
-    assert unnamed
-    assert kept
-    return {"items": items[0], "unnamed": unnamed[0], "dropped": items[0] - unnamed[0] - kept[0], "kept": kept[0]}
+    items, unnamed, kept = (number_of(connection, f"SELECT count(*) FROM {rows}") for rows in (
+        "item", "item WHERE name = ''", "kept"))
+    return {"items": items, "unnamed": unnamed, "dropped": items - unnamed - kept, "kept": kept}
 
 
 _TABLES = {
