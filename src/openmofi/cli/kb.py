@@ -152,6 +152,7 @@ def update(
     anchors: kb_build.Anchors = None,
     pageviews: kb_build.Pageviews = None,
     redirects: kb_build.Redirects = None,
+    columns: kb_build.Columns = None,
     memory: kb_build.Memory = "4GB",
     workers: kb_build.Workers = 0,
     work: Annotated[Path | None, typer.Option(
@@ -167,8 +168,9 @@ def update(
     from openmofi.progress import shown_progress
 
     with shown_progress(not as_json) as progress:
-        differences = update_kb(kb, dumps, out, extras=Extras.of(anchors or (), pageviews, redirects), work=work,
-                                memory=memory, workers=workers, progress=progress, restart=restart)
+        extras = Extras.of(anchors or (), pageviews, redirects, columns)
+        differences = update_kb(kb, dumps, out, extras=extras, work=work, memory=memory, workers=workers,
+                                progress=progress, restart=restart)
     _print_differences(differences, as_json)
 
 

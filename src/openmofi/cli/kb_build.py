@@ -28,6 +28,9 @@ Pageviews = Annotated[Path | None, typer.Option(
 Redirects = Annotated[Path | None, typer.Option(
     parser=input_path, help="Ids that are gone and what they were merged into: lines of Q1,Q2, or of owl:sameAs in "
     "RDF.", metavar="FILE")]
+Columns = Annotated[Path | None, typer.Option(
+    parser=input_path, help="TOML: which columns of Parquet that others publish hold ids, labels, claims … "
+    "(docs/knowledge-base.md).", metavar="FILE")]
 Memory = Annotated[str, typer.Option(help="That the build may use, beside the processes that parse.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that parse; 0: one a core.")]
 
@@ -113,7 +116,8 @@ def sample(source: _Source, out: _Out, candidates: _Candidates = 30, memory: _Me
 @app.command()
 def wikidata(
     dumps: Annotated[list[Path], typer.Argument(
-        parser=input_path, help="JSON dumps (.json.gz, .bz2, .zst or plain), whole or in parts; or folders of them.",
+        parser=input_path, help="JSON dumps (.json.gz, .bz2, .zst or plain), whole or in parts; Parquet that "
+        "others publish; or folders of them.",
         metavar="DUMP...")],
     out: _Out,
     languages: Annotated[str, typer.Option(
@@ -125,6 +129,7 @@ def wikidata(
     anchors: Anchors = None,
     pageviews: Pageviews = None,
     redirects: Redirects = None,
+    columns: Columns = None,
     external_ids: Annotated[str, typer.Option(
         help="Properties such as P214,P227, whose values are kept in external_ids.parquet.")] = "",
     candidates: _Candidates = 30,
@@ -149,8 +154,8 @@ def wikidata(
                                 visual_only=visual_only, max_broken=max_broken, external_ids=_listed(external_ids))
     with shown_progress(not as_json) as progress:
         manifest = build_wikidata(
-            dumps, out, settings, extras=Extras.of(anchors or (), pageviews, redirects), work=work, memory=memory,
-            workers=workers, progress=progress, restart=restart)
+            dumps, out, settings, extras=Extras.of(anchors or (), pageviews, redirects, columns), work=work,
+            memory=memory, workers=workers, progress=progress, restart=restart)
     print_manifest_facts({**manifest.counts, "fingerprint": manifest.fingerprint}, as_json)
 
 

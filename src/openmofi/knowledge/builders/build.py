@@ -64,7 +64,8 @@ def build(builder: str, read: Callable[[], ReadSource], inputs: Mapping[str, str
     allowed = memory_bytes(memory)
     folder = mappable(out)
     with claimed(folder, store.KIND, {"builder": builder, **asdict(settings)}, inputs,
-                 outputs=Outputs((*store.FILES, *store.IDS, *beside.FILES, beside.ATTRIBUTION)), restart=restart) as manifest:
+                 outputs=Outputs((*store.FILES, *store.IDS, *beside.FILES, beside.ATTRIBUTION)),
+                 restart=restart) as manifest:
         if manifest.finished:
             _log.info("%s is already finished", folder)
             return manifest
@@ -122,7 +123,8 @@ def build_table(source: str | Path, out: str | Path, settings: BuildSettings | N
                 restart: bool = False) -> Manifest:
     """Build a knowledge base of tables: Parquet, CSV, TSV or JSON lines (docs/knowledge-base.md).
 
-    The same tables give the same bytes; an `ATTRIBUTION.md` beside them goes with the base. A finished `out` of the same tables and settings is left as it is.
+    The same tables give the same bytes; an `ATTRIBUTION.md` beside them goes with the base. A finished `out` of the
+    same tables and settings is left as it is.
 
     Args:
         source: a folder with `entities` and optionally `names`, `relations`, `surfaces`; or a sample world, whose

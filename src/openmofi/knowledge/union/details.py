@@ -21,13 +21,13 @@ def joined_details(bases: Sequence[KnowledgeBase], into: Mapping[str, str], ids:
         ids: of the union's entities, in order.
     """
     columns = dict.fromkeys(DETAILS.names, pa.nulls(len(ids), pa.string()))
-    known = [base for base in bases if base.beside.details is not None]
-    for base in known:
+    known = [(base, base.beside.details) for base in bases if base.beside.details is not None]
+    for base, details in known:
         # An entity's own row stands before those of what was merged into it.
         own = base.entities.column("id")
         for there in (own, kept_of(own, into)):
             rows = pc.index_in(ids, value_set=there)
-            columns = {name: pc.coalesce(column, base.beside.details.column(name).take(rows))
+            columns = {name: pc.coalesce(column, details.column(name).take(rows))
                        for name, column in columns.items()}
     return pa.table(columns, schema=DETAILS) if known else None
 

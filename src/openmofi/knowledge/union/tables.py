@@ -148,8 +148,9 @@ def _names(parts: Sequence[Part], into: Mapping[str, str]) -> tuple[pa.Table, pa
         counts = part.weight * names.column("count").to_numpy().astype(np.float64)
         occurred = counts / _link_probability(names, part.tables.surfaces)
         linked = linked or len(part.tables.surfaces) > 0
-        tables.append(pa.table({"name": names.column("name").combine_chunks(),
-                                "entity": kept_of(names.column("entity"), into), "count": counts, "occurred": occurred}))
+        tables.append(pa.table({
+            "name": names.column("name").combine_chunks(), "entity": kept_of(names.column("entity"), into),
+            "count": counts, "occurred": occurred}))
     every = pa.concat_tables(tables)
     # In one thread, so that sums of floating-point numbers are the same each time.
     summed = every.group_by(["name", "entity"], use_threads=False).aggregate([("count", "sum")])
@@ -180,8 +181,9 @@ def _link_probability(names: pa.Table, surfaces: pa.Table) -> NDArray[np.float64
 
 def _relations(parts: Sequence[Part], into: Mapping[str, str]) -> pa.Table:
     """All relations once; what relates an entity to itself, now that two are one, goes."""
-    tables = [pa.table([kept_of(part.tables.relations.column("head"), into), part.tables.relations.column("relation"),
-                        kept_of(part.tables.relations.column("tail"), into)], schema=RELATIONS) for part in parts]
+    tables = [pa.table([
+        kept_of(part.tables.relations.column("head"), into), part.tables.relations.column("relation"),
+        kept_of(part.tables.relations.column("tail"), into)], schema=RELATIONS) for part in parts]
     every = pa.concat_tables(tables)
     every = every.filter(pc.not_equal(every.column("head"), every.column("tail")))
     return every.group_by(RELATIONS.names, use_threads=False).aggregate([])

@@ -53,7 +53,8 @@ def export_kb(kb: KnowledgeBase | str | Path, out: str | Path, *, restart: bool 
     require_local(out)
     source = opened(kb)
     with claimed(out, KIND, {"tables": list(FILES)}, {"knowledge_base": source.fingerprint},
-                 outputs=Outputs((*FILES, RELATIONS_FILE, EXTERNAL_IDS_FILE, ATTRIBUTION)), restart=restart) as manifest:
+                 outputs=Outputs((*FILES, RELATIONS_FILE, EXTERNAL_IDS_FILE, ATTRIBUTION)),
+                 restart=restart) as manifest:
         if manifest.finished:
             _log.info("%s is already finished", out)
             return manifest

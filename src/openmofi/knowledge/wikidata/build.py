@@ -23,8 +23,9 @@ from openmofi.knowledge.database import JOINED, MEMORY, memory_bytes
 from openmofi.knowledge.wikidata.classes import class_rules
 from openmofi.knowledge.wikidata.dump import BLOCK
 from openmofi.knowledge.wikidata.items import ITEMS, RELATIONS, property_number
-from openmofi.knowledge.wikidata.parts import Parts, read_parts
+from openmofi.knowledge.wikidata.parts import PARQUET, Parts, read_parts
 from openmofi.knowledge.wikidata.priors import PriorSources
+from openmofi.knowledge.wikidata.published import PublishedColumns
 from openmofi.knowledge.wikidata.redirects import read_redirects
 from openmofi.knowledge.wikidata.select import Selected, select_tables
 from openmofi.storage import (
@@ -38,10 +39,11 @@ from openmofi.storage import (
     write_arrow,
 )
 from openmofi.storage.blocks import arrow_blocks
+from openmofi.storage.digests import file_digest
 
 _log = logging.getLogger(__name__)
 _LANGUAGE = 20
-DUMP_FILES = ("*.json", "*.json.gz", "*.json.bz2", "*.json.zst")
+DUMP_FILES = ("*.json", "*.json.gz", "*.json.bz2", "*.json.zst", f"*{PARQUET}")
 BUILDER = "wikidata"
 
 
@@ -73,21 +75,25 @@ class Extras:
     Attributes:
         priors: what names mean, counted elsewhere.
         redirects: items that were merged into others; see `read_redirects`.
+        columns: of Parquet that others publish; see `PublishedColumns.read`.
     """
 
     priors: PriorSources = field(default_factory=PriorSources)
     redirects: Path | None = None
+    columns: Path | None = None
 
     @classmethod
     def of(cls, anchors: Sequence[str | Path] = (), pageviews: str | Path | None = None,
-           redirects: str | Path | None = None) -> Extras:
+           redirects: str | Path | None = None, columns: str | Path | None = None) -> Extras:
         """Of paths as callers have them."""
         return cls(PriorSources(tuple(map(Path, anchors)), Path(pageviews) if pageviews else None),
-                   Path(redirects) if redirects else None)
+                   Path(redirects) if redirects else None, Path(columns) if columns else None)
 
     def inputs(self) -> dict[str, str]:
         """Name of a file, with what it is → its fingerprint."""
         own = {f"redirects/{self.redirects.name}": file_fingerprint(self.redirects)} if self.redirects else {}
+        if self.columns:
+            own[f"columns/{self.columns.name}"] = file_digest(self.columns)
         return {**self.priors.inputs(), **own}
 
 
@@ -98,10 +104,10 @@ def build_wikidata(dumps: Sequence[str | Path], out: str | Path, settings: Wikid
 
     Args:
         dumps: JSON dumps as Wikidata publishes them (`wikidata-DATE-all.json.gz`, .bz2, .zst or plain), also cut into
-            parts of whole lines; or folders of these.
+            parts of whole lines; Parquet as others publish it; or folders of these.
         out: folder of the knowledge base.
         settings: see there.
-        extras: anchors, page views and redirects.
+        extras: anchors, page views, redirects, and which columns of Parquet hold what.
         work: folder for what has been read, which a later build that has some of the same files begins with;
             `OUT.work` where not given. It can be removed once the base is built.
         memory: that the build may use beside the processes that parse, such as `8GB`.
@@ -120,25 +126,32 @@ def build_wikidata(dumps: Sequence[str | Path], out: str | Path, settings: Wikid
     _require_known(settings)
     require_local(out)
     joined = int(memory_bytes(memory) * JOINED)
-    files = {file_fingerprint(file): file for file in dump_files(dumps)}
+    columns = PublishedColumns.read(extras.columns)
+    found = dump_files(dumps)
+    published = [columns.of(file) for file in found if file.suffix == PARQUET]
+    if extras.columns and not published:
+        raise UsageError(f"{extras.columns} names columns, and no dump is a Parquet file.", "Leave --columns out.")
+    files = {file_fingerprint(file): file for file in found}
     files = dict(sorted(files.items()))
     inputs = {**{file.name: own for own, file in files.items()}, **extras.inputs()}
     extras.priors.require_readable(settings.languages)
     folder = Path(work) if work else Path(f"{str(out).rstrip('/')}.work")
-    key = fingerprint([settings.languages, settings.external_ids, ITEMS.names, list(RELATIONS), BLOCK])
+    key = fingerprint([settings.languages, settings.external_ids, ITEMS.names, list(RELATIONS), BLOCK,
+                       *([columns.names] if published else [])])
     selected: list[tuple[Parts, Selected]] = []
 
     def read() -> ReadSource:
         redirects = read_redirects(extras.redirects) if extras.redirects else None
         with locked(folder / "build", lambda: progress.say(f"Another build reads the dumps into {folder}. Waiting.")):
             parts = read_parts(files, folder / f"parts-{key}", settings.languages, progress, workers=workers,
-                               external=settings.external_ids, max_broken=settings.max_broken)
+                               external=settings.external_ids, columns=columns, max_broken=settings.max_broken)
             tables = folder / f"tables-{fingerprint([key, asdict(rules), sorted(inputs.items())])}"
-            found = select_tables(parts.paths, rules, tables, sources=extras.priors, redirects=redirects, memory=joined)
+            tabled = select_tables(parts.paths, rules, tables, sources=extras.priors, redirects=redirects,
+                                   memory=joined)
             progress.say(", ".join(f"{name} {count:,}" for name, count in {
-                **found.counts, "of other kinds": parts.others, "lines that cannot be read": parts.broken}.items()))
-            selected.append((parts, found))
-            return read_source(found.source)
+                **tabled.counts, "of other kinds": parts.others, "lines that cannot be read": parts.broken}.items()))
+            selected.append((parts, tabled))
+            return read_source(tabled.source)
 
     return build(BUILDER, read, inputs, out, settings, memory=memory,
                  write_beside=lambda base: _write_beside(base, selected[0][1]), restart=restart)

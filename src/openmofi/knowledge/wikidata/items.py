@@ -6,9 +6,9 @@ parser and never becomes an object.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import pyarrow as pa
@@ -67,6 +67,7 @@ class _Sitelink(msgspec.Struct, gc=False):
     title: str
 
 
+Row = TypeVar("Row")
 _ROWS = 512
 _LARGEST = 2**63 - 1
 _NO_CLAIMS = ((), (), ())
@@ -82,6 +83,7 @@ class _Entity(msgspec.Struct, gc=False):
     descriptions: dict[str, _Text] | _Empty = {}
     aliases: dict[str, list[_Text]] | _Empty = {}
     sitelinks: dict[str, _Sitelink] | _Empty = {}
+    sitelink_count: int = 0
     claims: Any = None
 
 
@@ -121,29 +123,45 @@ class ItemReader:
         self._languages = (*languages, DEFAULT_LANGUAGE)
         self._wikis = {f"{language.replace('-', '_')}wiki": language for language in languages}
         self._external = [(name, property_number(name)) for name in external]
-        self._decoder = msgspec.json.Decoder(_entity_with(external))
+        self._kind = _entity_with(external)
+        self._decoder = msgspec.json.Decoder(self._kind)
 
     def read(self, lines: Iterable[bytes]) -> tuple[pa.Table, list[Broken], int]:
         """The items of some lines (`ITEMS`), the lines that cannot be read, and how many are of other entities.
 
         The array's brackets, empty lines and the commas that end lines are no part of an entity.
         """
+        texts = ((number, line.rstrip(b" \t\r\n,")) for number, line in enumerate(lines))
+        return self._read(
+            ((number, text) for number, text in texts if text and text not in (b"[", b"]")),
+            lambda text: self._decoder.decode(text.removeprefix(b"[").removesuffix(b"]")),
+            lambda text: text[:80].decode("utf-8", "replace"))
+
+    def read_objects(self, rows: Iterable[Row], entity: Callable[[Row], Any]) -> tuple[pa.Table, list[Broken], int]:
+        """As `read`, of what is no text of a dump.
+
+        Args:
+            rows: of whatever holds an entity.
+            entity: makes of a row what a dump's JSON would be, parsed, and the number of sitelinks, `sitelink_count`,
+                where that is all that is known of them.
+        """
+        return self._read(enumerate(rows), lambda row: msgspec.convert(entity(row), self._kind),
+                          lambda row: str(row)[:80])
+
+    def _read(self, numbered: Iterable[tuple[int, Row]], parse: Callable[[Row], _Entity],
+              shown: Callable[[Row], str]) -> tuple[pa.Table, list[Broken], int]:
         rows, tables, broken, others = list[dict[str, Any]](), [ITEMS.empty_table()], list[Broken](), 0
-        for number, line in enumerate(lines):
+        for number, given in numbered:
             if len(rows) == _ROWS:  # dicts take ten times the table's memory
                 tables.append(pa.Table.from_pylist(rows, ITEMS))
                 rows.clear()
-            text = line.rstrip(b" \t\r\n,")
-            if not text or text in (b"[", b"]"):
-                continue
             try:
-                entity = self._decoder.decode(text.removeprefix(b"[").removesuffix(b"]"))
-                if row := self._row(entity):
+                if row := self._row(parse(given)):
                     rows.append(row)
                 else:
                     others += 1
             except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
-                broken.append(Broken(number, str(error), text[:80].decode("utf-8", "replace")))
+                broken.append(Broken(number, str(error), shown(given)))
         tables.append(pa.Table.from_pylist(rows, ITEMS))
         return pa.concat_tables(tables).combine_chunks(), broken, others
 
@@ -166,7 +184,7 @@ class ItemReader:
             "relations": [{"property": number, "item": item}
                           for number, statements in zip(_RELATED, related, strict=False) if statements
                           for item in _items(statements)],
-            "sitelinks": len(links), "image": next(iter(_texts(images)), None),
+            "sitelinks": len(links) or entity.sitelink_count, "image": next(iter(_texts(images)), None),
             "titles": [{"language": language, "title": links[wiki].title}
                        for wiki, language in self._wikis.items() if wiki in links],
             "external": [{"property": number, "value": value} for name, number in self._external

@@ -23,12 +23,14 @@ from openmofi.engine.protocol import Progress
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge.wikidata.dump import BLOCK, Block, blocks
 from openmofi.knowledge.wikidata.items import ItemReader
+from openmofi.knowledge.wikidata.published import PublishedColumns, published_blocks, read_published
 from openmofi.storage import make_folder, write_table, write_text
 from openmofi.storage.atomic import Footer, footers, remove_folder, write_error
 
 _MIB = 1 << 20
 _SHOWN = 3
 _SLOTS = "lines-"
+PARQUET = ".parquet"
 _reader: ItemReader
 
 
@@ -50,14 +52,15 @@ class Parts:
 
 
 def read_parts(dumps: Mapping[str, Path], folder: Path, languages: Sequence[str], progress: Progress, *,
-               external: Sequence[str] = (), workers: int = 0, max_broken: float = 0.001,
-               size: int = BLOCK) -> Parts:
+               external: Sequence[str] = (), columns: PublishedColumns | None = None, workers: int = 0,
+               max_broken: float = 0.001, size: int = BLOCK) -> Parts:
     """Parse what has not been parsed yet into `folder`.
 
     Args:
         dumps: fingerprint → file.
         folder: gets `<fingerprint>-<block>.parquet` and, where lines are broken, `<fingerprint>-<block>.broken.jsonl`.
         languages, external: see `ItemReader`; another folder is for others.
+        columns: of Parquet files; another folder is for others.
         progress: is advanced by MiB of the files.
         workers: processes that parse; one a core where 0.
         max_broken: the share of broken lines from which on the dump counts as damaged.
@@ -74,12 +77,14 @@ def read_parts(dumps: Mapping[str, Path], folder: Path, languages: Sequence[str]
     with _pool(folder, (tuple(languages), tuple(external)), workers or cores()) as pool:
         for own, dump in dumps.items():
             advanced, count = 0, 0
-            for block in _unread(folder, own, dump, size, paths):
+            published = dump.suffix == PARQUET
+            fresh = published_blocks(dump, columns or PublishedColumns.read(None)) if published else blocks(dump, size)
+            for block in _unread(folder, own, fresh, paths):
                 path = _part(folder, own, block.number)
                 paths.append(str(path))
                 count += 1
                 if not path.exists():
-                    pool.parse(block, path)
+                    pool.parse(block, path, published=published)
                 while advanced < block.read // _MIB:
                     progress.advance({})
                     advanced += 1
@@ -94,14 +99,14 @@ def read_parts(dumps: Mapping[str, Path], folder: Path, languages: Sequence[str]
     return parts
 
 
-def _unread(folder: Path, own: str, dump: Path, size: int, paths: list[str]) -> Iterator[Block]:
+def _unread(folder: Path, own: str, fresh: Iterator[Block], paths: list[str]) -> Iterator[Block]:
     """The blocks of a dump; none, and its parts' paths, where all of it was read before."""
     noted = folder / f"{own}.blocks"
     there = [_part(folder, own, number) for number in range(int(noted.read_text()))] if noted.exists() else []
     if there and all(path.exists() for path in there):
         paths += map(str, there)
     else:
-        yield from blocks(dump, size)
+        yield from fresh
 
 
 def _part(folder: Path, own: str, block: int) -> Path:
@@ -147,14 +152,14 @@ class _Pool:
         self._free = list(slots)
         self._running: dict[Future[None], Path] = {}
 
-    def parse(self, block: Block, path: Path) -> None:
+    def parse(self, block: Block, path: Path, *, published: bool) -> None:
         """Have a block written to its part; waits while all slots are in use."""
         while not self._free:
             self._collect()
         slot = self._free.pop()
         try:
             slot.write_bytes(block.lines)
-            self._running[self._executor.submit(_parse, slot, str(path))] = slot
+            self._running[self._executor.submit(_parse, slot, str(path), published)] = slot
         except OSError as error:
             raise write_error(error, slot) from error
         except BrokenProcessPool as error:
@@ -195,10 +200,10 @@ def _begin(languages: tuple[str, ...], external: tuple[str, ...]) -> None:
     _reader = ItemReader(languages, external)
 
 
-def _parse(lines: Path, path: str) -> None:
-    """A worker's task: the lines of a file to their part."""
+def _parse(lines: Path, path: str, published: bool) -> None:
+    """A worker's task: the lines of a file, or published rows, to their part."""
     with open(lines, "rb") as handle:
-        items, broken, others = _reader.read(handle)
+        items, broken, others = read_published(_reader, handle) if published else _reader.read(handle)
     if broken:
         write_text(_kept_aside(path), "".join(
             json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in broken))
