@@ -168,8 +168,8 @@ def test_what_is_no_item_and_what_cannot_be_read_is_counted(tmp_path: Path) -> N
     path = write(tmp_path / "a.parquet", rows)
     parts = read_parts({"own": path}, tmp_path / "work", ("en",), Quiet(), workers=1, max_broken=1)
     assert (parts.items, parts.others, parts.broken) == (1, 1, 2)
-    with pytest.raises(OpenMofiError, match="2 of 4 lines cannot be read .labels is text and no JSON: name a column a "
-                                            "language; None is no id"):
+    with pytest.raises(OpenMofiError, match=r"2 of 4 lines cannot be read \(labels is text and no JSON: name a "
+                                            r"column a language; None is no id"):
         build_wikidata([path], tmp_path / "kb", workers=1)
 
 

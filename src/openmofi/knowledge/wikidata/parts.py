@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -78,7 +79,8 @@ def read_parts(dumps: Mapping[str, Path], folder: Path, languages: Sequence[str]
         for own, dump in dumps.items():
             advanced, count = 0, 0
             published = dump.suffix == PARQUET
-            fresh = published_blocks(dump, columns or PublishedColumns.read(None)) if published else blocks(dump, size)
+            fresh = (partial(published_blocks, dump, columns or PublishedColumns.read(None)) if published else
+                     partial(blocks, dump, size))
             for block in _unread(folder, own, fresh, paths):
                 path = _part(folder, own, block.number)
                 paths.append(str(path))
@@ -99,14 +101,14 @@ def read_parts(dumps: Mapping[str, Path], folder: Path, languages: Sequence[str]
     return parts
 
 
-def _unread(folder: Path, own: str, fresh: Iterator[Block], paths: list[str]) -> Iterator[Block]:
+def _unread(folder: Path, own: str, fresh: Callable[[], Iterator[Block]], paths: list[str]) -> Iterator[Block]:
     """The blocks of a dump; none, and its parts' paths, where all of it was read before."""
     noted = folder / f"{own}.blocks"
     there = [_part(folder, own, number) for number in range(int(noted.read_text()))] if noted.exists() else []
     if there and all(path.exists() for path in there):
         paths += map(str, there)
     else:
-        yield from fresh
+        yield from fresh()
 
 
 def _part(folder: Path, own: str, block: int) -> Path:
