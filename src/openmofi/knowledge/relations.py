@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,13 +101,21 @@ class Relations:
 
     def above(self, row: int) -> Rows:
         """Rows of the classes that an entity belongs to, without itself, the nearest first, then by row."""
-        return _closed(self._tails(np.array([row]), (*SUBCLASS, *INSTANCE)), lambda rows: self._tails(rows, SUBCLASS),
-                       row)
+        subclass = self._is_subclass
+        return _closed(self._tails(np.array([row]), subclass | self._is_instance),
+                       lambda rows: self._tails(rows, subclass), row)
 
-    def _tails(self, rows: Rows, names: Sequence[str]) -> Rows:
+    @cached_property
+    def _is_subclass(self) -> NDArray[np.bool_]:
+        return np.array([name in SUBCLASS for name in self.names])
+
+    @cached_property
+    def _is_instance(self) -> NDArray[np.bool_]:
+        return np.array([name in INSTANCE for name in self.names])
+
+    def _tails(self, rows: Rows, wanted: NDArray[np.bool_]) -> Rows:
         places = _places(self.offsets, rows)
-        wanted = np.isin(self.kinds[places], [kind for kind, name in enumerate(self.names) if name in names])
-        return self.tails[places][wanted].astype(np.int64)
+        return self.tails[places[wanted[self.kinds[places]]]].astype(np.int64)
 
     def below_of(self, row: int) -> Rows:
         """Rows of all that belongs to a class, without itself: subclasses, the nearest first, then instances."""
@@ -137,9 +146,8 @@ class Relations:
             return
         used, kinds = np.unique(kinds, return_inverse=True)
         names = [self.names[kind] for kind in used.tolist()]
-        instance = np.isin(kinds, [kind for kind, name in enumerate(names) if name in INSTANCE])
-        ordered = instance | np.isin(kinds, [kind for kind, name in enumerate(names) if name in SUBCLASS])
-        ordered &= heads != tails
+        instance = self._is_instance[used][kinds]
+        ordered = (instance | self._is_subclass[used][kinds]) & (heads != tails)
         below = np.unique(np.stack([2 * tails[ordered].astype(np.int64) + instance[ordered], heads[ordered]]), axis=1)
         _write(folder, len(rows), names, len(heads), [(heads, kinds, tails)], below.shape[1], [(below[0], below[1])])
 
@@ -200,7 +208,7 @@ def _write_lists(folder: Path, offsets: str, size: int, columns: dict[str, DType
             for append, column in zip(appends, values, strict=True):
                 append(column)
     with appended(folder / offsets, np.int64, ends.shape) as append:
-        append(np.cumsum(ends))
+        append(np.cumsum(ends, out=ends))
 
 
 def _kind_type(names: int) -> np.dtype[Any]:
@@ -214,9 +222,11 @@ def _places(offsets: NDArray[np.int64], lists: Rows) -> Rows:
 
 
 def _closed(first: Rows, following: Callable[[Rows], Rows], without: int) -> Rows:
-    """What is reached, level by level, each once."""
-    reached, fresh = np.zeros(0, np.int64), np.setdiff1d(first, [without])
+    """What is reached, level by level, each once; sets, since most levels have few rows."""
+    reached, seen, fresh = list[int](), {without}, first
     while len(fresh):
-        reached = np.concatenate([reached, fresh])
-        fresh = np.setdiff1d(following(fresh), np.append(reached, without))
-    return reached
+        level = sorted(set(fresh.tolist()) - seen)
+        reached += level
+        seen.update(level)
+        fresh = following(np.array(level, np.int64))
+    return np.array(reached, np.int64)
