@@ -126,7 +126,7 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
         adapt: fit a light adapter on the job's own links; used where a check finds it better.
         rescue: judge again with what was found as witnesses; see `openmofi.labeling.LabelSettings`.
         calibration: a label job's `calibration.json` to use.
-        verdicts: what a person said of earlier labels of these pairs (`Labels.audit_page`); chooses the threshold.
+        verdicts: file of what people said of earlier labels of these pairs, or an index; chooses the threshold.
         cache: links, features and entity embeddings, shared by jobs; `out` where not given.
         on_damage: `stop` leaves a damaged shard out and raises in the end, `keep` takes what can be read of it.
         max_unpack_ratio: a compressed tar that unpacks to more than so many times its size counts as damaged.
@@ -149,6 +149,7 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
     from openmofi import labeling
     from openmofi.dataset.objects import Labels
     from openmofi.engine import engine_named
+    from openmofi.given import verdicts_of
     from openmofi.labeling import LabelSettings, SelectionSettings, TextSettings
     from openmofi.pairs import ReadSettings
     from openmofi.pairs.formats.columns import check_patterns, column_setting
@@ -165,8 +166,8 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
     check_patterns(settings.read, [shard.path for shard in shards])
     with shown_progress(progress) as shown:
         labeling.label(shards, kb_of(kb, shown), encoder_of(encoder, device, precision), out, settings, cache=cache,
-                       calibration=calibration, verdicts=verdicts, engine=engine_named(engine), progress=shown,
-                       restart=restart)
+                       calibration=calibration, verdicts=verdicts_of(verdicts) if verdicts else None,
+                       engine=engine_named(engine), progress=shown, restart=restart)
     return Labels.open(out)
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from openmofi.encoders import Encoder, EncoderLike
     from openmofi.engine import Progress
     from openmofi.knowledge import KnowledgeBase
+    from openmofi.labeling.verdicts.file import Verdicts
     from openmofi.storage import Shard
 
 Pairs = str | Path | Sequence[str | Path]
@@ -50,6 +51,22 @@ def kb_of(kb: KnowledgeBase | Folder, progress: Progress | None = None) -> Knowl
     from openmofi.knowledge.store import opened
 
     return opened(kb, progress)
+
+
+def verdicts_of(given: str | Path) -> Verdicts:
+    """Verdicts of a file, or those that an index holds where its folder was given.
+
+    Raises:
+        OpenMofiError: see `openmofi.labeling.verdicts.file.read_verdicts`, or the folder is no index.
+    """
+    from openmofi.labeling.verdicts.file import read_verdicts, verdicts_of_table
+    from openmofi.storage.addresses import is_remote
+
+    if is_remote(given) or not Path(given).is_dir():
+        return read_verdicts(given)
+    from openmofi.search import Index
+
+    return verdicts_of_table(Index.open(given).verdict_table(), given)
 
 
 def check_placement(device: str, precision: str) -> None:

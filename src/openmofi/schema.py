@@ -211,6 +211,17 @@ LABELS = pa.schema([
 ])
 """labels: a pair, judged; one file a shard of pairs."""
 
+VERDICTS = pa.schema([
+    *((name, pa.string()) for name in ("shard", "key", "entity", "verdict", "instead", "who", "when")),
+    ("probability", pa.float64()), ("stratum", pa.int32()),
+])
+"""verdicts: a person's word on a label (`y`, `n` or `u`), earliest first; the last one of a label counts.
+
+`instead` is what it is instead, or empty, `when` ISO time in UTC. `probability` is the label's, and `stratum` the
+position of its stratum among those that the file's metadata describe (`openmofi.labeling.verdicts.table`); both are null
+where the label is not counted in any.
+"""
+
 VOCABULARY = pa.schema([
     ("class_id", pa.int32()), ("id", pa.string()), ("name", pa.string()),
     ("images", pa.int64()),

@@ -126,6 +126,28 @@ def compact(index: _Index, device: _Device = "auto", as_json: _JSON = False) -> 
     _print_changes(changes, index, as_json)
 
 
+@app.command()
+def verdicts(
+    index: _Index,
+    out: Annotated[Path, typer.Option(
+        "--out", "-o", parser=output_path, metavar="FILE.parquet", help="The table.")],
+    labels: Annotated[str, typer.Option(
+        metavar="LABELS", help="Folder of labels that they are of, where the index was built of several.")] = "",
+    as_json: _JSON = False,
+) -> None:
+    """Write what people said of labels as Parquet, which `openmofi label --verdicts` takes."""
+    from openmofi.search import Index
+    from openmofi.storage import write_table
+
+    table = Index.open(index).verdict_table(labels)
+    write_table(out, table)
+    counted = table.num_rows - table["stratum"].null_count
+    if as_json:
+        print_json({"file": str(out), "verdicts": table.num_rows, "of_labels": counted})
+    else:
+        typer.echo(f"{out}: {table.num_rows:,} verdicts, {counted:,} of them on labels that a label job can take")
+
+
 def _print_changes(changes: Changes, index: Path, as_json: bool) -> None:
     if as_json:
         print_json(asdict(changes))

@@ -36,7 +36,8 @@ def label(
     calibration: Annotated[Path | None, typer.Option(help="Use this calibration.json.")] = None,
     verdicts: Annotated[Path | None, typer.Option(
         parser=input_path, metavar="FILE",
-        help="Choose the threshold for --target-precision by these verdicts of `openmofi label audit`.")] = None,
+        help="Choose the threshold for --target-precision by verdicts: those of `openmofi label audit`, or of an "
+             "index (its folder, or what `openmofi index verdicts` wrote).")] = None,
     cache: Annotated[str | None, typer.Option(
         parser=output_place, metavar="FOLDER", help="Shared by jobs: links, features (default: the output).")] = None,
     on_damage: Annotated[str, typer.Option(
@@ -109,7 +110,7 @@ def audit(
     out: Annotated[Path | None, typer.Option(
         "--out", "-o", parser=output_path, metavar="PAGE.html", help="Write a page on which a person judges.")] = None,
     verdicts: Annotated[Path | None, typer.Option(
-        parser=input_path, metavar="FILE", help="Correct the precision by what such a page saved.")] = None,
+        parser=input_path, metavar="FILE", help="Correct the precision by what it saved, or by an index.")] = None,
     sample: Annotated[int, typer.Option(help="Labels to draw for the page.")] = 200,
     by: Annotated[str, typer.Option(help="What strata are made of: probability, type or both.")] = "probability,type",
     seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
@@ -127,7 +128,9 @@ def audit(
 
     opened, known = Labels.open(labels), KnowledgeBase.open(kb) if kb else None
     if verdicts:
-        corrected = opened.corrected(verdicts, kb=known).as_dict()
+        from openmofi.given import verdicts_of
+
+        corrected = opened.corrected(verdicts_of(verdicts), kb=known).as_dict()
         if as_json:
             print_json(corrected)
         else:

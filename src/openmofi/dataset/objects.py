@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from openmofi.dataset.review.corrected import Corrected
     from openmofi.dataset.review.sample import Sample
     from openmofi.knowledge import KnowledgeBase
+    from openmofi.labeling.verdicts.file import Verdicts
 
 
 @dataclass(frozen=True)
@@ -124,15 +125,21 @@ class Labels(_Tables):
 
         return write_page(self.folder, out, sample=sample, by=by, seed=seed, kb=kb)
 
-    def corrected(self, verdicts: str | Path, *, kb: KnowledgeBase | None = None) -> Corrected:
-        """The labels' precision by the verdicts that such a page saved, with intervals.
+    def corrected(self, verdicts: str | Path | Verdicts, *, kb: KnowledgeBase | None = None) -> Corrected:
+        """The labels' precision by verdicts, with intervals.
+
+        Args:
+            verdicts: the file that such a page saved, or a table of an index; or verdicts that were read.
+            kb: types of entities; the labels' own where not given.
 
         Raises:
             OpenMofiError: the file is damaged or of other labels.
         """
         from openmofi.dataset.review.corrected import correct
+        from openmofi.labeling.verdicts.file import Verdicts, read_verdicts
 
-        return correct(self.folder, verdicts, kb=kb)
+        read = verdicts if isinstance(verdicts, Verdicts) else read_verdicts(verdicts)
+        return correct(self.folder, read, kb=kb)
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,8 @@ from openmofi.labeling.decide import (
 from openmofi.labeling.judge.stage import Judge, JudgeStage
 from openmofi.labeling.judge.summary import LabelSummary
 from openmofi.labeling.label_settings import LabelSettings
-from openmofi.labeling.verdicts.threshold import Correction, read_correction
+from openmofi.labeling.verdicts.file import Verdicts
+from openmofi.labeling.verdicts.threshold import Correction, correction_by
 from openmofi.linking import linker_fingerprint
 from openmofi.mentions import detector_fingerprint
 from openmofi.pairs.read import job_of
@@ -85,7 +86,7 @@ OUTPUTS = Outputs(
 
 def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str | Path, settings: LabelSettings, *,
           cache: str | Path | None = None, calibration: str | Path | None = None,
-          verdicts: str | Path | None = None, engine: Engine | None = None, progress: Progress | None = None,
+          verdicts: Verdicts | None = None, engine: Engine | None = None, progress: Progress | None = None,
           restart: bool = False) -> dict[str, Any]:
     """Label `shards` into the folder `out`; goes on where an earlier run stopped.
 
@@ -97,8 +98,7 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
         settings: see `LabelSettings`.
         cache: links, features and entity embeddings; `out` where not given. Jobs may share it.
         calibration: a calibration file to use instead of the encoder's own or a fresh one.
-        verdicts: file of verdicts on labels of the same pairs and settings; chooses the threshold for the target
-            precision.
+        verdicts: on labels of the same pairs and settings; choose the threshold for the target precision.
         engine: how it runs; in this process where not given.
         progress: receives each step.
         restart: remove what was made in `out` before, and begin anew.
@@ -128,7 +128,7 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
     take_fingerprints(shards, partial(_in_tasks, engine, job))
     given = given_calibration(calibration, kb, encoder, settings) if calibration else None
     described, inputs = _described(shards, kb, encoder, settings), _inputs(shards, kb, encoder, settings, calibration)
-    correction = read_correction(verdicts, settings.selection.target_precision, described, inputs) if verdicts else None
+    correction = correction_by(verdicts, settings.selection.target_precision, described, inputs) if verdicts else None
     with claimed(out, "labels", described, inputs, outputs=OUTPUTS, restart=restart,
                  stores=True) as manifest:
         if manifest.finished and "failed" not in manifest.counts and manifest.outputs == output_stamp(out, *_PARTS):

@@ -10,6 +10,7 @@ from threading import Lock, local
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 
 from openmofi.encoders import Array, Encoder, EncoderLike, ImageInput, as_encoder, open_encoder
 from openmofi.engine import Progress
@@ -34,16 +35,16 @@ from openmofi.search.records import (
     Results,
     Verdict,
 )
-from openmofi.search.store.database import connect, last_commit, meta, now, snapshot, transaction
+from openmofi.search.store.database import connect, last_commit, meta, snapshot
 from openmofi.search.store.places import image_bytes
 from openmofi.search.store.reading import (
     ENTITIES_BY_IMAGES,
     ENTITY_IMAGES,
     entity_records,
     image_records,
-    verdicts_of,
 )
 from openmofi.search.store.thumbnails import Thumbnails, encoded
+from openmofi.search.verdicts import add_verdicts, table_of, undo_verdict, verdicts_of
 from openmofi.search.writing.job import build, remove, require_encoder
 from openmofi.search.writing.upkeep import compact, verify
 
@@ -318,28 +319,38 @@ class Index:
         return [records[entity] for entity in ids]
 
     def add_verdict(self, verdict: Verdict) -> Verdict:
-        """Keep a person's word on a label; the last one of a label counts.
+        """Keep a person's word on a label; see `add_verdicts`."""
+        return self.add_verdicts([verdict])[0]
+
+    def add_verdicts(self, verdicts: Sequence[Verdict]) -> list[Verdict]:
+        """Keep what a person said of labels, all of it or nothing; the last one of a label counts.
 
         Returns:
-            it with `id` and `when`.
+            them with `id` and `when`.
 
         Raises:
             OpenMofiError: the index cannot be written.
         """
-        made = now()
-        with transaction(self.connection) as connection:
-            number = connection.execute(
-                "INSERT INTO verdicts (shard, key, entity, verdict, instead, who, made) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (verdict.shard, verdict.key, verdict.entity, verdict.verdict, verdict.instead, verdict.who,
-                 made)).lastrowid
-        return Verdict(verdict.shard, verdict.key, verdict.entity, verdict.verdict, verdict.instead, verdict.who, made,
-                       int(number or 0))
+        return add_verdicts(self.connection, verdicts)
 
     def undo_verdict(self, verdict: int) -> bool:
         """Take a verdict back, by its id; whether there was one."""
-        with transaction(self.connection) as connection:
-            return connection.execute("UPDATE verdicts SET undone = 1 WHERE id = ? AND NOT undone",
-                                      (verdict,)).rowcount > 0
+        return undo_verdict(self.connection, verdict)
+
+    def verdict_table(self, labels: str = "", entity: str = "") -> pa.Table:
+        """Verdicts that were not taken back, earliest first, as `openmofi label --verdicts` takes them as Parquet.
+
+        Args:
+            labels: the folder of labels that they are of, where the index was built of several.
+            entity: of its labels alone.
+
+        Returns:
+            see `openmofi.schema.VERDICTS`.
+
+        Raises:
+            UsageError: the index was not built of `labels`.
+        """
+        return table_of(self.path, self.connection, labels, entity)
 
     def verdicts(self, entity: str = "", limit: int = -1) -> list[Verdict]:
         """Verdicts that were not taken back, latest first; of an entity where one is given."""

@@ -72,11 +72,11 @@ def test_a_missing_file_is_refused(tmp_path):
     ({"selection": {"threshold": 0.8, "template": "u"}}, {}, "other pairs or other settings")])
 def test_verdicts_of_other_labels_are_refused(read, settings, inputs, says):
     with pytest.raises(OpenMofiError, match=says):
-        require_same_basis(read(content([("y", 0)])), "verdicts.json", SETTINGS | settings, INPUTS | inputs)
+        require_same_basis(read(content([("y", 0)])), SETTINGS | settings, INPUTS | inputs)
 
 
 def test_another_threshold_or_place_leaves_probabilities_as_they_are(read):
     moved = SETTINGS | {"shards": [{"name": "00000", "path": "/elsewhere"}], "kb": "z",
                         "selection": {"template": "t", "threshold": 0.5, "target_precision": 0.95}}
     # Nothing is raised.
-    assert require_same_basis(read(content([("y", 0)])), "verdicts.json", moved, INPUTS | {"/verdicts": "v"}) is None
+    assert require_same_basis(read(content([("y", 0)])), moved, INPUTS | {"/verdicts": "v"}) is None

@@ -139,7 +139,8 @@ def test_verdicts_are_kept_taken_back_and_come_out_as_a_table(client):
     assert [each["key"] for each in client.get("/api/verdicts", params={"entity": "c:red"}).json()] == ["red-1"]
     table = pq.read_table(io.BytesIO(client.get("/api/verdicts.parquet").content)).to_pylist()
     assert table == [{"shard": "images", "key": "red-1", "entity": "c:red", "verdict": "y", "instead": "c:blue",
-                      "who": "ann", "when": kept[1]["when"]}]
+                      "who": "ann", "when": kept[1]["when"], "probability": 0.97, "stratum": None}]
+    assert client.get("/api/verdicts.parquet", params={"labels": "elsewhere"}).status_code == 422
 
 
 def test_two_reviewers_at_once_lose_nothing(tmp_path):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from openmofi.dataset.review.cells import OTHER, Candidates, Cell, Content, Kind
 from openmofi.dataset.tables import Folder, Ints
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling.verdicts.file import Verdicts, read_verdicts
+from openmofi.labeling.verdicts.file import Verdicts
 from openmofi.labeling.verdicts.precision import Precision, corrected_precision
 from openmofi.storage import Shard
 
@@ -48,26 +47,29 @@ class Corrected:
         return asdict(self)
 
 
-def correct(folder: Folder, path: str | Path, *, kb: KnowledgeBase | None = None) -> Corrected:
+def correct(folder: Folder, verdicts: Verdicts, *, kb: KnowledgeBase | None = None) -> Corrected:
     """Correct the expected precision of labels by verdicts.
 
     Args:
         folder: of the labels.
-        path: file of verdicts, of these labels.
+        verdicts: of these labels. Those of candidates that are not the best of their mention, which an index takes
+            too, are left out.
         kb: types of entities; the labels' own where not given.
 
     Raises:
-        OpenMofiError: the file is damaged or of other labels.
+        OpenMofiError: they are of other labels.
     """
-    verdicts = read_verdicts(path)
     if verdicts.labels != folder.manifest.fingerprint:
-        raise OpenMofiError(f"The verdicts of {path} are of other labels ({verdicts.labels}) than {folder.path} "
+        raise OpenMofiError(f"The verdicts of {verdicts.path} are of other labels ({verdicts.labels}) than {folder.path} "
                             f"({folder.manifest.fingerprint}).", _HINT)
     kinds, wanted = Kinds(kb or labels_kb(folder)), _by_shard(verdicts)
     judged: dict[tuple[str, str, str], tuple[Cell, float]] = {}
+    candidate: set[tuple[str, str, str]] = set()
 
     def look(shard: Shard, table: pa.Table, candidates: Candidates, kind: Ints) -> None:
         keys = wanted.get(shard.name, {})
+        for row in table.filter(pc.is_in(table["key"], pa.array(sorted(keys), pa.string()))).to_pylist():
+            candidate.update((shard.name, row["key"], each["entity"]) for each in row["entities"] or ())
         key = table["key"].take(pa.array(candidates.row))
         rows = np.flatnonzero(pc.is_in(key, pa.array(sorted(keys), pa.string())).to_numpy())
         for row in rows.tolist():
@@ -77,11 +79,13 @@ def correct(folder: Folder, path: str | Path, *, kb: KnowledgeBase | None = None
                 judged[shard.name, name, entity] = cell, float(candidates.probability[row])
 
     content = cells(folder, kinds, seen=look)
-    if odd := next((verdict for verdict in verdicts.verdicts if verdict.label not in judged), None):
-        raise OpenMofiError(f"{path} judges a label that {folder.path} has not: the entity {odd.entity!r} of the key "
+    if odd := next((verdict for verdict in verdicts.verdicts if verdict.label not in candidate), None):
+        raise OpenMofiError(f"{verdicts.path} judges a label that {folder.path} has not: the entity {odd.entity!r} of the key "
                             f"{odd.key!r} in the shard {odd.shard!r}.", _HINT)
+    kept = tuple(each for each in verdicts.verdicts if each.label in judged)
+    counted = replace(verdicts, verdicts=kept, sample=verdicts.sample - len(verdicts.verdicts) + len(kept))
     common = {cell[2] for cell in content}
-    return _Groups(content, verdicts, {
+    return _Groups(content, counted, {
         label: ((cell[0], cell[1], cell[2] if cell[2] in common else OTHER), probability)
         for label, (cell, probability) in judged.items()}).corrected()
 

@@ -1,24 +1,30 @@
-"""`verdicts.json`: what a person said of drawn labels; the page of `openmofi label audit` saves it."""
+"""What a person said of labels: `verdicts.json` of the page of `openmofi label audit`, or the table of an index."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from msgspec import Meta
 from numpy.typing import NDArray
 
 from openmofi.errors import OpenMofiError
+from openmofi.schema import VERDICTS
 from openmofi.storage import fingerprint
-from openmofi.storage.addresses import read_text
+from openmofi.storage.addresses import open_address
 
 KIND = "openmofi-verdicts"
-_AGAIN = "Save it again from the page that `openmofi label audit LABELS -o PAGE.html` wrote."
+_PARQUET = b"PAR1"
+_HEAD = b"openmofi-verdicts"
+"""Key of a table's metadata: `Verdicts` as JSON, without the verdicts."""
+_AGAIN = "Save it again from the page of `openmofi label audit`, or by `openmofi index verdicts`."
 _LEAST = 2
 """Verdicts of a stratum: a variance takes two."""
 
@@ -71,7 +77,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """The file.
+    """Verdicts with what they are of; `verdicts.json` is this as JSON.
 
     Attributes:
         labels: fingerprint of the labels that were looked at.
@@ -80,7 +86,8 @@ class Verdicts:
         by: what the strata are made of.
         seed, sample: of the draw.
         strata: in their order, neighbours are alike.
-        verdicts: of the labels that were looked at so far, in no order.
+        verdicts: of the labels that were looked at so far, in no order; a label once.
+        path: where they were read, for errors.
     """
 
     kind: Literal["openmofi-verdicts"]
@@ -94,6 +101,7 @@ class Verdicts:
     sample: int
     strata: tuple[Stratum, ...]
     verdicts: tuple[Verdict, ...]
+    path: str = ""
 
     @cached_property
     def said(self) -> tuple[Verdict, ...]:
@@ -148,15 +156,65 @@ class Verdicts:
 
 
 def read_verdicts(path: str | Path) -> Verdicts:
-    """Read a file of verdicts.
+    """Read a file of verdicts: JSON as the page of `openmofi label audit` saves it, or Parquet as an index writes it.
 
     Raises:
         OpenMofiError: it is missing, cut off or no such file; a label comes twice; nobody said yes or no.
     """
     try:
-        verdicts = msgspec.json.decode(read_text(path), type=Verdicts)
-    except (OSError, ValueError, RecursionError) as error:
+        with open_address(path) as file:
+            content = file.read()
+        if content[:4] == _PARQUET:
+            return verdicts_of_table(pq.read_table(pa.BufferReader(content)), path)
+        verdicts = msgspec.json.decode(content, type=Verdicts)
+    except (OSError, ValueError, RecursionError, pa.ArrowException) as error:
         raise OpenMofiError(f"{path} cannot be read as verdicts: {error}.", _AGAIN) from error
+    return _checked(replace(verdicts, path=str(path)))
+
+
+def verdicts_table(rows: Sequence[Mapping[str, Any]], head: Mapping[str, Any] | None) -> pa.Table:
+    """Verdicts as a table, see `openmofi.schema.VERDICTS`.
+
+    Args:
+        rows: its rows, earliest first.
+        head: what they are of: `labels`, `basis`, `encoder`, `kb` and `strata` of `Verdicts`; `None` where that is not
+            known, so that the table says nothing of other labels.
+    """
+    table = pa.Table.from_pylist(list(rows), VERDICTS)
+    if head is None:
+        return table
+    whole = {"kind": KIND, "version": 1, "by": ["probability"], "seed": 0, **head}
+    return table.replace_schema_metadata({_HEAD: msgspec.json.encode(whole)})
+
+
+def verdicts_of_table(table: pa.Table, path: str | Path) -> Verdicts:
+    """The verdicts of `verdicts_table`: the last one of each label that a stratum counts.
+
+    Args:
+        table: as it was written.
+        path: where it lies, for errors.
+
+    Raises:
+        OpenMofiError: it does not say what it is of, is damaged, or nobody said yes or no.
+    """
+    head = (table.schema.metadata or {}).get(_HEAD)
+    if head is None:
+        raise OpenMofiError(f"{path} does not say what labels its verdicts are of.",
+                            "Build the index of one folder of labels, or name one: openmofi index verdicts INDEX "
+                            "--labels LABELS -o FILE.parquet.")
+    columns = ["shard", "key", "entity", "verdict", "probability", "stratum"]
+    try:
+        last = {(row["shard"], row["key"], row["entity"]): row for row in table.select(columns).to_pylist()}
+        rows = [row for row in last.values() if row["stratum"] is not None]
+        verdicts = msgspec.convert({**msgspec.json.decode(head), "verdicts": rows, "sample": len(rows),
+                                    "path": str(path)}, Verdicts)
+    except (ValueError, TypeError, KeyError) as error:
+        raise OpenMofiError(f"{path} cannot be read as verdicts: {error}.", _AGAIN) from error
+    return _checked(verdicts)
+
+
+def _checked(verdicts: Verdicts) -> Verdicts:
+    path = verdicts.path
     if not verdicts.said:
         raise OpenMofiError(f"{path} has no verdict yes or no ({verdicts.unsure} unsure).",
                             "Judge some labels with y and n, then save again.")
@@ -181,13 +239,11 @@ def probability_basis(settings: Mapping[str, Any], inputs: Mapping[str, str]) ->
     return fingerprint([made, selection, {name: mark for name, mark in inputs.items() if name != "/verdicts"}])
 
 
-def require_same_basis(verdicts: Verdicts, path: str | Path, settings: Mapping[str, Any],
-                       inputs: Mapping[str, str]) -> None:
+def require_same_basis(verdicts: Verdicts, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
     """Refuse verdicts whose labels have other probabilities than those that a label job makes.
 
     Args:
-        verdicts: of the file `path`.
-        path: for the error.
+        verdicts: as they were read.
         settings, inputs: of the label job.
 
     Raises:
@@ -199,6 +255,6 @@ def require_same_basis(verdicts: Verdicts, path: str | Path, settings: Mapping[s
     others = [f"another {what} ({said}, here {inputs.get(name)})"
               for what, said, name in marks if said != inputs.get(name)]
     raise OpenMofiError(
-        f"The verdicts of {path} are of other labels: of {' and '.join(others) or 'other pairs or other settings'}.",
+        f"The verdicts of {verdicts.path} are of other labels: of {' and '.join(others) or 'other pairs or other settings'}.",
         "Label these pairs as the labels that were looked at (thresholds may differ), or look at labels of this job: "
         "openmofi label audit LABELS -o PAGE.html.")

@@ -7,8 +7,7 @@ hundred verdicts has steps, and the lowest threshold that reaches a target would
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,8 @@ from scipy.special import expit, logit
 
 from openmofi.errors import UsageError
 from openmofi.labeling.calibrate.calibration import threshold_for_precision
-from openmofi.labeling.verdicts.file import Verdicts, read_verdicts, require_same_basis
-from openmofi.storage import file_fingerprint
+from openmofi.labeling.verdicts.file import Verdicts, require_same_basis
+from openmofi.storage import fingerprint
 
 Doubles = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -107,26 +106,25 @@ class Correction:
                              else None}}
 
 
-def read_correction(path: str | Path, target: float | None, settings: Mapping[str, Any],
-                    inputs: dict[str, str]) -> Correction:
-    """The correction of a file of verdicts, for a label job.
+def correction_by(verdicts: Verdicts, target: float | None, settings: Mapping[str, Any],
+                  inputs: dict[str, str]) -> Correction:
+    """The correction of a label job by verdicts.
 
     Args:
-        path: of the file.
+        verdicts: of labels with the same probabilities.
         target: the job's target precision.
         settings: the job's.
-        inputs: the job's, by name; gets the file's fingerprint.
+        inputs: the job's, by name; gets the verdicts' fingerprint.
 
     Raises:
         UsageError: there is no target precision to choose a threshold for.
-        OpenMofiError: the file cannot be read, or is of labels with other probabilities.
+        OpenMofiError: they are of labels with other probabilities.
     """
     if target is None:
         raise UsageError("Verdicts choose the threshold for a target precision, and none is given.",
                          "Add --target-precision, e.g. 0.95.")
-    verdicts = read_verdicts(path)
-    require_same_basis(verdicts, path, settings, inputs)
-    inputs["/verdicts"] = file_fingerprint(path)
+    require_same_basis(verdicts, settings, inputs)
+    inputs["/verdicts"] = fingerprint(asdict(replace(verdicts, path="")))
     return Correction(verdicts, Recalibration.of(verdicts.probability, verdicts.right, verdicts.weights))
 
 

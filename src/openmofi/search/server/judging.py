@@ -14,16 +14,12 @@ from scipy.stats import binomtest
 
 from openmofi.search.index import Index
 from openmofi.search.records import EntityRecord, ImageRecord
+from openmofi.search.verdicts import BOUNDS, STRATUM
 
-BOUNDS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
-"""Where strata of probability begin."""
 _PRIME = 2**31 - 1
-_STRATUM = "CASE " + " ".join(
-    f"WHEN labels.probability >= {bound} THEN {number}" for number, bound in reversed(list(enumerate(BOUNDS)))
-) + " ELSE 0 END"
 _WITHIN = "(:entity = '' OR labels.entity = :entity) AND (:accepted IS NULL OR labels.accepted = :accepted)"
 _LAST = f"""
-    SELECT labels.image, labels.entity, verdict, {_STRATUM} AS stratum FROM verdicts
+    SELECT labels.image, labels.entity, verdict, {STRATUM} AS stratum FROM verdicts
     CROSS JOIN images ON images.key = verdicts.key
     CROSS JOIN sources ON sources.id = images.source AND sources.shard = verdicts.shard
     CROSS JOIN labels ON labels.image = images.id AND labels.entity = verdicts.entity
@@ -196,7 +192,7 @@ def _strata(connection: sqlite3.Connection, entity: str, accepted: bool | None) 
     ends = [*BOUNDS[1:], 1.0]
     strata = [Stratum(low, high, 0, 0.0) for low, high in zip(BOUNDS, ends, strict=True)]
     for number, labels, mean in connection.execute(
-            f"SELECT {_STRATUM} AS stratum, count(*), avg(probability) FROM labels WHERE {_WITHIN} GROUP BY stratum",
+            f"SELECT {STRATUM} AS stratum, count(*), avg(probability) FROM labels WHERE {_WITHIN} GROUP BY stratum",
             values):
         strata[number] = replace(strata[number], labels=labels, expected=mean)
     for number, judged, right in connection.execute(

@@ -8,7 +8,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
 
-from openmofi.search.records import EntityRecord, ImageRecord, Label, Verdict
+from openmofi.search.records import EntityRecord, ImageRecord, Label
 from openmofi.search.store.database import in_chunks, marks
 
 ENTITY_IMAGES = """
@@ -62,11 +62,3 @@ def entity_records(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[s
             records[entity] = EntityRecord(entity, name, description, tuple(several["types"][entity]), popularity,
                                            tuple(several["aliases"][entity]), *counts.get(entity, (0, 0)))
     return records
-
-
-def verdicts_of(connection: sqlite3.Connection, entity: str = "", limit: int = -1) -> list[Verdict]:
-    """Verdicts that were not undone, latest first."""
-    return [Verdict(shard, key, of, verdict, instead, who, made, number)
-            for number, shard, key, of, verdict, instead, who, made in connection.execute(
-                "SELECT id, shard, key, entity, verdict, instead, who, made FROM verdicts "
-                "WHERE NOT undone AND (? = '' OR entity = ?) ORDER BY id DESC LIMIT ?", (entity, entity, limit))]

@@ -31,6 +31,7 @@ from openmofi.search.store.database import (
     transaction,
 )
 from openmofi.search.store.segments import FOLDER, remove_unnamed
+from openmofi.search.verdicts import note_labels
 from openmofi.search.writing.entities import keep_entities
 from openmofi.search.writing.incoming import sources_of
 from openmofi.search.writing.writer import Writer, drop_images
@@ -79,11 +80,13 @@ def build(inputs: Sequence[str], encoder: Encoder, out: str | Path, *, kb: Knowl
             require_encoder(folder, meta(connection), encoder)
             remove_unnamed(folder, connection)
             writer = Writer(folder, connection, encoder, meta(connection)["dtype"], progress)
+            folders = list({source.labels.path: source.labels for source in sources if source.labels}.values())
+            note_labels(connection, folders, taken_in=False)
             progress.begin("index", len(sources))
             for source in sources:
                 writer.add(source)
-            keep_entities(folder, connection, encoder, [source.labels for source in sources if source.labels], kb,
-                          entities)
+            keep_entities(folder, connection, encoder, folders, kb, entities)
+            note_labels(connection, folders, taken_in=True)
             settle(folder, connection, encoder)
             return writer.changes
 

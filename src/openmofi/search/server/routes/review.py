@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import io
-from dataclasses import asdict
 from typing import Annotated, Literal
 
-import pyarrow as pa
 import pyarrow.parquet as pq
-from fastapi import APIRouter, Body, Response
+from fastapi import APIRouter, Body, Query, Response
 from pydantic import Field
 
 from openmofi.search.records import Verdict
@@ -18,15 +16,15 @@ from openmofi.search.server.requests import VerdictBody
 from openmofi.search.server.routes.shared import Limit, Number, Shared, Short
 
 router = APIRouter(prefix="/api")
-_TABLE = pa.schema([(name, pa.string()) for name in ("shard", "key", "entity", "verdict", "instead", "who", "when")])
+Long = Annotated[str, Query(max_length=4096)]
 Verdicts = Annotated[list[VerdictBody], Field(min_length=1, max_length=1000), Body()]
 
 
 @router.post("/verdicts", response_model=list[Verdict], status_code=201)
 def add(body: Verdicts, context: Shared) -> Response:
-    """Keep verdicts; of several on one label the last counts."""
-    return answer([context.index.add_verdict(Verdict(each.shard, each.key, each.entity, each.verdict, each.instead,
-                                                     each.who)) for each in body], 201)
+    """Keep verdicts, all of them or none; of several on one label the last counts."""
+    return answer(context.index.add_verdicts([
+        Verdict(each.shard, each.key, each.entity, each.verdict, each.instead, each.who) for each in body]), 201)
 
 
 @router.get("/verdicts", response_model=list[Verdict])
@@ -36,10 +34,10 @@ def listed(context: Shared, entity: Short = "", limit: Limit = 1000) -> Response
 
 
 @router.get("/verdicts.parquet", response_class=Response)
-def exported(context: Shared, entity: Short = "") -> Response:
-    """All verdicts that were not taken back, as a table."""
+def exported(context: Shared, entity: Short = "", labels: Long = "") -> Response:
+    """All verdicts that were not taken back, as the table that `openmofi label --verdicts` takes."""
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([asdict(each) for each in context.index.verdicts(entity)], _TABLE), buffer)
+    pq.write_table(context.index.verdict_table(labels, entity), buffer, compression="zstd")
     return Response(buffer.getvalue(), media_type="application/vnd.apache.parquet",
                     headers={"Content-Disposition": 'attachment; filename="verdicts.parquet"'})
 
