@@ -39,7 +39,8 @@ def test_verdicts_are_kept_together_or_not_at_all(tmp_path):
 
 def test_all_verdicts_are_in_the_table_with_their_labels_probability(tmp_path):
     index = labelled_index(tmp_path)
-    index.add_verdicts([verdict("red-0"), verdict("red-4", "n"), verdict("red-99", "u"), verdict("red-0", "n", who="b")])
+    index.add_verdicts([verdict("red-0"), verdict("red-4", "n"), verdict("red-99", "u"),
+                        verdict("red-0", "n", who="b")])
     index.undo_verdict(2)
     table = index.verdict_table()
     assert table.schema.equals(VERDICTS)

@@ -126,6 +126,19 @@ def compact(index: _Index, device: _Device = "auto", as_json: _JSON = False) -> 
     _print_changes(changes, index, as_json)
 
 
+@app.command("map")
+def map_(index: _Index, seed: Annotated[int, typer.Option(min=0, help="Another one gives another map.")] = 0,
+         as_json: _JSON = False) -> None:
+    """Give each image a place on a map of the collection, which the page of `openmofi serve` shows."""
+    from openmofi.search import Index
+
+    placed = Index.open(index).make_map(seed).changed
+    if as_json:
+        print_json({"index": str(index), "images": placed})
+    else:
+        typer.echo(f"{placed:,} images have a place on the map; see it with: openmofi serve {index}")
+
+
 @app.command()
 def verdicts(
     index: _Index,

@@ -4,6 +4,7 @@ from openmofi.search.index import Index
 from openmofi.search.query import Example, Filters, Query, Region
 from openmofi.search.records import (
     Changes,
+    CollectionMap,
     EntityImage,
     EntityRecord,
     Hit,
@@ -18,6 +19,6 @@ from openmofi.search.records import (
 from openmofi.search.writing.job import build, remove
 
 __all__ = [
-    "Changes", "EntityImage", "EntityRecord", "Example", "Filters", "Hit", "ImageRecord", "Index", "IndexInfo", "Label",
-    "Query", "Recognised", "Recognition", "Region", "Results", "Verdict", "build", "remove",
+    "Changes", "CollectionMap", "EntityImage", "EntityRecord", "Example", "Filters", "Hit", "ImageRecord", "Index",
+    "IndexInfo", "Label", "Query", "Recognised", "Recognition", "Region", "Results", "Verdict", "build", "remove",
 ]

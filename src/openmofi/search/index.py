@@ -17,6 +17,7 @@ from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError, UnknownEntityError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs import ImageRefused, ReadSettings, decode_image
+from openmofi.search.mapping import make_map, read_map
 from openmofi.search.query import Query, Region
 from openmofi.search.rank.info import describe_index
 from openmofi.search.rank.keywords import entities_by_name
@@ -26,6 +27,7 @@ from openmofi.search.rank.state import State
 from openmofi.search.rank.vectorise import vectors_of
 from openmofi.search.records import (
     Changes,
+    CollectionMap,
     EntityImage,
     EntityRecord,
     Hit,
@@ -355,6 +357,20 @@ class Index:
     def verdicts(self, entity: str = "", limit: int = -1) -> list[Verdict]:
         """Verdicts that were not taken back, latest first; of an entity where one is given."""
         return verdicts_of(self.connection, entity, limit)
+
+    def make_map(self, seed: int = 0) -> Changes:
+        """Give each image a place in the plane, so that images that are alike lie near each other; equal indexes and
+        seeds give equal maps.
+
+        Raises:
+            OpenMofiError: there are fewer than 10 images, or another process writes the index.
+            MissingExtraError: the extra `map` is not installed.
+        """
+        return make_map(self.path, seed)
+
+    def map(self) -> CollectionMap:
+        """The map that `make_map` made last; without places where there is none."""
+        return read_map(self.connection)
 
     def close(self) -> None:
         """Close this thread's connection."""

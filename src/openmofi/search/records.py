@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 VerdictValue = Literal["y", "n", "u"]
 """The image shows the entity, does not, or who looked cannot say; as in `openmofi.labeling.verdicts`."""
 
@@ -198,6 +201,23 @@ class Verdict:
     who: str = ""
     when: str = ""
     id: int = 0
+
+
+@dataclass(frozen=True)
+class CollectionMap:
+    """Where images lie in the plane; those that are alike lie near each other, distances beyond that say little.
+
+    Attributes:
+        images: (n,) int64 ids, ascending.
+        places: (n, 2) float32, the longer side −1 to 1.
+        areas: (n,) int64, the area of the map that each is in; 0 has most images.
+        missing: images with a vector that came after the map was made, and are not on it.
+    """
+
+    images: NDArray[np.int64]
+    places: NDArray[np.float32]
+    areas: NDArray[np.int64]
+    missing: int
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,6 @@ def test_what_the_index_holds(index, client):
     assert {name: info[name] for name in plain(index.info())} == plain(index.info())
     assert (info["token"], info["max_upload_bytes"]) == (False, 50_000_000)
     assert client.get("/healthz").json() == {"status": "ok"}
-    assert client.get("/api/map").status_code == 404
 
 
 def verdict(key, value="n", entity="c:red", who="ann"):

@@ -60,8 +60,8 @@ def correct(folder: Folder, verdicts: Verdicts, *, kb: KnowledgeBase | None = No
         OpenMofiError: they are of other labels.
     """
     if verdicts.labels != folder.manifest.fingerprint:
-        raise OpenMofiError(f"The verdicts of {verdicts.path} are of other labels ({verdicts.labels}) than {folder.path} "
-                            f"({folder.manifest.fingerprint}).", _HINT)
+        raise OpenMofiError(f"The verdicts of {verdicts.path} are of other labels ({verdicts.labels}) than "
+                            f"{folder.path} ({folder.manifest.fingerprint}).", _HINT)
     kinds, wanted = Kinds(kb or labels_kb(folder)), _by_shard(verdicts)
     judged: dict[tuple[str, str, str], tuple[Cell, float]] = {}
     candidate: set[tuple[str, str, str]] = set()
@@ -80,8 +80,8 @@ def correct(folder: Folder, verdicts: Verdicts, *, kb: KnowledgeBase | None = No
 
     content = cells(folder, kinds, seen=look)
     if odd := next((verdict for verdict in verdicts.verdicts if verdict.label not in candidate), None):
-        raise OpenMofiError(f"{verdicts.path} judges a label that {folder.path} has not: the entity {odd.entity!r} of the key "
-                            f"{odd.key!r} in the shard {odd.shard!r}.", _HINT)
+        raise OpenMofiError(f"{verdicts.path} judges a label that {folder.path} has not: the entity {odd.entity!r} of "
+                            f"the key {odd.key!r} in the shard {odd.shard!r}.", _HINT)
     kept = tuple(each for each in verdicts.verdicts if each.label in judged)
     counted = replace(verdicts, verdicts=kept, sample=verdicts.sample - len(verdicts.verdicts) + len(kept))
     common = {cell[2] for cell in content}

@@ -255,6 +255,7 @@ def require_same_basis(verdicts: Verdicts, settings: Mapping[str, Any], inputs: 
     others = [f"another {what} ({said}, here {inputs.get(name)})"
               for what, said, name in marks if said != inputs.get(name)]
     raise OpenMofiError(
-        f"The verdicts of {verdicts.path} are of other labels: of {' and '.join(others) or 'other pairs or other settings'}.",
+        f"The verdicts of {verdicts.path} are of other labels: of "
+        f"{' and '.join(others) or 'other pairs or other settings'}.",
         "Label these pairs as the labels that were looked at (thresholds may differ), or look at labels of this job: "
         "openmofi label audit LABELS -o PAGE.html.")

@@ -73,6 +73,8 @@ export const api = {
     method: "POST", body: file, headers: { "Content-Type": file.type || "application/octet-stream" },
   }),
   search: (body, signal) => call("search", json("POST", body, signal)),
+  map: () => call("map"),
+  images: (ids, signal) => call("images", json("POST", ids, signal)),
   image: (id) => call(`images/${id}`),
   reading: (id) => call(`images/${id}/reading`),
   recogniseImage: (id, region) => call(`images/${id}/recognise${query({ region: region?.join(",") })}`),

@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter
 
-from openmofi.search.server.routes import entities, images, review, search, session
+from openmofi.search.server.routes import entities, images, plane, review, search, session
 
-ROUTERS: tuple[APIRouter, ...] = (session.router, search.router, images.router, entities.router, review.router)
+ROUTERS: tuple[APIRouter, ...] = (session.router, search.router, images.router, entities.router, review.router,
+                                  plane.router)

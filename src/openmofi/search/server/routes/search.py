@@ -13,6 +13,7 @@ from openmofi.search.server.answers import Refused, answer
 from openmofi.search.server.requests import RecogniseBody, SearchBody, region_of
 from openmofi.search.server.routes.shared import Shared
 from openmofi.search.server.uploads import Upload
+from openmofi.search.store.database import meta
 from openmofi.version import __version__
 
 router = APIRouter(prefix="/api")
@@ -44,7 +45,7 @@ def info(context: Shared) -> Response:
     held, settings = context.index.info(), context.settings
     return answer(ServerInfo(
         **{each.name: getattr(held, each.name) for each in fields(IndexInfo)}, version=__version__,
-        token=bool(settings.token), map=False, max_upload_bytes=settings.max_upload_bytes,
+        token=bool(settings.token), map="map" in meta(context.index.connection), max_upload_bytes=settings.max_upload_bytes,
         max_upload_pixels=settings.max_upload_pixels))
 
 
@@ -87,9 +88,3 @@ async def _received(request: Request, most: int) -> bytes:
         raise Refused(413, f"This file has {size / 1e6:.0f} MB, more than {most / 1e6:.0f} MB.",
                       "Send a smaller image.")
     return b"".join(parts)
-
-
-@router.get("/map", response_model=None)
-def positions() -> Response:
-    """Where images lie on the map of the collection."""
-    raise Refused(404, "This index has no map.", "Maps of the collection are not built yet.")
