@@ -11,8 +11,14 @@ VIEWS = {
     "image": ("#/search?show=1", "dialog .facts"), "entities": ("#/entities", ".entity-card"),
     "entity": ("#/entity/c%3Ared", ".tile-text"), "review": ("#/review", ".entity-card"),
     "grid": ("#/review/grid/c%3Agrey", ".judge"), "single": ("#/review/single/c%3Agrey", ".single .chips kbd"),
+    "map": ("#/map?area=0", ".tile-text"),
     "nothing": ("#/search?f.type=animal", ".notice"), "error": ("#/entity/Q0", ".failure"),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def mapped(index):
+    index.make_map()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -66,11 +72,11 @@ def test_no_view_scrolls_sideways_on_a_phone(new_tab):
 def test_tab_goes_from_the_head_to_the_content(tab):
     page = tab.open("#/search", ".tile-text")
     seen = []
-    for _ in range(9):
+    for _ in range(10):
         page.keyboard.press("Tab")
         seen.append(page.evaluate("(e => e.getAttribute('aria-label') || e.innerText)(document.activeElement)").strip())
-    assert seen == ["To the content", "OpenMOFI", "Search", "Entities", "Review", "Search images", "Image", "Search",
-                    "Filters"]
+    assert seen == ["To the content", "OpenMOFI", "Search", "Entities", "Review", "Map", "Search images", "Image",
+                    "Search", "Filters"]
 
 
 def test_results_are_announced(tab, whole):

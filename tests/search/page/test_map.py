@@ -56,7 +56,9 @@ def test_it_is_drawn_with_a_legend_and_areas(tab, index):
       }
       return [...seen];
     }""")
-    assert drawn == ["187,119,85"]
+    # #bb7755, as near as the edges' smoothing leaves it
+    assert drawn
+    assert all(np.abs(np.array(each.split(","), int) - [187, 119, 85]).max() <= 8 for each in drawn)
 
 
 def test_a_lasso_shows_its_images_and_the_address_holds_it(tab, index):
@@ -69,7 +71,7 @@ def test_a_lasso_shows_its_images_and_the_address_holds_it(tab, index):
     # The half on the left, through the button instead of Shift.
     page.get_by_role("button", name="Lasso").click()
     box = page.locator("canvas").bounding_box()
-    middle = 0.5 + (np.median(plane.places[:, 0]) - 0.05) / 2 * (min(box["width"], box["height"]) - 32) / box["width"]
+    middle = 0.5 + float(np.median(plane.places[:, 0]) - 0.05) / 2 * (min(box["width"], box["height"]) - 32) / box["width"]
     drag(page, [(0.01, 0.01), (middle, 0.01), (middle, 0.99), (0.01, 0.99)])
     expect(page.get_by_role("heading", name=f"{left.sum()} images chosen")).to_be_visible()
     where = page.url

@@ -8,11 +8,11 @@ import { Dialog } from "./parts/dialog.js";
 import { Empty, Failure, Spoken, Waiting } from "./parts/notice.js";
 import { Entities } from "./views/entities.js";
 import { Entity } from "./views/entity.js";
-import { Map } from "./views/map.js";
+import { MapView } from "./views/map.js";
 import { Review } from "./views/review/review.js";
 import { Search } from "./views/search.js";
 
-const VIEWS = { search: Search, entities: Entities, entity: Entity, review: Review, map: Map };
+const VIEWS = { search: Search, entities: Entities, entity: Entity, review: Review, map: MapView };
 const TITLES = { search: "Search", entities: "Entities", entity: "Entity", review: "Review", map: "Map" };
 const LINKS = [["search", "Search"], ["entities", "Entities"], ["review", "Review"], ["map", "Map"]];
 

@@ -14,7 +14,7 @@ import { Tile } from "../parts/tile.js";
 
 const NOTHING = { examples: [], text: "", entity: "", more: [], less: [], filters: {}, until: 0.9 };
 
-export function Map() {
+export function MapView() {
   const [plane, setPlane] = useState(null);
   const [error, setError] = useState(null);
   const [turn, setTurn] = useState(0);
@@ -51,6 +51,7 @@ function Whole({ plane }) {
   const area = plane.areas[named] ? named : null;
   const places = useChosen(plane, lasso, area);
   const chosen = useMemo(() => places && new Set(places), [places]);
+  const ids = useMemo(() => places?.map((place) => plane.images[place]), [places]);
   const show = Number(params.get("show")) || 0;
   useEffect(() => { if (places) say(`${counted(places.length, "image")} chosen.`); }, [places]);
   const set = (values, replace = false) => {
@@ -73,7 +74,7 @@ function Whole({ plane }) {
         <${Areas} plane=${plane} area=${area} />
       </div>
     </div>
-    ${places && html`<${Chosen} key=${`${given} ${area}`} ids=${places.map((place) => plane.images[place])}
+    ${ids && html`<${Chosen} key=${`${given} ${area}`} ids=${ids}
       onOpen=${(image) => open(image.id, image)} onNone=${() => set({ lasso: "", area: "" })} />`}
     ${show > 0 && html`<${Detail} key=${show} id=${show} known=${known?.id === show ? known : null}
       onClose=${() => set({ show: "" }, true)}
@@ -107,7 +108,7 @@ function Areas({ plane, area }) {
 function Chosen({ ids, onOpen, onNone }) {
   const list = usePages(async (offset, limit, signal) => ({
     items: ids.length ? await api.images(ids.slice(offset, offset + limit), signal) : [], total: ids.length,
-  }), ids.join());
+  }), "");
   return html`<section aria-labelledby="chosen">
     <div class="results-head"><h2 id="chosen">${counted(ids.length, "image")} chosen</h2>
       <button class="button" onClick=${onNone}>Choose none</button></div>
