@@ -34,7 +34,7 @@ from openmofi.evaluation.protocols.ranked import EXCL, INCL
 from openmofi.evaluation.protocols.sample_retrieval import ZERO_SHOT
 from openmofi.evaluation.result import GROUP, write_result
 from openmofi.evaluation.run import evaluate
-from openmofi.sample.demo import Stopwatch, audit_demo, finish_demo
+from openmofi.sample.demo import Stopwatch, audit_demo, finish_demo, page_command
 from openmofi.training.recipe.rules import load_recipe
 from studies import recipe_path
 from studies.command import Json, Out, Set, run_study
@@ -238,6 +238,7 @@ def print_comparison(out: Path, metrics: Mapping[str, Any]) -> None:
             _table(metrics[name]).print(f"Retrieval and naming of held-out entities: {title}")
             print(gain_sentence(metrics[name]))
     print_end(out, metrics)
+    print(f"search, review and look at it: {page_command(out)}")
 
 
 def main(

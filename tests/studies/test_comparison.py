@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from openmofi.engine import Quiet
 from openmofi.evaluation.compare import compare_results
+from openmofi.sample.demo import page_command
 from studies.comparison import (
     BASELINE,
     BEST,
@@ -95,7 +99,26 @@ def test_the_terminal_shows_labels_beside_their_goals_and_encoders(
     assert rows["labels.recall"] == ["0.850", "≥", "0.75", "met"]
     assert rows["labels.heldout_ambiguous_precision"] == ["–", "≥", "0.80", "missed"]
     assert any("multi-task (MOFI)" in line and "0.300" in line for line in lines)
-    assert lines[-1] == "61 s in all; report: demo/report.html"
+    assert lines[-2] == "61 s in all; report: demo/report.html"
+    assert lines[-1] == f"search, review and look at it: {page_command(Path('demo'))}"
+
+
+def check_page_command(shown: str, root: Path) -> None:
+    """What it names is there, it builds an index of the demo's labels, and that is what is served."""
+    from openmofi.cli.main import app
+    from openmofi.search import Index
+
+    build, serve = (shlex.split(part) for part in shown.split("&&"))
+    assert build[1:4] == ["index", "build", str(root / "labels")]
+    assert Path(build[3]).is_dir()
+    assert Path(build[build.index("--encoder") + 1].removeprefix("run:")).is_dir()
+    done = CliRunner().invoke(app, build[1:])
+    assert done.exit_code == 0, done.output
+    assert serve[1:] == ["serve", build[-1], "--open"]
+    assert Index.open(serve[2]).info().labels > 0
+    # All of its options are known.
+    command = typer.main.get_command(app).get_command(None, "serve")
+    assert command.make_context("serve", serve[2:]).params["index"] == Path(serve[2])
 
 
 @pytest.mark.slow
@@ -104,6 +127,7 @@ def test_the_comparison_trains_each_encoder_once(tmp_path: Path) -> None:
     from openmofi.sample.world_settings import world_settings
 
     demo = run_demo(tmp_path, Quiet(), settings=world_settings(None, 60))
+    check_page_command(page_command(tmp_path), tmp_path)
     assert "Figures and goals" not in (tmp_path / "report.html").read_text("utf-8")
     progress = Counting()
     retrieval = compare_encoders(tmp_path, progress, overrides=OVERRIDES)

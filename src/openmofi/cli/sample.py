@@ -90,7 +90,7 @@ def demo(
     """The whole job on the sample world: build, label, audit, report; goes on where it was stopped."""
     from openmofi.cli.show.tables import print_demo
     from openmofi.progress import shown_progress
-    from openmofi.sample.demo import run_demo
+    from openmofi.sample.demo import page_command, run_demo
     from openmofi.sample.world_settings import world_settings
 
     with shown_progress(not as_json) as progress:
@@ -99,3 +99,4 @@ def demo(
         print_json(metrics)
     else:
         print_demo(str(out), metrics)
+        print(f"search, review and look at it: {page_command(out)}")

@@ -6,6 +6,9 @@ Every step is a stage that goes on where it was stopped; the seconds that a step
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -78,6 +81,20 @@ def run_demo(out: str | Path, progress: Progress, *, settings: WorldSettings | N
     metrics = {"labels": label_metrics(audits) | {"expected_precision": counts["expected_precision"]},
                "pairs": counts["rows_in"], "rows_in": counts["rows_in"], "rows_out": counts["rows_out"]}
     return finish_demo(root, watch, metrics, audits)
+
+
+def page_command(root: Path) -> str:
+    """The command that opens the page of `openmofi serve` over the labels of a finished demo, for a shell."""
+    # `make demo` has an environment of its own, whose programs are not on the path.
+    beside = Path(sys.executable).parent / "openmofi"
+    if not beside.exists() or shutil.which("openmofi") == str(beside):
+        program = "openmofi"
+    else:
+        program = str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)
+    index = str(root / "index")
+    build = [program, "index", "build", str(root / "labels"), "--encoder", f"run:{root / 'encoders' / PARTIAL_LABELS}",
+             "-o", index]
+    return f"{shlex.join(build)} && {shlex.join([program, 'serve', index, '--open'])}"
 
 
 def finish_demo(root: Path, watch: Stopwatch, metrics: Mapping[str, Any], audits: Mapping[str, Audit],

@@ -40,6 +40,11 @@ def test_screenshots(new_tab):
     page = tab.open(f"#/entity/{shown.id.replace(':', '%3A')}", ".tile-text")
     page.wait_for_selector(".probability")
     shoot(page, "entity.png")
+    if not len(index.map().images):
+        index.make_map()
+    page = tab.open("#/map", ".areas")
+    page.wait_for_timeout(1000)
+    shoot(page, "map.png")
     before = {verdict.id for verdict in index.verdicts()}
     try:
         page = tab.open(f"#/review/single/{judged.id.replace(':', '%3A')}", ".question")
