@@ -1,4 +1,4 @@
-"""The map: points are moved, zoomed and chosen by pointer and keys; areas say it in words; colours can be told apart."""
+"""The map: points are moved, zoomed, chosen by pointer and keys; areas say it in words; colours can be told apart."""
 
 import re
 from pathlib import Path
@@ -71,7 +71,8 @@ def test_a_lasso_shows_its_images_and_the_address_holds_it(tab, index):
     # The half on the left, through the button instead of Shift.
     page.get_by_role("button", name="Lasso").click()
     box = page.locator("canvas").bounding_box()
-    middle = 0.5 + float(np.median(plane.places[:, 0]) - 0.05) / 2 * (min(box["width"], box["height"]) - 32) / box["width"]
+    half = (min(box["width"], box["height"]) - 32) / 2
+    middle = 0.5 + float(np.median(plane.places[:, 0]) - 0.05) * half / box["width"]
     drag(page, [(0.01, 0.01), (middle, 0.01), (middle, 0.99), (0.01, 0.99)])
     expect(page.get_by_role("heading", name=f"{left.sum()} images chosen")).to_be_visible()
     where = page.url

@@ -45,8 +45,8 @@ def info(context: Shared) -> Response:
     held, settings = context.index.info(), context.settings
     return answer(ServerInfo(
         **{each.name: getattr(held, each.name) for each in fields(IndexInfo)}, version=__version__,
-        token=bool(settings.token), map="map" in meta(context.index.connection), max_upload_bytes=settings.max_upload_bytes,
-        max_upload_pixels=settings.max_upload_pixels))
+        token=bool(settings.token), map="map" in meta(context.index.connection),
+        max_upload_bytes=settings.max_upload_bytes, max_upload_pixels=settings.max_upload_pixels))
 
 
 @router.post("/search", response_model=Results)
