@@ -15,7 +15,8 @@ from openmofi.errors import OpenMofiError
 @pytest.fixture(autouse=True)
 def colours(monkeypatch):
     """Every spec opens the encoder of colours."""
-    for place in ("openmofi.encoders.open_encoder", "openmofi.search.index.open_encoder"):
+    # The index first: a module that is imported after the other is replaced would keep what replaces it.
+    for place in ("openmofi.search.index.open_encoder", "openmofi.encoders.open_encoder"):
         monkeypatch.setattr(place, lambda spec, **_: as_encoder(ColourEncoder()))
 
 
@@ -65,6 +66,16 @@ def test_results_are_a_table_json_and_a_contact_sheet(place, tmp_path):
     assert html.count("data:image/webp;base64,") == 4
     assert "Content-Security-Policy" in html
     assert not re.search(r"https?://|<script", html)
+
+
+def test_a_map_is_made_or_a_sentence_says_why_not(place, tmp_path):
+    shown = run("index", "map", place)
+    assert shown.stdout == f"18 images have a place on the map; see it with: openmofi serve {place}\n"
+    assert json.loads(run("index", "map", place, "--seed", 1, "--json").stdout) == {"index": str(place), "images": 18}
+    few = write_images(tmp_path / "few", 1)
+    run("index", "build", few, "--encoder", "colours", "-o", tmp_path / "small")
+    with pytest.raises(OpenMofiError, match="has 6 images with vectors, and a map takes 10 or more"):
+        run("index", "map", tmp_path / "small")
 
 
 def test_texts_are_escaped_on_the_contact_sheet(tmp_path):
