@@ -9,12 +9,11 @@ import pytest
 import openmofi
 from openmofi.dataset.build import OUTPUTS as DATASET
 from openmofi.errors import OpenMofiError
-from openmofi.knowledge.store import FILES
+from openmofi.knowledge.builders.build import OUTPUTS as BASE
 from openmofi.labeling.job import OUTPUTS as LABELS
 from openmofi.reinforcement.job import OUTPUTS as STORE
 from openmofi.sample.encoder import OUTPUTS as ENCODER
 from openmofi.sample.world import OUTPUTS as WORLD
-from openmofi.storage import Outputs
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +29,7 @@ def not_removed(folder, outputs):
 def test_of_labels_stores_and_knowledge_bases(small_world, small_encoder, labelled, store):
     assert not_removed(labelled, LABELS) == {"manifest.json"}
     assert not_removed(store, STORE) == {"manifest.json"}
-    assert not_removed(small_world.kb, Outputs(FILES)) == {"manifest.json"}
+    assert not_removed(small_world.kb, BASE) == {"manifest.json"}
     assert not_removed(Path(small_encoder.removeprefix("run:")), ENCODER) == {"manifest.json"}
 
 

@@ -24,6 +24,7 @@ from openmofi.storage.atomic import remove_folder, write_error
 from openmofi.storage.blocks import read_arrow_blocks
 
 _log = logging.getLogger(__name__)
+OUTPUTS = Outputs((*store.FILES, *store.IDS, *beside.FILES, beside.ATTRIBUTION))
 _WORK = ".build"
 
 
@@ -64,8 +65,7 @@ def build(builder: str, read: Callable[[], ReadSource], inputs: Mapping[str, str
     allowed = memory_bytes(memory)
     folder = mappable(out)
     with claimed(folder, store.KIND, {"builder": builder, **asdict(settings)}, inputs,
-                 outputs=Outputs((*store.FILES, *store.IDS, *beside.FILES, beside.ATTRIBUTION)),
-                 restart=restart) as manifest:
+                 outputs=OUTPUTS, restart=restart) as manifest:
         if manifest.finished:
             _log.info("%s is already finished", folder)
             return manifest
