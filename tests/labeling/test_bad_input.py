@@ -140,7 +140,7 @@ def copied_kb(world: SmallWorld, place: Path, name: str, content: bytes) -> Path
 
 def test_a_knowledge_base_of_another_schema(small_world, tmp_path):
     manifest = (small_world.kb / "manifest.json").read_text()
-    older = manifest.replace('"schema_version": 1', '"schema_version": 7')
+    older = manifest.replace('"schema_version": 2', '"schema_version": 7')
     assert older != manifest
     kb = copied_kb(small_world, tmp_path / "kb", "manifest.json", older.encode())
     message = sentence(openmofi(*job(small_world, "sample", tmp_path / "out", kb=kb)))

@@ -11,7 +11,7 @@ from fsspec.implementations.local import LocalFileSystem
 from mounts import read_only
 
 from openmofi.errors import OpenMofiError
-from openmofi.schema import KIND_VERSIONS, SCHEMA_VERSION
+from openmofi.schema import KIND_VERSIONS
 from openmofi.storage import (
     Manifest,
     atomic,
@@ -105,9 +105,9 @@ def test_another_kind(tmp_path):
 
 
 def test_another_schema_version_is_told_as_such_even_with_unknown_fields(tmp_path):
-    later = {**asdict(Manifest("knowledge_base", {})), "schema_version": SCHEMA_VERSION + 1, "signature": "new"}
-    write_json(tmp_path / MANIFEST, later)
-    with pytest.raises(OpenMofiError, match=f"has schema version {SCHEMA_VERSION + 1}") as caught:
+    now = Manifest("knowledge_base", {})
+    write_json(tmp_path / MANIFEST, {**asdict(now), "schema_version": now.schema_version + 1, "signature": "new"})
+    with pytest.raises(OpenMofiError, match=f"has schema version {now.schema_version + 1}") as caught:
         read_manifest(tmp_path, "knowledge_base")
     assert "Build it again" in caught.value.hint
 

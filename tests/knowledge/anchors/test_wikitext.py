@@ -140,4 +140,4 @@ def test_the_oracle_finds_the_same_links(text):
 def test_each_anchor_stands_in_the_plain_text(text):
     plain = " ".join(plain_text(text, EN).split())
     for _, anchor in pairs(text):
-        assert anchor in plain
+        assert anchor in plain or "{|" in anchor  # no text is a table that stands in a link's

@@ -80,8 +80,9 @@ class Layered:
         # A graph is walked through what is not allowed too: the fewer are, the further it has to go.
         parameters = faiss.SearchParametersHNSW(sel=chosen, efSearch=int(max(_EFFORT, count) / share)) \
             if self.factory.startswith("HNSW") else faiss.SearchParametersIVF(sel=chosen, nprobe=_PROBES)
-        positions: Ints = self.index.search(np.ascontiguousarray(queries), min(count, self.covered),
-                                            params=parameters)[1]
+        # Where another library has loaded FAISS's helpers for torch, `search` takes no parameters.
+        search = getattr(self.index, "search_numpy", self.index.search)
+        positions: Ints = search(np.ascontiguousarray(queries), min(count, self.covered), params=parameters)[1]
         return positions
 
 
