@@ -161,8 +161,10 @@ _TABLES = {
     "entities": f"""
         WITH type AS (
             SELECT kept.id, list(item.name ORDER BY place)[:{TYPES}] AS types
-            FROM (SELECT id, unnest(classes) AS class, generate_subscripts(classes, 1) AS place FROM kept) AS kept
-            JOIN item ON item.id = now(kept.class) WHERE item.name <> '' GROUP BY kept.id)
+            FROM (SELECT id, place, now(class) AS class FROM (
+                SELECT id, unnest(classes) AS class, generate_subscripts(classes, 1) AS place FROM kept)) AS kept
+            -- Redirects are followed above: in the condition they would make a loop over all pairs of it.
+            JOIN item ON item.id = kept.class WHERE item.name <> '' GROUP BY kept.id)
         SELECT 'Q' || kept.id AS id, name, description, coalesce(types, []) AS types,
                popular.popularity::FLOAT AS popularity
         FROM kept JOIN popular USING (id) LEFT JOIN type USING (id) ORDER BY kept.id""",
