@@ -7,6 +7,7 @@ import logging
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,8 +35,8 @@ from openmofi.schema import JUDGEMENT, LABELS
 from openmofi.storage import Shard, claim_folder, finish_manifest, write_table
 
 
-def thing(number: int, name: str, **more: object) -> Entity:
-    return item(number, {"en": name}, claims={"P31": [statement("P31", 50)]}, **more)  # type: ignore[arg-type]
+def thing(number: int, name: str, **more: Any) -> Entity:
+    return item(number, {"en": name}, claims={"P31": [statement("P31", 50)]}, **more)
 
 
 OLD = [thing(1, "Grey crane"), thing(2, "Tower crane"), thing(3, "Crane twin", sitelinks=["enwiki"]), thing(4, "Hoax"),

@@ -50,7 +50,7 @@ def _relative(text: str) -> str:
 
 def _list(modules: Path, out: Path) -> str:
     rows = []
-    for package in sorted({re.match(r"(?:@[^/]+/)?[^/]+", source)[0] for source in FILES}):  # type: ignore[index]
+    for package in sorted({"/".join(source.split("/")[:2 if source.startswith("@") else 1]) for source in FILES}):
         about = json.loads((modules / package / "package.json").read_text(encoding="utf-8"))
         licence = f"LICENSE-{package.removeprefix('@').replace('/', '-')}"
         shutil.copyfile(modules / package / "LICENSE", out / licence)

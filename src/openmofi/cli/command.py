@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -128,6 +128,26 @@ def run_app(app: Callable[[], None]) -> None:
 def print_json(value: Any) -> None:
     """Print a command's result for programs."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_checked(problems: Mapping[str, str], as_json: bool, hint: str = "") -> None:
+    """Say of each file whether it is whole; the command exits with 1 where one is not.
+
+    Args:
+        problems: file → what is wrong with it, `""` for nothing.
+        as_json: for programs.
+        hint: what to do where one is damaged.
+    """
+    whole = not any(problems.values())
+    if as_json:
+        print_json({"whole": whole, "files": {name: problem or "whole" for name, problem in problems.items()}})
+    else:
+        for name, problem in problems.items():
+            typer.echo(f"{'NOT' if problem else 'ok '} {name}{': ' if problem else ''}{problem}")
+        if hint and not whole:
+            typer.echo(hint)
+    if not whole:
+        raise typer.Exit(1)
 
 
 def visible(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from openmofi.cli.command import input_path, input_place, output_path, print_json
+from openmofi.cli.command import input_path, input_place, output_path, print_checked, print_json
 
 if TYPE_CHECKING:
     from openmofi.search import Changes
@@ -102,17 +102,7 @@ def verify(index: _Index, as_json: _JSON = False) -> None:
     """Read all files of an index; exits with 1 where one is damaged. `openmofi index compact` mends segments."""
     from openmofi.search import Index
 
-    problems = Index.open(index).verify()
-    whole = not any(problems.values())
-    if as_json:
-        print_json({"whole": whole, "files": {name: problem or "whole" for name, problem in problems.items()}})
-    else:
-        for name, problem in problems.items():
-            typer.echo(f"{'NOT' if problem else 'ok '} {name}{': ' if problem else ''}{problem}")
-        if not whole:
-            typer.echo(f"Mend it with: openmofi index compact {index}")
-    if not whole:
-        raise typer.Exit(1)
+    print_checked(Index.open(index).verify(), as_json, hint=f"Mend it with: openmofi index compact {index}")
 
 
 @app.command()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from openmofi.cli import kb_build
-from openmofi.cli.command import Restart, input_path, input_place, output_path, print_json
+from openmofi.cli.command import Restart, input_path, input_place, output_path, print_checked, print_json
 from openmofi.cli.show.tables import print_manifest_facts
 
 if TYPE_CHECKING:
@@ -81,14 +81,7 @@ def verify(kb: _KB, as_json: _JSON = False) -> None:
 
     with shown_progress(not as_json) as progress:
         problems = verify_kb(kb, progress)
-    whole = not any(problems.values())
-    if as_json:
-        print_json({"whole": whole, "files": {name: problem or "whole" for name, problem in problems.items()}})
-    else:
-        for name, problem in problems.items():
-            typer.echo(f"{'NOT' if problem else 'ok '} {name}{': ' if problem else ''}{problem}")
-    if not whole:
-        raise typer.Exit(1)
+    print_checked(problems, as_json)
 
 
 @app.command()

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -75,12 +76,12 @@ def test_rules_follow_subclasses(tmp_path: Path, settings: dict, gone: set[int])
     assert [int(each[1:]) for each in entities.column("id").to_pylist()] == sorted(there - gone)
 
 
-def selected(entities: list[Entity], folder: Path, **rules: object) -> Selected:
+def selected(entities: list[Entity], folder: Path, **rules: Any) -> Selected:
     dump = write_dump(folder / "all.json.zst", entities)
     parts = read_parts({"all": dump}, folder / "parts", ("en", "de"), Quiet(), workers=1, size=100_000)
     assert parts.items == len(entities)
     assert len(parts.paths) > 1
-    return select_tables(parts.paths, class_rules(**rules), folder / "tables", memory=500_000_000)  # type: ignore[arg-type]
+    return select_tables(parts.paths, class_rules(**rules), folder / "tables", memory=500_000_000)
 
 
 def test_types_are_in_the_order_of_the_statements_kinds_first(tmp_path: Path) -> None:

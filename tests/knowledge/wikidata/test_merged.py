@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -29,11 +30,11 @@ def items() -> list[Entity]:
             item(3, {"en": "Stork"}), item(10, {"en": "bird"})]
 
 
-def built(folder: Path, redirects: str | None = REDIRECTS, **chosen: object) -> KnowledgeBase:
+def built(folder: Path, redirects: str | None = REDIRECTS, **chosen: Any) -> KnowledgeBase:
     dump = write_dump(folder / "all.json.gz", items())
     path = folder / "redirects.csv"
     path.write_text(redirects or "")
-    build_wikidata([dump], folder / "kb", WikidataSettings(external_ids=("P214", "P227"), **chosen),  # type: ignore[arg-type]
+    build_wikidata([dump], folder / "kb", WikidataSettings(external_ids=("P214", "P227"), **chosen),
                    extras=Extras.of(redirects=path if redirects else None), workers=1)
     return KnowledgeBase.open(folder / "kb")
 

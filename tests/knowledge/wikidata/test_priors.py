@@ -6,6 +6,7 @@ import gzip
 import json
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -57,8 +58,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def built(files: dict[str, Path], out: Path, settings: WikidataSettings | None = None,
-          **extras: object) -> KnowledgeBase:
-    build_wikidata([files["items"]], out, settings, extras=Extras.of(**extras), workers=1)  # type: ignore[arg-type]
+          **extras: Any) -> KnowledgeBase:
+    build_wikidata([files["items"]], out, settings, extras=Extras.of(**extras), workers=1)
     return KnowledgeBase.open(out)
 
 

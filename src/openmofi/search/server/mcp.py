@@ -67,18 +67,7 @@ def tools_of(index: Index) -> MCPServer[Any]:
     """
     server: MCPServer[Any] = MCPServer("openmofi", instructions=_INSTRUCTIONS, version=__version__, log_level="WARNING")
 
-    def tool(function: Callable[P, R]) -> Callable[P, R]:
-        @functools.wraps(function)
-        def answered(*args: P.args, **kwargs: P.kwargs) -> R:
-            try:
-                return function(*args, **kwargs)
-            except OpenMofiError as error:
-                raise ToolError(str(error)) from error
-
-        server.add_tool(answered, annotations=_READS)
-        return answered
-
-    @tool
+    @_tool(server)
     def search(text: str = "", entity: str = "", like_image: ImageId | None = None, type: str = "",
                min_probability: Annotated[float, Field(ge=0, le=1)] = 0.0, licence: str = "",
                until: Fraction | None = None, limit: Few = 10) -> dict[str, Any]:
@@ -94,7 +83,7 @@ def tools_of(index: Index) -> MCPServer[Any]:
         return {"total": results.total, "expected_right": results.expected_right, "note": results.note,
                 "images": [_hit(hit) for hit in results.hits]}
 
-    @tool
+    @_tool(server)
     def recognise(image: ImageId, region: str = "", limit: Few = 5) -> dict[str, Any]:
         """Say which entities an image of the index may show. region: left,top,right,bottom in fractions of its size."""
         recognition = index.recognise(index.image(image).id, Region.parse(region) if region else None, limit)
@@ -104,7 +93,7 @@ def tools_of(index: Index) -> MCPServer[Any]:
              "evidence": [{"image": near.id, "text": near.text, "cosine": cosine} for near, cosine in each.evidence]}
             for each in recognition.entities]}
 
-    @tool
+    @_tool(server)
     def explain(entity: str, limit: Few = 5) -> dict[str, Any]:
         """Tell what the index knows of an entity: names, types, surest images, what it may be mistaken for.
 
@@ -120,6 +109,23 @@ def tools_of(index: Index) -> MCPServer[Any]:
                               "lower": judged.lower, "upper": judged.upper}}
 
     return server
+
+
+def _tool(server: MCPServer[Any]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Add a function to a server's tools; our errors are answers."""
+
+    def add(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def answered(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return function(*args, **kwargs)
+            except OpenMofiError as error:
+                raise ToolError(str(error)) from error
+
+        server.add_tool(answered, annotations=_READS)
+        return answered
+
+    return add
 
 
 def _hit(hit: Hit) -> dict[str, Any]:
