@@ -101,6 +101,26 @@ def test_lists_end_where_they_say(labelled_index, small_world):
     assert np.mean(right) == pytest.approx(np.mean(expected), abs=0.1)
 
 
+def test_an_entity_is_searched_by_what_the_label_job_said(labelled_index, labelled):
+    frame = openmofi.Labels.open(labelled).to_pandas()
+    said: dict[tuple[str, str], float] = {}
+    for row in frame.itertuples():
+        for each in row.entities:
+            if each["entity"] == "e:moon":
+                key = row.shard, row.key
+                said[key] = max(said.get(key, 0.0), each["probability"])
+    hits = labelled_index.search(Query(entity="e:moon", limit=400, fold=False)).hits
+    judged = {(hit.image.shard, hit.image.key): hit.probability for hit in hits
+              if (hit.image.shard, hit.image.key) in said}
+    assert len(judged) > 10
+    assert judged == pytest.approx({key: said[key] for key in judged}, abs=1e-6)
+    assert [hit.probability for hit in hits] == sorted((hit.probability for hit in hits), reverse=True)
+    # With a text or an image beside it, another question is asked.
+    beside = labelled_index.search(Query(text="a moon", entity="e:moon", keywords=False, limit=400, fold=False)).hits
+    assert any(hit.probability != pytest.approx(said[hit.image.shard, hit.image.key], abs=1e-6) for hit in beside
+               if (hit.image.shard, hit.image.key) in said)
+
+
 def test_a_calibration_is_what_was_kept(labelled_index):
     ending = labelled_index.state.ending
     assert Ending.of_json(ending.to_json()) == ending

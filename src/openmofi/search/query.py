@@ -106,8 +106,8 @@ class Query:
     Attributes:
         examples: images, each with a weight.
         text: embedded, and looked for as keywords.
-        entity: identifier of an entity of the index: its text is embedded, its names are looked for as keywords, and
-            images that are labelled with it count by their probability.
+        entity: identifier of an entity of the index: its text is embedded. Where it alone is asked for, images that the
+            label job judged for it, or for a subtype, have the probability that it gave.
         like, unlike: ids of images that were marked as right and as wrong: a light classifier is fitted over them.
         filters: which images may be results.
         keywords: look for keywords too (SQLite FTS5), fused with the vectors by reciprocal rank.

@@ -28,6 +28,10 @@ UNTIL = 0.9
 _JUDGED = 4096
 """Nearest images whose probability is computed, at most; what lies beyond counts as wrong."""
 _LIKELY = 0.5
+_LABELLED = """
+    SELECT image, min(sum(probability), 1) AS shown FROM labels
+    WHERE entity = :entity OR entity IN (SELECT entity FROM supertypes WHERE above = :entity)
+    GROUP BY image ORDER BY shown DESC, image"""
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,10 @@ def _listed(state: State, connection: sqlite3.Connection, query: Query, vector: 
             depth: int) -> _Listed:
     cosines = _nearest(state, vector, depth, within) if vector is not None else {}
     probabilities = _probabilities(state, query, vector, cosines) if vector is not None else {}
+    judged = _judged(connection, query, within)
+    cosines |= _cosines(state, vector, [image for image in list(judged)[:depth] if image not in cosines])
+    # The label job has also read the text: what it says of an image counts for more than a cosine.
+    probabilities |= {image: probability for image, probability in judged.items() if image in cosines}
     # Equal probabilities keep the order of their cosines.
     nearest = sorted(cosines, key=lambda image: -probabilities.get(image, -1.0)) if probabilities else list(cosines)
     keywords = _by_keywords(connection, query, depth, within)
@@ -124,6 +132,17 @@ def _listed(state: State, connection: sqlite3.Connection, query: Query, vector: 
     folded = _folded(state, order, query.fold)
     return _Listed(np.array(list(folded), np.int64), list(folded.values()), cosines | unseen, keywords, probabilities,
                    len(order))
+
+
+def _judged(connection: sqlite3.Connection, query: Query, within: Ints | None) -> dict[int, float]:
+    """Id → probability by the labels, falling, of images that were judged for the entity that alone is asked for."""
+    if not query.entity or query.examples or query.text or query.like:
+        return {}
+    judged = dict(connection.execute(_LABELLED, {"entity": query.entity}))
+    if within is not None:
+        allowed = set(within.tolist())
+        judged = {image: probability for image, probability in judged.items() if image in allowed}
+    return judged
 
 
 def _cosines(state: State, vector: Array | None, ids: Sequence[int]) -> dict[int, float]:
