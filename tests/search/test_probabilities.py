@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
 import openmofi
-from openmofi.search import Example, Index, Query
+from openmofi.search import Example, Index, Query, Verdict
 from openmofi.search.rank.calibration import Ending, end_of, expected_precision
 from openmofi.search.rank.fitting import Known, Rows, _curve, _monotone
 
@@ -115,6 +115,16 @@ def test_an_entity_is_searched_by_what_the_label_job_said(labelled_index, labell
     assert len(judged) > 10
     assert judged == pytest.approx({key: said[key] for key in judged}, abs=1e-6)
     assert [hit.probability for hit in hits] == sorted((hit.probability for hit in hits), reverse=True)
+    wrong, *_, right = (hit.image for hit in hits if (hit.image.shard, hit.image.key) in said)
+    kept = labelled_index.add_verdicts([Verdict(wrong.shard, wrong.key, "e:moon", "n", who="ann"),
+                                        Verdict(right.shard, right.key, "e:moon", "y", who="ann")])
+    try:
+        again = labelled_index.search(Query(entity="e:moon", limit=400, fold=False)).hits
+        corrected = {hit.image.id: hit.probability for hit in again}
+        assert (corrected[wrong.id], corrected[right.id]) == (0, 1)
+    finally:
+        for each in kept:
+            labelled_index.undo_verdict(each.id)
     # With a text or an image beside it, another question is asked.
     beside = labelled_index.search(Query(text="a moon", entity="e:moon", keywords=False, limit=400, fold=False)).hits
     assert any(hit.probability != pytest.approx(said[hit.image.shard, hit.image.key], abs=1e-6) for hit in beside

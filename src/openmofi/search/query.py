@@ -107,7 +107,7 @@ class Query:
         examples: images, each with a weight.
         text: embedded, and looked for as keywords.
         entity: identifier of an entity of the index: its text is embedded. Where it alone is asked for, images that the
-            label job judged for it, or for a subtype, have the probability that it gave.
+            label job judged for it, or for a subtype, have the probability that it gave; verdicts are certain.
         like, unlike: ids of images that were marked as right and as wrong: a light classifier is fitted over them.
         filters: which images may be results.
         keywords: look for keywords too (SQLite FTS5), fused with the vectors by reciprocal rank.

@@ -15,6 +15,7 @@ from openmofi.search.rank.calibration import end_of, expected_precision
 from openmofi.search.rank.filtering import images_within
 from openmofi.search.rank.keywords import images_by_text
 from openmofi.search.rank.state import State
+from openmofi.search.store.reading import JUDGED
 
 Ints = NDArray[np.int64]
 Doubles = NDArray[np.float64]
@@ -28,10 +29,6 @@ UNTIL = 0.9
 _JUDGED = 4096
 """Nearest images whose probability is computed, at most; what lies beyond counts as wrong."""
 _LIKELY = 0.5
-_LABELLED = """
-    SELECT image, min(sum(probability), 1) AS shown FROM labels
-    WHERE entity = :entity OR entity IN (SELECT entity FROM supertypes WHERE above = :entity)
-    GROUP BY image ORDER BY shown DESC, image"""
 
 
 @dataclass(frozen=True)
@@ -135,10 +132,12 @@ def _listed(state: State, connection: sqlite3.Connection, query: Query, vector: 
 
 
 def _judged(connection: sqlite3.Connection, query: Query, within: Ints | None) -> dict[int, float]:
-    """Id → probability by the labels, falling, of images that were judged for the entity that alone is asked for."""
+    """Id → probability by labels and verdicts, falling, of images that were judged for the entity that alone is asked
+    for.
+    """
     if not query.entity or query.examples or query.text or query.like:
         return {}
-    judged = dict(connection.execute(_LABELLED, {"entity": query.entity}))
+    judged = dict(connection.execute(JUDGED, {"entity": query.entity}))
     if within is not None:
         allowed = set(within.tolist())
         judged = {image: probability for image, probability in judged.items() if image in allowed}

@@ -11,12 +11,20 @@ from collections.abc import Sequence
 from openmofi.search.records import EntityRecord, ImageRecord, Label
 from openmofi.search.store.database import in_chunks, marks
 
-ENTITY_IMAGES = """
-    SELECT labels.image, labels.probability, labels.accepted, coalesce((
+_VERDICT = """(
       SELECT verdict FROM verdicts WHERE verdicts.shard = sources.shard AND verdicts.key = images.key
-      AND verdicts.entity = labels.entity AND NOT undone ORDER BY verdicts.id DESC LIMIT 1), '')
-    FROM labels JOIN images ON images.id = labels.image JOIN sources ON sources.id = images.source
-    WHERE labels.entity = ? AND (? IS NULL OR accepted = ?)"""
+      AND verdicts.entity = labels.entity AND NOT undone ORDER BY verdicts.id DESC LIMIT 1)"""
+_LABELS = "labels JOIN images ON images.id = labels.image JOIN sources ON sources.id = images.source"
+ENTITY_IMAGES = f"""
+    SELECT labels.image, labels.probability, labels.accepted, coalesce({_VERDICT}, '')
+    FROM {_LABELS} WHERE labels.entity = ? AND (? IS NULL OR accepted = ?)"""
+JUDGED = f"""
+    SELECT image, min(sum(shown), 1) FROM (
+      SELECT labels.image, CASE {_VERDICT} WHEN 'y' THEN 1.0 WHEN 'n' THEN 0.0 ELSE labels.probability END AS shown
+      FROM {_LABELS} WHERE labels.entity = :entity
+      OR labels.entity IN (SELECT entity FROM supertypes WHERE above = :entity))
+    GROUP BY image ORDER BY 2 DESC, image"""
+"""Images that were judged for an entity or for what is below it, with probabilities; a person's word is certain."""
 ENTITIES_BY_IMAGES = """
     SELECT entities.id FROM entities
     LEFT JOIN (SELECT entity, count(*) AS images FROM labels WHERE accepted GROUP BY entity) ON entity = entities.id
