@@ -168,6 +168,10 @@ RELATIONS = pa.schema([("head", pa.string()), ("relation", pa.string()), ("tail"
 SURFACES = pa.schema([("name", pa.string()), ("link_probability", pa.float32())])
 """optional table of a source: how often a surface form is a mention at all, 0..1. Absent names have 1."""
 
+LANGUAGES = pa.schema([("name", pa.string()), ("language", pa.string())])
+"""optional table of a source: a surface form and a language that it comes from, such as `en`, or `mul` for every one.
+Absent names may be of any."""
+
 TEXTS = pa.schema([("key", pa.string()), ("text", pa.string()), ("status", pa.string()), ("url", pa.string())])
 """texts: pairs without their images; one file a shard of pairs."""
 

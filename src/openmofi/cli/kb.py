@@ -89,6 +89,8 @@ def lookup(
     kb: _KB,
     name: Annotated[str, typer.Argument(help="A name, as a text would spell it.")],
     limit: Annotated[int, typer.Option(min=1, help="Most candidates to show.")] = 30,
+    language: Annotated[list[str] | None, typer.Option(
+        help="Only as a name of this language, such as en; may be given again.")] = None,
     as_json: _JSON = False,
 ) -> None:
     """Show what a name may mean, commonest first; exits with 1 where it is unknown."""
@@ -96,7 +98,7 @@ def lookup(
     from openmofi.progress import shown_progress
 
     with shown_progress(not as_json) as progress:
-        meanings = look_up(kb, name, limit, progress=progress)
+        meanings = look_up(kb, name, limit, language or (), progress=progress)
     if as_json:
         print_json(meanings)
     elif meanings["candidates"]:

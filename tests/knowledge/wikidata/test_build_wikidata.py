@@ -63,6 +63,19 @@ def test_a_base_of_a_dump_knows_its_items(tmp_path: Path) -> None:
     assert (counts["entities"], counts["relations"]) == (11, 7)
 
 
+def test_names_of_a_dump_know_their_languages(tmp_path: Path) -> None:
+    crane = item(1, {"en": "Grey crane", "de": "Graukranich", "fr": "Grue", "mul": "Grus grus"},
+                 aliases={"en": ["crane"], "nl": ["crane", "kraan"]})
+    build_wikidata([write_dump(tmp_path / "all.json", [crane])], tmp_path / "kb",
+                   WikidataSettings(languages=("en", "nl", "de")))
+    kb = KnowledgeBase.open(tmp_path / "kb")
+    assert {name: kb.lookup(name)["languages"] for name in kb.names} == {
+        "grey crane": ["en"], "graukranich": ["de"], "crane": ["en", "nl"], "kraan": ["nl"],
+        "grus gru": ["de", "en", "nl"]}
+    build_wikidata([tmp_path / "all.json"], tmp_path / "one", WikidataSettings(languages=("en",)))
+    assert KnowledgeBase.open(tmp_path / "one").languages is None
+
+
 @pytest.mark.parametrize(("settings", "gone"), [
     ({}, {4, 5}), ({"visual_only": True}, {4, 5, 6, 7, 13}), ({"drop": ("Q10",)}, {1, 4, 5, 10, 14}),
     ({"kinds": ("Q14",)}, {2, 3, 4, 5, 6, 7, 8, 11, 12, 13}), ({"languages": ("fr",)}, set(range(15)) - {5}),

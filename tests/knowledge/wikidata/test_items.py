@@ -18,19 +18,17 @@ def plain_row(entity: Entity, languages: tuple[str, ...]) -> dict[str, Any]:
     order = [*languages, "mul"]
     labels = entity["labels"] or {}
     descriptions, aliases, links = entity["descriptions"] or {}, entity["aliases"] or {}, entity["sitelinks"] or {}
-    names: list[str] = []
+    called = [(" ".join(labels[language]["value"].split()), language) for language in order if language in labels]
+    named = bool(called)
     for language in order:
-        if language in labels:
-            names.append(" ".join(labels[language]["value"].split()))
-    named = bool(names)
-    for language in order:
-        names += [" ".join(alias["value"].split()) for alias in aliases.get(language, [])]
-    names = list(dict.fromkeys(names))
+        called += [(" ".join(alias["value"].split()), language) for alias in aliases.get(language, [])]
+    names = list(dict.fromkeys(name for name, _ in called))
     return {
         "id": int(entity["id"][1:]), "revision": entity["lastrevid"], "name": names[0] if named else "",
         "description": next((descriptions[each]["value"] for each in order if each in descriptions), ""),
-        "aliases": names[1:] if named else names, "kinds": values_of(entity, "P31"),
-        "parents": values_of(entity, "P279"),
+        "aliases": names[1:] if named else names,
+        "languages": [" ".join(code for name, code in called if name == each) for each in names],
+        "kinds": values_of(entity, "P31"), "parents": values_of(entity, "P279"),
         "relations": [{"property": int(prop[1:]), "item": value} for prop in RELATIONS
                       for value in values_of(entity, prop)],
         "sitelinks": len(links), "image": next(iter(values_of(entity, "P18")), None),

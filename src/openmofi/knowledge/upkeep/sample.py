@@ -21,6 +21,7 @@ from openmofi.knowledge.arrays import save_array, save_trie
 from openmofi.knowledge.candidates import CandidateTable
 from openmofi.knowledge.identifiers import write_ids
 from openmofi.knowledge.integrity import mappable, with_digests
+from openmofi.knowledge.languages import LANGUAGES_FILE
 from openmofi.knowledge.lookup import keys_of
 from openmofi.knowledge.rows import taken, taken_table
 from openmofi.knowledge.store import KnowledgeBase
@@ -124,6 +125,9 @@ def _write(kb: KnowledgeBase, rows: NDArray[np.int64], folder: Path) -> dict[str
     for name, array in ((store.OFFSETS, table.offsets), (store.ROWS, table.rows), (store.COMMONNESS, table.commonness),
                         (store.LINK_PROBABILITY, table.link_probability), (store.VECTORS, kb.stored_vectors(rows))):
         save_array(folder / name, array)
+    if kb.languages is not None:
+        old = [kb.names[table.names.restore_key(number)] for number in range(len(table.names))]
+        save_array(folder / LANGUAGES_FILE, kb.languages.masks[old])
     entities = taken_table(kb.entities, rows)
     with arrow_blocks(folder / store.ENTITIES_ARROW, entities.schema, store.BATCH_ROWS) as add:
         add(entities)
@@ -133,7 +137,8 @@ def _write(kb: KnowledgeBase, rows: NDArray[np.int64], folder: Path) -> dict[str
     _log.info("%d of %d entities, %d of %d names", len(rows), len(kb), len(table.names), len(kb.names))
     files = store.file_sizes(folder, written) | kb.beside.write_slice(
         folder, entities.column("id").combine_chunks(), rows)
-    return {"entities": len(rows), "names": len(table.names), "candidates": len(table.rows),
+    languages = {} if kb.languages is None else {"languages": list(kb.languages.codes)}
+    return {**languages, "entities": len(rows), "names": len(table.names), "candidates": len(table.rows),
             "ambiguous_names": int((np.diff(table.offsets) > 1).sum()), "unnameable": 0, "cut": 0,
             "source_entities": len(kb), "source_names": len(kb.names), "files": files}
 
