@@ -66,10 +66,10 @@ def _text(draw: np.random.Generator, words: pa.Array, rows: int, count: int) -> 
     return pc.binary_join_element_wise(*(words.take(pa.array(ranks[:, place])) for place in range(count)), own, " ")
 
 
-def apart(function: str, *arguments: object) -> dict[str, Any]:
-    """What a function of this module gives, in a process of its own."""
-    code = (f"import sys, json; sys.path[:0] = {sys.path!r}\nimport big_base\n"
-            f"print(json.dumps(big_base.{function}(*json.loads(sys.argv[1]))))")
+def apart(function: str, *arguments: object, module: str = "big_base") -> dict[str, Any]:
+    """What a function of this module or another gives, in a process of its own."""
+    code = (f"import sys, json; sys.path[:0] = {sys.path!r}\nimport {module}\n"
+            f"print(json.dumps({module}.{function}(*json.loads(sys.argv[1]))))")
     done = subprocess.run([sys.executable, "-c", code, json.dumps([
         str(each) if isinstance(each, Path) else each for each in arguments])], check=True, stdout=subprocess.PIPE)
     return dict(json.loads(done.stdout.splitlines()[-1]))
@@ -137,7 +137,7 @@ def project(nodes: int, links: int) -> dict[str, Any]:
 
 def widen(small: Path, wide: Path, entities: int) -> None:
     """A copy of a base with more entities, which have no names and no relations: vectors are a hole in a file."""
-    from openmofi.knowledge import store
+    from openmofi.knowledge import relations, store
     from openmofi.knowledge.arrays import save_array
     from openmofi.knowledge.identifiers import NUMBERS, ROWS
     from openmofi.knowledge.integrity import with_digests
@@ -146,6 +146,8 @@ def widen(small: Path, wide: Path, entities: int) -> None:
     from openmofi.storage.blocks import arrow_blocks
 
     shutil.copytree(small, wide)
+    for name in relations.FILES:
+        (wide / name).unlink(missing_ok=True)
     with arrow_blocks(wide / store.ENTITIES_ARROW, ENTITIES, store.BATCH_ROWS) as add:
         for start in range(0, entities, _BLOCK):
             ids = _ids(np.arange(start, min(start + _BLOCK, entities)))
