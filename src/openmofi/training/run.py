@@ -38,6 +38,7 @@ from openmofi.training.log import LOG, TENSORBOARD, Watcher
 from openmofi.training.loop import Evaluation, train_loop
 from openmofi.training.model import DualEncoder, Ema, build_model, inputs_of, save_encoder, standardise
 from openmofi.training.process import training_process
+from openmofi.training.reach import stuck_head
 from openmofi.training.recipe.schema import EVALUATION_METRICS, Recipe
 from openmofi.training.state import RunState
 from openmofi.training.terms import build_optimizers, build_terms, logit_scale
@@ -89,6 +90,8 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, watcher: Wat
             fresh = not checkpoints.latest(resume=resume)
             build = partial(build_model, recipe.model, inputs, seed=recipe.run.seed)
             state = _set_up(recipe, build(), data, ranks, fresh=fresh)
+            if ranks.first and (warning := stuck_head(recipe, data.class_counts)):
+                watcher.say(warning)
             counts = _train(recipe, out, data, state, build, checkpoints, watcher)
             weights = state.weights()
             if ranks.first:

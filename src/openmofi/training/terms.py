@@ -62,8 +62,7 @@ def build_optimizers(recipe: Recipe, model: DualEncoder, terms: Mapping[str, Ter
     groups += grouped((name, parameter, 1.0, _NO_DECAY) for name, parameter, rows in named if not rows)
     optimizers = {"towers": dense_optimizer(groups, settings, settings.clip)} if groups else {}
     if sharded := [Trained(name, parameter, rows) for name, parameter, rows in named if rows]:
-        optimizers["head"] = sharded_optimizer(sharded, settings, lr_scale=head.lr_multiplier,
-                                               weight_decay=head.weight_decay)
+        optimizers["head"] = sharded_optimizer(sharded, settings, weight_decay=head.weight_decay)
     return optimizers
 
 

@@ -216,6 +216,9 @@ class Objectives(Settings):
     feature_distillation: FeatureDistillationSettings = field(default_factory=FeatureDistillationSettings)
 
 
+_ADAGRAD_LR = 0.01
+
+
 @dataclass(frozen=True)
 class OptimizerSettings(Settings):
     """AdamW with cosine decay after a linear warm-up.
@@ -225,6 +228,8 @@ class OptimizerSettings(Settings):
         text_lr_multiplier: factor for the text tower.
         betas, eps, weight_decay: of AdamW; biases, norms and scales are not decayed.
         head: row-sparse optimiser of a sampled head: `row-adamw` or `row-adagrad`.
+        head_lr: peak learning rate of the class head, on the same schedule; 0 stands for `lr` with `row-adamw`, and for
+            0.01 with `row-adagrad`, whose steps shrink with the number of a row's updates: see `training.reach`.
         warmup: steps.
         min_lr: final learning rate as a share of the peak.
         clip: greatest gradient norm over all parameters but the class head's rows; 0 is off.
@@ -238,11 +243,17 @@ class OptimizerSettings(Settings):
     eps: PositiveFloat = 1e-6
     weight_decay: NonNegativeFloat = 0.2
     head: Literal["row-adamw", "row-adagrad"] = "row-adamw"
+    head_lr: NonNegativeFloat = 0.0
     warmup: NonNegativeInt = 2000
     min_lr: Fraction = 0.0
     clip: NonNegativeFloat = 1.0
     head_clip: NonNegativeFloat = 0.0
     ema: ProperFraction = 0.0
+
+    @property
+    def class_head_lr(self) -> float:
+        """Peak learning rate of the class head."""
+        return self.head_lr or (_ADAGRAD_LR if self.head == "row-adagrad" else self.lr)
 
 
 EVALUATION_METRICS = {
