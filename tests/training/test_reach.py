@@ -100,11 +100,7 @@ def test_a_head_that_cannot_turn_is_said_and_the_packaged_recipe_can():
 
 
 def test_a_run_says_that_its_head_cannot_learn(make, tmp_path):
-    class Listening(Unwatched):
-        said: list = []
-
-        def say(self, message):
-            self.said.append(message)
-
-    trained(make("sampled", optimizer={"lr": 1e-5}), tmp_path / "run", watcher=Listening())
-    assert any("the class head cannot learn" in message for message in Listening.said)
+    said, watcher = [], Unwatched()
+    watcher.say = said.append
+    trained(make("sampled", optimizer={"lr": 1e-5}), tmp_path / "run", watcher=watcher)
+    assert any("the class head cannot learn" in message for message in said)

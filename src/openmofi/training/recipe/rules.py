@@ -36,7 +36,7 @@ def validate(recipe: Recipe) -> None:
     _check_objectives(recipe)
     _check_teachers(recipe)
     _check_texts(recipe)
-    _check_nested(recipe)
+    _check_heads(recipe)
     check_micro_batches(recipe.data.batch_size, recipe.run)
     if recipe.optimizer.warmup > recipe.run.steps:
         raise UsageError(f"optimizer.warmup is {recipe.optimizer.warmup}, more than run.steps = {recipe.run.steps}.",
@@ -108,11 +108,14 @@ def _from_teachers(recipe: Recipe) -> bool:
                objectives.feature_distillation.weight) > 0
 
 
-def _check_nested(recipe: Recipe) -> None:
+def _check_heads(recipe: Recipe) -> None:
     objectives, locked = recipe.objectives, recipe.model.image.spec.startswith("encoder:")
     if recipe.model.nested and _from_teachers(recipe):
         raise UsageError("model.nested trains prefixes of embeddings, and teachers' knowledge is of whole ones.",
                          "Set model.nested: [], or leave out the objectives that learn from teachers.")
+    if recipe.run.report and not (locked and recipe.run.evaluate.every):
+        raise UsageError("run.report measures a head on held-out rows beside its locked encoder.",
+                         "Set model.image.spec: encoder:SPEC and run.evaluate.every, or run.report: false.")
     if recipe.model.image.residual and not locked:
         raise UsageError(f"model.image.residual adds a head to a locked encoder's embedding, and model.image.spec is "
                          f"{recipe.model.image.spec!r}.", "Set model.image.spec: encoder:SPEC, or residual: false.")

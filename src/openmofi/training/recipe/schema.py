@@ -338,6 +338,8 @@ class RunSettings(Settings):
         best: metric by which a checkpoint is the best: an evaluator's, such as `retrieval/map`, and the best checkpoint
             becomes the encoder; or one of the log's means, with `-` in front where less is better.
         threads: of torch, a process; 0 leaves its choice.
+        report: measure the head of a locked encoder on the held-out rows beside the encoder itself, by length of the
+            embedding and by how frequent an entity is: `results.json`, and `report.html` as a page.
         patience: evaluations without a better `best` before the run stops; 0 is never.
         evaluate: see `EvaluateSettings`.
     """
@@ -354,6 +356,7 @@ class RunSettings(Settings):
     keep: Annotated[PositiveInt, FREE] = 3
     best: Annotated[str, Meta(pattern="^(-.|[^-])", description="a metric of the log, such as -loss")] = "-loss"
     threads: Annotated[NonNegativeInt, FREE] = 0
+    report: Annotated[bool, FREE] = False
     patience: NonNegativeInt = 0
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
 
