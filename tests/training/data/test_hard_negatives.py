@@ -1,11 +1,14 @@
 """Namesakes and siblings, against what the knowledge base itself says of the classes."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from openmofi.knowledge import KnowledgeBase
+from openmofi.schema import RELATIONS
+from openmofi.storage import write_table
 from openmofi.training.data.hard_negatives import Groups, HardNegatives
 
 from ...small_world import write_kb_source
@@ -36,16 +39,22 @@ def kb(tmp_path_factory):
     from openmofi.knowledge import build_table
 
     folder = tmp_path_factory.mktemp("kb")
-    build_table(write_kb_source(folder / "source"), folder / "kb")
+    source = write_kb_source(folder / "source")
+    above = [("e:tent", "instance of", "e:peak"), ("e:brick", "hypernym", "e:peak"), ("e:lawn", "hypernym", "e:peak"),
+             ("e:lawn", "colour", "e:orange-firm"), ("e:orange-fruit", "colour", "e:orange-firm")]
+    write_table(source / "relations.parquet", pa.Table.from_pylist(
+        [{"head": head, "relation": relation, "tail": tail} for head, relation, tail in above], RELATIONS))
+    build_table(source, folder / "kb")
     return KnowledgeBase.open(folder / "kb")
 
 
 def test_they_are_the_namesakes_and_siblings_of_the_base(kb):
     ids = list(kb)
     hard = HardNegatives.of(kb, ids, 3)
+    assert (hard.siblings.draw(np.arange(len(ids)), np.zeros((len(ids), 2))) >= 0).sum() == 3
     for groups, common in ((hard.namesakes, kb.names_of),
-                           (hard.siblings, lambda entity: [r.entity.id for r in kb.relations(entity)
-                                                           if r.name in ("hypernym", "subclass of", "instance of")])):
+                           (hard.siblings, lambda entity: [relation.entity.id for relation in kb.relations(entity)
+                                                           if relation.name != "colour"])):
         sets = [set(common(entity)) for entity in ids]
         drawn = groups.draw(np.arange(len(ids)), np.random.default_rng(0).random((len(ids), 2)))
         for one, other in enumerate(drawn.tolist()):
