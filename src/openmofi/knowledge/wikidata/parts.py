@@ -10,19 +10,22 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib.abc import MetaPathFinder
+from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from openmofi.engine.cores import cores
 from openmofi.engine.protocol import Progress
 from openmofi.errors import OpenMofiError
-from openmofi.knowledge.wikidata.dump import BLOCK, Block, blocks
+from openmofi.knowledge.wikidata.dump import BLOCK, Piece, pieces
 from openmofi.knowledge.wikidata.items import ItemReader
 from openmofi.knowledge.wikidata.published import PublishedColumns, published_blocks, read_published
 from openmofi.storage import make_folder, write_table, write_text
@@ -77,32 +80,39 @@ def read_parts(dumps: Mapping[str, Path], folder: Path, languages: Sequence[str]
     paths: list[str] = []
     with _pool(folder, (tuple(languages), tuple(external)), workers or cores()) as pool:
         for own, dump in dumps.items():
-            advanced, count = 0, 0
             published = dump.suffix == PARQUET
             fresh = (partial(published_blocks, dump, columns or PublishedColumns.read(None)) if published else
-                     partial(blocks, dump, size))
-            for block in _unread(folder, own, fresh, paths):
-                path = _part(folder, own, block.number)
+                     partial(pieces, dump, size))
+            count, read = 0, _shown(_unread(folder, own, fresh, paths), dump, progress)
+            for number, block in groupby(read, lambda piece: piece.block):
+                path = _part(folder, own, number)
                 paths.append(str(path))
                 count += 1
                 if not path.exists():
-                    pool.parse(block, path, published=published)
-                while advanced < block.read // _MIB:
-                    progress.advance({})
-                    advanced += 1
+                    pool.parse((piece.lines for piece in block), path, published=published)
             pool.finish()
             if count:
                 write_text(folder / f"{own}.blocks", str(count))
-            for _ in range(-(-dump.stat().st_size // _MIB) - advanced):
-                progress.advance({})
     parts = _summed(paths)
     if parts.broken > max_broken * (parts.items + parts.others + parts.broken):
         raise _damaged(parts, max_broken)
     return parts
 
 
-def _unread(folder: Path, own: str, fresh: Callable[[], Iterator[Block]], paths: list[str]) -> Iterator[Block]:
-    """The blocks of a dump; none, and its parts' paths, where all of it was read before."""
+def _shown(read: Iterator[Piece], dump: Path, progress: Progress) -> Iterator[Piece]:
+    """Tells of each MiB of a file, of all of them in the end."""
+    advanced = 0
+    for piece in read:
+        yield piece
+        for _ in range(piece.read // _MIB - advanced):
+            progress.advance({})
+        advanced = piece.read // _MIB
+    for _ in range(-(-dump.stat().st_size // _MIB) - advanced):
+        progress.advance({})
+
+
+def _unread(folder: Path, own: str, fresh: Callable[[], Iterator[Piece]], paths: list[str]) -> Iterator[Piece]:
+    """The pieces of a dump; none, and its parts' paths, where all of it was read before."""
     noted = folder / f"{own}.blocks"
     there = [_part(folder, own, number) for number in range(int(noted.read_text()))] if noted.exists() else []
     if there and all(path.exists() for path in there):
@@ -154,13 +164,14 @@ class _Pool:
         self._free = list(slots)
         self._running: dict[Future[None], Path] = {}
 
-    def parse(self, block: Block, path: Path, *, published: bool) -> None:
-        """Have a block written to its part; waits while all slots are in use."""
+    def parse(self, lines: Iterable[bytes], path: Path, *, published: bool) -> None:
+        """Have the lines of a block written to its part; waits while all slots are in use."""
         while not self._free:
             self._collect()
         slot = self._free.pop()
         try:
-            slot.write_bytes(block.lines)
+            with open(slot, "wb") as handle:
+                handle.writelines(lines)
             self._running[self._executor.submit(_parse, slot, str(path), published)] = slot
         except OSError as error:
             raise write_error(error, slot) from error
@@ -197,8 +208,17 @@ def _pool(folder: Path, reading: tuple[tuple[str, ...], tuple[str, ...]], worker
             executor.shutdown(wait=True, cancel_futures=True)
 
 
+class _NoPandas(MetaPathFinder):
+    """Arrow imports pandas, 50 MiB, to ask whether a list is one of its series: to a worker it is not installed."""
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError("a process that parses has no use for pandas", name=fullname)
+
+
 def _begin(languages: tuple[str, ...], external: tuple[str, ...]) -> None:
     global _reader
+    sys.meta_path.insert(0, _NoPandas())
     _reader = ItemReader(languages, external)
 
 
