@@ -71,7 +71,7 @@ def test_names_of_a_dump_know_their_languages(tmp_path: Path) -> None:
     kb = KnowledgeBase.open(tmp_path / "kb")
     assert {name: kb.lookup(name)["languages"] for name in kb.names} == {
         "grey crane": ["en"], "graukranich": ["de"], "crane": ["en", "nl"], "kraan": ["nl"],
-        "grus gru": ["de", "en", "nl"]}
+        "grus grus": ["de", "en", "nl"]}
     build_wikidata([tmp_path / "all.json"], tmp_path / "one", WikidataSettings(languages=("en",)))
     assert KnowledgeBase.open(tmp_path / "one").languages is None
 
