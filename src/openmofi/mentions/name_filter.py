@@ -136,7 +136,7 @@ def open_filter(names: Callable[[], Iterator[str]], count: int, key: str) -> Nam
                 made = filter_of(names())
                 with atomic_path(path) as temporary, open(temporary, "wb") as handle:
                     np.save(handle, _packed(made))
-                return made
+                return _mapped(path) or made
     return filter_of(names())
 
 
