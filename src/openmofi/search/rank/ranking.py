@@ -13,6 +13,7 @@ from openmofi.encoders import Array
 from openmofi.search.query import Query
 from openmofi.search.rank.calibration import end_of, expected_precision
 from openmofi.search.rank.filtering import images_within
+from openmofi.search.rank.folding import folded_into
 from openmofi.search.rank.keywords import images_by_text
 from openmofi.search.rank.state import State
 from openmofi.search.store.reading import JUDGED
@@ -23,8 +24,6 @@ FUSION = 60
 """k of reciprocal rank fusion: a result counts 1 / (k + rank) in each list (Cormack, Clarke and Büttcher 2009)."""
 DEPTH = 300
 """Results of each list that are fused, at least."""
-NEAR = 6
-"""Bits in which the perceptual hashes of near-duplicates differ, at most, of 64."""
 UNTIL = 0.9
 _JUDGED = 4096
 """Nearest images whose probability is computed, at most; what lies beyond counts as wrong."""
@@ -207,16 +206,9 @@ def _folded(state: State, order: Sequence[int], fold: bool) -> dict[int, tuple[i
     positions = state.positions(np.array(order, np.int64))
     hashes = np.where(positions >= 0, state.phash[np.maximum(positions, 0)], 0) if len(state.phash) else \
         np.zeros(len(order), np.uint64)
-    shown: dict[int, list[int]] = {}
-    kept_hashes = np.zeros(len(order), np.uint64)
-    kept_ids: list[int] = []
-    for image, position, phash in zip(order, positions.tolist(), hashes, strict=True):
-        if position >= 0 and kept_ids:
-            near = np.flatnonzero(np.bitwise_count(kept_hashes[:len(kept_ids)] ^ phash) <= NEAR)
-            if len(near) and 8 <= int(phash).bit_count() <= 56:
-                shown[kept_ids[int(near[0])]].append(image)
-                continue
-        kept_hashes[len(kept_ids)] = phash if position >= 0 else 0
-        kept_ids.append(image)
-        shown[image] = []
-    return {image: tuple(others) for image, others in shown.items()}
+    into = folded_into(hashes)
+    itself = into == np.arange(len(order))
+    folded: dict[int, list[int]] = {}
+    for place in np.flatnonzero(~itself).tolist():
+        folded.setdefault(order[into[place]], []).append(order[place])
+    return {order[place]: tuple(folded.get(order[place], ())) for place in np.flatnonzero(itself).tolist()}
