@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,23 +66,47 @@ class _Listed:
     probabilities: dict[int, float]
     found: int
 
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @cached_property
+    def known(self) -> Doubles:
+        """(n,) probabilities; 0 where there is none."""
+        return np.array([self.probabilities.get(image, 0.0) for image in self.images.tolist()]) \
+            if self.probabilities else np.zeros(len(self.images))
+
 
 def ranked(state: State, connection: sqlite3.Connection, query: Query, vector: Array | None) -> Ranking:
     """The images that answer a query."""
-    within = images_within(connection, query.filters) if query.filters else None
-    depth = max(DEPTH, 2 * (query.offset + query.limit))
+    asked, depth = _asked(connection, query, vector), DEPTH
+    # The pages of a list, and lists of different lengths, share what is computed.
+    while depth < 2 * (query.offset + query.limit):
+        depth *= 4
     while True:
-        listed = _listed(state, connection, query, vector, within, depth)
-        known = np.array([listed.probabilities.get(image, 0.0) for image in listed.images.tolist()])
+        listed = state.listings.get((*asked, depth))
+        if not isinstance(listed, _Listed):
+            within = images_within(connection, query.filters) if query.filters else None
+            listed = _listed(state, connection, query, vector, within, depth)
+            state.listings.put((*asked, depth), listed)
         until = query.until or UNTIL
-        end = end_of(known, until) if listed.probabilities else None
+        end = end_of(listed.known, until) if listed.probabilities else None
         # A list whose end was not reached goes on.
         if query.until is None or end != len(listed.images) or listed.found < depth or depth >= _JUDGED:
-            return _page(listed, query, known, until, end)
+            return _page(listed, query, until, end)
         depth *= 4
 
 
-def _page(listed: _Listed, query: Query, known: Doubles, until: float, end: int | None) -> Ranking:
+def _asked(connection: sqlite3.Connection, query: Query, vector: Array | None) -> tuple[Hashable, ...]:
+    """What a list depends on beside the commit: the query but for its page, and verdicts, which are no commits."""
+    filters = (*(getattr(query.filters, each.name) for each in fields(query.filters) if each.name != "columns"),
+               *sorted(query.filters.columns.items()))
+    verdicts = connection.execute("SELECT max(id), sum(undone) FROM verdicts").fetchone()
+    return (query.text, query.keywords, query.entity, bool(query.examples), bool(query.like), query.fold, filters,
+            None if vector is None else vector.tobytes(), tuple(verdicts))
+
+
+def _page(listed: _Listed, query: Query, until: float, end: int | None) -> Ranking:
+    known = listed.known
     shown = slice(query.offset, query.offset + query.limit if query.until is None or end is None else
                   min(end, query.offset + query.limit))
     expected = expected_precision(known)

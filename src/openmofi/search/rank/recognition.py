@@ -12,6 +12,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.search.query import Example, Region
 from openmofi.search.rank.candidates import NEAREST, candidates_of
 from openmofi.search.rank.features import Surroundings
+from openmofi.search.rank.kept import Kept
 from openmofi.search.rank.state import State
 from openmofi.search.rank.vectorise import image_vectors
 from openmofi.search.records import EntityRecord, ImageRecord, Recognised, Recognition
@@ -23,12 +24,12 @@ _Witness = tuple[int, float, list[str]]
 
 
 def recognised(state: State, connection: sqlite3.Connection, image: ImageInput | int, region: Region | None,
-               limit: int, encoder: Callable[[], Encoder]) -> Recognition:
-    """See `Index.recognise`."""
+               limit: int, encoder: Callable[[], Encoder], kept: Kept[Array]) -> Recognition:
+    """See `Index.recognise`; `kept` are embeddings of the encoder."""
     if not len(state.entities):
         raise OpenMofiError("The index knows no entities that its encoder can compare images with.",
                             "Build it of labels, or with --kb.")
-    vector = image_vectors(state, connection, [Example(image, region=region)], encoder)[0]
+    vector = image_vectors(state, connection, [Example(image, region=region)], encoder, kept)[0]
     witnesses = _witnesses(state, connection, vector, image if isinstance(image, int) else -1)
     curve = state.ending.entity if state.ending else None
     around = state.surroundings if state.ending else Surroundings(vector[None][:0], state.entities[:0], 1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sized
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,12 +15,15 @@ from openmofi.encoders import Array
 from openmofi.search.rank.calibration import Ending
 from openmofi.search.rank.faiss_cache import vector_index
 from openmofi.search.rank.features import Surroundings
+from openmofi.search.rank.kept import Kept
 from openmofi.search.rank.vectors import Exact, VectorIndex
 from openmofi.search.store.database import last_commit, meta, snapshot
 from openmofi.search.store.segments import Segment, damaged, entity_vectors, segments_of
 
 Ints = NDArray[np.int64]
 _TRIES = 5
+_LISTED = 400_000
+"""Images in the lists that are kept, of all queries together: some 100 MB."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,11 @@ class State:
     def entity_numbers(self) -> dict[str, int]:
         """Identifier → row of `entities`."""
         return {entity: number for number, entity in enumerate(self.entity_ids)}
+
+    @cached_property
+    def listings(self) -> Kept[Sized]:
+        """Ranked images of the queries that came last, for their further pages; another commit has others."""
+        return Kept(_LISTED, len)
 
     @cached_property
     def ending(self) -> Ending | None:
