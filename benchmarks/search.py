@@ -64,7 +64,7 @@ def _building(pipe: Connection, name: str, work: Path, folder: Path) -> None:
 
 def build(work: Path, names: Sequence[str]) -> None:
     """Build what is not built yet."""
-    make_index(work, "numbered texts")
+    make_index(work)
     for name in names:
         folder, note = work / "peers" / name, work / "peers" / f"{name}.json"
         if note.exists() or name == "exact NumPy":

@@ -73,7 +73,7 @@ def _numpy(work: Path, folder: Path) -> Callable[[int], Ask]:
 
 
 def _build_ours(work: Path, folder: Path) -> None:
-    make_cache(make_index(work, "numbered texts"))
+    make_cache(make_index(work))
 
 
 def _ours(work: Path, folder: Path) -> Callable[[int], Ask]:

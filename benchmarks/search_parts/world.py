@@ -19,9 +19,12 @@ from openmofi.search.rank.state import State
 from openmofi.search.records import Changes
 from openmofi.search.store.database import connect, create, note_commit, transaction
 from openmofi.search.store.segments import FOLDER, write_segment
+from openmofi.storage import fingerprint
 
 DIM, QUERIES, NEAREST = 256, 1000, 100
 CLUSTERS = 10_000
+ENCODER = "numbered texts"
+"""By which the encoder of `served.py` identifies itself."""
 SHARES = {"a": .01, "b": .1, "c": .5}
 """Value of the column `licence` → share of the images that have it; drawn independently of the vectors."""
 _BLOCK = 65_536
@@ -78,7 +81,7 @@ def recall(found: Ints, truth: Ints) -> float:
                           for some, wanted in zip(found.tolist(), truth.tolist(), strict=True)]))
 
 
-def make_index(work: Path, fingerprint: str) -> Path:
+def make_index(work: Path) -> Path:
     """An index of `base.npy`, without FAISS; its images are rows alone, image i has the vector i − 1.
 
     One in fifty images is a near-duplicate of another by its perceptual hash.
@@ -93,7 +96,8 @@ def make_index(work: Path, fingerprint: str) -> Path:
     near = np.flatnonzero(draw.random(len(base)) < .02)
     phash[near] = phash[draw.integers(0, len(base), len(near))] ^ (1 << draw.integers(0, 62, len(near)))
     licences = draw.choice([*SHARES, "d"], len(base), p=[*SHARES.values(), 1 - sum(SHARES.values())])
-    create(folder, {"encoder": "custom:NumberedTexts", "fingerprint": fingerprint, "dim": str(DIM), "dtype": "float16",
+    create(folder, {"encoder": "custom:NumberedTexts",
+                    "fingerprint": fingerprint([ENCODER, None]), "dim": str(DIM), "dtype": "float16",
                     "template": "{name}"})
     with closing(connect(folder)) as connection, transaction(connection):
         connection.execute("INSERT INTO sources (id, path, shard, stamp, reading, labels) "
