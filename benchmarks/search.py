@@ -173,12 +173,12 @@ def filters(work: Path) -> list[harness.Row]:
     return rows
 
 
-def result(work: Path) -> None:
-    """Write `results/search.json` of the stages at hand."""
+def result(work: Path, count: int) -> None:
+    """Write `results/search.json` of the stages at hand, which were of so many vectors."""
     stages = {path.stem.removeprefix("stage-"): json.loads(path.read_text()) for path in work.glob("stage-*.json")}
     rows = [row for name in STAGES for row in stages.get(name, [])]
     by_name = {row["contender"]: row for row in rows}
-    ours, ratios = by_name.get("openmofi", {}), dict[str, float]()
+    ours, ratios = by_name.get("openmofi", {}), {"vectors": float(count)}
     if ours:
         ratios["recall_at_10"] = ours["recall_at_10"]
         ratios["queries_over_exact"] = ours["queries_per_cpu_second"] / by_name["exact NumPy"]["queries_per_cpu_second"]
@@ -219,7 +219,7 @@ def main() -> None:
         done |= served(work, options.soak, "served" in stages)
     for name, rows in done.items():
         (work / f"stage-{name}.json").write_text(json.dumps(rows))
-    result(work)
+    result(work, options.count)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import numpy as np
@@ -141,6 +142,46 @@ def test_readers_see_the_old_or_the_new_state(images, index):
         writer.execute("INSERT INTO commits (made, what, changes) VALUES ('', 'test', '{}')")
         writer.execute("COMMIT")
     assert index.search(Query(text="red", limit=1000, fold=False)).total == 25
+
+
+def test_readers_beside_a_busy_writer_see_whole_states(tmp_path):
+    """Images of another folder come and go in one commit each, and segments are compacted, while three threads ask."""
+    kept, others = write_images(tmp_path / "kept", 5), write_images(tmp_path / "others", 1)
+    path, encoder = tmp_path / "index", colour_encoder()
+    build([str(kept)], encoder, path)
+
+    def work():
+        while True:
+            build([str(others)], encoder, path)
+            Index.open(path, ColourEncoder()).compact()
+            remove(path, [str(others)])
+
+    child = os.fork()
+    if not child:
+        try:
+            work()
+        finally:
+            os._exit(1)
+    try:
+        index, end = Index.open(path, colour_encoder()), time.monotonic() + 2
+
+        def ask(colour):
+            totals = []
+            while time.monotonic() < end:
+                hits = index.search(Query(text=colour, keywords=False, limit=1000, fold=False)).hits
+                keys = {hit.image.source: len([each for each in hits if each.image.source == hit.image.source])
+                        for hit in hits}
+                assert keys in ({str(kept): 30}, {str(kept): 30, str(others): 6})
+                totals.append(len(hits))
+            return totals
+
+        with ThreadPoolExecutor(3) as threads:
+            seen = [total for totals in threads.map(ask, ("red", "green", "blue")) for total in totals]
+        assert os.waitpid(child, os.WNOHANG) == (0, 0)  # it still writes
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert set(seen) == {30, 36}
 
 
 def test_a_reader_goes_on_while_segments_are_compacted(images, index):
