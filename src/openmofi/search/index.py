@@ -38,7 +38,7 @@ from openmofi.search.records import (
     Results,
     Verdict,
 )
-from openmofi.search.store.database import connect, last_commit, meta, snapshot
+from openmofi.search.store.database import connect, last_commit, meta, require_encoder, snapshot
 from openmofi.search.store.places import image_bytes
 from openmofi.search.store.reading import (
     ENTITIES_BY_IMAGES,
@@ -48,7 +48,7 @@ from openmofi.search.store.reading import (
 )
 from openmofi.search.store.thumbnails import Thumbnails, encoded
 from openmofi.search.verdicts import add_verdicts, table_of, undo_verdict, verdicts_of
-from openmofi.search.writing.job import build, remove, require_encoder
+from openmofi.search.writing.job import build, remove
 from openmofi.search.writing.upkeep import compact, verify
 
 _EMBEDDED = 4096
