@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from openmofi.encoders import Array
 from openmofi.search.query import Query
 from openmofi.search.rank.calibration import end_of, expected_precision
 from openmofi.search.rank.filtering import images_within
+from openmofi.search.rank.folding import folded_into
 from openmofi.search.rank.keywords import images_by_text
 from openmofi.search.rank.state import State
 from openmofi.search.store.reading import JUDGED
@@ -23,8 +25,6 @@ FUSION = 60
 """k of reciprocal rank fusion: a result counts 1 / (k + rank) in each list (Cormack, Clarke and Büttcher 2009)."""
 DEPTH = 300
 """Results of each list that are fused, at least."""
-NEAR = 6
-"""Bits in which the perceptual hashes of near-duplicates differ, at most, of 64."""
 UNTIL = 0.9
 _JUDGED = 4096
 """Nearest images whose probability is computed, at most; what lies beyond counts as wrong."""
@@ -66,23 +66,47 @@ class _Listed:
     probabilities: dict[int, float]
     found: int
 
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @cached_property
+    def known(self) -> Doubles:
+        """(n,) probabilities; 0 where there is none."""
+        return np.array([self.probabilities.get(image, 0.0) for image in self.images.tolist()]) \
+            if self.probabilities else np.zeros(len(self.images))
+
 
 def ranked(state: State, connection: sqlite3.Connection, query: Query, vector: Array | None) -> Ranking:
     """The images that answer a query."""
-    within = images_within(connection, query.filters) if query.filters else None
-    depth = max(DEPTH, 2 * (query.offset + query.limit))
+    asked, depth = _asked(connection, query, vector), DEPTH
+    # The pages of a list, and lists of different lengths, share what is computed.
+    while depth < 2 * (query.offset + query.limit):
+        depth *= 4
     while True:
-        listed = _listed(state, connection, query, vector, within, depth)
-        known = np.array([listed.probabilities.get(image, 0.0) for image in listed.images.tolist()])
+        listed = state.listings.get((*asked, depth))
+        if not isinstance(listed, _Listed):
+            within = images_within(connection, query.filters) if query.filters else None
+            listed = _listed(state, connection, query, vector, within, depth)
+            state.listings.put((*asked, depth), listed)
         until = query.until or UNTIL
-        end = end_of(known, until) if listed.probabilities else None
+        end = end_of(listed.known, until) if listed.probabilities else None
         # A list whose end was not reached goes on.
         if query.until is None or end != len(listed.images) or listed.found < depth or depth >= _JUDGED:
-            return _page(listed, query, known, until, end)
+            return _page(listed, query, until, end)
         depth *= 4
 
 
-def _page(listed: _Listed, query: Query, known: Doubles, until: float, end: int | None) -> Ranking:
+def _asked(connection: sqlite3.Connection, query: Query, vector: Array | None) -> tuple[Hashable, ...]:
+    """What a list depends on beside the commit: the query but for its page, and verdicts, which are no commits."""
+    filters = (*(getattr(query.filters, each.name) for each in fields(query.filters) if each.name != "columns"),
+               *sorted(query.filters.columns.items()))
+    verdicts = connection.execute("SELECT max(id), sum(undone) FROM verdicts").fetchone()
+    return (query.text, query.keywords, query.entity, bool(query.examples), bool(query.like), query.fold, filters,
+            None if vector is None else vector.tobytes(), tuple(verdicts))
+
+
+def _page(listed: _Listed, query: Query, until: float, end: int | None) -> Ranking:
+    known = listed.known
     shown = slice(query.offset, query.offset + query.limit if query.until is None or end is None else
                   min(end, query.offset + query.limit))
     expected = expected_precision(known)
@@ -207,16 +231,9 @@ def _folded(state: State, order: Sequence[int], fold: bool) -> dict[int, tuple[i
     positions = state.positions(np.array(order, np.int64))
     hashes = np.where(positions >= 0, state.phash[np.maximum(positions, 0)], 0) if len(state.phash) else \
         np.zeros(len(order), np.uint64)
-    shown: dict[int, list[int]] = {}
-    kept_hashes = np.zeros(len(order), np.uint64)
-    kept_ids: list[int] = []
-    for image, position, phash in zip(order, positions.tolist(), hashes, strict=True):
-        if position >= 0 and kept_ids:
-            near = np.flatnonzero(np.bitwise_count(kept_hashes[:len(kept_ids)] ^ phash) <= NEAR)
-            if len(near) and 8 <= int(phash).bit_count() <= 56:
-                shown[kept_ids[int(near[0])]].append(image)
-                continue
-        kept_hashes[len(kept_ids)] = phash if position >= 0 else 0
-        kept_ids.append(image)
-        shown[image] = []
-    return {image: tuple(others) for image, others in shown.items()}
+    into = folded_into(hashes)
+    itself = into == np.arange(len(order))
+    folded: dict[int, list[int]] = {}
+    for place in np.flatnonzero(~itself).tolist():
+        folded.setdefault(order[into[place]], []).append(order[place])
+    return {order[place]: tuple(folded.get(order[place], ())) for place in np.flatnonzero(itself).tolist()}

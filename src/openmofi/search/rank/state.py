@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable, Sized
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +16,16 @@ from openmofi.encoders import Array
 from openmofi.search.rank.calibration import Ending
 from openmofi.search.rank.faiss_cache import vector_index
 from openmofi.search.rank.features import Surroundings
+from openmofi.search.rank.kept import Kept
 from openmofi.search.rank.vectors import Exact, VectorIndex
 from openmofi.search.store.database import last_commit, meta, snapshot
 from openmofi.search.store.segments import Segment, damaged, entity_vectors, segments_of
 
 Ints = NDArray[np.int64]
 _TRIES = 5
+_ROWS = 65_536
+_LISTED = 400_000
+"""Images in the lists that are kept, of all queries together: some 100 MB."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,11 @@ class State:
     def entity_numbers(self) -> dict[str, int]:
         """Identifier → row of `entities`."""
         return {entity: number for number, entity in enumerate(self.entity_ids)}
+
+    @cached_property
+    def listings(self) -> Kept[Sized]:
+        """Ranked images of the queries that came last, for their further pages; another commit has others."""
+        return Kept(_LISTED, len)
 
     @cached_property
     def ending(self) -> Ending | None:
@@ -106,9 +117,8 @@ class State:
     def _read(cls, folder: Path, connection: sqlite3.Connection) -> State:
         with snapshot(connection):
             commit, values, segments = last_commit(connection), meta(connection), segments_of(connection)
-            rows = connection.execute("SELECT segment, row, id, phash FROM images WHERE segment IS NOT NULL").fetchall()
+            table = _table(connection.execute("SELECT segment, row, id, phash FROM images WHERE segment IS NOT NULL"))
             ids = tuple(entity for entity, in connection.execute("SELECT id FROM entities ORDER BY number"))
-        table = np.array(rows, np.int64).reshape(-1, 4)
         counts = [segment.rows for segment in segments]
         start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         numbers = np.array([segment.id for segment in segments], np.int64)
@@ -119,3 +129,11 @@ class State:
         return cls(commit, values, tuple(segments), exact, images, phash.view(np.uint64),
                    vector_index(folder, segments, exact),
                    entity_vectors(folder, values), ids)
+
+
+def _table(rows: Iterable[tuple[int, int, int, int]]) -> Ints:
+    """(n, 4) of rows, which are never in memory all together: as Python's numbers they take six times as much."""
+    left, parts = iter(rows), [np.zeros((0, 4), np.int64)]
+    while some := list(islice(left, _ROWS)):
+        parts.append(np.array(some, np.int64))
+    return np.concatenate(parts)
