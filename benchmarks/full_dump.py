@@ -221,3 +221,26 @@ def _memory(size: str) -> int:
     from openmofi.knowledge.database import memory_bytes
 
     return memory_bytes(size)
+
+
+def equal(root: Path, items: int) -> tuple[list[harness.Row], dict[str, float]]:
+    """Every table of so many items of the tests' generator, against `json.loads` and pandas."""
+    from item_dumps import lines_of, random_items
+    from plain_reader import differing_tables
+
+    from openmofi.engine import Quiet
+    from openmofi.knowledge.wikidata.classes import class_rules, known_classes
+    from openmofi.knowledge.wikidata.parts import read_parts
+    from openmofi.knowledge.wikidata.select import select_tables
+
+    dump = root / "equal.json"
+    lines = lines_of(random_items(items, seed=11))
+    dump.write_bytes(b"\n".join(lines) + b"\n")
+    external = ("P214", "P569")
+    parts = read_parts({"equal": dump}, root / "equal", ("en", "de"), Quiet(), workers=1, external=external)
+    found = select_tables(parts.paths, class_rules(drop=("Q5",), visual_only=True), root / "equal-tables",
+                          memory=500_000_000)
+    drop = {5, *(int(name[1:]) for name in known_classes())}
+    differing = differing_tables(lines, found, drop, ("en", "de"), external)
+    return ([{"kind": "equality", **found.counts, "differing": differing}],
+            {"equal_items": parts.items, "differing_tables": len(differing)})
