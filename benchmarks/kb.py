@@ -146,6 +146,7 @@ def building(root: Path, sizes: Sequence[int], memory: str, nodes: int) -> tuple
         "build_cpu_s_per_million_entities": 1e6 * last["cpu_s"] / last["entities"],
         "trie_bytes_per_key": trie["bytes_per_key"], "trie_us_per_key": trie["us_per_key"],
         "projection_bytes_per_node": vectors["bytes_per_node"], "open_ms": opened["open_ms"],
+        "open_min_ms": opened["open_min_ms"],
         "open_cpu_ms": opened["open_cpu_ms"],
         "id_rows_per_second": opened["rows_per_s"]}
 

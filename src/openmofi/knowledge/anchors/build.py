@@ -27,7 +27,7 @@ from openmofi.knowledge.anchors.occurrences import Found, Occurrences, words
 from openmofi.knowledge.anchors.site import require_language
 from openmofi.knowledge.anchors.tables import ANCHORS, ANCHORS_DIGEST, LINK_PROBABILITIES, probabilities_path
 from openmofi.knowledge.anchors.wikitext import is_disambiguation, plain_text
-from openmofi.knowledge.arrays import save_trie
+from openmofi.knowledge.arrays import built_trie, save_trie
 from openmofi.knowledge.slots import Done, Here, Slots, slots
 from openmofi.storage import atomic_path, require_local
 from openmofi.storage.addresses import local_path
@@ -162,7 +162,7 @@ class _Job:
         for language, rows in groupby(
                 ((language, name) for table in self._wanted(sums) for language, name in zip(
                     table["language"].to_pylist(), table["name"].to_pylist(), strict=True)), key=lambda row: row[0]):
-            trie = marisa_trie.Trie(name for _, name in rows)
+            trie = built_trie(name for _, name in rows)
             save_trie(_trie_path(folder, language), trie)
             found[language] = _Counted(trie, np.zeros(len(trie), np.int64))
 
