@@ -169,12 +169,9 @@ def whole(root: Path, sizes: Sequence[int], memory: str, heavy: int) -> tuple[li
         work.mkdir()
         dump = work / "all.json.gz"
         lines = write_dump(dump, size, lean=size != heavy)
-        stages = [stage("unpack", dump, work), stage("read", dump, work)]
-        dump.unlink()
-        if size != heavy:
-            stages += [stage("select", dump, work, memory), stage("build", dump, work, memory)]
-        for row in stages:
-            rows.append({**row, "of_items": size, "bytes": lines, "memory": memory})
+        for name in ("unpack", "read") if size == heavy else ("unpack", "read", "select", "build"):
+            own = (memory,) if name in ("select", "build") else ()
+            rows.append({**stage(name, dump, work, *own), "of_items": size, "bytes": lines, "memory": memory})
             print(json.dumps(rows[-1]), flush=True)
         shutil.rmtree(work)
     return rows, full_dump(rows)
