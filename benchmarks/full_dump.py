@@ -221,8 +221,7 @@ def _memory(size: str) -> int:
 
 
 def equal(root: Path, items: int) -> tuple[list[harness.Row], dict[str, float]]:
-    """Every table of so many items of the tests' generator, against `json.loads` and pandas."""
-    from item_dumps import lines_of, random_items
+    """Every table of so many items, with all that they have, against `json.loads` and pandas."""
     from plain_reader import differing_tables
 
     from openmofi.engine import Quiet
@@ -231,8 +230,8 @@ def equal(root: Path, items: int) -> tuple[list[harness.Row], dict[str, float]]:
     from openmofi.knowledge.wikidata.select import select_tables
 
     dump = root / "equal.json"
-    lines = lines_of(random_items(items, seed=11))
-    dump.write_bytes(b"\n".join(lines) + b"\n")
+    lines = b"".join(_lines(items, lean=False)).splitlines()
+    dump.write_bytes(b"\n".join([b"[", *lines, b"]", b""]))
     external = ("P214", "P569")
     parts = read_parts({"equal": dump}, root / "equal", ("en", "de"), Quiet(), workers=1, external=external)
     found = select_tables(parts.paths, class_rules(drop=("Q5",), visual_only=True), root / "equal-tables",
