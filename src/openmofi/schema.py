@@ -43,6 +43,14 @@ class LabelStatus(StrEnum):
     NO_MENTION = "no_mention"
 
 
+class RecogniseStatus(StrEnum):
+    """The outcome of `openmofi recognise` for a usable image; one that was not usable keeps its `PairStatus`."""
+
+    RECOGNISED = "recognised"
+    NOTHING_LIKELY = "nothing_likely"
+    UNCALIBRATED = "uncalibrated"
+
+
 class Reason(StrEnum):
     """Why an entity of a pair was accepted or not."""
 
@@ -212,6 +220,18 @@ LABELS = pa.schema([
     ("width", pa.int32()), ("height", pa.int32()), ("phash", pa.uint64()),
 ])
 """labels: a pair, judged; one file a shard of pairs."""
+
+RECOGNISED = pa.schema([
+    ("key", pa.string()), ("status", pa.string()),
+    ("entities", pa.list_(pa.struct([
+        ("entity", pa.string()), ("name", pa.string()), ("probability", pa.float32()), ("similarity", pa.float32()),
+        ("evidence", pa.list_(pa.struct([("image", pa.int64()), ("cosine", pa.float32())])))]))),
+    ("width", pa.int32()), ("height", pa.int32()), ("content", pa.string()),
+])
+"""recognised: an image and what it may show, likeliest first; one file a shard, rows as in the shard.
+
+`probability` is calibrated, null where the index cannot say; `similarity` is the cosine of image and entity text;
+`evidence` has the nearest images of the index that are labelled with the entity, by their ids."""
 
 VERDICTS = pa.schema([
     *((name, pa.string()) for name in ("shard", "key", "entity", "verdict", "instead", "who", "when")),

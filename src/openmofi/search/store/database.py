@@ -13,8 +13,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from openmofi.encoders import Encoder
 from openmofi.errors import OpenMofiError
 from openmofi.search.records import Changes
+from openmofi.storage import fingerprint
 from openmofi.storage.atomic import write_error
 from openmofi.storage.folder_lock import FolderLock
 
@@ -137,6 +139,18 @@ def meta(connection: sqlite3.Connection) -> dict[str, str]:
     return dict(connection.execute("SELECT name, value FROM meta"))
 
 
+def require_encoder(folder: Path, values: dict[str, str], encoder: Encoder) -> None:
+    """Refuse an encoder that is not the index's.
+
+    Raises:
+        OpenMofiError: its fingerprint is another.
+    """
+    if encoder.fingerprint != values["fingerprint"]:
+        raise OpenMofiError(f"{folder} was built with the encoder {values['encoder']!r} (fingerprint "
+                            f"{values['fingerprint']}), not with {encoder.spec!r} ({encoder.fingerprint}): their "
+                            "vectors cannot be compared.", "Use that encoder, or build another index.")
+
+
 def set_meta(connection: sqlite3.Connection, values: Mapping[str, str]) -> None:
     """Set values that hold for the whole index."""
     connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(values.items()))
@@ -156,6 +170,13 @@ def note_commit(connection: sqlite3.Connection, what: str, changes: Changes) -> 
 def last_commit(connection: sqlite3.Connection) -> int:
     """Number of the last commit; 0 for none."""
     return int(connection.execute("SELECT coalesce(max(id), 0) FROM commits").fetchone()[0])
+
+
+def content_of(connection: sqlite3.Connection) -> str:
+    """Identifies what searches answer by: another one after every commit but those of maps."""
+    row = connection.execute("SELECT id, made, what, changes FROM commits WHERE what != 'map' "
+                             "ORDER BY id DESC LIMIT 1").fetchone()
+    return fingerprint([meta(connection)["fingerprint"], row])
 
 
 def in_chunks(values: Sequence[Any], size: int = 500) -> Iterable[Sequence[Any]]:

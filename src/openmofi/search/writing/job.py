@@ -11,7 +11,7 @@ from typing import Literal
 
 from openmofi.encoders import Encoder
 from openmofi.engine import Progress, Quiet
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.errors import UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.texts import DEFAULT_TEMPLATE, check_template
 from openmofi.pairs import ReadSettings
@@ -27,6 +27,7 @@ from openmofi.search.store.database import (
     meta,
     note_commit,
     only_writer,
+    require_encoder,
     set_meta,
     transaction,
 )
@@ -103,18 +104,6 @@ def settle(folder: Path, connection: sqlite3.Connection, encoder: Encoder) -> No
     with transaction(connection):
         note_commit(connection, "calibrate", Changes())
         set_meta(connection, {"ending": ending, "ending_commit": str(last_commit(connection))})
-
-
-def require_encoder(folder: Path, values: dict[str, str], encoder: Encoder) -> None:
-    """Refuse an encoder that is not the index's.
-
-    Raises:
-        OpenMofiError: its fingerprint is another.
-    """
-    if encoder.fingerprint != values["fingerprint"]:
-        raise OpenMofiError(f"{folder} was built with the encoder {values['encoder']!r} (fingerprint "
-                            f"{values['fingerprint']}), not with {encoder.spec!r} ({encoder.fingerprint}): their "
-                            "vectors cannot be compared.", "Use that encoder, or build another index.")
 
 
 def remove(index: str | Path, what: Sequence[str]) -> Changes:
