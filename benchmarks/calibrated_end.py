@@ -45,7 +45,7 @@ from openmofi.sample.pages.plan import make_plan
 from openmofi.sample.pages.source import make_source
 from openmofi.sample.world_settings import WorldSettings
 from openmofi.search import Index, Query
-from openmofi.search.rank.fitting import fit_ending
+from openmofi.search.rank.fitting import Known, _curve, _recognised
 from openmofi.search.rank.recognition import likely_entities
 from openmofi.search.rank.state import State
 from openmofi.storage import read_manifest
@@ -106,8 +106,7 @@ def recognition(index: Index, world: Path, truth: Mapping[int, Shown], part: str
         images, positions = images[positions >= 0], positions[positions >= 0]
         without = state.images.copy()
         without[positions] = -1
-        unseen = fresh(state, without)
-        unseen = fresh(state, without, fit_ending(unseen, index.connection, index.encoder).to_json())
+        unseen = refitted(replace(state, images=without), index)
         chosen = draw.permutation(len(images))[:most]
         found = likely_entities(unseen, index.connection, state.exact.rows(positions[chosen]), 1)
         for image, likely in zip(images[chosen].tolist(), found, strict=True):
@@ -119,9 +118,12 @@ def recognition(index: Index, world: Path, truth: Mapping[int, Shown], part: str
             **{group: accuracy([row for row in rows if row[0] == group]) for group in groups}}
 
 
-def fresh(state: State, images: np.ndarray, ending: str = "") -> State:
-    """The same index without some images; what is derived of them is not taken over."""
-    return replace(state, images=images, meta=state.meta | ({"ending": ending} if ending else {}))
+def refitted(state: State, index: Index) -> State:
+    """An index without some images, whose recognition is fitted to the others."""
+    assert state.ending is not None
+    known = Known.read(state, index.connection)
+    curve = _curve(_recognised(state, known, state.around(state.ending), np.random.default_rng(0)))
+    return replace(state, meta=state.meta | {"ending": replace(state.ending, entity=curve).to_json()})
 
 
 def artists(index: Index, world: Path) -> dict[int, str]:

@@ -1,16 +1,17 @@
 """What a text means: names of entities whatever their spelling, what was judged of them, else words of the texts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from scipy.special import expit
 from search_world import colour_encoder
 from served_world import PROBABILITIES, labelled_index
 
-from openmofi.search import Query, Verdict
-from openmofi.search.rank.calibration import Curve
+from openmofi.search import Filters, Query, Verdict
+from openmofi.search.rank.calibration import Curve, Ending
+from openmofi.search.rank.features import NAMES as VECTORS
 from openmofi.search.rank.keywords import images_by_text
-from openmofi.search.rank.meaning import Meaning, entities_named, meaning_of
-from openmofi.search.rank.ranking import _probabilities
+from openmofi.search.rank.meaning import NAMES, Meaning, entities_named, meaning_of
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +37,7 @@ def test_what_was_judged_is_known_of_a_name(index):
     assert meaning.judged == pytest.approx(expected)
     assert sorted(set(np.round(list(meaning.judged.values()), 3))) == sorted({0.1, *PROBABILITIES})
     assert (meaning.known, set(meaning.words)) == (True, set())
-    image, other = max(expected, key=expected.get), next(iter(set(index.state.images.tolist()) - set(expected)))
-    features = meaning.features([image, other])
-    assert features[:, 1].tolist() == [1, 0]
-    assert expit(features[0, 2]) == pytest.approx(expected[image], abs=1e-6)
-    assert features[1].tolist() == [1, 0, 0, 0]
+    assert meaning.features([1, 2]).tolist() == [[1, 0], [1, 0]]
 
 
 def test_a_persons_word_counts(index):
@@ -55,7 +52,7 @@ def test_any_other_text_is_looked_for_in_the_texts(index):
     assert [image.key for image in index.images(words)] == ["red-3"]
     assert len(images_by_text(index.connection, "red square number 3", 100)) > 1
     meaning = meaning_of(index.connection, "red square number 3", words)
-    assert meaning.features([words[0], words[0] + 1]).tolist() == [[0, 0, 0, 1], [0, 0, 0, 0]]
+    assert meaning.features([words[0], words[0] + 1]).tolist() == [[0, 1], [0, 0]]
     assert not Meaning().features([1, 2]).any()
 
 
@@ -71,33 +68,26 @@ def test_a_name_of_two_entities_means_either(index):
 
 
 def _curve() -> Curve:
-    """Of a text what was judged, or has the words, is likely; nothing else is."""
-    weights = (0.0,) * 6 + (0.0, 2.0, 1.0, 3.0, -2.0)
-    return Curve((0.0,) * 10, (1.0,) * 10, weights, (-9.0, 9.0), (0.0, 1.0))
+    """A text whose words an image's text has is likely; nothing else is."""
+    count = len(VECTORS) + len(NAMES)
+    return Curve((0.0,) * count, (1.0,) * count, (0.0,) * (count - 1) + (3.0, -2.0), (-9.0, 9.0), (0.0, 1.0))
 
 
 def test_results_are_in_the_order_of_their_probabilities(index, monkeypatch):
-    from dataclasses import replace
-
-    from openmofi.search.rank.calibration import Ending
-    from openmofi.search.rank.state import State
-
     images = tuple(index.state.images[index.state.alive].tolist())
     ending = Ending(_curve(), None, None, images, (0, 1, 2), 20.0)
-    state = replace(index.state, meta=index.state.meta | {"ending": ending.to_json()})
-    monkeypatch.setattr(State, "read", lambda *_: state)
-    monkeypatch.setattr(index, "_state", state)
-    judged = meaning_of(index.connection, "blue", []).judged
-    for query in (Query(text="blue", limit=30, fold=False), Query(text="blue square number 2", limit=30, fold=False)):
-        hits = index.search(query).hits
-        probabilities = [hit.probability for hit in hits]
-        assert probabilities == sorted(probabilities, reverse=True)
-        assert len(hits) == 30
+    monkeypatch.setattr(index, "_state", replace(index.state, meta=index.state.meta | {"ending": ending.to_json()}))
+    hits = index.search(Query(text="blue square number 2", limit=30, fold=False)).hits
     assert hits[0].image.key == "blue-2"
+    assert hits[0].probability == pytest.approx((1 + 9) / 18)
+    assert [hit.probability for hit in hits[1:]] == pytest.approx([(-2 + 9) / 18] * 29)
+    judged = meaning_of(index.connection, "blue", []).judged
     hits = index.search(Query(text="blue", limit=30, fold=False)).hits
-    # The most likely of what was judged stand first, also such as the vector does not find.
-    assert [hit.image.id for hit in hits[:4]] == sorted(judged, key=judged.get, reverse=True)[:4]
+    assert [hit.probability for hit in hits] == sorted((hit.probability for hit in hits), reverse=True)
     assert {hit.image.id for hit in hits} >= set(judged)
+    assert {hit.image.id: hit.probability for hit in hits if hit.image.id in judged} == pytest.approx(judged)
+    # What was judged for a filter's images alone, and nothing of it without keywords.
+    within = Query(text="blue", filters=Filters(entity="c:green", min_probability=0.05), limit=30, fold=False)
+    assert 0 < len(index.search(within).hits) < 30
     plain = index.search(Query(text="blue", keywords=False, limit=30, fold=False)).hits
-    assert len({hit.probability for hit in plain}) == 1
-    assert _probabilities(state, Query(text="x"), None, {}, None) == {}
+    assert [hit.probability for hit in plain] == pytest.approx([(-2 + 9) / 18] * 30)

@@ -2,10 +2,11 @@
 
 An index of labels knows, by the label job's calibrated probabilities, what many of its images show; decoys made these
 (`openmofi.labeling.calibrate`). So the index asks itself: entities that its labels name are queries, by text, by name,
-and by images that may show them, as likely as these do. A result that was judged for the entity is right with the
-probability that the label job gave. Any other is wrong as far as it is known to show something else, Σ_e P(e | i), and
-counts for nothing beyond that. About as many are decoy queries, to which the index has no answer, so that nothing that
-they find is right: near entities that no text names, and images without all others that may show the same.
+and by images that may show them, as likely as these do, with the entity taken out of the reference. A result that was
+judged for the entity is right with the probability that the label job gave. Any other is wrong as far as it is known to
+show something else, Σ_e P(e | i), and counts for nothing beyond that. About as many are decoy queries, to which the
+index has no answer, so that nothing that they find is right: near entities that no text names, and images without all
+others that may show the same.
 
 A logistic regression over a result's features (`features.py`; of texts also `meaning.py`) orders results; monotone
 regression of its score makes probabilities. There is a curve for queries by text and one for queries by image, since a
@@ -27,7 +28,7 @@ from openmofi.encoders import Array, Encoder
 from openmofi.knowledge.texts import filled
 from openmofi.search.rank.calibration import Curve, Ending, design_of
 from openmofi.search.rank.candidates import NEAREST, candidates_of
-from openmofi.search.rank.features import NAMES, Surroundings
+from openmofi.search.rank.features import NAMES, OF_IMAGES, Surroundings
 from openmofi.search.rank.keywords import images_by_text
 from openmofi.search.rank.meaning import Meaning, meaning_of
 from openmofi.search.rank.state import State
@@ -161,10 +162,10 @@ def fit_ending(state: State, connection: sqlite3.Connection, encoder: Encoder, s
 
 def _text_queries(state: State, connection: sqlite3.Connection, encoder: Encoder, named: Ints,
                   draw: np.random.Generator) -> list[Asked]:
-    """Entities by their texts and, every other one, by its bare name; half of the names are no names to the index, so
-    that it learns what keywords are worth.
+    """Entities by their texts and by their bare names; half of these are no names to the index, so that it learns what
+    keywords are worth.
     """
-    asked = np.sort(draw.permutation(named)[:_QUERIES])
+    asked = np.sort(draw.permutation(named)[:_QUERIES // 2])
     count = len(asked)
     unnamed = np.setdiff1d(np.arange(len(state.entities)), named)
     if len(unnamed):
@@ -173,16 +174,14 @@ def _text_queries(state: State, connection: sqlite3.Connection, encoder: Encoder
         decoys = np.unique(unnamed[near.argmax(axis=1)])
         asked = np.concatenate([asked, draw.permutation(decoys)[:count]])
     names = dict(connection.execute("SELECT number, name FROM entities"))
-    vectors = state.entities[asked].copy()
-    bare = np.arange(0, len(asked), 2)
-    vectors[bare] = encoder.embed_texts([filled("{name}", names[number], "") for number in asked[bare].tolist()])
+    numbers = asked.tolist()
+    vectors = encoder.embed_texts([filled("{name}", names[number], "") for number in numbers])
     queries = []
-    for place, (number, vector) in enumerate(zip(asked.tolist(), vectors, strict=True)):
-        meaning = Meaning()
-        if place % 2 == 0:
-            words = images_by_text(connection, names[number], _RESULTS, every=True)
-            meaning = meaning_of(connection, names[number], words) if place % 4 else Meaning(words=frozenset(words))
-        queries.append(Asked(number, vector, decoy=place >= count, meaning=meaning))
+    for place, (number, vector) in enumerate(zip(numbers, vectors, strict=True)):
+        words = images_by_text(connection, names[number], _RESULTS, every=True)
+        meaning = meaning_of(connection, names[number], words) if place % 2 else Meaning(words=frozenset(words))
+        queries += [Asked(number, state.entities[number], decoy=place >= count, meaning=Meaning()),
+                    Asked(number, vector, decoy=place >= count, meaning=meaning)]
     return queries
 
 
@@ -211,20 +210,20 @@ def _results(state: State, known: Known, around: Surroundings, queries: Sequence
             _, nearest = best(score[None], min(_RESULTS, len(score)))
             found = nearest[0]
             if query.meaning:
-                others = [*query.meaning.judged, *query.meaning.words]
-                found = np.union1d(found, state.positions(np.array(others, np.int64)))
+                found = np.union1d(found, state.positions(np.array([*query.meaning.words], np.int64)))
+                # Of what was judged for a name the probability is known.
+                known_of = state.positions(np.array([*query.meaning.judged], np.int64))
+                found = np.setdiff1d(found, known_of)
             found = found[(found >= 0) & np.isfinite(score[found])]
             found = found[np.argsort(-score[found], kind="stable")]
-            features = around.features(query.vector, state.exact.rows(found), score[found])
-            if query.meaning:
-                features = np.hstack([features, query.meaning.features(state.images[found].tolist())])
+            # What an image shows need not be among the reference: else agreement would be trusted where it is not.
+            seen = around if query.meaning or not len(state.entities) else around.without(state.entities[query.entity])
+            features = seen.features(query.vector, state.exact.rows(found), score[found])
+            features = (np.hstack([features, query.meaning.features(state.images[found].tolist())]) if query.meaning
+                        else features[:, :OF_IMAGES])
             right, weight = known.right(query.entity, found)
-            parts.append((features, right, _weights(query, weight)))
+            parts.append((features, right, np.ones(len(found)) if query.decoy else query.chance * weight))
     return _rows(parts)
-
-
-def _weights(query: Asked, weight: Doubles) -> Doubles:
-    return np.ones(len(weight)) if query.decoy else query.chance * weight
 
 
 def _recognised(state: State, known: Known, around: Surroundings, draw: np.random.Generator) -> Rows:

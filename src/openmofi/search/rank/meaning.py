@@ -1,12 +1,9 @@
 """What is known of the results of a search by text beside their vectors: names of entities, and keywords.
 
-A text that is the name of entities means one of them, each as likely as another, and the label job has judged which
-images show it. Any other text is looked for in the images' own texts. So a result of a text has, see `NAMES`,
-
-- meant: whether the text is a name that the index knows;
-- judged: where it is, whether the label job judged the image for an entity of that name;
-- said: the log odds of the probability that it gave;
-- words: where it is no known name, whether the image's text has all of its words.
+A text that is the name of entities means one of them, each as likely as another, and of the images that the label job
+judged for these the probability is known. Any other text is looked for in the images' own texts. So a result of a text
+has two features more than one of an image, see `NAMES`: whether the text is a name that the index knows, so that the
+image, which was not judged for it, is not named so; and whether, where it is no name, the image's text has all words.
 """
 
 from __future__ import annotations
@@ -17,14 +14,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logit
 
 from openmofi.knowledge.names import normalise
 from openmofi.search.rank.keywords import match_of, words_of
 from openmofi.search.store.reading import JUDGED
 
-NAMES = ("meant", "judged", "said", "words")
-_LEAST = 0.002
+NAMES = ("meant", "words")
 
 
 @dataclass(frozen=True)
@@ -42,12 +37,9 @@ class Meaning:
     words: Collection[int] = frozenset()
 
     def features(self, images: Sequence[int]) -> NDArray[np.float64]:
-        """(n, 4) of results; see `NAMES`."""
-        said = np.array([self.judged.get(image, 0.0) for image in images])
-        judged = np.array([image in self.judged for image in images], bool)
-        odds = np.where(judged, logit(np.clip(said, _LEAST, 1 - _LEAST)), 0.0)
-        words = np.array([image in self.words for image in images], bool)
-        return np.stack([np.full(len(images), float(self.known)), judged, odds, words], axis=1).astype(np.float64)
+        """(n, 2) of results; see `NAMES`."""
+        words = np.array([image in self.words for image in images], np.float64)
+        return np.stack([np.full(len(images), float(self.known)), words], axis=1)
 
 
 def entities_named(connection: sqlite3.Connection, text: str) -> list[str]:

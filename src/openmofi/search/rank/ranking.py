@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from openmofi.encoders import Array
 from openmofi.search.query import Query
 from openmofi.search.rank.calibration import end_of, expected_precision
+from openmofi.search.rank.features import OF_IMAGES
 from openmofi.search.rank.filtering import images_within
 from openmofi.search.rank.keywords import images_by_text
-from openmofi.search.rank.meaning import Meaning, meaning_of
+from openmofi.search.rank.meaning import Meaning, judged_for, meaning_of
 from openmofi.search.rank.state import State
-from openmofi.search.store.reading import JUDGED
 
 Ints = NDArray[np.int64]
 Doubles = NDArray[np.float64]
@@ -112,12 +112,12 @@ def _listed(state: State, connection: sqlite3.Connection, query: Query, vector: 
     cosines = _nearest(state, vector, depth, within) if vector is not None else {}
     nearest = list(cosines)
     keywords = _by_keywords(connection, query, depth, within)
-    judged, meaning = _judged(connection, query, within), _meaning(connection, query, depth)
+    meaning = _meaning(connection, query, depth) if state.ending and state.ending.text else None
+    judged = _allowed(meaning.judged if meaning else _judged(connection, query), within)
     if vector is None and not query.text:
         order = (_all(connection) if within is None else within).tolist()
     else:
-        said = _allowed(meaning.judged, within) if meaning else judged
-        likely = sorted(said, key=lambda image: -said[image])[:depth]
+        likely = sorted(judged, key=lambda image: -judged[image])[:depth]
         order = fused([nearest, list(keywords), [image for image in likely if image not in cosines]])
     cosines |= _cosines(state, vector, [image for image in order if image not in cosines])
     probabilities = _probabilities(state, query, vector, cosines, meaning) if vector is not None else {}
@@ -140,13 +140,11 @@ def _meaning(connection: sqlite3.Connection, query: Query, depth: int) -> Meanin
     return meaning_of(connection, query.text, images_by_text(connection, query.text, depth, every=True))
 
 
-def _judged(connection: sqlite3.Connection, query: Query, within: Ints | None) -> dict[int, float]:
-    """Id → probability by labels and verdicts, falling, of images that were judged for the entity that alone is asked
-    for.
-    """
+def _judged(connection: sqlite3.Connection, query: Query) -> dict[int, float]:
+    """Image → probability by labels and verdicts, of those that were judged for the entity that alone is asked for."""
     if not query.entity or query.examples or query.text or query.like:
         return {}
-    return _allowed(dict(connection.execute(JUDGED, {"entity": query.entity})), within)
+    return judged_for(connection, [query.entity])
 
 
 def _allowed(images: Mapping[int, float], within: Ints | None) -> dict[int, float]:
@@ -177,8 +175,7 @@ def _probabilities(state: State, query: Query, vector: Array, cosines: dict[int,
     ids = sorted(cosines, key=lambda image: -cosines[image])[:_JUDGED]
     positions = state.positions(np.array(ids, np.int64))
     features = state.surroundings.features(vector, state.exact.rows(positions), np.array([cosines[i] for i in ids]))
-    if not by_image:
-        features = np.hstack([features, (meaning or Meaning()).features(ids)])
+    features = features[:, :OF_IMAGES] if by_image else np.hstack([features, (meaning or Meaning()).features(ids)])
     return dict(zip(ids, curve(features).tolist(), strict=True))
 
 
