@@ -176,12 +176,14 @@ RELATIONS = pa.schema([("head", pa.string()), ("relation", pa.string()), ("tail"
 SURFACES = pa.schema([("name", pa.string()), ("link_probability", pa.float32())])
 """optional table of a source: how often a surface form is a mention at all, 0..1. Absent names have 1."""
 
-TEXTS = pa.schema([("key", pa.string()), ("text", pa.string()), ("status", pa.string()), ("url", pa.string())])
-"""texts: pairs without their images; one file a shard of pairs."""
-
 NGRAMS = pa.schema([("ngram", pa.uint64()), ("images", pa.int64()), ("sketch", pa.uint64())])
 """ngrams: a word n-gram's hash, in how many images' texts it stands, and a sketch of which images these are
-(`openmofi.mentions.repeats`); what 16,384 usable texts of a shard hold is ascending by hash, and so is a corpus'."""
+(`openmofi.mentions.repeats`); those of a block of rows are ascending by hash, and so are a corpus'."""
+
+TEXTS = pa.schema([("key", pa.string()), ("text", pa.string()), ("status", pa.string()), ("url", pa.string()),
+                   ("ngrams", pa.list_(pa.struct(list(NGRAMS))))])
+"""texts: pairs without their images; one file a shard of pairs. `ngrams` of the first row of each block
+(`openmofi.storage.blocks`) are those of all its usable texts; of other rows, or where none are counted, it is empty."""
 
 GROUPS = pa.schema([("key", pa.uint64()), ("group", pa.uint64())])
 """groups: a hash of what several pairs of a corpus share, and the number of their group

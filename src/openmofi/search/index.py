@@ -14,13 +14,13 @@ import pyarrow as pa
 
 from openmofi.encoders import Array, Encoder, EncoderLike, ImageInput, as_encoder, open_encoder
 from openmofi.engine import Progress
-from openmofi.errors import OpenMofiError, UnknownEntityError
+from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs import ImageRefused, ReadSettings, decode_image
 from openmofi.search.mapping import make_map, read_map
 from openmofi.search.query import Query, Region
 from openmofi.search.rank.info import describe_index
-from openmofi.search.rank.keywords import entities_by_name
+from openmofi.search.rank.keywords import entities_by_name, unknown_entity
 from openmofi.search.rank.ranking import Ranking, ranked
 from openmofi.search.rank.recognition import recognised
 from openmofi.search.rank.state import State
@@ -257,8 +257,7 @@ class Index:
         """
         records = entity_records(self.connection, [entity])
         if entity not in records:
-            raise UnknownEntityError(f"The index {self.path} knows no entity {entity!r}.",
-                                     "openmofi search INDEX --entity NAME finds entities by name.")
+            raise unknown_entity(self.connection, entity)
         return records[entity]
 
     def find_entity(self, given: str) -> EntityRecord:
@@ -271,9 +270,7 @@ class Index:
             return records[given]
         if ids := entities_by_name(self.connection, given, 1):
             return self.entity(ids[0])
-        near = ", ".join(f"{each.name} ({each.id})" for each in self.complete(given[:3], 3))
-        raise UnknownEntityError(f"The index {self.path} knows no entity {given!r}.",
-                                 f"Did you mean {near}?" if near else "Search by --text instead.")
+        raise unknown_entity(self.connection, given)
 
     def complete(self, text: str, limit: int = 10) -> list[EntityRecord]:
         """Entities whose name or alias begins so, those with most images first; for completion while typing."""

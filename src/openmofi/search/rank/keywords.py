@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
+from openmofi.errors import UnknownEntityError
+from openmofi.knowledge.lookup import spelt_alike
 
 _WORD = re.compile(r"\w+", re.UNICODE)
 _MOST_WORDS = 32
 _MOST_LENGTH = 64
+_NEAR = 3
+_NAMES = """
+    WITH begun AS (SELECT rowid AS number FROM names_fts WHERE names_fts MATCH :match)
+    SELECT id, name FROM begun JOIN entities USING (number)
+    UNION ALL SELECT id, aliases.name FROM begun JOIN entities USING (number) JOIN aliases ON aliases.entity = id"""
 
 
 def words_of(text: str) -> list[str]:
@@ -51,3 +59,26 @@ def entities_by_name(connection: sqlite3.Connection, text: str, limit: int, *, p
         "ORDER BY lower(entities.name) != lower(?), images DESC, popularity DESC, score, entities.id LIMIT ?",
         (match_of(words, "AND", prefix=prefix), text.strip(), limit))
     return [entity for entity, *_ in rows]
+
+
+def unknown_entity(connection: sqlite3.Connection, given: str) -> UnknownEntityError:
+    """The error for an identifier or name that the index does not know; it names those that are spelt alike."""
+    key, found = given.casefold()[:_MOST_LENGTH], dict[str, tuple[str, str]]()
+
+    def names(beginning: str) -> Iterator[str]:
+        if words := words_of(beginning):
+            for entity, name in connection.execute(_NAMES, {"match": match_of(words, "AND", prefix=True)}):
+                found.setdefault(name.casefold(), (name, entity))
+                yield name.casefold()
+
+    def identifiers(beginning: str) -> Iterator[str]:
+        rows = connection.execute("SELECT id, name FROM entities WHERE id >= ?1 AND id < ?1 || char(1114111)",
+                                  (beginning,))
+        for entity, name in rows:
+            found[entity] = (name, entity)
+            yield entity
+
+    near = spelt_alike(names, key, _NEAR) or spelt_alike(identifiers, given[:_MOST_LENGTH], _NEAR)
+    said = ", ".join(f"{name} ({entity})" for name, entity in dict.fromkeys(found[each] for each in near))
+    return UnknownEntityError(f"The index knows no entity {given!r}.",
+                              f"Did you mean {said}?" if said else "Search by text instead.")
