@@ -3,9 +3,10 @@
 `python -m studies.comparison -o runs/demo` runs after `openmofi sample demo` in the same folder, and adds its figures
 to `metrics.json` and `report.html` there.
 
-Same first weights, same pages, same number of images seen; only the objective and the texts differ. The entity head
-is there as users get it, and also differs in what its recipe says that it does. Every encoder then retrieves the other artists' images of the same held-out entity, and names held-out entities from their texts: the
-protocol `sample-retrieval`, whose results are kept in `evaluation/` for `openmofi eval compare`.
+Same first weights, same pages, same number of images seen; only the objective and the texts differ. The entity head is
+there as users get it, and also differs in what its recipe says that it does. Every encoder then retrieves the other
+artists' images of the same held-out entity, and names held-out entities from their texts: the protocol
+`sample-retrieval`, whose results are kept in `evaluation/` for `openmofi eval compare`.
 """
 
 from __future__ import annotations
