@@ -35,6 +35,7 @@ from openmofi.evaluation.protocols.sample_retrieval import ZERO_SHOT
 from openmofi.evaluation.result import GROUP, write_result
 from openmofi.evaluation.run import evaluate
 from openmofi.sample.demo import Stopwatch, audit_demo, finish_demo, page_command
+from openmofi.sample.ends import search_metrics
 from openmofi.training.recipe.rules import load_recipe
 from studies import recipe_path
 from studies.command import Json, Out, Set, run_study
@@ -130,6 +131,8 @@ def run_comparison(out: str | Path, progress: Progress, *, full: bool = False,
     earlier: dict[str, Any] = json.loads(path.read_text("utf-8"))
     metrics = {name: earlier[name] for name in ("labels", "pairs", "rows_in", "rows_out")}
     watch = Stopwatch.open(root / "seconds.json")
+    # A demo of an earlier version has not measured its searches.
+    metrics["search"] = earlier.get("search") or watch.time("search", lambda: search_metrics(root))
     metrics["retrieval"] = watch.time("training", lambda: compare_encoders(root, progress, overrides=overrides))
     if full:
         metrics["retrieval_full"] = watch.time("training-full", lambda: compare_encoders(
