@@ -1,9 +1,9 @@
 """FAISS over the segments of an index: a cache, which is made again from them whenever it is missing.
 
 Below 50,000 vectors comparing with all of them is as fast. Up to a few million a graph over bytes (HNSW, SQ8) answers
-in about a millisecond; beyond, lists of cells (IVF) with a bit for each dimension (RaBitQ) take an eighth of the memory
-and are built several times faster. What comes back is compared again by the vectors themselves, so that cosines are
-exact. `benchmarks/search.py` measures what is chosen here.
+in about a millisecond; beyond, lists of cells (IVF) with a bit for each dimension (RaBitQ) take a fifth of the memory
+of such lists over bytes. What comes back is compared again by the vectors themselves, so that cosines are exact.
+`benchmarks/search.py` measures what is chosen here.
 """
 
 from __future__ import annotations
