@@ -1,22 +1,24 @@
 """Searches that end: expected against found precision of what is shown; recognition of unseen artists.
 
-    python benchmarks/calibrated_end.py runs/demo -o runs/calibrated-end [--real runs/real] [--part odd]
+    python benchmarks/calibrated_end.py runs/demo -o runs/calibrated-end [--real runs/real] [--part odd] [--each 4]
 
 Indexes the demo's labelled pages and, without texts, all images of its held-out entities; asks for each entity by its
 text, by its bare name with keywords, by one of its images and, where the labels name it, as an entity, and compares
-what the results until .5, .8, .9 and .95 are expected to hold with the world's truth, which the index has not seen.
+what the results until .5, .8, .9 and .95 are expected to hold with the world's truth, which the index has not seen. An
+image shows an entity and the classes that it belongs to: a search for birds wants penguins, as the index takes it.
 Beside it: the flat cut-off on cosines that finds most at the same precision, chosen with the truth in hand. With
 `--real`, the same by entity and by name over Openclipart's labels (`make real`), against the truth made by hand.
 
 Recognition is asked for images of artists that the index has not seen: of each of the sets in turn no image is a
 witness, and the curves are fitted without it. `--part even` was looked at while the method was chosen, `odd` is scored.
+`results/calibrated_end.json` has a row for each kind of query and each end, and for each group of images; in `ratios`
+the largest gaps.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,12 +26,14 @@ from typing import Any
 
 import numpy as np
 
+import harness
 import openmofi
 from openmofi.bootstrap import wilson_interval
 from openmofi.config import settings_from
 from openmofi.knowledge.texts import DEFAULT_TEMPLATE, entity_text
 from openmofi.sample.ends import (
     SHOWN,
+    UNTIL,
     Shown,
     answers,
     by_image,
@@ -69,23 +73,23 @@ def queries_of(kind: str, index: Index, kb: openmofi.KnowledgeBase, truth: Mappi
             for entity in entities}
 
 
-def parted(entities: list[str], part: str) -> list[str]:
-    """Every other entity, or all."""
-    return entities if part == "all" else entities[1 if part == "odd" else 0::2]
+def parted(entities: list[str], part: str, each: int) -> list[str]:
+    """Every other entity, or all; of these each of so many."""
+    return (entities if part == "all" else entities[1 if part == "odd" else 0::2])[::each]
 
 
-def sample_world(demo: Path, out: Path, part: str) -> dict[str, Any]:
+def sample_world(demo: Path, out: Path, part: str, each: int) -> dict[str, Any]:
     """Figures of the demo's world."""
     kb = openmofi.KnowledgeBase.open(demo / "kb")
     index = openmofi.build_index(
         [demo / "labels", demo / "labels-heldout", *sorted((demo / "world/retrieval").glob("*.tar"))],
         encoder=f"run:{demo / 'encoders/partial-labels'}", out=out / "index", kb=kb, entities="judged")
-    truth, held = read_truth(index, demo / "world/truth.parquet"), held_out(demo / "world/truth.parquet")
+    truth, held = read_truth(index, demo / "world/truth.parquet", kb), held_out(demo / "world/truth.parquet")
     named = {entity for shown in truth.values() for entity in shown.entities} - held
     results: dict[str, Any] = {}
     for name, entities in (("held-out", sorted(held)), ("seen", sorted(named))):
         for kind in KINDS:
-            asked = queries_of(kind, index, kb, truth, parted(entities, part))
+            asked = queries_of(kind, index, kb, truth, parted(entities, part, each))
             results[f"{name}, by {kind}"] = said(f"{name}, by {kind}", measured(answers(index, truth, asked)))
     results["recognition"] = said("recognition", recognition(index, demo / "world", truth, part))
     return results
@@ -99,7 +103,7 @@ def recognition(index: Index, world: Path, truth: Mapping[int, Shown], part: str
     sets = artists(index, world)
     held = held_out(world / "truth.parquet")
     state, draw = index.state, np.random.default_rng(0 if part == "even" else 1)
-    rows: list[tuple[str, float, bool]] = []
+    rows: list[tuple[str, float, bool, bool]] = []
     for artist in sorted({each for each in sets.values() if each}):
         images = np.array([image for image, each in sets.items() if each == artist and truth[image].entities], np.int64)
         positions = state.positions(images)
@@ -110,9 +114,9 @@ def recognition(index: Index, world: Path, truth: Mapping[int, Shown], part: str
         chosen = draw.permutation(len(images))[:most]
         found = likely_entities(unseen, index.connection, state.exact.rows(positions[chosen]), 1)
         for image, likely in zip(images[chosen].tolist(), found, strict=True):
-            shown = truth[image].entities
-            rows.append(("held-out" if shown <= held else artist, likely.best or 0.0,
-                         state.entity_ids[int(likely.entities[0])] in shown))
+            shown, entity = truth[image], state.entity_ids[int(likely.entities[0])]
+            rows.append(("held-out" if shown.entities <= held else artist, likely.best or 0.0, entity in shown.wider,
+                         entity in shown.entities))
     groups = sorted({group for group, *_ in rows})
     return {"unseen artists": accuracy([row for row in rows if row[0] != "held-out"]),
             **{group: accuracy([row for row in rows if row[0] == group]) for group in groups}}
@@ -136,13 +140,16 @@ def artists(index: Index, world: Path) -> dict[int, str]:
     return {image: sets[shard, key] for image, shard, key in rows}
 
 
-def accuracy(rows: list[tuple[str, float, bool]]) -> dict[str, Any]:
-    """Share that is right, with an interval of 95 % (Wilson), the mean probability, and expected calibration error."""
+def accuracy(rows: list[tuple[str, float, bool, bool]]) -> dict[str, Any]:
+    """Share that is right, with an interval of 95 % (Wilson), and that names no class of what is shown (`exact`), the
+    mean probability, and expected calibration error.
+    """
     probability, right = np.array([row[1] for row in rows]), np.array([row[2] for row in rows], bool)
     bins = np.digitize(probability, _BINS[1:-1])
     error = sum(abs(probability[bins == each].sum() - right[bins == each].sum()) for each in range(len(_BINS)))
     return {"images": len(rows), "accuracy": round(float(right.mean()), 4),
             "interval": [round(edge, 4) for edge in wilson_interval(float(right.mean()), len(right))],
+            "exact": round(sum(row[3] for row in rows) / len(rows), 4),
             "expected": round(float(probability.mean()), 4), "calibration_error": round(float(error / len(rows)), 4)}
 
 
@@ -152,7 +159,7 @@ def openclipart(real: Path, demo: Path, out: Path) -> dict[str, Any]:
     index = openmofi.build_index(real / "default", encoder=f"run:{demo / 'encoders/partial-labels'}",
                                  out=out / "index-real", kb=kb, entities="judged")
     judged = read_judged(Path("studies/truth_openclipart.jsonl"))
-    truth = by_image(index, {(each.shard, each.key): Shown(each.right, each.doubt) for each in judged})
+    truth = by_image(index, {(each.shard, each.key): Shown.of(each.right, kb, each.doubt) for each in judged})
     entities = [entity for entity, in index.connection.execute("SELECT DISTINCT entity FROM labels ORDER BY entity")]
     return {f"Openclipart, by {kind}": said(f"Openclipart, by {kind}", measured(answers(
         index, truth, queries_of(kind, index, kb, truth, entities)))) for kind in ("entity", "name")}
@@ -164,20 +171,36 @@ def said(name: str, figures: dict[str, Any]) -> dict[str, Any]:
     return figures
 
 
+def rows_of(results: Mapping[str, Any]) -> list[harness.Row]:
+    """A row for each kind of query and each end at which a list begins, and for each group of recognised images."""
+    rows: list[harness.Row] = []
+    for name, figures in results.items():
+        if "queries" in figures:
+            whole = {"of": name, "queries": figures["queries"], "wanted": figures["wanted"]} | {
+                f"average_precision_{order}": value for order, value in figures["average_precision"].items()}
+            begun = [until for until in UNTIL if figures[str(until)]["shown"]]
+            rows += [whole | {"until": until} | figures[str(until)] for until in begun] or [whole]
+        else:
+            rows += [{"of": f"{name}, {group}"} | row for group, row in figures.items()]
+    return rows
+
+
 def main() -> None:
-    """Build the indexes where they are missing, ask, print and write the figures."""
+    """Build the indexes where they are missing, ask, and write `results/calibrated_end.json`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("demo", type=Path)
-    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("demo", type=Path, nargs="?", default=Path("runs/demo"))
+    parser.add_argument("-o", "--out", type=Path, default=Path("runs/calibrated-end"))
     parser.add_argument("--real", type=Path, help="Folder of the study `studies.real`.")
     parser.add_argument("--part", choices=("even", "odd", "all"), default="odd", help="Of the entities.")
+    parser.add_argument("--each", type=int, default=1, help="One of so many entities of the part is asked for.")
     arguments = parser.parse_args()
-    results = sample_world(arguments.demo, arguments.out, arguments.part)
+    results = sample_world(arguments.demo, arguments.out, arguments.part, arguments.each)
     if arguments.real:
         results |= openclipart(arguments.real, arguments.demo, arguments.out)
-    results["largest gaps"] = {name: largest_gap(figures) for name, figures in results.items() if "queries" in figures}
-    (arguments.out / "calibrated-end.json").write_text(json.dumps(results, indent=2) + "\n")
+    gaps = {name: largest_gap(figures) for name, figures in results.items() if "queries" in figures}
+    harness.write_result("calibrated_end", rows_of(results), {
+        f"largest gap, {name}": gap for name, gap in gaps.items() if gap is not None})
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

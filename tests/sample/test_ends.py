@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from kb_tables import write_source
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
-from openmofi.sample.ends import UNTIL, Answer, largest_gap, measured
+from openmofi.knowledge import KnowledgeBase, build_table
+from openmofi.sample.ends import UNTIL, Answer, Shown, largest_gap, measured
 
 
 def drawn(count: int, seed: int = 0, claim: float = 1.0) -> list[Answer]:
@@ -66,3 +68,16 @@ def test_what_the_truth_does_not_know_counts_for_nothing():
     assert answer.cut(0.95) == (0, 0, 0)
     assert measured([answer])["0.95"] == {"shown": 0, "lists": 0}
     assert measured([])["queries"] == 0
+
+
+def test_a_penguin_is_a_bird_and_what_may_be_one_may_be_a_bird(tmp_path):
+    edges = [("penguin", "hypernym", "bird"), ("bird", "hypernym", "animal"), ("robin", "hypernym", "bird")]
+    build_table(write_source(tmp_path / "tables", ids=("animal", "bird", "penguin", "robin"),
+                             names=[("bird", "bird", 1.0)], relations=edges), tmp_path / "kb")
+    kb = KnowledgeBase.open(tmp_path / "kb")
+    shown = Shown.of(["penguin", "elsewhere"], kb, ["robin"])
+    assert shown.entities == {"penguin", "elsewhere"}
+    assert shown.wider == {"penguin", "elsewhere", "bird", "animal"}
+    assert shown.doubt == {"robin"}
+    assert Shown.of(["bird"], kb).wider == {"bird", "animal"}
+    assert Shown.of([], kb, ["robin"]).doubt == {"robin", "bird", "animal"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,17 +60,33 @@ class Shown:
     Attributes:
         entities: that it shows.
         doubt: of which that is not known.
+        wider: `entities` with the classes that they belong to, which it shows too: a search for birds wants penguins.
     """
 
     entities: frozenset[str]
-    doubt: frozenset[str] = frozenset()
+    doubt: frozenset[str]
+    wider: frozenset[str]
+
+    @classmethod
+    def of(cls, entities: Iterable[str], kb: KnowledgeBase, doubt: Iterable[str] = ()) -> Shown:
+        """Of the entities that are shown, and those that may be, with the classes of a knowledge base."""
+        shown, unsure = frozenset(entities), frozenset(doubt)
+        wider = shown | _above(shown, kb)
+        return cls(shown, (unsure | _above(unsure, kb)) - wider, wider)
 
 
-def read_truth(index: Index, truth: str | Path) -> dict[int, Shown]:
-    """Image of the index → what it shows, by a table of `openmofi.schema.TRUTH`; images that it lacks are left out."""
+def read_truth(index: Index, truth: str | Path, kb: KnowledgeBase) -> dict[int, Shown]:
+    """Image of the index → what it shows, by a table of `openmofi.schema.TRUTH` and the classes of a knowledge base;
+    images that the index lacks are left out.
+    """
     table = pq.read_table(truth, columns=["shard", "key", "entity"]).to_pydict()
-    return by_image(index, {(shard, key): Shown(frozenset([entity] if entity else ())) for shard, key, entity in zip(
+    shown = {entity: Shown.of([entity] if entity else [], kb) for entity in {*table["entity"]}}
+    return by_image(index, {(shard, key): shown[entity] for shard, key, entity in zip(
         table["shard"], table["key"], table["entity"], strict=True)})
+
+
+def _above(entities: frozenset[str], kb: KnowledgeBase) -> frozenset[str]:
+    return frozenset(above for entity in entities if entity in kb for above in kb.ancestors(entity))
 
 
 def by_image(index: Index, truth: Mapping[tuple[str, str], Shown]) -> dict[int, Shown]:
@@ -99,7 +115,7 @@ def image_queries(truth: Mapping[int, Shown], index: Index, entities: Sequence[s
 
 def answers(index: Index, truth: Mapping[int, Shown], queries: Mapping[str, Query]) -> list[Answer]:
     """Ask for each entity; the query's own image is no result."""
-    wanted = Counter(entity for shown in truth.values() for entity in shown.entities)
+    wanted = Counter(entity for shown in truth.values() for entity in shown.wider)
     items, found = list(queries.items()), []
     for start in range(0, len(items), _TOGETHER):
         part = items[start:start + _TOGETHER]
@@ -109,7 +125,7 @@ def answers(index: Index, truth: Mapping[int, Shown], queries: Mapping[str, Quer
             itself = {example.image for example in query.examples}
             kept = [place for place, image in enumerate(ranking.images.tolist()) if image not in itself]
             shown = [truth.get(image) for image in ranking.images[kept].tolist()]
-            found.append(Answer(np.array([each is not None and entity in each.entities for each in shown], bool),
+            found.append(Answer(np.array([each is not None and entity in each.wider for each in shown], bool),
                                 np.array([each is not None and entity not in each.doubt for each in shown], bool),
                                 np.array([ranking.probabilities[place] or 0.0 for place in kept], np.float64),
                                 np.array([ranking.cosines[place] or -1.0 for place in kept], np.float64),
@@ -186,7 +202,7 @@ def search_metrics(root: Path) -> dict[str, Any]:
     build([str(root / "labels-heldout"), *(shard.path for shard in expand_shards([str(root / "world/retrieval")]))],
           encoder, root / "index-heldout", kb=kb, entities="judged")
     index = Index.open(root / "index-heldout", encoder)
-    truth, held = read_truth(index, root / "world/truth.parquet"), held_out(root / "world/truth.parquet")
+    truth, held = read_truth(index, root / "world/truth.parquet", kb), held_out(root / "world/truth.parquet")
     named = sorted({entity for shown in truth.values() for entity in shown.entities} - held)
     known = index.state.entity_numbers
     figures = {
