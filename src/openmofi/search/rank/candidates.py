@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from openmofi.encoders import Array
 from openmofi.search.rank.features import SAME, Surroundings
@@ -25,6 +24,7 @@ NEAREST = 50
 _BY_TEXT = 16
 _SHARP = 20.0
 _LEAST = 0.02
+_SMALLEST = 1e-300
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,10 @@ def _others(image: Array, chosen: Array, around: Surroundings) -> Doubles:
     if not len(around.reference):
         return np.zeros(len(chosen))
     scores = around.scale * (around.reference @ image).astype(np.float64)
-    others = np.where(chosen @ around.reference.T < SAME, scores[None], -np.inf)
-    return np.where(np.isfinite(others).any(axis=1), logsumexp(others, axis=1), 0.0)
+    others = chosen @ around.reference.T < SAME
+    peak = scores.max()
+    sums = others @ np.exp(scores - peak)
+    return np.where(others.any(axis=1), np.log(np.maximum(sums, _SMALLEST)) + peak, 0.0)
 
 
 def _votes(witnesses: Sequence[tuple[float, Sequence[int]]]) -> Mapping[int, float]:

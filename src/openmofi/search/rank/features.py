@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from openmofi.encoders import Array
 
@@ -32,6 +31,7 @@ SAME = 0.9
 """Cosine from which on a reference entity means what the query means."""
 _BEST, _CLOSE = 3, 10
 _FLOOR = -20.0
+_LEAST = 1e-37
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,14 @@ class Surroundings:
         if not len(self.reference):
             return np.zeros(len(images)), np.zeros(len(images))
         own = self.scale * (self.reference @ query).astype(np.float64)
-        theirs = self.scale * (images @ self.reference.T).astype(np.float64)
+        theirs = images @ self.reference.T
+        theirs *= np.float32(self.scale)
+        peak = theirs.max(axis=1)
+        theirs -= peak[:, None]
+        # One exponential of each pair, whose sums over all, over the others and beside the query are products.
+        likely = np.exp(theirs, out=theirs)
         others = own < self.scale * SAME
-        margin = self.scale * cosines - (logsumexp(theirs[:, others], axis=1) if others.any() else 0.0)
-        joint = logsumexp(theirs + own, axis=1) - logsumexp(theirs, axis=1) - logsumexp(own)
-        return margin, np.maximum(joint, _FLOOR)
+        beside = np.stack([np.ones(len(own)), others, np.exp(own - own.max())], axis=1)
+        sums = np.log(np.maximum((likely @ beside.astype(np.float32)).astype(np.float64), _LEAST))
+        margin = self.scale * cosines - (sums[:, 1] + peak if others.any() else 0.0)
+        return margin, np.maximum(sums[:, 2] - sums[:, 0] - np.log(beside[:, 2].sum()), _FLOOR)

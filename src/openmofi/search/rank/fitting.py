@@ -6,7 +6,7 @@ and by images that may show them, as likely as these do, with the entity taken o
 judged for the entity is right with the probability that the label job gave. Any other is wrong as far as it is known to
 show something else, Σ_e P(e | i), and counts for nothing beyond that. About as many are decoy queries, to which the
 index has no answer, so that nothing that they find is right: near entities that no text names, and images without all
-others that may show the same.
+others that may show the same, where again an image counts as far as something is known of it.
 
 A logistic regression over a result's features (`features.py`; of texts also `meaning.py`) orders results; monotone
 regression of its score makes probabilities. There is a curve for queries by text and one for queries by image, since a
@@ -222,7 +222,9 @@ def _results(state: State, known: Known, around: Surroundings, queries: Sequence
             features = (np.hstack([features, query.meaning.features(state.images[found].tolist())]) if query.meaning
                         else features[:, :OF_IMAGES])
             right, weight = known.right(query.entity, found)
-            parts.append((features, right, np.ones(len(found)) if query.decoy else query.chance * weight))
+            # No text names what a decoy text means; an image of which little is known may show what an image does.
+            unnamed = query.decoy and query.meaning is not None
+            parts.append((features, right, np.ones(len(found)) if unnamed else query.chance * weight))
     return _rows(parts)
 
 
