@@ -11,7 +11,7 @@ from sklearn.isotonic import IsotonicRegression
 import openmofi
 from openmofi.search import Example, Index, Query, Verdict
 from openmofi.search.rank.calibration import Ending, end_of, expected_precision
-from openmofi.search.rank.fitting import Asked, Known, Rows, _curve, _monotone, _results
+from openmofi.search.rank.fitting import Known, Rows, _curve, _monotone
 
 
 @pytest.fixture(scope="module")
@@ -89,22 +89,6 @@ def test_what_is_not_known_of_an_image_counts_for_nothing(labelled_index):
     positions = state.positions(np.array(list(others)))
     assert (right[positions] == 0).all()
     assert weight[positions] == pytest.approx(np.minimum(list(others.values()), 1), abs=1e-6)
-
-
-def test_what_a_decoy_finds_is_wrong_as_far_as_it_is_known(labelled_index):
-    state = labelled_index.state
-    known = Known.read(state, labelled_index.connection)
-    place, entity = next((place, max(judged, key=judged.get)) for place, judged in sorted(known.judged.items()))
-    vector = state.exact.rows(np.array([place]))[0]
-    rows, decoy = (_results(state, known, state.surroundings, [Asked(entity, vector, 0.7, place, is_decoy)])
-                   for is_decoy in (False, True))
-    assert rows.right.sum() > 0
-    assert not decoy.right.any()
-    # As much as of any other image is known, as far as the query itself is: of some of them nothing.
-    score = state.exact.scores(vector[None])[0]
-    score[[place, *known.showing(entity)]] = -np.inf
-    assert decoy.weight == pytest.approx(0.7 * known.mass[np.argsort(-score, kind="stable")[:len(decoy.weight)]])
-    assert (decoy.weight == 0).any()
 
 
 def test_lists_end_where_they_say(labelled_index, small_world):

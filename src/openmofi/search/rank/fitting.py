@@ -6,7 +6,7 @@ and by images that may show them, as likely as these do, with the entity taken o
 judged for the entity is right with the probability that the label job gave. Any other is wrong as far as it is known to
 show something else, Σ_e P(e | i), and counts for nothing beyond that. About as many are decoy queries, to which the
 index has no answer, so that nothing that they find is right: near entities that no text names, and images without all
-others that may show the same, where again an image counts as far as something is known of it.
+others that may show the same.
 
 A logistic regression over a result's features (`features.py`; of texts also `meaning.py`) orders results; monotone
 regression of its score makes probabilities. There is a curve for queries by text and one for queries by image, since a
@@ -15,7 +15,6 @@ cosine means other things.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,6 +32,7 @@ from openmofi.search.rank.keywords import images_by_text
 from openmofi.search.rank.meaning import Meaning, meaning_of
 from openmofi.search.rank.state import State
 from openmofi.search.rank.vectors import best
+from openmofi.search.store.connection import Connection
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -66,7 +66,7 @@ class Known:
     below: dict[int, frozenset[int]]
 
     @classmethod
-    def read(cls, state: State, connection: sqlite3.Connection) -> Known:
+    def read(cls, state: State, connection: Connection) -> Known:
         """Of the last commit."""
         numbers = {entity: number for number, entity in enumerate(state.entity_ids)}
         rows = connection.execute("SELECT image, entity, probability FROM labels").fetchall()
@@ -139,7 +139,7 @@ class Asked:
     meaning: Meaning | None = None
 
 
-def fit_ending(state: State, connection: sqlite3.Connection, encoder: Encoder, seed: int = 0) -> Ending:
+def fit_ending(state: State, connection: Connection, encoder: Encoder, seed: int = 0) -> Ending:
     """Fit the curves of an index; none where its labels say too little."""
     draw = np.random.default_rng(seed)
     known = Known.read(state, connection)
@@ -160,7 +160,7 @@ def fit_ending(state: State, connection: sqlite3.Connection, encoder: Encoder, s
     return Ending(text, image, entity, ending.background, ending.reference, ending.scale)
 
 
-def _text_queries(state: State, connection: sqlite3.Connection, encoder: Encoder, named: Ints,
+def _text_queries(state: State, connection: Connection, encoder: Encoder, named: Ints,
                   draw: np.random.Generator) -> list[Asked]:
     """Entities by their texts and by their bare names; half of these are no names to the index, so that it learns what
     keywords are worth.
@@ -222,9 +222,7 @@ def _results(state: State, known: Known, around: Surroundings, queries: Sequence
             features = (np.hstack([features, query.meaning.features(state.images[found].tolist())]) if query.meaning
                         else features[:, :OF_IMAGES])
             right, weight = known.right(query.entity, found)
-            # No text names what a decoy text means; an image of which little is known may show what an image does.
-            unnamed = query.decoy and query.meaning is not None
-            parts.append((features, right, np.ones(len(found)) if unnamed else query.chance * weight))
+            parts.append((features, right, np.ones(len(found)) if query.decoy else query.chance * weight))
     return _rows(parts)
 
 
