@@ -26,7 +26,7 @@ def test_a_job_that_runs(tmp_path):
         found = json.loads(in_process("jobs", "status", tmp_path / "out", "--json").stdout)
         assert (found["state"], found["live"]["total"], found["live"]["seconds_left"]) == ("running", 3, None)
         assert (found["live"]["workers"]["process 7"][0], found["failed"]) == ("b.tar", {"c.tar": "it is damaged"})
-        refused = openmofi("jobs", "retry", tmp_path / "out")
+        refused = in_process("jobs", "retry", tmp_path / "out")
         assert refused.returncode == 1
         assert "is being written by process" in refused.stderr
 
@@ -39,7 +39,7 @@ def test_a_job_that_was_killed(tmp_path):
     assert "labels, incomplete" in printed
     assert "read: 1/2" in printed
     assert "openmofi jobs retry " in printed
-    refused = openmofi("jobs", "retry", tmp_path / "out")
+    refused = in_process("jobs", "retry", tmp_path / "out")
     assert refused.returncode == 1
     assert "not recorded which command" in refused.stderr
 
@@ -91,7 +91,7 @@ def test_retry_does_what_failed(small_world, small_encoder, tmp_path):
 
 @pytest.mark.slow
 def test_of_a_finished_job_nothing_is_done_again(labelled):
-    done = openmofi("jobs", "retry", labelled)
+    done = in_process("jobs", "retry", labelled)
     assert (done.returncode, "nothing failed" in done.stdout) == (0, True)
 
 

@@ -19,8 +19,8 @@ GROWTH_MIB = {"images": 1300, "encoders": 900}
 """By how much the process may grow over what a small label job takes; torch itself takes half of what is set here."""
 LEAST = {"tars": 600, "images": 80, "tables": 240, "texts": 90, "bases": 250, "folders": 220, "encoders": 150,
          "settings": 230}
-
-
+READ_WHOLE = {"images", "texts"}
+"""Families of rows: a bad one has its status, a text is a text, and the job goes on. Of the others some are refused."""
 SHARE = int(os.environ.get("OPENMOFI_HOSTILE_SHARE", "3"))
 KILLS = int(os.environ.get("OPENMOFI_KILLS", "3"))
 
@@ -29,7 +29,7 @@ KILLS = int(os.environ.get("OPENMOFI_KILLS", "3"))
 @pytest.mark.parametrize("family", FAMILIES)
 def test_whole_or_refused(family, bench, tmp_path):
     cases, outcomes = run_family(family, bench, tmp_path, share=SHARE)
-    assert {row["outcome"] for row in outcomes} == ({"whole"} if family == "images" else {"whole", "refused"})
+    assert {row["outcome"] for row in outcomes} == ({"whole"} if family in READ_WHOLE else {"whole", "refused"})
     assert cases >= LEAST[family]
     assert 0.7 * cases < SHARE * len(outcomes) < 1.4 * cases
     assert outcomes[-1]["grown_mib"] < GROWTH_MIB.get(family, 500)

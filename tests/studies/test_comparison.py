@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -123,11 +124,15 @@ def check_page_command(shown: str, root: Path) -> None:
 
 
 @pytest.fixture
-def fresh_demo(small_demo: Path) -> Path:
-    """The small demo without what the studies write beside it."""
-    for name in ("training", "evaluation", "index"):
-        shutil.rmtree(small_demo / name, ignore_errors=True)
-    return small_demo
+def fresh_demo(small_demo: Path) -> Iterator[Path]:
+    """The small demo without what other studies train and measure there; they find nothing of this one's either."""
+    def clear() -> None:
+        for name in ("training", "evaluation", "index"):
+            shutil.rmtree(small_demo / name, ignore_errors=True)
+
+    clear()
+    yield small_demo
+    clear()
 
 
 @pytest.mark.slow
