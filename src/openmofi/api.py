@@ -208,6 +208,8 @@ def explain(image: ImageInput, text: str, *, kb: KnowledgeBase | Folder, encoder
 
 def build_dataset(labels: Labels | Folder, *, out: Folder, kb: KnowledgeBase | Folder | None = None,
                   min_images: int = 5, max_images: int | None = None, near_duplicates: int | None = 3,
+                  exclude: Sequence[str | Path] = (), exclude_bits: int = 3,
+                  exclude_cosine: float | str | None = "auto", encoder: EncoderLike | None = None,
                   report: bool = True, restart: bool = False) -> Dataset:
     """Labels → labelled dataset: rare entities and near-duplicates out, vocabulary, card, report; no image is copied.
 
@@ -218,17 +220,25 @@ def build_dataset(labels: Labels | Folder, *, out: Folder, kb: KnowledgeBase | F
         min_images: drop entities with fewer images.
         max_images: keep the most probable images of an entity.
         near_duplicates: drop images of one entity whose perceptual hashes differ in at most so many bits; `None`: off.
+        exclude: evaluation sets whose images stay out, PATH or NAME=PATH: a folder of images or class folders, shards,
+            a Parquet table with a column `phash`, or labels.
+        exclude_bits: perceptual hashes of copies differ in at most so many bits.
+        exclude_cosine: least cosine of copies' features; `"auto"`: measured for each set; `None`: hashes alone.
+        encoder: gives these features; by default the one that the pairs were labelled with.
         report: write `report.html`.
         restart: see the head of this module.
 
     Raises:
-        OpenMofiError: the labels are unfinished or damaged, nothing is left, or `out` was made with other settings.
+        OpenMofiError: the labels are unfinished or damaged, an evaluation set cannot be read, nothing is left, or `out`
+            was made with other settings.
     """
     from openmofi import dataset
     from openmofi.dataset.objects import Dataset
 
     settings = dataset.DatasetSettings(min_images, max_images, near_duplicates)
-    dataset.build_dataset(place_of(labels), out, settings, kb=kb_of(kb) if kb else None, report=report, restart=restart)
+    exclusion = dataset.Exclusion.of(list(map(str, exclude)), exclude_bits, exclude_cosine)
+    dataset.build_dataset(place_of(labels), out, settings, kb=kb_of(kb) if kb else None, exclusion=exclusion,
+                          encoder=encoder, report=report, restart=restart)
     return Dataset.open(out)
 
 
