@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import marisa_trie
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from openmofi.config import did_you_mean
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import beside, store
-from openmofi.knowledge.arrays import save_array, save_trie
+from openmofi.knowledge.arrays import built_trie, save_array, save_trie
 from openmofi.knowledge.candidates import CandidateTable
 from openmofi.knowledge.identifiers import write_ids
 from openmofi.knowledge.integrity import mappable, with_digests
@@ -152,7 +151,7 @@ def _candidates_of(table: CandidateTable, rows: NDArray[np.int64], size: int) ->
         for start in range(0, len(table.rows), _BLOCK))])
     old, key, lengths = np.unique(keys_of(table, kept), return_inverse=True, return_counts=True)
     keys = [table.names.restore_key(each) for each in old.tolist()]
-    names = marisa_trie.Trie(sorted(keys))
+    names = built_trie(sorted(keys))
     new = np.fromiter((names[each] for each in keys), np.int64, len(keys))
     order = np.argsort(new[key], kind="stable")  # within a name the candidates keep their order
     offsets = np.zeros(len(keys) + 1, np.int64)

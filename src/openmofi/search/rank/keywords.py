@@ -29,12 +29,14 @@ def match_of(words: Sequence[str], operator: str, *, prefix: bool = False) -> st
     return f" {operator} ".join(quoted)
 
 
-def images_by_text(connection: sqlite3.Connection, text: str, limit: int) -> list[int]:
-    """Ids of images whose texts have words of `text`, best by BM25 first: those that have all before the others."""
+def images_by_text(connection: sqlite3.Connection, text: str, limit: int, *, every: bool = False) -> list[int]:
+    """Ids of images whose texts have words of `text`, best by BM25 first: those that have all before the others; with
+    `every` only those.
+    """
     if not (words := words_of(text)):
         return []
     found: dict[int, None] = {}
-    for operator in ("AND", "OR") if len(words) > 1 else ("AND",):
+    for operator in ("AND", "OR") if len(words) > 1 and not every else ("AND",):
         rows = connection.execute("SELECT rowid FROM texts_fts WHERE texts_fts MATCH ? ORDER BY rank, rowid LIMIT ?",
                                   (match_of(words, operator), limit))
         found.update(dict.fromkeys(image for image, in rows))

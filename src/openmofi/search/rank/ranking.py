@@ -1,9 +1,9 @@
-"""Ranking: nearest vectors and keywords, fused by reciprocal rank, filtered, near-duplicates folded."""
+"""Ranking: nearest vectors and keywords, by probability or reciprocal rank; filtered, near-duplicates folded."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 
@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from openmofi.encoders import Array
 from openmofi.search.query import Query
 from openmofi.search.rank.calibration import end_of, expected_precision
+from openmofi.search.rank.features import OF_IMAGES
 from openmofi.search.rank.filtering import images_within
 from openmofi.search.rank.folding import folded_into
 from openmofi.search.rank.keywords import images_by_text
+from openmofi.search.rank.meaning import Meaning, judged_for, meaning_of
 from openmofi.search.rank.state import State
-from openmofi.search.store.reading import JUDGED
 
 Ints = NDArray[np.int64]
 Doubles = NDArray[np.float64]
@@ -133,39 +134,48 @@ def _note(listed: _Listed, known: Doubles, calibrated: bool) -> str:
 def _listed(state: State, connection: sqlite3.Connection, query: Query, vector: Array | None, within: Ints | None,
             depth: int) -> _Listed:
     cosines = _nearest(state, vector, depth, within) if vector is not None else {}
-    probabilities = _probabilities(state, query, vector, cosines) if vector is not None else {}
-    judged = _judged(connection, query, within)
-    cosines |= _cosines(state, vector, [image for image in list(judged)[:depth] if image not in cosines])
-    # The label job has also read the text: what it says of an image counts for more than a cosine.
-    probabilities |= {image: probability for image, probability in judged.items() if image in cosines}
-    # Equal probabilities keep the order of their cosines.
-    nearest = sorted(cosines, key=lambda image: -probabilities.get(image, -1.0)) if probabilities else list(cosines)
+    nearest = list(cosines)
     keywords = _by_keywords(connection, query, depth, within)
+    meaning = _meaning(connection, query, depth) if state.ending and state.ending.text else None
+    judged = _allowed(meaning.judged if meaning else _judged(connection, query), within)
     if vector is None and not query.text:
         order = (_all(connection) if within is None else within).tolist()
     else:
-        order = fused([nearest, list(keywords)])
-    unseen = {image: cosine for image, cosine in _cosines(state, vector, order).items() if image not in cosines}
-    if probabilities and unseen and vector is not None:
-        # Found by keywords alone; they are judged by the same vector, below the nearest ones.
-        beside = _probabilities(state, query, vector, {**cosines, **unseen})
-        probabilities |= {image: beside[image] for image in unseen if image in beside}
+        likely = sorted(judged, key=lambda image: -judged[image])[:depth]
+        order = fused([nearest, list(keywords), [image for image in likely if image not in cosines]])
+    cosines |= _cosines(state, vector, [image for image in order if image not in cosines])
+    probabilities = _probabilities(state, query, vector, cosines, meaning) if vector is not None else {}
+    # The label job has also read the text: what it says of an image counts for more than a cosine.
+    probabilities |= {image: probability for image, probability in judged.items() if image in cosines}
+    if probabilities:
+        # Equal probabilities keep the order of their cosines and keywords.
+        order = sorted(order, key=lambda image: -probabilities.get(image, -1.0))
     folded = _folded(state, order, query.fold)
-    return _Listed(np.array(list(folded), np.int64), list(folded.values()), cosines | unseen, keywords, probabilities,
+    return _Listed(np.array(list(folded), np.int64), list(folded.values()), cosines, keywords, probabilities,
                    len(order))
 
 
-def _judged(connection: sqlite3.Connection, query: Query, within: Ints | None) -> dict[int, float]:
-    """Id → probability by labels and verdicts, falling, of images that were judged for the entity that alone is asked
-    for.
-    """
+def _meaning(connection: sqlite3.Connection, query: Query, depth: int) -> Meaning | None:
+    """What a text means that alone is asked for."""
+    if not query.text or query.examples or query.entity or query.like:
+        return None
+    if not query.keywords:
+        return Meaning()
+    return meaning_of(connection, query.text, images_by_text(connection, query.text, depth, every=True))
+
+
+def _judged(connection: sqlite3.Connection, query: Query) -> dict[int, float]:
+    """Image → probability by labels and verdicts, of those that were judged for the entity that alone is asked for."""
     if not query.entity or query.examples or query.text or query.like:
         return {}
-    judged = dict(connection.execute(JUDGED, {"entity": query.entity}))
-    if within is not None:
-        allowed = set(within.tolist())
-        judged = {image: probability for image, probability in judged.items() if image in allowed}
-    return judged
+    return judged_for(connection, [query.entity])
+
+
+def _allowed(images: Mapping[int, float], within: Ints | None) -> dict[int, float]:
+    if within is None:
+        return dict(images)
+    allowed = set(within.tolist())
+    return {image: value for image, value in images.items() if image in allowed}
 
 
 def _cosines(state: State, vector: Array | None, ids: Sequence[int]) -> dict[int, float]:
@@ -178,15 +188,18 @@ def _cosines(state: State, vector: Array | None, ids: Sequence[int]) -> dict[int
     return dict(zip(np.array(ids)[there].tolist(), values.tolist(), strict=True))
 
 
-def _probabilities(state: State, query: Query, vector: Array, cosines: dict[int, float]) -> dict[int, float]:
+def _probabilities(state: State, query: Query, vector: Array, cosines: dict[int, float], meaning: Meaning | None,
+                   ) -> dict[int, float]:
     """Id → probability; nothing where the index is not calibrated for such queries."""
     ending = state.ending
-    curve = ending and (ending.image if query.examples or query.like else ending.text)
+    by_image = bool(query.examples or query.like)
+    curve = ending and (ending.image if by_image else ending.text)
     if not (ending and curve and cosines):
         return {}
     ids = sorted(cosines, key=lambda image: -cosines[image])[:_JUDGED]
     positions = state.positions(np.array(ids, np.int64))
     features = state.surroundings.features(vector, state.exact.rows(positions), np.array([cosines[i] for i in ids]))
+    features = features[:, :OF_IMAGES] if by_image else np.hstack([features, (meaning or Meaning()).features(ids)])
     return dict(zip(ids, curve(features).tolist(), strict=True))
 
 

@@ -98,7 +98,7 @@ def settle(folder: Path, connection: sqlite3.Connection, encoder: Encoder) -> No
     """
     state = State.read(folder, connection)
     refresh(folder, state.segments, state.exact)
-    if state.meta.get("ending_commit") == str(state.commit):
+    if state.meta.get("ending_commit") == str(state.commit) and state.ending:
         return
     ending = fit_ending(state, connection, encoder).to_json()
     with transaction(connection):
