@@ -22,7 +22,7 @@ from openmofi.dataset.report.card import write_card
 from openmofi.dataset.report.report import write_report
 from openmofi.dataset.statistics import Statistics, read_statistics, summarise
 from openmofi.dataset.tables import Codes, Folder
-from openmofi.encoders import EncoderLike, as_encoder, open_encoder
+from openmofi.encoders import Encoder, EncoderLike, as_encoder, open_encoder
 from openmofi.errors import OpenMofiError
 from openmofi.features.store import NOTE, take_note_along
 from openmofi.knowledge import KnowledgeBase
@@ -79,10 +79,20 @@ def build_dataset(labels: str | Path, out: str | Path, settings: DatasetSettings
 def _excluded(source: Folder, collected: Collected, sets: Sequence[EvaluationSet], exclusion: Exclusion,
               encoder: EncoderLike | None) -> Excluded:
     if exclusion.settings.embedding and any(each.sources for each in sets):
-        spec = encoder or str(source.manifest.settings.get("encoder", ""))
-        opened = open_encoder(spec) if isinstance(spec, str) else as_encoder(spec)
-        return exclude(source, collected, sets, exclusion.settings, opened)
+        return exclude(source, collected, sets, exclusion.settings, _encoder(source, encoder))
     return exclude(source, collected, sets, exclusion.settings, None)
+
+
+def _encoder(source: Folder, given: EncoderLike | None) -> Encoder:
+    if given is not None:
+        return open_encoder(given) if isinstance(given, str) else as_encoder(given)
+    spec = str(source.manifest.settings.get("encoder", ""))
+    try:
+        return open_encoder(spec)
+    except OpenMofiError as error:
+        raise OpenMofiError(f"The encoder {spec!r} that {source.path} was labelled with cannot be opened: "
+                            f"{error.message}",
+                            "Name it with --encoder, or compare hashes alone with --exclude-cosine off.") from error
 
 
 def _build(source: Folder, out: str | Path, settings: DatasetSettings, manifest: Manifest, collected: Collected,

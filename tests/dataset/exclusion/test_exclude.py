@@ -211,6 +211,11 @@ def test_labels_without_a_note_of_features_ask_for_hashes_alone(labels, photos, 
         built(labels, tmp_path / "d", [str(photos)], encoder)
 
 
+def test_an_encoder_that_is_not_there_is_asked_for(labels, photos, tmp_path):
+    with pytest.raises(OpenMofiError, match=r"labelled with cannot be opened: .* Name it with --encoder"):
+        built(labels, tmp_path / "d", [str(photos)])
+
+
 def test_by_the_command(labels, photos, tmp_path):
     done = CliRunner().invoke(app, ["build", str(labels), "-o", str(tmp_path / "d"), "--min-images", "1", "--exclude",
                                     f"p={photos}", "--exclude-cosine", "off", "--json"], catch_exceptions=False)
