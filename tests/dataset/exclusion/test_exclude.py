@@ -135,14 +135,16 @@ def test_hashes_alone_need_no_encoder(labels, photos, tmp_path):
 
 def test_shards_tables_of_hashes_and_labels_are_sets(labels, encoder, tmp_path):
     write_tar(tmp_path / "eval" / "e.tar", [Record("x", encoded(texture(7)), "other"), Record("y", b"no", "z")])
+    write_tar(tmp_path / "unseen" / "u.tar", [Record("x", encoded(texture(200)), "other")])
     hashes = pa.table({"key": ["m", "n"], "phash": pa.array([perceptual_hash(texture(13)), 0], pa.uint64())})
     write_table(tmp_path / "hashes.parquet", hashes)
-    statistics = built(labels, tmp_path / "d", [str(tmp_path / "eval"), str(tmp_path / "hashes.parquet")], encoder)
+    sets = [str(tmp_path / name) for name in ("eval", "hashes.parquet", "unseen")]
+    statistics = built(labels, tmp_path / "d", sets, encoder)
     assert {(row["shard"], row["key"], row["set"], row["image"], row["bits"])
             for row in pq.read_table(tmp_path / "d" / "excluded.parquet").to_pylist()} == {
         ("s0", "k07", "eval", "x", 0), ("s1", "k01", "hashes.parquet", "m", 0)}
     figures = [(each["images"], each["unusable"], each["removed"]) for each in statistics.excluded.values()]
-    assert figures == [(2, 1, 1)] * 2
+    assert figures == [(2, 1, 1), (2, 1, 1), (1, 0, 0)]
     with pytest.raises(OpenMofiError, match="None of the 1 entities"):
         built(labels, tmp_path / "all", [f"own={labels}"])
 

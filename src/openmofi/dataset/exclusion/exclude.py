@@ -104,7 +104,7 @@ def exclude(source: Folder, collected: Collected, sets: Sequence[EvaluationSet],
         for _ in opened]
     if store is not None:
         _look_up(source, collected, store, opened, nearest)
-    out, tables, figures = np.zeros(collected.labels.images, bool), [EXCLUDED.empty_table()], {}
+    out, tables, figures = np.zeros(collected.labels.images, bool), [], {}
     for each, images, (hashed, distance), (seen, cosine) in zip(sets, opened, bits, nearest, strict=True):
         found = (hashed != NONE) | (seen != NONE)
         out |= found
@@ -115,10 +115,11 @@ def exclude(source: Folder, collected: Collected, sets: Sequence[EvaluationSet],
         rows = np.flatnonzero(found)
         match = np.where(seen[rows] != NONE, seen[rows], hashed[rows])
         tables.append(pa.table({
-            "row": rows, "set": [each.name] * len(rows), "image": [images.keys[number] for number in match.tolist()],
+            "row": rows, "set": pa.array([each.name] * len(rows), pa.string()),
+            "image": pa.array([images.keys[number] for number in match.tolist()], pa.string()),
             "bits": pa.array(distance[rows], pa.int8(), mask=hashed[rows] == NONE),
             "cosine": pa.array(cosine[rows], pa.float32(), mask=seen[rows] == NONE)}))
-    return Excluded(out, _named(source, collected, tables[1:]), figures)
+    return Excluded(out, _named(source, collected, tables), figures)
 
 
 def _look_up(source: Folder, collected: Collected, store: FeatureStore, opened: Sequence[_Images],
