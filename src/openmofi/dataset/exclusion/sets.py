@@ -51,7 +51,8 @@ class EvaluationSet:
 
 
 def find_set(name: str, path: str) -> EvaluationSet:
-    """Find an evaluation set: labels, a Parquet table with a column `phash`, shards of pairs, or a folder of images.
+    """Find an evaluation set: labels, a local Parquet table with a column `phash`, shards of pairs (which may lie
+    in a store), or a folder of images.
 
     Raises:
         OpenMofiError: nothing is there, or it has no images; names the set.
@@ -64,7 +65,7 @@ def find_set(name: str, path: str) -> EvaluationSet:
         if not shards:
             return _of_folder(name, path)
         return _of_sources(name, path, [shard_source(shard) for shard in shards])
-    if path.endswith(".parquet") and exists(path) and _HASHES in _columns(path):
+    if path.endswith(".parquet") and Path(path).is_file() and _HASHES in _columns(path):
         return _of_table(name, path)
     if not is_remote(path) and not Path(path).exists() and not any(mark in path for mark in "*?[{"):
         raise OpenMofiError(f"The evaluation set {name!r} is not at {path}: nothing is there.", "Check the path.")
