@@ -80,8 +80,8 @@ def exclude(source: Folder, collected: Collected, sets: Sequence[EvaluationSet],
             encoder: Encoder | None) -> Excluded:
     """Find the labelled images that are copies of images of evaluation sets.
 
-    An evaluation set's features are held in memory, 4 bytes a dimension and image, and 24 bytes a labelled image. They are kept in the label job's
-    cache, as its own are; what is missing there is computed.
+    An evaluation set's features are held in memory, 4 bytes a dimension and image, and 24 bytes a labelled image and
+    set. They are kept in the label job's cache, as its own are; what is missing there is computed.
 
     Args:
         source: the labels.
