@@ -49,7 +49,7 @@ def test_copies_of_the_sample_world(small_demo, tmp_path):
     of = {kind: [row for row in found if row["image"].startswith(kind)] for kind in KINDS}
     assert all(row["bits"] is None and row["cosine"] is not None for row in of["mirrored"])
     assert all(row["bits"] is not None for row in of["grey"])
-    # What else goes out shows the same thing, as the same drawing on another page; of unseen things hardly anything does.
+    # What else goes out shows the same thing, as the same drawing on another page; hardly anything of unseen things.
     truth = pq.read_table(small_demo / "world/truth.parquet").to_pylist()
     shows = {(row["shard"], row["key"]): row["entity"] for row in truth}
     own = {f"{pair.key}.png": shows[shard.name, pair.key] for pair in pairs}
