@@ -13,7 +13,6 @@ probabilities. There is a curve for queries by text and one for queries by image
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,6 +28,7 @@ from openmofi.search.rank.candidates import NEAREST, candidates_of
 from openmofi.search.rank.features import NAMES, Surroundings
 from openmofi.search.rank.state import State
 from openmofi.search.rank.vectors import best
+from openmofi.search.store.connection import Connection
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -62,7 +62,7 @@ class Known:
     below: dict[int, frozenset[int]]
 
     @classmethod
-    def read(cls, state: State, connection: sqlite3.Connection) -> Known:
+    def read(cls, state: State, connection: Connection) -> Known:
         """Of the last commit."""
         numbers = {entity: number for number, entity in enumerate(state.entity_ids)}
         rows = connection.execute("SELECT image, entity, probability FROM labels").fetchall()
@@ -112,7 +112,7 @@ class Rows:
     weight: Doubles
 
 
-def fit_ending(state: State, connection: sqlite3.Connection, encoder: Encoder, seed: int = 0) -> Ending:
+def fit_ending(state: State, connection: Connection, encoder: Encoder, seed: int = 0) -> Ending:
     """Fit the curves of an index; none where its labels say too little."""
     draw = np.random.default_rng(seed)
     known = Known.read(state, connection)
@@ -137,7 +137,7 @@ def fit_ending(state: State, connection: sqlite3.Connection, encoder: Encoder, s
     return Ending(text, image, entity, ending.background, ending.reference, ending.scale)
 
 
-def _text_queries(state: State, connection: sqlite3.Connection, encoder: Encoder, named: Ints,
+def _text_queries(state: State, connection: Connection, encoder: Encoder, named: Ints,
                   draw: np.random.Generator) -> tuple[Ints, Array]:
     """Entities, and what asks for them: their texts, and of every other one its bare name."""
     asked = np.sort(draw.permutation(named)[:_QUERIES])

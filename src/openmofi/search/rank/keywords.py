@@ -1,10 +1,10 @@
-"""Keyword search with SQLite FTS5 over texts and names of entities; queries are words, never syntax."""
+"""Keyword search over texts and names of entities: FTS5 of SQLite, tsvector of PostgreSQL; queries are no syntax."""
 
 from __future__ import annotations
 
 import re
-import sqlite3
-from collections.abc import Sequence
+
+from openmofi.search.store.connection import Connection
 
 _WORD = re.compile(r"\w+", re.UNICODE)
 _MOST_WORDS = 32
@@ -12,40 +12,24 @@ _MOST_LENGTH = 64
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a query, at most 32; what FTS5 would read as syntax is not among them."""
+    """The words of a query, at most 32; what would be read as syntax is not among them."""
     return [word[:_MOST_LENGTH] for word in _WORD.findall(text)[:_MOST_WORDS]]
 
 
-def match_of(words: Sequence[str], operator: str, *, prefix: bool = False) -> str:
-    """An FTS5 expression of quoted words; with `prefix` the last one may go on."""
-    quoted = [f'"{word}"' for word in words]
-    if prefix and quoted:
-        quoted[-1] += "*"
-    return f" {operator} ".join(quoted)
-
-
-def images_by_text(connection: sqlite3.Connection, text: str, limit: int) -> list[int]:
-    """Ids of images whose texts have words of `text`, best by BM25 first: those that have all before the others."""
+def images_by_text(connection: Connection, text: str, limit: int) -> list[int]:
+    """Ids of images whose texts have words of `text`, best first: those that have all before the others."""
     if not (words := words_of(text)):
         return []
     found: dict[int, None] = {}
     for operator in ("AND", "OR") if len(words) > 1 else ("AND",):
-        rows = connection.execute("SELECT rowid FROM texts_fts WHERE texts_fts MATCH ? ORDER BY rank, rowid LIMIT ?",
-                                  (match_of(words, operator), limit))
-        found.update(dict.fromkeys(image for image, in rows))
+        found.update(dict.fromkeys(connection.texts_with(words, operator, limit)))
     return list(found)[:limit]
 
 
-def entities_by_name(connection: sqlite3.Connection, text: str, limit: int, *, prefix: bool = False) -> list[str]:
+def entities_by_name(connection: Connection, text: str, limit: int, *, prefix: bool = False) -> list[str]:
     """Ids of entities whose name or an alias has all words of `text`: those of that very name first, then by how many
     images are labelled with them and how popular they are.
     """
     if not (words := words_of(text)):
         return []
-    rows = connection.execute(
-        "SELECT entities.id, bm25(names_fts, 4.0, 1.0) AS score, "
-        "(SELECT count(*) FROM labels WHERE labels.entity = entities.id AND accepted) AS images "
-        "FROM names_fts JOIN entities ON entities.number = names_fts.rowid WHERE names_fts MATCH ? "
-        "ORDER BY lower(entities.name) != lower(?), images DESC, popularity DESC, score, entities.id LIMIT ?",
-        (match_of(words, "AND", prefix=prefix), text.strip(), limit))
-    return [entity for entity, *_ in rows]
+    return connection.entities_named(words, prefix, text.strip(), limit)

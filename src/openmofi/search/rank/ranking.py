@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from openmofi.search.rank.calibration import end_of, expected_precision
 from openmofi.search.rank.filtering import images_within
 from openmofi.search.rank.keywords import images_by_text
 from openmofi.search.rank.state import State
+from openmofi.search.store.connection import Connection
 from openmofi.search.store.reading import JUDGED
 
 Ints = NDArray[np.int64]
@@ -67,7 +67,7 @@ class _Listed:
     found: int
 
 
-def ranked(state: State, connection: sqlite3.Connection, query: Query, vector: Array | None) -> Ranking:
+def ranked(state: State, connection: Connection, query: Query, vector: Array | None) -> Ranking:
     """The images that answer a query."""
     within = images_within(connection, query.filters) if query.filters else None
     depth = max(DEPTH, 2 * (query.offset + query.limit))
@@ -106,7 +106,7 @@ def _note(listed: _Listed, known: Doubles, calibrated: bool) -> str:
     return ""
 
 
-def _listed(state: State, connection: sqlite3.Connection, query: Query, vector: Array | None, within: Ints | None,
+def _listed(state: State, connection: Connection, query: Query, vector: Array | None, within: Ints | None,
             depth: int) -> _Listed:
     cosines = _nearest(state, vector, depth, within) if vector is not None else {}
     probabilities = _probabilities(state, query, vector, cosines) if vector is not None else {}
@@ -131,7 +131,7 @@ def _listed(state: State, connection: sqlite3.Connection, query: Query, vector: 
                    len(order))
 
 
-def _judged(connection: sqlite3.Connection, query: Query, within: Ints | None) -> dict[int, float]:
+def _judged(connection: Connection, query: Query, within: Ints | None) -> dict[int, float]:
     """Id → probability by labels and verdicts, falling, of images that were judged for the entity that alone is asked
     for.
     """
@@ -185,7 +185,7 @@ def _nearest(state: State, vector: Array, depth: int, within: Ints | None) -> di
     return dict(zip(state.images[positions[0][kept]].tolist(), scores[0][kept].astype(float).tolist(), strict=True))
 
 
-def _by_keywords(connection: sqlite3.Connection, query: Query, depth: int, within: Ints | None) -> dict[int, int]:
+def _by_keywords(connection: Connection, query: Query, depth: int, within: Ints | None) -> dict[int, int]:
     """Id → rank from 1 on."""
     if not (query.text and query.keywords):
         return {}
@@ -196,7 +196,7 @@ def _by_keywords(connection: sqlite3.Connection, query: Query, depth: int, withi
     return {image: rank for rank, image in enumerate(ids, 1)}
 
 
-def _all(connection: sqlite3.Connection) -> Ints:
+def _all(connection: Connection) -> Ints:
     return np.fromiter((image for image, in connection.execute("SELECT id FROM images ORDER BY id")), np.int64)
 
 

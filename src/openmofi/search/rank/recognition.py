@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 
 import numpy as np
@@ -15,6 +14,7 @@ from openmofi.search.rank.features import Surroundings
 from openmofi.search.rank.state import State
 from openmofi.search.rank.vectorise import image_vectors
 from openmofi.search.records import EntityRecord, ImageRecord, Recognised, Recognition
+from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import in_chunks, marks
 from openmofi.search.store.reading import entity_records, image_records
 
@@ -22,7 +22,7 @@ _EVIDENCE, _SIBLINGS, _LIKELY = 5, 3, 0.5
 _Witness = tuple[int, float, list[str]]
 
 
-def recognised(state: State, connection: sqlite3.Connection, image: ImageInput | int, region: Region | None,
+def recognised(state: State, connection: Connection, image: ImageInput | int, region: Region | None,
                limit: int, encoder: Callable[[], Encoder]) -> Recognition:
     """See `Index.recognise`."""
     if not len(state.entities):
@@ -49,7 +49,7 @@ def recognised(state: State, connection: sqlite3.Connection, image: ImageInput |
     return Recognition(entities, "" if likely else "Nothing that the index knows is likely to be shown.")
 
 
-def _witnesses(state: State, connection: sqlite3.Connection, vector: Array, itself: int) -> list[_Witness]:
+def _witnesses(state: State, connection: Connection, vector: Array, itself: int) -> list[_Witness]:
     """The nearest labelled images: id, cosine, entities."""
     scores, positions = state.vectors.search(vector[None], min(4 * NEAREST, len(state.vectors)), state.alive)
     near = {int(state.images[position]): float(score) for score, position in zip(scores[0], positions[0], strict=True)
@@ -57,7 +57,7 @@ def _witnesses(state: State, connection: sqlite3.Connection, vector: Array, itse
     shown: dict[int, list[str]] = {}
     for part in in_chunks(list(near)):
         for image, entity in connection.execute(
-                f"SELECT image, entity FROM labels WHERE accepted AND image IN ({marks(part)})", list(part)):
+                f"SELECT image, entity FROM labels WHERE accepted = 1 AND image IN ({marks(part)})", list(part)):
             if entity in state.entity_numbers:
                 shown.setdefault(image, []).append(entity)
     return [(image, cosine, shown[image]) for image, cosine in near.items() if image in shown][:NEAREST]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,12 +14,13 @@ from openmofi.encoders.preprocess import as_image
 from openmofi.errors import OpenMofiError, UnknownEntityError
 from openmofi.search.query import Example, Query, Region
 from openmofi.search.rank.state import State
+from openmofi.search.store.connection import Connection
 from openmofi.search.store.places import image_bytes
 
 _RIDGE = 0.1
 
 
-def vectors_of(state: State, connection: sqlite3.Connection, queries: Sequence[Query],
+def vectors_of(state: State, connection: Connection, queries: Sequence[Query],
                encoder: Callable[[], Encoder]) -> list[Array | None]:
     """See `Index.vectors_of`."""
     pixels = [(number, example) for number, query in enumerate(queries) for example in query.examples]
@@ -45,7 +45,7 @@ def vectors_of(state: State, connection: sqlite3.Connection, queries: Sequence[Q
     return [None if vector is None else normalised(vector[None])[0] for vector in sums]
 
 
-def image_vectors(state: State, connection: sqlite3.Connection, examples: Sequence[Example],
+def image_vectors(state: State, connection: Connection, examples: Sequence[Example],
                   encoder: Callable[[], Encoder]) -> Array:
     """(n, dim) L2-normalised; a whole image of the index is not embedded again."""
     vectors: list[Array | None] = []
