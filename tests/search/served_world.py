@@ -28,9 +28,11 @@ def labelled_index(folder: Path, each: int = 5, encoder=None, place=None) -> Ind
     """Each image is labelled with its colour, and has the next colour as a candidate; in `folder`, or at `place`."""
     encoder = encoder or colour_encoder()
     place = place or folder / "index"
-    if not (folder / "index").exists():
-        kb = KnowledgeBase.open(write_colour_kb(folder / "kb"))
-        build([str(write_images(folder / "images", each))], encoder, place, kb=kb, entities="all")
+    if not (isinstance(place, Path) and place.exists()):
+        for name, write in (("kb", write_colour_kb), ("images", lambda path: write_images(path, each))):
+            if not (folder / name).exists():
+                write(folder / name)
+        build([str(folder / "images")], encoder, place, kb=KnowledgeBase.open(folder / "kb"), entities="all")
     index = Index.open(place, encoder)
     names = list(COLOURS)
     rows = []

@@ -28,7 +28,8 @@ ROWS = 22
 """Bits of an id that say the row; the others are the segment's number."""
 _BITS = 40
 _GRAPH = "WITH (m = 16, ef_construction = 64)"
-_MOST_EFFORT = 1000
+_LEAST_EFFORT, _MOST_EFFORT = 200, 1000
+"""Of `ef_search`: what gives the recall of FAISS's graph, and what pgvector takes."""
 _MOST_SCANNED = 200_000
 _HALF_DIM = 4000
 _COPIED = "SELECT vector FROM {table} WHERE id >= %s AND id < %s ORDER BY id"
@@ -112,11 +113,11 @@ class VectorTable:
 
         Args:
             query: (dim,) float32.
-            effort: pgvector's `ef_search`: how many are looked for before the graph is walked on; at most 1000.
+            effort: how many are looked for before the graph is walked on, 200 to 1000: pgvector's `ef_search`.
         """
         from psycopg import ServerCursor
 
-        most = min(effort, _MOST_EFFORT)
+        most = min(max(effort, _LEAST_EFFORT), _MOST_EFFORT)
         with self.connection.explained():
             # The planner takes the graph for the whole table's order only where it is told to.
             for name, value in (("hnsw.ef_search", str(most)), ("hnsw.iterative_scan", "strict_order"),
