@@ -43,9 +43,15 @@ def _user() -> str | None:
 
 
 class PostgresServer:
-    """A server with the user `app`, who makes schemas but no extensions, and `guarded`, who has a password."""
+    """A server with the user `app`, who makes schemas but no extensions, and `guarded`, who has a password.
 
-    def __init__(self) -> None:
+    Args:
+        settings: of the server.
+    """
+
+    def __init__(self, **settings: str) -> None:
+        self.settings = {"fsync": "off", "listen_addresses": "", "shared_buffers": "32MB", "max_connections": "60",
+                         **settings}
         self.folder, self.bin = Path(tempfile.mkdtemp(prefix="omf")), binaries()
         if _user():
             shutil.chown(self.folder, _user())
@@ -65,8 +71,7 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        settings = {"fsync": "off", "listen_addresses": "", "unix_socket_directories": self.folder,
-                    "shared_buffers": "32MB", "max_connections": "60"}
+        settings = {**self.settings, "unix_socket_directories": self.folder}
         self.process = subprocess.Popen(
             [self.bin / "postgres", "-D", self.folder / "data",
              *(word for name, value in settings.items() for word in ("-c", f"{name}={value}"))],

@@ -99,6 +99,25 @@ def test_filters(tmp_path, place):
         Filters(since="yesterday")
 
 
+def test_columns_of_all_kinds(tmp_path, place):
+    folder = write_images(tmp_path / "images", 1, ("red", "blue"))
+    write_table_of(folder, [
+        {"file_name": "red-0.png", "text": "one", "free": True, "views": 3, "ratio": 1.5, "note": "100%_sure!"},
+        {"file_name": "blue-0.png", "text": "two", "free": False, "views": 30, "ratio": 15, "note": "a\x00b",
+         "it's": 1}])
+    build([str(folder)], colour_encoder(), place)
+    index = Index.open(place, ColourEncoder())
+
+    def found(**columns):
+        return {hit.image.key[:-4] for hit in index.search(Query(filters=Filters(columns=columns))).hits}
+
+    for columns, keys in (({"free": "1"}, {"red-0"}), ({"free": "0"}, {"blue-0"}), ({"views": "3"}, {"red-0"}),
+                          ({"views": "3*"}, {"red-0", "blue-0"}), ({"ratio": "1.5"}, {"red-0"}),
+                          ({"note": "100%_S*"}, {"red-0"}), ({"note": "100_*"}, set()), ({"note": "*!"}, {"red-0"}),
+                          ({"note": "a?b"}, set()), ({"it's": "1"}, {"blue-0"}), ({'no"ne': "*"}, set())):
+        assert found(**columns) == keys, columns
+
+
 def test_labels_filter_with_subtypes(small_world, labelled, small_encoder, tmp_path, place):
     import pyarrow as pa
 

@@ -158,7 +158,8 @@ class VectorTable:
         """Rows of psycopg's statement, sent as bytes."""
         from psycopg import Cursor
 
-        self.connection.execute("SELECT 1")  # connects again where the server was restarted
+        if not self.connection.in_transaction:
+            self.connection.execute("SELECT 1")  # connects again where the server was restarted
         with self.connection.explained(), Cursor(self.connection.raw) as cursor:
             return cursor.execute(statement, values, binary=True).fetchall()
 

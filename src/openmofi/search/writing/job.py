@@ -92,9 +92,10 @@ def settle(connection: Connection, encoder: Encoder) -> None:
     """Fit the probabilities of results to what the labels say now, and make the cache of vectors; nothing where nothing
     has changed.
     """
-    state = State.read(connection, hold=True)
+    done = meta(connection).get("ending_commit") == str(last_commit(connection))
+    state = State.read(connection, hold=not done)
     refresh_cache(connection, state.segments, state.exact)
-    if state.meta.get("ending_commit") == str(state.commit):
+    if done:
         return
     ending = fit_ending(state, connection, encoder).to_json()
     with transaction(connection):

@@ -40,11 +40,11 @@ Ints = NDArray[np.int64]
 def verify(connection: Connection) -> dict[str, str]:
     """See `Index.verify`."""
     vectors = vectors_in(connection)
+    tables = {DATABASE if isinstance(connection.place, Path) else "tables": connection.problem()}
     with snapshot(connection):
         of_entities = entity_segment(connection)
         segments = segments_of(connection) + ([of_entities] if of_entities else [])
-        return {DATABASE if isinstance(connection.place, Path) else "tables": connection.problem()} | {
-            f"{FOLDER}/{segment.file}": vectors.problem(segment) for segment in segments}
+        return tables | {f"{FOLDER}/{segment.file}": vectors.problem(segment) for segment in segments}
 
 
 @dataclass

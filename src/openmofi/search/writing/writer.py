@@ -250,7 +250,8 @@ def drop_images(connection: Connection, images: Sequence[int]) -> None:
 
 def _upsert(connection: Connection, number: int, looked: _Looked, segment: int | None, row: int | None) -> None:
     item, known = looked.item, looked.known
-    columns = json.dumps(item.columns, ensure_ascii=False, sort_keys=True)
+    # PostgreSQL has no character 0, in JSON either.
+    columns = json.dumps(item.columns, ensure_ascii=False, sort_keys=True).replace("\\u0000", "\\ufffd")
     if known is None:
         (image,), = connection.execute(
             "INSERT INTO images (source, key, copy, status, content, width, height, phash, text, url, columns, file, "
