@@ -85,8 +85,7 @@ class FreeTasks:
 
         with self.taken:
             if isinstance(factory, ReadStage):
-                paths = [factory.texts_path, factory.ngrams_path,
-                         lambda shard: factory.features.path(shard.name, shard.fingerprint)]
+                paths = [factory.texts_path, lambda shard: factory.features.path(shard.name, shard.fingerprint)]
             elif isinstance(factory, LinkStage):
                 paths = [factory.read.links_path]
             elif isinstance(factory, JudgeStage):

@@ -138,7 +138,7 @@ def label_when_asked(asked: Any, world: Path, out: Path, cache: Path, spec: str,
     kb, encoder = KnowledgeBase.open(world / "kb"), open_encoder(spec)
     shards = expand_shards([str(world / "world/pages/train")])[:most]
     while asked.recv():
-        for folder in (*(cache / kind for kind in ("texts", "ngrams", "repeats", "links", "groups", "features")), out):
+        for folder in (*(cache / kind for kind in ("texts", "repeats", "links", "groups", "features")), out):
             shutil.rmtree(folder, ignore_errors=True)
         label(shards, kb, encoder, out, LabelSettings(), cache=cache)
         asked.send(None)

@@ -92,7 +92,7 @@ def labels(world: Path, workers: int, rounds: int) -> dict[str, harness.Row]:
     def job(engine: Any) -> Callable[[], None]:
         def run() -> None:
             nonlocal count
-            for folder in (*(cache / kind for kind in ("texts", "ngrams", "repeats", "links", "groups", "features")),
+            for folder in (*(cache / kind for kind in ("texts", "repeats", "links", "groups", "features")),
                            out):
                 shutil.rmtree(folder, ignore_errors=True)
             count = label(shards, kb, encoder, out, settings, cache=cache, engine=engine)["rows_in"]

@@ -43,6 +43,7 @@ _SCRIPTS = {  # share of the names, of which syllables words are made, how many 
 _SHARES = [share for share, *_ in _SCRIPTS.values()]
 _FILLER = ("the", "a", "of", "in", "with", "and", "photo", "old", "near", "blue", "on", "at", "under", "small", "my",
            "from", "by", "for", "this", "is", "was", "one", "two", "red", "white", "new", "first", "part", "book")
+_CAPTIONS = "captions.txt"
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,11 @@ class Base:
     @classmethod
     def open(cls, folder: str) -> Base:
         """Map what `build` wrote."""
+        from openmofi.knowledge.store import LINK_PROBABILITY, NAMES_MARISA
         path = Path(folder)
         return cls(path, marisa_trie.Trie().mmap(str(path / "names.marisa")),
                    np.asarray(np.load(path / "probabilities.npy", mmap_mode="r")),
-                   Manifest({"digests": {"names.marisa": path.name}}))
+                   Manifest({"digests": dict.fromkeys((NAMES_MARISA, LINK_PROBABILITY), path.name)}))
 
 
 def vocabulary(size: int = 400_000) -> list[list[str]]:
@@ -120,12 +122,11 @@ def make_captions(words: list[list[str]], names: list[list[str]], count: int) ->
     return texts
 
 
-def build(names: list[list[str]], folder: Path) -> int:
-    """Write trie and link probabilities; the number of names."""
+def build(names: list[list[str]], folder: Path) -> None:
+    """Write trie and link probabilities."""
     trie = marisa_trie.Trie(sorted({name for of_script in names for name in of_script}))
     trie.save(str(folder / "names.marisa"))
     np.save(folder / "probabilities.npy", np.random.default_rng(2).random(len(trie), np.float32) ** .5)
-    return len(trie)
 
 
 def gazetteer(folder: str, _: list[str]) -> mentions.Find:
@@ -164,17 +165,24 @@ def main() -> None:
     parser.add_argument("--captions", type=int, default=60_000)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--keep", type=Path, help="a folder that keeps names and captions for later runs")
     parser.add_argument("--result", default="gazetteer")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         os.environ["OPENMOFI_HOME"] = home
-        words = vocabulary()
-        by_script = make_names(words, options.names)
-        texts = make_captions(words, by_script, options.captions)
-        folder = Path(home)
-        count = build(by_script, folder)
-        names = [name for of_script in by_script for name in of_script] if options.peers else []
-        del by_script, words
+        folder = options.keep or Path(home)
+        if not (folder / _CAPTIONS).is_file():
+            words = vocabulary()
+            by_script = make_names(words, options.names)
+            folder.mkdir(exist_ok=True)
+            captions = make_captions(words, by_script, options.captions)
+            build(by_script, folder)
+            (folder / _CAPTIONS).write_text("\n".join(captions), "utf-8")
+            del by_script, words
+        texts = (folder / _CAPTIONS).read_text("utf-8").split("\n")
+        trie = Base.open(str(folder)).names
+        count, names = len(trie), list(trie) if options.peers else []
+        del trie
         pipe, first = _start(gazetteer, folder, [], texts)
         pipe.send(None)
         makers = {"openmofi gazetteer": gazetteer}
@@ -196,7 +204,7 @@ def main() -> None:
             pipe.send(None)
         rows = {name: {**row, **started[name][1]} for name, row in harness.summarise(seconds, size).items()}
         index = sum(path.stat().st_size for path in (folder / "names.marisa", folder / "probabilities.npy")) / 2**20
-        kept = sum(path.stat().st_size for path in (folder / "names").glob("*.npy")) / 2**20
+        kept = sum(path.stat().st_size for path in (Path(home) / "names").glob("*.npy")) / 2**20
     harness.show(f"mentions in captions of 12–20 words, {count:,} names, one core", rows, "captions",
                  ("open_s", "memory_mib", "found"))
     ours = rows["openmofi gazetteer"]

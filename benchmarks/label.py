@@ -77,7 +77,7 @@ def job_of(world: Path, shards: Sequence[Shard], kb: KnowledgeBase, encoder: Enc
     cache, out = world / "bench-cache", world / "bench-labels"
 
     def job() -> None:
-        for folder in (*(cache / kind for kind in ("texts", "ngrams", "repeats", "links", "groups", "features")), out):
+        for folder in (*(cache / kind for kind in ("texts", "repeats", "links", "groups", "features")), out):
             shutil.rmtree(folder, ignore_errors=True)
         label(shards, kb, encoder, out, LabelSettings(), cache=cache, calibration=calibration, progress=progress)
 

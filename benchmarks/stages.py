@@ -20,7 +20,7 @@ import numpy as np
 
 import harness
 
-_TABLES = ("texts", "ngrams", "links", "features", "groups", "repeats", "labels")
+_TABLES = ("texts", "links", "features", "groups", "repeats", "labels")
 
 
 @dataclass

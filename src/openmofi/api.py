@@ -9,6 +9,7 @@ Those with `restart` go on where an earlier call stopped; with it they remove wh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -288,6 +289,7 @@ def reinforce(pairs: Pairs, *, labels: Labels | Folder, teachers: str, out: Fold
 
 
 def train(recipe: str | Path, *, out: Folder, dataset: Dataset | Folder | None = None,
+          labels: Labels | Folder | None = None, encoder: str = "",
           kb: KnowledgeBase | Folder | None = None, settings: Mapping[str, Any] | Sequence[str] = (),
           resume: bool = False, restart: bool = False, progress: bool | Progress | None = None) -> Run:
     """Train an encoder on a labelled dataset, as a recipe says.
@@ -296,6 +298,8 @@ def train(recipe: str | Path, *, out: Folder, dataset: Dataset | Folder | None =
         recipe: a packaged recipe by name, or a YAML file.
         out: folder of the run.
         dataset: what `build_dataset` returned, or its folder.
+        labels: what `label` returned, or its folder (or a dataset's), in place of `dataset`, which is built in `out`.
+        encoder: spec of a frozen encoder on which heads are trained, see `load_encoder`.
         kb: names of entities.
         settings: changes to the recipe, as `{"optimizer.lr": 3e-4}` or `["optimizer.lr=3e-4"]`.
         resume: go on from the latest checkpoint in `out`.
@@ -308,10 +312,22 @@ def train(recipe: str | Path, *, out: Folder, dataset: Dataset | Folder | None =
     from openmofi.progress import shown_training
     from openmofi.training.recipe.rules import load_recipe, require_data
 
-    folders = {key: str(place_of(value)) for key, value in (("data.dataset", dataset), ("data.kb", kb))
-               if value is not None}
-    loaded = load_recipe(recipe, [*overrides_of(settings), *overrides_of(folders)])
+    if labels is not None and dataset is not None:
+        raise UsageError("labels and a dataset are given.", "Give one of them.")
+    given = {"data.dataset": labels if dataset is None else dataset, "data.kb": kb}
+    folders = overrides_of({key: str(place_of(value)) for key, value in given.items() if value is not None})
+    changed = overrides_of(settings)
+    if encoder:
+        from openmofi.training.entity_head.over import over_encoder
+
+        changed = [*over_encoder(load_recipe(recipe, changed), encoder), *changed]
+    loaded = load_recipe(recipe, [*changed, *folders])
     require_data(loaded)
+    if labels is not None:
+        from openmofi.training.entity_head.over import dataset_of
+
+        built = dataset_of(loaded.data.dataset, loaded.data.kb, out, restart=restart)
+        loaded = replace(loaded, data=replace(loaded.data, dataset=str(built)))
     from openmofi.training.outcome import Run
     from openmofi.training.run import train as run_training
 

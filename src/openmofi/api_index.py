@@ -1,15 +1,15 @@
-"""The front door of indexes: what `openmofi.build_index` is, beside `openmofi.api`."""
+"""The front door of indexes, beside `openmofi.api`: `openmofi.build_index` and `openmofi.recognise`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from openmofi.given import Folder, Pairs, check_placement, encoder_of, kb_of
+from openmofi.given import Folder, Pairs, check_placement, encoder_of, kb_of, place_of, shards_of
 from openmofi.progress import shown_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from openmofi.encoders import EncoderLike
     from openmofi.engine import Progress
@@ -58,3 +58,56 @@ def build_index(images: Pairs, *, encoder: EncoderLike, out: Folder, kb: Knowled
     index = Index.open(out, opened)
     index.changes = changes
     return index
+
+
+def recognise(images: Pairs, *, index: Index | Folder, out: Folder, limit: int = 5, encoder: EncoderLike | None = None,
+              cache: Folder | None = None, on_damage: Literal["stop", "keep"] = "stop", max_unpack_ratio: int = 200,
+              text_column: str | Sequence[str] = "", image_column: str | Sequence[str] = "",
+              key_column: str | Sequence[str] = "", image_root: Folder = "", max_image_pixels: int = 89_478_485,
+              batch_size: int = 64, device: str = "auto", precision: str = "fp32", engine: str = "auto",
+              restart: bool = False, progress: bool | Progress | None = None) -> Mapping[str, Any]:
+    """Say of many images what they may show, by an index; goes on where an earlier call stopped.
+
+    `Index.recognise` does the same for one image.
+
+    Args:
+        images: shards, as of `openmofi.label`; their texts play no part.
+        index: an index or its folder.
+        out: gets `recognised/<shard>.parquet`, a row an image (`openmofi.schema.RECOGNISED`).
+        limit: entities of an image, at most, likeliest first.
+        encoder: the index's, as of `build_index`; by the spec that it was built with where not given.
+        cache: features, shared with label jobs of the same pairs; `out` where not given.
+        on_damage, max_unpack_ratio, text_column, image_column, key_column, image_root, max_image_pixels, batch_size,
+            engine: as of `openmofi.label`.
+        device, precision: of an encoder that is given by its spec.
+        restart, progress: see `openmofi.api`.
+
+    Returns:
+        Counts: `rows_in`, `rows_out`, `status` (status → rows), `expected`, `device`, `precision`; see
+        `openmofi.search.recognising.recognise_shards`.
+
+    Raises:
+        UsageError: a setting out of its range.
+        OpenMofiError: there is no index, or another encoder built it; `out` was made with other settings. At the end,
+            where shards failed: the others are done.
+    """
+    from openmofi.engine import engine_named
+    from openmofi.pairs import ReadSettings
+    from openmofi.pairs.formats.columns import check_patterns, column_setting
+    from openmofi.search import Index
+    from openmofi.search.recognising import RecogniseSettings, recognise_shards
+
+    check_placement(device, precision)
+    read = ReadSettings(on_damage=on_damage, max_unpack_ratio=max_unpack_ratio,
+                        text_column=column_setting(text_column), image_column=column_setting(image_column),
+                        key_column=column_setting(key_column), image_root=str(image_root))
+    settings = RecogniseSettings(limit, batch_size, max_image_pixels, read)
+    shards = shards_of(images)
+    check_patterns(read, [shard.path for shard in shards])
+    opened = index if isinstance(index, Index) else Index.open(index)
+    given = encoder_of(encoder, device, precision) if encoder is not None else None
+    if given is None:
+        given = opened.encoder if isinstance(index, Index) else encoder_of(opened.info().encoder, device, precision)
+    with shown_progress(progress) as shown:
+        return recognise_shards(shards, opened.path, given, place_of(out), settings, cache=cache,
+                                engine=engine_named(engine), progress=shown, restart=restart)

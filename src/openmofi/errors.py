@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-_PASSWORD = re.compile(r"(://[^/?#\s:@]*):[^/?#\s@]*(?=@)|([?&]password=)[^&\s]*")
+_PASSWORD = re.compile(r"(postgres(?:ql)?://[^/\s:@]*):\S*(?=@)|(://[^/?#\s:@]*):[^/?#\s@]*(?=@)|([?&]password=)[^&\s]*")
 
 
 def without_passwords(text: str) -> str:
     """A message or command without the passwords of addresses such as `postgresql://USER:PASSWORD@HOST`."""
-    return _PASSWORD.sub(lambda found: found[1] or found[2], text)
+    return _PASSWORD.sub(lambda found: found[1] or found[2] or found[3], text)
 
 
 class OpenMofiError(Exception):

@@ -43,6 +43,14 @@ class LabelStatus(StrEnum):
     NO_MENTION = "no_mention"
 
 
+class RecogniseStatus(StrEnum):
+    """The outcome of `openmofi recognise` for a usable image; one that was not usable keeps its `PairStatus`."""
+
+    RECOGNISED = "recognised"
+    NOTHING_LIKELY = "nothing_likely"
+    UNCALIBRATED = "uncalibrated"
+
+
 class Reason(StrEnum):
     """Why an entity of a pair was accepted or not."""
 
@@ -168,12 +176,14 @@ RELATIONS = pa.schema([("head", pa.string()), ("relation", pa.string()), ("tail"
 SURFACES = pa.schema([("name", pa.string()), ("link_probability", pa.float32())])
 """optional table of a source: how often a surface form is a mention at all, 0..1. Absent names have 1."""
 
-TEXTS = pa.schema([("key", pa.string()), ("text", pa.string()), ("status", pa.string()), ("url", pa.string())])
-"""texts: pairs without their images; one file a shard of pairs."""
-
 NGRAMS = pa.schema([("ngram", pa.uint64()), ("images", pa.int64()), ("sketch", pa.uint64())])
 """ngrams: a word n-gram's hash, in how many images' texts it stands, and a sketch of which images these are
-(`openmofi.mentions.repeats`); what 16,384 usable texts of a shard hold is ascending by hash, and so is a corpus'."""
+(`openmofi.mentions.repeats`); those of a block of rows are ascending by hash, and so are a corpus'."""
+
+TEXTS = pa.schema([("key", pa.string()), ("text", pa.string()), ("status", pa.string()), ("url", pa.string()),
+                   ("ngrams", pa.list_(pa.struct(list(NGRAMS))))])
+"""texts: pairs without their images; one file a shard of pairs. `ngrams` of the first row of each block
+(`openmofi.storage.blocks`) are those of all its usable texts; of other rows, or where none are counted, it is empty."""
 
 GROUPS = pa.schema([("key", pa.uint64()), ("group", pa.uint64())])
 """groups: a hash of what several pairs of a corpus share, and the number of their group
@@ -210,6 +220,18 @@ LABELS = pa.schema([
     ("width", pa.int32()), ("height", pa.int32()), ("phash", pa.uint64()),
 ])
 """labels: a pair, judged; one file a shard of pairs."""
+
+RECOGNISED = pa.schema([
+    ("key", pa.string()), ("status", pa.string()),
+    ("entities", pa.list_(pa.struct([
+        ("entity", pa.string()), ("name", pa.string()), ("probability", pa.float32()), ("similarity", pa.float32()),
+        ("evidence", pa.list_(pa.struct([("image", pa.int64()), ("cosine", pa.float32())])))]))),
+    ("width", pa.int32()), ("height", pa.int32()), ("content", pa.string()),
+])
+"""recognised: an image and what it may show, likeliest first; one file a shard, rows as in the shard.
+
+`probability` is calibrated, null where the index cannot say; `similarity` is the cosine of image and entity text;
+`evidence` has the nearest images of the index that are labelled with the entity, by their ids."""
 
 VERDICTS = pa.schema([
     *((name, pa.string()) for name in ("shard", "key", "entity", "verdict", "instead", "who", "when")),

@@ -72,6 +72,8 @@ VERBS = {
     ("index", "verify"): ("--json",),
     ("index", "compact"): ("--json",),
     ("search",): ("--text", "--entity", "--less", "--region", "--labelled", "--until", "--html", "--open", "--json"),
+    ("recognise",): ("--index", "--out", "--limit", "--encoder", "--cache", "--device", "--engine", "--restart",
+                    "--json"),
     ("serve",): ("--host", "--port", "--token", "--token-file", "--allow-host", "--labels", "--open", "--max-upload-mb",
                  "--rate", "--encoder", "--device"),
     ("mcp",): ("--encoder", "--device"),

@@ -106,7 +106,7 @@ def test_a_lost_table_is_made_again_and_the_labels_are_the_same_bytes(worn, mark
     cache = tmp_path / "cache"
     arguments = {"kb": small_world.kb, "encoder": small_encoder, "cache": cache, "progress": False}
     openmofi.label(worn, out=tmp_path / "first", **arguments)
-    for lost in ("texts", "ngrams", "repeats", "links", "groups", "features"):
+    for lost in ("texts", "repeats", "links", "groups", "features"):
         sorted(cache.glob(f"{lost}/**/*.*"))[0].unlink()
         openmofi.label(worn, out=tmp_path / lost, **arguments)
         assert {path.name: path.read_bytes() for path in (tmp_path / lost / "labels").glob("*.parquet")} == expected

@@ -31,7 +31,7 @@ from openmofi.storage import read_manifest, write_table
 
 pytestmark = pytest.mark.slow
 
-CACHED = ["texts", "ngrams", "repeats", "links", "groups", "features", "entities"]
+CACHED = ["texts", "repeats", "links", "groups", "features", "entities"]
 
 
 def tables(out: Path) -> dict[str, list[dict]]:
@@ -329,7 +329,7 @@ def test_a_cache_that_was_cut_off_is_made_again(small_world, small_encoder, labe
     for name in CACHED:
         shutil.copytree(labelled / name, tmp_path / "cache" / name)
     # What is made of it is made again too.
-    later = {"texts": ("links",), "ngrams": ("repeats", "links"), "repeats": ("links",)}.get(kind, ())
+    later = {"texts": ("links",), "repeats": ("links",)}.get(kind, ())
     for name in later:
         shutil.rmtree(tmp_path / "cache" / name)
     # A block of the store of entities is not looked at where there is a table: see tests/features/test_entities.py.

@@ -56,15 +56,14 @@ def of_shards(store):
     return sum(count for (_, path), count in store.requests.items() if "/0000" in path)
 
 
-def test_labels_are_those_of_the_local_job_at_seven_requests_a_shard_and_then_six(store, small_encoder, labelled,
-                                                                                  tmp_path):
+def test_labels_are_the_local_jobs_at_six_requests_a_shard_and_then_five(store, small_encoder, labelled, tmp_path):
     found = label(small_encoder, "s3://data/first")
     assert same(store, labelled, "first")
-    assert of_shards(store) == 7 * SHARDS
+    assert of_shards(store) == 6 * SHARDS
     listings = store.requests["GET", "/data"]
     store.requests.clear()
     label(small_encoder, "s3://data/second")
-    assert of_shards(store) == 6 * SHARDS
+    assert of_shards(store) == 5 * SHARDS
     assert listings < 120, "listings do not grow with the shards"
     store.requests.clear()
     again = label(small_encoder, "s3://data/first")

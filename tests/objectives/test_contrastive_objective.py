@@ -213,3 +213,45 @@ def test_wrong_shapes_are_told():
     for image, text in ((embeddings["image"], embeddings["text"][:3]), (torch.zeros(0, 4), torch.zeros(0, 4))):
         with pytest.raises(ValueError, match="must both be"):
             module({"image": image, "text": text}, {})
+
+
+def with_hard(rows: int = ROWS) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Embeddings and a batch with hard texts, of which some are of a class of their row, or of none."""
+    embeddings, batch = embeddings_of(rows), batch_of(rows)
+    embeddings["hard"] = embeddings_of(rows, seed=4)["text"]
+    batch["hard_class"] = torch.randint(-1, rows // 2, (rows,), generator=torch.Generator().manual_seed(7))
+    return embeddings, batch
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("chunk", [0, 4])
+def test_hard_texts_are_negatives_of_images_without_their_class(loss, chunk):
+    embeddings, batch = with_hard()
+    found = Contrastive(settings_of(loss, "entity", chunk)).double()(embeddings, batch).loss.item()
+    positive = positive_by_definition("entity", batch)
+    image, text, hard = (embeddings[name].detach().numpy() for name in ("image", "text", "hard"))
+    labels = [set(row) - {-1} for row in batch["labels"].tolist()]
+    negative = np.array([[c >= 0 and c not in own for c in batch["hard_class"].tolist()] for own in labels])
+    assert 0 < negative.sum() < negative.size
+    if loss == "sigmoid":
+        more = -log_expit(-(8.0 * image @ hard.T - 2.0))[negative].sum() / ROWS
+        assert found == pytest.approx(naive(loss, embeddings, positive, 8.0, -2.0) + more, abs=1e-6)
+        return
+    total = 0.0
+    for row in range(ROWS):
+        logits = np.concatenate([8.0 * text @ image[row], 8.0 * hard[negative[row]] @ image[row]])
+        total -= (logits[:ROWS][positive[row]] - logsumexp(logits)).mean()
+        back = 8.0 * image @ text[row]
+        total -= (back[positive[row]] - logsumexp(back)).mean()
+    assert found == pytest.approx(total / 2 / ROWS, abs=1e-6)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_gradient_with_hard_texts_is_that_of_finite_differences(loss):
+    module = Contrastive(settings_of(loss, "entity", 4)).double()
+    embeddings, batch = with_hard(6)
+
+    def call(image, text, hard):
+        return module({"image": image, "text": text, "hard": hard}, batch).loss
+
+    assert torch.autograd.gradcheck(call, tuple(embeddings.values()))

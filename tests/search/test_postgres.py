@@ -1,25 +1,32 @@
 """An index in PostgreSQL beside one in a folder; the server killed, two writers, and sentences without passwords."""
 
+import json
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from postgres_server import PASSWORD
 from search_world import COLOURS, ColourEncoder, colour_encoder, write_images
 from served_world import labelled_index, served
 from typer.testing import CliRunner
 
+import openmofi
 from openmofi.cli.main import app
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.errors import OpenMofiError, UnknownEntityError, UsageError, without_passwords
 from openmofi.search import Example, Filters, Index, Query, Verdict, build, remove
 from openmofi.search.rank import opening
 from openmofi.search.rank.opening import InDatabase
 from openmofi.search.rank.vectors import Exact
+from openmofi.search.server.judging import precision, to_judge
+from openmofi.search.server.plane import map_answer
 from openmofi.search.store.address import Server, place_of
 from openmofi.search.store.database import connect, only_writer
 from openmofi.search.store.segments import Segment
@@ -50,18 +57,74 @@ def _queries(images):
     yield Query(filters=Filters(entity="c:blue"))
 
 
-def test_the_same_results_as_in_a_folder_to_the_last_digit(tmp_path, place):
-    def found(index):
-        return [[(hit.image.key, hit.cosine, hit.probability, hit.duplicates, hit.image.labels)
-                 for hit in index.search(query).hits] for query in _queries(tmp_path / "images")]
+@pytest.fixture(scope="module")
+def both(postgres, tmp_path_factory):
+    """The same labelled images in a folder and on the server, with the same verdicts; nobody may change them."""
+    folder = tmp_path_factory.mktemp("both")
+    made = labelled_index(folder), labelled_index(folder, place=postgres.address("both"))
+    for index in made:
+        index.add_verdicts([Verdict("images", "red-0", "c:red", "y"),
+                            Verdict("images", "red-1", "c:red", "n", "c:blue"),
+                            Verdict("images", "blue-1", "c:blue", "u"), Verdict("images", "none", "c:red", "y"),
+                            Verdict("images", "red-1", "c:red", "y", who="b")])
+        index.undo_verdict(4)
+    yield made
+    for index in made:
+        index.close()
 
-    one = labelled_index(tmp_path)
-    other = labelled_index(tmp_path, place=place)
-    assert found(one) == found(other)
-    for ids, vectors in (one.vectors(), other.vectors()):
-        assert (ids.tolist(), vectors.tobytes()) == (one.vectors()[0].tolist(), one.vectors()[1].tobytes())
-    assert [each.id for each in one.complete("re")] == [each.id for each in other.complete("re")]
+
+def test_the_same_results_as_in_a_folder_to_the_last_digit(both):
+    one, other = both
+    images = Path(one.info().sources[0])
+
+    def found(index, query):
+        results = index.search(query)
+        return [(hit.image, hit.cosine, hit.probability, hit.duplicates) for hit in results.hits], results.total
+
+    for query in _queries(images):
+        assert found(one, query) == found(other, query), query
+    assert [each.tobytes() for each in one.vectors()] == [each.tobytes() for each in other.vectors()]
     assert one.thumbnail(1) == other.thumbnail(1)
+    assert one.recognise(images / "red-1.png") == other.recognise(images / "red-1.png")
+
+
+def _precision(index, *of):
+    """Sums of numbers in another order differ in their last digit."""
+    return json.loads(json.dumps(asdict(precision(index, *of))), parse_float=lambda text: round(float(text), 12))
+
+
+def test_the_same_entities_and_reviews_as_in_a_folder(both):
+    one, other = both
+    for ask in (lambda index: index.complete("re"), lambda index: index.entities(type="colour", limit=4, offset=1),
+                lambda index: index.similar_entities("c:red"), lambda index: index.find_entity("GREEN"),
+                lambda index: index.entity_images("c:red", order="doubt"), _precision,
+                lambda index: index.entity_images("c:red", accepted=True, limit=3, offset=1),
+                lambda index: _precision(index, "c:red", None), lambda index: to_judge(index, order="doubt"),
+                lambda index: to_judge(index, "c:blue", order="sure", accepted=None),
+                lambda index: [(each.shard, each.key, each.who, each.id) for each in index.verdicts(limit=2)],
+                lambda index: index.verdict_table().drop_columns(["when"]), map_answer,
+                lambda index: replace(index.info(), path="", bytes={}, last="")):
+        assert ask(one) == ask(other)
+    drawn = to_judge(other, order="active", limit=10)
+    assert len({(each.image.id, each.entity.id) for each in drawn}) == 10
+    said = []
+    for index in both:
+        with pytest.raises(UnknownEntityError) as raised:
+            index.find_entity("yelow")
+        said.append(raised.value.hint)
+    assert said[0] == said[1] != ""
+
+
+def test_many_images_are_recognised_by_an_index_on_a_server(both, tmp_path):
+    images = Path(both[0].info().sources[0])
+    tables = []
+    for number, index in enumerate(both):
+        counts = openmofi.recognise(images, index=index, out=tmp_path / str(number), encoder=index.encoder,
+                                    progress=False)
+        assert counts["rows_out"] == 30
+        (file,) = (tmp_path / str(number) / "recognised").glob("*.parquet")
+        tables.append(pq.read_table(file))
+    assert tables[0].equals(tables[1])
 
 
 def test_keywords_find_what_fts5_finds(tmp_path, new_place):
@@ -350,6 +413,16 @@ def test_the_command_line_never_prints_a_password(postgres, images, tmp_path, mo
         assert secret not in said
         assert PASSWORD not in said
     assert (tmp_path / "v.parquet").is_file()
+
+
+@pytest.mark.parametrize("address", ["postgresql://u:sec/ret@h/x", "postgresql://u:sec?ret@h/x", "postgresql://u:sec#ret@h",
+                                     "postgresql://u:s@ec/ret@h/x", "postgresql://u:sec@ret@h/x"])
+def test_a_password_that_is_no_address_is_not_shown_either(address):
+    with pytest.raises(UsageError) as raised:
+        place_of(address)
+    assert not any(part in str(raised.value) for part in ("sec", "ret", "ec/"))
+    assert without_passwords(f"no {address} here") == f"no postgresql://u@{address.rpartition('@')[2]} here"
+    assert without_passwords("http://h:80/a@b and s3://b/x:y") == "http://h:80/a@b and s3://b/x:y"
 
 
 @pytest.mark.parametrize(("address", "shown", "password"), [

@@ -189,9 +189,19 @@ def test_hostile_queries(shared_index, text):
 def test_completion_and_names(index):
     assert [each.id for each in index.complete("gre")] == ["c:green", "c:grey"]
     assert index.complete("crim")[0].id == index.find_entity("Crimson").id == index.find_entity("c:red").id == "c:red"
-    with pytest.raises(UnknownEntityError, match="no entity 'gren'") as raised:
-        index.find_entity("gren")
-    assert "green (c:green)" in raised.value.hint
+
+
+@pytest.mark.parametrize(("given", "near"), [
+    ("gren", "green (c:green)"), ("YELOW", "yellow (c:yellow)"), ("crmison", "crimson (c:red)"),
+    ("gre", "grey (c:grey)"),
+    ("c:gren", "green (c:green)"), ("wihte", "white (c:white)"), ("x" * 100_000, ""), ('"*^', ""), ("", ""), ("ü", "")])
+def test_an_unknown_entity_is_answered_with_those_spelt_alike(index, given, near):
+    for ask in (index.find_entity, index.entity, lambda entity: index.search(Query(entity=entity))):
+        if not given and ask not in (index.find_entity, index.entity):
+            continue
+        with pytest.raises(UnknownEntityError, match="knows no entity") as raised:
+            ask(given)
+        assert raised.value.hint.startswith(f"Did you mean {near}" if near else "Search by text")
 
 
 def test_reciprocal_rank_fusion():

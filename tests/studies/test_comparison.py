@@ -28,7 +28,7 @@ from studies.comparison import (
 )
 from studies.training import ProgressWatcher
 
-OVERRIDES = ("run.steps=4", "data.batch_size=32", "optimizer.warmup=1", "model.dim=16")
+OVERRIDES = ("run.steps=4", "data.batch_size=32", "optimizer.warmup=1", "model.dim=16", "model.nested=[]")
 
 
 class Counting(Quiet):

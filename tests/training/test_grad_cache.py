@@ -168,3 +168,19 @@ def test_a_tower_that_is_frozen_gets_no_gradient():
         forward_backward(model, model, terms, a_batch(), count=count, seed=0)
     assert all(parameter.grad is None for parameter in model.text.parameters())
     assert all(parameter.grad is not None for parameter in model.image.parameters())
+
+
+def test_nested_lengths_count_alike_and_their_gradients_are_of_the_whole():
+    terms = terms_of()
+    embeddings = {name: value.detach().requires_grad_() for name, value in TwoTowers()(a_batch()).items()}
+    for name, term in terms.items():
+        nested = replace(term, dims=(DIM, 3))
+        result = nested(embeddings, a_batch())
+        short = {key: normalize(value[:, :3], dim=1) for key, value in embeddings.items()}
+        expected = (term.objective(embeddings, a_batch()).loss + term.objective(short, a_batch()).loss) / 2
+        torch.testing.assert_close(result.loss, expected)
+        assert set(result.metrics) == {*term(embeddings, a_batch()).metrics, f"loss/{DIM}", "loss/3"}
+        for ours, theirs in zip(torch.autograd.grad(result.loss, embeddings["image"]),
+                                torch.autograd.grad(expected, embeddings["image"]), strict=True):
+            torch.testing.assert_close(ours, theirs)
+        assert term.weight == terms_of()[name].weight

@@ -91,7 +91,7 @@ def test_clipping_is_torchs(clip):
 def test_sparse_rows_are_clipped_by_their_values():
     parameter = nn.Parameter(torch.zeros(9, 2))
     parameter.grad = torch.sparse_coo_tensor([[1, 4]], [[3.0, 0.0], [0.0, 4.0]], (9, 2), is_coalesced=True)
-    optimizer = sharded_optimizer([Trained("head", parameter, 9)], OptimizerSettings(head_clip=1.0), lr_scale=1.0,
+    optimizer = sharded_optimizer([Trained("head", parameter, 9)], OptimizerSettings(head_clip=1.0),
                                   weight_decay=0.0)
     norm = gradient_norm(optimizer, ALONE)
     clip_gradients(optimizer, norm)
@@ -104,7 +104,7 @@ def test_rows_that_two_losses_touch_count_once():
     parameter = nn.Parameter(torch.zeros(9, 2))
     rows = [torch.sparse_coo_tensor([[4]], [[value, 0.0]], (9, 2), is_coalesced=True) for value in (3.0, 1.0)]
     parameter.grad = rows[0] + rows[1]
-    optimizer = sharded_optimizer([Trained("head", parameter, 9)], OptimizerSettings(head_clip=1.0), lr_scale=1.0,
+    optimizer = sharded_optimizer([Trained("head", parameter, 9)], OptimizerSettings(head_clip=1.0),
                                   weight_decay=0.0)
     norm = gradient_norm(optimizer, ALONE)
     assert norm == 4.0
@@ -112,14 +112,16 @@ def test_rows_that_two_losses_touch_count_once():
     assert parameter.grad.to_dense()[4, 0] == pytest.approx(1.0, rel=1e-5)
 
 
-def test_the_head_gets_the_optimiser_that_is_named():
-    for name, kind in (("row-adamw", RowAdamW), ("row-adagrad", RowAdagrad)):
-        made = sharded_optimizer([Trained("head", nn.Parameter(torch.zeros(2, 2)), 2)], OptimizerSettings(head=name),
-                                 lr_scale=3.0, weight_decay=0.5)
+def test_the_head_gets_the_optimiser_and_the_rate_that_are_named():
+    for name, kind, head_lr, rate in (("row-adamw", RowAdamW, 0.0, 0.1), ("row-adamw", RowAdamW, 0.06, 0.3),
+                                      ("row-adagrad", RowAdagrad, 0.0, 0.05), ("row-adagrad", RowAdagrad, 0.002, 0.01)):
+        settings = OptimizerSettings(lr=0.02, head=name, head_lr=head_lr)
+        made = sharded_optimizer([Trained("head", nn.Parameter(torch.zeros(2, 2)), 2)], settings,
+                                 weight_decay=0.5)
         assert type(made.inner) is kind
         set_learning_rate([made], 0.1)
         group = made.inner.param_groups[0]
-        assert (group["lr"], group["weight_decay"]) == (pytest.approx(0.3), 0.5)
+        assert (group["lr"], group["weight_decay"]) == (pytest.approx(rate), 0.5)
 
 
 def test_every_trained_parameter_has_one_optimiser_and_its_share_of_the_rate(make):

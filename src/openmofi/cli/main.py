@@ -20,6 +20,7 @@ from openmofi.cli import (
     label,
     link,
     mcp,
+    recognise,
     reinforce,
     sample,
     search,
@@ -55,6 +56,7 @@ app.add_typer(encoder.app, name="encoder", help="Look into image–text encoders
 app.command("export", help="Export an encoder to ONNX or OpenVINO, where it agrees with the original.")(export.export)
 app.add_typer(index.app, name="index", help="Build an index over images, keep it up to date and whole.")
 app.command("search", help="Search an index by image, text and entity.")(search.search)
+app.command("recognise", help="Say what many images may show, by an index.")(recognise.recognise)
 app.command("serve", help="Serve an index: the page to search, recognise and review on, and its HTTP API.")(serve.serve)
 app.command("mcp", help="Offer search and recognition over an index as MCP tools, over stdio.")(mcp.mcp)
 app.add_typer(jobs.app, name="jobs", help="Look at jobs that run; go on with what failed.")

@@ -64,7 +64,7 @@ def recipe_to_train(name: str | None, settings: Sequence[str], folder: Traversab
     if list_recipes:
         print_names(recipe_names(folder), as_json)
         raise typer.Exit
-    name = required(name, "recipe", "Name one, or a YAML file; --list shows the packaged ones.")
+    name = named(name)
     if not show:
         return name
     if as_json:
@@ -72,6 +72,15 @@ def recipe_to_train(name: str | None, settings: Sequence[str], folder: Traversab
     else:
         typer.echo(recipe_yaml(load(name, settings)), nl=False)
     raise typer.Exit
+
+
+def named(name: str | None) -> str:
+    """The recipe's name or path.
+
+    Raises:
+        UsageError: it is missing.
+    """
+    return required(name, "recipe", "Name one, or a YAML file; --list shows the packaged ones.")
 
 
 def run_folder(out: Path | None) -> Path:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,6 +22,12 @@ def train(
     dataset: Annotated[Path | None, typer.Option(
         parser=input_path,
         help="Folder that `openmofi dataset build` wrote; short for --set data.dataset=DIR.", metavar="DIR")] = None,
+    labels: Annotated[Path | None, typer.Option(
+        parser=input_path, metavar="DIR",
+        help="Folder that `openmofi label` (or `dataset build`) wrote, in place of --dataset; the dataset is built in "
+             "RUN.")] = None,
+    encoder: Annotated[str, typer.Option(
+        metavar="SPEC", help="Frozen encoder on whose features heads are trained; for the recipe entity_head.")] = "",
     kb: Annotated[Path | None, typer.Option(
         parser=input_path,
         help="Knowledge base, for the names of entities; short for --set data.kb=DIR.", metavar="DIR")] = None,
@@ -38,6 +45,10 @@ def train(
     from openmofi.training.recipe.rules import RECIPES, load_recipe
 
     overrides = recipes.changes(settings, {"data.dataset": dataset, "data.kb": kb})
+    if encoder and show:
+        from openmofi.training.entity_head.over import over_encoder
+
+        overrides = [*over_encoder(load_recipe(recipes.named(recipe), overrides), encoder), *overrides]
     recipe = recipes.recipe_to_train(recipe, overrides, RECIPES, load_recipe, show=show, list_recipes=list_recipes,
                                      as_json=as_json)
     recipes.check_start(resume=resume, restart=restart)
@@ -46,8 +57,8 @@ def train(
     # torchrun starts this command once a rank; the first one speaks for all.
     first = os.environ.get("RANK", "0") == "0"
     with recipes.resumable():
-        run = api.train(recipe, out=recipes.run_folder(out), settings=overrides, resume=resume,
-                        restart=restart, progress=first and not as_json)
+        run = api.train(recipe, out=recipes.run_folder(out), settings=overrides, labels=labels, encoder=encoder,
+                        resume=resume, restart=restart, progress=first and not as_json)
     if not first:
         return
     from openmofi.progress import training_line
@@ -61,4 +72,20 @@ def train(
     typer.echo(f"{summary['steps']:,} steps{line}")
     if best := summary.get("best"):
         typer.echo(f"best {best['metric']}: {best['value']:.4f} at step {best['step']:,}")
+    if results := summary.get("results"):
+        _print_results(results)
+        typer.echo(f"report: {run.path / 'report.html'}")
     typer.echo(f"encoder: run:{run.path / 'encoder'}")
+
+
+def _print_results(results: Mapping[str, Any]) -> None:
+    """What the head does with entities that it never saw, beside the encoder under it."""
+    from openmofi.cli.show.tables import print_table
+
+    names = {"map_excl_query": "mAP, query excluded", "recall_at_1": "recall at 1", "zero_shot": "zero-shot"}
+    rows = [(f"{title}, {length} dimensions", *("–" if (value := figures[key]) is None else f"{value:.3f}"
+                                                for key in names))
+            for side, title in (("before", "encoder"), ("after", "with the head"))
+            for length, figures in results[side].items()]
+    print_table(("", *names.values()), rows,
+                title=f"{results['rows']:,} images of {results['entities']:,} entities that were held out")

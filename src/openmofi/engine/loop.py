@@ -7,9 +7,9 @@ import statistics
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from typing import Any, Protocol
 
 from openmofi.engine.protocol import Progress, SetAside, TaskProgress, Work
@@ -59,6 +59,7 @@ class Patience:
 
 _TRANSIENT = (OSError, MemoryError, WorkerDied)
 _attempts = count()
+_NAMED = 5
 
 
 class Workers(Protocol):
@@ -208,6 +209,22 @@ def reason_of(error: Exception) -> str:
         return error.message
     named = str(error) if isinstance(error, _TRANSIENT) else f"{type(error).__name__}: {error}"
     return named or type(error).__name__
+
+
+def incomplete(failed: Mapping[str, str], tasks: int, out: object, done: str) -> OpenMofiError:
+    """What a job over shards ends with that did all but a few.
+
+    Args:
+        failed: name of a shard → why, see `reason_of`.
+        tasks: how many there were.
+        out: where the others are.
+        done: what has been done to them, such as `"labelled"`.
+    """
+    named = "; ".join(f"{name}: {reason}" for name, reason in islice(failed.items(), _NAMED))
+    more = f"; and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
+    return OpenMofiError(
+        f"{len(failed)} of {tasks:,} shards could not be {done} ({named}{more}). The others are in {out}.",
+        f"Start the same command again: it tries these alone. A shard whose content changes is {done} by itself.")
 
 
 def _for_good(task: Any, error: Exception) -> Exception:

@@ -64,7 +64,7 @@ def image_features_of(sources: Sequence[Shard | ImageSource], encoder: Encoder, 
     for source in (each if isinstance(each, ImageSource) else shard_source(each) for each in sources):
         computed = not store.has(source.name, source.stamp)
         if computed:
-            _compute(source, store)
+            compute_features(source, store)
         features.append(store.open(source.name, source.stamp))
         progress.advance({"rows": len(features[-1].table) if computed else 0})
     return features
@@ -103,7 +103,12 @@ def _batches(part: StoredFeatures) -> Iterator[Array]:
         yield part.values[rows[start:start + _ROWS_AT_ONCE]].astype(np.float32)
 
 
-def _compute(source: ImageSource, store: FeatureStore) -> None:
+def compute_features(source: ImageSource, store: FeatureStore) -> None:
+    """Embed all images of a source and keep their features.
+
+    Raises:
+        OpenMofiError: the source cannot be read, or the cache cannot be written.
+    """
     # A source has keys of its own.
     batches = ahead(source.read(), lambda item: replace(store.prepare(item[1]()), key=item[0]), store.batch_size)
     with store.embedding(source.name, source.stamp) as embed, closing(batches):

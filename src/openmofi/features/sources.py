@@ -49,6 +49,19 @@ def shard_source(shard: Shard, settings: ReadSettings = ReadSettings()) -> Image
     return ImageSource(shard.name, shard.fingerprint, read)
 
 
+def pair_source(shard: Shard, settings: ReadSettings = ReadSettings()) -> ImageSource:
+    """The images of a shard as the label job embeds them, those of repeated keys too: its features are the same.
+
+    Raises:
+        OpenMofiError: it cannot be read.
+    """
+    def read() -> Iterator[tuple[str, Load]]:
+        for pair in read_pairs(shard, settings):
+            yield pair.key, partial(_as_it_is, pair)
+
+    return ImageSource(shard.name, shard.fingerprint, read)
+
+
 def file_sources(root: str | Path, files: Sequence[str], name: str = "files") -> list[ImageSource]:
     """Files below `root`, in the order given, in sources of `FILES_PER_SOURCE`; keys are the relative paths.
 
@@ -90,6 +103,10 @@ def _load(folder: Path, file: str, limit: int) -> Pair:
     if len(data) > limit:
         return Pair(file, None, "", PairStatus.IMAGE_TOO_LARGE)
     return Pair(file, data, "")
+
+
+def _as_it_is(pair: Pair) -> Pair:
+    return pair
 
 
 def _without_text(pair: Pair) -> Pair:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import tomllib
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
-from openmofi.knowledge.store import KnowledgeBase
+if TYPE_CHECKING:
+    from openmofi.knowledge.store import KnowledgeBase
 
 
 @cache
@@ -36,6 +37,8 @@ def depictability(kb: KnowledgeBase, rows: ArrayLike) -> NDArray[np.float32]:
     Returns:
         (n,) float32 natural log-odds: the largest of the entity's types that have a value, 0 where none has.
     """
+    from pyarrow import compute as pc
+
     odds = type_log_odds()
     types = kb.types(rows)
     known = pc.index_in(types.flatten(), value_set=pa.array(list(odds))).to_numpy(zero_copy_only=False)

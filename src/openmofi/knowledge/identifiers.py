@@ -128,7 +128,7 @@ class SpeltIds:
 
     def alike(self, entity_id: str, limit: int) -> list[str]:
         """See `Identifiers`."""
-        return spelt_alike(self.trie, entity_id, limit)
+        return spelt_alike(self.trie.iterkeys, entity_id, limit)
 
     def problem(self) -> str:
         """See `Identifiers`; a trie says nothing of itself."""

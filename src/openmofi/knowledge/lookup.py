@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-import marisa_trie
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -55,10 +54,16 @@ def plain_candidate(entity: Entity, prior: float, details: Mapping[str, str]) ->
             "description": entity.description, "popularity": entity.popularity, **known}
 
 
-def spelt_alike(trie: marisa_trie.Trie, key: str, limit: int) -> list[str]:
-    """Keys of a trie that are spelt like `key`: of those with the longest beginning in common, at most `limit`."""
+def spelt_alike(beginning: Callable[[str], Iterable[str]], key: str, limit: int) -> list[str]:
+    """Keys that are spelt like `key`: of those with the longest beginning in common, at most `limit`.
+
+    Args:
+        beginning: gives the keys that begin with a string, such as `iterkeys` of a trie.
+        key: that is unknown.
+        limit: most keys.
+    """
     for length in range(len(key), 0, -1):
-        keys = list(islice(trie.iterkeys(key[:length]), _COMPARED))
+        keys = list(islice(beginning(key[:length]), _COMPARED))
         if matches := difflib.get_close_matches(key, keys, limit):
             return matches
     return []

@@ -7,6 +7,7 @@ does not tell the singular (cookies → cookie or cooky?) both spellings fold on
 from __future__ import annotations
 
 import re
+from string import ascii_lowercase
 
 _LIKE_PLURALS = """
 series species news lens gas bus plus swiss christmas texas kansas arkansas dallas vegas atlas canvas bias alias
@@ -40,6 +41,10 @@ _MEN = frozenset({"specimen", "abdomen", "regimen", "bremen", "hymen", "cyclamen
                   "flamen", "dolmen", "turkmen", "carmen"})
 _USES = ("ouses", "auses", "fuses", "muses", "xcuses", "abuses", "cluses", "eruses")
 _WORD = re.compile(r"[a-z]{4,}")
+ENDINGS = frozenset({*(f"{letter}s" for letter in ascii_lowercase), "ie", "en", "he"})
+"""The last two letters of all words that `singular` changes, but for `IRREGULAR_WORDS`."""
+IRREGULAR_WORDS = frozenset(_IRREGULAR)
+"""Words whose singulars no rule gives."""
 
 
 def _singular_once(word: str) -> str:

@@ -15,12 +15,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from openmofi.storage.atomic import write_error
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 _BITS_A_DIGEST = 512
 WIDTHS = (16, 8)
@@ -82,6 +85,8 @@ def project(bits: NDArray[np.uint8], degree: NDArray[np.int32], tails: NDArray[n
     Raises:
         OpenMofiError: the disk is full.
     """
+    from scipy import sparse
+
     starts = np.zeros(len(degree) + 1, np.int32 if len(tails) <= np.iinfo(np.int32).max else np.int64)
     np.cumsum(degree, out=starts[1:])
     shares = np.repeat(1.0 / np.maximum(degree, 1).astype(np.float32), degree)

@@ -267,7 +267,7 @@ class KnowledgeBase:
 
     def nearest_names(self, key: str, limit: int = 3) -> list[str]:
         """Keys that are spelt like an unknown `key`: of those with the longest beginning in common, at most `limit`."""
-        return spelt_alike(self.names, key, limit)
+        return spelt_alike(self.names.iterkeys, key, limit)
 
     def lookup(self, name: str, limit: int = 30) -> dict[str, Any]:
         """What a name may mean, as plain data.

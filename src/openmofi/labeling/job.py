@@ -8,10 +8,8 @@ Each arrow is a table on disk, so a job that was killed goes on where it was and
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
-from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +17,7 @@ from openmofi.encoders import CALIBRATION_FILE, GALLERY_FILE, Encoder, open_enco
 from openmofi.encoders.companions import FOLDS_FILE
 from openmofi.encoders.folder import HEAD_OUTPUTS
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
-from openmofi.engine.loop import reason_of
-from openmofi.engine.protocol import Job, WorkFactory
+from openmofi.engine.loop import incomplete, reason_of
 from openmofi.engine.status import recorded
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.features.store import NOTE
@@ -50,7 +47,7 @@ from openmofi.labeling.verdicts.file import Verdicts
 from openmofi.labeling.verdicts.threshold import Correction, correction_by
 from openmofi.linking import linker_fingerprint
 from openmofi.mentions import detector_fingerprint
-from openmofi.pairs.read import job_of
+from openmofi.pairs.read import identify, job_of
 from openmofi.schema import LabelStatus
 from openmofi.storage import (
     Manifest,
@@ -66,14 +63,12 @@ from openmofi.storage.addresses import is_utf8, read_text, require_writable
 from openmofi.storage.atomic import Footer
 from openmofi.storage.folders import written_folder
 from openmofi.storage.manifest import output_stamp
-from openmofi.storage.shards import take_fingerprints
 
 _PIECES = 20
 _ADAPTER = "adapter"
 _PARTS = ("labels", _ADAPTER)
 SET_ASIDE_FILE = "set_aside.json"
 """Names of shards that could not be read when calibration and threshold were decided: they have no part in these."""
-_NAMED = 5
 ADAPTER_SETTINGS = HeadSettings(learning_rate=5e-4)
 
 OUTPUTS = Outputs(
@@ -125,7 +120,7 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
         raise UsageError(f"The name of the shard {odd.path!a} is not UTF-8, and tables are named by it.", "Rename it.")
     progress, engine = progress or Quiet(), engine or LocalEngine()
     job = job_of(shards, settings.read, encoder.device, encoder)
-    take_fingerprints(shards, partial(_in_tasks, engine, job))
+    identify(shards, engine, job)
     given = given_calibration(calibration, kb, encoder, settings) if calibration else None
     described, inputs = _described(shards, kb, encoder, settings), _inputs(shards, kb, encoder, settings, calibration)
     correction = correction_by(verdicts, settings.selection.target_precision, described, inputs) if verdicts else None
@@ -139,14 +134,8 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
                             calibration or f"{out}/{CALIBRATION_FILE}", session, progress, correction)
         finish_manifest(out, manifest, counts, output_stamp(out, *_PARTS))
     if "failed" in counts:
-        raise _missing(counts["failed"], len(shards), out)
+        raise incomplete(counts["failed"], len(shards), out, "labelled")
     return counts
-
-
-def _in_tasks(engine: Engine, job: Job, factory: WorkFactory, tasks: Sequence[Any]) -> list[dict[str, Any]]:
-    """Before the job has its place: fingerprints of many shards, which say whether there is anything to do."""
-    with engine.suited(job, Quiet()).session() as session:
-        return session.run(factory, tasks, Quiet())
 
 
 def _answered(manifest: Manifest, encoder: Encoder, out: str | Path, progress: Progress) -> dict[str, Any]:
@@ -211,15 +200,6 @@ def _late(out: str | Path) -> frozenset[str] | None:
         except (ValueError, TypeError) as error:
             raise OpenMofiError(f"{path} is damaged.", "Add --restart to begin anew; what was read is kept.") from error
     return frozenset() if exists(f"{out}/{CALIBRATION_FILE}") else None
-
-
-def _missing(failed: Mapping[str, str], shards: int, out: str | Path) -> OpenMofiError:
-    """What a job ends with that has labelled all but a few shards."""
-    named = "; ".join(f"{name}: {reason}" for name, reason in islice(failed.items(), _NAMED))
-    more = f"; and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
-    return OpenMofiError(
-        f"{len(failed)} of {shards:,} shards could not be labelled ({named}{more}). The others are in {out}.",
-        "Start the same command again: it tries these alone. A shard whose content changes is labelled by itself.")
 
 
 def _described(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, settings: LabelSettings,

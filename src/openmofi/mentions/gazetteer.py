@@ -10,22 +10,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise, repeat
 
 import numpy as np
 
 from openmofi.knowledge import KnowledgeBase
-from openmofi.knowledge.names import Memo, fold_token, token_pattern
-from openmofi.mentions.name_filter import END, LONGEST, open_filter, word_hash
+from openmofi.knowledge.names import fold_token
+from openmofi.knowledge.store import LINK_PROBABILITY, NAMES_MARISA
+from openmofi.mentions.name_filter import LONGEST, open_filter
 from openmofi.mentions.stopwords import STOP_NAMES
+from openmofi.mentions.words import WordReader, Words
 from openmofi.schema import Mention
+from openmofi.storage import fingerprint
 
 GAZETTEER = "gazetteer"
 # So many texts, or characters of them, are read at once.
 _TEXTS, _CHARACTERS = 256, 1 << 17
 # A syllable of these scripts is seldom a word; a Han letter often is.
 _HAN = re.compile("[\u3400-\u9fff\U00020000-\U0003ffff]")
-# ASCII: letters in lower case, all but letters and digits as a space; "'", "+" and "#" may be part of a token.
-_PLAIN = bytes(ord(chr(code).lower()) if code < 128 and chr(code).isalnum() else 32 for code in range(256))
 
 
 @dataclass(frozen=True)
@@ -56,17 +58,23 @@ class GazetteerDetector:
     def __init__(self, kb: KnowledgeBase, settings: GazetteerSettings | None = None) -> None:
         self.settings = settings or GazetteerSettings()
         self._names = kb.names
-        # Plain floats of the same float32 values: a numpy scalar costs several times as much.
-        self._probabilities = kb.link_probabilities.data
+        self._probabilities = kb.link_probabilities
         self._least = float(np.float32(self.settings.min_link_probability))
-        self._filter = open_filter(kb)
-        self._keys = Memo(_hashed_key)
-        self._single = Memo(self._accepts)
+        digests = kb.manifest.counts.get("digests", {})
+        known = [digests.get(file, "") for file in (NAMES_MARISA, LINK_PROBABILITY)]
+        self._filter = open_filter(self._accepted, len(kb.names), fingerprint(
+            [*known, self._least, sorted(self.settings.stop_names), self.settings.max_name_length])
+            if all(known) else "")
+        self._words = WordReader()
 
-    def _accepts(self, key: str) -> bool:
-        """Whether a key of the knowledge base passes the filter; false for an unknown key."""
-        number = self._names.get(key, -1)
-        return (number >= 0 and self._probabilities[number] >= self._least and key not in self.settings.stop_names
+    def _accepted(self) -> Iterator[str]:
+        """The names that count as a mention."""
+        likely = self._probabilities >= np.float32(self._least)
+        return (key for key, number in self._names.iteritems() if likely[number] and self._passes(key))
+
+    def _passes(self, key: str) -> bool:
+        return (key not in self.settings.stop_names
+                and (len(key) <= self.settings.max_name_length or " " not in key)
                 and (len(key) > 1 or _HAN.match(key) is not None)
                 and (key[0].isalpha() or any(letter.isalpha() for letter in key)))
 
@@ -75,63 +83,45 @@ class GazetteerDetector:
         return [mentions for block in _blocks(texts) for mentions in self._detect(block)]
 
     def _detect(self, texts: Sequence[str]) -> list[list[Mention]]:
-        read = [_tokens(text) for text in texts]
-        spans = self._spans([token for _, tokens in read for token in (*tokens, END)])
-        mentions: list[list[Mention]] = []
-        offset = number = 0
-        for text, (plain, tokens) in zip(texts, read, strict=True):
-            beyond, of_text = offset + len(tokens), []
-            while number < len(spans) and spans[number][0] < beyond:
-                of_text.append((spans[number][0] - offset, spans[number][1] - offset))
-                number += 1
-            mentions.append(_mentions(text, plain, tokens, of_text) if of_text else [])
-            offset = beyond + 1
-        return mentions
+        words = self._words.read(texts)
+        spans = np.array(self._spans(words), np.int64).reshape(-1, 2)
+        text_of = words.text_of[spans[:, 0]]
+        starts, ends = words.starts[spans[:, 0]], words.ends[spans[:, 1]]
+        surfaces = [words.text[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+        offsets = words.text_starts[text_of]
+        mentions = list(map(Mention, (starts - offsets).tolist(), (ends - offsets).tolist(), surfaces,
+                            repeat(GAZETTEER)))
+        cuts = np.searchsorted(text_of, np.arange(len(texts) + 1)).tolist()
+        return [mentions[first:last] for first, last in pairwise(cuts)]
 
-    def _spans(self, tokens: Sequence[str]) -> list[tuple[int, int]]:
-        """(first token, last token) of each mention in texts with `END` behind each."""
-        words, hashes = zip(*map(self._keys.__getitem__, tokens), strict=True)
-        token_of: Sequence[int] = range(len(words))
-        joined = " ".join(words)
-        if joined.count(" ") >= len(words):  # the key of one token may itself hold a space ("½" → "1 2")
-            token_of = [token for token, key in enumerate(words) for _ in range(key.count(" ") + 1)]
-            words = tuple(joined.split(" "))
-            hashes = tuple(map(word_hash, words))
+    def _spans(self, words: Words) -> list[tuple[int, int]]:
+        """(first word, last word) of each mention."""
+        first, shorter = np.divmod(self._filter.names(words.hashes), LONGEST + 1)
+        last = first + (LONGEST - shorter)
+        if words.whole:  # a word of a token of several is none by itself
+            begins, ends = words.whole
+            kept = begins[first] & (ends[last] | (shorter == 0))
+            first, last = first[kept], last[kept]
         spans = []
         free = 0
-        for place in self._filter.may_be(np.array(hashes, np.int64).view(np.uint64)).tolist():
-            first, shorter = divmod(place, LONGEST + 1)
-            token = token_of[first]
-            if token < free or (first and token_of[first - 1] == token):
-                continue
-            length = LONGEST + 1 - shorter
-            if length == 1:
-                # A word of a token of several is none by itself; `END` stands behind the last.
-                length = int(self._single[words[first]] and token_of[first + 1] > token)
-            elif length <= LONGEST:
-                name = " ".join(words[first:first + length])
-                searched = len(name) <= self.settings.max_name_length or token_of[first + length - 1] == token
-                length = length if searched and self._accepts(name) else 0
-            else:
-                length = self._longer(words[first:first + self.settings.max_name_length])
-            if length:
-                free = token_of[first + length - 1] + 1
-                spans.append((token, free - 1))
+        for start, end in zip(first.tolist(), last.tolist(), strict=True):
+            if start >= free and (end - start < LONGEST or (end := self._longer(words, start))):
+                free = end + 1
+                spans.append((start, end))
         return spans
 
-    def _longer(self, words: Sequence[str]) -> int:
-        """The number of words of the longest acceptable name, if more than `LONGEST`, that they begin with; else 0."""
-        text = " ".join(words) + " "
+    def _longer(self, words: Words, first: int) -> int:
+        """The last word of the longest name, of more than `LONGEST` words, that begins with a word; else 0."""
+        beyond = min(first + self.settings.max_name_length,
+                     int(np.searchsorted(words.text_of, words.text_of[first], side="right")) - 1)
+        tokens = dict.fromkeys(zip(words.starts[first:beyond].tolist(), words.ends[first:beyond].tolist(), strict=True))
+        text = " ".join(fold_token(words.text[start:end]) for start, end in tokens) + " "
         for name in reversed(self._names.prefixes(text[:self.settings.max_name_length])):
-            length: int = name.count(" ") + 1
-            if length > LONGEST and text[len(name)] == " " and self._accepts(name):
-                return length
+            last = first + name.count(" ")
+            if (last >= first + LONGEST and text[len(name)] == " " and (not words.whole or words.whole[1][last])
+                    and self._probabilities[self._names[name]] >= self._least and self._passes(name)):
+                return last
         return 0
-
-
-def _hashed_key(token: str) -> tuple[str, int]:
-    key = fold_token(token)
-    return key, word_hash(key)
 
 
 def _blocks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -144,26 +134,3 @@ def _blocks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
         characters += len(text)
     if start < len(texts):
         yield texts[start:]
-
-
-def _tokens(text: str) -> tuple[str, list[str]]:
-    """The tokens of a text, and the text as they stand in it: mostly in lower case, and blank between them."""
-    if text.isascii() and "'" not in text and "+" not in text and "#" not in text:  # faster than the pattern
-        plain = text.encode().translate(_PLAIN).decode()
-        return plain, plain.split()
-    return text, token_pattern(text).findall(text)
-
-
-def _mentions(text: str, plain: str, tokens: Sequence[str], spans: Sequence[tuple[int, int]]) -> list[Mention]:
-    """Mentions of a text by (first token, last token)."""
-    # Between tokens stands nothing that a token begins with, so the next occurrence is the token itself.
-    starts, end = [], 0
-    for token in tokens[:spans[-1][1] + 1]:
-        start = plain.find(token, end)
-        starts.append(start)
-        end = start + len(token)
-    mentions = []
-    for first, last in spans:
-        start, end = starts[first], starts[last] + len(tokens[last])
-        mentions.append(Mention(start, end, text[start:end], GAZETTEER))
-    return mentions

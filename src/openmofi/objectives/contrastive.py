@@ -10,6 +10,7 @@ from openmofi.objectives.collectives import world_size
 from openmofi.objectives.objective_settings import ContrastiveSettings
 from openmofi.objectives.pairwise import (
     PAIRWISE,
+    HardTexts,
     LogitScale,
     PairRows,
     at_least_float,
@@ -76,7 +77,8 @@ class Contrastive(LogitScale):
 
         Args:
             embeddings: `image` and `text`, (B, D), L2-normalised.
-            batch: `text_id` and `labels`, where the rule of positives needs them.
+            batch: `text_id` and `labels`, where the rule of positives needs them. Where it has `hard_class`, the texts
+                `embeddings["hard"]` are further negatives of all images that are not labelled with their class.
 
         Returns:
             The loss, and the metrics `accuracy/image_to_text`, `accuracy/text_to_image` (share of rows whose first
@@ -90,8 +92,10 @@ class Contrastive(LogitScale):
             raise ValueError(f"image {tuple(image.shape)} and text {tuple(text.shape)} must both be (B, D), B > 0")
         with torch.autocast(image.device.type, enabled=False):
             positives = Positives(self.settings.positives, batch, len(image), image.device)
+            hard = (HardTexts(at_least_float(embeddings["hard"]), batch["hard_class"], batch["labels"])
+                    if "hard" in embeddings else None)
             local, counts = sum_over_chunks(self._loss, at_least_float(image), at_least_float(text), positives,
-                                            self.settings.chunk)
+                                            self.settings.chunk, hard)
         loss, totals = mean_over_ranks(local, counts)
         to_text, to_image, positive = (totals / (len(image) * world_size())).float()
         metrics = {"accuracy/image_to_text": to_text, "accuracy/text_to_image": to_image, "positives": positive,

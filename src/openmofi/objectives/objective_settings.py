@@ -38,8 +38,9 @@ class MarginSoftmaxSettings(Settings):
         negative_filter: negatives with a cosine above it are dropped; 1 is off.
         sub_centers: vectors a class; the best counts.
         label_weights: `uniform`, or `score`: a label counts as much as its selection score.
-        lr_multiplier: the head's learning rate as a factor of the encoder's.
-        weight_decay: the head's own.
+        texts: weight of the same loss of the texts, each one of its image's best label: images and texts of an entity
+            have one class vector, with an angular margin (MCIP's second method, arXiv 2409.01936); 0 leaves it out.
+        weight_decay: the head's own; its learning rate is `optimizer.head_lr`.
     """
 
     weight: NonNegativeFloat = 0.0
@@ -54,7 +55,7 @@ class MarginSoftmaxSettings(Settings):
     negative_filter: Annotated[float, Meta(gt=-1, le=1)] = 1.0
     sub_centers: PositiveInt = 1
     label_weights: Literal["uniform", "score"] = "uniform"
-    lr_multiplier: PositiveFloat = 1.0
+    texts: NonNegativeFloat = 0.0
     weight_decay: NonNegativeFloat = 0.0
 
 

@@ -11,9 +11,29 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax, logsigmoid
 from torch.utils.checkpoint import checkpoint
 
-from openmofi.objectives.collectives import gather_with_gradient, sum_over_ranks, world_size
+from openmofi.objectives.collectives import gather, gather_with_gradient, sum_over_ranks, world_size
 from openmofi.objectives.positives import Positives
 from openmofi.objectives.protocol import Replicated
+
+
+@dataclass(frozen=True)
+class HardTexts:
+    """Texts of entities that are easily taken for those of the batch: negatives of every image that lacks them.
+
+    Attributes:
+        texts: (B, D) of this rank, L2-normalised.
+        classes: (B,) int64 class of each; −1 where the row has none, which is left out.
+        labels: (B, K) int64 classes of this rank's images, padded with −1.
+    """
+
+    texts: Tensor
+    classes: Tensor
+    labels: Tensor
+
+    def excluded(self, part: slice) -> Tensor:
+        """(b, N) bool of some rows beside the texts of all ranks."""
+        classes = gather(self.classes)
+        return (self.labels[part][:, :, None] == classes).any(dim=1) | (classes < 0)
 
 
 @dataclass(frozen=True)
@@ -25,6 +45,8 @@ class PairRows:
         image, text: (b, D) the rows.
         all_image, all_text: (N, D) all pairs.
         positive: (b, N) bool; at least one a row.
+        hard: (M, D) further texts of all ranks, of no image of the batch; `None` without.
+        excluded: (b, M) bool: a text of `hard` that is right for the row after all.
     """
 
     part: slice
@@ -33,10 +55,12 @@ class PairRows:
     all_image: Tensor
     all_text: Tensor
     positive: Tensor
+    hard: Tensor | None = None
+    excluded: Tensor | None = None
 
 
 def sum_over_chunks(loss_of: Callable[[PairRows], tuple[Tensor, Tensor]], image: Tensor, text: Tensor,
-                    positives: Positives, chunk: int) -> tuple[Tensor, Tensor]:
+                    positives: Positives, chunk: int, hard: HardTexts | None = None) -> tuple[Tensor, Tensor]:
     """Sum a loss over this rank's rows against the pairs of all ranks, which are gathered with a gradient.
 
     With chunks recomputed in the backward pass, what is kept is O(B · D), not O(B²).
@@ -46,23 +70,26 @@ def sum_over_chunks(loss_of: Callable[[PairRows], tuple[Tensor, Tensor]], image:
         image, text: (B, D), L2-normalised.
         positives: of the rows.
         chunk: rows at a time; 0 takes all at once.
+        hard: further negatives of the images.
 
     Returns:
         The mean loss over this rank's rows, and the sum of the counts.
     """
     rows, dim = image.shape
-    every = gather_with_gradient(torch.cat([image, text], dim=1))
+    every = gather_with_gradient(torch.cat([image, text] if hard is None else [image, text, hard.texts], dim=1))
 
-    def loss_of_part(image: Tensor, text: Tensor, all_image: Tensor, all_text: Tensor,
-                     part: slice) -> tuple[Tensor, Tensor]:
+    def loss_of_part(image: Tensor, text: Tensor, all_of_them: Tensor, part: slice) -> tuple[Tensor, Tensor]:
+        all_image, all_text, *more = all_of_them.split(dim, dim=1)
         mask = positives.mask(part.start, part.stop, len(all_image))
-        return loss_of(PairRows(part, image, text, all_image, all_text, mask))
+        if hard is None:
+            return loss_of(PairRows(part, image, text, all_image, all_text, mask))
+        return loss_of(PairRows(part, image, text, all_image, all_text, mask, more[0], hard.excluded(part)))
 
     chunk = chunk or rows
     results = []
     for start in range(0, rows, chunk):
         part = slice(start, min(start + chunk, rows))
-        arguments = image[part], text[part], every[:, :dim], every[:, dim:], part
+        arguments = image[part], text[part], every, part
         # A single chunk is as large in the backward pass as in the forward one: nothing to gain by recomputing it.
         results.append(loss_of_part(*arguments) if chunk >= rows else checkpoint(
             loss_of_part, *arguments, use_reentrant=False, preserve_rng_state=False))
@@ -106,7 +133,10 @@ def infonce(rows: PairRows, scale: Tensor, _: Tensor | None) -> tuple[Tensor, Te
         The sum over the rows of ½ (image→text + text→image cross-entropy); and, without a gradient, (2,) how many rows
         rank a positive first, image→text and text→image.
     """
-    to_text = log_softmax(scale * (rows.image @ rows.all_text.T), dim=1)
+    logits = scale * (rows.image @ rows.all_text.T)
+    if rows.hard is not None and rows.excluded is not None:
+        logits = torch.cat([logits, (scale * (rows.image @ rows.hard.T)).masked_fill(rows.excluded, -torch.inf)], dim=1)
+    to_text = log_softmax(logits, dim=1)[:, :rows.positive.shape[1]]
     to_image = log_softmax(scale * (rows.text @ rows.all_image.T), dim=1)
     count = rows.positive.sum(dim=1)
     means = (torch.where(rows.positive, side, 0).sum(dim=1) / count for side in (to_text, to_image))
@@ -123,6 +153,9 @@ def sigmoid(rows: PairRows, scale: Tensor, bias: Tensor | None) -> tuple[Tensor,
     cosine = rows.image @ rows.all_text.T
     logit = scale * cosine if bias is None else scale * cosine + bias
     loss = -logsigmoid(torch.where(rows.positive, logit, -logit)).sum()
+    if rows.hard is not None and rows.excluded is not None:
+        further = scale * (rows.image @ rows.hard.T) + (0.0 if bias is None else bias)
+        loss = loss - torch.where(rows.excluded, 0.0, logsigmoid(-further)).sum()
     with torch.no_grad():
         back = rows.text @ rows.all_image.T
     return loss, torch.stack([_hits(cosine, rows.positive), _hits(back, rows.positive)])

@@ -17,6 +17,8 @@ Batch = dict[str, "Tensor"]
 `image` (B, 3, H, W) float32 normalised pixels, or `image_features` (B, F) float32 of a frozen encoder;
 `text_tokens` (B, L) int64, or `text_features` (B, F) float32, where the recipe trains on texts;
 `labels` (B, K) int64 classes, padded with −1 anywhere; `label_weights` (B, K) float32, 0 where padded;
+`hard_class` (B,) int64: a class that is easily taken for one of the row's, −1 for none, and `hard_tokens` or
+`hard_features` of its text;
 `text_id` (B,) int64: equal exactly where the texts are equal; `row` (B,) int64: the row of the dataset.
 With a store of teachers' knowledge: `known` (B,) bool; `caption_tokens` or `caption_features`, and `caption_id`, of
 synthetic texts; `teacher/NAME/image`, `…/text` and `…/caption` (B, D_k) float32, L2-normalised, 0 where not known;
@@ -24,7 +26,8 @@ with entity scores `teacher/NAME/entity_ids` (B, K) int64 classes, −1 for none
 """
 
 Embeddings = Mapping[str, "Tensor"]
-"""`image` and, where there are texts, `text` and `caption` (synthetic ones): (B, D), L2-normalised, float32."""
+"""`image` and, where there are texts, `text`, `caption` (synthetic ones) and `hard` (of `hard_class`): (B, D),
+L2-normalised, float32."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from itertools import chain, islice
 from typing import Any
 
-from openmofi.engine import Job
+from openmofi.engine import Engine, Job, Quiet, WorkFactory
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs.formats.folder import read_folder, read_table
 from openmofi.pairs.formats.parquet import count_parquet, read_parquet
@@ -17,7 +17,7 @@ from openmofi.schema import Pair
 from openmofi.storage import Shard
 from openmofi.storage.addresses import filesystem_of
 from openmofi.storage.fingerprint import TABLES
-from openmofi.storage.shards import TARS
+from openmofi.storage.shards import TARS, take_fingerprints
 
 
 def read_pairs(shard: Shard, settings: ReadSettings = ReadSettings()) -> Iterator[Pair]:
@@ -65,3 +65,17 @@ def job_of(shards: Sequence[Shard], settings: ReadSettings, device: str, carried
             yield from read_pairs(shard, settings)
 
     return Job(device, lambda most: sum(1 for _ in islice(chain.from_iterable(map(readable, shards)), most)), carried)
+
+
+def identify(shards: Sequence[Shard], engine: Engine, job: Job) -> None:
+    """Take the fingerprints of a job's shards, on its engine where they are many: they say whether there is anything
+    to do, before the job has its place.
+
+    Raises:
+        OpenMofiError: a shard cannot be read.
+    """
+    def run(factory: WorkFactory, tasks: Sequence[Any]) -> list[dict[str, Any]]:
+        with engine.suited(job, Quiet()).session() as session:
+            return session.run(factory, tasks, Quiet())
+
+    take_fingerprints(shards, run)

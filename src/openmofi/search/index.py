@@ -13,13 +13,13 @@ import pyarrow as pa
 
 from openmofi.encoders import Array, Encoder, EncoderLike, ImageInput, as_encoder, open_encoder
 from openmofi.engine import Progress
-from openmofi.errors import OpenMofiError, UnknownEntityError
+from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs import ImageRefused, ReadSettings, decode_image
 from openmofi.search.mapping import make_map, read_map
 from openmofi.search.query import Query, Region
 from openmofi.search.rank.info import describe_index
-from openmofi.search.rank.keywords import entities_by_name
+from openmofi.search.rank.keywords import entities_by_name, unknown_entity
 from openmofi.search.rank.ranking import Ranking, ranked
 from openmofi.search.rank.recognition import recognised
 from openmofi.search.rank.state import State
@@ -38,7 +38,7 @@ from openmofi.search.records import (
 )
 from openmofi.search.store.address import Place, place_of
 from openmofi.search.store.connection import Connection
-from openmofi.search.store.database import connect, last_commit, meta, snapshot
+from openmofi.search.store.database import connect, last_commit, meta, require_encoder, snapshot
 from openmofi.search.store.places import image_bytes
 from openmofi.search.store.reading import (
     ENTITIES_BY_IMAGES,
@@ -48,7 +48,7 @@ from openmofi.search.store.reading import (
 )
 from openmofi.search.store.thumbnails import Thumbnails, encoded
 from openmofi.search.verdicts import add_verdicts, table_of, undo_verdict, verdicts_of
-from openmofi.search.writing.job import build, remove, require_encoder
+from openmofi.search.writing.job import build, remove
 from openmofi.search.writing.upkeep import compact, verify
 
 
@@ -85,7 +85,7 @@ class Index:
         index = cls(place_of(path), encoder, device)
         connection = index.connection
         if encoder is not None and not isinstance(encoder, str):
-            require_encoder(connection, as_encoder(encoder))
+            require_encoder(index.path, meta(connection), as_encoder(encoder))
         return index
 
     @property
@@ -108,7 +108,7 @@ class Index:
                 values = meta(self.connection)
                 given = self._given if self._given is not None else values["encoder"]
                 encoder = open_encoder(given, device=self._device) if isinstance(given, str) else as_encoder(given)
-                require_encoder(self.connection, encoder)
+                require_encoder(self.path, values, encoder)
                 self._encoder = encoder
             return self._encoder
 
@@ -267,8 +267,7 @@ class Index:
         """
         records = entity_records(self.connection, [entity])
         if entity not in records:
-            raise UnknownEntityError(f"The index {self.path} knows no entity {entity!r}.",
-                                     "openmofi search INDEX --entity NAME finds entities by name.")
+            raise unknown_entity(self.connection, entity)
         return records[entity]
 
     def find_entity(self, given: str) -> EntityRecord:
@@ -281,9 +280,7 @@ class Index:
             return records[given]
         if ids := entities_by_name(self.connection, given, 1):
             return self.entity(ids[0])
-        near = ", ".join(f"{each.name} ({each.id})" for each in self.complete(given[:3], 3))
-        raise UnknownEntityError(f"The index {self.path} knows no entity {given!r}.",
-                                 f"Did you mean {near}?" if near else "Search by --text instead.")
+        raise unknown_entity(self.connection, given)
 
     def complete(self, text: str, limit: int = 10) -> list[EntityRecord]:
         """Entities whose name or alias begins so, those with most images first; for completion while typing."""

@@ -10,7 +10,8 @@ from typing import Any
 
 from openmofi.errors import MissingExtraError, OpenMofiError
 
-_READ = 1 << 18
+_READ = 1 << 16
+"""Bytes of a file that are unpacked together: of a dump they may be a hundred times as many."""
 _MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "zstandard"}
 
 

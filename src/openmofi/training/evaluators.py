@@ -113,7 +113,7 @@ class HeldOutEvaluator:
         for batch in self._batches(images_only=False):
             embeddings = self._embed(model, batch)
             for name, term in terms.items():
-                losses.setdefault(name, []).append(float(term.objective(embeddings, batch).loss))
+                losses.setdefault(name, []).append(float(term(embeddings, batch).loss))
         modules.train()
         means = {name: float(np.mean(values)) for name, values in losses.items()}
         return {"held_out/loss": sum(terms[name].weight * mean for name, mean in means.items()),

@@ -15,9 +15,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from openmofi.objectives.collectives import sum_over_ranks, world_size
-from openmofi.objectives.protocol import Batch, Objective, ObjectiveResult
+from openmofi.objectives.protocol import Batch, Embeddings, Objective, ObjectiveResult
 from openmofi.training.distributed import without_sync
 
 Forward = Callable[[Batch], Mapping[str, Tensor]]
@@ -30,10 +31,22 @@ class Term:
     Attributes:
         objective: the module.
         weight: factor of its loss.
+        dims: lengths of the embeddings' prefixes of which its loss is the mean (Matryoshka, arXiv 2205.13147, equation
+            1, all with one weight), the whole first; none for the whole alone.
     """
 
     objective: Objective
     weight: float
+    dims: tuple[int, ...] = ()
+
+    def __call__(self, embeddings: Embeddings, batch: Batch) -> ObjectiveResult:
+        """The loss of a batch; with `dims`, the metrics of the whole, and `loss/DIM` of each length."""
+        if not self.dims:
+            return self.objective(embeddings, batch)
+        results = [self.objective(prefixes(embeddings, dim), batch) for dim in self.dims]
+        loss = torch.stack([result.loss for result in results]).mean()
+        each = {f"loss/{dim}": result.loss.detach() for dim, result in zip(self.dims, results, strict=True)}
+        return ObjectiveResult(loss, {**results[0].metrics, **each})
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,12 @@ class StepResult:
     def finite(self) -> bool:
         """Whether the loss and all gradients are; if not, the step must not be taken."""
         return all(bool(torch.isfinite(value)) for value in (self.loss, *self.norms.values()))
+
+
+def prefixes(embeddings: Embeddings, dim: int) -> Embeddings:
+    """The first `dim` dimensions of all embeddings, L2-normalised again; the whole stays as it is."""
+    return {name: values if values.shape[1] == dim else normalize(values[:, :dim], dim=1)
+            for name, values in embeddings.items()}
 
 
 def micro_batches(batch: Batch, count: int) -> list[Batch]:
@@ -99,7 +118,7 @@ def _losses(terms: Mapping[str, Term], leaves: Mapping[str, Tensor], batch: Batc
     total = torch.zeros((), device=shared.device)
     before: Tensor = torch.zeros_like(shared)
     for name, term in terms.items():
-        result = term.objective(leaves, batch)
+        result = term(leaves, batch)
         (term.weight * result.loss).backward()
         now = shared.grad if shared.grad is not None else before
         # A rank's gradient is `world size` times the true one (see `ObjectiveResult`).

@@ -91,17 +91,12 @@ def dense_optimizer(groups: Sequence[Mapping[str, Any]], settings: OptimizerSett
     return Optimizer(inner, trained, clip)
 
 
-def sharded_optimizer(trained: Sequence[Trained], settings: OptimizerSettings, *, lr_scale: float,
-                      weight_decay: float) -> Optimizer:
-    """The optimiser of a class head: `adamw` for dense gradients, `row-adamw` or `row-adagrad` for sampled rows."""
-    group = {"params": [item.parameter for item in trained], "lr_scale": lr_scale, "weight_decay": weight_decay}
-    inner: torch.optim.Optimizer
-    if settings.head == "row-adagrad":
-        inner = RowAdagrad([group], lr=settings.lr)
-    elif settings.head == "row-adamw":
-        inner = RowAdamW([group], lr=settings.lr, betas=settings.betas, eps=settings.eps)
-    else:
-        inner = torch.optim.AdamW([group], lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True)
+def sharded_optimizer(trained: Sequence[Trained], settings: OptimizerSettings, *, weight_decay: float) -> Optimizer:
+    """The optimiser of a class head, with a learning rate of its own: `row-adamw` or `row-adagrad`."""
+    group = {"params": [item.parameter for item in trained],
+             "lr_scale": settings.class_head_lr / settings.lr, "weight_decay": weight_decay}
+    inner = (RowAdagrad([group], lr=settings.lr) if settings.head == "row-adagrad"
+             else RowAdamW([group], lr=settings.lr, betas=settings.betas, eps=settings.eps))
     return Optimizer(inner, tuple(trained), settings.head_clip)
 
 

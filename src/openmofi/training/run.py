@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from openmofi.config import deciding
 from openmofi.config.recipes import recipe_dict
+from openmofi.encoders import open_encoder
 from openmofi.engine import Progress
 from openmofi.engine.protocol import Quiet
 from openmofi.objectives.protocol import Batch
@@ -31,6 +32,7 @@ from openmofi.training.checkpoint import Checkpoints
 from openmofi.training.data import TrainingData, open_data
 from openmofi.training.data.taught import require_knowledge
 from openmofi.training.distributed import Ranks, spread
+from openmofi.training.entity_head.results import FIGURES, PAGE, write_results
 from openmofi.training.evaluators import HeldOutEvaluator
 from openmofi.training.grad_cache import Forward
 from openmofi.training.inputs import ModelInputs
@@ -38,6 +40,7 @@ from openmofi.training.log import LOG, TENSORBOARD, Watcher
 from openmofi.training.loop import Evaluation, train_loop
 from openmofi.training.model import DualEncoder, Ema, build_model, inputs_of, save_encoder, standardise
 from openmofi.training.process import training_process
+from openmofi.training.reach import stuck_head
 from openmofi.training.recipe.schema import EVALUATION_METRICS, Recipe
 from openmofi.training.state import RunState
 from openmofi.training.terms import build_optimizers, build_terms, logit_scale
@@ -47,7 +50,7 @@ KIND = "run"
 OUTPUTS = Outputs(
     ("checkpoints/step-*/**/*", *(f"{model}/{pattern}" for model in (ENCODER, "linker")
                                   for pattern in ("*.json", "*.safetensors", "tokenizer/*"))),
-    other=("checkpoints/*.json", "checkpoints/.writing/**/*", LOG, f"{TENSORBOARD}/events.out.*"))
+    other=("checkpoints/*.json", "checkpoints/.writing/**/*", FIGURES, PAGE, LOG, f"{TENSORBOARD}/events.out.*"))
 """Of any run; its hidden cache of features stays when it is restarted."""
 _STANDARDISED_ON = 2048
 # Decide nothing where nothing is evaluated, and are left out there: runs of earlier versions, which lack them, resume.
@@ -89,6 +92,8 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, watcher: Wat
             fresh = not checkpoints.latest(resume=resume)
             build = partial(build_model, recipe.model, inputs, seed=recipe.run.seed)
             state = _set_up(recipe, build(), data, ranks, fresh=fresh)
+            if ranks.first and (warning := stuck_head(recipe, data.class_counts)):
+                watcher.say(warning)
             counts = _train(recipe, out, data, state, build, checkpoints, watcher)
             weights = state.weights()
             if ranks.first:
@@ -96,6 +101,8 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, watcher: Wat
                 model.load_state_dict(weights)
                 save_encoder(out / ENCODER, model.eval(), recipe.model, inputs, logit_scale=logit_scale(state.terms),
                              recipe=recipe_dict(recipe))
+                if recipe.run.report:
+                    counts["results"] = _results(recipe, out, data, inputs)
                 finish_manifest(out, manifest, counts)
             ranks.barrier()
             return counts
@@ -167,6 +174,13 @@ def _train(recipe: Recipe, out: Path, data: TrainingData, state: RunState, build
                                 restores_best=run.best.removeprefix("-") in EVALUATION_METRICS)
     end, scalars = train_loop(state, recipe, out, batches, forward(state.model), checkpoints, watcher, evaluation)
     return {"steps": end.step, "metrics": scalars, "best": checkpoints.best(end)}
+
+
+def _results(recipe: Recipe, out: Path, data: TrainingData, inputs: ModelInputs) -> dict[str, Any]:
+    base = inputs.image_encoder
+    assert base is not None
+    encoder = open_encoder(f"run:{out / ENCODER}", bases=[base])
+    return write_results(out, data, base, encoder, (recipe.model.dim, *recipe.model.nested), recipe.name)
 
 
 def _forward(recipe: Recipe, device: torch.device, model: nn.Module) -> Forward:

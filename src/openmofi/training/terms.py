@@ -36,6 +36,8 @@ def build_terms(recipe: Recipe, counts: NDArray[np.int64], device: torch.device,
     """
     objectives, dim, seed, teachers = recipe.objectives, recipe.model.dim, recipe.run.seed, teachers or {}
     terms: dict[str, Term] = {}
+    nested = recipe.model.nested
+    dims = (dim, *nested) if nested else ()
     builders: dict[str, Callable[[], Any]] = {
         "margin_softmax": lambda: MarginSoftmax(len(counts), dim, objectives.margin_softmax, seed=seed,
                                                 counts=torch.from_numpy(counts)),
@@ -47,7 +49,7 @@ def build_terms(recipe: Recipe, counts: NDArray[np.int64], device: torch.device,
     }
     for name, build in builders.items():
         if weight := getattr(objectives, name).weight:
-            terms[name] = Term(build().to(device), weight)
+            terms[name] = Term(build().to(device), weight, dims)
     return terms
 
 
@@ -62,8 +64,7 @@ def build_optimizers(recipe: Recipe, model: DualEncoder, terms: Mapping[str, Ter
     groups += grouped((name, parameter, 1.0, _NO_DECAY) for name, parameter, rows in named if not rows)
     optimizers = {"towers": dense_optimizer(groups, settings, settings.clip)} if groups else {}
     if sharded := [Trained(name, parameter, rows) for name, parameter, rows in named if rows]:
-        optimizers["head"] = sharded_optimizer(sharded, settings, lr_scale=head.lr_multiplier,
-                                               weight_decay=head.weight_decay)
+        optimizers["head"] = sharded_optimizer(sharded, settings, weight_decay=head.weight_decay)
     return optimizers
 
 

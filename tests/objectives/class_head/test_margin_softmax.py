@@ -354,3 +354,50 @@ def test_shapes_that_do_not_fit_are_refused():
         a_head()({"image": images[:3]}, batch)
     with pytest.raises(UsageError, match="no class"):
         a_head(classes=0)
+
+
+@pytest.mark.parametrize("changed", [{}, {"sub_centers": 3}, {"chunk": 100, "margin_type": "arcface", "margin": 0.5}])
+@pytest.mark.parametrize("implementation", ["exact", "sampled"])
+def test_prefixes_of_embeddings_meet_prefixes_of_class_vectors(implementation, changed):
+    images, batch = a_batch(dim=4)
+    head = a_head(implementation=implementation, sample_rate=1.0, **changed)
+    short = a_head(dim=4, implementation="exact", **changed)
+    centers = head.weight.detach().view(CLASSES, -1, DIM)
+    short.weight.data.copy_(centers[:, :, :4].reshape(CLASSES, -1))
+    expected = naive(short, images, batch)
+    result = head({"image": images}, batch)
+    assert result.loss.item() == pytest.approx(expected.item(), rel=1e-12)
+    (of_images, of_weight), theirs = gradients(head, result.loss, images), gradients(short, expected, images)
+    torch.testing.assert_close(of_images, theirs[0])
+    of_centers = of_weight.view(CLASSES, -1, DIM)
+    torch.testing.assert_close(of_centers[:, :, :4].reshape(CLASSES, -1), theirs[1])
+    assert not of_centers[:, :, 4:].any()
+
+
+@pytest.mark.parametrize("changed", [{}, {"implementation": "sampled", "sample_rate": 1.0}, {"label_weights": "score"}])
+def test_a_text_is_of_its_first_label_alone(changed):
+    images, batch = a_batch()
+    texts = a_batch(seed=5)[0]
+    head = a_head(**{"texts": 0.7, **changed})
+    first = {"labels": batch["labels"][:, :1], "label_weights": torch.ones(len(texts), 1)}
+    expected = naive(head, images, batch) + 0.7 * naive(head, texts, first)
+    result = head({"image": images, "text": texts}, batch)
+    assert result.loss.item() == pytest.approx(expected.item(), rel=1e-12)
+    inputs = [images, texts, head.weight]
+    for ours, theirs in zip(torch.autograd.grad(result.loss, inputs), torch.autograd.grad(expected, inputs),
+                            strict=True):
+        torch.testing.assert_close(ours.to_dense(), theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_forced_negatives_are_scored_in_any_case():
+    images, batch = a_batch()
+    head = a_head(implementation="sampled", sample_rate=0.05, logq=False)
+    batch["hard_class"] = torch.tensor([7, 8, -1, CLASSES, 9, 7, 7, 7, 7])
+    drawn, _ = draw_classes(CLASSES, 2, seeded(0, 0, 1))
+    own = batch["labels"][(batch["labels"] >= 0) & (batch["labels"] < CLASSES)]
+    looked_at = sorted({*drawn.tolist(), *own.tolist(), 7, 8, 9})
+    assert {7, 8, 9} - {*drawn.tolist(), *own.tolist()}
+    result = head({"image": images}, batch)
+    assert result.loss.item() == pytest.approx(naive(head, images, batch, looked_at).item(), rel=1e-7)
+    result.loss.backward()
+    assert head.weight.grad.coalesce().indices()[0].tolist() == looked_at

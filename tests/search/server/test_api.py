@@ -109,7 +109,9 @@ def test_entities(index, client):
     assert len(client.get("/api/entities/c:red/similar", params={"limit": 3}).json()) == 3
     images = client.get("/api/entities/c:red/images", params={"order": "doubt", "accepted": True}).json()
     assert [each["probability"] for each in images] == [0.85, 0.92, 0.97, 0.995]
-    assert client.get("/api/entities/c:nothing/images").status_code == 404
+    for refused in (client.get("/api/entities/c:gren/images"), client.post("/api/search", json={"entity": "gren"})):
+        assert refused.status_code == 404
+        assert refused.json()["hint"].startswith("Did you mean green (c:green)")
 
 
 def test_an_entity_whose_id_has_slashes(index, client):

@@ -67,7 +67,7 @@ def test_the_baseline_is_mofi_without_entities():
     assert clip.model == mofi.model
     assert clip.run == mofi.run
     assert replace(clip.data, text=mofi.data.text) == mofi.data
-    assert replace(clip.optimizer, head=mofi.optimizer.head) == mofi.optimizer
+    assert replace(clip.optimizer, head=mofi.optimizer.head, head_lr=mofi.optimizer.head_lr) == mofi.optimizer
     assert clip.objectives.margin_softmax.weight == 0
 
 
@@ -78,7 +78,7 @@ def test_the_papers_settings():
         assert recipe.data.batch_size == 32_768
         assert (recipe.objectives.margin_softmax.margin, recipe.objectives.margin_softmax.scale) == (0.15, 32.0)
         assert (recipe.objectives.contrastive.scale, recipe.objectives.contrastive.max_scale) == (1 / 0.07, 100.0)
-        assert recipe.optimizer == OptimizerSettings(head="row-adagrad")
+        assert recipe.optimizer == OptimizerSettings(head="row-adagrad", head_lr=0.01)
 
 
 def test_what_a_file_leaves_out_has_the_default(tmp_path):

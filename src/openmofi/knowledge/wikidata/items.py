@@ -163,7 +163,7 @@ class ItemReader:
             except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
                 broken.append(Broken(number, str(error), shown(given)))
         tables.append(pa.Table.from_pylist(rows, ITEMS))
-        return pa.concat_tables(tables).combine_chunks(), broken, others
+        return pa.concat_tables(tables), broken, others
 
     def _row(self, entity: _Entity) -> dict[str, Any] | None:
         if entity.type != "item":

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from openmofi.config import did_you_mean
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.knowledge.wikidata.dump import Block
+from openmofi.knowledge.wikidata.dump import Piece
 from openmofi.knowledge.wikidata.items import KIND, PARENT, RELATIONS, ItemReader, property_number
 
 FIELDS = ("id", "labels", "descriptions", "aliases", "sitelinks", "claims", "revision")
@@ -95,8 +95,8 @@ class PublishedColumns:
         return {name: column for name, column in self.names.items() if column in there}
 
 
-def published_blocks(path: Path, columns: PublishedColumns) -> Iterator[Block]:
-    """The rows of a Parquet file, in blocks that `read_published` takes; the same file always gives the same ones.
+def published_blocks(path: Path, columns: PublishedColumns) -> Iterator[Piece]:
+    """The rows of a Parquet file: blocks of one piece, which `read_published` takes; always the same ones.
 
     Raises:
         OpenMofiError: see `PublishedColumns.of`; the file is damaged.
@@ -112,7 +112,7 @@ def published_blocks(path: Path, columns: PublishedColumns) -> Iterator[Block]:
                 with pa.ipc.new_stream(sink, table.schema) as writer:
                     writer.write_table(table)
                 done += len(table)
-                yield Block(number, sink.getvalue().to_pybytes(), size * done // rows)
+                yield Piece(number, sink.getvalue().to_pybytes(), size * done // rows)
     except (OSError, pa.ArrowException) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise OpenMofiError(f"{path} is damaged: {reason}.", "Fetch it again.") from error

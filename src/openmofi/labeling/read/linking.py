@@ -29,12 +29,13 @@ from openmofi.mentions import open_detector
 from openmofi.mentions.patterns import MarkedSpan, pattern_spans
 from openmofi.mentions.readable import Readable, readable
 from openmofi.mentions.repeats import RepeatedText, Repeats
-from openmofi.schema import LINKS, NGRAMS, TEXTS, Boilerplate, Link, Mention, PairStatus
+from openmofi.schema import LINKS, NGRAMS, Boilerplate, Link, Mention, PairStatus
 from openmofi.storage import Shard
 from openmofi.storage.blocks import read_table_blocks, table_blocks
 
 _PIECE_CHARS = 120
 _BATCH = 1024
+_COLUMNS = ("key", "text", "status", "url")
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ class ShardLinker:
         rows, marked, best = 0, MarkedCounts(), BestRanks()
         notes: dict[str, str] = {}
         with table_blocks(self.read.links_path(shard), LINKS, notes) as write:
-            for table in read_table_blocks(self.read.texts_path(shard)):
+            for table in read_table_blocks(self.read.texts_path(shard), _COLUMNS):
                 links, counts = self._block(table, best)
                 write(links)
                 rows, marked = rows + len(links), marked + counts
@@ -140,7 +141,7 @@ class ShardLinker:
         return {"rows": rows}
 
     def _block(self, table: pa.Table, best: BestRanks) -> tuple[pa.Table, MarkedCounts]:
-        keys, texts, statuses, urls = (table[name].to_pylist() for name in TEXTS.names)
+        keys, texts, statuses, urls = (table[name].to_pylist() for name in _COLUMNS)
         usable = [text if status == PairStatus.OK else "" for text, status in zip(texts, statuses, strict=True)]
         linked = [row for start in range(0, len(usable), _BATCH)
                   for row in self.linker.link(usable[start:start + _BATCH])]

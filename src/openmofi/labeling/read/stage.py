@@ -14,6 +14,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from openmofi.engine.protocol import Work
@@ -33,8 +34,8 @@ from openmofi.storage.atomic import footers, is_whole, require_footer, whole
 from openmofi.storage.blocks import BLOCK_ROWS, read_table_blocks, table_blocks
 from openmofi.storage.two_pass import Run, merged_in_tasks
 
-_VERSION = 4
-_USABLE = "openmofi.usable"
+_VERSION = 5
+_USABLE, _NGRAMS = "openmofi.usable", "openmofi.ngrams"
 _REMADE = "Remove it and start the command again."
 
 
@@ -70,19 +71,16 @@ class ReadStage:
         links = fingerprint([_VERSION, kb.fingerprint, detector_fingerprint(text.detector),
                              linker_fingerprint(text.linker), read, corpus])
         groups = fingerprint([_VERSION, links, features.folder.rpartition("/")[2], content])
-        return cls(kb, text, features, fingerprint([_VERSION, read]), corpus, links, groups)
+        texts = fingerprint([_VERSION, read, text.boilerplate])
+        return cls(kb, text, features, texts, corpus, links, groups)
 
     def links_path(self, shard: Shard) -> str:
         """Where the shard's links are kept; the file appears when it is whole, and so do all."""
         return self._path("links", self.links_key, shard)
 
     def texts_path(self, shard: Shard) -> str:
-        """Where the shard's texts are kept."""
+        """Where the shard's texts are kept, with their n-grams where repeated ones are looked for."""
         return self._path("texts", self.texts_key, shard)
-
-    def ngrams_path(self, shard: Shard) -> str:
-        """Where the n-grams of the shard's texts are kept."""
-        return self._path("ngrams", self.texts_key, shard)
 
     def _path(self, kind: str, key: str, shard: Shard) -> str:
         return f"{self.features.cache}/{kind}/{key}/{shard.name}-{shard.fingerprint}.parquet"
@@ -112,8 +110,8 @@ class ReadStage:
                                                strict=True) if LinkSummary.of(footer) is None]
 
     def has_texts(self, shard: Shard) -> bool:
-        """Whether the shard's texts, and where they are asked for their n-grams, have been read."""
-        return is_whole(self.texts_path(shard)) and (not self.text.boilerplate or is_whole(self.ngrams_path(shard)))
+        """Whether the shard's texts have been read."""
+        return is_whole(self.texts_path(shard))
 
     def has_features(self, shard: Shard) -> bool:
         """Whether the features of the shard's images have been computed."""
@@ -132,9 +130,7 @@ class ReadStage:
 
     def _having_texts(self, shards: Sequence[Shard]) -> set[Shard]:
         texts = whole([self.texts_path(shard) for shard in shards])
-        ngrams = whole([self.ngrams_path(shard) for shard in shards]) if self.text.boilerplate else set()
-        return {shard for shard in shards if self.texts_path(shard) in texts
-                and (not self.text.boilerplate or self.ngrams_path(shard) in ngrams)}
+        return {shard for shard in shards if self.texts_path(shard) in texts}
 
     def repeats(self) -> Repeats:
         """What the corpus repeats, as `find_repeats` found it; nothing where it is not looked for."""
@@ -147,16 +143,18 @@ class ReadStage:
         if not self.text.boilerplate or is_whole(self.repeats_path):
             return
         pairs = ngrams = 0
-        for shard, footer in zip(shards, footers([self.ngrams_path(shard) for shard in shards]), strict=True):
-            noted = footer or require_footer(self.ngrams_path(shard))
-            pairs, ngrams = pairs + int(noted.notes[_USABLE]), ngrams + noted.rows
+        for shard, footer in zip(shards, footers([self.texts_path(shard) for shard in shards]), strict=True):
+            noted = (footer or require_footer(self.texts_path(shard))).notes
+            pairs, ngrams = pairs + int(noted[_USABLE]), ngrams + int(noted[_NGRAMS])
         write_table(self.repeats_path, merged_in_tasks(
             RepeatMerge(pairs, ngrams), self.ngram_blocks, shards, f"{self.repeats_path}.parts", run))
 
     def ngram_blocks(self, shards: Sequence[Shard]) -> Iterator[pa.Table]:
         """The n-grams of some shards."""
         for shard in shards:
-            yield from read_table_blocks(self.ngrams_path(shard))
+            for block in read_table_blocks(self.texts_path(shard), ["ngrams"]):
+                counted = block["ngrams"].combine_chunks().flatten()
+                yield pa.Table.from_arrays(counted.flatten(), schema=NGRAMS)
 
     def joined(self) -> pa.Table:
         """Which pairs of the corpus belong together, as `find_groups` found it; memory-mapped where it is local."""
@@ -200,7 +198,8 @@ class ShardReader:
             # The texts' tables are finished while the encoder is busy with the last images.
             embed = stack.enter_context(store.embedding(
                 shard.name, shard.fingerprint, first=fresh)) if needs_features else None
-            add_texts = stack.enter_context(self._writing_texts(shard)) if needs_texts else None
+            add_texts = stack.enter_context(writing_texts(
+                self.stage.texts_path(shard), ngrams=self.stage.text.boilerplate)) if needs_texts else None
             write = stack.enter_context(lane())
             batches = stack.enter_context(closing(ahead(read_pairs(shard, store.read), prepare, store.batch_size)))
             for batch in batches:
@@ -212,49 +211,47 @@ class ShardReader:
                     embed(images)
         return {"rows": rows}
 
-    @contextmanager
-    def _writing_texts(self, shard: Shard) -> Generator[Callable[[Sequence[Pair], Sequence[str]], None]]:
-        """What is yielded takes the shard's pairs in order, and the digits of each one's image."""
-        stage = self.stage
-        with ExitStack() as stack:
-            write = stack.enter_context(table_blocks(stage.texts_path(shard), TEXTS))
-            count = stack.enter_context(_counting(stage.ngrams_path(shard))) if stage.text.boilerplate else None
 
-            def add(pairs: Sequence[Pair], images: Sequence[str]) -> None:
-                write(pa.Table.from_arrays([pa.array([str(getattr(pair, name)) for pair in pairs], pa.string())
-                                            for name in TEXTS.names], schema=TEXTS))
-                if count:
-                    count([(pair.text, image) for pair, image in zip(pairs, images, strict=True)
-                           if pair.status == PairStatus.OK])
+@contextmanager
+def writing_texts(path: str, *, ngrams: bool) -> Generator[Callable[[Sequence[Pair], Sequence[str]], None]]:
+    """Write the texts of a shard, and where they are asked for their n-grams (`openmofi.schema.TEXTS`).
 
-            yield add
+    What is yielded takes the shard's pairs in order, and the digits of each one's image. N-grams are counted in blocks
+    of rows, whatever the batches that these come in.
+    """
+    notes: dict[str, str] = {}
+    held: list[tuple[str, ...]] = []
+    usable = counted = 0
+    with table_blocks(path, TEXTS, notes) as write:
+        def write_block() -> None:
+            nonlocal usable, counted
+            rows, held[:BLOCK_ROWS] = held[:BLOCK_ROWS], []
+            texts = [(text, image) for _, text, status, _, image in rows if status == PairStatus.OK]
+            table = summary(*zip(*texts, strict=True)) if ngrams and texts else NGRAMS.empty_table()
+            usable, counted = usable + len(texts), counted + len(table)
+            write(_texts_table(rows, table))
+
+        def add(pairs: Sequence[Pair], images: Sequence[str]) -> None:
+            held.extend((pair.key, pair.text, str(pair.status), pair.url, image)
+                        for pair, image in zip(pairs, images, strict=True))
+            while len(held) >= BLOCK_ROWS:
+                write_block()
+
+        yield add
+        if held:
+            write_block()
+        notes |= {_USABLE: str(usable), _NGRAMS: str(counted)}
+
+
+def _texts_table(rows: Sequence[tuple[str, ...]], ngrams: pa.Table) -> pa.Table:
+    """A block of `TEXTS` with its n-grams in the first row; after the columns, `rows` have their images' digits."""
+    *columns, _ = zip(*rows, strict=True)
+    offsets = np.full(len(rows) + 1, len(ngrams), np.int32)
+    offsets[0] = 0
+    lists = pa.ListArray.from_arrays(offsets, ngrams.combine_chunks().to_struct_array().combine_chunks())
+    return pa.Table.from_arrays([*(pa.array(column, pa.string()) for column in columns),
+                                 lists.cast(TEXTS.field("ngrams").type)], schema=TEXTS)
 
 
 def _undecoded(pair: Pair) -> PreparedImage:
     return PreparedImage(pair.key, pair.status, content=content_digits(pair.image))
-
-
-@contextmanager
-def _counting(path: str) -> Generator[Callable[[Sequence[tuple[str, str]]], None]]:
-    """Write the n-grams of a shard; what is yielded takes its usable texts with their images' digits.
-
-    Each `BLOCK_ROWS` of them are counted by themselves, whatever the batches that they come in.
-    """
-    held: list[tuple[str, str]] = []
-    usable, notes = 0, dict[str, str]()
-    with table_blocks(path, NGRAMS, notes) as write:
-        def add(rows: Sequence[tuple[str, str]]) -> None:
-            nonlocal usable
-            usable += len(rows)
-            held.extend(rows)
-            while len(held) >= BLOCK_ROWS:
-                write(_summary(held[:BLOCK_ROWS]))
-                del held[:BLOCK_ROWS]
-
-        yield add
-        write(_summary(held))
-        notes[_USABLE] = str(usable)
-
-
-def _summary(rows: Sequence[tuple[str, str]]) -> pa.Table:
-    return summary([text for text, _ in rows], [image for _, image in rows])

@@ -69,7 +69,10 @@ class MarginSoftmax(nn.Module):
         """Nothing is clamped."""
 
     def forward(self, embeddings: Embeddings, batch: Batch) -> ObjectiveResult:
-        """The loss of `embeddings["image"]` against `batch["labels"]`.
+        """The loss of `embeddings["image"]` against `batch["labels"]`, and of the texts where the setting has them.
+
+        Embeddings may be prefixes, (B, d) with d ≤ dim: then as many dimensions of the class vectors count.
+        Classes of `batch["hard_class"]` (B,), where it is there, are scored in any case; −1 is none.
 
         A label outside 0 … classes − 1 is ignored; a row without a label does not count in the mean. Weights of the
         labels (`batch["label_weights"]`, if the setting is `score`) are divided by their sum over the row; a label of
@@ -78,14 +81,15 @@ class MarginSoftmax(nn.Module):
         Returns:
             The loss, and as metrics `accuracy` (share of the global batch's labelled rows whose closest class is one
             of theirs; `accuracy_sampled` where only some classes were scored), `target_cosine` (weighted mean),
-            of `sampled`, `sampled` and `sample_rate` (drawn classes and their share), and, if `counts` were given, the
-            accuracy in `/head`, `/middle` and `/tail`, where the batch has images of those (by their first label).
+            with texts `text_cosine`, of `sampled`, `sampled` and `sample_rate` (drawn classes and their share), and, if
+            `counts` were given, the accuracy in `/head`, `/middle` and `/tail`, where the batch has images of those
+            (by their first label).
 
         Raises:
             ValueError: the shapes do not match.
         """
         images, labels = embeddings["image"], batch["labels"]
-        if images.ndim != 2 or images.shape[1] != self.dim or labels.ndim != 2 or len(labels) != len(images):
+        if images.ndim != 2 or not 0 < images.shape[1] <= self.dim or labels.ndim != 2 or len(labels) != len(images):
             raise ValueError(f"image {tuple(images.shape)} and labels {tuple(labels.shape)} must be "
                              f"(B, {self.dim}) and (B, K)")
         given = batch["label_weights"] if self.settings.label_weights == "score" else None
@@ -93,12 +97,23 @@ class MarginSoftmax(nn.Module):
             images = images if images.dtype == torch.float64 else images.float()
             labels, weights = self._labels(labels, given, images.dtype)
             count = self._drawn()
-            targets = self._targets(labels, weights, count)
+            targets = self._targets(labels, weights, count, batch.get("hard_class"))
             columns = len(self.weight) if targets.rows is None else len(targets.rows)
             keep = columns <= self.settings.chunk or (count > 0 and len(labels) * columns <= _KEPT_LOGITS)
             loss, cosine, hardest = margin_softmax(images, self.weight, targets, self.settings, keep)
+            metrics = self._metrics(cosine.detach(), hardest.detach(), labels, weights, count)
+            if self.settings.texts:
+                of_texts, metrics["text_cosine"] = self._texts(embeddings["text"].to(images.dtype), targets, keep)
+                loss = loss + self.settings.texts * of_texts
         self.step += self.training
-        return ObjectiveResult(loss, self._metrics(cosine.detach(), hardest.detach(), labels, weights, count))
+        return ObjectiveResult(loss, metrics)
+
+    def _texts(self, texts: Tensor, targets: Targets, keep: bool) -> tuple[Tensor, Tensor]:
+        """The texts' loss and mean target cosine: a text is one of the first label's class, and of no other."""
+        known = (targets.weights[:, :1] > 0).to(texts.dtype)
+        first = Targets(targets.columns[:, :1], known, targets.rows, targets.log_probability)
+        loss, cosine, _ = margin_softmax(texts, self.weight, first, self.settings, keep)
+        return loss, (cosine * known).sum().detach() / known.sum().clamp(min=1)
 
     def _labels(self, labels: Tensor, given: Tensor | None, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Of the global batch: labels, −1 where ignored, and their weights, which sum to 1 or, without any, to 0."""
@@ -117,14 +132,18 @@ class MarginSoftmax(nn.Module):
             return 0
         return sample_size(self.classes, self.settings.sample_rate, self.settings.min_sampled)
 
-    def _targets(self, labels: Tensor, weights: Tensor, count: int) -> Targets:
+    def _targets(self, labels: Tensor, weights: Tensor, count: int, hard: Tensor | None) -> Targets:
         stop = self.first + len(self.weight)
         local = torch.where((labels >= self.first) & (labels < stop), labels - self.first, -1)
         if not count:
             return Targets(local, weights)
         drawn, log_probability = draw_classes(self.classes, count, seeded(self.seed, int(self.step), 1))
         low, high = torch.searchsorted(drawn, torch.tensor([self.first, stop])).tolist()
-        own = local[local >= 0].unique()
+        own = local[local >= 0]
+        if hard is not None:
+            hard = gather(hard.long())
+            own = torch.cat([own, hard[(hard >= self.first) & (hard < stop)] - self.first])
+        own = own.unique()
         rows, log_probability = join_classes(drawn[low:high].to(own.device) - self.first,
                                              log_probability[low:high].to(own.device), own)
         columns = torch.where(local >= 0, torch.searchsorted(rows, local.clamp(min=0)), -1)

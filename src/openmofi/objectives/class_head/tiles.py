@@ -68,8 +68,9 @@ def margin_softmax(embeddings: Tensor, weight: Tensor, targets: Targets, setting
     """The loss of the global batch against the classes of every rank.
 
     Args:
-        embeddings: (b, D) of this rank, L2-normalised, float32 (or float64, then all is).
-        weight: (rows, K·D) of this rank; a row holds a class's K sub-centres, of any length.
+        embeddings: (b, d) of this rank, L2-normalised, float32 (or float64, then all is).
+        weight: (rows, K·D) of this rank; a row holds a class's K sub-centres, of any length. Where d < D, the first d
+            dimensions of each count alone (Matryoshka, arXiv 2205.13147, with tied weights).
         targets, settings: see there; B is the global batch.
         keep: hold the logits for the backward pass instead of computing them again.
 
@@ -118,7 +119,9 @@ class _MarginSoftmax(torch.autograd.Function):
         factor = gradients[0] * settings.scale
         weighted = images * gradients[0]
         rows = len(weight) if targets.rows is None else len(targets.rows)
-        of_rows = images.new_empty(rows, weight.shape[1])
+        whole = weight.shape[1] == images.shape[1] * settings.sub_centers
+        of_rows = (images.new_empty if whole else images.new_zeros)(rows, weight.shape[1])
+        of_centers = of_rows.view(rows * settings.sub_centers, -1)[:, :images.shape[1]]
         of_images = torch.zeros_like(images)
         tensors = iter(kept)
         for start, stop in _steps(weight, targets, settings):
@@ -127,7 +130,7 @@ class _MarginSoftmax(torch.autograd.Function):
             of_logits = _logit_gradient(tile, context.row, context.target)
             of_images.addmm_(of_logits, tile.unit)
             # The gradient at the tile's rows, through the division by their length.
-            of_tile = of_rows[start:stop].view(tile.unit.shape)
+            of_tile = of_centers[start * settings.sub_centers:stop * settings.sub_centers]
             torch.mm(of_logits.T, weighted, out=of_tile)
             along = torch.bmm(of_tile[:, None], tile.unit[:, :, None])[:, 0]
             of_tile.addcmul_(tile.unit, along, value=-1).div_(tile.length)
@@ -148,7 +151,7 @@ def _tile(images: Tensor, weight: Tensor, targets: Targets, settings: MarginSoft
           stop: int) -> _Tile:
     """The logits of columns `start` to `stop`; `images` already carry the scale."""
     rows = weight[start:stop] if targets.rows is None else weight.index_select(0, targets.rows[start:stop])
-    centers = rows.reshape(-1, images.shape[1]).to(images.dtype)
+    centers = rows.reshape(len(rows) * settings.sub_centers, -1)[:, :images.shape[1]].to(images.dtype)
     length = centers.norm(dim=1, keepdim=True).clamp_(min=torch.finfo(images.dtype).tiny ** 0.5)
     unit = centers / length
     logits, best = images @ unit.T, None

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
+from openmofi.errors import UnknownEntityError
+from openmofi.knowledge.lookup import spelt_alike
 from openmofi.search.store.connection import Connection
 
 _WORD = re.compile(r"\w+", re.UNICODE)
 _MOST_WORDS = 32
 _MOST_LENGTH = 64
+_NEAR = 3
 
 
 def words_of(text: str) -> list[str]:
@@ -33,3 +37,25 @@ def entities_by_name(connection: Connection, text: str, limit: int, *, prefix: b
     if not (words := words_of(text)):
         return []
     return connection.entities_named(words, prefix, text.strip(), limit)
+
+
+def unknown_entity(connection: Connection, given: str) -> UnknownEntityError:
+    """The error for an identifier or name that the index does not know; it names those that are spelt alike."""
+    key, found = given.casefold()[:_MOST_LENGTH], dict[str, tuple[str, str]]()
+
+    def names(beginning: str) -> Iterator[str]:
+        for entity, name in connection.names_with(words) if (words := words_of(beginning)) else ():
+            found.setdefault(name.casefold(), (name, entity))
+            yield name.casefold()
+
+    def identifiers(beginning: str) -> Iterator[str]:
+        rows = connection.execute("SELECT id, name FROM entities WHERE id >= ? AND id < ?",
+                                  (beginning, f"{beginning}\U0010ffff"))
+        for entity, name in rows:
+            found[entity] = (name, entity)
+            yield entity
+
+    near = spelt_alike(names, key, _NEAR) or spelt_alike(identifiers, given[:_MOST_LENGTH], _NEAR)
+    said = ", ".join(f"{name} ({entity})" for name, entity in dict.fromkeys(found[each] for each in near))
+    return UnknownEntityError(f"The index knows no entity {given!r}.",
+                              f"Did you mean {said}?" if said else "Search by text instead.")

@@ -1,10 +1,12 @@
-"""What an image may show: entities by their texts and by the labelled images that are nearest to it."""
+"""What images may show: entities by their texts and by the labelled images that are nearest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from openmofi.encoders import Array, Encoder, ImageInput
 from openmofi.errors import OpenMofiError
@@ -18,55 +20,120 @@ from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import in_chunks, marks
 from openmofi.search.store.reading import entity_records, image_records
 
-_EVIDENCE, _SIBLINGS, _LIKELY = 5, 3, 0.5
-_Witness = tuple[int, float, list[str]]
+LIKELY = 0.5
+"""From this probability on an entity is likely to be shown."""
+_EVIDENCE, _SIBLINGS = 5, 3
+
+
+@dataclass(frozen=True)
+class Witness:
+    """A labelled image that is near.
+
+    Attributes:
+        image: its id.
+        cosine: with the image in question.
+        entities: numbers of those that it is labelled with.
+    """
+
+    image: int
+    cosine: float
+    entities: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Likely:
+    """Entities that an image may show, likeliest first.
+
+    Attributes:
+        entities: (n,) numbers.
+        probabilities: (n,) calibrated; `None` where the index cannot say.
+        cosines: (n,) of the image and the entities' texts.
+        evidence: (n,) of each the nearest images that are labelled with it.
+    """
+
+    entities: NDArray[np.int64]
+    probabilities: NDArray[np.float64] | None
+    cosines: NDArray[np.float64]
+    evidence: tuple[tuple[Witness, ...], ...]
+
+    @property
+    def best(self) -> float | None:
+        """The greatest probability; `None` where the index cannot say."""
+        return None if self.probabilities is None else float(self.probabilities.max(initial=0.0))
+
+
+def likely_entities(state: State, connection: Connection, vectors: Array, limit: int,
+                    itself: int = -1) -> list[Likely]:
+    """What images may show.
+
+    Args:
+        state, connection: of the index.
+        vectors: (n, dim) of the images, L2-normalised.
+        limit: most entities of each.
+        itself: id of an image that is no witness.
+
+    Raises:
+        OpenMofiError: the index knows no entities.
+    """
+    if not len(state.entities):
+        raise OpenMofiError("The index knows no entities that its encoder can compare images with.",
+                            "Build it of labels, or with --kb.")
+    curve = state.ending.entity if state.ending else None
+    around = state.surroundings if state.ending else Surroundings(vectors[:0], state.entities[:0], 1.0)
+    likely = []
+    for vector, witnesses in zip(vectors, _witnesses(state, connection, vectors, itself), strict=True):
+        found = candidates_of(vector, state.entities, around, [(each.cosine, each.entities) for each in witnesses])
+        probabilities = curve(found.features) if curve else None
+        order = np.argsort(-(found.cosines if probabilities is None else probabilities), kind="stable")[:limit]
+        entities = found.entities[order]
+        likely.append(Likely(entities, None if probabilities is None else probabilities[order], found.cosines[order],
+                             tuple(tuple(each for each in witnesses if entity in each.entities)[:_EVIDENCE]
+                                   for entity in entities.tolist())))
+    return likely
 
 
 def recognised(state: State, connection: Connection, image: ImageInput | int, region: Region | None,
                limit: int, encoder: Callable[[], Encoder]) -> Recognition:
     """See `Index.recognise`."""
-    if not len(state.entities):
-        raise OpenMofiError("The index knows no entities that its encoder can compare images with.",
-                            "Build it of labels, or with --kb.")
-    vector = image_vectors(state, connection, [Example(image, region=region)], encoder)[0]
-    witnesses = _witnesses(state, connection, vector, image if isinstance(image, int) else -1)
-    curve = state.ending.entity if state.ending else None
-    around = state.surroundings if state.ending else Surroundings(vector[None][:0], state.entities[:0], 1.0)
-    found = candidates_of(vector, state.entities, around,
-                          [(cosine, [state.entity_numbers[each] for each in shown]) for _, cosine, shown in witnesses])
-    probabilities = curve(found.features) if curve else None
-    order = np.argsort(-(probabilities if probabilities is not None else found.cosines), kind="stable")[:limit]
-    ids = [state.entity_ids[number] for number in found.entities[order].tolist()]
+    vectors = image_vectors(state, connection, [Example(image, region=region)], encoder)
+    (found,) = likely_entities(state, connection, vectors, limit, image if isinstance(image, int) else -1)
+    ids = [state.entity_ids[number] for number in found.entities.tolist()]
     siblings = {entity: _siblings(state, entity) for entity in ids}
     records = entity_records(connection, [*ids, *(other for others in siblings.values() for other in others)])
-    images = image_records(connection, [image for image, _, shown in witnesses if set(shown) & set(ids)])
+    images = image_records(connection, [each.image for evidence in found.evidence for each in evidence])
+    probabilities = [None] * len(ids) if found.probabilities is None else found.probabilities.tolist()
     entities = tuple(
-        Recognised(records[entity], None if probabilities is None else float(probabilities[place]),
-                   float(found.cosines[place]), _evidence(entity, witnesses, images),
-                   _records(siblings[entity], records))
-        for entity, place in zip(ids, order.tolist(), strict=True))
-    likely = probabilities is None or probabilities.max(initial=0.0) >= _LIKELY
+        Recognised(records[entity], probability, cosine, _shown(evidence, images), _records(siblings[entity], records))
+        for entity, probability, cosine, evidence in zip(ids, probabilities, found.cosines.tolist(), found.evidence,
+                                                         strict=True))
+    likely = found.best is None or found.best >= LIKELY
     return Recognition(entities, "" if likely else "Nothing that the index knows is likely to be shown.")
 
 
-def _witnesses(state: State, connection: Connection, vector: Array, itself: int) -> list[_Witness]:
-    """The nearest labelled images: id, cosine, entities."""
-    scores, positions = state.vectors.search(vector[None], min(4 * NEAREST, len(state.vectors)), state.alive)
-    near = {int(state.images[position]): float(score) for score, position in zip(scores[0], positions[0], strict=True)
-            if position >= 0 and state.images[position] != itself}
-    shown: dict[int, list[str]] = {}
-    for part in in_chunks(list(near)):
+def _witnesses(state: State, connection: Connection, vectors: Array, itself: int) -> list[list[Witness]]:
+    """Of each image the nearest labelled ones."""
+    allowed = None if state.alive.all() else state.alive
+    scores, positions = state.vectors.search(vectors, min(4 * NEAREST, len(state.vectors)), allowed)
+    near = [[(int(state.images[position]), float(score)) for score, position in zip(*found, strict=True)
+             if position >= 0 and state.images[position] != itself] for found in zip(scores, positions, strict=True)]
+    shown = _labelled(state, connection, sorted({image for found in near for image, _ in found}))
+    return [[Witness(image, cosine, shown[image]) for image, cosine in found if image in shown][:NEAREST]
+            for found in near]
+
+
+def _labelled(state: State, connection: Connection, images: Sequence[int]) -> dict[int, tuple[int, ...]]:
+    """Id → numbers of the entities that it is labelled with, where there are some."""
+    shown: dict[int, tuple[int, ...]] = {}
+    for part in in_chunks(images):
         for image, entity in connection.execute(
                 f"SELECT image, entity FROM labels WHERE accepted = 1 AND image IN ({marks(part)})", list(part)):
             if entity in state.entity_numbers:
-                shown.setdefault(image, []).append(entity)
-    return [(image, cosine, shown[image]) for image, cosine in near.items() if image in shown][:NEAREST]
+                shown[image] = (*shown.get(image, ()), state.entity_numbers[entity])
+    return shown
 
 
-def _evidence(entity: str, witnesses: list[_Witness], images: dict[int, ImageRecord],
-              ) -> tuple[tuple[ImageRecord, float], ...]:
-    return tuple((images[image], cosine) for image, cosine, shown in witnesses
-                 if entity in shown and image in images)[:_EVIDENCE]
+def _shown(evidence: Sequence[Witness], images: dict[int, ImageRecord]) -> tuple[tuple[ImageRecord, float], ...]:
+    return tuple((images[each.image], each.cosine) for each in evidence if each.image in images)
 
 
 def _siblings(state: State, entity: str) -> list[str]:

@@ -11,8 +11,9 @@ from PIL import Image
 from openmofi.encoders import Array, Encoder, ImageInput
 from openmofi.encoders.arrays import normalised
 from openmofi.encoders.preprocess import as_image
-from openmofi.errors import OpenMofiError, UnknownEntityError
+from openmofi.errors import OpenMofiError
 from openmofi.search.query import Example, Query, Region
+from openmofi.search.rank.keywords import unknown_entity
 from openmofi.search.rank.state import State
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.places import image_bytes
@@ -39,7 +40,7 @@ def vectors_of(state: State, connection: Connection, queries: Sequence[Query],
             add(number, vector)
     for number, query in enumerate(queries):
         if query.entity:
-            add(number, entity_vector(state, query.entity))
+            add(number, entity_vector(state, connection, query.entity))
         if query.like:
             add(number, marked_vector(state, query))
     return [None if vector is None else normalised(vector[None])[0] for vector in sums]
@@ -78,7 +79,7 @@ def cropped(image: Image.Image, region: Region | None) -> Image.Image:
     return image.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
 
 
-def entity_vector(state: State, entity: str) -> Array:
+def entity_vector(state: State, connection: Connection, entity: str) -> Array:
     """(dim,) of its text.
 
     Raises:
@@ -86,7 +87,7 @@ def entity_vector(state: State, entity: str) -> Array:
         OpenMofiError: the encoder has no texts.
     """
     if entity not in state.entity_numbers:
-        raise UnknownEntityError(f"The index knows no entity {entity!r}.", "Search by --text, or look up its name.")
+        raise unknown_entity(connection, entity)
     if not len(state.entities):
         raise OpenMofiError("The index has no entity vectors, since its encoder embeds images only.",
                             "Filter by the entity instead.")

@@ -45,7 +45,7 @@ class Server:
         parts = urlsplit(address)
         login, _, host = parts.netloc.rpartition("@")
         user, _, password = login.partition(":")
-        if any(mark in login for mark in "@[]") or "#" in address:
+        if "#" in address or any(mark in login for mark in "@[]") or address.count("@") != bool(login):
             raise UsageError("The address of the PostgreSQL server cannot be understood: its user or password has a "
                              "mark that means something else there.",
                              "Write such marks as %40 (@), %23 (#), %2F (/), or keep the password in ~/.pgpass.")

@@ -7,6 +7,12 @@ from typing import Any, Protocol
 
 from openmofi.search.store.address import Place
 
+NAMES = """
+    WITH begun AS ({begun})
+    SELECT id, name FROM begun JOIN entities USING (number)
+    UNION ALL SELECT id, aliases.name FROM begun JOIN entities USING (number) JOIN aliases ON aliases.entity = id"""
+"""The statement of `Connection.names_with`, but for its table of numbers of entities."""
+
 
 class Rows(Protocol):
     """What a statement gives."""
@@ -78,6 +84,9 @@ class Connection(Protocol):
         """Entities that have all words in a name or alias, the last one as its beginning with `prefix`: those of that
         very `name` first, then by how many images are labelled with them and how popular they are.
         """
+
+    def names_with(self, words: Sequence[str]) -> Rows:
+        """Identifiers with each name, of entities that have all words in their names, the last one as a beginning."""
 
     def problem(self) -> str:
         """What is wrong with the tables, all of which are read; or ""."""

@@ -11,12 +11,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from openmofi.encoders import Encoder
 from openmofi.errors import OpenMofiError
 from openmofi.search.records import Changes
 from openmofi.search.store import postgres, sqlite
 from openmofi.search.store.address import Place
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.sqlite import DATABASE
+from openmofi.storage import fingerprint
 
 _VERSION = "2"
 
@@ -106,6 +108,18 @@ def meta(connection: Connection) -> dict[str, str]:
     return dict(connection.execute("SELECT name, value FROM meta"))
 
 
+def require_encoder(place: Place, values: dict[str, str], encoder: Encoder) -> None:
+    """Refuse an encoder that is not the index's.
+
+    Raises:
+        OpenMofiError: its fingerprint is another.
+    """
+    if encoder.fingerprint != values["fingerprint"]:
+        raise OpenMofiError(f"{place} was built with the encoder {values['encoder']!r} (fingerprint "
+                            f"{values['fingerprint']}), not with {encoder.spec!r} ({encoder.fingerprint}): their "
+                            "vectors cannot be compared.", "Use that encoder, or build another index.")
+
+
 def set_meta(connection: Connection, values: Mapping[str, str]) -> None:
     """Set values that hold for the whole index."""
     connection.executemany("INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
@@ -126,6 +140,13 @@ def note_commit(connection: Connection, what: str, changes: Changes) -> None:
 def last_commit(connection: Connection) -> int:
     """Number of the last commit; 0 for none."""
     return int(connection.execute("SELECT coalesce(max(id), 0) FROM commits").fetchone()[0])
+
+
+def content_of(connection: Connection) -> str:
+    """Identifies what searches answer by: another one after every commit but those of maps."""
+    row = connection.execute("SELECT id, made, what, changes FROM commits WHERE what != 'map' "
+                             "ORDER BY id DESC LIMIT 1").fetchone()
+    return fingerprint([meta(connection)["fingerprint"], row])
 
 
 def in_chunks(values: Sequence[Any], size: int = 500) -> Iterable[Sequence[Any]]:

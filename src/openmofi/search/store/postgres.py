@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 from openmofi.search.store.address import Server
-from openmofi.search.store.connection import Rows
+from openmofi.search.store.connection import NAMES, Rows
 from openmofi.search.store.words import tsquery_of, tsvector_of
 
 if TYPE_CHECKING:
@@ -151,6 +151,11 @@ class Postgres:
             "popularity DESC, ts_rank(words, :query::tsquery, 1) DESC, entities.id LIMIT :most",
             {"query": tsquery_of(words, "&", prefix=prefix), "name": name, "most": limit})
         return [entity for entity, *_ in rows]
+
+    def names_with(self, words: Sequence[str]) -> Rows:
+        """See `Connection.names_with`."""
+        return self.execute(NAMES.format(begun="SELECT number FROM names_words WHERE words @@ ?::tsquery"),
+                            (tsquery_of(words, "&", prefix=True),))
 
     def problem(self) -> str:
         """See `Connection.problem`; vectors are read by `VectorTable.problem`."""

@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from openmofi.errors import OpenMofiError
+from openmofi.search.store.connection import NAMES
 from openmofi.storage.atomic import write_error
 from openmofi.storage.folder_lock import FolderLock
 
@@ -76,6 +77,11 @@ class SQLite(sqlite3.Connection):
             "ORDER BY lower(entities.name) != lower(?), images DESC, popularity DESC, score, entities.id LIMIT ?",
             (match_of(words, "AND", prefix=prefix), name, limit))
         return [entity for entity, *_ in rows]
+
+    def names_with(self, words: Sequence[str]) -> sqlite3.Cursor:
+        """See `Connection.names_with`."""
+        return self.execute(NAMES.format(begun="SELECT rowid AS number FROM names_fts WHERE names_fts MATCH ?"),
+                            (match_of(words, "AND", prefix=True),))
 
     def problem(self) -> str:
         """See `Connection.problem`."""

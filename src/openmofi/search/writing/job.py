@@ -9,7 +9,7 @@ from typing import Literal
 
 from openmofi.encoders import Encoder
 from openmofi.engine import Progress, Quiet
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.errors import UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.texts import DEFAULT_TEMPLATE, check_template
 from openmofi.pairs import ReadSettings
@@ -24,6 +24,7 @@ from openmofi.search.store.database import (
     meta,
     note_commit,
     only_writer,
+    require_encoder,
     set_meta,
     transaction,
 )
@@ -74,7 +75,7 @@ def build(inputs: Sequence[str], encoder: Encoder, out: str | Place, *, kb: Know
     new = {"encoder": encoder.spec, "fingerprint": encoder.fingerprint, "dim": str(encoder.dim), "dtype": dtype,
            "template": template}
     with only_writer(place, new) as connection:
-        require_encoder(connection, encoder)
+        require_encoder(place, meta(connection), encoder)
         remove_unnamed(connection, vectors_in(connection))
         writer = Writer(connection, encoder, meta(connection)["dtype"], progress)
         folders = list({source.labels.path: source.labels for source in sources if source.labels}.values())
@@ -101,19 +102,6 @@ def settle(connection: Connection, encoder: Encoder) -> None:
     with transaction(connection):
         note_commit(connection, "calibrate", Changes())
         set_meta(connection, {"ending": ending, "ending_commit": str(last_commit(connection))})
-
-
-def require_encoder(connection: Connection, encoder: Encoder) -> None:
-    """Refuse an encoder that is not the index's.
-
-    Raises:
-        OpenMofiError: its fingerprint is another.
-    """
-    values = meta(connection)
-    if encoder.fingerprint != values["fingerprint"]:
-        raise OpenMofiError(f"{connection.place} was built with the encoder {values['encoder']!r} (fingerprint "
-                            f"{values['fingerprint']}), not with {encoder.spec!r} ({encoder.fingerprint}): their "
-                            "vectors cannot be compared.", "Use that encoder, or build another index.")
 
 
 def remove(index: str | Place, what: Sequence[str]) -> Changes:

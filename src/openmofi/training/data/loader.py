@@ -23,6 +23,7 @@ from openmofi.pairs.formats.index import ImageBytes
 from openmofi.reinforcement import Teacher
 from openmofi.storage import Shard
 from openmofi.training.data.augmentation import NO_AUGMENTATION, TrainingImages
+from openmofi.training.data.hard_negatives import HardNegatives
 from openmofi.training.data.held_out import HeldOut
 from openmofi.training.data.plan import Ints, Plan, SequencePlan
 from openmofi.training.data.rows import Rows, padded_labels
@@ -55,6 +56,7 @@ class Sources:
         texts: or `None` where there are none.
         text_features: of a locked text encoder, or `None`.
         taught: what teachers know of the images, or `None`.
+        hard: finds what each row's class is easily taken for, or `None`.
     """
 
     rows: Rows
@@ -69,6 +71,7 @@ class Sources:
     texts: TextPlan | None = None
     text_features: TextFeatures | None = None
     taught: Taught | None = None
+    hard: HardNegatives | None = None
     _bytes: ImageBytes = field(default_factory=ImageBytes, repr=False)
 
     def batch(self, step: int, rank: int, world: int) -> Batch:
@@ -87,9 +90,22 @@ class Sources:
             choices = self.texts.choices(step, self.batch_size)[share]
             own = self.texts.pick(choices, labels[:, 0], table["text"])
             batch.update(self.text_batch(own, "text"))
+        if self.hard:
+            batch.update(self._hard(self.hard, step, share, labels[:, 0], table))
         if self.images:
             draws = np.random.default_rng([self.seed, _IMAGES, step]).integers(0, 1 << 63, self.batch_size)
             batch.update(self._seen(self.images, step, share, chosen, table, draws[share], own))
+        return batch
+
+    def _hard(self, hard: HardNegatives, step: int, share: slice, classes: Ints, table: Any) -> Batch:
+        """A class for each row that it is not of, and its text."""
+        drawn = hard.draw(classes, step, self.batch_size, share)
+        batch = {"hard_class": torch.from_numpy(drawn)}
+        if self.texts and self.texts.templates:
+            # Also where the row's own text is its alt-text: another class has none.
+            choices = np.maximum(self.texts.choices(step, self.batch_size)[share], 1)
+            texts = self.texts.pick(choices, np.maximum(drawn, 0), table["text"])
+            batch.update(self.text_batch(texts, "hard"))
         return batch
 
     def _seen(self, images: TrainingImages, step: int, share: slice, chosen: Ints, table: Any,
@@ -225,7 +241,7 @@ class TrainingData:
         Images are not augmented, but where teachers know an augmentation, which is replayed.
 
         Args:
-            images_only: without texts and teachers, and never augmented.
+            images_only: without texts, teachers and hard negatives, and never augmented.
             rank, world, workers: see `batches`.
         """
         assert self.held_out is not None
@@ -233,7 +249,7 @@ class TrainingData:
         images = sources.images and replace(sources.images, augment=NO_AUGMENTATION)
         sources = replace(sources, plan=plan, images=images)
         if images_only:
-            sources = replace(sources, texts=None, taught=None)
+            sources = replace(sources, texts=None, taught=None, hard=None)
         return _loaded(sources, range(plan.steps), rank, world, workers)
 
 

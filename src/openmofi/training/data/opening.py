@@ -10,9 +10,11 @@ import numpy as np
 from openmofi.dataset.tables import Folder
 from openmofi.engine import Progress
 from openmofi.errors import UsageError
+from openmofi.knowledge import KnowledgeBase
 from openmofi.reinforcement import Knowledge
 from openmofi.storage.addresses import is_remote
 from openmofi.training.data.augmentation import TrainingImages
+from openmofi.training.data.hard_negatives import HardNegatives
 from openmofi.training.data.held_out import HeldOut, hold_out, labels_of
 from openmofi.training.data.loader import Sources, TrainingData
 from openmofi.training.data.locked_features import image_features
@@ -82,7 +84,7 @@ def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: 
         image_features=None if inputs.image_encoder is None else image_features(
             dataset, origins, rows, inputs.image_encoder, folder, progress),
         texts=texts, text_features=_text_features(texts, rows, inputs, taught, held_out, folder, progress),
-        taught=taught)
+        taught=taught, hard=_hard_negatives(settings, class_ids, seed))
     return TrainingData(int(starts[-1]), len(class_ids), class_ids, trained, dataset.manifest.fingerprint,
                         {} if taught is None else {teacher.name: teacher for teacher in taught.knowledge.teachers},
                         batches, held_out)
@@ -101,6 +103,15 @@ def _plan(settings: DataSettings, rows: Rows, counts: Ints, held_out: Ints, seed
         return ClassPlan(offsets, members, size, 0.0 if settings.sampler == "class-balanced" else 0.5, seed), trained
     starts = rows.starts - np.searchsorted(held_out, rows.starts)
     return TrainingPlan(InstancePlan(starts, size, settings.shuffle_shards, seed), held_out), trained
+
+
+def _hard_negatives(settings: DataSettings, class_ids: list[str], seed: int) -> HardNegatives | None:
+    if not settings.hard_negatives:
+        return None
+    if not settings.kb:
+        raise UsageError("data.hard_negatives looks for namesakes and siblings, and data.kb is empty.",
+                         "Add --kb DIR, the knowledge base that the dataset was labelled with.")
+    return HardNegatives.of(KnowledgeBase.open(settings.kb), class_ids, seed)
 
 
 def _taught(settings: DataSettings, class_ids: list[str], seed: int, rows: int) -> Taught | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,12 +12,12 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from openmofi.encoders import Head, open_encoder
+from openmofi.encoders import Array, Head, open_encoder
 from openmofi.encoders.towers import Trunk, image_preprocessing, image_trunk, text_tokens, text_trunk
 from openmofi.errors import UsageError
 from openmofi.training.inputs import ModelInputs
 from openmofi.training.model.freeze import freeze
-from openmofi.training.model.towers import DualEncoder, Tower, TrainedHead
+from openmofi.training.model.towers import DualEncoder, Projected, Tower, TrainedHead
 from openmofi.training.recipe.schema import ImageModel, ModelSettings, TextModel
 
 LOCKED = "encoder:"
@@ -56,21 +57,53 @@ def build_model(settings: ModelSettings, inputs: ModelInputs, *, seed: int) -> D
     """
     seeds = [int(value) for value in np.random.SeedSequence(seed).generate_state(4)]
     image, text = settings.image, settings.text
-    locked_image = None if inputs.image_encoder is None else inputs.image_encoder.feature_dim
+    _check_residual(settings, inputs)
+    encoder = inputs.image_encoder
+    locked_image = None if encoder is None else _Locked(encoder.feature_dim, encoder.image_projection)
     image_tower = _tower(image, settings.dim, "model.image", seeds[:2], locked_image, partial(
         image_trunk, image.spec, pretrained=image.pretrained, size=image.size, drop_path=image.drop_path))
     if inputs.text == "none":
         return DualEncoder(image_tower, None).train()
-    locked_text = None if inputs.text_encoder is None else inputs.text_encoder.text_feature_dim
+    encoder = inputs.text_encoder
+    locked_text = None if encoder is None else _Locked(encoder.text_feature_dim, encoder.text_projection)
     return DualEncoder(image_tower, _tower(text, settings.dim, "model.text", seeds[2:], locked_text, partial(
         text_trunk, text.spec, pretrained=text.pretrained))).train()
 
 
-def _tower(side: ImageModel | TextModel, dim: int, setting: str, seeds: Sequence[int], locked: int | None,
+@dataclass(frozen=True)
+class _Locked:
+    """A side of a locked encoder: the dimension of its features, and its own projection of them."""
+
+    features: int
+    projection: Callable[[Array], Array] | None
+
+
+def _check_residual(settings: ModelSettings, inputs: ModelInputs) -> None:
+    """Refuse residual heads over what has no embedding of their dimension."""
+    image, text, base = settings.image, settings.text, inputs.image_encoder
+    if inputs.text == "none" and not image.residual:
+        return
+    if inputs.text != "none" and image.residual != text.residual:
+        raise UsageError("model.image.residual and model.text.residual differ.", "Set both, or neither.")
+    if not image.residual:
+        return
+    same = inputs.text == "none" or inputs.text_encoder is base
+    if base is None or not base.has_joint_space or not same or "none" in (image.head, text.head):
+        raise UsageError("model.image.residual adds a head to the embedding of one locked encoder, which "
+                         f"{image.spec} {'and ' + text.spec if not same else ''} does not give.",
+                         "Set model.image.residual and model.text.residual to false.")
+    if base.dim != settings.dim:
+        raise UsageError(f"model.image.residual needs model.dim = {base.dim}, the dimension of {image.spec}; it is "
+                         f"{settings.dim}.", f"Set model.dim: {base.dim}.")
+
+
+def _tower(side: ImageModel | TextModel, dim: int, setting: str, seeds: Sequence[int], locked: _Locked | None,
            make_trunk: Callable[[], Trunk]) -> Tower:
-    """A tower; `locked` is the dimension of a locked encoder's features, in place of a trunk."""
+    """A tower; `locked` is a side of a locked encoder, in place of a trunk."""
     if locked is not None:
-        tower = Tower(nn.Identity(), _head(locked, side, dim, seeds[1], setting), None)
+        projection = locked.projection if side.residual else None
+        tower = Tower(nn.Identity() if projection is None else Projected(projection),
+                      _head(dim if side.residual else locked.features, side, dim, seeds[1], setting), None)
     else:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seeds[0])
@@ -93,8 +126,8 @@ def _head(features: int, side: ImageModel | TextModel, dim: int, seed: int, sett
         return nn.Identity()
     hidden = (side.head_hidden or dim) if side.head == "mlp" else 0
     mean, std = (np.zeros(features, np.float32), np.ones(features, np.float32)) if standardised else (None, None)
-    return TrainedHead(Head.initial(features, dim, seed=seed, hidden=hidden, mean=mean, std=std),
-                       feature_dropout=dropout)
+    head = Head.initial(features, dim, seed=seed, hidden=hidden, mean=mean, std=std, zero=side.residual)
+    return TrainedHead(head, feature_dropout=dropout, residual=side.residual)
 
 
 def _checkpoint_gradients(trunk: Any, setting: str) -> None:

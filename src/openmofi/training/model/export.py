@@ -39,7 +39,7 @@ def save_encoder(folder: str | Path, model: DualEncoder, settings: ModelSettings
         return save_heads(
             folder, base=base, image_head=Head.from_tensors(model.image.head.state_dict()),
             text_head=None if model.text is None else Head.from_tensors(model.text.head.state_dict()),
-            logit_scale=logit_scale, settings=recipe)
+            logit_scale=logit_scale, settings=recipe, adapter=settings.image.residual)
     preprocessing = base.preprocessing if base is not None else inputs.preprocessing
     assert preprocessing is not None
     return save_trained_encoder(

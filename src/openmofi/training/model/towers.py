@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, normalize
 
-from openmofi.encoders import Head, apply_head
+from openmofi.encoders import Array, Head, apply_head
 from openmofi.errors import UsageError
 from openmofi.objectives.protocol import Batch
 
@@ -57,12 +57,13 @@ class TrainedHead(nn.Module):
     Args:
         head: its initial parameters; `mean` and `std` become buffers.
         feature_dropout: share of the features, standardised first, that is zeroed in a training step.
+        residual: the features are added to what the head gives.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, head: Head, *, feature_dropout: float = 0.0) -> None:
+    def __init__(self, head: Head, *, feature_dropout: float = 0.0, residual: bool = False) -> None:
         super().__init__()
         for name, values in head.tensors().items():
             if name in _STATISTICS:
@@ -70,14 +71,33 @@ class TrainedHead(nn.Module):
             else:
                 self.register_parameter(name, nn.Parameter(values))
         self.standardised, self.feature_dropout = "mean" in head.parameters, feature_dropout
+        self.residual = residual
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, features) → (B, dim), not normalised."""
+        inputs = features
         if self.standardised:
-            features = (features.float() - self.mean) / self.std
+            inputs = (inputs.float() - self.mean) / self.std
         if self.feature_dropout:
-            features = dropout(features, self.feature_dropout, self.training)
-        return apply_head(dict(self.named_parameters(recurse=False)), features)
+            inputs = dropout(inputs, self.feature_dropout, self.training)
+        out = apply_head(dict(self.named_parameters(recurse=False)), inputs)
+        return features + out if self.residual else out
+
+
+class Projected(nn.Module):
+    """A locked encoder's own projection, features → joint space, L2-normalised and without a gradient.
+
+    Args:
+        projection: (n, features) → (n, dim), of arrays.
+    """
+
+    def __init__(self, projection: Callable[[Array], Array]) -> None:
+        super().__init__()
+        self._projection = projection
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, features) → (B, dim) float32."""
+        return torch.from_numpy(self._projection(features.detach().cpu().numpy())).to(features.device)
 
 
 class Tower(nn.Module):
@@ -108,14 +128,14 @@ class DualEncoder(nn.Module):
         self.image, self.text = image, text
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """A batch → `image`, `text` and `caption` (of synthetic texts), as far as batch and model have them.
+        """A batch → `image`, `text`, `caption` (of synthetic texts) and `hard`, as far as batch and model have them.
 
         Each (B, dim) float32, L2-normalised.
         """
         inputs = {"image": (self.image, "image" if self.image.architecture else "image_features")}
         if self.text is not None:
             kind = "tokens" if self.text.architecture else "features"
-            inputs |= {name: (self.text, f"{name}_{kind}") for name in ("text", "caption")}
+            inputs |= {name: (self.text, f"{name}_{kind}") for name in ("text", "caption", "hard")}
         return {name: tower(batch[entry]) for name, (tower, entry) in inputs.items() if entry in batch}
 
     def image_input(self, batch: Batch) -> Tensor:

@@ -36,6 +36,7 @@ def validate(recipe: Recipe) -> None:
     _check_objectives(recipe)
     _check_teachers(recipe)
     _check_texts(recipe)
+    _check_heads(recipe)
     check_micro_batches(recipe.data.batch_size, recipe.run)
     if recipe.optimizer.warmup > recipe.run.steps:
         raise UsageError(f"optimizer.warmup is {recipe.optimizer.warmup}, more than run.steps = {recipe.run.steps}.",
@@ -75,13 +76,14 @@ def check_micro_batches(batch_size: int, run: RunSettings) -> None:
 def _check_objectives(recipe: Recipe) -> None:
     objectives, text_tower = recipe.objectives, recipe.model.text.spec
     with_texts = [name for name in ("contrastive", "reinforced") if getattr(objectives, name).weight]
+    classed = objectives.margin_softmax.weight and objectives.margin_softmax.texts
     if not objectives.margin_softmax.weight and not with_texts:
         raise UsageError("The recipe trains nothing: the weight of every objective is 0.",
                          "Set objectives.margin_softmax.weight or objectives.contrastive.weight.")
     if with_texts and text_tower == "none":
         raise UsageError(f"objectives.{with_texts[0]} needs texts, and model.text.spec is none.",
                          f"Set model.text.spec, to open_clip:ViT-B-16 say, or objectives.{with_texts[0]}.weight to 0.")
-    if not with_texts and text_tower != "none":
+    if not with_texts and not classed and text_tower != "none":
         raise UsageError(f"model.text.spec is {text_tower!r}, and no objective looks at texts.",
                          "Set model.text.spec to none, or give objectives.contrastive a weight.")
 
@@ -104,6 +106,22 @@ def _from_teachers(recipe: Recipe) -> bool:
     objectives = recipe.objectives
     return max(objectives.reinforced.weight, objectives.entity_distillation.weight,
                objectives.feature_distillation.weight) > 0
+
+
+def _check_heads(recipe: Recipe) -> None:
+    objectives, locked = recipe.objectives, recipe.model.image.spec.startswith("encoder:")
+    if recipe.model.nested and _from_teachers(recipe):
+        raise UsageError("model.nested trains prefixes of embeddings, and teachers' knowledge is of whole ones.",
+                         "Set model.nested: [], or leave out the objectives that learn from teachers.")
+    if recipe.run.report and not (locked and recipe.run.evaluate.every):
+        raise UsageError("run.report measures a head on held-out rows beside its locked encoder.",
+                         "Set model.image.spec: encoder:SPEC and run.evaluate.every, or run.report: false.")
+    if recipe.model.image.residual and not locked:
+        raise UsageError(f"model.image.residual adds a head to a locked encoder's embedding, and model.image.spec is "
+                         f"{recipe.model.image.spec!r}.", "Set model.image.spec: encoder:SPEC, or residual: false.")
+    if objectives.margin_softmax.texts and recipe.model.text.spec == "none":
+        raise UsageError("objectives.margin_softmax.texts needs texts, and model.text.spec is none.",
+                         "Set model.text.spec, or objectives.margin_softmax.texts: 0.")
 
 
 def _check_texts(recipe: Recipe) -> None:

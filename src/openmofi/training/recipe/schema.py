@@ -47,6 +47,9 @@ class ImageModel(Settings):
         head: what maps the tower's output to the joint space: `linear`, `mlp` (linear and a residual GELU layer), or
             `none` (the tower's output is the embedding; its dimension must be `model.dim`).
         head_hidden: hidden width of `mlp`; 0 stands for the joint dimension.
+        residual: of a locked encoder with a joint space: the head's output is added to the encoder's embedding (so
+            `model.dim` must be that of its joint space) and is zero before training, so that nothing is changed yet;
+            both sides have it or neither. A text side that shall stay as it is: `freeze: [head.*]`.
         standardise: the head's input is standardised with the mean and deviation found on the first images.
         feature_dropout: share of the features zeroed before the head in a training step.
         freeze: parameters whose name matches one of these patterns (fnmatch) are not trained.
@@ -63,6 +66,7 @@ class ImageModel(Settings):
     size: NonNegativeInt = 0
     head: Literal["linear", "mlp", "none"] = "linear"
     head_hidden: NonNegativeInt = 0
+    residual: bool = False
     standardise: bool = False
     feature_dropout: ProperFraction = 0.0
     freeze: tuple[str, ...] = ()
@@ -79,7 +83,7 @@ class TextModel(Settings):
         spec: `open_clip:ARCH` (its text tower, trained), `hf:PATH-OR-ID` (a CLIP's, trained), `mobile:mct`
             (MobileCLIP's, from scratch), `encoder:SPEC` (the text half of any encoder, frozen, with a trained
             projection), or `none` where no objective looks at texts.
-        pretrained, head, head_hidden, freeze, gradient_checkpointing: as of `ImageModel`.
+        pretrained, head, head_hidden, residual, freeze, gradient_checkpointing: as of `ImageModel`.
     """
 
     spec: Annotated[str, Meta(
@@ -89,17 +93,32 @@ class TextModel(Settings):
     pretrained: str = ""
     head: Literal["linear", "mlp", "none"] = "linear"
     head_hidden: NonNegativeInt = 0
+    residual: bool = False
     freeze: tuple[str, ...] = ()
     gradient_checkpointing: bool = False
 
 
 @dataclass(frozen=True)
 class ModelSettings(Settings):
-    """Both towers and the dimension of their joint space."""
+    """Both towers and the dimension of their joint space.
+
+    Attributes:
+        image, text: see there.
+        dim: of the joint space.
+        nested: lengths of prefixes of an embedding that are trained to be embeddings themselves: each objective's loss
+            is the mean over them and the whole (Matryoshka, arXiv 2205.13147).
+    """
 
     image: ImageModel = field(default_factory=ImageModel)
     text: TextModel = field(default_factory=TextModel)
     dim: PositiveInt = 512
+    nested: tuple[PositiveInt, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if list(self.nested) != sorted(set(self.nested), reverse=True) or max(self.nested, default=0) >= self.dim:
+            raise UsageError(f"model.nested is {list(self.nested)}; it must fall, from below model.dim = {self.dim}.",
+                             "Set model.nested: [256, 128, 64, 32], say.")
 
 
 @dataclass(frozen=True)
@@ -190,6 +209,9 @@ class DataSettings(Settings):
         augment: see `Augment`.
         reinforcement: see `Reinforcement`.
         max_labels: columns of `labels`; the best-scored are kept.
+        hard_negatives: each row has a class that is easily taken for its own, drawn anew in each step: one that shares
+            a name with it in the knowledge base, or a class above it. A sampled head scores it in any case, and its
+            text is a negative of the contrastive loss.
     """
 
     dataset: Annotated[str, FREE] = ""
@@ -203,6 +225,7 @@ class DataSettings(Settings):
     augment: Augment = field(default_factory=Augment)
     reinforcement: Reinforcement = field(default_factory=Reinforcement)
     max_labels: PositiveInt = 8
+    hard_negatives: bool = False
 
 
 @dataclass(frozen=True)
@@ -216,6 +239,9 @@ class Objectives(Settings):
     feature_distillation: FeatureDistillationSettings = field(default_factory=FeatureDistillationSettings)
 
 
+_ADAGRAD_LR = 0.01
+
+
 @dataclass(frozen=True)
 class OptimizerSettings(Settings):
     """AdamW with cosine decay after a linear warm-up.
@@ -225,6 +251,8 @@ class OptimizerSettings(Settings):
         text_lr_multiplier: factor for the text tower.
         betas, eps, weight_decay: of AdamW; biases, norms and scales are not decayed.
         head: row-sparse optimiser of a sampled head: `row-adamw` or `row-adagrad`.
+        head_lr: peak learning rate of the class head, on the same schedule; 0 stands for `lr` with `row-adamw`, and for
+            0.01 with `row-adagrad`, whose steps shrink with the number of a row's updates: see `training.reach`.
         warmup: steps.
         min_lr: final learning rate as a share of the peak.
         clip: greatest gradient norm over all parameters but the class head's rows; 0 is off.
@@ -238,11 +266,17 @@ class OptimizerSettings(Settings):
     eps: PositiveFloat = 1e-6
     weight_decay: NonNegativeFloat = 0.2
     head: Literal["row-adamw", "row-adagrad"] = "row-adamw"
+    head_lr: NonNegativeFloat = 0.0
     warmup: NonNegativeInt = 2000
     min_lr: Fraction = 0.0
     clip: NonNegativeFloat = 1.0
     head_clip: NonNegativeFloat = 0.0
     ema: ProperFraction = 0.0
+
+    @property
+    def class_head_lr(self) -> float:
+        """Peak learning rate of the class head."""
+        return self.head_lr or (_ADAGRAD_LR if self.head == "row-adagrad" else self.lr)
 
 
 EVALUATION_METRICS = {
@@ -304,6 +338,8 @@ class RunSettings(Settings):
         best: metric by which a checkpoint is the best: an evaluator's, such as `retrieval/map`, and the best checkpoint
             becomes the encoder; or one of the log's means, with `-` in front where less is better.
         threads: of torch, a process; 0 leaves its choice.
+        report: measure the head of a locked encoder on the held-out rows beside the encoder itself, by length of the
+            embedding and by how frequent an entity is: `results.json`, and `report.html` as a page.
         patience: evaluations without a better `best` before the run stops; 0 is never.
         evaluate: see `EvaluateSettings`.
     """
@@ -320,6 +356,7 @@ class RunSettings(Settings):
     keep: Annotated[PositiveInt, FREE] = 3
     best: Annotated[str, Meta(pattern="^(-.|[^-])", description="a metric of the log, such as -loss")] = "-loss"
     threads: Annotated[NonNegativeInt, FREE] = 0
+    report: Annotated[bool, FREE] = False
     patience: NonNegativeInt = 0
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
 

@@ -1,0 +1,264 @@
+"""Recognition of many images: `openmofi recognise`, on the label job's engine and features.
+
+    shards ─► features, kept as the label job's ─► nearest labelled images, entity texts ─► a table a shard
+
+A shard's table is renamed into place when it is whole, so a job that was killed goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from openmofi.config import PositiveInt, Settings
+from openmofi.encoders import Encoder
+from openmofi.engine import Engine, LocalEngine, Progress, Quiet
+from openmofi.engine.loop import incomplete, reason_of
+from openmofi.engine.protocol import Work
+from openmofi.engine.status import recorded
+from openmofi.errors import OpenMofiError
+from openmofi.features.images import compute_features
+from openmofi.features.sources import pair_source
+from openmofi.features.store import FeatureStore
+from openmofi.pairs import MAX_PIXELS, ReadSettings
+from openmofi.pairs.read import identify, job_of
+from openmofi.schema import RECOGNISED, PairStatus, RecogniseStatus
+from openmofi.search.rank.recognition import LIKELY, Likely, likely_entities
+from openmofi.search.rank.state import State
+from openmofi.search.store.address import Place, place_of
+from openmofi.search.store.database import connect, content_of, meta, require_encoder
+from openmofi.storage import Outputs, Shard, claimed, finish_manifest
+from openmofi.storage.addresses import require_writable
+from openmofi.storage.atomic import Footer, footers, remove_leftovers
+from openmofi.storage.blocks import table_blocks
+from openmofi.storage.manifest import output_stamp
+
+OUTPUTS = Outputs(("recognised/*.parquet",), other=("features/*/*.arrow", "features/*/*.unread.json"))
+_KIND, _PART, _NOTE = "recognised", "recognised", "openmofi.recognised"
+_TOGETHER = 64
+
+
+@dataclass(frozen=True)
+class RecogniseSettings(Settings):
+    """The recognition job.
+
+    Attributes:
+        limit: entities of an image, at most.
+        batch_size: images a forward pass; part of the settings because it may change the last bits of an embedding.
+        max_image_pixels: larger images are refused before they are decoded.
+        read: see `openmofi.pairs.ReadSettings`.
+    """
+
+    limit: PositiveInt = 5
+    batch_size: PositiveInt = 64
+    max_image_pixels: PositiveInt = MAX_PIXELS
+    read: ReadSettings = ReadSettings()
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a table says on the whole; noted in its footer.
+
+    Attributes:
+        status: `RecogniseStatus` or `PairStatus` → rows.
+        expected: of the rows that are `recognised`, the sum of their best probabilities.
+    """
+
+    status: Counter[str] = field(default_factory=Counter)
+    expected: float = 0.0
+
+    def __add__(self, other: Summary) -> Summary:
+        return Summary(self.status + other.status, self.expected + other.expected)
+
+    def notes(self) -> dict[str, str]:
+        """For the footer of the table."""
+        return {_NOTE: json.dumps({"status": dict(sorted(self.status.items())), "expected": self.expected})}
+
+    @classmethod
+    def of(cls, footer: Footer | None) -> Summary | None:
+        """What `notes` wrote; `None` where it is not there or not whole."""
+        try:
+            raw = json.loads(footer.notes[_NOTE]) if footer else {}
+            return cls(Counter(raw["status"]), float(raw["expected"]))
+        except (KeyError, ValueError, TypeError):
+            return None
+
+
+@dataclass(frozen=True)
+class RecogniseStage:
+    """Recognises shards; a `WorkFactory`.
+
+    Attributes:
+        index: its folder or server.
+        content: of the index, see `openmofi.search.store.database.content_of`.
+        features: gives and keeps the features, by the index's encoder.
+        limit: entities of an image, at most.
+        out: folder of the tables.
+    """
+
+    index: Place
+    content: str
+    features: FeatureStore
+    limit: int
+    out: str
+
+    def path(self, shard: Shard) -> str:
+        """Where the shard's table is kept."""
+        return f"{self.out}/{_PART}/{shard.name}.parquet"
+
+    def done(self, shards: Sequence[Shard]) -> dict[Shard, Summary]:
+        """The shards whose tables are whole, and what they say."""
+        ends = zip(shards, footers([self.path(shard) for shard in shards]), strict=True)
+        return {shard: summary for shard, footer in ends if (summary := Summary.of(footer)) is not None}
+
+    def __call__(self) -> Work:
+        """Open the index, once a worker."""
+        connection = connect(self.index)
+        # Vectors of a server are asked for by every image: they are held in memory.
+        state = State.read(connection, hold=True)
+        if content_of(connection) != self.content:
+            connection.close()
+            raise OpenMofiError(f"{self.index} has changed since the job began.",
+                                "Start the command again with --restart: what was embedded is kept.")
+        names = dict(connection.execute("SELECT number, name FROM entities"))
+        connection.close()
+        return partial(_recognise_shard, self, state, names)
+
+
+def recognise_shards(shards: Sequence[Shard], index: str | Place, encoder: Encoder, out: str | Path,
+                     settings: RecogniseSettings = RecogniseSettings(), *, cache: str | Path | None = None,
+                     engine: Engine | None = None, progress: Progress | None = None,
+                     restart: bool = False) -> dict[str, Any]:
+    """Recognise the images of `shards`; goes on where an earlier run stopped.
+
+    Args:
+        shards: of pairs, whose texts play no part; rows in = rows out, in their order.
+        index: its folder, which every worker has to reach, or its address in PostgreSQL.
+        encoder: the index's.
+        out: gets `recognised/<shard>.parquet` (`openmofi.schema.RECOGNISED`) and `manifest.json`; a local folder or one
+            in a store.
+        settings: see `RecogniseSettings`.
+        cache: features, as label jobs keep them, and shared with these; `out` where not given.
+        engine, progress: how it runs, what reports its progress.
+        restart: remove what was made in `out` before, and begin anew.
+
+    Returns:
+        `rows_in`, `rows_out`, `status` (status → rows), `expected` (how many of the best entities of the rows with
+        status `recognised` are expected to be right), the encoder's `device` and `precision`; `failed`, see below.
+
+    Raises:
+        UsageError: the output or the cache cannot be written to.
+        OpenMofiError: there is no index, it knows no entities, or another encoder built it; the output was made with
+            other settings or another state of the index. At the end, where shards are damaged or could not be read: the
+            others are done.
+    """
+    place, progress, engine = place_of(index), progress or Quiet(), engine or LocalEngine()
+    content = _checked(place, encoder)
+    if cache:
+        require_writable(cache)
+    job = job_of(shards, settings.read, encoder.device, encoder)
+    identify(shards, engine, job)
+    features = FeatureStore(str(cache or out), encoder, settings.read, settings.batch_size, settings.max_image_pixels)
+    everywhere = place.absolute() if isinstance(place, Path) else place
+    stage = RecogniseStage(everywhere, content, features, settings.limit, str(out))
+    described = {**asdict(settings), "index": str(place),
+                 "shards": [{"name": shard.name, "path": shard.path} for shard in shards]}
+    inputs = {shard.name: shard.fingerprint for shard in shards} | {"/index": content, "/encoder": encoder.fingerprint}
+    with claimed(out, _KIND, described, inputs, outputs=OUTPUTS, restart=restart, stores=True) as manifest:
+        if manifest.finished and "failed" not in manifest.counts and manifest.outputs == output_stamp(out, _PART):
+            return dict(manifest.counts)
+        with recorded(progress, out) as progress, engine.suited(job, progress).session() as session:
+            counts = _run(stage, shards, session, progress)
+        counts |= {"device": encoder.device, "precision": encoder.precision}
+        finish_manifest(out, manifest, counts, output_stamp(out, _PART))
+    if "failed" in counts:
+        raise incomplete(counts["failed"], len(shards), out, "recognised")
+    return counts
+
+
+def _checked(place: Place, encoder: Encoder) -> str:
+    """What identifies the index's content."""
+    with closing(connect(place)) as connection:
+        require_encoder(place, meta(connection), encoder)
+        if not connection.execute("SELECT 1 FROM entities").fetchone():
+            raise OpenMofiError(f"{place} knows no entities.", "Build it of labels, or with --kb.")
+        return content_of(connection)
+
+
+def _run(stage: RecogniseStage, shards: Sequence[Shard], engine: Engine, progress: Progress) -> dict[str, Any]:
+    failed: dict[Shard, Exception] = {}
+    done = stage.done(shards)
+    if missing := [shard for shard in shards if shard not in done]:
+        remove_leftovers(stage.features.cache)
+        progress.begin("recognise", len(missing))
+        engine.run(stage, missing, progress, failed.__setitem__)
+        if len(failed) == len(shards):
+            raise next(iter(failed.values()))
+        done = stage.done([shard for shard in shards if shard not in failed])
+    # In the order of the shards, since sums of probabilities depend on it.
+    whole = sum((done[shard] for shard in shards if shard in done), Summary())
+    if lost := [shard for shard in shards if shard not in done and shard not in failed]:
+        raise OpenMofiError(f"{stage.path(lost[0])} cannot be read.", "Start the same command again: it is made again.")
+    counts = {"rows_in": whole.status.total(), "rows_out": whole.status.total(),
+              "status": dict(sorted(whole.status.items())), "expected": round(whole.expected, 3)}
+    return counts | ({"failed": {shard.name: reason_of(error) for shard, error in failed.items()}} if failed else {})
+
+
+def _recognise_shard(stage: RecogniseStage, state: State, names: dict[int, str], shard: Shard) -> dict[str, Any]:
+    """Write the shard's table."""
+    store, notes, summary = stage.features, dict[str, str](), Summary()
+    if not store.has(shard.name, shard.fingerprint):
+        compute_features(pair_source(shard, store.read), store)
+    seen: set[str] = set()
+    with closing(connect(stage.index)) as connection, \
+            table_blocks(stage.path(shard), RECOGNISED, notes) as add:
+        for block in store.blocks(shard.name, shard.fingerprint):
+            table = block.table
+            statuses = _statuses(table, seen)
+            likely: dict[int, Likely] = {}
+            usable = np.flatnonzero(np.array(statuses, object) == PairStatus.OK)
+            for start in range(0, len(usable), _TOGETHER):
+                rows = usable[start:start + _TOGETHER]
+                vectors = store.encoder.project_images(block.values[rows].astype(np.float32))
+                likely |= zip(rows.tolist(), likely_entities(state, connection, vectors, stage.limit), strict=True)
+            statuses = [_status(likely[row]) if row in likely else status for row, status in enumerate(statuses)]
+            entities = [_entities(likely[row], state, names) if row in likely else [] for row in range(len(table))]
+            add(pa.Table.from_arrays(
+                [table.column("key"), pa.array(statuses, pa.string()), pa.array(entities, RECOGNISED.field(2).type),
+                 *(table.column(name) for name in RECOGNISED.names[3:])], schema=RECOGNISED))
+            summary += Summary(Counter(statuses), sum(each.best or 0.0 for each, status in (
+                (likely[row], statuses[row]) for row in likely) if status == RecogniseStatus.RECOGNISED))
+        notes |= summary.notes()
+    return {"rows": summary.status.total()}
+
+
+def _statuses(table: pa.Table, seen: set[str]) -> list[str]:
+    """Of the images; the first of a repeated key is the one that counts."""
+    statuses = []
+    for key, status in zip(table.column("key").to_pylist(), table.column("status").to_pylist(), strict=True):
+        statuses.append(str(PairStatus.DUPLICATE_KEY) if key in seen else status)
+        seen.add(key)
+    return statuses
+
+
+def _status(likely: Likely) -> str:
+    if likely.best is None:
+        return str(RecogniseStatus.UNCALIBRATED)
+    return str(RecogniseStatus.RECOGNISED if likely.best >= LIKELY else RecogniseStatus.NOTHING_LIKELY)
+
+
+def _entities(likely: Likely, state: State, names: dict[int, str]) -> list[dict[str, Any]]:
+    probabilities = [None] * len(likely.entities) if likely.probabilities is None else likely.probabilities.tolist()
+    return [{"entity": state.entity_ids[number], "name": names[number], "probability": probability,
+             "similarity": cosine, "evidence": [{"image": each.image, "cosine": each.cosine} for each in evidence]}
+            for number, probability, cosine, evidence in zip(likely.entities.tolist(), probabilities,
+                                                             likely.cosines.tolist(), likely.evidence, strict=True)]

@@ -1,0 +1,145 @@
+"""What a head does with entities that it never saw, beside the encoder under it: figures, and a page of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from openmofi.dataset.report.plots import grouped_bars
+from openmofi.encoders import Array, Encoder
+from openmofi.encoders.arrays import normalised
+from openmofi.evaluation.metrics.retrieval import RetrievalResult, evaluate_retrieval
+from openmofi.evaluation.metrics.zero_shot import ZeroShotResult, evaluate_zero_shot
+from openmofi.objectives.class_head.margin_softmax import thirds_by_count
+from openmofi.storage import atomic_path, write_json
+from openmofi.training.data import TrainingData
+from openmofi.training.data.held_out import HeldOut
+from openmofi.training.log import read_log
+
+FIGURES, PAGE = "results.json", "report.html"
+BANDS = ("head", "middle", "tail")
+_EACH = ("map_incl_query", "map_excl_query", "recall_at_1", "zero_shot")
+
+
+def write_results(out: Path, data: TrainingData, base: Encoder, encoder: Encoder, dims: Sequence[int],
+                  name: str) -> dict[str, Any]:
+    """Measure both encoders on the held-out rows, and write `results.json` and `report.html`.
+
+    Args:
+        out: folder of the run.
+        data: with held-out rows and the features of their images.
+        base: the frozen encoder.
+        encoder: the trained one, over it.
+        dims: lengths of the embeddings that are measured, the whole first.
+        name: of the recipe.
+
+    Returns:
+        The figures: `before` and `after` by length, `bands` of the whole, `rows`, `entities`.
+    """
+    assert data.held_out is not None
+    assert data.sources.image_features is not None
+    features = data.sources.image_features.take(data.held_out.rows).numpy()
+    counts = data.class_counts + np.bincount(data.held_out.labels, minlength=data.classes)
+    figures = measure(data.held_out, counts, features, base, encoder, dims)
+    figures["training"] = {key: value for line in read_log(out)[-2:] for key, value in line.items()
+                           if key == "step" or key == "loss" or "accuracy" in key}
+    write_json(out / FIGURES, figures)
+    with atomic_path(out / PAGE) as temporary:
+        Path(temporary).write_text(_page(figures, base, name), "utf-8")
+    return figures
+
+
+def measure(held_out: HeldOut, counts: NDArray[np.int64], features: Array, base: Encoder, encoder: Encoder,
+            dims: Sequence[int]) -> dict[str, Any]:
+    """Retrieval and zero-shot classification of the held-out rows, before and after.
+
+    Without a joint space the base is measured by its image features, and does not classify.
+
+    Args:
+        held_out: the rows.
+        counts: (classes,) images of each class in the dataset.
+        features: (rows, feature_dim) of the base.
+        base, encoder, dims: see `write_results`.
+    """
+    before = base.project_images(features) if base.has_joint_space else normalised(features)
+    after = encoder.project_images(features)
+    texts = [_texts(side, held_out) for side in (base, encoder)]
+    figures: dict[str, Any] = {"rows": len(held_out.rows), "entities": len(np.unique(held_out.labels)), "bands": {}}
+    band = thirds_of(held_out.labels, counts)
+    figures["band_images"] = {name: int((band == number).sum()) for number, name in enumerate(BANDS)}
+    for side, images, classes in (("before", before, texts[0]), ("after", after, texts[1])):
+        lengths = list(dims) if side == "after" else [images.shape[1], *(dim for dim in dims if dim < images.shape[1])]
+        of_length = {}
+        for length in dict.fromkeys(lengths):
+            retrieval, zero_shot = _measured(images, classes, held_out.labels, length)
+            of_length[str(length)] = _figures(retrieval, zero_shot, np.ones(len(images), bool))
+            if length == images.shape[1]:
+                figures["bands"][side] = {name: _figures(retrieval, zero_shot, band == number)
+                                          for number, name in enumerate(BANDS) if (band == number).any()}
+        figures[side] = of_length
+    return figures
+
+
+def thirds_of(labels: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(n,) 0 for images of the third of these classes with the most images, 2 for those of the rarest third."""
+    import torch
+
+    classes, codes = np.unique(labels, return_inverse=True)
+    thirds: NDArray[np.int64] = thirds_by_count(torch.from_numpy(counts[classes])).numpy()[codes]
+    return thirds
+
+
+def _texts(encoder: Encoder, held_out: HeldOut) -> Array | None:
+    """(classes, dim) embeddings of the held-out classes' names; `None` without texts."""
+    if not encoder.has_texts:
+        return None
+    return normalised(np.mean([encoder.embed_texts(list(texts)) for texts in held_out.texts], axis=0))
+
+
+def _measured(images: Array, classes: Array | None, labels: NDArray[np.int64],
+              length: int) -> tuple[RetrievalResult, ZeroShotResult | None]:
+    codes = np.unique(labels, return_inverse=True)[1]
+    short = normalised(images[:, :length])
+    zero_shot = None
+    if classes is not None:
+        zero_shot = evaluate_zero_shot(short, codes, normalised(classes[:, :length]), resamples=1)
+    return evaluate_retrieval(short, labels, recall_at=(1,), resamples=1), zero_shot
+
+
+def _figures(retrieval: RetrievalResult, zero_shot: ZeroShotResult | None,
+             rows: NDArray[np.bool_]) -> dict[str, float | None]:
+    queries = rows & ~np.isnan(retrieval.ap_excl_query)
+    if not queries.any():
+        return dict.fromkeys(_EACH)
+    return {"map_incl_query": float(retrieval.ap_incl_query[rows].mean()),
+            "map_excl_query": float(retrieval.ap_excl_query[queries].mean()),
+            "recall_at_1": float((retrieval.first_excl_query[queries] == 1).mean()),
+            "zero_shot": None if zero_shot is None else float(zero_shot.correct[rows].mean())}
+
+
+def _page(figures: dict[str, Any], base: Encoder, name: str) -> str:
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+                                     lstrip_blocks=True)
+    environment.filters["number"] = lambda value: "–" if value is None else f"{value:.3f}"
+    page = environment.from_string(files(__package__).joinpath("report.html.j2").read_text("utf-8"))
+    lengths = sorted({*figures["before"], *figures["after"]}, key=int, reverse=True)
+    curves = {key: _curve(figures, lengths, key, title) for key, title in (
+        ("map_excl_query", "mAP, query excluded"), ("zero_shot", "zero-shot accuracy"))}
+    return page.render(figures=figures, base=base.spec, name=name, lengths=lengths, bands=BANDS, each=_EACH,
+                       curves=curves)
+
+
+def _curve(figures: dict[str, Any], lengths: Sequence[str], key: str, title: str) -> Markup:
+    def value(side: str, length: str) -> float:
+        found = figures[side].get(length, {}).get(key)
+        return float("nan") if found is None else float(found)
+
+    return grouped_bars({length: [value("before", length), value("after", length)] for length in lengths},
+                        ("encoder", "with the head"), title)
