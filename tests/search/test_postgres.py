@@ -421,6 +421,8 @@ def test_a_password_that_is_no_address_is_not_shown_either(address):
     with pytest.raises(UsageError) as raised:
         place_of(address)
     assert not any(part in str(raised.value) for part in ("sec", "ret", "ec/"))
+    with pytest.raises(UsageError, match="lost a slash"):
+        place_of(Path(address))
     assert without_passwords(f"no {address} here") == f"no postgresql://u@{address.rpartition('@')[2]} here"
     assert without_passwords("http://h:80/a@b and s3://b/x:y") == "http://h:80/a@b and s3://b/x:y"
 

@@ -83,6 +83,9 @@ def place_of(given: str | Place) -> Place:
         return given
     if is_server(given):
         return Server.parse(str(given))
+    if str(given).startswith(("postgresql:/", "postgres:/")):
+        raise UsageError("The address of the PostgreSQL server has lost a slash: it was made a path.",
+                         "Give it as text: 'postgresql://HOST/DATABASE'.")
     if is_remote(given):
         raise UsageError(f"{given} cannot be an index.", "Name a local folder, or postgresql://HOST/DATABASE.")
     return local_path(given)
