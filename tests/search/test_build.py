@@ -4,15 +4,17 @@ import json
 import os
 from collections import Counter
 
+import numpy as np
 import pytest
 from PIL import Image
 from search_world import ColourEncoder, colour_encoder, coloured, write_images, write_table_of
 
 import openmofi
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs import Record, write_tar
 from openmofi.schema import Pair, PairStatus
-from openmofi.search import Index, Query, build, remove
+from openmofi.search import Example, Index, Query, build, remove
 
 ON_BOTH_BACKENDS = True
 
@@ -134,6 +136,34 @@ def test_metadata_of_a_table(tmp_path, place):
         "red one": {"licence": "CC-BY-4.0", "date": "2024-05-01", "views": 3},
         "blue one": {"licence": "CC0", "date": "2023-01-31"}}
     assert index.info().columns == ("date", "licence", "views")
+
+
+def test_vectors_of_full_precision(images, colour_kb, place):
+    encoder = colour_encoder()
+    build([str(images)], encoder, place, kb=KnowledgeBase.open(colour_kb), dtype="float32")
+    index = Index.open(place, encoder)
+    (hit,) = index.search(Query(text="red", limit=1)).hits
+    vector = encoder.embed_texts(["red"])[0]
+    ids, vectors = index.vectors()
+    assert np.array_equal(vectors[ids == hit.image.id][0], encoder.embed_images([hit.image.path])[0])
+    assert hit.cosine == pytest.approx(float(vectors[ids == hit.image.id][0] @ vector), abs=1e-6)
+    assert index.search(Query(entity="c:red")).hits
+    assert not any(index.verify().values())
+    index.remove([hit.image.path])
+    index.compact()
+    assert (index.info().dtype, index.info().vectors) == ("float32", 29)
+    assert not any(index.verify().values())
+
+
+def test_an_encoder_without_texts(images, colour_kb, place, monkeypatch):
+    encoder = colour_encoder()
+    monkeypatch.setattr(type(encoder), "has_texts", False)
+    build([str(images)], encoder, place, kb=KnowledgeBase.open(colour_kb))
+    index = Index.open(place, encoder)
+    assert index.info().entities == 6
+    found = index.search(Query((Example(images / "blue-1.png"),), limit=5)).hits
+    assert {hit.image.key[:4] for hit in found} == {"blue"}
+    assert not any(index.verify().values())
 
 
 def test_no_images_at_all(images, index):

@@ -197,14 +197,15 @@ class Postgres:
             raise OpenMofiError(f"{self.place} keeps texts as {encoding}, not as UTF8.",
                                 "Make the database with: createdb --encoding UTF8 --template template0 NAME.")
         self._require_extension()
-        kind = f"{'halfvec' if values['dtype'] == 'float16' else 'vector'}({int(values['dim'])})"
+        dim = str(int(values["dim"]))
+        kind = f"{'halfvec' if values['dtype'] == 'float16' else 'vector'}({dim})"
         with self.explained():
             self.begin(write=True)
             try:
                 self.raw.execute(f'CREATE SCHEMA IF NOT EXISTS "{self.place.schema}"')
                 for name in ("schema.sql", "schema_postgres.sql"):
                     text = files(__package__).joinpath(name).read_text("utf-8")
-                    self.raw.execute(_typed(text).replace("{vector}", kind))
+                    self.raw.execute(_typed(text).replace("{vector}", kind).replace("{dim}", dim))
                 self.executemany("INSERT INTO meta VALUES (?, ?)", list(values.items()))
                 self.raw.execute("COMMIT")
             except BaseException:

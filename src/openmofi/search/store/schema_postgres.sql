@@ -6,7 +6,7 @@ CREATE INDEX names_words_words ON names_words USING gin (words);
 
 -- Vectors of images and of entity texts, L2-normalised: id is the segment's number × 2^22 + the row in it.
 CREATE TABLE vectors (id BIGINT PRIMARY KEY, vector {vector} NOT NULL);
-CREATE TABLE entity_vectors (id BIGINT PRIMARY KEY, vector {vector} NOT NULL);
+CREATE TABLE entity_vectors (id BIGINT PRIMARY KEY, vector halfvec({dim}) NOT NULL);
 ALTER TABLE vectors ALTER vector SET STORAGE PLAIN;
 
 CREATE TABLE thumbnails (content TEXT PRIMARY KEY, webp BYTEA NOT NULL);

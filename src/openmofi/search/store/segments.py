@@ -34,7 +34,7 @@ class Segment:
     Attributes:
         id: its row in the database.
         file: its name, in the folder `vectors` where the index is one.
-        rows: how many vectors it has.
+        rows: how many vectors it has; −1 where that is not noted.
         digest: of its bytes, BLAKE2b, 32 hexadecimal digits.
     """
 
@@ -56,8 +56,9 @@ class Segment:
             raise
         except Exception as error:  # numpy parses a header as Python: what a damaged one raises is of many kinds
             raise damaged(str(path), folder, str(error)) from error
-        if vectors.shape != (self.rows, dim):
-            raise damaged(str(path), folder, f"its shape is {vectors.shape}, not {(self.rows, dim)}")
+        rows = len(vectors) if self.rows < 0 else self.rows
+        if vectors.shape != (rows, dim):
+            raise damaged(str(path), folder, f"its shape is {vectors.shape}, not {(rows, dim)}")
         return vectors
 
     def problem(self, folder: Path) -> str:
@@ -163,12 +164,11 @@ def remove_unnamed(connection: Connection, vectors: VectorStore) -> None:
 
 
 def entity_segment(connection: Connection) -> Segment | None:
-    """The vectors of entity texts, by `number`; `None` where the encoder has no texts."""
+    """The vectors of entity texts, by `number`, none where the encoder has no texts; `None` before there are any."""
     values = meta(connection)
     if not (name := values.get("entity_vectors")):
         return None
-    return Segment(0, name, connection.execute("SELECT count(*) FROM entities").fetchone()[0],
-                   values["entity_vectors_digest"])
+    return Segment(0, name, -1, values["entity_vectors_digest"])
 
 
 def digest_of(content: bytes) -> str:

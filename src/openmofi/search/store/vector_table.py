@@ -70,9 +70,9 @@ class VectorTable:
     def read(self, segment: Segment, dim: int) -> Floats:
         """See `VectorStore.read`."""
         vectors = self._all(segment)
-        if vectors.shape != (segment.rows, dim) and segment.rows:
+        if len(vectors) != segment.rows >= 0:
             raise damaged(segment.file, self.connection.place, f"there are {len(vectors)} of {segment.rows}")
-        return vectors.reshape(-1, dim)
+        return vectors
 
     def row(self, file: str, row: int) -> Array:
         """See `VectorStore.row`."""
@@ -92,7 +92,7 @@ class VectorTable:
     def problem(self, segment: Segment) -> str:
         """See `VectorStore.problem`."""
         vectors = self._all(segment)
-        if len(vectors) != segment.rows:
+        if len(vectors) != segment.rows >= 0:
             return f"there are {len(vectors)} of {segment.rows} vectors"
         return "" if digest_of(content_of(vectors)) == segment.digest else "they are not those that were written"
 
@@ -136,8 +136,7 @@ class VectorTable:
 
     def make_graph(self) -> None:
         """Make pgvector's HNSW index; what is written later comes into it by itself."""
-        (dim,), = self.connection.execute("SELECT value FROM meta WHERE name = 'dim'")
-        if int(dim) > _HALF_DIM:
+        if self._kind()[0] > _HALF_DIM:
             return
         self.connection.execute("SET maintenance_work_mem = '1GB'")
         self.connection.execute(f"CREATE INDEX IF NOT EXISTS vectors_near ON vectors USING hnsw "
@@ -146,13 +145,20 @@ class VectorTable:
         self.connection.execute("ANALYZE vectors")
 
     def _graphed(self) -> str:
+        dim, dtype = self._kind()
+        return "vector" if dtype == "float16" else f"vector::halfvec({dim})"
+
+    def _kind(self) -> tuple[int, str]:
+        """Dimensions and NumPy's type of the images' vectors; those of entities are float16."""
         values = dict(self.connection.execute("SELECT name, value FROM meta WHERE name IN ('dim', 'dtype')"))
-        return "vector" if values["dtype"] == "float16" else f"vector::halfvec({values['dim']})"
+        return int(values["dim"]), values["dtype"]
 
     def _all(self, segment: Segment) -> Floats:
         first = first_id(segment.file)
-        return _stacked([vector for vector, in self.fetched(
-            _COPIED.format(table=_table(segment.file)), (first, first + (1 << ROWS)))])
+        table, (dim, dtype) = _table(segment.file), self._kind()
+        rows = self.fetched(_COPIED.format(table=table), (first, first + (1 << ROWS)))
+        return _stacked([vector for vector, in rows]).reshape(-1, dim).astype(
+            dtype if table == "vectors" else "float16", copy=False)
 
     def fetched(self, statement: str, values: Sequence[Any]) -> list[Any]:
         """Rows of psycopg's statement, sent as bytes."""
