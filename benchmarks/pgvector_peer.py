@@ -123,7 +123,7 @@ def main() -> None:
             store.make_graph()
             print(f"graph: {time.monotonic() - begun:.0f} s of the clock", flush=True)
         with closing(connect(place)) as connection, psycopg.connect(
-                running.address(), autocommit=True) as raw:
+                running.address(user="root"), autocommit=True) as raw:
             there = InDatabase(segments, DIM, lambda: connection)
             (backend,), = connection.execute("SELECT pg_backend_pid()")
             truth = exact.search(queries, K)[1]
