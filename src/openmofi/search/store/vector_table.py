@@ -127,7 +127,7 @@ class VectorTable:
                 cursor.execute(f"SELECT id, vector FROM vectors ORDER BY {self._graphed()} <#> "
                                f"%s::halfvec({len(query)})", (_vector(query),), binary=True)
                 self.connection.raw.execute("SET LOCAL enable_seqscan = on")
-                while rows := cursor.fetchmany(most):
+                while rows := cursor.fetchmany(min(max(effort, 32), most)):
                     yield _columns(rows, len(query))
 
     def has_graph(self) -> bool:
