@@ -15,7 +15,7 @@ help:
 	@echo "make real       Openclipart's drawings labelled, against a truth made by hand (Debian); runs/real/report.html"
 	@echo "make test       run all tests        make test-fast  the fast part"
 	@echo "make test-openclip4  the tests of encoders and towers with open_clip 4; OPEN_CLIP4=… names what pip installs"
-	@echo "make fuzz       hostile inputs with other seeds, two hundred races, a hundred kills a stage"
+	@echo "make fuzz       hostile inputs with other seeds, two hundred races, a hundred kills a stage and write"
 	@echo "make lint       ruff, mypy, import contracts"
 	@echo "make bench      benchmarks against peers, writes benchmarks/RESULTS.md"
 
@@ -80,6 +80,7 @@ test-openclip4: $(VENV4)/.done
 fuzz: $(VENV)/.dev
 	PYTHONPATH=src:.:tests $(BIN)/python -m hostile.fuzz
 	OPENMOFI_RACES=200 $(BIN)/python -m pytest tests/dataset/test_race.py
+	OPENMOFI_INDEX_KILLS=100 $(BIN)/python -m pytest -n 0 -k killed tests/search/test_safety.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,10 +1,12 @@
 """What the label job's driver costs by itself: a job of many shards whose tasks take no time.
 
 The job is the real one (`openmofi.labeling.label`), its engine is not: it does the first task of a stage that works
-on shards, and gives every other shard a hard link to what came out; other tasks (entities, the two passes over what the
-corpus repeats and shares) are done. What is left is what the driver does: looking at what is there, merging, deciding,
-counting. Every size runs in a process of its own, on shards of the same pairs; the seconds of tasks are taken off, and
-those of the calibration are told apart: it takes at most 50,000 pairs, so it does not grow with the shards.
+on shards or on parts of them (the two passes over what the corpus repeats and shares), and gives every other shard or
+part a hard link to what came out; other tasks (entities, sums of sketches) are done. Fingerprints are made up, of each
+shard another. What is left is what the driver does: looking at what is there, merging, deciding, counting. Every size
+runs in a process of its own, on shards of the same pairs; the seconds of tasks are taken off, and those of the
+calibration are told apart: it takes a fixed number of pairs (50,000 in a job, here 4,000), so that it does not grow
+with the shards, and is measured by `label.py` and `stages.py`.
 
 Three times are taken: of the job, of the job that begins again with all tables there but no labels counted, and of
 the finished job. Each is given by the clock (`_s`) and as the processor's time (`_cpu_s`), which what else a machine
@@ -17,6 +19,7 @@ and known to the others.
 from __future__ import annotations
 
 import argparse
+import copy
 import errno
 import json
 import os
@@ -27,6 +30,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +38,7 @@ import harness
 import many_entities
 
 SIZES = (1_000, 10_000, 100_000)
+_CALIBRATION_PAIRS = 4000
 
 
 def spread(source: str, targets: Sequence[str]) -> None:
@@ -68,6 +73,7 @@ class FreeTasks:
 
         self.taken = Taken()
         self._local = LocalEngine()
+        self._numbers = count()
 
     def suited(self, job: Any, progress: Any) -> Any:
         """See `openmofi.engine.protocol.Engine.suited`."""
@@ -79,23 +85,35 @@ class FreeTasks:
 
     def run(self, factory: Any, tasks: Sequence[Any], progress: Any, set_aside: Any = None) -> list[dict[str, Any]]:
         """See `openmofi.engine.protocol.Engine.run`."""
+        from openmofi.engine import Quiet
         from openmofi.labeling.judge.stage import JudgeStage
         from openmofi.labeling.read.linking import LinkStage
         from openmofi.labeling.read.stage import ReadStage
+        from openmofi.storage import shards, two_pass
 
         with self.taken:
+            if factory is shards._taking:
+                return [{"fingerprints": [f"{next(self._numbers):016x}" for _ in task]} for task in tasks]
             if isinstance(factory, ReadStage):
                 paths = [factory.texts_path, lambda shard: factory.features.path(shard.name, shard.fingerprint)]
             elif isinstance(factory, LinkStage):
                 paths = [factory.read.links_path]
             elif isinstance(factory, JudgeStage):
                 paths = [factory.path]
+            elif isinstance(factory, two_pass._Pass):
+                ending = "arrow" if factory.second else "zst"
+                paths = [lambda part: f"{factory.folder}/{part.number}.{ending}"]
             else:
                 return self._local.run(factory, tasks, progress)
-            first = self._local.run(factory, tasks[:1], progress)
+            [result] = self._local.run(factory, tasks[:1], Quiet())
             for path in paths:
                 spread(path(tasks[0]), [path(task) for task in tasks[1:]])
-            return first * len(tasks)
+        # Each shard's counts are of its own, as they come from workers, and what the driver does with them is its time.
+        results = []
+        for _ in tasks:
+            results.append(copy.deepcopy(result))
+            progress.advance(results[-1])
+        return results
 
 
 def simulate(root: Path, shards: int, pairs: int) -> dict[str, Any]:
@@ -106,7 +124,7 @@ def simulate(root: Path, shards: int, pairs: int) -> dict[str, Any]:
     from openmofi.encoders import as_encoder
     from openmofi.engine import Quiet
     from openmofi.knowledge import KnowledgeBase, build_table
-    from openmofi.labeling import LabelSettings, label
+    from openmofi.labeling import LabelSettings, corpus, label
     from openmofi.labeling import job as job_module
     from openmofi.pairs import Record, write_tar
     from openmofi.storage import expand_shards
@@ -142,7 +160,7 @@ def simulate(root: Path, shards: int, pairs: int) -> dict[str, Any]:
         with deciding:
             return decide(*given)
 
-    job_module.decide = timed
+    job_module.decide, corpus.CALIBRATION_PAIRS = timed, _CALIBRATION_PAIRS
     encoder = as_encoder((lambda images: features([image.tobytes()[:40] for image in images]), features))
     found = expand_shards([str(folder)])
     kb, settings = KnowledgeBase.open(root / "kb"), LabelSettings()
@@ -195,6 +213,8 @@ def main() -> None:
     harness.write_result("driver", rows, {
         "seconds_per_1000_shards": 1000 * last["job_s"] / last["shards"],
         "again_seconds_per_1000_shards": 1000 * last["again_s"] / last["shards"],
+        "cpu_seconds_per_1000_shards": 1000 * last["job_cpu_s"] / last["shards"],
+        "again_cpu_seconds_per_1000_shards": 1000 * last["again_cpu_s"] / last["shards"],
         "mib_per_1000_shards": 1000 * (last["mib"] - rows[0]["mib"]) / max(last["shards"] - rows[0]["shards"], 1),
         "finished_seconds": last["finished_s"]})
 

@@ -169,12 +169,9 @@ def whole(root: Path, sizes: Sequence[int], memory: str, heavy: int) -> tuple[li
         work.mkdir()
         dump = work / "all.json.gz"
         lines = write_dump(dump, size, lean=size != heavy)
-        stages = [stage("unpack", dump, work), stage("read", dump, work)]
-        dump.unlink()
-        if size != heavy:
-            stages += [stage("select", dump, work, memory), stage("build", dump, work, memory)]
-        for row in stages:
-            rows.append({**row, "of_items": size, "bytes": lines, "memory": memory})
+        for name in ("unpack", "read") if size == heavy else ("unpack", "read", "select", "build"):
+            own = (memory,) if name in ("select", "build") else ()
+            rows.append({**stage(name, dump, work, *own), "of_items": size, "bytes": lines, "memory": memory})
             print(json.dumps(rows[-1]), flush=True)
         shutil.rmtree(work)
     return rows, full_dump(rows)
@@ -221,3 +218,25 @@ def _memory(size: str) -> int:
     from openmofi.knowledge.database import memory_bytes
 
     return memory_bytes(size)
+
+
+def equal(root: Path, items: int) -> tuple[list[harness.Row], dict[str, float]]:
+    """Every table of so many items, with all that they have, against `json.loads` and pandas."""
+    from plain_reader import differing_tables
+
+    from openmofi.engine import Quiet
+    from openmofi.knowledge.wikidata.classes import class_rules, known_classes
+    from openmofi.knowledge.wikidata.parts import read_parts
+    from openmofi.knowledge.wikidata.select import select_tables
+
+    dump = root / "equal.json"
+    lines = b"".join(_lines(items, lean=False)).splitlines()
+    dump.write_bytes(b"\n".join([b"[", *lines, b"]", b""]))
+    external = ("P214", "P569")
+    parts = read_parts({"equal": dump}, root / "equal", ("en", "de"), Quiet(), workers=1, external=external)
+    found = select_tables(parts.paths, class_rules(drop=("Q5",), visual_only=True), root / "equal-tables",
+                          memory=500_000_000)
+    drop = {5, *(int(name[1:]) for name in known_classes())}
+    differing = differing_tables(lines, found, drop, ("en", "de"), external)
+    return ([{"kind": "equality", **found.counts, "differing": differing}],
+            {"equal_items": parts.items, "differing_tables": len(differing)})

@@ -19,7 +19,7 @@ from rich.table import Table
 
 RESULTS = Path(__file__).parent / "results"
 _PACKAGES = ("numpy", "torch", "pyarrow", "pillow", "marisa-trie", "spacy", "timm", "open-clip-torch", "ray",
-             "onnxruntime", "openvino", "nncf")
+             "onnxruntime", "openvino", "nncf", "faiss-cpu", "hnswlib", "usearch", "lancedb")
 Row = dict[str, Any]
 
 

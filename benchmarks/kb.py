@@ -7,8 +7,9 @@ does is the same, what compression reaches is more than with the real dump. Cont
 - `read`: `read_parts`, with a process a core.
 
 The peak of memory is the parent's and the largest worker's, of a process of its own. The build is measured from tables
-(`big_base.py`), each size in a process of its own. `--only building` leaves the figures of reading as they are in
-`results/kb.json`, and the other way about.
+(`big_base.py`), each size in a process of its own. Whole builds from dumps, and what the real dump takes by their
+slopes, are in `full_dump.py`; so is the comparison of every table with a plain reader's. `--only` measures one of these
+and leaves the figures of the others as they are in `results/kb.json`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import big_base
+import full_dump
 import harness
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/knowledge/wikidata"))
@@ -64,9 +66,9 @@ def compress(plain: Path) -> dict[str, Path]:
 
 def bare(dump: Path) -> int:
     """Decompress and split."""
-    from openmofi.knowledge.wikidata.dump import blocks
+    from openmofi.knowledge.wikidata.dump import pieces
 
-    return sum(len(block.lines.split(b"\n")) for block in blocks(dump))
+    return sum(len(piece.lines.split(b"\n")) for piece in pieces(dump))
 
 
 def read(dump: Path, folder: Path) -> Any:
@@ -144,6 +146,7 @@ def building(root: Path, sizes: Sequence[int], memory: str, nodes: int) -> tuple
         "build_cpu_s_per_million_entities": 1e6 * last["cpu_s"] / last["entities"],
         "trie_bytes_per_key": trie["bytes_per_key"], "trie_us_per_key": trie["us_per_key"],
         "projection_bytes_per_node": vectors["bytes_per_node"], "open_ms": opened["open_ms"],
+        "open_min_ms": opened["open_min_ms"],
         "open_cpu_ms": opened["open_cpu_ms"],
         "id_rows_per_second": opened["rows_per_s"]}
 
@@ -151,12 +154,14 @@ def building(root: Path, sizes: Sequence[int], memory: str, nodes: int) -> tuple
 def main() -> None:
     """Measure and write `results/kb.json`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=("reading", "building"))
+    parser.add_argument("--only", choices=("reading", "building", "whole", "equality"))
     parser.add_argument("--items", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory", default="2GB")
     parser.add_argument("--entities", type=int, nargs="+", default=[250_000, 500_000, 1_000_000])
     parser.add_argument("--build-memory", default="1GB")
+    parser.add_argument("--whole", type=int, nargs="+", default=[125_000, 500_000, 2_000_000])
+    parser.add_argument("--equal", type=int, default=50_000)
     parser.add_argument("--nodes", type=int, default=2_000_000)
     arguments = parser.parse_args()
     Path("runs").mkdir(exist_ok=True)
@@ -164,7 +169,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir="runs") as name:
         root = Path(name).resolve()
         parts = {"reading": partial(reading, root, arguments.items, arguments.rounds, arguments.memory),
-                 "building": partial(building, root, arguments.entities, arguments.build_memory, arguments.nodes)}
+                 "building": partial(building, root, arguments.entities, arguments.build_memory, arguments.nodes),
+                 "whole": partial(full_dump.whole, root, arguments.whole, arguments.memory, 50_000),
+                 "equality": partial(full_dump.equal, root, arguments.equal)}
         for part, measured in parts.items():
             more, figures = measured() if arguments.only in (None, part) else kept(part)
             rows, ratios = rows + more, ratios | figures
@@ -175,11 +182,21 @@ def kept(part: str) -> tuple[list[harness.Row], dict[str, float]]:
     """What the last run measured of a part."""
     path = harness.RESULTS / "kb.json"
     last = json.loads(path.read_text("utf-8")) if path.exists() else {"rows": [], "ratios": {}}
-    of_building = ("build", "trie", "project", "open")
-    figures = ("peak_over_budget", "build_cpu_s_per_million_entities", "trie_bytes_per_key", "trie_us_per_key",
-               "projection_bytes_per_node", "open_ms", "open_cpu_ms", "id_rows_per_second")
-    return ([row for row in last["rows"] if (row["kind"] in of_building) == (part == "building")],
-            {name: value for name, value in last["ratios"].items() if (name in figures) == (part == "building")})
+    return ([row for row in last["rows"] if _part_of(row["kind"], _KINDS) == part],
+            {name: value for name, value in last["ratios"].items() if _part_of(name, _FIGURES) == part})
+
+
+_KINDS = {"building": ("build", "trie", "project", "open"), "whole": ("whole",), "equality": ("equality",)}
+_FIGURES = {
+    "building": ("peak_over_budget", "build_", "trie_", "projection_", "open_", "id_rows_per_second"),
+    "whole": ("full_", "hours_", "parse_", "unpack_", "entities_per_item", "names_per_item", "relations_per_item",
+              "whole_"),
+    "equality": ("equal_items", "differing_tables")}
+"""Of a row its kind, of a figure how its name begins; all others are of `reading`."""
+
+
+def _part_of(name: str, parts: dict[str, tuple[str, ...]]) -> str:
+    return next((part for part, begins in parts.items() if name.startswith(begins)), "reading")
 
 
 if __name__ == "__main__":

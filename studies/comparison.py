@@ -3,9 +3,10 @@
 `python -m studies.comparison -o runs/demo` runs after `openmofi sample demo` in the same folder, and adds its figures
 to `metrics.json` and `report.html` there.
 
-Same first weights, same pages, same number of images seen; only the objective and the texts differ. The entity head
-is there as users get it, and also differs in what its recipe says that it does. Every encoder then retrieves the other artists' images of the same held-out entity, and names held-out entities from their texts: the
-protocol `sample-retrieval`, whose results are kept in `evaluation/` for `openmofi eval compare`.
+Same first weights, same pages, same number of images seen; only the objective and the texts differ. The entity head is
+there as users get it, and also differs in what its recipe says that it does. Every encoder then retrieves the other
+artists' images of the same held-out entity, and names held-out entities from their texts: the protocol
+`sample-retrieval`, whose results are kept in `evaluation/` for `openmofi eval compare`.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from openmofi.evaluation.protocols.sample_retrieval import ZERO_SHOT
 from openmofi.evaluation.result import GROUP, write_result
 from openmofi.evaluation.run import evaluate
 from openmofi.sample.demo import Stopwatch, audit_demo, finish_demo, page_command
+from openmofi.sample.ends import search_metrics
 from openmofi.training.recipe.rules import load_recipe
 from studies import recipe_path
 from studies.command import Json, Out, Set, run_study
@@ -130,6 +132,8 @@ def run_comparison(out: str | Path, progress: Progress, *, full: bool = False,
     earlier: dict[str, Any] = json.loads(path.read_text("utf-8"))
     metrics = {name: earlier[name] for name in ("labels", "pairs", "rows_in", "rows_out")}
     watch = Stopwatch.open(root / "seconds.json")
+    # A demo of an earlier version has not measured its searches.
+    metrics["search"] = earlier.get("search") or watch.time("search", lambda: search_metrics(root))
     metrics["retrieval"] = watch.time("training", lambda: compare_encoders(root, progress, overrides=overrides))
     if full:
         metrics["retrieval_full"] = watch.time("training-full", lambda: compare_encoders(

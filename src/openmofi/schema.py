@@ -176,6 +176,10 @@ RELATIONS = pa.schema([("head", pa.string()), ("relation", pa.string()), ("tail"
 SURFACES = pa.schema([("name", pa.string()), ("link_probability", pa.float32())])
 """optional table of a source: how often a surface form is a mention at all, 0..1. Absent names have 1."""
 
+LANGUAGES = pa.schema([("name", pa.string()), ("language", pa.string())])
+"""optional table of a source: a surface form and a language that it comes from, such as `en`, or `mul` for every one.
+Absent names may be of any."""
+
 NGRAMS = pa.schema([("ngram", pa.uint64()), ("images", pa.int64()), ("sketch", pa.uint64())])
 """ngrams: a word n-gram's hash, in how many images' texts it stands, and a sketch of which images these are
 (`openmofi.mentions.repeats`); those of a block of rows are ascending by hash, and so are a corpus'."""

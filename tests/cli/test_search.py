@@ -12,26 +12,37 @@ from openmofi.encoders import as_encoder
 from openmofi.errors import OpenMofiError
 
 
-@pytest.fixture(autouse=True)
-def colours(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def colours():
     """Every spec opens the encoder of colours."""
-    # The index first: a module that is imported after the other is replaced would keep what replaces it.
-    for place in ("openmofi.search.index.open_encoder", "openmofi.encoders.open_encoder"):
-        monkeypatch.setattr(place, lambda spec, **_: as_encoder(ColourEncoder()))
+    with pytest.MonkeyPatch.context() as patch:
+        # The index first: a module that is imported after the other is replaced would keep what replaces it.
+        for place in ("openmofi.search.index.open_encoder", "openmofi.encoders.open_encoder"):
+            patch.setattr(place, lambda spec, **_: as_encoder(ColourEncoder()))
+        yield
 
 
 def run(*arguments):
     return CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False, env={"COLUMNS": "120"})
 
 
-@pytest.fixture
-def place(tmp_path):
-    write_images(tmp_path / "images", 3)
-    done = run("index", "build", tmp_path / "images", "--encoder", "colours", "--kb", write_colour_kb(tmp_path / "kb"),
-               "-o", tmp_path / "index", "--json")
+def built(folder):
+    write_images(folder / "images", 3)
+    done = run("index", "build", folder / "images", "--encoder", "colours", "--kb", write_colour_kb(folder / "kb"),
+               "-o", folder / "index", "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["added"] == 18
-    return tmp_path / "index"
+    return folder / "index"
+
+
+@pytest.fixture
+def place(tmp_path):
+    return built(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory):
+    return built(tmp_path_factory.mktemp("unchanged"))
 
 
 def test_an_index_is_built_looked_at_changed_and_kept_whole(place, tmp_path):
@@ -93,6 +104,6 @@ def test_texts_are_escaped_on_the_contact_sheet(tmp_path):
     (("--until", "2"), "until is 2.0"), (("--region", "0,0,1,1"), "without an image"),
     (("--since", "May"), "not a day"), (("nowhere.png",), "cannot be read"),
     (("nowhere.png", "--region", "1,2"), "is not four numbers"), (("-n", "0"), "limit is 0")])
-def test_what_is_wrong_is_a_sentence(place, arguments, says):
+def test_what_is_wrong_is_a_sentence(unchanged, arguments, says):
     with pytest.raises(OpenMofiError, match=says):
-        run("search", place, *arguments)
+        run("search", unchanged, *arguments)

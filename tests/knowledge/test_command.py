@@ -71,7 +71,7 @@ def test_check_builds_nothing_and_says_what_it_understood(tmp_path):
         "file": "entities.csv", "rows": 3, "columns": ["id", "name", "aliases"],
         "defaults": {"description": "", "types": [], "popularity": 0.0}}
     assert understood["ignored"] == [
-        f"{tmp_path}/relation.csv is ignored: tables are entities, names, relations, surfaces. "
+        f"{tmp_path}/relation.csv is ignored: tables are entities, names, relations, surfaces, languages. "
         "Did you mean 'relations'?", "entities.csv: the column 'kind' is ignored."]
     # Own names: grey crane, tower crane; aliases: crane of the machine; the bird's crane is in the table of names.
     assert understood["counts"] == {

@@ -21,7 +21,7 @@ from openmofi.knowledge.relations import FILES as RELATIONS
 from openmofi.knowledge.store import FILES as ALWAYS
 from openmofi.schema import ENTITIES
 from openmofi.storage import write_arrow
-from terminal import openmofi, sentence
+from terminal import in_process, sentence
 
 from ..storage.mounts import read_only, small_disk
 
@@ -106,7 +106,7 @@ def test_a_damaged_manifest_is_refused_or_changes_nothing(folder):
 def test_the_command_says_so_in_one_sentence(folder):
     content = (folder / "names.marisa").read_bytes()
     (folder / "names.marisa").write_bytes(bytes(len(content) // 2) + content[len(content) // 2:])
-    assert "names.marisa is not what was built" in sentence(openmofi("kb", "lookup", folder, "crane"))
+    assert "names.marisa is not what was built" in sentence(in_process("kb", "lookup", folder, "crane"))
 
 
 @pytest.mark.parametrize("name", MAPPED_SAFELY)

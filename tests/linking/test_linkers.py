@@ -8,7 +8,7 @@ from word_mentions import link
 
 from openmofi.errors import UsageError
 from openmofi.knowledge import KnowledgeBase, build_table
-from openmofi.linking import CoherenceLinker, CoherenceSettings, LinkSettings, PriorLinker, open_linker
+from openmofi.linking import CoherenceLinker, CoherenceSettings, LinkSettings, PriorLinker, candidates, open_linker
 from openmofi.linking.coherence import MOST_NAMES, iterate
 from openmofi.mentions import GazetteerDetector
 
@@ -154,3 +154,11 @@ def test_the_linkers_take_what_the_gazetteer_finds(kb):
 def test_an_unknown_linker_is_one_sentence(kb):
     with pytest.raises(UsageError, match="'fusion'"):
         open_linker("fusion", kb)
+
+
+def test_what_is_remembered_changes_nothing(kb, monkeypatch):
+    texts = ["crane saw", "bat owl crane", "hammer drill bat", "crane saw owl"]
+    expected = link(PriorLinker(kb), *texts)
+    monkeypatch.setattr(candidates, "_REMEMBERED", 2)
+    forgetful = PriorLinker(kb)
+    assert [link(forgetful, text)[0] for text in texts] == expected

@@ -10,7 +10,7 @@ LABELS = {"precision": 0.936, "recall": 0.801, "ambiguous_precision": 0.79, "amb
           "expected_precision": 0.967}
 GOALS = {"labels.precision": 0.90, "labels.recall": 0.75, "labels.ambiguous_precision": 0.80,
          "labels.heldout_recall": 0.75, "labels.heldout_ambiguous_precision": 0.80}
-METRICS = {"labels": LABELS, "pairs": 22067, "rows_in": 22067, "rows_out": 22067}
+METRICS = {"labels": LABELS, "search": {"calibrated_gap": 0.023}, "pairs": 22067, "rows_in": 22067, "rows_out": 22067}
 
 
 def _cells(body: str) -> dict[str, list[str]]:
@@ -23,10 +23,17 @@ def _cells(body: str) -> dict[str, list[str]]:
     ("labels.ambiguous_precision", "79.0%", "≥ 80%", "missed"), ("labels.heldout_recall", "70.0%", "≥ 75%", "missed"),
     ("labels.heldout_ambiguous_precision", "–", "≥ 80%", "missed"), ("labels.text_only_precision", "39.4%", "", ""),
     ("labels.alt_text_encoder_precision", "64.8%", "", ""), ("pairs", "22,067", "", ""),
-    ("rows_out", "22,067", "= rows in", "met"),
+    ("rows_out", "22,067", "= rows in", "met"), ("search.calibrated_gap", "2.3%", "≤ 5%", "met"),
 ])
 def test_each_figure_stands_beside_its_goal(name, value, goal, verdict):
     assert _cells(figures_section(METRICS, GOALS).body)[name][1:] == [value, goal, verdict]
+
+
+@pytest.mark.parametrize(("gap", "value", "verdict"), [
+    (0.05, "5.0%", "met"), (0.051, "5.1%", "missed"), (None, "–", "–")])
+def test_a_gap_is_small_enough_or_unknown(gap, value, verdict):
+    cells = _cells(figures_section({**METRICS, "search": {"calibrated_gap": gap}}, GOALS).body)
+    assert cells["search.calibrated_gap"][1:] == [value, "≤ 5%", verdict]
 
 
 def test_a_lost_row_is_said():

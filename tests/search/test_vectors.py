@@ -56,7 +56,7 @@ def _exact(folder, segments):
     return Exact([segment.open(folder, 32) for segment in segments])
 
 
-@pytest.mark.parametrize("factory", ["HNSW16,SQ8", "IVF64,SQ8"])
+@pytest.mark.parametrize("factory", ["HNSW16,SQ8", "IVF64,RaBitQfs"])
 def test_faiss_beside_exact(tmp_path, segments, monkeypatch, factory):
     pytest.importorskip("faiss")
     monkeypatch.setattr(faiss_cache, "factory_for", lambda count: factory)
@@ -91,4 +91,4 @@ def test_the_cache_grows_and_a_damaged_one_is_not_used(tmp_path, segments):
 
 def test_what_suits_how_many():
     assert [faiss_cache.factory_for(count) for count in (0, 49_999, 50_000, 4_000_000, 9_000_000)] == [
-        "", "", "HNSW16,SQ8", "HNSW16,SQ8", "IVF12000,SQ8"]
+        "", "", "HNSW16,SQ8", "HNSW16,SQ8", "IVF12000,RaBitQfs"]

@@ -25,13 +25,16 @@ REFUSALS = {
 
 @dataclass
 class ObjectStore:
-    """What the proxy does; `refuse` names an error that every write meets, `failing` is a share of all requests."""
+    """What the proxy does; `refuse` names an error that every write meets, with `refuse_reads` every request;
+    `failing` is a share of all requests.
+    """
 
     port: int = 0
     requests: Counter = field(default_factory=Counter)
     failing: float = 0.0
     delay: float = 0.0
     refuse: str = ""
+    refuse_reads: bool = False
     draw: random.Random = field(default_factory=lambda: random.Random(0))
 
     def __post_init__(self):
@@ -68,7 +71,7 @@ class _Proxy(BaseHTTPRequestHandler):
         if self.store.draw.random() < self.store.failing:
             self._answer(503, {}, b"<Error><Code>ServiceUnavailable</Code><Message>Try again.</Message></Error>")
             return
-        if self.store.refuse and self.command in ("PUT", "POST"):
+        if self.store.refuse and (self.store.refuse_reads or self.command in ("PUT", "POST")):
             status, message = REFUSALS[self.store.refuse]
             self._answer(status, {}, f"<Error><Code>{self.store.refuse}</Code><Message>{message}</Message></Error>"
                          .encode())
@@ -109,7 +112,7 @@ def used(store, environment, home, monkeypatch):
     store.requests.clear()
     yield store
     fsspec.get_filesystem_class("s3").clear_instance_cache()
-    store.refuse, store.failing, store.delay = "", 0.0, 0.0
+    store.refuse, store.refuse_reads, store.failing, store.delay = "", False, 0.0, 0.0
 
 
 def _free_port():

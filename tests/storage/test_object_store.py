@@ -240,6 +240,21 @@ def test_what_a_store_refuses_is_a_sentence(store, refusal, said):
     assert "s3://data/out/a.json" in caught.value.message
 
 
+@pytest.mark.parametrize(("refusal", "said"), [
+    ("AccessDenied", "(Access Denied|Forbidden)"), ("RequestTimeTooSkewed", "(current time is too large|Forbidden)"),
+])
+def test_pairs_that_may_not_be_read_are_a_sentence(store, refusal, said):
+    """By a list, by a request for the head of an object, whose refusal has no body, and by one for its content."""
+    store.refuse, store.refuse_reads = refusal, True
+    for read in (lambda: expand_shards(["s3://data/pairs"]), lambda: expand_shards(["s3://data/pairs/a.tar"]),
+                 lambda: file_fingerprint("s3://data/pairs/a.tar"),
+                 lambda: take_fingerprints([Shard("s3://data/pairs/a.tar", "a")])):
+        with pytest.raises(OpenMofiError, match=said) as caught:
+            read()
+        assert "s3://data/pairs" in caught.value.message
+        assert "Errno" not in caught.value.message
+
+
 def test_a_bucket_that_is_not_there_or_elsewhere(store):
     with pytest.raises(OpenMofiError, match="no such bucket"):
         write_json("s3://nowhere/a.json", 1)

@@ -9,11 +9,12 @@ from torch.nn.functional import normalize
 
 from openmofi.objectives.class_head.margin_softmax import MarginSoftmax
 from openmofi.objectives.objective_settings import MarginSoftmaxSettings
+from openmofi.training.data.plan import ClassPlan, RepeatPlan, members_of_classes
 from openmofi.training.log import Unwatched
 from openmofi.training.optimization import Trained, learning_rate, set_learning_rate, sharded_optimizer
-from openmofi.training.reach import expected_updates, greatest_move, stuck_head
+from openmofi.training.reach import class_weights, expected_updates, greatest_move, stuck_head
 from openmofi.training.recipe.rules import load_recipe
-from openmofi.training.recipe.schema import OptimizerSettings
+from openmofi.training.recipe.schema import DataSettings, OptimizerSettings
 
 from .small_runs import trained
 
@@ -38,12 +39,15 @@ def test_a_steady_gradient_moves_a_row_by_the_bound(settings, updates):
 
 def test_expected_updates_are_those_of_drawn_batches():
     counts, steps, size = np.array([400, 90, 9, 1, 0]), 3000, 8
-    draw = np.random.default_rng(0)
-    for power in (1.0, 0.5, 0.0):
-        weights = np.where(counts > 0, counts.astype(float) ** power, 0.0)
-        batches = draw.choice(len(counts), (steps, size), p=weights / weights.sum())
+    rows, labels = np.arange(500), np.repeat(np.arange(5), counts)
+    offsets, members = members_of_classes(rows, labels, 5)
+    for sampler in ("sqrt", "class-balanced", "repeat-factor"):
+        data = DataSettings(sampler=sampler, repeat_threshold=0.1)
+        plan = (RepeatPlan.of(rows, labels, counts, 0.1, size, 0) if sampler == "repeat-factor"
+                else ClassPlan(offsets, members, size, 0.5 if sampler == "sqrt" else 0.0, 0))
+        batches = labels[np.stack([plan.rows(step) for step in range(steps)])]
         drawn = [(batches == number).any(1).sum() for number in range(len(counts))]
-        expected = expected_updates(counts, steps=steps, batch_size=size, power=power)
+        expected = expected_updates(class_weights(counts, data), steps=steps, batch_size=size)
         np.testing.assert_allclose(expected, drawn, rtol=0.05, atol=15)
 
 

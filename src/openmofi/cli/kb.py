@@ -35,6 +35,7 @@ def anchors(
     language: Annotated[str | None, typer.Option(help="The wiki's code, where a dump does not say it.")] = None,
     min_seen: Annotated[int, typer.Option(min=1, help="Find link probabilities of names seen so often.")] = 2,
     memory: Annotated[int, typer.Option(min=64, help="MiB in which the counts are summed up.")] = 2048,
+    workers: kb_build.Workers = 0,
     as_json: _JSON = False,
 ) -> None:
     """Count by which names Wikipedia's links call its articles, and how often a name is a link at all.
@@ -46,7 +47,7 @@ def anchors(
 
     settings = AnchorSettings(language, min_seen, memory_mib=memory)
     with shown_progress(False if as_json else None) as progress:
-        counts = build_anchors(dumps, out, settings, progress=progress)
+        counts = build_anchors(dumps, out, settings, workers=workers, progress=progress)
     print_manifest_facts({**counts, "written": f"{out}\n{probabilities_path(out)}"}, as_json)
 
 
@@ -89,6 +90,8 @@ def lookup(
     kb: _KB,
     name: Annotated[str, typer.Argument(help="A name, as a text would spell it.")],
     limit: Annotated[int, typer.Option(min=1, help="Most candidates to show.")] = 30,
+    language: Annotated[list[str] | None, typer.Option(
+        help="Only as a name of this language, such as en; may be given again.")] = None,
     as_json: _JSON = False,
 ) -> None:
     """Show what a name may mean, commonest first; exits with 1 where it is unknown."""
@@ -96,7 +99,7 @@ def lookup(
     from openmofi.progress import shown_progress
 
     with shown_progress(not as_json) as progress:
-        meanings = look_up(kb, name, limit, progress=progress)
+        meanings = look_up(kb, name, limit, language or (), progress=progress)
     if as_json:
         print_json(meanings)
     elif meanings["candidates"]:

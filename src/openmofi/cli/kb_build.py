@@ -43,6 +43,7 @@ with entities. Columns may stand in any order; lists are written a|b.
   names      name, entity [, count]         more names; how often each means it
   relations  head, tail [, relation]        entities that belong together
   surfaces   name, link_probability         how often a name is meant at all
+  languages  name, language                 which languages a name comes from
 Only entities are needed; their names and aliases are found in texts. So this
 entities.csv is a whole source:
 \b

@@ -20,7 +20,7 @@ def label(
     out: Annotated[str, typer.Option("--out", "-o", parser=output_place, metavar="FOLDER",
                                      help="Folder of the labels, also s3://… and other stores.")],
     detector: Annotated[str, typer.Option(
-        help="gazetteer, spacy[:MODEL], gliner:MODEL[?types=A,B]; several joined by +.")] = "gazetteer",
+        help="gazetteer[?languages=A,B], spacy[:MODEL], gliner:MODEL[?types=A,B]; several joined by +.")] = "gazetteer",
     linker: Annotated[str, typer.Option(help="coherence, prior or fusion:PATH.")] = "coherence",
     threshold: Annotated[float, typer.Option(help="Accept from this calibrated probability on.")] = 0.8,
     target_precision: Annotated[float | None, typer.Option(help="Choose the threshold for this precision.")] = None,

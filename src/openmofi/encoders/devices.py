@@ -13,7 +13,7 @@ import numpy as np
 
 from openmofi.encoders.preprocess import byte_values
 from openmofi.encoders.protocol import Array, Preprocessing
-from openmofi.errors import MissingExtraError, UsageError
+from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -142,7 +142,7 @@ class RowLimit:
         """What a tower gives for a batch; in parts where the device has too little memory for it, down to one item.
 
         Raises:
-            RuntimeError: torch's `OutOfMemoryError`, where one item is too much.
+            OpenMofiError: one item is too much.
         """
         parts, start = list[Array](), 0
         while start < len(items) or not parts:
@@ -152,8 +152,12 @@ class RowLimit:
                 start += max(len(part), 1)
             except RuntimeError as error:
                 # By its name: encoders of an array's functions need no torch.
-                if type(error).__name__ != "OutOfMemoryError" or len(part) < 2:
+                if type(error).__name__ != "OutOfMemoryError":
                     raise
+                if len(part) < 2:
+                    raise OpenMofiError("The device has too little memory for a batch of one.",
+                                        "End what else runs on it, or use --device cpu, --precision bf16, or a smaller "
+                                        "encoder.") from error
                 self._halve(len(part))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 

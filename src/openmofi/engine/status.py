@@ -195,7 +195,7 @@ def _remove(path: str) -> None:
 
 @contextmanager
 def recorded(progress: Progress, folder: str | Path, clock: Callable[[], float] = time.time,
-             every: float | None = _SECONDS) -> Generator[Progress]:
+             every: float | None = _SECONDS) -> Generator[TaskProgress]:
     """The same progress, kept in a folder for as long as the block runs; a killed job leaves it there.
 
     Where this process is an `openmofi` command, that is kept too, beyond the end: `Command`.

@@ -1,4 +1,7 @@
-"""What may lie beside a knowledge base's arrays: relations, details of entities, ids elsewhere, ids that are gone."""
+"""What may lie beside a knowledge base's arrays: relations, details of entities, ids elsewhere, ids that are gone.
+
+The languages of names (`openmofi.knowledge.languages`) lie there too, and are no more than listed here.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from openmofi.knowledge import relations
+from openmofi.knowledge.languages import LANGUAGES_FILE
 from openmofi.knowledge.relations import Relations
 from openmofi.storage import write_arrow, write_bytes
 from openmofi.storage.blocks import table_blocks
 
 DETAILS_FILE, EXTERNAL_IDS_FILE, REDIRECTS_FILE = "details.arrow", "external_ids.parquet", "redirects.arrow"
-FILES = (DETAILS_FILE, EXTERNAL_IDS_FILE, REDIRECTS_FILE, *relations.FILES)
+FILES = (DETAILS_FILE, EXTERNAL_IDS_FILE, REDIRECTS_FILE, *relations.FILES, LANGUAGES_FILE)
 """Files that a base may have beside those that all have."""
 ATTRIBUTION = "ATTRIBUTION.md"
 """What a base is made of, and under which licences; it goes with all that is made of the base."""

@@ -23,25 +23,27 @@ from openmofi.storage.atomic import remove_folder, write_error
 
 _FOLDER = "lines-"
 Given = ParamSpec("Given")
+Done = Callable[[Any], object]
+"""Receives what a task returned; of several tasks in the order in which they end."""
 
 
 class Slots:
     """Workers, and files by which bytes get to them; one is free again when the task that reads it is done."""
 
-    def __init__(self, executor: ProcessPoolExecutor, slots: list[Path], done: Callable[[Any], None]) -> None:
-        self._executor, self._free, self._done = executor, slots, done
-        self._running: dict[Future[Any], Path] = {}
+    def __init__(self, executor: ProcessPoolExecutor, slots: list[Path]) -> None:
+        self._executor, self._free = executor, slots
+        self._running: dict[Future[Any], tuple[Path, Done]] = {}
 
-    def run(self, data: Iterable[bytes], task: Callable[Concatenate[IO[bytes], Given], Any], *arguments: Given.args,
-            **named: Given.kwargs) -> None:
-        """Have a task read these bytes; waits while all slots are in use."""
+    def run(self, done: Done, data: Iterable[bytes], task: Callable[Concatenate[IO[bytes], Given], Any],
+            *arguments: Given.args, **named: Given.kwargs) -> None:
+        """Have a task read these bytes; what it returns is `done`. Waits while all slots are in use."""
         while not self._free:
             self._collect()
         slot = self._free.pop()
         try:
             with open(slot, "wb") as handle:
                 handle.writelines(data)
-            self._running[self._executor.submit(_read, slot, task, arguments, named)] = slot
+            self._running[self._executor.submit(_read, slot, task, arguments, named)] = slot, done
         except OSError as error:
             raise write_error(error, slot) from error
         except BrokenProcessPool as error:
@@ -59,34 +61,34 @@ class Slots:
                 found = future.result()
             except BrokenProcessPool as error:
                 raise _died() from error
-            self._free.append(self._running.pop(future))
-            self._done(found)
+            slot, receive = self._running.pop(future)
+            self._free.append(slot)
+            receive(found)
 
 
 class Here(Slots):
     """Runs tasks in this process, one after another: for what is not worth a worker's start."""
 
-    def __init__(self, done: Callable[[Any], None]) -> None:
-        self._done = done
+    def __init__(self) -> None:
+        pass
 
-    def run(self, data: Iterable[bytes], task: Callable[Concatenate[IO[bytes], Given], Any], *arguments: Given.args,
-            **named: Given.kwargs) -> None:
+    def run(self, done: Done, data: Iterable[bytes], task: Callable[Concatenate[IO[bytes], Given], Any],
+            *arguments: Given.args, **named: Given.kwargs) -> None:
         """See `Slots`."""
-        self._done(task(io.BytesIO(b"".join(data)), *arguments, **named))
+        done(task(io.BytesIO(b"".join(data)), *arguments, **named))
 
     def finish(self) -> None:
         """See `Slots`."""
 
 
 @contextmanager
-def slots(folder: Path, workers: int, done: Callable[[Any], None], begin: Callable[..., None] | None = None,
+def slots(folder: Path, workers: int, begin: Callable[..., None] | None = None,
           arguments: tuple[Any, ...] = ()) -> Iterator[Slots]:
     """Workers that read what is handed over.
 
     Args:
         folder: gets the files, while they are needed; leftovers of a run that was killed are removed.
         workers: how many processes.
-        done: receives what each task returns, in the order in which they end.
         begin, arguments: called in each worker at first.
     """
     for left in folder.glob(f"{_FOLDER}*"):
@@ -94,7 +96,7 @@ def slots(folder: Path, workers: int, done: Callable[[Any], None], begin: Callab
     executor = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (begin, arguments))
     with TemporaryDirectory(prefix=_FOLDER, dir=folder) as own:
         try:
-            yield Slots(executor, [Path(own) / str(number) for number in range(workers + 1)], done)
+            yield Slots(executor, [Path(own) / str(number) for number in range(workers + 1)])
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
 

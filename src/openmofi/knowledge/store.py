@@ -17,6 +17,7 @@ from openmofi.knowledge import identifiers, integrity
 from openmofi.knowledge.arrays import bad_offsets, mapped, outside
 from openmofi.knowledge.beside import Beside
 from openmofi.knowledge.candidates import Candidates, CandidateTable
+from openmofi.knowledge.languages import Languages, mask_of
 from openmofi.knowledge.lookup import Neighbour, Relation, names_of, nearest_rows, plain_candidate, spelt_alike
 from openmofi.knowledge.names import normalise
 from openmofi.knowledge.rows import taken
@@ -63,6 +64,7 @@ class KnowledgeBase:
         names: trie of keys (see `knowledge.names`); a key's id is its row in `link_probabilities`.
         link_probabilities: (names) float32.
         beside: relations, images, what priors are known by, and redirects, where the base has them.
+        languages: those of the names, where the base knows them, or `None`.
     """
 
     def __init__(self, path: Path, manifest: Manifest, stamp: str = "", address: str | Path = "") -> None:
@@ -82,6 +84,7 @@ class KnowledgeBase:
             self.link_probabilities = mapped(path / LINK_PROBABILITY)
             self._vectors = mapped(path / VECTORS)
             self.beside = Beside.of(path)
+            self.languages = Languages.of(path, manifest.counts.get("languages", ()))
             if not self._fits():
                 raise ValueError("its files do not fit together")
         except Exception as error:  # numpy parses a header as Python: what a damaged one raises is of many kinds
@@ -129,7 +132,9 @@ class KnowledgeBase:
         return (len(self._ids.rows_of) == len(self._ids) == len(self._vectors) == size
                 and len(self.link_probabilities) == names == len(self._offsets) - 1
                 and len(self._rows) == len(self._commonness) == int(self._offsets[-1])
-                and (self.beside.relations is None or self.beside.relations.fits(size)))
+                and (self.beside.relations is None or self.beside.relations.fits(size))
+                and (self.languages is None or (self.languages.masks.shape == (names,)
+                     and self.languages.masks.dtype == np.uint64)))
 
     def wrong_contents(self) -> dict[str, str]:
         """File → what cannot be in it, such as an entity row beyond the entities; all is read but the tries."""
@@ -256,10 +261,15 @@ class KnowledgeBase:
         """(n) lists of rows' types."""
         return taken(self._entities.column("types"), rows)
 
-    def candidates(self, name: str, limit: int = 30) -> Candidates:
-        """What `name` may mean, commonest first; empty for an unknown name."""
+    def candidates(self, name: str, limit: int = 30, languages: Sequence[str] = ()) -> Candidates:
+        """What `name` may mean, commonest first; empty for an unknown name, and where it is of other languages.
+
+        Raises:
+            UsageError: the base has no names of one of the languages, or does not know them.
+        """
+        wanted = mask_of(self.languages, languages, self.path) if languages else None
         key = self.names.get(normalise(name), -1)
-        if key < 0:
+        if key < 0 or (wanted is not None and self.languages and not self.languages.masks[key] & wanted):
             return Candidates(_NO_ROWS, _NO_PRIORS)
         start = int(self._offsets[key])
         end = min(int(self._offsets[key + 1]), start + limit)
@@ -269,23 +279,29 @@ class KnowledgeBase:
         """Keys that are spelt like an unknown `key`: of those with the longest beginning in common, at most `limit`."""
         return spelt_alike(self.names.iterkeys, key, limit)
 
-    def lookup(self, name: str, limit: int = 30) -> dict[str, Any]:
+    def lookup(self, name: str, limit: int = 30, languages: Sequence[str] = ()) -> dict[str, Any]:
         """What a name may mean, as plain data.
 
         Args:
             name: as a text would spell it.
             limit: most candidates.
+            languages: codes; a name of none of them has no candidates. Empty takes all names.
 
         Returns:
             `name`, `key`, `link_probability`, `candidates` (prior and the entity's fields; where the base knows them
             `prior_from`, such as `links` or `sitelinks`, and `image`) and, where there is no candidate, `nearest`: keys
-            that are spelt alike.
+            that are spelt alike; of a base that knows them, `languages` of the name.
+
+        Raises:
+            UsageError: see `candidates`.
         """
-        candidates = self.candidates(name, limit)
+        candidates = self.candidates(name, limit, languages)
+        key = self.names.get(normalise(name), -1)
         return {
             "name": name, "key": normalise(name), "link_probability": self.link_probability(name),
             "candidates": [plain_candidate(self.entity(row), prior, self.beside.details_of(row))
                            for row, prior in zip(candidates.rows.tolist(), candidates.priors.tolist(), strict=True)],
+            **({"languages": self.languages.of_name(key)} if self.languages and key >= 0 else {}),
             **({} if len(candidates) else {"nearest": self.nearest_names(normalise(name))}),
         }
 
@@ -376,6 +392,7 @@ def _reopen(path: str | Path, fingerprint: str, checked: str) -> KnowledgeBase:
     return kb
 
 
-def look_up(kb: str | Path, name: str, limit: int = 30, *, progress: Progress | None = None) -> dict[str, Any]:
+def look_up(kb: str | Path, name: str, limit: int = 30, languages: Sequence[str] = (), *,
+            progress: Progress | None = None) -> dict[str, Any]:
     """`KnowledgeBase.lookup` in a folder; see `KnowledgeBase.open` for `progress` and what is raised."""
-    return KnowledgeBase.open(kb, progress=progress).lookup(name, limit)
+    return KnowledgeBase.open(kb, progress=progress).lookup(name, limit, languages)

@@ -18,6 +18,7 @@ from openmofi.encoders.companions import FOLDS_FILE
 from openmofi.encoders.folder import HEAD_OUTPUTS
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
 from openmofi.engine.loop import incomplete, reason_of
+from openmofi.engine.protocol import TaskProgress
 from openmofi.engine.status import recorded
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.features.store import NOTE
@@ -40,7 +41,7 @@ from openmofi.labeling.decide import (
     require_fitted,
     threshold_of,
 )
-from openmofi.labeling.judge.stage import Judge, JudgeStage
+from openmofi.labeling.judge.stage import Judge, JudgeStage, Tally
 from openmofi.labeling.judge.summary import LabelSummary
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.verdicts.file import Verdicts
@@ -60,7 +61,6 @@ from openmofi.storage import (
     write_json,
 )
 from openmofi.storage.addresses import is_utf8, read_text, require_writable
-from openmofi.storage.atomic import Footer
 from openmofi.storage.folders import written_folder
 from openmofi.storage.manifest import output_stamp
 
@@ -129,9 +129,11 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
         if manifest.finished and "failed" not in manifest.counts and manifest.outputs == output_stamp(out, *_PARTS):
             return _answered(manifest, encoder, out, progress)
         known = given or known_calibration(kb, encoder, out, settings)
-        with recorded(progress, out) as progress, engine.suited(job, progress).session() as session:
+        # The manifest has what they hold; of 100,000 shards they are large.
+        del described, inputs
+        with recorded(progress, out) as recorder, engine.suited(job, recorder).session() as session:
             counts = _label(shards, kb, encoder, out, settings, cache or out, known,
-                            calibration or f"{out}/{CALIBRATION_FILE}", session, progress, correction)
+                            calibration or f"{out}/{CALIBRATION_FILE}", session, recorder, correction)
         finish_manifest(out, manifest, counts, output_stamp(out, *_PARTS))
     if "failed" in counts:
         raise incomplete(counts["failed"], len(shards), out, "labelled")
@@ -149,7 +151,7 @@ def _answered(manifest: Manifest, encoder: Encoder, out: str | Path, progress: P
 
 
 def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str | Path, settings: LabelSettings,
-           cache: str | Path, known: Fitted | None, known_path: str | Path, engine: Engine, progress: Progress,
+           cache: str | Path, known: Fitted | None, known_path: str | Path, engine: Engine, progress: TaskProgress,
            correction: Correction | None) -> dict[str, Any]:
     failed: dict[Shard, Exception] = {}
     late = _late(out)
@@ -160,21 +162,15 @@ def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: st
     judges, threshold, adapter = _decided(corpus, out, settings, known, known_path, progress, correction)
     stage = JudgeStage(corpus.stage, judges, corpus.entities.path, settings.selection, threshold, str(out),
                        corpus.stage.features.with_unread())
-    made: dict[Shard, Footer] = {}
     labels, missing = stage.labels_of(corpus.shards)
+    tally = Tally(progress, labels)
     if missing:
         progress.begin("judge", len(missing))
-        results = engine.run(stage, missing, progress, failed.__setitem__)
-        made = {shard: Footer(result["rows"], result["notes"])
-                for shard, result in zip([each for each in missing if each not in failed], results, strict=True)}
+        engine.run(stage, missing, tally, failed.__setitem__)
     if failed and len(failed) == len(shards):
         raise next(iter(failed.values()))
     corpus = replace(corpus, shards=tuple(shard for shard in corpus.shards if shard not in failed))
-    # In the order of the shards, whichever of them were missing: sums of probabilities depend on it.
-    labels, missing = stage.labels_of(corpus.shards, made) if missing else (labels, missing)
-    if missing:
-        raise OpenMofiError(f"The labels in {out} cannot be read.", "Start the command again: they are made again.")
-    counts = _count(labels, corpus, correction) | {
+    counts = _count(tally.labels, corpus, correction) | {
         "device": encoder.device, "precision": encoder.precision, "entities": len(corpus.entities),
         "threshold": threshold}
     if adapter:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from openmofi.knowledge import KnowledgeBase, normalise
+from openmofi.knowledge.candidates import Candidates
 from openmofi.linking.link_settings import LinkSettings
 from openmofi.schema import Link, Mention
+
+_REMEMBERED = 50_000
+_NO_ROWS = np.zeros(0, np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class NameCandidates:
 
 
 class CandidateLookup:
-    """Surface form → candidates; remembers the last 50,000 forms.
+    """Surface form → candidates; remembers up to 50,000 forms.
 
     The prior of NIL is 1 − Σ prior: the share of the name's occurrences that mean nothing (1 − link probability) and
     of candidates that were cut, but at least `nil_floor`.
@@ -43,22 +46,35 @@ class CandidateLookup:
     def __init__(self, kb: KnowledgeBase, settings: LinkSettings) -> None:
         self._kb = kb
         self._settings = settings
-        self.of_name = lru_cache(maxsize=50_000)(self._of_name)
+        self._known: dict[str, NameCandidates] = {}
 
     def of_texts(self, texts: Sequence[str], mentions: Sequence[Sequence[Mention]]) -> list[list[NameCandidates]]:
         """Candidates of each text's mentions."""
-        return [[self.of_name(mention.surface) for mention in of_text]
-                for _, of_text in zip(texts, mentions, strict=True)]
+        wanted = dict.fromkeys(mention.surface for _, of_text in zip(texts, mentions, strict=True)
+                               for mention in of_text)
+        unknown = [surface for surface in wanted if surface not in self._known]
+        if len(self._known) + len(unknown) > _REMEMBERED:
+            self._known.clear()
+            unknown = list(wanted)
+        self._learn(unknown)
+        return [[self._known[mention.surface] for mention in of_text] for of_text in mentions]
 
-    def _of_name(self, surface: str) -> NameCandidates:
-        candidates = self._kb.candidates(surface, self._settings.candidates)
+    def _learn(self, surfaces: Sequence[str]) -> None:
+        """Look up forms; their entities' identifiers all at once, since that takes much longer one by one."""
+        found = [self._kb.candidates(surface, self._settings.candidates) for surface in surfaces]
+        ids = self._kb.ids(np.concatenate([_NO_ROWS, *(candidates.rows for candidates in found)]))
+        first = 0
+        for surface, candidates in zip(surfaces, found, strict=True):
+            self._known[surface] = self._named(surface, candidates, ids[first:first + len(candidates)])
+            first += len(candidates)
+
+    def _named(self, surface: str, candidates: Candidates, ids: list[str]) -> NameCandidates:
         prior = candidates.priors.astype(np.float64) * self._kb.link_probability(surface)
         total = float(prior.sum())
         most = 1.0 - self._settings.nil_floor
         if total > most:
             prior *= most / total
-        return NameCandidates(normalise(surface), candidates.rows, self._kb.ids(candidates.rows),
-                              candidates.priors.tolist(), prior)
+        return NameCandidates(normalise(surface), candidates.rows, ids, candidates.priors.tolist(), prior)
 
 
 def links_of(mentions: Sequence[tuple[NameCandidates, NDArray[np.float64] | None]], digits: int = 6) -> list[Link]:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 from openmofi.errors import UsageError
 from openmofi.knowledge import KnowledgeBase
-from openmofi.mentions.gazetteer import GAZETTEER, GazetteerDetector
+from openmofi.mentions.gazetteer import GAZETTEER, GazetteerDetector, GazetteerSettings
 from openmofi.mentions.neural import SPACY, SpacyDetector, SpacySettings, pipeline_fingerprint
 from openmofi.mentions.zero_shot import GLINER, GlinerDetector, GlinerSettings, model_fingerprint
 from openmofi.schema import Mention
@@ -79,7 +79,8 @@ def open_detector(spec: str, kb: KnowledgeBase) -> MentionDetector:
     """A detector by name.
 
     Args:
-        spec: `gazetteer`; `spacy`, or `spacy:MODEL` with the package or folder of another pipeline;
+        spec: `gazetteer`, or `gazetteer?languages=A,B` with the languages whose names count;
+            `spacy`, or `spacy:MODEL` with the package or folder of another pipeline;
             `gliner:MODEL[?types=A,B&threshold=F&batch_size=N&device=D]` with the folder of a GLiNER model or its name
             on the Hugging Face hub; or several joined by `+`, preferred first.
         kb: the knowledge base.
@@ -96,8 +97,8 @@ def open_detector(spec: str, kb: KnowledgeBase) -> MentionDetector:
 
 
 def _open(kind: str, rest: str, kb: KnowledgeBase) -> MentionDetector:
-    if kind == GAZETTEER:
-        return GazetteerDetector(kb)
+    if kind.startswith(GAZETTEER):
+        return GazetteerDetector(kb, GazetteerSettings(languages=_languages(kind)))
     return SpacyDetector(SpacySettings(rest)) if kind == SPACY else GlinerDetector(kb, _gliner_settings(rest))
 
 
@@ -110,11 +111,13 @@ def detector_names(spec: str) -> list[str]:
     names = [name.strip() for name in _SEPARATOR.split(spec)]
     for name in names:
         kind, colon, rest = name.partition(":")
-        if kind not in (GAZETTEER, SPACY, GLINER) or (colon and (kind == GAZETTEER or not rest)):
+        if kind.startswith(f"{GAZETTEER}?") and not colon:
+            _languages(kind)
+        elif kind not in (GAZETTEER, SPACY, GLINER) or (colon and (kind == GAZETTEER or not rest)):
             raise UsageError(f"Unknown mention detector {name!r}.", f"Use {DETECTORS}.")
         if kind == GLINER:
             _gliner_settings(rest)
-    kinds = [name if name.startswith(SPACY) else name.partition(":")[0] for name in names]
+    kinds = [name if name.startswith(SPACY) else re.split("[:?]", name)[0] for name in names]
     if len(set(kinds)) < len(kinds):
         raise UsageError(f"The detectors {spec!r} repeat a name.")
     return names
@@ -141,6 +144,16 @@ def _identity(name: str) -> str:
     return f"{kind}:{fingerprint([model_fingerprint(settings.model), settings.types, settings.threshold])}"
 
 
+def _languages(name: str) -> tuple[str, ...]:
+    """The languages of `gazetteer?languages=A,B`; none of `gazetteer`."""
+    _, asked, query = name.partition("?")
+    option, _, listed = query.partition("=")
+    languages = tuple(code.strip() for code in listed.split(",") if code.strip())
+    if asked and (option != "languages" or not languages):
+        raise UsageError(f"gazetteer's options {query!r} cannot be read.", "Use gazetteer?languages=en,de.")
+    return languages
+
+
 def _gliner_settings(rest: str) -> GlinerSettings:
     model, _, query = rest.partition("?")
     try:
@@ -156,5 +169,5 @@ def _gliner_settings(rest: str) -> GlinerSettings:
 # Chosen on the sample world's `heldout_pages` (docs/mentions.md): from .5 to 1 the same words are left out.
 _SELDOM_NAMED = 0.5
 # A path may hold a "+" too.
-_SEPARATOR = re.compile(rf"\+(?=\s*(?:{GAZETTEER}|{SPACY}|{GLINER})\s*(?:[:+]|$))")
-DETECTORS = "gazetteer, spacy[:MODEL], gliner:MODEL[?types=A,B], or several, as in gazetteer+spacy"
+_SEPARATOR = re.compile(rf"\+(?=\s*(?:{GAZETTEER}|{SPACY}|{GLINER})\s*(?:[:+?]|$))")
+DETECTORS = "gazetteer[?languages=A,B], spacy[:MODEL], gliner:MODEL[?types=A,B], or several, as in gazetteer+spacy"

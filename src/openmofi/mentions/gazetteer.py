@@ -15,6 +15,7 @@ from itertools import pairwise, repeat
 import numpy as np
 
 from openmofi.knowledge import KnowledgeBase
+from openmofi.knowledge.languages import LANGUAGES_FILE, mask_of
 from openmofi.knowledge.names import fold_token
 from openmofi.knowledge.store import LINK_PROBABILITY, NAMES_MARISA
 from openmofi.mentions.name_filter import LONGEST, open_filter
@@ -39,11 +40,13 @@ class GazetteerSettings:
         stop_names: keys that are never a mention; parts of longer names are not affected.
         max_name_length: in characters of the key; longer names are not searched, so that a text costs time
             linear in its length.
+        languages: codes; names of none of them are ignored. Empty takes all names.
     """
 
     min_link_probability: float = 0.1
     stop_names: frozenset[str] = STOP_NAMES
     max_name_length: int = 200
+    languages: tuple[str, ...] = ()
 
 
 class GazetteerDetector:
@@ -56,21 +59,32 @@ class GazetteerDetector:
     name = GAZETTEER
 
     def __init__(self, kb: KnowledgeBase, settings: GazetteerSettings | None = None) -> None:
+        """Open the names of a base.
+
+        Raises:
+            UsageError: the base has no names of one of `settings.languages`, or does not know them.
+        """
         self.settings = settings or GazetteerSettings()
         self._names = kb.names
+        wanted = self.settings.languages
+        self._wanted = mask_of(kb.languages, wanted, kb.path) if wanted else np.uint64(0)
+        self._masks = kb.languages.masks if wanted and kb.languages else None
         self._probabilities = kb.link_probabilities
         self._least = float(np.float32(self.settings.min_link_probability))
-        digests = kb.manifest.counts.get("digests", {})
-        known = [digests.get(file, "") for file in (NAMES_MARISA, LINK_PROBABILITY)]
-        self._filter = open_filter(self._accepted, len(kb.names), fingerprint(
-            [*known, self._least, sorted(self.settings.stop_names), self.settings.max_name_length])
-            if all(known) else "")
+        self._filter = open_filter(self._accepted, len(kb.names), _filter_key(kb, self.settings))
         self._words = WordReader()
 
     def _accepted(self) -> Iterator[str]:
         """The names that count as a mention."""
         likely = self._probabilities >= np.float32(self._least)
+        if self._masks is not None:
+            likely &= (self._masks & self._wanted) != 0
         return (key for key, number in self._names.iteritems() if likely[number] and self._passes(key))
+
+    def _is_accepted(self, key: str) -> bool:
+        number = self._names[key]
+        return (self._probabilities[number] >= self._least and self._passes(key)
+                and (self._masks is None or bool(self._masks[number] & self._wanted)))
 
     def _passes(self, key: str) -> bool:
         return (key not in self.settings.stop_names
@@ -119,9 +133,19 @@ class GazetteerDetector:
         for name in reversed(self._names.prefixes(text[:self.settings.max_name_length])):
             last = first + name.count(" ")
             if (last >= first + LONGEST and text[len(name)] == " " and (not words.whole or words.whole[1][last])
-                    and self._probabilities[self._names[name]] >= self._least and self._passes(name)):
+                    and self._is_accepted(name)):
                 return last
         return 0
+
+
+def _filter_key(kb: KnowledgeBase, settings: GazetteerSettings) -> str:
+    """Identifies the names that count as a mention; "" where the base has no digests."""
+    digests = kb.manifest.counts.get("digests", {})
+    if NAMES_MARISA not in digests or LINK_PROBABILITY not in digests:
+        return ""
+    own = [digests.get(file, "") for file in (NAMES_MARISA, LINK_PROBABILITY, LANGUAGES_FILE)]
+    return fingerprint([own, settings.min_link_probability, sorted(settings.stop_names), settings.max_name_length,
+                        sorted(settings.languages)])
 
 
 def _blocks(texts: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -29,7 +29,7 @@ from openmofi.storage.locks import locked
 LONGEST = 5
 """Words of the longest run that is asked for as a whole; of longer names the first `LONGEST` words are."""
 _VERSION = 2
-_BLOCK = 100_000
+_BLOCK = 8_000
 _KEPT = 50_000
 _BITS_A_NAME, _NAMES_A_BUCKET = 16, 8
 _STEP, _LONGER = np.uint64(0xD6E8FEB86659FD93), np.uint64(0xC2B2AE3D27D4EB4F)
@@ -102,7 +102,9 @@ def filter_of(names: Iterable[str]) -> NameFilter:
         for length, run in enumerate(runs(words), 1):
             found.append(run[first[lengths == length]])
         found.append(run[first[lengths > LONGEST]] * _LONGER)
-    hashes = np.unique(np.concatenate(found))
+    hashes = np.concatenate(found)
+    hashes.sort()  # numpy's own `unique` would hash them
+    hashes = hashes[np.diff(hashes, prepend=hashes[:1] ^ np.uint64(1)) != 0]
     count = max(len(hashes), 1)
     bits = np.zeros(1 << max((count * _BITS_A_NAME).bit_length() - 3, 3), np.uint8)
     places = _first_bits(hashes, len(bits) * 8)
@@ -134,7 +136,7 @@ def open_filter(names: Callable[[], Iterator[str]], count: int, key: str) -> Nam
                 made = filter_of(names())
                 with atomic_path(path) as temporary, open(temporary, "wb") as handle:
                     np.save(handle, _packed(made))
-                return made
+                return _mapped(path) or made
     return filter_of(names())
 
 

@@ -23,6 +23,7 @@ from openmofi.knowledge import KnowledgeBase, build_table
 from openmofi.labeling import LabelSettings, label
 from openmofi.labeling.corpus import read_corpus
 from openmofi.sample.encoder import ALT_TEXT, PARTIAL_LABELS, train_sample_encoders
+from openmofi.sample.ends import search_metrics
 from openmofi.sample.figures import figures_section, head_figures, seconds_section
 from openmofi.sample.images.packages import fetch
 from openmofi.sample.world import build_world
@@ -72,13 +73,14 @@ def run_demo(out: str | Path, progress: Progress, *, settings: WorldSettings | N
         restart: every step begins anew, but for the reading, which is kept by what it read.
 
     Returns:
-        What `metrics.json` holds: `labels` (see `label_metrics`, and `expected_precision`), `pairs`, `rows_in`,
-        `rows_out`, `seconds`.
+        What `metrics.json` holds: `labels` (see `label_metrics`, and `expected_precision`), `search` (see
+        `search_metrics`), `pairs`, `rows_in`, `rows_out`, `seconds`.
     """
     root = Path(out)
     watch, counts = label_world(root, progress, settings=settings, restart=restart)
     audits = watch.time("audit", lambda: audit_demo(root))
     metrics = {"labels": label_metrics(audits) | {"expected_precision": counts["expected_precision"]},
+               "search": watch.time("search", lambda: search_metrics(root)),
                "pairs": counts["rows_in"], "rows_in": counts["rows_in"], "rows_out": counts["rows_out"]}
     return finish_demo(root, watch, metrics, audits)
 

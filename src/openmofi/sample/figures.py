@@ -18,6 +18,7 @@ _STEPS: Mapping[str, str] = {
     "training": "the comparison's encoders on cached features, and retrieval by each",
     "training-full": "the same end to end, three seeds",
     "dataset": "near duplicates, minimum, vocabulary", "audit": "labels compared with the truth",
+    "search": "held-out pages and entities indexed; searches that end compared with the truth",
 }
 _LABELS: Mapping[str, str] = {
     "precision": "accepted labels that are true, training pages",
@@ -57,6 +58,10 @@ def figures_section(metrics: Mapping[str, Any], goals: Mapping[str, float] | Non
     rows = [(Markup("<code>labels.{}</code>").format(name), meaning.format(_percent(labels["recall"])),
              _percent(labels[name]), *_goal(labels[name], goals.get(f"labels.{name}")))
             for name, meaning in _LABELS.items()]
+    gap = metrics["search"]["calibrated_gap"]
+    rows.append((Markup("<code>search.calibrated_gap</code>"),
+                 "searches by entity over held-out pages: largest |found − expected| precision of lists that end",
+                 _percent(gap), "≤ 5%", "–" if gap is None else "met" if gap <= 0.05 else "missed"))
     equal = ("= rows in", "met" if metrics["rows_out"] == metrics["rows_in"] else "missed")
     rows += [(Markup("<code>{}</code>").format(name), meaning, f"{metrics[name]:,}", *goal) for name, meaning, goal in (
         ("pairs", "image–text pairs of the training pages", ("", "")), ("rows_in", "pairs read", ("", "")),

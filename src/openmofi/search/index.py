@@ -19,6 +19,7 @@ from openmofi.pairs import ImageRefused, ReadSettings, decode_image
 from openmofi.search.mapping import make_map, read_map
 from openmofi.search.query import Query, Region
 from openmofi.search.rank.info import describe_index
+from openmofi.search.rank.kept import Kept
 from openmofi.search.rank.keywords import entities_by_name, unknown_entity
 from openmofi.search.rank.ranking import Ranking, ranked
 from openmofi.search.rank.recognition import recognised
@@ -51,6 +52,9 @@ from openmofi.search.verdicts import add_verdicts, table_of, undo_verdict, verdi
 from openmofi.search.writing.job import build, remove
 from openmofi.search.writing.upkeep import compact, verify
 
+_EMBEDDED = 4096
+"""Texts and images of queries whose embeddings are kept."""
+
 
 class Index:
     """What `build_index` made, in a folder or in PostgreSQL; open it with `Index.open`.
@@ -67,6 +71,7 @@ class Index:
         self._given, self._device = encoder, device
         self._encoder: Encoder | None = None
         self._state: State | None = None
+        self._embedded = Kept[Array](_EMBEDDED)
         self._thread, self._lock = local(), Lock()
 
     @classmethod
@@ -174,7 +179,7 @@ class Index:
             OpenMofiError: an image cannot be read, an id or entity is unknown, or the encoder has no texts.
         """
         with self._reading() as state:
-            return vectors_of(state, self.connection, queries, lambda: self.encoder)
+            return vectors_of(state, self.connection, queries, lambda: self.encoder, self._embedded)
 
     def search(self, query: Query, vector: Array | None = None) -> Results:
         """The images that answer a query, best first.
@@ -210,7 +215,7 @@ class Index:
             OpenMofiError: the image cannot be read, or the index knows no entities.
         """
         with self._reading() as state:
-            return recognised(state, self.connection, image, region, limit, lambda: self.encoder)
+            return recognised(state, self.connection, image, region, limit, lambda: self.encoder, self._embedded)
 
     def image(self, image: int) -> ImageRecord:
         """An image by its id.

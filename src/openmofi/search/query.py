@@ -110,7 +110,8 @@ class Query:
             label job judged for it, or for a subtype, have the probability that it gave; verdicts are certain.
         like, unlike: ids of images that were marked as right and as wrong: a light classifier is fitted over them.
         filters: which images may be results.
-        keywords: look for keywords too (SQLite FTS5), fused with the vectors by reciprocal rank.
+        keywords: look for keywords too (SQLite FTS5): they count in the probability that orders results, and are fused
+            with the vectors by reciprocal rank where the index has none.
         until: end where the results so far are expected to be right with this precision, 0..1; `None` shows `limit`.
         limit, offset: most results, and how many to pass over before them.
         fold: show near-duplicates of a result with it, not as results of their own.

@@ -99,6 +99,8 @@ def claimed(folder: str | Path, kind: str, settings: Mapping[str, Any], inputs: 
             cannot be written; `restart` while another process writes it.
     """
     path, wanted = _place(folder, stores=stores), new_manifest(kind, settings, inputs)
+    # The manifest holds copies; of many inputs they are large.
+    del settings, inputs
     if path in _held.get():
         yield claim_as(path, wanted, anew=not outputs.any_decided(path))
         return

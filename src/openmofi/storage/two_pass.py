@@ -1,9 +1,9 @@
 """Tables of a whole corpus, merged in tasks: a sketch says what is worth keeping, and a second pass keeps that.
 
 What a corpus repeats, or what its rows share, is little, but which rows it is only all of them together say. Each part
-of the shards gives a sketch of a fixed size; the sketches become one, eight at a time in tasks and the rest here; by
-that each part gives the few rows that may count, and these are joined. So the process that drives a job reads a few
-sketches and one small file a part, and not all tables of all shards.
+of the shards gives a sketch of a fixed size; the sketches become one, eight at a time in tasks; by that each part gives
+the few rows that may count, and these are joined. So the process that drives a job reads one small file a part, and
+neither a sketch nor the tables of the shards.
 """
 
 from __future__ import annotations
@@ -81,23 +81,31 @@ class _Pass:
 
 @dataclass(frozen=True)
 class _Combining:
-    """Makes the sketches of some parts one; a `WorkFactory`. Its tasks are the numbers of the parts."""
+    """Makes some sketches one, and the last of them the one that is mapped; a `WorkFactory`.
+
+    Its tasks are the sketches' names.
+    """
 
     merge: TwoPass[Any]
     folder: str
+    last: bool = False
 
-    def __call__(self) -> Callable[[tuple[int, ...]], dict[str, Any]]:
+    def __call__(self) -> Callable[[tuple[str, ...]], dict[str, Any]]:
         return self._combined
 
-    def _combined(self, numbers: tuple[int, ...]) -> dict[str, Any]:
-        _save(self.path(numbers), self.all(f"{self.folder}/{number}.zst" for number in numbers))
-        return {"sketches": len(numbers)}
+    def _combined(self, names: tuple[str, ...]) -> dict[str, Any]:
+        sketch = reduce(self.merge.combined, (_load(f"{self.folder}/{name}.zst") for name in names))
+        if self.last:
+            with atomic_path(f"{self.folder}/all.npy") as temporary, open(temporary, "wb") as handle:
+                np.save(handle, sketch, allow_pickle=False)
+        else:
+            _save(f"{self.folder}/{_combined_name(names)}.zst", sketch)
+        return {"sketches": len(names)}
 
-    def path(self, numbers: tuple[int, ...]) -> str:
-        return f"{self.folder}/from-{numbers[0]}.zst"
 
-    def all(self, paths: Iterable[str]) -> Sketch:
-        return reduce(self.merge.combined, map(_load, paths))
+def _combined_name(names: Sequence[str]) -> str:
+    """The name of what some sketches become."""
+    return f"from-{names[0]}"
 
 
 def merged(merge: TwoPass[Block], blocks: Callable[[], Iterable[Block]]) -> pa.Table:
@@ -124,13 +132,12 @@ def merged_in_tasks(merge: TwoPass[Any], blocks: Blocks, shards: Sequence[Shard]
     remove_folder(folder)
     try:
         run("count", _Pass(merge, blocks, folder, second=False), parts)
-        combining, numbers = _Combining(merge, folder), range(len(parts))
-        some = [tuple(numbers[start:start + TOGETHER]) for start in numbers[::TOGETHER]]
-        run("combine", combining, some)
-        whole = combining.all(map(combining.path, some))
-        with atomic_path(f"{folder}/all.npy") as temporary, open(temporary, "wb") as handle:
-            np.save(handle, whole, allow_pickle=False)
-        del whole
+        names = [str(part.number) for part in parts]
+        while len(names) > TOGETHER:
+            some = [tuple(names[start:start + TOGETHER]) for start in range(0, len(names), TOGETHER)]
+            run("combine", _Combining(merge, folder), some)
+            names = list(map(_combined_name, some))
+        run("combine", _Combining(merge, folder, last=True), [tuple(names)])
         run("collect", _Pass(merge, blocks, folder, second=True), parts)
         return merge.joined(read_arrow(f"{folder}/{part.number}.arrow") for part in parts)
     finally:

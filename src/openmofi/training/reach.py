@@ -13,32 +13,37 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from openmofi.training.data.plan import repeat_factors
 from openmofi.training.optimization import learning_rate
 
 if TYPE_CHECKING:
-    from openmofi.training.recipe.schema import OptimizerSettings, Recipe
+    from openmofi.training.recipe.schema import DataSettings, OptimizerSettings, Recipe
 
 Floats = NDArray[np.float64]
-SAMPLER_POWER = {"instance": 1.0, "sqrt": 0.5, "class-balanced": 0.0}
-"""`data.sampler` → the power of a class's count with which it is drawn."""
+_POWER = {"instance": 1.0, "sqrt": 0.5, "class-balanced": 0.0}
 _NEEDED = 1.0
 _STEPS_LOOKED_AT = 1000
 
 
-def expected_updates(counts: NDArray[np.int64], *, steps: int, batch_size: int, power: float) -> Floats:
+def class_weights(counts: NDArray[np.int64], data: DataSettings) -> Floats:
+    """(classes,) how often each class is drawn, relative to the others, by `data.sampler`."""
+    if data.sampler == "repeat-factor":
+        return counts * repeat_factors(counts, int(counts.sum()), data.repeat_threshold)
+    return np.where(counts > 0, counts.astype(np.float64) ** _POWER[data.sampler], 0.0)
+
+
+def expected_updates(weights: Floats, *, steps: int, batch_size: int) -> Floats:
     """In how many steps of a run the batch is expected to hold an image of each class.
 
     Args:
-        counts: (classes,) images of each class.
+        weights: (classes,) of `class_weights`.
         steps: of the run.
         batch_size: of the global batch; an image counts for one class.
-        power: classes are drawn with p ∝ count^power.
 
     Returns:
         (classes,) float64; several images in one batch are one update.
     """
-    weights = np.where(counts > 0, counts.astype(np.float64) ** power, 0.0)
-    share = weights / max(weights.sum(), 1.0)
+    share = weights / weights.sum()
     updates: Floats = steps * -np.expm1(-batch_size * share)
     return updates
 
@@ -79,8 +84,7 @@ def stuck_head(recipe: Recipe, counts: NDArray[np.int64]) -> str:
     counts = counts[counts > 0]
     if not recipe.objectives.margin_softmax.weight or not len(counts):
         return ""
-    updates = expected_updates(counts, steps=run.steps, batch_size=recipe.data.batch_size,
-                               power=SAMPLER_POWER[recipe.data.sampler])
+    updates = expected_updates(class_weights(counts, recipe.data), steps=run.steps, batch_size=recipe.data.batch_size)
     moves = greatest_move(updates, recipe.model.dim, run.steps, settings)
     middle, move = float(np.median(updates)), float(np.median(moves))
     if move >= _NEEDED:

@@ -2,6 +2,7 @@
 
 import bz2
 import random
+import re
 
 import pyarrow.parquet as pq
 import pytest
@@ -13,6 +14,7 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge.anchors import (
     Anchors,
     AnchorSettings,
+    build,
     build_anchors,
     names_tables,
     probabilities_path,
@@ -78,6 +80,29 @@ def test_packings_parts_orders_and_bounds_give_the_same_bytes(tmp_path):
     shuffled = random.Random(0).sample(PAGES, len(PAGES))
     parts = [write(tmp_path / f"part{n}.xml.gz", shuffled[n::3]) for n in range(3)]
     assert written(parts) == written(parts[::-1], held=1) == whole
+
+
+def test_processes_give_the_bytes_of_one_and_name_the_line_that_is_damaged(tmp_path, monkeypatch):
+    german = [page("Kranich", "Ein [[vogel]]s"), page("Kran", "* [[Kranich]]\n{{Begriffsklärung}}")]
+    dumps = [write(tmp_path / "en.xml.bz2", PAGES), write(tmp_path / "de.xml", german, "de")]
+    damaged = export(PAGES).replace(b"a [[bird]]. The", b"a [[bird]].\n</b> The")
+    (tmp_path / "damaged.xml").write_bytes(damaged)
+    outcomes, lines = {}, {}
+    for name, block, workers in (("one", 1 << 20, 1), ("blocks", 300, 1), ("processes", 300, 2)):
+        monkeypatch.setattr(build, "BLOCK", block)
+        out = tmp_path / name / "x.parquet"
+        counts = build_anchors(dumps, out, workers=workers)
+        outcomes[name] = (counts, out.read_bytes(), probabilities_path(out).read_bytes())
+        if workers == 1:
+            with pytest.raises(OpenMofiError, match=r"damaged\.xml, line (\d+): is damaged XML") as caught:
+                build_anchors([tmp_path / "damaged.xml"], tmp_path / "y.parquet")
+            lines[name] = caught.value.message
+    assert outcomes["one"] == outcomes["blocks"] == outcomes["processes"]
+    assert lines["one"] == lines["blocks"]
+    line = int(re.search(r"line (\d+)", lines["one"])[1])
+    assert b"</b>" in damaged.split(b"\n")[line - 1]
+    assert sorted(path.name for path in (tmp_path / "processes").iterdir()) == [
+        "x.link-probability.parquet", "x.parquet"]
 
 
 def test_languages_stay_apart(tmp_path):

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from item_dumps import Entity, item, random_items, statement, values_of, write_dump
+from item_dumps import Entity, item, lines_of, random_items, statement, write_dump
+from plain_reader import differing_tables
 from typer.testing import CliRunner
 
 from openmofi.cli import kb
@@ -24,7 +24,6 @@ from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase, WikidataSettings, build_wikidata, look_up, verify
 from openmofi.knowledge.wikidata.classes import class_rules, known_classes
-from openmofi.knowledge.wikidata.items import RELATIONS
 from openmofi.knowledge.wikidata.parts import read_parts
 from openmofi.knowledge.wikidata.select import Selected, select_tables
 
@@ -63,6 +62,19 @@ def test_a_base_of_a_dump_knows_its_items(tmp_path: Path) -> None:
     assert (counts["entities"], counts["relations"]) == (11, 7)
 
 
+def test_names_of_a_dump_know_their_languages(tmp_path: Path) -> None:
+    crane = item(1, {"en": "Grey crane", "de": "Graukranich", "fr": "Grue", "mul": "Grus grus"},
+                 aliases={"en": ["crane"], "nl": ["crane", "kraan"]})
+    build_wikidata([write_dump(tmp_path / "all.json", [crane])], tmp_path / "kb",
+                   WikidataSettings(languages=("en", "nl", "de")))
+    kb = KnowledgeBase.open(tmp_path / "kb")
+    assert {name: kb.lookup(name)["languages"] for name in kb.names} == {
+        "grey crane": ["en"], "graukranich": ["de"], "crane": ["en", "nl"], "kraan": ["nl"],
+        "grus grus": ["de", "en", "nl"]}
+    build_wikidata([tmp_path / "all.json"], tmp_path / "one", WikidataSettings(languages=("en",)))
+    assert KnowledgeBase.open(tmp_path / "one").languages is None
+
+
 @pytest.mark.parametrize(("settings", "gone"), [
     ({}, {4, 5}), ({"visual_only": True}, {4, 5, 6, 7, 13}), ({"drop": ("Q10",)}, {1, 4, 5, 10, 14}),
     ({"kinds": ("Q14",)}, {2, 3, 4, 5, 6, 7, 8, 11, 12, 13}), ({"languages": ("fr",)}, set(range(15)) - {5}),
@@ -99,34 +111,7 @@ def test_tables_are_those_of_pandas(tmp_path: Path) -> None:
     entities = random_items(5000, seed=5)
     found = selected(entities, tmp_path, drop=["Q5"], visual_only=True)
     drop = {5, *(int(name[1:]) for name in known_classes())}
-    classes = pd.DataFrame(
-        [(int(entity["id"][1:]), value, prop == "P279") for entity in entities for prop in ("P31", "P279")
-         for value in values_of(entity, prop)], columns=["id", "value", "below"])
-    while True:
-        more = set(classes.id[classes.below & classes.value.isin(drop)]) - drop
-        if not more:
-            break
-        drop |= more
-    all_dropped = classes.value.isin(drop).groupby(classes.id).all()
-    gone = set(all_dropped.index[all_dropped])
-    names = {int(entity["id"][1:]): next((" ".join(labels[each]["value"].split()) for each in ("en", "de", "mul")
-                                          if each in labels), "") for entity in entities
-             for labels in [entity["labels"] or {}]}
-    kept = {number: name for number, name in names.items() if name and number not in gone}
-    table = pq.read_table(found.source / "entities.parquet").to_pandas()
-    assert dict(zip(table.id.str[1:].astype(int), table.name, strict=True)) == kept
-    assert table.id.str[1:].astype(int).is_monotonic_increasing
-    assert found.counts["kept"] == len(kept)
-    related = {(f"Q{entity['id'][1:]}", relation, f"Q{value}") for entity in entities
-               for prop, relation in {"P31": "instance of", "P279": "subclass of", **RELATIONS}.items()
-               for value in values_of(entity, prop) if value in kept and int(entity["id"][1:]) in kept}
-    relations = pq.read_table(found.source / "relations.parquet").to_pandas()
-    assert set(relations.itertuples(index=False, name=None)) == related
-    counted = pq.read_table(found.source / "names.parquet").to_pandas()
-    links = {int(entity["id"][1:]): len(entity["sitelinks"] or []) + 1 for entity in entities}
-    assert (counted["count"] == counted.entity.str[1:].astype(int).map(links)).all()
-    assert not counted.duplicated(["name", "entity"]).any()
-    assert set(zip(counted.name, counted.entity, strict=True)) >= {(name, f"Q{n}") for n, name in kept.items()}
+    assert differing_tables(lines_of(entities), found, drop, ("en", "de")) == []
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -3,41 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
-from item_dumps import Entity, item, lines_of, random_items, statement, values_of
+from item_dumps import Entity, item, lines_of, random_items, statement
+from plain_reader import plain_row
 
-from openmofi.knowledge.wikidata.items import ITEMS, RELATIONS, ItemReader
+from openmofi.knowledge.wikidata.items import ITEMS, ItemReader
 
 EXTERNAL = ("P214", "P227", "P569")
-
-
-def plain_row(entity: Entity, languages: tuple[str, ...]) -> dict[str, Any]:
-    """The row that a reader without any haste would make."""
-    order = [*languages, "mul"]
-    labels = entity["labels"] or {}
-    descriptions, aliases, links = entity["descriptions"] or {}, entity["aliases"] or {}, entity["sitelinks"] or {}
-    names: list[str] = []
-    for language in order:
-        if language in labels:
-            names.append(" ".join(labels[language]["value"].split()))
-    named = bool(names)
-    for language in order:
-        names += [" ".join(alias["value"].split()) for alias in aliases.get(language, [])]
-    names = list(dict.fromkeys(names))
-    return {
-        "id": int(entity["id"][1:]), "revision": entity["lastrevid"], "name": names[0] if named else "",
-        "description": next((descriptions[each]["value"] for each in order if each in descriptions), ""),
-        "aliases": names[1:] if named else names, "kinds": values_of(entity, "P31"),
-        "parents": values_of(entity, "P279"),
-        "relations": [{"property": int(prop[1:]), "item": value} for prop in RELATIONS
-                      for value in values_of(entity, prop)],
-        "sitelinks": len(links), "image": next(iter(values_of(entity, "P18")), None),
-        "titles": [{"language": each, "title": links[wiki]["title"]} for each in languages
-                   if (wiki := f"{each.replace('-', '_')}wiki") in links],
-        "external": [{"property": int(prop[1:]), "value": value} for prop in EXTERNAL
-                     for value in values_of(entity, prop)]}
 
 
 @pytest.mark.parametrize("languages", [("en",), ("de", "en"), ("zh-hant", "fr")])
@@ -45,7 +18,7 @@ def test_items_are_read_as_a_plain_reader_reads_them(languages: tuple[str, ...])
     entities = random_items(2000, seed=len(languages))
     table, broken, others = ItemReader(languages, EXTERNAL).read(lines_of(entities))
     assert table.schema.equals(ITEMS)
-    assert table.to_pylist() == [plain_row(json.loads(json.dumps(entity)), languages) for entity in entities]
+    assert table.to_pylist() == [plain_row(json.loads(json.dumps(entity)), languages, EXTERNAL) for entity in entities]
     assert (broken, others) == ([], 0)
 
 

@@ -3,6 +3,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.decomposition import PCA
 
 from openmofi.errors import OpenMofiError
 from openmofi.labeling.calibrate.neighbours import FEWEST, MOST, Gallery, Space, greatest, hashed_words
@@ -147,6 +148,20 @@ def test_a_damaged_gallery_is_one_sentence(tmp_path, keep):
     (tmp_path / "gallery.npz").write_bytes(content[:keep])
     with pytest.raises(OpenMofiError, match=r"gallery\.npz cannot be read, or is damaged"):
         Gallery.load(tmp_path / "gallery.npz")
+
+
+@pytest.mark.parametrize(("rows", "size"), [(60, 300), (280, 300), (300, 300), (900, 300), (400, 20)])
+def test_axes_are_the_principal_components(rows, size):
+    """Of fewer images than directions too, which are found in another way; of 256 they are the greatest."""
+    features = np.random.default_rng(1).standard_normal((rows, size)) * np.geomspace(10, 0.1, size) + 3.0
+    space, kept = Space.of(features), min(rows - 1, size, 256)
+    oracle = PCA(kept, svd_solver="full").fit(features)
+    deviation = np.sqrt(oracle.explained_variance_ * (rows - 1) / rows)
+    expected = oracle.components_ / (deviation + 1e-3 * deviation[0])[:, None]
+    axes = space.axes[:, :kept].T
+    cosine = (axes * expected).sum(1) / np.linalg.norm(axes, axis=1) / np.linalg.norm(expected, axis=1)
+    np.testing.assert_allclose(np.abs(cosine), 1.0, atol=1e-3)
+    np.testing.assert_allclose(np.linalg.norm(axes, axis=1), np.linalg.norm(expected, axis=1), rtol=1e-3)
 
 
 def test_whitened_space_has_no_favoured_direction():

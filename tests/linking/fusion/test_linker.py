@@ -50,7 +50,7 @@ def test_only_what_leaves_doubt_is_asked(kb, fusion):
 def test_scores_are_the_models_probabilities_times_the_names(kb, fusion):
     linker = FusionLinker(kb, fusion)
     found, = link(linker, "a crane")
-    candidates = [linker._described(row) for row in linker._lookup.of_name("crane").rows.tolist()]
+    candidates = [linker._described(row) for row in kb.candidates("crane").rows.tolist()]
     logits, = scores_of(replace(fusion, temperature=1.0, prior_weight=0.0), [
         Question("a crane", 2, 7, tuple(candidates))])
     weights = np.exp(logits / 0.5) * [0.6 ** 0.7, 0.4 ** 0.7, 1]

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.search import Index
 
 PROGRAM = Path(__file__).parents[1] / "served_world.py"
 
@@ -68,6 +69,31 @@ def test_stopped_in_the_middle_of_a_query_it_answers_and_leaves_with_0(started, 
     assert any(line.get("route") == "/api/search" and line["status"] == 200 for line in lines)
     with pytest.raises(httpx2.ConnectError):
         httpx2.get(f"{address}healthz")
+
+
+def test_killed_in_the_middle_of_a_query_the_client_sees_no_answer_and_the_next_server_opens(started, world):
+    process, address = started(1.5)
+    seen = []
+
+    def ask():
+        try:
+            seen.append(httpx2.post(f"{address}api/search", json={"text": "red"}, timeout=60).status_code)
+        except httpx2.HTTPError as error:
+            seen.append(type(error).__name__)
+
+    httpx2.get(f"{address}healthz", timeout=30)
+    asking = threading.Thread(target=ask)
+    asking.start()
+    while not re.search(r'openmofi_encoder_batch_count 1', httpx2.get(f"{address}metrics").text):
+        pass
+    process.kill()
+    asking.join(30)
+    assert seen in (["RemoteProtocolError"], ["ReadError"])
+    _, address = started(0)
+    answer = httpx2.post(f"{address}api/search", json={"text": "red", "fold": False}, timeout=30)
+    assert (answer.status_code, len(answer.json()["hits"])) == (200, 30)
+    index = Index.open(world / "index")
+    assert not any(index.verify().values())
 
 
 def test_a_large_upload_gets_its_sentence_not_a_broken_connection(started):

@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openmofi.training.data.plan import ClassPlan, InstancePlan, members_of_classes
+from openmofi.training.data.plan import (
+    ClassPlan,
+    InstancePlan,
+    RepeatPlan,
+    members_of_classes,
+    repeat_factors,
+)
 
 SIZES = st.lists(st.integers(0, 40), min_size=1, max_size=9).filter(any)
 
@@ -63,3 +69,17 @@ def test_classes_are_drawn_with_their_share_and_rows_evenly(power, expected):
                           if of_row[row] == 3], minlength=9)
     np.testing.assert_allclose(within / within.sum(), 1 / 9, atol=0.02)
     assert np.array_equal(plan.rows(7), ClassPlan(offsets, members, 2000, power, seed=4).rows(7))
+
+
+def test_repeat_factors_are_those_of_the_paper_and_an_image_has_the_greatest_of_its_classes():
+    counts = np.array([400, 40, 4, 0])
+    factors = repeat_factors(counts, 400, 0.4)
+    assert factors.tolist() == [1.0, 2.0, pytest.approx(40**0.5), 1.0]
+    # Rows 0 … 3 have classes {0}, {0, 1}, {0, 2}; row 2 is not trained on.
+    plan = RepeatPlan.of(np.array([0, 1, 1, 3, 3]), np.array([0, 0, 1, 2, 0]), counts, 0.4 * 3 / 400, 20_000, 5)
+    expected = repeat_factors(counts, 3, 0.4 * 3 / 400)[[0, 1, 2]]
+    drawn = np.bincount(plan.rows(7), minlength=4)
+    assert drawn[2] == 0
+    np.testing.assert_allclose(drawn[[0, 1, 3]] / 20_000, expected / expected.sum(), atol=0.02)
+    assert np.array_equal(plan.rows(7), plan.rows(7))
+    assert not np.array_equal(plan.rows(7), plan.rows(8))

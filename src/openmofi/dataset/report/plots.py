@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
 from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+
+if TYPE_CHECKING:  # half a second, which only who draws has to wait
+    from matplotlib.axes import Axes
 
 INK, SOFT, GRID = "#1f2933", "#697586", "#e4e8ee"
 COLOURS = ("#0b7a75", "#d9822b", "#7157d9", "#c23b5a", "#4a6fa5", "#6b7c32")
@@ -27,6 +26,9 @@ _STYLE: Any = {
 
 
 def _draw(name: str, paint: Callable[[Axes], None], size: tuple[float, float]) -> Markup:
+    import matplotlib
+    from matplotlib.figure import Figure
+
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
         figure = Figure(figsize=size, layout="constrained")
         paint(figure.subplots())
@@ -90,19 +92,21 @@ def long_tail(points: Sequence[Sequence[int]]) -> Markup:
         axes.set(xscale="log", yscale="log", xlabel="entity, by number of images", ylabel="images",
                  ylim=(min(images) * 0.8, max(images) * 1.3))
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(FuncFormatter(_thousands))
-            axis.set_minor_formatter(FuncFormatter(_few_minor))
+            axis.set_major_formatter(_thousands)
+            axis.set_minor_formatter(_few_minor)
     return _draw("long-tail", paint, (5.4, 3.4))
 
 
 def entities_per_image(histogram: Mapping[str, int]) -> Markup:
     """How many images have so many labels."""
+    from matplotlib.ticker import MaxNLocator
+
     def paint(axes: Axes) -> None:
         bars = axes.bar(list(histogram), list(histogram.values()), color=COLOURS[0], width=0.6)
         axes.bar_label(bars, labels=[f"{count:,}" for count in histogram.values()], padding=2, color=INK, fontsize=9)
         axes.set(xlabel="entities of an image", ylabel="images")
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axes.yaxis.set_major_formatter(FuncFormatter(_thousands))
+        axes.yaxis.set_major_formatter(_thousands)
         axes.grid(visible=False, axis="x")
         axes.margins(y=0.12)
     return _draw("entities-per-image", paint, (5.4, 3.4))
@@ -128,6 +132,8 @@ def funnel(stages: Mapping[str, int]) -> Markup:
 
 def bars(values: Mapping[str, float], *, percent: bool = True) -> Markup:
     """Named values as horizontal bars, the greatest marked, e.g. precisions of several selectors at one recall."""
+    from matplotlib.ticker import PercentFormatter
+
     def paint(axes: Axes) -> None:
         names, numbers = list(values), list(values.values())
         shades = [COLOURS[0 if number == max(numbers) else 4] for number in numbers]
@@ -167,10 +173,10 @@ def _colours(count: int) -> list[str]:
     return [COLOURS[position % len(COLOURS)] for position in range(count)]
 
 
-def _thousands(value: float, _: int | None = None) -> str:
+def _thousands(value: float, _: float | None = None) -> str:
     return f"{value:,.0f}" if value >= 1 else ""
 
 
-def _few_minor(value: float, _: int | None = None) -> str:
+def _few_minor(value: float, _: float | None = None) -> str:
     first = f"{value:e}"[0]
     return _thousands(value) if first in "25" else ""

@@ -14,6 +14,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.knowledge.anchors.dump import Page
 from openmofi.knowledge.anchors.site import without_qualifier
 from openmofi.knowledge.anchors.wikitext import entries, is_disambiguation, links
+from openmofi.storage.atomic import write_error
 
 if TYPE_CHECKING:
     import duckdb
@@ -29,12 +30,13 @@ class Counts:
     """Counts links, entries of disambiguation pages, and pages.
 
     Args:
-        folder: for what is more than the bound; written by nobody else.
+        folder: for what is more than the bound.
         bound: rows of each kind that are held in memory.
+        name: of the files; nobody else's in this folder.
     """
 
-    def __init__(self, folder: Path, bound: int) -> None:
-        self._folder, self._bound, self._files = folder, bound, 0
+    def __init__(self, folder: Path, bound: int, name: str) -> None:
+        self._folder, self._bound, self._name, self._files = folder, bound, name, 0
         self._pairs: dict[str, dict[tuple[str, str, str], int]] = {"links": {}, "entries": {}}
         self._pages: list[tuple[str, str, str, str | None, bool]] = []
         self.pages = self.redirects = self.disambiguations = 0
@@ -84,7 +86,11 @@ class Counts:
 
     def _write(self, kind: str, table: pa.Table) -> None:
         self._files += 1
-        pq.write_table(table, self._folder / f"{kind}-{self._files}.parquet", compression="zstd")
+        path = self._folder / f"{kind}-{self._name}-{self._files}.parquet"
+        try:
+            pq.write_table(table, path, compression="zstd")
+        except OSError as error:
+            raise write_error(error, path) from error
 
 
 @contextmanager

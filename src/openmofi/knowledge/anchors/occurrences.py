@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from itertools import islice
 
 import marisa_trie
@@ -13,7 +12,8 @@ from openmofi.knowledge.names import Memo, piece_pattern
 
 LONGEST = 120
 """Characters of a name; longer ones are not looked for."""
-_HELD = 1_000_000
+Found = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""(n) ids of names in their trie, (n) how often each was counted."""
 
 
 def words(name: str) -> int:
@@ -30,9 +30,8 @@ class Occurrences:
         names: as texts spell them, single spaces between words; no two alike.
     """
 
-    def __init__(self, names: Iterable[str]) -> None:
-        self._trie = marisa_trie.Trie(names)
-        self._totals = np.zeros(len(self._trie), np.int64)
+    def __init__(self, names: marisa_trie.Trie) -> None:
+        self._trie = names
         self._held: dict[str, int] = {}
         self._roles = Memo(self._role_of)
 
@@ -53,15 +52,10 @@ class Occurrences:
             for name in prefixes(text[start:start + LONGEST]) if role == 2 else (piece,):
                 if start + len(name) in ends:
                     held[name] = held.get(name, 0) + 1
-        if len(held) >= _HELD:
-            self._add_up()
 
-    def of(self, names: Sequence[str]) -> NDArray[np.int64]:
-        """(len(names),) how often each was counted."""
-        self._add_up()
-        return self._totals[[self._trie[name] for name in names]] if names else np.zeros(0, np.int64)
-
-    def _add_up(self) -> None:
-        for name, count in self._held.items():
-            self._totals[self._trie[name]] += count
+    def taken(self) -> Found:
+        """What was counted since the last call."""
+        found = (np.fromiter((self._trie[name] for name in self._held), np.int64, len(self._held)),
+                 np.fromiter(self._held.values(), np.int64, len(self._held)))
         self._held.clear()
+        return found

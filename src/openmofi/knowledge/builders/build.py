@@ -17,6 +17,7 @@ from openmofi.knowledge.builders.writers import write_candidates, write_links, w
 from openmofi.knowledge.database import JOINED, MEMORY, memory_bytes, number_of, tables_of
 from openmofi.knowledge.identifiers import write_ids
 from openmofi.knowledge.integrity import mappable, with_digests
+from openmofi.knowledge.languages import gather_languages, write_languages
 from openmofi.knowledge.projection import ProjectionSettings
 from openmofi.knowledge.relations import write_relations
 from openmofi.storage import Manifest, Outputs, claimed, finish_manifest, make_folder, require_local
@@ -108,14 +109,18 @@ def _build(source: ReadSource, folder: Path, settings: BuildSettings, work: Path
             for part in tables_of(connection, "SELECT id, row FROM entity ORDER BY id")))
         write_relations(connection, folder, entities)
         degree = write_links(connection, entities, tails)
+        codes = gather_languages(connection, work / "languages_of_keys.parquet")
     write_candidates(folder, lists, counts, joined, memory)
+    if codes:
+        write_languages(folder, folder / store.NAMES_MARISA, work / "languages_of_keys.parquet", joined)
     _log.info("vectors over %d relations", tables.rows["relations"])
     write_vectors(folder, tables.entities, degree, tails, settings.projection, memory)
     try:
         tables.entities.replace(folder / store.ENTITIES_ARROW)
     except OSError as error:
         raise write_error(error, folder / store.ENTITIES_ARROW) from error
-    return {**counts, "entities": entities, "unnameable": unnameable, "relations": tables.rows["relations"],
+    return {**counts, **({"languages": codes} if codes else {}), "entities": entities, "unnameable": unnameable,
+            "relations": tables.rows["relations"],
             "files": store.file_sizes(folder, ids)}
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from openmofi.config import did_you_mean
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge.builders.tables import FORMATS, Columns, Problem, ReadTable, blocks_of, read_columns
-from openmofi.schema import ENTITIES, NAMES, RELATIONS, SURFACES
+from openmofi.schema import ENTITIES, LANGUAGES, NAMES, RELATIONS, SURFACES
 from openmofi.storage import file_fingerprint
 from openmofi.storage.digests import file_digest
 
@@ -21,6 +21,7 @@ COLUMNS = {
     "names": Columns(NAMES, {"count": 1.0}),
     "relations": Columns(RELATIONS, {"relation": "related"}),
     "surfaces": Columns(SURFACES, {}),
+    "languages": Columns(LANGUAGES, {}),
 }
 """The tables of a source, each a file of this name with one of `FORMATS`; only `entities` is needed."""
 

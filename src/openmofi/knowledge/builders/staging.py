@@ -37,6 +37,7 @@ _PARTS = {
                         ("place", _PLACE)]),
     "relations": pa.schema([("head", _TEXT), ("relation", _TEXT), ("tail", _TEXT), ("place", _PLACE)]),
     "surfaces": pa.schema([("key", _TEXT), ("name", _TEXT), ("probability", pa.float32()), ("place", _PLACE)]),
+    "languages": pa.schema([("key", _TEXT), ("language", _TEXT)]),
 }
 """What is staged of the tables; `own` are names and aliases of entities: `place` 0 is the name. A null is no entity."""
 
@@ -48,7 +49,7 @@ class Staged:
     Attributes:
         connection: has the tables `entity` (id, row), `own`, `name` and, of what is not there yet, `added` (key, row,
             count, occurrences; key "" of a name without a letter or digit), `kind` (kind, name: of relations), `edge`
-            (head, kind and tail, entities as rows), `surface`.
+            (head, kind and tail, entities as rows), `surface`, `languages_part`.
         entities: path of `schema.ENTITIES`, an Arrow file.
         problems: what is wrong; where anything is, the tables are of no use.
         rows: name of a source's table → how many rows it has.
@@ -198,7 +199,12 @@ def _surfaces(block: Block) -> list[pa.Array]:
     return [_keys(names), names, block.rows.column("link_probability"), _places(block)]
 
 
-_CHECKED = {"names": _names, "relations": _relations, "surfaces": _surfaces}
+def _languages(block: Block) -> list[pa.Array]:
+    block.filled("name", "language")
+    return [_keys(block.rows.column("name")), block.rows.column("language")]
+
+
+_CHECKED = {"names": _names, "relations": _relations, "surfaces": _surfaces, "languages": _languages}
 """Table → its checks, which give the columns of what is staged."""
 
 

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import marisa_trie
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import store
-from openmofi.knowledge.arrays import appended, save_trie
+from openmofi.knowledge.arrays import appended, built_trie, save_trie
 from openmofi.knowledge.candidates import LISTS, candidate_lists
 from openmofi.knowledge.database import connected, part_file, quoted, tables_of
 from openmofi.knowledge.projection import WIDTHS, ProjectionSettings, memory_needed, project, random_bits
@@ -79,7 +78,7 @@ def write_candidates(folder: Path, lists: Path, counts: dict[str, int], joined: 
     """
     _require_memory(memory, _BYTES_A_KEY * counts["names"], f"{counts['names']:,} names")
     # In the order of the keys, so that the trie's bytes do not depend on the order of the source.
-    trie = marisa_trie.Trie(key for block in read_table_blocks(lists, ["key"]) for key in block.column(0).to_pylist())
+    trie = built_trie(key for block in read_table_blocks(lists, ["key"]) for key in block.column(0).to_pylist())
     save_trie(folder / store.NAMES_MARISA, trie)
     placed = lists.with_name("placed.parquet")
     with part_file(placed, _PLACED) as add:

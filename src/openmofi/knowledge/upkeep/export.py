@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from openmofi.knowledge.beside import ATTRIBUTION, EXTERNAL_IDS, EXTERNAL_IDS_FILE, keep_attribution
 from openmofi.knowledge.candidates import CandidateTable
+from openmofi.knowledge.languages import Languages
 from openmofi.knowledge.lookup import keys_of
 from openmofi.knowledge.names import normalise
 from openmofi.knowledge.relations import Relations
 from openmofi.knowledge.store import KnowledgeBase, opened
-from openmofi.schema import ENTITIES, NAMES, RELATIONS, SURFACES
+from openmofi.schema import ENTITIES, LANGUAGES, NAMES, RELATIONS, SURFACES
 from openmofi.storage import Manifest, Outputs, claimed, exists, finish_manifest, require_local
 from openmofi.storage.blocks import table_blocks
 
@@ -25,7 +26,7 @@ _log = logging.getLogger(__name__)
 KIND = "knowledge_base_tables"
 FILES = ("entities.parquet", "names.parquet", "surfaces.parquet")
 IMAGE = pa.field("image", pa.string())
-RELATIONS_FILE = "relations.parquet"
+RELATIONS_FILE, LANGUAGES_TABLE = "relations.parquet", "languages.parquet"
 _BLOCK = 1 << 16
 _LEAST = np.float32(1e-30)
 
@@ -33,8 +34,8 @@ _LEAST = np.float32(1e-30)
 def export_kb(kb: KnowledgeBase | str | Path, out: str | Path, *, restart: bool = False) -> Manifest:
     """Write a knowledge base as Parquet tables: entities, names with counts, surfaces with link probabilities.
 
-    Where the base has them, relations and `external_ids` are tables too, entities have the column `image`, and
-    `ATTRIBUTION.md` says what the base is made of.
+    Where the base has them, relations, `languages` and `external_ids` are tables too, entities have the column `image`,
+    and `ATTRIBUTION.md` says what the base is made of.
 
     `build_table` of the folder gives the same entities, names, candidates, priors, relations and vectors, where
     `BuildSettings` are those of the base, its `candidates` at least the manifest's `most_candidates`, and the base has
@@ -53,7 +54,7 @@ def export_kb(kb: KnowledgeBase | str | Path, out: str | Path, *, restart: bool 
     require_local(out)
     source = opened(kb)
     with claimed(out, KIND, {"tables": list(FILES)}, {"knowledge_base": source.fingerprint},
-                 outputs=Outputs((*FILES, RELATIONS_FILE, EXTERNAL_IDS_FILE, ATTRIBUTION)),
+                 outputs=Outputs((*FILES, RELATIONS_FILE, LANGUAGES_TABLE, EXTERNAL_IDS_FILE, ATTRIBUTION)),
                  restart=restart) as manifest:
         if manifest.finished:
             _log.info("%s is already finished", out)
@@ -61,6 +62,8 @@ def export_kb(kb: KnowledgeBase | str | Path, out: str | Path, *, restart: bool 
         with_images = source.beside.details is not None
         tables = [(FILES[0], ENTITIES.append(IMAGE) if with_images else ENTITIES, _entities(source)),
                   (FILES[1], NAMES, _names(source)), (FILES[2], SURFACES, _surfaces(source.table))]
+        if source.languages is not None:
+            tables.append((LANGUAGES_TABLE, LANGUAGES, _languages(source, source.languages)))
         if source.beside.relations is not None:
             tables.append((RELATIONS_FILE, RELATIONS, _relations(source, source.beside.relations)))
         if EXTERNAL_IDS_FILE in source.manifest.counts["files"]:
@@ -159,3 +162,14 @@ def _surfaces(table: CandidateTable) -> Iterator[pa.Table]:
         probabilities = table.link_probability[start:start + _BLOCK]
         yield pa.table([[table.names.restore_key(start + place) for place in range(len(probabilities))],
                         pa.array(probabilities)], schema=SURFACES)
+
+
+def _languages(kb: KnowledgeBase, languages: Languages) -> Iterator[pa.Table]:
+    """Names of all languages are left out: absent ones may be of any."""
+    for start in range(0, len(kb.names), _BLOCK):
+        masks = languages.masks[start:start + _BLOCK]
+        known = np.flatnonzero(masks != np.uint64(2**64 - 1))
+        codes = [languages.of_name(start + number) for number in known.tolist()]
+        names = [kb.names.restore_key(start + number) for number in known.tolist()]
+        yield pa.table([[name for name, own in zip(names, codes, strict=True) for _ in own],
+                        [code for own in codes for code in own]], schema=LANGUAGES)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import marisa_trie
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,10 +16,11 @@ from numpy.typing import NDArray
 from openmofi.config import did_you_mean
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import beside, store
-from openmofi.knowledge.arrays import save_array, save_trie
+from openmofi.knowledge.arrays import built_trie, save_array, save_trie
 from openmofi.knowledge.candidates import CandidateTable
 from openmofi.knowledge.identifiers import write_ids
 from openmofi.knowledge.integrity import mappable, with_digests
+from openmofi.knowledge.languages import LANGUAGES_FILE
 from openmofi.knowledge.lookup import keys_of
 from openmofi.knowledge.rows import taken, taken_table
 from openmofi.knowledge.store import KnowledgeBase
@@ -124,6 +124,9 @@ def _write(kb: KnowledgeBase, rows: NDArray[np.int64], folder: Path) -> dict[str
     for name, array in ((store.OFFSETS, table.offsets), (store.ROWS, table.rows), (store.COMMONNESS, table.commonness),
                         (store.LINK_PROBABILITY, table.link_probability), (store.VECTORS, kb.stored_vectors(rows))):
         save_array(folder / name, array)
+    if kb.languages is not None:
+        old = [kb.names[table.names.restore_key(number)] for number in range(len(table.names))]
+        save_array(folder / LANGUAGES_FILE, kb.languages.masks[old])
     entities = taken_table(kb.entities, rows)
     with arrow_blocks(folder / store.ENTITIES_ARROW, entities.schema, store.BATCH_ROWS) as add:
         add(entities)
@@ -133,7 +136,8 @@ def _write(kb: KnowledgeBase, rows: NDArray[np.int64], folder: Path) -> dict[str
     _log.info("%d of %d entities, %d of %d names", len(rows), len(kb), len(table.names), len(kb.names))
     files = store.file_sizes(folder, written) | kb.beside.write_slice(
         folder, entities.column("id").combine_chunks(), rows)
-    return {"entities": len(rows), "names": len(table.names), "candidates": len(table.rows),
+    languages = {} if kb.languages is None else {"languages": list(kb.languages.codes)}
+    return {**languages, "entities": len(rows), "names": len(table.names), "candidates": len(table.rows),
             "ambiguous_names": int((np.diff(table.offsets) > 1).sum()), "unnameable": 0, "cut": 0,
             "source_entities": len(kb), "source_names": len(kb.names), "files": files}
 
@@ -147,7 +151,7 @@ def _candidates_of(table: CandidateTable, rows: NDArray[np.int64], size: int) ->
         for start in range(0, len(table.rows), _BLOCK))])
     old, key, lengths = np.unique(keys_of(table, kept), return_inverse=True, return_counts=True)
     keys = [table.names.restore_key(each) for each in old.tolist()]
-    names = marisa_trie.Trie(sorted(keys))
+    names = built_trie(sorted(keys))
     new = np.fromiter((names[each] for each in keys), np.int64, len(keys))
     order = np.argsort(new[key], kind="stable")  # within a name the candidates keep their order
     offsets = np.zeros(len(keys) + 1, np.int64)

@@ -147,7 +147,7 @@ def build_wikidata(dumps: Sequence[str | Path], out: str | Path, settings: Wikid
                                external=settings.external_ids, columns=columns, max_broken=settings.max_broken)
             tables = folder / f"tables-{fingerprint([key, asdict(rules), sorted(inputs.items())])}"
             tabled = select_tables(parts.paths, rules, tables, sources=extras.priors, redirects=redirects,
-                                   memory=joined)
+                                   memory=joined, languages=settings.languages)
             progress.say(", ".join(f"{name} {count:,}" for name, count in {
                 **tabled.counts, "of other kinds": parts.others, "lines that cannot be read": parts.broken}.items()))
             selected.append((parts, tabled))

@@ -20,13 +20,15 @@ DEFAULT_LANGUAGE = "mul"
 
 ITEMS = pa.schema([
     ("id", pa.int64()), ("revision", pa.int64()), ("name", pa.string()), ("description", pa.string()),
-    ("aliases", pa.list_(pa.string())), ("kinds", pa.list_(pa.int64())), ("parents", pa.list_(pa.int64())),
+    ("aliases", pa.list_(pa.string())), ("languages", pa.list_(pa.string())), ("kinds", pa.list_(pa.int64())),
+    ("parents", pa.list_(pa.int64())),
     ("relations", pa.list_(pa.struct([("property", pa.int64()), ("item", pa.int64())]))),
     ("sitelinks", pa.int32()), ("image", pa.string()),
     ("titles", pa.list_(pa.struct([("language", pa.string()), ("title", pa.string())]))),
     ("external", pa.list_(pa.struct([("property", pa.int64()), ("value", pa.string())]))),
 ])
-"""items: what was read of a dump's items. `name` is empty where none of the languages has one; `titles` are of the
+"""items: what was read of a dump's items. `name` is empty where none of the languages has one; `languages` are, of the
+name and of each alias, the codes of those that call it so, with spaces between; `titles` are of the
 languages' Wikipedias, `external` of the properties that were asked for."""
 
 RELATIONS = {
@@ -169,9 +171,14 @@ class ItemReader:
         if entity.type != "item":
             return None
         labels, aliases = _mapped(entity.labels), _mapped(entity.aliases)
-        own = [labels[language].value for language in self._languages if language in labels]
-        other = [alias.value for language in self._languages if language in aliases for alias in aliases[language]]
-        names = list(dict.fromkeys(filter(None, map(_plain, (*own, *other)))))
+        own = [(labels[language].value, language) for language in self._languages if language in labels]
+        other = [(alias.value, language) for language in self._languages if language in aliases
+                 for alias in aliases[language]]
+        called = dict[str, str]()
+        for text, language in (*own, *other):
+            if name := _plain(text):
+                called[name] = f"{called[name]} {language}" if name in called else language
+        names = list(called)
         descriptions, links = _mapped(entity.descriptions), _mapped(entity.sitelinks)
         claims: tuple[Sequence[_Statement], ...] = (
             _NO_CLAIMS if isinstance(entity.claims, list) else astuple(entity.claims))
@@ -180,7 +187,8 @@ class ItemReader:
             "id": item_number(entity.id), "revision": entity.lastrevid, "name": names[0] if own and names else "",
             "description": next((_plain(descriptions[language].value) for language in self._languages
                                  if language in descriptions), ""),
-            "aliases": names[1:] if own else names, "kinds": _items(kinds), "parents": _items(parents),
+            "aliases": names[1:] if own else names, "languages": list(called.values()), "kinds": _items(kinds),
+            "parents": _items(parents),
             "relations": [{"property": number, "item": item}
                           for number, statements in zip(_RELATED, related, strict=False) if statements
                           for item in _items(statements)],

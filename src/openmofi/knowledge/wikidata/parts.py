@@ -68,7 +68,7 @@ def read_parts(dumps: Mapping[str, Path], folder: Path, languages: Sequence[str]
     make_folder(folder)
     progress.begin("read", sum(-(-dump.stat().st_size // _MIB) for dump in dumps.values()))
     paths: list[str] = []
-    with slots(folder, workers or cores(), lambda _: None, _begin, (tuple(languages), tuple(external))) as pool:
+    with slots(folder, workers or cores(), _begin, (tuple(languages), tuple(external))) as pool:
         for own, dump in dumps.items():
             published = dump.suffix == PARQUET
             fresh = (partial(published_blocks, dump, columns or PublishedColumns.read(None)) if published else
@@ -79,7 +79,7 @@ def read_parts(dumps: Mapping[str, Path], folder: Path, languages: Sequence[str]
                 paths.append(str(path))
                 count += 1
                 if not path.exists():
-                    pool.run((piece.lines for piece in block), _parse, str(path), published=published)
+                    pool.run(lambda _: None, (piece.lines for piece in block), _parse, str(path), published=published)
             pool.finish()
             if count:
                 write_text(folder / f"{own}.blocks", str(count))

@@ -56,7 +56,7 @@ class Selected:
 
 
 def select_tables(parts: Sequence[str], rules: ClassRules, folder: Path, *, sources: PriorSources | None = None,
-                  redirects: pa.Table | None = None, memory: int) -> Selected:
+                  redirects: pa.Table | None = None, memory: int, languages: Sequence[str] = ()) -> Selected:
     """Write the tables of the items that stay, by ascending id.
 
     An item that several dumps have is taken as its last revision says. It goes where all of its classes (instance of;
@@ -70,6 +70,7 @@ def select_tables(parts: Sequence[str], rules: ClassRules, folder: Path, *, sour
         redirects: `openmofi.knowledge.wikidata.redirects.REDIRECTED`; what statements say of an item that is gone is
             said of the one that it was merged into.
         memory: bytes that DuckDB may use.
+        languages: of the names; of several it is kept which a name comes from.
 
     Raises:
         OpenMofiError: nothing is left; the disk is full; the memory does not do; a file of `sources` cannot be used.
@@ -89,7 +90,8 @@ def select_tables(parts: Sequence[str], rules: ClassRules, folder: Path, *, sour
         load_popularity(connection, sources.pageviews)
         priors = load_names(connection, sources.anchors)
         make_folder(folder / SOURCE)
-        for name, query in {**_TABLES, **_BESIDE}.items():
+        spoken = {"languages": _spoken(sources.anchors)} if len(languages) > 1 else {}
+        for name, query in {**_TABLES, **spoken, **_BESIDE}.items():
             path = folder / f"{name}.parquet" if name in _BESIDE else folder / SOURCE / f"{name}.parquet"
             connection.execute(f"COPY ({query}) TO {quoted(path)} (FORMAT parquet)")
         by_source = _counted(connection, f"SELECT prior, count(*) FROM ({_BESIDE['details']}) GROUP BY prior")
@@ -155,6 +157,19 @@ def _kept(connection: DuckDBPyConnection, *, wanted: bool) -> dict[str, int]:
     items, unnamed, kept = (number_of(connection, f"SELECT count(*) FROM {rows}") for rows in (
         "item", "item WHERE name = ''", "kept"))
     return {"items": items, "unnamed": unnamed, "dropped": items - unnamed - kept, "kept": kept}
+
+
+def _spoken(anchors: Sequence[Path]) -> str:
+    """The query for names with the languages that they come from."""
+    linked = f"""
+        UNION SELECT name, language FROM read_parquet([{', '.join(map(quoted, anchors))}]) JOIN (
+            SELECT DISTINCT language, title FROM (SELECT unnest(titles, recursive := true) FROM kept))
+        USING (language, title)""" if anchors else ""
+    return f"""
+        SELECT name, language FROM (
+            SELECT DISTINCT name, unnest(string_split(codes, ' ')) AS language FROM (
+                SELECT unnest(list_prepend(name, aliases)) AS name, unnest(languages) AS codes FROM kept){linked})
+        ORDER BY name, language"""
 
 
 _TABLES = {

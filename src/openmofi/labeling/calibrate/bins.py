@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import log_ndtr, ndtri
 
 from openmofi.errors import OpenMofiError
 
@@ -75,7 +75,7 @@ def _tail_shrunken(counts: Ints, inner: Doubles) -> Doubles:
         inner: (bins − 1,) scores of the edges between them.
     """
     left = np.cumsum(counts[::-1])[::-1]
-    log_above = norm.logsf(np.concatenate([[-np.inf], inner]))
+    log_above = log_ndtr(-np.concatenate([[-np.inf], inner]))
     normal = -np.expm1(np.append(np.diff(log_above), -np.inf))
     hazard = (counts + _PSEUDO * normal) / (left + _PSEUDO)
     staying = np.concatenate([[1.0], np.cumprod(1 - hazard[:-1])])
@@ -85,8 +85,8 @@ def _tail_shrunken(counts: Ints, inner: Doubles) -> Doubles:
 def _normal_scores(centres: Doubles, decoys: Doubles) -> Doubles:
     below = (np.searchsorted(decoys, centres, "left") + np.searchsorted(decoys, centres, "right")) / (2 * len(decoys))
     low, middle, high = np.quantile(decoys, [_TAIL, 0.5, 1 - _TAIL])
-    reach = float(norm.ppf(1 - _TAIL))
+    reach = float(ndtri(1 - _TAIL))
     linear = np.where(centres > middle, (centres - middle) / max(high - middle, 1e-12),
                       (centres - middle) / max(middle - low, 1e-12)) * reach
     inside = (below > _TAIL) & (below < 1 - _TAIL)
-    return np.asarray(np.where(inside, norm.ppf(np.clip(below, _TAIL, 1 - _TAIL)), linear))
+    return np.asarray(np.where(inside, ndtri(np.clip(below, _TAIL, 1 - _TAIL)), linear))

@@ -26,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 from scipy.sparse import csr_array
 
 from openmofi.errors import OpenMofiError
@@ -70,15 +71,31 @@ class Space:
         """Of (n, features); without rows one in which all is 0."""
         sample = features.astype(np.float32) if len(features) else np.zeros((1, features.shape[1]), np.float32)
         mean = sample.mean(axis=0)
-        variance, axes = np.linalg.eigh((sample - mean).T @ (sample - mean) / len(sample))
-        variance, axes = variance[::-1][:_DIMENSIONS], axes[:, ::-1][:, :_DIMENSIONS]
-        deviation = np.sqrt(np.maximum(variance, 0.0))
+        deviation, axes = _components(sample - mean)
         return cls(mean, (axes / (deviation + _FLOOR * deviation[0] + 1e-12)).astype(np.float32))
 
     def project(self, features: Floats) -> NDArray[np.float32]:
         """(n, features) → (n, ≤ 256), L2-normalised."""
         projected = (features.astype(np.float32) - self.mean) @ self.axes
         return projected / np.maximum(np.linalg.norm(projected, axis=1, keepdims=True), np.float32(1e-9))
+
+
+def _components(centred: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Standard deviations and axes (features, k) of the k = min(features, 256) greatest principal components.
+
+    Only what is wanted is computed: all of 2,768 directions would take longer than the rest of a small label job. Where
+    there are fewer images than directions, the axes beyond their span are 0.
+    """
+    rows, size = centred.shape
+    kept = min(size, _DIMENSIONS)
+    if rows > size:
+        variance, axes = eigh(centred.T @ centred / np.float32(rows), subset_by_index=(size - kept, size - 1))
+        return np.sqrt(np.maximum(variance[::-1], 0.0)), axes[:, ::-1]
+    _, singular, directions = np.linalg.svd(centred, full_matrices=False)
+    deviation, axes = np.zeros(kept, np.float32), np.zeros((size, kept), np.float32)
+    found = min(rows, kept)
+    deviation[:found], axes[:, :found] = singular[:found] / np.sqrt(rows), directions[:found].T
+    return deviation, axes
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from openmofi.encoders import Encoder
-from openmofi.engine.protocol import Work
+from openmofi.engine.protocol import TaskProgress, Work
 from openmofi.features.entity_table import EntityFeatures
 from openmofi.labeling.calibrate.calibration import Calibration
 from openmofi.labeling.calibrate.evidence import Scorer
@@ -71,20 +70,14 @@ class JudgeStage:
         """Where the shard's labels are kept."""
         return f"{self.out}/labels/{shard.name}.parquet"
 
-    def labels_of(self, shards: Sequence[Shard], known: Mapping[Shard, Footer] = MappingProxyType({}),
-                  ) -> tuple[LabelSummary, list[Shard]]:
+    def labels_of(self, shards: Sequence[Shard]) -> tuple[LabelSummary, list[Shard]]:
         """What the labels of shards say on the whole, and the shards whose labels have not been made.
 
         A table that was cut off is made again.
-
-        Args:
-            shards: in whose order they are summed up.
-            known: the ends of tables that need not be read again.
         """
         labels, missing = LabelSummary(), []
-        ends = footers([self.path(shard) for shard in shards if shard not in known])
-        for shard in shards:
-            if (summary := LabelSummary.of(known.get(shard) or next(ends))) is None:
+        for shard, footer in zip(shards, footers([self.path(shard) for shard in shards]), strict=True):
+            if (summary := LabelSummary.of(footer)) is None:
                 missing.append(shard)
             else:
                 labels += summary
@@ -93,6 +86,49 @@ class JudgeStage:
     def __call__(self) -> Work:
         """Map the entities, and project the reference, once a worker."""
         return ShardJudge(self).judge
+
+
+@dataclass
+class Tally:
+    """A progress that sums up what judged shards say as they come, and leaves nothing of it with the engine.
+
+    So a job's memory does not grow with the histograms of its shards.
+
+    Attributes:
+        progress: receives everything.
+        labels: of the shards so far.
+    """
+
+    progress: TaskProgress
+    labels: LabelSummary = field(default_factory=LabelSummary)
+
+    def begin(self, stage: str, total: int) -> None:
+        """See `openmofi.engine.Progress`, as the others."""
+        self.progress.begin(stage, total)
+
+    def advance(self, counts: dict[str, Any]) -> None:
+        """Take the counts of a shard, which are empty afterwards."""
+        summary = LabelSummary.of(Footer(counts["rows"], counts["notes"]))
+        assert summary is not None
+        self.labels += summary
+        self.progress.advance(counts)
+        counts.clear()
+
+    def say(self, message: str) -> None:
+        """See there."""
+        self.progress.say(message)
+
+    def starts(self, worker: str, task: Any) -> None:
+        """See `openmofi.engine.protocol.TaskProgress`, as the others."""
+        self.progress.starts(worker, task)
+
+    def ends(self, worker: str) -> None:
+        """See there."""
+        self.progress.ends(worker)
+
+    def fails(self, task: Any, reason: str) -> None:
+        """See there."""
+        self.progress.fails(task, reason)
 
 
 class ShardJudge:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import betaincinv
 
 from openmofi.bootstrap import LEVEL, wilson_interval
 
@@ -90,6 +90,6 @@ def _kish(weights: Doubles) -> float:
 
 def _clopper_pearson(share: float, count: float) -> tuple[float, float]:
     tail, right = (1 - LEVEL) / 2, share * count
-    low = 0.0 if right <= 0 else float(stats.beta.ppf(tail, right, count - right + 1))
-    high = 1.0 if right >= count else float(stats.beta.ppf(1 - tail, right + 1, count - right))
+    low = 0.0 if right <= 0 else float(betaincinv(right, count - right + 1, tail))
+    high = 1.0 if right >= count else float(betaincinv(right + 1, count - right, 1 - tail))
     return low, high

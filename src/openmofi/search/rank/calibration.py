@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Doubles = NDArray[np.float64]
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,14 @@ class Ending:
 
     def to_json(self) -> str:
         """For the database."""
-        return json.dumps(asdict(self))
+        return json.dumps(asdict(self) | {"version": _VERSION})
 
     @classmethod
-    def of_json(cls, stored: str) -> Ending:
-        """What `to_json` made."""
+    def of_json(cls, stored: str) -> Ending | None:
+        """What `to_json` made; `None` where another version did, whose curves are of other features."""
         raw: dict[str, Any] = json.loads(stored)
+        if raw.get("version") != _VERSION:
+            return None
         text, image, entity = (Curve(**{name: tuple(values) for name, values in curve.items()}) if curve else None
                                for curve in (raw[kind] for kind in ("text", "image", "entity")))
         return cls(text, image, entity, tuple(raw["background"]), tuple(raw["reference"]), float(raw["scale"]))

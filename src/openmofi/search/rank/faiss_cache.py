@@ -1,8 +1,9 @@
 """FAISS over the segments of an index: a cache, which is made again from them whenever it is missing.
 
 Below 50,000 vectors comparing with all of them is as fast. Up to a few million a graph over bytes (HNSW, SQ8) answers
-in well under a millisecond with recall@10 of .99; beyond, lists of cells (IVF) take a third of the memory and are built
-faster. What comes back is compared again by the vectors themselves, so that cosines are exact.
+in about a millisecond; beyond, lists of cells (IVF) with a bit for each dimension (RaBitQ) take an eighth of the memory
+and are built several times faster. What comes back is compared again by the vectors themselves, so that cosines are
+exact. `benchmarks/search.py` measures what is chosen here.
 """
 
 from __future__ import annotations
@@ -25,7 +26,13 @@ FROM = 50_000
 _GRAPH = 4_000_000
 _FEW = 0.1
 """Share of allowed vectors below which these alone are compared with all."""
-_EFFORT, _PROBES, _SPARE = 128, 64, 2
+_NEIGHBOURS_SEEN = 100
+"""Of each vector while a graph is built (FAISS's own 40 loses .01 to .025 of recall, for a third of the time)."""
+_EFFORT, _PROBES = 256, 128
+"""What a query looks at in a graph, and in how many cells; measured for a recall@10 of .98."""
+_COMPARED = {"HNSW": (2, 0), "IVF": (5, 500)}
+"""How many times what is asked for is compared by the vectors themselves, and how many at least: bits say less of them
+than bytes."""
 _TRAINED = 65_536
 _ROWS = 65_536
 
@@ -58,7 +65,8 @@ class Layered:
         """See `VectorIndex.search`."""
         if allowed is not None and allowed.sum() < max(_FEW * len(self), FROM):
             return self.exact.search(queries, count, allowed)
-        found = [self._nearest(queries, _SPARE * count, allowed)]
+        times, least = next(given for kind, given in _COMPARED.items() if self.factory.startswith(kind))
+        found = [self._nearest(queries, max(times * count, least), allowed)]
         if self.covered < len(self):
             rest = np.arange(len(self)) >= self.covered
             found.append(self.exact.search(queries, count, rest if allowed is None else rest & allowed)[1])
@@ -77,9 +85,9 @@ class Layered:
         if allowed is not None:
             chosen = faiss.IDSelectorBitmap(np.packbits(allowed[:self.covered], bitorder="little"))
             share = max(float(allowed[:self.covered].mean()), 0.01)
-        # A graph is walked through what is not allowed too: the fewer are, the further it has to go.
+        # What is not allowed is passed through too: the fewer are allowed, the further it has to go.
         parameters = faiss.SearchParametersHNSW(sel=chosen, efSearch=int(max(_EFFORT, count) / share)) \
-            if self.factory.startswith("HNSW") else faiss.SearchParametersIVF(sel=chosen, nprobe=_PROBES)
+            if self.factory.startswith("HNSW") else faiss.SearchParametersIVF(sel=chosen, nprobe=int(_PROBES / share))
         # Where another library has loaded FAISS's helpers for torch, `search` takes no parameters.
         search = getattr(self.index, "search_numpy", self.index.search)
         positions: Ints = search(np.ascontiguousarray(queries), min(count, self.covered), params=parameters)[1]
@@ -91,7 +99,7 @@ def factory_for(count: int) -> str:
     if count < FROM:
         return ""
     # Cells by 4 √n, as FAISS's guidelines have it.
-    return "HNSW16,SQ8" if count <= _GRAPH else f"IVF{int(4 * np.sqrt(count))},SQ8"
+    return "HNSW16,SQ8" if count <= _GRAPH else f"IVF{int(4 * np.sqrt(count))},RaBitQfs"
 
 
 def vector_index(folder: Path, segments: Sequence[Segment], exact: Exact) -> VectorIndex:
@@ -125,6 +133,8 @@ def refresh(folder: Path, segments: Sequence[Segment], exact: Exact) -> None:
     index = faiss.read_index(str(path)) if path and path.name.split("-")[1] == factory else None
     if index is None or index.ntotal != covered:
         covered, index = 0, faiss.index_factory(exact.parts[0].shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+        if factory.startswith("HNSW"):
+            index.hnsw.efConstruction = _NEIGHBOURS_SEEN
         sample = np.random.default_rng(0).choice(len(exact), min(len(exact), _trained(factory)), replace=False)
         index.train(exact.rows(np.sort(sample)))
     for start in range(covered, len(exact), _ROWS):

@@ -10,11 +10,13 @@ q has, for the image i,
 - z and d of the query's best results, which say whether there is an answer at all;
 - how near the image is to its own nearest ones among images at random: where images lie close together, a high cosine
   says less (Conneau et al. 2018, "Word translation without parallel data", CSLS).
+
+Queries by image are judged by the first three alone, which carry over to what no text names.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,7 @@ from openmofi.encoders import Array
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 NAMES = ("z", "margin", "agreement", "best z", "best margin", "density")
+OF_IMAGES = 3
 SAME = 0.9
 """Cosine from which on a reference entity means what the query means."""
 _BEST, _CLOSE = 3, 10
@@ -44,6 +47,10 @@ class Surroundings:
     background: Array
     reference: Array
     scale: float
+
+    def without(self, entity: Array) -> Surroundings:
+        """The same without the reference entities that mean what this one means, (dim,)."""
+        return replace(self, reference=self.reference[self.reference @ entity < SAME])
 
     def features(self, query: Array, images: Array, cosines: Array) -> Doubles:
         """(n, 6) of a query's results, best first; see `NAMES`.

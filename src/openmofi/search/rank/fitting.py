@@ -1,14 +1,16 @@
 """From scores to probabilities, so that a search can end: fitted when an index is built, on its own labels.
 
 An index of labels knows, by the label job's calibrated probabilities, what many of its images show; decoys made these
-(`openmofi.labeling.calibrate`). So the index asks itself: entities that its labels name are queries, whose results are
-right with the probability that the label job gives. About as many are decoy queries, to which it has no answer, so that
-nothing that they find is right: texts of near entities that no text names, and images without all others that may show
-the same. What an image is not known to show counts for nothing: a result has the weight Σ_e P(e | i) of all that is
-known of its image, and is right with P(q | i) of that.
+(`openmofi.labeling.calibrate`). So the index asks itself: entities that its labels name are queries, by text, by name,
+and by images that may show them, as likely as these do, with the entity taken out of the reference. A result that was
+judged for the entity is right with the probability that the label job gave. Any other is wrong as far as it is known to
+show something else, Σ_e P(e | i), and counts for nothing beyond that. About as many are decoy queries, to which the
+index has no answer, so that nothing that they find is right: near entities that no text names, and images without all
+others that may show the same.
 
-A logistic regression over a result's features (`features.py`) orders results; monotone regression of its score makes
-probabilities. There is a curve for queries by text and one for queries by image, since a cosine means other things.
+A logistic regression over a result's features (`features.py`; of texts also `meaning.py`) orders results; monotone
+regression of its score makes probabilities. There is a curve for queries by text and one for queries by image, since a
+cosine means other things.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ from openmofi.encoders import Array, Encoder
 from openmofi.knowledge.texts import filled
 from openmofi.search.rank.calibration import Curve, Ending, design_of
 from openmofi.search.rank.candidates import NEAREST, candidates_of
-from openmofi.search.rank.features import NAMES, Surroundings
+from openmofi.search.rank.features import NAMES, OF_IMAGES, Surroundings
+from openmofi.search.rank.keywords import images_by_text
+from openmofi.search.rank.meaning import Meaning, meaning_of
 from openmofi.search.rank.state import State
 from openmofi.search.rank.vectors import best
 from openmofi.search.store.connection import Connection
@@ -90,12 +94,14 @@ class Known:
                 for position in self.images.get(each, ())]
 
     def right(self, entity: int, positions: Ints) -> tuple[Doubles, Doubles]:
-        """(n,) probability that these images show the entity, given what is known of them, and (n,) weights."""
+        """(n,) probability that these images show the entity, and (n,) weights: 1 where the label job judged the image
+        for it, else how much is known of the image, which is then something else.
+        """
         meant = self.below.get(entity, frozenset((entity,)))
-        shown = np.array([min(sum(probability for each, probability in self.judged.get(position, {}).items()
-                                  if each in meant), 1.0) for position in positions.tolist()])
-        weight = np.maximum(self.mass[positions], shown)
-        return np.divide(shown, weight, out=np.zeros(len(shown)), where=weight > 0), weight
+        judged = [[probability for each, probability in self.judged.get(position, {}).items() if each in meant]
+                  for position in positions.tolist()]
+        shown = np.array([min(sum(each), 1.0) for each in judged])
+        return shown, np.where([bool(each) for each in judged], 1.0, self.mass[positions])
 
 
 @dataclass(frozen=True)
@@ -112,6 +118,27 @@ class Rows:
     weight: Doubles
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A query that an index asks itself.
+
+    Attributes:
+        entity: number of the one that is meant.
+        vector: (dim,) of the query.
+        chance: that it is meant; below 1 for images, which may show something else.
+        itself: position of the image that asks; −1 for texts.
+        decoy: whether the index has no answer: images that may show the entity are not found.
+        meaning: of a text; `None` for images.
+    """
+
+    entity: int
+    vector: Array
+    chance: float = 1.0
+    itself: int = -1
+    decoy: bool = False
+    meaning: Meaning | None = None
+
+
 def fit_ending(state: State, connection: Connection, encoder: Encoder, seed: int = 0) -> Ending:
     """Fit the curves of an index; none where its labels say too little."""
     draw = np.random.default_rng(seed)
@@ -125,67 +152,83 @@ def fit_ending(state: State, connection: Connection, encoder: Encoder, seed: int
     around = state.around(ending)
     text = image = entity = None
     if len(state.entities) and len(named):
-        entities, vectors = _text_queries(state, connection, encoder, named, draw)
-        decoys = ~np.isin(entities, named)
-        text = _curve(_asked(state, known, around, entities, vectors, np.full(len(entities), -1), decoys))
+        text = _curve(_results(state, known, around, _text_queries(state, connection, encoder, named, draw)))
     if len(named):
-        entities, positions = (np.tile(each, 2) for each in _image_queries(known, draw))
-        decoys = np.arange(len(entities)) >= len(entities) // 2
-        image = _curve(_asked(state, known, around, entities, state.exact.rows(positions), positions, decoys))
+        image = _curve(_results(state, known, around, _image_queries(state, known, draw)))
         if len(state.entities):
             entity = _curve(_recognised(state, known, around, draw))
     return Ending(text, image, entity, ending.background, ending.reference, ending.scale)
 
 
 def _text_queries(state: State, connection: Connection, encoder: Encoder, named: Ints,
-                  draw: np.random.Generator) -> tuple[Ints, Array]:
-    """Entities, and what asks for them: their texts, and of every other one its bare name."""
-    asked = np.sort(draw.permutation(named)[:_QUERIES])
+                  draw: np.random.Generator) -> list[Asked]:
+    """Entities by their texts and by their bare names; half of these are no names to the index, so that it learns what
+    keywords are worth.
+    """
+    asked = np.sort(draw.permutation(named)[:_QUERIES // 2])
+    count = len(asked)
     unnamed = np.setdiff1d(np.arange(len(state.entities)), named)
     if len(unnamed):
         # The neighbour of a named entity that no text names: siblings of what is shown, as of what is asked for.
         near = state.entities[asked] @ state.entities[unnamed].T
         decoys = np.unique(unnamed[near.argmax(axis=1)])
-        asked = np.concatenate([asked, draw.permutation(decoys)[:len(asked)]])
+        asked = np.concatenate([asked, draw.permutation(decoys)[:count]])
     names = dict(connection.execute("SELECT number, name FROM entities"))
-    vectors = state.entities[asked].copy()
-    bare = np.arange(0, len(asked), 2)
-    vectors[bare] = encoder.embed_texts([filled("{name}", names[number], "") for number in asked[bare].tolist()])
-    return asked, vectors
+    numbers = asked.tolist()
+    vectors = encoder.embed_texts([filled("{name}", names[number], "") for number in numbers])
+    queries = []
+    for place, (number, vector) in enumerate(zip(numbers, vectors, strict=True)):
+        words = images_by_text(connection, names[number], _RESULTS, every=True)
+        meaning = meaning_of(connection, names[number], words) if place % 2 else Meaning(words=frozenset(words))
+        queries += [Asked(number, state.entities[number], decoy=place >= count, meaning=Meaning()),
+                    Asked(number, vector, decoy=place >= count, meaning=meaning)]
+    return queries
 
 
-def _image_queries(known: Known, draw: np.random.Generator) -> tuple[Ints, Ints]:
-    """Entities, and positions of images that are likely to show them."""
-    likely = [(max(entities, key=lambda entity: entities[entity]), position)
-              for position, entities in sorted(known.judged.items()) if max(entities.values()) >= 0.9]
-    chosen = np.sort(draw.permutation(len(likely))[:_QUERIES])
-    pairs = np.array(likely, np.int64).reshape(-1, 2)[chosen]
-    return pairs[:, 0], pairs[:, 1]
+def _image_queries(state: State, known: Known, draw: np.random.Generator) -> list[Asked]:
+    """Images by how likely they show what they were judged for, each as itself and as a decoy."""
+    pairs = [(position, entity, probability) for position, entities in sorted(known.judged.items())
+             for entity, probability in sorted(entities.items()) if probability > 0]
+    chances = np.array([probability for *_, probability in pairs])
+    chosen = np.sort(draw.choice(len(pairs), min(_QUERIES, len(pairs)), replace=False, p=chances / chances.sum()))
+    return [Asked(entity, state.exact.rows(np.array([position]))[0], probability, position, decoy)
+            for decoy in (False, True) for position, entity, probability in (pairs[place] for place in chosen.tolist())]
 
 
-def _asked(state: State, known: Known, around: Surroundings, entities: Ints, vectors: Array, itself: Ints,
-           decoys: NDArray[np.bool_]) -> Rows:
+def _results(state: State, known: Known, around: Surroundings, queries: Sequence[Asked]) -> Rows:
     """The best results of queries; of an image without itself. A decoy does not find what may be right."""
     parts: list[tuple[Doubles, Doubles, Doubles]] = []
-    for start in range(0, len(entities), _TOGETHER):
-        queries = vectors[start:start + _TOGETHER]
-        scores = state.exact.scores(queries)
+    for start in range(0, len(queries), _TOGETHER):
+        together = queries[start:start + _TOGETHER]
+        scores = state.exact.scores(np.stack([query.vector for query in together]))
         scores[:, ~state.alive] = -np.inf
-        for place in np.flatnonzero(decoys[start:start + _TOGETHER]).tolist():
-            scores[place, known.showing(int(entities[start + place]))] = -np.inf
-        cosines, positions = best(scores, min(_RESULTS + 1, scores.shape[1]))
-        for place, query in enumerate(queries):
-            kept = np.isfinite(cosines[place]) & (positions[place] != itself[start + place])
-            found = positions[place][kept][:_RESULTS]
-            features = around.features(query, state.exact.rows(found), cosines[place][kept][:_RESULTS])
-            right, weight = known.right(int(entities[start + place]), found)
-            parts.append((features, right, np.ones(len(found)) if decoys[start + place] else weight))
+        for query, score in zip(together, scores, strict=True):
+            if query.decoy:
+                score[known.showing(query.entity)] = -np.inf
+            if query.itself >= 0:
+                score[query.itself] = -np.inf
+            _, nearest = best(score[None], min(_RESULTS, len(score)))
+            found = nearest[0]
+            if query.meaning:
+                found = np.union1d(found, state.positions(np.array([*query.meaning.words], np.int64)))
+                # Of what was judged for a name the probability is known.
+                known_of = state.positions(np.array([*query.meaning.judged], np.int64))
+                found = np.setdiff1d(found, known_of)
+            found = found[(found >= 0) & np.isfinite(score[found])]
+            found = found[np.argsort(-score[found], kind="stable")]
+            # What an image shows need not be among the reference: else agreement would be trusted where it is not.
+            seen = around if query.meaning or not len(state.entities) else around.without(state.entities[query.entity])
+            features = seen.features(query.vector, state.exact.rows(found), score[found])
+            features = (np.hstack([features, query.meaning.features(state.images[found].tolist())]) if query.meaning
+                        else features[:, :OF_IMAGES])
+            right, weight = known.right(query.entity, found)
+            parts.append((features, right, np.ones(len(found)) if query.decoy else query.chance * weight))
     return _rows(parts)
 
 
 def _recognised(state: State, known: Known, around: Surroundings, draw: np.random.Generator) -> Rows:
-    """Candidates of images of which something is known; what looks the same is no witness."""
-    images = np.flatnonzero(known.mass >= _MASS)
+    """Candidates of images that were judged, whether surely or not; what looks the same is no witness."""
+    images = np.flatnonzero(known.mass > 0)
     images = np.sort(draw.permutation(images)[:_QUERIES])
     labelled = np.zeros(len(state.images), bool)
     labelled[[position for position, entities in known.judged.items() if max(entities.values()) >= _MASS]] = True

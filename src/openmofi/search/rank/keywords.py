@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from openmofi.errors import UnknownEntityError
 from openmofi.knowledge.lookup import spelt_alike
 from openmofi.search.store.connection import Connection
+from openmofi.search.store.reading import entity_records
 
 _WORD = re.compile(r"\w+", re.UNICODE)
 _MOST_WORDS = 32
 _MOST_LENGTH = 64
-_NEAR = 3
+_NEAR, _COMPARED = 3, 500
 
 
 def words_of(text: str) -> list[str]:
@@ -20,12 +21,14 @@ def words_of(text: str) -> list[str]:
     return [word[:_MOST_LENGTH] for word in _WORD.findall(text)[:_MOST_WORDS]]
 
 
-def images_by_text(connection: Connection, text: str, limit: int) -> list[int]:
-    """Ids of images whose texts have words of `text`, best first: those that have all before the others."""
+def images_by_text(connection: Connection, text: str, limit: int, *, every: bool = False) -> list[int]:
+    """Ids of images whose texts have words of `text`, best first: those that have all before the others; with `every`
+    only those.
+    """
     if not (words := words_of(text)):
         return []
     found: dict[int, None] = {}
-    for operator in ("AND", "OR") if len(words) > 1 else ("AND",):
+    for operator in ("AND", "OR") if len(words) > 1 and not every else ("AND",):
         found.update(dict.fromkeys(connection.texts_with(words, operator, limit)))
     return list(found)[:limit]
 
@@ -41,21 +44,23 @@ def entities_by_name(connection: Connection, text: str, limit: int, *, prefix: b
 
 def unknown_entity(connection: Connection, given: str) -> UnknownEntityError:
     """The error for an identifier or name that the index does not know; it names those that are spelt alike."""
-    key, found = given.casefold()[:_MOST_LENGTH], dict[str, tuple[str, str]]()
+    key, found = given.casefold()[:_MOST_LENGTH], dict[str, str]()
 
     def names(beginning: str) -> Iterator[str]:
-        for entity, name in connection.names_with(words) if (words := words_of(beginning)) else ():
-            found.setdefault(name.casefold(), (name, entity))
-            yield name.casefold()
+        begun = entities_by_name(connection, beginning, _COMPARED, prefix=True)
+        records = entity_records(connection, begun)
+        for record in (records[entity] for entity in begun):
+            for name in (record.name, *record.aliases):
+                found.setdefault(name.casefold(), f"{name} ({record.id})")
+                yield name.casefold()
 
     def identifiers(beginning: str) -> Iterator[str]:
-        rows = connection.execute("SELECT id, name FROM entities WHERE id >= ? AND id < ?",
-                                  (beginning, f"{beginning}\U0010ffff"))
-        for entity, name in rows:
-            found[entity] = (name, entity)
+        for entity, name in connection.execute("SELECT id, name FROM entities WHERE id >= ? AND id < ?",
+                                               (beginning, f"{beginning}\U0010ffff")):
+            found[entity] = f"{name} ({entity})"
             yield entity
 
     near = spelt_alike(names, key, _NEAR) or spelt_alike(identifiers, given[:_MOST_LENGTH], _NEAR)
-    said = ", ".join(f"{name} ({entity})" for name, entity in dict.fromkeys(found[each] for each in near))
+    said = ", ".join(dict.fromkeys(found[each] for each in near))
     return UnknownEntityError(f"The index knows no entity {given!r}.",
                               f"Did you mean {said}?" if said else "Search by text instead.")

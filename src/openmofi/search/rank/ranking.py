@@ -1,9 +1,10 @@
-"""Ranking: nearest vectors and keywords, fused by reciprocal rank, filtered, near-duplicates folded."""
+"""Ranking: nearest vectors and keywords, by probability or reciprocal rank; filtered, near-duplicates folded."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +12,13 @@ from numpy.typing import NDArray
 from openmofi.encoders import Array
 from openmofi.search.query import Query
 from openmofi.search.rank.calibration import end_of, expected_precision
+from openmofi.search.rank.features import OF_IMAGES
 from openmofi.search.rank.filtering import images_within
+from openmofi.search.rank.folding import folded_into
 from openmofi.search.rank.keywords import images_by_text
+from openmofi.search.rank.meaning import Meaning, judged_for, meaning_of
 from openmofi.search.rank.state import State
 from openmofi.search.store.connection import Connection
-from openmofi.search.store.reading import JUDGED
 
 Ints = NDArray[np.int64]
 Doubles = NDArray[np.float64]
@@ -23,8 +26,6 @@ FUSION = 60
 """k of reciprocal rank fusion: a result counts 1 / (k + rank) in each list (Cormack, Clarke and Büttcher 2009)."""
 DEPTH = 300
 """Results of each list that are fused, at least."""
-NEAR = 6
-"""Bits in which the perceptual hashes of near-duplicates differ, at most, of 64."""
 UNTIL = 0.9
 _JUDGED = 4096
 """Nearest images whose probability is computed, at most; what lies beyond counts as wrong."""
@@ -66,23 +67,47 @@ class _Listed:
     probabilities: dict[int, float]
     found: int
 
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @cached_property
+    def known(self) -> Doubles:
+        """(n,) probabilities; 0 where there is none."""
+        return np.array([self.probabilities.get(image, 0.0) for image in self.images.tolist()]) \
+            if self.probabilities else np.zeros(len(self.images))
+
 
 def ranked(state: State, connection: Connection, query: Query, vector: Array | None) -> Ranking:
     """The images that answer a query."""
-    within = images_within(connection, query.filters) if query.filters else None
-    depth = max(DEPTH, 2 * (query.offset + query.limit))
+    asked, depth = _asked(connection, query, vector), DEPTH
+    # The pages of a list, and lists of different lengths, share what is computed.
+    while depth < 2 * (query.offset + query.limit):
+        depth *= 4
     while True:
-        listed = _listed(state, connection, query, vector, within, depth)
-        known = np.array([listed.probabilities.get(image, 0.0) for image in listed.images.tolist()])
+        listed = state.listings.get((*asked, depth))
+        if not isinstance(listed, _Listed):
+            within = images_within(connection, query.filters) if query.filters else None
+            listed = _listed(state, connection, query, vector, within, depth)
+            state.listings.put((*asked, depth), listed)
         until = query.until or UNTIL
-        end = end_of(known, until) if listed.probabilities else None
+        end = end_of(listed.known, until) if listed.probabilities else None
         # A list whose end was not reached goes on.
         if query.until is None or end != len(listed.images) or listed.found < depth or depth >= _JUDGED:
-            return _page(listed, query, known, until, end)
+            return _page(listed, query, until, end)
         depth *= 4
 
 
-def _page(listed: _Listed, query: Query, known: Doubles, until: float, end: int | None) -> Ranking:
+def _asked(connection: Connection, query: Query, vector: Array | None) -> tuple[Hashable, ...]:
+    """What a list depends on beside the commit: the query but for its page, and verdicts, which are no commits."""
+    filters = (*(getattr(query.filters, each.name) for each in fields(query.filters) if each.name != "columns"),
+               *sorted(query.filters.columns.items()))
+    verdicts = connection.execute("SELECT max(id), sum(undone) FROM verdicts").fetchone()
+    return (query.text, query.keywords, query.entity, bool(query.examples), bool(query.like), query.fold, filters,
+            None if vector is None else vector.tobytes(), tuple(verdicts))
+
+
+def _page(listed: _Listed, query: Query, until: float, end: int | None) -> Ranking:
+    known = listed.known
     shown = slice(query.offset, query.offset + query.limit if query.until is None or end is None else
                   min(end, query.offset + query.limit))
     expected = expected_precision(known)
@@ -109,39 +134,48 @@ def _note(listed: _Listed, known: Doubles, calibrated: bool) -> str:
 def _listed(state: State, connection: Connection, query: Query, vector: Array | None, within: Ints | None,
             depth: int) -> _Listed:
     cosines = _nearest(state, vector, depth, within) if vector is not None else {}
-    probabilities = _probabilities(state, query, vector, cosines) if vector is not None else {}
-    judged = _judged(connection, query, within)
-    cosines |= _cosines(state, vector, [image for image in list(judged)[:depth] if image not in cosines])
-    # The label job has also read the text: what it says of an image counts for more than a cosine.
-    probabilities |= {image: probability for image, probability in judged.items() if image in cosines}
-    # Equal probabilities keep the order of their cosines.
-    nearest = sorted(cosines, key=lambda image: -probabilities.get(image, -1.0)) if probabilities else list(cosines)
+    nearest = list(cosines)
     keywords = _by_keywords(connection, query, depth, within)
+    meaning = _meaning(connection, query, depth) if state.ending and state.ending.text else None
+    judged = _allowed(meaning.judged if meaning else _judged(connection, query), within)
     if vector is None and not query.text:
         order = (_all(connection) if within is None else within).tolist()
     else:
-        order = fused([nearest, list(keywords)])
-    unseen = {image: cosine for image, cosine in _cosines(state, vector, order).items() if image not in cosines}
-    if probabilities and unseen and vector is not None:
-        # Found by keywords alone; they are judged by the same vector, below the nearest ones.
-        beside = _probabilities(state, query, vector, {**cosines, **unseen})
-        probabilities |= {image: beside[image] for image in unseen if image in beside}
+        likely = sorted(judged, key=lambda image: -judged[image])[:depth]
+        order = fused([nearest, list(keywords), [image for image in likely if image not in cosines]])
+    cosines |= _cosines(state, vector, [image for image in order if image not in cosines])
+    probabilities = _probabilities(state, query, vector, cosines, meaning) if vector is not None else {}
+    # The label job has also read the text: what it says of an image counts for more than a cosine.
+    probabilities |= {image: probability for image, probability in judged.items() if image in cosines}
+    if probabilities:
+        # Equal probabilities keep the order of their cosines and keywords.
+        order = sorted(order, key=lambda image: -probabilities.get(image, -1.0))
     folded = _folded(state, order, query.fold)
-    return _Listed(np.array(list(folded), np.int64), list(folded.values()), cosines | unseen, keywords, probabilities,
+    return _Listed(np.array(list(folded), np.int64), list(folded.values()), cosines, keywords, probabilities,
                    len(order))
 
 
-def _judged(connection: Connection, query: Query, within: Ints | None) -> dict[int, float]:
-    """Id → probability by labels and verdicts, falling, of images that were judged for the entity that alone is asked
-    for.
-    """
+def _meaning(connection: Connection, query: Query, depth: int) -> Meaning | None:
+    """What a text means that alone is asked for."""
+    if not query.text or query.examples or query.entity or query.like:
+        return None
+    if not query.keywords:
+        return Meaning()
+    return meaning_of(connection, query.text, images_by_text(connection, query.text, depth, every=True))
+
+
+def _judged(connection: Connection, query: Query) -> dict[int, float]:
+    """Image → probability by labels and verdicts, of those that were judged for the entity that alone is asked for."""
     if not query.entity or query.examples or query.text or query.like:
         return {}
-    judged = dict(connection.execute(JUDGED, {"entity": query.entity}))
-    if within is not None:
-        allowed = set(within.tolist())
-        judged = {image: probability for image, probability in judged.items() if image in allowed}
-    return judged
+    return judged_for(connection, [query.entity])
+
+
+def _allowed(images: Mapping[int, float], within: Ints | None) -> dict[int, float]:
+    if within is None:
+        return dict(images)
+    allowed = set(within.tolist())
+    return {image: value for image, value in images.items() if image in allowed}
 
 
 def _cosines(state: State, vector: Array | None, ids: Sequence[int]) -> dict[int, float]:
@@ -154,15 +188,18 @@ def _cosines(state: State, vector: Array | None, ids: Sequence[int]) -> dict[int
     return dict(zip(np.array(ids)[there].tolist(), values.tolist(), strict=True))
 
 
-def _probabilities(state: State, query: Query, vector: Array, cosines: dict[int, float]) -> dict[int, float]:
+def _probabilities(state: State, query: Query, vector: Array, cosines: dict[int, float], meaning: Meaning | None,
+                   ) -> dict[int, float]:
     """Id → probability; nothing where the index is not calibrated for such queries."""
     ending = state.ending
-    curve = ending and (ending.image if query.examples or query.like else ending.text)
+    by_image = bool(query.examples or query.like)
+    curve = ending and (ending.image if by_image else ending.text)
     if not (ending and curve and cosines):
         return {}
     ids = sorted(cosines, key=lambda image: -cosines[image])[:_JUDGED]
     positions = state.positions(np.array(ids, np.int64))
     features = state.surroundings.features(vector, state.exact.rows(positions), np.array([cosines[i] for i in ids]))
+    features = features[:, :OF_IMAGES] if by_image else np.hstack([features, (meaning or Meaning()).features(ids)])
     return dict(zip(ids, curve(features).tolist(), strict=True))
 
 
@@ -207,16 +244,9 @@ def _folded(state: State, order: Sequence[int], fold: bool) -> dict[int, tuple[i
     positions = state.positions(np.array(order, np.int64))
     hashes = np.where(positions >= 0, state.phash[np.maximum(positions, 0)], 0) if len(state.phash) else \
         np.zeros(len(order), np.uint64)
-    shown: dict[int, list[int]] = {}
-    kept_hashes = np.zeros(len(order), np.uint64)
-    kept_ids: list[int] = []
-    for image, position, phash in zip(order, positions.tolist(), hashes, strict=True):
-        if position >= 0 and kept_ids:
-            near = np.flatnonzero(np.bitwise_count(kept_hashes[:len(kept_ids)] ^ phash) <= NEAR)
-            if len(near) and 8 <= int(phash).bit_count() <= 56:
-                shown[kept_ids[int(near[0])]].append(image)
-                continue
-        kept_hashes[len(kept_ids)] = phash if position >= 0 else 0
-        kept_ids.append(image)
-        shown[image] = []
-    return {image: tuple(others) for image, others in shown.items()}
+    into = folded_into(hashes)
+    itself = into == np.arange(len(order))
+    folded: dict[int, list[int]] = {}
+    for place in np.flatnonzero(~itself).tolist():
+        folded.setdefault(order[into[place]], []).append(order[place])
+    return {order[place]: tuple(folded.get(order[place], ())) for place in np.flatnonzero(itself).tolist()}

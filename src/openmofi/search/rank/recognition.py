@@ -13,6 +13,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.search.query import Example, Region
 from openmofi.search.rank.candidates import NEAREST, candidates_of
 from openmofi.search.rank.features import Surroundings
+from openmofi.search.rank.kept import Kept
 from openmofi.search.rank.state import State
 from openmofi.search.rank.vectorise import image_vectors
 from openmofi.search.records import EntityRecord, ImageRecord, Recognised, Recognition
@@ -93,9 +94,9 @@ def likely_entities(state: State, connection: Connection, vectors: Array, limit:
 
 
 def recognised(state: State, connection: Connection, image: ImageInput | int, region: Region | None,
-               limit: int, encoder: Callable[[], Encoder]) -> Recognition:
-    """See `Index.recognise`."""
-    vectors = image_vectors(state, connection, [Example(image, region=region)], encoder)
+               limit: int, encoder: Callable[[], Encoder], kept: Kept[Array]) -> Recognition:
+    """See `Index.recognise`; `kept` are embeddings of the encoder."""
+    vectors = image_vectors(state, connection, [Example(image, region=region)], encoder, kept)
     (found,) = likely_entities(state, connection, vectors, limit, image if isinstance(image, int) else -1)
     ids = [state.entity_ids[number] for number in found.entities.tolist()]
     siblings = {entity: _siblings(state, entity) for entity in ids}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from openmofi.encoders import Array
 from openmofi.search.rank.calibration import Ending
 from openmofi.search.rank.features import Surroundings
+from openmofi.search.rank.kept import Kept
 from openmofi.search.rank.opening import open_vectors
 from openmofi.search.rank.vectors import Exact, VectorIndex, Vectors
 from openmofi.search.store.connection import Connection
@@ -21,6 +23,9 @@ from openmofi.search.store.vector_table import vectors_in
 
 Ints = NDArray[np.int64]
 _TRIES = 5
+_ROWS = 65_536
+_LISTED = 400_000
+"""Images in the lists that are kept, of all queries together: some 100 MB."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,11 @@ class State:
     def entity_numbers(self) -> dict[str, int]:
         """Identifier → row of `entities`."""
         return {entity: number for number, entity in enumerate(self.entity_ids)}
+
+    @cached_property
+    def listings(self) -> Kept[Sized]:
+        """Ranked images of the queries that came last, for their further pages; another commit has others."""
+        return Kept(_LISTED, len)
 
     @cached_property
     def ending(self) -> Ending | None:
@@ -115,7 +125,7 @@ class State:
               ) -> State:
         with snapshot(connection):
             commit, values, segments = last_commit(connection), meta(connection), segments_of(connection)
-            rows = connection.execute("SELECT segment, row, id, phash FROM images WHERE segment IS NOT NULL").fetchall()
+            table = _table(connection.execute("SELECT segment, row, id, phash FROM images WHERE segment IS NOT NULL"))
             ids = tuple(entity for entity, in connection.execute("SELECT id FROM entities ORDER BY number"))
             dim, of_entities = int(values["dim"]), entity_segment(connection)
             held = dict(zip((each.file for each in before.segments), before.exact.parts, strict=True)) \
@@ -123,7 +133,6 @@ class State:
             exact, searched = open_vectors(connection, segments, dim, connected, held, hold=hold)
             entities = vectors_in(connection).read(of_entities, dim).astype(np.float32) if of_entities else \
                 np.zeros((0, dim), np.float32)
-        table = np.array(rows, np.int64).reshape(-1, 4)
         counts = [segment.rows for segment in segments]
         start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         numbers = np.array([segment.id for segment in segments], np.int64)
@@ -131,3 +140,11 @@ class State:
         images, phash = np.full(start[-1], -1, np.int64), np.zeros(start[-1], np.int64)
         images[position], phash[position] = table[:, 2], table[:, 3]
         return cls(commit, values, tuple(segments), exact, images, phash.view(np.uint64), searched, entities, ids)
+
+
+def _table(rows: Iterable[tuple[int, int, int, int]]) -> Ints:
+    """(n, 4) of rows, which are never in memory all together: as Python's numbers they take six times as much."""
+    left, parts = iter(rows), [np.zeros((0, 4), np.int64)]
+    while some := list(islice(left, _ROWS)):
+        parts.append(np.array(some, np.int64))
+    return np.concatenate(parts)

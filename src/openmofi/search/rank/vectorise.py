@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,9 @@ from openmofi.encoders import Array, Encoder, ImageInput
 from openmofi.encoders.arrays import normalised
 from openmofi.encoders.preprocess import as_image
 from openmofi.errors import OpenMofiError
+from openmofi.features.store import content_digits
 from openmofi.search.query import Example, Query, Region
+from openmofi.search.rank.kept import Kept
 from openmofi.search.rank.keywords import unknown_entity
 from openmofi.search.rank.state import State
 from openmofi.search.store.connection import Connection
@@ -22,8 +24,8 @@ _RIDGE = 0.1
 
 
 def vectors_of(state: State, connection: Connection, queries: Sequence[Query],
-               encoder: Callable[[], Encoder]) -> list[Array | None]:
-    """See `Index.vectors_of`."""
+               encoder: Callable[[], Encoder], kept: Kept[Array]) -> list[Array | None]:
+    """See `Index.vectors_of`; `kept` are embeddings of the encoder."""
     pixels = [(number, example) for number, query in enumerate(queries) for example in query.examples]
     texts = [(number, query.text) for number, query in enumerate(queries) if query.text]
     sums: list[Array | None] = [None] * len(queries)
@@ -32,11 +34,12 @@ def vectors_of(state: State, connection: Connection, queries: Sequence[Query],
         held = sums[number]
         sums[number] = vector if held is None else held + vector
 
-    images = image_vectors(state, connection, [example for _, example in pixels], encoder)
+    images = image_vectors(state, connection, [example for _, example in pixels], encoder, kept)
     for (number, example), vector in zip(pixels, images, strict=True):
         add(number, example.weight * vector)
     if texts and encoder().has_texts:
-        for (number, _), vector in zip(texts, encoder().embed_texts([text for _, text in texts]), strict=True):
+        for number, vector in zip([number for number, _ in texts],
+                                  text_vectors([text for _, text in texts], encoder, kept), strict=True):
             add(number, vector)
     for number, query in enumerate(queries):
         if query.entity:
@@ -46,11 +49,21 @@ def vectors_of(state: State, connection: Connection, queries: Sequence[Query],
     return [None if vector is None else normalised(vector[None])[0] for vector in sums]
 
 
+def text_vectors(texts: Sequence[str], encoder: Callable[[], Encoder], kept: Kept[Array]) -> list[Array]:
+    """(dim,) each; what was embedded before is not embedded again."""
+    known = {text: kept.get(text) for text in texts}
+    if missing := [text for text, vector in known.items() if vector is None]:
+        for text, vector in zip(missing, encoder().embed_texts(missing), strict=True):
+            known[text] = kept.put(text, vector)
+    return [vector for text in texts if (vector := known[text]) is not None]
+
+
 def image_vectors(state: State, connection: Connection, examples: Sequence[Example],
-                  encoder: Callable[[], Encoder]) -> Array:
-    """(n, dim) L2-normalised; a whole image of the index is not embedded again."""
+                  encoder: Callable[[], Encoder], kept: Kept[Array]) -> Array:
+    """(n, dim) L2-normalised; a whole image of the index, and what was embedded before, is not embedded again."""
     vectors: list[Array | None] = []
     waiting: list[tuple[int, Image.Image]] = []
+    keys = [_key(example) for example in examples]
     for place, example in enumerate(examples):
         position = -1
         if isinstance(example.image, int):
@@ -58,15 +71,26 @@ def image_vectors(state: State, connection: Connection, examples: Sequence[Examp
         if position >= 0 and example.region is None:
             vectors.append(state.exact.rows(np.array([position]))[0])
             continue
-        vectors.append(None)
+        vectors.append(kept.get(keys[place]) if keys[place] else None)
+        if vectors[-1] is not None:
+            continue
         source: ImageInput = image_bytes(connection, example.image) if isinstance(example.image, int) else example.image
         waiting.append((place, cropped(as_image(source, encoder().preprocessing, _named(source)), example.region)))
     if waiting:
         embedded = encoder().embed_images([image for _, image in waiting])
         for (place, _), vector in zip(waiting, embedded, strict=True):
-            vectors[place] = vector
+            vectors[place] = kept.put(keys[place], vector) if keys[place] else vector
     return np.stack([vector for vector in vectors if vector is not None]) if vectors else \
         np.zeros((0, int(state.meta["dim"])), np.float32)
+
+
+def _key(example: Example) -> Hashable:
+    """What an embedding belongs to; `None` for a file, which may change, and for what costs as much to compare."""
+    if isinstance(example.image, bytes):
+        return content_digits(example.image), example.region
+    if isinstance(example.image, np.ndarray):
+        return content_digits(example.image.tobytes()), example.image.shape, example.image.dtype.str, example.region
+    return None
 
 
 def cropped(image: Image.Image, region: Region | None) -> Image.Image:

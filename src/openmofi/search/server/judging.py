@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Literal
 
-from scipy.stats import binomtest
-
 from openmofi.search.index import Index
 from openmofi.search.records import EntityRecord, ImageRecord
 from openmofi.search.store.connection import Connection
@@ -188,6 +186,8 @@ def _drawn(who: str) -> str:
 
 
 def _strata(connection: Connection, entity: str, accepted: bool | None) -> list[Stratum]:
+    from scipy.stats import binomtest  # takes half a second to import
+
     values = {"entity": entity, "accepted": accepted}
     ends = [*BOUNDS[1:], 1.0]
     strata = [Stratum(low, high, 0, 0.0) for low, high in zip(BOUNDS, ends, strict=True)]

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 from openmofi.search.store.address import Place
 
 NAMES = """
-    WITH begun AS ({begun})
-    SELECT id, name FROM begun JOIN entities USING (number)
-    UNION ALL SELECT id, aliases.name FROM begun JOIN entities USING (number) JOIN aliases ON aliases.entity = id"""
+    WITH named AS ({named})
+    SELECT id, name, EXISTS (SELECT 1 FROM aliases WHERE aliases.entity = id AND aliases.name = :alias)
+    FROM named JOIN entities USING (number) ORDER BY number"""
 """The statement of `Connection.names_with`, but for its table of numbers of entities."""
 
 
@@ -85,8 +85,10 @@ class Connection(Protocol):
         very `name` first, then by how many images are labelled with them and how popular they are.
         """
 
-    def names_with(self, words: Sequence[str]) -> Rows:
-        """Identifiers with each name, of entities that have all words in their names, the last one as a beginning."""
+    def names_with(self, words: Sequence[str], alias: str) -> Rows:
+        """Entities that have all words in a name or aliases, in their order: identifier, name, whether that very
+        `alias` is one of theirs.
+        """
 
     def problem(self) -> str:
         """What is wrong with the tables, all of which are read; or ""."""

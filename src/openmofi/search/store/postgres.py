@@ -152,10 +152,10 @@ class Postgres:
             {"query": tsquery_of(words, "&", prefix=prefix), "name": name, "most": limit})
         return [entity for entity, *_ in rows]
 
-    def names_with(self, words: Sequence[str]) -> Rows:
+    def names_with(self, words: Sequence[str], alias: str) -> Rows:
         """See `Connection.names_with`."""
-        return self.execute(NAMES.format(begun="SELECT number FROM names_words WHERE words @@ ?::tsquery"),
-                            (tsquery_of(words, "&", prefix=True),))
+        return self.execute(NAMES.format(named="SELECT number FROM names_words WHERE words @@ :query::tsquery"),
+                            {"query": tsquery_of(words, "&"), "alias": alias})
 
     def problem(self) -> str:
         """See `Connection.problem`; vectors are read by `VectorTable.problem`."""

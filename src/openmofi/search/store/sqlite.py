@@ -78,10 +78,10 @@ class SQLite(sqlite3.Connection):
             (match_of(words, "AND", prefix=prefix), name, limit))
         return [entity for entity, *_ in rows]
 
-    def names_with(self, words: Sequence[str]) -> sqlite3.Cursor:
+    def names_with(self, words: Sequence[str], alias: str) -> sqlite3.Cursor:
         """See `Connection.names_with`."""
-        return self.execute(NAMES.format(begun="SELECT rowid AS number FROM names_fts WHERE names_fts MATCH ?"),
-                            (match_of(words, "AND", prefix=True),))
+        return self.execute(NAMES.format(named="SELECT rowid AS number FROM names_fts WHERE names_fts MATCH :words"),
+                            {"words": match_of(words, "AND"), "alias": alias})
 
     def problem(self) -> str:
         """See `Connection.problem`."""

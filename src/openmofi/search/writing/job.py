@@ -13,6 +13,7 @@ from openmofi.errors import UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.texts import DEFAULT_TEMPLATE, check_template
 from openmofi.pairs import ReadSettings
+from openmofi.search.rank.calibration import Ending
 from openmofi.search.rank.fitting import fit_ending
 from openmofi.search.rank.opening import refresh_cache
 from openmofi.search.rank.state import State
@@ -93,7 +94,8 @@ def settle(connection: Connection, encoder: Encoder) -> None:
     """Fit the probabilities of results to what the labels say now, and make the cache of vectors; nothing where nothing
     has changed.
     """
-    done = meta(connection).get("ending_commit") == str(last_commit(connection))
+    values = meta(connection)
+    done = values.get("ending_commit") == str(last_commit(connection)) and Ending.of_json(values["ending"]) is not None
     state = State.read(connection, hold=not done)
     refresh_cache(connection, state.segments, state.exact)
     if done:

@@ -94,7 +94,8 @@ class HardNegatives:
             heads, of_kind, tails = relations.between(0, len(kb))
             wanted = np.isin(of_kind, kinds) & (class_of[heads] >= 0)
             above = np.stack([class_of[heads[wanted]], tails[wanted].astype(np.int64)])
-        return cls(*(Groups.of(pairs[0], pairs[1], len(class_ids)) for pairs in (names, above)), seed)
+        named, related = (Groups.of(pairs[0], pairs[1], len(class_ids)) for pairs in (names, above))
+        return cls(named, related, seed)
 
     def draw(self, classes: Ints, step: int, size: int, share: slice) -> Ints:
         """(n,) a namesake or a sibling of each class, −1 for none.

@@ -19,7 +19,15 @@ from openmofi.training.data.held_out import HeldOut, hold_out, labels_of
 from openmofi.training.data.loader import Sources, TrainingData
 from openmofi.training.data.locked_features import image_features
 from openmofi.training.data.pairs import read_footers, require_labelled_images, shard_fingerprints
-from openmofi.training.data.plan import ClassPlan, InstancePlan, Ints, Plan, TrainingPlan, members_of_classes
+from openmofi.training.data.plan import (
+    ClassPlan,
+    InstancePlan,
+    Ints,
+    Plan,
+    RepeatPlan,
+    TrainingPlan,
+    members_of_classes,
+)
 from openmofi.training.data.rows import Rows, open_rows
 from openmofi.training.data.taught import Taught, classes_of
 from openmofi.training.data.text_features import TextFeatures, text_features
@@ -98,6 +106,8 @@ def _plan(settings: DataSettings, rows: Rows, counts: Ints, held_out: Ints, seed
     row, label = labels_of(rows)
     kept = ~np.isin(row, held_out)
     trained = counts - np.bincount(label[~kept], minlength=len(counts))
+    if settings.sampler == "repeat-factor":
+        return RepeatPlan.of(row[kept], label[kept], trained, settings.repeat_threshold, size, seed), trained
     if balanced:
         offsets, members = members_of_classes(row[kept], label[kept], len(counts))
         return ClassPlan(offsets, members, size, 0.0 if settings.sampler == "class-balanced" else 0.5, seed), trained

@@ -116,6 +116,46 @@ class ClassPlan:
 
 
 @dataclass(frozen=True)
+class RepeatPlan:
+    """Rows are drawn with replacement, p ∝ the greatest repeat factor of their classes.
+
+    A class of a share f of the rows has the factor max(1, √(t / f)): what is rarer than t is seen more often, all else
+    as it occurs (Gupta et al., LVIS, arXiv 1908.03195, appendix B.2).
+
+    Attributes:
+        edges: (rows,) cumulative factors, of the rows that are trained on.
+        numbers: (rows,) these rows.
+        batch_size: rows of a global batch.
+        seed: of the draws.
+    """
+
+    edges: NDArray[np.float64]
+    numbers: Ints
+    batch_size: int
+    seed: int
+
+    @classmethod
+    def of(cls, rows: Ints, classes: Ints, counts: Ints, threshold: float, batch_size: int, seed: int) -> RepeatPlan:
+        """From (n,) pairs of a row, ascending, and a class, and (classes,) the images of each class."""
+        numbers, first = np.unique(rows, return_index=True)
+        factors = repeat_factors(counts, len(numbers), threshold)
+        greatest = np.maximum.reduceat(factors[classes], first)
+        return cls(np.cumsum(greatest), numbers, batch_size, seed)
+
+    def rows(self, step: int) -> Ints:
+        """See `Plan`."""
+        draw = np.random.default_rng([self.seed, _CLASSES, step]).random(self.batch_size)
+        places = np.searchsorted(self.edges, draw * self.edges[-1], side="right")
+        return self.numbers[np.minimum(places, len(self.numbers) - 1)]
+
+
+def repeat_factors(counts: Ints, rows: int, threshold: float) -> NDArray[np.float64]:
+    """(classes,) max(1, √(threshold / share of the rows)); 1 for classes without images."""
+    share = np.maximum(counts, 1) / max(rows, 1)
+    return np.where(counts > 0, np.maximum(1.0, np.sqrt(threshold / share)), 1.0)
+
+
+@dataclass(frozen=True)
 class TrainingPlan:
     """A plan over the rows that are left when some are held out.
 

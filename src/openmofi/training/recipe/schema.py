@@ -202,7 +202,9 @@ class DataSettings(Settings):
         kb: folder of the knowledge base; needed where names and descriptions are texts.
         cache: folder of cached features and tar indices; empty for `RUN/.cache`.
         batch_size: of the global batch, over all ranks.
-        sampler: `instance`, `class-balanced`, or `sqrt` (classes with the square root of their count).
+        sampler: `instance`, `class-balanced`, `sqrt` (classes with the square root of their count), or `repeat-factor`
+            (images of rare classes more often, by the square root of how much rarer than `repeat_threshold` they are).
+        repeat_threshold: share of the images from which on a class is seen as it occurs.
         shuffle_shards: rows are shuffled within windows of so many shards, which are drawn anew each epoch.
         workers: processes that decode, a rank; 0 for none.
         text: see `TextSource`.
@@ -218,7 +220,8 @@ class DataSettings(Settings):
     kb: Annotated[str, FREE] = ""
     cache: Annotated[str, FREE] = ""
     batch_size: PositiveInt = 1024
-    sampler: Literal["instance", "class-balanced", "sqrt"] = "instance"
+    sampler: Literal["instance", "class-balanced", "sqrt", "repeat-factor"] = "instance"
+    repeat_threshold: PositiveFraction = 0.001
     shuffle_shards: PositiveInt = 64
     workers: Annotated[NonNegativeInt, FREE] = 2
     text: TextSource = field(default_factory=TextSource)

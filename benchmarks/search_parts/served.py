@@ -1,0 +1,234 @@
+"""A server over the index, asked by 50 clients at once beside its encoder alone; and a soak.
+
+The encoder on the path is the sample's text tower, MiniLM, a fast one, so that what the server adds weighs much. It
+embeds each text, all of which differ, and then answers with the vector of the query whose number the text ends with, so
+that what comes back can be checked. Server, clients and the encoder alone take turns and have a thread for linear
+algebra each; with less than two idle cores the clients' own work is part of what is measured. `encoder_share_of_cpu` is
+free of that: the processor's time of the encoder alone for a text, over the server's for a query.
+
+The soak goes on while another process removes an image every five seconds, which is a commit each time, and a verdict
+is kept, read back and undone every second. Lost is an answer other than 200, one without the ten nearest (at least
+nine, on average over the queries asked), or a verdict that is not there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import multiprocessing
+import os
+import shutil
+import statistics
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from search_parts.world import ENCODER, Floats
+
+CLIENTS, TURNS, SECONDS = 50, 3, 10.0
+_WORDS = "a red kite over the sea near the old harbour in the evening light"
+
+
+class NumberedTexts:
+    """Embeds texts with MiniLM, and answers with the vectors that they number."""
+
+    fingerprint = ENCODER
+
+    def __init__(self, queries: Floats) -> None:
+        import torch
+
+        from openmofi.encoders import BACKBONE, open_encoder
+
+        torch.set_num_threads(1)
+        self._queries, self._tower = queries, open_encoder(BACKBONE)
+
+    def embed_images(self, images: list[Any]) -> Floats:
+        """Not asked for."""
+        return self._queries[:len(images)]
+
+    def embed_texts(self, texts: list[str]) -> Floats:
+        """(n, 256)."""
+        self._tower.text_features(texts)
+        numbers = [int(text.split()[-1]) if text[-1].isdigit() else 0 for text in texts]
+        return self._queries[numbers]
+
+
+def _alone(pipe: Connection, work: Path) -> None:
+    """Texts a second of the encoder alone, 32 at once, and CPU seconds of a text, each time it is asked."""
+    encoder, turn = NumberedTexts(np.load(work / "queries.npy")), itertools.count()
+    encoder.embed_texts([f"{_WORDS} 0"] * 32)
+    while (seconds := pipe.recv()) is not None:
+        begun, cpu, count = time.perf_counter(), time.process_time(), 0
+        while time.perf_counter() - begun < seconds:
+            encoder.embed_texts([f"{next(turn)} {_WORDS} {number}" for number in range(32)])
+            count += 32
+        pipe.send((count / (time.perf_counter() - begun), (time.process_time() - cpu) / count))
+
+
+def _serving(pipe: Connection, work: Path, folder: Path) -> None:
+    from openmofi.encoders import as_encoder
+    from openmofi.search import Index
+    from openmofi.search.server import ServeSettings, serve
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # a line of log for each request
+    index = Index.open(folder, as_encoder(NumberedTexts(np.load(work / "queries.npy"))))
+    serve(index, ServeSettings(port=0, rate=0), on_start=pipe.send)
+
+
+def _removing(folder: Path, seconds: float) -> None:
+    from openmofi.search import remove
+
+    for number in range(int(seconds / 5)):
+        time.sleep(5)
+        remove(folder, [f"nowhere/{number:07}"])
+
+
+def _started(target: Callable[..., None], *arguments: Any) -> tuple[Connection, multiprocessing.process.BaseProcess]:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=target, args=(theirs, *arguments), daemon=True)
+    process.start()
+    theirs.close()
+    return ours, process
+
+
+def _used(process: int) -> tuple[float, float]:
+    """CPU seconds of a process so far, and its resident MiB."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return ((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
+
+
+async def _ask(address: str, seconds: float, clients: int, check: Callable[[int, dict[str, Any]], None],
+               numbers: itertools.count[int]) -> tuple[list[float], list[str]]:
+    """Latencies of all answers, and what was wrong with others."""
+    import httpx2
+
+    latencies, wrong = list[float](), list[str]()
+    end = time.perf_counter() + seconds
+
+    async def client(asked: httpx2.AsyncClient) -> None:
+        while time.perf_counter() < end:
+            number, begun = next(numbers), time.perf_counter()
+            try:
+                answer = await asked.post(f"{address}api/search", json={"text": f"{number} {_WORDS} {number % 1000}"})
+                if answer.status_code == 200:
+                    latencies.append(time.perf_counter() - begun)
+                    check(number % 1000, answer.json())
+                else:
+                    wrong.append(f"{answer.status_code}: {answer.text[:200]}")
+            except httpx2.HTTPError as error:
+                wrong.append(repr(error))
+
+    async with httpx2.AsyncClient(timeout=120, limits=httpx2.Limits(max_connections=clients)) as asked:
+        await asyncio.gather(*(client(asked) for _ in range(clients)))
+    return latencies, wrong
+
+
+class _Checked:
+    """Recall of the ten nearest over HTTP."""
+
+    def __init__(self, work: Path) -> None:
+        self._truth, self.found, self.wanted = np.load(work / "truth.npy")[:, :10], 0, 0
+
+    def __call__(self, number: int, answer: dict[str, Any]) -> None:
+        nearest = sorted((hit for hit in answer["hits"]), key=lambda hit: -hit["cosine"])
+        shown = {each - 1 for hit in nearest for each in (hit["image"]["id"], *hit["duplicates"])}
+        self.found += len(shown & set(self._truth[number].tolist()))
+        self.wanted += 10
+
+    @property
+    def recall(self) -> float:
+        return self.found / max(self.wanted, 1)
+
+
+def served(work: Path, soak: float | None, throughput: bool) -> dict[str, list[dict[str, Any]]]:
+    """Rows of the stages `served` and `soak`."""
+    results = {}
+    if throughput:
+        results["served"] = _throughput(work)
+        print(results["served"], flush=True)
+    if soak:
+        results["soak"] = _soak(work, soak)
+        print(results["soak"], flush=True)
+    return results
+
+
+def _throughput(work: Path) -> list[dict[str, Any]]:
+    alone, _ = _started(_alone, work)
+    pipe, server = _started(_serving, work, work / "index")
+    address, numbers, check = pipe.recv(), itertools.count(), _Checked(work)
+    asyncio.run(_ask(address, 2, CLIENTS, lambda number, answer: None, numbers))
+    ratios, costs, latencies, wrong, rates = [], [], list[float](), list[str](), []
+    for _ in range(TURNS):
+        alone.send(SECONDS)
+        texts, text_cpu = alone.recv()
+        begun, cpu = time.perf_counter(), _used(server.pid or 0)[0]
+        some, failed = asyncio.run(_ask(address, SECONDS, CLIENTS, check, numbers))
+        rates.append(len(some) / (time.perf_counter() - begun))
+        ratios.append(rates[-1] / texts)
+        costs.append((text_cpu, (_used(server.pid or 0)[0] - cpu) / len(some)))
+        latencies, wrong = latencies + some, wrong + failed
+    alone.send(None)
+    server.terminate()
+    server.join(30)
+    p50, p99 = np.percentile(latencies, [50, 99])
+    return [{"contender": f"HTTP, {CLIENTS} clients, MiniLM", "queries": len(latencies), "wrong": len(wrong),
+             "recall_at_10": round(check.recall, 4), "queries_per_second": round(statistics.median(rates), 1),
+             "p50_ms": round(1000 * p50), "p99_ms": round(1000 * p99), "server_exit": server.exitcode,
+             "over_encoder_by_turn": [round(each, 3) for each in ratios],
+             "encoder_cpu_ms": round(1000 * statistics.median(text for text, _ in costs), 2),
+             "server_cpu_ms": round(1000 * statistics.median(query for _, query in costs), 2),
+             "encoder_share_of_cpu": round(statistics.median(text / query for text, query in costs), 3),
+             "ratios": {"http_over_encoder": round(statistics.median(ratios), 3),
+                        "p99_over_p50": round(float(p99 / p50), 2)}}]
+
+
+def _soak(work: Path, seconds: float) -> list[dict[str, Any]]:
+    folder = work / "soak"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(work / "index", folder)
+    pipe, server = _started(_serving, work, folder)
+    address, numbers, check = pipe.recv(), itertools.count(), _Checked(work)
+    writer = multiprocessing.get_context("spawn").Process(target=_removing, args=(folder, seconds), daemon=True)
+    writer.start()
+    memory, lost, verdicts = list[tuple[float, float]](), list[str](), 0
+
+    async def judge(end: float, begun: float) -> None:
+        nonlocal verdicts
+        import httpx2
+
+        async with httpx2.AsyncClient(timeout=120, base_url=address) as client:
+            while time.perf_counter() < end:
+                body = [{"shard": "nowhere", "key": "0000000", "entity": "Q1", "verdict": "y", "who": "soak"}]
+                kept = (await client.post("/api/verdicts", json=body)).json()[0]["id"]
+                held = [each["id"] for each in (await client.get("/api/verdicts")).json()]
+                if held != [kept] or (await client.delete(f"/api/verdicts/{kept}")).status_code != 204:
+                    lost.append(f"verdict {kept}: {held}")
+                verdicts += 1
+                memory.append((time.perf_counter() - begun, _used(server.pid or 0)[1]))
+                await asyncio.sleep(1)
+
+    async def both() -> tuple[list[float], list[str]]:
+        begun = time.perf_counter()
+        answers, _ = await asyncio.gather(_ask(address, seconds, 8, check, numbers), judge(begun + seconds, begun))
+        return answers
+
+    latencies, wrong = asyncio.run(both())
+    writer.join(120)
+    server.terminate()
+    server.join(30)
+    quarter = seconds / 4
+    early, late = (statistics.median(mib for when, mib in memory if quarter * part <= when < quarter * (part + 1))
+                   for part in (1, 3))
+    if check.recall < .9:
+        lost.append(f"recall {check.recall:.3f}")
+    shutil.rmtree(folder)
+    return [{"contender": f"soak of {seconds:.0f} s, 8 clients", "queries": len(latencies), "verdicts": verdicts,
+             "commits": int(seconds / 5), "recall_at_10": round(check.recall, 4), "lost": len(wrong) + len(lost),
+             "what": "; ".join((wrong + lost)[:3]), "memory_mib": round(late), "server_exit": server.exitcode,
+             "ratios": {"soak_lost": len(wrong) + len(lost), "soak_memory_growth": round(late / early, 4)}}]

@@ -1,0 +1,93 @@
+"""What a text means: names of entities whatever their spelling, what was judged of them, else words of the texts."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from search_world import colour_encoder
+from served_world import PROBABILITIES, labelled_index
+
+from openmofi.search import Filters, Query, Verdict
+from openmofi.search.rank.calibration import Curve, Ending
+from openmofi.search.rank.features import NAMES as VECTORS
+from openmofi.search.rank.keywords import images_by_text
+from openmofi.search.rank.meaning import NAMES, Meaning, entities_named, meaning_of
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    return labelled_index(tmp_path_factory.mktemp("colours"), encoder=colour_encoder())
+
+
+@pytest.mark.parametrize("text", ["red", "Red", "REDS", " crimson ", "Crimson"])
+def test_names_and_aliases_however_they_are_spelt(index, text):
+    assert entities_named(index.connection, text) == ["c:red"]
+
+
+@pytest.mark.parametrize("text", ["", "a red square", "redd", "NOT red", '"red', "red*", "\x00"])
+def test_other_texts_are_no_names(index, text):
+    assert entities_named(index.connection, text) == (["c:red"] if text in ('"red', "red*") else [])
+
+
+def test_what_was_judged_is_known_of_a_name(index):
+    meaning = meaning_of(index.connection, "red", [1])
+    records = {image.id: image for image in index.images(list(meaning.judged))}
+    expected = {record.id: label.probability for record in records.values() for label in record.labels
+                if label.entity == "c:red"}
+    assert meaning.judged == pytest.approx(expected)
+    assert sorted(set(np.round(list(meaning.judged.values()), 3))) == sorted({0.1, *PROBABILITIES})
+    assert (meaning.known, set(meaning.words)) == (True, set())
+    assert meaning.features([1, 2]).tolist() == [[1, 0], [1, 0]]
+
+
+def test_a_persons_word_counts(index):
+    image = index.images(list(meaning_of(index.connection, "red", []).judged))[0]
+    kept = index.add_verdict(Verdict(image.shard, image.key, "c:red", "n", who="ann"))
+    assert meaning_of(index.connection, "red", []).judged[image.id] == 0
+    index.undo_verdict(kept.id)
+
+
+def test_any_other_text_is_looked_for_in_the_texts(index):
+    words = images_by_text(index.connection, "red square number 3", 100, every=True)
+    assert [image.key for image in index.images(words)] == ["red-3"]
+    assert len(images_by_text(index.connection, "red square number 3", 100)) > 1
+    meaning = meaning_of(index.connection, "red square number 3", words)
+    assert meaning.features([words[0], words[0] + 1]).tolist() == [[0, 1], [0, 0]]
+    assert not Meaning().features([1, 2]).any()
+
+
+def test_a_name_of_two_entities_means_either(index):
+    index.connection.execute("INSERT INTO aliases VALUES ('c:green', 'crimson')")
+    index.connection.execute("DELETE FROM names_fts WHERE rowid = (SELECT number FROM entities WHERE id = 'c:green')")
+    index.connection.execute("INSERT INTO names_fts (rowid, name, aliases) SELECT number, 'green', 'crimson' "
+                             "FROM entities WHERE id = 'c:green'")
+    both = meaning_of(index.connection, "crimson", [])
+    red, green = (meaning_of(index.connection, name, []).judged for name in ("red", "green"))
+    assert both.judged == pytest.approx({image: (red.get(image, 0) + green.get(image, 0)) / 2
+                                         for image in {*red, *green}})
+
+
+def _curve() -> Curve:
+    """A text whose words an image's text has is likely; nothing else is."""
+    count = len(VECTORS) + len(NAMES)
+    return Curve((0.0,) * count, (1.0,) * count, (0.0,) * (count - 1) + (3.0, -2.0), (-9.0, 9.0), (0.0, 1.0))
+
+
+def test_results_are_in_the_order_of_their_probabilities(index, monkeypatch):
+    images = tuple(index.state.images[index.state.alive].tolist())
+    ending = Ending(_curve(), None, None, images, (0, 1, 2), 20.0)
+    monkeypatch.setattr(index, "_state", replace(index.state, meta=index.state.meta | {"ending": ending.to_json()}))
+    hits = index.search(Query(text="blue square number 2", limit=30, fold=False)).hits
+    assert hits[0].image.key == "blue-2"
+    assert hits[0].probability == pytest.approx((1 + 9) / 18)
+    assert [hit.probability for hit in hits[1:]] == pytest.approx([(-2 + 9) / 18] * 29)
+    judged = meaning_of(index.connection, "blue", []).judged
+    hits = index.search(Query(text="blue", limit=30, fold=False)).hits
+    assert [hit.probability for hit in hits] == sorted((hit.probability for hit in hits), reverse=True)
+    assert {hit.image.id for hit in hits} >= set(judged)
+    assert {hit.image.id: hit.probability for hit in hits if hit.image.id in judged} == pytest.approx(judged)
+    # What was judged for a filter's images alone, and nothing of it without keywords.
+    within = Query(text="blue", filters=Filters(entity="c:green", min_probability=0.05), limit=30, fold=False)
+    assert 0 < len(index.search(within).hits) < 30
+    plain = index.search(Query(text="blue", keywords=False, limit=30, fold=False)).hits
+    assert [hit.probability for hit in plain] == pytest.approx([(-2 + 9) / 18] * 30)
