@@ -142,7 +142,7 @@ def accuracy(rows: list[tuple[str, float, bool]]) -> dict[str, Any]:
     bins = np.digitize(probability, _BINS[1:-1])
     error = sum(abs(probability[bins == each].sum() - right[bins == each].sum()) for each in range(len(_BINS)))
     return {"images": len(rows), "accuracy": round(float(right.mean()), 4),
-            "interval": [round(edge, 4) for edge in wilson_interval(int(right.sum()), len(right))],
+            "interval": [round(edge, 4) for edge in wilson_interval(float(right.mean()), len(right))],
             "expected": round(float(probability.mean()), 4), "calibration_error": round(float(error / len(rows)), 4)}
 
 
