@@ -23,6 +23,8 @@ from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError, UnknownEntityError, UsageError, without_passwords
 from openmofi.search import Example, Filters, Index, Query, Verdict, build, remove
 from openmofi.search.rank import opening
+from openmofi.search.rank.keywords import images_by_text
+from openmofi.search.rank.meaning import entities_named, meaning_of
 from openmofi.search.rank.opening import InDatabase
 from openmofi.search.rank.vectors import Exact
 from openmofi.search.server.judging import precision, to_judge
@@ -86,6 +88,17 @@ def test_the_same_results_as_in_a_folder_to_the_last_digit(both):
     assert [each.tobytes() for each in one.vectors()] == [each.tobytes() for each in other.vectors()]
     assert one.thumbnail(1) == other.thumbnail(1)
     assert one.recognise(images / "red-1.png") == other.recognise(images / "red-1.png")
+
+
+def test_texts_mean_the_same_as_in_a_folder(both):
+    for text in ("red", "REDS", " crimson ", "", "redd", "NOT red", '"red', "red*", "\x00", "'", "_", "a red square"):
+        names, words, meanings = zip(*(
+            (entities_named(index.connection, text), images_by_text(index.connection, text, 100, every=True),
+             meaning_of(index.connection, text, [])) for index in both), strict=True)
+        assert names[0] == names[1] == (["c:red"] if text.strip(' "*').lower() in ("red", "reds", "crimson") else [])
+        assert set(words[0]) == set(words[1])
+        assert meanings[0].judged == pytest.approx(meanings[1].judged)
+        assert len(meanings[1].judged) == 10 * len(names[1])
 
 
 def _precision(index, *of):
