@@ -53,14 +53,16 @@ real: $(VENV)/.sample
 
 # Two processes share two cores: a thread each for linear algebra, or they wait for each other.
 # WordNet and the artwork are fetched first, so that no test that needs them is skipped.
+# The order is that of tests/conftest.py: long groups first.
 test test-fast: export OMP_NUM_THREADS = 1
+TWO := -n 2 --dist loadgroup --no-loadscope-reorder
 
 test: $(VENV)/.dev
 	$(BIN)/openmofi sample fetch
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest $(TWO)
 
 test-fast: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not slow'
+	$(BIN)/python -m pytest $(TWO) -m 'not slow'
 
 # open_clip 4 in an environment of its own, which sees the packages of $(VENV) behind it; the constraints pin 3.3.
 VENV4 := .venv-openclip4

@@ -158,7 +158,7 @@ def summed(parts: list[Work]) -> Work:
 
 def drawn_entities(index: Index, count: int, least: int = 6) -> list[str]:
     """Entities with so many labels at least, by chance."""
-    rows = index.connection.execute("SELECT entity FROM labels WHERE accepted GROUP BY entity HAVING count(*) >= ? "
+    rows = index.connection.execute("SELECT entity FROM labels WHERE accepted = 1 GROUP BY entity HAVING count(*) >= ? "
                                     "ORDER BY entity", (least,)).fetchall()
     chosen = np.random.default_rng(0).permutation(len(rows))[:count]
     return [rows[place][0] for place in sorted(chosen.tolist())]
@@ -195,7 +195,7 @@ def verdicts_needed(index: Index, truth: Mapping[int, Shown], draws: int, most: 
     `near`: from so many on the estimate stays within .02 of the truth; `narrow`: the interval is .04 wide; of draws
     that did not come so far, `most` counts. Medians over draws, and the greatest.
     """
-    labels = index.connection.execute("SELECT image, entity, probability FROM labels WHERE accepted").fetchall()
+    labels = index.connection.execute("SELECT image, entity, probability FROM labels WHERE accepted = 1").fetchall()
     known = [(entity in truth[image].entities, probability) for image, entity, probability in labels if image in truth]
     true, expected = (float(np.mean(column)) for column in zip(*known, strict=True))
     near, narrow, held = [], [], []

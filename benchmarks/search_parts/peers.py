@@ -81,7 +81,7 @@ def _ours(work: Path, folder: Path) -> Callable[[int], Ask]:
     from openmofi.search.store.database import connect
 
     with closing(connect(work / "index")) as connection:
-        state = State.read(work / "index", connection)
+        state = State.read(connection)
     if state.vectors.name == "exact":
         sys.exit("the index has no FAISS")
     return lambda effort: lambda query: state.vectors.search(query[None], COUNT)[1][0]

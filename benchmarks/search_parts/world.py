@@ -7,17 +7,17 @@ are further draws. The nearest ten have cosines of .77 to .72 at a million.
 
 from __future__ import annotations
 
-import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openmofi.search.rank.faiss_cache import refresh
+from openmofi.search.rank.opening import refresh_cache
 from openmofi.search.rank.state import State
 from openmofi.search.records import Changes
-from openmofi.search.store.database import connect, create, note_commit, transaction
+from openmofi.search.store.connection import Connection
+from openmofi.search.store.database import connect, note_commit, only_writer, transaction
 from openmofi.search.store.segments import FOLDER, write_segment
 from openmofi.storage import fingerprint
 
@@ -96,23 +96,22 @@ def make_index(work: Path) -> Path:
     near = np.flatnonzero(draw.random(len(base)) < .02)
     phash[near] = phash[draw.integers(0, len(base), len(near))] ^ (1 << draw.integers(0, 62, len(near)))
     licences = draw.choice([*SHARES, "d"], len(base), p=[*SHARES.values(), 1 - sum(SHARES.values())])
-    create(folder, {"encoder": "custom:NumberedTexts",
-                    "fingerprint": fingerprint([ENCODER, None]), "dim": str(DIM), "dtype": "float16",
-                    "template": "{name}"})
-    with closing(connect(folder)) as connection, transaction(connection):
+    new = {"encoder": "custom:NumberedTexts", "fingerprint": fingerprint([ENCODER, None]), "dim": str(DIM),
+           "dtype": "float16", "template": "{name}"}
+    with only_writer(folder, new) as connection, transaction(connection):
         connection.execute("INSERT INTO sources (id, path, shard, stamp, reading, labels) "
                            "VALUES (1, '/nowhere', 'nowhere', '', '{}', '')")
         for start in range(0, len(base), 262_144):
             part = base[start:start + 262_144]
-            number = connection.execute("INSERT INTO segments (file, rows, digest) VALUES (?, ?, ?)",
-                                        write_segment(folder, part, "float16")).lastrowid
-            _insert(connection, start, len(part), number or 0, phash, licences)
+            (number,), = connection.execute("INSERT INTO segments (file, rows, digest) VALUES (?, ?, ?) RETURNING id",
+                                            write_segment(folder, part, "float16"))
+            _insert(connection, start, len(part), number, phash, licences)
         note_commit(connection, "add", Changes(added=len(base)))
     (folder / "made").touch()
     return folder
 
 
-def _insert(connection: sqlite3.Connection, start: int, count: int, segment: int, phash: Ints,
+def _insert(connection: Connection, start: int, count: int, segment: int, phash: Ints,
             licences: NDArray[np.str_]) -> None:
     connection.executemany(
         "INSERT INTO images (id, source, key, copy, status, content, width, height, phash, text, url, columns, size, "
@@ -124,8 +123,8 @@ def _insert(connection: sqlite3.Connection, start: int, count: int, segment: int
 def make_cache(folder: Path) -> None:
     """FAISS over the index, as the next `openmofi index add` would make it."""
     with closing(connect(folder)) as connection:
-        state = State.read(folder, connection)
-    refresh(folder, state.segments, state.exact)
+        state = State.read(connection)
+        refresh_cache(connection, state.segments, state.exact)
 
 
 def size_mib(folder: Path) -> float:

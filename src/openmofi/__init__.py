@@ -19,11 +19,10 @@ if TYPE_CHECKING:
         export,
         label,
         load_encoder,
-        reinforce,
         sample_kb,
-        train,
     )
     from openmofi.api_index import build_index, recognise
+    from openmofi.api_training import reinforce, train
     from openmofi.dataset.objects import Dataset, Labels
     from openmofi.encoders import Encoder
     from openmofi.errors import OpenMofiError
@@ -42,7 +41,8 @@ _MODULES = {
     "Dataset": "dataset.objects", "Encoder": "encoders", "Explanation": "labeling.explain",
     "Index": "search", "KnowledgeBase": "knowledge", "Labels": "dataset.objects", "OpenMofiError": "errors",
     "Run": "training.outcome", "build_index": "api_index", "build_starter": "knowledge", "diff_kb": "knowledge",
-    "export_kb": "knowledge", "recognise": "api_index", "union_kb": "knowledge",
+    "export_kb": "knowledge", "recognise": "api_index", "reinforce": "api_training", "train": "api_training",
+    "union_kb": "knowledge",
 }
 """Where a name is, if not in `openmofi.api`."""
 

@@ -9,7 +9,6 @@ Those with `restart` go on where an earlier call stopped; with it they remove wh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from openmofi.evaluation.result import Result
     from openmofi.knowledge import KnowledgeBase
     from openmofi.labeling.explain import Explanation
-    from openmofi.training.outcome import Run
 
 
 def load_encoder(spec: str, *, device: str = "auto", precision: str = "fp32") -> Encoder:
@@ -208,6 +206,8 @@ def explain(image: ImageInput, text: str, *, kb: KnowledgeBase | Folder, encoder
 
 def build_dataset(labels: Labels | Folder, *, out: Folder, kb: KnowledgeBase | Folder | None = None,
                   min_images: int = 5, max_images: int | None = None, near_duplicates: int | None = 3,
+                  exclude: Sequence[str | Path] = (), exclude_bits: int = 3,
+                  exclude_cosine: float | str | None = "auto", encoder: EncoderLike | None = None,
                   report: bool = True, restart: bool = False) -> Dataset:
     """Labels → labelled dataset: rare entities and near-duplicates out, vocabulary, card, report; no image is copied.
 
@@ -218,17 +218,25 @@ def build_dataset(labels: Labels | Folder, *, out: Folder, kb: KnowledgeBase | F
         min_images: drop entities with fewer images.
         max_images: keep the most probable images of an entity.
         near_duplicates: drop images of one entity whose perceptual hashes differ in at most so many bits; `None`: off.
+        exclude: evaluation sets whose images stay out, PATH or NAME=PATH: a folder of images or class folders, shards,
+            a Parquet table with a column `phash`, or labels.
+        exclude_bits: perceptual hashes of copies differ in at most so many bits.
+        exclude_cosine: least cosine of copies' features; `"auto"`: measured for each set; `None`: hashes alone.
+        encoder: gives these features; by default the one that the pairs were labelled with.
         report: write `report.html`.
         restart: see the head of this module.
 
     Raises:
-        OpenMofiError: the labels are unfinished or damaged, nothing is left, or `out` was made with other settings.
+        OpenMofiError: the labels are unfinished or damaged, an evaluation set cannot be read, nothing is left, or `out`
+            was made with other settings.
     """
     from openmofi import dataset
     from openmofi.dataset.objects import Dataset
 
     settings = dataset.DatasetSettings(min_images, max_images, near_duplicates)
-    dataset.build_dataset(place_of(labels), out, settings, kb=kb_of(kb) if kb else None, report=report, restart=restart)
+    exclusion = dataset.Exclusion.of(list(map(str, exclude)), exclude_bits, exclude_cosine)
+    dataset.build_dataset(place_of(labels), out, settings, kb=kb_of(kb) if kb else None, exclusion=exclusion,
+                          encoder=encoder, report=report, restart=restart)
     return Dataset.open(out)
 
 
@@ -250,90 +258,6 @@ def audit(labels: Labels | Dataset | Folder, truth: str | Path, *, at_recall: fl
     from openmofi import dataset
 
     return dataset.audit(place_of(labels), truth, at_recall=at_recall, split=split, kb=kb_of(kb) if kb else None)
-
-
-def reinforce(pairs: Pairs, *, labels: Labels | Folder, teachers: str, out: Folder,
-              kb: KnowledgeBase | Folder | None = None, dataset: Dataset | Folder | None = None,
-              device: str = "auto", teacher_precision: str = "fp32", engine: str = "auto", restart: bool = False,
-              progress: bool | Progress | None = None, **settings: Any) -> Mapping[str, Any]:
-    """Store augmentations, synthetic captions and teachers' embeddings of labelled pairs; no image is copied.
-
-    Args:
-        pairs: as of `label`.
-        labels: what `label` returned for them.
-        teachers: `SPEC:SCALE[,…]`, encoders with their own scales.
-        out: folder of the store.
-        kb: describes the entities in the synthetic captions.
-        dataset: only the rows of this dataset.
-        device, teacher_precision: of the teachers, as of `load_encoder`.
-        engine, restart, progress: as of `label`.
-        settings: of `openmofi.reinforcement.ReinforceSettings`, e.g. `augmentations=5`.
-
-    Returns:
-        Counts: `rows`, `status`, `bytes_per_sample`, `fidelity` …
-
-    Raises:
-        OpenMofiError: the labels are of other pairs, or a teacher cannot be opened.
-    """
-    from openmofi import reinforcement
-    from openmofi.engine import engine_named
-
-    check_placement(device, teacher_precision)
-    with shown_progress(progress) as shown:
-        return reinforcement.reinforce(
-            shards_of(pairs), place_of(labels), out,
-            reinforcement.ReinforceSettings(reinforcement.parse_teachers(teachers), **settings),
-            kb=None if kb is None else place_of(kb), dataset=None if dataset is None else place_of(dataset),
-            device=device, teacher_precision=teacher_precision, engine=engine_named(engine), progress=shown,
-            restart=restart)
-
-
-def train(recipe: str | Path, *, out: Folder, dataset: Dataset | Folder | None = None,
-          labels: Labels | Folder | None = None, encoder: str = "",
-          kb: KnowledgeBase | Folder | None = None, settings: Mapping[str, Any] | Sequence[str] = (),
-          resume: bool = False, restart: bool = False, progress: bool | Progress | None = None) -> Run:
-    """Train an encoder on a labelled dataset, as a recipe says.
-
-    Args:
-        recipe: a packaged recipe by name, or a YAML file.
-        out: folder of the run.
-        dataset: what `build_dataset` returned, or its folder.
-        labels: what `label` returned, or its folder (or a dataset's), in place of `dataset`, which is built in `out`.
-        encoder: spec of a frozen encoder on which heads are trained, see `load_encoder`.
-        kb: names of entities.
-        settings: changes to the recipe, as `{"optimizer.lr": 3e-4}` or `["optimizer.lr=3e-4"]`.
-        resume: go on from the latest checkpoint in `out`.
-        restart, progress: see the head of this module.
-
-    Raises:
-        UsageError: an unknown recipe or setting, or settings that contradict each other.
-        OpenMofiError: the data are not there; the run was stopped and `resume` is not set.
-    """
-    from openmofi.progress import shown_training
-    from openmofi.training.recipe.rules import load_recipe, require_data
-
-    if labels is not None and dataset is not None:
-        raise UsageError("labels and a dataset are given.", "Give one of them.")
-    given = {"data.dataset": labels if dataset is None else dataset, "data.kb": kb}
-    folders = overrides_of({key: str(place_of(value)) for key, value in given.items() if value is not None})
-    changed = overrides_of(settings)
-    if encoder:
-        from openmofi.training.entity_head.over import over_encoder
-
-        changed = [*over_encoder(load_recipe(recipe, changed), encoder), *changed]
-    loaded = load_recipe(recipe, [*changed, *folders])
-    require_data(loaded)
-    if labels is not None:
-        from openmofi.training.entity_head.over import dataset_of
-
-        built = dataset_of(loaded.data.dataset, loaded.data.kb, out, restart=restart)
-        loaded = replace(loaded, data=replace(loaded.data, dataset=str(built)))
-    from openmofi.training.outcome import Run
-    from openmofi.training.run import train as run_training
-
-    with shown_training(progress) as (watcher, shown):
-        summary = run_training(loaded, out, resume=resume, watcher=watcher, progress=shown, restart=restart)
-    return Run(Path(out), summary)
 
 
 def evaluate(protocol: str, *, data: Folder, encoder: EncoderLike | None = None, linker: str = "",

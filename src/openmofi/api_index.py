@@ -30,7 +30,7 @@ def build_index(images: Pairs, *, encoder: EncoderLike, out: Folder, kb: Knowled
     Args:
         images: shards, folders of images or tables (see `openmofi.api.Pairs`), or folders of labels.
         encoder: an `Encoder`, a spec, or one of your own.
-        out: the index's folder, on a local disk.
+        out: the index's folder, on a local disk, or `postgresql://USER@HOST/DATABASE?schema=NAME`.
         kb: names, descriptions, types and aliases of entities; that of the labels where not given.
         entities: which of them the index knows: `judged` by the label job, `all`, or `auto`: all up to 50,000.
         template: entity text for the encoder.

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
+_PASSWORD = re.compile(r"(postgres(?:ql)?://[^/\s:@]*):\S*(?=@)|(://[^/?#\s:@]*):[^/?#\s@]*(?=@)|([?&]password=)[^&\s]*")
+
+
+def without_passwords(text: str) -> str:
+    """A message or command without the passwords of addresses such as `postgresql://USER:PASSWORD@HOST`."""
+    return _PASSWORD.sub(lambda found: found[1] or found[2] or found[3], text)
+
 
 class OpenMofiError(Exception):
-    """Something that the user can act on; the command line prints it as one sentence and exits with 1.
+    """Something that the user can act on; the command line prints it as one sentence and exits with 1. Passwords of
+    addresses are taken out.
 
     Args:
         message: what happened, naming the file, row or setting.
@@ -14,9 +24,9 @@ class OpenMofiError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        super().__init__(without_passwords(message))
+        self.message = without_passwords(message)
+        self.hint = without_passwords(hint)
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()

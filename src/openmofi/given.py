@@ -53,8 +53,8 @@ def kb_of(kb: KnowledgeBase | Folder, progress: Progress | None = None) -> Knowl
     return opened(kb, progress)
 
 
-def verdicts_of(given: str | Path) -> Verdicts:
-    """Verdicts of a file, or those that an index holds where its folder was given.
+def verdicts_of(given: Any) -> Verdicts:
+    """Verdicts of a file, or those that an index holds where its folder or address was given.
 
     Raises:
         OpenMofiError: see `openmofi.labeling.verdicts.file.read_verdicts`, or the folder is no index.
@@ -62,11 +62,13 @@ def verdicts_of(given: str | Path) -> Verdicts:
     from openmofi.labeling.verdicts.file import read_verdicts, verdicts_of_table
     from openmofi.storage.addresses import is_remote
 
-    if is_remote(given) or not Path(given).is_dir():
+    server = str(given).startswith(("postgresql://", "postgres://"))
+    if not server and (is_remote(given) or not Path(given).is_dir()):
         return read_verdicts(given)
     from openmofi.search import Index
 
-    return verdicts_of_table(Index.open(given).verdict_table(), given)
+    index = Index.open(given)
+    return verdicts_of_table(index.verdict_table(), str(index.path))
 
 
 def check_placement(device: str, precision: str) -> None:

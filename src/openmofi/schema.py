@@ -254,6 +254,14 @@ VOCABULARY = pa.schema([
 ])
 """vocabulary: a class of the labelled dataset, most images first."""
 
+EXCLUDED = pa.schema([
+    ("shard", pa.string()), ("key", pa.string()), ("set", pa.string()), ("image", pa.string()),
+    ("bits", pa.int8()), ("cosine", pa.float32()),
+])
+"""excluded: a labelled image and an evaluation set that has a copy of it, `image`; `bits` by which their hashes differ,
+null where too many; `cosine` of their features, null where too little or not compared.
+"""
+
 DATASET = pa.schema([
     ("shard", pa.string()), ("key", pa.string()), ("text", pa.string()),
     ("classes", pa.list_(pa.int32())), ("entities", pa.list_(pa.string())),

@@ -19,7 +19,7 @@ from openmofi.cli.main import app
 from openmofi.schema import TRUTH
 from openmofi.storage import write_table
 from small_world import SHAPES, drawn_image
-from terminal import openmofi, sentence
+from terminal import in_process, openmofi, sentence
 
 HEAVY = ("torch", "transformers", "spacy", "ray", "matplotlib", "scipy", "numpy", "pyarrow", "PIL", "timm", "open_clip")
 VERBS = {
@@ -191,7 +191,7 @@ def test_kb_info_and_lookup_as_json(small_world):
 
 def test_a_folder_that_is_no_knowledge_base(tmp_path):
     for verb in (["kb", "info", tmp_path], ["kb", "lookup", tmp_path, "sun"]):
-        assert str(tmp_path) in sentence(openmofi(*verb))
+        assert str(tmp_path) in sentence(in_process(*verb))
 
 
 class TestWithAnEncoder:
@@ -223,8 +223,8 @@ class TestWithAnEncoder:
     def test_explain_of_what_is_no_picture(self, small_world, small_encoder, tmp_path):
         (tmp_path / "x.jpg").write_bytes(b"<html>")
         for image, says in (("x.jpg", "not a usable image"), ("none.jpg", "cannot be read")):
-            message = sentence(openmofi("explain", "--kb", small_world.kb, "--encoder", small_encoder, "--image",
-                                        tmp_path / image, "--text", "sun", "--json"))
+            message = sentence(in_process("explain", "--kb", small_world.kb, "--encoder", small_encoder, "--image",
+                                          tmp_path / image, "--text", "sun", "--json"))
             assert str(tmp_path / image) in message
             assert says in message
 

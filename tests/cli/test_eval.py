@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError
-from terminal import openmofi, sentence
+from terminal import in_process, sentence
 
 
 @pytest.fixture(autouse=True)
@@ -75,12 +75,11 @@ def test_a_place_that_is_no_folder_is_told_before_the_work(tmp_path, option):
     assert raised.value.exit_code == 1
 
 
-@pytest.mark.slow
 def test_errors_are_sentences(tmp_path):
-    done = openmofi("eval", "knn", "--data", tmp_path)
+    done = in_process("eval", "knn", "--data", tmp_path)
     assert sentence(done, 2) == "The protocol knn needs an encoder."
-    assert "is not a result of" in sentence(openmofi("eval", "compare", tmp_path / "x.json"))
-    assert openmofi("eval", "knn").returncode == 2
+    assert "is not a result of" in sentence(in_process("eval", "compare", tmp_path / "x.json"))
+    assert in_process("eval", "knn").returncode == 2
 
 
 @pytest.mark.slow

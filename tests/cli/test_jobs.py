@@ -6,7 +6,7 @@ import pytest
 from openmofi.engine import Quiet
 from openmofi.engine.status import COMMAND_FILE, STATUS_FILE, recorded
 from openmofi.storage import Outputs, claimed, read_manifest, write_json
-from terminal import openmofi
+from terminal import in_process, openmofi
 
 OUTPUTS = Outputs(("x",))
 
@@ -17,16 +17,16 @@ def test_a_job_that_runs(tmp_path):
         progress.starts("process 7", "b.tar")
         progress.fails("c.tar", "it is damaged")
         progress.say("a: trying again")
-        printed = openmofi("jobs", "status", tmp_path / "out").stdout
+        printed = in_process("jobs", "status", tmp_path / "out").stdout
         assert "labels, running, by process" in printed
         assert "read: 0/3" in printed
         assert "a: trying again" in printed
         assert "process 7: b.tar, for " in printed
         assert "failed: c.tar: it is damaged" in printed
-        found = json.loads(openmofi("jobs", "status", tmp_path / "out", "--json").stdout)
+        found = json.loads(in_process("jobs", "status", tmp_path / "out", "--json").stdout)
         assert (found["state"], found["live"]["total"], found["live"]["seconds_left"]) == ("running", 3, None)
         assert (found["live"]["workers"]["process 7"][0], found["failed"]) == ("b.tar", {"c.tar": "it is damaged"})
-        refused = openmofi("jobs", "retry", tmp_path / "out")
+        refused = in_process("jobs", "retry", tmp_path / "out")
         assert refused.returncode == 1
         assert "is being written by process" in refused.stderr
 
@@ -35,25 +35,25 @@ def test_a_job_that_was_killed(tmp_path):
     with claimed(tmp_path / "out", "labels", {}, outputs=OUTPUTS):
         pass
     write_json(tmp_path / "out" / STATUS_FILE, {"stage": "read", "done": 1, "total": 2, "began": 1.0, "at": 3.0})
-    printed = openmofi("jobs", "status", tmp_path / "out").stdout
+    printed = in_process("jobs", "status", tmp_path / "out").stdout
     assert "labels, incomplete" in printed
     assert "read: 1/2" in printed
     assert "openmofi jobs retry " in printed
-    refused = openmofi("jobs", "retry", tmp_path / "out")
+    refused = in_process("jobs", "retry", tmp_path / "out")
     assert refused.returncode == 1
     assert "not recorded which command" in refused.stderr
 
 
 @pytest.mark.slow
 def test_a_finished_job_and_one_that_lacks_shards(labelled, tmp_path):
-    assert "labels, finished" in openmofi("jobs", "status", labelled).stdout
+    assert "labels, finished" in in_process("jobs", "status", labelled).stdout
     shutil.copytree(labelled, tmp_path / "out")
     path = tmp_path / "out/manifest.json"
     manifest = json.loads(path.read_text())
     manifest["counts"]["failed"] = {"00002": "it is damaged"}
     path.write_text(json.dumps(manifest))
     assert read_manifest(tmp_path / "out").finished
-    printed = openmofi("jobs", "status", tmp_path / "out").stdout
+    printed = in_process("jobs", "status", tmp_path / "out").stdout
     assert "labels, incomplete" in printed
     assert "failed: 00002: it is damaged" in printed
 
@@ -79,23 +79,23 @@ def test_retry_does_what_failed(small_world, small_encoder, tmp_path):
     whole = cut.read_bytes()
     given = ("--kb", small_world.kb, "--encoder", small_encoder, "-o", tmp_path / "out")
     cut.write_bytes(whole[:5000])
-    first = openmofi("label", pairs, *given, "--restart")
+    first = in_process("label", pairs, *given, "--restart")
     assert first.returncode == 1
     assert "1 of 4 shards" in first.stderr
     again = openmofi("jobs", "retry", tmp_path / "out")
     assert again.returncode == 1
     assert again.stderr.startswith("openmofi label ")
     assert "1 of 4 shards" in again.stderr
-    assert "incomplete" in openmofi("jobs", "status", tmp_path / "out").stdout
+    assert "incomplete" in in_process("jobs", "status", tmp_path / "out").stdout
 
 
 @pytest.mark.slow
 def test_of_a_finished_job_nothing_is_done_again(labelled):
-    done = openmofi("jobs", "retry", labelled)
+    done = in_process("jobs", "retry", labelled)
     assert (done.returncode, "nothing failed" in done.stdout) == (0, True)
 
 
 def test_no_job_is_one_sentence(tmp_path):
-    done = openmofi("jobs", "status", tmp_path)
+    done = in_process("jobs", "status", tmp_path)
     assert done.returncode == 1
     assert "is not an OpenMOFI folder" in done.stderr

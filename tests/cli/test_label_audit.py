@@ -12,8 +12,7 @@ from judged_page import judged, page_data
 from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError
 from openmofi.storage import read_manifest
-from terminal import openmofi as command
-from terminal import sentence
+from terminal import in_process, sentence
 
 pytestmark = pytest.mark.slow
 
@@ -23,18 +22,19 @@ def run(*arguments):
                               env={"COLUMNS": "80"})
 
 
-@pytest.fixture
-def page(labelled, tmp_path):
-    assert run("label", "audit", labelled, "-o", tmp_path / "page.html", "--sample", "60").exit_code == 0
-    return tmp_path / "page.html"
+@pytest.fixture(scope="module")
+def page(labelled, tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    assert run("label", "audit", labelled, "-o", path, "--sample", "60").exit_code == 0
+    return path
 
 
-@pytest.fixture
-def verdicts(page, small_world, tmp_path):
+@pytest.fixture(scope="module")
+def verdicts(page, small_world):
     def say(item):
         return "y" if small_world.truth[item["shard"], item["key"]] == item["entity"] else "n"
 
-    return judged(page, tmp_path / "verdicts.json", say)
+    return judged(page, page.with_name("verdicts.json"), say)
 
 
 def test_the_page_names_what_the_knowledge_base_knows(page):
@@ -46,7 +46,7 @@ def test_the_page_names_what_the_knowledge_base_knows(page):
 
 def test_a_shard_called_audit_is_a_shard(tmp_path):
     (tmp_path / "audit").mkdir()
-    done = command("label", "./audit", "--kb", "nowhere", "--encoder", "run:nowhere", "-o", tmp_path / "out",
+    done = in_process("label", "./audit", "--kb", "nowhere", "--encoder", "run:nowhere", "-o", tmp_path / "out",
                    cwd=tmp_path)
     assert done.returncode != 0
     assert "LABELS" not in done.stderr
@@ -100,7 +100,7 @@ def test_verdicts_choose_the_threshold_of_another_job(small_world, small_encoder
     (("--verdicts", "half.json"), 1, "cannot be read as verdicts")])
 def test_bad_input_is_one_sentence(labelled, verdicts, tmp_path, arguments, code, says):
     (tmp_path / "half.json").write_text(verdicts.read_text()[:500])
-    done = command("label", "audit", labelled, *arguments, cwd=tmp_path)
+    done = in_process("label", "audit", labelled, *arguments, cwd=tmp_path)
     assert says in sentence(done, code)
     assert not (tmp_path / "p.html").exists()
 
@@ -123,5 +123,5 @@ def test_labels_whose_tables_changed_are_refused_with_their_verdicts(labelled, v
     path = next((other / "labels").glob("*.parquet"))
     table = pq.read_table(path)
     pq.write_table(table.slice(0, 0), path)
-    done = command("label", "audit", other, "--verdicts", verdicts)
+    done = in_process("label", "audit", other, "--verdicts", verdicts)
     assert "judges a label that" in sentence(done)

@@ -14,7 +14,7 @@ from openmofi.config.recipes import recipe_dict, recipe_names
 from openmofi.errors import OpenMofiError
 from openmofi.linking.corpora.examples import NIL, read_examples, write_examples
 from openmofi.training.linking.recipe import LINK_RECIPES, load_link_recipe
-from terminal import openmofi, sentence
+from terminal import in_process, sentence
 
 NOUNS = """  1 This line stands for the licence.
 02015503 05 n 01 crane 0 000 | large long-necked wading bird; "two cranes flew by"
@@ -165,12 +165,11 @@ def test_it_is_judged_beside_the_prior(trained):
     assert spec in run("eval", "compare", *files, "--format", "markdown").stdout
 
 
-@pytest.mark.slow
 def test_errors_are_sentences(tmp_path):
-    assert sentence(openmofi("link", "train"), 2) == "No recipe is given."
-    done = openmofi("eval", "disambiguation", "--data", tmp_path)
+    assert sentence(in_process("link", "train"), 2) == "No recipe is given."
+    done = in_process("eval", "disambiguation", "--data", tmp_path)
     assert sentence(done, 2) == "The protocol disambiguation needs a linker."
-    done = openmofi("eval", "disambiguation", "--encoder", "sample", "--data", tmp_path)
+    done = in_process("eval", "disambiguation", "--encoder", "sample", "--data", tmp_path)
     assert sentence(done, 2) == "The protocol disambiguation does not judge an encoder."
-    assert "not a fusion decoder" in sentence(openmofi("eval", "disambiguation", "--linker", f"fusion:{tmp_path}",
-                                                    "--data", tmp_path))
+    assert "not a fusion decoder" in sentence(in_process(
+        "eval", "disambiguation", "--linker", f"fusion:{tmp_path}", "--data", tmp_path))

@@ -13,7 +13,7 @@ from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.storage import read_manifest
 from small_world import write_kb_source
-from terminal import openmofi, sentence
+from terminal import in_process, sentence
 
 ODD = ["a[1]b", "b{x,y}", "{", "c::d", "simplecache::x", "with two spaces", "e#f?g=h", "i*", "ß 日本", "n" * 200, "x:y",
        "%41", "~", "'\"$(x)"]
@@ -66,7 +66,7 @@ def test_file_addresses_relative_and_absolute(tmp_path, monkeypatch, prefix):
 
 def test_a_name_that_is_not_utf8_is_refused_before_work(tmp_path):
     out = tmp_path / os.fsdecode(b"caf\xe9")
-    message = sentence(openmofi("kb", "build", "table", "absent", "-o", out), 2)
+    message = sentence(in_process("kb", "build", "table", "absent", "-o", out), 2)
     assert r"caf\udce9' cannot be written: the name is not UTF-8" in message
     assert not list(tmp_path.iterdir())
 
@@ -78,15 +78,15 @@ def test_shards_in_a_folder_that_is_not_utf8_are_labelled_and_reported(small_wor
     shutil.copy(small_world.shards / "00000.tar", folder / "x.tar")
     shutil.copy(small_world.shards / "00000.tar", folder / os.fsdecode(b"\xe9.tar"))
     job = ["label", folder / "x.tar", "--kb", small_world.kb, "--encoder", small_encoder, "-o", tmp_path / "labels"]
-    done = openmofi(*job)
+    done = in_process(*job)
     assert done.returncode == 0, done.stderr
-    done = openmofi("dataset", "build", tmp_path / "labels", "-o", tmp_path / "data", "--min-images", "1")
+    done = in_process("dataset", "build", tmp_path / "labels", "-o", tmp_path / "data", "--min-images", "1")
     assert done.returncode == 0, done.stderr
     assert r"caf\udce9/x.tar" in (tmp_path / "data/DATASET_CARD.md").read_text("utf-8")
     job[1], job[-1] = folder, tmp_path / "more"
-    assert r"/\udce9.tar' is not UTF-8, and tables are named by it" in sentence(openmofi(*job), 2)
+    assert r"/\udce9.tar' is not UTF-8, and tables are named by it" in sentence(in_process(*job), 2)
     assert not (tmp_path / "more").exists()
-    message = sentence(openmofi("dataset", "build", folder, "-o", tmp_path / "out"), 2)
+    message = sentence(in_process("dataset", "build", folder, "-o", tmp_path / "out"), 2)
     assert r"caf\udce9' cannot be read: the name is not UTF-8" in message
 
 

@@ -13,7 +13,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.progress import ConsoleWatcher, shown_training, training_line
 from openmofi.training.recipe.rules import RECIPES, load_recipe
 from studies import recipe_path
-from terminal import openmofi, sentence
+from terminal import in_process, sentence
 
 SCALARS = {"loss": 2.34567, "images_per_s": 1234.5, "data_wait": 0.034, "memory_mib": 2048.4, "lr": 1e-3}
 
@@ -52,10 +52,10 @@ def trained(monkeypatch):
 
 
 def test_the_list_names_every_recipe():
-    done = openmofi("train", "--list")
+    done = in_process("train", "--list")
     assert (done.returncode, done.stderr) == (0, "")
     assert [line.split()[0] for line in done.stdout.splitlines()] == list(recipe_names(RECIPES))
-    assert json.loads(openmofi("train", "--list", "--json").stdout) == recipe_names(RECIPES)
+    assert json.loads(in_process("train", "--list", "--json").stdout) == recipe_names(RECIPES)
 
 
 def test_show_prints_every_setting(trained):
@@ -89,7 +89,7 @@ def test_wrong_use_is_one_sentence_and_exits_with_2(trained, arguments, told):
 
 def test_a_wrong_setting_as_a_person_meets_it(tmp_path):
     (tmp_path / "mine.yaml").write_text("optimizer:\n  lr: 1\n  lr: 2\n")
-    done = openmofi("train", tmp_path / "mine.yaml", "-o", tmp_path / "run")
+    done = in_process("train", tmp_path / "mine.yaml", "-o", tmp_path / "run")
     assert f"{tmp_path}/mine.yaml, line 3: the key 'lr' stands twice" in sentence(done, 2)
     assert not (tmp_path / "run").exists()
 

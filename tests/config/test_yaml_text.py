@@ -4,7 +4,7 @@ import pytest
 
 from openmofi.config.yaml_text import parse_yaml
 from openmofi.errors import UsageError
-from terminal import openmofi, sentence
+from terminal import in_process, sentence
 
 
 def bomb(width: int, depth: int, item: str = "[{}]") -> str:
@@ -34,6 +34,6 @@ def test_anchors_are_as_good_as_before():
 
 def test_a_recipe_and_a_setting_are_refused_in_one_sentence(tmp_path):
     (tmp_path / "deep.yaml").write_text("[" * 10_000)
-    assert "nested too deeply" in sentence(openmofi("train", tmp_path / "deep.yaml", "-o", tmp_path / "run"), 2)
-    assert "nested too deeply" in sentence(openmofi(
+    assert "nested too deeply" in sentence(in_process("train", tmp_path / "deep.yaml", "-o", tmp_path / "run"), 2)
+    assert "nested too deeply" in sentence(in_process(
         "train", "mofi_vit_b16", "--set", f"run.steps={'[' * 5000}", "-o", tmp_path / "run"), 2)

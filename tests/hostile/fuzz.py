@@ -30,20 +30,28 @@ def python(module: str, *arguments: object, folder: Path) -> subprocess.Complete
                           env=os.environ | ENVIRONMENT, timeout=3000, cwd=folder)
 
 
-def run_family(family: str, bench: Workbench, folder: Path, seed: int = 0) -> list[dict[str, Any]]:
-    """The outcomes of a family's cases, after checking that none is broken and none ended the process.
+def run_family(family: str, bench: Workbench, folder: Path, seed: int = 0,
+               share: int = 1) -> tuple[int, list[dict[str, Any]]]:
+    """How many cases a family has, and the outcomes of a part of them: none is broken and none ended the process.
+
+    Args:
+        family, seed: what cases there are.
+        bench: what they attack.
+        folder: gets the results.
+        share: one in so many cases is run.
 
     Raises:
         AssertionError: one did; the message has its name and what it said.
     """
     results = folder / f"{family}-{seed}.jsonl"
-    done = python("hostile.runner", bench.root, family, results, "--seed", seed, folder=folder)
+    done = python("hostile.runner", bench.root, family, results, "--seed", seed, "--share", share,
+                  folder=folder)
     rows = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
     assert done.returncode == 0, f"{rows[-1:]} ended the process: {done.stderr[-3000:]}"
-    assert rows[-1] == {"end": True}
+    assert rows[-1]["end"]
     broken = [f"{row['case']}: {row['detail']}" for row in rows if row.get("outcome") == "broken"]
     assert not broken, "\n\n".join(broken)
-    return [row for row in rows if "outcome" in row]
+    return rows[-1]["cases"], [row for row in rows if "outcome" in row]
 
 
 def main() -> None:
@@ -56,9 +64,9 @@ def main() -> None:
         folder, bench = Path(name), Workbench(Path(name) / "workbench")
         make_workbench(bench.root)
         for family in FAMILIES:
-            for seed in range(1, options.seeds + 1):
+            for seed in range(options.seeds + 1):
                 try:
-                    outcomes = run_family(family, bench, folder, seed)
+                    _, outcomes = run_family(family, bench, folder, seed)
                     counts = Counter(row["outcome"] for row in outcomes)
                     print(f"{family} {seed}: {dict(counts)}, {outcomes[-1]['grown_mib']} MiB grown", flush=True)
                 except AssertionError as error:

@@ -1,7 +1,8 @@
 """Runs the cases of a family in this process, one after another, and writes what became of each.
 
-    python -m hostile.runner WORKBENCH FAMILY RESULTS.jsonl [--seed N] [--part K/N]
+    python -m hostile.runner WORKBENCH FAMILY RESULTS.jsonl [--seed N] [--share N]
 
+Of N shares one is run, drawn by the names of the cases, so that it has some of every kind.
 A case is written down before it starts, so that a process that dies names its killer. An alarm ends a case that hangs.
 """
 
@@ -16,6 +17,7 @@ import shutil
 import signal
 import tempfile
 import traceback
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -54,17 +56,17 @@ def main() -> None:
     parser.add_argument("family", choices=FAMILIES)
     parser.add_argument("results", type=Path)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--part", default="0/1")
+    parser.add_argument("--share", type=int, default=1)
     options = parser.parse_args()
     faulthandler.enable()
     signal.signal(signal.SIGALRM, _hangs)
-    part, parts = map(int, options.part.split("/"))
     bench = Workbench(options.workbench.absolute())
     bench.label(bench.shard, Path(tempfile.mkdtemp()) / "warm")
     at_start = _peak()
+    cases = list(cases_of(options.family, bench, options.seed))
     with open(options.results, "w") as results:
-        for number, case in enumerate(cases_of(options.family, bench, options.seed)):
-            if number % parts != part:
+        for case in cases:
+            if zlib.crc32(case.name.encode()) % options.share:
                 continue
             results.write(json.dumps({"case": case.name}) + "\n")
             results.flush()
@@ -73,7 +75,7 @@ def main() -> None:
             outcome = run_case(case, folder)
             shutil.rmtree(folder, ignore_errors=True)
             results.write(json.dumps({"case": case.name, **outcome, "grown_mib": _peak() - at_start}) + "\n")
-        results.write(json.dumps({"end": True}) + "\n")
+        results.write(json.dumps({"end": True, "cases": len(cases)}) + "\n")
 
 
 def _peak() -> int:

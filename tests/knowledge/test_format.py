@@ -24,7 +24,7 @@ from openmofi.knowledge.identifiers import NumberedIds, numbers_of
 from openmofi.knowledge.rows import taken, taken_table
 from openmofi.schema import ENTITIES, NAMES
 from openmofi.storage import read_arrow, write_table
-from terminal import openmofi, sentence
+from terminal import in_process, sentence
 
 from ..storage.mounts import small_disk
 
@@ -154,7 +154,7 @@ def test_format_1_is_refused_with_the_command_that_builds_it_again(tmp_path):
     build_table(write_source(tmp_path / "s"), tmp_path / "kb")
     path = tmp_path / "kb/manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 1}))
-    done = openmofi("kb", "lookup", tmp_path / "kb", "crane")
+    done = in_process("kb", "lookup", tmp_path / "kb", "crane")
     assert sentence(done)
     said = " ".join(done.stderr.split())
     assert "has schema version 1; this OpenMOFI" in said

@@ -16,7 +16,7 @@ from mounts import read_only, small_disk
 
 from openmofi.storage import read_manifest
 from small_world import SmallWorld
-from terminal import command, openmofi, sentence
+from terminal import command, in_process, sentence
 
 pytestmark = pytest.mark.slow
 
@@ -44,14 +44,14 @@ def cut_tar(small_world, tmp_path_factory) -> Path:
 
 
 def test_a_truncated_tar_stops_the_job_with_a_sentence(small_world, small_encoder, cut_tar, tmp_path):
-    message = sentence(openmofi(*job(small_world, small_encoder, tmp_path / "out", "--json", shards=cut_tar)))
+    message = sentence(in_process(*job(small_world, small_encoder, tmp_path / "out", "--json", shards=cut_tar)))
     assert str(cut_tar) in message
     assert "truncated" in message
     assert not list(tmp_path.rglob("*.parquet"))
 
 
 def test_a_truncated_tar_gives_what_can_be_read_if_asked(small_world, small_encoder, labelled, cut_tar, tmp_path):
-    done = openmofi(*job(small_world, small_encoder, tmp_path / "out", "--on-damage", "keep", shards=cut_tar))
+    done = in_process(*job(small_world, small_encoder, tmp_path / "out", "--on-damage", "keep", shards=cut_tar))
     assert done.returncode == 0, done.stderr
     assert str(cut_tar) in done.stderr
     rows, whole = rows_of(tmp_path / "out", "cut"), rows_of(labelled, "00000")
@@ -64,17 +64,17 @@ def test_a_truncated_tar_gives_what_can_be_read_if_asked(small_world, small_enco
 
 def test_a_full_disk_loses_nothing(small_world, small_encoder, tmp_path):
     two = small_world.shards / "{00000,00001}.tar"
-    assert openmofi(*job(small_world, small_encoder, tmp_path / "roomy", shards=two)).returncode == 0
+    assert in_process(*job(small_world, small_encoder, tmp_path / "roomy", shards=two)).returncode == 0
     with small_disk(tmp_path / "disk", "160k") as disk:
         arguments = job(small_world, small_encoder, disk / "out", "--json", shards=two)
-        message = sentence(openmofi(*arguments))
+        message = sentence(in_process(*arguments))
         assert "disk is full" in message
         assert str(disk / "out") in message
         assert not list(disk.rglob(".openmofi-tmp*"))
         before = {path: path.read_bytes() for path in disk.rglob("*.parquet")}
         assert all(pq.read_table(path).num_rows for path in before)
         subprocess.run(["mount", "-o", "remount,size=32m", str(disk)], check=True)
-        done = openmofi(*arguments)
+        done = in_process(*arguments)
         assert done.returncode == 0, done.stderr
         assert all(path.read_bytes() == content for path, content in before.items())
         assert label_files(disk / "out") == label_files(tmp_path / "roomy")
@@ -83,7 +83,7 @@ def test_a_full_disk_loses_nothing(small_world, small_encoder, tmp_path):
 
 def test_no_room_at_all(small_world, small_encoder, tmp_path):
     with small_disk(tmp_path / "disk", "4k") as disk:
-        message = sentence(openmofi(*job(small_world, small_encoder, disk / "out", "--json")))
+        message = sentence(in_process(*job(small_world, small_encoder, disk / "out", "--json")))
         assert "disk is full" in message
         assert [path.name for path in disk.rglob("*") if path.is_file()] in ([], ["manifest.json"])
 
@@ -91,14 +91,14 @@ def test_no_room_at_all(small_world, small_encoder, tmp_path):
 def test_a_read_only_output(small_world, small_encoder, tmp_path):
     (tmp_path / "kept").mkdir()
     with read_only(tmp_path / "kept") as kept:
-        message = sentence(openmofi(*job(small_world, small_encoder, kept / "out", "--json")))
+        message = sentence(in_process(*job(small_world, small_encoder, kept / "out", "--json")))
     assert str(kept / "out") in message
     assert "Read-only" in message
 
 
 def test_an_output_that_is_a_file(small_world, small_encoder, tmp_path):
     (tmp_path / "out").write_text("mine")
-    message = sentence(openmofi(*job(small_world, small_encoder, tmp_path / "out", "--json")))
+    message = sentence(in_process(*job(small_world, small_encoder, tmp_path / "out", "--json")))
     assert str(tmp_path / "out") in message
     assert (tmp_path / "out").read_text() == "mine"
 
@@ -106,14 +106,14 @@ def test_an_output_that_is_a_file(small_world, small_encoder, tmp_path):
 def test_an_output_with_other_things_in_it(small_world, small_encoder, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mine.txt").write_text("mine")
-    message = sentence(openmofi(*job(small_world, small_encoder, tmp_path / "out", "--json")))
+    message = sentence(in_process(*job(small_world, small_encoder, tmp_path / "out", "--json")))
     assert "not empty" in message
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
 
 def test_an_output_of_other_settings(small_world, small_encoder, labelled):
     before = label_files(labelled)
-    message = sentence(openmofi(*job(small_world, small_encoder, labelled, "--threshold", "0.9", "--json")))
+    message = sentence(in_process(*job(small_world, small_encoder, labelled, "--threshold", "0.9", "--json")))
     assert str(labelled) in message
     assert "threshold" in message
     assert label_files(labelled) == before
@@ -143,13 +143,13 @@ def test_a_knowledge_base_of_another_schema(small_world, tmp_path):
     older = manifest.replace('"schema_version": 2', '"schema_version": 7')
     assert older != manifest
     kb = copied_kb(small_world, tmp_path / "kb", "manifest.json", older.encode())
-    message = sentence(openmofi(*job(small_world, "sample", tmp_path / "out", kb=kb)))
+    message = sentence(in_process(*job(small_world, "sample", tmp_path / "out", kb=kb)))
     assert str(kb) in message
     assert "schema version 7" in message
 
 
 def test_no_knowledge_base(small_world, tmp_path):
-    message = sentence(openmofi(*job(small_world, "sample", tmp_path / "out", kb=tmp_path / "none")))
+    message = sentence(in_process(*job(small_world, "sample", tmp_path / "out", kb=tmp_path / "none")))
     assert str(tmp_path / "none") in message
 
 
@@ -165,7 +165,7 @@ def test_a_damaged_knowledge_base(small_world, tmp_path, name, kind):
     else:
         content = (small_world.kb / name).read_bytes()[:50]
     kb = copied_kb(small_world, tmp_path / "kb", name, content)
-    message = sentence(openmofi("kb", "lookup", kb, "orange"))
+    message = sentence(in_process("kb", "lookup", kb, "orange"))
     assert str(kb) in message
     assert not mark.exists()
 
@@ -194,7 +194,7 @@ def test_a_malicious_pickle_is_never_executed(small_world, small_encoder, tmp_pa
         arguments = job(small_world, small_encoder, tmp_path / "out", "--calibration", tmp_path / "evil/evil.pt")
     else:
         arguments = job(small_world, spec, tmp_path / "out")
-    message = sentence(openmofi(*arguments))
+    message = sentence(in_process(*arguments))
     assert str(tmp_path / "evil") in message
     assert not mark.exists()
     assert Path.touch is Attack(mark).__reduce__()[0]
@@ -204,7 +204,7 @@ def test_a_malicious_pickle_is_never_executed(small_world, small_encoder, tmp_pa
 
 def test_a_folder_that_is_no_encoder(small_world, tmp_path):
     for spec in (f"run:{tmp_path}", f"hf:{tmp_path}"):
-        message = sentence(openmofi(*job(small_world, spec, tmp_path / "out")))
+        message = sentence(in_process(*job(small_world, spec, tmp_path / "out")))
         assert str(tmp_path) in message
 
 
@@ -222,20 +222,20 @@ def test_a_folder_that_is_no_encoder(small_world, tmp_path):
     (["--linker", "guess"], "guess"),
 ])
 def test_wrong_use_exits_with_2(small_world, small_encoder, tmp_path, change, says):
-    done = openmofi(*job(small_world, small_encoder, tmp_path / "out", *change))
+    done = in_process(*job(small_world, small_encoder, tmp_path / "out", *change))
     assert says in sentence(done, code=2)
     assert not (tmp_path / "out").exists()
 
 
 def test_backbones_without_heads_are_refused_before_anything_is_read(small_world, tmp_path):
-    message = sentence(openmofi(*job(small_world, "backbone:efficientnet-lite0+minilm", tmp_path / "out")))
+    message = sentence(in_process(*job(small_world, "backbone:efficientnet-lite0+minilm", tmp_path / "out")))
     assert "without projection heads" in message
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("pattern", ["none/*.tar", "none.tar", "{00000..00003}.tar"])
 def test_a_pattern_that_matches_nothing_exits_with_2(small_world, tmp_path, pattern):
-    message = sentence(openmofi(*job(small_world, "sample", tmp_path / "out", shards=tmp_path / pattern)), code=2)
+    message = sentence(in_process(*job(small_world, "sample", tmp_path / "out", shards=tmp_path / pattern)), code=2)
     assert "matches nothing" in message
     assert str(tmp_path) in message
     assert not (tmp_path / "out").exists()
@@ -243,11 +243,11 @@ def test_a_pattern_that_matches_nothing_exits_with_2(small_world, tmp_path, patt
 
 def test_debug_shows_the_traceback_and_keeps_the_exit_code(small_world, tmp_path):
     arguments = job(small_world, "sample", tmp_path / "out", kb=tmp_path / "none")
-    done = openmofi("--debug", *arguments)
+    done = in_process("--debug", *arguments)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert "OpenMofiError" in done.stderr
-    assert openmofi("--debug", *job(small_world, "clap:x", tmp_path / "out")).returncode == 2
+    assert in_process("--debug", *job(small_world, "clap:x", tmp_path / "out")).returncode == 2
 
 
 def started(out: Path, process: subprocess.Popen) -> None:

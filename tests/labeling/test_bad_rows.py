@@ -17,7 +17,7 @@ import openmofi
 from openmofi.labeling.calibrate.neighbours import Gallery
 from openmofi.schema import LabelStatus, PairStatus
 from small_world import SHAPES, drawn_image
-from terminal import openmofi as run_openmofi
+from terminal import in_process
 
 pytestmark = pytest.mark.slow
 
@@ -228,7 +228,7 @@ def test_a_shortage_of_memory_is_tried_again_and_never_a_status(small_world, sma
 def test_what_is_not_read_is_said_at_the_end(small_world, small_encoder, tmp_path):
     unread = [("vector", b"<svg/>", "image: sun"), ("page", b"%PDF-1.7", "image: sun")]
     shard = write_rows(tmp_path / "clean.tar", good_rows() + unread)
-    done = run_openmofi("label", shard, "--kb", small_world.kb, "--encoder", small_encoder, "-o", tmp_path / "out")
+    done = in_process("label", shard, "--kb", small_world.kb, "--encoder", small_encoder, "-o", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert "2 images in a format that is not read (PDF 1; SVG 1)" in done.stdout
 
@@ -243,10 +243,10 @@ def test_tables_with_columns_of_their_own_in_one_job(small_world, small_encoder,
         (folder / f"{name}.csv").write_text(",".join(columns) + "\n" + "".join(
             f"{folder}/{key}.jpg,{text}\n" for key, _, text in rows))
     job = ["label", tmp_path / "a/a.csv", tmp_path / "b/b.csv", "--kb", small_world.kb, "--encoder", small_encoder]
-    refused = run_openmofi(*job, "-o", tmp_path / "out", "--text-column", "t")
+    refused = in_process(*job, "-o", tmp_path / "out", "--text-column", "t")
     assert refused.returncode == 2
     assert "b.csv has no column 't' (--text-column); it has: photo-file, words" in refused.stderr
-    done = run_openmofi(*job, "-o", tmp_path / "out2", "--text-column", "t", "--text-column", "b.csv=words",
+    done = in_process(*job, "-o", tmp_path / "out2", "--text-column", "t", "--text-column", "b.csv=words",
                    "--image-column", "b.csv=photo-file", "--json")
     assert done.returncode == 0, done.stderr
     assert "image_missing" not in json.loads(done.stdout)["status"]

@@ -40,7 +40,6 @@ def test_among_equals_the_first_comes_first():
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("labeling")
 def test_the_jobs_scores_are_of_what_the_teacher_embedded(shards, labelled, small_world, small_encoder, tmp_path):
     settings = ReinforceSettings((TeacherSpec(small_encoder, 30.0),), augmentations=2, captions=0, size=64,
                                  entity_scores=3)

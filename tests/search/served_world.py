@@ -24,13 +24,16 @@ class SlowEncoder(ColourEncoder):
         return super().embed_texts(texts)
 
 
-def labelled_index(folder: Path, each: int = 5, encoder=None) -> Index:
-    """Each image is labelled with its colour, and has the next colour as a candidate."""
+def labelled_index(folder: Path, each: int = 5, encoder=None, place=None) -> Index:
+    """Each image is labelled with its colour, and has the next colour as a candidate; in `folder`, or at `place`."""
     encoder = encoder or colour_encoder()
-    if not (folder / "index").exists():
-        kb = KnowledgeBase.open(write_colour_kb(folder / "kb"))
-        build([str(write_images(folder / "images", each))], encoder, folder / "index", kb=kb, entities="all")
-    index = Index.open(folder / "index", encoder)
+    place = place or folder / "index"
+    if not (isinstance(place, Path) and place.exists()):
+        for name, write in (("kb", write_colour_kb), ("images", lambda path: write_images(path, each))):
+            if not (folder / name).exists():
+                write(folder / name)
+        build([str(folder / "images")], encoder, place, kb=KnowledgeBase.open(folder / "kb"), entities="all")
+    index = Index.open(place, encoder)
     names = list(COLOURS)
     rows = []
     for image, key in index.connection.execute("SELECT id, key FROM images").fetchall():
@@ -38,7 +41,8 @@ def labelled_index(folder: Path, each: int = 5, encoder=None) -> Index:
         probability = PROBABILITIES[int(number) % len(PROBABILITIES)]
         rows.append((image, f"c:{colour}", probability, probability > 0.8, 0.5))
         rows.append((image, f"c:{names[(names.index(colour) + 1) % len(names)]}", 0.1, False, 0.1))
-    index.connection.executemany("INSERT OR REPLACE INTO labels VALUES (?, ?, ?, ?, ?)", rows)
+    index.connection.executemany("INSERT INTO labels VALUES (?, ?, ?, ?, ?) "
+                                 "ON CONFLICT (image, entity) DO NOTHING", rows)
     return index
 
 

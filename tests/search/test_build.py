@@ -4,15 +4,19 @@ import json
 import os
 from collections import Counter
 
+import numpy as np
 import pytest
 from PIL import Image
 from search_world import ColourEncoder, colour_encoder, coloured, write_images, write_table_of
 
 import openmofi
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs import Record, write_tar
 from openmofi.schema import Pair, PairStatus
-from openmofi.search import Index, Query, build, remove
+from openmofi.search import Example, Index, Query, build, remove
+
+ON_BOTH_BACKENDS = True
 
 
 def _embedded(index, inputs, encoder):
@@ -62,76 +66,104 @@ def test_a_changed_text_is_found_by_its_new_words_alone(images, index):
     assert all(hit.keyword is None or hit.image.key != "red-1" for hit in index.search(Query(text="square")).hits)
 
 
-def test_what_cannot_be_decoded_is_counted_with_its_status(tmp_path):
+def test_what_cannot_be_decoded_is_counted_with_its_status(tmp_path, place):
     folder = write_images(tmp_path / "images", 1)
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n nothing")
     (folder / "drawing.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "alone.txt").write_text("a text without an image")
-    changes = build([str(folder)], colour_encoder(), tmp_path / "index")
+    changes = build([str(folder)], colour_encoder(), place)
     assert changes.statuses == {"ok": 6, "image_broken": 2, "image_unsupported_format": 1, "image_missing": 1}
-    info = Index.open(tmp_path / "index", ColourEncoder()).info()
+    info = Index.open(place, ColourEncoder()).info()
     assert (info.images, info.vectors, info.statuses) == (10, 6, changes.statuses)
 
 
-def test_rows_in_are_rows_out_of_a_tar_with_repeated_keys(tmp_path):
+def test_rows_in_are_rows_out_of_a_tar_with_repeated_keys(tmp_path, place):
     write_tar(tmp_path / "00.tar", [Record("a", coloured("red"), "one"), Record("b", coloured("blue"), "two"),
                                     Pair("a", coloured("grey"), "three", PairStatus.DUPLICATE_KEY)])
-    build([str(tmp_path / "00.tar")], colour_encoder(), tmp_path / "index")
-    records = Index.open(tmp_path / "index", ColourEncoder()).search(Query()).hits
+    build([str(tmp_path / "00.tar")], colour_encoder(), place)
+    records = Index.open(place, ColourEncoder()).search(Query()).hits
     assert Counter((hit.image.key, hit.image.status) for hit in records) == {
         ("a", "ok"): 1, ("b", "ok"): 1, ("a", "duplicate_key"): 1}
 
 
 @pytest.mark.parametrize("ending", ["tar", "tar.gz"])
-def test_images_of_shards_are_read_from_where_they_lie(tmp_path, ending):
+def test_images_of_shards_are_read_from_where_they_lie(tmp_path, ending, place):
     write_tar(tmp_path / "00.tar", [Record("a", coloured("red"), "one"), Record("b", coloured("blue"), "two")])
     if ending == "tar.gz":
         import gzip
 
         (tmp_path / "00.tar.gz").write_bytes(gzip.compress((tmp_path / "00.tar").read_bytes()))
-    build([str(tmp_path / f"00.{ending}")], colour_encoder(), tmp_path / "index")
-    index = Index.open(tmp_path / "index", ColourEncoder())
+    build([str(tmp_path / f"00.{ending}")], colour_encoder(), place)
+    index = Index.open(place, ColourEncoder())
     by_key = {hit.image.key: hit.image.id for hit in index.search(Query()).hits}
     assert index.image_bytes(by_key["b"]) == coloured("blue")
 
 
 @pytest.mark.parametrize("name", ["zażółć gęślą.png", "日本 [1] {2} #%.png", "emoji 🦊's \"x\".png", "a\nb.png"])
-def test_unicode_file_names(tmp_path, name):
+def test_unicode_file_names(tmp_path, name, place):
     folder = tmp_path / "images"
     folder.mkdir()
     (folder / name).write_bytes(coloured("red"))
-    build([str(folder)], colour_encoder(), tmp_path / "index")
-    index = Index.open(tmp_path / "index", ColourEncoder())
+    build([str(folder)], colour_encoder(), place)
+    index = Index.open(place, ColourEncoder())
     (hit,) = index.search(Query(text="red", keywords=False)).hits
     assert hit.image.path == str(folder / name)
     assert index.image_bytes(hit.image.id) == coloured("red")
     assert remove(index.path, [str(folder / name)]).removed == 1
 
 
-def test_a_name_that_is_no_utf8(tmp_path):
+def test_a_name_that_is_no_utf8(tmp_path, place):
     folder = tmp_path / "images"
     folder.mkdir()
     path = os.fsencode(folder) + b"/caf\xe9.png"
     with open(path, "wb") as file:
         file.write(coloured("red"))
-    build([str(folder)], colour_encoder(), tmp_path / "index")
-    index = Index.open(tmp_path / "index", ColourEncoder())
+    build([str(folder)], colour_encoder(), place)
+    index = Index.open(place, ColourEncoder())
     (hit,) = index.search(Query(text="red", keywords=False)).hits
     assert index.image_bytes(hit.image.id) == coloured("red")
 
 
-def test_metadata_of_a_table(tmp_path):
+def test_metadata_of_a_table(tmp_path, place):
     folder = write_images(tmp_path / "images", 1, ("red", "blue"))
     write_table_of(folder, [
         {"file_name": "red-0.png", "text": "red one", "licence": "CC-BY-4.0", "date": "2024-05-01", "views": 3},
         {"file_name": "blue-0.png", "text": "blue one", "licence": "CC0", "date": "2023-01-31", "odd": [1, 2]}])
-    build([str(folder)], colour_encoder(), tmp_path / "index")
-    index = Index.open(tmp_path / "index", ColourEncoder())
+    build([str(folder)], colour_encoder(), place)
+    index = Index.open(place, ColourEncoder())
     assert {hit.image.text: dict(hit.image.columns) for hit in index.search(Query()).hits} == {
         "red one": {"licence": "CC-BY-4.0", "date": "2024-05-01", "views": 3},
         "blue one": {"licence": "CC0", "date": "2023-01-31"}}
     assert index.info().columns == ("date", "licence", "views")
+
+
+def test_vectors_of_full_precision(images, colour_kb, place):
+    encoder = colour_encoder()
+    build([str(images)], encoder, place, kb=KnowledgeBase.open(colour_kb), dtype="float32")
+    index = Index.open(place, encoder)
+    (hit,) = index.search(Query(text="red", limit=1)).hits
+    vector = encoder.embed_texts(["red"])[0]
+    ids, vectors = index.vectors()
+    assert np.array_equal(vectors[ids == hit.image.id][0], encoder.embed_images([hit.image.path])[0])
+    assert hit.cosine == pytest.approx(float(vectors[ids == hit.image.id][0] @ vector), abs=1e-6)
+    assert index.search(Query(entity="c:red")).hits
+    assert not any(index.verify().values())
+    index.remove([hit.image.path])
+    index.compact()
+    assert (index.info().dtype, index.info().vectors) == ("float32", 29)
+    assert not any(index.verify().values())
+
+
+def test_an_encoder_without_texts(images, colour_kb, place, monkeypatch):
+    encoder = colour_encoder()
+    monkeypatch.setattr(type(encoder), "has_texts", False)
+    build([str(images)], encoder, place, kb=KnowledgeBase.open(colour_kb))
+    index = Index.open(place, encoder)
+    assert index.info().entities == 6
+    found = index.search(Query((Example(images / "blue-1.png"),), limit=5)).hits
+    assert {hit.image.key[:4] for hit in found} == {"blue"}
+    assert not any(index.verify().values())
 
 
 def test_no_images_at_all(images, index):
@@ -157,14 +189,14 @@ def test_another_encoder_is_refused(images, index):
             use()
 
 
-def test_thumbnails_are_webp_and_small(tmp_path):
+def test_thumbnails_are_webp_and_small(tmp_path, place):
     import io
 
     folder = tmp_path / "images"
     folder.mkdir()
     Image.new("RGB", (2000, 1000), (200, 20, 20)).save(folder / "large.jpg")
-    build([str(folder)], colour_encoder(), tmp_path / "index")
-    index = Index.open(tmp_path / "index", ColourEncoder())
+    build([str(folder)], colour_encoder(), place)
+    index = Index.open(place, ColourEncoder())
     (hit,) = index.search(Query()).hits
     small = Image.open(io.BytesIO(index.thumbnail(hit.image.id)))
     assert (small.format, small.size) == ("WEBP", (256, 128))
@@ -174,8 +206,8 @@ def test_thumbnails_are_webp_and_small(tmp_path):
         index.image_bytes(hit.image.id)
 
 
-def test_labels_come_in_with_their_entities(small_world, labelled, small_encoder, tmp_path):
-    index = openmofi.build_index(labelled, encoder=small_encoder, out=tmp_path / "index")
+def test_labels_come_in_with_their_entities(small_world, labelled, small_encoder, tmp_path, place):
+    index = openmofi.build_index(labelled, encoder=small_encoder, out=place)
     info, labels = index.info(), openmofi.Labels.open(labelled)
     # Two mentions of a text may mean the same entity, which the image shows once.
     distinct = {(row["shard"], row["key"], row["entity"]) for row in labels.accepted().to_pylist()}

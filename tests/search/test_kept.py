@@ -79,6 +79,7 @@ def test_another_query_has_another_list(index, lists, other):
     assert changed == _keys(Index.open(index.path, index.encoder).search(replace(query, **other)))
 
 
+@pytest.mark.parametrize("backend", ["folder", "postgres"], indirect=True)
 def test_commits_of_others_and_verdicts_count_at_once(images, index, lists):
     query = Query(entity="c:red", limit=100, fold=False)
     before = index.search(query)

@@ -14,6 +14,8 @@ from openmofi.search import Example, Filters, Index, Query, Region, build
 from openmofi.search.rank.ranking import fused
 from small_world import write_kb_source
 
+ON_BOTH_BACKENDS = True
+
 
 def _colours(results, count=5):
     return [hit.image.key.partition("-")[0] for hit in results.hits[:count]]
@@ -71,7 +73,7 @@ def test_marks_refine(index):
     assert set(_colours(liked, 10)) == {"red", "yellow"}
 
 
-def test_filters(tmp_path):
+def test_filters(tmp_path, place):
     folder = write_images(tmp_path / "images", 2, ("red", "blue"))
     write_table_of(folder, [
         {"file_name": f"{colour}-{number}.png", "text": f"{colour} {number}", "licence": ["CC-BY-4.0", "CC0"][number],
@@ -79,8 +81,8 @@ def test_filters(tmp_path):
         for colour in ("red", "blue") for number in range(2)])
     (tmp_path / "other").mkdir()
     (tmp_path / "other/green.png").write_bytes(coloured("green"))
-    build([str(folder), str(tmp_path / "other")], colour_encoder(), tmp_path / "index")
-    index = Index.open(tmp_path / "index", ColourEncoder())
+    build([str(folder), str(tmp_path / "other")], colour_encoder(), place)
+    index = Index.open(place, ColourEncoder())
 
     def found(**filters):
         return sorted(hit.image.text or hit.image.key for hit in index.search(Query(filters=Filters(**filters))).hits)
@@ -97,7 +99,26 @@ def test_filters(tmp_path):
         Filters(since="yesterday")
 
 
-def test_labels_filter_with_subtypes(small_world, labelled, small_encoder, tmp_path):
+def test_columns_of_all_kinds(tmp_path, place):
+    folder = write_images(tmp_path / "images", 1, ("red", "blue"))
+    write_table_of(folder, [
+        {"file_name": "red-0.png", "text": "one", "free": True, "views": 3, "ratio": 1.5, "note": "100%_sure!"},
+        {"file_name": "blue-0.png", "text": "two", "free": False, "views": 30, "ratio": 15, "note": "a\x00b",
+         "it's": 1}])
+    build([str(folder)], colour_encoder(), place)
+    index = Index.open(place, ColourEncoder())
+
+    def found(**columns):
+        return {hit.image.key[:-4] for hit in index.search(Query(filters=Filters(columns=columns))).hits}
+
+    for columns, keys in (({"free": "1"}, {"red-0"}), ({"free": "0"}, {"blue-0"}), ({"views": "3"}, {"red-0"}),
+                          ({"views": "3*"}, {"red-0", "blue-0"}), ({"ratio": "1.5"}, {"red-0"}),
+                          ({"note": "100%_S*"}, {"red-0"}), ({"note": "100_*"}, set()), ({"note": "*!"}, {"red-0"}),
+                          ({"note": "a?b"}, set()), ({"it's": "1"}, {"blue-0"}), ({'no"ne': "*"}, set())):
+        assert found(**columns) == keys, columns
+
+
+def test_labels_filter_with_subtypes(small_world, labelled, small_encoder, tmp_path, place):
     import pyarrow as pa
 
     import openmofi
@@ -109,7 +130,7 @@ def test_labels_filter_with_subtypes(small_world, labelled, small_encoder, tmp_p
         [{"head": "e:sun", "relation": "hypernym", "tail": "e:moon"},
          {"head": "e:moon", "relation": "hypernym", "tail": "e:sun"},
          {"head": "e:tent", "relation": "near", "tail": "e:moon"}], RELATIONS))
-    index = openmofi.build_index(labelled, encoder=small_encoder, out=tmp_path / "index",
+    index = openmofi.build_index(labelled, encoder=small_encoder, out=place,
                                  kb=openmofi.build_kb("table", source, tmp_path / "kb"))
     results = index.search(Query(filters=Filters(entity="e:moon"), limit=500, fold=False))
     labels = [{label.entity for label in hit.image.labels if label.accepted} for hit in results.hits]
@@ -129,13 +150,13 @@ def test_pages_of_results_are_the_whole_list(index):
     assert [(hit.image.id, hit.rank) for hit in pages] == [(hit.image.id, hit.rank) for hit in whole]
 
 
-def test_near_duplicates_are_folded(tmp_path):
+def test_near_duplicates_are_folded(tmp_path, place):
     folder = write_images(tmp_path / "images", 2)
     image = Image.open(folder / "red-0.png").convert("RGB")
     image.save(folder / "red-again.jpg", quality=80)
     (folder / "copy.png").write_bytes((folder / "red-0.png").read_bytes())
-    build([str(folder)], colour_encoder(), tmp_path / "index")
-    index = Index.open(tmp_path / "index", ColourEncoder())
+    build([str(folder)], colour_encoder(), place)
+    index = Index.open(place, ColourEncoder())
     folded = index.search(Query(text="red", keywords=False, limit=30))
     keys = {hit.image.key: [index.image(other).key for other in hit.duplicates] for hit in folded.hits}
     together = next({key, *others} for key, others in keys.items() if key in ("red-0", "red-again", "copy"))

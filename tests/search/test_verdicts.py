@@ -17,6 +17,8 @@ from openmofi.labeling.verdicts.file import read_verdicts
 from openmofi.schema import VERDICTS
 from openmofi.search import Index, Verdict
 
+ON_BOTH_BACKENDS = True
+
 
 def verdict(key, value="y", **more):
     return Verdict("images", key, f"c:{key.partition('-')[0]}", value, **more)
@@ -26,19 +28,19 @@ def run(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
 
 
-def test_verdicts_are_kept_together_or_not_at_all(tmp_path):
-    index = labelled_index(tmp_path)
+def test_verdicts_are_kept_together_or_not_at_all(tmp_path, place):
+    index = labelled_index(tmp_path, place=place)
     kept = index.add_verdicts([verdict("red-0", who="ann"), verdict("red-1", "n", instead="c:blue")])
     assert [each.id for each in kept] == [1, 2]
     assert index.verdicts() == kept[::-1]
-    with pytest.raises(Exception, match="CHECK constraint"):
+    with pytest.raises(Exception, match=r"(?i)check constraint"):
         index.add_verdicts([verdict("red-2"), verdict("red-3", "maybe")])
     assert index.verdicts() == kept[::-1]
     assert index.add_verdicts([]) == []
 
 
-def test_all_verdicts_are_in_the_table_with_their_labels_probability(tmp_path):
-    index = labelled_index(tmp_path)
+def test_all_verdicts_are_in_the_table_with_their_labels_probability(tmp_path, place):
+    index = labelled_index(tmp_path, place=place)
     index.add_verdicts([verdict("red-0"), verdict("red-4", "n"), verdict("red-99", "u"),
                         verdict("red-0", "n", who="b")])
     index.undo_verdict(2)

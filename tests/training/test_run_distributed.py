@@ -58,7 +58,6 @@ def ranks(folder, make):
     return folder
 
 
-@pytest.mark.xdist_group("ranks")
 @pytest.mark.parametrize("fsdp", [False, True])
 @pytest.mark.parametrize("kind", CASES)
 def test_ranks_together_learn_what_one_process_learns(ranks, make, tmp_path, kind, fsdp):
@@ -78,7 +77,6 @@ def test_ranks_together_learn_what_one_process_learns(ranks, make, tmp_path, kin
     assert max(line["grad_norm/towers"] for line in lines) > 0.5
 
 
-@pytest.mark.xdist_group("ranks")
 @pytest.mark.parametrize("fsdp", [False, True])
 def test_a_loss_that_is_not_finite_on_one_rank_is_skipped_on_all(ranks, make, tmp_path, fsdp):
     with poisoned({1, 2}, row=11):

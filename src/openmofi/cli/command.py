@@ -72,6 +72,28 @@ def input_path(text: str) -> Path:
     return local_path(text)
 
 
+def index_place(text: str) -> Any:
+    """The parser of options that name an index: as `input_path`, or the address of one in PostgreSQL.
+
+    Raises:
+        UsageError: as `input_path`, or the address cannot be understood.
+    """
+    if not text.startswith(("postgresql://", "postgres://")):
+        return input_path(text)
+    from openmofi.search.store.address import Server
+
+    return Server.parse(text)
+
+
+def new_index_place(text: str) -> Any:
+    """The same of an index that is made: as `output_path`, or an address.
+
+    Raises:
+        UsageError: as `output_path`, or the address cannot be understood.
+    """
+    return index_place(text) if text.startswith(("postgresql://", "postgres://")) else output_path(text)
+
+
 class _Interrupted(Exception):
     """Ctrl-C, under a name that typer passes on: a KeyboardInterrupt it would end with "Aborted!"."""
 

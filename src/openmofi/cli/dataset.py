@@ -26,6 +26,16 @@ def build(
     near_duplicates: Annotated[str, typer.Option(
         metavar="BITS|off", help="Drop images of one entity whose perceptual hashes differ in at most BITS bits.",
     )] = "3",
+    exclude: Annotated[list[str] | None, typer.Option(
+        metavar="[NAME=]SET", help="Leave out copies of an evaluation set's images: a folder of images or class "
+        "folders, shards, a Parquet table of hashes, or labels. May be given several times.")] = None,
+    exclude_bits: Annotated[int, typer.Option(
+        metavar="BITS", help="With --exclude: perceptual hashes of copies differ in at most BITS bits.")] = 3,
+    exclude_cosine: Annotated[str, typer.Option(
+        metavar="COSINE|auto|off", help="With --exclude: least cosine of the features of copies. auto: from which 95% "
+        "of recompressed, halved and cropped copies are found. off: hashes alone.")] = "auto",
+    encoder: Annotated[str | None, typer.Option(
+        help="With --exclude: gives the features; by default the one that the pairs were labelled with.")] = None,
     kb: Kb = None,
     report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
     restart: Restart = False,
@@ -39,8 +49,9 @@ def build(
     from openmofi.dataset import parse_near_duplicates
 
     statistics = api.build_dataset(labels, out=out, kb=kb, min_images=min_images, max_images=max_images,
-                                   near_duplicates=parse_near_duplicates(near_duplicates), report=report,
-                                   restart=restart).statistics
+                                   near_duplicates=parse_near_duplicates(near_duplicates), exclude=exclude or (),
+                                   exclude_bits=exclude_bits, exclude_cosine=exclude_cosine, encoder=encoder,
+                                   report=report, restart=restart).statistics
     if as_json:
         print_json(asdict(statistics))
         return

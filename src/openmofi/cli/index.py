@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from openmofi.cli.command import input_path, input_place, output_path, print_checked, print_json
+from openmofi.cli.command import index_place, input_place, new_index_place, output_path, print_checked, print_json
 
 if TYPE_CHECKING:
     from openmofi.search import Changes
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-_Index = Annotated[Path, typer.Argument(parser=input_path, metavar="INDEX", help="Folder of the index.")]
+_PLACE = "Folder of the index, or postgresql://HOST/DATABASE."
+_Index = Annotated[Any, typer.Argument(parser=index_place, metavar="INDEX", help=_PLACE)]
 _Inputs = Annotated[list[str], typer.Argument(
     metavar="IMAGES...", help="Folders of images, tar or Parquet, tables, globs; or folders of labels.")]
 _Kb = Annotated[str | None, typer.Option(
@@ -32,7 +33,7 @@ def _group() -> None:
 def build(
     images: _Inputs,
     encoder: Annotated[str, typer.Option(help="sample, open_clip:ARCH/PRETRAINED, hf:PATH-OR-ID or run:PATH.")],
-    out: Annotated[Path, typer.Option("--out", "-o", parser=output_path, metavar="INDEX", help="Folder of the index.")],
+    out: Annotated[Any, typer.Option("--out", "-o", parser=new_index_place, metavar="INDEX", help=_PLACE)],
     kb: _Kb = None,
     entities: Annotated[str, typer.Option(
         help="Which the index knows: judged by the label job, all of the knowledge base, or auto.")] = "auto",
@@ -151,7 +152,7 @@ def verdicts(
         typer.echo(f"{out}: {table.num_rows:,} verdicts, {counted:,} of them on labels that a label job can take")
 
 
-def _print_changes(changes: Changes, index: Path, as_json: bool) -> None:
+def _print_changes(changes: Changes, index: Any, as_json: bool) -> None:
     if as_json:
         print_json(asdict(changes))
         return

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
-from openmofi.cli.command import Restart, input_path, output_path, output_place, print_json
+from openmofi.cli.command import Restart, index_place, input_path, output_path, output_place, print_json
 from openmofi.errors import UsageError
 
 
@@ -34,10 +34,10 @@ def label(
         "--adapt", help="Fit a light adapter on the job's own links; used where a check finds it better.")] = False,
     rescue: Annotated[bool, typer.Option("--rescue", help="Judge again with what was found as witnesses.")] = False,
     calibration: Annotated[Path | None, typer.Option(help="Use this calibration.json.")] = None,
-    verdicts: Annotated[Path | None, typer.Option(
-        parser=input_path, metavar="FILE",
+    verdicts: Annotated[Any, typer.Option(
+        parser=index_place, metavar="FILE",
         help="Choose the threshold for --target-precision by verdicts: those of `openmofi label audit`, or of an "
-             "index (its folder, or what `openmofi index verdicts` wrote).")] = None,
+             "index (its folder or address, or what `openmofi index verdicts` wrote).")] = None,
     cache: Annotated[str | None, typer.Option(
         parser=output_place, metavar="FOLDER", help="Shared by jobs: links, features (default: the output).")] = None,
     on_damage: Annotated[str, typer.Option(
@@ -109,8 +109,8 @@ def audit(
     labels: Annotated[Path, typer.Argument(parser=input_path, help="Folder written by `openmofi label`.")],
     out: Annotated[Path | None, typer.Option(
         "--out", "-o", parser=output_path, metavar="PAGE.html", help="Write a page on which a person judges.")] = None,
-    verdicts: Annotated[Path | None, typer.Option(
-        parser=input_path, metavar="FILE", help="Correct the precision by what it saved, or by an index.")] = None,
+    verdicts: Annotated[Any, typer.Option(
+        parser=index_place, metavar="FILE", help="Correct the precision by what it saved, or by an index.")] = None,
     sample: Annotated[int, typer.Option(help="Labels to draw for the page.")] = 200,
     by: Annotated[str, typer.Option(help="What strata are made of: probability, type or both.")] = "probability,type",
     seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,

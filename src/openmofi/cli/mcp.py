@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from openmofi.cli.command import input_path
+from openmofi.cli.command import index_place
 from openmofi.errors import MissingExtraError
 
 
 def mcp(
-    index: Annotated[Path, typer.Argument(parser=input_path, metavar="INDEX", help="Folder of the index.")],
+    index: Annotated[Any, typer.Argument(parser=index_place, metavar="INDEX",
+                                         help="Folder of the index, or postgresql://HOST/DATABASE.")],
     encoder: Annotated[str | None, typer.Option(help="Where the one of the index has moved to.")] = None,
     device: Annotated[str, typer.Option(help="Of the encoder: auto, cpu, cuda, cuda:1 …")] = "auto",
 ) -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import typer
 
-from openmofi.cli.command import Restart, input_path, output_place, print_json
+from openmofi.cli.command import Restart, index_place, output_place, print_json
 
 
 def recognise(
     shards: Annotated[list[str], typer.Argument(help="Tar or Parquet, folders, globs, '{00..09}' ranges, URLs.")],
-    index: Annotated[Path, typer.Option(parser=input_path, metavar="INDEX", help="Folder of the index.")],
+    index: Annotated[Any, typer.Option(parser=index_place, metavar="INDEX",
+                                       help="Folder of the index, or postgresql://HOST/DATABASE.")],
     out: Annotated[str, typer.Option("--out", "-o", parser=output_place, metavar="TABLE",
                                      help="Folder of the table, a Parquet file a shard; or s3://… and other stores.")],
     limit: Annotated[int, typer.Option("--limit", "-n", help="Entities of an image, at most.")] = 5,

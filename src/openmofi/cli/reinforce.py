@@ -46,7 +46,7 @@ def reinforce(
 ) -> None:
     """Store augmentations, synthetic texts and teachers' embeddings of labelled pairs; no image is copied."""
     try:
-        from openmofi import api, reinforcement
+        from openmofi import api_training, reinforcement
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error.name or "torchvision", "train") from error
     if tune_scale:
@@ -56,7 +56,7 @@ def reinforce(
         _print_scales([{"spec": spec, **asdict(reinforcement.tune_scale(held_out, spec, seed=seed, device=device))}
                        for spec in reinforcement.parse_specs(teachers)], as_json)
         return
-    counts = api.reinforce(
+    counts = api_training.reinforce(
         shards, labels=required(labels, "folder of labels", "Add --labels LABELS."), teachers=teachers,
         out=required(out, "folder for the store", "Add -o STORE."), kb=kb, dataset=dataset, device=device,
         teacher_precision=teacher_precision, engine=engine, restart=restart, progress=not as_json,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from openmofi.cli.command import input_path, output_path, print_json, visible
+from openmofi.cli.command import index_place, input_path, output_path, print_json, visible
 from openmofi.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def search(
-    index: Annotated[Path, typer.Argument(parser=input_path, metavar="INDEX", help="Folder of the index.")],
+    index: Annotated[Any, typer.Argument(parser=index_place, metavar="INDEX",
+                                         help="Folder of the index, or postgresql://HOST/DATABASE.")],
     images: Annotated[list[Path] | None, typer.Argument(
         parser=input_path, metavar="[IMAGE]...", help="Images to search by.")] = None,
     text: Annotated[str, typer.Option(help="Text: its meaning, and its words as keywords.")] = "",

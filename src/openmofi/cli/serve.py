@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from openmofi.cli.command import input_path, input_place
+from openmofi.cli.command import index_place, input_path, input_place
 from openmofi.errors import MissingExtraError
 
 
 def serve(
-    index: Annotated[Path, typer.Argument(parser=input_path, metavar="INDEX", help="Folder of the index.")],
+    index: Annotated[Any, typer.Argument(parser=index_place, metavar="INDEX",
+                                         help="Folder of the index, or postgresql://HOST/DATABASE.")],
     host: Annotated[str, typer.Option(help="Where to listen; other than on this machine only with a token.")]
     = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,

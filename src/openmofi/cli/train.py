@@ -52,13 +52,13 @@ def train(
     recipe = recipes.recipe_to_train(recipe, overrides, RECIPES, load_recipe, show=show, list_recipes=list_recipes,
                                      as_json=as_json)
     recipes.check_start(resume=resume, restart=restart)
-    from openmofi import api
+    from openmofi import api_training
 
     # torchrun starts this command once a rank; the first one speaks for all.
     first = os.environ.get("RANK", "0") == "0"
     with recipes.resumable():
-        run = api.train(recipe, out=recipes.run_folder(out), settings=overrides, labels=labels, encoder=encoder,
-                        resume=resume, restart=restart, progress=first and not as_json)
+        run = api_training.train(recipe, out=recipes.run_folder(out), settings=overrides, labels=labels,
+                                 encoder=encoder, resume=resume, restart=restart, progress=first and not as_json)
     if not first:
         return
     from openmofi.progress import training_line

@@ -3,10 +3,11 @@
 from openmofi.dataset.audit.audit import Audit, audit
 from openmofi.dataset.build import build_dataset
 from openmofi.dataset.dataset_settings import DatasetSettings, parse_near_duplicates
+from openmofi.dataset.exclusion.settings import Exclusion
 from openmofi.dataset.report.report import ReportSection, write_report
 from openmofi.dataset.statistics import Statistics, read_statistics
 
 __all__ = [
-    "Audit", "DatasetSettings", "ReportSection", "Statistics", "audit", "build_dataset", "parse_near_duplicates",
-    "read_statistics", "write_report",
+    "Audit", "DatasetSettings", "Exclusion", "ReportSection", "Statistics", "audit", "build_dataset",
+    "parse_near_duplicates", "read_statistics", "write_report",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import pyarrow as pa
 
 from openmofi.dataset.collect import Collected, collect
 from openmofi.dataset.dataset_settings import DatasetSettings
+from openmofi.dataset.exclusion.exclude import Excluded, exclude
+from openmofi.dataset.exclusion.sets import EvaluationSet, find_set
+from openmofi.dataset.exclusion.settings import Exclusion
 from openmofi.dataset.filters import Kept, keep
 from openmofi.dataset.names import commonest, count_types, describe
 from openmofi.dataset.origin import SEEN, Origin
@@ -18,6 +22,7 @@ from openmofi.dataset.report.card import write_card
 from openmofi.dataset.report.report import write_report
 from openmofi.dataset.statistics import Statistics, read_statistics, summarise
 from openmofi.dataset.tables import Codes, Folder
+from openmofi.encoders import Encoder, EncoderLike, as_encoder, open_encoder
 from openmofi.errors import OpenMofiError
 from openmofi.features.store import NOTE, take_note_along
 from openmofi.knowledge import KnowledgeBase
@@ -26,11 +31,13 @@ from openmofi.storage import Manifest, Outputs, Shard, claimed, exists, finish_m
 
 _log = logging.getLogger(__name__)
 _SHOWN = 5
-OUTPUTS = Outputs(("images/*.parquet", "vocabulary.parquet", "statistics.json", "DATASET_CARD.md", "report.html", NOTE))
+OUTPUTS = Outputs(("images/*.parquet", "vocabulary.parquet", "excluded.parquet", "statistics.json", "DATASET_CARD.md",
+                   "report.html", NOTE))
 
 
 def build_dataset(labels: str | Path, out: str | Path, settings: DatasetSettings | None = None, *,
-                  kb: KnowledgeBase | None = None, report: bool = True, restart: bool = False) -> Statistics:
+                  kb: KnowledgeBase | None = None, exclusion: Exclusion | None = None,
+                  encoder: EncoderLike | None = None, report: bool = True, restart: bool = False) -> Statistics:
     """Build a labelled dataset from a finished labels folder.
 
     Two passes over the labels, one shard in memory at a time; between them 16 bytes a label and 20 bytes an
@@ -45,33 +52,63 @@ def build_dataset(labels: str | Path, out: str | Path, settings: DatasetSettings
         kb: gives names, descriptions and types, and may be a newer one than the pairs were labelled with: entities that
             were merged are one class, those that are gone are logged and keep their labels. Without it an entity is
             named by its commonest surface form.
+        exclusion: evaluation sets whose images stay out; `excluded.parquet` (`schema.EXCLUDED`) names the copies.
+        encoder: compares images with those of evaluation sets; by default the one that the pairs were labelled with.
         report: whether to write `report.html`, for which a few shards of pairs are read.
         restart: remove what was made in `out` before, and begin anew.
 
     Raises:
         OpenMofiError: the labels are unfinished or damaged, no label passes the filters, the knowledge base knows
-            none of their entities, or `out` was made with other settings.
+            none of their entities, an evaluation set cannot be read, or `out` was made with other settings.
     """
     settings = settings or DatasetSettings()
     source = Folder.open(labels, "labels")
     shards = [asdict(shard) for shard in source.shards]
-    inputs = {"labels": source.manifest.fingerprint, **({"kb": kb.fingerprint} if kb else {})}
-    with claimed(out, "dataset", {**settings.as_dict(), "shards": shards}, inputs, outputs=OUTPUTS,
-                 restart=restart) as manifest:
-        return read_statistics(out) if manifest.finished else _build(source, out, settings, manifest, kb, report=report)
+    sets = [find_set(name, path) for name, path in exclusion.sets.items()] if exclusion else []
+    inputs = {"labels": source.manifest.fingerprint, **({"kb": kb.fingerprint} if kb else {}),
+              **{f"exclude {each.name}": each.fingerprint for each in sets}}
+    claim = {**settings.as_dict(), "shards": shards, **({"exclude": exclusion.as_dict()} if exclusion else {})}
+    with claimed(out, "dataset", claim, inputs, outputs=OUTPUTS, restart=restart) as manifest:
+        if manifest.finished:
+            return read_statistics(out)
+        collected = collect(source, kb)
+        excluded = _excluded(source, collected, sets, exclusion, encoder) if exclusion else None
+        return _build(source, out, settings, manifest, collected, excluded, kb, report=report)
 
 
-def _build(source: Folder, out: str | Path, settings: DatasetSettings, manifest: Manifest, kb: KnowledgeBase | None, *,
-           report: bool) -> Statistics:
-    collected = collect(source, kb)
-    kept = keep(collected.labels, settings)
+def _excluded(source: Folder, collected: Collected, sets: Sequence[EvaluationSet], exclusion: Exclusion,
+              encoder: EncoderLike | None) -> Excluded:
+    if exclusion.settings.embedding and any(each.sources for each in sets):
+        return exclude(source, collected, sets, exclusion.settings, _encoder(source, encoder))
+    return exclude(source, collected, sets, exclusion.settings, None)
+
+
+def _encoder(source: Folder, given: EncoderLike | None) -> Encoder:
+    if given is not None:
+        return open_encoder(given) if isinstance(given, str) else as_encoder(given)
+    spec = str(source.manifest.settings.get("encoder", ""))
+    try:
+        return open_encoder(spec)
+    except OpenMofiError as error:
+        raise OpenMofiError(f"The encoder {spec!r} that {source.path} was labelled with cannot be opened: "
+                            f"{error.message}",
+                            "Name it with --encoder, or compare hashes alone with --exclude-cosine off.") from error
+
+
+def _build(source: Folder, out: str | Path, settings: DatasetSettings, manifest: Manifest, collected: Collected,
+           excluded: Excluded | None, kb: KnowledgeBase | None, *, report: bool) -> Statistics:
+    kept = keep(collected.labels, settings, excluded.images if excluded else None)
     if not kept.label.any():
         raise OpenMofiError(_nothing_left(source.path, collected, settings), "Lower --min-images or label more pairs.")
     entities, images, class_of = _vocabulary(collected, kept, kb)
     for position, shard in enumerate(source.shards):
         _write_shard(source, shard, position, collected, kept, class_of, f"{out}/images/{shard.name}.parquet")
     write_table(f"{out}/vocabulary.parquet", _vocabulary_table(entities, images))
-    statistics = summarise(collected.counts, collected.labels, kept, images, count_types(entities, images.tolist()))
+    found = {name: asdict(each) for name, each in excluded.sets.items()} if excluded else {}
+    if excluded:
+        write_table(f"{out}/excluded.parquet", excluded.table)
+    statistics = summarise(collected.counts, collected.labels, kept, images, count_types(entities, images.tolist()),
+                           found)
     write_json(f"{out}/statistics.json", asdict(statistics))
     take_note_along(source.path, out)
     folder = Folder(str(out), manifest, source.shards)
@@ -79,7 +116,9 @@ def _build(source: Folder, out: str | Path, settings: DatasetSettings, manifest:
     if report:
         write_report(folder, source, f"{out}/report.html", kb=kb)
     finish_manifest(out, manifest, {"rows": statistics.rows, "images": statistics.images,
-                                    "entities": statistics.entities, "labels": statistics.labels})
+                                    "entities": statistics.entities, "labels": statistics.labels,
+                                    **({"in_evaluation_set": statistics.outcomes["in_evaluation_set"]}
+                                       if excluded else {})})
     return statistics
 
 

@@ -34,7 +34,7 @@ from openmofi.dataset.tables import Bools, Ints, run_starts
 Hashes = NDArray[np.uint64]
 
 _BITS_SET = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
-_SAYS_LITTLE = 8
+SAYS_LITTLE = 8
 
 
 def bit_count(values: Hashes) -> Ints:
@@ -46,7 +46,7 @@ def bit_count(values: Hashes) -> Ints:
 def text_salt(phash: Hashes, text: pa.Array) -> Hashes:
     """0 where a hash is informative; a 64-bit hash of the text (never 0) where it says little."""
     count = bit_count(phash)
-    vague = np.flatnonzero((count < _SAYS_LITTLE) | (count > 64 - _SAYS_LITTLE))
+    vague = np.flatnonzero((count < SAYS_LITTLE) | (count > 64 - SAYS_LITTLE))
     salt = np.zeros(len(phash), np.uint64)
     for position in vague:
         digest = hashlib.blake2b(text[int(position)].as_py().encode(), digest_size=8).digest()
@@ -85,7 +85,8 @@ def _nodes(entity: NDArray[np.integer], phash: Hashes, salt: Hashes) -> tuple[In
     return node, order[changed]
 
 
-def _bands(bits: int) -> Iterator[tuple[np.uint64, np.uint64]]:
+def bands(bits: int) -> Iterator[tuple[np.uint64, np.uint64]]:
+    """Shift and mask of bits + 1 bands: hashes that differ in at most `bits` bits agree on one of them."""
     edges = np.linspace(0, 64, bits + 2).astype(int)
     for low, high in pairwise(edges):
         yield np.uint64(low), np.uint64((1 << int(high - low)) - 1)
@@ -94,7 +95,7 @@ def _bands(bits: int) -> Iterator[tuple[np.uint64, np.uint64]]:
 def _edges(entity: NDArray[np.integer], phash: Hashes, bits: int) -> Ints:
     """(2, pairs) nodes of one entity whose distinct hashes differ in at most `bits` bits, each pair once."""
     edges = [np.empty((2, 0), np.int64)]
-    for shift, mask in _bands(bits) if bits else ():
+    for shift, mask in bands(bits) if bits else ():
         value = (phash >> shift) & mask
         order = np.lexsort((value, entity))
         bucket = np.cumsum(run_starts(entity[order], value[order]))

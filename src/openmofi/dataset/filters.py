@@ -20,6 +20,7 @@ class Outcome(IntEnum):
     NEAR_DUPLICATE = 1
     BEYOND_CAP = 2
     BELOW_MINIMUM = 3
+    IN_EVALUATION_SET = 4
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def within_cap(labels: LabelArrays, live: Bools, cap: int) -> Bools:
     return result
 
 
-def keep(labels: LabelArrays, settings: DatasetSettings) -> Kept:
+def keep(labels: LabelArrays, settings: DatasetSettings, excluded: Bools | None = None) -> Kept:
     """Apply the filters in this order, over the entities still in the vocabulary, until the vocabulary is
     stable:
 
@@ -75,14 +76,16 @@ def keep(labels: LabelArrays, settings: DatasetSettings) -> Kept:
        goes);
     3. an entity with fewer than `min_images` images leaves the vocabulary.
 
+    Images that are `excluded`, bool (images,), are out before: they keep no near duplicate out and count for nothing.
     The vocabulary only shrinks, so this ends; it must be iterated because an image may be a near duplicate
     only through an entity that leaves.
     """
-    alive = np.bincount(labels.entity, minlength=labels.entities) >= settings.min_images
+    entered = np.ones(len(labels.image), bool) if excluded is None else ~excluded[labels.image]
+    alive = np.bincount(labels.entity[entered], minlength=labels.entities) >= settings.min_images
     rounds = 0
     while True:
         rounds += 1
-        named = alive[labels.entity]
+        named = entered & alive[labels.entity]
         repeated = np.zeros(labels.images, bool)
         if settings.near_duplicates is not None:
             repeated = near_duplicates(labels.image[named], labels.entity[named], labels.phash, labels.salt,
@@ -97,4 +100,5 @@ def keep(labels: LabelArrays, settings: DatasetSettings) -> Kept:
     outcome[labels.image[unique]] = Outcome.BEYOND_CAP
     outcome[repeated] = Outcome.NEAR_DUPLICATE
     outcome[labels.image[kept]] = Outcome.KEPT
+    outcome[labels.image[~entered]] = Outcome.IN_EVALUATION_SET
     return Kept(kept, outcome, rounds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,15 @@ class Statistics:
         images, entities, labels: of the dataset; a label is an (image, entity).
         statuses: status of the label table → rows.
         reasons: why judged entities were accepted or not → judged entities.
-        outcomes: what became of the labelled images: `kept`, `near_duplicate`, `beyond_cap`, `below_minimum`.
+        outcomes: what became of the labelled images: `kept`, `near_duplicate`, `beyond_cap`, `below_minimum`,
+            `in_evaluation_set`.
         funnel: stage → pairs that reached it, from `pairs` to `dataset`.
         entities_per_image: number of labels → images with so many.
         images_per_entity: `min`, `median`, `mean`, `max`.
         long_tail: [rank, images] at up to 200 ranks, log-spaced; rank 1 has most images.
         types: type → {entities, labels}; empty without a knowledge base.
         rounds: rounds of the filters until nothing changed.
+        excluded: evaluation set → what was found of it (`exclusion.exclude.ExcludedSet`).
     """
 
     rows: int
@@ -49,6 +51,7 @@ class Statistics:
     long_tail: list[list[int]]
     types: dict[str, dict[str, int]]
     rounds: int
+    excluded: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, raw: dict[str, Any]) -> Statistics:
@@ -59,11 +62,11 @@ class Statistics:
             entities_per_image=dict(sorted(statistics.entities_per_image.items(), key=lambda entry: int(entry[0]))),
             types=dict(sorted(statistics.types.items(), key=lambda entry: (-entry[1]["entities"], entry[0]))),
             images_per_entity={name: statistics.images_per_entity[name] for name in ("min", "median", "mean", "max")},
-            outcomes={outcome.name.lower(): statistics.outcomes[outcome.name.lower()] for outcome in Outcome})
+            outcomes={outcome.name.lower(): statistics.outcomes.get(outcome.name.lower(), 0) for outcome in Outcome})
 
 
 def summarise(counts: Counts, labels: LabelArrays, kept: Kept, per_entity: np.ndarray,
-              types: dict[str, dict[str, int]]) -> Statistics:
+              types: dict[str, dict[str, int]], excluded: dict[str, dict[str, Any]] | None = None) -> Statistics:
     """Statistics from the first pass and the filters; `per_entity` are the classes' image counts, descending."""
     per_image = np.bincount(labels.image[kept.label], minlength=labels.images)
     sizes, how_many = np.unique(per_image[per_image > 0], return_counts=True)
@@ -77,7 +80,7 @@ def summarise(counts: Counts, labels: LabelArrays, kept: Kept, per_entity: np.nd
         entities_per_image={str(size): int(count) for size, count in zip(sizes, how_many, strict=True)},
         images_per_entity={"min": float(per_entity.min()), "median": float(np.median(per_entity)),
                            "mean": round(float(per_entity.mean()), 3), "max": float(per_entity.max())},
-        long_tail=_long_tail(per_entity), types=types, rounds=kept.rounds)
+        long_tail=_long_tail(per_entity), types=types, rounds=kept.rounds, excluded=excluded or {})
 
 
 def read_statistics(dataset: str | Path) -> Statistics:

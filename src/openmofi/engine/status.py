@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from openmofi.engine.protocol import Progress, TaskProgress
-from openmofi.errors import OpenMofiError
+from openmofi.errors import OpenMofiError, without_passwords
 from openmofi.storage import write_json
 from openmofi.storage.addresses import filesystem_of, is_remote, read_text
 from openmofi.version import __version__
@@ -73,7 +73,7 @@ class Command:
     """The `openmofi` command that made a folder.
 
     Attributes:
-        arguments: without the program, and without `--restart`: it goes on where it was.
+        arguments: without the program, without `--restart`, since it goes on where it was, and without passwords.
         folder: where it was started; its paths may be relative.
         version: of OpenMOFI.
     """
@@ -89,7 +89,7 @@ class Command:
         if program.stem != "openmofi" and program.parts[-2:] != ("openmofi", "__main__.py"):
             return None
         with suppress(FileNotFoundError):  # the folder was removed meanwhile
-            return cls([argument for argument in sys.argv[1:] if argument != "--restart"],
+            return cls([without_passwords(argument) for argument in sys.argv[1:] if argument != "--restart"],
                        str(Path.cwd()), __version__)
         return None
 

@@ -14,13 +14,14 @@ from pathlib import Path
 from openmofi.config import did_you_mean
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.data.class_names import imagenet_names
-from openmofi.evaluation.data.folders import class_folders, images_in, require_folder
+from openmofi.evaluation.data.folders import class_folders, require_folder
 from openmofi.evaluation.data.karpathy import read_karpathy
 from openmofi.evaluation.data.revisited import read_ground_truth
 from openmofi.evaluation.data.vtab_tasks import TASKS, open_task, task_folders
 from openmofi.evaluation.linkers.data import zelda_files
 from openmofi.evaluation.protocols.gpr1200 import list_gpr1200
 from openmofi.evaluation.protocols.image_text import FOLDERS
+from openmofi.features.sources import images_in
 
 _ZELDA = {"aida-b": 231, "cweb": 320, "reddit-comments": 360, "reddit-posts": 377, "shadowlinks-shadow": 904,
           "shadowlinks-tail": 901, "shadowlinks-top": 904, "tweeki": 500, "wned-wiki": 319}

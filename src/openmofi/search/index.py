@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from threading import Lock, local
 from typing import Literal
 
@@ -38,6 +37,8 @@ from openmofi.search.records import (
     Results,
     Verdict,
 )
+from openmofi.search.store.address import Place, place_of
+from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import connect, last_commit, meta, require_encoder, snapshot
 from openmofi.search.store.places import image_bytes
 from openmofi.search.store.reading import (
@@ -56,16 +57,16 @@ _EMBEDDED = 4096
 
 
 class Index:
-    """A folder that `build_index` made; open it with `Index.open`.
+    """What `build_index` made, in a folder or in PostgreSQL; open it with `Index.open`.
 
     Every call sees the last commit, also of another process that adds to it meanwhile. Threads may share an index.
 
     Attributes:
-        path: its folder.
+        path: its folder, or its server; as text without a password.
         changes: what the last `add` did.
     """
 
-    def __init__(self, path: Path, encoder: EncoderLike | None = None, device: str = "auto") -> None:
+    def __init__(self, path: Place, encoder: EncoderLike | None = None, device: str = "auto") -> None:
         self.path, self.changes = path, Changes()
         self._given, self._device = encoder, device
         self._encoder: Encoder | None = None
@@ -74,11 +75,11 @@ class Index:
         self._thread, self._lock = local(), Lock()
 
     @classmethod
-    def open(cls, path: str | Path, encoder: EncoderLike | None = None, *, device: str = "auto") -> Index:
+    def open(cls, path: str | Place, encoder: EncoderLike | None = None, *, device: str = "auto") -> Index:
         """Open an index.
 
         Args:
-            path: its folder.
+            path: its folder, or `postgresql://USER@HOST/DATABASE?schema=NAME`.
             encoder: an opened one or its spec; by the spec that it was built with where not given. It is opened when a
                 query needs it.
             device: of an encoder that is opened by its spec.
@@ -86,18 +87,18 @@ class Index:
         Raises:
             OpenMofiError: there is no index, it is damaged, or an opened encoder is not the index's.
         """
-        index = cls(Path(path), encoder, device)
-        values = meta(index.connection)
+        index = cls(place_of(path), encoder, device)
+        connection = index.connection
         if encoder is not None and not isinstance(encoder, str):
-            require_encoder(index.path, values, as_encoder(encoder))
+            require_encoder(index.path, meta(connection), as_encoder(encoder))
         return index
 
     @property
-    def connection(self) -> sqlite3.Connection:
+    def connection(self) -> Connection:
         """The connection of the calling thread to the database."""
         if getattr(self._thread, "connection", None) is None:
             self._thread.connection = connect(self.path)
-        connection: sqlite3.Connection = self._thread.connection
+        connection: Connection = self._thread.connection
         return connection
 
     @property
@@ -122,12 +123,19 @@ class Index:
         commit = last_commit(self.connection)
         with self._lock:
             if self._state is None or self._state.commit != commit:
-                self._state = State.read(self.path, self.connection)
+                self._state = State.read(self.connection, lambda: self.connection, self._state)
             return self._state
+
+    @contextmanager
+    def _reading(self) -> Generator[State]:
+        """A state and, within the block, a database that is as it was then."""
+        _ = self.state  # read again where it was compacted meanwhile, which a snapshot would not see
+        with snapshot(self.connection):
+            yield self.state
 
     def info(self) -> IndexInfo:
         """What it holds."""
-        return describe_index(self.path, self.connection, self.state)
+        return describe_index(self.connection, self.state)
 
     def add(self, inputs: Sequence[str], *, kb: KnowledgeBase | None = None, read: ReadSettings = ReadSettings(),
             progress: Progress | None = None) -> Changes:
@@ -151,7 +159,7 @@ class Index:
 
     def verify(self) -> dict[str, str]:
         """Read all of its files: file → what is wrong with it, `""` for nothing."""
-        return verify(self.path, self.connection)
+        return verify(self.connection)
 
     def compact(self, progress: Progress | None = None) -> Changes:
         """Drop vectors of removed images, join small segments, and embed anew what a damaged segment held.
@@ -170,7 +178,8 @@ class Index:
         Raises:
             OpenMofiError: an image cannot be read, an id or entity is unknown, or the encoder has no texts.
         """
-        return vectors_of(self.state, self.connection, queries, lambda: self.encoder, self._embedded)
+        with self._reading() as state:
+            return vectors_of(state, self.connection, queries, lambda: self.encoder, self._embedded)
 
     def search(self, query: Query, vector: Array | None = None) -> Results:
         """The images that answer a query, best first.
@@ -186,8 +195,8 @@ class Index:
         started = time.monotonic()
         if vector is None and query.has_vector:
             (vector,) = self.vectors_of([query])
-        with snapshot(self.connection):
-            found = ranked(self.state, self.connection, query, vector)
+        with self._reading() as state:
+            found = ranked(state, self.connection, query, vector)
             records = image_records(self.connection, found.images.tolist())
         hits = tuple(_hit(found, place, records[image], query.offset)
                      for place, image in enumerate(found.images.tolist()))
@@ -205,8 +214,8 @@ class Index:
         Raises:
             OpenMofiError: the image cannot be read, or the index knows no entities.
         """
-        return recognised(self.state, self.connection, image, region, limit, lambda: self.encoder,
-                          self._embedded)
+        with self._reading() as state:
+            return recognised(state, self.connection, image, region, limit, lambda: self.encoder, self._embedded)
 
     def image(self, image: int) -> ImageRecord:
         """An image by its id.
@@ -238,7 +247,7 @@ class Index:
         Raises:
             OpenMofiError: as `image_bytes`, or it cannot be decoded.
         """
-        record, kept = self.image(image), Thumbnails(self.path)
+        record, kept = self.image(image), Thumbnails(self.connection)
         try:
             if small := kept.get(record.content):
                 return small
@@ -251,9 +260,9 @@ class Index:
 
     def vectors(self) -> tuple[np.ndarray, Array]:
         """(n,) ids of the images that have vectors, and (n, dim) float32."""
-        state = self.state
-        positions = np.flatnonzero(state.alive)
-        return state.images[positions], state.exact.rows(positions)
+        with self._reading() as state:
+            positions = np.flatnonzero(state.alive)
+            return state.images[positions], state.exact.rows(positions)
 
     def entity(self, entity: str) -> EntityRecord:
         """An entity by its identifier.
@@ -355,7 +364,7 @@ class Index:
         Raises:
             UsageError: the index was not built of `labels`.
         """
-        return table_of(self.path, self.connection, labels, entity)
+        return table_of(self.connection, labels, entity)
 
     def verdicts(self, entity: str = "", limit: int = -1) -> list[Verdict]:
         """Verdicts that were not taken back, latest first; of an entity where one is given."""

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +14,9 @@ from openmofi.encoders import Array
 from openmofi.errors import MissingExtraError, OpenMofiError
 from openmofi.search.rank.state import State
 from openmofi.search.records import Changes, CollectionMap
-from openmofi.search.store.database import connect, note_commit, only_writer, set_meta, snapshot, transaction
+from openmofi.search.store.address import Place
+from openmofi.search.store.connection import Connection
+from openmofi.search.store.database import meta, note_commit, only_writer, set_meta, snapshot, transaction
 
 Ints = NDArray[np.int64]
 Doubles = NDArray[np.float64]
@@ -29,19 +28,19 @@ _PERPLEXITY = 30
 _DIMENSIONS = 50
 _AREAS = 24
 _TABLE = """CREATE TABLE IF NOT EXISTS map (
-  image INTEGER PRIMARY KEY REFERENCES images ON DELETE CASCADE,
-  x REAL NOT NULL, y REAL NOT NULL, area INTEGER NOT NULL)"""
+  image BIGINT PRIMARY KEY REFERENCES images ON DELETE CASCADE,
+  x DOUBLE PRECISION NOT NULL, y DOUBLE PRECISION NOT NULL, area BIGINT NOT NULL)"""
 
 
-def make_map(folder: Path, seed: int = 0) -> Changes:
+def make_map(place: Place, seed: int = 0) -> Changes:
     """See `Index.make_map`."""
-    with only_writer(folder), closing(connect(folder)) as connection:
-        state = State.read(folder, connection)
+    with only_writer(place) as connection:
+        state = State.read(connection, hold=True)
         positions = np.flatnonzero(state.alive)
         # By id, so that neither the order of segments nor `compact` moves anything.
         positions = positions[np.argsort(state.images[positions])]
         if len(positions) < LEAST:
-            raise OpenMofiError(f"{folder} has {len(positions)} images with vectors, and a map takes {LEAST} or more.",
+            raise OpenMofiError(f"{place} has {len(positions)} images with vectors, and a map takes {LEAST} or more.",
                                 "Add images with: openmofi index add INDEX IMAGES.")
         places = placed(state.exact.rows(positions), seed)
         rows = zip(state.images[positions].tolist(), *places.T.tolist(), areas_of(places, seed).tolist(), strict=True)
@@ -113,10 +112,10 @@ def areas_of(places: Doubles, seed: int) -> Ints:
     return np.asarray(order[numbers], np.int64)
 
 
-def read_map(connection: sqlite3.Connection) -> CollectionMap:
+def read_map(connection: Connection) -> CollectionMap:
     """See `Index.map`."""
     with snapshot(connection):
-        known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'map'").fetchone()
+        known = "map" in meta(connection)
         rows: Sequence[Any] = connection.execute(
             "SELECT image, x, y, area FROM map ORDER BY image").fetchall() if known else ()
         (vectors,), = connection.execute("SELECT count(*) FROM images WHERE segment IS NOT NULL")

@@ -34,6 +34,7 @@ from openmofi.pairs.read import identify, job_of
 from openmofi.schema import RECOGNISED, PairStatus, RecogniseStatus
 from openmofi.search.rank.recognition import LIKELY, Likely, likely_entities
 from openmofi.search.rank.state import State
+from openmofi.search.store.address import Place, place_of
 from openmofi.search.store.database import connect, content_of, meta, require_encoder
 from openmofi.storage import Outputs, Shard, claimed, finish_manifest
 from openmofi.storage.addresses import require_writable
@@ -97,14 +98,14 @@ class RecogniseStage:
     """Recognises shards; a `WorkFactory`.
 
     Attributes:
-        index: its folder.
+        index: its folder or server.
         content: of the index, see `openmofi.search.store.database.content_of`.
         features: gives and keeps the features, by the index's encoder.
         limit: entities of an image, at most.
         out: folder of the tables.
     """
 
-    index: str
+    index: Place
     content: str
     features: FeatureStore
     limit: int
@@ -121,9 +122,9 @@ class RecogniseStage:
 
     def __call__(self) -> Work:
         """Open the index, once a worker."""
-        folder = Path(self.index)
-        connection = connect(folder)
-        state = State.read(folder, connection)
+        connection = connect(self.index)
+        # Vectors of a server are asked for by every image: they are held in memory.
+        state = State.read(connection, hold=True)
         if content_of(connection) != self.content:
             connection.close()
             raise OpenMofiError(f"{self.index} has changed since the job began.",
@@ -133,7 +134,7 @@ class RecogniseStage:
         return partial(_recognise_shard, self, state, names)
 
 
-def recognise_shards(shards: Sequence[Shard], index: str | Path, encoder: Encoder, out: str | Path,
+def recognise_shards(shards: Sequence[Shard], index: str | Place, encoder: Encoder, out: str | Path,
                      settings: RecogniseSettings = RecogniseSettings(), *, cache: str | Path | None = None,
                      engine: Engine | None = None, progress: Progress | None = None,
                      restart: bool = False) -> dict[str, Any]:
@@ -141,7 +142,7 @@ def recognise_shards(shards: Sequence[Shard], index: str | Path, encoder: Encode
 
     Args:
         shards: of pairs, whose texts play no part; rows in = rows out, in their order.
-        index: its folder, which every worker has to reach.
+        index: its folder, which every worker has to reach, or its address in PostgreSQL.
         encoder: the index's.
         out: gets `recognised/<shard>.parquet` (`openmofi.schema.RECOGNISED`) and `manifest.json`; a local folder or one
             in a store.
@@ -160,15 +161,16 @@ def recognise_shards(shards: Sequence[Shard], index: str | Path, encoder: Encode
             other settings or another state of the index. At the end, where shards are damaged or could not be read: the
             others are done.
     """
-    folder, progress, engine = Path(index), progress or Quiet(), engine or LocalEngine()
-    content = _checked(folder, encoder)
+    place, progress, engine = place_of(index), progress or Quiet(), engine or LocalEngine()
+    content = _checked(place, encoder)
     if cache:
         require_writable(cache)
     job = job_of(shards, settings.read, encoder.device, encoder)
     identify(shards, engine, job)
     features = FeatureStore(str(cache or out), encoder, settings.read, settings.batch_size, settings.max_image_pixels)
-    stage = RecogniseStage(str(folder.absolute()), content, features, settings.limit, str(out))
-    described = {**asdict(settings), "index": str(index),
+    everywhere = place.absolute() if isinstance(place, Path) else place
+    stage = RecogniseStage(everywhere, content, features, settings.limit, str(out))
+    described = {**asdict(settings), "index": str(place),
                  "shards": [{"name": shard.name, "path": shard.path} for shard in shards]}
     inputs = {shard.name: shard.fingerprint for shard in shards} | {"/index": content, "/encoder": encoder.fingerprint}
     with claimed(out, _KIND, described, inputs, outputs=OUTPUTS, restart=restart, stores=True) as manifest:
@@ -183,12 +185,12 @@ def recognise_shards(shards: Sequence[Shard], index: str | Path, encoder: Encode
     return counts
 
 
-def _checked(folder: Path, encoder: Encoder) -> str:
+def _checked(place: Place, encoder: Encoder) -> str:
     """What identifies the index's content."""
-    with closing(connect(folder)) as connection:
-        require_encoder(folder, meta(connection), encoder)
+    with closing(connect(place)) as connection:
+        require_encoder(place, meta(connection), encoder)
         if not connection.execute("SELECT 1 FROM entities").fetchone():
-            raise OpenMofiError(f"{folder} knows no entities.", "Build it of labels, or with --kb.")
+            raise OpenMofiError(f"{place} knows no entities.", "Build it of labels, or with --kb.")
         return content_of(connection)
 
 
@@ -217,7 +219,7 @@ def _recognise_shard(stage: RecogniseStage, state: State, names: dict[int, str],
     if not store.has(shard.name, shard.fingerprint):
         compute_features(pair_source(shard, store.read), store)
     seen: set[str] = set()
-    with closing(connect(Path(stage.index))) as connection, \
+    with closing(connect(stage.index)) as connection, \
             table_blocks(stage.path(shard), RECOGNISED, notes) as add:
         for block in store.blocks(shard.name, shard.fingerprint):
             table = block.table

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from openmofi.dataset.tables import Folder
 from openmofi.errors import UsageError
 from openmofi.labeling.verdicts.file import probability_basis, verdicts_table
 from openmofi.search.records import Verdict
+from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import meta, now, set_meta, snapshot, transaction
 
 BOUNDS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
@@ -23,53 +23,59 @@ STRATUM = "CASE " + " ".join(
     f"WHEN labels.probability >= {bound} THEN {number}" for number, bound in reversed(list(enumerate(BOUNDS)))
 ) + " ELSE 0 END"
 """Position of a label's stratum, in SQL."""
-_COUNTED = "(labels.accepted OR labels.probability >= 0.1)"
+_COUNTED = "(labels.accepted = 1 OR labels.probability >= 0.1)"
 """Labels, and the candidates that a lower threshold would make labels; as in `openmofi.dataset.review.cells`."""
 _HEADS = "label_folders"
 """Name in `meta` of what the index's folders of labels were when it took them in: path → head of `verdicts_table`."""
 _ROWS = f"""
-    SELECT verdicts.shard, verdicts.key, verdicts.entity, verdict, instead, who, made, max(labels.probability),
-      CASE WHEN {_COUNTED} THEN labels.accepted * {len(BOUNDS)} + {STRATUM} END FROM verdicts
-    LEFT JOIN sources ON sources.shard = verdicts.shard AND (:labels = '' OR sources.labels = :labels)
-    LEFT JOIN images ON images.source = sources.id AND images.key = verdicts.key AND images.copy = 0
-    LEFT JOIN labels ON labels.image = images.id AND labels.entity = verdicts.entity
-    WHERE NOT undone AND (:entity = '' OR verdicts.entity = :entity) GROUP BY verdicts.id ORDER BY verdicts.id"""
+    SELECT shard, key, entity, verdict, instead, who, made, probability, code FROM (
+      SELECT verdicts.*, labels.probability,
+        CASE WHEN {_COUNTED} THEN labels.accepted * {len(BOUNDS)} + {STRATUM} END AS code,
+        row_number() OVER (PARTITION BY verdicts.id ORDER BY coalesce(labels.probability, -1) DESC) AS place
+      FROM verdicts
+      LEFT JOIN sources ON sources.shard = verdicts.shard AND (:labels = '' OR sources.labels = :labels)
+      LEFT JOIN images ON images.source = sources.id AND images.key = verdicts.key AND images.copy = 0
+      LEFT JOIN labels ON labels.image = images.id AND labels.entity = verdicts.entity
+      WHERE undone = 0 AND (:entity = '' OR verdicts.entity = :entity)) AS likeliest
+    WHERE place = 1 ORDER BY id"""
 _STRATA = f"""
     SELECT labels.accepted * {len(BOUNDS)} + {STRATUM} AS code, count(*) FROM labels
     JOIN images ON images.id = labels.image JOIN sources ON sources.id = images.source
     WHERE sources.labels = ? AND {_COUNTED} GROUP BY code ORDER BY code"""
 
 
-def add_verdicts(connection: sqlite3.Connection, verdicts: Sequence[Verdict]) -> list[Verdict]:
+def add_verdicts(connection: Connection, verdicts: Sequence[Verdict]) -> list[Verdict]:
     """See `Index.add_verdicts`."""
     made, kept = now(), []
     with transaction(connection):
         for each in verdicts:
-            number = connection.execute(
-                "INSERT INTO verdicts (shard, key, entity, verdict, instead, who, made) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (each.shard, each.key, each.entity, each.verdict, each.instead, each.who, made)).lastrowid
-            kept.append(replace(each, when=made, id=int(number or 0)))
+            (number,), = connection.execute(
+                "INSERT INTO verdicts (shard, key, entity, verdict, instead, who, made) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
+                (each.shard, each.key, each.entity, each.verdict, each.instead, each.who, made))
+            kept.append(replace(each, when=made, id=int(number)))
     return kept
 
 
-def undo_verdict(connection: sqlite3.Connection, verdict: int) -> bool:
+def undo_verdict(connection: Connection, verdict: int) -> bool:
     """See `Index.undo_verdict`."""
     with transaction(connection):
-        return connection.execute("UPDATE verdicts SET undone = 1 WHERE id = ? AND NOT undone", (verdict,)).rowcount > 0
+        return connection.execute("UPDATE verdicts SET undone = 1 WHERE id = ? AND undone = 0", (verdict,)).rowcount > 0
 
 
-def verdicts_of(connection: sqlite3.Connection, entity: str = "", limit: int = -1) -> list[Verdict]:
+def verdicts_of(connection: Connection, entity: str = "", limit: int = -1) -> list[Verdict]:
     """Verdicts that were not undone, latest first."""
     return [Verdict(shard, key, of, verdict, instead, who, made, number)
             for number, shard, key, of, verdict, instead, who, made in connection.execute(
                 "SELECT id, shard, key, entity, verdict, instead, who, made FROM verdicts "
-                "WHERE NOT undone AND (? = '' OR entity = ?) ORDER BY id DESC LIMIT ?", (entity, entity, limit))]
+                "WHERE undone = 0 AND (? = '' OR entity = ?) ORDER BY id DESC LIMIT ?",
+                (entity, entity, limit if limit >= 0 else 2**62))]
 
 
-def table_of(folder: Path, connection: sqlite3.Connection, labels: str = "", entity: str = "") -> pa.Table:
+def table_of(connection: Connection, labels: str = "", entity: str = "") -> pa.Table:
     """See `Index.verdict_table`."""
     with snapshot(connection):
-        path = _labels_folder(folder, connection, labels)
+        path = _labels_folder(connection, labels)
         head = _heads(connection).get(path)
         rows = connection.execute(_ROWS, {"labels": path, "entity": entity}).fetchall()
         counts = dict(connection.execute(_STRATA, (path,))) if head else {}
@@ -80,7 +86,7 @@ def table_of(folder: Path, connection: sqlite3.Connection, labels: str = "", ent
                           head)
 
 
-def note_labels(connection: sqlite3.Connection, folders: Sequence[Folder], *, taken_in: bool) -> None:
+def note_labels(connection: Connection, folders: Sequence[Folder], *, taken_in: bool) -> None:
     """Keep what labels the index has: nothing of `folders` while they are being taken in."""
     heads = _heads(connection)
     for folder in folders:
@@ -95,19 +101,19 @@ def note_labels(connection: sqlite3.Connection, folders: Sequence[Folder], *, ta
         set_meta(connection, {_HEADS: json.dumps(heads)})
 
 
-def _heads(connection: sqlite3.Connection) -> dict[str, dict[str, Any]]:
+def _heads(connection: Connection) -> dict[str, dict[str, Any]]:
     heads: dict[str, dict[str, Any]] = json.loads(meta(connection).get(_HEADS, "{}"))
     return heads
 
 
-def _labels_folder(folder: Path, connection: sqlite3.Connection, labels: str) -> str:
+def _labels_folder(connection: Connection, labels: str) -> str:
     """The folder of labels that is meant; "" where the index has none, or several and none is named."""
     paths = [path for path, in connection.execute("SELECT DISTINCT labels FROM sources WHERE labels != '' ORDER BY 1")]
     if not labels:
         return paths[0] if len(paths) == 1 else ""
     meant = next((path for path in paths if path == labels or Path(path).absolute() == Path(labels).absolute()), None)
     if meant is None:
-        raise UsageError(f"{folder} was not built of the labels {labels}.",
+        raise UsageError(f"{connection.place} was not built of the labels {labels}.",
                          f"It was built of {', '.join(paths) or 'images without labels'}.")
     return meant
 

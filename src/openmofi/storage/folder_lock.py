@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from openmofi.errors import OpenMofiError
+from openmofi.errors import OpenMofiError, without_passwords
 from openmofi.storage.atomic import write_error
 
 LOCK_FILE = ".openmofi.lock"
@@ -43,7 +43,7 @@ os.register_at_fork(after_in_child=_close_inherited)
 
 def introduction() -> dict[str, Any]:
     """What a process writes into its lock of itself."""
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    command = without_passwords(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
     return {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S"),
             "command": command if len(command) <= _COMMAND else f"{command[:_COMMAND]}…"}
 

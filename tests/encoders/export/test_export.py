@@ -119,9 +119,8 @@ def test_int8_of_linear_layers_and_the_loss_that_is_refused(clip, tmp_path):
         export_encoder(clip, tmp_path / "out", ExportSettings("onnx", "int8", 0.0), SAMPLES)
 
 
-def test_restart_replaces_an_export_and_leaves_other_files(clip, tmp_path):
-    out = tmp_path / "out"
-    export_encoder(clip, out, ExportSettings(), SAMPLES)
+def test_restart_replaces_an_export_and_leaves_other_files(clip, copy):
+    out = copy
     written = {path.relative_to(out) for path in out.rglob("*") if path.is_file()}
     assert written - {path.relative_to(out) for path in OUTPUTS.files(out)} == {Path("manifest.json")}
     (out / "notes.txt").write_text("mine")

@@ -49,6 +49,7 @@ REASON_TEXTS = {
 OUTCOME_TEXTS = {
     "kept": "in the dataset", "near_duplicate": "repeats an earlier image of the same entity",
     "beyond_cap": "its entities already have enough images", "below_minimum": "its entities have too few images",
+    "in_evaluation_set": "is a copy of an image of an evaluation set",
 }
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from openmofi.errors import OpenMofiError
 from openmofi.features.images import EmbeddedImages
-from openmofi.features.sources import SUFFIXES, ImageSource, file_sources
+from openmofi.features.sources import SUFFIXES, ImageSource, file_sources, images_in
 
 Ints = NDArray[np.int64]
 TRAIN, VALIDATION, TEST = ("train", "training"), ("val", "validation", "valid"), ("test", "testing")
@@ -45,13 +45,6 @@ class ClassifiedFiles:
     def take(self, rows: Ints) -> ClassifiedFiles:
         """Some rows, with all classes."""
         return replace(self, files=[self.files[row] for row in rows.tolist()], labels=self.labels[rows])
-
-
-def images_in(folder: Path) -> list[str]:
-    """Relative paths of the image files below `folder`, sorted; hidden files are left out."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")
-                  if path.suffix.lower() in SUFFIXES and path.is_file()
-                  and not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
 def class_folders(root: str | Path) -> ClassifiedFiles:

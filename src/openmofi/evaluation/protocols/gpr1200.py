@@ -17,10 +17,10 @@ from pathlib import Path
 
 from openmofi.config import PositiveInt
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data.folders import images_in, require_folder
+from openmofi.evaluation.data.folders import require_folder
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
 from openmofi.evaluation.protocols.ranked import INCL, SCORE, RetrievalSettings, measure_ranking
-from openmofi.features.sources import file_sources
+from openmofi.features.sources import file_sources, images_in
 
 DOMAINS = ("landmarks", "inat", "sketch", "instre", "sop", "faces")
 """In the order of the classes: Google Landmarks v2, iNaturalist, ImageNet-Sketch, INSTRE, Stanford Online Products,

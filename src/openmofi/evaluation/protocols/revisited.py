@@ -20,7 +20,7 @@ import numpy as np
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import PositiveInt, Settings
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data.folders import images_in, require_folder
+from openmofi.evaluation.data.folders import require_folder
 from openmofi.evaluation.data.revisited import GroundTruth, Query, read_ground_truth
 from openmofi.evaluation.features import data_fingerprint, image_ids
 from openmofi.evaluation.metrics.ranking import Floats, Index, Ints, nearest_rows
@@ -29,7 +29,7 @@ from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, 
 from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages
-from openmofi.features.sources import ImageSource, Load, file_sources
+from openmofi.features.sources import ImageSource, Load, file_sources, images_in
 from openmofi.pairs import ImageRefused, decode_image
 from openmofi.schema import Pair
 from openmofi.storage import fingerprint

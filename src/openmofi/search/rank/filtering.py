@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-import sqlite3
+import re
 
 import numpy as np
 from numpy.typing import NDArray
 
 from openmofi.search.query import Filters
+from openmofi.search.store.connection import Connection
 
 
-def images_within(connection: sqlite3.Connection, filters: Filters) -> NDArray[np.int64]:
+def images_within(connection: Connection, filters: Filters) -> NDArray[np.int64]:
     """(n,) ids of the images that pass, ascending."""
-    conditions, values = ["1"], dict[str, object]()
+    conditions, values = ["1 = 1"], dict[str, object]()
     if filters.entity or filters.type or filters.min_probability > 0:
         conditions.append("images.id IN (" + _labelled(filters) + ")")
         values |= {"entity": filters.entity, "type": filters.type, "probability": filters.min_probability}
@@ -24,16 +25,15 @@ def images_within(connection: sqlite3.Connection, filters: Filters) -> NDArray[n
                           "OR sources.path >= :folder || '/' AND sources.path < :folder || '0')")
         values |= {"first": path + b"/", "last": path + b"0", "folder": folder}
     for number, (names, pattern) in enumerate(_columns(filters)):
-        columns = [f"json_extract(images.columns, '$.' || json_quote(:name{number}_{place}))"
-                   for place in range(len(names))]
-        conditions.append(f"lower(coalesce({', '.join([*columns, 'NULL'])})) GLOB :glob{number}")
-        # GLOB's own marks other than * are taken as they stand.
-        values[f"glob{number}"] = pattern.lower().replace("[", "[[]").replace("?", "[?]")
+        columns = [connection.column(f"name{number}_{place}") for place in range(len(names))]
+        conditions.append(f"lower(coalesce({', '.join([*columns, 'NULL'])})) LIKE :like{number} ESCAPE '!'")
+        # A star is the only mark of a pattern.
+        values[f"like{number}"] = re.sub(r"[!%_]", r"!\g<0>", pattern.lower()).replace("*", "%")
         values |= {f"name{number}_{place}": name for place, name in enumerate(names)}
     for bound, operator in (("since", ">="), ("until", "<=")):
         if day := getattr(filters, bound):
-            conditions.append(f"substr(json_extract(images.columns, '$.date'), 1, 10) {operator} :{bound}")
-            values[bound] = day
+            conditions.append(f"substr({connection.column('date')}, 1, 10) {operator} :{bound}")
+            values |= {bound: day, "date": "date"}
     rows = connection.execute("SELECT images.id FROM images JOIN sources ON sources.id = images.source WHERE "
                               + " AND ".join(conditions) + " ORDER BY images.id", values)
     return np.fromiter((image for image, in rows), np.int64)
@@ -41,7 +41,7 @@ def images_within(connection: sqlite3.Connection, filters: Filters) -> NDArray[n
 
 def _labelled(filters: Filters) -> str:
     """Images with such a label; one below the threshold counts where a probability was asked for."""
-    conditions = ["labels.probability >= :probability" if filters.min_probability else "labels.accepted"]
+    conditions = ["labels.probability >= :probability" if filters.min_probability else "labels.accepted = 1"]
     if filters.entity:
         conditions.append(
             "(labels.entity = :entity OR labels.entity IN (SELECT entity FROM supertypes WHERE above = :entity))")

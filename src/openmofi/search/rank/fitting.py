@@ -15,7 +15,6 @@ cosine means other things.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,6 +32,7 @@ from openmofi.search.rank.keywords import images_by_text
 from openmofi.search.rank.meaning import Meaning, meaning_of
 from openmofi.search.rank.state import State
 from openmofi.search.rank.vectors import best
+from openmofi.search.store.connection import Connection
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -66,7 +66,7 @@ class Known:
     below: dict[int, frozenset[int]]
 
     @classmethod
-    def read(cls, state: State, connection: sqlite3.Connection) -> Known:
+    def read(cls, state: State, connection: Connection) -> Known:
         """Of the last commit."""
         numbers = {entity: number for number, entity in enumerate(state.entity_ids)}
         rows = connection.execute("SELECT image, entity, probability FROM labels").fetchall()
@@ -139,7 +139,7 @@ class Asked:
     meaning: Meaning | None = None
 
 
-def fit_ending(state: State, connection: sqlite3.Connection, encoder: Encoder, seed: int = 0) -> Ending:
+def fit_ending(state: State, connection: Connection, encoder: Encoder, seed: int = 0) -> Ending:
     """Fit the curves of an index; none where its labels say too little."""
     draw = np.random.default_rng(seed)
     known = Known.read(state, connection)
@@ -160,7 +160,7 @@ def fit_ending(state: State, connection: sqlite3.Connection, encoder: Encoder, s
     return Ending(text, image, entity, ending.background, ending.reference, ending.scale)
 
 
-def _text_queries(state: State, connection: sqlite3.Connection, encoder: Encoder, named: Ints,
+def _text_queries(state: State, connection: Connection, encoder: Encoder, named: Ints,
                   draw: np.random.Generator) -> list[Asked]:
     """Entities by their texts and by their bare names; half of these are no names to the index, so that it learns what
     keywords are worth.

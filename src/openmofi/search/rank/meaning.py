@@ -8,7 +8,6 @@ image, which was not judged for it, is not named so; and whether, where it is no
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmofi.knowledge.names import normalise
-from openmofi.search.rank.keywords import match_of, words_of
+from openmofi.search.rank.keywords import words_of
+from openmofi.search.store.connection import Connection
 from openmofi.search.store.reading import JUDGED
 
 NAMES = ("meant", "words")
@@ -42,19 +42,15 @@ class Meaning:
         return np.stack([np.full(len(images), float(self.known)), words], axis=1)
 
 
-def entities_named(connection: sqlite3.Connection, text: str) -> list[str]:
+def entities_named(connection: Connection, text: str) -> list[str]:
     """Identifiers of the entities that have this name or alias, however it is spelt (`openmofi.knowledge.names`)."""
     key = normalise(text)
     if not (words := words_of(key)):
         return []
-    rows = connection.execute(
-        "SELECT id, entities.name, EXISTS (SELECT 1 FROM aliases WHERE entity = id AND aliases.name = ?) "
-        "FROM names_fts JOIN entities ON number = names_fts.rowid WHERE names_fts MATCH ? ORDER BY number",
-        (key, match_of(words, "AND")))
-    return [entity for entity, name, alias in rows if alias or normalise(name) == key]
+    return [entity for entity, name, alias in connection.names_with(words, key) if alias or normalise(name) == key]
 
 
-def judged_for(connection: sqlite3.Connection, entities: Sequence[str]) -> dict[int, float]:
+def judged_for(connection: Connection, entities: Sequence[str]) -> dict[int, float]:
     """Image → probability that it shows what is meant, one of these as likely as another; verdicts are certain."""
     shown: dict[int, float] = {}
     for entity in entities:
@@ -63,7 +59,7 @@ def judged_for(connection: sqlite3.Connection, entities: Sequence[str]) -> dict[
     return shown
 
 
-def meaning_of(connection: sqlite3.Connection, text: str, keywords: Sequence[int]) -> Meaning:
+def meaning_of(connection: Connection, text: str, keywords: Sequence[int]) -> Meaning:
     """What a text means.
 
     Args:

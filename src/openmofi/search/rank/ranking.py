@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -19,6 +18,7 @@ from openmofi.search.rank.folding import folded_into
 from openmofi.search.rank.keywords import images_by_text
 from openmofi.search.rank.meaning import Meaning, judged_for, meaning_of
 from openmofi.search.rank.state import State
+from openmofi.search.store.connection import Connection
 
 Ints = NDArray[np.int64]
 Doubles = NDArray[np.float64]
@@ -77,7 +77,7 @@ class _Listed:
             if self.probabilities else np.zeros(len(self.images))
 
 
-def ranked(state: State, connection: sqlite3.Connection, query: Query, vector: Array | None) -> Ranking:
+def ranked(state: State, connection: Connection, query: Query, vector: Array | None) -> Ranking:
     """The images that answer a query."""
     asked, depth = _asked(connection, query, vector), DEPTH
     # The pages of a list, and lists of different lengths, share what is computed.
@@ -97,7 +97,7 @@ def ranked(state: State, connection: sqlite3.Connection, query: Query, vector: A
         depth *= 4
 
 
-def _asked(connection: sqlite3.Connection, query: Query, vector: Array | None) -> tuple[Hashable, ...]:
+def _asked(connection: Connection, query: Query, vector: Array | None) -> tuple[Hashable, ...]:
     """What a list depends on beside the commit: the query but for its page, and verdicts, which are no commits."""
     filters = (*(getattr(query.filters, each.name) for each in fields(query.filters) if each.name != "columns"),
                *sorted(query.filters.columns.items()))
@@ -131,7 +131,7 @@ def _note(listed: _Listed, known: Doubles, calibrated: bool) -> str:
     return ""
 
 
-def _listed(state: State, connection: sqlite3.Connection, query: Query, vector: Array | None, within: Ints | None,
+def _listed(state: State, connection: Connection, query: Query, vector: Array | None, within: Ints | None,
             depth: int) -> _Listed:
     cosines = _nearest(state, vector, depth, within) if vector is not None else {}
     nearest = list(cosines)
@@ -155,7 +155,7 @@ def _listed(state: State, connection: sqlite3.Connection, query: Query, vector: 
                    len(order))
 
 
-def _meaning(connection: sqlite3.Connection, query: Query, depth: int) -> Meaning | None:
+def _meaning(connection: Connection, query: Query, depth: int) -> Meaning | None:
     """What a text means that alone is asked for."""
     if not query.text or query.examples or query.entity or query.like:
         return None
@@ -164,7 +164,7 @@ def _meaning(connection: sqlite3.Connection, query: Query, depth: int) -> Meanin
     return meaning_of(connection, query.text, images_by_text(connection, query.text, depth, every=True))
 
 
-def _judged(connection: sqlite3.Connection, query: Query) -> dict[int, float]:
+def _judged(connection: Connection, query: Query) -> dict[int, float]:
     """Image → probability by labels and verdicts, of those that were judged for the entity that alone is asked for."""
     if not query.entity or query.examples or query.text or query.like:
         return {}
@@ -222,7 +222,7 @@ def _nearest(state: State, vector: Array, depth: int, within: Ints | None) -> di
     return dict(zip(state.images[positions[0][kept]].tolist(), scores[0][kept].astype(float).tolist(), strict=True))
 
 
-def _by_keywords(connection: sqlite3.Connection, query: Query, depth: int, within: Ints | None) -> dict[int, int]:
+def _by_keywords(connection: Connection, query: Query, depth: int, within: Ints | None) -> dict[int, int]:
     """Id → rank from 1 on."""
     if not (query.text and query.keywords):
         return {}
@@ -233,7 +233,7 @@ def _by_keywords(connection: sqlite3.Connection, query: Query, depth: int, withi
     return {image: rank for rank, image in enumerate(ids, 1)}
 
 
-def _all(connection: sqlite3.Connection) -> Ints:
+def _all(connection: Connection) -> Ints:
     return np.fromiter((image for image, in connection.execute("SELECT id FROM images ORDER BY id")), np.int64)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from openmofi.search.rank.kept import Kept
 from openmofi.search.rank.state import State
 from openmofi.search.rank.vectorise import image_vectors
 from openmofi.search.records import EntityRecord, ImageRecord, Recognised, Recognition
+from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import in_chunks, marks
 from openmofi.search.store.reading import entity_records, image_records
 
@@ -63,7 +63,7 @@ class Likely:
         return None if self.probabilities is None else float(self.probabilities.max(initial=0.0))
 
 
-def likely_entities(state: State, connection: sqlite3.Connection, vectors: Array, limit: int,
+def likely_entities(state: State, connection: Connection, vectors: Array, limit: int,
                     itself: int = -1) -> list[Likely]:
     """What images may show.
 
@@ -93,7 +93,7 @@ def likely_entities(state: State, connection: sqlite3.Connection, vectors: Array
     return likely
 
 
-def recognised(state: State, connection: sqlite3.Connection, image: ImageInput | int, region: Region | None,
+def recognised(state: State, connection: Connection, image: ImageInput | int, region: Region | None,
                limit: int, encoder: Callable[[], Encoder], kept: Kept[Array]) -> Recognition:
     """See `Index.recognise`; `kept` are embeddings of the encoder."""
     vectors = image_vectors(state, connection, [Example(image, region=region)], encoder, kept)
@@ -111,7 +111,7 @@ def recognised(state: State, connection: sqlite3.Connection, image: ImageInput |
     return Recognition(entities, "" if likely else "Nothing that the index knows is likely to be shown.")
 
 
-def _witnesses(state: State, connection: sqlite3.Connection, vectors: Array, itself: int) -> list[list[Witness]]:
+def _witnesses(state: State, connection: Connection, vectors: Array, itself: int) -> list[list[Witness]]:
     """Of each image the nearest labelled ones."""
     allowed = None if state.alive.all() else state.alive
     scores, positions = state.vectors.search(vectors, min(4 * NEAREST, len(state.vectors)), allowed)
@@ -122,12 +122,12 @@ def _witnesses(state: State, connection: sqlite3.Connection, vectors: Array, its
             for found in near]
 
 
-def _labelled(state: State, connection: sqlite3.Connection, images: Sequence[int]) -> dict[int, tuple[int, ...]]:
+def _labelled(state: State, connection: Connection, images: Sequence[int]) -> dict[int, tuple[int, ...]]:
     """Id → numbers of the entities that it is labelled with, where there are some."""
     shown: dict[int, tuple[int, ...]] = {}
     for part in in_chunks(images):
         for image, entity in connection.execute(
-                f"SELECT image, entity FROM labels WHERE accepted AND image IN ({marks(part)})", list(part)):
+                f"SELECT image, entity FROM labels WHERE accepted = 1 AND image IN ({marks(part)})", list(part)):
             if entity in state.entity_numbers:
                 shown[image] = (*shown.get(image, ()), state.entity_numbers[entity])
     return shown

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterable, Sized
+from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from openmofi.encoders import Array
 from openmofi.search.rank.calibration import Ending
-from openmofi.search.rank.faiss_cache import vector_index
 from openmofi.search.rank.features import Surroundings
 from openmofi.search.rank.kept import Kept
-from openmofi.search.rank.vectors import Exact, VectorIndex
+from openmofi.search.rank.opening import open_vectors
+from openmofi.search.rank.vectors import Exact, VectorIndex, Vectors
+from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import last_commit, meta, snapshot
-from openmofi.search.store.segments import Segment, damaged, entity_vectors, segments_of
+from openmofi.search.store.segments import Segment, damaged, entity_segment, segments_of
+from openmofi.search.store.vector_table import vectors_in
 
 Ints = NDArray[np.int64]
 _TRIES = 5
@@ -47,7 +47,7 @@ class State:
     commit: int
     meta: dict[str, str]
     segments: tuple[Segment, ...]
-    exact: Exact
+    exact: Vectors
     images: Ints
     phash: NDArray[np.uint64]
     vectors: VectorIndex
@@ -99,36 +99,47 @@ class State:
         return np.where(ordered[places] == ids, self._order[places], -1) if len(ordered) else np.full(len(ids), -1)
 
     @classmethod
-    def read(cls, folder: Path, connection: sqlite3.Connection) -> State:
+    def read(cls, connection: Connection, connected: Callable[[], Connection] | None = None,
+             before: State | None = None, *, hold: bool = False) -> State:
         """The last commit's.
+
+        Args:
+            connection: that it is read by.
+            connected: the connection of the thread that asks later; the same one where not given.
+            before: an older state, whose vectors are not read again.
+            hold: keep all vectors in memory, also many of a server; they are needed one and all.
 
         Raises:
             OpenMofiError: a segment is damaged.
         """
         for left in reversed(range(_TRIES)):
             try:
-                return cls._read(folder, connection)
+                return cls._read(connection, connected or (lambda: connection), before, hold)
             except FileNotFoundError as error:  # compacted since the commit that names it
                 if not left:
-                    raise damaged(Path(error.filename), "the file is missing") from error
+                    raise damaged(str(error.filename), connection.place, "the file is missing") from error
         raise AssertionError
 
     @classmethod
-    def _read(cls, folder: Path, connection: sqlite3.Connection) -> State:
+    def _read(cls, connection: Connection, connected: Callable[[], Connection], before: State | None, hold: bool,
+              ) -> State:
         with snapshot(connection):
             commit, values, segments = last_commit(connection), meta(connection), segments_of(connection)
             table = _table(connection.execute("SELECT segment, row, id, phash FROM images WHERE segment IS NOT NULL"))
             ids = tuple(entity for entity, in connection.execute("SELECT id FROM entities ORDER BY number"))
+            dim, of_entities = int(values["dim"]), entity_segment(connection)
+            held = dict(zip((each.file for each in before.segments), before.exact.parts, strict=True)) \
+                if before and isinstance(before.exact, Exact) else {}
+            exact, searched = open_vectors(connection, segments, dim, connected, held, hold=hold)
+            entities = vectors_in(connection).read(of_entities, dim).astype(np.float32) if of_entities else \
+                np.zeros((0, dim), np.float32)
         counts = [segment.rows for segment in segments]
         start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         numbers = np.array([segment.id for segment in segments], np.int64)
         position = start[np.searchsorted(numbers, table[:, 0])] + table[:, 1]
         images, phash = np.full(start[-1], -1, np.int64), np.zeros(start[-1], np.int64)
         images[position], phash[position] = table[:, 2], table[:, 3]
-        exact = Exact([segment.open(folder, int(values["dim"])) for segment in segments])
-        return cls(commit, values, tuple(segments), exact, images, phash.view(np.uint64),
-                   vector_index(folder, segments, exact),
-                   entity_vectors(folder, values), ids)
+        return cls(commit, values, tuple(segments), exact, images, phash.view(np.uint64), searched, entities, ids)
 
 
 def _table(rows: Iterable[tuple[int, int, int, int]]) -> Ints:

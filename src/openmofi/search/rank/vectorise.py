@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 
@@ -18,12 +17,13 @@ from openmofi.search.query import Example, Query, Region
 from openmofi.search.rank.kept import Kept
 from openmofi.search.rank.keywords import unknown_entity
 from openmofi.search.rank.state import State
+from openmofi.search.store.connection import Connection
 from openmofi.search.store.places import image_bytes
 
 _RIDGE = 0.1
 
 
-def vectors_of(state: State, connection: sqlite3.Connection, queries: Sequence[Query],
+def vectors_of(state: State, connection: Connection, queries: Sequence[Query],
                encoder: Callable[[], Encoder], kept: Kept[Array]) -> list[Array | None]:
     """See `Index.vectors_of`; `kept` are embeddings of the encoder."""
     pixels = [(number, example) for number, query in enumerate(queries) for example in query.examples]
@@ -58,7 +58,7 @@ def text_vectors(texts: Sequence[str], encoder: Callable[[], Encoder], kept: Kep
     return [vector for text in texts if (vector := known[text]) is not None]
 
 
-def image_vectors(state: State, connection: sqlite3.Connection, examples: Sequence[Example],
+def image_vectors(state: State, connection: Connection, examples: Sequence[Example],
                   encoder: Callable[[], Encoder], kept: Kept[Array]) -> Array:
     """(n, dim) L2-normalised; a whole image of the index, and what was embedded before, is not embedded again."""
     vectors: list[Array | None] = []
@@ -103,7 +103,7 @@ def cropped(image: Image.Image, region: Region | None) -> Image.Image:
     return image.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
 
 
-def entity_vector(state: State, connection: sqlite3.Connection, entity: str) -> Array:
+def entity_vector(state: State, connection: Connection, entity: str) -> Array:
     """(dim,) of its text.
 
     Raises:

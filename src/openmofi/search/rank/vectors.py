@@ -22,7 +22,7 @@ class VectorIndex(Protocol):
 
     @property
     def name(self) -> str:
-        """`exact`, or FAISS's factory string."""
+        """`exact`, FAISS's factory string, or pgvector's."""
 
     def __len__(self) -> int:
         """How many vectors it holds."""
@@ -38,6 +38,16 @@ class VectorIndex(Protocol):
         Returns:
             (q, k) float32 cosines, falling, and (q, k) int64 positions; −inf and −1 where there are fewer.
         """
+
+
+class Vectors(VectorIndex, Protocol):
+    """The vectors themselves."""
+
+    def scores(self, queries: Array) -> Array:
+        """(q, n) float32 cosines of all."""
+
+    def rows(self, positions: Ints) -> Array:
+        """(n, dim) float32 vectors at positions."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +69,14 @@ class Exact:
         return sum(map(len, self.parts))
 
     def scores(self, queries: Array) -> Array:
-        """(q, n) float32 cosines of all."""
+        """See `Vectors.scores`."""
         if not len(self):
             return np.zeros((len(queries), 0), np.float32)
         return np.concatenate([queries @ part[start:start + _ROWS].astype(np.float32).T
                                for part in self.parts for start in range(0, len(part), _ROWS)], axis=1)
 
     def rows(self, positions: Ints) -> Array:
-        """(n, dim) float32 vectors at positions."""
+        """See `Vectors.rows`."""
         ends = np.cumsum([len(part) for part in self.parts])
         part = np.searchsorted(ends, positions, side="right")
         dim = self.parts[0].shape[1] if self.parts else 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import sqlite3
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -12,6 +11,7 @@ from typing import Literal
 
 from openmofi.search.index import Index
 from openmofi.search.records import EntityRecord, ImageRecord
+from openmofi.search.store.connection import Connection
 from openmofi.search.verdicts import BOUNDS, STRATUM
 
 _PRIME = 2**31 - 1
@@ -21,9 +21,9 @@ _LAST = f"""
     CROSS JOIN images ON images.key = verdicts.key
     CROSS JOIN sources ON sources.id = images.source AND sources.shard = verdicts.shard
     CROSS JOIN labels ON labels.image = images.id AND labels.entity = verdicts.entity
-    WHERE NOT undone AND {_WITHIN} AND NOT EXISTS (
+    WHERE undone = 0 AND {_WITHIN} AND NOT EXISTS (
       SELECT 1 FROM verdicts AS later WHERE later.shard = verdicts.shard AND later.key = verdicts.key
-      AND later.entity = verdicts.entity AND later.id > verdicts.id AND NOT later.undone)
+      AND later.entity = verdicts.entity AND later.id > verdicts.id AND later.undone = 0)
 """
 """The last verdict of each label that has one. CROSS JOIN keeps SQLite from beginning with the many labels."""
 
@@ -131,7 +131,7 @@ def to_judge(index: Index, entity: str = "", *, order: Literal["active", "doubt"
         limit: how many.
     """
     connection, values = index.connection, {"entity": entity, "accepted": accepted}
-    judged = set(connection.execute(f"SELECT image, entity FROM ({_LAST})", values))
+    judged = set(connection.execute(f"SELECT image, entity FROM ({_LAST}) AS last", values))
     if order == "active":
         strata = _strata(connection, entity, accepted)
         drawn = [_unjudged(connection, values, _drawn(who), count, judged, each)
@@ -185,7 +185,7 @@ def _drawn(who: str) -> str:
     return value
 
 
-def _strata(connection: sqlite3.Connection, entity: str, accepted: bool | None) -> list[Stratum]:
+def _strata(connection: Connection, entity: str, accepted: bool | None) -> list[Stratum]:
     from scipy.stats import binomtest  # takes half a second to import
 
     values = {"entity": entity, "accepted": accepted}
@@ -196,7 +196,8 @@ def _strata(connection: sqlite3.Connection, entity: str, accepted: bool | None) 
             values):
         strata[number] = replace(strata[number], labels=labels, expected=mean)
     for number, judged, right in connection.execute(
-            f"SELECT stratum, count(*), sum(verdict = 'y') FROM ({_LAST}) WHERE verdict != 'u' GROUP BY stratum",
+            f"SELECT stratum, count(*), count(CASE WHEN verdict = 'y' THEN 1 END) FROM ({_LAST}) AS last "
+            "WHERE verdict != 'u' GROUP BY stratum",
             values):
         interval = binomtest(right, judged).proportion_ci(0.95, "wilson")
         strata[number] = replace(strata[number], judged=judged, right=right, precision=right / judged,
@@ -204,7 +205,7 @@ def _strata(connection: sqlite3.Connection, entity: str, accepted: bool | None) 
     return strata
 
 
-def _unjudged(connection: sqlite3.Connection, values: Mapping[str, object], by: str, limit: int,
+def _unjudged(connection: Connection, values: Mapping[str, object], by: str, limit: int,
               judged: Set[tuple[int, str]], within: Stratum | None = None) -> list[tuple[int, str, float, int]]:
     """The first labels in an order that are not among those that were judged."""
     low, high = (within.low, within.high) if within else (0.0, 1.0)
@@ -217,5 +218,5 @@ def _unjudged(connection: sqlite3.Connection, values: Mapping[str, object], by: 
     return [row for row in rows if row[:2] not in judged][:limit]
 
 
-def _known(connection: sqlite3.Connection, entity: str) -> bool:
+def _known(connection: Connection, entity: str) -> bool:
     return connection.execute("SELECT 1 FROM entities WHERE id = ?", (entity,)).fetchone() is not None

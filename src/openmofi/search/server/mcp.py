@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import sqlite3
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import msgspec
@@ -20,6 +18,8 @@ from openmofi.search.index import Index
 from openmofi.search.query import Example, Filters, Query, Region
 from openmofi.search.records import EntityRecord, Hit, ImageRecord
 from openmofi.search.server.judging import precision
+from openmofi.search.store.address import Place
+from openmofi.search.store.connection import Connection
 from openmofi.version import __version__
 
 P = ParamSpec("P")
@@ -35,18 +35,18 @@ ImageId = Annotated[int, Field(ge=1, le=2**63 - 1)]
 class ReadOnlyIndex(Index):
     """An index whose connections refuse to write, whoever asks them to.
 
-    See https://sqlite.org/pragma.html#pragma_query_only.
+    See `openmofi.search.store.connection.Connection.only_read`.
     """
 
     @property
-    def connection(self) -> sqlite3.Connection:
+    def connection(self) -> Connection:
         """The connection of the calling thread."""
         connection = super().connection
-        connection.execute("PRAGMA query_only = ON")
+        connection.only_read()
         return connection
 
 
-def serve_tools(path: Path, encoder: EncoderLike | None = None, device: str = "auto") -> None:
+def serve_tools(path: str | Place, encoder: EncoderLike | None = None, device: str = "auto") -> None:
     """Answer an MCP client on standard input and output until it closes them.
 
     Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 from openmofi.search.index import Index
 from openmofi.search.mapping import LEAST
 from openmofi.search.records import CollectionMap
+from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import snapshot
 
 SIDE = 65_535
@@ -82,7 +82,7 @@ def map_answer(index: Index) -> MapAnswer:
         plane = index.map()
         tops = dict(connection.execute(
             "SELECT image, entity FROM (SELECT image, entity, row_number() OVER (PARTITION BY image ORDER BY "
-            "probability DESC, entity) AS place FROM labels WHERE accepted) WHERE place = 1"))
+            "probability DESC, entity) AS place FROM labels WHERE accepted = 1) AS ranked WHERE place = 1"))
         kinds: dict[str, list[str]] = {}
         for entity, kind in connection.execute("SELECT entity, type FROM types ORDER BY entity, type"):
             kinds.setdefault(entity, []).append(kind)
@@ -131,7 +131,7 @@ def _areas(plane: CollectionMap, labels: list[str], codes: list[int], types: lis
             for each, some, colour in zip(entities, named, colours, strict=True)]
 
 
-def _names(connection: sqlite3.Connection, entities: set[str]) -> dict[str, str]:
+def _names(connection: Connection, entities: set[str]) -> dict[str, str]:
     return {entity: name for entity, name in connection.execute("SELECT id, name FROM entities") if entity in entities}
 
 

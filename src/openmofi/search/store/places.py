@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 
 from openmofi.config import settings_from
 from openmofi.errors import OpenMofiError
 from openmofi.features.store import content_digits
 from openmofi.pairs import ReadSettings, read_pairs
 from openmofi.pairs.source import open_source
+from openmofi.search.store.connection import Connection
 from openmofi.storage import Shard
 
 
-def image_bytes(connection: sqlite3.Connection, image: int) -> bytes:
+def image_bytes(connection: Connection, image: int) -> bytes:
     """The encoded bytes of an image.
 
     Raises:
         OpenMofiError: there is no such image, or it is no longer there, or other bytes are.
     """
     row = connection.execute(
-        "SELECT sources.path, sources.shard, sources.reading, key, images.file, size, offset, content FROM images "
+        "SELECT sources.path, sources.shard, sources.reading, key, images.file, size, \"offset\", content FROM images "
         "JOIN sources ON sources.id = images.source WHERE images.id = ?", (image,)).fetchone()
     if row is None:
         raise OpenMofiError(f"The index has no image {image}.", "It may have been removed.")

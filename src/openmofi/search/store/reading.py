@@ -4,35 +4,36 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
 
 from openmofi.search.records import EntityRecord, ImageRecord, Label
+from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import in_chunks, marks
 
 _VERDICT = """(
       SELECT verdict FROM verdicts WHERE verdicts.shard = sources.shard AND verdicts.key = images.key
-      AND verdicts.entity = labels.entity AND NOT undone ORDER BY verdicts.id DESC LIMIT 1)"""
+      AND verdicts.entity = labels.entity AND undone = 0 ORDER BY verdicts.id DESC LIMIT 1)"""
 _LABELS = "labels JOIN images ON images.id = labels.image JOIN sources ON sources.id = images.source"
 ENTITY_IMAGES = f"""
     SELECT labels.image, labels.probability, labels.accepted, coalesce({_VERDICT}, '')
-    FROM {_LABELS} WHERE labels.entity = ? AND (? IS NULL OR accepted = ?)"""
+    FROM {_LABELS} WHERE labels.entity = ? AND (? IS NULL OR labels.accepted = ?)"""
 JUDGED = f"""
-    SELECT image, min(sum(shown), 1) FROM (
+    SELECT image, CASE WHEN sum(shown) < 1 THEN sum(shown) ELSE 1.0 END FROM (
       SELECT labels.image, CASE {_VERDICT} WHEN 'y' THEN 1.0 WHEN 'n' THEN 0.0 ELSE labels.probability END AS shown
       FROM {_LABELS} WHERE labels.entity = :entity
-      OR labels.entity IN (SELECT entity FROM supertypes WHERE above = :entity))
+      OR labels.entity IN (SELECT entity FROM supertypes WHERE above = :entity)) AS judged
     GROUP BY image ORDER BY 2 DESC, image"""
 """Images that were judged for an entity or for what is below it, with probabilities; a person's word is certain."""
 ENTITIES_BY_IMAGES = """
     SELECT entities.id FROM entities
-    LEFT JOIN (SELECT entity, count(*) AS images FROM labels WHERE accepted GROUP BY entity) ON entity = entities.id
+    LEFT JOIN (SELECT entity, count(*) AS images FROM labels WHERE accepted = 1 GROUP BY entity)
+      AS labelled ON entity = entities.id
     WHERE (? = '' OR id IN (SELECT entity FROM types WHERE type = ?))
     ORDER BY coalesce(images, 0) DESC, popularity DESC, id LIMIT ? OFFSET ?"""
 
 
-def image_records(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, ImageRecord]:
+def image_records(connection: Connection, ids: Sequence[int]) -> dict[int, ImageRecord]:
     """Id → image, of those that there are."""
     records: dict[int, ImageRecord] = {}
     for part in in_chunks(list(dict.fromkeys(ids))):
@@ -52,7 +53,7 @@ def image_records(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[in
     return records
 
 
-def entity_records(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, EntityRecord]:
+def entity_records(connection: Connection, ids: Sequence[str]) -> dict[str, EntityRecord]:
     """Id → entity, of those that the index knows."""
     records: dict[str, EntityRecord] = {}
     for part in in_chunks(list(dict.fromkeys(ids))):

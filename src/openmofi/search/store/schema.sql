@@ -1,4 +1,5 @@
 -- The one source of truth of an index; vectors lie in segments, thumbnails and the vector index are caches.
+-- Of PostgreSQL, whose types have other names, see postgres.py; keywords are in the two files beside.
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE sources (
@@ -8,6 +9,13 @@ CREATE TABLE sources (
   stamp TEXT NOT NULL,            -- of the content when it was read to its end; '' where that has not happened yet
   reading TEXT NOT NULL,          -- ReadSettings as JSON
   labels TEXT NOT NULL            -- folder of labels, or ''
+);
+
+CREATE TABLE segments (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  file TEXT NOT NULL UNIQUE,
+  rows INTEGER NOT NULL,
+  digest TEXT NOT NULL            -- of the file, BLAKE2b, 32 hexadecimal digits
 );
 
 CREATE TABLE images (
@@ -26,7 +34,7 @@ CREATE TABLE images (
   file BLOB,                      -- as of os.fsencode; NULL where it lies in the shard
   size INTEGER NOT NULL,          -- of the file or member in bytes; -1 where unknown
   mtime INTEGER NOT NULL,         -- of the file, ns; 0 where it lies in the shard
-  offset INTEGER NOT NULL,        -- in the shard; -1 where unknown
+  "offset" INTEGER NOT NULL,      -- in the shard; -1 where unknown
   segment INTEGER REFERENCES segments,
   row INTEGER,                    -- in the segment
   UNIQUE (source, key, copy)
@@ -35,19 +43,12 @@ CREATE INDEX images_content ON images (content);
 CREATE INDEX images_segment ON images (segment, row);
 CREATE INDEX images_key ON images (key);
 
-CREATE TABLE segments (
-  id INTEGER PRIMARY KEY AUTOINCREMENT,
-  file TEXT NOT NULL UNIQUE,
-  rows INTEGER NOT NULL,
-  digest TEXT NOT NULL            -- of the file, BLAKE2b, 32 hexadecimal digits
-);
-
 CREATE TABLE entities (
   id TEXT PRIMARY KEY,
-  number INTEGER NOT NULL UNIQUE, -- the row of names_fts, and of entity vectors
+  number INTEGER NOT NULL UNIQUE, -- the row of the names' keywords, and of entity vectors
   name TEXT NOT NULL,
   description TEXT NOT NULL,
-  popularity REAL NOT NULL
+  popularity DOUBLE PRECISION NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE aliases (entity TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (entity, name)) WITHOUT ROWID;
 CREATE TABLE types (entity TEXT NOT NULL, type TEXT NOT NULL, PRIMARY KEY (entity, type)) WITHOUT ROWID;
@@ -58,9 +59,9 @@ CREATE TABLE supertypes (entity TEXT NOT NULL, above TEXT NOT NULL, PRIMARY KEY 
 CREATE TABLE labels (
   image INTEGER NOT NULL REFERENCES images ON DELETE CASCADE,
   entity TEXT NOT NULL,
-  probability REAL NOT NULL,
+  probability DOUBLE PRECISION NOT NULL,
   accepted INTEGER NOT NULL,
-  link_score REAL NOT NULL,
+  link_score DOUBLE PRECISION NOT NULL,
   PRIMARY KEY (image, entity)
 ) WITHOUT ROWID;
 CREATE INDEX labels_entity ON labels (entity, accepted, probability);
@@ -84,8 +85,3 @@ CREATE TABLE commits (
   what TEXT NOT NULL,
   changes TEXT NOT NULL           -- JSON
 );
-
-CREATE VIRTUAL TABLE texts_fts USING fts5 (
-  text, content='', contentless_delete=1, tokenize="unicode61 remove_diacritics 2");
-CREATE VIRTUAL TABLE names_fts USING fts5 (
-  name, aliases, content='', contentless_delete=1, tokenize="unicode61 remove_diacritics 2", prefix='1 2 3');

@@ -1,20 +1,24 @@
-"""Vectors on disk: immutable files of float16 or float32, one row an image, L2-normalised; never changed once named."""
+"""Vectors in immutable segments of float16 or float32, one row an image, L2-normalised; never changed once named.
+
+In a folder each is a file; in PostgreSQL they are rows of a table of pgvector's (`vector_table.py`).
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import secrets
-import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from openmofi.encoders import Array
 from openmofi.errors import OpenMofiError
+from openmofi.search.store.address import Place
+from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import meta
 from openmofi.storage import write_bytes
 
@@ -25,12 +29,12 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Segment:
-    """A file of vectors.
+    """Some vectors, written at once.
 
     Attributes:
         id: its row in the database.
-        file: its name in the folder `vectors`.
-        rows: how many vectors it has.
+        file: its name, in the folder `vectors` where the index is one.
+        rows: how many vectors it has; −1 where that is not noted.
         digest: of its bytes, BLAKE2b, 32 hexadecimal digits.
     """
 
@@ -51,9 +55,10 @@ class Segment:
         except FileNotFoundError:
             raise
         except Exception as error:  # numpy parses a header as Python: what a damaged one raises is of many kinds
-            raise damaged(path, str(error)) from error
-        if vectors.shape != (self.rows, dim):
-            raise damaged(path, f"its shape is {vectors.shape}, not {(self.rows, dim)}")
+            raise damaged(str(path), folder, str(error)) from error
+        rows = len(vectors) if self.rows < 0 else self.rows
+        if vectors.shape != (rows, dim):
+            raise damaged(str(path), folder, f"its shape is {vectors.shape}, not {(rows, dim)}")
         return vectors
 
     def problem(self, folder: Path) -> str:
@@ -62,13 +67,71 @@ class Segment:
             content = (folder / FOLDER / self.file).read_bytes()
         except OSError as error:
             return error.strerror or str(error)
-        return "" if _digest(content) == self.digest else "its bytes are not those that were written"
+        return "" if digest_of(content) == self.digest else "its bytes are not those that were written"
 
 
-def damaged(path: Path, why: str) -> OpenMofiError:
+class VectorStore(Protocol):
+    """Where the segments of an index are kept; what no commit names is seen by no reader."""
+
+    def write(self, vectors: Array, dtype: str, *, entities: bool = False) -> tuple[str, int, str]:
+        """Write (n, dim) L2-normalised vectors, of images or of entity texts; name, rows and digest for the database.
+
+        Raises:
+            OpenMofiError: they cannot be written.
+        """
+
+    def read(self, segment: Segment, dim: int) -> Floats:
+        """(rows, dim).
+
+        Raises:
+            FileNotFoundError: there is no such file, perhaps since the index was compacted.
+            OpenMofiError: it is damaged.
+        """
+
+    def row(self, file: str, row: int) -> Array:
+        """(dim,) float32, one vector of a segment."""
+
+    def problem(self, segment: Segment) -> str:
+        """What is wrong with it, all of which is read; or ""."""
+
+    def keep_only(self, files: set[str]) -> None:
+        """Remove all others: those of a process that was killed before its commit, or of old commits."""
+
+
+@dataclass(frozen=True)
+class VectorFiles:
+    """Segments as files of a folder; see `VectorStore`."""
+
+    folder: Path
+
+    def write(self, vectors: Array, dtype: str, *, entities: bool = False) -> tuple[str, int, str]:
+        """See `VectorStore.write`."""
+        return write_segment(self.folder, vectors, dtype)
+
+    def read(self, segment: Segment, dim: int) -> Floats:
+        """See `VectorStore.read`."""
+        return segment.open(self.folder, dim)
+
+    def row(self, file: str, row: int) -> Array:
+        """See `VectorStore.row`."""
+        vector: Array = np.load(self.folder / FOLDER / file, mmap_mode="r")[row].astype(np.float32)
+        return vector
+
+    def problem(self, segment: Segment) -> str:
+        """See `VectorStore.problem`."""
+        return segment.problem(self.folder)
+
+    def keep_only(self, files: set[str]) -> None:
+        """See `VectorStore.keep_only`."""
+        for path in (self.folder / FOLDER).glob("*"):
+            if path.name not in files:
+                path.unlink(missing_ok=True)
+
+
+def damaged(vectors: str, place: Place, why: str) -> OpenMofiError:
     """The error for a segment that cannot be used."""
-    return OpenMofiError(f"The vectors {path} are damaged: {why}.",
-                         f"Run: openmofi index compact {path.parent.parent}; it embeds their images again.")
+    return OpenMofiError(f"The vectors {vectors} are damaged: {why}.",
+                         f"Run: openmofi index compact {place}; it embeds their images again.")
 
 
 def write_segment(folder: Path, vectors: Array, dtype: str) -> tuple[str, int, str]:
@@ -77,33 +140,37 @@ def write_segment(folder: Path, vectors: Array, dtype: str) -> tuple[str, int, s
     Raises:
         OpenMofiError: the folder cannot be written.
     """
+    name, content = f"{secrets.token_hex(8)}.npy", content_of(vectors.astype(dtype))
+    write_bytes(folder / FOLDER / name, content)
+    return name, len(vectors), digest_of(content)
+
+
+def content_of(vectors: Floats) -> bytes:
+    """Vectors as the bytes of a file, of which the digest is."""
     buffer = io.BytesIO()
-    np.save(buffer, vectors.astype(dtype), allow_pickle=False)
-    name = f"{secrets.token_hex(8)}.npy"
-    write_bytes(folder / FOLDER / name, content := buffer.getvalue())
-    return name, len(vectors), _digest(content)
+    np.save(buffer, vectors, allow_pickle=False)
+    return buffer.getvalue()
 
 
-def segments_of(connection: sqlite3.Connection) -> list[Segment]:
+def segments_of(connection: Connection) -> list[Segment]:
     """Those of the last commit, by id."""
     return [Segment(*row) for row in connection.execute("SELECT id, file, rows, digest FROM segments ORDER BY id")]
 
 
-def remove_unnamed(folder: Path, connection: sqlite3.Connection) -> None:
-    """Remove files that no commit names: those of a process that was killed before its commit, or of old commits."""
-    named = {segment.file for segment in segments_of(connection)} | {meta(connection).get("entity_vectors", "")}
-    for path in (folder / FOLDER).glob("*"):
-        if path.name not in named:
-            path.unlink(missing_ok=True)
+def remove_unnamed(connection: Connection, vectors: VectorStore) -> None:
+    """Remove what no commit names."""
+    vectors.keep_only({segment.file for segment in segments_of(connection)}
+                      | {meta(connection).get("entity_vectors", "")})
 
 
-def entity_vectors(folder: Path, values: dict[str, str]) -> Array:
-    """(n, dim) float32, by `number`; none where the encoder has no texts."""
-    dim = int(values["dim"])
+def entity_segment(connection: Connection) -> Segment | None:
+    """The vectors of entity texts, by `number`, none where the encoder has no texts; `None` before there are any."""
+    values = meta(connection)
     if not (name := values.get("entity_vectors")):
-        return np.zeros((0, dim), np.float32)
-    return np.load(folder / FOLDER / name, allow_pickle=False).astype(np.float32)
+        return None
+    return Segment(0, name, -1, values["entity_vectors_digest"])
 
 
-def _digest(content: bytes) -> str:
+def digest_of(content: bytes) -> str:
+    """BLAKE2b, 32 hexadecimal digits."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()

@@ -1,15 +1,16 @@
-"""WebP thumbnails beside an index, in one SQLite file by the images' content; a cache, made again from the images."""
+"""WebP thumbnails by the images' content, in a SQLite file or a table; a cache, made again from the images."""
 
 from __future__ import annotations
 
 import io
-import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
 
-from openmofi.search.store.database import in_chunks, marks
+from openmofi.search.store.connection import Connection
+from openmofi.search.store.database import in_chunks, marks, transaction
+from openmofi.search.store.sqlite import SQLite, opened
 
 FILE = "thumbnails.db"
 SIDE = 256
@@ -30,14 +31,17 @@ class Thumbnails:
     """Thumbnails by content; each thread needs its own.
 
     Args:
-        folder: of the index.
+        index: the connection to its database.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._connection = sqlite3.connect(folder / FILE, timeout=30, isolation_level=None, check_same_thread=False)
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = NORMAL")
-        self._connection.execute("CREATE TABLE IF NOT EXISTS thumbnails (content TEXT PRIMARY KEY, webp BLOB NOT NULL)")
+    def __init__(self, index: Connection) -> None:
+        self._own: SQLite | None = None
+        if isinstance(index.place, Path):
+            self._own = opened((index.place / FILE).absolute().as_uri(), index.place)
+            self._own.execute("PRAGMA journal_mode = WAL")
+            self._own.execute("PRAGMA synchronous = NORMAL")
+            self._own.execute("CREATE TABLE IF NOT EXISTS thumbnails (content TEXT PRIMARY KEY, webp BLOB NOT NULL)")
+        self._connection: Connection = index if self._own is None else self._own
 
     def get(self, content: str) -> bytes | None:
         """The thumbnail, or `None`."""
@@ -46,9 +50,10 @@ class Thumbnails:
 
     def put(self, thumbnails: Mapping[str, bytes]) -> None:
         """Keep thumbnails."""
-        self._connection.execute("BEGIN IMMEDIATE")
-        self._connection.executemany("INSERT OR REPLACE INTO thumbnails VALUES (?, ?)", list(thumbnails.items()))
-        self._connection.execute("COMMIT")
+        with transaction(self._connection):
+            self._connection.executemany(
+                "INSERT INTO thumbnails VALUES (?, ?) ON CONFLICT (content) DO UPDATE SET webp = excluded.webp",
+                list(thumbnails.items()))
 
     def missing(self, contents: Sequence[str]) -> set[str]:
         """Those of `contents` of which there is none."""
@@ -62,12 +67,12 @@ class Thumbnails:
         """Remove all others, and give their room back."""
         gone = [(content,) for content, in self._connection.execute("SELECT content FROM thumbnails")
                 if content not in contents]
-        self._connection.execute("BEGIN IMMEDIATE")
-        self._connection.executemany("DELETE FROM thumbnails WHERE content = ?", gone)
-        self._connection.execute("COMMIT")
-        if gone:
-            self._connection.execute("VACUUM")
+        with transaction(self._connection):
+            self._connection.executemany("DELETE FROM thumbnails WHERE content = ?", gone)
+        if gone and self._own:
+            self._own.execute("VACUUM")
 
     def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
+        """Close the file, where it is one."""
+        if self._own:
+            self._own.close()

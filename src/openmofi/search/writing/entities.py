@@ -1,11 +1,11 @@
-"""Entities of an index: names, aliases, types and subtypes, searchable by FTS5, and the vectors of their texts."""
+"""Entities of an index: names, aliases, types and subtypes, searchable by keywords, and the vectors of their texts."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 import numpy as np
@@ -18,15 +18,18 @@ from openmofi.features import FeatureStore, embed_entities
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.lookup import keys_of
 from openmofi.search.records import Changes
+from openmofi.search.store.address import Place
+from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import meta, note_commit, set_meta, transaction
-from openmofi.search.store.segments import CACHE, write_segment
+from openmofi.search.store.segments import CACHE
+from openmofi.search.store.vector_table import vectors_in
 from openmofi.storage import fingerprint
 
 _ALL = 50_000
 _ASKED, _NEAR = 400, 4
 
 
-def keep_entities(folder: Path, connection: sqlite3.Connection, encoder: Encoder, labels: Sequence[Folder],
+def keep_entities(connection: Connection, encoder: Encoder, labels: Sequence[Folder],
                   kb: KnowledgeBase | None, which: Literal["auto", "judged", "all"]) -> None:
     """Keep what is known of the entities that the labels judge, or of all; nothing where it is as it was."""
     kb = kb or next((found for found in map(labels_kb, labels) if found), None)
@@ -41,12 +44,12 @@ def keep_entities(folder: Path, connection: sqlite3.Connection, encoder: Encoder
     known = {entity: kb.entity(row) for entity, row in zip(ids, rows, strict=False) if kb is not None and row >= 0}
     aliases = _aliases(kb, ids) if kb else {}
     template = meta(connection)["template"]
-    vectors = _vectors(folder, encoder, labels, kb, ids, set(known), template)
-    file = write_segment(folder, vectors, "float16")
+    vectors = _vectors(connection.place, encoder, labels, kb, ids, set(known), template)
+    file = vectors_in(connection).write(vectors, "float16", entities=True)
+    names: list[tuple[int, str, str]] = []
     with transaction(connection):
         for table in ("entities", "aliases", "types", "supertypes"):
             connection.execute(f"DELETE FROM {table}")
-        connection.execute("INSERT INTO names_fts (names_fts) VALUES ('delete-all')")
         for number, entity in enumerate(ids):
             record, others = known.get(entity), aliases.get(entity, [])
             name = record.name if record else entity
@@ -55,10 +58,10 @@ def keep_entities(folder: Path, connection: sqlite3.Connection, encoder: Encoder
             connection.executemany("INSERT INTO types VALUES (?, ?)",
                                    [(entity, each) for each in dict.fromkeys(record.types if record else ())])
             connection.executemany("INSERT INTO aliases VALUES (?, ?)", [(entity, alias) for alias in others])
-            connection.execute("INSERT INTO names_fts (rowid, name, aliases) VALUES (?, ?, ?)",
-                               (number, name, " \n ".join(others)))
+            names.append((number, name, " \n ".join(others)))
             connection.executemany("INSERT INTO supertypes VALUES (?, ?)",
                                    [(entity, above) for above in (kb.ancestors(entity) if kb and record else ())])
+        connection.keep_names(names)
         set_meta(connection, {"entities": key, "entity_vectors": file[0], "entity_vectors_digest": file[2],
                               "kb": str(kb.address) if kb else "", "kb_fingerprint": kb.fingerprint if kb else ""})
         note_commit(connection, "entities", Changes())
@@ -72,7 +75,7 @@ def _siblings(kb: KnowledgeBase, judged: set[str]) -> set[str]:
     return {entity for entity in near if entity not in judged}
 
 
-def _vectors(folder: Path, encoder: Encoder, labels: Sequence[Folder], kb: KnowledgeBase | None, ids: Sequence[str],
+def _vectors(place: Place, encoder: Encoder, labels: Sequence[Folder], kb: KnowledgeBase | None, ids: Sequence[str],
              known: set[str], template: str) -> Array:
     """(len(ids), dim) of the entities' texts; none where the encoder has no texts. What the label job embedded is taken
     from its cache.
@@ -82,8 +85,9 @@ def _vectors(folder: Path, encoder: Encoder, labels: Sequence[Folder], kb: Knowl
     if kb is None:
         return encoder.embed_texts(ids)
     noted = FeatureStore.noted(labels[0].path, encoder) if labels else None
-    features = embed_entities(kb, encoder, sorted(known), template, noted.cache if noted else folder / CACHE,
-                              LocalEngine(), Quiet())
+    with TemporaryDirectory() as folder:  # where neither the label job nor a folder of the index keeps them
+        cache = noted.cache if noted else place / CACHE if isinstance(place, Path) else Path(folder)
+        features = embed_entities(kb, encoder, sorted(known), template, cache, LocalEngine(), Quiet())
     of_known = dict(zip(sorted(known), encoder.project_texts(features.features), strict=True))
     unknown = [entity for entity in ids if entity not in known]
     of_known |= dict(zip(unknown, encoder.embed_texts(unknown), strict=True))

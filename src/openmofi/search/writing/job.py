@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
@@ -15,14 +13,14 @@ from openmofi.errors import UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.texts import DEFAULT_TEMPLATE, check_template
 from openmofi.pairs import ReadSettings
-from openmofi.search.rank.faiss_cache import refresh
+from openmofi.search.rank.calibration import Ending
 from openmofi.search.rank.fitting import fit_ending
+from openmofi.search.rank.opening import refresh_cache
 from openmofi.search.rank.state import State
 from openmofi.search.records import Changes
+from openmofi.search.store.address import Place, place_of
+from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import (
-    DATABASE,
-    connect,
-    create,
     last_commit,
     meta,
     note_commit,
@@ -32,6 +30,7 @@ from openmofi.search.store.database import (
     transaction,
 )
 from openmofi.search.store.segments import FOLDER, remove_unnamed
+from openmofi.search.store.vector_table import vectors_in
 from openmofi.search.verdicts import note_labels
 from openmofi.search.writing.entities import keep_entities
 from openmofi.search.writing.incoming import sources_of
@@ -39,7 +38,7 @@ from openmofi.search.writing.writer import Writer, drop_images
 from openmofi.storage import make_folder, require_local
 
 
-def build(inputs: Sequence[str], encoder: Encoder, out: str | Path, *, kb: KnowledgeBase | None = None,
+def build(inputs: Sequence[str], encoder: Encoder, out: str | Place, *, kb: KnowledgeBase | None = None,
           entities: Literal["auto", "judged", "all"] = "auto",
           template: str = DEFAULT_TEMPLATE, dtype: Literal["float16", "float32"] = "float16",
           read: ReadSettings = ReadSettings(), progress: Progress | None = None) -> Changes:
@@ -51,7 +50,7 @@ def build(inputs: Sequence[str], encoder: Encoder, out: str | Path, *, kb: Knowl
     Args:
         inputs: shards, folders of images, tables, or folders of labels, whose pairs and entities come in.
         encoder: embeds images, and texts where it has a text side.
-        out: the index, a local folder.
+        out: the index: a local folder, or a `postgresql://…` address.
         kb: names, descriptions, types, aliases and classes of entities; that of the labels where it is not given.
         entities: which of them the index knows: `judged` in some image, `all` of the knowledge base, or `auto`: all
             where these are at most 50,000.
@@ -64,41 +63,42 @@ def build(inputs: Sequence[str], encoder: Encoder, out: str | Path, *, kb: Knowl
         UsageError: an input matches nothing, or the encoder has no joint space.
         OpenMofiError: an input cannot be read; `out` was built with another encoder, or another process writes it.
     """
-    require_local(out)
+    place = place_of(out)
     check_template(template)
     if not encoder.has_joint_space:
         raise UsageError(f"The encoder {encoder.spec!r} has no joint space: images cannot be compared by it.",
                          "Choose an encoder with one.")
-    folder, progress = Path(out), progress or Quiet()
+    progress = progress or Quiet()
     sources = sources_of(inputs, read)
-    make_folder(folder)
-    with only_writer(folder):
-        if not (folder / DATABASE).exists():
-            make_folder(folder / FOLDER)
-            create(folder, {"encoder": encoder.spec, "fingerprint": encoder.fingerprint, "dim": str(encoder.dim),
-                            "dtype": dtype, "template": template})
-        with closing(connect(folder)) as connection:
-            require_encoder(folder, meta(connection), encoder)
-            remove_unnamed(folder, connection)
-            writer = Writer(folder, connection, encoder, meta(connection)["dtype"], progress)
-            folders = list({source.labels.path: source.labels for source in sources if source.labels}.values())
-            note_labels(connection, folders, taken_in=False)
-            progress.begin("index", len(sources))
-            for source in sources:
-                writer.add(source)
-            keep_entities(folder, connection, encoder, folders, kb, entities)
-            note_labels(connection, folders, taken_in=True)
-            settle(folder, connection, encoder)
-            return writer.changes
+    if isinstance(place, Path):
+        require_local(place)
+        make_folder(place / FOLDER)
+    new = {"encoder": encoder.spec, "fingerprint": encoder.fingerprint, "dim": str(encoder.dim), "dtype": dtype,
+           "template": template}
+    with only_writer(place, new) as connection:
+        require_encoder(place, meta(connection), encoder)
+        remove_unnamed(connection, vectors_in(connection))
+        writer = Writer(connection, encoder, meta(connection)["dtype"], progress)
+        folders = list({source.labels.path: source.labels for source in sources if source.labels}.values())
+        note_labels(connection, folders, taken_in=False)
+        progress.begin("index", len(sources))
+        for source in sources:
+            writer.add(source)
+        keep_entities(connection, encoder, folders, kb, entities)
+        note_labels(connection, folders, taken_in=True)
+        settle(connection, encoder)
+        return writer.changes
 
 
-def settle(folder: Path, connection: sqlite3.Connection, encoder: Encoder) -> None:
+def settle(connection: Connection, encoder: Encoder) -> None:
     """Fit the probabilities of results to what the labels say now, and make the cache of vectors; nothing where nothing
     has changed.
     """
-    state = State.read(folder, connection)
-    refresh(folder, state.segments, state.exact)
-    if state.meta.get("ending_commit") == str(state.commit) and state.ending:
+    values = meta(connection)
+    done = values.get("ending_commit") == str(last_commit(connection)) and Ending.of_json(values["ending"]) is not None
+    state = State.read(connection, hold=not done)
+    refresh_cache(connection, state.segments, state.exact)
+    if done:
         return
     ending = fit_ending(state, connection, encoder).to_json()
     with transaction(connection):
@@ -106,25 +106,24 @@ def settle(folder: Path, connection: sqlite3.Connection, encoder: Encoder) -> No
         set_meta(connection, {"ending": ending, "ending_commit": str(last_commit(connection))})
 
 
-def remove(index: str | Path, what: Sequence[str]) -> Changes:
+def remove(index: str | Place, what: Sequence[str]) -> Changes:
     """Remove images from an index; the images themselves stay.
 
     Args:
-        index: its folder.
+        index: its folder, or its address in PostgreSQL.
         what: each a source's path, a folder or file of images, or `SHARD/KEY`.
 
     Raises:
         UsageError: one of them matches nothing.
         OpenMofiError: another process writes the index.
     """
-    folder = Path(index)
-    with only_writer(folder), closing(connect(folder)) as connection:
+    with only_writer(place_of(index)) as connection:
         removed = 0
         for each in what:
             with transaction(connection):
                 images = _matching(connection, each)
                 if not images:
-                    raise UsageError(f"{each} matches nothing in {folder}.",
+                    raise UsageError(f"{each} matches nothing in {connection.place}.",
                                      "Give a source (openmofi index info lists them), an image's path, or SHARD/KEY.")
                 drop_images(connection, images)
                 connection.execute("DELETE FROM sources WHERE id NOT IN (SELECT source FROM images) AND path = ?",
@@ -136,7 +135,7 @@ def remove(index: str | Path, what: Sequence[str]) -> Changes:
         return Changes(removed=removed)
 
 
-def _matching(connection: sqlite3.Connection, what: str) -> list[int]:
+def _matching(connection: Connection, what: str) -> list[int]:
     file = os.fsencode(what.rstrip("/"))
     shard, _, key = what.partition("/")
     rows = connection.execute(

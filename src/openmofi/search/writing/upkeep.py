@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,10 +16,20 @@ from openmofi.engine import Progress, Quiet
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import ImageRefused, decode_image
 from openmofi.search.records import Changes
-from openmofi.search.store.database import DATABASE, connect, meta, note_commit, only_writer, transaction
+from openmofi.search.store.address import Place
+from openmofi.search.store.connection import Connection
+from openmofi.search.store.database import DATABASE, meta, note_commit, only_writer, snapshot, transaction
 from openmofi.search.store.places import image_bytes
-from openmofi.search.store.segments import FOLDER, Segment, remove_unnamed, segments_of, write_segment
+from openmofi.search.store.segments import (
+    FOLDER,
+    Segment,
+    VectorStore,
+    entity_segment,
+    remove_unnamed,
+    segments_of,
+)
 from openmofi.search.store.thumbnails import Thumbnails
+from openmofi.search.store.vector_table import vectors_in
 
 ROWS = 262_144
 """Vectors of a segment after `compact`, at most."""
@@ -28,15 +37,14 @@ _BATCH = 64
 Ints = NDArray[np.int64]
 
 
-def verify(folder: Path, connection: sqlite3.Connection) -> dict[str, str]:
+def verify(connection: Connection) -> dict[str, str]:
     """See `Index.verify`."""
-    problems = [row[0] for row in connection.execute("PRAGMA integrity_check")]
-    files = {DATABASE: "" if problems == ["ok"] else "; ".join(problems[:3])}
-    values = meta(connection)
-    segments = list(segments_of(connection))
-    if name := values.get("entity_vectors"):
-        segments.append(Segment(0, name, 0, values["entity_vectors_digest"]))
-    return files | {f"{FOLDER}/{segment.file}": segment.problem(folder) for segment in segments}
+    vectors = vectors_in(connection)
+    tables = {DATABASE if isinstance(connection.place, Path) else "tables": connection.problem()}
+    with snapshot(connection):
+        of_entities = entity_segment(connection)
+        segments = segments_of(connection) + ([of_entities] if of_entities else [])
+        return tables | {f"{FOLDER}/{segment.file}": vectors.problem(segment) for segment in segments}
 
 
 @dataclass
@@ -44,21 +52,22 @@ class _Mending:
     """Vectors of images, from their segments, or embedded again where these are damaged.
 
     Attributes:
-        folder, connection: the index.
+        connection: to the index.
+        segments: where its vectors are.
         encoder: opened when something is damaged.
         embedded: how many were embedded.
     """
 
-    folder: Path
-    connection: sqlite3.Connection
+    connection: Connection
+    segments: VectorStore
     encoder: Callable[[], Encoder]
     lost: list[int]
     embedded: int = 0
 
     def vectors(self, segment: Segment, images: Ints, rows: Ints) -> tuple[Ints, Array]:
         """(n,) the images that have a vector, and (n, dim)."""
-        if not segment.problem(self.folder):
-            stored = np.load(self.folder / FOLDER / segment.file, allow_pickle=False)
+        if not self.segments.problem(segment):
+            stored = self.segments.read(segment, int(meta(self.connection)["dim"]))
             return images, stored[rows].astype(np.float32)
         kept, parts = [], []
         for start in range(0, len(images), _BATCH):
@@ -80,22 +89,23 @@ class _Mending:
             return None
 
 
-def compact(folder: Path, encoder: Callable[[], Encoder], progress: Progress | None) -> Changes:
+def compact(place: Place, encoder: Callable[[], Encoder], progress: Progress | None) -> Changes:
     """See `Index.compact`."""
     progress = progress or Quiet()
-    with only_writer(folder), closing(connect(folder)) as connection:
-        remove_unnamed(folder, connection)
-        mending = _Mending(folder, connection, encoder, [])
+    with only_writer(place) as connection:
+        vectors_of = vectors_in(connection)
+        remove_unnamed(connection, vectors_of)
+        mending = _Mending(connection, vectors_of, encoder, [])
         segments = segments_of(connection)
         progress.begin("compact", len(segments))
         written: list[tuple[tuple[str, int, str], Ints]] = []
         for images, vectors in _joined(_read(connection, mending, segments, progress)):
-            written.append((write_segment(folder, vectors, meta(connection)["dtype"]), images))
+            written.append((vectors_of.write(vectors, meta(connection)["dtype"]), images))
         with transaction(connection):
             connection.execute("UPDATE images SET segment = NULL, row = NULL")
             for segment, images in written:
-                number = connection.execute("INSERT INTO segments (file, rows, digest) VALUES (?, ?, ?)",
-                                            segment).lastrowid
+                (number,), = connection.execute(
+                    "INSERT INTO segments (file, rows, digest) VALUES (?, ?, ?) RETURNING id", segment)
                 connection.executemany("UPDATE images SET segment = ?, row = ? WHERE id = ?",
                                        [(number, row, image) for row, image in enumerate(images.tolist())])
             connection.executemany("DELETE FROM segments WHERE id = ?", [(each.id,) for each in segments])
@@ -107,13 +117,13 @@ def compact(folder: Path, encoder: Callable[[], Encoder], progress: Progress | N
             changes = Changes(embedded=mending.embedded, changed=len(mending.lost),
                               statuses={"image_missing": len(mending.lost)} if mending.lost else {})
             note_commit(connection, "compact", changes)
-        remove_unnamed(folder, connection)
-        with closing(Thumbnails(folder)) as thumbnails:
+        remove_unnamed(connection, vectors_of)
+        with closing(Thumbnails(connection)) as thumbnails:
             thumbnails.keep_only({content for content, in connection.execute("SELECT DISTINCT content FROM images")})
         return changes
 
 
-def _read(connection: sqlite3.Connection, mending: _Mending, segments: Sequence[Segment], progress: Progress,
+def _read(connection: Connection, mending: _Mending, segments: Sequence[Segment], progress: Progress,
           ) -> Iterator[tuple[Ints, Array]]:
     for segment in segments:
         rows = np.array(connection.execute("SELECT id, row FROM images WHERE segment = ? ORDER BY row",

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -22,9 +20,10 @@ from openmofi.pairs import ImageRefused, describe
 from openmofi.pairs.images.decode import MAX_PIXELS, decoding
 from openmofi.schema import PairStatus
 from openmofi.search.records import Changes
+from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import note_commit, transaction
-from openmofi.search.store.segments import write_segment
 from openmofi.search.store.thumbnails import SIDE, Thumbnails, encoded
+from openmofi.search.store.vector_table import vectors_in
 from openmofi.search.writing.incoming import Incoming, Source
 
 COMMIT_ROWS = 4096
@@ -82,8 +81,7 @@ class Writer:
     """Adds sources to an index, whose only writer it is.
 
     Attributes:
-        folder: of the index.
-        connection: to its database.
+        connection: to the index's database.
         encoder: embeds images.
         dtype: of segments.
         progress: receives sources, and rows.
@@ -91,8 +89,7 @@ class Writer:
         changes: what was done so far.
     """
 
-    folder: Path
-    connection: sqlite3.Connection
+    connection: Connection
     encoder: Encoder
     dtype: str
     progress: Progress
@@ -115,8 +112,8 @@ class Writer:
             self.changes = replace(self.changes, unchanged=self.changes.unchanged + count)
             return
         self._reuse(source)
-        self.connection.execute("DROP TABLE IF EXISTS temp.seen")
-        self.connection.execute("CREATE TEMP TABLE seen (image INTEGER PRIMARY KEY)")
+        self.connection.execute("DROP TABLE IF EXISTS seen")
+        self.connection.execute("CREATE TEMP TABLE seen (image BIGINT PRIMARY KEY)")
         waiting: list[_Looked] = []
         vectors: list[Array] = []
         batches = ahead(self._with_known(number, source), self._look, _BATCH)
@@ -207,8 +204,7 @@ class Writer:
     def _stored(self, segment: int, row: int) -> Array:
         with self._lock:
             name = self.connection.execute("SELECT file FROM segments WHERE id = ?", (segment,)).fetchone()[0]
-        vector: Array = np.load(self.folder / "vectors" / name, mmap_mode="r")[row].astype(np.float32)
-        return vector
+            return vectors_in(self.connection).row(name, row)
 
     def _none(self) -> Array:
         return np.zeros((0, self.encoder.dim), np.float32)
@@ -216,15 +212,15 @@ class Writer:
     def _commit(self, number: int, looked: Sequence[_Looked], vectors: Array, *, stamp: str = "",
                 whole: bool = False) -> None:
         """Write vectors, then thumbnails, then all that names them, at once."""
-        segment = write_segment(self.folder, vectors, self.dtype) if len(vectors) else None
-        with closing(Thumbnails(self.folder)) as thumbnails:
+        segment = vectors_in(self.connection).write(vectors, self.dtype) if len(vectors) else None
+        with closing(Thumbnails(self.connection)) as thumbnails:
             thumbnails.put({each.content: each.thumbnail for each in looked if each.thumbnail is not None})
         before = self.changes
         with self._lock, transaction(self.connection) as connection:
             segment_id = None
             if segment:
-                segment_id = connection.execute("INSERT INTO segments (file, rows, digest) VALUES (?, ?, ?)",
-                                                segment).lastrowid
+                (segment_id,), = connection.execute(
+                    "INSERT INTO segments (file, rows, digest) VALUES (?, ?, ?) RETURNING id", segment)
             row = 0
             for each in looked:
                 has_vector = each.content != "" and each.status is PairStatus.OK and not each.unchanged
@@ -236,36 +232,39 @@ class Writer:
             note_commit(connection, "add", self.changes)
         self.progress.advance({"rows": len(looked)})
 
-    def _finish(self, connection: sqlite3.Connection, number: int, stamp: str) -> None:
+    def _finish(self, connection: Connection, number: int, stamp: str) -> None:
         """The source has been read to its end: what was not seen is no longer there."""
         gone = [image for image, in connection.execute(
-            "SELECT id FROM images WHERE source = ? AND id NOT IN (SELECT image FROM temp.seen)", (number,))]
+            "SELECT id FROM images WHERE source = ? AND id NOT IN (SELECT image FROM seen)", (number,))]
         drop_images(connection, gone)
         connection.execute("UPDATE sources SET stamp = ? WHERE id = ?", (stamp, number))
         self.changes = replace(self.changes, removed=self.changes.removed + len(gone))
 
 
-def drop_images(connection: sqlite3.Connection, images: Sequence[int]) -> None:
+def drop_images(connection: Connection, images: Sequence[int]) -> None:
     """Remove images with their labels and texts; their vectors stay in the segments until these are compacted."""
     rows = [(image,) for image in images]
-    connection.executemany("DELETE FROM texts_fts WHERE rowid = ?", rows)
+    connection.drop_texts(images)
     connection.executemany("DELETE FROM images WHERE id = ?", rows)
 
 
-def _upsert(connection: sqlite3.Connection, number: int, looked: _Looked, segment: int | None, row: int | None) -> None:
+def _upsert(connection: Connection, number: int, looked: _Looked, segment: int | None, row: int | None) -> None:
     item, known = looked.item, looked.known
-    columns = json.dumps(item.columns, ensure_ascii=False, sort_keys=True)
+    # PostgreSQL has no character 0, in JSON either.
+    columns = json.dumps(item.columns, ensure_ascii=False, sort_keys=True).replace("\\u0000", "\\ufffd")
     if known is None:
-        image = connection.execute(
+        (image,), = connection.execute(
             "INSERT INTO images (source, key, copy, status, content, width, height, phash, text, url, columns, file, "
-            "size, mtime, offset, segment, row) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            'size, mtime, "offset", segment, row) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) '
+            "RETURNING id",
             (number, item.key, item.copy, looked.status, looked.content, looked.width, looked.height,
              _signed(looked.phash), item.text, item.url, columns, item.file, item.size, item.mtime, item.offset,
-             segment, row)).lastrowid
+             segment, row))
     else:
         image = known.id
         connection.execute(
-            "UPDATE images SET text = ?, url = ?, columns = ?, file = ?, size = ?, mtime = ?, offset = ? WHERE id = ?",
+            'UPDATE images SET text = ?, url = ?, columns = ?, file = ?, size = ?, mtime = ?, "offset" = ? '
+            "WHERE id = ?",
             (item.text, item.url, columns, item.file, item.size, item.mtime, item.offset, image))
         if not looked.unchanged:
             connection.execute(
@@ -273,18 +272,16 @@ def _upsert(connection: sqlite3.Connection, number: int, looked: _Looked, segmen
                 "WHERE id = ?", (looked.status, looked.content, looked.width, looked.height, _signed(looked.phash),
                                  segment, row, image))
         connection.execute("DELETE FROM labels WHERE image = ?", (image,))
-    connection.execute("INSERT OR IGNORE INTO temp.seen VALUES (?)", (image,))
+    connection.execute("INSERT INTO seen VALUES (?) ON CONFLICT DO NOTHING", (image,))
     connection.executemany(
-        "INSERT OR REPLACE INTO labels VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO labels VALUES (?, ?, ?, ?, ?)",
         [(image, each.entity, each.probability, each.accepted, each.link_score) for each in item.labels])
     if known is None or known.text != item.text:
-        connection.execute("DELETE FROM texts_fts WHERE rowid = ?", (image,))
-        if item.text:
-            connection.execute("INSERT INTO texts_fts (rowid, text) VALUES (?, ?)", (image, item.text))
+        connection.keep_text(image, item.text)
 
 
 def _signed(phash: int | None) -> int | None:
-    """SQLite's integers have a sign."""
+    """The integers of databases have a sign."""
     return None if phash is None else phash - (1 << 64) if phash >= 1 << 63 else phash
 
 

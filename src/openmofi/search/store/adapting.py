@@ -1,0 +1,38 @@
+"""How psycopg passes values of an index to PostgreSQL and back; imported where psycopg is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from psycopg.adapt import Buffer, Dumper, Loader
+from psycopg.types.string import StrDumper
+
+
+def adapt(raw: psycopg.Connection[Any]) -> None:
+    """Let a connection take and give values as SQLite does."""
+    raw.adapters.register_dumper(bool, _Bit)
+    raw.adapters.register_dumper(str, _Text)
+    raw.adapters.register_loader("numeric", _Number)
+
+
+class _Bit(Dumper):
+    """Columns that say yes or no are of integers."""
+
+    def dump(self, obj: bool) -> bytes:
+        return b"1" if obj else b"0"
+
+
+class _Text(StrDumper):
+    """PostgreSQL cannot hold the character 0, which a broken caption may have."""
+
+    def dump(self, obj: str) -> Buffer | None:
+        return super().dump(obj.replace("\x00", "\ufffd"))
+
+
+class _Number(Loader):
+    """Sums of integers come as `numeric`."""
+
+    def load(self, data: Buffer) -> int | float:
+        text = bytes(data).decode()
+        return float(text) if "." in text else int(text)

@@ -1,0 +1,176 @@
+"""The SQLite database of an index in a folder. In WAL mode readers see the last commit, whoever writes."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+
+from openmofi.errors import OpenMofiError
+from openmofi.search.store.connection import NAMES
+from openmofi.storage.atomic import write_error
+from openmofi.storage.folder_lock import FolderLock
+
+DATABASE = "index.db"
+_WAIT = 30.0
+"""Seconds to wait for a short transaction of another process, such as a verdict."""
+_PARTS = {"database": "index.db*", "vectors": "vectors/*", "thumbnails": "thumbnails.db*", "cache": "cache/*"}
+
+
+class SQLite(sqlite3.Connection):
+    """See `openmofi.search.store.connection.Connection`.
+
+    Attributes:
+        place: the folder.
+    """
+
+    place: Path
+    column_names = "SELECT DISTINCT json_each.key FROM images, json_each(images.columns) ORDER BY 1"
+
+    def begin(self, *, write: bool) -> None:
+        """See `Connection.begin`."""
+        self.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    def roll_back(self) -> None:
+        """See `Connection.roll_back`."""
+        if self.in_transaction:
+            self.execute("ROLLBACK")
+
+    def only_read(self) -> None:
+        """See `Connection.only_read`, and https://sqlite.org/pragma.html#pragma_query_only."""
+        self.execute("PRAGMA query_only = ON")
+
+    def column(self, name: str) -> str:
+        """See `Connection.column`."""
+        return f"json_extract(images.columns, '$.' || json_quote(:{name}))"
+
+    def keep_text(self, image: int, text: str) -> None:
+        """See `Connection.keep_text`."""
+        self.drop_texts([image])
+        if text:
+            self.execute("INSERT INTO texts_fts (rowid, text) VALUES (?, ?)", (image, text))
+
+    def drop_texts(self, images: Sequence[int]) -> None:
+        """See `Connection.drop_texts`."""
+        self.executemany("DELETE FROM texts_fts WHERE rowid = ?", [(image,) for image in images])
+
+    def keep_names(self, names: Sequence[tuple[int, str, str]]) -> None:
+        """See `Connection.keep_names`."""
+        self.execute("INSERT INTO names_fts (names_fts) VALUES ('delete-all')")
+        self.executemany("INSERT INTO names_fts (rowid, name, aliases) VALUES (?, ?, ?)", names)
+
+    def texts_with(self, words: Sequence[str], operator: str, limit: int) -> list[int]:
+        """See `Connection.texts_with`; by BM25."""
+        return [image for image, in self.execute(
+            "SELECT rowid FROM texts_fts WHERE texts_fts MATCH ? ORDER BY rank, rowid LIMIT ?",
+            (match_of(words, operator), limit))]
+
+    def entities_named(self, words: Sequence[str], prefix: bool, name: str, limit: int) -> list[str]:
+        """See `Connection.entities_named`."""
+        rows = self.execute(
+            "SELECT entities.id, bm25(names_fts, 4.0, 1.0) AS score, "
+            "(SELECT count(*) FROM labels WHERE labels.entity = entities.id AND accepted = 1) AS images "
+            "FROM names_fts JOIN entities ON entities.number = names_fts.rowid WHERE names_fts MATCH ? "
+            "ORDER BY lower(entities.name) != lower(?), images DESC, popularity DESC, score, entities.id LIMIT ?",
+            (match_of(words, "AND", prefix=prefix), name, limit))
+        return [entity for entity, *_ in rows]
+
+    def names_with(self, words: Sequence[str], alias: str) -> sqlite3.Cursor:
+        """See `Connection.names_with`."""
+        return self.execute(NAMES.format(named="SELECT rowid AS number FROM names_fts WHERE names_fts MATCH :words"),
+                            {"words": match_of(words, "AND"), "alias": alias})
+
+    def problem(self) -> str:
+        """See `Connection.problem`."""
+        problems = [row[0] for row in self.execute("PRAGMA integrity_check")]
+        return "" if problems == ["ok"] else "; ".join(problems[:3])
+
+    def sizes(self) -> dict[str, int]:
+        """See `Connection.sizes`."""
+        return {part: sum(path.stat().st_size for path in self.place.glob(pattern))
+                for part, pattern in _PARTS.items()}
+
+
+def match_of(words: Sequence[str], operator: str, *, prefix: bool = False) -> str:
+    """An FTS5 expression of quoted words; with `prefix` the last one may go on."""
+    quoted = [f'"{word}"' for word in words]
+    if prefix and quoted:
+        quoted[-1] += "*"
+    return f" {operator} ".join(quoted)
+
+
+def connect(folder: Path) -> SQLite:
+    """Open the database of an index.
+
+    Raises:
+        OpenMofiError: there is none, or it is damaged.
+    """
+    path = folder / DATABASE
+    if not path.is_file():
+        raise OpenMofiError(f"{folder} is not an index: it has no {DATABASE}.",
+                            "Build one with: openmofi index build IMAGES --encoder SPEC -o INDEX.")
+    # WAL's shared memory has to be written by readers too; where that may not be, nobody can write either.
+    mode = "mode=rw" if os.access(folder, os.W_OK) else "immutable=1"
+    try:
+        connection = opened(f"{path.absolute().as_uri()}?{mode}", folder)
+        connection.execute("SELECT 1 FROM meta LIMIT 1")
+    except sqlite3.DatabaseError as error:
+        raise OpenMofiError(f"{path} cannot be read: {error}.",
+                            "If the file is damaged, remove the folder and build the index again.") from error
+    return connection
+
+
+def create(folder: Path, values: Mapping[str, str]) -> None:
+    """Make the database of a new index; it appears with all its tables or not at all.
+
+    Raises:
+        OpenMofiError: the folder cannot be written.
+    """
+    temporary = folder / f".{DATABASE}.new"
+    try:
+        for leftover in (temporary, temporary.with_name(f"{temporary.name}-wal"),
+                         temporary.with_name(f"{temporary.name}-shm")):
+            leftover.unlink(missing_ok=True)
+        connection = opened(temporary.absolute().as_uri(), folder)
+        connection.execute("PRAGMA journal_mode = WAL")
+        for name in ("schema.sql", "schema_sqlite.sql"):
+            connection.executescript(files(__package__).joinpath(name).read_text("utf-8"))
+        connection.executemany("INSERT INTO meta VALUES (?, ?)", list(values.items()))
+        connection.close()
+        temporary.rename(folder / DATABASE)
+    except sqlite3.OperationalError as error:
+        raise OpenMofiError(f"{folder} cannot be written: {error}.", "Check the disk and the path.") from error
+    except OSError as error:
+        raise write_error(error, folder) from error
+
+
+def opened(uri: str, folder: Path) -> SQLite:
+    """A connection to a file."""
+    connection = sqlite3.connect(uri, uri=True, timeout=_WAIT, isolation_level=None, check_same_thread=False,
+                                 factory=SQLite)
+    connection.place = folder
+    connection.execute("PRAGMA foreign_keys = ON")
+    # A commit is on the disk when it returns, so that what has been said to be kept is kept.
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+@contextmanager
+def locked(folder: Path) -> Generator[None]:
+    """Be the only writer.
+
+    Raises:
+        OpenMofiError: another process or thread is.
+    """
+    lock = FolderLock(folder)
+    if not lock.acquire():
+        raise OpenMofiError(f"{folder} is being written by {lock.holder() or 'another process'}.",
+                            "Wait until it ends; searching is possible meanwhile.")
+    try:
+        lock.introduce()
+        yield
+    finally:
+        lock.release()
