@@ -1,6 +1,6 @@
 """How fast labels are judged on the page, and how many verdicts tell their precision: by a scripted reader.
 
-    python benchmarks/review.py INDEX --truth WORLD/truth.parquet [-o FILE.json]
+    python benchmarks/review.py INDEX --truth DEMO/world/truth.parquet --kb DEMO/kb [-o FILE.json]
 
 The reader drives the page of `openmofi serve` in Chromium over a copy of the index, and knows what each image shows. It
 judges grids of entities (marks what is wrong by clicks, then by keys, and takes the page by Enter) and labels one by
@@ -25,6 +25,7 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 
+from openmofi.knowledge import KnowledgeBase
 from openmofi.sample.ends import Shown, read_truth
 from openmofi.search import Index, Verdict
 from openmofi.search.server import ServeSettings, serve
@@ -225,6 +226,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("index", type=Path)
     parser.add_argument("--truth", type=Path, required=True)
+    parser.add_argument("--kb", type=Path, required=True)
     parser.add_argument("-o", "--out", type=Path)
     parser.add_argument("--entities", type=int, default=20)
     parser.add_argument("--labels", type=int, default=60)
@@ -234,7 +236,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.index.parent) as folder:
         copy = shutil.copytree(arguments.index, Path(folder) / "index")
         index = Index.open(copy)
-        truth = read_truth(index, arguments.truth)
+        truth = read_truth(index, arguments.truth, KnowledgeBase.open(arguments.kb))
         figures = speeds(index, truth, arguments.entities, arguments.labels)
         figures["verdicts"] = verdicts_needed(index, truth, arguments.draws, arguments.most)
     print(json.dumps(figures, indent=2))
