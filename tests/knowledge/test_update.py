@@ -60,7 +60,7 @@ def dumps(tmp_path: Path) -> Path:
 
 def test_what_changed_is_said_and_settings_are_kept(dumps: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = list[str]()
-    monkeypatch.setattr(parts, "blocks", lambda dump, size: read.append(dump.name) or _blocks(dump, size))
+    monkeypatch.setattr(parts, "pieces", lambda dump, size: read.append(dump.name) or _pieces(dump, size))
     differences = update_kb(dumps / "kb", [dumps / "new"], dumps / "next", extras=Extras.of(
         redirects=dumps / "redirects.csv"), workers=1)
     assert read == ["a.json.gz"]  # b is the same file, and was read before
@@ -77,7 +77,7 @@ def test_what_changed_is_said_and_settings_are_kept(dumps: Path, monkeypatch: py
     assert KnowledgeBase.open(dumps / "kb")["Q4"].name == "Hoax"
 
 
-_blocks = parts.blocks
+_pieces = parts.pieces
 
 
 def judgement(entity: str) -> dict:

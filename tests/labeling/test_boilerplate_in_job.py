@@ -86,9 +86,9 @@ def test_the_command_and_the_report_say_it(worn, marked, small_world, small_enco
     assert "repeated most" in page
 
 
-def test_off_marks_nothing_and_shares_texts_and_features(worn, marked, small_world, small_encoder, tmp_path):
+def test_off_marks_nothing_and_shares_features(worn, marked, small_world, small_encoder, tmp_path):
     def made() -> dict:
-        return {path: path.stat().st_mtime_ns for kind in ("texts", "features") for path in marked.glob(f"{kind}/*/*")}
+        return {path: path.stat().st_mtime_ns for path in marked.glob("features/*/*")}
 
     before = made()
     labels = openmofi.label(worn, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out", cache=marked,

@@ -67,4 +67,4 @@ def test_many_shards_are_few_tasks_of_an_engine(tmp_path):
 
     found = merged_in_tasks(Repeated(), numbers_of, shards, str(tmp_path / "x"), run)
     assert found["number"].to_pylist() == list(range(7))
-    assert begun == [("count", 16), ("combine", 2), ("collect", 16)]
+    assert begun == [("count", 16), ("combine", 2), ("combine", 1), ("collect", 16)]

@@ -155,7 +155,7 @@ def test_the_best_is_kept_and_exported_and_the_run_ends_early(make, tmp_path, mo
                         lambda self, step: {metric: values[step // 2 - 1], "other": 1.0})
     watcher, said = Unwatched(), []
     watcher.say = said.append
-    recipe = recipe_of(make, optimizer={"ema": 0.0},
+    recipe = recipe_of(make, optimizer={"ema": 0.0, "head_lr": 0.1},
                        run={"steps": 20, "keep": 1, "checkpoint_every": 50, "best": metric, "patience": 2})
     found = trained(recipe, tmp_path, watcher=watcher)
     assert found["steps"] == 8

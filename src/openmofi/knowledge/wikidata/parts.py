@@ -63,7 +63,7 @@ def read_parts(dumps: Mapping[str, Path], folder: Path, languages: Sequence[str]
         size: bytes of a block.
 
     Raises:
-        OpenMofiError: see `blocks`; too many lines are broken; a worker died.
+        OpenMofiError: see `pieces`; too many lines are broken; a worker died.
     """
     make_folder(folder)
     progress.begin("read", sum(-(-dump.stat().st_size // _MIB) for dump in dumps.values()))

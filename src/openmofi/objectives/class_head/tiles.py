@@ -121,7 +121,7 @@ class _MarginSoftmax(torch.autograd.Function):
         rows = len(weight) if targets.rows is None else len(targets.rows)
         whole = weight.shape[1] == images.shape[1] * settings.sub_centers
         of_rows = (images.new_empty if whole else images.new_zeros)(rows, weight.shape[1])
-        of_centers = of_rows.view(rows * settings.sub_centers, -1)[:, :images.shape[1]]
+        of_centers = of_rows.view(rows * settings.sub_centers, weight.shape[1] // settings.sub_centers)[:, :images.shape[1]]
         of_images = torch.zeros_like(images)
         tensors = iter(kept)
         for start, stop in _steps(weight, targets, settings):
@@ -151,7 +151,8 @@ def _tile(images: Tensor, weight: Tensor, targets: Targets, settings: MarginSoft
           stop: int) -> _Tile:
     """The logits of columns `start` to `stop`; `images` already carry the scale."""
     rows = weight[start:stop] if targets.rows is None else weight.index_select(0, targets.rows[start:stop])
-    centers = rows.reshape(len(rows) * settings.sub_centers, -1)[:, :images.shape[1]].to(images.dtype)
+    whole = rows.reshape(len(rows) * settings.sub_centers, rows.shape[1] // settings.sub_centers)
+    centers = whole[:, :images.shape[1]].to(images.dtype)
     length = centers.norm(dim=1, keepdim=True).clamp_(min=torch.finfo(images.dtype).tiny ** 0.5)
     unit = centers / length
     logits, best = images @ unit.T, None
