@@ -225,7 +225,8 @@ def test_compiled_towers_learn_the_same(make, tmp_path):
 
 
 def test_the_best_checkpoint_is_named_and_kept(make, tmp_path):
-    recipe = make("exact", optimizer={"head_lr": 0.3}, run={"steps": 6, "checkpoint_every": 1, "keep": 1, "best": "-lr"})
+    recipe = make("exact", optimizer={"head_lr": 0.3},
+                  run={"steps": 6, "checkpoint_every": 1, "keep": 1, "best": "-lr"})
     said: list[str] = []
     watcher = Unwatched()
     watcher.say = said.append

@@ -121,7 +121,8 @@ class _MarginSoftmax(torch.autograd.Function):
         rows = len(weight) if targets.rows is None else len(targets.rows)
         whole = weight.shape[1] == images.shape[1] * settings.sub_centers
         of_rows = (images.new_empty if whole else images.new_zeros)(rows, weight.shape[1])
-        of_centers = of_rows.view(rows * settings.sub_centers, weight.shape[1] // settings.sub_centers)[:, :images.shape[1]]
+        of_whole = of_rows.view(rows * settings.sub_centers, weight.shape[1] // settings.sub_centers)
+        of_centers = of_whole[:, :images.shape[1]]
         of_images = torch.zeros_like(images)
         tensors = iter(kept)
         for start, stop in _steps(weight, targets, settings):
