@@ -47,7 +47,7 @@ def _content(place):
     """What an index holds, whatever its ids."""
     with closing(Index.open(place, ColourEncoder())) as index:
         hits = index.search(Query(text="red", limit=1000, fold=False)).hits
-    return {hit.image.key: (hit.image.status, hit.image.text, hit.cosine) for hit in hits}
+    return {hit.image.key: (hit.image.status, hit.image.text, round(hit.cosine, 4)) for hit in hits}
 
 
 def _queries(images):
