@@ -19,6 +19,15 @@ from openmofi.errors import OpenMofiError, UsageError
 
 Restart = Annotated[bool, typer.Option(
     "--restart", help="Remove what this command wrote into the output before, and begin anew.")]
+OnDamage = Annotated[str, typer.Option(
+    help="A damaged shard: stop leaves it out and fails in the end, keep takes what can be read.")]
+MaxUnpackRatio = Annotated[int, typer.Option(
+    help="A compressed tar that unpacks to more than so many times its size counts as damaged.")]
+MaxImagePixels = Annotated[int, typer.Option(help="Larger images are refused before decoding.")]
+Device = Annotated[str, typer.Option(help="Of the encoder: auto, cpu, cuda, cuda:1 …")]
+Precision = Annotated[str, typer.Option(help="Of the encoder's towers: fp32, bf16 or fp16.")]
+EngineName = Annotated[str, typer.Option(
+    "--engine", help="auto, local, processes:N, ray or ray:ADDRESS; 'ray?gpus=0.5&cpus=2' reserves for an actor.")]
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-from openmofi.cli.command import output_path, print_json
+from openmofi.cli.command import Precision, output_path, print_json
 from openmofi.errors import UsageError
 
 
@@ -68,7 +68,7 @@ def run(
     half: Annotated[bool, typer.Option("--half", help="Keep features as float16.")] = False,
     failures: Annotated[int, typer.Option(min=0, help="Worst queries on the page beside the result.")] = 20,
     device: Annotated[str, typer.Option(help="Of the encoder or linker: auto, cpu, cuda, cuda:1 …")] = "auto",
-    precision: Annotated[str, typer.Option(help="Of the encoder's towers: fp32, bf16 or fp16.")] = "fp32",
+    precision: Precision = "fp32",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Evaluate an encoder, or a linker, by a protocol of `openmofi eval --list`, named in place of PROTOCOL."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openmofi.cli.command import output_path, print_json, visible
+from openmofi.cli.command import Device, Precision, output_path, print_json, visible
 
 if TYPE_CHECKING:
     from openmofi.labeling import Explanation
@@ -26,8 +26,8 @@ def explain(
     template: Annotated[str, typer.Option(help="Entity text for the encoder.")] = "{name}: {description}",
     cache: Annotated[Path | None, typer.Option(
         parser=output_path, help="Keeps entity embeddings (default: ~/.cache/openmofi).")] = None,
-    device: Annotated[str, typer.Option(help="Of the encoder: auto, cpu, cuda, cuda:1 …")] = "auto",
-    precision: Annotated[str, typer.Option(help="Of the encoder's towers: fp32, bf16 or fp16.")] = "fp32",
+    device: Device = "auto",
+    precision: Precision = "fp32",
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Show mentions, candidates with priors, coherence and image scores, and the verdict with its reason."""

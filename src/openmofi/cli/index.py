@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from openmofi.cli.command import index_place, input_place, new_index_place, output_path, print_checked, print_json
+from openmofi.cli.command import (
+    Device,
+    Precision,
+    index_place,
+    input_place,
+    new_index_place,
+    output_path,
+    print_checked,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from openmofi.search import Changes
@@ -20,7 +29,6 @@ _Inputs = Annotated[list[str], typer.Argument(
     metavar="IMAGES...", help="Folders of images, tar or Parquet, tables, globs; or folders of labels.")]
 _Kb = Annotated[str | None, typer.Option(
     parser=input_place, metavar="KB", help="Names and types of entities (default: the labels' own).")]
-_Device = Annotated[str, typer.Option(help="Of the encoder: auto, cpu, cuda, cuda:1 …")]
 _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -43,8 +51,8 @@ def build(
     image_column: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
     key_column: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
     image_root: Annotated[str, typer.Option(help="Folder that the images of tables lie below.")] = "",
-    device: _Device = "auto",
-    precision: Annotated[str, typer.Option(help="Of the encoder's towers: fp32, bf16 or fp16.")] = "fp32",
+    device: Device = "auto",
+    precision: Precision = "fp32",
     as_json: _JSON = False,
 ) -> None:
     """Build an index, or go on with one: images that have not changed are not embedded again."""
@@ -59,7 +67,7 @@ def build(
 
 
 @app.command()
-def add(index: _Index, images: _Inputs, kb: _Kb = None, device: _Device = "auto", as_json: _JSON = False) -> None:
+def add(index: _Index, images: _Inputs, kb: _Kb = None, device: Device = "auto", as_json: _JSON = False) -> None:
     """Take in more images, or bring those that it has up to date; what is gone from IMAGES is removed."""
     from openmofi.given import kb_of
     from openmofi.progress import shown_progress
@@ -107,7 +115,7 @@ def verify(index: _Index, as_json: _JSON = False) -> None:
 
 
 @app.command()
-def compact(index: _Index, device: _Device = "auto", as_json: _JSON = False) -> None:
+def compact(index: _Index, device: Device = "auto", as_json: _JSON = False) -> None:
     """Drop what was removed, join small segments, and embed anew what a damaged one held."""
     from openmofi.progress import shown_progress
     from openmofi.search import Index

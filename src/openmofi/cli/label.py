@@ -9,7 +9,20 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
-from openmofi.cli.command import Restart, index_place, input_path, output_path, output_place, print_json
+from openmofi.cli.command import (
+    Device,
+    EngineName,
+    MaxImagePixels,
+    MaxUnpackRatio,
+    OnDamage,
+    Precision,
+    Restart,
+    index_place,
+    input_path,
+    output_path,
+    output_place,
+    print_json,
+)
 from openmofi.errors import UsageError
 
 
@@ -40,22 +53,19 @@ def label(
              "index (its folder or address, or what `openmofi index verdicts` wrote).")] = None,
     cache: Annotated[str | None, typer.Option(
         parser=output_place, metavar="FOLDER", help="Shared by jobs: links, features (default: the output).")] = None,
-    on_damage: Annotated[str, typer.Option(
-        help="A damaged shard: stop leaves it out and fails in the end, keep takes what can be read.")] = "stop",
-    max_unpack_ratio: Annotated[int, typer.Option(
-        help="A compressed tar that unpacks to more than so many times its size counts as damaged.")] = 200,
+    on_damage: OnDamage = "stop",
+    max_unpack_ratio: MaxUnpackRatio = 200,
     text_column: Annotated[list[str] | None, typer.Option(
         help="Column of tables with the text (default: a common name), or 'PATTERN=COLUMN' for some inputs.")] = None,
     image_column: Annotated[list[str] | None, typer.Option(help="With the image or its path, likewise.")] = None,
     key_column: Annotated[list[str] | None, typer.Option(help="With the key, likewise.")] = None,
     image_root: Annotated[str, typer.Option(
         help="Folder that the images of tables lie below (default: the table's own).")] = "",
-    max_image_pixels: Annotated[int, typer.Option(help="Larger images are refused before decoding.")] = 89_478_485,
+    max_image_pixels: MaxImagePixels = 89_478_485,
     batch_size: Annotated[int, typer.Option(help="Images a forward pass.")] = 64,
-    device: Annotated[str, typer.Option(help="Of the encoder: auto, cpu, cuda, cuda:1 …")] = "auto",
-    precision: Annotated[str, typer.Option(help="Of the encoder's towers: fp32, bf16 or fp16.")] = "fp32",
-    engine: Annotated[str, typer.Option(
-        help="auto, local, processes:N, ray or ray:ADDRESS; 'ray?gpus=0.5&cpus=2' reserves for an actor.")] = "auto",
+    device: Device = "auto",
+    precision: Precision = "fp32",
+    engine: EngineName = "auto",
     seed: Annotated[int, typer.Option(help="Of the calibration's shuffles and the adapter.")] = 0,
     restart: Restart = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from openmofi.cli.command import index_place
+from openmofi.cli.command import Device, index_place
 from openmofi.errors import MissingExtraError
 
 
@@ -14,7 +14,7 @@ def mcp(
     index: Annotated[Any, typer.Argument(parser=index_place, metavar="INDEX",
                                          help="Folder of the index, or postgresql://HOST/DATABASE.")],
     encoder: Annotated[str | None, typer.Option(help="Where the one of the index has moved to.")] = None,
-    device: Annotated[str, typer.Option(help="Of the encoder: auto, cpu, cuda, cuda:1 …")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Offer search and recognition as tools over standard input and output; nothing can be changed."""
     try:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from openmofi.cli.command import Restart, input_path, output_path, print_json
+from openmofi.cli.command import EngineName, Restart, input_path, output_path, print_json
 from openmofi.cli.recipes import required
 from openmofi.errors import MissingExtraError
 
@@ -36,8 +36,7 @@ def reinforce(
     batch_size: Annotated[int, typer.Option(help="Augmentations a forward pass.")] = 64,
     device: Annotated[str, typer.Option(help="Of the teachers: auto, cpu, cuda, cuda:1 …")] = "auto",
     teacher_precision: Annotated[str, typer.Option(help="Of the teachers' towers: fp32, bf16 or fp16.")] = "fp32",
-    engine: Annotated[str, typer.Option(
-        help="auto, local, processes:N, ray or ray:ADDRESS; 'ray?gpus=0.5&cpus=2' reserves for an actor.")] = "auto",
+    engine: EngineName = "auto",
     seed: Annotated[int, typer.Option(help="Of the augmentations and texts.")] = 0,
     restart: Restart = False,
     tune_scale: Annotated[bool, typer.Option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from openmofi.cli.command import index_place, input_path, output_path, print_json, visible
+from openmofi.cli.command import Device, index_place, input_path, output_path, print_json, visible
 from openmofi.errors import UsageError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def search(
     offset: Annotated[int, typer.Option(help="Results to pass over before.")] = 0,
     fold: Annotated[bool, typer.Option(help="Show near-duplicates as one result.")] = True,
     encoder: Annotated[str | None, typer.Option(help="Where the one of the index has moved to.")] = None,
-    device: Annotated[str, typer.Option(help="Of the encoder: auto, cpu, cuda, cuda:1 …")] = "auto",
+    device: Device = "auto",
     html: Annotated[Path | None, typer.Option(parser=output_path, metavar="PAGE.html",
                                               help="Write a contact sheet.")] = None,
     show: Annotated[bool, typer.Option("--open", help="Open a contact sheet in the browser.")] = False,

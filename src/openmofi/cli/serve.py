@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from openmofi.cli.command import index_place, input_path, input_place
+from openmofi.cli.command import Device, index_place, input_path, input_place
 from openmofi.errors import MissingExtraError
 
 
@@ -28,7 +28,7 @@ def serve(
     max_upload_mb: Annotated[int, typer.Option(min=1, help="Largest image that may be uploaded.")] = 50,
     rate: Annotated[float, typer.Option(min=0, help="Requests a second of a client; 0 for any number.")] = 200.0,
     encoder: Annotated[str | None, typer.Option(help="Where the one of the index has moved to.")] = None,
-    device: Annotated[str, typer.Option(help="Of the encoder: auto, cpu, cuda, cuda:1 …")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Serve an index until Ctrl-C."""
     try:

@@ -36,28 +36,22 @@ class ImageSource:
     read: Callable[[], Iterator[tuple[str, Load]]]
 
 
-def shard_source(shard: Shard, settings: ReadSettings = ReadSettings()) -> ImageSource:
+def shard_source(shard: Shard, settings: ReadSettings = ReadSettings(), *, as_labelled: bool = False) -> ImageSource:
     """The images of a shard of pairs; its texts play no part.
 
-    Raises:
-        OpenMofiError: it cannot be read.
-    """
-    def read() -> Iterator[tuple[str, Load]]:
-        for pair in read_pairs(shard, settings):
-            yield pair.key, partial(_without_text, pair)
-
-    return ImageSource(shard.name, shard.fingerprint, read)
-
-
-def pair_source(shard: Shard, settings: ReadSettings = ReadSettings()) -> ImageSource:
-    """The images of a shard as the label job embeds them, those of repeated keys too: its features are the same.
+    Args:
+        shard: where they are.
+        settings: how it is read.
+        as_labelled: also those of repeated keys, as the label job embeds them: its features are the same.
 
     Raises:
         OpenMofiError: it cannot be read.
     """
+    given = _as_it_is if as_labelled else _without_text
+
     def read() -> Iterator[tuple[str, Load]]:
         for pair in read_pairs(shard, settings):
-            yield pair.key, partial(_as_it_is, pair)
+            yield pair.key, partial(given, pair)
 
     return ImageSource(shard.name, shard.fingerprint, read)
 

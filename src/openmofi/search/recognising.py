@@ -27,7 +27,7 @@ from openmofi.engine.protocol import Work
 from openmofi.engine.status import recorded
 from openmofi.errors import OpenMofiError
 from openmofi.features.images import compute_features
-from openmofi.features.sources import pair_source
+from openmofi.features.sources import shard_source
 from openmofi.features.store import FeatureStore
 from openmofi.pairs import MAX_PIXELS, ReadSettings
 from openmofi.pairs.read import identify, job_of
@@ -217,7 +217,7 @@ def _recognise_shard(stage: RecogniseStage, state: State, names: dict[int, str],
     """Write the shard's table."""
     store, notes, summary = stage.features, dict[str, str](), Summary()
     if not store.has(shard.name, shard.fingerprint):
-        compute_features(pair_source(shard, store.read), store)
+        compute_features(shard_source(shard, store.read, as_labelled=True), store)
     seen: set[str] = set()
     with closing(connect(stage.index)) as connection, \
             table_blocks(stage.path(shard), RECOGNISED, notes) as add:

@@ -29,7 +29,7 @@ from openmofi.encoders import Encoder
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError
 from openmofi.features.images import compute_features
-from openmofi.features.sources import ImageSource, pair_source
+from openmofi.features.sources import ImageSource, shard_source
 from openmofi.features.store import FeatureStore, StoredFeatures
 from openmofi.schema import EXCLUDED, PairStatus
 from openmofi.storage import Shard
@@ -170,7 +170,7 @@ def _features_of(source: Folder, shard: Shard, store: FeatureStore) -> StoredFea
     if labelled and store.has(shard.name, labelled):
         return store.open(shard.name, labelled)
     Origin(labelled).require_same(shard, shard.fingerprint)
-    return _computed(pair_source(shard, store.read), store)
+    return _computed(shard_source(shard, store.read, as_labelled=True), store)
 
 
 def _computed(source: ImageSource, store: FeatureStore) -> StoredFeatures:
