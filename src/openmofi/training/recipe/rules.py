@@ -52,7 +52,7 @@ def require_data(recipe: Recipe) -> None:
     """
     if not recipe.data.dataset:
         raise UsageError("The recipe does not say what to train on: data.dataset is empty.",
-                         "Add --dataset DIR, a folder that `openmofi dataset build` wrote.")
+                         "Add --dataset DIR, a folder that `openmofi dataset build` wrote, or --labels LABELS.")
     if _from_teachers(recipe) and not recipe.data.reinforcement.store:
         raise UsageError("The recipe learns from teachers, and data.reinforcement.store is empty.",
                          "Add --set data.reinforcement.store=DIR, what `openmofi reinforce` wrote of the dataset.")
