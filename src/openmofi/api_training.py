@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,14 +89,10 @@ def train(recipe: str | Path, *, out: Folder, dataset: Dataset | Folder | None =
         changed = [*over_encoder(load_recipe(recipe, changed), encoder), *changed]
     loaded = load_recipe(recipe, [*changed, *folders])
     require_data(loaded)
-    if labels is not None:
-        from openmofi.training.entity_head.over import dataset_of
-
-        built = dataset_of(loaded.data.dataset, loaded.data.kb, out, restart=restart)
-        loaded = replace(loaded, data=replace(loaded.data, dataset=str(built)))
     from openmofi.training.outcome import Run
     from openmofi.training.run import train as run_training
 
     with shown_training(progress) as (watcher, shown):
-        summary = run_training(loaded, out, resume=resume, watcher=watcher, progress=shown, restart=restart)
+        summary = run_training(loaded, out, resume=resume, watcher=watcher, progress=shown, restart=restart,
+                               labels=labels is not None)
     return Run(Path(out), summary)

@@ -30,7 +30,7 @@ def trained(monkeypatch):
     calls: list[dict] = []
     found = {"steps": 400, "metrics": SCALARS, "best": {"metric": "loss", "value": 2.25, "step": 200}}
 
-    def train(recipe, out, *, resume, restart, watcher, progress):
+    def train(recipe, out, *, resume, restart, watcher, progress, labels):
         assert not restart
         calls.append({"recipe": recipe, "out": out, "resume": resume})
         progress.say("getting ready")

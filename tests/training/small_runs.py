@@ -57,7 +57,8 @@ class Maker:
                                   **{"workers": 0} | changes.get("data", {})),
             ModelSettings(replace(image, **changes.get("image", {})), text, 8), OBJECTIVES[kind],
             replace(OPTIMIZER, **changes.get("optimizer", {})),
-            replace(RunSettings(steps=6, log_every=1, checkpoint_every=3, threads=1), **changes.get("run", {})))
+            replace(RunSettings(steps=6, log_every=1, checkpoint_every=3, threads=1, curves=False),
+                    **changes.get("run", {})))
 
 
 def trained(recipe: Recipe, out: Path, *, resume: bool = False, restart: bool = False,

@@ -11,7 +11,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.summary.writer import event_file_writer
 
 from openmofi.errors import MissingExtraError
-from openmofi.training.log import LOG, TENSORBOARD, Meter, RunLog, Unwatched, read_log
+from openmofi.training.log import LOG, Meter, RunLog, Unwatched, read_log
+from openmofi.training.trackers import TENSORBOARD, Tracked
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +22,7 @@ def uid(monkeypatch):
 
 
 def logged(folder, steps, *, resume_step=0, offset=0.0):
-    log = RunLog(folder, resume_step=resume_step)
+    log = RunLog(Tracked(folder, resume_step=resume_step))
     for step in steps:
         log.log(step, {"loss": step + offset, "loss/contrastive": 1.0})
     log.close()
@@ -65,14 +66,14 @@ def test_a_line_that_a_crash_cut_off_is_left_out(tmp_path):
 
 
 def test_what_is_not_finite_is_null(tmp_path):
-    log = RunLog(tmp_path, resume_step=0)
+    log = RunLog(Tracked(tmp_path))
     log.log(1, {"loss": math.nan, "norm": math.inf, "lr": 0.5})
     assert json.loads((tmp_path / LOG).read_text()) == {"step": 1, "loss": None, "norm": None, "lr": 0.5}
     log.close()
 
 
 def test_lines_are_there_before_the_log_is_closed(tmp_path):
-    log = RunLog(tmp_path, resume_step=0)
+    log = RunLog(Tracked(tmp_path))
     log.log(5, {"loss": 1.0})
     assert [line["step"] for line in read_log(tmp_path)] == [5]
     log.close()
@@ -85,7 +86,7 @@ def test_no_log_has_no_lines(tmp_path):
 def test_without_tensorboard_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(MissingExtraError, match=r"openmofi\[train\]"):
-        RunLog(tmp_path, resume_step=0)
+        RunLog(Tracked(tmp_path))
 
 
 def test_unwatched_says_nothing(capsys):

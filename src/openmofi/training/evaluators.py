@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from openmofi.encoders.arrays import normalised
@@ -24,7 +25,8 @@ from openmofi.evaluation.metrics.zero_shot import class_embeddings, evaluate_zer
 from openmofi.objectives.collectives import gather
 from openmofi.objectives.protocol import Batch, Embeddings
 from openmofi.training.data import TrainingData
-from openmofi.training.data.held_out import HeldOut
+from openmofi.training.data.held_out import HeldOut, by_band
+from openmofi.training.data.plan import Ints
 from openmofi.training.grad_cache import Forward, micro_batches
 from openmofi.training.model import DualEncoder
 from openmofi.training.recipe.schema import EvaluateSettings
@@ -121,14 +123,15 @@ class HeldOutEvaluator:
 
 
 def retrieval(images: Floats, held_out: HeldOut) -> Scalars:
-    """`retrieval/map` and `retrieval/recall_at_1`: every image searches the others (`map_excl_query`).
+    """`retrieval/map` and `retrieval/recall_at_1`: every image searches the others (`map_excl_query`); mAP by band too.
 
     Args:
         images: (n, dim) L2-normalised embeddings of the held-out rows.
         held_out: their classes.
     """
     result = evaluate_retrieval(images, held_out.labels, recall_at=(1,), resamples=_RESAMPLES)
-    return {"retrieval/map": result.map_excl_query, "retrieval/recall_at_1": result.recall_at_excl_query[1]}
+    return {"retrieval/map": result.map_excl_query, "retrieval/recall_at_1": result.recall_at_excl_query[1],
+            **_banded("retrieval/map", result.ap_excl_query, held_out.bands)}
 
 
 def knn(images: Floats, held_out: HeldOut, neighbours: int) -> Scalars:
@@ -140,7 +143,8 @@ def knn(images: Floats, held_out: HeldOut, neighbours: int) -> Scalars:
     """
     gallery, labels = held_out.gallery, held_out.labels
     result = nearest_neighbours(images[gallery], labels[gallery], images[~gallery], k=[neighbours])
-    return {"knn/accuracy": float(np.mean(result.answers[neighbours] == labels[~gallery]))}
+    right = result.answers[neighbours] == labels[~gallery]
+    return {"knn/accuracy": float(np.mean(right)), **_banded("knn/accuracy", right, held_out.bands[~gallery])}
 
 
 def zero_shot(images: Floats, held_out: HeldOut, embed_texts: TextEmbedder) -> Scalars:
@@ -153,4 +157,9 @@ def zero_shot(images: Floats, held_out: HeldOut, embed_texts: TextEmbedder) -> S
     labels = np.unique(held_out.labels, return_inverse=True)[1]
     sides = [class_embeddings(texts, ["{}"], lambda texts: embed_texts(list(texts))) for texts in held_out.texts]
     result = evaluate_zero_shot(images, labels, normalised(np.mean(sides, axis=0)), resamples=_RESAMPLES)
-    return {"zero_shot/accuracy": result.accuracy, "zero_shot/accuracy_top5": result.accuracy_top5}
+    return {"zero_shot/accuracy": result.accuracy, "zero_shot/accuracy_top5": result.accuracy_top5,
+            **_banded("zero_shot/accuracy", result.correct, held_out.bands)}
+
+
+def _banded(name: str, values: NDArray[Any], bands: Ints) -> Scalars:
+    return {f"{name}/{band}": value for band, value in by_band(values, bands).items()}

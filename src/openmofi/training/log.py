@@ -1,13 +1,12 @@
-"""The log of a run: means over the steps of an interval, written to `log.jsonl` and to TensorBoard's files."""
+"""The log of a run: means over the steps of an interval, written to `log.jsonl` and to trackers."""
 
 from __future__ import annotations
 
 import json
 import math
 import resource
-import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,11 +14,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from openmofi.errors import MissingExtraError
 from openmofi.storage import write_text
+from openmofi.training.trackers import TENSORBOARD, Tracked, Tracker, open_tracker
 
 LOG = "log.jsonl"
-TENSORBOARD = "tensorboard"
 
 
 class Watcher(Protocol):
@@ -104,40 +102,47 @@ def _memory() -> float:
 class RunLog:
     """Writes the scalars of a run.
 
+    A tracker that fails later on (its server is gone, say) is left out from then on: the run goes on.
+
     Args:
-        folder: of the run; gets `log.jsonl` and `tensorboard/`.
-        resume_step: the run resumes after this step; later lines of an interrupted run are removed. 0 starts anew.
+        run: its folder gets `log.jsonl`; later lines than its `resume_step`, of an interrupted run, are removed.
+        trackers: which of `TRACKERS` get the scalars too.
+        say: is told which tracker failed.
 
     Raises:
-        MissingExtraError: TensorBoard is not installed.
+        MissingExtraError: a tracker is not installed.
         OpenMofiError: the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, *, resume_step: int) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise MissingExtraError.of("tensorboard", "train") from error
-        self._path = folder / LOG
+    def __init__(self, run: Tracked, trackers: Sequence[str] = (TENSORBOARD,),
+                 say: Callable[[str], None] = lambda message: None) -> None:
+        self._path, self._say = run.folder / LOG, say
         write_text(self._path, "".join(line for line in _whole_lines(self._path)
-                                       if json.loads(line)["step"] <= resume_step))
-        if not resume_step:
-            shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)
+                                       if json.loads(line)["step"] <= run.resume_step))
+        self._trackers: dict[str, Tracker] = {name: open_tracker(name, run) for name in trackers}
         self._file = self._path.open("a", encoding="utf-8")
-        self._board: Any = SummaryWriter(str(folder / TENSORBOARD), purge_step=resume_step + 1)
 
     def log(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Add a line; a number that is not finite becomes `null`, since JSON has no NaN."""
+        """Add a line; a number that is not finite becomes `null`, since JSON has no NaN, and trackers do not get it."""
         values = {name: value if math.isfinite(value) else None for name, value in scalars.items()}
         self._file.write(json.dumps({"step": step, **values}, allow_nan=False) + "\n")
         self._file.flush()
-        for name, value in scalars.items():
-            self._board.add_scalar(name, value, step)
+        finite = {name: value for name, value in values.items() if value is not None}
+        self._each(lambda tracker: tracker.log(step, finite))
 
-    def close(self) -> None:
+    def close(self, *, finished: bool = True) -> None:
         """Flush and close the files."""
         self._file.close()
-        self._board.close()
+        self._each(lambda tracker: tracker.close(finished=finished))
+
+    def _each(self, work: Callable[[Tracker], None]) -> None:
+        for name, tracker in list(self._trackers.items()):
+            try:
+                work(tracker)
+            except Exception as error:  # whatever the tracker's library raises
+                del self._trackers[name]
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                self._say(f"The tracker {name} failed and gets no more: {reason}. {LOG} has everything.")
 
 
 def read_log(folder: str | Path) -> list[dict[str, Any]]:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from openmofi.config import did_you_mean
+from openmofi.config import deciding, did_you_mean
 from openmofi.errors import OpenMofiError
 from openmofi.objectives.protocol import Batch
 from openmofi.training.checkpoint import Checkpoints, Progressed
+from openmofi.training.data.held_out import BANDS
 from openmofi.training.distributed import bare
 from openmofi.training.grad_cache import Forward, StepResult, forward_backward
 from openmofi.training.log import Meter, RunLog, Watcher, read_log
@@ -23,6 +24,7 @@ from openmofi.training.optimization import clip_gradients, gradient_norm, learni
 from openmofi.training.process import stop_requested
 from openmofi.training.recipe.schema import OptimizerSettings, RunSettings
 from openmofi.training.state import RunState
+from openmofi.training.trackers import Tracked
 
 _NAN_LIMIT = 3
 _SHOWN = 8
@@ -35,6 +37,10 @@ class _BatchSettings(Protocol):
 
 class LoopSettings(Protocol):
     """What the loop reads of a recipe."""
+
+    @property
+    def name(self) -> str:
+        """Of the recipe."""
 
     @property
     def data(self) -> _BatchSettings:
@@ -85,6 +91,51 @@ class Evaluation:
         return bool(self.patience) and best is not None and progressed.step - best[1] >= self.patience * self.every
 
 
+class NotFiniteError(OpenMofiError):
+    """The loss or a gradient was not finite three times in a row.
+
+    Attributes:
+        step: the last one.
+        rows: of its batch, on this rank.
+    """
+
+    step: int
+    rows: list[int]
+
+    @classmethod
+    def at(cls, step: int, rows: list[int], names: Sequence[str] = ()) -> NotFiniteError:
+        """The error of a step, with the names of the first rows where they are known."""
+        shown = names or [f"{row}" for row in rows[:_SHOWN]]
+        error = cls(f"The loss or its gradient was not finite {_NAN_LIMIT} times in a row, the last time at step "
+                    f"{step + 1}, on {'the images' if names else 'the rows'} {', '.join(shown)}"
+                    f"{', …' if len(rows) > _SHOWN else ''}.",
+                    "Start again in another folder with a lower optimizer.lr, an optimizer.clip, or "
+                    "run.precision=fp32; checkpoints from before are kept.")
+        error.step, error.rows = step, rows
+        return error
+
+    def named(self, names: Callable[[list[int]], list[str]]) -> NotFiniteError:
+        """The same with the names of its rows.
+
+        Args:
+            names: rows → what messages call them.
+        """
+        return NotFiniteError.at(self.step, self.rows, names(self.rows[:_SHOWN]))
+
+
+def buffers_of(model: nn.Module) -> list[Tensor]:
+    """Copies of the towers' buffers of floats: batch statistics."""
+    found = [buffer for buffer in bare(model).buffers() if buffer.is_floating_point()]
+    return [buffer.clone() for buffer in found]
+
+
+def restore_buffers(model: nn.Module, copies: Sequence[Tensor]) -> None:
+    """Undo what a batch did to the buffers of which `buffers_of` made copies: NaN in one image would stay for ever."""
+    found = [buffer for buffer in bare(model).buffers() if buffer.is_floating_point()]
+    for buffer, copy in zip(found, copies, strict=True):
+        buffer.copy_(copy)
+
+
 Batches = Callable[[int], Generator[Batch]]
 Report = Callable[[int, Mapping[str, float]], None]
 
@@ -111,7 +162,8 @@ def train_loop(state: RunState, recipe: LoopSettings, out: Path, batches: Batche
     if first and step:
         checkpoints.tidy(start)
     state.model.train()
-    log = RunLog(out, resume_step=start.step) if first else None
+    tracked = Tracked(out, recipe.name, run.project, dict(deciding(recipe)), start.step)
+    log = RunLog(tracked, run.trackers, watcher.say) if first else None
     # Where nothing is left to do, the outcome's last values are those of the log.
     for line in read_log(out) if log else ():
         scalars.update({name: value for name, value in line.items() if name != "step" and value is not None})
@@ -124,15 +176,19 @@ def train_loop(state: RunState, recipe: LoopSettings, out: Path, batches: Batche
         if "lr" in values:
             watcher.log(step, values)
         else:
-            watcher.say(f"step {step}: " + ", ".join(f"{name} {value:.4g}" for name, value in values.items()))
+            # Bands are for the log and its page.
+            watcher.say(f"step {step}: " + ", ".join(f"{name} {value:.4g}" for name, value in values.items()
+                                                     if not name.endswith(BANDS)))
 
     if first:
         watcher.begin(run.steps, start.step)
+    finished = False
     try:
         end = run_loop(state, recipe, batches, forward, checkpoints, report, start, evaluation)
+        finished = True
     finally:
         if log is not None:
-            log.close()
+            log.close(finished=finished)
     if first and end.step < run.steps:
         watcher.say(f"{run.best} is not better for {evaluation.patience} evaluations: stopped after step {end.step}")
     if first and end.best is None and end.metrics:
@@ -160,8 +216,8 @@ def run_loop(state: RunState, recipe: LoopSettings, batches: Batches, forward: F
         evaluation: what is evaluated, and when the run ends early.
 
     Raises:
-        OpenMofiError: the loss or a gradient was not finite three times in a row; names the batch's rows. Until then
-            such a step is skipped.
+        NotFiniteError: the loss or a gradient was not finite three times in a row. Until then such a step is skipped,
+            and leaves no trace in the towers' batch statistics.
         KeyboardInterrupt: after SIGINT or SIGTERM, when a checkpoint is written.
     """
     run, progressed, bad = recipe.run, start, 0
@@ -173,15 +229,20 @@ def run_loop(state: RunState, recipe: LoopSettings, batches: Batches, forward: F
             before = time.perf_counter()
             batch = {name: values.to(state.ranks.device, non_blocking=True) for name, values in next(stream).items()}
             meter.waited += time.perf_counter() - before
+            statistics = buffers_of(state.model)
             result = _step(state, recipe, forward, batch, step)
             bad = 0 if result.finite else bad + 1
+            if bad:
+                restore_buffers(state.model, statistics)
             if bad == _NAN_LIMIT:
-                raise _not_finite(step, batch)
+                raise NotFiniteError.at(step, batch["row"].tolist())
             # A skipped step counts as one without a loss; nothing else of it comes into the means.
             scalars = {"loss": torch.full_like(result.loss, torch.nan)} if bad else _scalars(result)
+            if "undecodable" in batch:
+                scalars["undecodable"] = batch["undecodable"].float().mean()
             meter.add(scalars)
             since_saved.add(scalars)
-            # A skipped step is no place to stop: its batch statistics may be wrong.
+            # A skipped step is no place to stop: a checkpoint's metrics are of steps that count.
             done, stop = step + 1, state.ranks.any(requested()) and not bad
             if done % run.log_every == 0 or done == run.steps or stop:
                 report(done, meter.take() | {"lr": learning_rate(step, run.steps, recipe.optimizer)})
@@ -235,12 +296,3 @@ def _scalars(result: StepResult) -> dict[str, Tensor]:
         scalars |= {f"loss/{name}": of_objective.loss.detach(), f"embedding_grad_norm/{name}": result.gradients[name]}
         scalars |= {f"{name}/{metric}": value for metric, value in of_objective.metrics.items()}
     return scalars | {f"grad_norm/{name}": norm for name, norm in result.norms.items()}
-
-
-def _not_finite(step: int, batch: Batch) -> OpenMofiError:
-    rows = batch["row"].tolist()
-    return OpenMofiError(
-        f"The loss or its gradient was not finite {_NAN_LIMIT} times in a row, the last time at step {step + 1}, on "
-        f"the dataset's rows {', '.join(map(str, rows[:_SHOWN]))}{', …' if len(rows) > _SHOWN else ''}.",
-        "Start again in another folder with a lower optimizer.lr, an optimizer.clip, or run.precision=fp32; "
-        "checkpoints from before are kept.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,18 +28,24 @@ from openmofi.storage import (
     finish_manifest,
     read_manifest,
     require_claimable,
+    write_json,
 )
+from openmofi.training import trackers
 from openmofi.training.checkpoint import Checkpoints
+from openmofi.training.classes import class_report
 from openmofi.training.data import TrainingData, open_data
+from openmofi.training.data.faults import UNDECODABLE
 from openmofi.training.data.taught import require_knowledge
 from openmofi.training.distributed import Ranks, spread
+from openmofi.training.entity_head.over import dataset_of
 from openmofi.training.entity_head.results import FIGURES, PAGE, write_results
 from openmofi.training.evaluators import HeldOutEvaluator
 from openmofi.training.grad_cache import Forward
 from openmofi.training.inputs import ModelInputs
-from openmofi.training.log import LOG, TENSORBOARD, Watcher
-from openmofi.training.loop import Evaluation, train_loop
+from openmofi.training.log import LOG, Watcher
+from openmofi.training.loop import Evaluation, NotFiniteError, train_loop
 from openmofi.training.model import DualEncoder, Ema, build_model, inputs_of, save_encoder, standardise
+from openmofi.training.pages.curves import CLASSES, CURVES, write_curves
 from openmofi.training.process import training_process
 from openmofi.training.reach import stuck_head
 from openmofi.training.recipe.schema import EVALUATION_METRICS, Recipe
@@ -50,7 +57,8 @@ KIND = "run"
 OUTPUTS = Outputs(
     ("checkpoints/step-*/**/*", *(f"{model}/{pattern}" for model in (ENCODER, "linker")
                                   for pattern in ("*.json", "*.safetensors", "tokenizer/*"))),
-    other=("checkpoints/*.json", "checkpoints/.writing/**/*", FIGURES, PAGE, LOG, f"{TENSORBOARD}/events.out.*"))
+    other=("checkpoints/*.json", "checkpoints/.writing/**/*", FIGURES, PAGE, LOG, CURVES, CLASSES,
+           "undecodable*.jsonl", *trackers.OUTPUTS))
 """Of any run; its hidden cache of features stays when it is restarted."""
 _STANDARDISED_ON = 2048
 # Decide nothing where nothing is evaluated, and are left out there: runs of earlier versions, which lack them, resume.
@@ -58,7 +66,7 @@ _EVALUATION = ("run.evaluate.", "run.patience")
 
 
 def train(recipe: Recipe, out: str | Path, *, resume: bool = False, watcher: Watcher,
-          progress: Progress | None = None, restart: bool = False) -> dict[str, Any]:
+          progress: Progress | None = None, restart: bool = False, labels: bool = False) -> dict[str, Any]:
     """Train as `recipe` says and write the encoder to `OUT/encoder`, which opens as `run:OUT/encoder`.
 
     Under `torchrun` every rank calls it. A finished run is not trained again. The encoder has the best checkpoint's
@@ -71,6 +79,7 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, watcher: Wat
         watcher: follows the log.
         progress: follows what is prepared before the first step (features, indices).
         restart: remove what an earlier run left in `out`, and begin anew.
+        labels: `data.dataset` may be a label job's folder too, of which a dataset is built in `out` first.
 
     Returns:
         `steps`, the last value of each of the log's `metrics`, and the `best` checkpoint.
@@ -83,6 +92,8 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, watcher: Wat
     """
     out = Path(out)
     with training_process(recipe.run.threads) as ranks:
+        if labels:
+            recipe = _built(recipe, out, ranks, restart=restart)
         inputs = inputs_of(recipe.model)
         data = _opened(recipe, inputs, out, ranks, progress or Quiet())
         checkpoints = Checkpoints(out / "checkpoints", keep=recipe.run.keep, best=recipe.run.best)
@@ -106,6 +117,13 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, watcher: Wat
                 finish_manifest(out, manifest, counts)
             ranks.barrier()
             return counts
+
+
+def _built(recipe: Recipe, out: Path, ranks: Ranks, *, restart: bool) -> Recipe:
+    """Rank 0 builds the dataset before the others find it."""
+    with ranks.first_before_others():
+        built = dataset_of(recipe.data.dataset, recipe.data.kb, out, restart=restart and ranks.first)
+    return replace(recipe, data=replace(recipe.data, dataset=str(built)))
 
 
 def _opened(recipe: Recipe, inputs: ModelInputs, out: Path, ranks: Ranks, progress: Progress) -> TrainingData:
@@ -172,8 +190,22 @@ def _train(recipe: Recipe, out: Path, data: TrainingData, state: RunState, build
         evaluator = HeldOutEvaluator(run.evaluate, data, state, build(), forward, run.accumulate, recipe.data.workers)
         evaluation = Evaluation(evaluator.evaluate, run.evaluate.every, run.patience,
                                 restores_best=run.best.removeprefix("-") in EVALUATION_METRICS)
-    end, scalars = train_loop(state, recipe, out, batches, forward(state.model), checkpoints, watcher, evaluation)
-    return {"steps": end.step, "metrics": scalars, "best": checkpoints.best(end)}
+    counts: dict[str, Any] = {}
+    try:
+        end, scalars = train_loop(state, recipe, out, batches, forward(state.model), checkpoints, watcher, evaluation)
+        report = class_report(state, data.class_counts, data.class_names)
+        if ranks.first and report:
+            write_json(out / CLASSES, report)
+    except NotFiniteError as error:
+        raise error.named(data.sources.names) from None
+    finally:
+        if ranks.first and run.curves:
+            write_curves(out, recipe.name)
+        if undecodable := data.faults.write(out, ranks.rank):
+            counts["undecodable"] = undecodable
+            watcher.say(f"{undecodable:,} images can no longer be decoded, and others were trained on in their place: "
+                        f"{out / UNDECODABLE}")
+    return counts | {"steps": end.step, "metrics": scalars, "best": checkpoints.best(end)}
 
 
 def _results(recipe: Recipe, out: Path, data: TrainingData, inputs: ModelInputs) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Whole batches: the same bits for any number of workers and ranks, from any step on, and what the dataset says."""
 
+import json
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -16,7 +16,7 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs import decode_image, read_pairs
 from openmofi.training.data import open_data
 from openmofi.training.inputs import ModelInputs
-from openmofi.training.recipe.schema import Augment, DataSettings, TextSource
+from openmofi.training.recipe.schema import Augment, DataSettings, EvaluateSettings, TextSource
 
 SMALL = Preprocessing(24, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
 LIVE = ModelInputs(SMALL)
@@ -24,10 +24,10 @@ ALL_ON = Augment(color_jitter=0.3, grayscale=0.2, rand_augment=1)
 PLAIN = Augment(scale=(1.0, 1.0), flip=0.0)
 
 
-def opened(dataset, cache, inputs=LIVE, seed=0, **settings):
+def opened(dataset, cache, inputs=LIVE, seed=0, evaluate=None, **settings):
     chosen = DataSettings(**{"dataset": str(dataset), "batch_size": 12, "shuffle_shards": 2, "max_labels": 2,
                              "text": TextSource(0.5, 0.5, 0.0), **settings})
-    return open_data(chosen, inputs, seed=seed, cache=cache, progress=Quiet())
+    return open_data(chosen, inputs, seed=seed, cache=cache, progress=Quiet(), evaluate=evaluate)
 
 
 def same(one, other):
@@ -176,18 +176,66 @@ def test_errors_say_what_to_do(dataset, dataset_maker, tmp_path):
         opened(own, cache)
 
 
+def break_first(folder):
+    """Overwrite the first image of a dataset's only shard where it lies; the shard."""
+    tar = folder / "pairs" / "00000.tar"
+    place = tar.read_bytes().index(b"\xff\xd8\xff")
+    with tar.open("r+b") as file:
+        file.seek(place)
+        file.write(bytes(400))
+    return tar
+
+
 @pytest.mark.slow
 def test_an_image_that_broke_since_is_named(dataset_maker, tmp_path):
-    own = dataset_maker(tmp_path / "own", sizes=(4,), extra=0)
-    data = opened(own, tmp_path / "cache", batch_size=4)
-    tar = tmp_path / "own" / "pairs" / "00000.tar"
-    content = bytearray(tar.read_bytes())
-    place = Path(tar).read_bytes().index(b"\xff\xd8\xff")
-    content[place : place + 400] = bytes(400)
-    tar.write_bytes(bytes(content))
+    own = dataset_maker(tmp_path / "own", sizes=(20,), extra=0)
+    data = opened(own, tmp_path / "cache", batch_size=20, undecodable=0.0)
+    tar = break_first(tmp_path / "own")
     for workers in (0, 1):
         with pytest.raises(OpenMofiError, match=rf"The image 00\d+ of {re.escape(str(tar))} cannot be decoded: none"):
             list(data.batches(0, 1, workers=workers))
+
+
+@pytest.mark.parametrize("sampler", ["instance", "sqrt", "repeat-factor"])
+def test_another_image_stands_for_one_that_broke_since(dataset_maker, tmp_path, sampler):
+    own = dataset_maker(tmp_path / "own", sizes=(20,), extra=0)
+    data = opened(own, tmp_path / "cache", batch_size=10, undecodable=0.5, sampler=sampler)
+    whole = list(data.batches(0, 8))
+    break_first(tmp_path / "own")
+    found = list(data.batches(0, 8))
+    ((row, why),) = data.faults.why.items()
+    assert row == 0
+    assert why
+    times = 0
+    for before, after in zip(whole, found, strict=True):
+        bad = before["row"] == row
+        times += int(bad.sum())
+        assert torch.equal(after["undecodable"], bad)
+        assert torch.equal(after["row"] != before["row"], bad)
+        for name in ("image", "labels"):
+            assert torch.equal(before[name][~bad], after[name][~bad])
+    assert (data.faults.replaced, data.faults.seen) == (times, 160)
+    assert times > 0
+    # A batch depends on its step alone: what broke earlier decides nothing, nor does the number of ranks.
+    data.sources._refused.clear()
+    halves = [list(data.batches(3, 5, rank=rank, world=2)) for rank in (0, 1)]
+    for step in (0, 1):
+        joined = torch.cat([half[step]["row"] for half in halves])
+        assert torch.equal(joined, found[3 + step]["row"])
+    assert data.faults.write(tmp_path, 0) == 1
+    (line,) = (tmp_path / "undecodable.jsonl").read_text().splitlines()
+    assert json.loads(line)["row"] == 0
+
+
+def test_a_held_out_image_that_broke_is_grey(dataset_maker, tmp_path):
+    own = dataset_maker(tmp_path / "own", sizes=(20,), extra=0)
+    data = opened(own, tmp_path / "cache", batch_size=10, evaluate=EvaluateSettings(every=1, loss=True, held_out=0.7))
+    assert data.held_out.rows[0] == 0
+    break_first(tmp_path / "own")
+    batch = next(iter(data.held_out_batches(images_only=True, rank=0, world=1, workers=0)))
+    assert len(batch["image"][0].flatten(1).unique(dim=1).T) == 1
+    assert len(batch["image"][1].flatten(1).unique(dim=1).T) > 1
+    assert list(data.faults.why) == [0]
 
 
 def test_no_rows(dataset_maker, tmp_path):

@@ -169,6 +169,33 @@ def grouped_bars(groups: Mapping[str, Sequence[float]], series: Sequence[str], t
     return _draw(f"grouped-bars-{title}", paint, (max(6.4, 1.1 * len(groups)), 4.2))
 
 
+def lines(series: Mapping[str, Points], title: str, marked: float | None = None, *, log: bool = False) -> Markup:
+    """Values over steps, one line a series, named beside its end.
+
+    Args:
+        series: name → (steps, values); a series of one point is drawn as a dot.
+        title: of the plot.
+        marked: a step to mark with a vertical line.
+        log: a logarithmic axis of values.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    def paint(axes: Axes) -> None:
+        for (name, (steps, values)), colour in zip(series.items(), _colours(len(series)), strict=True):
+            axes.plot(steps, values, label=name, color=colour, linewidth=1.8, marker="o" if len(steps) < 15 else "",
+                      markersize=4)
+        if marked is not None:
+            axes.axvline(marked, color=SOFT, linewidth=1, linestyle=(0, (3, 3)))
+        if log:
+            axes.set_yscale("log")
+            axes.minorticks_off()
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
+        axes.set_xlabel("steps")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=8.5)
+    return _draw(f"lines-{title}", paint, (4.6, 3.3 + 0.1 * len(series)))
+
+
 def _colours(count: int) -> list[str]:
     return [COLOURS[position % len(COLOURS)] for position in range(count)]
 

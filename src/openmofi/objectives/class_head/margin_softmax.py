@@ -18,6 +18,7 @@ from openmofi.objectives.objective_settings import MarginSoftmaxSettings
 from openmofi.objectives.protocol import Batch, Embeddings, ObjectiveResult
 
 _KEPT_LOGITS = 2**26
+_RECENT = 0.1  # weight of an image in the moving mean of its class's accuracy
 
 
 class MarginSoftmax(nn.Module):
@@ -29,6 +30,8 @@ class MarginSoftmax(nn.Module):
     Attributes:
         weight: (n, sub_centers · dim), the classes `first` to `first + n` of all `classes`; a row holds a class's
             sub-centres. Rows may have any length. Their initial values depend on the seed alone.
+        recent: (classes,) float32, if counts were given: for each class a moving mean of how often its images were
+            right in training, by their first label; NaN before its first one, and after a resume.
         step: () int64, number of training forward passes; with the seed, it decides which classes are sampled.
 
     `exact` scores all classes, `chunk` at a time, computes each tile again in the backward pass, and gives a dense
@@ -48,6 +51,7 @@ class MarginSoftmax(nn.Module):
     weight: nn.Parameter
     step: Tensor
     thirds: Tensor | None
+    recent: Tensor | None
 
     def __init__(self, classes: int, dim: int, settings: MarginSoftmaxSettings, *, seed: int,
                  counts: Tensor | None = None) -> None:
@@ -60,6 +64,7 @@ class MarginSoftmax(nn.Module):
         self.weight = nn.Parameter(rows)
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self.register_buffer("thirds", None if counts is None else thirds_by_count(counts), persistent=False)
+        self.register_buffer("recent", None if counts is None else torch.full((classes,), torch.nan), persistent=False)
 
     def sharded_parameters(self) -> dict[str, int]:
         """`weight` → number of classes."""
@@ -101,7 +106,8 @@ class MarginSoftmax(nn.Module):
             columns = len(self.weight) if targets.rows is None else len(targets.rows)
             keep = columns <= self.settings.chunk or (count > 0 and len(labels) * columns <= _KEPT_LOGITS)
             loss, cosine, hardest = margin_softmax(images, self.weight, targets, self.settings, keep)
-            metrics = self._metrics(cosine.detach(), hardest.detach(), labels, weights, count)
+            metrics = self._metrics(cosine.detach(), hardest.detach(), labels, weights, count,
+                                    whole=images.shape[1] == self.dim)
             if self.settings.texts:
                 of_texts, metrics["text_cosine"] = self._texts(embeddings["text"].to(images.dtype), targets, keep)
                 loss = loss + self.settings.texts * of_texts
@@ -151,7 +157,7 @@ class MarginSoftmax(nn.Module):
 
     @torch.no_grad()
     def _metrics(self, cosine: Tensor, hardest: Tensor, labels: Tensor, weights: Tensor,
-                 count: int) -> dict[str, Tensor]:
+                 count: int, *, whole: bool) -> dict[str, Tensor]:
         labelled = weights.sum(1) > 0
         rows = labelled.sum().clamp(min=1)
         best = cosine.masked_fill(labels < 0, -torch.inf).amax(1)
@@ -163,10 +169,23 @@ class MarginSoftmax(nn.Module):
         if self.thirds is not None:
             first = labels.gather(1, (weights > 0).int().argmax(1, keepdim=True))[:, 0]
             third = torch.where(labelled, self.thirds[first.clamp(min=0)], -1)
+            if self.training and whole:
+                self._remember(first[labelled], right[labelled].float())
             for number, part in enumerate(("head", "middle", "tail")):
                 if bool((third == number).any()):
                     metrics[f"{name}/{part}"] = right[third == number].float().mean()
         return metrics
+
+
+    def _remember(self, classes: Tensor, right: Tensor) -> None:
+        """Take a batch's answers into `recent`."""
+        assert self.recent is not None
+        seen, place = classes.unique(return_inverse=True)
+        images = torch.zeros(len(seen), device=right.device).index_add_(0, place, torch.ones_like(right))
+        mean = torch.zeros(len(seen), device=right.device).index_add_(0, place, right) / images
+        before = self.recent[seen]
+        share = 1 - (1 - _RECENT) ** images
+        self.recent[seen] = torch.where(before.isnan(), mean, before + share * (mean - before))
 
 
 def thirds_by_count(counts: Tensor) -> Tensor:

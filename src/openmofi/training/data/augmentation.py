@@ -13,11 +13,23 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from openmofi.encoders import Preprocessing, preprocess
-from openmofi.errors import OpenMofiError
 from openmofi.pairs import ImageRefused, decode_image
 from openmofi.pairs.images.scaled import ScaledImage
 from openmofi.reinforcement import Augmentation, augmented
 from openmofi.training.recipe.schema import Augment
+
+
+class UndecodableError(Exception):
+    """Images of a batch that cannot be decoded.
+
+    Attributes:
+        why: position in the batch → what is wrong with it.
+    """
+
+    def __init__(self, why: dict[int, str]) -> None:
+        super().__init__(why)
+        self.why = why
+
 
 NO_AUGMENTATION = Augment(scale=(1.0, 1.0), flip=0.0)
 
@@ -39,29 +51,30 @@ class TrainingImages:
     preprocessing: Preprocessing
     augment: Augment
 
-    def batch(self, images: Sequence[bytes], seeds: Sequence[int], names: Sequence[str],
+    def batch(self, images: Sequence[bytes], seeds: Sequence[int],
               replayed: Sequence[Augmentation | None] | None = None) -> Tensor:
         """Encoded images → (n, 3, size, size) float32, normalised.
 
         Args:
             images: n encoded images.
             seeds: of the random numbers of each.
-            names: for the error.
             replayed: augmentations that are replayed; `None` for an image whose own is drawn.
 
         Raises:
-            OpenMofiError: an image cannot be decoded.
+            UndecodableError: some images cannot be decoded.
         """
-        tensors = []
+        tensors: list[Tensor] = []
+        refused: dict[int, str] = {}
         with torch.random.fork_rng(devices=[]):
-            for data, seed, name, known in zip(images, seeds, names, replayed or [None] * len(images), strict=True):
+            for position, (data, seed, known) in enumerate(
+                    zip(images, seeds, replayed or [None] * len(images), strict=True)):
                 torch.default_generator.manual_seed(int(seed))
                 try:
                     tensors.append(self._replayed(data, known) if known else self.image(data))
-                except ImageRefused as refused:
-                    raise OpenMofiError(f"The image {name} cannot be decoded: {refused.why}.",
-                                        "It could be when it was labelled: put the old shard back, or label it and "
-                                        "build the dataset again.") from refused
+                except ImageRefused as error:
+                    refused[position] = str(error.why)
+        if refused:
+            raise UndecodableError(refused)
         if len({tensor.dtype for tensor in tensors}) > 1:
             tensors = [tensor.float().div(255) if tensor.dtype == torch.uint8 else tensor for tensor in tensors]
         return self._normalised(torch.stack(tensors))

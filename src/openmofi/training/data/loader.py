@@ -6,8 +6,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing import forkserver
@@ -22,7 +22,8 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs.formats.index import ImageBytes
 from openmofi.reinforcement import Teacher
 from openmofi.storage import Shard
-from openmofi.training.data.augmentation import NO_AUGMENTATION, TrainingImages
+from openmofi.training.data.augmentation import NO_AUGMENTATION, TrainingImages, UndecodableError
+from openmofi.training.data.faults import GREY, Faults, Refused, other_row, replaced
 from openmofi.training.data.hard_negatives import HardNegatives
 from openmofi.training.data.held_out import HeldOut
 from openmofi.training.data.plan import Ints, Plan, SequencePlan
@@ -57,6 +58,7 @@ class Sources:
         text_features: of a locked text encoder, or `None`.
         taught: what teachers know of the images, or `None`.
         hard: finds what each row's class is easily taken for, or `None`.
+        blank: an image that cannot be decoded is a grey one, instead of another row's.
     """
 
     rows: Rows
@@ -72,12 +74,40 @@ class Sources:
     text_features: TextFeatures | None = None
     taught: Taught | None = None
     hard: HardNegatives | None = None
+    blank: bool = False
     _bytes: ImageBytes = field(default_factory=ImageBytes, repr=False)
+    _refused: dict[int, str] = field(default_factory=dict, repr=False)
 
-    def batch(self, step: int, rank: int, world: int) -> Batch:
-        """A rank's share of the global batch of `step`."""
+    def batch(self, step: int, rank: int, world: int) -> tuple[Batch, Refused]:
+        """A rank's share of the global batch of `step`, and its rows whose images cannot be decoded."""
         share = slice(rank * self.batch_size // world, (rank + 1) * self.batch_size // world)
-        chosen = self.plan.rows(step)[share]
+        planned = self.plan.rows(step)[share]
+        while True:
+            # Known from earlier steps, or from the last try.
+            chosen, refused = replaced(planned, self._refused, lambda position: self._other(
+                step, share.start + position, int(planned[position])))
+            try:
+                batch = self._batch(step, share, chosen)
+            except UndecodableError as error:
+                self._refused.update((int(chosen[position]), why) for position, why in error.why.items())
+                continue
+            if self.images:
+                batch["undecodable"] = torch.from_numpy(np.isin(planned, [row for row, _ in refused]))
+            return batch, refused
+
+    def _other(self, step: int, position: int, row: int) -> int:
+        if self.blank:
+            return row
+        steps = max(1, int(self.rows.starts[-1]) // self.batch_size)
+        return other_row(self.plan, self.seed, step, position, self._refused, steps)
+
+    def names(self, rows: Sequence[int]) -> list[str]:
+        """What messages call the images of rows."""
+        chosen = np.array(rows, np.int64)
+        return [f"{key} of {self.shards[shard].path}" for key, shard in
+                zip(self.rows.take(chosen, ["key"])["key"].to_pylist(), self.rows.shards(chosen), strict=True)]
+
+    def _batch(self, step: int, share: slice, chosen: Ints) -> Batch:
         table = self.rows.take(chosen, ["key", "classes", "scores", *(["text"] if self.texts else []),
                                         *(["file", "offset", "size"] if self.images else [])])
         labels, weights = padded_labels(table, self.max_labels)
@@ -113,11 +143,11 @@ class Sources:
         """The images, and what teachers know of them."""
         data, names = self._bytes_of(chosen, table)
         if self.taught is None:
-            return {"image": images.batch(data, seeds.tolist(), names)}
+            return {"image": images.batch(data, seeds.tolist())}
         shards = [self.shards[number].name for number in self.rows.shards(chosen)]
         recalled = self.taught.recall(step, self.batch_size, share, shards, table["key"].to_pylist())
         recalled = self.taught.verified(recalled, data, names)
-        batch = {"image": images.batch(data, seeds.tolist(), names, recalled.augmentations), **taught_tensors(recalled)}
+        batch = {"image": images.batch(data, seeds.tolist(), recalled.augmentations), **taught_tensors(recalled)}
         if own and self.taught.knowledge.captions:
             # Without a synthetic text a pair has its own one again.
             captions = [new or old for new, old in zip(recalled.captions, own, strict=True)]
@@ -133,9 +163,9 @@ class Sources:
             contents = self._bytes.fetch(self.shards[shard], [files[i] for i in group], offsets[group], sizes[group])
             for position, content in zip(group.tolist(), contents, strict=True):
                 data[position] = content
-        names = [f"{key} of {self.shards[shard].path}"
-                 for key, shard in zip(table["key"].to_pylist(), self.rows.shards(chosen), strict=True)]
-        return data, names
+        for position in np.flatnonzero(np.isin(chosen, list(self._refused))).tolist() if self.blank else ():
+            data[position] = GREY
+        return data, self.names(chosen.tolist()) if self.taught else []
 
     def text_batch(self, texts: list[str], kind: str = "text") -> Batch:
         """N texts → `KIND_id` (n,) and `KIND_tokens` or `KIND_features`; see `objectives.protocol.Batch`."""
@@ -202,6 +232,8 @@ class TrainingData:
         teachers: of the store of teachers' knowledge, by name; empty without one.
         sources: of batches.
         held_out: rows that evaluators see and batches do not hold, or `None`.
+        faults: images that could not be decoded.
+        class_names: of the classes.
     """
 
     rows: int
@@ -212,6 +244,8 @@ class TrainingData:
     teachers: dict[str, Teacher]
     sources: Sources = field(repr=False)
     held_out: HeldOut | None = field(default=None, repr=False)
+    faults: Faults = field(default_factory=lambda: Faults(0.0, lambda rows: [str(row) for row in rows]), repr=False)
+    class_names: list[str] = field(default_factory=list, repr=False)
 
     def batches(self, start: int, stop: int, *, rank: int = 0, world: int = 1, workers: int = 0) -> Generator[Batch]:
         """The batches of the steps `start` to `stop` (exclusive), in order; see `objectives.protocol.Batch`.
@@ -228,17 +262,18 @@ class TrainingData:
 
         Raises:
             UsageError: the batch cannot be shared out evenly.
-            OpenMofiError: an image cannot be read or decoded.
+            OpenMofiError: an image cannot be read; too many cannot be decoded.
         """
         if world < 1 or not 0 <= rank < world or self.sources.batch_size % world:
             raise UsageError(f"A batch of {self.sources.batch_size} cannot be shared by {world} ranks.",
                              "Set data.batch_size to a multiple of the number of ranks.")
-        return _loaded(self.sources, range(start, stop), rank, world, workers)
+        return _followed(_loaded(self.sources, range(start, stop), rank, world, workers), self.faults.note)
 
     def held_out_batches(self, *, images_only: bool, rank: int, world: int, workers: int) -> Iterator[Batch]:
         """The held-out rows in their order, in batches as of `batches`; the last one is filled up with the first rows.
 
-        Images are not augmented, but where teachers know an augmentation, which is replayed.
+        Images are not augmented, but where teachers know an augmentation, which is replayed; one that cannot be decoded
+        is grey.
 
         Args:
             images_only: without texts, teachers and hard negatives, and never augmented.
@@ -247,13 +282,21 @@ class TrainingData:
         assert self.held_out is not None
         sources, plan = self.sources, SequencePlan(self.held_out.rows, self.sources.batch_size)
         images = sources.images and replace(sources.images, augment=NO_AUGMENTATION)
-        sources = replace(sources, plan=plan, images=images)
+        sources = replace(sources, plan=plan, images=images, blank=True)
         if images_only:
             sources = replace(sources, texts=None, taught=None, hard=None)
-        return _loaded(sources, range(plan.steps), rank, world, workers)
+        return _followed(_loaded(sources, range(plan.steps), rank, world, workers), self.faults.note_held_out)
 
 
-def _loaded(sources: Sources, steps: range, rank: int, world: int, workers: int) -> Generator[Batch]:
+def _followed(loaded: Generator[tuple[Batch, Refused]], note: Callable[[int, Refused], None]) -> Generator[Batch]:
+    with closing(loaded):
+        for batch, refused in loaded:
+            note(len(batch["row"]), refused)
+            yield batch
+
+
+def _loaded(sources: Sources, steps: range, rank: int, world: int,
+            workers: int) -> Generator[tuple[Batch, Refused]]:
     more = {"prefetch_factor": _PREFETCH, "multiprocessing_context": _context()} if workers else {}
     # A generator of its own: the loader would draw from the trainer's random numbers, and dropout would differ
     # after a resume.
@@ -272,7 +315,7 @@ def _loaded(sources: Sources, steps: range, rank: int, world: int, workers: int)
         del batches, loader
 
 
-def _batch(sources: Sources, rank: int, world: int, step: int) -> Batch | OpenMofiError:
+def _batch(sources: Sources, rank: int, world: int, step: int) -> tuple[Batch, Refused] | OpenMofiError:
     try:
         return sources.batch(step, rank, world)
     except OpenMofiError as error:

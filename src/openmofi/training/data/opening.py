@@ -14,6 +14,7 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.reinforcement import Knowledge
 from openmofi.storage.addresses import is_remote
 from openmofi.training.data.augmentation import TrainingImages
+from openmofi.training.data.faults import Faults
 from openmofi.training.data.hard_negatives import HardNegatives
 from openmofi.training.data.held_out import HeldOut, hold_out, labels_of
 from openmofi.training.data.loader import Sources, TrainingData
@@ -95,7 +96,7 @@ def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: 
         taught=taught, hard=_hard_negatives(settings, class_ids, seed))
     return TrainingData(int(starts[-1]), len(class_ids), class_ids, trained, dataset.manifest.fingerprint,
                         {} if taught is None else {teacher.name: teacher for teacher in taught.knowledge.teachers},
-                        batches, held_out)
+                        batches, held_out, Faults(settings.undecodable, batches.names), names)
 
 
 def _plan(settings: DataSettings, rows: Rows, counts: Ints, held_out: Ints, seed: int) -> tuple[Plan, Ints]:

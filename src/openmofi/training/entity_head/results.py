@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
@@ -17,14 +15,13 @@ from openmofi.encoders import Array, Encoder
 from openmofi.encoders.arrays import normalised
 from openmofi.evaluation.metrics.retrieval import RetrievalResult, evaluate_retrieval
 from openmofi.evaluation.metrics.zero_shot import ZeroShotResult, evaluate_zero_shot
-from openmofi.objectives.class_head.margin_softmax import thirds_by_count
 from openmofi.storage import atomic_path, write_json
 from openmofi.training.data import TrainingData
-from openmofi.training.data.held_out import HeldOut
+from openmofi.training.data.held_out import BANDS, HeldOut, thirds_of
 from openmofi.training.log import read_log
+from openmofi.training.pages import render
 
 FIGURES, PAGE = "results.json", "report.html"
-BANDS = ("head", "middle", "tail")
 _EACH = ("map_incl_query", "map_excl_query", "recall_at_1", "zero_shot")
 
 
@@ -87,15 +84,6 @@ def measure(held_out: HeldOut, counts: NDArray[np.int64], features: Array, base:
     return figures
 
 
-def thirds_of(labels: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(n,) 0 for images of the third of these classes with the most images, 2 for those of the rarest third."""
-    import torch
-
-    classes, codes = np.unique(labels, return_inverse=True)
-    thirds: NDArray[np.int64] = thirds_by_count(torch.from_numpy(counts[classes])).numpy()[codes]
-    return thirds
-
-
 def _texts(encoder: Encoder, held_out: HeldOut) -> Array | None:
     """(classes, dim) embeddings of the held-out classes' names; `None` without texts."""
     if not encoder.has_texts:
@@ -125,15 +113,11 @@ def _figures(retrieval: RetrievalResult, zero_shot: ZeroShotResult | None,
 
 
 def _page(figures: dict[str, Any], base: Encoder, name: str) -> str:
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-                                     lstrip_blocks=True)
-    environment.filters["number"] = lambda value: "–" if value is None else f"{value:.3f}"
-    page = environment.from_string(files(__package__).joinpath("report.html.j2").read_text("utf-8"))
     lengths = sorted({*figures["before"], *figures["after"]}, key=int, reverse=True)
     curves = {key: _curve(figures, lengths, key, title) for key, title in (
         ("map_excl_query", "mAP, query excluded"), ("zero_shot", "zero-shot accuracy"))}
-    return page.render(figures=figures, base=base.spec, name=name, lengths=lengths, bands=BANDS, each=_EACH,
-                       curves=curves)
+    return render("head", figures=figures, base=base.spec, name=name, lengths=lengths, bands=BANDS, each=_EACH,
+                  curves=curves)
 
 
 def _curve(figures: dict[str, Any], lengths: Sequence[str], key: str, title: str) -> Markup:

@@ -111,7 +111,7 @@ def load_link_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) ->
         recipe = read_recipe(begun, name_or_path, overrides, LINK_RECIPES)
     optimizer, run = recipe.optimizer, recipe.run
     check_micro_batches(recipe.data.batch_size, run)
-    if run.fsdp or run.compile or optimizer.ema or run.evaluate.every or run.patience:
-        raise UsageError("Linkers take no run.fsdp, run.compile, run.evaluate, run.patience or optimizer.ema.",
-                         "Leave them off; stopping evaluates and ends a linker's training.")
+    if run.fsdp or run.compile or optimizer.ema or run.evaluate.every or run.patience or run.report:
+        raise UsageError("Linkers take no run.fsdp, run.compile, run.evaluate, run.patience, run.report or "
+                         "optimizer.ema.", "Leave them off; stopping evaluates and ends a linker's training.")
     return replace(recipe, optimizer=replace(optimizer, warmup=min(optimizer.warmup, run.steps - 1)))

@@ -24,6 +24,7 @@ from openmofi.training.linking.recipe import LinkRecipe
 from openmofi.training.linking.steps import MeanLoss, fusion_forward, fusion_optimizer
 from openmofi.training.log import Watcher
 from openmofi.training.loop import Evaluation, train_loop
+from openmofi.training.pages.curves import write_curves
 from openmofi.training.process import training_process
 from openmofi.training.run import OUTPUTS, deciding_settings
 from openmofi.training.state import RunState
@@ -103,8 +104,13 @@ def train_linker_state(state: RunState, recipe: LinkRecipe, out: Path, data: Lin
     checkpoints.latest(resume=resume)
     sample = validation[::max(1, -(-len(validation) // stopping.limit))]
     evaluator = (lambda step: {ACCURACY: measure(sample)}) if sample else None
-    end, scalars = train_loop(state, recipe, out, lambda step: data.batches(step, steps), forward, checkpoints, watcher,
-                              Evaluation(evaluator, every, stopping.patience, restores_best=True))
+    evaluation = Evaluation(evaluator, every, stopping.patience, restores_best=True)
+    try:
+        end, scalars = train_loop(state, recipe, out, lambda step: data.batches(step, steps), forward, checkpoints,
+                                  watcher, evaluation)
+    finally:
+        if recipe.run.curves:
+            write_curves(out, recipe.name)
     return {"steps": end.step, "metrics": scalars, "best": checkpoints.best(end)}
 
 

@@ -211,6 +211,8 @@ class DataSettings(Settings):
         augment: see `Augment`.
         reinforcement: see `Reinforcement`.
         max_labels: columns of `labels`; the best-scored are kept.
+        undecodable: greatest share of images that can no longer be decoded; another row of the dataset is trained on in
+            the place of each, and above it the run stops.
         hard_negatives: each row has a class that is easily taken for its own, drawn anew in each step: one that shares
             a name with it in the knowledge base, or a class above it. A sampled head scores it in any case, and its
             text is a negative of the contrastive loss.
@@ -228,6 +230,7 @@ class DataSettings(Settings):
     augment: Augment = field(default_factory=Augment)
     reinforcement: Reinforcement = field(default_factory=Reinforcement)
     max_labels: PositiveInt = 8
+    undecodable: Annotated[Fraction, FREE] = 0.01
     hard_negatives: bool = False
 
 
@@ -341,6 +344,9 @@ class RunSettings(Settings):
         best: metric by which a checkpoint is the best: an evaluator's, such as `retrieval/map`, and the best checkpoint
             becomes the encoder; or one of the log's means, with `-` in front where less is better.
         threads: of torch, a process; 0 leaves its choice.
+        trackers: what gets the scalars of the log beside `log.jsonl`: `tensorboard`, `wandb`, `mlflow`, `trackio`.
+        project: of the trackers; groups runs.
+        curves: write `curves.html`, a page of the learning curves, when the run ends or is stopped.
         report: measure the head of a locked encoder on the held-out rows beside the encoder itself, by length of the
             embedding and by how frequent an entity is: `results.json`, and `report.html` as a page.
         patience: evaluations without a better `best` before the run stops; 0 is never.
@@ -359,6 +365,9 @@ class RunSettings(Settings):
     keep: Annotated[PositiveInt, FREE] = 3
     best: Annotated[str, Meta(pattern="^(-.|[^-])", description="a metric of the log, such as -loss")] = "-loss"
     threads: Annotated[NonNegativeInt, FREE] = 0
+    trackers: Annotated[tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...], FREE] = ("tensorboard",)
+    project: Annotated[str, FREE] = "openmofi"
+    curves: Annotated[bool, FREE] = True
     report: Annotated[bool, FREE] = False
     patience: NonNegativeInt = 0
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
