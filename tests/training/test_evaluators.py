@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 import openmofi.training.run as run_module
 from openmofi.config.recipes import recipe_dict
+from openmofi.dataset.tables import Folder
 from openmofi.encoders import open_encoder
 from openmofi.engine.protocol import Quiet
 from openmofi.errors import UsageError
@@ -80,8 +81,21 @@ def test_each_evaluator_is_its_metric_on_embeddings_computed_outside(make, tmp_p
     texts = class_embeddings([f"thing {label}" for label in classes], ["{name}"], encoder.embed_texts)
     named = evaluate_zero_shot(images, np.searchsorted(classes, labels), texts)
     outside = loss_outside(recipe, data, encoder, tmp_path)
+    counts = Folder.open(recipe.data.dataset).vocabulary["images"].to_pylist()
+    order = sorted(classes, key=lambda label: (-counts[label], label))
+    third = np.array([order.index(label) * 3 // len(order) for label in labels])
+    right = answers == labels[~gallery]
+    of_bands = {}
+    for number, band in enumerate(("head", "middle", "tail")):
+        for name, values, thirds in (("retrieval/map", expected.ap_excl_query, third),
+                                     ("knn/accuracy", right, third[~gallery]),
+                                     ("zero_shot/accuracy", named.correct, third)):
+            chosen = values[thirds == number].astype(float)
+            if np.isfinite(chosen).any():
+                of_bands[f"{name}/{band}"] = pytest.approx(np.nanmean(chosen), abs=2e-3)
+    assert any(name.endswith("/tail") for name in of_bands)
     assert logged[4] == {
-        "step": 4, "retrieval/map": pytest.approx(expected.map_excl_query, abs=2e-3),
+        "step": 4, **of_bands, "retrieval/map": pytest.approx(expected.map_excl_query, abs=2e-3),
         "retrieval/recall_at_1": pytest.approx(expected.recall_at_excl_query[1]),
         "knn/accuracy": pytest.approx((answers == labels[~gallery]).mean()),
         "zero_shot/accuracy": pytest.approx(named.accuracy), "zero_shot/accuracy_top5": pytest.approx(1.0),

@@ -188,6 +188,7 @@ def lines(series: Mapping[str, Points], title: str, marked: float | None = None,
             axes.axvline(marked, color=SOFT, linewidth=1, linestyle=(0, (3, 3)))
         if log:
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:g}")
             axes.minorticks_off()
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
