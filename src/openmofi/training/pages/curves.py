@@ -78,7 +78,7 @@ def _short(name: str, title: str) -> str:
     """A scalar without what the title of its plot says already."""
     if title.startswith("Held out by frequency"):
         return name.rpartition("/")[2]
-    return name.partition("/")[2] if title.startswith(("Held out", "Training")) else name.replace("grad_norm", "norm")
+    return name.partition("/")[2] if title.startswith(("Held out", "Training")) else name
 
 
 def _banded(name: str) -> bool:
