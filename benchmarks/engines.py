@@ -127,6 +127,7 @@ def main() -> None:
     ratios = {
         "processes2_over_1": paired(scaling, "processes:2", "processes:1"),
         "processes2_over_local": paired(job, "processes:2", "local"),
+        "processes2_over_local_cpu": job["processes:2"]["cpu_ratio"],
         "ray_over_processes": paired(clustered, "ray", every),
     }
     written = arguments.results / "engines.json"
