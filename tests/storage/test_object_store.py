@@ -101,7 +101,7 @@ def test_what_is_written_is_listed_at_once(store):
             f"s3://data/out/{each}.json" for each in range(number + 1)}
 
 
-@pytest.mark.parametrize("size", [0, 1, 1 << 20, (1 << 21) + 5])
+@pytest.mark.parametrize("size", [0, 1, 1 << 20, (1 << 21) + 5, (1 << 22) + 5])
 def test_a_fingerprint_is_that_of_the_same_file_here(store, tmp_path, size):
     local = tmp_path / "local"
     local.mkdir()

@@ -103,9 +103,9 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
         of their probabilities), `boilerplate` (`mentions`, of these `marked`, by `reasons`, and the commonest repeated
         `pieces` with their rows), `entities` that were judged, `threshold`, `calibration` (`source`: `fitted` on these
         pairs, `stored` of others, or `blended`; and `openmofi.labeling.calibrate.report.describe`'s), `advice` where
-        hardly anything was accepted; the encoder's `device` and `precision`; with an adapter `adapter` (see
-        `openmofi.labeling.adapt.check.AdapterCheck`); with verdicts `verdicts`; where images are of formats that are
-        not read, `unread_formats` (name → images).
+        hardly anything was accepted; the encoder's `device` and `precision`, and `compiled` where it was; with an
+        adapter `adapter` (see `openmofi.labeling.adapt.check.AdapterCheck`); with verdicts `verdicts`; where images
+        are of formats that are not read, `unread_formats` (name → images).
 
     Raises:
         UsageError: the output or the cache is neither local nor in a store of objects, or a name is not UTF-8.
@@ -173,6 +173,8 @@ def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: st
     counts = _count(tally.labels, corpus, correction) | {
         "device": encoder.device, "precision": encoder.precision, "entities": len(corpus.entities),
         "threshold": threshold}
+    if encoder.compiles:
+        counts["compiled"] = True
     if adapter:
         counts["adapter"] = adapter
     calibration = judges[0].calibration
