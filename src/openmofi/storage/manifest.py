@@ -202,8 +202,10 @@ def claim_folder(folder: str | Path, kind: str, settings: Mapping[str, Any],
 def claim_as(folder: str | Path, manifest: Manifest, *, anew: bool) -> Manifest:
     """`claim_folder` for a manifest that `new_manifest` has made."""
     existing = require_claimable(folder, manifest.kind)
-    # Also of a try that was killed before it had claimed the folder: caches are filled before.
-    remove_leftovers(folder)
+    # Also of a try that was killed before it had claimed the folder: caches are filled before. What is finished need
+    # not be gone through, which takes long where it is large.
+    if existing is None or not existing.finished:
+        remove_leftovers(folder)
     if existing is not None and (existing.finished or not anew):
         require_same(folder, existing, manifest)
         # They are equal, and one copy is enough.
