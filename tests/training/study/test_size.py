@@ -17,9 +17,10 @@ from openmofi.training.data import open_data
 from openmofi.training.model import inputs_of
 from openmofi.training.recipe.rules import load_recipe
 from openmofi.training.study.report import matching_pairs, size_page
-from openmofi.training.study.runs import Benchmark, StudyRun, do_runs, on_held_out
+from openmofi.training.study.runs import Benchmark, StudyRun, do_runs, on_benchmark, on_held_out
 from openmofi.training.study.size import Cell, SizeSettings, _cells, run_size_study
 from openmofi.training.study.values import Values
+from small_world import drawn_image
 
 SMALL = ["run.steps=4", "optimizer.warmup=2", "data.batch_size=16", "run.threads=1"]
 
@@ -114,6 +115,22 @@ def test_held_out_images_are_measured_as_scikit_learn_does(small_encoder, small_
         Values.joined([read, replace(read, entity=read.entity[::-1])])
 
 
+def test_a_benchmark_is_measured_as_eval_does(small_encoder, tmp_path):
+    draw = np.random.default_rng(0)
+    for entity in ("e:sun", "e:brick", "e:tent"):
+        folder = tmp_path / "images" / entity.removeprefix("e:")
+        folder.mkdir(parents=True)
+        for number in range(3):
+            (folder / f"{number}.jpg").write_bytes(drawn_image(entity, draw))
+    encoder = openmofi.load_encoder(small_encoder)
+    values = on_benchmark(Benchmark.parse(f"retrieval={tmp_path / 'images'}"), encoder, str(tmp_path / "cache"))
+    result = openmofi.evaluate("retrieval", encoder=encoder, data=tmp_path / "images", cache=tmp_path / "cache",
+                               progress=False)
+    assert values.mean("map") == pytest.approx(result.metrics["retrieval/map_excl_query"])
+    assert sorted(set(values.entity)) == ["brick", "sun", "tent"]
+    assert set(values.of) == {"map"}
+
+
 def test_noise_is_compared_at_equal_numbers_of_pairs():
     recipe = load_recipe("entity_head", ["run.steps=40", "optimizer.warmup=8"])
     best = np.array([0.62, 0.7, 0.84, 0.9, 0.97, 0.99], np.float32)
@@ -152,8 +169,11 @@ def test_what_does_not_fit_is_said_before_anything_is_trained(dataset, small_wor
         study([dataset], lambda: SizeSettings(sizes=(), thresholds=()))
     with pytest.raises(UsageError, match=r"sizes is \[1.0, 0.5\]"):
         study([dataset], lambda: SizeSettings(sizes=(1.0, 0.5)))
-    with pytest.raises(UsageError, match="PROTOCOL=DIR"):
-        Benchmark.parse("retrieval")
+    for wrong in ("retrieval", f"knn={tmp_path}"):
+        with pytest.raises(UsageError, match="PROTOCOL=DIR"):
+            Benchmark.parse(wrong)
+    with pytest.raises(OpenMofiError, match="nowhere does not exist"):
+        Benchmark.parse("retrieval=nowhere")
     with pytest.raises(UsageError, match="--sizes is 'a half'"):
         CliRunner().invoke(app, ["study", "size", str(dataset), "-o", str(tmp_path / "out"), "--sizes", "a half"],
                            catch_exceptions=False, standalone_mode=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import shutil
 import time
 from collections.abc import Sequence
@@ -36,13 +37,16 @@ from openmofi.training.recipe.schema import Recipe
 from openmofi.training.run import ENCODER, deciding_settings, train
 from openmofi.training.study.values import MAP, ZERO_SHOT, Values
 
+PROTOCOLS = ("retrieval", "gpr1200", "sample-retrieval")
+"""What a study may measure on: protocols of `openmofi eval` that give each image's average precision."""
+
 
 @dataclass(frozen=True)
 class Benchmark:
     """Images that a study's encoders are measured on, in place of entities held out of the dataset.
 
     Attributes:
-        protocol: a retrieval protocol of `openmofi eval`.
+        protocol: one of `PROTOCOLS`.
         data: its data.
     """
 
@@ -54,12 +58,15 @@ class Benchmark:
         """`PROTOCOL=DIR`.
 
         Raises:
-            UsageError: it is not of this form.
+            UsageError: it is not of this form, or the protocol does not measure retrieval image by image.
+            OpenMofiError: there is no such folder.
         """
-        protocol, mark, data = text.partition("=")
-        if not (protocol and mark and data):
+        protocol, _, data = text.partition("=")
+        if not data or protocol not in PROTOCOLS:
             raise UsageError(f"The benchmark {text!r} is not of the form PROTOCOL=DIR.",
-                             "Write --benchmark retrieval=FOLDER, say.")
+                             f"Name one of {', '.join(PROTOCOLS)}, as in --benchmark retrieval=FOLDER.")
+        if not Path(data).exists():
+            raise OpenMofiError(f"The benchmark's folder {data} does not exist.", "Check the path.")
         return cls(protocol, data)
 
 
@@ -142,6 +149,8 @@ def _do(run: StudyRun) -> dict[str, Any]:
     try:
         train(run.recipe, folder, resume=True, watcher=Unwatched(), progress=Quiet())
     except KeyboardInterrupt:
+        if multiprocessing.parent_process() is None:
+            raise
         # Ctrl-C reaches every process of the terminal; the parent reports it.
         raise SystemExit(130) from None
     with training_process(run.recipe.run.threads):
@@ -168,17 +177,16 @@ def measured(run: StudyRun, folder: Path) -> Values:
     data = open_data(recipe.data, inputs, seed=recipe.run.seed, cache=recipe.data.cache, progress=Quiet(),
                      evaluate=recipe.run.evaluate)
     if run.benchmark:
-        values = _on_benchmark(run.benchmark, encoder, recipe.data.cache)
+        values = on_benchmark(run.benchmark, encoder, recipe.data.cache)
     else:
         values = on_held_out(data, encoder, recipe.data.kb, run.sure)
     return replace(values, facts={"pairs": data.trained})
 
 
-def _on_benchmark(benchmark: Benchmark, encoder: Encoder, cache: str) -> Values:
+def on_benchmark(benchmark: Benchmark, encoder: Encoder, cache: str) -> Values:
+    """What an encoder does with the images of a benchmark; their features are kept in `cache`."""
     items = evaluate(benchmark.protocol, encoder, benchmark.data, cache, Quiet()).items
-    if items is None or EXCL not in items.column_names:
-        raise UsageError(f"The protocol {benchmark.protocol!r} does not measure {EXCL} image by image.",
-                         "Name a retrieval protocol: retrieval, gpr1200 or sample-retrieval.")
+    assert items is not None, "these protocols give their items"
     names = {MAP: EXCL, ZERO_SHOT: ZERO_SHOT}
     return Values({name: items[column].to_numpy().astype(np.float64)[None] for name, column in names.items()
                    if column in items.column_names}, np.array(items[GROUP].to_pylist()))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from openmofi.config import Fraction, NonNegativeInt, PositiveFraction, Positive
 from openmofi.engine import Engine, Progress
 from openmofi.errors import UsageError
 from openmofi.storage import Outputs, claimed, finish_manifest, write_json, write_text
+from openmofi.storage.addresses import is_remote
 from openmofi.training.data import open_data
 from openmofi.training.data.rows import labels_of
 from openmofi.training.model import inputs_of
@@ -105,7 +106,7 @@ class Source:
     """
 
     name: str
-    path: Path
+    path: str
     recipes: Mapping[str, Recipe]
     cells: Sequence[Cell]
     facts: Mapping[str, Any]
@@ -136,9 +137,9 @@ def run_size_study(datasets: Sequence[str | Path], out: str | Path, settings: Si
         UsageError: settings or a recipe that do not fit; a dataset that is given twice.
         OpenMofiError: data are missing; a run failed, and the others are kept.
     """
-    folder = Path(out)
+    folder = Path(out).resolve()
     with claimed(folder, KIND, {"study": "size"}, outputs=OUTPUTS) as manifest:
-        named = _names([Path(dataset) for dataset in datasets])
+        named = _names([str(dataset) for dataset in datasets])
         sources = [_source(name, path, folder, settings, recipe, overrides, benchmark, progress)
                    for name, path in named.items()]
         runs = {(source.name, cell, method, seed): _run(source, cell, method, seed, folder, benchmark, settings)
@@ -157,21 +158,22 @@ def run_size_study(datasets: Sequence[str | Path], out: str | Path, settings: Si
         return metrics
 
 
-def _names(paths: Sequence[Path]) -> dict[str, Path]:
+def _names(paths: Sequence[str]) -> dict[str, str]:
     """Short names of the datasets, in order."""
-    short = [path.resolve().name for path in paths]
-    names = [f"{path.resolve().parent.name}-{name}" if short.count(name) > 1 else name
-             for path, name in zip(paths, short, strict=True)]
+    places = [PurePosixPath(path) if is_remote(path) else Path(path).resolve() for path in paths]
+    short = [place.name for place in places]
+    names = [f"{place.parent.name}-{name}" if short.count(name) > 1 else name
+             for place, name in zip(places, short, strict=True)]
     if len(set(names)) < len(names):
         raise UsageError(f"Two datasets are called {max(names, key=names.count)!r}.", "Give each one once.")
     return dict(zip(names, paths, strict=True))
 
 
-def _source(name: str, path: Path, out: Path, settings: SizeSettings, recipe: str | Path, overrides: Sequence[str],
+def _source(name: str, path: str, out: Path, settings: SizeSettings, recipe: str | Path, overrides: Sequence[str],
             benchmark: Benchmark | None, progress: Progress) -> Source:
     loaded = {method: load_recipe(recipe, [*overrides, *_SHARED, *changes]) for method, changes in METHODS.items()}
     recipes = {method: _on_dataset(each, path, out, settings, benchmark) for method, each in loaded.items()}
-    # Features that all runs share are computed here, before there are several processes.
+    # What all runs share is computed here, before there are several processes.
     for each in recipes.values():
         require_data(each)
         opened = open_data(each.data, inputs_of(each.model), seed=0, cache=each.data.cache, progress=progress,
@@ -184,13 +186,13 @@ def _source(name: str, path: Path, out: Path, settings: SizeSettings, recipe: st
     cells = _cells(best, settings, recipes[OURS])
     if settings.thresholds and not any(cell.curve == NOISE for cell in cells):
         progress.say(f"{name} has no label below {best.min():.3f}: label with a lower --threshold for a curve of noise")
-    facts = {"path": str(path), "pairs": len(best), "entities": int((opened.class_counts > 0).sum()),
+    facts = {"path": path, "pairs": len(best), "entities": int((opened.class_counts > 0).sum()),
              "least_probability": float(best.min())}
     return Source(name, path, recipes, cells, facts)
 
 
-def _on_dataset(recipe: Recipe, path: Path, out: Path, settings: SizeSettings, benchmark: Benchmark | None) -> Recipe:
-    data = replace(recipe.data, dataset=str(path), cache=recipe.data.cache or str(out / "runs" / ".cache"))
+def _on_dataset(recipe: Recipe, path: str, out: Path, settings: SizeSettings, benchmark: Benchmark | None) -> Recipe:
+    data = replace(recipe.data, dataset=path, cache=recipe.data.cache or str(out / "runs" / ".cache"))
     evaluate = EvaluateSettings() if benchmark else EvaluateSettings(
         every=recipe.run.steps, retrieval=True, held_out=settings.held_out, held_out_by="class",
         seed=settings.held_out_seed, limit=_NO_LIMIT)
