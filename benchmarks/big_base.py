@@ -159,7 +159,7 @@ def widen(small: Path, wide: Path, entities: int) -> None:
     vectors.flush()
     manifest = read_manifest(wide)
     counts = {name: value for name, value in manifest.counts.items() if name != "digests"}
-    counts |= {"entities": entities, "files": store.file_sizes(wide, NUMBERS)}
+    counts |= {"entities": entities, "files": store.file_sizes(wide, NUMBERS, counts)}
     finish_manifest(wide, manifest, with_digests(wide, manifest, counts))
 
 

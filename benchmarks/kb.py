@@ -170,7 +170,7 @@ def main() -> None:
         root = Path(name).resolve()
         parts = {"reading": partial(reading, root, arguments.items, arguments.rounds, arguments.memory),
                  "building": partial(building, root, arguments.entities, arguments.build_memory, arguments.nodes),
-                 "whole": partial(full_dump.whole, root, arguments.whole, arguments.memory, 50_000),
+                 "whole": partial(full_dump.whole, root, arguments.whole, arguments.memory, 100_000),
                  "equality": partial(full_dump.equal, root, arguments.equal)}
         for part, measured in parts.items():
             more, figures = measured() if arguments.only in (None, part) else kept(part)

@@ -53,3 +53,19 @@ def test_the_name_that_holds_in_all_languages_is_the_last_resort() -> None:
     assert names(both, "en") == ("Grus grus", ["G. grus"])
     assert names(both, "de") == ("Kranich", ["Grus grus", "G. grus"])
     assert names(item(2, {"fr": "grue"}), "en") == ("", [])
+
+
+def test_names_of_the_marked_languages_are_aliases_in_latin_letters_too() -> None:
+    moscow = item(649, {"en": "Moscow", "ru": "Москва", "el": "Μόσχα"},
+                  aliases={"ru": ["Белокаменная", "RU-MOW"], "en": ["Moskva", "Мск"], "mul": ["Первопрестольная"]})
+
+    def names(*transliterate: str) -> dict[str, str]:
+        row = ItemReader(["en", "ru", "el"], transliterate=transliterate).read(lines_of([moscow]))[0].to_pylist()[0]
+        assert row["name"] == "Moscow"
+        return dict(zip([row["name"], *row["aliases"]], row["languages"], strict=True))
+
+    plain = names()
+    assert plain["Moskva"] == "en"
+    assert "Belokamennaya" not in plain
+    assert names("ru") == {**plain, "Moskva": "en ru", "Belokamennaya": "ru"}
+    assert names("el", "ru") == {**plain, "Moskva": "en ru", "Belokamennaya": "ru", "Moscha": "el"}
