@@ -46,9 +46,9 @@ _GROWN = 1.25
 """Times as many vectors as when it was measured, from which on it is measured again."""
 _KEPT_OUT = 50
 """One in so many vectors is kept out, at most."""
-_COMPARED = {"HNSW": (2, 0), "IVF": (5, 500)}
-"""How many times what is asked for is compared by the vectors themselves, and how many at least: bits say less of them
-than bytes."""
+_COMPARED = {"HNSW": (1, 32), "IVF": (5, 450)}
+"""How many times what is asked for is compared by the vectors themselves, and how many more: bits say less of them than
+bytes, by which few of the nearest change places."""
 _UNKNOWN = Effort(0, 0.0, 0, 0)
 _TRAINED = 65_536
 _ROWS = 65_536
@@ -113,8 +113,8 @@ class Layered:
         """See `VectorIndex.search`."""
         if allowed is not None and allowed.sum() < max(_FEW * len(self), _MANY * FROM):
             return self.exact.search(queries, count, allowed)
-        times, least = self._of(_COMPARED)
-        found = [self._nearest(queries, max(times * count, least), allowed)]
+        times, more = self._of(_COMPARED)
+        found = [self._nearest(queries, times * count + more, allowed)]
         if self.covered < len(self):
             rest = np.arange(len(self)) >= self.covered
             found.append(self.exact.search(queries, count, rest if allowed is None else rest & allowed)[1])
