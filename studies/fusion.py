@@ -205,9 +205,9 @@ def fusion_metrics(tests: Sequence[Example], answers: Mapping[str, Sequence[str]
         shares: share of the training examples → answers to those of `test_unseen`.
 
     Returns:
-        `accuracy`, `no_prior`, `prior`, `biencoder`, `biencoder_tuned`, `shadowed`, `ceiling`, `ablations`, `curve`; `intervals`
-        under the same names, 95 %, bootstrap over lemmas; `differences` (ours − theirs, paired); `goals`; `splits`
-        (split → system → see `disambiguation_scores`); `counts`.
+        `accuracy`, `no_prior`, `prior`, `biencoder`, `biencoder_tuned`, `shadowed`, `ceiling`, `ablations`, `curve`;
+        `intervals` under the same names, 95 %, bootstrap over lemmas; `differences` (ours − theirs, paired); `goals`;
+        `splits` (split → system → see `disambiguation_scores`); `counts`.
     """
     at = np.array([example.split == UNSEEN for example in tests])
     unseen = [example for example in tests if example.split == UNSEEN]

@@ -13,8 +13,8 @@ from studies.report import Table, interval, number, print_end, signed, study_pag
 
 ROWS: Mapping[str, str] = {
     "select": "cross-encoder with fusion decoder and similarity", "select_no_prior":
-    "the same, without the prior at answer time", "bi_encoder": "MiniLM bi-encoder, tuned", "bi_encoder_untrained":
-    "MiniLM bi-encoder, untrained", "prior": "commonest sense",
+    "the same, without the prior at answer time", "bi_encoder": "MiniLM bi-encoder, tuned",
+    "bi_encoder_untrained": "MiniLM bi-encoder, untrained", "prior": "commonest sense",
 }
 ABLATION_ROWS: Mapping[str, str] = {
     "reference": "the whole model, as briefly trained", "no_similarity": "without the cosine of context and candidate",
@@ -26,8 +26,8 @@ GOAL_ROWS: Mapping[str, str] = {
     "over_biencoder": "accuracy above the untrained bi-encoder", "over_biencoder_tuned":
     "accuracy above the tuned bi-encoder", "shadowed": "accuracy on shadowed senses (gold is not the commonest)",
 }
-_HEADLINES = {"select": "accuracy", "select_no_prior": "no_prior", "bi_encoder": "biencoder_tuned", "bi_encoder_untrained": "biencoder",
-              "prior": "prior"}
+_HEADLINES = {"select": "accuracy", "select_no_prior": "no_prior", "bi_encoder": "biencoder_tuned",
+              "bi_encoder_untrained": "biencoder", "prior": "prior"}
 
 
 def fusion_report(metrics: Mapping[str, Any]) -> str:

@@ -9,7 +9,17 @@ from fusion_world import TINY, make_examples, write_tokenizer
 
 from openmofi.engine import Quiet
 from openmofi.linking.corpora.examples import write_examples
-from studies.fusion import ABLATIONS, BI_ENCODER, NO_PRIOR, PRIOR, RECIPE, UNTRAINED, ablated, fusion_metrics, run_fusion
+from studies.fusion import (
+    ABLATIONS,
+    BI_ENCODER,
+    NO_PRIOR,
+    PRIOR,
+    RECIPE,
+    UNTRAINED,
+    ablated,
+    fusion_metrics,
+    run_fusion,
+)
 from studies.fusion_figures import fusion_report
 
 
