@@ -143,7 +143,7 @@ def test_seeds_are_joined(seeds):
         assert result.encoder["seeds"] == 3
         # Seeds differ, so the interval is wider than that of their means.
         low, high = result.intervals[metric]
-        groups = [item.split("/")[0] for item in sorted(read_items(paths[0], read_result(paths[0]))["item"].to_pylist())]
+        groups = read_items(paths[0], read_result(paths[0])).sort_by("item")["group"].to_pylist()
         least, most = bootstrap_interval(of_name.mean(axis=0), groups)
         assert high - low > most - least
     found = one.differences[1][metric]

@@ -63,9 +63,9 @@ def _metadata(meta_class: Any, encoder: Encoder) -> Any:
     dim = encoder.dim if encoder.has_joint_space else encoder.feature_dim
     return meta_class(
         loader=None, name=f"openmofi/{encoder.spec.replace('/', '--')}", revision=encoder.fingerprint,
-        release_date=None, languages=["eng-Latn"], n_parameters=None, memory_usage_mb=None, max_tokens=None, embed_dim=dim, license=None,
-        open_weights=None, public_training_code=None, public_training_data=None, framework=["PyTorch"],
-        similarity_fn_name="cosine", use_instructions=False, training_datasets=None,
+        release_date=None, languages=["eng-Latn"], n_parameters=None, memory_usage_mb=None, max_tokens=None,
+        embed_dim=dim, license=None, open_weights=None, public_training_code=None, public_training_data=None,
+        framework=["PyTorch"], similarity_fn_name="cosine", use_instructions=False, training_datasets=None,
         modalities=["image", "text"] if encoder.has_texts else ["image"])
 
 
