@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from openmofi.dataset.objects import Dataset, Labels
     from openmofi.encoders import Encoder, EncoderLike, ImageInput
     from openmofi.encoders.export.agreement import Agreement
+    from openmofi.encoders.export.checkpoint.card import CardFacts
+    from openmofi.encoders.export.export_settings import Format
     from openmofi.engine import Progress
     from openmofi.evaluation.result import Result
     from openmofi.knowledge import KnowledgeBase
@@ -306,30 +308,70 @@ def evaluate(protocol: str, *, data: Folder, encoder: EncoderLike | None = None,
     return evaluated.result
 
 
-def export(encoder: EncoderLike, out: Folder, *, format: Literal["onnx", "openvino"] = "onnx",
+def card_facts(*, name: str = "", licence: str = "unknown", datasets: Sequence[str] = (),
+               results: Sequence[Path] = ()) -> CardFacts:
+    """What the model card of `export` says beside the encoder.
+
+    Args:
+        name: of the model.
+        licence: by its name on the hub, such as `apache-2.0`.
+        datasets: what it was trained on: folders of `build_dataset`, whose labels the card describes, or names.
+        results: files that `evaluate` wrote.
+
+    Raises:
+        OpenMofiError: a dataset or a result cannot be read.
+    """
+    from openmofi.dataset.provenance import how_labelled
+    from openmofi.encoders.export.checkpoint.card import CardFacts, read_metrics
+
+    folders = [place for place in datasets if Path(place).is_dir()]
+    names = tuple(Path(place).resolve().name if place in folders else place for place in datasets)
+    return CardFacts(name, licence, names, tuple(line for place in folders for line in how_labelled(place)),
+                     read_metrics(results))
+
+
+def export(encoder: EncoderLike, out: Folder, *, format: Format = "onnx",
            precision: Literal["fp32", "bf16", "int8"] = "fp32", images: Pairs = (),
-           max_loss: float = 0.01, restart: bool = False) -> Agreement:
-    """Export an encoder; it opens as `onnx:OUT` or `openvino:OUT` anywhere an encoder is taken.
+           max_loss: float = 0.01, card: CardFacts | None = None, push: str = "", private: bool = False,
+           restart: bool = False) -> Agreement:
+    """Export an encoder: as graphs that open as `onnx:OUT` or `openvino:OUT`, or as a checkpoint of a library.
 
     Args:
         encoder: an `Encoder` or a spec; written and compared on the CPU.
         out: the folder to write.
-        format: of the graphs.
-        precision: `fp32`, `bf16` (OpenVINO) or `int8`.
+        format: `onnx`, `openvino`; `open_clip`, `timm` or `transformers`, whose own functions open the folder.
+        precision: `fp32`, `bf16` (OpenVINO) or `int8` (graphs).
         images: pairs to compare and calibrate on; generated images where there are none.
-        max_loss: greatest 1 − mean cosine between original and export; above it nothing is written.
+        max_loss: greatest 1 − mean cosine between original and export; above it nothing is written. Checkpoints of
+            libraries lose at most 0.001.
+        card: what the model card of a checkpoint says, see `openmofi.encoders.export.checkpoint.card`.
+        push: OWNER/NAME of a repository on the Hugging Face hub that a checkpoint is uploaded to.
+        private: of a repository that is made for it.
         restart: see the head of this module.
 
     Raises:
-        OpenMofiError: the export is further from the original, or `out` was made with other settings.
+        UsageError: the encoder's towers are not of the library, its heads do not fold, or graphs are to be pushed.
+        OpenMofiError: the export is further from the original, `out` was made with other settings, or the hub refuses.
     """
     from openmofi.encoders.export.agreement import samples_of
-    from openmofi.encoders.export.export_settings import ExportSettings
+    from openmofi.encoders.export.export_settings import LIBRARIES, ExportSettings
     from openmofi.encoders.export.job import export_encoder
+    from openmofi.errors import UsageError
 
     settings, opened = ExportSettings(format, precision, max_loss), encoder_of(encoder, "cpu")
     patterns = [images] if isinstance(images, str | Path) else list(images)
-    return export_encoder(opened, Path(out), settings,
-                          samples_of([str(pattern) for pattern in patterns], opened.preprocessing.size,
-                                     decode_size=opened.preprocessing.decode_size),
-                          restart=restart)
+    samples = samples_of([str(pattern) for pattern in patterns], opened.preprocessing.size,
+                         decode_size=opened.preprocessing.decode_size if format not in LIBRARIES else None)
+    if format not in LIBRARIES:
+        if push or card:
+            raise UsageError(f"An export for {format} has no card and is not pushed.",
+                             f"Use one of the formats {', '.join(LIBRARIES)}.")
+        return export_encoder(opened, Path(out), settings, samples, restart=restart)
+    from openmofi.encoders.export.checkpoint.card import CardFacts
+    from openmofi.encoders.export.checkpoint.job import export_checkpoint
+    from openmofi.storage.hub import push as push_folder
+
+    agreement = export_checkpoint(opened, Path(out), settings, samples, card or CardFacts(), restart=restart)
+    if push:
+        push_folder(out, push, private=private)
+    return agreement
