@@ -18,6 +18,7 @@ from openmofi.progress import shown_progress
 
 if TYPE_CHECKING:
     from openmofi.dataset.audit.audit import Audit
+    from openmofi.dataset.export.export_settings import Format as DatasetFormat
     from openmofi.dataset.objects import Dataset, Labels
     from openmofi.encoders import Encoder, EncoderLike, ImageInput
     from openmofi.encoders.export.agreement import Agreement
@@ -240,6 +241,56 @@ def build_dataset(labels: Labels | Folder, *, out: Folder, kb: KnowledgeBase | F
     dataset.build_dataset(place_of(labels), out, settings, kb=kb_of(kb) if kb else None, exclusion=exclusion,
                           encoder=encoder, report=report, restart=restart)
     return Dataset.open(out)
+
+
+def export_dataset(dataset: Dataset | Folder, out: Folder, *, format: DatasetFormat,
+                   images: Literal["auto", "embed", "reference"] = "auto", min_probability: float = 0.0,
+                   kb: KnowledgeBase | Folder | None = None, licence: str = "unknown", name: str = "",
+                   image_column: str | Sequence[str] = "", key_column: str | Sequence[str] = "",
+                   image_root: str | Path = "", push: str = "", private: bool = False, engine: str = "auto",
+                   restart: bool = False, progress: bool | Progress | None = None) -> dict[str, Any]:
+    """Write a dataset in a format that other tools open; goes on where an earlier call stopped.
+
+    Args:
+        dataset: of `build_dataset`; its shards of pairs must be where they were.
+        out: the folder to write.
+        format: `huggingface`, `webdataset`, `parquet`, `coco`, `fiftyone`, `imagefolder`, `quickstatements` or `xmp`.
+        images: `auto` refers to images that are files of their own and takes the others along, `embed` takes all
+            along, `reference` none.
+        min_probability: labels below it are left out.
+        kb: gives what is above a class, for COCO's supercategories and hierarchical keywords.
+        licence, name: for the card.
+        image_column, key_column, image_root: of tables of pairs, as for `label`.
+        push: OWNER/NAME of a dataset repository on the Hugging Face hub that the folder is uploaded to.
+        private: of a repository that is made for it.
+        engine: as for `label`.
+        restart, progress: see the head of this module.
+
+    Returns:
+        `images`, `labels` and `classes` written.
+
+    Raises:
+        UsageError: the format needs what the settings or the pairs do not give.
+        OpenMofiError: the dataset is unfinished or damaged, a shard has changed, nothing is left, `out` was made with
+            other settings, or the hub refuses.
+    """
+    from openmofi.dataset.export.export_settings import DatasetExportSettings
+    from openmofi.dataset.export.job import export_dataset as run_export
+    from openmofi.engine import engine_named
+    from openmofi.pairs import ReadSettings
+    from openmofi.pairs.formats.columns import column_setting
+    from openmofi.storage.hub import push as push_folder
+
+    read = ReadSettings(image_column=column_setting(image_column), key_column=column_setting(key_column),
+                        image_root=str(image_root))
+    settings = DatasetExportSettings(format, images, min_probability, read, licence,
+                                     name or Path(str(place_of(dataset))).name, push)
+    with shown_progress(progress) as shown:
+        counts = run_export(place_of(dataset), out, settings, kb=None if kb is None else kb_of(kb),
+                            engine=engine_named(engine), progress=shown, restart=restart)
+    if push:
+        push_folder(out, push, kind="dataset", private=private)
+    return counts
 
 
 def audit(labels: Labels | Dataset | Folder, truth: str | Path, *, at_recall: float = 0.75,
