@@ -1,5 +1,7 @@
 """A dataset of two shards in tars and its truth by dictionaries, and a knowledge base with classes above classes."""
 
+from typing import ClassVar
+
 import pyarrow.parquet as pq
 import pytest
 
@@ -10,7 +12,7 @@ class Above:
     """As far as this room asks: e0 is below odd and thing, and so on."""
 
     fingerprint = "fedcba9876543210"
-    parents = {"odd": ["thing"], "even": ["thing"], "thing": []}
+    parents: ClassVar = {"odd": ["thing"], "even": ["thing"], "thing": []}
 
     def __contains__(self, entity):
         return True

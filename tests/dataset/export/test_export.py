@@ -1,12 +1,16 @@
 """Going on, refusing, and what goes where."""
 
+import io
 import json
 import os
 import shutil
+from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from openmofi.dataset import DatasetSettings, build_dataset
 from openmofi.dataset.export import files
@@ -32,7 +36,7 @@ def test_an_interrupted_export_goes_on_to_the_same_bytes(small, rows_of_world, t
     counts = export_dataset(small, tmp_path / "whole", settings)
     away, there = tmp_path / "away.tar", rows_of_world.shards[1].path
     shutil.copystat(there, shutil.copy(there, away))
-    os.remove(there)
+    Path(there).unlink()
     try:
         with pytest.raises(OpenMofiError, match=r"pairs-001\.tar"):
             export_dataset(small, tmp_path / "out", settings)
@@ -60,7 +64,7 @@ def test_labels_below_a_probability_are_left_out(small, expected, tmp_path):
 
 @pytest.mark.parametrize("style", ["coco", "parquet"])
 def test_nothing_left_is_a_sentence(small, tmp_path, style):
-    with pytest.raises(OpenMofiError, match="No label of .* has a probability of 1 or more"):
+    with pytest.raises(OpenMofiError, match=r"No label of .* has a probability of 1 or more"):
         export_dataset(small, tmp_path / "out", DatasetExportSettings(style, min_probability=1.0))
 
 
@@ -84,11 +88,6 @@ def test_a_shard_that_has_changed_is_refused(rows_of_world, tmp_path, rows):
 def test_images_that_are_files_are_linked(tmp_path, rows):
     from ..conftest import draw, finish_labels, judgement, label_row
 
-    import io
-
-    import numpy as np
-    from PIL import Image
-
     (tmp_path / "photos" / "sub").mkdir(parents=True)
     data = draw(1, np.random.default_rng(0))
     hashed = perceptual_hash(Image.open(io.BytesIO(data)))
@@ -108,7 +107,7 @@ def test_images_that_are_files_are_linked(tmp_path, rows):
     assert image["width"] == 96
     export_dataset(tmp_path / "dataset", tmp_path / "xmp", DatasetExportSettings("xmp"))
     assert (tmp_path / "xmp" / "sidecars" / "photos" / "sub" / "0 ü.png.xmp").is_file()
-    with pytest.raises(OpenMofiError, match="No image of .* M-identifier"):
+    with pytest.raises(OpenMofiError, match=r"No image of .* M-identifier"):
         export_dataset(tmp_path / "dataset", tmp_path / "qs", DatasetExportSettings("quickstatements"))
 
 
