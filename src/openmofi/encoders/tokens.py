@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-import torch
+from typing import TYPE_CHECKING, Any, Protocol
 
 from openmofi.encoders.arrays import padded
+from openmofi.encoders.towers import stored_tokens
 from openmofi.errors import OpenMofiError
 from openmofi.quiet import quiet_transformers
+
+if TYPE_CHECKING:
+    import torch
 
 TOKENIZER_FILE = "tokenizer.json"
 
@@ -71,6 +73,8 @@ class HuggingFaceTokens:
 
     def __call__(self, texts: Sequence[str]) -> torch.Tensor:
         """See `Tokens`."""
+        import torch
+
         return torch.from_numpy(padded(self.rows(texts), self.filler, self.length)[0])
 
     def save(self, folder: Path) -> None:
@@ -130,3 +134,23 @@ def opened_tokenizer(folder: Path) -> Any:
                             "Train or copy the encoder again.") from error
     tokenizer.padding_side = "right"
     return tokenizer
+
+
+def opened_tokens(tokenizer: Mapping[str, Any], folder: Path) -> Tokens:
+    """The tokenizer that `tokenizer` describes, whose files, where it has any, are in `folder`.
+
+    Raises:
+        OpenMofiError: the description cannot be parsed, or the files are missing or damaged.
+    """
+    opener = _TOKENIZERS.get(str(tokenizer.get("kind")))
+    if opener is None:
+        raise OpenMofiError(f"Unknown kind of tokenizer {tokenizer.get('kind')!r}.",
+                            "Use the version of OpenMOFI that wrote it.")
+    return opener(tokenizer, folder)
+
+
+_TOKENIZERS: dict[str, Callable[[Mapping[str, Any], Path], Tokens]] = {
+    "tower": lambda raw, folder: stored_tokens(raw["architecture"], folder),
+    "transformers": lambda raw, folder: HuggingFaceTokens(opened_tokenizer(folder), int(raw["length"]), raw["end"]),
+    "wordpiece": lambda raw, folder: WordPieceTokens.opened(folder / TOKENIZER_FILE, int(raw["length"])),
+}
