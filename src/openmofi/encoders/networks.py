@@ -27,7 +27,8 @@ class Networks:
         tokens: what makes its input; L is the same for all texts unless it is masked.
         tokenizer: JSON values, of which, and of what `tokens.save` wrote, `tokens.opened_tokens` makes `tokens`:
             `kind`, `masked` and, of a `tower` that `encoders.towers` rebuilds, its `architecture`; of `transformers`, a
-            `HuggingFaceTokens`, `length` and `end`; of `wordpiece`, a `WordPieceTokens`, `length`.
+            `HuggingFaceTokens`, `length` and `end`; of `clip`, see `portable.ClipTokens`; of `wordpiece`,
+            a `WordPieceTokens`, `length`.
     """
 
     image: nn.Module
