@@ -59,7 +59,8 @@ def test_what_differs_from_its_schema_is_refused(monkeypatch):
 def test_real_outputs_fit(small_world, small_encoder, labelled, tmp_path, monkeypatch):
     """A job from the knowledge base to the index; each output is checked as it is printed."""
     monkeypatch.chdir(tmp_path)
-    Path("photo.jpg").write_bytes(drawn_image("e:moon", np.random.default_rng(0)))
+    Path("photos").mkdir()
+    Path("photos/moon.jpg").write_bytes(drawn_image("e:moon", np.random.default_rng(0)))
     Path("truth.csv").write_text("\n".join(["shard,key,entity", *(
         f"{shard},{key},{entity}" for (shard, key), entity in small_world.truth.items())]))
     kb, encoder = ["--kb", small_world.kb], ["--encoder", small_encoder]
@@ -74,14 +75,14 @@ def test_real_outputs_fit(small_world, small_encoder, labelled, tmp_path, monkey
             ["train", "--list"], ["train", "mofi_vit_b16", "--show"],
             ["label", small_world.shards, *kb, *encoder, "-o", "labels", "--cache", labelled],
             ["label", "audit", "labels", "-o", "look.html", "--sample", "5"], ["jobs", "status", "labels"],
-            ["explain", *kb, *encoder, "--image", "photo.jpg", "--text", "the moon", "--calibration",
+            ["explain", *kb, *encoder, "--image", "photos/moon.jpg", "--text", "the moon", "--calibration",
              "labels/calibration.json"],
             ["dataset", "build", "labels", *kb, "-o", "dataset", "--min-images", "1"],
             ["dataset", "audit", "labels", "--truth", "truth.csv"],
             ["index", "build", "labels", *encoder, "-o", "index"], ["index", "info", "index"],
-            ["index", "verify", "index"], ["index", "add", "index", "photo.jpg"],
-            ["index", "remove", "index", "photo.jpg"], ["index", "verdicts", "index", "-o", "verdicts.parquet"],
-            ["search", "index", "--text", "moon"], ["search", "index", "photo.jpg"],
+            ["index", "verify", "index"], ["index", "add", "index", "photos"],
+            ["index", "remove", "index", "photos"], ["index", "verdicts", "index", "-o", "verdicts.parquet"],
+            ["search", "index", "--text", "moon"], ["search", "index", "photos/moon.jpg"],
             ["recognise", small_world.shards, "--index", "index", "-o", "shown", "--cache", labelled]):
         done = CliRunner().invoke(app, [*map(str, words), "--json"], catch_exceptions=False)
         assert done.exit_code in (0, 1), f"{words}: {done.output}"

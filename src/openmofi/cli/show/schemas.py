@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import uuid
 from functools import cache
+from importlib import import_module
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +58,13 @@ def check_printed(value: Any, record: str = "") -> None:
 
 def _running_command() -> str:
     """`label`, `kb lookup` …; nothing outside of a command of `openmofi`, as in a study."""
-    try:
-        from typer._click.globals import get_current_context
-    except ImportError:  # typer below 0.26 stands on click itself
-        from click import get_current_context  # type: ignore[assignment]
-    context: Any = get_current_context(silent=True)
+    # Later versions of typer bring their own click.
+    click: Any = import_module("typer._click.globals" if find_spec("typer._click") else "click")
+    context = click.get_current_context(silent=True)
     names: list[str] = []
     while context is not None and context.parent is not None:
         names.insert(0, str(context.info_name))
         context = context.parent
+    if names[:1] == ["eval"] and names[1:] not in ([], ["sources"], ["compare"]):
+        return "eval PROTOCOL"
     return " ".join(names)
