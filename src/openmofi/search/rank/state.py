@@ -22,7 +22,6 @@ from openmofi.search.store.segments import Segment, damaged, entity_segment, seg
 from openmofi.search.store.vector_table import vectors_in
 
 Ints = NDArray[np.int64]
-_TRIES = 5
 _ROWS = 65_536
 _LISTED = 400_000
 """Images in the lists that are kept, of all queries together: some 100 MB."""
@@ -111,14 +110,18 @@ class State:
 
         Raises:
             OpenMofiError: a segment is damaged.
+            FileNotFoundError: the snapshot in which this is called names a file that a writer has compacted since.
         """
-        for left in reversed(range(_TRIES)):
+        within = connection.in_transaction
+        while True:
+            commit = last_commit(connection)
             try:
                 return cls._read(connection, connected or (lambda: connection), before, hold)
-            except FileNotFoundError as error:  # compacted since the commit that names it
-                if not left:
+            except FileNotFoundError as error:
+                if within:
+                    raise
+                if last_commit(connection) == commit:  # else it was compacted meanwhile
                     raise damaged(str(error.filename), connection.place, "the file is missing") from error
-        raise AssertionError
 
     @classmethod
     def _read(cls, connection: Connection, connected: Callable[[], Connection], before: State | None, hold: bool,
