@@ -81,7 +81,7 @@ def test_real_outputs_fit(small_world, small_encoder, labelled, tmp_path, monkey
             ["dataset", "audit", "labels", "--truth", "truth.csv"],
             ["index", "build", "labels", *encoder, "-o", "index"], ["index", "info", "index"],
             ["index", "verify", "index"], ["index", "add", "index", "photos"],
-            ["index", "remove", "index", "photos"], ["index", "verdicts", "index", "-o", "verdicts.parquet"],
+            ["index", "remove", "index", tmp_path / "photos"], ["index", "verdicts", "index", "-o", "verdicts.parquet"],
             ["search", "index", "--text", "moon"], ["search", "index", "photos/moon.jpg"],
             ["recognise", small_world.shards, "--index", "index", "-o", "shown", "--cache", labelled]):
         done = CliRunner().invoke(app, [*map(str, words), "--json"], catch_exceptions=False)
