@@ -10,6 +10,7 @@ import typer
 
 from openmofi.cli import (
     dataset,
+    demo,
     encoder,
     eval,
     explain,
@@ -23,6 +24,7 @@ from openmofi.cli import (
     recognise,
     reinforce,
     sample,
+    schema,
     search,
     serve,
     study,
@@ -39,11 +41,12 @@ class _Commands(Commands):
 
 
 app = typer.Typer(
-    name="openmofi", cls=_Commands, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+    name="openmofi", cls=_Commands, no_args_is_help=True, add_completion=True, rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Noisy image–text pairs in, an entity-labelled image dataset out.",
-    epilog="Start here: make demo, then: openmofi explain --help",
+    epilog="Start here: openmofi demo --tiny, then: openmofi explain --help",
 )
+app.command("demo")(demo.demo)
 app.add_typer(kb.app, name="kb", help="Build knowledge bases, look into them, compare, slice and export them.")
 app.command("label", help="Label image–text pairs with the entities that their images show.")(label.label)
 app.command("label audit", help="Let a person judge drawn labels; correct their precision by it.")(label.audit)
@@ -61,6 +64,7 @@ app.command("search", help="Search an index by image, text and entity.")(search.
 app.command("recognise", help="Say what many images may show, by an index.")(recognise.recognise)
 app.command("serve", help="Serve an index: the page to search, recognise and review on, and its HTTP API.")(serve.serve)
 app.command("mcp", help="Offer search and recognition over an index as MCP tools, over stdio.")(mcp.mcp)
+app.command("schema")(schema.schema)
 app.add_typer(jobs.app, name="jobs", help="Look at jobs that run; go on with what failed.")
 app.add_typer(sample.app, name="sample", help="The sample world: real images with known truth, and its encoder.")
 
