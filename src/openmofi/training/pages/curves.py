@@ -67,7 +67,8 @@ def panels_of(log: Log, best: int | None) -> list[Markup]:
         elif "accuracy" in rest:
             families.setdefault(f"Training: {family}".replace("_", " "), []).append(name)
     families["Norm of the gradient"] = [name for name in names if "grad_norm" in name]
-    plots = [_panel(log, {_short(name, title): name for name in chosen}, title, best, log_scale=title.startswith("Norm"))
+    plots = [_panel(log, {_short(name, title): name for name in chosen}, title, best,
+                    log_scale=title.startswith("Norm"))
              for title, chosen in families.items() if chosen]
     plots += [_panel(log, _PACE, "Pace", best), _panel(log, _SHARES, "Share of the time, of the images", best),
               _panel(log, {"learning rate": "lr"}, "Learning rate", best)]
@@ -78,7 +79,7 @@ def _short(name: str, title: str) -> str:
     """A scalar without what the title of its plot says already."""
     if title.startswith("Held out by frequency"):
         return name.rpartition("/")[2]
-    return name.partition("/")[2] if title.startswith(("Held out", "Training")) else name
+    return (name.partition("/")[2] or name) if title.startswith(("Held out", "Training")) else name
 
 
 def _banded(name: str) -> bool:

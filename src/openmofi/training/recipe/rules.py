@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
+from openmofi.config import did_you_mean
 from openmofi.config.recipes import read_recipe
 from openmofi.errors import UsageError
-from openmofi.training.recipe.schema import Recipe, RunSettings, check_evaluation
+from openmofi.training.recipe.schema import EVALUATION_METRICS, Recipe, RunSettings
 
 RECIPES = resources.files("openmofi.training") / "recipes"
 """The packaged recipes."""
@@ -129,3 +131,36 @@ def _check_texts(recipe: Recipe) -> None:
     if recipe.model.text.spec != "none" and text.alt_text + text.name + text.name_description <= 0:
         raise UsageError("A text tower is trained, and every probability of data.text is 0.",
                          "Set data.text.alt_text, data.text.name or data.text.name_description.")
+
+
+def check_evaluation(run: RunSettings, *, texts: bool) -> None:
+    """Check `run.evaluate`, and `run.best` and `run.patience` as far as evaluators decide them.
+
+    Args:
+        run: the settings.
+        texts: whether there is a text tower.
+
+    Raises:
+        UsageError: no evaluator, or a metric that no evaluator measures.
+    """
+    settings, best = run.evaluate, run.best.removeprefix("-")
+    prefix = "run.evaluate"
+    if settings.every and not settings.names:
+        raise UsageError(f"{prefix}.every is {settings.every}, and every evaluator is off.",
+                         f"Set {prefix}.retrieval: true, say.")
+    if settings.every and settings.zero_shot and not texts:
+        raise UsageError(f"{prefix}.zero_shot needs texts, and model.text.spec is none.",
+                         f"Set model.text.spec, or {prefix}.zero_shot: false.")
+    if best in EVALUATION_METRICS and best not in settings.names:
+        raise UsageError(f"run.best is {best}, which nothing measures.",
+                         f"Set {prefix}.every, and {prefix}.{EVALUATION_METRICS[best][0]}: true.")
+    if best in EVALUATION_METRICS and EVALUATION_METRICS[best][1] and run.best.startswith("-"):
+        raise UsageError(f"run.best is {run.best}, and of {best} more is better.", f"Set run.best: {best}.")
+    families = {name.partition("/")[0] for name in EVALUATION_METRICS}
+    close = difflib.get_close_matches(best, EVALUATION_METRICS, n=1, cutoff=0.8)
+    if best not in EVALUATION_METRICS and (close or best.partition("/")[0] in families):
+        raise UsageError(f"unknown value {run.best!r} for run.best.{did_you_mean(best, EVALUATION_METRICS)}",
+                         f"Evaluators measure {', '.join(EVALUATION_METRICS)}.")
+    if run.patience and best not in settings.names:
+        raise UsageError(f"run.patience counts evaluations, and run.best is {run.best}, which none measures"
+                         f".{did_you_mean(best, EVALUATION_METRICS)}", "Set run.best: retrieval/map, say.")
