@@ -11,13 +11,13 @@ from jsonschema import Draft202012Validator, ValidationError
 from typer.testing import CliRunner
 
 from openmofi.cli.command import CHECK_VARIABLE, print_json
+from openmofi.cli.json_schemas import schema_names, schema_of
 from openmofi.cli.main import app
-from openmofi.cli.show.schemas import schema_names, schema_of
 from small_world import drawn_image
 
 # These need the network, dumps or a training; nobody has recorded what they print.
 NOT_YET = {
-    "export", "kb export", "kb build wordnet", "kb build starter", "kb build sample", "kb build wikidata",
+    "export", "kb export", "kb build wordnet", "kb build sample", "kb build wikidata",
     "index compact", "sample fetch", "sample world", "sample encoder", "sample demo"}
 
 
@@ -49,7 +49,7 @@ def test_an_unknown_command_is_named():
 
 def test_what_differs_from_its_schema_is_refused(monkeypatch):
     monkeypatch.setenv(CHECK_VARIABLE, "1")
-    monkeypatch.setattr("openmofi.cli.show.schemas._running_command", lambda: "kb lookup")
+    monkeypatch.setattr("openmofi.cli.json_schemas._running_command", lambda: "kb lookup")
     with pytest.raises(ValidationError):
         print_json({"name": 7, "key": "moon", "link_probability": 1.0, "candidates": []})
 
