@@ -27,6 +27,7 @@ from openmofi.cli import (
     schema,
     search,
     serve,
+    study,
     train,
 )
 from openmofi.cli.command import Commands, run_app
@@ -53,6 +54,7 @@ app.command("explain", help="Show the whole reasoning for one image and its text
 app.add_typer(dataset.app, name="dataset", help="Turn labels into a dataset, report on it, audit it.")
 app.command("reinforce")(reinforce.reinforce)
 app.command("train")(train.train)
+app.add_typer(study.app, name="study", help="Compare ways to train on a dataset, with size and noise held equal.")
 app.add_typer(link.app, name="link", help="Train linkers: which entity a mention means.")
 app.add_typer(eval.app, name="eval")
 app.add_typer(encoder.app, name="encoder", help="Look into image–text encoders.")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -50,14 +51,30 @@ class Called(nn.Module):
         return pooled(getattr(self.model, self.method)(**{self.argument: inputs}, **options))
 
 
-def on_arrays(network: Callable[..., torch.Tensor], device: str) -> Callable[[Any], Array]:
-    """A network as a function of a batch: an array, a tensor, or a list of tensors of one shape → float32 (n, dim)."""
+@dataclass(frozen=True, eq=False)
+class OnArrays:
+    """A network as a function of a batch: an array, a tensor, or a list of tensors of one shape → float32 (n, dim).
+
+    Attributes:
+        network: takes the batch.
+        device: torch's name of it.
+        channels_last: whether images lie in memory with their channels last.
+        rows: that the network takes at a time; 0 stands for all.
+    """
+
+    network: Callable[..., torch.Tensor]
+    device: str
+    channels_last: bool = False
+    rows: int = 0
 
     @torch.inference_mode()
-    def run(batch: Any) -> Array:
-        return numpy_of(network(on_device(torch.stack(batch) if isinstance(batch, list) else batch, device)))
-
-    return run
+    def __call__(self, batch: Any) -> Array:
+        """(n, …) → float32 (n, dim)."""
+        sent = on_device(torch.stack(batch) if isinstance(batch, list) else batch, self.device)
+        if self.channels_last:
+            sent = sent.to(memory_format=torch.channels_last)
+        parts = [numpy_of(self.network(part)) for part in sent.split(self.rows or max(len(sent), 1))]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def on_tokens(network: Callable[..., torch.Tensor], device: str, *, filler: int = 0,

@@ -95,7 +95,7 @@ def export_encoder(encoder: Encoder, out: str | Path, settings: ExportSettings, 
     with claimed(out, "export", described, inputs, outputs=OUTPUTS, restart=restart) as manifest:
         if manifest.finished:
             measured = Agreement.from_dict(manifest.counts)
-            _check(measured, settings)
+            check_loss(measured, settings.max_loss)
             return measured
         measured = _export(encoder, Path(out), settings, samples)
         finish_manifest(out, manifest, measured.as_dict())
@@ -109,11 +109,11 @@ def _export(encoder: Encoder, out: Path, settings: ExportSettings, samples: Samp
             whole = Path(temporary) / "whole"
             made = _write(encoder, whole, settings, calibration, EMBEDDING)
             measured = agreement(encoder, made, judged, texts=_networks(encoder).text is not None)
-            _check(measured, settings)
+            check_loss(measured, settings.max_loss)
             write_json(whole / SPEC_FILE, read_description(whole) | {"agreement": measured.as_dict(),
                                                                       "versions": package_versions()})
             _copy_companions(whole, encoder, made, settings)
-            _move(whole, out)
+            move(whole, out, SPEC_FILE)
     except OSError as error:
         raise write_error(error, out) from error
     return measured
@@ -217,9 +217,9 @@ def _write_side(network: nn.Module, probe: Mapping[str, torch.Tensor], dynamic: 
                 shutil.move(file, folder / file.name)
 
 
-def _move(folder: Path, out: Path) -> None:
-    """Move what is in `folder` to `out`; `encoder.json` comes last and synced, so that `out` opens whole or not."""
-    paths = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path == folder / SPEC_FILE)
+def move(folder: Path, out: Path, last: str) -> None:
+    """Move what is in `folder` to `out`, synced; the file `last` comes last, so that `out` opens whole or not."""
+    paths = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path == folder / last)
     for path in paths:
         with open(path, "rb") as file:
             os.fsync(file.fileno())
@@ -229,12 +229,17 @@ def _move(folder: Path, out: Path) -> None:
         path.replace(target)
 
 
-def _check(result: Agreement, settings: ExportSettings) -> None:
+def check_loss(result: Agreement, most: float) -> None:
+    """Refuse an export that is further from the original than `most`.
+
+    Raises:
+        OpenMofiError: it is.
+    """
     # A comparison with what is not a number is false, and no number is no agreement.
-    if result.loss <= settings.max_loss:
+    if result.loss <= most:
         return
     sides = f"images {result.image_mean:.4f}" + ("" if result.text_mean is None else f", texts {result.text_mean:.4f}")
     raise OpenMofiError(
         f"The export loses {result.loss:.4f} (1 − mean cosine; {sides}) on {result.source}, more than "
-        f"{settings.max_loss:g}: nothing was written.",
+        f"{most:g}: nothing was written.",
         "Choose a higher --precision, or allow the loss with --max-loss after you have measured what it costs you.")

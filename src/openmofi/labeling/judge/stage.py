@@ -77,7 +77,7 @@ class JudgeStage:
         A table that was cut off is made again.
         """
         labels, missing = LabelSummary(), []
-        for shard, footer in zip(shards, footers([self.path(shard) for shard in shards]), strict=True):
+        for shard, footer in zip(shards, footers(self.path, shards), strict=True):
             if (summary := LabelSummary.of(footer)) is None:
                 missing.append(shard)
             else:
