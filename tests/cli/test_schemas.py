@@ -15,6 +15,7 @@ from openmofi.cli.json_schemas import schema_names, schema_of
 from openmofi.cli.main import app
 from small_world import drawn_image
 
+
 def with_json(command=None, name=""):
     command = command or typer.main.get_command(app)
     if any("--json" in getattr(option, "opts", ()) for option in command.params):
