@@ -24,9 +24,11 @@ from terminal import in_process, openmofi, sentence
 HEAVY = ("torch", "transformers", "spacy", "ray", "matplotlib", "scipy", "numpy", "pyarrow", "PIL", "timm", "open_clip")
 VERBS = {
     (): ("--debug", "--version", "label", "label audit", "explain", "kb", "dataset", "link", "encoder", "export",
-         "jobs", "sample"),
+         "jobs", "sample", "demo", "schema"),
+    ("demo",): ("--tiny", "--out", "--max-entities", "--restart", "--json"),
+    ("schema",): ("COMMAND",),
     ("label",): ("--kb", "--encoder", "--out", "--threshold", "--target-precision", "--adapt", "--on-damage",
-                 "--engine", "--cache", "--verdicts", "--json"),
+                 "--engine", "--cache", "--verdicts", "--watch", "--json"),
     ("label audit",): ("--out", "--verdicts", "--sample", "--by", "--seed", "--kb", "--json"),
     ("explain",): ("--image", "--text", "--kb", "--encoder", "--calibration", "--json"),
     ("kb",): ("build", "info", "verify", "lookup", "diff", "update", "sample", "export", "union", "anchors"),

@@ -327,6 +327,11 @@ class KnowledgeBase:
         return [Relation(relations.names[kind], self.entity(tail))
                 for kind, tail in zip(kinds.tolist(), tails.tolist(), strict=True)]
 
+    @property
+    def has_relations(self) -> bool:
+        """Whether it knows what entities are related to; without, nothing is above or below another."""
+        return self.beside.relations is not None
+
     def ancestors(self, entity_id: str) -> list[str]:
         """Identifiers of the classes that an entity belongs to (`openmofi.knowledge.relations`), the nearest first.
 

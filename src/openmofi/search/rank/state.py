@@ -90,9 +90,13 @@ class State:
     def _order(self) -> Ints:
         return np.argsort(self.images, kind="stable")
 
+    @cached_property
+    def _ordered(self) -> Ints:
+        return self.images[self._order]
+
     def positions(self, ids: Ints) -> Ints:
         """Positions of images; of those without a vector −1."""
-        ordered = self.images[self._order]
+        ordered = self._ordered
         places = np.searchsorted(ordered, ids)
         places[places == len(ordered)] = 0
         return np.where(ordered[places] == ids, self._order[places], -1) if len(ordered) else np.full(len(ids), -1)
