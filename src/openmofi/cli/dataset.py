@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from openmofi.cli.command import Restart, input_place, output_path, print_json
+from openmofi.cli.command import EngineName, Restart, input_place, output_path, print_json
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -58,6 +58,45 @@ def build(
     print_counts("pairs", statistics.funnel)
     print_counts("labelled images", statistics.outcomes)
     typer.echo(f"{statistics.images:,} images, {statistics.entities:,} entities, {statistics.labels:,} labels: {out}")
+
+
+@app.command("export")
+def export(
+    dataset: Annotated[str, typer.Argument(
+        parser=input_place, metavar="DATASET", help="Folder written by `openmofi dataset build`.")],
+    out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="The folder to write.")],
+    style: Annotated[
+        Literal["huggingface", "webdataset", "parquet", "coco", "fiftyone", "imagefolder", "quickstatements", "xmp"],
+        typer.Option("--format", help="What opens it.")],
+    images: Annotated[Literal["auto", "embed", "reference"], typer.Option(
+        help="auto: refer to images that are files of their own, take those inside tars or Parquet along.")] = "auto",
+    min_probability: Annotated[float, typer.Option(min=0, max=1, help="Leave labels below it out.")] = 0.0,
+    kb: Annotated[str | None, typer.Option(
+        "--kb", parser=input_place, metavar="KB", help="Knowledge base: what is above a class.")] = None,
+    licence: Annotated[str, typer.Option("--license", help="For the card: the licence of the images.")] = "unknown",
+    name: Annotated[str, typer.Option(help="For the card; by default the folder's name.")] = "",
+    image_column: Annotated[list[str] | None, typer.Option(help="Of tables of pairs, as for openmofi label.")] = None,
+    key_column: Annotated[list[str] | None, typer.Option(help="The same.")] = None,
+    image_root: Annotated[str, typer.Option(help="The same.")] = "",
+    push: Annotated[str, typer.Option(
+        metavar="OWNER/NAME", help="Upload it to this dataset of the Hugging Face hub.")] = "",
+    private: Annotated[bool, typer.Option(help="With --push: a repository that is made is private.")] = False,
+    engine: EngineName = "auto",
+    restart: Restart = False,
+    as_json: Json = False,
+) -> None:
+    """Write a dataset in a format that other tools open, with a card and Croissant metadata; goes on if stopped."""
+    from openmofi import api
+
+    counts = api.export_dataset(dataset, out, format=style, images=images, min_probability=min_probability, kb=kb,
+                                licence=licence, name=name, image_column=image_column or "",
+                                key_column=key_column or "", image_root=image_root, push=push, private=private,
+                                engine=engine, restart=restart)
+    if as_json:
+        print_json(counts)
+        return
+    typer.echo(f"{counts['images']:,} images, {counts['labels']:,} labels of {counts['classes']:,} classes: {out}"
+               + (f"; pushed to {push}" if push else ""))
 
 
 @app.command("audit")

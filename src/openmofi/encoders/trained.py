@@ -28,11 +28,11 @@ from openmofi.encoders.folder import (
 )
 from openmofi.encoders.heads import Head, head_on_arrays
 from openmofi.encoders.libraries.checkpoints import first_line
-from openmofi.encoders.networks import Headed, Networks, on_arrays
+from openmofi.encoders.networks import Headed, Networks, OnArrays
 from openmofi.encoders.preprocess import preprocessing_from_json
 from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.encoders.tokens import Tokens
-from openmofi.encoders.towers import rebuilt, stored_tokens
+from openmofi.encoders.towers import Trunk, rebuilt, stored_tokens
 from openmofi.errors import OpenMofiError
 from openmofi.storage import atomic_path, fingerprint
 
@@ -114,6 +114,28 @@ def open_trained(folder: Path, raw: Mapping[str, Any], spec: str, open_base: Cal
     return replace(Encoder.of(spec, towers, preprocessing, scale), companions=Companions(folder))
 
 
+def open_towers(folder: Path, raw: Mapping[str, Any]) -> dict[str, tuple[Trunk | None, Head | None]]:
+    """The trained towers of a folder as they were trained, nothing folded, and their heads, by side.
+
+    Args:
+        folder: written by `save_trained_encoder`.
+        raw: what `read_description` gives of it.
+
+    Returns:
+        `image` and, where there is one, `text`; the tower of a locked side is `None`.
+
+    Raises:
+        OpenMofiError: the folder is damaged.
+    """
+    tensors, sides = read_weights(folder, WEIGHTS_FILE, "torch"), {}
+    for name in ("image", "text"):
+        if raw[name] is not None:
+            own = part(tensors, f"{name}.")
+            trunk = None if raw[name]["architecture"] is None else _trunk(folder, raw[name], own)
+            sides[name] = trunk, _head(folder, raw[name], own)
+    return sides
+
+
 def _networks(image: nn.Module | None, text: _Opened | None) -> Networks | None:
     if image is None or (text is not None and text.network is None):
         return None
@@ -136,16 +158,17 @@ def _head(folder: Path, raw: Mapping[str, Any], tensors: _Tensors) -> Head | Non
     return Head.from_tensors(parameters) if parameters else None
 
 
-def _trunk(folder: Path, raw: Mapping[str, Any], tensors: _Tensors) -> nn.Module:
+def _trunk(folder: Path, raw: Mapping[str, Any], tensors: _Tensors) -> Trunk:
     with torch.random.fork_rng(devices=[]):
-        module = rebuilt(raw["architecture"]).module
+        trunk = rebuilt(raw["architecture"])
     try:
-        module.load_state_dict(part(tensors, "trunk."), strict=True)
+        trunk.module.load_state_dict(part(tensors, "trunk."), strict=True)
     except RuntimeError as error:
         raise OpenMofiError(
             f"{folder / WEIGHTS_FILE} does not fit the model that {SPEC_FILE} describes: {first_line(error)}",
             "Install the versions that it was trained with, or train it again.") from error
-    return module.eval().requires_grad_(False)
+    trunk.module.eval().requires_grad_(False)
+    return trunk
 
 
 @dataclass(frozen=True)
@@ -168,9 +191,9 @@ def _image_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, base: E
         apply = head_on_arrays(head, device)
         return _Opened(lambda pixels: apply(base.image_features(pixels)),
                        None if base.networks is None else _with_head(base.networks.image, head))
-    network = _with_head(folded(_trunk(folder, raw, tensors), image_probe(preprocessing.size)), head).to(device)
+    network = _with_head(folded(_trunk(folder, raw, tensors).module, image_probe(preprocessing.size)), head).to(device)
 
-    return _Opened(on_arrays(network, device), network)
+    return _Opened(OnArrays(network, device), network)
 
 
 def _text_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, base: Encoder | None,
@@ -184,10 +207,10 @@ def _text_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, base: En
         return replace(opened, network=_with_head(networks.text, head), tokens=networks.tokens,
                        tokenizer=networks.tokenizer)
     tokens = stored_tokens(raw["architecture"], folder / TOKENIZER_FOLDER)
-    network = _with_head(folded(_trunk(folder, raw, tensors), tokens(_PROBE_TEXTS)), head).to(device)
+    network = _with_head(folded(_trunk(folder, raw, tensors).module, tokens(_PROBE_TEXTS)), head).to(device)
 
     tokenizer = {"kind": "tower", "masked": False, "architecture": dict(raw["architecture"])}
-    return _Opened(on_arrays(network, device), network, tokens, tokens, tokenizer)
+    return _Opened(OnArrays(network, device), network, tokens, tokens, tokenizer)
 
 
 def _with_head(network: nn.Module, head: Head | None) -> nn.Module:

@@ -10,6 +10,7 @@ from typing import Any
 from openmofi.engine import Engine, Job, Quiet, WorkFactory
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs.formats.folder import read_folder, read_table
+from openmofi.pairs.formats.listings import read_listing
 from openmofi.pairs.formats.parquet import count_parquet, read_parquet
 from openmofi.pairs.formats.tar import read_tar
 from openmofi.pairs.read_settings import ReadSettings
@@ -38,11 +39,14 @@ def read_pairs(shard: Shard, settings: ReadSettings = ReadSettings()) -> Iterato
         yield from read_parquet(path, settings)
     elif path.endswith(TABLES):
         yield from read_table(path, settings)
+    elif path.endswith(".json"):
+        yield from read_listing(path, settings)
     else:
         filesystem, root = filesystem_of(path)
         if not filesystem.isdir(root):
             raise UsageError(f"{path} is not a shard that can be read.",
-                             f"Give {', '.join(TARS)}, .parquet, {', '.join(TABLES)} or a folder.")
+                             f"Give {', '.join(TARS)}, .parquet, {', '.join(TABLES)}, .json of COCO or FiftyOne, or a "
+                             "folder.")
         yield from read_folder(path, settings)
 
 

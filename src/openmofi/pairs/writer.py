@@ -36,12 +36,14 @@ class Record:
         image: encoded bytes, kept as they are; the extension follows from them (`jpg` for an unknown format).
         text: the caption; `None` writes no `.txt`.
         about: what goes into `.json`, besides `key` and `caption`; `None` writes no `.json`.
+        more: further members by their extension, such as `cls`.
     """
 
     key: str
     image: bytes | None
     text: str | None
     about: Mapping[str, Any] | None = field(default_factory=dict)
+    more: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def extension_of(image: bytes) -> str:
@@ -109,4 +111,4 @@ def _members(pair: Record) -> list[tuple[str, bytes]]:
         members.append(("json", json.dumps(about, sort_keys=True, ensure_ascii=False).encode()))
     if pair.text is not None:
         members.append(("txt", pair.text.encode()))
-    return members
+    return [*members, *pair.more.items()]

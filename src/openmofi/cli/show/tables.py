@@ -81,6 +81,11 @@ def print_audit(result: Mapping[str, Any]) -> None:
                  for position, (value, figures) in enumerate(values.items())]
     print_table(("group", "", "pairs", "precision", "95 %", "recall", "text-only precision", "text-only recall"), rows,
                 numbers=range(2, 8), whole=(0, 1))
+    if hierarchy := result.get("hierarchy"):
+        print(f"labels that are the true class: {hierarchy['exact']:,}; below it: {hierarchy['below']:,}; above it: "
+              f"{hierarchy['above']:,}; another: {hierarchy['other']:,}; precision with those below "
+              f"{_percent(hierarchy['precision_or_below'])}, with those above as well "
+              f"{_percent(hierarchy['precision_or_related'])}")
     for name, precision in result["precision_at_recall"].items():
         if result["curve"]:
             print(f"precision of {name} at recall {result['recall_asked']:.2f}: {_percent(precision)}")

@@ -14,6 +14,8 @@ Definitions, over the pairs of known truth in the labelled shards; a label is a 
 - **calibration**: of `probability`, over all judged entities.
 - **ambiguous** pairs are those where the name that the text uses has more than one entity in the knowledge
   base.
+- **hierarchy**: accepted labels that are a true class, below one, above one, or neither, by the knowledge base's
+  subclasses and instances; everywhere else a label below or above the true class counts as wrong.
 - By **detector**: labels whose mention was found by it; recall is still over all named pairs.
 - Intervals: 95 %, percentile bootstrap by pairs, 1,000 seeded resamples.
 """
@@ -29,6 +31,7 @@ import numpy as np
 
 from openmofi.dataset.audit.curves import CalibrationCurve, Curve, Figures
 from openmofi.dataset.audit.entities import labels_kb
+from openmofi.dataset.audit.hierarchy import Hierarchy, beside_classes
 from openmofi.dataset.audit.truth import Against, against
 from openmofi.dataset.tables import Bools, Floats, Folder, Ints, best_of_pairs
 from openmofi.knowledge import KnowledgeBase
@@ -57,6 +60,8 @@ class Audit:
         groups: `domain`, `ambiguous` (`true`, `false`), `split`, `detector` → value → figures.
         curve, text_only_curve, calibration: `None` for a dataset, which keeps only what was accepted.
         recall_asked: the recall at which selectors are compared.
+        hierarchy: accepted labels below or above the true class, which count as wrong elsewhere; `None` without a
+            knowledge base that has relations.
     """
 
     rows: int
@@ -70,6 +75,7 @@ class Audit:
     keys_unmatched: int = 0
     examples: tuple[str, ...] = ()
     unknown_entities: tuple[str, ...] = ()
+    hierarchy: Hierarchy | None = None
 
     def at_recall(self, recall: float | None = None) -> dict[str, float | None]:
         """Precision of the `labels`' selector and of `text_only` at `recall` (default: `recall_asked`)."""
@@ -98,6 +104,7 @@ class Audit:
             "overall": asdict(self.overall),
             "groups": {group: {value: asdict(beside) for value, beside in values.items()}
                        for group, values in self.groups.items()},
+            "hierarchy": self.hierarchy and asdict(self.hierarchy),
             "recall_asked": self.recall_asked, "precision_at_recall": self.at_recall(),
             **{name: value and value.as_dict() for name, value in (
                 ("curve", self.curve), ("text_only_curve", self.text_only_curve), ("calibration", self.calibration))},
@@ -122,7 +129,8 @@ def audit(labels: str | Path, truth: str | Path, *, at_recall: float = 0.75, spl
         OpenMofiError: a folder or the truth cannot be read, they have no pair in common, or a name is ambiguous.
     """
     folder = Folder.open(labels)
-    joined = against(folder, truth, split, kb or labels_kb(folder))
+    kb = kb or labels_kb(folder)
+    joined = against(folder, truth, split, kb)
     measure = _Measure(joined, resamples, seed)
     with_text = folder.manifest.kind == "labels"
     groups = {name: measure.by_truth(name, with_text) for name in GROUPS if name in joined.known.column_names}
@@ -133,7 +141,8 @@ def audit(labels: str | Path, truth: str | Path, *, at_recall: float = 0.75, spl
         curve=measure.curve(joined.probability) if with_text else None,
         text_only_curve=measure.curve(joined.link_score) if with_text else None,
         calibration=measure.calibration() if with_text else None, recall_asked=at_recall,
-        keys_unmatched=joined.keys_unmatched, examples=joined.examples, unknown_entities=joined.unknown_entities)
+        keys_unmatched=joined.keys_unmatched, examples=joined.examples, unknown_entities=joined.unknown_entities,
+        hierarchy=beside_classes(joined, kb, resamples=resamples, seed=seed) if kb and kb.has_relations else None)
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,8 @@ class Against:
         keys_unmatched: pairs of the truth that the labels do not have; not counted for a dataset, which keeps a part.
         examples: a few of their keys.
         unknown_entities: entities of the truth that nothing knows.
+        ids: identifiers of entities by their codes.
+        true: (known,) codes of each pair's true entities.
     """
 
     known: pa.Table
@@ -68,6 +70,8 @@ class Against:
     keys_unmatched: int
     examples: tuple[str, ...]
     unknown_entities: tuple[str, ...]
+    ids: list[str]
+    true: list[list[int]]
 
     def group(self, name: str) -> np.ndarray:
         """(known,) a column of the truth, `schema.TRUTH`, as an object array of strings."""
@@ -134,10 +138,14 @@ def against(folder: Folder, truth: str | Path, split: str | None, kb: KnowledgeB
     if len(np.unique(facts)) < len(facts):
         raise OpenMofiError(f"{truth} names an entity of a pair twice, by its identifier and by a name.",
                             "Give each entity of a pair once.")
+    true_of: list[list[int]] = [[] for _ in range(len(pairs.table))]
+    for row, code in zip(pairs.of_row.tolist(), true.tolist(), strict=True):
+        true_of[row].append(code)
     missing = [] if folder.manifest.kind == "dataset" else absent
     return Against(pairs.table, np.bincount(pairs.of_row[says], minlength=len(pairs.table)), pair, entity,
                    np.isin(judged, facts), np.isin(judged, facts[says]), accepted, probability, link, best, detector,
-                   detectors.values, rows, unmatched, len(missing), tuple(missing[:_EXAMPLES]), tuple(unknown))
+                   detectors.values, rows, unmatched, len(missing), tuple(missing[:_EXAMPLES]), tuple(unknown),
+                   entities.values, true_of)
 
 
 def _note_shards(folder: Folder, truth: str | Path, pairs: _Pairs, shard_of: Ints, matched: Ints, number: int) -> None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from openmofi.dataset.audit.depicts import is_mediainfo, read_depicts
 from openmofi.errors import OpenMofiError
 from openmofi.schema import TRUTH
 
@@ -27,13 +28,14 @@ def read_truth_table(path: str | Path) -> pa.Table:
     """The columns of `schema.TRUTH` that a table has; a row an entity, `""` where none is known.
 
     Args:
-        path: `.csv` or `.tsv` (with a header), `.jsonl`, else Parquet.
+        path: `.csv` or `.tsv` (with a header), `.jsonl`; `.json`, `.json.gz` or `.json.bz2` of Wikimedia Commons, see
+            `depicts`; else Parquet.
 
     Raises:
         OpenMofiError: it cannot be read, lacks the key or the entity, or a row holds something else; names the row.
     """
     try:
-        names, rows = _read(Path(path))
+        names, rows = (read_depicts(Path(path)) if is_mediainfo(path) else _read(Path(path)))
     except FileNotFoundError as error:
         raise OpenMofiError(f"The truth {path} is missing.", "Check the path.") from error
     except (OSError, ValueError, csv.Error, pa.ArrowException) as error:

@@ -120,12 +120,25 @@ def agreement(before: Encoder, after: Encoder, samples: Samples, *, texts: bool)
     """
     pixels = np.stack([before.preprocess(image) for image in samples.images])
     old, new = (encoder.project_images(encoder.image_features(pixels)) for encoder in (before, after))
+    both = [encoder.embed_texts(samples.texts) for encoder in (before, after)] if texts else None
+    return compared(samples, (old, new), both)
+
+
+def compared(samples: Samples, images: Sequence[Array], texts: Sequence[Array] | None) -> Agreement:
+    """Compare embeddings.
+
+    Args:
+        samples: what was embedded.
+        images: before and after, (n, dim) each, L2-normalised.
+        texts: the same of the texts; `None` without a text side.
+    """
+    old, new = images
     cosines = (old * new).sum(1)
-    result = Agreement(samples.source, len(pixels), 0, float(cosines.mean()), float(cosines.min()),
-                      _kept_neighbours(old, new))
-    if not texts:
+    result = Agreement(samples.source, len(old), 0, float(cosines.mean()), float(cosines.min()),
+                       _kept_neighbours(old, new))
+    if texts is None:
         return result
-    old_texts, new_texts = (encoder.embed_texts(samples.texts) for encoder in (before, after))
+    old_texts, new_texts = texts
     cosines = (old_texts * new_texts).sum(1)
     result = replace(result, texts=len(samples.texts), text_mean=float(cosines.mean()), text_min=float(cosines.min()))
     if not samples.paired:

@@ -10,19 +10,23 @@ from msgspec import Meta
 from openmofi.config import Settings
 from openmofi.errors import UsageError
 
+Format = Literal["onnx", "openvino", "open_clip", "timm", "transformers"]
+LIBRARIES = ("open_clip", "timm", "transformers")
+"""Formats that are checkpoints of a library, in 32 bits."""
+
 
 @dataclass(frozen=True)
 class ExportSettings(Settings):
     """What is exported.
 
     Attributes:
-        format: `onnx` or `openvino`.
+        format: graphs for `onnx` or `openvino`, or a checkpoint for one of `LIBRARIES`.
         precision: `fp32`; `bf16` (OpenVINO); `int8`: see `onnx.quantise_linear` and
             `export_openvino.write_openvino`.
         max_loss: greatest 1 − mean cosine between the original's and the export's embeddings, of the worse side.
     """
 
-    format: Literal["onnx", "openvino"] = "onnx"
+    format: Format = "onnx"
     precision: Literal["fp32", "bf16", "int8"] = "fp32"
     max_loss: Annotated[float, Meta(ge=0, le=2)] = 0.01
 
@@ -30,6 +34,10 @@ class ExportSettings(Settings):
         super().__post_init__()
         if self.precision == "bf16" and self.format == "onnx":
             raise UsageError("ONNX Runtime computes no bfloat16 on CPUs.", "Use --format openvino, or fp32 or int8.")
+
+        if self.precision != "fp32" and self.format in LIBRARIES:
+            raise UsageError(f"A checkpoint for {self.format} is written in fp32, not {self.precision}.",
+                             "Leave --precision out.")
 
     @property
     def calibrates(self) -> bool:

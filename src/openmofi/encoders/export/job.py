@@ -48,6 +48,7 @@ from openmofi.encoders.libraries.graphs import (
 )
 from openmofi.encoders.networks import Networks
 from openmofi.encoders.registry import open_encoder
+from openmofi.encoders.tokens import portable_tokens
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.storage import Outputs, claimed, finish_manifest, package_versions, write_json
 from openmofi.storage.atomic import write_error
@@ -94,7 +95,7 @@ def export_encoder(encoder: Encoder, out: str | Path, settings: ExportSettings, 
     with claimed(out, "export", described, inputs, outputs=OUTPUTS, restart=restart) as manifest:
         if manifest.finished:
             measured = Agreement.from_dict(manifest.counts)
-            _check(measured, settings)
+            check_loss(measured, settings.max_loss)
             return measured
         measured = _export(encoder, Path(out), settings, samples)
         finish_manifest(out, manifest, measured.as_dict())
@@ -108,11 +109,11 @@ def _export(encoder: Encoder, out: Path, settings: ExportSettings, samples: Samp
             whole = Path(temporary) / "whole"
             made = _write(encoder, whole, settings, calibration, EMBEDDING)
             measured = agreement(encoder, made, judged, texts=_networks(encoder).text is not None)
-            _check(measured, settings)
+            check_loss(measured, settings.max_loss)
             write_json(whole / SPEC_FILE, read_description(whole) | {"agreement": measured.as_dict(),
                                                                       "versions": package_versions()})
             _copy_companions(whole, encoder, made, settings)
-            _move(whole, out)
+            move(whole, out, SPEC_FILE)
     except OSError as error:
         raise write_error(error, out) from error
     return measured
@@ -177,24 +178,27 @@ def _copy_companions(folder: Path, encoder: Encoder, made: Encoder, settings: Ex
 def _write_graphs(encoder: Encoder, folder: Path, settings: ExportSettings, calibration: Samples, output: str) -> None:
     networks = encoder.networks
     assert networks is not None
+    tokens, tokenizer = networks.tokens, networks.tokenizer
+    if tokens is not None and tokenizer is not None:
+        tokens, tokenizer = portable_tokens(tokens, tokenizer, [*_PROBE_TEXTS, *calibration.texts])
     common: dict[str, Any] = {
         "format": settings.format, "precision": settings.precision, "output": output, "dim": encoder.dim,
         "feature_dim": encoder.feature_dim, "logit_scale": encoder.logit_scale,
         "text_feature_dim": 0 if networks.text is None else encoder.text_feature_dim,
-        "preprocessing": asdict(encoder.preprocessing), "tokenizer": networks.tokenizer, "source": _source(encoder)}
+        "preprocessing": asdict(encoder.preprocessing), "tokenizer": tokenizer, "source": _source(encoder)}
     count = _CALIBRATION if settings.calibrates else 0
     inputs = [{PIXELS: encoder.preprocess(image)[None]} for image in calibration.images[:count]]
     _write_side(networks.image, {PIXELS: image_probe(encoder.preprocessing.size)}, (0,), folder, "image", settings,
                 inputs, common)
-    if networks.text is not None and networks.tokens is not None and networks.tokenizer is not None:
-        masked = bool(networks.tokenizer["masked"])
-        rows = networks.tokens([*_PROBE_TEXTS, *calibration.texts[:count]])
+    if networks.text is not None and tokens is not None and tokenizer is not None:
+        masked = bool(tokenizer["masked"])
+        rows = tokens([*_PROBE_TEXTS, *calibration.texts[:count]])
         probe = {name: torch.from_numpy(values) for name, values in text_inputs(rows[:2], masked=masked).items()}
         inputs = [text_inputs([row], masked=masked) for row in rows[2:]]
         _write_side(networks.text, probe, (0, 1) if masked else (0,), folder, "text", settings, inputs, common)
-        networks.tokens.save(folder / TOKENIZER_FOLDER)
+        tokens.save(folder / TOKENIZER_FOLDER)
     write_graphs_description(folder, encoder, settings.format, Graphs(
-        settings.precision, output, networks.tokenizer, digests(folder), _source(encoder)))
+        settings.precision, output, tokenizer, digests(folder), _source(encoder)))
 
 
 def _write_side(network: nn.Module, probe: Mapping[str, torch.Tensor], dynamic: Sequence[int], folder: Path, side: str,
@@ -213,9 +217,9 @@ def _write_side(network: nn.Module, probe: Mapping[str, torch.Tensor], dynamic: 
                 shutil.move(file, folder / file.name)
 
 
-def _move(folder: Path, out: Path) -> None:
-    """Move what is in `folder` to `out`; `encoder.json` comes last and synced, so that `out` opens whole or not."""
-    paths = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path == folder / SPEC_FILE)
+def move(folder: Path, out: Path, last: str) -> None:
+    """Move what is in `folder` to `out`, synced; the file `last` comes last, so that `out` opens whole or not."""
+    paths = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path == folder / last)
     for path in paths:
         with open(path, "rb") as file:
             os.fsync(file.fileno())
@@ -225,12 +229,17 @@ def _move(folder: Path, out: Path) -> None:
         path.replace(target)
 
 
-def _check(result: Agreement, settings: ExportSettings) -> None:
+def check_loss(result: Agreement, most: float) -> None:
+    """Refuse an export that is further from the original than `most`.
+
+    Raises:
+        OpenMofiError: it is.
+    """
     # A comparison with what is not a number is false, and no number is no agreement.
-    if result.loss <= settings.max_loss:
+    if result.loss <= most:
         return
     sides = f"images {result.image_mean:.4f}" + ("" if result.text_mean is None else f", texts {result.text_mean:.4f}")
     raise OpenMofiError(
         f"The export loses {result.loss:.4f} (1 − mean cosine; {sides}) on {result.source}, more than "
-        f"{settings.max_loss:g}: nothing was written.",
+        f"{most:g}: nothing was written.",
         "Choose a higher --precision, or allow the loss with --max-loss after you have measured what it costs you.")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
+from typing import Any
 
 from openmofi.errors import UsageError
 from openmofi.pairs.read_settings import ColumnNames, ReadSettings
+from openmofi.pairs.text import from_value
 
 TEXT = ("caption", "text", "alt", "alt_text", "sentence", "description", "title", "captions", "label_text",
         "txt", "image_caption", "caption_text", "raw_caption", "text_caption", "sentences", "prompt")
@@ -26,16 +28,29 @@ _NO_LETTER = re.compile(r"[\W_]+")
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Names of a table's columns; `None` where it has none of a kind."""
+    """Names of a table's columns; `None` where it has none of a kind.
+
+    A pair's text is that of `text` and, where several were named, of `more_texts`, a line each.
+    """
 
     text: str
     image: str
     key: str | None
     url: str | None
+    more_texts: tuple[str, ...] = ()
+
+    def text_in(self, row: Mapping[str, Any], max_chars: int) -> Any:
+        """What a row has as its text, for `text.from_value`: of several columns those that hold one, a line each."""
+        if not self.more_texts:
+            return row.get(self.text)
+        parts = [from_value(row.get(name), max_chars) for name in (self.text, *self.more_texts)]
+        kept = [part.text for part in parts if part.text.strip()]
+        return "\n".join(dict.fromkeys(kept)) if kept else row.get(self.text)
 
     def all(self) -> list[str]:
         """Those that must be read, each once."""
-        return list(dict.fromkeys(name for name in (self.text, self.image, self.key, self.url) if name))
+        return list(dict.fromkeys(name for name in (self.text, *self.more_texts, self.image, self.key, self.url)
+                                  if name))
 
 
 def find_columns(path: str, names: Sequence[str], settings: ReadSettings) -> Columns:
@@ -57,7 +72,7 @@ def find_columns(path: str, names: Sequence[str], settings: ReadSettings) -> Col
     key = _find(path, names, settings.key_column, KEY, "key")
     url = _find(path, names, settings.url_column, URL, "url") or next(
         (name for name in COLLECTION if list(names).count(name) == 1), None)
-    columns = Columns(text, image, key, url)
+    columns = Columns(text, image, key, url, _more(path, names, settings.text_column, text))
     if twice := next((name for name in columns.all() if list(names).count(name) > 1), None):
         raise UsageError(f"{path} has more than one column {twice!r}.", "Rename one of them.")
     return columns
@@ -109,10 +124,21 @@ def _named(path: str, names: Sequence[str], setting: ColumnNames) -> str:
         pattern, equals, column = entry.rpartition("=")
         # A column's own name may contain the sign.
         if not equals or entry in names:
-            general = general or entry
+            general = entry  # of several the first; the others are further texts
         elif _matches(path, pattern):
             return column
     return general
+
+
+def _more(path: str, names: Sequence[str], setting: ColumnNames, text: str) -> tuple[str, ...]:
+    """Further columns of texts: where none is named for this table alone, all that are named for any."""
+    entries = _entries(setting)
+    plain = [entry for entry in entries if entry in names or "=" not in entry]
+    if text not in plain or any(entry not in plain and _matches(path, entry.rpartition("=")[0]) for entry in entries):
+        return ()
+    for name in plain:
+        _find(path, names, name, (), "text")
+    return tuple(dict.fromkeys(name for name in plain if name != text))
 
 
 def _find(path: str, names: Sequence[str], setting: ColumnNames, common: Sequence[str], what: str, *,

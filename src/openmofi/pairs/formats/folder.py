@@ -10,6 +10,7 @@ from openmofi.pairs.formats.columns import find_columns
 from openmofi.pairs.formats.delimited import read_records
 from openmofi.pairs.formats.files import ImageFiles
 from openmofi.pairs.formats.grouping import Content, Grouper, RowPairs, read_limit, split_name
+from openmofi.pairs.formats.listings import listing_of, read_listing
 from openmofi.pairs.read_settings import ReadSettings
 from openmofi.pairs.text import identifier, printable
 from openmofi.schema import Pair, PairStatus
@@ -37,8 +38,11 @@ def read_folder(path: str, settings: ReadSettings, *, paths_only: bool = False, 
         inside = sorted(name.rpartition("/")[2] for name in filesystem.ls(root, detail=False))
     except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
         raise OpenMofiError(f"{path} cannot be listed: {error.strerror}.", "Check the path.") from error
-    table = table_of(path, inside)
-    if table:
+    listed = listing_of(inside)
+    table = None if listed else table_of(path, inside)
+    if listed:
+        yield from read_listing(f"{path.rstrip('/')}/{listed}", settings, paths_only=paths_only)
+    elif table:
         yield from read_table(f"{path.rstrip('/')}/{table}", settings, paths_only=paths_only)
     else:
         yield from _beside(path, settings, paths_only, texts)
@@ -100,5 +104,6 @@ def read_table(path: str, settings: ReadSettings, *, paths_only: bool = False) -
         key = identifier(row.get(columns.key)) if columns.key else image_path
         image = files.image(image_path) if image_path is not None else None
         url = row.get(columns.url) if columns.url else None
-        yield rows.pair(printable(key) if key else f"{number:09d}", image, row.get(columns.text), url)
+        yield rows.pair(printable(key) if key else f"{number:09d}", image,
+                        columns.text_in(row, settings.max_text_chars), url)
     rows.report_useless(path, files.unread)

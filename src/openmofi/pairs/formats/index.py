@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from openmofi.errors import OpenMofiError
 from openmofi.pairs.formats.folder import read_folder, read_table
+from openmofi.pairs.formats.listings import holds_images, read_listing
 from openmofi.pairs.formats.parquet import names_files, read_parquet
 from openmofi.pairs.formats.streams import compression_of
 from openmofi.pairs.formats.tar import locate_images, read_tar
@@ -88,7 +89,7 @@ def copy_of_images(shard: Shard, cache: str | Path, read: ReadSettings = ReadSet
         with open_source(shard.path) as file:
             packed = compression_of(file.read(8)) is not None
     else:
-        packed = False
+        packed = not shard.path.endswith((".json", *TABLES)) and holds_images(shard.path)
     return _cached(shard, cache, read, "images", ".bin") if packed else None
 
 
@@ -138,6 +139,7 @@ def _copied(path: str, read: ReadSettings, copy: Path) -> list[_Row]:
 
 def _images(path: str, read: ReadSettings, **options: bool) -> Iterator[tuple[str, bytes]]:
     reader: Callable[..., Iterator[Pair]] = read_table if path.endswith(TABLES) else read_folder
+    reader = read_listing if path.endswith(".json") else reader
     reader = read_parquet if path.endswith(".parquet") else read_tar if path.endswith(TARS) else reader
     with _reading(path):
         for pair in reader(path, read, **options):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -19,8 +20,10 @@ from openmofi.pairs.text import identifier, printable
 from openmofi.schema import Pair
 
 _BATCH = 128
+_Row = tuple[str, Content | None, Any, Any]
 # Names of columns that are not UTF-8 come as a plain ValueError.
-_DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError)
+DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError)
+"""What Arrow raises where a file is damaged."""
 
 
 def read_parquet(path: str, settings: ReadSettings, *, paths_only: bool = False) -> Iterator[Pair]:
@@ -43,20 +46,46 @@ def read_parquet(path: str, settings: ReadSettings, *, paths_only: bool = False)
         try:
             table = pq.ParquetFile(handle)
             columns = find_columns(path, table.schema_arrow.names, settings)
-            by_path = _by_path(path, table.schema_arrow.field(columns.image))
-            _check_types(path, table.schema_arrow, columns)
+            read = Batches.of(path, table.schema_arrow, columns, settings)
             for batch in table.iter_batches(batch_size=_BATCH, columns=columns.all()):
-                for row in _plain(batch).to_pylist():
-                    key, url = (identifier(row[name]) if name else None for name in (columns.key, columns.url))
-                    shown = f"{count:09d}" if key is None else printable(key)
-                    yield rows.pair(shown, _image(row[columns.image], by_path, files), row[columns.text], url)
+                for row in read.rows(batch, count, files):
+                    yield rows.pair(*row)
                     count += 1
             rows.report_useless(path, files.unread)
-        except _DAMAGE as error:
-            _raise_if_of_machine(error)
+        except DAMAGE as error:
+            raise_if_of_machine(error)
             if not count:
                 raise _not_parquet(path, error) from error
             report_damage(f"{path} is damaged after {count} pairs: {error}.", settings, error)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Reads Arrow's batches of one schema as rows of pairs."""
+
+    columns: Columns
+    by_path: bool
+    max_text_chars: int
+
+    @classmethod
+    def of(cls, path: str, schema: pa.Schema, columns: Columns, settings: ReadSettings) -> Batches:
+        """Check the columns' types.
+
+        Raises:
+            UsageError: one holds no texts or images.
+        """
+        by_path = _by_path(path, schema.field(columns.image))
+        _check_types(path, schema, columns)
+        return cls(columns, by_path, settings.max_text_chars)
+
+    def rows(self, batch: pa.RecordBatch, number: int, files: ImageFiles) -> Iterator[_Row]:
+        """Key, image, text and address of each row; `number` is that of the first, its key where there is no column."""
+        columns = self.columns
+        for row in _plain(batch.select(columns.all())).to_pylist():
+            key, url = (identifier(row[name]) if name else None for name in (columns.key, columns.url))
+            yield (f"{number:09d}" if key is None else printable(key),
+                   _image(row[columns.image], self.by_path, files), columns.text_in(row, self.max_text_chars), url)
+            number += 1
 
 
 def count_parquet(path: str) -> int:
@@ -68,8 +97,8 @@ def count_parquet(path: str) -> int:
     with open_source(path) as handle:
         try:
             return int(pq.ParquetFile(handle).metadata.num_rows)
-        except _DAMAGE as error:
-            _raise_if_of_machine(error)
+        except DAMAGE as error:
+            raise_if_of_machine(error)
             raise _not_parquet(path, error) from error
 
 
@@ -82,7 +111,7 @@ def names_files(path: str, settings: ReadSettings) -> bool:
     with open_source(path) as handle:
         try:
             schema = pq.ParquetFile(handle).schema_arrow
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise _not_parquet(path, error) from error
     return _by_path(path, schema.field(find_columns(path, schema.names, settings).image))
 
@@ -91,7 +120,8 @@ def _not_parquet(path: str, error: Exception) -> OpenMofiError:
     return OpenMofiError(f"{path} is not a Parquet file, or damaged: {error}.", "Fetch the file again.")
 
 
-def _raise_if_of_machine(error: Exception) -> None:
+def raise_if_of_machine(error: Exception) -> None:
+    """Raise again what a shortage or a failure of the machine raised, which is no damage."""
     # Arrow reports damaged pages as OSError too, but without an error number of the system.
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
         raise error
@@ -114,11 +144,12 @@ def _by_path(path: str, field: pa.Field) -> bool:
 
 
 def _check_types(path: str, schema: pa.Schema, columns: Columns) -> None:
-    kind = schema.field(columns.text).type
-    single = _value_type(kind.value_type if _is_list(kind) else kind)
-    if not (_is_text(single) or pa.types.is_integer(single) or pa.types.is_floating(single)):
-        raise UsageError(f"The column {columns.text!r} of {path} is {kind}, not text, a number or a list of texts.",
-                         name_it("text", path))
+    for text in (columns.text, *columns.more_texts):
+        kind = schema.field(text).type
+        single = _value_type(kind.value_type if _is_list(kind) else kind)
+        if not (_is_text(single) or pa.types.is_integer(single) or pa.types.is_floating(single)):
+            raise UsageError(f"The column {text!r} of {path} is {kind}, not text, a number or a list of texts.",
+                             name_it("text", path))
     for what, name in (("key", columns.key), ("url", columns.url)):
         if name and name not in COLLECTION and pa.types.is_nested(schema.field(name).type):
             raise UsageError(f"The column {name!r} of {path} is {schema.field(name).type}, not text or a number.",

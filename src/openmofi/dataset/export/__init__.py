@@ -1,0 +1,1 @@
+"""Datasets in formats that other tools open."""

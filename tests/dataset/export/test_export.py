@@ -1,0 +1,155 @@
+"""Going on, refusing, and what goes where."""
+
+import io
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from openmofi.dataset import DatasetSettings, build_dataset
+from openmofi.dataset.export import files
+from openmofi.dataset.export.classes import Classes
+from openmofi.dataset.export.export_settings import DatasetExportSettings
+from openmofi.dataset.export.job import OUTPUTS, export_dataset
+from openmofi.dataset.export.rows import Label, Row
+from openmofi.errors import OpenMofiError, UsageError
+from openmofi.pairs import Record, perceptual_hash, write_tar
+from openmofi.storage import Shard
+
+FORMATS = ["huggingface", "webdataset", "parquet", "coco", "fiftyone", "imagefolder", "xmp"]
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*"))
+            if path.is_file() and not path.name.startswith(".") and path.name != "manifest.json"}
+
+
+@pytest.mark.parametrize("style", FORMATS)
+def test_an_interrupted_export_goes_on_to_the_same_bytes(small, rows_of_world, tmp_path, monkeypatch, style):
+    settings = DatasetExportSettings(style)
+    counts = export_dataset(small, tmp_path / "whole", settings)
+    away, there = tmp_path / "away.tar", rows_of_world.shards[1].path
+    shutil.copystat(there, shutil.copy(there, away))
+    Path(there).unlink()
+    try:
+        with pytest.raises(OpenMofiError, match=r"pairs-001\.tar"):
+            export_dataset(small, tmp_path / "out", settings)
+        assert "README.md" not in contents(tmp_path / "out")
+    finally:
+        shutil.copystat(away, shutil.copy(away, there))
+    done = {name for name in contents(tmp_path / "out") if "pairs-000" in name}
+    assert done
+    assert export_dataset(small, tmp_path / "out", settings) == counts
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    monkeypatch.setattr("openmofi.dataset.export.job.rows_of", lambda *_, **__: pytest.fail("again"))
+    assert export_dataset(small, tmp_path / "out", settings) == counts
+    written = {os.fspath(path) for path in OUTPUTS.files(tmp_path / "out")}
+    assert {str(tmp_path / "out" / name) for name in contents(tmp_path / "out")} <= written
+
+
+def test_labels_below_a_probability_are_left_out(small, expected, tmp_path):
+    counts = export_dataset(small, tmp_path / "out", DatasetExportSettings("parquet", min_probability=0.8))
+    kept = [[score for score in row["scores"] if score >= 0.8] for row in expected.values()]
+    assert counts["images"] == sum(map(bool, kept)) < len(expected)
+    assert counts["labels"] == sum(map(len, kept))
+    rows = pa.concat_tables(map(pq.read_table, (tmp_path / "out" / "data").glob("*.parquet"))).to_pylist()
+    assert min(label["probability"] for row in rows for label in row["labels"]) >= 0.8
+
+
+@pytest.mark.parametrize("style", ["coco", "parquet"])
+def test_nothing_left_is_a_sentence(small, tmp_path, style):
+    with pytest.raises(OpenMofiError, match=r"No label of .* has a probability of 1 or more"):
+        export_dataset(small, tmp_path / "out", DatasetExportSettings(style, min_probability=1.0))
+
+
+def test_inside_a_tar_there_is_nothing_to_refer_to_but_the_key(small, tmp_path):
+    with pytest.raises(UsageError, match="lie inside it, and coco needs files"):
+        export_dataset(small, tmp_path / "coco", DatasetExportSettings("coco", "reference"))
+    export_dataset(small, tmp_path / "parquet", DatasetExportSettings("parquet", "reference"))
+    row = pq.read_table(next((tmp_path / "parquet" / "data").glob("*.parquet"))).to_pylist()[0]
+    assert (row["image"], row["path"]) == (None, None)
+    assert row["source"].endswith(f"{row['shard']}.tar")
+
+
+def test_a_shard_that_has_changed_is_refused(rows_of_world, tmp_path, rows):
+    world = rows.make_world(tmp_path, shards=1, rows=30, entities=3)
+    build_dataset(world.labels, tmp_path / "dataset", DatasetSettings(2, None, None), report=False)
+    write_tar(world.shards[0].path, [Record("a", b"x", "y")])
+    with pytest.raises(OpenMofiError, match="has changed since it was labelled"):
+        export_dataset(tmp_path / "dataset", tmp_path / "out", DatasetExportSettings("parquet"))
+
+
+def test_images_that_are_files_are_linked(tmp_path, rows):
+    from ..conftest import draw, finish_labels, judgement, label_row
+
+    (tmp_path / "photos" / "sub").mkdir(parents=True)
+    data = draw(1, np.random.default_rng(0))
+    hashed = perceptual_hash(Image.open(io.BytesIO(data)))
+    lines, table = ["file_name,caption"], []
+    for number in range(3):
+        key = f"sub/{number} ü.png"
+        (tmp_path / "photos" / key).write_bytes(data)
+        lines.append(f"{key},name0")
+        table.append(label_row(key, "name0", "labelled", [{"start": 0, "end": 5, "surface": "name0", "detector": "x"}],
+                               [judgement("Q1", 0, 0.9, True, "accepted")], hashed))
+    (tmp_path / "photos" / "metadata.csv").write_text("\n".join(lines))
+    finish_labels(tmp_path / "labels", {"photos": table}, [Shard(str(tmp_path / "photos"), "photos")])
+    build_dataset(tmp_path / "labels", tmp_path / "dataset", DatasetSettings(1, None, None), report=False)
+    export_dataset(tmp_path / "dataset", tmp_path / "coco", DatasetExportSettings("coco"))
+    image = json.loads((tmp_path / "coco" / "annotations.json").read_text())["images"][0]
+    assert (tmp_path / "coco" / image["file_name"]).resolve() == tmp_path / "photos" / "sub" / "0 ü.png"
+    assert image["width"] == 96
+    export_dataset(tmp_path / "dataset", tmp_path / "xmp", DatasetExportSettings("xmp"))
+    assert (tmp_path / "xmp" / "sidecars" / "photos" / "sub" / "0 ü.png.xmp").is_file()
+    with pytest.raises(OpenMofiError, match=r"No image of .* M-identifier"):
+        export_dataset(tmp_path / "dataset", tmp_path / "qs", DatasetExportSettings("quickstatements"))
+
+
+def test_quickstatements(tmp_path):
+    from ..conftest import finish_labels, judgement, label_row
+
+    table = [label_row(key, "x", "labelled", [{"start": 0, "end": 1, "surface": "x", "detector": "x"}],
+                       [judgement(entity, 0, probability, True, "accepted")])
+             for key, entity, probability in (("M12", "Q5", 0.9), ("M13", "Q5", 0.7), ("no id", "Q5", 0.9),
+                                              ("M14", "n01234", 0.9))]
+    finish_labels(tmp_path / "labels", {"commons": table})
+    build_dataset(tmp_path / "labels", tmp_path / "dataset", DatasetSettings(1, None, None), report=False)
+    counts = export_dataset(tmp_path / "dataset", tmp_path / "out",
+                            DatasetExportSettings("quickstatements", min_probability=0.8))
+    lines = (tmp_path / "out" / "statements.txt").read_text().splitlines()
+    assert counts["images"] == len(lines) == 1
+    assert lines[0].split("\t")[:3] == ["M12", "P180", "Q5"]
+    assert "0.900" in lines[0]
+
+
+def test_names_that_no_file_system_takes():
+    classes = Classes(["Q1", "Q2", "Q3", "Q4"], *[["a/b", "A:B", "…", ""]] * 2, [()] * 4)
+    made = files.folder_names(classes)
+    assert len({name.casefold() for name in made}) == 4
+    assert not any(set(name) & set("/\\:") for name in made)
+
+
+def test_keywords_are_escaped_and_marks_in_names_are_no_levels():
+    classes = Classes(["Q1"], ["<a|b/c> & \0"], ["x"], [("up|per",)])
+    row = Row("s", "k", "t", (Label(0, "Q1", "x", 0.5),), None, "", "s.tar")
+    import xml.etree.ElementTree as ElementTree
+
+    text = [each.text for each in ElementTree.fromstring(files.sidecar(row, classes)).iter() if each.text]
+    assert "<a|b/c> & " in text
+    assert "up per|<a b/c> & " in text
+
+
+@pytest.mark.parametrize("key", ["a/b.jpg", "../../x", ".hidden", "ü" * 200, "a b", ""])
+def test_stems_are_plain_and_tell_keys_apart(key):
+    row = Row("s", key, "t", (), None, "", "")
+    assert row.stem
+    assert "/" not in row.stem
+    assert not row.stem.startswith(".")
+    assert len(row.stem.encode()) < 200
+    assert row.stem != Row("s", key + "!", "t", (), None, "", "").stem
