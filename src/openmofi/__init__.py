@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         evaluate,
         explain,
         export,
+        export_dataset,
         label,
         load_encoder,
         sample_kb,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Dataset", "Encoder", "Explanation", "Index", "KnowledgeBase", "Labels", "OpenMofiError", "Run", "audit",
     "build_dataset", "build_index", "build_kb", "build_starter", "diff_kb", "evaluate", "explain", "export",
-    "export_kb", "label", "load_encoder", "recognise", "reinforce", "sample_kb", "train", "union_kb",
+    "export_dataset", "export_kb", "label", "load_encoder", "recognise", "reinforce", "sample_kb", "train", "union_kb",
 ]
 
 _MODULES = {
