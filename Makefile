@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo demo-full fusion reinforced real test test-fast fuzz test-openclip4 lint bench clean help
+.PHONY: docs wheel demo demo-full fusion reinforced real test test-fast fuzz test-openclip4 lint bench clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,8 @@ help:
 	@echo "make test-openclip4  the tests of encoders and towers with open_clip 4; OPEN_CLIP4=… names what pip installs"
 	@echo "make fuzz       hostile inputs with other seeds, two hundred races, a hundred kills a stage and write"
 	@echo "make lint       ruff, mypy, import contracts"
+	@echo "make docs       the documentation site, in site/; a broken link fails"
+	@echo "make wheel      wheel and sdist, in dist/; the tiny demo from the wheel alone, in an empty environment"
 	@echo "make bench      benchmarks against peers, writes benchmarks/RESULTS.md"
 
 $(BIN)/python:
@@ -88,6 +90,12 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.dev
+	PYTHONPATH=src NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+wheel: $(VENV)/.dev
+	$(BIN)/python tools/wheel.py
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run_all.py

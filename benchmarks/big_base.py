@@ -13,7 +13,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +91,10 @@ def build(source: str, out: str, memory: str) -> dict[str, Any]:
 
 
 def trie(folder: str) -> dict[str, Any]:
-    """Build the trie of a base's names anew, from keys in their order; what it takes a key."""
-    import marisa_trie
+    """Build the tries of a base's names anew, from keys in their order; what they take a key, and look-ups in them."""
+    from openmofi.knowledge import KnowledgeBase
 
-    keys = sorted(marisa_trie.Trie().mmap(f"{folder}/names.marisa").iterkeys())
+    keys = sorted(KnowledgeBase.open(folder).names)
     with tempfile.NamedTemporaryFile("w+", encoding="utf-8") as file:
         file.writelines(f"{key}\n" for key in keys)
         count = len(keys)
@@ -105,16 +107,39 @@ def trie(folder: str) -> dict[str, Any]:
 
 
 def feed(path: str, reading: float) -> dict[str, Any]:
-    """Build a trie of the lines of a file."""
-    from openmofi.knowledge.arrays import built_trie
+    """Build tries of the lines of a file; look keys up in them, and in a single trie of all, in turns."""
+    from openmofi.knowledge import tries
+
+    def keys() -> Iterator[str]:
+        with open(path, encoding="utf-8") as lines:
+            yield from (line[:-1] for line in lines)
 
     before = harness.peak_mib()
     start = time.process_time()
-    with open(path, encoding="utf-8") as lines:
-        built = built_trie(line[:-1] for line in lines)
-    seconds = time.process_time() - start - reading
-    return {"bytes_per_key": (harness.peak_mib() - before) * 2**20 / len(built),
-            "us_per_key": 1e6 * seconds / len(built)}
+    built, stream, firsts = 0, keys(), list[str]()
+    with tempfile.TemporaryDirectory(dir="runs") as name:
+        while first := next(stream, ""):
+            trie = tries.built_trie(chain([first], islice(stream, tries.PART_KEYS - 1)))
+            tries.save_trie(Path(name) / tries.trie_file(len(firsts)), trie)
+            firsts.append(first)
+            built += len(trie)
+            del trie
+        seconds, peak = time.process_time() - start - reading, harness.peak_mib() - before
+        several, one = tries.open_names(Path(name), {tries.PARTS: firsts[1:]}), tries.built_trie(keys())
+        asked = list(islice(keys(), 0, None, max(built // 200_000, 1)))
+        np.random.default_rng(0).shuffle(asked)
+        taken = [(_looked_up(several, asked), _looked_up(one, asked)) for _ in range(5)]
+        sizes = [len(several), sum(path.stat().st_size for path in Path(name).iterdir())]
+    ours, theirs = (1e6 * min(of_one) / len(asked) for of_one in zip(*taken, strict=True))
+    return {"tries": len(firsts), "bytes_per_key": peak * 2**20 / sizes[0], "us_per_key": 1e6 * seconds / sizes[0],
+            "file_bytes_per_key": sizes[1] / sizes[0], "get_us": ours, "get_us_of_one": theirs}
+
+
+def _looked_up(names: Any, asked: list[str]) -> float:
+    start = time.process_time()
+    for key in asked:
+        names.get(key)
+    return time.process_time() - start
 
 
 def project(nodes: int, links: int) -> dict[str, Any]:
@@ -159,7 +184,7 @@ def widen(small: Path, wide: Path, entities: int) -> None:
     vectors.flush()
     manifest = read_manifest(wide)
     counts = {name: value for name, value in manifest.counts.items() if name != "digests"}
-    counts |= {"entities": entities, "files": store.file_sizes(wide, NUMBERS)}
+    counts |= {"entities": entities, "files": store.file_sizes(wide, NUMBERS, counts)}
     finish_manifest(wide, manifest, with_digests(wide, manifest, counts))
 
 

@@ -54,7 +54,7 @@ def put_together(folder: Path, names: Path, entities: int) -> Path:
     vectors.flush()
     manifest = read_manifest(out)
     counts = {name: value for name, value in manifest.counts.items() if name != "digests"}
-    counts |= {"names": count, "candidates": len(commonness), "files": store.file_sizes(out, NUMBERS)}
+    counts |= {"names": count, "candidates": len(commonness), "files": store.file_sizes(out, NUMBERS, {})}
     finish_manifest(out, manifest, with_digests(out, manifest, counts))
     return out
 

@@ -4,11 +4,15 @@ Contenders, in turns:
 - text-only work, `one worker` (`processes:1`) and `processes:2`: every task normalises and hashes the words of its
   texts in Python, which keeps one core busy and waits for nothing;
 - the label job with the CPU encoder of the sample world, `local` (which uses every core by torch's threads) and
-  `processes:2`, from nothing to the labels;
+  `processes:2`, from nothing to the labels, on `--pairs` pairs: fewer than 5,000 an engine does in its own process;
 - text-only work, `processes:N` and `ray` with as many actors as cores.
 Workers are started, and the work is opened, before the clock runs in the text-only work: a job of hours does that once.
 The label job is timed whole. A ratio is the median over rounds of the ratio of two neighbours in a round, so that what
 the machine does beside hits both.
+
+Where other work takes the cores, two workers cannot be twice as fast as one by the clock. So two ratios are given of
+the processor's seconds too, and hold for free cores: `processes2_over_1_cpu`, twice what one worker takes for all tasks
+over what two take together, and `processes2_over_local_cpu`, of all processes of the label job.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import json
 import os
 import shutil
 import statistics
+import time
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -44,11 +49,11 @@ class TextWork:
         return self._hashed
 
     def _hashed(self, task: int) -> dict[str, Any]:
-        digest = hashlib.blake2b(digest_size=8)
+        start, digest = time.process_time(), hashlib.blake2b(digest_size=8)
         for number in range(self.texts):
             for word in _WORDS:
                 digest.update(unicodedata.normalize("NFKD", f"{word}{task}-{number}").casefold().encode())
-        return {"rows": self.texts, "digest": digest.hexdigest()}
+        return {"rows": self.texts, "digest": digest.hexdigest(), "cpu_s": time.process_time() - start}
 
 
 def paired(rows: Mapping[str, harness.Row], faster: str, slower: str) -> float:
@@ -65,17 +70,22 @@ def texts(engines: Sequence[str], tasks: int, size: int, rounds: int) -> dict[st
     with ExitStack() as stack:
         sessions = {name: stack.enter_context(engine_named(name).session()) for name in engines}
         outcomes = {name: session.run(work, range(tasks), Quiet()) for name, session in sessions.items()}
-        assert len({str(outcome) for outcome in outcomes.values()}) == 1, "the engines' results differ"
+        assert len({str([done["digest"] for done in outcome]) for outcome in outcomes.values()}) == 1, (
+            "the engines' results differ")
+        worked: dict[str, list[float]] = {name: [] for name in engines}
 
         def run(name: str) -> Callable[[], object]:
-            return lambda: sessions[name].run(work, range(tasks), Quiet())
+            return lambda: worked[name].append(sum(
+                done["cpu_s"] for done in sessions[name].run(work, range(tasks), Quiet())))
 
-        return harness.measure(f"text-only work, {tasks} tasks", {name: run(name) for name in engines}, tasks * size,
+        rows = harness.measure(f"text-only work, {tasks} tasks", {name: run(name) for name in engines}, tasks * size,
                                rounds, "texts", warm_up=False)
+        return {name: {**row, "worked_cpu_s": statistics.median(worked[name])} for name, row in rows.items()}
 
 
-def labels(world: Path, workers: int, rounds: int) -> dict[str, harness.Row]:
-    """The label job on the sample world's pages, from nothing but the entities' embeddings."""
+def labels(world: Path, pairs: int, workers: int, rounds: int) -> dict[str, harness.Row]:
+    """The label job on pairs of the sample world's pages, from nothing but the entities' embeddings."""
+    import stub
     from openmofi.encoders import open_encoder
     from openmofi.engine import LocalEngine
     from openmofi.engine.processes import ProcessEngine
@@ -85,7 +95,8 @@ def labels(world: Path, workers: int, rounds: int) -> dict[str, harness.Row]:
 
     ProcessEngine.few = 0  # the sample world is small; `--engine auto` is judged by larger jobs
     encoder, settings = open_encoder(f"run:{world / 'encoders/partial-labels'}"), LabelSettings()
-    kb, shards = KnowledgeBase.open(world / "kb"), expand_shards([str(world / "world/pages/train")])
+    kb, pages = KnowledgeBase.open(world / "kb"), expand_shards([str(world / "world/pages/train")])
+    shards = stub.corpus(pages, pairs, world / f"bench-pairs-{pairs}")
     cache, out = world / "engines-cache", world / "engines-labels"
     count = 0
 
@@ -101,7 +112,7 @@ def labels(world: Path, workers: int, rounds: int) -> dict[str, harness.Row]:
 
     contenders = {"local": job(LocalEngine()), f"processes:{workers}": job(ProcessEngine(workers))}
     contenders["local"]()
-    return harness.measure("label job, CPU encoder", contenders, count, rounds, "pairs")
+    return harness.measure("label job, CPU encoder", contenders, count, rounds, "pairs", warm_up=False)
 
 
 def main() -> None:
@@ -112,6 +123,8 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=64)
     parser.add_argument("--texts", type=int, default=20_000, help="of a task")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--pairs", type=int, default=8000, help="of the label job")
+    parser.add_argument("--job-rounds", type=int, default=3)
     parser.add_argument("--results", type=Path, default=harness.RESULTS)
     arguments = parser.parse_args()
 
@@ -123,10 +136,12 @@ def main() -> None:
     every = f"processes:{cores}"
     size = arguments.tasks, arguments.texts, arguments.rounds
     scaling, clustered = texts(["processes:1", "processes:2"], *size), texts([every, "ray"], *size)
-    job = labels(arguments.world, 2, arguments.rounds)
+    job = labels(arguments.world, arguments.pairs, 2, arguments.job_rounds)
     ratios = {
         "processes2_over_1": paired(scaling, "processes:2", "processes:1"),
+        "processes2_over_1_cpu": 2 * scaling["processes:1"]["worked_cpu_s"] / scaling["processes:2"]["worked_cpu_s"],
         "processes2_over_local": paired(job, "processes:2", "local"),
+        "processes2_over_local_cpu": job["processes:2"]["cpu_ratio"],
         "ray_over_processes": paired(clustered, "ray", every),
     }
     written = arguments.results / "engines.json"

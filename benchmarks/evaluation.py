@@ -92,10 +92,10 @@ def million(path: Path) -> None:
     peak = harness.peak_mib() / 1024
     for row in (0, QUERIES - 1):
         scores = database @ queries[row]
-        agree = np.argsort(-scores, kind="stable")[:200] == found.places[row]
+        agree = np.argsort(-scores, kind="stable")[:200] == found.rows[row]
         # The order of additions differs between a product with a matrix and one with a vector.
         if agree.mean() < 0.95:
-            raise SystemExit(f"ranking {row} differs from a stable sort's in {200 - agree.sum()} of 200 places")
+            raise SystemExit(f"ranking {row} differs from a stable sort's in {200 - agree.sum()} of 200 rows")
     print(json.dumps({"seconds": seconds, "peak_gib": peak}))
 
 

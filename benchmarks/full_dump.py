@@ -163,13 +163,13 @@ def used(function: str, *arguments: str) -> dict[str, Any]:
 
 def whole(root: Path, sizes: Sequence[int], memory: str, heavy: int) -> tuple[list[harness.Row], dict[str, float]]:
     """Builds of so many items; what the real dump takes by their slopes. `heavy` items are read with all they have."""
-    rows = list[harness.Row]()
-    for size in (heavy, *sizes):
+    rows = by_the_byte(root, heavy)
+    for size in sizes:
         work = root / f"whole-{size}"
         work.mkdir()
         dump = work / "all.json.gz"
-        lines = write_dump(dump, size, lean=size != heavy)
-        for name in ("unpack", "read") if size == heavy else ("unpack", "read", "select", "build"):
+        lines = write_dump(dump, size)
+        for name in ("unpack", "read", "select", "build"):
             own = (memory,) if name in ("select", "build") else ()
             rows.append({**stage(name, dump, work, *own), "of_items": size, "bytes": lines, "memory": memory})
             print(json.dumps(rows[-1]), flush=True)
@@ -177,23 +177,41 @@ def whole(root: Path, sizes: Sequence[int], memory: str, heavy: int) -> tuple[li
     return rows, full_dump(rows)
 
 
+def by_the_byte(root: Path, items: int, rounds: int = 3) -> list[harness.Row]:
+    """As many items with all they have and without, read in turns: what a byte costs whatever else the machine does."""
+    rows, kinds = list[harness.Row](), {"heavy": False, "light": True}
+    dumps = {kind: root / f"{kind}.json.gz" for kind in kinds}
+    lines = {kind: write_dump(dumps[kind], items, lean=lean) for kind, lean in kinds.items()}
+    for _ in range(rounds):
+        for kind, dump in dumps.items():
+            work = root / f"whole-{kind}"
+            work.mkdir()
+            for name in ("unpack", "read"):
+                rows.append({**stage(name, dump, work), "of_items": items, "bytes": lines[kind], "turn": kind})
+                print(json.dumps(rows[-1]), flush=True)
+            shutil.rmtree(work)
+    return rows
+
+
 def full_dump(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """What the real dump takes, of rows of `whole`: the sizes by rising number of items.
 
-    Seconds of unpacking go by bytes; of parsing by bytes and by items, told apart by the heavy items; of joins and the
-    build by items, at the slope between the two greatest sizes.
+    Seconds of unpacking go by bytes; of parsing by bytes, by what the heavy items take more than the light ones, and by
+    items; of joins and the build by items; each at the slope between the two greatest sizes.
     """
     by_stage: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        by_stage.setdefault(row["stage"], []).append(row)
-    heavy, *_, most = by_stage["read"]
-    start, a_byte, an_item = np.linalg.lstsq(
-        np.array([[1.0, row["bytes"], row["of_items"]] for row in by_stage["read"]]),
-        np.array([row["children_cpu_s"] for row in by_stage["read"]]))[0].tolist()
-    unpacked = by_stage["unpack"][0]["cpu_s"] / by_stage["unpack"][0]["bytes"]
-    handed = heavy["cpu_s"] / heavy["bytes"]
+        by_stage.setdefault(row.get("turn", "") + row["stage"], []).append(row)
+    heavy, light = by_stage["heavyread"][0], by_stage["lightread"][0]
+    a_byte = (_median(by_stage["heavyread"], "children_cpu_s") - _median(by_stage["lightread"], "children_cpu_s")) / (
+        heavy["bytes"] - light["bytes"])
+    less, most = by_stage["read"][-2:]
+    an_item = (most["children_cpu_s"] - less["children_cpu_s"] - a_byte * (most["bytes"] - less["bytes"])) / (
+        most["of_items"] - less["of_items"])
+    unpacked = _median(by_stage["heavyunpack"], "cpu_s") / heavy["bytes"]
+    handed = _median(by_stage["heavyread"], "cpu_s") / heavy["bytes"]
     seconds = {"unpack": unpacked * BYTES, "hand_over": max(handed - unpacked, 0.0) * BYTES,
-               "parse": start + a_byte * BYTES + an_item * ITEMS}
+               "parse": a_byte * BYTES + an_item * ITEMS}
     disk = {"parts": ITEMS * most["disk_bytes"] / most["of_items"]}
     for name in ("select", "build"):
         one, two = by_stage[name][-2:]
@@ -212,6 +230,10 @@ def full_dump(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         **{f"full_{name}_disk_gb": value / 1e9 for name, value in disk.items()},
         "whole_peak_over_budget": max(row["peak_mib"] for row in rows if row["stage"] in ("select", "build")) * 2**20
         / _memory(rows[-1]["memory"])}
+
+
+def _median(rows: Sequence[Mapping[str, Any]], name: str) -> float:
+    return float(np.median([row[name] for row in rows]))
 
 
 def _memory(size: str) -> int:

@@ -51,9 +51,12 @@ def measure(
 
     Returns:
         contender → {`contender`, `seconds` (of every round), `median_s`, `min_s`, `max_s`, `per_second` (median),
-        `ratio` (speed relative to the first contender's median)}.
+        `ratio` (speed relative to the first contender's median), `cpu_seconds` (of every round, of the processor: of
+        this process and of those that it started and that have ended), `cpu_ratio` (of their medians; other work on
+        the machine stretches it less)}.
     """
     seconds: dict[str, list[float]] = {contender: [] for contender in contenders}
+    cpu: dict[str, list[float]] = {contender: [] for contender in contenders}
     order = list(contenders)
     if warm_up:
         for contender in order:
@@ -62,10 +65,13 @@ def measure(
         shift = turn % len(order)
         for contender in order[shift:] + order[:shift]:
             gc.collect()
-            start = time.perf_counter()
+            start, before = time.perf_counter(), sum(os.times()[:4])
             contenders[contender]()
             seconds[contender].append(time.perf_counter() - start)
-    rows = summarise(seconds, units)
+            cpu[contender].append(sum(os.times()[:4]) - before)
+    rows, first = summarise(seconds, units), statistics.median(cpu[order[0]])
+    for contender, taken in cpu.items():
+        rows[contender] |= {"cpu_seconds": taken, "cpu_ratio": first / max(statistics.median(taken), 0.01)}
     show(name, rows, unit)
     return rows
 

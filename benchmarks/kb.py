@@ -6,6 +6,10 @@ does is the same, what compression reaches is more than with the real dump. Cont
 - `bare`: the blocks of lines decompressed and split, and nothing else;
 - `read`: `read_parts`, with a process a core.
 
+Beside these, seconds of processors: of both, and of `side by side`, the same lines in two files, of which each of two
+workers unpacks and parses its own. `gz_core_share` is how much of a core's time for reading goes to bare unpacking, so
+that reading by n cores that have all to do is n times as fast as one that unpacks.
+
 The peak of memory is the parent's and the largest worker's, of a process of its own. The build is measured from tables
 (`big_base.py`), each size in a process of its own. Whole builds from dumps, and what the real dump takes by their
 slopes, are in `full_dump.py`; so is the comparison of every table with a plain reader's. `--only` measures one of these
@@ -16,7 +20,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -80,6 +86,34 @@ def read(dump: Path, folder: Path) -> Any:
     return read_parts({dump.name: dump}, folder, ("en", "de"), Quiet())
 
 
+def halved(plain: Path) -> Path:
+    """A folder with the lines in two files, to be compressed."""
+    lines, folder = plain.read_bytes().splitlines(keepends=True)[1:-1], plain.parent / "halves"
+    folder.mkdir()
+    for number, some in enumerate((lines[:len(lines) // 2], lines[len(lines) // 2:])):
+        (folder / f"{number}.json").write_bytes(b"".join(some))
+    return folder
+
+
+def seconds_of(root: Path, dump: Path, halves: Sequence[Path], rounds: int) -> dict[str, float]:
+    """Median processor seconds of this process and its workers, by contender, in turns."""
+    from openmofi.engine import Quiet
+    from openmofi.knowledge.wikidata.parts import read_parts
+
+    def side_by_side() -> None:
+        shutil.rmtree(root / "parts", ignore_errors=True)
+        read_parts({half.name: half for half in halves}, root / "parts", ("en", "de"), Quiet(), workers=2)
+
+    taken: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        for name, work in {"bare": partial(bare, dump), "read": partial(read, dump, root / "parts"),
+                           "side by side": side_by_side}.items():
+            before = sum(os.times()[:4])
+            work()
+            taken.setdefault(name, []).append(sum(os.times()[:4]) - before)
+    return {name: statistics.median(of_one) for name, of_one in taken.items()}
+
+
 def peaks(dump: Path, folder: Path) -> dict[str, float]:
     """MiB of the process that decompresses, and of the largest that parses."""
     code = (f"import sys; sys.path[:0] = {sys.path!r}\nimport kb, harness, json, resource\nfrom pathlib import Path\n"
@@ -113,6 +147,8 @@ def reading(root: Path, items: int, rounds: int, memory: str) -> tuple[list[harn
     rows, ratios = list[harness.Row](), dict[str, float]()
     write_lines(root / "all.json", items)
     mebibytes = (root / "all.json").stat().st_size / 2**20
+    parts = [compress(half) for half in sorted(halved(root / "all.json").glob("*.json"))]
+    halves = {kind: [part[kind] for part in parts] for kind in parts[0]}
     for kind, dump in compress(root / "all.json").items():
         packed = mebibytes * 2**20 / dump.stat().st_size
         turns = harness.measure(
@@ -121,6 +157,10 @@ def reading(root: Path, items: int, rounds: int, memory: str) -> tuple[list[harn
             warm_up=False)
         rows += [{"kind": kind, **row} for row in turns.values()]
         ratios[f"{kind}_over_bare"] = turns["read"]["ratio"]
+        seconds = seconds_of(root, dump, halves[kind], rounds)
+        rows.append({"kind": f"{kind} cores", "mib": mebibytes, **seconds})
+        ratios |= {f"{kind}_core_share": seconds["bare"] / seconds["side by side"],
+                   f"{kind}_core_share_of_one_file": seconds["bare"] / seconds["read"]}
     ratios |= peaks(root / "all.json.gz", root / "peak")
     join = joined(root / "parts", memory)
     rows.append({"kind": "joins", **join})
@@ -145,6 +185,8 @@ def building(root: Path, sizes: Sequence[int], memory: str, nodes: int) -> tuple
         "peak_over_budget": max(row["peak_over_budget"] for row in rows[:len(sizes)]),
         "build_cpu_s_per_million_entities": 1e6 * last["cpu_s"] / last["entities"],
         "trie_bytes_per_key": trie["bytes_per_key"], "trie_us_per_key": trie["us_per_key"],
+        "trie_get_us": trie["get_us"], "trie_get_over_one": trie["get_us"] / trie["get_us_of_one"],
+        "trie_file_bytes_per_key": trie["file_bytes_per_key"],
         "projection_bytes_per_node": vectors["bytes_per_node"], "open_ms": opened["open_ms"],
         "open_min_ms": opened["open_min_ms"],
         "open_cpu_ms": opened["open_cpu_ms"],
@@ -170,7 +212,7 @@ def main() -> None:
         root = Path(name).resolve()
         parts = {"reading": partial(reading, root, arguments.items, arguments.rounds, arguments.memory),
                  "building": partial(building, root, arguments.entities, arguments.build_memory, arguments.nodes),
-                 "whole": partial(full_dump.whole, root, arguments.whole, arguments.memory, 50_000),
+                 "whole": partial(full_dump.whole, root, arguments.whole, arguments.memory, 100_000),
                  "equality": partial(full_dump.equal, root, arguments.equal)}
         for part, measured in parts.items():
             more, figures = measured() if arguments.only in (None, part) else kept(part)

@@ -107,6 +107,7 @@ def over_bare(world: Path, rounds: int) -> tuple[list[harness.Row], dict[str, fl
         "bare encoder": bare, "label job": job_of(world, shards, kb, encoder),
         "label job that calibrates": job_of(world, shards, kb, uncalibrated)}, len(images), rounds, "images")
     return list(rows.values()), {"job_over_bare": rows["label job"]["ratio"],
+                                 "job_over_bare_cpu": rows["label job"]["cpu_ratio"],
                                  "calibrating_job_over_bare": rows["label job that calibrates"]["ratio"]}
 
 

@@ -139,7 +139,7 @@ def main() -> None:
                                    lambda each, effort=effort: query(raw, each, effort), queries, truth,
                                    raw.info.backend_pid))
         file = Segment(1, *write_segment(Path(folder), vectors, "float16"))
-        faiss_cache.refresh(Path(folder), [file], exact)
+        faiss_cache.refresh(Path(folder), [file], exact, np.zeros((0, DIM), np.float32))
         faiss = faiss_cache.vector_index(Path(folder), [file], exact)
         rows.append(row_of(f"openmofi in a folder ({faiss.name})",
                            lambda each: faiss.search(each[None], K)[1][0], queries, truth))

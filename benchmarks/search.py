@@ -5,12 +5,15 @@
 - `build`: each contender builds its index in a process of its own, one thread; CPU seconds, MiB on disk. Once built it
   is kept in FOLDER, with what it took. Graphs have 16 neighbours and look at 100 while they are built.
 - `vectors`: contenders take turns, one query at a time. Of each, the least effort that reaches a recall@10 of .98
-  against exact search; OpenMOFI takes the effort that it always takes. `queries_per_cpu_second` counts the processor's
-  time of its process, so that others on the machine have no part in it. `memory_mib` is how far its resident memory
-  grew by opening it and asking all queries, pages of mapped files included.
+  against exact search; OpenMOFI takes the effort that it chose when its cache was built. `queries_per_cpu_second`
+  counts the processor's time of its process, so that others on the machine have no part in it. `memory_mib` is how far
+  its resident memory grew by opening it and asking all queries, pages of mapped files included.
 - `filters`: recall@10 of filtered search against exact filtered search, where the filter has nothing to do with the
   query, and where it is of whole clusters; and what a filter of the database costs (`Index.search`, CPU ms).
 - `served`, `soak`: see `search_parts/served.py`.
+
+A million vectors of all contenders take an hour of the processor: `--peers` names those that take part, and what was
+run with other `--count`s in the same FOLDER is in the same results, each row with its number of vectors.
 
 Peers that are not installed are left out: `pip install 'openmofi[bench]'`. pgvector takes part where
 $OPENMOFI_BENCH_POSTGRES is a connection string.
@@ -77,8 +80,16 @@ def build(work: Path, names: Sequence[str]) -> None:
         taken = ours.recv()
         child.join()
         disk = size_mib(work / "index") if name == "openmofi" else size_mib(folder)
-        note.write_text(json.dumps({**taken, "disk_mib": round(disk)}))
+        chosen = _chosen(work) if name == "openmofi" else {}
+        note.write_text(json.dumps({**taken, "disk_mib": round(disk), **chosen}))
         print(name, note.read_text(), flush=True)
+
+
+def _chosen(work: Path) -> harness.Row:
+    """What the index has measured and chosen for itself."""
+    (note,) = (work / "index/cache").glob("faiss-*.json")
+    effort = json.loads(note.read_text())["effort"]
+    return {"effort": effort["value"], "held_out_recall": effort["recall"], "held_out_queries": effort["queries"]}
 
 
 def _asking(pipe: Connection, name: str, work: Path) -> None:
@@ -173,22 +184,30 @@ def filters(work: Path) -> list[harness.Row]:
     return rows
 
 
-def result(work: Path, count: int) -> None:
-    """Write `results/search.json` of the stages at hand, which were of so many vectors."""
-    stages = {path.stem.removeprefix("stage-"): json.loads(path.read_text()) for path in work.glob("stage-*.json")}
-    rows = [row for name in STAGES for row in stages.get(name, [])]
-    by_name = {row["contender"]: row for row in rows}
-    ours, ratios = by_name.get("openmofi", {}), {"vectors": float(count)}
-    if ours:
-        ratios["recall_at_10"] = ours["recall_at_10"]
-        ratios["queries_over_exact"] = ours["queries_per_cpu_second"] / by_name["exact NumPy"]["queries_per_cpu_second"]
-    if ours and "hnswlib" in by_name:
-        ratios["memory_over_hnswlib"] = ours["memory_mib"] / by_name["hnswlib"]["memory_mib"]
-    if filtered := [row["recall_at_10"] for row in stages.get("filters", []) if "recall_at_10" in row]:
-        ratios["filtered_recall_min"] = min(filtered)
+def result(folder: Path) -> None:
+    """Write `results/search.json` of the stages at hand: of each stage what was of most vectors, memory where both of
+    its contenders took part.
+    """
+    stages: dict[str, list[harness.Row]] = {}
+    for path in sorted(folder.glob("*/stage-*.json"), key=lambda path: int(path.parent.name)):
+        stages.setdefault(path.stem.removeprefix("stage-"), []).extend(
+            {"vectors": int(path.parent.name), **row} for row in json.loads(path.read_text()))
+    ratios: dict[str, float] = {}
+    for count in sorted({row["vectors"] for row in stages.get("vectors", [])}):
+        by_name = {row["contender"]: row for row in stages["vectors"] if row["vectors"] == count}
+        ours = by_name["openmofi"]
+        ratios |= {"vectors": float(count), "recall_at_10": ours["recall_at_10"], "queries_over_exact":
+                   ours["queries_per_cpu_second"] / by_name["exact NumPy"]["queries_per_cpu_second"]}
+        if "hnswlib" in by_name:
+            ratios["memory_over_hnswlib"] = ours["memory_mib"] / by_name["hnswlib"]["memory_mib"]
+    if filtered := stages.get("filters"):
+        most = max(row["vectors"] for row in filtered)
+        ratios["filtered_recall_min"] = min(row["recall_at_10"] for row in filtered
+                                            if "recall_at_10" in row and row["vectors"] == most)
     for name in ("served", "soak"):
         for row in stages.get(name, []):
             ratios |= row.get("ratios", {})
+    rows = [row for name in STAGES for row in stages.get(name, [])]
     harness.write_result("search", [{key: value for key, value in row.items() if key != "ratios"} for row in rows],
                          ratios)
 
@@ -219,7 +238,7 @@ def main() -> None:
         done |= served(work, options.soak, "served" in stages)
     for name, rows in done.items():
         (work / f"stage-{name}.json").write_text(json.dumps(rows))
-    result(work, options.count)
+    result(options.work)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,14 +39,18 @@ from studies.training import ProgressWatcher
 
 EXAMPLES = "examples.parquet"
 RECIPE, BI_ENCODER, UNTRAINED, PRIOR, REFERENCE = "select", "bi_encoder", "bi_encoder_untrained", "prior", "reference"
+NO_PRIOR = "select_no_prior"
+"""The same weights as `select`, answering without α · log prior."""
 
 _FUSION_RECIPE = "fusion_wordnet"
 _SHORT = ("run.steps=200", "run.checkpoint_every=200", "optimizer.warmup=40", 'stopping.split=""')
 BI_ENCODER_SETTINGS = ("optimizer.lr=1e-4", "optimizer.text_lr_multiplier=1")
 ABLATIONS: Mapping[str, tuple[str, ...]] = {
-    REFERENCE: (), "no_fusion": ("model.fusion=false",), "no_description": ("model.description=false",),
-    "generate": ("model.head=generate",),
+    REFERENCE: (), "no_similarity": ("model.similarity=false",), "no_fusion": ("model.fusion=false",),
+    "no_fusion_no_similarity": ("model.fusion=false", "model.similarity=false"),
+    "no_description": ("model.description=false",), "generate": ("model.head=generate",),
 }
+"""Without fusion the model is a cross-encoder: a candidate is read with the context, and not with its rivals."""
 SHARES = (0.25, 0.5)
 """Of the training examples, for the curve over data; the whole is the main run."""
 
@@ -115,6 +119,7 @@ def run_fusion(out: str | Path, progress: Progress, *, overrides: Sequence[str] 
     answers = {
         RECIPE: _fusion_answers(study, RECIPE, tests),
         BI_ENCODER: _bi_encoder_answers(study, BI_ENCODER, tests, study.recipe(*BI_ENCODER_SETTINGS)),
+        NO_PRIOR: _no_prior_answers(study, tests),
         UNTRAINED: _bi_encoder_answers(study, UNTRAINED, tests), PRIOR: prior_answers(tests)}
     without = {name: _fusion_answers(study, name, ablated(unseen), *_SHORT, *settings)
                for name, settings in ABLATIONS.items()}
@@ -150,6 +155,18 @@ def _fusion_answers(study: FusionStudy, name: str, tests: Sequence[Example], *se
     return _cached_answers(study, name, recipe, tests, answer)
 
 
+def _no_prior_answers(study: FusionStudy, tests: Sequence[Example]) -> list[str]:
+    """What the trained `select` answers if the weight of the prior, which is fitted after training, is 0."""
+    def answer() -> list[str]:
+        from openmofi.linking.fusion.linker import answers_of
+        from openmofi.linking.fusion.store import open_fusion
+
+        fusion = replace(open_fusion(study.root / RECIPE / LINKER), prior_weight=0.0)
+        return study.answers(NO_PRIOR, lambda: answers_of(fusion, tests))
+
+    return _cached_answers(study, NO_PRIOR, study.recipe(), tests, answer)
+
+
 def _bi_encoder_answers(study: FusionStudy, name: str, tests: Sequence[Example],
                         recipe: LinkRecipe | None = None) -> list[str]:
     """Let the bi-encoder answer, tuned where there is a recipe."""
@@ -183,14 +200,14 @@ def fusion_metrics(tests: Sequence[Example], answers: Mapping[str, Sequence[str]
 
     Args:
         tests: examples of both test splits.
-        answers: of `select`, `bi_encoder`, `bi_encoder_untrained` and `prior` to all of them.
+        answers: of `select`, `select_no_prior`, `bi_encoder`, `bi_encoder_untrained` and `prior` to all of them.
         ablations: answers to the `ablated` ones of `test_unseen`; `reference` is among them.
         shares: share of the training examples → answers to those of `test_unseen`.
 
     Returns:
-        `accuracy`, `prior`, `biencoder`, `biencoder_tuned`, `shadowed`, `ceiling`, `ablations`, `curve`; `intervals`
-        under the same names, 95 %, bootstrap over lemmas; `differences` (ours − theirs, paired); `goals`; `splits`
-        (split → system → see `disambiguation_scores`); `counts`.
+        `accuracy`, `no_prior`, `prior`, `biencoder`, `biencoder_tuned`, `shadowed`, `ceiling`, `ablations`, `curve`;
+        `intervals` under the same names, 95 %, bootstrap over lemmas; `differences` (ours − theirs, paired); `goals`;
+        `splits` (split → system → see `disambiguation_scores`); `counts`.
     """
     at = np.array([example.split == UNSEEN for example in tests])
     unseen = [example for example in tests if example.split == UNSEEN]
@@ -201,13 +218,15 @@ def fusion_metrics(tests: Sequence[Example], answers: Mapping[str, Sequence[str]
     curve = {f"{share:g}": _right(unseen, given) for share, given in (shares or {}).items()}
     hidden = np.array([example.shadowed for example in unseen])
     measured: dict[str, tuple[Floats, NDArray[np.str_]]] = {
-        "accuracy": (right[RECIPE], lemmas), "prior": (right[PRIOR], lemmas), "biencoder": (right[UNTRAINED], lemmas),
+        "accuracy": (right[RECIPE], lemmas), "no_prior": (right[NO_PRIOR], lemmas),
+        "prior": (right[PRIOR], lemmas), "biencoder": (right[UNTRAINED], lemmas),
         "biencoder_tuned": (right[BI_ENCODER], lemmas), "shadowed": (right[RECIPE][hidden], lemmas[hidden]),
         **{f"ablations.{name}": (values, half_lemmas) for name, values in without.items()},
         **{f"curve.{name}": (values, lemmas) for name, values in curve.items()}}
     means = {name: float(values.mean()) for name, (values, _) in measured.items()}
     differences = {f"over_{name}": paired_bootstrap(right[RECIPE], right[system], lemmas).as_dict()
-                   for name, system in (("biencoder", UNTRAINED), ("biencoder_tuned", BI_ENCODER), ("prior", PRIOR))}
+                   for name, system in (("biencoder", UNTRAINED), ("biencoder_tuned", BI_ENCODER), ("prior", PRIOR),
+                                     ("no_prior", NO_PRIOR))}
     differences |= {f"ablations.{name}": paired_bootstrap(values, without[REFERENCE], half_lemmas).as_dict()
                     for name, values in without.items() if name != REFERENCE}
     return {

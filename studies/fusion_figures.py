@@ -12,19 +12,22 @@ from openmofi.linking.corpora.wordnet import SEEN, UNSEEN
 from studies.report import Table, interval, number, print_end, signed, study_page, verdict
 
 ROWS: Mapping[str, str] = {
-    "select": "fusion decoder", "bi_encoder": "MiniLM bi-encoder, tuned", "bi_encoder_untrained":
-    "MiniLM bi-encoder, untrained", "prior": "commonest sense",
+    "select": "cross-encoder with fusion decoder and similarity", "select_no_prior":
+    "the same, without the prior at answer time", "bi_encoder": "MiniLM bi-encoder, tuned",
+    "bi_encoder_untrained": "MiniLM bi-encoder, untrained", "prior": "commonest sense",
 }
 ABLATION_ROWS: Mapping[str, str] = {
-    "reference": "the whole model, as briefly trained", "no_fusion": "without fusion: candidates one by one",
+    "reference": "the whole model, as briefly trained", "no_similarity": "without the cosine of context and candidate",
+    "no_fusion": "without fusion: a cross-encoder with the cosine",
+    "no_fusion_no_similarity": "without both: a cross-encoder alone",
     "no_description": "without descriptions", "generate": "generates the title instead of selecting",
 }
 GOAL_ROWS: Mapping[str, str] = {
     "over_biencoder": "accuracy above the untrained bi-encoder", "over_biencoder_tuned":
     "accuracy above the tuned bi-encoder", "shadowed": "accuracy on shadowed senses (gold is not the commonest)",
 }
-_HEADLINES = {"select": "accuracy", "bi_encoder": "biencoder_tuned", "bi_encoder_untrained": "biencoder",
-              "prior": "prior"}
+_HEADLINES = {"select": "accuracy", "select_no_prior": "no_prior", "bi_encoder": "biencoder_tuned",
+              "bi_encoder_untrained": "biencoder", "prior": "prior"}
 
 
 def fusion_report(metrics: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from openmofi import progress
 from openmofi.engine import Quiet
-from openmofi.progress import ConsoleProgress, ConsoleWatcher, shown_progress, shown_training
+from openmofi.progress import ConsoleProgress, ConsoleWatcher, shown_progress, shown_training, watched_progress
 
 
 @pytest.fixture(params=["terminal", "notebook", "pipe"])
@@ -52,3 +52,17 @@ def test_a_pipe_gets_plain_lines(monkeypatch, capsys):
         shown.begin("read", 1)
         shown.advance({"rows": 10})
     assert capsys.readouterr().err.startswith("read: 1/1, ")
+
+
+def test_who_watches_sees_some_labels_in_a_line_each(monkeypatch):
+    made = Console(file=io.StringIO(), width=80, markup=False, highlight=False)
+    monkeypatch.setattr(progress, "_console", lambda: made)
+    examples = [{"key": "7", "text": "The moon\x1b[2J\nabove [a] tent", "name": "moon", "probability": 0.974}]
+    with watched_progress() as shown:
+        shown.begin("judge", 2)
+        shown.advance({"rows": 10, "labelled": 1, "examples": examples})
+        shown.advance({"rows": 10, "labelled": 0, "examples": []})
+    with shown_progress(True) as unwatched:
+        unwatched.begin("judge", 1)
+        unwatched.advance({"rows": 1, "labelled": 1, "examples": examples})
+    assert made.file.getvalue().splitlines() == ["0.97  moon  ←  The moon [2J above [a] tent  [7]"]

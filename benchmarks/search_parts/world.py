@@ -124,7 +124,7 @@ def make_cache(folder: Path) -> None:
     """FAISS over the index, as the next `openmofi index add` would make it."""
     with closing(connect(folder)) as connection:
         state = State.read(connection)
-        refresh_cache(connection, state.segments, state.exact)
+        refresh_cache(connection, state.segments, state.exact, state.entities)
 
 
 def size_mib(folder: Path) -> float:

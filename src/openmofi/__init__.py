@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         sample_kb,
     )
     from openmofi.api_index import build_index, recognise
-    from openmofi.api_training import reinforce, train
+    from openmofi.api_training import reinforce, study_size, train
     from openmofi.dataset.objects import Dataset, Labels
     from openmofi.encoders import Encoder
     from openmofi.errors import OpenMofiError
@@ -35,15 +35,16 @@ if TYPE_CHECKING:
 __all__ = [
     "Dataset", "Encoder", "Explanation", "Index", "KnowledgeBase", "Labels", "OpenMofiError", "Run", "audit",
     "build_dataset", "build_index", "build_kb", "build_starter", "diff_kb", "evaluate", "explain", "export",
-    "export_dataset", "export_kb", "label", "load_encoder", "recognise", "reinforce", "sample_kb", "train", "union_kb",
+    "export_dataset", "export_kb", "label", "load_encoder", "recognise", "reinforce", "sample_kb", "study_size", "train",
+    "union_kb",
 ]
 
 _MODULES = {
     "Dataset": "dataset.objects", "Encoder": "encoders", "Explanation": "labeling.explain",
     "Index": "search", "KnowledgeBase": "knowledge", "Labels": "dataset.objects", "OpenMofiError": "errors",
     "Run": "training.outcome", "build_index": "api_index", "build_starter": "knowledge", "diff_kb": "knowledge",
-    "export_kb": "knowledge", "recognise": "api_index", "reinforce": "api_training", "train": "api_training",
-    "union_kb": "knowledge",
+    "export_kb": "knowledge", "recognise": "api_index", "reinforce": "api_training", "study_size": "api_training",
+    "train": "api_training", "union_kb": "knowledge",
 }
 """Where a name is, if not in `openmofi.api`."""
 

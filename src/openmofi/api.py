@@ -106,8 +106,9 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
           on_damage: Literal["stop", "keep"] = "stop", max_unpack_ratio: int = 200,
           text_column: str | Sequence[str] = "", image_column: str | Sequence[str] = "",
           key_column: str | Sequence[str] = "", image_root: str | Path = "", max_image_pixels: int = 89_478_485,
-          batch_size: int = 64, device: str = "auto", precision: str = "fp32", engine: str = "auto", seed: int = 0,
-          restart: bool = False, progress: bool | Progress | None = None) -> Labels:
+          batch_size: int = 64, device: str = "auto", precision: str = "fp32", compile: bool = False,
+          engine: str = "auto", seed: int = 0, restart: bool = False, progress: bool | Progress | None = None,
+          ) -> Labels:
     """Label image–text pairs with the entities that their images show; goes on where an earlier call stopped.
 
     Args:
@@ -138,6 +139,7 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
         max_image_pixels: larger images are refused before they are decoded.
         batch_size: images a forward pass.
         device, precision: of an encoder that is given by its spec.
+        compile: its image tower by `torch.compile`, see `openmofi.encoders.Encoder.compiled`; pays on long jobs.
         engine: `auto` chooses by device, pairs and cores, `local`, `processes:N` (few pairs are done in this process
             all the same), `ray` or `ray:ADDRESS`, with `?gpus=F&cpus=N` for what an actor reserves; see docs/scale.md.
         seed: of the calibration's shuffles and the adapter.
@@ -167,7 +169,8 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
     shards = shards_of(pairs)
     check_patterns(settings.read, [shard.path for shard in shards])
     with shown_progress(progress) as shown:
-        labeling.label(shards, kb_of(kb, shown), encoder_of(encoder, device, precision), out, settings, cache=cache,
+        judge = encoder_of(encoder, device, precision)
+        labeling.label(shards, kb_of(kb, shown), judge.compiled() if compile else judge, out, settings, cache=cache,
                        calibration=calibration, verdicts=verdicts_of(verdicts) if verdicts else None,
                        engine=engine_named(engine), progress=shown, restart=restart)
     return Labels.open(out)

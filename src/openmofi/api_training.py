@@ -1,4 +1,4 @@
-"""The front door of training, beside `openmofi.api`: `openmofi.train` and `openmofi.reinforce`."""
+"""The front door of training, beside `openmofi.api`: `openmofi.train`, `openmofi.reinforce`, `study_size`."""
 
 from __future__ import annotations
 
@@ -101,3 +101,44 @@ def train(recipe: str | Path, *, out: Folder, dataset: Dataset | Folder | None =
     with shown_training(progress) as (watcher, shown):
         summary = run_training(loaded, out, resume=resume, watcher=watcher, progress=shown, restart=restart)
     return Run(Path(out), summary)
+
+
+def study_size(datasets: Sequence[Dataset | Folder], *, out: Folder, kb: KnowledgeBase | Folder | None = None,
+               recipe: str | Path = "entity_head", encoder: str = "", benchmark: str = "", engine: str = "auto",
+               settings: Mapping[str, Any] | Sequence[str] = (), progress: bool | Progress | None = None,
+               **varied: Any) -> Mapping[str, Any]:
+    """Compare entities with alt-text at equal numbers of pairs, and of equally sure labels; see docs/training.md.
+
+    Args:
+        datasets: what `openmofi.build_dataset` returned, or folders.
+        out: folder of the study; what was trained there is not trained again.
+        kb: names of entities.
+        recipe, settings: towers, optimiser and steps, as of `train`; objectives and texts are the study's.
+        encoder: spec of a frozen encoder on which heads are trained.
+        benchmark: `PROTOCOL=DIR`, data of a retrieval protocol that is measured in place of held-out entities.
+        engine, progress: as of `openmofi.label`.
+        varied: of `openmofi.training.study.size.SizeSettings`, e.g. `sizes=(0.5, 1.0)`.
+
+    Returns:
+        What `OUT/metrics.json` holds: of each dataset its curves.
+
+    Raises:
+        UsageError: settings that do not fit each other or the datasets.
+        OpenMofiError: data are missing; a run failed, and the others are kept.
+    """
+    from openmofi.engine import engine_named
+    from openmofi.training.recipe.rules import load_recipe
+    from openmofi.training.study.runs import Benchmark
+    from openmofi.training.study.size import SizeSettings, run_size_study
+
+    changed = overrides_of(settings)
+    if encoder:
+        from openmofi.training.entity_head.over import over_encoder
+
+        changed = [*over_encoder(load_recipe(recipe, changed), encoder), *changed]
+    if kb is not None:
+        changed = [*changed, *overrides_of({"data.kb": str(place_of(kb))})]
+    with shown_progress(progress) as shown:
+        return run_size_study([place_of(dataset) for dataset in datasets], out, SizeSettings(**varied), shown,
+                              engine=engine_named(engine), recipe=recipe, overrides=changed,
+                              benchmark=Benchmark.parse(benchmark) if benchmark else None)

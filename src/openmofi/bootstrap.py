@@ -4,6 +4,10 @@
 interval that draws single images is too narrow. The statistic is the mean over all rows. A resample draws as many
 groups as there are, with replacement, and takes the mean over the rows of the drawn groups. The draws are those of
 `scipy.stats.bootstrap` (method `percentile`) with the same generator; the tests compare both.
+
+Values may have a row a seed, (seeds, n): then a resample also draws as many seeds, with replacement and independently
+of the groups, and takes the mean over both (Owen's pigeonhole bootstrap, arXiv 0712.1111). Of two systems the same
+seeds are drawn. Three seeds say little of their own spread: such an interval knows the order of it.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ LEVEL = 0.95
 Interval = tuple[float, float]
 Doubles = NDArray[np.float64]
 _DRAWS_PER_BLOCK = 1 << 21
+_SEEDS = 1  # sets the draws of seeds apart from those of groups
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ def bootstrap_interval(values: ArrayLike, groups: ArrayLike, *, resamples: int =
     """The interval of `mean(values)` when groups are drawn.
 
     Args:
-        values: (n,) numbers; rows of NaN, such as queries without positives, are left out.
+        values: (n,) or (seeds, n) numbers; rows of NaN, such as queries without positives, are left out.
         groups: (n,) the group of each row, of any sortable type.
         resamples, seed: number and seed of the draws.
         level: 0.95 gives the percentiles 2.5 and 97.5.
@@ -118,7 +123,8 @@ def paired_bootstrap(ours: ArrayLike, theirs: ArrayLike, groups: ArrayLike, *, r
     """The difference of two systems' means and their relative gain, with intervals.
 
     Args:
-        ours, theirs: (n,) a number for each row, in the same order; a row that is NaN in either is left out.
+        ours, theirs: (n,) or (seeds, n) a number for each row, in the same order; a row that is NaN in either is left
+            out.
         groups: (n,) the group of each row.
         resamples, level, seed: see `bootstrap_interval`.
 
@@ -127,13 +133,22 @@ def paired_bootstrap(ours: ArrayLike, theirs: ArrayLike, groups: ArrayLike, *, r
     """
     sums, (ours_sum, theirs_sum, count) = _resampled_sums([ours, theirs], groups, resamples, seed)
     differences = (ours_sum - theirs_sum) / count
-    mean_ours, mean_theirs = (column.sum() / sums[-1].sum() for column in sums[:-1])
+    mean_ours, mean_theirs = (column.mean(0).sum() / sums[-1].sum() for column in sums[:-1])
     tail = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
     return PairedDifference(
         ours=float(mean_ours), theirs=float(mean_theirs), difference=float(mean_ours - mean_theirs),
         difference_interval=percentiles(differences, level),
         gain=float(_gain(mean_ours, mean_theirs)), gain_interval=percentiles(_gain(ours_sum, theirs_sum), level),
-        p_value=min(1.0, 2 * (tail + 1) / (resamples + 1)), groups=len(sums[-1]))
+        p_value=min(1.0, 2 * (tail + 1) / (resamples + 1)), groups=sums[-1].size)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values (1979): whichever are below a level, all of these hold at that level together."""
+    order = np.argsort(p_values, kind="stable")
+    ascending = np.asarray(p_values, np.float64)[order] * np.arange(len(order), 0, -1)
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.minimum(np.maximum.accumulate(ascending), 1.0)
+    return adjusted.tolist()
 
 
 def wilson_interval(share: float, count: float, level: float = LEVEL) -> Interval:
@@ -152,27 +167,34 @@ def percentiles(values: Doubles, level: float = LEVEL) -> Interval:
 
 def _resampled_sums(columns: list[ArrayLike], groups: ArrayLike, resamples: int, seed: int,
                     ) -> tuple[list[Doubles], list[Doubles]]:
-    """Sums of each column and, last, counts of rows: by group, and (resamples,) over drawn groups.
+    """Sums of each column and, last, counts of rows: (seeds or 1, groups), and (resamples,) over what is drawn.
 
     Rows with a NaN are left out.
     """
-    values = [np.asarray(column, np.float64) for column in columns]
-    names = np.asarray(groups)
-    if any(value.shape != names.shape or value.ndim != 1 for value in values):
-        raise OpenMofiError(f"Values of shapes {[value.shape for value in values]} do not fit groups of shape "
+    values = [np.atleast_2d(np.asarray(column, np.float64)) for column in columns]
+    names, shape = np.asarray(groups), values[0].shape
+    if any(value.shape != shape for value in values) or names.shape != shape[1:]:
+        raise OpenMofiError(f"Values of shapes {[np.shape(column) for column in columns]} do not fit groups of shape "
                             f"{names.shape}.", "Give one number and one group for each row.")
-    known = ~np.isnan(np.stack(values)).any(axis=0)
+    known = ~np.isnan(np.stack(values)).any(axis=(0, 1))
     if not known.any():
         raise OpenMofiError("There are no values to average.", "At least one row must have a value.")
     codes = np.unique(names[known], return_inverse=True)[1]
-    weights = [*(value[known] for value in values), np.ones(len(codes))]
-    sums = [np.asarray(np.bincount(codes, weight), np.float64) for weight in weights]
-    count, generator, drawn = len(sums[-1]), np.random.default_rng(seed), []
+    weights = [*(value[:, known] for value in values), np.ones((1, len(codes)))]
+    sums = [np.stack([np.asarray(np.bincount(codes, weight), np.float64) for weight in each]) for each in weights]
+    count, generator, drawn = sums[-1].size, np.random.default_rng(seed), []
+    seeds = np.random.default_rng([seed, _SEEDS]).integers(0, shape[0], (resamples, shape[0]))
     block = max(1, _DRAWS_PER_BLOCK // count)
     for start in range(0, resamples, block):
         rows = generator.integers(0, count, (min(block, resamples - start), count))
-        drawn.append([column[rows].sum(1) for column in sums])
+        drawn.append([_drawn_sums(column, rows, seeds[start : start + block]) for column in sums])
     return sums, [np.concatenate(column) for column in zip(*drawn, strict=True)]
+
+
+def _drawn_sums(sums: Doubles, rows: NDArray[np.int64], seeds: NDArray[np.int64]) -> Doubles:
+    """(seeds, groups) sums → (resamples,) mean over the drawn seeds of the sum over the drawn groups."""
+    of_seed = np.stack([each[rows].sum(1) for each in sums], 1)
+    return of_seed[:, 0] if len(sums) == 1 else np.take_along_axis(of_seed, seeds, 1).mean(1)
 
 
 def _gain(ours: Any, theirs: Any) -> Any:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from openmofi.training.log import Watcher
 
-_LINE_EVERY = 10.0
+_LINE_EVERY, _WATCH_EVERY = 10.0, 0.5
 
 
 @contextmanager
@@ -37,6 +37,16 @@ def shown_progress(progress: bool | Progress | None) -> Iterator[Progress]:
         yield Quiet()
         return
     shown = ConsoleProgress()
+    try:
+        yield shown
+    finally:
+        shown.end()
+
+
+@contextmanager
+def watched_progress() -> Iterator[Progress]:
+    """A progress that shows accepted labels as they come; see `shown_progress`."""
+    shown = ConsoleProgress(watch=True)
     try:
         yield shown
     finally:
@@ -87,13 +97,18 @@ def _drawn(console: Console) -> bool:
 
 
 class ConsoleProgress:
-    """Draws rows/s, the accepted share where there is one, and the time left; see `openmofi.engine.Progress`."""
+    """Draws rows/s, the accepted share where there is one, and the time left; see `openmofi.engine.Progress`.
 
-    def __init__(self) -> None:
+    Args:
+        watch: prints examples of accepted labels, too, at most some lines a second.
+    """
+
+    def __init__(self, *, watch: bool = False) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
         self._console = _console()
+        self._watch, self._shown = watch, -math.inf
         self._live = _drawn(self._console)
         self._bar = Bar(
             TextColumn("{task.description:<10}", markup=False), BarColumn(), MofNCompleteColumn(),
@@ -120,6 +135,10 @@ class ConsoleProgress:
         self._done += 1
         self._rows += int(counts.get("rows", 0))
         self._accepted += int(counts.get("labelled", 0))
+        if self._watch and (examples := counts.get("examples")) and time.monotonic() - self._shown > _WATCH_EVERY:
+            self._shown = time.monotonic()
+            for example in examples:
+                self._console.print(example_line(example), soft_wrap=True)
         if self._live:
             self._bar.update(self._task, advance=1, rate=self._rate())
         elif time.monotonic() - self._printed > _LINE_EVERY or self._done == self._total:
@@ -142,6 +161,13 @@ class ConsoleProgress:
         if self._task is not None:
             self._bar.stop()
             self._task = None
+
+
+def example_line(example: Mapping[str, Any]) -> str:
+    """An accepted label in a line: probability, entity, the pair's text and key; control characters are left out."""
+    text = " ".join("".join(char if char.isprintable() else " " for char in example["text"]).split())
+    return f"{example['probability']:.2f}  {example['name']}  ←  {text[:70]}{'…' if len(text) > 70 else ''}  " \
+           f"[{example['key']}]"
 
 
 def training_line(scalars: Mapping[str, float]) -> str:

@@ -111,6 +111,67 @@ def test_one_encoder_twice_keeps_its_names_apart(written):
     assert len(set(compare_results([written[0], written[0], written[1]])[0].names)) == 3
 
 
+@pytest.fixture(scope="module")
+def seeds(written, tmp_path_factory):
+    """Two recipes of three seeds each: results of `retrieval` with other values, in another order of the items."""
+    folder, paths = tmp_path_factory.mktemp("seeds"), {}
+    for name, path in zip(("plain", "better"), written[::-1], strict=True):
+        result, items = read_result(path), read_items(path, read_result(path))
+        for seed in range(3):
+            draw = np.random.default_rng([seed, len(name)])
+            values = np.clip(items["map_excl_query"].to_numpy() + draw.normal(0.05 * seed, 0.05, len(items)), 0, 1)
+            order = draw.permutation(len(items))
+            column = items.column_names.index("map_excl_query")
+            table = items.set_column(column, "map_excl_query", [values]).take(order)
+            of_seed = replace(result, metrics=result.metrics | {"retrieval/map_excl_query": float(values.mean())},
+                              encoder=result.encoder | {"fingerprint": f"{name}-{seed}"})
+            paths.setdefault(name, []).append(write_result(folder, of_seed, table))
+    return paths
+
+
+def test_seeds_are_joined(seeds):
+    (one,) = compare_results([f"{name}={path}" for name, of_name in seeds.items() for path in of_name])
+    assert one.names == ["plain", "better"]
+    metric = "retrieval/map_excl_query"
+    values = {}
+    for name, paths in seeds.items():
+        tables = [read_items(path, read_result(path)).sort_by("item") for path in paths]
+        values[name] = np.stack([table["map_excl_query"].to_numpy() for table in tables])
+    for result, deviations, of_name in zip(one.results, one.deviations, values.values(), strict=True):
+        assert result.metrics[metric] == pytest.approx(of_name.mean())
+        assert deviations[metric] == pytest.approx(of_name.mean(axis=1).std(ddof=1))
+        assert result.encoder["seeds"] == 3
+        # Seeds differ, so the interval is wider than that of their means.
+        low, high = result.intervals[metric]
+        groups = read_items(paths[0], read_result(paths[0])).sort_by("item")["group"].to_pylist()
+        least, most = bootstrap_interval(of_name.mean(axis=0), groups)
+        assert high - low > most - least
+    found = one.differences[1][metric]
+    assert found["difference"] == pytest.approx(values["better"].mean() - values["plain"].mean())
+    cell = table_rows(one)[2][2]
+    assert re.fullmatch(r"0\.\d{4} ± 0\.\d{4} \[0\.\d{4}, [01]\.\d{4}\], p = .*", cell)
+    json.dumps(one.as_dict())
+
+
+def test_rows_of_unequal_numbers_of_seeds_compare_by_their_means(seeds):
+    (one,) = compare_results([seeds["plain"][0], *(f"better={path}" for path in seeds["better"])])
+    assert one.names[1] == "better"
+    assert one.deviations[0] == {}
+    metric = "retrieval/map_excl_query"
+    assert one.differences[1][metric]["difference"] == pytest.approx(
+        one.results[1].metrics[metric] - one.results[0].metrics[metric])
+
+
+def test_a_path_with_an_equals_sign_is_a_path(written, tmp_path):
+    folder = tmp_path / "lr=1"
+    folder.mkdir()
+    copy = folder / written[0].name
+    copy.write_bytes(written[0].read_bytes())
+    assert compare_results([copy])[0].names == ["eye"]
+    with pytest.raises(OpenMofiError, match="is not a result"):
+        compare_results(["name=nosuch.json"])
+
+
 def changed(path, folder, change):
     raw = json.loads(path.read_text())
     change(raw)

@@ -4,7 +4,7 @@ import pytest
 from kb_tables import write_source
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.knowledge import KnowledgeBase, build_table, export_kb, sample_entities, verify
+from openmofi.knowledge import KnowledgeBase, build_table, export_kb, sample_entities, union_kb, verify
 from openmofi.mentions import open_detector
 
 LANGUAGES = [("crane", "en"), ("Cranes", "fr"), ("Kranich", "de"), ("grue", "fr"), ("Grus", "mul"), ("Grus", "de"),
@@ -63,6 +63,28 @@ def test_what_is_made_of_a_base_keeps_them(kb, folder):
         assert [other.languages.of_name(other.names[name]) for name in other.names] == [
             kb.languages.of_name(kb.names[name]) for name in other.names]
         assert not any(verify(folder / name).values())
+
+
+def test_a_union_has_the_languages_of_all(kb, folder):
+    """A name that one of the bases has without languages is of every one there."""
+    write_source(folder / "plain", ids=["bird", "boat"], relations=(), names=[
+        ("Kranich", "bird", 1.0), ("boat", "boat", 1.0), ("Boot", "boat", 1.0)])
+    other = write_source(folder / "other", ids=["boat"], relations=(), names=[
+        ("crane", "boat", 1.0), ("Boot", "boat", 1.0)])
+    (other / "languages.jsonl").write_text(
+        '{"name": "Boot", "language": "de"}\n{"name": "crane", "language": "it"}\n')
+    union_kb([folder / "kb", folder / "plain", folder / "other"], folder / "all")
+    union_kb([folder / "other", folder / "plain", folder / "kb"], folder / "turned")
+    union_kb([folder / "kb"], folder / "alone")
+    every = ["de", "en", "fr", "it"]
+    for name in ("all", "turned"):
+        union = KnowledgeBase.open(folder / name)
+        expected = {"crane": ["en", "fr", "it"], "grue": ["fr"], **dict.fromkeys(("kranich", "grus", "boot"), every)}
+        assert {key: union.lookup(key)["languages"] for key in expected} == expected
+        assert not any(verify(folder / name).values())
+    alone = KnowledgeBase.open(folder / "alone")
+    assert {key: alone.lookup(key)["languages"] for key in alone.names} == {
+        key: kb.lookup(key)["languages"] for key in kb.names}
 
 
 def test_an_unknown_language_is_refused(kb):

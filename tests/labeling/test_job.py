@@ -206,6 +206,22 @@ def test_an_adapter_is_fitted_stored_and_used(small_world, small_encoder, labell
     assert (tmp_path / "out/adapter/calibration.json").exists() == check["used"]
 
 
+def test_a_compiled_encoder_gives_the_same_labels_and_is_noted(small_world, small_encoder, labelled, tmp_path,
+                                                               monkeypatch):
+    made = []
+    monkeypatch.setattr("torch.compile", lambda network: made.append(network) or network)
+    shard, found = sorted(small_world.shards.glob("*.tar"))[0], {}
+    for compile in (False, True):
+        out = tmp_path / str(compile)
+        openmofi.label(shard, kb=small_world.kb, encoder=small_encoder, out=out, compile=compile,
+                       calibration=labelled / "calibration.json", progress=False)
+        found[compile] = (out / f"labels/{shard.stem}.parquet").read_bytes(), read_manifest(out)
+    assert len(made) == 1
+    assert found[True][0] == found[False][0]
+    assert found[True][1].counts == {**found[False][1].counts, "compiled": True}
+    assert found[True][1].fingerprint == found[False][1].fingerprint
+
+
 def test_processes_give_the_same_labels(small_world, small_encoder, labelled, tmp_path, monkeypatch):
     monkeypatch.setattr("openmofi.engine.processes.ProcessEngine.few", 0)
     openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out",

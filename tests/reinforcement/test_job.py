@@ -149,13 +149,13 @@ def test_precisions_agree(store, shards, teachers, labelled, small_world, tmp_pa
 
 def test_teachers_over_one_backbone_look_and_read_once(store, shards, teachers, small_encoder, labelled, small_world,
                                                        tmp_path, monkeypatch):
-    from openmofi.encoders.libraries.backbones import EfficientNetLite0, MiniLM
+    from openmofi.encoders.libraries.backbones import MiniLM
+    from openmofi.encoders.networks import OnArrays
 
     shutil.copytree(small_encoder.removeprefix("run:"), tmp_path / "twin")
     looks, reads = [], []
-    forward, read = EfficientNetLite0._batch, MiniLM._batch
-    monkeypatch.setattr(EfficientNetLite0, "_batch", lambda self, pixels: looks.append(len(pixels)) or forward(
-        self, pixels))
+    forward, read = OnArrays.__call__, MiniLM._batch
+    monkeypatch.setattr(OnArrays, "__call__", lambda self, batch: looks.append(len(batch)) or forward(self, batch))
     monkeypatch.setattr(MiniLM, "_batch", lambda self, tokens: reads.append(len(tokens)) or read(self, tokens))
     twins = (*teachers, TeacherSpec(f"run:{tmp_path / 'twin'}", 30.0))
     counts = reinforce(shards[:1], labelled, tmp_path / "out", ReinforceSettings(twins, augmentations=2, size=64),

@@ -162,16 +162,16 @@ def test_keywords_find_what_fts5_finds(tmp_path, new_place):
 def test_restarted_in_the_middle_of_adding_and_the_same_command_goes_on(postgres, images, place, monkeypatch):
     monkeypatch.setattr(writer_module, "COMMIT_ROWS", 6)
     monkeypatch.setattr(writer_module, "_BATCH", 3)
-    encoder, upsert, done = colour_encoder(), writer_module._upsert, []
+    encoder, seen, done = colour_encoder(), writer_module._seen, []
 
     def interrupted(*arguments):
         done.append(1)
-        if len(done) == 15:  # the third of the third commit
+        if len(done) == 15:  # the third of the third commit: vectors are written, rows are not
             postgres.restart()
-        upsert(*arguments)
+        return seen(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(writer_module, "_upsert", interrupted)
+        patch.setattr(writer_module, "_seen", interrupted)
         with pytest.raises(OpenMofiError, match="has ended the connection") as raised:
             build([str(images)], encoder, place)
     assert "start the command again" in raised.value.hint

@@ -6,7 +6,7 @@ import shutil
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from search_world import ColourEncoder, colour_encoder, coloured, write_images
 
 from openmofi.errors import OpenMofiError
 from openmofi.search import Index, Query, build, remove
-from openmofi.search.store.database import connect, only_writer
+from openmofi.search.store.database import connect, last_commit, only_writer, snapshot
 from openmofi.search.writing import writer as writer_module
 from openmofi.search.writing.writer import drop_images
 
@@ -182,6 +182,24 @@ def test_readers_beside_a_busy_writer_see_whole_states(tmp_path):
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     assert set(seen) == {30, 36}
+
+
+def test_an_index_compacted_between_a_snapshot_and_its_reading_is_read_again(images, index, tmp_path, monkeypatch):
+    others, real = write_images(tmp_path / "others", 1), snapshot
+    seen = index.search(Query(text="green", keywords=False, limit=1000, fold=False)).hits
+
+    @contextmanager
+    def late(connection):
+        monkeypatch.setattr("openmofi.search.index.snapshot", real)
+        build([str(others)], colour_encoder(), index.path)
+        with real(connection):
+            assert last_commit(connection)  # SQLite's snapshot begins with the first read
+            Index.open(index.path, ColourEncoder()).compact()
+            yield
+
+    monkeypatch.setattr("openmofi.search.index.snapshot", late)
+    now = index.search(Query(text="green", keywords=False, limit=1000, fold=False)).hits
+    assert len(now) == len(seen) + 6
 
 
 def test_a_reader_goes_on_while_segments_are_compacted(images, index):

@@ -196,7 +196,8 @@ def test_completion_and_names(index):
     ("gre", "grey (c:grey)"),
     ("c:gren", "green (c:green)"), ("wihte", "white (c:white)"), ("x" * 100_000, ""), ('"*^', ""), ("", ""), ("ü", "")])
 def test_an_unknown_entity_is_answered_with_those_spelt_alike(index, given, near):
-    for ask in (index.find_entity, index.entity, lambda entity: index.search(Query(entity=entity))):
+    for ask in (index.find_entity, index.entity, lambda entity: index.search(Query(entity=entity)),
+                lambda entity: index.search(Query(filters=Filters(entity)))):
         if not given and ask not in (index.find_entity, index.entity):
             continue
         with pytest.raises(UnknownEntityError, match="knows no entity") as raised:

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from openmofi.cli.command import run_command
-from studies import comparison, fusion, linkers, noisy, real, reinforced
+from studies import comparison, fusion, linkers, noisy, paper, real, reinforced
 
 OPTIONS = {
     comparison: ("--out", "--full", "--set", "--json"), fusion: ("--out", "--set", "--curve", "--json"),
     real: ("--out", "--demo", "--json"), noisy: ("--out", "--demo", "--json"),
+    paper: ("--out", "--demo", "--set", "--engine", "--json"),
     linkers: ("--linker", "--out", "--demo", "--max-entities", "--json"),
     reinforced: ("--out", "--demo", "--set", "--max-entities", "--json"),
 }

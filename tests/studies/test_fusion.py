@@ -9,7 +9,17 @@ from fusion_world import TINY, make_examples, write_tokenizer
 
 from openmofi.engine import Quiet
 from openmofi.linking.corpora.examples import write_examples
-from studies.fusion import ABLATIONS, BI_ENCODER, PRIOR, RECIPE, UNTRAINED, ablated, fusion_metrics, run_fusion
+from studies.fusion import (
+    ABLATIONS,
+    BI_ENCODER,
+    NO_PRIOR,
+    PRIOR,
+    RECIPE,
+    UNTRAINED,
+    ablated,
+    fusion_metrics,
+    run_fusion,
+)
 from studies.fusion_figures import fusion_report
 
 
@@ -32,7 +42,8 @@ def answered(examples: list, every: int) -> list[str]:
 
 def metrics_of(examples: list) -> dict:
     unseen = ablated([one for one in examples if one.split == "test_unseen"])
-    answers = {RECIPE: answered(examples, 10), BI_ENCODER: answered(examples, 5), UNTRAINED: answered(examples, 2),
+    answers = {RECIPE: answered(examples, 10), NO_PRIOR: answered(examples, 4), BI_ENCODER: answered(examples, 5),
+               UNTRAINED: answered(examples, 2),
                PRIOR: [max(one.candidates, key=lambda candidate: candidate.prior).id for one in examples]}
     return fusion_metrics(examples, answers, {name: answered(unseen, 3 + place) for place, name in
                                               enumerate(reversed(ABLATIONS))})
@@ -45,11 +56,12 @@ def test_headlines_are_those_of_unseen_lemmas() -> None:
     assert metrics["shadowed"] == pytest.approx(0.8)
     assert metrics["ceiling"] == 1.0
     assert metrics["differences"]["over_biencoder"]["difference"] == pytest.approx(0.4)
+    assert (metrics["no_prior"], metrics["differences"]["over_no_prior"]["difference"]) == pytest.approx((0.75, 0.15))
     assert metrics["goals"]["over_biencoder_tuned"] == {"goal": 0.02, "found": pytest.approx(0.1), "met": True}
     low, high = metrics["intervals"]["accuracy"]
     assert low < 0.9 < high
     assert set(metrics["ablations"]) == set(ABLATIONS)
-    assert set(metrics["differences"]) == {"over_biencoder", "over_biencoder_tuned", "over_prior",
+    assert set(metrics["differences"]) == {"over_biencoder", "over_biencoder_tuned", "over_prior", "over_no_prior",
                                          *(f"ablations.{name}" for name in ABLATIONS if name != "reference")}
     assert metrics["splits"]["test_seen"][RECIPE]["mentions"] == 40
     assert sum(one["mentions"] for one in metrics["splits"]["test_unseen"][RECIPE]["by_candidates"].values()) == 40
@@ -59,7 +71,7 @@ def test_headlines_are_those_of_unseen_lemmas() -> None:
 def test_a_missed_goal_is_told_so() -> None:
     examples = mentions(80)
     answers = answered(examples, 5)
-    metrics = fusion_metrics(examples, dict.fromkeys((RECIPE, BI_ENCODER, UNTRAINED, PRIOR), answers))
+    metrics = fusion_metrics(examples, dict.fromkeys((RECIPE, NO_PRIOR, BI_ENCODER, UNTRAINED, PRIOR), answers))
     assert [goal["met"] for goal in metrics["goals"].values()] == [False, False, True]
 
 

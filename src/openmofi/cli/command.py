@@ -28,6 +28,8 @@ Device = Annotated[str, typer.Option(help="Of the encoder: auto, cpu, cuda, cuda
 Precision = Annotated[str, typer.Option(help="Of the encoder's towers: fp32, bf16 or fp16.")]
 EngineName = Annotated[str, typer.Option(
     "--engine", help="auto, local, processes:N, ray or ray:ADDRESS; 'ray?gpus=0.5&cpus=2' reserves for an actor.")]
+CHECK_VARIABLE = "OPENMOFI_CHECK_JSON"
+"""Environment variable: where set, JSON is checked against its schema when it is printed; a folder gets it instead."""
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -156,8 +158,12 @@ def run_app(app: Callable[[], None]) -> None:
         _fail(error, f"internal error: {type(error).__name__}: {error}\n  Set OPENMOFI_DEBUG=1 for the traceback.", 1)
 
 
-def print_json(value: Any) -> None:
-    """Print a command's result for programs."""
+def print_json(value: Any, *, checked: bool = True) -> None:
+    """Print a command's result for programs; its schema is published, see `cli.show.schemas`."""
+    if checked and (check := os.environ.get(CHECK_VARIABLE)):
+        from openmofi.cli.show.schemas import check_printed
+
+        check_printed(value, record=check if Path(check).is_dir() else "")
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 

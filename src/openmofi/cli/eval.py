@@ -17,7 +17,7 @@ class _Protocols(typer.core.TyperGroup):
     """Each protocol is a command; they share one function, which finds its own name in the context."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Any name but `compare` and `sources` is a protocol's."""
+        """Any name but `compare`, `sources` and `mteb` is a protocol's."""
         name, *rest = args
         if name in self.commands or name.startswith("-"):
             return super().resolve_command(ctx, args)
@@ -90,6 +90,31 @@ def run(
         typer.echo(f"written: {plain['written']}")
 
 
+@app.command("mteb")
+def mteb(
+    tasks: Annotated[list[str], typer.Argument(metavar="TASKS...", help="Tasks or benchmarks of mteb: 'MIEB(lite)'.")],
+    encoder: Annotated[str, typer.Option("--encoder", metavar="SPEC", help="As openmofi encoder info.")],
+    out: Annotated[Path | None, typer.Option(
+        "-o", "--out", parser=output_path, metavar="DIR", help="Write a JSON of each result there.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images or texts of a forward pass.")] = 32,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")] = "auto",
+    precision: Precision = "fp32",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Run image tasks of mteb (openmofi[mteb]), which downloads their data itself; compare reads the results."""
+    from openmofi.encoders import open_encoder
+    from openmofi.evaluation.mteb import run_tasks
+
+    results = run_tasks(open_encoder(encoder, device=device, precision=precision), tasks, out=out,
+                        batch_size=batch_size)
+    if as_json:
+        print_json([result.as_dict() for result in results])
+        return
+    for result in results:
+        typer.echo(f"{result.metrics[result.headline]:.4f}  {result.headline} "
+                   f"({result.data['split']}, {result.data['subset']})")
+
+
 @app.command("sources")
 def sources(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="A dataset; all are listed without.")] = None,
@@ -132,7 +157,8 @@ def _source(source: Any) -> dict[str, Any]:
 
 @app.command("compare")
 def compare(
-    results: Annotated[list[Path], typer.Argument(metavar="RESULTS...", help="JSON files of `openmofi eval --out`.")],
+    results: Annotated[list[str], typer.Argument(
+        metavar="RESULTS...", help="JSON files of `openmofi eval --out`; NAME=FILE joins the seeds of one recipe.")],
     out: Annotated[Path | None, typer.Option(
         "-o", "--out", parser=output_path, metavar="DIR",
         help="Write compare.md, compare.csv and an SVG for each protocol.")] = None,

@@ -123,6 +123,8 @@ def wikidata(
     out: _Out,
     languages: Annotated[str, typer.Option(
         help="Of names and descriptions, such as en,de; the preferred one first.")] = "en",
+    transliterate: Annotated[str, typer.Option(
+        help="Languages such as ru,el, whose names count in Latin letters too (Москва: Moskva).")] = "",
     kinds: Annotated[str, typer.Option(help="Classes such as Q5,Q16521: only their members stay.")] = "",
     drop: Annotated[str, typer.Option(help="Classes that go, with those below them.")] = "",
     visual_only: Annotated[bool, typer.Option(
@@ -152,7 +154,8 @@ def wikidata(
     from openmofi.progress import shown_progress
 
     settings = WikidataSettings(candidates, languages=_listed(languages), kinds=_listed(kinds), drop=_listed(drop),
-                                visual_only=visual_only, max_broken=max_broken, external_ids=_listed(external_ids))
+                                visual_only=visual_only, max_broken=max_broken, external_ids=_listed(external_ids),
+                                transliterate=_listed(transliterate))
     with shown_progress(not as_json) as progress:
         manifest = build_wikidata(
             dumps, out, settings, extras=Extras.of(anchors or (), pageviews, redirects, columns), work=work,

@@ -65,23 +65,29 @@ def label(
     batch_size: Annotated[int, typer.Option(help="Images a forward pass.")] = 64,
     device: Device = "auto",
     precision: Precision = "fp32",
+    compile: Annotated[bool, typer.Option(
+        "--compile", help="Compile the encoder's image side by torch.compile; pays on long jobs.")] = False,
     engine: EngineName = "auto",
     seed: Annotated[int, typer.Option(help="Of the calibration's shuffles and the adapter.")] = 0,
     restart: Restart = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show some accepted labels as they come.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Label image–text pairs: one label Parquet a shard, rows in = rows out. Then: openmofi label audit --help."""
     from openmofi import api
+    from openmofi.progress import shown_progress, watched_progress
 
-    labels = api.label(
-        shards, kb=kb, encoder=encoder, out=out, detector=detector, linker=linker, threshold=threshold,
-        target_precision=target_precision, top_k=top_k, sibling_margin=sibling_margin, template=template,
-        max_candidates=max_candidates, boilerplate=boilerplate, adapt=adapt, rescue=rescue, calibration=calibration,
-        verdicts=verdicts, cache=cache, on_damage=cast(Literal["stop", "keep"], on_damage),
-        max_unpack_ratio=max_unpack_ratio,
-        text_column=text_column or "", image_column=image_column or "", key_column=key_column or "",
-        image_root=image_root, max_image_pixels=max_image_pixels, batch_size=batch_size, device=device,
-        precision=precision, engine=engine, seed=seed, restart=restart, progress=not as_json)
+    with watched_progress() if watch else shown_progress(not as_json) as progress:
+        labels = api.label(
+            shards, kb=kb, encoder=encoder, out=out, detector=detector, linker=linker, threshold=threshold,
+            target_precision=target_precision, top_k=top_k, sibling_margin=sibling_margin, template=template,
+            max_candidates=max_candidates, boilerplate=boilerplate, adapt=adapt, rescue=rescue, calibration=calibration,
+            verdicts=verdicts, cache=cache, on_damage=cast(Literal["stop", "keep"], on_damage),
+            max_unpack_ratio=max_unpack_ratio,
+            text_column=text_column or "", image_column=image_column or "", key_column=key_column or "",
+            image_root=image_root, max_image_pixels=max_image_pixels, batch_size=batch_size, device=device,
+            precision=precision, compile=compile, engine=engine, seed=seed, restart=restart,
+            progress=progress)
     if as_json:
         print_json(labels.summary)
     else:
@@ -102,7 +108,8 @@ def _print_counts(counts: Mapping[str, Any], out: str) -> None:
     typer.echo(f"{counts['accepted']:,} labels accepted from probability {counts['threshold']:.3f} on"
                + ("" if precision is None else f"; expected precision {precision:.3f}"))
     if (device := counts.get("device", "cpu")) != "cpu":
-        typer.echo(f"the encoder ran on {device} in {counts.get('precision', 'fp32')}")
+        typer.echo(f"the encoder ran on {device} in {counts.get('precision', 'fp32')}"
+                   + (", compiled" if counts.get("compiled") else ""))
     if (marked := counts["boilerplate"])["marked"]:
         commonest = "; ".join(f"{rows:,} × {shorten(piece, 48)!r}" for piece, rows in marked["pieces"][:3])
         typer.echo(f"boilerplate: {marked['marked']:,} of {marked['mentions']:,} mentions"

@@ -10,6 +10,7 @@ import typer
 
 from openmofi.cli import (
     dataset,
+    demo,
     encoder,
     eval,
     explain,
@@ -23,8 +24,10 @@ from openmofi.cli import (
     recognise,
     reinforce,
     sample,
+    schema,
     search,
     serve,
+    study,
     train,
 )
 from openmofi.cli.command import Commands, run_app
@@ -38,11 +41,12 @@ class _Commands(Commands):
 
 
 app = typer.Typer(
-    name="openmofi", cls=_Commands, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+    name="openmofi", cls=_Commands, no_args_is_help=True, add_completion=True, rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Noisy image–text pairs in, an entity-labelled image dataset out.",
-    epilog="Start here: make demo, then: openmofi explain --help",
+    epilog="Start here: openmofi demo --tiny, then: openmofi explain --help",
 )
+app.command("demo")(demo.demo)
 app.add_typer(kb.app, name="kb", help="Build knowledge bases, look into them, compare, slice and export them.")
 app.command("label", help="Label image–text pairs with the entities that their images show.")(label.label)
 app.command("label audit", help="Let a person judge drawn labels; correct their precision by it.")(label.audit)
@@ -50,6 +54,7 @@ app.command("explain", help="Show the whole reasoning for one image and its text
 app.add_typer(dataset.app, name="dataset", help="Turn labels into a dataset, report on it, audit it.")
 app.command("reinforce")(reinforce.reinforce)
 app.command("train")(train.train)
+app.add_typer(study.app, name="study", help="Compare ways to train on a dataset, with size and noise held equal.")
 app.add_typer(link.app, name="link", help="Train linkers: which entity a mention means.")
 app.add_typer(eval.app, name="eval")
 app.add_typer(encoder.app, name="encoder", help="Look into image–text encoders.")
@@ -59,6 +64,7 @@ app.command("search", help="Search an index by image, text and entity.")(search.
 app.command("recognise", help="Say what many images may show, by an index.")(recognise.recognise)
 app.command("serve", help="Serve an index: the page to search, recognise and review on, and its HTTP API.")(serve.serve)
 app.command("mcp", help="Offer search and recognition over an index as MCP tools, over stdio.")(mcp.mcp)
+app.command("schema")(schema.schema)
 app.add_typer(jobs.app, name="jobs", help="Look at jobs that run; go on with what failed.")
 app.add_typer(sample.app, name="sample", help="The sample world: real images with known truth, and its encoder.")
 

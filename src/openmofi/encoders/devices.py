@@ -40,6 +40,8 @@ def device_named(device: str) -> str:
     try:
         import torch
     except ModuleNotFoundError as error:
+        if device == "auto":
+            return "cpu"
         raise MissingExtraError.of(error.name or "torch", "torch") from error
     if device == "auto":
         return CUDA if torch.cuda.is_available() else "cpu"

@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from PIL import Image
@@ -19,12 +18,13 @@ from openmofi.encoders.devices import RowLimit, autocast, check_precision, norma
 from openmofi.encoders.preprocess import ImageInput, as_bytes, as_image, bounded, preprocess
 from openmofi.encoders.probe import require_distinct
 from openmofi.encoders.protocol import Array, Preprocessing
+from openmofi.encoders.reopened import compiled, in_precision, reopened
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.storage import fingerprint
 
 if TYPE_CHECKING:
     from openmofi.encoders.heads import Head
-    from openmofi.encoders.networks import Networks
+    from openmofi.encoders.networks import Networks, OnArrays
 
 _BATCH = 64
 _ImageTower = Callable[[Any], Array]
@@ -95,6 +95,7 @@ class Encoder:
         image_projection, text_projection: features → joint space (n, dim), L2-normalised; `None` where there is none.
         device: `cpu`, `cuda`, `cuda:1` …
         precision: `fp32`, or `bf16` or `fp16` for autocast of the towers.
+        compiles: whether its image tower is compiled, see `compiled`.
         companions: what lies beside it on disk.
         networks: for export; `None` where it runs no network of PyTorch.
         heads: where it stands on another encoder.
@@ -120,6 +121,7 @@ class Encoder:
     text_projection: _Projection | None
     device: str = "cpu"
     precision: str = "fp32"
+    compiles: bool = False
     companions: Companions = Companions()
     networks: Networks | None = None
     heads: Heads | None = None
@@ -305,8 +307,29 @@ class Encoder:
         if self.networks is None:
             raise UsageError(f"The encoder {self.spec!r} runs no network of PyTorch; precision {precision} needs one.",
                              "Use fp32.")
-        reopen = self.reopen and partial(_in_precision, self.reopen, precision)
+        reopen = self.reopen and partial(in_precision, self.reopen, precision)
         return replace(self._named_by(precision), precision=precision, reopen=reopen, exact=self)
+
+    def compiled(self) -> Encoder:
+        """The same encoder whose image tower `torch.compile` makes anew for this machine, at its first batch.
+
+        It has the same fingerprints, since features differ by no more than those of another device do: by a thousandth
+        of the greatest of them, in bf16 and fp16 by five hundredths, or they are refused (`UsageError`).
+
+        Raises:
+            UsageError: its image tower is no network of PyTorch.
+        """
+        if self.compiles:
+            return self
+        # By what it has: what was exported runs without PyTorch.
+        if not hasattr(self.image_tower, "network"):
+            raise UsageError(f"The encoder {self.spec!r} cannot be compiled: its image tower is no network of PyTorch.",
+                             "Leave out --compile.")
+        from openmofi.encoders.compiled import CompiledTower
+
+        reopen = self.reopen and partial(compiled, self.reopen)
+        return replace(self, image_tower=CompiledTower(cast("OnArrays", self.image_tower), self.spec), compiles=True,
+                       reopen=reopen)
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> Encoder:
         """The same encoder that prepares images in another way; it cannot be sent to another process."""
@@ -331,7 +354,7 @@ class Encoder:
     def describe(self) -> dict[str, Any]:
         """What identifies it and where it runs, as JSON values; `logit_scale` is `None` where it is unknown."""
         names = ("spec", "fingerprint", "feature_fingerprint", "dim", "feature_dim", "text_feature_dim", "logit_scale",
-                 "device", "precision")
+                 "device", "precision", "compiles")
         return {**{name: getattr(self, name) for name in names}, "preprocessing": asdict(self.preprocessing)}
 
     def __repr__(self) -> str:
@@ -341,7 +364,7 @@ class Encoder:
         if self.reopen is None:
             raise OpenMofiError(f"The encoder {self.spec!r} cannot be sent to another process.",
                                 "Open it with open_encoder or as_encoder.")
-        return _reopened, (self.reopen, self.spec, self.device, self.fingerprint)
+        return reopened, (self.reopen, self.spec, self.device, self.fingerprint, self.compiles)
 
     def _image_batch(self, pixels: Any) -> Array:
         if getattr(pixels, "dtype", None) == np.uint8:
@@ -375,23 +398,3 @@ def _text_tower(towers: Towers) -> _TextTower | None:
     if tokens is None:
         return lambda texts: text(list(texts))
     return lambda texts: by_tokens(texts, tokens, lambda rows: limit.within(text, rows), dim, _BATCH)
-
-
-def _in_precision(reopen: Callable[[], Encoder], precision: str) -> Encoder:
-    return reopen().with_precision(precision)
-
-
-_reopened_here: WeakValueDictionary[tuple[str, str, str], Encoder] = WeakValueDictionary()
-
-
-def _reopened(reopen: Callable[[], Encoder], spec: str, device: str, expected: str) -> Encoder:
-    """The encoder of a pickle: the one that this process has opened for an earlier pickle, as long as that is used."""
-    if known := _reopened_here.get((spec, device, expected)):
-        return known
-    encoder = reopen()
-    if encoder.fingerprint != expected:
-        raise OpenMofiError(f"The encoder {encoder.spec!r} is not the same in this process: its fingerprint is "
-                            f"{encoder.fingerprint}, not {expected}.",
-                            "Put the same checkpoint on every machine, and leave it unchanged while a job runs.")
-    _reopened_here[spec, device, expected] = encoder
-    return encoder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -97,10 +98,25 @@ def apply_head(parameters: Mapping[str, torch.Tensor], features: torch.Tensor) -
     return out
 
 
+def _apply_without_torch(parameters: Mapping[str, Array], features: Array) -> Array:
+    """`apply_head` where PyTorch is not installed, for heads on exported graphs; the last digits may differ."""
+    if "mean" in parameters:
+        features = (features - parameters["mean"]) / parameters["std"]
+    out = features @ parameters["weight"].T + parameters["bias"]
+    if "mlp_in" in parameters:
+        from scipy.special import ndtr
+
+        inner = out @ parameters["mlp_in"].T + parameters["mlp_in_bias"]
+        out = out + (inner * ndtr(inner)) @ parameters["mlp_out"].T + parameters["mlp_out_bias"]
+    return np.asarray(out, np.float32)
+
+
 def head_on_arrays(head: Head | None, device: str = "cpu") -> Callable[[Array], Array]:
     """`apply_head` as a function of features (n, features) → float32 (n, dim); without a head they stay as they are."""
     if head is None:
         return lambda features: features
+    if find_spec("torch") is None:
+        return lambda features: _apply_without_torch(head.parameters, np.asarray(features, np.float32))
     parameters = head.tensors(device)
 
     def apply(features: Array) -> Array:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -14,9 +14,7 @@ from openmofi.encoders.arrays import numpy_of, padded
 from openmofi.encoders.devices import on_device
 from openmofi.encoders.heads import Head, apply_head
 from openmofi.encoders.protocol import Array
-from openmofi.encoders.tokens import TOKENIZER_FILE, HuggingFaceTokens, Tokens, WordPieceTokens, opened_tokenizer
-from openmofi.encoders.towers import stored_tokens
-from openmofi.errors import OpenMofiError
+from openmofi.encoders.tokens import Tokens
 
 
 @dataclass(frozen=True)
@@ -28,35 +26,16 @@ class Networks:
         text: token ids (B, L) int64 → (B, dim); where `tokenizer["masked"]`, with a second input, the mask
             (B, L) int64. `None` of an encoder of images alone.
         tokens: what makes its input; L is the same for all texts unless it is masked.
-        tokenizer: JSON values, of which, and of what `tokens.save` wrote, `opened_tokens` makes `tokens`: `kind`,
-            `masked` and, of a `tower` that `encoders.towers` rebuilds, its `architecture`; of `transformers`, a
-            `HuggingFaceTokens`, `length` and `end`; of `wordpiece`, a `WordPieceTokens`, `length`.
+        tokenizer: JSON values, of which, and of what `tokens.save` wrote, `tokens.opened_tokens` makes `tokens`:
+            `kind`, `masked` and, of a `tower` that `encoders.towers` rebuilds, its `architecture`; of `transformers`, a
+            `HuggingFaceTokens`, `length` and `end`; of `clip`, see `portable.ClipTokens`; of `wordpiece`,
+            a `WordPieceTokens`, `length`.
     """
 
     image: nn.Module
     text: nn.Module | None = None
     tokens: Tokens | None = None
     tokenizer: Mapping[str, Any] | None = None
-
-
-def opened_tokens(tokenizer: Mapping[str, Any], folder: Path) -> Tokens:
-    """The tokenizer that `tokenizer` describes, whose files, where it has any, are in `folder`.
-
-    Raises:
-        OpenMofiError: the description cannot be parsed, or the files are missing or damaged.
-    """
-    opener = _TOKENIZERS.get(str(tokenizer.get("kind")))
-    if opener is None:
-        raise OpenMofiError(f"Unknown kind of tokenizer {tokenizer.get('kind')!r}.",
-                            "Use the version of OpenMOFI that wrote it.")
-    return opener(tokenizer, folder)
-
-
-_TOKENIZERS: dict[str, Callable[[Mapping[str, Any], Path], Tokens]] = {
-    "tower": lambda raw, folder: stored_tokens(raw["architecture"], folder),
-    "transformers": lambda raw, folder: HuggingFaceTokens(opened_tokenizer(folder), int(raw["length"]), raw["end"]),
-    "wordpiece": lambda raw, folder: WordPieceTokens.opened(folder / TOKENIZER_FILE, int(raw["length"])),
-}
 
 
 class Called(nn.Module):
@@ -72,14 +51,30 @@ class Called(nn.Module):
         return pooled(getattr(self.model, self.method)(**{self.argument: inputs}, **options))
 
 
-def on_arrays(network: Callable[..., torch.Tensor], device: str) -> Callable[[Any], Array]:
-    """A network as a function of a batch: an array, a tensor, or a list of tensors of one shape → float32 (n, dim)."""
+@dataclass(frozen=True, eq=False)
+class OnArrays:
+    """A network as a function of a batch: an array, a tensor, or a list of tensors of one shape → float32 (n, dim).
+
+    Attributes:
+        network: takes the batch.
+        device: torch's name of it.
+        channels_last: whether images lie in memory with their channels last.
+        rows: that the network takes at a time; 0 stands for all.
+    """
+
+    network: Callable[..., torch.Tensor]
+    device: str
+    channels_last: bool = False
+    rows: int = 0
 
     @torch.inference_mode()
-    def run(batch: Any) -> Array:
-        return numpy_of(network(on_device(torch.stack(batch) if isinstance(batch, list) else batch, device)))
-
-    return run
+    def __call__(self, batch: Any) -> Array:
+        """(n, …) → float32 (n, dim)."""
+        sent = on_device(torch.stack(batch) if isinstance(batch, list) else batch, self.device)
+        if self.channels_last:
+            sent = sent.to(memory_format=torch.channels_last)
+        parts = [numpy_of(self.network(part)) for part in sent.split(self.rows or max(len(sent), 1))]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def on_tokens(network: Callable[..., torch.Tensor], device: str, *, filler: int = 0,

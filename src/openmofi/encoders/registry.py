@@ -19,9 +19,13 @@ from openmofi.storage.folders import local_folder
 BACKBONE = "backbone:efficientnet-lite0+minilm"
 NAMES_VARIABLE = "OPENMOFI_SAMPLE_ENCODERS"
 """Environment variable: the folder below which the named encoders lie; the command line sets it."""
+TINY = "tiny"
+"""The encoder in the package: ONNX graphs of a few MB, for the tiny demo; see `openmofi.sample.tiny`."""
+_TINY_FOLDER = Path(__file__).parent / "tiny"
 _NAMES = {"sample": "partial-labels", "sample:alt-text": "alt-text"}
 _EXPORTED = ("onnx", "openvino")
-_EXAMPLES = ("sample, sample:alt-text, run:FOLDER, onnx:FOLDER, openvino:FOLDER, hf:FOLDER-OR-ID, mofi:FOLDER-OR-ID, "
+_EXAMPLES = ("tiny, sample, sample:alt-text, run:FOLDER, onnx:FOLDER, openvino:FOLDER, hf:FOLDER-OR-ID, "
+             "mofi:FOLDER-OR-ID, "
              "open_clip:ARCH/PRETRAINED "
              "(e.g. open_clip:ViT-B-16/laion2b_s34b_b88k), timm:NAME (e.g. timm:vit_small_patch14_dinov2.lvd142m)")
 
@@ -34,7 +38,8 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
             SigLIP in transformers' layout; for images alone DINOv2 and DINOv3), `mofi:PATH-OR-ID` (MOFI's released
             checkpoints), `timm:NAME[/TAG-OR-FILE]` (images alone), `run:PATH` (ours), `onnx:PATH` and `openvino:PATH`
             (exported by `openmofi export`; on the CPU; these three may lie in a store: `run:s3://…`), `sample` and
-            `sample:alt-text` (by the demo; below the folder that $OPENMOFI_SAMPLE_ENCODERS names), and
+            `sample:alt-text` (by the demo; below the folder that $OPENMOFI_SAMPLE_ENCODERS names), `tiny` (in the
+            package; of drawings rather than photographs), and
             `backbone:efficientnet-lite0+minilm` (features only, to train heads on). Only a hub id or a pretrained tag
             reaches for the network.
         device: `cpu`, `cuda`, `cuda:1` …; `auto` is `cuda` where there is one, and `cpu` for what was exported.
@@ -51,6 +56,8 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
     prefix, _, rest = spec.partition(":")
     if spec in _NAMES:
         prefix, rest = "run", str(_named_folder(spec))
+    elif spec == TINY:
+        prefix, rest = "onnx", str(_TINY_FOLDER)
     opener = _OPENERS.get(prefix)
     if opener is None or not rest:
         raise _unknown(spec, prefix)
@@ -87,7 +94,7 @@ def _named_folder(name: str) -> Path:
 
 def _open_folder(spec: str, rest: str, device: str, bases: Sequence[Encoder]) -> Encoder:
     folder, open_base = local_folder(rest), partial(open_encoder, device=device)
-    style = "run" if spec in _NAMES else spec.partition(":")[0]
+    style = "run" if spec in _NAMES else "onnx" if spec == TINY else spec.partition(":")[0]
     if style != "run" and device != "cpu":
         raise UsageError(f"{spec} runs on the CPU, not on {device}.", "Open the encoder that it was made of there.")
     raw = read_description(folder, style)
@@ -119,5 +126,5 @@ _OPENERS: dict[str, Callable[[str, str, str, Sequence[Encoder]], Encoder]] = {
 
 
 def _unknown(spec: str, prefix: str) -> UsageError:
-    guess = did_you_mean(spec if ":" not in spec else prefix, [*_OPENERS, *_NAMES])
+    guess = did_you_mean(spec if ":" not in spec else prefix, [*_OPENERS, *_NAMES, TINY])
     return UsageError(f"Unknown encoder {spec!r}.{guess}", f"Encoders are: {_EXAMPLES}.")

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import torch
+import numpy as np
 
 from openmofi.encoders.arrays import padded
+from openmofi.encoders.portable import CLIP, TOKENIZER_FILE, ClipTokens, FileTokenizer, opened_file
+from openmofi.encoders.towers import stored_tokens
 from openmofi.errors import OpenMofiError
 from openmofi.quiet import quiet_transformers
 
-TOKENIZER_FILE = "tokenizer.json"
+if TYPE_CHECKING:
+    import torch
+
 
 
 class Tokens(Protocol):
@@ -71,6 +76,8 @@ class HuggingFaceTokens:
 
     def __call__(self, texts: Sequence[str]) -> torch.Tensor:
         """See `Tokens`."""
+        import torch
+
         return torch.from_numpy(padded(self.rows(texts), self.filler, self.length)[0])
 
     def save(self, folder: Path) -> None:
@@ -91,13 +98,7 @@ class WordPieceTokens:
         Raises:
             OpenMofiError: the file is missing or damaged.
         """
-        from tokenizers import Tokenizer
-
-        try:
-            tokenizer = Tokenizer.from_file(str(file))
-        except Exception as error:  # the library raises bare exceptions
-            raise OpenMofiError(f"The tokenizer {file} cannot be opened: {error}.",
-                                "Copy the encoder again.") from error
+        tokenizer = opened_file(file)
         tokenizer.no_padding()
         tokenizer.enable_truncation(length)
         return cls(tokenizer)
@@ -118,6 +119,8 @@ def opened_tokenizer(folder: Path) -> Any:
     Raises:
         OpenMofiError: its files are missing or damaged.
     """
+    if find_spec("transformers") is None:
+        return FileTokenizer.opened(folder)
     from transformers import AutoTokenizer
 
     try:
@@ -130,3 +133,40 @@ def opened_tokenizer(folder: Path) -> Any:
                             "Train or copy the encoder again.") from error
     tokenizer.padding_side = "right"
     return tokenizer
+
+
+def opened_tokens(tokenizer: Mapping[str, Any], folder: Path) -> Tokens:
+    """The tokenizer that `tokenizer` describes, whose files, where it has any, are in `folder`.
+
+    Raises:
+        OpenMofiError: the description cannot be parsed, or the files are missing or damaged.
+    """
+    opener = _TOKENIZERS.get(str(tokenizer.get("kind")))
+    if opener is None:
+        raise OpenMofiError(f"Unknown kind of tokenizer {tokenizer.get('kind')!r}.",
+                            "Use the version of OpenMOFI that wrote it.")
+    return opener(tokenizer, folder)
+
+
+def portable_tokens(tokens: Tokens, tokenizer: Mapping[str, Any], texts: Sequence[str],
+                    ) -> tuple[Tokens, Mapping[str, Any]]:
+    """What stands for a tokenizer where PyTorch is not installed, and its description; itself where nothing does.
+
+    Args:
+        tokens, tokenizer: see `networks.Networks`.
+        texts: on which both have to agree.
+    """
+    simple = tokens.tokenizer if isinstance(tokens, OpenClipTokens) and not tokens.files else None
+    if simple is None or simple.reduction_fn is not None or not all(
+            hasattr(simple, name) for name in ("bpe_ranks", "encoder", "pat")):
+        return tokens, tokenizer
+    made = ClipTokens.of(simple)
+    return (made, made.described()) if np.array_equal(made(texts), tokens(texts).numpy()) else (tokens, tokenizer)
+
+
+_TOKENIZERS: dict[str, Callable[[Mapping[str, Any], Path], Tokens]] = {
+    "tower": lambda raw, folder: stored_tokens(raw["architecture"], folder),
+    CLIP: ClipTokens.opened,
+    "transformers": lambda raw, folder: HuggingFaceTokens(opened_tokenizer(folder), int(raw["length"]), raw["end"]),
+    "wordpiece": lambda raw, folder: WordPieceTokens.opened(folder / TOKENIZER_FILE, int(raw["length"])),
+}

@@ -28,7 +28,7 @@ from openmofi.encoders.folder import (
 )
 from openmofi.encoders.heads import Head, head_on_arrays
 from openmofi.encoders.libraries.checkpoints import first_line
-from openmofi.encoders.networks import Headed, Networks, on_arrays
+from openmofi.encoders.networks import Headed, Networks, OnArrays
 from openmofi.encoders.preprocess import preprocessing_from_json
 from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.encoders.tokens import Tokens
@@ -193,7 +193,7 @@ def _image_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, base: E
                        None if base.networks is None else _with_head(base.networks.image, head))
     network = _with_head(folded(_trunk(folder, raw, tensors).module, image_probe(preprocessing.size)), head).to(device)
 
-    return _Opened(on_arrays(network, device), network)
+    return _Opened(OnArrays(network, device), network)
 
 
 def _text_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, base: Encoder | None,
@@ -210,7 +210,7 @@ def _text_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, base: En
     network = _with_head(folded(_trunk(folder, raw, tensors).module, tokens(_PROBE_TEXTS)), head).to(device)
 
     tokenizer = {"kind": "tower", "masked": False, "architecture": dict(raw["architecture"])}
-    return _Opened(on_arrays(network, device), network, tokens, tokens, tokenizer)
+    return _Opened(OnArrays(network, device), network, tokens, tokens, tokenizer)
 
 
 def _with_head(network: nn.Module, head: Head | None) -> nn.Module:

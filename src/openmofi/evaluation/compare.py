@@ -1,11 +1,15 @@
-"""Results of several encoders side by side, with paired tests of their differences."""
+"""Results of several encoders side by side, with paired tests of their differences.
+
+Results that are given under one name, `NAME=PATH`, are runs of one recipe with several seeds and become one row: the
+means of their metrics, the standard deviation over seeds beside them, and intervals and tests over items and seeds.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,7 @@ import pyarrow.compute as pc
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from openmofi.bootstrap import paired_bootstrap
+from openmofi.bootstrap import bootstrap_interval, paired_bootstrap
 from openmofi.dataset.report.markdown import markdown_text, table_row
 from openmofi.dataset.report.plots import grouped_bars
 from openmofi.errors import OpenMofiError
@@ -27,8 +31,9 @@ class Comparison:
     """Results of one protocol on the same data; the others are compared with the first.
 
     Attributes:
-        results: in the order given.
+        results: in the order given; of several seeds their means, without what differs.
         names: of the encoders, distinct.
+        deviations: for each result, metric → standard deviation over its seeds; empty for a single result.
         differences: for each result, metric → `PairedDifference.as_dict()` (its own minus the first's); empty for the
             first. Metrics without items are left out.
         order: parts, e.g. domains, in the order of the data.
@@ -36,6 +41,7 @@ class Comparison:
 
     results: list[Result]
     names: list[str]
+    deviations: list[dict[str, float]]
     differences: list[dict[str, dict[str, Any]]]
     order: list[str]
 
@@ -56,32 +62,83 @@ class Comparison:
         """Plain values for JSON."""
         return {"protocol": self.results[0].protocol, "data": self.results[0].data["fingerprint"], "rows": [
             {"encoder": name, "fingerprint": result.encoder.get("fingerprint"), "metrics": result.metrics,
-             "intervals": {metric: list(edges) for metric, edges in result.intervals.items()}, "against_first": against}
-            for name, result, against in zip(self.names, self.results, self.differences, strict=True)]}
+             "intervals": {metric: list(edges) for metric, edges in result.intervals.items()}, "against_first": against,
+             "deviations": deviations}
+            for name, result, against, deviations in zip(self.names, self.results, self.differences, self.deviations,
+                                                         strict=True)]}
 
 
-def compare_results(paths: Sequence[str | Path]) -> list[Comparison]:
+@dataclass(frozen=True)
+class _Runs:
+    """What is one row of a comparison: a result, or those of several seeds; `items` has the items of each."""
+
+    name: str
+    paths: list[Path]
+    results: list[Result]
+    items: list[pa.Table | None]
+
+
+def compare_results(given: Sequence[str | Path]) -> list[Comparison]:
     """Read results, and compare those of each protocol with its first.
+
+    Args:
+        given: paths, or `NAME=PATH`; paths of one name are seeds of one recipe.
 
     Raises:
         OpenMofiError: a file is not a result, or results of one protocol differ in data, version or settings.
     """
-    by_protocol: dict[str, list[tuple[Path, Result]]] = {}
-    for path in paths:
+    by_protocol: dict[str, dict[str, _Runs]] = {}
+    for number, entry in enumerate(given):
+        name, path = _named(entry)
         result = read_result(path)
-        by_protocol.setdefault(result.protocol, []).append((Path(path), result))
-    return [_compare(pairs) for pairs in by_protocol.values()]
+        runs = by_protocol.setdefault(result.protocol, {}).setdefault(name or f"={number}", _Runs(name, [], [], []))
+        runs.paths.append(path)
+        runs.results.append(result)
+        runs.items.append(read_items(path, result))
+    return [_compare(list(rows.values())) for rows in by_protocol.values()]
 
 
-def _compare(pairs: list[tuple[Path, Result]]) -> Comparison:
-    first_path, first = pairs[0]
-    for path, result in pairs[1:]:
+def _named(entry: str | Path) -> tuple[str, Path]:
+    """`NAME=PATH` → both; a path that has a `=` in a folder's name, or exists, has no name."""
+    name, equals, path = str(entry).partition("=")
+    return (name, Path(path)) if equals and "/" not in name and not Path(entry).exists() else ("", Path(entry))
+
+
+def _compare(rows: list[_Runs]) -> Comparison:
+    first_path, first = rows[0].paths[0], rows[0].results[0]
+    for path, result in ((path, result) for row in rows for path, result in zip(row.paths, row.results, strict=True)):
         _check_comparable(first_path, first, path, result)
-    items = read_items(first_path, first)
+    results = [_joined(row) for row in rows]
     differences: list[dict[str, dict[str, Any]]] = [{}]
-    differences += [_differences(result, read_items(path, result), items) for path, result in pairs[1:]]
-    results = [result for _, result in pairs]
-    return Comparison(results, _names(results), differences, _parts(results, items))
+    differences += [_differences(first.protocol, results[0].metrics, row.items, rows[0].items) for row in rows[1:]]
+    names = _names([row.results[0] for row in rows], [row.name for row in rows])
+    return Comparison(results, names, [_deviations(row) for row in rows], differences,
+                      _parts(results, rows[0].items[0]))
+
+
+def _shared_metrics(row: _Runs) -> list[str]:
+    return [name for name in row.results[0].metrics if all(name in result.metrics for result in row.results)]
+
+
+def _deviations(row: _Runs) -> dict[str, float]:
+    if len(row.results) == 1:
+        return {}
+    return {name: float(np.std([result.metrics[name] for result in row.results], ddof=1))
+            for name in _shared_metrics(row)}
+
+
+def _joined(row: _Runs) -> Result:
+    """The mean of several seeds, with intervals over items and seeds."""
+    first = row.results[0]
+    if len(row.results) == 1:
+        return first
+    metrics = {name: float(np.mean([result.metrics[name] for result in row.results])) for name in _shared_metrics(row)}
+    same, groups, parts = _same_items(row.items)
+    intervals = {metric: bootstrap_interval(values[:, rows], groups[rows])
+                 for metric, values, rows in _values(first.protocol, same, parts, metrics)}
+    fingerprints = "+".join(str(result.encoder.get("fingerprint")) for result in row.results)
+    return replace(first, metrics=metrics, intervals=intervals,
+                   encoder=first.encoder | {"fingerprint": fingerprints, "seeds": len(row.results)})
 
 
 def _parts(results: Sequence[Result], items: pa.Table | None) -> list[str]:
@@ -101,60 +158,73 @@ def _check_comparable(first_path: Path, first: Result, path: Path, result: Resul
                                 "Evaluate all encoders with one version and one set of settings, on the same data.")
 
 
-def _differences(result: Result, items: pa.Table | None, first: pa.Table | None) -> dict[str, dict[str, Any]]:
-    """Over the items of both."""
-    if items is None or first is None:
-        return {}
-    rows = pc.index_in(items[ITEM].combine_chunks(), value_set=first[ITEM].combine_chunks())
-    known = pc.is_valid(rows)
-    ours, theirs = items.filter(known), first.take(rows.filter(known))
-    if not len(ours):
-        return {}
-    groups = np.array(ours[GROUP].to_pylist())
+def _same_items(tables: Sequence[pa.Table | None]) -> tuple[list[pa.Table], NDArray[Any], NDArray[Any]]:
+    """The items that all tables have, in the order of the first; their groups, and their parts ("" without)."""
+    if not tables or any(table is None for table in tables):
+        return [], np.array([], str), np.array([], str)
+    first, *others = [table for table in tables if table is not None]
+    known = np.ones(len(first), bool)
+    for table in others:
+        known &= pc.is_in(first[ITEM].combine_chunks(), value_set=table[ITEM].combine_chunks()).to_numpy(
+            zero_copy_only=False)
+    kept = first.filter(pa.array(known))
+    same = [kept, *(table.take(pc.index_in(kept[ITEM].combine_chunks(), value_set=table[ITEM].combine_chunks()))
+                    for table in others)]
+    parts = kept[PART].to_pylist() if PART in kept.column_names else [""] * len(kept)
+    return same, np.array(kept[GROUP].to_pylist(), str), np.array(parts, str)
+
+
+def _values(protocol: str, tables: Sequence[pa.Table], parts: NDArray[Any], metrics: Collection[str],
+            ) -> Iterator[tuple[str, NDArray[np.float64], NDArray[np.bool_]]]:
+    """(metric, (tables, items) values, (items,) which of them count) of the metrics that items have values for."""
+    shared = [name for name in (tables[0].column_names if tables else ()) if name not in (ITEM, GROUP, PART)
+              and all(name in table.column_names for table in tables)]
+    for column in shared:
+        values = np.stack([table[column].to_numpy().astype(np.float64) for table in tables])
+        for part in ("", *dict.fromkeys(part for part in parts.tolist() if part)):
+            rows = parts == part if part else np.ones(len(parts), bool)
+            metric = "/".join(filter(None, (protocol, part, column)))
+            if metric in metrics and not np.isnan(values[:, rows]).any(axis=0).all():
+                yield metric, values, rows
+
+
+def _differences(protocol: str, metrics: Collection[str], ours: list[pa.Table | None],
+                 theirs: list[pa.Table | None]) -> dict[str, dict[str, Any]]:
+    """Over the items of all; seeds are paired in the order given where both have as many, else their means are."""
+    same, groups, parts = _same_items([*ours, *theirs])
     differences = {}
-    for column in (name for name in ours.column_names if name in theirs.column_names):
-        if column in (ITEM, GROUP, PART):
-            continue
-        mine, other = (table[column].to_numpy().astype(np.float64) for table in (ours, theirs))
-        for part, rows in _rows_of_parts(ours):
-            metric = "/".join(filter(None, (result.protocol, part, column)))
-            if metric in result.metrics and not (np.isnan(mine) | np.isnan(other))[rows].all():
-                differences[metric] = paired_bootstrap(mine[rows], other[rows], groups[rows]).as_dict()
+    for metric, values, rows in _values(protocol, same, parts, metrics):
+        mine, other = values[:len(ours), rows], values[len(ours):, rows]
+        if len(mine) != len(other):
+            mine, other = mine.mean(axis=0, keepdims=True), other.mean(axis=0, keepdims=True)
+        differences[metric] = paired_bootstrap(mine, other, groups[rows]).as_dict()
     return differences
 
 
-def _rows_of_parts(items: pa.Table) -> list[tuple[str, NDArray[np.bool_]]]:
-    """("", all rows), then each part with its rows."""
-    masks = [("", np.ones(len(items), bool))]
-    if PART in items.column_names:
-        parts = np.array(items[PART].to_pylist())
-        masks += [(str(part), parts == part) for part in dict.fromkeys(parts.tolist())]
-    return masks
-
-
-def _names(results: Sequence[Result]) -> list[str]:
-    """Specs; equal ones with their features, or numbered."""
-    names = [str(result.encoder.get("spec") or "?") for result in results]
+def _names(results: Sequence[Result], given: Sequence[str]) -> list[str]:
+    """The names that were given, or specs; equal ones with their features, or numbered."""
+    names = [name or str(result.encoder.get("spec") or "?") for name, result in zip(given, results, strict=True)]
     if len(set(names)) < len(names):
         names = [f"{name} ({result.features.get('choice', '')})" for name, result in zip(names, results, strict=True)]
     return [name if names.count(name) == 1 else f"{name} #{number}" for number, name in enumerate(names, 1)]
 
 
 def table_rows(comparison: Comparison) -> list[list[str]]:
-    """A header, then a row for each encoder: each metric with its interval and, except for the first, its p-value."""
+    """A header, then a row for each encoder: each metric, ± its deviation over seeds, its interval, its p-value."""
     metrics = comparison.metrics
     rows = [["encoder", "features", *metrics]]
-    for name, result, against in zip(comparison.names, comparison.results, comparison.differences, strict=True):
+    for name, result, against, deviations in zip(comparison.names, comparison.results, comparison.differences,
+                                                 comparison.deviations, strict=True):
         features = result.features
         rows.append([name, f"{features['choice']}, {features['normalisation']}" if features else "",
-                     *(_cell(result, metric, against) for metric in metrics)])
+                     *(_cell(result, metric, against, deviations) for metric in metrics)])
     return rows
 
 
-def _cell(result: Result, metric: str, against: dict[str, dict[str, Any]]) -> str:
+def _cell(result: Result, metric: str, against: dict[str, dict[str, Any]], deviations: dict[str, float]) -> str:
     if metric not in result.metrics:
         return "–"
-    text = f"{result.metrics[metric]:.4f}"
+    text = f"{result.metrics[metric]:.4f}" + (f" ± {deviations[metric]:.4f}" if metric in deviations else "")
     if metric in result.intervals:
         low, high = result.intervals[metric]
         text += f" [{low:.4f}, {high:.4f}]"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -21,43 +20,14 @@ from openmofi.evaluation.data.vtab_tasks import TASKS, open_task, task_folders
 from openmofi.evaluation.linkers.data import zelda_files
 from openmofi.evaluation.protocols.gpr1200 import list_gpr1200
 from openmofi.evaluation.protocols.image_text import FOLDERS
+from openmofi.evaluation.retrieval_sources import RETRIEVAL_SOURCES
+from openmofi.evaluation.source import DataSource, Finding, counted
+from openmofi.evaluation.variant_sources import VARIANT_SOURCES
 from openmofi.features.sources import images_in
 
 _ZELDA = {"aida-b": 231, "cweb": 320, "reddit-comments": 360, "reddit-posts": 377, "shadowlinks-shadow": 904,
           "shadowlinks-tail": 901, "shadowlinks-top": 904, "tweeki": 500, "wned-wiki": 319}
 """Test split → documents in its file; two counts of the authors' README are off by one."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The outcome of one check: what was checked, whether it is as published, and its state."""
-
-    what: str
-    ok: bool
-    measured: str
-
-
-@dataclass(frozen=True)
-class DataSource:
-    """A dataset.
-
-    Attributes:
-        protocols: that use it.
-        home: its origin.
-        licence: its terms, as far as its authors state them.
-        layout: of its folder.
-        counts: as published.
-        check: checks a folder.
-        archives: name of a downloaded file → its published MD5, checked if the file is in the folder.
-    """
-
-    protocols: tuple[str, ...]
-    home: str
-    licence: str
-    layout: str
-    counts: str
-    check: Callable[[Path], list[Finding]]
-    archives: Mapping[str, str] = field(default_factory=dict)
 
 
 def source_named(name: str) -> DataSource:
@@ -91,13 +61,9 @@ def check_source(name: str, folder: str | Path) -> list[Finding]:
     return findings
 
 
-def _count(what: str, measured: int, published: int) -> Finding:
-    return Finding(what, measured == published, f"{measured:,} of {published:,}")
-
-
 def _gpr1200(folder: Path) -> list[Finding]:
     images = list_gpr1200(folder / "images" if (folder / "images").is_dir() else folder)
-    return [_count("images", len(images), 12_000), _count("classes", len(set(images.values())), 1200)]
+    return [counted("images", len(images), 12_000), counted("classes", len(set(images.values())), 1200)]
 
 
 def _revisited(name: str, images: int, folder_name: str) -> DataSource:
@@ -105,9 +71,9 @@ def _revisited(name: str, images: int, folder_name: str) -> DataSource:
         truth = read_ground_truth(folder / f"gnd_{name}.pkl")
         names = [*truth.database, *(query.name for query in truth.queries)]
         present = sum((folder / f"jpg/{image}.jpg").is_file() for image in names)
-        return [_count("database images in the ground truth", len(truth.database), images),
-                _count("queries in the ground truth", len(truth.queries), 70),
-                _count("images on disk", present, len(names))]
+        return [counted("database images in the ground truth", len(truth.database), images),
+                counted("queries in the ground truth", len(truth.queries), 70),
+                counted("images on disk", present, len(names))]
 
     return DataSource(
         ("revisited",),
@@ -118,7 +84,7 @@ def _revisited(name: str, images: int, folder_name: str) -> DataSource:
 
 def _distractors(folder: Path) -> list[Finding]:
     root = folder / "jpg" if (folder / "jpg").is_dir() else folder
-    return [_count("images", len(images_in(root)), 1_001_001)]
+    return [counted("images", len(images_in(root)), 1_001_001)]
 
 
 def _imagenet(folder: Path) -> list[Finding]:
@@ -127,8 +93,8 @@ def _imagenet(folder: Path) -> list[Finding]:
         if (folder / split).is_dir():
             folders = class_folders(folder / split)
             known = set(folders.classes) & set(imagenet_names())
-            findings += [_count(f"{split}: images", len(folders.files), images),
-                         _count(f"{split}: classes by WordNet id", len(known), 1000)]
+            findings += [counted(f"{split}: images", len(folders.files), images),
+                         counted(f"{split}: classes by WordNet id", len(known), 1000)]
     return findings or [Finding("layout", False, f"{folder} has neither train nor val.")]
 
 
@@ -137,8 +103,8 @@ def _karpathy(name: str, sizes: Mapping[str, int]) -> Callable[[Path], list[Find
         listed = {split: read_karpathy(folder / f"dataset_{name}.json", split, 5) for split in sizes}
         test = listed["test"]
         present = max(sum((folder / name / file).is_file() for file in test) for name in FOLDERS)
-        return [*(_count(f"{split}: images listed", len(listed[split]), size) for split, size in sizes.items()),
-                _count("test: images on disk", present, len(test))]
+        return [*(counted(f"{split}: images listed", len(listed[split]), size) for split, size in sizes.items()),
+                counted("test: images on disk", present, len(test))]
 
     return check
 
@@ -155,7 +121,7 @@ def _vtab(folder: Path) -> list[Finding]:
             findings.append(Finding(task.name, False, str(error)))
             continue
         absent = sum(not (part.root / file).is_file() for part in splits.parts for file in part.files)
-        findings += [_count(f"{task.name}: test images", len(splits.test.files), task.test),
+        findings += [counted(f"{task.name}: test images", len(splits.test.files), task.test),
                      Finding(f"{task.name}: files", not absent, f"{absent} of the listed images are missing"
                              if absent else "all are present")]
     return findings
@@ -165,7 +131,7 @@ def _zelda(folder: Path) -> list[Finding]:
     files = zelda_files(folder)
     documents = {split: _lines(file) for split, file in files.tests.items()}
     optional = {"candidate lists": files.lists, "entity descriptions": files.descriptions}
-    return [*(_count(f"{split}: documents", documents.get(split, 0), count) for split, count in _ZELDA.items()),
+    return [*(counted(f"{split}: documents", documents.get(split, 0), count) for split, count in _ZELDA.items()),
             *(Finding(what, path is not None, str(path or "are missing")) for what, path in optional.items())]
 
 
@@ -216,5 +182,6 @@ SOURCES: Mapping[str, DataSource] = {
         "DIR/test_data/jsonl/test_SPLIT.jsonl, DIR/other/zelda_mention_entities_counter.pickle, "
         "DIR/other/entity_descriptions.jsonl",
         "nine test splits; documents: " + ", ".join(f"{split} {count}" for split, count in _ZELDA.items()), _zelda),
+    **VARIANT_SOURCES, **RETRIEVAL_SOURCES,
 }
 """Name → dataset."""

@@ -204,9 +204,8 @@ class FeatureStore:
 
     def having(self, shards: Sequence[Shard]) -> set[Shard]:
         """The shards of which `has` is true; asked for by a listing where the cache is in a store."""
-        paths = {shard: self.path(shard.name, shard.fingerprint) for shard in shards}
-        there = whole(list(paths.values()))
-        found = {shard for shard, path in paths.items() if path in there}
+        there = whole(lambda shard: self.path(shard.name, shard.fingerprint), shards)
+        found = {shard for shard, is_there in zip(shards, there, strict=True) if is_there}
         if heic_readable():
             unread = self.with_unread()
             found -= {shard for shard in found if self._unread_path(shard.name, shard.fingerprint) in unread

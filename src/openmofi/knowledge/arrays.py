@@ -1,13 +1,12 @@
-"""Arrays and tries of a base's folder: written atomically, arrays a block at a time; mapped; checked."""
+"""Arrays of a base's folder: written atomically, a block at a time; mapped; checked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import marisa_trie
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
@@ -39,29 +38,12 @@ def appended(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> Iterator[A
     with atomic_path(path) as temporary, open(temporary, "wb") as handle:
         np.lib.format.write_array_header_1_0(handle, {
             "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape})
+        handle.flush()  # or a disk that is full would be told of when the file is closed, in place of another's error
 
         def append(block: NDArray[Any]) -> None:
             handle.write(np.ascontiguousarray(block, dtype).data)
 
         yield append
-
-
-def built_trie(keys: Iterable[str]) -> marisa_trie.Trie:
-    """A trie of names.
-
-    Of one level, where marisa's default is three: look-ups take two thirds of the time, and a file has 10 bytes a name
-    instead of 6. While it is built marisa holds some 110 bytes a name, whatever is set: all names and tables of them.
-    """
-    return marisa_trie.Trie(keys, num_tries=1)
-
-
-def save_trie(path: Path, trie: marisa_trie.Trie) -> None:
-    """Store a trie."""
-    with atomic_path(path) as temporary:
-        try:
-            trie.save(str(temporary))
-        except RuntimeError as error:  # marisa's way to say that a write came out short
-            raise OSError(str(error)) from error
 
 
 def outside(array: NDArray[Any], kind: Any, shape: tuple[int, ...], low: float, high: float) -> str:

@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import marisa_trie
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from openmofi.knowledge.tries import Names
 
 COUNTED = pa.schema([("key", pa.string()), ("row", pa.int32()), ("count", pa.float64()),
                      ("occurrences", pa.float64())])
@@ -48,7 +49,7 @@ class CandidateTable:
     """Names with their candidates; the key's id in `names` is its row.
 
     Attributes:
-        names: trie of keys.
+        names: of the keys.
         offsets: (n+1) int64; candidates of key i are `[offsets[i], offsets[i+1])`.
         rows: int32, entity rows; by falling commonness, then by row.
         commonness: float32; sums to at most 1 for a key (less where candidates were cut).
@@ -57,7 +58,7 @@ class CandidateTable:
         cut: (name, entity) pairs beyond the limit, left out.
     """
 
-    names: marisa_trie.Trie
+    names: Names
     offsets: NDArray[np.int64]
     rows: NDArray[np.int32]
     commonness: NDArray[np.float32]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import marisa_trie
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,6 +16,7 @@ from openmofi.config import did_you_mean
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge.arrays import appended, mapped
 from openmofi.knowledge.database import connected, part_file, quoted, tables_of
+from openmofi.knowledge.tries import Names
 from openmofi.storage.blocks import read_table_blocks
 
 if TYPE_CHECKING:
@@ -102,25 +102,25 @@ def gather_languages(connection: DuckDBPyConnection, path: Path) -> list[str]:
     return codes
 
 
-def write_languages(folder: Path, names: Path, gathered: Path, memory: int) -> None:
+def write_languages(folder: Path, names: Names, gathered: Path, memory: int) -> None:
     """Write the languages of the names of a base.
 
     Args:
         folder: of the base; gets `LANGUAGES_FILE`.
-        names: the base's trie.
+        names: the base's.
         gathered: what `gather_languages` wrote; its folder gets what is made on the way.
         memory: bytes that the join may use.
 
     Raises:
         OpenMofiError: the disk is full.
     """
-    trie, placed = marisa_trie.Trie().mmap(str(names)), gathered.with_name("languages_placed.parquet")
+    placed = gathered.with_name("languages_placed.parquet")
     with part_file(placed, _PLACED) as add:
         for part in read_table_blocks(gathered):
-            ids = pa.array([trie.get(key) for key in part.column("key").to_pylist()], pa.int64())
+            ids = pa.array([names.get(key) for key in part.column("key").to_pylist()], pa.int64())
             add(pa.table([ids, part.column("mask")], schema=_PLACED).filter(pc.is_valid(ids)))
     with (connected(gathered.parent, memory) as connection,
-          appended(folder / LANGUAGES_FILE, np.uint64, (len(trie),)) as append):
+          appended(folder / LANGUAGES_FILE, np.uint64, (len(names),)) as append):
         begin = 0
         for part in tables_of(connection, f"SELECT * FROM read_parquet({quoted(placed)}) ORDER BY id"):
             ids = part.column("id").to_numpy()
@@ -128,7 +128,7 @@ def write_languages(folder: Path, names: Path, gathered: Path, memory: int) -> N
             block[ids - begin] = part.column("mask").to_numpy()
             append(block)
             begin = int(ids[-1]) + 1
-        append(np.full(len(trie) - begin, _ALL))
+        append(np.full(len(names) - begin, _ALL))
 
 
 _MASKED = pa.schema([("key", pa.string()), ("mask", pa.uint64())])

@@ -110,6 +110,9 @@ def nearest_rows(vectors: NDArray[np.float16], row: int, limit: int) -> list[tup
             kept &= cosines > best[-1]
         near = np.flatnonzero(kept)
         best, rows = np.concatenate([best, cosines[near]]), np.concatenate([rows, near + start])
+        if len(best) > limit:  # all of a block are not sorted for the sake of a few
+            likely = best >= np.partition(best, len(best) - limit)[len(best) - limit]
+            best, rows = best[likely], rows[likely]
         order = np.lexsort((rows, -best))[:limit]
         best, rows = best[order], rows[order]
     return list(zip(rows.tolist(), np.clip(best, -1, 1).tolist(), strict=True))

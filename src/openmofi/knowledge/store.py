@@ -2,47 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import marisa_trie
 import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from openmofi.engine import Progress, Quiet
 from openmofi.errors import OpenMofiError, UnknownEntityError
-from openmofi.knowledge import identifiers, integrity
+from openmofi.knowledge import beside, identifiers, integrity
 from openmofi.knowledge.arrays import bad_offsets, mapped, outside
-from openmofi.knowledge.beside import Beside
 from openmofi.knowledge.candidates import Candidates, CandidateTable
 from openmofi.knowledge.languages import Languages, mask_of
 from openmofi.knowledge.lookup import Neighbour, Relation, names_of, nearest_rows, plain_candidate, spelt_alike
 from openmofi.knowledge.names import normalise
 from openmofi.knowledge.rows import taken
+from openmofi.knowledge.tries import MORE_TRIES, NAMES_MARISA, further_files, open_names
 from openmofi.schema import Entity
-from openmofi.storage import Manifest, read_manifest
+from openmofi.storage import Manifest, Outputs, read_manifest
 from openmofi.storage.addresses import is_remote
 from openmofi.storage.digests import check_once, let_settle
 
 KIND = "knowledge_base"
-ENTITIES_ARROW, NAMES_MARISA = "entities.arrow", "names.marisa"
+ENTITIES_ARROW = "entities.arrow"
 OFFSETS, ROWS = "candidates/offsets.npy", "candidates/rows.npy"
 COMMONNESS, LINK_PROBABILITY = "candidates/commonness.npy", "candidates/link_probability.npy"
 VECTORS = "vectors.npy"
 FILES = (ENTITIES_ARROW, identifiers.ROWS, NAMES_MARISA, OFFSETS, ROWS, COMMONNESS, LINK_PROBABILITY, VECTORS)
-"""What every base has, beside `IDS`."""
+"""What every base has, beside `IDS`; with many names there are more tries (`further_files`)."""
 IDS = (identifiers.NUMBERS, identifiers.TRIE)
 """Of these a base has one."""
+OUTPUTS = Outputs((*FILES, *IDS, MORE_TRIES, *beside.FILES, beside.ATTRIBUTION))
+"""All files of a base."""
 BATCH_ROWS = 1 << 16
 """Entities of a record batch, whose texts are 2 GiB at most; ten million entities are 153 of them."""
 REBUILD = "Build it again, into a new folder: openmofi kb build table|wordnet|wikidata SOURCE -o FOLDER."
 
 
-def file_sizes(folder: Path, ids: str) -> dict[str, int]:
+def file_sizes(folder: Path, ids: str, counts: Mapping[str, Any]) -> dict[str, int]:
     """File of a base → its bytes, for the manifest; `ids` is that of `IDS` which it has."""
-    return {name: (folder / name).stat().st_size for name in sorted((*FILES, ids))}
+    return {name: (folder / name).stat().st_size for name in sorted((*FILES, *further_files(counts), ids))}
 
 
 _NO_ROWS = np.zeros(0, np.int32)
@@ -61,7 +62,7 @@ class KnowledgeBase:
         path: its folder, absolute; of a base in a store the local copy of it.
         address: what it was opened by, if that is in a store, else `path`.
         manifest: how it was built.
-        names: trie of keys (see `knowledge.names`); a key's id is its row in `link_probabilities`.
+        names: trie of keys (see `knowledge.names`), or several as one; a key's id is its row in `link_probabilities`.
         link_probabilities: (names) float32.
         beside: relations, images, what priors are known by, and redirects, where the base has them.
         languages: those of the names, where the base knows them, or `None`.
@@ -73,7 +74,7 @@ class KnowledgeBase:
         self.manifest = manifest
         self._stamp = stamp
         try:
-            self.names = marisa_trie.Trie().mmap(str(path / NAMES_MARISA))
+            self.names = open_names(path, manifest.counts)
             self._ids = identifiers.open_ids(path, numbered=identifiers.NUMBERS in manifest.counts["files"])
             self._entities = pa.ipc.open_file(pa.memory_map(str(path / ENTITIES_ARROW))).read_all()
             if problem := integrity.bad_schema(self._entities):
@@ -83,7 +84,7 @@ class KnowledgeBase:
             self._commonness = mapped(path / COMMONNESS)
             self.link_probabilities = mapped(path / LINK_PROBABILITY)
             self._vectors = mapped(path / VECTORS)
-            self.beside = Beside.of(path)
+            self.beside = beside.Beside.of(path)
             self.languages = Languages.of(path, manifest.counts.get("languages", ()))
             if not self._fits():
                 raise ValueError("its files do not fit together")
@@ -109,7 +110,7 @@ class KnowledgeBase:
     def _opened(cls, path: str | Path, progress: Progress, checked: str = "") -> KnowledgeBase:
         folder = integrity.mappable(path)
         manifest = read_manifest(folder, KIND, outdated=REBUILD)
-        files = integrity.listed_files(folder, manifest, FILES, IDS)
+        files = integrity.listed_files(folder, manifest, (*FILES, *further_files(manifest.counts)), IDS)
         integrity.require_whole(folder, integrity.wrong_sizes(folder, files))
         stamp = integrity.stamp_of(folder, manifest, files)
 

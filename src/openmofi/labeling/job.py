@@ -103,9 +103,9 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
         of their probabilities), `boilerplate` (`mentions`, of these `marked`, by `reasons`, and the commonest repeated
         `pieces` with their rows), `entities` that were judged, `threshold`, `calibration` (`source`: `fitted` on these
         pairs, `stored` of others, or `blended`; and `openmofi.labeling.calibrate.report.describe`'s), `advice` where
-        hardly anything was accepted; the encoder's `device` and `precision`; with an adapter `adapter` (see
-        `openmofi.labeling.adapt.check.AdapterCheck`); with verdicts `verdicts`; where images are of formats that are
-        not read, `unread_formats` (name → images).
+        hardly anything was accepted; the encoder's `device` and `precision`, and `compiled` where it was; with an
+        adapter `adapter` (see `openmofi.labeling.adapt.check.AdapterCheck`); with verdicts `verdicts`; where images
+        are of formats that are not read, `unread_formats` (name → images).
 
     Raises:
         UsageError: the output or the cache is neither local nor in a store of objects, or a name is not UTF-8.
@@ -122,15 +122,15 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
     job = job_of(shards, settings.read, encoder.device, encoder)
     identify(shards, engine, job)
     given = given_calibration(calibration, kb, encoder, settings) if calibration else None
-    described, inputs = _described(shards, kb, encoder, settings), _inputs(shards, kb, encoder, settings, calibration)
-    correction = correction_by(verdicts, settings.selection.target_precision, described, inputs) if verdicts else None
-    with claimed(out, "labels", described, inputs, outputs=OUTPUTS, restart=restart,
+    correction = correction_by(verdicts, settings.selection.target_precision, _described(shards, kb, encoder, settings),
+                               _inputs(shards, kb, encoder, settings, calibration)) if verdicts else None
+    # The manifest alone holds them from here on: of 100,000 shards they are large.
+    with claimed(out, "labels", _described(shards, kb, encoder, settings),
+                 _inputs(shards, kb, encoder, settings, calibration), outputs=OUTPUTS, restart=restart,
                  stores=True) as manifest:
         if manifest.finished and "failed" not in manifest.counts and manifest.outputs == output_stamp(out, *_PARTS):
             return _answered(manifest, encoder, out, progress)
         known = given or known_calibration(kb, encoder, out, settings)
-        # The manifest has what they hold; of 100,000 shards they are large.
-        del described, inputs
         with recorded(progress, out) as recorder, engine.suited(job, recorder).session() as session:
             counts = _label(shards, kb, encoder, out, settings, cache or out, known,
                             calibration or f"{out}/{CALIBRATION_FILE}", session, recorder, correction)
@@ -173,6 +173,8 @@ def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: st
     counts = _count(tally.labels, corpus, correction) | {
         "device": encoder.device, "precision": encoder.precision, "entities": len(corpus.entities),
         "threshold": threshold}
+    if encoder.compiles:
+        counts["compiled"] = True
     if adapter:
         counts["adapter"] = adapter
     calibration = judges[0].calibration

@@ -17,7 +17,8 @@ import numpy as np
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.languages import LANGUAGES_FILE, mask_of
 from openmofi.knowledge.names import fold_token
-from openmofi.knowledge.store import LINK_PROBABILITY, NAMES_MARISA
+from openmofi.knowledge.store import LINK_PROBABILITY
+from openmofi.knowledge.tries import NAMES_MARISA, further_files
 from openmofi.mentions.name_filter import LONGEST, open_filter
 from openmofi.mentions.stopwords import STOP_NAMES
 from openmofi.mentions.words import WordReader, Words
@@ -143,7 +144,8 @@ def _filter_key(kb: KnowledgeBase, settings: GazetteerSettings) -> str:
     digests = kb.manifest.counts.get("digests", {})
     if NAMES_MARISA not in digests or LINK_PROBABILITY not in digests:
         return ""
-    own = [digests.get(file, "") for file in (NAMES_MARISA, LINK_PROBABILITY, LANGUAGES_FILE)]
+    own = [digests.get(file, "") for file in (
+        NAMES_MARISA, *further_files(kb.manifest.counts), LINK_PROBABILITY, LANGUAGES_FILE)]
     return fingerprint([own, settings.min_link_probability, sorted(settings.stop_names), settings.max_name_length,
                         sorted(settings.languages)])
 

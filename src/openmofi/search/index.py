@@ -129,9 +129,15 @@ class Index:
     @contextmanager
     def _reading(self) -> Generator[State]:
         """A state and, within the block, a database that is as it was then."""
-        _ = self.state  # read again where it was compacted meanwhile, which a snapshot would not see
-        with snapshot(self.connection):
-            yield self.state
+        while True:
+            _ = self.state  # names what is damaged
+            with snapshot(self.connection):
+                try:
+                    state = self.state
+                except FileNotFoundError:  # compacted just before the snapshot or by another thread's reading
+                    continue
+                yield state
+                return
 
     def info(self) -> IndexInfo:
         """What it holds."""

@@ -117,7 +117,7 @@ class RecogniseStage:
 
     def done(self, shards: Sequence[Shard]) -> dict[Shard, Summary]:
         """The shards whose tables are whole, and what they say."""
-        ends = zip(shards, footers([self.path(shard) for shard in shards]), strict=True)
+        ends = zip(shards, footers(self.path, shards), strict=True)
         return {shard: summary for shard, footer in ends if (summary := Summary.of(footer)) is not None}
 
     def __call__(self) -> Work:

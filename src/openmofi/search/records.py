@@ -256,6 +256,8 @@ class IndexInfo:
         columns: names of metadata columns.
         calibrated: whether searches say probabilities.
         vector_index: what searches the vectors: `exact`, or FAISS's factory string.
+        vector_effort: how far a query looks in it, FAISS's `efSearch` or `nprobe`; 0 where that is not measured.
+        vector_recall: share of the ten nearest that it finds so, by queries that it did not have; `None` likewise.
         commits: how often it was written; `last` is the last commit's time, ISO, UTC.
         bytes: on disk, by part.
     """
@@ -277,6 +279,8 @@ class IndexInfo:
     columns: tuple[str, ...]
     calibrated: bool
     vector_index: str
+    vector_effort: int
+    vector_recall: float | None
     commits: int
     last: str
     bytes: Mapping[str, int]

@@ -18,11 +18,11 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -42,6 +42,7 @@ from openmofi.storage.addresses import (
 from openmofi.storage.copies import copy_of, keep_copy, never_changes
 from openmofi.storage.threads import in_threads
 
+Item = TypeVar("Item")
 _TEMPORARY = ".openmofi-tmp-"
 _HOST = hashlib.blake2b(socket.gethostname().encode(), digest_size=4).hexdigest()
 _STALE_SECONDS = 86_400.0
@@ -267,11 +268,15 @@ def is_whole(path: str | Path) -> bool:
     return True
 
 
-def whole(paths: Sequence[str]) -> set[str]:
-    """Those of some files that are there with their ends, see `is_whole`; objects are asked for by listings."""
-    files = [path for path in paths if not in_object_store(path)]
-    return present(path for path in paths if in_object_store(path)) | {
-        path for path, there in zip(files, in_threads(is_whole, files), strict=True) if there}
+def whole(path_of: Callable[[Item], str], items: Iterable[Item]) -> Iterator[bool]:
+    """Whether the file of each item is there with its end, see `is_whole`; objects are asked for by listings.
+
+    Args:
+        path_of: of an item; called when it is wanted, so that the paths of many items are not held.
+        items: may be gone through twice.
+    """
+    there = present(path for path in map(path_of, items) if in_object_store(path))
+    return in_threads(lambda path: path in there if in_object_store(path) else is_whole(path), map(path_of, items))
 
 
 def is_damage(error: Exception) -> bool:
@@ -347,10 +352,15 @@ def _metadata(path: str | Path) -> pq.FileMetaData:
         return pq.read_metadata(handle)
 
 
-def footers(paths: Sequence[str]) -> Iterator[Footer | None]:
-    """`table_footer` of each, many at a time; of objects of a store those that there are, by listings."""
-    there = present(path for path in paths if in_object_store(path))
-    return in_threads(lambda path: None if in_object_store(path) and path not in there else table_footer(path), paths)
+def footers(path_of: Callable[[Item], str], items: Iterable[Item]) -> Iterator[Footer | None]:
+    """`table_footer` of the file of each item, many at a time; of objects those that there are, by listings.
+
+    Args:
+        path_of, items: see `whole`.
+    """
+    there = present(path for path in map(path_of, items) if in_object_store(path))
+    return in_threads(lambda path: None if in_object_store(path) and path not in there else table_footer(path),
+                      map(path_of, items))
 
 
 def require_footer(path: str | Path) -> Footer:

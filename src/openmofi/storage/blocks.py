@@ -6,7 +6,7 @@ of one block has the bytes that `write_table` or `write_arrow` give it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -134,6 +134,20 @@ def parquet_blocks(path: str | Path, schema: pa.Schema, rows: int, *, hint: str)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise OpenMofiError(f"{path} cannot be read: {reason}.", hint) from error
+
+
+def rows_at_a_time(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """The rows of tables in tables of so many `rows`, in one chunk each; the last has fewer."""
+    held, count = list[pa.Table](), 0
+    for table in tables:
+        while count + len(table) >= rows:
+            yield pa.concat_tables([*held, table.slice(0, rows - count)]).combine_chunks()
+            table, held, count = table.slice(rows - count), [], 0
+        if len(table):
+            held.append(table)
+            count += len(table)
+    if held:
+        yield pa.concat_tables(held).combine_chunks()
 
 
 def read_arrow_blocks(path: str | Path) -> Iterator[pa.Table]:

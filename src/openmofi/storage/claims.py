@@ -119,6 +119,7 @@ def claimed(folder: str | Path, kind: str, settings: Mapping[str, Any], inputs: 
         if restart:
             _remove(path, kind, outputs)
         manifest = claim_as(path, wanted, anew=not outputs.any_decided(path))
+        del wanted
         lock.introduce()
         try:
             yield manifest

@@ -15,10 +15,12 @@ from openmofi.storage.addresses import filesystem_of, is_folder, store_errors
 
 EDGE = 1 << 20
 """Bytes of a file's head, and of its tail, that its fingerprint is made of."""
+_WHOLE = 4 * EDGE
+"""Up to so many bytes an object is fetched whole: what lies between its ends takes less time than another request."""
 TABLES = (".csv", ".tsv", ".jsonl")
+"""Endings of tables whose images are files beside them."""
 LISTS = ("samples.json", "labels.json", "data.json", "state.json")
 """Files by which other tools list the images of a folder."""
-"""Endings of tables whose images are files beside them."""
 
 
 def plain(value: Any) -> Any:
@@ -57,7 +59,7 @@ def file_fingerprint(path: str | Path) -> str:
 
 
 def object_fingerprint(path: str, size: int) -> str:
-    """`file_fingerprint` of an object of a store whose size a listing has told: one request up to 2 MiB, else two.
+    """`file_fingerprint` of an object of a store whose size a listing has told: one request up to 4 MiB, else two.
 
     Raises:
         OpenMofiError: the object cannot be read.
@@ -65,7 +67,7 @@ def object_fingerprint(path: str, size: int) -> str:
     try:
         filesystem, name = filesystem_of(path)
         with store_errors(path):
-            if size <= 2 * EDGE:
+            if size <= _WHOLE:
                 content = filesystem.cat_file(name, start=0, end=size) if size else b""
                 return _digest(size, content[:EDGE], content[max(0, size - EDGE):])
             return _digest(size, *(filesystem.cat_file(name, start=start, end=start + EDGE)

@@ -21,6 +21,7 @@ from openmofi.storage.fingerprint import fingerprint, plain
 from openmofi.version import __version__
 
 MANIFEST = "manifest.json"
+_JSON = (str, int, float, bool, type(None))
 _PACKAGES = (
     "numpy", "scipy", "pyarrow", "pillow", "torch", "timm", "open-clip-torch", "transformers", "marisa-trie", "spacy",
 )
@@ -146,8 +147,18 @@ def require_claimable(folder: str | Path, kind: str) -> Manifest | None:
 
 def new_manifest(kind: str, settings: Mapping[str, Any], inputs: Mapping[str, str] | None = None) -> Manifest:
     """The manifest of a stage that begins; settings go through JSON, so that they compare with what is stored."""
-    stored = json.loads(json.dumps(dict(settings), default=plain))
-    return Manifest(kind=kind, settings=stored, inputs=dict(inputs or {}), versions=package_versions())
+    return Manifest(kind=kind, settings=_as_json({**settings}), inputs=dict(inputs or {}), versions=package_versions())
+
+
+def _as_json(value: Any) -> Any:
+    """A value as it comes back from JSON; a copy that shares its texts, which of 100,000 shards are large."""
+    if type(value) in _JSON:
+        return value
+    if type(value) in (list, tuple):
+        return [_as_json(each) for each in value]
+    if type(value) is dict and all(type(key) is str for key in value):
+        return {key: _as_json(each) for key, each in value.items()}
+    return json.loads(json.dumps(value, default=plain))
 
 
 def require_same(folder: str | Path, existing: Manifest, manifest: Manifest, writer: str = "") -> None:
@@ -191,11 +202,14 @@ def claim_folder(folder: str | Path, kind: str, settings: Mapping[str, Any],
 def claim_as(folder: str | Path, manifest: Manifest, *, anew: bool) -> Manifest:
     """`claim_folder` for a manifest that `new_manifest` has made."""
     existing = require_claimable(folder, manifest.kind)
-    # Also of a try that was killed before it had claimed the folder: caches are filled before.
-    remove_leftovers(folder)
+    # Also of a try that was killed before it had claimed the folder: caches are filled before. What is finished need
+    # not be gone through, which takes long where it is large.
+    if existing is None or not existing.finished:
+        remove_leftovers(folder)
     if existing is not None and (existing.finished or not anew):
         require_same(folder, existing, manifest)
-        return existing
+        # They are equal, and one copy is enough.
+        return replace(existing, settings=manifest.settings, inputs=manifest.inputs)
     write_manifest(folder, manifest)
     return manifest
 

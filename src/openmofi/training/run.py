@@ -55,6 +55,8 @@ OUTPUTS = Outputs(
 _STANDARDISED_ON = 2048
 # Decide nothing where nothing is evaluated, and are left out there: runs of earlier versions, which lack them, resume.
 _EVALUATION = ("run.evaluate.", "run.patience")
+# Left out at their defaults, for the same reason.
+_LATER = {"data.min_probability": 0.0, "data.limit": 0, "run.evaluate.seed": None}
 
 
 def train(recipe: Recipe, out: str | Path, *, resume: bool = False, watcher: Watcher,
@@ -143,7 +145,8 @@ def deciding_settings(recipe: Any) -> dict[str, Any]:
     another machine say, is marked `FREE` at its field; datasets and knowledge bases are compared by content.
     """
     off = () if recipe.run.evaluate.every else _EVALUATION
-    return {key: value for key, value in deciding(recipe) if not key.startswith(off)}
+    return {key: value for key, value in deciding(recipe)
+            if not key.startswith(off) and not (key in _LATER and value == _LATER[key])}
 
 
 def _set_up(recipe: Recipe, model: DualEncoder, data: TrainingData, ranks: Ranks, *, fresh: bool) -> RunState:

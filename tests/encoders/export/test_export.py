@@ -83,11 +83,11 @@ def test_what_is_known_travels_in_the_graph_too(clip, exported):
         assert props["openmofi.preprocessing"] == json.loads(json.dumps(clip.describe()["preprocessing"]))
         assert props["openmofi.source"] == {"spec": clip.spec, "fingerprint": clip.fingerprint}
         assert props["openmofi.logit_scale"] == pytest.approx(clip.logit_scale)
-        assert props["openmofi.tokenizer"]["kind"] == "tower"
+        assert props["openmofi.tokenizer"]["kind"] == "clip"
         assert "L2" in props["openmofi.postprocessing"]
     told = json.loads((exported / "encoder.json").read_text())
     assert told["agreement"]["source"] == "test images"
-    assert set(told["files"]) == {"image.onnx", "text.onnx"}
+    assert set(told["files"]) == {"image.onnx", "text.onnx", "tokenizer/tokenizer.json"}
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ from openmofi.knowledge import KnowledgeBase, WikidataSettings, build_wikidata, 
 from openmofi.knowledge.wikidata.classes import class_rules, known_classes
 from openmofi.knowledge.wikidata.parts import read_parts
 from openmofi.knowledge.wikidata.select import Selected, select_tables
+from openmofi.mentions import open_detector
 
 
 def bird_world() -> list[Entity]:
@@ -60,6 +61,23 @@ def test_a_base_of_a_dump_knows_its_items(tmp_path: Path) -> None:
     assert not any(verify(tmp_path / "kb").values())
     counts = KnowledgeBase.open(tmp_path / "kb").manifest.counts
     assert (counts["entities"], counts["relations"]) == (11, 7)
+
+
+def test_names_in_latin_letters_are_found_and_are_of_their_language(tmp_path: Path) -> None:
+    dump = write_dump(tmp_path / "all.json", [item(649, {"en": "Moscow", "ru": "Москва"}),
+                                              item(1899, {"en": "Kyiv", "uk": "Київ"})])
+    languages = ("en", "ru", "uk")
+    build_wikidata([dump], tmp_path / "kb", WikidataSettings(languages=languages, transliterate=("ru",)))
+    kb = KnowledgeBase.open(tmp_path / "kb")
+    assert kb["Q649"].name == "Moscow"
+    found, = open_detector("gazetteer", kb).detect(["Moskva and Kyiv, in winter"])
+    assert [(mention.surface, kb.lookup(mention.surface)["candidates"][0]["id"]) for mention in found] == [
+        ("Moskva", "Q649"), ("Kyiv", "Q1899")]
+    assert {name: kb.lookup(name)["languages"] for name in kb.names} == {
+        "moscow": ["en"], "москва": ["ru"], "moskva": ["ru"], "kyiv": ["en"], "київ": ["uk"]}
+    with pytest.raises(UsageError, match=r"'el' is none of the languages \(en, ru\)"):
+        build_wikidata([dump], tmp_path / "no", WikidataSettings(languages=("en", "ru"), transliterate=("el",)))
+    assert not (tmp_path / "no").exists()
 
 
 def test_names_of_a_dump_know_their_languages(tmp_path: Path) -> None:
@@ -144,6 +162,34 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
+def test_files_that_workers_read_by_themselves_give_the_same_parts(tmp_path: Path) -> None:
+    entities = random_items(90, seed=8)
+    cuts = {"0.json.gz": entities[:30], "1.json.zst": entities[30:75], "2.json": entities[75:]}
+    dumps = {name[0]: write_dump(tmp_path / name, some) for name, some in cuts.items()}
+    dumps["2"].write_bytes(dumps["2"].read_bytes().replace(b'"type":"item"', b'"type":item', 1))
+    told: dict[str, int] = {}
+
+    class Told(Quiet):
+        def advance(self, counts: Any) -> None:
+            told[str(folder)] = told.get(str(folder), 0) + 1
+
+    for workers in (1, 2):
+        folder = tmp_path / str(workers)
+        parts = read_parts(dumps, folder, ("en",), Told(), workers=workers, size=40_000, max_broken=1.0)
+        assert [Path(path).name for path in parts.paths] == sorted(path.name for path in folder.glob("*.parquet"))
+        assert (parts.items, parts.broken) == (89, 1)
+        assert len(parts.paths) > 3
+    one, two = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in "12")
+    assert one == two
+    assert told[str(tmp_path / "1")] == told[str(tmp_path / "2")] == 3
+    (tmp_path / "2" / Path(parts.paths[1]).name).unlink()
+    assert read_parts(dumps, tmp_path / "2", ("en",), Quiet(), workers=2, size=40_000, max_broken=1.0).items == 89
+    for number in "01":
+        dumps[number].write_bytes(dumps[number].read_bytes()[:-20])
+    with pytest.raises(OpenMofiError, match=r"[01]\.json\.(gz|zst) is cut off"):
+        read_parts(dumps, tmp_path / "cut", ("en",), Quiet(), workers=2, size=40_000, max_broken=1.0)
+
+
 def test_a_build_that_is_killed_twenty_times_gives_the_same_bytes(tmp_path: Path) -> None:
     dump = write_dump(tmp_path / "all.json.gz", random_items(3000, seed=7))
     script = tmp_path / "script.py"

@@ -11,6 +11,7 @@ from search_world import COLOURS, coloured
 from served_world import labelled_index, served
 
 from openmofi.search import Example, Filters, Query, Region
+from openmofi.search.server import context
 
 
 def plain(value):
@@ -58,6 +59,26 @@ def test_an_upload_is_searched_with_like_its_bytes(index, client):
         assert searched(client, **body) == plain(index.search(Query((Example(data, region=part),), fold=False)))
         answer = client.post("/api/recognise", json={"upload": upload["upload"], "region": region, "limit": 3}).json()
         assert answer == plain(index.recognise(data, part, 3))
+
+
+def test_an_upload_is_decoded_once_for_all_pages(index, client, monkeypatch):
+    data, asked = coloured("red", 78, other="blue"), []
+    upload = uploaded(client, data)["upload"]
+    decode = context.as_image
+    monkeypatch.setattr(context, "as_image", lambda *given, **options: asked.append(1) or decode(*given, **options))
+    for offset in (0, 2, 4):
+        body = {"examples": [{"upload": upload}], "limit": 2, "offset": offset}
+        assert searched(client, **body) == plain(index.search(Query((Example(data),), limit=2, offset=offset)))
+    assert len(asked) == 1
+    searched(client, examples=[{"upload": upload, "region": {"left": 0.5}}])
+    assert len(asked) == 2
+
+
+def test_an_unknown_entity_is_no_empty_list(client):
+    for body in ({"entity": "c:gren"}, {"filters": {"entity": "c:gren"}}):
+        answer = client.post("/api/search", json=body)
+        assert answer.status_code == 404
+        assert answer.json()["hint"].startswith("Did you mean green (c:green)"), body
 
 
 def test_a_turned_upload_is_turned_once(index, client):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -167,6 +168,49 @@ def grouped_bars(groups: Mapping[str, Sequence[float]], series: Sequence[str], t
         axes.grid(visible=False, axis="x")
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=9)
     return _draw(f"grouped-bars-{title}", paint, (max(6.4, 1.1 * len(groups)), 4.2))
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of `interval_lines`.
+
+    Attributes:
+        name: in the legend.
+        x, y: of its points.
+        intervals: of each y.
+        colour: position in `COLOURS`.
+        dashed: how it is drawn.
+    """
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    intervals: Sequence[Sequence[float]]
+    colour: int = 0
+    dashed: bool = False
+
+
+def interval_lines(lines: Sequence[Line], horizontal: str, vertical: str, *, ticks: Mapping[float, str],
+                   logarithmic: bool = False) -> Markup:
+    """Lines with their intervals as bands.
+
+    Args:
+        lines: see there.
+        horizontal, vertical: titles of the axes; the vertical one also salts the identifiers of the SVG.
+        ticks: x → its name.
+        logarithmic: the horizontal axis.
+    """
+    def paint(axes: Axes) -> None:
+        for line in lines:
+            colour, lows, highs = COLOURS[line.colour % len(COLOURS)], *zip(*line.intervals, strict=True)
+            axes.plot(line.x, line.y, color=colour, linewidth=2, marker="o", markersize=5, label=line.name,
+                      linestyle=(0, (4, 3)) if line.dashed else "-")
+            axes.fill_between(line.x, lows, highs, color=colour, alpha=0.07 if line.dashed else 0.13, linewidth=0)
+        axes.set(xlabel=horizontal, ylabel=vertical, xscale="log" if logarithmic else "linear")
+        axes.minorticks_off()
+        axes.set_xticks(list(ticks), list(ticks.values()))
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=9)
+    return _draw(f"interval-lines-{horizontal}-{vertical}", paint, (6.4, 4.4))
 
 
 def _colours(count: int) -> list[str]:

@@ -48,6 +48,7 @@ from openmofi.encoders.libraries.graphs import (
 )
 from openmofi.encoders.networks import Networks
 from openmofi.encoders.registry import open_encoder
+from openmofi.encoders.tokens import portable_tokens
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.storage import Outputs, claimed, finish_manifest, package_versions, write_json
 from openmofi.storage.atomic import write_error
@@ -177,24 +178,27 @@ def _copy_companions(folder: Path, encoder: Encoder, made: Encoder, settings: Ex
 def _write_graphs(encoder: Encoder, folder: Path, settings: ExportSettings, calibration: Samples, output: str) -> None:
     networks = encoder.networks
     assert networks is not None
+    tokens, tokenizer = networks.tokens, networks.tokenizer
+    if tokens is not None and tokenizer is not None:
+        tokens, tokenizer = portable_tokens(tokens, tokenizer, [*_PROBE_TEXTS, *calibration.texts])
     common: dict[str, Any] = {
         "format": settings.format, "precision": settings.precision, "output": output, "dim": encoder.dim,
         "feature_dim": encoder.feature_dim, "logit_scale": encoder.logit_scale,
         "text_feature_dim": 0 if networks.text is None else encoder.text_feature_dim,
-        "preprocessing": asdict(encoder.preprocessing), "tokenizer": networks.tokenizer, "source": _source(encoder)}
+        "preprocessing": asdict(encoder.preprocessing), "tokenizer": tokenizer, "source": _source(encoder)}
     count = _CALIBRATION if settings.calibrates else 0
     inputs = [{PIXELS: encoder.preprocess(image)[None]} for image in calibration.images[:count]]
     _write_side(networks.image, {PIXELS: image_probe(encoder.preprocessing.size)}, (0,), folder, "image", settings,
                 inputs, common)
-    if networks.text is not None and networks.tokens is not None and networks.tokenizer is not None:
-        masked = bool(networks.tokenizer["masked"])
-        rows = networks.tokens([*_PROBE_TEXTS, *calibration.texts[:count]])
+    if networks.text is not None and tokens is not None and tokenizer is not None:
+        masked = bool(tokenizer["masked"])
+        rows = tokens([*_PROBE_TEXTS, *calibration.texts[:count]])
         probe = {name: torch.from_numpy(values) for name, values in text_inputs(rows[:2], masked=masked).items()}
         inputs = [text_inputs([row], masked=masked) for row in rows[2:]]
         _write_side(networks.text, probe, (0, 1) if masked else (0,), folder, "text", settings, inputs, common)
-        networks.tokens.save(folder / TOKENIZER_FOLDER)
+        tokens.save(folder / TOKENIZER_FOLDER)
     write_graphs_description(folder, encoder, settings.format, Graphs(
-        settings.precision, output, networks.tokenizer, digests(folder), _source(encoder)))
+        settings.precision, output, tokenizer, digests(folder), _source(encoder)))
 
 
 def _write_side(network: nn.Module, probe: Mapping[str, torch.Tensor], dynamic: Sequence[int], folder: Path, side: str,

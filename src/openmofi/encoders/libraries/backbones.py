@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from openmofi.encoders.arrays import by_tokens, gathered, in_batches, numpy_of, padded, weights_fingerprint
+from openmofi.encoders.arrays import by_tokens, numpy_of, padded, weights_fingerprint
 from openmofi.encoders.devices import on_device
 from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.fold import fold_batch_norm
-from openmofi.encoders.networks import Networks
+from openmofi.encoders.networks import Networks, OnArrays
 from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.encoders.tokens import TOKENIZER_FILE, WordPieceTokens
 from openmofi.encoders.towers import Trunk
@@ -123,18 +123,10 @@ class EfficientNetLite0:
         self.preprocessing = lite0_preprocessing(size)
         self.fingerprint = fingerprint(["efficientnet-lite0, last layer and stages 3-7", weights_fingerprint(state),
                                         asdict(self.preprocessing)])
-        self._device = device
         folded = fold_batch_norm(_with_weights(state).eval())
         self.network = folded.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def features(self, pixels: Any) -> Array:
-        """An array or tensor (n, 3, size, size) → float32 (n, 2768). Not to be called from several threads at once."""
-        return gathered(map(self._batch, in_batches(pixels, _IMAGE_BATCH)), self.dim)
-
-    @torch.inference_mode()
-    def _batch(self, pixels: Any) -> Array:
-        inputs = on_device(pixels, self._device).to(memory_format=torch.channels_last)
-        return numpy_of(self.network(inputs))
+        # An array or tensor (n, 3, size, size) → float32 (n, 2768). Not to be called from several threads at once.
+        self.features = OnArrays(self.network, device, channels_last=True, rows=_IMAGE_BATCH)
 
 
 class MeanOfTokens(torch.nn.Module):

@@ -20,7 +20,7 @@ from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.libraries.checkpoints import VOCABULARIES, has_vocabulary, loading
 from openmofi.encoders.libraries.hub import weights_folder
 from openmofi.encoders.libraries.huggingface_preprocessing import read_preprocessing
-from openmofi.encoders.networks import Called, Networks, on_arrays, on_tokens, pooled
+from openmofi.encoders.networks import Called, Networks, OnArrays, on_tokens, pooled
 from openmofi.encoders.protocol import Preprocessing
 from openmofi.encoders.tokens import HuggingFaceTokens, opened_tokenizer
 from openmofi.encoders.towers import Trunk
@@ -87,7 +87,7 @@ def _open_clip(spec: str, location: str, option: str, device: str, *, ids_alone:
                         {"kind": "transformers", "masked": False, "length": tokens.length, "end": end})
     # SigLIP was trained on texts padded to full length, without a mask.
     rows: Callable[[list[str]], Any] = tokens if siglip else tokens.rows
-    towers = Towers(on_arrays(networks.image, device), rows,
+    towers = Towers(OnArrays(networks.image, device), rows,
                     on_tokens(Called(model, "get_text_features", "input_ids"), device, filler=tokens.filler,
                               masked=masked),
                     dimension_of(model), _fingerprint(folder, config, model), networks)
@@ -115,7 +115,7 @@ def _open_images(spec: str, folder: Path, config: Mapping[str, Any], option: str
     network = Called(module, "forward", "pixel_values")
     sizes = getattr(model.config, "hidden_sizes", None) or [model.config.hidden_size]
     weights = fingerprint([_stable(config), weights_fingerprint(model.state_dict())])
-    towers = Towers(on_arrays(network, device), None, None, int(sizes[-1]), weights, Networks(network))
+    towers = Towers(OnArrays(network, device), None, None, int(sizes[-1]), weights, Networks(network))
     return Encoder.of(spec, towers, preprocessing, None)
 
 

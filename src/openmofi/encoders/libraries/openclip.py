@@ -29,7 +29,7 @@ from openmofi.encoders.libraries.openclip_sources import (
     source_of,
     tokenizer_folder,
 )
-from openmofi.encoders.networks import Called, Networks, on_arrays
+from openmofi.encoders.networks import Called, Networks, OnArrays
 from openmofi.encoders.preprocess import checked, three
 from openmofi.encoders.protocol import Preprocessing
 from openmofi.encoders.tokens import OpenClipTokens
@@ -69,7 +69,7 @@ def open_open_clip(spec: str, rest: str, device: str) -> Encoder:
     architecture = {"kind": "open_clip", "name": source.name, "config": source.text}
     networks = Networks(Called(model, "encode_image", "image"), Called(model, "encode_text", "text"), tokens,
                         {"kind": "tower", "masked": False, "architecture": architecture})
-    towers = Towers(on_arrays(model.encode_image, device), tokenizer, on_arrays(model.encode_text, device),
+    towers = Towers(OnArrays(model.encode_image, device), tokenizer, OnArrays(model.encode_text, device),
                     int(source.config["embed_dim"]),
                     fingerprint([*_identity(source), weights_fingerprint(model.state_dict())]), networks)
     return Encoder.of(spec, towers, preprocessing_of(model.visual.preprocess_cfg, spec),

@@ -14,7 +14,7 @@ from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.libraries.checkpoints import WEIGHT_FILES, first_line, loading
 from openmofi.encoders.libraries.hub import hub_file
-from openmofi.encoders.networks import Networks, on_arrays
+from openmofi.encoders.networks import Networks, OnArrays
 from openmofi.encoders.preprocess import checked, three
 from openmofi.encoders.protocol import Preprocessing
 from openmofi.encoders.towers import Trunk, options_of
@@ -55,7 +55,7 @@ def open_timm(spec: str, rest: str, device: str) -> Encoder:
     settings = preprocessing(name, pretrained, size)
 
     weights = fingerprint([trunk.architecture, weights_fingerprint(module.state_dict())])
-    towers = Towers(on_arrays(module, device), None, None, trunk.dim, weights, Networks(module))
+    towers = Towers(OnArrays(module, device), None, None, trunk.dim, weights, Networks(module))
     return Encoder.of(spec, towers, settings, None)
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 
 from openmofi.config import did_you_mean
@@ -17,6 +18,7 @@ TEMPLATE_FILE = "zeroshot_classification_templates.txt"
 """Names of such files in the folder of the data; the last is clip_benchmark's."""
 
 _WORDNET = re.compile(r"n\d{8}")
+_CLIPS = "CLIP's names of ImageNet's classes"
 
 
 def class_names(folders: Sequence[str], beside: Path | None) -> tuple[list[str], str]:
@@ -24,7 +26,8 @@ def class_names(folders: Sequence[str], beside: Path | None) -> tuple[list[str],
 
     The first that applies: a file of names in the folder `beside`, with a line for each class, in the order of the
     sorted folders, or lines `FOLDER<tab>NAME`; CLIP's names of ImageNet's 1,000 classes, where folders are named by
-    WordNet ids; the names of the folders, with underscores as spaces.
+    WordNet ids (ImageNet, -A, -R, -Sketch) or are just the numbers 0 … 999 (ImageNet-V2: classes in the order of their
+    ids); the names of the folders, with underscores as spaces.
 
     Raises:
         OpenMofiError: the file does not fit the folders, or a WordNet id is not among ImageNet's 1,000.
@@ -38,7 +41,10 @@ def class_names(folders: Sequence[str], beside: Path | None) -> tuple[list[str],
         if unknown:
             raise OpenMofiError(f"Classes that are not among ImageNet's 1,000: {listed(unknown)}.",
                                 f"Put their names into {NAME_FILES[0]}: FOLDER<tab>NAME on each line.")
-        return [known[name] for name in folders], "CLIP's names of ImageNet's classes"
+        return [known[name] for name in folders], _CLIPS
+    if set(folders) == set(imagenet_numbers()):
+        numbers = imagenet_numbers()
+        return [numbers[name] for name in folders], f"{_CLIPS}, by number"
     return [name.replace("_", " ") for name in folders], "names of the folders"
 
 
@@ -47,6 +53,26 @@ def imagenet_names() -> dict[str, str]:
     """WordNet id → the name that CLIP gives the class (Radford et al. 2021; MIT)."""
     text = files("openmofi.evaluation.data").joinpath("names/imagenet.tsv").read_text("utf-8")
     return _by_tab(text.splitlines())
+
+
+@cache
+def imagenet_numbers() -> dict[str, str]:
+    """`"0"` … `"999"` → CLIP's name of the class: ImageNet-V2's folders."""
+    return {str(number): name for number, name in enumerate(imagenet_names().values())}
+
+
+def imagenet_subset(letter: str) -> set[str] | None:
+    """The WordNet ids of ImageNet-A's or -R's 200 classes, as timm lists them; `None` without timm.
+
+    Args:
+        letter: `a` or `r`.
+    """
+    # timm is found, not imported: with torch that takes seconds.
+    spec = find_spec("timm")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    path = Path(spec.submodule_search_locations[0]) / f"data/_info/imagenet_{letter}_synsets.txt"
+    return set(path.read_text("utf-8").split()) if path.is_file() else None
 
 
 def templates_named(name: str, beside: Path | None) -> tuple[list[str], str]:

@@ -3,6 +3,7 @@
 - class folders: DIR/CLASS/IMAGE, or DIR/test or DIR/val with these;
 - tar shards (WebDataset, as clip_benchmark writes them): DIR/*.tar or DIR/test/*.tar with `KEY.cls`, a class number,
   beside each image, and DIR/classnames.txt;
+- ObjectNet as published: DIR/images/CLASS/IMAGE with DIR/mappings, see `openmofi.evaluation.data.objectnet`;
 - a table: a CSV or TSV with a column of paths, relative to the file, and a column of class names.
 """
 
@@ -20,6 +21,7 @@ import numpy as np
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.data import folders
 from openmofi.evaluation.data.class_names import NAME_FILES, class_names, names_file
+from openmofi.evaluation.data.objectnet import is_objectnet, objectnet
 from openmofi.evaluation.metrics.ranking import Ints
 from openmofi.features.images import EmbeddedImages
 from openmofi.features.sources import ImageSource, shard_source
@@ -62,6 +64,9 @@ def labelled_images(data: str | Path) -> LabelledImages:
     if path.is_file() and path.suffix.lower() in _TABLES:
         return _table(path)
     folder = folders.require_folder(path)
+    if is_objectnet(folder):
+        sources, files, names = objectnet(folder)
+        return LabelledImages(sources, names, files.labels_of, "ObjectNet's own names", folder)
     split = folders.split_folder(folder, (*folders.TEST, *folders.VALIDATION)) or folder
     tars = sorted(split.glob("*.tar"))
     return _tars(folder, tars) if tars else _folders(folder, split)

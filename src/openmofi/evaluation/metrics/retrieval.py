@@ -26,7 +26,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from openmofi.bootstrap import RESAMPLES, Interval, bootstrap_interval
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.metrics.ranking import BLOCK_BYTES, Floats, Index, Ints, checked_embeddings, ranks_of
+from openmofi.evaluation.metrics.class_ranks import class_ranks
+from openmofi.evaluation.metrics.ranking import BLOCK_BYTES, Floats, Ints, checked_embeddings
 
 RECALLS = (1, 5, 10)
 
@@ -104,21 +105,17 @@ def evaluate_retrieval(embeddings: ArrayLike, labels: ArrayLike, *, recall_at: S
 def _precisions(vectors: Floats, class_of: Ints, block_bytes: int,
                 ) -> tuple[NDArray[np.float64], NDArray[np.float64], Ints]:
     """(n,) AP with and without the query, and the rank of the first positive without it (0 where there is none)."""
-    members_of = np.split(np.argsort(class_of, kind="stable"), np.cumsum(np.bincount(class_of))[:-1])
     incl, excl = np.empty(len(vectors)), np.full(len(vectors), np.nan)
     first = np.zeros(len(vectors), np.int64)
-    for start, scores in Index.of(vectors).blocks(vectors, block_bytes):
-        for query, of_query in enumerate(scores, start):
-            members = members_of[class_of[query]]
-            ranks = ranks_of(of_query, members)
-            own = ranks[np.searchsorted(members, query)]
-            ranks.sort()
-            incl[query] = average_precision(ranks)
-            if len(ranks) > 1:
-                others = ranks[ranks != own]
-                # Without the query, all later images move up by one.
-                others -= others > own
-                excl[query], first[query] = average_precision(others), others[0]
+    for query, members, ranks in class_ranks(vectors, class_of, block_bytes):
+        own = ranks[np.searchsorted(members, query)]
+        ranks.sort()
+        incl[query] = average_precision(ranks)
+        if len(ranks) > 1:
+            others = ranks[ranks != own]
+            # Without the query, all later images move up by one.
+            others -= others > own
+            excl[query], first[query] = average_precision(others), others[0]
     return incl, excl, first
 
 

@@ -9,10 +9,8 @@ DIR/gnd_roxford5k.pkl or DIR/gnd_rparis6k.pkl, DIR/jpg/NAME.jpg; openmofi eval s
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +18,10 @@ import numpy as np
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import PositiveInt, Settings
 from openmofi.errors import OpenMofiError
+from openmofi.evaluation.data.cropped import cropped
 from openmofi.evaluation.data.folders import require_folder
 from openmofi.evaluation.data.revisited import GroundTruth, Query, read_ground_truth
-from openmofi.evaluation.features import data_fingerprint, image_ids
+from openmofi.evaluation.features import ImageId, data_fingerprint, image_ids
 from openmofi.evaluation.metrics.ranking import Floats, Index, Ints, nearest_rows
 from openmofi.evaluation.metrics.revisited import DIFFICULTIES, Ranking, average_precision, precision_at
 from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject, nearest_answers
@@ -30,8 +29,6 @@ from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages
 from openmofi.features.sources import ImageSource, Load, file_sources, images_in
-from openmofi.pairs import ImageRefused, decode_image
-from openmofi.schema import Pair
 from openmofi.storage import fingerprint
 
 DATASETS = ("roxford5k", "rparis6k")
@@ -58,7 +55,7 @@ def measure(subject: Subject) -> Measured:
     settings: RevisitedSettings = subject.settings
     name, truth = _ground_truth(subject.data)
     folder = subject.data / "jpg"
-    images = subject.features.embed([_query_source(folder, truth, name)])
+    images = subject.features.embed([query_source(folder, truth.queries, SUFFIX, f"{name}-queries")])
     database = subject.features.embed(file_sources(folder, [f"{image}{SUFFIX}" for image in truth.database], name))
     queries = [truth.queries[int(key.split("-")[0])] for key in images.keys]
     row_of = {key: row for row, key in enumerate(database.keys)}
@@ -78,7 +75,8 @@ def measure(subject: Subject) -> Measured:
                 "distractors": sum(count for count, _ in parts),
                 **{f"queries_without_{level}": int(np.isnan(values[f"map_{level}"]).sum()) for level in DIFFICULTIES}},
         images=[images, database, *distractors], items=items_table(images.keys, images.keys, known),
-        failures=_worst(values[HEADLINE], queries, rows, images, database, subject.failures))
+        failures=worst_queries(values[HEADLINE], image_ids(images), images.embeddings, queries, rows, database,
+                               subject.failures))
 
 
 def _ground_truth(data: Path) -> tuple[str, GroundTruth]:
@@ -97,32 +95,25 @@ def _ground_truth(data: Path) -> tuple[str, GroundTruth]:
     return names[0], truth
 
 
-def _query_source(jpg: Path, truth: GroundTruth, name: str) -> ImageSource:
-    """The queries, cropped; keys are NUMBER-NAME, since two queries may share an image."""
-    files = [f"{query.name}{SUFFIX}" for query in truth.queries]
-    parts = file_sources(jpg, files, f"{name}-queries")
+def query_source(root: Path, queries: Sequence[Query], suffix: str, name: str) -> ImageSource:
+    """The queries, cropped; keys are NUMBER-NAME, since two queries may share an image.
+
+    Args:
+        root: folder of the images.
+        queries: their names and boxes.
+        suffix: of the files, after the names.
+        name: of the source.
+    """
+    parts = file_sources(root, [f"{query.name}{suffix}" for query in queries], name)
 
     def read() -> Iterator[tuple[str, Load]]:
         loads = (load for part in parts for _, load in part.read())
-        for number, (query, load) in enumerate(zip(truth.queries, loads, strict=True)):
-            yield f"{number}-{query.name}", partial(_cropped, load, query)
+        yield from ((f"{number}-{query.name}", load)
+                    for number, (query, load) in enumerate(zip(queries, loads, strict=True)))
 
-    boxes = [query.box for query in truth.queries]
-    return ImageSource(f"{name}-queries", fingerprint([[part.stamp for part in parts], boxes]), read)
-
-
-def _cropped(load: Load, query: Query) -> Pair:
-    """The query's box, cropped by Pillow and stored as BMP: lossless, and the same bytes in every version."""
-    pair = load()
-    if pair.image is None:
-        return pair
-    try:
-        image = decode_image(pair.image)
-    except ImageRefused as refused:
-        return replace(pair, status=refused.status)
-    out = io.BytesIO()
-    image.crop(query.box).save(out, "BMP")
-    return replace(pair, image=out.getvalue())
+    boxes = [query.box for query in queries]
+    return cropped(ImageSource(name, fingerprint([part.stamp for part in parts]), read), boxes,
+                   lambda key, _: boxes[int(key.split("-")[0])])
 
 
 def _add_distractors(subject: Subject, folder: str, ranking: Ranking,
@@ -155,14 +146,22 @@ def _values(ranking: Ranking, settings: RevisitedSettings) -> dict[str, np.ndarr
     return {name: np.array(numbers) for name, numbers in sorted(values.items())}
 
 
-def _worst(precisions: np.ndarray, queries: list[Query], rows: Ints, images: EmbeddedImages, database: EmbeddedImages,
-           count: int) -> list[Failure]:
-    """The queries of the lowest AP (medium), with their nearest images of the database that are not junk."""
+def worst_queries(precisions: np.ndarray, ids: Sequence[ImageId], embeddings: Floats, queries: Sequence[Query],
+                  rows: Ints, database: EmbeddedImages, count: int) -> list[Failure]:
+    """The queries of the lowest AP, with their nearest images of the database that are not junk.
+
+    Args:
+        precisions: (q,) NaN where a query does not count.
+        ids, embeddings, queries: (q,) and (q, d).
+        rows: position in the ground truth's list → row of `database`, −1 where it cannot be read.
+        database: the images.
+        count: how many queries.
+    """
     order = [row for row in np.argsort(precisions, kind="stable").tolist() if not np.isnan(precisions[row])][:count]
     if not order:
         return []
-    scores: Floats = Index.of(database.embeddings).scores(images.embeddings[order])
-    ids, database_ids, failures = image_ids(images), image_ids(database), []
+    scores: Floats = Index.of(database.embeddings).scores(embeddings[order])
+    database_ids, failures = image_ids(database), []
     names = [Path(key).stem for key in database.keys]
     for row, of_query in zip(order, scores, strict=True):
         readable = {kind: at[at >= 0] for kind, at in ((kind, rows[at]) for kind, at in queries[row].positions.items())}

@@ -20,12 +20,12 @@ from openmofi.knowledge.integrity import mappable, with_digests
 from openmofi.knowledge.languages import gather_languages, write_languages
 from openmofi.knowledge.projection import ProjectionSettings
 from openmofi.knowledge.relations import write_relations
-from openmofi.storage import Manifest, Outputs, claimed, finish_manifest, make_folder, require_local
+from openmofi.knowledge.tries import open_names
+from openmofi.storage import Manifest, claimed, finish_manifest, make_folder, require_local
 from openmofi.storage.atomic import remove_folder, write_error
 from openmofi.storage.blocks import read_arrow_blocks
 
 _log = logging.getLogger(__name__)
-OUTPUTS = Outputs((*store.FILES, *store.IDS, *beside.FILES, beside.ATTRIBUTION))
 _WORK = ".build"
 
 
@@ -66,7 +66,7 @@ def build(builder: str, read: Callable[[], ReadSource], inputs: Mapping[str, str
     allowed = memory_bytes(memory)
     folder = mappable(out)
     with claimed(folder, store.KIND, {"builder": builder, **asdict(settings)}, inputs,
-                 outputs=OUTPUTS, restart=restart) as manifest:
+                 outputs=store.OUTPUTS, restart=restart) as manifest:
         if manifest.finished:
             _log.info("%s is already finished", folder)
             return manifest
@@ -110,18 +110,18 @@ def _build(source: ReadSource, folder: Path, settings: BuildSettings, work: Path
         write_relations(connection, folder, entities)
         degree = write_links(connection, entities, tails)
         codes = gather_languages(connection, work / "languages_of_keys.parquet")
-    write_candidates(folder, lists, counts, joined, memory)
+    parts = write_candidates(folder, lists, counts)
     if codes:
-        write_languages(folder, folder / store.NAMES_MARISA, work / "languages_of_keys.parquet", joined)
+        write_languages(folder, open_names(folder, parts), work / "languages_of_keys.parquet", joined)
     _log.info("vectors over %d relations", tables.rows["relations"])
     write_vectors(folder, tables.entities, degree, tails, settings.projection, memory)
     try:
         tables.entities.replace(folder / store.ENTITIES_ARROW)
     except OSError as error:
         raise write_error(error, folder / store.ENTITIES_ARROW) from error
-    return {**counts, **({"languages": codes} if codes else {}), "entities": entities, "unnameable": unnameable,
-            "relations": tables.rows["relations"],
-            "files": store.file_sizes(folder, ids)}
+    return {**counts, **parts, **({"languages": codes} if codes else {}), "entities": entities,
+            "unnameable": unnameable, "relations": tables.rows["relations"],
+            "files": store.file_sizes(folder, ids, parts)}
 
 
 def build_table(source: str | Path, out: str | Path, settings: BuildSettings | None = None, *, memory: str = MEMORY,

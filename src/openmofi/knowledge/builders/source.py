@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -35,12 +35,14 @@ class SourceTables:
         names: `NAMES`.
         relations: `RELATIONS`, may be empty.
         surfaces: `SURFACES`, may be empty.
+        languages: `LANGUAGES`, may be empty.
     """
 
     entities: pa.Table
     names: pa.Table
     relations: pa.Table
     surfaces: pa.Table
+    languages: pa.Table = field(default_factory=LANGUAGES.empty_table)
 
 
 @dataclass(frozen=True)

@@ -13,22 +13,20 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from openmofi.errors import OpenMofiError
-from openmofi.knowledge import store
-from openmofi.knowledge.arrays import appended, built_trie, save_trie
+from openmofi.knowledge import store, tries
+from openmofi.knowledge.arrays import appended
 from openmofi.knowledge.candidates import LISTS, candidate_lists
-from openmofi.knowledge.database import connected, part_file, quoted, tables_of
+from openmofi.knowledge.database import part_file, tables_of
 from openmofi.knowledge.projection import WIDTHS, ProjectionSettings, memory_needed, project, random_bits
 from openmofi.storage.atomic import write_error
-from openmofi.storage.blocks import read_arrow_blocks, read_table_blocks
+from openmofi.storage.blocks import read_arrow_blocks, read_table_blocks, rows_at_a_time
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_BYTES_A_KEY = 110
-"""While the trie of names is built: measured on names of some 20 bytes, its whole set of keys included."""
+_TEXTS = 1 << 14
 _OWN = 300_000_000
 """Bytes of the libraries and of the blocks that are held."""
-_PLACED = pa.schema([("id", pa.int64()), *(LISTS.field(name) for name in LISTS.names[1:])])
 
 
 def write_lists(connection: DuckDBPyConnection, path: Path, limit: int) -> dict[str, int]:
@@ -63,44 +61,43 @@ def write_lists(connection: DuckDBPyConnection, path: Path, limit: int) -> dict[
     return counts
 
 
-def write_candidates(folder: Path, lists: Path, counts: dict[str, int], joined: int, memory: int) -> None:
-    """Write the trie of names and the arrays of candidates.
+def write_candidates(folder: Path, lists: Path, counts: dict[str, int]) -> dict[str, list[str]]:
+    """Write the tries of names and the arrays of candidates, a trie at a time.
 
     Args:
         folder: of the base.
-        lists: what `write_lists` wrote; its folder gets what is made on the way.
+        lists: what `write_lists` wrote.
         counts: what that returned.
-        joined: bytes that DuckDB may use.
-        memory: bytes that the build may use.
+
+    Returns:
+        what `openmofi.knowledge.tries.open_names` is to be given.
 
     Raises:
-        OpenMofiError: the names need more memory; the disk is full.
+        OpenMofiError: the disk is full.
     """
-    _require_memory(memory, _BYTES_A_KEY * counts["names"], f"{counts['names']:,} names")
-    # In the order of the keys, so that the trie's bytes do not depend on the order of the source.
-    trie = built_trie(key for block in read_table_blocks(lists, ["key"]) for key in block.column(0).to_pylist())
-    save_trie(folder / store.NAMES_MARISA, trie)
-    placed = lists.with_name("placed.parquet")
-    with part_file(placed, _PLACED) as add:
-        for block in read_table_blocks(lists):
-            ids = [trie[key] for key in block.column("key").to_pylist()]
-            add(pa.table([pa.array(ids, pa.int64()), *block.columns[1:]], schema=_PLACED))
-    del trie
     names, candidates = counts["names"], counts["candidates"]
-    with connected(placed.parent, joined) as connection, ExitStack() as stack:
+    firsts = list[str]()
+    with ExitStack() as stack:
         offsets, rows, commonness, probabilities = (
             stack.enter_context(appended(folder / name, kind, (size,))) for name, kind, size in (
                 (store.OFFSETS, np.int64, names + 1), (store.ROWS, np.int32, candidates),
                 (store.COMMONNESS, np.float32, candidates), (store.LINK_PROBABILITY, np.float32, names)))
         last = 0
         offsets(np.zeros(1, np.int64))
-        for part in tables_of(connection, f"SELECT * EXCLUDE id FROM read_parquet({quoted(placed)}) ORDER BY id"):
+        for number, part in enumerate(rows_at_a_time(read_table_blocks(lists), tries.PART_KEYS)):
+            # In the order of the keys, so that the trie's bytes do not depend on the order of the source.
+            trie = tries.built_trie(_texts(part.column("key")))
+            tries.save_trie(folder / tries.trie_file(number), trie)
+            firsts += [part.column("key")[0].as_py()] if number else []
+            ids = np.fromiter((trie[key] for key in _texts(part.column("key"))), np.int64, len(part))
+            part = part.drop_columns("key").take(np.argsort(ids))
             ends = last + np.cumsum(pc.list_value_length(part.column("rows")).to_numpy(), dtype=np.int64)
             last = int(ends[-1])
             offsets(ends)
             for append, column in ((rows, "rows"), (commonness, "commonness")):
                 append(pc.list_flatten(part.column(column)).to_numpy())
             probabilities(part.column("link_probability").to_numpy())
+    return {tries.PARTS: firsts} if firsts else {}
 
 
 def write_links(connection: DuckDBPyConnection, entities: int, path: Path) -> NDArray[np.int32]:
@@ -159,6 +156,12 @@ def write_vectors(folder: Path, entities: Path, degree: NDArray[np.int32], tails
     with appended(folder / store.VECTORS, np.float16, (len(degree), settings.dim)) as append:
         for block in project(bits, degree, np.fromfile(tails, np.int32), settings, tails.parent, width):
             append(block)
+
+
+def _texts(column: pa.ChunkedArray) -> Iterator[str]:
+    """The texts of a column, of which some thousand are objects of Python at a time."""
+    for start in range(0, len(column), _TEXTS):
+        yield from column.slice(start, _TEXTS).to_pylist()
 
 
 def _ids(entities: Path) -> Iterator[list[str]]:

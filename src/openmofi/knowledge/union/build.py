@@ -25,7 +25,13 @@ from openmofi.knowledge.beside import (
 )
 from openmofi.knowledge.builders.build import BuildSettings
 from openmofi.knowledge.builders.build import build as build_base
-from openmofi.knowledge.builders.source import SourceTables, read_source, source_files, source_fingerprints
+from openmofi.knowledge.builders.source import (
+    COLUMNS,
+    SourceTables,
+    read_source,
+    source_files,
+    source_fingerprints,
+)
 from openmofi.knowledge.store import KIND as BASE
 from openmofi.knowledge.store import KnowledgeBase
 from openmofi.knowledge.union.details import joined_details, joined_external_ids
@@ -148,7 +154,7 @@ def build_united(make: Make, out: str | Path, settings: Mapping[str, Any], input
 
 
 def _write(folder: Path, united: United, attribution: str) -> None:
-    for name in ("entities", "names", "relations", "surfaces"):
+    for name in COLUMNS:
         table = getattr(united.tables, name)
         if len(table):
             write_table(folder / f"{name}.parquet", table)

@@ -35,7 +35,7 @@ def read_whole(source: str | Path) -> SourceTables:
            if name and (key := normalise(name)) and (key, row["id"]) not in known}
     added = [{"name": name, "entity": entity, "count": 1.0} for (_, entity), name in own.items()]
     return SourceTables(entities, pa.concat_tables([names, pa.Table.from_pylist(added, NAMES)]), tables["relations"],
-                        tables["surfaces"])
+                        tables["surfaces"], tables["languages"])
 
 
 def rows_of(read: ReadTable, schema: pa.Schema) -> pa.Table:

@@ -6,6 +6,8 @@ weight w_b of source b, and c_b(n, e) and p_b(n) its count and its link probabil
 - count(n, e) = Σ_b w_b · c_b(n, e), so that P(e | n) = Σ_b w_b · c_b(n, e) / Σ_b w_b · c_b(n);
 - link probability(n) = Σ_b w_b · c_b(n) / Σ_b w_b · c_b(n) / p_b(n).
 
+A name is of the languages that any source says; of every one where a source has it and knows none.
+
 A built base keeps priors and no counts: its c_b(n, e) is P_b(e | n), so each base that knows a name has one vote,
 times its weight.
 """
@@ -22,9 +24,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from openmofi.knowledge.builders.source import SourceTables
+from openmofi.knowledge.languages import EVERY
 from openmofi.knowledge.names import normalise
 from openmofi.knowledge.union.same import kept_ids
-from openmofi.schema import ENTITIES, NAMES, RELATIONS, SURFACES
+from openmofi.schema import ENTITIES, LANGUAGES, NAMES, RELATIONS, SURFACES
 
 CONFLICTS = pa.schema([("id", pa.string()), ("column", pa.string()), ("kept", pa.string()), ("other", pa.string())])
 """conflicts: a column of an entity that two sources know by one identifier, and of which they say different things."""
@@ -88,7 +91,7 @@ def unite(parts: Sequence[Part], same_as: Iterable[tuple[str, str]] = (), where:
     into = kept_ids(same_as, ids, where)
     entities, conflicts = _entities(parts, into)
     names, surfaces = _names(parts, into)
-    return United(SourceTables(entities, names, _relations(parts, into), surfaces), into, conflicts)
+    return United(SourceTables(entities, names, _relations(parts, into), surfaces, _languages(parts)), into, conflicts)
 
 
 def kept_of(ids: pa.ChunkedArray, into: Mapping[str, str]) -> pa.Array:
@@ -187,3 +190,17 @@ def _relations(parts: Sequence[Part], into: Mapping[str, str]) -> pa.Table:
     every = pa.concat_tables(tables)
     every = every.filter(pc.not_equal(every.column("head"), every.column("tail")))
     return every.group_by(RELATIONS.names, use_threads=False).aggregate([])
+
+
+def _languages(parts: Sequence[Part]) -> pa.Table:
+    """Languages of names, by name; of a name that a part has without any, `EVERY` too."""
+    rows, known = set[tuple[str, str]](), list[set[str]]()
+    for part in parts:
+        names, codes = (part.tables.languages.column(column).to_pylist() for column in LANGUAGES.names)
+        rows |= set(zip(names, codes, strict=True))
+        known.append(set(map(normalise, names)))
+    anywhere = set().union(*known)
+    for part, own in zip(parts, known, strict=True) if anywhere else ():
+        keys = set(map(normalise, part.tables.names.column("name").unique().to_pylist()))
+        rows |= {(key, EVERY) for key in keys & anywhere - own}
+    return pa.table([list(column) for column in zip(*sorted(rows), strict=True)] or [[], []], schema=LANGUAGES)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from openmofi.config import did_you_mean
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.knowledge import beside, store
-from openmofi.knowledge.arrays import built_trie, save_array, save_trie
+from openmofi.knowledge import store
+from openmofi.knowledge.arrays import save_array
 from openmofi.knowledge.candidates import CandidateTable
 from openmofi.knowledge.identifiers import write_ids
 from openmofi.knowledge.integrity import mappable, with_digests
@@ -24,7 +24,8 @@ from openmofi.knowledge.languages import LANGUAGES_FILE
 from openmofi.knowledge.lookup import keys_of
 from openmofi.knowledge.rows import taken, taken_table
 from openmofi.knowledge.store import KnowledgeBase
-from openmofi.storage import Manifest, Outputs, claimed, fingerprint, finish_manifest, read_parquet, require_local
+from openmofi.knowledge.tries import built_names, save_names
+from openmofi.storage import Manifest, claimed, fingerprint, finish_manifest, read_parquet, require_local
 from openmofi.storage.blocks import arrow_blocks
 
 _log = logging.getLogger(__name__)
@@ -65,8 +66,8 @@ def sample_entities(kb: KnowledgeBase, out: str | Path, *, types: Sequence[str] 
     inputs = {"knowledge_base": kb.fingerprint}
     if ids is not None:
         inputs["entities"] = fingerprint(sorted(set(ids)))
-    with claimed(folder, store.KIND, settings, inputs, outputs=Outputs(
-            (*store.FILES, *store.IDS, *beside.FILES, beside.ATTRIBUTION)), restart=restart) as manifest:
+    with claimed(folder, store.KIND, settings, inputs, outputs=store.OUTPUTS,
+                 restart=restart) as manifest:
         if manifest.finished:
             _log.info("%s is already finished", folder)
             return manifest
@@ -120,7 +121,7 @@ def _write(kb: KnowledgeBase, rows: NDArray[np.int64], folder: Path) -> dict[str
     if not len(table.names):
         raise OpenMofiError(f"No slice is left of {kb.path}: no name may mean one of the {len(rows):,} entities.",
                             "Choose other entities.")
-    save_trie(folder / store.NAMES_MARISA, table.names)
+    parts = save_names(folder, table.names)
     for name, array in ((store.OFFSETS, table.offsets), (store.ROWS, table.rows), (store.COMMONNESS, table.commonness),
                         (store.LINK_PROBABILITY, table.link_probability), (store.VECTORS, kb.stored_vectors(rows))):
         save_array(folder / name, array)
@@ -134,10 +135,10 @@ def _write(kb: KnowledgeBase, rows: NDArray[np.int64], folder: Path) -> dict[str
     order = np.argsort(ids).astype(np.int32)
     written = write_ids(folder, iter([entities.column("id")]), lambda: iter([(ids[order].tolist(), order)]))
     _log.info("%d of %d entities, %d of %d names", len(rows), len(kb), len(table.names), len(kb.names))
-    files = store.file_sizes(folder, written) | kb.beside.write_slice(
+    files = store.file_sizes(folder, written, parts) | kb.beside.write_slice(
         folder, entities.column("id").combine_chunks(), rows)
     languages = {} if kb.languages is None else {"languages": list(kb.languages.codes)}
-    return {**languages, "entities": len(rows), "names": len(table.names), "candidates": len(table.rows),
+    return {**parts, **languages, "entities": len(rows), "names": len(table.names), "candidates": len(table.rows),
             "ambiguous_names": int((np.diff(table.offsets) > 1).sum()), "unnameable": 0, "cut": 0,
             "source_entities": len(kb), "source_names": len(kb.names), "files": files}
 
@@ -151,7 +152,7 @@ def _candidates_of(table: CandidateTable, rows: NDArray[np.int64], size: int) ->
         for start in range(0, len(table.rows), _BLOCK))])
     old, key, lengths = np.unique(keys_of(table, kept), return_inverse=True, return_counts=True)
     keys = [table.names.restore_key(each) for each in old.tolist()]
-    names = built_trie(sorted(keys))
+    names = built_names(sorted(keys))
     new = np.fromiter((names[each] for each in keys), np.int64, len(keys))
     order = np.argsort(new[key], kind="stable")  # within a name the candidates keep their order
     offsets = np.zeros(len(keys) + 1, np.int64)

@@ -7,6 +7,7 @@ from pathlib import Path
 from openmofi.engine import Progress, Quiet
 from openmofi.knowledge import integrity
 from openmofi.knowledge.store import FILES, IDS, KIND, REBUILD, KnowledgeBase
+from openmofi.knowledge.tries import further_files
 from openmofi.storage import read_manifest
 from openmofi.storage.digests import let_settle, note_checked
 
@@ -27,7 +28,7 @@ def verify(kb: str | Path, progress: Progress | None = None) -> dict[str, str]:
     """
     folder = integrity.mappable(kb)
     manifest = read_manifest(folder, KIND, outdated=REBUILD)
-    files = integrity.listed_files(folder, manifest, FILES, IDS)
+    files = integrity.listed_files(folder, manifest, (*FILES, *further_files(manifest.counts)), IDS)
     integrity.require_digests(folder, manifest)
     problems = integrity.wrong_sizes(folder, files)
     if not problems:

@@ -22,7 +22,7 @@ from openmofi.knowledge.builders.source import ReadSource, read_source
 from openmofi.knowledge.database import JOINED, MEMORY, memory_bytes
 from openmofi.knowledge.wikidata.classes import class_rules
 from openmofi.knowledge.wikidata.dump import BLOCK
-from openmofi.knowledge.wikidata.items import ITEMS, RELATIONS, property_number
+from openmofi.knowledge.wikidata.items import ITEMS, RELATIONS, latin_letters, property_number
 from openmofi.knowledge.wikidata.parts import PARQUET, Parts, read_parts
 from openmofi.knowledge.wikidata.priors import PriorSources
 from openmofi.knowledge.wikidata.published import PublishedColumns
@@ -58,6 +58,7 @@ class WikidataSettings(BuildSettings):
         visual_only: drop classes that no image shows as themselves, too (`classes.toml`).
         max_broken: the share of lines that cannot be read from which on a dump counts as damaged.
         external_ids: properties such as `P214`, whose values are kept beside the base.
+        transliterate: those of `languages` whose labels and aliases are names in Latin letters too.
     """
 
     languages: tuple[str, ...] = ("en",)
@@ -66,6 +67,7 @@ class WikidataSettings(BuildSettings):
     visual_only: bool = False
     max_broken: float = 0.001
     external_ids: tuple[str, ...] = ()
+    transliterate: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,14 +139,16 @@ def build_wikidata(dumps: Sequence[str | Path], out: str | Path, settings: Wikid
     extras.priors.require_readable(settings.languages)
     folder = Path(work) if work else Path(f"{str(out).rstrip('/')}.work")
     key = fingerprint([settings.languages, settings.external_ids, ITEMS.names, list(RELATIONS), BLOCK,
-                       *([columns.names] if published else [])])
+                       *([columns.names] if published else []),
+                       *([{"transliterate": sorted(settings.transliterate)}] if settings.transliterate else [])])
     selected: list[tuple[Parts, Selected]] = []
 
     def read() -> ReadSource:
         redirects = read_redirects(extras.redirects) if extras.redirects else None
         with locked(folder / "build", lambda: progress.say(f"Another build reads the dumps into {folder}. Waiting.")):
             parts = read_parts(files, folder / f"parts-{key}", settings.languages, progress, workers=workers,
-                               external=settings.external_ids, columns=columns, max_broken=settings.max_broken)
+                               external=settings.external_ids, transliterate=settings.transliterate, columns=columns,
+                               max_broken=settings.max_broken)
             tables = folder / f"tables-{fingerprint([key, asdict(rules), sorted(inputs.items())])}"
             tabled = select_tables(parts.paths, rules, tables, sources=extras.priors, redirects=redirects,
                                    memory=joined, languages=settings.languages)
@@ -165,6 +169,11 @@ def _require_known(settings: WikidataSettings) -> None:
         if language.partition("-")[0] not in {*language_codes(), "nb"}:  # labels of the Norwegian Wikipedia's items
             _log.warning("%r is the language of no Wikipedia: few items have names in it, or none.%s", language,
                          did_you_mean(language, sorted(language_codes())))
+    if unknown := [code for code in settings.transliterate if code not in settings.languages]:
+        raise UsageError(f"{unknown[0]!r} is none of the languages ({', '.join(settings.languages)}).",
+                         "Transliterate languages that names are taken of.")
+    if settings.transliterate:
+        latin_letters()
     try:
         for name in settings.external_ids:
             property_number(name)

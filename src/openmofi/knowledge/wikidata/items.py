@@ -14,6 +14,8 @@ import msgspec
 import pyarrow as pa
 from msgspec.structs import astuple
 
+from openmofi.errors import MissingExtraError
+
 KIND, PARENT, IMAGE = "P31", "P279", "P18"
 DEFAULT_LANGUAGE = "mul"
 """Language code of the labels and aliases that hold in all languages."""
@@ -119,10 +121,17 @@ class ItemReader:
     Args:
         languages: codes, the preferred one first; the name is of the first that has one.
         external: properties such as `P214`, whose values are text.
+        transliterate: codes of languages whose names are aliases in Latin letters too.
+
+    Raises:
+        MissingExtraError: `anyascii`, which writes them in Latin letters, is not installed.
     """
 
-    def __init__(self, languages: Sequence[str], external: Sequence[str] = ()) -> None:
+    def __init__(self, languages: Sequence[str], external: Sequence[str] = (),
+                 transliterate: Sequence[str] = ()) -> None:
         self._languages = (*languages, DEFAULT_LANGUAGE)
+        self._transliterated = frozenset(transliterate)
+        self._latin = latin_letters() if transliterate else str
         self._wikis = {f"{language.replace('-', '_')}wiki": language for language in languages}
         self._external = [(name, property_number(name)) for name in external]
         self._kind = _entity_with(external)
@@ -178,6 +187,10 @@ class ItemReader:
         for text, language in (*own, *other):
             if name := _plain(text):
                 called[name] = f"{called[name]} {language}" if name in called else language
+        for name, codes in list(called.items()) if self._transliterated else ():
+            for language in self._transliterated.intersection(codes.split()) if not name.isascii() else ():
+                if (latin := _plain(self._latin(name))) and language not in called.get(latin, "").split():
+                    called[latin] = f"{called[latin]} {language}" if latin in called else language
         names = list(called)
         descriptions, links = _mapped(entity.descriptions), _mapped(entity.sitelinks)
         claims: tuple[Sequence[_Statement], ...] = (
@@ -198,6 +211,19 @@ class ItemReader:
             "external": [{"property": number, "value": value} for name, number in self._external
                          for value in dict.fromkeys(_texts(getattr(entity.claims, name, ())))],
         }
+
+
+def latin_letters() -> Callable[[str], str]:
+    """Writes a text in Latin letters, of ASCII.
+
+    Raises:
+        MissingExtraError: the library that does is not installed.
+    """
+    try:
+        from anyascii import anyascii
+    except ImportError as error:
+        raise MissingExtraError.of("anyascii", "wikidata") from error
+    return anyascii
 
 
 def item_number(entity_id: str) -> int:

@@ -1,5 +1,7 @@
 """The items of dumps as Parquet parts: one process decompresses, workers parse, and nothing is parsed twice.
 
+Of as many files as there are workers, or more, each worker decompresses and parses its own.
+
 A part is what a block of lines holds. Its name says the file, by its fingerprint, and the block, so a run that was
 stopped goes on, and one of other dumps too: what is there is not parsed again.
 """
@@ -7,19 +9,21 @@ stopped goes on, and one of other dumps too: what is there is not parsed again.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import IO
 
+import pyarrow as pa
+
 from openmofi.engine.cores import cores
 from openmofi.engine.protocol import Progress
 from openmofi.errors import OpenMofiError
-from openmofi.knowledge.slots import slots
+from openmofi.knowledge.slots import Slots, slots
 from openmofi.knowledge.wikidata.dump import BLOCK, Piece, pieces
-from openmofi.knowledge.wikidata.items import ItemReader
+from openmofi.knowledge.wikidata.items import Broken, ItemReader
 from openmofi.knowledge.wikidata.published import PublishedColumns, published_blocks, read_published
 from openmofi.storage import make_folder, write_table, write_text
 from openmofi.storage.atomic import Footer, footers
@@ -48,14 +52,15 @@ class Parts:
 
 
 def read_parts(dumps: Mapping[str, Path], folder: Path, languages: Sequence[str], progress: Progress, *,
-               external: Sequence[str] = (), columns: PublishedColumns | None = None, workers: int = 0,
-               max_broken: float = 0.001, size: int = BLOCK) -> Parts:
+               external: Sequence[str] = (), transliterate: Sequence[str] = (),
+               columns: PublishedColumns | None = None, workers: int = 0, max_broken: float = 0.001,
+               size: int = BLOCK) -> Parts:
     """Parse what has not been parsed yet into `folder`.
 
     Args:
         dumps: fingerprint → file.
         folder: gets `<fingerprint>-<block>.parquet` and, where lines are broken, `<fingerprint>-<block>.broken.jsonl`.
-        languages, external: see `ItemReader`; another folder is for others.
+        languages, external, transliterate: see `ItemReader`; another folder is for others.
         columns: of Parquet files; another folder is for others.
         progress: is advanced by MiB of the files.
         workers: processes that parse; one a core where 0.
@@ -68,8 +73,13 @@ def read_parts(dumps: Mapping[str, Path], folder: Path, languages: Sequence[str]
     make_folder(folder)
     progress.begin("read", sum(-(-dump.stat().st_size // _MIB) for dump in dumps.values()))
     paths: list[str] = []
-    with slots(folder, workers or cores(), _begin, (tuple(languages), tuple(external))) as pool:
+    workers = workers or cores()
+    with slots(folder, workers, _begin, (tuple(languages), tuple(external), tuple(transliterate))) as pool:
+        read_already = _read_side_by_side(dumps, folder, pool, workers, progress, size)
         for own, dump in dumps.items():
+            if own in read_already:
+                paths += map(str, _there(folder, own))
+                continue
             published = dump.suffix == PARQUET
             fresh = (partial(published_blocks, dump, columns or PublishedColumns.read(None)) if published else
                      partial(pieces, dump, size))
@@ -89,6 +99,24 @@ def read_parts(dumps: Mapping[str, Path], folder: Path, languages: Sequence[str]
     return parts
 
 
+def _read_side_by_side(dumps: Mapping[str, Path], folder: Path, pool: Slots, workers: int, progress: Progress,
+                       size: int) -> set[str]:
+    """Have each worker read files of its own, the largest first, where there are enough of them; which were read."""
+    fresh = {own: dump for own, dump in dumps.items() if dump.suffix != PARQUET and not _there(folder, own)}
+    if not 1 < workers <= len(fresh):
+        return set()
+
+    def done(own: str, blocks: int) -> None:
+        write_text(folder / f"{own}.blocks", str(blocks))
+        for _ in range(-(-fresh[own].stat().st_size // _MIB)):
+            progress.advance({})
+
+    for own, dump in sorted(fresh.items(), key=lambda each: -each[1].stat().st_size):
+        pool.run(partial(done, own), (), _read_file, dump, folder, own, size)
+    pool.finish()
+    return set(fresh)
+
+
 def _shown(read: Iterator[Piece], dump: Path, progress: Progress) -> Iterator[Piece]:
     """Tells of each MiB of a file, of all of them in the end."""
     advanced = 0
@@ -103,12 +131,17 @@ def _shown(read: Iterator[Piece], dump: Path, progress: Progress) -> Iterator[Pi
 
 def _unread(folder: Path, own: str, fresh: Callable[[], Iterator[Piece]], paths: list[str]) -> Iterator[Piece]:
     """The pieces of a dump; none, and its parts' paths, where all of it was read before."""
-    noted = folder / f"{own}.blocks"
-    there = [_part(folder, own, number) for number in range(int(noted.read_text()))] if noted.exists() else []
-    if there and all(path.exists() for path in there):
+    if there := _there(folder, own):
         paths += map(str, there)
     else:
         yield from fresh()
+
+
+def _there(folder: Path, own: str) -> list[Path]:
+    """The parts of a dump of which all was read before; else none."""
+    noted = folder / f"{own}.blocks"
+    parts = [_part(folder, own, number) for number in range(int(noted.read_text()))] if noted.exists() else []
+    return parts if all(path.exists() for path in parts) else []
 
 
 def _part(folder: Path, own: str, block: int) -> Path:
@@ -117,7 +150,7 @@ def _part(folder: Path, own: str, block: int) -> Path:
 
 def _summed(paths: Sequence[str]) -> Parts:
     items = others = broken = 0
-    for path, end in zip(paths, footers(paths), strict=True):
+    for path, end in zip(paths, footers(str, paths), strict=True):
         if end is None:
             raise OpenMofiError(f"{path} is damaged.", "Remove it and start the command again: it is read anew.")
         items, others, broken = (items + end.rows, others + _noted(end, "others"), broken + _noted(end, "broken"))
@@ -146,14 +179,35 @@ def _kept_aside(path: str | Path) -> Path:
     return Path(path).with_suffix(".broken.jsonl")
 
 
-def _begin(languages: tuple[str, ...], external: tuple[str, ...]) -> None:
+def _begin(languages: tuple[str, ...], external: tuple[str, ...], transliterate: tuple[str, ...]) -> None:
     global _reader
-    _reader = ItemReader(languages, external)
+    _reader = ItemReader(languages, external, transliterate)
+
+
+def _read_file(_: IO[bytes], dump: Path, folder: Path, own: str, size: int) -> int:
+    """A worker's task: a whole dump to its parts; how many there are."""
+    number = -1
+    for number, block in groupby(pieces(dump, size), lambda piece: piece.block):
+        if not (path := _part(folder, own, number)).exists():
+            _write(*_reader.read(_lines(block)), str(path))
+    return number + 1
+
+
+def _lines(block: Iterable[Piece]) -> Iterator[bytes]:
+    begun = b""
+    for piece in block:
+        *lines, begun = (begun + piece.lines).split(b"\n")
+        yield from lines
+    if begun:
+        yield begun
 
 
 def _parse(handle: IO[bytes], path: str, *, published: bool) -> None:
     """A worker's task: the lines of a file, or published rows, to their part."""
-    items, broken, others = read_published(_reader, handle) if published else _reader.read(handle)
+    _write(*(read_published(_reader, handle) if published else _reader.read(handle)), path)
+
+
+def _write(items: pa.Table, broken: Sequence[Broken], others: int, path: str) -> None:
     if broken:
         write_text(_kept_aside(path), "".join(
             json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in broken))

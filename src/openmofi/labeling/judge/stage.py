@@ -18,6 +18,7 @@ from openmofi.labeling.calibrate.calibration import Calibration
 from openmofi.labeling.calibrate.evidence import Scorer
 from openmofi.labeling.calibrate.neighbours import Gallery
 from openmofi.labeling.judge.context import Context
+from openmofi.labeling.judge.examples import examples_of
 from openmofi.labeling.judge.selection import Judgements, Opinion, judge
 from openmofi.labeling.judge.summary import LabelSummary
 from openmofi.labeling.label_settings import SelectionSettings
@@ -76,7 +77,7 @@ class JudgeStage:
         A table that was cut off is made again.
         """
         labels, missing = LabelSummary(), []
-        for shard, footer in zip(shards, footers([self.path(shard) for shard in shards]), strict=True):
+        for shard, footer in zip(shards, footers(self.path, shards), strict=True):
             if (summary := LabelSummary.of(footer)) is None:
                 missing.append(shard)
             else:
@@ -142,20 +143,22 @@ class ShardJudge:
         self.galleries = [Gallery.load(judge.gallery) if judge.gallery else None for judge in stage.judges]
 
     def judge(self, shard: Shard) -> dict[str, Any]:
-        """Write the shard's label table; returns `rows`, `labelled`, the count of each status, and `notes`, which say
-        all of it.
+        """Write the shard's label table; returns `rows`, `labelled`, the count of each status, `notes`, which say all
+        of it, and `examples` of labels for people who watch.
         """
         unread = self.stage.read.features.unread_formats(shard.name, shard.fingerprint, self.stage.unread)
         notes, summary = dict[str, str](), LabelSummary(unread=Counter(unread))
+        examples: list[dict[str, Any]] = []
         with table_blocks(self.stage.path(shard), LABELS, notes) as add:
             for read in ReadShard.blocks(self.stage.read, shard):
                 labels = self._labels(read)
                 add(labels)
+                examples = examples or examples_of(labels, self.stage.read.kb)
                 summary += LabelSummary.of_table(labels)
             notes |= summary.notes()
         status = summary.status
         return {"rows": status.total(), "labelled": status[LabelStatus.LABELLED], "status": dict(status),
-                "notes": summary.notes()}
+                "notes": summary.notes(), "examples": examples}
 
     def _labels(self, read: ReadShard) -> pa.Table:
         links, texts = read.links, read.table.column("text").to_pylist()

@@ -98,7 +98,7 @@ class ReadStage:
     def links_of(self, shards: Sequence[Shard]) -> CorpusSummary | None:
         """What the links of shards say on the whole; `None` where some have not been made."""
         corpus = CorpusSummary.of_none(len(self.kb))
-        for shard, footer in zip(shards, footers([self.links_path(shard) for shard in shards]), strict=True):
+        for shard, footer in zip(shards, footers(self.links_path, shards), strict=True):
             if (summary := LinkSummary.of(footer)) is None:
                 return None
             corpus.add(shard.fingerprint, summary)
@@ -106,8 +106,8 @@ class ReadStage:
 
     def unlinked(self, shards: Sequence[Shard]) -> list[Shard]:
         """The shards whose links have still to be made."""
-        return [shard for shard, footer in zip(shards, footers([self.links_path(shard) for shard in shards]),
-                                               strict=True) if LinkSummary.of(footer) is None]
+        return [shard for shard, footer in zip(shards, footers(self.links_path, shards), strict=True)
+                if LinkSummary.of(footer) is None]
 
     def has_texts(self, shard: Shard) -> bool:
         """Whether the shard's texts have been read."""
@@ -129,8 +129,7 @@ class ReadStage:
         return replace(self, fresh=not self.features.having(shards) and not self._having_texts(shards))
 
     def _having_texts(self, shards: Sequence[Shard]) -> set[Shard]:
-        texts = whole([self.texts_path(shard) for shard in shards])
-        return {shard for shard in shards if self.texts_path(shard) in texts}
+        return {shard for shard, there in zip(shards, whole(self.texts_path, shards), strict=True) if there}
 
     def repeats(self) -> Repeats:
         """What the corpus repeats, as `find_repeats` found it; nothing where it is not looked for."""
@@ -143,7 +142,7 @@ class ReadStage:
         if not self.text.boilerplate or is_whole(self.repeats_path):
             return
         pairs = ngrams = 0
-        for shard, footer in zip(shards, footers([self.texts_path(shard) for shard in shards]), strict=True):
+        for shard, footer in zip(shards, footers(self.texts_path, shards), strict=True):
             noted = (footer or require_footer(self.texts_path(shard))).notes
             pairs, ngrams = pairs + int(noted[_USABLE]), ngrams + int(noted[_NGRAMS])
         write_table(self.repeats_path, merged_in_tasks(

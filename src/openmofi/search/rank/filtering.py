@@ -9,11 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmofi.search.query import Filters
+from openmofi.search.rank.keywords import unknown_entity
 from openmofi.search.store.connection import Connection
+
+_KNOWN = """SELECT EXISTS (SELECT 1 FROM entities WHERE id = :entity)
+    OR EXISTS (SELECT 1 FROM supertypes WHERE above = :entity)
+    OR EXISTS (SELECT 1 FROM labels WHERE entity = :entity)"""
 
 
 def images_within(connection: Connection, filters: Filters) -> NDArray[np.int64]:
-    """(n,) ids of the images that pass, ascending."""
+    """(n,) ids of the images that pass, ascending.
+
+    Raises:
+        UnknownEntityError: the index knows no entity or class of that identifier.
+    """
+    if filters.entity and not connection.execute(_KNOWN, {"entity": filters.entity}).fetchone()[0]:
+        raise unknown_entity(connection, filters.entity)
     conditions, values = ["1 = 1"], dict[str, object]()
     if filters.entity or filters.type or filters.min_probability > 0:
         conditions.append("images.id IN (" + _labelled(filters) + ")")

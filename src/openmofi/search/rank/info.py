@@ -15,6 +15,7 @@ def describe_index(connection: Connection, state: State) -> IndexInfo:
     statuses = dict(connection.execute("SELECT status, count(*) FROM images GROUP BY status ORDER BY status"))
     columns = tuple(name for name, in connection.execute(connection.column_names))
     last = connection.execute("SELECT made FROM commits ORDER BY id DESC LIMIT 1").fetchone()
+    effort = state.vectors.effort
     alive = int(state.alive.sum())
     return IndexInfo(
         str(connection.place), sum(statuses.values()), statuses, alive, int(state.meta["dim"]), state.meta["dtype"],
@@ -23,4 +24,5 @@ def describe_index(connection: Connection, state: State) -> IndexInfo:
         state.meta["encoder"], state.meta["fingerprint"],
         tuple(path for path, in connection.execute("SELECT path FROM sources ORDER BY path")), columns,
         bool(state.ending and (state.ending.text or state.ending.image)),
-        state.vectors.name, state.commit, last[0] if last else "", connection.sizes())
+        state.vectors.name, effort.value if effort else 0, effort.recall if effort else None,
+        state.commit, last[0] if last else "", connection.sizes())

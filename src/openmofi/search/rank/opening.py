@@ -49,6 +49,10 @@ class InDatabase:
         return "pgvector HNSW16,halfvec" if self._table.has_graph() else "pgvector exact"
 
     @property
+    def effort(self) -> None:
+        """See `VectorIndex.effort`."""
+
+    @property
     def _table(self) -> VectorTable:
         table = vectors_in(self.connected())
         assert isinstance(table, VectorTable)
@@ -146,8 +150,15 @@ def open_vectors(connection: Connection, segments: Sequence[Segment], dim: int, 
     return exact, faiss_cache.vector_index(place, segments, exact) if isinstance(place, Path) else exact
 
 
-def refresh_cache(connection: Connection, segments: Sequence[Segment], vectors: Vectors) -> None:
+def refresh_cache(connection: Connection, segments: Sequence[Segment], vectors: Vectors,
+                  texts: Array) -> None:
     """Make what makes searches fast, or add to it what it does not have.
+
+    Args:
+        connection: to the index, which this process writes.
+        segments: of the vectors.
+        vectors: of the images.
+        texts: (e, dim) of entities; further queries by which is measured what is found.
 
     Raises:
         OpenMofiError: it cannot be written.
@@ -157,4 +168,4 @@ def refresh_cache(connection: Connection, segments: Sequence[Segment], vectors: 
         if len(vectors) >= FROM and not store.has_graph():
             store.make_graph()
     elif isinstance(vectors, Exact) and isinstance(connection.place, Path):
-        faiss_cache.refresh(connection.place, segments, vectors)
+        faiss_cache.refresh(connection.place, segments, vectors, texts)

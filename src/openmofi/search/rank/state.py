@@ -22,7 +22,6 @@ from openmofi.search.store.segments import Segment, damaged, entity_segment, seg
 from openmofi.search.store.vector_table import vectors_in
 
 Ints = NDArray[np.int64]
-_TRIES = 5
 _ROWS = 65_536
 _LISTED = 400_000
 """Images in the lists that are kept, of all queries together: some 100 MB."""
@@ -91,9 +90,13 @@ class State:
     def _order(self) -> Ints:
         return np.argsort(self.images, kind="stable")
 
+    @cached_property
+    def _ordered(self) -> Ints:
+        return self.images[self._order]
+
     def positions(self, ids: Ints) -> Ints:
         """Positions of images; of those without a vector −1."""
-        ordered = self.images[self._order]
+        ordered = self._ordered
         places = np.searchsorted(ordered, ids)
         places[places == len(ordered)] = 0
         return np.where(ordered[places] == ids, self._order[places], -1) if len(ordered) else np.full(len(ids), -1)
@@ -111,14 +114,18 @@ class State:
 
         Raises:
             OpenMofiError: a segment is damaged.
+            FileNotFoundError: the snapshot in which this is called names a file that a writer has compacted since.
         """
-        for left in reversed(range(_TRIES)):
+        within = connection.in_transaction
+        while True:
+            commit = last_commit(connection)
             try:
                 return cls._read(connection, connected or (lambda: connection), before, hold)
-            except FileNotFoundError as error:  # compacted since the commit that names it
-                if not left:
+            except FileNotFoundError as error:
+                if within:
+                    raise
+                if last_commit(connection) == commit:  # else it was compacted meanwhile
                     raise damaged(str(error.filename), connection.place, "the file is missing") from error
-        raise AssertionError
 
     @classmethod
     def _read(cls, connection: Connection, connected: Callable[[], Connection], before: State | None, hold: bool,

@@ -17,12 +17,33 @@ Floats = NDArray[np.floating[Any]]
 _ROWS = 16_384
 
 
+@dataclass(frozen=True)
+class Effort:
+    """What a query looks at.
+
+    Attributes:
+        value: vectors in a graph (`efSearch` of FAISS), or cells (`nprobe`).
+        recall: share of the ten nearest that were found with it, of the kind of query with the least.
+        queries: by how many it was measured.
+        vectors: of how many that was chosen.
+    """
+
+    value: int
+    recall: float
+    queries: int
+    vectors: int
+
+
 class VectorIndex(Protocol):
     """Searches L2-normalised vectors by inner product; a position is a row of the vectors that it was made of."""
 
     @property
     def name(self) -> str:
         """`exact`, FAISS's factory string, or pgvector's."""
+
+    @property
+    def effort(self) -> Effort | None:
+        """How far a query looks, and what it finds so; `None` where that was not measured, or all are compared."""
 
     def __len__(self) -> int:
         """How many vectors it holds."""
@@ -65,6 +86,10 @@ class Exact:
         """See `VectorIndex.name`."""
         return "exact"
 
+    @property
+    def effort(self) -> None:
+        """See `VectorIndex.effort`."""
+
     def __len__(self) -> int:
         return sum(map(len, self.parts))
 
@@ -77,6 +102,8 @@ class Exact:
 
     def rows(self, positions: Ints) -> Array:
         """See `Vectors.rows`."""
+        if len(self.parts) == 1:
+            return self.parts[0][positions].astype(np.float32)
         ends = np.cumsum([len(part) for part in self.parts])
         part = np.searchsorted(ends, positions, side="right")
         dim = self.parts[0].shape[1] if self.parts else 0

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+from anyio import CapacityLimiter
 from numpy.typing import NDArray
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from openmofi.encoders.preprocess import as_image, bounded
+from openmofi.engine.cores import cores
 from openmofi.errors import UsageError
 from openmofi.search.index import Index
 from openmofi.search.query import Example, Region
+from openmofi.search.rank.kept import Kept
 from openmofi.search.rank.vectorise import cropped
 from openmofi.search.records import ImageRecord, Recognition
 from openmofi.search.server.answers import Refused
@@ -22,6 +26,9 @@ from openmofi.search.server.batching import EncoderQueue
 from openmofi.search.server.observe import Metrics
 from openmofi.search.server.settings import ServeSettings
 from openmofi.search.server.uploads import Uploads
+
+_DECODED = 64 << 20
+"""Bytes of decoded examples that are kept."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,8 @@ class Context:
         metrics: of the server.
         uploads: of its clients.
         encoder: the queue before the index's encoder.
+        decoded: pixels of examples, by the name of their bytes and the region.
+        searching: how many search at once: more threads than cores take turns and answer nobody sooner.
         uploading: how many may upload at once, since each upload is held in memory.
         session: value of the cookie of those who have shown the token.
     """
@@ -43,18 +52,28 @@ class Context:
     metrics: Metrics
     uploads: Uploads
     encoder: EncoderQueue
+    decoded: Kept[NDArray[np.uint8]] = field(default_factory=lambda: Kept(_DECODED, lambda pixels: pixels.nbytes))
+    searching: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(max(cores(), 2)))
     uploading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
     session: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
 
-    def pixels(self, data: bytes, region: Region | None = None) -> NDArray[np.uint8]:
+    def pixels(self, named: str, read: Callable[[], bytes], region: Region | None = None) -> NDArray[np.uint8]:
         """The part of an image that is meant, (height, width, 3), decoded in the thread that asks: the encoder's has
-        enough to do. At most 4 megapixels, so that many queries fit into memory.
+        enough to do. At most 4 megapixels, so that many queries fit into memory. Those asked for last are kept, since
+        a list comes in pages, each of which is a request.
+
+        Args:
+            named: what no other bytes have as their name.
+            read: gives the encoded bytes.
+            region: the part; the whole where not given.
 
         Raises:
-            OpenMofiError: it cannot be decoded, or the encoder cannot be opened.
+            OpenMofiError: it cannot be read or decoded, or the encoder cannot be opened.
         """
-        image = as_image(data, self.index.encoder.preprocessing, max_pixels=self.settings.max_upload_pixels)
-        return np.asarray(bounded(cropped(image, region)))
+        if (kept := self.decoded.get((named, region))) is not None:
+            return kept
+        image = as_image(read(), self.index.encoder.preprocessing, max_pixels=self.settings.max_upload_pixels)
+        return self.decoded.put((named, region), np.asarray(bounded(cropped(image, region))))
 
     def example(self, image: int | None, upload: str, region: Region | None) -> Example:
         """An image of a query, uploads and parts of images as pixels.
@@ -66,10 +85,12 @@ class Context:
         if (image is None) == (not upload):
             raise UsageError("An example is either an image or an upload.", "Give one of the two.")
         if image is None:
-            return Example(self.pixels(self.uploads.get(upload), region))
-        known = self.image(image).id
+            data = self.uploads.get(upload)  # refused where it was forgotten, whatever is kept
+            return Example(self.pixels(upload, lambda: data, region))
+        known = self.image(image)
         # The index has the vector of a whole image.
-        return Example(known if region is None else self.pixels(self.index.image_bytes(known), region))
+        return Example(known.id if region is None else self.pixels(
+            f"image {known.content}", lambda: self.index.image_bytes(known.id), region))
 
     async def recognised(self, image: int | None, upload: str, region: Region | None, limit: int) -> Recognition:
         """What an image may show.

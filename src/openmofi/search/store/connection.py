@@ -68,8 +68,8 @@ class Connection(Protocol):
     def column(self, name: str) -> str:
         """The expression for an image's metadata column whose name is the value `name`, as text or number."""
 
-    def keep_text(self, image: int, text: str) -> None:
-        """Let keywords find an image by its text, and by no older one."""
+    def keep_texts(self, texts: Sequence[tuple[int, str]]) -> None:
+        """Let keywords find images by these texts, and by no older ones."""
 
     def drop_texts(self, images: Sequence[int]) -> None:
         """Let keywords no longer find images."""

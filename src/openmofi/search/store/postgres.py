@@ -119,11 +119,11 @@ class Postgres:
         return (f"CASE json_typeof(images.columns::json -> :{name}) WHEN 'boolean' THEN "
                 f"CASE {value} WHEN 'true' THEN '1' ELSE '0' END ELSE {value} END COLLATE \"C\"")
 
-    def keep_text(self, image: int, text: str) -> None:
-        """See `Connection.keep_text`."""
-        self.drop_texts([image])
-        if words := tsvector_of(text):
-            self.execute("INSERT INTO texts_words VALUES (?, ?)", (image, words))
+    def keep_texts(self, texts: Sequence[tuple[int, str]]) -> None:
+        """See `Connection.keep_texts`."""
+        self.drop_texts([image for image, _ in texts])
+        words = [(image, tsvector_of(text)) for image, text in texts]
+        self.executemany("INSERT INTO texts_words VALUES (?, ?)", [each for each in words if each[1]])
 
     def drop_texts(self, images: Sequence[int]) -> None:
         """See `Connection.drop_texts`."""

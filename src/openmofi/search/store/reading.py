@@ -61,7 +61,8 @@ def entity_records(connection: Connection, ids: Sequence[str]) -> dict[str, Enti
         for table, column in (("types", "type"), ("aliases", "name")):
             several[table] = defaultdict(list)
             for entity, value in connection.execute(
-                    f"SELECT entity, {column} FROM {table} WHERE entity IN ({marks(part)})", list(part)):
+                    f"SELECT entity, {column} FROM {table} WHERE entity IN ({marks(part)}) ORDER BY 1, 2",
+                    list(part)):
                 several[table][entity].append(value)
         counts = {entity: (images, named) for entity, images, named in connection.execute(
             f"SELECT entity, sum(accepted), count(*) FROM labels WHERE entity IN ({marks(part)}) GROUP BY entity",

@@ -47,11 +47,10 @@ class SQLite(sqlite3.Connection):
         """See `Connection.column`."""
         return f"json_extract(images.columns, '$.' || json_quote(:{name}))"
 
-    def keep_text(self, image: int, text: str) -> None:
-        """See `Connection.keep_text`."""
-        self.drop_texts([image])
-        if text:
-            self.execute("INSERT INTO texts_fts (rowid, text) VALUES (?, ?)", (image, text))
+    def keep_texts(self, texts: Sequence[tuple[int, str]]) -> None:
+        """See `Connection.keep_texts`."""
+        self.drop_texts([image for image, _ in texts])
+        self.executemany("INSERT INTO texts_fts (rowid, text) VALUES (?, ?)", [each for each in texts if each[1]])
 
     def drop_texts(self, images: Sequence[int]) -> None:
         """See `Connection.drop_texts`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -20,7 +20,7 @@ from openmofi.knowledge.lookup import keys_of
 from openmofi.search.records import Changes
 from openmofi.search.store.address import Place
 from openmofi.search.store.connection import Connection
-from openmofi.search.store.database import meta, note_commit, set_meta, transaction
+from openmofi.search.store.database import marks, meta, note_commit, set_meta, transaction
 from openmofi.search.store.segments import CACHE
 from openmofi.search.store.vector_table import vectors_in
 from openmofi.storage import fingerprint
@@ -46,22 +46,20 @@ def keep_entities(connection: Connection, encoder: Encoder, labels: Sequence[Fol
     template = meta(connection)["template"]
     vectors = _vectors(connection.place, encoder, labels, kb, ids, set(known), template)
     file = vectors_in(connection).write(vectors, "float16", entities=True)
-    names: list[tuple[int, str, str]] = []
+    records = [(number, entity, known.get(entity)) for number, entity in enumerate(ids)]
+    rows_of: Mapping[str, Sequence[tuple[object, ...]]] = {
+        "entities": [(entity, number, each.name if each else entity, each.description if each else "",
+                      each.popularity if each else 0.0) for number, entity, each in records],
+        "aliases": [(entity, alias) for entity in ids for alias in aliases.get(entity, [])],
+        "types": [(entity, kind) for _, entity, each in records for kind in dict.fromkeys(each.types if each else ())],
+        "supertypes": [(entity, above) for _, entity, each in records if kb and each for above in kb.ancestors(entity)]}
     with transaction(connection):
-        for table in ("entities", "aliases", "types", "supertypes"):
+        for table, values in rows_of.items():
             connection.execute(f"DELETE FROM {table}")
-        for number, entity in enumerate(ids):
-            record, others = known.get(entity), aliases.get(entity, [])
-            name = record.name if record else entity
-            connection.execute("INSERT INTO entities VALUES (?, ?, ?, ?, ?)", (
-                entity, number, name, record.description if record else "", record.popularity if record else 0.0))
-            connection.executemany("INSERT INTO types VALUES (?, ?)",
-                                   [(entity, each) for each in dict.fromkeys(record.types if record else ())])
-            connection.executemany("INSERT INTO aliases VALUES (?, ?)", [(entity, alias) for alias in others])
-            names.append((number, name, " \n ".join(others)))
-            connection.executemany("INSERT INTO supertypes VALUES (?, ?)",
-                                   [(entity, above) for above in (kb.ancestors(entity) if kb and record else ())])
-        connection.keep_names(names)
+            if values:
+                connection.executemany(f"INSERT INTO {table} VALUES ({marks(values[0])})", values)
+        connection.keep_names([(number, name, " \n ".join(aliases.get(entity, [])))
+                               for entity, number, name, *_ in rows_of["entities"]])
         set_meta(connection, {"entities": key, "entity_vectors": file[0], "entity_vectors_digest": file[2],
                               "kb": str(kb.address) if kb else "", "kb_fingerprint": kb.fingerprint if kb else ""})
         note_commit(connection, "entities", Changes())

@@ -97,7 +97,7 @@ def settle(connection: Connection, encoder: Encoder) -> None:
     values = meta(connection)
     done = values.get("ending_commit") == str(last_commit(connection)) and Ending.of_json(values["ending"]) is not None
     state = State.read(connection, hold=not done)
-    refresh_cache(connection, state.segments, state.exact)
+    refresh_cache(connection, state.segments, state.exact, state.entities)
     if done:
         return
     ending = fit_ending(state, connection, encoder).to_json()

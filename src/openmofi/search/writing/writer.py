@@ -147,7 +147,11 @@ class Writer:
         return int(self.connection.execute("SELECT id FROM sources WHERE path = ?", (shard.path,)).fetchone()[0])
 
     def _with_known(self, number: int, source: Source) -> Iterator[tuple[Incoming, _Known | None]]:
+        (any_known,), = self.connection.execute("SELECT EXISTS (SELECT 1 FROM images WHERE source = ?)", (number,))
         for item in source.images():
+            if not any_known:
+                yield item, None
+                continue
             with self._lock:
                 row = self.connection.execute(
                     "SELECT id, size, mtime, content, status, text, columns FROM images "
@@ -221,11 +225,7 @@ class Writer:
             if segment:
                 (segment_id,), = connection.execute(
                     "INSERT INTO segments (file, rows, digest) VALUES (?, ?, ?) RETURNING id", segment)
-            row = 0
-            for each in looked:
-                has_vector = each.content != "" and each.status is PairStatus.OK and not each.unchanged
-                _upsert(connection, number, each, segment_id if has_vector else None, row if has_vector else None)
-                row += has_vector
+            _keep(connection, number, looked, segment_id)
             self.changes = _counted(before, looked)
             if whole:
                 self._finish(connection, number, stamp)
@@ -248,36 +248,48 @@ def drop_images(connection: Connection, images: Sequence[int]) -> None:
     connection.executemany("DELETE FROM images WHERE id = ?", rows)
 
 
-def _upsert(connection: Connection, number: int, looked: _Looked, segment: int | None, row: int | None) -> None:
-    item, known = looked.item, looked.known
-    # PostgreSQL has no character 0, in JSON either.
-    columns = json.dumps(item.columns, ensure_ascii=False, sort_keys=True).replace("\\u0000", "\\ufffd")
-    if known is None:
-        (image,), = connection.execute(
-            "INSERT INTO images (source, key, copy, status, content, width, height, phash, text, url, columns, file, "
-            'size, mtime, "offset", segment, row) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) '
-            "RETURNING id",
-            (number, item.key, item.copy, looked.status, looked.content, looked.width, looked.height,
-             _signed(looked.phash), item.text, item.url, columns, item.file, item.size, item.mtime, item.offset,
-             segment, row))
-    else:
-        image = known.id
-        connection.execute(
-            'UPDATE images SET text = ?, url = ?, columns = ?, file = ?, size = ?, mtime = ?, "offset" = ? '
-            "WHERE id = ?",
-            (item.text, item.url, columns, item.file, item.size, item.mtime, item.offset, image))
-        if not looked.unchanged:
-            connection.execute(
-                "UPDATE images SET status = ?, content = ?, width = ?, height = ?, phash = ?, segment = ?, row = ? "
-                "WHERE id = ?", (looked.status, looked.content, looked.width, looked.height, _signed(looked.phash),
-                                 segment, row, image))
-        connection.execute("DELETE FROM labels WHERE image = ?", (image,))
-    connection.execute("INSERT INTO seen VALUES (?) ON CONFLICT DO NOTHING", (image,))
+def _keep(connection: Connection, number: int, looked: Sequence[_Looked], segment: int | None) -> None:
+    """Rows of images, their labels and texts: few statements, since each goes all the way to a server."""
+    has_vector = [each.content != "" and each.status is PairStatus.OK and not each.unchanged for each in looked]
+    places = [(segment, row) if there else (None, None)
+              for there, row in zip(has_vector, (np.cumsum(has_vector) - 1).tolist(), strict=True)]
+    last = connection.execute("SELECT coalesce(max(id), 0) FROM images").fetchone()[0]
+    connection.executemany(
+        'INSERT INTO images (source, key, copy, text, url, columns, file, size, mtime, "offset", status, content, '
+        "width, height, phash, segment, row) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [(number, each.item.key, each.item.copy, *_said(each.item), *_seen(each), *place)
+         for each, place in zip(looked, places, strict=True) if each.known is None])
+    # Numbers rise, in the order of the rows; this is the only writer.
+    new = iter([image for image, in connection.execute("SELECT id FROM images WHERE id > ? ORDER BY id", (last,))])
+    images = [next(new) if each.known is None else each.known.id for each in looked]
+    old = [(image, each, place) for image, each, place in zip(images, looked, places, strict=True) if each.known]
+    connection.executemany(
+        'UPDATE images SET text = ?, url = ?, columns = ?, file = ?, size = ?, mtime = ?, "offset" = ? WHERE id = ?',
+        [(*_said(each.item), image) for image, each, _ in old])
+    connection.executemany(
+        "UPDATE images SET status = ?, content = ?, width = ?, height = ?, phash = ?, segment = ?, row = ? "
+        "WHERE id = ?",
+        [(*_seen(each), *place, image) for image, each, place in old if not each.unchanged])
+    connection.executemany("DELETE FROM labels WHERE image = ?", [(image,) for image, *_ in old])
+    connection.executemany("INSERT INTO seen VALUES (?) ON CONFLICT DO NOTHING", [(image,) for image in images])
     connection.executemany(
         "INSERT INTO labels VALUES (?, ?, ?, ?, ?)",
-        [(image, each.entity, each.probability, each.accepted, each.link_score) for each in item.labels])
-    if known is None or known.text != item.text:
-        connection.keep_text(image, item.text)
+        [(image, label.entity, label.probability, label.accepted, label.link_score)
+         for image, each in zip(images, looked, strict=True) for label in each.item.labels])
+    connection.keep_texts([(image, each.item.text) for image, each in zip(images, looked, strict=True)
+                           if each.known is None or each.known.text != each.item.text])
+
+
+def _said(item: Incoming) -> tuple[object, ...]:
+    """What its source says of an image, as columns of the table."""
+    # PostgreSQL has no character 0, in JSON either.
+    columns = json.dumps(item.columns, ensure_ascii=False, sort_keys=True).replace("\\u0000", "\\ufffd")
+    return item.text, item.url, columns, item.file, item.size, item.mtime, item.offset
+
+
+def _seen(looked: _Looked) -> tuple[object, ...]:
+    """What its bytes say, likewise."""
+    return looked.status, looked.content, looked.width, looked.height, _signed(looked.phash)
 
 
 def _signed(phash: int | None) -> int | None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from openmofi.errors import UsageError
 from openmofi.knowledge.texts import filled
 from openmofi.training.data.plan import Ints
-from openmofi.training.data.rows import Rows, flat_lists
+from openmofi.training.data.rows import Rows, flat_lists, labels_of
 from openmofi.training.recipe.schema import EvaluateSettings
 
 _GALLERY = "gallery"
@@ -53,14 +53,14 @@ def hold_out(rows: Rows, settings: EvaluateSettings, class_ids: Sequence[str], c
     """
     if settings.held_out_by == "row":
         keys = (key for shard in range(len(rows.starts) - 1) for key in rows.batch(shard)["key"].to_pylist())
-        draws = _draws(keys, seed)
+        draws = draws_of(keys, seed)
         lowest = np.argsort(draws, kind="stable")[:settings.limit]
         chosen, eligible = np.sort(lowest[draws[lowest] < settings.held_out]), np.arange(len(class_ids))
     else:
-        draws = _draws(class_ids, seed)
+        draws = draws_of(class_ids, seed)
         order = np.argsort(draws, kind="stable")
         eligible = order[(draws[order] < settings.held_out) & (np.cumsum(counts[order]) <= settings.limit)]
-        row, label = labels_of(rows)
+        row, label, _ = labels_of(rows)
         chosen = np.unique(row[np.isin(label, eligible)])
     if len(chosen) in (0, rows.starts[-1]):
         raise UsageError(f"run.evaluate.held_out is {settings.held_out:g}, which holds out {len(chosen)} of "
@@ -70,7 +70,7 @@ def hold_out(rows: Rows, settings: EvaluateSettings, class_ids: Sequence[str], c
     kept = np.isin(classes, eligible)
     first = np.unique(np.repeat(np.arange(len(chosen)), lengths)[kept], return_index=True)[1]
     labels = classes[kept][first].astype(np.int64)
-    gallery = _draws(table["key"].to_pylist(), seed, _GALLERY) < 0.5
+    gallery = draws_of(table["key"].to_pylist(), seed, _GALLERY) < 0.5
     if settings.retrieval and len(np.unique(labels)) == len(labels):
         raise UsageError(f"Of {len(chosen)} held-out rows no two have one class, so that retrieval has no positives.",
                          "Set a greater run.evaluate.held_out, or run.evaluate.held_out_by: class.")
@@ -83,14 +83,7 @@ def hold_out(rows: Rows, settings: EvaluateSettings, class_ids: Sequence[str], c
     return HeldOut(chosen, labels, gallery, texts)
 
 
-def labels_of(rows: Rows) -> tuple[Ints, Ints]:
-    """Each label of the dataset: its row and its class, (labels,) int64."""
-    parts = [flat_lists(rows.batch(shard)["classes"]) for shard in range(len(rows.starts) - 1)]
-    lengths, classes = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return np.repeat(np.arange(len(lengths)), lengths), classes.astype(np.int64)
-
-
-def _draws(keys: Iterable[str], seed: int, purpose: str = "") -> NDArray[np.float64]:
+def draws_of(keys: Iterable[str], seed: int, purpose: str = "") -> NDArray[np.float64]:
     """A number of [0, 1) for each key, by its hash."""
     salt = f"{seed}/{purpose}/".encode()
     hashes = (int.from_bytes(hashlib.blake2b(salt + key.encode(), digest_size=8).digest(), "little") for key in keys)

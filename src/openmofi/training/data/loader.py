@@ -57,6 +57,7 @@ class Sources:
         text_features: of a locked text encoder, or `None`.
         taught: what teachers know of the images, or `None`.
         hard: finds what each row's class is easily taken for, or `None`.
+        min_probability: labels below it are left out.
     """
 
     rows: Rows
@@ -72,6 +73,7 @@ class Sources:
     text_features: TextFeatures | None = None
     taught: Taught | None = None
     hard: HardNegatives | None = None
+    min_probability: float = 0.0
     _bytes: ImageBytes = field(default_factory=ImageBytes, repr=False)
 
     def batch(self, step: int, rank: int, world: int) -> Batch:
@@ -81,6 +83,7 @@ class Sources:
         table = self.rows.take(chosen, ["key", "classes", "scores", *(["text"] if self.texts else []),
                                         *(["file", "offset", "size"] if self.images else [])])
         labels, weights = padded_labels(table, self.max_labels)
+        labels[weights < np.float32(self.min_probability)] = -1
         batch = {"row": torch.from_numpy(chosen.copy()), "labels": torch.from_numpy(labels),
                  "label_weights": torch.from_numpy(weights)}
         own: list[str] = []
@@ -195,6 +198,7 @@ class TrainingData:
 
     Attributes:
         rows: images.
+        trained: images that are trained on.
         classes: classes of the vocabulary.
         class_ids: their entities' identifiers; a label is a position here.
         class_counts: (classes,) int64 images of each class.
@@ -205,6 +209,7 @@ class TrainingData:
     """
 
     rows: int
+    trained: int
     classes: int
     class_ids: list[str] = field(repr=False)
     class_counts: Ints = field(repr=False)

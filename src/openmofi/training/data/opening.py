@@ -15,7 +15,7 @@ from openmofi.reinforcement import Knowledge
 from openmofi.storage.addresses import is_remote
 from openmofi.training.data.augmentation import TrainingImages
 from openmofi.training.data.hard_negatives import HardNegatives
-from openmofi.training.data.held_out import HeldOut, hold_out, labels_of
+from openmofi.training.data.held_out import HeldOut, hold_out
 from openmofi.training.data.loader import Sources, TrainingData
 from openmofi.training.data.locked_features import image_features
 from openmofi.training.data.pairs import read_footers, require_labelled_images, shard_fingerprints
@@ -29,6 +29,7 @@ from openmofi.training.data.plan import (
     members_of_classes,
 )
 from openmofi.training.data.rows import Rows, open_rows
+from openmofi.training.data.subset import subset_of
 from openmofi.training.data.taught import Taught, classes_of
 from openmofi.training.data.text_features import TextFeatures, text_features
 from openmofi.training.data.texts import TextPlan, plan_texts
@@ -80,10 +81,10 @@ def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: 
     texts = None if inputs.text == "none" else plan_texts(settings.text, settings.kb, class_ids, names, seed)
     held_out = None
     if evaluate and evaluate.every:
-        held_out = hold_out(rows, evaluate, class_ids, counts, names, settings.text.templates, seed)
-    held_out_rows = held_out.rows if held_out else np.zeros(0, np.int64)
-    taught = _taught(settings, class_ids, seed, int(starts[-1]) - len(held_out_rows))
-    plan, trained = _plan(settings, rows, counts, held_out_rows, seed)
+        held_out = hold_out(rows, evaluate, class_ids, counts, names, settings.text.templates,
+                            seed if evaluate.seed is None else evaluate.seed)
+    plan, trained, left = _plan(settings, rows, counts, held_out.rows if held_out else np.zeros(0, np.int64), seed)
+    taught = _taught(settings, class_ids, seed, left)
     # Workers of the loader get these, and would open the encoders again.
     loaded = replace(inputs, image_encoder=None, text_encoder=None)
     batches = Sources(
@@ -92,27 +93,28 @@ def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: 
         image_features=None if inputs.image_encoder is None else image_features(
             dataset, origins, rows, inputs.image_encoder, folder, progress),
         texts=texts, text_features=_text_features(texts, rows, inputs, taught, held_out, folder, progress),
-        taught=taught, hard=_hard_negatives(settings, class_ids, seed))
-    return TrainingData(int(starts[-1]), len(class_ids), class_ids, trained, dataset.manifest.fingerprint,
+        taught=taught, hard=_hard_negatives(settings, class_ids, seed), min_probability=settings.min_probability)
+    return TrainingData(int(starts[-1]), left, len(class_ids), class_ids, trained, dataset.manifest.fingerprint,
                         {} if taught is None else {teacher.name: teacher for teacher in taught.knowledge.teachers},
                         batches, held_out)
 
 
-def _plan(settings: DataSettings, rows: Rows, counts: Ints, held_out: Ints, seed: int) -> tuple[Plan, Ints]:
-    """The plan over the rows that are trained on, and (classes,) their images of each class."""
-    size, balanced = settings.batch_size, settings.sampler != "instance"
-    if not balanced and not len(held_out):
-        return InstancePlan(rows.starts, size, settings.shuffle_shards, seed), counts
-    row, label = labels_of(rows)
-    kept = ~np.isin(row, held_out)
-    trained = counts - np.bincount(label[~kept], minlength=len(counts))
+def _plan(settings: DataSettings, rows: Rows, counts: Ints, held_out: Ints, seed: int) -> tuple[Plan, Ints, int]:
+    """The plan over the rows that are trained on, (classes,) their images of each class, and how many rows they are."""
+    size, balanced, total = settings.batch_size, settings.sampler != "instance", int(rows.starts[-1])
+    whole = not (len(held_out) or settings.limit or settings.min_probability)
+    if whole and not balanced:
+        return InstancePlan(rows.starts, size, settings.shuffle_shards, seed), counts, total
+    subset = subset_of(rows, held_out, settings.min_probability, settings.limit, seed)
+    trained, left = np.bincount(subset.classes, minlength=len(counts)), total - len(subset.left_out)
     if settings.sampler == "repeat-factor":
-        return RepeatPlan.of(row[kept], label[kept], trained, settings.repeat_threshold, size, seed), trained
+        return RepeatPlan.of(subset.rows, subset.classes, trained, settings.repeat_threshold, size, seed), trained, left
     if balanced:
-        offsets, members = members_of_classes(row[kept], label[kept], len(counts))
-        return ClassPlan(offsets, members, size, 0.0 if settings.sampler == "class-balanced" else 0.5, seed), trained
-    starts = rows.starts - np.searchsorted(held_out, rows.starts)
-    return TrainingPlan(InstancePlan(starts, size, settings.shuffle_shards, seed), held_out), trained
+        offsets, members = members_of_classes(subset.rows, subset.classes, len(counts))
+        power = 0.0 if settings.sampler == "class-balanced" else 0.5
+        return ClassPlan(offsets, members, size, power, seed), trained, left
+    starts = rows.starts - np.searchsorted(subset.left_out, rows.starts)
+    return TrainingPlan(InstancePlan(starts, size, settings.shuffle_shards, seed), subset.left_out), trained, left
 
 
 def _hard_negatives(settings: DataSettings, class_ids: list[str], seed: int) -> HardNegatives | None:

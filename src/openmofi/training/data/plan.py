@@ -157,20 +157,20 @@ def repeat_factors(counts: Ints, rows: int, threshold: float) -> NDArray[np.floa
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """A plan over the rows that are left when some are held out.
+    """A plan over the rows that are left when some are left out, such as those that are held out.
 
     Attributes:
         plan: over the positions 0 … n − 1 of the n rows that are left.
-        held_out: (m,) rows, ascending.
+        left_out: (m,) rows, ascending.
     """
 
     plan: Plan
-    held_out: Ints
+    left_out: Ints
 
     def rows(self, step: int) -> Ints:
         """See `Plan`."""
         positions = self.plan.rows(step)
-        return positions + np.searchsorted(self.held_out - np.arange(len(self.held_out)), positions, side="right")
+        return positions + np.searchsorted(self.left_out - np.arange(len(self.left_out)), positions, side="right")
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,15 @@ def flat_lists(column: pa.Array | pa.ChunkedArray) -> tuple[Ints, NDArray[Any]]:
     return np.asarray(pc.list_value_length(column)).astype(np.int64), np.asarray(pc.list_flatten(column))
 
 
+def labels_of(rows: Rows) -> tuple[Ints, Ints, NDArray[np.float32]]:
+    """Each label of the dataset: its row and its class, (labels,) int64, and its probability, float32."""
+    batches = [rows.batch(shard) for shard in range(len(rows.starts) - 1)]
+    lengths, classes = (np.concatenate(part) for part in zip(*(flat_lists(batch["classes"]) for batch in batches),
+                                                             strict=True))
+    scores = np.concatenate([flat_lists(batch["scores"])[1] for batch in batches])
+    return np.repeat(np.arange(len(lengths)), lengths), classes.astype(np.int64), scores.astype(np.float32)
+
+
 def padded_labels(table: pa.Table, width: int) -> tuple[Ints, NDArray[np.float32]]:
     """`labels` (n, width) int64, padded with −1, and `label_weights` (n, width) float32; the best-scored come first."""
     lengths, classes = flat_lists(table["classes"])

@@ -87,12 +87,17 @@ def plan_texts(source: TextSource, kb: str, class_ids: Sequence[str], names: Seq
     if not kb and any("{description" in template for template in templates):
         raise UsageError("data.text needs descriptions, and data.kb is empty.",
                          "Set data.kb to the knowledge base's folder, or data.text.name_description to 0.")
-    pairs = _described(kb, class_ids) if kb and templates else [(name, "") for name in names]
+    pairs = described(kb, class_ids) if kb and templates else [(name, "") for name in names]
     texts = tuple(filled(template, name, description) for name, description in pairs for template in templates)
     return TextPlan(texts, tuple(np.cumsum(probabilities).tolist()), seed)
 
 
-def _described(folder: str, class_ids: Sequence[str]) -> list[tuple[str, str]]:
+def described(folder: str, class_ids: Sequence[str]) -> list[tuple[str, str]]:
+    """The name and description of each of these entities in a knowledge base.
+
+    Raises:
+        OpenMofiError: it does not have one of them.
+    """
     kb = KnowledgeBase.open(folder)
     rows = kb.rows(class_ids)
     if (rows < 0).any():

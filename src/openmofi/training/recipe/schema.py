@@ -214,6 +214,8 @@ class DataSettings(Settings):
         hard_negatives: each row has a class that is easily taken for its own, drawn anew in each step: one that shares
             a name with it in the knowledge base, or a class above it. A sampled head scores it in any case, and its
             text is a negative of the contrastive loss.
+        min_probability: labels below it are left out, and rows without another label.
+        limit: most rows that are trained on, drawn by `run.seed` and keys: fewer are a part of more. 0 is all.
     """
 
     dataset: Annotated[str, FREE] = ""
@@ -229,6 +231,8 @@ class DataSettings(Settings):
     reinforcement: Reinforcement = field(default_factory=Reinforcement)
     max_labels: PositiveInt = 8
     hard_negatives: bool = False
+    min_probability: Fraction = 0.0
+    limit: NonNegativeInt = 0
 
 
 @dataclass(frozen=True)
@@ -300,10 +304,11 @@ class EvaluateSettings(Settings):
         knn: accuracy of weighted nearest neighbours in a random half of them, for the other half.
         zero_shot: accuracy by the names of their classes; needs a text tower.
         loss: the loss, in batches of `data.batch_size` without random augmentation.
-        held_out: share of the rows, or of the classes, that is held out; `run.seed` and keys decide which.
+        held_out: share of the rows, or of the classes, that is held out; `seed` and keys decide which.
         held_out_by: `row`, or `class`: all rows with one of the classes.
         limit: most rows that are held out.
         neighbours: of `knn`.
+        seed: of what is held out; `None` for `run.seed`.
     """
 
     every: NonNegativeInt = 0
@@ -315,6 +320,7 @@ class EvaluateSettings(Settings):
     held_out_by: Literal["row", "class"] = "row"
     limit: PositiveInt = 10_000
     neighbours: PositiveInt = 10
+    seed: NonNegativeInt | None = None
 
     @property
     def names(self) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, fields
 
+from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
@@ -52,9 +53,10 @@ def info(context: Shared) -> Response:
 @router.post("/search", response_model=Results)
 async def search(body: SearchBody, context: Shared) -> Response:
     """The images that answer a query, best first."""
-    query = await run_in_threadpool(body.query, context.example)
+    # Examples are decoded, which takes time; all else is not worth another thread.
+    query = await run_in_threadpool(body.query, context.example) if body.examples else body.query(context.example)
     vector = await context.encoder.vector(query) if query.has_vector else None
-    return await run_in_threadpool(lambda: answer(context.index.search(query, vector)))
+    return await to_thread.run_sync(lambda: answer(context.index.search(query, vector)), limiter=context.searching)
 
 
 @router.post("/recognise", response_model=Recognition)

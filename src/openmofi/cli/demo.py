@@ -1,0 +1,59 @@
+"""`openmofi demo`: the whole job, to see what comes out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from openmofi.cli.command import Restart, output_path, print_json
+
+_JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def demo(
+    tiny: Annotated[bool, typer.Option(
+        "--tiny", help="A thousand pages that lie in the package: a minute, no network, no PyTorch.")] = False,
+    out: Annotated[Path | None, typer.Option(
+        "-o", "--out", parser=output_path, metavar="FOLDER",
+        help="Folder of the demo (default: openmofi-demo with --tiny, else runs/demo).")] = None,
+    max_entities: Annotated[int, typer.Option(min=0, help="Without --tiny: a smaller world (0: all).")] = 0,
+    restart: Restart = False,
+    as_json: _JSON = False,
+) -> None:
+    """Label images with known truth and say how good the labels are; goes on where it was stopped."""
+    if not tiny:
+        from openmofi.cli.sample import demo as whole
+
+        whole(out=out or Path("runs/demo"), max_entities=max_entities, restart=restart, as_json=as_json)
+        return
+    from openmofi.progress import shown_progress
+    from openmofi.sample.tiny.demo import run_tiny
+
+    folder = out or Path("openmofi-demo")
+    with shown_progress(not as_json) as progress:
+        metrics = run_tiny(folder, progress, restart=restart)
+    if as_json:
+        print_json(metrics)
+    else:
+        _print_tiny(folder, metrics)
+
+
+def _print_tiny(folder: Path, metrics: dict[str, Any]) -> None:
+    from openmofi.cli.show.tables import print_table
+
+    def share(name: str) -> tuple[str, str]:
+        low, high = metrics[f"{name}_interval"]
+        return f"{metrics[name]:.3f}", f"{low:.3f}–{high:.3f}"
+
+    print_table(("labels against the truth", "", "95 % interval"), [
+        ("precision: accepted labels that are true", *share("precision")),
+        ("recall: of pages that name their entity", *share("recall")),
+        ("precision of the text alone, same recall", f"{metrics['text_only_precision']:.3f}", "")], numbers=(1,),
+        title=f"{metrics['accepted']:,} labels accepted; {metrics['rows_out']:,} of {metrics['rows_in']:,} pages out")
+    print(f"expected precision without any truth: {metrics['expected_precision']:.3f}")
+    print(f"look: {folder / 'report.html'}")
+    print(f"search: openmofi search {folder / 'index'} --text 'a bird with open wings'")
+    print(f"why?    openmofi kb lookup {folder / 'kb'} crane")
+    print(f"the page: pip install 'openmofi[serve,map]' && openmofi serve {folder / 'index'} --open")

@@ -1,0 +1,80 @@
+"""ObjectNet (Barbu et al., NeurIPS 2019) as its archive has it: DIR/images/CLASS/IMAGE and DIR/mappings.
+
+Judged are the 113 of its 313 classes that overlap with ImageNet's, by ObjectNet's own names, as CLIP and clip_benchmark
+judge them. The authors ask to cut off the red border; like their loader this leaves out two pixels on each side.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from openmofi.errors import OpenMofiError
+from openmofi.evaluation.data.cropped import Box, cropped
+from openmofi.evaluation.data.folders import ClassifiedFiles, class_folders
+from openmofi.features.sources import ImageSource
+
+FOLDERS, OVERLAP = "mappings/folder_to_objectnet_label.json", "mappings/objectnet_to_imagenet_1k.json"
+"""Folder → ObjectNet's name; ObjectNet's name → names of ImageNet's classes."""
+
+_BORDER = 2
+
+
+def is_objectnet(folder: Path) -> bool:
+    """Whether ObjectNet's mappings lie in the folder."""
+    return (folder / FOLDERS).is_file()
+
+
+def overlapping(folder: Path) -> dict[str, str]:
+    """Folder → name of the classes that overlap with ImageNet's.
+
+    Raises:
+        OpenMofiError: a mapping is missing or damaged, or they do not fit together.
+    """
+    names, overlap = (_mapping(folder / path) for path in (FOLDERS, OVERLAP))
+    unknown = set(overlap) - set(names.values())
+    if unknown:
+        raise OpenMofiError(f"{folder / FOLDERS} lacks the class {sorted(unknown)[0]!r} of {OVERLAP}.",
+                            "Unpack ObjectNet again.")
+    return {place: name.lower() for place, name in names.items() if name in overlap}
+
+
+def objectnet(folder: Path) -> tuple[list[ImageSource], ClassifiedFiles, list[str]]:
+    """Sources without the border, files, and (classes,) names of the overlapping classes.
+
+    Raises:
+        OpenMofiError: see `overlapping`; a class has no images.
+    """
+    names = overlapping(folder)
+    files = class_folders(folder / "images")
+    missing = sorted(set(names) - set(files.classes))
+    if missing:
+        raise OpenMofiError(f"{folder / 'images'} has no images of the class {missing[0]!r}.",
+                            "Unpack ObjectNet again.")
+    kept = [number for number, place in enumerate(files.classes) if place in names]
+    chosen = files.take(np.flatnonzero(np.isin(files.labels, kept)))
+    number_of = np.zeros(len(files.classes), np.int64)
+    number_of[kept] = np.arange(len(kept))
+    classes = [files.classes[number] for number in kept]
+    judged = ClassifiedFiles(chosen.root, chosen.files, number_of[chosen.labels], classes)
+    sources = [cropped(source, f"border-{_BORDER}", lambda _, size: _inner(size))
+               for source in judged.sources("objectnet")]
+    return sources, judged, [names[place] for place in classes]
+
+
+def _inner(size: tuple[int, int]) -> Box:
+    width, height = size
+    return _BORDER, _BORDER, width - _BORDER, height - _BORDER
+
+
+def _mapping(path: Path) -> Mapping[str, str]:
+    try:
+        raw = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise OpenMofiError(f"{path} cannot be read: {error}.", "Unpack ObjectNet again.") from error
+    if not isinstance(raw, dict) or not all(isinstance(value, str) for value in raw.values()):
+        raise OpenMofiError(f"{path} is no mapping of names.", "Unpack ObjectNet again.")
+    return raw

@@ -1,0 +1,204 @@
+"""OVEN: open-domain visual entity recognition (Hu et al., ICCV 2023, arXiv 2302.11154), entity and query split.
+
+The answer to an image is the entity whose title is nearest, among Wikipedia's six million or the entities that the
+authors' files name. By split: accuracy over seen and unseen entities and their harmonic mean; `harmonic_mean` is that
+of both splits' (edchengg/oven_eval, oven_eval.py; there in percent, rounded). An accuracy of 0 counts as 1e-12 per
+cent. Encoders read the image; the question plays no part unless `question_weight` adds its text embedding, as the
+paper's dual encoders do.
+
+Data: https://github.com/edchengg/oven_eval. Layout: DIR/oven_entity_val.jsonl, DIR/oven_query_val.jsonl (or _test),
+DIR/oven_images/NN/oven_NNNNNNNN.EXT, DIR/Wiki6M_ver_1_0_title_only.jsonl; openmofi eval sources oven.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from openmofi.bootstrap import Doubles, bootstrap_interval
+from openmofi.config import Fraction, Settings
+from openmofi.encoders.arrays import normalised
+from openmofi.errors import OpenMofiError
+from openmofi.evaluation.data.class_names import templates_named
+from openmofi.evaluation.data.folders import require_folder
+from openmofi.evaluation.features import data_fingerprint, image_ids
+from openmofi.evaluation.metrics.nearest import Nearest
+from openmofi.evaluation.metrics.zero_shot import class_embeddings
+from openmofi.evaluation.protocol import Answer, EvaluationProtocol, Failure, Measured, Subject
+from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
+from openmofi.evaluation.result import items_table
+from openmofi.features.sources import SUFFIXES, file_sources
+from openmofi.storage import fingerprint
+
+SPLITS, PARTS = ("entity", "query"), ("seen", "unseen")
+TITLES = "Wiki6M_ver_1_0_title_only.jsonl"
+_FIELDS = ("data_id", "image_id", "question", "entity_id", "entity_text", "data_split")
+_ZERO = 1e-14
+_AT_ONCE = 65_536
+
+
+@dataclass(frozen=True)
+class OvenSettings(Settings):
+    """Settings of `oven`.
+
+    Attributes:
+        split: of the data; the authors keep the answers of `test`, whose file then lacks them.
+        candidates: `wikipedia`: all titles of the authors' file; `known`: the entities that the split's files name,
+            which is far easier and compares with nothing published.
+        templates: for titles, see `zeroshot`.
+        question_weight: share of the question's text embedding in the query.
+    """
+
+    split: Literal["val", "test"] = "val"
+    candidates: Literal["wikipedia", "known"] = "wikipedia"
+    templates: str = "name"
+    question_weight: Fraction = 0.0
+
+
+@dataclass(frozen=True)
+class Question:
+    """A row of the authors' files: `part` is `seen` or `unseen`, `split` `entity` or `query`."""
+
+    id: str
+    image: str
+    text: str
+    entity: str
+    title: str
+    split: str
+    part: str
+
+
+def read_questions(path: Path, split: str) -> list[Question]:
+    """Read `oven_{entity,query}_{val,test}.jsonl`.
+
+    Raises:
+        OpenMofiError: it cannot be read, or a row lacks a field.
+    """
+    return [Question(str(row["data_id"]), str(row["image_id"]), str(row["question"]), str(row["entity_id"]),
+                     str(row["entity_text"]), split, _part(path, number, str(row["data_split"])))
+            for number, row in _rows(path, _FIELDS)]
+
+
+def _part(path: Path, number: int, name: str) -> str:
+    # "_unseen" ends in "seen", too.
+    for part in PARTS:
+        if f"_{part}" in name:
+            return part
+    raise OpenMofiError(f"Line {number} of {path} has the data_split {name!r}.", "It ends in _seen or _unseen.")
+
+
+def _rows(path: Path, fields: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        with open(path, encoding="utf-8") as handle:
+            for number, line in enumerate(handle, 1):
+                if line.strip():
+                    row = json.loads(line)
+                    missing = [name for name in fields if name not in row]
+                    if missing:
+                        raise OpenMofiError(f"Line {number} of {path} lacks {', '.join(missing)}.",
+                                            "The answers of the test split are the authors' alone; use split=val.")
+                    yield number, row
+    except (OSError, ValueError, TypeError) as error:
+        raise OpenMofiError(f"{path} cannot be read: {error}.", "Download the authors' file again.") from error
+
+
+def harmonic_mean(*shares: float) -> float:
+    """As the authors take it: 0 counts as very little."""
+    return len(shares) / sum(1 / (share or _ZERO) for share in shares)
+
+
+def measure(subject: Subject) -> Measured:
+    """See the module."""
+    settings: OvenSettings = subject.settings
+    subject.features.require_texts("oven")
+    folder = require_folder(subject.data)
+    questions = [question for split in SPLITS
+                 for question in read_questions(folder / f"oven_{split}_{settings.split}.jsonl", split)]
+    path_of = _images(folder / "oven_images", {question.image for question in questions})
+    images = subject.features.embed(file_sources(folder / "oven_images", sorted(set(path_of.values())), "oven"))
+    row_of = {key: row for row, key in enumerate(images.keys)}
+    asked = [question for question in questions if path_of.get(question.image) in row_of]
+    rows = [row_of[path_of[question.image]] for question in asked]
+    vectors = images.embeddings[rows]
+    if settings.question_weight:
+        texts = normalised(np.asarray(subject.encoder.embed_texts([question.text for question in asked]), np.float32))
+        vectors = normalised((1 - settings.question_weight) * vectors + settings.question_weight * texts)
+    templates, templates_from = templates_named(settings.templates, folder)
+    nearest, ids, titles = Nearest(vectors, NEIGHBOURS_SHOWN), [], []
+    candidates = _candidates(folder, settings.candidates, questions)
+    while block := list(islice(candidates, _AT_ONCE)):
+        ids += [entity for entity, _ in block]
+        titles += [title for _, title in block]
+        nearest.add(class_embeddings([title for _, title in block], templates, subject.encoder.embed_texts))
+    answers = np.array(ids, object)[nearest.rows]
+    right = answers == np.array([question.entity for question in asked], object)[:, None]
+    hits = right[:, 0].astype(np.float64)
+    worst = np.argsort(right.any(axis=1) * 1.0 + hits, kind="stable")[:subject.failures].tolist()
+    known = image_ids(images)
+    return Measured(
+        **_metrics(hits, asked), interval_over="entities", images=[images],
+        data_fingerprint=fingerprint([data_fingerprint([images], [images.keys]), ids and fingerprint(ids), [
+            [question.id, question.image, question.entity] for question in asked]]),
+        counts={"questions": len(asked), "questions_listed": len(questions), "images": len(images.keys),
+                "candidates": len(ids), "entities_not_candidates": len({q.entity for q in asked} - set(ids))},
+        facts={"as_published": settings.candidates == "wikipedia" and len(asked) == len(questions),
+               "templates": templates_from},
+        items=items_table([question.id for question in asked], [question.entity for question in asked],
+                          {"accuracy": hits}, [f"{question.split}_{question.part}" for question in asked]),
+        failures=[Failure(known[rows[row]], asked[row].title, float(hits[row]), [
+            Answer(None, titles[place], float(score), bool(correct)) for place, score, correct in zip(
+                nearest.rows[row].tolist(), nearest.scores[row], right[row], strict=True)]) for row in worst])
+
+
+def _images(folder: Path, wanted: set[str]) -> dict[str, str]:
+    """Image → its path below the folder: NN/oven_NNNNNNNN.EXT, NN being the number's first two digits."""
+    require_folder(folder)
+    paths: dict[str, str] = {}
+    for image in wanted:
+        within = image.rsplit("_", 1)[-1][:2]
+        names = (f"{within}/{image}{suffix}" for lower in SUFFIXES for suffix in (lower, lower.upper()))
+        name = next((name for name in names if (folder / name).is_file()), None)
+        if name is not None:
+            paths[image] = name
+    if not paths:
+        raise OpenMofiError(f"{folder} has none of the {len(wanted):,} images.", "Unpack the authors' shards there.")
+    return paths
+
+
+def _candidates(folder: Path, candidates: str, questions: list[Question]) -> Iterator[tuple[str, str]]:
+    """Entities and their titles, without an end in memory."""
+    if candidates == "known":
+        yield from dict(sorted((question.entity, question.title) for question in questions)).items()
+        return
+    for _, row in _rows(folder / TITLES, ("wikidata_id", "wikipedia_title")):
+        yield str(row["wikidata_id"]), str(row["wikipedia_title"])
+
+
+def _metrics(hits: Doubles, asked: list[Question]) -> dict[str, Any]:
+    groups = np.array([question.entity for question in asked])
+    names = np.array([f"{question.split}_{question.part}" for question in asked])
+    metrics: dict[str, float] = {}
+    intervals: dict[str, Any] = {}
+    for name in (f"{split}_{part}" for split in SPLITS for part in PARTS):
+        rows = names == name
+        if rows.any():
+            metrics[f"{name}/accuracy"] = float(hits[rows].mean())
+            intervals[f"{name}/accuracy"] = bootstrap_interval(hits[rows], groups[rows])
+    means: Mapping[str, float] = {
+        f"{split}_harmonic_mean": harmonic_mean(*(metrics[f"{split}_{part}/accuracy"] for part in PARTS))
+        for split in SPLITS if all(f"{split}_{part}/accuracy" in metrics for part in PARTS)}
+    whole = {"harmonic_mean": harmonic_mean(*means.values())} if len(means) == len(SPLITS) else {}
+    return {"metrics": whole | dict(means) | metrics, "intervals": intervals}
+
+
+PROTOCOL = EvaluationProtocol(
+    name="oven", version=1, headline="harmonic_mean", settings=OvenSettings, measure=measure,
+    score="1 if the answer is right",
+    rule="Questions whose image is missing or cannot be read are left out (facts.as_published is then false). A "
+         "question whose entity is not among the candidates counts as wrong.")

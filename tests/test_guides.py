@@ -1,0 +1,87 @@
+"""Every `sh` block of the tutorial and the guides runs, page by page, in a folder with a newcomer's files.
+
+Blocks of `console` are shown only: they install, need the network, a cluster or a browser. What a page names and a test
+cannot have is replaced by something small: see `replaced`.
+"""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner
+
+from openmofi.cli.main import app
+from openmofi.pairs import Record, read_pairs, write_tar
+from openmofi.storage import expand_shards, write_table
+from small_world import SHAPES, drawn_image, write_kb_source
+
+DOCS = Path(__file__).parents[1] / "docs"
+GUIDES = [DOCS / "tutorial.md", *sorted((DOCS / "guides").glob("*.md"))]
+BLOCK = re.compile(r"^```sh\n(.*?)^```", re.M | re.S)
+# What the pages call things → what the small world calls them.
+NAMES = {"cranes": "suns", "crane": "sun", "grey heron": "moon", "port crane": "tent", "sneakers": "tents",
+         "noun.animal,noun.artifact": "circle,box"}
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The words of each line of a page's blocks; lines may go on behind a backslash."""
+    blocks = "\n".join(BLOCK.findall(page.read_text("utf-8"))).replace("\\\n", " ")
+    return [words for line in blocks.split("\n") if (words := shlex.split(line, comments=True))]
+
+
+def replaced(words: list[str], encoder: str) -> list[str]:
+    """The same command with what there is in the small world."""
+    words = [encoder if word.startswith("open_clip:") else word for word in words]
+    words = [NAMES.get(word, word) for word in words]
+    return ["kb", "build", "table", "entities", *words[3:]] if words[:3] == ["kb", "build", "starter"] else words
+
+
+@pytest.fixture
+def folder(small_world, tmp_path, monkeypatch):
+    """Where a newcomer stands: photographs, tables, shards."""
+    draw = np.random.default_rng(0)
+    shards = expand_shards([str(small_world.shards)])
+    pairs = [pair for shard in shards[:1] for pair in read_pairs(shard)]
+    write_tar(tmp_path / "pairs-00000.tar", [Record(pair.key, pair.image or b"", pair.text) for pair in pairs])
+    for name in ("entities", "taxonomy"):
+        write_kb_source(tmp_path / name)
+    table = "id,name,description\nt:sun,sun,the sun\nt:tent,tent,a tent\n"
+    for name in ("thesaurus.csv", "entities.csv"):
+        (tmp_path / name).write_text(table)
+    (tmp_path / "photos").mkdir()
+    for pair in pairs:
+        (tmp_path / "photos" / f"{pair.key}.jpg").write_bytes(pair.image or b"")
+    lines = [f"{pair.key}.jpg,{pair.text}" for pair in pairs]
+    (tmp_path / "photos/captions.csv").write_text("\n".join(["file_name,caption", *lines]))
+    catalogue = [f"{pair.key},photos/{pair.key}.jpg,{pair.text}" for pair in pairs]
+    (tmp_path / "catalogue.csv").write_text("\n".join(["inventory_number,photo,title", *catalogue]))
+    write_table(tmp_path / "feed.parquet", pa.table({
+        "sku": [pair.key for pair in pairs], "title": [pair.text for pair in pairs],
+        "picture": pa.array([pair.image for pair in pairs], pa.binary())}))
+    shutil.copytree(small_world.kb, tmp_path / "given-kb")
+    for number, entity in enumerate(SHAPES):
+        for path in (f"incoming/{number}.jpg", "photo.jpg", "crane.jpg"):
+            (tmp_path / path).parent.mkdir(exist_ok=True)
+            (tmp_path / path).write_bytes(drawn_image(entity, draw))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+def test_every_command_of_a_guide_does_its_work(page, folder, small_encoder):
+    steps = commands(page)
+    assert steps
+    assert all(words[0] == "openmofi" for words in steps), "a block of sh runs openmofi; others are console"
+    if "kb" not in {words[-1] for words in steps if words[1] == "kb"}:  # guides that begin after the base
+        shutil.move(folder / "given-kb", folder / "kb")
+    for words in steps:
+        done = CliRunner().invoke(app, replaced(words[1:], small_encoder), catch_exceptions=False)
+        assert done.exit_code == 0, f"{shlex.join(words)}: {done.output}"
+        out = words[words.index("-o") + 1] if "-o" in words else ""
+        assert done.stdout.strip() or out
+        assert not out or (folder / out).exists(), shlex.join(words)
