@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Dataset", "Encoder", "Explanation", "Index", "KnowledgeBase", "Labels", "OpenMofiError", "Run", "audit",
     "build_dataset", "build_index", "build_kb", "build_starter", "diff_kb", "evaluate", "explain", "export",
-    "export_dataset", "export_kb", "label", "load_encoder", "recognise", "reinforce", "sample_kb", "study_size", "train",
-    "union_kb",
+    "export_dataset", "export_kb", "label", "load_encoder", "recognise", "reinforce", "sample_kb", "study_size",
+    "train", "union_kb",
 ]
 
 _MODULES = {
