@@ -179,6 +179,7 @@ class VitB32:
     """As much of an `Encoder` as embedding asks for."""
 
     spec, feature_dim = "ViT-B/32", 768
+    batch = staticmethod(np.stack)
 
     def __init__(self) -> None:
         import timm

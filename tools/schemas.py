@@ -1,4 +1,4 @@
-"""Makes `schemas.json` of what the tests' commands printed.
+"""Makes `json_schemas.json` of what the tests' commands printed.
 
     mkdir seen && OPENMOFI_CHECK_JSON=$PWD/seen python -m pytest tests/cli tests/knowledge …
     python tools/schemas.py seen
@@ -21,7 +21,7 @@ import typer.main
 
 from openmofi.cli.main import app
 
-SCHEMAS = Path(__file__).parents[1] / "src/openmofi/cli/show/schemas.json"
+SCHEMAS = Path(__file__).parents[1] / "src/openmofi/cli/json_schemas.json"
 _TYPES = ((bool, "boolean"), (int, "integer"), (float, "number"), (str, "string"), (type(None), "null"))
 _MOST_KEYS = 60
 

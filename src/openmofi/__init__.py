@@ -16,11 +16,11 @@ if TYPE_CHECKING:
         build_kb,
         evaluate,
         explain,
-        export,
         label,
         load_encoder,
         sample_kb,
     )
+    from openmofi.api_export import export, export_dataset
     from openmofi.api_index import build_index, recognise
     from openmofi.api_training import reinforce, study_size, train
     from openmofi.dataset.objects import Dataset, Labels
@@ -34,14 +34,16 @@ if TYPE_CHECKING:
 __all__ = [
     "Dataset", "Encoder", "Explanation", "Index", "KnowledgeBase", "Labels", "OpenMofiError", "Run", "audit",
     "build_dataset", "build_index", "build_kb", "build_starter", "diff_kb", "evaluate", "explain", "export",
-    "export_kb", "label", "load_encoder", "recognise", "reinforce", "sample_kb", "study_size", "train", "union_kb",
+    "export_dataset", "export_kb", "label", "load_encoder", "recognise", "reinforce", "sample_kb", "study_size",
+    "train", "union_kb",
 ]
 
 _MODULES = {
     "Dataset": "dataset.objects", "Encoder": "encoders", "Explanation": "labeling.explain",
     "Index": "search", "KnowledgeBase": "knowledge", "Labels": "dataset.objects", "OpenMofiError": "errors",
     "Run": "training.outcome", "build_index": "api_index", "build_starter": "knowledge", "diff_kb": "knowledge",
-    "export_kb": "knowledge", "recognise": "api_index", "reinforce": "api_training", "study_size": "api_training",
+    "export": "api_export", "export_dataset": "api_export", "export_kb": "knowledge",
+    "recognise": "api_index", "reinforce": "api_training", "study_size": "api_training",
     "train": "api_training", "union_kb": "knowledge",
 }
 """Where a name is, if not in `openmofi.api`."""

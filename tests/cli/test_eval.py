@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from colours import Eye, write_classes
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 
 from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError
+from openmofi.evaluation import mteb
 from terminal import in_process, sentence
 
 
@@ -43,6 +45,26 @@ def test_a_protocol_writes_its_result_and_the_page_of_failures(tmp_path):
         "compare.md", "compare.csv", "retrieval.svg", "zeroshot.svg"}
     assert run("compare", *files, "--format", "markdown").stdout == (tmp_path / "compared/compare.md").read_text()
     assert [one["protocol"] for one in json.loads(run("compare", *files, "--json").stdout)] == ["retrieval", "zeroshot"]
+
+
+def test_seeds_are_joined_by_their_name(tmp_path):
+    data = write_classes(tmp_path / "data", 4)
+    run("retrieval", "--encoder", "eye", "--data", data, "--cache", tmp_path / "cache", "-o", tmp_path / "out")
+    (result,) = (tmp_path / "out").glob("*.json")
+    done = run("compare", result, f"mine={result}", f"mine={result}", "--format", "csv")
+    rows = [line.split(",") for line in done.stdout.splitlines()[1:]]
+    assert {row[1] for row in rows} == {"eye", "mine"}
+    assert {row[9] for row in rows if row[1] == "mine" and row[9]} == {"0.0"}
+
+
+def test_tasks_of_mteb(monkeypatch, tmp_path):
+    found = SimpleNamespace(task_name="Colours", dataset_revision="7", mteb_version="2", evaluation_time=1.0, scores={
+        "test": [{"hf_subset": "default", "languages": ["eng"], "main_score": 0.75, "accuracy": 0.75}]})
+    monkeypatch.setattr(mteb, "run_tasks", lambda encoder, tasks, **_: mteb.results_of(found, encoder))
+    done = run("mteb", "Colours", "--encoder", "eye")
+    assert done.stdout == "0.7500  mteb-Colours/main_score (test, default)\n"
+    (result,) = json.loads(run("mteb", "Colours", "--encoder", "eye", "--json").stdout)
+    assert result["metrics"] == {"mteb-Colours/main_score": 0.75, "mteb-Colours/accuracy": 0.75}
 
 
 def test_the_list_of_protocols():

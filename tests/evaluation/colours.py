@@ -30,7 +30,7 @@ class Eye:
 
     describe = Encoder.describe
     batch = staticmethod(np.stack)
-    takes_images = False
+    takes_images = compiles = False
 
     @property
     def has_joint_space(self):

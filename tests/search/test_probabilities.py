@@ -11,7 +11,7 @@ from sklearn.isotonic import IsotonicRegression
 import openmofi
 from openmofi.search import Example, Index, Query, Verdict
 from openmofi.search.rank.calibration import Ending, end_of, expected_precision
-from openmofi.search.rank.fitting import Known, Rows, _curve, _monotone
+from openmofi.search.rank.fitting import Known, Rows, _curve, _image_queries, _monotone
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +67,11 @@ def test_too_little_to_know_is_no_probability(index):
     assert not index.info().calibrated
     (hit, *_) = (results := index.search(Query(text="red"))).hits
     assert (hit.probability, hit.expected, results.end, results.expected_right) == (None, None, None, None)
+
+
+def test_labels_that_are_surely_wrong_ask_nothing():
+    known = Known({0: {0: 0.0}}, {0: [0]}, np.zeros(1), {})
+    assert _image_queries(None, known, np.random.default_rng(0)) == []
 
 
 def test_what_is_not_known_of_an_image_counts_for_nothing(labelled_index):

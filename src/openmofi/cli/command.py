@@ -159,9 +159,9 @@ def run_app(app: Callable[[], None]) -> None:
 
 
 def print_json(value: Any, *, checked: bool = True) -> None:
-    """Print a command's result for programs; its schema is published, see `cli.show.schemas`."""
+    """Print a command's result for programs; its schema is published, see `cli.json_schemas`."""
     if checked and (check := os.environ.get(CHECK_VARIABLE)):
-        from openmofi.cli.show.schemas import check_printed
+        from openmofi.cli.json_schemas import check_printed
 
         check_printed(value, record=check if Path(check).is_dir() else "")
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

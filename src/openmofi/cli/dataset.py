@@ -86,7 +86,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write a dataset in a format that other tools open, with a card and Croissant metadata; goes on if stopped."""
-    from openmofi import api
+    from openmofi import api_export as api
 
     counts = api.export_dataset(dataset, out, format=style, images=images, min_probability=min_probability, kb=kb,
                                 licence=licence, name=name, image_column=image_column or "",

@@ -38,14 +38,14 @@ def export(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Export an encoder: graphs open as onnx:DIR or openvino:DIR; checkpoints by open_clip, timm or transformers."""
-    from openmofi import api
+    from openmofi import api, api_export
 
     libraries = ("open_clip", "timm", "transformers")
-    card = api.card_facts(name=name, licence=licence, datasets=dataset or (), results=results or ()) \
+    card = api_export.card_facts(name=name, licence=licence, datasets=dataset or (), results=results or ()) \
         if style in libraries else None
     encoder = api.load_encoder(spec, device="cpu")
-    agreement = api.export(encoder, out, format=style, precision=precision, images=images or (), max_loss=max_loss,
-                           card=card, push=push, private=private, restart=restart)
+    agreement = api_export.export(encoder, out, format=style, precision=precision, images=images or (),
+                                  max_loss=max_loss, card=card, push=push, private=private, restart=restart)
     beside = [] if style in libraries else [path.name for path in encoder.companions.files]
     opens = f"open_clip:local-dir:{out}" if style == "open_clip" else f"hf:{out}" if style == "transformers" else \
         f"timm.create_model('local-dir:{out}', pretrained=True)" if style == "timm" else f"{style}:{out}"

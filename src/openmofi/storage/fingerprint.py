@@ -19,6 +19,8 @@ _WHOLE = 4 * EDGE
 """Up to so many bytes an object is fetched whole: what lies between its ends takes less time than another request."""
 TABLES = (".csv", ".tsv", ".jsonl")
 """Endings of tables whose images are files beside them."""
+LISTS = ("samples.json", "labels.json", "data.json", "state.json")
+"""Files by which other tools list the images of a folder."""
 
 
 def plain(value: Any) -> Any:
@@ -43,7 +45,7 @@ def file_fingerprint(path: str | Path) -> str:
 
     Not the whole content, since shards are gigabytes and may lie across a network: a change inside the middle
     of a file that keeps its size is not seen. Of a folder: names and sizes of all files below it, hidden ones
-    left out, and the fingerprints of its tables (CSV, TSV, JSON lines).
+    left out, and the fingerprints of its tables (CSV, TSV, JSON lines) and of `LISTS`.
 
     Raises:
         OpenMofiError: the file or folder cannot be read.
@@ -98,6 +100,6 @@ def _folder_fingerprint(filesystem: Any, root: str) -> str:
     for name, info in sorted(filesystem.find(root, detail=True).items()):
         inner = name[prefix:]
         if not any(piece.startswith(".") for piece in inner.split("/")):
-            content = _edges(filesystem, name) if inner.endswith(TABLES) else ""
+            content = _edges(filesystem, name) if inner.endswith(TABLES) or inner in LISTS else ""
             entries.append([inner, info.get("size"), content])
     return fingerprint(entries)

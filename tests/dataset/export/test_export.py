@@ -153,3 +153,17 @@ def test_stems_are_plain_and_tell_keys_apart(key):
     assert not row.stem.startswith(".")
     assert len(row.stem.encode()) < 200
     assert row.stem != Row("s", key + "!", "t", (), None, "", "").stem
+
+
+def test_the_command_says_what_it_wrote(small, tmp_path):
+    from typer.testing import CliRunner
+
+    from openmofi.cli.dataset import app
+
+    arguments = ["export", str(small), "-o", str(tmp_path / "out"), "--format", "parquet", "--license", "cc0-1.0"]
+    said = CliRunner().invoke(app, arguments, catch_exceptions=False).stdout
+    counts = json.loads(CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False).stdout)
+    assert said.startswith(f"{counts['images']:,} images")
+    assert "license: cc0-1.0" in (tmp_path / "out" / "README.md").read_text()
+    with pytest.raises(OpenMofiError, match="min_probability"):
+        CliRunner().invoke(app, [*arguments, "--min-probability", "0.5"], catch_exceptions=False)

@@ -77,7 +77,8 @@ def test_a_batch_holds_what_the_dataset_says(dataset, tmp_path):
     assert (data.rows, data.classes) == (sum((13, 0, 9, 20, 1)), 6)
     assert data.class_counts.tolist() == pq.read_table(dataset / "vocabulary.parquet")["images"].to_pylist()
     (batch,) = data.batches(0, 1)
-    assert set(batch) == {"row", "labels", "label_weights", "image"}
+    assert set(batch) == {"row", "labels", "label_weights", "image", "undecodable"}
+    assert not batch["undecodable"].any()
     assert sorted(batch["row"].tolist()) == list(range(len(rows)))
     assert batch["image"].shape == (len(rows), 3, 24, 24)
     assert batch["image"].is_contiguous()

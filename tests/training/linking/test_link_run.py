@@ -38,7 +38,7 @@ def recipe_of(folder, *, steps=60, every=20, **changes):
     return replace(LinkRecipe(
         "tiny", LinkData(str(folder / "examples.parquet"), batch_size=16, max_candidates=4, nil=0.1),
         tiny(folder / "tokenizer", dropout=0.1), (), OptimizerSettings(lr=5e-3, warmup=5, weight_decay=0.01),
-        LinkStopping(limit=30), RunSettings(steps=steps, log_every=10, checkpoint_every=every,
+        LinkStopping(limit=30), RunSettings(steps=steps, log_every=10, curves=False, checkpoint_every=every,
                                             best="validation_accuracy", channels_last=False)), **changes)
 
 

@@ -51,20 +51,18 @@ def _header(settings: DatasetExportSettings, counts: dict[str, Any]) -> dict[str
 
 def croissant(out: Path, settings: DatasetExportSettings, counts: dict[str, Any], description: str) -> dict[str, Any]:
     """Croissant 1.0 of an export: its files, and of Parquet its fields."""
-    address = out.absolute().as_uri()
-    if settings.repository:
-        address = f"https://huggingface.co/datasets/{settings.repository}"
+    address = f"https://huggingface.co/datasets/{settings.repository}" if settings.repository else ""
     described: dict[str, Any] = {
         "@context": _CONTEXT, "@type": "sc:Dataset", "name": settings.name, "description": description,
         "conformsTo": "http://mlcommons.org/croissant/1.0", "license": settings.licence, "version": "1.0.0",
         "keywords": ["image classification", "entity labels"],
         "citeAs": f"{settings.name}: {counts['images']} images labelled by OpenMOFI.", "isLiveDataset": False,
-        "url": address}
+        **({"url": address} if address else {})}
     if settings.format in _LISTS:
         described["distribution"] = [_object(out, _LISTS[settings.format])]
         return described
     # The hub describes its repositories so; readers of a copy say where it is (`mlcroissant.Dataset(…, mapping=…)`).
-    folder = {"@type": "cr:FileObject", "@id": "repo", "name": "repo", "contentUrl": address,
+    folder = {"@type": "cr:FileObject", "@id": "repo", "name": "repo", "contentUrl": address or ".",
               "encodingFormat": "git+https", "sha256": _OF_REPOSITORIES}
     ending = "tar" if settings.format == "webdataset" else "parquet"
     encoding = "application/x-tar" if ending == "tar" else "application/x-parquet"

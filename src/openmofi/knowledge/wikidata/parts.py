@@ -179,7 +179,7 @@ def _kept_aside(path: str | Path) -> Path:
     return Path(path).with_suffix(".broken.jsonl")
 
 
-def _begin(languages: tuple[str, ...], external: tuple[str, ...], transliterate: tuple[str, ...]) -> None:
+def _begin(languages: tuple[str, ...], external: tuple[str, ...], transliterate: tuple[str, ...] = ()) -> None:
     global _reader
     _reader = ItemReader(languages, external, transliterate)
 
@@ -189,7 +189,7 @@ def _read_file(_: IO[bytes], dump: Path, folder: Path, own: str, size: int) -> i
     number = -1
     for number, block in groupby(pieces(dump, size), lambda piece: piece.block):
         if not (path := _part(folder, own, number)).exists():
-            _write(*_reader.read(_lines(block)), str(path))
+            _write(str(path), *_reader.read(_lines(block)))
     return number + 1
 
 
@@ -204,10 +204,10 @@ def _lines(block: Iterable[Piece]) -> Iterator[bytes]:
 
 def _parse(handle: IO[bytes], path: str, *, published: bool) -> None:
     """A worker's task: the lines of a file, or published rows, to their part."""
-    _write(*(read_published(_reader, handle) if published else _reader.read(handle)), path)
+    _write(path, *(read_published(_reader, handle) if published else _reader.read(handle)))
 
 
-def _write(items: pa.Table, broken: Sequence[Broken], others: int, path: str) -> None:
+def _write(path: str, items: pa.Table, broken: Sequence[Broken], others: int) -> None:
     if broken:
         write_text(_kept_aside(path), "".join(
             json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in broken))

@@ -189,6 +189,8 @@ def _image_queries(state: State, known: Known, draw: np.random.Generator) -> lis
     """Images by how likely they show what they were judged for, each as itself and as a decoy."""
     pairs = [(position, entity, probability) for position, entities in sorted(known.judged.items())
              for entity, probability in sorted(entities.items()) if probability > 0]
+    if not pairs:
+        return []
     chances = np.array([probability for *_, probability in pairs])
     chosen = np.sort(draw.choice(len(pairs), min(_QUERIES, len(pairs)), replace=False, p=chances / chances.sum()))
     return [Asked(entity, state.exact.rows(np.array([position]))[0], probability, position, decoy)

@@ -47,6 +47,8 @@ def keep_entities(connection: Connection, encoder: Encoder, labels: Sequence[Fol
     vectors = _vectors(connection.place, encoder, labels, kb, ids, set(known), template)
     file = vectors_in(connection).write(vectors, "float16", entities=True)
     records = [(number, entity, known.get(entity)) for number, entity in enumerate(ids)]
+    names = [(number, each.name if each else entity, " \n ".join(aliases.get(entity, [])))
+             for number, entity, each in records]
     rows_of: Mapping[str, Sequence[tuple[object, ...]]] = {
         "entities": [(entity, number, each.name if each else entity, each.description if each else "",
                       each.popularity if each else 0.0) for number, entity, each in records],
@@ -58,8 +60,7 @@ def keep_entities(connection: Connection, encoder: Encoder, labels: Sequence[Fol
             connection.execute(f"DELETE FROM {table}")
             if values:
                 connection.executemany(f"INSERT INTO {table} VALUES ({marks(values[0])})", values)
-        connection.keep_names([(number, name, " \n ".join(aliases.get(entity, [])))
-                               for entity, number, name, *_ in rows_of["entities"]])
+        connection.keep_names(names)
         set_meta(connection, {"entities": key, "entity_vectors": file[0], "entity_vectors_digest": file[2],
                               "kb": str(kb.address) if kb else "", "kb_fingerprint": kb.fingerprint if kb else ""})
         note_commit(connection, "entities", Changes())

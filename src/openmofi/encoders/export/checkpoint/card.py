@@ -74,7 +74,7 @@ def read_metrics(paths: Sequence[str | Path]) -> tuple[Metric, ...]:
                                   float(raw["metrics"][name]), interval and (float(interval[0]), float(interval[1]))))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise OpenMofiError(f"{path} is no result of an evaluation ({type(error).__name__}: {error}).",
-                                "Give the result.json that `openmofi eval -o` wrote.") from error
+                                "Give a JSON file that `openmofi eval -o` wrote.") from error
     return tuple(metrics)
 
 

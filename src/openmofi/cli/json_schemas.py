@@ -1,4 +1,4 @@
-"""The published schemas (JSON Schema 2020-12) of what commands print with `--json`: `schemas.json`, by command."""
+"""The published schemas (JSON Schema 2020-12) of what commands print with `--json`: `json_schemas.json`, by command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from openmofi.errors import UsageError
 
 @cache
 def _schemas() -> dict[str, Any]:
-    return dict(json.loads(files(__package__).joinpath("schemas.json").read_text("utf-8")))
+    return dict(json.loads(files(__package__).joinpath("json_schemas.json").read_text("utf-8")))
 
 
 def schema_names() -> list[str]:
