@@ -80,7 +80,7 @@ def apart(function: str, *arguments: object, module: str = "big_base") -> dict[s
 def build(source: str, out: str, memory: str) -> dict[str, Any]:
     """Build a base; seconds and the peak of memory."""
     from openmofi.knowledge import build_table
-    from openmofi.knowledge.database import memory_bytes
+    from openmofi.knowledge.files.database import memory_bytes
 
     start = time.perf_counter()
     counts = build_table(source, out, memory=memory).counts
@@ -108,7 +108,7 @@ def trie(folder: str) -> dict[str, Any]:
 
 def feed(path: str, reading: float) -> dict[str, Any]:
     """Build tries of the lines of a file; look keys up in them, and in a single trie of all, in turns."""
-    from openmofi.knowledge import tries
+    from openmofi.knowledge.files import tries
 
     def keys() -> Iterator[str]:
         with open(path, encoding="utf-8") as lines:
@@ -162,10 +162,11 @@ def project(nodes: int, links: int) -> dict[str, Any]:
 
 def widen(small: Path, wide: Path, entities: int) -> None:
     """A copy of a base with more entities, which have no names and no relations: vectors are a hole in a file."""
-    from openmofi.knowledge import relations, store
-    from openmofi.knowledge.arrays import save_array
+    from openmofi.knowledge import store
+    from openmofi.knowledge.files import relations
+    from openmofi.knowledge.files.arrays import save_array
+    from openmofi.knowledge.files.integrity import with_digests
     from openmofi.knowledge.identifiers import NUMBERS, ROWS
-    from openmofi.knowledge.integrity import with_digests
     from openmofi.schema import ENTITIES
     from openmofi.storage import finish_manifest, read_manifest
     from openmofi.storage.blocks import arrow_blocks

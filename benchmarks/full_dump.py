@@ -106,7 +106,7 @@ def unpack(dump: str, _: str) -> dict[str, Any]:
 
 def select(_: str, work: str, memory: str) -> dict[str, Any]:
     """Join what was read into tables."""
-    from openmofi.knowledge.database import JOINED, memory_bytes
+    from openmofi.knowledge.files.database import JOINED, memory_bytes
     from openmofi.knowledge.wikidata.classes import class_rules
     from openmofi.knowledge.wikidata.select import select_tables
 
@@ -237,7 +237,7 @@ def _median(rows: Sequence[Mapping[str, Any]], name: str) -> float:
 
 
 def _memory(size: str) -> int:
-    from openmofi.knowledge.database import memory_bytes
+    from openmofi.knowledge.files.database import memory_bytes
 
     return memory_bytes(size)
 

@@ -130,7 +130,7 @@ def joined(folder: Path, memory: str) -> dict[str, float]:
     """The joins over what was read."""
     import pyarrow.parquet as pq
 
-    from openmofi.knowledge.database import memory_bytes
+    from openmofi.knowledge.files.database import memory_bytes
     from openmofi.knowledge.wikidata.classes import class_rules
     from openmofi.knowledge.wikidata.select import select_tables
 

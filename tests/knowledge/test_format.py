@@ -19,9 +19,9 @@ from openmofi.knowledge import KnowledgeBase, build_table, check_table, diff_kb,
 from openmofi.knowledge import sample_entities as sample
 from openmofi.knowledge.builders import build as building
 from openmofi.knowledge.builders import tables, writers
-from openmofi.knowledge.database import connected, memory_bytes, part_file, tables_of
+from openmofi.knowledge.files.database import connected, memory_bytes, part_file, tables_of
+from openmofi.knowledge.files.rows import taken, taken_table
 from openmofi.knowledge.identifiers import NumberedIds, numbers_of
-from openmofi.knowledge.rows import taken, taken_table
 from openmofi.schema import ENTITIES, NAMES
 from openmofi.storage import read_arrow, write_table
 from terminal import in_process, sentence

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from openmofi.knowledge.tries import Names
+from openmofi.knowledge.files.tries import Names
 
 COUNTED = pa.schema([("key", pa.string()), ("row", pa.int32()), ("count", pa.float64()),
                      ("occurrences", pa.float64())])

@@ -48,7 +48,7 @@ class Relation:
 
 
 def plain_candidate(entity: Entity, prior: float, details: Mapping[str, str]) -> dict[str, Any]:
-    """A candidate of a name as plain data; `details` are those of `openmofi.knowledge.beside`, or empty."""
+    """A candidate of a name as plain data; `details` are those of `openmofi.knowledge.files.beside`, or empty."""
     known = {"prior_from": details["prior"], "image": entity.image} if details else {}
     return {"prior": prior, "id": entity.id, "name": entity.name, "types": list(entity.types),
             "description": entity.description, "popularity": entity.popularity, **known}

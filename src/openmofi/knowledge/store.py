@@ -12,14 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from openmofi.engine import Progress, Quiet
 from openmofi.errors import OpenMofiError, UnknownEntityError
-from openmofi.knowledge import beside, identifiers, integrity
-from openmofi.knowledge.arrays import bad_offsets, mapped, outside
+from openmofi.knowledge import identifiers
 from openmofi.knowledge.candidates import Candidates, CandidateTable
-from openmofi.knowledge.languages import Languages, mask_of
+from openmofi.knowledge.files import beside, integrity
+from openmofi.knowledge.files.arrays import bad_offsets, mapped, outside
+from openmofi.knowledge.files.languages import Languages, mask_of
+from openmofi.knowledge.files.rows import taken
+from openmofi.knowledge.files.tries import MORE_TRIES, NAMES_MARISA, further_files, open_names
 from openmofi.knowledge.lookup import Neighbour, Relation, names_of, nearest_rows, plain_candidate, spelt_alike
 from openmofi.knowledge.names import normalise
-from openmofi.knowledge.rows import taken
-from openmofi.knowledge.tries import MORE_TRIES, NAMES_MARISA, further_files, open_names
 from openmofi.schema import Entity
 from openmofi.storage import Manifest, Outputs, read_manifest
 from openmofi.storage.addresses import is_remote
@@ -333,7 +334,7 @@ class KnowledgeBase:
         return self.beside.relations is not None
 
     def ancestors(self, entity_id: str) -> list[str]:
-        """Identifiers of the classes that an entity belongs to (`openmofi.knowledge.relations`), the nearest first.
+        """Identifiers of the classes that an entity belongs to (`knowledge/files/relations.py`), the nearest first.
 
         Raises:
             UnknownEntityError: the identifier is unknown.

@@ -14,7 +14,7 @@ from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase, build_table, diff_kb, export_kb, normalise, sample_entities
 from openmofi.knowledge.builders.source import SourceTables
-from openmofi.knowledge.relations import FILES
+from openmofi.knowledge.files.relations import FILES
 from openmofi.knowledge.union.tables import Part, unite
 from openmofi.schema import ENTITIES, NAMES, RELATIONS, SURFACES
 from openmofi.storage import fingerprint

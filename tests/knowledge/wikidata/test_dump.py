@@ -86,7 +86,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_process_that_parses_imports_neither_pandas_nor_what_later_steps_need() -> None:
-    code = ("import io, sys\nfrom openmofi.knowledge import slots\nfrom openmofi.knowledge.wikidata import parts\n"
+    code = ("import io, sys\nfrom openmofi.knowledge.files import slots\n"
+            "from openmofi.knowledge.wikidata import parts\n"
             "slots._begin(parts._begin, (('en',), ()))\n"
             "line = b'{\"type\":\"item\",\"id\":\"Q1\",\"labels\":{\"en\":{\"value\":\"crane\"}}}'\n"
             "assert parts._reader.read(io.BytesIO(line))[0]['name'].to_pylist() == ['crane']\n"

@@ -27,8 +27,8 @@ from openmofi.knowledge.anchors.occurrences import Found, Occurrences, words
 from openmofi.knowledge.anchors.site import require_language
 from openmofi.knowledge.anchors.tables import ANCHORS, ANCHORS_DIGEST, LINK_PROBABILITIES, probabilities_path
 from openmofi.knowledge.anchors.wikitext import is_disambiguation, plain_text
-from openmofi.knowledge.slots import Done, Here, Slots, slots
-from openmofi.knowledge.tries import built_trie, save_trie
+from openmofi.knowledge.files.slots import Done, Here, Slots, slots
+from openmofi.knowledge.files.tries import built_trie, save_trie
 from openmofi.storage import atomic_path, require_local
 from openmofi.storage.addresses import local_path
 from openmofi.storage.blocks import table_blocks

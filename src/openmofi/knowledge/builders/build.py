@@ -9,18 +9,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from openmofi.knowledge import beside, store
+from openmofi.knowledge import store
 from openmofi.knowledge.builders.source import ReadSource, read_source, source_files, source_fingerprints
 from openmofi.knowledge.builders.staging import staged
 from openmofi.knowledge.builders.tables import refusal
 from openmofi.knowledge.builders.writers import write_candidates, write_links, write_lists, write_vectors
-from openmofi.knowledge.database import JOINED, MEMORY, memory_bytes, number_of, tables_of
+from openmofi.knowledge.files import beside
+from openmofi.knowledge.files.database import JOINED, MEMORY, memory_bytes, number_of, tables_of
+from openmofi.knowledge.files.integrity import mappable, with_digests
+from openmofi.knowledge.files.languages import gather_languages, write_languages
+from openmofi.knowledge.files.relations import write_relations
+from openmofi.knowledge.files.tries import open_names
 from openmofi.knowledge.identifiers import write_ids
-from openmofi.knowledge.integrity import mappable, with_digests
-from openmofi.knowledge.languages import gather_languages, write_languages
 from openmofi.knowledge.projection import ProjectionSettings
-from openmofi.knowledge.relations import write_relations
-from openmofi.knowledge.tries import open_names
 from openmofi.storage import Manifest, claimed, finish_manifest, make_folder, require_local
 from openmofi.storage.atomic import remove_folder, write_error
 from openmofi.storage.blocks import read_arrow_blocks
@@ -53,7 +54,7 @@ def build(builder: str, read: Callable[[], ReadSource], inputs: Mapping[str, str
         inputs: name → fingerprint of the files that `read` reads.
         out: folder of the knowledge base.
         settings: see there.
-        write_beside: called with the folder at last: writes some of `openmofi.knowledge.beside.FILES`, and returns more
+        write_beside: called with the folder at last: writes some of `files.beside.FILES`, and returns more
             counts for the manifest.
         memory: that the build may use, such as `8GB`; the rest is on disk, in `out`. It decides no byte.
         restart: remove what was made in `out` before, and begin anew.

@@ -8,7 +8,7 @@ from typing import Any
 
 from openmofi.knowledge.builders.source import COLUMNS, read_source
 from openmofi.knowledge.builders.staging import Staged, staged
-from openmofi.knowledge.database import JOINED, MEMORY, memory_bytes, number_of
+from openmofi.knowledge.files.database import JOINED, MEMORY, memory_bytes, number_of
 
 _PAIRS = "SELECT key, row FROM name WHERE key <> '' UNION ALL SELECT key, row FROM added"
 _KEYS = f"SELECT key, count(DISTINCT row) AS entities FROM ({_PAIRS}) GROUP BY key"

@@ -20,7 +20,7 @@ from openmofi.knowledge import store
 from openmofi.knowledge.builders.problems import Block, Check, Findings, blank, numbered
 from openmofi.knowledge.builders.source import COLUMNS, ReadSource
 from openmofi.knowledge.builders.tables import SHOWN, Problem
-from openmofi.knowledge.database import connected, number_of, part_file, quoted
+from openmofi.knowledge.files.database import connected, number_of, part_file, quoted
 from openmofi.knowledge.names import normalise
 from openmofi.schema import ENTITIES
 from openmofi.storage.blocks import arrow_blocks

@@ -13,10 +13,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from openmofi.errors import OpenMofiError
-from openmofi.knowledge import store, tries
-from openmofi.knowledge.arrays import appended
+from openmofi.knowledge import store
 from openmofi.knowledge.candidates import LISTS, candidate_lists
-from openmofi.knowledge.database import part_file, tables_of
+from openmofi.knowledge.files import tries
+from openmofi.knowledge.files.arrays import appended
+from openmofi.knowledge.files.database import part_file, tables_of
 from openmofi.knowledge.projection import WIDTHS, ProjectionSettings, memory_needed, project, random_bits
 from openmofi.storage.atomic import write_error
 from openmofi.storage.blocks import read_arrow_blocks, read_table_blocks, rows_at_a_time
@@ -70,7 +71,7 @@ def write_candidates(folder: Path, lists: Path, counts: dict[str, int]) -> dict[
         counts: what that returned.
 
     Returns:
-        what `openmofi.knowledge.tries.open_names` is to be given.
+        what `openmofi.knowledge.files.tries.open_names` is to be given.
 
     Raises:
         OpenMofiError: the disk is full.

@@ -14,15 +14,6 @@ from typing import Any
 import pyarrow as pa
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.knowledge.beside import (
-    ATTRIBUTION,
-    DETAILS,
-    DETAILS_FILE,
-    EXTERNAL_IDS_FILE,
-    REDIRECTS,
-    REDIRECTS_FILE,
-    keep_attribution,
-)
 from openmofi.knowledge.builders.build import BuildSettings
 from openmofi.knowledge.builders.build import build as build_base
 from openmofi.knowledge.builders.source import (
@@ -31,6 +22,15 @@ from openmofi.knowledge.builders.source import (
     read_source,
     source_files,
     source_fingerprints,
+)
+from openmofi.knowledge.files.beside import (
+    ATTRIBUTION,
+    DETAILS,
+    DETAILS_FILE,
+    EXTERNAL_IDS_FILE,
+    REDIRECTS,
+    REDIRECTS_FILE,
+    keep_attribution,
 )
 from openmofi.knowledge.store import KIND as BASE
 from openmofi.knowledge.store import KnowledgeBase

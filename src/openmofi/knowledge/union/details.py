@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from openmofi.knowledge.beside import DETAILS, EXTERNAL_IDS
+from openmofi.knowledge.files.beside import DETAILS, EXTERNAL_IDS
 from openmofi.knowledge.store import KnowledgeBase
 from openmofi.knowledge.union.tables import kept_of
 

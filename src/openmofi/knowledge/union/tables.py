@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from openmofi.knowledge.builders.source import SourceTables
-from openmofi.knowledge.languages import EVERY
+from openmofi.knowledge.files.languages import EVERY
 from openmofi.knowledge.names import normalise
 from openmofi.knowledge.union.same import kept_ids
 from openmofi.schema import ENTITIES, LANGUAGES, NAMES, RELATIONS, SURFACES
@@ -61,7 +61,7 @@ class United:
         tables: of the union.
         redirects: identifier that is gone → the one that it goes by.
         conflicts: `CONFLICTS`, by `id`.
-        details, external_ids: tables as `openmofi.knowledge.beside` has them, or `None`.
+        details, external_ids: tables as `openmofi.knowledge.files.beside` has them, or `None`.
     """
 
     tables: SourceTables

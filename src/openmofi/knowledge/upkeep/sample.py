@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from openmofi.config import did_you_mean
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import store
-from openmofi.knowledge.arrays import save_array
 from openmofi.knowledge.candidates import CandidateTable
+from openmofi.knowledge.files.arrays import save_array
+from openmofi.knowledge.files.integrity import mappable, with_digests
+from openmofi.knowledge.files.languages import LANGUAGES_FILE
+from openmofi.knowledge.files.rows import taken, taken_table
+from openmofi.knowledge.files.tries import built_names, save_names
 from openmofi.knowledge.identifiers import write_ids
-from openmofi.knowledge.integrity import mappable, with_digests
-from openmofi.knowledge.languages import LANGUAGES_FILE
 from openmofi.knowledge.lookup import keys_of
-from openmofi.knowledge.rows import taken, taken_table
 from openmofi.knowledge.store import KnowledgeBase
-from openmofi.knowledge.tries import built_names, save_names
 from openmofi.storage import Manifest, claimed, fingerprint, finish_manifest, read_parquet, require_local
 from openmofi.storage.blocks import arrow_blocks
 

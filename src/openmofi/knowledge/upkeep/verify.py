@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from openmofi.engine import Progress, Quiet
-from openmofi.knowledge import integrity
+from openmofi.knowledge.files import integrity
+from openmofi.knowledge.files.tries import further_files
 from openmofi.knowledge.store import FILES, IDS, KIND, REBUILD, KnowledgeBase
-from openmofi.knowledge.tries import further_files
 from openmofi.storage import read_manifest
 from openmofi.storage.digests import let_settle, note_checked
 

@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 from openmofi.config import did_you_mean
 from openmofi.engine.protocol import Progress, Quiet
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.knowledge import beside
 from openmofi.knowledge.anchors.site import language_codes
 from openmofi.knowledge.builders.build import BuildSettings, build
 from openmofi.knowledge.builders.source import ReadSource, read_source
-from openmofi.knowledge.database import JOINED, MEMORY, memory_bytes
+from openmofi.knowledge.files import beside
+from openmofi.knowledge.files.database import JOINED, MEMORY, memory_bytes
 from openmofi.knowledge.wikidata.classes import class_rules
 from openmofi.knowledge.wikidata.dump import BLOCK
 from openmofi.knowledge.wikidata.items import ITEMS, RELATIONS, latin_letters, property_number

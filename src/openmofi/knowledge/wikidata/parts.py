@@ -21,7 +21,7 @@ import pyarrow as pa
 from openmofi.engine.cores import cores
 from openmofi.engine.protocol import Progress
 from openmofi.errors import OpenMofiError
-from openmofi.knowledge.slots import Slots, slots
+from openmofi.knowledge.files.slots import Slots, slots
 from openmofi.knowledge.wikidata.dump import BLOCK, Piece, pieces
 from openmofi.knowledge.wikidata.items import Broken, ItemReader
 from openmofi.knowledge.wikidata.published import PublishedColumns, published_blocks, read_published

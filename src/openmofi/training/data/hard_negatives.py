@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmofi.knowledge import KnowledgeBase
-from openmofi.knowledge.relations import INSTANCE, SUBCLASS
+from openmofi.knowledge.files.relations import INSTANCE, SUBCLASS
 from openmofi.training.data.plan import Ints, members_of_classes
 
 _HARD = 6  # sets these random numbers apart from those of `plan`, `texts` and `loader`

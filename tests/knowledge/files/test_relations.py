@@ -19,7 +19,7 @@ import openmofi
 from openmofi.cli.main import app
 from openmofi.errors import UnknownEntityError
 from openmofi.knowledge import KnowledgeBase, Relation, build_table, export_kb, sample_entities
-from openmofi.knowledge.relations import FILES, INSTANCE, SUBCLASS
+from openmofi.knowledge.files.relations import FILES, INSTANCE, SUBCLASS
 from openmofi.storage import read_manifest
 
 IDS = [f"Q{number}" for number in range(1, 9)]

@@ -1,6 +1,6 @@
 """What may lie beside a knowledge base's arrays: relations, details of entities, ids elsewhere, ids that are gone.
 
-The languages of names (`openmofi.knowledge.languages`) lie there too, and are no more than listed here.
+The languages of names (`openmofi.knowledge.files.languages`) lie there too, and are no more than listed here.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from openmofi.knowledge import relations
-from openmofi.knowledge.languages import LANGUAGES_FILE
-from openmofi.knowledge.relations import Relations
+from openmofi.knowledge.files import relations
+from openmofi.knowledge.files.languages import LANGUAGES_FILE
+from openmofi.knowledge.files.relations import Relations
 from openmofi.storage import write_arrow, write_bytes
 from openmofi.storage.blocks import table_blocks
 

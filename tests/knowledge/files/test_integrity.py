@@ -16,14 +16,15 @@ from kb_tables import ENTITY_IDS, write_source
 
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.knowledge import KnowledgeBase, arrays, build_table, integrity, verify
-from openmofi.knowledge.relations import FILES as RELATIONS
+from openmofi.knowledge import KnowledgeBase, build_table, verify
+from openmofi.knowledge.files import arrays, integrity
+from openmofi.knowledge.files.relations import FILES as RELATIONS
 from openmofi.knowledge.store import FILES as ALWAYS
 from openmofi.schema import ENTITIES
 from openmofi.storage import write_arrow
 from terminal import in_process, sentence
 
-from ..storage.mounts import read_only, small_disk
+from ...storage.mounts import read_only, small_disk
 
 FILES = (*ALWAYS, "ids.marisa", *RELATIONS)
 MAPPED_SAFELY = [name for name in FILES if not name.endswith(".marisa")]

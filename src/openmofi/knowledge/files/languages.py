@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from openmofi.config import did_you_mean
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.knowledge.arrays import appended, mapped
-from openmofi.knowledge.database import connected, part_file, quoted, tables_of
-from openmofi.knowledge.tries import Names
+from openmofi.knowledge.files.arrays import appended, mapped
+from openmofi.knowledge.files.database import connected, part_file, quoted, tables_of
+from openmofi.knowledge.files.tries import Names
 from openmofi.storage.blocks import read_table_blocks
 
 if TYPE_CHECKING:

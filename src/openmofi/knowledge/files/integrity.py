@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
-from openmofi.knowledge import beside
+from openmofi.knowledge.files import beside
 from openmofi.schema import ENTITIES
 from openmofi.storage import Manifest, fingerprint
 from openmofi.storage.digests import BLOCK, file_digest, file_stamp

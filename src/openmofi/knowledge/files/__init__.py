@@ -1,0 +1,1 @@
+"""The files of a knowledge base: arrays, tries, languages, relations; whether they are whole."""
