@@ -165,8 +165,8 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
     shards = shards_of(pairs)
     check_patterns(settings.read, [shard.path for shard in shards])
     with shown_progress(progress) as shown:
-        judge = encoder_of(encoder, device, precision)
-        labeling.label(shards, kb_of(kb, shown), judge.compiled() if compile else judge, out, settings, cache=cache,
+        known, judge = kb_of(kb, shown), encoder_of(encoder, device, precision)
+        labeling.label(shards, known, judge.compiled() if compile else judge, out, settings, cache=cache,
                        calibration=calibration, verdicts=verdicts_of(verdicts) if verdicts else None,
                        engine=engine_named(engine), progress=shown, restart=restart)
     return Labels.open(out)
