@@ -1,6 +1,7 @@
 """Makes docs/labels.png, README's first image, of a finished demo: `python tools/site/labels_image.py openmofi-demo`.
 
-Pages are taken by what there is to see: a label against others that the text names, one of an ambiguous name, none.
+Pages are taken by what there is to see: a label against others that the text names, one of an ambiguous name,
+none where nothing that is named is shown.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def chosen(rows: list[dict[str, Any]], truth: dict[str, str]) -> list[dict[str, 
             return ""
         if yes:
             return "against others" if len(mentions) > 1 else "senses" if len(no) > 2 else ""
-        return "none" if 0 < len(no) < 4 and row["status"] == "rejected" else ""
+        named = 0 < len(no) < 4 and truth[row["key"]] not in no
+        return "none" if named and row["status"] == "rejected" else ""
 
     found: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
