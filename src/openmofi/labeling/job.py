@@ -122,12 +122,12 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
     job = job_of(shards, settings.read, encoder.device, encoder)
     identify(shards, engine, job)
     given = given_calibration(calibration, kb, encoder, settings) if calibration else None
-    correction = correction_by(verdicts, settings.selection.target_precision, _described(shards, kb, encoder, settings),
-                               _inputs(shards, kb, encoder, settings, calibration)) if verdicts else None
-    # The manifest alone holds them from here on: of 100,000 shards they are large.
-    with claimed(out, "labels", _described(shards, kb, encoder, settings),
-                 _inputs(shards, kb, encoder, settings, calibration), outputs=OUTPUTS, restart=restart,
+    described, inputs = _described(shards, kb, encoder, settings), _inputs(shards, kb, encoder, settings, calibration)
+    correction = correction_by(verdicts, settings.selection.target_precision, described, inputs) if verdicts else None
+    with claimed(out, "labels", described, inputs, outputs=OUTPUTS, restart=restart,
                  stores=True) as manifest:
+        # The manifest alone holds them from here on: of 100,000 shards they are large.
+        del described, inputs
         if manifest.finished and "failed" not in manifest.counts and manifest.outputs == output_stamp(out, *_PARTS):
             return _answered(manifest, encoder, out, progress)
         known = given or known_calibration(kb, encoder, out, settings)
