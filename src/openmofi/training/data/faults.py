@@ -40,7 +40,7 @@ def other_row(plan: Plan, seed: int, step: int, position: int, refused: dict[int
     """
     draw = np.random.default_rng([seed, _OTHERS, step, position])
     for _ in range(_TRIES):
-        row = int(plan.rows(int(draw.integers(steps)))[position])
+        row = int(draw.choice(plan.rows(int(draw.integers(steps)))))
         if row not in refused:
             return row
     raise OpenMofiError(f"{len(refused):,} images of the dataset can no longer be decoded; no other row is found to "
