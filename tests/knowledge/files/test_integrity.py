@@ -188,7 +188,7 @@ def test_content_is_read_once_and_again_after_a_change(folder, digested):
 
 def test_another_process_does_not_read_it_again(folder):
     KnowledgeBase.open(folder)
-    code = ("import sys; from openmofi.knowledge import KnowledgeBase, integrity\n"
+    code = ("import sys; from openmofi.knowledge import KnowledgeBase\nfrom openmofi.knowledge.files import integrity\n"
             "def refuse(*_): raise AssertionError('read again')\n"
             "integrity.file_digest = refuse; print(len(KnowledgeBase.open(sys.argv[1])))")
     done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)
