@@ -203,6 +203,7 @@ def test_a_hint_lets_jpeg_be_decoded_smaller_but_never_below_twice_the_hint(size
 def test_many_threads_see_what_one_sees():
     data = [encode(gradient(64 + n, 64), kind, **KINDS[kind]) for n in range(6) for kind in KINDS]
     broken = [item[: len(item) // 2] for item in data]
+    before = threading.active_count()  # other tests' libraries leave some
     expected = [decode_image(item).tobytes() for item in data]
 
     def try_both(number: int) -> bytes:
@@ -213,7 +214,7 @@ def test_many_threads_see_what_one_sees():
     with ThreadPoolExecutor(8) as pool:
         for found in range(5):
             assert list(pool.map(try_both, range(len(data)))) == expected, found
-    assert threading.active_count() < 20
+    assert threading.active_count() < before + 12
 
 
 SEEDS = [encode(gradient(24, 16), kind, **options) for kind, options in KINDS.items()] + [
