@@ -58,7 +58,7 @@ app.add_typer(study.app, name="study", help="Compare ways to train on a dataset,
 app.add_typer(link.app, name="link", help="Train linkers: which entity a mention means.")
 app.add_typer(eval.app, name="eval")
 app.add_typer(encoder.app, name="encoder", help="Look into image–text encoders.")
-app.command("export", help="Export an encoder to ONNX or OpenVINO, where it agrees with the original.")(export.export)
+app.command("export", help="Export an encoder for ONNX, OpenVINO or its library, where it agrees.")(export.export)
 app.add_typer(index.app, name="index", help="Build an index over images, keep it up to date and whole.")
 app.command("search", help="Search an index by image, text and entity.")(search.search)
 app.command("recognise", help="Say what many images may show, by an index.")(recognise.recognise)
