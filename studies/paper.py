@@ -95,8 +95,9 @@ def run_paper(out: str | Path, demo: str | Path, progress: Progress, *, engine: 
     trials = {(name, point): tuning_run(name, point, shared, folder)
               for name, method in METHODS.items() for point in method.grid}
     tried = dict(zip(trials, do_runs(list(trials.values()), engine, progress), strict=True))
-    chosen = {name: max(METHODS[name].grid, key=lambda point, name=name: score(tried[name, point]))  # type: ignore[misc]
-              for name in METHODS}
+    scores = {trial: score(values) for trial, values in tried.items()}
+    chosen = {name: max((scores[name, point], -place, point) for place, point in enumerate(method.grid))[2]
+              for name, method in METHODS.items()}
     benchmark = Benchmark(PROTOCOL, str(root))
     runs = {(name, seed): StudyRun(f"{name}-{seed}", recipe_of(name, [*shared, *chosen[name]], seed), folder, benchmark)
             for name in METHODS for seed in SEEDS}

@@ -218,7 +218,9 @@ def main(demo: Path) -> None:
     goal = embedded @ projection.T
     goal /= np.linalg.norm(goal, axis=1, keepdims=True)
     assert encoder.networks is not None
-    tokens = WordPieceTokens(encoder.networks.tokens.tokenizer)  # type: ignore[union-attr]
+    own = encoder.networks.tokens
+    assert isinstance(own, WordPieceTokens)
+    tokens = WordPieceTokens(own.tokenizer)
     tokens.tokenizer.enable_truncation(LENGTH)
     vectors = input_vectors(encoder)
     table, places = student(texts, goal, tokens, vectors, encoder.logit_scale or 30.0)

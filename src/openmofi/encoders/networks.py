@@ -13,8 +13,7 @@ from torch import nn
 from openmofi.encoders.arrays import numpy_of, padded
 from openmofi.encoders.devices import on_device
 from openmofi.encoders.heads import Head, apply_head
-from openmofi.encoders.protocol import Array
-from openmofi.encoders.tokens import Tokens
+from openmofi.encoders.protocol import Array, Tokens
 
 
 @dataclass(frozen=True)

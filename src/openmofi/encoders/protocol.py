@@ -1,8 +1,11 @@
-"""Values that every encoder shares: arrays and preprocessing."""
+"""What every encoder shares: arrays, preprocessing, and what makes token ids of texts."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,3 +45,13 @@ class Preprocessing:
         another than the network was trained on.
         """
         return self.size if self.antialias else None
+
+
+class Tokens(Protocol):
+    """Texts → token ids; can be pickled."""
+
+    def __call__(self, texts: Sequence[str]) -> Any:
+        """Texts → (n, L) int64, L the same whatever the texts; of `WordPieceTokens` a list a text."""
+
+    def save(self, folder: Path) -> None:
+        """Write its files, if it has any, so that it can be opened without the network."""

@@ -6,29 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from openmofi.encoders.arrays import padded
 from openmofi.encoders.portable import CLIP, TOKENIZER_FILE, ClipTokens, FileTokenizer, opened_file
+from openmofi.encoders.protocol import Tokens
 from openmofi.encoders.towers import stored_tokens
 from openmofi.errors import OpenMofiError
 from openmofi.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     import torch
-
-
-
-class Tokens(Protocol):
-    """Texts → token ids; can be pickled."""
-
-    def __call__(self, texts: Sequence[str]) -> Any:
-        """Texts → (n, L) int64, L the same whatever the texts; of `WordPieceTokens` a list a text."""
-
-    def save(self, folder: Path) -> None:
-        """Write its files, if it has any, so that it can be opened without the network."""
 
 
 @dataclass(frozen=True)

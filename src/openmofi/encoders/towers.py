@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openmofi.config.near import did_you_mean
-from openmofi.encoders.protocol import Preprocessing
+from openmofi.encoders.protocol import Preprocessing, Tokens
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 
 if TYPE_CHECKING:
     import torch
-
-    from openmofi.encoders.tokens import Tokens
 
 _LIBRARIES = "openmofi.encoders.libraries"
 _IMAGE = {"timm": "timm", "open_clip": "openclip", "hf": "huggingface", "backbone": "backbones"}

@@ -30,8 +30,7 @@ from openmofi.encoders.heads import Head, head_on_arrays
 from openmofi.encoders.libraries.checkpoints import first_line
 from openmofi.encoders.networks import Headed, Networks, OnArrays
 from openmofi.encoders.preprocess import preprocessing_from_json
-from openmofi.encoders.protocol import Array, Preprocessing
-from openmofi.encoders.tokens import Tokens
+from openmofi.encoders.protocol import Array, Preprocessing, Tokens
 from openmofi.encoders.towers import Trunk, rebuilt, stored_tokens
 from openmofi.errors import OpenMofiError
 from openmofi.storage import atomic_path, fingerprint

@@ -11,7 +11,7 @@ from openmofi.evaluation.protocols.gldv2 import SOLUTION, read_solution
 from openmofi.evaluation.protocols.ilias import IDS, read_ids
 from openmofi.evaluation.protocols.instre import TRUTH, read_instre
 from openmofi.evaluation.protocols.oven import TITLES
-from openmofi.evaluation.protocols.recall import test_split
+from openmofi.evaluation.protocols.recall import split_of
 from openmofi.evaluation.protocols.uned import SIZES, read_split
 from openmofi.evaluation.source import DataSource, Finding, counted, present
 from openmofi.features.sources import images_in
@@ -46,7 +46,7 @@ def _ilias(folder: Path) -> list[Finding]:
 
 def _recall(images: int, classes: int) -> Callable[[Path], list[Finding]]:
     def check(folder: Path) -> list[Finding]:
-        _, class_of = test_split(folder)
+        _, class_of = split_of(folder)
         return [counted("test images listed", len(class_of), images),
                 counted("test classes", len(set(class_of.values())), classes),
                 present("test images on disk", folder, list(class_of))]

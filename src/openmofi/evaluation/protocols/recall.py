@@ -98,7 +98,7 @@ def _fields(path: Path, count: int) -> list[list[str]]:
     return rows
 
 
-def test_split(data: str | Path) -> tuple[str, dict[str, str]]:
+def split_of(data: str | Path) -> tuple[str, dict[str, str]]:
     """The name of the dataset, and each image of its test split → its class.
 
     Raises:
@@ -117,12 +117,9 @@ def test_split(data: str | Path) -> tuple[str, dict[str, str]]:
     return name, classes
 
 
-test_split.__test__ = False  # type: ignore[attr-defined]  # no test of pytest's
-
-
 def measure(subject: Subject) -> Measured:
     """See the module."""
-    name, class_of = test_split(subject.data)
+    name, class_of = split_of(subject.data)
     recall_at = sorted(set(subject.settings.recall_at or SETS[name].recall_at))
     images = subject.features.embed(file_sources(subject.data, list(class_of), name))
     classes = [class_of[key] for key in images.keys]

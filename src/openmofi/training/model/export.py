@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from openmofi.encoders import Encoder, Head, save_heads
 from openmofi.encoders.folder import Side
-from openmofi.encoders.tokens import Tokens
+from openmofi.encoders.protocol import Tokens
 from openmofi.encoders.trained import save_trained_encoder
 from openmofi.training.inputs import ModelInputs
 from openmofi.training.model.towers import DualEncoder, Tower
