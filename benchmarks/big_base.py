@@ -162,7 +162,7 @@ def project(nodes: int, links: int) -> dict[str, Any]:
 
 def widen(small: Path, wide: Path, entities: int) -> None:
     """A copy of a base with more entities, which have no names and no relations: vectors are a hole in a file."""
-    from openmofi.knowledge import store
+    from openmofi.knowledge import layout
     from openmofi.knowledge.files import relations
     from openmofi.knowledge.files.arrays import save_array
     from openmofi.knowledge.files.integrity import with_digests
@@ -174,18 +174,18 @@ def widen(small: Path, wide: Path, entities: int) -> None:
     shutil.copytree(small, wide)
     for name in relations.FILES:
         (wide / name).unlink(missing_ok=True)
-    with arrow_blocks(wide / store.ENTITIES_ARROW, ENTITIES, store.BATCH_ROWS) as add:
+    with arrow_blocks(wide / layout.ENTITIES_ARROW, ENTITIES, layout.BATCH_ROWS) as add:
         for start in range(0, entities, _BLOCK):
             ids = _ids(np.arange(start, min(start + _BLOCK, entities)))
             add(pa.table([ids, ids, pc.binary_join_element_wise("a thing that is called", ids, " "),
                           pa.array([["thing"]] * len(ids)), pa.array(np.ones(len(ids), np.float32))], schema=ENTITIES))
     save_array(wide / NUMBERS, np.arange(1, 7 * entities, 7, dtype=np.int32))
     save_array(wide / ROWS, np.arange(entities, dtype=np.int32))
-    vectors = np.lib.format.open_memmap(wide / store.VECTORS, mode="w+", dtype=np.float16, shape=(entities, 128))
+    vectors = np.lib.format.open_memmap(wide / layout.VECTORS, mode="w+", dtype=np.float16, shape=(entities, 128))
     vectors.flush()
     manifest = read_manifest(wide)
     counts = {name: value for name, value in manifest.counts.items() if name != "digests"}
-    counts |= {"entities": entities, "files": store.file_sizes(wide, NUMBERS, counts)}
+    counts |= {"entities": entities, "files": layout.file_sizes(wide, NUMBERS, counts)}
     finish_manifest(wide, manifest, with_digests(wide, manifest, counts))
 
 

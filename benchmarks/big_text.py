@@ -27,7 +27,8 @@ import harness
 
 def put_together(folder: Path, names: Path, entities: int) -> Path:
     """A base of the names of `gazetteer.py`."""
-    from openmofi.knowledge import build_table, store
+    from openmofi.knowledge import build_table, layout
+    from openmofi.knowledge.files import tries
     from openmofi.knowledge.files.arrays import save_array
     from openmofi.knowledge.files.integrity import with_digests
     from openmofi.knowledge.identifiers import NUMBERS
@@ -36,25 +37,25 @@ def put_together(folder: Path, names: Path, entities: int) -> Path:
     build_table(big_base.write_tables(folder / "source", 1000), folder / "small")
     out = folder / "kb"
     big_base.widen(folder / "small", out, entities)
-    shutil.copyfile(names / "names.marisa", out / store.NAMES_MARISA)
-    draw, count = np.random.default_rng(0), len(marisa_trie.Trie().mmap(str(out / store.NAMES_MARISA)))
+    shutil.copyfile(names / "names.marisa", out / tries.NAMES_MARISA)
+    draw, count = np.random.default_rng(0), len(marisa_trie.Trie().mmap(str(out / tries.NAMES_MARISA)))
     lengths = np.where(np.arange(count) % 3 == 0, 2, 1)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     commonness = np.ones(int(offsets[-1]), np.float32)
     commonness[offsets[:-1][lengths == 2]] = 0.6
     commonness[offsets[:-1][lengths == 2] + 1] = 0.4
-    save_array(out / store.OFFSETS, offsets)
-    save_array(out / store.ROWS, draw.integers(0, entities, len(commonness), dtype=np.int32))
-    save_array(out / store.COMMONNESS, commonness)
-    save_array(out / store.LINK_PROBABILITY, np.load(names / "probabilities.npy"))
-    vectors = np.lib.format.open_memmap(out / store.VECTORS, mode="r+")
+    save_array(out / layout.OFFSETS, offsets)
+    save_array(out / layout.ROWS, draw.integers(0, entities, len(commonness), dtype=np.int32))
+    save_array(out / layout.COMMONNESS, commonness)
+    save_array(out / layout.LINK_PROBABILITY, np.load(names / "probabilities.npy"))
+    vectors = np.lib.format.open_memmap(out / layout.VECTORS, mode="r+")
     for start in range(0, entities, 1 << 16):
         block = draw.standard_normal((min(1 << 16, entities - start), vectors.shape[1]), np.float32)
         vectors[start:start + len(block)] = block / np.linalg.norm(block, axis=1, keepdims=True)
     vectors.flush()
     manifest = read_manifest(out)
     counts = {name: value for name, value in manifest.counts.items() if name != "digests"}
-    counts |= {"names": count, "candidates": len(commonness), "files": store.file_sizes(out, NUMBERS, {})}
+    counts |= {"names": count, "candidates": len(commonness), "files": layout.file_sizes(out, NUMBERS, {})}
     finish_manifest(out, manifest, with_digests(out, manifest, counts))
     return out
 

@@ -9,7 +9,7 @@ import pytest
 import openmofi
 from openmofi.dataset.build import OUTPUTS as DATASET
 from openmofi.errors import OpenMofiError
-from openmofi.knowledge.store import OUTPUTS as BASE
+from openmofi.knowledge.layout import OUTPUTS as BASE
 from openmofi.labeling.job import OUTPUTS as LABELS
 from openmofi.reinforcement.job import OUTPUTS as STORE
 from openmofi.sample.encoder import OUTPUTS as ENCODER

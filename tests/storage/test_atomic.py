@@ -26,7 +26,8 @@ from openmofi.storage import (
     write_table,
     write_text,
 )
-from openmofi.storage.atomic import _TEMPORARY, remove_leftovers, table_footer
+from openmofi.storage.atomic import _TEMPORARY, remove_leftovers
+from openmofi.storage.footers import table_footer
 
 TABLE = pa.table({"x": list(range(1000))})
 

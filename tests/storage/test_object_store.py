@@ -28,8 +28,8 @@ from openmofi.storage import (
     write_table,
 )
 from openmofi.storage.addresses import present
-from openmofi.storage.atomic import footers, table_footer, whole
 from openmofi.storage.folders import local_folder, written_folder
+from openmofi.storage.footers import footers, table_footer, whole
 from openmofi.storage.shards import take_fingerprints
 from openmofi.storage.store_lock import StoreLock
 from openmofi.storage.two_pass import merged, merged_in_tasks

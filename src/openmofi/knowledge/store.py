@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +18,25 @@ from openmofi.knowledge.files import beside, integrity
 from openmofi.knowledge.files.arrays import bad_offsets, mapped, outside
 from openmofi.knowledge.files.languages import Languages, mask_of
 from openmofi.knowledge.files.rows import taken
-from openmofi.knowledge.files.tries import MORE_TRIES, NAMES_MARISA, further_files, open_names
+from openmofi.knowledge.files.tries import further_files, open_names
+from openmofi.knowledge.layout import (
+    COMMONNESS,
+    ENTITIES_ARROW,
+    FILES,
+    IDS,
+    KIND,
+    LINK_PROBABILITY,
+    OFFSETS,
+    REBUILD,
+    ROWS,
+    VECTORS,
+)
 from openmofi.knowledge.lookup import Neighbour, Relation, names_of, nearest_rows, plain_candidate, spelt_alike
 from openmofi.knowledge.names import normalise
 from openmofi.schema import Entity
-from openmofi.storage import Manifest, Outputs, read_manifest
+from openmofi.storage import Manifest, read_manifest
 from openmofi.storage.addresses import is_remote
 from openmofi.storage.digests import check_once, let_settle
-
-KIND = "knowledge_base"
-ENTITIES_ARROW = "entities.arrow"
-OFFSETS, ROWS = "candidates/offsets.npy", "candidates/rows.npy"
-COMMONNESS, LINK_PROBABILITY = "candidates/commonness.npy", "candidates/link_probability.npy"
-VECTORS = "vectors.npy"
-FILES = (ENTITIES_ARROW, identifiers.ROWS, NAMES_MARISA, OFFSETS, ROWS, COMMONNESS, LINK_PROBABILITY, VECTORS)
-"""What every base has, beside `IDS`; with many names there are more tries (`further_files`)."""
-IDS = (identifiers.NUMBERS, identifiers.TRIE)
-"""Of these a base has one."""
-OUTPUTS = Outputs((*FILES, *IDS, MORE_TRIES, *beside.FILES, beside.ATTRIBUTION))
-"""All files of a base."""
-BATCH_ROWS = 1 << 16
-"""Entities of a record batch, whose texts are 2 GiB at most; ten million entities are 153 of them."""
-REBUILD = "Build it again, into a new folder: openmofi kb build table|wordnet|wikidata SOURCE -o FOLDER."
-
-
-def file_sizes(folder: Path, ids: str, counts: Mapping[str, Any]) -> dict[str, int]:
-    """File of a base → its bytes, for the manifest; `ids` is that of `IDS` which it has."""
-    return {name: (folder / name).stat().st_size for name in sorted((*FILES, *further_files(counts), ids))}
-
 
 _NO_ROWS = np.zeros(0, np.int32)
 _NO_PRIORS = np.zeros(0, np.float32)

@@ -17,8 +17,8 @@ import numpy as np
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.files.languages import LANGUAGES_FILE, mask_of
 from openmofi.knowledge.files.tries import NAMES_MARISA, further_files
+from openmofi.knowledge.layout import LINK_PROBABILITY
 from openmofi.knowledge.names import fold_token
-from openmofi.knowledge.store import LINK_PROBABILITY
 from openmofi.mentions.name_filter import LONGEST, open_filter
 from openmofi.mentions.stopwords import STOP_NAMES
 from openmofi.mentions.words import WordReader, Words

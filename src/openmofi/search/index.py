@@ -21,7 +21,7 @@ from openmofi.search.query import Query, Region
 from openmofi.search.rank.info import describe_index
 from openmofi.search.rank.kept import Kept
 from openmofi.search.rank.keywords import entities_by_name, unknown_entity
-from openmofi.search.rank.ranking import Ranking, ranked
+from openmofi.search.rank.ranking import ranked
 from openmofi.search.rank.recognition import recognised
 from openmofi.search.rank.state import State
 from openmofi.search.rank.vectorise import vectors_of
@@ -30,7 +30,6 @@ from openmofi.search.records import (
     CollectionMap,
     EntityImage,
     EntityRecord,
-    Hit,
     ImageRecord,
     IndexInfo,
     Recognition,
@@ -204,7 +203,7 @@ class Index:
         with self._reading() as state:
             found = ranked(state, self.connection, query, vector)
             records = image_records(self.connection, found.images.tolist())
-        hits = tuple(_hit(found, place, records[image], query.offset)
+        hits = tuple(found.hit(place, records[image], query.offset)
                      for place, image in enumerate(found.images.tolist()))
         return Results(hits, found.total, found.until, found.end, found.expected_right, found.expected_in_all,
                        found.note, time.monotonic() - started)
@@ -395,8 +394,3 @@ class Index:
         if getattr(self._thread, "connection", None) is not None:
             self._thread.connection.close()
             self._thread.connection = None
-
-
-def _hit(found: Ranking, place: int, image: ImageRecord, offset: int) -> Hit:
-    return Hit(image, offset + place + 1, found.cosines[place], found.keywords[place], found.probabilities[place],
-               found.expected[place], found.duplicates[place])

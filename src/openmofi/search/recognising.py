@@ -38,8 +38,9 @@ from openmofi.search.store.address import Place, place_of
 from openmofi.search.store.database import connect, content_of, meta, require_encoder
 from openmofi.storage import Outputs, Shard, claimed, finish_manifest
 from openmofi.storage.addresses import require_writable
-from openmofi.storage.atomic import Footer, footers, remove_leftovers
+from openmofi.storage.atomic import remove_leftovers
 from openmofi.storage.blocks import table_blocks
+from openmofi.storage.footers import Footer, footers
 from openmofi.storage.manifest import output_stamp
 
 OUTPUTS = Outputs(("recognised/*.parquet",), other=("features/*/*.arrow", "features/*/*.unread.json"))

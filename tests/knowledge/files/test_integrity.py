@@ -19,7 +19,7 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase, build_table, verify
 from openmofi.knowledge.files import arrays, integrity
 from openmofi.knowledge.files.relations import FILES as RELATIONS
-from openmofi.knowledge.store import FILES as ALWAYS
+from openmofi.knowledge.layout import FILES as ALWAYS
 from openmofi.schema import ENTITIES
 from openmofi.storage import write_arrow
 from terminal import in_process, sentence

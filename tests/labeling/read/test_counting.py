@@ -10,8 +10,8 @@ from openmofi.labeling.read import stage
 from openmofi.mentions.repeats import RepeatMerge, summary
 from openmofi.schema import NGRAMS, Pair, PairStatus
 from openmofi.storage import blocks
-from openmofi.storage.atomic import table_footer
 from openmofi.storage.blocks import read_table_blocks
+from openmofi.storage.footers import table_footer
 from openmofi.storage.two_pass import merged
 
 PAIRS = [Pair(f"{number}", b"", f"{number % 7} words of a text that {number % 3} repeats",

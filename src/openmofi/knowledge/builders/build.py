@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from openmofi.knowledge import store
+from openmofi.knowledge import layout
 from openmofi.knowledge.builders.source import ReadSource, read_source, source_files, source_fingerprints
 from openmofi.knowledge.builders.staging import staged
 from openmofi.knowledge.builders.tables import refusal
@@ -66,8 +66,8 @@ def build(builder: str, read: Callable[[], ReadSource], inputs: Mapping[str, str
     require_local(out)
     allowed = memory_bytes(memory)
     folder = mappable(out)
-    with claimed(folder, store.KIND, {"builder": builder, **asdict(settings)}, inputs,
-                 outputs=store.OUTPUTS, restart=restart) as manifest:
+    with claimed(folder, layout.KIND, {"builder": builder, **asdict(settings)}, inputs,
+                 outputs=layout.OUTPUTS, restart=restart) as manifest:
         if manifest.finished:
             _log.info("%s is already finished", folder)
             return manifest
@@ -117,12 +117,12 @@ def _build(source: ReadSource, folder: Path, settings: BuildSettings, work: Path
     _log.info("vectors over %d relations", tables.rows["relations"])
     write_vectors(folder, tables.entities, degree, tails, settings.projection, memory)
     try:
-        tables.entities.replace(folder / store.ENTITIES_ARROW)
+        tables.entities.replace(folder / layout.ENTITIES_ARROW)
     except OSError as error:
-        raise write_error(error, folder / store.ENTITIES_ARROW) from error
+        raise write_error(error, folder / layout.ENTITIES_ARROW) from error
     return {**counts, **parts, **({"languages": codes} if codes else {}), "entities": entities,
             "unnameable": unnameable, "relations": tables.rows["relations"],
-            "files": store.file_sizes(folder, ids, parts)}
+            "files": layout.file_sizes(folder, ids, parts)}
 
 
 def build_table(source: str | Path, out: str | Path, settings: BuildSettings | None = None, *, memory: str = MEMORY,

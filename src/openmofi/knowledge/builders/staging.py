@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from openmofi.errors import OpenMofiError
-from openmofi.knowledge import store
+from openmofi.knowledge import layout
 from openmofi.knowledge.builders.problems import Block, Check, Findings, blank, numbered
 from openmofi.knowledge.builders.source import COLUMNS, ReadSource
 from openmofi.knowledge.builders.tables import SHOWN, Problem
@@ -129,7 +129,7 @@ def _blocks(source: ReadSource, findings: Findings, name: str) -> Iterator[Block
 def _stage_entities(source: ReadSource, findings: Findings, work: Path) -> tuple[int, int]:
     """Write what is staged of entities; how many there are, and how many have no description."""
     rows = undescribed = 0
-    with (arrow_blocks(work / ENTITIES_FILE, ENTITIES, store.BATCH_ROWS) as add_entities,
+    with (arrow_blocks(work / ENTITIES_FILE, ENTITIES, layout.BATCH_ROWS) as add_entities,
           part_file(work / "ids", _PARTS["ids"]) as add_ids, part_file(work / "own", _PARTS["own"]) as add_own):
         for block in _blocks(source, findings, "entities"):
             block.filled("id", "name")

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from openmofi.errors import OpenMofiError
-from openmofi.knowledge import store
+from openmofi.knowledge import layout
 from openmofi.knowledge.candidates import LISTS, candidate_lists
 from openmofi.knowledge.files import tries
 from openmofi.knowledge.files.arrays import appended
@@ -81,8 +81,8 @@ def write_candidates(folder: Path, lists: Path, counts: dict[str, int]) -> dict[
     with ExitStack() as stack:
         offsets, rows, commonness, probabilities = (
             stack.enter_context(appended(folder / name, kind, (size,))) for name, kind, size in (
-                (store.OFFSETS, np.int64, names + 1), (store.ROWS, np.int32, candidates),
-                (store.COMMONNESS, np.float32, candidates), (store.LINK_PROBABILITY, np.float32, names)))
+                (layout.OFFSETS, np.int64, names + 1), (layout.ROWS, np.int32, candidates),
+                (layout.COMMONNESS, np.float32, candidates), (layout.LINK_PROBABILITY, np.float32, names)))
         last = 0
         offsets(np.zeros(1, np.int64))
         for number, part in enumerate(rows_at_a_time(read_table_blocks(lists), tries.PART_KEYS)):
@@ -154,7 +154,7 @@ def write_vectors(folder: Path, entities: Path, degree: NDArray[np.int32], tails
     for ids in _ids(entities):
         bits[start:start + len(ids)] = random_bits(ids, settings)
         start += len(ids)
-    with appended(folder / store.VECTORS, np.float16, (len(degree), settings.dim)) as append:
+    with appended(folder / layout.VECTORS, np.float16, (len(degree), settings.dim)) as append:
         for block in project(bits, degree, np.fromfile(tails, np.int32), settings, tails.parent, width):
             append(block)
 

@@ -32,7 +32,7 @@ from openmofi.knowledge.files.beside import (
     REDIRECTS_FILE,
     keep_attribution,
 )
-from openmofi.knowledge.store import KIND as BASE
+from openmofi.knowledge.layout import KIND as BASE
 from openmofi.knowledge.store import KnowledgeBase
 from openmofi.knowledge.union.details import joined_details, joined_external_ids
 from openmofi.knowledge.union.read import read_whole

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from openmofi.config import did_you_mean
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.knowledge import store
+from openmofi.knowledge import layout
 from openmofi.knowledge.candidates import CandidateTable
 from openmofi.knowledge.files.arrays import save_array
 from openmofi.knowledge.files.integrity import mappable, with_digests
@@ -66,7 +66,7 @@ def sample_entities(kb: KnowledgeBase, out: str | Path, *, types: Sequence[str] 
     inputs = {"knowledge_base": kb.fingerprint}
     if ids is not None:
         inputs["entities"] = fingerprint(sorted(set(ids)))
-    with claimed(folder, store.KIND, settings, inputs, outputs=store.OUTPUTS,
+    with claimed(folder, layout.KIND, settings, inputs, outputs=layout.OUTPUTS,
                  restart=restart) as manifest:
         if manifest.finished:
             _log.info("%s is already finished", folder)
@@ -122,20 +122,21 @@ def _write(kb: KnowledgeBase, rows: NDArray[np.int64], folder: Path) -> dict[str
         raise OpenMofiError(f"No slice is left of {kb.path}: no name may mean one of the {len(rows):,} entities.",
                             "Choose other entities.")
     parts = save_names(folder, table.names)
-    for name, array in ((store.OFFSETS, table.offsets), (store.ROWS, table.rows), (store.COMMONNESS, table.commonness),
-                        (store.LINK_PROBABILITY, table.link_probability), (store.VECTORS, kb.stored_vectors(rows))):
+    for name, array in ((layout.OFFSETS, table.offsets), (layout.ROWS, table.rows),
+                        (layout.COMMONNESS, table.commonness),
+                        (layout.LINK_PROBABILITY, table.link_probability), (layout.VECTORS, kb.stored_vectors(rows))):
         save_array(folder / name, array)
     if kb.languages is not None:
         old = [kb.names[table.names.restore_key(number)] for number in range(len(table.names))]
         save_array(folder / LANGUAGES_FILE, kb.languages.masks[old])
     entities = taken_table(kb.entities, rows)
-    with arrow_blocks(folder / store.ENTITIES_ARROW, entities.schema, store.BATCH_ROWS) as add:
+    with arrow_blocks(folder / layout.ENTITIES_ARROW, entities.schema, layout.BATCH_ROWS) as add:
         add(entities)
     ids = np.array(entities.column("id").to_pylist(), object)
     order = np.argsort(ids).astype(np.int32)
     written = write_ids(folder, iter([entities.column("id")]), lambda: iter([(ids[order].tolist(), order)]))
     _log.info("%d of %d entities, %d of %d names", len(rows), len(kb), len(table.names), len(kb.names))
-    files = store.file_sizes(folder, written, parts) | kb.beside.write_slice(
+    files = layout.file_sizes(folder, written, parts) | kb.beside.write_slice(
         folder, entities.column("id").combine_chunks(), rows)
     languages = {} if kb.languages is None else {"languages": list(kb.languages.codes)}
     return {**parts, **languages, "entities": len(rows), "names": len(table.names), "candidates": len(table.rows),

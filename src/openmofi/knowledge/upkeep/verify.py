@@ -7,7 +7,8 @@ from pathlib import Path
 from openmofi.engine import Progress, Quiet
 from openmofi.knowledge.files import integrity
 from openmofi.knowledge.files.tries import further_files
-from openmofi.knowledge.store import FILES, IDS, KIND, REBUILD, KnowledgeBase
+from openmofi.knowledge.layout import FILES, IDS, KIND, REBUILD
+from openmofi.knowledge.store import KnowledgeBase
 from openmofi.storage import read_manifest
 from openmofi.storage.digests import let_settle, note_checked
 

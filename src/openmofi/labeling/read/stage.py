@@ -30,8 +30,8 @@ from openmofi.mentions.repeats import RepeatMerge, Repeats, summary
 from openmofi.pairs import read_pairs
 from openmofi.schema import NGRAMS, TEXTS, Pair, PairStatus
 from openmofi.storage import Shard, fingerprint, read_arrow, read_parquet, write_arrow, write_table
-from openmofi.storage.atomic import footers, is_whole, require_footer, whole
 from openmofi.storage.blocks import BLOCK_ROWS, read_table_blocks, table_blocks
+from openmofi.storage.footers import footers, is_whole, require_footer, whole
 from openmofi.storage.two_pass import Run, merged_in_tasks
 
 _VERSION = 5

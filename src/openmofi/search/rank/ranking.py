@@ -18,6 +18,7 @@ from openmofi.search.rank.folding import folded_into
 from openmofi.search.rank.keywords import images_by_text
 from openmofi.search.rank.meaning import Meaning, judged_for, meaning_of
 from openmofi.search.rank.state import State
+from openmofi.search.records import Hit, ImageRecord
 from openmofi.search.store.connection import Connection
 
 Ints = NDArray[np.int64]
@@ -54,6 +55,11 @@ class Ranking:
     expected_right: float | None = None
     expected_in_all: float | None = None
     note: str = ""
+
+    def hit(self, place: int, image: ImageRecord, offset: int) -> Hit:
+        """The result at a place of the page, which begins at `offset`."""
+        return Hit(image, offset + place + 1, self.cosines[place], self.keywords[place], self.probabilities[place],
+                   self.expected[place], self.duplicates[place])
 
 
 @dataclass(frozen=True)

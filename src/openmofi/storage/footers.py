@@ -1,0 +1,118 @@
+"""Whether files were written to their ends, and what stands there: Parquet's footers, read without rows."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from openmofi.errors import OpenMofiError
+from openmofi.storage.addresses import in_object_store, open_address, open_end, present
+from openmofi.storage.atomic import exists
+from openmofi.storage.threads import in_threads
+
+Item = TypeVar("Item")
+
+
+def is_whole(path: str | Path) -> bool:
+    """Whether a file that `write_table` (.parquet) or `write_arrow` (.arrow) wrote is there, with its end.
+
+    Both keep what they hold at the end: of a file that was cut off, or whose end a crash left as zeros, nothing can be
+    read. Rows are not looked at. An object of a store is whole where there is one.
+    """
+    if in_object_store(path):
+        return exists(path)
+    opened = pq.ParquetFile if str(path).endswith(".parquet") else pa.ipc.open_file
+    try:
+        with open_address(path) as handle:
+            opened(handle)
+    except FileNotFoundError:
+        return False
+    except (OSError, pa.ArrowException) as error:
+        if not is_damage(error):
+            raise
+        return False
+    return True
+
+
+def whole(path_of: Callable[[Item], str], items: Iterable[Item]) -> Iterator[bool]:
+    """Whether the file of each item is there with its end, see `is_whole`; objects are asked for by listings.
+
+    Args:
+        path_of: of an item; called when it is wanted, so that the paths of many items are not held.
+        items: may be gone through twice.
+    """
+    there = present(path for path in map(path_of, items) if in_object_store(path))
+    return in_threads(lambda path: path in there if in_object_store(path) else is_whole(path), map(path_of, items))
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether Arrow says so of a file's content; an error that the system numbers is one of reading.
+
+    Arrow reports a damaged footer as an OSError without an error number of the system.
+    """
+    return not isinstance(error, OSError) or error.errno is None
+
+
+@dataclass(frozen=True)
+class Footer:
+    """What stands at the end of a Parquet file, and is read without its rows.
+
+    Attributes:
+        rows: how many it has.
+        notes: what its writer noted (`write_table`, `openmofi.storage.blocks.table_blocks`), and what Arrow did.
+    """
+
+    rows: int
+    notes: Mapping[str, str]
+
+
+def table_footer(path: str | Path) -> Footer | None:
+    """The end of a Parquet file; `None` if the file does not exist or is not whole."""
+    try:
+        metadata = _metadata(path)
+    except (OSError, pa.ArrowException, ValueError) as error:
+        if not is_damage(error) and not isinstance(error, FileNotFoundError):
+            raise
+        return None
+    notes = metadata.metadata or {}
+    return Footer(int(metadata.num_rows), {key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
+                                           for key, value in notes.items()})
+
+
+def _metadata(path: str | Path) -> pq.FileMetaData:
+    with open_end(path) as handle:
+        try:
+            return pq.read_metadata(handle)
+        except (OSError, pa.ArrowException) as error:
+            if not isinstance(handle, io.BytesIO) or not is_damage(error):
+                raise
+    with open_address(path) as handle:  # its footer is longer than the end that was fetched
+        return pq.read_metadata(handle)
+
+
+def footers(path_of: Callable[[Item], str], items: Iterable[Item]) -> Iterator[Footer | None]:
+    """`table_footer` of the file of each item, many at a time; of objects those that there are, by listings.
+
+    Args:
+        path_of, items: see `whole`.
+    """
+    there = present(path for path in map(path_of, items) if in_object_store(path))
+    return in_threads(lambda path: None if in_object_store(path) and path not in there else table_footer(path),
+                      map(path_of, items))
+
+
+def require_footer(path: str | Path) -> Footer:
+    """The end of a Parquet file.
+
+    Raises:
+        OpenMofiError: it does not exist, or is not whole.
+    """
+    if footer := table_footer(path):
+        return footer
+    raise OpenMofiError(f"{path} cannot be read.", "Start the same command again: it is made again.")
