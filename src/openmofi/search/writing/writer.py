@@ -147,7 +147,8 @@ class Writer:
         return int(self.connection.execute("SELECT id FROM sources WHERE path = ?", (shard.path,)).fetchone()[0])
 
     def _with_known(self, number: int, source: Source) -> Iterator[tuple[Incoming, _Known | None]]:
-        (any_known,), = self.connection.execute("SELECT EXISTS (SELECT 1 FROM images WHERE source = ?)", (number,))
+        with self._lock:
+            (any_known,), = self.connection.execute("SELECT EXISTS (SELECT 1 FROM images WHERE source = ?)", (number,))
         for item in source.images():
             if not any_known:
                 yield item, None
