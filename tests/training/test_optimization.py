@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
 from openmofi.training.distributed import Ranks
+from openmofi.training.loop import buffers_of, restore_buffers
 from openmofi.training.model import build_model, inputs_of
 from openmofi.training.optimization import (
     Trained,
@@ -152,3 +153,19 @@ def test_a_run_without_texts_has_no_scale(make):
     assert list(build_optimizers(recipe, model, terms)) == ["head"]
     assert logit_scale(terms) == 1.0
     assert isinstance(recipe.model.image, ImageModel)
+
+
+def test_batch_statistics_forget_a_batch_that_is_not_finite():
+    towers = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
+    images = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    towers(images)
+    norm = towers[1]
+    kept = buffers_of(towers)
+    mean = norm.running_mean.clone()
+    towers(torch.where(torch.arange(8)[:, None] == 5, torch.nan, images))
+    assert norm.running_mean.isnan().any()
+    restore_buffers(towers, kept)
+    assert torch.equal(norm.running_mean, mean)
+    assert norm.running_var.isfinite().all()
+    towers.eval()
+    assert towers(images).isfinite().all()
