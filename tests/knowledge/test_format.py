@@ -15,7 +15,16 @@ from hypothesis import strategies as st
 from kb_tables import ENTITY_IDS, write_source
 
 from openmofi.errors import OpenMofiError, UnknownEntityError, UsageError
-from openmofi.knowledge import KnowledgeBase, build_table, check_table, diff_kb, export_kb, identifiers, store, verify
+from openmofi.knowledge import (
+    KnowledgeBase,
+    build_table,
+    check_table,
+    diff_kb,
+    export_kb,
+    identifiers,
+    layout,
+    verify,
+)
 from openmofi.knowledge import sample_entities as sample
 from openmofi.knowledge.builders import build as building
 from openmofi.knowledge.builders import tables, writers
@@ -53,7 +62,7 @@ def everything(kb: KnowledgeBase) -> tuple:
 def test_several_record_batches_are_one_base(tmp_path, monkeypatch, make):
     source = make(tmp_path / "s")
     build_table(source, tmp_path / "one")
-    monkeypatch.setattr(store, "BATCH_ROWS", 2)
+    monkeypatch.setattr(layout, "BATCH_ROWS", 2)
     build_table(source, tmp_path / "several")
     one, several = KnowledgeBase.open(tmp_path / "one"), KnowledgeBase.open(tmp_path / "several")
     assert one.entities.column("name").num_chunks == 1
@@ -71,7 +80,7 @@ def test_several_record_batches_are_one_base(tmp_path, monkeypatch, make):
 
 
 def test_a_slice_by_types_of_several_batches_has_the_entities_of_the_types(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "BATCH_ROWS", 2)
+    monkeypatch.setattr(layout, "BATCH_ROWS", 2)
     rows = [{"id": f"e{number}", "name": f"n{number}", "description": "", "types": types, "popularity": 1.0}
             for number, types in enumerate([["a"], [], ["b", "a"], ["b"], ["a"], ["c"], ["b"]])]
     write_table(tmp_path / "s/entities.parquet", pa.Table.from_pylist(rows, ENTITIES))
