@@ -98,6 +98,16 @@ class InterruptAt(Unwatched):
             os.kill(os.getpid(), self._number)
 
 
+def break_first(folder: Path) -> Path:
+    """Overwrite the first image of a dataset's first shard where it lies; the shard."""
+    tar = folder / "pairs" / "00000.tar"
+    place = tar.read_bytes().index(b"\xff\xd8\xff")
+    with tar.open("r+b") as file:
+        file.seek(place)
+        file.write(bytes(400))
+    return tar
+
+
 @contextmanager
 def poisoned(steps: set[int], *, row: int = 0, name: str = "image"):
     """Inside, row `row` of the global batches of `steps` holds NaN."""
