@@ -174,10 +174,13 @@ class Recognition:
     Attributes:
         entities: see `Recognised`.
         note: a sentence for the user, such as that nothing is likely; or "".
+        unnamed: probability that no label of the index names what is shown, 0..1; those of the entities leave room for
+            it. `None` where the index cannot say.
     """
 
     entities: tuple[Recognised, ...]
     note: str = ""
+    unnamed: float | None = None
 
 
 @dataclass(frozen=True)
