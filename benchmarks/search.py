@@ -87,9 +87,12 @@ def build(work: Path, names: Sequence[str]) -> None:
 
 def _chosen(work: Path) -> harness.Row:
     """What the index has measured and chosen for itself."""
-    (note,) = (work / "index/cache").glob("faiss-*.json")
-    effort = json.loads(note.read_text())["effort"]
-    return {"effort": effort["value"], "held_out_recall": effort["recall"], "held_out_queries": effort["queries"]}
+    (path,) = (work / "index/cache").glob("faiss-*.json")
+    note = json.loads(path.read_text())
+    effort, filtered = note["effort"], note["filtered"]
+    return {"index": path.stem.split("-")[1], "effort": effort["value"], "measured_recall": effort["recall"],
+            "measured_queries": effort["queries"], "filtered_efforts": [each["value"] for each in filtered],
+            "filtered_measured_recall": [each["recall"] for each in filtered]}
 
 
 def _asking(pipe: Connection, name: str, work: Path) -> None:
@@ -185,31 +188,38 @@ def filters(work: Path) -> list[harness.Row]:
 
 
 def result(folder: Path) -> None:
-    """Write `results/search.json` of the stages at hand: of each stage what was of most vectors, memory where both of
-    its contenders took part.
-    """
-    stages: dict[str, list[harness.Row]] = {}
-    for path in sorted(folder.glob("*/stage-*.json"), key=lambda path: int(path.parent.name)):
-        stages.setdefault(path.stem.removeprefix("stage-"), []).extend(
-            {"vectors": int(path.parent.name), **row} for row in json.loads(path.read_text()))
-    ratios: dict[str, float] = {}
-    for count in sorted({row["vectors"] for row in stages.get("vectors", [])}):
-        by_name = {row["contender"]: row for row in stages["vectors"] if row["vectors"] == count}
-        ours = by_name["openmofi"]
-        ratios |= {"vectors": float(count), "recall_at_10": ours["recall_at_10"], "queries_over_exact":
-                   ours["queries_per_cpu_second"] / by_name["exact NumPy"]["queries_per_cpu_second"]}
-        if "hnswlib" in by_name:
-            ratios["memory_over_hnswlib"] = ours["memory_mib"] / by_name["hnswlib"]["memory_mib"]
-    if filtered := stages.get("filters"):
-        most = max(row["vectors"] for row in filtered)
-        ratios["filtered_recall_min"] = min(row["recall_at_10"] for row in filtered
-                                            if "recall_at_10" in row and row["vectors"] == most)
-    for name in ("served", "soak"):
-        for row in stages.get(name, []):
-            ratios |= row.get("ratios", {})
-    rows = [row for name in STAGES for row in stages.get(name, [])]
-    harness.write_result("search", [{key: value for key, value in row.items() if key != "ratios"} for row in rows],
-                         ratios)
+    """Write `results/search.json`: of the stages at hand, and what it has of others and of other numbers of vectors."""
+    path = harness.RESULTS / "search.json"
+    before = json.loads(path.read_text()) if path.exists() else {"rows": [], "ratios": {}}
+    new: list[harness.Row] = []
+    for stage in STAGES:
+        for part in sorted(folder.glob(f"*/stage-{stage}.json"), key=lambda part: int(part.parent.name)):
+            new.extend({"vectors": int(part.parent.name), **row} for row in json.loads(part.read_text()))
+    made = {(row["contender"], row["vectors"]) for row in new}
+    rows = [*new, *(row for row in before["rows"] if (row["contender"], row["vectors"]) not in made)]
+    ratios = dict(before["ratios"])
+    counts = sorted({row["vectors"] for row in rows}, reverse=True)
+    for count in counts:
+        for name, value in _ratios([row for row in rows if row["vectors"] == count]).items():
+            ratios[name if count == counts[0] else f"{name}_{count}"] = value
+    for row in new:
+        ratios |= row.pop("ratios", {})
+    harness.write_result("search", rows, {**ratios, "vectors": float(counts[0])})
+
+
+def _ratios(rows: Sequence[harness.Row]) -> dict[str, float]:
+    """Of as many vectors, as far as those that they compare were run."""
+    by_name, ratios = {row["contender"]: row for row in rows}, dict[str, float]()
+    ours, exact, hnswlib = (by_name.get(name) for name in ("openmofi", "exact NumPy", "hnswlib"))
+    if ours:
+        ratios["recall_at_10"] = ours["recall_at_10"]
+    if ours and exact:
+        ratios["queries_over_exact"] = ours["queries_per_cpu_second"] / exact["queries_per_cpu_second"]
+    if ours and hnswlib:
+        ratios["memory_over_hnswlib"] = ours["memory_mib"] / hnswlib["memory_mib"]
+    if filtered := [row["recall_at_10"] for row in rows if row["contender"].startswith("filtered")]:
+        ratios["filtered_recall_min"] = min(filtered)
+    return ratios
 
 
 def main() -> None:
