@@ -16,7 +16,8 @@ A million vectors of all contenders take an hour of the processor: `--peers` nam
 run with other `--count`s in the same FOLDER is in the same results, each row with its number of vectors.
 
 Peers that are not installed are left out: `pip install 'openmofi[bench]'`. pgvector takes part where
-$OPENMOFI_BENCH_POSTGRES is a connection string.
+$OPENMOFI_BENCH_POSTGRES is a connection string, or with `--postgres`, which starts a server as the tests do; CPU
+seconds are then those of the server's process too, and memory is not said.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ import gc
 import json
 import multiprocessing
 import os
-import resource
 import statistics
 import time
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 
 import harness
-from search_parts.peers import COUNT, peers
+from search_parts.peers import COUNT, POSTGRES, peers, used
 from search_parts.world import (
     CLUSTERS,
     SHARES,
@@ -61,8 +61,10 @@ def _one_thread() -> None:
 
 def _building(pipe: Connection, name: str, work: Path, folder: Path) -> None:
     peers()[name].build(work, folder)
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    pipe.send({"build_cpu_s": round(used.ru_utime + used.ru_stime, 1), "build_peak_mib": round(harness.peak_mib())})
+    memory = {} if peers()[name].served else {"build_peak_mib": round(harness.peak_mib())}
+    disk = folder / "disk_mib"
+    pipe.send({"build_cpu_s": round(used(), 1), **memory, "disk_mib": int(disk.read_text()) if disk.exists() else round(
+        size_mib(work / "index" if name == "openmofi" else folder))})
 
 
 def build(work: Path, names: Sequence[str]) -> None:
@@ -70,7 +72,8 @@ def build(work: Path, names: Sequence[str]) -> None:
     make_index(work)
     for name in names:
         folder, note = work / "peers" / name, work / "peers" / f"{name}.json"
-        if note.exists() or name == "exact NumPy":
+        kept = note.exists() and not peers()[name].served  # a server's may be gone with it
+        if kept or name == "exact NumPy":
             continue
         folder.mkdir(parents=True, exist_ok=True)
         ours, theirs = multiprocessing.get_context("spawn").Pipe()
@@ -79,9 +82,8 @@ def build(work: Path, names: Sequence[str]) -> None:
         theirs.close()
         taken = ours.recv()
         child.join()
-        disk = size_mib(work / "index") if name == "openmofi" else size_mib(folder)
         chosen = _chosen(work) if name == "openmofi" else {}
-        note.write_text(json.dumps({**taken, "disk_mib": round(disk), **chosen}))
+        note.write_text(json.dumps({**taken, **chosen}))
         print(name, note.read_text(), flush=True)
 
 
@@ -110,12 +112,12 @@ def _asking(pipe: Connection, name: str, work: Path) -> None:
             break
     chosen, found = effort, []
     while (block := pipe.recv()) is not None:
-        begun, wall = time.process_time(), time.perf_counter()
+        begun, wall = used(), time.perf_counter()
         rows = [_padded(ask(query)) for query in queries[block]]
-        pipe.send((time.process_time() - begun, time.perf_counter() - wall))
+        pipe.send((used() - begun, time.perf_counter() - wall))
         found.append(recall(np.stack(rows), truth[block]))
     pipe.send({"contender": name, "effort": chosen, "recall_at_10": round(float(np.mean(found)), 4),
-               "memory_mib": round(_resident() - before), "recall_by_effort": tried})
+               **({} if peer.served else {"memory_mib": round(_resident() - before)}), "recall_by_effort": tried})
 
 
 def _padded(rows: np.ndarray) -> np.ndarray:
@@ -198,13 +200,15 @@ def result(folder: Path) -> None:
     made = {(row["contender"], row["vectors"]) for row in new}
     rows = [*new, *(row for row in before["rows"] if (row["contender"], row["vectors"]) not in made)]
     ratios = dict(before["ratios"])
-    counts = sorted({row["vectors"] for row in rows}, reverse=True)
-    for count in counts:
-        for name, value in _ratios([row for row in rows if row["vectors"] == count]).items():
-            ratios[name if count == counts[0] else f"{name}_{count}"] = value
+    counts = sorted({row["vectors"] for row in rows})
+    for count in counts:  # each ratio is of most vectors that it was measured with; of fewer by their number
+        of_count = _ratios([row for row in rows if row["vectors"] == count])
+        ratios |= of_count
+        if count < counts[-1]:
+            ratios |= {f"{name}_{count}": value for name, value in of_count.items()}
     for row in new:
         ratios |= row.pop("ratios", {})
-    harness.write_result("search", rows, {**ratios, "vectors": float(counts[0])})
+    harness.write_result("search", rows, {**ratios, "vectors": float(counts[-1])})
 
 
 def _ratios(rows: Sequence[harness.Row]) -> dict[str, float]:
@@ -228,9 +232,21 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--stages", default="build,vectors,filters,served", help=",".join(STAGES))
     parser.add_argument("--peers", help="only these, separated by commas")
+    parser.add_argument("--postgres", action="store_true", help="start a server with pgvector")
     parser.add_argument("--soak", type=float, metavar="SECONDS", help="ask and write for so long")
     options = parser.parse_args()
     _one_thread()
+    if not options.postgres:
+        _run(options)
+        return
+    from pgvector_peer import server
+
+    with server() as running:
+        os.environ[POSTGRES] = running.address(user="root")
+        _run(options)
+
+
+def _run(options: argparse.Namespace) -> None:
     work: Path = options.work / f"{options.count}"
     stages = [*options.stages.split(","), *(["soak"] if options.soak else [])]
     names = [name for name in peers() if not options.peers or name in options.peers.split(",")]
