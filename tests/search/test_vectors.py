@@ -70,8 +70,10 @@ def test_faiss_beside_exact(tmp_path, segments, monkeypatch, factory):
     index = faiss_cache.vector_index(tmp_path, segments, exact)
     assert (index.name, index.covered, len(index)) == (factory, 4_000, 6_000)
     queries, draw = _clustered(50, seed=9), np.random.default_rng(0)
-    for share in (None, 0.6, 0.3, 0.01):
-        allowed = None if share is None else draw.random(6_000) < share
+    side = exact.rows(np.arange(6_000)) @ draw.normal(size=32).astype(np.float32)  # half of the queries lie elsewhere
+    filters = {share: draw.random(6_000) < share for share in (0.6, 0.3, 0.01)}
+    for share, allowed in {"all": None, **filters, "half": side > np.median(side), "end": side > np.quantile(side, 0.9)
+                           }.items():
         scores, positions = index.search(queries, 10, allowed)
         expected = exact.search(queries, 10, allowed)
         recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(positions.tolist(), expected[1].tolist(),
