@@ -259,7 +259,7 @@ class IndexInfo:
         columns: names of metadata columns.
         calibrated: whether searches say probabilities.
         vector_index: what searches the vectors: `exact`, or FAISS's factory string.
-        vector_effort: how far a query looks in it, FAISS's `efSearch` or `nprobe`; 0 where that is not measured.
+        vector_effort: how far a query looks in it, FAISS's `nprobe`; 0 where that is not measured.
         vector_recall: share of the ten nearest that it finds so, by queries that it did not have; `None` likewise.
         commits: how often it was written; `last` is the last commit's time, ISO, UTC.
         bytes: on disk, by part.
