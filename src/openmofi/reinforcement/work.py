@@ -163,10 +163,10 @@ def _fidelity(teachers: Sequence[Teacher], exact: Sequence[Sequence[Array]], bac
               own: Sequence[str]) -> dict[str, Any]:
     """What each precision does to each teacher's affinities over the batches `exact` of images, beside their texts."""
     count = sum(len(batch[0]) for batch in exact)
+    texts = backbones.embed_texts(own[:count]) if count else []
     fidelity = {}
-    for number, (teacher, text) in enumerate(zip(teachers, backbones.embed_texts(own[:count]), strict=True) if count
-                                             else ()):
+    for number, text in enumerate(texts):
         image = np.concatenate([batch[number] for batch in exact])
-        fidelity[teacher.name] = {precision: affinity_fidelity(image, text, teacher.scale, precision)
-                                  for precision in PRECISIONS}
+        fidelity[teachers[number].name] = {
+            precision: affinity_fidelity(image, text, teachers[number].scale, precision) for precision in PRECISIONS}
     return {"fidelity": fidelity, "fidelity_samples": count}

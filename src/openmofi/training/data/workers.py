@@ -87,7 +87,8 @@ def _share(make: Make, rank: int, world: int, shares: int, travels: bool, number
 
 def packed(batch: Batch) -> tuple[Tensor, _Layout]:
     """The tensors of a batch as one of bytes, and each one's name, type, shape and first byte."""
-    layout, size = [], 0
+    layout: list[tuple[str, torch.dtype, Sequence[int], int]] = []
+    size = 0
     for name, values in batch.items():
         layout.append((name, values.dtype, tuple(values.shape), size))
         size += -(-values.nbytes // _ALIGNED) * _ALIGNED
