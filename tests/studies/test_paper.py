@@ -46,7 +46,8 @@ def test_methods_are_tuned_alike_and_every_pair_is_tested(runs, tmp_path: Path, 
     assert all(run.benchmark is None and run.recipe.run.evaluate.held_out_by == "class" for run in tuning)
     assert len({(run.recipe.run.evaluate.seed, run.recipe.run.evaluate.held_out) for run in tuning}) == 1
     assert all(run.benchmark is not None and not run.recipe.run.evaluate.every for run in final)
-    assert {run.recipe.run.steps for run in runs} == {60}
+    assert {(run.recipe.run.steps, run.recipe.optimizer.warmup) for run in final} == {(60, 50)}
+    assert {(run.recipe.run.steps, run.recipe.optimizer.warmup) for run in tuning} == {(30, 25)}
     assert all(found["chosen"][0] == "optimizer.lr=2e-3" for found in metrics["tuning"].values())
     assert {run.recipe.optimizer.lr for run in final} == {2e-3}
     for metric in ("map", "zero_shot"):
