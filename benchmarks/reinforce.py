@@ -5,7 +5,10 @@ weights, for speed only); contenders take turns in one process:
 - `images`: the bare teacher's loop over the store's augmentations, which lie decoded and augmented in memory:
   preprocess and forward pass, in the job's batches (`generate_over_bare`);
 - `images and texts`: the same, and the distinct texts, own and synthetic (`generate_over_bare_with_texts`);
-- `store job`: the whole job: read, decode, augment, write texts, embed, measure fidelity, write the file.
+- `store job`: the whole job: read, decode, augment, write texts, embed, measure fidelity, write the file;
+- `store job, exported`: the same, whose teacher is the sample's encoder as ONNX graphs in 32 bits, which were exported
+  once before (`generate_over_bare_exported`, against the bare teacher of PyTorch; `exported_cosine` is the least
+  cosine between embeddings of the two stores).
 A row a precision says how many bytes a sample takes with one teacher.
 
 Reading it, with small students whose runs differ in objective and data alone:
@@ -38,7 +41,7 @@ import harness
 from train import loop_seconds
 
 LARGE, LARGE_SCALE = "open_clip:ViT-B-32/none?seed=0", 100.0
-IMAGES, WITH_TEXTS, JOB = "images", "images and texts", "store job"
+IMAGES, WITH_TEXTS, JOB, JOB_EXPORTED = "images", "images and texts", "store job", "store job, exported"
 PLAIN, STORED, ONLINE = "plain", "stored", "online"
 
 
@@ -94,7 +97,34 @@ def seen(store: Path, shards: Sequence[Any]) -> tuple[list[Any], list[str]]:
     return images, list(texts)
 
 
-def generation(world: Path, out: Path, shards: Sequence[Any], teacher: Any, rounds: int) -> list[harness.Row]:
+def exported(teacher: Any, out: Path, shards: Sequence[Any]) -> Any:
+    """The same teacher as ONNX graphs in 32 bits."""
+    from openmofi.api_export import export
+    from openmofi.reinforcement import TeacherSpec
+
+    export(teacher.spec, out, format="onnx", images=[shards[0].path])
+    return TeacherSpec(f"onnx:{out}", teacher.scale)
+
+
+def least_cosine(stores: Sequence[Path], shards: Sequence[Any]) -> float:
+    """The least cosine between what two stores hold of the same augmentation or text."""
+    import pyarrow as pa
+
+    least = 1.0
+    for shard in shards:
+        tables = [pa.ipc.open_file(f"{store}/samples/{shard.name}.arrow").read_all() for store in stores]
+        # The text of a sample has one vector.
+        dim = tables[0].schema.field("text_0").type.list_size
+        for part in ("image_0", "text_0", "caption_0"):
+            one, other = (np.array(table[part].drop_null().to_pylist(), np.float32).reshape(-1, dim)
+                          for table in tables)
+            lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+            least = min(least, float(((one * other).sum(1) / lengths).min()))
+    return least
+
+
+def generation(world: Path, out: Path, shards: Sequence[Any], teacher: Any, rounds: int, *,
+               export: bool) -> list[harness.Row]:
     """Rows of the bare teacher and of the job."""
     from openmofi.encoders import open_encoder, preprocess
     from openmofi.reinforcement import ReinforceSettings
@@ -114,9 +144,14 @@ def generation(world: Path, out: Path, shards: Sequence[Any], teacher: Any, roun
         bare()
         encoder.embed_texts(texts)
 
-    rows = harness.measure(f"making a store, {teacher.spec}", {
-        IMAGES: bare, WITH_TEXTS: with_texts, JOB: lambda: made(world, out, shards, settings),
-    }, counts["status"]["ok"], rounds, "samples")
+    contenders = {IMAGES: bare, WITH_TEXTS: with_texts, JOB: lambda: made(world, out, shards, settings)}
+    other = out.with_name(f"{out.name}-exported")
+    if export:
+        taught = replace(settings, teachers=(exported(teacher, out.with_name(f"{out.name}-onnx"), shards),))
+        contenders[JOB_EXPORTED] = lambda: made(world, other, shards, taught)
+    rows = harness.measure(f"making a store, {teacher.spec}", contenders, counts["status"]["ok"], rounds, "samples")
+    if export:
+        rows[JOB_EXPORTED]["cosine"] = least_cosine([out, other], shards)
     return [{"part": "make", "teachers": teacher.spec.rpartition("/")[2], **row} for row in rows.values()]
 
 
@@ -225,6 +260,9 @@ def ratios_of(rows: Sequence[harness.Row]) -> dict[str, float]:
                  if row["part"] == "make" and row["teachers"] == teacher}
         end = "_vit_b32" if number else ""
         found[f"generate_over_bare{end}"] = taken[IMAGES] / taken[JOB]
+        if JOB_EXPORTED in taken:
+            found[f"generate_over_bare_exported{end}"] = taken[IMAGES] / taken[JOB_EXPORTED]
+            found["exported_cosine"] = next(row["cosine"] for row in rows if "cosine" in row)
         found[f"generate_over_bare_with_texts{end}"] = taken[WITH_TEXTS] / taken[JOB]
     found |= {f"bytes_per_sample_{row['contender']}": row["bytes_per_sample"] for row in rows if row["part"] == "size"}
     if taken := {row["contender"]: row["median_s"] for row in rows if row["part"] == "step"}:
@@ -256,10 +294,11 @@ def main() -> None:
     shards, teachers = expand_shards([str(world / "world/pages/train")]), sample_teachers(world)
     few, rows = shards[:arguments.shards], []
     if "make" in arguments.parts:
-        rows += generation(world, out / "made", few, teachers[0], arguments.rounds)
+        rows += generation(world, out / "made", few, teachers[0], arguments.rounds, export=True)
         if arguments.large:
             large = TeacherSpec(arguments.large, LARGE_SCALE)
-            rows += generation(world, out / "made-large", shards[:1], large, max(1, arguments.rounds // 2))
+            rows += generation(world, out / "made-large", shards[:1], large, max(1, arguments.rounds // 2),
+                               export=False)
     if "size" in arguments.parts:
         rows += sizes(world, out / "made", few, teachers[0])
     if "step" in arguments.parts:

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from openmofi.dataset.tables import Folder
+from openmofi.encoders import Encoder
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
 from openmofi.engine.status import recorded
 from openmofi.errors import OpenMofiError, UsageError
@@ -27,7 +28,7 @@ from openmofi.reinforcement.captioner import captioner_fingerprint
 from openmofi.reinforcement.entity_scores import ENTITIES_FILE, accepted_ids, prepare_entities
 from openmofi.reinforcement.reinforce_settings import ReinforceSettings
 from openmofi.reinforcement.table import KIND, MEASURED
-from openmofi.reinforcement.teachers import open_teachers
+from openmofi.reinforcement.teachers import Teacher, open_teachers
 from openmofi.reinforcement.work import ReinforceStage
 from openmofi.schema import PairStatus
 from openmofi.storage import Outputs, Shard, claimed, file_fingerprint, finish_manifest
@@ -75,20 +76,16 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
     inputs = _inputs(folder, shards, kb, dataset, progress)
     entities = accepted_ids(folder, settings.entity_scores) if settings.entity_scores else []
     teachers, encoders = open_teachers(settings.teachers, device, teacher_precision)
-    largest = max((encoder.preprocessing for encoder in encoders), key=lambda preprocessing: preprocessing.size)
-    settings = replace(settings, size=settings.size or largest.size)
     inputs |= {f"/teacher/{teacher.name}": teacher.fingerprint for teacher in teachers}
     if settings.captioner:
         inputs["/captioner"] = captioner_fingerprint(settings.captioner)
-    read = ReadSettings(**folder.manifest.settings.get("read", {}))
-    stage = ReinforceStage(str(labels), str(kb or ""), str(out), settings, largest.interpolation, teachers, read,
-                           encoders, str(dataset or ""))
+    stage = _stage(folder, kb, out, settings, teachers, encoders, dataset)
     with claimed(out, KIND, _described(stage, shards), inputs, outputs=OUTPUTS, restart=restart) as manifest:
         embed = entities and kb and not manifest.finished
         missing = [shard for shard in shards if not Path(stage.path(shard)).exists()]
         if embed or missing:
-            with (recorded(progress, out) as progress,
-                  engine.suited(job_of(shards, read, encoders[0].device, encoders), progress).session() as session):
+            job = job_of(shards, stage.read, encoders[0].device, encoders)
+            with recorded(progress, out) as progress, engine.suited(job, progress).session() as session:
                 if embed and kb:
                     prepare_entities(entities, folder, KnowledgeBase.open(kb), encoders, out, session, progress)
                 if missing:
@@ -99,6 +96,16 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
         counts = {**_count(stage, shards), "device": earlier or encoders[0].device}
         finish_manifest(out, manifest, counts)
         return counts
+
+
+def _stage(labels: Folder, kb: str | Path | None, out: str | Path, settings: ReinforceSettings,
+           teachers: tuple[Teacher, ...], encoders: tuple[Encoder, ...], dataset: str | Path | None) -> ReinforceStage:
+    """The job's stage, whose augmentations are of the largest teacher's size unless the settings say one."""
+    largest = max((encoder.preprocessing for encoder in encoders), key=lambda preprocessing: preprocessing.size)
+    read = ReadSettings(**labels.manifest.settings.get("read", {}))
+    settings = replace(settings, size=settings.size or largest.size)
+    return ReinforceStage(labels.path, str(kb or ""), str(out), settings, largest.interpolation, teachers, read,
+                          encoders, str(dataset or ""))
 
 
 def _described(stage: ReinforceStage, shards: Sequence[Shard]) -> dict[str, Any]:

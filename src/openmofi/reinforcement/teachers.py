@@ -151,11 +151,15 @@ class SharedBackbones:
                     for backbone, values in pixels.items()}
         return [encoder.project_images(features[backbone]) for encoder, backbone in self._encoders]
 
-    def embed_texts(self, texts: Sequence[str]) -> list[Array]:
-        """Each encoder's (n, dim) float32, L2-normalised; n is not 0."""
+    def read(self, texts: Sequence[str]) -> None:
+        """Keep the features of these texts, for `embed_texts`; those of one call are computed together."""
         for backbone, features in self._texts.items():
             if new := [text for text in dict.fromkeys(texts) if text not in features]:
                 features.update(zip(new, self._encoders[backbone][0].text_features(new), strict=True))
+
+    def embed_texts(self, texts: Sequence[str]) -> list[Array]:
+        """Each encoder's (n, dim) float32, L2-normalised; n is not 0."""
+        self.read(texts)
         return [encoder.project_texts(np.stack([self._texts[backbone][text] for text in texts]))
                 for encoder, backbone in self._encoders]
 

@@ -1,13 +1,13 @@
 """Reinforces one shard: reads it once, augments in threads, asks the teachers, writes what they know.
 
-A batch holds whole samples, so that an image is decoded once; its augmentations go through a teacher together. Batches
-do not cross shards, so that a shard's bytes depend on it alone.
+A batch holds whole samples, so that an image is decoded once; its augmentations go through a teacher together. A
+shard's texts are read after its images. Batches do not cross shards, so that a shard's bytes depend on it alone.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -28,8 +28,10 @@ from openmofi.reinforcement.reinforce_settings import ReinforceSettings
 from openmofi.reinforcement.samples import PreparedSample, labelled_pairs, prepared, with_texts
 from openmofi.reinforcement.table import MEASURED, PARTS, Sample, shard_path, shard_table, write_shard
 from openmofi.reinforcement.teachers import SharedBackbones, Teacher
+from openmofi.schema import PairStatus
 from openmofi.storage import Shard
 
+_PORTION = 4096
 FIDELITY_SAMPLES = 64
 """Samples of a shard over which the stored affinities are compared with exact ones."""
 
@@ -82,7 +84,8 @@ def _reinforce_shard(stage: ReinforceStage, encoders: Sequence[Encoder], labels:
                       backbones=backbones.preprocessing)
     pairs = labelled_pairs(shard, stage.read, labels, stage.dataset, kb, settings)
     samples: list[Sample] = []
-    own_texts, known, exact = 0, 0, []
+    own: list[str] = []
+    exact: list[list[Array]] = []
     values = [_values(stage, _nothing(stage), entities)]
     for batch in ahead(pairs, prepare, max(1, settings.batch_size // settings.augmentations)):
         items = [item for _, item in batch]
@@ -90,36 +93,52 @@ def _reinforce_shard(stage: ReinforceStage, encoders: Sequence[Encoder], labels:
         complete = iter(usable)
         samples += [next(complete).sample if item.usable else item.sample for item in items]
         if usable:
-            embeddings = _embedded(backbones, usable, settings)
-            values.append(_values(stage, embeddings, entities))
-            if known < FIDELITY_SAMPLES:
+            images = _images(backbones, usable)
+            values.append(_values(stage, [{"image": of_teacher} for of_teacher in images], entities))
+            if len(own) < FIDELITY_SAMPLES:
                 # As a training batch: one augmentation an image, beside the pairs' own texts.
-                exact.append([(of["image"][:, 0], of["text"][:, 0]) for of in embeddings])
-            known += len(usable)
-        own_texts += sum(bool(item.sample.texts) and set(item.sample.texts) == {item.text} for item in usable)
-    measured = json.dumps({**_fidelity(stage.teachers, exact), "own_texts": own_texts}, sort_keys=True)
-    joined = {name: np.concatenate([part[name] for part in values]) for name in values[0]}
+                exact.append([of_teacher[:, 0] for of_teacher in images])
+            own += [item.text for item in usable]
+    known = [sample for sample in samples if sample.status == PairStatus.OK]
+    values += [_values(stage, parts, ()) for parts in _texts(backbones, own, [sample.texts for sample in known])]
+    measured = json.dumps({**_fidelity(stage.teachers, exact, backbones, own), "own_texts": sum(
+        set(sample.texts) == {text} for sample, text in zip(known, own, strict=True))}, sort_keys=True)
+    joined = {name: np.concatenate([part[name] for part in values if name in part]) for name in values[0]}
     write_shard(stage.path(shard), shard_table(samples, joined, settings, {MEASURED: measured}))
     return {"rows": len(samples)}
 
 
 def _nothing(stage: ReinforceStage) -> list[dict[str, Array]]:
-    """What `_embedded` gives of no samples."""
+    """Each teacher's embeddings of no samples."""
     counts = zip(PARTS, (stage.settings.augmentations, 1, stage.settings.captions), strict=True)
     shapes = {part: count for part, count in counts if count}
     return [{part: np.zeros((0, count, teacher.dim), np.float32) for part, count in shapes.items()}
             for teacher in stage.teachers]
 
 
-def _embedded(backbones: SharedBackbones, usable: Sequence[PreparedSample],
-              settings: ReinforceSettings) -> list[dict[str, Array]]:
-    """Each teacher's embeddings of at least one sample: (m, augmentations, dim), (m, 1, dim), (m, captions, dim)."""
+def _images(backbones: SharedBackbones, usable: Sequence[PreparedSample]) -> list[Array]:
+    """Each teacher's embeddings of at least one sample's augmentations, (m, augmentations, dim)."""
     pixels = {number: np.concatenate([item.pixels[number] for item in usable]) for number in backbones.preprocessing}
-    parts = {"image": backbones.embed_images(pixels), "text": backbones.embed_texts([item.text for item in usable])}
-    if settings.captions:
-        parts["caption"] = backbones.embed_texts([text for item in usable for text in item.sample.texts])
-    return [{part: vectors.reshape(len(usable), -1, vectors.shape[1]) for part, vectors in zip(parts, of, strict=True)}
-            for of in zip(*parts.values(), strict=True)]
+    return [vectors.reshape(len(usable), -1, vectors.shape[1]) for vectors in backbones.embed_images(pixels)]
+
+
+def _texts(backbones: SharedBackbones, own: Sequence[str],
+           captions: Sequence[Sequence[str]]) -> Iterator[list[dict[str, Array]]]:
+    """Each teacher's embeddings of own and synthetic texts, (m, 1, dim) and (m, captions, dim), in portions of samples.
+
+    All texts of a shard are read at once: batches of texts of one length hold little padding.
+    """
+    everything = [*own, *(text for texts in captions for text in texts)]
+    if everything:
+        backbones.read(everything)
+    for start in range(0, len(own), _PORTION):
+        part = slice(start, start + _PORTION)
+        parts = {"text": backbones.embed_texts(own[part])}
+        if captions[0]:
+            parts["caption"] = backbones.embed_texts([text for texts in captions[part] for text in texts])
+        yield [{name: vectors.reshape(len(own[part]), -1, vectors.shape[1])
+                for name, vectors in zip(parts, of_teacher, strict=True)}
+               for of_teacher in zip(*parts.values(), strict=True)]
 
 
 def _values(stage: ReinforceStage, embeddings: Sequence[Mapping[str, Array]],
@@ -140,11 +159,14 @@ def _values(stage: ReinforceStage, embeddings: Sequence[Mapping[str, Array]],
     return columns
 
 
-def _fidelity(teachers: Sequence[Teacher], exact: Sequence[Sequence[tuple[Array, Array]]]) -> dict[str, Any]:
-    """What each precision does to each teacher's affinities over the batches `exact` of images and texts."""
+def _fidelity(teachers: Sequence[Teacher], exact: Sequence[Sequence[Array]], backbones: SharedBackbones,
+              own: Sequence[str]) -> dict[str, Any]:
+    """What each precision does to each teacher's affinities over the batches `exact` of images, beside their texts."""
+    count = sum(len(batch[0]) for batch in exact)
+    texts = backbones.embed_texts(own[:count]) if count else []
     fidelity = {}
-    for number, teacher in enumerate(teachers if exact else ()):
-        image, text = (np.concatenate(side) for side in zip(*(batch[number] for batch in exact), strict=True))
-        fidelity[teacher.name] = {precision: affinity_fidelity(image, text, teacher.scale, precision)
-                                  for precision in PRECISIONS}
-    return {"fidelity": fidelity, "fidelity_samples": sum(len(batch[0][0]) for batch in exact)}
+    for number, text in enumerate(texts):
+        image = np.concatenate([batch[number] for batch in exact])
+        fidelity[teachers[number].name] = {
+            precision: affinity_fidelity(image, text, teachers[number].scale, precision) for precision in PRECISIONS}
+    return {"fidelity": fidelity, "fidelity_samples": count}

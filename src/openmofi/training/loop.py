@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from openmofi.config import deciding, did_you_mean
 from openmofi.errors import OpenMofiError
+from openmofi.evaluation.metrics.bands import BANDS
 from openmofi.objectives.protocol import Batch
 from openmofi.training.checkpoint import Checkpoints, Progressed
-from openmofi.training.data.held_out import BANDS
 from openmofi.training.distributed import bare
 from openmofi.training.grad_cache import Forward, StepResult, forward_backward
 from openmofi.training.log import Meter, RunLog, Watcher, read_log
@@ -236,10 +236,7 @@ def run_loop(state: RunState, recipe: LoopSettings, batches: Batches, forward: F
                 restore_buffers(state.model, statistics)
             if bad == _NAN_LIMIT:
                 raise NotFiniteError.at(step, batch["row"].tolist())
-            # A skipped step counts as one without a loss; nothing else of it comes into the means.
-            scalars = {"loss": torch.full_like(result.loss, torch.nan)} if bad else _scalars(result)
-            if "undecodable" in batch:
-                scalars["undecodable"] = batch["undecodable"].float().mean()
+            scalars = _scalars(result, batch, skipped=bool(bad))
             meter.add(scalars)
             since_saved.add(scalars)
             # A skipped step is no place to stop: a checkpoint's metrics are of steps that count.
@@ -290,8 +287,12 @@ def _step(state: RunState, recipe: LoopSettings, forward: Forward, batch: Batch,
     return result
 
 
-def _scalars(result: StepResult) -> dict[str, Tensor]:
-    scalars: dict[str, Tensor] = {"loss": result.loss}
+def _scalars(result: StepResult, batch: Batch, *, skipped: bool) -> dict[str, Tensor]:
+    data = {"undecodable": batch["undecodable"].float().mean()} if "undecodable" in batch else {}
+    if skipped:
+        # It counts as a step without a loss; nothing else of it comes into the means.
+        return {"loss": torch.full_like(result.loss, torch.nan), **data}
+    scalars: dict[str, Tensor] = {"loss": result.loss, **data}
     for name, of_objective in result.results.items():
         scalars |= {f"loss/{name}": of_objective.loss.detach(), f"embedding_grad_norm/{name}": result.gradients[name]}
         scalars |= {f"{name}/{metric}": value for metric, value in of_objective.metrics.items()}

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
+from torch.nn.utils import get_total_norm
 
 from openmofi.objectives.collectives import sum_over_ranks
 from openmofi.training.distributed import Ranks
@@ -105,27 +106,26 @@ def gradient_norm(optimizer: Optimizer, ranks: Ranks) -> Tensor:
 
     Sharded parts are summed over the ranks; replicated ones count once.
     """
-    replicated = torch.zeros((), device=ranks.device)
-    sharded = torch.zeros((), device=ranks.device)
+    replicated: list[Tensor] = []
+    sharded: list[Tensor] = []
     for item in optimizer.trained:
         if (gradient := item.parameter.grad) is None:
             continue
         if gradient.is_sparse and not gradient.is_coalesced():
             # Two losses over the same classes: a row that both touch stands there twice, and what counts is the sum.
             gradient = item.parameter.grad = gradient.coalesce()
-        square = _local(gradient).float().square().sum()
-        if item.rows or isinstance(gradient, DTensor):
-            sharded += square
-        else:
-            replicated += square
-    return (replicated + sum_over_ranks(sharded)).sqrt()
+        kind = sharded if item.rows or isinstance(gradient, DTensor) else replicated
+        kind.append(_local(gradient).float())
+    squares = [get_total_norm(kind).to(ranks.device).square() for kind in (replicated, sharded)]
+    return (squares[0] + sum_over_ranks(squares[1])).sqrt()
 
 
 def clip_gradients(optimizer: Optimizer, norm: Tensor) -> None:
     """Scale the gradients, whose norm is `norm`, down to the optimiser's `clip`, as `clip_grad_norm_` does."""
-    if not optimizer.clip:
+    # Multiplied by 1, gradients stay what they are.
+    if not optimizer.clip or norm + 1e-6 <= optimizer.clip:
         return
-    factor = (optimizer.clip / (norm + 1e-6)).clamp(max=1.0)
+    factor = optimizer.clip / (norm + 1e-6)
     for item in optimizer.trained:
         if item.parameter.grad is not None:
             piece = _local(item.parameter.grad)

@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 
 from openmofi.encoders import Preprocessing
 from openmofi.pairs.images.scaled import plain_jpeg
-from openmofi.training.data.augmentation import TrainingImages, UndecodableError, transforms_of
+from openmofi.training.data.augmentation import TrainingImages, UndecodableError, random_crop, transforms_of
 from openmofi.training.recipe.schema import Augment
 
 SETTINGS = Preprocessing(32, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
@@ -90,3 +90,19 @@ def test_extremes_are_images_too():
     with pytest.raises(UndecodableError) as caught:
         TrainingImages(SETTINGS, Augment()).batch([broken, good, broken[:30]], [0, 1, 2])
     assert list(caught.value.why) == [0, 2]
+
+
+@pytest.mark.parametrize(("height", "width", "scale", "ratio"), [
+    (240, 320, (0.08, 1.0), (0.75, 4 / 3)), (300, 300, (0.9, 1.0), (0.5, 2.0)), (7, 400, (0.3, 1.0), (0.75, 4 / 3)),
+    (400, 7, (0.3, 1.0), (0.75, 4 / 3)), (50, 60, (1.0, 1.0), (4.0, 5.0))])
+def test_a_crop_is_drawn_as_torchvision_draws_it(height, width, scale, ratio):
+    theirs = v2.RandomResizedCrop(32, scale, ratio)
+    for seed in range(40):
+        torch.manual_seed(seed)
+        box = theirs.make_params([torch.empty(3, height, width)])
+        state = torch.get_rng_state()
+        torch.manual_seed(seed)
+        ours = random_crop(height, width, scale, ratio)
+        assert ours == (box["left"], box["top"], box["width"], box["height"])
+        # What is drawn afterwards is the same too.
+        assert torch.equal(torch.get_rng_state(), state)

@@ -15,8 +15,11 @@ from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs import decode_image, read_pairs
 from openmofi.training.data import open_data
+from openmofi.training.data.workers import joined, packed, unpacked
 from openmofi.training.inputs import ModelInputs
 from openmofi.training.recipe.schema import Augment, DataSettings, EvaluateSettings, TextSource
+
+from ..small_runs import break_first
 
 SMALL = Preprocessing(24, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
 LIVE = ModelInputs(SMALL)
@@ -50,8 +53,8 @@ def test_ranks_share_the_global_batch_and_any_step_can_be_the_first(dataset, tmp
     assert same(whole[3:], data.batches(3, 5))
     for world in (2, 3):
         shares = zip(*(data.batches(0, 5, rank=rank, world=world) for rank in range(world)), strict=True)
-        assert same(whole, ({name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-                            for parts in shares))
+        # As they come from workers that share a batch.
+        assert same(whole, (joined([(unpacked(*packed(part)), []) for part in parts])[0] for parts in shares))
     assert not same(whole, opened(dataset, tmp_path, inputs, seed=1, augment=augment).batches(0, 5))
     with pytest.raises(UsageError, match="5 ranks"):
         data.batches(0, 1, rank=0, world=5)
@@ -60,7 +63,8 @@ def test_ranks_share_the_global_batch_and_any_step_can_be_the_first(dataset, tmp
 @pytest.mark.slow
 def test_workers_change_no_bit_and_an_early_end_is_no_trouble(dataset, tmp_path, encoder):
     inputs = ModelInputs(SMALL, text="features", text_encoder=encoder)
-    data = opened(dataset, tmp_path, inputs, augment=ALL_ON)
+    # Large enough that two workers share each batch.
+    data = opened(dataset, tmp_path, inputs, augment=ALL_ON, batch_size=64)
     state = torch.random.get_rng_state()
     whole = list(data.batches(0, 6))
     assert torch.equal(state, torch.random.get_rng_state())
@@ -69,6 +73,15 @@ def test_workers_change_no_bit_and_an_early_end_is_no_trouble(dataset, tmp_path,
     stopped = data.batches(0, 1000, workers=1)
     assert same([next(stopped)], whole[:1])
     stopped.close()
+
+
+def test_a_batch_travels_as_one_tensor():
+    batch = {"image": torch.randn(3, 2, 5), "row": torch.arange(3), "known": torch.tensor([True, False, True]),
+             "none": torch.zeros(3, 0), "halves": torch.randn(3, 7).T.half()}
+    whole, layout = packed(batch)
+    assert same([unpacked(whole, layout)], [batch])
+    assert all(values.data_ptr() % values.element_size() == 0 for values in unpacked(whole, layout).values())
+    assert joined([(batch, [(1, "why")]), (batch, []), (batch, [(2, "why")])])[1] == [(1, "why"), (2, "why")]
 
 
 def test_a_batch_holds_what_the_dataset_says(dataset, tmp_path):
@@ -175,16 +188,6 @@ def test_errors_say_what_to_do(dataset, dataset_maker, tmp_path):
     shards.joinpath("00001.tar").unlink()
     with pytest.raises(OpenMofiError, match=r"not where they were labelled: .*00001\.tar cannot be read.*Put them"):
         opened(own, cache)
-
-
-def break_first(folder):
-    """Overwrite the first image of a dataset's only shard where it lies; the shard."""
-    tar = folder / "pairs" / "00000.tar"
-    place = tar.read_bytes().index(b"\xff\xd8\xff")
-    with tar.open("r+b") as file:
-        file.seek(place)
-        file.write(bytes(400))
-    return tar
 
 
 @pytest.mark.slow

@@ -48,8 +48,11 @@ class ScaledImage:
             ImageRefused: the bytes cannot be decoded.
             MemoryError: the machine is short of memory.
         """
-        with cls.opened(data) as image:
-            return image
+        height, width, plain = plain_jpeg(data)
+        if plain:
+            return cls(data, width, height)
+        with decoding(data) as decoded:
+            return cls(data, decoded.image.width, decoded.image.height, decoded.image)
 
     @classmethod
     @contextmanager

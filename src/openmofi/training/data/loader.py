@@ -1,24 +1,17 @@
-"""The batches of a training run: rows are planned, fetched and made into tensors, by workers or in this process."""
+"""The batches of a training run: rows are planned, fetched and made into tensors, by `workers` or in this process."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import partial
-from multiprocessing import forkserver
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset
 
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.errors import UsageError
 from openmofi.pairs.formats.index import ImageBytes
 from openmofi.reinforcement import Teacher
 from openmofi.storage import Shard
@@ -32,13 +25,13 @@ from openmofi.training.data.stored import StoredArray
 from openmofi.training.data.taught import Taught, taught_tensors
 from openmofi.training.data.text_features import TextFeatures
 from openmofi.training.data.texts import TextPlan, text_id
+from openmofi.training.data.workers import Made, made_by_workers
 from openmofi.training.inputs import ModelInputs
 
 if TYPE_CHECKING:
     from openmofi.objectives.protocol import Batch
 
 _IMAGES = 5  # sets these random numbers apart from those of `plan` and `texts`
-_PREFETCH = 2
 
 
 @dataclass
@@ -53,7 +46,7 @@ class Sources:
         seed: of texts and augmentation.
         inputs: see `ModelInputs`.
         images: live images, or `None`.
-        image_features: of a locked encoder, or `None`.
+        image_features: of a locked encoder, or `None`; refused rows hold those of a grey image.
         texts: or `None` where there are none.
         text_features: of a locked text encoder, or `None`.
         taught: what teachers know of the images, or `None`.
@@ -80,7 +73,11 @@ class Sources:
     _bytes: ImageBytes = field(default_factory=ImageBytes, repr=False)
     _refused: dict[int, str] = field(default_factory=dict, repr=False)
 
-    def batch(self, step: int, rank: int, world: int) -> tuple[Batch, Refused]:
+    def __post_init__(self) -> None:
+        if self.image_features:
+            self._refused.update(self.image_features.refused)
+
+    def batch(self, step: int, rank: int, world: int) -> Made:
         """A rank's share of the global batch of `step`, and its rows whose images cannot be decoded."""
         share = slice(rank * self.batch_size // world, (rank + 1) * self.batch_size // world)
         planned = self.plan.rows(step)[share]
@@ -93,7 +90,7 @@ class Sources:
             except UndecodableError as error:
                 self._refused.update((int(chosen[position]), why) for position, why in error.why.items())
                 continue
-            if self.images:
+            if self.images or self.image_features:
                 batch["undecodable"] = torch.from_numpy(np.isin(planned, [row for row, _ in refused]))
             return batch, refused
 
@@ -105,9 +102,7 @@ class Sources:
 
     def names(self, rows: Sequence[int]) -> list[str]:
         """What messages call the images of rows."""
-        chosen = np.array(rows, np.int64)
-        return [f"{key} of {self.shards[shard].path}" for key, shard in
-                zip(self.rows.take(chosen, ["key"])["key"].to_pylist(), self.rows.shards(chosen), strict=True)]
+        return self.rows.names(rows, self.shards)
 
     def _batch(self, step: int, share: slice, chosen: Ints) -> Batch:
         table = self.rows.take(chosen, ["key", "classes", "scores", *(["text"] if self.texts else []),
@@ -181,47 +176,6 @@ class Sources:
         return batch
 
 
-def _context() -> Any:
-    # The trainer's own process has threads (torch's, CUDA's, fsspec's) that a fork would tear: workers are forked from
-    # a server that has imported what they need and nothing else.
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    with _deaf_to_sigterm():
-        forkserver.ensure_running()
-    return context
-
-
-@contextmanager
-def _deaf_to_sigterm() -> Generator[None]:
-    """Processes that are started here do not hear SIGTERM, which schedulers send to all of a job's processes."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _begin_worker(_number: int) -> None:
-    # Ctrl-C and SIGTERM are the trainer's: it ends the workers when it has saved.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    threading.Thread(target=_end_with_trainer, daemon=True).start()
-
-
-def _end_with_trainer() -> None:
-    # Torch ends a worker whose parent is gone. The parent is the server here, which stays while it has workers: both
-    # would outlive a trainer that was killed, for ever.
-    trainer = multiprocessing.parent_process()
-    if trainer is not None:
-        trainer.join()
-        os._exit(1)
-
-
 @dataclass
 class TrainingData:
     """A dataset to train on.
@@ -272,7 +226,8 @@ class TrainingData:
         if world < 1 or not 0 <= rank < world or self.sources.batch_size % world:
             raise UsageError(f"A batch of {self.sources.batch_size} cannot be shared by {world} ranks.",
                              "Set data.batch_size to a multiple of the number of ranks.")
-        return _followed(_loaded(self.sources, range(start, stop), rank, world, workers), self.faults.note)
+        return _followed(made_by_workers(self.sources.batch, range(start, stop), rank, world, workers,
+                                         self.sources.batch_size // world), self.faults.note)
 
     def held_out_batches(self, *, images_only: bool, rank: int, world: int, workers: int) -> Iterator[Batch]:
         """The held-out rows in their order, in batches as of `batches`; the last one is filled up with the first rows.
@@ -290,39 +245,12 @@ class TrainingData:
         sources = replace(sources, plan=plan, images=images, blank=True)
         if images_only:
             sources = replace(sources, texts=None, taught=None, hard=None)
-        return _followed(_loaded(sources, range(plan.steps), rank, world, workers), self.faults.note_held_out)
+        return _followed(made_by_workers(sources.batch, range(plan.steps), rank, world, workers,
+                                         sources.batch_size // world), self.faults.note_held_out)
 
 
-def _followed(loaded: Generator[tuple[Batch, Refused]], note: Callable[[int, Refused], None]) -> Generator[Batch]:
-    with closing(loaded):
-        for batch, refused in loaded:
+def _followed(made: Generator[Made], note: Callable[[int, Refused], None]) -> Generator[Batch]:
+    with closing(made):
+        for batch, refused in made:
             note(len(batch["row"]), refused)
             yield batch
-
-
-def _loaded(sources: Sources, steps: range, rank: int, world: int,
-            workers: int) -> Generator[tuple[Batch, Refused]]:
-    more = {"prefetch_factor": _PREFETCH, "multiprocessing_context": _context()} if workers else {}
-    # A generator of its own: the loader would draw from the trainer's random numbers, and dropout would differ
-    # after a resume.
-    loader: DataLoader[Any] = DataLoader(
-        cast("Dataset[int]", steps), batch_size=None, collate_fn=partial(_batch, sources, rank, world),
-        num_workers=workers, worker_init_fn=_begin_worker, pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(), **more)
-    batches = iter(loader)
-    try:
-        for batch in batches:
-            if isinstance(batch, OpenMofiError):
-                raise batch
-            yield batch
-    finally:
-        # Ends the workers now instead of at garbage collection.
-        del batches, loader
-
-
-def _batch(sources: Sources, rank: int, world: int, step: int) -> tuple[Batch, Refused] | OpenMofiError:
-    try:
-        return sources.batch(step, rank, world)
-    except OpenMofiError as error:
-        # As a value: torch would wrap the worker's trace around the sentence that a user needs.
-        return error

@@ -208,7 +208,7 @@ class DataSettings(Settings):
             (images of rare classes more often, by the square root of how much rarer than `repeat_threshold` they are).
         repeat_threshold: share of the images from which on a class is seen as it occurs.
         shuffle_shards: rows are shuffled within windows of so many shards, which are drawn anew each epoch.
-        workers: processes that decode, a rank; 0 for none.
+        workers: processes that decode, a rank, and without CUDA share each batch; 0 for none.
         text: see `TextSource`.
         augment: see `Augment`.
         reinforcement: see `Reinforcement`.
