@@ -82,7 +82,7 @@ def stuck_head(recipe: Recipe, counts: NDArray[np.int64]) -> str:
     """
     settings, run = recipe.optimizer, recipe.run
     counts = counts[counts > 0]
-    if not recipe.objectives.margin_softmax.weight or not len(counts):
+    if recipe.model.start == "labels" or not recipe.objectives.margin_softmax.weight or not len(counts):
         return ""
     updates = expected_updates(class_weights(counts, recipe.data), steps=run.steps, batch_size=recipe.data.batch_size)
     moves = greatest_move(updates, recipe.model.dim, run.steps, settings)

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from openmofi.config.recipes import recipe_dict
 from openmofi.encoders import open_encoder
 from openmofi.engine import Progress
 from openmofi.engine.protocol import Quiet
+from openmofi.objectives.class_head.margin_softmax import MarginSoftmax
 from openmofi.objectives.protocol import Batch
 from openmofi.reinforcement import KIND as REINFORCEMENT
 from openmofi.storage import (
@@ -44,7 +45,15 @@ from openmofi.training.grad_cache import Forward
 from openmofi.training.inputs import ModelInputs
 from openmofi.training.log import LOG, Watcher
 from openmofi.training.loop import Evaluation, NotFiniteError, train_loop
-from openmofi.training.model import DualEncoder, Ema, build_model, inputs_of, save_encoder, standardise
+from openmofi.training.model import (
+    DualEncoder,
+    Ema,
+    build_model,
+    inputs_of,
+    save_encoder,
+    standardise,
+    start_from_labels,
+)
 from openmofi.training.pages.curves import CLASSES, CURVES, write_curves
 from openmofi.training.process import training_process
 from openmofi.training.reach import stuck_head
@@ -61,10 +70,11 @@ OUTPUTS = Outputs(
            "undecodable*.jsonl", *trackers.OUTPUTS))
 """Of any run; its hidden cache of features stays when it is restarted."""
 _STANDARDISED_ON = 2048
+_STARTED_ON = 32_768
 # Decide nothing where nothing is evaluated, and are left out there: runs of earlier versions, which lack them, resume.
 _EVALUATION = ("run.evaluate.", "run.patience")
 # Left out at their defaults, for the same reason.
-_LATER = {"data.min_probability": 0.0, "data.limit": 0, "run.evaluate.seed": None}
+_LATER = {"model.start": "random", "data.min_probability": 0.0, "data.limit": 0, "run.evaluate.seed": None}
 
 
 def train(recipe: Recipe, out: str | Path, *, resume: bool = False, watcher: Watcher,
@@ -168,9 +178,13 @@ def deciding_settings(recipe: Any) -> dict[str, Any]:
 
 
 def _set_up(recipe: Recipe, model: DualEncoder, data: TrainingData, ranks: Ranks, *, fresh: bool) -> RunState:
+    vectors = None
     if fresh:
-        count = max(1, math.ceil(_STANDARDISED_ON / recipe.data.batch_size))
-        standardise(model, data.batches(0, count, workers=recipe.data.workers))
+        size, batches = recipe.data.batch_size, partial(data.batches, workers=recipe.data.workers)
+        standardise(model, batches(0, max(1, math.ceil(_STANDARDISED_ON / size))))
+        if recipe.model.start == "labels":
+            rows = min(data.trained, _STARTED_ON)
+            vectors = start_from_labels(model, batches(0, max(1, math.ceil(rows / size))), data.classes)
     model = model.to(ranks.device)
     # FSDP2 takes contiguous parameters only; there the images alone decide the format.
     if recipe.run.channels_last and not (recipe.run.fsdp and ranks.mesh is not None):
@@ -179,6 +193,8 @@ def _set_up(recipe: Recipe, model: DualEncoder, data: TrainingData, ranks: Ranks
         model.compile()
     towers = spread(model, ranks, fsdp=recipe.run.fsdp)
     terms = build_terms(recipe, data.class_counts, ranks.device, data.teachers)
+    if vectors is not None and "margin_softmax" in terms:
+        cast("MarginSoftmax", terms["margin_softmax"].objective).start_at(vectors)
     ema = Ema(model, recipe.optimizer.ema) if recipe.optimizer.ema else None
     return RunState(towers, terms, build_optimizers(recipe, model, terms), ema, ranks)
 

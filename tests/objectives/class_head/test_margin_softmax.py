@@ -223,6 +223,17 @@ def test_huge_scale_stays_finite():
     assert all(gradient.isfinite().all() for gradient in gradients(head, loss, images))
 
 
+def test_class_vectors_start_where_they_are_told_and_others_at_random():
+    head = MarginSoftmax(3, 4, MarginSoftmaxSettings(sub_centers=2), seed=0)
+    before = head.weight.detach().clone()
+    vectors = torch.tensor([[1.0, 2, 3, 4], [0, 0, 0, 0], [0, 0, 0, 5]])
+    head.start_at(vectors)
+    assert torch.equal(head.weight[[0, 2], :4], vectors[[0, 2]])
+    assert torch.equal(head.weight[1], before[1])
+    assert torch.equal(head.weight[:, 4:], before[:, 4:])
+    assert head.weight.requires_grad
+
+
 def test_metrics():
     head = a_head()
     labels = torch.tensor([[4], [9], [2], [-1]])

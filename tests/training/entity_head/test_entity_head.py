@@ -70,6 +70,19 @@ def test_the_trained_encoder_gives_what_was_trained_and_its_results_are_its_own(
     assert f"{results['after']['8']['map_excl_query']:.3f}" in page
 
 
+def test_a_run_that_starts_from_the_labels_knows_its_classes_at_once(small_encoder, small_world, labelled, tmp_path):
+    settings = ["run.steps=1", "run.log_every=1", "run.evaluate.every=0", "run.report=false", "run.best=-loss",
+                "data.batch_size=64", "run.threads=1", "model.nested=[]", "model.image.feature_dropout=0",
+                "model.image.residual=false", "model.text.residual=false", "optimizer.warmup=1"]
+    accuracy = {}
+    for start in ("random", "labels"):
+        run = openmofi.train("entity_head", out=tmp_path / start, labels=labelled, encoder=small_encoder,
+                             kb=small_world.kb, settings=[*settings, f"model.start={start}"], progress=False)
+        accuracy[start] = json.loads((run.path / "log.jsonl").read_text().splitlines()[0])["margin_softmax/accuracy"]
+    assert accuracy["random"] < 0.3
+    assert accuracy["labels"] > 0.8
+
+
 def test_figures_are_those_of_scikit_learn(base, run):
     draw = np.random.default_rng(1)
     features = draw.standard_normal((14, base.feature_dim)).astype(np.float32)

@@ -153,6 +153,19 @@ def test_a_wrong_override_is_told(override, told):
     assert told in str(caught.value)
 
 
+@pytest.mark.parametrize("override", [
+    "model.image.spec=timm:resnet10t", "model.text.spec=mobile:mct", "model.image.residual=true",
+    "model.text.residual=true", "model.image.head=none", "model.text.head=none",
+])
+def test_a_start_from_the_labels_is_of_heads_over_locked_features(override):
+    side = override.split(".")[1]
+    with pytest.raises(UsageError, match=rf"model\.start: labels .* model\.{side} is not one"):
+        load_recipe("entity_head", ["run.report=false", "model.start=labels", override])
+    assert load_recipe("entity_head", ["model.start=labels", "model.text.spec=none", "objectives.contrastive.weight=0",
+                                       "objectives.margin_softmax.texts=0", "run.evaluate.zero_shot=false",
+                                       "run.best=-loss"]).model.start == "labels"
+
+
 def test_a_file_that_is_no_mapping_or_no_text_is_told(tmp_path):
     contents = {b"- a\n": "not a mapping", b"\xff\xfe\x00": "cannot be read", b"a: \x00\n": "mine.yaml"}
     for content, told in contents.items():

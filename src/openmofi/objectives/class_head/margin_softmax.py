@@ -70,6 +70,17 @@ class MarginSoftmax(nn.Module):
         """`weight` → number of classes."""
         return {"weight": self.classes}
 
+    @torch.no_grad()
+    def start_at(self, vectors: Tensor) -> None:
+        """Class vectors to begin with, in place of random ones; of several sub-centres the first.
+
+        Args:
+            vectors: (classes, dim); classes whose vector is zero keep their random one.
+        """
+        own = vectors[self.first : self.first + len(self.weight)].to(self.weight)
+        first = self.weight[:, : self.dim]
+        first.copy_(torch.where(own.any(1, keepdim=True), own, first))
+
     def after_step(self) -> None:
         """Nothing is clamped."""
 

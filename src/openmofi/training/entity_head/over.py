@@ -35,6 +35,7 @@ def over_encoder(recipe: Recipe, spec: str) -> list[str]:
     locked = f"encoder:{spec}"
     both = {"model.image.spec": locked, "model.image.residual": residual, "model.dim": dim,
             "model.nested": [length for length in recipe.model.nested if length < dim],
+            "model.start": "random" if residual else recipe.model.start,
             "model.text.spec": locked if texts else "none", "model.text.residual": residual and texts}
     if residual:
         # An embedding has no outliers to standardise, and a small change of it needs all of it.

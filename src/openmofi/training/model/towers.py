@@ -60,6 +60,8 @@ class TrainedHead(nn.Module):
         residual: the features are added to what the head gives.
     """
 
+    weight: Tensor
+    bias: Tensor
     mean: Tensor
     std: Tensor
 

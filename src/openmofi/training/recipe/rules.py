@@ -10,7 +10,14 @@ from pathlib import Path
 from openmofi.config import did_you_mean
 from openmofi.config.recipes import read_recipe
 from openmofi.errors import UsageError
-from openmofi.training.recipe.schema import EVALUATION_METRICS, Recipe, RunSettings
+from openmofi.training.recipe.schema import (
+    EVALUATION_METRICS,
+    ImageModel,
+    ModelSettings,
+    Recipe,
+    RunSettings,
+    TextModel,
+)
 
 RECIPES = resources.files("openmofi.training") / "recipes"
 """The packaged recipes."""
@@ -39,6 +46,7 @@ def validate(recipe: Recipe) -> None:
     _check_teachers(recipe)
     _check_texts(recipe)
     _check_heads(recipe)
+    _check_start(recipe.model)
     check_micro_batches(recipe.data.batch_size, recipe.run)
     if recipe.optimizer.warmup > recipe.run.steps:
         raise UsageError(f"optimizer.warmup is {recipe.optimizer.warmup}, more than run.steps = {recipe.run.steps}.",
@@ -124,6 +132,19 @@ def _check_heads(recipe: Recipe) -> None:
     if objectives.margin_softmax.texts and recipe.model.text.spec == "none":
         raise UsageError("objectives.margin_softmax.texts needs texts, and model.text.spec is none.",
                          "Set model.text.spec, or objectives.margin_softmax.texts: 0.")
+
+
+def _check_start(model: ModelSettings) -> None:
+    """A start in closed form is one of heads over features that are there before training."""
+    sides: dict[str, ImageModel | TextModel] = {"image": model.image}
+    if model.text.spec != "none":
+        sides["text"] = model.text
+    for name, side in sides.items() if model.start == "labels" else ():
+        if not side.spec.startswith("encoder:") or side.residual or side.head == "none":
+            raise UsageError(f"model.start: labels is of a head over a locked encoder that is not residual, and "
+                             f"model.{name} is not one.",
+                             f"Set model.start: random, or model.{name}'s spec: encoder:SPEC, residual: false and "
+                             "head: linear.")
 
 
 def _check_texts(recipe: Recipe) -> None:

@@ -105,12 +105,16 @@ class ModelSettings(Settings):
         dim: of the joint space.
         nested: lengths of prefixes of an embedding that are trained to be embeddings themselves: each objective's loss
             is the mean over them and the whole (Matryoshka, arXiv 2205.13147).
+        start: of heads over locked encoders: `random` weights, or `labels`, in closed form of the first 32,768 images:
+            the image head at the linear discriminants of their classes, the text head at the ridge regression from
+            their texts to their embeddings, class vectors at class means. Residual heads change nothing at first.
     """
 
     image: ImageModel = field(default_factory=ImageModel)
     text: TextModel = field(default_factory=TextModel)
     dim: PositiveInt = 512
     nested: tuple[PositiveInt, ...] = ()
+    start: Literal["random", "labels"] = "random"
 
     def __post_init__(self) -> None:
         super().__post_init__()
