@@ -71,9 +71,9 @@ def candidates_of(image: Array, entities: Array, around: Surroundings, near: Seq
     near = [(cosine, [entity for entity in shown if entity not in without]) for cosine, shown in near]
     witnesses = [(cosine, shown) for cosine, shown in near if shown][:NEAREST]
     votes = _votes(witnesses)
-    by_text = similarity.copy()
-    by_text[list(without)] = -np.inf
-    by_text = np.argsort(-by_text, kind="stable")[:min(_BY_TEXT, len(entities) - len(without))]
+    allowed = similarity.copy()
+    allowed[list(without)] = -np.inf
+    by_text = np.argsort(-allowed, kind="stable")[:min(_BY_TEXT, len(entities) - len(without))]
     chosen = np.unique(np.concatenate([by_text, np.array(list(votes), np.int64)])).astype(np.int64)
     chosen = chosen[np.argsort(-similarity[chosen], kind="stable")]
     cosines = similarity[chosen]
