@@ -84,7 +84,7 @@ test-openclip4: $(VENV4)/.done
 fuzz: $(VENV)/.dev
 	PYTHONPATH=src:.:tests $(BIN)/python -m hostile.fuzz
 	OPENMOFI_RACES=200 $(BIN)/python -m pytest tests/dataset/test_race.py
-	OPENMOFI_INDEX_KILLS=100 $(BIN)/python -m pytest -n 0 -k killed tests/search/test_safety.py
+	OPENMOFI_INDEX_KILLS=100 $(BIN)/python -m pytest -n 0 -k killed tests/search/test_safety.py tests/search/test_postgres.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

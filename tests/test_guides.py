@@ -57,8 +57,8 @@ def folder(small_world, tmp_path, monkeypatch):
         (tmp_path / "photos" / f"{pair.key}.jpg").write_bytes(pair.image or b"")
     lines = [f"{pair.key}.jpg,{pair.text}" for pair in pairs]
     (tmp_path / "photos/captions.csv").write_text("\n".join(["file_name,caption", *lines]))
-    catalogue = [f"{pair.key},photos/{pair.key}.jpg,{pair.text}" for pair in pairs]
-    (tmp_path / "catalogue.csv").write_text("\n".join(["inventory_number,photo,title", *catalogue]))
+    catalogue = [f"{pair.key},photos/{pair.key}.jpg,{pair.text},photograph" for pair in pairs]
+    (tmp_path / "catalogue.csv").write_text("\n".join(["inventory_number,photo,title,keywords", *catalogue]))
     write_table(tmp_path / "feed.parquet", pa.table({
         "sku": [pair.key for pair in pairs], "title": [pair.text for pair in pairs],
         "picture": pa.array([pair.image for pair in pairs], pa.binary())}))

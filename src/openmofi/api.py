@@ -265,7 +265,7 @@ def audit(labels: Labels | Dataset | Folder, truth: str | Path, *, at_recall: fl
 def evaluate(protocol: str, *, data: Folder, encoder: EncoderLike | None = None, linker: str = "",
              out: Folder | None = None, cache: Folder | None = None,
              settings: Mapping[str, Any] | Sequence[str] = (), features: str = "auto", half: bool = False,
-             failures: int = 20, device: str = "auto", precision: str = "fp32",
+             failures: int = 20, device: str = "auto", precision: str = "fp32", bands: Folder | None = None,
              progress: bool | Progress | None = None) -> Result:
     """Judge an encoder or a linker by a published protocol.
 
@@ -281,6 +281,7 @@ def evaluate(protocol: str, *, data: Folder, encoder: EncoderLike | None = None,
         half: keep features as float16.
         failures: worst queries on the page beside the result.
         device, precision: of an encoder that is given by its spec; the device also of a linker.
+        bands: a label dataset; metrics are also given for the thirds of its classes by their number of images.
         progress: see the head of this module.
 
     Raises:
@@ -302,7 +303,8 @@ def evaluate(protocol: str, *, data: Folder, encoder: EncoderLike | None = None,
         evaluated = run_protocol(
             protocol, encoder_of(encoder, device, precision) if encoder else None, data,
             cache or cache_folder() / "evaluation", shown, linker=linker, device=device,
-            overrides=overrides_of(settings), choice=features, half=half, failures=failures if out else 0)
+            overrides=overrides_of(settings), choice=features, half=half, failures=failures if out else 0,
+            bands=bands or "")
     if out:
         write(out, evaluated)
     return evaluated.result

@@ -82,6 +82,7 @@ class Pair:
         text: the caption; cut to the reader's limit, `""` where it is missing or not UTF-8.
         status: `PairStatus.OK` or why this pair cannot be used.
         url: where it came from: its address, where that is unknown the name of its source or collection, or `""`.
+        kinds: of a text that is several, or one of several columns: each part's kind, and where it ends in `text`.
     """
 
     key: str
@@ -89,6 +90,7 @@ class Pair:
     text: str
     status: PairStatus = PairStatus.OK
     url: str = ""
+    kinds: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,14 +182,19 @@ LANGUAGES = pa.schema([("name", pa.string()), ("language", pa.string())])
 """optional table of a source: a surface form and a language that it comes from, such as `en`, or `mul` for every one.
 Absent names may be of any."""
 
+KIND = pa.struct([("kind", pa.string()), ("end", pa.int32())])
+"""A part of a pair's text: its kind, which is the name of its column, and where it ends, in characters, exclusive."""
+
 NGRAMS = pa.schema([("ngram", pa.uint64()), ("images", pa.int64()), ("sketch", pa.uint64())])
 """ngrams: a word n-gram's hash, in how many images' texts it stands, and a sketch of which images these are
 (`openmofi.mentions.repeats`); those of a block of rows are ascending by hash, and so are a corpus'."""
 
 TEXTS = pa.schema([("key", pa.string()), ("text", pa.string()), ("status", pa.string()), ("url", pa.string()),
-                   ("ngrams", pa.list_(pa.struct(list(NGRAMS))))])
-"""texts: pairs without their images; one file a shard of pairs. `ngrams` of the first row of each block
-(`openmofi.storage.blocks`) are those of all its usable texts; of other rows, or where none are counted, it is empty."""
+                   ("kinds", pa.list_(KIND)), ("ngrams", pa.list_(pa.struct(list(NGRAMS))))])
+"""texts: pairs without their images; one file a shard of pairs. `kinds`: see `Pair`. `ngrams` of the first row of each
+block (`openmofi.storage.blocks`) are those of all its usable texts; of other rows, or where none are counted, it
+is empty.
+"""
 
 GROUPS = pa.schema([("key", pa.uint64()), ("group", pa.uint64())])
 """groups: a hash of what several pairs of a corpus share, and the number of their group
@@ -200,6 +207,14 @@ LINKS = pa.schema([
 ])
 """links: a pair's text, its mentions and their candidate entities, and hashes of what it shares with other pairs
 (`openmofi.labeling.read.groups`; 0 for nothing); one file a shard of pairs."""
+
+
+def with_kinds(schema: pa.Schema) -> pa.Schema:
+    """`LINKS` or `LABELS` of a job that was told of several columns of texts: a mention has a `kind` too, the name of
+    the column that it was found in; of a text that stands in several columns all of them ("title+tags").
+    """
+    mention = pa.struct([*MENTION, ("kind", pa.string())])
+    return schema.set(schema.get_field_index("mentions"), pa.field("mentions", pa.list_(mention)))
 
 
 def features_schema(dim: int, dtype: str = "float16") -> pa.Schema:

@@ -130,7 +130,8 @@ def test_own_names_are_added_once_and_without_letters_not_at_all(tmp_path):
     ("names.csv", "name,entity\nx,1,3\n", "names.csv, line 2: has 3 values, and the header has 2 columns."),
     ("names.csv", "name,entity\n\"a\nb\",1\nx,9\n", "names.csv, line 4: the entity '9' is not in entities.csv."),
     ("names.csv", "name\nx\n", "names.csv cannot be read: it has no column 'entity', only 'name'."),
-    ("names.csv", "name;entity\nx;1\n", "it has no column 'name' and no column 'entity', only 'name;entity'."),
+    ("names.csv", "name;entity\nx;1\n", "it has no column 'name' and no column 'entity', only 'name;entity', "
+                                       "which is separated by ';': save it with commas."),
     ("names.csv", "name,entity,name\nx,1,y\n", "names.csv, line 1: the column 'name' stands twice."),
     ("names.csv", "name,entity\n", "names.csv has no rows."),
     ("names.csv", "", "names.csv cannot be read: it has no column"),

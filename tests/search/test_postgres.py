@@ -1,6 +1,7 @@
 """An index in PostgreSQL beside one in a folder; the server killed, two writers, and sentences without passwords."""
 
 import json
+import os
 import sys
 import threading
 import time
@@ -183,6 +184,10 @@ def test_restarted_in_the_middle_of_adding_and_the_same_command_goes_on(postgres
     assert len(_content(place)) == 30
 
 
+RESTARTS = int(os.environ.get("OPENMOFI_INDEX_KILLS", "5"))
+"""Random moments at which the server is killed; `make fuzz` takes 100."""
+
+
 @pytest.mark.slow
 def test_killed_at_any_moment_of_adding_removing_and_compacting(postgres, images, place, monkeypatch):
     monkeypatch.setattr(writer_module, "COMMIT_ROWS", 6)
@@ -192,7 +197,7 @@ def test_killed_at_any_moment_of_adding_removing_and_compacting(postgres, images
     whole = _content(place)
     work = [lambda: remove(place, [str(images / f"{colour}-1.png") for colour in COLOURS]),
             lambda: Index.open(place, encoder).compact(), lambda: build([str(images)], encoder, place)]
-    for moment in np.random.default_rng(0).uniform(0.01, 0.5, 5):
+    for moment in np.random.default_rng(0).uniform(0.01, 0.5, RESTARTS):
         raised = []
 
         def run(raised=raised):

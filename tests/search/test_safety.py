@@ -2,14 +2,17 @@
 
 import errno
 import os
+import re
 import shutil
 import signal
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 
 import numpy as np
 import pytest
+from mounts import small_disk
 from search_world import ColourEncoder, colour_encoder, coloured, write_images
 
 from openmofi.errors import OpenMofiError
@@ -266,6 +269,32 @@ def test_a_full_disk_keeps_what_was_committed(images, index, monkeypatch):
     assert _content(index.path).items() >= before.items()
     build([str(images)], index.encoder, index.path)
     assert Index.open(index.path).info().images == 54
+
+
+def test_a_disk_that_is_really_full_keeps_what_was_committed_and_the_same_command_goes_on(tmp_path):
+    images, encoder = write_images(tmp_path / "images", 1), colour_encoder()
+    with small_disk(tmp_path / "disk", "2m") as disk:
+        path = disk / "index"
+        build([str(images)], encoder, path)
+        write_images(images, 6)
+        build([str(images)], encoder, tmp_path / "whole")
+        expected, seen, said = _content(tmp_path / "whole"), set(), []
+        used = sum(file.stat().st_blocks for file in path.rglob("*")) // 2
+        for room in range(used + 8, 2_048, 88):
+            subprocess.run(["mount", "-o", f"remount,size={room}k", str(disk)], check=True)
+            for step in (lambda: build([str(images)], encoder, path), lambda: seen.add(len(_content(path)))):
+                try:
+                    step()
+                except OpenMofiError as error:
+                    said.append(str(error))
+            if max(seen, default=0) == 36:
+                break
+            with suppress(OpenMofiError):
+                assert not any(Index.open(path).verify().values())
+                assert _content(path).items() <= expected.items()
+        assert _content(path) == expected
+    assert len(seen) > 2
+    assert all(re.search("No space left|disk is full", each) for each in said), said
 
 
 def test_a_read_only_index_can_be_searched(index):

@@ -92,6 +92,16 @@ def evaluate(folder: Path, make: Maker, world: int) -> None:
         trained(evaluated_recipe(make, fsdp), folder / f"evaluated-{fsdp}-{world}")
 
 
+def labels_recipe(make: Maker, folder: Path):
+    """On the labels of a job; `trained` is told that they are no dataset."""
+    return make("exact", run={"steps": 4}, data={"dataset": str(folder / "world/labels")})
+
+
+def labels(folder: Path, make: Maker, world: int) -> None:
+    """Rank 0 builds the dataset, and the others wait for it."""
+    trained(labels_recipe(make, folder), folder / f"labels-{world}", labels=True)
+
+
 def patient(folder: Path, make: Maker, world: int) -> None:
     """Rank 1 kills itself in a step; the other must end by itself."""
     recipe = make("multi_sampled", run={"steps": 50})
@@ -124,7 +134,7 @@ def main(folder: Path, make: Maker, rank: int, world: int, task: str) -> None:
     else:
         for part in task.split("+"):
             {"compare": compare, "skip": skip, "buffers": buffers, "evaluate": evaluate,
-             "patient": patient}[part](folder, make, world)
+             "labels": labels, "patient": patient}[part](folder, make, world)
     if world > 1:
         dist.barrier()
         dist.destroy_process_group()

@@ -53,8 +53,8 @@ class Maker:
         image = ImageModel(spec, size=0 if locked else 32)
         text = TextModel(f"encoder:hf:{self.clip}" if OBJECTIVES[kind].contrastive.weight else "none")
         return Recipe(
-            "small", DataSettings(self.dataset, batch_size=12, shuffle_shards=2, max_labels=2,
-                                  **{"workers": 0} | changes.get("data", {})),
+            "small", DataSettings(batch_size=12, shuffle_shards=2, max_labels=2,
+                                  **{"dataset": self.dataset, "workers": 0} | changes.get("data", {})),
             ModelSettings(replace(image, **changes.get("image", {})), text, 8), OBJECTIVES[kind],
             replace(OPTIMIZER, **changes.get("optimizer", {})),
             replace(RunSettings(steps=6, log_every=1, checkpoint_every=3, threads=1, curves=False),
@@ -62,9 +62,10 @@ class Maker:
 
 
 def trained(recipe: Recipe, out: Path, *, resume: bool = False, restart: bool = False,
-            watcher: Any = None) -> dict[str, Any]:
+            watcher: Any = None, labels: bool = False) -> dict[str, Any]:
     """What `train` gives."""
-    return run_module.train(recipe, out, resume=resume, restart=restart, watcher=watcher or Unwatched())
+    return run_module.train(recipe, out, resume=resume, restart=restart, watcher=watcher or Unwatched(),
+                            labels=labels)
 
 
 def losses(out: Path) -> dict[int, float]:
@@ -96,6 +97,16 @@ class InterruptAt(Unwatched):
         """The signal is looked at once a step, before the log."""
         if step == self._step - 1:
             os.kill(os.getpid(), self._number)
+
+
+def break_first(folder: Path) -> Path:
+    """Overwrite the first image of a dataset's first shard where it lies; the shard."""
+    tar = folder / "pairs" / "00000.tar"
+    place = tar.read_bytes().index(b"\xff\xd8\xff")
+    with tar.open("r+b") as file:
+        file.seek(place)
+        file.write(bytes(400))
+    return tar
 
 
 @contextmanager

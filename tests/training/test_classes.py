@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from openmofi.evaluation.metrics.bands import by_band, thirds_of
 from openmofi.objectives.class_head.margin_softmax import MarginSoftmax
 from openmofi.objectives.objective_settings import MarginSoftmaxSettings
 from openmofi.training.classes import class_vectors, described
-from openmofi.training.data.held_out import by_band, thirds_of
 
 
 def test_neighbours_are_those_of_all_pairs_and_collapsed_classes_are_named():

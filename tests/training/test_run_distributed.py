@@ -17,7 +17,8 @@ from openmofi.config.recipes import recipe_yaml
 from openmofi.storage import read_manifest
 from openmofi.training.log import read_log
 
-from .rank_process import CASES, case_recipe, chained, evaluated_recipe, go_on
+from ..dataset.conftest import make_world
+from .rank_process import CASES, case_recipe, chained, evaluated_recipe, go_on, labels_recipe
 from .small_runs import losses, poisoned, same, stored, trained
 
 pytestmark = pytest.mark.slow
@@ -53,7 +54,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def ranks(folder, make):
     """All that needs two ranks or three and no particular order, in one start of them each."""
-    on_ranks(folder, make, 2, "compare+skip+buffers+evaluate")
+    make_world(folder / "world", shards=2, rows=60)
+    on_ranks(folder, make, 2, "compare+skip+buffers+evaluate+labels")
     on_ranks(folder, make, 3, "compare+skip")
     return folder
 
@@ -104,6 +106,15 @@ def test_ranks_together_evaluate_what_one_process_evaluates(ranks, make, tmp_pat
     encoders = [load_file(folder / "encoder/model.safetensors") for folder in (tmp_path, out)]
     for name, value in encoders[0].items():
         torch.testing.assert_close(encoders[1][name], value, rtol=1e-5, atol=1e-5, msg=name)
+
+
+def test_rank_0_builds_the_dataset_of_labels_for_all(ranks, make, tmp_path):
+    trained(labels_recipe(make, ranks), tmp_path, labels=True)
+    out = ranks / "labels-2"
+    tables = [sorted((folder / ".dataset").rglob("*.parquet")) for folder in (out, tmp_path)]
+    assert len(tables[0]) == 3
+    assert [path.read_bytes() for path in tables[0]] == [path.read_bytes() for path in tables[1]]
+    assert losses(out) == pytest.approx(losses(tmp_path), rel=1e-4)
 
 
 def test_batch_statistics_are_the_same_after_a_resume(ranks):

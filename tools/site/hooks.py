@@ -73,8 +73,7 @@ def schema_reference() -> str:
 
     lines = ["# JSON outputs", "", "A command with `--json` prints one JSON value. Its schema (JSON Schema 2020-12)",
              "is in the package: `openmofi schema NAME` prints it. Keys may be added; none changes its meaning within",
-             "a version. The tests check what the commands print against these schemas. Commands that are not listed,",
-             "such as `sample demo`, have none yet.", ""]
+             "a version. The tests check what the commands print against these schemas.", ""]
     for name in schema_names():
         schema = schema_of(name)
         lines += [f"## {name}", "", schema.get("description", ""), "", "| key | type | |", "|---|---|---|"]

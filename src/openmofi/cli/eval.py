@@ -67,6 +67,9 @@ def run(
     features: Annotated[str, typer.Option(help="joint, backbone, or auto: joint where there is one.")] = "auto",
     half: Annotated[bool, typer.Option("--half", help="Keep features as float16.")] = False,
     failures: Annotated[int, typer.Option(min=0, help="Worst queries on the page beside the result.")] = 20,
+    bands: Annotated[str | None, typer.Option(
+        "--bands", metavar="DATASET",
+        help="Give metrics by how many images of a class this label dataset has, too.")] = None,
     device: Annotated[str, typer.Option(help="Of the encoder or linker: auto, cpu, cuda, cuda:1 …")] = "auto",
     precision: Precision = "fp32",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -78,7 +81,7 @@ def run(
 
     result = api.evaluate(name, data=data, encoder=encoder, linker=linker, out=out, cache=cache,
                           settings=settings or (), features=features, half=half, failures=failures,
-                          device=device, precision=precision, progress=not as_json)
+                          device=device, precision=precision, bands=bands, progress=not as_json)
     plain = result.as_dict() | ({"written": str(result_path(out, result))} if out else {})
     if as_json:
         print_json(plain)

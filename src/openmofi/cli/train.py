@@ -61,12 +61,16 @@ def train(
                                  encoder=encoder, resume=resume, restart=restart, progress=first and not as_json)
     if not first:
         return
+    if as_json:
+        print_json({"run": str(out), **run.summary})
+    else:
+        _print_summary(run.summary, run.path)
+
+
+def _print_summary(summary: Mapping[str, Any], path: Path) -> None:
+    """What was trained, how well, and where it lies."""
     from openmofi.progress import training_line
 
-    summary = run.summary
-    if as_json:
-        print_json({"run": str(out), **summary})
-        return
     # A run that was resumed at its very end has trained nothing.
     line = f": {training_line(summary['metrics'])}" if summary.get("metrics") else ""
     typer.echo(f"{summary['steps']:,} steps{line}")
@@ -74,8 +78,8 @@ def train(
         typer.echo(f"best {best['metric']}: {best['value']:.4f} at step {best['step']:,}")
     if results := summary.get("results"):
         _print_results(results)
-        typer.echo(f"report: {run.path / 'report.html'}")
-    typer.echo(f"encoder: run:{run.path / 'encoder'}")
+        typer.echo(f"report: {path / 'report.html'}")
+    typer.echo(f"encoder: run:{path / 'encoder'}")
 
 
 def _print_results(results: Mapping[str, Any]) -> None:

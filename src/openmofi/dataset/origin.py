@@ -99,8 +99,8 @@ class Origin:
             any_size: a copy may have another size, and other bytes, as long as it looks the same.
 
         Raises:
-            OpenMofiError: one has another size, or more than a quarter look otherwise: perceptual hashes may differ
-                a little between versions of the decoder.
+            OpenMofiError: one has another size, or more than a quarter look otherwise or cannot be decoded: perceptual
+                hashes may differ a little between versions of the decoder, and a disk may lose an image.
         """
         compared = [(seen, *images[seen.row]) for seen in self.sample if seen.row in images]
         other = [key for seen, key, data in compared if _looks_other(seen, data)]
@@ -114,7 +114,7 @@ def _has_size(seen: Seen, data: bytes) -> bool:
     try:
         decoded = decode(data, max_pixels=2 * MAX_PIXELS)
     except ImageRefused:
-        return False
+        return True  # which counts as one that looks otherwise
     return (decoded.width, decoded.height) == (seen.width, seen.height)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from openmofi.dataset.checks import check_dataset, check_labels, check_vocabulary
 from openmofi.errors import OpenMofiError
-from openmofi.schema import DATASET, LABELS, VOCABULARY
+from openmofi.schema import DATASET, LABELS, VOCABULARY, with_kinds
 from openmofi.storage import Manifest, Shard, read_manifest, read_parquet
 
 Ints = NDArray[np.int64]
@@ -63,13 +63,25 @@ class Folder:
                 range (see `dataset.checks`).
         """
         path = self.file(shard)
-        table = read_parquet(path, _LAYOUT[self.manifest.kind][1], columns=columns,
+        table = read_parquet(path, self.schema, columns=columns,
                              hint="Remove it, and start the command that makes the folder again.")
         if self.manifest.kind == "labels":
             check_labels(path, table)
         else:
             check_dataset(path, table, shard.name, self._classes)
         return table
+
+    @property
+    def has_kinds(self) -> bool:
+        """Whether mentions of its labels have a `kind`, see `schema.with_kinds`."""
+        read = self.manifest.settings.get("read") if self.manifest.kind == "labels" else None
+        return isinstance(read, dict) and isinstance(read.get("text_column"), list)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of its tables."""
+        layout = _LAYOUT[self.manifest.kind][1]
+        return with_kinds(layout) if self.has_kinds else layout
 
     def file(self, shard: Shard) -> str:
         """The path of a shard's table."""

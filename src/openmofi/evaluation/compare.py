@@ -151,6 +151,8 @@ def _check_comparable(first_path: Path, first: Result, path: Path, result: Resul
     compared = {"version of the protocol": (first.version, result.version),
                 "settings": (first.settings, result.settings),
                 "data": (first.data["fingerprint"], result.data["fingerprint"])}
+    if "bands" in first.facts and "bands" in result.facts:
+        compared["dataset of bands"] = (first.facts["bands"]["fingerprint"], result.facts["bands"]["fingerprint"])
     for name, (expected, value) in compared.items():
         if value != expected:
             raise OpenMofiError(f"{path} and {first_path} do not compare: their {name} differ ({value} and "

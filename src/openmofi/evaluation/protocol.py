@@ -134,6 +134,7 @@ class EvaluationProtocol:
         rule: how images that cannot be read are handled.
         judges: `ENCODER`, `LINKER`, or `NEITHER`, e.g. the data alone.
         score: what the score of a failure means, for the page of failures.
+        by_class: the groups of its items are classes, by names or identifiers that a label dataset may know too.
         prepare: adapts the encoder to the settings, e.g. with another preprocessing.
     """
 
@@ -145,4 +146,5 @@ class EvaluationProtocol:
     rule: str
     judges: str = ENCODER
     score: str = ""
+    by_class: bool = False
     prepare: Callable[[Encoder, Any], Encoder] | None = None

@@ -16,6 +16,7 @@ from openmofi.encoders import Encoder
 from openmofi.encoders.devices import device_named
 from openmofi.engine import Progress
 from openmofi.errors import UsageError
+from openmofi.evaluation.bands import ClassCounts, require_classes, with_bands
 from openmofi.evaluation.features import Features
 from openmofi.evaluation.protocol import ENCODER, LINKER, NEITHER, EvaluationProtocol, Failure, Measured, Subject
 from openmofi.evaluation.result import Result
@@ -95,7 +96,7 @@ def check_judged(protocol: EvaluationProtocol, *, encoder: bool, linker: bool) -
 
 def evaluate(name: str, encoder: Encoder | None, data: str | Path, cache: str | Path, progress: Progress, *,
              linker: str = "", device: str = "cpu", overrides: Sequence[str] = (), choice: str = "auto",
-             half: bool = False, failures: int = 0) -> Evaluated:
+             half: bool = False, failures: int = 0, bands: str | Path = "") -> Evaluated:
     """Run a protocol.
 
     Args:
@@ -108,14 +109,19 @@ def evaluate(name: str, encoder: Encoder | None, data: str | Path, cache: str | 
         overrides: `KEY=VALUE` of the protocol's settings.
         choice, half: see `Features`.
         failures: number of worst queries to return.
+        bands: a label dataset, by whose counts of images the metrics are given too; see `openmofi.evaluation.bands`.
 
     Raises:
-        UsageError: an unknown protocol or setting, or an encoder or linker that it cannot judge.
+        UsageError: an unknown protocol or setting, an encoder or linker that it cannot judge, or no classes for bands.
         OpenMofiError: the data are not in the protocol's layout.
     """
     protocol = protocol_named(name)
     settings = settings_from(protocol.settings(), overrides)
     check_judged(protocol, encoder=encoder is not None, linker=bool(linker))
+    counts = None
+    if bands:
+        require_classes(protocol)
+        counts = ClassCounts.open(bands)
     features = None
     if encoder is not None:
         prepared = protocol.prepare(encoder, settings) if protocol.prepare else encoder
@@ -123,6 +129,8 @@ def evaluate(name: str, encoder: Encoder | None, data: str | Path, cache: str | 
     started = time.perf_counter()
     judge = device_named(device) if linker else "cpu"
     measured = protocol.measure(Subject(Path(data), settings, progress, failures, features, linker, judge))
+    if counts:
+        measured = with_bands(measured, counts)
     seconds = time.perf_counter() - started
     return Evaluated(_result(protocol, settings, measured, features, str(data), seconds), measured.items,
                      measured.failures, features)

@@ -17,7 +17,7 @@ Batch = dict[str, "Tensor"]
 `image` (B, 3, H, W) float32 normalised pixels, or `image_features` (B, F) float32 of a frozen encoder;
 `text_tokens` (B, L) int64, or `text_features` (B, F) float32, where the recipe trains on texts;
 `labels` (B, K) int64 classes, padded with −1 anywhere; `label_weights` (B, K) float32, 0 where padded;
-`undecodable` (B,) bool, with live images: another row stands for one whose image can no longer be decoded;
+`undecodable` (B,) bool: another row stands for one whose image can no longer be decoded;
 `hard_class` (B,) int64: a class that is easily taken for one of the row's, −1 for none, and `hard_tokens` or
 `hard_features` of its text;
 `text_id` (B,) int64: equal exactly where the texts are equal; `row` (B,) int64: the row of the dataset.

@@ -25,6 +25,7 @@ class ReadSettings(Settings):
         text_column, image_column, key_column, url_column: columns of Parquet, CSV, TSV or JSON-lines tables;
             `""` takes the first of the common names that is there. `PATTERN=COLUMN` is for the inputs that PATTERN
             matches: a path, or the name of a file or folder, perhaps with `*`; of several the last one that matches.
+            Several text columns without a pattern are several texts of an image, joined a line each.
         image_root: folder that the images of tables lie below: paths are relative to it, or absolute and below it;
             `""` is the table's own folder.
     """
@@ -38,3 +39,8 @@ class ReadSettings(Settings):
     key_column: ColumnNames = ""
     url_column: ColumnNames = ""
     image_root: str = ""
+
+    @property
+    def has_kinds(self) -> bool:
+        """Whether it is kept which column a text comes from: where several are named."""
+        return not isinstance(self.text_column, str)

@@ -20,6 +20,19 @@ class Text:
     status: PairStatus
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a row has in columns of texts.
+
+    Attributes:
+        value: as of `from_value`; of several texts these, a line each.
+        kinds: each text's kind, and where it ends in `value`; `None` is the end.
+    """
+
+    value: Any
+    kinds: tuple[tuple[str, int | None], ...] = ()
+
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 

@@ -75,7 +75,7 @@ class Footer:
 def table_footer(path: str | Path) -> Footer | None:
     """The end of a Parquet file; `None` if the file does not exist or is not whole."""
     try:
-        metadata = _metadata(path)
+        metadata = parquet_metadata(path)
     except (OSError, pa.ArrowException, ValueError) as error:
         if not is_damage(error) and not isinstance(error, FileNotFoundError):
             raise
@@ -85,7 +85,12 @@ def table_footer(path: str | Path) -> Footer | None:
                                            for key, value in notes.items()})
 
 
-def _metadata(path: str | Path) -> pq.FileMetaData:
+def parquet_metadata(path: str | Path) -> pq.FileMetaData:
+    """What PyArrow reads at the end of a Parquet file; of an object that end alone is fetched.
+
+    Raises:
+        OSError, pyarrow.ArrowException: it does not exist, or is damaged.
+    """
     with open_end(path) as handle:
         try:
             return pq.read_metadata(handle)

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from openmofi.config import deciding, did_you_mean
 from openmofi.errors import OpenMofiError
+from openmofi.evaluation.metrics.bands import BANDS
 from openmofi.objectives.protocol import Batch
 from openmofi.training.checkpoint import Checkpoints, Progressed
-from openmofi.training.data.held_out import BANDS
 from openmofi.training.distributed import bare
 from openmofi.training.grad_cache import Forward, StepResult, forward_backward
 from openmofi.training.log import Meter, RunLog, Watcher, read_log

@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,12 +110,14 @@ def test_coco(small, expected, names, pixels, above, tmp_path):
 
 
 def test_fiftyone(small, expected, names, tmp_path):
-    """The layout of FiftyOneImageClassificationDataset, by its documentation: FiftyOne needs a database to run."""
+    """The layout of FiftyOneImageClassificationDataset, as FiftyOne 1.22 reads it; see `test_fiftyone_itself`."""
     export_dataset(small, tmp_path / "out", DatasetExportSettings("fiftyone"))
     labels = json.loads((tmp_path / "out" / "labels.json").read_text())
     data = json.loads((tmp_path / "out" / "data.json").read_text())
     assert labels["classes"] == names
-    assert set(labels["labels"]) == set(data)
+    # FiftyOne takes the paths below data/, without their extensions, for the keys.
+    found = {str(path.relative_to(tmp_path / "out/data").with_suffix("")) for path in tmp_path.glob("out/data/**/*.*")}
+    assert set(labels["labels"]) == set(data) == found
     assert len(data) == len(expected)
     for uuid, given in labels["labels"].items():
         about = given[0]["attributes"]
@@ -121,6 +125,24 @@ def test_fiftyone(small, expected, names, tmp_path):
         assert [label["label"] for label in given] == [names[number] for number in wanted["classes"]]
         assert np.allclose([label["confidence"] for label in given], wanted["scores"])
         assert (tmp_path / "out" / data[uuid]).is_file()
+
+
+@pytest.mark.skipif("FIFTYONE_DATABASE_URI" not in os.environ, reason="FiftyOne needs a MongoDB")
+def test_fiftyone_itself(small, expected, names, tmp_path):
+    fiftyone = pytest.importorskip("fiftyone")
+    export_dataset(small, tmp_path / "out", DatasetExportSettings("fiftyone"))
+    kind = fiftyone.types.FiftyOneImageClassificationDataset
+    opened = fiftyone.Dataset.from_dir(str(tmp_path / "out"), kind, label_field="labels")
+    try:
+        assert len(opened) == len(expected)
+        for sample in opened:
+            given = sample.labels.classifications
+            wanted = expected[given[0].shard, given[0].key]
+            assert [label.label for label in given] == [names[number] for number in wanted["classes"]]
+            assert np.allclose([label.confidence for label in given], wanted["scores"])
+            assert Path(sample.filepath).is_file()
+    finally:
+        opened.delete()
 
 
 def test_image_folders(small, expected, names, pixels, tmp_path):

@@ -19,7 +19,8 @@ from item_dumps import Entity, item, lines_of, random_items, statement, write_du
 from plain_reader import differing_tables
 from typer.testing import CliRunner
 
-from openmofi.cli import kb
+from openmofi.cli.command import CHECK_VARIABLE
+from openmofi.cli.main import app
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase, WikidataSettings, build_wikidata, look_up, verify
@@ -254,14 +255,15 @@ def test_dumps_that_are_not_there_are_named(tmp_path: Path) -> None:
         build_wikidata([tmp_path / "empty"], tmp_path / "kb")
 
 
-def test_the_command_builds_a_base(tmp_path: Path) -> None:
+def test_the_command_builds_a_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CHECK_VARIABLE, "1")
     (tmp_path / "dumps").mkdir()
     write_dump(tmp_path / "dumps/all.json.bz2", bird_world())
-    built = CliRunner().invoke(kb.app, ["build", "wikidata", str(tmp_path / "dumps"), "-o", str(tmp_path / "kb"),
-                                        "--languages", "de, en", "--kinds", "Q10", "--json"])
+    built = CliRunner().invoke(app, ["kb", "build", "wikidata", str(tmp_path / "dumps"), "-o", str(tmp_path / "kb"),
+                                     "--languages", "de, en", "--kinds", "Q10", "--json"])
     assert built.exit_code == 0, built.output
     assert json.loads(built.stdout)["entities"] == 3
-    shown = CliRunner().invoke(kb.app, ["lookup", str(tmp_path / "kb"), "Graukranich", "--json"])
+    shown = CliRunner().invoke(app, ["kb", "lookup", str(tmp_path / "kb"), "Graukranich", "--json"])
     assert json.loads(shown.stdout)["candidates"][0]["name"] == "Graukranich"
 
 

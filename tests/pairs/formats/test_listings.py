@@ -126,6 +126,10 @@ def test_several_texts_an_image(images, kind):
                                          strict=True))), images / "t.parquet")
     found = read(images / f"t.{kind}", text_column=("title", "tags"))
     assert [row[2] for row in found] == ["A title\none, two", "three", "same", ""]
+    shard, = expand_shards([str(images / f"t.{kind}")])
+    pairs = list(read_pairs(shard, ReadSettings(text_column=("title", "tags"))))
+    assert [pair.kinds for pair in pairs] == [
+        (("title", 7), ("tags", 16)), (("tags", 5),), (("title+tags", 4),), ()]
     assert read(images / f"t.{kind}", text_column=("title", "tags", "t.*=tags"))[0][2] == "one, two"
     with pytest.raises(UsageError, match="no column 'other'"):
         read(images / f"t.{kind}", text_column=("title", "other"))

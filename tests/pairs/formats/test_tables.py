@@ -70,6 +70,9 @@ def test_columns_by_name(tmp_path):
         read(place)
     assert "--text-column NAME" in caught.value.hint
     assert "--text-column 'x.parquet=NAME'" in caught.value.hint
+    (tmp_path / "y.csv").write_text("photo;title\na.jpg;a\n")
+    with pytest.raises(UsageError, match=r"it has: photo;title \(it is separated by ';': save it with commas\)"):
+        read(tmp_path / "y.csv", image_column="photo")
     with pytest.raises(UsageError, match="has no column 'z'"):
         read(place, **{**named, "key_column": "z"})
     with pytest.raises(UsageError, match="is int64, not bytes"):

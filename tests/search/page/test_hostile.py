@@ -17,6 +17,7 @@ TOKEN = "a token of the tests"
 def test_html_in_captions_names_and_columns_is_text(tab):
     row = image_row(1, HOSTILE, [{"entity": "e:x", "name": HOSTILE, "probability": 0.9, "accepted": True}])
     row["columns"], row["url"] = {HOSTILE: HOSTILE}, "javascript:document.title=1"
+    row["key"], row["source"], row["path"] = HOSTILE, f"/{HOSTILE}", f"/{HOSTILE}/{HOSTILE}.png"
     tab.page.route("**/api/images/1", lambda route: route.fulfill(json=row))
     page = tab.open("#/search?show=1", "dialog .facts")
     expect(page.locator("dialog h2").first).to_have_text(HOSTILE)

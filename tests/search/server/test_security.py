@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 import struct
 import zlib
 
@@ -47,6 +48,34 @@ def test_an_example_is_an_id_never_a_path_or_address(reader, image):
     assert "root:" not in answer.text
 
 
+def test_no_address_that_a_client_or_an_index_names_is_asked(tmp_path):
+    """SSRF: whoever listens there hears nothing."""
+    folder = write_images(tmp_path / "images", 1)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}/x.png"
+        build([str(folder)], colour_encoder(), tmp_path / "index")
+        index = Index.open(tmp_path / "index", colour_encoder())
+        index.connection.execute("UPDATE images SET url = ?, text = ?, columns = ?",
+                                 (address, address, json.dumps({"image": address, "url": address})))
+        for file in folder.glob("*.png"):
+            file.unlink()  # where it came from is known, and not asked instead
+        with served(index, rate=0) as client:
+            filters = {"folder": address, "licence": address, "columns": {"url": address, address: "*"}}
+            for path, body in (("search", {"text": address}), ("search", {"text": "a", "filters": filters}),
+                               ("search", {"entity": address}), ("search", {"examples": [{"upload": address}]}),
+                               ("recognise", {"upload": address}), ("recognise", {"image": address}),
+                               ("uploads", {"url": address}), ("session", {"token": address}),
+                               ("verdicts", [{"shard": address, "key": address, "entity": "c:red", "verdict": "y"}])):
+                assert client.post(f"/api/{path}", json=body).status_code < 500
+            for path in ("images/1/original", "images/1/thumbnail", "images/1/recognise", f"entities/{address}",
+                         f"entities?prefix={address}", f"review?entity={address}",
+                         f"images/1/recognise?region={address}"):
+                assert client.get(f"/api/{path}").status_code < 500
+        listening.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listening.accept()
+
+
 @pytest.mark.parametrize("path", ["/", "/api/info", "/api/images/1", "/api/images/1/original", "/api/images/999",
                                   "/nothing", "/healthz", "/metrics", "/api/openapi.json"])
 def test_every_answer_has_the_headers(reader, path):
@@ -74,7 +103,11 @@ def uploaded(client, data):
 
 
 @pytest.mark.parametrize(("data", "status", "sentence"), [
-    (png_of(60_000, 60_000), 413, "too many pixels"), (png_of(2_000, 2_000), 422, "not an image"),
+    (png_of(60_000, 60_000), 413, "too many pixels"),
+    (b"GIF89a" + struct.pack("<HHBBB", 60_000, 60_000, 0, 0, 0) + b"," + struct.pack("<HHHHB", 0, 0, 60_000, 60_000, 0)
+     + b"\x08\xff" + bytes(255) + b"\x00;", 413, "too many pixels"),
+    (b"BM" + struct.pack("<IHHIIiiHHIIiiII", 154, 0, 0, 54, 40, 60_000, 60_000, 1, 24, 0, 0, 0, 0, 0, 0) + bytes(99),
+     413, "too many pixels"), (png_of(2_000, 2_000), 422, "not an image"),
     (b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>', 415, "SVG"),
     (b"%PDF-1.4", 415, "PDF"), (b"", 422, "no bytes"), (b"GIF89a", 422, "not an image"),
     (b"<html><script>alert(1)</script>", 415, "HTML"), (coloured("red")[:200], 422, "not an image")])
@@ -124,6 +157,19 @@ def test_odd_json_is_refused_with_a_sentence(reader, body, status):
     assert answer.status_code == status, answer.text
     assert set(answer.json()) == {"error", "hint", "request_id"}
     assert len(answer.text) < 2_000
+
+
+def test_deep_and_oversized_json_is_refused_everywhere(reader):
+    described = reader.get("/api/openapi.json").json()["paths"]
+    paths = [path for path, methods in described.items()
+             if "application/json" in methods.get("post", {}).get("requestBody", {}).get("content", {})]
+    assert {"/api/search", "/api/recognise", "/api/verdicts", "/api/images", "/api/session"} <= set(paths)
+    for path in paths:
+        for body in (b"[" * 200_000, b'{"a":' * 100_000 + b"1" + b"}" * 100_000, b"[" + b"1," * 600_000 + b"1]"):
+            answer = reader.post(path, content=body, headers={"Content-Type": "application/json"})
+            assert answer.status_code in (400, 413, 422), (path, answer.text[:200])
+            assert set(answer.json()) == {"error", "hint", "request_id"}
+            assert len(answer.text) < 2_000
 
 
 def test_forms_are_not_read(client):

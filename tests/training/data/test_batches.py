@@ -18,6 +18,8 @@ from openmofi.training.data import open_data
 from openmofi.training.inputs import ModelInputs
 from openmofi.training.recipe.schema import Augment, DataSettings, EvaluateSettings, TextSource
 
+from ..small_runs import break_first
+
 SMALL = Preprocessing(24, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
 LIVE = ModelInputs(SMALL)
 ALL_ON = Augment(color_jitter=0.3, grayscale=0.2, rand_augment=1)
@@ -175,16 +177,6 @@ def test_errors_say_what_to_do(dataset, dataset_maker, tmp_path):
     shards.joinpath("00001.tar").unlink()
     with pytest.raises(OpenMofiError, match=r"not where they were labelled: .*00001\.tar cannot be read.*Put them"):
         opened(own, cache)
-
-
-def break_first(folder):
-    """Overwrite the first image of a dataset's only shard where it lies; the shard."""
-    tar = folder / "pairs" / "00000.tar"
-    place = tar.read_bytes().index(b"\xff\xd8\xff")
-    with tar.open("r+b") as file:
-        file.seek(place)
-        file.write(bytes(400))
-    return tar
 
 
 @pytest.mark.slow

@@ -1,10 +1,12 @@
 """Features of locked encoders: those of the encoder, computed once, the same bytes after a stop."""
 
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from openmofi.dataset.tables import Folder
 from openmofi.engine import Quiet
@@ -13,14 +15,22 @@ from openmofi.features.store import FeatureStore, PreparedImage
 from openmofi.pairs import ReadSettings, decode_image, read_pairs
 from openmofi.schema import PairStatus
 from openmofi.training.data import open_data
+from openmofi.training.data.faults import GREY
 from openmofi.training.inputs import ModelInputs
-from openmofi.training.recipe.schema import DataSettings, TextSource
+from openmofi.training.recipe.schema import DataSettings, EvaluateSettings, TextSource
+
+from ..small_runs import break_first
 
 
-def opened(dataset, encoder, cache, progress=None):
-    settings = DataSettings(str(dataset), batch_size=43, text=TextSource(1, 1, 0))
+@dataclass
+class Said(Quiet):
+    say: Any
+
+
+def opened(dataset, encoder, cache, progress=None, evaluate=None, **more):
+    settings = DataSettings(str(dataset), text=TextSource(1, 1, 0), **{"batch_size": 43} | more)
     inputs = ModelInputs(None, encoder, "features", encoder)
-    return open_data(settings, inputs, seed=0, cache=cache, progress=progress or Quiet())
+    return open_data(settings, inputs, seed=0, cache=cache, progress=progress or Quiet(), evaluate=evaluate)
 
 
 def expected_features(dataset, encoder):
@@ -113,3 +123,54 @@ def test_a_changed_shard_is_an_error(dataset_maker, encoder, tmp_path):
     (tars / "00001.tar").write_bytes((tars / "00000.tar").read_bytes())
     with pytest.raises(OpenMofiError, match=r"00001\.tar has no image of the key 01"):
         opened(own, encoder, tmp_path / "cache")
+
+
+def refused_pixels(encoder):
+    return encoder.preprocess(decode_image(GREY))
+
+
+def test_another_row_stands_for_an_image_that_broke_since(dataset_maker, encoder, tmp_path):
+    own = dataset_maker(tmp_path / "own", sizes=(20, 9), extra=0)
+    whole = opened(own, encoder, tmp_path / "whole", batch_size=10)
+    break_first(tmp_path / "own")
+    said = []
+    for _ in range(2):  # computed, and from the cache
+        data = opened(own, encoder, tmp_path / "broken", Said(said.append), batch_size=10)
+        before, after = (each.sources.image_features.values for each in (whole, data))
+        np.testing.assert_array_equal(after[1:], before[1:])
+        np.testing.assert_array_equal(after[0], encoder.image_features(refused_pixels(encoder)[None])[0].astype("f2"))
+        for one, other in zip(whole.batches(0, 6), data.batches(0, 6), strict=True):
+            bad = one["row"] == 0
+            assert torch.equal(other["undecodable"], bad)
+            assert torch.equal(one["row"] != other["row"], bad)
+            assert torch.equal(other["image_features"], torch.from_numpy(before[other["row"]].astype(np.float32)))
+        assert (data.faults.replaced, list(data.faults.why)) == (2, [0])
+        assert data.faults.write(tmp_path, 0) == 1
+    assert sum("1 of 29 images can no longer be decoded, 000000 of" in message for message in said) == 2
+
+
+def test_a_held_out_row_whose_image_broke_is_grey(dataset_maker, encoder, tmp_path):
+    own = dataset_maker(tmp_path / "own", sizes=(20,), extra=0)
+    break_first(tmp_path / "own")
+    data = opened(own, encoder, tmp_path, batch_size=10, evaluate=EvaluateSettings(every=1, loss=True, held_out=0.7))
+    batch = next(iter(data.held_out_batches(images_only=True, rank=0, world=1, workers=0)))
+    assert batch["row"][0] == 0
+    np.testing.assert_allclose(batch["image_features"][0], encoder.image_features(refused_pixels(encoder)[None])[0],
+                               rtol=2e-3, atol=1e-3)
+    assert list(data.faults.why) == [0]
+
+
+def test_too_many_broken_images_stop_and_whole_ones_go_on(dataset_maker, encoder, tmp_path):
+    own = dataset_maker(tmp_path / "own", sizes=(9, 20), extra=0)
+    shards = sorted((tmp_path / "own/pairs").iterdir())
+    good = [path.read_bytes() for path in shards]
+    break_first(tmp_path / "own")
+    shards[1].write_bytes(good[1].replace(b"\xff\xd8\xff", b"\0\0\0"))
+    with pytest.raises(OpenMofiError, match=rf"The image 01\d+ of {shards[1]} cannot be decoded: image_broken. 8 of 29 "
+                                            r"images cannot, more than data.undecodable = 0.005 allows"):
+        opened(own, encoder, tmp_path / "cache", undecodable=0.005)
+    for path, data in zip(shards, good, strict=True):
+        path.write_bytes(data)
+    # The first shard, whose features had been kept, is looked at again.
+    assert not opened(own, encoder, tmp_path / "cache").sources.image_features.refused
+    assert not list((tmp_path / "cache/image_features").glob("*.json"))

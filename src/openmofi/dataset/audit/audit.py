@@ -16,13 +16,14 @@ Definitions, over the pairs of known truth in the labelled shards; a label is a 
   base.
 - **hierarchy**: accepted labels that are a true class, below one, above one, or neither, by the knowledge base's
   subclasses and instances; everywhere else a label below or above the true class counts as wrong.
-- By **detector**: labels whose mention was found by it; recall is still over all named pairs.
+- By **detector**, and by **kind** where texts have kinds (`schema.with_kinds`): labels whose mention was found by it or
+  stands in it; recall is still over all named pairs.
 - Intervals: 95 %, percentile bootstrap by pairs, 1,000 seeded resamples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from openmofi.dataset.audit.curves import CalibrationCurve, Curve, Figures
 from openmofi.dataset.audit.entities import labels_kb
 from openmofi.dataset.audit.hierarchy import Hierarchy, beside_classes
 from openmofi.dataset.audit.truth import Against, against
-from openmofi.dataset.tables import Bools, Floats, Folder, Ints, best_of_pairs
+from openmofi.dataset.tables import Bools, Codes, Floats, Folder, Ints, best_of_pairs
 from openmofi.knowledge import KnowledgeBase
 
 GROUPS = ("domain", "ambiguous", "split")
@@ -57,7 +58,7 @@ class Audit:
             with `examples` of their keys.
         unknown_entities: entities of the truth that neither the labels nor their knowledge base know.
         overall: all pairs.
-        groups: `domain`, `ambiguous` (`true`, `false`), `split`, `detector` → value → figures.
+        groups: `domain`, `ambiguous` (`true`, `false`), `split`, `detector`, `kind` → value → figures.
         curve, text_only_curve, calibration: `None` for a dataset, which keeps only what was accepted.
         recall_asked: the recall at which selectors are compared.
         hierarchy: accepted labels below or above the true class, which count as wrong elsewhere; `None` without a
@@ -135,7 +136,9 @@ def audit(labels: str | Path, truth: str | Path, *, at_recall: float = 0.75, spl
     with_text = folder.manifest.kind == "labels"
     groups = {name: measure.by_truth(name, with_text) for name in GROUPS if name in joined.known.column_names}
     if with_text:
-        groups["detector"] = measure.by_detector()
+        groups["detector"] = measure.by_mention(joined.detector, joined.detectors)
+        if joined.kinds:
+            groups["kind"] = measure.by_mention(joined.kind, joined.kinds)
     return Audit(
         rows=joined.rows, unmatched=joined.unmatched, overall=measure.beside(None, with_text), groups=groups,
         curve=measure.curve(joined.probability) if with_text else None,
@@ -176,9 +179,10 @@ class _Measure:
         values = self.against.group(name)
         return {value: self.beside(values == value, with_text) for value in sorted(set(values.tolist()))}
 
-    def by_detector(self) -> dict[str, Beside]:
-        detectors = sorted((name, code) for code, name in enumerate(self.against.detectors))
-        return {name: self.beside(None, True, self.against.detector == code) for name, code in detectors}
+    def by_mention(self, codes: Codes, names: Sequence[str]) -> dict[str, Beside]:
+        """By what the mentions have: `codes` of the judged entities in `names`."""
+        return {name: self.beside(None, True, codes == code)
+                for name, code in sorted((name, code) for code, name in enumerate(names))}
 
     def curve(self, score: Floats) -> Curve:
         once = best_of_pairs(self.against.pair, self.against.entity, score)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,7 @@ class Against:
         accepted, probability, link_score: (judged,) see `schema.JUDGEMENT`.
         chosen_by_text: (judged,) whether it is the best candidate of its mention by link score.
         detector: (judged,) code in `detectors`; -1 in a dataset, which keeps no mentions.
+        kind: (judged,) code in `kinds` of the text that names it; -1 where texts have no kinds.
         rows: rows of the labels in the shards; `unmatched`: those that the truth does not know.
         keys_unmatched: pairs of the truth that the labels do not have; not counted for a dataset, which keeps a part.
         examples: a few of their keys.
@@ -65,6 +67,8 @@ class Against:
     chosen_by_text: Bools
     detector: Codes
     detectors: list[str]
+    kind: Codes
+    kinds: list[str]
     rows: int
     unmatched: int
     keys_unmatched: int
@@ -113,12 +117,13 @@ def against(folder: Folder, truth: str | Path, split: str | None, kb: KnowledgeB
             `entities.resolved`.
     """
     table = read_truth(truth, [shard.name for shard in folder.shards], split)
-    pairs, entities, detectors = _Pairs.of(table), Codebook(), Codebook()
+    pairs, entities, detectors, kinds = _Pairs.of(table), Codebook(), Codebook(), Codebook()
     shard_of = np.full(len(pairs.table), -1, np.int64)
+    of_mentions = {"detector": detectors} | ({"kind": kinds} if folder.has_kinds else {})
     rows = unmatched = 0
     parts: list[tuple[np.ndarray, ...]] = []
     for number, shard in enumerate(folder.shards):
-        keys, columns = _read(folder, shard, entities, detectors)
+        keys, columns = _read(folder, shard, entities, of_mentions)
         pair = pairs.rows_of(shard.name, keys)
         rows, unmatched = rows + len(pair), unmatched + int((pair < 0).sum())
         _note_shards(folder, truth, pairs, shard_of, pair[pair >= 0], number)
@@ -129,7 +134,7 @@ def against(folder: Folder, truth: str | Path, split: str | None, kb: KnowledgeB
         keys = folder.read(folder.shards[0], ["key"])["key"].to_pylist()
         raise OpenMofiError(f"None of the {len(absent)} keys of {truth} is in {folder.path}: it has e.g. "
                             f"{absent[0]!r}, the labels {next(iter(keys), '')!r}.", "Give the keys of these pairs.")
-    pair, entity, accepted, probability, link, best, detector = (
+    pair, entity, accepted, probability, link, best, detector, kind = (
         np.concatenate(column) for column in zip(*parts, strict=True))
     meant, unknown = resolved(list(dict.fromkeys(table["entity"].to_pylist())), entities.values, folder, kb)
     true = entities.encode(pa.array([meant[value] for value in table["entity"].to_pylist()], pa.string()))
@@ -144,8 +149,8 @@ def against(folder: Folder, truth: str | Path, split: str | None, kb: KnowledgeB
     missing = [] if folder.manifest.kind == "dataset" else absent
     return Against(pairs.table, np.bincount(pairs.of_row[says], minlength=len(pairs.table)), pair, entity,
                    np.isin(judged, facts), np.isin(judged, facts[says]), accepted, probability, link, best, detector,
-                   detectors.values, rows, unmatched, len(missing), tuple(missing[:_EXAMPLES]), tuple(unknown),
-                   entities.values, true_of)
+                   detectors.values, kind, kinds.values, rows, unmatched, len(missing), tuple(missing[:_EXAMPLES]),
+                   tuple(unknown), entities.values, true_of)
 
 
 def _note_shards(folder: Folder, truth: str | Path, pairs: _Pairs, shard_of: Ints, matched: Ints, number: int) -> None:
@@ -159,8 +164,9 @@ def _note_shards(folder: Folder, truth: str | Path, pairs: _Pairs, shard_of: Int
     shard_of[matched] = number
 
 
-def _read(folder: Folder, shard: Shard, entities: Codebook, detectors: Codebook) -> tuple[pa.Array, tuple]:
-    """Keys of the rows, and (row, entity, accepted, probability, link score, best of its mention, detector)."""
+def _read(folder: Folder, shard: Shard, entities: Codebook, of_mentions: Mapping[str, Codebook],
+          ) -> tuple[pa.Array, tuple]:
+    """Keys of the rows, and (row, entity, accepted, probability, link score, best of its mention, detector, kind)."""
     if folder.manifest.kind == "dataset":
         table = folder.read(shard, ["key", "entities", "scores"])
         lists = table["entities"].combine_chunks()
@@ -168,13 +174,14 @@ def _read(folder: Folder, shard: Shard, entities: Codebook, detectors: Codebook)
         score = pc.list_flatten(table["scores"]).to_numpy()
         code = entities.encode(pc.list_flatten(lists))
         yes, none = np.ones(len(row), bool), np.full(len(row), _NO_MENTION, np.int32)
-        return as_array(table["key"]), (row, code, yes, score, np.zeros_like(score), ~yes, none)
+        return as_array(table["key"]), (row, code, yes, score, np.zeros_like(score), ~yes, none, none)
     table = folder.read(shard, ["key", "status", "mentions", "entities"])
     judged = Judged.of(table)
-    of_mention = detectors.encode(mention_column(table, "detector"))
     order = np.lexsort((np.arange(len(judged.row)), -judged.prior, -judged.link_score, judged.mention))
     best = np.zeros(len(order), bool)
     best[order[run_starts(judged.mention[order])]] = True
-    detector = of_mention[judged.mention] if len(order) else np.empty(0, np.int32)
+    codes = {name: book.encode(mention_column(table, name).fill_null(""))[judged.mention] if len(order)
+             else np.empty(0, np.int32) for name, book in of_mentions.items()}
+    kind = codes.get("kind", np.full(len(order), _NO_MENTION, np.int32))
     return as_array(table["key"]), (judged.row, entities.encode(judged.entity), judged.accepted, judged.probability,
-                                    judged.link_score, best, detector)
+                                    judged.link_score, best, codes["detector"], kind)

@@ -30,11 +30,11 @@ _LONGEST = 60
 _BAD_NAME = re.compile(r"[\x00-\x1f/\\:*?\"<>|]+")
 
 
-def write_images(out: Path, part: str, rows: Iterable[Row], classes: Classes) -> int:
-    """Write a shard's images below `images/`, or link to them where they are files; then its list."""
+def write_images(out: Path, part: str, rows: Iterable[Row], classes: Classes, *, below: str = "images") -> int:
+    """Write a shard's images `below` a folder, or link to them where they are files; then its list."""
     def record(row: Row) -> Record:
         width, height = row.size()
-        return {**row.provenance(), "file": _place_image(out, row), "width": width, "height": height}
+        return {**row.provenance(), "file": _place_image(out, row, below), "width": width, "height": height}
 
     return _write_list(part, map(record, rows))
 
@@ -83,8 +83,8 @@ def _write_list(part: str, records: Iterable[Record]) -> int:
     return count
 
 
-def _place_image(out: Path, row: Row) -> str:
-    file = f"images/{row.shard}/{row.stem}.{row.extension}"
+def _place_image(out: Path, row: Row, below: str = "images") -> str:
+    file = f"{below}/{row.shard}/{row.stem}.{row.extension}"
     if row.image is not None:
         _put(out / file, row.image)
     else:
@@ -192,7 +192,10 @@ def join_coco(out: Path, records: Records, classes: Classes) -> None:
 
 
 def join_fiftyone(out: Path, records: Records, classes: Classes) -> None:
-    """`labels.json` and `data.json` of a `FiftyOneImageClassificationDataset`, several labels an image."""
+    """`labels.json` and `data.json` of a `FiftyOneImageClassificationDataset`, several labels an image.
+
+    FiftyOne 1.22 looks for the images in `data/` and reads no `data.json` unless it is named; other readers do.
+    """
     with _writing(out / "labels.json") as file:
         file.write('{"classes": ' + _json(list(classes.unique)) + ',\n"labels": {')
         for number, record in enumerate(records()):
@@ -209,7 +212,7 @@ def join_fiftyone(out: Path, records: Records, classes: Classes) -> None:
 
 
 def _uuid(record: Record) -> str:
-    return str(record["file"]).removeprefix("images/").rpartition(".")[0]
+    return str(record["file"]).partition("/")[2].rpartition(".")[0]
 
 
 def join_list(out: Path, records: Records, classes: Classes) -> None:

@@ -25,13 +25,14 @@ from openmofi.storage import Outputs, Shard, claimed, finish_manifest, write_jso
 from openmofi.storage.copies import cache_folder
 
 PARTS = "parts"
-OUTPUTS = Outputs(("data/*", "images/**/*", "classes/**/*", "sidecars/**/*", f"{PARTS}/*", "annotations.json",
+OUTPUTS = Outputs(("data/**/*", "images/**/*", "classes/**/*", "sidecars/**/*", f"{PARTS}/*", "annotations.json",
                    "labels.json", "data.json", "labels.jsonl", "statements.txt", "classes.json", CARD, CROISSANT))
 _TABLES: dict[str, tuple[str, Callable[..., int]]] = {
     "huggingface": ("parquet", tables.write_huggingface), "parquet": ("parquet", tables.write_parquet),
     "webdataset": ("tar", tables.write_webdataset)}
 _FILES: dict[str, tuple[Callable[..., int], Callable[..., None]]] = {
-    "coco": (files.write_images, files.join_coco), "fiftyone": (files.write_images, files.join_fiftyone),
+    "coco": (files.write_images, files.join_coco),
+    "fiftyone": (partial(files.write_images, below="data"), files.join_fiftyone),
     "imagefolder": (files.write_class_folders, files.join_list), "xmp": (files.write_sidecars, files.join_list),
     "quickstatements": (files.write_statements, files.join_statements)}
 

@@ -54,8 +54,8 @@ class ExamplePair:
     Attributes:
         pieces: the text in order, as (piece, class); the class is `""`, `accepted`, `rejected`, `unlinked` or
             `boilerplate`.
-        candidates: its judged entities (`schema.JUDGEMENT`, with `name`, `description` and `surface`), accepted ones
-            first, then by probability.
+        candidates: its judged entities (`schema.JUDGEMENT`, with `name`, `description`, `surface` and the text's
+            `kind`), accepted ones first, then by probability.
         more: how many further ones are not shown.
     """
 
@@ -144,7 +144,8 @@ def _example(shard: str, row: dict, describe: Describe) -> ExamplePair:
     for entity in list(distinct.values())[:_JUDGEMENTS]:
         name, description = describe(entity["entity"])
         candidates.append({**entity, "name": name or entity["entity"], "description": description,
-                           "surface": row["mentions"][entity["mention"]]["surface"]})
+                           "surface": row["mentions"][entity["mention"]]["surface"],
+                           "kind": row["mentions"][entity["mention"]].get("kind")})
     return ExamplePair(shard, row["key"], _pieces(row), tuple(candidates), max(0, len(distinct) - _JUDGEMENTS))
 
 

@@ -201,6 +201,6 @@ def _name(kb: KnowledgeBase, entity: str) -> str:
 
 PROTOCOL = EvaluationProtocol(
     name="entity", version=1, headline=f"top1_{IMAGES}", settings=EntitySettings, measure=measure,
-    score="rank of its entity, negated",
+    score="rank of its entity, negated", by_class=True,
     rule="Images that cannot be read are neither queries nor in the index; queries without truth are left out. A "
          "query whose entity is not among the candidates counts as wrong.")

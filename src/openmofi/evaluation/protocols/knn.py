@@ -77,5 +77,5 @@ def measure(subject: Subject) -> Measured:
 
 PROTOCOL = EvaluationProtocol(
     name="knn", version=1, headline="top1_k10", settings=KnnSettings, measure=measure, prepare=prepare,
-    score="share of its class in the neighbours' similarities",
+    score="share of its class in the neighbours' similarities", by_class=True,
     rule="Images that cannot be read are left out of both splits; accuracy is over those that could be read.")

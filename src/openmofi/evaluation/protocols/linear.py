@@ -138,5 +138,5 @@ def _sorted(rows: list[Ints]) -> Ints:
 
 PROTOCOL = EvaluationProtocol(
     name="linear", version=2, headline="accuracy", settings=LinearSettings, measure=measure,
-    score="probability of its class",
+    score="probability of its class", by_class=True,
     rule="Images that cannot be read are left out of all splits; accuracy is over those that could be read.")

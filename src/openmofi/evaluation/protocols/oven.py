@@ -199,6 +199,6 @@ def _metrics(hits: Doubles, asked: list[Question]) -> dict[str, Any]:
 
 PROTOCOL = EvaluationProtocol(
     name="oven", version=1, headline="harmonic_mean", settings=OvenSettings, measure=measure,
-    score="1 if the answer is right",
+    score="1 if the answer is right", by_class=True,
     rule="Questions whose image is missing or cannot be read are left out (facts.as_published is then false). A "
          "question whose entity is not among the candidates counts as wrong.")

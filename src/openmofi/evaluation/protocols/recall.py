@@ -148,5 +148,5 @@ def measure(subject: Subject) -> Measured:
 
 PROTOCOL = EvaluationProtocol(
     name="recall", version=1, headline="recall_at_1", settings=RecallSettings, measure=measure,
-    score="rank of the first image of its class, negated",
+    score="rank of the first image of its class, negated", by_class=True,
     rule="Images that cannot be read are neither queries nor in the index; images alone in their class are no queries.")

@@ -77,4 +77,5 @@ def _domains(world: Path, entities: list[str]) -> list[str]:
 
 PROTOCOL = EvaluationProtocol(
     name="sample-retrieval", version=1, headline=EXCL, settings=RetrievalSettings, measure=measure, score=SCORE,
+    by_class=True,
     rule="Images that cannot be read are neither queries nor in the index.")

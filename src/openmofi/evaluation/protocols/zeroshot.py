@@ -83,5 +83,5 @@ def _answers(embedding: Floats, texts: Floats, label: int, names: list[str]) -> 
 
 PROTOCOL = EvaluationProtocol(
     name="zeroshot", version=1, headline="accuracy", settings=ZeroShotSettings, measure=measure,
-    score="cosine of its class less that of the first",
+    score="cosine of its class less that of the first", by_class=True,
     rule="Images that cannot be read are left out; accuracy is over those that could be read.")

@@ -164,6 +164,8 @@ def _lacking(path: Path | str, names: Sequence[str], columns: Columns) -> list[P
     if not missing:
         return []
     have = f", only {', '.join(map(repr, names))}" if names else ""
+    if len(names) == 1 and ";" in names[0]:
+        have += ", which is separated by ';': save it with commas"
     return [Problem((f"{Path(path).name} cannot be read",),
                     f"it has no column {' and no column '.join(map(repr, missing))}{have}",
                     columns.described())]

@@ -24,7 +24,7 @@ from openmofi.labeling.judge.summary import LabelSummary
 from openmofi.labeling.label_settings import SelectionSettings
 from openmofi.labeling.read.links import ReadShard, judged_rows, mention_names
 from openmofi.labeling.read.stage import ReadStage
-from openmofi.schema import JUDGEMENT, LABELS, LabelStatus, PairStatus
+from openmofi.schema import JUDGEMENT, LABELS, LabelStatus, PairStatus, with_kinds
 from openmofi.storage import Shard
 from openmofi.storage.blocks import table_blocks
 from openmofi.storage.footers import Footer, footers
@@ -149,9 +149,10 @@ class ShardJudge:
         unread = self.stage.read.features.unread_formats(shard.name, shard.fingerprint, self.stage.unread)
         notes, summary = dict[str, str](), LabelSummary(unread=Counter(unread))
         examples: list[dict[str, Any]] = []
-        with table_blocks(self.stage.path(shard), LABELS, notes) as add:
+        schema = with_kinds(LABELS) if self.stage.read.features.read.has_kinds else LABELS
+        with table_blocks(self.stage.path(shard), schema, notes) as add:
             for read in ReadShard.blocks(self.stage.read, shard):
-                labels = self._labels(read)
+                labels = self._labels(read, schema)
                 add(labels)
                 examples = examples or examples_of(labels, self.stage.read.kb)
                 summary += LabelSummary.of_table(labels)
@@ -160,7 +161,7 @@ class ShardJudge:
         return {"rows": status.total(), "labelled": status[LabelStatus.LABELLED], "status": dict(status),
                 "notes": summary.notes(), "examples": examples}
 
-    def _labels(self, read: ReadShard) -> pa.Table:
+    def _labels(self, read: ReadShard, schema: pa.Schema) -> pa.Table:
         links, texts = read.links, read.table.column("text").to_pylist()
         names = mention_names(read.table.column("mentions"), links.pair, links.mention)
         opinions = [
@@ -168,10 +169,10 @@ class ShardJudge:
                     Context.of(links, names, who.calibration, self.stage.read.kb, gallery, read.features.values, texts))
             for who, scorer, gallery in zip(self.stage.judges, self.scorers, self.galleries, strict=True)]
         return _label_table(read, judge(links, read.usable, opinions, judged_rows(links, self.entities),
-                                        self.stage.selection, self.stage.threshold))
+                                        self.stage.selection, self.stage.threshold), schema)
 
 
-def _label_table(read: ReadShard, judgements: Judgements) -> pa.Table:
+def _label_table(read: ReadShard, judgements: Judgements, schema: pa.Schema) -> pa.Table:
     links, index, accepted = read.links, judgements.index, judgements.accepted
     structs = pa.StructArray.from_arrays([
         links.entity_ids.take(pa.array(links.entity[index])).cast(pa.string()),
@@ -191,7 +192,7 @@ def _label_table(read: ReadShard, judgements: Judgements) -> pa.Table:
         read.table.column("key"), read.table.column("text"), pa.array(_statuses(read, index, accepted)),
         read.table.column("mentions"), entities,
         images.column("width"), images.column("height"), images.column("phash").fill_null(0),
-    ], schema=LABELS)
+    ], schema=schema)
 
 
 def _statuses(read: ReadShard, index: NDArray[np.int64], accepted: NDArray[np.bool_]) -> list[str]:

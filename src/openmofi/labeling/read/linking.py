@@ -29,13 +29,14 @@ from openmofi.mentions import open_detector
 from openmofi.mentions.patterns import MarkedSpan, pattern_spans
 from openmofi.mentions.readable import Readable, readable
 from openmofi.mentions.repeats import RepeatedText, Repeats
-from openmofi.schema import LINKS, NGRAMS, Boilerplate, Link, Mention, PairStatus
+from openmofi.schema import LINKS, NGRAMS, Boilerplate, Link, Mention, PairStatus, with_kinds
 from openmofi.storage import Shard
 from openmofi.storage.blocks import read_table_blocks, table_blocks
 
 _PIECE_CHARS = 120
 _BATCH = 1024
 _COLUMNS = ("key", "text", "status", "url")
+_KINDS = "kinds"
 
 
 @dataclass(frozen=True)
@@ -127,13 +128,16 @@ class ShardLinker:
     def __init__(self, read: ReadStage) -> None:
         self.read = read
         self.linker = TextLinker(read.kb, read.text, read.repeats())
+        self.kinds = read.features.read.has_kinds
+        self.schema = with_kinds(LINKS) if self.kinds else LINKS
 
     def link(self, shard: Shard) -> dict[str, Any]:
         """Write the shard's links, a block of rows at a time; returns its row count."""
         rows, marked, best = 0, MarkedCounts(), BestRanks()
         notes: dict[str, str] = {}
-        with table_blocks(self.read.links_path(shard), LINKS, notes) as write:
-            for table in read_table_blocks(self.read.texts_path(shard), _COLUMNS):
+        columns = [*_COLUMNS, *([_KINDS] if self.kinds else [])]
+        with table_blocks(self.read.links_path(shard), self.schema, notes) as write:
+            for table in read_table_blocks(self.read.texts_path(shard), columns):
                 links, counts = self._block(table, best)
                 write(links)
                 rows, marked = rows + len(links), marked + counts
@@ -147,14 +151,25 @@ class ShardLinker:
                   for row in self.linker.link(usable[start:start + _BATCH])]
         for row in linked:
             best.add(row.links)
+        mentions = _lists([row.mentions for row in linked], LINKS.field("mentions").type)
         links = pa.Table.from_arrays([
             *(table[name] for name in ("key", "text", "status")),
-            _lists([row.mentions for row in linked], LINKS.field("mentions").type),
+            _of_kinds(mentions, linked, table[_KINDS].to_pylist(), self.schema) if self.kinds else mentions,
             _lists([row.links for row in linked], LINKS.field("links").type),
             pa.array([template_key(text, row.repeated) for text, row in zip(usable, linked, strict=True)], pa.uint64()),
             pa.array([source_key(key, url) for key, url in zip(keys, urls, strict=True)], pa.uint64()),
-        ], schema=LINKS)
+        ], schema=self.schema)
         return links, _counted(linked)
+
+
+def _of_kinds(mentions: pa.ListArray, linked: Sequence[LinkedText], kinds: Sequence[Sequence[dict[str, Any]]],
+              schema: pa.Schema) -> pa.ListArray:
+    """The mentions with the kind of the text that each begins in; "" where that is unknown."""
+    column = pa.array([next((part["kind"] for part in parts if mention.start < part["end"]), "")
+                       for row, parts in zip(linked, kinds, strict=True) for mention in row.mentions], pa.string())
+    kind = schema.field("mentions").type
+    structs = pa.StructArray.from_arrays([*mentions.flatten().flatten(), column], fields=list(kind.value_type))
+    return pa.ListArray.from_arrays(mentions.offsets, structs, type=kind)
 
 
 def _counted(linked: Sequence[LinkedText]) -> MarkedCounts:

@@ -68,10 +68,11 @@ class ReadStage:
         """Name the tables by what makes them: where repeated texts are looked for, a shard's links by all `shards`."""
         read, content = asdict(features.read), sorted(shard.fingerprint for shard in shards)
         corpus = fingerprint([_VERSION, read, content]) if text.boilerplate else ""
+        kinds = ["kinds"] if features.read.has_kinds else []  # earlier caches had none
         links = fingerprint([_VERSION, kb.fingerprint, detector_fingerprint(text.detector),
-                             linker_fingerprint(text.linker), read, corpus])
+                             linker_fingerprint(text.linker), read, corpus, *kinds])
         groups = fingerprint([_VERSION, links, features.folder.rpartition("/")[2], content])
-        texts = fingerprint([_VERSION, read, text.boilerplate])
+        texts = fingerprint([_VERSION, read, text.boilerplate, *kinds])
         return cls(kb, text, features, texts, corpus, links, groups)
 
     def links_path(self, shard: Shard) -> str:
@@ -219,19 +220,19 @@ def writing_texts(path: str, *, ngrams: bool) -> Generator[Callable[[Sequence[Pa
     of rows, whatever the batches that these come in.
     """
     notes: dict[str, str] = {}
-    held: list[tuple[str, ...]] = []
+    held: list[tuple[Any, ...]] = []
     usable = counted = 0
     with table_blocks(path, TEXTS, notes) as write:
         def write_block() -> None:
             nonlocal usable, counted
             rows, held[:BLOCK_ROWS] = held[:BLOCK_ROWS], []
-            texts = [(text, image) for _, text, status, _, image in rows if status == PairStatus.OK]
+            texts = [(text, image) for _, text, status, _, _, image in rows if status == PairStatus.OK]
             table = summary(*zip(*texts, strict=True)) if ngrams and texts else NGRAMS.empty_table()
             usable, counted = usable + len(texts), counted + len(table)
             write(_texts_table(rows, table))
 
         def add(pairs: Sequence[Pair], images: Sequence[str]) -> None:
-            held.extend((pair.key, pair.text, str(pair.status), pair.url, image)
+            held.extend((pair.key, pair.text, str(pair.status), pair.url, pair.kinds, image)
                         for pair, image in zip(pairs, images, strict=True))
             while len(held) >= BLOCK_ROWS:
                 write_block()
@@ -242,13 +243,13 @@ def writing_texts(path: str, *, ngrams: bool) -> Generator[Callable[[Sequence[Pa
         notes |= {_USABLE: str(usable), _NGRAMS: str(counted)}
 
 
-def _texts_table(rows: Sequence[tuple[str, ...]], ngrams: pa.Table) -> pa.Table:
+def _texts_table(rows: Sequence[tuple[Any, ...]], ngrams: pa.Table) -> pa.Table:
     """A block of `TEXTS` with its n-grams in the first row; after the columns, `rows` have their images' digits."""
     *columns, _ = zip(*rows, strict=True)
     offsets = np.full(len(rows) + 1, len(ngrams), np.int32)
     offsets[0] = 0
     lists = pa.ListArray.from_arrays(offsets, ngrams.combine_chunks().to_struct_array().combine_chunks())
-    return pa.Table.from_arrays([*(pa.array(column, pa.string()) for column in columns),
+    return pa.Table.from_arrays([*(pa.array(column, field.type) for column, field in zip(columns, TEXTS, strict=False)),
                                  lists.cast(TEXTS.field("ngrams").type)], schema=TEXTS)
 
 

@@ -6,12 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import accumulate
 from pathlib import PurePosixPath
 from typing import Any
 
 from openmofi.errors import UsageError
 from openmofi.pairs.read_settings import ColumnNames, ReadSettings
-from openmofi.pairs.text import from_value
+from openmofi.pairs.text import Parts, from_value
 
 TEXT = ("caption", "text", "alt", "alt_text", "sentence", "description", "title", "captions", "label_text",
         "txt", "image_caption", "caption_text", "raw_caption", "text_caption", "sentences", "prompt")
@@ -30,7 +31,8 @@ _NO_LETTER = re.compile(r"[\W_]+")
 class Columns:
     """Names of a table's columns; `None` where it has none of a kind.
 
-    A pair's text is that of `text` and, where several were named, of `more_texts`, a line each.
+    A pair's text is that of `text` and, where several were named, of `more_texts`, a line each. `kinds` says whether it
+    is kept which column a text comes from.
     """
 
     text: str
@@ -38,14 +40,21 @@ class Columns:
     key: str | None
     url: str | None
     more_texts: tuple[str, ...] = ()
+    kinds: bool = False
 
-    def text_in(self, row: Mapping[str, Any], max_chars: int) -> Any:
-        """What a row has as its text, for `text.from_value`: of several columns those that hold one, a line each."""
+    def text_in(self, row: Mapping[str, Any], max_chars: int) -> Parts:
+        """What a row has as its text: of several columns those that hold one, a line each where they differ."""
         if not self.more_texts:
-            return row.get(self.text)
-        parts = [from_value(row.get(name), max_chars) for name in (self.text, *self.more_texts)]
-        kept = [part.text for part in parts if part.text.strip()]
-        return "\n".join(dict.fromkeys(kept)) if kept else row.get(self.text)
+            return Parts(row.get(self.text), ((self.text, None),) if self.kinds else ())
+        columns: dict[str, list[str]] = {}
+        for name in (self.text, *self.more_texts):
+            text = from_value(row.get(name), max_chars).text
+            if text.strip():
+                columns.setdefault(text, []).append(name)
+        if not columns:
+            return Parts(row.get(self.text))
+        ends = accumulate((len(text) + 1 for text in columns), initial=-1)
+        return Parts("\n".join(columns), tuple(zip(map("+".join, columns.values()), [*ends][1:], strict=True)))
 
     def all(self) -> list[str]:
         """Those that must be read, each once."""
@@ -72,7 +81,8 @@ def find_columns(path: str, names: Sequence[str], settings: ReadSettings) -> Col
     key = _find(path, names, settings.key_column, KEY, "key")
     url = _find(path, names, settings.url_column, URL, "url") or next(
         (name for name in COLLECTION if list(names).count(name) == 1), None)
-    columns = Columns(text, image, key, url, _more(path, names, settings.text_column, text))
+    columns = Columns(text, image, key, url, _more(path, names, settings.text_column, text),
+                      settings.has_kinds)
     if twice := next((name for name in columns.all() if list(names).count(name) > 1), None):
         raise UsageError(f"{path} has more than one column {twice!r}.", "Rename one of them.")
     return columns
@@ -105,7 +115,9 @@ def check_patterns(settings: ReadSettings, paths: Sequence[str]) -> None:
 
 
 def _list(names: Sequence[str]) -> str:
-    return ", ".join(names[:20]) + (" …" if len(names) > 20 else "")
+    # What spreadsheets save where a comma is the sign of decimals.
+    other = " (it is separated by ';': save it with commas)" if len(names) == 1 and ";" in names[0] else ""
+    return ", ".join(names[:20]) + (" …" if len(names) > 20 else "") + other
 
 
 def _entries(setting: ColumnNames) -> list[str]:

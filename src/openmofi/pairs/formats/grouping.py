@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 
 from openmofi.pairs.formats.columns import COLLECTION
 from openmofi.pairs.read_settings import ReadSettings
-from openmofi.pairs.text import byte_limit, from_value, identifier, json_object, printable
+from openmofi.pairs.text import Parts, byte_limit, from_value, identifier, json_object, printable
 from openmofi.schema import Pair, PairStatus
 
 IMAGE_EXTENSIONS = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"})
@@ -89,8 +89,9 @@ class RowPairs:
     statuses: Counter[PairStatus] = field(default_factory=Counter)
 
     def pair(self, key: str, image: Content | None, text: object, url: object) -> Pair:
-        """A row's pair with its status; `image` is `None` where the row has none, `text` is as of `from_value`."""
-        judged = from_value(text, self.settings.max_text_chars)
+        """A row's pair with its status; `image` is `None` where the row has none, `text` is `Parts` or a value."""
+        parts = text if isinstance(text, Parts) else Parts(text)
+        judged = from_value(parts.value, self.settings.max_text_chars)
         if key in self.keys:
             status = PairStatus.DUPLICATE_KEY
         elif image is None or (image.data is None and image.status is PairStatus.OK):
@@ -100,7 +101,8 @@ class RowPairs:
         self.keys.add(key)
         self.statuses[status] += 1
         return Pair(key, image.data if image else None, judged.text, status,
-                    printable(url) if url and identifier(url) is not None else "")
+                    printable(url) if url and identifier(url) is not None else "",
+                    tuple((kind, len(judged.text) if end is None else end) for kind, end in parts.kinds))
 
     def report_useless(self, path: str, unread: str) -> None:
         """Say in the log why no row of a table can be used, where all have the same fault.

@@ -51,7 +51,8 @@ def folded_into(hashes: Hashes) -> Ints:
 def near_pairs(hashes: Hashes) -> tuple[Ints, Ints]:
     """(p,) and (p,) places of all ordered pairs of different hashes that are near, by the first."""
     if len(hashes) <= _FEW:
-        left, right = np.nonzero(np.bitwise_count(hashes[:, None] ^ hashes) <= NEAR)
+        near = np.flatnonzero(np.bitwise_count(hashes[:, None] ^ hashes) <= NEAR)
+        left, right = np.divmod(near, max(len(hashes), 1))
         return left[left != right], right[left != right]
     pairs = np.concatenate(list(_compared(hashes)), axis=1)
     left, right = np.concatenate([pairs, pairs[::-1]], axis=1)

@@ -211,6 +211,8 @@ def _probabilities(state: State, query: Query, vector: Array, cosines: dict[int,
 
 def fused(lists: Sequence[Sequence[int]]) -> list[int]:
     """Reciprocal rank fusion of ranked ids; equal ones by the first list that has them."""
+    if len(some := [ids for ids in lists if ids]) == 1:
+        return list(some[0])
     scores: dict[int, float] = {}
     for ids in lists:
         for rank, image in enumerate(ids, 1):
@@ -247,7 +249,8 @@ def _folded(state: State, order: Sequence[int], fold: bool) -> dict[int, tuple[i
     """Id → near-duplicates that come after it, which are no results of their own."""
     if not fold:
         return dict.fromkeys(order, ())
-    positions = state.positions(np.array(order, np.int64))
+    ids = np.array(order, np.int64)
+    positions = state.positions(ids)
     hashes = np.where(positions >= 0, state.phash[np.maximum(positions, 0)], 0) if len(state.phash) else \
         np.zeros(len(order), np.uint64)
     into = folded_into(hashes)
@@ -255,4 +258,4 @@ def _folded(state: State, order: Sequence[int], fold: bool) -> dict[int, tuple[i
     folded: dict[int, list[int]] = {}
     for place in np.flatnonzero(~itself).tolist():
         folded.setdefault(order[into[place]], []).append(order[place])
-    return {order[place]: tuple(folded.get(order[place], ())) for place in np.flatnonzero(itself).tolist()}
+    return {image: tuple(folded.get(image, ())) for image in ids[itself].tolist()}

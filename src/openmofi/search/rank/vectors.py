@@ -125,10 +125,11 @@ class Exact:
 def best(scores: Array, count: int) -> tuple[Array, Ints]:
     """(q, n) scores → the (q, count) best, falling, and their places; equal ones by place; −inf and −1 at the end."""
     kept = min(count, scores.shape[1])
-    places = np.stack([_best_places(row, kept) for row in scores]) if len(scores) else np.zeros((0, kept), np.int64)
-    padding = ((0, 0), (0, count - kept))
-    return (np.pad(np.take_along_axis(scores, places, axis=1), padding, constant_values=-np.inf).astype(np.float32),
-            np.pad(places, padding, constant_values=-1))
+    values, places = np.full((len(scores), count), -np.inf, np.float32), np.full((len(scores), count), -1, np.int64)
+    for number, row in enumerate(scores):
+        places[number, :kept] = _best_places(row, kept)
+        values[number, :kept] = row[places[number, :kept]]
+    return values, places
 
 
 def _best_places(scores: Array, count: int) -> Ints:

@@ -123,7 +123,7 @@ class Context:
         return records[0]
 
 
-def context_of(request: Request) -> Context:
-    """A dependency of routes."""
+async def context_of(request: Request) -> Context:
+    """A dependency of routes; one that did not say `async` would be called in a thread."""
     context: Context = request.app.state.context
     return context

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from openmofi.errors import OpenMofiError
 from openmofi.search.store.connection import NAMES
@@ -29,6 +30,22 @@ class SQLite(sqlite3.Connection):
 
     place: Path
     column_names = "SELECT DISTINCT json_each.key FROM images, json_each(images.columns) ORDER BY 1"
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        """As SQLite's own; a full disk is an `OpenMofiError`."""
+        try:
+            return super().execute(sql, parameters)
+        except sqlite3.OperationalError as error:
+            _refuse_full(error, self.place)
+            raise
+
+    def executemany(self, sql: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
+        """See `execute`."""
+        try:
+            return super().executemany(sql, parameters)
+        except sqlite3.OperationalError as error:
+            _refuse_full(error, self.place)
+            raise
 
     def begin(self, *, write: bool) -> None:
         """See `Connection.begin`."""
@@ -93,6 +110,13 @@ class SQLite(sqlite3.Connection):
                 for part, pattern in _PARTS.items()}
 
 
+def _refuse_full(error: sqlite3.OperationalError, folder: Path) -> None:
+    """Say so where the disk is full; WAL's shared memory takes 32 KB of it, also of those who only read."""
+    if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE):
+        raise OpenMofiError(f"The disk is full, so that {folder} can be neither written nor opened.",
+                            "Make room and start the command again; what was committed before is kept.") from error
+
+
 def match_of(words: Sequence[str], operator: str, *, prefix: bool = False) -> str:
     """An FTS5 expression of quoted words; with `prefix` the last one may go on."""
     quoted = [f'"{word}"' for word in words]
@@ -105,7 +129,7 @@ def connect(folder: Path) -> SQLite:
     """Open the database of an index.
 
     Raises:
-        OpenMofiError: there is none, or it is damaged.
+        OpenMofiError: there is none, it is damaged, or the disk is full.
     """
     path = folder / DATABASE
     if not path.is_file():

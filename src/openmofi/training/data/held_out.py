@@ -5,21 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from openmofi.errors import UsageError
+from openmofi.evaluation.metrics.bands import thirds_of
 from openmofi.knowledge.texts import filled
-from openmofi.objectives.class_head.margin_softmax import thirds_by_count
 from openmofi.training.data.plan import Ints
 from openmofi.training.data.rows import Rows, flat_lists, labels_of
 from openmofi.training.recipe.schema import EvaluateSettings
-
-BANDS = ("head", "middle", "tail")
-"""Thirds of the classes, by their number of images."""
 
 _GALLERY = "gallery"
 
@@ -33,7 +28,7 @@ class HeldOut:
         labels: (n,) int64, the best-scored class of each; of the held-out classes, where classes are held out.
         gallery: (n,) bool, a random half: the labelled images of kNN, whose queries are the others.
         texts: for each template the texts of the classes that `labels` has, ascending: as training fills them.
-        bands: (n,) int64 which of `BANDS` the class of each is, by the images of the dataset.
+        bands: (n,) int64 which of `evaluation.metrics.bands.BANDS` the class of each is, by the images of the dataset.
     """
 
     rows: Ints
@@ -41,25 +36,6 @@ class HeldOut:
     gallery: NDArray[np.bool_]
     texts: Sequence[Sequence[str]]
     bands: Ints
-
-
-def thirds_of(labels: Ints, counts: Ints) -> Ints:
-    """(n,) 0 for images of the third of these classes with the most images, 2 for those of the rarest third."""
-    classes, codes = np.unique(labels, return_inverse=True)
-    thirds: Ints = thirds_by_count(torch.from_numpy(counts[classes])).numpy()[codes]
-    return thirds
-
-
-def by_band(values: NDArray[Any], bands: Ints) -> dict[str, float]:
-    """Band → mean of the values of its rows, as far as there are some; NaN does not count.
-
-    Args:
-        values: (n,) of the rows.
-        bands: (n,) see `HeldOut`.
-    """
-    known = ~np.isnan(values.astype(np.float64))
-    return {name: float(values[known & (bands == number)].mean()) for number, name in enumerate(BANDS)
-            if (known & (bands == number)).any()}
 
 
 def hold_out(rows: Rows, settings: EvaluateSettings, class_ids: Sequence[str], counts: Ints, names: Sequence[str],

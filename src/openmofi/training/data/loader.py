@@ -53,7 +53,7 @@ class Sources:
         seed: of texts and augmentation.
         inputs: see `ModelInputs`.
         images: live images, or `None`.
-        image_features: of a locked encoder, or `None`.
+        image_features: of a locked encoder, or `None`; refused rows hold those of a grey image.
         texts: or `None` where there are none.
         text_features: of a locked text encoder, or `None`.
         taught: what teachers know of the images, or `None`.
@@ -80,6 +80,10 @@ class Sources:
     _bytes: ImageBytes = field(default_factory=ImageBytes, repr=False)
     _refused: dict[int, str] = field(default_factory=dict, repr=False)
 
+    def __post_init__(self) -> None:
+        if self.image_features:
+            self._refused.update(self.image_features.refused)
+
     def batch(self, step: int, rank: int, world: int) -> tuple[Batch, Refused]:
         """A rank's share of the global batch of `step`, and its rows whose images cannot be decoded."""
         share = slice(rank * self.batch_size // world, (rank + 1) * self.batch_size // world)
@@ -93,7 +97,7 @@ class Sources:
             except UndecodableError as error:
                 self._refused.update((int(chosen[position]), why) for position, why in error.why.items())
                 continue
-            if self.images:
+            if self.images or self.image_features:
                 batch["undecodable"] = torch.from_numpy(np.isin(planned, [row for row, _ in refused]))
             return batch, refused
 
@@ -105,9 +109,7 @@ class Sources:
 
     def names(self, rows: Sequence[int]) -> list[str]:
         """What messages call the images of rows."""
-        chosen = np.array(rows, np.int64)
-        return [f"{key} of {self.shards[shard].path}" for key, shard in
-                zip(self.rows.take(chosen, ["key"])["key"].to_pylist(), self.rows.shards(chosen), strict=True)]
+        return self.rows.names(rows, self.shards)
 
     def _batch(self, step: int, share: slice, chosen: Ints) -> Batch:
         table = self.rows.take(chosen, ["key", "classes", "scores", *(["text"] if self.texts else []),

@@ -19,24 +19,33 @@ from openmofi.errors import OpenMofiError
 from openmofi.features.store import FeatureStore, noted_read
 from openmofi.features.stream import ahead
 from openmofi.pairs import ReadSettings, read_pairs
-from openmofi.schema import PairStatus
+from openmofi.schema import Pair, PairStatus
 from openmofi.storage import Shard, fingerprint
+from openmofi.training.data.faults import GREY, Faults
 from openmofi.training.data.rows import Rows
-from openmofi.training.data.stored import Halves, StoredArray, stored_features
+from openmofi.training.data.stored import Halves, Part, StoredArray, stored_features
 
 _AGAIN = "Put the old shard back, or label it and build the dataset again."
 
 
 def image_features(dataset: Folder, origins: Sequence[Origin], rows: Rows, encoder: Encoder, cache: Path,
-                   progress: Progress) -> StoredArray:
+                   progress: Progress, undecodable: float = 0.0) -> StoredArray:
     """(rows, feature_dim) float16, in the order of the dataset's rows.
 
     They are kept in `CACHE/image_features` under the fingerprints of encoder and dataset. What the dataset's label job
     has already computed with this encoder, or another of usual settings in this cache, is taken from there. Shards of
-    any kind are read, each once from front to back.
+    any kind are read, each once from front to back. An image that can no longer be decoded is said, and has the
+    features of a grey one.
+
+    Args:
+        dataset, origins, rows: what the features are of.
+        encoder: gives them.
+        cache: local folder.
+        progress: counts the shards.
+        undecodable: greatest share of images that can no longer be decoded, of 1,000 at least.
 
     Raises:
-        OpenMofiError: the encoder cannot be opened; a shard is missing or has changed; an image is broken.
+        OpenMofiError: the encoder cannot be opened; a shard is missing or has changed; too many images are broken.
     """
     encoder = encoder.to("cuda" if torch.cuda.is_available() else "cpu")
     key = fingerprint([encoder.feature_fingerprint, dataset.manifest.fingerprint, rows.starts.tolist()])
@@ -44,20 +53,29 @@ def image_features(dataset: Folder, origins: Sequence[Origin], rows: Rows, encod
     # Nobody needs the perceptual hash here.
     plain = replace(usual, hashes=False)
     read = replace(noted_read(dataset.path), on_damage="keep")
+    faults = Faults(undecodable, lambda chosen: rows.names(chosen, dataset.shards))
 
-    def shard(number: int) -> Array | Halves:
+    def shard(number: int) -> Part:
         keys = rows.batch(number)["key"]
         if not len(keys):
-            return np.zeros((0, encoder.feature_dim), np.float16)
+            return np.zeros((0, encoder.feature_dim), np.float16), {}
         origins[number].require_same(dataset.shards[number], dataset.shards[number].fingerprint)
         for store in filter(None, (noted, usual)):
             stored = _stored(store, dataset.shards[number], keys)
             if stored is not None:
-                return stored
-        return _computed(plain, dataset.shards[number], origins[number], keys.to_pylist(), read)
+                return stored, {}
+        features, refused = _computed(plain, dataset.shards[number], origins[number], keys.to_pylist(), read)
+        faults.note(len(keys), [(int(rows.starts[number]) + row, why) for row, why in refused.items()])
+        return features, refused
 
-    return stored_features(cache / "image_features" / f"{key}.npy", np.diff(rows.starts).tolist(), encoder.feature_dim,
-                           shard, "embed images", progress)
+    path = cache / "image_features" / f"{key}.npy"
+    features = stored_features(path, np.diff(rows.starts).tolist(), encoder.feature_dim, shard, "embed images",
+                               progress)
+    if refused := features.refused:
+        progress.say(f"{len(refused):,} of {int(rows.starts[-1]):,} images can no longer be decoded, "
+                     f"{rows.names([min(refused)], dataset.shards)[0]} for one: others are trained on in their place. "
+                     f"Remove {path} when they are whole again")
+    return features
 
 
 def _stored(store: FeatureStore, shard: Shard, keys: pa.Array) -> Halves | None:
@@ -74,10 +92,16 @@ def _stored(store: FeatureStore, shard: Shard, keys: pa.Array) -> Halves | None:
     return values
 
 
-def _computed(store: FeatureStore, shard: Shard, origin: Origin, keys: list[str], read: ReadSettings) -> Array:
-    """Embed the wanted rows alone; batches do not cross shards, nor depend on a restart."""
+def _computed(store: FeatureStore, shard: Shard, origin: Origin, keys: list[str],
+              read: ReadSettings) -> tuple[Array, dict[int, str]]:
+    """Embed the wanted rows alone, and say which could not be decoded, and why.
+
+    Batches do not cross shards, nor depend on a restart.
+    """
     sample = {image.row for image in origin.sample}
     seen: dict[int, tuple[str, bytes]] = {}
+    refused: dict[int, str] = {}
+    grey = store.prepare(Pair("", GREY, ""))
     row_of = {key: row for row, key in enumerate(keys)}
     result = np.zeros((len(keys), store.encoder.feature_dim), np.float32)
     done = np.zeros(len(keys), bool)
@@ -85,11 +109,8 @@ def _computed(store: FeatureStore, shard: Shard, origin: Origin, keys: list[str]
              if pair.key in row_of and pair.image is not None and pair.status != PairStatus.DUPLICATE_KEY)
     for batch in ahead(pairs, store.prepare, store.batch_size):
         rows = [row_of[pair.key] for pair, _ in batch]
-        refused = next((image for _, image in batch if image.pixels is None), None)
-        if refused is not None:
-            raise OpenMofiError(f"The image {refused.key} of {shard.path} cannot be used any more: {refused.status}.",
-                                _AGAIN)
-        result[rows] = store.embed([image for _, image in batch])
+        refused |= {row: str(image.status) for row, (_, image) in zip(rows, batch, strict=True) if image.pixels is None}
+        result[rows] = store.embed([grey if image.pixels is None else image for _, image in batch])
         done[rows] = True
         seen |= {row: (pair.key, pair.image or b"") for row, (pair, _) in zip(rows, batch, strict=True)
                  if row in sample}
@@ -97,4 +118,4 @@ def _computed(store: FeatureStore, shard: Shard, origin: Origin, keys: list[str]
         raise OpenMofiError(f"{shard.path} has no image of the key {keys[int(np.argmin(done))]}: it has changed "
                             "since it was labelled.", _AGAIN)
     origin.require_seen(shard, seen)
-    return result
+    return result, refused

@@ -92,7 +92,7 @@ def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: 
         rows, plan, dataset.shards, settings.batch_size, settings.max_labels, seed, loaded,
         images=TrainingImages(inputs.preprocessing, settings.augment) if inputs.preprocessing else None,
         image_features=None if inputs.image_encoder is None else image_features(
-            dataset, origins, rows, inputs.image_encoder, folder, progress),
+            dataset, origins, rows, inputs.image_encoder, folder, progress, settings.undecodable),
         texts=texts, text_features=_text_features(texts, rows, inputs, taught, held_out, folder, progress),
         taught=taught, hard=_hard_negatives(settings, class_ids, seed), min_probability=settings.min_probability)
     return TrainingData(int(starts[-1]), left, len(class_ids), class_ids, trained, dataset.manifest.fingerprint,

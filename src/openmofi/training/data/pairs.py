@@ -19,6 +19,8 @@ from openmofi.errors import OpenMofiError
 from openmofi.pairs.formats.index import ImageBytes
 from openmofi.storage import Shard, file_fingerprint, fingerprint, write_json
 from openmofi.storage.addresses import is_remote
+from openmofi.storage.footers import parquet_metadata
+from openmofi.storage.threads import in_threads
 from openmofi.training.data.plan import Ints
 from openmofi.training.data.rows import Rows
 
@@ -38,19 +40,22 @@ def read_footers(dataset: Folder) -> tuple[Ints, list[Origin], str]:
         OpenMofiError: a file is missing or damaged, or there are no rows at all.
     """
     counts, origins, marks = [], [], []
-    for shard in dataset.shards:
-        path = dataset.file(shard)
-        try:
-            footer = pq.read_metadata(path)
-            marks.append(_mark(path))
-        except (pa.ArrowException, OSError) as error:
-            reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
-            raise OpenMofiError(f"{path} {reason}.", "Build the dataset again.") from error
+    for path, footer, mark in in_threads(_read_footer, map(dataset.file, dataset.shards)):
         counts.append(footer.num_rows)
         origins.append(Origin.parse(path, footer.metadata))
+        marks.append(mark)
     if not sum(counts):
         raise OpenMofiError(f"{dataset.path} has no rows.", "Label more pairs and build the dataset again.")
     return np.r_[0, np.cumsum(counts)].astype(np.int64), origins, fingerprint(marks)
+
+
+def _read_footer(path: str) -> tuple[str, pq.FileMetaData, str]:
+    """The path, what stands at the end of the file, and what changes with it."""
+    try:
+        return path, parquet_metadata(path), file_fingerprint(path) if is_remote(path) else _mark(path)
+    except (pa.ArrowException, OSError) as error:
+        reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
+        raise OpenMofiError(f"{path} {reason}.", "Build the dataset again.") from error
 
 
 def shard_fingerprints(dataset: Folder, cache: Path) -> list[str]:

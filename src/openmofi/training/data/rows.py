@@ -17,7 +17,7 @@ from openmofi.engine import Progress
 from openmofi.features.store import noted_read
 from openmofi.pairs import ReadSettings
 from openmofi.pairs.formats.index import copy_of_images, places_of
-from openmofi.storage import atomic_path, fingerprint
+from openmofi.storage import Shard, atomic_path, fingerprint
 from openmofi.training.data.plan import Ints
 
 _VERSION = 2
@@ -108,6 +108,12 @@ class Rows:
             if len(group):
                 shard = int(shards[group[0]])
                 yield shard, group, rows[group] - self.starts[shard]
+
+    def names(self, rows: Sequence[int], shards: Sequence[Shard]) -> list[str]:
+        """What messages call the images of rows, which lie in these shards of pairs."""
+        chosen = np.array(rows, np.int64)
+        return [f"{key} of {shards[shard].path}" for key, shard in
+                zip(self.take(chosen, ["key"])["key"].to_pylist(), self.shards(chosen), strict=True)]
 
     def take(self, rows: Ints, columns: Sequence[str]) -> pa.Table:
         """The rows in the order of `rows`, of these columns."""

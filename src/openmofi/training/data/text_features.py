@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openmofi.encoders import Array, Encoder
+from openmofi.encoders import Encoder
 from openmofi.engine import Progress
 from openmofi.storage import fingerprint
 from openmofi.training.data.plan import Ints
 from openmofi.training.data.rows import Rows
-from openmofi.training.data.stored import StoredArray, stored_features
+from openmofi.training.data.stored import Part, StoredArray, stored_features
 from openmofi.training.data.texts import TextPlan, text_id
 
 _PART = 2048
@@ -59,8 +59,8 @@ def text_features(plan: TextPlan, rows: Rows, encoder: Encoder, cache: Path, pro
     key = fingerprint([encoder.feature_fingerprint, hashlib.blake2b(ids.tobytes(), digest_size=8).hexdigest()])
     sizes = [len(ids[start : start + _PART]) for start in range(0, len(ids), _PART)]
 
-    def part(number: int) -> Array:
-        return encoder.text_features([texts[i] for i in ids[number * _PART : (number + 1) * _PART].tolist()])
+    def part(number: int) -> Part:
+        return encoder.text_features([texts[i] for i in ids[number * _PART : (number + 1) * _PART].tolist()]), {}
 
     features = stored_features(cache / "text_features" / f"{key}.npy", sizes, encoder.text_feature_dim, part,
                                "embed texts", progress)
