@@ -20,10 +20,6 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable
-from multiprocessing import forkserver
-from multiprocessing.context import ForkServerContext
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -77,40 +73,6 @@ class Forked(subprocess.Popen):
             if self.returncode is None and (ended := self._try_wait(os.WNOHANG))[0]:
                 self._handle_exitstatus(ended[1])
         return self.returncode
-
-
-def run(args: list[Any], *, timeout: float = 300, check: bool = False,
-        **options: Any) -> subprocess.CompletedProcess[str]:
-    """As `subprocess.run` with `capture_output` and `text`."""
-    with Forked(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options) as process:
-        try:
-            out, err = process.communicate(timeout=timeout)
-        except BaseException:
-            process.kill()
-            raise
-    done = subprocess.CompletedProcess(args, process.returncode, out, err)
-    if check:
-        done.check_returncode()
-    return done
-
-
-class Workers(ForkServerContext):
-    """As multiprocessing's context `spawn`, for an engine's workers: forks of its server, with the libraries loaded."""
-
-    def __init__(self) -> None:
-        # One that runs has loaded what another asked for.
-        forkserver._forkserver._stop()  # type: ignore[attr-defined]
-        self.set_forkserver_preload([*LOADED])
-        forkserver.ensure_running()
-
-    def Process(self, target: Callable[..., None], args: tuple[Any, ...]) -> BaseProcess:  # type: ignore[override]
-        return super().Process(target=_with_environment, args=(dict(os.environ), target, args))
-
-
-def _with_environment(environment: dict[str, str], target: Callable[..., None], args: tuple[Any, ...]) -> None:
-    os.environ.clear()
-    os.environ.update(environment)
-    target(*args)
 
 
 @functools.cache
@@ -219,6 +181,7 @@ def _run(request: dict[str, Any]) -> None:
 if __name__ == "__main__":
     sys.path[:] = sys.argv[2:]
     for name in LOADED:
-        importlib.import_module(name)
+        with contextlib.suppress(ImportError):  # of an extra that is not installed
+            importlib.import_module(name)
     gc.freeze()
     _live(_serve(socket.socket(fileno=int(sys.argv[1]))))
