@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.storage import read_manifest
+from openmofi.pairs import Record, read_pairs, write_tar
+from openmofi.storage import Shard, read_manifest
 from small_world import write_kb_source
 from terminal import in_process, sentence
 
@@ -28,23 +29,28 @@ def run(*arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ODD)
-def test_the_whole_job_in_a_folder_of_an_odd_name(small_world, small_encoder, tmp_path, monkeypatch, name):
-    folder = tmp_path / name
-    folder.mkdir()
+@pytest.mark.parametrize("names", [ODD[place::3] for place in range(3)], ids=" ".join)
+def test_the_whole_job_in_folders_of_odd_names(small_world, small_encoder, tmp_path, monkeypatch, names):
+    """The folders lie one in another, and each name is one of a shard too."""
+    folder = tmp_path.joinpath(*names)
+    folder.mkdir(parents=True)
     monkeypatch.chdir(folder)
-    shutil.copy(small_world.shards / "00000.tar", folder / f"{name[:100]}.tar")
+    pairs = list(read_pairs(Shard(str(small_world.shards / "00000.tar"), "00000")))
+    shards = [f"{name[:100]}.tar" for name in names]
+    for place, shard in enumerate(shards):
+        write_tar(folder / shard, [Record(pair.key, pair.image, pair.text) for pair in pairs[place::len(shards)]])
     run("kb", "build", "table", write_kb_source(folder / "source"), "-o", folder / "kb")
-    run("label", folder / f"{name[:100]}.tar", "--kb", folder / "kb", "--encoder", small_encoder, "-o", "labels",
-        "--cache", folder / "cache", "--json")
+    run("label", *(folder / shard for shard in shards), "--kb", folder / "kb", "--encoder", small_encoder,
+        "-o", "labels", "--cache", folder / "cache", "--json")
     for _ in range(2):  # the second finds what the first has made
         run("dataset", "build", folder / "labels", "-o", folder / "data", "--kb", folder / "kb", "--min-images", 1)
     counts = read_manifest(folder / "data", "dataset").counts
     assert counts["rows"] == 80
     assert counts["labels"] > 20
-    assert sorted(path.name for path in folder.iterdir()) == sorted(
-        ["cache", "data", "kb", "labels", "source", f"{name[:100]}.tar"])
-    assert [path.name for path in tmp_path.iterdir()] == [name]
+    made = ["cache", "data", "kb", "labels", "source"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*made, *shards])
+    for above, name in zip(reversed(folder.parents[:len(names)]), names, strict=True):
+        assert [path.name for path in above.iterdir()] == [name]
 
 
 @pytest.mark.parametrize("name", ODD)

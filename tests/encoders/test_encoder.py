@@ -143,6 +143,7 @@ def test_what_is_no_image_is_one_sentence(base, image, says):
         base.embed_images([drawn_image(8, 8), image])
 
 
+@pytest.mark.slow
 def test_precision(base, folder):
     exact, rounded = open_encoder(f"run:{folder}"), open_encoder(f"run:{folder}", precision="bf16")
     assert (exact.precision, rounded.precision) == ("fp32", "bf16")

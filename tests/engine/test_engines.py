@@ -38,7 +38,7 @@ def tries(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in folder.iterdir()}
 
 
-@pytest.fixture(params=["local", "processes:2"])
+@pytest.fixture(params=["local", pytest.param("processes:2", marks=pytest.mark.slow)])
 def engine(request):
     return engine_named(request.param)
 

@@ -13,6 +13,7 @@ import pytest
 from object_store import object_store, used
 
 import openmofi
+from hostile.workbench import colour_encoder
 from openmofi.cli.jobs import status
 from openmofi.errors import OpenMofiError
 from openmofi.storage.store_lock import StoreLock
@@ -20,6 +21,13 @@ from openmofi.storage.store_lock import StoreLock
 pytestmark = pytest.mark.slow
 
 SHARDS = 4
+
+
+@pytest.fixture(scope="module")
+def near(small_world, tmp_path_factory):
+    """The labels as they are made from local folders."""
+    return openmofi.label(small_world.shards, kb=small_world.kb, encoder=colour_encoder(), progress=False,
+                          out=tmp_path_factory.mktemp("near") / "labels")
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +48,15 @@ def store(filled, tmp_path, monkeypatch):
     assert not list((tmp_path / "here").iterdir()), "a local folder has the name of a store"
 
 
-def label(encoder, out, engine="local", **others):
-    return openmofi.label("s3://data/pairs", kb="s3://data/kb", encoder=encoder, out=out, engine=engine,
-                          progress=False, **others)
+def label(out, engine="local", encoder=None, **others):
+    """By default with an encoder that takes no time: what is tested is where things lie."""
+    return openmofi.label("s3://data/pairs", kb="s3://data/kb", encoder=encoder or colour_encoder(), out=out,
+                          engine=engine, progress=False, **others)
 
 
-def same(store, labelled, out):
+def same(store, folder, out):
     """Whether the labels in the store are those that were made locally, to the byte."""
-    paths = sorted((labelled / "labels").glob("*.parquet"))
+    paths = sorted((folder / "labels").glob("*.parquet"))
     return [store.get(f"{out}/labels/{path.name}") for path in paths] == [path.read_bytes() for path in paths]
 
 
@@ -56,26 +65,26 @@ def of_shards(store):
     return sum(count for (_, path), count in store.requests.items() if "/0000" in path)
 
 
-def test_labels_are_the_local_jobs_at_six_requests_a_shard_and_then_five(store, small_encoder, labelled, tmp_path):
-    found = label(small_encoder, "s3://data/first")
-    assert same(store, labelled, "first")
+def test_labels_are_the_local_jobs_at_six_requests_a_shard_and_then_five(store, near, tmp_path):
+    found = label("s3://data/first")
+    assert same(store, near.path, "first")
     assert of_shards(store) == 6 * SHARDS
     listings = store.requests["GET", "/data"]
     store.requests.clear()
-    label(small_encoder, "s3://data/second")
+    label("s3://data/second")
     assert of_shards(store) == 5 * SHARDS
     assert listings < 120, "listings do not grow with the shards"
     store.requests.clear()
-    again = label(small_encoder, "s3://data/first")
+    again = label("s3://data/first")
     assert of_shards(store) == 0
     assert again.summary == found.summary
-    far, near = (openmofi.build_dataset(labels, out=tmp_path / name, kb="s3://data/kb").summary
-                 for labels, name in ((found, "far"), (labelled, "near")))
-    assert far == near
+    both = [openmofi.build_dataset(labels, out=tmp_path / name, kb="s3://data/kb", report=False).summary
+            for labels, name in ((found, "far"), (near, "near"))]
+    assert both[0] == both[1]
 
 
-def test_the_state_of_a_job_in_the_store(store, small_encoder, capsys):
-    label(small_encoder, "s3://data/state")
+def test_the_state_of_a_job_in_the_store(store, capsys):
+    label("s3://data/state")
 
     def said():
         status("s3://data/state", as_json=True)
@@ -90,32 +99,32 @@ def test_the_state_of_a_job_in_the_store(store, small_encoder, capsys):
     lock.release()
 
 
-def test_on_another_machine_a_job_goes_on_with_what_is_stored(store, small_encoder, labelled, tmp_path, monkeypatch):
-    label(small_encoder, "s3://data/elsewhere")
+def test_on_another_machine_a_job_goes_on_with_what_is_stored(store, near, tmp_path, monkeypatch):
+    label("s3://data/elsewhere")
     for key in store.listed("elsewhere/labels")[1:]:
         store.client.delete_object(Bucket="data", Key=key)
     monkeypatch.setenv("OPENMOFI_HOME", str(tmp_path / "other"))
-    label(small_encoder, "s3://data/elsewhere")
-    assert same(store, labelled, "elsewhere")
+    label("s3://data/elsewhere")
+    assert same(store, near.path, "elsewhere")
 
 
-def test_a_shared_cache_in_the_store_is_used_by_a_local_output(store, small_encoder, labelled, tmp_path):
-    label(small_encoder, tmp_path / "one", cache="s3://data/cache")
+def test_a_shared_cache_in_the_store_is_used_by_a_local_output(store, near, tmp_path):
+    label(tmp_path / "one", cache="s3://data/cache")
     store.requests.clear()
-    label(small_encoder, tmp_path / "two", cache="s3://data/cache", threshold=0.7)
+    label(tmp_path / "two", cache="s3://data/cache", threshold=0.7)
     assert not any(method == "PUT" for method, _ in store.requests)
     assert [path.read_bytes() for path in sorted((tmp_path / "one/labels").iterdir())] == [
-        path.read_bytes() for path in sorted((labelled / "labels").iterdir())]
+        path.read_bytes() for path in sorted((near.path / "labels").iterdir())]
 
 
-def test_a_twentieth_of_all_requests_may_fail(store, small_encoder, labelled):
+def test_a_twentieth_of_all_requests_may_fail(store, near):
     store.failing = 0.05
-    label(small_encoder, "s3://data/failing")
-    assert same(store, labelled, "failing")
+    label("s3://data/failing")
+    assert same(store, near.path, "failing")
 
 
 def test_an_adapter_is_kept_in_the_store_and_opens_from_there(store, small_encoder):
-    found = label(small_encoder, "s3://data/adapted", adapt=True)
+    found = label("s3://data/adapted", encoder=small_encoder, adapt=True)
     assert "adapter" in found.summary
     adapter = openmofi.load_encoder("run:s3://data/adapted/adapter")
     assert adapter.companions.folds.count == 4
@@ -148,17 +157,18 @@ def test_a_job_that_is_killed_amid_its_uploads_goes_on_to_the_same_bytes(store, 
 def test_two_worker_processes(store, small_encoder, labelled, monkeypatch):
     """Their threads are others than this process's, and with these the last digits; see test_job.py."""
     monkeypatch.setattr("openmofi.engine.processes.ProcessEngine.few", 0)
-    far, near = label(small_encoder, "s3://data/processes", engine="processes:2"), openmofi.Labels.open(labelled)
+    far = label("s3://data/processes", engine="processes:2", encoder=small_encoder)
+    near = openmofi.Labels.open(labelled)
     columns = ["key", "status"]
     assert far.to_arrow(columns).equals(near.to_arrow(columns))
     np.testing.assert_allclose(*(pc.list_flatten(labels.to_arrow()["entities"]).combine_chunks().field("probability")
                                  for labels in (far, near)), atol=2e-2)
 
 
-def test_no_permission_is_said_before_any_work(store, small_encoder):
+def test_no_permission_is_said_before_any_work(store):
     store.refuse = "AccessDenied"
     with pytest.raises(OpenMofiError, match=r"s3://data/refused.* cannot be written: Access Denied"):
-        label(small_encoder, "s3://data/refused")
+        label("s3://data/refused")
     assert not store.listed("refused")
 
 
@@ -172,7 +182,7 @@ def test_a_store_that_is_full_in_mid_job(store, small_encoder, labelled):
 
     threading.Thread(target=fill, daemon=True).start()
     with pytest.raises(OpenMofiError, match="quota of the bucket is used up"):
-        label(small_encoder, "s3://data/full")
+        label("s3://data/full", encoder=small_encoder)
     store.refuse = ""
-    label(small_encoder, "s3://data/full")
+    label("s3://data/full", encoder=small_encoder)
     assert same(store, labelled, "full")

@@ -1,7 +1,6 @@
 """What tests of objectives on several ranks share: a test file that starts itself as three processes over gloo."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+
+from forked import Forked
 
 WORLDS = (3, 2)
 
@@ -33,7 +34,7 @@ def found_on_ranks(file: str, folder: Path) -> dict[int, list[Any]]:
     """World size → what each rank found; `file` calls `work_on_ranks` as a script."""
     # Pytest's own path: a script finds what the tests share as they do.
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    processes = [subprocess.Popen([sys.executable, file, str(folder), str(rank)], env=environment)
+    processes = [Forked([sys.executable, file, folder, rank], env=environment)
                  for rank in range(max(WORLDS))]
     assert [process.wait(timeout=240) for process in processes] == [0] * max(WORLDS)
     return {world: [torch.load(folder / f"found-{world}-{rank}.pt") for rank in range(world)] for world in WORLDS}

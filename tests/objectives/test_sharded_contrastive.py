@@ -1,7 +1,6 @@
 """The contrastive objective on 1, 2 and 3 processes (gloo): the same loss, and the same gradients after averaging."""
 
 import importlib.util
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +10,7 @@ import torch
 import torch.distributed as dist
 from torch.nn.functional import normalize
 
+from forked import Forked
 from openmofi.objectives.contrastive import Contrastive
 from openmofi.objectives.objective_settings import ContrastiveSettings
 from openmofi.objectives.positives import POSITIVES
@@ -102,7 +102,7 @@ def main(folder: Path, rank: int) -> None:
 def found(tmp_path_factory) -> dict[int, list[tuple[list[Found], dict[tuple[str, str], Found]]]]:
     """World size → rank → what was found in each case, and what open_clip finds."""
     folder = tmp_path_factory.mktemp("ranks")
-    processes = [subprocess.Popen([sys.executable, __file__, str(folder), str(rank)]) for rank in range(3)]
+    processes = [Forked([sys.executable, __file__, folder, rank]) for rank in range(3)]
     assert [process.wait(timeout=240) for process in processes] == [0, 0, 0]
     return {world: [torch.load(folder / f"found-{world}-{rank}.pt") for rank in range(world)] for world in (2, 3)}
 

@@ -18,6 +18,8 @@ from openmofi.sample.world_settings import world_settings
 from openmofi.schema import ENTITIES, NAMES, RELATIONS, SURFACES, TRUTH
 from openmofi.storage import read_manifest
 
+pytestmark = pytest.mark.slow
+
 
 def members(folder):
     files = defaultdict(dict)
@@ -131,7 +133,6 @@ def test_knowledge_source_is_whole(small_world):
     assert min(pq.read_table(folder / "names.parquet")["count"].to_pylist()) > 0
 
 
-@pytest.mark.slow
 def test_same_settings_same_bytes(sources, small_settings, small_world, tmp_path):
     other = tmp_path / "world"
     build_world(sources, other, small_settings, LocalEngine())
@@ -139,7 +140,6 @@ def test_same_settings_same_bytes(sources, small_settings, small_world, tmp_path
     assert mine == theirs
 
 
-@pytest.mark.slow
 def test_stopped_build_goes_on(sources, small_settings, small_world, tmp_path):
     class Stopping:
         def run(self, factory, tasks, progress):

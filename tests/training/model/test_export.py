@@ -14,6 +14,8 @@ from openmofi.training.recipe.schema import TextModel
 
 from .conftest import KINDS, TEXTS, batch_of, built, drawn_image, stirred
 
+pytestmark = pytest.mark.slow
+
 
 def exported(settings, folder, seed=0):
     model, inputs = built(settings, seed)

@@ -24,6 +24,8 @@ from openmofi.training.study.size import Cell, SizeSettings, _cells, run_size_st
 from openmofi.training.study.values import Values
 from small_world import drawn_image
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["run.steps=4", "optimizer.warmup=2", "data.batch_size=16", "run.threads=1"]
 
 
