@@ -1,6 +1,7 @@
 """Searches that end: expected against found precision of what is shown; recognition of unseen artists.
 
     python benchmarks/calibrated_end.py runs/demo -o runs/calibrated-end [--real runs/real] [--part odd] [--each 4]
+        [--only recognition]
 
 Indexes the demo's labelled pages and, without texts, all images of its held-out entities; asks for each entity by its
 text, by its bare name with keywords, by one of its images and, where the labels name it, as an entity, and compares
@@ -10,7 +11,10 @@ Beside it: the flat cut-off on cosines that finds most at the same precision, ch
 `--real`, the same by entity and by name over Openclipart's labels (`make real`), against the truth made by hand.
 
 Recognition is asked for images of artists that the index has not seen: of each of the sets in turn no image is a
-witness, and the curves are fitted without it. `--part even` was looked at while the method was chosen, `odd` is scored.
+witness, and the curves are fitted without it. Some of these images show entities that no label names (`held-out`): what
+is expected is said for both groups and all, with the share of such images that is taken where nothing is said, and with
+the share that a group's images alone make likeliest. `--part even` was looked at while the
+method was chosen, `odd` is scored.
 `results/calibrated_end.json` has a row for each kind of query and each end, and for each group of images; in `ratios`
 the largest gaps.
 """
@@ -20,7 +24,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +53,8 @@ from openmofi.sample.pages.plan import make_plan
 from openmofi.sample.pages.source import make_source
 from openmofi.sample.world_settings import WorldSettings
 from openmofi.search import Index, Query
-from openmofi.search.rank.fitting import Known, _curve, _recognised
+from openmofi.search.rank.calibration import share_of, with_share
+from openmofi.search.rank.fitting import Known, fit_recognition
 from openmofi.search.rank.recognition import likely_entities
 from openmofi.search.rank.state import State
 from openmofi.storage import read_manifest
@@ -78,8 +83,8 @@ def parted(entities: list[str], part: str, each: int) -> list[str]:
     return (entities if part == "all" else entities[1 if part == "odd" else 0::2])[::each]
 
 
-def sample_world(demo: Path, out: Path, part: str, each: int) -> dict[str, Any]:
-    """Figures of the demo's world."""
+def sample_world(demo: Path, out: Path, part: str, each: int, only: str) -> dict[str, Any]:
+    """Figures of the demo's world, or `only` of searches or of recognition."""
     kb = openmofi.KnowledgeBase.open(demo / "kb")
     index = openmofi.build_index(
         [demo / "labels", demo / "labels-heldout", *sorted((demo / "world/retrieval").glob("*.tar"))],
@@ -87,23 +92,26 @@ def sample_world(demo: Path, out: Path, part: str, each: int) -> dict[str, Any]:
     truth, held = read_truth(index, demo / "world/truth.parquet", kb), held_out(demo / "world/truth.parquet")
     named = {entity for shown in truth.values() for entity in shown.entities} - held
     results: dict[str, Any] = {}
-    for name, entities in (("held-out", sorted(held)), ("seen", sorted(named))):
+    asked_for = (("held-out", sorted(held)), ("seen", sorted(named))) if only != "recognition" else ()
+    for name, entities in asked_for:
         for kind in KINDS:
             asked = queries_of(kind, index, kb, truth, parted(entities, part, each))
             results[f"{name}, by {kind}"] = said(f"{name}, by {kind}", measured(answers(index, truth, asked)))
-    results["recognition"] = said("recognition", recognition(index, demo / "world", truth, part))
+    if only != "searches":
+        results["recognition"] = said("recognition", recognition(index, demo / "world", truth, part))
     return results
 
 
 def recognition(index: Index, world: Path, truth: Mapping[int, Shown], part: str, most: int = 400) -> dict[str, Any]:
     """Of images by artists that are taken out of the index, and of entities that no label names.
 
-    The best entity's probability against whether it is right; see `accuracy`.
+    The best entity's probability against whether it is right, and the probability that no label names what is shown
+    (`unnamed`); see `accuracy`.
     """
     sets = artists(index, world)
     held = held_out(world / "truth.parquet")
     state, draw = index.state, np.random.default_rng(0 if part == "even" else 1)
-    rows: list[tuple[str, float, bool, bool]] = []
+    rows: list[Asked] = []
     for artist in sorted({each for each in sets.values() if each}):
         images = np.array([image for image, each in sets.items() if each == artist and truth[image].entities], np.int64)
         positions = state.positions(images)
@@ -115,19 +123,52 @@ def recognition(index: Index, world: Path, truth: Mapping[int, Shown], part: str
         found = likely_entities(unseen, index.connection, state.exact.rows(positions[chosen]), 1)
         for image, likely in zip(images[chosen].tolist(), found, strict=True):
             shown, entity = truth[image], state.entity_ids[int(likely.entities[0])]
-            rows.append(("held-out" if shown.entities <= held else artist, likely.best or 0.0, entity in shown.wider,
-                         entity in shown.entities))
-    groups = sorted({group for group, *_ in rows})
-    return {"unseen artists": accuracy([row for row in rows if row[0] != "held-out"]),
-            **{group: accuracy([row for row in rows if row[0] == group]) for group in groups}}
+            rows.append(Asked("held-out" if shown.entities <= held else artist, likely.best or 0.0,
+                              entity in shown.wider, entity in shown.entities, likely.even or 0.0,
+                              likely.unnamed or 0.0))
+    wholes = {"all": rows, "unseen artists": [row for row in rows if row.group != "held-out"],
+              "held-out": [row for row in rows if row.group == "held-out"]}
+    results = {name: accuracy(some) for name, some in wholes.items()}
+    for name, some in wholes.items():
+        share = share_of(np.array([row.even for row in some]))
+        results[f"{name}, by their own share"] = accuracy([row.at(share) for row in some]) | {"share": round(share, 4)}
+    return results | {group: accuracy([row for row in rows if row.group == group])
+                      for group in sorted({row.group for row in rows} - {"held-out"})}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An image whose likeliest entity is told.
+
+    Attributes:
+        group: the artist, or `held-out`.
+        probability: of the entity.
+        right: whether the image shows it or what is below it.
+        exact: whether it shows just that.
+        even, unnamed: see `openmofi.search.rank.recognition.Likely`.
+    """
+
+    group: str
+    probability: float
+    right: bool
+    exact: bool
+    even: float
+    unnamed: float
+
+    def at(self, share: float) -> Asked:
+        """The same where such a share of images shows what no label names."""
+        unnamed = float(with_share(np.array(self.even), share))
+        named = self.probability / max(1 - self.unnamed, 1e-9)
+        return replace(self, probability=named * (1 - unnamed), unnamed=unnamed)
 
 
 def refitted(state: State, index: Index) -> State:
     """An index without some images, whose recognition is fitted to the others."""
     assert state.ending is not None
     known = Known.read(state, index.connection)
-    curve = _curve(_recognised(state, known, state.around(state.ending), np.random.default_rng(0)))
-    return replace(state, meta=state.meta | {"ending": replace(state.ending, entity=curve).to_json()})
+    entity, unnamed = fit_recognition(state, known, state.around(state.ending), np.random.default_rng(0))
+    ending = replace(state.ending, entity=entity, unnamed=unnamed)
+    return replace(state, meta=state.meta | {"ending": ending.to_json()})
 
 
 def artists(index: Index, world: Path) -> dict[int, str]:
@@ -140,16 +181,17 @@ def artists(index: Index, world: Path) -> dict[int, str]:
     return {image: sets[shard, key] for image, shard, key in rows}
 
 
-def accuracy(rows: list[tuple[str, float, bool, bool]]) -> dict[str, Any]:
+def accuracy(rows: list[Asked]) -> dict[str, Any]:
     """Share that is right, with an interval of 95 % (Wilson), and that names no class of what is shown (`exact`), the
-    mean probability, and expected calibration error.
+    mean probability and that of no label's naming it, and expected calibration error.
     """
-    probability, right = np.array([row[1] for row in rows]), np.array([row[2] for row in rows], bool)
+    probability, right = np.array([row.probability for row in rows]), np.array([row.right for row in rows], bool)
     bins = np.digitize(probability, _BINS[1:-1])
     error = sum(abs(probability[bins == each].sum() - right[bins == each].sum()) for each in range(len(_BINS)))
     return {"images": len(rows), "accuracy": round(float(right.mean()), 4),
             "interval": [round(edge, 4) for edge in wilson_interval(float(right.mean()), len(right))],
-            "exact": round(sum(row[3] for row in rows) / len(rows), 4),
+            "exact": round(sum(row.exact for row in rows) / len(rows), 4),
+            "unnamed": round(sum(row.unnamed for row in rows) / len(rows), 4),
             "expected": round(float(probability.mean()), 4), "calibration_error": round(float(error / len(rows)), 4)}
 
 
@@ -193,13 +235,18 @@ def main() -> None:
     parser.add_argument("--real", type=Path, help="Folder of the study `studies.real`.")
     parser.add_argument("--part", choices=("even", "odd", "all"), default="odd", help="Of the entities.")
     parser.add_argument("--each", type=int, default=1, help="One of so many entities of the part is asked for.")
+    parser.add_argument("--only", choices=("searches", "recognition"), default="",
+                        help="Rows of the others stay as they were measured before.")
     arguments = parser.parse_args()
-    results = sample_world(arguments.demo, arguments.out, arguments.part, arguments.each)
+    results = sample_world(arguments.demo, arguments.out, arguments.part, arguments.each, arguments.only)
     if arguments.real:
         results |= openclipart(arguments.real, arguments.demo, arguments.out)
-    gaps = {name: largest_gap(figures) for name, figures in results.items() if "queries" in figures}
-    harness.write_result("calibrated_end", rows_of(results), {
-        f"largest gap, {name}": gap for name, gap in gaps.items() if gap is not None})
+    gaps = {f"largest gap, {name}": largest_gap(figures) for name, figures in results.items() if "queries" in figures}
+    before = json.loads((harness.RESULTS / "calibrated_end.json").read_text()) if arguments.only else {}
+    kept = [row for row in before.get("rows", [])
+            if not any(f"{row['of']}, ".startswith(f"{name}, ") for name in results)]
+    harness.write_result("calibrated_end", kept + rows_of(results), {
+        name: gap for name, gap in {**before.get("ratios", {}), **gaps}.items() if gap is not None})
 
 
 if __name__ == "__main__":

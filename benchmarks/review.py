@@ -1,6 +1,6 @@
 """How fast labels are judged on the page, and how many verdicts tell their precision: by a scripted reader.
 
-    python benchmarks/review.py INDEX --truth DEMO/world/truth.parquet --kb DEMO/kb [-o FILE.json]
+    python benchmarks/review.py INDEX --truth DEMO/world/truth.parquet --kb DEMO/kb
 
 The reader drives the page of `openmofi serve` in Chromium over a copy of the index, and knows what each image shows. It
 judges grids of entities (marks what is wrong by clicks, then by keys, and takes the page by Enter) and labels one by
@@ -25,6 +25,7 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 
+import harness
 from openmofi.knowledge import KnowledgeBase
 from openmofi.sample.ends import Shown, read_truth
 from openmofi.search import Index, Verdict
@@ -194,7 +195,7 @@ def verdicts_needed(index: Index, truth: Mapping[int, Shown], draws: int, most: 
     """How many verdicts, drawn as the page draws what tells most, bring the labels' precision within ±.02.
 
     `near`: from so many on the estimate stays within .02 of the truth; `narrow`: the interval is .04 wide; of draws
-    that did not come so far, `most` counts. Medians over draws, and the greatest.
+    that did not come so far, `most` counts. Medians over draws, and the greatest (`worst`).
     """
     labels = index.connection.execute("SELECT image, entity, probability FROM labels WHERE accepted = 1").fetchall()
     known = [(entity in truth[image].entities, probability) for image, entity, probability in labels if image in truth]
@@ -217,17 +218,17 @@ def verdicts_needed(index: Index, truth: Mapping[int, Shown], draws: int, most: 
         narrow.append(next(((place + 1) * step for place, width in enumerate(widths) if width <= 2 * WITHIN), most))
     index.connection.execute("DELETE FROM verdicts")
     return {"labels": len(labels), "true": round(true, 4), "expected": round(expected, 4), "draws": draws,
-            "near": [int(np.median(near)), max(near)], "narrow": [int(np.median(narrow)), max(narrow)],
+            "near": int(np.median(near)), "near, worst": max(near), "narrow": int(np.median(narrow)),
+            "narrow, worst": max(narrow),
             "intervals that hold the truth": round(float(np.mean(held)), 3)}
 
 
 def main() -> None:
-    """Judge a copy of the index, print and write the figures."""
+    """Judge a copy of the index, print the figures and write `results/review.json`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("index", type=Path)
     parser.add_argument("--truth", type=Path, required=True)
     parser.add_argument("--kb", type=Path, required=True)
-    parser.add_argument("-o", "--out", type=Path)
     parser.add_argument("--entities", type=int, default=20)
     parser.add_argument("--labels", type=int, default=60)
     parser.add_argument("--draws", type=int, default=10)
@@ -240,8 +241,10 @@ def main() -> None:
         figures = speeds(index, truth, arguments.entities, arguments.labels)
         figures["verdicts"] = verdicts_needed(index, truth, arguments.draws, arguments.most)
     print(json.dumps(figures, indent=2))
-    if arguments.out:
-        arguments.out.write_text(json.dumps(figures, indent=2) + "\n")
+    harness.write_result("review", [{"of": name} | each for name, each in figures.items()], {
+        "grid over one by one, labels a minute": round(
+            figures["grid, by keys"]["labels a minute"] / figures["one by one"]["labels a minute"], 2),
+        "verdicts until within .02, median": figures["verdicts"]["near"]})
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ A million vectors of all contenders take an hour of the processor: `--peers` nam
 run with other `--count`s in the same FOLDER is in the same results, each row with its number of vectors.
 
 Peers that are not installed are left out: `pip install 'openmofi[bench]'`. pgvector takes part where
-$OPENMOFI_BENCH_POSTGRES is a connection string.
+$OPENMOFI_BENCH_POSTGRES is a connection string, or with `--postgres`, which starts a server as the tests do; CPU
+seconds are then those of the server's process too, and memory is not said.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ import gc
 import json
 import multiprocessing
 import os
-import resource
 import statistics
 import time
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 
 import harness
-from search_parts.peers import COUNT, peers
+from search_parts.peers import COUNT, POSTGRES, peers, used
 from search_parts.world import (
     CLUSTERS,
     SHARES,
@@ -61,8 +61,10 @@ def _one_thread() -> None:
 
 def _building(pipe: Connection, name: str, work: Path, folder: Path) -> None:
     peers()[name].build(work, folder)
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    pipe.send({"build_cpu_s": round(used.ru_utime + used.ru_stime, 1), "build_peak_mib": round(harness.peak_mib())})
+    memory = {} if peers()[name].served else {"build_peak_mib": round(harness.peak_mib())}
+    disk = folder / "disk_mib"
+    pipe.send({"build_cpu_s": round(used(), 1), **memory, "disk_mib": int(disk.read_text()) if disk.exists() else round(
+        size_mib(work / "index" if name == "openmofi" else folder))})
 
 
 def build(work: Path, names: Sequence[str]) -> None:
@@ -70,7 +72,8 @@ def build(work: Path, names: Sequence[str]) -> None:
     make_index(work)
     for name in names:
         folder, note = work / "peers" / name, work / "peers" / f"{name}.json"
-        if note.exists() or name == "exact NumPy":
+        kept = note.exists() and not peers()[name].served  # a server's may be gone with it
+        if kept or name == "exact NumPy":
             continue
         folder.mkdir(parents=True, exist_ok=True)
         ours, theirs = multiprocessing.get_context("spawn").Pipe()
@@ -79,17 +82,19 @@ def build(work: Path, names: Sequence[str]) -> None:
         theirs.close()
         taken = ours.recv()
         child.join()
-        disk = size_mib(work / "index") if name == "openmofi" else size_mib(folder)
         chosen = _chosen(work) if name == "openmofi" else {}
-        note.write_text(json.dumps({**taken, "disk_mib": round(disk), **chosen}))
+        note.write_text(json.dumps({**taken, **chosen}))
         print(name, note.read_text(), flush=True)
 
 
 def _chosen(work: Path) -> harness.Row:
     """What the index has measured and chosen for itself."""
-    (note,) = (work / "index/cache").glob("faiss-*.json")
-    effort = json.loads(note.read_text())["effort"]
-    return {"effort": effort["value"], "held_out_recall": effort["recall"], "held_out_queries": effort["queries"]}
+    (path,) = (work / "index/cache").glob("faiss-*.json")
+    note = json.loads(path.read_text())
+    effort, filtered = note["effort"], note["filtered"]
+    return {"index": path.stem.split("-")[1], "effort": effort["value"], "measured_recall": effort["recall"],
+            "measured_queries": effort["queries"], "filtered_efforts": [each["value"] for each in filtered],
+            "filtered_measured_recall": [each["recall"] for each in filtered]}
 
 
 def _asking(pipe: Connection, name: str, work: Path) -> None:
@@ -107,12 +112,12 @@ def _asking(pipe: Connection, name: str, work: Path) -> None:
             break
     chosen, found = effort, []
     while (block := pipe.recv()) is not None:
-        begun, wall = time.process_time(), time.perf_counter()
+        begun, wall = used(), time.perf_counter()
         rows = [_padded(ask(query)) for query in queries[block]]
-        pipe.send((time.process_time() - begun, time.perf_counter() - wall))
+        pipe.send((used() - begun, time.perf_counter() - wall))
         found.append(recall(np.stack(rows), truth[block]))
     pipe.send({"contender": name, "effort": chosen, "recall_at_10": round(float(np.mean(found)), 4),
-               "memory_mib": round(_resident() - before), "recall_by_effort": tried})
+               **({} if peer.served else {"memory_mib": round(_resident() - before)}), "recall_by_effort": tried})
 
 
 def _padded(rows: np.ndarray) -> np.ndarray:
@@ -185,31 +190,40 @@ def filters(work: Path) -> list[harness.Row]:
 
 
 def result(folder: Path) -> None:
-    """Write `results/search.json` of the stages at hand: of each stage what was of most vectors, memory where both of
-    its contenders took part.
-    """
-    stages: dict[str, list[harness.Row]] = {}
-    for path in sorted(folder.glob("*/stage-*.json"), key=lambda path: int(path.parent.name)):
-        stages.setdefault(path.stem.removeprefix("stage-"), []).extend(
-            {"vectors": int(path.parent.name), **row} for row in json.loads(path.read_text()))
-    ratios: dict[str, float] = {}
-    for count in sorted({row["vectors"] for row in stages.get("vectors", [])}):
-        by_name = {row["contender"]: row for row in stages["vectors"] if row["vectors"] == count}
-        ours = by_name["openmofi"]
-        ratios |= {"vectors": float(count), "recall_at_10": ours["recall_at_10"], "queries_over_exact":
-                   ours["queries_per_cpu_second"] / by_name["exact NumPy"]["queries_per_cpu_second"]}
-        if "hnswlib" in by_name:
-            ratios["memory_over_hnswlib"] = ours["memory_mib"] / by_name["hnswlib"]["memory_mib"]
-    if filtered := stages.get("filters"):
-        most = max(row["vectors"] for row in filtered)
-        ratios["filtered_recall_min"] = min(row["recall_at_10"] for row in filtered
-                                            if "recall_at_10" in row and row["vectors"] == most)
-    for name in ("served", "soak"):
-        for row in stages.get(name, []):
-            ratios |= row.get("ratios", {})
-    rows = [row for name in STAGES for row in stages.get(name, [])]
-    harness.write_result("search", [{key: value for key, value in row.items() if key != "ratios"} for row in rows],
-                         ratios)
+    """Write `results/search.json`: of the stages at hand, and what it has of others and of other numbers of vectors."""
+    path = harness.RESULTS / "search.json"
+    before = json.loads(path.read_text()) if path.exists() else {"rows": [], "ratios": {}}
+    new: list[harness.Row] = []
+    for stage in STAGES:
+        for part in sorted(folder.glob(f"*/stage-{stage}.json"), key=lambda part: int(part.parent.name)):
+            new.extend({"vectors": int(part.parent.name), **row} for row in json.loads(part.read_text()))
+    made = {(row["contender"], row["vectors"]) for row in new}
+    rows = [*new, *(row for row in before["rows"] if (row["contender"], row["vectors"]) not in made)]
+    ratios = dict(before["ratios"])
+    counts = sorted({row["vectors"] for row in rows})
+    for count in counts:  # each ratio is of most vectors that it was measured with; of fewer by their number
+        of_count = _ratios([row for row in rows if row["vectors"] == count])
+        ratios |= of_count
+        if count < counts[-1]:
+            ratios |= {f"{name}_{count}": value for name, value in of_count.items()}
+    for row in new:
+        ratios |= row.pop("ratios", {})
+    harness.write_result("search", rows, {**ratios, "vectors": float(counts[-1])})
+
+
+def _ratios(rows: Sequence[harness.Row]) -> dict[str, float]:
+    """Of as many vectors, as far as those that they compare were run."""
+    by_name, ratios = {row["contender"]: row for row in rows}, dict[str, float]()
+    ours, exact, hnswlib = (by_name.get(name) for name in ("openmofi", "exact NumPy", "hnswlib"))
+    if ours:
+        ratios["recall_at_10"] = ours["recall_at_10"]
+    if ours and exact:
+        ratios["queries_over_exact"] = ours["queries_per_cpu_second"] / exact["queries_per_cpu_second"]
+    if ours and hnswlib:
+        ratios["memory_over_hnswlib"] = ours["memory_mib"] / hnswlib["memory_mib"]
+    if filtered := [row["recall_at_10"] for row in rows if row["contender"].startswith("filtered")]:
+        ratios["filtered_recall_min"] = min(filtered)
+    return ratios
 
 
 def main() -> None:
@@ -218,9 +232,21 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--stages", default="build,vectors,filters,served", help=",".join(STAGES))
     parser.add_argument("--peers", help="only these, separated by commas")
+    parser.add_argument("--postgres", action="store_true", help="start a server with pgvector")
     parser.add_argument("--soak", type=float, metavar="SECONDS", help="ask and write for so long")
     options = parser.parse_args()
     _one_thread()
+    if not options.postgres:
+        _run(options)
+        return
+    from pgvector_peer import server
+
+    with server() as running:
+        os.environ[POSTGRES] = running.address(user="root")
+        _run(options)
+
+
+def _run(options: argparse.Namespace) -> None:
     work: Path = options.work / f"{options.count}"
     stages = [*options.stages.split(","), *(["soak"] if options.soak else [])]
     names = [name for name in peers() if not options.peers or name in options.peers.split(",")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from pgvector_peer import cpu_seconds
 from search_parts.world import DIM, Floats, Ints, make_cache, make_index
 
 Ask = Callable[[Floats], Ints]
@@ -34,12 +36,26 @@ class Peer:
         opened: (work, folder) → effort → what asks it; the larger the effort the more it compares.
         efforts: that are tried, the smallest first; a single 0 where it takes its own.
         package: that has to be there.
+        served: whether a server does the work, whose memory is not that of this process.
     """
 
     build: Callable[[Path, Path], None]
     opened: Callable[[Path, Path], Callable[[int], Ask]]
     efforts: tuple[int, ...]
     package: str = "numpy"
+    served: bool = False
+
+
+_backends: dict[int, float] = {}
+"""Process of a server that works for this one → CPU seconds that it had used when it was last looked at."""
+
+
+def used() -> float:
+    """CPU seconds of this process, and of those of a server that work for it."""
+    for process in _backends:
+        if Path(f"/proc/{process}").exists():
+            _backends[process] = cpu_seconds(process)
+    return time.process_time() + sum(_backends.values())
 
 
 def peers() -> Mapping[str, Peer]:
@@ -51,7 +67,8 @@ def peers() -> Mapping[str, Peer]:
         "usearch f16": Peer(_build_usearch, _usearch, (32, 48, 64, 96, 128, 256, 512), "usearch"),
         "LanceDB IVF-HNSW-SQ": Peer(_build_lance, _lance, (64, 100, 150, 200, 300, 400, 600), "lancedb")}
     if os.environ.get(POSTGRES):
-        listed["pgvector halfvec HNSW"] = Peer(_build_pgvector, _pgvector, (40, 80, 120, 200, 400, 800), "psycopg")
+        listed["pgvector halfvec HNSW"] = Peer(_build_pgvector, _pgvector, (40, 80, 120, 200, 400, 800), "psycopg",
+                                               served=True)
     return {name: peer for name, peer in listed.items() if find_spec(peer.package)}
 
 
@@ -177,21 +194,28 @@ def _build_pgvector(work: Path, folder: Path) -> None:
 
     base = _base(work)
     with psycopg.connect(os.environ[POSTGRES], autocommit=True) as connection:
+        _backends[connection.info.backend_pid] = 0.0
         connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
         connection.execute("DROP TABLE IF EXISTS openmofi_bench")
         connection.execute(f"CREATE TABLE openmofi_bench (id bigint PRIMARY KEY, v halfvec({DIM}))")
         with connection.cursor().copy("COPY openmofi_bench (id, v) FROM STDIN") as copy:
             for row in range(len(base)):
                 copy.write_row((row, _literal(base[row])))
-        connection.execute("SET maintenance_work_mem = '4GB'")
+        connection.execute("SET maintenance_work_mem = '2GB'")
+        connection.execute("SET max_parallel_maintenance_workers = 0")
         connection.execute("CREATE INDEX ON openmofi_bench USING hnsw (v halfvec_ip_ops) "
                            "WITH (m = 16, ef_construction = 100)")
+        (folder / "disk_mib").write_text(str(connection.execute(
+            "SELECT pg_total_relation_size('openmofi_bench') / 1048576").fetchone()[0]))
+        used()
 
 
 def _pgvector(work: Path, folder: Path) -> Callable[[int], Ask]:
     import psycopg
 
     connection = psycopg.connect(os.environ[POSTGRES], autocommit=True)
+    _backends[connection.info.backend_pid] = 0.0
+    used()
 
     def of(effort: int) -> Ask:
         connection.execute(f"SET hnsw.ef_search = {effort}")

@@ -60,8 +60,9 @@ def build_index(images: Pairs, *, encoder: EncoderLike, out: Folder, kb: Knowled
     return index
 
 
-def recognise(images: Pairs, *, index: Index | Folder, out: Folder, limit: int = 5, encoder: EncoderLike | None = None,
-              cache: Folder | None = None, on_damage: Literal["stop", "keep"] = "stop", max_unpack_ratio: int = 200,
+def recognise(images: Pairs, *, index: Index | Folder, out: Folder, limit: int = 5, unnamed: float = 0.1,
+              encoder: EncoderLike | None = None, cache: Folder | None = None,
+              on_damage: Literal["stop", "keep"] = "stop", max_unpack_ratio: int = 200,
               text_column: str | Sequence[str] = "", image_column: str | Sequence[str] = "",
               key_column: str | Sequence[str] = "", image_root: Folder = "", max_image_pixels: int = 89_478_485,
               batch_size: int = 64, device: str = "auto", precision: str = "fp32", engine: str = "auto",
@@ -75,6 +76,7 @@ def recognise(images: Pairs, *, index: Index | Folder, out: Folder, limit: int =
         index: an index or its folder.
         out: gets `recognised/<shard>.parquet`, a row an image (`openmofi.schema.RECOGNISED`).
         limit: entities of an image, at most, likeliest first.
+        unnamed: share of the images that show what no label of the index names.
         encoder: the index's, as of `build_index`; by the spec that it was built with where not given.
         cache: features, shared with label jobs of the same pairs; `out` where not given.
         on_damage, max_unpack_ratio, text_column, image_column, key_column, image_root, max_image_pixels, batch_size,
@@ -83,7 +85,7 @@ def recognise(images: Pairs, *, index: Index | Folder, out: Folder, limit: int =
         restart, progress: see `openmofi.api`.
 
     Returns:
-        Counts: `rows_in`, `rows_out`, `status` (status → rows), `expected`, `device`, `precision`; see
+        Counts: `rows_in`, `rows_out`, `status` (status → rows), `expected`, `unnamed`, `device`, `precision`; see
         `openmofi.search.recognising.recognise_shards`.
 
     Raises:
@@ -101,7 +103,7 @@ def recognise(images: Pairs, *, index: Index | Folder, out: Folder, limit: int =
     read = ReadSettings(on_damage=on_damage, max_unpack_ratio=max_unpack_ratio,
                         text_column=column_setting(text_column), image_column=column_setting(image_column),
                         key_column=column_setting(key_column), image_root=str(image_root))
-    settings = RecogniseSettings(limit, batch_size, max_image_pixels, read)
+    settings = RecogniseSettings(limit, batch_size, max_image_pixels, read, unnamed)
     shards = shards_of(images)
     check_patterns(read, [shard.path for shard in shards])
     opened = index if isinstance(index, Index) else Index.open(index)

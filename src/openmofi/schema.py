@@ -245,12 +245,13 @@ RECOGNISED = pa.schema([
     ("entities", pa.list_(pa.struct([
         ("entity", pa.string()), ("name", pa.string()), ("probability", pa.float32()), ("similarity", pa.float32()),
         ("evidence", pa.list_(pa.struct([("image", pa.int64()), ("cosine", pa.float32())])))]))),
-    ("width", pa.int32()), ("height", pa.int32()), ("content", pa.string()),
+    ("unnamed", pa.float32()), ("width", pa.int32()), ("height", pa.int32()), ("content", pa.string()),
 ])
 """recognised: an image and what it may show, likeliest first; one file a shard, rows as in the shard.
 
 `probability` is calibrated, null where the index cannot say; `similarity` is the cosine of image and entity text;
-`evidence` has the nearest images of the index that are labelled with the entity, by their ids."""
+`evidence` has the nearest images of the index that are labelled with the entity, by their ids. `unnamed` is the
+probability that no label of the index names what is shown, likewise calibrated or null."""
 
 VERDICTS = pa.schema([
     *((name, pa.string()) for name in ("shard", "key", "entity", "verdict", "instead", "who", "when")),

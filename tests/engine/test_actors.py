@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from openmofi.engine.actors import Actors, Reserved
-from openmofi.engine.loop import Patience
+from openmofi.engine.loop import WorkerDied
 from openmofi.errors import OpenMofiError
 
 
@@ -28,18 +28,22 @@ class Ray:
     def put(self, value):
         return value
 
-    def remote(self, _):
-        return self
+    def remote(self, concurrency_groups):
+        return lambda _: self
 
     def options(self, num_cpus, num_gpus, scheduling_strategy):
         def start():
             hello = f"hello {len(self.started)} of {scheduling_strategy}"
             self.started.append(scheduling_strategy)
-            return SimpleNamespace(hello=SimpleNamespace(remote=lambda: hello))
+            used = SimpleNamespace(remote=lambda: "used")
+            return SimpleNamespace(hello=SimpleNamespace(remote=lambda: hello),
+                                   awake=SimpleNamespace(remote=lambda: "awake"),
+                                   do=SimpleNamespace(remote=lambda *_: "outcome"),
+                                   used=SimpleNamespace(options=lambda concurrency_group: used))
 
         return SimpleNamespace(remote=start)
 
-    def wait(self, references, num_returns, timeout):
+    def wait(self, references, timeout, num_returns=1):
         ready = [reference for reference in references if reference in self.answers]
         return ready[:num_returns], []
 
@@ -60,7 +64,7 @@ def said(monkeypatch) -> list[str]:
 
 
 def begun(ray: Ray, tasks: int, said: list[str]) -> Actors:
-    actors = Actors(ray, Reserved(), Patience())
+    actors = Actors(ray, Reserved(), 10.0)
     actors.begin(dict, tasks, said.append)
     return actors
 
@@ -127,3 +131,21 @@ def test_a_cluster_without_room_is_refused_at_once(said):
     with pytest.raises(OpenMofiError, match="has 1 CPUs for an actor") as caught:
         begun(Ray(a=0.5), 9, said)
     assert "Reserve less" in caught.value.hint
+
+
+def test_an_actor_that_computes_may_take_its_time_and_one_that_does_nothing_is_replaced(said, monkeypatch):
+    actors = begun(ray := Ray(a=1), 9, said)
+    clock = iter(range(1000))
+    monkeypatch.setattr("openmofi.engine.actors.time", SimpleNamespace(monotonic=lambda: next(clock), sleep=None))
+    ray.answers |= {"hello 0 of a": ("0.2.0", "host", 7), "awake": None}
+    actors.wait(0)
+    actors.submit(1, "task")
+    for second in range(20):
+        ray.answers["used"] = 0.2 * second
+        assert actors.wait(0) == []
+    for _ in range(20):
+        if ended := actors.wait(0):
+            break
+    (attempt, outcome), = ended
+    assert (attempt, type(outcome), len(ray.killed)) == (1, WorkerDied, 1)
+    assert str(outcome) == "its worker did nothing for 10 seconds and was ended"

@@ -210,7 +210,7 @@ def test_a_worker_that_hangs_is_replaced(cluster, tmp_path, monkeypatch):
     results = RayEngine(patience=2).run(Factory("hangs_once", str(tmp_path)), TASKS[:4], notes := Notes())
     assert [result["square"] for result in results] == SQUARES[:4]
     message, = notes.said
-    assert message.startswith("2: its worker did not answer for ")
+    assert message.startswith("2: its worker did nothing for ")
 
 
 def test_a_node_of_another_version_is_refused_by_name(cluster, tmp_path, monkeypatch):

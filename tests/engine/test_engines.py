@@ -4,16 +4,19 @@ import multiprocessing
 import os
 import re
 import signal
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from jobs import Counted, Factory, Unopenable
 
 from openmofi.engine import Quiet, engine_named
 from openmofi.engine.engines import LocalEngine
-from openmofi.engine.loop import RETRIES
-from openmofi.engine.processes import ProcessEngine
+from openmofi.engine.loop import ALIVE_SECONDS, RETRIES, Pulse, thread_seconds
+from openmofi.engine.processes import ProcessEngine, _Process, _Processes
 from openmofi.errors import OpenMofiError
 
 TASKS = [str(number) for number in range(12)]
@@ -136,7 +139,36 @@ def test_a_worker_that_hangs_is_replaced(tmp_path, monkeypatch):
     results = ProcessEngine(2, patience=3).run(Factory("hangs_once", str(tmp_path)), TASKS[:4], notes)
     assert [result["square"] for result in results] == SQUARES[:4]
     message, = notes.said
-    assert re.fullmatch(r"2: its worker did not answer for \d+ seconds and was ended; trying again", message)
+    assert re.fullmatch(r"2: its worker did nothing for \d+ seconds and was ended; trying again", message)
+
+
+def test_a_worker_that_computes_may_take_its_time(monkeypatch):
+    used, clock = SimpleNamespace(value=0.0), iter(range(0, 10_000, 4))
+    monkeypatch.setattr("openmofi.engine.processes.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr("openmofi.engine.processes.wait", lambda handles, seconds: [])
+    killed = []
+    connection = Mock(close=lambda: killed.append(1))
+    workers = _Processes(1, 10)
+    workers.started = [_Process(Mock(), connection, used, Pulse(0), attempt=1)]
+    for _ in range(9):
+        used.value += ALIVE_SECONDS
+        assert workers.wait(None) == []
+    assert not killed
+    used.value += ALIVE_SECONDS / 2
+    (attempt, outcome), = workers.wait(None) or workers.wait(None) or workers.wait(None)
+    assert (attempt, str(outcome), killed) == (1, "its worker did nothing for 10 seconds and was ended", [1])
+
+
+def test_the_cpu_seconds_of_a_thread_are_its_own():
+    seconds = thread_seconds()
+    before = seconds()
+    while seconds() - before < ALIVE_SECONDS:
+        pass
+    heard = []
+    other = threading.Thread(target=lambda: heard.extend([thread_seconds()(), seconds()]))
+    other.start()
+    other.join()
+    assert heard[0] < ALIVE_SECONDS <= heard[1]
 
 
 def test_a_worker_that_is_killed_costs_only_its_task_a_try(tmp_path):

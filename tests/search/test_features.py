@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp, softmax
 
+from openmofi.search.rank.candidates import NAMES as OF_CANDIDATES
 from openmofi.search.rank.candidates import candidates_of
 from openmofi.search.rank.features import NAMES, SAME, Surroundings
 
@@ -51,3 +52,41 @@ def test_margins_of_candidates_are_over_the_references_that_are_others():
     for entity, margin in zip(found.entities.tolist(), found.features[:, 1], strict=True):
         others = np.arange(12) != entity
         assert margin == pytest.approx(100.0 * (entities[entity] @ image) - logsumexp(scores[others]), abs=1e-4)
+
+
+def test_what_the_nearest_images_say_of_a_candidate():
+    draw = np.random.default_rng(2)
+    entities, image = unit(draw, 30), unit(draw, 1)[0]
+    around = Surroundings(unit(draw, 50), entities[:12], 100.0)
+    near = [(0.9, []), (0.8, [3]), (0.75, []), (0.7, [20, 3]), (0.6, [])]
+    found = candidates_of(image, entities, around, near)
+    of = dict(zip(found.entities.tolist(), found.features.tolist(), strict=True))
+    names = OF_CANDIDATES.index
+    weights = np.exp(20 * (np.array([0.9, 0.8, 0.75, 0.7, 0.6]) - 0.9))
+    assert {3, 20} < set(of)
+    for entity, nearest, votes in ((3, 0.8, weights[[1, 3]].sum()), (20, 0.7, weights[3])):
+        assert of[entity][names("behind")] == pytest.approx(nearest - 0.9)
+        assert of[entity][names("behind ten")] == pytest.approx(nearest - 0.75)
+        assert np.exp(of[entity][names("votes of all")]) == pytest.approx(votes / weights.sum() + 0.02)
+    unseen = next(entity for entity in of if entity not in (3, 20))
+    assert of[unseen][names("behind")] == pytest.approx(0.7 - 0.9)
+    assert {row[names("labelled of 50")] for row in of.values()} == {0.4}
+    assert found.unnamed_features()[0, -1] == 0.4
+    assert candidates_of(image, entities, around, []).features[:, names("behind"):].max() == 0
+
+
+def test_an_entity_that_is_left_out_is_no_candidate_and_no_witness():
+    draw = np.random.default_rng(3)
+    entities, image = unit(draw, 30), unit(draw, 1)[0]
+    around = Surroundings(unit(draw, 50), entities[:12], 100.0)
+    near = [(0.9, [3]), (0.8, [3, 20]), (0.7, [])]
+    least = candidates_of(image, entities, around, near, {3})
+    alone = candidates_of(image, entities, around, [(0.9, []), (0.8, [20]), (0.7, [])])
+    assert 3 not in least.entities
+    kept = alone.entities != 3
+    both = np.isin(least.entities, alone.entities)
+    assert least.entities[both].tolist() == alone.entities[kept].tolist()
+    lead = OF_CANDIDATES.index("lead")
+    assert np.delete(least.features[both], lead, axis=1) == pytest.approx(
+        np.delete(alone.features[kept], lead, axis=1), abs=1e-6) or 3 in alone.entities
+    assert len(candidates_of(image, entities[:5], around, near[2:], range(5)).entities) == 0

@@ -1,17 +1,23 @@
 """Probabilities of results: what they are fitted on, where a list ends, what is said where nothing is likely."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 from sklearn.isotonic import IsotonicRegression
 
 import openmofi
 from openmofi.search import Example, Index, Query, Verdict
-from openmofi.search.rank.calibration import Ending, end_of, expected_precision
-from openmofi.search.rank.fitting import Known, Rows, _curve, _image_queries, _monotone
+from openmofi.search.rank.calibration import Ending, end_of, expected_precision, share_of, with_share
+from openmofi.search.rank.candidates import candidates_of
+from openmofi.search.rank.fitting import Known, Rows, _curve, _image_queries, _monotone, _seen, fit_recognition
+from openmofi.search.rank.recognition import likely_entities
+from openmofi.search.rank.state import State
+from openmofi.search.rank.vectors import Exact
 
 
 @pytest.fixture(scope="module")
@@ -173,3 +179,76 @@ def test_an_image_outside_of_all_that_is_known(labelled_index):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     results = labelled_index.search(Query((Example(noise),), limit=5))
     assert len(results.hits) == 5
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.9])
+def test_a_share_is_found_from_probabilities_at_even_odds(share):
+    """Scores of two normal distributions, whose probability at even odds is the logistic of the difference."""
+    draw = np.random.default_rng(0)
+    so = draw.random(20_000) < share
+    score = draw.normal(np.where(so, 1.0, -1.0))
+    even = 1 / (1 + np.exp(-2 * score))
+    assert share_of(even, 200) == pytest.approx(share, abs=0.02)
+    its, others = share * norm.pdf(score, 1.0), (1 - share) * norm.pdf(score, -1.0)
+    assert with_share(even, share) == pytest.approx(its / (its + others))
+
+
+def test_shares_at_their_ends():
+    even = np.array([0.0, 0.2, 1.0])
+    assert with_share(even, 0.5) == pytest.approx(even)
+    assert with_share(even[:2], 0.0).tolist() == [0, 0]
+    assert share_of(np.zeros(0)) == share_of(np.zeros(9)) == 0.001
+    assert share_of(np.ones(9)) == 0.999
+
+
+def _clustered(draw, named: int, unnamed: int, each: int, dim: int = 32) -> tuple[State, Known, np.ndarray]:
+    """An index of clusters, one an entity; of the unnamed ones no image is labelled, of the others most are."""
+    entities = draw.normal(size=(named + unnamed, dim))
+    cluster = np.repeat(np.arange(named + unnamed), each)
+    vectors = 2 * entities[cluster] + draw.normal(size=(len(cluster), dim))
+    vectors, entities = (np.asarray(each / np.linalg.norm(each, axis=1, keepdims=True), np.float32)
+                         for each in (vectors, entities))
+    exact = Exact([vectors])
+    state = State(1, {}, (), exact, np.arange(len(cluster)), draw.integers(0, 2**63, len(cluster)).astype(np.uint64),
+                  exact, entities[:named], tuple(f"e:{number}" for number in range(named)))
+    labelled = np.flatnonzero((cluster < named) & (draw.random(len(cluster)) < 0.8))
+    judged = {place: {int(cluster[place]): 0.95} for place in labelled.tolist()}
+    images = {entity: [place for place in judged if cluster[place] == entity] for entity in range(named)}
+    mass = np.zeros(len(cluster))
+    mass[labelled] = 0.95
+    return state, Known(judged, images, mass, {}), cluster
+
+
+class _Labels:
+    """The labels of images, as a connection answers for them."""
+
+    def __init__(self, known: Known) -> None:
+        self.known = known
+
+    def execute(self, _: str, images: list[int]) -> list[tuple[int, str]]:
+        return [(image, f"e:{entity}") for image in images for entity in self.known.judged.get(image, {})]
+
+
+def test_images_that_show_what_no_label_names_are_told_from_others():
+    draw = np.random.default_rng(0)
+    state, known, cluster = _clustered(draw, named=28, unnamed=10, each=12)
+    ending = Ending(None, None, None, tuple(range(0, 456, 5)), tuple(range(28)), 20.0)
+    around = state.around(ending)
+    entity, unnamed = fit_recognition(state, known, around, np.random.default_rng(0))
+    found = {place: unnamed(candidates_of(vector, state.entities, around, near).unnamed_features())[0]
+             for place, vector, near in _seen(state, known, np.arange(456))}
+    probabilities = np.array([found[place] for place in range(456)])
+    assert probabilities[cluster >= 28].mean() > 0.9
+    assert probabilities[cluster < 28].mean() < 0.1
+    assert share_of(probabilities) == pytest.approx(10 / 38, abs=0.08)
+    assert entity is not None
+    # What is said of an image leaves room for the chance that no label names it, and follows the share that is stated.
+    connection = _Labels(known)
+    state = replace(state, meta={"ending": replace(ending, entity=entity, unnamed=unnamed).to_json()})
+    vectors = state.exact.rows(np.arange(0, 456, 20))
+    few, many = (likely_entities(state, connection, vectors, 3, unnamed=share) for share in (0.02, 0.6))
+    for one, other in zip(few, many, strict=True):
+        assert one.even == other.even
+        assert 0 <= one.unnamed <= other.unnamed <= 1
+        assert one.best <= 1 - one.unnamed + 1e-9
+        assert other.best * (1 - one.unnamed) == pytest.approx(one.best * (1 - other.unnamed))

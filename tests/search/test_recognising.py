@@ -104,6 +104,7 @@ def test_with_probabilities_and_the_label_jobs_features(labelled, small_world, s
         for row in rows:
             assert row["status"] in {*RecogniseStatus, *PairStatus}
             assert bool(row["entities"]) == (row["status"] in {*RecogniseStatus})
+            assert row["unnamed"] is None or row["entities"]
             if row["status"] == RecogniseStatus.RECOGNISED:
                 best = row["entities"][0]
                 assert best["probability"] == max(each["probability"] for each in row["entities"]) >= 0.5

@@ -28,6 +28,7 @@ def recognise(
     out: Annotated[str, typer.Option("--out", "-o", parser=output_place, metavar="TABLE",
                                      help="Folder of the table, a Parquet file a shard; or s3://… and other stores.")],
     limit: Annotated[int, typer.Option("--limit", "-n", help="Entities of an image, at most.")] = 5,
+    unnamed: Annotated[float, typer.Option(help="Share of images that show what no label of the index names.")] = 0.1,
     encoder: Annotated[str | None, typer.Option(help="Where the one of the index has moved to.")] = None,
     cache: Annotated[str | None, typer.Option(
         parser=output_place, metavar="FOLDER", help="Features, shared with label jobs (default: the output).")] = None,
@@ -49,7 +50,7 @@ def recognise(
     from openmofi.api_index import recognise as recognise_images
 
     counts = recognise_images(
-        shards, index=index, out=out, limit=limit, encoder=encoder, cache=cache,
+        shards, index=index, out=out, limit=limit, unnamed=unnamed, encoder=encoder, cache=cache,
         on_damage=cast(Literal["stop", "keep"], on_damage), max_unpack_ratio=max_unpack_ratio,
         text_column=text_column or "", image_column=image_column or "", key_column=key_column or "",
         image_root=image_root, max_image_pixels=max_image_pixels, batch_size=batch_size, device=device,
@@ -67,3 +68,6 @@ def _print(counts: Mapping[str, Any], out: str) -> None:
         counts["status"].items(), key=lambda item: -item[1])], title=f"{counts['rows_out']:,} images in {out}")
     if named := counts["status"].get("recognised"):
         typer.echo(f"of the likeliest entities of {named:,} images {counts['expected']:,.0f} are expected to be right")
+    if "unnamed" in counts:
+        typer.echo(f"the share that shows what no label names is at most {counts['unnamed']:.0%} by how these images "
+                   "look (--unnamed)")

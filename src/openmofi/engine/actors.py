@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from openmofi.engine.loop import NotBegun, Outcome, Patience, WorkerDied, unpickle_outcome
+from openmofi.engine.loop import NotBegun, Outcome, Pulse, WorkerDied, hung, unpickle_outcome
 from openmofi.engine.protocol import WorkFactory
 from openmofi.errors import OpenMofiError
 from openmofi.version import __version__
 
 _FOLLOW_SECONDS = 1.0
 _STARTS = 3
+_PULSE = "pulse"
 _ROUNDING = 1e-6
 
 
@@ -56,17 +58,18 @@ class _Actor:
         name: for people.
         attempt: what it does.
         begun, reply: references to an answer that it gives just before the task, and to the outcome.
-        since: when it got the task.
+        pulse, asked: when it was last seen at work, and a reference to what it was asked since.
     """
 
     handle: Any
     node: str
     hello: Any
+    pulse: Pulse
     name: str = ""
     attempt: int | None = None
     begun: Any = None
     reply: Any = None
-    since: float = 0.0
+    asked: Any = None
 
 
 class Actors:
@@ -78,10 +81,10 @@ class Actors:
     Args:
         ray: the module.
         reserved: what each actor reserves.
-        patience: when an actor hangs.
+        patience: seconds in which an actor may use no CPU time before it counts as hanging.
     """
 
-    def __init__(self, ray: Any, reserved: Reserved, patience: Patience) -> None:
+    def __init__(self, ray: Any, reserved: Reserved, patience: float) -> None:
         self._ray, self._reserved, self._patience = ray, reserved, patience
         self._class = _actor_class()
         self._actors: list[_Actor] = []
@@ -116,7 +119,7 @@ class Actors:
         actor = next(actor for actor in self._actors if actor.name and actor.attempt is None)
         actor.begun = actor.handle.awake.remote()
         actor.reply = actor.handle.do.remote(*self._factory, task)
-        actor.attempt, actor.since = attempt, time.monotonic()
+        actor.attempt, actor.pulse.heard = attempt, time.monotonic()
         return actor.name
 
     def wait(self, seconds: float | None) -> list[tuple[int, Outcome]]:
@@ -125,7 +128,7 @@ class Actors:
         references = {actor.hello if actor.attempt is None else actor.reply: actor
                       for actor in self._actors if actor.attempt is not None or not actor.name}
         now = time.monotonic()
-        limits = [actor.since + self._patience.limit - now for actor in self._actors if actor.attempt is not None]
+        limits = [actor.pulse.heard + self._patience - now for actor in self._actors if actor.attempt is not None]
         timeout = max(min([_FOLLOW_SECONDS, *limits, *([] if seconds is None else [seconds])]), 0.0)
         if ended:
             return ended
@@ -139,10 +142,20 @@ class Actors:
                     self._greet(actor)
                 else:
                     ended.append(self._outcome(actor))
-        overdue = time.monotonic() - self._patience.limit
-        for actor in [actor for actor in self._actors if actor.attempt is not None and actor.since <= overdue]:
-            ended.append(self._lost(actor, self._patience.died()))
+        for actor in [actor for actor in self._actors if actor.attempt is not None and self._hangs(actor)]:
+            ended.append(self._lost(actor, hung(self._patience)))
         return ended
+
+    def _hangs(self, actor: _Actor) -> bool:
+        """Whether it has done nothing for too long; it is asked a few times before."""
+        now = time.monotonic()
+        if actor.asked is not None and self._ray.wait([actor.asked], timeout=0)[0]:
+            with suppress(self._ray.exceptions.RayError):  # its death is the task's outcome
+                actor.pulse.hear(self._ray.get(actor.asked), now)
+            actor.asked = None
+        if actor.asked is None and now - actor.pulse.heard >= self._patience / 4:
+            actor.asked = actor.handle.used.options(concurrency_group=_PULSE).remote()
+        return now - actor.pulse.heard >= self._patience
 
     def abandon(self) -> None:
         """See `Workers.abandon`."""
@@ -190,9 +203,9 @@ class Actors:
 
     def _start(self, node: str, cpus: float) -> None:
         strategy = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
-        handle = self._ray.remote(self._class).options(
+        handle = self._ray.remote(concurrency_groups={_PULSE: 1})(self._class).options(
             num_cpus=cpus, num_gpus=self._reserved.gpus, scheduling_strategy=strategy).remote()
-        self._actors.append(_Actor(handle, node, handle.hello.remote()))
+        self._actors.append(_Actor(handle, node, handle.hello.remote(), Pulse(time.monotonic())))
 
     def _greet(self, actor: _Actor) -> None:
         """Take an actor's first answer: from now on it gets tasks, unless it is of another version."""
@@ -222,7 +235,6 @@ class Actors:
         except self._ray.exceptions.RayError as error:
             return self._lost(actor, WorkerDied(f"its worker died ({type(error).__name__})"))
         assert actor.attempt is not None
-        self._patience.longest = max(self._patience.longest, time.monotonic() - actor.since)
         attempt, actor.attempt = actor.attempt, None
         return attempt, outcome
 
@@ -251,6 +263,7 @@ def _actor_class() -> type:
         def __init__(self) -> None:
             self._key = -1
             self._worker: Any = None
+            self._seconds: Any = None
 
         def hello(self) -> tuple[str, str, int]:
             import os
@@ -264,8 +277,9 @@ def _actor_class() -> type:
             """Answer."""
 
         def do(self, key: int, pickled_factory: bytes, task: Any) -> bytes:
-            from openmofi.engine.loop import RemoteWorker
+            from openmofi.engine.loop import RemoteWorker, thread_seconds
 
+            self._seconds = self._seconds or thread_seconds()
             # What both runs use, such as an encoder, stays open as long as the former factory lives.
             former = self._worker
             if key != self._key:
@@ -273,5 +287,9 @@ def _actor_class() -> type:
             outcome: bytes = self._worker.do_pickled(task)
             del former
             return outcome
+
+        def used(self) -> float:
+            """CPU seconds of the thread that does the tasks; answered beside them."""
+            return self._seconds() if self._seconds else 0.0
 
     return OpenMofiActor

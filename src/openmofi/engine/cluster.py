@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from openmofi.engine.actors import Actors, Reserved
-from openmofi.engine.loop import Patience, run_tasks
+from openmofi.engine.loop import PATIENCE, run_tasks
 from openmofi.engine.protocol import Engine, Job, Progress, SetAside, WorkFactory
 from openmofi.errors import MissingExtraError, OpenMofiError
 
@@ -25,11 +25,11 @@ class RayEngine:
         address: Ray address (`auto`, `HOST:PORT`, `ray://HOST:PORT`); `None` is RAY_ADDRESS, or starts Ray here.
         cpus: CPUs that an actor reserves; by default one, and with GPUs its share of its node's.
         gpus: GPUs that an actor reserves, also a part of one; by default none, and one where the job computes on a GPU.
-        patience: least seconds before an actor counts as hanging, and is replaced (`openmofi.engine.loop.Patience`).
+        patience: seconds in which an actor may use no CPU time before it counts as hanging, and is replaced.
     """
 
     def __init__(self, address: str | None = None, cpus: float | None = None, gpus: float | None = None,
-                 patience: float = Patience.least) -> None:
+                 patience: float = PATIENCE) -> None:
         self.address, self.cpus, self.gpus, self.patience = address, cpus, gpus, patience
 
     def suited(self, job: Job, progress: Progress) -> Engine:
@@ -98,7 +98,7 @@ class _Session:
             if dashboard:
                 progress.say(f"Ray's dashboard: {dashboard if '://' in dashboard else f'http://{dashboard}'}")
         reserved = Reserved(self._engine.cpus, self._engine.gpus or 0)
-        return Actors(ray, reserved, Patience(self._engine.patience))
+        return Actors(ray, reserved, self._engine.patience)
 
     def stop(self) -> None:
         if self._actors is not None:

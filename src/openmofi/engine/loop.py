@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import statistics
+import threading
 import time
 import traceback
 from collections import deque
@@ -20,6 +21,8 @@ RETRIES = 2
 HOPELESS_AT_FIRST, HOPELESS = 3, 10
 """Where so many tasks have failed for good, before any succeeded and later one after another, no more are begun: a full
 disk, or a knowledge base that cannot be opened, would fail them all."""
+PATIENCE = 600.0
+"""Seconds in which a worker may use no CPU time before it counts as hanging and is replaced."""
 LATE_SECONDS, LATE_TIMES = 10.0, 2.0
 """A task is late when it has taken so many seconds, and so many times the median of those that are done."""
 
@@ -35,26 +38,41 @@ class NotBegun(Exception):
     """The worker of a task was lost before it began the task, which is sent to another: that is no try."""
 
 
+ALIVE_SECONDS = 0.1
+"""So much CPU time since it was last heard of says that a worker is at work: a thread that waits wakes for less."""
+
+
 @dataclass
-class Patience:
-    """How long a task may take before its worker counts as hanging.
+class Pulse:
+    """When a worker was last seen at work: the thread that does its task had used CPU time.
+
+    A task may take as long as it computes; a worker that waits for what never comes uses none.
 
     Attributes:
-        least: seconds that every task has.
-        longest: seconds of the longest task that has ended; a task has twenty times as long.
+        heard: time of the clock at which it had used more than before, or got its task.
+        used: CPU seconds that it had used by then.
     """
 
-    least: float = 600.0
-    longest: float = 0.0
+    heard: float
+    used: float = 0.0
 
-    @property
-    def limit(self) -> float:
-        """Seconds."""
-        return max(self.least, 20 * self.longest)
+    def hear(self, used: float, now: float) -> None:
+        """Take what its thread has used by now."""
+        if abs(used - self.used) >= ALIVE_SECONDS:  # less where another process took its place
+            self.heard, self.used = now, used
 
-    def died(self) -> WorkerDied:
-        """What becomes of a task whose worker hung and was ended."""
-        return WorkerDied(f"its worker did not answer for {self.limit:,.0f} seconds and was ended")
+
+def thread_seconds() -> Callable[[], float]:
+    """What reads the CPU seconds of the calling thread, from any thread; of the whole process on macOS and Windows."""
+    if not hasattr(time, "pthread_getcpuclockid"):
+        return time.process_time
+    clock = time.pthread_getcpuclockid(threading.get_ident())
+    return lambda: time.clock_gettime(clock)
+
+
+def hung(patience: float) -> WorkerDied:
+    """What becomes of a task whose worker used no CPU time for `patience` seconds and was ended."""
+    return WorkerDied(f"its worker did nothing for {patience:,.0f} seconds and was ended")
 
 
 _TRANSIENT = (OSError, MemoryError, WorkerDied)

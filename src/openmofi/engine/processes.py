@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
@@ -23,23 +23,35 @@ from typing import Any
 
 from openmofi.engine.cores import cores
 from openmofi.engine.local import LocalEngine
-from openmofi.engine.loop import NotBegun, Outcome, Patience, RemoteWorker, WorkerDied, run_tasks, unpickle_outcome
+from openmofi.engine.loop import (
+    PATIENCE,
+    NotBegun,
+    Outcome,
+    Pulse,
+    RemoteWorker,
+    WorkerDied,
+    hung,
+    run_tasks,
+    thread_seconds,
+    unpickle_outcome,
+)
 from openmofi.engine.protocol import Engine, Job, Progress, SetAside, WorkFactory
 from openmofi.errors import OpenMofiError
 
 _JOIN_SECONDS = 5.0
 _TIDY_SECONDS = 2.0
+_PULSE_SECONDS = 1.0
 
 
 class ProcessEngine:
     """Does the tasks in `workers` spawned processes (0: one a core).
 
     A worker that dies (out of memory, a crash in a library) costs its task one try, and another takes its place. One
-    that hangs is ended (`openmofi.engine.loop.Patience`).
+    that hangs is ended (`openmofi.engine.loop.Pulse`).
 
     Args:
         workers: how many.
-        patience: least seconds before a worker counts as hanging.
+        patience: seconds in which a worker may use no CPU time before it counts as hanging.
     """
 
     # A worker starts in some five seconds, most of them imports of PyTorch and what stands on it. An earlier version
@@ -47,7 +59,7 @@ class ProcessEngine:
     few = 5000
     """Below so many pairs the start of workers costs more than they save."""
 
-    def __init__(self, workers: int = 0, patience: float = Patience.least) -> None:
+    def __init__(self, workers: int = 0, patience: float = PATIENCE) -> None:
         self.workers = workers or cores()
         self.patience = patience
 
@@ -101,12 +113,12 @@ class _Session:
             self._processes.started.pop().stop()
 
 
-def _serve(connection: Connection, threads: int) -> None:
+def _serve(connection: Connection, threads: int, used: Any) -> None:
     """The life of a worker: answer each task until the other side closes the connection.
 
-    With the first task of a run comes its factory.
+    With the first task of a run comes its factory. Every second `used` gets the CPU seconds of this thread.
     """
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(used, thread_seconds()), daemon=True).start()
     # Workers share the cores; without this each would start a thread a core, and they would wait for each other.
     os.environ["OMP_NUM_THREADS"] = str(threads)
     # Ctrl-C reaches every process of the terminal; the parent decides.
@@ -127,11 +139,17 @@ def _serve(connection: Connection, threads: int) -> None:
             return
 
 
-def _end_with_parent() -> None:
-    """End this worker when its parent dies, amid a task too: with the parent dies its claim on what is written."""
-    if parent := multiprocessing.parent_process():
-        parent.join()
-        os._exit(1)
+def _end_with_parent(used: Any, seconds: Callable[[], float]) -> None:
+    """End this worker when its parent dies, amid a task too: with the parent dies its claim on what is written.
+
+    Until then, say every second what CPU time the worker has used.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    while parent.is_alive():
+        used.value = seconds()
+        parent.join(_PULSE_SECONDS)
+    os._exit(1)
 
 
 @contextmanager
@@ -153,21 +171,23 @@ def _sigint_held() -> Generator[None]:
 class _Process:
     process: SpawnProcess
     connection: Connection
+    used: Any
+    pulse: Pulse
     attempt: int | None = None
     begun: bool = False
     factory: bytes = b""
-    since: float = 0.0
 
     @classmethod
     def start(cls, threads: int) -> _Process:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, threads))
+        used = context.RawValue("d", 0.0)
+        process = context.Process(target=_serve, args=(theirs, threads, used))
         with _sigint_held():
             process.start()
         # Only the worker may hold its end, or its death would not be noticed.
         theirs.close()
-        return cls(process, ours)
+        return cls(process, ours, used, Pulse(time.monotonic()))
 
     def ready(self, handles: set[Any]) -> bool:
         return self.connection in handles or self.process.sentinel in handles
@@ -210,7 +230,7 @@ class _Process:
 class _Processes:
     def __init__(self, limit: int, patience: float) -> None:
         self.started: list[_Process] = []
-        self._patience = Patience(patience)
+        self._patience = patience
         self.factory = b""
         self._limit = limit
         self._threads = max(1, cores() // limit)
@@ -229,25 +249,26 @@ class _Processes:
         with suppress(BrokenPipeError, ConnectionResetError):
             process.send(self.factory, task)
             process.begun = True
-        process.attempt, process.since = attempt, time.monotonic()
+        process.attempt, process.pulse.heard = attempt, time.monotonic()
         return f"process {process.process.pid}"
 
     def wait(self, seconds: float | None) -> list[tuple[int, Outcome]]:
         busy = [process for process in self.started if process.attempt is not None]
+        last_heard = min(process.pulse.heard for process in busy)
+        # Listened to a few times before the worker would be given up.
+        left = min(max(last_heard + self._patience - time.monotonic(), 0.0), self._patience / 4)
         # The process as well as its pipe: a grandchild may hold the pipe open beyond its death.
-        overdue = min(process.since for process in busy) + self._patience.limit
-        left = max(overdue - time.monotonic(), 0.0)
         handles = set(wait([handle for process in busy for handle in (process.connection, process.process.sentinel)],
                            left if seconds is None else min(left, max(seconds, 0.0))))
         now, ended = time.monotonic(), []
         for process in busy:
             assert process.attempt is not None
+            process.pulse.hear(process.used.value, now)
             if process.ready(handles):
                 outcome = process.outcome()
-                self._patience.longest = max(self._patience.longest, now - process.since)
-            elif now - process.since >= self._patience.limit:
+            elif now - process.pulse.heard >= self._patience:
                 process.kill()
-                outcome = self._patience.died()
+                outcome = hung(self._patience)
             else:
                 continue
             ended.append((process.attempt, outcome))

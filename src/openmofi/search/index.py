@@ -22,7 +22,7 @@ from openmofi.search.rank.info import describe_index
 from openmofi.search.rank.kept import Kept
 from openmofi.search.rank.keywords import entities_by_name, unknown_entity
 from openmofi.search.rank.ranking import ranked
-from openmofi.search.rank.recognition import recognised
+from openmofi.search.rank.recognition import UNNAMED, recognised
 from openmofi.search.rank.state import State
 from openmofi.search.rank.vectorise import vectors_of
 from openmofi.search.records import (
@@ -208,19 +208,23 @@ class Index:
         return Results(hits, found.total, found.until, found.end, found.expected_right, found.expected_in_all,
                        found.note, time.monotonic() - started)
 
-    def recognise(self, image: ImageInput | int, region: Region | None = None, limit: int = 10) -> Recognition:
+    def recognise(self, image: ImageInput | int, region: Region | None = None, limit: int = 10, *,
+                  unnamed: float = UNNAMED) -> Recognition:
         """What an image may show, with probabilities and evidence.
 
         Args:
             image: see `Example`.
             region: the part that is meant.
             limit: most entities.
+            unnamed: share of such images that show what no label names, from 0 up to 1.
 
         Raises:
+            UsageError: `unnamed` is out of its range.
             OpenMofiError: the image cannot be read, or the index knows no entities.
         """
         with self._reading() as state:
-            return recognised(state, self.connection, image, region, limit, lambda: self.encoder, self._embedded)
+            return recognised(state, self.connection, image, region, limit, lambda: self.encoder, self._embedded,
+                              unnamed)
 
     def image(self, image: int) -> ImageRecord:
         """An image by its id.

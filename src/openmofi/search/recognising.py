@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from openmofi.config import PositiveInt, Settings
+from openmofi.config import PositiveInt, ProperFraction, Settings
 from openmofi.encoders import Encoder
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
 from openmofi.engine.loop import incomplete, reason_of
@@ -32,7 +32,8 @@ from openmofi.features.store import FeatureStore
 from openmofi.pairs import MAX_PIXELS, ReadSettings
 from openmofi.pairs.read import identify, job_of
 from openmofi.schema import RECOGNISED, PairStatus, RecogniseStatus
-from openmofi.search.rank.recognition import LIKELY, Likely, likely_entities
+from openmofi.search.rank.calibration import share_of
+from openmofi.search.rank.recognition import LIKELY, UNNAMED, Likely, likely_entities
 from openmofi.search.rank.state import State
 from openmofi.search.store.address import Place, place_of
 from openmofi.search.store.database import connect, content_of, meta, require_encoder
@@ -57,12 +58,14 @@ class RecogniseSettings(Settings):
         batch_size: images a forward pass; part of the settings because it may change the last bits of an embedding.
         max_image_pixels: larger images are refused before they are decoded.
         read: see `openmofi.pairs.ReadSettings`.
+        unnamed: share of the images that show what no label of the index names.
     """
 
     limit: PositiveInt = 5
     batch_size: PositiveInt = 64
     max_image_pixels: PositiveInt = MAX_PIXELS
     read: ReadSettings = ReadSettings()
+    unnamed: ProperFraction = UNNAMED
 
 
 @dataclass(frozen=True)
@@ -72,24 +75,27 @@ class Summary:
     Attributes:
         status: `RecogniseStatus` or `PairStatus` → rows.
         expected: of the rows that are `recognised`, the sum of their best probabilities.
+        even: `Likely.even` in per cent → images.
     """
 
     status: Counter[str] = field(default_factory=Counter)
     expected: float = 0.0
+    even: Counter[int] = field(default_factory=Counter)
 
     def __add__(self, other: Summary) -> Summary:
-        return Summary(self.status + other.status, self.expected + other.expected)
+        return Summary(self.status + other.status, self.expected + other.expected, self.even + other.even)
 
     def notes(self) -> dict[str, str]:
         """For the footer of the table."""
-        return {_NOTE: json.dumps({"status": dict(sorted(self.status.items())), "expected": self.expected})}
+        return {_NOTE: json.dumps({"status": dict(sorted(self.status.items())), "expected": self.expected,
+                                   "even": sorted(self.even.items())})}
 
     @classmethod
     def of(cls, footer: Footer | None) -> Summary | None:
         """What `notes` wrote; `None` where it is not there or not whole."""
         try:
             raw = json.loads(footer.notes[_NOTE]) if footer else {}
-            return cls(Counter(raw["status"]), float(raw["expected"]))
+            return cls(Counter(raw["status"]), float(raw["expected"]), Counter(dict(raw["even"])))
         except (KeyError, ValueError, TypeError):
             return None
 
@@ -104,6 +110,7 @@ class RecogniseStage:
         features: gives and keeps the features, by the index's encoder.
         limit: entities of an image, at most.
         out: folder of the tables.
+        unnamed: see `RecogniseSettings`.
     """
 
     index: Place
@@ -111,6 +118,7 @@ class RecogniseStage:
     features: FeatureStore
     limit: int
     out: str
+    unnamed: float = UNNAMED
 
     def path(self, shard: Shard) -> str:
         """Where the shard's table is kept."""
@@ -154,7 +162,9 @@ def recognise_shards(shards: Sequence[Shard], index: str | Place, encoder: Encod
 
     Returns:
         `rows_in`, `rows_out`, `status` (status → rows), `expected` (how many of the best entities of the rows with
-        status `recognised` are expected to be right), the encoder's `device` and `precision`; `failed`, see below.
+        status `recognised` are expected to be right), `unnamed` (the likeliest share of images that show what no label
+        names, by these images alone; not where the index cannot say), the encoder's `device` and `precision`; `failed`,
+        see below.
 
     Raises:
         UsageError: the output or the cache cannot be written to.
@@ -170,7 +180,7 @@ def recognise_shards(shards: Sequence[Shard], index: str | Place, encoder: Encod
     identify(shards, engine, job)
     features = FeatureStore(str(cache or out), encoder, settings.read, settings.batch_size, settings.max_image_pixels)
     everywhere = place.absolute() if isinstance(place, Path) else place
-    stage = RecogniseStage(everywhere, content, features, settings.limit, str(out))
+    stage = RecogniseStage(everywhere, content, features, settings.limit, str(out), settings.unnamed)
     described = {**asdict(settings), "index": str(place),
                  "shards": [{"name": shard.name, "path": shard.path} for shard in shards]}
     inputs = {shard.name: shard.fingerprint for shard in shards} | {"/index": content, "/encoder": encoder.fingerprint}
@@ -211,6 +221,9 @@ def _run(stage: RecogniseStage, shards: Sequence[Shard], engine: Engine, progres
         raise OpenMofiError(f"{stage.path(lost[0])} cannot be read.", "Start the same command again: it is made again.")
     counts = {"rows_in": whole.status.total(), "rows_out": whole.status.total(),
               "status": dict(sorted(whole.status.items())), "expected": round(whole.expected, 3)}
+    if whole.even:
+        each, images = zip(*sorted(whole.even.items()), strict=True)
+        counts["unnamed"] = round(share_of(np.repeat(np.array(each) / 100, images)), 3)
     return counts | ({"failed": {shard.name: reason_of(error) for shard, error in failed.items()}} if failed else {})
 
 
@@ -230,14 +243,17 @@ def _recognise_shard(stage: RecogniseStage, state: State, names: dict[int, str],
             for start in range(0, len(usable), _TOGETHER):
                 rows = usable[start:start + _TOGETHER]
                 vectors = store.encoder.project_images(block.values[rows].astype(np.float32))
-                likely |= zip(rows.tolist(), likely_entities(state, connection, vectors, stage.limit), strict=True)
+                likely |= zip(rows.tolist(), likely_entities(
+                    state, connection, vectors, stage.limit, unnamed=stage.unnamed), strict=True)
             statuses = [_status(likely[row]) if row in likely else status for row, status in enumerate(statuses)]
             entities = [_entities(likely[row], state, names) if row in likely else [] for row in range(len(table))]
             add(pa.Table.from_arrays(
                 [table.column("key"), pa.array(statuses, pa.string()), pa.array(entities, RECOGNISED.field(2).type),
-                 *(table.column(name) for name in RECOGNISED.names[3:])], schema=RECOGNISED))
+                 pa.array([likely[row].unnamed if row in likely else None for row in range(len(table))], pa.float32()),
+                 *(table.column(name) for name in RECOGNISED.names[4:])], schema=RECOGNISED))
             summary += Summary(Counter(statuses), sum(each.best or 0.0 for each, status in (
-                (likely[row], statuses[row]) for row in likely) if status == RecogniseStatus.RECOGNISED))
+                (likely[row], statuses[row]) for row in likely) if status == RecogniseStatus.RECOGNISED),
+                               Counter(round(100 * each.even) for each in likely.values() if each.even is not None))
         notes |= summary.notes()
     return {"rows": summary.status.total()}
 

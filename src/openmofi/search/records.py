@@ -174,10 +174,13 @@ class Recognition:
     Attributes:
         entities: see `Recognised`.
         note: a sentence for the user, such as that nothing is likely; or "".
+        unnamed: probability that no label of the index names what is shown, 0..1; those of the entities leave room for
+            it. `None` where the index cannot say.
     """
 
     entities: tuple[Recognised, ...]
     note: str = ""
+    unnamed: float | None = None
 
 
 @dataclass(frozen=True)
@@ -256,7 +259,7 @@ class IndexInfo:
         columns: names of metadata columns.
         calibrated: whether searches say probabilities.
         vector_index: what searches the vectors: `exact`, or FAISS's factory string.
-        vector_effort: how far a query looks in it, FAISS's `efSearch` or `nprobe`; 0 where that is not measured.
+        vector_effort: how far a query looks in it, FAISS's `nprobe`; 0 where that is not measured.
         vector_recall: share of the ten nearest that it finds so, by queries that it did not have; `None` likewise.
         commits: how often it was written; `last` is the last commit's time, ISO, UTC.
         bytes: on disk, by part.

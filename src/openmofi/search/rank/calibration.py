@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Doubles = NDArray[np.float64]
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class Ending:
 
     Attributes:
         text, image: of searches by text and by image; `None` where too little is known.
-        entity: of the entities that an image may show, likewise.
+        entity: of the entities that an image may show, where labels name one that it shows; likewise.
+        unnamed: of that no label names what an image shows, where as many images are so as not; likewise.
         background: ids of images at random.
         reference: numbers of the entities that images are compared with.
         scale: the factor on cosines.
@@ -54,6 +55,7 @@ class Ending:
     background: tuple[int, ...]
     reference: tuple[int, ...]
     scale: float
+    unnamed: Curve | None = None
 
     def to_json(self) -> str:
         """For the database."""
@@ -65,14 +67,33 @@ class Ending:
         raw: dict[str, Any] = json.loads(stored)
         if raw.get("version") != _VERSION:
             return None
-        text, image, entity = (Curve(**{name: tuple(values) for name, values in curve.items()}) if curve else None
-                               for curve in (raw[kind] for kind in ("text", "image", "entity")))
-        return cls(text, image, entity, tuple(raw["background"]), tuple(raw["reference"]), float(raw["scale"]))
+        text, image, entity, unnamed = (
+            Curve(**{name: tuple(values) for name, values in curve.items()}) if curve else None
+            for curve in (raw[kind] for kind in ("text", "image", "entity", "unnamed")))
+        return cls(text, image, entity, tuple(raw["background"]), tuple(raw["reference"]), float(raw["scale"]),
+                   unnamed)
 
 
 def design_of(features: Doubles, mean: Doubles, deviation: Doubles) -> Doubles:
     """(n, f + 1) standardised features and a constant."""
     return np.column_stack([(features - mean) / deviation, np.ones(len(features))])
+
+
+def with_share(even: Doubles, share: float) -> Doubles:
+    """Probabilities where a share of all is so, of those where half of all is: by Bayes, the odds times those of the
+    share.
+    """
+    return even * share / (even * share + (1 - even) * (1 - share))
+
+
+def share_of(even: Doubles, rounds: int = 500) -> float:
+    """The likeliest share of what is so among all, 0.001..0.999, of probabilities where half of all is: expectation and
+    maximisation (Saerens, Latinne and Decaestecker 2002); 0.001 of none.
+    """
+    share = 0.5
+    for _ in range(rounds if len(even) else 0):
+        share = float(np.clip(with_share(np.clip(even, 1e-6, 1 - 1e-6), share).mean(), 1e-3, 1 - 1e-3))
+    return share if len(even) else 1e-3
 
 
 def expected_precision(probabilities: Sequence[float] | Doubles) -> Doubles:

@@ -1,12 +1,13 @@
 """How far a query looks in an approximate index: the least effort that finds what exact search finds.
 
-It depends on the vectors, so that no constant suits: it is measured when the index is built, by queries that the index
-does not have yet (some of its own vectors, before they are added) and by texts of entities, which lie elsewhere.
+It depends on the vectors, so that no constant suits: it is measured when the index is made, by queries that are some of
+its own vectors, each of which is then no answer to itself, and by texts of entities, which lie elsewhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,43 +21,67 @@ COUNT = 10
 GOAL = 0.98
 _SURE = 1.64
 """Standard errors by which the recall of the queries has to be above the goal: 95 % sure that it is for all."""
-_ROWS = 65_536
+_ROWS = 16_384
 
 
-def least_effort(search: Callable[[Array, int], Ints], vectors: Vectors, allowed: Bools,
-                 kinds: Mapping[str, Array], values: Sequence[int]) -> Effort:
+@dataclass(frozen=True)
+class Asked:
+    """Queries.
+
+    Attributes:
+        queries: (q, dim) L2-normalised.
+        own: (q,) their own positions among the vectors; −1 where they are not among them.
+    """
+
+    queries: Array
+    own: Ints
+
+    def first(self, count: int) -> Asked:
+        """At most so many of them."""
+        return Asked(self.queries[:count], self.own[:count])
+
+
+def least_effort(search: Callable[[Array, int, int], Ints], vectors: Vectors, allowed: Bools | None,
+                 kinds: Mapping[str, Asked], values: Sequence[int]) -> Effort:
     """The least effort whose recall@10 is .98, with 95 % confidence, for each kind of query; else the last one.
 
     Args:
-        search: (q, dim) queries and an effort → (q, 10) positions that are found.
+        search: (q, dim) queries, k and an effort → (q, k) positions that are found.
         vectors: all of them.
-        allowed: (n,) which of them are searched.
-        kinds: (q, dim) queries of each kind, L2-normalised; kinds without queries are left out.
+        allowed: (n,) which of them are searched; all where not given.
+        kinds: queries of each kind; kinds without queries are left out.
         values: efforts to try, rising.
     """
-    asked = {kind: queries for kind, queries in kinds.items() if len(queries)}
-    truth = {kind: nearest(vectors, queries, allowed) for kind, queries in asked.items()}
+    among = np.ones(len(vectors), bool) if allowed is None else allowed
+    asked = {kind: some for kind, some in kinds.items() if len(some.queries)}
+    truth = {kind: nearest(vectors, some, among) for kind, some in asked.items()}
     least = 0.0
     for value in values:
-        shares = [_shares(search(queries, value), truth[kind]) for kind, queries in asked.items()]
+        shares = [_shares(_others(search(some.queries, COUNT + 1, value), some.own), truth[kind])
+                  for kind, some in asked.items()]
         least = min((float(share.mean()) for share in shares), default=0.0)
         if all(share.mean() - _SURE * share.std() / len(share) ** 0.5 >= GOAL for share in shares):
             break
-    return Effort(value, round(least, 4), sum(map(len, asked.values())), int(allowed.sum()))
+    return Effort(value, round(least, 4), sum(len(some.queries) for some in asked.values()), len(vectors))
 
 
-def nearest(vectors: Vectors, queries: Array, allowed: Bools) -> Ints:
-    """(q, 10) positions of the nearest allowed vectors, exactly; reads each vector once."""
-    values, positions = np.full((len(queries), 0), -np.inf, np.float32), np.zeros((len(queries), 0), np.int64)
+def nearest(vectors: Vectors, asked: Asked, allowed: Bools) -> Ints:
+    """(q, 10) positions of the nearest allowed vectors but themselves, exactly; reads each vector once."""
+    count = len(asked.queries)
+    values, positions = np.full((count, 0), -np.inf, np.float32), np.zeros((count, 0), np.int64)
     for start in range(0, len(vectors), _ROWS):
         rows = start + np.flatnonzero(allowed[start:start + _ROWS])
-        if not len(rows):
-            continue
-        scores = np.concatenate([values, queries @ vectors.rows(rows).T], axis=1)
-        known = np.concatenate([positions, np.broadcast_to(rows, (len(queries), len(rows)))], axis=1)
-        values, places = best(scores, min(COUNT, scores.shape[1]))
-        positions = np.take_along_axis(known, places, axis=1)
-    return positions
+        scores, places = best(asked.queries @ vectors.rows(rows).T, min(COUNT + 1, len(rows)))
+        known = np.concatenate([positions, rows[places]], axis=1)
+        values, order = best(np.concatenate([values, scores], axis=1), min(COUNT + 1, known.shape[1]))
+        positions = np.take_along_axis(known, order, axis=1)
+    return _others(positions, asked.own)
+
+
+def _others(positions: Ints, own: Ints) -> Ints:
+    """(q, k + 1) → (q, k): without its own, else without the last."""
+    order = np.argsort(positions == own[:, None], axis=1, kind="stable")
+    return np.take_along_axis(positions, np.sort(order[:, :-1], axis=1), axis=1)
 
 
 def _shares(found: Ints, truth: Ints) -> NDArray[np.float64]:

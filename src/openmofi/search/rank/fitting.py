@@ -8,6 +8,10 @@ show something else, Σ_e P(e | i), and counts for nothing beyond that. About as
 index has no answer, so that nothing that they find is right: near entities that no text names, and images without all
 others that may show the same.
 
+Recognition asks what images show that were judged, each as likely as it shows what it was judged for; and surely
+labelled ones once more with their entity left out, its text and its labels, as though no label named it: so looks what
+the index does not know.
+
 A logistic regression over a result's features (`features.py`; of texts also `meaning.py`) orders results; monotone
 regression of its score makes probabilities. There is a curve for queries by text and one for queries by image, since a
 cosine means other things.
@@ -15,8 +19,8 @@ cosine means other things.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +30,7 @@ from scipy.special import expit
 from openmofi.encoders import Array, Encoder
 from openmofi.knowledge.texts import filled
 from openmofi.search.rank.calibration import Curve, Ending, design_of
-from openmofi.search.rank.candidates import NEAREST, candidates_of
+from openmofi.search.rank.candidates import LOOKED_AT, candidates_of
 from openmofi.search.rank.features import NAMES, OF_IMAGES, Surroundings
 from openmofi.search.rank.keywords import images_by_text
 from openmofi.search.rank.meaning import Meaning, meaning_of
@@ -103,6 +107,11 @@ class Known:
         shown = np.array([min(sum(each), 1.0) for each in judged])
         return shown, np.where([bool(each) for each in judged], 1.0, self.mass[positions])
 
+    def named_right(self, entities: Ints, position: int) -> Doubles:
+        """(n,) probabilities that an image shows these entities, given that one that it was judged for is shown."""
+        shown = [self.right(entity, np.array([position]))[0][0] for entity in entities.tolist()]
+        return np.minimum(np.array(shown) / self.mass[position], 1.0)
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -150,14 +159,14 @@ def fit_ending(state: State, connection: Connection, encoder: Encoder, seed: int
     ending = Ending(None, None, None, tuple(state.images[background].tolist()), tuple(reference.tolist()),
                     float(encoder.logit_scale or 30.0))
     around = state.around(ending)
-    text = image = entity = None
+    text = image = entity = unnamed = None
     if len(state.entities) and len(named):
         text = _curve(_results(state, known, around, _text_queries(state, connection, encoder, named, draw)))
     if len(named):
         image = _curve(_results(state, known, around, _image_queries(state, known, draw)))
         if len(state.entities):
-            entity = _curve(_recognised(state, known, around, draw))
-    return Ending(text, image, entity, ending.background, ending.reference, ending.scale)
+            entity, unnamed = fit_recognition(state, known, around, draw)
+    return replace(ending, text=text, image=image, entity=entity, unnamed=unnamed)
 
 
 def _text_queries(state: State, connection: Connection, encoder: Encoder, named: Ints,
@@ -228,25 +237,46 @@ def _results(state: State, known: Known, around: Surroundings, queries: Sequence
     return _rows(parts)
 
 
-def _recognised(state: State, known: Known, around: Surroundings, draw: np.random.Generator) -> Rows:
-    """Candidates of images that were judged, whether surely or not; what looks the same is no witness."""
-    images = np.flatnonzero(known.mass > 0)
-    images = np.sort(draw.permutation(images)[:_QUERIES])
-    labelled = np.zeros(len(state.images), bool)
-    labelled[[position for position, entities in known.judged.items() if max(entities.values()) >= _MASS]] = True
-    parts: list[tuple[Doubles, Doubles, Doubles]] = []
-    for position in images.tolist():
-        others = labelled & (np.bitwise_count(state.phash ^ state.phash[position]) > _ALIKE)
-        vector = state.exact.rows(np.array([position]))
-        cosines, near = state.exact.search(vector, NEAREST, others)
-        witnesses = [(float(cosine), [entity for entity, probability in known.judged[place].items()
-                                      if probability >= _MASS])
-                     for cosine, place in zip(cosines[0], near[0].tolist(), strict=True) if place >= 0]
-        found = candidates_of(vector[0], state.entities, around, witnesses)
-        right, weight = np.array([known.right(entity, np.array([position]))
-                                  for entity in found.entities.tolist()])[..., 0].T
-        parts.append((found.features, right, weight))
-    return _rows(parts)
+def fit_recognition(state: State, known: Known, around: Surroundings,
+                    draw: np.random.Generator) -> tuple[Curve | None, Curve | None]:
+    """`entity` and `unnamed` of an `Ending`."""
+    surest = {position: max(entities.items(), key=lambda item: item[1]) for position, entities in known.judged.items()}
+    sure = np.array([position for position, (_, probability) in surest.items() if probability >= _MASS], np.int64)
+    asked = draw.permutation(np.flatnonzero(known.mass > 0))[:_QUERIES]
+    others = draw.permutation(sure)[:_QUERIES]
+    candidates: list[tuple[Doubles, Doubles, Doubles]] = []
+    named: list[tuple[Doubles, Doubles, Doubles]] = []
+    wanted, told = set(asked.tolist()), set(others.tolist())
+    for position, vector, near in _seen(state, known, np.array(sorted(wanted | told), np.int64)):
+        found = candidates_of(vector, state.entities, around, near)
+        if position in wanted:
+            candidates.append((found.features, known.named_right(found.entities, position),
+                               np.full(len(found.entities), known.mass[position])))
+        if position in told:
+            entity = surest[position][0]
+            hidden = candidates_of(vector, state.entities, around.without(state.entities[entity]), near,
+                                   known.below.get(entity, frozenset((entity,))))
+            named += [(found.unnamed_features(), np.zeros(1), np.ones(1)),
+                      (hidden.unnamed_features(), np.ones(1), np.ones(1))]
+    return _curve(_rows(candidates)), _curve(_rows(named))
+
+
+def _seen(state: State, known: Known, images: Ints) -> Iterator[tuple[int, Array, list[tuple[float, list[int]]]]]:
+    """Of images at these positions the vector and the nearest other images with what they are labelled with; what looks
+    the same is none.
+    """
+    labelled = {position: [entity for entity, probability in entities.items() if probability >= _MASS]
+                for position, entities in known.judged.items()}
+    for start in range(0, len(images), _TOGETHER):
+        together = images[start:start + _TOGETHER]
+        vectors = state.exact.rows(together)
+        scores = state.exact.scores(vectors)
+        scores[:, ~state.alive] = -np.inf
+        scores[np.bitwise_count(state.phash[None] ^ state.phash[together, None]) <= _ALIKE] = -np.inf
+        cosines, near = best(scores, min(LOOKED_AT, len(state.images)))
+        for position, vector, *found in zip(together.tolist(), vectors, cosines.tolist(), near.tolist(), strict=True):
+            yield position, vector, [(cosine, labelled.get(place, [])) for cosine, place in zip(*found, strict=True)
+                                     if np.isfinite(cosine)]
 
 
 def _rows(parts: Sequence[tuple[Doubles, Doubles, Doubles]]) -> Rows:

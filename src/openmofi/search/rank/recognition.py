@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmofi.encoders import Array, Encoder, ImageInput
-from openmofi.errors import OpenMofiError
+from openmofi.errors import OpenMofiError, UsageError
 from openmofi.search.query import Example, Region
-from openmofi.search.rank.candidates import NEAREST, candidates_of
+from openmofi.search.rank.calibration import with_share
+from openmofi.search.rank.candidates import LOOKED_AT, candidates_of
 from openmofi.search.rank.features import Surroundings
 from openmofi.search.rank.kept import Kept
 from openmofi.search.rank.state import State
@@ -23,17 +24,19 @@ from openmofi.search.store.reading import entity_records, image_records
 
 LIKELY = 0.5
 """From this probability on an entity is likely to be shown."""
+UNNAMED = 0.1
+"""Share of images that show what no label names, where nothing else is said."""
 _EVIDENCE, _SIBLINGS = 5, 3
 
 
 @dataclass(frozen=True)
 class Witness:
-    """A labelled image that is near.
+    """An image that is near.
 
     Attributes:
         image: its id.
         cosine: with the image in question.
-        entities: numbers of those that it is labelled with.
+        entities: numbers of those that it is labelled with, if any.
     """
 
     image: int
@@ -50,12 +53,16 @@ class Likely:
         probabilities: (n,) calibrated; `None` where the index cannot say.
         cosines: (n,) of the image and the entities' texts.
         evidence: (n,) of each the nearest images that are labelled with it.
+        unnamed: probability that no label names what is shown; `None` where the index cannot say.
+        even: the same if half of all images were so.
     """
 
     entities: NDArray[np.int64]
     probabilities: NDArray[np.float64] | None
     cosines: NDArray[np.float64]
     evidence: tuple[tuple[Witness, ...], ...]
+    even: float | None = None
+    unnamed: float | None = None
 
     @property
     def best(self) -> float | None:
@@ -64,7 +71,7 @@ class Likely:
 
 
 def likely_entities(state: State, connection: Connection, vectors: Array, limit: int,
-                    itself: int = -1) -> list[Likely]:
+                    itself: int = -1, unnamed: float = UNNAMED) -> list[Likely]:
     """What images may show.
 
     Args:
@@ -72,6 +79,7 @@ def likely_entities(state: State, connection: Connection, vectors: Array, limit:
         vectors: (n, dim) of the images, L2-normalised.
         limit: most entities of each.
         itself: id of an image that is no witness.
+        unnamed: share of images that show what no label names.
 
     Raises:
         OpenMofiError: the index knows no entities.
@@ -80,24 +88,32 @@ def likely_entities(state: State, connection: Connection, vectors: Array, limit:
         raise OpenMofiError("The index knows no entities that its encoder can compare images with.",
                             "Build it of labels, or with --kb.")
     curve = state.ending.entity if state.ending else None
+    none = state.ending.unnamed if state.ending and curve else None
     around = state.surroundings if state.ending else Surroundings(vectors[:0], state.entities[:0], 1.0)
     likely = []
-    for vector, witnesses in zip(vectors, _witnesses(state, connection, vectors, itself), strict=True):
-        found = candidates_of(vector, state.entities, around, [(each.cosine, each.entities) for each in witnesses])
-        probabilities = curve(found.features) if curve else None
+    for vector, near in zip(vectors, _nearest(state, connection, vectors, itself), strict=True):
+        found = candidates_of(vector, state.entities, around, [(each.cosine, each.entities) for each in near])
+        even = none(found.unnamed_features()) if none else None
+        unknown = None if even is None else float(with_share(even, unnamed)[0])
+        probabilities = curve(found.features) * (1 - (unknown or 0.0)) if curve else None
         order = np.argsort(-(found.cosines if probabilities is None else probabilities), kind="stable")[:limit]
         entities = found.entities[order]
         likely.append(Likely(entities, None if probabilities is None else probabilities[order], found.cosines[order],
-                             tuple(tuple(each for each in witnesses if entity in each.entities)[:_EVIDENCE]
-                                   for entity in entities.tolist())))
+                             tuple(tuple(each for each in near if entity in each.entities)[:_EVIDENCE]
+                                   for entity in entities.tolist()),
+                             None if even is None else float(even[0]), unknown))
     return likely
 
 
 def recognised(state: State, connection: Connection, image: ImageInput | int, region: Region | None,
-               limit: int, encoder: Callable[[], Encoder], kept: Kept[Array]) -> Recognition:
+               limit: int, encoder: Callable[[], Encoder], kept: Kept[Array],
+               unnamed: float) -> Recognition:
     """See `Index.recognise`; `kept` are embeddings of the encoder."""
+    if not 0 <= unnamed < 1:
+        raise UsageError(f"unnamed is {unnamed}.", "It is a share of images, from 0 up to 1.")
     vectors = image_vectors(state, connection, [Example(image, region=region)], encoder, kept)
-    (found,) = likely_entities(state, connection, vectors, limit, image if isinstance(image, int) else -1)
+    (found,) = likely_entities(state, connection, vectors, limit, image if isinstance(image, int) else -1,
+                               unnamed)
     ids = [state.entity_ids[number] for number in found.entities.tolist()]
     siblings = {entity: _siblings(state, entity) for entity in ids}
     records = entity_records(connection, [*ids, *(other for others in siblings.values() for other in others)])
@@ -108,18 +124,20 @@ def recognised(state: State, connection: Connection, image: ImageInput | int, re
         for entity, probability, cosine, evidence in zip(ids, probabilities, found.cosines.tolist(), found.evidence,
                                                          strict=True))
     likely = found.best is None or found.best >= LIKELY
-    return Recognition(entities, "" if likely else "Nothing that the index knows is likely to be shown.")
+    note = "" if likely else "Nothing that the index knows is likely to be shown."
+    if found.unnamed is not None and found.unnamed >= LIKELY:
+        note = "This is likely something that no label names."
+    return Recognition(entities, note, found.unnamed)
 
 
-def _witnesses(state: State, connection: Connection, vectors: Array, itself: int) -> list[list[Witness]]:
-    """Of each image the nearest labelled ones."""
+def _nearest(state: State, connection: Connection, vectors: Array, itself: int) -> list[list[Witness]]:
+    """Of each image the nearest ones."""
     allowed = None if state.alive.all() else state.alive
-    scores, positions = state.vectors.search(vectors, min(4 * NEAREST, len(state.vectors)), allowed)
+    scores, positions = state.vectors.search(vectors, min(LOOKED_AT, len(state.vectors)), allowed)
     near = [[(int(state.images[position]), float(score)) for score, position in zip(*found, strict=True)
              if position >= 0 and state.images[position] != itself] for found in zip(scores, positions, strict=True)]
     shown = _labelled(state, connection, sorted({image for found in near for image, _ in found}))
-    return [[Witness(image, cosine, shown[image]) for image, cosine in found if image in shown][:NEAREST]
-            for found in near]
+    return [[Witness(image, cosine, shown.get(image, ())) for image, cosine in found] for found in near]
 
 
 def _labelled(state: State, connection: Connection, images: Sequence[int]) -> dict[int, tuple[int, ...]]:

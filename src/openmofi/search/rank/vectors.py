@@ -22,10 +22,10 @@ class Effort:
     """What a query looks at.
 
     Attributes:
-        value: vectors in a graph (`efSearch` of FAISS), or cells (`nprobe`).
+        value: cells that are looked into (`nprobe` of FAISS).
         recall: share of the ten nearest that were found with it, of the kind of query with the least.
         queries: by how many it was measured.
-        vectors: of how many that was chosen.
+        vectors: how many there were.
     """
 
     value: int

@@ -85,9 +85,12 @@ def tools_of(index: Index) -> MCPServer[Any]:
 
     @_tool(server)
     def recognise(image: ImageId, region: str = "", limit: Few = 5) -> dict[str, Any]:
-        """Say which entities an image of the index may show. region: left,top,right,bottom in fractions of its size."""
+        """Say which entities an image of the index may show. region: left,top,right,bottom in fractions of its size.
+
+        unnamed: probability that no label names what is shown.
+        """
         recognition = index.recognise(index.image(image).id, Region.parse(region) if region else None, limit)
-        return {"note": recognition.note, "entities": [
+        return {"note": recognition.note, "unnamed": recognition.unnamed, "entities": [
             {**_short(each.entity), "probability": each.probability, "similarity": each.similarity,
              "may_be_instead": [_short(other) for other in each.siblings],
              "evidence": [{"image": near.id, "text": near.text, "cosine": cosine} for near, cosine in each.evidence]}

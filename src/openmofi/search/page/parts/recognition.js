@@ -35,5 +35,9 @@ export function Recognition({ image, upload, region }) {
       ${found.siblings.length > 0 && html`<p class="faint">or ${found.siblings.map((other, place) => html`${place ? ", " : ""}
         <a href=${href(["entity", other.id])}>${other.name}</a>`)}</p>`}
     </li>`)}</ol>
+    ${answer.unnamed !== null && html`<div class="recognised none">
+      <span>none of what the labels name</span>
+      <${Probability} value=${answer.unnamed} />
+    </div>`}
   </section>`;
 }
