@@ -5,7 +5,7 @@ images) and two image towers: its own, EfficientNet-Lite0 at 64 px, whose step i
 (`loop_over_bare`), and one of the size that is usually trained (ViT-B/16 at 224 px, random weights;
 `loop_over_bare_vit_b16`):
 - `bare loop`: towers, objectives and optimisers on one random batch, over and over; no data, no log, no clipping;
-- `training loop`: the run as users start it: images decoded and augmented by a worker, two losses, gradient norms,
+- `training loop`: the run as users start it: images decoded and augmented by workers, two losses, gradient norms,
   clipping, log. Only its steady state is timed, from its own log: the first interval, in which the worker starts, is
   left out.
 Both keep freed memory in the process, as the training command does (`training.process`).
