@@ -21,7 +21,8 @@ from openmofi.storage import (
     require_claimable,
     write_json,
 )
-from openmofi.storage.manifest import MANIFEST, output_stamp
+from openmofi.storage.manifest import MADE_BY, MANIFEST, output_stamp
+from terminal import in_process
 
 
 def test_a_new_folder_is_claimed_finished_and_found_again(tmp_path):
@@ -135,8 +136,14 @@ def test_a_damaged_manifest_is_one_sentence(tmp_path, content):
 
 
 def test_none_at_all(tmp_path):
-    with pytest.raises(OpenMofiError, match="is not a knowledge base: it has no manifest"):
+    with pytest.raises(OpenMofiError, match="is not a knowledge base: it has no manifest") as caught:
         read_manifest(tmp_path, "knowledge_base")
+    assert caught.value.hint == "Check the path; `openmofi kb build` makes one."
+
+
+def test_each_maker_is_a_command():
+    for maker in MADE_BY.values():
+        assert in_process(*maker.split()[1:], "--help").returncode == 0
 
 
 def test_a_read_only_folder_can_be_read_and_not_claimed(tmp_path):

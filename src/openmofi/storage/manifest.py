@@ -21,6 +21,9 @@ from openmofi.storage.fingerprint import fingerprint, plain
 from openmofi.version import __version__
 
 MANIFEST = "manifest.json"
+MADE_BY = {"knowledge_base": "openmofi kb build", "labels": "openmofi label", "dataset": "openmofi dataset build",
+           "encoder": "openmofi export", "knowledge_store": "openmofi reinforce", "run": "openmofi train"}
+"""What makes a folder of a kind, for people who have none yet."""
 _JSON = (str, int, float, bool, type(None))
 _PACKAGES = (
     "numpy", "scipy", "pyarrow", "pillow", "torch", "timm", "open-clip-torch", "transformers", "marisa-trie", "spacy",
@@ -96,7 +99,9 @@ def read_manifest(folder: str | Path, kind: str | None = None, *,
         raw = json.loads(read_text(path))
     except (FileNotFoundError, NotADirectoryError) as error:
         what = _named(kind) if kind else "an OpenMOFI folder"
-        raise OpenMofiError(f"{folder} is not {what}: it has no {MANIFEST}.", "Check the path.") from error
+        maker = MADE_BY.get(kind or "")
+        raise OpenMofiError(f"{folder} is not {what}: it has no {MANIFEST}.",
+                            f"Check the path; `{maker}` makes one." if maker else "Check the path.") from error
     except (ValueError, OSError, RecursionError) as error:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Build the folder again.") from error
     return _checked(str(folder), raw, kind, outdated)
