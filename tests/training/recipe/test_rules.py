@@ -83,7 +83,8 @@ def test_every_number_has_a_range():
 def test_the_choices_are_those_that_there_were():
     assert set(CHOICES) == {
         "data.sampler", "model.image.head", "model.start", "model.text.head",
-        "objectives.margin_softmax.implementation", "objectives.margin_softmax.margin_type", "objectives.margin_softmax.label_weights",
+        "objectives.margin_softmax.implementation", "objectives.margin_softmax.margin_type",
+        "objectives.margin_softmax.label_weights",
         "objectives.contrastive.loss", "objectives.contrastive.positives", "objectives.reinforced.positives",
         "data.reinforcement.mismatch", "optimizer.head", "run.precision", "run.evaluate.held_out_by"}
 
