@@ -174,7 +174,8 @@ def recipe_for(name: str, world: Path, out: Path, steps: int, interval: int, ext
     from openmofi.training.recipe.rules import load_recipe
 
     places = {"data.dataset": world / "dataset", "data.cache": out / "cache"}
-    return load_recipe(name, [
+    recipe = Path(__file__).resolve().parent.parent / f"studies/recipes/{name}.yaml"
+    return load_recipe(str(recipe), [
         *(f"{key}={json.dumps(str(value))}" for key, value in places.items()), f"run.steps={steps}",
         f"run.log_every={interval}", "run.checkpoint_every=1000000", "optimizer.warmup=1", *extra])
 
