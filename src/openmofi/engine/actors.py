@@ -279,7 +279,7 @@ def _actor_class() -> type:
         def do(self, key: int, pickled_factory: bytes, task: Any) -> bytes:
             from openmofi.engine.loop import RemoteWorker, thread_seconds
 
-            self._seconds = self._seconds or thread_seconds()
+            self._seconds = thread_seconds()
             # What both runs use, such as an encoder, stays open as long as the former factory lives.
             former = self._worker
             if key != self._key:
