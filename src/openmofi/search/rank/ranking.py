@@ -258,7 +258,7 @@ def _folded(state: State, order: Sequence[int], fold: bool) -> dict[int, tuple[i
         np.zeros(len(order), np.uint64)
     into = folded_into(hashes)
     itself = into == np.arange(len(order))
-    folded: dict[int, list[int]] = {}
+    folded: dict[int, tuple[int, ...]] = dict.fromkeys(ids[itself].tolist(), ())
     for place in np.flatnonzero(~itself).tolist():
-        folded.setdefault(order[into[place]], []).append(order[place])
-    return {image: tuple(folded.get(image, ())) for image in ids[itself].tolist()}
+        folded[order[into[place]]] += (order[place],)
+    return folded
