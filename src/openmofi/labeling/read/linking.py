@@ -31,7 +31,7 @@ from openmofi.mentions.readable import Readable, readable
 from openmofi.mentions.repeats import RepeatedText, Repeats
 from openmofi.schema import LINKS, NGRAMS, Boilerplate, Link, Mention, PairStatus, with_kinds
 from openmofi.storage import Shard
-from openmofi.storage.blocks import read_table_blocks, table_blocks
+from openmofi.storage.tables.blocks import read_table_blocks, table_blocks
 
 _PIECE_CHARS = 120
 _BATCH = 1024

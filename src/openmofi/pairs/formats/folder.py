@@ -15,7 +15,7 @@ from openmofi.pairs.read_settings import ReadSettings
 from openmofi.pairs.text import identifier, printable
 from openmofi.schema import Pair, PairStatus
 from openmofi.storage.addresses import filesystem_of, is_remote
-from openmofi.storage.fingerprint import TABLES
+from openmofi.storage.fingerprints.fingerprint import TABLES
 
 _USUAL = ("metadata.csv", "metadata.jsonl", "metadata.tsv", "captions.csv", "captions.tsv", "captions.jsonl")
 

@@ -13,7 +13,7 @@ from typing import Any
 from openmofi.errors import OpenMofiError
 from openmofi.search.store.connection import NAMES
 from openmofi.storage.atomic import write_error
-from openmofi.storage.folder_lock import FolderLock
+from openmofi.storage.claiming.folder_lock import FolderLock
 
 DATABASE = "index.db"
 _WAIT = 30.0
