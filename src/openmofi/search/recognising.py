@@ -201,7 +201,7 @@ def _checked(place: Place, encoder: Encoder) -> str:
     with closing(connect(place)) as connection:
         require_encoder(place, meta(connection), encoder)
         if not connection.execute("SELECT 1 FROM entities").fetchone():
-            raise OpenMofiError(f"{place} knows no entities.", "Build it of labels, or with --kb.")
+            raise OpenMofiError(f"{place} knows no entities.", "Build it of labels, or with --kb KB --entities all.")
         return content_of(connection)
 
 
