@@ -141,13 +141,13 @@ class Knowledge:
                             {teacher.name: np.full(shape, -1, np.int64) for teacher in scored},
                             {teacher.name: np.zeros(shape, np.float32) for teacher in scored})
         indices: dict[str, list[int]] = {}
-        for index, shard in enumerate(shards):
-            indices.setdefault(shard, []).append(index)
+        for number, shard in enumerate(shards):
+            indices.setdefault(shard, []).append(number)
         found: list[_Found] = []
         for name, index_list in indices.items():
             if name in self._shards:
                 mapped, index = self._shard(name), np.array(index_list)
-                rows = mapped.rows_of([keys[number] for number in index_list])
+                rows = mapped.rows_of([keys[sample] for sample in index_list])
                 if (rows >= 0).any():
                     found.append((mapped, index[rows >= 0], rows[rows >= 0]))
         if found:
