@@ -16,7 +16,7 @@ import openmofi
 from hostile.workbench import colour_encoder
 from openmofi.cli.jobs import status
 from openmofi.errors import OpenMofiError
-from openmofi.storage.store_lock import StoreLock
+from openmofi.storage.claiming.store_lock import StoreLock
 
 pytestmark = pytest.mark.slow
 
