@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,20 @@ def test_what_is_saved_is_loaded_to_the_bit(tmp_path):
         state.model(torch.ones(4, 3) * torch.arange(4)[:, None]).square().sum().backward()
         state.optimizers["towers"].inner.step()
     assert all(torch.equal(a, b) for a, b in zip(saved.model.parameters(), fresh.model.parameters(), strict=True))
+
+
+def test_the_weights_before_training_have_their_share_and_are_kept(tmp_path):
+    def state_of(seed, start):
+        return replace(a_state(seed=seed), ema=None, start={"0.weight": start}, start_share=0.25)
+
+    kept, saved = Checkpoints(tmp_path, keep=1, best="-loss"), state_of(0, torch.ones(4, 3))
+    weights = saved.weights()
+    torch.testing.assert_close(weights["0.weight"], 0.75 * saved.model[0].weight.detach() + 0.25)
+    assert torch.equal(weights["0.bias"], saved.model[0].bias)
+    kept.save(saved, Progressed(1))
+    resumed = state_of(1, torch.zeros(4, 3))
+    kept.load(resumed, 1)
+    assert all(torch.equal(value, weights[name]) for name, value in resumed.weights().items())
 
 
 @pytest.mark.parametrize(("best", "values", "top", "expected"), [

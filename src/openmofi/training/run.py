@@ -74,7 +74,8 @@ _STARTED_ON = 32_768
 # Decide nothing where nothing is evaluated, and are left out there: runs of earlier versions, which lack them, resume.
 _EVALUATION = ("run.evaluate.", "run.patience")
 # Left out at their defaults, for the same reason.
-_LATER = {"model.start": "random", "data.min_probability": 0.0, "data.limit": 0, "run.evaluate.seed": None}
+_LATER = {"model.start": "random", "model.start_share": 0.0, "data.min_probability": 0.0, "data.limit": 0,
+          "run.evaluate.seed": None}
 
 
 def train(recipe: Recipe, out: str | Path, *, resume: bool = False, watcher: Watcher,
@@ -191,12 +192,14 @@ def _set_up(recipe: Recipe, model: DualEncoder, data: TrainingData, ranks: Ranks
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if recipe.run.compile:
         model.compile()
+    share = recipe.model.start_share
+    start = {name: value.detach().clone() for name, value in model.named_parameters() if share and value.requires_grad}
     towers = spread(model, ranks, fsdp=recipe.run.fsdp)
     terms = build_terms(recipe, data.class_counts, ranks.device, data.teachers)
     if vectors is not None and "margin_softmax" in terms:
         cast("MarginSoftmax", terms["margin_softmax"].objective).start_at(vectors)
     ema = Ema(model, recipe.optimizer.ema) if recipe.optimizer.ema else None
-    return RunState(towers, terms, build_optimizers(recipe, model, terms), ema, ranks)
+    return RunState(towers, terms, build_optimizers(recipe, model, terms), ema, ranks, start, share)
 
 
 def _train(recipe: Recipe, out: Path, data: TrainingData, state: RunState, build: Callable[[], DualEncoder],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -29,6 +29,7 @@ class RunState:
         optimizers: by name.
         ema: moving average of the towers, if the recipe has one.
         ranks: the processes.
+        start: name → weights of the towers before training, and `start_share`, theirs in `weights()`.
     """
 
     model: nn.Module
@@ -36,6 +37,8 @@ class RunState:
     optimizers: Mapping[str, Optimizer]
     ema: Ema | None
     ranks: Ranks
+    start: Mapping[str, Tensor] = field(default_factory=dict)
+    start_share: float = 0.0
 
     def tensors(self) -> Tensors:
         """Name → tensor; sharded ones as DTensors. They share memory with the run."""
@@ -49,13 +52,16 @@ class RunState:
             tensors |= {f"optimizer.{name}.{key}": value for key, value in self._moments(optimizer).items()}
         if self.ema is not None:
             tensors |= {f"ema.{name}": value for name, value in self.ema.state_dict().items()}
-        return tensors
+        return tensors | {f"start.{name}": value for name, value in self.start.items()}
 
     def weights(self) -> Tensors:
-        """Name → whole tensor of the towers, averaged where there is a moving average. Every rank calls it."""
+        """Name → whole tensor of the towers: averaged where there is a moving average, mixed with the start where that
+        has a share. Every rank calls it.
+        """
         averaged = {} if self.ema is None else self.ema.averaged()
         values = ((name, averaged.get(name, value)) for name, value in bare(self.model).state_dict().items())
-        return {name: value.full_tensor() if isinstance(value, DTensor) else value for name, value in values}
+        whole = {name: value.full_tensor() if isinstance(value, DTensor) else value for name, value in values}
+        return whole | {name: whole[name].lerp(start, self.start_share) for name, start in self.start.items()}
 
     def settle(self) -> None:
         """Overwrite all ranks' buffers by the first one's: batch statistics, which each takes of its own images."""
@@ -97,6 +103,8 @@ class RunState:
                                            for key, value in part.items()})
         if self.ema is not None:
             self.ema.load_state_dict(_part(tensors, "ema."))
+        for name, value in self.start.items():
+            value.copy_(tensors[f"start.{name}"])
 
 
 def _module(term: Term) -> nn.Module:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import average_precision_score
+from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 from torch.nn.functional import normalize
 
 import openmofi
@@ -76,11 +77,19 @@ def test_a_run_that_starts_from_the_labels_knows_its_classes_at_once(small_encod
                 "model.image.residual=false", "model.text.residual=false", "optimizer.warmup=1"]
     accuracy = {}
     for start in ("random", "labels"):
+        own = [f"model.start={start}", f"model.start_share={0.75 * (start == 'labels')}"]
         run = openmofi.train("entity_head", out=tmp_path / start, labels=labelled, encoder=small_encoder,
-                             kb=small_world.kb, settings=[*settings, f"model.start={start}"], progress=False)
+                             kb=small_world.kb, settings=[*settings, *own], progress=False)
         accuracy[start] = json.loads((run.path / "log.jsonl").read_text().splitlines()[0])["margin_softmax/accuracy"]
     assert accuracy["random"] < 0.3
     assert accuracy["labels"] > 0.8
+    # The encoder is where the recipe says, between the first weights and the last.
+    dcp_to_torch_save(next((run.path / "checkpoints").glob("step-*")), tmp_path / "all.pt")
+    kept = torch.load(tmp_path / "all.pt")
+    first, last = (kept[f"{when}.image.head.weight"] for when in ("start", "model"))
+    assert not torch.equal(first, last)
+    found = next(value for name, value in run.encoder.heads.image.tensors().items() if name == "weight")
+    torch.testing.assert_close(found, 0.75 * first + 0.25 * last)
 
 
 def test_figures_are_those_of_scikit_learn(base, run):

@@ -60,6 +60,7 @@ def value_of(recipe: object, key: str) -> object:
     ("run.best='-'", "unknown value '-' for run.best; use a metric of the log"),
     ("objectives={margin_softmax: {weight: 0}, entity_distillation: {weight: 1}}", "teaches the classes of"),
     ("objectives.reinforced={weight: 1, scale: 200}", "objectives.reinforced: scale is 200, above max_scale"),
+    ("model.start_share=0.5", "mixes the weights before training into the encoder, and they are random"),
     ("data.reinforcement.store=store", "whose features are computed once"),
 ])
 def test_a_broken_rule_is_told(override, told):

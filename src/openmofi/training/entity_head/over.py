@@ -36,6 +36,7 @@ def over_encoder(recipe: Recipe, spec: str) -> list[str]:
     both = {"model.image.spec": locked, "model.image.residual": residual, "model.dim": dim,
             "model.nested": [length for length in recipe.model.nested if length < dim],
             "model.start": "random" if residual else recipe.model.start,
+            "model.start_share": 0.0 if residual else recipe.model.start_share,
             "model.text.spec": locked if texts else "none", "model.text.residual": residual and texts}
     if residual:
         # An embedding has no outliers to standardise, and a small change of it needs all of it.

@@ -145,6 +145,9 @@ def _check_start(model: ModelSettings) -> None:
                              f"model.{name} is not one.",
                              f"Set model.start: random, or model.{name}'s spec: encoder:SPEC, residual: false and "
                              "head: linear.")
+    if model.start_share and model.start == "random" and not model.image.residual:
+        raise UsageError("model.start_share mixes the weights before training into the encoder, and they are random.",
+                         "Set model.start: labels, or model.start_share: 0.")
 
 
 def _check_texts(recipe: Recipe) -> None:

@@ -108,6 +108,8 @@ class ModelSettings(Settings):
         start: of heads over locked encoders: `random` weights, or `labels`, in closed form of the first 32,768 images:
             the image head at the linear discriminants of their classes, the text head at the ridge regression from
             their texts to their embeddings, class vectors at class means. Residual heads change nothing at first.
+        start_share: of the weights before training in those that are evaluated and written, which lie between start and
+            end (WiSE-FT, arXiv 2109.01903); needs a start from the labels, or residual heads.
     """
 
     image: ImageModel = field(default_factory=ImageModel)
@@ -115,6 +117,7 @@ class ModelSettings(Settings):
     dim: PositiveInt = 512
     nested: tuple[PositiveInt, ...] = ()
     start: Literal["random", "labels"] = "random"
+    start_share: ProperFraction = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -41,7 +41,8 @@ METHODS: Mapping[str, Sequence[str]] = {
 """What sets the methods apart; all else is the recipe's."""
 _NO_LIMIT = 1 << 31
 _SHARED = ("objectives.margin_softmax.weight=0", "objectives.contrastive.weight=1", "model.nested=[]",
-           "data.hard_negatives=false", "run.report=false", "run.best=-loss", "run.patience=0")
+           "model.start=random", "model.start_share=0", "data.hard_negatives=false", "run.report=false",
+           "run.best=-loss", "run.patience=0")
 STEPS, EPOCHS, NOISE = "steps", "epochs", "noise"
 OUTPUTS = Outputs(("metrics.json", "report.html"), other=("runs/**/*",))
 
