@@ -95,7 +95,8 @@ class FreeTasks:
         from openmofi.labeling.judge.stage import JudgeStage
         from openmofi.labeling.read.linking import LinkStage
         from openmofi.labeling.read.stage import ReadStage
-        from openmofi.storage import shards, two_pass
+        from openmofi.storage import shards
+        from openmofi.storage.tables import two_pass
 
         with self.taken:
             if factory is shards._taking:

@@ -52,7 +52,7 @@ def contenders(spec: str, samples: Any, folder: Path) -> list[Contender]:
     from openmofi.encoders import open_encoder
     from openmofi.encoders.export.export_settings import ExportSettings
     from openmofi.encoders.export.job import export_encoder
-    from openmofi.encoders.fold import folded, image_probe
+    from openmofi.encoders.networks.fold import folded, image_probe
     from openmofi.errors import UsageError
 
     encoder = open_encoder(spec)

@@ -65,8 +65,8 @@ class Base:
     @classmethod
     def open(cls, folder: str) -> Base:
         """Map what `build` wrote."""
+        from openmofi.knowledge.files.tries import NAMES_MARISA
         from openmofi.knowledge.layout import LINK_PROBABILITY
-        from openmofi.knowledge.store import NAMES_MARISA
         path = Path(folder)
         return cls(path, marisa_trie.Trie().mmap(str(path / "names.marisa")),
                    np.asarray(np.load(path / "probabilities.npy", mmap_mode="r")),

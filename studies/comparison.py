@@ -31,8 +31,8 @@ from openmofi.encoders import BACKBONE, open_encoder
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation import bootstrap_interval, paired_bootstrap
-from openmofi.evaluation.protocols.ranked import EXCL, INCL
-from openmofi.evaluation.protocols.sample_retrieval import ZERO_SHOT
+from openmofi.evaluation.protocols.retrieval.ranked import EXCL, INCL
+from openmofi.evaluation.protocols.retrieval.sample_retrieval import ZERO_SHOT
 from openmofi.evaluation.result import GROUP, write_result
 from openmofi.evaluation.run import evaluate
 from openmofi.sample.demo import Stopwatch, audit_demo, finish_demo, page_command

@@ -172,7 +172,7 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
     return Labels.open(out)
 
 
-def explain(image: ImageInput, text: str, *, kb: KnowledgeBase | Folder, encoder: EncoderLike,
+def explain(image: ImageInput, text: str | Mapping[str, str], *, kb: KnowledgeBase | Folder, encoder: EncoderLike,
             calibration: str | Path | None = None, detector: str = "gazetteer", linker: str = "coherence",
             threshold: float = 0.8, top_k: int = 5, sibling_margin: float = 0.0,
             template: str = "{name}: {description}", max_candidates: int = 8, boilerplate: bool = True,
@@ -182,7 +182,7 @@ def explain(image: ImageInput, text: str, *, kb: KnowledgeBase | Folder, encoder
 
     Args:
         image: a path, encoded bytes, a PIL image or a uint8 array (height, width, 3).
-        text: its text.
+        text: its text; several by the names of their kinds, as in `{"title": …, "tags": …}`.
         kb, encoder, detector, linker, threshold, top_k, sibling_margin, template, max_candidates, boilerplate: as of
             `label`.
         calibration: a label job's `calibration.json`; where not given, that of a job which labelled with this encoder

@@ -192,7 +192,7 @@ NGRAMS = pa.schema([("ngram", pa.uint64()), ("images", pa.int64()), ("sketch", p
 TEXTS = pa.schema([("key", pa.string()), ("text", pa.string()), ("status", pa.string()), ("url", pa.string()),
                    ("kinds", pa.list_(KIND)), ("ngrams", pa.list_(pa.struct(list(NGRAMS))))])
 """texts: pairs without their images; one file a shard of pairs. `kinds`: see `Pair`. `ngrams` of the first row of each
-block (`openmofi.storage.blocks`) are those of all its usable texts; of other rows, or where none are counted, it
+block (`openmofi.storage.tables.blocks`) are those of all its usable texts; of other rows, or where none are counted, it
 is empty.
 """
 

@@ -226,6 +226,13 @@ class TestWithAnEncoder:
         accepted = [line for line in table.stdout.splitlines() if "accepted" in line and "e:sun" in line]
         assert len(accepted) == 1
         assert f"{verdicts['e:sun']['probability']:.3f}" in accepted[0]
+        several = [*arguments, "--text-column", "title", "--text", "a lawn, the sun", "--text-column", "tags"]
+        of_kinds = parsed(*several)
+        assert of_kinds["text"] == "the sun over an orange lawn\na lawn, the sun"
+        assert [(one["mention"], one["kind"]) for one in of_kinds["candidates"]].count(("sun", "tags")) == 1
+        assert "sun in title " in run(*several).stdout
+        message = sentence(in_process(*arguments, "--text", "a lawn"), code=2)
+        assert message.startswith("2 texts, but 0 names of their kinds")
 
     def test_explain_of_what_is_no_picture(self, small_world, small_encoder, tmp_path):
         (tmp_path / "x.jpg").write_bytes(b"<html>")

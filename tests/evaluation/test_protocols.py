@@ -16,7 +16,7 @@ from openmofi.evaluation import class_embeddings, evaluate_retrieval, evaluate_z
 from openmofi.evaluation.data.class_names import imagenet_names, packaged_templates, templates_named
 from openmofi.evaluation.data.labelled import labelled_images
 from openmofi.evaluation.data.truth import true_entities
-from openmofi.evaluation.protocols import sample_retrieval
+from openmofi.evaluation.protocols.retrieval import sample_retrieval
 from openmofi.evaluation.run import PROTOCOLS, evaluate, protocol_named
 from openmofi.features import embed_images
 from openmofi.pairs import Record, write_tar

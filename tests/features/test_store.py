@@ -17,7 +17,7 @@ from openmofi.features.store import FeatureStore, PreparedImage
 from openmofi.pairs import ReadSettings
 from openmofi.pairs.images import formats
 from openmofi.schema import Pair, PairStatus
-from openmofi.storage import blocks
+from openmofi.storage.tables import blocks
 
 
 def encoded(width=40, height=30, kind="PNG", seed=0) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 
 from openmofi.mentions.repeats import RepeatMerge, Repeats, Words, least_images, summary
 from openmofi.schema import NGRAMS
-from openmofi.storage.two_pass import merged
+from openmofi.storage.tables.two_pass import merged
 
 NOUNS = [f"{first}{last}" for first in ("lo", "ma", "ti", "pe", "su", "ka") for last in (
     "rin", "dop", "sel", "bat", "gum", "fet", "nil", "zor", "wex", "vyn")]

@@ -155,6 +155,17 @@ def test_vectors_of_full_precision(images, colour_kb, place):
     assert not any(index.verify().values())
 
 
+def test_a_large_base_without_labels_is_said_to_be_left_out(tmp_path, colour_kb, monkeypatch, caplog):
+    monkeypatch.setattr("openmofi.search.writing.entities._ALL", 3)
+    images, kb = write_images(tmp_path / "images", 1, ("red",)), KnowledgeBase.open(colour_kb)
+    build([str(images)], colour_encoder(), tmp_path / "index", kb=kb)
+    assert "has 6, more than the 3 that an index takes of itself: it knows none now." in caplog.text
+    caplog.clear()
+    build([str(images)], colour_encoder(), tmp_path / "index", kb=kb, entities="all")
+    assert caplog.text == ""
+    assert Index.open(tmp_path / "index", colour_encoder()).info().entities == 6
+
+
 def test_an_encoder_without_texts(images, colour_kb, place, monkeypatch):
     encoder = colour_encoder()
     monkeypatch.setattr(type(encoder), "has_texts", False)

@@ -102,6 +102,21 @@ def test_what_is_not_known_of_an_image_counts_for_nothing(labelled_index):
     assert weight[positions] == pytest.approx(np.minimum(list(others.values()), 1), abs=1e-6)
 
 
+def test_marks_leave_what_the_labels_say_of_an_entity(labelled_index):
+    asked = Query(entity="e:sun", limit=30, fold=False)
+    before = {hit.image.id: hit.probability for hit in labelled_index.search(asked).hits}
+    first, second, *_ = before
+    for unlike in ((second,), ()):  # what was kept for one query answers no other
+        refined = labelled_index.search(replace(asked, like=(first,), unlike=unlike))
+        after = {hit.image.id: hit.probability for hit in refined.hits}
+        assert after[first] == 1
+        assert (after.get(second, 0) == 0) == bool(unlike)
+        judged = {image for image in before if any(
+            label.entity == "e:sun" for label in labelled_index.image(image).labels)} - {first, *unlike}
+        assert len(judged) > 3
+        assert {image: after[image] for image in judged} == {image: before[image] for image in judged}
+
+
 def test_lists_end_where_they_say(labelled_index, small_world):
     assert labelled_index.info().calibrated
     right, expected = [], []

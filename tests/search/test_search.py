@@ -1,6 +1,7 @@
 """Queries: images, text, entity, marks, filters, regions, keywords; hostile ones too."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -71,6 +72,9 @@ def test_marks_refine(index):
     ids = {hit.image.key: hit.image.id for hit in index.search(Query(limit=30)).hits}
     liked = index.search(Query(like=(ids["red-0"], ids["yellow-1"]), unlike=(ids["green-0"], ids["white-1"])))
     assert set(_colours(liked, 10)) == {"red", "yellow"}
+    for asked in (Query(limit=30), Query(text="red", limit=30)):  # one that is marked wrong alone comes last
+        first, *others = (hit.image.id for hit in index.search(asked).hits)
+        assert [hit.image.id for hit in index.search(replace(asked, unlike=(first,))).hits] == [*others, first]
 
 
 def test_filters(tmp_path, place):

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from openmofi.search.rank import faiss_cache
 from openmofi.search.rank.effort import Asked, least_effort, nearest
-from openmofi.search.rank.vectors import Effort, Exact, best
+from openmofi.search.rank.vectors import Effort, Exact, as_floats, best
 from openmofi.search.store.segments import Segment, write_segment
 
 NO_TEXTS = np.zeros((0, 32), np.float32)
@@ -150,3 +150,10 @@ def test_what_suits_how_many():
     assert [faiss_cache.factory_for(count, 256) for count in (0, 49_999, 50_000, 1_000_000, 9_000_000)] == [
         "", "", "IVF894,RaBitQfs", "IVF4000,RaBitQfs", "IVF12000,RaBitQfs"]
     assert faiss_cache.factory_for(1_000_000, 128) == "IVF4000,SQ8"
+
+
+def test_halves_become_the_same_floats():
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    finite = halves[np.isfinite(halves)]
+    assert as_floats(finite).tobytes() == finite.astype(np.float32).tobytes()
+    assert as_floats(np.array([0.1], np.float64)).dtype == np.float32

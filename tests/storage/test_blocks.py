@@ -7,9 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from openmofi.errors import OpenMofiError
-from openmofi.storage import blocks, read_arrow, write_arrow, write_table
-from openmofi.storage.blocks import arrow_blocks, read_arrow_blocks, read_table_blocks, table_blocks
-from openmofi.storage.footers import table_footer
+from openmofi.storage import read_arrow, write_arrow, write_table
+from openmofi.storage.tables import blocks
+from openmofi.storage.tables.blocks import arrow_blocks, read_arrow_blocks, read_table_blocks, table_blocks
+from openmofi.storage.tables.footers import table_footer
 
 KINDS = {"parquet": (table_blocks, read_table_blocks, write_table), "arrow": (arrow_blocks, read_arrow_blocks,
                                                                               write_arrow)}

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from openmofi.storage.differences import differences
+from openmofi.storage.fingerprints.differences import differences
 
 
 @pytest.mark.parametrize(("old", "new", "named"), [

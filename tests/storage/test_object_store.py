@@ -21,17 +21,17 @@ from openmofi.storage import (
     file_fingerprint,
     finish_manifest,
     read_arrow,
-    two_pass,
     write_arrow,
     write_json,
     write_table,
 )
 from openmofi.storage.addresses import present
+from openmofi.storage.claiming.store_lock import StoreLock
 from openmofi.storage.folders import local_folder, written_folder
-from openmofi.storage.footers import footers, table_footer, whole
 from openmofi.storage.shards import take_fingerprints
-from openmofi.storage.store_lock import StoreLock
-from openmofi.storage.two_pass import merged, merged_in_tasks
+from openmofi.storage.tables import two_pass
+from openmofi.storage.tables.footers import footers, table_footer, whole
+from openmofi.storage.tables.two_pass import merged, merged_in_tasks
 
 pytestmark = pytest.mark.slow
 
@@ -282,7 +282,7 @@ def test_waiting_for_a_lock_polls_slowly(store, monkeypatch):
         if len(waits) == 3:
             first.release()
 
-    monkeypatch.setattr("openmofi.storage.claims.time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr("openmofi.storage.claiming.claims.time", SimpleNamespace(sleep=sleep))
     with claim() as manifest:
         assert not manifest.finished
     assert waits == [5.0] * 3

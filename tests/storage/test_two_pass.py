@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openmofi.engine import Quiet, engine_named
-from openmofi.storage import Shard, two_pass
-from openmofi.storage.two_pass import merged, merged_in_tasks
+from openmofi.storage import Shard
+from openmofi.storage.tables import two_pass
+from openmofi.storage.tables.two_pass import merged, merged_in_tasks
 
 
 class Repeated:

@@ -238,11 +238,11 @@ def test_which_rows_are_held_out_is_a_matter_of_seed_and_key(make, tmp_path):
     sources = opened(recipe, tmp_path).sources
     keys = sources.rows.take(np.arange(43), ["key"])["key"].to_pylist()
 
-    def keys_of(seed, **changes):
+    def keys_of(seed, counts=(9,) * 6, **changes):
         settings = replace(ALL, retrieval=False, knn=False, **changes)
         names = [f"e{number}" for number in range(6)]
         templates = ["{name}", "{name}: {description}", "a {name}."]
-        held_out = hold_out(sources.rows, settings, names, np.full(6, 9), names, templates, seed)
+        held_out = hold_out(sources.rows, settings, names, np.array(counts), names, templates, seed)
         shown = sorted({f"e{label}" for label in held_out.labels})
         assert held_out.texts == [shown, [f"a {name}" for name in shown]]
         return [keys[row] for row in held_out.rows]
@@ -254,6 +254,10 @@ def test_which_rows_are_held_out_is_a_matter_of_seed_and_key(make, tmp_path):
     assert set(keys_of(1, held_out=0.9, limit=5)) < set(keys_of(1, held_out=0.9, limit=9))
     assert keys_of(1, held_out_by="class") == keys_of(1, held_out_by="class", limit=54)
     assert len(keys_of(1, held_out_by="class", held_out=0.99, limit=20)) < 30
+    # A class that is too large by itself is passed over, whether it is drawn first or last.
+    for large in range(6):
+        counts = [999 if number == large else 9 for number in range(6)]
+        assert len(keys_of(1, counts, held_out_by="class", held_out=0.9999, limit=20)) > 5
 
 
 def test_too_few_held_out_rows_are_refused(make, tmp_path):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from openmofi.cli.command import Device, Precision, output_path, print_json, visible
+from openmofi.errors import UsageError
 
 if TYPE_CHECKING:
     from openmofi.labeling import Explanation
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
 
 def explain(
     image: Annotated[Path, typer.Option(help="The image.")],
-    text: Annotated[str, typer.Option(help="Its text.")],
+    text: Annotated[list[str], typer.Option(help="Its text; may be given again, each with a --text-column.")],
     kb: Annotated[str, typer.Option(help="Folder of the knowledge base.")],
     encoder: Annotated[str, typer.Option(help="Image–text encoder.")],
+    text_column: Annotated[list[str] | None, typer.Option(
+        metavar="NAME", help="The kind of each text, in their order, such as title and tags.")] = None,
     calibration: Annotated[Path | None, typer.Option(help="A label job's calibration.json.")] = None,
     detector: Annotated[str, typer.Option(
         help="gazetteer, spacy[:MODEL], gliner:MODEL[?types=A,B]; several joined by +.")] = "gazetteer",
@@ -34,12 +37,22 @@ def explain(
     from openmofi import api
 
     explanation = api.explain(
-        image, text, kb=kb, encoder=encoder, calibration=calibration, detector=detector, linker=linker,
-        threshold=threshold, template=template, cache=cache, device=device, precision=precision, progress=not as_json)
+        image, _texts(text, text_column or []), kb=kb, encoder=encoder, calibration=calibration, detector=detector,
+        linker=linker, threshold=threshold, template=template, cache=cache, device=device, precision=precision,
+        progress=not as_json)
     if as_json:
         print_json(explanation.as_dict())
     else:
         _print(explanation)
+
+
+def _texts(texts: list[str], columns: list[str]) -> str | dict[str, str]:
+    if len(texts) == 1 and not columns:
+        return texts[0]
+    if len(set(columns)) != len(texts) or len(columns) != len(texts):
+        raise UsageError(f"{len(texts)} texts, but {len(set(columns))} names of their kinds.",
+                         "Give each --text a --text-column of its own: --text '…' --text-column title.")
+    return dict(zip(columns, texts, strict=True))
 
 
 def _print(explanation: Explanation) -> None:
@@ -66,7 +79,8 @@ def _print(explanation: Explanation) -> None:
     last = None
     for candidate in explanation.candidates:
         if candidate.mention != last:
-            table.add_row(Text(visible(candidate.mention), style="bold"))
+            table.add_row(Text(visible(candidate.mention), style="bold").append(
+                f" in {visible(candidate.kind)}" if candidate.kind else "", style="not bold dim"))
         last = candidate.mention
         style = "green" if candidate.reason == "accepted" else ""
         table.add_row(

@@ -54,8 +54,8 @@ def status(out: Out, as_json: Annotated[bool, typer.Option("--json", help="Print
 
 def _holder(out: str) -> str:
     from openmofi.storage.addresses import in_object_store
-    from openmofi.storage.folder_lock import holder_of
-    from openmofi.storage.store_lock import StoreLock
+    from openmofi.storage.claiming.folder_lock import holder_of
+    from openmofi.storage.claiming.store_lock import StoreLock
 
     return StoreLock(out).live_holder() if in_object_store(out) else holder_of(Path(out))
 

@@ -11,7 +11,7 @@ from openmofi.encoders.companions import CALIBRATION_FILE, GALLERY_FILE, ClassVe
 from openmofi.encoders.custom import EncoderLike, as_encoder
 from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.folder import save_heads
-from openmofi.encoders.heads import Head, apply_head
+from openmofi.encoders.networks.heads import Head, apply_head
 from openmofi.encoders.preprocess import ImageInput, preprocess
 from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.encoders.registry import BACKBONE, open_encoder

@@ -23,8 +23,8 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.storage import fingerprint
 
 if TYPE_CHECKING:
-    from openmofi.encoders.heads import Head
-    from openmofi.encoders.networks import Networks, OnArrays
+    from openmofi.encoders.networks.heads import Head
+    from openmofi.encoders.networks.modules import Networks, OnArrays
 
 _BATCH = 64
 _ImageTower = Callable[[Any], Array]
@@ -325,7 +325,7 @@ class Encoder:
         if not hasattr(self.image_tower, "network"):
             raise UsageError(f"The encoder {self.spec!r} cannot be compiled: its image tower is no network of PyTorch.",
                              "Leave out --compile.")
-        from openmofi.encoders.compiled import CompiledTower
+        from openmofi.encoders.networks.compiled import CompiledTower
 
         reopen = self.reopen and partial(compiled, self.reopen)
         return replace(self, image_tower=CompiledTower(cast("OnArrays", self.image_tower), self.spec), compiles=True,

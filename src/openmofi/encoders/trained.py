@@ -14,7 +14,6 @@ from torch import nn
 from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.companions import Companions
 from openmofi.encoders.encoder import Encoder, Towers
-from openmofi.encoders.fold import folded, image_probe
 from openmofi.encoders.folder import (
     AGAIN,
     SPEC_FILE,
@@ -26,9 +25,10 @@ from openmofi.encoders.folder import (
     read_weights,
     write_description,
 )
-from openmofi.encoders.heads import Head, head_on_arrays
 from openmofi.encoders.libraries.checkpoints import first_line
-from openmofi.encoders.networks import Headed, Networks, OnArrays
+from openmofi.encoders.networks.fold import folded, image_probe
+from openmofi.encoders.networks.heads import Head, head_on_arrays
+from openmofi.encoders.networks.modules import Headed, Networks, OnArrays
 from openmofi.encoders.preprocess import preprocessing_from_json
 from openmofi.encoders.protocol import Array, Preprocessing, Tokens
 from openmofi.encoders.towers import Trunk, rebuilt, stored_tokens

@@ -7,12 +7,12 @@ from itertools import chain
 from pathlib import Path
 
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.protocols.gldv2 import SOLUTION, read_solution
-from openmofi.evaluation.protocols.ilias import IDS, read_ids
-from openmofi.evaluation.protocols.instre import TRUTH, read_instre
 from openmofi.evaluation.protocols.oven import TITLES
-from openmofi.evaluation.protocols.recall import split_of
-from openmofi.evaluation.protocols.uned import SIZES, read_split
+from openmofi.evaluation.protocols.retrieval.gldv2 import SOLUTION, read_solution
+from openmofi.evaluation.protocols.retrieval.ilias import IDS, read_ids
+from openmofi.evaluation.protocols.retrieval.instre import TRUTH, read_instre
+from openmofi.evaluation.protocols.retrieval.recall import split_of
+from openmofi.evaluation.protocols.retrieval.uned import SIZES, read_split
 from openmofi.evaluation.source import DataSource, Finding, counted, present
 from openmofi.features.sources import images_in
 

@@ -18,8 +18,8 @@ from openmofi.evaluation.data.karpathy import read_karpathy
 from openmofi.evaluation.data.revisited import read_ground_truth
 from openmofi.evaluation.data.vtab_tasks import TASKS, open_task, task_folders
 from openmofi.evaluation.linkers.data import zelda_files
-from openmofi.evaluation.protocols.gpr1200 import list_gpr1200
 from openmofi.evaluation.protocols.image_text import FOLDERS
+from openmofi.evaluation.protocols.retrieval.gpr1200 import list_gpr1200
 from openmofi.evaluation.retrieval_sources import RETRIEVAL_SOURCES
 from openmofi.evaluation.source import DataSource, Finding, counted
 from openmofi.evaluation.variant_sources import VARIANT_SOURCES

@@ -34,9 +34,9 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.texts import entity_text
 from openmofi.storage import fingerprint, write_table
 from openmofi.storage.addresses import filesystem_of, open_address
-from openmofi.storage.blocks import BLOCK_ROWS
-from openmofi.storage.footers import is_damage
 from openmofi.storage.manifest import is_hidden
+from openmofi.storage.tables.blocks import BLOCK_ROWS
+from openmofi.storage.tables.footers import is_damage
 
 _VERSION = 2
 _TOGETHER = 1024

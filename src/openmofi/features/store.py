@@ -33,8 +33,8 @@ from openmofi.pairs.images.formats import HEIC, heic_readable
 from openmofi.schema import Pair, PairStatus, features_schema
 from openmofi.storage import Shard, exists, fingerprint, read_arrow, write_bytes, write_json
 from openmofi.storage.addresses import filesystem_of, is_remote, names_in, open_address, read_text
-from openmofi.storage.blocks import arrow_blocks, read_arrow_blocks
-from openmofi.storage.footers import is_whole, whole
+from openmofi.storage.tables.blocks import arrow_blocks, read_arrow_blocks
+from openmofi.storage.tables.footers import is_whole, whole
 
 _VERSION = 3
 _UNREAD = ".unread.json"
@@ -225,7 +225,7 @@ class FeatureStore:
         return StoredFeatures(read_arrow(self.path(name, stamp)))
 
     def blocks(self, name: str, stamp: str) -> Iterator[StoredFeatures]:
-        """The features of a shard, a block of rows at a time; see `openmofi.storage.blocks`.
+        """The features of a shard, a block of rows at a time; see `openmofi.storage.tables.blocks`.
 
         Raises:
             OpenMofiError: as `open`.

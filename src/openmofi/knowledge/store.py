@@ -36,7 +36,7 @@ from openmofi.knowledge.names import normalise
 from openmofi.schema import Entity
 from openmofi.storage import Manifest, read_manifest
 from openmofi.storage.addresses import is_remote
-from openmofi.storage.digests import check_once, let_settle
+from openmofi.storage.fingerprints.digests import check_once, let_settle
 
 _NO_ROWS = np.zeros(0, np.int32)
 _NO_PRIORS = np.zeros(0, np.float32)

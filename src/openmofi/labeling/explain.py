@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,17 @@ from openmofi.labeling.decide import calibration_keys, load_fitted, require_fitt
 from openmofi.labeling.judge.context import Context
 from openmofi.labeling.judge.selection import Opinion, judge
 from openmofi.labeling.label_settings import LabelSettings
-from openmofi.labeling.read.linking import TextLinker
+from openmofi.labeling.read.linking import TextLinker, kind_at
 from openmofi.labeling.read.links import judged_rows, link_arrays
+from openmofi.pairs.formats.columns import joined_texts
 from openmofi.schema import LINK, Mention, Reason
 
 
 @dataclass(frozen=True)
 class Explained:
-    """One candidate of a mention, fully judged; see `openmofi.schema.JUDGEMENT`."""
+    """One candidate of a mention, fully judged; see `openmofi.schema.JUDGEMENT`. `kind` is the name of the text that
+    its mention was found in, where texts have names, or "".
+    """
 
     mention: str
     detector: str
@@ -40,6 +44,7 @@ class Explained:
     image_score: float
     probability: float
     reason: Reason
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,14 +61,14 @@ class Explanation:
         return asdict(self)
 
 
-def explain(image: ImageInput, text: str, kb: KnowledgeBase, encoder: Encoder,
+def explain(image: ImageInput, text: str | Mapping[str, str], kb: KnowledgeBase, encoder: Encoder,
             settings: LabelSettings, *, cache: str | Path, progress: Progress,
             calibration: str | Path | None = None) -> Explanation:
     """Reason about one pair as the label job would; but a text alone has no corpus that could repeat it.
 
     Args:
         image: a path, encoded bytes, or a PIL image.
-        text: its text.
+        text: its text; several by the names of their kinds, as the columns that a label job is told of.
         kb, encoder, settings: as of the label job.
         cache: keeps entity embeddings.
         progress: receives the entities that have to be embedded first.
@@ -74,6 +79,7 @@ def explain(image: ImageInput, text: str, kb: KnowledgeBase, encoder: Encoder,
             calibration for this knowledge base.
     """
     encoder.require_comparison()
+    text, kinds = (text, ()) if isinstance(text, str) else joined_texts(text)
     pixels = encoder.preprocess(as_image(image, encoder.preprocessing, max_pixels=settings.max_image_pixels))
     fitted = _calibration(encoder, kb, settings, calibration)
     decision = fitted.calibration
@@ -98,7 +104,7 @@ def explain(image: ImageInput, text: str, kb: KnowledgeBase, encoder: Encoder,
         entity = kb.entity(kb.row(arrays.entity_ids[int(arrays.entity[row])].as_py()))
         candidates.append(Explained(mention.surface, mention.detector, entity.id, entity.name, entity.description,
                                     float(arrays.prior[row]), float(arrays.link_score[row]), float(score),
-                                    float(probability), reason))
+                                    float(probability), reason, kind_at(mention.start, kinds)))
     return Explanation(text, tuple(linked.mentions), tuple(candidates), settings.selection.threshold)
 
 

@@ -122,7 +122,7 @@ def _summed(ngram: Hashes, images: Ints, sketch: Hashes) -> pa.Table:
 class RepeatMerge:
     """From the shards' summaries to the n-grams that are repeated in the whole corpus; memory does not grow with it.
 
-    A `openmofi.storage.two_pass.TwoPass`.
+    A `openmofi.storage.tables.two_pass.TwoPass`.
 
     Attributes:
         pairs: usable ones of the corpus.

@@ -17,7 +17,7 @@ from openmofi.pairs.read_settings import ReadSettings
 from openmofi.schema import Pair
 from openmofi.storage import Shard
 from openmofi.storage.addresses import filesystem_of
-from openmofi.storage.fingerprint import TABLES
+from openmofi.storage.fingerprints.fingerprint import TABLES
 from openmofi.storage.shards import TARS, take_fingerprints
 
 

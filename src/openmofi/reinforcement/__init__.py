@@ -6,6 +6,7 @@ from openmofi.reinforcement.augmentation import (
     AugmentSettings,
     augmented,
     image_hash,
+    replayed,
 )
 from openmofi.reinforcement.job import reinforce
 from openmofi.reinforcement.recall import Knowledge, Recalled
@@ -16,6 +17,6 @@ from openmofi.reinforcement.teachers import Teacher, TeacherSpec, parse_specs, p
 
 __all__ = [
     "KIND", "TRANSFORM_VERSION", "AugmentSettings", "Augmentation", "Knowledge", "Recalled", "ReinforceSettings",
-    "Teacher", "TeacherSpec", "augmented", "image_hash", "parse_specs", "parse_teachers", "reinforce",
+    "Teacher", "TeacherSpec", "augmented", "image_hash", "parse_specs", "parse_teachers", "reinforce", "replayed",
     "tune_scale",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -142,14 +143,15 @@ class Knowledge:
         indices: dict[str, list[int]] = {}
         for index, shard in enumerate(shards):
             indices.setdefault(shard, []).append(index)
+        found: list[_Found] = []
         for name, index_list in indices.items():
             if name in self._shards:
-                mapped = self._shard(name)
-                try:
-                    self._fill(recalled, mapped, np.array(index_list), [keys[index] for index in index_list],
-                               augmentation, caption)
-                except (KeyError, ValueError, IndexError) as error:
-                    raise OpenMofiError(f"{mapped.path} is damaged: {type(error).__name__}: {error}.", _ANEW) from error
+                mapped, index = self._shard(name), np.array(index_list)
+                rows = mapped.rows_of([keys[number] for number in index_list])
+                if (rows >= 0).any():
+                    found.append((mapped, index[rows >= 0], rows[rows >= 0]))
+        if found:
+            self._fill(recalled, found, augmentation, caption)
         return recalled
 
     def entities(self) -> tuple[str, ...]:
@@ -169,52 +171,54 @@ class Knowledge:
         for name in sorted(self._shards):
             yield from self._shard(name).texts.values.to_pylist()
 
-    def _fill(self, recalled: Recalled, shard: _MappedShard, index: Ints, keys: Sequence[str], augmentation: Ints,
-              caption: Ints) -> None:
-        """Write what `shard` has of `keys` into the elements `index` of `recalled`."""
-        rows = shard.rows_of(keys)
-        index, rows = index[rows >= 0], rows[rows >= 0]
-        if not len(rows):
-            return
-        numbers = {"image": augmentation[index], "text": np.zeros(len(rows), np.int64), "caption": caption[index]}
-        recalled.known[index] = True
-        for name, target in (("width", recalled.widths), ("height", recalled.heights), ("hash", recalled.hashes)):
-            target[index] = shard.columns[name][rows]
-        for sample, drawn in zip(index.tolist(), self._drawn(shard, rows, numbers["image"]), strict=True):
-            recalled.augmentations[sample] = drawn
-        if self.captions:
-            for sample, text in zip(index.tolist(), shard.texts_of(rows, numbers["caption"]), strict=True):
-                recalled.captions[sample] = text
+    def _fill(self, recalled: Recalled, found: Sequence[_Found], augmentation: Ints, caption: Ints) -> None:
+        """Write what the shards have of the samples into `recalled`."""
+        numbers = {"image": augmentation, "text": np.zeros(len(augmentation), np.int64), "caption": caption}
+        for shard, index, rows in found:
+            with shard.readable():
+                for name, target in (("width", recalled.widths), ("height", recalled.heights),
+                                     ("hash", recalled.hashes)):
+                    target[index] = shard.columns[name][rows]
+                if self.captions:
+                    for sample, text in zip(index.tolist(), shard.texts_of(rows, caption[index]), strict=True):
+                        recalled.captions[sample] = text
+            recalled.known[index] = True
+        self._draw(recalled, found, augmentation)
         for number, teacher in enumerate(self.teachers):
             for part in PARTS if self.captions else PARTS[:2]:
-                getattr(recalled, part)[teacher.name][index] = self._vectors(
-                    shard, f"{part}_{number}", teacher.dim, rows, numbers[part])
+                getattr(recalled, part)[teacher.name][:] = self._vectors(
+                    found, f"{part}_{number}", teacher.dim, numbers[part])
             if self.entity_scores:
-                ids, scores = (shard.chosen(f"{name}_{number}", self.entity_scores, rows, numbers["image"])
+                ids, scores = (_gathered(found, f"{name}_{number}", self.entity_scores, augmentation)
                                for name in ("entity", "entity_score"))
-                shard.require((ids >= 0) & (ids < self._entity_count), rows, "an entity that the store does not have")
-                shard.require((scores >= 0) & (scores <= 1), rows, "an entity score that is not between 0 and 1")
-                recalled.entity_ids[teacher.name][index] = ids
-                recalled.entity_scores[teacher.name][index] = scores
+                _require(found, (ids >= 0) & (ids < self._entity_count), "an entity that the store does not have")
+                _require(found, (scores >= 0) & (scores <= 1), "an entity score that is not between 0 and 1")
+                recalled.entity_ids[teacher.name][recalled.known] = ids[recalled.known]
+                recalled.entity_scores[teacher.name][:] = scores
 
-    def _vectors(self, shard: _MappedShard, name: str, dim: int, rows: Ints, numbers: Ints) -> Floats:
-        scales = shard.columns.get(f"{name}_scale")
-        factors = np.ones(len(rows), np.float32) if scales is None else scales[rows, numbers]
-        vectors = decode(shard.chosen(name, dim, rows, numbers), factors, self._precision)
-        shard.require(np.isfinite(vectors), rows, f"an embedding ({name}) that is not finite")
+    def _vectors(self, found: Sequence[_Found], name: str, dim: int, numbers: Ints) -> Floats:
+        """(n, dim) embeddings; zeros where nothing is known. All shards' are decoded together."""
+        codes, factors = _gathered(found, name, dim, numbers), np.ones(len(numbers), np.float32)
+        for shard, index, rows in found:
+            if (scales := shard.columns.get(f"{name}_scale")) is not None:
+                factors[index] = scales[rows, numbers[index]]
+        vectors = decode(codes, factors, self._precision)
+        _require(found, np.isfinite(vectors), f"an embedding ({name}) that is not finite")
         return normalised(vectors)
 
-    def _drawn(self, shard: _MappedShard, rows: Ints, numbers: Ints) -> list[Augmentation]:
+    def _draw(self, recalled: Recalled, found: Sequence[_Found], numbers: Ints) -> None:
+        """Write the chosen augmentations."""
         crops, flips, ops, magnitudes = (
-            shard.chosen(name, width, rows, numbers) if width else np.zeros((len(rows), 0)) for name, width in (
+            _gathered(found, name, width, numbers) if width else np.zeros((len(numbers), 0)) for name, width in (
                 ("crop", 4), ("flip", 1), ("op", self._ops), ("magnitude", self._ops)))
         ends = crops[:, :2] + crops[:, 2:]
-        inside = (crops[:, :2] >= 0) & (crops[:, 2:] > 0) & (ends <= 1 + _ROUNDING)
-        shard.require(inside, rows, "a crop beyond its image")
-        shard.require((ops >= 0) & (ops < len(OPS)) & np.isfinite(magnitudes), rows, "an unknown augmentation")
-        parts = (values.tolist() for values in (crops, flips, ops, magnitudes))
-        return [Augmentation(tuple(crop), bool(flip[0]), tuple((OPS[op], value) for op, value in zip(
-            ops, magnitudes, strict=True))) for crop, flip, ops, magnitudes in zip(*parts, strict=True)]
+        _require(found, (crops[:, :2] >= 0) & (crops[:, 2:] > 0) & (ends <= 1 + _ROUNDING), "a crop beyond its image")
+        _require(found, (ops >= 0) & (ops < len(OPS)) & np.isfinite(magnitudes), "an unknown augmentation")
+        parts = zip(*(values.tolist() for values in (crops, flips, ops, magnitudes)), strict=True)
+        for sample, (known, (crop, flip, names, values)) in enumerate(zip(recalled.known.tolist(), parts, strict=True)):
+            if known:
+                recalled.augmentations[sample] = Augmentation(tuple(crop), bool(flip[0]), tuple(
+                    (OPS[op], value) for op, value in zip(names, values, strict=True)))
 
     @cached_property
     def _entity_count(self) -> int:
@@ -261,6 +265,18 @@ class _MappedShard:
         order = np.argsort(keys, kind="stable")
         return cls(path, keys[order], rows[order], columns, texts)
 
+    @contextmanager
+    def readable(self) -> Iterator[None]:
+        """What does not fit the file is damage to it.
+
+        Raises:
+            OpenMofiError: something does not; names the file.
+        """
+        try:
+            yield
+        except (KeyError, ValueError, IndexError) as error:
+            raise OpenMofiError(f"{self.path} is damaged: {type(error).__name__}: {error}.", _ANEW) from error
+
     def require(self, right: NDArray[np.bool_], rows: Ints, what: str) -> None:
         """Refuse values out of their range: `right` is (n, width), of these rows of the file.
 
@@ -288,6 +304,30 @@ class _MappedShard:
         """The chosen text of each row."""
         starts = self.texts.offsets.to_numpy()[rows]
         return list(self.texts.values.take(pa.array(starts + numbers)).to_pylist())
+
+
+_Found = tuple[_MappedShard, Ints, Ints]
+"""A shard that has some of the samples: which of them, and their rows in it."""
+
+
+def _gathered(found: Sequence[_Found], name: str, width: int, numbers: Ints) -> NDArray[Any]:
+    """(n, width) values of each sample's chosen item, see `_MappedShard.chosen`; zeros where nothing is known."""
+    values: NDArray[Any] | None = None
+    for shard, index, rows in found:
+        with shard.readable():
+            chosen = shard.chosen(name, width, rows, numbers[index])
+            if values is None:
+                values = np.zeros((len(numbers), width), chosen.dtype)
+            values[index] = chosen
+    assert values is not None
+    return values
+
+
+def _require(found: Sequence[_Found], right: NDArray[np.bool_], what: str) -> None:
+    """See `_MappedShard.require`, of samples that are known."""
+    if not right.all():
+        for shard, index, rows in found:
+            shard.require(right[index], rows, what)
 
 
 def _packed(keys: Sequence[str]) -> NDArray[np.bytes_]:

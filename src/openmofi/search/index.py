@@ -297,7 +297,9 @@ class Index:
         raise unknown_entity(self.connection, given)
 
     def complete(self, text: str, limit: int = 10) -> list[EntityRecord]:
-        """Entities whose name or alias begins so, those with most images first; for completion while typing."""
+        """Entities whose name or alias begins so, those of such a name first, then those with most images; for
+        completion while typing.
+        """
         ids = entities_by_name(self.connection, text, limit, prefix=True)
         records = entity_records(self.connection, ids)
         return [records[entity] for entity in ids]

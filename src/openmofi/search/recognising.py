@@ -40,9 +40,9 @@ from openmofi.search.store.database import connect, content_of, meta, require_en
 from openmofi.storage import Outputs, Shard, claimed, finish_manifest
 from openmofi.storage.addresses import require_writable
 from openmofi.storage.atomic import remove_leftovers
-from openmofi.storage.blocks import table_blocks
-from openmofi.storage.footers import Footer, footers
 from openmofi.storage.manifest import output_stamp
+from openmofi.storage.tables.blocks import table_blocks
+from openmofi.storage.tables.footers import Footer, footers
 
 OUTPUTS = Outputs(("recognised/*.parquet",), other=("features/*/*.arrow", "features/*/*.unread.json"))
 _KIND, _PART, _NOTE = "recognised", "recognised", "openmofi.recognised"
@@ -201,7 +201,7 @@ def _checked(place: Place, encoder: Encoder) -> str:
     with closing(connect(place)) as connection:
         require_encoder(place, meta(connection), encoder)
         if not connection.execute("SELECT 1 FROM entities").fetchone():
-            raise OpenMofiError(f"{place} knows no entities.", "Build it of labels, or with --kb.")
+            raise OpenMofiError(f"{place} knows no entities.", "Build it of labels, or with --kb KB --entities all.")
         return content_of(connection)
 
 

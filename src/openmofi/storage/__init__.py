@@ -13,8 +13,8 @@ from openmofi.storage.atomic import (
     write_table,
     write_text,
 )
-from openmofi.storage.claims import Outputs, claimed, written_together
-from openmofi.storage.fingerprint import file_fingerprint, fingerprint
+from openmofi.storage.claiming.claims import Outputs, claimed, written_together
+from openmofi.storage.fingerprints.fingerprint import file_fingerprint, fingerprint
 from openmofi.storage.locks import locked
 from openmofi.storage.manifest import (
     Manifest,

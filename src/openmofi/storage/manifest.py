@@ -16,8 +16,8 @@ from openmofi.errors import OpenMofiError
 from openmofi.schema import KIND_VERSIONS, SCHEMA_VERSION
 from openmofi.storage.addresses import filesystem_of, is_remote, names_in, read_text, store_errors
 from openmofi.storage.atomic import exists, remove_leftovers, write_json
-from openmofi.storage.differences import differences
-from openmofi.storage.fingerprint import fingerprint, plain
+from openmofi.storage.fingerprints.differences import differences
+from openmofi.storage.fingerprints.fingerprint import fingerprint, plain
 from openmofi.version import __version__
 
 MANIFEST = "manifest.json"

@@ -26,8 +26,8 @@ from openmofi.storage.addresses import (
     store_errors,
     versions_in,
 )
-from openmofi.storage.fingerprint import EDGE, TABLES, file_fingerprint, object_fingerprint
-from openmofi.storage.kept_fingerprints import keep_fingerprints, known_fingerprints
+from openmofi.storage.fingerprints.fingerprint import EDGE, TABLES, file_fingerprint, object_fingerprint
+from openmofi.storage.fingerprints.kept import keep_fingerprints, known_fingerprints
 from openmofi.storage.threads import in_threads
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")

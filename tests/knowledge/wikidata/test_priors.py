@@ -23,7 +23,7 @@ from openmofi.knowledge.anchors import Anchors, build_anchors, names_tables, pro
 from openmofi.knowledge.anchors.tables import ANCHORS_DIGEST
 from openmofi.knowledge.wikidata.weights import ALPHAS, BETAS, GAMMAS, Counts, Weights, commonness, fit_weights
 from openmofi.storage import write_table
-from openmofi.storage.digests import file_digest
+from openmofi.storage.fingerprints.digests import file_digest
 
 
 def cranes() -> list[Entity]:

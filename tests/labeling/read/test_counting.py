@@ -9,10 +9,10 @@ import pytest
 from openmofi.labeling.read import stage
 from openmofi.mentions.repeats import RepeatMerge, summary
 from openmofi.schema import NGRAMS, Pair, PairStatus
-from openmofi.storage import blocks
-from openmofi.storage.blocks import read_table_blocks
-from openmofi.storage.footers import table_footer
-from openmofi.storage.two_pass import merged
+from openmofi.storage.tables import blocks
+from openmofi.storage.tables.blocks import read_table_blocks
+from openmofi.storage.tables.footers import table_footer
+from openmofi.storage.tables.two_pass import merged
 
 PAIRS = [Pair(f"{number}", b"", f"{number % 7} words of a text that {number % 3} repeats",
               PairStatus.TEXT_EMPTY if number % 9 == 4 else PairStatus.OK) for number in range(50)]

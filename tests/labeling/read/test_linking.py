@@ -10,7 +10,7 @@ from openmofi.labeling.read.linking import MarkedCounts, TextLinker
 from openmofi.linking import open_linker
 from openmofi.mentions import open_detector
 from openmofi.mentions.repeats import RepeatMerge, Repeats, summary
-from openmofi.storage.two_pass import merged
+from openmofi.storage.tables.two_pass import merged
 
 TAIL = "bricks and tents by our friends of the moon club"
 

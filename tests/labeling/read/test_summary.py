@@ -16,7 +16,7 @@ from openmofi.labeling.judge.summary import LabelSummary
 from openmofi.labeling.read.links import link_arrays
 from openmofi.labeling.read.marked import MarkedCounts
 from openmofi.labeling.read.summary import CorpusSummary, LinkSummary
-from openmofi.storage.footers import Footer, table_footer
+from openmofi.storage.tables.footers import Footer, table_footer
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**31 - 1), st.integers(0, 2**16 - 2)), unique_by=lambda each: each[0]),

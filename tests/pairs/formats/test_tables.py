@@ -178,6 +178,19 @@ def test_a_text_of_a_megabyte_in_a_table(photos):
     assert [(len(pair.text), pair.status.name) for pair in read(photos)] == [(10_000, "TEXT_TOO_LONG"), (1, "OK")]
 
 
+def test_images_that_a_folders_table_does_not_name_are_said_to_be_left_out(photos, caplog):
+    (photos / "captions.csv").write_text("file_name,text\n./a.jpg,t\n")
+    assert len(read(photos)) == 1
+    assert caplog.text == ""
+    for name in ("c.JPG", "d.png", "notes.md"):
+        (photos / name).write_bytes(b"C")
+    assert len(read(photos)) == 1
+    assert "captions.csv does not name 2 of the 3 images beside it, such as c.JPG: they are left out." in caplog.text
+    caplog.clear()
+    read(photos / "captions.csv")  # whoever names the table means the table
+    assert caplog.text == ""
+
+
 def test_several_tables_or_none(photos):
     (photos / "a.csv").write_text("file_name,what\na.jpg,t\n")
     with pytest.raises(UsageError, match="no text column"):

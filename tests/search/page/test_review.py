@@ -95,7 +95,7 @@ def test_two_reviewers_at_once(new_tab, index):
 
 def test_the_entrance_leads_to_both_ways(tab):
     page = tab.open("#/review")
-    page.get_by_role("link", name="Judge what tells most").click()
+    page.get_by_role("link", name="Judge single labels").click()
     page.wait_for_url("**/#/review/single")
     expect(page.locator(".question")).to_be_visible()
     page.get_by_role("link", name="Other entities").click()
@@ -117,11 +117,13 @@ def test_mentions_are_marked_where_the_label_job_read_them(tab):
     page.route("**/api/review?**", lambda route: route.fulfill(json=[
         {"image": row, "entity": bird, "probability": 0.9, "accepted": True, "verdict": ""}]))
     page.route("**/api/images/1/reading", lambda route: route.fulfill(json={
-        "text": text, "status": "labelled", "mentions": [{"start": 6, "end": 10}, {"start": 18, "end": 22}],
+        "text": text, "status": "labelled", "mentions": [
+            {"start": 6, "end": 10, "kind": "title"}, {"start": 18, "end": 22, "kind": "title+tags"}],
         "candidates": [{"entity": "e:bird", "name": "kite (bird)", "accepted": True, **judged},
                        {"entity": "e:toy", "name": "kite (toy)", "accepted": False, **judged}]}))
     tab.open("#/review/single/e%3Abird", "mark.meant")
     assert page.locator(".caption mark.other").all_text_contents() == ["Kite"]
     assert page.locator(".caption mark.meant").all_text_contents() == ["kite"]
     assert page.locator(".caption").text_content() == text
+    expect(page.locator(".named-in")).to_have_text("Named in title+tags")
     expect(page.locator(".single .chips button").first).to_have_text("1 kite (toy)")

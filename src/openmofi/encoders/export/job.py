@@ -24,7 +24,6 @@ from openmofi.encoders.export.agreement import Agreement, Samples, agreement
 from openmofi.encoders.export.export_settings import ExportSettings
 from openmofi.encoders.export.onnx import quantise_linear, write_onnx
 from openmofi.encoders.export.openvino import write_openvino
-from openmofi.encoders.fold import folded, image_probe
 from openmofi.encoders.folder import (
     HEAD_OUTPUTS,
     SPEC_FILE,
@@ -46,9 +45,10 @@ from openmofi.encoders.libraries.graphs import (
     text_inputs,
     write_graphs_description,
 )
-from openmofi.encoders.networks import Networks
+from openmofi.encoders.networks.fold import folded, image_probe
+from openmofi.encoders.networks.modules import Networks
 from openmofi.encoders.registry import open_encoder
-from openmofi.encoders.tokens import portable_tokens
+from openmofi.encoders.texts.tokens import portable_tokens
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.storage import Outputs, claimed, finish_manifest, package_versions, write_json
 from openmofi.storage.atomic import write_error

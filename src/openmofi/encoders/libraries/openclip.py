@@ -29,10 +29,10 @@ from openmofi.encoders.libraries.openclip_sources import (
     source_of,
     tokenizer_folder,
 )
-from openmofi.encoders.networks import Called, Networks, OnArrays
+from openmofi.encoders.networks.modules import Called, Networks, OnArrays
 from openmofi.encoders.preprocess import checked, three
 from openmofi.encoders.protocol import Preprocessing
-from openmofi.encoders.tokens import OpenClipTokens
+from openmofi.encoders.texts.tokens import OpenClipTokens
 from openmofi.encoders.towers import Trunk
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.quiet import quiet_logging

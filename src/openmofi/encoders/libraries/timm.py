@@ -14,7 +14,7 @@ from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.libraries.checkpoints import WEIGHT_FILES, first_line, loading
 from openmofi.encoders.libraries.hub import hub_file
-from openmofi.encoders.networks import Networks, OnArrays
+from openmofi.encoders.networks.modules import Networks, OnArrays
 from openmofi.encoders.preprocess import checked, three
 from openmofi.encoders.protocol import Preprocessing
 from openmofi.encoders.towers import Trunk, options_of

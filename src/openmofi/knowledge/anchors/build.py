@@ -31,8 +31,8 @@ from openmofi.knowledge.files.slots import Done, Here, Slots, slots
 from openmofi.knowledge.files.tries import built_trie, save_trie
 from openmofi.storage import atomic_path, require_local
 from openmofi.storage.addresses import local_path
-from openmofi.storage.blocks import table_blocks
-from openmofi.storage.digests import file_digest
+from openmofi.storage.fingerprints.digests import file_digest
+from openmofi.storage.tables.blocks import table_blocks
 
 _MIB = 1 << 20
 

@@ -15,8 +15,8 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge.names import normalise
 from openmofi.schema import NAMES, SURFACES
 from openmofi.storage import read_parquet
-from openmofi.storage.digests import file_digest
-from openmofi.storage.footers import require_footer
+from openmofi.storage.fingerprints.digests import file_digest
+from openmofi.storage.tables.footers import require_footer
 
 ANCHORS = pa.schema([
     ("name", pa.string()), ("title", pa.string()), ("language", pa.string()), ("anchors", pa.int64()),

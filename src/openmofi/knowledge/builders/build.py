@@ -24,7 +24,7 @@ from openmofi.knowledge.identifiers import write_ids
 from openmofi.knowledge.projection import ProjectionSettings
 from openmofi.storage import Manifest, claimed, finish_manifest, make_folder, require_local
 from openmofi.storage.atomic import remove_folder, write_error
-from openmofi.storage.blocks import read_arrow_blocks
+from openmofi.storage.tables.blocks import read_arrow_blocks
 
 _log = logging.getLogger(__name__)
 _WORK = ".build"

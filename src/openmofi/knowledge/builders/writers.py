@@ -20,7 +20,7 @@ from openmofi.knowledge.files.arrays import appended
 from openmofi.knowledge.files.database import part_file, tables_of
 from openmofi.knowledge.projection import WIDTHS, ProjectionSettings, memory_needed, project, random_bits
 from openmofi.storage.atomic import write_error
-from openmofi.storage.blocks import read_arrow_blocks, read_table_blocks, rows_at_a_time
+from openmofi.storage.tables.blocks import read_arrow_blocks, read_table_blocks, rows_at_a_time
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -21,7 +21,7 @@ from openmofi.knowledge.files import relations
 from openmofi.knowledge.files.languages import LANGUAGES_FILE
 from openmofi.knowledge.files.relations import Relations
 from openmofi.storage import write_arrow, write_bytes
-from openmofi.storage.blocks import table_blocks
+from openmofi.storage.tables.blocks import table_blocks
 
 DETAILS_FILE, EXTERNAL_IDS_FILE, REDIRECTS_FILE = "details.arrow", "external_ids.parquet", "redirects.arrow"
 FILES = (DETAILS_FILE, EXTERNAL_IDS_FILE, REDIRECTS_FILE, *relations.FILES, LANGUAGES_FILE)

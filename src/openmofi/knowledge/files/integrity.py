@@ -1,7 +1,7 @@
 """Whether a knowledge base is what was built: sizes and digests of its files, and what is in them.
 
 What is mapped is trusted later on: an entity row out of range or a damaged trie would link otherwise, or end the
-process. So digests are compared before anything is mapped, once per change of a file (`storage.digests`).
+process. So digests are compared before anything is mapped, once per change of a file (`storage.fingerprints.digests`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.knowledge.files import beside
 from openmofi.schema import ENTITIES
 from openmofi.storage import Manifest, fingerprint
-from openmofi.storage.digests import BLOCK, file_digest, file_stamp
+from openmofi.storage.fingerprints.digests import BLOCK, file_digest, file_stamp
 from openmofi.storage.folders import local_folder
 from openmofi.storage.manifest import MANIFEST
 

@@ -17,7 +17,7 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge.files.arrays import appended, mapped
 from openmofi.knowledge.files.database import connected, part_file, quoted, tables_of
 from openmofi.knowledge.files.tries import Names
-from openmofi.storage.blocks import read_table_blocks
+from openmofi.storage.tables.blocks import read_table_blocks
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -26,7 +26,7 @@ from openmofi.knowledge.identifiers import write_ids
 from openmofi.knowledge.lookup import keys_of
 from openmofi.knowledge.store import KnowledgeBase
 from openmofi.storage import Manifest, claimed, fingerprint, finish_manifest, read_parquet, require_local
-from openmofi.storage.blocks import arrow_blocks
+from openmofi.storage.tables.blocks import arrow_blocks
 
 _log = logging.getLogger(__name__)
 _BLOCK = 1 << 22

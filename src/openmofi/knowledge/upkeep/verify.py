@@ -10,7 +10,7 @@ from openmofi.knowledge.files.tries import further_files
 from openmofi.knowledge.layout import FILES, IDS, KIND, REBUILD
 from openmofi.knowledge.store import KnowledgeBase
 from openmofi.storage import read_manifest
-from openmofi.storage.digests import let_settle, note_checked
+from openmofi.storage.fingerprints.digests import let_settle, note_checked
 
 
 def verify(kb: str | Path, progress: Progress | None = None) -> dict[str, str]:

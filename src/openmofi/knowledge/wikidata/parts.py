@@ -26,7 +26,7 @@ from openmofi.knowledge.wikidata.dump import BLOCK, Piece, pieces
 from openmofi.knowledge.wikidata.items import Broken, ItemReader
 from openmofi.knowledge.wikidata.published import PublishedColumns, published_blocks, read_published
 from openmofi.storage import make_folder, write_table, write_text
-from openmofi.storage.footers import Footer, footers
+from openmofi.storage.tables.footers import Footer, footers
 
 _MIB = 1 << 20
 _SHOWN = 3

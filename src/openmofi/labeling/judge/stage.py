@@ -26,8 +26,8 @@ from openmofi.labeling.read.links import ReadShard, judged_rows, mention_names
 from openmofi.labeling.read.stage import ReadStage
 from openmofi.schema import JUDGEMENT, LABELS, LabelStatus, PairStatus, with_kinds
 from openmofi.storage import Shard
-from openmofi.storage.blocks import table_blocks
-from openmofi.storage.footers import Footer, footers
+from openmofi.storage.tables.blocks import table_blocks
+from openmofi.storage.tables.footers import Footer, footers
 
 
 @dataclass(frozen=True)

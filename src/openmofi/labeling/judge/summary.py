@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from openmofi.storage.footers import Footer
+from openmofi.storage.tables.footers import Footer
 
 _NOTE = "openmofi.labels.2"
 _BINS = 1000

@@ -132,7 +132,7 @@ def groups_of(shard: str, keys: Sequence[str], shared: PairKeys, joined: pa.Tabl
 
 @dataclass(frozen=True)
 class GroupMerge:
-    """From the pairs' keys to which of these belong together; a `openmofi.storage.two_pass.TwoPass`.
+    """From the pairs' keys to which of these belong together; a `openmofi.storage.tables.two_pass.TwoPass`.
 
     Memory grows with the keys that several pairs share; a sketch of a fixed size (16 MiB a bitmap at most) leaves out
     nearly all that one pair alone has.

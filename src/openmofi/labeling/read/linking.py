@@ -7,7 +7,7 @@ spans count its characters.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from operator import attrgetter
@@ -31,7 +31,7 @@ from openmofi.mentions.readable import Readable, readable
 from openmofi.mentions.repeats import RepeatedText, Repeats
 from openmofi.schema import LINKS, NGRAMS, Boilerplate, Link, Mention, PairStatus, with_kinds
 from openmofi.storage import Shard
-from openmofi.storage.blocks import read_table_blocks, table_blocks
+from openmofi.storage.tables.blocks import read_table_blocks, table_blocks
 
 _PIECE_CHARS = 120
 _BATCH = 1024
@@ -165,11 +165,17 @@ class ShardLinker:
 def _of_kinds(mentions: pa.ListArray, linked: Sequence[LinkedText], kinds: Sequence[Sequence[dict[str, Any]]],
               schema: pa.Schema) -> pa.ListArray:
     """The mentions with the kind of the text that each begins in; "" where that is unknown."""
-    column = pa.array([next((part["kind"] for part in parts if mention.start < part["end"]), "")
-                       for row, parts in zip(linked, kinds, strict=True) for mention in row.mentions], pa.string())
+    ends = [[(part["kind"], part["end"]) for part in parts] for parts in kinds]
+    column = pa.array([kind_at(mention.start, parts) for row, parts in zip(linked, ends, strict=True)
+                       for mention in row.mentions], pa.string())
     kind = schema.field("mentions").type
     structs = pa.StructArray.from_arrays([*mentions.flatten().flatten(), column], fields=list(kind.value_type))
     return pa.ListArray.from_arrays(mentions.offsets, structs, type=kind)
+
+
+def kind_at(place: int, kinds: Iterable[tuple[str, int]]) -> str:
+    """The kind of the text in which a place lies, by `Pair.kinds`; "" where that is unknown."""
+    return next((kind for kind, end in kinds if place < end), "")
 
 
 def _counted(linked: Sequence[LinkedText]) -> MarkedCounts:

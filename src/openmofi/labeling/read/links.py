@@ -19,7 +19,7 @@ from openmofi.labeling.read.groups import PairKeys, groups_of
 from openmofi.labeling.read.stage import ReadStage
 from openmofi.schema import PairStatus
 from openmofi.storage import Shard
-from openmofi.storage.blocks import read_table_blocks
+from openmofi.storage.tables.blocks import read_table_blocks
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]

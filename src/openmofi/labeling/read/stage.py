@@ -30,9 +30,9 @@ from openmofi.mentions.repeats import RepeatMerge, Repeats, summary
 from openmofi.pairs import read_pairs
 from openmofi.schema import NGRAMS, TEXTS, Pair, PairStatus
 from openmofi.storage import Shard, fingerprint, read_arrow, read_parquet, write_arrow, write_table
-from openmofi.storage.blocks import BLOCK_ROWS, read_table_blocks, table_blocks
-from openmofi.storage.footers import footers, is_whole, require_footer, whole
-from openmofi.storage.two_pass import Run, merged_in_tasks
+from openmofi.storage.tables.blocks import BLOCK_ROWS, read_table_blocks, table_blocks
+from openmofi.storage.tables.footers import footers, is_whole, require_footer, whole
+from openmofi.storage.tables.two_pass import Run, merged_in_tasks
 
 _VERSION = 5
 _USABLE, _NGRAMS = "openmofi.usable", "openmofi.ngrams"

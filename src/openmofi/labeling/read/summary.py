@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.read.marked import MarkedCounts
 from openmofi.schema import Link
-from openmofi.storage.footers import Footer
+from openmofi.storage.tables.footers import Footer
 
 _MARKED, _ENTITIES, _RANKS = "openmofi.marked", "openmofi.entities", "openmofi.ranks"
 _NOWHERE = np.iinfo(np.uint16).max

@@ -46,20 +46,26 @@ class Columns:
         """What a row has as its text: of several columns those that hold one, a line each where they differ."""
         if not self.more_texts:
             return Parts(row.get(self.text), ((self.text, None),) if self.kinds else ())
-        columns: dict[str, list[str]] = {}
-        for name in (self.text, *self.more_texts):
-            text = from_value(row.get(name), max_chars).text
-            if text.strip():
-                columns.setdefault(text, []).append(name)
-        if not columns:
-            return Parts(row.get(self.text))
-        ends = accumulate((len(text) + 1 for text in columns), initial=-1)
-        return Parts("\n".join(columns), tuple(zip(map("+".join, columns.values()), [*ends][1:], strict=True)))
+        names = (self.text, *self.more_texts)
+        text, kinds = joined_texts({name: from_value(row.get(name), max_chars).text for name in names})
+        return Parts(text, kinds) if kinds else Parts(row.get(self.text))
 
     def all(self) -> list[str]:
         """Those that must be read, each once."""
         return list(dict.fromkeys(name for name in (self.text, *self.more_texts, self.image, self.key, self.url)
                                   if name))
+
+
+def joined_texts(texts: Mapping[str, str]) -> tuple[str, tuple[tuple[str, int], ...]]:
+    """Several texts of an image, by their kinds: those that say something, a line each where they differ, and `kinds`
+    as of `openmofi.schema.Pair`.
+    """
+    names: dict[str, list[str]] = {}
+    for name, text in texts.items():
+        if text.strip():
+            names.setdefault(text, []).append(name)
+    ends = accumulate((len(text) + 1 for text in names), initial=-1)
+    return "\n".join(names), tuple(zip(map("+".join, names.values()), [*ends][1:], strict=True))
 
 
 def find_columns(path: str, names: Sequence[str], settings: ReadSettings) -> Columns:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs.formats.columns import find_columns
 from openmofi.pairs.formats.delimited import read_records
 from openmofi.pairs.formats.files import ImageFiles
-from openmofi.pairs.formats.grouping import Content, Grouper, RowPairs, read_limit, split_name
+from openmofi.pairs.formats.grouping import (
+    IMAGE_EXTENSIONS,
+    Content,
+    Grouper,
+    RowPairs,
+    read_limit,
+    split_name,
+)
 from openmofi.pairs.formats.listings import listing_of, read_listing
 from openmofi.pairs.read_settings import ReadSettings
 from openmofi.pairs.text import identifier, printable
 from openmofi.schema import Pair, PairStatus
 from openmofi.storage.addresses import filesystem_of, is_remote
-from openmofi.storage.fingerprint import TABLES
+from openmofi.storage.fingerprints.fingerprint import TABLES
 
+_log = logging.getLogger(__name__)
 _USUAL = ("metadata.csv", "metadata.jsonl", "metadata.tsv", "captions.csv", "captions.tsv", "captions.jsonl")
 
 
@@ -43,7 +52,8 @@ def read_folder(path: str, settings: ReadSettings, *, paths_only: bool = False, 
     if listed:
         yield from read_listing(f"{path.rstrip('/')}/{listed}", settings, paths_only=paths_only)
     elif table:
-        yield from read_table(f"{path.rstrip('/')}/{table}", settings, paths_only=paths_only)
+        images = {name for name in inside if name.rpartition(".")[2].lower() in IMAGE_EXTENSIONS}
+        yield from read_table(f"{path.rstrip('/')}/{table}", settings, paths_only=paths_only, beside=images)
     else:
         yield from _beside(path, settings, paths_only, texts)
 
@@ -85,25 +95,31 @@ def _beside(path: str, settings: ReadSettings, paths_only: bool, texts: bool) ->
                             "Give .tar or .parquet files, or a folder with images and a metadata.csv.")
 
 
-def read_table(path: str, settings: ReadSettings, *, paths_only: bool = False) -> Iterator[Pair]:
+def read_table(path: str, settings: ReadSettings, *, paths_only: bool = False, beside: Iterable[str] = (),
+               ) -> Iterator[Pair]:
     """Yield the rows of a CSV or TSV (with a header) or of a JSON-lines file, in order.
 
     The image column holds paths, see `ImageFiles`; a path that leaves the folder, or does not exist, gives
     `IMAGE_MISSING`. The key is the key column's value, or else the path of the image. `paths_only`: see
-    `read_folder`.
+    `read_folder`. Of the images `beside` it, the log says how many no row names.
 
     Raises:
         OpenMofiError: it does not exist, or is damaged (after the rows before the damage).
         UsageError: no text or image column was recognised.
     """
     rows, files = RowPairs(settings), ImageFiles(path, settings, paths_only=paths_only)
-    columns = None
+    columns, images = None, set(beside)
+    unnamed = images.copy()
     for number, (names, row) in enumerate(read_records(path, settings)):
         columns = columns or find_columns(path, names, settings)
         image_path = identifier(row.get(columns.image))
         key = identifier(row.get(columns.key)) if columns.key else image_path
         image = files.image(image_path) if image_path is not None else None
+        unnamed.discard(os.path.normpath(str(image_path)))
         url = row.get(columns.url) if columns.url else None
         yield rows.pair(printable(key) if key else f"{number:09d}", image,
                         columns.text_in(row, settings.max_text_chars), url)
     rows.report_useless(path, files.unread)
+    if unnamed and len(unnamed) < len(images):
+        _log.warning("%s does not name %d of the %d images beside it, such as %s: they are left out.",
+                     path, len(unnamed), len(images), min(unnamed))

@@ -35,7 +35,7 @@ from openmofi.schema import Pair, PairStatus
 from openmofi.storage import Shard, atomic_path, file_fingerprint, fingerprint, locked, write_table
 from openmofi.storage.addresses import filesystem_of, is_remote
 from openmofi.storage.atomic import remove_leftovers
-from openmofi.storage.fingerprint import TABLES
+from openmofi.storage.fingerprints.fingerprint import TABLES
 from openmofi.storage.shards import TARS
 
 INDEX = pa.schema([pa.field("key", pa.string()), pa.field("file", pa.binary()), pa.field("offset", pa.int64()),

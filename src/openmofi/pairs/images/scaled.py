@@ -66,6 +66,12 @@ class ScaledImage:
             with decoding(data) as decoded:
                 yield cls(data, decoded.image.width, decoded.image.height, decoded.image)
 
+    @property
+    def memory(self) -> int:
+        """Bytes that it takes: encoded, and what is decoded by now."""
+        decoded = [self._whole] if self._whole is not None else list(self._scaled.values())
+        return len(self.data) + _BYTES_A_PIXEL * sum(image.width * image.height for image in decoded)
+
     def cut(self, box: Box, size: int, interpolation: str) -> Image.Image:
         """The part `box` (left, top, width, height; whole pixels at full size), resized to `size` × `size`, RGB.
 

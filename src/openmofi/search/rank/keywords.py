@@ -34,8 +34,8 @@ def images_by_text(connection: Connection, text: str, limit: int, *, every: bool
 
 
 def entities_by_name(connection: Connection, text: str, limit: int, *, prefix: bool = False) -> list[str]:
-    """Ids of entities whose name or an alias has all words of `text`: those of that very name first, then by how many
-    images are labelled with them and how popular they are.
+    """Ids of entities whose name or an alias has all words of `text`: those of that very name first, with `prefix`
+    those whose own name begins so next, then by how many images are labelled with them and how popular they are.
     """
     if not (words := words_of(text)):
         return []

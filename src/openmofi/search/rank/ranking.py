@@ -108,8 +108,8 @@ def _asked(connection: Connection, query: Query, vector: Array | None) -> tuple[
     filters = (*(getattr(query.filters, each.name) for each in fields(query.filters) if each.name != "columns"),
                *sorted(query.filters.columns.items()))
     verdicts = connection.execute("SELECT max(id), sum(undone) FROM verdicts").fetchone()
-    return (query.text, query.keywords, query.entity, bool(query.examples), bool(query.like), query.fold, filters,
-            None if vector is None else vector.tobytes(), tuple(verdicts))
+    return (query.text, query.keywords, query.entity, bool(query.examples), query.like, query.unlike, query.fold,
+            filters, None if vector is None else vector.tobytes(), tuple(verdicts))
 
 
 def _page(listed: _Listed, query: Query, until: float, end: int | None) -> Ranking:
@@ -153,6 +153,9 @@ def _listed(state: State, connection: Connection, query: Query, vector: Array | 
     probabilities = _probabilities(state, query, vector, cosines, meaning) if vector is not None else {}
     # The label job has also read the text: what it says of an image counts for more than a cosine.
     probabilities |= {image: probability for image, probability in judged.items() if image in cosines}
+    if probabilities:  # a mark is a person's word, as a verdict is
+        probabilities |= dict.fromkeys(query.like, 1.0) | dict.fromkeys(query.unlike, 0.0)
+    order = sorted(order, key=set(query.unlike).__contains__)
     if probabilities:
         # Equal probabilities keep the order of their cosines and keywords.
         order = sorted(order, key=lambda image: -probabilities.get(image, -1.0))
@@ -172,7 +175,7 @@ def _meaning(connection: Connection, query: Query, depth: int) -> Meaning | None
 
 def _judged(connection: Connection, query: Query) -> dict[int, float]:
     """Image → probability by labels and verdicts, of those that were judged for the entity that alone is asked for."""
-    if not query.entity or query.examples or query.text or query.like:
+    if not query.entity or query.examples or query.text:
         return {}
     return judged_for(connection, [query.entity])
 
@@ -255,7 +258,7 @@ def _folded(state: State, order: Sequence[int], fold: bool) -> dict[int, tuple[i
         np.zeros(len(order), np.uint64)
     into = folded_into(hashes)
     itself = into == np.arange(len(order))
-    folded: dict[int, list[int]] = {}
+    folded: dict[int, tuple[int, ...]] = dict.fromkeys(ids[itself].tolist(), ())
     for place in np.flatnonzero(~itself).tolist():
-        folded.setdefault(order[into[place]], []).append(order[place])
-    return {image: tuple(folded.get(image, ())) for image in ids[itself].tolist()}
+        folded[order[into[place]]] += (order[place],)
+    return folded

@@ -86,7 +86,7 @@ def likely_entities(state: State, connection: Connection, vectors: Array, limit:
     """
     if not len(state.entities):
         raise OpenMofiError("The index knows no entities that its encoder can compare images with.",
-                            "Build it of labels, or with --kb.")
+                            "Build it of labels, or with --kb KB --entities all.")
     curve = state.ending.entity if state.ending else None
     none = state.ending.unnamed if state.ending and curve else None
     around = state.surroundings if state.ending else Surroundings(vectors[:0], state.entities[:0], 1.0)

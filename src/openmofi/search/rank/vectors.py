@@ -15,6 +15,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
 _ROWS = 16_384
+_NO_SIGN_COPIES, _BIAS = np.int32(-0x70000001), np.float32(2.0 ** (127 - 15))
 
 
 @dataclass(frozen=True)
@@ -103,14 +104,14 @@ class Exact:
     def rows(self, positions: Ints) -> Array:
         """See `Vectors.rows`."""
         if len(self.parts) == 1:
-            return self.parts[0][positions].astype(np.float32)
+            return as_floats(self.parts[0][positions])
         ends = np.cumsum([len(part) for part in self.parts])
         part = np.searchsorted(ends, positions, side="right")
         dim = self.parts[0].shape[1] if self.parts else 0
         result = np.empty((len(positions), dim), np.float32)
         for number in np.unique(part):
             chosen = part == number
-            result[chosen] = self.parts[number][positions[chosen] - (ends[number] - len(self.parts[number]))]
+            result[chosen] = as_floats(self.parts[number][positions[chosen] - (ends[number] - len(self.parts[number]))])
         return result
 
     def search(self, queries: Array, count: int, allowed: Bools | None = None) -> tuple[Array, Ints]:
@@ -120,6 +121,20 @@ class Exact:
         positions = np.flatnonzero(allowed)
         scores, places = best(queries @ self.rows(positions).T, count)
         return scores, np.where(places < 0, -1, positions[places] if len(positions) else -1)
+
+
+def as_floats(vectors: Floats) -> Array:
+    """The same finite values as float32; of float16 in half the time of NumPy's own conversion: sign, exponent and
+    mantissa are moved to where float32 has them, and the exponent's bias made up for.
+    """
+    if vectors.dtype != np.float16:
+        return vectors.astype(np.float32)
+    bits = vectors.view(np.int16).astype(np.int32)
+    bits <<= 13
+    bits &= _NO_SIGN_COPIES
+    floats: Array = bits.view(np.float32)
+    floats *= _BIAS
+    return floats
 
 
 def best(scores: Array, count: int) -> tuple[Array, Ints]:

@@ -42,6 +42,7 @@ def create_app(index: Index, settings: ServeSettings = ServeSettings()) -> FastA
         yield
         opening.cancel()
         context.encoder.close()
+        context.searching.shutdown(wait=False, cancel_futures=True)
 
     app = FastAPI(title="OpenMOFI", version=__version__, summary="Search, recognition and review over an index.",
                   openapi_url="/api/openapi.json", docs_url=None, redoc_url=None, lifespan=lifespan,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
-from anyio import CapacityLimiter
 from numpy.typing import NDArray
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -42,7 +42,7 @@ class Context:
         uploads: of its clients.
         encoder: the queue before the index's encoder.
         decoded: pixels of examples, by the name of their bytes and the region.
-        searching: how many search at once: more threads than cores take turns and answer nobody sooner.
+        searching: threads that search: more than cores take turns and answer nobody sooner.
         uploading: how many may upload at once, since each upload is held in memory.
         session: value of the cookie of those who have shown the token.
     """
@@ -53,7 +53,7 @@ class Context:
     uploads: Uploads
     encoder: EncoderQueue
     decoded: Kept[NDArray[np.uint8]] = field(default_factory=lambda: Kept(_DECODED, lambda pixels: pixels.nbytes))
-    searching: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(max(cores(), 2)))
+    searching: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(max(cores(), 2), "search"))
     uploading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
     session: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
 

@@ -8,7 +8,9 @@ import pyarrow.compute as pc
 
 from openmofi.dataset.tables import Folder
 from openmofi.search.index import Index
+from openmofi.search.records import EntityRecord
 from openmofi.search.server.answers import Refused
+from openmofi.search.store.reading import entity_records
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,7 @@ class Mention:
     Attributes:
         start, end: in the text, in code points.
         surface, detector, reason: what it says, who saw it, why it is boilerplate or "".
+        kind: which column of texts it was found in, where the label job was told of several, or "".
     """
 
     start: int
@@ -25,6 +28,7 @@ class Mention:
     surface: str
     detector: str
     reason: str
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Candidate:
     """An entity that a mention may mean, judged by the image; see `openmofi.schema.JUDGEMENT`.
 
     Attributes:
-        entity, name: identifier and name.
+        entity, name, description: see `openmofi.schema.Entity`.
         mention: position of its mention.
         prior, link_score, image_score: of the linker and the encoder; `None` where there is none.
         probability, accepted, reason: the verdict of the label job.
@@ -40,6 +44,7 @@ class Candidate:
 
     entity: str
     name: str
+    description: str
     mention: int
     prior: float | None
     link_score: float | None
@@ -88,11 +93,13 @@ def reading_of(index: Index, image: int, labels: str = "") -> TextReading:
     row = next(iter(table.filter(pc.equal(table["key"], record.key)).to_pylist()), None) if table else None
     if row is None:
         raise Refused(404, f"{folder.path} has no row {record.shard}/{record.key}.", "Bring the index up to date.")
-    names = {each.entity: each.name for each in record.labels}
     candidates = sorted(row["entities"] or (), key=lambda each: -(each["probability"] or 0.0))
+    known = entity_records(index.connection, [each["entity"] for each in candidates])
     return TextReading(row["text"] or "", row["status"], tuple(
-        Mention(each["start"], each["end"], each["surface"], each["detector"], each["reason"] or "")
+        Mention(each["start"], each["end"], each["surface"], each["detector"], each["reason"] or "",
+                each.get("kind") or "")
         for each in row["mentions"] or ()), tuple(
-        Candidate(each["entity"], names.get(each["entity"], each["entity"]), each["mention"], each["prior"],
-                  each["link_score"], each["image_score"], each["probability"], bool(each["accepted"]),
-                  each["reason"] or "") for each in candidates))
+        Candidate(each["entity"], entity.name, entity.description, each["mention"], each["prior"], each["link_score"],
+                  each["image_score"], each["probability"], bool(each["accepted"]), each["reason"] or "")
+        for each in candidates
+        for entity in [known.get(each["entity"], EntityRecord(each["entity"], each["entity"]))]))

@@ -64,7 +64,7 @@ class SearchBody:
     entity: Name = ""
     more: Ids = ()
     less: Ids = ()
-    filters: FiltersBody = FiltersBody()
+    filters: FiltersBody = field(default_factory=FiltersBody)
     keywords: bool = True
     until: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
     limit: Count = 50

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -65,7 +66,7 @@ class ServeSettings:
         except ValueError:
             return False
 
-    @property
+    @cached_property
     def names(self) -> frozenset[str] | None:
         """Host names of requests that are answered; `None` for any.
 

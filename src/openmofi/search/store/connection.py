@@ -14,6 +14,14 @@ NAMES = """
 """The statement of `Connection.names_with`, but for its table of numbers of entities."""
 
 
+def named_so(prefix: bool) -> str:
+    """The order of entities by their own names: those of that very `:name` first, with `prefix` those that begin so
+    next.
+    """
+    begins = ", lower(substr(entities.name, 1, length(:name))) <> lower(:name)" if prefix else ""
+    return f"lower(entities.name) <> lower(:name){begins}"
+
+
 class Rows(Protocol):
     """What a statement gives."""
 
@@ -82,7 +90,8 @@ class Connection(Protocol):
 
     def entities_named(self, words: Sequence[str], prefix: bool, name: str, limit: int) -> list[str]:
         """Entities that have all words in a name or alias, the last one as its beginning with `prefix`: those of that
-        very `name` first, then by how many images are labelled with them and how popular they are.
+        very `name` first, with `prefix` those whose own name begins so next, then by how many images are labelled with
+        them and how popular they are.
         """
 
     def names_with(self, words: Sequence[str], alias: str) -> Rows:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 from openmofi.search.store.address import Server
-from openmofi.search.store.connection import NAMES, Rows
+from openmofi.search.store.connection import NAMES, Rows, named_so
 from openmofi.search.store.words import tsquery_of, tsvector_of
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class Postgres:
         rows = self.execute(
             "SELECT entities.id, (SELECT count(*) FROM labels WHERE labels.entity = entities.id AND accepted = 1) "
             "AS images FROM names_words JOIN entities ON entities.number = names_words.number "
-            "WHERE words @@ :query::tsquery ORDER BY lower(entities.name) <> lower(:name), images DESC, "
+            f"WHERE words @@ :query::tsquery ORDER BY {named_so(prefix)}, images DESC, "
             "popularity DESC, ts_rank(words, :query::tsquery, 1) DESC, entities.id LIMIT :most",
             {"query": tsquery_of(words, "&", prefix=prefix), "name": name, "most": limit})
         return [entity for entity, *_ in rows]

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from openmofi.errors import OpenMofiError
-from openmofi.search.store.connection import NAMES
+from openmofi.search.store.connection import NAMES, named_so
 from openmofi.storage.atomic import write_error
-from openmofi.storage.folder_lock import FolderLock
+from openmofi.storage.claiming.folder_lock import FolderLock
 
 DATABASE = "index.db"
 _WAIT = 30.0
@@ -89,9 +89,9 @@ class SQLite(sqlite3.Connection):
         rows = self.execute(
             "SELECT entities.id, bm25(names_fts, 4.0, 1.0) AS score, "
             "(SELECT count(*) FROM labels WHERE labels.entity = entities.id AND accepted = 1) AS images "
-            "FROM names_fts JOIN entities ON entities.number = names_fts.rowid WHERE names_fts MATCH ? "
-            "ORDER BY lower(entities.name) != lower(?), images DESC, popularity DESC, score, entities.id LIMIT ?",
-            (match_of(words, "AND", prefix=prefix), name, limit))
+            "FROM names_fts JOIN entities ON entities.number = names_fts.rowid WHERE names_fts MATCH :words "
+            f"ORDER BY {named_so(prefix)}, images DESC, popularity DESC, score, entities.id LIMIT :most",
+            {"words": match_of(words, "AND", prefix=prefix), "name": name, "most": limit})
         return [entity for entity, *_ in rows]
 
     def names_with(self, words: Sequence[str], alias: str) -> sqlite3.Cursor:

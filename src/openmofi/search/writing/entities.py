@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from openmofi.search.store.segments import CACHE
 from openmofi.search.store.vector_table import vectors_in
 from openmofi.storage import fingerprint
 
+_log = logging.getLogger(__name__)
 _ALL = 50_000
 _ASKED, _NEAR = 400, 4
 
@@ -38,6 +40,10 @@ def keep_entities(connection: Connection, encoder: Encoder, labels: Sequence[Fol
     ids = sorted(judged | (set() if kb is None else set(kb) if whole else _siblings(kb, judged)))
     related = kb is not None and kb.beside.relations is not None
     key = fingerprint([ids, kb.fingerprint if kb else "", related, encoder.fingerprint])
+    if not ids and kb is not None:
+        _log.warning("no label names an entity, and the knowledge base has %s, more than the %s that an index takes of "
+                     "itself: it knows none now. Give a slice of the base (openmofi kb sample), or --entities all.",
+                     f"{len(kb):,}", f"{_ALL:,}")
     if not ids or meta(connection).get("entities") == key:
         return
     rows = [] if kb is None else kb.rows(ids).tolist()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import Any
 
@@ -15,8 +15,9 @@ from torchvision.transforms import v2
 
 from openmofi.encoders import Preprocessing, preprocess
 from openmofi.pairs import ImageRefused, decode_image
-from openmofi.pairs.images.scaled import Box, ScaledImage
-from openmofi.reinforcement import Augmentation, augmented
+from openmofi.pairs.images.scaled import Box
+from openmofi.reinforcement import Augmentation, replayed
+from openmofi.training.data.kept_images import KeptImages
 from openmofi.training.recipe.schema import Augment
 
 
@@ -48,10 +49,12 @@ class TrainingImages:
     Attributes:
         preprocessing: size, mean, deviation and filter.
         augment: the augmentations.
+        kept: images that need not be decoded again.
     """
 
     preprocessing: Preprocessing
     augment: Augment
+    kept: KeptImages = field(default_factory=KeptImages)
 
     def batch(self, images: Sequence[bytes], seeds: Sequence[int],
               replayed: Sequence[Augmentation | None] | None = None) -> Tensor:
@@ -82,8 +85,10 @@ class TrainingImages:
         return self._normalised(torch.stack(tensors))
 
     def _replayed(self, data: bytes, known: Augmentation) -> Tensor:
-        pixels = augmented(data, known, self.preprocessing.size, self.preprocessing.interpolation)
-        return torch.from_numpy(pixels).permute(2, 0, 1)
+        image = self.kept.opened(data)
+        cut = replayed(image, known, self.preprocessing.size, self.preprocessing.interpolation)
+        self.kept.keep(image)
+        return torch.from_numpy(np.array(cut)).permute(2, 0, 1)
 
     def image(self, data: bytes) -> Tensor:
         """An image (3, size, size), uint8 or float32 in 0..1, by torch's random state."""
@@ -98,10 +103,11 @@ class TrainingImages:
         return torch.from_numpy(np.ascontiguousarray(preprocess(image, plain)))
 
     def _random_crop(self, data: bytes) -> Tensor:
-        image = ScaledImage.of(data)
+        image = self.kept.opened(data)
         # Drawn on the full size, so that the crop does not depend on the scale at which it is decoded.
         box = random_crop(image.height, image.width, self.augment.scale, self.augment.ratio)
         cut = image.cut(box, self.preprocessing.size, self.preprocessing.interpolation)
+        self.kept.keep(image)
         return torch.from_numpy(np.array(cut)).permute(2, 0, 1)
 
     @cached_property

@@ -62,7 +62,7 @@ def hold_out(rows: Rows, settings: EvaluateSettings, class_ids: Sequence[str], c
     else:
         draws = draws_of(class_ids, seed)
         order = np.argsort(draws, kind="stable")
-        eligible = order[(draws[order] < settings.held_out) & (np.cumsum(counts[order]) <= settings.limit)]
+        eligible = _within(order[draws[order] < settings.held_out], counts, settings.limit)
         row, label, _ = labels_of(rows)
         chosen = np.unique(row[np.isin(label, eligible)])
     if len(chosen) in (0, rows.starts[-1]):
@@ -84,6 +84,16 @@ def hold_out(rows: Rows, settings: EvaluateSettings, class_ids: Sequence[str], c
     usable = [template for template in templates if "{description}" not in template] or ["{name}"]
     texts = [[filled(template, names[label], "") for label in np.unique(labels)] for template in usable]
     return HeldOut(chosen, labels, gallery, texts, thirds_of(labels, counts))
+
+
+def _within(classes: Ints, counts: Ints, limit: int) -> Ints:
+    """Those of the classes, in their order, that have `limit` images together; one that is too large is passed over."""
+    kept, images = [], 0
+    for label, count in zip(classes.tolist(), counts[classes].tolist(), strict=True):
+        if images + count <= limit:
+            kept.append(label)
+            images += count
+    return np.array(kept, np.int64)
 
 
 def draws_of(keys: Iterable[str], seed: int, purpose: str = "") -> NDArray[np.float64]:

@@ -139,12 +139,12 @@ class Sources:
     def _seen(self, images: TrainingImages, step: int, share: slice, chosen: Ints, table: Any,
               seeds: NDArray[np.int64], own: list[str]) -> Batch:
         """The images, and what teachers know of them."""
-        data, names = self._bytes_of(chosen, table)
+        data = self._bytes_of(chosen, table)
         if self.taught is None:
             return {"image": images.batch(data, seeds.tolist())}
         shards = [self.shards[number].name for number in self.rows.shards(chosen)]
         recalled = self.taught.recall(step, self.batch_size, share, shards, table["key"].to_pylist())
-        recalled = self.taught.verified(recalled, data, names)
+        recalled = self.taught.verified(recalled, data, lambda place: self.names([int(chosen[place])])[0])
         batch = {"image": images.batch(data, seeds.tolist(), recalled.augmentations), **taught_tensors(recalled)}
         if own and self.taught.knowledge.captions:
             # Without a synthetic text a pair has its own one again.
@@ -152,8 +152,8 @@ class Sources:
             batch.update(self.text_batch(captions, "caption"))
         return batch
 
-    def _bytes_of(self, chosen: Ints, table: Any) -> tuple[list[bytes], list[str]]:
-        """The encoded images, and what errors call them."""
+    def _bytes_of(self, chosen: Ints, table: Any) -> list[bytes]:
+        """The encoded images."""
         data: list[bytes] = [b""] * len(chosen)
         files = table["file"].to_pylist()
         offsets, sizes = table["offset"].to_numpy(), table["size"].to_numpy()
@@ -163,7 +163,7 @@ class Sources:
                 data[position] = content
         for position in np.flatnonzero(np.isin(chosen, list(self._refused))).tolist() if self.blank else ():
             data[position] = GREY
-        return data, self.names(chosen.tolist()) if self.taught else []
+        return data
 
     def text_batch(self, texts: list[str], kind: str = "text") -> Batch:
         """N texts → `KIND_id` (n,) and `KIND_tokens` or `KIND_features`; see `objectives.protocol.Batch`."""

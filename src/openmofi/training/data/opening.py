@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from openmofi.dataset.tables import Folder
+from openmofi.encoders import Preprocessing
 from openmofi.engine import Progress
 from openmofi.errors import UsageError
 from openmofi.knowledge import KnowledgeBase
@@ -17,6 +18,7 @@ from openmofi.training.data.augmentation import TrainingImages
 from openmofi.training.data.faults import Faults
 from openmofi.training.data.hard_negatives import HardNegatives
 from openmofi.training.data.held_out import HeldOut, hold_out
+from openmofi.training.data.kept_images import KeptImages
 from openmofi.training.data.loader import Sources, TrainingData
 from openmofi.training.data.locked_features import image_features
 from openmofi.training.data.pairs import read_footers, require_labelled_images, shard_fingerprints
@@ -36,6 +38,9 @@ from openmofi.training.data.text_features import TextFeatures, text_features
 from openmofi.training.data.texts import TextPlan, plan_texts
 from openmofi.training.inputs import ModelInputs
 from openmofi.training.recipe.schema import DataSettings, EvaluateSettings
+
+_KEPT_BYTES = 256 << 20
+"""Of decoded images, in each process that makes batches."""
 
 
 def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: str | Path, progress: Progress,
@@ -90,7 +95,7 @@ def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: 
     loaded = replace(inputs, image_encoder=None, text_encoder=None)
     batches = Sources(
         rows, plan, dataset.shards, settings.batch_size, settings.max_labels, seed, loaded,
-        images=TrainingImages(inputs.preprocessing, settings.augment) if inputs.preprocessing else None,
+        images=_images(inputs.preprocessing, settings, left) if inputs.preprocessing else None,
         image_features=None if inputs.image_encoder is None else image_features(
             dataset, origins, rows, inputs.image_encoder, folder, progress, settings.undecodable),
         texts=texts, text_features=_text_features(texts, rows, inputs, taught, held_out, folder, progress),
@@ -98,6 +103,11 @@ def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: 
     return TrainingData(int(starts[-1]), left, len(class_ids), class_ids, trained, dataset.manifest.fingerprint,
                         {} if taught is None else {teacher.name: teacher for teacher in taught.knowledge.teachers},
                         batches, held_out, Faults(settings.undecodable, batches.names), names)
+
+
+def _images(preprocessing: Preprocessing, settings: DataSettings, rows: int) -> TrainingImages:
+    kept = KeptImages.of_dataset(rows, preprocessing.size, _KEPT_BYTES)
+    return TrainingImages(preprocessing, settings.augment, kept)
 
 
 def _plan(settings: DataSettings, rows: Rows, counts: Ints, held_out: Ints, seed: int) -> tuple[Plan, Ints, int]:

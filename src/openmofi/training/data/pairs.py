@@ -19,7 +19,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.pairs.formats.index import ImageBytes
 from openmofi.storage import Shard, file_fingerprint, fingerprint, write_json
 from openmofi.storage.addresses import is_remote
-from openmofi.storage.footers import parquet_metadata
+from openmofi.storage.tables.footers import parquet_metadata
 from openmofi.storage.threads import in_threads
 from openmofi.training.data.plan import Ints
 from openmofi.training.data.rows import Rows

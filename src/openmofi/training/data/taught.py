@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -54,7 +54,7 @@ class Taught:
         caption = draws.integers(0, max(1, self.knowledge.captions), size)[share]
         return self.knowledge.take(shards, keys, augmentation, caption)
 
-    def verified(self, recalled: Recalled, data: Sequence[bytes], names: Sequence[str]) -> Recalled:
+    def verified(self, recalled: Recalled, data: Sequence[bytes], name: Callable[[int], str]) -> Recalled:
         """Mark samples as unknown that the store lacks, or knows by other bytes; they have no augmentation.
 
         The hash covers all bytes of the image, and so its size.
@@ -62,7 +62,7 @@ class Taught:
         Args:
             recalled: of the samples.
             data: their encoded images.
-            names: for the error.
+            name: of a sample, by its place, for the error.
 
         Raises:
             OpenMofiError: there is one, and the run is strict.
@@ -72,7 +72,7 @@ class Taught:
         if self.strict and not known.all():
             first = int(np.argmin(known))
             why = "is not the one that was reinforced" if recalled.known[first] else "was not reinforced"
-            raise OpenMofiError(f"The image {names[first]} {why}.",
+            raise OpenMofiError(f"The image {name(first)} {why}.",
                                 "Reinforce the dataset as it is now, or set data.reinforcement.mismatch: plain.")
         augmentations = [augmentation if is_known else None
                          for augmentation, is_known in zip(recalled.augmentations, known.tolist(), strict=True)]

@@ -17,7 +17,7 @@ from openmofi.encoders.export.checkpoint.card import CARD, CardFacts, Metric, re
 from openmofi.encoders.export.checkpoint.job import OUTPUTS, export_checkpoint
 from openmofi.encoders.export.export_settings import ExportSettings
 from openmofi.encoders.folder import save_heads
-from openmofi.encoders.heads import Head
+from openmofi.encoders.networks.heads import Head
 from openmofi.errors import OpenMofiError, UsageError
 
 from ...conftest import SIZE, TEXTS, drawn_image

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from openmofi.encoders.arrays import in_batches, normalised
-from openmofi.encoders.networks import pooled
+from openmofi.encoders.networks.modules import pooled
 from openmofi.encoders.protocol import Array
 
 _BATCH = 32

@@ -11,7 +11,7 @@ from torch import nn
 
 from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.folder import read_description
-from openmofi.encoders.heads import Head
+from openmofi.encoders.networks.heads import Head
 from openmofi.encoders.registry import open_encoder
 from openmofi.encoders.trained import open_towers
 from openmofi.errors import UsageError

@@ -14,7 +14,7 @@ from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.export.checkpoint.library import Opened, batched
 from openmofi.encoders.export.checkpoint.sides import Affine, Side, into_projection, side_of
 from openmofi.encoders.protocol import Preprocessing
-from openmofi.encoders.tokens import HuggingFaceTokens
+from openmofi.encoders.texts.tokens import HuggingFaceTokens
 from openmofi.errors import UsageError
 from openmofi.quiet import quiet_transformers
 

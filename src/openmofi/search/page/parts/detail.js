@@ -43,7 +43,7 @@ export function Detail({ id, known, onClose, onSearch }) {
         <div class="actions">
           <button class="button main" onClick=${search}><${Icon} name="search" />
             ${choosing ? "Search with the region" : "Search like this"}</button>
-          <button class="button" aria-pressed=${choosing} onClick=${() => setChoosing(!choosing)}>
+          <button class="button" onClick=${() => setChoosing(!choosing)}>
             <${Icon} name="crop" />${choosing ? "Whole image" : "Select a region"}</button>
           <button class="button" onClick=${() => lookClosely(image)}><${Icon} name="closer" />Look closely</button>
           <button class="button" aria-pressed=${recognising} onClick=${() => setRecognising(!recognising)}>

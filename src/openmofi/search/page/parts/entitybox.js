@@ -7,6 +7,16 @@ const PAUSE_MS = 130;
 const MOST = 8;
 
 /**
+ * The alias that was typed, where an entity's own name does not say why it is offered.
+ * @param {{name: string, aliases: string[]}} entity
+ * @param {string} text
+ */
+function via({ name, aliases }, text) {
+  const begins = (each) => ` ${each.toLowerCase()}`.includes(` ${text.trim().toLowerCase()}`);
+  return begins(name) ? "" : aliases.find(begins) ?? "";
+}
+
+/**
  * @param {object} props
  * @param {string} props.label
  * @param {string} [props.placeholder]
@@ -81,7 +91,7 @@ export function EntityBox({ label, placeholder = "", value = "", onEntity, onTex
           aria-selected=${place === chosen ? "true" : "false"} tabindex="-1"
           onPointerDown=${(event) => event.preventDefault()} onClick=${() => take(entity)}>
         <span class="option-name">${entity.name}</span>
-        <span class="option-about">${entity.description || entity.types.join(", ")}</span>
+        <span class="option-about">${[via(entity, text), entity.description || entity.types.join(", ")].filter(Boolean).join(" · ")}</span>
         <span class="option-count">${counted(entity.images, "image")}</span>
       </li>`)}
     </ul>

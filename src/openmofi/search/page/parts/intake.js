@@ -39,7 +39,7 @@ export function DropAnywhere({ onFiles }) {
 export function PickImage({ onFiles }) {
   const input = useRef(null);
   return html`<button type="button" class="button pick" onClick=${() => input.current.click()}>
-      <${Icon} name="image" /><span class="wide-only">Image</span><span class="unseen narrow-only">Choose an image</span>
+      <${Icon} name="image" />Image
     </button>
     <input ref=${input} type="file" accept="image/*" hidden tabindex="-1" aria-label="Image to search with" onChange=${(event) => {
       const files = [...event.currentTarget.files];

@@ -12,14 +12,17 @@ export function say(sentence) {
 
 export const Spoken = () => html`<div class="unseen" role="status" aria-live="polite">${spoken.value}</div>`;
 
+// What is refused once is refused again.
+const FOR_GOOD = [400, 404, 413, 415, 422];
+
 /** @param {{error: Error, retry?: () => void}} props */
 export function Failure({ error, retry }) {
-  const { hint = "", request = "" } = error instanceof ApiError ? error : {};
+  const { hint = "", request = "", status = 0 } = error instanceof ApiError ? error : {};
   return html`<div class="notice failure" role="alert">
     <h2>${error.message}</h2>
     ${hint && html`<p>${hint}</p>`}
-    ${retry && html`<button class="button" onClick=${retry}>Try again</button>`}
-    ${request && html`<p class="faint">Request ${request}</p>`}
+    ${retry && !FOR_GOOD.includes(status) && html`<button class="button" onClick=${retry}>Try again</button>`}
+    ${status >= 500 && request && html`<p class="faint">The server's log has it as request ${request}</p>`}
   </div>`;
 }
 

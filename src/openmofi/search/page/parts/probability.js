@@ -6,7 +6,7 @@ import { html } from "../lib/html.js";
 export function Probability({ value, cosine = null, what = "probability" }) {
   if (value === null || value === undefined) {
     return cosine === null ? html`<span class="probability faint">text match</span>`
-      : html`<span class="probability faint" title="Similarity to the query; the index has no calibration">
+      : html`<span class="probability faint" title="Similarity to the query; no probability is known">
           <span class="unseen">similarity </span>${cosine.toFixed(2)}</span>`;
   }
   const level = value >= 0.8 ? "high" : value >= 0.5 ? "middle" : "low";

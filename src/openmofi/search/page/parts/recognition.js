@@ -1,16 +1,21 @@
 /** What an image may show: likely entities with probability, evidence and what it might be instead. */
 import { api } from "../lib/api.js";
+import { percent } from "../lib/format.js";
 import { html, useEffect, useState } from "../lib/html.js";
 import { href } from "../lib/route.js";
 import { Failure, Waiting } from "./notice.js";
 import { Probability } from "./probability.js";
 import { Thumbnail } from "./tile.js";
 
+/** Of what is less likely, only a number is shown at first. */
+export const LIKELY = 0.01;
+
 /** @param {{image?: number, upload?: string, region: number[] | null}} props */
 export function Recognition({ image, upload, region }) {
   const [answer, setAnswer] = useState(null);
   const [error, setError] = useState(null);
   const [turn, setTurn] = useState(0);
+  const [all, setAll] = useState(false);
   useEffect(() => {
     let current = true;
     setAnswer(null);
@@ -19,11 +24,13 @@ export function Recognition({ image, upload, region }) {
       .then((found) => current && setAnswer(found), (failed) => current && setError(failed));
     return () => { current = false; };
   }, [image, upload, region?.join(), turn]);
-  if (error) return html`<${Failure} error=${error} retry=${error.status ? undefined : () => setTurn(turn + 1)} />`;
+  if (error) return html`<${Failure} error=${error} retry=${() => setTurn(turn + 1)} />`;
   if (!answer) return html`<${Waiting} what="Recognising" />`;
+  const likely = answer.entities.filter(({ probability }, place) => all || !place || (probability ?? 1) >= LIKELY);
+  const fewer = answer.entities.length - likely.length;
   return html`<section class="recognition" aria-label="What it may show">
     ${answer.note && html`<p class="note">${answer.note}</p>`}
-    <ol>${answer.entities.map((found) => html`<li key=${found.entity.id}>
+    <ol>${likely.map((found) => html`<li key=${found.entity.id}>
       <div class="recognised">
         <a href=${href(["entity", found.entity.id])}>${found.entity.name}</a>
         <${Probability} value=${found.probability} cosine=${found.similarity} />
@@ -33,8 +40,9 @@ export function Recognition({ image, upload, region }) {
         ${found.evidence.map(([near, cosine]) => html`<span key=${near.id} class="small-image" title=${`similarity ${cosine.toFixed(2)}`}>
           <${Thumbnail} image=${near} /></span>`)}</div>`}
       ${found.siblings.length > 0 && html`<p class="faint">or ${found.siblings.map((other, place) => html`${place ? ", " : ""}
-        <a href=${href(["entity", other.id])}>${other.name}</a>`)}</p>`}
+        <a href=${href(["entity", other.id])} title=${other.description}>${other.name}</a>`)}</p>`}
     </li>`)}</ol>
+    ${fewer > 0 && html`<p><button class="link" onClick=${() => setAll(true)}>and ${fewer} below ${percent(LIKELY)}</button></p>`}
     ${answer.unnamed !== null && html`<div class="recognised none">
       <span>none of what the labels name</span>
       <${Probability} value=${answer.unnamed} />

@@ -60,7 +60,7 @@ export function EntityList({ path, target, tail }) {
     ${entities?.length === 0 && (prefix || type ? html`<${Empty} title="No entity is called so">
         <p>Write the beginning of its name, or leave the type open.</p><//>`
       : html`<${Empty} title="The index knows no entities">
-        <p>Build it of labels, or with a knowledge base: openmofi index build LABELS --kb KB.</p><//>`)}
+        <p>Build it of labels, or with a knowledge base: openmofi index build IMAGES --kb KB --entities all.</p><//>`)}
     <ul class="entity-list">${entities?.map((entity) => html`<li key=${entity.id}>
       <a class="entity-card" href=${target(entity)}>
         <strong>${entity.name}</strong>

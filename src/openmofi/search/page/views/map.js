@@ -1,7 +1,7 @@
 /** The map of the collection: images that are alike lie near each other; a lasso or an area shows its images. */
 import { api } from "../lib/api.js";
 import { counted, number } from "../lib/format.js";
-import { html, useEffect, useMemo, useState } from "../lib/html.js";
+import { html, useEffect, useMemo, useRef, useState } from "../lib/html.js";
 import { usePages } from "../lib/pages.js";
 import { inside, read, readLasso, written } from "../lib/plane.js";
 import { writeQuery } from "../lib/query.js";
@@ -109,8 +109,10 @@ function Chosen({ ids, onOpen, onNone }) {
   const list = usePages(async (offset, limit, signal) => ({
     items: ids.length ? await api.images(ids.slice(offset, offset + limit), signal) : [], total: ids.length,
   }), "");
+  const head = useRef(null);
+  useEffect(() => { if (head.current.getBoundingClientRect().top > innerHeight - 60) head.current.scrollIntoView({ block: "center" }); }, []);
   return html`<section aria-labelledby="chosen">
-    <div class="results-head"><h2 id="chosen">${counted(ids.length, "image")} chosen</h2>
+    <div class="results-head"><h2 id="chosen" ref=${head}>${counted(ids.length, "image")} chosen</h2>
       <button class="button" onClick=${onNone}>Choose none</button></div>
     ${list.error ? html`<${Failure} error=${list.error} retry=${() => list.retry()} />`
       : list.total === null ? html`<${Waiting} />`

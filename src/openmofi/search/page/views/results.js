@@ -2,6 +2,7 @@
 import { api } from "../lib/api.js";
 import { counted, number, percent } from "../lib/format.js";
 import { html, useEffect, useMemo, useState } from "../lib/html.js";
+import { info } from "../lib/known.js";
 import { usePages } from "../lib/pages.js";
 import { body, LEVELS, mark, ranks } from "../lib/query.js";
 import { href } from "../lib/route.js";
@@ -38,8 +39,10 @@ export function Results({ query, onQuery, onRefine, onOpen }) {
   if (list.error && list.total === null) return html`<${Failure} error=${list.error} retry=${() => list.retry()} />`;
   if (list.total === null) return html`<${Waiting} what="Searching" />`;
   if (list.total === 0) {
-    return html`<${Empty} title=${ranked || key.includes(":") ? "Nothing was found" : "The index is empty"}>
-      <p>${list.about?.note || "Take a filter away, or say it in other words."}</p><//>`;
+    const filtered = Object.values(query.filters).some(Boolean);
+    return html`<${Empty} title=${ranked || filtered ? "Nothing was found" : "The index is empty"}>
+      <p>${filtered ? "No image passes the filters." : ranked ? "Say it in other words." : "Images come in with openmofi index add."}</p>
+      ${filtered && html`<button class="button" onClick=${() => onQuery({ ...query, filters: {} })}>Remove the filters</button>`}<//>`;
   }
   const end = ranked && cut && cut.end !== null ? Math.min(cut.end, list.total) : null;
   const judge = (image, way) => {
@@ -79,7 +82,9 @@ function Head({ list, query, cut, ranked, onRefine }) {
       ${ranked && cut?.end != null && html`<span class="faint"> · ${[
         cut.end > 0 && `about ${number(cut.expected_right)} of the first ${number(cut.end)} right`,
         cut.expected_in_all != null && `about ${number(cut.expected_in_all)} right in all`].filter(Boolean).join(", ")}</span>`}
-      ${ranked && about?.end === null && html`<span class="faint"> · by similarity; this index gives no probabilities</span>`}
+      ${ranked && about?.end === null && html`<span class="faint"> · closest first; the index has no probabilities for such a query</span>`}
+      ${!ranked && list.total < info.value?.images && !Object.values(query.filters).some(Boolean)
+        && html`<span class="faint"> · near-duplicates are folded</span>`}
     </p>
     ${ranked && about?.end != null && html`<fieldset class="levels"><legend>Mark the end at</legend>
       ${LEVELS.map((level) => html`<label key=${level}><input type="radio" name="level" checked=${level === query.until}

@@ -67,7 +67,7 @@ export function Search() {
     <${DropAnywhere} onFiles=${take} />
     <form class="search-box" role="search" onSubmit=${(event) => { event.preventDefault(); ask({ ...fresh, text: typed.trim() }); }}>
       <span class="search-field"><${Icon} name="search" />
-        <${EntityBox} label="Search images" placeholder="Describe an image, or name an entity" value=${query.text}
+        <${EntityBox} label="Search images" placeholder="Describe or name what to find" value=${query.text}
           onInput=${setTyped} onText=${(text) => ask({ ...fresh, text })}
           onEntity=${(entity) => { learn([entity]); ask({ ...fresh, text: "", entity: entity.id }); }} /></span>
       <${PickImage} onFiles=${take} />

@@ -4,5 +4,5 @@ from fastapi import APIRouter
 
 from openmofi.search.server.routes import entities, images, plane, review, search, session
 
-ROUTERS: tuple[APIRouter, ...] = (session.router, search.router, images.router, entities.router, review.router,
+ROUTERS: tuple[APIRouter, ...] = (search.router, session.router, images.router, entities.router, review.router,
                                   plane.router)

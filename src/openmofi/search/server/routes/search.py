@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, fields
 
-from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from openmofi.search.records import IndexInfo, Recognition, Results
 from openmofi.search.server.answers import Refused, answer
 from openmofi.search.server.requests import RecogniseBody, SearchBody, region_of
-from openmofi.search.server.routes.shared import Shared
+from openmofi.search.server.routes.shared import Direct, Shared
 from openmofi.search.server.uploads import Upload
 from openmofi.search.store.database import meta
 from openmofi.version import __version__
@@ -40,6 +39,18 @@ class ServerInfo(IndexInfo):
     max_upload_pixels: int
 
 
+async def search(body: SearchBody, context: Shared) -> Response:
+    """The images that answer a query, best first."""
+    # Examples are decoded, which takes time; all else is not worth another thread.
+    query = await run_in_threadpool(body.query, context.example) if body.examples else body.query(context.example)
+    vector = await context.encoder.vector(query) if query.has_vector else None
+    return await asyncio.get_running_loop().run_in_executor(
+        context.searching, lambda: answer(context.index.search(query, vector)))
+
+
+router.add_api_route("/search", search, methods=["POST"], response_model=Results, route_class_override=Direct)
+
+
 @router.get("/info", response_model=ServerInfo)
 def info(context: Shared) -> Response:
     """What the index holds."""
@@ -48,15 +59,6 @@ def info(context: Shared) -> Response:
         **{each.name: getattr(held, each.name) for each in fields(IndexInfo)}, version=__version__,
         token=bool(settings.token), map="map" in meta(context.index.connection),
         max_upload_bytes=settings.max_upload_bytes, max_upload_pixels=settings.max_upload_pixels))
-
-
-@router.post("/search", response_model=Results)
-async def search(body: SearchBody, context: Shared) -> Response:
-    """The images that answer a query, best first."""
-    # Examples are decoded, which takes time; all else is not worth another thread.
-    query = await run_in_threadpool(body.query, context.example) if body.examples else body.query(context.example)
-    vector = await context.encoder.vector(query) if query.has_vector else None
-    return await to_thread.run_sync(lambda: answer(context.index.search(query, vector)), limiter=context.searching)
 
 
 @router.post("/recognise", response_model=Recognition)

@@ -148,7 +148,7 @@ export function Pager({ entity, name }) {
     <div class="judge-bar">
       <button class="button main" disabled=${busy || !page.length} onClick=${accept}>
         <${Icon} name="check" />Take the page: ${page.length - marked} right, ${marked} not</button>
-      <button class="button" disabled=${busy || !past.length} onClick=${undo}><${Icon} name="undo" />Undo</button>
+      <button class="button" disabled=${busy || !past.length} onClick=${undo}><${Icon} name="undo" /><span class="undo">Undo</span></button>
       <p class="faint">${past.length > 0 && `${counted(past.reduce((sum, each) => sum + each.page.length, 0), "label")} judged`}</p>
     </div>`;
 }

@@ -20,10 +20,9 @@ export function Review() {
   return html`
     <header class="review-head">
       <div>
-        <h1>${grid ? name : mode === "single" ? (entity ? name : "What to judge next") : "Review"}</h1>
-        <p class="lead">${grid ? "Everything here is taken as right. Mark what does not show it."
-          : mode === "single" ? "Does the image show the entity?"
-            : "Choose an entity to judge its labels by the page, or judge one after another what tells most."}</p>
+        <h1>${grid ? name : mode === "single" ? (entity ? name : "Single labels") : "Review"}</h1>
+        ${mode !== "single" && html`<p class="lead">${grid ? "Everything here is taken as right. Mark what does not show it."
+          : "Choose an entity to judge its labels by the page, or judge single labels, the most telling first."}</p>`}
       </div>
       <div class="review-tools">
         <${Reviewer} />
@@ -36,7 +35,7 @@ export function Review() {
     <${Precision} entity=${entity} />
     ${grid ? html`<${Pager} key=${entity} entity=${entity} name=${name} />`
       : mode === "single" ? html`<${Single} key=${entity} entity=${entity} />`
-        : html`<p class="actions"><a class="button main" href="#/review/single">Judge what tells most</a>
+        : html`<p class="actions"><a class="button main" href="#/review/single">Judge single labels</a>
             <a class="button" href="api/verdicts.parquet" download>Verdicts as Parquet</a></p>
           <h2>Entities</h2>
           <${EntityList} path=${["review"]} target=${(each) => href(["review", "grid", each.id])}

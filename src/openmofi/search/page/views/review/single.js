@@ -9,6 +9,7 @@ import { EntityBox } from "../../parts/entitybox.js";
 import { Icon } from "../../parts/icons.js";
 import { Large } from "../../parts/large.js";
 import { Empty, Failure, say, Waiting } from "../../parts/notice.js";
+import { LIKELY } from "../../parts/recognition.js";
 import { Thumbnail } from "../../parts/tile.js";
 import { reviewer } from "./reviewer.js";
 import { judge, takeBack } from "./verdicts.js";
@@ -78,7 +79,7 @@ export function Single({ entity }) {
       : html`<${Empty} title="Everything is judged"><p>${entity ? "None of its labels is left." : "No label is left."}
           ${" "}<a href="#/review">Choose an entity</a></p><//>`)}
     <div class="judge-bar">
-      <button class="button" disabled=${!last} onClick=${undo}><${Icon} name="undo" />Undo</button>
+      <button class="button" disabled=${!last} onClick=${undo}><${Icon} name="undo" /><span class="undo">Undo</span></button>
       <p class="faint" data-last>${last && html`${last.item.entity.name}: you said ${SAID[last.value]}${last.name && `, it is ${last.name}`};
         the labels gave it ${percent(last.item.probability)}. ${counted(past.length, "label")} judged.`}</p>
     </div>`;
@@ -99,11 +100,17 @@ function Label({ item, onDecide, onSkip }) {
   const evidence = near?.find((found) => found.entity.id === entity.id)?.evidence ?? [];
   const candidates = reading?.candidates ?? [];
   const meant = new Set(candidates.filter((each) => each.entity === entity.id).map((each) => each.mention));
+  const kinds = [...new Set([...meant].map((place) => reading.mentions[place]?.kind).filter(Boolean))];
   // What the same mention may mean comes first, then what else was judged, then what is alike.
+  const described = new Map(candidates.map((each) => [each.entity, each.description]));
   const others = new Map(candidates.filter((each) => meant.has(each.mention)).map((each) => [each.entity, each.name]));
   image.labels.forEach((label) => others.set(label.entity, label.name));
-  near?.forEach((found) => others.set(found.entity.id, found.entity.name));
+  near?.filter((found) => (found.probability ?? 1) >= LIKELY).forEach((found) => {
+    others.set(found.entity.id, found.entity.name);
+    described.set(found.entity.id, found.entity.description);
+  });
   others.delete(entity.id);
+  const names = [entity.name, ...others.values()];
   const pieces = reading?.text === image.text && meant.size
     ? split(image.text, reading.mentions.map(({ start, end }, place) => ({ start, end, kind: meant.has(place) ? "meant" : "other" })))
     : marked(image.text, [entity.name, ...entity.aliases]);
@@ -127,6 +134,7 @@ function Label({ item, onDecide, onSkip }) {
       ${entity.description && html`<p class="lead">${entity.description}</p>`}
       ${image.text && html`<blockquote class="caption">${pieces
         .map((part) => part.mark ? html`<mark class=${part.mark}>${part.text}</mark>` : part.text)}</blockquote>`}
+      ${kinds.length > 0 && html`<p class="faint named-in">Named in ${kinds.join(", ")}</p>`}
       <div class="verdicts" role="group" aria-label="Verdict">
         <button class="button yes" onClick=${() => onDecide("y")}><${Icon} name="check" />Yes <kbd>y</kbd></button>
         <button class="button no" onClick=${() => onDecide("n")}><${Icon} name="close" />No <kbd>n</kbd></button>
@@ -135,8 +143,10 @@ function Label({ item, onDecide, onSkip }) {
       </div>
       <section aria-label="It is this instead"><h3>It is this instead</h3>
         <ul class="chips">${instead.map(([id, name], place) => html`<li key=${id}><span class="chip">
-          <button type="button" class="chip-text" onClick=${() => onDecide("n", id, name)}><kbd>${place + 1}</kbd> ${name}</button></span></li>`)}
-          ${!asking && html`<li key="another"><button class="button small" onClick=${() => setAsking(true)}>Another <kbd>i</kbd></button></li>`}</ul>
+          <button type="button" class="chip-text" title=${described.get(id)} onClick=${() => onDecide("n", id, name)}><kbd>${place + 1}</kbd> ${name}${
+            names.indexOf(name) !== names.lastIndexOf(name) && described.get(id) && html` <span class="homonym">${described.get(id)}</span>`}</button></span></li>`)}
+          ${!asking && html`<li key="another"><span class="chip"><button type="button" class="chip-text" onClick=${() => setAsking(true)}>
+            <kbd>i</kbd> Another</button></span></li>`}</ul>
         ${asking && html`<div class="instead"><${EntityBox} label="It is instead" placeholder="name of an entity" focused
           onEntity=${(other) => onDecide("n", other.id, other.name)} /></div>`}</section>
       ${evidence.length > 0 && html`<section aria-label="Evidence"><h3>Near it, and labelled ${entity.name}</h3>

@@ -12,7 +12,7 @@ from torch import nn
 
 from openmofi.encoders.arrays import numpy_of, padded
 from openmofi.encoders.devices import on_device
-from openmofi.encoders.heads import Head, apply_head
+from openmofi.encoders.networks.heads import Head, apply_head
 from openmofi.encoders.protocol import Array, Tokens
 
 

@@ -25,7 +25,7 @@ from openmofi.evaluation.data.folders import require_folder
 from openmofi.evaluation.features import data_fingerprint, image_ids
 from openmofi.evaluation.metrics.nearest import average_precision_at
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
-from openmofi.evaluation.protocols.listed import search, worst
+from openmofi.evaluation.protocols.retrieval.listed import search, worst
 from openmofi.evaluation.result import items_table
 from openmofi.features.sources import file_sources, images_in
 from openmofi.storage import fingerprint

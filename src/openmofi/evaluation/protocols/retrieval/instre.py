@@ -23,7 +23,7 @@ from openmofi.evaluation.features import data_fingerprint, image_ids
 from openmofi.evaluation.metrics.ranking import Ints
 from openmofi.evaluation.metrics.revisited import Ranking, average_precision
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
-from openmofi.evaluation.protocols.revisited import query_source, worst_queries
+from openmofi.evaluation.protocols.retrieval.revisited import query_source, worst_queries
 from openmofi.evaluation.result import items_table
 from openmofi.features.sources import file_sources
 from openmofi.pairs.formats.files import inside

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from openmofi.encoders.networks import OnArrays
+from openmofi.encoders.networks.modules import OnArrays
 from openmofi.encoders.protocol import Array
 from openmofi.errors import UsageError
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from openmofi.errors import OpenMofiError
 from openmofi.storage.copies import cache_folder
-from openmofi.storage.fingerprint import fingerprint
+from openmofi.storage.fingerprints.fingerprint import fingerprint
 from openmofi.storage.locks import locked
 
 BLOCK = 1 << 22

@@ -19,13 +19,13 @@ from typing import Any
 from openmofi.errors import OpenMofiError
 from openmofi.storage.addresses import filesystem_of, store_errors
 from openmofi.storage.atomic import write_error
-from openmofi.storage.folder_lock import LOCK_FILE, holder_in, introduction
+from openmofi.storage.claiming.folder_lock import LOCK_FILE, holder_in, introduction
 
 BEAT_SECONDS, LEASE_SECONDS = 20.0, 120.0
 
 
 class StoreLock:
-    """The only lock on a folder of a store among all processes; as `openmofi.storage.folder_lock.FolderLock`.
+    """The only lock on a folder of a store among all processes; as `openmofi.storage.claiming.folder_lock.FolderLock`.
 
     Args:
         folder: its address.

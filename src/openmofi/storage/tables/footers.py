@@ -65,7 +65,7 @@ class Footer:
 
     Attributes:
         rows: how many it has.
-        notes: what its writer noted (`write_table`, `openmofi.storage.blocks.table_blocks`), and what Arrow did.
+        notes: what its writer noted (`write_table`, `openmofi.storage.tables.blocks.table_blocks`), and what Arrow did.
     """
 
     rows: int

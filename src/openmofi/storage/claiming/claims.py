@@ -21,7 +21,8 @@ from openmofi.storage.addresses import (
     store_errors,
 )
 from openmofi.storage.atomic import exists, remove_leftovers, write_error
-from openmofi.storage.folder_lock import FolderLock
+from openmofi.storage.claiming.folder_lock import FolderLock
+from openmofi.storage.claiming.store_lock import StoreLock
 from openmofi.storage.manifest import (
     MANIFEST,
     Manifest,
@@ -32,7 +33,6 @@ from openmofi.storage.manifest import (
     require_same,
     write_manifest,
 )
-from openmofi.storage.store_lock import StoreLock
 
 Place = Path | str
 """A local folder, resolved, or the address of one in a store of objects."""

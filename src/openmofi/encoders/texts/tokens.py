@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from openmofi.encoders.arrays import padded
-from openmofi.encoders.portable import CLIP, TOKENIZER_FILE, ClipTokens, FileTokenizer, opened_file
 from openmofi.encoders.protocol import Tokens
+from openmofi.encoders.texts.portable import CLIP, TOKENIZER_FILE, ClipTokens, FileTokenizer, opened_file
 from openmofi.encoders.towers import stored_tokens
 from openmofi.errors import OpenMofiError
 from openmofi.quiet import quiet_transformers

@@ -40,7 +40,7 @@ def table_blocks(path: str | Path, schema: pa.Schema, notes: Mapping[str, str] |
     Args:
         path: local path or fsspec URL; nothing is there if the caller raises.
         schema: of all parts.
-        notes: for the file's footer (`openmofi.storage.footers.table_footer`), as they are at the end of the block.
+        notes: for the file's footer (`storage.tables.footers.table_footer`), as they are at the end of the block.
 
     Raises:
         OpenMofiError: `path` cannot be written.

@@ -1,0 +1,1 @@
+"""Tokenizers: of towers that are trained, and of exported encoders without PyTorch."""

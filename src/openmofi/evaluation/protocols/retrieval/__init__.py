@@ -1,0 +1,1 @@
+"""Retrieval: one file a protocol, and what these share."""

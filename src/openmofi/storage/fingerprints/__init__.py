@@ -1,0 +1,1 @@
+"""What settings and inputs are known by, digests of files, and what differs between settings."""

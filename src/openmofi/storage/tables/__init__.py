@@ -1,0 +1,1 @@
+"""Tables larger than memory: by blocks, in two passes, by ascending keys; whether Parquet files are whole."""
