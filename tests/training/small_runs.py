@@ -47,10 +47,11 @@ class Maker:
 
     dataset: str
     clip: str
+    image: str = SMALL_MODEL
 
     def __call__(self, kind: str = "exact", *, locked: bool = False, **changes: dict[str, Any]) -> Recipe:
         """A recipe of one of `OBJECTIVES`; `changes` are settings by section (`image` is `model.image`)."""
-        spec = f"encoder:hf:{self.clip}" if locked else SMALL_MODEL
+        spec = f"encoder:hf:{self.clip}" if locked else self.image
         image = ImageModel(spec, size=0 if locked else 32)
         text = TextModel(f"encoder:hf:{self.clip}" if OBJECTIVES[kind].contrastive.weight else "none")
         return Recipe(
