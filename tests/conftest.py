@@ -4,15 +4,19 @@ Each is made once a test run: the first of xdist's processes that needs it makes
 """
 
 import fcntl
+import multiprocessing
 import os
+import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from object_store import ObjectStore, object_store, used
 
 import openmofi
+from forked import worker_context
 from small_world import SmallWorld, make_small_world
 
 TESTS = Path(__file__).parent
@@ -97,6 +101,29 @@ def store(small_world, small_encoder, labelled, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def object_server() -> Iterator[tuple[ObjectStore, dict[str, str]]]:
+    """An S3 server with the empty bucket `data`, and the environment variables by which libraries find it."""
+    with object_store() as served:
+        yield served
+
+
+@pytest.fixture
+def bucket(object_server, tmp_path, monkeypatch) -> Iterator[ObjectStore]:
+    """Its bucket, empty, as what libraries find; nothing is in the cache."""
+    with used(*object_server, tmp_path / "home", monkeypatch) as found:
+        found.clear()
+        yield found
+
+
+@pytest.fixture
+def forked_workers(monkeypatch) -> None:
+    """Workers of the engine `processes` are forks, which need import nothing. Spawned ones: tests/engine."""
+    usual, workers = multiprocessing.get_context, worker_context()
+    monkeypatch.setattr("openmofi.engine.processes.multiprocessing.get_context",
+                        lambda method=None: workers if method == "spawn" else usual(method))
+
+
+@pytest.fixture(scope="session")
 def small_demo(tmp_path_factory) -> Path:
     """The demo of a world of 60 entities, up to its dataset. Tests that write into it are of the xdist group `demo`."""
     from openmofi.engine import Quiet
@@ -105,6 +132,18 @@ def small_demo(tmp_path_factory) -> Path:
 
     return made_once(tmp_path_factory, "small-demo", lambda folder: label_world(
         folder, Quiet(), settings=world_settings(None, 60)))
+
+
+@pytest.fixture
+def lent_demo(small_demo) -> Iterator[Path]:
+    """The small demo for a test that goes on with it, of the xdist group `demo`; afterwards what it added is gone."""
+    before = set(small_demo.iterdir())
+    yield small_demo
+    for path in set(small_demo.iterdir()) - before:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 @pytest.fixture(scope="session")

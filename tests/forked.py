@@ -1,4 +1,4 @@
-"""Processes that begin with the libraries loaded: forks of a server that has imported them, one a test process.
+"""Processes that begin with the libraries loaded: forks of multiprocessing's server, one a test process.
 
 Python takes four CPU seconds to start with PyTorch and what stands on it, a fork a few milliseconds. It is a process
 like any other, with an exit code, signals, streams, a folder and an environment of its own. What a start itself does,
@@ -6,182 +6,141 @@ and what it imports, is tested by starting Python.
 """
 
 import atexit
-import contextlib
 import functools
-import gc
-import importlib
+import multiprocessing
 import os
-import pickle
 import runpy
-import selectors
 import signal
-import socket
 import subprocess
 import sys
-import threading
-import traceback
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from unittest import mock
 
-LOADED = ("openmofi.cli.main", "openmofi.cli.label", "openmofi.cli.train", "openmofi.cli.reinforce",
-          "openmofi.labeling.job", "openmofi.reinforcement", "openmofi.training.run",
-          "openmofi.training.linking.run", "openmofi.encoders.libraries.backbones",
-          "openmofi.encoders.libraries.huggingface", "torch.distributed.checkpoint", "torch.distributed.fsdp",
-          "openmofi.api", "openmofi.dataset.objects", "pandas", "pillow_heif", "pyarrow.compute", "pyarrow.parquet",
-          "rich.progress", "scipy.optimize", "timm", "transformers.models.auto.modeling_auto",
-          "transformers.models.bert.modeling_bert", "transformers.models.clip.modeling_clip")
-REQUEST = 1 << 20
+from terminal import PATIENCE
 
-
-class Forked(subprocess.Popen):
-    """As `subprocess.Popen` of `[sys.executable, …]`, where `-m MODULE`, `-c CODE` or a script follows.
-
-    Args:
-        new_session: as Popen's `start_new_session`; as there, Ctrl-C reaches a process also where a shell has made
-            this one deaf to it.
-    """
-
-    def __init__(self, args: list[Any], *, new_session: bool = False, **options: Any) -> None:
-        self._new_session = new_session
-        super().__init__([str(argument) for argument in args], **options)
-
-    def _execute_child(self, args, executable, preexec_fn, close_fds, pass_fds, cwd, env, startupinfo,  # type: ignore[override]
-                       creationflags, shell, p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, *rest) -> None:
-        assert args[0] == sys.executable
-        request = {"argv": args[1:], "folder": os.fspath(cwd or Path.cwd()), "path": sys.path,
-                   "environment": dict(os.environ if env is None else env), "new_session": self._new_session}
-        self._status, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        streams = [given if given >= 0 else usual for given, usual in ((p2cread, 0), (c2pwrite, 1), (errwrite, 2))]
-        with theirs:
-            socket.send_fds(_server(), [pickle.dumps(request)], [*streams, theirs.fileno()])
-        self.pid = pickle.loads(self._status.recv(REQUEST))
-        self._child_created = True
-        self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
-
-    def _try_wait(self, flags: int) -> tuple[int, int]:
-        self._status.setblocking(flags != os.WNOHANG)
-        try:
-            told = self._status.recv(REQUEST)
-        except BlockingIOError:
-            return 0, 0
-        if not told:
-            raise ChildProcessError(f"nobody knows how {self.pid} ended: the server is gone")
-        return self.pid, pickle.loads(told)
-
-    def _internal_poll(self, _deadstate: int | None = None, **_: Any) -> int | None:
-        with contextlib.nullcontext() if _deadstate is None else contextlib.suppress(OSError):
-            if self.returncode is None and (ended := self._try_wait(os.WNOHANG))[0]:
-                self._handle_exitstatus(ended[1])
-        return self.returncode
+LOADED = [
+    "pytest", "openmofi.cli.main", "openmofi.cli.label", "openmofi.cli.train", "openmofi.cli.reinforce",
+    "openmofi.labeling.job", "openmofi.reinforcement", "openmofi.training.run", "openmofi.training.linking.run",
+    "openmofi.encoders.libraries.backbones", "openmofi.encoders.libraries.huggingface", "openmofi.api",
+    "openmofi.dataset.objects", "torch.distributed.checkpoint", "torch.distributed.fsdp", "pandas", "pillow_heif",
+    "pyarrow.compute", "pyarrow.parquet", "rich.progress", "scipy.optimize", "timm",
+    "transformers.models.auto.modeling_auto", "transformers.models.bert.modeling_bert",
+    "transformers.models.clip.modeling_clip"]
 
 
 @functools.cache
-def _server() -> socket.socket:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with theirs:
-        process = subprocess.Popen([sys.executable, __file__, str(theirs.fileno()), *sys.path],
-                                   pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
-                                   env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"})
-
-    @atexit.register
-    def stop() -> None:
-        ours.close()
-        process.wait()
-
-    return ours
+def forks() -> ForkServerContext:
+    """The context whose server has imported what it can of `LOADED`."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(LOADED)
+    # The first process starts the server.
+    with mock.patch.dict(os.environ, {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}):
+        first = context.Process(target=int)
+        first.start()
+    first.join()
+    return context
 
 
-def _serve(requests: socket.socket) -> dict[str, Any]:
-    """Fork for each request, and tell how the fork ended, until nobody asks; in a fork, return its request."""
-    running: dict[int, socket.socket] = {}
-    heard, rung = socket.socketpair()
-    for end in (heard, rung):
-        end.setblocking(False)
-    usual = signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(rung.fileno(), warn_on_full_buffer=False)
-    selector = selectors.DefaultSelector()
-    for one in (requests, heard):
-        selector.register(one, selectors.EVENT_READ)
-    while True:
-        ready = [key.fileobj for key, _ in selector.select()]
-        if heard in ready:
-            with contextlib.suppress(BlockingIOError):
-                heard.recv(4096)
-            with contextlib.suppress(ChildProcessError):
-                while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-                    # Whoever asked may be gone.
-                    with running.pop(ended[0]) as asked, contextlib.suppress(OSError):
-                        asked.send(pickle.dumps(ended[1]))
-        if requests in ready:
-            message, files, _, _ = socket.recv_fds(requests, REQUEST, 4)
-            if not message:
-                sys.exit()
-            asked = socket.socket(fileno=files.pop())
-            if child := os.fork():
-                running[child] = asked
-                asked.send(pickle.dumps(child))
-                for file in files:
-                    os.close(file)
-                continue
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, usual)
-            for one in (selector, heard, rung, requests, asked, *running.values()):
-                one.close()
-            for number, (file, name) in enumerate(zip(files, ("stdin", "stdout", "stderr"), strict=True)):
-                os.dup2(file, number)
-                os.close(file)
-                setattr(sys, name, os.fdopen(number, "w" if number else "r", 1 if number == 2 else -1, closefd=False,
-                                             errors="backslashreplace" if number == 2 else None))
-            return pickle.loads(message)
+def worker_context() -> SimpleNamespace:
+    """What `openmofi.engine.processes` takes of a context; its processes have this process's environment."""
+    return SimpleNamespace(Pipe=forks().Pipe, RawValue=forks().RawValue, Process=lambda target, args: forks().Process(
+        target=_work, args=(dict(os.environ), target, args)))
 
 
-def _live(request: dict[str, Any]) -> None:
-    """Run what was asked for and end as Python does, but without taking apart thousands of modules."""
-    code: Any = 0
-    try:
+def _work(environment: dict[str, str], target: Callable[..., None], args: tuple[object, ...]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    target(*args)
+
+
+class Fork:
+    """A process, as `subprocess.Popen` has it: the program is a module's name or a script's path.
+
+    Args:
+        program: what runs as `__main__`.
+        arguments: its arguments.
+        env: its environment, by default this process's.
+        new_session: whether it leads a group of its own; as to all, Ctrl-C reaches it also where a shell has made this
+            process deaf to it.
+    """
+
+    def __init__(self, program: str | Path, *arguments: object, env: Mapping[str, str] | None = None,
+                 new_session: bool = False) -> None:
+        self.args = [str(program), *map(str, arguments)]
+        with ExitStack() as theirs:
+            streams = []
+            self._streams: list[Connection] = []
+            for _ in ("stdout", "stderr"):
+                read, write = forks().Pipe(duplex=False)
+                streams.append(theirs.enter_context(write))
+                self._streams.append(read)
+            self._process = forks().Process(target=_live, args=(
+                self.args, isinstance(program, Path), dict(os.environ if env is None else env), new_session, *streams))
+            self._process.start()
+        self.pid = self._process.pid
+        # Before multiprocessing waits for it, where a test that failed has left it alive.
+        atexit.register(self.kill)
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def communicate(self, timeout: float = PATIENCE) -> tuple[str, str]:
+        """What it and its own processes wrote until the last had closed both streams; it has ended then.
+
+        Raises:
+            TimeoutError: they have not.
+        """
+        end, told = time.monotonic() + timeout, dict.fromkeys(self._streams, b"")
+        while left := [stream for stream in told if not stream.closed]:
+            ready = wait(left, max(0.0, end - time.monotonic()))
+            if not ready:
+                raise TimeoutError(f"{self.pid} has not ended after {timeout:.0f} s: {told}")
+            for stream in ready:
+                told[stream] += (piece := os.read(stream.fileno(), 1 << 16))
+                if not piece:
+                    stream.close()
+        self._process.join(max(0.0, end - time.monotonic()))
+        if self._process.is_alive():
+            raise TimeoutError(f"{self.pid} has not ended after {timeout:.0f} s: {told}")
+        out, error = (text.decode() for text in told.values())
+        return out, error
+
+    def finish(self, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
+        """Its exit code and what it wrote, as of `subprocess.run`; it does not outlive `timeout`."""
         try:
-            _run(request)
-        except SystemExit as end:
-            code = end.code
-            if code is not None and not isinstance(code, int):
-                print(code, file=sys.stderr)
-                code = 1
-        except BaseException:
-            traceback.print_exc()
-            code = 1
-        threading._shutdown()  # type: ignore[attr-defined]
-        atexit._run_exitfuncs()
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-    finally:
-        os._exit(code or 0)
+            out, errors = self.communicate(timeout)
+        finally:
+            self.kill()
+        return subprocess.CompletedProcess(self.args, self.returncode, out, errors)
 
 
-def _run(request: dict[str, Any]) -> None:
-    if request["new_session"]:
+def _live(args: list[str], script: bool, environment: dict[str, str], new_session: bool, stdout: Connection,
+          stderr: Connection) -> None:
+    if new_session:
         os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.chdir(request["folder"])
     os.environ.clear()
-    os.environ.update(request["environment"])
-    first, *others = request["argv"]
-    how = first if first in ("-m", "-c") else ""
-    what, *others = others if how else (first, *others)
-    sys.argv = [what if how != "-c" else "-c", *others]
-    more = request["environment"].get("PYTHONPATH", "").split(os.pathsep)
-    sys.path[:] = ["" if how else str(Path(what).parent), *filter(None, more), *request["path"]]
-    if how == "-m":
-        runpy.run_module(what, run_name="__main__", alter_sys=True)
-    elif how == "-c":
-        exec(what, {"__name__": "__main__"})
+    os.environ.update(environment)
+    for number, name, stream in ((1, "stdout", stdout), (2, "stderr", stderr)):
+        os.dup2(stream.fileno(), number)
+        stream.close()
+        setattr(sys, name, os.fdopen(number, "w", 1, closefd=False, errors="backslashreplace"))
+    sys.argv = args
+    if script:
+        sys.path.insert(0, str(Path(args[0]).parent))
+        runpy.run_path(args[0], run_name="__main__")
     else:
-        runpy.run_path(what, run_name="__main__")
-
-
-if __name__ == "__main__":
-    sys.path[:] = sys.argv[2:]
-    for name in LOADED:
-        with contextlib.suppress(ImportError):  # of an extra that is not installed
-            importlib.import_module(name)
-    gc.freeze()
-    _live(_serve(socket.socket(fileno=int(sys.argv[1]))))
+        runpy.run_module(args[0], run_name="__main__", alter_sys=True)

@@ -13,6 +13,8 @@ from pathlib import Path
 from unittest import mock
 
 Done = subprocess.CompletedProcess[str]
+PATIENCE = 1500.0
+"""Seconds after which what has not come counts as hanging: many times what anything takes on a busy machine."""
 
 
 def command(*arguments: str | Path) -> list[str]:
@@ -20,7 +22,7 @@ def command(*arguments: str | Path) -> list[str]:
 
 
 def openmofi(*arguments: str | Path, **options: object) -> Done:
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=300, **options)  # type: ignore[call-overload]
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=PATIENCE, **options)  # type: ignore[call-overload]
 
 
 def in_process(*arguments: str | Path, cwd: str | Path = ".") -> Done:

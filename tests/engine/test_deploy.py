@@ -16,6 +16,7 @@ from openmofi.cli.main import app
 from openmofi.engine import engine_named
 from openmofi.storage.shards import expand_braces
 from openmofi.version import __version__
+from terminal import PATIENCE
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 KUBERAY, SBATCH = DEPLOY / "kuberay.yaml", DEPLOY / "label.sbatch"
@@ -92,7 +93,7 @@ def test_the_script_starts_ray_and_the_job_where_slurm_says(tmp_path):
         (tmp_path / name).write_text(f'#!/bin/bash\necho "{name} $*" >> {log}\n{more}\n')
         (tmp_path / name).chmod(0o755)
     script = SBATCH.read_text().replace("source /shared/venv/bin/activate\n", "") + "\nwait\n"
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, env={
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=PATIENCE, env={
         "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-3]",
         "SLURM_JOB_NUM_NODES": "3", "SLURM_CPUS_PER_TASK": "64", "SLURM_GPUS_ON_NODE": "4"})
     assert (done.returncode, done.stderr) == (0, "")

@@ -28,6 +28,7 @@ from openmofi.features.entity_table import (
 )
 from openmofi.knowledge import KnowledgeBase, build_table
 from openmofi.storage.tables import blocks as blocks_module
+from terminal import PATIENCE
 
 ENTITIES, DIM, TEMPLATE = 300, 6, "{name}"
 
@@ -250,6 +251,6 @@ found = EntityEmbeddings(encoder, table).of(rows)
 assert found[:, 0].tolist() == [number // 10_000 for number in range(0, {count}, 1000)]
 print(private() - before)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, check=True)
     # The table has 200 MB, as float32 400.
     assert int(done.stdout) < 60_000

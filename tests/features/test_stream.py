@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openmofi.features.stream import ahead, lane
+from terminal import PATIENCE
 
 
 @given(st.lists(st.integers(), max_size=50), st.integers(1, 9), st.integers(1, 4), st.integers(0, 3))
@@ -36,7 +37,7 @@ def test_the_next_batch_is_prepared_while_the_caller_holds_one():
     prepared = threading.Event()
     stream = ahead(range(4), lambda item: prepared.set() if item == 3 else None, 2, threads=1)
     next(stream)
-    assert prepared.wait(10)
+    assert prepared.wait(PATIENCE)
 
 
 def test_an_error_of_the_work_is_raised_when_its_batch_is_due():
@@ -82,7 +83,7 @@ def test_the_caller_goes_on_while_a_lane_works_and_waits_where_too_much_is_waiti
 
     def work(number):
         begun.append(number)
-        assert held.wait(10)
+        assert held.wait(PATIENCE)
 
     def bring_all():
         with lane(depth=1) as bring:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from mounts import read_only, small_disk
 
+from forked import Fork
 from openmofi.storage import read_manifest
 from small_world import SmallWorld
 from terminal import command, in_process, sentence
@@ -250,7 +251,7 @@ def test_debug_shows_the_traceback_and_keeps_the_exit_code(small_world, tmp_path
     assert in_process("--debug", *job(small_world, "clap:x", tmp_path / "out")).returncode == 2
 
 
-def started(out: Path, process: subprocess.Popen) -> None:
+def started(out: Path, process: Fork) -> None:
     """Wait until the job has claimed its output; from then on it takes a tenth of a second."""
     for _ in range(60_000):
         if (out / "manifest.json").exists() or process.poll() is not None:
@@ -258,25 +259,20 @@ def started(out: Path, process: subprocess.Popen) -> None:
         time.sleep(0.001)
 
 
-def hear_ctrl_c() -> None:
-    """Shells start background commands, a test run among them, deaf to it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.mark.parametrize("engine", ["local", "processes:2"])
 def test_ctrl_c_is_a_sentence_and_130(small_world, small_encoder, tmp_path, engine):
     out = tmp_path / "out"
-    arguments = command(*job(small_world, small_encoder, out, "--engine", engine))
+    program = "openmofi"
     if engine != "local":
         # So few pairs would be done in the command's own process.
-        arguments[1:3] = ["-c", "from openmofi.cli.main import run; from openmofi.engine.processes import "
-                          "ProcessEngine; ProcessEngine.few = 0; run()"]
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               start_new_session=True, preexec_fn=hear_ctrl_c)
+        program = tmp_path / "other.py"
+        program.write_text("from openmofi.cli.main import run\nfrom openmofi.engine.processes import ProcessEngine\n"
+                           "if __name__ == '__main__':\n    ProcessEngine.few = 0\n    run()\n")
+    process = Fork(program, *job(small_world, small_encoder, out, "--engine", engine), new_session=True)
     started(out, process)
     # As a terminal does: to the whole group.
     os.killpg(process.pid, signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=120)
+    stdout, stderr = process.communicate()
     assert process.returncode == 130, stderr
     assert stdout == ""
     assert stderr.startswith("interrupted: ")

@@ -1,10 +1,6 @@
 import json
-import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -17,6 +13,7 @@ from PIL import Image
 
 import openmofi
 import small_world as small_world_module
+from forked import Fork
 from openmofi.encoders import Head, open_encoder, save_heads
 from openmofi.engine import Quiet
 from openmofi.engine.processes import ProcessEngine
@@ -116,7 +113,8 @@ def test_a_finished_job_answers_from_its_manifest_until_a_table_is_gone(
 
 
 @pytest.mark.parametrize("engine", ["local", "processes:2"])
-def test_a_shard_that_cannot_be_read_is_set_aside_and_named(engine, small_world, small_encoder, tmp_path, monkeypatch):
+def test_a_shard_that_cannot_be_read_is_set_aside_and_named(engine, small_world, small_encoder, tmp_path, monkeypatch,
+                                                            forked_workers):
     monkeypatch.setattr(ProcessEngine, "few", 100)
     pairs = tmp_path / "pairs"
     shutil.copytree(small_world.shards, pairs)
@@ -222,7 +220,7 @@ def test_a_compiled_encoder_gives_the_same_labels_and_is_noted(small_world, smal
     assert found[True][1].fingerprint == found[False][1].fingerprint
 
 
-def test_processes_give_the_same_labels(small_world, small_encoder, labelled, tmp_path, monkeypatch):
+def test_processes_give_the_same_labels(small_world, small_encoder, labelled, tmp_path, monkeypatch, forked_workers):
     monkeypatch.setattr("openmofi.engine.processes.ProcessEngine.few", 0)
     openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out",
                    engine="processes:2")
@@ -236,20 +234,18 @@ def test_processes_give_the_same_labels(small_world, small_encoder, labelled, tm
 
 def test_killed_three_times_the_labels_are_the_same_bytes(small_world, small_encoder, labelled, tmp_path):
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "openmofi", "label", str(small_world.shards), "--kb", str(small_world.kb),
-               "--encoder", small_encoder, "-o", str(out)]
-    chance, killed = random.Random(11), 0
+    command = ["openmofi", "label", small_world.shards, "--kb", small_world.kb, "--encoder", small_encoder, "-o"]
+    chance = random.Random(11)
     started = time.monotonic()
-    subprocess.run([*command[:-1], str(tmp_path / "warm")], check=True, capture_output=True)
+    done = Fork(*command, tmp_path / "warm").finish()
     whole = time.monotonic() - started
-    while killed < 3:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
+    for _ in range(3):
+        process = Fork(*command, out)
         time.sleep(chance.uniform(0.3, 0.9) * whole)
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        killed += 1
-    done = subprocess.run(command, capture_output=True, text=True)
+        process.kill()
+        process.communicate()
+    done = Fork(*command, out).finish()
     assert done.returncode == 0, done.stderr
     assert digests(out) == digests(labelled)
     assert not list(out.rglob(".openmofi-tmp-*"))

@@ -2,17 +2,16 @@
 
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
 
 import numpy as np
 import pyarrow.compute as pc
 import pytest
-from object_store import object_store, used
+from object_store import used
 
 import openmofi
+from forked import Fork
 from hostile.workbench import colour_encoder
 from openmofi.cli.jobs import status
 from openmofi.errors import OpenMofiError
@@ -31,12 +30,13 @@ def near(small_world, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def filled(small_world):
-    """A store with the small world's pairs and knowledge base."""
-    with object_store() as (store, environment):
-        store.put_folder(small_world.shards, "pairs")
-        store.put_folder(small_world.kb, "kb")
-        yield store, environment
+def filled(small_world, object_server):
+    """The store with the small world's pairs and knowledge base."""
+    store = object_server[0]
+    store.clear()
+    store.put_folder(small_world.shards, "pairs")
+    store.put_folder(small_world.kb, "kb")
+    return object_server
 
 
 @pytest.fixture
@@ -130,9 +130,9 @@ def test_an_adapter_is_kept_in_the_store_and_opens_from_there(store, small_encod
     assert adapter.companions.folds.count == 4
 
 
-def command(encoder, out):
-    return [sys.executable, "-m", "openmofi", "label", "s3://data/pairs", "--kb", "s3://data/kb", "--encoder", encoder,
-            "-o", out, "--json", "--engine", "local"]
+def started(encoder, out):
+    return Fork("openmofi", "label", "s3://data/pairs", "--kb", "s3://data/kb", "--encoder", encoder, "-o", out,
+                "--json", "--engine", "local")
 
 
 def test_a_job_that_is_killed_amid_its_uploads_goes_on_to_the_same_bytes(store, small_encoder, labelled):
@@ -140,21 +140,20 @@ def test_a_job_that_is_killed_amid_its_uploads_goes_on_to_the_same_bytes(store, 
     store.delay = 0.02
     for _ in range(3):
         before = sum(count for (method, _), count in store.requests.items() if method == "PUT")
-        process = subprocess.Popen(command(small_encoder, "s3://data/killed"), stdout=subprocess.DEVNULL,
-                                   env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+        process = started(small_encoder, "s3://data/killed")
         while process.poll() is None and sum(count for (method, _), count in store.requests.items()
                                              if method == "PUT") < before + 9:
             time.sleep(0.01)
         process.kill()
-        process.wait()
-    done = subprocess.run(command(small_encoder, "s3://data/killed"), capture_output=True, text=True, check=True,
-                          env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+        process.communicate()
+    done = started(small_encoder, "s3://data/killed").finish()
+    assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["rows_in"] == json.loads(done.stdout)["rows_out"] == 320
     assert same(store, labelled, "killed")
     assert not [key for key in store.listed("killed") if "tmp" in key or ".parts" in key or "lock" in key]
 
 
-def test_two_worker_processes(store, small_encoder, labelled, monkeypatch):
+def test_two_worker_processes(store, small_encoder, labelled, monkeypatch, forked_workers):
     """Their threads are others than this process's, and with these the last digits; see test_job.py."""
     monkeypatch.setattr("openmofi.engine.processes.ProcessEngine.few", 0)
     far = label("s3://data/processes", engine="processes:2", encoder=small_encoder)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from terminal import PATIENCE
+
 pytestmark = pytest.mark.slow
 
 JOB = """
@@ -62,7 +64,7 @@ def peak(folder: Path, rows: int) -> float:
     tests = str(Path(__file__).parents[1])
     program = f"import sys; sys.path.append({tests!r})\n{JOB}"
     done = subprocess.run([sys.executable, "-c", program, str(folder), str(rows)], capture_output=True, text=True,
-                          timeout=300, check=True)
+                          timeout=PATIENCE, check=True)
     rows_out, kib = map(int, done.stdout.split()[-2:])
     assert rows_out == rows
     return kib / 1024

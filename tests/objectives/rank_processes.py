@@ -1,6 +1,5 @@
 """What tests of objectives on several ranks share: a test file that starts itself as three processes over gloo."""
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from forked import Forked
+from forked import Fork
 
 WORLDS = (3, 2)
 
@@ -30,13 +29,16 @@ def work_on_ranks(find: Callable[[], Any]) -> None:
             dist.destroy_process_group()
 
 
+def run_ranks(file: str, folder: Path) -> None:
+    """Start a test file as so many processes as `WORLDS` needs, each as FILE FOLDER RANK, and wait for their ends."""
+    forks = [Fork(Path(file), folder, rank) for rank in range(max(WORLDS))]
+    done = [fork.finish() for fork in forks]
+    assert [one.returncode for one in done] == [0] * max(WORLDS), "".join(one.stderr for one in done)
+
+
 def found_on_ranks(file: str, folder: Path) -> dict[int, list[Any]]:
     """World size → what each rank found; `file` calls `work_on_ranks` as a script."""
-    # Pytest's own path: a script finds what the tests share as they do.
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    processes = [Forked([sys.executable, file, folder, rank], env=environment)
-                 for rank in range(max(WORLDS))]
-    assert [process.wait(timeout=240) for process in processes] == [0] * max(WORLDS)
+    run_ranks(file, folder)
     return {world: [torch.load(folder / f"found-{world}-{rank}.pt") for rank in range(world)] for world in WORLDS}
 
 

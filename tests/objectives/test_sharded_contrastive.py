@@ -1,16 +1,14 @@
 """The contrastive objective on 1, 2 and 3 processes (gloo): the same loss, and the same gradients after averaging."""
 
 import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
-import torch.distributed as dist
+from rank_processes import averaged, found_on_ranks, ranks, work_on_ranks
 from torch.nn.functional import normalize
 
-from forked import Forked
 from openmofi.objectives.contrastive import Contrastive
 from openmofi.objectives.objective_settings import ContrastiveSettings
 from openmofi.objectives.positives import POSITIVES
@@ -26,10 +24,6 @@ def global_batch() -> dict[str, torch.Tensor]:
     labels = torch.randint(-3, 7, (ROWS, 3), generator=generator).clamp(min=-1)
     return {"inputs": torch.randn(ROWS, 2, 7, generator=generator), "labels": labels,
             "text_id": torch.randint(-2, 6, (ROWS,), generator=generator)}
-
-
-def ranks() -> tuple[int, int]:
-    return (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
 
 
 def local_batch() -> dict[str, torch.Tensor]:
@@ -75,36 +69,22 @@ def one_case(case: tuple[str, str, int]) -> Found:
     result = module({"image": image, "text": text}, batch)
     at_embeddings = torch.autograd.grad(result.loss, [image, text], retain_graph=True)
     result.loss.backward()
-    averaged = {"encoder": encoder.grad, **{name: value.grad for name, value in module.named_parameters()}}
-    if world > 1:
-        for gradient in averaged.values():
-            dist.all_reduce(gradient)
-            gradient /= world
-    found = {"loss": result.loss.detach(), **result.metrics, **{f"grad/{name}": g for name, g in averaged.items()}}
+    gradients = averaged({"encoder": encoder.grad,
+                          **{name: value.grad for name, value in module.named_parameters()}})
+    found = {"loss": result.loss.detach(), **result.metrics, **{f"grad/{name}": g for name, g in gradients.items()}}
     return {**found, "at_image": at_embeddings[0] / world, "at_text": at_embeddings[1] / world}
 
 
-def main(folder: Path, rank: int) -> None:
-    """A process: three ranks first, then the first two of them."""
-    # torch.distributed.nn takes the group that there is when it is imported: before the first, it takes the current.
-    losses = open_clips_losses()
-    torch.set_num_threads(1)
-    for world in (3, 2):
-        if rank < world:
-            dist.init_process_group("gloo", f"file://{folder}/meet-{world}", rank=rank, world_size=world)
-            cases = [one_case(case) for case in CASES]
-            peers = {(loss, way): of_open_clip(losses, loss, way) for loss, ways in OPEN_CLIP.items() for way in ways}
-            torch.save((cases, peers), folder / f"found-{world}-{rank}.pt")
-            dist.destroy_process_group()
+def all_cases(losses: ModuleType) -> tuple[list[Found], dict[tuple[str, str], Found]]:
+    """What this rank finds in each case, and what open_clip finds."""
+    return ([one_case(case) for case in CASES],
+            {(loss, way): of_open_clip(losses, loss, way) for loss, ways in OPEN_CLIP.items() for way in ways})
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory) -> dict[int, list[tuple[list[Found], dict[tuple[str, str], Found]]]]:
-    """World size → rank → what was found in each case, and what open_clip finds."""
-    folder = tmp_path_factory.mktemp("ranks")
-    processes = [Forked([sys.executable, __file__, folder, rank]) for rank in range(3)]
-    assert [process.wait(timeout=240) for process in processes] == [0, 0, 0]
-    return {world: [torch.load(folder / f"found-{world}-{rank}.pt") for rank in range(world)] for world in (2, 3)}
+    """World size → rank → `all_cases`."""
+    return found_on_ranks(__file__, tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.mark.slow
@@ -134,4 +114,6 @@ def test_each_rank_has_open_clips_gradients(found, loss, way, world):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    # torch.distributed.nn takes the group that there is when it is imported: before the first, it takes the current.
+    of_losses = open_clips_losses()
+    work_on_ranks(lambda: all_cases(of_losses))

@@ -1,10 +1,6 @@
 import io
-import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,6 +11,7 @@ import pytest
 from PIL import Image
 from small_stores import write_labels
 
+from forked import Fork
 from openmofi.dataset import DatasetSettings, build_dataset
 from openmofi.encoders import open_encoder, preprocess
 from openmofi.engine import engine_named
@@ -172,7 +169,7 @@ def test_teachers_over_one_backbone_look_and_read_once(store, shards, teachers, 
             np.testing.assert_array_equal(same, values)
 
 
-def test_processes_give_the_same_store(store, shards, teachers, labelled, small_world, tmp_path):
+def test_processes_give_the_same_store(store, shards, teachers, labelled, small_world, tmp_path, forked_workers):
     reinforce(shards, labelled, tmp_path / "out", ReinforceSettings(teachers, augmentations=2, size=64),
               kb=small_world.kb, engine=engine_named("processes:2"))
     first, second = rows_of(store), rows_of(tmp_path / "out")
@@ -188,18 +185,16 @@ def test_processes_give_the_same_store(store, shards, teachers, labelled, small_
 
 def test_killed_and_started_again_the_store_is_the_same_bytes(store, small_world, small_encoder, labelled, tmp_path):
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "openmofi", "reinforce", str(small_world.shards), "--labels", str(labelled),
-               "--kb", str(small_world.kb), "--teachers", f"{small_encoder}:30", "--augs", "2", "--size", "64",
-               "--json", "-o", str(out)]
+    command = ["openmofi", "reinforce", small_world.shards, "--labels", labelled, "--kb", small_world.kb,
+               "--teachers", f"{small_encoder}:30", "--augs", "2", "--size", "64", "--json", "-o", out]
     chance = random.Random(5)
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = Fork(*command)
     while process.poll() is None and not list(out.glob("samples/*.arrow")):
         time.sleep(0.05)
     time.sleep(chance.uniform(0.0, 0.2))
-    if process.poll() is None:
-        os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    done = subprocess.run(command, capture_output=True, text=True)
+    process.kill()
+    process.communicate()
+    done = Fork(*command).finish()
     assert done.returncode == 0, done.stderr
     assert digests(out) == digests(store)
     assert not list(out.glob("**/.openmofi-tmp-*"))

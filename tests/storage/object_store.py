@@ -59,6 +59,11 @@ class ObjectStore:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket="data", Prefix=prefix)
         return sorted(found["Key"] for page in pages for found in page.get("Contents", ()))
 
+    def clear(self):
+        """Delete all objects."""
+        for key in self.listed():
+            self.client.delete_object(Bucket="data", Key=key)
+
 
 class _Proxy(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow as pa
 import pytest
-from object_store import object_store, used
 
 from openmofi.errors import OpenMofiError
 from openmofi.mentions.repeats import RepeatMerge, summary
@@ -40,20 +39,11 @@ NAMED = "s3://data/x/0123456789abcdef"
 TABLE = pa.table({"a": list(range(1000))})
 
 
-@pytest.fixture(scope="module")
-def served():
-    with object_store() as given:
-        yield given
-
-
 @pytest.fixture
-def store(served, tmp_path, monkeypatch):
-    """An empty bucket, and nothing in the cache."""
+def store(bucket, tmp_path, monkeypatch):
+    """Beside it, nothing is written here."""
     monkeypatch.chdir(tmp_path)
-    with used(*served, tmp_path / "home", monkeypatch) as found:
-        for key in found.listed():
-            found.client.delete_object(Bucket="data", Key=key)
-        yield found
+    yield bucket
     assert {path.name for path in tmp_path.iterdir()} <= {"home", "local"}, "a local folder has the name of a store"
 
 

@@ -9,6 +9,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.storage import Shard, file_fingerprint
 from openmofi.storage.shards import take_fingerprints
 from openmofi.storage.threads import in_threads
+from terminal import PATIENCE
 
 
 @given(st.lists(st.integers(), max_size=3000))
@@ -17,7 +18,7 @@ def test_results_come_in_order(items):
 
 
 def test_several_are_in_work_at_once():
-    together = threading.Barrier(4, timeout=60)
+    together = threading.Barrier(4, timeout=PATIENCE)
     waited = in_threads(lambda item: together.wait() if item % 16 == 0 else -1, range(64))
     assert sorted(number for number in waited if number >= 0) == [0, 1, 2, 3]
 

@@ -122,40 +122,41 @@ def check_page_command(shown: str, root: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_comparison_trains_each_encoder_once(tmp_path: Path) -> None:
+@pytest.mark.xdist_group("demo")
+def test_the_comparison_trains_each_encoder_once(lent_demo: Path) -> None:
     from openmofi.sample.demo import run_demo
     from openmofi.sample.world_settings import world_settings
 
-    demo = run_demo(tmp_path, Quiet(), settings=world_settings(None, 60))
-    check_page_command(page_command(tmp_path), tmp_path)
-    assert "Figures and goals" not in (tmp_path / "report.html").read_text("utf-8")
+    demo = run_demo(lent_demo, Quiet(), settings=world_settings(None, 60))
+    check_page_command(page_command(lent_demo), lent_demo)
+    assert "Figures and goals" not in (lent_demo / "report.html").read_text("utf-8")
     progress = Counting()
-    retrieval = compare_encoders(tmp_path, progress, overrides=OVERRIDES)
+    retrieval = compare_encoders(lent_demo, progress, overrides=OVERRIDES)
     assert ("train", 4 * len(RECIPES)) in progress.stages
     assert set(retrieval) == {UNTRAINED, *RECIPES, "gain"}
     assert all(0 < retrieval[name]["map_excl_query"] < retrieval[name]["map_incl_query"] < 1
                for name in (UNTRAINED, *RECIPES))
     assert retrieval["supervised"]["zero_shot"] is None
     assert 0 <= retrieval[BASELINE]["zero_shot"] <= 1
-    weights = tmp_path / "training/multi_task/seed-0/encoder/heads.safetensors"
+    weights = lent_demo / "training/multi_task/seed-0/encoder/heads.safetensors"
     before = weights.stat().st_mtime_ns
     again = Counting()
-    assert json.dumps(compare_encoders(tmp_path, again, overrides=OVERRIDES)) == json.dumps(retrieval)
+    assert json.dumps(compare_encoders(lent_demo, again, overrides=OVERRIDES)) == json.dumps(retrieval)
     assert ("train", 0) in again.stages
     assert weights.stat().st_mtime_ns == before
-    metrics = run_comparison(tmp_path, Quiet(), overrides=OVERRIDES)
-    written = json.loads((tmp_path / "metrics.json").read_text("utf-8"))
+    metrics = run_comparison(lent_demo, Quiet(), overrides=OVERRIDES)
+    written = json.loads((lent_demo / "metrics.json").read_text("utf-8"))
     assert written == json.loads(json.dumps(metrics))
     assert {name: value for name, value in metrics.items() if name != "seconds"} == json.loads(json.dumps(
         {name: value for name, value in demo.items() if name != "seconds"} | {"retrieval": retrieval}))
     assert set(metrics["seconds"]) == {*demo["seconds"], "training"}
-    page = (tmp_path / "report.html").read_text("utf-8")
+    page = (lent_demo / "report.html").read_text("utf-8")
     titles = ("Against the truth", "What the entity labels bring: heads on cached features", "Figures and goals",
               "Seconds")
     assert sorted(titles, key=page.index) == list(titles)
     assert "seconds.training" in page
-    results = sorted(tmp_path.glob("evaluation/*/*.json"))
+    results = sorted(lent_demo.glob("evaluation/*/*.json"))
     compared = compare_results(results)
     assert [len(one.results) for one in compared] == [1 + len(RECIPES)]
     headline = {result.encoder["spec"]: result.metrics[result.headline] for result in compared[0].results}
-    assert headline[f"run:{tmp_path}/training/multi_task/seed-0/encoder"] == retrieval[BEST]["map_excl_query"]
+    assert headline[f"run:{lent_demo}/training/multi_task/seed-0/encoder"] == retrieval[BEST]["map_excl_query"]

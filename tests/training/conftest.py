@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from forked import forks
 from openmofi.encoders import Preprocessing, preprocess
 from openmofi.pairs import Record, write_tar
 from openmofi.schema import DATASET, VOCABULARY
@@ -117,4 +118,6 @@ def clip_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def make(dataset, clip_folder) -> Maker:
     """Makes recipes of small runs."""
+    # Before the workers of a run start a server that has loaded less.
+    forks()
     return Maker(str(dataset), str(clip_folder))

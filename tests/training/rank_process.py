@@ -102,6 +102,16 @@ def labels(folder: Path, make: Maker, world: int) -> None:
     trained(labels_recipe(make, folder), folder / f"labels-{world}", labels=True)
 
 
+def resumed_recipe(make: Maker):
+    """Of the runs under torchrun, whose processes do not know the small model."""
+    return make("multi_sampled", image={"spec": "timm:test_vit", "drop_path": 0.2}, data={"workers": 1},
+                run={"steps": 24, "checkpoint_every": 4})
+
+
+def uninterrupted(folder: Path, make: Maker, world: int) -> None:
+    trained(resumed_recipe(make), folder / "uninterrupted")
+
+
 def patient(folder: Path, make: Maker, world: int) -> None:
     """Rank 1 kills itself in a step; the other must end by itself."""
     recipe = make("multi_sampled", run={"steps": 50})
@@ -134,7 +144,7 @@ def main(folder: Path, make: Maker, rank: int, world: int, task: str) -> None:
     else:
         for part in task.split("+"):
             {"compare": compare, "skip": skip, "buffers": buffers, "evaluate": evaluate,
-             "labels": labels, "patient": patient}[part](folder, make, world)
+             "labels": labels, "patient": patient, "uninterrupted": uninterrupted}[part](folder, make, world)
     if world > 1:
         dist.barrier()
         dist.destroy_process_group()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from small_model import SMALL_MODEL
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
 import openmofi.training.run as run_module
@@ -46,10 +47,11 @@ class Maker:
 
     dataset: str
     clip: str
+    image: str = SMALL_MODEL
 
     def __call__(self, kind: str = "exact", *, locked: bool = False, **changes: dict[str, Any]) -> Recipe:
         """A recipe of one of `OBJECTIVES`; `changes` are settings by section (`image` is `model.image`)."""
-        spec = f"encoder:hf:{self.clip}" if locked else "timm:test_vit"
+        spec = f"encoder:hf:{self.clip}" if locked else self.image
         image = ImageModel(spec, size=0 if locked else 32)
         text = TextModel(f"encoder:hf:{self.clip}" if OBJECTIVES[kind].contrastive.weight else "none")
         return Recipe(

@@ -194,7 +194,7 @@ def test_a_read_only_disk_is_told(tmp_path):
 
 
 def test_a_full_disk_in_a_run(make, tmp_path):
-    recipe = make("exact", run={"steps": 4, "checkpoint_every": 1, "keep": 9})
+    recipe = make("exact", image={"spec": "timm:test_vit"}, run={"steps": 4, "checkpoint_every": 1, "keep": 9})
     with small_disk(tmp_path / "disk", "16m") as disk:
         with pytest.raises(OpenMofiError, match="could not be written: the disk is full"):
             trained(recipe, disk / "run")

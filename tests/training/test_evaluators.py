@@ -38,6 +38,11 @@ ALL = EvaluateSettings(2, retrieval=True, knn=True, zero_shot=True, loss=True, h
 STOCHASTIC = {"feature_dropout": 0.3, "drop_path": 0.3}
 
 
+@pytest.fixture
+def make(make):
+    return replace(make, image="timm:test_vit")
+
+
 def recipe_of(make, kind="multi_task", *, evaluate=ALL, run=(), **changes):
     return make(kind, run={"evaluate": evaluate} | dict(run), **changes)
 

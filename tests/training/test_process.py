@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from forked import Forked
+from forked import Fork
 from openmofi.config.recipes import recipe_yaml
 from openmofi.training.process import keep_freed_memory, stop_requested
 from terminal import command
@@ -42,11 +42,23 @@ def test_other_threads_leave_signals_alone():
     assert found == [False, signal.getsignal(signal.SIGINT)]
 
 
+def hear_ctrl_c():
+    """Shells start background commands, a test run among them, deaf to it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def started(make, folder, workers, **run):
-    recipe = make("exact", data={"workers": workers}, run={"steps": 5000, "checkpoint_every": 4000} | run)
+    recipe = make("exact", image={"spec": "timm:test_vit"}, data={"workers": workers},
+                  run={"steps": 5000, "checkpoint_every": 4000} | run)
     (folder / "recipe.yaml").write_text(recipe_yaml(recipe))
-    child = Forked(command("train", folder / "recipe.yaml", "-o", folder / "run"), text=True, new_session=True,
-                   stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    arguments = ("train", folder / "recipe.yaml", "-o", folder / "run")
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    if workers:
+        # As a fork of the tests' server it would have that server's workers, of another group.
+        child = subprocess.Popen(command(*arguments), text=True, start_new_session=True, preexec_fn=hear_ctrl_c,
+                                 stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+    else:
+        child = Fork("openmofi", *arguments, new_session=True, env=environment)
     while not (folder / "run/log.jsonl").is_file() or len(losses(folder / "run")) < 3:
         assert child.poll() is None, child.communicate()
         time.sleep(0.05)
@@ -59,7 +71,7 @@ def test_a_signal_writes_a_checkpoint_and_says_how_to_go_on(make, tmp_path, work
     child = started(make, tmp_path, workers)
     # A terminal, and a scheduler, send it to every process of the group, the workers too.
     os.killpg(child.pid, number)
-    out, told = child.communicate(timeout=300)
+    out, told = child.communicate()
     assert child.returncode == 130
     assert out == ""
     assert told.splitlines()[-1].startswith("interrupted: ")
@@ -76,7 +88,7 @@ def test_a_second_ctrl_c_ends_at_once(make, tmp_path):
     # Stopped, so that both signals are there before it comes to its next step.
     for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
         os.kill(child.pid, number)
-    _, told = child.communicate(timeout=300)
+    _, told = child.communicate()
     assert child.returncode == 130
     assert "Traceback" not in told
     assert not list((tmp_path / "run").glob("checkpoints/step-*"))
@@ -88,7 +100,7 @@ def test_workers_end_with_a_trainer_that_is_killed(make, tmp_path):
     child = started(make, tmp_path, 2)
     child.kill()
     # The pipe ends when nobody has it open: neither the workers nor the server that forked them.
-    child.communicate(timeout=300)
+    child.communicate()
     assert child.returncode == -signal.SIGKILL
 
 

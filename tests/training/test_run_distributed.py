@@ -3,8 +3,6 @@
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +11,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from forked import Fork
 from openmofi.config.recipes import recipe_yaml
 from openmofi.storage import read_manifest
 from openmofi.training.log import read_log
+from terminal import PATIENCE
 
 from ..dataset.conftest import make_world
-from .rank_process import CASES, case_recipe, chained, evaluated_recipe, go_on, labels_recipe
+from .rank_process import CASES, case_recipe, chained, evaluated_recipe, go_on, labels_recipe, resumed_recipe
 from .small_runs import losses, poisoned, same, stored, trained
 
 pytestmark = pytest.mark.slow
@@ -27,23 +27,13 @@ SCRIPT = Path(__file__).with_name("rank_process.py")
 
 def started(folder, make, world, task):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return [subprocess.Popen([sys.executable, str(SCRIPT), str(folder), make.dataset, make.clip, str(rank), str(world),
-                              task], env=environment, stderr=subprocess.PIPE, text=True) for rank in range(world)]
-
-
-def ended(children, timeout=240):
-    """Exit codes and errors of all ranks; none is left running."""
-    try:
-        told = [child.communicate(timeout=timeout)[1] for child in children]
-    finally:
-        for child in children:
-            child.kill()
-    return [child.returncode for child in children], told
+    return [Fork(SCRIPT, folder, make.dataset, make.clip, rank, world, task, env=environment)
+            for rank in range(world)]
 
 
 def on_ranks(folder, make, world, task):
-    codes, told = ended(started(folder, make, world, task))
-    assert codes == [0] * world, told
+    done = [child.finish() for child in started(folder, make, world, task)]
+    assert [one.returncode for one in done] == [0] * world, "".join(one.stderr for one in done)
 
 
 @pytest.fixture(scope="module")
@@ -140,9 +130,9 @@ def test_other_numbers_of_ranks_go_on_with_the_same_bits(folder, make, wrapped):
 
 
 def test_a_rank_that_is_killed_ends_the_others(folder, make):
-    codes, told = ended(started(folder, make, 2, "patient"), timeout=120)
-    assert codes[1] == -signal.SIGKILL
-    assert codes[0] not in (0, None, -signal.SIGKILL), told
+    first, second = (child.finish() for child in started(folder, make, 2, "patient"))
+    assert second.returncode == -signal.SIGKILL
+    assert first.returncode not in (0, None, -signal.SIGKILL), first.stderr
     # What rank 0 wrote until then is there, and whole.
     assert steps_of(folder / "killed") == [3]
     recipe = make("multi_sampled", run={"steps": 50})
@@ -155,11 +145,12 @@ def steps_of(out):
 
 
 def torchrun(recipe, out, *more):
-    return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "openmofi",
-            "train", str(recipe), "-o", str(out), *more]
+    """Its agent is a fork, which starts the ranks' processes from nothing."""
+    return Fork("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "openmofi", "train", recipe,
+                "-o", out, *more, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
-def rank_of(agent, rank, deadline=60.0):
+def rank_of(agent, rank, deadline=PATIENCE):
     """The process that is rank `rank` of a torchrun."""
     for _ in range(int(deadline * 10)):
         for child in Path(f"/proc/{agent}/task/{agent}/children").read_text().split():
@@ -170,7 +161,7 @@ def rank_of(agent, rank, deadline=60.0):
     raise AssertionError(f"no rank {rank}")
 
 
-def logged(out, step, process, deadline=120.0):
+def logged(out, step, process, deadline=PATIENCE):
     """Wait until step `step` is in the log."""
     for _ in range(int(deadline * 20)):
         with contextlib.suppress(ValueError):
@@ -183,16 +174,13 @@ def logged(out, step, process, deadline=120.0):
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="the rank is found in /proc")
 def test_a_rank_is_killed_under_torchrun_and_the_run_resumed(make, tmp_path):
-    recipe = make("multi_sampled", image={"drop_path": 0.2}, data={"workers": 1},
-                  run={"steps": 24, "checkpoint_every": 4})
     path = tmp_path / "recipe.yaml"
-    path.write_text(recipe_yaml(recipe))
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    run = subprocess.Popen(torchrun(path, tmp_path / "killed"), env=environment, stderr=subprocess.PIPE, text=True)
+    path.write_text(recipe_yaml(resumed_recipe(make)))
+    run = torchrun(path, tmp_path / "killed")
     try:
         logged(tmp_path / "killed", 6, run)
         os.kill(rank_of(run.pid, 1), signal.SIGKILL)
-        assert run.communicate(timeout=90)[1]
+        assert run.communicate()[1]
     finally:
         run.kill()
     # That the pipe came to its end says that no process is left: no rank, no worker, no server of workers.
@@ -203,11 +191,10 @@ def test_a_rank_is_killed_under_torchrun_and_the_run_resumed(make, tmp_path):
     half = tmp_path / "killed/checkpoints/.writing"
     half.mkdir(exist_ok=True)
     (half / "__0_0.distcp").write_bytes(b"half")
-    for out in ("killed", "whole"):
-        done = subprocess.run(torchrun(path, tmp_path / out, "--resume"), env=environment, capture_output=True,
-                              text=True, timeout=200)
-        assert done.returncode == 0, done.stderr
+    done = torchrun(path, tmp_path / "killed", "--resume").finish()
+    assert done.returncode == 0, done.stderr
     assert not half.exists()
-    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
-    assert len(losses(tmp_path / "whole")) == 24
-    assert same(stored(tmp_path / "killed", 24), stored(tmp_path / "whole", 24))
+    on_ranks(tmp_path, make, 2, "uninterrupted")
+    assert losses(tmp_path / "killed") == losses(tmp_path / "uninterrupted")
+    assert len(losses(tmp_path / "uninterrupted")) == 24
+    assert same(stored(tmp_path / "killed", 24), stored(tmp_path / "uninterrupted", 24))

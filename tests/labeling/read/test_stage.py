@@ -19,6 +19,7 @@ from openmofi.pairs import read_pairs
 from openmofi.pairs.writer import write_tar
 from openmofi.schema import Pair
 from openmofi.storage import expand_shards, read_arrow
+from terminal import PATIENCE
 
 PAIRS, BATCH = 50, 8
 
@@ -118,7 +119,7 @@ def test_an_interrupt_ends_reading_before_what_waits_is_embedded(shard, tmp_path
 
     def waits(pixels):
         calls.append(len(pixels))
-        assert released.wait(30)
+        assert released.wait(PATIENCE)
         return features_of(pixels)
 
     def interrupted(shard, settings):

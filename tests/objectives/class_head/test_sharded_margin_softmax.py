@@ -1,6 +1,5 @@
 """One process against two and three on gloo; run as a script, this file is one of those processes."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -8,11 +7,11 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as checkpoint
+from rank_processes import run_ranks
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Shard
 from torch.nn.functional import normalize
 
-from forked import Forked
 from openmofi.objectives.class_head.margin_softmax import MarginSoftmax
 from openmofi.objectives.class_head.shards import shard_bounds
 from openmofi.objectives.objective_settings import MarginSoftmaxSettings
@@ -110,13 +109,7 @@ def process(folder, rank):
 def runs(tmp_path_factory):
     """world → what each of its ranks found; and the folder of the state that two ranks saved."""
     folder = tmp_path_factory.mktemp("sharded")
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    children = [Forked([sys.executable, __file__, folder, rank], env=environment) for rank in range(3)]
-    try:
-        assert [child.wait(timeout=120) for child in children] == [0, 0, 0]
-    finally:
-        for child in children:
-            child.kill()
+    run_ranks(__file__, folder)
     found = {world: [torch.load(folder / f"{world}-{rank}.pt") for rank in range(world)] for world in (2, 3)}
     return found | {1: [{name: step(name, 0, 1) for name in CASES}], "saved": folder / "saved"}
 

@@ -18,6 +18,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.pairs.formats import streams
 from openmofi.pairs.formats.streams import LOOK_BACK, ForwardFile, open_stream
 from openmofi.pairs.source import Damage
+from terminal import PATIENCE
 
 
 def chunks_of(content, sizes):
@@ -100,7 +101,7 @@ def test_unpacking_a_lot_takes_little_memory(tmp_path):
             file.write(packer.compress(bytes(1 << 20)))
         file.write(packer.flush())
     done = subprocess.run([sys.executable, "-c", MEASURE, str(tmp_path / "x.tar.gz")], capture_output=True, text=True,
-                          timeout=120, check=True)
+                          timeout=PATIENCE, check=True)
     rows, kib = map(int, done.stdout.split())
     assert rows == 1
     assert kib < 16_384

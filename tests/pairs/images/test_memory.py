@@ -22,6 +22,7 @@ from openmofi.pairs.images import decode as decoder
 from openmofi.pairs.images.memory import VARIABLE, Budget, decode_limit, memory_left, of_machine
 from openmofi.pairs.images.scaled import ScaledImage
 from openmofi.schema import PairStatus
+from terminal import PATIENCE
 
 # Sixteen threads decode an image of 4 million pixels in a process that may take 12 MiB more than it has.
 UNDER_LIMIT = """
@@ -67,7 +68,7 @@ print((peak() - before) // 1024)
 
 def run(script: str, *arguments: object) -> str:
     done = subprocess.run([sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True,
-                          timeout=300)
+                          timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.search import Index
+from terminal import PATIENCE
 
 PROGRAM = Path(__file__).parents[1] / "served_world.py"
 
@@ -49,21 +50,21 @@ def test_stopped_in_the_middle_of_a_query_it_answers_and_leaves_with_0(started, 
         yield b'"red"}'
 
     def ask():
-        answers.append(httpx2.post(f"{address}api/search", content=body(), timeout=30,
+        answers.append(httpx2.post(f"{address}api/search", content=body(), timeout=PATIENCE,
                                    headers={"Content-Type": "application/json"}))
 
-    httpx2.get(f"{address}healthz", timeout=30)
+    httpx2.get(f"{address}healthz", timeout=PATIENCE)
     asking = threading.Thread(target=ask)
     asking.start()
-    sent.wait(10)
+    sent.wait(PATIENCE)
     # It is at its encoder, for a second and a half.
-    while not re.search(r'openmofi_encoder_batch_count 1', httpx2.get(f"{address}metrics").text):
+    while not re.search(r'openmofi_encoder_batch_count 1', httpx2.get(f"{address}metrics", timeout=PATIENCE).text):
         pass
     process.send_signal(number)
-    asking.join(30)
+    asking.join(PATIENCE)
     assert answers[0].status_code == 200
     assert answers[0].json()["hits"]
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     lines = [json.loads(line) for line in errors.splitlines()]
     assert any(line.get("route") == "/api/search" and line["status"] == 200 for line in lines)
@@ -77,20 +78,20 @@ def test_killed_in_the_middle_of_a_query_the_client_sees_no_answer_and_the_next_
 
     def ask():
         try:
-            seen.append(httpx2.post(f"{address}api/search", json={"text": "red"}, timeout=60).status_code)
+            seen.append(httpx2.post(f"{address}api/search", json={"text": "red"}, timeout=PATIENCE).status_code)
         except httpx2.HTTPError as error:
             seen.append(type(error).__name__)
 
-    httpx2.get(f"{address}healthz", timeout=30)
+    httpx2.get(f"{address}healthz", timeout=PATIENCE)
     asking = threading.Thread(target=ask)
     asking.start()
-    while not re.search(r'openmofi_encoder_batch_count 1', httpx2.get(f"{address}metrics").text):
+    while not re.search(r'openmofi_encoder_batch_count 1', httpx2.get(f"{address}metrics", timeout=PATIENCE).text):
         pass
     process.kill()
-    asking.join(30)
+    asking.join(PATIENCE)
     assert seen in (["RemoteProtocolError"], ["ReadError"])
     _, address = started(0)
-    answer = httpx2.post(f"{address}api/search", json={"text": "red", "fold": False}, timeout=30)
+    answer = httpx2.post(f"{address}api/search", json={"text": "red", "fold": False}, timeout=PATIENCE)
     assert (answer.status_code, len(answer.json()["hits"])) == (200, 30)
     index = Index.open(world / "index")
     assert not any(index.verify().values())
@@ -98,7 +99,7 @@ def test_killed_in_the_middle_of_a_query_the_client_sees_no_answer_and_the_next_
 
 def test_a_large_upload_gets_its_sentence_not_a_broken_connection(started):
     _, address = started(0)
-    answer = httpx2.post(f"{address}api/uploads", content=bytes(60_000_000), timeout=60)
+    answer = httpx2.post(f"{address}api/uploads", content=bytes(60_000_000), timeout=PATIENCE)
     assert answer.status_code == 413
     assert answer.json()["error"] == "This file has 60 MB, more than 50 MB."
 

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from object_store import object_store, used
 
 from openmofi.dataset.tables import Folder
 from openmofi.encoders import Preprocessing
@@ -24,18 +23,6 @@ from openmofi.training.recipe.schema import DataSettings, TextSource
 pytestmark = pytest.mark.slow
 
 LIVE = ModelInputs(Preprocessing(24, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)))
-
-
-@pytest.fixture(scope="module")
-def server():
-    with object_store() as found:
-        yield found
-
-
-@pytest.fixture
-def store(server, tmp_path, monkeypatch):
-    with used(*server, tmp_path / "home", monkeypatch) as found:
-        yield found
 
 
 def batches(dataset, cache, inputs):
@@ -59,7 +46,7 @@ def as_parquet(shard):
 
 
 @pytest.mark.parametrize("form", [as_tar, as_compressed, as_parquet])
-def test_batches_are_those_of_local_tars(dataset_maker, encoder, store, tmp_path, form):
+def test_batches_are_those_of_local_tars(dataset_maker, encoder, bucket, tmp_path, form):
     """Only `data.cache` is local: shards and dataset are in the store."""
     made = dataset_maker(tmp_path / "own", sizes=(9, 0, 8))
     locked = ModelInputs(None, encoder)
@@ -68,11 +55,11 @@ def test_batches_are_those_of_local_tars(dataset_maker, encoder, store, tmp_path
     for shard in Folder.open(made).shards:
         ending, data = form(shard)
         key = f"{form.__name__}/{shard.name}{ending}"
-        store.client.put_object(Bucket="data", Key=key, Body=data)
+        bucket.client.put_object(Bucket="data", Key=key, Body=data)
         moved.append(asdict(Shard(f"s3://data/{key}", shard.name)))
     manifest["settings"]["shards"] = moved
     write_json(made / "manifest.json", manifest)
-    store.put_folder(made, f"{form.__name__}/dataset")
+    bucket.put_folder(made, f"{form.__name__}/dataset")
     shutil.rmtree(tmp_path / "own")
     for _ in range(2):  # the second time from what is in the cache
         for inputs, wanted in zip((LIVE, locked), expected, strict=True):
