@@ -40,7 +40,7 @@ def stage_of(name: str, bench: Workbench) -> Callable[[Path], object]:
         return lambda out: openmofi.build_kb("table", bench.root / "world" / "source", out)
     if name == "dataset":
         return lambda out: openmofi.build_dataset(bench.labels, kb=bench.kb, out=out)
-    from tests.training.small_runs import Maker, trained
+    from small_runs import Maker, trained
 
     recipe = Maker(str(bench.dataset), str(bench.clip))("multi_sampled", run={"steps": 12, "checkpoint_every": 3})
     return lambda out: trained(recipe, out, resume=out.exists())

@@ -103,18 +103,18 @@ def train_here(runs: Sequence[TrainingRun], progress: Quiet) -> None:
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("demo")
-def test_the_whole_benchmark_runs_once(sources: Path, small_demo: Path, tmp_path: Path,
+def test_the_whole_benchmark_runs_once(sources: Path, lent_demo: Path, tmp_path: Path,
                                        monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("studies.reinforced.train_side_by_side", train_here)
     monkeypatch.setattr("studies.reinforced.engine_named", lambda name: LocalEngine())
     monkeypatch.setattr("studies.reinforced.AUGMENTATIONS", 2)
     monkeypatch.setattr("studies.reinforced._PAIRS", 64)
     few = ("optimizer.warmup=1", "model.dim=16")
-    train_here([compared_run(small_demo, BEST, overrides=("run.steps=4", "data.batch_size=32", *few))], Quiet())
+    train_here([compared_run(lent_demo, BEST, overrides=("run.steps=4", "data.batch_size=32", *few))], Quiet())
     overrides = ("run.steps=2", "data.batch_size=16", "data.workers=0", "model.image.size=32", *few)
 
     def run() -> dict:
-        return json.loads(json.dumps(run_reinforced(tmp_path, small_demo, Quiet(), overrides=overrides,
+        return json.loads(json.dumps(run_reinforced(tmp_path, lent_demo, Quiet(), overrides=overrides,
                                                     settings=world_settings(None, 60))))
 
     metrics = run()
@@ -125,7 +125,7 @@ def test_the_whole_benchmark_runs_once(sources: Path, small_demo: Path, tmp_path
     assert all(teacher["scale"] >= 5 for teacher in metrics["teachers"].values())
     assert metrics["training"][REINFORCED]["known"] == 1.0
     assert metrics["training"][CONTRASTIVE]["known"] is None
-    samples = replayed_samples(tmp_path / "store", expand_shards([str(small_demo / "world/pages/train")]), 2)
+    samples = replayed_samples(tmp_path / "store", expand_shards([str(lent_demo / "world/pages/train")]), 2)
     assert len(samples) == 2
     for sample in samples:
         assert len(sample.augmentations) == 2
