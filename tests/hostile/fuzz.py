@@ -20,8 +20,9 @@ from hostile.runner import FAMILIES
 from hostile.workbench import Workbench, make_workbench
 
 ROOT = Path(__file__).parents[2]
-ENVIRONMENT = {"PYTHONPATH": os.pathsep.join(map(str, (ROOT / "src", ROOT, ROOT / "tests", ROOT / "tests/training"))), "HF_HUB_OFFLINE": "1",
-               "OPENMOFI_DEBUG": "", "OPENMOFI_DECODE_MIB": "768"}
+ENVIRONMENT = {
+    "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in ("src", ".", "tests", "tests/training")),
+    "HF_HUB_OFFLINE": "1", "OPENMOFI_DEBUG": "", "OPENMOFI_DECODE_MIB": "768"}
 
 
 def python(module: str, *arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
