@@ -49,7 +49,8 @@ def test_a_forward_file_reads_what_a_file_reads():
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
-@pytest.mark.parametrize("content", [b"", b"short", bytes(3_000_000), os.urandom(900_000)])
+@pytest.mark.parametrize("content", [b"", b"short", bytes(3_000_000), os.urandom(900_000)],
+                         ids=["none", "short", "zeros", "noise"])
 def test_all_bytes_come_out_also_of_several_streams(tmp_path, pack, content):
     packed = pack(content) + bytes(8) + pack(b"end")
     for cut in (len(packed), len(packed) - 1, len(pack(content)) - 1):

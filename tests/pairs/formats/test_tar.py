@@ -235,7 +235,8 @@ def test_a_pax_header_that_claims_petabytes_is_damage_at_once(tmp_path):
         read_bytes(tmp_path, bomb)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a tar", b"\0" * 100, os.urandom(5000)])
+@pytest.mark.parametrize("content", [b"", b"not a tar", b"\0" * 100, os.urandom(5000)],
+                         ids=["none", "text", "zeros", "noise"])
 def test_what_is_no_tar_is_one_sentence(tmp_path, content):
     with pytest.raises(OpenMofiError, match=r"x\.tar is truncated or damaged after 0 pairs"):
         read_bytes(tmp_path, content)
