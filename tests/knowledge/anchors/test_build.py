@@ -153,7 +153,7 @@ def test_tables_for_a_knowledge_base(tmp_path):
     (PACKED[".xml.zst"](export(PAGES))[:-20], "is cut off: its zstandard data does not end"),
     (export([]), "has no articles"),
     (export(PAGES, "xx"), "has the language 'xx', which no Wikipedia has"),
-])
+], ids=lambda value: "" if isinstance(value, bytes) else None)
 def test_bad_dumps_are_sentences_and_leave_nothing(tmp_path, content, message):
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(OpenMofiError, match=message):
