@@ -24,7 +24,8 @@ GUIDES = [DOCS / "tutorial.md", *sorted((DOCS / "guides").glob("*.md"))]
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.M | re.S)
 # What the pages call things → what the small world calls them.
 NAMES = {"cranes": "suns", "crane": "sun", "grey heron": "moon", "port crane": "tent", "sneakers": "tents",
-         "noun.animal,noun.artifact": "circle,box"}
+         "dog": "sun", "noun.animal,noun.artifact": "circle,box",
+         "noun.animal,noun.plant,noun.food,noun.artifact": "circle,box"}
 
 
 def commands(page: Path) -> list[list[str]]:
