@@ -139,7 +139,7 @@ def test_every_trained_parameter_has_one_optimiser_and_its_share_of_the_rate(mak
     rates = {id(parameter): group["lr"] for optimizer in made.values() for group in optimizer.inner.param_groups
              for parameter in group["params"]}
     blocks = model.image.trunk.blocks
-    assert rates[id(blocks[1].norm1.weight)] == pytest.approx(0.5 * rates[id(blocks[2].norm1.weight)])
+    assert rates[id(blocks[0].norm1.weight)] == pytest.approx(0.5 * rates[id(blocks[1].norm1.weight)])
     assert rates[id(model.image.head.weight)] == 1.0
     assert rates[id(model.text.head.weight)] == pytest.approx(0.1)
     assert logit_scale(terms) == pytest.approx(recipe.objectives.contrastive.scale, rel=1e-5)

@@ -102,8 +102,9 @@ def test_a_head_that_cannot_turn_is_said_and_the_packaged_recipe_can():
     assert stuck_head(*full_size("run.steps=6000", f"optimizer.head_lr={advised}")) == ""
     assert stuck_head(load_recipe("clip_vit_b16"), np.full(9, 1)) == ""
     short = ["run.steps=2", "optimizer.warmup=1"]
-    assert stuck_head(load_recipe("entity_head", short), np.full(900, 1))
-    assert stuck_head(load_recipe("entity_head", [*short, "model.start=labels"]), np.full(900, 1)) == ""
+    random = ["model.start=random", "model.start_share=0"]
+    assert stuck_head(load_recipe("entity_head", [*short, *random]), np.full(900, 1))
+    assert stuck_head(load_recipe("entity_head", short), np.full(900, 1)) == ""
 
 
 def test_a_run_says_that_its_head_cannot_learn(make, tmp_path):
