@@ -154,9 +154,9 @@ def test_keys_that_differ_in_a_mark_alone_are_all_exported(tmp_path, rows, style
 
     keys = ["a.b", "a_b", "a-b", "a b", "A_B", "a/b", "a..b"]
     images = {key: draw(number % 3 + 1, np.random.default_rng(number)) for number, key in enumerate(keys)}
-    table = [label_row(key, "x", "labelled", [{"start": 0, "end": 1, "surface": "x", "detector": "x"}],
-                       [judgement("Q1", 0, 0.9, True, "accepted")], perceptual_hash(Image.open(io.BytesIO(images[key]))))
-             for key in keys]
+    mentions = [{"start": 0, "end": 1, "surface": "x", "detector": "x"}]
+    table = [label_row(key, "x", "labelled", mentions, [judgement("Q1", 0, 0.9, True, "accepted")],
+                       perceptual_hash(Image.open(io.BytesIO(images[key])))) for key in keys]
     pq.write_table(pa.table({"key": keys, "image": [images[key] for key in keys], "text": ["x"] * len(keys)}),
                    tmp_path / "pairs.parquet")
     finish_labels(tmp_path / "labels", {"pairs": table}, [Shard(str(tmp_path / "pairs.parquet"), "pairs")])

@@ -64,7 +64,7 @@ def write_sidecars(out: Path, part: str, rows: Iterable[Row], classes: Classes) 
 
 
 def write_statements(out: Path, part: str, rows: Iterable[Row], classes: Classes) -> int:
-    """Write the list of images whose key is an identifier of Commons (`M123`, no more) and that have labels of Wikidata.
+    """Write the list of images whose key is an identifier of Commons (`M123`) and that have labels of Wikidata.
 
     A key that merely contains such a name (`BMW-M3-2019`) says nothing of Commons: M3 is some other file there.
     """
@@ -239,8 +239,8 @@ def join_statements(out: Path, records: Records, classes: Classes) -> None:
                 file.write(f"{record['subject']}\tP180\t{entity}\t/* OpenMOFI {__version__}, probability "
                            f"{probability:.3f} */\n")
         if not count:
-            raise OpenMofiError("No image has an M-identifier of Wikimedia Commons (M123) as its key and a label that is "
-                                "an item of Wikidata (Q42).",
+            raise OpenMofiError("No image has an M-identifier of Wikimedia Commons (M123) as its key and a label that "
+                                "is an item of Wikidata (Q42).",
                                 "Label pairs whose keys are the files' M-identifiers, with a knowledge base of "
                                 "Wikidata, or lower --min-probability.")
 

@@ -125,8 +125,8 @@ def _finish(folder: Folder, stage: ExportStage, out: Path) -> dict[str, Any]:
                             "a label that is an item of Wikidata (Q42).",
                             "Lower --min-probability, or export another dataset, with --restart.")
     if settings.format == "quickstatements" and (others := _above(folder, settings.min_probability)[0] - images):
-        _log.warning("%d images are not in statements.txt: their key is no M-identifier of Wikimedia Commons, or none of "
-                     "their labels is an item of Wikidata.", others)
+        _log.warning("%d images are not in statements.txt: their key is no M-identifier of Wikimedia Commons, or none "
+                     "of their labels is an item of Wikidata.", others)
     if settings.format in _FILES:
         _FILES[settings.format][1](out, partial(_records, stage, folder), classes)
     counts = {"images": images, "labels": labels, "classes": len(classes.ids)}
