@@ -3,14 +3,16 @@
 #   docker build -t openmofi .                                  # ONNX encoders on the CPU
 #   docker build --target cuda -t openmofi:cuda .               # PyTorch and CUDA
 #   docker run --rm -p 8000:8000 -e OPENMOFI_TOKEN=... -v "$PWD/index:/data/index" openmofi
-FROM python:3.13-slim-trixie AS wheel
+# Packages come from requirements/, by their hashes; the base image by the digest of its manifest list.
+FROM python:3.13.15-slim-trixie@sha256:9d2e5553305c7c7b0097999bb17187c69b921ccd6bc9d40e4bb5ebe652c00285 AS wheel
 WORKDIR /src
-RUN pip install --no-cache-dir build==1.6.1
-COPY pyproject.toml README.md LICENSE NOTICE ./
+COPY requirements/build.txt ./requirements/
+RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements/build.txt
+COPY pyproject.toml README.md LICENSE NOTICE THIRD_PARTY_NOTICES.md ./
 COPY src ./src
-RUN python -m build --wheel --outdir /wheel
+RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheel .
 
-FROM python:3.13-slim-trixie AS base
+FROM python:3.13.15-slim-trixie@sha256:9d2e5553305c7c7b0097999bb17187c69b921ccd6bc9d40e4bb5ebe652c00285 AS base
 ENV PYTHONUNBUFFERED=1 OPENMOFI_HOME=/data/cache
 RUN useradd --create-home --uid 10001 openmofi && mkdir -p /data && chown openmofi /data
 EXPOSE 8000
@@ -22,12 +24,14 @@ CMD ["serve", "/data/index", "--host", "0.0.0.0", "--port", "8000"]
 
 FROM base AS cuda
 RUN --mount=type=bind,from=wheel,source=/wheel,target=/wheel \
-    --mount=type=bind,source=constraints.txt,target=/constraints.txt \
-    pip install --no-cache-dir --constraint /constraints.txt "$(echo /wheel/*.whl)[train,serve,map]"
+    --mount=type=bind,source=requirements,target=/requirements \
+    pip install --no-cache-dir --no-deps --require-hashes -r /requirements/torch.txt -r /requirements/train.txt \
+    && pip install --no-cache-dir --no-deps /wheel/*.whl
 USER 10001
 
 FROM base AS cpu
 RUN --mount=type=bind,from=wheel,source=/wheel,target=/wheel \
-    --mount=type=bind,source=constraints.txt,target=/constraints.txt \
-    pip install --no-cache-dir --constraint /constraints.txt "$(echo /wheel/*.whl)[serve,map]"
+    --mount=type=bind,source=requirements,target=/requirements \
+    pip install --no-cache-dir --no-deps --require-hashes -r /requirements/serve.txt \
+    && pip install --no-cache-dir --no-deps /wheel/*.whl
 USER 10001

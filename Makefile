@@ -2,9 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation
+# What is installed is what `requirements/` names, by its hash; nothing is resolved here.
+LOCKED := $(PIP) --require-hashes --requirement requirements
+# Without a GPU: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu spares 3 GB.
+TORCH := $(LOCKED)/torch-cpu.txt 2>/dev/null || $(LOCKED)/torch.txt
 
-.PHONY: docs wheel demo demo-full fusion reinforced real test test-fast fuzz test-openclip4 lint bench clean help
+.PHONY: docs wheel demo demo-full fusion reinforced real test test-fast fuzz test-openclip4 lint lock bench clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +21,7 @@ help:
 	@echo "make test-openclip4  the tests of encoders and towers with open_clip 4; OPEN_CLIP4=… names what pip installs"
 	@echo "make fuzz       hostile inputs with other seeds, two hundred races, a hundred kills a stage and write"
 	@echo "make lint       ruff, mypy, import contracts"
+	@echo "make lock       requirements/ anew from pyproject.toml, with hashes; UPGRADE=--upgrade for the newest releases"
 	@echo "make docs       the documentation site, in site/; a broken link fails"
 	@echo "make wheel      wheel and sdist, in dist/; the tiny demo from the wheel alone, in an empty environment"
 	@echo "make bench      benchmarks against peers, writes benchmarks/RESULTS.md"
@@ -24,13 +29,16 @@ help:
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.sample: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) --editable '.[sample]'
+$(VENV)/.sample: pyproject.toml $(wildcard requirements/*.txt) | $(BIN)/python
+	$(LOCKED)/build.txt
+	$(TORCH)
+	$(LOCKED)/sample.txt
+	$(PIP) --editable .
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) --editable '.[dev]'
-	@touch $(VENV)/.sample $@
+$(VENV)/.dev: $(VENV)/.sample
+	$(LOCKED)/dev.txt
+	@touch $@
 
 demo: $(VENV)/.sample
 	$(BIN)/openmofi sample demo -o runs/demo
@@ -66,7 +74,7 @@ test: $(VENV)/.dev
 test-fast: $(VENV)/.dev
 	$(BIN)/python -m pytest $(TWO) -m 'not slow'
 
-# open_clip 4 in an environment of its own, which sees the packages of $(VENV) behind it; the constraints pin 3.3.
+# open_clip 4 in an environment of its own, which sees the packages of $(VENV) behind it; requirements/ pin 3.3.
 VENV4 := .venv-openclip4
 OPEN_CLIP4 ?= open-clip-torch>=4,<5
 
@@ -93,6 +101,9 @@ lint: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	PYTHONPATH=src NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+lock: $(VENV)/.dev
+	$(BIN)/python tools/lock.py $(UPGRADE)
 
 wheel: $(VENV)/.dev
 	$(BIN)/python tools/wheel.py

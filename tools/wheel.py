@@ -37,7 +37,7 @@ def run(*command: object, cwd: Path, **variables: str) -> str:
 def built(out: Path) -> Path:
     """Build sdist and, from it, the wheel; check both by twine; the wheel."""
     shutil.rmtree(out, ignore_errors=True)
-    run(sys.executable, "-m", "build", "--outdir", out, cwd=ROOT)
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, cwd=ROOT)
     run(sys.executable, "-m", "twine", "check", "--strict", *out.iterdir(), cwd=ROOT)
     wheel = next(out.glob("*.whl"))
     names = set(zipfile.ZipFile(wheel).namelist())
@@ -50,11 +50,13 @@ def built(out: Path) -> Path:
 def installed(wheel: Path, folder: Path) -> tuple[Path, float]:
     """An environment with the wheel and what it needs: its Python, and MB that pip took from registry or cache."""
     venv.create(folder, with_pip=True)
-    python, report = folder / "bin/python", folder / "report.json"
-    run(python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--constraint",
-        ROOT / "constraints.txt", "--report", report, wheel, cwd=folder)
-    run(python, "-m", "pip", "check", cwd=folder)
-    packages = [item["metadata"]["name"] for item in json.loads(report.read_text())["install"]]
+    python = folder / "bin/python"
+    pip = (python, "-m", "pip", "--disable-pip-version-check")
+    run(*pip, "install", "--quiet", "--no-deps", "--require-hashes", "--requirement", ROOT / "requirements/base.txt",
+        cwd=folder)
+    run(*pip, "install", "--quiet", "--no-deps", wheel, cwd=folder)
+    run(*pip, "check", cwd=folder)
+    packages = [item["name"] for item in json.loads(run(*pip, "list", "--format=json", cwd=folder))]
     if {"torch", "transformers"} & set(packages):
         sys.exit("The default install brings PyTorch.")
     installed_size = sum(path.stat().st_size for path in (folder / "lib").rglob("*") if path.is_file())

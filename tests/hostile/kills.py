@@ -24,22 +24,33 @@ import numpy as np
 import openmofi
 from hostile.workbench import Workbench, colour_encoder
 
-STAGES = ("label", "kb", "dataset", "train")
+STAGES = ("label", "label-processes", "kb", "dataset", "train", "reinforce", "eval")
 TIMED = ("log.jsonl", "events.out", ".lock", ".metadata")
 """Parts of names of files that hold times, process numbers or (torch's index) random identifiers."""
-MEASURED = re.compile(rb'^ *"(images_per_s|memory_mib|data_wait)": .*$', re.MULTILINE)
+MEASURED = re.compile(rb'^ *"(images_per_s|memory_mib|data_wait|seconds|features|protocol)": [0-9.]+,?$', re.MULTILINE)
 """Lines of JSON files that hold measurements of the machine."""
 
 
 def stage_of(name: str, bench: Workbench) -> Callable[[Path], object]:
     """A stage as a function of its output folder; what it needs is loaded here."""
-    if name == "label":
-        shards, encoder = bench.root / "world" / "shards", colour_encoder()
-        return lambda out: openmofi.label(shards, kb=bench.kb, encoder=encoder, out=out, progress=False)
+    shards = bench.root / "world" / "shards"
+    if name in ("label", "label-processes"):
+        encoder, engine = colour_encoder(), "local" if name == "label" else "processes:2"
+        return lambda out: openmofi.label(shards, kb=bench.kb, encoder=encoder, out=out, progress=False, engine=engine)
     if name == "kb":
         return lambda out: openmofi.build_kb("table", bench.root / "world" / "source", out)
     if name == "dataset":
         return lambda out: openmofi.build_dataset(bench.labels, kb=bench.kb, out=out)
+    if name == "reinforce":
+        from openmofi.reinforcement import ReinforceSettings, TeacherSpec, reinforce
+        from openmofi.storage import expand_shards
+
+        teachers = ReinforceSettings((TeacherSpec(f"hf:{bench.clip}", 30.0),), augmentations=2, size=32)
+        return lambda out: reinforce(expand_shards([str(shards)]), bench.labels, out, teachers, kb=bench.kb)
+    if name == "eval":
+        folders, encoder = bench.class_folders, colour_encoder()
+        return lambda out: openmofi.evaluate("retrieval", data=folders, encoder=encoder, out=out, cache=out / "cache",
+                                             progress=False)
     from small_runs import Maker, trained
 
     recipe = Maker(str(bench.dataset), str(bench.clip))("multi_sampled", run={"steps": 12, "checkpoint_every": 3})

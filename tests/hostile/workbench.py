@@ -74,6 +74,11 @@ class Workbench:
         return self.root / "clip"
 
     @property
+    def class_folders(self) -> Path:
+        """A folder an entity, with 12 images each."""
+        return self.root / "classes"
+
+    @property
     def truth(self) -> Path:
         return self.root / "truth.csv"
 
@@ -112,6 +117,11 @@ def make_workbench(root: Path) -> None:
     (root / "truth.csv").write_text("\n".join(["shard,key,entity", *lines]) + "\n")
     write_tar(root / "small.tar", small_records())
     save_clip(root / "clip")
+    draw = np.random.default_rng(9)
+    for number, entity in enumerate(SHAPES):
+        (root / "classes" / str(number)).mkdir(parents=True)
+        for image in range(12):
+            (root / "classes" / str(number) / f"{image}.jpg").write_bytes(drawn_image(entity, draw))
 
 
 def small_records() -> list[Record]:

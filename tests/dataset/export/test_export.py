@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import webdataset
 from PIL import Image
 
 from openmofi.dataset import DatasetSettings, build_dataset
@@ -111,13 +112,14 @@ def test_images_that_are_files_are_linked(tmp_path, rows):
         export_dataset(tmp_path / "dataset", tmp_path / "qs", DatasetExportSettings("quickstatements"))
 
 
-def test_quickstatements(tmp_path):
+def test_quickstatements(tmp_path, caplog):
     from ..conftest import finish_labels, judgement, label_row
 
     table = [label_row(key, "x", "labelled", [{"start": 0, "end": 1, "surface": "x", "detector": "x"}],
                        [judgement(entity, 0, probability, True, "accepted")])
-             for key, entity, probability in (("M12", "Q5", 0.9), ("M13", "Q5", 0.7), ("no id", "Q5", 0.9),
-                                              ("M14", "n01234", 0.9))]
+             for key, entity, probability in (
+                 ("M12", "Q5", 0.9), ("M13", "Q5", 0.7), ("no id", "Q5", 0.9), ("M14", "n01234", 0.9),
+                 ("BMW-M3-2019", "Q5", 0.9), ("photos/M31", "Q5", 0.9), ("M5.jpg", "Q5", 0.9), ("M012", "Q5", 0.9))]
     finish_labels(tmp_path / "labels", {"commons": table})
     build_dataset(tmp_path / "labels", tmp_path / "dataset", DatasetSettings(1, None, None), report=False)
     counts = export_dataset(tmp_path / "dataset", tmp_path / "out",
@@ -126,6 +128,7 @@ def test_quickstatements(tmp_path):
     assert counts["images"] == len(lines) == 1
     assert lines[0].split("\t")[:3] == ["M12", "P180", "Q5"]
     assert "0.900" in lines[0]
+    assert "6 images are not in statements.txt" in caplog.text
 
 
 def test_names_that_no_file_system_takes():
@@ -143,6 +146,28 @@ def test_keywords_are_escaped_and_marks_in_names_are_no_levels():
     text = [each.text for each in ElementTree.fromstring(files.sidecar(row, classes)).iter() if each.text]
     assert "<a|b/c> & " in text
     assert "up per|<a b/c> & " in text
+
+
+@pytest.mark.parametrize("style", ["webdataset", "coco"])
+def test_keys_that_differ_in_a_mark_alone_are_all_exported(tmp_path, rows, style):
+    from ..conftest import draw, finish_labels, judgement, label_row
+
+    keys = ["a.b", "a_b", "a-b", "a b", "A_B", "a/b", "a..b"]
+    images = {key: draw(number % 3 + 1, np.random.default_rng(number)) for number, key in enumerate(keys)}
+    mentions = [{"start": 0, "end": 1, "surface": "x", "detector": "x"}]
+    table = [label_row(key, "x", "labelled", mentions, [judgement("Q1", 0, 0.9, True, "accepted")],
+                       perceptual_hash(Image.open(io.BytesIO(images[key])))) for key in keys]
+    pq.write_table(pa.table({"key": keys, "image": [images[key] for key in keys], "text": ["x"] * len(keys)}),
+                   tmp_path / "pairs.parquet")
+    finish_labels(tmp_path / "labels", {"pairs": table}, [Shard(str(tmp_path / "pairs.parquet"), "pairs")])
+    build_dataset(tmp_path / "labels", tmp_path / "dataset", DatasetSettings(1, None, None), report=False)
+    counts = export_dataset(tmp_path / "dataset", tmp_path / "out", DatasetExportSettings(style))
+    assert counts["images"] == len(keys)
+    if style == "webdataset":
+        samples = webdataset.WebDataset(str(tmp_path / "out/data/pairs.tar"), shardshuffle=False)
+        assert {json.loads(sample["json"])["key_of_pair"]: sample["png"] for sample in samples} == images
+    else:
+        assert len({path.read_bytes() for path in (tmp_path / "out/images/pairs").iterdir()}) == len(keys)
 
 
 @pytest.mark.parametrize("key", ["a/b.jpg", "../../x", ".hidden", "ü" * 200, "a b", ""])

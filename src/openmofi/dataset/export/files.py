@@ -24,7 +24,7 @@ from openmofi.version import __version__
 Record = dict[str, Any]
 Records = Callable[[], Iterator[Record]]
 """Reads the joined list from its beginning, each time it is called."""
-_M_ID = re.compile(r"(?<![A-Za-z0-9])M[1-9]\d*(?![A-Za-z0-9])")
+_M_ID = re.compile(r"M[1-9]\d*")
 _Q_ID = re.compile(r"Q[1-9]\d*")
 _LONGEST = 60
 _BAD_NAME = re.compile(r"[\x00-\x1f/\\:*?\"<>|]+")
@@ -64,12 +64,15 @@ def write_sidecars(out: Path, part: str, rows: Iterable[Row], classes: Classes) 
 
 
 def write_statements(out: Path, part: str, rows: Iterable[Row], classes: Classes) -> int:
-    """A list of what has an identifier of Commons (`M…` in its key) and labels of Wikidata."""
+    """Write the list of images whose key is an identifier of Commons (`M123`) and that have labels of Wikidata.
+
+    A key that merely contains such a name (`BMW-M3-2019`) says nothing of Commons: M3 is some other file there.
+    """
     def records() -> Iterator[Record]:
         for row in rows:
-            subject, labels = _M_ID.search(row.key), [label for label in row.labels if _Q_ID.fullmatch(label.entity)]
-            if subject and labels:
-                yield {"subject": subject[0], "labels": [[label.entity, label.probability] for label in labels]}
+            labels = [[label.entity, label.probability] for label in row.labels if _Q_ID.fullmatch(label.entity)]
+            if labels and _M_ID.fullmatch(row.key):
+                yield {"subject": row.key, "labels": labels}
 
     return _write_list(part, records())
 
@@ -236,7 +239,7 @@ def join_statements(out: Path, records: Records, classes: Classes) -> None:
                 file.write(f"{record['subject']}\tP180\t{entity}\t/* OpenMOFI {__version__}, probability "
                            f"{probability:.3f} */\n")
         if not count:
-            raise OpenMofiError("No image has a key with an M-identifier of Wikimedia Commons (M123) and a label that "
+            raise OpenMofiError("No image has an M-identifier of Wikimedia Commons (M123) as its key and a label that "
                                 "is an item of Wikidata (Q42).",
                                 "Label pairs whose keys are the files' M-identifiers, with a knowledge base of "
                                 "Wikidata, or lower --min-probability.")

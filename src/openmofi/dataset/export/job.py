@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from openmofi.storage import Outputs, Shard, claimed, finish_manifest, write_jso
 from openmofi.storage.copies import cache_folder
 
 PARTS = "parts"
+_log = logging.getLogger(__name__)
 OUTPUTS = Outputs(("data/**/*", "images/**/*", "classes/**/*", "sidecars/**/*", f"{PARTS}/*", "annotations.json",
                    "labels.json", "data.json", "labels.jsonl", "statements.txt", "classes.json", CARD, CROISSANT))
 _TABLES: dict[str, tuple[str, Callable[..., int]]] = {
@@ -119,9 +121,12 @@ def _finish(folder: Folder, stage: ExportStage, out: Path) -> dict[str, Any]:
     if not images:
         raise OpenMofiError(f"No label of {folder.path} has a probability of {settings.min_probability:g} or more."
                             if settings.format != "quickstatements" or settings.min_probability else
-                            f"No image of {folder.path} has a key with an M-identifier of Wikimedia Commons (M123) and "
+                            f"No image of {folder.path} has an M-identifier of Wikimedia Commons (M123) as its key and "
                             "a label that is an item of Wikidata (Q42).",
                             "Lower --min-probability, or export another dataset, with --restart.")
+    if settings.format == "quickstatements" and (others := _above(folder, settings.min_probability)[0] - images):
+        _log.warning("%d images are not in statements.txt: their key is no M-identifier of Wikimedia Commons, or none "
+                     "of their labels is an item of Wikidata.", others)
     if settings.format in _FILES:
         _FILES[settings.format][1](out, partial(_records, stage, folder), classes)
     counts = {"images": images, "labels": labels, "classes": len(classes.ids)}
@@ -142,14 +147,18 @@ def _records(stage: ExportStage, folder: Folder) -> Iterator[dict[str, Any]]:
 
 
 def _counted(stage: ExportStage, folder: Folder) -> tuple[int, int]:
-    """Images and labels that the export keeps."""
+    """Return the numbers of images and labels that are exported."""
     if stage.settings.format in _FILES:
         counts = [len(record["labels"]) for record in _records(stage, folder)]
         return len(counts), sum(counts)
+    return _above(folder, stage.settings.min_probability)
+
+
+def _above(folder: Folder, probability: float) -> tuple[int, int]:
+    """Count the images with a label of at least this probability, and those labels."""
     images = labels = 0
     for shard in folder.shards:
         for scores in folder.read(shard, ["scores"])["scores"].to_pylist():
-            kept = sum(score >= stage.settings.min_probability for score in scores)
-            images, labels = images + (kept > 0), labels + kept
+            above = sum(score >= probability for score in scores)
+            images, labels = images + (above > 0), labels + above
     return images, labels
-

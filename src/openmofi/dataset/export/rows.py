@@ -24,7 +24,7 @@ from openmofi.pairs.writer import extension_of
 from openmofi.storage import Shard
 
 _BATCH = 128
-_NOT_PLAIN = re.compile(r"[^\w.-]+")
+_NOT_PLAIN = re.compile(r"[^\w-]+")
 _MOST = 80
 
 
@@ -60,11 +60,11 @@ class Row:
 
     @property
     def stem(self) -> str:
-        """A name for files of this image: plain letters, unique in its shard."""
-        plain = _NOT_PLAIN.sub("_", self.key).strip("._")[:_MOST]
+        """A name for files of this image: plain letters without a dot, unique in its shard."""
+        plain = _NOT_PLAIN.sub("_", self.key).strip("_")[:_MOST]
         if plain and plain == self.key:
             return plain
-        return f"{plain}-{hashlib.blake2b(self.key.encode(), digest_size=4).hexdigest()}"
+        return f"{plain}-{hashlib.blake2b(os.fsencode(self.key), digest_size=8).hexdigest()}"
 
     @property
     def extension(self) -> str:

@@ -84,7 +84,7 @@ def write_webdataset(path: str, rows: Iterable[Row], _: Classes) -> int:
     """Write a tar of `.jpg` (or what the image is), `.txt`, `.cls` (the most probable class) and `.json`."""
     def record(row: Row) -> Record:
         about = {**row.provenance(), "class": row.labels[0].class_id, "key_of_pair": row.key}
-        return Record(row.stem.replace(".", "_"), require_files(row).image, row.text, about,
+        return Record(row.stem, require_files(row).image, row.text, about,
                       {"cls": str(row.labels[0].class_id).encode()})
 
     return write_tar(path, map(record, rows))

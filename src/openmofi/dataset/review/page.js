@@ -5,29 +5,31 @@ const nameOf = item => JSON.stringify([item.shard, item.key, item.entity]);
 const part = id => document.getElementById(id);
 const words = { y: "yes", n: "no", u: "unsure" };
 
-// Verdicts are kept by label, so that another page of the same labels knows them, too.
-let kept = {}, stored = true;
-try {
-  kept = JSON.parse(localStorage.getItem(storeName) || "{}");
-} catch {
-  stored = false;
-}
-const verdictOf = item => kept[nameOf(item)];
-const firstOpen = () => items.findIndex(item => !verdictOf(item));
-let position = firstOpen() < 0 ? items.length : firstOpen();
-
-function keep() {
+// An entry a label: another page of the same labels has these verdicts too, and two tabs do not overwrite each other's.
+const judged = {};
+let stored = true;
+function load(item) {
   try {
-    localStorage.setItem(storeName, JSON.stringify(kept));
+    const entry = localStorage.getItem(storeName + nameOf(item));
+    if (entry) judged[nameOf(item)] = JSON.parse(entry);
   } catch {
     stored = false;
   }
 }
+items.forEach(load);
+const verdictOf = item => judged[nameOf(item)];
+const firstOpen = () => items.findIndex(item => !verdictOf(item));
+let position = firstOpen() < 0 ? items.length : firstOpen();
 
 function judge(verdict) {
   if (position >= items.length) return;
-  kept[nameOf(items[position])] = { verdict, when: new Date().toISOString() };
-  keep();
+  const name = nameOf(items[position]);
+  judged[name] = { verdict, when: new Date().toISOString() };
+  try {
+    localStorage.setItem(storeName + name, JSON.stringify(judged[name]));
+  } catch {
+    stored = false;
+  }
   move(1);
 }
 
@@ -38,7 +40,7 @@ function move(step) {
 
 function save() {
   const verdicts = items.filter(verdictOf).map(({ shard, key, entity, probability, stratum }) =>
-    ({ shard, key, entity, probability, stratum, ...kept[nameOf({ shard, key, entity })] }));
+    ({ shard, key, entity, probability, stratum, ...judged[nameOf({ shard, key, entity })] }));
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([JSON.stringify({ ...file, verdicts }, null, 1)], { type: "application/json" }));
   link.download = "verdicts.json";
@@ -87,4 +89,10 @@ addEventListener("keydown", event => {
 });
 for (const [id, act] of [["y", keys.y], ["n", keys.n], ["u", keys.u], ["back", keys.ArrowLeft],
   ["forward", keys.ArrowRight], ["save", save], ["save-end", save]]) part(id).addEventListener("click", act);
+// A verdict of another tab, or of this one just before it was loaded again: a browser may write that late.
+addEventListener("storage", event => {
+  if (!event.key?.startsWith(storeName)) return;
+  items.forEach(load);
+  show();
+});
 show();
