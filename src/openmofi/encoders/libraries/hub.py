@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from openmofi.errors import OpenMofiError
+from openmofi.storage.foreign import network_allowed
 
 _TIMEOUT_SECONDS = 5.0
 _ALTERNATIVES = ("Use a local checkpoint (hf:FOLDER, open_clip:ARCH/FILE.safetensors), an encoder of your own "
@@ -101,7 +102,8 @@ def _download(repository: str, download: Callable[[], _Result]) -> _Result:
     from huggingface_hub import errors
 
     try:
-        return download()
+        with network_allowed():
+            return download()
     except errors.LocalEntryNotFoundError as error:
         raise _unreachable(repository) from error
     except errors.EntryNotFoundError:
@@ -123,7 +125,8 @@ def _check_reachable(repository: str) -> None:
     if constants.HF_HUB_OFFLINE:
         raise _unreachable(repository)
     try:
-        urllib.request.urlopen(constants.ENDPOINT, timeout=_TIMEOUT_SECONDS).close()
+        with network_allowed():
+            urllib.request.urlopen(constants.ENDPOINT, timeout=_TIMEOUT_SECONDS).close()
     except urllib.error.HTTPError:
         return
     except (OSError, ValueError) as error:

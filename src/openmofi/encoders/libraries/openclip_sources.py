@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import open_clip
+import timm
 from open_clip.transform import PreprocessCfg
 
 from openmofi.encoders.libraries.checkpoints import WEIGHT_FILES, first_line, has_vocabulary
 from openmofi.encoders.libraries.hub import weights_folder
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.storage.foreign import allowed_options, require_inside
 
 _PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode")
 _CONFIG_FILE = "open_clip_config.json"
@@ -28,6 +31,7 @@ _FOLDER_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safeten
 TOKENIZER_PATTERNS = ("*.json", "*.txt", "*.model")
 _UNTRAINED = "none?seed="
 _SIDES = ("vision_cfg", "text_cfg")
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _Variant = tuple[dict[str, Any], list[str]]
 
 
@@ -191,6 +195,7 @@ def folder_source(rest: str) -> ModelSource:
     if not (folder / _CONFIG_FILE).is_file():
         raise OpenMofiError(f"{location} has no {_CONFIG_FILE}.",
                             "Name the architecture and the file: open_clip:ARCH/FILE.safetensors.")
+    require_inside(folder)
     config, preprocess = _read_config(folder / _CONFIG_FILE)
     return ModelSource(f"local-dir:{folder}", config, _preprocess(preprocess), _weights_in(folder), local=local)
 
@@ -203,7 +208,39 @@ def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise OpenMofiError(f"{path} is not a configuration of open_clip: {first_line(error)}",
                             "Copy the file that belongs to the weights.") from error
-    return _checked_config(model, str(path)), preprocess
+    return _allowed_model(_checked_config(model, str(path)), str(path)), preprocess
+
+
+def _allowed_model(config: dict[str, Any], where: str) -> dict[str, Any]:
+    """A model's configuration in a file, whose options may all reach open_clip."""
+    config = allowed_options("open_clip.model_cfg", config, f"{where}: model_cfg")
+    for side in (side for side in (*_SIDES, "multimodal_cfg") if side in config):
+        config[side] = checked_side(config[side], side, where)
+    return config
+
+
+def checked_side(half: Any, side: str, where: str) -> dict[str, Any]:
+    """One tower's configuration in a file, whose options may all reach open_clip.
+
+    Args:
+        half: what the file says.
+        side: `vision_cfg`, `text_cfg` or `multimodal_cfg`.
+        where: the file.
+
+    Raises:
+        OpenMofiError: it sets an option that it may not, or names a model that timm or the hub cannot have.
+    """
+    half = allowed_options(f"open_clip.{side}", half, f"{where}: {side}")
+    for kwargs in (name for name in ("tokenizer_kwargs", "act_kwargs", "norm_kwargs") if half.get(name)):
+        half[kwargs] = allowed_options(f"open_clip.{kwargs}", half[kwargs], f"{where}: {side}.{kwargs}")
+    name = half.get("timm_model_name")
+    if name and not timm.is_model(str(name).partition(".")[0]):
+        raise OpenMofiError(f"{where}: timm has no model {name!r}.", "Install the version that it was trained with.")
+    for option in ("hf_tokenizer_name", "hf_model_name"):
+        if half.get(option) and not _REPOSITORY.fullmatch(str(half[option])):
+            raise OpenMofiError(f"{where}: {side}.{option} is {half[option]!r}, which no repository of the hub is "
+                                "called.", "Put the name of the repository there.")
+    return half
 
 
 def _weights_in(folder: Path) -> Path:

@@ -21,6 +21,7 @@ from openmofi.encoders.towers import Trunk, options_of
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.quiet import quiet_logging
 from openmofi.storage import fingerprint
+from openmofi.storage.foreign import allowed_options
 
 _RESIZE = {"center": "shortest", "squash": "squash"}
 _FILES = ["model.safetensors", "pytorch_model.bin"]
@@ -105,7 +106,11 @@ def _check_size(module: Any, name: str, size: int) -> None:
 
 def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
     """See `towers.rebuilt`."""
-    module = timm.create_model(architecture["name"], pretrained=False, num_classes=0, **architecture["options"])
+    name = str(architecture["name"])
+    if not timm.is_model(name.partition(".")[0]):
+        raise ValueError(f"timm has no model {name!r}")
+    options = allowed_options("timm.options", architecture["options"], f"The description of the tower timm:{name}")
+    module = timm.create_model(name, pretrained=False, num_classes=0, **options)
     return _trunk(module, architecture)
 
 

@@ -22,6 +22,7 @@ from openmofi.linking.fusion.fusion_settings import FusionSettings
 from openmofi.linking.fusion.model import FusionModel
 from openmofi.linking.fusion.text import FusionTokens
 from openmofi.storage import atomic_path, file_fingerprint, fingerprint, write_json
+from openmofi.storage.foreign import guarded, require_inside
 
 SPEC_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "fusion.json", "model.safetensors", "tokenizer.json"
 FORMAT_VERSION = 1
@@ -64,9 +65,10 @@ def open_fusion(folder: str | Path, settings: FusionSettings | None = None) -> F
         if raw["weights"] != file_fingerprint(folder / WEIGHTS_FILE):
             raise ValueError(f"{WEIGHTS_FILE} is not what {SPEC_FILE} beside it describes")
         settings = settings or FusionSettings(**raw["settings"])
-        tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
-        model = model_of_configs(settings, raw["configs"])
-        missing, unexpected = model.load_state_dict(load_file(folder / WEIGHTS_FILE), strict=False)
+        with guarded(f"The fusion decoder {folder}"):
+            tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
+            model = model_of_configs(settings, raw["configs"])
+            missing, unexpected = model.load_state_dict(load_file(folder / WEIGHTS_FILE), strict=False)
         odd = [name for name in missing if name in _weights(model)] + list(unexpected)
         if odd:
             raise ValueError(f"its weights do not fit: {odd[0]}")
@@ -105,6 +107,7 @@ def _damaged(folder: str | Path, error: Exception) -> OpenMofiError:
 
 
 def _read_spec(folder: Path) -> dict[str, Any]:
+    require_inside(folder)
     try:
         raw = json.loads((folder / SPEC_FILE).read_text("utf-8"))
     except FileNotFoundError as error:
