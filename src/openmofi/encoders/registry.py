@@ -42,7 +42,7 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
             `sample:alt-text` (by the demo; below the folder that $OPENMOFI_SAMPLE_ENCODERS names), `tiny` (in the
             package; of drawings rather than photographs), and
             `backbone:efficientnet-lite0+minilm` (features only, to train heads on). Only a hub id or a pretrained tag
-            reaches for the network.
+            reaches for the network; `@REVISION` after it names a commit, a tag or a branch of the repository.
         device: `cpu`, `cuda`, `cuda:1` …; `auto` is `cuda` where there is one, and `cpu` for what was exported.
         precision: `fp32`, or `bf16` or `fp16` for autocast of the towers; the fingerprints differ from those of fp32.
         bases: encoders that are already open; heads in a folder stand on one of these where it is theirs, by

@@ -18,7 +18,7 @@ from torch import nn
 from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.libraries.checkpoints import VOCABULARIES, has_vocabulary, loading
-from openmofi.encoders.libraries.hub import weights_folder
+from openmofi.storage.foreign.hub import weights_folder
 from openmofi.encoders.libraries.huggingface_preprocessing import read_preprocessing
 from openmofi.encoders.networks.modules import Called, Networks, OnArrays, on_tokens, pooled
 from openmofi.encoders.protocol import Preprocessing
@@ -139,9 +139,9 @@ def checkpoint_folder(location: str) -> Path:
         require_inside(folder)
         return folder
     # A mistyped path below a folder that exists here ("runs/clpi") is no repository's name.
-    if folder.exists() or folder.parent.is_dir() or location.count("/") != 1:
+    if folder.exists() or folder.parent.is_dir() or location.partition("@")[0].count("/") != 1:
         raise OpenMofiError(f"The folder {location} does not exist.",
-                            "Check the path, or name a repository as hf:OWNER/NAME.")
+                            "Check the path, or name a repository as hf:OWNER/NAME[@REVISION].")
     return weights_folder(location, _PATTERNS, "config.json", ["model*.safetensors", _PICKLES])
 
 

@@ -19,7 +19,7 @@ from open_clip.transform import PreprocessCfg
 from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.libraries.checkpoints import VOCABULARIES, first_line, loading
-from openmofi.encoders.libraries.hub import cached_folder, hub_file, hub_folder
+from openmofi.storage.foreign.hub import cached_folder, hub_file, hub_folder
 from openmofi.encoders.libraries.openclip_sources import (
     TOKENIZER_PATTERNS,
     ModelSource,
@@ -50,8 +50,8 @@ def open_open_clip(spec: str, rest: str, device: str) -> Encoder:
 
     Args:
         spec: what the encoder is to say it was opened by.
-        rest: `ARCH/TAG`, a pretrained tag; `ARCH/FILE` or `ARCH/FILE?as=TAG`, local weights; `ARCH/none?seed=N`, random
-            weights for tests and benchmarks; `local-dir:FOLDER` or `hf-hub:OWNER/NAME`, with `open_clip_config.json`,
+        rest: `ARCH/TAG[@REVISION]`, a pretrained tag; `ARCH/FILE` or `ARCH/FILE?as=TAG`, local weights; `ARCH/none?seed=N`, random
+            weights for tests and benchmarks; `local-dir:FOLDER` or `hf-hub:OWNER/NAME[@REVISION]`, with `open_clip_config.json`,
             as open_clip's `push_to_hf_hub` writes them.
         device: torch's name of it.
 

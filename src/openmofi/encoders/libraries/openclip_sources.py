@@ -20,7 +20,7 @@ import timm
 from open_clip.transform import PreprocessCfg
 
 from openmofi.encoders.libraries.checkpoints import WEIGHT_FILES, first_line, has_vocabulary
-from openmofi.encoders.libraries.hub import weights_folder
+from openmofi.storage.foreign.hub import weights_folder
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.storage.foreign import allowed_options, require_inside
 
@@ -44,7 +44,7 @@ class ModelSource:
         config: open_clip's configuration of the model; `quick_gelu` as these weights need it.
         preprocess: open_clip's preprocessing keys that were given with the weights; the others have its defaults.
         file: the weights, where they are on this machine.
-        hub: REPOSITORY/NAME of the weights on the hub; empty where they are not of a tag.
+        hub: REPOSITORY[@REVISION]/NAME of the weights on the hub; empty where they are not of a tag.
         seed: of random weights, where there are neither.
         local: whether tokenizer files are looked for beside `file` and never fetched.
     """
@@ -87,13 +87,16 @@ def _checked_config(config: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def source_of(arch: str, weights: str) -> ModelSource:
-    """The source of `ARCH` and a tag, a file with or without `?as=TAG`, or `none?seed=N`; fetches nothing."""
+    """The source of `ARCH` and a tag with or without `@REVISION`, a file with or without `?as=TAG`, or `none?seed=N`; fetches nothing."""
     config = model_config(arch)
     if weights.startswith(_UNTRAINED):
         return ModelSource(arch, config, seed=_seed(weights))
-    tag = open_clip.get_pretrained_cfg(arch, weights)
+    name, at, revision = weights.partition("@")
+    tag = open_clip.get_pretrained_cfg(arch, name)
     if tag:
-        return ModelSource(arch, _activated(config, tag), _preprocess(tag), hub=str(tag["hf_hub"]))
+        repository, _, file = str(tag["hf_hub"]).rpartition("/")
+        return ModelSource(arch, _activated(config, tag), _preprocess(tag), 
+                           hub=repository and f"{repository}{at}{revision}/{file}")
     location, mark, option = weights.partition("?")
     if mark and not option.startswith("as="):
         raise UsageError(f"The option {option!r} of {weights!r} is unknown.", "Use ?as=TAG, or leave it out.")
@@ -185,7 +188,7 @@ def folder_source(rest: str) -> ModelSource:
     """
     kind, _, location = rest.partition(":")
     if not location:
-        raise UsageError(f"open_clip:{rest} names nothing.", "Write local-dir:FOLDER or hf-hub:OWNER/NAME.")
+        raise UsageError(f"open_clip:{rest} names nothing.", "Write local-dir:FOLDER or hf-hub:OWNER/NAME[@REVISION].")
     local = kind == "local-dir"
     folder = Path(location).expanduser() if local else weights_folder(
         location, [_CONFIG_FILE, *TOKENIZER_PATTERNS], _CONFIG_FILE, ["open_clip_model.safetensors",

@@ -13,7 +13,7 @@ import torch
 from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.libraries.checkpoints import WEIGHT_FILES, first_line, loading
-from openmofi.encoders.libraries.hub import hub_file
+from openmofi.storage.foreign.hub import hub_file
 from openmofi.encoders.networks.modules import Networks, OnArrays
 from openmofi.encoders.preprocess import checked, three
 from openmofi.encoders.protocol import Preprocessing
@@ -30,8 +30,8 @@ _FILES = ["model.safetensors", "pytorch_model.bin"]
 def open_timm(spec: str, rest: str, device: str) -> Encoder:
     """Open `NAME[/WEIGHTS][?size=N]`: the model's pooled features, without a classifier.
 
-    WEIGHTS: a tag of timm (`vit_base_patch14_dinov2/lvd142m`; by default the model's first), a weights file, or `none`
-    with `?seed=N` (untrained: tests, benchmarks). `size`: images of another size than the model's own, in pixels, as
+    WEIGHTS: a tag of timm (`vit_base_patch14_dinov2/lvd142m`; by default the model's first), either with `@REVISION` of
+    its repository on the hub or without; a weights file; or `none` with `?seed=N` (untrained: tests, benchmarks). `size`: images of another size than the model's own, in pixels, as
     DINOv2 is evaluated at 224 and timm has it at 518.
 
     Raises:
@@ -41,13 +41,13 @@ def open_timm(spec: str, rest: str, device: str) -> Encoder:
     location, options = options_of(spec, rest, ("size", "seed"),
                                    "Use ?size=PIXELS, or /none?seed=N for random weights.")
     name, _, source = location.partition("/")
-    pretrained = "default"
     if source == "none":
         pretrained = ""
     elif Path(source).suffix in WEIGHT_FILES:
         pretrained = source
-    elif source:
-        name = f"{name}.{source}"
+    else:
+        name, at, revision = f"{name}.{source}".rstrip(".").partition("@")
+        pretrained = f"default{at}{revision}"
     size = options.get("size", 0)
     with quiet_logging(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.get("seed", 0))
@@ -132,11 +132,12 @@ def _config(name: str) -> Any:
 
 
 def _file(name: str, pretrained: str) -> Path:
-    if pretrained == "default":
+    kind, at, revision = pretrained.partition("@")
+    if kind == "default":
         repository = _config(name).hf_hub_id
         if not repository:
             raise OpenMofiError(f"timm has no weights of {name!r} on the hub.", "Give a weights file.")
-        return hub_file(str(repository), _FILES)
+        return hub_file(f"{repository}{at}{revision}", _FILES)
     path = Path(pretrained).expanduser()
     if not path.is_file():
         raise OpenMofiError(f"The weights file {path} of timm:{name} does not exist.",
