@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import openmofi
-from hostile.workbench import Workbench, small_records
+from hostile.workbench import Workbench, command, small_records
 from openmofi.encoders import open_encoder
 from openmofi.encoders.folder import Side, read_description
 from openmofi.encoders.libraries import graphs
@@ -174,8 +175,10 @@ def _make_saved(_: Workbench, folder: Path) -> None:
     import datasets
 
     records = small_records()[:4]
-    datasets.Dataset.from_dict({"image": [{"bytes": each.image_bytes(), "path": None} for each in records],
-                                "caption": [each.text for each in records]}).save_to_disk(folder)
+    features = datasets.Features({"image": datasets.Image(), "caption": datasets.Value("string")})
+    rows = {"image": [{"bytes": each.image, "path": None} for each in records],
+            "caption": [each.text for each in records]}
+    datasets.Dataset.from_dict(rows, features).save_to_disk(folder)
 
 
 def _make_checkpoint(_: Workbench, folder: Path) -> None:
@@ -193,7 +196,8 @@ def _make_store(_: Workbench, folder: Path) -> None:
 
 def _make_recipe(_: Workbench, folder: Path) -> None:
     folder.mkdir()
-    (folder / "recipe.yaml").write_text("optimizer:\n  lr: 0.001\n")
+    shutil.copyfile(Path(openmofi.__file__).parent / "training" / "recipes" / "clip_vit_b16.yaml",
+                    folder / "recipe.yaml")
 
 
 # Their use.
@@ -207,7 +211,7 @@ def _embed(spec: str) -> None:
 
 def _use_timm(_: Workbench, folder: Path) -> None:
     for file in sorted(folder.iterdir()):
-        if file.suffix in (".safetensors", ".bin", ".pt", ".pth"):
+        if file.stem in ("weights", "pytorch_model") and file.suffix != ".ckpt":
             _embed(f"timm:test_vit/{file}")
 
 
@@ -218,10 +222,11 @@ def _detect(spec: str, bench: Workbench) -> None:
 def _use_index(_: Workbench, folder: Path) -> None:
     from search_world import colour_encoder
 
-    from openmofi.search import Index
+    from openmofi.search import Index, Query
 
-    with Index.open(folder, colour_encoder()) as index:
-        index.search("red")
+    index = Index.open(folder, colour_encoder())
+    index.search(Query(text="red"))
+    index.close()
 
 
 def _use_saved(bench: Workbench, folder: Path) -> None:
@@ -238,7 +243,7 @@ def _use_checkpoint(_: Workbench, folder: Path) -> None:
 def _use_store(_: Workbench, folder: Path) -> None:
     from openmofi.reinforcement.recall import Knowledge
 
-    Knowledge.open(folder)
+    Knowledge.open(folder).take(["a"], ["0"], np.zeros(1, np.int64), np.zeros(1, np.int64))
 
 
 def _use_recipe(_: Workbench, folder: Path) -> None:
@@ -262,7 +267,7 @@ SPECS = {
     "kb": Spec(lambda bench, folder: shutil.copytree(bench.kb, folder),
                lambda _, folder: KnowledgeBase.open(folder).candidates("orange")),
     "dataset": Spec(lambda bench, folder: shutil.copytree(bench.dataset, folder),
-                    lambda _, folder: openmofi.load_dataset(folder).to_arrow()),
+                    lambda bench, folder: command("dataset", "audit", folder, "--truth", bench.truth, "--json")),
     "save_to_disk": Spec(_make_saved, _use_saved),
     "checkpoint": Spec(_make_checkpoint, _use_checkpoint),
     "store": Spec(_make_store, _use_store),
@@ -349,5 +354,21 @@ def links(folder: Path, marker: Path) -> None:
         path.symlink_to(moved)
 
 
+def zips(folder: Path, marker: Path) -> None:
+    """Archives whose member leads out of the folder, under names of weights, arrays and vocabularies."""
+    for name in ("pytorch_model.bin", "weights.pt", "gallery.npz", "tokenizer.model", "vocab.zip"):
+        with zipfile.ZipFile(folder / name, "w") as archive:
+            archive.writestr(f"../{marker.name}", "ran")
+    for path in folder.rglob("*.safetensors"):
+        path.unlink()
+
+
+def tags(folder: Path, marker: Path) -> None:
+    """YAML that calls Python, in every YAML file and in the place of every JSON file's content."""
+    call = f"!!python/object/apply:builtins.exec [{json.dumps(_code(marker))}]\n"
+    for path in [*folder.rglob("*.yaml"), *folder.rglob("*.json"), *folder.rglob("*.cfg")]:
+        path.write_text(f"{path.read_text() if path.suffix == '.yaml' else ''}seed: {call}")
+
+
 POISONS = {poison.__name__: poison for poison in (python_beside, auto_map, only_auto_map, pickles, objects, headers,
-                                                   links)}
+                                                   links, zips, tags)}

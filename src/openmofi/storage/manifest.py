@@ -116,7 +116,7 @@ def _named(kind: str) -> str:
 
 def _checked(folder: str, raw: Any, kind: str | None, outdated: str) -> Manifest:
     # Kind and version come first: a manifest of another version may have other fields.
-    if not isinstance(raw, dict) or "schema_version" not in raw or "kind" not in raw:
+    if not isinstance(raw, dict) or "schema_version" not in raw or not isinstance(raw.get("kind"), str):
         raise OpenMofiError(f"{folder}/{MANIFEST} is not a manifest of OpenMOFI.", "Check the path.")
     if kind and raw["kind"] != kind:
         raise OpenMofiError(f"{folder} holds {raw['kind']!r}, not {kind!r}.", "Check the path.")

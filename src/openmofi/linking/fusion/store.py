@@ -12,7 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
@@ -74,7 +73,9 @@ def open_fusion(folder: str | Path, settings: FusionSettings | None = None) -> F
             raise ValueError(f"its weights do not fit: {odd[0]}")
         return Fusion(model.eval(), FusionTokens(tokenizer, settings), raw["configs"], float(raw["temperature"]),
                       float(raw.get("prior_weight", 0.0)), bool(raw["nil"]))
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+    except OpenMofiError:
+        raise
+    except Exception as error:  # the library of tokenizers raises bare exceptions
         raise _damaged(folder, error) from error
 
 
