@@ -319,6 +319,14 @@ def only_auto_map(folder: Path, marker: Path) -> None:
         path.write_text(json.dumps(raw))
 
 
+def trusted(folder: Path, marker: Path) -> None:
+    """The attack that ran: `tokenizer_kwargs` that trust the code of the tokenizer beside."""
+    only_auto_map(folder, marker)
+    for path in [*folder.glob("open_clip_config.json"), *folder.glob("encoder.json")]:
+        text = path.read_text()
+        path.write_text(text.replace('"tokenizer_kwargs": {}', '"tokenizer_kwargs": {"trust_remote_code": true}'))
+
+
 def pickles(folder: Path, marker: Path) -> None:
     """A pickle in the place of every file that holds weights, arrays or an index, under every name of weights."""
     content = evil_pickle(marker)
@@ -370,5 +378,5 @@ def tags(folder: Path, marker: Path) -> None:
         path.write_text(f"{path.read_text() if path.suffix == '.yaml' else ''}seed: {call}")
 
 
-POISONS = {poison.__name__: poison for poison in (python_beside, auto_map, only_auto_map, pickles, objects, headers,
-                                                   links, zips, tags)}
+POISONS = {poison.__name__: poison for poison in (
+    python_beside, auto_map, only_auto_map, trusted, pickles, objects, headers, links, zips, tags)}

@@ -11,7 +11,8 @@ from hostile.strangers import MODELS, MODULE, POISONS, SPECS
 from openmofi.errors import OpenMofiError
 
 UNHARMED = {"python_beside": set(SPECS)}
-REFUSED = {"links": set(MODELS), "pickles": set(SPECS) - {"recipe", "spacy"}, "tags": set(SPECS) - {"timm", "kb", "index"}}
+REFUSED = {"links": set(MODELS), "pickles": set(SPECS) - {"recipe", "spacy"}, "trusted": {"open_clip", "run"},
+           "tags": set(SPECS) - {"timm", "kb", "index"}}
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +35,7 @@ def test_nothing_runs(name, poison, sound, bench, tmp_path, monkeypatch):
     shutil.copytree(sound(name), folder)
     POISONS[poison](folder, marker)
     monkeypatch.chdir(folder)
+    # Who asks whether to run code is told to.
     monkeypatch.setattr("builtins.input", lambda *_: "yes")
     before = set(sys.modules)
     try:
