@@ -1,4 +1,4 @@
-"""A sound folder for every spec, and ways to make it a stranger's: code, pickles and links wherever they could stand."""
+"""A sound folder for every spec, and ways to make it a stranger's: code, pickles and links wherever they may stand."""
 
 from __future__ import annotations
 
@@ -292,7 +292,7 @@ def auto_map(folder: Path, marker: Path) -> None:
     python_beside(folder, marker)
     classes = ("AutoConfig", "AutoModel", "AutoProcessor", "AutoImageProcessor", "AutoModelForSeq2SeqLM",
                "AutoModelForImageTextToText", "AutoModelForCausalLM")
-    names: dict[str, Any] = {name: "evil.Evil" for name in classes} | {"AutoTokenizer": ["evil.Evil", "evil.Evil"]}
+    names: dict[str, Any] = dict.fromkeys(classes, "evil.Evil") | {"AutoTokenizer": ["evil.Evil", "evil.Evil"]}
 
     def poisoned(value: Any) -> Any:
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""A stranger's repository on a hub of our own: what is fetched is data, at the revision that is named, and is pinned."""
+"""A stranger's repository on a hub of our own: what is fetched is data, of the revision that is named, and pinned."""
 
 from __future__ import annotations
 

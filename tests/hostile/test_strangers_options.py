@@ -1,4 +1,4 @@
-"""What a stranger's file says to a library: each option that would run, fetch or read something is refused by its name."""
+"""What a stranger's file says to a library: an option that would run, fetch or read something is refused by name."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ CASES = {
                                                   name="hf-hub:stranger/code"), "timm has no model 'hf-hub:"),
     "gliner: an option of nobody": ("gliner", changed("gliner_config.json", auto_map=EVIL), "sets 'auto_map'"),
     "gliner: a backbone of the hub": ("gliner", changed(
-        "gliner_config.json", model_name="stranger/code", encoder_config=None), "stands on stranger/code, which is not"),
+        "gliner_config.json", model_name="stranger/code", encoder_config=None), "stands on stranger/code, which is"),
     "gliner: a splitter that fetches": ("gliner", changed(
         "gliner_config.json", words_splitter_type="stanza"), "splits words by 'stanza'"),
     "gliner: a backbone of code": ("gliner", changed(

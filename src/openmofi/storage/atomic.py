@@ -282,7 +282,7 @@ def remove_folder(folder: str | Path) -> None:
 
 @contextmanager
 def temporary_folder(folder: Path) -> Iterator[Path]:
-    """A hidden folder inside `folder`, removed at the end of the block; `remove_leftovers` removes a killed process's."""
+    """A hidden folder inside `folder`, removed at the end of the block; a killed process's by `remove_leftovers`."""
     temporary = folder / f"{_TEMPORARY}{_HOST}-{os.getpid()}-{secrets.token_hex(4)}"
     temporary.mkdir()
     try:

@@ -56,13 +56,13 @@ def _check(data: bytes) -> None:
     for opcode, argument, _ in pickletools.genops(data):
         name = opcode.name
         if name in _PUTS:
-            if argument > len(data):
+            if int(argument or 0) > len(data):
                 raise PickleRefused("it uses a memo index larger than the file")
-            memo[argument] = stack[-1]
+            memo[int(argument or 0)] = stack[-1]
         elif name == "MEMOIZE":
             memo[len(memo)] = stack[-1]
         elif name in _GETS:
-            stack.append(memo[argument])
+            stack.append(memo[int(argument or 0)])
         elif name == "DUP":
             stack.append(stack[-1])
         elif name == "MARK":

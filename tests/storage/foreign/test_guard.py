@@ -1,5 +1,6 @@
 """Under the guard no code of others runs, by whatever way a library gets there; outside of it all is as before."""
 
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -55,17 +56,18 @@ def test_python_outside_of_the_packages_does_not_run(evil, way):
 
 
 def test_a_refusal_that_a_library_turns_into_its_own_is_ours_again(evil):
-    with pytest.raises(OpenMofiError, match="asks to run"), guarded("The model"):
+    @guarded("The model")
+    def load():
         try:
             by_path(evil / f"{MODULE}.py")
         except OpenMofiError as error:
             raise ValueError("the library's own words") from error
+
+    with pytest.raises(OpenMofiError, match="asks to run"):
+        load()
     # What a library survives has run nothing.
-    with guarded("The model"):
-        try:
-            by_path(evil / f"{MODULE}.py")
-        except OpenMofiError:
-            pass
+    with guarded("The model"), contextlib.suppress(OpenMofiError):
+        by_path(evil / f"{MODULE}.py")
     assert not (evil / "ran").exists()
 
 
@@ -114,7 +116,7 @@ def test_transformers_asks_for_no_code_even_by_names_that_were_imported_before(e
 def test_nothing_is_fetched_but_by_our_own_hand():
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = server.getsockname()
-        with pytest.raises(OpenMofiError, match="asks to fetch from 127.0.0.1"), guarded("The model"):
+        with pytest.raises(OpenMofiError, match=r"asks to fetch from 127\.0\.0\.1"), guarded("The model"):
             socket.create_connection(address, timeout=5)
         with guarded("The model"), network_allowed():
             socket.create_connection(address, timeout=5).close()

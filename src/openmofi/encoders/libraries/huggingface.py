@@ -18,7 +18,6 @@ from torch import nn
 from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.libraries.checkpoints import VOCABULARIES, has_vocabulary, loading
-from openmofi.storage.foreign.hub import weights_folder
 from openmofi.encoders.libraries.huggingface_preprocessing import read_preprocessing
 from openmofi.encoders.networks.modules import Called, Networks, OnArrays, on_tokens, pooled
 from openmofi.encoders.protocol import Preprocessing
@@ -28,6 +27,7 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.quiet import quiet_logging, quiet_transformers
 from openmofi.storage import file_fingerprint, fingerprint
 from openmofi.storage.foreign import require_inside
+from openmofi.storage.foreign.hub import weights_folder
 from openmofi.storage.foreign.transformers import config_of
 
 _log = logging.getLogger(__name__)

@@ -19,7 +19,6 @@ from open_clip.transform import PreprocessCfg
 from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.libraries.checkpoints import VOCABULARIES, first_line, loading
-from openmofi.storage.foreign.hub import cached_folder, hub_file, hub_folder
 from openmofi.encoders.libraries.openclip_sources import (
     TOKENIZER_PATTERNS,
     ModelSource,
@@ -39,6 +38,7 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.quiet import quiet_logging
 from openmofi.storage import file_fingerprint, fingerprint
 from openmofi.storage.foreign import allowed_options
+from openmofi.storage.foreign.hub import cached_folder, hub_file, hub_folder
 
 # Of a model one half is wanted; the other is built as small as can be and thrown away.
 _NO_VISION = {"image_size": 8, "patch_size": 8, "width": 64, "layers": 1}
@@ -50,9 +50,9 @@ def open_open_clip(spec: str, rest: str, device: str) -> Encoder:
 
     Args:
         spec: what the encoder is to say it was opened by.
-        rest: `ARCH/TAG[@REVISION]`, a pretrained tag; `ARCH/FILE` or `ARCH/FILE?as=TAG`, local weights; `ARCH/none?seed=N`, random
-            weights for tests and benchmarks; `local-dir:FOLDER` or `hf-hub:OWNER/NAME[@REVISION]`, with `open_clip_config.json`,
-            as open_clip's `push_to_hf_hub` writes them.
+        rest: `ARCH/TAG[@REVISION]`, a pretrained tag; `ARCH/FILE` or `ARCH/FILE?as=TAG`, local weights;
+            `ARCH/none?seed=N`, random weights for tests and benchmarks; `local-dir:FOLDER` or
+            `hf-hub:OWNER/NAME[@REVISION]`, with `open_clip_config.json`, as open_clip's `push_to_hf_hub` writes them.
         device: torch's name of it.
 
     Raises:

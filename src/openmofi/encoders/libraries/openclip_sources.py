@@ -20,9 +20,9 @@ import timm
 from open_clip.transform import PreprocessCfg
 
 from openmofi.encoders.libraries.checkpoints import WEIGHT_FILES, first_line, has_vocabulary
-from openmofi.storage.foreign.hub import weights_folder
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.storage.foreign import allowed_options, require_inside
+from openmofi.storage.foreign.hub import weights_folder
 
 _PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode")
 _CONFIG_FILE = "open_clip_config.json"
@@ -87,7 +87,10 @@ def _checked_config(config: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def source_of(arch: str, weights: str) -> ModelSource:
-    """The source of `ARCH` and a tag with or without `@REVISION`, a file with or without `?as=TAG`, or `none?seed=N`; fetches nothing."""
+    """The source of `ARCH` and what follows it; fetches nothing.
+
+    That is a tag with or without `@REVISION`, a file with or without `?as=TAG`, or `none?seed=N`.
+    """
     config = model_config(arch)
     if weights.startswith(_UNTRAINED):
         return ModelSource(arch, config, seed=_seed(weights))
@@ -95,7 +98,7 @@ def source_of(arch: str, weights: str) -> ModelSource:
     tag = open_clip.get_pretrained_cfg(arch, name)
     if tag:
         repository, _, file = str(tag["hf_hub"]).rpartition("/")
-        return ModelSource(arch, _activated(config, tag), _preprocess(tag), 
+        return ModelSource(arch, _activated(config, tag), _preprocess(tag),
                            hub=repository and f"{repository}{at}{revision}/{file}")
     location, mark, option = weights.partition("?")
     if mark and not option.startswith("as="):

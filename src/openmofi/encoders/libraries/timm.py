@@ -13,7 +13,6 @@ import torch
 from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.libraries.checkpoints import WEIGHT_FILES, first_line, loading
-from openmofi.storage.foreign.hub import hub_file
 from openmofi.encoders.networks.modules import Networks, OnArrays
 from openmofi.encoders.preprocess import checked, three
 from openmofi.encoders.protocol import Preprocessing
@@ -22,6 +21,7 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.quiet import quiet_logging
 from openmofi.storage import fingerprint
 from openmofi.storage.foreign import allowed_options
+from openmofi.storage.foreign.hub import hub_file
 
 _RESIZE = {"center": "shortest", "squash": "squash"}
 _FILES = ["model.safetensors", "pytorch_model.bin"]
@@ -30,9 +30,10 @@ _FILES = ["model.safetensors", "pytorch_model.bin"]
 def open_timm(spec: str, rest: str, device: str) -> Encoder:
     """Open `NAME[/WEIGHTS][?size=N]`: the model's pooled features, without a classifier.
 
-    WEIGHTS: a tag of timm (`vit_base_patch14_dinov2/lvd142m`; by default the model's first), either with `@REVISION` of
-    its repository on the hub or without; a weights file; or `none` with `?seed=N` (untrained: tests, benchmarks). `size`: images of another size than the model's own, in pixels, as
-    DINOv2 is evaluated at 224 and timm has it at 518.
+    WEIGHTS: a tag of timm (`vit_base_patch14_dinov2/lvd142m`; by default the model's first), with or without
+    `@REVISION` of its repository on the hub; a weights file; or `none` with `?seed=N` (untrained: tests, benchmarks).
+    `size`: images of another size than the model's own, in pixels, as DINOv2 is evaluated at 224 and timm has it at
+    518.
 
     Raises:
         UsageError: no such model, tag or option.

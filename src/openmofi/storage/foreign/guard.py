@@ -17,7 +17,7 @@ import os
 import site
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -28,8 +28,8 @@ from urllib.request import url2pathname
 
 from openmofi.errors import OpenMofiError
 
-_HINT = ("OpenMOFI runs no code of others' files. Use a model that needs none, or open it by code of your own where you "
-         "trust it, and give that.")
+_HINT = ("OpenMOFI runs no code of others' files. Use a model that needs none, or open it by code of your own where "
+         "you trust it, and give that.")
 _OFFLINE_HINT = "Fetch it yourself where you trust it, and put it beside the model or into the hub's cache."
 
 
@@ -98,6 +98,7 @@ def network_allowed() -> Iterator[None]:
 def _install() -> None:
     """Watch this process; a hook cannot be removed, and outside of `guarded` it does nothing."""
     checks, current = _CHECKS, _GUARD
+    _roots()  # which imports by itself, and so is not to be asked first by a check of an import
 
     # Bound here: at the interpreter's end, when a module's names are gone, hooks are still called.
     def audit(event: str, arguments: tuple[Any, ...]) -> None:
@@ -145,7 +146,7 @@ def _check_lookup(guard: _Guard, host: Any, *_: Any) -> None:
         raise ConnectionRefusedError(guard.refuse(f"to fetch from {host}", _OFFLINE_HINT).message)
 
 
-_CHECKS = {
+_CHECKS: dict[str, Callable[..., None]] = {
     "exec": _check_code, "import": _check_library, "open": _check_bytecode, "pickle.find_class": _check_pickle,
     "builtins.input": _check_prompt, "socket.connect": _check_network, "socket.getaddrinfo": _check_lookup,
     "socket.gethostbyname": _check_lookup,
@@ -153,8 +154,9 @@ _CHECKS = {
 
 
 def _is_installed(file: str) -> bool:
-    path = os.path.abspath(file)
-    return path.startswith(_roots()) or os.path.realpath(path).startswith(_roots()) or path.startswith(_editable())
+    if file.startswith(_roots()) and ".." not in file:
+        return True
+    return str(Path(file).resolve()).startswith((*_roots(), *_editable()))
 
 
 @functools.cache
@@ -164,13 +166,15 @@ def _roots() -> tuple[str, ...]:
     The working directory and the folder of the script that runs are not among them: a stranger's files may lie there.
     """
     script = getattr(sys.modules.get("__main__"), "__file__", None)
-    excluded = {"", os.getcwd(), os.path.dirname(os.path.abspath(script)) if script else "",
-                # transformers copies the Python of models there, and puts it on the path.
-                getattr(sys.modules.get("transformers.utils.hub"), "HF_MODULES_CACHE", "")}
-    folders = [*(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")), *site.getsitepackages(), site.getusersitepackages(),
-               str(Path(__file__).parents[2]), sys.pycache_prefix or "",
-               *(entry for entry in _PATH_AT_START if os.path.abspath(entry) not in excluded)]
-    return _ended(folder for folder in folders if folder)
+    # transformers copies the Python of models into its folder, and puts that on the path.
+    copies = getattr(sys.modules.get("transformers.utils.hub"), "HF_MODULES_CACHE", None)
+    excluded = [Path().resolve(), Path(script).resolve().parent if script else None,
+                Path(copies).resolve() if copies else None]
+    installed = [*(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+                 *site.getsitepackages(), site.getusersitepackages(), str(Path(__file__).parents[2]),
+                 sys.pycache_prefix]
+    return _ended([*(folder for folder in installed if folder),
+                   *(entry for entry in _PATH_AT_START if Path(entry).resolve() not in excluded)])
 
 
 @functools.cache
@@ -178,12 +182,11 @@ def _editable() -> tuple[str, ...]:
     """Folders of packages that are installed editable; asked only before something is refused."""
     texts = (package.read_text("direct_url.json") for package in importlib.metadata.distributions())
     urls = [json.loads(text) for text in texts if text]
-    return _ended(url2pathname(urlsplit(url["url"]).path) for url in urls
-                  if url.get("dir_info", {}).get("editable"))
+    return _ended([url2pathname(urlsplit(url["url"]).path) for url in urls if url.get("dir_info", {}).get("editable")])
 
 
-def _ended(folders: Iterator[str]) -> tuple[str, ...]:
-    whole = {path for folder in folders for path in (os.path.abspath(folder), os.path.realpath(folder))}
+def _ended(folders: list[str]) -> tuple[str, ...]:
+    whole = {str(path) for folder in folders for path in (Path(folder).absolute(), Path(folder).resolve())}
     return tuple(sorted(path.rstrip(os.sep) + os.sep for path in whole))
 
 

@@ -17,10 +17,9 @@ def require_inside(folder: Path) -> None:
     Raises:
         OpenMofiError: there is such a link.
     """
-    root = os.path.realpath(folder.parent.parent if folder.parent.name == "snapshots" else folder)
+    root = (folder.parent.parent if folder.parent.name == "snapshots" else folder).resolve()
     for parent, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            path = os.path.join(parent, name)
-            if os.path.islink(path) and os.path.commonpath([root, target := os.path.realpath(path)]) != root:
+        for path in (Path(parent, name) for name in (*folders, *files)):
+            if path.is_symlink() and not (target := path.resolve()).is_relative_to(root):
                 raise OpenMofiError(f"{path} is a link out of its folder, to {target}.",
                                     "Put a copy in its place, if the file belongs there.")
