@@ -90,7 +90,6 @@ def use_labels(bench: Workbench, change: Callable[[Path], None], folder: Path) -
 def use_dataset(bench: Workbench, change: Callable[[Path], None], folder: Path) -> None:
     shutil.copytree(bench.dataset, folder / "dataset")
     change(folder / "dataset")
-    command("dataset", "report", folder / "dataset")
     command("dataset", "audit", folder / "dataset", "--truth", bench.truth, "--json")
 
 

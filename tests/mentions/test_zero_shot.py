@@ -165,12 +165,13 @@ def test_a_missing_package_is_one_sentence(model, kb, monkeypatch):
 
 def test_an_unknown_repository_is_one_sentence(kb, monkeypatch, tmp_path):
     pytest.importorskip("gliner")
-    import huggingface_hub
+    from huggingface_hub import constants
 
-    def offline(*_, **__):
-        raise OSError("offline\nmore")
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
-    with pytest.raises(OpenMofiError, match=r"owner/name cannot be fetched: offline\."):
+    def refuse(*_, **__):
+        raise OSError("offline")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    with pytest.raises(OpenMofiError, match="cannot be reached, and owner/name is not in the local cache"):
         open_detector("gliner:owner/name?types=bird", kb)
 
 

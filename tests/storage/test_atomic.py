@@ -26,7 +26,7 @@ from openmofi.storage import (
     write_table,
     write_text,
 )
-from openmofi.storage.atomic import _TEMPORARY, remove_leftovers
+from openmofi.storage.atomic import _TEMPORARY, remove_leftovers, temporary_folder
 from openmofi.storage.tables.footers import table_footer
 
 TABLE = pa.table({"x": list(range(1000))})
@@ -188,6 +188,31 @@ def test_killed_in_the_middle_of_writing_the_file_is_always_whole(tmp_path):
         assert len(set(content)) == 1
         remove_leftovers(tmp_path)
         assert names(tmp_path) == ["x"]
+
+
+_STAGER = """
+import pathlib, sys, time
+from openmofi.storage.atomic import temporary_folder
+with temporary_folder(pathlib.Path(sys.argv[1])) as folder:
+    (folder / "whole").mkdir()
+    (folder / "whole" / "graph.onnx").write_bytes(bytes(9))
+    print("written", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_folder_of_a_killed_process_is_swept_and_one_in_use_stays(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", _STAGER, str(tmp_path)], stdout=subprocess.PIPE)
+    process.stdout.readline()
+    remove_leftovers(tmp_path)
+    assert len(list(tmp_path.rglob("graph.onnx"))) == 1
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    with temporary_folder(tmp_path) as ours:
+        remove_leftovers(tmp_path)
+        assert list(tmp_path.iterdir()) == [ours]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_leftovers_of_the_living_and_of_other_machines_stay_for_a_day(tmp_path):

@@ -85,8 +85,10 @@ def stored(out: Path, step: int, where: str = "checkpoints") -> dict[str, torch.
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    """Whether all tensors are equal to the bit."""
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+    """Whether all tensors are equal to the bit, what is not a number too."""
+    return one.keys() == other.keys() and all(
+        torch.equal(one[name].reshape(-1).view(torch.uint8), other[name].reshape(-1).view(torch.uint8))
+        for name in one)
 
 
 class InterruptAt(Unwatched):

@@ -66,7 +66,7 @@ def test_recent_accuracy_is_a_moving_mean_of_answers():
     head.eval()
     head({"image": normalize(image, dim=1)}, {"labels": labels})
     assert head.recent[0] == pytest.approx(0.9 * 0.9)
-    assert "recent" not in head.state_dict()
+    assert torch.equal(head.state_dict()["recent"].nan_to_num(-1), head.recent.nan_to_num(-1))
 
 
 def test_bands_of_rows():

@@ -45,6 +45,8 @@ def test_a_stopped_run_goes_on_to_the_bit(make, tmp_path, kind, more):
     whole, parts = whole_and_resumed(make(kind, **more), tmp_path)
     assert whole[0] == parts[0]
     assert same(whole[1], parts[1])
+    whole_classes, classes = ((tmp_path / name / "classes.json") for name in ("whole", "parts"))
+    assert whole_classes.read_bytes() == classes.read_bytes()
     assert len(set(whole[0].values())) == len(whole[0])
     assert {name.split(".")[0] for name in whole[1]} == {"model", "objective", "optimizer", "ema"}
     if "sampled" in kind:

@@ -15,6 +15,7 @@ from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.folder import SPEC_FILE, is_heads, open_heads, read_description
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 from openmofi.storage.folders import local_folder
+from openmofi.storage.foreign import guarded, require_inside
 
 BACKBONE = "backbone:efficientnet-lite0+minilm"
 NAMES_VARIABLE = "OPENMOFI_SAMPLE_ENCODERS"
@@ -41,7 +42,7 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
             `sample:alt-text` (by the demo; below the folder that $OPENMOFI_SAMPLE_ENCODERS names), `tiny` (in the
             package; of drawings rather than photographs), and
             `backbone:efficientnet-lite0+minilm` (features only, to train heads on). Only a hub id or a pretrained tag
-            reaches for the network.
+            reaches for the network; `@REVISION` after it names a commit, a tag or a branch of the repository.
         device: `cpu`, `cuda`, `cuda:1` …; `auto` is `cuda` where there is one, and `cpu` for what was exported.
         precision: `fp32`, or `bf16` or `fp16` for autocast of the towers; the fingerprints differ from those of fp32.
         bases: encoders that are already open; heads in a folder stand on one of these where it is theirs, by
@@ -65,7 +66,8 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
     try:
         # What was exported runs on the CPU, and needs no PyTorch to say so.
         device = "cpu" if device == "auto" and prefix in _EXPORTED else device_named(device)
-        encoder = opener(spec, rest, device, bases)
+        with guarded(f"The encoder {spec!r}"):
+            encoder = opener(spec, rest, device, bases)
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error.name or "torch", "torch") from error
     except (OpenMofiError, MemoryError):
@@ -97,6 +99,7 @@ def _open_folder(spec: str, rest: str, device: str, bases: Sequence[Encoder]) ->
     style = "run" if spec in _NAMES else "onnx" if spec == TINY else spec.partition(":")[0]
     if style != "run" and device != "cpu":
         raise UsageError(f"{spec} runs on the CPU, not on {device}.", "Open the encoder that it was made of there.")
+    require_inside(folder)
     raw = read_description(folder, style)
     if is_heads(raw):
         exact = [base.with_precision("fp32") for base in bases if base.device == device]

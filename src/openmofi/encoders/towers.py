@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from openmofi.config.near import did_you_mean
 from openmofi.encoders.protocol import Preprocessing, Tokens
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
+from openmofi.storage.foreign import guarded
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +40,8 @@ class Trunk:
 def image_preprocessing(spec: str, *, pretrained: str = "", size: int = 0) -> Preprocessing:
     """How images are made for an image tower; see `image_trunk` for the arguments and the errors."""
     module, rest = _module(spec, _IMAGE)
-    preprocessing: Preprocessing = module.preprocessing(rest, pretrained, size)
+    with guarded(f"The tower {spec!r}"):
+        preprocessing: Preprocessing = module.preprocessing(rest, pretrained, size)
     return preprocessing
 
 
@@ -62,21 +64,24 @@ def image_trunk(spec: str, *, pretrained: str = "", size: int = 0, drop_path: fl
     if drop_path and not spec.startswith("timm:"):
         raise UsageError(f"drop_path is for timm models; {spec!r} does not take it.", "Set model.image.drop_path: 0.")
     module, rest = _module(spec, _IMAGE)
-    trunk: Trunk = module.image(rest, pretrained, size, drop_path)
+    with guarded(f"The tower {spec!r}"):
+        trunk: Trunk = module.image(rest, pretrained, size, drop_path)
     return trunk
 
 
 def text_trunk(spec: str, *, pretrained: str = "") -> Trunk:
     """A text tower, `open_clip:ARCH`, `hf:PATH-OR-ID` or `mobile:mct[?width=N…]`; see `image_trunk`."""
     module, rest = _module(spec, _TEXT)
-    trunk: Trunk = module.text(rest, pretrained)
+    with guarded(f"The tower {spec!r}"):
+        trunk: Trunk = module.text(rest, pretrained)
     return trunk
 
 
 def text_tokens(spec: str) -> Tokens:
     """The tokenizer of a text tower; it can be pickled."""
     module, rest = _module(spec, _TEXT)
-    tokens: Tokens = module.tokens(rest)
+    with guarded(f"The tower {spec!r}"):
+        tokens: Tokens = module.tokens(rest)
     return tokens
 
 
@@ -91,7 +96,8 @@ def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
         raise OpenMofiError(f"Unknown kind of tower {kind!r}.", "Use the version of OpenMOFI that wrote it.")
     module = importlib.import_module(f"openmofi.encoders.libraries.{modules[str(kind)]}")
     try:
-        trunk: Trunk = module.rebuilt(architecture)
+        with guarded(f"The tower {kind}:{architecture.get('name', '')}"):
+            trunk: Trunk = module.rebuilt(architecture)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, AssertionError) as error:
         raise OpenMofiError(f"The tower {kind}:{architecture.get('name', '')} cannot be built: {error}.",
                             "Install the versions that it was trained with.") from error
@@ -101,7 +107,8 @@ def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
 def stored_tokens(architecture: Mapping[str, Any], folder: Path) -> Tokens:
     """The tokenizer of an architecture, whose files, where it has any, are in `folder`."""
     module = importlib.import_module(f"openmofi.encoders.libraries.{_TEXT[str(architecture['kind'])]}")
-    tokens: Tokens = module.stored_tokens(architecture, folder)
+    with guarded(f"The tokenizer in {folder}"):
+        tokens: Tokens = module.stored_tokens(architecture, folder)
     return tokens
 
 

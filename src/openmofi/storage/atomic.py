@@ -280,14 +280,29 @@ def remove_folder(folder: str | Path) -> None:
         filesystem.rm(root, recursive=True)
 
 
+@contextmanager
+def temporary_folder(folder: Path) -> Iterator[Path]:
+    """A hidden folder inside `folder`, removed at the end of the block; a killed process's by `remove_leftovers`."""
+    temporary = folder / f"{_TEMPORARY}{_HOST}-{os.getpid()}-{secrets.token_hex(4)}"
+    temporary.mkdir()
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def remove_leftovers(folder: str | Path) -> None:
-    """Remove temporary files that a killed process left in a local `folder`; those of running processes stay."""
+    """Remove temporary files and folders that a killed process left in a local `folder`; those in use stay."""
     if is_remote(folder):
         return
-    for parent, _, names in os.walk(local_path(folder)):
-        for leftover in (Path(parent, name) for name in names if name.startswith(_TEMPORARY)):
+    for parent, folders, names in os.walk(local_path(folder)):
+        for leftover in (Path(parent, name) for name in (*folders, *names) if name.startswith(_TEMPORARY)):
             with contextlib.suppress(OSError):
-                if not _in_use(leftover):
+                if _in_use(leftover):
+                    continue
+                if leftover.is_dir() and not leftover.is_symlink():
+                    shutil.rmtree(leftover, ignore_errors=True)
+                else:
                     leftover.unlink(missing_ok=True)
 
 

@@ -15,6 +15,7 @@ from openmofi.storage.addresses import filesystem_of, is_remote, local_path, sto
 from openmofi.storage.atomic import atomic_path, write_error
 from openmofi.storage.copies import cache_folder
 from openmofi.storage.fingerprints.fingerprint import fingerprint
+from openmofi.storage.foreign import network_allowed
 from openmofi.storage.locks import locked
 from openmofi.storage.manifest import is_hidden
 
@@ -33,6 +34,11 @@ def local_folder(address: str | Path) -> Path:
     """
     if not is_remote(address):
         return local_path(address)
+    with network_allowed():
+        return _fetched(address)
+
+
+def _fetched(address: str | Path) -> Path:
     try:
         filesystem, root = filesystem_of(address)
         with store_errors(address):

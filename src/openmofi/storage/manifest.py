@@ -18,6 +18,7 @@ from openmofi.storage.addresses import filesystem_of, is_remote, names_in, read_
 from openmofi.storage.atomic import exists, remove_leftovers, write_json
 from openmofi.storage.fingerprints.differences import differences
 from openmofi.storage.fingerprints.fingerprint import fingerprint, plain
+from openmofi.storage.foreign.hub import opened_commits
 from openmofi.version import __version__
 
 MANIFEST = "manifest.json"
@@ -42,6 +43,7 @@ class Manifest:
         finished: whether the stage ran to its end.
         outputs: names and sizes of what it wrote, as a fingerprint; empty where the stage does not say.
         schema_version: of the tables of this kind; this OpenMOFI's where not given.
+        versions: of the packages that made it, and the commit of each repository of the hub that was opened.
     """
 
     kind: str
@@ -114,7 +116,7 @@ def _named(kind: str) -> str:
 
 def _checked(folder: str, raw: Any, kind: str | None, outdated: str) -> Manifest:
     # Kind and version come first: a manifest of another version may have other fields.
-    if not isinstance(raw, dict) or "schema_version" not in raw or "kind" not in raw:
+    if not isinstance(raw, dict) or "schema_version" not in raw or not isinstance(raw.get("kind"), str):
         raise OpenMofiError(f"{folder}/{MANIFEST} is not a manifest of OpenMOFI.", "Check the path.")
     if kind and raw["kind"] != kind:
         raise OpenMofiError(f"{folder} holds {raw['kind']!r}, not {kind!r}.", "Check the path.")
@@ -152,7 +154,8 @@ def require_claimable(folder: str | Path, kind: str) -> Manifest | None:
 
 def new_manifest(kind: str, settings: Mapping[str, Any], inputs: Mapping[str, str] | None = None) -> Manifest:
     """The manifest of a stage that begins; settings go through JSON, so that they compare with what is stored."""
-    return Manifest(kind=kind, settings=_as_json({**settings}), inputs=dict(inputs or {}), versions=package_versions())
+    return Manifest(kind=kind, settings=_as_json({**settings}), inputs=dict(inputs or {}),
+                    versions=package_versions() | opened_commits())
 
 
 def _as_json(value: Any) -> Any:

@@ -21,7 +21,10 @@ from torch.distributed.checkpoint.metadata import (
     TensorProperties,
     TensorStorageMetadata,
 )
+from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner
+from torch.futures import Future
 
+from openmofi.storage.foreign import guarded
 from openmofi.storage.pickles import PickleRefused, restricted_unpickle
 
 _FILE = re.compile(r"__\d+_\d+\.distcp")
@@ -56,8 +59,13 @@ _STAND_INS = dict.fromkeys(_RECORDS, _Record) | {
 class CheckpointReader(dcp.FileSystemReader):
     """PyTorch's reader of a folder, with an index that is data alone.
 
-    The tensors themselves are read by PyTorch with `weights_only`.
+    The tensors themselves are read by PyTorch with `weights_only`, which the guard makes sure of.
     """
+
+    def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Future[None]:
+        """See PyTorch."""
+        with guarded(f"The checkpoint {self.path}"):
+            return super().read_data(plan, planner)
 
     def read_metadata(self, *_: Any, **__: Any) -> Metadata:
         """The index.

@@ -37,6 +37,46 @@ def test_arrays_come_back(tmp_path, array, protocol):
     assert found["n"] == 2.5
 
 
+@pytest.mark.parametrize("inside", [lambda value: value, lambda value: {value: 1}, lambda value: {value}])
+def test_tuples_that_hold_one_another_are_refused_at_once(tmp_path, inside):
+    nested = ("a",)
+    for _ in range(15):
+        nested = (nested, nested)
+    value = inside(nested)
+    path = tmp_path / "nested.pkl"
+    path.write_bytes(pickle.dumps(value))
+    assert read_plain_pickle(path) == value
+    # Twice as large with each, and a hash or a copy of it takes as long.
+    path.write_bytes(_doubled(60, inside))
+    assert path.stat().st_size < 400
+    with pytest.raises(OpenMofiError, match="its tuples hold one another too often"):
+        read_plain_pickle(path)
+
+
+def _doubled(times, inside):
+    """The pickle of a tuple that is doubled so often, in `inside`; Python itself cannot hash or compare it."""
+    doubled = b"".join(b"q" + bytes([number]) + b"h" + bytes([number]) + b"\x86" for number in range(times))
+    start, tuple_ = b"\x80\x04", b"K\x01\x85" + doubled
+    if isinstance(inside(()), dict):
+        return start + b"}" + tuple_ + b"K\x01s."
+    if isinstance(inside(()), set):
+        return start + b"\x8f(" + tuple_ + b"\x90."
+    return start + tuple_ + b"."
+
+
+def test_lists_that_hold_one_another_are_read_as_they_are(tmp_path):
+    nested = ["a"]
+    for _ in range(60):
+        nested = [nested, nested]
+    path = tmp_path / "nested.pkl"
+    path.write_bytes(pickle.dumps(nested))
+    found = read_plain_pickle(path)
+    for _ in range(60):
+        assert found[0] is found[1]
+        found = found[0]
+    assert found == ["a"]
+
+
 def test_an_array_of_objects_is_a_list(tmp_path):
     path = tmp_path / "objects.pkl"
     path.write_bytes(pickle.dumps(np.array(["a", [1, 2]], object)))

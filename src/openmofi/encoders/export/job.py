@@ -51,7 +51,7 @@ from openmofi.encoders.registry import open_encoder
 from openmofi.encoders.texts.tokens import portable_tokens
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.storage import Outputs, claimed, finish_manifest, package_versions, write_json
-from openmofi.storage.atomic import write_error
+from openmofi.storage.atomic import temporary_folder, write_error
 
 _PROBE_TEXTS = ["a photo of a crane", "two words"]
 _CALIBRATION = 128
@@ -105,8 +105,8 @@ def export_encoder(encoder: Encoder, out: str | Path, settings: ExportSettings, 
 def _export(encoder: Encoder, out: Path, settings: ExportSettings, samples: Samples) -> Agreement:
     judged, calibration = _split(samples) if settings.calibrates else (samples, samples)
     try:
-        with tempfile.TemporaryDirectory(prefix=".openmofi-tmp-export-", dir=out) as temporary:
-            whole = Path(temporary) / "whole"
+        with temporary_folder(out) as temporary:
+            whole = temporary / "whole"
             made = _write(encoder, whole, settings, calibration, EMBEDDING)
             measured = agreement(encoder, made, judged, texts=_networks(encoder).text is not None)
             check_loss(measured, settings.max_loss)

@@ -18,7 +18,6 @@ from torch import nn
 from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.libraries.checkpoints import VOCABULARIES, has_vocabulary, loading
-from openmofi.encoders.libraries.hub import weights_folder
 from openmofi.encoders.libraries.huggingface_preprocessing import read_preprocessing
 from openmofi.encoders.networks.modules import Called, Networks, OnArrays, on_tokens, pooled
 from openmofi.encoders.protocol import Preprocessing
@@ -27,6 +26,9 @@ from openmofi.encoders.towers import Trunk
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.quiet import quiet_logging, quiet_transformers
 from openmofi.storage import file_fingerprint, fingerprint
+from openmofi.storage.foreign import require_inside
+from openmofi.storage.foreign.hub import weights_folder
+from openmofi.storage.foreign.transformers import config_of
 
 _log = logging.getLogger(__name__)
 _PATTERNS = ("*.json", "*.txt", "*.model")
@@ -134,11 +136,12 @@ def checkpoint_folder(location: str) -> Path:
     """A local folder, or the local copy of a repository of the hub."""
     folder = Path(location).expanduser()
     if folder.is_dir():
+        require_inside(folder)
         return folder
     # A mistyped path below a folder that exists here ("runs/clpi") is no repository's name.
-    if folder.exists() or folder.parent.is_dir() or location.count("/") != 1:
+    if folder.exists() or folder.parent.is_dir() or location.partition("@")[0].count("/") != 1:
         raise OpenMofiError(f"The folder {location} does not exist.",
-                            "Check the path, or name a repository as hf:OWNER/NAME.")
+                            "Check the path, or name a repository as hf:OWNER/NAME[@REVISION].")
     return weights_folder(location, _PATTERNS, "config.json", ["model*.safetensors", _PICKLES])
 
 
@@ -189,11 +192,12 @@ def _load(model_class: Any, folder: Path, kind: str, optional: tuple[str, ...] =
     if not safe and not any(folder.glob(_PICKLES)):
         raise OpenMofiError(f"{folder} has no weights: neither *.safetensors nor pytorch_model.bin.",
                             "Copy the whole checkpoint.")
+    raw = read_config(folder)
     with quiet_transformers(), quiet_logging(), loading(folder, f"a {kind} model of transformers"):
         # Without safetensors transformers reads by torch.load(weights_only=True), which runs no code.
         model, report = model_class.from_pretrained(
-            str(folder), local_files_only=True, use_safetensors=safe, trust_remote_code=False, dtype=torch.float32,
-            output_loading_info=True)
+            str(folder), config=config_of(raw, f"{folder}/config.json"), local_files_only=True, use_safetensors=safe,
+            trust_remote_code=False, dtype=torch.float32, output_loading_info=True)
     missing = sorted(set(report["missing_keys"]) - set(optional))
     if missing:
         raise OpenMofiError(f"{folder} lacks {len(missing)} of the model's weights, {missing[0]} the first.",
@@ -298,7 +302,7 @@ def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
     """See `towers.rebuilt`."""
     model_class = _model_class(architecture["config"]["model_type"])
     with quiet_transformers():
-        model = model_class(model_class.config_class.from_dict(dict(architecture["config"])))
+        model = model_class(config_of(architecture["config"], "The description of a tower of transformers"))
     return _trunk(model, str(architecture["side"]), architecture)
 
 

@@ -19,10 +19,10 @@ from open_clip.transform import PreprocessCfg
 from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.libraries.checkpoints import VOCABULARIES, first_line, loading
-from openmofi.encoders.libraries.hub import cached_folder, hub_file, hub_folder
 from openmofi.encoders.libraries.openclip_sources import (
     TOKENIZER_PATTERNS,
     ModelSource,
+    checked_side,
     folder_source,
     is_folder,
     model_config,
@@ -37,6 +37,8 @@ from openmofi.encoders.towers import Trunk
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.quiet import quiet_logging
 from openmofi.storage import file_fingerprint, fingerprint
+from openmofi.storage.foreign import allowed_options
+from openmofi.storage.foreign.hub import cached_folder, hub_file, hub_folder
 
 # Of a model one half is wanted; the other is built as small as can be and thrown away.
 _NO_VISION = {"image_size": 8, "patch_size": 8, "width": 64, "layers": 1}
@@ -48,9 +50,9 @@ def open_open_clip(spec: str, rest: str, device: str) -> Encoder:
 
     Args:
         spec: what the encoder is to say it was opened by.
-        rest: `ARCH/TAG`, a pretrained tag; `ARCH/FILE` or `ARCH/FILE?as=TAG`, local weights; `ARCH/none?seed=N`, random
-            weights for tests and benchmarks; `local-dir:FOLDER` or `hf-hub:OWNER/NAME`, with `open_clip_config.json`,
-            as open_clip's `push_to_hf_hub` writes them.
+        rest: `ARCH/TAG[@REVISION]`, a pretrained tag; `ARCH/FILE` or `ARCH/FILE?as=TAG`, local weights;
+            `ARCH/none?seed=N`, random weights for tests and benchmarks; `local-dir:FOLDER` or
+            `hf-hub:OWNER/NAME[@REVISION]`, with `open_clip_config.json`, as open_clip's `push_to_hf_hub` writes them.
         device: torch's name of it.
 
     Raises:
@@ -96,6 +98,7 @@ def build(source: ModelSource, **options: Any) -> Any:
     settings: dict[str, Any] = {"pretrained_text": False, "pretrained_image": False, "weights_only": True,
                                 "force_quick_gelu": bool(source.config.get("quick_gelu")),
                                 "force_preprocess_cfg": dict(source.preprocess), **options}
+    _fetch_text_config(source)
     if not source.hub and source.file is None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(source.seed)
@@ -107,6 +110,16 @@ def build(source: ModelSource, **options: Any) -> Any:
         model = open_clip.create_model(source.name, load_weights=False, **settings)
         open_clip.load_checkpoint(model, str(path))
     return model
+
+
+def _fetch_text_config(source: ModelSource) -> None:
+    """Fetch the configuration of a text tower of transformers, which open_clip takes from the hub's cache."""
+    name, needed = source.text.get("hf_model_name"), ["config.json"]
+    if name and not source.local:
+        hub_folder(name, needed, needed)
+    elif name and cached_folder(name, needed, needed) is None:
+        raise OpenMofiError(f"The text tower of {source.name} is built by the configuration of {name}, which is not in "
+                            "the hub's cache.", f"Fetch it: hf download {name} config.json.")
 
 
 def _fetched(location: str) -> Path:
@@ -122,8 +135,9 @@ def tokenizer_of(source: ModelSource) -> Callable[[list[str]], Sequence[Any]]:
     name = text.get("hf_tokenizer_name")
     if not name:
         return open_clip.get_tokenizer(source.name)
-    # An architecture of one's own may name a folder.
-    folder = tokenizer_folder(source) or (Path(name) if Path(name).is_dir() else None)
+    # An architecture that the user registered may name a folder.
+    own = not is_folder(source.name) and Path(name).is_dir()
+    folder = tokenizer_folder(source) or (Path(name) if own else None)
     if folder is None and source.local and source.file is not None:
         folder = cached_folder(name, TOKENIZER_PATTERNS, ["tokenizer*"])
         if folder is None:
@@ -135,10 +149,16 @@ def tokenizer_of(source: ModelSource) -> Callable[[list[str]], Sequence[Any]]:
 def _huggingface_tokenizer(folder: Path, text: Mapping[str, Any]) -> Callable[[list[str]], Sequence[Any]]:
     try:
         return HFTokenizer(str(folder), context_length=text.get("context_length", 77),
-                           tokenizer_mode=text.get("tokenizer_mode"), **text.get("tokenizer_kwargs", {}))
+                           tokenizer_mode=text.get("tokenizer_mode"), local_files_only=True, trust_remote_code=False,
+                           **_tokenizer_options(text, folder))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
         raise OpenMofiError(f"The tokenizer in {folder} cannot be opened: {first_line(error)}",
                             "Copy its files again.") from error
+
+
+def _tokenizer_options(text: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    return allowed_options("open_clip.tokenizer_kwargs", text.get("tokenizer_kwargs") or {},
+                           f"The tokenizer in {folder}: tokenizer_kwargs")
 
 
 def preprocessing_of(raw: Mapping[str, Any], where: str) -> Preprocessing:
@@ -183,8 +203,10 @@ def tokens(arch: str) -> OpenClipTokens:
 
 def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
     """See `towers.rebuilt`."""
-    half = copy.deepcopy(dict(architecture["config"]))
     is_image = architecture["side"] == "image"
+    half = checked_side(copy.deepcopy(dict(architecture["config"])), "vision_cfg" if is_image else "text_cfg",
+                        f"The description of the tower open_clip:{architecture['name']}")
+    half |= {"timm_model_pretrained": False} if is_image else {"hf_model_name": None}
     with quiet_logging():
         model = open_clip.CustomTextCLIP(
             architecture["dim"], half if is_image else _NO_VISION, _NO_TEXT if is_image else half,
@@ -202,7 +224,7 @@ def stored_tokens(architecture: Mapping[str, Any], folder: Path) -> OpenClipToke
             return OpenClipTokens(_huggingface_tokenizer(folder, config), True)
     with quiet_logging():
         return OpenClipTokens(open_clip.SimpleTokenizer(context_length=config.get("context_length", 77),
-                                                        **config.get("tokenizer_kwargs", {})), False)
+                                                        **_tokenizer_options(config, folder)), False)
 
 
 def _tower(source: ModelSource, pretrained: str, side: str, half: dict[str, Any], options: Mapping[str, Any]) -> Trunk:

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import open_clip
+import timm
 from open_clip.transform import PreprocessCfg
 
 from openmofi.encoders.libraries.checkpoints import WEIGHT_FILES, first_line, has_vocabulary
-from openmofi.encoders.libraries.hub import weights_folder
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.storage.foreign import allowed_options, require_inside
+from openmofi.storage.foreign.hub import weights_folder
 
 _PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode")
 _CONFIG_FILE = "open_clip_config.json"
@@ -28,6 +31,7 @@ _FOLDER_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safeten
 TOKENIZER_PATTERNS = ("*.json", "*.txt", "*.model")
 _UNTRAINED = "none?seed="
 _SIDES = ("vision_cfg", "text_cfg")
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _Variant = tuple[dict[str, Any], list[str]]
 
 
@@ -40,7 +44,7 @@ class ModelSource:
         config: open_clip's configuration of the model; `quick_gelu` as these weights need it.
         preprocess: open_clip's preprocessing keys that were given with the weights; the others have its defaults.
         file: the weights, where they are on this machine.
-        hub: REPOSITORY/NAME of the weights on the hub; empty where they are not of a tag.
+        hub: REPOSITORY[@REVISION]/NAME of the weights on the hub; empty where they are not of a tag.
         seed: of random weights, where there are neither.
         local: whether tokenizer files are looked for beside `file` and never fetched.
     """
@@ -83,13 +87,19 @@ def _checked_config(config: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def source_of(arch: str, weights: str) -> ModelSource:
-    """The source of `ARCH` and a tag, a file with or without `?as=TAG`, or `none?seed=N`; fetches nothing."""
+    """The source of `ARCH` and what follows it; fetches nothing.
+
+    That is a tag with or without `@REVISION`, a file with or without `?as=TAG`, or `none?seed=N`.
+    """
     config = model_config(arch)
     if weights.startswith(_UNTRAINED):
         return ModelSource(arch, config, seed=_seed(weights))
-    tag = open_clip.get_pretrained_cfg(arch, weights)
+    name, at, revision = weights.partition("@")
+    tag = open_clip.get_pretrained_cfg(arch, name)
     if tag:
-        return ModelSource(arch, _activated(config, tag), _preprocess(tag), hub=str(tag["hf_hub"]))
+        repository, _, file = str(tag["hf_hub"]).rpartition("/")
+        return ModelSource(arch, _activated(config, tag), _preprocess(tag),
+                           hub=repository and f"{repository}{at}{revision}/{file}")
     location, mark, option = weights.partition("?")
     if mark and not option.startswith("as="):
         raise UsageError(f"The option {option!r} of {weights!r} is unknown.", "Use ?as=TAG, or leave it out.")
@@ -181,7 +191,7 @@ def folder_source(rest: str) -> ModelSource:
     """
     kind, _, location = rest.partition(":")
     if not location:
-        raise UsageError(f"open_clip:{rest} names nothing.", "Write local-dir:FOLDER or hf-hub:OWNER/NAME.")
+        raise UsageError(f"open_clip:{rest} names nothing.", "Write local-dir:FOLDER or hf-hub:OWNER/NAME[@REVISION].")
     local = kind == "local-dir"
     folder = Path(location).expanduser() if local else weights_folder(
         location, [_CONFIG_FILE, *TOKENIZER_PATTERNS], _CONFIG_FILE, ["open_clip_model.safetensors",
@@ -191,6 +201,7 @@ def folder_source(rest: str) -> ModelSource:
     if not (folder / _CONFIG_FILE).is_file():
         raise OpenMofiError(f"{location} has no {_CONFIG_FILE}.",
                             "Name the architecture and the file: open_clip:ARCH/FILE.safetensors.")
+    require_inside(folder)
     config, preprocess = _read_config(folder / _CONFIG_FILE)
     return ModelSource(f"local-dir:{folder}", config, _preprocess(preprocess), _weights_in(folder), local=local)
 
@@ -203,7 +214,39 @@ def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise OpenMofiError(f"{path} is not a configuration of open_clip: {first_line(error)}",
                             "Copy the file that belongs to the weights.") from error
-    return _checked_config(model, str(path)), preprocess
+    return _allowed_model(_checked_config(model, str(path)), str(path)), preprocess
+
+
+def _allowed_model(config: dict[str, Any], where: str) -> dict[str, Any]:
+    """A model's configuration in a file, whose options may all reach open_clip."""
+    config = allowed_options("open_clip.model_cfg", config, f"{where}: model_cfg")
+    for side in (side for side in (*_SIDES, "multimodal_cfg") if side in config):
+        config[side] = checked_side(config[side], side, where)
+    return config
+
+
+def checked_side(half: Any, side: str, where: str) -> dict[str, Any]:
+    """One tower's configuration in a file, whose options may all reach open_clip.
+
+    Args:
+        half: what the file says.
+        side: `vision_cfg`, `text_cfg` or `multimodal_cfg`.
+        where: the file.
+
+    Raises:
+        OpenMofiError: it sets an option that it may not, or names a model that timm or the hub cannot have.
+    """
+    half = allowed_options(f"open_clip.{side}", half, f"{where}: {side}")
+    for kwargs in (name for name in ("tokenizer_kwargs", "act_kwargs", "norm_kwargs") if half.get(name)):
+        half[kwargs] = allowed_options(f"open_clip.{kwargs}", half[kwargs], f"{where}: {side}.{kwargs}")
+    name = half.get("timm_model_name")
+    if name and not timm.is_model(str(name).partition(".")[0]):
+        raise OpenMofiError(f"{where}: timm has no model {name!r}.", "Install the version that it was trained with.")
+    for option in ("hf_tokenizer_name", "hf_model_name"):
+        if half.get(option) and not _REPOSITORY.fullmatch(str(half[option])):
+            raise OpenMofiError(f"{where}: {side}.{option} is {half[option]!r}, which no repository of the hub is "
+                                "called.", "Put the name of the repository there.")
+    return half
 
 
 def _weights_in(folder: Path) -> Path:

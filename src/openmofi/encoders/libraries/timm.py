@@ -13,7 +13,6 @@ import torch
 from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.libraries.checkpoints import WEIGHT_FILES, first_line, loading
-from openmofi.encoders.libraries.hub import hub_file
 from openmofi.encoders.networks.modules import Networks, OnArrays
 from openmofi.encoders.preprocess import checked, three
 from openmofi.encoders.protocol import Preprocessing
@@ -21,6 +20,8 @@ from openmofi.encoders.towers import Trunk, options_of
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.quiet import quiet_logging
 from openmofi.storage import fingerprint
+from openmofi.storage.foreign import allowed_options
+from openmofi.storage.foreign.hub import hub_file
 
 _RESIZE = {"center": "shortest", "squash": "squash"}
 _FILES = ["model.safetensors", "pytorch_model.bin"]
@@ -29,9 +30,10 @@ _FILES = ["model.safetensors", "pytorch_model.bin"]
 def open_timm(spec: str, rest: str, device: str) -> Encoder:
     """Open `NAME[/WEIGHTS][?size=N]`: the model's pooled features, without a classifier.
 
-    WEIGHTS: a tag of timm (`vit_base_patch14_dinov2/lvd142m`; by default the model's first), a weights file, or `none`
-    with `?seed=N` (untrained: tests, benchmarks). `size`: images of another size than the model's own, in pixels, as
-    DINOv2 is evaluated at 224 and timm has it at 518.
+    WEIGHTS: a tag of timm (`vit_base_patch14_dinov2/lvd142m`; by default the model's first), with or without
+    `@REVISION` of its repository on the hub; a weights file; or `none` with `?seed=N` (untrained: tests, benchmarks).
+    `size`: images of another size than the model's own, in pixels, as DINOv2 is evaluated at 224 and timm has it at
+    518.
 
     Raises:
         UsageError: no such model, tag or option.
@@ -40,13 +42,13 @@ def open_timm(spec: str, rest: str, device: str) -> Encoder:
     location, options = options_of(spec, rest, ("size", "seed"),
                                    "Use ?size=PIXELS, or /none?seed=N for random weights.")
     name, _, source = location.partition("/")
-    pretrained = "default"
     if source == "none":
         pretrained = ""
     elif Path(source).suffix in WEIGHT_FILES:
         pretrained = source
-    elif source:
-        name = f"{name}.{source}"
+    else:
+        name, at, revision = f"{name}.{source}".rstrip(".").partition("@")
+        pretrained = f"default{at}{revision}"
     size = options.get("size", 0)
     with quiet_logging(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.get("seed", 0))
@@ -105,7 +107,11 @@ def _check_size(module: Any, name: str, size: int) -> None:
 
 def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
     """See `towers.rebuilt`."""
-    module = timm.create_model(architecture["name"], pretrained=False, num_classes=0, **architecture["options"])
+    name = str(architecture["name"])
+    if not timm.is_model(name.partition(".")[0]):
+        raise ValueError(f"timm has no model {name!r}")
+    options = allowed_options("timm.options", architecture["options"], f"The description of the tower timm:{name}")
+    module = timm.create_model(name, pretrained=False, num_classes=0, **options)
     return _trunk(module, architecture)
 
 
@@ -127,11 +133,12 @@ def _config(name: str) -> Any:
 
 
 def _file(name: str, pretrained: str) -> Path:
-    if pretrained == "default":
+    kind, at, revision = pretrained.partition("@")
+    if kind == "default":
         repository = _config(name).hf_hub_id
         if not repository:
             raise OpenMofiError(f"timm has no weights of {name!r} on the hub.", "Give a weights file.")
-        return hub_file(str(repository), _FILES)
+        return hub_file(f"{repository}{at}{revision}", _FILES)
     path = Path(pretrained).expanduser()
     if not path.is_file():
         raise OpenMofiError(f"The weights file {path} of timm:{name} does not exist.",

@@ -35,7 +35,7 @@ def read_plain_pickle(path: str | Path, *, max_bytes: int | None = None) -> Any:
         if Path(path).stat().st_size > limit:
             raise PickleRefused(f"it is larger than {limit >> 20} MiB")
         data = Path(path).read_bytes()
-        return _plain(restricted_unpickle(data, _STAND_INS, encoding="latin1"))
+        return _plain(restricted_unpickle(data, _STAND_INS, encoding="latin1"), {})
     except OSError as error:
         raise OpenMofiError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
     except PickleRefused as error:
@@ -102,16 +102,26 @@ _NUMPY: dict[str, Callable[..., Any]] = {
 _STAND_INS = _NUMPY | {name.replace("numpy.core.", "numpy._core."): stand_in for name, stand_in in _NUMPY.items()}
 
 
-def _plain(value: Any) -> Any:
-    """`value` with arrays in place of their stand-ins."""
+def _plain(value: Any, done: dict[int, tuple[Any, Any]]) -> Any:
+    """`value` with arrays in place of their stand-ins.
+
+    `done` is of containers, by identity: what is held many times stays one object, as the pickle has it. Each is kept
+    with its result, so that no other takes its identity.
+    """
+    if id(value) in done:
+        return done[id(value)][1]
+    plain: Any
     if isinstance(value, _Array) and value.value is not None:
-        return _plain(value.value)
-    if isinstance(value, np.ndarray) and value.dtype.kind == "O":
-        return [_plain(item) for item in value.tolist()]
-    if isinstance(value, dict):
-        return {_plain(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return type(value)(_plain(item) for item in value)
-    if value is None or isinstance(value, str | bytes | bool | int | float | np.ndarray | np.generic):
+        plain = _plain(value.value, done)
+    elif isinstance(value, np.ndarray) and value.dtype.kind == "O":
+        plain = [_plain(item, done) for item in value.tolist()]
+    elif isinstance(value, dict):
+        plain = {_plain(key, done): _plain(item, done) for key, item in value.items()}
+    elif isinstance(value, list | tuple | set | frozenset):
+        plain = type(value)(_plain(item, done) for item in value)
+    elif value is None or isinstance(value, str | bytes | bool | int | float | np.ndarray | np.generic):
         return value
-    raise PickleRefused(f"it holds a {type(value).__name__.strip('_').lower()}")
+    else:
+        raise PickleRefused(f"it holds a {type(value).__name__.strip('_').lower()}")
+    done[id(value)] = value, plain
+    return plain

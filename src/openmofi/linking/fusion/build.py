@@ -17,6 +17,8 @@ from openmofi.linking.fusion.fusion_settings import FusionSettings
 from openmofi.linking.fusion.model import FusionModel
 from openmofi.linking.fusion.text import FusionTokens, load_tokenizer
 from openmofi.quiet import quiet_transformers
+from openmofi.storage.foreign import guarded, require_inside
+from openmofi.storage.foreign.transformers import config_of, read_config
 
 _T5 = ("t5", "mt5", "umt5")
 # Plain attention takes our masks unchanged in every version of transformers.
@@ -87,10 +89,10 @@ def _t5_config(settings: FusionSettings, width: int, vocabulary: int, layers: in
 
 def model_of_configs(settings: FusionSettings, configs: Mapping[str, Any]) -> FusionModel:
     """The model with random weights."""
-    from transformers import AutoConfig, AutoModel, AutoModelForSeq2SeqLM
+    from transformers import AutoModel, AutoModelForSeq2SeqLM
 
     # The configuration of `scratch` does not name its type.
-    config = AutoConfig.for_model(**{"model_type": "t5", **configs["t5" if "t5" in configs else "encoder"]})
+    config = config_of({"model_type": "t5", **configs["t5" if "t5" in configs else "encoder"]}, "A fusion decoder")
     kind: Any = AutoModelForSeq2SeqLM if "t5" in configs else AutoModel
     with quiet_transformers():
         model = kind.from_config(config, dtype=torch.float32)
@@ -98,16 +100,17 @@ def model_of_configs(settings: FusionSettings, configs: Mapping[str, Any]) -> Fu
 
 
 def _pretrained(settings: FusionSettings, folder: Path, tokens: FusionTokens) -> Fusion:
-    from transformers import AutoConfig, AutoModel, AutoModelForSeq2SeqLM
+    from transformers import AutoModel, AutoModelForSeq2SeqLM
 
-    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    weights = {**options, "use_safetensors": True, "dtype": torch.float32}
+    require_inside(folder)
+    weights: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False, "use_safetensors": True,
+                               "dtype": torch.float32}
     try:
-        with quiet_transformers():
-            config = AutoConfig.from_pretrained(str(folder), **options)
+        with guarded(f"The model {folder}"), quiet_transformers():
+            config = read_config(folder)
             config_values = json.loads(config.to_json_string(use_diff=False))
             if config.model_type in _T5:
-                whole = AutoModelForSeq2SeqLM.from_pretrained(str(folder), **weights)
+                whole = AutoModelForSeq2SeqLM.from_pretrained(str(folder), config=config, **weights)
                 return Fusion(_over_t5(settings, whole), tokens, {"t5": config_values})
             rates = {name: settings.dropout for name in _DROPOUTS if name in config_values}
             config.update(rates)

@@ -12,7 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
@@ -22,6 +21,7 @@ from openmofi.linking.fusion.fusion_settings import FusionSettings
 from openmofi.linking.fusion.model import FusionModel
 from openmofi.linking.fusion.text import FusionTokens
 from openmofi.storage import atomic_path, file_fingerprint, fingerprint, write_json
+from openmofi.storage.foreign import guarded, require_inside
 
 SPEC_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "fusion.json", "model.safetensors", "tokenizer.json"
 FORMAT_VERSION = 1
@@ -64,15 +64,18 @@ def open_fusion(folder: str | Path, settings: FusionSettings | None = None) -> F
         if raw["weights"] != file_fingerprint(folder / WEIGHTS_FILE):
             raise ValueError(f"{WEIGHTS_FILE} is not what {SPEC_FILE} beside it describes")
         settings = settings or FusionSettings(**raw["settings"])
-        tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
-        model = model_of_configs(settings, raw["configs"])
-        missing, unexpected = model.load_state_dict(load_file(folder / WEIGHTS_FILE), strict=False)
+        with guarded(f"The fusion decoder {folder}"):
+            tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
+            model = model_of_configs(settings, raw["configs"])
+            missing, unexpected = model.load_state_dict(load_file(folder / WEIGHTS_FILE), strict=False)
         odd = [name for name in missing if name in _weights(model)] + list(unexpected)
         if odd:
             raise ValueError(f"its weights do not fit: {odd[0]}")
         return Fusion(model.eval(), FusionTokens(tokenizer, settings), raw["configs"], float(raw["temperature"]),
                       float(raw.get("prior_weight", 0.0)), bool(raw["nil"]))
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+    except OpenMofiError:
+        raise
+    except Exception as error:  # the library of tokenizers raises bare exceptions
         raise _damaged(folder, error) from error
 
 
@@ -105,6 +108,7 @@ def _damaged(folder: str | Path, error: Exception) -> OpenMofiError:
 
 
 def _read_spec(folder: Path) -> dict[str, Any]:
+    require_inside(folder)
     try:
         raw = json.loads((folder / SPEC_FILE).read_text("utf-8"))
     except FileNotFoundError as error:

@@ -11,6 +11,7 @@ from typing import Any
 from openmofi.errors import OpenMofiError
 from openmofi.linking.corpora.examples import Candidate
 from openmofi.linking.fusion.fusion_settings import FusionSettings
+from openmofi.storage.foreign import guarded
 
 # Spare tokens of a vocabulary: T5's sentinels, BERT's unused ones.
 _SPARE = (tuple(f"<extra_id_{number}>" for number in range(4)), tuple(f"[unused{number}]" for number in range(4)))
@@ -50,8 +51,11 @@ def load_tokenizer(folder: str | Path) -> Any:
 
     file = Path(folder) / "tokenizer.json"
     try:
-        tokenizer = Tokenizer.from_file(str(file)) if file.is_file() \
-            else AutoTokenizer.from_pretrained(str(folder), local_files_only=True).backend_tokenizer
+        with guarded(f"The tokenizer of {folder}"):
+            tokenizer = Tokenizer.from_file(str(file)) if file.is_file() else AutoTokenizer.from_pretrained(
+                str(folder), local_files_only=True, trust_remote_code=False).backend_tokenizer
+    except OpenMofiError:
+        raise
     except Exception as error:  # tokenizers raises bare Exceptions
         raise OpenMofiError(f"The tokenizer of {folder} cannot be read: {error}.",
                             "Give a local folder of transformers with a tokenizer.json.") from error

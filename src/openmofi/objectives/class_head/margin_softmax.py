@@ -31,7 +31,7 @@ class MarginSoftmax(nn.Module):
         weight: (n, sub_centers · dim), the classes `first` to `first + n` of all `classes`; a row holds a class's
             sub-centres. Rows may have any length. Their initial values depend on the seed alone.
         recent: (classes,) float32, if counts were given: for each class a moving mean of how often its images were
-            right in training, by their first label; NaN before its first one, and after a resume.
+            right in training, by their first label; NaN before its first one.
         step: () int64, number of training forward passes; with the seed, it decides which classes are sampled.
 
     `exact` scores all classes, `chunk` at a time, computes each tile again in the backward pass, and gives a dense
@@ -64,7 +64,7 @@ class MarginSoftmax(nn.Module):
         self.weight = nn.Parameter(rows)
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self.register_buffer("thirds", None if counts is None else thirds_by_count(counts), persistent=False)
-        self.register_buffer("recent", None if counts is None else torch.full((classes,), torch.nan), persistent=False)
+        self.register_buffer("recent", None if counts is None else torch.full((classes,), torch.nan))
 
     def sharded_parameters(self) -> dict[str, int]:
         """`weight` → number of classes."""

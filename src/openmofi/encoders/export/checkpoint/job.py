@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from openmofi.encoders.export.export_settings import ExportSettings
 from openmofi.encoders.export.job import check_loss, move
 from openmofi.encoders.libraries.checkpoints import VOCABULARIES
 from openmofi.storage import Outputs, claimed, finish_manifest
-from openmofi.storage.atomic import write_error
+from openmofi.storage.atomic import temporary_folder, write_error
 
 MOST_LOSS = 1e-3
 """Greatest 1 − mean cosine of a checkpoint: libraries resize images a little differently, and nothing else differs."""
@@ -54,8 +53,7 @@ def export_checkpoint(encoder: Encoder, out: str | Path, settings: ExportSetting
         if manifest.finished:
             return Agreement.from_dict(manifest.counts)
         try:
-            with tempfile.TemporaryDirectory(prefix=".openmofi-tmp-export-", dir=out) as temporary:
-                folder = Path(temporary)
+            with temporary_folder(Path(out)) as folder:
                 library.write(encoder, folder)
                 measured = _compare(encoder, library.opened(folder), samples)
                 check_loss(measured, min(settings.max_loss, MOST_LOSS))

@@ -1,0 +1,193 @@
+"""Stops libraries from running code, or fetching anything, because a file that others made asks for it.
+
+A library that opens a model may import Python beside it (`auto_map` of transformers), unpickle (`torch.load`), ask the
+terminal for permission, or fetch what the model's configuration names. Inside `guarded` each of these raises, however
+the library gets there: Python's own audit events (https://docs.python.org/3/library/audit_events.html) are watched,
+which no reference that a library holds to a function of its own can go around. Imports of installed packages go on.
+
+What is watched is this thread, and callbacks that it schedules. Code in an engine's native library is not seen.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import json
+import os
+import site
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from types import CodeType
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from openmofi.errors import OpenMofiError
+
+_HINT = ("OpenMOFI runs no code of others' files. Use a model that needs none, or open it by code of your own where "
+         "you trust it, and give that.")
+_OFFLINE_HINT = "Fetch it yourself where you trust it, and put it beside the model or into the hub's cache."
+
+
+class _Guard:
+    """What is being opened, and the first thing that was refused to it."""
+
+    def __init__(self, what: str, *, offline: bool = True) -> None:
+        self.what, self.offline = what, offline
+        self.refusal: OpenMofiError | None = None
+
+    def refuse(self, asked: str, hint: str = _HINT) -> OpenMofiError:
+        error = OpenMofiError(f"{self.what} asks {asked}, which is refused.", hint)
+        self.refusal = self.refusal or error
+        return error
+
+
+_GUARD: ContextVar[_Guard | None] = ContextVar("openmofi_guard", default=None)
+
+
+@contextmanager
+def guarded(what: str) -> Iterator[None]:
+    """Inside, no Python outside of the installed packages runs, nothing is unpickled, and nothing is fetched.
+
+    Fetching fails as it does without a network, so that a library takes what is in its cache. `weights_only` reading of
+    PyTorch goes on, since it unpickles by itself and calls nothing.
+
+    Args:
+        what: is opened; begins the error's sentence, such as `The encoder 'hf:FOLDER'`.
+
+    Raises:
+        OpenMofiError: something that was refused ended the block; names what was asked for.
+    """
+    _install()
+    guard = _Guard(what)
+    token = _GUARD.set(guard)
+    try:
+        yield
+    except OpenMofiError:
+        raise
+    except Exception as error:
+        # Libraries turn the refusal into exceptions of their own.
+        if guard.refusal is None:
+            raise
+        raise guard.refusal from error
+    finally:
+        _GUARD.reset(token)
+
+
+@contextmanager
+def network_allowed() -> Iterator[None]:
+    """Inside of `guarded`, lets our own code fetch what the user named; code and pickles stay refused."""
+    guard = _GUARD.get()
+    if guard is None:
+        yield
+        return
+    online = _Guard(guard.what, offline=False)
+    token = _GUARD.set(online)
+    try:
+        yield
+    finally:
+        _GUARD.reset(token)
+        guard.refusal = guard.refusal or online.refusal
+
+
+@functools.cache
+def _install() -> None:
+    """Watch this process; a hook cannot be removed, and outside of `guarded` it does nothing."""
+    checks, current = _CHECKS, _GUARD
+    _roots()  # which imports by itself, and so is not to be asked first by a check of an import
+
+    # Bound here: at the interpreter's end, when a module's names are gone, hooks are still called.
+    def audit(event: str, arguments: tuple[Any, ...]) -> None:
+        check = checks.get(event)
+        if check is not None and (guard := current.get()) is not None:
+            check(guard, *arguments)
+
+    sys.addaudithook(audit)
+
+
+def _check_code(guard: _Guard, code: CodeType, *_: Any) -> None:
+    if not code.co_filename.startswith("<") and not _is_installed(code.co_filename):
+        raise guard.refuse(f"to run {code.co_filename}")
+
+
+def _check_library(guard: _Guard, module: str, file: str | None, *_: Any) -> None:
+    # Modules in Python are checked when their code is run.
+    if file is not None and not _is_installed(file):
+        raise guard.refuse(f"to load {file} as the module {module}")
+
+
+def _check_bytecode(guard: _Guard, file: Any, *_: Any) -> None:
+    # Bytecode without its source says itself which file it is of.
+    if isinstance(file, str) and file.endswith(".pyc") and not _is_installed(file):
+        raise guard.refuse(f"to run {file}")
+
+
+def _check_pickle(guard: _Guard, module: str, name: str) -> None:
+    raise guard.refuse(f"to unpickle {module}.{name}")
+
+
+def _check_prompt(guard: _Guard, *_: Any) -> None:
+    raise guard.refuse("for permission to run its code")
+
+
+def _check_network(guard: _Guard, _: Any, address: Any = None, *__: Any) -> None:
+    if guard.offline and not isinstance(address, str | bytes):
+        host = address[0] if isinstance(address, tuple) and address else "the network"
+        error = guard.refuse(f"to fetch from {host}", _OFFLINE_HINT)
+        raise ConnectionRefusedError(error.message)
+
+
+def _check_lookup(guard: _Guard, host: Any, *_: Any) -> None:
+    if guard.offline:
+        raise ConnectionRefusedError(guard.refuse(f"to fetch from {host}", _OFFLINE_HINT).message)
+
+
+_CHECKS: dict[str, Callable[..., None]] = {
+    "exec": _check_code, "import": _check_library, "open": _check_bytecode, "pickle.find_class": _check_pickle,
+    "builtins.input": _check_prompt, "socket.connect": _check_network, "socket.getaddrinfo": _check_lookup,
+    "socket.gethostbyname": _check_lookup,
+}
+
+
+def _is_installed(file: str) -> bool:
+    if file.startswith(_roots()) and ".." not in file:
+        return True
+    return str(Path(file).resolve()).startswith((*_roots(), *_editable()))
+
+
+@functools.cache
+def _roots() -> tuple[str, ...]:
+    """Folders whose Python was installed: the interpreter's, and those that were on `sys.path` from the start.
+
+    The working directory and the folder of the script that runs are not among them: a stranger's files may lie there.
+    """
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    # transformers copies the Python of models into its folder, and puts that on the path.
+    copies = getattr(sys.modules.get("transformers.utils.hub"), "HF_MODULES_CACHE", None)
+    excluded = [Path().resolve(), Path(script).resolve().parent if script else None,
+                Path(copies).resolve() if copies else None]
+    installed = [*(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+                 *site.getsitepackages(), site.getusersitepackages(), str(Path(__file__).parents[2]),
+                 sys.pycache_prefix]
+    return _ended([*(folder for folder in installed if folder),
+                   *(entry for entry in _PATH_AT_START if Path(entry).resolve() not in excluded)])
+
+
+@functools.cache
+def _editable() -> tuple[str, ...]:
+    """Folders of packages that are installed editable; asked only before something is refused."""
+    texts = (package.read_text("direct_url.json") for package in importlib.metadata.distributions())
+    urls = [json.loads(text) for text in texts if text]
+    return _ended([url2pathname(urlsplit(url["url"]).path) for url in urls if url.get("dir_info", {}).get("editable")])
+
+
+def _ended(folders: list[str]) -> tuple[str, ...]:
+    whole = {str(path) for folder in folders for path in (Path(folder).absolute(), Path(folder).resolve())}
+    return tuple(sorted(path.rstrip(os.sep) + os.sep for path in whole))
+
+
+_PATH_AT_START = tuple(sys.path)

@@ -1,0 +1,89 @@
+"""Configurations of transformers that others made, without what would fetch, run or redirect anything."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from openmofi.errors import OpenMofiError
+from openmofi.storage.foreign.options import table
+
+_log = logging.getLogger(__name__)
+
+
+def read_config(folder: Path) -> Any:
+    """The configuration of a model in a folder, an object of transformers to open the model with.
+
+    Raises:
+        OpenMofiError: there is none, it is damaged, or sets options that no file of others may.
+    """
+    path = folder / "config.json"
+    try:
+        raw = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise OpenMofiError(f"{path} cannot be read: {error}.", "Copy the whole checkpoint.") from error
+    return config_of(raw, str(path))
+
+
+def config_of(raw: Any, where: str) -> Any:
+    """The configuration object of what a file says; see `plain_config`."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    plain = plain_config(raw, where)
+    return CONFIG_MAPPING[plain["model_type"]].from_dict(plain)
+
+
+def plain_config(raw: Any, where: str, config_class: Any = None) -> dict[str, Any]:
+    """What a configuration says to the class of its type; sub-configurations of models likewise.
+
+    Options that the class does not declare are left out unless the table passes them: transformers would set any of
+    them as an attribute, and follow some (`auto_map`, `quantization_config`, a kernel of the hub as
+    `attn_implementation`). A warning names those that the table does not have.
+
+    Args:
+        raw: the file's content.
+        where: the file.
+        config_class: of a configuration that does not say its type.
+
+    Raises:
+        OpenMofiError: it is none of a model that transformers knows.
+    """
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    kind = raw.get("model_type") if isinstance(raw, Mapping) else ""
+    if isinstance(kind, str) and kind in CONFIG_MAPPING:
+        config_class = CONFIG_MAPPING[kind]
+    elif config_class is None or not isinstance(raw, Mapping):
+        raise OpenMofiError(f"{where}: transformers has no model of the type {str(kind)[:80]!r}.",
+                            "Install the version that it was made with; models that bring code of their own are not "
+                            "opened.")
+    parts = getattr(config_class, "sub_configs", {})
+    passed, ignored = table()["transformers.config"]
+    declared, plain = _declared(config_class) | passed, {}
+    for name, value in raw.items():
+        part = parts.get(name.removesuffix("_dict"))  # CLIP's first checkpoints have `text_config_dict` too
+        if isinstance(value, Mapping) and (part or "model_type" in value):
+            plain[name] = plain_config(value, f"{where}: {name}", part)
+        elif name in declared:
+            plain[name] = value
+        elif name not in ignored:
+            _log.warning("%s: the option %.80r is left out.", where, name)
+    return plain
+
+
+@cache
+def _declared(config_class: Any) -> frozenset[str]:
+    """The options that a class of configurations declares, by their public names."""
+    names = {parameter.name for base in config_class.__mro__ if "__init__" in vars(base)
+             for parameter in inspect.signature(base.__init__).parameters.values()
+             if parameter.kind is parameter.POSITIONAL_OR_KEYWORD or parameter.kind is parameter.KEYWORD_ONLY}
+    if is_dataclass(config_class):
+        names |= {field.name for field in fields(config_class)}
+    names |= set(getattr(config_class, "attribute_map", {}))
+    return frozenset(name for name in names if not name.startswith("_") and name != "self")
