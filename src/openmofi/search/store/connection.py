@@ -52,6 +52,10 @@ class Connection(Protocol):
         """Whether one was begun and has not ended."""
 
     @property
+    def outdated(self) -> bool:
+        """Whether it may have missed later commits, so that another one has to be opened."""
+
+    @property
     def column_names(self) -> str:
         """A statement that gives the names of all metadata columns in their order."""
 

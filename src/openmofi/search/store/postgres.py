@@ -39,6 +39,7 @@ class Postgres:
         writes: whether it holds the lock of the only writer.
     """
 
+    outdated = False
     column_names = "SELECT DISTINCT json_object_keys(columns::json) COLLATE \"C\" FROM images ORDER BY 1"
 
     def __init__(self, place: Server) -> None:
