@@ -81,7 +81,7 @@ def _serving(pipe: Connection, work: Path, folder: Path) -> None:
 
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # a line of log for each request
     index = Index.open(folder, as_encoder(NumberedTexts(np.load(work / "queries.npy"))))
-    serve(index, ServeSettings(port=0, rate=0), on_start=pipe.send)
+    serve(index, ServeSettings(port=0, rate=0, no_token=True), on_start=pipe.send)
 
 
 def _removing(folder: Path, seconds: float) -> None:

@@ -1,14 +1,10 @@
 """`serve` as a process: it stops when it is told to, and answers what it had begun."""
 
 import json
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import httpx2
 import pytest
@@ -18,25 +14,6 @@ from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.search import Index
 from terminal import PATIENCE
-
-PROGRAM = Path(__file__).parents[1] / "served_world.py"
-
-
-@pytest.fixture
-def started(world):
-    """Start a server, whose texts take as many seconds to embed; its address."""
-    processes = []
-
-    def start(slow):
-        process = subprocess.Popen([sys.executable, str(PROGRAM), str(world)], stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, text=True, env={**os.environ, "SLOW": str(slow)})
-        processes.append(process)
-        return process, process.stdout.readline().strip()
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.communicate()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
