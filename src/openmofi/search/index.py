@@ -153,8 +153,9 @@ class Index:
             UsageError, OpenMofiError: as `openmofi.search.build`.
         """
         values = meta(self.connection)
-        self.changes = build(inputs, self.encoder, self.path, kb=kb, template=values["template"], read=read,
-                             progress=progress)
+        dtype: Literal["float16", "float32"] = "float32" if values["dtype"] == "float32" else "float16"
+        self.changes = build(inputs, self.encoder, self.path, kb=kb, template=values["template"], dtype=dtype,
+                             read=read, progress=progress)
         return self.changes
 
     def remove(self, what: Sequence[str]) -> Changes:
