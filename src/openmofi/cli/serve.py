@@ -9,6 +9,7 @@ import typer
 
 from openmofi.cli.command import Device, index_place, input_path, input_place
 from openmofi.errors import MissingExtraError
+from openmofi.terminal import visible
 
 
 def serve(
@@ -47,4 +48,4 @@ def serve(
                              tuple(allow_host or ()), tuple(trust_proxy or ()),
                              max_upload_bytes=max_upload_mb * 1_000_000, rate=rate, labels=labels)
     serve(Index.open(index, encoder, device=device), settings, open_page=show,
-          on_start=lambda address: typer.echo(f"{index} is served at {address} (Ctrl-C stops)", err=True))
+          on_start=lambda address: typer.echo(visible(f"{index} is served at {address} (Ctrl-C stops)"), err=True))

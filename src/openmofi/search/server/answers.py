@@ -83,8 +83,8 @@ def register(app: FastAPI) -> None:
 def unavailable(request: Request, error: OpenMofiError) -> Refused:
     """503 for an index that cannot be read now. Why, and where it is, is for the log alone."""
     request_id = request.state.request_id
-    logger.error("the index cannot be read: %s", error, extra={"fields": {"request_id": request_id}})
-    return Refused(503, "The index cannot be read at the moment.",
+    logger.error("the index's database cannot be reached: %s", error, extra={"fields": {"request_id": request_id}})
+    return Refused(503, "The index's database cannot be reached at the moment.",
                    f"Try again in {_RETRY_SECONDS} seconds; the server's log says more under {request_id}.",
                    {"Retry-After": str(_RETRY_SECONDS)})
 

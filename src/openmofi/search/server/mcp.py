@@ -116,8 +116,7 @@ def tools_of(index: Index) -> MCPServer[Any]:
 
 
 def _tool(tools: list[Tool]) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Add a function to the tools of a server; our errors are answers, and arguments that it does not have are refused.
-    """
+    """Add a function to the tools of a server; our errors are answers, and arguments that it lacks are refused."""
 
     def add(function: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(function)
@@ -128,7 +127,7 @@ def _tool(tools: list[Tool]) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 raise ToolError(str(error)) from error
 
         tool = Tool.from_function(answered, annotations=_READS)
-        model = tool.fn_metadata.arg_model  # the library's ignores what it does not know: a filter's typo would find all
+        model = tool.fn_metadata.arg_model  # as the library makes it, a misspelt filter would be ignored
         strict = create_model(model.__name__, __base__=model, __cls_kwargs__={"extra": "forbid"})
         tool.fn_metadata.arg_model, tool.parameters = strict, strict.model_json_schema(by_alias=True)
         tools.append(tool)

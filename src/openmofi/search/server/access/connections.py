@@ -45,7 +45,10 @@ class Connections:
         return sum(map(len, self._by_client.values()))
 
     def add(self, connection: Connection) -> bool:
-        """Count a new connection and make room for it; `True` where it is one too many: all others are being answered.
+        """Count a new connection and make room for it; whether it is one too many, since all others are being answered.
+
+        Args:
+            connection: that was just made.
         """
         mine = self._by_client.setdefault(connection.host, {})
         mine[connection] = None
