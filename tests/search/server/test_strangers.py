@@ -98,6 +98,18 @@ def test_stalled_uploads_block_nobody_and_are_answered_in_the_end(started):
             assert ended(each).startswith(b"HTTP/1.1 408")
 
 
+def test_an_upload_that_its_client_gives_up_is_no_internal_error(started):
+    process, address = started()
+    for _ in range(5):
+        stalled_upload(address).close()
+    while 'status="499"' not in fetched(address, "metrics")[2]:
+        time.sleep(0.05)
+    process.terminate()
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert "Traceback" not in errors
+    assert "internal error" not in errors
+
+
 def test_stalled_uploads_make_room_for_those_who_ask(started):
     _, address = started(connections=40, body_seconds=600)
     with ExitStack() as stalled:

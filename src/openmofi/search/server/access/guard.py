@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import cookie_parser
+from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from openmofi.search.server.access.bodies import TOO_LARGE, Bodies
@@ -38,6 +38,8 @@ READ_ON = 4
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LENGTH = re.compile(r"[0-9]{1,15}")
 _COSTS = {"/api/search": 4, "/api/recognise": 4, "/api/uploads": 8, "/api/session": 40}
+_CLIENT_GONE = 499
+"""In the log and in metrics, as nginx has it: the client ended the connection before it had sent its request."""
 _CLIENTS, _BURST = 10_000, 10.0
 _Refusal = tuple[int, str, str, dict[str, str]]
 
@@ -107,6 +109,8 @@ class Guard:
             else:
                 with self._bodies.limited(receive, self._most(scope)) as limited:
                     await self._app(scope, limited, guarded)
+        except ClientDisconnect:
+            status = _CLIENT_GONE
         except Exception:
             logger.exception("internal error", extra={"fields": {"request_id": request_id}})
             if status:
