@@ -2,7 +2,7 @@
 
 The server may open 1,024 files. A client searches by one connection, alone and beside strangers by turns;
 `p99_over_alone` is the median of the turns' ratios. Strangers are in a process of their own, hold their connections as
-long as they may, and open closed ones again after five seconds:
+long as they may, and open closed ones again after two to eight seconds:
 
 - `idle and stalled`: 1,100 connections that send nothing, and 8 uploads that stop after 100 bytes of a megabyte.
 - `byte by byte`: 200 connections that send headers without end, a byte a second.
@@ -38,7 +38,7 @@ import numpy as np
 from search_parts.served import FreeTexts, ask, serving, started
 
 FILES, IDLE, STALLED, SLOW = 1024, 1100, 8, 200
-TURNS, SECONDS, AGAIN, KILLS = 5, 8.0, 5.0, 20
+TURNS, SECONDS, AGAIN, KILLS = 5, 8.0, (2.0, 8.0), 20
 _UPLOAD = b"POST /api/uploads HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000\r\n\r\n" + bytes(100)
 _HEADERS = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Long: "
 _NOBODY = 65534
@@ -59,6 +59,7 @@ def _strangers(pipe: Connection, address: str) -> None:
 
 async def _attack(pipe: Connection, kind: str, where: list[str]) -> dict[str, int]:
     made = closed = 0
+    draw = np.random.default_rng(5)
     first = asyncio.Event()
 
     async def stranger(begins: bytes, drips: bool) -> None:
@@ -79,7 +80,7 @@ async def _attack(pipe: Connection, kind: str, where: list[str]) -> dict[str, in
                     closed += 1
                 finally:
                     writer.close()
-            await asyncio.sleep(AGAIN)
+            await asyncio.sleep(float(draw.uniform(*AGAIN)))
 
     each = [(_HEADERS, True)] * SLOW
     if kind == "idle and stalled":

@@ -26,7 +26,7 @@ from openmofi.search.server.app import create_app
 from openmofi.search.server.observe import JsonLines, logger
 from openmofi.search.server.settings import ServeSettings
 
-_BACKLOG, _ACCEPTED = 2048, 64
+_BACKLOG, _ACCEPTED = 2048, 16
 """Connections that wait to be accepted, at most, and those that are accepted at once before others make room."""
 
 
