@@ -171,7 +171,7 @@ def speeds(index: Index, truth: Mapping[int, Shown], entities: int, labels: int)
     from playwright.sync_api import sync_playwright
 
     started: queue.Queue[str] = queue.Queue()
-    threading.Thread(target=serve, args=(index, ServeSettings(port=0)), kwargs={"on_start": started.put},
+    threading.Thread(target=serve, args=(index, ServeSettings(port=0, no_token=True)), kwargs={"on_start": started.put},
                      daemon=True).start()
     address = started.get(timeout=60)
     chromium = shutil.which("chromium") or shutil.which("google-chrome")

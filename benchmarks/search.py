@@ -11,6 +11,7 @@
 - `filters`: recall@10 of filtered search against exact filtered search, where the filter has nothing to do with the
   query, and where it is of whole clusters; and what a filter of the database costs (`Index.search`, CPU ms).
 - `served`, `soak`: see `search_parts/served.py`.
+- `strangers`: see `search_parts/strangers.py`; `--count 60000 --peers openmofi --stages build,strangers` is enough.
 
 A million vectors of all contenders take an hour of the processor: `--peers` names those that take part, and what was
 run with other `--count`s in the same FOLDER is in the same results, each row with its number of vectors.
@@ -50,7 +51,7 @@ from search_parts.world import (
 
 GOAL = .98
 TURNS, BLOCK = 5, 100
-STAGES = ("build", "vectors", "filters", "served", "soak")
+STAGES = ("build", "vectors", "filters", "served", "soak", "strangers")
 
 
 def _one_thread() -> None:
@@ -262,6 +263,11 @@ def _run(options: argparse.Namespace) -> None:
         from search_parts.served import served
 
         done |= served(work, options.soak, "served" in stages)
+    if "strangers" in stages:
+        from search_parts.strangers import strangers
+
+        done["strangers"] = strangers(work)
+        print(done["strangers"], flush=True)
     for name, rows in done.items():
         (work / f"stage-{name}.json").write_text(json.dumps(rows))
     result(options.work)

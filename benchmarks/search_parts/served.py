@@ -74,14 +74,27 @@ def _alone(pipe: Connection, work: Path) -> None:
         pipe.send((count / (time.perf_counter() - begun), (time.process_time() - cpu) / count))
 
 
-def _serving(pipe: Connection, work: Path, folder: Path) -> None:
+class FreeTexts(NumberedTexts):
+    """Numbers texts without the work of embedding them: what is left is the server and the search."""
+
+    def __init__(self, queries: Floats) -> None:
+        self._queries = queries
+
+    def embed_texts(self, texts: list[str]) -> Floats:
+        """(n, 256)."""
+        return self._queries[[int(text.split()[-1]) if text[-1].isdigit() else 0 for text in texts]]
+
+
+def serving(pipe: Connection, work: Path, folder: Path, log: Path = Path(os.devnull),
+            texts: type[NumberedTexts] = NumberedTexts) -> None:
+    """Serve an index in this process; its address goes through the pipe."""
     from openmofi.encoders import as_encoder
     from openmofi.search import Index
     from openmofi.search.server import ServeSettings, serve
 
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # a line of log for each request
-    index = Index.open(folder, as_encoder(NumberedTexts(np.load(work / "queries.npy"))))
-    serve(index, ServeSettings(port=0, rate=0), on_start=pipe.send)
+    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT), 2)  # a line for each request
+    index = Index.open(folder, as_encoder(texts(np.load(work / "queries.npy"))))
+    serve(index, ServeSettings(port=0, rate=0, no_token=True), on_start=pipe.send)
 
 
 def _removing(folder: Path, seconds: float) -> None:
@@ -92,7 +105,8 @@ def _removing(folder: Path, seconds: float) -> None:
         remove(folder, [f"nowhere/{number:07}"])
 
 
-def _started(target: Callable[..., None], *arguments: Any) -> tuple[Connection, multiprocessing.process.BaseProcess]:
+def started(target: Callable[..., None], *arguments: Any) -> tuple[Connection, multiprocessing.process.BaseProcess]:
+    """A process that begins with one end of a pipe; the other end and the process."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=target, args=(theirs, *arguments), daemon=True)
@@ -108,7 +122,7 @@ def _used(process: int) -> tuple[float, float]:
     return ((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
 
 
-async def _ask(address: str, seconds: float, clients: int, check: Callable[[int, dict[str, Any]], None],
+async def ask(address: str, seconds: float, clients: int, check: Callable[[int, dict[str, Any]], None],
                numbers: itertools.count[int]) -> tuple[list[float], list[str]]:
     """Latencies of all answers, and what was wrong with others."""
     latencies, wrong = list[float](), list[str]()
@@ -173,16 +187,16 @@ def served(work: Path, soak: float | None, throughput: bool) -> dict[str, list[d
 
 
 def _throughput(work: Path) -> list[dict[str, Any]]:
-    alone, _ = _started(_alone, work)
-    pipe, server = _started(_serving, work, work / "index")
+    alone, _ = started(_alone, work)
+    pipe, server = started(serving, work, work / "index")
     address, numbers, check = pipe.recv(), itertools.count(), _Checked(work)
-    asyncio.run(_ask(address, 2, CLIENTS, lambda number, answer: None, numbers))
+    asyncio.run(ask(address, 2, CLIENTS, lambda number, answer: None, numbers))
     ratios, costs, latencies, wrong, rates = [], [], list[float](), list[str](), []
     for _ in range(TURNS):
         alone.send(SECONDS)
         texts, text_cpu = alone.recv()
         begun, cpu, own = time.perf_counter(), _used(server.pid or 0)[0], time.process_time()
-        some, failed = asyncio.run(_ask(address, SECONDS, CLIENTS, check, numbers))
+        some, failed = asyncio.run(ask(address, SECONDS, CLIENTS, check, numbers))
         rates.append(len(some) / (time.perf_counter() - begun))
         ratios.append(rates[-1] / texts)
         costs.append((text_cpu, (_used(server.pid or 0)[0] - cpu) / len(some), (time.process_time() - own) / len(some)))
@@ -206,7 +220,7 @@ def _soak(work: Path, seconds: float) -> list[dict[str, Any]]:
     folder = work / "soak"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(work / "index", folder)
-    pipe, server = _started(_serving, work, folder)
+    pipe, server = started(serving, work, folder)
     address, numbers, check = pipe.recv(), itertools.count(), _Checked(work)
     writer = multiprocessing.get_context("spawn").Process(target=_removing, args=(folder, seconds), daemon=True)
     writer.start()
@@ -229,7 +243,7 @@ def _soak(work: Path, seconds: float) -> list[dict[str, Any]]:
 
     async def both() -> tuple[list[float], list[str]]:
         begun = time.perf_counter()
-        answers, _ = await asyncio.gather(_ask(address, seconds, 8, check, numbers), judge(begun + seconds, begun))
+        answers, _ = await asyncio.gather(ask(address, seconds, 8, check, numbers), judge(begun + seconds, begun))
         return answers
 
     latencies, wrong = asyncio.run(both())

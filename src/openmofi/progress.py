@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from openmofi.engine.protocol import Progress, Quiet
+from openmofi.terminal import plain_console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -73,13 +74,6 @@ def shown_training(progress: bool | Progress | None) -> Iterator[tuple[Watcher, 
     finally:
         preparing.end()
         watcher.end()
-
-
-def plain_console(*, stderr: bool = False) -> Console:
-    """A console that prints every text as it stands: `[sic]` and `:tent:` in names and paths mean nothing to it."""
-    from rich.console import Console
-
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
 def _console() -> Console:

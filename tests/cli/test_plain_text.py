@@ -3,6 +3,8 @@
 import ast
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,35 @@ from openmofi.schema import Mention, Reason
 
 HOSTILE = "a [/ref] [sic] [1] [bold]b[/bold] :tent: [link=http://x]c[/link] [red"
 CONTROLS = "\x1b[2J\x07\x9b31m"
+TURNING = "\u202e\u2066\u2069\u202a\u2028"
+"""Characters that turn what stands beside them around, or end a line."""
+PRINTS = """
+import logging, sys
+import typer
+from openmofi.cli.command import print_json, run_app
+from openmofi.cli.main import VisibleLines
+from openmofi.cli.show.tables import print_table
+from openmofi.errors import OpenMofiError
+from openmofi.progress import ConsoleProgress
+
+def main():
+    evil = sys.argv[1]
+    print(evil)
+    typer.echo(evil)
+    print_table(("what",), [(evil,)], title=evil)
+    handler = logging.StreamHandler()
+    handler.setFormatter(VisibleLines())
+    logging.basicConfig(handlers=[handler])
+    logging.warning(evil)
+    progress = ConsoleProgress()
+    progress.begin("read", 1)
+    progress.say(evil)
+    progress.end()
+    print_json({evil: evil}, checked=False)
+    raise OpenMofiError(evil, evil)
+
+run_app(main)
+"""
 ROOT = Path(openmofi.__file__).parent
 SOURCES = [path for folder in (ROOT, ROOT.parents[1] / "studies") for path in sorted(folder.rglob("*.py"))]
 
@@ -162,3 +193,17 @@ def test_an_error_prints_its_message_as_it_stands(capsys):
         command.run_app(fails)
     assert capsys.readouterr().err == (
         f"error: {HOSTILE} \ufffd[2J\ufffd\ufffd31mcannot be read.\n  [/ref] [sic]\n")
+
+
+@pytest.mark.parametrize("debug", ["", "1"])
+def test_nothing_of_data_turns_or_controls_a_terminal_whatever_prints_it(debug, monkeypatch):
+    """A process, as a person starts it: print, tables, logs, progress, errors and tracebacks."""
+    monkeypatch.setenv("OPENMOFI_DEBUG", debug)
+    evil = f"invoice{CONTROLS}{TURNING}fdp.exe \u05d0\u200f \u0639"
+    done = subprocess.run([sys.executable, "-c", PRINTS, evil], capture_output=True, text=True, encoding="utf-8",
+                          check=False)
+    assert done.returncode == 1
+    assert not set(CONTROLS[:1] + CONTROLS[4:6] + TURNING) & set(done.stdout + done.stderr), (done.stdout, done.stderr)
+    assert done.stdout.count("fdp.exe \u05d0\u200f \u0639") == 6  # marks of Hebrew and Arabic stay
+    assert ("Traceback" in done.stderr) == bool(debug)
+    assert json.loads(done.stdout[done.stdout.index("{"):]) == {evil: evil}

@@ -1,5 +1,8 @@
-"""An index of plain colours with labels, and a server over it: `python tests/search/served_world.py FOLDER [PORT]`."""
+"""An index of plain colours with labels, and a server over it: `python tests/search/served_world.py FOLDER`, whose
+settings are the JSON of $SETTINGS.
+"""
 
+import json
 import os
 import sys
 import time
@@ -50,7 +53,8 @@ def served(index: Index, **settings):
     """A client of an application over it, as a browser on this machine."""
     from fastapi.testclient import TestClient
 
-    return TestClient(create_app(index, ServeSettings(**settings)), base_url="http://127.0.0.1:8000",
+    settings = ServeSettings(**{"no_token": not settings.get("token"), **settings})
+    return TestClient(create_app(index, settings), base_url="http://127.0.0.1:8000",
                       raise_server_exceptions=False)
 
 
@@ -61,5 +65,6 @@ if __name__ == "__main__":
         serve_tools(Path(sys.argv[2]) / "index", colour_encoder())
     else:
         made = as_encoder(SlowEncoder()) if os.environ.get("SLOW") else None
-        serve(labelled_index(Path(sys.argv[1]), encoder=made), ServeSettings(port=int((sys.argv[2:] or ["0"])[0])),
+        settings = {"port": 0, "no_token": True, **json.loads(os.environ.get("SETTINGS", "{}"))}
+        serve(labelled_index(Path(sys.argv[1]), encoder=made), ServeSettings(**settings),
               on_start=lambda address: print(address, flush=True))

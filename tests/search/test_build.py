@@ -153,6 +153,17 @@ def test_vectors_of_full_precision(images, colour_kb, place):
     index.compact()
     assert (index.info().dtype, index.info().vectors) == ("float32", 29)
     assert not any(index.verify().values())
+    assert index.add([str(images)]).added == 1
+
+
+def test_an_index_goes_on_with_the_dtype_and_template_that_it_was_built_with(images, colour_kb, place):
+    build([str(images)], colour_encoder(), place, dtype="float32", template="a {name}")
+    for dtype, template in (("float16", "a {name}"), ("float32", "{name}")):
+        with pytest.raises(UsageError, match="was built with") as raised:
+            build([str(images)], colour_encoder(), place, dtype=dtype, template=template)
+        named = ("'float32'", "'float16'") if dtype == "float16" else ("'a {name}'", "'{name}'")
+        assert all(each in raised.value.message for each in named)
+    assert build([str(images)], colour_encoder(), place, dtype="float32", template="a {name}").unchanged == 30
 
 
 def test_a_large_base_without_labels_is_said_to_be_left_out(tmp_path, colour_kb, monkeypatch, caplog):

@@ -242,15 +242,24 @@ def test_a_query_while_the_server_restarts(postgres, index, monkeypatch):
     assert [hit.image.key for hit in index.search(Query(text="red")).hits] == before
 
 
-def test_the_http_api_goes_on_after_a_restart(postgres, index):
+def test_the_http_api_goes_on_after_a_restart(postgres, index, caplog):
     with served(index) as client:
         assert client.post("/api/search", json={"text": "red"}).status_code == 200
+        assert client.get("/readyz").json() == {"status": "ok"}
         postgres.stop()
-        answer = client.post("/api/search", json={"text": "red"})
-        assert answer.status_code >= 400
-        assert "cannot be reached" in answer.text
+        for answer in (client.post("/api/search", json={"text": "red"}), client.get("/api/images/1"),
+                       client.get("/readyz"), client.post("/api/verdicts", json=[
+                           {"shard": "images", "key": "red-0", "entity": "c:red", "verdict": "y"}])):
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+            assert "cannot be reached" in answer.text
+            assert not any(secret in answer.text for secret in (str(postgres.folder), "postgresql:", "app@", "images?"))
+            assert str(postgres.folder) in next(  # which the log says
+                record.getMessage() for record in caplog.records
+                if getattr(record, "fields", {}).get("request_id") == answer.json()["request_id"])
+        assert (client.get("/healthz").status_code, client.get("/healthz").json()) == (200, {"status": "ok"})
         postgres.start()
         assert client.post("/api/search", json={"text": "red"}).json()["hits"]
+        assert client.get("/readyz").status_code == 200
 
 
 def test_a_second_writer_is_refused_and_says_who_writes(images, index, place):

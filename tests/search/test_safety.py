@@ -12,12 +12,13 @@ from contextlib import closing, contextmanager, suppress
 
 import numpy as np
 import pytest
-from mounts import small_disk
+from mounts import read_only, small_disk
 from search_world import ColourEncoder, colour_encoder, coloured, write_images
 
 from openmofi.errors import OpenMofiError
-from openmofi.search import Index, Query, build, remove
-from openmofi.search.store.database import connect, last_commit, only_writer, snapshot
+from openmofi.search import Index, Query, Verdict, build, remove
+from openmofi.search.store.database import DATABASE, connect, last_commit, only_writer, snapshot
+from openmofi.search.store.thumbnails import FILE as THUMBNAILS
 from openmofi.search.writing import writer as writer_module
 from openmofi.search.writing.writer import drop_images
 
@@ -306,3 +307,81 @@ def test_a_read_only_index_can_be_searched(index):
     finally:
         for path in (index.path, *index.path.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def _copied_after_a_kill(tmp_path):
+    """A copy of an index whose writer was killed: 36 images and 20 verdicts, of which most are in the log alone."""
+    images, path = write_images(tmp_path / "images", 3), tmp_path / "index"
+    build([str(images)], colour_encoder(), path)
+    write_images(images, 6)
+
+    def work():
+        index = Index.open(path, colour_encoder())  # as long as it is open, the log is not taken into the database
+        build([str(images)], colour_encoder(), path)
+        for number in range(20):
+            index.add_verdict(Verdict("images", f"red-{number}", "c:red", "n"))
+        shutil.copytree(path, tmp_path / "copy")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert not _killed(work, 60)
+    return tmp_path / "copy", _content(path)
+
+
+@pytest.mark.parametrize("shared_memory", [True, False])
+def test_a_read_only_copy_has_all_that_was_committed(tmp_path, shared_memory):
+    copy, expected = _copied_after_a_kill(tmp_path)
+    assert (copy / f"{DATABASE}-wal").stat().st_size > 100_000
+    if not shared_memory:
+        for name in (DATABASE, THUMBNAILS):
+            (copy / f"{name}-shm").unlink(missing_ok=True)
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    with read_only(copy):
+        assert _content(copy) == expected
+        index = Index.open(copy, ColourEncoder())
+        assert index.info().images == 36
+        assert len(index.verdicts()) == 20
+        assert not any(index.verify().values())
+        assert all(index.thumbnail(image) for image in range(1, 37))
+        with ThreadPoolExecutor(4) as threads:  # each has a connection of its own
+            assert set(threads.map(lambda _: index.info().images, range(40))) == {36}
+        with pytest.raises(OpenMofiError, match="readonly") as raised:
+            index.add_verdict(Verdict("images", "red-1", "c:red", "y"))
+        assert "allow writing" in raised.value.hint
+        assert "room" not in raised.value.hint
+        index.close()
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+    assert _content(copy) == expected
+
+
+def test_thumbnails_of_a_read_only_folder_without_any_are_made_of_the_images(tmp_path, index):
+    index.close()
+    for file in index.path.glob(f"{THUMBNAILS}*"):
+        file.unlink()
+    with read_only(index.path):
+        assert Index.open(index.path, ColourEncoder()).thumbnail(1)
+    (index.path / THUMBNAILS).write_bytes(b"not a database" * 1000)
+    assert Index.open(index.path, ColourEncoder()).thumbnail(1)
+
+
+def test_a_reader_that_may_not_write_sees_what_others_commit(tmp_path):
+    """A folder that is read-only here and is written from elsewhere: while somebody has it open, and afterwards."""
+    images, path = write_images(tmp_path / "images", 1), tmp_path / "index"
+    build([str(images)], colour_encoder(), path)
+    (tmp_path / "seen").mkdir()
+    with read_only(path, tmp_path / "seen") as seen:
+        index = Index.open(seen, ColourEncoder())
+        assert index.info().images == 6
+        write_images(images, 2)
+        build([str(images)], colour_encoder(), path)  # opens and closes it: there is no log before and after
+        assert index.info().images == 12
+        with closing(connect(path)):
+            write_images(images, 3)
+            build([str(images)], colour_encoder(), path)
+            assert index.info().images == 18
+            write_images(images, 4)
+            build([str(images)], colour_encoder(), path)
+            assert index.info().images == 24
+        write_images(images, 5)
+        build([str(images)], colour_encoder(), path)
+        assert len(index.search(Query(text="red", limit=1000, fold=False)).hits) == 30
+        index.close()

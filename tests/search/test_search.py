@@ -103,6 +103,25 @@ def test_filters(tmp_path, place):
         Filters(since="yesterday")
 
 
+@pytest.mark.parametrize("stored", ["2024-05-01", "20240501", "2024-05-01T10:00:00Z", "2024:05:01 10:00:00", 20240501])
+@pytest.mark.parametrize("asked", ["2024-05-01", "20240501", "2024-W18-3"])
+def test_days_are_the_same_day_however_they_are_spelt(tmp_path, place, stored, asked):
+    folder = write_images(tmp_path / "images", 1, ("red", "blue"))
+    write_table_of(folder, [{"file_name": "red-0.png", "text": "red", "date": stored},
+                            {"file_name": "blue-0.png", "text": "blue", "date": "2024-04-30"}])
+    build([str(folder)], colour_encoder(), place)
+    index = Index.open(place, colour_encoder())
+    for filters in (Filters(since=asked), Filters(since=asked, until=asked)):
+        assert [hit.image.text for hit in index.search(Query(filters=filters)).hits] == ["red"]
+    index.close()
+
+
+@pytest.mark.parametrize("day", ["2024-5-1", "1.5.2024", "2024-05-01T10:00", "20240532", "2024", "202405", " 20240501"])
+def test_what_is_no_day_is_refused(day):
+    with pytest.raises(UsageError, match="not a day"):
+        Filters(until=day)
+
+
 def test_columns_of_all_kinds(tmp_path, place):
     folder = write_images(tmp_path / "images", 1, ("red", "blue"))
     write_table_of(folder, [

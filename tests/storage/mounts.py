@@ -31,11 +31,12 @@ def small_disk(folder: Path, size: str = "1m") -> Iterator[Path]:
 
 
 @contextmanager
-def read_only(folder: Path) -> Iterator[Path]:
-    """`folder` with what is in it, read-only."""
-    _mount("--bind", str(folder), str(folder))
+def read_only(folder: Path, at: Path | None = None) -> Iterator[Path]:
+    """`folder` with what is in it, read-only; `at` another folder, where it stays writable itself."""
+    seen = str(at or folder)
+    _mount("--bind", str(folder), seen)
     try:
-        _mount("-o", "remount,bind,ro", str(folder))
-        yield folder
+        _mount("-o", "remount,bind,ro", seen)
+        yield Path(seen)
     finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
+        subprocess.run(["umount", "-l", seen], check=True)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
-import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -16,6 +13,7 @@ import typer
 import typer.core
 
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.terminal import json_text, make_output_visible, visible
 
 Restart = Annotated[bool, typer.Option(
     "--restart", help="Remove what this command wrote into the output before, and begin anew.")]
@@ -30,7 +28,6 @@ EngineName = Annotated[str, typer.Option(
     "--engine", help="auto, local, processes:N, ray or ray:ADDRESS; 'ray?gpus=0.5&cpus=2' reserves for an actor.")]
 CHECK_VARIABLE = "OPENMOFI_CHECK_JSON"
 """Environment variable: where set, JSON is checked against its schema when it is printed; a folder gets it instead."""
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def output_path(text: str) -> Path:
@@ -141,9 +138,7 @@ def run_app(app: Callable[[], None]) -> None:
 
     A traceback is printed where $OPENMOFI_DEBUG is set.
     """
-    # Names of files may hold bytes that are not UTF-8; stderr escapes them by itself.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+    make_output_visible()
     try:
         app()
     except OpenMofiError as error:
@@ -164,7 +159,7 @@ def print_json(value: Any, *, checked: bool = True) -> None:
         from openmofi.cli.json_schemas import check_printed
 
         check_printed(value, record=check if Path(check).is_dir() else "")
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    typer.echo(json_text(value))
 
 
 def print_checked(problems: Mapping[str, str], as_json: bool, hint: str = "") -> None:
@@ -187,13 +182,8 @@ def print_checked(problems: Mapping[str, str], as_json: bool, hint: str = "") ->
         raise typer.Exit(1)
 
 
-def visible(text: str) -> str:
-    """Text of data as a terminal may print it: one � for each control character, such as those that move its cursor."""
-    return _CONTROLS.sub("\ufffd", text)
-
-
 def _fail(error: BaseException, message: str, code: int) -> None:
     if os.environ.get("OPENMOFI_DEBUG"):
-        traceback.print_exception(error)
+        print(visible("".join(traceback.format_exception(error))), end="", file=sys.stderr)
     print(visible(message), file=sys.stderr)
     sys.exit(code)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openmofi.cli.command import Device, Precision, output_path, print_json, visible
+from openmofi.cli.command import Device, Precision, output_path, print_json
 from openmofi.errors import UsageError
+from openmofi.terminal import plain_console, visible
 
 if TYPE_CHECKING:
     from openmofi.labeling import Explanation
@@ -58,8 +59,6 @@ def _texts(texts: list[str], columns: list[str]) -> str | dict[str, str]:
 def _print(explanation: Explanation) -> None:
     from rich.table import Table
     from rich.text import Text
-
-    from openmofi.progress import plain_console
 
     console = plain_console()
     line = Text(visible(explanation.text))

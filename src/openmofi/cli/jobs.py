@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openmofi.cli.command import input_place, print_json, visible
+from openmofi.cli.command import input_place, print_json
 from openmofi.errors import OpenMofiError
+from openmofi.terminal import visible
 
 if TYPE_CHECKING:
     from openmofi.engine.status import JobStatus
@@ -43,13 +44,13 @@ def status(out: Out, as_json: Annotated[bool, typer.Option("--json", help="Print
                     "live": {**asdict(live), "rows_per_second": live.rows_per_second,
                              "seconds_left": live.seconds_left} if live else None})
         return
-    _say(f"{out}: {manifest.kind.replace('_', ' ')}, {state}{f', by {holder}' if holder else ''}")
+    typer.echo(f"{out}: {manifest.kind.replace('_', ' ')}, {state}{f', by {holder}' if holder else ''}")
     if live:
         _print_live(live)
     for shard, reason in failed.items():
-        _say(f"failed: {shard}: {reason}")
+        typer.echo(f"failed: {shard}: {reason}")
     if state == "incomplete":
-        _say(f"Nobody writes it. Go on with: openmofi jobs retry {shlex.quote(str(out))}")
+        typer.echo(f"Nobody writes it. Go on with: openmofi jobs retry {shlex.quote(str(out))}")
 
 
 def _holder(out: str) -> str:
@@ -71,7 +72,7 @@ def retry(out: Out) -> None:
         raise OpenMofiError(f"{out} is being written by {holder}.",
                             f"Wait for it; openmofi jobs status {out} says how far it is.")
     if _state(manifest, holder) == "finished":
-        _say(f"{out} is finished, and nothing failed.")
+        typer.echo(f"{out} is finished, and nothing failed.")
         return
     command = Command.read(out)
     if command is None:
@@ -95,14 +96,11 @@ def _state(manifest: Manifest, holder: str) -> str:
 
 def _print_live(live: JobStatus) -> None:
     left = f", {live.seconds_left:,.0f} s left" if live.seconds_left is not None else ""
-    _say(f"{live.stage}: {live.done:,}/{live.total:,}, {live.rows_per_second:,.0f} rows/s{left}")
+    typer.echo(f"{live.stage}: {live.done:,}/{live.total:,}, {live.rows_per_second:,.0f} rows/s{left}")
     for worker, (task, since) in sorted(live.workers.items()):
-        _say(f"  {worker}: {task}, for {max(time.time() - since, 0.0):,.0f} s")
+        typer.echo(f"  {worker}: {task}, for {max(time.time() - since, 0.0):,.0f} s")
     for message in live.messages:
-        _say(f"  {message}")
+        typer.echo(f"  {message}")
     for seconds, stage, task in live.slowest:
-        _say(f"slowest: {stage} {task}: {seconds:,.1f} s")
+        typer.echo(f"slowest: {stage} {task}: {seconds:,.1f} s")
 
-
-def _say(text: str) -> None:
-    typer.echo(visible(text))

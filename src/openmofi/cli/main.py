@@ -31,6 +31,7 @@ from openmofi.cli import (
     train,
 )
 from openmofi.cli.command import Commands, run_app
+from openmofi.terminal import VisibleLines
 from openmofi.version import __version__
 
 
@@ -86,7 +87,9 @@ def _main(
     os.environ["OPENMOFI_DEBUG"] = "1" if debug else ""
     os.environ.setdefault("OPENMOFI_SAMPLE_ENCODERS", "runs/demo/encoders")
     level = logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+    logged = logging.StreamHandler()
+    logged.setFormatter(VisibleLines("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[logged])
 
 
 def run() -> None:

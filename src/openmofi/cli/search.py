@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from openmofi.cli.command import Device, index_place, input_path, output_path, print_json, visible
+from openmofi.cli.command import Device, index_place, input_path, output_path, print_json
 from openmofi.errors import UsageError
+from openmofi.terminal import visible
 
 if TYPE_CHECKING:
     from openmofi.search import Index, Query, Results
@@ -92,7 +93,7 @@ def _sheet(index: Index, query: Query, results: Results, html: Path | None, show
         html = Path(tempfile.mkdtemp(prefix="openmofi-")) / "search.html"
     write_contact_sheet(index, query, results, html)
     if show and not webbrowser.open(html.absolute().as_uri()):
-        typer.echo(f"No browser was found; the contact sheet is {html}.", err=True)
+        typer.echo(visible(f"No browser was found; the contact sheet is {html}."), err=True)
 
 
 def _print(results: Results, query: Query) -> None:
@@ -110,7 +111,7 @@ def _print(results: Results, query: Query) -> None:
                      "\n".join(part for part in (name, text[:100], labels) if part)))
     if rows:
         print_table(("", "id", "P(right)", "cosine", "image"), rows, numbers=(0, 1, 2, 3), whole=(0, 1, 2, 3))
-    typer.echo(visible(_ending(results, query)))
+    typer.echo(_ending(results, query))
 
 
 def _ending(results: Results, query: Query) -> str:

@@ -46,7 +46,7 @@ from openmofi.search.store.reading import (
     entity_records,
     image_records,
 )
-from openmofi.search.store.thumbnails import Thumbnails, encoded
+from openmofi.search.store.thumbnails import cached, encoded
 from openmofi.search.verdicts import add_verdicts, table_of, undo_verdict, verdicts_of
 from openmofi.search.writing.job import build, remove
 from openmofi.search.writing.upkeep import compact, verify
@@ -95,9 +95,12 @@ class Index:
     @property
     def connection(self) -> Connection:
         """The connection of the calling thread to the database."""
-        if getattr(self._thread, "connection", None) is None:
-            self._thread.connection = connect(self.path)
-        connection: Connection = self._thread.connection
+        connection: Connection | None = getattr(self._thread, "connection", None)
+        if connection is not None and connection.outdated and not connection.in_transaction:
+            self.close()
+            connection = None
+        if connection is None:
+            connection = self._thread.connection = connect(self.path)
         return connection
 
     @property
@@ -150,8 +153,9 @@ class Index:
             UsageError, OpenMofiError: as `openmofi.search.build`.
         """
         values = meta(self.connection)
-        self.changes = build(inputs, self.encoder, self.path, kb=kb, template=values["template"], read=read,
-                             progress=progress)
+        dtype: Literal["float16", "float32"] = "float32" if values["dtype"] == "float32" else "float16"
+        self.changes = build(inputs, self.encoder, self.path, kb=kb, template=values["template"], dtype=dtype,
+                             read=read, progress=progress)
         return self.changes
 
     def remove(self, what: Sequence[str]) -> Changes:
@@ -256,12 +260,8 @@ class Index:
         Raises:
             OpenMofiError: as `image_bytes`, or it cannot be decoded.
         """
-        record, kept = self.image(image), Thumbnails(self.connection)
-        try:
-            if small := kept.get(record.content):
-                return small
-        finally:
-            kept.close()
+        if small := cached(self.connection, self.image(image).content):
+            return small
         try:
             return encoded(decode_image(self.image_bytes(image), size_hint=256))
         except ImageRefused as error:

@@ -71,7 +71,8 @@ class Filters:
         type: images labelled with an entity of this type.
         min_probability: of that label; of any label where neither `entity` nor `type` is given.
         folder: images whose path (of the file, or of the shard) begins with this folder.
-        since, until: first and last day, ISO (`2024-05-01`), of the column `date`.
+        since, until: first and last day, of the column `date`: ISO 8601, with or without hyphens (`2024-05-01`,
+            `20240501`); held with them.
         licence: of the column `licence` (or `license`), case-insensitive; `cc-by*` takes all that begin so.
         columns: further metadata columns → their value, as text, likewise.
     """
@@ -89,9 +90,10 @@ class Filters:
         for name in ("since", "until"):
             if value := getattr(self, name):
                 try:
-                    date.fromisoformat(value)
+                    day = date.fromisoformat(value)
                 except ValueError as error:
                     raise UsageError(f"{name} is {value!r}, not a day.", "Write days as 2024-05-01.") from error
+                object.__setattr__(self, name, day.isoformat())
         if not 0 <= self.min_probability <= 1:
             raise UsageError(f"min_probability is {self.min_probability}, not between 0 and 1.")
 

@@ -46,8 +46,8 @@ def address_of(index, **settings):
     from openmofi.search.server import ServeSettings, serve
 
     started = queue.Queue()
-    threading.Thread(target=serve, args=(index, ServeSettings(port=0, **settings)), kwargs={"on_start": started.put},
-                     daemon=True).start()
+    settings = ServeSettings(**{"port": 0, "no_token": not settings.get("token"), **settings})
+    threading.Thread(target=serve, args=(index, settings), kwargs={"on_start": started.put}, daemon=True).start()
     return started.get(timeout=30)
 
 

@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 from search_world import colour_encoder
 
 from openmofi.search import Index
+from openmofi.search.server.run import redirecting
 
 pytestmark = pytest.mark.slow
 TOKEN = "a token of the tests"
@@ -93,3 +94,23 @@ def test_an_unknown_address(tab, whole):
     page = tab.open("#/nothing/here", "main h2")
     page.get_by_role("link", name="Go to the search").click()
     expect(page.locator(".count")).to_contain_text(whole)
+
+
+@pytest.mark.parametrize("by_file", [False, True])
+def test_the_printed_address_signs_in_and_the_token_leaves_the_address_bar(new_tab, index, tmp_path, by_file):
+    address = address_of(Index.open(index.path, colour_encoder()), no_token=False)
+    where, _, token = address.partition("?token=")
+    tab = new_tab(address)
+    if by_file:  # as `--open` does it, so that no other user sees the token among the processes
+        tab.page.goto(redirecting(tmp_path, f"{address}#/search?text=red").as_uri())
+        page = tab.page
+        page.wait_for_selector(".tile-text")
+    else:
+        page = tab.open("#/search?text=red", ".tile-text")
+    expect(page.get_by_role("textbox", name="Token")).to_have_count(0)
+    assert page.url == f"{where}#/search?text=red"
+    assert token not in page.evaluate("document.cookie + document.documentElement.outerHTML + location.href")
+    page.wait_for_function("[...document.querySelectorAll('.tile-slot img')].some(image => image.naturalWidth)")
+    page.goto(where)
+    page.wait_for_selector(".tile-text")
+    assert tab.refusals == 0

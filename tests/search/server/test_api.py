@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 import pyarrow.parquet as pq
 import pytest
+from mounts import read_only
 from PIL import Image
 from search_world import COLOURS, coloured
 from served_world import labelled_index, served
@@ -158,7 +159,25 @@ def test_what_the_index_holds(index, client):
     info = client.get("/api/info").json()
     assert {name: info[name] for name in plain(index.info())} == plain(index.info())
     assert (info["token"], info["max_upload_bytes"]) == (False, 50_000_000)
-    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/healthz").json() == client.get("/readyz").json() == {"status": "ok"}
+
+
+def test_ready_is_a_server_whose_index_can_be_read(index, client):
+    index.path.rename(index.path.with_name("moved"))
+    index.close()
+    assert client.get("/healthz").status_code == 200
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert str(index.path.parent) not in answer.text
+
+
+def test_a_verdict_on_a_read_only_index_is_refused_with_advice_that_fits(index):
+    with read_only(index.path), served(index) as client:
+        answer = client.post("/api/verdicts", json=[verdict("red-0")])
+        assert answer.status_code == 409
+        assert "readonly" in answer.json()["error"]
+        assert "allow writing to its folder" in answer.json()["hint"]
+        assert client.get("/api/images/1/thumbnail").status_code == 200
 
 
 def verdict(key, value="n", entity="c:red", who="ann"):

@@ -59,6 +59,24 @@ def test_what_cannot_be_is_said(index, tool, arguments, sentence):
     assert sentence in answer.content[0].text
 
 
+@pytest.mark.parametrize(("tool", "arguments"), [
+    ("search", {"query": "red"}), ("search", {"text": "red", "licences": "cc0"}), ("recognise", {"image": 1, "x": 1}),
+    ("explain", {"entity": "red", "Limit": 3})])
+def test_an_argument_that_a_tool_does_not_have_is_refused(index, tool, arguments):
+    answer = asked(index, tool, **arguments)
+    assert answer.is_error
+    assert "Extra inputs are not permitted" in answer.content[0].text
+    assert list(arguments)[-1] in answer.content[0].text
+
+
+def test_the_tools_say_that_they_take_no_other_arguments(index):
+    async def listed():
+        async with Client(tools_of(index)) as client:
+            return (await client.list_tools()).tools
+
+    assert all(tool.input_schema["additionalProperties"] is False for tool in anyio.run(listed))
+
+
 def test_nothing_is_written_while_it_answers(index):
     def contents():
         return {path: path.read_bytes() for path in sorted(index.path.rglob("*"))

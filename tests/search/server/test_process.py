@@ -1,14 +1,10 @@
 """`serve` as a process: it stops when it is told to, and answers what it had begun."""
 
 import json
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import httpx2
 import pytest
@@ -18,25 +14,6 @@ from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.search import Index
 from terminal import PATIENCE
-
-PROGRAM = Path(__file__).parents[1] / "served_world.py"
-
-
-@pytest.fixture
-def started(world):
-    """Start a server, whose texts take as many seconds to embed; its address."""
-    processes = []
-
-    def start(slow):
-        process = subprocess.Popen([sys.executable, str(PROGRAM), str(world)], stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, text=True, env={**os.environ, "SLOW": str(slow)})
-        processes.append(process)
-        return process, process.stdout.readline().strip()
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.communicate()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -104,6 +81,24 @@ def test_a_large_upload_gets_its_sentence_not_a_broken_connection(started):
     assert answer.json()["error"] == "This file has 60 MB, more than 50 MB."
 
 
+def test_a_server_on_loopback_prints_an_address_with_a_token_of_its_own(started):
+    process, address = started(no_token=False)
+    where, _, query = address.partition("?token=")
+    assert len(query) >= 32
+    with httpx2.Client(timeout=PATIENCE) as stranger, httpx2.Client(timeout=PATIENCE) as client:
+        assert stranger.get(f"{where}api/info").status_code == 401
+        assert stranger.get(f"{where}healthz").status_code == 200
+        assert client.get(address, follow_redirects=True).url.query == b""
+        assert client.get(f"{where}api/info").json()["token"] is True
+        assert stranger.get(f"{where}api/info", headers={"Authorization": f"Bearer {query}"}).status_code == 200
+    process.terminate()
+    assert query not in process.communicate(timeout=PATIENCE)[1]
+
+
+def test_a_token_of_one_s_own_is_not_printed(started):
+    assert "token" not in started(no_token=False, token="a-token-of-one-s-own")[1]
+
+
 def test_a_port_that_is_taken_is_said_to_be(world):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -113,7 +108,8 @@ def test_a_port_that_is_taken_is_said_to_be(world):
     assert "is taken" in str(result.exception)
 
 
-@pytest.mark.parametrize("options", [["--host", "0.0.0.0"], ["--token", "short"], ["--token-file", "/nowhere"]])
+@pytest.mark.parametrize("options", [["--host", "0.0.0.0"], ["--host", "0.0.0.0", "--no-token"], ["--token", "short"],
+                                     ["--token-file", "/nowhere"], ["--trust-proxy", "nobody"]])
 def test_an_unsafe_server_does_not_start(world, options):
     result = CliRunner().invoke(app, ["serve", str(world / "index"), *options])
     assert isinstance(result.exception, UsageError)

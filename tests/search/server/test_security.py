@@ -228,10 +228,61 @@ def test_a_session_by_the_token(index):
         assert "SameSite=strict" in cookie
         assert TOKEN not in cookie
         assert client.get("/api/images/1/thumbnail").status_code == 200
+        value = client.cookies["openmofi_session_8000"]
         client.delete("/api/session")
         assert client.get("/api/images/1/thumbnail").status_code == 401
-        client.cookies.set("openmofi_session", "guessed")
+        for cookie in (value, value.partition(".")[0], f"{value.partition('.')[0]}.", ".", "guessed", "é"):
+            answer = client.get("/api/info", headers={"Cookie": f"openmofi_session_8000={cookie}".encode()})
+            assert answer.status_code == 401, cookie
+
+
+def test_a_sign_out_ends_its_own_session_alone(index):
+    with served(index, token=TOKEN) as client:
+        cookies = []
+        for _ in range(2):
+            client.post("/api/session", json={"token": TOKEN})
+            cookies.append(client.cookies["openmofi_session_8000"])
+            client.cookies.clear()
+        codes = []
+        for cookie in cookies:
+            headers = {"Cookie": f"openmofi_session_8000={cookie}"}
+            client.delete("/api/session", headers=headers)
+            codes.append([client.get("/api/info", headers={"Cookie": f"openmofi_session_8000={each}"}).status_code
+                          for each in cookies])
+    assert codes == [[401, 200], [401, 401]]
+
+
+def test_the_page_s_address_with_the_token_begins_a_session(index):
+    settings = ServeSettings()
+    assert len(settings.token) >= 32
+    assert settings.token != ServeSettings().token
+    assert settings.token not in repr(settings)
+    with served(index, token=TOKEN, rate=0) as client:
         assert client.get("/api/info").status_code == 401
+        for given in ("wrong", TOKEN[:-1], ""):
+            answer = client.get("/", params={"token": given})
+            assert answer.status_code == 200  # the page, which asks for it
+            assert not client.cookies
+        answer = client.get("/", params={"token": TOKEN}, follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"]) == (303, "/")
+        assert TOKEN not in answer.headers["set-cookie"]
+        assert client.get("/api/info").json()["token"] is True
+        assert client.get("/static/app.js", params={"token": TOKEN}).status_code == 200
+
+
+def test_guessing_tokens_by_the_page_s_address_is_slow(index):
+    with served(index, token=TOKEN, rate=1) as client:
+        codes = [client.get("/", params={"token": str(number)}, follow_redirects=False).status_code
+                 for number in range(10)]
+    assert codes[0] == 303
+    assert codes[-1] == 429
+
+
+def test_two_servers_of_a_host_have_two_cookies(index):
+    with served(index, token=TOKEN) as client:
+        client.post("/api/session", json={"token": TOKEN})
+        client.get("http://127.0.0.1:9000/", params={"token": TOKEN})
+        assert set(client.cookies) == {"openmofi_session_8000", "openmofi_session_9000"}
 
 
 def test_the_token_is_compared_in_constant_time(index, monkeypatch):
@@ -242,7 +293,7 @@ def test_the_token_is_compared_in_constant_time(index, monkeypatch):
     with served(index, host="0.0.0.0", token=TOKEN) as client:
         client.get("/api/info", headers={"Authorization": "Bearer a"})
         client.post("/api/session", json={"token": "a"})
-        client.get("/api/info", headers={"Cookie": "openmofi_session=a"})
+        client.get("/api/info", headers={"Cookie": "openmofi_session_8000=a"})
     assert len(compared) == 3
 
 
@@ -255,6 +306,19 @@ def test_nobody_else_is_listened_to_without_a_token(host):
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
 def test_this_machine_needs_none(host):
     assert ServeSettings(host).loopback
+    assert ServeSettings(host).made_token
+    assert ServeSettings(host, no_token=True).token == ""
+
+
+def test_who_asks_for_no_token_gets_none_and_others_are_not_let_in(index):
+    with served(index, no_token=True) as client:
+        assert client.get("/api/info").json()["token"] is False
+    with pytest.raises(UsageError, match="Without a token"):
+        ServeSettings("0.0.0.0", no_token=True)
+    with pytest.raises(UsageError, match="Leave one of the two out"):
+        ServeSettings(token=TOKEN, no_token=True)
+    with pytest.raises(UsageError, match="not an address"):
+        ServeSettings(proxies=("proxy.example",))
 
 
 @pytest.mark.parametrize("token", ["short", "with\nline-breaks-and-more", "é" * 20])

@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.table import Table
 
-from openmofi.cli.command import print_json, visible
-from openmofi.progress import plain_console
+from openmofi.cli.command import print_json
+from openmofi.terminal import plain_console, visible
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None,

@@ -65,7 +65,7 @@ function TokenDialog() {
   };
   return html`<${Dialog} title="This server asks for its token" closable=${false} onClose=${() => {}}>
     <form class="token" onSubmit=${submit}>
-      <p>Whoever started the server has the token.</p>
+      <p>It is in the address that openmofi serve printed; whoever started the server has it.</p>
       <label class="field"><span>Token</span><input ref=${field} type="password" autocomplete="current-password" required
         aria-describedby="token-error" /></label>
       <p id="token-error" class="error-text" role="alert">${error && `${error.message} ${error.hint}`}</p>

@@ -43,8 +43,10 @@ def images_within(connection: Connection, filters: Filters) -> NDArray[np.int64]
         values |= {f"name{number}_{place}": name for place, name in enumerate(names)}
     for bound, operator in (("since", ">="), ("until", "<=")):
         if day := getattr(filters, bound):
-            conditions.append(f"substr({connection.column('date')}, 1, 10) {operator} :{bound}")
-            values |= {bound: day, "date": "date"}
+            # 2024-05-01T10:00, 20240501 and EXIF's 2024:05:01 10:00 are the same day.
+            digits = f"replace(replace({connection.column('date')}, '-', ''), ':', '')"
+            conditions.append(f"substr({digits}, 1, 8) {operator} :{bound}")
+            values |= {bound: day.replace("-", ""), "date": "date"}
     rows = connection.execute("SELECT images.id FROM images JOIN sources ON sources.id = images.source WHERE "
                               + " AND ".join(conditions) + " ORDER BY images.id", values)
     return np.fromiter((image for image, in rows), np.int64)

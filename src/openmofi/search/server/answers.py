@@ -15,6 +15,8 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from openmofi.errors import OpenMofiError, UnknownEntityError, UsageError
+from openmofi.search.server.observe import logger
+from openmofi.search.store.connection import UnavailableError
 
 
 def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -69,11 +71,22 @@ def error_answer(request_id: str, status: int, error: str, hint: str = "",
 def register(app: FastAPI) -> None:
     """Let all errors of an application be answered so."""
     async def known(request: Request, error: Exception) -> Response:
+        if isinstance(error, UnavailableError):
+            error = unavailable(request, error)
         status, message, hint, headers = _of(error)
         return error_answer(request.state.request_id, status, message, hint, headers)
 
     for kind in (OpenMofiError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, known)
+
+
+def unavailable(request: Request, error: OpenMofiError) -> Refused:
+    """503 for an index that cannot be read now. Why, and where it is, is for the log alone."""
+    request_id = request.state.request_id
+    logger.error("the index's database cannot be reached: %s", error, extra={"fields": {"request_id": request_id}})
+    return Refused(503, "The index's database cannot be reached at the moment.",
+                   f"Try again in {_RETRY_SECONDS} seconds; the server's log says more under {request_id}.",
+                   {"Retry-After": str(_RETRY_SECONDS)})
 
 
 def _of(error: Exception) -> tuple[int, str, str, Mapping[str, str]]:
@@ -94,6 +107,7 @@ def _of(error: Exception) -> tuple[int, str, str, Mapping[str, str]]:
     return error.status_code, message, "", error.headers or {}
 
 
+_RETRY_SECONDS = 5
 _PHRASES = {404: "There is nothing at this address.", 405: "This address does not take this method."}
 _DESCRIBED = "See /api/openapi.json."
 _NOT_JSON = "What was sent is not JSON that can be read."

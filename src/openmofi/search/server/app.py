@@ -7,13 +7,14 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from openmofi.errors import OpenMofiError
 from openmofi.search.index import Index
+from openmofi.search.server.access.guard import Guard
+from openmofi.search.server.access.sessions import equal
 from openmofi.search.server.answers import ErrorAnswer, Refused, register
-from openmofi.search.server.context import Context
-from openmofi.search.server.guard import Guard
+from openmofi.search.server.context import Context, with_session
 from openmofi.search.server.observe import logger
 from openmofi.search.server.page import page_files
 from openmofi.search.server.routes import ROUTERS
@@ -23,17 +24,19 @@ from openmofi.version import __version__
 _ERRORS: dict[int | str, dict[str, object]] = {
     status: {"model": ErrorAnswer, "description": text} for status, text in (
         (400, "What was sent is not JSON."), (401, "The token is missing or wrong."), (403, "Of another origin."),
-        (404, "There is no such thing."), (409, "The index cannot answer this."), (413, "Too large."),
-        (415, "Not a format that is read."), (422, "A value out of its range."), (429, "Too many requests."))}
+        (404, "There is no such thing."), (408, "It did not arrive in time."), (409, "The index cannot answer this."),
+        (413, "Too large."), (415, "Not a format that is read."), (422, "A value out of its range."),
+        (429, "Too many requests."), (503, "Busy, or the index's database is not there; see Retry-After."))}
 
 
-def create_app(index: Index, settings: ServeSettings = ServeSettings()) -> FastAPI:
+def create_app(index: Index, settings: ServeSettings | None = None) -> FastAPI:
     """An ASGI application that serves an index; `serve` runs it.
 
     Args:
         index: opened.
-        settings: of the server.
+        settings: of the server; `ServeSettings()` where not given, whose token the caller then does not know.
     """
+    settings = settings or ServeSettings()
     context = Context.of(index, settings)
 
     @asynccontextmanager
@@ -52,8 +55,8 @@ def create_app(index: Index, settings: ServeSettings = ServeSettings()) -> FastA
     register(app)
     for router in ROUTERS:
         app.include_router(router)
-    _add_page(app)
-    app.add_middleware(Guard, settings=settings, session=context.session, metrics=context.metrics)
+    _add_page(app, context)
+    app.add_middleware(Guard, settings=settings, sessions=context.sessions, metrics=context.metrics)
     return app
 
 
@@ -65,12 +68,16 @@ async def _open_encoder(context: Context) -> None:
         logger.warning("queries by image and text are refused: %s", error)
 
 
-def _add_page(app: FastAPI) -> None:
+def _add_page(app: FastAPI, context: Context) -> None:
     held = page_files()
 
     @app.get("/", include_in_schema=False)
     @app.get("/static/{name:path}", include_in_schema=False)
-    def page(request: Request) -> Response:
+    def page(request: Request, token: str = "") -> Response:
+        if token and request.url.path == "/":  # out of the address bar; where it is wrong, the page asks for it
+            response = RedirectResponse(request.scope["root_path"] + "/", 303)
+            right = equal(token, context.settings.token) and context.settings.token
+            return with_session(response, request, context) if right else response
         file = held.get(request.url.path)
         if file is None:
             raise Refused(404, "There is nothing at this address.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
+from starlette.responses import Response
 
 from openmofi.encoders.preprocess import as_image, bounded
 from openmofi.engine.cores import cores
@@ -21,6 +21,7 @@ from openmofi.search.query import Example, Region
 from openmofi.search.rank.kept import Kept
 from openmofi.search.rank.vectorise import cropped
 from openmofi.search.records import ImageRecord, Recognition
+from openmofi.search.server.access.sessions import Sessions, cookie_name
 from openmofi.search.server.answers import Refused
 from openmofi.search.server.batching import EncoderQueue
 from openmofi.search.server.observe import Metrics
@@ -43,8 +44,8 @@ class Context:
         encoder: the queue before the index's encoder.
         decoded: pixels of examples, by the name of their bytes and the region.
         searching: threads that search: more than cores take turns and answer nobody sooner.
-        uploading: how many may upload at once, since each upload is held in memory.
-        session: value of the cookie of those who have shown the token.
+        decoding: how many uploads may be decoded at once, since each takes memory.
+        sessions: of those who have shown the token.
     """
 
     index: Index
@@ -54,8 +55,8 @@ class Context:
     encoder: EncoderQueue
     decoded: Kept[NDArray[np.uint8]] = field(default_factory=lambda: Kept(_DECODED, lambda pixels: pixels.nbytes))
     searching: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(max(cores(), 2), "search"))
-    uploading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
-    session: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    decoding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
+    sessions: Sessions = field(default_factory=Sessions, repr=False)
 
     def pixels(self, named: str, read: Callable[[], bytes], region: Region | None = None) -> NDArray[np.uint8]:
         """The part of an image that is meant, (height, width, 3), decoded in the thread that asks: the encoder's has
@@ -127,3 +128,10 @@ async def context_of(request: Request) -> Context:
     """A dependency of routes; one that did not say `async` would be called in a thread."""
     context: Context = request.app.state.context
     return context
+
+
+def with_session(response: Response, request: Request, context: Context) -> Response:
+    """A response that begins a session: the one who asks has shown the token."""
+    response.set_cookie(cookie_name(request.scope["server"][1]), context.sessions.begin(), httponly=True,
+                        samesite="strict", secure=request.url.scheme == "https")
+    return response

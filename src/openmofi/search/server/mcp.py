@@ -9,8 +9,9 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 import msgspec
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
-from pydantic import Field
+from pydantic import Field, create_model
 
 from openmofi.encoders import EncoderLike
 from openmofi.errors import OpenMofiError
@@ -65,9 +66,9 @@ def tools_of(index: Index) -> MCPServer[Any]:
     Args:
         index: opened.
     """
-    server: MCPServer[Any] = MCPServer("openmofi", instructions=_INSTRUCTIONS, version=__version__, log_level="WARNING")
+    tools = list[Tool]()
 
-    @_tool(server)
+    @_tool(tools)
     def search(text: str = "", entity: str = "", like_image: ImageId | None = None, type: str = "",
                min_probability: Annotated[float, Field(ge=0, le=1)] = 0.0, licence: str = "",
                until: Fraction | None = None, limit: Few = 10) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def tools_of(index: Index) -> MCPServer[Any]:
         return {"total": results.total, "expected_right": results.expected_right, "note": results.note,
                 "images": [_hit(hit) for hit in results.hits]}
 
-    @_tool(server)
+    @_tool(tools)
     def recognise(image: ImageId, region: str = "", limit: Few = 5) -> dict[str, Any]:
         """Say which entities an image of the index may show. region: left,top,right,bottom in fractions of its size.
 
@@ -96,7 +97,7 @@ def tools_of(index: Index) -> MCPServer[Any]:
              "evidence": [{"image": near.id, "text": near.text, "cosine": cosine} for near, cosine in each.evidence]}
             for each in recognition.entities]}
 
-    @_tool(server)
+    @_tool(tools)
     def explain(entity: str, limit: Few = 5) -> dict[str, Any]:
         """Tell what the index knows of an entity: names, types, surest images, what it may be mistaken for.
 
@@ -111,11 +112,11 @@ def tools_of(index: Index) -> MCPServer[Any]:
                 "precision": {"expected": judged.expected, "judged": judged.judged, "right": judged.right,
                               "lower": judged.lower, "upper": judged.upper}}
 
-    return server
+    return MCPServer("openmofi", instructions=_INSTRUCTIONS, version=__version__, log_level="WARNING", tools=tools)
 
 
-def _tool(server: MCPServer[Any]) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Add a function to a server's tools; our errors are answers."""
+def _tool(tools: list[Tool]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Add a function to the tools of a server; our errors are answers, and arguments that it lacks are refused."""
 
     def add(function: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(function)
@@ -125,7 +126,11 @@ def _tool(server: MCPServer[Any]) -> Callable[[Callable[P, R]], Callable[P, R]]:
             except OpenMofiError as error:
                 raise ToolError(str(error)) from error
 
-        server.add_tool(answered, annotations=_READS)
+        tool = Tool.from_function(answered, annotations=_READS)
+        model = tool.fn_metadata.arg_model  # as the library makes it, a misspelt filter would be ignored
+        strict = create_model(model.__name__, __base__=model, __cls_kwargs__={"extra": "forbid"})
+        tool.fn_metadata.arg_model, tool.parameters = strict, strict.model_json_schema(by_alias=True)
+        tools.append(tool)
         return answered
 
     return add

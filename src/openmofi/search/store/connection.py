@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from openmofi.errors import OpenMofiError
 from openmofi.search.store.address import Place
 
 NAMES = """
@@ -20,6 +21,10 @@ def named_so(prefix: bool) -> str:
     """
     begins = ", lower(substr(entities.name, 1, length(:name))) <> lower(:name)" if prefix else ""
     return f"lower(entities.name) <> lower(:name){begins}"
+
+
+class UnavailableError(OpenMofiError):
+    """The server of an index's database cannot be reached, or has ended the connection; it may be there again soon."""
 
 
 class Rows(Protocol):
@@ -50,6 +55,10 @@ class Connection(Protocol):
     @property
     def in_transaction(self) -> bool:
         """Whether one was begun and has not ended."""
+
+    @property
+    def outdated(self) -> bool:
+        """Whether it may have missed later commits, so that another one has to be opened."""
 
     @property
     def column_names(self) -> str:

@@ -21,6 +21,10 @@ from openmofi.search.store.sqlite import DATABASE
 from openmofi.storage import fingerprint
 
 _VERSION = "2"
+_ADVICE = {
+    sqlite3.SQLITE_READONLY: "allow writing to its folder, or write to a copy of it that may be written",
+    sqlite3.SQLITE_BUSY: "another process is writing, so try again when it has finished"}
+"""SQLite's primary result codes → what to do."""
 
 
 def connect(place: Place) -> Connection:
@@ -75,7 +79,8 @@ def transaction(connection: Connection) -> Generator[Connection]:
     """All of a block's changes, or none.
 
     Raises:
-        OpenMofiError: the disk is full, another process holds the database for long, or the server is gone.
+        OpenMofiError: the index or the disk is read-only or the disk is full, another process holds the database for
+            long, or the server is gone.
     """
     try:
         connection.begin(write=True)
@@ -83,8 +88,9 @@ def transaction(connection: Connection) -> Generator[Connection]:
         connection.execute("COMMIT")
     except sqlite3.OperationalError as error:
         connection.roll_back()
+        hint = _ADVICE.get(error.sqlite_errorcode & 0xFF, "check the disk and start the command again")
         raise OpenMofiError(f"The index cannot be written: {error}.",
-                            "What was committed before is kept; make room and start the command again.") from error
+                            f"What was committed before is kept; {hint}.") from error
     except BaseException:
         connection.roll_back()
         raise

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 from openmofi.search.store.address import Server
-from openmofi.search.store.connection import NAMES, Rows, named_so
+from openmofi.search.store.connection import NAMES, Rows, UnavailableError, named_so
 from openmofi.search.store.words import tsquery_of, tsvector_of
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Postgres:
         writes: whether it holds the lock of the only writer.
     """
 
+    outdated = False
     column_names = "SELECT DISTINCT json_object_keys(columns::json) COLLATE \"C\" FROM images ORDER BY 1"
 
     def __init__(self, place: Server) -> None:
@@ -54,7 +55,8 @@ class Postgres:
         """See `Connection.execute`.
 
         Raises:
-            OpenMofiError: the server is gone, full, or refuses it.
+            UnavailableError: the server is gone.
+            OpenMofiError: it is full, or refuses it.
         """
         inside = self.in_transaction or self.writes
         with self.explained():
@@ -87,9 +89,9 @@ class Postgres:
                 errors.InsufficientPrivilege, errors.UndefinedTable) as error:
             why = _why(error, self.place)
             if self.raw.broken:
-                raise OpenMofiError(f"{self.place} has ended the connection: {why}.",
-                                    "What was committed before is kept; start the command again when it is there."
-                                    ) from error
+                raise UnavailableError(f"{self.place} has ended the connection: {why}.",
+                                       "What was committed before is kept; start the command again when it is there."
+                                       ) from error
             raise OpenMofiError(f"{self.place} refuses that: {why}.",
                                 "What was committed before is kept; mend that and start the command again.") from error
 
@@ -301,7 +303,7 @@ def _connected(server: Server) -> psycopg.Connection[Any]:
             hint = "Give the password in ~/.pgpass, in PGPASSWORD, or in the address."
         elif "does not exist" in why:
             hint = "Make it with createdb or createuser, or mend the address."
-        raise OpenMofiError(f"{server} cannot be reached: {why}.", hint) from error
+        raise UnavailableError(f"{server} cannot be reached: {why}.", hint) from error
     return raw
 
 

@@ -29,6 +29,7 @@ class SQLite(sqlite3.Connection):
     """
 
     place: Path
+    _stamp: tuple[tuple[int, int, int] | None, ...] = ()
     column_names = "SELECT DISTINCT json_each.key FROM images, json_each(images.columns) ORDER BY 1"
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
@@ -46,6 +47,11 @@ class SQLite(sqlite3.Connection):
         except sqlite3.OperationalError as error:
             _refuse_full(error, self.place)
             raise
+
+    @property
+    def outdated(self) -> bool:
+        """See `Connection.outdated`: whether the files have changed that are read without locks."""
+        return bool(self._stamp) and self._stamp != _stamp_of(self.place / DATABASE)
 
     def begin(self, *, write: bool) -> None:
         """See `Connection.begin`."""
@@ -135,15 +141,51 @@ def connect(folder: Path) -> SQLite:
     if not path.is_file():
         raise OpenMofiError(f"{folder} is not an index: it has no {DATABASE}.",
                             "Build one with: openmofi index build IMAGES --encoder SPEC -o INDEX.")
-    # WAL's shared memory has to be written by readers too; where that may not be, nobody can write either.
-    mode = "mode=rw" if os.access(folder, os.W_OK) else "immutable=1"
     try:
-        connection = opened(f"{path.absolute().as_uri()}?{mode}", folder)
+        connection = open_existing(path)
         connection.execute("SELECT 1 FROM meta LIMIT 1")
     except sqlite3.DatabaseError as error:
         raise OpenMofiError(f"{path} cannot be read: {error}.",
                             "If the file is damaged, remove the folder and build the index again.") from error
     return connection
+
+
+def open_existing(path: Path) -> SQLite:
+    """Connect to a database file that exists, for reading only where its folder cannot be written.
+
+    A reader in WAL mode shares memory with writers by the file `-shm`. In a read-only folder it can use the one that is
+    there but not make one. Without it, nobody is writing at the moment (a writer keeps the file), so the log (`-wal`)
+    is read without locks and indexed in this process: https://sqlite.org/wal.html#noshm. `immutable=1` would pass the
+    log over, and with it every commit since the last checkpoint, so it is used only where there is no log.
+
+    Raises:
+        sqlite3.DatabaseError: it cannot be read.
+    """
+    uri = path.absolute().as_uri()
+    if os.access(path.parent, os.W_OK):
+        return opened(f"{uri}?mode=rw", path.parent)
+    try:
+        return opened(f"{uri}?mode=ro", path.parent)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_CANTOPEN:
+            raise
+    stamp = _stamp_of(path)
+    logged = stamp[1] is not None and stamp[1][1] > 0
+    connection = opened(f"{uri}?{'mode=ro&vfs=unix-none' if logged else 'immutable=1'}", path.parent, shared=False)
+    connection._stamp = stamp
+    return connection
+
+
+def _stamp_of(path: Path) -> tuple[tuple[int, int, int] | None, ...]:
+    """Inode, size and time of a database file and of its log; `None` where there is none."""
+    stamps: list[tuple[int, int, int] | None] = []
+    for each in (path, path.with_name(f"{path.name}-wal")):
+        try:
+            status = each.stat()
+            stamps.append((status.st_ino, status.st_size, status.st_mtime_ns))
+        except FileNotFoundError:
+            stamps.append(None)
+    return tuple(stamps)
 
 
 def create(folder: Path, values: Mapping[str, str]) -> None:
@@ -170,13 +212,16 @@ def create(folder: Path, values: Mapping[str, str]) -> None:
         raise write_error(error, folder) from error
 
 
-def opened(uri: str, folder: Path) -> SQLite:
-    """A connection to a file."""
+def opened(uri: str, folder: Path, *, shared: bool = True) -> SQLite:
+    """A connection to a file; one that is not `shared` uses no shared memory."""
     connection = sqlite3.connect(uri, uri=True, timeout=_WAIT, isolation_level=None, check_same_thread=False,
                                  factory=SQLite)
     connection.place = folder
+    if not shared:  # before the first statement that reads
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     connection.execute("PRAGMA foreign_keys = ON")
-    # A commit is on the disk when it returns, so that what has been said to be kept is kept.
+    # A commit is on the disk when it returns, so that what has been said to be kept is kept. The pragma reads the file:
+    # one that cannot be read fails here.
     connection.execute("PRAGMA synchronous = FULL")
     return connection
 

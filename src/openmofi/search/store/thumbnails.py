@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from PIL import Image
 
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import in_chunks, marks, transaction
-from openmofi.search.store.sqlite import SQLite, opened
+from openmofi.search.store.sqlite import SQLite, open_existing, opened
 
 FILE = "thumbnails.db"
 SIDE = 256
@@ -27,8 +29,28 @@ def encoded(image: Image.Image, side: int = SIDE) -> bytes:
     return out.getvalue()
 
 
+def cached(index: Connection, content: str) -> bytes | None:
+    """The thumbnail of an image by its content; `None` where there is none, or the cache cannot be read.
+
+    Args:
+        index: the connection to its database.
+    """
+    if not isinstance(index.place, Path):
+        return _selected(index, content)
+    try:
+        with closing(open_existing(index.place / FILE)) as cache:
+            return _selected(cache, content)
+    except sqlite3.DatabaseError:  # also a missing or damaged file
+        return None
+
+
+def _selected(connection: Connection, content: str) -> bytes | None:
+    row = connection.execute("SELECT webp FROM thumbnails WHERE content = ?", (content,)).fetchone()
+    return None if row is None else bytes(row[0])
+
+
 class Thumbnails:
-    """Thumbnails by content; each thread needs its own.
+    """Thumbnails by content, for the writer of an index; each thread needs its own.
 
     Args:
         index: the connection to its database.
@@ -42,11 +64,6 @@ class Thumbnails:
             self._own.execute("PRAGMA synchronous = NORMAL")
             self._own.execute("CREATE TABLE IF NOT EXISTS thumbnails (content TEXT PRIMARY KEY, webp BLOB NOT NULL)")
         self._connection: Connection = index if self._own is None else self._own
-
-    def get(self, content: str) -> bytes | None:
-        """The thumbnail, or `None`."""
-        row = self._connection.execute("SELECT webp FROM thumbnails WHERE content = ?", (content,)).fetchone()
-        return None if row is None else bytes(row[0])
 
     def put(self, thumbnails: Mapping[str, bytes]) -> None:
         """Keep thumbnails."""

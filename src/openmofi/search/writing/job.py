@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -60,7 +61,8 @@ def build(inputs: Sequence[str], encoder: Encoder, out: str | Place, *, kb: Know
         progress: receives each source.
 
     Raises:
-        UsageError: an input matches nothing, or the encoder has no joint space.
+        UsageError: an input matches nothing, the encoder has no joint space, or `out` was built with another `dtype` or
+            `template`.
         OpenMofiError: an input cannot be read; `out` was built with another encoder, or another process writes it.
     """
     place = place_of(out)
@@ -77,6 +79,7 @@ def build(inputs: Sequence[str], encoder: Encoder, out: str | Place, *, kb: Know
            "template": template}
     with only_writer(place, new) as connection:
         require_encoder(place, meta(connection), encoder)
+        _require_same(place, meta(connection), new)
         remove_unnamed(connection, vectors_in(connection))
         writer = Writer(connection, encoder, meta(connection)["dtype"], progress)
         folders = list({source.labels.path: source.labels for source in sources if source.labels}.values())
@@ -88,6 +91,13 @@ def build(inputs: Sequence[str], encoder: Encoder, out: str | Place, *, kb: Know
         note_labels(connection, folders, taken_in=True)
         settle(connection, encoder)
         return writer.changes
+
+
+def _require_same(place: Place, built: Mapping[str, str], asked: Mapping[str, str]) -> None:
+    for name in ("dtype", "template"):
+        if built[name] != asked[name]:
+            raise UsageError(f"{place} was built with {name} {built[name]!r}, not with {asked[name]!r}.",
+                             f"Give --{name} {shlex.quote(built[name])}, or build another index.")
 
 
 def settle(connection: Connection, encoder: Encoder) -> None:

@@ -70,12 +70,13 @@ async def recognise(body: RecogniseBody, context: Shared) -> Response:
 @router.post("/uploads", response_model=Upload, status_code=201)
 async def upload(request: Request, context: Shared) -> Response:
     """Send an image, as the body, to search with; it is kept in memory for an hour at most."""
-    async with context.uploading:
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                data = await _received(request, context.settings.max_upload_bytes)
-        except TimeoutError as error:
-            raise Refused(408, f"The image did not arrive within {_PATIENCE} seconds.", "Try again.") from error
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            data = await _received(request, context.settings.max_upload_bytes)
+    except TimeoutError as error:
+        raise Refused(408, f"The image did not arrive within {_PATIENCE} seconds.", "Try again.",
+                      {"Connection": "close"}) from error
+    async with context.decoding:
         return answer(await run_in_threadpool(context.uploads.add, data), 201)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,8 +9,10 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field
 from pydantic.dataclasses import dataclass as checked
 
-from openmofi.search.server.answers import Refused, answer
-from openmofi.search.server.guard import COOKIE
+from openmofi.errors import OpenMofiError
+from openmofi.search.server.access.sessions import cookie_name, equal
+from openmofi.search.server.answers import Refused, answer, unavailable
+from openmofi.search.server.context import with_session
 from openmofi.search.server.routes.shared import Shared
 
 router = APIRouter()
@@ -26,7 +27,7 @@ class TokenBody:
 
 @dataclass(frozen=True)
 class Health:
-    """That the server answers."""
+    """That the server answers, or that it is ready."""
 
     status: str
 
@@ -35,26 +36,34 @@ class Health:
 def sign_in(body: TokenBody, request: Request, context: Shared) -> Response:
     """Exchange the token for a cookie, which images in pages are asked for with."""
     token = context.settings.token
-    if token and not secrets.compare_digest(body.token.encode(), token.encode()):
+    if token and not equal(body.token, token):
         raise Refused(401, "This is not the server's token.", "The one who started the server knows it.")
-    response = Response(status_code=204)
-    response.set_cookie(COOKIE, context.session, httponly=True, samesite="strict",
-                        secure=request.url.scheme == "https")
-    return response
+    return with_session(Response(status_code=204), request, context)
 
 
 @router.delete("/api/session", status_code=204)
-def sign_out() -> Response:
-    """Forget the cookie."""
+def sign_out(request: Request, context: Shared) -> Response:
+    """End the session and forget the cookie."""
+    name = cookie_name(request.scope["server"][1])
+    context.sessions.end(request.cookies.get(name, ""))
     response = Response(status_code=204)
-    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    response.delete_cookie(name, httponly=True, samesite="strict")
     return response
 
 
 @router.get("/healthz", response_model=Health)
-def health(context: Shared) -> Response:
-    """Whether the index can be read."""
-    context.index.verdicts(limit=1)
+async def health() -> Response:
+    """Whether the server answers; it looks at nothing else, and answers whatever limit is reached."""
+    return answer(Health("ok"))
+
+
+@router.get("/readyz", response_model=Health)
+def ready(request: Request, context: Shared) -> Response:
+    """Whether the index can be read; 503 where it can't be."""
+    try:
+        context.index.verdicts(limit=1)
+    except OpenMofiError as error:
+        raise unavailable(request, error) from error
     return answer(Health("ok"))
 
 

@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import math
 import re
-import secrets
 import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
-from starlette.requests import cookie_parser
+from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from openmofi.search.server.access.bodies import TOO_LARGE, Bodies
+from openmofi.search.server.access.connections import SPARE
+from openmofi.search.server.access.sessions import Sessions, cookie_name, equal
 from openmofi.search.server.answers import error_answer
 from openmofi.search.server.observe import Metrics, logger
 from openmofi.search.server.settings import ServeSettings
 
-COOKIE = "openmofi_session"
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; manifest-src 'self'",
@@ -33,12 +33,13 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-TOO_LARGE = "The request is too large."
 READ_ON = 4
 """Times the size of the largest upload that is read, and forgotten, before an upload is refused as too large."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LENGTH = re.compile(r"[0-9]{1,15}")
 _COSTS = {"/api/search": 4, "/api/recognise": 4, "/api/uploads": 8, "/api/session": 40}
+_CLIENT_GONE = 499
+"""In the log and in metrics, as nginx has it: the client ended the connection before it had sent its request."""
 _CLIENTS, _BURST = 10_000, 10.0
 _Refusal = tuple[int, str, str, dict[str, str]]
 
@@ -75,13 +76,13 @@ class Guard:
     Args:
         app: what answers.
         settings: of the server.
-        session: value of the cookie of those who have shown the token.
+        sessions: of those who have shown the token.
         metrics: of the server.
     """
 
-    def __init__(self, app: ASGIApp, settings: ServeSettings, session: str, metrics: Metrics) -> None:
-        self._app, self._settings, self._session, self._metrics = app, settings, session, metrics
-        self._limits = Limits(settings.rate)
+    def __init__(self, app: ASGIApp, settings: ServeSettings, sessions: Sessions, metrics: Metrics) -> None:
+        self._app, self._settings, self._sessions, self._metrics = app, settings, sessions, metrics
+        self._limits, self._bodies = Limits(settings.rate), Bodies(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
@@ -106,7 +107,10 @@ class Guard:
             if refusal := self._refusal(scope, headers):
                 await error_answer(request_id, *refusal)(scope, receive, guarded)
             else:
-                await self._app(scope, _limited(receive, self._most(scope)), guarded)
+                with self._bodies.limited(receive, self._most(scope)) as limited:
+                    await self._app(scope, limited, guarded)
+        except ClientDisconnect:
+            status = _CLIENT_GONE
         except Exception:
             logger.exception("internal error", extra={"fields": {"request_id": request_id}})
             if status:
@@ -123,14 +127,19 @@ class Guard:
             return 421, "This server is not addressed by that name.", "Start it with --allow-host NAME.", {}
         if scope["method"] not in ("GET", "HEAD") and _of_other_origin(headers, host):
             return 403, "Requests from pages of other origins are refused.", "", {}
-        client = scope["client"][0] if scope.get("client") else ""
         path = scope["path"].rstrip("/")
-        if seconds := self._limits.take(client, _COSTS.get(path, 4 if path.endswith("/recognise") else 1)):
+        if path == "/healthz":  # supervisors are always answered
+            return None
+        if SPARE in scope["state"]:
+            return (503, "The server is answering as many requests as it can.", "Try again in a second.",
+                    {"Retry-After": "1", "Connection": "close"})
+        client = scope["client"][0] if scope.get("client") else ""
+        if seconds := self._limits.take(client, _cost(scope, path)):
             return 429, "Too many requests.", f"Try again in {seconds} seconds.", {"Retry-After": str(seconds)}
         length = headers.get("content-length", "0")
         if not _LENGTH.fullmatch(length) or int(length) > self._most(scope):
             return 413, TOO_LARGE, "", {"Connection": "close"}
-        if self._settings.token and _is_private(path) and not self._is_known(headers):
+        if self._settings.token and _is_private(path) and not self._is_known(scope, headers):
             return (401, "This server asks for its token.", "Send it as Authorization: Bearer TOKEN.",
                     {"WWW-Authenticate": "Bearer"})
         return None
@@ -140,11 +149,11 @@ class Guard:
         upload = scope["path"] == "/api/uploads"
         return READ_ON * self._settings.max_upload_bytes if upload else self._settings.max_json_bytes
 
-    def _is_known(self, headers: Headers) -> bool:
+    def _is_known(self, scope: Scope, headers: Headers) -> bool:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            return _equal(token.strip(), self._settings.token)
-        return _equal(cookie_parser(headers.get("cookie", "")).get(COOKIE, ""), self._session)
+            return equal(token.strip(), self._settings.token)
+        return self._sessions.has(cookie_parser(headers.get("cookie", "")).get(cookie_name(scope["server"][1]), ""))
 
     def _note(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         # Not the path: it could be anything, and a counter for each would fill the memory.
@@ -157,19 +166,11 @@ class Guard:
             "status": status, "ms": round(seconds * 1000, 1), "client": (scope.get("client") or [""])[0]}})
 
 
-def _limited(receive: Receive, most: int) -> Receive:
-    """The body, of which no more than `most` bytes come."""
-    size = 0
-
-    async def limited() -> Message:
-        nonlocal size
-        message = await receive()
-        size += len(message.get("body", b""))
-        if size > most:
-            raise HTTPException(413, TOO_LARGE, {"Connection": "close"})
-        return message
-
-    return limited
+def _cost(scope: Scope, path: str) -> int:
+    """Tokens that a request takes; the page with a token in its address is a sign-in."""
+    if path == "" and b"token=" in scope["query_string"]:
+        path = "/api/session"
+    return _COSTS.get(path, 4 if path.endswith("/recognise") else 1)
 
 
 def _is_private(path: str) -> bool:
@@ -181,10 +182,6 @@ def _of_other_origin(headers: Headers, host: str) -> bool:
     origin = headers.get("origin")
     return (origin is not None and origin.partition("://")[2] != host) or \
         headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
-
-
-def _equal(given: str, expected: str) -> bool:
-    return secrets.compare_digest(given.encode(), expected.encode())
 
 
 def _add_headers(headers: MutableHeaders, request_id: str) -> None:
