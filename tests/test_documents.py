@@ -82,3 +82,14 @@ def test_every_block_does_what_it_says(page, stand_ins, capsys):
         assert 0 < names["result"].metrics[names["result"].headline] <= 1
         assert names["frame"].groupby("status").size().sum() == len(names["frame"]) == counts["rows_out"]
         assert not Path("nowhere").exists()
+
+
+def test_each_promise_of_security_names_tests_that_exist():
+    file, names = "", []
+    for path, name in re.findall(r"`(tests/[\w/.]+\.py)?(?:::)?(test_\w+)?`", (ROOT / "SECURITY.md").read_text("utf-8")):
+        file = path or file
+        if path or name:
+            names.append((file, name))
+    assert len(names) >= 25
+    for file, name in names:
+        assert not name or f"def {name}(" in (ROOT / file).read_text("utf-8"), f"{file}::{name}"
