@@ -88,8 +88,9 @@ def _beside(path: str, settings: ReadSettings, paths_only: bool, texts: bool) ->
         else:
             data = filesystem.cat_file(name, start=0, end=limit) if limit else b""
             content = Content(None, PairStatus.IMAGE_TOO_LARGE) if limit is None else Content(data)
-        yield from grouper.add(key, extension, content)
+        yield from grouper.add(key, extension, content, size)
     yield from grouper.close()
+    grouper.report_passed_over(path)
     if not grouper.keys:
         raise OpenMofiError(f"{path} has no table and no images with texts.",
                             "Give .tar or .parquet files, or a folder with images and a metadata.csv.")
