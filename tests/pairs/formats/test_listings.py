@@ -10,7 +10,7 @@ from PIL import Image
 
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs import ReadSettings, read_pairs
-from openmofi.pairs.formats.index import ImageBytes, places_of
+from openmofi.pairs.index import ImageBytes, places_of
 from openmofi.schema import PairStatus
 from openmofi.storage import Shard, expand_shards
 

@@ -20,9 +20,8 @@ from openmofi.errors import OpenMofiError
 from openmofi.pairs import ReadSettings, read_pairs
 from openmofi.pairs.formats.columns import find_columns
 from openmofi.pairs.formats.delimited import read_records
-from openmofi.pairs.formats.files import NO_FILE
-from openmofi.pairs.formats.folder import read_folder, read_table, table_of
-from openmofi.pairs.formats.parquet import names_files, read_parquet
+from openmofi.pairs.formats.folder import table_of
+from openmofi.pairs.formats.parquet import names_files
 from openmofi.pairs.formats.streams import compression_of
 from openmofi.pairs.formats.tar import locate_images
 from openmofi.pairs.source import open_source
@@ -122,10 +121,7 @@ class Source:
                            item.status, item.file, item.size, item.mtime, item.offset, item.read, entities)
 
     def _files(self) -> Iterator[Incoming]:
-        path = self.shard.path
-        reader = read_parquet if path.endswith(".parquet") else read_table if path.endswith(TABLES) else \
-            partial(read_folder, texts=True)
-        for pair in reader(path, self.settings, paths_only=True):
+        for pair in read_pairs(self.shard, self.settings, paths_only=True, texts=True):
             status, file = _without_text(pair), pair.image
             if file is None:
                 yield _item(pair, status, None, -1, 0, -1, partial(_given, status))
@@ -255,12 +251,8 @@ def _stat(file: bytes) -> tuple[int, int]:
 
 def _read_file(file: bytes, limit: int) -> bytes | PairStatus:
     try:
-        if is_remote(os.fsdecode(file)):
-            with open_source(os.fsdecode(file)) as handle:
-                data = handle.read(limit + 1)
-        else:
-            with open(file, "rb") as handle:
-                data = handle.read(limit + 1)
-    except (*NO_FILE, OpenMofiError):
+        with open_source(os.fsdecode(file)) as handle:
+            data = handle.read(limit + 1)
+    except OpenMofiError:
         return PairStatus.IMAGE_MISSING
     return PairStatus.IMAGE_TOO_LARGE if len(data) > limit else data
