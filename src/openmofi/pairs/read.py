@@ -38,7 +38,8 @@ def read_pairs(shard: Shard, settings: ReadSettings = ReadSettings(), *, paths_o
 
     Raises:
         OpenMofiError: the shard does not exist, is of an unknown kind, or damaged; see `read_tar`, `read_parquet`,
-            `read_folder`. Whatever else a reader raises is damage too.
+            `read_folder`. Whatever else a reader raises is damage too. At the end: its fingerprint was taken before,
+            and is another now.
         OSError: reading failed on the way; trying again may help.
     """
     try:
@@ -47,6 +48,8 @@ def read_pairs(shard: Shard, settings: ReadSettings = ReadSettings(), *, paths_o
         raise
     except Exception as error:  # a library's, on bytes that nobody has thought of: the other shards go on
         report_damage(f"{shard.path} cannot be read any further ({type(error).__name__}: {error}).", settings, error)
+    # What was read goes into tables that are named by the fingerprint; they appear after the last pair.
+    shard.require_unchanged()
 
 
 def _rows(path: str, settings: ReadSettings, paths_only: bool, texts: bool) -> Iterator[Pair]:
