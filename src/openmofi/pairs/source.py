@@ -17,6 +17,10 @@ _log = logging.getLogger(__name__)
 _NO_WAITING = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
+RAISE_RATIO = "If it is meant to be so, raise --max-unpack-ratio"
+"""What helps where something unpacks to far more than its own size."""
+
+
 class IrregularFileError(OSError):
     """There is no file under a name, but a pipe, a socket or a device, which may never end or never begin."""
 

@@ -16,7 +16,7 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs.formats.columns import TEXT, find_columns
 from openmofi.pairs.formats.files import ImageFiles
 from openmofi.pairs.formats.grouping import RowPairs
-from openmofi.pairs.formats.parquet import DAMAGE, Batches, raise_if_of_machine
+from openmofi.pairs.formats.parquet import DAMAGE, Batches, raise_if_of_machine, require_sound
 from openmofi.pairs.read_settings import ReadSettings
 from openmofi.pairs.source import open_source, report_damage
 from openmofi.pairs.text import identifier, printable
@@ -163,9 +163,11 @@ def holds_images(folder: str) -> bool:
 def _saved(path: str, settings: ReadSettings) -> Iterator[Pair]:
     """What `Dataset.save_to_disk` wrote: Arrow's streams, in the order of `state.json`."""
     folder, count = path.rpartition("/")[0] or ".", 0
-    names = [str(each["filename"]) for each in _json(path).get("_data_files") or [] if isinstance(each, dict)]
-    if not names:
-        raise OpenMofiError(f"{path} names no data files.", "Save the dataset again.")
+    files_of = _json(path).get("_data_files")
+    names = [each.get("filename") if isinstance(each, dict) else None for each in files_of] \
+        if isinstance(files_of, list) else []
+    if not names or not all(isinstance(name, str) for name in names):
+        raise OpenMofiError(f"{path} does not name the files of its data.", "Save the dataset again.")
     rows, files = RowPairs(settings), ImageFiles(path, settings)
     for name in names:
         with open_source(f"{folder}/{PurePosixPath(name).name}") as handle:
@@ -174,7 +176,9 @@ def _saved(path: str, settings: ReadSettings) -> Iterator[Pair]:
                 columns = find_columns(folder, stream.schema.names, settings)
                 read = Batches.of(folder, stream.schema, columns, settings)
                 for batch in stream:
-                    for row in read.rows(batch, count, files):
+                    used = batch.select(columns.all())
+                    require_sound(used)
+                    for row in read.rows(used, count, files):
                         yield rows.pair(*row)
                         count += 1
             except DAMAGE as error:
