@@ -197,8 +197,7 @@ def test_rows_whose_file_has_an_impossible_name_are_missing_an_image(photos, kin
 
 def test_a_folder_with_pipes_and_names_that_are_not_utf_8(photos):
     for name in (b"caf\xe9.jpg", b"caf\xe9.txt"):
-        with open(os.path.join(os.fsencode(photos), name), "wb") as file:
-            file.write(b"t")
+        (photos / os.fsdecode(name)).write_bytes(b"t")
     for name in ("p.jpg", "q.txt"):
         os.mkfifo(photos / name)
     (photos / "q.jpg").write_bytes(b"Q")

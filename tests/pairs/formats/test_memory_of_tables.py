@@ -41,7 +41,7 @@ def measured(place: Path) -> tuple[int, int, int]:
 def repeated(column: str = "image") -> pa.Table:
     """130 rows of one value of 20 MiB."""
     values = pa.DictionaryArray.from_arrays(pa.array([0] * 130, pa.int32()), pa.array([LARGE]))
-    return pa.table({**{"image": pa.array([b"1"] * 130), "text": pa.array(["t"] * 130)}, column: values})
+    return pa.table({"image": pa.array([b"1"] * 130), "text": pa.array(["t"] * 130)} | {column: values})
 
 
 @pytest.mark.parametrize("as_dictionary", [True, False])
@@ -57,7 +57,8 @@ def test_large_images_are_read_a_few_at_a_time(tmp_path):
     schema = pa.schema([("image", pa.binary()), ("text", pa.string())])
     with pq.ParquetWriter(tmp_path / "x.parquet", schema) as writer:
         for _ in range(4):
-            writer.write_table(pa.table({"image": [os.urandom(8 << 20) for _ in range(10)], "text": ["t"] * 10}, schema))
+            images = [os.urandom(8 << 20) for _ in range(10)]
+            writer.write_table(pa.table({"image": images, "text": ["t"] * 10}, schema))
     rows, size, peak = measured(tmp_path / "x.parquet")
     assert (rows, size) == (40, 320)
     assert peak < 300
@@ -95,10 +96,10 @@ def test_a_column_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path, mo
 
 @pytest.mark.parametrize("rows_at_once", [1, 7, 128])
 def test_the_rows_are_the_same_however_many_are_read_at_once(tmp_path, monkeypatch, rows_at_once):
-    table = pa.table({"image": [f"{row % 5}".encode() for row in range(200)], "text": [f"t{row}" for row in range(200)]})
+    images, texts = [f"{row % 5}".encode() for row in range(200)], [f"t{row}" for row in range(200)]
+    table = pa.table({"image": images, "text": texts})
     pq.write_table(table, tmp_path / "x.parquet", row_group_size=90)
     expected = read(tmp_path / "x.parquet")
     monkeypatch.setattr(parquet, "_rows_at_once", lambda *_: rows_at_once)
     assert read(tmp_path / "x.parquet") == expected
-    assert [(pair.image, pair.text) for pair in expected] == list(zip(
-        table["image"].to_pylist(), table["text"].to_pylist(), strict=True))
+    assert [(pair.image, pair.text) for pair in expected] == list(zip(images, texts, strict=True))

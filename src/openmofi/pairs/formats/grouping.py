@@ -5,9 +5,9 @@ lower case. Neighbours of one key are one sample, and a sample is one pair. `s.i
 image and the text of `s`. Beyond the rule:
 
 * Names may have dots of their own. The stem of `sun.2.jpg` is `sun.2`. Where one stem of a key has both an image and a
-  text, each such stem is a pair named by it: `sun.jpg`, `sun.txt`, `sun.2.jpg`, `sun.2.txt` are two. A member below such
-  a stem (`sun.2.mask.png`) belongs to its pair; the other members of the key are paired by their own stems. JSON counts
-  as a text where the key has no `.txt`.
+  text, each such stem is a pair named by it: `sun.jpg`, `sun.txt`, `sun.2.jpg`, `sun.2.txt` are two. A member below
+  such a stem (`sun.2.mask.png`) belongs to its pair; the other members of the key are paired by their own stems. JSON
+  counts as a text where the key has no `.txt`.
 * A key that has only images or only texts, none of them with a plain extension, is a row a stem.
 * Of several images of a pair the first counts: those of its own stem before those below it, HEIC, SVG and the like only
   where there is no other. Texts likewise. What is passed over is counted, and said at the end.

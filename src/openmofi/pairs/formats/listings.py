@@ -16,7 +16,7 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs.formats.columns import TEXT, find_columns
 from openmofi.pairs.formats.files import ImageFiles
 from openmofi.pairs.formats.grouping import RowPairs
-from openmofi.pairs.formats.parquet import DAMAGE, Batches, raise_if_of_machine, require_sound
+from openmofi.pairs.formats.parquet import DAMAGE, Batches, believable_size, raise_if_of_machine, require_sound
 from openmofi.pairs.read_settings import ReadSettings
 from openmofi.pairs.source import open_source, report_damage
 from openmofi.pairs.text import identifier, printable
@@ -182,6 +182,6 @@ def _saved(path: str, settings: ReadSettings) -> Iterator[Pair]:
                         yield rows.pair(*row)
                         count += 1
             except DAMAGE as error:
-                raise_if_of_machine(error)
+                raise_if_of_machine(error, believable_size(handle, settings))
                 report_damage(f"{folder}/{name} is damaged after {count} pairs: {error}.", settings, error)
     rows.report_useless(folder, files.unread)

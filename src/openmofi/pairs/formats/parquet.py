@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,6 +26,7 @@ _HELD = 64 << 20
 _LARGE = 1 << 30
 _STREAMED = 1 << 20
 _ALLOWANCE = 64 << 20
+_ASKED = re.compile(r"of size (\d+) failed")
 _Row = tuple[str, Content | None, Any, Any]
 # Names of columns that are not UTF-8 come as a plain ValueError.
 DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError)
@@ -62,7 +64,7 @@ def read_parquet(path: str, settings: ReadSettings, *, paths_only: bool = False)
         except Damage as damage:
             report_damage(f"{path} is damaged after {count} pairs: {damage}.", settings, damage, damage.hint)
         except DAMAGE as error:
-            raise_if_of_machine(error)
+            raise_if_of_machine(error, believable_size(handle, settings))
             if not count:
                 raise _not_parquet(path, error) from error
             report_damage(f"{path} is damaged after {count} pairs: {error}.", settings, error)
@@ -156,11 +158,23 @@ def _not_parquet(path: str, error: Exception) -> OpenMofiError:
     return OpenMofiError(f"{path} is not a Parquet file, or damaged: {error}.", "Fetch the file again.")
 
 
-def raise_if_of_machine(error: Exception) -> None:
-    """Raise again what a shortage or a failure of the machine raised, which is no damage."""
+def raise_if_of_machine(error: Exception, believable: int | None = None) -> None:
+    """Raise again what a shortage or a failure of the machine raised, which is no damage.
+
+    Memory is not short where a file asks for more than is `believable` of it.
+    """
     # Arrow reports damaged pages as OSError too, but without an error number of the system.
-    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
+    if isinstance(error, MemoryError):
+        asked = _ASKED.search(str(error))
+        if believable is None or asked is None or int(asked[1]) <= believable:
+            raise error
+    if isinstance(error, OSError) and error.errno is not None:
         raise error
+
+
+def believable_size(handle: IO[bytes], settings: ReadSettings) -> int:
+    """How many bytes the content of an opened file may unpack to."""
+    return max(_ALLOWANCE, settings.max_unpack_ratio * handle.seek(0, 2))
 
 
 def _by_path(path: str, field: pa.Field) -> bool:

@@ -1,7 +1,7 @@
 """Fingerprints of files and folders, kept in the user's cache: what has not changed is not read for them again.
 
-Every byte counts, which is one pass over a file. It is made once, and again when device, inode, size or times change; of
-an object in a store, when size or tag do.
+Every byte counts, which is one pass over a file. It is made once, and again when device, inode, size or times change;
+of an object in a store, when size or tag do.
 """
 
 from __future__ import annotations
