@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 
@@ -160,19 +160,39 @@ def holds_images(folder: str) -> bool:
     return listing_of(_names(folder)) == _STATE
 
 
+class _Remaining:
+    """A file of which no more is asked than it still has: memory is taken for what is asked."""
+
+    closed = False
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._size = file, file.seek(0, 2)
+        file.seek(0)
+
+    def read(self, size: int = -1) -> bytes:
+        remaining = self._size - self._file.tell()
+        return self._file.read(remaining if size < 0 else min(size, remaining))
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        """Leave it to who opened it."""
+
+
 def _saved(path: str, settings: ReadSettings) -> Iterator[Pair]:
     """What `Dataset.save_to_disk` wrote: Arrow's streams, in the order of `state.json`."""
     folder, count = path.rpartition("/")[0] or ".", 0
-    files_of = _json(path).get("_data_files")
-    names = [each.get("filename") if isinstance(each, dict) else None for each in files_of] \
-        if isinstance(files_of, list) else []
-    if not names or not all(isinstance(name, str) for name in names):
+    listed = _json(path).get("_data_files")
+    names = [each["filename"] for each in listed if isinstance(each, dict) and isinstance(each.get("filename"), str)] \
+        if isinstance(listed, list) else []
+    if not names or len(names) < len(listed):
         raise OpenMofiError(f"{path} does not name the files of its data.", "Save the dataset again.")
     rows, files = RowPairs(settings), ImageFiles(path, settings)
     for name in names:
         with open_source(f"{folder}/{PurePosixPath(name).name}") as handle:
             try:
-                stream = pa.ipc.open_stream(handle)
+                stream = pa.ipc.open_stream(_Remaining(handle))
                 columns = find_columns(folder, stream.schema.names, settings)
                 read = Batches.of(folder, stream.schema, columns, settings)
                 for batch in stream:
