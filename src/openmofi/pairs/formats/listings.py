@@ -184,12 +184,12 @@ def _saved(path: str, settings: ReadSettings) -> Iterator[Pair]:
     """What `Dataset.save_to_disk` wrote: Arrow's streams, in the order of `state.json`."""
     folder, count = path.rpartition("/")[0] or ".", 0
     listed = _json(path).get("_data_files")
-    names = [each["filename"] for each in listed if isinstance(each, dict) and isinstance(each.get("filename"), str)] \
-        if isinstance(listed, list) else []
-    if not names or len(names) < len(listed):
+    names = [each.get("filename") if isinstance(each, dict) else None
+             for each in (listed if isinstance(listed, list) else ())]
+    if not names or not all(isinstance(name, str) for name in names):
         raise OpenMofiError(f"{path} does not name the files of its data.", "Save the dataset again.")
     rows, files = RowPairs(settings), ImageFiles(path, settings)
-    for name in names:
+    for name in map(str, names):
         with open_source(f"{folder}/{PurePosixPath(name).name}") as handle:
             try:
                 stream = pa.ipc.open_stream(_Remaining(handle))
