@@ -19,7 +19,7 @@ help:
 	@echo "make real       Openclipart's drawings labelled, against a truth made by hand (Debian); runs/real/report.html"
 	@echo "make test       run all tests        make test-fast  the fast part"
 	@echo "make test-openclip4  the tests of encoders and towers with open_clip 4; OPEN_CLIP4=… names what pip installs"
-	@echo "make fuzz       hostile inputs with other seeds, two hundred races, a hundred kills a stage and write"
+	@echo "make fuzz       20,000 damaged shards, hostile inputs with other seeds, two hundred races, a hundred kills a stage and write"
 	@echo "make lint       ruff, mypy, import contracts"
 	@echo "make lock       requirements/ anew from pyproject.toml, with hashes; UPGRADE=--upgrade for the newest releases"
 	@echo "make docs       the documentation site, in site/; a broken link fails"

@@ -1,6 +1,6 @@
-"""Runs families and kills in processes of their own, for the tests and for `make fuzz`.
+"""Runs families, kills and reads of damaged shards in processes of their own, for the tests and for `make fuzz`.
 
-    python -m hostile.fuzz [--seeds 5] [--kills 100]
+    python -m hostile.fuzz [--seeds 5] [--kills 100] [--reads 20000] [--seed 0]
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hostile.kills import STAGES
+from hostile.reads import fuzz_reads
 from hostile.runner import FAMILIES
 from hostile.workbench import Workbench, make_workbench
 
@@ -59,10 +60,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--reads", type=int, default=20_000, help="damaged shards of all formats together")
+    parser.add_argument("--seed", type=int, default=0, help="of the damaged shards")
     options = parser.parse_args()
     failed = False
     with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
         folder, bench = Path(name), Workbench(Path(name) / "workbench")
+        failed |= not fuzz_reads(options.reads, options.seed, folder)
         make_workbench(bench.root)
         for family in FAMILIES:
             for seed in range(options.seeds + 1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,8 @@ def cases(bench: Workbench, seed: int) -> Iterator[Case]:
         yield Case(f"tables/{name}", partial(label_text, bench, file, content, rows))
     for name, table in typed_tables():
         yield Case(f"tables/parquet-{name}", partial(label_parquet, bench, parquet_bytes(table), table.num_rows))
+    for number, name in enumerate(("pipe.jpg", "folder.jpg", "\ud800.jpg", "x" * 999 + ".jpg", "0.jpg/x", "nul\0.jpg")):
+        yield Case(f"tables/name-{number}", partial(label_names, bench, name))
     for name in ("struct", "list", "map", "nan", "image-bytes-dictionary"):
         yield Case(f"tables/meaning-{name}", partial(meaning, bench, name))
     keys = [str(number) for number in range(ROWS)]
@@ -49,6 +52,24 @@ def label_text(bench: Workbench, file: str, content: bytes, rows: int | None, fo
     got = bench.label(folder / file, folder / "out")
     if rows is not None:
         expect(got, rows)
+
+
+def label_names(bench: Workbench, name: str, folder: Path) -> None:
+    """Tables in which one image has a name that no file has: JSON lines, COCO and FiftyOne."""
+    for number, image in enumerate(images()):
+        (folder / f"{number}.jpg").write_bytes(image)
+    (folder / "folder.jpg").mkdir()
+    os.mkfifo(folder / "pipe.jpg")
+    names = [name if number == 5 else f"{number}.jpg" for number in range(ROWS)]
+    text = f"a sun {name[:6]}"
+    tables = {
+        "x.jsonl": "\n".join(json.dumps({"file_name": each, "caption": text}) for each in names),
+        "coco.json": json.dumps({"images": [{"id": each, "file_name": each} for each in names],
+                                 "annotations": [{"image_id": each, "caption": text} for each in names]}),
+        "samples.json": json.dumps({"samples": [{"filepath": each, "caption": text} for each in names]})}
+    for file, content in tables.items():
+        (folder / file).write_text(content)
+        expect(bench.label(folder / file, folder / f"out-{file}"), ROWS)
 
 
 def label_parquet(bench: Workbench, content: bytes, rows: int | None, folder: Path) -> None:

@@ -59,6 +59,11 @@ def cases(bench: Workbench, seed: int) -> Iterator[Case]:
              ("empty", "x.tar", b"", 0), ("zeros-only", "x.tar", bytes(10240), 0),
              ("text", "x.tar", b"hello\n" * 999, 0), ("zip", "x.tar", b"PK\3\4" + whole, None),
              ("half-a-block", "x.tar", whole[:300], None)]
+    made += [(f"names-{name}", "x.tar", content, rows) for name, content, rows in dotted()]
+    last = tar_bytes([*((f"{number}.{extension}", b"x" * 900) for number in range(PAIRS)
+                        for extension in ("jpg", "txt")), ("z.npy", b"1" * 9000)])
+    made += [(f"zeros-behind-{size}{suffix}", f"x.tar{suffix}", pack(last.ljust(size, b"\0")), PAIRS)
+             for size in (1 << 18, 1 << 19, 1 << 22) for suffix, pack in (("", bytes), (".gz", gzip.compress))]
     made += [(f"header-{name}", "x.tar", content, None) for name, content in headers(draw)]
     for name, file, content, rows in made:
         yield Case(f"tars/{name}", partial(label, bench, file, content, rows, "stop"))
@@ -67,6 +72,19 @@ def cases(bench: Workbench, seed: int) -> Iterator[Case]:
         yield Case(f"tars/kept-{name}", partial(label, bench, file, content, rows, "keep"))
     for suffix, bomb in bombs().items():
         yield Case(f"tars/bomb{suffix}", partial(refused, bench, f"x.tar{suffix}", bomb))
+
+
+def dotted() -> Iterator[tuple[str, bytes, int]]:
+    """Names with dots of their own, by every habit: name, tar, and the pairs that a person sees in it."""
+    records = small_records()
+    for name, stem, parts in (
+            ("numbered", "sun.{}", ("jpg", "txt")), ("version", "v1.{:04d}", ("jpg", "json", "txt")),
+            ("parts", "s{}", ("image.jpg", "caption.txt")), ("dates", "IMG.2024.{:02d}", ("jpg", "txt")),
+            ("masks", "m.{}", ("jpg", "mask.png", "txt")), ("plain", "p{}", ("jpg", "cls", "txt"))):
+        members = [(f"{stem.format(number)}.{part}", record.image or b"" if part.endswith("jpg") else
+                    b"{}" if part == "json" else b"the sun") for number, record in enumerate(records) for part in parts]
+        yield name, tar_bytes(members), len(records)
+        yield f"{name}-sorted", tar_bytes(sorted(members)), len(records)
 
 
 def tar_of(bench: Workbench, pairs: int) -> bytes:

@@ -13,6 +13,8 @@ import pytest
 
 from hostile.fuzz import python, run_family
 from hostile.kills import STAGES
+from hostile.reads import FORMATS, read_damaged
+from hostile.reads import GROWTH_MIB as GROWTH
 from hostile.runner import FAMILIES
 
 GROWTH_MIB = {"images": 1300, "encoders": 900}
@@ -22,6 +24,8 @@ LEAST = {"tars": 600, "images": 80, "tables": 240, "texts": 90, "bases": 250, "f
 READ_WHOLE = {"images", "texts"}
 """Families of rows: a bad one has its status, a text is a text, and the job goes on. Of the others some are refused."""
 SHARE = int(os.environ.get("OPENMOFI_HOSTILE_SHARE", "3"))
+READS = 60
+"""Damaged shards of each format here; `make fuzz` reads 20,000 of all together."""
 KILLS = int(os.environ.get("OPENMOFI_KILLS", "3"))
 
 
@@ -33,6 +37,17 @@ def test_whole_or_refused(family, bench, tmp_path):
     assert cases >= LEAST[family]
     assert 0.7 * cases < SHARE * len(outcomes) < 1.4 * cases
     assert outcomes[-1]["grown_mib"] < GROWTH_MIB.get(family, 500)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FORMATS)
+def test_damaged_shards_are_read_or_refused(name, tmp_path):
+    outcome = read_damaged(name, READS, 0, tmp_path)
+    assert not outcome.broken
+    assert outcome.reads == READS
+    assert outcome.counts["refused"] > 0
+    assert outcome.counts["rows"] > 0 or name == "state.json"
+    assert outcome.peak < GROWTH
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ def test_dataclasses_paths_sets_and_bytes_that_are_no_utf8():
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000, (1 << 20) + 5, 3 << 20])
-def test_a_file_tells_its_size_head_and_tail(tmp_path, size):
+def test_a_file_tells_each_of_its_bytes(tmp_path, size):
     content = bytearray(os.urandom(size))
     place = tmp_path / "x"
     place.write_bytes(content)
@@ -54,7 +54,7 @@ def test_a_file_tells_its_size_head_and_tail(tmp_path, size):
     assert file_fingerprint(place) == first
     place.write_bytes(content + b"x")
     assert file_fingerprint(place) != first
-    for position in {0, size - 1} if size else set():
+    for position in {0, size // 3, size // 2, size - 1} if size else set():
         changed = bytearray(content)
         changed[position] ^= 1
         place.write_bytes(changed)
@@ -73,6 +73,54 @@ def test_a_folder_tells_its_files_and_tables(tmp_path):
     assert second != first
     (tmp_path / "inner/a.jpg").rename(tmp_path / "inner/b.jpg")
     assert file_fingerprint(tmp_path) != second
+
+
+def test_a_corrected_caption_in_the_middle_is_seen_whatever_the_times_say(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENMOFI_HOME", str(tmp_path / "home"))
+    place, before = tmp_path / "x.tar", b"the cat".center(6 << 20, b"x")
+    place.write_bytes(before)
+    os.utime(place, (1000, 1000))
+    settle(monkeypatch, place)
+    first = file_fingerprint(place)
+    monkeypatch.setattr("openmofi.storage.fingerprints.kept.content_fingerprint", lambda _: pytest.fail("read again"))
+    assert file_fingerprint(place) == first
+    monkeypatch.undo()
+    monkeypatch.setenv("OPENMOFI_HOME", str(tmp_path / "home"))
+    place.write_bytes(before.replace(b"cat", b"dog"))
+    os.utime(place, (1000, 1000))
+    settle(monkeypatch, place)
+    assert file_fingerprint(place) != first
+
+
+def settle(monkeypatch, place):
+    """Let the file's last change be some time ago, so that its fingerprint is kept."""
+    monkeypatch.setattr("time.time", lambda: place.stat().st_ctime + 10)
+
+
+def test_a_corrected_caption_beside_an_image_is_seen(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENMOFI_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "photos"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "a.jpg").write_bytes(b"x" * (2 << 20))
+    caption = folder / "inner" / "a.txt"
+    prints = []
+    for text in ("cat", "dog", "cat"):
+        caption.write_text(text)
+        settle(monkeypatch, caption)
+        prints += [file_fingerprint(folder), file_fingerprint(folder)]
+    assert prints == [prints[0], prints[0], prints[2], prints[2], prints[0], prints[0]]
+    assert prints[0] != prints[2]
+
+
+def test_a_folder_with_pipes_and_links_to_nothing_has_a_fingerprint_and_a_pipe_has_none(tmp_path):
+    os.mkfifo(tmp_path / "a.jpg")
+    (tmp_path / "b.jpg").symlink_to("nothing")
+    (tmp_path / "c.txt").write_text("cat")
+    first = file_fingerprint(tmp_path)
+    (tmp_path / "c.txt").write_text("dog")
+    assert file_fingerprint(tmp_path) != first
+    with pytest.raises(OpenMofiError, match="not a regular file"):
+        file_fingerprint(tmp_path / "a.jpg")
 
 
 def test_what_cannot_be_read_is_one_sentence(tmp_path):

@@ -101,23 +101,30 @@ def test_a_fingerprint_is_that_of_the_same_file_here(store, tmp_path, size):
     shards = expand_shards(["s3://data/pairs"])
     take_fingerprints(shards)
     assert [shard.__dict__["fingerprint"] for shard in shards] == [file_fingerprint(local / "a.tar")]
+    assert file_fingerprint("s3://data/pairs") == file_fingerprint(local)
 
 
 def test_fingerprints_are_taken_again_only_where_an_object_has_changed(store, tmp_path):
     local = tmp_path / "local"
     local.mkdir()
     for name in "abc":
-        (local / f"{name}.tar").write_bytes(name.encode() * 1000)
+        (local / f"{name}.tar").write_bytes(name.encode() * 4_000_000)
     store.put_folder(local, "pairs")
     first = expand_shards(["s3://data/pairs"])
     take_fingerprints(first)
-    (local / "b.tar").write_bytes(b"B" * 1000)
+    (local / "b.tar").write_bytes(b"b" * 2_000_000 + b"B" + b"b" * 1_999_999)
     store.put_folder(local, "pairs")
     store.requests.clear()
     second = expand_shards(["s3://data/pairs"])
     take_fingerprints(second)
     assert [a.fingerprint == b.fingerprint for a, b in zip(first, second, strict=True)] == [True, False, True]
     assert sum(count for (_, path), count in store.requests.items() if path.endswith(".tar")) == 1
+    store.requests.clear()
+    for shard in (first[0], *second):
+        shard.require_unchanged()
+    assert not any(method == "GET" for method, path in store.requests if path.endswith(".tar"))
+    with pytest.raises(OpenMofiError, match=r"b\.tar has changed since the job began"):
+        first[1].require_unchanged()
 
 
 def test_a_shard_that_is_not_there(store):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from openmofi.engine import LocalEngine, Quiet
 from openmofi.errors import OpenMofiError
 from openmofi.storage import Shard, file_fingerprint
+from openmofi.storage.fingerprints.fingerprint import content_fingerprint
 from openmofi.storage.shards import take_fingerprints
 from openmofi.storage.threads import in_threads
 from terminal import PATIENCE
@@ -83,8 +84,8 @@ def test_a_large_file_is_read_again_only_where_it_has_changed(tmp_path, monkeypa
     monkeypatch.setenv("OPENMOFI_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     path, read = tmp_path / "a.tar", []
-    monkeypatch.setattr("openmofi.storage.shards.file_fingerprint",
-                        lambda path: read.append(path) or file_fingerprint(path))
+    monkeypatch.setattr("openmofi.storage.shards.content_fingerprint",
+                        lambda path: read.append(path) or content_fingerprint(path))
 
     def taken(name, content, age):
         if content:
@@ -99,7 +100,7 @@ def test_a_large_file_is_read_again_only_where_it_has_changed(tmp_path, monkeypa
     assert taken("a.tar", large, age=10) == 1
     assert taken("a.tar", b"", age=10) == 1
     assert taken(str(path), b"", age=10) == 1, "it is known by where it is"
-    # Another content of that size, which nothing but the time of its change tells.
+    # Another content of that size, which nothing but the times and the inode tell.
     assert taken("a.tar", large[:-1] + b"b", age=10) == 2
     assert taken("a.tar", large, age=1) == 3, "it may be changed again within a tick of the clock"
     assert taken("a.tar", b"", age=1) == 4

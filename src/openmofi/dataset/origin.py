@@ -1,7 +1,7 @@
 """What a dataset keeps of the shards of pairs that its rows refer to, so that a changed shard is recognised.
 
-The fingerprint of a shard covers its size and its first and last MiB (`storage.file_fingerprint`), since shards are
-gigabytes. So that images that were exchanged in the middle are seen as well, a few rows keep the size and the
+The fingerprint of a shard covers every byte of it (`storage.file_fingerprint`), but not the images that a table names.
+So that these are seen as well, and so that another copy can be told from other images, a few rows keep the size and the
 perceptual hash that their images had when they were labelled.
 """
 

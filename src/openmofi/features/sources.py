@@ -9,7 +9,7 @@ from pathlib import Path
 
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import ReadSettings, read_pairs
-from openmofi.pairs.formats.files import NO_FILE
+from openmofi.pairs.source import NO_FILE, open_regular
 from openmofi.schema import Pair, PairStatus
 from openmofi.storage import Shard, fingerprint
 
@@ -97,7 +97,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 def _load(folder: Path, file: str, limit: int) -> Pair:
     try:
-        with open(folder / file, "rb") as handle:
+        with open_regular(folder / file) as handle:
             data = handle.read(limit + 1)
     except NO_FILE:
         return Pair(file, None, "", PairStatus.IMAGE_MISSING)

@@ -14,6 +14,7 @@ from openmofi.pairs.formats.listings import read_listing
 from openmofi.pairs.formats.parquet import count_parquet, read_parquet
 from openmofi.pairs.formats.tar import read_tar
 from openmofi.pairs.read_settings import ReadSettings
+from openmofi.pairs.source import report_damage
 from openmofi.schema import Pair
 from openmofi.storage import Shard
 from openmofi.storage.addresses import filesystem_of
@@ -21,33 +22,51 @@ from openmofi.storage.fingerprints.fingerprint import TABLES
 from openmofi.storage.shards import TARS, take_fingerprints
 
 
-def read_pairs(shard: Shard, settings: ReadSettings = ReadSettings()) -> Iterator[Pair]:
+def read_pairs(shard: Shard, settings: ReadSettings = ReadSettings(), *, paths_only: bool = False,
+               texts: bool = False) -> Iterator[Pair]:
     """Yield the pairs of a shard in its order, streaming; nothing is dropped, `status` says what cannot be used.
 
     Every string that comes out is valid UTF-8 and can go into an Arrow table. Where several things are wrong, the
     status is the first of: duplicate key, image, text.
 
+    Args:
+        shard: of any kind.
+        settings: how it is read.
+        paths_only: where images are files of their own, an image's content is its path (as of `os.fsencode`), and no
+            image is opened.
+        texts: with `paths_only`, read the texts beside images all the same.
+
     Raises:
         OpenMofiError: the shard does not exist, is of an unknown kind, or damaged; see `read_tar`, `read_parquet`,
-            `read_folder`.
+            `read_folder`. Whatever else a reader raises is damage too. At the end: its fingerprint was taken before,
+            and is another now.
         OSError: reading failed on the way; trying again may help.
     """
-    path = shard.path
+    try:
+        yield from _rows(shard.path, settings, paths_only, texts)
+    except (OpenMofiError, OSError, MemoryError):
+        raise
+    except Exception as error:  # a library's, on bytes that nobody has thought of: the other shards go on
+        report_damage(f"{shard.path} cannot be read any further ({type(error).__name__}: {error}).", settings, error)
+    # What was read goes into tables that are named by the fingerprint; they appear after the last pair.
+    shard.require_unchanged()
+
+
+def _rows(path: str, settings: ReadSettings, paths_only: bool, texts: bool) -> Iterator[Pair]:
     if path.endswith(TARS):
-        yield from read_tar(path, settings)
-    elif path.endswith(".parquet"):
-        yield from read_parquet(path, settings)
-    elif path.endswith(TABLES):
-        yield from read_table(path, settings)
-    elif path.endswith(".json"):
-        yield from read_listing(path, settings)
-    else:
-        filesystem, root = filesystem_of(path)
-        if not filesystem.isdir(root):
-            raise UsageError(f"{path} is not a shard that can be read.",
-                             f"Give {', '.join(TARS)}, .parquet, {', '.join(TABLES)}, .json of COCO or FiftyOne, or a "
-                             "folder.")
-        yield from read_folder(path, settings)
+        return read_tar(path, settings)
+    if path.endswith(".parquet"):
+        return read_parquet(path, settings, paths_only=paths_only)
+    if path.endswith(TABLES):
+        return read_table(path, settings, paths_only=paths_only)
+    if path.endswith(".json"):
+        return read_listing(path, settings, paths_only=paths_only)
+    filesystem, root = filesystem_of(path)
+    if not filesystem.isdir(root):
+        raise UsageError(f"{path} is not a shard that can be read.",
+                         f"Give {', '.join(TARS)}, .parquet, {', '.join(TABLES)}, .json of COCO or FiftyOne, or a "
+                         "folder.")
+    return read_folder(path, settings, paths_only=paths_only, texts=texts)
 
 
 def count_pairs(shard: Shard, settings: ReadSettings = ReadSettings()) -> int:
@@ -65,7 +84,7 @@ def job_of(shards: Sequence[Shard], settings: ReadSettings, device: str, carried
     """What an engine is chosen by, for a job over shards of pairs; damaged ones count 0. See `Job`."""
 
     def readable(shard: Shard) -> Iterator[Pair]:
-        with suppress(OpenMofiError, OSError):  # the shard's own task says so
+        with suppress(OpenMofiError, OSError):  # `read_pairs` raises no other; the shard's own task says so
             yield from read_pairs(shard, settings)
 
     return Job(device, lambda most: sum(1 for _ in islice(chain.from_iterable(map(readable, shards)), most)), carried)

@@ -14,7 +14,8 @@ from openmofi.storage.atomic import (
     write_text,
 )
 from openmofi.storage.claiming.claims import Outputs, claimed, written_together
-from openmofi.storage.fingerprints.fingerprint import file_fingerprint, fingerprint
+from openmofi.storage.fingerprints.fingerprint import fingerprint
+from openmofi.storage.fingerprints.kept import file_fingerprint
 from openmofi.storage.locks import locked
 from openmofi.storage.manifest import (
     Manifest,

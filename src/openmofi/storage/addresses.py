@@ -37,6 +37,7 @@ _EXTRAS = {"http": "http", "https": "http", "s3": "s3", "s3a": "s3", "gs": "gcs"
 _OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "hf"}
 _CLIENTS = ("aiohttp", "botocore", "aiobotocore", "gcsfs", "google", "adlfs", "azure", "huggingface_hub")
 _TAIL = 1 << 16
+_TAGS = ("ETag", "etag", "md5Hash", "xet_hash", "blob_id", "Content-MD5", "Digest", "Last-Modified")
 _REASONS = {"TooManyRedirects": "the server redirects without an end",
             "ClientPayloadError": "the server broke off in the middle of the file",
             "ServerDisconnectedError": "the server broke off"}
@@ -278,12 +279,13 @@ def versions_in(folder: str) -> dict[str, Version]:
     """
     filesystem, root = filesystem_of(folder)
     with store_errors(folder):
-        return {f"{folder}/{str(item['name']).rpartition('/')[2]}": Version(int(item["size"]), _tag(item))
+        return {f"{folder}/{str(item['name']).rpartition('/')[2]}": version_of(item)
                 for item in filesystem.ls(root, detail=True) if item["type"] == "file"}
 
 
-def _tag(item: Mapping[str, Any]) -> str:
-    return next((str(item[name]) for name in ("ETag", "etag", "md5Hash", "xet_hash", "blob_id") if item.get(name)), "")
+def version_of(item: Mapping[str, Any]) -> Version:
+    """The version of an entry of a listing, or of what a web server says of a file."""
+    return Version(int(item.get("size") or 0), next((str(item[name]) for name in _TAGS if item.get(name)), ""))
 
 
 def read_text(path: str | Path) -> str:

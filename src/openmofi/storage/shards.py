@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-import stat
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -20,14 +17,16 @@ from openmofi.storage.addresses import (
     filesystem_of,
     in_object_store,
     is_folder,
-    is_remote,
-    is_utf8,
-    local_path,
     store_errors,
     versions_in,
 )
-from openmofi.storage.fingerprints.fingerprint import EDGE, TABLES, file_fingerprint, object_fingerprint
-from openmofi.storage.fingerprints.kept import keep_fingerprints, known_fingerprints
+from openmofi.storage.fingerprints.fingerprint import TABLES, content_fingerprint
+from openmofi.storage.fingerprints.kept import (
+    file_fingerprint,
+    keep_fingerprints,
+    known_fingerprints,
+    version_of_path,
+)
 from openmofi.storage.threads import in_threads
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -61,17 +60,31 @@ class Shard:
         """
         return file_fingerprint(self.path)
 
+    def require_unchanged(self) -> None:
+        """Check that the shard has still the content that its fingerprint was taken of, if it was taken in this run.
+
+        Raises:
+            OpenMofiError: it has another.
+        """
+        if "fingerprint" not in vars(self):
+            return
+        version = vars(self).get("version")
+        if version and version.tag and version_of_path(self.path) == version:
+            return
+        if file_fingerprint(self.path) != self.fingerprint:
+            raise OpenMofiError(f"{self.path} has changed since the job began: nothing of it is kept.",
+                                "Let its writer finish, and start the command again with --restart.")
+
 
 Tasks = Callable[[Any, Sequence[Any]], list[dict[str, Any]]]
 """Does tasks and returns their results in order: a `openmofi.engine.protocol.WorkFactory`, and the tasks."""
 _IN_TASKS, _OF_TASK = 1024, 256
-_SETTLED_SECONDS = 2.0
 
 
 def take_fingerprints(shards: Sequence[Shard], run: Tasks | None = None) -> None:
     """Take the fingerprints of all shards, many at a time.
 
-    Those of objects of a store, and of local files beyond a MiB, are kept in the user's cache for the next job.
+    They are kept in the user's cache for the next job (`openmofi.storage.fingerprints.kept`).
 
     Args:
         shards: what has its fingerprint keeps it.
@@ -81,60 +94,42 @@ def take_fingerprints(shards: Sequence[Shard], run: Tasks | None = None) -> None
         OpenMofiError: a shard cannot be read.
     """
     untaken = [shard for shard in shards if "fingerprint" not in vars(shard)]
-    stored = _versions([shard.path for shard in untaken if in_object_store(shard.path)])
-    versions = {**stored, **_local_versions([shard.path for shard in untaken if not is_remote(shard.path)])}
-    known = known_fingerprints(versions)
-    unknown = [(shard.path, stored[shard.path].size if shard.path in stored else -1)
-               for shard in untaken if shard.path not in known]
+    versions = _versions([shard.path for shard in untaken])
+    values = known_fingerprints(versions)
+    unknown = [shard.path for shard in untaken if shard.path not in values]
     if run and len(unknown) >= _IN_TASKS:
         results = run(_taking, [unknown[start:start + _OF_TASK] for start in range(0, len(unknown), _OF_TASK)])
     else:
         results = [_take(unknown)]
-    values = dict(zip((path for path, _ in unknown),
-                      chain.from_iterable(result["fingerprints"] for result in results), strict=True))
-    keep_fingerprints(versions, values)
+    read = dict(zip(unknown, chain.from_iterable(result["fingerprints"] for result in results), strict=True))
+    keep_fingerprints(versions, read)
     for shard in untaken:
-        vars(shard)["fingerprint"] = known.get(shard.path) or values[shard.path]
+        vars(shard)["fingerprint"] = values.get(shard.path) or read[shard.path]
+        vars(shard)["version"] = versions.get(shard.path)
 
 
-def _taking() -> Callable[[Sequence[tuple[str, int]]], dict[str, Any]]:
+def _taking() -> Callable[[Sequence[str]], dict[str, Any]]:
     return _take
 
 
-def _take(shards: Sequence[tuple[str, int]]) -> dict[str, Any]:
-    """The fingerprints of paths, by their sizes where a store's listing has told them, else −1.
+def _take(paths: Sequence[str]) -> dict[str, Any]:
+    """The fingerprints of paths.
 
     Not by the shards' property itself, which Python 3.11 computes in one thread at a time.
     """
-    return {"fingerprints": list(in_threads(
-        lambda shard: file_fingerprint(shard[0]) if shard[1] < 0 else object_fingerprint(*shard), shards))}
+    return {"fingerprints": list(in_threads(content_fingerprint, paths))}
 
 
 def _versions(paths: Sequence[str]) -> dict[str, Version]:
-    """What the listings say of objects of a store; folders of images are none."""
+    """The versions of those that have one; of objects of a store the listings tell them."""
+    stored = [path for path in paths if in_object_store(path)]
     try:
-        found = {path: version for folder in {path.rpartition("/")[0] for path in paths}
-                 for path, version in versions_in(folder).items()}
+        listed = {path: version for folder in {path.rpartition("/")[0] for path in stored}
+                  for path, version in versions_in(folder).items()}
     except (OSError, ValueError) as error:
-        raise OpenMofiError(f"{paths[0]} cannot be listed: {error}.", "Check the path.") from error
-    return {path: found[path] for path in paths if path in found}
-
-
-def _local_versions(paths: Sequence[str]) -> dict[str, Version]:
-    """Of local files, so far as it is worth keeping their fingerprints: what is small is read again.
-
-    A file's tag is where it is and when it was changed. One that was changed just now may be changed again within the
-    same tick of the file system's clock, and so has none.
-    """
-    found = {}
-    for path in paths:
-        with suppress(OSError, ValueError):  # who reads it says what is wrong
-            status = local_path(path).stat()
-            if stat.S_ISREG(status.st_mode) and status.st_size > EDGE and is_utf8(path):
-                settled = time.time() - max(status.st_ctime, status.st_mtime) > _SETTLED_SECONDS
-                found[path] = Version(status.st_size, f"{status.st_dev}-{status.st_ino}-{status.st_mtime_ns}-"
-                                                      f"{status.st_ctime_ns}" if settled else "")
-    return found
+        raise OpenMofiError(f"{stored[0]} cannot be listed: {error}.", "Check the path.") from error
+    return {path: version for path in paths
+            if (version := listed.get(path) if in_object_store(path) else version_of_path(path))}
 
 
 def expand_braces(pattern: str) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,8 +17,11 @@ from tars import pairs_until_error
 
 from openmofi.config import settings_from
 from openmofi.errors import UsageError
-from openmofi.pairs import ReadSettings, count_pairs
+from openmofi.pairs import ReadSettings, count_pairs, read_pairs
 from openmofi.pairs.formats.columns import check_patterns, column_setting
+from openmofi.pairs.formats.delimited import read_records
+from openmofi.pairs.read import job_of
+from openmofi.schema import Pair
 from openmofi.storage import Shard
 
 
@@ -81,9 +86,8 @@ def hundred_rows(photos: Path, wrong: str, kind: str = "csv") -> Path:
     return photos / f"t.{kind}"
 
 
-@pytest.mark.parametrize("kind", ["csv", "tsv"])
-def test_a_quote_that_is_not_closed_swallows_no_rows(photos, kind):
-    place = hundred_rows(photos, '"a text', kind)
+def test_a_quote_that_is_not_closed_swallows_no_rows(photos):
+    place = hundred_rows(photos, '"a text')
     rows, error = pairs_until_error(place)
     assert len(rows) == 10
     assert "the quote that opens in line 12 is not closed" in error.message
@@ -98,6 +102,132 @@ def test_a_quote_that_another_row_closes(photos):
     rows, error = pairs_until_error(place)
     assert len(rows) == 10
     assert "the quote that opens in line 12 is not closed" in error.message
+
+
+def test_quotes_that_tsv_does_not_close_are_characters(photos, caplog):
+    place = hundred_rows(photos, '"a text', "tsv")
+    expected = [f"text {number}" for number in range(100)]
+    expected[10] = '"a text'
+    assert [pair.text for pair in read(place)] == expected
+    assert "1 lines of" in caplog.text
+    for number in (40, 41, 99):
+        place.write_text(place.read_text().replace(f"text {number}\n", f'"text {number}\n'))
+        expected[number] = f'"text {number}'
+    assert [pair.text for pair in read(place)] == expected
+    assert "4 lines of" in caplog.text
+    assert "have a quote that they do not close" in caplog.text
+
+
+def test_quotes_that_span_lines_of_tsv_are_read_as_people_write_them(photos, caplog):
+    (photos / "t.tsv").write_text('file_name\tkey\ttext\na.jpg\t1\t"two\nlines, ""quoted"""\na.jpg\t2\t"a\ttab"\n'
+                                  'a.jpg\t3\ta 5" disk\na.jpg\t4\t"last"\n\n')
+    assert [pair.text for pair in read(photos)] == ['two\nlines, "quoted"', "a\ttab", 'a 5" disk', "last"]
+    assert not caplog.text
+
+
+def test_lines_of_csv_between_two_quotes_that_could_be_rows_are_told(photos, caplog):
+    place = hundred_rows(photos, '"a text')
+    place.write_text(place.read_text().replace("text 40\n", 'text 40"\n'))
+    assert len(read(place)) == 70
+    assert "1 rows of" in caplog.text
+    assert "the first from line 12 on): check whether two quotes are missing" in caplog.text
+    caplog.clear()
+    (photos / "u.csv").write_text('file_name,key,text\na.jpg,1,"two, or\nthree, lines"\n')
+    read(photos / "u.csv")
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl"])
+def test_a_text_of_any_length_is_a_row(photos, caplog, ending):
+    long = "a sun " * (4 << 20)
+    rows = [("a.jpg", "t"), ("in/b.png", long), ("a.jpg", "u")]
+    if ending == "jsonl":
+        lines = [json.dumps({"file_name": name, "text": text}) for name, text in rows]
+    else:
+        comma = "," if ending == "csv" else "\t"
+        lines = [f"file_name{comma}text", *(f'{name}{comma}"{text}"' for name, text in rows)]
+    (photos / f"t.{ending}").write_text("\n".join(lines) + "\n")
+    statuses = [pair.status.name for pair in read(photos / f"t.{ending}")]
+    # Of a cut line of JSON nothing is known.
+    assert statuses == ["OK", "IMAGE_MISSING" if ending == "jsonl" else "TEXT_TOO_LONG", "DUPLICATE_KEY"]
+    assert "1 lines of" in caplog.text
+
+
+def test_json_lines_with_columns_of_their_own_take_linear_time(photos):
+    columns = []
+    monitored = [json.dumps({"file_name": "a.jpg", "text": "t", f"c{number}": 1}) for number in range(200)]
+    (photos / "t.jsonl").write_text("\n".join(monitored))
+    for names, row in read_records(str(photos / "t.jsonl"), ReadSettings()):
+        columns.append(len(names))
+        assert set(names) == set(row)
+    assert columns == [3] * 200
+
+
+HALF = "\ud800"
+NAMES = ["a.jpg", f"{HALF}.jpg", "x" * 5000 + ".jpg", "pipe.jpg", "a.jpg/b", "in", "nul\0.jpg", 7, True, None]
+"""A good name of a file, and some that no file can have or that are none."""
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "coco", "fiftyone", "parquet"])
+def test_rows_whose_file_has_an_impossible_name_are_missing_an_image(photos, kind):
+    os.mkfifo(photos / "pipe.jpg")
+    rows = [{"file_name": name, "text": f"t{HALF}", "key": f"k{number}{HALF}"} for number, name in enumerate(NAMES)]
+    if kind == "jsonl":
+        place = photos / "t.jsonl"
+        place.write_text("\n".join(map(json.dumps, rows)))
+    elif kind == "parquet":
+        names = [None if name is None else str(name).encode("utf-8", "surrogatepass") for name in NAMES]
+        place = parquet(photos, pa.table({"file_name": pa.array(names, pa.binary()).view(pa.string()),
+                                           "text": ["t"] * len(NAMES)}))
+    elif kind == "coco":
+        place = photos / "coco.json"
+        place.write_text(json.dumps({
+            "images": [{"id": row["key"], "file_name": row["file_name"]} for row in rows],
+            "annotations": [{"image_id": row["key"], "caption": row["text"]} for row in rows]}))
+    else:
+        place = photos / "samples.json"
+        place.write_text(json.dumps({"samples": [{"filepath": row["file_name"], "text": row["text"]} for row in rows]}))
+    pairs = read(place)
+    assert [pair.image for pair in pairs] == [b"A", *[None] * (len(NAMES) - 1)]
+    assert {pair.status.name for pair in pairs[1:]} <= {"IMAGE_MISSING", "DUPLICATE_KEY"}
+    assert pa.array([pair.key + pair.text + pair.url for pair in pairs]).to_pylist()
+    if kind != "parquet":  # which holds bytes, and any bytes are a name
+        assert [*read_pairs(Shard(str(place), "x"), paths_only=True)][1].status.name == "IMAGE_MISSING"
+
+
+def test_a_folder_with_pipes_and_names_that_are_not_utf_8(photos):
+    for name in (b"caf\xe9.jpg", b"caf\xe9.txt"):
+        (photos / os.fsdecode(name)).write_bytes(b"t")
+    for name in ("p.jpg", "q.txt"):
+        os.mkfifo(photos / name)
+    (photos / "q.jpg").write_bytes(b"Q")
+    (photos / "r.jpg").symlink_to("p.jpg")
+    assert [(pair.key, pair.image, pair.text, pair.status.name) for pair in read(photos)] == [
+        ("a", b"A", "", "TEXT_MISSING"), ("caf\\xe9", b"t", "t", "OK"), ("in/b", b"BB", "", "TEXT_MISSING"),
+        ("p", b"", "", "TEXT_MISSING"), ("q", b"Q", "", "TEXT_EMPTY"), ("r", b"", "", "TEXT_MISSING")]
+
+
+@pytest.mark.parametrize("name", ["x.tar", "x.csv", "x.parquet", "x.json"])
+def test_a_pipe_is_no_shard(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    pairs, error = pairs_until_error(tmp_path / name)
+    assert not pairs
+    assert error.message.endswith(f"{name} cannot be read: it is not a regular file.")
+
+
+@pytest.mark.parametrize("on_damage", ["stop", "keep"])
+def test_whatever_a_reader_raises_names_the_shard(tmp_path, monkeypatch, caplog, on_damage):
+    def some_pairs(*_: object) -> Iterator[Pair]:
+        yield Pair("a", b"x", "t")
+        raise LookupError("an odd byte")
+
+    monkeypatch.setattr("openmofi.pairs.read.read_tar", some_pairs)
+    shard = Shard(str(tmp_path / "x.tar"), "x")
+    pairs, error = pairs_until_error(tmp_path / "x.tar", on_damage=on_damage)
+    assert [pair.key for pair in pairs] == ["a"]
+    said = caplog.text if on_damage == "keep" else error.message
+    assert f"{tmp_path}/x.tar cannot be read any further (LookupError: an odd byte)." in said
+    assert job_of([shard, shard], ReadSettings(), "cpu", None).pairs(9) == 2
 
 
 def test_the_last_line_and_the_header_are_checked_too(photos):

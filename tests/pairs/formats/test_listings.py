@@ -3,6 +3,7 @@
 import io
 import json
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs import ReadSettings, read_pairs
-from openmofi.pairs.formats.index import ImageBytes, places_of
+from openmofi.pairs.index import ImageBytes, places_of
 from openmofi.schema import PairStatus
 from openmofi.storage import Shard, expand_shards
 
@@ -133,3 +134,62 @@ def test_several_texts_an_image(images, kind):
     assert read(images / f"t.{kind}", text_column=("title", "tags", "t.*=tags"))[0][2] == "one, two"
     with pytest.raises(UsageError, match="no column 'other'"):
         read(images / f"t.{kind}", text_column=("title", "other"))
+
+
+def saved(folder, table):
+    """What `datasets` writes of a table."""
+    with pa.ipc.new_stream(folder / "data.arrow", table.schema) as writer:
+        writer.write_table(table)
+    (folder / "dataset_info.json").write_text("{}")
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data.arrow"}]}))
+
+
+@pytest.mark.parametrize("kind", ["offsets", "indices"])
+def test_positions_that_lead_out_of_a_saved_dataset_are_damage(tmp_path, kind):
+    """Arrow reads them as they stand, and what they point at from anywhere in the memory."""
+    texts = pa.array(["a" * 700, "b" * 11, "c" * 5])
+    text = texts if kind == "offsets" else pa.DictionaryArray.from_arrays(pa.array([0, 2, 1], pa.int32()), texts)
+    saved(tmp_path, pa.table({"image": [b"1", b"2", b"3"], "text": text}))
+    place = tmp_path / "data.arrow"
+    before, after = ([0, 700, 711, 716], [0, 700, 2_000_000_000, 716]) if kind == "offsets" else (
+        [0, 2, 1], [0, 2_000_000, 1])
+    content = place.read_bytes()
+    changed = content.replace(np.array(before, np.int32).tobytes(), np.array(after, np.int32).tobytes())
+    assert changed != content
+    place.write_bytes(changed)
+    with pytest.raises(OpenMofiError, match=r"data\.arrow is damaged after 0 pairs"):
+        read(tmp_path)
+    assert read(tmp_path, on_damage="keep") == []
+
+
+def test_a_saved_dataset_whose_texts_are_not_utf_8_is_read(tmp_path):
+    saved(tmp_path, pa.table({"image": [b"1"], "text": pa.array([b"caf\xe9"]).view(pa.string())}))
+    assert read(tmp_path) == [("000000000", b"1", "caf\ufffd", PairStatus.TEXT_INVALID)]
+
+
+@pytest.mark.parametrize("files", [
+    None, 7, {}, [], [None], ["data.arrow"], [{"filename": 7}], [{"filename": "\ud800"}], [{"filename": ""}],
+    [{"filename": "data.arrow"}, {}], [{"filename": "../data.arrow/"}]])
+def test_state_json_of_other_types_is_a_sentence(tmp_path, files):
+    saved(tmp_path, pa.table({"image": [b"1"], "text": ["t"]}))
+    (tmp_path / "state.json").write_text(json.dumps({"_data_files": files}))
+    if files == [{"filename": "../data.arrow/"}]:
+        assert len(read(tmp_path)) == 1, "the last part of a name counts, within the folder"
+        return
+    with pytest.raises(OpenMofiError):
+        read(tmp_path)
+
+
+def test_a_length_that_no_file_has_takes_no_memory(tmp_path):
+    saved(tmp_path, pa.table({"image": [b"1"], "text": ["t"]}))
+    content = (tmp_path / "data.arrow").read_bytes()
+    length = int.from_bytes(content[4:8], "little")
+    metadata = bytearray(content[:8 + length])
+    batch = content[8 + length:]
+    size = int.from_bytes(batch[4:8], "little")
+    body = (len(batch) - 8 - size - 8).to_bytes(8, "little")
+    assert batch[:8 + size].count(body) >= 1
+    (tmp_path / "data.arrow").write_bytes(bytes(metadata) + batch[:8 + size].replace(
+        body, (1 << 45).to_bytes(8, "little")) + batch[8 + size:])
+    with pytest.raises(OpenMofiError, match="is damaged after 0 pairs"):
+        read(tmp_path)

@@ -264,22 +264,30 @@ MEMBERS = st.lists(st.tuples(KEYS, EXTENSIONS, CONTENTS).map(lambda t: (f"{t[0]}
 
 def oracle(members: list[tuple[str, bytes]]) -> list[tuple[str, bool]]:
     """Keys and whether they are duplicates, worked out on the whole list instead of a stream."""
-    runs: list[tuple[str, dict[str, bytes]]] = []
-    for name, content in members:
+    runs: list[tuple[str, list[str]]] = []
+    for name, _ in members:
         folder, _, base = name.rpartition("/")
         stem, extension = base.split(".", 1)
         key, extension = (f"{folder}/{stem}" if folder else stem), extension.lower()
+        if not runs or runs[-1][0] != key or extension in runs[-1][1]:
+            runs.append((key, []))
         if extension.split(".")[-1] in ("jpg", "png", "txt", "json"):
-            if not runs or runs[-1][0] != key or extension in runs[-1][1]:
-                runs.append((key, {}))
-            runs[-1][1][extension] = content
-    keys = []
-    for key, run in runs:
-        if any("." not in extension for extension in run):
-            keys.append(key)
-        else:
-            keys += dict.fromkeys(f"{key}.{extension.rsplit('.', 1)[0]}" for extension in run)
+            runs[-1][1].append(extension)
+    keys = [f"{key}.{stem}".rstrip(".") for key, run in runs for stem in stems_of_pairs(run)]
     return [(key, key in keys[:place]) for place, key in enumerate(keys)]
+
+
+def stems_of_pairs(extensions: list[str]) -> list[str]:
+    """What names the pairs of a run of extensions, beside its key."""
+    stems = [extension.rpartition(".")[0] for extension in extensions]
+    lasts = [extension.split(".")[-1] for extension in extensions]
+    of = {stem: {last for other, last in zip(stems, lasts, strict=True) if other == stem} for stem in stems}
+    text = "txt" if "txt" in lasts else "json"
+    whole = [stem for stem in of if text in of[stem] and of[stem] & {"jpg", "png"}]
+    if not whole and ("" in of or (text in lasts and {"jpg", "png"} & set(lasts))):
+        return [""] if extensions else []
+    return list(dict.fromkeys(max((each for each in whole if f"{stem}.".startswith(f"{each}." if each else "")),
+                                  key=len, default=stem) for stem in stems))
 
 
 @settings(max_examples=100, deadline=None)

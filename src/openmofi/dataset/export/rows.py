@@ -19,7 +19,7 @@ from openmofi.dataset.export.export_settings import DatasetExportSettings
 from openmofi.dataset.origin import Origin
 from openmofi.dataset.tables import Folder
 from openmofi.errors import UsageError
-from openmofi.pairs.formats.index import ImageBytes, places_of
+from openmofi.pairs.index import ImageBytes, places_of
 from openmofi.pairs.writer import extension_of
 from openmofi.storage import Shard
 

@@ -118,8 +118,8 @@ class Archive(tarfile.TarFile):
 
     def _pass_zeros(self, start: int) -> bool:
         """Pass the zeros from `start` on; whether there is a member behind them."""
+        before = self._zeros_before(start)  # first: behind many zeros a stream cannot look back so far
         end, behind = _end_of_zeros(self.fileobj, start)
-        before = self._zeros_before(start)
         if not behind:
             name = self._last.name if self._last else ""
             if before and PurePosixPath(name.lower()).suffix in _NEVER_END_IN_ZEROS:

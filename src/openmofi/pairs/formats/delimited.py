@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,14 +13,19 @@ from openmofi.pairs.read_settings import ReadSettings
 from openmofi.pairs.source import open_source, report_damage
 from openmofi.pairs.text import json_object
 
-_MAX_FIELD = 16 << 20
+_log = logging.getLogger(__name__)
+_MAX_LINE = 16 << 20
+"""Characters of a line that are read; the rest of it is passed over, so that a row never fills the memory."""
 _QUOTES = "Close that quote; a quote within a text is written twice"
 
 
 def read_records(path: str, settings: ReadSettings) -> Iterator[tuple[list[str], dict[str, Any]]]:
-    """Yield (column names so far, row) of a table.
+    """Yield (names of columns, row) of a table; of JSON lines the names are the row's own.
 
     A quote that is not closed is damage: it would swallow the rows behind it. So are more fields than the header has.
+    In TSV, which has no quotes by its own definition, a quote that its line does not close is a character where the
+    line and the one behind it have the fields of the header. Of a line of more than 16 Mi characters the rest is passed
+    over.
 
     Raises:
         OpenMofiError: it does not exist, or is damaged (after the rows before the damage).
@@ -27,9 +33,25 @@ def read_records(path: str, settings: ReadSettings) -> Iterator[tuple[list[str],
     # Bytes that are not UTF-8 travel as surrogates: names of files need them back, texts are judged by them.
     with open_source(path) as raw, io.TextIOWrapper(raw, "utf-8-sig", "surrogateescape", newline="") as lines:
         if path.endswith(".jsonl"):
-            yield from _json_lines(lines)
+            yield from _json_lines(_bounded(path, lines))
         else:
-            yield from _delimited(path, lines, settings)
+            yield from _delimited(path, _bounded(path, lines), settings)
+
+
+def _bounded(path: str, lines: io.TextIOWrapper) -> Iterator[str]:
+    """The lines of a file, long ones cut; a quote that the rest of the line closes is closed."""
+    cut = 0
+    while line := lines.readline(_MAX_LINE):
+        if len(line) == _MAX_LINE and not line.endswith(("\n", "\r")):
+            cut += 1
+            quotes, rest = 0, line
+            while not rest.endswith(("\n", "\r")) and (rest := lines.readline(_MAX_LINE)):
+                quotes += rest.count('"')
+            line += '"' * (line.count('"') % 2 and quotes % 2) + "\n"
+        yield line
+    if cut:
+        _log.warning("%d lines of %s have more than %s characters; the rest of each is passed over.", cut, path,
+                     f"{_MAX_LINE:,}")
 
 
 @dataclass
@@ -61,19 +83,35 @@ class _Lines:
         return last
 
 
+@dataclass
+class _Fields:
+    """How many fields a line has where a quote is a character like others."""
+
+    delimiter: str
+    count: int
+
+    def in_line(self, line: str) -> bool:
+        """Whether a line by itself has the fields of the header."""
+        return line.count(self.delimiter) == self.count - 1 > 0
+
+
 def _delimited(path: str, source: Iterator[str], settings: ReadSettings) -> Iterator[tuple[list[str], dict[str, Any]]]:
     # The standard library's limit is for the whole process, and too small for a text of 1 MB.
-    csv.field_size_limit(max(csv.field_size_limit(), _MAX_FIELD))
-    lines, delimiter = _Lines(source), "\t" if path.endswith(".tsv") else ","
+    csv.field_size_limit(max(csv.field_size_limit(), 2 * _MAX_LINE))
+    tabs = path.endswith(".tsv")
+    lines, delimiter = _Lines(_without_open_quotes(path, source) if tabs else source), "\t" if tabs else ","
     reader = csv.DictReader(lines, delimiter=delimiter)
-    rows, too_many = iter(reader), False
+    rows, too_many, doubtful = iter(reader), False, []
     try:
         names = list(reader.fieldnames or ())
+        fields = _Fields(delimiter, len(names))
         _check_quotes(lines, delimiter)
         lines.record.clear()
         while (row := next(rows, None)) is not None:
             _check_quotes(lines, delimiter)
             first = reader.line_num - len(lines.record) + 1
+            if len(lines.record) > 1 and all(map(fields.in_line, lines.record)):
+                doubtful.append(first)
             lines.record.clear()
             if any(row.pop(None, None) or ()) and not too_many:
                 too_many = True
@@ -87,6 +125,28 @@ def _delimited(path: str, source: Iterator[str], settings: ReadSettings) -> Iter
                           f"{first + lines.open_quote()} is not closed ({error}).", settings, error, _QUOTES)
         else:
             report_damage(f"{path} cannot be read beyond line {first}: {error}.", settings, error, "Correct that line")
+    if doubtful:
+        _log.warning("%d rows of %s are in quotes that span lines, each of which could be a row (the first from line "
+                     "%d on): check whether two quotes are missing.", len(doubtful), path, doubtful[0])
+
+
+def _without_open_quotes(path: str, source: Iterator[str]) -> Iterator[str]:
+    """The lines of a TSV, with quotes that do not close in their line escaped where they are characters."""
+    line = next(source, "")
+    fields, in_quotes, escaped = _Fields("\t", line.count("\t") + 1), False, 0
+    while line:
+        behind = next(source, "")
+        opens = line.count('"') % 2 == 1 and (in_quotes or any(
+            field.startswith('"') and field.count('"') % 2 for field in line.rstrip("\r\n").split("\t")))
+        if opens and not in_quotes and fields.in_line(line) and (not behind.strip() or fields.in_line(behind)):
+            escaped += 1
+            line = "\t".join(f'"{field}"' for field in line.rstrip("\r\n").replace('"', '""').split("\t")) + "\n"
+        elif opens:
+            in_quotes = not in_quotes
+        yield line
+        line = behind
+    if escaped:
+        _log.warning("%d lines of %s have a quote that they do not close; it is read as a character.", escaped, path)
 
 
 def _check_quotes(lines: _Lines, delimiter: str) -> None:
@@ -100,10 +160,8 @@ def _check_quotes(lines: _Lines, delimiter: str) -> None:
             pass
 
 
-def _json_lines(lines: io.TextIOWrapper) -> Iterator[tuple[list[str], dict[str, Any]]]:
-    names: dict[str, None] = {}
+def _json_lines(lines: Iterator[str]) -> Iterator[tuple[list[str], dict[str, Any]]]:
     for line in lines:
         if line.strip():
             row = json_object(line.encode("utf-8", "surrogateescape"))
-            names.update(dict.fromkeys(row))
-            yield list(names), row
+            yield list(row), row

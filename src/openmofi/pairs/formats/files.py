@@ -8,12 +8,10 @@ from pathlib import PurePosixPath
 
 from openmofi.pairs.formats.grouping import Content
 from openmofi.pairs.read_settings import ReadSettings
+from openmofi.pairs.source import NO_FILE, open_regular
 from openmofi.pairs.text import printable
 from openmofi.schema import PairStatus
-from openmofi.storage.addresses import filesystem_of
-
-NO_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
-"""What a system raises where there is no such file for us; other errors of reading may pass."""
+from openmofi.storage.addresses import filesystem_of, is_remote
 
 _ELSEWHERE = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:")
 _WEB = re.compile(r"^https?://", re.IGNORECASE)
@@ -46,7 +44,12 @@ class ImageFiles:
         self.unread = ""
 
     def location(self, path: str) -> str | None:
-        """The image's path, below the folder as it was given; `None` where the path leads out of it."""
+        """The image's path, below the folder as it was given; `None` where the path leads out of it, or is none."""
+        try:
+            os.fsencode(path)
+        except UnicodeEncodeError:
+            self._note(f"{path} is not the name of a file: half of a surrogate pair is no character.")
+            return None
         within = next((path.removeprefix(above) for above in self._above if path.startswith(above)), path)
         if inside(within):
             return f"{self._root}/{within}"
@@ -68,7 +71,8 @@ class ImageFiles:
         if self._paths_only:
             return Content(os.fsencode(location))
         try:
-            with self._filesystem.open(self._filesystem._strip_protocol(location), "rb") as handle:
+            name = self._filesystem._strip_protocol(location)
+            with self._filesystem.open(name, "rb") if is_remote(location) else open_regular(name) as handle:
                 data = handle.read(self._limit + 1)
         except NO_FILE as error:
             self._note(f"{location} cannot be read: {error.strerror or 'there is no such file'}. Paths are relative to "

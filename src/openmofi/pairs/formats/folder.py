@@ -20,6 +20,7 @@ from openmofi.pairs.formats.grouping import (
 )
 from openmofi.pairs.formats.listings import listing_of, read_listing
 from openmofi.pairs.read_settings import ReadSettings
+from openmofi.pairs.source import NO_FILE, open_regular
 from openmofi.pairs.text import identifier, printable
 from openmofi.schema import Pair, PairStatus
 from openmofi.storage.addresses import filesystem_of, is_remote
@@ -82,17 +83,31 @@ def _beside(path: str, settings: ReadSettings, paths_only: bool, texts: bool) ->
             members.append((*parts, name, int(info.get("size") or 0)))
     grouper = Grouper(settings)
     for key, extension, name, size in sorted(members):
-        limit = read_limit(extension, size, settings)
+        address = filesystem.unstrip_protocol(name) if is_remote(path) else name
         if paths_only and not (texts and extension.endswith(("txt", "json"))):
-            content = Content(os.fsencode(filesystem.unstrip_protocol(name) if is_remote(path) else name))
+            content = Content(os.fsencode(address))
         else:
-            data = filesystem.cat_file(name, start=0, end=limit) if limit else b""
-            content = Content(None, PairStatus.IMAGE_TOO_LARGE) if limit is None else Content(data)
-        yield from grouper.add(key, extension, content)
+            content = _content(address, read_limit(extension, size, settings))
+        yield from grouper.add(key, extension, content, size)
     yield from grouper.close()
+    grouper.report_passed_over(path)
     if not grouper.keys:
         raise OpenMofiError(f"{path} has no table and no images with texts.",
                             "Give .tar or .parquet files, or a folder with images and a metadata.csv.")
+
+
+def _content(address: str, limit: int | None) -> Content:
+    """A file's first `limit` bytes."""
+    if not limit:
+        return Content(None, PairStatus.IMAGE_TOO_LARGE) if limit is None else Content(b"")
+    if is_remote(address):
+        filesystem, name = filesystem_of(address)
+        return Content(filesystem.cat_file(name, start=0, end=limit))
+    try:
+        with open_regular(address) as handle:
+            return Content(handle.read(limit))
+    except NO_FILE:  # it has gone since, or is a pipe
+        return Content(None)
 
 
 def read_table(path: str, settings: ReadSettings, *, paths_only: bool = False, beside: Iterable[str] = (),
@@ -114,7 +129,7 @@ def read_table(path: str, settings: ReadSettings, *, paths_only: bool = False, b
         columns = columns or find_columns(path, names, settings)
         image_path = identifier(row.get(columns.image))
         key = identifier(row.get(columns.key)) if columns.key else image_path
-        image = files.image(image_path) if image_path is not None else None
+        image = files.image(str(image_path)) if image_path is not None else None
         unnamed.discard(os.path.normpath(str(image_path)))
         url = row.get(columns.url) if columns.url else None
         yield rows.pair(printable(key) if key else f"{number:09d}", image,
@@ -122,4 +137,4 @@ def read_table(path: str, settings: ReadSettings, *, paths_only: bool = False, b
     rows.report_useless(path, files.unread)
     if unnamed and len(unnamed) < len(images):
         _log.warning("%s does not name %d of the %d images beside it, such as %s: they are left out.",
-                     path, len(unnamed), len(images), min(unnamed))
+                     path, len(unnamed), len(images), printable(min(unnamed)))

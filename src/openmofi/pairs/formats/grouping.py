@@ -1,18 +1,25 @@
 """From members with names to pairs: WebDataset's rule, and what becomes of everything that breaks it.
 
-The rule: a member's key is its path up to the first dot of the file name, and the rest is its extension, in
-lower case. Neighbours of one key are one pair. Beyond the rule:
+WebDataset's rule: a member's key is its path up to the first dot of the file name, and the rest is its extension, in
+lower case. Neighbours of one key are one sample, and a sample is one pair. `s.image.jpg` and `s.caption.txt` are the
+image and the text of `s`. Beyond the rule:
 
-* Of several images of one key the first counts (HEIC, SVG and the like only where there is no other); other
-  extensions (`mask.png`, `cls`) are passed over.
-* A key of which no member has a plain extension (`IMG.2024.01.jpg`) is a name with dots of its own: there the
-  key goes up to the last dot.
+* Names may have dots of their own. The stem of `sun.2.jpg` is `sun.2`. Where one stem of a key has both an image and a
+  text, each such stem is a pair named by it: `sun.jpg`, `sun.txt`, `sun.2.jpg`, `sun.2.txt` are two. A member below
+  such a stem (`sun.2.mask.png`) belongs to its pair; the other members of the key are paired by their own stems. JSON
+  counts as a text where the key has no `.txt`.
+* A key that has only images or only texts, none of them with a plain extension, is a row a stem.
+* Of several images of a pair the first counts: those of its own stem before those below it, HEIC, SVG and the like only
+  where there is no other. Texts likewise. What is passed over is counted, and said at the end.
 * An extension that comes twice, or a key that comes again later, makes a row of its own with the same key and
   the status `DUPLICATE_KEY`: counts in = counts out, and the first stays the one that counts.
 * Names are data, never paths: `../../x.jpg` and `/x.jpg` are keys like others, since nothing is ever written
   or opened under a member's name. Links and devices have no content: their pair is `IMAGE_MISSING` or
   `TEXT_MISSING`.
 * Hidden files (`.DS_Store`, `._x.jpg`) and names without an extension are not members of a pair.
+
+A key's members are held until the key ends, up to 128 MiB. Of a larger key they are paired in parts, which are cut only
+between stems, so that neighbours of one stem stay together.
 """
 
 from __future__ import annotations
@@ -34,8 +41,8 @@ OTHER_IMAGE_EXTENSIONS = frozenset(
 
 _log = logging.getLogger(__name__)
 _MAX_JSON = 4 << 20
-_MAX_GROUP = 256
-"""Members of one key that are held at once: a tar in which all names begin alike must not fill the memory."""
+_MAX_HELD = 128 << 20
+"""Bytes of one key's members that are held before it is paired in parts: twice the largest image."""
 
 
 def split_name(name: str) -> tuple[str, str] | None:
@@ -119,39 +126,110 @@ class RowPairs:
 
 @dataclass
 class Grouper(RowPairs):
-    """Turns a sequence of members into pairs; holds at most one key's members."""
+    """Turns a sequence of members into pairs; holds at most one key's members, and counts those in no pair."""
 
+    passed_over: Counter[str] = field(default_factory=Counter)
+    _examples: dict[str, str] = field(default_factory=dict)
     _key: str = ""
     _members: dict[str, Content] = field(default_factory=dict)
+    _held: int = 0
+    _root: str = ""
+    _is_part: bool = False
 
-    def add(self, key: str, extension: str, content: Content) -> Iterator[Pair]:
-        """Take the next member; yields the pairs that are now complete."""
-        if not _kind(extension):
-            return
-        if key != self._key or extension in self._members or len(self._members) >= _MAX_GROUP:
+    def add(self, key: str, extension: str, content: Content, size: int) -> Iterator[Pair]:
+        """Take the next member, of `size` bytes in the shard; yields the pairs that are now complete."""
+        if key != self._key or extension in self._members:
             yield from self.close()
-        self._key = key
+            self._key, self._root = key, _stem(extension)
+        if not _kind(extension):
+            self.pass_over(f"{key}.{extension}")
+            return
+        yield from self._begin_stem(_stem(extension))
         self._members[extension] = content
+        self._held += size if _kind(extension).endswith("image") else min(size, _MAX_JSON)
+
+    def _begin_stem(self, stem: str) -> Iterator[Pair]:
+        """Yield what is held if it is too much and the member that comes belongs to none of it."""
+        if _is_below(self._root, stem) or _is_below(stem, self._root):
+            self._root = min(self._root, stem, key=len)
+            return
+        self._root = stem
+        if self._held > _MAX_HELD:
+            self._is_part = True
+            yield from self._take()
 
     def close(self) -> Iterator[Pair]:
         """Yield what is held."""
-        members, self._members = self._members, {}
-        plain = {extension: content for extension, content in members.items() if "." not in extension}
-        if plain:
-            yield self._grouped(self._key, plain)
-            return
-        by_stem: dict[str, dict[str, Content]] = {}
-        for extension, content in members.items():
-            stem, _, last = extension.rpartition(".")
-            by_stem.setdefault(f"{self._key}.{stem}", {})[last] = content
-        for key, group in by_stem.items():
-            yield self._grouped(key, group)
+        yield from self._take()
+        self._is_part = False
 
-    def _grouped(self, key: str, members: dict[str, Content]) -> Pair:
-        image = next((content for kind in ("image", "other image") for extension, content in members.items()
-                      if _kind(extension) == kind), None)
-        about = json_object(members["json"].data or b"") if "json" in members else {}
-        txt = members.get("txt")
-        text = txt.data if txt and txt.data is not None else about.get("caption")
-        named = (about.get(name) for name in ("url", *COLLECTION))
+    def pass_over(self, name: str, kind: str = "") -> None:
+        """Count a member that is in no pair."""
+        what = "images" if kind.endswith("image") else "texts" if kind == "txt" else "other files"
+        self.passed_over[what] += 1
+        self._examples.setdefault(what, name)
+
+    def report_passed_over(self, path: str) -> None:
+        """Say in the log how many members are in no pair; images and texts among them are worth a warning."""
+        whats = [what for what in ("images", "texts", "other files") if self.passed_over[what]]
+        if whats:
+            counts = ", ".join(f"{self.passed_over[what]:,} {what}" for what in whats)
+            _log.log(logging.INFO if whats == ["other files"] else logging.WARNING,
+                     "No pair of %s holds %s, such as %s.", path, counts, printable(self._examples[whats[0]]))
+
+    def _take(self) -> Iterator[Pair]:
+        members, self._members, self._held = self._members, {}, 0
+        if not members:
+            return
+        for stem, sample in self._samples(members).items():
+            yield self._pair(f"{self._key}.{stem}" if stem else self._key, stem, sample)
+
+    def _samples(self, members: dict[str, Content]) -> dict[str, dict[str, Content]]:
+        """The members of each pair, by the stem that names it."""
+        kinds: dict[str, set[str]] = {}
+        for extension in members:
+            kinds.setdefault(_stem(extension), set()).add(_kind(extension).removeprefix("other "))
+        every = set().union(*kinds.values())
+        text = "txt" if "txt" in every else "json"
+        whole = {stem for stem, inside in kinds.items() if {"image", text} <= inside}
+        if not whole and not self._is_part and ("" in kinds or {"image", text} <= every):
+            return {"": members}
+        samples: dict[str, dict[str, Content]] = {}
+        for extension, content in members.items():
+            samples.setdefault(_whole_above(_stem(extension), whole), {})[extension] = content
+        return samples
+
+    def _pair(self, key: str, stem: str, members: dict[str, Content]) -> Pair:
+        chosen: dict[str, str] = {}
+        for extension in sorted(members, key=lambda extension: _stem(extension) != stem):
+            chosen.setdefault(_kind(extension), extension)
+        if "image" in chosen:
+            chosen.pop("other image", None)
+        for extension in members:
+            if extension not in chosen.values():
+                self.pass_over(f"{self._key}.{extension}", _kind(extension))
+        image, about, txt = (members.get(chosen.get(kind, "")) for kind in ("image", "json", "txt"))
+        image = image or members.get(chosen.get("other image", ""))
+        fields = json_object(about.data or b"") if about else {}
+        text = txt.data if txt and txt.data is not None else fields.get("caption")
+        named = (fields.get(name) for name in ("url", *COLLECTION))
         return self.pair(printable(key), image, text, next((value for value in named if value), None))
+
+
+def _stem(extension: str) -> str:
+    return extension.rpartition(".")[0]
+
+
+def _is_below(stem: str, other: str) -> bool:
+    """Whether a stem is another or begins with it; nothing but itself is below the plain one."""
+    return stem == other or (other != "" and stem.startswith(f"{other}."))
+
+
+def _whole_above(stem: str, whole: set[str]) -> str:
+    """The longest of the stems `whole` that `stem` begins with, or itself where there is none."""
+    above = stem
+    while above not in whole:
+        if not above:
+            return stem
+        above = _stem(above)
+    return above

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 
@@ -16,7 +16,7 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs.formats.columns import TEXT, find_columns
 from openmofi.pairs.formats.files import ImageFiles
 from openmofi.pairs.formats.grouping import RowPairs
-from openmofi.pairs.formats.parquet import DAMAGE, Batches, raise_if_of_machine
+from openmofi.pairs.formats.parquet import DAMAGE, Batches, believable_size, raise_if_of_machine, require_sound
 from openmofi.pairs.read_settings import ReadSettings
 from openmofi.pairs.source import open_source, report_damage
 from openmofi.pairs.text import identifier, printable
@@ -160,24 +160,48 @@ def holds_images(folder: str) -> bool:
     return listing_of(_names(folder)) == _STATE
 
 
+class _Remaining:
+    """A file of which no more is asked than it still has: memory is taken for what is asked."""
+
+    closed = False
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._size = file, file.seek(0, 2)
+        file.seek(0)
+
+    def read(self, size: int = -1) -> bytes:
+        remaining = self._size - self._file.tell()
+        return self._file.read(remaining if size < 0 else min(size, remaining))
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        """Leave it to who opened it."""
+
+
 def _saved(path: str, settings: ReadSettings) -> Iterator[Pair]:
     """What `Dataset.save_to_disk` wrote: Arrow's streams, in the order of `state.json`."""
     folder, count = path.rpartition("/")[0] or ".", 0
-    names = [str(each["filename"]) for each in _json(path).get("_data_files") or [] if isinstance(each, dict)]
-    if not names:
-        raise OpenMofiError(f"{path} names no data files.", "Save the dataset again.")
+    listed = _json(path).get("_data_files")
+    names = [each.get("filename") if isinstance(each, dict) else None
+             for each in (listed if isinstance(listed, list) else ())]
+    if not names or not all(isinstance(name, str) for name in names):
+        raise OpenMofiError(f"{path} does not name the files of its data.", "Save the dataset again.")
     rows, files = RowPairs(settings), ImageFiles(path, settings)
-    for name in names:
+    for name in map(str, names):
         with open_source(f"{folder}/{PurePosixPath(name).name}") as handle:
             try:
-                stream = pa.ipc.open_stream(handle)
+                stream = pa.ipc.open_stream(_Remaining(handle))
                 columns = find_columns(folder, stream.schema.names, settings)
                 read = Batches.of(folder, stream.schema, columns, settings)
                 for batch in stream:
-                    for row in read.rows(batch, count, files):
+                    used = batch.select(columns.all())
+                    require_sound(used)
+                    for row in read.rows(used, count, files):
                         yield rows.pair(*row)
                         count += 1
             except DAMAGE as error:
-                raise_if_of_machine(error)
+                raise_if_of_machine(error, believable_size(handle, settings))
                 report_damage(f"{folder}/{name} is damaged after {count} pairs: {error}.", settings, error)
     rows.report_useless(folder, files.unread)

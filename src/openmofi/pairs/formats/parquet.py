@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,11 +16,17 @@ from openmofi.pairs.formats.columns import COLLECTION, Columns, find_columns, na
 from openmofi.pairs.formats.files import ImageFiles
 from openmofi.pairs.formats.grouping import Content, RowPairs
 from openmofi.pairs.read_settings import ReadSettings
-from openmofi.pairs.source import open_source, report_damage
+from openmofi.pairs.source import RAISE_RATIO, Damage, open_source, report_damage
 from openmofi.pairs.text import identifier, printable
 from openmofi.schema import Pair
 
-_BATCH = 128
+_MOST_ROWS = 128
+_HELD = 64 << 20
+"""Bytes that the rows of a batch may take, as far as the footer tells before they are read."""
+_LARGE = 1 << 30
+_STREAMED = 1 << 20
+_ALLOWANCE = 64 << 20
+_ASKED = re.compile(r"of size (\d+) failed")
 _Row = tuple[str, Content | None, Any, Any]
 # Names of columns that are not UTF-8 come as a plain ValueError.
 DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError)
@@ -44,19 +51,49 @@ def read_parquet(path: str, settings: ReadSettings, *, paths_only: bool = False)
     rows, files = RowPairs(settings), ImageFiles(path, settings, paths_only=paths_only)
     with open_source(path) as handle:
         try:
-            table = pq.ParquetFile(handle)
+            table = pq.ParquetFile(handle, buffer_size=_STREAMED, pre_buffer=False)
             columns = find_columns(path, table.schema_arrow.names, settings)
             read = Batches.of(path, table.schema_arrow, columns, settings)
-            for batch in table.iter_batches(batch_size=_BATCH, columns=columns.all()):
-                for row in read.rows(batch, count, files):
-                    yield rows.pair(*row)
-                    count += 1
+            for group in range(table.num_row_groups):
+                for batch in table.iter_batches(_rows_at_once(table, group, columns, settings), [group], columns.all(),
+                                                use_threads=False):
+                    for row in read.rows(batch, count, files):
+                        yield rows.pair(*row)
+                        count += 1
             rows.report_useless(path, files.unread)
+        except Damage as damage:
+            report_damage(f"{path} is damaged after {count} pairs: {damage}.", settings, damage, damage.hint)
         except DAMAGE as error:
-            raise_if_of_machine(error)
+            raise_if_of_machine(error, believable_size(handle, settings))
             if not count:
                 raise _not_parquet(path, error) from error
             report_damage(f"{path} is damaged after {count} pairs: {error}.", settings, error)
+
+
+def _rows_at_once(table: pq.ParquetFile, group: int, columns: Columns, settings: ReadSettings) -> int:
+    """How many rows of a row group to read at once, so that they take no more than `_HELD` where one takes no more.
+
+    A value in a dictionary of the file takes its size once there, and as often as it stands in the rows here.
+
+    Raises:
+        Damage: a column unpacks to more than is believable.
+    """
+    meta, most = table.metadata.row_group(group), _MOST_ROWS
+    for number in range(meta.num_columns):
+        chunk = meta.column(number)
+        name = next((name for name in columns.all()
+                     if chunk.path_in_schema == name or chunk.path_in_schema.startswith(f"{name}.")), None)
+        if name is None:
+            continue
+        size, packed = max(chunk.total_uncompressed_size, 1), max(chunk.total_compressed_size, 0)
+        if size > max(_ALLOWANCE, settings.max_unpack_ratio * packed):
+            raise Damage(f"the column {name!r} of its row group {group} unpacks to more than "
+                         f"{settings.max_unpack_ratio} times as much", RAISE_RATIO)
+        repeats = any("DICTIONARY" in encoding for encoding in chunk.encodings) and not pa.types.is_dictionary(
+            table.schema_arrow.field(name).type)
+        of_row = size if repeats or size > _LARGE else size // max(meta.num_rows, 1)
+        most = min(most, _HELD // max(of_row, 1))
+    return max(most, 1)
 
 
 @dataclass(frozen=True)
@@ -80,8 +117,9 @@ class Batches:
 
     def rows(self, batch: pa.RecordBatch, number: int, files: ImageFiles) -> Iterator[_Row]:
         """Key, image, text and address of each row; `number` is that of the first, its key where there is no column."""
-        columns = self.columns
-        for row in _plain(batch.select(columns.all())).to_pylist():
+        columns, names = self.columns, self.columns.all()
+        for values in zip(*(_cells(batch.column(name)) for name in names), strict=True):
+            row = dict(zip(names, values, strict=True))
             key, url = (identifier(row[name]) if name else None for name in (columns.key, columns.url))
             yield (f"{number:09d}" if key is None else printable(key),
                    _image(row[columns.image], self.by_path, files), columns.text_in(row, self.max_text_chars), url)
@@ -120,11 +158,23 @@ def _not_parquet(path: str, error: Exception) -> OpenMofiError:
     return OpenMofiError(f"{path} is not a Parquet file, or damaged: {error}.", "Fetch the file again.")
 
 
-def raise_if_of_machine(error: Exception) -> None:
-    """Raise again what a shortage or a failure of the machine raised, which is no damage."""
+def raise_if_of_machine(error: Exception, believable: int | None = None) -> None:
+    """Raise again what a shortage or a failure of the machine raised, which is no damage.
+
+    Memory is not short where a file asks for more than is `believable` of it.
+    """
     # Arrow reports damaged pages as OSError too, but without an error number of the system.
-    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
+    if isinstance(error, MemoryError):
+        asked = _ASKED.search(str(error))
+        if believable is None or asked is None or int(asked[1]) <= believable:
+            raise error
+    if isinstance(error, OSError) and error.errno is not None:
         raise error
+
+
+def believable_size(handle: IO[bytes], settings: ReadSettings) -> int:
+    """How many bytes the content of an opened file may unpack to."""
+    return max(_ALLOWANCE, settings.max_unpack_ratio * handle.seek(0, 2))
 
 
 def _by_path(path: str, field: pa.Field) -> bool:
@@ -178,20 +228,26 @@ def _value_type(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
-def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
-    # Strings in Parquet are not always UTF-8; as bytes they reach us without an exception.
-    columns = [column.cast(_as_bytes(column.type)) for column in batch.columns]
-    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+def require_sound(batch: pa.RecordBatch) -> None:
+    """Check a batch that was read as it stands in a file: its offsets and indices may point anywhere.
+
+    Raises:
+        pa.ArrowInvalid: it is damaged.
+    """
+    for column in batch.columns:
+        column.validate()
+        column.view(_as_bytes(column.type)).validate(full=True)  # strings that are not UTF-8 are no damage
 
 
 def _as_bytes(kind: pa.DataType) -> pa.DataType:
+    """The type of the same layout whose strings are bytes."""
     types = pa.types
     if types.is_dictionary(kind):
-        value = _as_bytes(kind.value_type)
-        # A dictionary holds each value once; written out, they may be more than 2 GiB.
-        return pa.large_binary() if value == pa.binary() else value
-    if types.is_string(kind) or types.is_string_view(kind) or types.is_binary_view(kind):
+        return pa.dictionary(kind.index_type, _as_bytes(kind.value_type))
+    if types.is_string(kind):
         return pa.binary()
+    if types.is_string_view(kind):
+        return pa.binary_view()
     if types.is_large_string(kind):
         return pa.large_binary()
     if _is_list(kind):
@@ -201,6 +257,37 @@ def _as_bytes(kind: pa.DataType) -> pa.DataType:
     if types.is_struct(kind):
         return pa.struct([kind.field(i).with_type(_as_bytes(kind.field(i).type)) for i in range(kind.num_fields)])
     return kind
+
+
+def _cells(column: pa.Array) -> Iterator[Any]:
+    """The values of a column, one at a time; what stands in a dictionary is one object however often it comes."""
+    if not pa.types.is_dictionary(column.type):
+        yield from map(_cell, column)
+        return
+    values: dict[int, Any] = {}
+    for index in column.indices:
+        row = index.as_py()
+        if row is not None and row not in values:
+            values[row] = _cell(column.dictionary[row])
+        yield None if row is None else values[row]
+
+
+def _cell(scalar: pa.Scalar) -> Any:
+    """A value as Python has it; strings as bytes, since they are not always UTF-8, of a list the first, of a map
+    nothing: no more of a row is copied than is used.
+    """
+    kind = scalar.type
+    if not scalar.is_valid:
+        return None
+    if pa.types.is_dictionary(kind):
+        return _cell(scalar.value)
+    if _is_text(kind):
+        return scalar.as_buffer().to_pybytes()
+    if pa.types.is_struct(kind):
+        return {name: _cell(scalar[name]) for name in ("bytes", "path") if kind.get_field_index(name) >= 0}
+    if _is_list(kind):
+        return [_cell(value) for value in scalar.values[:1]]
+    return {} if pa.types.is_nested(kind) else scalar.as_py()
 
 
 def _image(value: Any, by_path: bool, files: ImageFiles) -> Content | None:

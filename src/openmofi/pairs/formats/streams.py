@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import IO, Protocol
 
-from openmofi.pairs.source import Damage
+from openmofi.pairs.source import RAISE_RATIO, Damage
 
 _CHUNK = 1 << 18
 LOOK_BACK = 1 << 17
@@ -147,7 +147,7 @@ def _bounded(chunks: Iterator[bytes], name: str, new: Callable[[], _Decompressor
         unpacked += len(block)
         if unpacked > max(_ALLOWANCE, ratio * packed):
             raise Damage(f"its first {packed:,} bytes unpack to more than {ratio} times as many",
-                         "If it is meant to be so, raise --max-unpack-ratio")
+                         RAISE_RATIO)
         yield block
 
 

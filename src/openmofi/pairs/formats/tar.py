@@ -48,6 +48,7 @@ def read_tar(path: str, settings: ReadSettings) -> Iterator[Pair]:
     except Damage as damage:
         report_damage(f"{path} is truncated or damaged after {count} pairs: {damage}.", settings, damage, damage.hint)
         yield from grouper.close()
+    grouper.report_passed_over(path)
 
 
 def _stop(damage: str) -> NoReturn:
@@ -63,10 +64,13 @@ def _pairs(path: str, file: IO[bytes] | ForwardFile, grouper: Grouper, content_o
     archive = Archive(file, on_damage, partial(_log.warning, "%s %s.", path))
     for member in archive:
         parts = split_name(member.name)
-        if parts is None or member.isdir():
+        if member.isdir():
+            continue
+        if parts is None:
+            grouper.pass_over(member.name)
             continue
         content, damage = content_of(archive, member, parts[1])
-        yield from grouper.add(*parts, content)
+        yield from grouper.add(*parts, content, member.size)
         if damage is not None:
             raise damage
     yield from grouper.close()

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from openmofi.config import settings_from
@@ -20,9 +21,8 @@ from openmofi.errors import OpenMofiError
 from openmofi.pairs import ReadSettings, read_pairs
 from openmofi.pairs.formats.columns import find_columns
 from openmofi.pairs.formats.delimited import read_records
-from openmofi.pairs.formats.files import NO_FILE
-from openmofi.pairs.formats.folder import read_folder, read_table, table_of
-from openmofi.pairs.formats.parquet import names_files, read_parquet
+from openmofi.pairs.formats.folder import table_of
+from openmofi.pairs.formats.parquet import DAMAGE, names_files, raise_if_of_machine
 from openmofi.pairs.formats.streams import compression_of
 from openmofi.pairs.formats.tar import locate_images
 from openmofi.pairs.source import open_source
@@ -122,10 +122,7 @@ class Source:
                            item.status, item.file, item.size, item.mtime, item.offset, item.read, entities)
 
     def _files(self) -> Iterator[Incoming]:
-        path = self.shard.path
-        reader = read_parquet if path.endswith(".parquet") else read_table if path.endswith(TABLES) else \
-            partial(read_folder, texts=True)
-        for pair in reader(path, self.settings, paths_only=True):
+        for pair in read_pairs(self.shard, self.settings, paths_only=True, texts=True):
             status, file = _without_text(pair), pair.image
             if file is None:
                 yield _item(pair, status, None, -1, 0, -1, partial(_given, status))
@@ -204,15 +201,28 @@ def _table_in(folder: str) -> str | None:
 
 
 def _parquet_metadata(path: str, settings: ReadSettings) -> dict[str, dict[str, Any]]:
+    rows: dict[str, dict[str, Any]] = {}
     with open_source(path) as handle:
-        table = pq.ParquetFile(handle)
-        columns = find_columns(path, table.schema_arrow.names, settings)
-        others = [name for name in table.schema_arrow.names if name not in columns.all()]
-        if not others:
-            return {}
-        rows = table.read(columns=others + ([columns.key] if columns.key else [])).to_pylist()
-    return {str(row[columns.key]) if columns.key else f"{number:09d}":
-            {name: row[name] for name in others if _is_plain(row[name])} for number, row in enumerate(rows)}
+        try:
+            table = pq.ParquetFile(handle)
+            columns = find_columns(path, table.schema_arrow.names, settings)
+            others = [field.name for field in table.schema_arrow
+                      if field.name not in columns.all() and _holds_plain(field.type)]
+            for batch in table.iter_batches(columns=others + ([columns.key] if columns.key else [])) if others else ():
+                for row in batch.to_pylist():
+                    key = str(row[columns.key]) if columns.key else f"{len(rows):09d}"
+                    rows[key] = {name: row[name] for name in others if _is_plain(row[name])}
+        except DAMAGE as error:
+            raise_if_of_machine(error)
+            raise OpenMofiError(f"{path} is damaged: {error}.", "Fetch the file again.") from error
+    return rows
+
+
+def _holds_plain(kind: pa.DataType) -> bool:
+    """Whether a column may hold what `_is_plain`: images in further columns are not read for it."""
+    kind, types = kind.value_type if pa.types.is_dictionary(kind) else kind, pa.types
+    return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind) \
+        or types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
 
 
 def _is_plain(value: Any) -> bool:
@@ -255,12 +265,8 @@ def _stat(file: bytes) -> tuple[int, int]:
 
 def _read_file(file: bytes, limit: int) -> bytes | PairStatus:
     try:
-        if is_remote(os.fsdecode(file)):
-            with open_source(os.fsdecode(file)) as handle:
-                data = handle.read(limit + 1)
-        else:
-            with open(file, "rb") as handle:
-                data = handle.read(limit + 1)
-    except (*NO_FILE, OpenMofiError):
+        with open_source(os.fsdecode(file)) as handle:
+            data = handle.read(limit + 1)
+    except OpenMofiError:
         return PairStatus.IMAGE_MISSING
     return PairStatus.IMAGE_TOO_LARGE if len(data) > limit else data

@@ -56,7 +56,8 @@ def file_stamp(folder: Path, names: Iterable[str], expected: Any = None) -> str:
     """
     infos = {name: (folder / name).stat() for name in names}
     return fingerprint([str(folder.resolve()), expected,
-                        [[name, info.st_size, info.st_mtime_ns, info.st_ino] for name, info in infos.items()]])
+                        [[name, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino]
+                         for name, info in infos.items()]])
 
 
 def let_settle(folder: Path, names: Iterable[str]) -> None:

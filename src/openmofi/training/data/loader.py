@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from openmofi.errors import UsageError
-from openmofi.pairs.formats.index import ImageBytes
+from openmofi.pairs.index import ImageBytes
 from openmofi.reinforcement import Teacher
 from openmofi.storage import Shard
 from openmofi.training.data.augmentation import NO_AUGMENTATION, TrainingImages, UndecodableError

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from openmofi.dataset.origin import Origin
 from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError
-from openmofi.pairs.formats.index import ImageBytes
+from openmofi.pairs.index import ImageBytes
 from openmofi.storage import Shard, file_fingerprint, fingerprint, write_json
 from openmofi.storage.addresses import is_remote
 from openmofi.storage.tables.footers import parquet_metadata

@@ -16,7 +16,7 @@ from openmofi.dataset.tables import Folder
 from openmofi.engine import Progress
 from openmofi.features.store import noted_read
 from openmofi.pairs import ReadSettings
-from openmofi.pairs.formats.index import copy_of_images, places_of
+from openmofi.pairs.index import copy_of_images, places_of
 from openmofi.storage import Shard, atomic_path, fingerprint
 from openmofi.training.data.plan import Ints
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import ReadSettings, read_pairs
-from openmofi.pairs.formats.index import ImageBytes, copy_of_images, index_images, places_of
+from openmofi.pairs.index import ImageBytes, copy_of_images, index_images, places_of
 from openmofi.schema import PairStatus
 from openmofi.storage import Shard, atomic
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,14 +24,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from openmofi.errors import OpenMofiError
-from openmofi.pairs.formats.folder import read_folder, read_table
-from openmofi.pairs.formats.listings import holds_images, read_listing
-from openmofi.pairs.formats.parquet import names_files, read_parquet
+from openmofi.pairs.formats.listings import holds_images
+from openmofi.pairs.formats.parquet import names_files
 from openmofi.pairs.formats.streams import compression_of
-from openmofi.pairs.formats.tar import locate_images, read_tar
+from openmofi.pairs.formats.tar import locate_images
+from openmofi.pairs.read import read_pairs
 from openmofi.pairs.read_settings import ReadSettings
-from openmofi.pairs.source import open_source
-from openmofi.schema import Pair, PairStatus
+from openmofi.pairs.source import open_regular, open_source
+from openmofi.schema import PairStatus
 from openmofi.storage import Shard, atomic_path, file_fingerprint, fingerprint, locked, write_table
 from openmofi.storage.addresses import filesystem_of, is_remote
 from openmofi.storage.atomic import remove_leftovers
@@ -68,12 +68,12 @@ def index_images(shard: Shard, cache: str | Path, read: ReadSettings = ReadSetti
     path = _cached(shard, cache, read, "index", ".parquet")
     if copy is None:
         if not path.exists():
-            _write(path, _rows(shard.path, read))
+            _write(path, _rows(shard, read))
     elif not (path.exists() and copy.exists()):
         with locked(copy, lambda: _log.warning("Another process copies the images of %s; this one waits.", shard.path)):
             if not (path.exists() and copy.exists()):
                 remove_leftovers(copy.parent)
-                _write(path, _copied(shard.path, read, copy))
+                _write(path, _copied(shard, read, copy))
     return pq.read_table(path).cast(INDEX)
 
 
@@ -119,30 +119,27 @@ def places_of(shard: Shard, keys: pa.ChunkedArray, cache: str | Path, read: Read
     return index.select(["file", "offset", "size"]).take(rows)
 
 
-def _rows(path: str, read: ReadSettings) -> list[_Row]:
-    if not path.endswith(TARS):
-        return [(key, file, 0, -1) for key, file in _images(path, read, paths_only=True)]
-    with _reading(path):
-        return [(key, b"", offset, size) for key, offset, size in locate_images(path)]
+def _rows(shard: Shard, read: ReadSettings) -> list[_Row]:
+    if not shard.path.endswith(TARS):
+        return [(key, file, 0, -1) for key, file in _images(shard, read, paths_only=True)]
+    with _reading(shard.path):
+        return [(key, b"", offset, size) for key, offset, size in locate_images(shard.path)]
 
 
-def _copied(path: str, read: ReadSettings, copy: Path) -> list[_Row]:
+def _copied(shard: Shard, read: ReadSettings, copy: Path) -> list[_Row]:
     """Write the images one behind another."""
     rows, offset = [], 0
     with atomic_path(copy) as temporary, open(temporary, "wb") as out:
-        for key, image in _images(path, read):
+        for key, image in _images(shard, read):
             out.write(image)
             rows.append((key, os.fsencode(copy), offset, len(image)))
             offset += len(image)
     return rows
 
 
-def _images(path: str, read: ReadSettings, **options: bool) -> Iterator[tuple[str, bytes]]:
-    reader: Callable[..., Iterator[Pair]] = read_table if path.endswith(TABLES) else read_folder
-    reader = read_listing if path.endswith(".json") else reader
-    reader = read_parquet if path.endswith(".parquet") else read_tar if path.endswith(TARS) else reader
-    with _reading(path):
-        for pair in reader(path, read, **options):
+def _images(shard: Shard, read: ReadSettings, *, paths_only: bool = False) -> Iterator[tuple[str, bytes]]:
+    with _reading(shard.path):
+        for pair in read_pairs(shard, read, paths_only=paths_only):
             if pair.image is not None and pair.status != PairStatus.DUPLICATE_KEY:
                 yield pair.key, pair.image
 
@@ -182,7 +179,8 @@ class ImageBytes:
     def _read(self, path: str, offset: int, size: int) -> bytes:
         path = path.removeprefix("file://")
         if size < 0:
-            return Path(path).read_bytes()
+            with open_regular(path) as whole:
+                return whole.read()
         handle = self._open.pop(path, None)
         if handle is None:
             handle = os.open(path, os.O_RDONLY)
