@@ -70,9 +70,13 @@ def assert_the_same(row: dict, recognition, tolerance: float) -> None:
         assert (each["probability"] is None) == (alone.probability is None)
         if alone.probability is not None:
             assert each["probability"] == pytest.approx(alone.probability, abs=tolerance)
-        assert [near["image"] for near in each["evidence"]] == [image.id for image, _ in alone.evidence]
         assert [near["cosine"] for near in each["evidence"]] == pytest.approx(
             [cosine for _, cosine in alone.evidence], abs=tolerance)
+        # Images that are equally near, but for the rounding of features, may change places: processors round otherwise.
+        cosines = {image.id: cosine for image, cosine in alone.evidence}
+        least = min(cosines.values(), default=0.0)
+        for near in each["evidence"]:
+            assert near["cosine"] == pytest.approx(cosines.get(near["image"], least), abs=tolerance)
 
 
 def test_many_images_are_recognised_as_one_by_one(index, shards, tmp_path):

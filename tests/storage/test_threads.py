@@ -106,3 +106,22 @@ def test_a_large_file_is_read_again_only_where_it_has_changed(tmp_path, monkeypa
     assert taken("a.tar", b"", age=1) == 4
     assert taken("a.tar", b"small", age=10) == 5
     assert taken("a.tar", b"", age=10) == 6
+
+
+def test_reading_more_than_a_gib_is_shown(tmp_path):
+    (tmp_path / "small.tar").write_bytes(b"a")
+    with open(tmp_path / "large.tar", "wb") as file:
+        file.truncate(1 << 30)
+    shown = []
+
+    def watch(fingerprints, total):
+        for value in fingerprints:
+            shown.append(total)
+            yield value
+
+    take_fingerprints([Shard(str(tmp_path / "small.tar"), "small")], watch=watch)
+    assert shown == []
+    shards = [Shard(str(tmp_path / f"{name}.tar"), name) for name in ("small", "large")]
+    take_fingerprints(shards, watch=watch)
+    assert shown == [2, 2]
+    assert [shard.fingerprint for shard in shards] == [file_fingerprint(shard.path) for shard in shards]

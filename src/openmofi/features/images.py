@@ -22,6 +22,7 @@ from openmofi.features.store import FeatureStore, StoredFeatures
 from openmofi.features.stream import ahead
 from openmofi.schema import PairStatus
 from openmofi.storage import Shard
+from openmofi.storage.atomic import remove_leftovers
 
 _ROWS_AT_ONCE = 8192
 
@@ -61,7 +62,10 @@ def image_features_of(sources: Sequence[Shard | ImageSource], encoder: Encoder, 
     store = FeatureStore(str(cache), encoder, full_size=True, hashes=False, dtype="float16" if half else "float32")
     progress.begin("embed", len(sources))
     features = []
-    for source in (each if isinstance(each, ImageSource) else shard_source(each) for each in sources):
+    opened = [each if isinstance(each, ImageSource) else shard_source(each) for each in sources]
+    if not all(store.has(source.name, source.stamp) for source in opened):
+        remove_leftovers(store.folder)
+    for source in opened:
         computed = not store.has(source.name, source.stamp)
         if computed:
             compute_features(source, store)

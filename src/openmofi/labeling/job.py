@@ -120,7 +120,7 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
         raise UsageError(f"The name of the shard {odd.path!a} is not UTF-8, and tables are named by it.", "Rename it.")
     progress, engine = progress or Quiet(), engine or LocalEngine()
     job = job_of(shards, settings.read, encoder.device, encoder)
-    identify(shards, engine, job)
+    identify(shards, engine, job, progress)
     given = given_calibration(calibration, kb, encoder, settings) if calibration else None
     described, inputs = _described(shards, kb, encoder, settings), _inputs(shards, kb, encoder, settings, calibration)
     correction = correction_by(verdicts, settings.selection.target_precision, described, inputs) if verdicts else None

@@ -7,7 +7,7 @@ from contextlib import suppress
 from itertools import chain, islice
 from typing import Any
 
-from openmofi.engine import Engine, Job, Quiet, WorkFactory
+from openmofi.engine import Engine, Job, Progress, Quiet, WorkFactory
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs.formats.folder import read_folder, read_table
 from openmofi.pairs.formats.listings import read_listing
@@ -90,15 +90,22 @@ def job_of(shards: Sequence[Shard], settings: ReadSettings, device: str, carried
     return Job(device, lambda most: sum(1 for _ in islice(chain.from_iterable(map(readable, shards)), most)), carried)
 
 
-def identify(shards: Sequence[Shard], engine: Engine, job: Job) -> None:
+def identify(shards: Sequence[Shard], engine: Engine, job: Job, progress: Progress) -> None:
     """Take the fingerprints of a job's shards, on its engine where they are many: they say whether there is anything
-    to do, before the job has its place.
+    to do, before the job has its place. All is read that was not read before, which `progress` shows where it is much.
 
     Raises:
         OpenMofiError: a shard cannot be read.
     """
     def run(factory: WorkFactory, tasks: Sequence[Any]) -> list[dict[str, Any]]:
+        progress.begin("check", len(tasks))
         with engine.suited(job, Quiet()).session() as session:
-            return session.run(factory, tasks, Quiet())
+            return session.run(factory, tasks, progress)
 
-    take_fingerprints(shards, run)
+    def watch(fingerprints: Iterator[str], total: int) -> Iterator[str]:
+        progress.begin("check", total)
+        for fingerprint in fingerprints:
+            yield fingerprint
+            progress.advance({})
+
+    take_fingerprints(shards, run, watch)

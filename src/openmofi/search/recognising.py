@@ -177,7 +177,7 @@ def recognise_shards(shards: Sequence[Shard], index: str | Place, encoder: Encod
     if cache:
         require_writable(cache)
     job = job_of(shards, settings.read, encoder.device, encoder)
-    identify(shards, engine, job)
+    identify(shards, engine, job, progress)
     features = FeatureStore(str(cache or out), encoder, settings.read, settings.batch_size, settings.max_image_pixels)
     everywhere = place.absolute() if isinstance(place, Path) else place
     stage = RecogniseStage(everywhere, content, features, settings.limit, str(out), settings.unnamed)

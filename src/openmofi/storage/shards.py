@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -78,10 +78,13 @@ class Shard:
 
 Tasks = Callable[[Any, Sequence[Any]], list[dict[str, Any]]]
 """Does tasks and returns their results in order: a `openmofi.engine.protocol.WorkFactory`, and the tasks."""
+Watch = Callable[[Iterator[str], int], Iterator[str]]
+"""Passes results on, and shows a person how many of the given number have come."""
 _IN_TASKS, _OF_TASK = 1024, 256
+_WATCHED_BYTES = 1 << 30
 
 
-def take_fingerprints(shards: Sequence[Shard], run: Tasks | None = None) -> None:
+def take_fingerprints(shards: Sequence[Shard], run: Tasks | None = None, watch: Watch | None = None) -> None:
     """Take the fingerprints of all shards, many at a time.
 
     They are kept in the user's cache for the next job (`openmofi.storage.fingerprints.kept`).
@@ -89,6 +92,7 @@ def take_fingerprints(shards: Sequence[Shard], run: Tasks | None = None) -> None
     Args:
         shards: what has its fingerprint keeps it.
         run: does the work where 1,024 or more have to be read; else it is done here.
+        watch: shows the work that is done here, where it is more than a GiB.
 
     Raises:
         OpenMofiError: a shard cannot be read.
@@ -99,9 +103,12 @@ def take_fingerprints(shards: Sequence[Shard], run: Tasks | None = None) -> None
     unknown = [shard.path for shard in untaken if shard.path not in values]
     if run and len(unknown) >= _IN_TASKS:
         results = run(_taking, [unknown[start:start + _OF_TASK] for start in range(0, len(unknown), _OF_TASK)])
+        taken: Iterator[str] = chain.from_iterable(result["fingerprints"] for result in results)
     else:
-        results = [_take(unknown)]
-    read = dict(zip(unknown, chain.from_iterable(result["fingerprints"] for result in results), strict=True))
+        taken = _taken(unknown)
+        if watch and sum(versions[path].size for path in unknown if path in versions) >= _WATCHED_BYTES:
+            taken = watch(taken, len(unknown))
+    read = dict(zip(unknown, taken, strict=True))
     keep_fingerprints(versions, read)
     for shard in untaken:
         vars(shard)["fingerprint"] = values.get(shard.path) or read[shard.path]
@@ -109,15 +116,15 @@ def take_fingerprints(shards: Sequence[Shard], run: Tasks | None = None) -> None
 
 
 def _taking() -> Callable[[Sequence[str]], dict[str, Any]]:
-    return _take
+    return lambda paths: {"fingerprints": list(_taken(paths))}
 
 
-def _take(paths: Sequence[str]) -> dict[str, Any]:
-    """The fingerprints of paths.
+def _taken(paths: Sequence[str]) -> Iterator[str]:
+    """The fingerprints of paths, in their order.
 
     Not by the shards' property itself, which Python 3.11 computes in one thread at a time.
     """
-    return {"fingerprints": list(in_threads(content_fingerprint, paths))}
+    return in_threads(content_fingerprint, paths)
 
 
 def _versions(paths: Sequence[str]) -> dict[str, Version]:
