@@ -88,6 +88,10 @@ CASES = {
         "config.cfg", 'factory = "entity_ruler"', 'source = "evil"'), "of another model, 'evil'"),
     "spacy: a function of nobody": ("spacy", replaced(
         "config.cfg", '"spacy.Tokenizer.v1"', '"evil.Tokenizer.v1"'), "calls 'evil.Tokenizer.v1'"),
+    "run: a base in a store": ("run", changed(
+        "encoder.json", "image", encoder="run:http://127.0.0.1:9/base"), "be fetched because a file names it"),
+    "run: a base of the hub": ("run", changed(
+        "encoder.json", "image", encoder="hf:stranger/code"), "be fetched because a file names it"),
     "hf: a model of code": ("hf", changed("config.json", model_type="evil", auto_map=EVIL), "is a 'evil' model"),
     "fusion: a model of code": ("fusion", changed("fusion.json", "configs", "t5", model_type="evil", auto_map=EVIL),
                                 "no model of the type 'evil'"),
