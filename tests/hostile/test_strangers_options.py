@@ -88,6 +88,9 @@ CASES = {
         "config.cfg", 'factory = "entity_ruler"', 'source = "evil"'), "of another model, 'evil'"),
     "spacy: a function of nobody": ("spacy", replaced(
         "config.cfg", '"spacy.Tokenizer.v1"', '"evil.Tokenizer.v1"'), "calls 'evil.Tokenizer.v1'"),
+    "spacy: a reader of any file": ("spacy", replaced(
+        "config.cfg", '@scorers = "spacy.entity_ruler_scorer.v1"', '@readers = "spacy.read_labels.v1"\npath = "/etc"'),
+        "calls 'spacy.read_labels.v1' of '@readers'"),
     "run: a base in a store": ("run", changed(
         "encoder.json", "image", encoder="run:http://127.0.0.1:9/base"), "be fetched because a file names it"),
     "run: a base of the hub": ("run", changed(
