@@ -34,7 +34,7 @@ def test_workers_import_nothing_from_the_working_directory(tmp_path, engine):
     tests = Path(__file__).parents[1]
     places = [tests.parent / "src", tests / "engine", *filter(None, [os.environ.get("PYTHONPATH")])]
     env = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
-    done = subprocess.run([sys.executable, script, tries, engine], cwd=folder, capture_output=True, text=True, timeout=240,
-                          env=env | {"PYTHONPATH": os.pathsep.join(map(str, places))})
+    done = subprocess.run([sys.executable, script, tries, engine], cwd=folder, capture_output=True, text=True,
+                          timeout=240, env=env | {"PYTHONPATH": os.pathsep.join(map(str, places))})
     assert not marker.exists(), marker.read_text()
     assert "'square': 9" in done.stdout, done.stderr[-2000:]
