@@ -47,6 +47,14 @@ def replaced(file, old, new):
     return change
 
 
+def indexed(folder):
+    """Its weights lie beside the folder, where an index names them."""
+    (folder / "model.safetensors").rename(folder.parent / "weights.safetensors")
+    (folder / "model-1.safetensors").touch()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({
+        "metadata": {}, "weight_map": {"logit_scale": "../weights.safetensors"}}))
+
+
 MODEL, TEXT, VISION = ("model_cfg",), ("model_cfg", "text_cfg"), ("model_cfg", "vision_cfg")
 TOWER, WORDS = ("image", "architecture", "options"), ("text", "architecture", "config")
 CASES = {
@@ -88,6 +96,21 @@ CASES = {
         "config.cfg", 'factory = "entity_ruler"', 'source = "evil"'), "of another model, 'evil'"),
     "spacy: a function of nobody": ("spacy", replaced(
         "config.cfg", '"spacy.Tokenizer.v1"', '"evil.Tokenizer.v1"'), "calls 'evil.Tokenizer.v1'"),
+    "spacy: a reader of any file": ("spacy", replaced(
+        "config.cfg", '@scorers = "spacy.entity_ruler_scorer.v1"', '@readers = "spacy.read_labels.v1"\npath = "/etc"'),
+        "calls 'spacy.read_labels.v1' of '@readers'"),
+    "run: a base in a store": ("run", changed(
+        "encoder.json", "image", encoder="run:http://127.0.0.1:9/base"), "be fetched because a file names it"),
+    "run: a base of the hub": ("run", changed(
+        "encoder.json", "image", encoder="hf:stranger/code"), "be fetched because a file names it"),
+    "hf: weights elsewhere": ("hf", indexed, "names '../weights.safetensors'"),
+    "hf: a vocabulary elsewhere": ("hf", changed("tokenizer_config.json", vocab="/etc/passwd"), "names '/etc/passwd'"),
+    "open_clip: a vocabulary elsewhere": ("open_clip", changed(
+        "tokenizer_config.json", init_inputs=["/etc/passwd"]), "names '/etc/passwd'"),
+    "run: a vocabulary elsewhere": ("run", changed(
+        "tokenizer/tokenizer_config.json", vocab="/etc/passwd"), "names '/etc/passwd'"),
+    "gliner: a vocabulary elsewhere": ("gliner", changed(
+        "tokenizer_config.json", vocab="/etc/passwd"), "names '/etc/passwd'"),
     "hf: a model of code": ("hf", changed("config.json", model_type="evil", auto_map=EVIL), "is a 'evil' model"),
     "fusion: a model of code": ("fusion", changed("fusion.json", "configs", "t5", model_type="evil", auto_map=EVIL),
                                 "no model of the type 'evil'"),

@@ -94,4 +94,7 @@ def _main(
 
 def run() -> None:
     """The console script; see `run_app`."""
+    # Python starts workers by `-c`, which imports from the working directory before all else, and a stranger's files
+    # may lie there.
+    os.environ["PYTHONSAFEPATH"] = "1"
     run_app(app)

@@ -95,7 +95,7 @@ def _named_folder(name: str) -> Path:
 
 
 def _open_folder(spec: str, rest: str, device: str, bases: Sequence[Encoder]) -> Encoder:
-    folder, open_base = local_folder(rest), partial(open_encoder, device=device)
+    folder, open_base = local_folder(rest), partial(_open_base, device=device)
     style = "run" if spec in _NAMES else "onnx" if spec == TINY else spec.partition(":")[0]
     if style != "run" and device != "cpu":
         raise UsageError(f"{spec} runs on the CPU, not on {device}.", "Open the encoder that it was made of there.")
@@ -111,6 +111,12 @@ def _open_folder(spec: str, rest: str, device: str, bases: Sequence[Encoder]) ->
     from openmofi.encoders.trained import open_trained
 
     return open_trained(folder, raw, spec, open_base, device)
+
+
+def _open_base(spec: str, *, device: str) -> Encoder:
+    """An encoder that a file names, which is therefore never fetched."""
+    with guarded(f"The encoder {spec!r}"):
+        return open_encoder(spec, device=device)
 
 
 def _open_library(module: str, name: str, spec: str, rest: str, device: str, _bases: Sequence[Encoder]) -> Encoder:

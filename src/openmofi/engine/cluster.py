@@ -5,6 +5,7 @@ Ray Data is not used: tasks already resume by their outputs, so actors and one r
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -90,7 +91,10 @@ class _Session:
         if not ray.is_initialized():
             try:
                 # Of the cluster's dashboard; where Ray is started here there is none.
-                dashboard = ray.init(self._engine.address, log_to_driver=False, include_dashboard=False).dashboard_url
+                # A command's workers import nothing from the working directory, which Ray adds for jobs of a script.
+                job = ray.job_config.JobConfig(_client_job="PYTHONSAFEPATH" in os.environ)
+                dashboard = ray.init(self._engine.address, log_to_driver=False, include_dashboard=False,
+                                     job_config=job).dashboard_url
             except ConnectionError as error:
                 raise OpenMofiError(f"No Ray cluster at {self._engine.address}: {error}.",
                                     "Check the address, or leave it out to start Ray here.") from error

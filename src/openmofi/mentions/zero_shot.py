@@ -22,7 +22,7 @@ from openmofi.schema import Mention
 from openmofi.storage import file_fingerprint, fingerprint, write_json
 from openmofi.storage.foreign import allowed_options, guarded, require_inside
 from openmofi.storage.foreign.hub import cached_folder, hub_folder
-from openmofi.storage.foreign.transformers import plain_config
+from openmofi.storage.foreign.transformers import plain_config, require_own_files
 
 if TYPE_CHECKING:
     from gliner import GLiNER
@@ -146,6 +146,7 @@ def model_folder(model: str) -> Path:
                                 "Give a folder, or OWNER/NAME[@REVISION] of the Hugging Face hub.")
         folder = hub_folder(model, _READ, [_CONFIG])
     require_inside(folder)
+    require_own_files(folder)
     if not (folder / _CONFIG).is_file():
         raise OpenMofiError(f"{model} holds no GLiNER model: it has no {_CONFIG}.",
                             "Give a folder as GLiNER.save_pretrained writes it.")

@@ -28,7 +28,7 @@ from openmofi.quiet import quiet_logging, quiet_transformers
 from openmofi.storage import file_fingerprint, fingerprint
 from openmofi.storage.foreign import require_inside
 from openmofi.storage.foreign.hub import weights_folder
-from openmofi.storage.foreign.transformers import config_of
+from openmofi.storage.foreign.transformers import config_of, require_own_files
 
 _log = logging.getLogger(__name__)
 _PATTERNS = ("*.json", "*.txt", "*.model")
@@ -192,6 +192,7 @@ def _load(model_class: Any, folder: Path, kind: str, optional: tuple[str, ...] =
     if not safe and not any(folder.glob(_PICKLES)):
         raise OpenMofiError(f"{folder} has no weights: neither *.safetensors nor pytorch_model.bin.",
                             "Copy the whole checkpoint.")
+    require_own_files(folder)
     raw = read_config(folder)
     with quiet_transformers(), quiet_logging(), loading(folder, f"a {kind} model of transformers"):
         # Without safetensors transformers reads by torch.load(weights_only=True), which runs no code.

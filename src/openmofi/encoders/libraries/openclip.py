@@ -39,6 +39,7 @@ from openmofi.quiet import quiet_logging
 from openmofi.storage import file_fingerprint, fingerprint
 from openmofi.storage.foreign import allowed_options
 from openmofi.storage.foreign.hub import cached_folder, hub_file, hub_folder
+from openmofi.storage.foreign.transformers import require_own_files
 
 # Of a model one half is wanted; the other is built as small as can be and thrown away.
 _NO_VISION = {"image_size": 8, "patch_size": 8, "width": 64, "layers": 1}
@@ -147,6 +148,7 @@ def tokenizer_of(source: ModelSource) -> Callable[[list[str]], Sequence[Any]]:
 
 
 def _huggingface_tokenizer(folder: Path, text: Mapping[str, Any]) -> Callable[[list[str]], Sequence[Any]]:
+    require_own_files(folder)
     try:
         return HFTokenizer(str(folder), context_length=text.get("context_length", 77),
                            tokenizer_mode=text.get("tokenizer_mode"), local_files_only=True, trust_remote_code=False,

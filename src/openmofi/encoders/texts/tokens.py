@@ -16,6 +16,7 @@ from openmofi.encoders.texts.portable import CLIP, TOKENIZER_FILE, ClipTokens, F
 from openmofi.encoders.towers import stored_tokens
 from openmofi.errors import OpenMofiError
 from openmofi.quiet import quiet_transformers
+from openmofi.storage.foreign.transformers import require_own_files
 
 if TYPE_CHECKING:
     import torch
@@ -113,6 +114,7 @@ def opened_tokenizer(folder: Path) -> Any:
         return FileTokenizer.opened(folder)
     from transformers import AutoTokenizer
 
+    require_own_files(folder)
     try:
         with quiet_transformers():
             tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)

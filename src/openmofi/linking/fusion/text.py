@@ -12,6 +12,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.linking.corpora.examples import Candidate
 from openmofi.linking.fusion.fusion_settings import FusionSettings
 from openmofi.storage.foreign import guarded
+from openmofi.storage.foreign.transformers import require_own_files
 
 # Spare tokens of a vocabulary: T5's sentinels, BERT's unused ones.
 _SPARE = (tuple(f"<extra_id_{number}>" for number in range(4)), tuple(f"[unused{number}]" for number in range(4)))
@@ -50,6 +51,7 @@ def load_tokenizer(folder: str | Path) -> Any:
     from transformers import AutoTokenizer
 
     file = Path(folder) / "tokenizer.json"
+    require_own_files(Path(folder))
     try:
         with guarded(f"The tokenizer of {folder}"):
             tokenizer = Tokenizer.from_file(str(file)) if file.is_file() else AutoTokenizer.from_pretrained(

@@ -36,8 +36,8 @@ _OFFLINE_HINT = "Fetch it yourself where you trust it, and put it beside the mod
 class _Guard:
     """What is being opened, and the first thing that was refused to it."""
 
-    def __init__(self, what: str, *, offline: bool = True) -> None:
-        self.what, self.offline = what, offline
+    def __init__(self, what: str, *, offline: bool = True, nested: bool = False) -> None:
+        self.what, self.offline, self.nested = what, offline, nested
         self.refusal: OpenMofiError | None = None
 
     def refuse(self, asked: str, hint: str = _HINT) -> OpenMofiError:
@@ -63,7 +63,7 @@ def guarded(what: str) -> Iterator[None]:
         OpenMofiError: something that was refused ended the block; names what was asked for.
     """
     _install()
-    guard = _Guard(what)
+    guard = _Guard(what, nested=_GUARD.get() is not None)
     token = _GUARD.set(guard)
     try:
         yield
@@ -80,11 +80,17 @@ def guarded(what: str) -> Iterator[None]:
 
 @contextmanager
 def network_allowed() -> Iterator[None]:
-    """Inside of `guarded`, lets our own code fetch what the user named; code and pickles stay refused."""
+    """Inside of `guarded`, lets our own code fetch what the user named; code and pickles stay refused.
+
+    Raises:
+        OpenMofiError: inside of a second `guarded`: what is opened there is named by a file of the first.
+    """
     guard = _GUARD.get()
     if guard is None:
         yield
         return
+    if guard.nested:
+        raise guard.refuse("to be fetched because a file names it", _OFFLINE_HINT)
     online = _Guard(guard.what, offline=False)
     token = _GUARD.set(online)
     try:

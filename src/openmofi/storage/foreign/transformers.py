@@ -21,14 +21,36 @@ def read_config(folder: Path) -> Any:
     """The configuration of a model in a folder, an object of transformers to open the model with.
 
     Raises:
-        OpenMofiError: there is none, it is damaged, or sets options that no file of others may.
+        OpenMofiError: there is none, it is damaged, or sets options that no file of others may; see
+            `require_own_files`.
     """
+    require_own_files(folder)
     path = folder / "config.json"
     try:
         raw = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Copy the whole checkpoint.") from error
     return config_of(raw, str(path))
+
+
+def require_own_files(folder: Path) -> None:
+    """Refuse a folder whose index of weights, or whose tokenizer, names files that transformers would read elsewhere.
+
+    Raises:
+        OpenMofiError: it does, or one of these files is damaged.
+    """
+    for path in (*folder.glob("*.index.json"), *folder.glob("tokenizer_config.json")):
+        try:
+            raw = json.loads(path.read_text("utf-8"))
+            weights = dict(raw.get("weight_map") or {})
+        except (OSError, ValueError, AttributeError, TypeError) as error:
+            raise OpenMofiError(f"{path} cannot be read: {error}.", "Copy the whole checkpoint.") from error
+        # A vocabulary may be given as such, or as a path; positional arguments begin with it.
+        vocabulary = [raw[name] for name in ("vocab", "merges") if isinstance(raw.get(name), str)]
+        elsewhere = [name for name in weights.values() if not isinstance(name, str) or Path(name).name != name]
+        for name in (*vocabulary, *(raw.get("init_inputs") or ()), *elsewhere):
+            raise OpenMofiError(f"{path} names {str(name)[:80]!r}, which no file of others may.",
+                                "Put the file beside it, under the name that transformers gives it.")
 
 
 def config_of(raw: Any, where: str) -> Any:
