@@ -2,8 +2,8 @@
 
     python tools/house.py [--json benchmarks/results/house.json]
 
-Code lines are counted after `ruff format`, without blanks, comments and docstrings. The job labels the packaged pages in
-one process; a call climbs where it goes to a room that stands above the caller's (pyproject.toml, `layers`).
+Code lines are counted after `ruff format`, without blanks, comments and docstrings. The job labels the packaged pages
+in one process; a call climbs where it goes to a room that stands above the caller's (pyproject.toml, `layers`).
 """
 
 from __future__ import annotations

@@ -58,18 +58,37 @@ def test_a_finished_job_and_one_that_lacks_shards(labelled, tmp_path):
     assert "failed: 00002: it is damaged" in printed
 
 
-def test_retry_starts_the_command_again_where_it_was_started(tmp_path):
-    with claimed(tmp_path / "out", "labels", {}, outputs=OUTPUTS):
-        pass
-    note = {"arguments": ["kb", "info", "a b; $(c)"], "folder": str(tmp_path), "version": "0.1.0"}
-    write_json(tmp_path / "out" / COMMAND_FILE, note)
+def noted(out, monkeypatch, folder, *arguments):
+    """Leave what a command of this user leaves that was killed."""
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.argv", ["/bin/openmofi", *arguments])
+        patch.chdir(folder)
+        with claimed(out, "labels", {}, outputs=OUTPUTS), recorded(Quiet(), out) as progress:
+            progress.begin("read", 1)
+
+
+def test_retry_starts_the_command_again_where_it_was_started(tmp_path, monkeypatch):
+    noted(tmp_path / "out", monkeypatch, tmp_path, "kb", "info", "a b; $(c)")
     (tmp_path / "openmofi.py").write_text("raise SystemExit('what lies in the folder was imported')")
     done = openmofi("jobs", "retry", tmp_path / "out")
     assert done.returncode == 1
     assert done.stderr.startswith(f"openmofi kb info 'a b; $(c)'\nerror: {tmp_path}/a b; $(c) ")
-    write_json(tmp_path / "out" / COMMAND_FILE, {**note, "folder": str(tmp_path / "gone")})
+    (tmp_path / "gone").mkdir()
+    noted(tmp_path / "out", monkeypatch, tmp_path / "gone", "kb", "info")
+    (tmp_path / "gone").rmdir()
     refused = openmofi("jobs", "retry", tmp_path / "out")
     assert (refused.returncode, "is not there" in refused.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("change", [{"arguments": ["kb", "info", "b"]}, {"folder": "/"}, {"signature": ""}])
+def test_retry_runs_no_command_of_others(tmp_path, monkeypatch, change):
+    noted(tmp_path / "out", monkeypatch, tmp_path, "kb", "info", "a")
+    file = tmp_path / "out" / COMMAND_FILE
+    write_json(file, {**json.loads(file.read_text()), **change})
+    refused = in_process("jobs", "retry", tmp_path / "out")
+    assert refused.returncode == 1
+    assert "was not made by a command of yours" in refused.stderr
+    assert f"openmofi kb info {'b' if 'arguments' in change else 'a'}" in refused.stderr
 
 
 @pytest.mark.slow

@@ -105,6 +105,8 @@ CASES = {
         "encoder.json", "image", encoder="hf:stranger/code"), "be fetched because a file names it"),
     "hf: weights elsewhere": ("hf", indexed, "names '../weights.safetensors'"),
     "hf: a vocabulary elsewhere": ("hf", changed("tokenizer_config.json", vocab="/etc/passwd"), "names '/etc/passwd'"),
+    "hf: a vocabulary file elsewhere": ("hf", changed("tokenizer_config.json", vocab_file="/etc/passwd"),
+                                        "names '/etc/passwd'"),
     "open_clip: a vocabulary elsewhere": ("open_clip", changed(
         "tokenizer_config.json", init_inputs=["/etc/passwd"]), "names '/etc/passwd'"),
     "run: a vocabulary elsewhere": ("run", changed(

@@ -385,3 +385,13 @@ def test_a_reader_that_may_not_write_sees_what_others_commit(tmp_path):
         build([str(images)], colour_encoder(), path)
         assert len(index.search(Query(text="red", limit=1000, fold=False)).hits) == 30
         index.close()
+
+
+@pytest.mark.parametrize("spec", ["hf:stranger/model", "timm:resnet18", "run:http://127.0.0.1:9/model"])
+def test_what_an_index_names_is_not_fetched(index, monkeypatch, spec):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    with closing(connect(index.path)) as connection, connection:
+        connection.execute("UPDATE meta SET value = ? WHERE name = 'encoder'", (spec,))
+    with pytest.raises(OpenMofiError, match="because a file names it") as raised:
+        _ = Index.open(index.path).encoder
+    assert "--encoder" in raised.value.hint

@@ -63,7 +63,7 @@ def _holder(out: str) -> str:
 
 @app.command("retry")
 def retry(out: Out) -> None:
-    """Start the command again that made a folder: it does what failed and what is missing, and nothing else."""
+    """Start the command again by which you made a folder: it does what failed and what is missing, and nothing else."""
     from openmofi.engine.status import Command
     from openmofi.storage import read_manifest
 
@@ -78,12 +78,16 @@ def retry(out: Out) -> None:
     if command is None:
         raise OpenMofiError(f"It is not recorded which command made {out}.",
                             "Start what made it again: it goes on, and tries what failed.")
+    line = visible(shlex.join(["openmofi", *command.arguments]))
+    if not command.is_signed:
+        raise OpenMofiError(f"{out} was not made by a command of yours on this machine, but by: {line}",
+                            f"If you trust it, run it yourself, in {command.folder}: it goes on.")
     try:
         os.chdir(command.folder)
     except OSError as error:
         raise OpenMofiError(f"{command.folder}, where the command was started that made {out}, is not there: "
                             f"{error.strerror}.", "Start the command again by hand.") from error
-    print(visible(shlex.join(["openmofi", *command.arguments])), file=sys.stderr, flush=True)
+    print(line, file=sys.stderr, flush=True)
     # -P: what happens to lie in that folder is not imported.
     os.execv(sys.executable, [sys.executable, "-P", "-m", "openmofi", *command.arguments])
 

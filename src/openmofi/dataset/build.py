@@ -28,6 +28,7 @@ from openmofi.features.store import NOTE, take_note_along
 from openmofi.knowledge import KnowledgeBase
 from openmofi.schema import DATASET, VOCABULARY, Entity
 from openmofi.storage import Manifest, Outputs, Shard, claimed, exists, finish_manifest, write_json, write_table
+from openmofi.storage.foreign import guarded
 
 _log = logging.getLogger(__name__)
 _SHOWN = 5
@@ -88,7 +89,8 @@ def _encoder(source: Folder, given: EncoderLike | None) -> Encoder:
         return open_encoder(given) if isinstance(given, str) else as_encoder(given)
     spec = str(source.manifest.settings.get("encoder", ""))
     try:
-        return open_encoder(spec)
+        with guarded(str(source.path)):  # others may have labelled it: what it names is opened from this machine alone
+            return open_encoder(spec)
     except OpenMofiError as error:
         raise OpenMofiError(f"The encoder {spec!r} that {source.path} was labelled with cannot be opened: "
                             f"{error.message}",

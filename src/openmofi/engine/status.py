@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hmac
 import json
+import os
+import secrets
 import sys
 import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ from openmofi.engine.protocol import Progress, TaskProgress
 from openmofi.errors import OpenMofiError, without_passwords
 from openmofi.storage import write_json
 from openmofi.storage.addresses import filesystem_of, is_remote, read_text
+from openmofi.storage.copies import cache_folder
 from openmofi.version import __version__
 
 STATUS_FILE = ".openmofi.status.json"
@@ -76,11 +81,27 @@ class Command:
         arguments: without the program, without `--restart`, since it goes on where it was, and without passwords.
         folder: where it was started; its paths may be relative.
         version: of OpenMOFI.
+        signature: by a key that only this user can read; it tells his own commands from those in others' folders.
     """
 
     arguments: list[str]
     folder: str
     version: str
+    signature: str = ""
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether this user started the command, with the cache that he has now."""
+        return hmac.compare_digest(self.signature, self._signed().signature) and bool(self.signature)
+
+    def _signed(self) -> Command:
+        """The same with this user's signature; without one where his cache cannot be written."""
+        try:
+            key = _key()
+        except OSError:
+            return replace(self, signature="")
+        content = json.dumps([self.arguments, self.folder, self.version]).encode("ascii")
+        return replace(self, signature=hmac.new(key, content, "sha256").hexdigest())
 
     @classmethod
     def of_this_process(cls) -> Command | None:
@@ -90,7 +111,7 @@ class Command:
             return None
         with suppress(FileNotFoundError):  # the folder was removed meanwhile
             return cls([without_passwords(argument) for argument in sys.argv[1:] if argument != "--restart"],
-                       str(Path.cwd()), __version__)
+                       str(Path.cwd()), __version__)._signed()
         return None
 
     @classmethod
@@ -98,9 +119,22 @@ class Command:
         """The one that wrote a folder last; `None` where that is not recorded."""
         try:
             command = cls(**json.loads(read_text(f"{folder}/{COMMAND_FILE}")))
-            return command if command.arguments and all(isinstance(part, str) for part in command.arguments) else None
+            texts = [*command.arguments, command.folder, command.version, command.signature]
+            return command if command.arguments and all(isinstance(text, str) for text in texts) else None
         except (OpenMofiError, OSError, ValueError, TypeError):
             return None
+
+
+def _key() -> bytes:
+    """Return the key of this user, which is made when it is first needed."""
+    path = cache_folder() / "command.key"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError), open(path, "xb", opener=partial(os.open, mode=0o600)) as file:
+        file.write(secrets.token_bytes(32))
+    key = path.read_bytes()
+    if len(key) != 32:
+        raise OSError(f"{path} is no key")  # is being written, or was cut off
+    return key
 
 
 class _Recorder:

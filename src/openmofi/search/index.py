@@ -50,6 +50,7 @@ from openmofi.search.store.thumbnails import cached, encoded
 from openmofi.search.verdicts import add_verdicts, table_of, undo_verdict, verdicts_of
 from openmofi.search.writing.job import build, remove
 from openmofi.search.writing.upkeep import compact, verify
+from openmofi.storage.foreign import guarded
 
 _EMBEDDED = 4096
 """Texts and images of queries whose embeddings are kept."""
@@ -113,8 +114,13 @@ class Index:
         with self._lock:
             if self._encoder is None:
                 values = meta(self.connection)
-                given = self._given if self._given is not None else values["encoder"]
-                encoder = open_encoder(given, device=self._device) if isinstance(given, str) else as_encoder(given)
+                if self._given is None:
+                    # Others may have built it: what it names is opened from this machine alone.
+                    with guarded(f"The index {self.path}"):
+                        encoder = open_encoder(values["encoder"], device=self._device)
+                else:
+                    encoder = as_encoder(self._given) if not isinstance(self._given, str) else open_encoder(
+                        self._given, device=self._device)
                 require_encoder(self.path, values, encoder)
                 self._encoder = encoder
             return self._encoder

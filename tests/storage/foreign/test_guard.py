@@ -9,12 +9,15 @@ import py_compile
 import socket
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import openmofi
 from openmofi.errors import OpenMofiError
 from openmofi.storage.foreign import guarded, network_allowed
+from openmofi.storage.foreign.guard import _is_installed
 
 MODULE = "outside_of_all_packages"
 
@@ -132,3 +135,8 @@ def test_other_threads_are_not_concerned():
         thread.start()
         thread.join()
     assert loaded == [None]
+
+
+def test_a_checkout_that_is_installed_editable_is_its_packages_alone():
+    assert _is_installed(str(Path(openmofi.__file__).with_name("later.py")))
+    assert not _is_installed(str(Path(openmofi.__file__).parents[2] / "downloads" / "model" / "modeling.py"))

@@ -5,14 +5,13 @@ terminal for permission, or fetch what the model's configuration names. Inside `
 the library gets there: Python's own audit events (https://docs.python.org/3/library/audit_events.html) are watched,
 which no reference that a library holds to a function of its own can go around. Imports of installed packages go on.
 
-What is watched is this thread, and callbacks that it schedules. Code in an engine's native library is not seen.
+What is watched is this thread, and callbacks that it schedules. Code in an engine's native library is not seen, nor
+threads that a library starts: none of ours reads a model's files in one (a hook watched 17 kinds of spec).
 """
 
 from __future__ import annotations
 
 import functools
-import importlib.metadata
-import json
 import os
 import site
 import sys
@@ -23,14 +22,13 @@ from contextvars import ContextVar
 from pathlib import Path
 from types import CodeType
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from openmofi.errors import OpenMofiError
 
 _HINT = ("OpenMOFI runs no code of others' files. Use a model that needs none, or open it by code of your own where "
          "you trust it, and give that.")
-_OFFLINE_HINT = "Fetch it yourself where you trust it, and put it beside the model or into the hub's cache."
+_OFFLINE_HINT = ("Where you trust it, name it yourself (--encoder), or fetch it, and put it beside the model or into "
+                 "the hub's cache.")
 
 
 class _Guard:
@@ -185,10 +183,9 @@ def _roots() -> tuple[str, ...]:
 
 @functools.cache
 def _editable() -> tuple[str, ...]:
-    """Folders of packages that are installed editable; asked only before something is refused."""
-    texts = (package.read_text("direct_url.json") for package in importlib.metadata.distributions())
-    urls = [json.loads(text) for text in texts if text]
-    return _ended([url2pathname(urlsplit(url["url"]).path) for url in urls if url.get("dir_info", {}).get("editable")])
+    """Packages that setuptools installed editable, by a finder of its own; others are on `sys.path`."""
+    modules = (sys.modules.get(getattr(finder, "__module__", "")) for finder in sys.meta_path)
+    return _ended(str(folder) for module in modules for folder in getattr(module, "MAPPING", {}).values())
 
 
 def _ended(folders: list[str]) -> tuple[str, ...]:

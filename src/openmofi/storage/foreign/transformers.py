@@ -48,6 +48,9 @@ def require_own_files(folder: Path) -> None:
         # A vocabulary may be given as such, or as a path; positional arguments begin with it.
         vocabulary = [raw[name] for name in ("vocab", "merges") if isinstance(raw.get(name), str)]
         elsewhere = [name for name in weights.values() if not isinstance(name, str) or Path(name).name != name]
+        # `tokenizer_file` often says where its maker had it, which releases before 5.12 would open where it is there.
+        elsewhere += [name for key, name in raw.items() if key.endswith("_file") and isinstance(name, str)
+                      and Path(name).name != name and (folder / name).exists()]
         for name in (*vocabulary, *(raw.get("init_inputs") or ()), *elsewhere):
             raise OpenMofiError(f"{path} names {str(name)[:80]!r}, which no file of others may.",
                                 "Put the file beside it, under the name that transformers gives it.")
