@@ -185,7 +185,7 @@ def _roots() -> tuple[str, ...]:
 def _editable() -> tuple[str, ...]:
     """Packages that setuptools installed editable, by a finder of its own; others are on `sys.path`."""
     modules = (sys.modules.get(getattr(finder, "__module__", "")) for finder in sys.meta_path)
-    return _ended(str(folder) for module in modules for folder in getattr(module, "MAPPING", {}).values())
+    return _ended([str(folder) for module in modules for folder in getattr(module, "MAPPING", {}).values()])
 
 
 def _ended(folders: list[str]) -> tuple[str, ...]:
