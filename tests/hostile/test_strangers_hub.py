@@ -25,7 +25,8 @@ try:
     said = open_encoder(sys.argv[1]).fingerprint
 except OpenMofiError as error:
     said = str(error)
-versions = new_manifest("labels", {}).versions
+versions = new_manifest("labels", {"encoder": sys.argv[1]}).versions
+assert not any(name.startswith("hub:") for name in new_manifest("labels", {"encoder": "tiny"}).versions)
 print(json.dumps([said, {name: value for name, value in versions.items() if name.startswith("hub:")}]))
 """
 

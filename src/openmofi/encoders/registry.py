@@ -66,7 +66,7 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
     try:
         # What was exported runs on the CPU, and needs no PyTorch to say so.
         device = "cpu" if device == "auto" and prefix in _EXPORTED else device_named(device)
-        with guarded(f"The encoder {spec!r}"):
+        with guarded(f"The encoder {spec!r}", spec):
             encoder = opener(spec, rest, device, bases)
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error.name or "torch", "torch") from error
@@ -115,7 +115,7 @@ def _open_folder(spec: str, rest: str, device: str, bases: Sequence[Encoder]) ->
 
 def _open_base(spec: str, *, device: str) -> Encoder:
     """An encoder that a file names, which is therefore never fetched."""
-    with guarded(f"The encoder {spec!r}"):
+    with guarded(f"The encoder {spec!r}", spec):
         return open_encoder(spec, device=device)
 
 

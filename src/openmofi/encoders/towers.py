@@ -40,7 +40,7 @@ class Trunk:
 def image_preprocessing(spec: str, *, pretrained: str = "", size: int = 0) -> Preprocessing:
     """How images are made for an image tower; see `image_trunk` for the arguments and the errors."""
     module, rest = _module(spec, _IMAGE)
-    with guarded(f"The tower {spec!r}"):
+    with guarded(f"The tower {spec!r}", spec):
         preprocessing: Preprocessing = module.preprocessing(rest, pretrained, size)
     return preprocessing
 
@@ -64,7 +64,7 @@ def image_trunk(spec: str, *, pretrained: str = "", size: int = 0, drop_path: fl
     if drop_path and not spec.startswith("timm:"):
         raise UsageError(f"drop_path is for timm models; {spec!r} does not take it.", "Set model.image.drop_path: 0.")
     module, rest = _module(spec, _IMAGE)
-    with guarded(f"The tower {spec!r}"):
+    with guarded(f"The tower {spec!r}", spec):
         trunk: Trunk = module.image(rest, pretrained, size, drop_path)
     return trunk
 
@@ -72,7 +72,7 @@ def image_trunk(spec: str, *, pretrained: str = "", size: int = 0, drop_path: fl
 def text_trunk(spec: str, *, pretrained: str = "") -> Trunk:
     """A text tower, `open_clip:ARCH`, `hf:PATH-OR-ID` or `mobile:mct[?width=N…]`; see `image_trunk`."""
     module, rest = _module(spec, _TEXT)
-    with guarded(f"The tower {spec!r}"):
+    with guarded(f"The tower {spec!r}", spec):
         trunk: Trunk = module.text(rest, pretrained)
     return trunk
 
@@ -80,7 +80,7 @@ def text_trunk(spec: str, *, pretrained: str = "") -> Trunk:
 def text_tokens(spec: str) -> Tokens:
     """The tokenizer of a text tower; it can be pickled."""
     module, rest = _module(spec, _TEXT)
-    with guarded(f"The tower {spec!r}"):
+    with guarded(f"The tower {spec!r}", spec):
         tokens: Tokens = module.tokens(rest)
     return tokens
 

@@ -154,8 +154,9 @@ def require_claimable(folder: str | Path, kind: str) -> Manifest | None:
 
 def new_manifest(kind: str, settings: Mapping[str, Any], inputs: Mapping[str, str] | None = None) -> Manifest:
     """The manifest of a stage that begins; settings go through JSON, so that they compare with what is stored."""
-    return Manifest(kind=kind, settings=_as_json({**settings}), inputs=dict(inputs or {}),
-                    versions=package_versions() | opened_commits())
+    plain_settings = _as_json({**settings})
+    return Manifest(kind=kind, settings=plain_settings, inputs=dict(inputs or {}),
+                    versions=package_versions() | opened_commits(plain_settings))
 
 
 def _as_json(value: Any) -> Any:

@@ -206,7 +206,9 @@ def tokens(arch: str) -> OpenClipTokens:
 def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
     """See `towers.rebuilt`."""
     is_image = architecture["side"] == "image"
-    half = checked_side(copy.deepcopy(dict(architecture["config"])), "vision_cfg" if is_image else "text_cfg",
+    # A tokenizer's files travel with the tower: where they came from does not matter here.
+    half = {name: copy.deepcopy(value) for name, value in architecture["config"].items() if name != "hf_tokenizer_name"}
+    half = checked_side(half, "vision_cfg" if is_image else "text_cfg",
                         f"The description of the tower open_clip:{architecture['name']}")
     half |= {"timm_model_pretrained": False} if is_image else {"hf_model_name": None}
     with quiet_logging():

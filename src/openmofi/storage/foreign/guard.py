@@ -34,8 +34,8 @@ _OFFLINE_HINT = ("Where you trust it, name it yourself (--encoder), or fetch it,
 class _Guard:
     """What is being opened, and the first thing that was refused to it."""
 
-    def __init__(self, what: str, *, offline: bool = True, nested: bool = False) -> None:
-        self.what, self.offline, self.nested = what, offline, nested
+    def __init__(self, what: str, spec: str, *, offline: bool = True, nested: bool = False) -> None:
+        self.what, self.spec, self.offline, self.nested = what, spec, offline, nested
         self.refusal: OpenMofiError | None = None
 
     def refuse(self, asked: str, hint: str = _HINT) -> OpenMofiError:
@@ -48,7 +48,7 @@ _GUARD: ContextVar[_Guard | None] = ContextVar("openmofi_guard", default=None)
 
 
 @contextmanager
-def guarded(what: str) -> Iterator[None]:
+def guarded(what: str, spec: str = "") -> Iterator[None]:
     """Inside, no Python outside of the installed packages runs, nothing is unpickled, and nothing is fetched.
 
     Fetching fails as it does without a network, so that a library takes what is in its cache. `weights_only` reading of
@@ -56,12 +56,14 @@ def guarded(what: str) -> Iterator[None]:
 
     Args:
         what: is opened; begins the error's sentence, such as `The encoder 'hf:FOLDER'`.
+        spec: by which the user named it, if it has one; see `spec_in_opening`.
 
     Raises:
         OpenMofiError: something that was refused ended the block; names what was asked for.
     """
     _install()
-    guard = _Guard(what, nested=_GUARD.get() is not None)
+    outer = _GUARD.get()
+    guard = _Guard(what, outer.spec if outer else spec, nested=outer is not None)
     token = _GUARD.set(guard)
     try:
         yield
@@ -89,13 +91,19 @@ def network_allowed() -> Iterator[None]:
         return
     if guard.nested:
         raise guard.refuse("to be fetched because a file names it", _OFFLINE_HINT)
-    online = _Guard(guard.what, offline=False)
+    online = _Guard(guard.what, guard.spec, offline=False)
     token = _GUARD.set(online)
     try:
         yield
     finally:
         _GUARD.reset(token)
         guard.refusal = guard.refusal or online.refusal
+
+
+def spec_in_opening() -> str:
+    """Return the spec of what is being opened; of the outermost where one thing opens another, `""` for none."""
+    guard = _GUARD.get()
+    return guard.spec if guard else ""
 
 
 @functools.cache

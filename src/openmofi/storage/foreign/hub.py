@@ -1,32 +1,41 @@
 """The only module that reaches for the Hugging Face hub: the cache first, then a short check, then the download.
 
-A repository is `OWNER/NAME`, or `OWNER/NAME@REVISION` with a commit, a tag or a branch. Which commits this process has
-opened goes into the manifests of its jobs (`opened_commits`).
+A repository is `OWNER/NAME`, or `OWNER/NAME@REVISION` with a commit, a tag or a branch. The commits of what a job opened
+go into its manifest (`opened_commits`).
 """
 
 from __future__ import annotations
 
+import json
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from openmofi.errors import MissingExtraError, OpenMofiError
-from openmofi.storage.foreign.guard import network_allowed
+from openmofi.storage.foreign.guard import network_allowed, spec_in_opening
 
 _TIMEOUT_SECONDS = 5.0
 _ALTERNATIVES = ("Use a local checkpoint (hf:FOLDER, open_clip:ARCH/FILE.safetensors), an encoder of your own "
                  "(run:FOLDER), or `sample`; or try again with a connection.")
 _Result = TypeVar("_Result")
-_opened: dict[str, str] = {}
+_opened: dict[str, tuple[str, str]] = {}
 
 
-def opened_commits() -> dict[str, str]:
-    """`hub:OWNER/NAME` → the commit, of each repository that this process has opened."""
-    return dict(sorted(_opened.items()))
+def opened_commits(settings: Any) -> dict[str, str]:
+    """Return `hub:OWNER/NAME` → the commit, of the repositories behind what a job's settings name.
+
+    Args:
+        settings: JSON values. A repository is behind them if they hold its name, or the spec by which it was opened.
+    """
+    if not _opened:
+        return {}
+    text = json.dumps(settings, ensure_ascii=False, default=str)
+    return {f"hub:{name}": commit for name, (commit, spec) in sorted(_opened.items())
+            if name in text or (spec and spec in text)}
 
 
 def hub_file(repository: str, names: Sequence[str]) -> Path:
@@ -127,7 +136,7 @@ def _pinned(owner_name: str, path: Path) -> Path:
     """Note the commit of what is opened; `path` is of the hub's cache, `…/snapshots/COMMIT/…`."""
     parts = path.parts
     if "snapshots" in parts[:-1]:
-        _opened[f"hub:{owner_name}"] = parts[parts.index("snapshots") + 1]
+        _opened[owner_name] = parts[parts.index("snapshots") + 1], spec_in_opening()
     return path
 
 
