@@ -1,7 +1,7 @@
 """The only module that reaches for the Hugging Face hub: the cache first, then a short check, then the download.
 
-A repository is `OWNER/NAME`, or `OWNER/NAME@REVISION` with a commit, a tag or a branch. The commits of what a job opened
-go into its manifest (`opened_commits`).
+A repository is `OWNER/NAME`, or `OWNER/NAME@REVISION` with a commit, a tag or a branch. The commits of what a job
+opened go into its manifest (`opened_commits`).
 """
 
 from __future__ import annotations
