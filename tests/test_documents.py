@@ -91,3 +91,15 @@ def test_each_promise_of_security_names_tests_that_exist():
         file = path or file
         assert not name or f"def {name}(" in (ROOT / file).read_text("utf-8"), f"{file}::{name}"
     assert sum(bool(path or name) for path, name in promises) >= 25
+
+
+def test_what_is_installed_is_named_with_its_hash_and_bases_with_their_digest():
+    for file in sorted((ROOT / "requirements").glob("*.txt")):
+        requirements = re.findall(r"^[a-z].*(?:\n {4}.*)*", file.read_text("utf-8"), re.M)
+        assert requirements
+        assert all("==" in each and "--hash=sha256:" in each for each in requirements), file
+    bases = re.findall(r"^FROM (\S+:\S+)", (ROOT / "Dockerfile").read_text("utf-8"), re.M)
+    assert bases
+    assert all(re.search(r"@sha256:[0-9a-f]{64}$", base) for base in bases)
+    assert all("--require-hashes" in line for line in (ROOT / "Makefile").read_text("utf-8").splitlines()
+               if line.startswith("LOCKED"))
