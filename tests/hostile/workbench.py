@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import re
 import sys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from PIL import Image
@@ -168,16 +170,14 @@ def command(*arguments: str | Path) -> str:
     """
     from openmofi.cli.main import run
 
-    before, sys.argv = sys.argv, ["openmofi", *map(str, arguments)]
     printed, said = io.StringIO(), io.StringIO()
     code: object = 0
     try:
-        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(said):
+        with (contextlib.redirect_stdout(printed), contextlib.redirect_stderr(said), mock.patch.dict(os.environ),
+              mock.patch.object(sys, "argv", ["openmofi", *map(str, arguments)])):
             run()
     except SystemExit as end:
         code = end.code or 0
-    finally:
-        sys.argv = before
     if code not in (0, 1, 2) or "internal error" in said.getvalue() or "Traceback" in said.getvalue():
         raise Broken(f"exit code {code}: {said.getvalue()[-600:]}")
     if code:
